@@ -1,0 +1,60 @@
+"""Of what is the HTTP application made?
+
+Routes, the table of problems, and a lifespan that holds the engine. Invariants: nothing connects before the lifespan
+begins; every answer, whoever gives it, carries the same few security headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.types import Message, Scope
+
+from leaseq.config import Config
+from leaseq.errors import LeaseqError
+from leaseq_api import health, operate, problems, tasks
+from leaseq_api.openapi import openapi_config
+from leaseq_api.service import open_service, provide_service
+
+# `server` is here because the HTTP server would otherwise name itself.
+HEADERS = [(b"server", b"leaseq"), (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+
+
+def create_app(config: Config) -> Litestar:
+    """The application of one process. Connects when its lifespan begins."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with open_service(config) as service:
+            app.state.service = service
+            yield
+
+    return Litestar(
+        route_handlers=[tasks.router, operate.router, health.router],
+        lifespan=[lifespan],
+        dependencies={"service": Provide(provide_service, sync_to_thread=False)},
+        exception_handlers={
+            problems.Refused: problems.of_refusal,
+            LeaseqError: problems.of_leaseq,
+            HTTPException: problems.of_http,
+            Exception: problems.of_fault,
+        },
+        before_send=[_add_headers],
+        openapi_config=openapi_config(version("leaseq")),
+        request_max_body_size=config.payload_max_bytes,
+        logging_config=None,
+        debug=False,
+    )
+
+
+async def _add_headers(message: Message, _: Scope) -> None:
+    if message["type"] == "http.response.start":
+        message["headers"] = [*message["headers"], *HEADERS]
+
+
+__all__ = ["create_app"]

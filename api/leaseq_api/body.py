@@ -1,0 +1,68 @@
+"""How does the body of a request become a struct, or a reason why not?
+
+The framework would parse a body into objects and so lose the payload's bytes; here the envelope is parsed and the
+payload is cut out as it is. Everything a client can send ends in a struct or in a 4xx.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request
+from litestar.exceptions import InternalServerException
+
+from leaseq_api.problems import Refused
+
+T = TypeVar("T")
+
+# Longer than a megabyte takes on a slow line, short enough that a client who sends a byte now and then holds nothing.
+BODY_SECONDS = 30.0
+
+_CONTENT_TYPE = re.compile(r'application/json[ \t]*(?:;[ \t]*(?:charset="?utf-8"?)?[ \t]*)?', re.IGNORECASE)
+_PLACE = re.compile(r"^(?P<what>.*?) - at `\$(?P<path>[^`]*)`$", re.DOTALL)
+_FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
+
+
+async def read_json(request: Request[Any, Any, Any], decoder: msgspec.json.Decoder[T]) -> T:
+    """Read and decode a body. Raises `Refused`; the limit on its size is the framework's."""
+    _check_media_type(request)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            raw = await request.body()
+    except TimeoutError:
+        raise Refused("body_timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
+    except InternalServerException:
+        raise Refused("body_incomplete", "the client went away before the body was complete") from None
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise _misfit(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused("json_invalid", f"the body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise Refused("json_invalid", "the body is nested far too deep") from None
+
+
+def _check_media_type(request: Request[Any, Any, Any]) -> None:
+    given = request.headers.get("content-type", "")
+    if not _CONTENT_TYPE.fullmatch(given.strip()):
+        raise Refused("media_type_unsupported", "the body must have Content-Type: application/json, in UTF-8")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused("media_type_unsupported", "the body must not be compressed")
+
+
+def _misfit(message: str) -> Refused:
+    """JSON that is not what was asked for, with a pointer to the place where one is known."""
+    if place := _PLACE.match(message):
+        steps = re.sub(r"\[(\d+)\]", r".\1", place["path"]).split(".")
+        return Refused("submission_invalid", place["what"], pointer="/".join(steps))
+    if field := _FIELD.match(message):
+        name = field["name"].replace("~", "~0").replace("/", "~1")
+        return Refused("submission_invalid", message, pointer=f"/{name[:200]}")
+    return Refused("submission_invalid", message, pointer="")
+
+
+__all__ = ["read_json"]

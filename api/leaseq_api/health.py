@@ -1,0 +1,81 @@
+"""Is the process alive, and can it do its work?
+
+`/health/live` touches no store: a restart does not mend a store that is away. `/health/ready` asks Postgres, since
+without it nothing can be accepted. Redis is shown, but its absence does not make the service unready: submissions are
+recorded all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+from litestar import Request, Response, Router, get
+from msgspec import Struct
+
+from leaseq.errors import LeaseqError, SchemaMismatch, ServerUnreachable
+from leaseq.ledger.schema import require_schema
+from leaseq_api.openapi import problems
+from leaseq_api.problems import Problem, answer
+from leaseq_api.service import Service, ServiceOf
+
+POSTGRES_SECONDS = 2.0
+REDIS_SECONDS = 1.0
+
+PostgresState = Literal["up", "away", "wrong schema"]
+RedisState = Literal["up", "away"]
+
+
+class Live(Struct, frozen=True):
+    """The process answers."""
+
+    live: Literal[True] = True
+
+
+class Ready(Struct, frozen=True, kw_only=True):
+    """The service can do its work."""
+
+    ready: Literal[True] = True
+    postgres: PostgresState
+    redis: RedisState
+
+
+@get("/live")
+async def live() -> Response[Live]:
+    """Say that the process answers."""
+    return Response(Live())
+
+
+@get("/ready", responses=problems("not_ready"))
+async def ready(request: Request[Any, Any, Any], service: ServiceOf) -> Response[Ready] | Response[Problem]:
+    """Say whether tasks can be accepted."""
+    postgres, redis = await asyncio.gather(_postgres(service), _redis(service))
+    if postgres == "up" and not service.stopping.is_set():
+        return Response(Ready(postgres=postgres, redis=redis))
+    why = "the service is stopping" if postgres == "up" else f"Postgres: {postgres}"
+    return answer(request, "not_ready", why, postgres=postgres, redis=redis)
+
+
+async def _postgres(service: Service) -> PostgresState:
+    try:
+        async with asyncio.timeout(POSTGRES_SECONDS):
+            await require_schema(str(service.config.postgres_url))
+    except SchemaMismatch:
+        return "wrong schema"
+    except (LeaseqError, TimeoutError):
+        return "away"
+    return "up"
+
+
+async def _redis(service: Service) -> RedisState:
+    try:
+        async with asyncio.timeout(REDIS_SECONDS):
+            await service.engine.stores.survey.run_id()
+    except (ServerUnreachable, TimeoutError):
+        return "away"
+    return "up"
+
+
+router = Router("/health", route_handlers=[live, ready], tags=["health"])
+
+__all__ = ["router"]

@@ -1,0 +1,74 @@
+"""What can an operator see and steer: queues and workers?
+
+The ledger says which queues and workers there are; dispatch only says how much waits where. While Redis is away the
+lists are still answered, without depths.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from litestar import Request, Response, Router, get, post
+
+from leaseq.errors import ServerUnreachable
+from leaseq.model import QueueRecord
+from leaseq_api import parameters as given
+from leaseq_api.openapi import problems
+from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList
+from leaseq_api.service import Service, ServiceOf
+from leaseq_api.views import depths_view
+
+# A frozen Redis must not hold up the list of queues.
+DEPTHS_SECONDS = 2.0
+
+
+@get("/queues", responses=problems())
+async def list_queues(service: ServiceOf) -> Response[QueueList]:
+    """List the queues, and how much waits in each."""
+    records = await service.engine.stores.fleet.list_queues()
+    return Response(QueueList(queues=await _with_depths(service, records)))
+
+
+@post("/queues/{queue:str}/pause", status_code=200, responses=problems("not_found"))
+async def pause(service: ServiceOf, queue: given.QueueName) -> Response[PausedView]:
+    """Stop starting tasks of a queue; what runs goes on, and submissions are still taken."""
+    return await _pause(service, queue, paused=True)
+
+
+@post("/queues/{queue:str}/resume", status_code=200, responses=problems("not_found"))
+async def resume(service: ServiceOf, queue: given.QueueName) -> Response[PausedView]:
+    """Start tasks of a queue again."""
+    return await _pause(service, queue, paused=False)
+
+
+@get("/workers", responses=problems("parameter_invalid"))
+async def list_workers(
+    request: Request[Any, Any, Any], service: ServiceOf, closed: bool = False, limit: given.Limit = 50
+) -> Response[WorkerList]:
+    """List the incarnations of workers, newest first; with `closed`, also those that are gone."""
+    given.check_query(request, "closed", "limit")
+    found = await service.engine.stores.fleet.list_workers(closed=closed, limit=given.check_limit(limit))
+    return Response(WorkerList(workers=found))
+
+
+async def _pause(service: Service, queue: str, *, paused: bool) -> Response[PausedView]:
+    record = await service.engine.pause(given.check_queue_name(queue), paused=paused)
+    return Response(PausedView(name=record.name, paused=record.paused))
+
+
+async def _with_depths(service: Service, records: list[QueueRecord]) -> list[QueueView]:
+    survey = service.engine.stores.survey
+    try:
+        async with asyncio.timeout(DEPTHS_SECONDS):
+            found = [depths_view(await survey.depths(record.name)) for record in records]
+    except (ServerUnreachable, TimeoutError):
+        return [QueueView(name=record.name, paused=record.paused, depths=None) for record in records]
+    return [
+        QueueView(name=record.name, paused=record.paused, depths=depths) for record, depths in zip(records, found, strict=True)
+    ]
+
+
+router = Router("/api", route_handlers=[list_queues, pause, resume, list_workers], tags=["operate"])
+
+__all__ = ["router"]

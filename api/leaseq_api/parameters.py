@@ -1,0 +1,110 @@
+"""What may stand in an address?
+
+A path that cannot name anything is 404, a query that cannot mean anything is 400. A parameter that is unknown or
+given twice is refused: a misspelt filter that is silently dropped would answer with everything.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request
+from litestar.params import Parameter
+
+from leaseq.codec import is_task_id
+from leaseq.engine.submission import KEY_MAX_LENGTH, NAME
+from leaseq.errors import TaskNotFound
+from leaseq.ledger.ledger import TaskFilter
+from leaseq.model import State
+from leaseq_api.problems import Refused
+from leaseq_api.schemas import ListQuery
+
+MAX_WAIT_SECONDS = 60.0
+MAX_PAGE = 200
+
+TaskId = Annotated[str, Parameter(description="The id of a task, a UUID. One that no task can have is answered with 404")]
+QueueName = Annotated[str, Parameter(description="The name of a queue: 1 to 128 of A-Z a-z 0-9 _ . -")]
+WaitSeconds = Annotated[
+    float, Parameter(description="Hold the answer until the task ends, for at most so many seconds (0 to 60)")
+]
+Limit = Annotated[int, Parameter(description="How many to list: 1 to 200")]
+
+
+def check_task_id(text: str) -> str:
+    """The canonical form of a task id. Raises `TaskNotFound`."""
+    task_id = text.lower()
+    if not is_task_id(task_id):
+        raise TaskNotFound("this is not the id of a task: ids are UUIDs")
+    return task_id
+
+
+def check_queue_name(text: str) -> str:
+    """A queue name from the path."""
+    if not NAME.fullmatch(text):
+        raise Refused("not_found", "this is not the name of a queue: 1 to 128 characters of A-Z a-z 0-9 _ . -")
+    return text
+
+
+def check_query(request: Request[Any, Any, Any], *known: str) -> None:
+    """Refuse parameters that are unknown or repeated."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        if name not in known:
+            allowed = f"this address takes {', '.join(known)}" if known else "this address takes none"
+            raise Refused("parameter_invalid", f"there is no parameter {name[:100]!r}: {allowed}")
+        if given.count(name) > 1:
+            raise Refused("parameter_invalid", f"the parameter {name!r} was given more than once")
+
+
+def check_wait(seconds: float) -> float:
+    """How long an answer may be held, in seconds."""
+    if not 0 <= seconds <= MAX_WAIT_SECONDS:
+        raise Refused("parameter_invalid", f"wait must be between 0 and {MAX_WAIT_SECONDS:.0f} seconds")
+    return seconds
+
+
+def check_limit(limit: int) -> int:
+    """How many items a page may hold."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise Refused("parameter_invalid", f"limit must be between 1 and {MAX_PAGE}")
+    return limit
+
+
+def read_filter(request: Request[Any, Any, Any]) -> TaskFilter:
+    """What `GET /api/tasks` asks for."""
+    check_query(request, *ListQuery.__struct_fields__)
+    try:
+        query = msgspec.convert(dict(request.query_params.multi_items()), ListQuery, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refused("parameter_invalid", str(error).replace("$.", "")) from None
+    for name, value in (("queue", query.queue), ("type", query.type)):
+        if value is not None and not NAME.fullmatch(value):
+            raise Refused("parameter_invalid", f"{name} must be 1 to 128 characters of A-Z a-z 0-9 _ . -")
+    key = query.idempotency_key
+    if key is not None and not (1 <= len(key) <= KEY_MAX_LENGTH and key.isprintable() and key.isascii()):
+        raise Refused("parameter_invalid", f"idempotency_key must be 1 to {KEY_MAX_LENGTH} printable ASCII characters")
+    if query.cursor is not None and not is_task_id(query.cursor):
+        raise Refused("parameter_invalid", "cursor must be the next_cursor of the page before")
+    return TaskFilter(
+        state=None if query.state is None else State(query.state),
+        queue=query.queue,
+        type=query.type,
+        idempotency_key=key,
+        cursor=query.cursor,
+        limit=query.limit,
+    )
+
+
+__all__ = [
+    "Limit",
+    "QueueName",
+    "TaskId",
+    "WaitSeconds",
+    "check_limit",
+    "check_query",
+    "check_queue_name",
+    "check_task_id",
+    "check_wait",
+    "read_filter",
+]

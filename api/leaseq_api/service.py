@@ -1,0 +1,61 @@
+"""What does every route of one process share?
+
+Opened with the application and closed with it: the engine, the copy of the payload schemas, and the news that
+the process is about to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Any
+
+from litestar import Request
+from litestar.params import Dependency
+
+from leaseq.config import Config
+from leaseq.engine.engine import Engine, open_engine
+from leaseq.errors import ServerUnreachable
+from leaseq_api.payload_schemas import PayloadSchemas
+
+# One writer gathers all submissions; the rest are for those who look things up.
+POOL_SIZE = 8
+
+
+class Service:
+    """What a route works with."""
+
+    def __init__(self, config: Config, engine: Engine, schemas: PayloadSchemas) -> None:
+        self.config = config
+        self.engine = engine
+        self.schemas = schemas
+        # Set when the process is told to stop: whoever holds an answer back gives it now.
+        self.stopping = asyncio.Event()
+
+
+@asynccontextmanager
+async def open_service(config: Config) -> AsyncIterator[Service]:
+    """Connect for as long as the block lasts. Raises `ServerUnreachable` if Postgres is away at the start."""
+    async with open_engine(config, name="leaseq api", pool_size=POOL_SIZE) as engine:
+        service = Service(config, engine, PayloadSchemas(engine.stores.fleet))
+        with suppress(ServerUnreachable):
+            await service.schemas.refresh()
+        refreshing = asyncio.create_task(service.schemas.keep_fresh(stop=service.stopping))
+        try:
+            yield service
+        finally:
+            service.stopping.set()
+            refreshing.cancel()
+            await asyncio.gather(refreshing, return_exceptions=True)
+
+
+def provide_service(request: Request[Any, Any, Any]) -> Service:
+    """The service of the application that a request reached."""
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceOf = Annotated[Service, Dependency(skip_validation=True)]
+
+__all__ = ["Service", "ServiceOf", "open_service", "provide_service"]

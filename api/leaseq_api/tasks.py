@@ -1,0 +1,138 @@
+"""Which answers do submissions get, and questions about tasks?
+
+The route decides nothing: it turns HTTP into a request of the engine and back. A submission is acknowledged with
+202 only after the engine said that it is committed; every other end of that call is a problem.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, Router, get, post
+
+from leaseq.engine.submission import accept
+from leaseq.errors import TaskNotFound, UnknownType
+from leaseq.model import State, Submission, Task
+from leaseq_api import parameters as given
+from leaseq_api.body import read_json
+from leaseq_api.idempotency import HEADER, parse_key
+from leaseq_api.openapi import ListOperation, SubmitOperation, problems
+from leaseq_api.schemas import AttemptList, RememberedTask, SubmitBody, TaskPage, TaskView
+from leaseq_api.service import Service, ServiceOf
+from leaseq_api.views import attempt_view, fresh_view, remembered, task_page, task_view
+
+_decoder = msgspec.json.Decoder(SubmitBody)
+AnyRequest = Request[Any, Any, Any]
+
+
+@post(
+    "/",
+    status_code=202,
+    operation_class=SubmitOperation,
+    responses=problems(
+        "json_invalid",
+        "idempotency_key_invalid",
+        "idempotency_in_flight",
+        "body_too_large",
+        "media_type_unsupported",
+        "submission_invalid",
+        "payload_invalid",
+        "unknown_type",
+        "idempotency_key_reused",
+    ),
+)
+async def submit(request: AnyRequest, service: ServiceOf) -> Response[TaskView | RememberedTask]:
+    """Submit a task. It is recorded before it is acknowledged."""
+    given.check_query(request)
+    submission = await _submission(request, service)
+    submitted = await service.engine.submit(submission)
+    headers = {"Location": f"/api/tasks/{submitted.task_id}"}
+    if not submitted.replayed:
+        return Response(fresh_view(submission, submitted), status_code=202, headers=headers)
+    headers["Idempotent-Replayed"] = "true"
+    try:
+        view: TaskView | RememberedTask = task_view(await service.engine.find(submitted.task_id))
+    except TaskNotFound:
+        view = remembered(submission, submitted)
+    return Response(view, status_code=202, headers=headers)
+
+
+@get("/{task_id:str}", responses=problems("task_not_found", "parameter_invalid"))
+async def show(
+    request: AnyRequest, service: ServiceOf, task_id: given.TaskId, wait: given.WaitSeconds = 0.0
+) -> Response[TaskView]:
+    """Look at one task; with `wait`, when it has ended."""
+    given.check_query(request, "wait")
+    task_id = given.check_task_id(task_id)
+    seconds = given.check_wait(wait)
+    return Response(task_view(await _await_end(service, task_id, seconds=seconds)))
+
+
+@get("/{task_id:str}/attempts", responses=problems("task_not_found"))
+async def attempts(service: ServiceOf, task_id: given.TaskId) -> Response[AttemptList]:
+    """List the attempts of a task that did not succeed, oldest first."""
+    task_id = given.check_task_id(task_id)
+    found = await service.engine.list_attempts(task_id)
+    return Response(AttemptList(task_id=task_id, attempts=[attempt_view(attempt) for attempt in found]))
+
+
+@get("/", operation_class=ListOperation, responses=problems("parameter_invalid"))
+async def list_tasks(request: AnyRequest, service: ServiceOf) -> Response[TaskPage]:
+    """List tasks, newest first, page by page."""
+    wanted = given.read_filter(request)
+    # One more than is shown tells whether there is a next page.
+    one_more = msgspec.structs.replace(wanted, limit=wanted.limit + 1)
+    return Response(task_page(await service.engine.list_tasks(one_more), limit=wanted.limit))
+
+
+@post("/{task_id:str}/cancel", status_code=200, responses=problems("task_not_found", "task_conflict"))
+async def cancel(service: ServiceOf, task_id: given.TaskId) -> Response[TaskView]:
+    """Stop a task: 200 and CANCELLED if it waited, 202 if it runs and its worker was asked to stop."""
+    task_id = given.check_task_id(task_id)
+    state = await service.engine.cancel(task_id)
+    view = task_view(await service.engine.find(task_id))
+    return Response(view, status_code=200 if state is State.CANCELLED else 202)
+
+
+@post("/{task_id:str}/redrive", status_code=202, responses=problems("task_not_found", "task_conflict"))
+async def redrive(service: ServiceOf, task_id: given.TaskId) -> Response[TaskView]:
+    """Put a FAILED or CANCELLED task back to PENDING."""
+    task_id = given.check_task_id(task_id)
+    await service.engine.redrive(task_id)
+    return Response(task_view(await service.engine.find(task_id)), status_code=202)
+
+
+async def _submission(request: AnyRequest, service: Service) -> Submission:
+    key = parse_key(request.headers.getall(HEADER, []))
+    body = await read_json(request, _decoder)
+    known = service.schemas.known(body.type)
+    if known is None and service.config.strict_types:
+        known = await service.schemas.look_again(body.type)
+    submission = accept(body.to_request(key=key), service.config, queue=known.queue if known else "default")
+    if known is not None:
+        known.check(submission.payload)
+    elif service.config.strict_types:
+        raise UnknownType(f"no worker has registered the task type {submission.type}")
+    return submission
+
+
+async def _await_end(service: Service, task_id: str, *, seconds: float) -> Task:
+    """One task, after it ended, after `seconds`, or when this process is told to stop."""
+    task = await service.engine.find(task_id)
+    if task.finished_at is not None or seconds == 0:
+        return task
+    ended = asyncio.ensure_future(service.engine.waiter.wait(task_id, timeout=seconds))
+    stopping = asyncio.ensure_future(service.stopping.wait())
+    try:
+        await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ended.cancel()
+        stopping.cancel()
+    return await service.engine.find(task_id)
+
+
+router = Router("/api/tasks", route_handlers=[submit, show, attempts, list_tasks, cancel, redrive], tags=["tasks"])
+
+__all__ = ["router"]

@@ -1,0 +1,121 @@
+"""How does what the ledger says become what the wire shows?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from leaseq.dispatch.survey import Depths
+from leaseq.model import Attempt, Priority, Submission, Submitted, Task
+from leaseq_api.schemas import AttemptView, DepthsView, Json, PriorityName, RememberedTask, TaskPage, TaskView
+
+_NAMES: dict[Priority, PriorityName] = {Priority.HIGH: "high", Priority.NORMAL: "normal", Priority.LOW: "low"}
+
+
+def task_view(task: Task) -> TaskView:
+    """A task as the ledger has it."""
+    return TaskView(
+        task_id=task.task_id,
+        type=task.type,
+        queue=task.queue,
+        state=task.state,
+        priority=_NAMES[task.priority],
+        attempt=task.attempt,
+        retry_count=task.retry_count,
+        crash_count=task.crash_count,
+        loss_count=task.loss_count,
+        max_attempts=task.max_attempts,
+        timeout_seconds=task.timeout_seconds,
+        idempotency_key=task.idempotency_key,
+        created_at=task.created_at,
+        run_at=task.run_at,
+        started_at=task.started_at,
+        finished_at=task.finished_at,
+        expires_at=task.expires_at,
+        cancel_requested_at=task.cancel_requested_at,
+        worker_id=task.worker_id,
+        progress=_json(task.progress),
+        result=_json(task.result),
+        error=_json(task.error),
+        payload=Json(task.payload),
+    )
+
+
+def fresh_view(submission: Submission, submitted: Submitted) -> TaskView:
+    """A task that was created a moment ago: known without asking the ledger again."""
+    return TaskView(
+        task_id=submitted.task_id,
+        type=submission.type,
+        queue=submitted.queue,
+        state=submitted.state,
+        priority=_NAMES[submission.priority],
+        attempt=0,
+        retry_count=0,
+        crash_count=0,
+        loss_count=0,
+        max_attempts=submission.max_attempts,
+        timeout_seconds=submission.timeout_seconds,
+        idempotency_key=submission.idempotency_key,
+        created_at=submitted.created_at,
+        run_at=submitted.run_at,
+        started_at=None,
+        finished_at=None,
+        expires_at=submission.expires_at,
+        cancel_requested_at=None,
+        worker_id=None,
+        progress=None,
+        result=None,
+        error=None,
+    )
+
+
+def remembered(submission: Submission, submitted: Submitted) -> RememberedTask:
+    """A pruned task, from its key and from the submission, which has the same content."""
+    return RememberedTask(
+        task_id=submitted.task_id,
+        type=submission.type,
+        queue=submitted.queue,
+        state=submitted.state,
+        idempotency_key=submission.idempotency_key,
+        created_at=submitted.created_at,
+    )
+
+
+def task_page(tasks: Sequence[Task], *, limit: int) -> TaskPage:
+    """A page of at most `limit`, from up to one task more: whether there is a next page."""
+    shown = tasks[:limit]
+    return TaskPage(
+        tasks=[task_view(task) for task in shown],
+        next_cursor=shown[-1].task_id if len(tasks) > limit else None,
+    )
+
+
+def attempt_view(attempt: Attempt) -> AttemptView:
+    """An attempt as the ledger has it."""
+    return AttemptView(
+        attempt=attempt.attempt,
+        outcome=attempt.outcome,
+        worker_id=attempt.worker_id,
+        started_at=attempt.started_at,
+        finished_at=attempt.finished_at,
+        next_state=attempt.next_state,
+        error=_json(attempt.error),
+    )
+
+
+def depths_view(depths: Depths) -> DepthsView:
+    """The lengths of the lists of a queue."""
+    return DepthsView(
+        waiting=depths.waiting,
+        high=depths.high,
+        normal=depths.normal,
+        low=depths.low,
+        suspect=depths.suspect,
+        parked=depths.parked,
+    )
+
+
+def _json(raw: bytes | None) -> Json | None:
+    return None if raw is None else Json(raw)
+
+
+__all__ = ["attempt_view", "depths_view", "fresh_view", "remembered", "task_page", "task_view"]

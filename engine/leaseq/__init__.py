@@ -1,0 +1,53 @@
+"""leaseq: a reliable task queue on Postgres (ledger) and Redis or Valkey (dispatch)."""
+
+from importlib.metadata import version
+
+__version__ = version("leaseq")
+
+from leaseq.app import Leaseq, TaskHandle, TypedTask
+from leaseq.config import Config
+from leaseq.context import Context
+from leaseq.errors import (
+    ConfigInvalid,
+    Fail,
+    Fenced,
+    IdempotencyInFlight,
+    IdempotencyKeyReused,
+    LeaseqError,
+    PayloadInvalid,
+    ResultTimeout,
+    Retry,
+    ServerUnreachable,
+    SubmissionInvalid,
+    TaskCancelled,
+    TaskConflict,
+    TaskFailed,
+    TaskNotFound,
+)
+from leaseq.model import State, Task
+
+__all__ = [
+    "Config",
+    "ConfigInvalid",
+    "Context",
+    "Fail",
+    "Fenced",
+    "IdempotencyInFlight",
+    "IdempotencyKeyReused",
+    "Leaseq",
+    "LeaseqError",
+    "PayloadInvalid",
+    "ResultTimeout",
+    "Retry",
+    "ServerUnreachable",
+    "State",
+    "SubmissionInvalid",
+    "Task",
+    "TaskCancelled",
+    "TaskConflict",
+    "TaskFailed",
+    "TaskHandle",
+    "TaskNotFound",
+    "TypedTask",
+    "__version__",
+]

@@ -1,0 +1,103 @@
+"""How do ids, payloads and results become bytes, and which bytes are refused?
+
+Everything on the wire and in the ledger is JSON; nothing is ever unpickled. What Postgres could not store
+(`\\u0000`, lone surrogates) or what would exhaust a parser's stack (deep nesting) is refused here, before it is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from typing import Any
+
+import msgspec
+
+from leaseq.errors import PayloadInvalid, PayloadTooLarge, ResultInvalid
+
+MAX_DEPTH = 64
+
+_TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+# Possessive, and content with an unterminated string: each byte is looked at once, whatever is sent.
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]+|\\.)*+"?|[\[\]{}]', re.DOTALL)
+
+_canonical = msgspec.json.Encoder(order="deterministic")
+_encode = msgspec.json.Encoder().encode
+
+
+def new_task_id() -> str:
+    """A UUIDv7 (RFC 9562, 5.7): 48 bits of Unix milliseconds, then 74 random bits. Ordered by time, roughly, across clients."""
+    random = int.from_bytes(os.urandom(10))
+    high = (time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF) << 16 | 0x7000 | random >> 68
+    low = 0x8000000000000000 | random & 0x3FFFFFFFFFFFFFFF
+    text = f"{high:016x}{low:016x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def is_task_id(text: str) -> bool:
+    """Is this the canonical form of a task id (lower-case, hyphens)?"""
+    return _TASK_ID.fullmatch(text) is not None
+
+
+def check_payload(raw: bytes, *, max_bytes: int) -> Any:
+    """Decode a payload as sent, or say why it cannot be kept. Returns the decoded JSON value."""
+    if len(raw) > max_bytes:
+        raise PayloadTooLarge(f"the payload has {len(raw)} bytes; the limit is {max_bytes}")
+    check_depth(raw)
+    if b"\\u0000" in raw and _has_escape(raw, b"\\u0000"):
+        raise PayloadInvalid("the payload contains \\u0000, which Postgres cannot store")
+    if _SURROGATE.search(raw) and _SURROGATE.search(_PAIR.sub(b"", _unescape(raw))):
+        raise PayloadInvalid("the payload contains half of a surrogate pair, which is not a character")
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PayloadInvalid(f"the payload is not valid JSON: {error}") from error
+
+
+def check_depth(raw: bytes) -> None:
+    """Refuse JSON nested deeper than `MAX_DEPTH` without parsing it: a parser would recurse on the C stack."""
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(raw):
+        first = token.group()[:1]
+        if first in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise PayloadInvalid(f"the payload is nested deeper than {MAX_DEPTH} levels")
+        elif first in b"]}":
+            depth -= 1
+
+
+def fingerprint(content: Any) -> bytes:
+    """SHA-256 of a JSON-like value, the same for any order of object keys."""
+    return hashlib.sha256(_canonical.encode(content)).digest()
+
+
+def encode_result(value: Any, *, max_bytes: int) -> bytes:
+    """A handler's return value as JSON. Raises `ResultInvalid`."""
+    try:
+        raw = _encode(value)
+        text_safe = b"\\u0000" not in raw or not _has_escape(raw, b"\\u0000")
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise ResultInvalid(f"the result of type {type(value).__name__} cannot be written as JSON: {error}") from error
+    if not text_safe:
+        raise ResultInvalid("the result contains a NUL character, which Postgres cannot store")
+    if len(raw) > max_bytes:
+        raise ResultInvalid(f"the result has {len(raw)} bytes; the limit is {max_bytes}")
+    return raw
+
+
+def _unescape(raw: bytes) -> bytes:
+    r"""Drop escaped backslashes, so that in `\\u0000` (a backslash, then text) no escape is seen."""
+    return raw.replace(b"\\\\", b"")
+
+
+def _has_escape(raw: bytes, escape: bytes) -> bool:
+    return escape in _unescape(raw)
+
+
+__all__ = ["MAX_DEPTH", "check_depth", "check_payload", "encode_result", "fingerprint", "is_task_id", "new_task_id"]

@@ -1,0 +1,198 @@
+"""What is a process of leaseq told from outside, and is it consistent?
+
+One frozen `Config` per process, read from LEASEQ_* at the edge and handed down. Invariants: every `Config`
+that exists has passed `_check`, so no code below asks again; a name that is set but unknown is refused, since
+a misspelt limit is a limit that does not hold. Units stand in the names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+import msgspec
+
+from leaseq.errors import ConfigInvalid
+
+__all__ = ["Config"]
+
+PREFIX = "LEASEQ_"
+# These belong to the tests, the chaos suite and the benchmarks; the services leave them alone.
+FOREIGN_PREFIXES = ("LEASEQ_BENCH_", "LEASEQ_CHAOS_", "LEASEQ_TEST_")
+HEARTBEATS_PER_LEASE = 3
+DAY = 86_400.0
+MIB = 1_048_576
+
+LogFormat = Literal["auto", "console", "json"]
+LogLevel = Literal["critical", "debug", "error", "info", "warning"]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set from outside. The variable of a field is `LEASEQ_` and its name in capitals.
+
+    Raises ConfigInvalid when a value or a relation between two values makes no sense.
+    """
+
+    # Servers. None: the embedded default, kept in data_dir.
+    postgres_url: str | None = None
+    redis_url: str | None = None
+    data_dir: Path = Path(".leaseq")
+
+    # Leases.
+    lease_seconds: float = 10.0
+    heartbeat_seconds: float = 2.0
+    loop_stall_seconds: float = 30.0
+
+    # Workers.
+    concurrency: int = 100
+    processes: int = 1
+    grace_seconds: float = 30.0
+
+    # Defaults for a task that does not say otherwise.
+    max_attempts: int = 5
+    timeout_seconds: float = 300.0
+    max_crashes: int = 3
+    backoff_base_seconds: float = 1.0
+    backoff_cap_seconds: float = 3600.0
+
+    # Submission.
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+    require_idempotency_key: bool = False
+    strict_types: bool = False
+    payload_max_bytes: int = MIB
+    result_max_bytes: int = MIB
+
+    # Retention: of a key since its first use, of a task since it finished.
+    idempotency_retention_seconds: float = 7 * DAY
+    task_retention_seconds: float = 3 * DAY
+
+    # The passes of the reaper, and the limit on any one statement.
+    reap_interval_seconds: float = 0.5
+    promote_interval_seconds: float = 0.1
+    reconcile_interval_seconds: float = 2.0
+    prune_interval_seconds: float = 60.0
+    statement_timeout_seconds: float = 10.0
+
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "auto"
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __repr__(self) -> str:
+        """Like a struct's own, with the passwords hidden: configurations end up in logs."""
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in self.redacted().items())})"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Config:
+        """Read LEASEQ_* from `env`, by default the environment of the process.
+
+        Raises ConfigInvalid, in one sentence that names the variable and its value.
+        """
+        given: dict[str, Any] = {}
+        for variable, text in sorted((os.environ if env is None else env).items()):
+            if not variable.startswith(PREFIX) or variable.startswith(FOREIGN_PREFIXES):
+                continue
+            field = variable.removeprefix(PREFIX).lower()
+            if variable != variable.upper() or field not in cls.__struct_fields__:
+                raise ConfigInvalid(_unknown(variable))
+            given[field] = _parse(field, text)
+        return cls(**given)
+
+    def redacted(self) -> dict[str, Any]:
+        """Every field by name, with the passwords inside URLs replaced by ***: safe to print."""
+        fields = msgspec.structs.asdict(self)
+        for name in ("postgres_url", "redis_url"):
+            if fields[name] is not None:
+                fields[name] = _hide_password(fields[name])
+        return fields
+
+
+_FIELD_TYPES: dict[str, Any] = get_type_hints(Config)
+_KINDS = {bool: "true, false, 1 or 0", int: "a whole number", float: "a number"}
+_SCHEMES = {
+    "postgres_url": ("postgresql://", "postgres://"),
+    "redis_url": ("redis://", "rediss://", "unix://"),
+}
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def _unknown(variable: str) -> str:
+    known = [_variable(field) for field in Config.__struct_fields__]
+    near = difflib.get_close_matches(variable.upper(), known, n=1)
+    advice = f"did you mean {near[0]}?" if near else "`leaseq check` lists the names there are"
+    return f"{variable} is not a variable of leaseq: {advice}"
+
+
+def _parse(field: str, text: str) -> object:
+    kind = _FIELD_TYPES[field]
+    if not text.strip():
+        raise ConfigInvalid(f"{_variable(field)} is set but empty: unset it, or give it a value")
+    if kind is Path:
+        return Path(text)
+    if kind in (str, str | None):
+        return text.strip()
+    try:
+        return kind(text) if kind in (int, float) else msgspec.convert(text.strip(), kind, strict=False)
+    except (ValueError, msgspec.ValidationError):
+        wanted = _KINDS.get(kind) or f"one of {', '.join(get_args(kind))}"
+        raise ConfigInvalid(f"{_variable(field)}={text} is not {wanted}") from None
+
+
+def _check(config: Config) -> None:
+    for field in config.__struct_fields__:
+        _check_alone(field, getattr(config, field))
+    _check_relations(config)
+
+
+def _check_alone(field: str, value: Any) -> None:
+    kind = _FIELD_TYPES[field]
+    if field in _SCHEMES:
+        if value is not None and not value.startswith(_SCHEMES[field]):
+            shown = _hide_password(value)
+            raise ConfigInvalid(
+                f"{_variable(field)}={shown} does not begin with {' or '.join(_SCHEMES[field])}"
+            )
+    elif get_args(kind):
+        if value not in get_args(kind):
+            raise ConfigInvalid(f"{_variable(field)}={value} is not one of {', '.join(get_args(kind))}")
+    elif field == "api_port":
+        if not 0 <= value <= 65_535:
+            raise ConfigInvalid(f"{_variable(field)}={value} is not a port: it must lie between 0 and 65535")
+    elif kind in (int, float):
+        lowest_allowed = value >= 0 if field == "grace_seconds" else value > 0
+        if not (math.isfinite(value) and lowest_allowed):
+            raise ConfigInvalid(f"{_variable(field)}={value} must be a positive number")
+
+
+def _check_relations(config: Config) -> None:
+    if config.heartbeat_seconds * HEARTBEATS_PER_LEASE > config.lease_seconds:
+        raise ConfigInvalid(
+            f"LEASEQ_LEASE_SECONDS={config.lease_seconds:.12g} is too short for "
+            f"LEASEQ_HEARTBEAT_SECONDS={config.heartbeat_seconds:.12g}: three heartbeats must fit a lease"
+        )
+    for low, high, reason in (
+        ("backoff_base_seconds", "backoff_cap_seconds", "a backoff starts below its cap"),
+        ("task_retention_seconds", "idempotency_retention_seconds", "a key must outlive its finished task"),
+        ("heartbeat_seconds", "loop_stall_seconds", "a loop cannot be found stalled between two heartbeats"),
+    ):
+        low_value, high_value = getattr(config, low), getattr(config, high)
+        if low_value > high_value:
+            raise ConfigInvalid(
+                f"{_variable(low)}={low_value:.12g} is larger than "
+                f"{_variable(high)}={high_value:.12g}: {reason}"
+            )
+
+
+def _hide_password(url: str) -> str:
+    hidden = re.sub(r"(?<=://)([^:/?#]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)(?<=[?&])(password|sslpassword)=[^&]*", r"\1=***", hidden)

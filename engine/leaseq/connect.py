@@ -1,0 +1,181 @@
+"""How does a process reach Postgres and Redis, and what becomes of its connections when a server goes away?
+
+Invariants. Postgres: every session commits synchronously and has time-outs; a connection that the server closed
+while it lay idle is not handed out; after an outage the pool is whole again within about a second of the server's
+return. Redis: a command is sent at most once. By default redis-py sends a command whose reply is lost up to eleven
+times, and a repeated BLMOVE moves a second id (faults P1-P4), so every client here is built without retries, and
+nothing in a URL brings them back. Whoever may repeat a command does so in plain sight.
+"""
+
+from __future__ import annotations
+
+import select
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import AsyncConnectionPool
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from leaseq.config import Config
+from leaseq.errors import ConfigInvalid, ServerUnreachable
+
+__all__ = ["Connection", "Pool", "open_blocking_redis", "open_pool", "open_redis"]
+
+Connection = psycopg.AsyncConnection[Any]
+Pool = AsyncConnectionPool[Connection]
+
+CONNECT_SECONDS = 5
+LOCK_SECONDS = 5.0
+RECONNECT_SECONDS = 1.0
+REDIS_CONNECTIONS = 16
+REPLY_SECONDS = 3.0
+SESSION = (files("leaseq") / "session.sql").read_bytes()
+
+# The client's half of noticing a lost host; ignored on a unix socket.
+KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 11_000,
+}
+
+
+async def open_pool(config: Config, *, name: str, max_size: int, wait: bool = True) -> Pool:
+    """Open a pool of at most `max_size` autocommit connections, called `name` in pg_stat_activity.
+
+    Waiting for a free connection is bounded by the statement time-out (then psycopg_pool.PoolTimeout). With `wait`
+    false the pool opens even while Postgres is away. Raises ServerUnreachable at once when Postgres cannot be
+    reached or refuses us, ConfigInvalid when there is no URL or it cannot be read.
+    """
+    url = _given("postgres_url", config.postgres_url)
+    options: dict[str, Any] = {
+        "autocommit": True,
+        "application_name": name,
+        "connect_timeout": CONNECT_SECONDS,
+        **KEEPALIVES,
+    }
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise ConfigInvalid(f"LEASEQ_POSTGRES_URL={_shown(config, 'postgres_url')} cannot be read: {error}") from None
+    if wait:
+        await _knock(config, url, options)
+
+    async def configure(conn: psycopg.AsyncConnection[Any]) -> None:
+        await conn.execute(SESSION, _session_times(config))
+
+    async def check(conn: psycopg.AsyncConnection[Any]) -> None:
+        await _check_idle(pool, conn)
+
+    pool: Pool = AsyncConnectionPool(
+        url,
+        kwargs=options,
+        min_size=1,
+        max_size=max_size,
+        name=name,
+        timeout=config.statement_timeout_seconds,
+        configure=configure,
+        check=check,
+        # Give up on an attempt early and begin a fresh one, so that the back-off between attempts stays short.
+        reconnect_timeout=RECONNECT_SECONDS,
+        reconnect_failed=AsyncConnectionPool.check,
+        open=False,
+    )
+    await pool.open()
+    return pool
+
+
+def open_redis(config: Config, *, name: str) -> Redis:
+    """A client for commands that answer at once, shared by any number of tasks; bytes in and out.
+
+    Connects when first used. Raises redis' ConnectionError or TimeoutError after one sending, within 3 s.
+    """
+    options = _redis_options(config, name=name, reply_seconds=REPLY_SECONDS)
+    return Redis.from_pool(BlockingConnectionPool(**options, max_connections=REDIS_CONNECTIONS, timeout=REPLY_SECONDS))
+
+
+def open_blocking_redis(config: Config, *, name: str, block_seconds: float) -> Redis:
+    """A client with one connection, for a command that blocks on the server for at most `block_seconds`.
+
+    The socket waits 3 s longer than the server may block, or an id moved at the last moment would be lost from
+    sight (P2). One owner at a time: do not share it between tasks.
+    """
+    options = _redis_options(config, name=name, reply_seconds=block_seconds + REPLY_SECONDS)
+    client = Redis(connection_pool=ConnectionPool(**options, max_connections=1), single_connection_client=True)
+    client.auto_close_connection_pool = True
+    return client
+
+
+async def _knock(config: Config, url: str, options: dict[str, Any]) -> None:
+    """One connection, made and closed, because a pool tells its reasons to the log only."""
+    try:
+        conn = await psycopg.AsyncConnection.connect(url, **options)
+        await conn.close()
+    except psycopg.OperationalError as error:
+        hints = ("Is the server running", "Multiple connection attempts")
+        lines = [line.strip(" \t-").removeprefix("connection failed: ") for line in str(error).splitlines()]
+        said = "; ".join(line for line in lines if line and not line.startswith(hints)) or "no answer"
+        raise ServerUnreachable(f"Postgres cannot be reached at {_shown(config, 'postgres_url')}: {said}") from error
+
+
+async def _check_idle(pool: Pool, conn: psycopg.AsyncConnection[Any]) -> None:
+    """Refuse a connection that died while it was idle, without a round trip for one that lives.
+
+    A quiet socket is taken as sound. One with something to read was closed by the server, or brings a notice: then
+    it is asked, and if it is dead, so probably are its neighbours, which are all looked at now (P23).
+    """
+    poll = select.poll()
+    poll.register(conn.fileno(), select.POLLIN)
+    if not poll.poll(0):
+        return
+    try:
+        await pool.check_connection(conn)
+    except psycopg.Error:
+        await pool.check()
+        raise
+
+
+def _session_times(config: Config) -> dict[str, str]:
+    statement = config.statement_timeout_seconds
+    return {
+        "statement_timeout": f"{statement * 1000:.0f}",
+        "lock_timeout": f"{min(LOCK_SECONDS, statement) * 1000:.0f}",
+    }
+
+
+def _redis_options(config: Config, *, name: str, reply_seconds: float) -> dict[str, Any]:
+    url = _given("redis_url", config.redis_url)
+    try:
+        from_url = dict(parse_url(url))
+    except ValueError as error:
+        raise ConfigInvalid(f"LEASEQ_REDIS_URL={_shown(config, 'redis_url')} cannot be read: {error}") from None
+    # What we set ourselves wins over the URL, and the first two would bring hidden sendings back.
+    for ours_alone in ("retry_on_timeout", "retry_on_error", "max_connections", "timeout"):
+        from_url.pop(ours_alone, None)
+    ours: dict[str, Any] = {
+        "client_name": name.replace(" ", "-"),  # CLIENT SETNAME refuses spaces
+        "decode_responses": False,
+        "health_check_interval": 0,
+        "protocol": 2,  # the same replies from every server, and no maintenance pushes that hide a stray reply
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": reply_seconds,
+    }
+    if "path" not in from_url:
+        ours |= {"socket_connect_timeout": REPLY_SECONDS, "socket_keepalive": True}
+    return from_url | ours
+
+
+def _given(field: str, url: str | None) -> str:
+    if url is None:
+        raise ConfigInvalid(f"LEASEQ_{field.upper()} is not set, and no embedded server was started in its place")
+    return url
+
+
+def _shown(config: Config, field: str) -> str:
+    return str(config.redacted()[field])

@@ -1,0 +1,126 @@
+"""What can be asked of dispatch, one method for each verb?
+
+Nothing here is believed: a delivery may be missing, repeated or foreign, and the ledger decides. Every error of Redis
+(gone, loading, read-only, full, busy) becomes `ServerUnreachable`: try again later, never fatal (faults.md P6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from leaseq.dispatch import keys
+from leaseq.dispatch.deliveries import Deliveries, LeaseView, PullCode, Release, sort_out
+from leaseq.dispatch.scripts import Scripts
+from leaseq.errors import ServerUnreachable
+from leaseq.model import Lane
+
+# The order in which a worker looks; the suspect lane is not among them, it has a worker of its own.
+OPEN_LANES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
+
+# Lua's unpack and the time a script may hold the server both ask for small bites.
+BITE = 500
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Turn whatever Redis or the way to it says into `ServerUnreachable`."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ServerUnreachable(f"Redis does not answer: {said}") from error
+
+
+class Dispatcher:
+    """The queues in Redis or Valkey."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._scripts = Scripts(client)
+
+    async def push(self, queue: str, task_ids: Sequence[str], *, lane: Lane = Lane.NORMAL) -> None:
+        """Place deliveries at the tail of a lane."""
+        lanes = [keys.ready(queue, Lane.NORMAL), keys.ready(queue, lane)]
+        with reachable():
+            for start in range(0, len(task_ids), BITE):
+                await self._scripts.run("push", lanes, task_ids[start : start + BITE])
+
+    async def pull(
+        self,
+        queue: str,
+        *,
+        worker_id: str,
+        limit: int,
+        lanes: Sequence[Lane] = OPEN_LANES,
+        last_lane_first: bool = False,
+    ) -> Deliveries:
+        """Move up to `limit` deliveries into the worker's processing list, and say which."""
+        names = [keys.processing(queue, worker_id), keys.leases(queue), keys.paused(queue)]
+        names += [keys.ready(queue, lane) for lane in lanes]
+        args: list[str | int] = [worker_id, min(limit, BITE), "1" if last_lane_first else "0"]
+        with reachable():
+            code, values = await self._scripts.run("pull", names, args)
+        return sort_out(values, code=PullCode(code.decode()))
+
+    async def release(self, queue: str, releases: Sequence[Release], *, worker_id: str) -> int:
+        """Take deliveries out of a processing list, each to its place; returns how many were in it."""
+        names = [
+            keys.processing(queue, worker_id),
+            keys.parked(queue),
+            *(keys.ready(queue, lane) for lane in (Lane.NORMAL, Lane.HIGH, Lane.LOW, Lane.SUSPECT)),
+        ]
+        found = 0
+        with reachable():
+            for start in range(0, len(releases), BITE):
+                pairs: list[str | bytes] = []
+                for release in releases[start : start + BITE]:
+                    pairs += (release.delivery, release.place.value)
+                found += await self._scripts.run("release", names, pairs)
+        return found
+
+    async def restore(self, queue: str, task_ids: Sequence[str], *, worker_id: str) -> int:
+        """Put back into a processing list what it has lost; returns how many were missing."""
+        with reachable():
+            return int(await self._scripts.run("restore", [keys.processing(queue, worker_id)], task_ids))
+
+    async def held(self, queue: str, *, worker_id: str, limit: int | None = None) -> Deliveries:
+        """What is in a worker's processing list, oldest first."""
+        with reachable():
+            values = await self._client.lrange(keys.processing(queue, worker_id), 0, -1 if limit is None else limit - 1)
+        return sort_out(values)
+
+    async def open(self, queue: str, *, worker_id: str, lease_seconds: float, token: str) -> str:
+        """Begin a lease; returns the epoch of the queue."""
+        names = [keys.leases(queue), keys.beats(queue), keys.epoch(queue)]
+        with reachable():
+            epoch = await self._scripts.run("open", names, [worker_id, int(lease_seconds * 1000), token])
+        return str(epoch.decode())
+
+    async def renew(self, queue: str, worker_ids: Sequence[str], *, lease_seconds: float) -> dict[str, str]:
+        """Renew leases. By worker id: 'held', 'lapsed' or 'missing'."""
+        names = [keys.leases(queue), keys.beats(queue)]
+        with reachable():
+            answers = await self._scripts.run("renew", names, [int(lease_seconds * 1000), *worker_ids])
+        return {worker_id: answer.decode() for worker_id, answer in zip(worker_ids, answers, strict=True)}
+
+    async def list_leases(self, queue: str) -> list[LeaseView]:
+        """Everybody who is registered."""
+        with reachable():
+            flat = await self._scripts.run("list_leases", [keys.leases(queue), keys.beats(queue)], [])
+        return [
+            LeaseView(flat[i].decode(errors="replace"), int(flat[i + 1]), int(flat[i + 2]))
+            for i in range(0, len(flat), 3)
+        ]
+
+    async def close(self, queue: str, *, worker_id: str) -> bool:
+        """Forget an incarnation; False while its list holds deliveries."""
+        names = [keys.processing(queue, worker_id), keys.leases(queue), keys.beats(queue)]
+        with reachable():
+            return bool(await self._scripts.run("close", names, [worker_id]))
+
+
+__all__ = ["BITE", "OPEN_LANES", "Dispatcher", "reachable"]

@@ -1,0 +1,41 @@
+"""How does an idle worker learn of new work at once?
+
+It blocks in BLMOVE from the normal lane (or the suspect lane) into its own processing list, on a connection of its own: never shared, never
+re-sent, with a short block on the server and a socket time-out longer than that (faults.md P1-P4). What arrives is
+already in the worker's list; if the reply is lost on the way, the sweep of its own list finds it.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from redis.asyncio import Redis
+
+from leaseq.dispatch import keys
+from leaseq.dispatch.deliveries import Deliveries, sort_out
+from leaseq.dispatch.dispatcher import reachable
+from leaseq.model import Lane
+
+
+class Doorbell:
+    """One blocking connection for one queue of one worker."""
+
+    def __init__(self, client: Redis, *, queue: str, worker_id: str, block_seconds: float, lane: Lane) -> None:
+        self._client = client
+        self._source = keys.ready(queue, lane)
+        self._target = keys.processing(queue, worker_id)
+        self._block = block_seconds
+
+    async def wait(self) -> Deliveries:
+        """Wait for one delivery, at most `block_seconds`. An empty token in `garbage` means: look in the other lanes."""
+        with reachable():
+            # The server takes fractions of a second (since 6.0); the type of redis-py does not.
+            value = await self._client.blmove(self._source, self._target, cast(int, self._block), "LEFT", "RIGHT")
+        return sort_out([] if value is None else [value])
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._client.aclose()
+
+
+__all__ = ["Doorbell"]

@@ -1,0 +1,10 @@
+-- close: forget an incarnation, once its processing list is empty.
+-- KEYS[1] leaseq:{Q}:processing:<worker>   KEYS[2] leaseq:{Q}:leases   KEYS[3] leaseq:{Q}:beats
+-- ARGV[1] worker id
+-- Returns 1, or 0 if the list still holds deliveries (bring them back first).
+if redis.call('LLEN', KEYS[1]) > 0 then
+    return 0
+end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('HDEL', KEYS[3], ARGV[1])
+return 1

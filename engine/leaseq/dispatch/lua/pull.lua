@@ -1,0 +1,37 @@
+-- pull: move up to n deliveries into a worker's own processing list, in the order of the lanes.
+-- KEYS[1] leaseq:{Q}:processing:<worker>   KEYS[2] leaseq:{Q}:leases   KEYS[3] leaseq:{Q}:paused
+-- KEYS[4..] the lanes, the most urgent first
+-- ARGV[1] worker id   ARGV[2] n
+-- ARGV[3] '1': look at the last lane first this time, so that low priority still moves
+-- Returns {code, ids}: 'ok', 'paused' or 'closed' (no lease is registered: pull nothing more under this incarnation).
+-- LPOP comes before RPUSH: a script whose first write frees memory may go on when Redis is full (faults.md P12).
+-- Every list is looked at before the first write: a key of another type stops the script while nothing has moved.
+if redis.call('EXISTS', KEYS[3]) == 1 then
+    return {'paused', {}}
+end
+if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then
+    return {'closed', {}}
+end
+local wanted = tonumber(ARGV[2])
+redis.call('LLEN', KEYS[1])
+local order = {}
+for i = 4, #KEYS do
+    if redis.call('LLEN', KEYS[i]) > 0 then order[#order + 1] = KEYS[i] end
+end
+if ARGV[3] == '1' and #order > 1 then  -- the last of those that hold anything
+    table.insert(order, 1, table.remove(order))
+end
+local taken = {}
+for _, lane in ipairs(order) do
+    while #taken < wanted do
+        local popped = redis.call('LPOP', lane, wanted - #taken)
+        if not popped then break end
+        for _, id in ipairs(popped) do
+            if id ~= '' then taken[#taken + 1] = id end
+        end
+    end
+end
+if #taken > 0 then
+    redis.call('RPUSH', KEYS[1], unpack(taken))
+end
+return {'ok', taken}

@@ -1,0 +1,24 @@
+-- renew: move lease deadlines forward, and count the beat. A lease that has run out is not extended.
+-- KEYS[1] leaseq:{Q}:leases   KEYS[2] leaseq:{Q}:beats
+-- ARGV[1] lease in milliseconds   ARGV[2..] worker ids
+-- ZREM comes first: when Redis is full, a script may go on once its first write frees memory (faults.md P12), and live
+-- workers keep their leases.
+-- Returns one word for each worker: 'held', 'lapsed' (ran out), or 'missing' (closed, or Redis lost it).
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local answers = {}
+redis.call('HLEN', KEYS[2])
+for i = 2, #ARGV do
+    local deadline = redis.call('ZSCORE', KEYS[1], ARGV[i])
+    if not deadline then
+        answers[#answers + 1] = 'missing'
+    elseif tonumber(deadline) < now then
+        answers[#answers + 1] = 'lapsed'
+    else
+        redis.call('ZREM', KEYS[1], ARGV[i])
+        redis.call('ZADD', KEYS[1], now + tonumber(ARGV[1]), ARGV[i])
+        redis.call('HINCRBY', KEYS[2], ARGV[i], 1)
+        answers[#answers + 1] = 'held'
+    end
+end
+return answers

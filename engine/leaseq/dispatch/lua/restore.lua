@@ -1,0 +1,14 @@
+-- restore: put back into a worker's processing list what it holds and the list has lost.
+-- KEYS[1] leaseq:{Q}:processing:<worker>
+-- ARGV task ids
+-- Returns how many were missing.
+local present = {}
+for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do present[id] = true end
+local missing = 0
+for _, id in ipairs(ARGV) do
+    if not present[id] then
+        redis.call('RPUSH', KEYS[1], id)
+        missing = missing + 1
+    end
+end
+return missing

@@ -1,0 +1,125 @@
+"""What does dispatch hold as a whole? Asked by the reconciler and by operators, never by the path of a task."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Set
+
+from msgspec import Struct
+from redis.asyncio import Redis
+
+from leaseq.dispatch import keys
+from leaseq.dispatch.deliveries import as_bytes
+from leaseq.dispatch.dispatcher import reachable
+from leaseq.model import Lane
+
+PAGE = 5000
+
+
+class Depths(Struct, frozen=True):
+    """How many deliveries wait in each lane of a queue, and how many are parked."""
+
+    high: int
+    normal: int
+    low: int
+    suspect: int
+    parked: int
+
+    @property
+    def waiting(self) -> int:
+        return self.high + self.normal + self.low + self.suspect
+
+
+class Survey:
+    """Reads, and the few writes of an operator."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    async def depths(self, queue: str) -> Depths:
+        """The lengths of the lists of a queue."""
+        lists = [keys.ready(queue, lane) for lane in (Lane.HIGH, Lane.NORMAL, Lane.LOW, Lane.SUSPECT)]
+        with reachable():
+            pipe = self._client.pipeline(transaction=False)
+            for name in [*lists, keys.parked(queue)]:
+                pipe.llen(name)
+            return Depths(*(await pipe.execute()))
+
+    async def waiting(self, queue: str, *, among: Set[str]) -> set[str]:
+        """Which of these ids are in the ready lists of a queue? Stops reading once it has seen them all."""
+        return await self._find([keys.ready(queue, lane) for lane in Lane], among)
+
+    async def processing(self, queue: str, worker_ids: Iterable[str], *, among: Set[str]) -> set[str]:
+        """Which of these ids are in the processing lists of these workers?"""
+        return await self._find([keys.processing(queue, worker_id) for worker_id in worker_ids], among)
+
+    async def processing_owners(self, queue: str) -> set[str]:
+        """The workers that have a processing list, registered or not. Walks the key space (SCAN)."""
+        with reachable():
+            return {
+                as_bytes(name).decode(errors="replace").rpartition(":")[2]
+                async for name in self._client.scan_iter(match=keys.processing_pattern(queue), count=1000)
+            }
+
+    async def epoch(self, queue: str) -> str | None:
+        """The epoch of a queue; None if Redis has none (any more)."""
+        with reachable():
+            value = await self._client.get(keys.epoch(queue))
+        return None if value is None else as_bytes(value).decode(errors="replace")
+
+    async def begin_epoch(self, queue: str, token: str) -> str:
+        """Set the epoch unless there is one; returns the one that holds."""
+        with reachable():
+            await self._client.set(keys.epoch(queue), token, nx=True)
+        return await self.epoch(queue) or token
+
+    async def run_id(self) -> str:
+        """The identity of the server process; changes with every restart."""
+        with reachable():
+            return str((await self._client.info("server"))["run_id"])
+
+    async def policy(self) -> dict[str, str]:
+        """Eviction policy and durability settings, where the server tells (CONFIG may be forbidden: then empty)."""
+        with reachable():
+            info = await self._client.info("memory")
+            persistence = await self._client.info("persistence")
+            server = await self._client.info("server")
+        return {
+            "maxmemory_policy": str(info.get("maxmemory_policy", "")),
+            "aof_enabled": str(persistence.get("aof_enabled", "")),
+            "version": str(server.get("valkey_version") or server.get("redis_version", "")),
+        }
+
+    async def pause(self, queue: str, *, paused: bool) -> None:
+        """Copy the ledger's pause flag to where workers look."""
+        with reachable():
+            if paused:
+                await self._client.set(keys.paused(queue), "1")
+            else:
+                await self._client.delete(keys.paused(queue))
+
+    async def _find(self, names: Iterable[str], among: Set[str]) -> set[str]:
+        wanted = {task_id.encode() for task_id in among}
+        found: set[bytes] = set()
+        for name in names:
+            async for page in self._pages(name):
+                found |= wanted.intersection(page)
+                if len(found) == len(wanted):
+                    return set(among)
+        return {value.decode() for value in found}
+
+    async def _pages(self, name: str) -> AsyncIterator[list[bytes]]:
+        """A list in pages, from its tail to its head. Workers take from the head, which does not shift what is counted from the
+        tail; a push at the tail makes the next page overlap the last one. So what stays in the list is never stepped over.
+        """
+        end = -1
+        while True:
+            with reachable():
+                page = await self._client.lrange(name, end - PAGE + 1, end)
+            if page:
+                yield page
+            if len(page) < PAGE:
+                return
+            end -= PAGE
+
+
+__all__ = ["Depths", "Survey"]

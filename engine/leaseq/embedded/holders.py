@@ -1,0 +1,86 @@
+"""Who still needs a shared server, and who stops it?
+
+Each process that uses a server holds a shared lock on its `.holders` file; the one that leaves and then can lock it
+alone was the last, and stops the server. Starting and stopping happen under a second, exclusive lock, so that nobody
+starts what another is stopping. Both are flock(2): the kernel drops them with the process, however it ends, so a
+SIGKILLed holder is simply no holder any more. A server whose last holder was killed goes on running; the next
+process finds it, holds it, and stops it in its turn.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from leaseq.errors import ServerUnreachable
+
+__all__ = ["hold"]
+
+LOCK_SECONDS = 90.0
+POLL_SECONDS = 0.02
+
+
+@contextmanager
+def hold(directory: Path, *, start: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
+    """Within the block the server in `directory` runs: `start` finds or starts it, the last one out calls `stop`.
+
+    The lock files lie beside the directory, so that its making, too, is one process's work.
+    """
+    holders = directory.with_name(f"{directory.name}.holders")
+    starting = directory.with_name(f"{directory.name}.lock")
+    holders.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(starting):
+        start()
+        mine = _open(holders)
+        fcntl.flock(mine, fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        with _alone(starting):
+            # Closing, not unlocking: a forked child that still has this file open is a holder too.
+            os.close(mine)
+            if _nobody_holds(holders):
+                stop()
+
+
+@contextmanager
+def _alone(starting: Path) -> Iterator[None]:
+    lock = _open(starting)
+    try:
+        give_up = time.monotonic() + LOCK_SECONDS
+        while not _try_lock(lock):
+            if time.monotonic() > give_up:
+                raise ServerUnreachable(
+                    f"another process has been starting or stopping a server ({starting}) for too long"
+                )
+            time.sleep(POLL_SECONDS)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _nobody_holds(holders: Path) -> bool:
+    probe = _open(holders)
+    try:
+        return _try_lock(probe)
+    finally:
+        os.close(probe)
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,0 +1,137 @@
+"""Where may an embedded server live, and as whom does it run?
+
+Postgres refuses to run as root, so under root it runs as `nobody`, who must be able to walk to its files. Invariants:
+a server's files lie in a directory that only its account may enter; no permission of a directory that we did not make
+is ever changed. Where the account cannot walk to the place that was asked for (a checkout below /root, say), the files
+lie in /var/tmp instead, and a note called `elsewhere` in the asked place says where.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from msgspec import Struct
+
+from leaseq.errors import ServerUnfit
+
+__all__ = [
+    "Account",
+    "Place",
+    "can_walk_to",
+    "give",
+    "our_account",
+    "private_directory",
+    "server_account",
+    "settle",
+    "socket_directory",
+]
+
+FAR_ROOT = Path("/var/tmp")
+# A unix socket's path must fit 107 bytes (sun_path less the final zero); on some systems 103.
+SOCKET_PATH_BYTES = 100
+
+
+class Account(Struct, frozen=True):
+    """Who runs a server. `foreign` says that it is not the account of this process."""
+
+    uid: int
+    gid: int
+    foreign: bool
+
+
+class Place(Struct, frozen=True):
+    """The files of one server: `asked` is ours and holds the locks, `files` belongs to the account."""
+
+    asked: Path
+    files: Path
+    account: Account
+
+    def remove(self) -> None:
+        """Delete everything, as if the server had never been. It must not be running."""
+        shutil.rmtree(socket_directory(self, name=""), ignore_errors=True)
+        if self.files.parent != self.asked:
+            shutil.rmtree(self.files.parent, ignore_errors=True)
+        shutil.rmtree(self.asked, ignore_errors=True)
+
+
+def our_account() -> Account:
+    return Account(uid=os.geteuid(), gid=os.getegid(), foreign=False)
+
+
+def server_account() -> Account:
+    """The account for a server that refuses root: ourselves, or `nobody` if we are root."""
+    if os.geteuid() != 0:
+        return our_account()
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise ServerUnfit(
+            "Postgres cannot run as root, and there is no account `nobody`: set LEASEQ_POSTGRES_URL"
+        ) from None
+    return Account(uid=nobody.pw_uid, gid=nobody.pw_gid, foreign=True)
+
+
+def settle(directory: Path, *, account: Account) -> Place:
+    """Make `directory`, or find it, and in it or elsewhere a directory that belongs to `account` alone."""
+    asked = directory.absolute()
+    if not asked.is_dir():
+        asked.mkdir(parents=True, exist_ok=True)
+        asked.chmod(0o711 if account.foreign else 0o700)
+    home = asked if can_walk_to(asked, account=account) else _far_home(asked)
+    files = home / "server"
+    private_directory(files, account=account)
+    return Place(asked=asked, files=files, account=account)
+
+
+def can_walk_to(path: Path, *, account: Account) -> bool:
+    """Whether `account` may enter `path` and everything above it, judged by the plain permission bits."""
+    return not account.foreign or all(
+        parent.stat().st_mode & stat.S_IXOTH for parent in (path.resolve(), *path.resolve().parents)
+    )
+
+
+def private_directory(path: Path, *, account: Account) -> None:
+    """Make `path` with mode 0700 for `account`; refuse one that somebody else made there."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (account.uid, os.geteuid()):
+            raise ServerUnfit(
+                f"{path} belongs to somebody else: remove it, or choose another LEASEQ_DATA_DIR"
+            ) from None
+    give(path, account=account)
+
+
+def give(path: Path, *, account: Account) -> None:
+    """Make `path` the account's own."""
+    if account.foreign:
+        os.chown(path, account.uid, account.gid)
+
+
+def socket_directory(place: Place, *, name: str) -> Path:
+    """Where the unix socket called `name` may lie: beside the data, or in /tmp if that path is too long."""
+    near = place.files / "socket"
+    if len(os.fsencode(near / name)) <= SOCKET_PATH_BYTES and name:
+        return near
+    token = hashlib.sha256(os.fsencode(place.files)).hexdigest()[:16]
+    return Path(f"/tmp/leaseq-{place.account.uid}-{token}")
+
+
+def _far_home(asked: Path) -> Path:
+    note = asked / "elsewhere"
+    if note.is_file():
+        home = Path(note.read_text(encoding="utf-8").strip())
+        if home.is_dir() and not home.is_symlink() and home.stat().st_uid == os.geteuid():
+            return home
+    # The name is fresh, so that deleting the asked place really is a new beginning.
+    home = Path(tempfile.mkdtemp(prefix="leaseq-", dir=FAR_ROOT))
+    home.chmod(0o711)
+    note.write_text(f"{home}\n", encoding="utf-8")
+    return home

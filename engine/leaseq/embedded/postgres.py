@@ -1,0 +1,177 @@
+"""How is the embedded Postgres made, started, found again and stopped?
+
+Invariants: a cluster is complete or absent (it is made under another name and renamed); `postgresql.conf` is ours and
+written anew at each start (what a person wants to differ goes through ALTER SYSTEM); `fsync` is never off. Whoever can
+open the socket is trusted, and only the account can; the TCP port, if asked for, listens on 127.0.0.1 and wants a
+password.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from leaseq.embedded.binaries import postgres_bin
+from leaseq.embedded.places import Place, give, private_directory, server_account, settle, socket_directory
+from leaseq.embedded.processes import kill_tree, pid_in, run_as
+from leaseq.errors import ServerUnreachable
+
+__all__ = ["PostgresServer"]
+
+ROLE = "leaseq"
+DEFAULT_PORT = 5432
+START_SECONDS = 30.0
+RETRY_SECONDS = 0.1
+# The line of postmaster.pid that says how far the server has come (PostgreSQL 10 and later).
+STATUS_LINE = 7
+
+INITDB = ("--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=scram-sha-256")
+SETTINGS = {
+    "dynamic_shared_memory_type": "posix",
+    "log_min_messages": "warning",
+    "log_timezone": "UTC",
+    "max_connections": "200",
+    "max_wal_size": "1GB",
+    "shared_buffers": "256MB",
+    "timezone": "UTC",
+    "unix_socket_permissions": "0700",
+}
+
+
+class PostgresServer:
+    """One Postgres in `directory`. Without `port` it listens on its unix socket only.
+
+    `bin_dir` takes another installation's programs, from PostgreSQL 15 on. One object is used by one thread.
+    """
+
+    def __init__(self, directory: Path, port: int | None = None, *, bin_dir: Path | None = None) -> None:
+        self.directory = directory
+        self.port = port
+        self._bin_dir = bin_dir
+        self._place: Place | None = None
+
+    @property
+    def place(self) -> Place:
+        if self._place is None:
+            self._place = settle(self.directory, account=server_account())
+        return self._place
+
+    @property
+    def pid(self) -> int | None:
+        """The postmaster's pid; None if it does not run."""
+        return pid_in(self._data / "postmaster.pid", directory=self._data)
+
+    @property
+    def url(self) -> str:
+        """By the TCP port if there is one, else by the socket."""
+        if self.port is None:
+            return self.socket_url
+        password = self._password_file.read_text(encoding="utf-8").strip()
+        return f"postgresql://{ROLE}:{password}@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def socket_url(self) -> str:
+        host = quote(str(self._socket_directory), safe="/")
+        return f"postgresql://{ROLE}@/postgres?host={host}&port={self.port or DEFAULT_PORT}"
+
+    def start(self) -> None:
+        """Return when it serves, started or found running; a new place gets a new cluster. Raises ServerUnreachable."""
+        if self.pid is not None:
+            self._wait_until_ready()
+            return
+        bin_dir = self._bin_dir or postgres_bin(self.place.account)
+        if not self._data.is_dir():
+            self._make_cluster(bin_dir)
+        private_directory(self._socket_directory, account=self.place.account)
+        (self._data / "postgresql.conf").write_text(self._configuration(), encoding="utf-8")
+        # A killed postmaster leaves its pid in files, and by now the number may be somebody else's, which Postgres
+        # takes for a running server. We know better: `pid` said that none works in this directory.
+        for stale in (self._data / "postmaster.pid", *self._socket_directory.glob(".s.PGSQL.*")):
+            stale.unlink(missing_ok=True)
+        self._launch(bin_dir)
+
+    def stop(self, mode: Literal["fast", "immediate", "smart"] = "fast") -> None:
+        """Stop it and wait for its end. `immediate` leaves recovery to the next start."""
+        if (pid := self.pid) is None:
+            return
+        bin_dir = self._bin_dir or postgres_bin(self.place.account)
+        command: list[str | Path] = [bin_dir / "pg_ctl", "-D", self._data, "-m", mode, "-w", "-t", "20", "-s", "stop"]
+        run_as(self.place.account, command)
+        if self.pid == pid:
+            kill_tree(pid)
+
+    def kill(self) -> None:
+        """SIGKILL to the postmaster and its children."""
+        if (pid := self.pid) is not None:
+            kill_tree(pid)
+
+    def destroy(self) -> None:
+        """Kill it and delete its data."""
+        self.kill()
+        self.place.remove()
+        self._place = None
+
+    @property
+    def _data(self) -> Path:
+        return self.place.files / "data"
+
+    @property
+    def _password_file(self) -> Path:
+        return self.place.files / "password"
+
+    @property
+    def _socket_directory(self) -> Path:
+        return socket_directory(self.place, name=f".s.PGSQL.{self.port or DEFAULT_PORT}")
+
+    def _make_cluster(self, bin_dir: Path) -> None:
+        unfinished = self.place.files / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        private_directory(unfinished, account=self.place.account)
+        self._password_file.write_text(f"{secrets.token_hex(16)}\n", encoding="utf-8")
+        give(self._password_file, account=self.place.account)
+        command: list[str | Path] = [bin_dir / "initdb", "-D", unfinished, "-U", ROLE, *INITDB]
+        command.append(f"--pwfile={self._password_file}")
+        made = run_as(self.place.account, command)
+        if made.returncode != 0:
+            raise ServerUnreachable(f"the embedded Postgres could not be made: {_last_line(made.stderr)}")
+        unfinished.rename(self._data)
+
+    def _configuration(self) -> str:
+        settings = SETTINGS | {
+            "listen_addresses": "" if self.port is None else "127.0.0.1",
+            "port": str(self.port or DEFAULT_PORT),
+            "unix_socket_directories": str(self._socket_directory),
+        }
+        lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in sorted(settings.items())]
+        return "# Written by leaseq at each start. Use ALTER SYSTEM for what should differ.\n" + "\n".join(lines) + "\n"
+
+    def _launch(self, bin_dir: Path) -> None:
+        log = self.place.files / "log"
+        command: list[str | Path] = [bin_dir / "pg_ctl", "-D", self._data, "-l", log, "-w", "-s", "start"]
+        give_up = time.monotonic() + START_SECONDS
+        while run_as(self.place.account, command).returncode != 0:
+            said = _last_line(log.read_text(encoding="utf-8", errors="replace")) if log.exists() else "no word"
+            # The children of a killed postmaster hold its shared memory for an instant longer.
+            if "shared memory" not in said or time.monotonic() > give_up:
+                raise ServerUnreachable(f"the embedded Postgres did not start: {said} (see {log})")
+            time.sleep(RETRY_SECONDS)
+
+    def _wait_until_ready(self) -> None:
+        """Somebody else's start may still be under way, or recovery after a crash."""
+        give_up = time.monotonic() + START_SECONDS
+        while self.pid is not None and time.monotonic() < give_up:
+            lines = (self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+            if lines[STATUS_LINE:] and lines[STATUS_LINE].strip() == "ready":
+                return
+            time.sleep(RETRY_SECONDS)
+        raise ServerUnreachable(f"the embedded Postgres in {self.directory} is starting and does not get ready")
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.strip().splitlines()]
+    fatal = [line for line in lines if "FATAL" in line or "error:" in line]
+    return (fatal or lines or ["it said nothing"])[-1]

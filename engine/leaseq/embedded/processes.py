@@ -1,0 +1,99 @@
+"""How is a server's process run, recognised and ended, by whichever of our processes happens to look?
+
+A server is nobody's child: it outlives the process that started it and is known by the number in its pid file.
+Invariant: no signal goes to a number that the kernel may have given to somebody else meanwhile; a process counts as
+the server only while it works in the server's own directory (where the system has /proc to tell).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from leaseq.embedded.places import Account
+from leaseq.errors import ServerUnreachable
+
+__all__ = ["alive", "kill_tree", "pid_in", "run_as", "wait_until_gone"]
+
+POLL_SECONDS = 0.01
+PROC = Path("/proc")
+
+
+def run_as(account: Account, command: Sequence[str | Path], *, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run a short command as `account`, in a session of its own, out of reach of a Ctrl-C in our terminal."""
+    return subprocess.run(
+        [os.fspath(part) for part in command],
+        user=account.uid if account.foreign else None,
+        group=account.gid if account.foreign else None,
+        extra_groups=[] if account.foreign else None,
+        cwd="/",
+        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+def pid_in(file: Path, *, directory: Path) -> int | None:
+    """The pid on the first line of `file`, if that process lives and works in `directory`."""
+    try:
+        pid = int(file.read_text(encoding="utf-8").split("\n", 1)[0])
+    except (FileNotFoundError, ValueError):
+        return None
+    return pid if pid > 0 and alive(pid) and _works_in(pid, directory) else None
+
+
+def alive(pid: int) -> bool:
+    """Whether the process still runs. One that has died and waits for its parent to notice does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    try:
+        text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return not PROC.joinpath("self").exists()
+    return text.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def kill_tree(pid: int) -> None:
+    """SIGKILL to the process and its children at once, as a power cut would."""
+    children: list[int] = []
+    try:
+        listed = (PROC / str(pid) / "task" / str(pid) / "children").read_text(encoding="utf-8")
+        children = [int(child) for child in listed.split()]
+    except OSError:
+        pass  # no such list on this system: the children notice for themselves
+    for each in (pid, *children):
+        try:
+            os.kill(each, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    for each in (pid, *children):
+        wait_until_gone(each, seconds=10)
+
+
+def wait_until_gone(pid: int, *, seconds: float) -> None:
+    """Return when the process has ended. Raises ServerUnreachable if it has not within `seconds`."""
+    give_up = time.monotonic() + seconds
+    while alive(pid):
+        if time.monotonic() > give_up:
+            raise ServerUnreachable(f"the embedded server's process {pid} did not end within {seconds:g} s")
+        time.sleep(POLL_SECONDS)
+
+
+def _works_in(pid: int, directory: Path) -> bool:
+    try:
+        return (PROC / str(pid) / "cwd").readlink() == directory.resolve()
+    except OSError:
+        return not PROC.joinpath("self").exists()

@@ -1,0 +1,40 @@
+"""Which servers does a process still lack, and how long do they run?
+
+Only what no URL was given for is started, in the data directory, and for as long as any process needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import msgspec
+
+from leaseq.config import Config
+from leaseq.embedded.holders import hold
+from leaseq.embedded.postgres import PostgresServer
+from leaseq.embedded.valkey import ValkeyServer
+from leaseq.errors import ServerUnreachable
+
+__all__ = ["embedded_servers"]
+
+
+@contextmanager
+def embedded_servers(config: Config) -> Iterator[Config]:
+    """Yield `config` with both URLs filled in; the embedded servers behind them run at least within the block.
+
+    Raises ServerUnreachable, in one line with the reason, when a server cannot be had.
+    """
+    with ExitStack() as held:
+        try:
+            if config.postgres_url is None:
+                postgres = PostgresServer(config.data_dir / "postgres")
+                held.enter_context(hold(postgres.directory, start=postgres.start, stop=postgres.stop))
+                config = msgspec.structs.replace(config, postgres_url=postgres.url)
+            if config.redis_url is None:
+                valkey = ValkeyServer(config.data_dir / "valkey")
+                held.enter_context(hold(valkey.directory, start=valkey.start, stop=valkey.stop))
+                config = msgspec.structs.replace(config, redis_url=valkey.url)
+        except PermissionError as error:
+            raise ServerUnreachable(f"the data directory {config.data_dir} is not for this user: {error}") from error
+        yield config

@@ -1,0 +1,172 @@
+"""How is the embedded Valkey (or a system's Redis) started, found again and stopped?
+
+Invariants: the append-only file is on and nothing is evicted, as leaseq asks of every server; the unix socket lies
+where only its account may enter; the TCP port, if asked for, listens on 127.0.0.1 and wants a password.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from leaseq.embedded.binaries import valkey_binary
+from leaseq.embedded.places import Place, our_account, private_directory, settle, socket_directory
+from leaseq.embedded.processes import kill_tree, pid_in, run_as, wait_until_gone
+from leaseq.errors import ServerUnreachable
+
+__all__ = ["ValkeyServer"]
+
+SOCKET_NAME = "valkey.sock"
+START_SECONDS = 30.0
+STOP_SECONDS = 20.0
+GONE_SECONDS = 2.0
+POLL_SECONDS = 0.01
+
+SETTINGS = {
+    "appendfsync": "everysec",
+    "appendonly": "yes",
+    "bind": "127.0.0.1",
+    "daemonize": "yes",
+    "maxmemory-policy": "noeviction",
+    "save": '""',
+    "unixsocketperm": "700",
+}
+
+
+class ValkeyServer:
+    """One Valkey in `directory`. Without `port` it listens on its unix socket only.
+
+    `binary` takes another program, such as a `redis-server` from 6.2 on. One object is used by one thread.
+    """
+
+    def __init__(self, directory: Path, port: int | None = None, *, binary: Path | None = None) -> None:
+        self.directory = directory
+        self.port = port
+        self._binary = binary
+        self._place: Place | None = None
+
+    @property
+    def place(self) -> Place:
+        if self._place is None:
+            self._place = settle(self.directory, account=our_account())
+        return self._place
+
+    @property
+    def pid(self) -> int | None:
+        """The server's pid; None if it does not run."""
+        return pid_in(self._pid_file, directory=self.place.files)
+
+    @property
+    def url(self) -> str:
+        """By the TCP port if there is one, else by the socket."""
+        if self.port is None:
+            return self.socket_url
+        return f"redis://:{self._password()}@127.0.0.1:{self.port}/0"
+
+    @property
+    def socket_url(self) -> str:
+        return f"unix://{quote(str(self._socket))}?password={self._password()}"
+
+    def start(self) -> None:
+        """Start it and wait until its data is loaded; does nothing while it runs. Raises ServerUnreachable."""
+        if self.pid is None:
+            binary = self._binary or valkey_binary()
+            private_directory(self._socket.parent, account=self.place.account)
+            self._socket.unlink(missing_ok=True)
+            self._pid_file.unlink(missing_ok=True)
+            settings = self.place.files / "valkey.conf"
+            settings.touch(mode=0o600)
+            settings.write_text(self._configuration(), encoding="utf-8")
+            started = run_as(self.place.account, [binary, settings])
+            if started.returncode != 0:
+                raise ServerUnreachable(f"the embedded Valkey did not start: {self._said(started.stdout)}")
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        """Stop it, with everything written, and wait for its end."""
+        if (pid := self.pid) is None:
+            return
+        os.kill(pid, signal.SIGTERM)
+        try:
+            wait_until_gone(pid, seconds=STOP_SECONDS)
+        except ServerUnreachable:
+            kill_tree(pid)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if (pid := self.pid) is not None:
+            kill_tree(pid)
+
+    def destroy(self) -> None:
+        """Kill it and delete its data."""
+        self.kill()
+        self.place.remove()
+        self._place = None
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.place.files / "valkey.pid"
+
+    @property
+    def _socket(self) -> Path:
+        return socket_directory(self.place, name=SOCKET_NAME) / SOCKET_NAME
+
+    @property
+    def _log(self) -> Path:
+        return self.place.files / "log"
+
+    def _password(self) -> str:
+        file = self.place.files / "password"
+        if not file.exists() or not file.stat().st_size:
+            file.touch(mode=0o600)
+            file.write_text(secrets.token_hex(16), encoding="utf-8")
+        return file.read_text(encoding="utf-8")
+
+    def _configuration(self) -> str:
+        settings = SETTINGS | {
+            "dir": _quoted(self.place.files),
+            "logfile": _quoted(self._log),
+            "pidfile": _quoted(self._pid_file),
+            "port": str(self.port or 0),
+            "requirepass": self._password(),
+            "unixsocket": _quoted(self._socket),
+        }
+        return "".join(f"{name} {value}\n" for name, value in sorted(settings.items()))
+
+    def _wait_until_ready(self) -> None:
+        """It serves once it answers PING; before that it may still be loading its file."""
+        last_alive = began = time.monotonic()
+        while not self._answers():
+            now = time.monotonic()
+            # Its pid file is there a moment before the number in it.
+            last_alive = last_alive if self.pid is None else now
+            if now - last_alive > GONE_SECONDS or now - began > START_SECONDS:
+                raise ServerUnreachable(f"the embedded Valkey did not start: {self._said()}")
+            time.sleep(POLL_SECONDS)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1)
+            try:
+                probe.connect(str(self._socket))
+                probe.sendall(f"AUTH {self._password()}\r\nPING\r\n".encode())
+                answer = b""
+                while answer.count(b"\r\n") < 2 and (part := probe.recv(256)):
+                    answer += part
+            except OSError:
+                return False
+        return answer.endswith(b"+PONG\r\n")
+
+    def _said(self, text: str = "") -> str:
+        log = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
+        lines = (text.strip() or log.strip() or "it said nothing").splitlines()
+        return f"{lines[-1].strip()} (see {self._log})"
+
+
+def _quoted(path: Path) -> str:
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

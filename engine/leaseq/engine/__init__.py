@@ -1,0 +1,1 @@
+"""The engine joins ledger and dispatch: submit, find, wait, cancel, redrive, reap."""

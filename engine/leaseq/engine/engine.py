@@ -1,0 +1,188 @@
+"""How do ledger and dispatch work together for whoever submits, looks up, waits, cancels and redrives?
+
+The ledger is written first and decides; dispatch is told afterwards and may fail. `open_engine` is the only door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from msgspec import Struct
+
+from leaseq.config import Config
+from leaseq.connect import open_pool, open_redis
+from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.dispatch.survey import Survey
+from leaseq.engine.push import Pusher
+from leaseq.engine.reap import Reap
+from leaseq.engine.submit import Submitter
+from leaseq.engine.wait import Waiter
+from leaseq.errors import ServerUnreachable, TaskConflict, TaskNotFound
+from leaseq.gather import Gatherer
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger, TaskFilter
+from leaseq.ledger.session import Connection, Session
+from leaseq.ledger.upkeep import Upkeep
+from leaseq.model import Attempt, Glimpse, QueueRecord, State, Submission, Submitted, Task
+from leaseq.telemetry import emit, listening
+
+BATCH_SIZE = 500
+CAPACITY = 10_000
+
+
+class Stores(Struct, frozen=True, kw_only=True):
+    """The two stores, as one process sees them."""
+
+    ledger: Ledger
+    fleet: Fleet
+    upkeep: Upkeep
+    dispatcher: Dispatcher
+    survey: Survey
+
+
+class Engine:
+    """Everything a client may do, over HTTP or from Python."""
+
+    def __init__(self, config: Config, stores: Stores) -> None:
+        self.config = config
+        self.stores = stores
+        self.pusher = Pusher(stores.dispatcher)
+        self.waiter = Waiter(stores.ledger)
+        self.reaper = Reap(
+            config=config, ledger=stores.ledger, fleet=stores.fleet, dispatcher=stores.dispatcher
+        )
+        self._submitter = Submitter(stores.ledger, retention_seconds=config.idempotency_retention_seconds)
+        self._gatherer: Gatherer[Submission, Submitted] = Gatherer(
+            self._submitter.write, batch_size=BATCH_SIZE, capacity=CAPACITY
+        )
+
+    async def submit(self, submission: Submission) -> Submitted:
+        """Record one task (gathered with others that come at the same time) and let it be delivered.
+
+        Returns once it is committed. Raises `IdempotencyKeyReused`, `IdempotencyInFlight`, `ServerUnreachable`.
+        """
+        submitted = await self._gatherer.add(submission)
+        self._deliver([(submission, submitted)])
+        return submitted
+
+    async def submit_many(self, batch: Sequence[Submission]) -> list[Submitted | BaseException]:
+        """Record many tasks, a chunk in one transaction; one answer for each, in order."""
+        answers: list[Submitted | BaseException] = []
+        for start in range(0, len(batch), BATCH_SIZE):
+            chunk = batch[start : start + BATCH_SIZE]
+            found = await self._submitter.write(chunk)
+            self._deliver([(s, a) for s, a in zip(chunk, found, strict=True) if isinstance(a, Submitted)])
+            answers += found
+        return answers
+
+    async def submit_within(self, submission: Submission, conn: Connection) -> Submitted:
+        """Record one task inside the caller's own transaction: it exists if and when that commits.
+
+        It is SCHEDULED and due; the reaper's promote delivers it within a fraction of a second after the commit.
+        """
+        (answer,) = await self._submitter.write([submission], conn=conn)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    async def find(self, task_id: str, *, tenant: str = "default") -> Task:
+        """One task. Raises `TaskNotFound`."""
+        task = (await self.stores.ledger.find([task_id], tenant=tenant)).get(task_id)
+        if task is None:
+            raise TaskNotFound(f"there is no task {task_id}")
+        return task
+
+    async def wait(self, task_id: str, *, timeout: float, tenant: str = "default") -> Task:
+        """One task, as soon as it has ended or after `timeout` seconds, whichever comes first."""
+        task = await self.find(task_id, tenant=tenant)
+        if task.finished_at is None and timeout > 0:
+            await self.waiter.wait(task_id, timeout=timeout)
+            task = await self.find(task_id, tenant=tenant)
+        return task
+
+    async def list_tasks(self, wanted: TaskFilter, *, tenant: str = "default") -> list[Task]:
+        """One page of tasks, newest first."""
+        return await self.stores.ledger.list_tasks(wanted, tenant=tenant)
+
+    async def list_attempts(self, task_id: str, *, tenant: str = "default") -> list[Attempt]:
+        """The attempts of a task that did not succeed. Raises `TaskNotFound`."""
+        await self.find(task_id, tenant=tenant)
+        return await self.stores.ledger.list_attempts(task_id, tenant=tenant)
+
+    async def cancel(self, task_id: str, *, tenant: str = "default") -> State:
+        """Stop a task: CANCELLED at once if it waits; PROCESSING means asked for. Raises `TaskNotFound`, `TaskConflict`."""
+        state = (await self.stores.ledger.cancel([task_id], tenant=tenant)).get(task_id)
+        if state is None:
+            task = await self.find(task_id, tenant=tenant)
+            if task.state is State.CANCELLED:
+                return task.state
+            raise TaskConflict(f"task {task_id} has already ended in {task.state}")
+        emit("task.cancelled", task_id=task_id, state=state)
+        return state
+
+    async def redrive(self, task_id: str, *, tenant: str = "default") -> Glimpse:
+        """Put a FAILED or CANCELLED task back to PENDING. Raises `TaskNotFound`, `TaskConflict`."""
+        glimpses = await self.stores.ledger.redrive([task_id], tenant=tenant)
+        if not glimpses:
+            task = await self.find(task_id, tenant=tenant)
+            raise TaskConflict(f"task {task_id} is {task.state}; only FAILED and CANCELLED tasks can be redriven")
+        self.deliver(glimpses)
+        emit("task.redriven", task_id=task_id)
+        return glimpses[0]
+
+    async def pause(self, queue: str, *, paused: bool) -> QueueRecord:
+        """Pause or resume a queue: in the ledger, then (best effort, repaired by the reconciler) in dispatch."""
+        record = await self.stores.fleet.pause(queue, paused=paused)
+        try:
+            await self.stores.survey.pause(queue, paused=paused)
+        except ServerUnreachable as error:
+            emit("push.failed", queue=queue, count=0, error=str(error))
+        emit("queue.paused" if paused else "queue.resumed", queue=queue)
+        return record
+
+    def deliver(self, glimpses: Sequence[Glimpse]) -> None:
+        """Push tasks that are PENDING now."""
+        self.pusher.offer((g.queue, g.lane, g.task_id) for g in glimpses)
+
+    async def aclose(self) -> None:
+        """Write what was handed in, push what was recorded."""
+        await self._gatherer.aclose()
+        await self.pusher.aclose()
+        await self.waiter.aclose()
+
+    def _deliver(self, pairs: Sequence[tuple[Submission, Submitted]]) -> None:
+        fresh = [answer for _, answer in pairs if not answer.replayed and answer.state is State.PENDING]
+        self.pusher.offer((answer.queue, answer.lane, answer.task_id) for answer in fresh)
+        if listening("task.submitted"):
+            for submission, answer in pairs:
+                name = "task.replayed" if answer.replayed else "task.submitted"
+                emit(name, task_id=answer.task_id, type=submission.type, queue=answer.queue, state=answer.state)
+
+
+@asynccontextmanager
+async def open_engine(config: Config, *, name: str = "leaseq", pool_size: int = 4) -> AsyncIterator[Engine]:
+    """Connect to both stores for as long as the block lasts."""
+    pool = await open_pool(config, name=name, max_size=pool_size)
+    redis = open_redis(config, name=name)
+    try:
+        session = Session(pool, deadline_seconds=config.statement_timeout_seconds + 2)
+        dispatcher = Dispatcher(redis)
+        stores = Stores(
+            ledger=Ledger(session),
+            fleet=Fleet(session),
+            upkeep=Upkeep(session),
+            dispatcher=dispatcher,
+            survey=Survey(redis),
+        )
+        engine = Engine(config, stores)
+        try:
+            yield engine
+        finally:
+            await engine.aclose()
+    finally:
+        await asyncio.gather(pool.close(), redis.aclose(), return_exceptions=True)
+
+
+__all__ = ["Engine", "Stores", "open_engine"]

@@ -1,0 +1,59 @@
+"""How do recorded tasks reach dispatch, without anybody waiting for it?
+
+Deliveries are offered after the commit and pushed in the background, in batches. Redis being away costs the client
+nothing: what could not be pushed is dropped here and found again by the reconciler, who reads the ledger
+(window "committed, not pushed" in docs/lifecycle.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+
+from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.errors import ServerUnreachable
+from leaseq.model import Lane
+from leaseq.telemetry import emit
+
+CAPACITY = 100_000
+
+
+class Pusher:
+    """Pushes deliveries in the background."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._waiting: list[tuple[str, Lane, str]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    def offer(self, deliveries: Iterable[tuple[str, Lane, str]]) -> None:
+        """Hand in (queue, lane, task id); returns at once."""
+        for delivery in deliveries:
+            if len(self._waiting) >= CAPACITY:
+                emit("push.failed", count=1, error="too many deliveries wait for Redis")
+                return
+            self._waiting.append(delivery)
+        if self._waiting and (self._worker is None or self._worker.done()):
+            self._worker = asyncio.create_task(self._drain())
+
+    async def aclose(self) -> None:
+        """Wait until everything offered was pushed or given up."""
+        while self._worker is not None and not self._worker.done():
+            await asyncio.wait([self._worker])
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            groups: dict[tuple[str, Lane], list[str]] = defaultdict(list)
+            for queue, lane, task_id in batch:
+                groups[queue, lane].append(task_id)
+            for (queue, lane), task_ids in groups.items():
+                try:
+                    await self._dispatcher.push(queue, task_ids, lane=lane)
+                    emit("delivery.pushed", queue=queue, lane=lane, count=len(task_ids))
+                except ServerUnreachable as error:
+                    emit("push.failed", queue=queue, count=len(task_ids), error=str(error))
+
+
+__all__ = ["Pusher"]

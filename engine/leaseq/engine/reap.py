@@ -1,0 +1,144 @@
+"""What happens to the tasks of a worker that died?
+
+In this order, each step safe to repeat, so that a crash between any two is finished by whoever comes next:
+1. close the incarnation in the ledger: from here on it claims nothing, and no two reapers blame twice;
+2. end its Postgres sessions, so that a frozen transaction does not keep its locks;
+3. settle what it held as lost, under its fences: what it had already committed stays committed;
+4. move its deliveries back, to the head of their lanes, in bounded bites;
+5. forget it in dispatch, once its list is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from leaseq.backoff import Backoff
+from leaseq.config import Config
+from leaseq.dispatch.deliveries import Deliveries, Place, Release
+from leaseq.dispatch.dispatcher import BITE, Dispatcher
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.lifecycle import after
+from leaseq.model import Counts, Ending, Glimpse, Lease, Outcome, Settled, Settlement, State, TaskError
+from leaseq.telemetry import emit
+
+
+class Death(Struct, frozen=True, kw_only=True):
+    """Who is to be reaped, and on which evidence. Without `stale_after` (seconds) the death is known first-hand."""
+
+    worker_id: str
+    queues: Sequence[str]
+    reason: str
+    stale_after: float | None = None
+    blame: bool = True  # may a task that ran alone be charged for it?
+    event: str = "worker.reaped"
+
+
+def session_name(worker_id: str) -> str:
+    """The Postgres application name of an incarnation's handler transactions (at most 63 bytes)."""
+    return f"leaseq tx {worker_id}"
+
+
+class Reap:
+    """Reaps one dead worker at a time."""
+
+    def __init__(self, *, config: Config, ledger: Ledger, fleet: Fleet, dispatcher: Dispatcher) -> None:
+        self._config = config
+        self._ledger = ledger
+        self._fleet = fleet
+        self._dispatcher = dispatcher
+        self._backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)
+
+    async def reap(self, death: Death) -> bool:
+        """Take back everything a dead worker held. False if it turned out to be alive."""
+        closed = await self._fleet.close_worker(
+            death.worker_id, reason=death.reason, stale_after=death.stale_after
+        )
+        if not closed:
+            record = await self._fleet.find_worker(death.worker_id)
+            if record is not None and record.closed_at is None:
+                return False
+        sessions = await self._fleet.end_sessions(session_name(death.worker_id))
+        # Only the one who closed it may blame: a second pass sees what the first left, and would take it for alone.
+        blame = death.blame and closed and await self._ran_alone(death)
+        lost = 0
+        for queue in death.queues:
+            lost += await self._take_back(queue, death, alone=blame)
+        emit(
+            death.event,
+            worker_id=death.worker_id,
+            reason=death.reason,
+            tasks=lost,
+            sessions_ended=sessions,
+            first=closed,
+        )
+        return True
+
+    async def settle_lost(self, held: Sequence[tuple[Lease, Counts]], *, reason: str, alone: bool) -> list[Settled]:
+        """Settle attempts as lost; returns those that counted (the others had ended already)."""
+        if not held:
+            return []
+        ending = Ending(Outcome.LOST, error=TaskError("lost", reason), alone=alone)
+        batch = [
+            Settlement(
+                lease,
+                ending,
+                after(ending, counts, backoff=self._backoff, max_crashes=self._config.max_crashes),
+            )
+            for lease, counts in held
+        ]
+        settled = await self._ledger.settle(batch)
+        for lease, _ in held:
+            if lease.task_id in settled:
+                emit(
+                    "attempt.reaped",
+                    task_id=lease.task_id,
+                    attempt=lease.attempt,
+                    worker_id=lease.worker_id,
+                    state=settled[lease.task_id].state,
+                    reason=reason,
+                )
+        return list(settled.values())
+
+    async def _ran_alone(self, death: Death) -> bool:
+        count = 0
+        for queue in death.queues:
+            found = await self._dispatcher.held(queue, worker_id=death.worker_id, limit=BITE)
+            count += len(await self._ledger.find_held(found.task_ids, worker_id=death.worker_id))
+        return count == 1
+
+    async def _take_back(self, queue: str, death: Death, *, alone: bool) -> int:
+        lost = 0
+        while True:
+            found = await self._dispatcher.held(queue, worker_id=death.worker_id, limit=BITE)
+            if not found.task_ids and not found.garbage:
+                break
+            held = await self._ledger.find_held(found.task_ids, worker_id=death.worker_id)
+            lost += len(await self.settle_lost(held, reason=death.reason, alone=alone))
+            releases = places(found, await self._ledger.glimpse(found.task_ids))
+            # To the heads of the lanes: the oldest goes last, so that it comes to stand first.
+            await self._dispatcher.release(queue, releases[::-1], worker_id=death.worker_id)
+        await self._dispatcher.close(queue, worker_id=death.worker_id)
+        return lost
+
+
+def places(found: Deliveries, glimpses: dict[str, Glimpse]) -> list[Release]:
+    """Where do deliveries belong: back to their lane while PENDING, nowhere once claimed or ended, parked if unknown."""
+    releases = []
+    for task_id in found.task_ids:
+        glimpse = glimpses.get(task_id)
+        if glimpse is None:
+            emit("delivery.parked", delivery=task_id, reason="the ledger does not know this id")
+            releases.append(Release(task_id, Place.PARKED))
+        else:
+            releases.append(Release(task_id, glimpse.lane if glimpse.state is State.PENDING else Place.DONE))
+    for value in found.garbage:
+        if value:
+            emit("delivery.parked", delivery=repr(value[:100]), reason="not a task id")
+        releases.append(Release(value, Place.PARKED if value else Place.DONE))
+    return releases
+
+
+__all__ = ["Death", "Reap", "places", "session_name"]

@@ -1,0 +1,123 @@
+"""When is a request to create a task complete and acceptable?
+
+The one place where defaults are filled in and limits are checked, for HTTP and Python alike, so that the same
+submission has the same fingerprint whichever way it comes.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+
+from leaseq.codec import check_payload, fingerprint, new_task_id
+from leaseq.config import Config
+from leaseq.errors import IdempotencyKeyInvalid, SubmissionInvalid
+from leaseq.model import Priority, Submission
+
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+KEY_MAX_LENGTH = 255
+YEAR_SECONDS = 366 * 86_400.0
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+MAX_ATTEMPTS = 1000
+PRIORITIES = {"high": Priority.HIGH, "normal": Priority.NORMAL, "low": Priority.LOW}
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What a client asked for. `payload` is JSON; what is None takes the default of the type or the configuration."""
+
+    type: str
+    payload: bytes
+    queue: str | None = None
+    priority: str | None = None
+    delay_seconds: float | None = None
+    run_at: datetime | None = None
+    max_attempts: int | None = None
+    timeout_seconds: float | None = None
+    expires_at: datetime | None = None
+    idempotency_key: str | None = None
+    tenant: str = "default"
+    headers: bytes | None = None
+
+
+def accept(request: Request, config: Config, *, queue: str = "default") -> Submission:
+    """Check a request and complete it. `queue` is where tasks of this type go when the request does not say.
+
+    Raises `SubmissionInvalid` or one of its kinds, in one sentence.
+    """
+    _check_name("type", request.type)
+    queue = queue if request.queue is None else request.queue
+    _check_name("queue", queue)
+    if request.priority is not None and request.priority not in PRIORITIES:
+        raise SubmissionInvalid(f"priority must be high, normal or low, not {request.priority!r}")
+    _check_times(request)
+    _check_limits(request)
+    content = check_payload(request.payload, max_bytes=config.payload_max_bytes)
+    key = _check_key(request.idempotency_key, required=config.require_idempotency_key)
+    return Submission(
+        task_id=new_task_id(),
+        tenant=request.tenant,
+        queue=queue,
+        type=request.type,
+        payload=request.payload,
+        priority=PRIORITIES[request.priority or "normal"],
+        delay_seconds=request.delay_seconds,
+        run_at=request.run_at,
+        max_attempts=request.max_attempts or config.max_attempts,
+        timeout_seconds=request.timeout_seconds or config.timeout_seconds,
+        expires_at=request.expires_at,
+        idempotency_key=key,
+        fingerprint=b"" if key is None else _fingerprint(request, content),
+        headers=request.headers,
+    )
+
+
+def _fingerprint(request: Request, content: Any) -> bytes:
+    """Of what the client said, not of what we made of it: a new default does not turn a retry into another request."""
+    said = [request.type, content, request.queue, request.priority, request.max_attempts]
+    # 5 and 5.0, 09:00Z and 10:00+01:00 are the same: which one it is depends on the way it came.
+    numbers = [None if number is None else float(number) for number in (request.delay_seconds, request.timeout_seconds)]
+    moments = [None if moment is None else moment.astimezone(UTC) for moment in (request.run_at, request.expires_at)]
+    return fingerprint([*said, *numbers, *moments])
+
+
+def _check_name(what: str, name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise SubmissionInvalid(f"{what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {name[:150]!r}")
+
+
+def _check_times(request: Request) -> None:
+    if request.delay_seconds is not None and request.run_at is not None:
+        raise SubmissionInvalid("give delay_seconds or run_at, not both")
+    if request.delay_seconds is not None and not 0 <= request.delay_seconds <= YEAR_SECONDS:
+        raise SubmissionInvalid("delay_seconds must be between 0 and one year")
+    for what, moment in (("run_at", request.run_at), ("expires_at", request.expires_at)):
+        if moment is not None and moment.tzinfo is None:
+            raise SubmissionInvalid(f"{what} must carry a time zone, as in 2026-01-31T09:00:00Z")
+        # Near the ends of what a datetime can hold, another time zone's date cannot be read back from Postgres.
+        if moment is not None and not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            raise SubmissionInvalid(f"{what} must lie between the years {FIRST_YEAR} and {LAST_YEAR}")
+
+
+def _check_limits(request: Request) -> None:
+    if request.max_attempts is not None and not 1 <= request.max_attempts <= MAX_ATTEMPTS:
+        raise SubmissionInvalid(f"max_attempts must be between 1 and {MAX_ATTEMPTS}")
+    if request.timeout_seconds is not None and not 0 < request.timeout_seconds <= YEAR_SECONDS:
+        raise SubmissionInvalid("timeout_seconds must be more than 0 and at most one year")
+
+
+def _check_key(key: str | None, *, required: bool) -> str | None:
+    if key is None:
+        if required:
+            raise IdempotencyKeyInvalid("an idempotency key is required here; none was given")
+        return None
+    if not 1 <= len(key) <= KEY_MAX_LENGTH:
+        raise IdempotencyKeyInvalid(f"an idempotency key has 1 to {KEY_MAX_LENGTH} characters, not {len(key)}")
+    if not key.isprintable() or not key.isascii():
+        raise IdempotencyKeyInvalid("an idempotency key is made of printable ASCII characters")
+    return key
+
+
+__all__ = ["KEY_MAX_LENGTH", "NAME", "PRIORITIES", "Request", "accept"]

@@ -1,0 +1,132 @@
+"""How does a batch of submissions become tasks, and each caller learn what became of its own?
+
+A key stands for one task, whoever submits it and however often. The key row and the task row are written by one
+statement. A submission that finds its key taken waits a moment for the other transaction to end (Postgres does that), then
+looks the key up; if the key has expired, or was pruned in between, it starts over. What is wrong with one submission is
+told to its caller alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, ServerUnreachable, SubmissionInvalid
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.session import Connection
+from leaseq.lifecycle import lane_of
+from leaseq.model import Lane, Submission, Submitted
+
+Answer = Submitted | BaseException
+
+# Each key in flight is waited for; past this many in a batch the rest is told to come again without another look.
+MAX_WAITS = 8
+
+
+class Submitter:
+    """Writes batches of submissions to the ledger."""
+
+    def __init__(self, ledger: Ledger, *, retention_seconds: float) -> None:
+        self._ledger = ledger
+        self._retention = retention_seconds
+
+    async def write(self, batch: Sequence[Submission], *, conn: Connection | None = None) -> list[Answer]:
+        """Record a batch; one answer for each, in order: what was created or found, or why it was refused."""
+        answers: dict[str, Answer] = {}
+        open_ones = list(batch)
+        for _ in range(3):
+            open_ones = await self._round(open_ones, answers, conn)
+            if not open_ones:
+                break
+        for submission in open_ones:
+            answers[submission.task_id] = IdempotencyInFlight()
+        return [answers[submission.task_id] for submission in batch]
+
+    async def _round(
+        self, batch: list[Submission], answers: dict[str, Answer], conn: Connection | None
+    ) -> list[Submission]:
+        """One try; returns those whose key vanished between the insert and the look."""
+        leaders, followers = _split(batch)
+        rest = [*followers]
+        for submission_id, submitted in (await self._insert(leaders, answers, conn)).items():
+            if submitted is not None:
+                answers[submission_id] = submitted
+        rest += [s for s in leaders if s.task_id not in answers]
+        if not rest:
+            return []
+        keyless = [s for s in rest if s.idempotency_key is None]
+        if keyless:
+            await self._find_again(keyless, answers)
+        keyed = [(s, (s.tenant, s.idempotency_key)) for s in rest if s.idempotency_key is not None]
+        found = await self._ledger.find_keys(list({(t, k) for _, (t, k) in keyed}), conn=conn)
+        for submission, key in keyed:
+            if key in found:
+                answers[submission.task_id] = _judge(submission, found[key].fingerprint, found[key].submitted)
+        gone = sorted({key for _, key in keyed if key not in found})
+        if gone:
+            await self._ledger.expire_keys(gone, conn=conn)
+        return [s for s in rest if s.task_id not in answers]
+
+    async def _insert(
+        self, leaders: list[Submission], answers: dict[str, Answer], conn: Connection | None
+    ) -> dict[str, Submitted | None]:
+        try:
+            return await self._ledger.submit(leaders, retention_seconds=self._retention, conn=conn)
+        except SubmissionInvalid as error:
+            if len(leaders) == 1 or conn is not None:
+                answers.update({s.task_id: error for s in leaders})
+                return {}
+        # A key in flight or a value that Postgres refuses is one caller's affair: its neighbours go in without it.
+        done: dict[str, Submitted | None] = {}
+        waits = 0
+        for leader in leaders:
+            if waits == MAX_WAITS:
+                answers[leader.task_id] = IdempotencyInFlight()
+                continue
+            done |= await self._insert([leader], answers, conn)
+            waits += isinstance(answers.get(leader.task_id), IdempotencyInFlight)
+        return done
+
+    async def _find_again(self, keyless: list[Submission], answers: dict[str, Answer]) -> None:
+        """The id exists: this very submission was committed and the answer was lost; the task is simply there."""
+        for submission in keyless:
+            task = (await self._ledger.find([submission.task_id], tenant=submission.tenant)).get(submission.task_id)
+            if task is None:
+                answers[submission.task_id] = ServerUnreachable("the ledger does not show what it took; try again")
+                continue
+            lane = _lane(submission)
+            answers[submission.task_id] = Submitted(
+                task.task_id, task.state, False, task.created_at, task.run_at, task.queue, lane
+            )
+
+
+def _lane(submission: Submission) -> Lane:
+    return lane_of(submission.priority, crash_count=0, loss_count=0)
+
+
+def _split(batch: list[Submission]) -> tuple[list[Submission], list[Submission]]:
+    """Those that go into one insert, and those whose key another of them already carries."""
+    seen: set[tuple[str, str]] = set()
+    leaders, followers = [], []
+    for submission in batch:
+        key = submission.idempotency_key
+        if key is not None and (submission.tenant, key) in seen:
+            followers.append(submission)
+            continue
+        if key is not None:
+            seen.add((submission.tenant, key))
+        leaders.append(submission)
+    return leaders, followers
+
+
+def _judge(submission: Submission, fingerprint: bytes, found: Submitted) -> Answer:
+    if found.task_id == submission.task_id:
+        return Submitted(
+            found.task_id, found.state, False, found.created_at, found.run_at, found.queue, found.lane
+        )
+    if fingerprint != submission.fingerprint:
+        message = f"idempotency key {submission.idempotency_key!r} was used before for a different submission"
+        return IdempotencyKeyReused(message, task_id=found.task_id)
+    return found
+
+
+__all__ = ["Submitter"]

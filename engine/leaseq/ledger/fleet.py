@@ -1,0 +1,122 @@
+"""What does the ledger know of workers, queues and task types?
+
+`workers.closed_at` is the one authority on whether an incarnation may still act; it is set once and never cleared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from leaseq.ledger import rows
+from leaseq.ledger.session import Session
+from leaseq.model import QueueRecord, WorkerRecord
+
+
+class TaskType(msgspec.Struct, frozen=True):
+    """One registered task type: its queue, and the JSON Schema of its payload (as JSON)."""
+
+    type: str
+    queue: str
+    payload_schema: bytes
+
+
+class Stale(msgspec.Struct, frozen=True):
+    """An open incarnation that has been silent for longer than a lease."""
+
+    worker_id: str
+    queues: list[str]
+
+
+class ServerSettings(msgspec.Struct, frozen=True):
+    """Settings of Postgres that a promise rests on."""
+
+    fsync: str
+    full_page_writes: str
+    synchronous_commit: str
+    read_only: str
+    in_recovery: bool
+    version: int
+
+
+class Fleet:
+    """Workers, queues and task types in Postgres."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def open_worker(self, worker_id: str, *, host: str, pid: int, queues: Sequence[str], version: str) -> None:
+        """Record a new incarnation, before its first pull."""
+        params = {"worker_id": worker_id, "host": host, "pid": pid, "queues": list(queues), "version": version}
+        await self._session.fetch("open_worker", params)
+
+    async def touch(self, worker_ids: Sequence[str]) -> set[str]:
+        """Say that incarnations are alive. Returns those that are open; the others must stop."""
+        found = await self._session.fetch("touch_workers", {"worker_ids": list(worker_ids)}, again=True)
+        return {row[0] for row in found}
+
+    async def close_worker(self, worker_id: str, *, reason: str, stale_after: float | None = None) -> bool:
+        """Close an incarnation; with `stale_after` (seconds) only if it was not seen for that long. True if this call did it."""
+        params = {"worker_id": worker_id, "reason": reason, "stale_after": stale_after}
+        return bool(await self._session.fetch("close_worker", params, again=stale_after is None))
+
+    async def end_sessions(self, application_name: str) -> int:
+        """End the Postgres sessions of that name; returns how many."""
+        return len(await self._session.fetch("end_sessions", {"application_name": application_name}))
+
+    async def list_stale(self, *, stale_after: float) -> tuple[list[Stale], int]:
+        """Open incarnations not seen for `stale_after` seconds, and how many are open in all."""
+        found = await self._session.fetch("list_stale_workers", {"stale_after": stale_after}, again=True)
+        return [Stale(row[0], row[1]) for row in found], found[0][2] if found else 0
+
+    async def list_workers(self, *, closed: bool = False, limit: int = 200) -> list[WorkerRecord]:
+        """Incarnations, newest first."""
+        found = await self._session.fetch("list_workers", {"closed": closed, "limit": limit}, again=True)
+        return [rows.to_worker(row) for row in found]
+
+    async def find_worker(self, worker_id: str) -> WorkerRecord | None:
+        """One incarnation, or None."""
+        found = await self._session.fetch("find_worker", {"worker_id": worker_id}, again=True)
+        return rows.to_worker(found[0]) if found else None
+
+    async def find_open(self, worker_ids: Sequence[str]) -> set[str]:
+        """Which of these are open; the others are closed or unknown."""
+        found = await self._session.fetch("find_open_workers", {"worker_ids": list(worker_ids)}, again=True)
+        return {row[0] for row in found}
+
+    async def register_types(self, types: Sequence[TaskType]) -> None:
+        """Record what an app can run."""
+        params = {
+            "types": [t.type for t in types],
+            "queues": [t.queue for t in types],
+            "schemas": [t.payload_schema.decode() for t in types],
+        }
+        await self._session.fetch("register_types", params, again=True)
+
+    async def list_types(self) -> list[TaskType]:
+        """Every registered task type."""
+        found = await self._session.fetch("list_types", again=True)
+        return [TaskType(row[0], row[1], row[2].encode()) for row in found]
+
+    async def register_queues(self, names: Sequence[str]) -> None:
+        """Make queues known."""
+        await self._session.fetch("register_queues", {"names": list(names)}, again=True)
+
+    async def list_queues(self) -> list[QueueRecord]:
+        """Every known queue."""
+        found = await self._session.fetch("list_queues", again=True)
+        return [QueueRecord(name=row[0], paused=row[1]) for row in found]
+
+    async def pause(self, name: str, *, paused: bool) -> QueueRecord:
+        """Pause or resume a queue."""
+        row = (await self._session.fetch("pause_queue", {"name": name, "paused": paused}, again=True))[0]
+        return QueueRecord(name=row[0], paused=row[1])
+
+    async def server_settings(self) -> ServerSettings:
+        """What could break a promise."""
+        row = (await self._session.fetch("check_server", again=True))[0]
+        return ServerSettings(*row)
+
+
+__all__ = ["Fleet", "ServerSettings", "Stale", "TaskType"]

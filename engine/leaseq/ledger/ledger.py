@@ -1,0 +1,190 @@
+"""What may happen to a task, one method for each verb?
+
+Every method that writes is one compare-and-set statement over a batch. What it returns is what counted; what is missing
+from the answer did not. Ids are sent in order, so that two batches over the same rows wait for each other and never deadlock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+
+from leaseq.errors import IdempotencyInFlight, SubmissionInvalid
+from leaseq.ledger import rows
+from leaseq.ledger.session import Connection, Locked, Session
+from leaseq.model import (
+    Attempt,
+    ClaimedTask,
+    Counts,
+    Glimpse,
+    Lease,
+    Settled,
+    Settlement,
+    State,
+    Submission,
+    Submitted,
+    Task,
+)
+
+# How long a submission waits for an open transaction elsewhere that holds its key; everybody in its batch waits too.
+PATIENCE_MILLISECONDS = "250"
+
+
+class KeyFound(msgspec.Struct, frozen=True):
+    """What an idempotency key already stands for."""
+
+    fingerprint: bytes
+    submitted: Submitted
+
+
+class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which tasks to list; `None` means any. `cursor` is the last task id of the page before."""
+
+    state: State | None = None
+    queue: str | None = None
+    type: str | None = None
+    idempotency_key: str | None = None
+    cursor: str | None = None
+    limit: int = 50
+
+
+class Ledger:
+    """The tasks in Postgres."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def submit(
+        self,
+        batch: Sequence[Submission],
+        *,
+        retention_seconds: float,
+        conn: Connection | None = None,
+        again: bool = True,
+    ) -> dict[str, Submitted | None]:
+        """Record submissions. By task id: what was created, or None where the key (or the id) exists already.
+
+        Within a batch no key may appear twice. With `conn` the rows belong to the caller's transaction; they
+        wait as SCHEDULED and due, so that `promote` delivers them after the commit and never before.
+        Nothing was recorded where this raises `IdempotencyInFlight` (an open transaction elsewhere holds one of the keys)
+        or `SubmissionInvalid` (Postgres refuses a value).
+        """
+        params = rows.submission_arrays(batch) | {
+            "retention": retention_seconds,
+            "after_commit": conn is not None,
+            "patience": None if conn is not None else PATIENCE_MILLISECONDS,
+        }
+        try:
+            found = await self._session.fetch("submit_tasks", params, conn=conn, again=again)
+        except (Locked, psycopg.errors.LockNotAvailable) as error:
+            raise IdempotencyInFlight from error
+        except psycopg.DataError as error:
+            raise SubmissionInvalid(f"Postgres cannot store this submission: {error}") from error
+        by_id = {row[0]: row for row in found}
+        return {s.task_id: rows.fresh(s, by_id[s.task_id]) if by_id[s.task_id][1] else None for s in batch}
+
+    async def find_keys(
+        self, keys: Sequence[tuple[str, str]], *, conn: Connection | None = None
+    ) -> dict[tuple[str, str], KeyFound]:
+        """What unexpired keys (tenant, key) stand for."""
+        params = {"tenants": [tenant for tenant, _ in keys], "keys": [key for _, key in keys]}
+        found = await self._session.fetch("find_keys", params, conn=conn, again=True)
+        return {(row[0], row[1]): KeyFound(bytes(row[2]), rows.replay(row)) for row in found}
+
+    async def expire_keys(self, keys: Sequence[tuple[str, str]], *, conn: Connection | None = None) -> None:
+        """Free these keys (tenant, key) where their retention is over."""
+        params = {"tenants": [tenant for tenant, _ in keys], "keys": [key for _, key in keys]}
+        await self._session.fetch("expire_keys", params, conn=conn, again=True)
+
+    async def claim(self, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:
+        """Take what is PENDING of these, each under a new attempt. A closed incarnation gets nothing."""
+        params = {"ids": sorted(task_ids), "worker_id": worker_id}
+        found = await self._session.fetch("claim_tasks", params)
+        return [rows.to_claimed(row, worker_id) for row in found]
+
+    async def find_claimed(self, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:
+        """What this worker holds of these: asked after a claim whose answer was lost."""
+        params = {"ids": list(task_ids), "worker_id": worker_id}
+        found = await self._session.fetch("find_claimed", params, again=True)
+        return [rows.to_claimed(row, worker_id) for row in found]
+
+    async def settle(self, batch: Sequence[Settlement], *, conn: Connection | None = None) -> dict[str, Settled]:
+        """End attempts under their fences. By task id: those that counted; the others were fenced."""
+        params = rows.settlement_arrays(sorted(batch, key=lambda s: s.lease.task_id))
+        found = await self._session.fetch("settle_attempts", params, conn=conn)
+        return {row[0]: rows.to_settled(row) for row in found}
+
+    async def promote(self, *, limit: int) -> list[Glimpse]:
+        """Make due SCHEDULED tasks PENDING; at most `limit` of them."""
+        return [rows.to_delivery(row) for row in await self._session.fetch("promote_tasks", {"limit": limit})]
+
+    async def cancel(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, State]:
+        """Stop tasks, at once or by request. By task id: CANCELLED, or PROCESSING where it was asked for."""
+        params = {"ids": sorted(task_ids), "tenant": tenant}
+        found = await self._session.fetch("cancel_tasks", params, again=True)
+        return {row[0]: State(row[1]) for row in found}
+
+    async def redrive(self, task_ids: Sequence[str], *, tenant: str) -> list[Glimpse]:
+        """Put FAILED and CANCELLED tasks back to PENDING."""
+        params = {"ids": sorted(task_ids), "tenant": tenant}
+        return [rows.to_delivery(row) for row in await self._session.fetch("redrive_tasks", params)]
+
+    async def find(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, Task]:
+        """Whole tasks, by id."""
+        params = {"ids": list(task_ids), "tenant": tenant}
+        found = await self._session.fetch("find_tasks", params, again=True)
+        return {row[0]: rows.to_task(row) for row in found}
+
+    async def list_tasks(self, wanted: TaskFilter, *, tenant: str) -> list[Task]:
+        """One page of tasks, newest first."""
+        params: dict[str, Any] = {
+            "tenant": tenant,
+            "cursor": wanted.cursor,
+            "state": wanted.state,
+            "queue": wanted.queue,
+            "type": wanted.type,
+            "key": wanted.idempotency_key,
+            "limit": wanted.limit,
+        }
+        return [rows.to_task(row) for row in await self._session.fetch("list_tasks", params, again=True)]
+
+    async def find_states(self, task_ids: Sequence[str]) -> dict[str, State]:
+        """The states of tasks, by id; what was pruned is missing."""
+        found = await self._session.fetch("find_states", {"ids": list(task_ids)}, again=True)
+        return {row[0]: State(row[1]) for row in found}
+
+    async def glimpse(self, task_ids: Sequence[str]) -> dict[str, Glimpse]:
+        """Just enough of tasks to judge their deliveries."""
+        found = await self._session.fetch("glimpse_tasks", {"ids": list(task_ids)}, again=True)
+        return {row[0]: rows.to_glimpse(row) for row in found}
+
+    async def find_held(self, task_ids: Sequence[str], *, worker_id: str) -> list[tuple[Lease, Counts]]:
+        """What a worker holds of these, with what is needed to settle it as lost."""
+        params = {"ids": list(task_ids), "worker_id": worker_id}
+        return [rows.to_held(row) for row in await self._session.fetch("find_held", params, again=True)]
+
+    async def find_cancel_requests(self, task_ids: Sequence[str]) -> list[str]:
+        """Which of these running tasks somebody asked to stop."""
+        found = await self._session.fetch("find_cancel_requests", {"ids": list(task_ids)}, again=True)
+        return [row[0] for row in found]
+
+    async def set_progress(self, lease: Lease, progress: bytes) -> bool:
+        """Store the progress of a running attempt; False if it was taken away."""
+        params = {
+            "task_id": lease.task_id,
+            "attempt": lease.attempt,
+            "worker_id": lease.worker_id,
+            "progress": progress.decode(),
+        }
+        return bool(await self._session.fetch("set_progress", params, again=True))
+
+    async def list_attempts(self, task_id: str, *, tenant: str) -> list[Attempt]:
+        """The attempts of a task that did not succeed, oldest first."""
+        found = await self._session.fetch("list_attempts", {"task_id": task_id, "tenant": tenant}, again=True)
+        return [rows.to_attempt(row) for row in found]
+
+
+__all__ = ["KeyFound", "Ledger", "TaskFilter"]

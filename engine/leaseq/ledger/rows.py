@@ -1,0 +1,203 @@
+"""How do rows of the ledger become structs, and structs become arrays?
+
+The column order of each function is the select list of the statement named in its docstring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import astuple
+
+from leaseq.lifecycle import lane_of
+from leaseq.model import (
+    Attempt,
+    ClaimedTask,
+    Counts,
+    Glimpse,
+    Lane,
+    Lease,
+    Outcome,
+    Priority,
+    Settled,
+    Settlement,
+    State,
+    Submission,
+    Submitted,
+    Task,
+    TaskError,
+    WorkerRecord,
+)
+
+Row = Sequence[Any]
+_encode = msgspec.json.Encoder().encode
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def lane(priority: int, crash_count: int, loss_count: int) -> Lane:
+    return lane_of(Priority(priority), crash_count=crash_count, loss_count=loss_count)
+
+
+def to_task(row: Row) -> Task:
+    """find_tasks.sql, list_tasks.sql"""
+    return Task(
+        task_id=row[0],
+        tenant=row[1],
+        queue=row[2],
+        type=row[3],
+        state=State(row[4]),
+        priority=Priority(row[5]),
+        attempt=row[6],
+        retry_count=row[7],
+        crash_count=row[8],
+        loss_count=row[9],
+        max_attempts=row[10],
+        timeout_seconds=row[11],
+        idempotency_key=row[12],
+        created_at=row[13],
+        run_at=row[14],
+        started_at=row[15],
+        finished_at=row[16],
+        expires_at=row[17],
+        cancel_requested_at=row[18],
+        worker_id=row[19],
+        payload=row[20].encode(),
+        result=_bytes(row[21]),
+        error=_bytes(row[22]),
+        progress=_bytes(row[23]),
+    )
+
+
+def to_claimed(row: Row, worker_id: str) -> ClaimedTask:
+    """claim_tasks.sql, find_claimed.sql"""
+    return ClaimedTask(
+        lease=Lease(row[0], row[1], worker_id),
+        tenant=row[2],
+        queue=row[3],
+        type=row[4],
+        payload=row[5].encode(),
+        priority=Priority(row[6]),
+        counts=Counts(row[7], row[8], row[9], row[10]),
+        timeout_seconds=row[11],
+        idempotency_key=row[12],
+        headers=_bytes(row[13]),
+        created_at=row[14],
+        run_at=row[15],
+        expired=row[16],
+    )
+
+
+def to_settled(row: Row) -> Settled:
+    """settle_attempts.sql"""
+    return Settled(row[0], row[1], State(row[2]), row[3], lane(row[4], row[5], row[6]))
+
+
+def to_glimpse(row: Row) -> Glimpse:
+    """glimpse_tasks.sql"""
+    return Glimpse(row[0], row[1], State(row[2]), row[3], row[4], lane(row[5], row[6], row[7]))
+
+
+def to_delivery(row: Row) -> Glimpse:
+    """promote_tasks.sql, redrive_tasks.sql"""
+    return Glimpse(row[0], row[1], State(row[2]), row[3], row[4], lane(row[5], row[6], row[7]))
+
+
+def to_held(row: Row) -> tuple[Lease, Counts]:
+    """find_held.sql"""
+    return Lease(row[0], row[1], row[2]), Counts(row[3], row[4], row[5], row[6])
+
+
+def to_attempt(row: Row) -> Attempt:
+    """list_attempts.sql"""
+    return Attempt(
+        task_id=row[0],
+        attempt=row[1],
+        outcome=Outcome(row[2]),
+        worker_id=row[3],
+        started_at=row[4],
+        finished_at=row[5],
+        next_state=State(row[6]),
+        error=_bytes(row[7]),
+    )
+
+
+def to_worker(row: Row) -> WorkerRecord:
+    """list_workers.sql, find_worker.sql"""
+    return WorkerRecord(
+        worker_id=row[0],
+        host=row[1],
+        pid=row[2],
+        queues=row[3],
+        version=row[4],
+        started_at=row[5],
+        last_seen=row[6],
+        closed_at=row[7],
+        close_reason=row[8],
+    )
+
+
+def fresh(submission: Submission, row: Row) -> Submitted:
+    """submit_tasks.sql, for a task that was created"""
+    priority = submission.priority
+    placed = lane_of(priority, crash_count=0, loss_count=0)
+    return Submitted(submission.task_id, State(row[1]), False, row[2], row[3], submission.queue, placed)
+
+
+def replay(row: Row) -> Submitted:
+    """find_keys.sql"""
+    placed = lane_of(Priority(row[8]), crash_count=0, loss_count=0)
+    return Submitted(row[3], State(row[4]), True, row[5], row[6], row[7], placed)
+
+
+def submission_arrays(batch: Sequence[Submission]) -> dict[str, Any]:
+    """The arrays of submit_tasks.sql."""
+    return {
+        "ids": [s.task_id for s in batch],
+        "tenants": [s.tenant for s in batch],
+        "queues": [s.queue for s in batch],
+        "types": [s.type for s in batch],
+        "payloads": [s.payload.decode() for s in batch],
+        "headers": [None if s.headers is None else s.headers.decode() for s in batch],
+        "keys": [s.idempotency_key for s in batch],
+        "fingerprints": [s.fingerprint for s in batch],
+        "priorities": [int(s.priority) for s in batch],
+        "max_attempts": [s.max_attempts for s in batch],
+        "timeouts": [s.timeout_seconds for s in batch],
+        "delays": [s.delay_seconds for s in batch],
+        "run_ats": [s.run_at for s in batch],
+        "expires_ats": [s.expires_at for s in batch],
+    }
+
+
+def settlement_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
+    """The arrays of settle_attempts.sql."""
+    return {
+        "ids": [s.lease.task_id for s in batch],
+        "attempts": [s.lease.attempt for s in batch],
+        "worker_ids": [s.lease.worker_id for s in batch],
+        "outcomes": [s.ending.outcome.value for s in batch],
+        "states": [s.disposition.state.value for s in batch],
+        "delays": [s.disposition.delay for s in batch],
+        "retries": [s.disposition.retries for s in batch],
+        "crashes": [s.disposition.crashes for s in batch],
+        "losses": [s.disposition.losses for s in batch],
+        "results": [None if s.ending.result is None else s.ending.result.decode() for s in batch],
+        "errors": [_error(s.disposition.error) for s in batch],
+        "attempt_errors": [_error(s.ending.error) for s in batch],
+    }
+
+
+def _error(error: TaskError | None) -> str | None:
+    """As JSON. What an exception said may hold lone surrogates, and one such text must not fail a whole batch."""
+    if error is None:
+        return None
+    return _encode(TaskError(*(_text(part) for part in astuple(error)))).decode()
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,109 @@
+"""Is the schema in Postgres the one this code was written for, and how does it get there?
+
+Migrations are plain SQL files, append only, applied in order, each in one transaction under an advisory lock that ends
+with the transaction: a migrator killed at any point leaves the schema at a whole version and no lock behind
+(docs/decisions/0002-migrations.md). A schema newer than the code is refused: an old worker must not write to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+
+import psycopg
+from msgspec import Struct
+
+from leaseq.errors import SchemaMismatch, ServerUnreachable
+from leaseq.ledger.statements import STATEMENTS
+
+
+class Migration(Struct, frozen=True):
+    """One migration file."""
+
+    version: int
+    name: str
+    sql: str
+    checksum: str
+
+
+def load_migrations() -> list[Migration]:
+    """Every migration, in order. File names are `NNNN_name.sql`, without gaps."""
+    folder = files("leaseq.ledger") / "migrations"
+    entries = sorted((e for e in folder.iterdir() if e.name.endswith(".sql")), key=lambda e: e.name)
+    migrations = []
+    for entry in entries:
+        number, _, name = entry.name.removesuffix(".sql").partition("_")
+        sql = entry.read_text(encoding="utf-8")
+        migrations.append(Migration(int(number), name, sql, hashlib.sha256(sql.encode()).hexdigest()))
+    return migrations
+
+
+MIGRATIONS = load_migrations()
+LATEST = MIGRATIONS[-1].version
+
+
+async def migrate(conninfo: str) -> list[str]:
+    """Bring the schema up to this code. Returns the names of what was applied; an empty list means nothing to do."""
+    applied = []
+    async with await _connect(conninfo) as conn:
+        for migration in MIGRATIONS:
+            async with conn.transaction():
+                await conn.execute(STATEMENTS["lock_schema"].encode())
+                await conn.execute(STATEMENTS["create_migrations"].encode())
+                present = await _present(conn)
+                _compare(present)
+                if migration.version in present:
+                    continue
+                await conn.execute(migration.sql.encode())
+                await conn.execute(
+                    STATEMENTS["record_migration"].encode(),
+                    {"version": migration.version, "name": migration.name, "checksum": migration.checksum},
+                )
+                applied.append(f"{migration.version:04}_{migration.name}")
+    return applied
+
+
+async def schema_version(conninfo: str) -> int:
+    """The version of the schema; 0 where there is none. Raises `SchemaMismatch` if it is not ours or newer than this code."""
+    async with await _connect(conninfo) as conn:
+        try:
+            present = await _present(conn)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            return 0
+        _compare(present)
+        return max(present, default=0)
+
+
+async def require_schema(conninfo: str) -> None:
+    """Refuse to run on a schema that is older or newer than this code."""
+    version = await schema_version(conninfo)
+    if version < LATEST:
+        raise SchemaMismatch(f"the schema is at version {version}, this code needs {LATEST}: run `leaseq migrate`")
+
+
+async def _connect(conninfo: str) -> psycopg.AsyncConnection[tuple[object, ...]]:
+    try:
+        return await psycopg.AsyncConnection.connect(
+            conninfo, autocommit=True, connect_timeout=5, application_name="leaseq migrate"
+        )
+    except psycopg.OperationalError as error:
+        raise ServerUnreachable(f"Postgres does not answer: {str(error).strip()}") from error
+
+
+async def _present(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> dict[int, str]:
+    cursor = await conn.execute(STATEMENTS["list_migrations"].encode())
+    return {int(str(row[0])): str(row[2]) for row in await cursor.fetchall()}
+
+
+def _compare(present: dict[int, str]) -> None:
+    if present and max(present) > LATEST:
+        raise SchemaMismatch(
+            f"the schema is at version {max(present)}, newer than this code ({LATEST}): upgrade leaseq here"
+        )
+    for migration in MIGRATIONS:
+        checksum = present.get(migration.version, migration.checksum)
+        if checksum != migration.checksum:
+            raise SchemaMismatch(f"migration {migration.version} in this schema is not the one of this code")
+
+
+__all__ = ["LATEST", "MIGRATIONS", "Migration", "load_migrations", "migrate", "require_schema", "schema_version"]

@@ -1,0 +1,97 @@
+"""How does a statement reach Postgres, and what becomes of it when Postgres does not answer?
+
+One round trip a statement, one transaction each (autocommit). A statement that did not come back may or may not have
+been committed: `ServerUnreachable` says "unknown", and whoever called knows how to find out (docs/lifecycle.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg.rows import tuple_row
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from leaseq.connect import Connection, Pool
+from leaseq.errors import ServerUnreachable
+from leaseq.ledger.statements import STATEMENTS
+
+Rows = list[tuple[Any, ...]]
+
+# Postgres has refused for now or is gone: the outcome is unknown or "not done", never "done wrong".
+UNAVAILABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    PoolTimeout,
+    PoolClosed,
+    TooManyRequests,
+    OSError,
+)
+
+
+class Locked(ServerUnreachable):
+    """Another transaction holds a row that the statement needs, and did not let go in time; nothing was done."""
+
+
+class Session:
+    """Runs statements by name on a pool, each within `deadline_seconds` by this machine's clock.
+
+    The deadline is ours because a frozen server keeps the TCP connection alive and its own
+    time-outs frozen (reference: psycopg#1371).
+    """
+
+    def __init__(self, pool: Pool, *, deadline_seconds: float) -> None:
+        self.pool = pool
+        self._deadline = deadline_seconds
+
+    async def fetch(
+        self,
+        name: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        conn: Connection | None = None,
+        again: bool = False,
+    ) -> Rows:
+        """Run one statement and return its rows.
+
+        `conn` runs it inside a transaction of the caller, whose errors are the caller's. `again` says that running it
+        twice does no harm: then a connection that had died while idle costs nothing but a second try. The victim of a
+        deadlock has done nothing, and tries again in any case. Raises `Locked` where a row was not to be had in time.
+        """
+        if conn is not None:
+            return await _run(conn, name, params)
+        for tries_left in (1, 0):
+            try:
+                async with asyncio.timeout(self._deadline), self.pool.connection() as own:
+                    return await _run(own, name, params)
+            except psycopg.errors.LockNotAvailable as error:
+                raise Locked(f"a row is locked in Postgres: {error.diag.message_primary}") from error
+            except (TimeoutError, *UNAVAILABLE) as error:
+                if not tries_left or not _repeatable(error, again=again):
+                    raise unreachable(error) from error
+        raise AssertionError("unreachable code")
+
+
+async def _run(conn: Connection, name: str, params: Mapping[str, Any] | None) -> Rows:
+    # Not conn.cursor(): a caller's own connection may make cursors and rows of another kind.
+    cursor = psycopg.AsyncCursor(conn, row_factory=tuple_row)
+    await cursor.execute(STATEMENTS[name].encode(), params, prepare=True, binary=True)
+    return await cursor.fetchall() if cursor.description else []
+
+
+def _repeatable(error: BaseException, *, again: bool) -> bool:
+    if isinstance(error, psycopg.errors.DeadlockDetected):
+        return True
+    return again and not isinstance(error, PoolTimeout | TimeoutError)
+
+
+def unreachable(error: BaseException) -> ServerUnreachable:
+    """One line for what Postgres (or the lack of it) said."""
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ServerUnreachable(f"Postgres does not answer: {said}")
+
+
+__all__ = ["UNAVAILABLE", "Connection", "Locked", "Rows", "Session", "unreachable"]

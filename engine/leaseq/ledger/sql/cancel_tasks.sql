@@ -1,0 +1,25 @@
+-- cancel: PENDING, SCHEDULED -> CANCELLED at once; PROCESSING -> a request that its worker sees and that settle honours.
+-- Zero rows for an id: no such task in this tenant, or it has ended already. A scheduled row that promote holds is left
+-- to it: promote locks that row first and the task second, and waiting here in the other order would be a deadlock.
+with cancelled as (
+    update leaseq.tasks as t
+    set state = case when t.state = 'PROCESSING' then t.state else 'CANCELLED' end,
+        finished_at = case when t.state = 'PROCESSING' then null else clock_timestamp() end,
+        cancel_requested_at = coalesce(t.cancel_requested_at, clock_timestamp()),
+        error = case
+            when t.state = 'PROCESSING' then t.error
+            else json_build_object('code', 'cancelled', 'message', 'cancelled before it ran')
+        end
+    where t.id = any(%(ids)s::uuid[]) and t.tenant = %(tenant)s
+        and t.state in ('PENDING', 'SCHEDULED', 'PROCESSING')
+    returning t.id, t.state
+), free as (
+    select s.task_id from leaseq.scheduled as s
+    join cancelled on s.task_id = cancelled.id
+    for update of s skip locked
+), gone as (
+    delete from leaseq.scheduled as s
+    using free
+    where s.task_id = free.task_id
+)
+select id::text, state from cancelled

@@ -1,0 +1,8 @@
+-- What could break a promise: settings of this server as this session sees them.
+select
+    current_setting('fsync') as fsync,
+    current_setting('full_page_writes') as full_page_writes,
+    current_setting('synchronous_commit') as synchronous_commit,
+    current_setting('default_transaction_read_only') as read_only,
+    pg_is_in_recovery() as in_recovery,
+    current_setting('server_version_num')::integer as version

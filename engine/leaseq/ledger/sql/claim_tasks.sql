@@ -1,0 +1,21 @@
+-- claim: PENDING -> PROCESSING, attempt + 1. Never from PROCESSING: taking over is settling as lost first.
+-- The worker's own row is locked against the reap that would close it: an incarnation that was closed claims nothing,
+-- so a worker that froze between its pull and its claim cannot come back with a task that was given to another.
+-- A row that does not come back was not PENDING, or the incarnation is closed (glimpse_tasks.sql and find_worker.sql tell).
+with me as (
+    select id from leaseq.workers
+    where id = %(worker_id)s and closed_at is null
+    for share
+), claimed as (
+    update leaseq.tasks as t
+    set state = 'PROCESSING', attempt = t.attempt + 1, worker_id = me.id,
+        started_at = clock_timestamp(), progress = null
+    from unnest(%(ids)s::uuid[]) as wanted (id), me
+    where t.id = wanted.id and t.state = 'PENDING'
+    returning t.*
+)
+select
+    id::text, attempt, tenant, queue, type, payload::text, priority, retry_count, crash_count, loss_count,
+    max_attempts, timeout_seconds, idempotency_key, headers::text, created_at, run_at,
+    coalesce(expires_at <= now(), false) as expired
+from claimed

@@ -1,0 +1,2 @@
+-- Every registered task type.
+select type, queue, payload_schema::text from leaseq.task_types order by type

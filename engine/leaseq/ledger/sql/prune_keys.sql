@@ -1,0 +1,10 @@
+-- Delete idempotency keys past their retention, a batch at a time. Zero rows: nothing is left to prune.
+with old as (
+    select tenant, key from leaseq.idempotency_keys
+    where expires_at < now()
+    limit %(limit)s
+    for update skip locked
+)
+delete from leaseq.idempotency_keys k using old
+where k.tenant = old.tenant and k.key = old.key
+returning k.key

@@ -1,0 +1,60 @@
+-- submit: none -> PENDING or SCHEDULED. Key row and task row in one statement, hence in one transaction.
+-- Rows are sent in arrays. A submission whose key is taken creates nothing and comes back without a state, and so does
+-- one whose id exists already (the same submission sent again). A key that is taken is not even locked, so that replays
+-- cost no write and wait for nobody; whether it has expired is for find_keys.sql and expire_keys.sql.
+-- Keys are inserted in order, so that two batches that share keys wait for each other instead of deadlocking. A key that
+-- an open transaction elsewhere has inserted is waited for, but not longer than `patience` (milliseconds, as text; null in a
+-- caller's own transaction, which has its own): then the whole statement fails with 55P03 and nothing was written.
+with patience as materialized (
+    select set_config('lock_timeout', coalesce(%(patience)s::text, current_setting('lock_timeout')), true)
+), sent as (
+    select *
+    from unnest(
+        %(ids)s::uuid[], %(tenants)s::text[], %(queues)s::text[], %(types)s::text[], %(payloads)s::text[],
+        %(headers)s::text[], %(keys)s::text[], %(fingerprints)s::bytea[], %(priorities)s::smallint[],
+        %(max_attempts)s::integer[], %(timeouts)s::float8[], %(delays)s::float8[], %(run_ats)s::timestamptz[],
+        %(expires_ats)s::timestamptz[]
+    ) as s (
+        id, tenant, queue, type, payload, headers, key, fingerprint, priority,
+        max_attempts, timeout_seconds, delay, run_at, expires_at
+    )
+), keyed as (
+    insert into leaseq.idempotency_keys as k (tenant, key, fingerprint, task_id, queue, expires_at)
+    select tenant, key, fingerprint, id, queue, now() + make_interval(secs => %(retention)s)
+    from patience, sent
+    where key is not null
+    order by tenant, key
+    on conflict (tenant, key) do nothing
+    returning k.task_id
+), named as (
+    -- Not inside a caller's transaction: a new name would hold up every other submission to that queue until its commit.
+    insert into leaseq.queues (name)
+    select distinct queue from sent where not %(after_commit)s
+    order by queue
+    on conflict (name) do nothing
+), created as (
+    insert into leaseq.tasks (
+        id, tenant, queue, type, payload, headers, idempotency_key, state, priority,
+        max_attempts, timeout_seconds, run_at, expires_at
+    )
+    select
+        id, tenant, queue, type, payload::json, headers::json, key,
+        case
+            when %(after_commit)s or coalesce(run_at, now() + make_interval(secs => delay), now()) > now()
+            then 'SCHEDULED'
+            else 'PENDING'
+        end,
+        priority, max_attempts, timeout_seconds,
+        coalesce(run_at, now() + make_interval(secs => delay), now()), expires_at
+    from sent
+    where key is null or id in (select task_id from keyed)
+    on conflict (id) do nothing
+    returning id, state, created_at, run_at
+), waiting as (
+    insert into leaseq.scheduled (task_id, run_at)
+    select id, run_at from created where state = 'SCHEDULED'
+    on conflict (task_id) do nothing
+)
+select sent.id::text, created.state, created.created_at, created.run_at
+from sent
+left join created on created.id = sent.id

@@ -1,0 +1,56 @@
+"""How does a `run_once` run for ever?
+
+One shared runner for every background loop: it waits between rounds with jitter, waits longer after an error and says so,
+and ends when told to. It never swallows a cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import random
+
+from leaseq.errors import ServerUnreachable
+from leaseq.telemetry import emit
+
+
+async def run_forever(
+    run_once: Callable[[], Awaitable[None]],
+    *,
+    name: str,
+    interval_seconds: float,
+    stop: asyncio.Event,
+    error_cap_seconds: float = 2.0,
+) -> None:
+    """Run rounds until `stop` is set. After an error the wait doubles, up to `error_cap_seconds`."""
+    failures = 0
+    while not stop.is_set():
+        try:
+            await run_once()
+            failures = 0
+            wait = interval_seconds
+        except ServerUnreachable as error:
+            failures += 1
+            wait = min(interval_seconds * 2.0 ** min(failures, 64), max(error_cap_seconds, interval_seconds))
+            if failures == 1:
+                emit("loop.failed", loop=name, error=str(error))
+        except Exception as error:
+            failures += 1
+            wait = max(error_cap_seconds, interval_seconds)
+            emit("loop.failed", loop=name, error=f"{type(error).__name__}: {error}")
+        await pause(wait * (0.9 + 0.2 * random()), stop=stop)
+
+
+async def pause(seconds: float, *, stop: asyncio.Event) -> None:
+    """Sleep, but not beyond the setting of `stop`."""
+    if seconds <= 0:
+        await asyncio.sleep(0)
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+__all__ = ["pause", "run_forever"]

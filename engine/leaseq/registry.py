@@ -1,0 +1,119 @@
+"""Which handlers does an app have, and what does each one take?
+
+A handler is a function; its parameters (without the context) are the fields of a msgspec struct, which decodes the
+payload, and whose JSON Schema lets the API refuse a bad payload before it is stored.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from leaseq.context import Context
+
+DEFAULT_QUEUE = "default"
+
+
+class Handler(Struct, frozen=True, kw_only=True):
+    """What a worker runs for one task type. Limits that are None come from the configuration."""
+
+    type: str
+    queue: str
+    function: Callable[..., Any]
+    context_parameter: str | None
+    is_async: bool
+    arguments: builtins.type[Struct]
+    returns: Any
+    max_attempts: int | None = None
+    timeout_seconds: float | None = None
+
+    def schema(self) -> bytes:
+        """The JSON Schema of the payload, as JSON."""
+        return msgspec.json.encode(msgspec.json.schema(self.arguments))
+
+    def decode(self, payload: bytes) -> dict[str, Any]:
+        """The payload as keyword arguments. Raises `msgspec.ValidationError` with the path of what does not fit."""
+        arguments = msgspec.json.decode(payload, type=self.arguments)
+        return {name: getattr(arguments, name) for name in self.arguments.__struct_fields__}
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """Call arguments as a payload. Raises `TypeError` where they do not fit the signature."""
+        names = self.arguments.__struct_fields__
+        if len(args) > len(names):
+            raise TypeError(f"{self.type} takes {len(names)} arguments, {len(args)} were given")
+        given = dict(zip(names, args, strict=False))
+        if twice := given.keys() & kwargs.keys():
+            raise TypeError(f"{self.type} got {sorted(twice)} twice")
+        return msgspec.json.encode(self.arguments(**given, **kwargs))
+
+
+class Registry:
+    """The handlers of one app, by task type."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Handler] = {}
+
+    def add(self, handler: Handler) -> None:
+        """Add a handler; its type must be new."""
+        if handler.type in self.handlers:
+            raise ValueError(f"two handlers for task type {handler.type!r}; give one of them a name=")
+        self.handlers[handler.type] = handler
+
+    def queues(self) -> list[str]:
+        """Every queue that a handler of this app belongs to."""
+        return sorted({handler.queue for handler in self.handlers.values()})
+
+
+def describe(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    queue: str = DEFAULT_QUEUE,
+    max_attempts: int | None = None,
+    timeout_seconds: float | None = None,
+) -> Handler:
+    """Read a function's signature. Raises `TypeError` for one that no JSON object could call."""
+    name = name or function.__name__
+    hints = typing.get_type_hints(function, include_extras=True)
+    context_parameter = None
+    fields: list[Any] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise TypeError(f"handler {name}: parameter {parameter.name!r} cannot be a field of a JSON object")
+        if hints.get(parameter.name) is Context:
+            context_parameter = parameter.name
+        else:
+            fields.append(_field(name, parameter, hints))
+    return Handler(
+        type=name,
+        queue=queue,
+        function=function,
+        context_parameter=context_parameter,
+        is_async=inspect.iscoroutinefunction(function),
+        arguments=msgspec.defstruct(name, fields, kw_only=True, frozen=True, forbid_unknown_fields=True),
+        returns=hints.get("return", Any),
+        max_attempts=max_attempts,
+        timeout_seconds=timeout_seconds,
+    )
+
+
+def _field(name: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> tuple[Any, ...]:
+    if parameter.name not in hints:
+        raise TypeError(f"handler {name}: parameter {parameter.name!r} needs a type annotation")
+    kind = hints[parameter.name]
+    if parameter.default is parameter.empty:
+        return (parameter.name, kind)
+    if isinstance(parameter.default, list | dict | set):
+        copy = type(parameter.default)
+        value = parameter.default
+        return (parameter.name, kind, msgspec.field(default_factory=lambda: copy(value)))
+    return (parameter.name, kind, parameter.default)
+
+
+__all__ = ["DEFAULT_QUEUE", "Handler", "Registry", "describe"]

@@ -1,0 +1,138 @@
+"""Through which door does everything that happens go?
+
+`emit(name, **fields)` with a past-tense name from `EVENTS`. Logs, metrics, tests and the chaos history listen here;
+nothing else writes a log line. With nobody listening at its level, an event costs one comparison.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from msgspec import Struct
+
+DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+
+# Transitions at debug, one line an attempt at info, what a person should know at warning.
+EVENTS: dict[str, int] = {
+    "task.submitted": DEBUG,
+    "task.replayed": DEBUG,
+    "task.promoted": DEBUG,
+    "task.claimed": DEBUG,
+    "task.cancelled": INFO,
+    "task.redriven": INFO,
+    "task.redispatched": WARNING,
+    "task.pruned": INFO,
+    "attempt.started": DEBUG,
+    "attempt.settled": INFO,
+    "attempt.fenced": WARNING,
+    "attempt.reaped": WARNING,
+    "attempt.ambiguous": WARNING,
+    "delivery.pushed": DEBUG,
+    "delivery.released": DEBUG,
+    "delivery.skipped": INFO,
+    "delivery.parked": WARNING,
+    "delivery.stray": WARNING,
+    "delivery.restored": WARNING,
+    "push.failed": WARNING,
+    "lease.opened": DEBUG,
+    "lease.renewed": DEBUG,
+    "lease.lapsed": WARNING,
+    "lease.reopened": WARNING,
+    "worker.opened": INFO,
+    "worker.drained": INFO,
+    "worker.closed": INFO,
+    "worker.fenced": ERROR,
+    "worker.suspected": WARNING,
+    "worker.reaped": WARNING,
+    "child.started": INFO,
+    "child.exited": INFO,
+    "child.died": ERROR,
+    "child.stalled": ERROR,
+    "supervisor.started": INFO,
+    "supervisor.draining": INFO,
+    "supervisor.stopped": INFO,
+    "reaper.started": INFO,
+    "reaper.braked": ERROR,
+    "reaper.quieted": WARNING,
+    "reaper.stopped": INFO,
+    "epoch.changed": WARNING,
+    "queue.paused": INFO,
+    "queue.resumed": INFO,
+    "handler.overran": WARNING,
+    "ledger.unreachable": WARNING,
+    "ledger.returned": INFO,
+    "dispatch.unreachable": WARNING,
+    "dispatch.returned": INFO,
+    "loop.failed": ERROR,
+    "request.failed": ERROR,
+    "schema.refused": WARNING,
+}
+
+
+class Event(Struct, frozen=True):
+    """Something that happened."""
+
+    name: str
+    level: int
+    fields: dict[str, Any]
+
+
+Listener = Callable[[Event], None]
+
+_listeners: list[tuple[int, Listener]] = []
+_lowest = logging.CRITICAL
+
+
+def emit(name: str, /, **fields: Any) -> None:
+    """Say that something happened. A listener that fails is not heard of: telemetry never ends an attempt."""
+    level = EVENTS[name]
+    if level < _lowest:
+        return
+    event = Event(name, level, fields)
+    for least, listener in tuple(_listeners):
+        if level >= least:
+            try:
+                listener(event)
+            except Exception:
+                logging.getLogger("leaseq").exception("a listener failed on %s", name)
+
+
+def listening(name: str) -> bool:
+    """Would anybody hear this event? For callers that emit one per task in a batch."""
+    return EVENTS[name] >= _lowest
+
+
+def subscribe(listener: Listener, *, level: int = DEBUG) -> Callable[[], None]:
+    """Hear every event of at least this level from now on. Returns what ends it."""
+    entry = (level, listener)
+    _listeners.append(entry)
+    _lower()
+
+    def unsubscribe() -> None:
+        if entry in _listeners:
+            _listeners.remove(entry)
+            _lower()
+
+    return unsubscribe
+
+
+@contextmanager
+def recorded(*, level: int = DEBUG) -> Iterator[list[Event]]:
+    """Collect events while inside; what tests use."""
+    events: list[Event] = []
+    unsubscribe = subscribe(events.append, level=level)
+    try:
+        yield events
+    finally:
+        unsubscribe()
+
+
+def _lower() -> None:
+    global _lowest
+    _lowest = min((least for least, _ in _listeners), default=logging.CRITICAL)
+
+
+__all__ = ["EVENTS", "Event", "Listener", "emit", "listening", "recorded", "subscribe"]

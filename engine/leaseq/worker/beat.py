@@ -1,0 +1,101 @@
+"""How are the leases of a supervisor's children renewed, and what counts as proof that they still hold?
+
+One beat touches the ledger and renews in dispatch. Either answer proves that the lease held when the beat was sent: a reaper may
+close an incarnation only when the ledger has not seen it for a lease *and* dispatch agrees. A lease that lapsed in
+dispatch, or that Redis has lost, is opened again if the ledger still has the incarnation open; the ledger's "closed" is final.
+When the ledger alone has been silent for long, dispatch is not renewed either: a worker that cannot settle must not hold its tasks for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+from msgspec import Struct
+
+from leaseq.config import Config
+from leaseq.engine.engine import Stores
+from leaseq.errors import ServerUnreachable
+from leaseq.telemetry import emit
+from leaseq.worker.link import boottime
+
+SILENT_LEASES = 3
+
+
+class Verdict(Struct, frozen=True):
+    """What one beat says to one child: proof (boot time, seconds) that its lease held, or the reason why it has none."""
+
+    proof: float | None = None
+    fence: str | None = None
+
+
+class Heartbeat:
+    """Renews leases in both stores."""
+
+    def __init__(self, config: Config, stores: Stores, queues: Sequence[str]) -> None:
+        self._config = config
+        self._stores = stores
+        self._queues = queues
+        self._ledger_heard = boottime()
+
+    async def open(self, worker_id: str) -> None:
+        """Begin leases in dispatch, in every queue; Redis being away does not keep a worker from starting."""
+        for queue in self._queues:
+            try:
+                await self._stores.dispatcher.open(
+                    queue, worker_id=worker_id, lease_seconds=self._config.lease_seconds, token=uuid4().hex
+                )
+            except ServerUnreachable as error:
+                emit("dispatch.unreachable", queue=queue, error=str(error))
+                return
+        emit("lease.opened", worker_id=worker_id)
+
+    async def beat(self, worker_ids: Sequence[str]) -> dict[str, Verdict]:
+        """Renew for these; a verdict for each of which something is known."""
+        if not worker_ids:
+            return {}
+        sent = boottime()
+        open_ones = await self._touch(worker_ids)
+        if open_ones is None and sent - self._ledger_heard > SILENT_LEASES * self._config.lease_seconds:
+            return {}
+        closed = set() if open_ones is None else set(worker_ids) - open_ones
+        verdicts = {worker_id: Verdict(fence="the incarnation was closed") for worker_id in closed}
+        alive = [worker_id for worker_id in worker_ids if worker_id not in closed]
+        held = await self._renew(alive, may_reopen=open_ones is not None)
+        for worker_id in alive:
+            if open_ones is not None or worker_id in held:
+                verdicts[worker_id] = Verdict(proof=sent)
+        return verdicts
+
+    async def _touch(self, worker_ids: Sequence[str]) -> set[str] | None:
+        try:
+            open_ones = await self._stores.fleet.touch(worker_ids)
+        except ServerUnreachable as error:
+            emit("ledger.unreachable", error=str(error), waiting=0)
+            return None
+        self._ledger_heard = boottime()
+        return open_ones
+
+    async def _renew(self, worker_ids: Sequence[str], *, may_reopen: bool) -> set[str]:
+        """Those whose leases are held in every queue."""
+        held = set(worker_ids)
+        for queue in self._queues:
+            try:
+                answers = await self._stores.dispatcher.renew(
+                    queue, worker_ids, lease_seconds=self._config.lease_seconds
+                )
+            except ServerUnreachable as error:
+                emit("dispatch.unreachable", queue=queue, error=str(error))
+                return set()
+            for worker_id, answer in answers.items():
+                if answer == "held":
+                    continue
+                emit("lease.lapsed", worker_id=worker_id, queue=queue, answer=answer)
+                held.discard(worker_id)
+                if may_reopen:
+                    await self.open(worker_id)
+                    emit("lease.reopened", worker_id=worker_id, queue=queue)
+        return held
+
+
+__all__ = ["Heartbeat", "Verdict"]

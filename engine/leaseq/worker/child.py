@@ -1,0 +1,214 @@
+"""What is the life of a child process, from its start to its exit?
+
+It is started by a supervisor, which has opened its incarnation and renews its lease. It works until it is told to drain, until its
+supervisor is gone, or until it can no longer know that the lease is its own; then it starts nothing, interrupts what runs,
+and exits. It never outlives its right to work by its own judgement of time alone: the fence in the ledger holds in any case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+
+import msgspec
+import uvloop
+
+from leaseq.config import Config
+from leaseq.connect import open_blocking_redis, open_pool
+from leaseq.dispatch.doorbell import Doorbell
+from leaseq.engine.engine import Engine, open_engine
+from leaseq.engine.reap import Death, session_name
+from leaseq.errors import ServerUnreachable
+from leaseq.ledger.fleet import TaskType
+from leaseq.logs import set_up_logs
+from leaseq.loop import pause
+from leaseq.model import Lane
+from leaseq.registry import Registry
+from leaseq.telemetry import emit
+from leaseq.worker.execute import Stop
+from leaseq.worker.link import FromChild, FromSupervisor, Link, Spec, boottime
+from leaseq.worker.load import load_app
+from leaseq.worker.settle import Releaser, Settler
+from leaseq.worker.slots import Slots
+from leaseq.worker.tools import Tools
+from leaseq.worker.worker import Worker
+
+BLOCK_SECONDS = 1.0
+TICK_SECONDS = 0.2
+TRANSACTION_CONNECTIONS = 20
+HANDLER_STATEMENT_SECONDS = 86_400.0
+EXIT_FENCED = 75
+
+
+class Child:
+    """One incarnation: the work, and the watch over its right to work."""
+
+    def __init__(self, spec: Spec, config: Config, link: Link) -> None:
+        self._spec = spec
+        self._config = config
+        self._link = link
+        self._proof = spec.proof
+        self._grace = config.grace_seconds
+        self._ending = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._fenced: str | None = None
+
+    async def run(self, registry: Registry) -> int:
+        """Work to the end; returns the exit code."""
+        async with AsyncExitStack() as stack:
+            engine = await stack.enter_async_context(
+                open_engine(self._config, name=f"leaseq worker {self._spec.worker_id}", pool_size=4)
+            )
+            await register(engine, registry, self._spec.queues)
+            worker = await self._assemble(stack, engine, registry)
+            return await self._work(engine, worker)
+
+    async def _work(self, engine: Engine, worker: Worker) -> int:
+        background = [asyncio.create_task(worker.run()), *(asyncio.create_task(c) for c in self._watches(worker))]
+        ending = asyncio.create_task(self._ending.wait())
+        self._link.send(FromChild(ready=True))
+        await asyncio.wait([ending, background[0]], return_when=asyncio.FIRST_COMPLETED)
+        reason = Stop.FENCE if self._fenced else Stop.DRAIN
+        await worker.drain(0.0 if self._fenced else self._grace, hurry=self._hurry, reason=reason)
+        crashed = background[0].done() and background[0].exception()
+        for task in (*background, ending):
+            task.cancel()
+        await asyncio.gather(*background, ending, return_exceptions=True)
+        if crashed:
+            raise crashed
+        if self._fenced:
+            return EXIT_FENCED
+        await self._close(engine)
+        return 0
+
+    async def _close(self, engine: Engine) -> None:
+        """Close our own incarnation; what is left in our lists goes back. Fails with the stores: then the reaper does it."""
+        death = Death(worker_id=self._spec.worker_id, queues=self._spec.queues, reason="drained", blame=False, event="worker.closed")
+        try:
+            await engine.reaper.reap(death)
+        except ServerUnreachable as error:
+            emit("ledger.unreachable", error=str(error), waiting=0)
+            return
+        self._link.send(FromChild(closed=True))
+
+    def _watches(self, worker: Worker) -> Sequence[Coroutine[None, None, None]]:
+        return (self._tick(worker), self._listen())
+
+    async def _tick(self, worker: Worker) -> None:
+        """Show that the loop turns, and judge our right to work: from the sending of the last renewal that was acknowledged."""
+        allowed = self._config.lease_seconds - self._config.heartbeat_seconds / 2
+        while not self._ending.is_set():
+            self._link.send(FromChild(running=worker.running))
+            age = boottime() - self._proof
+            if age > allowed:
+                self._fence(f"the lease was not renewed for {age:.1f} s")
+            if self._spec.isolated and worker.running == 0 and worker.idle_seconds > self._config.lease_seconds:
+                self._end(0.0)
+            await pause(TICK_SECONDS, stop=self._ending)
+
+    async def _listen(self) -> None:
+        while True:
+            line = await self._link.receive()
+            if line is None:
+                self._fence("the supervisor is gone")
+                return
+            message = msgspec.json.decode(line, type=FromSupervisor)
+            if message.proof is not None:
+                self._proof = max(self._proof, message.proof)
+            if message.fence is not None:
+                self._fence(message.fence)
+            if message.drain is not None:
+                self._end(message.drain)
+
+    def _end(self, grace: float) -> None:
+        if self._ending.is_set():
+            self._hurry.set()
+        self._grace = grace
+        self._ending.set()
+
+    def _fence(self, reason: str) -> None:
+        if self._fenced is None:
+            emit("worker.fenced", worker_id=self._spec.worker_id, reason=reason)
+        self._fenced = self._fenced or reason
+        self._hurry.set()
+        self._ending.set()
+
+    async def _assemble(self, stack: AsyncExitStack, engine: Engine, registry: Registry) -> Worker:
+        spec, config, stores = self._spec, self._config, engine.stores
+        handlers = msgspec.structs.replace(config, statement_timeout_seconds=HANDLER_STATEMENT_SECONDS)
+        pool = await open_pool(
+            handlers, name=session_name(spec.worker_id), max_size=min(spec.concurrency, TRANSACTION_CONNECTIONS)
+        )
+        stack.push_async_callback(pool.close)
+        executor = ThreadPoolExecutor(spec.concurrency, thread_name_prefix="leaseq")
+        # A thread cannot be ended: the process does not wait for one at its exit.
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        doorbells = {}
+        for queue in spec.queues:
+            redis = open_blocking_redis(config, name=f"leaseq {spec.worker_id}", block_seconds=BLOCK_SECONDS)
+            lane = Lane.SUSPECT if spec.isolated else Lane.NORMAL
+            doorbells[queue] = Doorbell(
+                redis, queue=queue, worker_id=spec.worker_id, block_seconds=BLOCK_SECONDS, lane=lane
+            )
+            stack.push_async_callback(doorbells[queue].aclose)
+        capacity = 2 * spec.concurrency
+        tools = Tools(
+            config=config,
+            worker_id=spec.worker_id,
+            isolated=spec.isolated,
+            loop=asyncio.get_running_loop(),
+            registry=registry,
+            ledger=stores.ledger,
+            fleet=stores.fleet,
+            dispatcher=stores.dispatcher,
+            pool=pool,
+            executor=executor,
+            slots=Slots(spec.concurrency),
+            settler=Settler(stores.ledger, capacity=capacity),
+            releaser=Releaser(
+                stores.dispatcher, worker_id=spec.worker_id, capacity=capacity, failed=lambda: worker.sweep.hurry()
+            ),
+            in_hand={},
+        )
+        worker = Worker(tools, doorbells)
+        return worker
+
+
+async def register(engine: Engine, registry: Registry, queues: Sequence[str]) -> None:
+    """Tell the ledger what this app can run, so that the API can judge payloads."""
+    handlers = registry.handlers.values()
+    await engine.stores.fleet.register_queues(queues)
+    await engine.stores.fleet.register_types([TaskType(h.type, h.queue, h.schema()) for h in handlers])
+
+
+async def live(spec: Spec, fd: int) -> int:
+    """Run a child whose end of the link is `fd`."""
+    loop = asyncio.get_running_loop()
+    # The supervisor decides when to stop; a Ctrl-C in a terminal reaches both.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, lambda: None)
+    link = await Link.over(socket.socket(fileno=fd))
+    registry = load_app(spec.app).registry
+    return await Child(spec, Config.from_env(), link).run(registry)
+
+
+def main() -> None:
+    """`python -m leaseq.worker.child SPEC FD`, started by a supervisor only."""
+    spec = msgspec.json.decode(sys.argv[1], type=Spec)
+    set_up_logs(Config.from_env())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(live(spec, int(sys.argv[2])))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: a handler's thread that hangs would keep the process from ending.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""How does one attempt run to exactly one ending?
+
+Every way a handler can end becomes one `Ending`: it returned, raised, asked for a retry, declared failure, ran out of time,
+was cancelled, or was told to hand its task back. What follows from it is decided elsewhere (lifecycle.after).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Executor
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from leaseq.codec import encode_result
+from leaseq.context import Context
+from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable
+from leaseq.model import Ending, Outcome, TaskError
+from leaseq.registry import Handler
+from leaseq.telemetry import emit
+
+TRACEBACK_LIMIT = 20_000
+MESSAGE_LIMIT = 2_000
+STORE_AWAY_DELAY = 1.0
+
+
+class Stop(StrEnum):
+    """Why a running attempt is being interrupted."""
+
+    CANCEL = "cancel"  # somebody asked for it
+    DRAIN = "drain"  # the worker goes down, and its grace is over
+    FENCE = "fence"  # the lease is no longer ours
+
+
+class Call:
+    """One call of a handler, in the event loop or in a thread."""
+
+    def __init__(self, handler: Handler, context: Context, *, executor: Executor, lingered: Callable[[], None]) -> None:
+        self._handler = handler
+        self._context = context
+        self._executor = executor
+        self._lingered = lingered
+        self.lingers = False
+
+    async def run(self, payload: bytes) -> Any:
+        """Decode the payload and run the handler. A thread that outlives its time-out lingers, and says when it ends."""
+        arguments = self._handler.decode(payload)
+        if self._handler.context_parameter is not None:
+            arguments[self._handler.context_parameter] = self._context
+        if self._handler.is_async:
+            return await self._handler.function(**arguments)
+        call = partial(contextvars.copy_context().run, self._handler.function, **arguments)
+        future = asyncio.get_running_loop().run_in_executor(self._executor, call)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not future.done():
+                self.lingers = True
+                future.add_done_callback(self._end)
+                emit("handler.overran", task_id=self._context.task_id, type=self._handler.type)
+            raise
+
+    def _end(self, future: asyncio.Future[Any]) -> None:
+        if not future.cancelled():
+            future.exception()  # nobody else will look: the attempt has ended already
+        self._lingered()
+
+
+async def execute(
+    call: Call,
+    payload: bytes,
+    *,
+    timeout_seconds: float,
+    result_max_bytes: int,
+    stop_reason: Callable[[], Stop | None],
+) -> Ending:
+    """Run a handler to its ending. Never raises, except for a cancellation that nobody announced."""
+    limit = asyncio.timeout(timeout_seconds)
+    try:
+        async with limit:
+            value = await call.run(payload)
+        return Ending(Outcome.SUCCEEDED, result=encode_result(value, max_bytes=result_max_bytes))
+    except asyncio.CancelledError:
+        reason = stop_reason()
+        if reason is None:
+            raise
+        return _stopped(reason)
+    except TimeoutError as error:
+        if not limit.expired():
+            return _errored(error)
+        said = f"the attempt ran longer than {timeout_seconds:g} seconds"
+        return Ending(Outcome.TIMED_OUT, error=TaskError("timeout", said))
+    except Retry as error:
+        return Ending(Outcome.ERRORED, error=_describe(error, "retry"), delay=error.delay)
+    except Fail as error:
+        return Ending(Outcome.ERRORED, error=_describe(error, "failed"), permanent=True)
+    except ResultInvalid as error:
+        return Ending(Outcome.ERRORED, error=_describe(error, error.code), permanent=True)
+    except msgspec.ValidationError as error:
+        return _invalid(error)
+    except (ServerUnreachable, Fenced) as error:
+        # The stores are away, not the handler at fault: the task is handed back and costs nothing.
+        return Ending(Outcome.RELEASED, error=_describe(error, error.code), delay=STORE_AWAY_DELAY)
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        return _errored(error)
+
+
+def _stopped(reason: Stop) -> Ending:
+    if reason is Stop.CANCEL:
+        return Ending(Outcome.CANCELLED, error=TaskError("cancelled", "cancelled while it ran"))
+    said = "its worker went down" if reason is Stop.DRAIN else "its worker lost its lease"
+    return Ending(Outcome.RELEASED, error=TaskError("released", said))
+
+
+def _errored(error: BaseException) -> Ending:
+    return Ending(Outcome.ERRORED, error=_describe(error, "error"))
+
+
+def _invalid(error: msgspec.ValidationError) -> Ending:
+    """A payload that does not fit fails for good; the same error raised by the handler's own code is an ordinary one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames and frames[-1].name == "decode" and frames[-1].filename.endswith("registry.py"):
+        return Ending(Outcome.ERRORED, error=_describe(error, "payload_invalid"), permanent=True)
+    return _errored(error)
+
+
+def _describe(error: BaseException, code: str) -> TaskError:
+    trace = "" if isinstance(error, Retry | Fail) else "".join(traceback.format_exception(error))
+    return TaskError(
+        code,
+        _storable(str(error) or type(error).__name__, MESSAGE_LIMIT),
+        type=type(error).__name__,
+        traceback=_storable(trace, -TRACEBACK_LIMIT),
+    )
+
+
+def _storable(text: str, limit: int) -> str:
+    """Cut to size (a negative limit keeps the end) and free of what JSON in Postgres cannot hold."""
+    cut = text[:limit] if limit > 0 else text[limit:]
+    return cut.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+__all__ = ["STORE_AWAY_DELAY", "Call", "Stop", "execute"]

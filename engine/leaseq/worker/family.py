@@ -1,0 +1,76 @@
+"""How does a supervisor start one child, and what does it know of it?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from time import monotonic
+
+import msgspec
+
+from leaseq.worker.link import FromChild, FromSupervisor, Link, Spec
+
+
+class ChildProcess:
+    """A running child, as its supervisor sees it."""
+
+    def __init__(self, spec: Spec, process: asyncio.subprocess.Process, link: Link) -> None:
+        self.spec = spec
+        self.process = process
+        self.link = link
+        self.started = monotonic()
+        self.last_tick = monotonic()
+        self.running = 0
+        self.ready = False
+        self.closed = False
+        self.reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(cls, spec: Spec) -> ChildProcess:
+        """Start `python -m leaseq.worker.child`. Exec, not fork: nothing of the supervisor's connections is inherited."""
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "leaseq.worker.child",
+                msgspec.json.encode(spec).decode(),
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return cls(spec, process, await Link.over(ours))
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long has its loop not been seen to turn?"""
+        return monotonic() - self.last_tick
+
+    def tell(self, message: FromSupervisor) -> None:
+        self.link.send(message)
+
+    async def wait(self) -> int:
+        """Its exit code, once the kernel has it (negative: the signal that ended it)."""
+        code = await self.process.wait()
+        await self.reading
+        self.link.close()
+        return code
+
+    async def _read(self) -> None:
+        while (line := await self.link.receive()) is not None:
+            message = msgspec.json.decode(line, type=FromChild)
+            self.last_tick = monotonic()
+            self.running = message.running
+            self.ready = self.ready or message.ready
+            self.closed = self.closed or message.closed
+
+
+__all__ = ["ChildProcess"]

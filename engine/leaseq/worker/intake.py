@@ -1,0 +1,167 @@
+"""How does work come in: from a ready list, through the worker's own list, to a running attempt?
+
+One loop for each queue: wait for a free slot, pull what fits, and when there is nothing wait at the doorbell. Whatever
+arrives, and however often (a lost reply, a stray, a rebuilt queue), goes through `take`: claim what is PENDING, run what the ledger says is
+ours, let go of the rest. Nothing is believed of a delivery but that it is worth asking about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from leaseq.dispatch.deliveries import Deliveries, Place, PullCode
+from leaseq.dispatch.doorbell import Doorbell
+from leaseq.errors import ServerUnreachable
+from leaseq.loop import pause
+from leaseq.model import ClaimedTask, Glimpse, Lane, State
+from leaseq.telemetry import emit, listening
+from leaseq.worker.tools import InHand, Tools
+
+PAUSED_SECONDS = 0.5
+RETRY_SECONDS = 0.2
+RETRY_CAP_SECONDS = 1.0
+LOW_FIRST_EVERY = 8
+
+
+class Intake:
+    """The intake of one queue."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        *,
+        queue: str,
+        lanes: Sequence[Lane],
+        doorbell: Doorbell,
+        start: Callable[[ClaimedTask], None],
+    ) -> None:
+        self._tools = tools
+        self._queue = queue
+        self._lanes = lanes
+        self._doorbell = doorbell
+        self._start = start
+        self._rounds = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take in work until told to stop. Ends within one block of the doorbell."""
+        wait = RETRY_SECONDS
+        while not stop.is_set():
+            try:
+                await self._round(stop)
+                if wait != RETRY_SECONDS:
+                    emit("dispatch.returned", queue=self._queue)
+                wait = RETRY_SECONDS
+            except ServerUnreachable as error:
+                if wait == RETRY_SECONDS:  # said once an outage
+                    emit("dispatch.unreachable", queue=self._queue, error=str(error))
+                await pause(wait, stop=stop)
+                wait = min(wait * 2, RETRY_CAP_SECONDS)
+
+    async def _round(self, stop: asyncio.Event) -> None:
+        while self._tools.slots.free <= 0:
+            await self._tools.slots.wait()
+            if stop.is_set():
+                return
+        self._rounds += 1
+        found = await self._tools.dispatcher.pull(
+            self._queue,
+            worker_id=self._tools.worker_id,
+            limit=self._tools.slots.free,
+            lanes=self._lanes,
+            last_lane_first=self._rounds % LOW_FIRST_EVERY == 0,
+        )
+        if found.code is not PullCode.OK:
+            # Paused; or dispatch does not know us (any more): the supervisor is told as much and renews or ends us.
+            await pause(PAUSED_SECONDS, stop=stop)
+        elif found.task_ids or found.garbage:
+            await self.take(found)
+        elif not stop.is_set():
+            await self.take(await self._doorbell.wait())
+
+    async def take(self, found: Deliveries) -> None:
+        """Turn deliveries in our list into running attempts."""
+        for value in found.garbage:
+            await self._park(value)
+        news = [task_id for task_id in found.task_ids if task_id not in self._tools.in_hand]
+        for task_id in news:
+            self._tools.in_hand[task_id] = InHand(self._queue)
+        free = self._tools.slots.free
+        if len(news) > free:
+            # The slot went to another queue while we waited at the doorbell.
+            await self._hand_back(news[free:])
+            news = news[:free]
+        if not news:
+            return
+        for _ in news:
+            self._tools.slots.take()
+        started = 0
+        try:
+            for claimed in await self._claim(news):
+                self._start(claimed)
+                started += 1
+        finally:
+            for _ in range(len(news) - started):
+                self._tools.slots.give_back()
+                self._tools.slots.settled()
+
+    async def _claim(self, task_ids: list[str]) -> list[ClaimedTask]:
+        """Claim, wait for a ledger that is away, and account for every id."""
+        claimed: list[ClaimedTask] = []
+        wait, rest = RETRY_SECONDS, task_ids
+        while True:
+            try:
+                claimed += await self._tools.ledger.claim(rest, worker_id=self._tools.worker_id)
+                done = {task.lease.task_id for task in claimed}
+                rest = [task_id for task_id in task_ids if task_id not in done]
+                if rest:
+                    claimed += await self._account(rest)
+                break
+            except ServerUnreachable as error:
+                # The claim may have been committed: the next round finds what is ours by the account.
+                emit("ledger.unreachable", error=str(error), waiting=len(rest))
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, RETRY_CAP_SECONDS)
+        if listening("task.claimed"):
+            for task in claimed:
+                emit("task.claimed", task_id=task.lease.task_id, attempt=task.lease.attempt, type=task.type)
+        return claimed
+
+    async def _account(self, task_ids: list[str]) -> list[ClaimedTask]:
+        """What of the unclaimed is ours by an earlier claim whose answer was lost; the rest is let go of."""
+        glimpses = await self._tools.ledger.glimpse(task_ids)
+        ours = []
+        for task_id in task_ids:
+            glimpse = glimpses.get(task_id)
+            if glimpse is not None and glimpse.worker_id == self._tools.worker_id:
+                ours.append(task_id)
+            else:
+                await self._let_go(task_id, glimpse)
+        if not ours:
+            return []
+        return await self._tools.ledger.find_claimed(ours, worker_id=self._tools.worker_id)
+
+    async def _let_go(self, task_id: str, glimpse: Glimpse | None) -> None:
+        place: Place | Lane = Place.DONE
+        if glimpse is None:
+            emit("delivery.parked", delivery=task_id, reason="the ledger does not know this id")
+            place = Place.PARKED
+        elif glimpse.state is State.PENDING:
+            place = glimpse.lane  # not ours to claim: this incarnation is closed
+        else:
+            emit("delivery.skipped", task_id=task_id, state=glimpse.state, attempt=glimpse.attempt)
+        await self._tools.releaser.release(self._queue, task_id, place)
+        self._tools.in_hand.pop(task_id, None)
+
+    async def _hand_back(self, task_ids: list[str]) -> None:
+        glimpses = await self._tools.ledger.glimpse(task_ids)
+        for task_id in task_ids:
+            await self._let_go(task_id, glimpses.get(task_id))
+
+    async def _park(self, value: bytes) -> None:
+        if value:
+            emit("delivery.parked", delivery=repr(value[:100]), reason="not a task id", queue=self._queue)
+        await self._tools.releaser.release(self._queue, value, Place.PARKED if value else Place.DONE)
+
+
+__all__ = ["Intake"]

@@ -1,0 +1,80 @@
+"""What do a supervisor and its child tell each other?
+
+Lines of JSON over a socket pair. The child says that its loop turns (`tick`); the supervisor says until when the lease is good
+(`proof`), and asks it to drain. The end of the stream is a message too: the other one is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+import msgspec
+from msgspec import Struct
+
+
+class Spec(Struct, frozen=True, kw_only=True):
+    """What a child is to be, given on its command line as JSON."""
+
+    worker_id: str
+    app: str  # "module:attribute"
+    queues: list[str]
+    concurrency: int
+    isolated: bool
+    proof: float
+
+
+class FromChild(Struct, frozen=True, omit_defaults=True):
+    """A line from the child."""
+
+    running: int = 0
+    ready: bool = False
+    closed: bool = False  # everything was settled and released: nothing to reap
+
+
+class FromSupervisor(Struct, frozen=True, omit_defaults=True):
+    """A line from the supervisor. `proof` is boot time in seconds; `drain` is the grace in seconds."""
+
+    proof: float | None = None
+    drain: float | None = None
+    fence: str | None = None
+
+
+def boottime() -> float:
+    """Seconds on a clock that runs on while the machine is suspended (CLOCK_BOOTTIME where there is one; faults.md P34)."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
+
+
+class Link:
+    """One end of the pair."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def over(cls, end: socket.socket) -> Link:
+        """The end of a socket pair as a link."""
+        return cls(*await asyncio.open_unix_connection(sock=end))
+
+    def send(self, message: FromChild | FromSupervisor) -> None:
+        """Say something; to a dead one in vain. Messages are few and tiny, so nothing waits for the buffer."""
+        if not self._writer.is_closing():
+            self._writer.write(msgspec.json.encode(message) + b"\n")
+
+    async def receive(self) -> bytes | None:
+        """The next line, or None when the other end is gone."""
+        try:
+            line = await self._reader.readline()
+        except ConnectionError:
+            return None
+        return line if line.endswith(b"\n") else None
+
+    def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+
+
+__all__ = ["FromChild", "FromSupervisor", "Link", "Spec", "boottime"]

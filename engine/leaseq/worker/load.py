@@ -1,0 +1,35 @@
+"""Where is the user's app?"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from leaseq.app import Leaseq
+from leaseq.errors import ConfigInvalid
+
+
+def load_app(path: str) -> Leaseq:
+    """The app named `module:attribute`, looked for from the current directory too.
+
+    Raises `ConfigInvalid` where the name leads nowhere; an error inside the module comes through as it is.
+    """
+    module_name, _, attribute = path.partition(":")
+    if not module_name or not attribute:
+        raise ConfigInvalid(f"{path!r} does not name an app: write module:attribute, as in examples.orders:app")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise ConfigInvalid(f"there is no module {module_name!r} to import the app from") from error
+        raise
+    app = getattr(module, attribute, None)
+    if not isinstance(app, Leaseq):
+        raise ConfigInvalid(f"{path} is not a Leaseq app")
+    return app
+
+
+__all__ = ["load_app"]

@@ -1,0 +1,119 @@
+"""How does an ending reach the ledger, and its delivery leave dispatch?
+
+Endings are gathered into batches while the batch before is being written. A store that is away is waited for: the lease is
+kept meanwhile, and a settle may be repeated without harm, since the fence lets it count once. An ending that comes back
+without effect was either written by an earlier try whose answer was lost, or fenced: the ledger tells which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from leaseq.dispatch.deliveries import Place, Release
+from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.errors import ServerUnreachable
+from leaseq.gather import Gatherer
+from leaseq.ledger.ledger import Ledger
+from leaseq.model import Glimpse, Lane, Settled, Settlement, State
+from leaseq.telemetry import emit
+
+BATCH_SIZE = 500
+RETRY_SECONDS = 0.1
+RETRY_CAP_SECONDS = 1.0
+
+
+class Settler:
+    """Writes endings, for one incarnation."""
+
+    def __init__(self, ledger: Ledger, *, capacity: int) -> None:
+        self._ledger = ledger
+        self._gatherer: Gatherer[Settlement, Settled | None] = Gatherer(
+            self._write, batch_size=BATCH_SIZE, capacity=capacity
+        )
+
+    async def settle(self, settlement: Settlement) -> Settled | None:
+        """End an attempt. None: it was fenced, and nothing changed."""
+        return await self._gatherer.add(settlement)
+
+    async def find_ended(self, settlement: Settlement) -> Settled | None:
+        """Did this very settlement count, although its answer never came?"""
+        glimpse = (await self._ledger.glimpse([settlement.lease.task_id])).get(settlement.lease.task_id)
+        return _ended(settlement, glimpse)
+
+    async def _write(self, batch: Sequence[Settlement]) -> list[Settled | None]:
+        wait, repeated = RETRY_SECONDS, False
+        while True:
+            try:
+                settled = await self._ledger.settle(batch)
+                missing = [s for s in batch if s.lease.task_id not in settled]
+                if missing and repeated:
+                    glimpses = await self._ledger.glimpse([s.lease.task_id for s in missing])
+                    for settlement in missing:
+                        ended = _ended(settlement, glimpses.get(settlement.lease.task_id))
+                        if ended is not None:
+                            emit("attempt.ambiguous", task_id=ended.task_id, attempt=ended.attempt, state=ended.state)
+                            settled[ended.task_id] = ended
+                return [settled.get(s.lease.task_id) for s in batch]
+            except ServerUnreachable as error:
+                if not repeated:
+                    emit("ledger.unreachable", error=str(error), waiting=len(batch))
+                repeated = True
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, RETRY_CAP_SECONDS)
+
+
+def _ended(settlement: Settlement, glimpse: Glimpse | None) -> Settled | None:
+    """The same attempt, no longer running, in the state that was asked for: it was us. (A reap would have left PENDING
+    or FAILED as lost; a hand-back of ours that looks the same has the same effect.)"""
+    if glimpse is None or glimpse.attempt != settlement.lease.attempt:
+        return None
+    if glimpse.state is not settlement.disposition.state or glimpse.state is State.PROCESSING:
+        return None
+    return Settled(glimpse.task_id, glimpse.attempt, glimpse.state, glimpse.queue, glimpse.lane)
+
+
+class Parting(Struct, frozen=True):
+    """One delivery on its way out of the processing list."""
+
+    queue: str
+    release: Release
+
+
+class Releaser:
+    """Takes deliveries out of the worker's processing lists, gathered. What fails here is found by the sweep."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, *, worker_id: str, capacity: int, failed: Callable[[], None]
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._worker_id = worker_id
+        self._failed = failed
+        self._gatherer: Gatherer[Parting, None] = Gatherer(self._write, batch_size=BATCH_SIZE, capacity=capacity)
+
+    async def release(self, queue: str, delivery: str | bytes, place: Place | Lane = Place.DONE) -> None:
+        """Let go of one delivery."""
+        await self._gatherer.add(Parting(queue, Release(delivery, place)))
+
+    async def release_settled(self, settled: Settled) -> None:
+        """Let go of a settled task: back to the head of its lane if it is PENDING again, else nowhere."""
+        place = settled.lane if settled.state is State.PENDING else Place.DONE
+        await self.release(settled.queue, settled.task_id, place)
+
+    async def _write(self, batch: Sequence[Parting]) -> list[None]:
+        by_queue: defaultdict[str, list[Release]] = defaultdict(list)
+        for parting in batch:
+            by_queue[parting.queue].append(parting.release)
+        for queue, releases in by_queue.items():
+            try:
+                await self._dispatcher.release(queue, releases, worker_id=self._worker_id)
+            except ServerUnreachable as error:
+                emit("dispatch.unreachable", error=str(error), queue=queue)
+                self._failed()
+        return [None] * len(batch)
+
+
+__all__ = ["Releaser", "Settler"]

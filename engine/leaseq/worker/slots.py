@@ -1,0 +1,50 @@
+"""How many attempts may run at once in this process, and how many endings may wait to be written?
+
+Two bounds, so that neither memory nor the ledger is flooded: `concurrency` handlers run, and no more than twice as many
+attempts exist including those whose endings are still being written. Intake waits here: backpressure instead of growth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Slots:
+    """Counts what runs and what is unsettled."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.concurrency = concurrency
+        self.running = 0
+        self.unsettled = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def free(self) -> int:
+        return min(self.concurrency - self.running, 2 * self.concurrency - self.unsettled)
+
+    def take(self) -> None:
+        """An attempt begins."""
+        self.running += 1
+        self.unsettled += 1
+
+    def give_back(self) -> None:
+        """A handler is done (its ending need not be written yet)."""
+        self.running -= 1
+        self._changed.set()
+
+    def settled(self) -> None:
+        """An attempt is over."""
+        self.unsettled -= 1
+        self._changed.set()
+
+    def nudge(self) -> None:
+        """Wake whoever waits, to look at the world again."""
+        self._changed.set()
+
+    async def wait(self) -> None:
+        """Wait until something changes."""
+        self._changed.clear()
+        await self._changed.wait()
+
+
+__all__ = ["Slots"]

@@ -1,0 +1,222 @@
+"""Who keeps workers alive, holds their leases, and takes back their tasks the moment they die?
+
+The supervisor runs no user code in its loop. It opens an incarnation before it starts the child for it, renews the leases of all its
+children in one beat, kills a child whose loop has stopped turning, and reaps a child that died at once and first-hand:
+the kernel told it. It starts another in its place. SIGTERM drains; a second SIGTERM hurries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from time import monotonic
+from uuid import uuid4
+
+from msgspec import Struct
+
+from leaseq import __version__
+from leaseq.config import Config
+from leaseq.engine.engine import Engine
+from leaseq.engine.reap import Death
+from leaseq.errors import ServerUnreachable
+from leaseq.loop import pause, run_forever
+from leaseq.telemetry import emit
+from leaseq.worker.beat import Heartbeat
+from leaseq.worker.family import ChildProcess
+from leaseq.worker.link import FromSupervisor, Spec, boottime
+
+STALL_CHECK_SECONDS = 0.5
+ISOLATION_CHECK_SECONDS = 0.5
+RESPAWN_CAP_SECONDS = 10.0
+SHORT_LIFE_SECONDS = 2.0
+EXIT_FENCED = 75
+
+
+class Post(Struct, frozen=True, kw_only=True):
+    """What this supervisor is to staff."""
+
+    app: str
+    queues: list[str]
+    concurrency: int
+    processes: int
+
+
+class Supervisor:
+    """Keeps `processes` children at work."""
+
+    def __init__(self, config: Config, engine: Engine, post: Post) -> None:
+        self._config = config
+        self._engine = engine
+        self._post = post
+        self._children: dict[str, ChildProcess] = {}
+        self._beat = Heartbeat(config, engine.stores, post.queues)
+        self._stop = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._isolating = False
+        self._isolation: asyncio.Task[None] | None = None
+        self.failed = False
+
+    async def run(self) -> int:
+        """Work until told to stop; returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.drain)
+        emit(
+            "supervisor.started",
+            pid=os.getpid(),
+            queues=self._post.queues,
+            processes=self._post.processes,
+            concurrency=self._post.concurrency,
+        )
+        async with asyncio.TaskGroup() as group:
+            beat = group.create_task(self._beat_forever())
+            watches = [
+                group.create_task(
+                    run_forever(self._check_stalls, name="stall", interval_seconds=STALL_CHECK_SECONDS, stop=self._stop)
+                ),
+                group.create_task(
+                    run_forever(self._isolate, name="isolate", interval_seconds=ISOLATION_CHECK_SECONDS, stop=self._stop)
+                ),
+            ]
+            places = [group.create_task(self._staff()) for _ in range(self._post.processes)]
+            await asyncio.wait(places)
+            self._stop.set()
+            await asyncio.wait(watches)
+            while self._children:
+                await self._gone.wait()
+                self._gone.clear()
+            beat.cancel()
+        emit("supervisor.stopped", pid=os.getpid())
+        return 1 if self.failed else 0
+
+    def drain(self) -> None:
+        """Ask every child to drain; asked again, to hurry."""
+        grace = 0.0 if self._stop.is_set() else self._config.grace_seconds
+        emit("supervisor.draining", grace_seconds=grace, children=len(self._children))
+        self._stop.set()
+        for child in self._children.values():
+            child.tell(FromSupervisor(drain=grace))
+
+    async def _staff(self) -> None:
+        """Keep one place filled."""
+        short_lives = 0
+        while not self._stop.is_set():
+            try:
+                child = await self._hire(isolated=False)
+            except ServerUnreachable as error:
+                emit("loop.failed", loop="staff", error=str(error))
+                await pause(1.0, stop=self._stop)
+                continue
+            await self._accompany(child)
+            if not child.ready and not self._stop.is_set():
+                short_lives += 1
+                if short_lives >= 3:
+                    # It has never come up: a broken app is for a person to mend, not for a loop to hide.
+                    self.failed = True
+                    self.drain()
+                    return
+            else:
+                short_lives = 0
+            if monotonic() - child.started < SHORT_LIFE_SECONDS:
+                await pause(min(0.5 * 2**short_lives, RESPAWN_CAP_SECONDS), stop=self._stop)
+
+    async def _hire(self, *, isolated: bool) -> ChildProcess:
+        """Open an incarnation in both stores, then start the child for it."""
+        spec = Spec(
+            worker_id=uuid4().hex,
+            app=self._post.app,
+            queues=self._post.queues,
+            concurrency=1 if isolated else self._post.concurrency,
+            isolated=isolated,
+            proof=boottime(),
+        )
+        await self._engine.stores.fleet.open_worker(
+            spec.worker_id, host=socket.gethostname(), pid=os.getpid(), queues=spec.queues, version=__version__
+        )
+        await self._beat.open(spec.worker_id)
+        child = await ChildProcess.start(spec)
+        self._children[spec.worker_id] = child
+        emit("child.started", worker_id=spec.worker_id, pid=child.process.pid, isolated=isolated)
+        return child
+
+    async def _accompany(self, child: ChildProcess) -> None:
+        """Until its end, and beyond: what it held is taken back."""
+        if self._stop.is_set():
+            child.tell(FromSupervisor(drain=0.0))
+        code = await child.wait()
+        if child.closed:
+            emit("child.exited", worker_id=child.spec.worker_id, pid=child.process.pid, code=code)
+        else:
+            fenced = code == EXIT_FENCED
+            emit("child.died", worker_id=child.spec.worker_id, pid=child.process.pid, code=code, running=child.running)
+            await self._reap(child, said(code), blame=not fenced)
+        del self._children[child.spec.worker_id]
+        self._gone.set()
+
+    async def _reap(self, child: ChildProcess, reason: str, *, blame: bool) -> None:
+        death = Death(worker_id=child.spec.worker_id, queues=child.spec.queues, reason=reason, blame=blame)
+        deadline = monotonic() + self._config.lease_seconds
+        while True:
+            try:
+                await self._engine.reaper.reap(death)
+                return
+            except ServerUnreachable as error:
+                # Beyond a lease the reaper sidecar sees it as well as we do.
+                if monotonic() > deadline or self._stop.is_set():
+                    emit("loop.failed", loop="reap", error=str(error))
+                    return
+                await asyncio.sleep(0.2)
+
+    async def _beat_forever(self) -> None:
+        never = asyncio.Event()
+        await run_forever(
+            self._beat_once, name="heartbeat", interval_seconds=self._config.heartbeat_seconds, stop=never
+        )
+
+    async def _beat_once(self) -> None:
+        """Renew for those whose loop still turns, and hand them the proof."""
+        limit = self._config.loop_stall_seconds
+        lively = [worker_id for worker_id, child in self._children.items() if child.silent_seconds < limit]
+        verdicts = await self._beat.beat(lively)
+        for worker_id, verdict in verdicts.items():
+            child = self._children.get(worker_id)
+            if child is not None:
+                child.tell(FromSupervisor(proof=verdict.proof, fence=verdict.fence))
+
+    async def _check_stalls(self) -> None:
+        for child in self._children.values():
+            if child.silent_seconds > self._config.loop_stall_seconds and child.process.returncode is None:
+                emit("child.stalled", worker_id=child.spec.worker_id, seconds=round(child.silent_seconds, 1))
+                child.process.kill()
+
+    async def _isolate(self) -> None:
+        """Start a one-slot child for tasks under suspicion, when there are any. It goes when it has been idle for a lease."""
+        if self._isolating or not await self._suspects_wait():
+            return
+        self._isolating = True
+        child = await self._hire(isolated=True)
+        self._isolation = asyncio.create_task(self._isolated(child))
+
+    async def _suspects_wait(self) -> bool:
+        for queue in self._post.queues:
+            if (await self._engine.stores.survey.depths(queue)).suspect > 0:
+                return True
+        return False
+
+    async def _isolated(self, child: ChildProcess) -> None:
+        try:
+            await self._accompany(child)
+        finally:
+            self._isolating = False
+
+
+def said(code: int) -> str:
+    """An exit code in words."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return "lost its lease" if code == EXIT_FENCED else f"exited with code {code}"
+
+
+__all__ = ["Post", "Supervisor"]

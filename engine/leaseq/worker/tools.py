@@ -1,0 +1,45 @@
+"""What do the parts of one worker process share?"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+
+from msgspec import Struct
+
+from leaseq.config import Config
+from leaseq.connect import Pool
+from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.registry import Registry
+from leaseq.worker.settle import Releaser, Settler
+from leaseq.worker.slots import Slots
+
+
+class InHand(Struct, frozen=True):
+    """A delivery that this worker knows it has, from its pull to its release."""
+
+    queue: str
+
+
+class Tools(Struct, frozen=True, kw_only=True):
+    """One of each, for one incarnation. `in_hand` is the worker's own memory of what its processing lists should hold."""
+
+    config: Config
+    worker_id: str
+    isolated: bool  # serves the suspect lane: one task at a time, and nothing else in the process
+    loop: asyncio.AbstractEventLoop
+    registry: Registry
+    ledger: Ledger
+    fleet: Fleet
+    dispatcher: Dispatcher
+    pool: Pool  # for handler transactions
+    executor: Executor
+    slots: Slots
+    settler: Settler
+    releaser: Releaser
+    in_hand: dict[str, InHand]
+
+
+__all__ = ["InHand", "Tools"]

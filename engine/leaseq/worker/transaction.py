@@ -1,0 +1,164 @@
+"""How do a handler's writes and the completion of its task become one commit?
+
+One transaction for each attempt, opened when the handler first asks for it, on a pool of its own whose sessions carry the
+incarnation's name, so that a reap can end them. Each `transaction()` block is a savepoint in it. After the handler has returned, the
+fenced settle is the last statement; then it commits. If the fence refuses, or the handler raised, everything is rolled back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import TracebackType
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from leaseq.connect import Connection, Pool
+from leaseq.context import BlockingConnection
+from leaseq.errors import Fenced
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.session import UNAVAILABLE, unreachable
+from leaseq.model import Settled, Settlement
+
+T = TypeVar("T")
+
+
+class TransactionEnded(Exception):
+    """The handler ended the transaction itself (COMMIT or ROLLBACK): its writes cannot share the task's fate."""
+
+
+class AttemptTransaction:
+    """The one transaction of an attempt; does nothing until somebody enters a block."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._stack = AsyncExitStack()
+        self._outer: AbstractAsyncContextManager[psycopg.AsyncTransaction] | None = None
+        self._handle: psycopg.AsyncTransaction | None = None
+        self._over = False
+        self.conn: Connection | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._outer is not None
+
+    @property
+    def broken(self) -> bool:
+        """Did the connection die under the handler?"""
+        return self.conn is not None and self.conn.closed
+
+    async def begin(self) -> Connection:
+        """The connection, with the transaction open. Raises `Fenced` once the attempt is over: a thread that outlived its
+        time-out gets nothing more."""
+        if self._over:
+            raise Fenced("this attempt is over")
+        if self.conn is None:
+            conn = await self._stack.enter_async_context(self._pool.connection())
+            outer = conn.transaction()
+            self._handle = await outer.__aenter__()
+            self.conn, self._outer = conn, outer
+        return self.conn
+
+    async def commit(self, ledger: Ledger, settlement: Settlement) -> Settled:
+        """Settle and commit. Raises `Fenced` (rolled back), `ServerUnreachable` (unknown), `TransactionEnded`."""
+        assert self.conn is not None and self._outer is not None
+        self._over = True
+        if self.conn.info.transaction_status is TransactionStatus.IDLE:
+            await self.abandon(discard=True)
+            raise TransactionEnded("the handler ended the transaction of ctx.transaction() itself")
+        try:
+            settled = (await ledger.settle([settlement], conn=self.conn)).get(settlement.lease.task_id)
+            if settled is None:
+                await self.abandon()
+                raise Fenced(f"attempt {settlement.lease.attempt} of {settlement.lease.task_id} was taken away")
+            outer, self._outer = self._outer, None
+            await outer.__aexit__(None, None, None)
+        except UNAVAILABLE as error:
+            raise unreachable(error) from error
+        finally:
+            await self._close()
+        return settled
+
+    async def abandon(self, *, discard: bool = False) -> None:
+        """Undo everything; also what a dead connection has undone already. With `discard` the connection is not used again,
+        because a thread may still hold it."""
+        self._over = True
+        outer, self._outer = self._outer, None
+        if outer is not None and self.conn is not None and not self.conn.closed:
+            try:
+                if discard:
+                    await self.conn.close()
+                else:
+                    await outer.__aexit__(psycopg.Rollback, psycopg.Rollback(self._handle), None)
+            except (*UNAVAILABLE, psycopg.Error):
+                await self.conn.close()
+        await self._close()
+
+    async def _close(self) -> None:
+        if self._outer is not None and self.conn is not None:
+            # The commit did not come back: whatever became of it, this connection is of no more use.
+            await self.conn.close()
+        stack, self._stack = self._stack, AsyncExitStack()
+        self._outer = None
+        await stack.aclose()
+
+
+class Scope:
+    """One block of a handler: a savepoint in the attempt's transaction."""
+
+    def __init__(self, transaction: AttemptTransaction, loop: asyncio.AbstractEventLoop) -> None:
+        self._transaction = transaction
+        self._loop = loop
+        self._savepoint: AbstractAsyncContextManager[psycopg.AsyncTransaction] | None = None
+
+    async def __aenter__(self) -> Connection:
+        try:
+            conn = await self._transaction.begin()
+            savepoint = conn.transaction()
+            await savepoint.__aenter__()
+        except UNAVAILABLE as error:
+            raise unreachable(error) from error
+        self._savepoint = savepoint
+        return conn
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        if self._savepoint is None or self._transaction.broken:
+            return None
+        return await self._savepoint.__aexit__(kind, error, trace)
+
+    def __enter__(self) -> BlockingConnection:
+        self._wait(self.__aenter__())
+        return Blocking(self._transaction, self._loop)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._wait(self.__aexit__(kind, error, trace))
+
+    def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+class Blocking:
+    """The transaction for a handler that runs in a thread."""
+
+    def __init__(self, transaction: AttemptTransaction, loop: asyncio.AbstractEventLoop) -> None:
+        self._transaction = transaction
+        self._loop = loop
+
+    def execute(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
+        """Run one statement on the event loop's connection, and wait for its rows here."""
+        return asyncio.run_coroutine_threadsafe(self._execute(query, params), self._loop).result()
+
+    async def _execute(self, query: str, params: Any) -> list[tuple[Any, ...]]:
+        conn = await self._transaction.begin()
+        cursor = await conn.execute(query.encode(), params)
+        return await cursor.fetchall() if cursor.description else []
+
+
+__all__ = ["AttemptTransaction", "Scope", "TransactionEnded"]

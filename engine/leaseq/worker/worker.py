@@ -1,0 +1,118 @@
+"""What does one worker process run, and how does it stop?
+
+Intake for each queue, the sweep of its own lists, a watch for cancel requests. It stops by draining: no new work, what runs may
+finish within the grace, the rest is handed back at once and free of charge, and the incarnation is closed by its own hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from time import monotonic
+
+from leaseq.dispatch.dispatcher import OPEN_LANES
+from leaseq.dispatch.doorbell import Doorbell
+from leaseq.errors import ServerUnreachable
+from leaseq.loop import run_forever
+from leaseq.model import ClaimedTask, Lane
+from leaseq.telemetry import emit
+from leaseq.worker.attempt import RunningAttempt
+from leaseq.worker.execute import Stop
+from leaseq.worker.intake import Intake
+from leaseq.worker.sweep import Sweep
+from leaseq.worker.tools import Tools
+
+SWEEP_SECONDS = 3.0
+CANCEL_WATCH_SECONDS = 1.0
+LAST_WORDS_SECONDS = 5.0
+
+
+class Worker:
+    """One incarnation at work."""
+
+    def __init__(self, tools: Tools, doorbells: Mapping[str, Doorbell]) -> None:
+        self._tools = tools
+        self._running: dict[str, tuple[RunningAttempt, asyncio.Task[None]]] = {}
+        self._stop = asyncio.Event()
+        self._last_busy = monotonic()
+        lanes = (Lane.SUSPECT,) if tools.isolated else OPEN_LANES
+        self._intakes = {
+            queue: Intake(tools, queue=queue, lanes=lanes, doorbell=doorbell, start=self._start)
+            for queue, doorbell in doorbells.items()
+        }
+        self.sweep = Sweep(tools, self._intakes)
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since when has nothing run?"""
+        return 0.0 if self._running else monotonic() - self._last_busy
+
+    async def run(self) -> None:
+        """Work until `drain` or `abandon`."""
+        async with asyncio.TaskGroup() as group:
+            for intake in self._intakes.values():
+                group.create_task(intake.run(self._stop))
+            group.create_task(self._sweep())
+            group.create_task(
+                run_forever(
+                    self._watch_cancels, name="cancel", interval_seconds=CANCEL_WATCH_SECONDS, stop=self._stop
+                )
+            )
+
+    def stop_intake(self) -> None:
+        """Take nothing new."""
+        self._stop.set()
+        self._tools.slots.nudge()
+
+    async def drain(self, grace_seconds: float, *, hurry: asyncio.Event, reason: Stop = Stop.DRAIN) -> None:
+        """Wait for what runs, at most `grace_seconds` or until `hurry`; hand the rest back; close the incarnation."""
+        self.stop_intake()
+        deadline = monotonic() + grace_seconds
+        hurried = asyncio.create_task(hurry.wait())
+        while self._running and not hurry.is_set() and (left := deadline - monotonic()) > 0:
+            tasks = [task for _, task in self._running.values()]
+            await asyncio.wait([*tasks, hurried], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        handed_back = len(self._running)
+        for attempt, _ in self._running.values():
+            attempt.stop(reason)
+        if self._running:
+            await asyncio.wait([task for _, task in self._running.values()], timeout=LAST_WORDS_SECONDS)
+        emit("worker.drained", worker_id=self._tools.worker_id, handed_back=handed_back, left=len(self._running))
+
+    async def _sweep(self) -> None:
+        while not self._stop.is_set():
+            await self.sweep.wait(SWEEP_SECONDS)
+            try:
+                await self.sweep.run_once()
+            except ServerUnreachable as error:
+                emit("dispatch.unreachable", error=str(error))
+                await asyncio.sleep(CANCEL_WATCH_SECONDS)
+
+    async def _watch_cancels(self) -> None:
+        running = list(self._running)
+        if not running:
+            return
+        for task_id in await self._tools.ledger.find_cancel_requests(running):
+            if task_id in self._running:
+                self._running[task_id][0].stop(Stop.CANCEL)
+
+    def _start(self, claimed: ClaimedTask) -> None:
+        attempt = RunningAttempt(claimed, self._tools)
+        task = asyncio.create_task(attempt.run())
+        task_id = claimed.lease.task_id
+        self._running[task_id] = (attempt, task)
+        task.add_done_callback(lambda done: self._done(task_id, done))
+
+    def _done(self, task_id: str, done: asyncio.Task[None]) -> None:
+        self._running.pop(task_id, None)
+        self._last_busy = monotonic()
+        if not done.cancelled() and (error := done.exception()) is not None:
+            emit("loop.failed", loop="attempt", task_id=task_id, error=f"{type(error).__name__}: {error}")
+
+
+__all__ = ["Worker"]

@@ -1,0 +1,69 @@
+"""Which attempts have nobody left to end them?
+
+PROCESSING under an incarnation that is closed or unknown in the ledger. It can neither be closed twice nor opened again, and a
+claim needs it open (claim_tasks.sql), so such an attempt ends only here, or by its stale worker's own settle, which may
+still come first: both carry the fence, one of them counts. An owner that is *open* is never touched here, however dead it looks.
+
+Found in one pass, settled in the next: whoever closed the owner is most likely settling these very attempts now, and knows whom
+to blame for the crash. Here nobody is blamed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import islice
+
+from leaseq.engine.engine import Engine
+from leaseq.model import Counts, Glimpse, Lease, Settled, State
+from leaseq.telemetry import emit
+from leaseq_reaper.redeliver import redeliver
+from leaseq_reaper.suspicion import Clock
+
+PATIENCE_SECONDS = 1.0
+BATCH = 500
+# More than this is found again by a later walk.
+CAPACITY = 20_000
+SHOWN = 20
+
+
+class Orphans:
+    """Settles orphans as lost, and delivers what is to run again."""
+
+    def __init__(self, engine: Engine, *, clock: Clock = time.monotonic) -> None:
+        self._settle_lost = engine.reaper.settle_lost
+        self._dispatcher = engine.stores.dispatcher
+        self._clock = clock
+        self._found: dict[Lease, tuple[Counts, float]] = {}
+
+    def note(self, orphans: Sequence[tuple[Glimpse, Lease, Counts]]) -> None:
+        """Remember what a walk has found."""
+        for _, lease, counts in orphans:
+            if len(self._found) < CAPACITY:
+                self._found.setdefault(lease, (counts, self._clock()))
+
+    async def settle(self) -> int:
+        """Settle those found a while ago; returns how many that counted for."""
+        due = self._clock() - PATIENCE_SECONDS
+        ready = [(lease, counts) for lease, (counts, since) in self._found.items() if since <= due]
+        count = 0
+        rest = iter(ready)
+        while batch := list(islice(rest, BATCH)):
+            settled = await self._settle_lost(batch, reason="its worker is gone", alone=False)
+            for lease, _ in batch:
+                del self._found[lease]
+            count += len(settled)
+            await self._deliver(settled)
+        return count
+
+    async def _deliver(self, settled: Sequence[Settled]) -> None:
+        """If Redis is away now, these have become stranded tasks, and are found as such."""
+        waiting = [task for task in settled if task.state is State.PENDING]
+        if not waiting:
+            return
+        await redeliver(self._dispatcher, waiting)
+        ids = [task.task_id for task in waiting]
+        emit("task.redispatched", count=len(ids), task_ids=ids[:SHOWN], reason="orphaned")
+
+
+__all__ = ["Orphans"]

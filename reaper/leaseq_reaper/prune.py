@@ -1,0 +1,61 @@
+"""What is old enough to be forgotten?
+
+Tasks that finished longer ago than their retention (their keys stay, and remember how they ended), keys past their own, incarnations closed for a day.
+In small batches, each followed by a pause as long as it took, so that pruning uses half of one connection at most and holds no lock for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from leaseq.engine.engine import Engine
+from leaseq.telemetry import emit
+from leaseq_reaper.suspicion import Clock
+from leaseq_reaper.walk import first_recent_id
+
+BATCH = 1000
+# Of the time between two passes; what is left over waits for the next.
+SHARE = 0.5
+WORKER_RETENTION_SECONDS = 86_400.0
+
+
+class Prune:
+    """The duty."""
+
+    def __init__(self, engine: Engine, *, clock: Clock = time.monotonic) -> None:
+        self._upkeep = engine.stores.upkeep
+        self._retention = engine.config.task_retention_seconds
+        self._seconds = SHARE * engine.config.prune_interval_seconds
+        self._clock = clock
+
+    async def run_once(self) -> None:
+        """Delete for a while."""
+        until = self._clock() + self._seconds
+        tasks = await self._in_batches(self._tasks, until)
+        keys = await self._in_batches(self._keys, until)
+        workers = await self._upkeep.prune_workers(retention_seconds=WORKER_RETENTION_SECONDS)
+        if tasks or keys or workers:
+            emit("task.pruned", count=tasks, keys=keys, workers=workers)
+
+    async def _tasks(self) -> int:
+        # An id is never younger than its finishing; whether that is long enough ago is for the clock of Postgres to say.
+        before = first_recent_id(self._retention)
+        return await self._upkeep.prune_tasks(before=before, retention_seconds=self._retention, limit=BATCH)
+
+    async def _keys(self) -> int:
+        return await self._upkeep.prune_keys(limit=BATCH)
+
+    async def _in_batches(self, prune: Callable[[], Awaitable[int]], until: float) -> int:
+        total = 0
+        while True:
+            began = self._clock()
+            count = await prune()
+            total += count
+            if count < BATCH or self._clock() >= until:
+                return total
+            await asyncio.sleep(self._clock() - began)
+
+
+__all__ = ["Prune"]

@@ -1,0 +1,158 @@
+"""Which workers are dead, and who finishes what an earlier reaping left half done?
+
+Two pieces of evidence are needed, from two stores: the ledger has not heard of the worker for a lease (by its own clock), and in
+dispatch its beats have stood still for a lease (by ours, see suspicion.py) or are gone. Either store alone may have lost touch with a
+worker that is well. The closing itself asks the ledger once more, in the same statement (close_worker.sql): a worker that is heard
+of between our judgement and the closing lives on. Half-done reapings need no evidence: the ledger has the incarnation closed.
+
+A host that dies is noticed at most a lease, one interval to see the last beat and one to judge after it: within lease + 2 s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from leaseq.dispatch.deliveries import LeaseView
+from leaseq.engine.engine import Engine
+from leaseq.engine.reap import Death
+from leaseq.errors import ServerUnreachable
+from leaseq.ledger.fleet import Stale
+from leaseq.telemetry import emit
+from leaseq_reaper.apart import apart
+from leaseq_reaper.owners import ended
+from leaseq_reaper.suspicion import Brake, Clock, Suspicion, mass
+
+# Whoever closed an incarnation is about to take its tasks back, and knows best whom to blame: leave them time for it.
+PATIENCE_SECONDS = 1.0
+# A pass that reaps for longer than this leaves the rest to the next, so that beats go on being watched.
+PASS_SECONDS = 1.0
+MANY = 10_000
+
+Leases = dict[str, Sequence[LeaseView]]
+
+
+class Reaping:
+    """The duty. `on_lost_list` is told when a dead worker's list may have been lost with a Redis that forgot."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        suspicion: Suspicion,
+        *,
+        on_lost_list: Callable[[], None] = lambda: None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._lease = engine.config.lease_seconds
+        self._fleet = engine.stores.fleet
+        self._dispatcher = engine.stores.dispatcher
+        self._reap = engine.reaper.reap
+        self._suspicion = suspicion
+        self._brake = Brake(lease_seconds=self._lease, clock=clock)
+        self._braked = False
+        self._on_lost_list = on_lost_list
+        self._clock = clock
+        self._closed: dict[str, float] = {}
+        self._until = 0.0
+
+    async def run_once(self) -> None:
+        """Watch everybody, finish what was begun, and reap who is dead."""
+        self._until = self._clock() + PASS_SECONDS
+        try:
+            leases, stale, total = await self._look()
+        except ServerUnreachable as error:
+            self._suspicion.disturb(str(error))
+            raise
+        await self._finish(leases)
+        lapsed = [worker for worker in stale if self._suspicion.lapsed(worker.worker_id, worker.queues)]
+        if await self._held_back(lapsed, total):
+            return
+        # Death in company is no evidence against a task that ran alone: whatever it was, it took the others too.
+        alone = len(lapsed) == 1
+
+        async def bury(worker: Stale) -> None:
+            if self._clock() < self._until:
+                await self._bury(worker, blame=alone)
+
+        await apart(lapsed, bury)
+
+    async def _look(self) -> tuple[Leases, list[Stale], int]:
+        asked = self._clock()
+        stale, total = await self._fleet.list_stale(stale_after=self._lease)
+        queues = {record.name for record in await self._fleet.list_queues()}
+        queues |= {queue for worker in stale for queue in worker.queues}
+        leases: Leases = {}
+
+        async def read(queue: str) -> None:
+            leases[queue] = await self._dispatcher.list_leases(queue)
+
+        try:
+            await apart(sorted(queues), read)
+        except ServerUnreachable:
+            # One bad queue is left unwatched, and its workers unsuspected. None readable: that is an outage.
+            if not leases:
+                raise
+        reason = self._suspicion.look(leases, asked=asked)
+        if reason is not None:
+            emit("reaper.quieted", seconds=self._lease, reason=reason)
+        return leases, stale, total
+
+    async def _finish(self, leases: Leases) -> None:
+        """Take up reapings whose author seems to have died: closed in the ledger, still listed in dispatch."""
+        places: dict[str, list[str]] = {}
+        for queue, views in leases.items():
+            for view in views:
+                places.setdefault(view.worker_id, []).append(queue)
+        closed = await ended(self._fleet, places)
+        now = self._clock()
+        self._closed = {worker_id: self._closed.get(worker_id, now) for worker_id in closed}
+        due = sorted(worker_id for worker_id, since in self._closed.items() if now - since >= PATIENCE_SECONDS)
+
+        async def finish(worker_id: str) -> None:
+            if self._clock() < self._until:
+                await self._reap(
+                    Death(
+                        worker_id=worker_id,
+                        queues=places[worker_id],
+                        reason="its reaping was left unfinished",
+                        # Closed it is, so this closes nothing. Should that ever be wrong, only a stale worker is closed.
+                        stale_after=self._lease,
+                        blame=False,
+                    )
+                )
+
+        await apart(due, finish)
+
+    async def _held_back(self, lapsed: Sequence[Stale], total: int) -> bool:
+        hosts = 0
+        if mass(lapsed=len(lapsed), of=total):
+            names = {worker.worker_id for worker in lapsed}
+            records = await self._fleet.list_workers(limit=MANY)
+            hosts = len({record.host for record in records if record.worker_id in names})
+        held = self._brake.holds(lapsed=len(lapsed), of=total, hosts=hosts)
+        if held and not self._braked:
+            emit("reaper.braked", lapsed=len(lapsed), workers=total, hosts=hosts, seconds=self._lease)
+        self._braked = held
+        return held
+
+    async def _bury(self, worker: Stale, *, blame: bool) -> None:
+        emit("worker.suspected", worker_id=worker.worker_id, queues=worker.queues)
+        lost_list = self._suspicion.absent(worker.worker_id, worker.queues)
+        death = Death(
+            worker_id=worker.worker_id,
+            queues=worker.queues,
+            reason=f"silent for more than {self._lease:g} s",
+            stale_after=self._lease,
+            blame=blame,
+        )
+        try:
+            reaped = await self._reap(death)
+        except ServerUnreachable:
+            # It may be closed by now, and we are the author: no patience with ourselves.
+            self._closed[worker.worker_id] = -PATIENCE_SECONDS
+            raise
+        if reaped and lost_list:
+            self._on_lost_list()
+
+
+__all__ = ["Reaping"]

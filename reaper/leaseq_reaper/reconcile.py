@@ -1,0 +1,123 @@
+"""Does dispatch hold what the ledger says it should?
+
+A pass compares, repairs and counts (the events say how much): epochs, pause flags, stranded tasks, orphans, ghost lists. Two walks go
+along the ledger: one over all of it, a little further in each pass; one over the last seconds again and again, so that a lost push is
+found within about five seconds whatever the size of the table. After a loss of data (and when the reaper starts) a sweep goes from end to end
+at once. It is told of nothing and remembers little: killed at any point, the next pass or another reaper begins again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from leaseq.engine.engine import Engine
+from leaseq.model import QueueRecord
+from leaseq_reaper.apart import apart
+from leaseq_reaper.epochs import Epochs
+from leaseq_reaper.ghosts import Ghosts
+from leaseq_reaper.orphans import Orphans
+from leaseq_reaper.stranded import Stranded
+from leaseq_reaper.suspicion import Clock
+from leaseq_reaper.walk import Walk, first_recent_id
+
+# A push that has not arrived after this long is taken for lost.
+QUIET_SECONDS = 2.5
+# Long enough for a clock or a commit that is a few seconds late, short enough to be read again in most passes.
+RECENT_SECONDS = 15.0
+# Of the time between two passes, this part at most is walked, by each of the two walks.
+SHARE = 0.025
+# A sweep goes on for this long in one pass; the next pass continues it.
+SWEEP_SECONDS = 5.0
+GHOSTS_SECONDS = 60.0
+MANY = 10_000
+
+
+class Reconcile:
+    """The duty. `on_loss` is told why dispatch may have lost data."""
+
+    def __init__(
+        self, engine: Engine, *, on_loss: Callable[[str], None] = lambda _: None, clock: Clock = time.monotonic
+    ) -> None:
+        self._stores = engine.stores
+        self._clock = clock
+        self._on_loss = on_loss
+        self._budget = SHARE * engine.config.reconcile_interval_seconds
+        self._epochs = Epochs(engine.stores.survey)
+        self._stranded = Stranded(engine, clock=clock)
+        self._orphans = Orphans(engine, clock=clock)
+        self._ghosts = Ghosts(engine)
+        self._walk = Walk(engine.stores.upkeep)
+        self._recent = Walk(engine.stores.upkeep, begin=lambda: first_recent_id(RECENT_SECONDS))
+        self._sweep: Walk | None = Walk(engine.stores.upkeep)
+        self._sweep_quiet = QUIET_SECONDS
+        self._ghosts_at = clock()
+
+    def sweep_soon(self, *, quiet_seconds: float = QUIET_SECONDS) -> None:
+        """Walk the whole ledger from its beginning, starting with the next pass."""
+        self._sweep = Walk(self._stores.upkeep)
+        self._sweep_quiet = quiet_seconds
+
+    async def run_once(self) -> None:
+        """Look at everything for a while."""
+        queues = {record.name: record for record in await self._stores.fleet.list_queues()}
+        names = set(queues)
+        for worker in await self._stores.fleet.list_workers(limit=MANY):
+            names |= set(worker.queues)
+        reason = await self._epochs.check(sorted(names))
+        if reason is not None:
+            self._on_loss(reason)
+            # No grace for pushes on their way: what was pushed a moment before the loss is lost too.
+            self.sweep_soon(quiet_seconds=0)
+        await apart(queues.values(), self._restore_pause)
+        await self._orphans.settle()
+        await self._walk_on()
+        if self._clock() >= self._ghosts_at:
+            self._ghosts_at = self._clock() + GHOSTS_SECONDS
+            await apart(sorted(names), self._bring_back)
+
+    async def _restore_pause(self, record: QueueRecord) -> None:
+        # An operator's change between our reading and this is undone for one pass; the next one reads it.
+        await self._stores.survey.pause(record.name, paused=record.paused)
+
+    async def _bring_back(self, queue: str) -> None:
+        await self._ghosts.bring_back(queue)
+
+    async def _walk_on(self) -> None:
+        if self._sweep is not None:
+            sweep = self._sweep
+            await self._go(sweep, seconds=SWEEP_SECONDS, quiet_seconds=self._sweep_quiet)
+            if sweep.cursor is None and self._sweep is sweep:
+                self._sweep = None
+        if self._stranded.resting:
+            return
+        await self._go(self._recent, seconds=self._budget, quiet_seconds=QUIET_SECONDS)
+        if self._sweep is None:
+            await self._go(self._walk, seconds=self._budget, quiet_seconds=QUIET_SECONDS)
+
+    async def _go(self, walk: Walk, *, seconds: float, quiet_seconds: float) -> None:
+        """Walk for so long (one chunk at least, at most to the end) and repair what is found.
+
+        If a repair fails, the walk goes back to where the tasks in hand began.
+        """
+        until = self._clock() + seconds
+        mark = walk.cursor
+        waiting = []
+        try:
+            while True:
+                chunk = await walk.step(quiet_seconds=quiet_seconds)
+                self._orphans.note(chunk.orphans)
+                waiting += chunk.waiting
+                done = chunk.last_id is None or self._clock() >= until
+                if waiting and (done or await self._stranded.worthwhile(waiting)):
+                    await self._stranded.redispatch(waiting)
+                    waiting = []
+                    mark = walk.cursor
+                if done:
+                    return
+        except BaseException:
+            walk.cursor = mark
+            raise
+
+
+__all__ = ["Reconcile"]

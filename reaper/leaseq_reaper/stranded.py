@@ -1,0 +1,100 @@
+"""Which PENDING tasks does dispatch not know of, and how do they get there?
+
+The races with live workers and pushers, and why each is harmless:
+* A task is seen PENDING, then claimed and settled while we look: its state or attempt has changed in the second look at the
+  ledger, and it is let go.
+* An id moves from a ready list to a processing list while we read. Ready lists are read first and processing lists (of whoever is
+  registered *then*) after them, so it is seen in the one or in the other. The way back (released, reaped: to the head of a lane)
+  can slip past both reads; then the task is delivered twice.
+* A push is on its way (committed, not yet in Redis): only what has waited for `quiet_seconds` is a candidate; slower, and the task
+  is delivered twice. So it is when two reapers find the same task.
+* Delivered twice is legal: the claim is a compare-and-set, the second delivery is skipped. Nothing here changes the ledger.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from leaseq.engine.engine import Engine
+from leaseq.model import Glimpse, State
+from leaseq.telemetry import emit
+from leaseq_reaper.redeliver import redeliver
+from leaseq_reaper.suspicion import Clock
+
+# A look through the lists that took t seconds is not repeated within REST * t: with a million ids waiting it happens every few
+# seconds, not in every pass. Put off, not left out: the walks stand still meanwhile.
+REST = 20
+# How many candidates are held in hand before the lists are read for them all at once.
+CANDIDATES = 50_000
+GLIMPSES = 5000
+SHOWN = 20
+
+
+class Stranded:
+    """Finds and redelivers stranded tasks."""
+
+    def __init__(self, engine: Engine, *, clock: Clock = time.monotonic) -> None:
+        self._ledger = engine.stores.ledger
+        self._dispatcher = engine.stores.dispatcher
+        self._survey = engine.stores.survey
+        self._clock = clock
+        self._rested_at = clock()
+
+    @property
+    def resting(self) -> bool:
+        """Were the lists so long that they should not be read again yet?"""
+        return self._clock() < self._rested_at
+
+    async def worthwhile(self, candidates: Sequence[Glimpse]) -> bool:
+        """Are there enough candidates to read all the lists for them? Then a full sweep reads each list a few times, not for
+        each chunk: with empty lists (Redis lost them) at once, with long ones for many candidates together.
+        """
+        if len(candidates) >= CANDIDATES:
+            return True
+        waiting = 0
+        for queue in {task.queue for task in candidates}:
+            waiting += (await self._survey.depths(queue)).waiting
+        return len(candidates) * 2 >= waiting
+
+    async def redispatch(self, candidates: Sequence[Glimpse]) -> int:
+        """Deliver those that are PENDING still, under the attempt they were seen with, and in no list. Returns how many."""
+        began = self._clock()
+        queues: dict[str, dict[str, Glimpse]] = {}
+        for task in candidates:
+            queues.setdefault(task.queue, {})[task.task_id] = task
+        count = 0
+        for queue, tasks in queues.items():
+            count += await self._redispatch(queue, tasks)
+        now = self._clock()
+        self._rested_at = now + REST * (now - began)
+        return count
+
+    async def _redispatch(self, queue: str, tasks: dict[str, Glimpse]) -> int:
+        missing = sorted(await self._missing(queue, set(tasks)))
+        count = 0
+        for start in range(0, len(missing), GLIMPSES):
+            again = await self._ledger.glimpse(missing[start : start + GLIMPSES])
+            stranded = [
+                task
+                for task in again.values()
+                if task.state is State.PENDING and task.attempt == tasks[task.task_id].attempt
+            ]
+            if not stranded:
+                continue
+            await redeliver(self._dispatcher, stranded)
+            ids = sorted(task.task_id for task in stranded)
+            emit("task.redispatched", queue=queue, count=len(ids), task_ids=ids[:SHOWN], reason="no delivery in dispatch")
+            count += len(ids)
+        return count
+
+    async def _missing(self, queue: str, task_ids: set[str]) -> set[str]:
+        missing = task_ids - await self._survey.waiting(queue, among=task_ids)
+        if missing:
+            # Owners that are closed already count too: their lists are brought back by the reaping that is about to finish.
+            owners = [view.worker_id for view in await self._dispatcher.list_leases(queue)]
+            missing -= await self._survey.processing(queue, owners, among=missing)
+        return missing
+
+
+__all__ = ["Stranded"]

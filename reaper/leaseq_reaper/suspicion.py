@@ -1,0 +1,139 @@
+"""Which workers look dead, going by their beats as this reaper saw them over time?
+
+Pure judgement: what was seen goes in, no store is asked. Invariants: every span of time is measured on this reaper's own monotonic
+clock; dispatch's clock counts at one instant only, when a beat is first seen, for how much of its lease was left then (faults.md
+P7, P8: a step of that clock afterwards moves nothing). A beat that was not seen moving is no evidence until it has been watched
+for a whole lease, so a reaper that has just started, or that was away itself, suspects nobody. Being wrong is legal (the
+ledger's compare-and-set and the fences see to that), but it costs a run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from leaseq.dispatch.deliveries import LeaseView
+
+Clock = Callable[[], float]
+
+# More left of a lease than this many leases is no lease but the trace of a clock that was set back.
+FURTHEST_LEASES = 6
+
+
+class Sighting(Struct, frozen=True):
+    """One value of a beat counter: when it was first seen, and for how long it may stand still from then on."""
+
+    beat: int
+    since: float
+    good_for: float
+
+
+class Suspicion:
+    """Watches beats, queue by queue."""
+
+    def __init__(self, *, lease_seconds: float, clock: Clock = time.monotonic) -> None:
+        self._lease = lease_seconds
+        self._clock = clock
+        self._sightings: dict[str, dict[str, Sighting]] = {}
+        self._gone: dict[str, dict[str, float]] = {}
+        self._watched: dict[str, float] = {}
+        self._asked = clock()
+        self._quiet_until = -1.0
+        self._trouble: str | None = None
+
+    def disturb(self, reason: str) -> None:
+        """Something happened after which silence proves nothing: from the next look on, be quiet for a whole lease."""
+        self._trouble = self._trouble or reason
+
+    def look(self, seen: Mapping[str, Sequence[LeaseView]], *, asked: float) -> str | None:
+        """Take in the leases of each queue that could be read. `asked` is when the first question was sent, by `clock`.
+
+        Returns the reason if a quiet period begins now.
+        """
+        now = self._clock()
+        if self._watched and now - self._asked > self._lease / 2:
+            # We were frozen or starved, and perhaps everybody with us: let them speak first.
+            self.disturb("this reaper did not look for half a lease")
+        self._asked = asked
+        for queue in set(self._watched) - set(seen):
+            self._forget(queue)
+        for queue, views in seen.items():
+            self._watched.setdefault(queue, now)
+            self._take_in(queue, views, now)
+        reason, self._trouble = self._trouble, None
+        if reason is not None:
+            self._quiet_until = now + self._lease
+        return reason
+
+    @property
+    def quiet(self) -> bool:
+        """Is this a time in which nobody is suspected?"""
+        return self._trouble is not None or self._asked < self._quiet_until
+
+    def lapsed(self, worker_id: str, queues: Iterable[str]) -> bool:
+        """Has this worker been silent in each of its queues for as long as its leases there could last?"""
+        return not self.quiet and all(self._silent(queue, worker_id) for queue in queues)
+
+    def absent(self, worker_id: str, queues: Iterable[str]) -> bool:
+        """Is it unknown to dispatch in at least one of these? Then its list there may have been lost with its lease."""
+        return any(worker_id not in self._sightings.get(queue, {}) for queue in queues)
+
+    def _silent(self, queue: str, worker_id: str) -> bool:
+        if queue not in self._watched:
+            return False
+        sighting = self._sightings[queue].get(worker_id)
+        if sighting is not None:
+            return self._asked - sighting.since >= sighting.good_for
+        # It may have been there before we came, so an absence counts from when we began to watch.
+        return self._asked - self._gone[queue].get(worker_id, self._watched[queue]) >= self._lease
+
+    def _take_in(self, queue: str, views: Sequence[LeaseView], now: float) -> None:
+        before = self._sightings.get(queue, {})
+        after: dict[str, Sighting] = {}
+        for view in views:
+            known = before.get(view.worker_id)
+            if known is None or known.beat != view.beat:
+                left = min(view.left_ms / 1000, FURTHEST_LEASES * self._lease)
+                known = Sighting(view.beat, now, max(self._lease, left))
+            after[view.worker_id] = known
+        old = self._gone.get(queue, {})
+        gone = {worker_id: since for worker_id, since in old.items() if now - since < 2 * self._lease}
+        gone |= {worker_id: now for worker_id in before.keys() - after.keys()}
+        self._sightings[queue] = after
+        self._gone[queue] = gone
+
+    def _forget(self, queue: str) -> None:
+        for book in (self._sightings, self._gone, self._watched):
+            book.pop(queue, None)
+
+
+class Brake:
+    """Tells an outage from deaths: when most of the fleet lapses together, look again after a further lease.
+
+    The workers of one host die together when it does, and that is a death like any other, promised back within a lease and two
+    seconds (G5); so the brake asks for more than one host.
+    """
+
+    def __init__(self, *, lease_seconds: float, clock: Clock = time.monotonic) -> None:
+        self._lease = lease_seconds
+        self._clock = clock
+        self._since: float | None = None
+
+    def holds(self, *, lapsed: int, of: int, hosts: int) -> bool:
+        """May these not be reaped yet? `lapsed` workers of `of` open ones, on so many hosts."""
+        if not mass(lapsed=lapsed, of=of) or hosts < 2:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = self._clock()
+        return self._clock() - self._since < self._lease
+
+
+def mass(*, lapsed: int, of: int) -> bool:
+    """Is that more than half of the workers, and at least three?"""
+    return lapsed >= 3 and 2 * lapsed > of
+
+
+__all__ = ["Brake", "Clock", "Sighting", "Suspicion", "mass"]

@@ -1,0 +1,44 @@
+"""How does the reconciler get along a ledger of any size without an index on state, and without being felt?
+
+In chunks along the primary key, remembering where it is. Ids are UUIDv7 and sort by the time of their making, so "recent" is a place
+on that way; clocks of clients decide only how soon something is looked at, never what it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from leaseq.ledger.upkeep import FIRST_ID, Chunk, Upkeep
+
+CHUNK = 5000
+
+
+def first_id_at(seconds: float) -> str:
+    """The lowest UUIDv7 that can have been made at this Unix time (RFC 9562, 5.7: its first 48 bits are milliseconds)."""
+    text = f"{max(0, int(seconds * 1000)):012x}"
+    return f"{text[:8]}-{text[8:12]}-7000-8000-000000000000"
+
+
+def first_recent_id(seconds_ago: float) -> str:
+    """The lowest id of a task submitted since then, by this machine's clock."""
+    return first_id_at(time.time() - seconds_ago)
+
+
+class Walk:
+    """One walk; it begins anew where `begin` says once it has come to the end."""
+
+    def __init__(self, upkeep: Upkeep, *, begin: Callable[[], str] = lambda: FIRST_ID) -> None:
+        self._upkeep = upkeep
+        self._begin = begin
+        self.cursor: str | None = None
+
+    async def step(self, *, quiet_seconds: float) -> Chunk:
+        """The next chunk; its `last_id` is None at the end."""
+        cursor = self._begin() if self.cursor is None else self.cursor
+        chunk = await self._upkeep.sweep(cursor=cursor, limit=CHUNK, quiet_seconds=quiet_seconds)
+        self.cursor = chunk.last_id
+        return chunk
+
+
+__all__ = ["CHUNK", "Walk", "first_id_at", "first_recent_id"]

@@ -1,0 +1,174 @@
+"""What does a bad network between us and a server do, on demand?
+
+A TCP proxy on the loopback, in the event loop of the test: it can lose the reply to a command that the server has carried
+out, freeze (bytes stay under way, connections stay up), delay, cut what is open, and refuse what is new. It looks for byte
+strings in what the client sends and knows nothing of the protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+# The end of the server's answer in the protocol of Postgres: idle again, hence committed or rolled back.
+READY_FOR_QUERY = b"Z\x00\x00\x00\x05I"
+
+ProxyTo = Callable[[str], Awaitable["Proxy"]]
+
+
+@pytest.fixture
+async def proxy_to() -> AsyncIterator[ProxyTo]:
+    """A function from the URL of a server to a proxy in front of it; `proxy.url` is the URL to use instead."""
+    proxies: list[Proxy] = []
+
+    async def start(url: str) -> Proxy:
+        proxy = Proxy(url)
+        await proxy.start()
+        proxies.append(proxy)
+        return proxy
+
+    yield start
+    for proxy in proxies:
+        await proxy.aclose()
+
+
+class Trap:
+    """A needle in what the client sends. Once the server has answered it, the answer is lost and the connection cut."""
+
+    def __init__(self, needle: bytes, until: bytes) -> None:
+        self.needle = needle
+        self.until = until  # the answer is over when it holds these bytes; empty: with its first byte
+        self.answer = bytearray()
+        self.sprung = asyncio.Event()
+
+
+class Link:
+    """One connection through the proxy: a transport on each side, and the trap it has run into."""
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.client = client
+        self.server = server
+        self.tail = b""  # of what the client sent, for needles that span two reads
+        self.trap: Trap | None = None
+
+    def cut(self) -> None:
+        self.client.transport.abort()
+        self.server.transport.abort()
+
+
+class Proxy:
+    """A port of 127.0.0.1 that leads to a server, until told otherwise."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        assert parts.hostname is not None and parts.port is not None, "the proxy speaks TCP only"
+        self._parts = parts
+        self._target = (parts.hostname, parts.port)
+        self._links: set[Link] = set()
+        self._traps: list[Trap] = []
+        self._serving: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self.delay_seconds = 0.0  # of each read, in both directions
+        self.refusing = False
+        self.sent = bytearray()  # everything that clients have sent, through all connections
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+
+    @property
+    def url(self) -> str:
+        """The URL of the server with the address of the proxy in it."""
+        port = self._server.sockets[0].getsockname()[1]
+        user, at, _ = self._parts.netloc.rpartition("@")
+        return urlunsplit(self._parts._replace(netloc=f"{user}{at}127.0.0.1:{port}"))
+
+    def lose_reply(self, needle: bytes, *, until: bytes = b"") -> Trap:
+        """Let the next command that holds `needle` through, then lose its reply and cut that connection."""
+        trap = Trap(needle, until)
+        self._traps.append(trap)
+        return trap
+
+    def freeze(self) -> None:
+        """Nothing moves any more, and nobody is told."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        """Everything moves again, what was under way first."""
+        self._flowing.set()
+
+    def cut(self) -> None:
+        """Reset every open connection, on both sides."""
+        for link in tuple(self._links):
+            link.cut()
+
+    async def aclose(self) -> None:
+        self._server.close()
+        self.thaw()
+        self.cut()
+        if self._serving:
+            await asyncio.wait(self._serving)
+        await self._server.wait_closed()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refusing:
+            writer.transport.abort()
+            return
+        try:
+            back, forth = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        link = Link(writer, forth)
+        self._links.add(link)
+        try:
+            await asyncio.gather(self._to_server(link, reader), self._to_client(link, back))
+        finally:
+            self._links.discard(link)
+
+    async def _to_server(self, link: Link, reader: asyncio.StreamReader) -> None:
+        async for chunk in self._chunks(link, reader):
+            self.sent += chunk
+            text = link.tail + chunk
+            for trap in self._traps:
+                if trap.needle in text and link.trap is None:
+                    link.trap = trap
+            if link.trap is not None and link.trap in self._traps:
+                self._traps.remove(link.trap)
+            link.tail = text[-200:]
+            link.server.write(chunk)
+
+    async def _to_client(self, link: Link, reader: asyncio.StreamReader) -> None:
+        async for chunk in self._chunks(link, reader):
+            trap = link.trap
+            if trap is None:
+                link.client.write(chunk)
+                continue
+            trap.answer += chunk
+            if trap.until in trap.answer:
+                link.cut()
+                trap.sprung.set()
+
+    async def _chunks(self, link: Link, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+        """What arrives on one side, when it may go on; the end of either side is the end of both."""
+        try:
+            while chunk := await reader.read(65_536):
+                if self.delay_seconds:
+                    await asyncio.sleep(self.delay_seconds)
+                await self._flowing.wait()
+                yield chunk
+        except (ConnectionError, OSError):
+            pass
+        link.client.close()
+        link.server.close()
+
+
+__all__ = ["READY_FOR_QUERY", "Link", "Proxy", "ProxyTo", "Trap", "proxy_to"]

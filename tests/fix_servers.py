@@ -1,0 +1,210 @@
+"""Which real Postgres and Valkey does a test talk to?
+
+One of each per session, a fresh database per test (cloned from a template with the migrations applied) and an emptied
+Valkey. A test that kills a server takes one of its own. By default the embedded servers; LEASEQ_TEST_POSTGRES_BIN (a
+directory) and LEASEQ_TEST_REDIS_SERVER (a program) choose others, and LEASEQ_TEST_CONTAINERS=1 takes the session's
+servers from containers where Docker answers. The head of the test report says which ones are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.waiting_utils import wait_for_logs
+
+from leaseq.config import Config
+from leaseq.embedded import PostgresServer, ValkeyServer
+from leaseq.ledger.schema import migrate
+
+TEMPLATE = "leaseq_template"
+POSTGRES_IMAGE = "postgres:18"
+VALKEY_IMAGE = "valkey/valkey:9"
+_numbers = itertools.count(1)
+
+
+def pytest_report_header() -> str:
+    if _containers():
+        return f"servers: containers {POSTGRES_IMAGE} and {VALKEY_IMAGE}"
+    asked = " (LEASEQ_TEST_CONTAINERS is set, but Docker does not answer)" if _containers_asked() else ""
+    return f"servers: Postgres {_bin_dir() or 'embedded'}, Redis {_redis_program() or 'embedded Valkey'}{asked}"
+
+
+@pytest.fixture(scope="session")
+def session_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the session's Postgres, whose database `leaseq_template` has every migration applied."""
+    with _postgres_container() if _containers() else _postgres_server(tmp_path_factory.mktemp("postgres")) as url:
+        with _admin(url) as admin:
+            admin.execute(sql.SQL("create database {}").format(sql.Identifier(TEMPLATE)))
+        _outside_the_loop(lambda: asyncio.run(migrate(_database_url(url, TEMPLATE))))
+        yield url
+
+
+@pytest.fixture(scope="session")
+def session_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the session's Valkey or Redis."""
+    with _valkey_container() if _containers() else _valkey_server(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(session_postgres: str) -> Iterator[str]:
+    """A fresh database with the schema in it, gone after the test."""
+    name = f"leaseq_test_{next(_numbers)}"
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(TEMPLATE)}
+    with _admin(session_postgres) as admin:
+        admin.execute(sql.SQL("create database {name} template {template}").format(**names))
+    yield _database_url(session_postgres, name)
+    with _admin(session_postgres) as admin:
+        admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
+
+
+@pytest.fixture
+def redis_url(session_redis: str) -> str:
+    """The session's Valkey, emptied, its scripts forgotten."""
+    with redis.Redis.from_url(session_redis) as client:
+        client.flushall()
+        client.script_flush()
+    return session_redis
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A running Postgres (no schema yet) that a test may stop, kill and start as it likes."""
+    server = new_postgres(tmp_path / "own_postgres")
+    server.start()
+    yield server
+    server.destroy()
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A running Valkey that a test may stop, kill and start as it likes."""
+    server = new_valkey(tmp_path / "own_valkey")
+    server.start()
+    yield server
+    server.destroy()
+
+
+@pytest.fixture
+def config(postgres_url: str, redis_url: str, tmp_path: Path) -> Config:
+    """Both servers, and times short enough to wait for."""
+    return Config(
+        postgres_url=postgres_url,
+        redis_url=redis_url,
+        data_dir=tmp_path / "data",
+        lease_seconds=1.0,
+        heartbeat_seconds=0.2,
+        loop_stall_seconds=5,
+        concurrency=10,
+        grace_seconds=5,
+        backoff_base_seconds=0.05,
+        backoff_cap_seconds=1,
+        reap_interval_seconds=0.1,
+        promote_interval_seconds=0.05,
+        reconcile_interval_seconds=0.2,
+        statement_timeout_seconds=5,
+    )
+
+
+def new_postgres(directory: Path) -> PostgresServer:
+    """A server on a free TCP port, of the kind this test run is about; not started."""
+    return PostgresServer(directory, free_port(), bin_dir=_bin_dir())
+
+
+def new_valkey(directory: Path) -> ValkeyServer:
+    """A server on a free TCP port, of the kind this test run is about; not started."""
+    return ValkeyServer(directory, free_port(), binary=_redis_program())
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _postgres_server(directory: Path) -> Iterator[str]:
+    server = new_postgres(directory)
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.destroy()
+
+
+@contextmanager
+def _valkey_server(directory: Path) -> Iterator[str]:
+    server = new_valkey(directory)
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.destroy()
+
+
+@contextmanager
+def _postgres_container() -> Iterator[str]:
+    container = DockerContainer(POSTGRES_IMAGE).with_env("POSTGRES_PASSWORD", "leaseq").with_exposed_ports(5432)
+    with container as running:
+        # The image starts the server twice: once to set it up, once to serve.
+        wait_for_logs(running, r"(?s)(ready to accept connections.*){2}", timeout=60)
+        yield f"postgresql://postgres:leaseq@{running.get_container_host_ip()}:{running.get_exposed_port(5432)}/postgres"
+
+
+@contextmanager
+def _valkey_container() -> Iterator[str]:
+    container = DockerContainer(VALKEY_IMAGE).with_exposed_ports(6379)
+    with container.with_command("valkey-server --appendonly yes --save '' --maxmemory-policy noeviction") as running:
+        wait_for_logs(running, "Ready to accept connections", timeout=60)
+        yield f"redis://{running.get_container_host_ip()}:{running.get_exposed_port(6379)}/0"
+
+
+def _containers_asked() -> bool:
+    return os.environ.get("LEASEQ_TEST_CONTAINERS") == "1"
+
+
+def _containers() -> bool:
+    if not _containers_asked() or not shutil.which("docker"):
+        return False
+    return subprocess.run(["docker", "version"], capture_output=True, check=False).returncode == 0
+
+
+def _bin_dir() -> Path | None:
+    named = os.environ.get("LEASEQ_TEST_POSTGRES_BIN")
+    return Path(named) if named else None
+
+
+def _redis_program() -> Path | None:
+    named = os.environ.get("LEASEQ_TEST_REDIS_SERVER")
+    return Path(named) if named else None
+
+
+def _admin(url: str) -> psycopg.Connection:
+    return psycopg.connect(url, autocommit=True)
+
+
+def _database_url(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def _outside_the_loop(work: Callable[[], object]) -> None:
+    """In a thread, because an async test may already own this one's event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(work).result()

@@ -1,0 +1,353 @@
+"""Does each verb make its transition, and what does it leave in the row?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from fix_ledger import (
+    RETENTION,
+    cancelled,
+    claim,
+    errored,
+    find,
+    lost,
+    open_worker,
+    released,
+    scheduled,
+    submission,
+    submit,
+    succeeded,
+)
+from leaseq.connect import Connection
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger, TaskFilter
+from leaseq.model import (
+    Disposition,
+    Ending,
+    Lane,
+    Lease,
+    Outcome,
+    Priority,
+    Settlement,
+    State,
+    TaskError,
+)
+
+
+async def test_submit_records_the_payload_byte_for_byte(ledger: Ledger) -> None:
+    payload = b'{"b" : 1e2,  "a":[ "\\u00e9", "\xc3\xa9" ], "a": null}'
+
+    task = await find(ledger, await submit(ledger, payload=payload, headers=b'{"traceparent": "00-1"}'))
+
+    assert task.payload == payload
+    assert (task.state, task.attempt, task.worker_id, task.finished_at) == (State.PENDING, 0, None, None)
+
+
+async def test_submit_later_is_scheduled(ledger: Ledger, plain: Connection) -> None:
+    in_an_hour = datetime.now(UTC) + timedelta(hours=1)
+
+    delayed = await submit(ledger, delay_seconds=60.0)
+    dated = await submit(ledger, run_at=in_an_hour)
+    overdue = await submit(ledger, run_at=in_an_hour - timedelta(hours=2))
+
+    states = await ledger.find_states([delayed, dated, overdue])
+    assert states == {delayed: State.SCHEDULED, dated: State.SCHEDULED, overdue: State.PENDING}
+    assert await scheduled(plain) == {delayed, dated}
+    assert (await find(ledger, dated)).run_at == in_an_hour
+    task = await find(ledger, delayed)
+    assert task.run_at - task.created_at == timedelta(seconds=60)
+
+
+async def test_submit_makes_the_queue_known(ledger: Ledger, fleet: Fleet) -> None:
+    await submit(ledger, queue="mail")
+    await submit(ledger, queue="mail")
+
+    assert [queue.name for queue in await fleet.list_queues()] == ["mail"]
+
+
+async def test_submit_again_changes_nothing(ledger: Ledger, plain: Connection) -> None:
+    same = submission(idempotency_key="k")
+    keyless = submission()
+    await ledger.submit([same, keyless], retention_seconds=RETENTION)
+
+    again = await ledger.submit([same, keyless], retention_seconds=RETENTION)
+
+    assert again == {same.task_id: None, keyless.task_id: None}
+    assert (await (await plain.execute("select count(*) from leaseq.tasks")).fetchall())[0][0] == 2
+
+
+async def test_submit_of_what_postgres_cannot_store_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(Exception, match="cannot store") as caught:
+        await ledger.submit([submission(tenant="a\x00b")], retention_seconds=RETENTION)
+    assert getattr(caught.value, "code", None) == "submission_invalid"
+
+
+async def test_promote_takes_what_is_due_and_no_more(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+    due = [await submit(ledger, delay_seconds=30.0, queue=f"q{n}", priority=Priority.HIGH) for n in range(3)]
+    later = await submit(ledger, delay_seconds=60.0)
+    await plain.execute(
+        "update leaseq.scheduled set run_at = now() - interval '1 second' where task_id = any(%s::uuid[])", [due]
+    )
+    await plain.execute("delete from leaseq.queues")
+
+    first = await ledger.promote(limit=2)
+    second = await ledger.promote(limit=2)
+
+    assert sorted(glimpse.task_id for glimpse in first + second) == sorted(due)
+    assert len(first) == 2
+    assert {glimpse.lane for glimpse in first} == {Lane.HIGH}
+    assert await ledger.promote(limit=2) == []
+    assert await scheduled(plain) == {later}
+    assert (await find(ledger, due[0])).state is State.PENDING
+    assert [queue.name for queue in await fleet.list_queues()] == ["q0", "q1", "q2"]
+
+
+async def test_promote_only_removes_a_row_whose_task_is_not_scheduled(ledger: Ledger, plain: Connection) -> None:
+    task_id = await submit(ledger)
+    await plain.execute("insert into leaseq.scheduled values (%s, now())", [task_id])
+
+    assert await ledger.promote(limit=10) == []
+    assert await scheduled(plain) == set()
+
+
+async def test_claim_gives_a_new_attempt_once(ledger: Ledger, fleet: Fleet) -> None:
+    worker = await open_worker(fleet)
+    task_id = await submit(ledger, headers=b'{"traceparent": "00-1"}', idempotency_key="k")
+
+    (claimed,) = await ledger.claim([task_id, task_id], worker_id=worker)
+    again = await ledger.claim([task_id], worker_id=worker)
+
+    assert claimed.lease == Lease(task_id, 1, worker)
+    assert (claimed.payload, claimed.headers, claimed.idempotency_key) == (b'{"n":1}', b'{"traceparent": "00-1"}', "k")
+    assert again == []
+    assert await ledger.find_claimed([task_id], worker_id=worker) == [claimed]
+    assert await ledger.find_claimed([task_id], worker_id="another") == []
+    task = await find(ledger, task_id)
+    assert (task.state, task.attempt, task.worker_id) == (State.PROCESSING, 1, worker)
+    assert task.started_at is not None
+
+
+async def test_claim_by_an_incarnation_that_is_closed_or_unknown_gets_nothing(ledger: Ledger, fleet: Fleet) -> None:
+    worker = await open_worker(fleet)
+    task_id = await submit(ledger)
+    assert await fleet.close_worker(worker, reason="tested")
+
+    assert await ledger.claim([task_id], worker_id=worker) == []
+    assert await ledger.claim([task_id], worker_id="never-opened") == []
+    assert (await find(ledger, task_id)).attempt == 0
+
+
+async def test_claim_says_what_has_expired(ledger: Ledger, fleet: Fleet) -> None:
+    worker = await open_worker(fleet)
+    now = datetime.now(UTC)
+    dead = await submit(ledger, expires_at=now - timedelta(seconds=1))
+    alive = await submit(ledger, expires_at=now + timedelta(hours=1))
+
+    claimed = await ledger.claim([dead, alive], worker_id=worker)
+
+    assert {c.lease.task_id: c.expired for c in claimed} == {dead: True, alive: False}
+
+
+async def test_settle_success_stores_the_result_and_no_attempt(ledger: Ledger, fleet: Fleet) -> None:
+    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
+
+    settled = await ledger.settle([succeeded(lease, b'{"x" : null}')])
+
+    assert settled[lease.task_id].state is State.SUCCESS
+    task = await find(ledger, lease.task_id)
+    assert (task.state, task.result, task.worker_id, task.error) == (State.SUCCESS, b'{"x" : null}', None, None)
+    assert task.finished_at is not None
+    assert await ledger.list_attempts(lease.task_id, tenant="default") == []
+
+
+async def test_settle_retry_waits_for_its_delay_and_records_the_attempt(
+    ledger: Ledger, fleet: Fleet, plain: Connection
+) -> None:
+    worker = await open_worker(fleet)
+    lease = await claim(ledger, await submit(ledger), worker)
+
+    await ledger.settle([errored(lease, delay=60.0)])
+
+    task = await find(ledger, lease.task_id)
+    assert (task.state, task.retry_count, task.finished_at) == (State.SCHEDULED, 1, None)
+    assert task.started_at is not None
+    assert timedelta(seconds=59) < task.run_at - task.started_at < timedelta(seconds=65)
+    assert await scheduled(plain) == {lease.task_id}
+    (attempt,) = await ledger.list_attempts(lease.task_id, tenant="default")
+    assert (attempt.outcome, attempt.worker_id, attempt.next_state) == (Outcome.ERRORED, worker, State.SCHEDULED)
+    assert msgspec.json.decode(attempt.error or b"")["code"] == "error"
+    assert await ledger.list_attempts(lease.task_id, tenant="another") == []
+
+
+async def test_settle_lost_counts_the_crash_and_changes_the_lane(ledger: Ledger, fleet: Fleet) -> None:
+    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
+    crashed = Settlement(lease, Ending(Outcome.LOST, alone=True), Disposition(State.PENDING, crashes=1))
+
+    settled = await ledger.settle([crashed])
+
+    assert settled[lease.task_id].lane is Lane.SUSPECT
+    task = await find(ledger, lease.task_id)
+    assert (task.state, task.crash_count, task.loss_count, task.retry_count) == (State.PENDING, 1, 0, 0)
+
+
+async def test_settle_with_an_old_fence_changes_nothing(ledger: Ledger, fleet: Fleet) -> None:
+    first, second = await open_worker(fleet), await open_worker(fleet)
+    task_id = await submit(ledger)
+    old = await claim(ledger, task_id, first)
+    await ledger.settle([lost(old)])
+    current = await claim(ledger, task_id, second)
+    before = await find(ledger, task_id)
+
+    stale = [succeeded(old), errored(old), released(old), cancelled(old)]
+    forged = [Lease(task_id, 2, first), Lease(task_id, 1, second), Lease(task_id, 3, second)]
+    for settlement in [*stale, *(succeeded(lease) for lease in forged)]:
+        assert await ledger.settle([settlement]) == {}
+    assert not await ledger.set_progress(old, b"1")
+
+    assert await find(ledger, task_id) == before
+    assert current == Lease(task_id, 2, second)
+
+
+async def test_settle_of_a_batch_counts_each_on_its_own(ledger: Ledger, fleet: Fleet) -> None:
+    worker = await open_worker(fleet)
+    leases = [await claim(ledger, await submit(ledger), worker) for _ in range(4)]
+    await ledger.settle([succeeded(leases[0])])
+
+    batch = [errored(leases[0]), errored(leases[1], then=State.FAILED), released(leases[2]), cancelled(leases[3])]
+    settled = await ledger.settle([*batch, *batch])
+
+    ids = [lease.task_id for lease in leases]
+    assert {task_id: s.state for task_id, s in settled.items()} == {
+        ids[1]: State.FAILED,
+        ids[2]: State.PENDING,
+        ids[3]: State.CANCELLED,
+    }
+    assert (await ledger.find_states(ids))[ids[0]] is State.SUCCESS
+
+
+@pytest.mark.parametrize("said", ["\ud800", "a\x00b", "\U0001f980", '"\\'])
+async def test_settle_takes_any_text_that_an_exception_may_hold(ledger: Ledger, fleet: Fleet, said: str) -> None:
+    worker = await open_worker(fleet)
+    ugly, neighbour = [await claim(ledger, await submit(ledger), worker) for _ in range(2)]
+    error = TaskError("error", said, type=said, traceback=said)
+    ending = Settlement(ugly, Ending(Outcome.ERRORED, error=error), Disposition(State.FAILED, error=error))
+
+    settled = await ledger.settle([ending, succeeded(neighbour)])
+
+    assert {s.state for s in settled.values()} == {State.FAILED, State.SUCCESS}
+    assert msgspec.json.decode((await find(ledger, ugly.task_id)).error or b"")["code"] == "error"
+
+
+async def test_cancel_stops_what_waits_and_asks_what_runs(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+    worker = await open_worker(fleet)
+    pending, later = await submit(ledger), await submit(ledger, delay_seconds=60.0)
+    lease = await claim(ledger, await submit(ledger), worker)
+    done = await claim(ledger, await submit(ledger), worker)
+    await ledger.settle([succeeded(done)])
+    ids = [pending, later, lease.task_id, done.task_id]
+
+    assert await ledger.cancel(ids, tenant="another") == {}
+    answers = await ledger.cancel(ids, tenant="default")
+
+    assert answers == {pending: State.CANCELLED, later: State.CANCELLED, lease.task_id: State.PROCESSING}
+    assert await scheduled(plain) == set()
+    assert await ledger.find_cancel_requests(ids) == [lease.task_id]
+    assert (await find(ledger, pending)).finished_at is not None
+    assert (await find(ledger, lease.task_id)).finished_at is None
+
+
+@pytest.mark.parametrize("ending", [released, errored, lost, cancelled])
+async def test_settle_honours_a_cancel_request(
+    ledger: Ledger, fleet: Fleet, plain: Connection, ending: object
+) -> None:
+    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
+    await ledger.cancel([lease.task_id], tenant="default")
+
+    assert callable(ending)
+    settled = await ledger.settle([ending(lease)])
+
+    assert settled[lease.task_id].state is State.CANCELLED
+    assert (await find(ledger, lease.task_id)).finished_at is not None
+    assert await scheduled(plain) == set()
+
+
+async def test_settle_success_beats_a_cancel_request(ledger: Ledger, fleet: Fleet) -> None:
+    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
+    await ledger.cancel([lease.task_id], tenant="default")
+
+    await ledger.settle([succeeded(lease)])
+
+    assert (await find(ledger, lease.task_id)).state is State.SUCCESS
+
+
+async def test_redrive_begins_anew_under_a_higher_fence(ledger: Ledger, fleet: Fleet) -> None:
+    worker = await open_worker(fleet)
+    lease = await claim(ledger, await submit(ledger, expires_at=datetime.now(UTC)), worker)
+    await ledger.settle([errored(lease, then=State.FAILED)])
+
+    assert await ledger.redrive([lease.task_id], tenant="another") == []
+    (glimpse,) = await ledger.redrive([lease.task_id], tenant="default")
+
+    assert (glimpse.state, glimpse.attempt) == (State.PENDING, 1)
+    task = await find(ledger, lease.task_id)
+    assert (task.retry_count, task.finished_at, task.error, task.expires_at) == (0, None, None, None)
+    assert (await claim(ledger, lease.task_id, worker)).attempt == 2
+
+
+async def test_progress_is_kept_until_the_next_attempt(ledger: Ledger, fleet: Fleet) -> None:
+    worker = await open_worker(fleet)
+    lease = await claim(ledger, await submit(ledger), worker)
+
+    assert await ledger.set_progress(lease, b'{"done" : 3}')
+    assert (await find(ledger, lease.task_id)).progress == b'{"done" : 3}'
+    await ledger.settle([released(lease)])
+    assert not await ledger.set_progress(lease, b"4")
+    await claim(ledger, lease.task_id, worker)
+    assert (await find(ledger, lease.task_id)).progress is None
+
+
+async def test_list_tasks_pages_from_the_newest_and_filters(ledger: Ledger) -> None:
+    ids = [await submit(ledger, queue=f"q{n % 2}", type=f"t{n % 3}", idempotency_key=f"k{n}") for n in range(6)]
+    await submit(ledger, tenant="another")
+    await ledger.cancel([ids[0]], tenant="default")
+    newest = sorted(ids, reverse=True)
+
+    async def listed(**wanted: object) -> list[str]:
+        found = await ledger.list_tasks(msgspec.convert(wanted, TaskFilter), tenant="default")
+        return [task.task_id for task in found]
+
+    assert await listed() == newest
+    assert await listed(limit=2) == newest[:2]
+    assert await listed(limit=2, cursor=newest[1]) == newest[2:4]
+    assert await listed(state="CANCELLED") == [ids[0]]
+    assert await listed(queue="q1", type="t2") == [ids[5]]
+    assert await listed(idempotency_key="k4") == [ids[4]]
+
+
+async def test_find_is_blind_to_other_tenants(ledger: Ledger) -> None:
+    task_id = await submit(ledger, tenant="one")
+
+    assert await ledger.find([task_id], tenant="two") == {}
+    assert (await ledger.find([task_id], tenant="one"))[task_id].tenant == "one"
+
+
+async def test_a_callers_connection_may_make_rows_of_another_kind(
+    ledger: Ledger, postgres_url: str
+) -> None:
+    wanted = submission()
+    async with (
+        await psycopg.AsyncConnection.connect(
+            postgres_url, row_factory=dict_row, cursor_factory=psycopg.AsyncRawCursor
+        ) as conn,
+        conn.transaction(),
+    ):
+        created = await ledger.submit([wanted], retention_seconds=RETENTION, conn=conn)
+
+    submitted = created[wanted.task_id]
+    assert submitted is not None
+    assert submitted.state is State.SCHEDULED

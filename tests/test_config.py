@@ -1,0 +1,164 @@
+"""Is what comes in through LEASEQ_* read rightly, and refused in one clear sentence where it is wrong?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leaseq.config import Config
+from leaseq.errors import ConfigInvalid
+
+
+def refusal(env: dict[str, str]) -> str:
+    with pytest.raises(ConfigInvalid) as caught:
+        Config.from_env(env)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    config = Config.from_env({"PATH": "/bin", "LEASEQUEUE": "not ours"})
+    assert config == Config()
+    assert (config.postgres_url, config.redis_url, config.data_dir) == (None, None, Path(".leaseq"))
+    assert config.task_retention_seconds < config.idempotency_retention_seconds
+
+
+def test_every_kind_of_value_is_read() -> None:
+    config = Config.from_env(
+        {
+            "LEASEQ_POSTGRES_URL": "postgresql://db/leaseq",
+            "LEASEQ_REDIS_URL": "unix:///run/valkey.sock",
+            "LEASEQ_DATA_DIR": "/srv/leaseq",
+            "LEASEQ_LEASE_SECONDS": "1.5",
+            "LEASEQ_HEARTBEAT_SECONDS": ".5",
+            "LEASEQ_CONCURRENCY": "7",
+            "LEASEQ_REQUIRE_IDEMPOTENCY_KEY": "true",
+            "LEASEQ_LOG_FORMAT": "json",
+        }
+    )
+    assert config.postgres_url == "postgresql://db/leaseq"
+    assert config.redis_url == "unix:///run/valkey.sock"
+    assert config.data_dir == Path("/srv/leaseq")
+    assert (config.lease_seconds, config.heartbeat_seconds, config.concurrency) == (1.5, 0.5, 7)
+    assert config.require_idempotency_key is True
+    assert config.log_format == "json"
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False), ("0", False)])
+def test_booleans(text: str, value: bool) -> None:
+    assert Config.from_env({"LEASEQ_STRICT_TYPES": text}).strict_types is value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "said"),
+    [
+        ("LEASEQ_STRICT_TYPES", "maybe", "true, false, 1 or 0"),
+        ("LEASEQ_CONCURRENCY", "1.5", "a whole number"),
+        ("LEASEQ_CONCURRENCY", "0", "positive"),
+        ("LEASEQ_LEASE_SECONDS", "ten", "a number"),
+        ("LEASEQ_LEASE_SECONDS", "nan", "positive"),
+        ("LEASEQ_LEASE_SECONDS", "inf", "positive"),
+        ("LEASEQ_TIMEOUT_SECONDS", "-1", "positive"),
+        ("LEASEQ_API_PORT", "65536", "between 0 and 65535"),
+        ("LEASEQ_LOG_LEVEL", "loud", "one of critical, debug, error, info, warning"),
+        ("LEASEQ_LOG_FORMAT", "xml", "one of auto, console, json"),
+        ("LEASEQ_POSTGRES_URL", "mysql://db/x", "postgresql://"),
+        ("LEASEQ_REDIS_URL", "localhost:6379", "redis://"),
+        ("LEASEQ_REDIS_URL", "null", "redis://"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_variable(variable: str, text: str, said: str) -> None:
+    sentence = refusal({variable: text})
+    assert variable in sentence
+    assert text in sentence
+    assert said in sentence
+
+
+def test_an_empty_url_does_not_silently_mean_the_embedded_server() -> None:
+    assert "LEASEQ_POSTGRES_URL is set but empty" in refusal({"LEASEQ_POSTGRES_URL": ""})
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"LEASEQ_LEASE_SECONDS": "5"}, "three heartbeats must fit a lease"),
+        ({"LEASEQ_BACKOFF_CAP_SECONDS": "0.5"}, "a backoff starts below its cap"),
+        ({"LEASEQ_TASK_RETENTION_SECONDS": "9999999"}, "a key must outlive its finished task"),
+        ({"LEASEQ_LOOP_STALL_SECONDS": "1"}, "stalled"),
+    ],
+)
+def test_relations_hold(env: dict[str, str], said: str) -> None:
+    sentence = refusal(env)
+    assert said in sentence
+    for variable, text in env.items():
+        assert f"{variable}={text}" in sentence
+
+
+def test_relations_hold_however_a_config_is_made() -> None:
+    with pytest.raises(ConfigInvalid):
+        Config(lease_seconds=1)
+    with pytest.raises(ConfigInvalid):
+        msgspec.structs.replace(Config(), lease_seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("LEASEQ_LEASE_SECS", "LEASEQ_LEASE_SECONDS"),
+        ("LEASEQ_POSTGRESQL_URL", "LEASEQ_POSTGRES_URL"),
+        ("LEASEQ_api_port", "LEASEQ_API_PORT"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_right_one(wrong: str, right: str) -> None:
+    assert refusal({wrong: "1"}) == f"{wrong} is not a variable of leaseq: did you mean {right}?"
+
+
+def test_a_name_near_to_nothing_points_to_the_list() -> None:
+    assert "leaseq check" in refusal({"LEASEQ_XYZZY": "1"})
+
+
+def test_the_variables_of_the_tests_are_left_alone() -> None:
+    assert Config.from_env({"LEASEQ_TEST_CONTAINERS": "1"}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:s3cret@db:5432/x", "postgresql://me:***@db:5432/x"),
+        ("postgresql://me:s3/c@ret@db/x", "postgresql://me:***@db/x"),
+        (
+            "postgresql://db/x?user=me&password=s3cret&sslmode=require",
+            "postgresql://db/x?user=me&password=***&sslmode=require",
+        ),
+        ("postgresql://db/x", "postgresql://db/x"),
+    ],
+)
+def test_passwords_are_hidden(url: str, shown: str) -> None:
+    config = Config(postgres_url=url, redis_url="redis://:s3cret@cache:6379/0")
+    assert config.redacted()["postgres_url"] == shown
+    assert config.redacted()["redis_url"] == "redis://:***@cache:6379/0"
+    assert "s3cret" not in repr(config)
+
+
+def test_a_refused_url_does_not_leak_its_password() -> None:
+    assert "s3cret" not in refusal({"LEASEQ_REDIS_URL": "http://:s3cret@cache"})
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([f"LEASEQ_{n.upper()}" for n in Config.__struct_fields__]), st.text(max_size=8)
+    )
+)
+def test_any_text_is_read_or_refused_but_never_blows_up(env: dict[str, str]) -> None:
+    outcome: Any
+    try:
+        outcome = Config.from_env(env)
+    except ConfigInvalid as refused:
+        outcome = str(refused)
+        assert "LEASEQ_" in outcome
+    assert outcome
