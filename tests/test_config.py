@@ -79,6 +79,11 @@ def test_a_bad_value_is_named_with_its_variable(variable: str, text: str, said: 
     assert said in sentence
 
 
+def test_a_child_process_reads_the_same_configuration_from_its_environment() -> None:
+    parent = Config(redis_url="redis://:p@cache/0", data_dir=Path("/srv/leaseq"), strict_types=True, lease_seconds=7.5)
+    assert Config.from_env(parent.to_env()) == parent
+
+
 def test_an_empty_url_does_not_silently_mean_the_embedded_server() -> None:
     assert "LEASEQ_POSTGRES_URL is set but empty" in refusal({"LEASEQ_POSTGRES_URL": ""})
 
@@ -149,11 +154,7 @@ def test_a_refused_url_does_not_leak_its_password() -> None:
     assert "s3cret" not in refusal({"LEASEQ_REDIS_URL": "http://:s3cret@cache"})
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from([f"LEASEQ_{n.upper()}" for n in Config.__struct_fields__]), st.text(max_size=8)
-    )
-)
+@given(st.dictionaries(st.sampled_from([f"LEASEQ_{n.upper()}" for n in Config.__struct_fields__]), st.text(max_size=8)))
 def test_any_text_is_read_or_refused_but_never_blows_up(env: dict[str, str]) -> None:
     outcome: Any
     try:

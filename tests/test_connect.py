@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +22,7 @@ from fix_servers import free_port
 from leaseq.config import Config
 from leaseq.connect import open_blocking_redis, open_pool, open_redis
 from leaseq.embedded import PostgresServer, ValkeyServer
+from leaseq.embedded.processes import children
 from leaseq.errors import ConfigInvalid, ServerUnreachable
 
 
@@ -70,9 +73,7 @@ async def lose_a_reply(client: Redis) -> None:
 
 @pytest.mark.parametrize("hang_up", [True, False], ids=["connection lost", "no answer"])
 @pytest.mark.parametrize("tempting", ["", "?retry_on_timeout=true", "?retry_on_error=x&max_connections=3&timeout=9"])
-async def test_a_lost_reply_is_never_asked_for_again(
-    hang_up: bool, tempting: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_lost_reply_is_never_asked_for_again(hang_up: bool, tempting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("leaseq.connect.REPLY_SECONDS", 0.2)
     server = SilentServer(hang_up=hang_up)
     async with server.running() as url:
@@ -127,9 +128,7 @@ async def test_unix_sockets_work(own_postgres: PostgresServer, own_valkey: Valke
 
 
 async def test_sessions_are_set_up(config: Config) -> None:
-    strange = msgspec.structs.replace(
-        config, postgres_url=f"{config.postgres_url}?options=-c%20synchronous_commit%3Doff"
-    )
+    strange = msgspec.structs.replace(config, postgres_url=f"{config.postgres_url}?options=-c%20synchronous_commit%3Doff")
     async with await open_pool(strange, name="leaseq-api", max_size=2) as pool, pool.connection() as conn:
         assert conn.autocommit
         shown = {}
@@ -153,22 +152,45 @@ async def test_the_pool_heals_after_a_restart(own_postgres: PostgresServer) -> N
         own_postgres.stop("immediate")
         await asyncio.to_thread(own_postgres.start)
         began = time.monotonic()
+        await _hold_briefly(pool.connection())
+        assert time.monotonic() - began < 0.9  # one dead connection told of the other three
         await asyncio.gather(*(_hold_briefly(pool.connection()) for _ in range(8)))
         assert time.monotonic() - began < 2
 
 
 async def test_the_pool_heals_after_an_outage_in_which_everybody_asked(own_postgres: PostgresServer) -> None:
-    config = Config(postgres_url=own_postgres.url, statement_timeout_seconds=0.5)
+    config = Config(postgres_url=own_postgres.url, statement_timeout_seconds=0.4)
     async with await open_pool(config, name="worker", max_size=4) as pool:
         await asyncio.gather(*(_hold_briefly(pool.connection()) for _ in range(4)))
         own_postgres.kill()
-        for _ in range(8):  # about as many seconds as would make an exponential back-off lazy
+        for _ in range(8):  # long enough for an exponential back-off to become lazy
             with pytest.raises((psycopg.OperationalError, TimeoutError)):
                 await _hold_briefly(pool.connection())
         await asyncio.to_thread(own_postgres.start)
         began = time.monotonic()
         await _hold_briefly(pool.connection(timeout=10))
         assert time.monotonic() - began < 2
+
+
+async def test_a_frozen_postgres_does_not_keep_the_caller(own_postgres: PostgresServer) -> None:
+    """The kernel keeps a frozen server's connections alive, and its own time-outs are frozen with it (P22)."""
+    async with await open_pool(Config(postgres_url=own_postgres.url), name="worker", max_size=2) as pool:
+        await _hold_briefly(pool.connection())
+        pid = own_postgres.pid
+        assert pid is not None
+        frozen = [pid, *children(pid)]
+        for each in frozen:
+            os.kill(each, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await _hold_briefly(pool.connection())
+            assert time.monotonic() - began < 2
+        finally:
+            for each in frozen:
+                os.kill(each, signal.SIGCONT)
+        await _hold_briefly(pool.connection())
 
 
 async def _hold_briefly(connection: contextlib.AbstractAsyncContextManager[psycopg.AsyncConnection[object]]) -> None:

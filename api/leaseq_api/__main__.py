@@ -16,7 +16,7 @@ def main() -> int:
         with embedded_servers(Config.from_env()) as config:
             serve(config)
     except LeaseqError as error:
-        print(f"leaseq api: {error}", file=sys.stderr)
+        print(f"leaseq api: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
 

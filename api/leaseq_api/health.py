@@ -17,7 +17,7 @@ from leaseq.errors import LeaseqError, SchemaMismatch, ServerUnreachable
 from leaseq.ledger.schema import require_schema
 from leaseq_api.openapi import problems
 from leaseq_api.problems import Problem, answer
-from leaseq_api.service import Service, ServiceOf
+from leaseq_api.service import Injected, Service
 
 POSTGRES_SECONDS = 2.0
 REDIS_SECONDS = 1.0
@@ -47,7 +47,7 @@ async def live() -> Response[Live]:
 
 
 @get("/ready", responses=problems("not_ready"))
-async def ready(request: Request[Any, Any, Any], service: ServiceOf) -> Response[Ready] | Response[Problem]:
+async def ready(request: Request[Any, Any, Any], service: Injected) -> Response[Ready] | Response[Problem]:
     """Say whether tasks can be accepted."""
     postgres, redis = await asyncio.gather(_postgres(service), _redis(service))
     if postgres == "up" and not service.stopping.is_set():

@@ -138,6 +138,7 @@ def openapi_config(version: str) -> OpenAPIConfig:
         description=_DESCRIPTION,
         path="/schema",
         use_handler_docstrings=True,
+        operation_id_creator=lambda handler, _method, _path: handler.handler_name,
         render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
     )
 

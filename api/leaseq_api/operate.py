@@ -16,7 +16,7 @@ from leaseq.model import QueueRecord
 from leaseq_api import parameters as given
 from leaseq_api.openapi import problems
 from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList
-from leaseq_api.service import Service, ServiceOf
+from leaseq_api.service import Injected, Service
 from leaseq_api.views import depths_view
 
 # A frozen Redis must not hold up the list of queues.
@@ -24,27 +24,27 @@ DEPTHS_SECONDS = 2.0
 
 
 @get("/queues", responses=problems())
-async def list_queues(service: ServiceOf) -> Response[QueueList]:
+async def list_queues(service: Injected) -> Response[QueueList]:
     """List the queues, and how much waits in each."""
     records = await service.engine.stores.fleet.list_queues()
     return Response(QueueList(queues=await _with_depths(service, records)))
 
 
 @post("/queues/{queue:str}/pause", status_code=200, responses=problems("not_found"))
-async def pause(service: ServiceOf, queue: given.QueueName) -> Response[PausedView]:
+async def pause(service: Injected, queue: given.QueueName) -> Response[PausedView]:
     """Stop starting tasks of a queue; what runs goes on, and submissions are still taken."""
     return await _pause(service, queue, paused=True)
 
 
 @post("/queues/{queue:str}/resume", status_code=200, responses=problems("not_found"))
-async def resume(service: ServiceOf, queue: given.QueueName) -> Response[PausedView]:
+async def resume(service: Injected, queue: given.QueueName) -> Response[PausedView]:
     """Start tasks of a queue again."""
     return await _pause(service, queue, paused=False)
 
 
 @get("/workers", responses=problems("parameter_invalid"))
 async def list_workers(
-    request: Request[Any, Any, Any], service: ServiceOf, closed: bool = False, limit: given.Limit = 50
+    request: Request[Any, Any, Any], service: Injected, closed: given.Closed = False, limit: given.Limit = 50
 ) -> Response[WorkerList]:
     """List the incarnations of workers, newest first; with `closed`, also those that are gone."""
     given.check_query(request, "closed", "limit")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request
-from litestar.params import Parameter
+from litestar.params import PathParameter, QueryParameter
 
 from leaseq.codec import is_task_id
 from leaseq.engine.submission import KEY_MAX_LENGTH, NAME
@@ -23,12 +23,13 @@ from leaseq_api.schemas import ListQuery
 MAX_WAIT_SECONDS = 60.0
 MAX_PAGE = 200
 
-TaskId = Annotated[str, Parameter(description="The id of a task, a UUID. One that no task can have is answered with 404")]
-QueueName = Annotated[str, Parameter(description="The name of a queue: 1 to 128 of A-Z a-z 0-9 _ . -")]
+TaskId = Annotated[str, PathParameter(description="The id of a task, a UUID. One that no task can have is answered with 404")]
+QueueName = Annotated[str, PathParameter(description="The name of a queue: 1 to 128 of A-Z a-z 0-9 _ . -")]
 WaitSeconds = Annotated[
-    float, Parameter(description="Hold the answer until the task ends, for at most so many seconds (0 to 60)")
+    float, QueryParameter(description="Hold the answer until the task ends, for at most so many seconds (0 to 60)")
 ]
-Limit = Annotated[int, Parameter(description="How many to list: 1 to 200")]
+Limit = Annotated[int, QueryParameter(description="How many to list: 1 to 200")]
+Closed = Annotated[bool, QueryParameter(description="List those that are gone, too")]
 
 
 def check_task_id(text: str) -> str:
@@ -97,6 +98,7 @@ def read_filter(request: Request[Any, Any, Any]) -> TaskFilter:
 
 
 __all__ = [
+    "Closed",
     "Limit",
     "QueueName",
     "TaskId",

@@ -15,6 +15,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from msgspec import UNSET, Struct, UnsetType
 
+from leaseq.codec import is_task_id
 from leaseq.errors import IdempotencyKeyReused, LeaseqError, PayloadInvalid
 from leaseq.telemetry import emit
 
@@ -123,8 +124,8 @@ def of_leaseq(request: Request[Any, Any, Any], error: LeaseqError) -> Response[P
         members["pointer"] = "/payload" + error.pointer
     if isinstance(error, IdempotencyKeyReused):
         members["task_id"] = error.task_id
-    elif "task_id" in request.path_params:
-        members["task_id"] = str(request.path_params["task_id"])
+    elif is_task_id(meant := str(request.path_params.get("task_id", "")).lower()):
+        members["task_id"] = meant
     # What a driver says about a store it cannot reach (addresses, users) is not for clients.
     away = KINDS[error.code].status == 503
     return answer(request, error.code, STORE_AWAY if away else str(error), **members)
@@ -136,7 +137,7 @@ def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[P
     if code is None:
         return of_fault(request, error)
     allow = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), None)
-    return answer(request, code, _detail(code, error), allow=allow)
+    return answer(request, code, _detail(code, error, allow), allow=allow)
 
 
 def of_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
@@ -146,11 +147,16 @@ def of_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Prob
     return answer(request, "internal_error", "this is a fault of the service, and has been logged there")
 
 
-def _detail(code: str, error: HTTPException) -> str:
+def _detail(code: str, error: HTTPException, allow: str | None) -> str:
     if code == "parameter_invalid" and isinstance(error.extra, list):
         blamed = [f"{e['key']}: {e['message']}" for e in error.extra if isinstance(e, dict) and "key" in e]
         return "; ".join(blamed) or error.detail
-    return {"body_too_large": "the body is larger than this service takes"}.get(code, error.detail)
+    said = {
+        "not_found": "no route leads here; /schema lists those there are",
+        "method_not_allowed": f"this address takes {allow}",
+        "body_too_large": "the body is larger than this service takes",
+    }
+    return said.get(code, error.detail)
 
 
 __all__ = ["KINDS", "PROBLEM_JSON", "Kind", "Problem", "Refused", "answer", "of_fault", "of_http", "of_leaseq", "of_refusal"]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Request
-from litestar.params import Dependency
+from litestar.di import NamedDependency
 
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
@@ -56,6 +56,6 @@ def provide_service(request: Request[Any, Any, Any]) -> Service:
     return service
 
 
-ServiceOf = Annotated[Service, Dependency(skip_validation=True)]
+Injected = NamedDependency[Service]
 
-__all__ = ["Service", "ServiceOf", "open_service", "provide_service"]
+__all__ = ["Injected", "Service", "open_service", "provide_service"]

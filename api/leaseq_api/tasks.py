@@ -20,7 +20,7 @@ from leaseq_api.body import read_json
 from leaseq_api.idempotency import HEADER, parse_key
 from leaseq_api.openapi import ListOperation, SubmitOperation, problems
 from leaseq_api.schemas import AttemptList, RememberedTask, SubmitBody, TaskPage, TaskView
-from leaseq_api.service import Service, ServiceOf
+from leaseq_api.service import Injected, Service
 from leaseq_api.views import attempt_view, fresh_view, remembered, task_page, task_view
 
 _decoder = msgspec.json.Decoder(SubmitBody)
@@ -43,7 +43,7 @@ AnyRequest = Request[Any, Any, Any]
         "idempotency_key_reused",
     ),
 )
-async def submit(request: AnyRequest, service: ServiceOf) -> Response[TaskView | RememberedTask]:
+async def submit(request: AnyRequest, service: Injected) -> Response[TaskView | RememberedTask]:
     """Submit a task. It is recorded before it is acknowledged."""
     given.check_query(request)
     submission = await _submission(request, service)
@@ -61,7 +61,7 @@ async def submit(request: AnyRequest, service: ServiceOf) -> Response[TaskView |
 
 @get("/{task_id:str}", responses=problems("task_not_found", "parameter_invalid"))
 async def show(
-    request: AnyRequest, service: ServiceOf, task_id: given.TaskId, wait: given.WaitSeconds = 0.0
+    request: AnyRequest, service: Injected, task_id: given.TaskId, wait: given.WaitSeconds = 0.0
 ) -> Response[TaskView]:
     """Look at one task; with `wait`, when it has ended."""
     given.check_query(request, "wait")
@@ -71,7 +71,7 @@ async def show(
 
 
 @get("/{task_id:str}/attempts", responses=problems("task_not_found"))
-async def attempts(service: ServiceOf, task_id: given.TaskId) -> Response[AttemptList]:
+async def attempts(service: Injected, task_id: given.TaskId) -> Response[AttemptList]:
     """List the attempts of a task that did not succeed, oldest first."""
     task_id = given.check_task_id(task_id)
     found = await service.engine.list_attempts(task_id)
@@ -79,7 +79,7 @@ async def attempts(service: ServiceOf, task_id: given.TaskId) -> Response[Attemp
 
 
 @get("/", operation_class=ListOperation, responses=problems("parameter_invalid"))
-async def list_tasks(request: AnyRequest, service: ServiceOf) -> Response[TaskPage]:
+async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPage]:
     """List tasks, newest first, page by page."""
     wanted = given.read_filter(request)
     # One more than is shown tells whether there is a next page.
@@ -88,7 +88,7 @@ async def list_tasks(request: AnyRequest, service: ServiceOf) -> Response[TaskPa
 
 
 @post("/{task_id:str}/cancel", status_code=200, responses=problems("task_not_found", "task_conflict"))
-async def cancel(service: ServiceOf, task_id: given.TaskId) -> Response[TaskView]:
+async def cancel(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
     """Stop a task: 200 and CANCELLED if it waited, 202 if it runs and its worker was asked to stop."""
     task_id = given.check_task_id(task_id)
     state = await service.engine.cancel(task_id)
@@ -97,7 +97,7 @@ async def cancel(service: ServiceOf, task_id: given.TaskId) -> Response[TaskView
 
 
 @post("/{task_id:str}/redrive", status_code=202, responses=problems("task_not_found", "task_conflict"))
-async def redrive(service: ServiceOf, task_id: given.TaskId) -> Response[TaskView]:
+async def redrive(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
     """Put a FAILED or CANCELLED task back to PENDING."""
     task_id = given.check_task_id(task_id)
     await service.engine.redrive(task_id)

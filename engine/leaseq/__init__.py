@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 __version__ = version("leaseq")
 
-from leaseq.app import Leaseq, TaskHandle, TypedTask
+from leaseq.app import Leaseq
 from leaseq.config import Config
 from leaseq.context import Context
 from leaseq.errors import (
@@ -25,6 +25,7 @@ from leaseq.errors import (
     TaskNotFound,
 )
 from leaseq.model import State, Task
+from leaseq.task import TaskHandle, TypedTask
 
 __all__ = [
     "Config",

@@ -105,6 +105,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             given[field] = _parse(field, text)
         return cls(**given)
 
+    def to_env(self) -> dict[str, str]:
+        """The variables from which `from_env` makes this configuration again: for a child process. Paths become absolute."""
+        values = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        values["data_dir"] = self.data_dir.absolute()
+        return {
+            _variable(name): str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in values.items()
+        }
+
     def redacted(self) -> dict[str, Any]:
         """Every field by name, with the passwords inside URLs replaced by ***: safe to print."""
         fields = msgspec.structs.asdict(self)
@@ -159,9 +168,7 @@ def _check_alone(field: str, value: Any) -> None:
     if field in _SCHEMES:
         if value is not None and not value.startswith(_SCHEMES[field]):
             shown = _hide_password(value)
-            raise ConfigInvalid(
-                f"{_variable(field)}={shown} does not begin with {' or '.join(_SCHEMES[field])}"
-            )
+            raise ConfigInvalid(f"{_variable(field)}={shown} does not begin with {' or '.join(_SCHEMES[field])}")
     elif get_args(kind):
         if value not in get_args(kind):
             raise ConfigInvalid(f"{_variable(field)}={value} is not one of {', '.join(get_args(kind))}")
@@ -187,10 +194,7 @@ def _check_relations(config: Config) -> None:
     ):
         low_value, high_value = getattr(config, low), getattr(config, high)
         if low_value > high_value:
-            raise ConfigInvalid(
-                f"{_variable(low)}={low_value:.12g} is larger than "
-                f"{_variable(high)}={high_value:.12g}: {reason}"
-            )
+            raise ConfigInvalid(f"{_variable(low)}={low_value:.12g} is larger than {_variable(high)}={high_value:.12g}: {reason}")
 
 
 def _hide_password(url: str) -> str:

@@ -2,8 +2,9 @@
 
 Invariants. Postgres: every session commits synchronously and has time-outs; a connection that the server closed
 while it lay idle is not handed out; after an outage the pool is whole again within about a second of the server's
-return. Redis: a command is sent at most once. By default redis-py sends a command whose reply is lost up to eleven
-times, and a repeated BLMOVE moves a second id (faults P1-P4), so every client here is built without retries, and
+return; whoever gives up on a query of a frozen server is free again within about a second (P22).
+Redis: a command is sent at most once. A client with redis-py's defaults sends a command whose reply is lost up to
+eleven times, and a repeated BLMOVE moves a second id (P1-P4), so every client here is built without retries, and
 nothing in a URL brings them back. Whoever may repeat a command does so in plain sight.
 """
 
@@ -29,6 +30,7 @@ __all__ = ["Connection", "Pool", "open_blocking_redis", "open_pool", "open_redis
 Connection = psycopg.AsyncConnection[Any]
 Pool = AsyncConnectionPool[Connection]
 
+CANCEL_SECONDS = 1.0
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 5.0
 RECONNECT_SECONDS = 1.0
@@ -44,6 +46,21 @@ KEEPALIVES = {
     "keepalives_count": 3,
     "tcp_user_timeout": 11_000,
 }
+
+
+class _Impatient(psycopg.AsyncConnection[Any]):
+    """A connection that is closed at once when the server does not even answer a request to cancel.
+
+    psycopg waits up to five seconds for that answer and then five more for the query, all the while holding on to
+    the task that was to be cancelled (P22).
+    """
+
+    async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:
+        try:
+            await super().cancel_safe(timeout=min(timeout, CANCEL_SECONDS))
+        except psycopg.errors.CancellationTimeout:
+            self.pgconn.finish()
+            raise
 
 
 async def open_pool(config: Config, *, name: str, max_size: int, wait: bool = True) -> Pool:
@@ -67,14 +84,15 @@ async def open_pool(config: Config, *, name: str, max_size: int, wait: bool = Tr
     if wait:
         await _knock(config, url, options)
 
-    async def configure(conn: psycopg.AsyncConnection[Any]) -> None:
+    async def configure(conn: Connection) -> None:
         await conn.execute(SESSION, _session_times(config))
 
-    async def check(conn: psycopg.AsyncConnection[Any]) -> None:
+    async def check(conn: Connection) -> None:
         await _check_idle(pool, conn)
 
     pool: Pool = AsyncConnectionPool(
         url,
+        connection_class=_Impatient,
         kwargs=options,
         min_size=1,
         max_size=max_size,
@@ -124,7 +142,7 @@ async def _knock(config: Config, url: str, options: dict[str, Any]) -> None:
         raise ServerUnreachable(f"Postgres cannot be reached at {_shown(config, 'postgres_url')}: {said}") from error
 
 
-async def _check_idle(pool: Pool, conn: psycopg.AsyncConnection[Any]) -> None:
+async def _check_idle(pool: Pool, conn: Connection) -> None:
     """Refuse a connection that died while it was idle, without a round trip for one that lives.
 
     A quiet socket is taken as sound. One with something to read was closed by the server, or brings a notice: then

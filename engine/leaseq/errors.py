@@ -21,6 +21,7 @@ The tree::
     +-- ResultTimeout            result_timeout
     +-- ResultInvalid            result_invalid
     +-- Fenced                   fenced
+    +-- TransactionEnded         transaction_ended
     +-- NotOpen                  not_open
 
 `Retry` and `Fail` are not errors of leaseq: a handler raises them to steer the ending of its attempt.
@@ -153,6 +154,12 @@ class Fenced(LeaseqError):
     """The attempt was taken away: nothing that it still writes will count."""
 
     code = "fenced"
+
+
+class TransactionEnded(LeaseqError):
+    """The handler ended the transaction of ctx.transaction() itself; what it wrote cannot share the fate of its task."""
+
+    code = "transaction_ended"
 
 
 class NotOpen(LeaseqError):

@@ -54,6 +54,7 @@ EVENTS: dict[str, int] = {
     "supervisor.started": INFO,
     "supervisor.draining": INFO,
     "supervisor.stopped": INFO,
+    "supervisor.lost": ERROR,
     "reaper.started": INFO,
     "reaper.braked": ERROR,
     "reaper.quieted": WARNING,
@@ -69,6 +70,7 @@ EVENTS: dict[str, int] = {
     "loop.failed": ERROR,
     "request.failed": ERROR,
     "schema.refused": WARNING,
+    "server.doubted": WARNING,
 }
 
 
@@ -131,7 +133,7 @@ def recorded(*, level: int = DEBUG) -> Iterator[list[Event]]:
 
 
 def _lower() -> None:
-    global _lowest
+    global _lowest  # noqa: PLW0603 (one number, read on every emit)
     _lowest = min((least for least, _ in _listeners), default=logging.CRITICAL)
 
 

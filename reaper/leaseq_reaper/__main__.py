@@ -1,20 +1,24 @@
-"""What does `python -m leaseq_reaper` do? It runs one reaper, configured by LEASEQ_*, until SIGTERM or SIGINT."""
+"""`python -m leaseq_reaper`: one reaper by itself, configured by LEASEQ_* alone."""
 
 from __future__ import annotations
 
 import sys
 
 from leaseq.config import Config
+from leaseq.embedded import embedded_servers
 from leaseq.errors import LeaseqError
+from leaseq.logs import set_up_logs
 from leaseq_reaper.sidecar import serve
 
 
 def main() -> int:
-    """Returns the exit code: 0 when told to stop, 1 when this configuration or schema cannot be served."""
+    """Run until told to stop; 1, with one line that says why, where that cannot be done."""
     try:
-        serve(Config.from_env())
+        with embedded_servers(Config.from_env()) as config:
+            set_up_logs(config)
+            serve(config)
     except LeaseqError as error:
-        print(f"leaseq_reaper: {error}", file=sys.stderr)
+        print(f"leaseq reaper: {error}", file=sys.stderr)
         return 1
     return 0
 

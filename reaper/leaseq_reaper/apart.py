@@ -1,7 +1,9 @@
 """How does the trouble of one queue or worker stay its own?
 
-A key of the wrong type makes every command on it fail for ever, and must not keep a pass from the queues behind it. But when
-a server is gone, one pass must not wait out a time-out for each of a hundred queues: two failures in a row end it.
+A key of the wrong type makes every command on it fail for ever, and must not keep a pass from the queues behind it.
+But when a server is gone, one pass must not wait out a time-out for each of a hundred queues. So after a failure both
+servers are asked something simple: if they answer, the trouble is the item's own and the pass goes on; it is raised
+at the end, so that somebody hears of it.
 """
 
 from __future__ import annotations
@@ -9,26 +11,33 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+from leaseq.engine.engine import Stores
+
 T = TypeVar("T")
 
-IN_A_ROW = 2
+
+class Apart:
+    """Keeps the troubles of one pass apart from each other."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._trouble: Exception | None = None
+
+    async def each(self, items: Iterable[T], act: Callable[[T], Awaitable[object]]) -> None:
+        """Do `act` for each item. Raises only when a server is away."""
+        for item in items:
+            try:
+                await act(item)
+            except Exception as error:
+                await self._stores.survey.run_id()
+                await self._stores.fleet.find_open([])
+                self._trouble = self._trouble or error
+
+    def complain(self) -> None:
+        """Raise the first trouble of this pass, if there was one. Last thing in a pass."""
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            raise trouble
 
 
-async def apart(items: Iterable[T], act: Callable[[T], Awaitable[None]]) -> None:
-    """Do `act` for each item. Raises the first error, at the end, or after two in a row."""
-    first: Exception | None = None
-    row = 0
-    for item in items:
-        try:
-            await act(item)
-            row = 0
-        except Exception as error:
-            first = first or error
-            row += 1
-            if row == IN_A_ROW:
-                break
-    if first is not None:
-        raise first
-
-
-__all__ = ["apart"]
+__all__ = ["Apart"]

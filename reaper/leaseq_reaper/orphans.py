@@ -1,11 +1,12 @@
 """Which attempts have nobody left to end them?
 
-PROCESSING under an incarnation that is closed or unknown in the ledger. It can neither be closed twice nor opened again, and a
-claim needs it open (claim_tasks.sql), so such an attempt ends only here, or by its stale worker's own settle, which may
-still come first: both carry the fence, one of them counts. An owner that is *open* is never touched here, however dead it looks.
+PROCESSING under an incarnation that is closed or unknown in the ledger. It can neither be closed twice nor opened
+again, and a claim needs it open (claim_tasks.sql), so such an attempt ends only here, or by its stale worker's own
+settle, which may still come first: both carry the fence, one of them counts. An owner that is *open* is never touched
+here, however dead it looks.
 
-Found in one pass, settled in the next: whoever closed the owner is most likely settling these very attempts now, and knows whom
-to blame for the crash. Here nobody is blamed.
+Found in one pass, settled in the next: whoever closed the owner is most likely settling these very attempts now, and
+knows whom to blame for the crash. Here nobody is blamed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from itertools import islice
 from leaseq.engine.engine import Engine
 from leaseq.model import Counts, Glimpse, Lease, Settled, State
 from leaseq.telemetry import emit
+from leaseq_reaper.apart import Apart
 from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock
 
@@ -30,9 +32,10 @@ SHOWN = 20
 class Orphans:
     """Settles orphans as lost, and delivers what is to run again."""
 
-    def __init__(self, engine: Engine, *, clock: Clock = time.monotonic) -> None:
+    def __init__(self, engine: Engine, *, apart: Apart, clock: Clock = time.monotonic) -> None:
         self._settle_lost = engine.reaper.settle_lost
         self._dispatcher = engine.stores.dispatcher
+        self._apart = apart
         self._clock = clock
         self._found: dict[Lease, tuple[Counts, float]] = {}
 
@@ -61,7 +64,7 @@ class Orphans:
         waiting = [task for task in settled if task.state is State.PENDING]
         if not waiting:
             return
-        await redeliver(self._dispatcher, waiting)
+        await redeliver(self._dispatcher, waiting, apart=self._apart)
         ids = [task.task_id for task in waiting]
         emit("task.redispatched", count=len(ids), task_ids=ids[:SHOWN], reason="orphaned")
 

@@ -1,7 +1,7 @@
 """Which of the workers that dispatch names may not act any more, by the word of the ledger?
 
-A worker is recorded in the ledger before it first appears in dispatch, and `closed_at` is never cleared. So a name that was read
-in dispatch *first* and is closed or missing in the ledger *afterwards* can claim nothing, now or later.
+A worker is recorded in the ledger before it first appears in dispatch, and `closed_at` is never cleared. So a name
+that was read in dispatch *first* and is closed or missing in the ledger *afterwards* can claim nothing, now or later.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """How do tasks that have become due get delivered: delayed ones, retries, and those of a caller's own transaction?
 
-One statement takes what is due by the clock of Postgres and skips what another reaper is taking, so any number may promote at
-once and no task is promoted twice. The window "promoted, not pushed" is owned here while this reaper lives (`_unsent`: pushed
-again before anything more is promoted, so that a lost Redis strands one batch at most), and by the reconciler if it dies.
+One statement takes what is due by the clock of Postgres and skips what another reaper is taking, so any number may
+promote at once and no task is promoted twice. The window "promoted, not pushed" is owned here while this reaper lives
+(`_unsent`: pushed again before anything more is promoted, so that a lost Redis strands one batch at most), and by the
+reconciler if it dies.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from leaseq.engine.engine import Engine
 from leaseq.model import Glimpse
 from leaseq.telemetry import emit, listening
+from leaseq_reaper.apart import Apart
 from leaseq_reaper.redeliver import redeliver
 
 BATCH = 500
@@ -22,6 +24,7 @@ class Promote:
     def __init__(self, engine: Engine) -> None:
         self._ledger = engine.stores.ledger
         self._dispatcher = engine.stores.dispatcher
+        self._apart = Apart(engine.stores)
         self._unsent: list[Glimpse] = []
 
     async def run_once(self) -> None:
@@ -35,12 +38,13 @@ class Promote:
                     emit("task.promoted", task_id=task.task_id, queue=task.queue, lane=task.lane)
             await self._send()
             if count < BATCH:
-                return
+                break
+        self._apart.complain()
 
     async def _send(self) -> None:
         # Pushed twice when the answer was lost: legal, the claim is a compare-and-set.
         if self._unsent:
-            await redeliver(self._dispatcher, self._unsent)
+            await redeliver(self._dispatcher, self._unsent, apart=self._apart)
             self._unsent = []
 
 

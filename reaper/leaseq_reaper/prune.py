@@ -1,7 +1,8 @@
 """What is old enough to be forgotten?
 
-Tasks that finished longer ago than their retention (their keys stay, and remember how they ended), keys past their own, incarnations closed for a day.
-In small batches, each followed by a pause as long as it took, so that pruning uses half of one connection at most and holds no lock for long.
+Tasks that finished longer ago than their retention (their keys stay, and remember how they ended), keys past their
+own, incarnations closed for a day. In small batches, each followed by a pause as long as it took, so that pruning
+uses half of one connection at most and holds no lock for long.
 """
 
 from __future__ import annotations

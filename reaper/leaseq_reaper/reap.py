@@ -1,11 +1,13 @@
 """Which workers are dead, and who finishes what an earlier reaping left half done?
 
-Two pieces of evidence are needed, from two stores: the ledger has not heard of the worker for a lease (by its own clock), and in
-dispatch its beats have stood still for a lease (by ours, see suspicion.py) or are gone. Either store alone may have lost touch with a
-worker that is well. The closing itself asks the ledger once more, in the same statement (close_worker.sql): a worker that is heard
-of between our judgement and the closing lives on. Half-done reapings need no evidence: the ledger has the incarnation closed.
+Two pieces of evidence are needed, from two stores: the ledger has not heard of the worker for a lease (by its own
+clock), and in dispatch its beats have stood still for a lease (by ours, see suspicion.py) or are gone. Either store
+alone may have lost touch with a worker that is well. The closing itself asks the ledger once more, in the same
+statement (close_worker.sql): a worker that is heard of between our judgement and the closing lives on. Half-done
+reapings need no evidence: the ledger has the incarnation closed.
 
-A host that dies is noticed at most a lease, one interval to see the last beat and one to judge after it: within lease + 2 s.
+A host that dies is noticed at most a lease, one interval to see the last beat and one to judge after it: within lease
++ 2 s.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Stale
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import apart
+from leaseq_reaper.apart import Apart
 from leaseq_reaper.owners import ended
 from leaseq_reaper.suspicion import Brake, Clock, Suspicion, mass
 
@@ -47,6 +49,7 @@ class Reaping:
         self._fleet = engine.stores.fleet
         self._dispatcher = engine.stores.dispatcher
         self._reap = engine.reaper.reap
+        self._apart = Apart(engine.stores)
         self._suspicion = suspicion
         self._brake = Brake(lease_seconds=self._lease, clock=clock)
         self._braked = False
@@ -60,21 +63,14 @@ class Reaping:
         self._until = self._clock() + PASS_SECONDS
         try:
             leases, stale, total = await self._look()
+            await self._finish(leases)
+            lapsed = [worker for worker in stale if self._suspicion.lapsed(worker.worker_id, worker.queues)]
+            if not await self._held_back(lapsed, total):
+                await self._bury(lapsed)
         except ServerUnreachable as error:
             self._suspicion.disturb(str(error))
             raise
-        await self._finish(leases)
-        lapsed = [worker for worker in stale if self._suspicion.lapsed(worker.worker_id, worker.queues)]
-        if await self._held_back(lapsed, total):
-            return
-        # Death in company is no evidence against a task that ran alone: whatever it was, it took the others too.
-        alone = len(lapsed) == 1
-
-        async def bury(worker: Stale) -> None:
-            if self._clock() < self._until:
-                await self._bury(worker, blame=alone)
-
-        await apart(lapsed, bury)
+        self._apart.complain()
 
     async def _look(self) -> tuple[Leases, list[Stale], int]:
         asked = self._clock()
@@ -86,12 +82,8 @@ class Reaping:
         async def read(queue: str) -> None:
             leases[queue] = await self._dispatcher.list_leases(queue)
 
-        try:
-            await apart(sorted(queues), read)
-        except ServerUnreachable:
-            # One bad queue is left unwatched, and its workers unsuspected. None readable: that is an outage.
-            if not leases:
-                raise
+        # A queue that cannot be read is left unwatched, and its workers unsuspected.
+        await self._apart.each(sorted(queues), read)
         reason = self._suspicion.look(leases, asked=asked)
         if reason is not None:
             emit("reaper.quieted", seconds=self._lease, reason=reason)
@@ -121,7 +113,7 @@ class Reaping:
                     )
                 )
 
-        await apart(due, finish)
+        await self._apart.each(due, finish)
 
     async def _held_back(self, lapsed: Sequence[Stale], total: int) -> bool:
         hosts = 0
@@ -135,8 +127,18 @@ class Reaping:
         self._braked = held
         return held
 
-    async def _bury(self, worker: Stale, *, blame: bool) -> None:
-        emit("worker.suspected", worker_id=worker.worker_id, queues=worker.queues)
+    async def _bury(self, lapsed: Sequence[Stale]) -> None:
+        # Death in company is no evidence against a task that ran alone: whatever it was, it took the others too.
+        blame = len(lapsed) == 1
+
+        async def bury(worker: Stale) -> None:
+            if self._clock() < self._until:
+                emit("worker.suspected", worker_id=worker.worker_id, queues=worker.queues)
+                await self._bury_one(worker, blame=blame)
+
+        await self._apart.each(lapsed, bury)
+
+    async def _bury_one(self, worker: Stale, *, blame: bool) -> None:
         lost_list = self._suspicion.absent(worker.worker_id, worker.queues)
         death = Death(
             worker_id=worker.worker_id,
@@ -145,14 +147,17 @@ class Reaping:
             stale_after=self._lease,
             blame=blame,
         )
+        reaped = False
         try:
             reaped = await self._reap(death)
         except ServerUnreachable:
             # It may be closed by now, and we are the author: no patience with ourselves.
             self._closed[worker.worker_id] = -PATIENCE_SECONDS
+            reaped = True
             raise
-        if reaped and lost_list:
-            self._on_lost_list()
+        finally:
+            if reaped and lost_list:
+                self._on_lost_list()
 
 
 __all__ = ["Reaping"]

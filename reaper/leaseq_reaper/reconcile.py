@@ -1,9 +1,10 @@
 """Does dispatch hold what the ledger says it should?
 
-A pass compares, repairs and counts (the events say how much): epochs, pause flags, stranded tasks, orphans, ghost lists. Two walks go
-along the ledger: one over all of it, a little further in each pass; one over the last seconds again and again, so that a lost push is
-found within about five seconds whatever the size of the table. After a loss of data (and when the reaper starts) a sweep goes from end to end
-at once. It is told of nothing and remembers little: killed at any point, the next pass or another reaper begins again.
+A pass compares, repairs and counts (the events say how much): epochs, pause flags, stranded tasks, orphans, ghost
+lists. Two walks go along the ledger: one over all of it, a little further in each pass; one over the last seconds
+again and again, so that a lost push is found within about five seconds whatever the size of the table. After a loss
+of data (and when the reaper starts) a sweep goes from end to end at once. It is told of nothing and remembers little:
+killed at any point, the next pass or another reaper begins again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 
 from leaseq.engine.engine import Engine
 from leaseq.model import QueueRecord
-from leaseq_reaper.apart import apart
+from leaseq_reaper.apart import Apart
 from leaseq_reaper.epochs import Epochs
 from leaseq_reaper.ghosts import Ghosts
 from leaseq_reaper.orphans import Orphans
@@ -36,27 +37,35 @@ MANY = 10_000
 class Reconcile:
     """The duty. `on_loss` is told why dispatch may have lost data."""
 
-    def __init__(
-        self, engine: Engine, *, on_loss: Callable[[str], None] = lambda _: None, clock: Clock = time.monotonic
-    ) -> None:
+    def __init__(self, engine: Engine, *, on_loss: Callable[[str], None] = lambda _: None, clock: Clock = time.monotonic) -> None:
         self._stores = engine.stores
         self._clock = clock
         self._on_loss = on_loss
         self._budget = SHARE * engine.config.reconcile_interval_seconds
-        self._epochs = Epochs(engine.stores.survey)
-        self._stranded = Stranded(engine, clock=clock)
-        self._orphans = Orphans(engine, clock=clock)
-        self._ghosts = Ghosts(engine)
+        self._apart = Apart(engine.stores)
+        self._epochs = Epochs(engine.stores.survey, apart=self._apart)
+        self._stranded = Stranded(engine, apart=self._apart, clock=clock)
+        self._orphans = Orphans(engine, apart=self._apart, clock=clock)
+        self._ghosts = Ghosts(engine, apart=self._apart)
         self._walk = Walk(engine.stores.upkeep)
         self._recent = Walk(engine.stores.upkeep, begin=lambda: first_recent_id(RECENT_SECONDS))
-        self._sweep: Walk | None = Walk(engine.stores.upkeep)
+        self._sweep: Walk | None = None
+        self._sweep_again = False
         self._sweep_quiet = QUIET_SECONDS
+        self.sweep_soon()
         self._ghosts_at = clock()
 
-    def sweep_soon(self, *, quiet_seconds: float = QUIET_SECONDS) -> None:
-        """Walk the whole ledger from its beginning, starting with the next pass."""
+    def sweep_soon(self) -> None:
+        """Walk the whole ledger from its beginning, starting with the next pass (or after the sweep under way)."""
+        if self._sweep is None:
+            self._begin_sweep(quiet_seconds=QUIET_SECONDS)
+        else:
+            self._sweep_again = True
+
+    def _begin_sweep(self, *, quiet_seconds: float) -> None:
         self._sweep = Walk(self._stores.upkeep)
         self._sweep_quiet = quiet_seconds
+        self._sweep_again = False
 
     async def run_once(self) -> None:
         """Look at everything for a while."""
@@ -68,27 +77,26 @@ class Reconcile:
         if reason is not None:
             self._on_loss(reason)
             # No grace for pushes on their way: what was pushed a moment before the loss is lost too.
-            self.sweep_soon(quiet_seconds=0)
-        await apart(queues.values(), self._restore_pause)
+            self._begin_sweep(quiet_seconds=0)
+        await self._apart.each(queues.values(), self._restore_pause)
         await self._orphans.settle()
         await self._walk_on()
         if self._clock() >= self._ghosts_at:
             self._ghosts_at = self._clock() + GHOSTS_SECONDS
-            await apart(sorted(names), self._bring_back)
+            await self._apart.each(sorted(names), self._ghosts.bring_back)
+        self._apart.complain()
 
     async def _restore_pause(self, record: QueueRecord) -> None:
         # An operator's change between our reading and this is undone for one pass; the next one reads it.
         await self._stores.survey.pause(record.name, paused=record.paused)
 
-    async def _bring_back(self, queue: str) -> None:
-        await self._ghosts.bring_back(queue)
-
     async def _walk_on(self) -> None:
         if self._sweep is not None:
-            sweep = self._sweep
-            await self._go(sweep, seconds=SWEEP_SECONDS, quiet_seconds=self._sweep_quiet)
-            if sweep.cursor is None and self._sweep is sweep:
+            await self._go(self._sweep, seconds=SWEEP_SECONDS, quiet_seconds=self._sweep_quiet)
+            if self._sweep.cursor is None:
                 self._sweep = None
+                if self._sweep_again:
+                    self._begin_sweep(quiet_seconds=QUIET_SECONDS)
         if self._stranded.resting:
             return
         await self._go(self._recent, seconds=self._budget, quiet_seconds=QUIET_SECONDS)

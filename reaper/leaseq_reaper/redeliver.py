@@ -1,6 +1,7 @@
 """How does a pass place deliveries, so that it knows whether they arrived?
 
-In the foreground, unlike a submission's: a pass has nobody waiting for it, and what it could not place is not repaired.
+In the foreground, unlike a submission's: a pass has nobody waiting for it, and what it could not place is not
+repaired.
 """
 
 from __future__ import annotations
@@ -10,15 +11,23 @@ from collections.abc import Sequence
 
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.model import Glimpse, Lane, Settled
+from leaseq_reaper.apart import Apart
 
 
-async def redeliver(dispatcher: Dispatcher, tasks: Sequence[Glimpse | Settled]) -> None:
-    """Push PENDING tasks to the tails of their lanes, oldest first. Raises `ServerUnreachable` with some or none pushed."""
+async def redeliver(dispatcher: Dispatcher, tasks: Sequence[Glimpse | Settled], *, apart: Apart) -> None:
+    """Push PENDING tasks to the tails of their lanes, oldest first.
+
+    Raises `ServerUnreachable` with some or none pushed. What a broken lane does not take is left to the reconciler.
+    """
     lanes: dict[tuple[str, Lane], list[str]] = defaultdict(list)
     for task in tasks:
         lanes[task.queue, task.lane].append(task.task_id)
-    for (queue, lane), task_ids in lanes.items():
-        await dispatcher.push(queue, sorted(task_ids), lane=lane)
+
+    async def push(place: tuple[str, Lane]) -> None:
+        queue, lane = place
+        await dispatcher.push(queue, sorted(lanes[place]), lane=lane)
+
+    await apart.each(lanes, push)
 
 
 __all__ = ["redeliver"]

@@ -1,14 +1,15 @@
 """Which PENDING tasks does dispatch not know of, and how do they get there?
 
 The races with live workers and pushers, and why each is harmless:
-* A task is seen PENDING, then claimed and settled while we look: its state or attempt has changed in the second look at the
-  ledger, and it is let go.
-* An id moves from a ready list to a processing list while we read. Ready lists are read first and processing lists (of whoever is
-  registered *then*) after them, so it is seen in the one or in the other. The way back (released, reaped: to the head of a lane)
-  can slip past both reads; then the task is delivered twice.
-* A push is on its way (committed, not yet in Redis): only what has waited for `quiet_seconds` is a candidate; slower, and the task
-  is delivered twice. So it is when two reapers find the same task.
-* Delivered twice is legal: the claim is a compare-and-set, the second delivery is skipped. Nothing here changes the ledger.
+* A task is seen PENDING, then claimed and settled while we look: its state or attempt has changed in the second look
+  at the ledger, and it is let go.
+* An id moves from a ready list to a processing list while we read. Ready lists are read first and processing lists
+  (of whoever is registered *then*) after them, so it is seen in the one or in the other. The way back (released,
+  reaped: to the head of a lane) can slip past both reads; then the task is delivered twice.
+* A push is on its way (committed, not yet in Redis): only what has waited for `quiet_seconds` is a candidate; slower,
+  and the task is delivered twice. So it is when two reapers find the same task.
+* Delivered twice is legal: the claim is a compare-and-set, the second delivery is skipped. Nothing here changes the
+  ledger.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from leaseq.engine.engine import Engine
 from leaseq.model import Glimpse, State
 from leaseq.telemetry import emit
+from leaseq_reaper.apart import Apart
 from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock
 
@@ -34,10 +36,11 @@ SHOWN = 20
 class Stranded:
     """Finds and redelivers stranded tasks."""
 
-    def __init__(self, engine: Engine, *, clock: Clock = time.monotonic) -> None:
+    def __init__(self, engine: Engine, *, apart: Apart, clock: Clock = time.monotonic) -> None:
         self._ledger = engine.stores.ledger
         self._dispatcher = engine.stores.dispatcher
         self._survey = engine.stores.survey
+        self._apart = apart
         self._clock = clock
         self._rested_at = clock()
 
@@ -52,41 +55,40 @@ class Stranded:
         """
         if len(candidates) >= CANDIDATES:
             return True
-        waiting = 0
-        for queue in {task.queue for task in candidates}:
-            waiting += (await self._survey.depths(queue)).waiting
-        return len(candidates) * 2 >= waiting
+        depths: list[int] = []
 
-    async def redispatch(self, candidates: Sequence[Glimpse]) -> int:
-        """Deliver those that are PENDING still, under the attempt they were seen with, and in no list. Returns how many."""
+        async def measure(queue: str) -> None:
+            depths.append((await self._survey.depths(queue)).waiting)
+
+        await self._apart.each({task.queue for task in candidates}, measure)
+        return len(candidates) * 2 >= sum(depths)
+
+    async def redispatch(self, candidates: Sequence[Glimpse]) -> None:
+        """Deliver those that are PENDING still, under the attempt they were seen with, and in no list."""
         began = self._clock()
         queues: dict[str, dict[str, Glimpse]] = {}
         for task in candidates:
             queues.setdefault(task.queue, {})[task.task_id] = task
-        count = 0
-        for queue, tasks in queues.items():
-            count += await self._redispatch(queue, tasks)
+
+        async def redispatch(queue: str) -> None:
+            await self._redispatch(queue, queues[queue])
+
+        await self._apart.each(queues, redispatch)
         now = self._clock()
         self._rested_at = now + REST * (now - began)
-        return count
 
-    async def _redispatch(self, queue: str, tasks: dict[str, Glimpse]) -> int:
+    async def _redispatch(self, queue: str, tasks: dict[str, Glimpse]) -> None:
         missing = sorted(await self._missing(queue, set(tasks)))
-        count = 0
         for start in range(0, len(missing), GLIMPSES):
             again = await self._ledger.glimpse(missing[start : start + GLIMPSES])
             stranded = [
-                task
-                for task in again.values()
-                if task.state is State.PENDING and task.attempt == tasks[task.task_id].attempt
+                task for task in again.values() if task.state is State.PENDING and task.attempt == tasks[task.task_id].attempt
             ]
             if not stranded:
                 continue
-            await redeliver(self._dispatcher, stranded)
+            await redeliver(self._dispatcher, stranded, apart=self._apart)
             ids = sorted(task.task_id for task in stranded)
             emit("task.redispatched", queue=queue, count=len(ids), task_ids=ids[:SHOWN], reason="no delivery in dispatch")
-            count += len(ids)
-        return count
 
     async def _missing(self, queue: str, task_ids: set[str]) -> set[str]:
         missing = task_ids - await self._survey.waiting(queue, among=task_ids)

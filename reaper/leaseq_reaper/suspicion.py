@@ -1,10 +1,10 @@
 """Which workers look dead, going by their beats as this reaper saw them over time?
 
-Pure judgement: what was seen goes in, no store is asked. Invariants: every span of time is measured on this reaper's own monotonic
-clock; dispatch's clock counts at one instant only, when a beat is first seen, for how much of its lease was left then (faults.md
-P7, P8: a step of that clock afterwards moves nothing). A beat that was not seen moving is no evidence until it has been watched
-for a whole lease, so a reaper that has just started, or that was away itself, suspects nobody. Being wrong is legal (the
-ledger's compare-and-set and the fences see to that), but it costs a run.
+Pure judgement: what was seen goes in, no store is asked. Invariants: every span of time is measured on this reaper's
+own monotonic clock; dispatch's clock counts at one instant only, when a beat is first seen, for how much of its lease
+was left then (faults.md P7, P8: a step of that clock afterwards moves nothing). A beat that was not seen moving is no
+evidence until it has been watched for a whole lease, so a reaper that has just started, or that was away itself,
+suspects nobody. Being wrong is legal (the ledger's compare-and-set and the fences see to that), but it costs a run.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Suspicion:
             after[view.worker_id] = known
         old = self._gone.get(queue, {})
         gone = {worker_id: since for worker_id, since in old.items() if now - since < 2 * self._lease}
-        gone |= {worker_id: now for worker_id in before.keys() - after.keys()}
+        gone |= dict.fromkeys(before.keys() - after.keys(), now)
         self._sightings[queue] = after
         self._gone[queue] = gone
 

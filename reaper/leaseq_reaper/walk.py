@@ -1,7 +1,7 @@
 """How does the reconciler get along a ledger of any size without an index on state, and without being felt?
 
-In chunks along the primary key, remembering where it is. Ids are UUIDv7 and sort by the time of their making, so "recent" is a place
-on that way; clocks of clients decide only how soon something is looked at, never what it is.
+In chunks along the primary key, remembering where it is. Ids are UUIDv7 and sort by the time of their making, so
+"recent" is a place on that way; clocks of clients decide only how soon something is looked at, never what it is.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Set
+from collections.abc import AsyncIterator, Iterable
+from collections.abc import Set as AbstractSet
+from typing import Any
 
 from msgspec import Struct
 from redis.asyncio import Redis
@@ -44,13 +46,20 @@ class Survey:
                 pipe.llen(name)
             return Depths(*(await pipe.execute()))
 
-    async def waiting(self, queue: str, *, among: Set[str]) -> set[str]:
+    async def waiting(self, queue: str, *, among: AbstractSet[str]) -> set[str]:
         """Which of these ids are in the ready lists of a queue? Stops reading once it has seen them all."""
         return await self._find([keys.ready(queue, lane) for lane in Lane], among)
 
-    async def processing(self, queue: str, worker_ids: Iterable[str], *, among: Set[str]) -> set[str]:
+    async def processing(self, queue: str, worker_ids: Iterable[str], *, among: AbstractSet[str]) -> set[str]:
         """Which of these ids are in the processing lists of these workers?"""
         return await self._find([keys.processing(queue, worker_id) for worker_id in worker_ids], among)
+
+    async def locate(self, queue: str, task_id: str) -> tuple[list[Lane], list[str]]:
+        """The lanes, and the workers' processing lists, that hold this id. Reads whole lists: for a person, about one task."""
+        among = {task_id}
+        lanes = [lane for lane in Lane if await self._find([keys.ready(queue, lane)], among)]
+        owners = await self.processing_owners(queue)
+        return lanes, [owner for owner in sorted(owners) if await self.processing(queue, [owner], among=among)]
 
     async def processing_owners(self, queue: str) -> set[str]:
         """The workers that have a processing list, registered or not. Walks the key space (SCAN)."""
@@ -78,14 +87,18 @@ class Survey:
             return str((await self._client.info("server"))["run_id"])
 
     async def policy(self) -> dict[str, str]:
-        """Eviction policy and durability settings, where the server tells (CONFIG may be forbidden: then empty)."""
+        """What could break a promise, as far as the server tells (a hosted one may hide some of it: then empty)."""
         with reachable():
-            info = await self._client.info("memory")
-            persistence = await self._client.info("persistence")
-            server = await self._client.info("server")
+            pipe = self._client.pipeline(transaction=False)
+            for section in ("memory", "persistence", "replication", "server"):
+                pipe.info(section)
+            memory, persistence, replication, server = await pipe.execute()
         return {
-            "maxmemory_policy": str(info.get("maxmemory_policy", "")),
+            "maxmemory_policy": str(memory.get("maxmemory_policy", "")),
             "aof_enabled": str(persistence.get("aof_enabled", "")),
+            "role": str(replication.get("role", "")),
+            "mode": str(server.get("redis_mode") or server.get("server_mode", "")),
+            "product": "Valkey" if server.get("valkey_version") or server.get("server_name") == "valkey" else "Redis",
             "version": str(server.get("valkey_version") or server.get("redis_version", "")),
         }
 
@@ -97,7 +110,7 @@ class Survey:
             else:
                 await self._client.delete(keys.paused(queue))
 
-    async def _find(self, names: Iterable[str], among: Set[str]) -> set[str]:
+    async def _find(self, names: Iterable[str], among: AbstractSet[str]) -> set[str]:
         wanted = {task_id.encode() for task_id in among}
         found: set[bytes] = set()
         for name in names:
@@ -107,7 +120,7 @@ class Survey:
                     return set(among)
         return {value.decode() for value in found}
 
-    async def _pages(self, name: str) -> AsyncIterator[list[bytes]]:
+    async def _pages(self, name: str) -> AsyncIterator[list[Any]]:
         """A list in pages, from its tail to its head. Workers take from the head, which does not shift what is counted from the
         tail; a push at the tail makes the next page overlap the last one. So what stays in the list is never stepped over.
         """

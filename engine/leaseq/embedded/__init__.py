@@ -5,7 +5,7 @@ by the last. They keep their data, and they are no toys: `fsync` stays on in the
 """
 
 from leaseq.embedded.postgres import PostgresServer
-from leaseq.embedded.servers import embedded_servers
+from leaseq.embedded.servers import embedded_servers, remove_servers
 from leaseq.embedded.valkey import ValkeyServer
 
-__all__ = ["PostgresServer", "ValkeyServer", "embedded_servers"]
+__all__ = ["PostgresServer", "ValkeyServer", "embedded_servers", "remove_servers"]

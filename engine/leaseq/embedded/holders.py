@@ -55,9 +55,7 @@ def _alone(starting: Path) -> Iterator[None]:
         give_up = time.monotonic() + LOCK_SECONDS
         while not _try_lock(lock):
             if time.monotonic() > give_up:
-                raise ServerUnreachable(
-                    f"another process has been starting or stopping a server ({starting}) for too long"
-                )
+                raise ServerUnreachable(f"another process has been starting or stopping a server ({starting}) for too long")
             time.sleep(POLL_SECONDS)
         yield
     finally:

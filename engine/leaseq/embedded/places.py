@@ -71,9 +71,7 @@ def server_account() -> Account:
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
-        raise ServerUnfit(
-            "Postgres cannot run as root, and there is no account `nobody`: set LEASEQ_POSTGRES_URL"
-        ) from None
+        raise ServerUnfit("Postgres cannot run as root, and there is no account `nobody`: set LEASEQ_POSTGRES_URL") from None
     return Account(uid=nobody.pw_uid, gid=nobody.pw_gid, foreign=True)
 
 
@@ -103,9 +101,7 @@ def private_directory(path: Path, *, account: Account) -> None:
     except FileExistsError:
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (account.uid, os.geteuid()):
-            raise ServerUnfit(
-                f"{path} belongs to somebody else: remove it, or choose another LEASEQ_DATA_DIR"
-            ) from None
+            raise ServerUnfit(f"{path} belongs to somebody else: remove it, or choose another LEASEQ_DATA_DIR") from None
     give(path, account=account)
 
 

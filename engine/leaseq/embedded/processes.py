@@ -17,7 +17,7 @@ from pathlib import Path
 from leaseq.embedded.places import Account
 from leaseq.errors import ServerUnreachable
 
-__all__ = ["alive", "kill_tree", "pid_in", "run_as", "wait_until_gone"]
+__all__ = ["alive", "children", "kill_tree", "pid_in", "run_as", "wait_until_gone"]
 
 POLL_SECONDS = 0.01
 PROC = Path("/proc")
@@ -68,19 +68,23 @@ def alive(pid: int) -> bool:
 
 def kill_tree(pid: int) -> None:
     """SIGKILL to the process and its children at once, as a power cut would."""
-    children: list[int] = []
-    try:
-        listed = (PROC / str(pid) / "task" / str(pid) / "children").read_text(encoding="utf-8")
-        children = [int(child) for child in listed.split()]
-    except OSError:
-        pass  # no such list on this system: the children notice for themselves
-    for each in (pid, *children):
+    family = (pid, *children(pid))
+    for each in family:
         try:
             os.kill(each, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    for each in (pid, *children):
+    for each in family:
         wait_until_gone(each, seconds=10)
+
+
+def children(pid: int) -> list[int]:
+    """The pids of the process's children; none where the system does not list them, and they fend for themselves."""
+    try:
+        listed = (PROC / str(pid) / "task" / str(pid) / "children").read_text(encoding="utf-8")
+    except OSError:
+        return []
+    return [int(child) for child in listed.split()]
 
 
 def wait_until_gone(pid: int, *, seconds: float) -> None:

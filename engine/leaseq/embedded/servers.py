@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -16,7 +17,7 @@ from leaseq.embedded.postgres import PostgresServer
 from leaseq.embedded.valkey import ValkeyServer
 from leaseq.errors import ServerUnreachable
 
-__all__ = ["embedded_servers"]
+__all__ = ["embedded_servers", "remove_servers"]
 
 
 @contextmanager
@@ -38,3 +39,12 @@ def embedded_servers(config: Config) -> Iterator[Config]:
         except PermissionError as error:
             raise ServerUnreachable(f"the data directory {config.data_dir} is not for this user: {error}") from error
         yield config
+
+
+def remove_servers(data_dir: Path) -> None:
+    """End the embedded servers of `data_dir`, whoever holds them, and delete their data, wherever it lies.
+
+    For a data directory that was temporary: deleting it alone would leave behind what had to live elsewhere.
+    """
+    PostgresServer(data_dir / "postgres").destroy()
+    ValkeyServer(data_dir / "valkey").destroy()

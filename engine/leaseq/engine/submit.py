@@ -47,9 +47,8 @@ class Submitter:
         """One try; returns those whose key vanished between the insert and the look."""
         leaders, followers = _split(batch)
         rest = [*followers]
-        for submission_id, submitted in (await self._insert(leaders, answers, conn)).items():
-            if submitted is not None:
-                answers[submission_id] = submitted
+        created = await self._insert(leaders, answers, conn)
+        answers |= {task_id: submitted for task_id, submitted in created.items() if submitted is not None}
         rest += [s for s in leaders if s.task_id not in answers]
         if not rest:
             return []

@@ -13,7 +13,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import TERMINAL
 
-FIRST_POLL_SECONDS = 0.01
+FIRST_POLL_SECONDS = 0.002
 SLOWEST_POLL_SECONDS = 0.25
 
 
@@ -63,7 +63,7 @@ class Waiter:
                     for ended in self._waits.get(task_id, ()):
                         ended.set()
             await asyncio.sleep(self._interval)
-            self._interval = min(self._interval * 1.2, SLOWEST_POLL_SECONDS)
+            self._interval = min(self._interval * 1.5, SLOWEST_POLL_SECONDS)
 
 
 __all__ = ["Waiter"]

@@ -35,6 +35,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     fsync: str
     full_page_writes: str
     synchronous_commit: str
+    default_synchronous_commit: str
     read_only: str
     in_recovery: bool
     version: int

@@ -1,7 +1,7 @@
 """What happens to one claimed task, from its claim to its release?
 
-The parent of execute, settle and release: it decides the order. Writes of the handler's transaction and the settle are one commit;
-every other ending rolls that transaction back first and then goes through the settler.
+The parent of execute, settle and release: it decides the order. Writes of the handler's transaction and the settle
+are one commit; every other ending rolls that transaction back first and then goes through the settler.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import msgspec
 
 from leaseq.backoff import Backoff
 from leaseq.context import Context
-from leaseq.errors import Fenced, ServerUnreachable
+from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
 from leaseq.lifecycle import after, is_suspect
 from leaseq.model import ClaimedTask, Ending, Outcome, Settled, Settlement, TaskError
 from leaseq.registry import Handler
 from leaseq.telemetry import emit
 from leaseq.worker.execute import STORE_AWAY_DELAY, Call, Stop, execute
 from leaseq.worker.tools import Tools
-from leaseq.worker.transaction import AttemptTransaction, Scope, TransactionEnded
+from leaseq.worker.transaction import AttemptTransaction, Scope
 
 UNKNOWN_TYPE_DELAY = 5.0
 
@@ -133,7 +133,7 @@ class RunningAttempt:
         except Fenced:
             return ending, None
         except TransactionEnded as error:
-            return Ending(Outcome.ERRORED, error=TaskError("transaction_ended", str(error)), permanent=True), None
+            return Ending(Outcome.ERRORED, error=TaskError(error.code, str(error)), permanent=True), None
         except ServerUnreachable as error:
             return await self._resolve(settlement, error)
         except Exception as error:  # a deferred constraint of the user's own tables speaks at COMMIT

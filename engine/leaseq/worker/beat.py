@@ -1,14 +1,16 @@
 """How are the leases of a supervisor's children renewed, and what counts as proof that they still hold?
 
-One beat touches the ledger and renews in dispatch. Either answer proves that the lease held when the beat was sent: a reaper may
-close an incarnation only when the ledger has not seen it for a lease *and* dispatch agrees. A lease that lapsed in
-dispatch, or that Redis has lost, is opened again if the ledger still has the incarnation open; the ledger's "closed" is final.
-When the ledger alone has been silent for long, dispatch is not renewed either: a worker that cannot settle must not hold its tasks for ever.
-"""
+One beat touches the ledger and renews in dispatch. Either answer proves that the lease held when the beat was sent: a
+reaper may close an incarnation only when the ledger has not seen it for a lease *and* dispatch agrees. A lease that
+lapsed in dispatch, or that Redis has lost, is opened again if the ledger still has the incarnation open; the ledger's
+"closed" is final. When the ledger alone has been silent for long, dispatch is not renewed either: a worker that
+cannot settle must not hold its tasks for ever. """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from uuid import uuid4
 
 from msgspec import Struct
@@ -29,6 +31,14 @@ class Verdict(Struct, frozen=True):
     fence: str | None = None
 
 
+class Touch(Struct, frozen=True):
+    """The ledger's answer to one beat: who was asked for, who is open, and when the question was sent (boot time)."""
+
+    asked: frozenset[str]
+    open_ones: frozenset[str]
+    sent: float
+
+
 class Heartbeat:
     """Renews leases in both stores."""
 
@@ -37,6 +47,7 @@ class Heartbeat:
         self._stores = stores
         self._queues = queues
         self._ledger_heard = boottime()
+        self._touching: asyncio.Task[Touch] | None = None
 
     async def open(self, worker_id: str) -> None:
         """Begin leases in dispatch, in every queue; Redis being away does not keep a worker from starting."""
@@ -55,28 +66,43 @@ class Heartbeat:
         if not worker_ids:
             return {}
         sent = boottime()
-        open_ones = await self._touch(worker_ids)
-        if open_ones is None and sent - self._ledger_heard > SILENT_LEASES * self._config.lease_seconds:
+        touch = await self._touch(worker_ids)
+        if touch is None and sent - self._ledger_heard > SILENT_LEASES * self._config.lease_seconds:
             return {}
-        closed = set() if open_ones is None else set(worker_ids) - open_ones
+        closed = set() if touch is None else touch.asked - touch.open_ones
         verdicts = {worker_id: Verdict(fence="the incarnation was closed") for worker_id in closed}
         alive = [worker_id for worker_id in worker_ids if worker_id not in closed]
-        held = await self._renew(alive, may_reopen=open_ones is not None)
+        held = await self._renew(alive, may_reopen=touch.open_ones if touch is not None else frozenset())
         for worker_id in alive:
-            if open_ones is not None or worker_id in held:
+            if worker_id in held:
                 verdicts[worker_id] = Verdict(proof=sent)
+            elif touch is not None and worker_id in touch.open_ones:
+                verdicts[worker_id] = Verdict(proof=touch.sent)
         return verdicts
 
-    async def _touch(self, worker_ids: Sequence[str]) -> set[str] | None:
+    async def _touch(self, worker_ids: Sequence[str]) -> Touch | None:
+        """Which of these are open, or None if the ledger does not answer within a beat. A touch that hangs (a frozen server) is
+        left to hang, not cancelled: it must not hold up the renewal in dispatch, and later beats wait for that one alone."""
+        if self._touching is None:
+            self._touching = asyncio.create_task(self._ask(frozenset(worker_ids)))
+        touching = self._touching
+        await asyncio.wait([touching], timeout=self._config.heartbeat_seconds)
+        if not touching.done():
+            return None
+        self._touching = None
         try:
-            open_ones = await self._stores.fleet.touch(worker_ids)
+            return touching.result()
         except ServerUnreachable as error:
             emit("ledger.unreachable", error=str(error), waiting=0)
             return None
-        self._ledger_heard = boottime()
-        return open_ones
 
-    async def _renew(self, worker_ids: Sequence[str], *, may_reopen: bool) -> set[str]:
+    async def _ask(self, worker_ids: frozenset[str]) -> Touch:
+        sent = boottime()
+        open_ones = await self._stores.fleet.touch(list(worker_ids))
+        self._ledger_heard = sent
+        return Touch(worker_ids, frozenset(open_ones), sent)
+
+    async def _renew(self, worker_ids: Sequence[str], *, may_reopen: AbstractSet[str]) -> set[str]:
         """Those whose leases are held in every queue."""
         held = set(worker_ids)
         for queue in self._queues:
@@ -92,7 +118,7 @@ class Heartbeat:
                     continue
                 emit("lease.lapsed", worker_id=worker_id, queue=queue, answer=answer)
                 held.discard(worker_id)
-                if may_reopen:
+                if worker_id in may_reopen:
                     await self.open(worker_id)
                     emit("lease.reopened", worker_id=worker_id, queue=queue)
         return held

@@ -1,8 +1,9 @@
 """What is the life of a child process, from its start to its exit?
 
-It is started by a supervisor, which has opened its incarnation and renews its lease. It works until it is told to drain, until its
-supervisor is gone, or until it can no longer know that the lease is its own; then it starts nothing, interrupts what runs,
-and exits. It never outlives its right to work by its own judgement of time alone: the fence in the ledger holds in any case.
+It is started by a supervisor, which has opened its incarnation and renews its lease. It works until it is told to
+drain, until its supervisor is gone, or until it can no longer know that the lease is its own; then it starts nothing,
+interrupts what runs, and exits. It never outlives its right to work by its own judgement of time alone: the fence in
+the ledger holds in any case.
 """
 
 from __future__ import annotations
@@ -13,36 +14,27 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 import msgspec
 import uvloop
 
 from leaseq.config import Config
-from leaseq.connect import open_blocking_redis, open_pool
-from leaseq.dispatch.doorbell import Doorbell
 from leaseq.engine.engine import Engine, open_engine
-from leaseq.engine.reap import Death, session_name
+from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import TaskType
 from leaseq.logs import set_up_logs
 from leaseq.loop import pause
-from leaseq.model import Lane
 from leaseq.registry import Registry
 from leaseq.telemetry import emit
+from leaseq.worker.assemble import BLOCK_SECONDS, assemble
 from leaseq.worker.execute import Stop
 from leaseq.worker.link import FromChild, FromSupervisor, Link, Spec, boottime
 from leaseq.worker.load import load_app
-from leaseq.worker.settle import Releaser, Settler
-from leaseq.worker.slots import Slots
-from leaseq.worker.tools import Tools
 from leaseq.worker.worker import Worker
 
-BLOCK_SECONDS = 1.0
 TICK_SECONDS = 0.2
-TRANSACTION_CONNECTIONS = 20
-HANDLER_STATEMENT_SECONDS = 86_400.0
 EXIT_FENCED = 75
 
 
@@ -66,17 +58,20 @@ class Child:
                 open_engine(self._config, name=f"leaseq worker {self._spec.worker_id}", pool_size=4)
             )
             await register(engine, registry, self._spec.queues)
-            worker = await self._assemble(stack, engine, registry)
+            worker = await assemble(stack, engine, registry, spec=self._spec)
             return await self._work(engine, worker)
 
     async def _work(self, engine: Engine, worker: Worker) -> int:
         background = [asyncio.create_task(worker.run()), *(asyncio.create_task(c) for c in self._watches(worker))]
         ending = asyncio.create_task(self._ending.wait())
         self._link.send(FromChild(ready=True))
-        await asyncio.wait([ending, background[0]], return_when=asyncio.FIRST_COMPLETED)
+        emit("worker.opened", worker_id=self._spec.worker_id, queues=self._spec.queues, isolated=self._spec.isolated)
+        await asyncio.wait([ending, *background], return_when=asyncio.FIRST_COMPLETED)
+        crashed = next((e for task in background if task.done() and (e := task.exception())), None)
         reason = Stop.FENCE if self._fenced else Stop.DRAIN
-        await worker.drain(0.0 if self._fenced else self._grace, hurry=self._hurry, reason=reason)
-        crashed = background[0].done() and background[0].exception()
+        await worker.drain(0.0 if self._fenced or crashed else self._grace, hurry=self._hurry, reason=reason)
+        # A cancelled BLMOVE may still move an id afterwards (faults.md P4): let it lapse, then look at our lists.
+        await asyncio.wait([background[0]], timeout=BLOCK_SECONDS + 1)
         for task in (*background, ending):
             task.cancel()
         await asyncio.gather(*background, ending, return_exceptions=True)
@@ -89,7 +84,10 @@ class Child:
 
     async def _close(self, engine: Engine) -> None:
         """Close our own incarnation; what is left in our lists goes back. Fails with the stores: then the reaper does it."""
-        death = Death(worker_id=self._spec.worker_id, queues=self._spec.queues, reason="drained", blame=False, event="worker.closed")
+        spec = self._spec
+        death = Death(
+            worker_id=spec.worker_id, queues=spec.queues, reason="drained", blame=False, event="worker.closed"
+        )
         try:
             await engine.reaper.reap(death)
         except ServerUnreachable as error:
@@ -116,7 +114,9 @@ class Child:
         while True:
             line = await self._link.receive()
             if line is None:
-                self._fence("the supervisor is gone")
+                emit("supervisor.lost", worker_id=self._spec.worker_id)
+                self._hurry.set()
+                self._end(0.0)
                 return
             message = msgspec.json.decode(line, type=FromSupervisor)
             if message.proof is not None:
@@ -138,46 +138,6 @@ class Child:
         self._fenced = self._fenced or reason
         self._hurry.set()
         self._ending.set()
-
-    async def _assemble(self, stack: AsyncExitStack, engine: Engine, registry: Registry) -> Worker:
-        spec, config, stores = self._spec, self._config, engine.stores
-        handlers = msgspec.structs.replace(config, statement_timeout_seconds=HANDLER_STATEMENT_SECONDS)
-        pool = await open_pool(
-            handlers, name=session_name(spec.worker_id), max_size=min(spec.concurrency, TRANSACTION_CONNECTIONS)
-        )
-        stack.push_async_callback(pool.close)
-        executor = ThreadPoolExecutor(spec.concurrency, thread_name_prefix="leaseq")
-        # A thread cannot be ended: the process does not wait for one at its exit.
-        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
-        doorbells = {}
-        for queue in spec.queues:
-            redis = open_blocking_redis(config, name=f"leaseq {spec.worker_id}", block_seconds=BLOCK_SECONDS)
-            lane = Lane.SUSPECT if spec.isolated else Lane.NORMAL
-            doorbells[queue] = Doorbell(
-                redis, queue=queue, worker_id=spec.worker_id, block_seconds=BLOCK_SECONDS, lane=lane
-            )
-            stack.push_async_callback(doorbells[queue].aclose)
-        capacity = 2 * spec.concurrency
-        tools = Tools(
-            config=config,
-            worker_id=spec.worker_id,
-            isolated=spec.isolated,
-            loop=asyncio.get_running_loop(),
-            registry=registry,
-            ledger=stores.ledger,
-            fleet=stores.fleet,
-            dispatcher=stores.dispatcher,
-            pool=pool,
-            executor=executor,
-            slots=Slots(spec.concurrency),
-            settler=Settler(stores.ledger, capacity=capacity),
-            releaser=Releaser(
-                stores.dispatcher, worker_id=spec.worker_id, capacity=capacity, failed=lambda: worker.sweep.hurry()
-            ),
-            in_hand={},
-        )
-        worker = Worker(tools, doorbells)
-        return worker
 
 
 async def register(engine: Engine, registry: Registry, queues: Sequence[str]) -> None:

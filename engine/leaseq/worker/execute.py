@@ -19,7 +19,7 @@ import msgspec
 
 from leaseq.codec import encode_result
 from leaseq.context import Context
-from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable
+from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable, TransactionEnded
 from leaseq.model import Ending, Outcome, TaskError
 from leaseq.registry import Handler
 from leaseq.telemetry import emit
@@ -95,19 +95,25 @@ async def execute(
             return _errored(error)
         said = f"the attempt ran longer than {timeout_seconds:g} seconds"
         return Ending(Outcome.TIMED_OUT, error=TaskError("timeout", said))
-    except Retry as error:
-        return Ending(Outcome.ERRORED, error=_describe(error, "retry"), delay=error.delay)
-    except Fail as error:
-        return Ending(Outcome.ERRORED, error=_describe(error, "failed"), permanent=True)
-    except ResultInvalid as error:
-        return Ending(Outcome.ERRORED, error=_describe(error, error.code), permanent=True)
-    except msgspec.ValidationError as error:
-        return _invalid(error)
-    except (ServerUnreachable, Fenced) as error:
-        # The stores are away, not the handler at fault: the task is handed back and costs nothing.
-        return Ending(Outcome.RELEASED, error=_describe(error, error.code), delay=STORE_AWAY_DELAY)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        return _errored(error)
+        return _raised(error)
+
+
+def _raised(error: BaseException) -> Ending:
+    """What a handler says by raising."""
+    match error:
+        case Retry():
+            return Ending(Outcome.ERRORED, error=_describe(error, "retry"), delay=error.delay)
+        case Fail():
+            return Ending(Outcome.ERRORED, error=_describe(error, "failed"), permanent=True)
+        case ResultInvalid() | TransactionEnded():
+            return Ending(Outcome.ERRORED, error=_describe(error, error.code), permanent=True)
+        case msgspec.ValidationError():
+            return _invalid(error)
+        case ServerUnreachable() | Fenced():
+            # The stores are away, not the handler at fault: the task is handed back and costs nothing.
+            return Ending(Outcome.RELEASED, error=_describe(error, error.code), delay=STORE_AWAY_DELAY)
+    return _errored(error)
 
 
 def _stopped(reason: Stop) -> Ending:

@@ -1,8 +1,9 @@
 """How does work come in: from a ready list, through the worker's own list, to a running attempt?
 
-One loop for each queue: wait for a free slot, pull what fits, and when there is nothing wait at the doorbell. Whatever
-arrives, and however often (a lost reply, a stray, a rebuilt queue), goes through `take`: claim what is PENDING, run what the ledger says is
-ours, let go of the rest. Nothing is believed of a delivery but that it is worth asking about.
+One loop for each queue: wait for a free slot, pull what fits, and when there is nothing wait at the doorbell.
+Whatever arrives, and however often (a lost reply, a stray, a rebuilt queue), goes through `take`: claim what is
+PENDING, run what the ledger says is ours, let go of the rest. Nothing is believed of a delivery but that it is worth
+asking about.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Intake:
                 await self._round(stop)
                 if wait != RETRY_SECONDS:
                     emit("dispatch.returned", queue=self._queue)
+                    self._tools.releaser.failed.set()  # a reply may have been lost: look at our lists
                 wait = RETRY_SECONDS
             except ServerUnreachable as error:
                 if wait == RETRY_SECONDS:  # said once an outage
@@ -77,7 +79,9 @@ class Intake:
         elif found.task_ids or found.garbage:
             await self.take(found)
         elif not stop.is_set():
-            await self.take(await self._doorbell.wait())
+            arrived = await self._doorbell.wait()
+            if not stop.is_set():  # else it stays in our list, and closing the incarnation brings it back
+                await self.take(arrived)
 
     async def take(self, found: Deliveries) -> None:
         """Turn deliveries in our list into running attempts."""
@@ -86,22 +90,19 @@ class Intake:
         news = [task_id for task_id in found.task_ids if task_id not in self._tools.in_hand]
         for task_id in news:
             self._tools.in_hand[task_id] = InHand(self._queue)
-        free = self._tools.slots.free
-        if len(news) > free:
-            # The slot went to another queue while we waited at the doorbell.
-            await self._hand_back(news[free:])
-            news = news[:free]
-        if not news:
-            return
-        for _ in news:
+        fitting = news[: max(self._tools.slots.free, 0)]
+        for _ in fitting:
             self._tools.slots.take()
         started = 0
         try:
-            for claimed in await self._claim(news):
+            if len(fitting) < len(news):
+                # The slot went to another queue while we waited at the doorbell.
+                await self._hand_back(news[len(fitting) :])
+            for claimed in await self._claim(fitting) if fitting else ():
                 self._start(claimed)
                 started += 1
         finally:
-            for _ in range(len(news) - started):
+            for _ in range(len(fitting) - started):
                 self._tools.slots.give_back()
                 self._tools.slots.settled()
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
+from pathlib import Path
 
 from leaseq.app import Leaseq
 from leaseq.errors import ConfigInvalid
@@ -18,8 +18,9 @@ def load_app(path: str) -> Leaseq:
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
         raise ConfigInvalid(f"{path!r} does not name an app: write module:attribute, as in examples.orders:app")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

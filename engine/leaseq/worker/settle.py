@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -86,12 +86,10 @@ class Parting(Struct, frozen=True):
 class Releaser:
     """Takes deliveries out of the worker's processing lists, gathered. What fails here is found by the sweep."""
 
-    def __init__(
-        self, dispatcher: Dispatcher, *, worker_id: str, capacity: int, failed: Callable[[], None]
-    ) -> None:
+    def __init__(self, dispatcher: Dispatcher, *, worker_id: str, capacity: int) -> None:
         self._dispatcher = dispatcher
         self._worker_id = worker_id
-        self._failed = failed
+        self.failed = asyncio.Event()  # something may have stayed behind in our lists; the sweep listens
         self._gatherer: Gatherer[Parting, None] = Gatherer(self._write, batch_size=BATCH_SIZE, capacity=capacity)
 
     async def release(self, queue: str, delivery: str | bytes, place: Place | Lane = Place.DONE) -> None:
@@ -112,7 +110,7 @@ class Releaser:
                 await self._dispatcher.release(queue, releases, worker_id=self._worker_id)
             except ServerUnreachable as error:
                 emit("dispatch.unreachable", error=str(error), queue=queue)
-                self._failed()
+                self.failed.set()
         return [None] * len(batch)
 
 

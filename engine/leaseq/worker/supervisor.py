@@ -1,8 +1,8 @@
 """Who keeps workers alive, holds their leases, and takes back their tasks the moment they die?
 
-The supervisor runs no user code in its loop. It opens an incarnation before it starts the child for it, renews the leases of all its
-children in one beat, kills a child whose loop has stopped turning, and reaps a child that died at once and first-hand:
-the kernel told it. It starts another in its place. SIGTERM drains; a second SIGTERM hurries.
+The supervisor runs no user code in its loop. It opens an incarnation before it starts the child for it, renews the
+leases of all its children in one beat, kills a child whose loop has stopped turning, and reaps a child that died at
+once and first-hand: the kernel told it. It starts another in its place. SIGTERM drains; a second SIGTERM hurries.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Supervisor:
         await self._beat.open(spec.worker_id)
         child = await ChildProcess.start(spec)
         self._children[spec.worker_id] = child
-        emit("child.started", worker_id=spec.worker_id, pid=child.process.pid, isolated=isolated)
+        emit("child.started", worker_id=spec.worker_id, pid_of_child=child.process.pid, isolated=isolated)
         return child
 
     async def _accompany(self, child: ChildProcess) -> None:
@@ -147,10 +147,10 @@ class Supervisor:
             child.tell(FromSupervisor(drain=0.0))
         code = await child.wait()
         if child.closed:
-            emit("child.exited", worker_id=child.spec.worker_id, pid=child.process.pid, code=code)
+            emit("child.exited", worker_id=child.spec.worker_id, pid_of_child=child.process.pid, code=code)
         else:
             fenced = code == EXIT_FENCED
-            emit("child.died", worker_id=child.spec.worker_id, pid=child.process.pid, code=code, running=child.running)
+            emit("child.died", worker_id=child.spec.worker_id, pid_of_child=child.process.pid, code=code, running=child.running)
             await self._reap(child, said(code), blame=not fenced)
         del self._children[child.spec.worker_id]
         self._gone.set()

@@ -22,11 +22,6 @@ class Sweep:
     def __init__(self, tools: Tools, intakes: Mapping[str, Intake]) -> None:
         self._tools = tools
         self._intakes = intakes
-        self._due = asyncio.Event()
-
-    def hurry(self) -> None:
-        """Something went wrong with Redis: look soon."""
-        self._due.set()
 
     async def run_once(self) -> None:
         for queue, intake in self._intakes.items():
@@ -45,14 +40,14 @@ class Sweep:
                 await intake.take(Deliveries(strays, found.garbage))
 
     async def wait(self, seconds: float) -> None:
-        """Until the next look is due."""
+        """Until the next look is due: after `seconds`, or at once when a release has failed."""
         try:
             async with asyncio.timeout(seconds):
-                await self._due.wait()
+                await self._tools.releaser.failed.wait()
         except TimeoutError:
             return
         finally:
-            self._due.clear()
+            self._tools.releaser.failed.clear()
 
 
 __all__ = ["Sweep"]

@@ -1,8 +1,9 @@
 """How do a handler's writes and the completion of its task become one commit?
 
-One transaction for each attempt, opened when the handler first asks for it, on a pool of its own whose sessions carry the
-incarnation's name, so that a reap can end them. Each `transaction()` block is a savepoint in it. After the handler has returned, the
-fenced settle is the last statement; then it commits. If the fence refuses, or the handler raised, everything is rolled back.
+One transaction for each attempt, opened when the handler first asks for it, on a pool of its own whose sessions carry
+the incarnation's name, so that a reap can end them. Each `transaction()` block is a savepoint in it. After the
+handler has returned, the fenced settle is the last statement; then it commits. If the fence refuses, or the handler
+raised, everything is rolled back.
 """
 
 from __future__ import annotations
@@ -18,16 +19,12 @@ from psycopg.pq import TransactionStatus
 
 from leaseq.connect import Connection, Pool
 from leaseq.context import BlockingConnection
-from leaseq.errors import Fenced
+from leaseq.errors import Fenced, TransactionEnded
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import UNAVAILABLE, unreachable
 from leaseq.model import Settled, Settlement
 
 T = TypeVar("T")
-
-
-class TransactionEnded(Exception):
-    """The handler ended the transaction itself (COMMIT or ROLLBACK): its writes cannot share the task's fate."""
 
 
 class AttemptTransaction:
@@ -50,6 +47,11 @@ class AttemptTransaction:
         """Did the connection die under the handler?"""
         return self.conn is not None and self.conn.closed
 
+    @property
+    def ended(self) -> bool:
+        """Has the handler sent a COMMIT or ROLLBACK of its own?"""
+        return self.conn is not None and self.conn.info.transaction_status is TransactionStatus.IDLE
+
     async def begin(self) -> Connection:
         """The connection, with the transaction open. Raises `Fenced` once the attempt is over: a thread that outlived its
         time-out gets nothing more."""
@@ -64,11 +66,12 @@ class AttemptTransaction:
 
     async def commit(self, ledger: Ledger, settlement: Settlement) -> Settled:
         """Settle and commit. Raises `Fenced` (rolled back), `ServerUnreachable` (unknown), `TransactionEnded`."""
-        assert self.conn is not None and self._outer is not None
+        assert self.conn is not None, "nothing to commit"
+        assert self._outer is not None, "nothing to commit"
         self._over = True
-        if self.conn.info.transaction_status is TransactionStatus.IDLE:
+        if self.ended:
             await self.abandon(discard=True)
-            raise TransactionEnded("the handler ended the transaction of ctx.transaction() itself")
+            raise TransactionEnded
         try:
             settled = (await ledger.settle([settlement], conn=self.conn)).get(settlement.lease.task_id)
             if settled is None:
@@ -129,6 +132,8 @@ class Scope:
     ) -> bool | None:
         if self._savepoint is None or self._transaction.broken:
             return None
+        if self._transaction.ended:
+            raise TransactionEnded
         return await self._savepoint.__aexit__(kind, error, trace)
 
     def __enter__(self) -> BlockingConnection:
@@ -161,4 +166,4 @@ class Blocking:
         return await cursor.fetchall() if cursor.description else []
 
 
-__all__ = ["AttemptTransaction", "Scope", "TransactionEnded"]
+__all__ = ["AttemptTransaction", "Scope"]

@@ -1,8 +1,10 @@
--- What could break a promise: settings of this server as this session sees them.
+-- What could break a promise: settings of this server as this session sees them. `reset_val` is what a session of this role in
+-- this database gets by default, that is, where it does not ask for anything: in a caller's own transaction, say.
 select
     current_setting('fsync') as fsync,
     current_setting('full_page_writes') as full_page_writes,
     current_setting('synchronous_commit') as synchronous_commit,
+    (select reset_val from pg_settings where name = 'synchronous_commit') as default_synchronous_commit,
     current_setting('default_transaction_read_only') as read_only,
     pg_is_in_recovery() as in_recovery,
     current_setting('server_version_num')::integer as version

@@ -1,0 +1,123 @@
+"""How are the three services started: one process each, in the foreground, until SIGTERM or SIGINT?"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from leaseq.app import Leaseq
+from leaseq.cli.exits import FAILED
+from leaseq.cli.serving import on_fit_servers
+from leaseq.cli.signals import stop_at_eof
+from leaseq.config import Config
+from leaseq.engine.submission import NAME
+from leaseq.errors import ConfigInvalid, LeaseqError
+from leaseq.worker.load import load_app
+from leaseq.worker.serve import serve as serve_worker
+from leaseq.worker.supervisor import Post
+
+until_eof = click.option("--until-eof", is_flag=True, hidden=True, help="Stop when standard input ends.")
+
+
+@click.command()
+@click.option("--host", help="Address to listen on (LEASEQ_API_HOST, 127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on (LEASEQ_API_PORT, 8000).")
+@click.option("--insecure", is_flag=True, help="Serve on any address although nobody is asked for a key.")
+@until_eof
+def api(host: str | None, port: int | None, insecure: bool, until_eof: bool) -> None:
+    """Serve the HTTP API until SIGTERM or Ctrl-C."""
+    _require_extra("api", needs=("granian", "litestar"))
+    from leaseq_api.serve import serve  # an optional extra
+
+    config = configure(api_host=host, api_port=port)
+    _obey_eof(until_eof)
+    with on_fit_servers(config) as ready:
+        serve(ready, insecure=insecure)
+
+
+@click.command()
+@until_eof
+def reaper(until_eof: bool) -> None:
+    """Run one reaper until SIGTERM or Ctrl-C. Any number of them may run at once."""
+    _require_extra("reaper", needs=("apscheduler",))
+    from leaseq_reaper import serve  # an optional extra
+
+    config = configure()
+    _obey_eof(until_eof)
+    with on_fit_servers(config) as ready:
+        serve(ready)
+
+
+@click.command()
+@click.argument("app", metavar="MODULE:APP")
+@click.option("--queues", metavar="A,B", help="Queues to take tasks from (those of the app's handlers).")
+@click.option("--concurrency", type=click.IntRange(1), help="Tasks at a time in each process (LEASEQ_CONCURRENCY, 100).")
+@click.option("--processes", type=click.IntRange(1), help="Processes that run handlers (LEASEQ_PROCESSES, 1).")
+@until_eof
+def worker(app: str, queues: str | None, concurrency: int | None, processes: int | None, until_eof: bool) -> None:
+    """Run the handlers of MODULE:APP until SIGTERM or Ctrl-C.
+
+    The first signal lets running tasks finish within LEASEQ_GRACE_SECONDS, a second one hands them back at once.
+    """
+    config = configure(concurrency=concurrency, processes=processes)
+    chosen = _queues(queues, load(app))
+    _obey_eof(until_eof)
+    with on_fit_servers(config) as ready:
+        post = Post(app=app, queues=chosen, concurrency=ready.concurrency, processes=ready.processes)
+        code = serve_worker(ready, post)
+    sys.exit(code)
+
+
+def configure(**options: Any) -> Config:
+    """The configuration of the environment, with the options of the command line in it that were given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return msgspec.structs.replace(Config.from_env(), **given)
+
+
+def load(path: str) -> Leaseq:
+    """The app, or the reason why there is none: one line where the name is wrong, the traceback where the module fails."""
+    try:
+        return load_app(path)
+    except LeaseqError:
+        raise
+    except (Exception, SystemExit) as error:
+        told = traceback.TracebackException.from_exception(error)
+        own = [frame for frame in told.stack if not _is_machinery(frame.filename)]
+        told.stack = traceback.StackSummary.from_list(own)
+        click.echo("".join(told.format()), nl=False, err=True)
+        click.echo(f"leaseq: {path} cannot be imported: mend the error above", err=True)
+        sys.exit(FAILED)
+
+
+def _is_machinery(filename: str) -> bool:
+    return filename.startswith("<frozen") or Path(filename).name in ("load.py", "services.py") or "importlib" in filename
+
+
+def _queues(given: str | None, app: Leaseq) -> list[str]:
+    names = app.registry.queues() if given is None else [name.strip() for name in given.split(",")]
+    if not names:
+        raise ConfigInvalid("this app has no handlers: give a function @app.task")
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise ConfigInvalid(f"{name!r} is not the name of a queue: 1 to 128 characters of A-Z a-z 0-9 _ . -")
+    return sorted(set(names))
+
+
+def _obey_eof(wanted: bool) -> None:
+    if wanted:
+        stop_at_eof()
+
+
+def _require_extra(extra: str, *, needs: tuple[str, ...]) -> None:
+    for package in needs:
+        if find_spec(package) is None:
+            raise ConfigInvalid(f"{package} is not installed: pip install 'leaseq[{extra}]'")
+
+
+__all__ = ["api", "configure", "load", "reaper", "worker"]

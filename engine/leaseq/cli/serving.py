@@ -1,0 +1,40 @@
+"""What do api, reaper, worker and dev do before they begin, and after they have ended?
+
+The servers are found or started and judged; only then does the service begin. The embedded ones run for as long as it does.
+A schema is brought up to date without asking only in the embedded Postgres, which is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from leaseq.cli.signals import gate
+from leaseq.config import Config
+from leaseq.embedded import embedded_servers
+from leaseq.fitness import require_fit
+from leaseq.ledger.schema import migrate
+from leaseq.logs import set_up_logs
+
+
+@contextmanager
+def on_fit_servers(config: Config) -> Iterator[Config]:
+    """Yield the configuration with both URLs in it, once a service may start.
+
+    Raises `ServerUnreachable`, `ServerUnfit`, `SchemaMismatch`. A signal before the service begins ends the process.
+    """
+    ours = config.postgres_url is None
+    set_up_logs(config)
+    with gate() as signals, embedded_servers(config) as ready:
+        try:
+            signals.open()
+            asyncio.run(require_fit(ready, migrates=ours))
+            if ours:
+                asyncio.run(migrate(ready.postgres_url or ""))
+            yield ready
+        finally:
+            signals.close()
+
+
+__all__ = ["on_fit_servers"]

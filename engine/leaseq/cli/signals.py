@@ -1,0 +1,83 @@
+"""When may a service be interrupted, and by whom?
+
+SIGTERM and SIGINT end it at any moment but two: while embedded servers are being started, and while they are being stopped.
+An interruption there would leave a server behind that nobody holds.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import sleep
+from types import FrameType
+from typing import NoReturn
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT)
+HURRY_SECONDS = 3.0
+LAST_SECONDS = 30.0
+
+
+class Gate:
+    """Open, a signal ends the process; closed, it is remembered until the gate opens.
+
+    A service has then done what it was told, and ends with code 0; with `unfinished` the code is 128 and the signal's number.
+    """
+
+    def __init__(self, *, unfinished: bool) -> None:
+        self._unfinished = unfinished
+        self._open = False
+        self._told = 0
+
+    def open(self) -> None:
+        """From now on a signal counts, also one that came before."""
+        self._open = True
+        if self._told:
+            self._end()
+
+    def close(self) -> None:
+        """From now on a signal waits. Takes the signals back from an event loop that had them meanwhile."""
+        self._open = False
+        for number in NUMBERS:
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._told = number
+        if self._open:
+            self._end()
+
+    def _end(self) -> NoReturn:
+        raise SystemExit(128 + self._told if self._unfinished else 0)
+
+
+@contextmanager
+def gate(*, unfinished: bool = False) -> Iterator[Gate]:
+    """A closed gate, for as long as the block lasts; then the signals are as they were."""
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    made = Gate(unfinished=unfinished)
+    made.close()
+    try:
+        yield made
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_at_eof() -> None:
+    """End this process, as SIGTERM would, when its standard input ends: whoever started it is gone, however it went."""
+    threading.Thread(target=_wait_for_eof, name="stdin", daemon=True).start()
+
+
+def _wait_for_eof() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    for number, patience in ((signal.SIGTERM, HURRY_SECONDS), (signal.SIGTERM, LAST_SECONDS)):
+        os.kill(os.getpid(), number)
+        sleep(patience)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+__all__ = ["Gate", "gate", "stop_at_eof"]

@@ -1,0 +1,66 @@
+"""How does a command that asks or changes one thing reach the two stores?
+
+Directly, without the API: it works wherever the servers can be reached, and also while the API is down. Where no URL is
+set, the embedded servers are used, but only the submission of a first task may bring them into being.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from leaseq.cli.signals import gate
+from leaseq.config import Config
+from leaseq.embedded import embedded_servers
+from leaseq.engine.engine import Engine, open_engine
+from leaseq.errors import ConfigInvalid
+from leaseq.ledger.schema import migrate, require_schema
+from leaseq.telemetry import WARNING, Event, subscribe
+
+T = TypeVar("T")
+POOL_SIZE = 2
+
+# What a person should hear of although the command goes on.
+NOTES = {
+    "push.failed": "Redis does not answer; what was recorded is delivered once it is back",
+}
+
+
+def with_engine(work: Callable[[Engine], Awaitable[T]], *, may_create: bool = False) -> T:
+    """Do `work` with an engine, and return what it returns. Raises `ConfigInvalid`, `SchemaMismatch`, `ServerUnreachable`."""
+    config = Config.from_env()
+    if config.postgres_url is None and not may_create and not (config.data_dir / "postgres").is_dir():
+        raise ConfigInvalid(
+            f"LEASEQ_POSTGRES_URL is not set, and there is no embedded server in {config.data_dir}: "
+            "set it, or go where `leaseq dev` runs"
+        )
+    with gate(unfinished=True) as signals, embedded_servers(config) as ready:
+        try:
+            signals.open()
+            with_schema = migrate if config.postgres_url is None else require_schema
+            return asyncio.run(_work(ready, work, with_schema))
+        finally:
+            signals.close()
+
+
+async def _work(
+    config: Config, work: Callable[[Engine], Awaitable[T]], with_schema: Callable[[str], Awaitable[object]]
+) -> T:
+    await with_schema(config.postgres_url or "")
+    unsubscribe = subscribe(_note, level=WARNING)
+    try:
+        async with open_engine(config, name="leaseq command", pool_size=POOL_SIZE) as engine:
+            return await work(engine)
+    finally:
+        unsubscribe()
+
+
+def _note(event: Event) -> None:
+    if event.name in NOTES:
+        click.echo(f"leaseq: {NOTES[event.name]}", err=True)
+
+
+__all__ = ["with_engine"]

@@ -1,0 +1,105 @@
+"""How is a task submitted from the command line?
+
+It is recorded in Postgres when the command returns. The id stands alone on stdout, for scripts; the rest goes to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from msgspec import Struct
+
+from leaseq.cli.parameters import Name, as_json, tenant
+from leaseq.cli.paper import print_json
+from leaseq.cli.stores import with_engine
+from leaseq.cli.views import submitted_json
+from leaseq.cli.wait import YEAR_SECONDS, tell_end
+from leaseq.engine.engine import Engine
+from leaseq.engine.submission import PRIORITIES, Request, accept
+from leaseq.errors import UnknownType
+from leaseq.model import Submission, Submitted, Task
+
+
+class Done(Struct, frozen=True):
+    """What `submit` has to tell. `ended` is the task after a wait."""
+
+    submission: Submission
+    submitted: Submitted
+    known: bool
+    ended: Task | None
+
+
+@click.command()
+@click.argument("type_", type=Name(), metavar="TYPE")
+@click.argument("payload", default="{}", metavar="[PAYLOAD_JSON | -]")
+@click.option("--key", help="Idempotency key: submitting again with it gives the same task.")
+@click.option("--queue", type=Name(), help="Queue (the one of the task type, else default).")
+@click.option("--priority", type=click.Choice(list(PRIORITIES)), help="Order within the queue (normal).")
+@click.option("--delay", type=float, metavar="SECONDS", help="Run it that much later.")
+@click.option("--wait", "waits", is_flag=True, help="Wait for its end and print its result, like `leaseq wait`.")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: give up after that long.")
+@tenant
+@as_json
+def submit(
+    *,
+    type_: str,
+    payload: str,
+    key: str | None,
+    queue: str | None,
+    priority: str | None,
+    delay: float | None,
+    waits: bool,
+    timeout: float | None,
+    tenant: str,
+    as_json: bool,
+) -> None:
+    """Submit a task of TYPE with a JSON payload ({}; - reads it from standard input). Prints the task's id."""
+    raw = sys.stdin.buffer.read() if payload == "-" else payload.encode()
+    request = Request(
+        type=type_,
+        payload=raw.strip(),
+        queue=queue,
+        priority=priority,
+        delay_seconds=delay,
+        idempotency_key=key,
+        tenant=tenant,
+    )
+
+    async def work(engine: Engine) -> Done:
+        done = await _submit(engine, request)
+        if not waits:
+            return done
+        if not as_json:
+            _tell(done)
+        seconds = YEAR_SECONDS if timeout is None else timeout
+        ended = await engine.wait(done.submitted.task_id, timeout=seconds, tenant=tenant)
+        return Done(done.submission, done.submitted, done.known, ended)
+
+    done = with_engine(work, may_create=True)
+    if done.ended is not None:
+        sys.exit(tell_end(done.ended, as_json=as_json))
+    if as_json:
+        print_json(submitted_json(done.submission, done.submitted))
+    else:
+        _tell(done)
+
+
+async def _submit(engine: Engine, request: Request) -> Done:
+    queue = next((t.queue for t in await engine.stores.fleet.list_types() if t.type == request.type), None)
+    if queue is None and engine.config.strict_types:
+        raise UnknownType(f"no worker has registered the task type {request.type}: start one that knows it")
+    submission = accept(request, engine.config, queue=queue or "default")
+    return Done(submission, await engine.submit(submission), queue is not None, None)
+
+
+def _tell(done: Done) -> None:
+    click.echo(done.submitted.task_id)
+    if done.submitted.replayed:
+        click.echo(f"leaseq: this key stands for a task already, which is {done.submitted.state}", err=True)
+    elif not done.known:
+        said = f"no worker has registered the task type {done.submission.type} yet; it waits in queue {done.submitted.queue}"
+        click.echo(f"leaseq: {said}", err=True)
+
+
+__all__ = ["submit"]

@@ -1,0 +1,60 @@
+"""How does a task end, in the words and exit codes of a command line?"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import msgspec
+
+from leaseq.cli import parameters
+from leaseq.cli.exits import FAILED, OK, TIMED_OUT
+from leaseq.cli.paper import print_json, printable
+from leaseq.cli.stores import with_engine
+from leaseq.cli.views import task_json
+from leaseq.engine.engine import Engine
+from leaseq.model import State, Task
+
+# "For ever", as the waiting below us knows it.
+YEAR_SECONDS = 366 * 86_400.0
+
+
+@click.command()
+@parameters.task_id
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after that long (exit code 124).")
+@parameters.tenant
+@parameters.as_json
+def wait(task_id: str, timeout: float | None, tenant: str, as_json: bool) -> None:
+    """Wait for the task ID to end and print its result.
+
+    Exit code 0: it ended in SUCCESS; 1: in FAILED or CANCELLED; 124: it has not ended yet.
+    """
+
+    async def work(engine: Engine) -> Task:
+        return await engine.wait(task_id, timeout=YEAR_SECONDS if timeout is None else timeout, tenant=tenant)
+
+    sys.exit(tell_end(with_engine(work), as_json=as_json))
+
+
+def tell_end(task: Task, *, as_json: bool) -> int:
+    """Say how it ended: the result on stdout, anything else on stderr. Returns the exit code."""
+    code = {State.SUCCESS: OK, State.FAILED: FAILED, State.CANCELLED: FAILED}.get(task.state, TIMED_OUT)
+    if as_json:
+        print_json(task_json(task))
+    elif task.state is State.SUCCESS:
+        click.echo((task.result or b"null").decode())
+    elif code == TIMED_OUT:
+        click.echo(f"leaseq: task {task.task_id} is still {task.state}: wait again, or look with `leaseq show`", err=True)
+    else:
+        click.echo(f"leaseq: task {task.task_id} ended in {task.state}{_reason(task)}", err=True)
+    return code
+
+
+def _reason(task: Task) -> str:
+    error = msgspec.json.decode(task.error) if task.error else {}
+    kind, message = error.get("type", ""), error.get("message", "")
+    said = " ".join(printable(f"{kind}: {message}" if kind else message).split())
+    return f": {said}" if said else ""
+
+
+__all__ = ["YEAR_SECONDS", "tell_end", "wait"]

@@ -1,0 +1,219 @@
+"""May this process start on these servers?
+
+A promise of leaseq rests on settings that are not its own: a Postgres that forgets what it acknowledged or a Redis that
+evicts queues would break it silently. `judge_*` are pure; `require_fit` refuses to start, `survey` tells everything at once.
+Redis being away keeps nobody from starting, since nothing in it carries authority; Postgres being away is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from time import monotonic
+
+from msgspec import Struct
+
+from leaseq.config import Config
+from leaseq.connect import open_pool, open_redis
+from leaseq.dispatch.survey import Survey
+from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
+from leaseq.ledger.fleet import Fleet, ServerSettings
+from leaseq.ledger.schema import LATEST, schema_version
+from leaseq.ledger.session import Session
+from leaseq.telemetry import emit
+
+OLDEST_POSTGRES = 15
+OLDEST_REDIS = (6, 2)
+PATIENCE_SECONDS = 60.0
+RETRY_SECONDS = 0.5
+
+# They return before the commit is on disk here, or before the standby that is waited for has it.
+TOO_SOON = ("off", "local")
+
+
+class Finding(Struct, frozen=True):
+    """One thing that is wrong, with what to do about it. A grave one is a reason not to start."""
+
+    about: str  # postgres, schema, redis
+    grave: bool
+    message: str
+
+
+class Report(Struct, frozen=True):
+    """What was found: the servers that answered, in words, and what is wrong."""
+
+    servers: dict[str, str]
+    findings: list[Finding]
+
+
+def judge_postgres(settings: ServerSettings) -> list[Finding]:
+    """What these settings would break."""
+    said: list[str] = []
+    major = settings.version // 10_000
+    if major < OLDEST_POSTGRES:
+        said.append(f"PostgreSQL {major} is too old: use {OLDEST_POSTGRES} or newer")
+    if settings.fsync == "off":
+        said.append("fsync is off, so a crash of the server loses what was accepted: set fsync = on and restart it")
+    if settings.full_page_writes == "off":
+        said.append("full_page_writes is off, so a crash can leave torn pages: set full_page_writes = on")
+    if settings.synchronous_commit in TOO_SOON:
+        said.append(
+            f"synchronous_commit is {settings.synchronous_commit} although every session asks for on: "
+            "connect without the pooler that forgets it, or let it keep session settings"
+        )
+    elif settings.default_synchronous_commit in TOO_SOON:
+        said.append(
+            f"synchronous_commit is {settings.default_synchronous_commit} for this role and database, which would hold for "
+            "tasks submitted in transactions of your own: alter database ... set synchronous_commit = on (or alter role)"
+        )
+    if settings.in_recovery:
+        said.append("this is a standby, which takes no writes: point LEASEQ_POSTGRES_URL at the primary")
+    elif settings.read_only == "on":
+        said.append("default_transaction_read_only is on: set it off for this role and database")
+    return [Finding("postgres", True, message) for message in said]
+
+
+def judge_schema(version: int) -> list[Finding]:
+    """What is wrong with a schema of this version. A newer one is refused where it is read (`SchemaMismatch`)."""
+    if version == LATEST:
+        return []
+    if version == 0:
+        return [Finding("schema", True, "there is no schema of leaseq in this database: run `leaseq migrate`")]
+    said = f"the schema is at version {version}, this code needs {LATEST}: run `leaseq migrate`"
+    return [Finding("schema", True, said)]
+
+
+def judge_redis(policy: Mapping[str, str]) -> list[Finding]:
+    """What these settings (`Survey.policy`) would break or cost."""
+    found = []
+    version = _numbers(policy["version"])
+    if version and version < OLDEST_REDIS:
+        found.append((True, f"Redis {policy['version']} is too old: use Redis 6.2, Valkey 7.2, or newer"))
+    if policy["role"] in ("slave", "replica"):
+        found.append((True, "this is a replica, which takes no writes: point LEASEQ_REDIS_URL at the primary"))
+    if policy["mode"] == "cluster":
+        found.append((True, "this is one node of a cluster, which is not supported yet: use a server that stands alone"))
+    if not policy["maxmemory_policy"]:
+        found.append((False, "it does not tell its eviction policy: make sure that it is noeviction"))
+    elif policy["maxmemory_policy"] != "noeviction":
+        found.append(
+            (
+                True,
+                f"it evicts keys when memory is short (maxmemory-policy {policy['maxmemory_policy']}), and with them whole "
+                "queues: set maxmemory-policy noeviction",
+            )
+        )
+    if policy["aof_enabled"] == "0":
+        found.append((False, "its append-only file is off, so every restart means rebuilding queues: set appendonly yes"))
+    return [Finding("redis", grave, message) for grave, message in found]
+
+
+async def survey(config: Config, *, migrates: bool = False) -> Report:
+    """Ask both servers and say everything that is wrong. `migrates`: an old schema is no fault, the start brings it up."""
+    servers: dict[str, str] = {}
+    findings = [*await _survey_postgres(config, servers, migrates=migrates), *await _survey_redis(config, servers)]
+    return Report(servers, findings)
+
+
+async def require_fit(config: Config, *, migrates: bool = False, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Return when a process may start on these servers; waits for a Postgres that does not answer yet.
+
+    Raises `ServerUnreachable` when it has not come within `patience_seconds`, `SchemaMismatch`, and `ServerUnfit`, which
+    names everything that is wrong. What is no reason to refuse is told as `server.doubted`.
+    """
+    give_up = monotonic() + patience_seconds
+    told = False
+    while True:
+        try:
+            settings, schema = await _ask_postgres(config)
+            break
+        except ServerUnreachable as error:
+            if monotonic() + RETRY_SECONDS > give_up:
+                raise
+            if not told:
+                emit("ledger.unreachable", error=str(error), waiting_seconds=patience_seconds)
+                told = True
+            await asyncio.sleep(RETRY_SECONDS)
+    if told:
+        emit("ledger.returned")
+    findings = judge_postgres(settings)
+    try:
+        findings += judge_redis(await _ask_redis(config))
+    except ServerUnreachable as error:
+        emit("dispatch.unreachable", error=str(error))
+    _refuse(findings)
+    if not migrates and (wrong := judge_schema(schema)):
+        raise SchemaMismatch(wrong[0].message)
+
+
+def _refuse(findings: list[Finding]) -> None:
+    names = {"postgres": "Postgres", "redis": "Redis"}
+    for finding in findings:
+        if not finding.grave:
+            emit("server.doubted", server=finding.about, reason=finding.message)
+    if grave := [f"{names[finding.about]}: {finding.message}" for finding in findings if finding.grave]:
+        raise ServerUnfit("; ".join(grave))
+
+
+async def _ask_postgres(config: Config) -> tuple[ServerSettings, int]:
+    """The settings and the version of the schema. Raises `ServerUnreachable`, `SchemaMismatch`."""
+    settings = await _read_settings(config)
+    return settings, await schema_version(config.postgres_url or "")
+
+
+async def _read_settings(config: Config) -> ServerSettings:
+    pool = await open_pool(config, name="leaseq check", max_size=1)
+    try:
+        return await Fleet(Session(pool, deadline_seconds=config.statement_timeout_seconds)).server_settings()
+    finally:
+        await pool.close()
+
+
+async def _ask_redis(config: Config) -> dict[str, str]:
+    redis = open_redis(config, name="leaseq check")
+    try:
+        return await Survey(redis).policy()
+    finally:
+        await redis.aclose()
+
+
+async def _survey_postgres(config: Config, servers: dict[str, str], *, migrates: bool) -> list[Finding]:
+    try:
+        settings = await _read_settings(config)
+    except ServerUnreachable as error:
+        return [Finding("postgres", True, str(error))]
+    servers["postgres"] = f"PostgreSQL {settings.version // 10_000}.{settings.version % 10_000}"
+    findings = judge_postgres(settings)
+    try:
+        version = await schema_version(config.postgres_url or "")
+    except SchemaMismatch as error:
+        return [*findings, Finding("schema", True, str(error))]
+    except ServerUnreachable as error:
+        return [*findings, Finding("postgres", True, str(error))]
+    servers["schema"] = f"version {version} of {LATEST}"
+    return findings if migrates else findings + judge_schema(version)
+
+
+async def _survey_redis(config: Config, servers: dict[str, str]) -> list[Finding]:
+    try:
+        policy = await _ask_redis(config)
+    except ServerUnreachable as error:
+        return [Finding("redis", True, str(error))]
+    servers["redis"] = f"{policy['product']} {policy['version']}"
+    return judge_redis(policy)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+
+
+__all__ = [
+    "Finding",
+    "Report",
+    "judge_postgres",
+    "judge_redis",
+    "judge_schema",
+    "require_fit",
+    "survey",
+]

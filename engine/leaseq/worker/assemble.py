@@ -1,0 +1,72 @@
+"""How is a worker put together from its parts?"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from leaseq.config import Config
+from leaseq.connect import Pool, open_blocking_redis, open_pool
+from leaseq.dispatch.doorbell import Doorbell
+from leaseq.engine.engine import Engine
+from leaseq.engine.reap import session_name
+from leaseq.model import Lane
+from leaseq.registry import Registry
+from leaseq.worker.link import Spec
+from leaseq.worker.settle import Releaser, Settler
+from leaseq.worker.slots import Slots
+from leaseq.worker.tools import Tools
+from leaseq.worker.worker import Worker
+
+BLOCK_SECONDS = 1.0
+TRANSACTION_CONNECTIONS = 20
+# A handler's statement may take as long as its task: the attempt's own time-out ends it.
+HANDLER_STATEMENT_SECONDS = 86_400.0
+
+
+async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *, spec: Spec) -> Worker:
+    """A worker for the incarnation of `spec`; its connections and threads end with `stack`."""
+    config, stores = engine.config, engine.stores
+    executor = ThreadPoolExecutor(spec.concurrency, thread_name_prefix="leaseq")
+    # A thread cannot be ended: nobody waits for one at the exit.
+    stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+    capacity = 2 * spec.concurrency
+    tools = Tools(
+        config=config,
+        worker_id=spec.worker_id,
+        isolated=spec.isolated,
+        loop=asyncio.get_running_loop(),
+        registry=registry,
+        ledger=stores.ledger,
+        fleet=stores.fleet,
+        dispatcher=stores.dispatcher,
+        pool=await _transaction_pool(stack, config, spec),
+        executor=executor,
+        slots=Slots(spec.concurrency),
+        settler=Settler(stores.ledger, capacity=capacity),
+        releaser=Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=capacity),
+        in_hand={},
+    )
+    return Worker(tools, {queue: _doorbell(stack, config, spec, queue) for queue in spec.queues})
+
+
+async def _transaction_pool(stack: AsyncExitStack, config: Config, spec: Spec) -> Pool:
+    handlers = msgspec.structs.replace(config, statement_timeout_seconds=HANDLER_STATEMENT_SECONDS)
+    size = min(spec.concurrency, TRANSACTION_CONNECTIONS)
+    pool = await open_pool(handlers, name=session_name(spec.worker_id), max_size=size)
+    stack.push_async_callback(pool.close)
+    return pool
+
+
+def _doorbell(stack: AsyncExitStack, config: Config, spec: Spec, queue: str) -> Doorbell:
+    redis = open_blocking_redis(config, name=f"leaseq {spec.worker_id}", block_seconds=BLOCK_SECONDS)
+    lane = Lane.SUSPECT if spec.isolated else Lane.NORMAL
+    doorbell = Doorbell(redis, queue=queue, worker_id=spec.worker_id, block_seconds=BLOCK_SECONDS, lane=lane)
+    stack.push_async_callback(doorbell.aclose)
+    return doorbell
+
+
+__all__ = ["BLOCK_SECONDS", "assemble"]

@@ -1,0 +1,138 @@
+"""Is a payload measured by the schema that a worker registered, without asking Postgres each time?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from fix_api import Api, open_api, problem
+from msgspec.structs import replace
+
+from leaseq.config import Config
+from leaseq.ledger.fleet import Fleet, TaskType
+from leaseq.ledger.session import Connection
+from leaseq.telemetry import recorded
+from leaseq_api import payload_schemas
+from leaseq_api.payload_schemas import PayloadSchemas
+
+
+class Charge(msgspec.Struct, forbid_unknown_fields=True):
+    order_id: int
+    cents: int
+    tags: dict[str, list[str]] = {}
+
+
+def charge(queue: str = "billing", schema: Any = None) -> TaskType:
+    return TaskType("charge", queue, msgspec.json.encode(schema or msgspec.json.schema(Charge)))
+
+
+def body(payload: Any, **more: Any) -> dict[str, Any]:
+    return {"type": "charge", "payload": payload, **more}
+
+
+@pytest.fixture
+async def api(config: Config, fleet: Fleet) -> Any:
+    """The application, after a worker registered `charge`."""
+    await fleet.register_types([charge()])
+    async with open_api(config) as opened:
+        yield opened
+
+
+async def test_a_payload_that_fits_goes_to_the_queue_of_its_type(api: Api) -> None:
+    answer = await api.submit(body({"order_id": 1, "cents": 500}))
+    assert (answer.status_code, answer.json()["queue"]) == (202, "billing")
+    answer = await api.submit(body({"order_id": 1, "cents": 500}, queue="other"))
+    assert (answer.status_code, answer.json()["queue"]) == (202, "other")
+
+
+@pytest.mark.parametrize(
+    ("payload", "pointer"),
+    [
+        ({"order_id": 1, "cents": "s3cret"}, "/payload/cents"),
+        ({"order_id": 1, "cents": 1.5}, "/payload/cents"),
+        ({"order_id": 1}, "/payload"),
+        ({"order_id": 1, "cents": 1, "extra": 1}, "/payload"),
+        ({"order_id": 1, "cents": 1, "tags": {"a/b~c": ["x", 1]}}, "/payload/tags/a~1b~0c/1"),
+        ([], "/payload"),
+        (None, "/payload"),
+    ],
+)
+async def test_a_payload_that_does_not_fit_is_refused_with_the_place(
+    api: Api, plain: Connection, payload: Any, pointer: str
+) -> None:
+    refused = problem(await api.submit(body(payload)), "payload_invalid")
+    assert refused["pointer"] == pointer
+    assert "s3cret" not in refused["detail"]
+    cursor = await plain.execute("select count(*) from leaseq.tasks")
+    assert await cursor.fetchall() == [(0,)]
+
+
+async def test_a_huge_number_meets_the_schema(api: Api) -> None:
+    answer = await api.send(b'{"type":"charge","payload":{"order_id":1' + b"0" * 400 + b',"cents":1}}')
+    assert answer.status_code == 202
+
+
+async def test_a_type_that_nobody_registered_is_taken(api: Api) -> None:
+    answer = await api.submit({"type": "unheard", "payload": "of"})
+    assert (answer.status_code, answer.json()["queue"]) == (202, "default")
+
+
+async def test_strict_types_refuse_what_nobody_registered(config: Config, fleet: Fleet) -> None:
+    async with open_api(replace(config, strict_types=True)) as api:
+        api.service.schemas._looked_at = float("-inf")
+        problem(await api.submit(body({"order_id": 1, "cents": 1})), "unknown_type")
+        await fleet.register_types([charge()])
+        # Within a second nobody looks again, however often it is asked.
+        problem(await api.submit(body({"order_id": 1, "cents": 1})), "unknown_type")
+        api.service.schemas._looked_at = float("-inf")
+        answer = await api.submit(body({"order_id": 1, "cents": 1}))
+        assert (answer.status_code, answer.json()["queue"]) == (202, "billing")
+        problem(await api.submit(body({"order_id": 1})), "payload_invalid")
+
+
+async def test_many_unknown_names_cause_one_look(config: Config, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    schemas = PayloadSchemas(fleet)
+    list_types = fleet.list_types
+
+    async def counted() -> list[TaskType]:
+        nonlocal looks
+        looks += 1
+        return await list_types()
+
+    monkeypatch.setattr(fleet, "list_types", counted)
+    assert await asyncio.gather(*(schemas.look_again(f"type-{n}") for n in range(50))) == [None] * 50
+    assert looks == 1
+
+
+async def test_the_copy_follows_the_ledger(api: Api, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    schemas = api.service.schemas
+    before = schemas.known("charge")
+    await schemas.refresh()
+    assert schemas.known("charge") is before, "what has not changed is not compiled again"
+    await fleet.register_types([charge("fast")])
+    await schemas.refresh()
+    assert (await api.submit(body({"order_id": 1, "cents": 1}))).json()["queue"] == "fast"
+
+
+async def test_the_copy_is_refreshed_in_the_background(config: Config, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payload_schemas, "REFRESH_SECONDS", 0.02)
+    async with open_api(config) as api:
+        assert api.service.schemas.known("charge") is None
+        await fleet.register_types([charge()])
+        async with asyncio.timeout(5):
+            while api.service.schemas.known("charge") is None:
+                await asyncio.sleep(0.01)
+        problem(await api.submit(body({})), "payload_invalid")
+
+
+@pytest.mark.parametrize("schema", [{"type": "nonsense"}, {"$ref": "http://127.0.0.1:1/schema"}, {"$ref": "file:///etc/passwd"}])
+async def test_a_schema_that_cannot_be_used_stops_nobody(api: Api, fleet: Fleet, schema: dict[str, str]) -> None:
+    await fleet.register_types([charge(schema=schema)])
+    with recorded() as events:
+        await api.service.schemas.refresh()
+    assert [event.fields["type"] for event in events if event.name == "schema.refused"] == ["charge"]
+    answer = await api.submit(body("anything"))
+    assert (answer.status_code, answer.json()["queue"]) == (202, "billing")

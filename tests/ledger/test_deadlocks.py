@@ -1,0 +1,105 @@
+"""Do batches over the same rows wait for each other instead of deadlocking, whichever way round they come?"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from fix_ledger import RETENTION, claim, errored, holding, lost, open_worker, submission, submit, until_blocked
+from leaseq.config import Config
+from leaseq.connect import Connection, Pool
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.session import Locked, Session
+from leaseq.model import State
+
+ROUNDS = 50
+BATCH = 20
+
+
+@pytest.fixture
+def no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The victim of a deadlock would try again and nobody would see: here it is an error."""
+    monkeypatch.setattr("leaseq.ledger.session._repeatable", lambda error, *, again: False)
+
+
+@pytest.fixture
+async def tasks(ledger: Ledger) -> list[str]:
+    batch = [submission() for _ in range(BATCH)]
+    await ledger.submit(batch, retention_seconds=RETENTION)
+    return [wanted.task_id for wanted in batch]
+
+
+@pytest.mark.usefixtures("no_second_try")
+async def test_overlapping_claims_and_settles(ledger: Ledger, fleet: Fleet, tasks: list[str]) -> None:
+    one, two = await open_worker(fleet), await open_worker(fleet)
+    for _ in range(ROUNDS):
+        claims = await asyncio.gather(
+            ledger.claim(tasks, worker_id=one), ledger.claim(tasks[::-1], worker_id=two)
+        )
+        leases = [claimed.lease for won in claims for claimed in won]
+        assert sorted(lease.task_id for lease in leases) == sorted(tasks)
+        settled = await asyncio.gather(
+            ledger.settle([lost(lease) for lease in leases]), ledger.settle([lost(lease) for lease in leases[::-1]])
+        )
+        assert sum(map(len, settled)) == BATCH
+
+
+@pytest.mark.usefixtures("no_second_try")
+async def test_promote_against_cancel_and_redrive(ledger: Ledger, plain: Connection) -> None:
+    batch = [submission(delay_seconds=60.0) for _ in range(BATCH)]
+    ids = [wanted.task_id for wanted in batch]
+    await ledger.submit(batch, retention_seconds=RETENTION)
+    for _ in range(ROUNDS):
+        await plain.execute("update leaseq.scheduled set run_at = now()")
+        await asyncio.gather(
+            ledger.promote(limit=BATCH), ledger.cancel(ids[::-1], tenant="default"), ledger.promote(limit=BATCH)
+        )
+        assert set((await ledger.find_states(ids)).values()) == {State.CANCELLED}
+        await asyncio.gather(ledger.redrive(ids, tenant="default"), ledger.redrive(ids[::-1], tenant="default"))
+        await plain.execute("truncate leaseq.scheduled")
+        await plain.execute("update leaseq.tasks set state = 'SCHEDULED'")
+        await plain.execute("insert into leaseq.scheduled select id, now() from leaseq.tasks")
+
+
+@pytest.mark.usefixtures("no_second_try")
+async def test_submissions_that_share_new_keys_and_new_queues(ledger: Ledger) -> None:
+    for number in range(ROUNDS):
+        batches = [
+            [submission(idempotency_key=f"{number}-{n}", queue=f"q{number}-{n}") for n in order]
+            for order in (range(BATCH), reversed(range(BATCH)))
+        ]
+        created = await asyncio.gather(*(ledger.submit(batch, retention_seconds=RETENTION) for batch in batches))
+        assert sum(answer is not None for answers in created for answer in answers.values()) == BATCH
+
+
+async def test_the_victim_of_a_deadlock_tries_again(
+    pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection
+) -> None:
+    """Claim is not safe to repeat in general; a victim has done nothing, so here it is."""
+    worker = await open_worker(fleet)
+    first, second = await submit(ledger), await submit(ledger)
+    async with pool.connection() as conn, conn.transaction():
+        await conn.execute("set local deadlock_timeout = '10s'")  # so that the claim is the one who notices
+        await conn.execute("select 1 from leaseq.tasks where id = %s for update", [second])
+        claiming = asyncio.create_task(ledger.claim([first, second], worker_id=worker))
+        await until_blocked(plain)
+        await conn.execute("select 1 from leaseq.tasks where id = %s for update", [first])
+
+    assert len(await claiming) == 2
+
+
+async def test_a_row_that_stays_locked_is_not_waited_for_for_ever(
+    pool: Pool, ledger: Ledger, fleet: Fleet, config: Config
+) -> None:
+    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
+    assert config.postgres_url is not None
+    hasty: Pool = AsyncConnectionPool(
+        config.postgres_url, kwargs={"autocommit": True, "options": "-c lock_timeout=50"}, open=False
+    )
+    async with hasty, holding(pool) as held:
+        assert await Ledger(held).settle([errored(lease)])
+        with pytest.raises(Locked, match="locked"):
+            await Ledger(Session(hasty, deadline_seconds=5)).settle([lost(lease)])

@@ -1,0 +1,157 @@
+"""Does every hot statement find its rows by the index it was written for, however many tasks there are?
+
+Asked of Postgres itself, with the values of one call (custom plan) and without (generic plan), on a table of 20,000 tasks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from fix_ledger import errored, submission
+from fix_servers import TEMPLATE, _admin, _database_url
+from leaseq.ledger import rows
+from leaseq.ledger.statements import STATEMENTS
+from leaseq.model import Lease
+
+TASKS = 20_000
+FILL = f"""
+insert into leaseq.workers (id, host, pid, queues, version) values ('w', 'here', 1, '{{default}}', '0');
+insert into leaseq.queues (name) values ('default');
+insert into leaseq.tasks (id, queue, type, payload, state, max_attempts, timeout_seconds, idempotency_key,
+    finished_at, result, attempt, started_at, worker_id)
+select
+    ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'default', 'add', '{{"n":1}}',
+    case when n % 10 = 0 then 'SCHEDULED' when n % 10 = 1 then 'PROCESSING' when n % 2 = 0 then 'PENDING' else 'SUCCESS' end,
+    5, 30, 'key-' || n,
+    case when n % 2 = 1 and n % 10 <> 1 then now() end, case when n % 2 = 1 and n % 10 <> 1 then '1'::json end,
+    1, now(), case when n % 10 = 1 then 'w' end
+from generate_series(1, {TASKS}) as n;
+insert into leaseq.scheduled select id, now() + interval '1 hour' * random() from leaseq.tasks;
+insert into leaseq.idempotency_keys (tenant, key, fingerprint, task_id, queue, expires_at)
+select 'default', idempotency_key, 'f', id, queue, now() + interval '7 days' from leaseq.tasks;
+analyze leaseq.tasks; analyze leaseq.scheduled; analyze leaseq.idempotency_keys; analyze leaseq.workers;
+analyze leaseq.queues; analyze leaseq.attempts;
+"""
+IDS = [f"01900000-0000-7000-8000-{n:012x}" for n in range(1, 201)]
+LEASE = Lease(IDS[0], 1, "w")
+FEW = IDS[:20]
+KEYS = {"tenants": ["default"] * 20, "keys": [f"key-{n}" for n in range(20)]}
+SUBMISSIONS = rows.submission_arrays([submission(idempotency_key=f"new-{n}") for n in range(200)])
+SETTLEMENTS = rows.settlement_arrays([errored(Lease(task_id, 1, "w")) for task_id in IDS])
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+# Statement, its parameters, and the indexes it must use. None of them may read the whole of a table that grows.
+HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "submit_tasks": (SUBMISSIONS | {"retention": 60.0, "after_commit": False, "patience": "250"}, set()),
+    "find_keys": (KEYS, {"idempotency_keys_pkey", "tasks_pkey"}),
+    "expire_keys": (KEYS, set()),  # by key or by expiry: whichever names fewer
+    "promote_tasks": ({"limit": 500}, {"scheduled_run_at", "tasks_pkey"}),
+    "claim_tasks": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
+    "find_claimed": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
+    "find_held": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
+    "settle_attempts": (SETTLEMENTS, {"tasks_pkey"}),
+    "set_progress": (
+        {"progress": "1", "task_id": IDS[0], "attempt": 1, "worker_id": "w"},
+        {"tasks_pkey"},
+    ),
+    "cancel_tasks": ({"ids": FEW, "tenant": "default"}, {"tasks_pkey", "scheduled_pkey"}),
+    "redrive_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey"}),
+    "find_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey"}),
+    "find_states": ({"ids": IDS}, {"tasks_pkey"}),
+    "find_cancel_requests": ({"ids": IDS}, {"tasks_pkey"}),
+    "glimpse_tasks": ({"ids": IDS}, {"tasks_pkey"}),
+    "list_attempts": ({"task_id": IDS[0], "tenant": "default"}, {"tasks_pkey"}),
+    "sweep_tasks": ({"cursor": IDS[0], "limit": 1000, "quiet": 5.0}, {"tasks_pkey"}),
+    "prune_tasks": ({"before": IDS[100], "retention": 60.0, "limit": 100}, {"tasks_pkey", "idempotency_keys_pkey"}),
+    "list_tasks": (
+        {"tenant": "default", "cursor": IDS[100], "limit": 50}
+        | dict.fromkeys(("state", "queue", "type", "key")),
+        {"tasks_pkey"},
+    ),
+}
+# Without knowing the limit Postgres expects to list a tenth of the table. It compares the costs, and never settles for that.
+CUSTOM_ONLY = {"list_tasks"}
+MODES = [(name, mode) for name in HOT for mode in ("force_custom_plan", "force_generic_plan")]
+GROWING = {"tasks", "scheduled", "idempotency_keys"}
+
+
+@pytest.fixture(scope="module")
+def full(session_postgres: str) -> Iterator[psycopg.Connection]:
+    """A connection to a database with many tasks, for this module; nothing in it is changed."""
+    name = sql.Identifier("leaseq_test_plans")
+    with _admin(session_postgres) as admin:
+        admin.execute(sql.SQL("create database {} template {}").format(name, sql.Identifier(TEMPLATE)))
+    with psycopg.connect(_database_url(session_postgres, "leaseq_test_plans"), autocommit=True) as conn:
+        conn.execute(FILL.encode())
+        yield conn
+    with _admin(session_postgres) as admin:
+        admin.execute(sql.SQL("drop database {} with (force)").format(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [pair for pair in MODES if pair[0] not in CUSTOM_ONLY or pair[1] == "force_custom_plan"]
+)
+def test_plan(full: psycopg.Connection, name: str, mode: str) -> None:
+    params, indexes = HOT[name]
+
+    nodes = list(_nodes(_explain(full, name, params, mode)))
+
+    read_whole = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+    assert not read_whole & GROWING
+    assert indexes <= {node["Index Name"] for node in nodes if "Index Name" in node}
+
+
+@pytest.mark.parametrize("name", ["claim_tasks", "settle_attempts"])
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_rows_are_locked_in_the_order_in_which_they_were_sent(
+    full: psycopg.Connection, name: str, mode: str
+) -> None:
+    """A nested loop over the array; a hash join would visit them in an order of its own."""
+    nodes = list(_nodes(_explain(full, name, HOT[name][0], mode)))
+    joins = {node["Node Type"] for node in nodes} & {"Hash Join", "Merge Join", "Nested Loop"}
+    assert joins == {"Nested Loop"}
+
+
+def _explain(conn: psycopg.Connection, name: str, params: dict[str, Any], mode: str) -> dict[str, Any]:
+    numbers = {param: f"${n}" for param, n in zip(params, itertools.count(1), strict=False)}
+    text = re.sub(r"%\((\w+)\)s", lambda match: numbers[match[1]], STATEMENTS[name])
+    literals = sql.SQL(", ").join(_literal(value) for value in params.values())
+    with conn.transaction(force_rollback=True):
+        conn.execute(f"set local plan_cache_mode = {mode}".encode())
+        conn.execute(f"prepare hot as {text}".encode())
+        try:
+            cursor = conn.execute(sql.SQL("explain (format json) execute hot ({})").format(literals))
+            row = cursor.fetchone()
+        finally:
+            conn.execute("deallocate hot")
+    assert row is not None
+    plan: dict[str, Any] = row[0][0]["Plan"]
+    return plan
+
+
+def _literal(value: Any) -> sql.Composable:
+    """As an untyped literal, which takes the type of its parameter."""
+    if isinstance(value, list):
+        parts = ["null" if part is None else '"' + _text(part) + '"' for part in value]
+        return sql.Literal("{" + ",".join(parts) + "}")
+    return sql.SQL("null") if value is None else sql.Literal(_text(value))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return "\\\\x" + value.hex()
+    return str(value).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)

@@ -1,0 +1,364 @@
+"""When two writers meet at one row, does exactly one of them count?
+
+Each race is run in both orders. The winner makes its write in an open transaction and keeps the lock; the loser is started
+and seen to wait by Postgres itself (or to give up at once, where it skips what is locked); then the winner commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from fix_ledger import (
+    cancelled,
+    claim,
+    errored,
+    find,
+    holding,
+    lost,
+    open_worker,
+    released,
+    scheduled,
+    submit,
+    succeeded,
+    until_blocked,
+)
+from leaseq.connect import Connection, Pool
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.session import Session
+from leaseq.ledger.upkeep import Upkeep
+from leaseq.model import Lease, Settlement, State
+
+Verb = Callable[[Session], Awaitable[Any]]
+
+
+async def race(pool: Pool, plain: Connection, *, winner: Verb, loser: Verb) -> tuple[Any, Any]:
+    """Both answers: of the one who had the lock, and of the one who waited for it."""
+    async with holding(pool) as held:
+        first = await winner(held)
+        waiting = asyncio.create_task(_call(loser, Session(pool, deadline_seconds=10)))
+        await until_blocked(plain)
+    return first, await waiting
+
+
+async def _call(verb: Verb, session: Session) -> Any:
+    return await verb(session)
+
+
+def _settle(settlement: Settlement) -> Verb:
+    return lambda session: Ledger(session).settle([settlement])
+
+
+def _claim(task_id: str, worker: str) -> Verb:
+    return lambda session: Ledger(session).claim([task_id], worker_id=worker)
+
+
+def _cancel(task_id: str) -> Verb:
+    return lambda session: Ledger(session).cancel([task_id], tenant="default")
+
+
+def _redrive(task_id: str) -> Verb:
+    return lambda session: Ledger(session).redrive([task_id], tenant="default")
+
+
+def _promote() -> Verb:
+    return lambda session: Ledger(session).promote(limit=10)
+
+
+def _progress(lease: Lease) -> Verb:
+    return lambda session: Ledger(session).set_progress(lease, b"50")
+
+
+def _close(worker: str, *, stale_after: float | None = None) -> Verb:
+    return lambda session: Fleet(session).close_worker(worker, reason="raced", stale_after=stale_after)
+
+
+def _touch(worker: str) -> Verb:
+    return lambda session: Fleet(session).touch([worker])
+
+
+@pytest.fixture
+async def worker(fleet: Fleet) -> str:
+    return await open_worker(fleet)
+
+
+@pytest.fixture
+async def lease(ledger: Ledger, worker: str) -> Lease:
+    """A running attempt."""
+    return await claim(ledger, await submit(ledger), worker)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(succeeded, lost), (lost, succeeded), (errored, lost), (lost, errored), (released, succeeded), (cancelled, lost)],
+)
+async def test_settle_against_settle(
+    pool: Pool, plain: Connection, ledger: Ledger, lease: Lease, first: Any, second: Any
+) -> None:
+    won, lost_race = await race(pool, plain, winner=_settle(first(lease)), loser=_settle(second(lease)))
+
+    assert list(won) == [lease.task_id]
+    assert lost_race == {}
+    task = await find(ledger, lease.task_id)
+    assert task.state is first(lease).disposition.state
+    assert len(await ledger.list_attempts(lease.task_id, tenant="default")) == (first is not succeeded)
+
+
+async def test_settle_after_the_task_was_taken_back_and_claimed_anew(
+    pool: Pool, plain: Connection, ledger: Ledger, fleet: Fleet, lease: Lease
+) -> None:
+    """The stale worker waits while the reap and the next claim happen in one breath."""
+    other = await open_worker(fleet)
+
+    async def reap_and_claim(session: Session) -> Any:
+        await Ledger(session).settle([lost(lease)])
+        return await Ledger(session).claim([lease.task_id], worker_id=other)
+
+    won, fenced = await race(pool, plain, winner=reap_and_claim, loser=_settle(succeeded(lease)))
+
+    assert [claimed.lease for claimed in won] == [Lease(lease.task_id, 2, other)]
+    assert fenced == {}
+    task = await find(ledger, lease.task_id)
+    assert (task.state, task.attempt, task.worker_id) == (State.PROCESSING, 2, other)
+
+
+async def test_claim_against_claim(pool: Pool, plain: Connection, ledger: Ledger, fleet: Fleet, worker: str) -> None:
+    other = await open_worker(fleet)
+    task_id = await submit(ledger)
+
+    won, nothing = await race(pool, plain, winner=_claim(task_id, worker), loser=_claim(task_id, other))
+
+    assert [claimed.lease for claimed in won] == [Lease(task_id, 1, worker)]
+    assert nothing == []
+    assert (await find(ledger, task_id)).worker_id == worker
+
+
+async def test_close_before_claim(pool: Pool, plain: Connection, ledger: Ledger, worker: str) -> None:
+    task_id = await submit(ledger)
+
+    closed, nothing = await race(pool, plain, winner=_close(worker), loser=_claim(task_id, worker))
+
+    assert closed
+    assert nothing == []
+    assert (await find(ledger, task_id)).state is State.PENDING
+
+
+async def test_close_waits_for_a_running_claim(pool: Pool, plain: Connection, ledger: Ledger, worker: str) -> None:
+    task_id = await submit(ledger)
+
+    won, closed = await race(pool, plain, winner=_claim(task_id, worker), loser=_close(worker))
+
+    assert len(won) == 1
+    assert closed
+    held = await ledger.find_held([task_id], worker_id=worker)
+    assert [found for found, _ in held] == [Lease(task_id, 1, worker)]
+
+
+async def test_close_of_a_stale_worker_that_was_just_seen(
+    pool: Pool, plain: Connection, fleet: Fleet, worker: str
+) -> None:
+    await plain.execute("update leaseq.workers set last_seen = now() - interval '1 hour'")
+
+    alive, closed = await race(pool, plain, winner=_touch(worker), loser=_close(worker, stale_after=60))
+
+    assert alive == {worker}
+    assert not closed
+    record = await fleet.find_worker(worker)
+    assert record is not None
+    assert record.closed_at is None
+
+
+async def test_touch_by_a_worker_that_was_just_closed(pool: Pool, plain: Connection, worker: str) -> None:
+    closed, alive = await race(pool, plain, winner=_close(worker), loser=_touch(worker))
+
+    assert closed
+    assert alive == set()
+
+
+async def test_close_against_close_has_one_closer(pool: Pool, plain: Connection, worker: str) -> None:
+    assert await race(pool, plain, winner=_close(worker), loser=_close(worker)) == (True, False)
+
+
+async def test_progress_before_settle(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease) -> None:
+    stored, settled = await race(pool, plain, winner=_progress(lease), loser=_settle(succeeded(lease)))
+
+    assert stored
+    assert settled[lease.task_id].state is State.SUCCESS
+    assert (await find(ledger, lease.task_id)).progress == b"50"
+
+
+@pytest.mark.parametrize("ending", [succeeded, lost])
+async def test_settle_before_progress(
+    pool: Pool, plain: Connection, ledger: Ledger, lease: Lease, ending: Any
+) -> None:
+    _, stored = await race(pool, plain, winner=_settle(ending(lease)), loser=_progress(lease))
+
+    assert not stored
+    assert (await find(ledger, lease.task_id)).progress is None
+
+
+async def test_cancel_before_claim(pool: Pool, plain: Connection, ledger: Ledger, worker: str) -> None:
+    task_id = await submit(ledger)
+
+    states, nothing = await race(pool, plain, winner=_cancel(task_id), loser=_claim(task_id, worker))
+
+    assert states == {task_id: State.CANCELLED}
+    assert nothing == []
+    task = await find(ledger, task_id)
+    assert (task.state, task.attempt) == (State.CANCELLED, 0)
+
+
+async def test_claim_before_cancel(pool: Pool, plain: Connection, ledger: Ledger, worker: str) -> None:
+    task_id = await submit(ledger)
+
+    _, states = await race(pool, plain, winner=_claim(task_id, worker), loser=_cancel(task_id))
+
+    assert states == {task_id: State.PROCESSING}
+    task = await find(ledger, task_id)
+    assert (task.state, task.worker_id) == (State.PROCESSING, worker)
+    assert task.cancel_requested_at is not None
+
+
+@pytest.mark.parametrize(
+    ("ending", "then"),
+    [(succeeded, State.SUCCESS), (errored, State.CANCELLED), (released, State.CANCELLED), (lost, State.CANCELLED)],
+)
+async def test_cancel_before_settle(
+    pool: Pool, plain: Connection, ledger: Ledger, lease: Lease, ending: Any, then: State
+) -> None:
+    asked, settled = await race(pool, plain, winner=_cancel(lease.task_id), loser=_settle(ending(lease)))
+
+    assert asked == {lease.task_id: State.PROCESSING}
+    assert settled[lease.task_id].state is then
+    assert (await find(ledger, lease.task_id)).state is then
+    assert await scheduled(plain) == set()
+
+
+async def test_settle_success_before_cancel(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease) -> None:
+    _, states = await race(pool, plain, winner=_settle(succeeded(lease)), loser=_cancel(lease.task_id))
+
+    assert states == {}
+    assert (await find(ledger, lease.task_id)).cancel_requested_at is None
+
+
+async def test_settle_retry_before_cancel(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease) -> None:
+    _, states = await race(pool, plain, winner=_settle(errored(lease, delay=0.0)), loser=_cancel(lease.task_id))
+
+    assert states == {lease.task_id: State.CANCELLED}
+    # The cancel could not see the new row of the table of what is due; promote takes it away and nothing else.
+    assert await ledger.promote(limit=10) == []
+    assert (await find(ledger, lease.task_id)).state is State.CANCELLED
+    assert await scheduled(plain) == set()
+
+
+async def _due(ledger: Ledger, plain: Connection) -> str:
+    task_id = await submit(ledger, delay_seconds=60.0)
+    await plain.execute("update leaseq.scheduled set run_at = now()")
+    return task_id
+
+
+async def test_promote_before_cancel(pool: Pool, plain: Connection, ledger: Ledger) -> None:
+    task_id = await _due(ledger, plain)
+
+    promoted, states = await race(pool, plain, winner=_promote(), loser=_cancel(task_id))
+
+    assert [glimpse.task_id for glimpse in promoted] == [task_id]
+    assert states == {task_id: State.CANCELLED}
+
+
+async def test_cancel_before_promote(pool: Pool, plain: Connection, ledger: Ledger) -> None:
+    task_id = await _due(ledger, plain)
+
+    async with holding(pool) as held:
+        assert await Ledger(held).cancel([task_id], tenant="default") == {task_id: State.CANCELLED}
+        assert await ledger.promote(limit=10) == []  # skips what is locked
+
+    assert await ledger.promote(limit=10) == []
+    assert (await find(ledger, task_id)).state is State.CANCELLED
+
+
+async def test_promote_that_holds_a_row_which_cancel_has_begun_to_stop(
+    pool: Pool, plain: Connection, ledger: Ledger
+) -> None:
+    """The order that would deadlock if cancel waited for the scheduled row: promote has that, cancel has the task."""
+    task_id = await _due(ledger, plain)
+    async with pool.connection() as conn:
+        async with conn.transaction():
+            # Promote's first half: it has found the row.
+            await conn.execute("select 1 from leaseq.scheduled where task_id = %s for update", [task_id])
+            assert await ledger.cancel([task_id], tenant="default") == {task_id: State.CANCELLED}
+        assert await ledger.promote(limit=10) == []
+    assert await scheduled(plain) == set()
+
+
+async def test_promote_against_promote_shares_the_work(pool: Pool, plain: Connection, ledger: Ledger) -> None:
+    due = {await _due(ledger, plain) for _ in range(4)}
+
+    async with holding(pool) as held:
+        first = await Ledger(held).promote(limit=2)
+        second = await ledger.promote(limit=10)
+
+    assert {glimpse.task_id for glimpse in first + second} == due
+    assert (len(first), len(second)) == (2, 2)
+
+
+async def test_redrive_against_redrive(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease) -> None:
+    await ledger.settle([errored(lease, then=State.FAILED)])
+
+    won, nothing = await race(pool, plain, winner=_redrive(lease.task_id), loser=_redrive(lease.task_id))
+
+    assert len(won) == 1
+    assert nothing == []
+
+
+async def test_redrive_before_claim(pool: Pool, ledger: Ledger, lease: Lease) -> None:
+    await ledger.settle([errored(lease, then=State.FAILED)])
+
+    async with holding(pool) as held:
+        await Ledger(held).redrive([lease.task_id], tenant="default")
+        assert await ledger.claim([lease.task_id], worker_id=lease.worker_id) == []  # not committed: still FAILED
+
+    (claimed,) = await ledger.claim([lease.task_id], worker_id=lease.worker_id)
+    assert claimed.lease.attempt == 2
+
+
+async def test_claim_of_a_redriven_task_before_another_redrive(
+    pool: Pool, plain: Connection, ledger: Ledger, lease: Lease
+) -> None:
+    await ledger.settle([errored(lease, then=State.FAILED)])
+
+    async def redrive_and_claim(session: Session) -> Any:
+        await Ledger(session).redrive([lease.task_id], tenant="default")
+        return await Ledger(session).claim([lease.task_id], worker_id=lease.worker_id)
+
+    claimed, nothing = await race(pool, plain, winner=redrive_and_claim, loser=_redrive(lease.task_id))
+
+    assert len(claimed) == 1
+    assert nothing == []
+    assert (await find(ledger, lease.task_id)).state is State.PROCESSING
+
+
+LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+async def test_prune_before_redrive(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease) -> None:
+    await ledger.settle([errored(lease, then=State.FAILED)])
+
+    def prune(session: Session) -> Awaitable[Any]:
+        return Upkeep(session).prune_tasks(before=LAST_ID, retention_seconds=0, limit=10)
+
+    assert await race(pool, plain, winner=prune, loser=_redrive(lease.task_id)) == (1, [])
+
+
+async def test_redrive_before_prune(pool: Pool, ledger: Ledger, upkeep: Upkeep, lease: Lease) -> None:
+    await ledger.settle([errored(lease, then=State.FAILED)])
+
+    async with holding(pool) as held:
+        await Ledger(held).redrive([lease.task_id], tenant="default")
+        assert await upkeep.prune_tasks(before=LAST_ID, retention_seconds=0, limit=10) == 0
+
+    assert (await find(ledger, lease.task_id)).state is State.PENDING

@@ -1,0 +1,376 @@
+"""Does one key stand for one task, whoever submits it, however often, and whatever breaks on the way?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from fix_ledger import RETENTION, claim, find, holding, open_worker, scheduled, submission, submit, succeeded, until_blocked
+from fix_proxy import READY_FOR_QUERY, ProxyTo
+from leaseq.config import Config
+from leaseq.connect import Connection, Pool, open_pool
+from leaseq.engine.submit import MAX_WAITS, Submitter
+from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, ServerUnreachable, SubmissionInvalid
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.session import Session
+from leaseq.ledger.upkeep import Upkeep
+from leaseq.model import Outcome, State, Submission, Submitted
+
+LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+@pytest.fixture
+def submitter(ledger: Ledger) -> Submitter:
+    return Submitter(ledger, retention_seconds=RETENTION)
+
+
+async def _one(submitter: Submitter, wanted: Submission, *, conn: Connection | None = None) -> Submitted:
+    (answer,) = await submitter.write([wanted], conn=conn)
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+async def _count(plain: Connection, table: str) -> int:
+    cursor = await plain.execute(f"select count(*) from leaseq.{table}".encode())
+    return int((await cursor.fetchall())[0][0])
+
+
+async def test_a_key_again_is_the_same_task(submitter: Submitter, ledger: Ledger, plain: Connection) -> None:
+    first = await _one(submitter, submission(idempotency_key="k"))
+
+    again = await _one(submitter, submission(idempotency_key="k"))
+
+    assert not first.replayed
+    assert again == replace(first, replayed=True)
+    assert await _count(plain, "tasks") == 1
+
+
+async def test_a_key_again_shows_what_became_of_the_task(
+    submitter: Submitter, ledger: Ledger, fleet: Fleet
+) -> None:
+    first = await _one(submitter, submission(idempotency_key="k"))
+    lease = await claim(ledger, first.task_id, await open_worker(fleet))
+    await ledger.settle([succeeded(lease)])
+
+    again = await _one(submitter, submission(idempotency_key="k"))
+
+    assert (again.task_id, again.state, again.replayed) == (first.task_id, State.SUCCESS, True)
+
+
+async def test_a_key_with_other_content_is_refused_and_names_the_task(submitter: Submitter) -> None:
+    first = await _one(submitter, submission(idempotency_key="k"))
+
+    with pytest.raises(IdempotencyKeyReused) as caught:
+        await _one(submitter, submission(idempotency_key="k", fingerprint=b"other"))
+
+    assert caught.value.task_id == first.task_id
+
+
+async def test_a_key_belongs_to_its_tenant(submitter: Submitter, plain: Connection) -> None:
+    one = await _one(submitter, submission(idempotency_key="k", tenant="one"))
+    two = await _one(submitter, submission(idempotency_key="k", tenant="two", fingerprint=b"other"))
+
+    assert one.task_id != two.task_id
+    assert not two.replayed
+    assert await _count(plain, "tasks") == 2
+
+
+async def test_many_clients_with_one_key_make_one_task(
+    submitter: Submitter, ledger: Ledger, plain: Connection
+) -> None:
+    for round_number in range(20):
+        key = f"k{round_number}"
+        answers = await asyncio.gather(*(_one(submitter, submission(idempotency_key=key)) for _ in range(6)))
+        assert len({answer.task_id for answer in answers}) == 1
+        assert sum(not answer.replayed for answer in answers) == 1
+    assert await _count(plain, "tasks") == 20
+
+
+async def test_batches_that_share_keys_in_opposite_order(submitter: Submitter, plain: Connection) -> None:
+    one, two = ([submission(idempotency_key=f"k{n}") for n in order] for order in (range(50), reversed(range(50))))
+
+    answers = await asyncio.gather(submitter.write(one), submitter.write(two))
+
+    ids = [{answer.task_id for answer in found if isinstance(answer, Submitted)} for found in answers]
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 50 == await _count(plain, "tasks")
+
+
+async def test_a_key_twice_within_one_batch(submitter: Submitter, plain: Connection) -> None:
+    answers = await submitter.write(
+        [
+            submission(idempotency_key="k"),
+            submission(),
+            submission(idempotency_key="k"),
+            submission(idempotency_key="k", fingerprint=b"other"),
+            submission(idempotency_key="k", tenant="two"),
+        ]
+    )
+
+    first, keyless, again, other, elsewhere = answers
+    assert isinstance(first, Submitted)
+    assert isinstance(keyless, Submitted)
+    assert again == replace(first, replayed=True)
+    assert isinstance(other, IdempotencyKeyReused)
+    assert isinstance(elsewhere, Submitted)
+    assert await _count(plain, "tasks") == 3
+
+
+async def test_an_empty_batch(submitter: Submitter) -> None:
+    assert await submitter.write([]) == []
+
+
+async def test_an_expired_key_makes_a_new_task(submitter: Submitter, plain: Connection) -> None:
+    first = await _one(submitter, submission(idempotency_key="k"))
+    await plain.execute("update leaseq.idempotency_keys set expires_at = now()")
+
+    raced = await asyncio.gather(
+        *(_one(submitter, submission(idempotency_key="k", fingerprint=b"other")) for _ in range(4))
+    )
+
+    assert len({answer.task_id for answer in raced}) == 1
+    assert sum(not answer.replayed for answer in raced) == 1
+    assert raced[0].task_id != first.task_id
+    assert await _count(plain, "tasks") == 2
+    assert await _count(plain, "idempotency_keys") == 1
+
+
+async def test_a_key_outlives_its_pruned_task(
+    submitter: Submitter, ledger: Ledger, fleet: Fleet, upkeep: Upkeep, plain: Connection
+) -> None:
+    first = await _one(submitter, submission(idempotency_key="k", queue="mail"))
+    await ledger.cancel([first.task_id], tenant="default")
+    assert await upkeep.prune_tasks(before=LAST_ID, retention_seconds=0, limit=10) == 1
+
+    again = await _one(submitter, submission(idempotency_key="k", queue="mail"))
+
+    assert (again.task_id, again.state, again.replayed) == (first.task_id, State.CANCELLED, True)
+    assert again.queue == "mail"
+    assert await _count(plain, "tasks") == 0
+    with pytest.raises(IdempotencyKeyReused):
+        await _one(submitter, submission(idempotency_key="k", fingerprint=b"other"))
+
+
+async def test_a_pruned_key_makes_a_new_task(submitter: Submitter, upkeep: Upkeep, plain: Connection) -> None:
+    first = await _one(submitter, submission(idempotency_key="k"))
+    await plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second'")
+    assert await upkeep.prune_keys(limit=10) == 1
+
+    assert (await _one(submitter, submission(idempotency_key="k"))).task_id != first.task_id
+
+
+async def test_a_replay_writes_and_locks_nothing(pool: Pool, submitter: Submitter, ledger: Ledger) -> None:
+    """Retries may come in storms, and from inside long transactions: they must not hold each other up."""
+    first = await _one(submitter, submission(idempotency_key="k"))
+    async with holding(pool) as held:
+        inside = await _one(Submitter(Ledger(held), retention_seconds=RETENTION), submission(idempotency_key="k"))
+        written = await held.fetch("list_queues")  # the transaction is alive
+        outside = await _one(submitter, submission(idempotency_key="k"))
+
+    assert inside == outside == replace(first, replayed=True)
+    assert len(written) == 1
+
+
+async def test_own_transaction_rolled_back_leaves_nothing(
+    pool: Pool, submitter: Submitter, ledger: Ledger, plain: Connection
+) -> None:
+    async with pool.connection() as conn, conn.transaction(force_rollback=True):
+        await _one(submitter, submission(idempotency_key="k", queue="new"), conn=conn)
+
+    for table in ("tasks", "idempotency_keys", "scheduled", "queues"):
+        assert await _count(plain, table) == 0
+    assert not (await _one(submitter, submission(idempotency_key="k"))).replayed
+
+
+async def test_own_transaction_is_delivered_after_the_commit_and_not_before(
+    pool: Pool, submitter: Submitter, ledger: Ledger, fleet: Fleet
+) -> None:
+    async with pool.connection() as conn, conn.transaction():
+        submitted = await _one(submitter, submission(queue="new"), conn=conn)
+        assert submitted.state is State.SCHEDULED
+        assert await ledger.promote(limit=10) == []
+
+    (glimpse,) = await ledger.promote(limit=10)
+
+    assert (glimpse.task_id, glimpse.queue, glimpse.state) == (submitted.task_id, "new", State.PENDING)
+    assert [queue.name for queue in await fleet.list_queues()] == ["new"]
+
+
+async def test_own_transaction_with_a_new_queue_holds_nobody_up(pool: Pool, submitter: Submitter) -> None:
+    async with pool.connection() as conn, conn.transaction():
+        await _one(submitter, submission(queue="new"), conn=conn)
+
+        other = await asyncio.wait_for(_one(submitter, submission(queue="new")), timeout=5)
+
+    assert other.state is State.PENDING
+
+
+async def test_own_transaction_sees_its_own_key(pool: Pool, submitter: Submitter) -> None:
+    async with pool.connection() as conn, conn.transaction():
+        first = await _one(submitter, submission(idempotency_key="k"), conn=conn)
+        again = await _one(submitter, submission(idempotency_key="k"), conn=conn)
+
+    assert again == replace(first, replayed=True)
+
+
+async def test_a_key_in_flight_is_refused_and_its_neighbours_go_in(
+    pool: Pool, submitter: Submitter, ledger: Ledger
+) -> None:
+    async with pool.connection() as conn, conn.transaction():
+        await _one(submitter, submission(idempotency_key="held"), conn=conn)
+
+        before, held, after = await submitter.write(
+            [submission(idempotency_key="a"), submission(idempotency_key="held"), submission()]
+        )
+
+        assert isinstance(before, Submitted)
+        assert isinstance(held, IdempotencyInFlight)
+        assert isinstance(after, Submitted)
+
+    assert (await _one(submitter, submission(idempotency_key="held"))).replayed
+
+
+async def test_a_key_in_flight_that_is_let_go_in_time_is_replayed(
+    pool: Pool, submitter: Submitter, plain: Connection
+) -> None:
+    async with pool.connection() as conn, conn.transaction():
+        first = await _one(submitter, submission(idempotency_key="k"), conn=conn)
+        waiting = asyncio.create_task(_one(submitter, submission(idempotency_key="k")))
+        await until_blocked(plain)
+
+    assert await waiting == replace(first, state=State.SCHEDULED, replayed=True)
+
+
+async def test_a_key_in_flight_whose_transaction_fails_makes_the_task(
+    pool: Pool, submitter: Submitter, plain: Connection
+) -> None:
+    async with pool.connection() as conn, conn.transaction(force_rollback=True):
+        first = await _one(submitter, submission(idempotency_key="k"), conn=conn)
+        waiting = asyncio.create_task(_one(submitter, submission(idempotency_key="k")))
+        await until_blocked(plain)
+
+    second = await waiting
+    assert not second.replayed
+    assert second.task_id != first.task_id
+
+
+async def test_many_keys_in_flight_do_not_hold_up_a_batch_for_long(pool: Pool, submitter: Submitter) -> None:
+    async with pool.connection() as conn, conn.transaction():
+        keys = [f"k{n}" for n in range(4 * MAX_WAITS)]
+        await submitter.write([submission(idempotency_key=key) for key in keys], conn=conn)
+
+        async with asyncio.timeout(8):
+            answers = await submitter.write([submission(), *(submission(idempotency_key=key) for key in keys)])
+
+    assert isinstance(answers[0], Submitted)
+    assert all(isinstance(answer, IdempotencyInFlight) for answer in answers[1:])
+
+
+async def test_what_postgres_refuses_is_its_callers_affair(submitter: Submitter) -> None:
+    good, bad, fine = await submitter.write([submission(), submission(tenant="a\x00b"), submission()])
+
+    assert isinstance(good, Submitted)
+    assert isinstance(bad, SubmissionInvalid)
+    assert isinstance(fine, Submitted)
+
+
+@pytest.mark.parametrize("key", ["the-key", None])
+async def test_an_answer_that_was_lost_after_the_commit(
+    config: Config, proxy_to: ProxyTo, plain: Connection, key: str | None
+) -> None:
+    """The connection dies between the commit and its acknowledgement. The statement is sent again, and finds itself."""
+    assert config.postgres_url is not None
+    proxy = await proxy_to(config.postgres_url)
+    wanted = submission(idempotency_key=key)
+    pool = await open_pool(replace(config, postgres_url=proxy.url), name="leaseq test", max_size=2)
+    submitter = Submitter(Ledger(Session(pool, deadline_seconds=5)), retention_seconds=RETENTION)
+
+    trap = proxy.lose_reply(wanted.task_id.encode(), until=READY_FOR_QUERY)
+    answer = await _one(submitter, wanted)
+    await pool.close()
+
+    assert trap.sprung.is_set()
+    assert (answer.task_id, answer.state, answer.replayed) == (wanted.task_id, State.PENDING, False)
+    assert await _count(plain, "tasks") == 1
+
+
+async def test_a_client_that_never_heard_the_answer_asks_again_with_its_key(
+    config: Config, proxy_to: ProxyTo, submitter: Submitter, plain: Connection
+) -> None:
+    assert config.postgres_url is not None
+    proxy = await proxy_to(config.postgres_url)
+    pool = await open_pool(replace(config, postgres_url=proxy.url), name="leaseq test", max_size=2)
+    cut_off = Submitter(Ledger(Session(pool, deadline_seconds=2)), retention_seconds=RETENTION)
+    first = submission(idempotency_key="the-key")
+    proxy.lose_reply(first.task_id.encode(), until=READY_FOR_QUERY)
+    proxy.lose_reply(first.task_id.encode(), until=READY_FOR_QUERY)
+
+    with pytest.raises(ServerUnreachable):
+        await cut_off.write([first])
+    await pool.close()
+    again = await _one(submitter, submission(idempotency_key="the-key"))
+
+    assert (again.task_id, again.replayed) == (first.task_id, True)
+    assert await _count(plain, "tasks") == 1
+
+
+async def test_a_claim_whose_answer_was_lost_is_found(
+    config: Config, proxy_to: ProxyTo, ledger: Ledger, fleet: Fleet
+) -> None:
+    """Claim is not sent again: the attempt would be its own competitor. The worker asks what it holds."""
+    assert config.postgres_url is not None
+    proxy = await proxy_to(config.postgres_url)
+    pool = await open_pool(replace(config, postgres_url=proxy.url), name="leaseq test", max_size=2)
+    cut_off = Ledger(Session(pool, deadline_seconds=5))
+    worker, task_id = await open_worker(fleet), await submit(ledger)
+    proxy.lose_reply(task_id.encode(), until=READY_FOR_QUERY)
+
+    with pytest.raises(ServerUnreachable):
+        await cut_off.claim([task_id], worker_id=worker)
+    (claimed,) = await cut_off.find_claimed([task_id], worker_id=worker)
+    await pool.close()
+
+    assert claimed.lease.attempt == 1
+    assert (await find(ledger, task_id)).attempt == 1
+
+
+async def test_a_settle_whose_answer_was_lost_counted_once(
+    config: Config, proxy_to: ProxyTo, ledger: Ledger, fleet: Fleet
+) -> None:
+    assert config.postgres_url is not None
+    proxy = await proxy_to(config.postgres_url)
+    pool = await open_pool(replace(config, postgres_url=proxy.url), name="leaseq test", max_size=2)
+    cut_off = Ledger(Session(pool, deadline_seconds=5))
+    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
+    proxy.lose_reply(lease.task_id.encode(), until=READY_FOR_QUERY)
+
+    with pytest.raises(ServerUnreachable):
+        await cut_off.settle([succeeded(lease)])
+    again: dict[str, Any] = await cut_off.settle([succeeded(lease)])
+    await pool.close()
+
+    assert again == {}
+    assert (await find(ledger, lease.task_id)).state is State.SUCCESS
+
+
+async def test_a_frozen_postgres_is_given_up_by_our_own_clock(
+    config: Config, proxy_to: ProxyTo, plain: Connection
+) -> None:
+    assert config.postgres_url is not None
+    proxy = await proxy_to(config.postgres_url)
+    pool = await open_pool(replace(config, postgres_url=proxy.url), name="leaseq test", max_size=2)
+    cut_off = Ledger(Session(pool, deadline_seconds=0.3))
+    await cut_off.find_states([])
+    proxy.freeze()
+
+    with pytest.raises(ServerUnreachable):
+        async with asyncio.timeout(5):
+            await cut_off.submit([submission()], retention_seconds=RETENTION)
+    proxy.thaw()
+    await pool.close()

@@ -1,0 +1,85 @@
+"""Is one embedded server safe to use, safe to kill, and clear about why it does not start?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+
+from fix_embedded import count_pushes, count_visits
+from leaseq.embedded import PostgresServer, ValkeyServer
+from leaseq.errors import ServerUnreachable
+
+
+def test_a_killed_postgres_comes_back_with_its_data(own_postgres: PostgresServer) -> None:
+    assert count_visits(own_postgres.url) == 1
+    own_postgres.kill()
+    assert own_postgres.pid is None
+    own_postgres.start()
+    assert count_visits(own_postgres.url) == 2
+
+
+def test_a_killed_valkey_comes_back_with_its_data(own_valkey: ValkeyServer) -> None:
+    assert count_pushes(own_valkey.url) == 1
+    own_valkey.kill()
+    assert own_valkey.pid is None
+    own_valkey.start()
+    assert count_pushes(own_valkey.url) == 2
+
+
+def test_a_pid_file_that_names_somebody_else_is_stale(own_postgres: PostgresServer, own_valkey: ValkeyServer) -> None:
+    """After a reboot the number in the file may be anybody's: here, ours."""
+    own_postgres.kill()
+    own_valkey.kill()
+    pid_file = own_postgres.place.files / "data" / "postmaster.pid"
+    pid_file.write_text(pid_file.read_text().replace(pid_file.read_text().split("\n")[0], str(os.getpid()), 1))
+    (own_valkey.place.files / "valkey.pid").write_text(f"{os.getpid()}\n")
+    assert own_postgres.pid is None
+    assert own_valkey.pid is None
+    own_postgres.start()
+    own_valkey.start()
+    assert count_visits(own_postgres.url) == 1
+    assert count_pushes(own_valkey.url) == 1
+
+
+def test_nothing_that_would_break_a_promise_is_set(own_postgres: PostgresServer, own_valkey: ValkeyServer) -> None:
+    with psycopg.connect(own_postgres.url) as conn:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            assert conn.execute(f"show {setting}".encode()).fetchone() == ("on",)
+    with redis.Redis.from_url(own_valkey.url) as client:
+        settings: Any = client.config_get("append*", "maxmemory-policy")
+    assert settings["appendonly"] == "yes"
+    assert settings["appendfsync"] == "everysec"
+    assert settings["maxmemory-policy"] == "noeviction"
+
+
+def test_a_port_of_the_loopback_wants_a_password(own_postgres: PostgresServer, own_valkey: ValkeyServer) -> None:
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(f"postgresql://leaseq@127.0.0.1:{own_postgres.port}/postgres")
+    with (
+        pytest.raises(redis.AuthenticationError),
+        redis.Redis.from_url(f"redis://127.0.0.1:{own_valkey.port}") as client,
+    ):
+        client.ping()
+
+
+def test_a_cluster_whose_making_was_interrupted_is_made_anew(data_dir: Path) -> None:
+    server = PostgresServer(data_dir / "postgres")
+    unfinished = server.place.files / "data.new"
+    unfinished.mkdir()
+    (unfinished / "PG_VERSION").write_text("18\n")
+    server.start()
+    assert count_visits(server.url) == 1
+
+
+def test_why_a_server_did_not_start_is_said(data_dir: Path, own_valkey: ValkeyServer) -> None:
+    second = ValkeyServer(data_dir / "valkey", own_valkey.port)
+    with pytest.raises(ServerUnreachable, match=r"did not start: .*log"):
+        second.start()
+    postgres = PostgresServer(data_dir / "postgres", own_valkey.port)
+    with pytest.raises(ServerUnreachable, match=r"did not start: .*log"):
+        postgres.start()

@@ -1,0 +1,110 @@
+"""Is the house in order?
+
+Every rule is tried twice: on the whole tree, where it must find nothing, and on a forged module, where it must find something
+(a checker that has never failed is not a checker).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import tidy_rules as rules
+from leaseq.telemetry import EVENTS
+from source_tree import PACKAGES, ROOT, Module, calls, functions, services, shipped, texts, written
+
+Rule = Callable[[Module], Iterator[str]]
+Scope = Callable[[], list[Module]]
+
+# Each rule, where it holds, and pieces of code that break it.
+RULES: list[tuple[Rule, Scope, list[str]]] = [
+    (rules.files_are_short, written, ["x = 1\n" * 251]),
+    (rules.functions_are_short, written, ["def f():\n" + "    x = 1\n" * 50]),
+    (rules.modules_say_what_they_are_for, written, ["x = 1\n"]),
+    (rules.file_names_say_something, written, [""]),
+    (rules.annotations_are_real, written, ["if typing.TYPE_CHECKING:\n    pass\n"]),
+    (rules.imports_stand_at_the_top, shipped, ["def f():\n    from leaseq.model import Task\n"]),
+    (rules.no_judgement_goes_by_the_clock_on_the_wall, services, ["def f():\n    return time.time() > 5\n"]),
+    (
+        rules.cancellations_are_never_swallowed,
+        services,
+        [
+            "try:\n    x()\nexcept (OSError, asyncio.CancelledError):\n    pass\n",
+            "with contextlib.suppress(asyncio.CancelledError):\n    x()\n",
+        ],
+    ),
+    (rules.sql_stands_in_sql_files, services, ["run('update leaseq.tasks set state = null')\n", "run('SELECT 1')\n"]),
+    (rules.lua_stands_in_lua_files, services, ["run(\"return redis.call('TIME')\")\n"]),
+    (rules.redis_keys_come_from_one_file, services, ["key = f'leaseq:{{{queue}}}:ready'\n"]),
+    (
+        rules.names_keep_to_the_vocabulary,
+        written,
+        ["def next_job(): ...\n", "class TaskManager: ...\n", "send_message = None\n", "def f(task_status): ...\n"],
+    ),
+    (
+        rules.events_are_known,
+        services,
+        ["emit('task.finished', task_id=1)\n", "emit('queue.paused' if paused else 'queue.unpaused')\n"],
+    ),
+]
+NAMES = [rule.__name__ for rule, _, _ in RULES]
+
+# Spelt in pieces, or this file would be its own offender.
+PLACES = re.compile("|".join(("/work" + "/", "/root" + "/", "/home" + r"/\w", "/Users" + r"/\w", "/tmp" + r"/(?!leaseq-)\w")))
+REGISTRIES = re.compile("|".join(("py" + r"pi\.org", "python" + "hosted", "npm" + r"js\.", "arti" + "factory", "index" + "-url")))
+
+
+@pytest.mark.parametrize(("rule", "scope"), [(rule, scope) for rule, scope, _ in RULES], ids=NAMES)
+def test_the_tree_keeps_the_rule(rule: Rule, scope: Scope) -> None:
+    found = [complaint for module in scope() for complaint in rule(module)]
+    assert not found, "\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(("rule", "codes"), [(rule, codes) for rule, _, codes in RULES], ids=NAMES)
+def test_the_rule_finds_what_breaks_it(rule: Rule, codes: list[str]) -> None:
+    for code in codes:
+        assert list(rule(Module(ROOT / "engine" / "leaseq" / "utils.py", code, ast.parse(code)))), code
+
+
+def test_who_may_look_at_the_clock_does() -> None:
+    known = {(module.name, function.name) for module in shipped() for function in functions(module)}
+    assert set(rules.WALL_CLOCKS) <= known
+
+
+def test_every_module_of_the_library_stands_on_a_floor() -> None:
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (floors,) = [contract for contract in linter["contracts"] if contract["type"] == "layers"]
+    placed = {name.strip(" ()") for layer in floors["layers"] for name in layer.replace("|", ":").split(":")}
+    rooms = {
+        f"leaseq.{path.stem}"
+        for path in PACKAGES["leaseq"].iterdir()
+        if (path.suffix == ".py" and not path.stem.startswith("__")) or (path / "__init__.py").exists()
+    }
+    assert placed == rooms | {"leaseq_api", "leaseq_reaper"}
+
+
+def test_every_event_is_emitted_somewhere() -> None:
+    asked = {id(node) for module in services() for call in calls(module, "listening") for node in ast.walk(call)}
+    said = {
+        node.value
+        for module in services()
+        if module.path.name != "telemetry.py"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and id(node) not in asked
+    }
+    assert EVENTS.keys() - said == set()
+
+
+@pytest.mark.parametrize("forbidden", [PLACES, REGISTRIES], ids=["places", "registries"])
+def test_the_tree_does_not_speak_of_the_machine_it_was_made_on(forbidden: re.Pattern[str]) -> None:
+    found = [
+        f"{name}:{number} {line.strip()[:100]}"
+        for name, text in texts()
+        for number, line in enumerate(text.splitlines(), 1)
+        if forbidden.search(line)
+    ]
+    assert not found, "\n" + "\n".join(found)

@@ -1,0 +1,126 @@
+"""Are the statements, scripts and migrations what their readers expect?
+
+Each has a header that says what it does and what no rows (or a return value) mean; each is named in exactly one place, by the
+one method that wraps it; what nobody names is dead and goes. What a wrapper hands over is what the file asks for.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from leaseq.dispatch.scripts import SCRIPTS
+from leaseq.ledger.schema import MIGRATIONS
+from leaseq.ledger.statements import STATEMENTS
+from source_tree import PACKAGES, ROOT, calls, services
+
+SQL = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.sql"))
+LUA = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.lua"))
+VERBS = "submit|promote|claim|settle|cancel|redrive"
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _header(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    end = next((number for number, line in enumerate(lines) if not line.startswith("--")), len(lines))
+    return "\n".join(lines[:end])
+
+
+@pytest.mark.parametrize("path", [*SQL, *LUA], ids=_name)
+def test_the_header_says_something(path: Path) -> None:
+    assert len(_header(path).split()) > 4, f"{_name(path)} begins without a comment that says what it does"
+
+
+@pytest.mark.parametrize("path", LUA, ids=_name)
+def test_a_script_says_its_keys_and_its_answer(path: Path) -> None:
+    header, text = _header(path), path.read_text(encoding="utf-8")
+    for what in ("KEYS[1]", "Returns"):
+        assert what in header, f"{_name(path)}: {what}"
+    for argument in set(re.findall(r"ARGV\[\d\]", text)):
+        assert argument in header, f"{_name(path)} reads {argument} and does not say what it is"
+
+
+@pytest.mark.parametrize("path", [path for path in SQL if path.parent.name == "sql"], ids=_name)
+def test_a_conditional_write_says_what_no_answer_means(path: Path) -> None:
+    header = _header(path)
+    statement = path.read_text(encoding="utf-8").removeprefix(header)
+    if re.search(r"\bwhere\b.*\breturning\b", statement, re.DOTALL):
+        assert re.search(r"[Zz]ero rows|not come back|without a state", header), header
+
+
+@pytest.mark.parametrize("path", [path for path in SQL if re.match(f"({VERBS})_", path.stem)], ids=_name)
+def test_a_verb_names_its_transition(path: Path) -> None:
+    verb = path.stem.partition("_")[0]
+    assert re.match(rf"-- {verb}: .*(->|→)", _header(path)), f"{_name(path)} does not begin with `{verb}: FROM -> TO`"
+
+
+def test_every_statement_has_one_wrapper() -> None:
+    named = Counter(
+        node.value
+        for module in services()
+        for call in calls(module, "fetch")
+        for node in call.args[:1]
+        if isinstance(node, ast.Constant)
+    )
+    named.update(
+        node.slice.value
+        for module in services()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "STATEMENTS" and isinstance(node.slice, ast.Constant)
+    )
+    assert named == Counter(dict.fromkeys(STATEMENTS, 1))
+
+
+def test_every_script_has_one_wrapper() -> None:
+    named = Counter(
+        node.value
+        for module in services()
+        if module.path.parent == PACKAGES["leaseq"] / "dispatch"
+        for call in calls(module, "run")
+        for node in call.args[:1]
+        if isinstance(node, ast.Constant)
+    )
+    assert named == Counter(dict.fromkeys(SCRIPTS, 1))
+
+
+def test_no_statement_lies_where_nobody_reads_it() -> None:
+    ledger = PACKAGES["leaseq"] / "ledger"
+    read = {ledger / "sql" / f"{name}.sql" for name in STATEMENTS}
+    read |= {ledger / "migrations" / f"{m.version:04}_{m.name}.sql" for m in MIGRATIONS}
+    read |= {PACKAGES["leaseq"] / "session.sql"}
+    assert set(SQL) == read
+    assert set(LUA) == {PACKAGES["leaseq"] / "dispatch" / "lua" / f"{name}.lua" for name in SCRIPTS}
+
+
+def test_a_statement_is_given_exactly_what_it_asks_for() -> None:
+    """Where the parameters are a dictionary in the call or just above it."""
+    checked = 0
+    for module in services():
+        for function in ast.walk(module.tree):
+            if not isinstance(function, ast.AsyncFunctionDef):
+                continue
+            given = [node for node in ast.walk(function) if isinstance(node, ast.Dict)]
+            for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+                if not (ast.unparse(call.func).endswith(".fetch") and isinstance(call.args[0], ast.Constant)) or len(given) != 1:
+                    continue
+                keys = {key.value for key in given[0].keys if isinstance(key, ast.Constant)}
+                if "arrays" in ast.unparse(function):
+                    continue
+                checked += 1
+                assert keys == _asked(str(call.args[0].value)), f"{module.name}:{call.lineno}"
+    assert checked >= 15
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert [migration.version for migration in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
+
+
+def _asked(name: str) -> set[str]:
+    return set(re.findall(r"%\((\w+)\)s", STATEMENTS[name]))
