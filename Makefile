@@ -47,7 +47,7 @@ test-compat: $(READY) ## run the tests against the system's own PostgreSQL and R
 	$(BIN)/python -m pytest $(ARGS)
 
 demo: $(READY) ## watch it work, and survive being killed
-	@$(BIN)/leaseq demo $(ARGS)
+	@$(BIN)/python -m examples.demo $(ARGS)
 
 check: $(READY) ## lint, types, floors
 	@$(BIN)/ruff check $(CODE)

@@ -56,12 +56,12 @@ async def charge(ctx: Context, order_id: int, customer: str, cents: Cents) -> Ch
             " do update set balance_cents = account.balance_cents - %(cents)s returning balance_cents",
             {"customer": customer, "cents": cents},
         )
-        (balance,) = await account.fetchone()
+        [(balance,)] = await account.fetchall()
         made = await tx.execute(
             "insert into charges (order_id, customer, cents) values (%s, %s, %s) returning charge_id",
             (order_id, customer, cents),
         )
-        (charge_id,) = await made.fetchone()
+        [(charge_id,)] = await made.fetchall()
     return Charged(charge_id, order_id, balance)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -73,7 +73,7 @@ async def open_api(config: Config) -> AsyncIterator[Api]:
     living = asyncio.create_task(live())
     await asyncio.wait({living, asyncio.ensure_future(opened.wait())}, return_when=asyncio.FIRST_COMPLETED)
     if opened.is_set():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://leaseq") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(cast(Any, app)), base_url="http://leaseq") as client:
             yield Api(app, client)
     over.set()
     await living
@@ -90,7 +90,7 @@ def problem(answer: httpx.Response, code: str) -> dict[str, Any]:
     """Insist that an answer is this problem, well-formed; return its body."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     body: dict[str, Any] = answer.json()
-    assert body["code"] == code, body
+    assert body["code"] == code, f"{answer.request.method} {answer.request.url}: {body}"
     assert answer.status_code == body["status"] == KINDS[code].status
     assert body["type"] == f"urn:leaseq:problem:{code}"
     assert body["title"] == KINDS[code].title

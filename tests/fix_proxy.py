@@ -64,7 +64,8 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        assert parts.hostname is not None and parts.port is not None, "the proxy speaks TCP only"
+        assert parts.hostname, "the proxy speaks TCP only"
+        assert parts.port, "the proxy speaks TCP only"
         self._parts = parts
         self._target = (parts.hostname, parts.port)
         self._links: set[Link] = set()
@@ -106,11 +107,12 @@ class Proxy:
             link.cut()
 
     async def aclose(self) -> None:
+        self.refusing = True
         self._server.close()
         self.thaw()
-        self.cut()
-        if self._serving:
-            await asyncio.wait(self._serving)
+        while self._serving:
+            self.cut()
+            await asyncio.wait(self._serving, timeout=0.1)  # one that was connecting just now is cut in the next round
         await self._server.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

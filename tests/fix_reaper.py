@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import psycopg
-from fix_ledger import RETENTION, submission
 
+from fix_ledger import RETENTION, submission
 from leaseq.dispatch import keys
 from leaseq.engine.engine import Engine
 from leaseq.model import Lane, Lease, Task
@@ -38,7 +38,8 @@ class Stage:
         self.engine = engine
         self.stores = engine.stores
         self.plain = plain
-        self.redis = engine.stores.survey._client
+        # The client itself, whose types are wider than what it is asked for here.
+        self.redis: Any = engine.stores.survey._client
 
     async def worker(self, *, host: str = "here", queues: Sequence[str] = (QUEUE,), leased: bool = True) -> str:
         """An open incarnation, known to both stores (or with `leased` false to the ledger alone)."""

@@ -7,6 +7,7 @@ import sys
 from leaseq.config import Config
 from leaseq.embedded import embedded_servers
 from leaseq.errors import LeaseqError
+from leaseq.logs import set_up_logs
 from leaseq_api.serve import serve
 
 
@@ -14,6 +15,7 @@ def main() -> int:
     """Serve until told to stop; 1, with one line that says why, where that cannot be done."""
     try:
         with embedded_servers(Config.from_env()) as config:
+            set_up_logs(config)
             serve(config)
     except LeaseqError as error:
         print(f"leaseq api: {' '.join(str(error).split())}", file=sys.stderr)

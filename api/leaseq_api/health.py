@@ -1,8 +1,8 @@
 """Is the process alive, and can it do its work?
 
-`/health/live` touches no store: a restart does not mend a store that is away. `/health/ready` asks Postgres, since
-without it nothing can be accepted. Redis is shown, but its absence does not make the service unready: submissions are
-recorded all the same.
+`/health/live` touches no store: a restart does not mend a store that is away. `/health/ready` asks Postgres through the
+same pool that submissions use, since without it nothing can be accepted. Redis is shown, but its absence does not make the
+service unready: submissions are recorded all the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from litestar import Request, Response, Router, get
 from msgspec import Struct
 
 from leaseq.errors import LeaseqError, SchemaMismatch, ServerUnreachable
-from leaseq.ledger.schema import require_schema
 from leaseq_api.openapi import problems
 from leaseq_api.problems import Problem, answer
 from leaseq_api.service import Injected, Service
@@ -22,7 +21,7 @@ from leaseq_api.service import Injected, Service
 POSTGRES_SECONDS = 2.0
 REDIS_SECONDS = 1.0
 
-PostgresState = Literal["up", "away", "wrong schema"]
+PostgresState = Literal["up", "away", "read only", "wrong schema"]
 RedisState = Literal["up", "away"]
 
 
@@ -59,12 +58,13 @@ async def ready(request: Request[Any, Any, Any], service: Injected) -> Response[
 async def _postgres(service: Service) -> PostgresState:
     try:
         async with asyncio.timeout(POSTGRES_SECONDS):
-            await require_schema(str(service.config.postgres_url))
+            settings = await service.engine.stores.fleet.server_settings()
+            await service.check_schema()
     except SchemaMismatch:
         return "wrong schema"
     except (LeaseqError, TimeoutError):
         return "away"
-    return "up"
+    return "read only" if settings.in_recovery or settings.read_only == "on" else "up"
 
 
 async def _redis(service: Service) -> RedisState:

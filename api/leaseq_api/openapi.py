@@ -120,7 +120,7 @@ class ListOperation(Operation):
 def problems(*codes: str) -> dict[int, ResponseSpec]:
     """The problem responses of a route, by status, from the codes it may answer with."""
     by_status: dict[int, list[str]] = {}
-    for code in (*codes, "server_unreachable"):
+    for code in codes:
         by_status.setdefault(KINDS[code].status, []).append(code)
     return {
         status: ResponseSpec(
@@ -128,6 +128,11 @@ def problems(*codes: str) -> dict[int, ResponseSpec]:
         )
         for status, of_status in by_status.items()
     }
+
+
+def api_problems(*codes: str) -> dict[int, ResponseSpec]:
+    """The same, with what any route under /api may answer with."""
+    return problems(*codes, "parameter_invalid", "server_unreachable")
 
 
 def openapi_config(version: str) -> OpenAPIConfig:
@@ -143,4 +148,4 @@ def openapi_config(version: str) -> OpenAPIConfig:
     )
 
 
-__all__ = ["ListOperation", "SubmitOperation", "openapi_config", "problems"]
+__all__ = ["ListOperation", "SubmitOperation", "api_problems", "openapi_config", "problems"]

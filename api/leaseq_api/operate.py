@@ -7,14 +7,13 @@ lists are still answered, without depths.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-from litestar import Request, Response, Router, get, post
+from litestar import Response, Router, get, post
 
 from leaseq.errors import ServerUnreachable
 from leaseq.model import QueueRecord
 from leaseq_api import parameters as given
-from leaseq_api.openapi import problems
+from leaseq_api.openapi import api_problems
 from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import depths_view
@@ -23,31 +22,28 @@ from leaseq_api.views import depths_view
 DEPTHS_SECONDS = 2.0
 
 
-@get("/queues", responses=problems())
+@get("/queues", responses=api_problems())
 async def list_queues(service: Injected) -> Response[QueueList]:
     """List the queues, and how much waits in each."""
     records = await service.engine.stores.fleet.list_queues()
     return Response(QueueList(queues=await _with_depths(service, records)))
 
 
-@post("/queues/{queue:str}/pause", status_code=200, responses=problems("not_found"))
+@post("/queues/{queue:str}/pause", status_code=200, responses=api_problems("not_found"))
 async def pause(service: Injected, queue: given.QueueName) -> Response[PausedView]:
     """Stop starting tasks of a queue; what runs goes on, and submissions are still taken."""
     return await _pause(service, queue, paused=True)
 
 
-@post("/queues/{queue:str}/resume", status_code=200, responses=problems("not_found"))
+@post("/queues/{queue:str}/resume", status_code=200, responses=api_problems("not_found"))
 async def resume(service: Injected, queue: given.QueueName) -> Response[PausedView]:
     """Start tasks of a queue again."""
     return await _pause(service, queue, paused=False)
 
 
-@get("/workers", responses=problems("parameter_invalid"))
-async def list_workers(
-    request: Request[Any, Any, Any], service: Injected, closed: given.Closed = False, limit: given.Limit = 50
-) -> Response[WorkerList]:
+@get("/workers", query=("closed", "limit"), responses=api_problems())
+async def list_workers(service: Injected, closed: given.Closed = False, limit: given.Limit = 50) -> Response[WorkerList]:
     """List the incarnations of workers, newest first; with `closed`, also those that are gone."""
-    given.check_query(request, "closed", "limit")
     found = await service.engine.stores.fleet.list_workers(closed=closed, limit=given.check_limit(limit))
     return Response(WorkerList(workers=found))
 
@@ -69,6 +65,8 @@ async def _with_depths(service: Service, records: list[QueueRecord]) -> list[Que
     ]
 
 
-router = Router("/api", route_handlers=[list_queues, pause, resume, list_workers], tags=["operate"])
+router = Router(
+    "/api", route_handlers=[list_queues, pause, resume, list_workers], before_request=given.check_query, tags=["operate"]
+)
 
 __all__ = ["router"]

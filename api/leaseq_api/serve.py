@@ -9,6 +9,7 @@ cannot keep the process alive.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from ipaddress import ip_address
@@ -16,17 +17,22 @@ from ipaddress import ip_address
 import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
+from granian.log import LogLevels
 from granian.server.embed import Server
 from litestar import Litestar
+from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, ServerUnreachable
 from leaseq.ledger.schema import require_schema
+from leaseq.telemetry import emit
 from leaseq_api.app import create_app
 
 BACKLOG = 1024
 DRAIN_SECONDS = 5.0
 HEADER_SECONDS = 10.0
+# Its errors go where every other record goes, and not to a stream of its own.
+GRANIAN_LOGS = {"loggers": {"_granian": {"handlers": [], "propagate": True}}}
 
 
 def serve(config: Config, *, insecure: bool = False) -> None:
@@ -35,12 +41,15 @@ def serve(config: Config, *, insecure: bool = False) -> None:
     Raises `ConfigInvalid` where the address may not be used, `ServerUnreachable` where Postgres is away at the
     start, `SchemaMismatch` where the schema is not this code's; each in one line.
     """
-    check_address(config, insecure=insecure)
-    uvloop.run(_serve(config))
+    port = check_address(config, insecure=insecure)
+    uvloop.run(_serve(replace(config, api_port=port)))
 
 
-def check_address(config: Config, *, insecure: bool) -> None:
-    """Refuse to serve others than this machine without keys, and a port that somebody listens on."""
+def check_address(config: Config, *, insecure: bool) -> int:
+    """The port to listen on: the one of the configuration, or a free one if that is 0.
+
+    Raises `ConfigInvalid` for an address that others can reach (without `insecure`), and for a port that is taken.
+    """
     if not insecure and not _is_loopback(config.api_host):
         raise ConfigInvalid(
             f"LEASEQ_API_HOST={config.api_host} is open to others, and this service asks nobody for a key: "
@@ -55,6 +64,8 @@ def check_address(config: Config, *, insecure: bool) -> None:
         except OSError as error:
             where = f"LEASEQ_API_HOST={config.api_host}, LEASEQ_API_PORT={config.api_port}"
             raise ConfigInvalid(f"cannot listen on {where}: {error.strerror}") from None
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _is_loopback(host: str) -> bool:
@@ -75,6 +86,7 @@ async def _serve(config: Config) -> None:
     # even if a connection refuses to end.
     async with app.lifespan():
         await _run_until(stop, app, config)
+    emit("api.stopped")
 
 
 async def _run_until(stop: asyncio.Event, app: Litestar, config: Config) -> None:
@@ -87,14 +99,17 @@ async def _run_until(stop: asyncio.Event, app: Litestar, config: Config) -> None
         http1_settings=HTTP1Settings(header_read_timeout=int(HEADER_SECONDS * 1000)),
         websockets=False,
         backlog=BACKLOG,
-        log_enabled=False,
+        log_level=LogLevels.error,
+        log_dictconfig=GRANIAN_LOGS,
         log_access=False,
     )
     serving = asyncio.create_task(server.serve())
+    emit("api.started", host=config.api_host, port=config.api_port, pid=os.getpid())
     told = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
     if not serving.done():
+        emit("api.stopping")
         app.state.service.stopping.set()
         server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait({serving}, timeout=DRAIN_SECONDS)

@@ -17,10 +17,13 @@ from litestar.di import NamedDependency
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ServerUnreachable
+from leaseq.ledger.schema import require_schema
 from leaseq_api.payload_schemas import PayloadSchemas
 
 # One writer gathers all submissions; the rest are for those who look things up.
 POOL_SIZE = 8
+# The schema is looked at through a connection of its own, which must not be had for the asking.
+SCHEMA_SECONDS = 5.0
 
 
 class Service:
@@ -32,6 +35,16 @@ class Service:
         self.schemas = schemas
         # Set when the process is told to stop: whoever holds an answer back gives it now.
         self.stopping = asyncio.Event()
+        self._schema_lock = asyncio.Lock()
+        self._schema_checked = float("-inf")
+
+    async def check_schema(self) -> None:
+        """Raise `SchemaMismatch` if the schema is not this code's. Asked again after a few seconds, once for all who ask."""
+        async with self._schema_lock:
+            now = asyncio.get_running_loop().time()
+            if now - self._schema_checked >= SCHEMA_SECONDS:
+                await require_schema(str(self.config.postgres_url))
+                self._schema_checked = now
 
 
 @asynccontextmanager

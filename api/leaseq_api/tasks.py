@@ -18,8 +18,8 @@ from leaseq.model import State, Submission, Task
 from leaseq_api import parameters as given
 from leaseq_api.body import read_json
 from leaseq_api.idempotency import HEADER, parse_key
-from leaseq_api.openapi import ListOperation, SubmitOperation, problems
-from leaseq_api.schemas import AttemptList, RememberedTask, SubmitBody, TaskPage, TaskView
+from leaseq_api.openapi import ListOperation, SubmitOperation, api_problems
+from leaseq_api.schemas import AttemptList, ListQuery, RememberedTask, SubmitBody, TaskPage, TaskView
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import attempt_view, fresh_view, remembered, task_page, task_view
 
@@ -31,7 +31,7 @@ AnyRequest = Request[Any, Any, Any]
     "/",
     status_code=202,
     operation_class=SubmitOperation,
-    responses=problems(
+    responses=api_problems(
         "json_invalid",
         "idempotency_key_invalid",
         "idempotency_in_flight",
@@ -45,7 +45,6 @@ AnyRequest = Request[Any, Any, Any]
 )
 async def submit(request: AnyRequest, service: Injected) -> Response[TaskView | RememberedTask]:
     """Submit a task. It is recorded before it is acknowledged."""
-    given.check_query(request)
     submission = await _submission(request, service)
     submitted = await service.engine.submit(submission)
     headers = {"Location": f"/api/tasks/{submitted.task_id}"}
@@ -59,18 +58,15 @@ async def submit(request: AnyRequest, service: Injected) -> Response[TaskView | 
     return Response(view, status_code=202, headers=headers)
 
 
-@get("/{task_id:str}", responses=problems("task_not_found", "parameter_invalid"))
-async def show(
-    request: AnyRequest, service: Injected, task_id: given.TaskId, wait: given.WaitSeconds = 0.0
-) -> Response[TaskView]:
+@get("/{task_id:str}", query=("wait",), responses=api_problems("task_not_found"))
+async def show(service: Injected, task_id: given.TaskId, wait: given.WaitSeconds = 0.0) -> Response[TaskView]:
     """Look at one task; with `wait`, when it has ended."""
-    given.check_query(request, "wait")
     task_id = given.check_task_id(task_id)
     seconds = given.check_wait(wait)
     return Response(task_view(await _await_end(service, task_id, seconds=seconds)))
 
 
-@get("/{task_id:str}/attempts", responses=problems("task_not_found"))
+@get("/{task_id:str}/attempts", responses=api_problems("task_not_found"))
 async def attempts(service: Injected, task_id: given.TaskId) -> Response[AttemptList]:
     """List the attempts of a task that did not succeed, oldest first."""
     task_id = given.check_task_id(task_id)
@@ -78,7 +74,7 @@ async def attempts(service: Injected, task_id: given.TaskId) -> Response[Attempt
     return Response(AttemptList(task_id=task_id, attempts=[attempt_view(attempt) for attempt in found]))
 
 
-@get("/", operation_class=ListOperation, responses=problems("parameter_invalid"))
+@get("/", query=ListQuery.__struct_fields__, operation_class=ListOperation, responses=api_problems())
 async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPage]:
     """List tasks, newest first, page by page."""
     wanted = given.read_filter(request)
@@ -87,7 +83,7 @@ async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPag
     return Response(task_page(await service.engine.list_tasks(one_more), limit=wanted.limit))
 
 
-@post("/{task_id:str}/cancel", status_code=200, responses=problems("task_not_found", "task_conflict"))
+@post("/{task_id:str}/cancel", status_code=200, responses=api_problems("task_not_found", "task_conflict"))
 async def cancel(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
     """Stop a task: 200 and CANCELLED if it waited, 202 if it runs and its worker was asked to stop."""
     task_id = given.check_task_id(task_id)
@@ -96,7 +92,7 @@ async def cancel(service: Injected, task_id: given.TaskId) -> Response[TaskView]
     return Response(view, status_code=200 if state is State.CANCELLED else 202)
 
 
-@post("/{task_id:str}/redrive", status_code=202, responses=problems("task_not_found", "task_conflict"))
+@post("/{task_id:str}/redrive", status_code=202, responses=api_problems("task_not_found", "task_conflict"))
 async def redrive(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
     """Put a FAILED or CANCELLED task back to PENDING."""
     task_id = given.check_task_id(task_id)
@@ -133,6 +129,11 @@ async def _await_end(service: Service, task_id: str, *, seconds: float) -> Task:
     return await service.engine.find(task_id)
 
 
-router = Router("/api/tasks", route_handlers=[submit, show, attempts, list_tasks, cancel, redrive], tags=["tasks"])
+router = Router(
+    "/api/tasks",
+    route_handlers=[submit, show, attempts, list_tasks, cancel, redrive],
+    before_request=given.check_query,
+    tags=["tasks"],
+)
 
 __all__ = ["router"]

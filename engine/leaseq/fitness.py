@@ -86,27 +86,26 @@ def judge_schema(version: int) -> list[Finding]:
 
 def judge_redis(policy: Mapping[str, str]) -> list[Finding]:
     """What these settings (`Survey.policy`) would break or cost."""
-    found = []
+    faults: list[str] = []
+    doubts: list[str] = []
     version = _numbers(policy["version"])
     if version and version < OLDEST_REDIS:
-        found.append((True, f"Redis {policy['version']} is too old: use Redis 6.2, Valkey 7.2, or newer"))
+        faults.append(f"Redis {policy['version']} is too old: use Redis 6.2, Valkey 7.2, or newer")
     if policy["role"] in ("slave", "replica"):
-        found.append((True, "this is a replica, which takes no writes: point LEASEQ_REDIS_URL at the primary"))
+        faults.append("this is a replica, which takes no writes: point LEASEQ_REDIS_URL at the primary")
     if policy["mode"] == "cluster":
-        found.append((True, "this is one node of a cluster, which is not supported yet: use a server that stands alone"))
-    if not policy["maxmemory_policy"]:
-        found.append((False, "it does not tell its eviction policy: make sure that it is noeviction"))
-    elif policy["maxmemory_policy"] != "noeviction":
-        found.append(
-            (
-                True,
-                f"it evicts keys when memory is short (maxmemory-policy {policy['maxmemory_policy']}), and with them whole "
-                "queues: set maxmemory-policy noeviction",
-            )
-        )
+        faults.append("this is a node of a cluster, which is not supported yet: use a server that stands alone")
+    eviction = policy["maxmemory_policy"]
+    if not eviction:
+        doubts.append("it does not tell its eviction policy: make sure that it is noeviction")
+    elif eviction != "noeviction":
+        faults.append(f"maxmemory-policy is {eviction}, which evicts whole queues: set maxmemory-policy noeviction")
     if policy["aof_enabled"] == "0":
-        found.append((False, "its append-only file is off, so every restart means rebuilding queues: set appendonly yes"))
-    return [Finding("redis", grave, message) for grave, message in found]
+        doubts.append("its append-only file is off, so every restart means rebuilding queues: set appendonly yes")
+    return [
+        *(Finding("redis", True, message) for message in faults),
+        *(Finding("redis", False, message) for message in doubts),
+    ]
 
 
 async def survey(config: Config, *, migrates: bool = False) -> Report:

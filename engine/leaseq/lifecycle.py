@@ -30,8 +30,9 @@ TRANSITIONS: frozenset[tuple[State | None, str, State]] = frozenset(
     }
 )
 
-# A task that was present at this many crashes in company runs alone from then on: the next crash, if it comes, is its own.
-SUSPECT_LOSSES = 2
+# A task that was present at this many crashes runs alone from then on: the next crash, if it comes, is its own. Not at
+# the first: most crashes are nobody's fault, and isolation costs the start of a process.
+SUSPECT_CRASHES = 2
 
 # The longest that a task may be put off, as for a submission.
 MAX_DELAY_SECONDS = 366 * 86_400.0
@@ -39,12 +40,12 @@ MAX_DELAY_SECONDS = 366 * 86_400.0
 
 def is_suspect(counts: Counts) -> bool:
     """Must this task run alone, because it may be what kills its workers?"""
-    return counts.crash_count > 0 or counts.loss_count >= SUSPECT_LOSSES
+    return counts.crash_count + counts.loss_count >= SUSPECT_CRASHES
 
 
 def lane_of(priority: Priority, *, crash_count: int, loss_count: int) -> Lane:
     """The ready list that a delivery of such a task belongs in."""
-    if crash_count > 0 or loss_count >= SUSPECT_LOSSES:
+    if crash_count + loss_count >= SUSPECT_CRASHES:
         return Lane.SUSPECT
     return {Priority.HIGH: Lane.HIGH, Priority.NORMAL: Lane.NORMAL, Priority.LOW: Lane.LOW}[priority]
 
@@ -92,4 +93,4 @@ def _bounded(delay: float) -> float:
     return 0.0 if math.isnan(delay) else min(max(delay, 0.0), MAX_DELAY_SECONDS)
 
 
-__all__ = ["SUSPECT_LOSSES", "TRANSITIONS", "after", "is_suspect", "lane_of"]
+__all__ = ["MAX_DELAY_SECONDS", "SUSPECT_CRASHES", "TRANSITIONS", "after", "is_suspect", "lane_of"]

@@ -79,16 +79,19 @@ class Stranded:
 
     async def _redispatch(self, queue: str, tasks: dict[str, Glimpse]) -> None:
         missing = sorted(await self._missing(queue, set(tasks)))
-        for start in range(0, len(missing), GLIMPSES):
-            again = await self._ledger.glimpse(missing[start : start + GLIMPSES])
-            stranded = [
-                task for task in again.values() if task.state is State.PENDING and task.attempt == tasks[task.task_id].attempt
-            ]
-            if not stranded:
-                continue
-            await redeliver(self._dispatcher, stranded, apart=self._apart)
-            ids = sorted(task.task_id for task in stranded)
-            emit("task.redispatched", queue=queue, count=len(ids), task_ids=ids[:SHOWN], reason="no delivery in dispatch")
+        done: list[str] = []
+        try:
+            for start in range(0, len(missing), GLIMPSES):
+                again = await self._ledger.glimpse(missing[start : start + GLIMPSES])
+                stranded = [
+                    task for task in again.values() if task.state is State.PENDING and task.attempt == tasks[task.task_id].attempt
+                ]
+                await redeliver(self._dispatcher, stranded, apart=self._apart)
+                done += (task.task_id for task in stranded)
+        finally:
+            if done:
+                shown = sorted(done)[:SHOWN]
+                emit("task.redispatched", queue=queue, count=len(done), task_ids=shown, reason="no delivery in dispatch")
 
     async def _missing(self, queue: str, task_ids: set[str]) -> set[str]:
         missing = task_ids - await self._survey.waiting(queue, among=task_ids)

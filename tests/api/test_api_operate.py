@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from fix_api import Api, problem
-from fix_ledger import open_worker
+import asyncio
 
+import pytest
+
+from fix_api import Api, open_api, problem
+from fix_ledger import open_worker
+from leaseq.config import Config
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.session import Connection
+from leaseq_api import service
 
 
 async def test_queues_and_what_waits_in_them(api: Api) -> None:
@@ -58,3 +63,24 @@ async def test_a_schema_of_another_version_is_not_ready(api: Api, plain: Connect
 async def test_a_service_that_stops_is_not_ready(api: Api) -> None:
     api.service.stopping.set()
     problem(await api.client.get("/health/ready"), "not_ready")
+
+
+async def test_a_postgres_that_takes_no_writes_is_not_ready(config: Config, plain: Connection) -> None:
+    cursor = await plain.execute("select current_database()")
+    name = (await cursor.fetchall())[0][0]
+    await plain.execute(f"alter database {name} set default_transaction_read_only = on".encode())
+    async with open_api(config) as api:
+        assert problem(await api.client.get("/health/ready"), "not_ready")["postgres"] == "read only"
+        problem(await api.submit(), "server_unreachable")
+
+
+async def test_many_probes_look_at_the_schema_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+
+    async def counted(conninfo: str) -> None:
+        looks.append(conninfo)
+
+    monkeypatch.setattr(service, "require_schema", counted)
+    answers = await asyncio.gather(*(api.client.get("/health/ready") for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(looks) == 1

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from fix_api import Api, open_api, problem
 from msgspec.structs import replace
 
+from fix_api import Api, open_api, problem
 from leaseq.config import Config
 from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.ledger.session import Connection
@@ -123,7 +123,7 @@ async def test_the_copy_is_refreshed_in_the_background(config: Config, fleet: Fl
         assert api.service.schemas.known("charge") is None
         await fleet.register_types([charge()])
         async with asyncio.timeout(5):
-            while api.service.schemas.known("charge") is None:
+            while api.service.schemas.known("charge") is None:  # noqa: ASYNC110 - the refresh has no event
                 await asyncio.sleep(0.01)
         problem(await api.submit(body({})), "payload_invalid")
 

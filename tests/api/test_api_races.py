@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from fix_api import Api, open_api
 
+from fix_api import Api, open_api
 from leaseq.config import Config
 from leaseq.ledger.session import Connection, Rows, Session
 

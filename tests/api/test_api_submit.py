@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from fix_api import Api, open_api, problem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from fix_api import Api, open_api, problem
 from leaseq.config import Config
 from leaseq.ledger.session import Connection
 from leaseq.model import State

@@ -6,7 +6,6 @@ import asyncio
 
 from fix_api import Api, problem
 from fix_ledger import claim, errored, open_worker, succeeded
-
 from leaseq.codec import new_task_id
 from leaseq.dispatch.survey import Survey
 from leaseq.ledger.fleet import Fleet
@@ -21,7 +20,7 @@ async def states(api: Api, query: str) -> list[str]:
 
 async def until_waited_for(api: Api, task_id: str) -> None:
     async with asyncio.timeout(5):
-        while task_id not in api.service.engine.waiter._waits:
+        while task_id not in api.service.engine.waiter._waits:  # noqa: ASYNC110 - the waiter has no event for this
             await asyncio.sleep(0)
 
 

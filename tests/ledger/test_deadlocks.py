@@ -36,9 +36,7 @@ async def tasks(ledger: Ledger) -> list[str]:
 async def test_overlapping_claims_and_settles(ledger: Ledger, fleet: Fleet, tasks: list[str]) -> None:
     one, two = await open_worker(fleet), await open_worker(fleet)
     for _ in range(ROUNDS):
-        claims = await asyncio.gather(
-            ledger.claim(tasks, worker_id=one), ledger.claim(tasks[::-1], worker_id=two)
-        )
+        claims = await asyncio.gather(ledger.claim(tasks, worker_id=one), ledger.claim(tasks[::-1], worker_id=two))
         leases = [claimed.lease for won in claims for claimed in won]
         assert sorted(lease.task_id for lease in leases) == sorted(tasks)
         settled = await asyncio.gather(
@@ -54,9 +52,7 @@ async def test_promote_against_cancel_and_redrive(ledger: Ledger, plain: Connect
     await ledger.submit(batch, retention_seconds=RETENTION)
     for _ in range(ROUNDS):
         await plain.execute("update leaseq.scheduled set run_at = now()")
-        await asyncio.gather(
-            ledger.promote(limit=BATCH), ledger.cancel(ids[::-1], tenant="default"), ledger.promote(limit=BATCH)
-        )
+        await asyncio.gather(ledger.promote(limit=BATCH), ledger.cancel(ids[::-1], tenant="default"), ledger.promote(limit=BATCH))
         assert set((await ledger.find_states(ids)).values()) == {State.CANCELLED}
         await asyncio.gather(ledger.redrive(ids, tenant="default"), ledger.redrive(ids[::-1], tenant="default"))
         await plain.execute("truncate leaseq.scheduled")
@@ -75,9 +71,7 @@ async def test_submissions_that_share_new_keys_and_new_queues(ledger: Ledger) ->
         assert sum(answer is not None for answers in created for answer in answers.values()) == BATCH
 
 
-async def test_the_victim_of_a_deadlock_tries_again(
-    pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection
-) -> None:
+async def test_the_victim_of_a_deadlock_tries_again(pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
     """Claim is not safe to repeat in general; a victim has done nothing, so here it is."""
     worker = await open_worker(fleet)
     first, second = await submit(ledger), await submit(ledger)

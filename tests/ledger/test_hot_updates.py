@@ -14,9 +14,7 @@ TASKS = 2_000
 BATCH = 200
 
 
-async def test_claim_and_settle_are_hot_updates(
-    pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection
-) -> None:
+async def test_claim_and_settle_are_hot_updates(pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
     worker = await open_worker(fleet)
     for _ in range(TASKS // BATCH):
         batch = [submission() for _ in range(BATCH)]

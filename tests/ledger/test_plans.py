@@ -72,8 +72,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "sweep_tasks": ({"cursor": IDS[0], "limit": 1000, "quiet": 5.0}, {"tasks_pkey"}),
     "prune_tasks": ({"before": IDS[100], "retention": 60.0, "limit": 100}, {"tasks_pkey", "idempotency_keys_pkey"}),
     "list_tasks": (
-        {"tenant": "default", "cursor": IDS[100], "limit": 50}
-        | dict.fromkeys(("state", "queue", "type", "key")),
+        {"tenant": "default", "cursor": IDS[100], "limit": 50} | dict.fromkeys(("state", "queue", "type", "key")),
         {"tasks_pkey"},
     ),
 }
@@ -111,9 +110,7 @@ def test_plan(full: psycopg.Connection, name: str, mode: str) -> None:
 
 @pytest.mark.parametrize("name", ["claim_tasks", "settle_attempts"])
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-def test_rows_are_locked_in_the_order_in_which_they_were_sent(
-    full: psycopg.Connection, name: str, mode: str
-) -> None:
+def test_rows_are_locked_in_the_order_in_which_they_were_sent(full: psycopg.Connection, name: str, mode: str) -> None:
     """A nested loop over the array; a hash join would visit them in an order of its own."""
     nodes = list(_nodes(_explain(full, name, HOT[name][0], mode)))
     joins = {node["Node Type"] for node in nodes} & {"Hash Join", "Merge Join", "Nested Loop"}

@@ -158,9 +158,7 @@ async def test_close_waits_for_a_running_claim(pool: Pool, plain: Connection, le
     assert [found for found, _ in held] == [Lease(task_id, 1, worker)]
 
 
-async def test_close_of_a_stale_worker_that_was_just_seen(
-    pool: Pool, plain: Connection, fleet: Fleet, worker: str
-) -> None:
+async def test_close_of_a_stale_worker_that_was_just_seen(pool: Pool, plain: Connection, fleet: Fleet, worker: str) -> None:
     await plain.execute("update leaseq.workers set last_seen = now() - interval '1 hour'")
 
     alive, closed = await race(pool, plain, winner=_touch(worker), loser=_close(worker, stale_after=60))
@@ -192,9 +190,7 @@ async def test_progress_before_settle(pool: Pool, plain: Connection, ledger: Led
 
 
 @pytest.mark.parametrize("ending", [succeeded, lost])
-async def test_settle_before_progress(
-    pool: Pool, plain: Connection, ledger: Ledger, lease: Lease, ending: Any
-) -> None:
+async def test_settle_before_progress(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease, ending: Any) -> None:
     _, stored = await race(pool, plain, winner=_settle(ending(lease)), loser=_progress(lease))
 
     assert not stored
@@ -281,9 +277,7 @@ async def test_cancel_before_promote(pool: Pool, plain: Connection, ledger: Ledg
     assert (await find(ledger, task_id)).state is State.CANCELLED
 
 
-async def test_promote_that_holds_a_row_which_cancel_has_begun_to_stop(
-    pool: Pool, plain: Connection, ledger: Ledger
-) -> None:
+async def test_promote_that_holds_a_row_which_cancel_has_begun_to_stop(pool: Pool, plain: Connection, ledger: Ledger) -> None:
     """The order that would deadlock if cancel waited for the scheduled row: promote has that, cancel has the task."""
     task_id = await _due(ledger, plain)
     async with pool.connection() as conn:

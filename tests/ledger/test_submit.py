@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import AsyncIterator
 
-import psycopg
 import pytest
+from msgspec import Struct
 from msgspec.structs import replace
 
-from fix_ledger import RETENTION, claim, find, holding, open_worker, scheduled, submission, submit, succeeded, until_blocked
-from fix_proxy import READY_FOR_QUERY, ProxyTo
+from fix_ledger import RETENTION, claim, errored, find, holding, open_worker, submission, submit, succeeded, until_blocked
+from fix_proxy import READY_FOR_QUERY, Proxy, ProxyTo
 from leaseq.config import Config
 from leaseq.connect import Connection, Pool, open_pool
 from leaseq.engine.submit import MAX_WAITS, Submitter
@@ -19,9 +19,30 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
 from leaseq.ledger.upkeep import Upkeep
-from leaseq.model import Outcome, State, Submission, Submitted
+from leaseq.model import State, Submission, Submitted
 
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+class Far(Struct, frozen=True):
+    """A ledger behind a proxy."""
+
+    proxy: Proxy
+    session: Session
+    ledger: Ledger
+    submitter: Submitter
+
+
+@pytest.fixture
+async def far(config: Config, proxy_to: ProxyTo) -> AsyncIterator[Far]:
+    assert config.postgres_url is not None
+    proxy = await proxy_to(config.postgres_url)
+    pool = await open_pool(replace(config, postgres_url=proxy.url), name="leaseq test", max_size=2)
+    session = Session(pool, deadline_seconds=2)
+    ledger = Ledger(session)
+    yield Far(proxy, session, ledger, Submitter(ledger, retention_seconds=RETENTION))
+    proxy.thaw()
+    await pool.close()
 
 
 @pytest.fixture
@@ -51,9 +72,7 @@ async def test_a_key_again_is_the_same_task(submitter: Submitter, ledger: Ledger
     assert await _count(plain, "tasks") == 1
 
 
-async def test_a_key_again_shows_what_became_of_the_task(
-    submitter: Submitter, ledger: Ledger, fleet: Fleet
-) -> None:
+async def test_a_key_again_shows_what_became_of_the_task(submitter: Submitter, ledger: Ledger, fleet: Fleet) -> None:
     first = await _one(submitter, submission(idempotency_key="k"))
     lease = await claim(ledger, first.task_id, await open_worker(fleet))
     await ledger.settle([succeeded(lease)])
@@ -81,9 +100,7 @@ async def test_a_key_belongs_to_its_tenant(submitter: Submitter, plain: Connecti
     assert await _count(plain, "tasks") == 2
 
 
-async def test_many_clients_with_one_key_make_one_task(
-    submitter: Submitter, ledger: Ledger, plain: Connection
-) -> None:
+async def test_many_clients_with_one_key_make_one_task(submitter: Submitter, ledger: Ledger, plain: Connection) -> None:
     for round_number in range(20):
         key = f"k{round_number}"
         answers = await asyncio.gather(*(_one(submitter, submission(idempotency_key=key)) for _ in range(6)))
@@ -130,9 +147,7 @@ async def test_an_expired_key_makes_a_new_task(submitter: Submitter, plain: Conn
     first = await _one(submitter, submission(idempotency_key="k"))
     await plain.execute("update leaseq.idempotency_keys set expires_at = now()")
 
-    raced = await asyncio.gather(
-        *(_one(submitter, submission(idempotency_key="k", fingerprint=b"other")) for _ in range(4))
-    )
+    raced = await asyncio.gather(*(_one(submitter, submission(idempotency_key="k", fingerprint=b"other")) for _ in range(4)))
 
     assert len({answer.task_id for answer in raced}) == 1
     assert sum(not answer.replayed for answer in raced) == 1
@@ -219,9 +234,7 @@ async def test_own_transaction_sees_its_own_key(pool: Pool, submitter: Submitter
     assert again == replace(first, replayed=True)
 
 
-async def test_a_key_in_flight_is_refused_and_its_neighbours_go_in(
-    pool: Pool, submitter: Submitter, ledger: Ledger
-) -> None:
+async def test_a_key_in_flight_is_refused_and_its_neighbours_go_in(pool: Pool, submitter: Submitter, ledger: Ledger) -> None:
     async with pool.connection() as conn, conn.transaction():
         await _one(submitter, submission(idempotency_key="held"), conn=conn)
 
@@ -236,9 +249,7 @@ async def test_a_key_in_flight_is_refused_and_its_neighbours_go_in(
     assert (await _one(submitter, submission(idempotency_key="held"))).replayed
 
 
-async def test_a_key_in_flight_that_is_let_go_in_time_is_replayed(
-    pool: Pool, submitter: Submitter, plain: Connection
-) -> None:
+async def test_a_key_in_flight_that_is_let_go_in_time_is_replayed(pool: Pool, submitter: Submitter, plain: Connection) -> None:
     async with pool.connection() as conn, conn.transaction():
         first = await _one(submitter, submission(idempotency_key="k"), conn=conn)
         waiting = asyncio.create_task(_one(submitter, submission(idempotency_key="k")))
@@ -281,19 +292,12 @@ async def test_what_postgres_refuses_is_its_callers_affair(submitter: Submitter)
 
 
 @pytest.mark.parametrize("key", ["the-key", None])
-async def test_an_answer_that_was_lost_after_the_commit(
-    config: Config, proxy_to: ProxyTo, plain: Connection, key: str | None
-) -> None:
+async def test_an_answer_that_was_lost_after_the_commit(far: Far, plain: Connection, key: str | None) -> None:
     """The connection dies between the commit and its acknowledgement. The statement is sent again, and finds itself."""
-    assert config.postgres_url is not None
-    proxy = await proxy_to(config.postgres_url)
     wanted = submission(idempotency_key=key)
-    pool = await open_pool(replace(config, postgres_url=proxy.url), name="leaseq test", max_size=2)
-    submitter = Submitter(Ledger(Session(pool, deadline_seconds=5)), retention_seconds=RETENTION)
+    trap = far.proxy.lose_reply(wanted.task_id.encode(), until=READY_FOR_QUERY)
 
-    trap = proxy.lose_reply(wanted.task_id.encode(), until=READY_FOR_QUERY)
-    answer = await _one(submitter, wanted)
-    await pool.close()
+    answer = await _one(far.submitter, wanted)
 
     assert trap.sprung.is_set()
     assert (answer.task_id, answer.state, answer.replayed) == (wanted.task_id, State.PENDING, False)
@@ -301,76 +305,57 @@ async def test_an_answer_that_was_lost_after_the_commit(
 
 
 async def test_a_client_that_never_heard_the_answer_asks_again_with_its_key(
-    config: Config, proxy_to: ProxyTo, submitter: Submitter, plain: Connection
+    far: Far, submitter: Submitter, plain: Connection
 ) -> None:
-    assert config.postgres_url is not None
-    proxy = await proxy_to(config.postgres_url)
-    pool = await open_pool(replace(config, postgres_url=proxy.url), name="leaseq test", max_size=2)
-    cut_off = Submitter(Ledger(Session(pool, deadline_seconds=2)), retention_seconds=RETENTION)
     first = submission(idempotency_key="the-key")
-    proxy.lose_reply(first.task_id.encode(), until=READY_FOR_QUERY)
-    proxy.lose_reply(first.task_id.encode(), until=READY_FOR_QUERY)
+    for _ in range(2):
+        far.proxy.lose_reply(first.task_id.encode(), until=READY_FOR_QUERY)
 
     with pytest.raises(ServerUnreachable):
-        await cut_off.write([first])
-    await pool.close()
+        await far.submitter.write([first])
     again = await _one(submitter, submission(idempotency_key="the-key"))
 
     assert (again.task_id, again.replayed) == (first.task_id, True)
     assert await _count(plain, "tasks") == 1
 
 
-async def test_a_claim_whose_answer_was_lost_is_found(
-    config: Config, proxy_to: ProxyTo, ledger: Ledger, fleet: Fleet
-) -> None:
+async def test_a_claim_whose_answer_was_lost_is_found(far: Far, ledger: Ledger, fleet: Fleet) -> None:
     """Claim is not sent again: the attempt would be its own competitor. The worker asks what it holds."""
-    assert config.postgres_url is not None
-    proxy = await proxy_to(config.postgres_url)
-    pool = await open_pool(replace(config, postgres_url=proxy.url), name="leaseq test", max_size=2)
-    cut_off = Ledger(Session(pool, deadline_seconds=5))
     worker, task_id = await open_worker(fleet), await submit(ledger)
-    proxy.lose_reply(task_id.encode(), until=READY_FOR_QUERY)
+    far.proxy.lose_reply(task_id.encode(), until=READY_FOR_QUERY)
 
     with pytest.raises(ServerUnreachable):
-        await cut_off.claim([task_id], worker_id=worker)
-    (claimed,) = await cut_off.find_claimed([task_id], worker_id=worker)
-    await pool.close()
+        await far.ledger.claim([task_id], worker_id=worker)
+    (claimed,) = await far.ledger.find_claimed([task_id], worker_id=worker)
 
     assert claimed.lease.attempt == 1
     assert (await find(ledger, task_id)).attempt == 1
 
 
-async def test_a_settle_whose_answer_was_lost_counted_once(
-    config: Config, proxy_to: ProxyTo, ledger: Ledger, fleet: Fleet
-) -> None:
-    assert config.postgres_url is not None
-    proxy = await proxy_to(config.postgres_url)
-    pool = await open_pool(replace(config, postgres_url=proxy.url), name="leaseq test", max_size=2)
-    cut_off = Ledger(Session(pool, deadline_seconds=5))
+async def test_a_settle_whose_answer_was_lost_counted_once(far: Far, ledger: Ledger, fleet: Fleet) -> None:
     lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
-    proxy.lose_reply(lease.task_id.encode(), until=READY_FOR_QUERY)
+    far.proxy.lose_reply(lease.task_id.encode(), until=READY_FOR_QUERY)
 
     with pytest.raises(ServerUnreachable):
-        await cut_off.settle([succeeded(lease)])
-    again: dict[str, Any] = await cut_off.settle([succeeded(lease)])
-    await pool.close()
+        await far.ledger.settle([errored(lease)])
+    assert await far.ledger.settle([errored(lease)]) == {}
 
-    assert again == {}
-    assert (await find(ledger, lease.task_id)).state is State.SUCCESS
+    assert (await find(ledger, lease.task_id)).retry_count == 1
+    assert len(await ledger.list_attempts(lease.task_id, tenant="default")) == 1
 
 
-async def test_a_frozen_postgres_is_given_up_by_our_own_clock(
-    config: Config, proxy_to: ProxyTo, plain: Connection
-) -> None:
-    assert config.postgres_url is not None
-    proxy = await proxy_to(config.postgres_url)
-    pool = await open_pool(replace(config, postgres_url=proxy.url), name="leaseq test", max_size=2)
-    cut_off = Ledger(Session(pool, deadline_seconds=0.3))
-    await cut_off.find_states([])
-    proxy.freeze()
+async def test_a_connection_that_dies_before_the_statement_arrives_costs_a_second_try(far: Far) -> None:
+    await far.ledger.find_states([])
+    far.proxy.cut()
+
+    assert (await _one(far.submitter, submission())).state is State.PENDING
+
+
+async def test_a_frozen_postgres_is_given_up_by_our_own_clock(far: Far) -> None:
+    """Its own time-outs are frozen with it. psycopg then tries to cancel for at most 10 s before it gives up."""
+    await far.ledger.find_states([])
+    far.proxy.freeze()
 
     with pytest.raises(ServerUnreachable):
-        async with asyncio.timeout(5):
-            await cut_off.submit([submission()], retention_seconds=RETENTION)
-    proxy.thaw()
-    await pool.close()
+        async with asyncio.timeout(2 + 10 + 1):
+            await far.ledger.submit([submission()], retention_seconds=RETENTION)

@@ -84,9 +84,7 @@ async def test_submit_makes_the_transitions_of_the_table(ledger: Ledger, said: S
 
 
 @pytest.mark.parametrize("state", State)
-async def test_only_what_is_finished_and_old_enough_is_pruned(
-    ledger: Ledger, fleet: Fleet, upkeep: Upkeep, state: State
-) -> None:
+async def test_only_what_is_finished_and_old_enough_is_pruned(ledger: Ledger, fleet: Fleet, upkeep: Upkeep, state: State) -> None:
     lease = await _in_state(ledger, state, await open_worker(fleet))
     last = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 

@@ -26,6 +26,7 @@ from fix_ledger import (
 from leaseq.connect import Connection
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger, TaskFilter
+from leaseq.lifecycle import SUSPECT_CRASHES
 from leaseq.model import (
     Disposition,
     Ending,
@@ -90,9 +91,7 @@ async def test_submit_of_what_postgres_cannot_store_is_refused(ledger: Ledger) -
 async def test_promote_takes_what_is_due_and_no_more(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
     due = [await submit(ledger, delay_seconds=30.0, queue=f"q{n}", priority=Priority.HIGH) for n in range(3)]
     later = await submit(ledger, delay_seconds=60.0)
-    await plain.execute(
-        "update leaseq.scheduled set run_at = now() - interval '1 second' where task_id = any(%s::uuid[])", [due]
-    )
+    await plain.execute("update leaseq.scheduled set run_at = now() - interval '1 second' where task_id = any(%s::uuid[])", [due])
     await plain.execute("delete from leaseq.queues")
 
     first = await ledger.promote(limit=2)
@@ -165,9 +164,7 @@ async def test_settle_success_stores_the_result_and_no_attempt(ledger: Ledger, f
     assert await ledger.list_attempts(lease.task_id, tenant="default") == []
 
 
-async def test_settle_retry_waits_for_its_delay_and_records_the_attempt(
-    ledger: Ledger, fleet: Fleet, plain: Connection
-) -> None:
+async def test_settle_retry_waits_for_its_delay_and_records_the_attempt(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
     worker = await open_worker(fleet)
     lease = await claim(ledger, await submit(ledger), worker)
 
@@ -186,13 +183,13 @@ async def test_settle_retry_waits_for_its_delay_and_records_the_attempt(
 
 async def test_settle_lost_counts_the_crash_and_changes_the_lane(ledger: Ledger, fleet: Fleet) -> None:
     lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
-    crashed = Settlement(lease, Ending(Outcome.LOST, alone=True), Disposition(State.PENDING, crashes=1))
+    crashed = Disposition(State.PENDING, crashes=SUSPECT_CRASHES)
 
-    settled = await ledger.settle([crashed])
+    settled = await ledger.settle([Settlement(lease, Ending(Outcome.LOST, alone=True), crashed)])
 
     assert settled[lease.task_id].lane is Lane.SUSPECT
     task = await find(ledger, lease.task_id)
-    assert (task.state, task.crash_count, task.loss_count, task.retry_count) == (State.PENDING, 1, 0, 0)
+    assert (task.state, task.crash_count, task.loss_count, task.retry_count) == (State.PENDING, SUSPECT_CRASHES, 0, 0)
 
 
 async def test_settle_with_an_old_fence_changes_nothing(ledger: Ledger, fleet: Fleet) -> None:
@@ -262,9 +259,7 @@ async def test_cancel_stops_what_waits_and_asks_what_runs(ledger: Ledger, fleet:
 
 
 @pytest.mark.parametrize("ending", [released, errored, lost, cancelled])
-async def test_settle_honours_a_cancel_request(
-    ledger: Ledger, fleet: Fleet, plain: Connection, ending: object
-) -> None:
+async def test_settle_honours_a_cancel_request(ledger: Ledger, fleet: Fleet, plain: Connection, ending: object) -> None:
     lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
     await ledger.cancel([lease.task_id], tenant="default")
 
@@ -336,14 +331,10 @@ async def test_find_is_blind_to_other_tenants(ledger: Ledger) -> None:
     assert (await ledger.find([task_id], tenant="one"))[task_id].tenant == "one"
 
 
-async def test_a_callers_connection_may_make_rows_of_another_kind(
-    ledger: Ledger, postgres_url: str
-) -> None:
+async def test_a_callers_connection_may_make_rows_of_another_kind(ledger: Ledger, postgres_url: str) -> None:
     wanted = submission()
     async with (
-        await psycopg.AsyncConnection.connect(
-            postgres_url, row_factory=dict_row, cursor_factory=psycopg.AsyncRawCursor
-        ) as conn,
+        await psycopg.AsyncConnection.connect(postgres_url, row_factory=dict_row, cursor_factory=psycopg.AsyncRawCursor) as conn,
         conn.transaction(),
     ):
         created = await ledger.submit([wanted], retention_seconds=RETENTION, conn=conn)

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
-from fix_reaper import FakeClock, Stage
 
+from fix_reaper import FakeClock, Stage
 from leaseq.config import Config
 from leaseq.engine.engine import open_engine
 

@@ -6,9 +6,9 @@ import asyncio
 
 import msgspec
 import pytest
+
 from fix_ledger import RETENTION, submission
 from fix_reaper import Stage, named
-
 from leaseq.config import Config
 from leaseq.dispatch import keys
 from leaseq.embedded import ValkeyServer
@@ -41,9 +41,7 @@ async def test_what_is_due_is_delivered_in_its_lane_and_what_is_not_waits(stage:
     assert {fields["task_id"] for fields in named(events, "task.promoted")} == {*normal, *high}
 
 
-async def test_a_pass_goes_on_while_full_batches_come_and_stops_somewhere(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_pass_goes_on_while_full_batches_come_and_stops_somewhere(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(promote, "BATCHES", 2)
     ids = await due(stage, 2 * BATCH + 1)
     duty = Promote(stage.engine)

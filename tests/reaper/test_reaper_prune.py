@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fix_reaper import Stage, named
 
+from fix_reaper import Stage, named
 from leaseq.model import State
 from leaseq.telemetry import recorded
 from leaseq_reaper import prune
@@ -54,9 +54,7 @@ async def test_an_old_task_that_has_not_finished_stays(stage: Stage) -> None:
     assert await rows(stage, "tasks") == 1
 
 
-async def test_all_batches_go_in_one_pass_and_two_at_once_do_no_harm(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_all_batches_go_in_one_pass_and_two_at_once_do_no_harm(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prune, "BATCH", 2)
     await finished(stage, 5)
     await Prune(stage.engine).run_once()

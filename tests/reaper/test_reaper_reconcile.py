@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+
 from fix_ledger import succeeded
 from fix_reaper import FakeClock, Stage, named, names
-
 from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.dispatch import keys, survey
@@ -48,9 +48,7 @@ async def on_valkey(config: Config, server: ValkeyServer) -> AsyncIterator[Stage
         yield Stage(engine, plain)
 
 
-async def test_a_lost_push_is_found_in_the_next_pass_and_told(
-    stage: Stage, reconcile: Reconcile, clock: FakeClock
-) -> None:
+async def test_a_lost_push_is_found_in_the_next_pass_and_told(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
     await reconcile.run_once()
     ids = await stage.submit(3, push=False)
     high = await stage.submit(1, push=False, priority=Priority.HIGH)
@@ -62,17 +60,13 @@ async def test_a_lost_push_is_found_in_the_next_pass_and_told(
     assert (told["queue"], told["count"], told["task_ids"]) == ("default", 4, [*ids, *high])
 
 
-async def test_what_was_submitted_just_now_is_left_to_its_push(
-    stage: Stage, reconcile: Reconcile, clock: FakeClock
-) -> None:
+async def test_what_was_submitted_just_now_is_left_to_its_push(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
     await stage.submit(push=False, quiet=False)
     await reconcile.run_once()
     assert await stage.lane() == []
 
 
-async def test_what_dispatch_knows_of_is_not_delivered_again(
-    stage: Stage, reconcile: Reconcile, clock: FakeClock
-) -> None:
+async def test_what_dispatch_knows_of_is_not_delivered_again(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
     waiting = await stage.submit(2)
     worker_id = await stage.worker()
     await stage.stores.dispatcher.pull("default", worker_id=worker_id, limit=1)
@@ -83,9 +77,7 @@ async def test_what_dispatch_knows_of_is_not_delivered_again(
     assert await stage.lane() == waiting[1:]
 
 
-async def test_a_suspects_delivery_goes_back_to_the_suspect_lane(
-    stage: Stage, reconcile: Reconcile, clock: FakeClock
-) -> None:
+async def test_a_suspects_delivery_goes_back_to_the_suspect_lane(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
     (task_id,) = await stage.submit(push=False)
     await stage.plain.execute("update leaseq.tasks set loss_count = 2")
     await reconcile.run_once()
@@ -127,9 +119,7 @@ async def test_a_task_claimed_and_released_between_the_two_looks_is_let_go(
     assert await stage.lane() == []
 
 
-async def test_flushall_brings_back_the_waiting_in_order_and_leaves_live_work_alone(
-    stage: Stage, clock: FakeClock
-) -> None:
+async def test_flushall_brings_back_the_waiting_in_order_and_leaves_live_work_alone(stage: Stage, clock: FakeClock) -> None:
     told: list[str] = []
     reconcile = Reconcile(stage.engine, on_loss=told.append, clock=clock)
     worker_id, closed = await stage.worker(), await stage.worker()
@@ -166,6 +156,20 @@ async def test_an_attempt_whose_worker_is_open_is_never_an_orphan_however_dead_i
         await later(reconcile, clock)
     assert (await stage.task(task_id)).worker_id == worker_id
     assert await stage.lane() == []
+
+
+async def test_an_orphan_is_left_for_a_moment_to_whoever_closed_its_worker(
+    stage: Stage, reconcile: Reconcile, clock: FakeClock
+) -> None:
+    (task_id,) = await stage.submit()
+    worker_id = await stage.worker()
+    await stage.take(worker_id)
+    await stage.stores.fleet.close_worker(worker_id, reason="killed by SIGKILL")
+    await reconcile.run_once()
+    await later(reconcile, clock, seconds=0.9)
+    assert await stage.losses() == []
+    await later(reconcile, clock, seconds=0.1)
+    assert await stage.losses() == [(task_id, 1)]
 
 
 async def test_an_orphan_that_its_stale_worker_settles_first_is_not_settled_again(
@@ -247,9 +251,7 @@ async def test_a_restarted_redis_is_noticed_though_its_epoch_is_the_old_one(
         assert [fields["task_ids"] for fields in named(events, "task.redispatched")] == [lost]
 
 
-async def test_broken_keys_of_one_queue_keep_no_other_waiting(
-    stage: Stage, reconcile: Reconcile, clock: FakeClock
-) -> None:
+async def test_broken_keys_of_one_queue_keep_no_other_waiting(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
     await stage.submit(1, queue="broken", push=False)
     ids = await stage.submit(1, push=False)
     await stage.redis.set(keys.ready("broken", Lane.NORMAL), "not a list")
@@ -269,23 +271,23 @@ async def test_a_ledger_of_many_chunks_is_walked_to_its_end(
     assert sorted(await stage.lane()) == ids
 
 
-async def test_the_walks_go_back_to_what_they_could_not_deliver(
-    stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+async def test_a_walk_goes_back_to_what_it_could_not_deliver(
+    stage: Stage, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(walk, "CHUNK", 3)
-    await reconcile.run_once()
     ids = await stage.submit(10, push=False)
+    one = walk.Walk(stage.stores.upkeep)
 
     async def away(*args: Any, **kwargs: Any) -> Any:
         raise ServerUnreachable("cut")
 
-    with monkeypatch.context() as patch, pytest.raises(ServerUnreachable):
+    with monkeypatch.context() as patch:
         patch.setattr(stage.stores.dispatcher, "push", away)
         patch.setattr(stage.stores.fleet, "find_open", away)
-        await later(reconcile, clock)
-    for _ in range(5):
-        await later(reconcile, clock)
-    assert sorted(await stage.lane()) == ids
+        with pytest.raises(ServerUnreachable):
+            await reconcile._go(one, seconds=1, quiet_seconds=0)
+    await reconcile._go(one, seconds=1, quiet_seconds=0)
+    assert await stage.lane() == ids
 
 
 async def test_the_lists_are_read_from_the_tail_so_that_taking_from_the_head_hides_nothing(

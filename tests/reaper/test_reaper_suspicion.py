@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fix_reaper import FakeClock
 
+from fix_reaper import FakeClock
 from leaseq.dispatch.deliveries import LeaseView
 from leaseq_reaper.suspicion import FURTHEST_LEASES, Brake, Suspicion
 

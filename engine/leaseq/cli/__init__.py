@@ -18,7 +18,7 @@ __all__ = ["COMMANDS", "main"]
 # name -> (where: module and attribute below leaseq.cli, what `leaseq --help` says of it)
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Run": {
-        "dev": ("dev:dev", "Everything on this machine, with reload: servers, API, reaper, worker."),
+        "dev": ("dev.command:dev", "Everything on this machine, with reload: servers, API, reaper, worker."),
         "api": ("services:api", "Serve the HTTP API."),
         "worker": ("services:worker", "Run the handlers of an app."),
         "reaper": ("services:reaper", "Run a reaper: takes back what the dead held, delivers what is due."),

@@ -69,9 +69,7 @@ def styled(text: str) -> Text:
 
 def printable(text: str) -> str:
     """The same with every control character written out; line ends and tabs stay."""
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
-    )
+    return "".join(char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text)
 
 
 def moment(when: datetime | None, *, fine: bool = False) -> str:

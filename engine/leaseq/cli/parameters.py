@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from leaseq.codec import is_task_id
 from leaseq.engine.submission import NAME
 
 
-class TaskId(click.ParamType[str]):
-    """A task id, in any case, for the canonical form."""
-
-    name = "id"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(value).strip().lower()
-        if not is_task_id(text):
-            self.fail(f"{value!r} is not the id of a task: it looks like 019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6a7b", param, ctx)
-        return text
+def to_task_id(given: str) -> str:
+    """A task id in its canonical form, from one in any case."""
+    text = given.strip().lower()
+    if not is_task_id(text):
+        raise click.BadParameter(f"{given!r} is not the id of a task: it looks like 019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6a7b")
+    return text
 
 
-class Name(click.ParamType[str]):
+def to_name(given: str) -> str:
     """The name of a queue or a task type."""
-
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not NAME.fullmatch(str(value)):
-            self.fail(f"{value!r} is not a name: 1 to 128 characters of A-Z a-z 0-9 _ . -", param, ctx)
-        return str(value)
+    if not NAME.fullmatch(given):
+        raise click.BadParameter(f"{given!r} is not a name: 1 to 128 characters of A-Z a-z 0-9 _ . -")
+    return given
 
 
-task_id = click.argument("task_id", type=TaskId(), metavar="ID")
+task_id = click.argument("task_id", type=to_task_id, metavar="ID")
+queue_name = click.argument("name", type=to_name, metavar="NAME")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 tenant = click.option("--tenant", default="default", show_default=True, help="Whose tasks.")
 
-__all__ = ["Name", "TaskId", "as_json", "task_id", "tenant"]
+__all__ = ["as_json", "queue_name", "task_id", "tenant", "to_name", "to_task_id"]

@@ -18,6 +18,7 @@ from leaseq.cli.signals import stop_at_eof
 from leaseq.config import Config
 from leaseq.engine.submission import NAME
 from leaseq.errors import ConfigInvalid, LeaseqError
+from leaseq.logs import set_up_logs
 from leaseq.worker.load import load_app
 from leaseq.worker.serve import serve as serve_worker
 from leaseq.worker.supervisor import Post
@@ -32,11 +33,11 @@ until_eof = click.option("--until-eof", is_flag=True, hidden=True, help="Stop wh
 @until_eof
 def api(host: str | None, port: int | None, insecure: bool, until_eof: bool) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
-    _require_extra("api", needs=("granian", "litestar"))
+    require_extra("api", needs=("granian", "litestar"))
     from leaseq_api.serve import serve  # an optional extra
 
     config = configure(api_host=host, api_port=port)
-    _obey_eof(until_eof)
+    _begin(config, until_eof=until_eof)
     with on_fit_servers(config) as ready:
         serve(ready, insecure=insecure)
 
@@ -45,11 +46,11 @@ def api(host: str | None, port: int | None, insecure: bool, until_eof: bool) -> 
 @until_eof
 def reaper(until_eof: bool) -> None:
     """Run one reaper until SIGTERM or Ctrl-C. Any number of them may run at once."""
-    _require_extra("reaper", needs=("apscheduler",))
+    require_extra("reaper", needs=("apscheduler",))
     from leaseq_reaper import serve  # an optional extra
 
     config = configure()
-    _obey_eof(until_eof)
+    _begin(config, until_eof=until_eof)
     with on_fit_servers(config) as ready:
         serve(ready)
 
@@ -67,7 +68,7 @@ def worker(app: str, queues: str | None, concurrency: int | None, processes: int
     """
     config = configure(concurrency=concurrency, processes=processes)
     chosen = _queues(queues, load(app))
-    _obey_eof(until_eof)
+    _begin(config, until_eof=until_eof)
     with on_fit_servers(config) as ready:
         post = Post(app=app, queues=chosen, concurrency=ready.concurrency, processes=ready.processes)
         code = serve_worker(ready, post)
@@ -109,15 +110,16 @@ def _queues(given: str | None, app: Leaseq) -> list[str]:
     return sorted(set(names))
 
 
-def _obey_eof(wanted: bool) -> None:
-    if wanted:
+def _begin(config: Config, *, until_eof: bool) -> None:
+    set_up_logs(config)
+    if until_eof:
         stop_at_eof()
 
 
-def _require_extra(extra: str, *, needs: tuple[str, ...]) -> None:
+def require_extra(extra: str, *, needs: tuple[str, ...]) -> None:
     for package in needs:
         if find_spec(package) is None:
             raise ConfigInvalid(f"{package} is not installed: pip install 'leaseq[{extra}]'")
 
 
-__all__ = ["api", "configure", "load", "reaper", "worker"]
+__all__ = ["api", "configure", "load", "reaper", "require_extra", "worker"]

@@ -15,17 +15,16 @@ from leaseq.config import Config
 from leaseq.embedded import embedded_servers
 from leaseq.fitness import require_fit
 from leaseq.ledger.schema import migrate
-from leaseq.logs import set_up_logs
 
 
 @contextmanager
 def on_fit_servers(config: Config) -> Iterator[Config]:
     """Yield the configuration with both URLs in it, once a service may start.
 
-    Raises `ServerUnreachable`, `ServerUnfit`, `SchemaMismatch`. A signal before the service begins ends the process.
+    Call `set_up_logs` before. Raises `ServerUnreachable`, `ServerUnfit`, `SchemaMismatch`. A signal before the service
+    begins ends the process.
     """
     ours = config.postgres_url is None
-    set_up_logs(config)
     with gate() as signals, embedded_servers(config) as ready:
         try:
             signals.open()

@@ -46,9 +46,7 @@ def with_engine(work: Callable[[Engine], Awaitable[T]], *, may_create: bool = Fa
             signals.close()
 
 
-async def _work(
-    config: Config, work: Callable[[Engine], Awaitable[T]], with_schema: Callable[[str], Awaitable[object]]
-) -> T:
+async def _work(config: Config, work: Callable[[Engine], Awaitable[T]], with_schema: Callable[[str], Awaitable[object]]) -> T:
     await with_schema(config.postgres_url or "")
     unsubscribe = subscribe(_note, level=WARNING)
     try:

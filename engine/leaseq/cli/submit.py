@@ -6,12 +6,14 @@ It is recorded in Postgres when the command returns. The id stands alone on stdo
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
+import msgspec
 from msgspec import Struct
 
-from leaseq.cli.parameters import Name, as_json, tenant
 from leaseq.cli.paper import print_json
+from leaseq.cli.parameters import as_json, tenant, to_name
 from leaseq.cli.stores import with_engine
 from leaseq.cli.views import submitted_json
 from leaseq.cli.wait import YEAR_SECONDS, tell_end
@@ -21,65 +23,74 @@ from leaseq.errors import UnknownType
 from leaseq.model import Submission, Submitted, Task
 
 
+class Asked(Struct, frozen=True, kw_only=True):
+    """The command line, as click read it."""
+
+    type_: str
+    payload: str
+    key: str | None
+    queue: str | None
+    priority: str | None
+    delay: float | None
+    waits: bool
+    timeout: float | None
+    tenant: str
+    as_json: bool
+
+    def to_request(self) -> Request:
+        """The same, in the words of the engine."""
+        raw: bytes = self.payload.encode()
+        if self.payload == "-":
+            raw = sys.stdin.buffer.read()
+        return Request(
+            type=self.type_,
+            payload=raw.strip(),
+            queue=self.queue,
+            priority=self.priority,
+            delay_seconds=self.delay,
+            idempotency_key=self.key,
+            tenant=self.tenant,
+        )
+
+
 class Done(Struct, frozen=True):
     """What `submit` has to tell. `ended` is the task after a wait."""
 
     submission: Submission
     submitted: Submitted
     known: bool
-    ended: Task | None
+    ended: Task | None = None
 
 
 @click.command()
-@click.argument("type_", type=Name(), metavar="TYPE")
+@click.argument("type_", type=to_name, metavar="TYPE")
 @click.argument("payload", default="{}", metavar="[PAYLOAD_JSON | -]")
 @click.option("--key", help="Idempotency key: submitting again with it gives the same task.")
-@click.option("--queue", type=Name(), help="Queue (the one of the task type, else default).")
+@click.option("--queue", type=to_name, metavar="NAME", help="Queue (the one of the task type, else default).")
 @click.option("--priority", type=click.Choice(list(PRIORITIES)), help="Order within the queue (normal).")
 @click.option("--delay", type=float, metavar="SECONDS", help="Run it that much later.")
 @click.option("--wait", "waits", is_flag=True, help="Wait for its end and print its result, like `leaseq wait`.")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: give up after that long.")
 @tenant
 @as_json
-def submit(
-    *,
-    type_: str,
-    payload: str,
-    key: str | None,
-    queue: str | None,
-    priority: str | None,
-    delay: float | None,
-    waits: bool,
-    timeout: float | None,
-    tenant: str,
-    as_json: bool,
-) -> None:
+def submit(**options: Any) -> None:
     """Submit a task of TYPE with a JSON payload ({}; - reads it from standard input). Prints the task's id."""
-    raw = sys.stdin.buffer.read() if payload == "-" else payload.encode()
-    request = Request(
-        type=type_,
-        payload=raw.strip(),
-        queue=queue,
-        priority=priority,
-        delay_seconds=delay,
-        idempotency_key=key,
-        tenant=tenant,
-    )
+    asked = Asked(**options)
 
     async def work(engine: Engine) -> Done:
-        done = await _submit(engine, request)
-        if not waits:
+        done = await _submit(engine, asked.to_request())
+        if not asked.waits:
             return done
-        if not as_json:
+        if not asked.as_json:
             _tell(done)
-        seconds = YEAR_SECONDS if timeout is None else timeout
-        ended = await engine.wait(done.submitted.task_id, timeout=seconds, tenant=tenant)
-        return Done(done.submission, done.submitted, done.known, ended)
+        seconds = YEAR_SECONDS if asked.timeout is None else asked.timeout
+        ended = await engine.wait(done.submitted.task_id, timeout=seconds, tenant=asked.tenant)
+        return msgspec.structs.replace(done, ended=ended)
 
     done = with_engine(work, may_create=True)
     if done.ended is not None:
-        sys.exit(tell_end(done.ended, as_json=as_json))
-    if as_json:
+        sys.exit(tell_end(done.ended, as_json=asked.as_json))
+    if asked.as_json:
         print_json(submitted_json(done.submission, done.submitted))
     else:
         _tell(done)
@@ -90,7 +101,7 @@ async def _submit(engine: Engine, request: Request) -> Done:
     if queue is None and engine.config.strict_types:
         raise UnknownType(f"no worker has registered the task type {request.type}: start one that knows it")
     submission = accept(request, engine.config, queue=queue or "default")
-    return Done(submission, await engine.submit(submission), queue is not None, None)
+    return Done(submission, await engine.submit(submission), queue is not None)
 
 
 def _tell(done: Done) -> None:

@@ -60,7 +60,7 @@ class Dispatcher:
     ) -> Deliveries:
         """Move up to `limit` deliveries into the worker's processing list, and say which."""
         names = [keys.processing(queue, worker_id), keys.leases(queue), keys.paused(queue)]
-        names += [keys.ready(queue, lane) for lane in lanes]
+        names += [keys.ready(queue, lane) for lane in (Lane.NORMAL, *lanes)]
         args: list[str | int] = [worker_id, min(limit, BITE), "1" if last_lane_first else "0"]
         with reachable():
             code, values = await self._scripts.run("pull", names, args)

@@ -19,7 +19,7 @@ from leaseq.lifecycle import after, is_suspect
 from leaseq.model import ClaimedTask, Ending, Outcome, Settled, Settlement, TaskError
 from leaseq.registry import Handler
 from leaseq.telemetry import emit
-from leaseq.worker.execute import STORE_AWAY_DELAY, Call, Stop, execute
+from leaseq.worker.execute import STORE_AWAY_DELAY, Call, Stop, execute, stopped
 from leaseq.worker.tools import Tools
 from leaseq.worker.transaction import AttemptTransaction, Scope
 
@@ -53,10 +53,11 @@ class RunningAttempt:
     # What the worker asks
 
     def stop(self, reason: Stop) -> None:
-        """Interrupt the handler; its ending says why."""
-        if self._stop is None and self._body is not None and not self._body.done():
+        """Interrupt the handler, or keep it from starting; its ending says why."""
+        if self._stop is None:
             self._stop = reason
-            self._body.cancel()
+            if self._body is not None:
+                self._body.cancel()
 
     async def run(self) -> None:
         """Execute, settle, release. Slots and the in-hand register are given back whatever happens."""
@@ -106,6 +107,8 @@ class RunningAttempt:
 
     def _refuse(self, handler: Handler | None) -> Ending | None:
         """Reasons not to run the handler at all."""
+        if self._stop is not None:
+            return stopped(self._stop)
         if self.claimed.expired:
             return Ending(Outcome.CANCELLED, error=TaskError("expired", "it was not started before expires_at"))
         if is_suspect(self.claimed.counts) and not self._tools.isolated:

@@ -35,6 +35,7 @@ from leaseq.worker.load import load_app
 from leaseq.worker.worker import Worker
 
 TICK_SECONDS = 0.2
+READ_SECONDS = 0.05
 EXIT_FENCED = 75
 
 
@@ -72,6 +73,7 @@ class Child:
         await worker.drain(0.0 if self._fenced or crashed else self._grace, hurry=self._hurry, reason=reason)
         # A cancelled BLMOVE may still move an id afterwards (faults.md P4): let it lapse, then look at our lists.
         await asyncio.wait([background[0]], timeout=BLOCK_SECONDS + 1)
+        await worker.finish()
         for task in (*background, ending):
             task.cancel()
         await asyncio.gather(*background, ending, return_exceptions=True)
@@ -103,8 +105,10 @@ class Child:
         allowed = self._config.lease_seconds - self._config.heartbeat_seconds / 2
         while not self._ending.is_set():
             self._link.send(FromChild(running=worker.running))
-            age = boottime() - self._proof
-            if age > allowed:
+            if boottime() - self._proof > allowed:
+                # We may have been slow, not the supervisor: its proofs may lie unread on the link.
+                await asyncio.sleep(READ_SECONDS)
+            if (age := boottime() - self._proof) > allowed:
                 self._fence(f"the lease was not renewed for {age:.1f} s")
             if self._spec.isolated and worker.running == 0 and worker.idle_seconds > self._config.lease_seconds:
                 self._end(0.0)

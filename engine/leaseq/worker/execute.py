@@ -89,7 +89,7 @@ async def execute(
         reason = stop_reason()
         if reason is None:
             raise
-        return _stopped(reason)
+        return stopped(reason)
     except TimeoutError as error:
         if not limit.expired():
             return _errored(error)
@@ -116,7 +116,8 @@ def _raised(error: BaseException) -> Ending:
     return _errored(error)
 
 
-def _stopped(reason: Stop) -> Ending:
+def stopped(reason: Stop) -> Ending:
+    """The ending of an attempt that was interrupted, or kept from starting."""
     if reason is Stop.CANCEL:
         return Ending(Outcome.CANCELLED, error=TaskError("cancelled", "cancelled while it ran"))
     said = "its worker went down" if reason is Stop.DRAIN else "its worker lost its lease"
@@ -151,4 +152,4 @@ def _storable(text: str, limit: int) -> str:
     return cut.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-__all__ = ["STORE_AWAY_DELAY", "Call", "Stop", "execute"]
+__all__ = ["STORE_AWAY_DELAY", "Call", "Stop", "execute", "stopped"]

@@ -35,6 +35,7 @@ class Worker:
         self._running: dict[str, tuple[RunningAttempt, asyncio.Task[None]]] = {}
         self._stop = asyncio.Event()
         self._last_busy = monotonic()
+        self._refusal: Stop | None = None
         lanes = (Lane.SUSPECT,) if tools.isolated else OPEN_LANES
         self._intakes = {
             queue: Intake(tools, queue=queue, lanes=lanes, doorbell=doorbell, start=self._start)
@@ -71,6 +72,7 @@ class Worker:
     async def drain(self, grace_seconds: float, *, hurry: asyncio.Event, reason: Stop = Stop.DRAIN) -> None:
         """Wait for what runs, at most `grace_seconds` or until `hurry`; hand the rest back; close the incarnation."""
         self.stop_intake()
+        emit("worker.draining", worker_id=self._tools.worker_id, grace_seconds=grace_seconds, running=self.running)
         deadline = monotonic() + grace_seconds
         hurried = asyncio.create_task(hurry.wait())
         while self._running and not hurry.is_set() and (left := deadline - monotonic()) > 0:
@@ -78,15 +80,22 @@ class Worker:
             await asyncio.wait([*tasks, hurried], timeout=left, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
         handed_back = len(self._running)
+        self._refusal = reason  # what a claim that is still on its way brings is handed back too
         for attempt, _ in self._running.values():
             attempt.stop(reason)
+        await self.finish()
+        emit("worker.drained", worker_id=self._tools.worker_id, handed_back=handed_back, left=len(self._running))
+
+    async def finish(self) -> None:
+        """Wait, not for ever, until what was stopped has been written."""
         if self._running:
             await asyncio.wait([task for _, task in self._running.values()], timeout=LAST_WORDS_SECONDS)
-        emit("worker.drained", worker_id=self._tools.worker_id, handed_back=handed_back, left=len(self._running))
 
     async def _sweep(self) -> None:
         while not self._stop.is_set():
             await self.sweep.wait(SWEEP_SECONDS)
+            if self._stop.is_set():
+                return  # what arrived since is brought back by the closing of the incarnation
             try:
                 await self.sweep.run_once()
             except ServerUnreachable as error:
@@ -103,6 +112,8 @@ class Worker:
 
     def _start(self, claimed: ClaimedTask) -> None:
         attempt = RunningAttempt(claimed, self._tools)
+        if self._refusal is not None:
+            attempt.stop(self._refusal)
         task = asyncio.create_task(attempt.run())
         task_id = claimed.lease.task_id
         self._running[task_id] = (attempt, task)

@@ -1,9 +1,10 @@
 -- pull: move up to n deliveries into a worker's own processing list, in the order of the lanes.
 -- KEYS[1] leaseq:{Q}:processing:<worker>   KEYS[2] leaseq:{Q}:leases   KEYS[3] leaseq:{Q}:paused
--- KEYS[4..] the lanes, the most urgent first
+-- KEYS[4] leaseq:{Q}:ready, the doorbell   KEYS[5..] the lanes, the most urgent first
 -- ARGV[1] worker id   ARGV[2] n
 -- ARGV[3] '1': look at the last lane first this time, so that low priority still moves
 -- Returns {code, ids}: 'ok', 'paused' or 'closed' (no lease is registered: pull nothing more under this incarnation).
+-- What is left in a lane that rings no bell of its own leaves a token on the doorbell: the next idle worker need not wait.
 -- LPOP comes before RPUSH: a script whose first write frees memory may go on when Redis is full (faults.md P12).
 -- Every list is looked at before the first write: a key of another type stops the script while nothing has moved.
 if redis.call('EXISTS', KEYS[3]) == 1 then
@@ -15,7 +16,8 @@ end
 local wanted = tonumber(ARGV[2])
 redis.call('LLEN', KEYS[1])
 local order = {}
-for i = 4, #KEYS do
+redis.call('LLEN', KEYS[4])
+for i = 5, #KEYS do
     if redis.call('LLEN', KEYS[i]) > 0 then order[#order + 1] = KEYS[i] end
 end
 if ARGV[3] == '1' and #order > 1 then  -- the last of those that hold anything
@@ -33,5 +35,11 @@ for _, lane in ipairs(order) do
 end
 if #taken > 0 then
     redis.call('RPUSH', KEYS[1], unpack(taken))
+    for _, lane in ipairs(order) do
+        local silent = lane ~= KEYS[4] and not string.find(lane, ':suspect', -8, true)
+        if silent and redis.call('LLEN', lane) > 0 and redis.call('LLEN', KEYS[4]) == 0 then
+            redis.call('RPUSH', KEYS[4], '')
+        end
+    end
 end
 return {'ok', taken}

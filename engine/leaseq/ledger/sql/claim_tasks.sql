@@ -2,16 +2,20 @@
 -- The worker's own row is locked against the reap that would close it: an incarnation that was closed claims nothing,
 -- so a worker that froze between its pull and its claim cannot come back with a task that was given to another.
 -- A row that does not come back was not PENDING, or the incarnation is closed (glimpse_tasks.sql and find_worker.sql tell).
+-- The state to claim from is a column of `wanted`, not a constant, on purpose: statistics of an hour ago may say that almost
+-- nothing is PENDING, and Postgres would then begin with "the one" PENDING row and compare it, and 20,000 others, with each id.
 with me as (
     select id from leaseq.workers
     where id = %(worker_id)s and closed_at is null
     for share
+), wanted as materialized (
+    select id, 'PENDING' as state from unnest(%(ids)s::uuid[]) as w (id)
 ), claimed as (
     update leaseq.tasks as t
     set state = 'PROCESSING', attempt = t.attempt + 1, worker_id = me.id,
         started_at = clock_timestamp(), progress = null
-    from unnest(%(ids)s::uuid[]) as wanted (id), me
-    where t.id = wanted.id and t.state = 'PENDING'
+    from wanted, me
+    where t.id = wanted.id and t.state = wanted.state
     returning t.*
 )
 select

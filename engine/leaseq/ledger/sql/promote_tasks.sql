@@ -11,12 +11,12 @@ with due as (
     delete from leaseq.scheduled as s
     using due
     where s.task_id = due.task_id
-    returning s.task_id
+    returning s.task_id, 'SCHEDULED' as state -- a column and not a constant for the reason told in claim_tasks.sql
 ), promoted as (
     update leaseq.tasks as t
     set state = 'PENDING'
     from gone
-    where t.id = gone.task_id and t.state = 'SCHEDULED'
+    where t.id = gone.task_id and t.state = gone.state
     returning t.id, t.queue, t.state, t.attempt, t.worker_id, t.priority, t.crash_count, t.loss_count
 ), named as (
     insert into leaseq.queues (name)

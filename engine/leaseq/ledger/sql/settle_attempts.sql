@@ -3,8 +3,9 @@
 -- worker is not the current one changes nothing and does not come back. What follows was decided before
 -- (lifecycle.after); only a cancel request that came in the meantime is honoured here, where the row is locked.
 -- clock_timestamp(), because inside a handler's transaction now() is the time at which that began.
-with endings as (
-    select *
+-- `before` is a column and not a constant for the reason told in claim_tasks.sql.
+with endings as materialized (
+    select *, 'PROCESSING' as before
     from unnest(
         %(ids)s::uuid[], %(attempts)s::integer[], %(worker_ids)s::text[], %(outcomes)s::text[], %(states)s::text[],
         %(delays)s::float8[], %(retries)s::integer[], %(crashes)s::integer[], %(losses)s::integer[],
@@ -33,7 +34,7 @@ with endings as (
         result = e.result::json,
         error = case when e.state = 'SUCCESS' then null else coalesce(e.error::json, t.error) end
     from endings as e
-    where t.id = e.id and t.state = 'PROCESSING' and t.attempt = e.attempt and t.worker_id = e.worker_id
+    where t.id = e.id and t.state = e.before and t.attempt = e.attempt and t.worker_id = e.worker_id
     returning
         t.id, t.attempt, t.state, t.queue, t.priority, t.crash_count, t.loss_count, t.started_at, t.run_at,
         e.worker_id, e.outcome, e.attempt_error

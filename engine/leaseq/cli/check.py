@@ -1,0 +1,132 @@
+"""What is wrong, in the environment and on the servers, before anything starts?
+
+Everything is said in one run: a mistake in one variable does not hide the next, nor what ails the servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from msgspec import Struct
+from rich.text import Text
+
+from leaseq.cli import parameters
+from leaseq.cli.exits import FAILED
+from leaseq.cli.paper import console, print_json, printable, styled
+from leaseq.cli.signals import gate
+from leaseq.config import Config
+from leaseq.embedded import embedded_servers
+from leaseq.errors import ConfigInvalid, LeaseqError
+from leaseq.fitness import Finding, Report, survey
+
+VARIABLE = re.compile(r"LEASEQ_\w+")
+URLS = {"postgres": "LEASEQ_POSTGRES_URL", "redis": "LEASEQ_REDIS_URL"}
+NAMES = {"postgres": "Postgres", "schema": "schema", "redis": "Redis"}
+
+
+class Environment(Struct, frozen=True):
+    """What the environment says: the configuration without the mistakes, the mistakes, the variables they are in."""
+
+    config: Config
+    mistakes: list[str]
+    dropped: set[str]
+
+
+@click.command()
+@parameters.as_json
+def check(as_json: bool) -> None:
+    """Print the configuration, look at both servers, and say everything that is wrong.
+
+    Exit code 0: api, worker and reaper would start; 1: they would refuse to. Warnings alone do not count.
+    """
+    environment = read_environment(os.environ)
+    report = _examine(environment)
+    faults = [*environment.mistakes, *(finding.message for finding in report.findings if finding.grave)]
+    if as_json:
+        print_json(
+            {
+                "ok": not faults,
+                "config": {f"LEASEQ_{name.upper()}": _plain(v) for name, v in environment.config.redacted().items()},
+                "mistakes": environment.mistakes,
+                "servers": report.servers,
+                "findings": report.findings,
+            }
+        )
+    else:
+        _print(environment, report)
+    sys.exit(FAILED if faults else 0)
+
+
+def read_environment(env: Mapping[str, str]) -> Environment:
+    """Read LEASEQ_*; each mistake is noted and its variables are left out, until what is left makes sense."""
+    left = dict(env)
+    mistakes: list[str] = []
+    while True:
+        try:
+            return Environment(Config.from_env(left), mistakes, set(env) - set(left))
+        except ConfigInvalid as error:
+            mistakes.append(str(error))
+            named = [name for name in _named(str(error)) if name in left]
+            if not named:
+                return Environment(Config(), mistakes, {name for name in env if name.startswith("LEASEQ_")})
+            for name in named:
+                del left[name]
+
+
+def _named(message: str) -> list[str]:
+    """The variables that a mistake is about; what follows "did you mean" is only a proposal."""
+    return VARIABLE.findall(message.partition(": did you mean")[0])
+
+
+def _examine(environment: Environment) -> Report:
+    """Look at the servers, unless it is not known which: then there is nothing to look at."""
+    unknown = [about for about, variable in URLS.items() if variable in environment.dropped]
+    if unknown:
+        return Report({}, [Finding(about, True, f"not looked at: mend {URLS[about]} first") for about in unknown])
+    config = environment.config
+    with gate(unfinished=True) as signals:
+        try:
+            with embedded_servers(config) as ready:
+                try:
+                    signals.open()
+                    return asyncio.run(survey(ready, migrates=config.postgres_url is None))
+                finally:
+                    signals.close()
+        except LeaseqError as error:
+            about = "redis" if config.postgres_url is not None else "postgres"
+            return Report({}, [Finding(about, True, str(error))])
+
+
+def _print(environment: Environment, report: Report) -> None:
+    out = console()
+    defaults = Config().redacted()
+    for name, value in environment.config.redacted().items():
+        shown = f"embedded, in {environment.config.data_dir}" if value is None else str(_plain(value))
+        is_default = value == defaults[name]
+        out.print(f"LEASEQ_{name.upper()}={printable(shown)}", style="dim" if is_default else None)
+    out.print()
+    for mistake in environment.mistakes:
+        _say("environment", "fault", mistake)
+    for about, name in NAMES.items():
+        if about in report.servers:
+            _say(name, "ok", report.servers[about])
+        for finding in report.findings:
+            if finding.about == about:
+                _say(name, "fault" if finding.grave else "warning", finding.message)
+
+
+def _say(name: str, level: str, message: str) -> None:
+    console().print(Text(name.ljust(11)), styled(level.ljust(7)), printable(" ".join(message.split())))
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | str | None) else str(value)
+
+
+__all__ = ["Environment", "check", "read_environment"]

@@ -1,0 +1,1 @@
+"""`leaseq dev`: everything on one machine, for whoever writes handlers."""

@@ -1,0 +1,113 @@
+"""How do API, worker and reaper live together, and in which order do they go?
+
+They start together. They stop in this order: the API, so that nothing more comes in; the worker, which finishes or hands
+back what it runs; the reaper; and last, when nobody holds them any more, the embedded servers. If one part cannot start,
+all stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from http.client import HTTPConnection, HTTPException
+
+from leaseq.cli.dev.part import Errand, Part
+from leaseq.cli.dev.printer import Printer
+from leaseq.cli.exits import FAILED, OK
+from leaseq.config import Config
+from leaseq.loop import pause
+
+STOP_SECONDS = 10.0
+PROBE_SECONDS = 0.1
+ANSWER_SECONDS = 2.0
+
+Changes = Callable[[asyncio.Event], AsyncIterator[str]]
+
+
+class Household:
+    """The parts, in the order in which they stop. `changes` tells of changed code until its event is set; None: nobody does."""
+
+    def __init__(self, config: Config, app: str, *, changes: Changes | None, printer: Printer) -> None:
+        self._config = config
+        self._printer = printer
+        self._changes = changes
+        self._told = asyncio.Event()
+        env = os.environ | {"LEASEQ_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
+        api = Errand(name="api", arguments=["api", "--port", str(config.api_port)], up=None, stop_seconds=STOP_SECONDS)
+        worker = Errand(
+            name="worker",
+            arguments=["worker", app],
+            up="worker.opened",
+            stop_seconds=config.grace_seconds + STOP_SECONDS,
+            reloads=changes is not None,
+        )
+        reaper = Errand(name="reaper", arguments=["reaper"], up="reaper.started", stop_seconds=STOP_SECONDS)
+        self._api, self._worker, self._reaper = (Part(e, env=env, printer=printer) for e in (api, worker, reaper))
+
+    async def run(self) -> int:
+        """Until told to stop, or until a part is given up; returns the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop)
+        parts = (self._api, self._worker, self._reaper)
+        running = [asyncio.create_task(part.run()) for part in parts]
+        around = [asyncio.create_task(self._announce())]
+        if self._changes is not None:
+            around.append(asyncio.create_task(self._reload(self._changes)))
+        told = asyncio.create_task(self._told.wait())
+        await asyncio.wait([told, *running], return_when=asyncio.FIRST_COMPLETED)
+        code = self._judge(parts)
+        self._told.set()
+        for part in parts:
+            part.retire()
+        for task in around:
+            task.cancel()
+        await asyncio.gather(*around, told, return_exceptions=True)
+        for part in parts:
+            await part.stop()
+        await asyncio.gather(*running)
+        return code
+
+    def _stop(self) -> None:
+        if self._told.is_set():
+            for part in (self._api, self._worker, self._reaper):
+                part.hurry()
+        else:
+            self._printer.say("stopping; again to hurry")
+        self._told.set()
+
+    def _judge(self, parts: Sequence[Part]) -> int:
+        for part in parts:
+            if part.given_up is not None:
+                self._printer.say(f"{part.name} cannot start (see above): everything stops", colour="red")
+                return part.given_up if part.given_up > 0 else FAILED
+        return OK
+
+    async def _announce(self) -> None:
+        """Say where it is once it answers."""
+        host, port = self._config.api_host, self._config.api_port
+        while not await asyncio.to_thread(_answers, host, port):
+            await pause(PROBE_SECONDS, stop=self._told)
+        self._api.came_up()
+        where = f"[{host}]" if ":" in host else host
+        self._printer.say(f"ready: http://{where}:{port} (what it can do: /schema); Ctrl-C stops it", colour="green")
+
+    async def _reload(self, changes: Changes) -> None:
+        async for path in changes(self._told):
+            self._printer.say(f"{path} changed: the worker starts anew", colour="yellow")
+            await self._worker.reload()
+
+
+def _answers(host: str, port: int) -> bool:
+    connection = HTTPConnection(host, port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+__all__ = ["Household"]

@@ -1,0 +1,178 @@
+"""How is one part of the household kept running?
+
+A part is a process of its own, `python -m leaseq ...`, in a session of its own, so that a Ctrl-C in the terminal reaches only
+us and everything stops in order. Its standard input is a pipe that we hold: however we end, it ends, and so does the part.
+Once a part has come up, it is started again whenever it dies; one that never comes up is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from time import monotonic
+
+from msgspec import Struct
+
+from leaseq.cli.dev.printer import Printer
+from leaseq.cli.exits import FAILED, USAGE
+from leaseq.loop import pause
+
+# Without word from it, a part that has lived this long has come up.
+UP_SECONDS = 5.0
+SHORT_LIVES = 5
+PAUSE_SECONDS = 0.5
+RELOAD_SECONDS = 2.0
+LINE_BYTES = 16 * 1_048_576
+# How a worker ends whose app cannot be imported.
+BROKEN = (FAILED, USAGE)
+
+
+class Errand(Struct, frozen=True, kw_only=True):
+    """What a part is to do: its command line, the event that says it has come up, how long its end may take."""
+
+    name: str
+    arguments: list[str]
+    up: str | None  # None: somebody else finds out
+    stop_seconds: float
+    reloads: bool = False
+
+
+class Part:
+    """One process, and its successors."""
+
+    def __init__(self, errand: Errand, *, env: Mapping[str, str], printer: Printer) -> None:
+        self.errand = errand
+        self.given_up: int | None = None  # the exit code of a part that does not come up
+        self._env = dict(env)
+        self._printer = printer
+        self._process: asyncio.subprocess.Process | None = None
+        self._up = False  # in this life
+        self._proven = False  # in any
+        self._stopping = False
+        self._reloading = False
+        self._changed = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        return self.errand.name
+
+    async def run(self) -> None:
+        """Keep it running until it is stopped, or given up."""
+        short_lives = 0
+        while not self._stopping:
+            self._changed.clear()
+            self._reloading = False
+            began = monotonic()
+            code = await self._live()
+            if self._was_asked():
+                short_lives = 0
+                continue
+            if monotonic() - began > UP_SECONDS:
+                self.came_up()
+            short_lives = 0 if self._up else short_lives + 1
+            if short_lives and not (self._proven and short_lives < SHORT_LIVES):
+                self.given_up = code
+                return
+            await self._mourn(code, short_lives)
+
+    def came_up(self) -> None:
+        """It does its work. From now on its end is an accident."""
+        self._up = self._proven = True
+
+    def _was_asked(self) -> bool:
+        return self._stopping or self._reloading
+
+    async def _mourn(self, code: int, short_lives: int) -> None:
+        """Wait until it makes sense to start it again: where the code is broken, that takes a person."""
+        if short_lives and self.errand.reloads and code in BROKEN:
+            self._printer.say(f"{self.name} cannot start; it is tried again when a file changes", colour="yellow")
+            await self._changed.wait()
+            return
+        self._printer.say(f"{self.name} ended with code {code}; it is started again", colour="yellow")
+        await pause(PAUSE_SECONDS * 2**short_lives, stop=self._changed)
+
+    async def reload(self) -> None:
+        """Start it anew, with the code as it is now. What runs has a moment to finish and is then handed back."""
+        self._reloading = True
+        self._changed.set()
+        process = self._process
+        if process is not None:
+            await self._end(process, (signal.SIGTERM, RELOAD_SECONDS), (signal.SIGTERM, self.errand.stop_seconds))
+
+    def retire(self) -> None:
+        """However it ends from now on, it is not started again."""
+        self._stopping = True
+        self._changed.set()
+
+    async def stop(self) -> None:
+        """End it for good, and wait for its end."""
+        self.retire()
+        if self._process is not None:
+            await self._end(self._process, (signal.SIGTERM, self.errand.stop_seconds))
+
+    def hurry(self) -> None:
+        """Tell a part that is stopping that nobody wants to wait."""
+        self._send(self._process, signal.SIGTERM)
+
+    async def _live(self) -> int:
+        """One life: start it, pass on what it says, and return its exit code."""
+        self._up = False
+        process = self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "leaseq",
+            *self.errand.arguments,
+            "--until-eof",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=self._env,
+            start_new_session=True,
+            limit=LINE_BYTES,
+        )
+        try:
+            if self._stopping:
+                self._send(process, signal.SIGTERM)
+            reading = asyncio.create_task(self._read(process))
+            code = await process.wait()
+            # A grandchild may hold the pipe longer than the part lived.
+            await asyncio.wait({reading}, timeout=1.0)
+            reading.cancel()
+            return code
+        finally:
+            self._process = None
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            event = self._printer.line(self.name, line.decode(errors="replace").rstrip("\n"))
+            if event is not None and event["event"] == self.errand.up:
+                self.came_up()
+
+    async def _end(self, process: asyncio.subprocess.Process, *steps: tuple[signal.Signals, float]) -> None:
+        """Signals, each with the seconds it is given; then SIGKILL."""
+        for number, seconds in steps:
+            self._send(process, number)
+            try:
+                async with asyncio.timeout(seconds):
+                    await process.wait()
+                return
+            except TimeoutError:
+                continue
+        self._printer.say(f"{self.name} did not end in time and is killed", colour="red")
+        self._kill(process)
+        await process.wait()
+
+    def _send(self, process: asyncio.subprocess.Process | None, number: signal.Signals) -> None:
+        if process is not None and process.returncode is None:
+            process.send_signal(number)
+
+    def _kill(self, process: asyncio.subprocess.Process) -> None:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+__all__ = ["Errand", "Part"]

@@ -1,0 +1,108 @@
+"""How do the logs of several processes read as one?
+
+Each part writes JSON lines; here they become short coloured ones with the name of their part. What is no JSON (a print in a
+handler, a traceback) is shown as it is, so that nothing a part says is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from leaseq.cli.paper import printable
+from leaseq.telemetry import Event
+
+COLOURS = {"dev": "white", "api": "blue", "worker": "green", "reaper": "magenta"}
+LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}
+# Said elsewhere in the line, or of no interest to a person.
+HIDDEN = {"event", "exception", "level", "logger", "pid", "timestamp"}
+NAME_WIDTH = 6
+EVENT_WIDTH = 18
+
+
+class Printer:
+    """Prints on stdout; with `raw`, the lines as they came."""
+
+    def __init__(self, *, raw: bool) -> None:
+        self._raw = raw
+
+    def line(self, part: str, text: str) -> dict[str, Any] | None:
+        """Print a line of a part. Returns the event in it, if it is one."""
+        event = _parse(text)
+        if self._raw:
+            _echo(text)
+        elif event is None:
+            _echo(f"{_clock(_now())} {_name(part)} {printable(text)}")
+        else:
+            _echo(_pretty(part, event))
+        return event
+
+    def event(self, event: Event) -> None:
+        """Print an event of this process."""
+        fields = {"level": logging.getLevelName(event.level).lower(), "event": event.name, **event.fields}
+        self.line("dev", json.dumps({"timestamp": _now().isoformat(), **fields}, default=str))
+
+    def say(self, text: str, *, colour: str | None = None) -> None:
+        """Print something of our own."""
+        if self._raw:
+            _echo(json.dumps({"timestamp": _now().isoformat(), "level": "info", "event": text, "part": "dev"}))
+            return
+        _echo(f"{_clock(_now())} {_name('dev')} {click.style(text, fg=colour, bold=colour is not None)}")
+
+
+def _parse(text: str) -> dict[str, Any] | None:
+    if not text.startswith("{"):
+        return None
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) and isinstance(fields.get("event"), str) else None
+
+
+def _pretty(part: str, event: dict[str, Any]) -> str:
+    level = str(event.get("level", "info"))
+    said = click.style(printable(event["event"]).ljust(EVENT_WIDTH), fg=LEVELS.get(level), bold=level in LEVELS)
+    fields = " ".join(f"{name}={_value(value)}" for name, value in event.items() if name not in HIDDEN)
+    lines = [f"{_time(event)} {_name(part)} {said} {printable(fields)}".rstrip()]
+    lines += [f"    {line}" for line in printable(str(event.get("exception", ""))).splitlines()]
+    return "\n".join(lines)
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _time(event: dict[str, Any]) -> str:
+    try:
+        return _clock(datetime.fromisoformat(str(event["timestamp"])))
+    except (KeyError, ValueError):
+        return _clock(_now())
+
+
+def _clock(when: datetime) -> str:
+    return click.style(when.astimezone().strftime("%H:%M:%S"), dim=True)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _name(part: str) -> str:
+    return click.style(part.ljust(NAME_WIDTH), fg=COLOURS.get(part))
+
+
+def _echo(text: str) -> None:
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return  # nobody reads any more; the parts go on
+
+
+__all__ = ["Printer"]

@@ -1,0 +1,151 @@
+"""How does the life of one task read, from its submission to now?
+
+Pure: what the ledger recorded and where dispatch has it, in; lines, out. Times are those of Postgres, and only they are
+compared with each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from leaseq.cli.views import priority_name
+from leaseq.model import TERMINAL, Attempt, Outcome, State, Task, WorkerRecord
+
+SHORT = 12
+
+
+class Whereabouts(Struct, frozen=True, kw_only=True):
+    """Where the delivery of a task is, and who could run it. Lanes and holders are None while Redis is away."""
+
+    lanes: list[str] | None
+    holders: list[str] | None
+    paused: bool
+    workers: list[WorkerRecord]  # the open ones that serve its queue
+
+
+class Line(Struct, frozen=True):
+    """One thing that happened (`when`), or that is so now (no `when`)."""
+
+    said: str
+    when: datetime | None = None
+
+
+def tell(task: Task, attempts: Sequence[Attempt], where: Whereabouts) -> list[Line]:
+    """The whole story, oldest first, ending with what the task waits for, if it has not ended."""
+    return [*_past(task, attempts), *(Line(said) for said in _present(task, where))]
+
+
+def headline(task: Task) -> str:
+    """How it stands, in a line."""
+    counts = [f"attempt {task.attempt}" if task.attempt else "not started yet"]
+    counts += [_count(task.retry_count, "retry", "retries")] if task.retry_count else []
+    counts += [_count(task.crash_count, "crash", "crashes")] if task.crash_count else []
+    counts += [f"present at {_count(task.loss_count, 'loss', 'losses')} of a worker"] if task.loss_count else []
+    return f"{task.type} in queue {task.queue}: {', '.join(counts)}"
+
+
+def why(error: bytes | None) -> str:
+    """A stored error in one line: class and message, or the code."""
+    fields: dict[str, Any] = msgspec.json.decode(error) if error else {}
+    said = ": ".join(str(fields[name]) for name in ("type", "message") if fields.get(name))
+    return " ".join((said or str(fields.get("code", ""))).split())
+
+
+def _past(task: Task, attempts: Sequence[Attempt]) -> Iterator[Line]:
+    key = f", key {task.idempotency_key}" if task.idempotency_key else ""
+    limits = f"at most {_count(task.max_attempts, 'attempt', 'attempts')} of {task.timeout_seconds:g} s"
+    yield Line(f"submitted with {priority_name(task.priority)} priority{key}; {limits}", task.created_at)
+    for attempt in attempts:
+        yield Line(f"attempt {attempt.attempt} started on worker {attempt.worker_id[:SHORT]}", attempt.started_at)
+        yield Line(_ending(attempt), attempt.finished_at)
+    recorded = any(attempt.attempt == task.attempt for attempt in attempts)
+    if task.attempt and not recorded:
+        on = f" on worker {task.worker_id[:SHORT]}" if task.worker_id else ""
+        yield Line(f"attempt {task.attempt} started{on}", task.started_at)
+    if task.cancel_requested_at is not None:
+        yield Line("its cancellation was asked for", task.cancel_requested_at)
+    if task.state in TERMINAL:
+        yield Line(_end(task, recorded=recorded), task.finished_at)
+
+
+def _ending(attempt: Attempt) -> str:
+    said = f"attempt {attempt.attempt} {_outcome(attempt.outcome)} after {_seconds(attempt.started_at, attempt.finished_at)}"
+    reason = why(attempt.error)
+    follows = {
+        State.SCHEDULED: "to be tried again later",
+        State.PENDING: "back to the queue",
+        State.FAILED: "not to be tried again",
+        State.CANCELLED: "cancelled",
+    }.get(attempt.next_state, attempt.next_state)
+    return f"{said}{': ' + reason if reason else ''}; {follows}"
+
+
+def _outcome(outcome: Outcome) -> str:
+    return {
+        Outcome.ERRORED: "failed",
+        Outcome.TIMED_OUT: "timed out",
+        Outcome.CANCELLED: "was cancelled",
+        Outcome.RELEASED: "was handed back",
+        Outcome.LOST: "was lost with its worker",
+    }.get(outcome, outcome.value)
+
+
+def _end(task: Task, *, recorded: bool) -> str:
+    if task.started_at is not None and task.finished_at is not None and not recorded:
+        return f"ended in {task.state} after {_seconds(task.started_at, task.finished_at)}"
+    return f"ended in {task.state}"
+
+
+def _present(task: Task, where: Whereabouts) -> Iterator[str]:
+    if task.state in TERMINAL:
+        return
+    if task.state is State.SCHEDULED:
+        yield "waits until it is due; a reaper then puts it into its queue"
+    elif task.state is State.PENDING:
+        yield _waits(task, where)
+    else:
+        yield _runs(task, where)
+    if where.paused:
+        yield f"queue {task.queue} is paused: `leaseq queues resume {task.queue}`"
+    if not where.workers:
+        yield f"no worker serves queue {task.queue}: start one"
+
+
+def _waits(task: Task, where: Whereabouts) -> str:
+    if where.lanes is None or where.holders is None:
+        return "waits for a worker; Redis does not answer, so where its delivery is cannot be told"
+    if where.lanes:
+        lanes = " and ".join(where.lanes)
+        return f"waits for a worker: its delivery is in the {lanes} lane of queue {task.queue}"
+    if where.holders:
+        return f"was taken by {_worker(where.holders[0], where)}, which has not claimed it yet"
+    return "waits for a worker, but dispatch has no delivery of it: a reaper places one within seconds (is one running?)"
+
+
+def _runs(task: Task, where: Whereabouts) -> str:
+    worker = _worker(task.worker_id or "", where)
+    if where.holders is not None and task.worker_id not in where.holders:
+        return f"runs on {worker}, in whose processing list it is missing: the worker or a reaper puts it back"
+    return f"runs on {worker}"
+
+
+def _worker(worker_id: str, where: Whereabouts) -> str:
+    record = next((worker for worker in where.workers if worker.worker_id == worker_id), None)
+    at = f" ({record.host}, supervisor {record.pid})" if record else " (closed, or of another queue)"
+    return f"worker {worker_id[:SHORT]}{at}"
+
+
+def _seconds(start: datetime, end: datetime) -> str:
+    return f"{(end - start).total_seconds():.3f} s"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+__all__ = ["Line", "Whereabouts", "headline", "tell", "why"]

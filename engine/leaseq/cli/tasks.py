@@ -1,0 +1,61 @@
+"""Which tasks are there?"""
+
+from __future__ import annotations
+
+import click
+
+from leaseq.cli import parameters
+from leaseq.cli.paper import moment, print_json, print_table
+from leaseq.cli.stores import with_engine
+from leaseq.cli.story import why
+from leaseq.cli.views import task_json
+from leaseq.engine.engine import Engine
+from leaseq.ledger.ledger import TaskFilter
+from leaseq.model import State, Task
+
+ERROR_WIDTH = 60
+
+
+@click.command("list")
+@click.option(
+    "--state",
+    type=click.Choice([state.value for state in State], case_sensitive=False),
+    metavar="STATE",
+    help=f"Only in this state: {', '.join(State)}.",
+)
+@click.option("--queue", type=parameters.to_name, metavar="NAME", help="Only of this queue.")
+@click.option("--type", type=parameters.to_name, metavar="NAME", help="Only of this type.")
+@click.option("--key", "idempotency_key", help="Only the one that this idempotency key stands for.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
+@parameters.tenant
+@parameters.as_json
+def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None) -> None:
+    """List tasks, newest first."""
+    state = filters.pop("state")
+    wanted = TaskFilter(state=State(state) if state else None, limit=limit, **filters)
+
+    async def work(engine: Engine) -> list[Task]:
+        return await engine.list_tasks(wanted, tenant=tenant)
+
+    found = with_engine(work)
+    if as_json:
+        print_json([task_json(task) for task in found])
+    elif found:
+        print_table(("id", "state", "type", "queue", "attempt", "submitted", "ended", "error"), [_row(task) for task in found])
+
+
+def _row(task: Task) -> tuple[str, ...]:
+    error = why(task.error)
+    return (
+        task.task_id,
+        task.state,
+        task.type,
+        task.queue,
+        str(task.attempt),
+        moment(task.created_at),
+        moment(task.finished_at),
+        error if len(error) <= ERROR_WIDTH else error[: ERROR_WIDTH - 3] + "...",
+    )
+
+
+__all__ = ["list_tasks"]

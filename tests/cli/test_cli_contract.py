@@ -1,0 +1,103 @@
+"""Is what scripts rely on as documented: commands, exit codes, one line for each error, a quick `--help`?"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from leaseq import errors
+from leaseq.cli import COMMANDS, EXIT_CODES, main
+from leaseq.cli.exits import CODES, exit_code, explain, leaseq_error
+from leaseq.errors import LeaseqError, TaskConflict
+
+NAMES = [name for commands in COMMANDS.values() for name in commands]
+DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+
+# What is not listed is a failure: 1.
+EXPECTED = {
+    "ConfigInvalid": 2,
+    "IdempotencyInFlight": 5,
+    "IdempotencyKeyInvalid": 2,
+    "IdempotencyKeyReused": 5,
+    "PayloadInvalid": 2,
+    "PayloadTooLarge": 2,
+    "ResultTimeout": 124,
+    "SchemaMismatch": 5,
+    "ServerUnfit": 5,
+    "ServerUnreachable": 4,
+    "SubmissionInvalid": 2,
+    "TaskCancelled": 1,
+    "TaskConflict": 5,
+    "TaskFailed": 1,
+    "TaskNotFound": 3,
+    "UnknownType": 2,
+}
+
+
+def every_error() -> Iterator[type[LeaseqError]]:
+    for value in vars(errors).values():
+        if isinstance(value, type) and issubclass(value, LeaseqError):
+            yield value
+
+
+@pytest.mark.parametrize("kind", sorted(every_error(), key=str))
+def test_every_error_has_its_exit_code_and_fits_one_line(kind: type[LeaseqError]) -> None:
+    assert exit_code(kind()) == EXPECTED.get(kind.__name__, 1)
+    assert explain(kind("first line\n  second line")).startswith("first line second line")
+    assert "\n" not in explain(kind())
+
+
+def test_an_error_within_a_group_is_found() -> None:
+    group = BaseExceptionGroup("tasks", [ValueError("x"), BaseExceptionGroup("inner", [TaskConflict("it runs")])])
+    assert str(leaseq_error(group)) == "it runs"
+    assert leaseq_error(ValueError("x")) is None
+
+
+def test_help_and_docs_name_every_code_and_every_command() -> None:
+    shown = CliRunner().invoke(main, ["--help"]).stdout
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", DOCS, re.MULTILINE)}
+    helped = {int(code) for code in re.findall(r"^ +(\d+) {2,}", shown, re.MULTILINE)}
+    assert helped == documented == {0, 1, 2, 3, 4, 5, 124, 130}
+    assert {code for _, code in CODES} <= helped
+    assert EXIT_CODES.count("\n") == shown[shown.index("Exit codes") :].count("\n") + 1
+    for name in NAMES:
+        assert re.search(rf"^  {name} ", shown, re.MULTILINE), name
+        assert f"`leaseq {name}" in DOCS, name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_explains_itself_and_its_options_are_documented(name: str) -> None:
+    shown = CliRunner().invoke(main, [name, "--help"])
+    assert shown.exit_code == 0
+    assert len(shown.stdout.splitlines()) > 4
+    section = DOCS[DOCS.index(f"`leaseq {name}") :]
+    undocumented = {"--help", "--json", "--tenant", "--limit"}
+    for option in set(re.findall(r"--[a-z-]+", shown.stdout)) - undocumented:
+        assert option in section, option
+
+
+def test_an_unknown_command_is_a_mistake() -> None:
+    result = CliRunner().invoke(main, ["sumbit"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "sumbit" in result.stderr
+
+
+def test_help_imports_no_command() -> None:
+    said = "import sys; from leaseq.cli import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert "Exit codes:" in ran.stdout
+    modules = set(ran.stdout.splitlines()[-1].split())
+    assert "leaseq.cli" in modules
+    late = {"apscheduler", "granian", "litestar", "rich", "watchfiles"}
+    assert {m for m in modules if m.split(".")[0] in late or m.startswith("leaseq.cli.")} == {"leaseq.cli.exits"}
+
+
+def test_the_module_is_the_command() -> None:
+    ran = subprocess.run([sys.executable, "-m", "leaseq", "--version"], capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("leaseq, version ")

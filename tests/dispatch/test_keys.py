@@ -1,0 +1,36 @@
+"""Do all keys of a queue live in one slot of a cluster, and no two meanings in one key?"""
+
+from __future__ import annotations
+
+import pytest
+from redis.crc import key_slot
+
+from leaseq.dispatch import keys
+from leaseq.model import Lane
+
+
+def _all_keys(queue: str) -> list[str]:
+    return [
+        *(keys.ready(queue, lane) for lane in Lane),
+        keys.processing(queue, "w1"),
+        keys.processing(queue, "w2"),
+        keys.leases(queue),
+        keys.beats(queue),
+        keys.paused(queue),
+        keys.epoch(queue),
+        keys.parked(queue),
+    ]
+
+
+@pytest.mark.parametrize("queue", ["default", "a", "ready", "a.b-c_D", "q" * 128])
+def test_one_slot_for_a_queue(queue: str) -> None:
+    assert {key_slot(key.encode()) for key in _all_keys(queue)} == {key_slot(queue.encode())}
+
+
+def test_no_two_keys_are_the_same() -> None:
+    named = [key for queue in ("a", "b", "a.b") for key in _all_keys(queue)]
+    assert len(set(named)) == len(named)
+
+
+def test_queues_spread_over_slots() -> None:
+    assert len({key_slot(keys.ready(f"q{n}", Lane.NORMAL).encode()) for n in range(100)}) > 90

@@ -1,0 +1,197 @@
+"""Do the scripts, in any order, do what a few lines of Python say they do?
+
+A state machine (Hypothesis) drives the real scripts on a real server and a model of lists side by side; after every step all
+that the server holds must be what the model holds, and no id may have appeared or vanished that a step did not place or remove.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Coroutine
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from fix_dispatch import QUEUE, ids
+from leaseq.config import Config
+from leaseq.connect import open_redis
+from leaseq.dispatch import keys
+from leaseq.dispatch.deliveries import Place, PullCode, Release
+from leaseq.dispatch.dispatcher import OPEN_LANES, Dispatcher
+from leaseq.dispatch.survey import Survey
+from leaseq.model import Lane
+
+WORKERS = ("w1", "w2")
+TOKEN = ""
+
+workers = st.sampled_from(WORKERS)
+lanes = st.sampled_from(Lane)
+places: st.SearchStrategy[Place | Lane] = st.sampled_from([*Place, *Lane])
+
+
+class Scripts(RuleBasedStateMachine):
+    """Every script against the model."""
+
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.client = open_redis(Config(redis_url=self.url), name="leaseq-test")
+        self.dispatcher = Dispatcher(self.client)
+        self.run(self.client.flushdb())
+        self.lists: defaultdict[str, list[str]] = defaultdict(list)
+        self.registered: set[str] = set()
+        self.paused = False
+
+    def run(self, step: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(step)
+
+    def teardown(self) -> None:
+        self.run(self.client.aclose())
+        self.runner.close()
+
+    @initialize()
+    def open_the_first(self) -> None:
+        self.open("w1")
+
+    @rule(worker=workers)
+    def open(self, worker: str) -> None:
+        self.run(self.dispatcher.open(QUEUE, worker_id=worker, lease_seconds=60, token="t"))
+        self.registered.add(worker)
+
+    @rule(lane=lanes, count=st.integers(min_value=1, max_value=4))
+    def push(self, lane: Lane, count: int) -> None:
+        self._push(lane, ids(count))
+
+    @rule(lane=lanes, data=st.data())
+    def push_again(self, lane: Lane, data: st.DataObject) -> None:
+        """A delivery may be repeated at any time, in any lane."""
+        known = sorted({value for values in self.lists.values() for value in values} - {TOKEN})
+        if known:
+            self._push(lane, [data.draw(st.sampled_from(known))])
+
+    def _push(self, lane: Lane, task_ids: list[str]) -> None:
+        self.run(self.dispatcher.push(QUEUE, task_ids, lane=lane))
+        self._ready(lane).extend(task_ids)
+        self._ring(lane)
+
+    @rule(worker=workers, limit=st.integers(min_value=0, max_value=6), last_lane_first=st.booleans())
+    def pull(self, worker: str, limit: int, last_lane_first: bool) -> None:
+        pulled = self.run(self.dispatcher.pull(QUEUE, worker_id=worker, limit=limit, last_lane_first=last_lane_first))
+        code, taken = self._pull(worker, limit, last_lane_first)
+        assert (pulled.code, pulled.task_ids, pulled.garbage) == (code, taken, [])
+
+    def _pull(self, worker: str, limit: int, last_lane_first: bool) -> tuple[PullCode, list[str]]:
+        if self.paused:
+            return PullCode.PAUSED, []
+        if worker not in self.registered:
+            return PullCode.CLOSED, []
+        order = [lane for lane in OPEN_LANES if self._ready(lane)]
+        if last_lane_first:
+            order = order[-1:] + order[:-1]
+        taken: list[str] = []
+        for lane in order:
+            waiting = self._ready(lane)
+            while waiting and len(taken) < limit:
+                value = waiting.pop(0)
+                taken += [value] if value != TOKEN else []
+        self._held(worker).extend(taken)
+        for lane in order if taken else ():
+            if self._ready(lane):
+                self._ring(lane)
+        return PullCode.OK, taken
+
+    @rule(worker=workers)
+    def ring(self, worker: str) -> None:
+        """What the doorbell's BLMOVE does when something waits, tokens included."""
+        moved = self.run(self.client.lmove(keys.ready(QUEUE, Lane.NORMAL), keys.processing(QUEUE, worker), "LEFT", "RIGHT"))
+        waiting = self._ready(Lane.NORMAL)
+        assert (moved is None) == (not waiting)
+        if waiting:
+            self._held(worker).append(waiting.pop(0))
+
+    @rule(worker=workers, data=st.data())
+    def release(self, worker: str, data: st.DataObject) -> None:
+        known = sorted({value for values in self.lists.values() for value in values})
+        if not known:
+            return
+        chosen = data.draw(st.lists(st.tuples(st.sampled_from(known), places), max_size=4))
+        found = self.run(self.dispatcher.release(QUEUE, [Release(*pair) for pair in chosen], worker_id=worker))
+        assert found == sum(self._release(worker, value, place) for value, place in chosen)
+
+    def _release(self, worker: str, value: str, place: Place | Lane) -> bool:
+        held = self._held(worker)
+        if value not in held:
+            return False
+        held.remove(value)
+        if isinstance(place, Lane):
+            self._ready(place).insert(0, value)
+            self._ring(place)
+        elif place is Place.PARKED:
+            self.lists[keys.parked(QUEUE)].insert(0, value)
+        return True
+
+    @rule(worker=workers, data=st.data())
+    def lose_and_restore(self, worker: str, data: st.DataObject) -> None:
+        """Redis forgets a processing list; the worker puts back what it has in hand."""
+        held = [value for value in dict.fromkeys(self._held(worker)) if value != TOKEN]
+        self.run(self.client.delete(keys.processing(QUEUE, worker)))
+        restored = self.run(self.dispatcher.restore(QUEUE, held, worker_id=worker))
+        assert restored == len(held)
+        self._held(worker)[:] = held
+
+    @rule(worker=workers)
+    def close(self, worker: str) -> None:
+        closed = self.run(self.dispatcher.close(QUEUE, worker_id=worker))
+        assert closed == (not self._held(worker))
+        if closed:
+            self.registered.discard(worker)
+
+    @rule(worker=workers)
+    def renew(self, worker: str) -> None:
+        answer = self.run(self.dispatcher.renew(QUEUE, [worker], lease_seconds=60))
+        assert answer == {worker: "held" if worker in self.registered else "missing"}
+
+    @rule(paused=st.booleans())
+    def pause(self, paused: bool) -> None:
+        self.run(Survey(self.client).pause(QUEUE, paused=paused))
+        self.paused = paused
+
+    @invariant()
+    def the_server_holds_what_the_model_holds(self) -> None:
+        names = [*(keys.ready(QUEUE, lane) for lane in Lane), *(keys.processing(QUEUE, w) for w in WORKERS)]
+        for name in [*names, keys.parked(QUEUE)]:
+            found = [value.decode() for value in self.run(self.client.lrange(name, 0, -1))]
+            assert found == self.lists[name], name
+        views = self.run(self.dispatcher.list_leases(QUEUE))
+        assert {view.worker_id for view in views} == self.registered
+
+    def _ready(self, lane: Lane) -> list[str]:
+        return self.lists[keys.ready(QUEUE, lane)]
+
+    def _held(self, worker: str) -> list[str]:
+        return self.lists[keys.processing(QUEUE, worker)]
+
+    def _ring(self, lane: Lane) -> None:
+        if lane in (Lane.HIGH, Lane.LOW) and not self._ready(Lane.NORMAL):
+            self._ready(Lane.NORMAL).append(TOKEN)
+
+
+def test_the_scripts_do_what_the_model_does(redis_url: str) -> None:
+    class Here(Scripts):
+        url = redis_url
+
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Here,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )

@@ -1,0 +1,307 @@
+"""Does each script move exactly what it says, and nothing when it must not?"""
+
+from __future__ import annotations
+
+import pytest
+from redis.asyncio import Redis
+
+from fix_dispatch import QUEUE, WORKER, begin, ids, in_hand, in_lane
+from leaseq.dispatch import keys
+from leaseq.dispatch.deliveries import Place, PullCode, Release
+from leaseq.dispatch.dispatcher import BITE, Dispatcher
+from leaseq.dispatch.scripts import SCRIPTS
+from leaseq.dispatch.survey import Depths, Survey
+from leaseq.model import Lane
+
+
+async def test_push_appends_in_order(dispatcher: Dispatcher, valkey: Redis) -> None:
+    first, second = ids(3), ids(2)
+
+    await dispatcher.push(QUEUE, first)
+    await dispatcher.push(QUEUE, second)
+    await dispatcher.push(QUEUE, [])
+
+    assert await in_lane(valkey) == first + second
+
+
+@pytest.mark.parametrize("lane", [Lane.HIGH, Lane.LOW])
+async def test_push_to_another_lane_rings_the_bell_once(dispatcher: Dispatcher, valkey: Redis, lane: Lane) -> None:
+    pushed = ids(2)
+    for task_id in pushed:
+        await dispatcher.push(QUEUE, [task_id], lane=lane)
+
+    assert await in_lane(valkey, lane) == pushed
+    assert await in_lane(valkey) == [""]
+
+
+async def test_push_rings_no_bell_where_work_waits_or_nobody_listens(dispatcher: Dispatcher, valkey: Redis) -> None:
+    (normal,) = ids(1)
+    await dispatcher.push(QUEUE, ids(1), lane=Lane.SUSPECT)
+    assert await in_lane(valkey) == []
+
+    await dispatcher.push(QUEUE, [normal])
+    await dispatcher.push(QUEUE, ids(1), lane=Lane.HIGH)
+    assert await in_lane(valkey) == [normal]
+
+
+async def test_pull_takes_the_lanes_in_order_and_never_a_suspect(dispatcher: Dispatcher, valkey: Redis) -> None:
+    await begin(dispatcher)
+    pushed = {lane: ids(2) for lane in Lane}
+    for lane, task_ids in pushed.items():
+        await dispatcher.push(QUEUE, task_ids, lane=lane)
+
+    first = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=3)
+    second = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=100)
+
+    assert first.code is PullCode.OK
+    assert first.task_ids == pushed[Lane.HIGH] + pushed[Lane.NORMAL][:1]
+    assert second.task_ids == pushed[Lane.NORMAL][1:] + pushed[Lane.LOW]
+    assert await in_hand(valkey) == first.task_ids + second.task_ids
+    assert await in_lane(valkey) == []
+    assert await in_lane(valkey, Lane.SUSPECT) == pushed[Lane.SUSPECT]
+
+
+async def test_pull_of_the_suspect_lane_alone(dispatcher: Dispatcher) -> None:
+    await begin(dispatcher)
+    (suspect,) = ids(1)
+    await dispatcher.push(QUEUE, [suspect], lane=Lane.SUSPECT)
+    await dispatcher.push(QUEUE, ids(1))
+
+    pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=10, lanes=[Lane.SUSPECT])
+
+    assert pulled.task_ids == [suspect]
+
+
+async def test_low_priority_still_moves(dispatcher: Dispatcher) -> None:
+    await begin(dispatcher)
+    high, low = ids(5), ids(1)
+    await dispatcher.push(QUEUE, high, lane=Lane.HIGH)
+    await dispatcher.push(QUEUE, low, lane=Lane.LOW)
+
+    assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).task_ids == high[:1]
+    pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=2, last_lane_first=True)
+
+    assert pulled.task_ids == low + high[1:2]
+
+
+async def test_pull_drops_doorbell_tokens(dispatcher: Dispatcher, valkey: Redis) -> None:
+    await begin(dispatcher)
+    (high,), (normal,) = ids(1), ids(1)
+    await dispatcher.push(QUEUE, [high], lane=Lane.HIGH)
+    await dispatcher.push(QUEUE, [normal])
+    assert await in_lane(valkey) == ["", normal]
+
+    pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=2)
+
+    assert pulled.task_ids == [high, normal]
+    assert pulled.garbage == []
+
+
+async def test_pull_leaves_a_token_for_the_next_idle_worker(dispatcher: Dispatcher, valkey: Redis) -> None:
+    await begin(dispatcher)
+    await dispatcher.push(QUEUE, ids(3), lane=Lane.HIGH)
+    await dispatcher.push(QUEUE, ids(1), lane=Lane.SUSPECT)
+
+    await dispatcher.pull(QUEUE, worker_id=WORKER, limit=2)
+    assert await in_lane(valkey) == [""]
+    await dispatcher.pull(QUEUE, worker_id=WORKER, limit=2)
+    assert await in_lane(valkey) == []
+
+
+async def test_pull_hands_garbage_out_as_it_is(dispatcher: Dispatcher, valkey: Redis) -> None:
+    await begin(dispatcher)
+    (good,) = ids(1)
+    garbage = [b"\xff\x00", b"nonsense", good.upper().encode(), good.encode() + b"\n", b"x" * 100_000]
+    await valkey.rpush(keys.ready(QUEUE, Lane.NORMAL), *garbage, good)
+
+    pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=100)
+
+    assert pulled.task_ids == [good]
+    assert pulled.garbage == garbage
+    assert await valkey.llen(keys.processing(QUEUE, WORKER)) == 6
+
+
+async def test_pull_is_limited(dispatcher: Dispatcher, valkey: Redis) -> None:
+    await begin(dispatcher)
+    await dispatcher.push(QUEUE, ids(BITE + 10))
+
+    assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=0)).task_ids == []
+    assert len((await dispatcher.pull(QUEUE, worker_id=WORKER, limit=10 * BITE)).task_ids) == BITE
+    assert len(await in_lane(valkey)) == 10
+
+
+async def test_pull_takes_nothing_while_paused(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+    await begin(dispatcher)
+    pushed = ids(1)
+    await dispatcher.push(QUEUE, pushed)
+    await survey.pause(QUEUE, paused=True)
+
+    paused = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)
+    assert (paused.code, paused.task_ids) == (PullCode.PAUSED, [])
+    assert await in_lane(valkey) == pushed
+
+    await survey.pause(QUEUE, paused=False)
+    assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).task_ids == pushed
+
+
+async def test_pull_takes_nothing_without_a_registered_lease(dispatcher: Dispatcher, valkey: Redis) -> None:
+    pushed = ids(1)
+    await dispatcher.push(QUEUE, pushed)
+    assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).code is PullCode.CLOSED
+
+    await begin(dispatcher)
+    assert await dispatcher.close(QUEUE, worker_id=WORKER)
+    assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).code is PullCode.CLOSED
+    assert await in_lane(valkey) == pushed
+    assert await in_hand(valkey) == []
+
+
+async def test_release_to_the_head_keeps_the_order(dispatcher: Dispatcher, valkey: Redis) -> None:
+    await begin(dispatcher)
+    pushed = ids(5)
+    await dispatcher.push(QUEUE, pushed)
+    pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=3)
+
+    back = [Release(task_id, Lane.NORMAL) for task_id in reversed(pulled.task_ids)]
+    assert await dispatcher.release(QUEUE, back, worker_id=WORKER) == 3
+
+    assert await in_lane(valkey) == pushed
+    assert await in_hand(valkey) == []
+
+
+@pytest.mark.parametrize("lane", Lane)
+async def test_release_to_a_lane_rings_like_a_push(dispatcher: Dispatcher, valkey: Redis, lane: Lane) -> None:
+    await begin(dispatcher)
+    pushed = ids(1)
+    await dispatcher.push(QUEUE, pushed)
+    await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)
+
+    await dispatcher.release(QUEUE, [Release(pushed[0], lane)], worker_id=WORKER)
+
+    assert await in_lane(valkey, lane) == pushed
+    rung = {Lane.HIGH: [""], Lane.LOW: [""], Lane.NORMAL: pushed, Lane.SUSPECT: []}
+    assert await in_lane(valkey) == rung[lane]
+
+
+async def test_release_of_what_is_not_held_does_nothing(dispatcher: Dispatcher, valkey: Redis) -> None:
+    await begin(dispatcher)
+    (task_id,) = ids(1)
+    releases = [Release(task_id, Lane.NORMAL), Release(task_id, Place.PARKED), Release(task_id)]
+
+    assert await dispatcher.release(QUEUE, releases, worker_id=WORKER) == 0
+
+    assert await valkey.exists(keys.ready(QUEUE, Lane.NORMAL), keys.parked(QUEUE)) == 0
+
+
+async def test_release_again_is_harmless(dispatcher: Dispatcher, valkey: Redis) -> None:
+    await begin(dispatcher)
+    pushed = ids(2)
+    await dispatcher.push(QUEUE, pushed)
+    await dispatcher.pull(QUEUE, worker_id=WORKER, limit=2)
+    releases = [Release(pushed[0], Lane.NORMAL), Release(pushed[1])]
+
+    assert await dispatcher.release(QUEUE, [*releases, *releases], worker_id=WORKER) == 2
+
+    assert await in_lane(valkey) == pushed[:1]
+
+
+async def test_parked_garbage_is_capped(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+    await begin(dispatcher)
+    garbage = [f"junk-{n}".encode() for n in range(1_200)]
+    await valkey.rpush(keys.processing(QUEUE, WORKER), *garbage)
+
+    released = await dispatcher.release(QUEUE, [Release(value, Place.PARKED) for value in garbage], worker_id=WORKER)
+
+    assert released == 1_200
+    assert (await survey.depths(QUEUE)).parked == 1_000
+    assert await valkey.lindex(keys.parked(QUEUE), 0) == garbage[-1]
+
+
+async def test_restore_puts_back_only_what_is_missing(dispatcher: Dispatcher, valkey: Redis) -> None:
+    held = ids(3)
+    await valkey.rpush(keys.processing(QUEUE, WORKER), held[1])
+
+    assert await dispatcher.restore(QUEUE, held, worker_id=WORKER) == 2
+    assert await dispatcher.restore(QUEUE, held, worker_id=WORKER) == 0
+
+    assert await in_hand(valkey) == [held[1], held[0], held[2]]
+
+
+async def test_close_refuses_while_deliveries_are_held(dispatcher: Dispatcher, valkey: Redis) -> None:
+    await begin(dispatcher)
+    pushed = ids(1)
+    await dispatcher.push(QUEUE, pushed)
+    await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)
+
+    assert not await dispatcher.close(QUEUE, worker_id=WORKER)
+    assert [view.worker_id for view in await dispatcher.list_leases(QUEUE)] == [WORKER]
+
+    await dispatcher.release(QUEUE, [Release(pushed[0])], worker_id=WORKER)
+    assert await dispatcher.close(QUEUE, worker_id=WORKER)
+    assert await dispatcher.list_leases(QUEUE) == []
+    assert set(await valkey.keys("*")) == {keys.epoch(QUEUE).encode()}
+
+
+async def test_renew_holds_misses_and_lapses(dispatcher: Dispatcher, valkey: Redis) -> None:
+    await begin(dispatcher, "held", "lapsed")
+    await valkey.zincrby(keys.leases(QUEUE), -61_000, "lapsed")
+
+    answers = await dispatcher.renew(QUEUE, ["held", "lapsed", "missing"], lease_seconds=30)
+
+    assert answers == {"held": "held", "lapsed": "lapsed", "missing": "missing"}
+    views = {view.worker_id: view for view in await dispatcher.list_leases(QUEUE)}
+    assert 29_000 < views["held"].left_ms <= 30_000
+    assert views["held"].beat == 2
+    assert -2_000 < views["lapsed"].left_ms < 0
+    assert views["lapsed"].beat == 1
+    assert "missing" not in views
+
+
+async def test_open_again_revives_a_lapsed_lease_and_keeps_the_epoch(dispatcher: Dispatcher, valkey: Redis) -> None:
+    assert await dispatcher.open(QUEUE, worker_id=WORKER, lease_seconds=60, token="one") == "one"
+    await valkey.zincrby(keys.leases(QUEUE), -61_000, WORKER)
+
+    assert await dispatcher.open(QUEUE, worker_id=WORKER, lease_seconds=60, token="two") == "one"
+
+    assert await dispatcher.renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
+
+
+async def test_survey_counts_and_finds(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+    await begin(dispatcher)
+    pushed = {lane: ids(n) for n, lane in enumerate(Lane, start=1)}
+    for lane, task_ids in pushed.items():
+        await dispatcher.push(QUEUE, task_ids, lane=lane)
+    await valkey.rpush(keys.processing(QUEUE, "unregistered"), "x")
+    (taken,) = (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).task_ids
+
+    assert await survey.depths(QUEUE) == Depths(high=0, normal=3, low=3, suspect=4, parked=0)
+    among = {task_id for task_ids in pushed.values() for task_id in task_ids}
+    assert await survey.waiting(QUEUE, among=among) == among - {taken}
+    assert await survey.processing_owners(QUEUE) == {WORKER, "unregistered"}
+    assert await survey.processing(QUEUE, [WORKER], among=among) == {taken}
+    assert await survey.locate(QUEUE, taken) == ([], [WORKER])
+
+
+async def test_queues_do_not_see_each_other(dispatcher: Dispatcher, survey: Survey) -> None:
+    await begin(dispatcher, queue="a")
+    await begin(dispatcher, queue="a.b")
+    await dispatcher.push("a.b", ids(1))
+
+    assert (await dispatcher.pull("a", worker_id=WORKER, limit=10)).task_ids == []
+    assert len((await dispatcher.pull("a.b", worker_id=WORKER, limit=10)).task_ids) == 1
+    assert await survey.processing_owners("a") == set()
+
+
+async def test_scripts_survive_a_server_that_forgot_them(dispatcher: Dispatcher, valkey: Redis) -> None:
+    await dispatcher.push(QUEUE, ids(1))
+    await valkey.script_flush()
+    await dispatcher.push(QUEUE, ids(1))
+
+    assert len(await in_lane(valkey)) == 2
+
+
+def test_every_script_says_what_it_takes_and_returns() -> None:
+    for name, text in SCRIPTS.items():
+        header = [line for line in text.splitlines() if line.startswith("--")]
+        assert any("KEYS[1]" in line for line in header), name
+        assert any("Returns" in line for line in header), name

@@ -1,0 +1,102 @@
+"""How does a test run a command of `leaseq`, and put the stores into a certain position first?
+
+Most commands run in this process, on the servers of the test; services and `dev` run as the processes that they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import pytest
+from click.testing import CliRunner, Result
+
+from leaseq.cli import main
+from leaseq.config import Config
+from leaseq.engine.engine import Engine, open_engine
+from leaseq.engine.submission import Request, accept
+from leaseq.model import Disposition, Ending, Lease, Outcome, Settlement, State, TaskError
+
+T = TypeVar("T")
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def leaseq(config: Config) -> Command:
+    """Run `leaseq ARGS` on the servers of the test; `stdin` and variables may be given."""
+
+    def run(*args: str, stdin: bytes | None = None, **env: str) -> Result:
+        return CliRunner().invoke(main, args, input=stdin, env=config.to_env() | env)
+
+    return run
+
+
+class Stage:
+    """Brings tasks into the position that a test needs."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def do(self, work: Callable[[Engine], Awaitable[T]]) -> T:
+        """Do something with an engine of the test's stores."""
+
+        async def act() -> T:
+            async with open_engine(self.config, name="leaseq test stage") as engine:
+                return await work(engine)
+
+        return asyncio.run(act())
+
+    def submit(self, name: str = "add", **said: Any) -> str:
+        """One task of the type `name`; its id."""
+
+        async def work(engine: Engine) -> str:
+            request = Request(type=name, **({"payload": b'{"n":1}'} | said))
+            return (await engine.submit(accept(request, engine.config))).task_id
+
+        return self.do(work)
+
+    def open_worker(self, worker_id: str = "w" * 32, *, queues: tuple[str, ...] = ("default",)) -> str:
+        """An incarnation in the ledger."""
+
+        async def work(engine: Engine) -> str:
+            await engine.stores.fleet.open_worker(worker_id, host="here", pid=77, queues=queues, version="9.9")
+            return worker_id
+
+        return self.do(work)
+
+    def pull(self, queue: str, worker_id: str) -> list[str]:
+        """Move what waits into the processing list of a worker."""
+
+        async def work(engine: Engine) -> list[str]:
+            dispatcher = engine.stores.dispatcher
+            await dispatcher.open(queue, worker_id=worker_id, lease_seconds=60, token="t")
+            return (await dispatcher.pull(queue, worker_id=worker_id, limit=10)).task_ids
+
+        return self.do(work)
+
+    def claim(self, task_id: str, worker_id: str) -> Lease:
+        async def work(engine: Engine) -> Lease:
+            (claimed,) = await engine.stores.ledger.claim([task_id], worker_id=worker_id)
+            return claimed.lease
+
+        return self.do(work)
+
+    def succeed(self, lease: Lease, result: bytes = b'{"sum":42}') -> None:
+        self._settle(Settlement(lease, Ending(Outcome.SUCCEEDED, result=result), Disposition(State.SUCCESS)))
+
+    def fail(self, lease: Lease, message: str, *, then: State = State.FAILED) -> None:
+        error = TaskError("error", message, "ValueError", f"Traceback ...\nValueError: {message}")
+        ending = Ending(Outcome.ERRORED, error=error)
+        self._settle(Settlement(lease, ending, Disposition(then, delay=60.0, retries=1, error=error)))
+
+    def _settle(self, settlement: Settlement) -> None:
+        async def work(engine: Engine) -> None:
+            assert await engine.stores.ledger.settle([settlement])
+
+        self.do(work)
+
+
+@pytest.fixture
+def stage(config: Config) -> Stage:
+    return Stage(config)

@@ -1,0 +1,63 @@
+"""How does a test look at dispatch, through leaseq and behind its back?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from leaseq.codec import new_task_id
+from leaseq.config import Config
+from leaseq.connect import open_redis
+from leaseq.dispatch import keys
+from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.dispatch.survey import Survey
+from leaseq.model import Lane
+
+QUEUE = "default"
+WORKER = "w1"
+
+
+@pytest.fixture
+def redis_only(redis_url: str) -> Config:
+    """A configuration for tests that have no use for a ledger."""
+    return Config(redis_url=redis_url)
+
+
+@pytest.fixture
+async def valkey(redis_only: Config) -> AsyncIterator[Redis]:
+    """The client that the dispatcher of this test uses; also good for looking behind its back."""
+    opened = open_redis(redis_only, name="leaseq-test")
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def dispatcher(valkey: Redis) -> Dispatcher:
+    return Dispatcher(valkey)
+
+
+@pytest.fixture
+def survey(valkey: Redis) -> Survey:
+    return Survey(valkey)
+
+
+def ids(count: int) -> list[str]:
+    return [new_task_id() for _ in range(count)]
+
+
+async def begin(dispatcher: Dispatcher, *workers: str, queue: str = QUEUE) -> None:
+    """Open the leases of workers."""
+    for worker in workers or (WORKER,):
+        await dispatcher.open(queue, worker_id=worker, lease_seconds=60, token="epoch")
+
+
+async def in_lane(valkey: Redis, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> list[str]:
+    """Everything in a lane, head first."""
+    return [value.decode() for value in await valkey.lrange(keys.ready(queue, lane), 0, -1)]
+
+
+async def in_hand(valkey: Redis, worker: str = WORKER, *, queue: str = QUEUE) -> list[str]:
+    """Everything in a processing list, oldest first."""
+    return [value.decode() for value in await valkey.lrange(keys.processing(queue, worker), 0, -1)]

@@ -1,0 +1,200 @@
+"""Do the documents say what the code does?
+
+Tables that repeat the code are compared with it; links lead somewhere; Python blocks run, named commands and tests exist.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+from leaseq import cli
+from leaseq.backoff import Backoff
+from leaseq.config import Config
+from leaseq.ledger.statements import STATEMENTS
+from leaseq.lifecycle import TRANSITIONS, after
+from leaseq.model import Counts, Ending, Outcome, State, TaskError
+from leaseq.telemetry import EVENTS
+from source_tree import PACKAGES, ROOT
+
+DOCS = sorted(path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
+LIFECYCLE, OPERATIONS = ROOT / "docs" / "lifecycle.md", ROOT / "docs" / "operations.md"
+
+ASKED = 5.0
+FRESH, LAST = Counts(0, 0, 0, 5), Counts(4, 0, 0, 5)
+ERROR = TaskError("error", "no")
+
+# What `after` is asked for each row of the table of outcomes, in its order.
+CASES = [
+    (Ending(Outcome.SUCCEEDED), FRESH),
+    (Ending(Outcome.ERRORED, error=ERROR), FRESH),
+    (Ending(Outcome.ERRORED, error=ERROR, delay=ASKED), FRESH),
+    (Ending(Outcome.ERRORED, error=ERROR), LAST),
+    (Ending(Outcome.ERRORED, error=ERROR, permanent=True), FRESH),
+    (Ending(Outcome.TIMED_OUT, error=ERROR), FRESH),
+    (Ending(Outcome.TIMED_OUT, error=ERROR), LAST),
+    (Ending(Outcome.CANCELLED), FRESH),
+    (Ending(Outcome.RELEASED), FRESH),
+    (Ending(Outcome.RELEASED, delay=ASKED), FRESH),
+    (Ending(Outcome.LOST), FRESH),
+    (Ending(Outcome.LOST, alone=True), Counts(0, 1, 0, 5)),
+    (Ending(Outcome.LOST, alone=True), Counts(0, 2, 0, 5)),
+]
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _table(path: Path, *titles: str) -> list[list[str]]:
+    """The cells of the one table with these titles, without backquotes."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = "| " + " | ".join(titles) + " |"
+    assert lines.count(head) == 1, f"{_name(path)} has no single table {head}"
+    rows = []
+    for line in lines[lines.index(head) + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip().strip("`") for cell in line.strip("|").split(" | ")])
+    assert {len(row) for row in rows} == {len(titles)}
+    return rows
+
+
+def test_the_diagram_is_the_table_of_transitions() -> None:
+    (diagram,) = re.findall(r"```mermaid\nstateDiagram-v2\n(.*?)```", LIFECYCLE.read_text(encoding="utf-8"), re.DOTALL)
+    arrows = [re.fullmatch(r"\s*(\S+) --> (\w+): (\w+)", line) for line in diagram.splitlines()]
+    assert None not in arrows
+    drawn = [(None if arrow[1] == "[*]" else State(arrow[1]), arrow[3], State(arrow[2])) for arrow in arrows if arrow]
+    assert len(drawn) == len(set(drawn))
+    assert set(drawn) == TRANSITIONS
+
+
+def test_the_table_of_verbs_is_the_table_of_transitions() -> None:
+    told = set()
+    for verb, sources, targets, _, statement, _ in _table(LIFECYCLE, "verb", "from", "to", "condition", "statement", "who"):
+        assert statement.removesuffix(".sql") in STATEMENTS
+        froms = [None if source == "nothing" else State(source) for source in sources.split(", ")]
+        told |= {(source, verb, State(target)) for source in froms for target in targets.split(", ")}
+    assert told == TRANSITIONS
+
+
+def test_every_state_is_explained() -> None:
+    assert [row[0] for row in _table(LIFECYCLE, "state", "what it means", "how it ends")] == list(State)
+
+
+def test_the_table_of_outcomes_is_what_the_code_decides() -> None:
+    told = [[row[0], row[2], row[3], row[4]] for row in _table(LIFECYCLE, "outcome", "when", "state", "delay", "adds")]
+    assert told == [_decided(ending, counts) for ending, counts in CASES]
+    assert {row[0] for row in told} == set(Outcome)
+
+
+def _decided(ending: Ending, counts: Counts) -> list[str]:
+    disposition = after(ending, counts, backoff=Backoff(3600.0, 3600.0), max_crashes=3)
+    delay = {0.0: "none", ASKED: "as asked"}.get(disposition.delay, "backoff")
+    charged = {"a retry": disposition.retries, "a crash": disposition.crashes, "a loss": disposition.losses}
+    adds = " and ".join(what for what, number in charged.items() if number) or "nothing"
+    return [ending.outcome.value, disposition.state.value, delay, adds]
+
+
+def test_every_event_is_explained() -> None:
+    told = {row[0]: row[1] for row in _table(OPERATIONS, "event", "level", "what it means, and what to do")}
+    assert told == {name: logging.getLevelName(level).lower() for name, level in EVENTS.items()}
+
+
+def test_every_setting_is_explained_with_its_default() -> None:
+    told = {row[0]: row[1] for row in _table(OPERATIONS, "setting", "default", "unit", "meaning")}
+    defaults = {name: getattr(Config(), name) for name in Config.__struct_fields__}
+    shown = {name: f"{value:.12g}" if isinstance(value, float) else str(value) for name, value in defaults.items()}
+    shown |= {name: "embedded" for name, value in defaults.items() if value is None}
+    shown |= {name: str(value).lower() for name, value in defaults.items() if isinstance(value, bool)}
+    assert told == shown
+
+
+def test_a_setting_in_seconds_or_bytes_says_so() -> None:
+    for name, _, unit, _ in _table(OPERATIONS, "setting", "default", "unit", "meaning"):
+        assert (unit == "s") == name.endswith("_seconds"), name
+        assert (unit == "bytes") == name.endswith("_bytes"), name
+
+
+@pytest.mark.parametrize("path", DOCS, ids=_name)
+def test_links_lead_somewhere(path: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        file, _, anchor = target.partition("#")
+        if re.match(r"https?:|mailto:", target):
+            continue
+        there = path if not file else (path.parent / file).resolve()
+        if not there.exists() or (anchor and anchor not in _anchors(there)):
+            broken.append(target)
+    assert broken == []
+
+
+def _anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCS, ids=_name)
+def test_files_and_variables_that_are_named_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    known = {f"LEASEQ_{name.upper()}" for name in Config.__struct_fields__}
+    variables = set(re.findall(r"\bLEASEQ_[A-Z_]*[A-Z]\b", text)) - known
+    assert {name for name in variables if not name.startswith(("LEASEQ_TEST_", "LEASEQ_BENCH_", "LEASEQ_CHAOS_"))} == set()
+    files = re.findall(r"`((?:engine|api|reaper|chaos|tests|docs|bench|deploy|examples)/[\w./-]+)`", text)
+    assert [file for file in files if not (ROOT / file).exists()] == []
+    statements = {path.name for folder in PACKAGES.values() for kind in ("*.sql", "*.lua") for path in folder.rglob(kind)}
+    told = set(re.findall(r"`(\w+\.(?:sql|lua))`", text))
+    assert told - statements - {path.name for path in (ROOT / "examples").rglob("*.sql")} == set()
+
+
+@pytest.mark.parametrize("path", DOCS, ids=_name)
+def test_tests_that_are_named_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), f"{file}::{name}"
+
+
+@pytest.mark.parametrize("path", DOCS, ids=_name)
+def test_python_blocks_run(path: Path) -> None:
+    """Definitions are executed; what waits for something is only compiled, since it needs servers."""
+    for block in re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        code = compile(block, f"{_name(path)}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        waits = bool(code.co_flags & 0x80)  # inspect.CO_COROUTINE
+        if not waits:
+            exec(code, {"__name__": "docs"})
+
+
+@pytest.mark.parametrize("path", DOCS, ids=_name)
+def test_json_blocks_are_json(path: Path) -> None:
+    for block in re.findall(r"^```json\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        json.loads(block)
+
+
+@pytest.mark.parametrize("path", DOCS, ids=_name)
+def test_commands_that_are_named_exist(path: Path) -> None:
+    known = {name for commands in cli.COMMANDS.values() for name in commands}
+    text = path.read_text(encoding="utf-8")
+    told = set(re.findall(r"`leaseq ([a-z]+)", text)) | set(re.findall(r"^(?:\$ )?leaseq ([a-z]+)", _shell(text), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert told - known == set()
+    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)) - targets == set()
+
+
+def _shell(text: str) -> str:
+    return "\n".join(re.findall(r"^```(?:sh|console|shell)\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+
+
+def test_every_document_is_in_the_index() -> None:
+    listed = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    decided = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    for path in DOCS:
+        if path.parent.name == "docs" and path.name != "README.md":
+            assert f"({path.name})" in listed, path.name
+        if path.parent.name == "decisions" and path.name != "README.md":
+            assert f"({path.name})" in decided, path.name
+            assert path.read_text(encoding="utf-8").startswith(f"# {int(path.name[:4])}. "), path.name

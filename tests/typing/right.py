@@ -1,0 +1,79 @@
+"""Code that a user may write, with the types that an editor should show for it. Checked, never run (test_types.py)."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from msgspec import Struct
+
+from leaseq import Context, Leaseq, Retry, State, Task, TaskHandle
+from leaseq.connect import Connection
+
+app = Leaseq()
+
+
+class Receipt(Struct):
+    """A result with a shape of its own."""
+
+    order_id: int
+    cents: int
+
+
+@app.task
+async def charge(ctx: Context, order_id: int, cents: int = 100) -> Receipt:
+    """Asynchronous, with a context."""
+    async with ctx.transaction() as tx:
+        assert_type(tx, Connection)
+        await tx.execute("insert into charges values (%s, %s, %s)", [order_id, cents, ctx.fence])
+    assert_type(ctx.key("mail"), str)
+    return Receipt(order_id, cents)
+
+
+@app.task
+async def ping(name: str) -> str:
+    """Asynchronous, without a context."""
+    return name
+
+
+@app.task(queue="reports", max_attempts=3, timeout=30)
+def report(ctx: Context, month: str) -> list[int]:
+    """Plain, with a context and options."""
+    with ctx.transaction() as tx:
+        rows = tx.execute("select 1")
+    if ctx.stopping:
+        raise Retry(delay=5)
+    return [len(row) for row in rows]
+
+
+@app.task(name="count")
+def count_words(text: str) -> int:
+    """Plain, without a context, under another name."""
+    return len(text.split())
+
+
+@app.task
+async def forget(order_id: int) -> None:
+    """Without a result."""
+
+
+async def submit_and_wait(conn: Connection) -> None:
+    """What a client does."""
+    async with app as opened:
+        assert_type(opened, Leaseq)
+
+    handle = await charge.submit(order_id=1, cents=500)
+    assert_type(handle, TaskHandle[Receipt])
+    assert_type(handle.id, str)
+    assert_type(handle.replayed, bool)
+    assert_type(await handle.result(timeout=30), Receipt)
+    assert_type(await handle.state(), State)
+    assert_type(await handle.find(), Task)
+    assert_type(await handle.cancel(), State)
+
+    assert_type(await charge.submit(1), TaskHandle[Receipt])
+    assert_type(await charge.options(idempotency_key="order-1", delay=10).submit(1, cents=5), TaskHandle[Receipt])
+    assert_type(await charge.options(connection=conn).submit(order_id=1), TaskHandle[Receipt])
+    assert_type(await (await ping.submit("x")).result(), str)
+    assert_type(await (await report.submit(month="2026-01")).result(), list[int])
+    assert_type(await (await count_words.submit("a b")).result(), int)
+    assert_type(await forget.submit(1), TaskHandle[None])

@@ -1,0 +1,79 @@
+"""Does every event go through one door, to everybody who asked for its level, and harm nobody?"""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from leaseq.telemetry import EVENTS, INFO, WARNING, Event, emit, listening, recorded, subscribe
+
+
+def test_an_event_reaches_its_listeners_with_its_fields() -> None:
+    with recorded() as events:
+        emit("task.submitted", task_id="t", name="a field may be called name")
+    emit("task.submitted", task_id="nobody hears this")
+
+    assert events == [Event("task.submitted", logging.DEBUG, {"task_id": "t", "name": "a field may be called name"})]
+
+
+def test_an_event_that_is_not_in_the_table_is_a_mistake() -> None:
+    with pytest.raises(KeyError):
+        emit("task.exploded")
+
+
+def test_a_listener_hears_its_level_and_above() -> None:
+    with recorded(level=WARNING) as loud, recorded(level=INFO) as all_but_debug:
+        emit("task.claimed")
+        emit("task.cancelled")
+        emit("attempt.fenced")
+
+    assert [event.name for event in loud] == ["attempt.fenced"]
+    assert [event.name for event in all_but_debug] == ["task.cancelled", "attempt.fenced"]
+
+
+def test_listening_says_whether_anybody_would_hear() -> None:
+    assert not listening("task.claimed")
+    with recorded(level=INFO):
+        assert not listening("task.claimed")
+        assert listening("task.cancelled")
+        with recorded():
+            assert listening("task.claimed")
+    assert not listening("task.cancelled")
+
+
+def test_a_listener_that_fails_is_nobody_elses_trouble(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(event: Event) -> None:
+        raise ValueError(event.name)
+
+    unsubscribe = subscribe(fail)
+    with recorded() as events:
+        emit("task.claimed")
+    unsubscribe()
+    unsubscribe()
+
+    assert len(events) == 1
+    assert "a listener failed on task.claimed" in caplog.text
+
+
+def test_a_listener_may_leave_while_it_listens() -> None:
+    heard: list[str] = []
+
+    def once(event: Event) -> None:
+        heard.append(event.name)
+        unsubscribe()
+
+    unsubscribe = subscribe(once)
+    with recorded() as events:
+        emit("task.claimed")
+        emit("task.claimed")
+
+    assert heard == ["task.claimed"]
+    assert len(events) == 2
+
+
+def test_names_are_a_noun_and_what_happened_to_it() -> None:
+    for name in EVENTS:
+        noun, _, happened = name.partition(".")
+        assert noun.isalpha(), name
+        assert happened.isalpha(), name
