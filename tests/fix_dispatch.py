@@ -11,6 +11,7 @@ from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.connect import open_redis
 from leaseq.dispatch import keys
+from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.survey import Survey
 from leaseq.model import Lane
@@ -55,9 +56,9 @@ async def begin(dispatcher: Dispatcher, *workers: str, queue: str = QUEUE) -> No
 
 async def in_lane(valkey: Redis, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> list[str]:
     """Everything in a lane, head first."""
-    return [value.decode() for value in await valkey.lrange(keys.ready(queue, lane), 0, -1)]
+    return [as_bytes(value).decode() for value in await valkey.lrange(keys.ready(queue, lane), 0, -1)]
 
 
 async def in_hand(valkey: Redis, worker: str = WORKER, *, queue: str = QUEUE) -> list[str]:
     """Everything in a processing list, oldest first."""
-    return [value.decode() for value in await valkey.lrange(keys.processing(queue, worker), 0, -1)]
+    return [as_bytes(value).decode() for value in await valkey.lrange(keys.processing(queue, worker), 0, -1)]

@@ -9,6 +9,7 @@ cannot keep the process alive.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -85,6 +86,9 @@ async def _serve(config: Config) -> None:
     # The lifespan is ours and not the HTTP server's: an error at the start is ours to tell, and the engine is closed
     # even if a connection refuses to end.
     async with app.lifespan():
+        # What was loaded stays: the garbage collector need not walk through it again and again.
+        gc.collect()
+        gc.freeze()
         await _run_until(stop, app, config)
     emit("api.stopped")
 

@@ -15,6 +15,7 @@ from fix_client import Client
 from fix_processes import Service, Services, environment
 from fix_servers import free_port
 from leaseq.config import Config
+from leaseq.embedded import PostgresServer
 from leaseq.embedded.processes import alive
 from leaseq.model import State
 
@@ -59,8 +60,8 @@ async def until_ready(service: Service, port: int) -> None:
 
 async def test_a_task_goes_all_the_way_and_every_process_stops_cleanly(services: Services, client: Client) -> None:
     port = free_port()
-    api = await services.start("api", "--port", str(port))
     reaper, worker = await services.reaper(), await services.worker("--concurrency", "3")
+    api = await services.start("api", "--port", str(port))
     await until_ready(api, port)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
         answer = await http.post("/api/tasks", json={"type": "aside", "payload": {"n": 3}})
@@ -121,8 +122,8 @@ async def test_an_app_that_raises_is_shown_with_its_own_lines_only(config: Confi
     assert err.splitlines()[-1] == "leaseq: sick:app cannot be imported: mend the error above"
 
 
-async def test_an_old_schema_is_refused_until_it_is_migrated(services: Services, own_postgres_url: str) -> None:
-    config = replace(services.config, postgres_url=own_postgres_url)
+async def test_an_old_schema_is_refused_until_it_is_migrated(config: Config, own_postgres: PostgresServer) -> None:
+    config = replace(config, postgres_url=own_postgres.url)
     code, _, err = await run("reaper", config=config)
     assert code == 5
     assert err.splitlines()[-1].endswith("run `leaseq migrate`")
@@ -132,12 +133,7 @@ async def test_an_old_schema_is_refused_until_it_is_migrated(services: Services,
     assert (code, out.endswith("; nothing to do\n")) == (0, True)
 
 
-@pytest.fixture
-def own_postgres_url(own_postgres: object) -> str:
-    return str(own_postgres.url)
-
-
-async def test_a_worker_started_before_redis_works_when_redis_comes(services: Services, client: Client) -> None:
+async def test_a_service_starts_without_redis(services: Services) -> None:
     """Redis being away is a warning, not a refusal."""
     away = await services.start("reaper", LEASEQ_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     await away.hear("dispatch.unreachable")

@@ -15,7 +15,7 @@ from fix_proxy import ProxyTo
 from leaseq.config import Config
 from leaseq.connect import open_blocking_redis, open_redis
 from leaseq.dispatch import keys
-from leaseq.dispatch.deliveries import Place, PullCode, Release
+from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.survey import Survey
@@ -113,7 +113,10 @@ async def test_a_key_of_another_type_moves_nothing(dispatcher: Dispatcher, valke
         for lane in (Lane.HIGH, Lane.NORMAL, Lane.LOW):
             await dispatcher.push(QUEUE, [WAITING], lane=lane)
         await valkey.delete(name)
-        await valkey.execute_command(*("SET", name, "1") if hostile == "beats" else ("HSET", name, "a", "1"))
+        if hostile == "beats":
+            await valkey.set(name, "1")
+        else:
+            await valkey.hset(name, "a", "1")
         before = await _dump(valkey)
 
         if hostile not in TOUCHED[call]:
@@ -125,7 +128,7 @@ async def test_a_key_of_another_type_moves_nothing(dispatcher: Dispatcher, valke
 
 
 async def _dump(valkey: Redis) -> dict[bytes, bytes | None]:
-    return {name: await valkey.dump(name) for name in await valkey.keys("*")}
+    return {as_bytes(name): await valkey.dump(name) for name in await valkey.keys("*")}
 
 
 @pytest.mark.parametrize("call", CALLS)

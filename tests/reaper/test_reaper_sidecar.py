@@ -24,7 +24,9 @@ from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State
 from leaseq.telemetry import Event, recorded, subscribe
-from leaseq_reaper.sidecar import Duty, Every, Passes, mend, run
+from leaseq_reaper.clockwork import Every, mend
+from leaseq_reaper.passes import Duty, Passes
+from leaseq_reaper.sidecar import run
 
 
 class Heard:

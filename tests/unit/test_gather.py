@@ -103,7 +103,7 @@ async def test_a_caller_that_goes_away_does_not_take_its_item_back(writer: Write
     gone.cancel()
     writer.go.set()
 
-    assert await asyncio.gather(first, stays) == [10, 30]
+    assert [await first, await stays] == [10, 30]
     assert writer.batches == [[1], [-2, 3]]
     assert gone.cancelled()
 

@@ -29,11 +29,14 @@ class Pusher:
 
     def offer(self, deliveries: Iterable[tuple[str, Lane, str]]) -> None:
         """Hand in (queue, lane, task id); returns at once."""
+        dropped = 0
         for delivery in deliveries:
-            if len(self._waiting) >= CAPACITY:
-                emit("push.failed", count=1, error="too many deliveries wait for Redis")
-                return
-            self._waiting.append(delivery)
+            if len(self._waiting) < CAPACITY:
+                self._waiting.append(delivery)
+            else:
+                dropped += 1
+        if dropped:
+            emit("push.failed", count=dropped, error="too many deliveries wait for Redis")
         if self._waiting and (self._worker is None or self._worker.done()):
             self._worker = asyncio.create_task(self._drain())
 

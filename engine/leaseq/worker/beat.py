@@ -121,6 +121,8 @@ class Heartbeat:
                 if worker_id in may_reopen:
                     await self.open(worker_id)
                     emit("lease.reopened", worker_id=worker_id, queue=queue)
+        if held:
+            emit("lease.renewed", worker_ids=sorted(held))
         return held
 
 

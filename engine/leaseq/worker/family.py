@@ -12,6 +12,8 @@ import msgspec
 
 from leaseq.worker.link import FromChild, FromSupervisor, Link, Spec
 
+BOOT_SECONDS = 120.0
+
 
 class ChildProcess:
     """A running child, as its supervisor sees it."""
@@ -48,6 +50,10 @@ class ChildProcess:
         finally:
             theirs.close()
         return cls(spec, process, await Link.over(ours))
+
+    def stalled(self, limit_seconds: float) -> bool:
+        """Has its loop stopped turning? A child that is still importing its app has longer: it holds no task yet."""
+        return self.silent_seconds > (limit_seconds if self.ready else max(limit_seconds, BOOT_SECONDS))
 
     @property
     def silent_seconds(self) -> float:

@@ -107,7 +107,8 @@ class Releaser:
             by_queue[parting.queue].append(parting.release)
         for queue, releases in by_queue.items():
             try:
-                await self._dispatcher.release(queue, releases, worker_id=self._worker_id)
+                found = await self._dispatcher.release(queue, releases, worker_id=self._worker_id)
+                emit("delivery.released", queue=queue, count=found)
             except ServerUnreachable as error:
                 emit("dispatch.unreachable", error=str(error), queue=queue)
                 self.failed.set()

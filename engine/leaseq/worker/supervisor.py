@@ -178,7 +178,7 @@ class Supervisor:
     async def _beat_once(self) -> None:
         """Renew for those whose loop still turns, and hand them the proof."""
         limit = self._config.loop_stall_seconds
-        lively = [worker_id for worker_id, child in self._children.items() if child.silent_seconds < limit]
+        lively = [worker_id for worker_id, child in self._children.items() if not child.stalled(limit)]
         verdicts = await self._beat.beat(lively)
         for worker_id, verdict in verdicts.items():
             child = self._children.get(worker_id)
@@ -187,7 +187,7 @@ class Supervisor:
 
     async def _check_stalls(self) -> None:
         for child in self._children.values():
-            if child.silent_seconds > self._config.loop_stall_seconds and child.process.returncode is None:
+            if child.stalled(self._config.loop_stall_seconds) and child.process.returncode is None:
                 emit("child.stalled", worker_id=child.spec.worker_id, seconds=round(child.silent_seconds, 1))
                 child.process.kill()
 

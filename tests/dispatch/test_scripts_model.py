@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,10 +19,12 @@ from fix_dispatch import QUEUE, ids
 from leaseq.config import Config
 from leaseq.connect import open_redis
 from leaseq.dispatch import keys
-from leaseq.dispatch.deliveries import Place, PullCode, Release
+from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import OPEN_LANES, Dispatcher
 from leaseq.dispatch.survey import Survey
 from leaseq.model import Lane
+
+T = TypeVar("T")
 
 WORKERS = ("w1", "w2")
 TOKEN = ""
@@ -47,8 +49,11 @@ class Scripts(RuleBasedStateMachine):
         self.registered: set[str] = set()
         self.paused = False
 
-    def run(self, step: Coroutine[Any, Any, Any]) -> Any:
-        return self.runner.run(step)
+    def run(self, step: Awaitable[T]) -> T:
+        async def wait() -> T:
+            return await step
+
+        return self.runner.run(wait())
 
     def teardown(self) -> None:
         self.run(self.client.aclose())
@@ -165,7 +170,7 @@ class Scripts(RuleBasedStateMachine):
     def the_server_holds_what_the_model_holds(self) -> None:
         names = [*(keys.ready(QUEUE, lane) for lane in Lane), *(keys.processing(QUEUE, w) for w in WORKERS)]
         for name in [*names, keys.parked(QUEUE)]:
-            found = [value.decode() for value in self.run(self.client.lrange(name, 0, -1))]
+            found = [as_bytes(value).decode() for value in self.run(self.client.lrange(name, 0, -1))]
             assert found == self.lists[name], name
         views = self.run(self.dispatcher.list_leases(QUEUE))
         assert {view.worker_id for view in views} == self.registered
@@ -185,7 +190,7 @@ def test_the_scripts_do_what_the_model_does(redis_url: str) -> None:
     class Here(Scripts):
         url = redis_url
 
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Here,
         settings=settings(
             max_examples=40,

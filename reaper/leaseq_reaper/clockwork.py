@@ -1,0 +1,78 @@
+"""When is each duty done next?
+
+One APScheduler schedule for each; a pass that is still running when its next time comes is not run twice at once.
+APScheduler goes by the wall clock, which may be set: forward, and its own interval trigger would count every missed
+run one by one; back, and it would wait for the old time to come again. `Every` and `mend` are there for that:
+intervals, not times, are what we promise (G8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from random import uniform
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from leaseq.loop import pause
+from leaseq_reaper.passes import Duty, Passes
+
+JITTER = 0.1
+MEND_SECONDS = 1.0
+
+
+class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler is not typed
+    """So many seconds after now, more or less; what was missed is not made up for."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        """The first time comes early, at random: reapers that were started together spread out."""
+        if previous is None:
+            return now + timedelta(seconds=uniform(0, min(self.seconds, 1)))
+        return now + timedelta(seconds=self.seconds * uniform(1 - JITTER, 1 + JITTER))
+
+
+async def run_duties(duties: Sequence[Duty], stop: asyncio.Event) -> None:
+    """Do all of them, side by side, until `stop` is set."""
+    # A pass that is late, or still running when its time comes again, is no news; what a pass raises, `Passes` tells.
+    logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
+    scheduler = AsyncIOScheduler(timezone=UTC)
+    passes = Passes()
+    for duty in duties:
+        scheduler.add_job(
+            passes.run,
+            Every(duty.interval_seconds),
+            args=[duty],
+            id=duty.name,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+    scheduler.start()
+    try:
+        while not stop.is_set():
+            await pause(MEND_SECONDS, stop=stop)
+            mend(scheduler, duties)
+    finally:
+        scheduler.pause()
+        await passes.stop()
+        scheduler.shutdown(wait=False)
+        # Its shutdown is a callback in the loop: let it come.
+        await asyncio.sleep(0)
+
+
+def mend(scheduler: AsyncIOScheduler, duties: Sequence[Duty]) -> None:
+    """Bring back duties whose next time lies too far ahead: the wall clock was set back."""
+    now = datetime.now(UTC)
+    for duty in duties:
+        schedule = scheduler.get_job(duty.name)
+        if schedule.next_run_time > now + timedelta(seconds=2 * duty.interval_seconds + 1):
+            schedule.modify(next_run_time=now)
+
+
+__all__ = ["Every", "mend", "run_duties"]

@@ -1,0 +1,67 @@
+"""How does a pass run, so that nothing it raises ends anything and its troubles are told once?
+
+Invariants: a trouble is told when it begins and not again before a pass has gone well; told to stop, passes get a
+moment to finish and are then cancelled, which is safe anywhere: every step of theirs may be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from leaseq.errors import ServerUnreachable
+from leaseq.telemetry import emit
+
+FINISH_SECONDS = 0.4
+
+
+class Duty(Struct, frozen=True):
+    """What is done again and again, and how often (in seconds)."""
+
+    name: str
+    interval_seconds: float
+    run_once: Callable[[], Awaitable[None]]
+
+
+class Passes:
+    """Runs passes, and tells of their troubles once."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+        self._troubled: set[str] = set()
+
+    async def run(self, duty: Duty) -> None:
+        """One pass, in a task of its own; ends with it and raises nothing."""
+        running = asyncio.create_task(self._guarded(duty))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        await asyncio.wait({running})
+
+    async def stop(self) -> None:
+        """Let what runs finish; cancel what does not within a moment."""
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=FINISH_SECONDS)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=FINISH_SECONDS)
+
+    async def _guarded(self, duty: Duty) -> None:
+        try:
+            await duty.run_once()
+        except ServerUnreachable as error:
+            self._tell(duty, str(error))
+        except Exception as error:
+            self._tell(duty, f"{type(error).__name__}: {error}")
+        else:
+            self._troubled.discard(duty.name)
+
+    def _tell(self, duty: Duty, error: str) -> None:
+        if duty.name not in self._troubled:
+            self._troubled.add(duty.name)
+            emit("loop.failed", loop=duty.name, error=error)
+
+
+__all__ = ["Duty", "Passes"]

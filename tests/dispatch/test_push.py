@@ -1,0 +1,60 @@
+"""Do deliveries reach their lanes in the background, and is a Redis that is away nobody's problem but the reconciler's?"""
+
+from __future__ import annotations
+
+import pytest
+from redis.asyncio import Redis
+
+from fix_dispatch import ids, in_lane
+from fix_proxy import ProxyTo
+from leaseq.config import Config
+from leaseq.connect import open_redis
+from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.engine.push import Pusher
+from leaseq.model import Lane
+from leaseq.telemetry import recorded
+
+
+async def test_each_goes_to_its_lane_in_order(dispatcher: Dispatcher, valkey: Redis) -> None:
+    pusher = Pusher(dispatcher)
+    first, second = ids(600), ids(3)
+
+    pusher.offer(("a", Lane.NORMAL, task_id) for task_id in first)
+    pusher.offer([*(("a", Lane.NORMAL, task_id) for task_id in second), ("b", Lane.HIGH, second[0])])
+    await pusher.aclose()
+
+    assert await in_lane(valkey, queue="a") == first + second
+    assert await in_lane(valkey, Lane.HIGH, queue="b") == second[:1]
+
+
+async def test_what_cannot_be_pushed_is_told_and_dropped(redis_only: Config, proxy_to: ProxyTo, valkey: Redis) -> None:
+    assert redis_only.redis_url is not None
+    proxy = await proxy_to(redis_only.redis_url)
+    far = open_redis(Config(redis_url=proxy.url), name="leaseq-test")
+    pusher = Pusher(Dispatcher(far))
+    proxy.refusing = True
+
+    with recorded() as events:
+        pusher.offer(("a", Lane.NORMAL, task_id) for task_id in ids(3))
+        await pusher.aclose()
+    proxy.refusing = False
+    (later,) = ids(1)
+    pusher.offer([("a", Lane.NORMAL, later)])
+    await pusher.aclose()
+    await far.aclose()
+
+    assert [(event.name, event.fields["count"]) for event in events] == [("push.failed", 3)]
+    assert await in_lane(valkey, queue="a") == [later]
+
+
+async def test_what_waits_is_bounded(dispatcher: Dispatcher, valkey: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leaseq.engine.push.CAPACITY", 2)
+    pusher = Pusher(dispatcher)
+    offered = ids(4)
+
+    with recorded() as events:
+        pusher.offer(("a", Lane.NORMAL, task_id) for task_id in offered)
+        await pusher.aclose()
+
+    assert await in_lane(valkey, queue="a") == offered[:2]
+    assert [event.fields["count"] for event in events if event.name == "push.failed"] == [2]

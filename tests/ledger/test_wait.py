@@ -1,0 +1,101 @@
+"""Is everybody who waits for a task woken when it has ended, and nobody before?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from fix_ledger import claim, open_worker, submit, succeeded
+from leaseq.engine.wait import Waiter
+from leaseq.errors import ServerUnreachable
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.session import Session
+from leaseq.model import State
+
+
+class Counting(Ledger):
+    """Counts the questions, and can be away."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.asked: list[int] = []
+        self.away = 0
+        self.answered = asyncio.Event()
+
+    async def find_states(self, task_ids: Sequence[str]) -> dict[str, State]:
+        self.asked.append(len(task_ids))
+        if self.away:
+            self.away -= 1
+            raise ServerUnreachable
+        found = await super().find_states(task_ids)
+        self.answered.set()
+        return found
+
+
+@pytest.fixture
+async def counting(session: Session) -> Counting:
+    return Counting(session)
+
+
+@pytest.fixture
+async def waiter(counting: Counting) -> AsyncIterator[Waiter]:
+    waiter = Waiter(counting)
+    yield waiter
+    await waiter.aclose()
+
+
+async def test_a_waiter_is_woken_by_the_end_and_not_before(
+    waiter: Waiter, counting: Counting, ledger: Ledger, fleet: Fleet
+) -> None:
+    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
+    waiting = asyncio.create_task(waiter.wait(lease.task_id, timeout=30))
+    await counting.answered.wait()
+    assert not waiting.done()
+
+    await ledger.settle([succeeded(lease)])
+
+    assert await waiting
+
+
+async def test_a_wait_ends_with_its_time(waiter: Waiter, ledger: Ledger) -> None:
+    task_id = await submit(ledger)
+    assert not await waiter.wait(task_id, timeout=0.05)
+    await ledger.cancel([task_id], tenant="default")
+    assert await waiter.wait(task_id, timeout=30)
+
+
+async def test_a_task_that_is_gone_has_ended(waiter: Waiter) -> None:
+    assert await waiter.wait("01900000-0000-7000-8000-000000000001", timeout=30)
+
+
+async def test_a_thousand_waiters_ask_one_question(waiter: Waiter, counting: Counting, ledger: Ledger) -> None:
+    ids = [await submit(ledger) for _ in range(10)]
+    waiting = [asyncio.create_task(waiter.wait(task_id, timeout=30)) for task_id in ids * 100]
+    await counting.answered.wait()
+
+    await ledger.cancel(ids, tenant="default")
+
+    assert all(await asyncio.gather(*waiting))
+    assert max(counting.asked) == 10
+    assert len(counting.asked) < 20
+
+
+async def test_an_outage_is_waited_out(waiter: Waiter, counting: Counting, ledger: Ledger) -> None:
+    task_id = await submit(ledger)
+    await ledger.cancel([task_id], tenant="default")
+    counting.away = 3
+
+    assert await waiter.wait(task_id, timeout=30)
+
+
+async def test_whoever_gives_up_leaves_nothing_behind(waiter: Waiter, counting: Counting, ledger: Ledger) -> None:
+    task_id = await submit(ledger)
+    waiting = asyncio.create_task(waiter.wait(task_id, timeout=30))
+    await counting.answered.wait()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+    assert not waiter._waits
