@@ -13,7 +13,8 @@ import pytest
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.engine.submission import Request, accept
-from leaseq.model import Attempt, State, Task
+from leaseq.model import State, Task
+from leaseq.records import Attempt
 
 
 class Client:
@@ -23,13 +24,13 @@ class Client:
         self.engine = engine
         self.config = config
 
-    async def submit(self, type: str, *, options: dict[str, Any] | None = None, **payload: Any) -> str:
+    async def submit(self, task_type: str, /, *, options: dict[str, Any] | None = None, **payload: Any) -> str:
         """One task; its id."""
-        request = Request(type=type, payload=msgspec.json.encode(payload), **(options or {}))
+        request = Request(type=task_type, payload=msgspec.json.encode(payload), **(options or {}))
         return (await self.engine.submit(accept(request, self.config))).task_id
 
-    async def submit_many(self, type: str, count: int, **payload: Any) -> list[str]:
-        return list(await asyncio.gather(*(self.submit(type, **payload) for _ in range(count))))
+    async def submit_many(self, task_type: str, count: int, /, **payload: Any) -> list[str]:
+        return list(await asyncio.gather(*(self.submit(task_type, **payload) for _ in range(count))))
 
     async def find(self, task_id: str) -> Task:
         return await self.engine.find(task_id)

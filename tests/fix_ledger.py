@@ -7,6 +7,7 @@ waits for a lock; nothing here sleeps.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -89,14 +90,15 @@ async def holding(pool: Pool) -> AsyncIterator[Held]:
         yield Held(pool, conn)
 
 
-async def until_blocked(plain: Connection, *, sessions: int = 1) -> None:
-    """Wait until that many sessions of this database wait for a lock."""
-    waiting = 0
-    while waiting < sessions:
+async def until_blocked(plain: Connection, waiting: asyncio.Task[Any]) -> None:
+    """Wait until Postgres says that a session of this database waits for a lock; fails if `waiting` ended without."""
+    blocked = 0
+    while not blocked:
+        assert not waiting.done(), f"it did not wait: {waiting}"
         cursor = await plain.execute(
             "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
         )
-        waiting = (await cursor.fetchall())[0][0]
+        blocked = (await cursor.fetchall())[0][0]
 
 
 def submission(**said: Any) -> Submission:

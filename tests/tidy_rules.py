@@ -28,7 +28,7 @@ WALL_CLOCKS = {
     ("engine/leaseq/cli/dev/printer.py", "_now"): "the time on a line, for people",
     ("engine/leaseq/logs.py", "_line"): "the time on a log line, for people",
     ("reaper/leaseq_reaper/walk.py", "first_recent_id"): "where a walk begins; what it finds is judged by Postgres",
-    ("reaper/leaseq_reaper/sidecar.py", "mend"): "APScheduler goes by the wall clock: this finds out when it was set back",
+    ("reaper/leaseq_reaper/clockwork.py", "mend"): "APScheduler goes by the wall clock: this finds out when it was set back",
 }
 _CLOCK = re.compile(r"(time\.)?(time|time_ns|localtime|gmtime)|(datetime\.)?(datetime|date)\.(now|utcnow|today)")
 

@@ -17,6 +17,7 @@ from litestar.openapi.spec import (
     Example,
     OpenAPIHeader,
     OpenAPIMediaType,
+    OpenAPIResponse,
     Operation,
     Parameter,
     Reference,
@@ -89,7 +90,7 @@ class SubmitOperation(Operation):
         self.request_body = _submit_body()
         self.parameters = _submit_parameters()
         accepted = (self.responses or {}).get("202")
-        if accepted is not None and hasattr(accepted, "headers"):
+        if isinstance(accepted, OpenAPIResponse):
             text = Schema(type=OpenAPIType.STRING)
             accepted.headers = {
                 "Location": OpenAPIHeader(schema=text, description="The address of the task"),

@@ -11,7 +11,7 @@ import asyncio
 from litestar import Response, Router, get, post
 
 from leaseq.errors import ServerUnreachable
-from leaseq.model import QueueRecord
+from leaseq.records import QueueRecord
 from leaseq_api import parameters as given
 from leaseq_api.openapi import api_problems
 from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList

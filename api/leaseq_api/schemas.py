@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from leaseq.engine.submission import Request
-from leaseq.model import Outcome, State, WorkerRecord
+from leaseq.model import Outcome, State
+from leaseq.records import WorkerRecord
 
 PriorityName = Literal["high", "normal", "low"]
 StateName = Literal["PENDING", "SCHEDULED", "PROCESSING", "SUCCESS", "FAILED", "CANCELLED"]

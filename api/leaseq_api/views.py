@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leaseq.dispatch.survey import Depths
-from leaseq.model import Attempt, Priority, Submission, Submitted, Task
+from leaseq.model import Priority, Submission, Submitted, Task
+from leaseq.records import Attempt
 from leaseq_api.schemas import AttemptView, DepthsView, Json, PriorityName, RememberedTask, TaskPage, TaskView
 
 _NAMES: dict[Priority, PriorityName] = {Priority.HIGH: "high", Priority.NORMAL: "normal", Priority.LOW: "low"}

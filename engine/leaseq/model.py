@@ -206,45 +206,10 @@ class Glimpse(Struct, frozen=True):
     lane: Lane
 
 
-class Attempt(Struct, frozen=True, kw_only=True):
-    """One attempt that did not end in SUCCESS, as recorded."""
-
-    task_id: str
-    attempt: int
-    outcome: Outcome
-    worker_id: str
-    started_at: datetime
-    finished_at: datetime
-    next_state: State
-    error: bytes | None
-
-
-class WorkerRecord(Struct, frozen=True, kw_only=True):
-    """One incarnation of a worker, as the ledger has it."""
-
-    worker_id: str
-    host: str
-    pid: int
-    queues: list[str]
-    version: str
-    started_at: datetime
-    last_seen: datetime
-    closed_at: datetime | None
-    close_reason: str | None
-
-
-class QueueRecord(Struct, frozen=True, kw_only=True):
-    """One queue and whether it is paused."""
-
-    name: str
-    paused: bool
-
-
 TERMINAL: frozenset[State] = frozenset({State.SUCCESS, State.FAILED, State.CANCELLED})
 
 __all__ = [
     "TERMINAL",
-    "Attempt",
     "ClaimedTask",
     "Counts",
     "Disposition",
@@ -254,7 +219,6 @@ __all__ = [
     "Lease",
     "Outcome",
     "Priority",
-    "QueueRecord",
     "Settled",
     "Settlement",
     "State",
@@ -262,5 +226,4 @@ __all__ = [
     "Submitted",
     "Task",
     "TaskError",
-    "WorkerRecord",
 ]

@@ -15,7 +15,7 @@ from msgspec import Struct
 from examples.demo.ledger import Ledger
 from examples.demo.processes import Service, kill
 
-MANY = 12
+MANY = 10
 BUSY_SECONDS = 10.0
 POLL_SECONDS = 0.02
 RECOVERY_SECONDS = 30.0

@@ -12,7 +12,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 # A mail server elsewhere takes its time, and so the workers have their hands full when they are killed.
-MAIL_SECONDS = 0.3
+MAIL_SECONDS = 0.4
 
 
 class Mailbox:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from examples.demo.workload import Errand
 from examples.http_client import submit
 
-CLIENTS = 4
+CLIENTS = 8
 
 
 class Answer(Struct, frozen=True):

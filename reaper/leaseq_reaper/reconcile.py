@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from leaseq.engine.engine import Engine
-from leaseq.model import QueueRecord
+from leaseq.records import QueueRecord
 from leaseq_reaper.apart import Apart
 from leaseq_reaper.epochs import Epochs
 from leaseq_reaper.ghosts import Ghosts

@@ -105,7 +105,7 @@ async def segfault() -> None:
 @app.task
 async def block(seconds: float) -> str:
     """Stops the event loop, as careless code does."""
-    time.sleep(seconds)
+    time.sleep(seconds)  # noqa: ASYNC251 (that is what it is for)
     return "blocked"
 
 

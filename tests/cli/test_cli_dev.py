@@ -18,8 +18,12 @@ from fix_client import Client
 from fix_processes import environment, send
 from fix_servers import free_port
 from leaseq.config import Config
-from leaseq.embedded.processes import alive
+from leaseq.embedded.processes import alive, wait_until_gone
 from leaseq.model import State
+
+# Seven processes start here, on a machine that may have two cores and other things to do.
+pytestmark = pytest.mark.timeout(240)
+PATIENCE = 60.0
 
 APP = """
 import asyncio
@@ -61,7 +65,7 @@ class Dev:
             return len(found) >= count
 
         try:
-            async with asyncio.timeout(30), self._news:
+            async with asyncio.timeout(PATIENCE), self._news:
                 await self._news.wait_for(enough)
         except TimeoutError:
             raise AssertionError(f"{part!r} was not said {count} times:\n" + "\n".join(self.lines)) from None
@@ -75,16 +79,15 @@ class Dev:
         return found[0]
 
     async def ended(self) -> int:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             code = await self.process.wait()
             await self.reading
         return code
 
     async def all_gone(self) -> None:
         """Every process that was ever seen has ended."""
-        async with asyncio.timeout(20):
-            while any(alive(pid) for pid in self.pids):
-                await asyncio.sleep(0.02)  # they are not our children: nobody tells us
+        for pid in self.pids:
+            await asyncio.to_thread(wait_until_gone, pid, seconds=PATIENCE)
 
     async def destroy(self) -> None:
         if self.process.returncode is None:
@@ -94,7 +97,7 @@ class Dev:
             if alive(pid):
                 send(pid, signal.SIGKILL)
         await self.process.wait()
-        await asyncio.wait_for(self.reading, 20)
+        await asyncio.wait_for(self.reading, PATIENCE)
 
     async def _read(self) -> None:
         assert self.process.stdout is not None

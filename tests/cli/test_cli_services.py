@@ -19,6 +19,8 @@ from leaseq.embedded import PostgresServer
 from leaseq.embedded.processes import alive
 from leaseq.model import State
 
+pytestmark = pytest.mark.timeout(120)
+
 TESTS = Path(__file__).parents[1]
 
 
@@ -36,7 +38,7 @@ async def run(*args: str, config: Config, cwd: Path = TESTS, **env: str) -> tupl
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             out, err = await process.communicate()
     finally:
         if process.returncode is None:
@@ -153,7 +155,7 @@ async def test_services_without_urls_share_embedded_servers_and_leave_none(confi
         assert len(servers) == 2
         assert all(alive(pid) for pid in servers)
         worker.signal(signal.SIGTERM)
-        assert await worker.ended() == 0
+        assert await worker.ended(timeout=60) == 0
         assert not any(alive(pid) for pid in servers), "the last one stops the servers"
     finally:
         await services.destroy()

@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from leaseq.cli.story import Whereabouts, headline, tell, why
-from leaseq.model import Attempt, Outcome, Priority, State, Task, WorkerRecord
+from leaseq.model import Outcome, Priority, State, Task
+from leaseq.records import Attempt, WorkerRecord
 
 START = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
 WORKER = WorkerRecord(

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fix_client import Client
-from fix_processes import Services, send
 from msgspec.structs import replace
 
+from fix_client import Client
+from fix_processes import Services, send
 from leaseq.config import Config
 from leaseq.model import Outcome, State, Task
 

@@ -8,18 +8,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio
-from fix_client import Client
-from fix_processes import Services
-from leaseq_api.app import create_app
 from litestar.testing import AsyncTestClient
 from msgspec.structs import replace
 
+from fix_client import Client
+from fix_processes import Services
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.schema import migrate
 from leaseq.model import State
+from leaseq_api.app import create_app
 
 TASKS = 5000
 

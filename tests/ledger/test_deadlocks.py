@@ -79,7 +79,7 @@ async def test_the_victim_of_a_deadlock_tries_again(pool: Pool, ledger: Ledger, 
         await conn.execute("set local deadlock_timeout = '10s'")  # so that the claim is the one who notices
         await conn.execute("select 1 from leaseq.tasks where id = %s for update", [second])
         claiming = asyncio.create_task(ledger.claim([first, second], worker_id=worker))
-        await until_blocked(plain)
+        await until_blocked(plain, claiming)
         await conn.execute("select 1 from leaseq.tasks where id = %s for update", [first])
 
     assert len(await claiming) == 2

@@ -1,6 +1,7 @@
 """Does every hot statement find its rows by the index it was written for, however many tasks there are?
 
-Asked of Postgres itself, with the values of one call (custom plan) and without (generic plan), on a table of 20,000 tasks.
+Asked of Postgres itself, with the values of one call (custom plan) and without (generic plan), on a table of 20,000 tasks,
+with statistics that are right and with such as have gone stale.
 """
 
 from __future__ import annotations
@@ -76,20 +77,30 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"tasks_pkey"},
     ),
 }
-# Without knowing the limit Postgres expects to list a tenth of the table. It compares the costs, and never settles for that.
-CUSTOM_ONLY = {"list_tasks"}
+# Without knowing the limit Postgres expects a tenth of the table. It compares the costs, and never settles for that.
+CUSTOM_ONLY = {"list_tasks", "prune_tasks"}
 MODES = [(name, mode) for name in HOT for mode in ("force_custom_plan", "force_generic_plan")]
 GROWING = {"tasks", "scheduled", "idempotency_keys"}
 
 
-@pytest.fixture(scope="module")
-def full(session_postgres: str) -> Iterator[psycopg.Connection]:
+# What the statistics may say an hour after they were gathered: that everything has ended, or that everything waits.
+ALL_ENDED = (
+    "update leaseq.tasks set state = 'SUCCESS', finished_at = now(), result = '1', worker_id = null; analyze leaseq.tasks;"
+)
+ALL_WAIT = "update leaseq.tasks set state = 'PENDING', finished_at = null, result = null, worker_id = null; analyze leaseq.tasks;"
+STATISTICS = {"of all states": "", "when all had ended": ALL_ENDED, "when all waited": ALL_WAIT}
+
+
+@pytest.fixture(scope="module", params=STATISTICS)
+def full(session_postgres: str, request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
     """A connection to a database with many tasks, for this module; nothing in it is changed."""
     name = sql.Identifier("leaseq_test_plans")
     with _admin(session_postgres) as admin:
         admin.execute(sql.SQL("create database {} template {}").format(name, sql.Identifier(TEMPLATE)))
     with psycopg.connect(_database_url(session_postgres, "leaseq_test_plans"), autocommit=True) as conn:
         conn.execute(FILL.encode())
+        if STATISTICS[request.param]:
+            conn.execute(STATISTICS[request.param].encode())
         yield conn
     with _admin(session_postgres) as admin:
         admin.execute(sql.SQL("drop database {} with (force)").format(name))

@@ -41,7 +41,7 @@ async def race(pool: Pool, plain: Connection, *, winner: Verb, loser: Verb) -> t
     async with holding(pool) as held:
         first = await winner(held)
         waiting = asyncio.create_task(_call(loser, Session(pool, deadline_seconds=10)))
-        await until_blocked(plain)
+        await until_blocked(plain, waiting)
     return first, await waiting
 
 

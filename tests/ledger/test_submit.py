@@ -253,7 +253,7 @@ async def test_a_key_in_flight_that_is_let_go_in_time_is_replayed(pool: Pool, su
     async with pool.connection() as conn, conn.transaction():
         first = await _one(submitter, submission(idempotency_key="k"), conn=conn)
         waiting = asyncio.create_task(_one(submitter, submission(idempotency_key="k")))
-        await until_blocked(plain)
+        await until_blocked(plain, waiting)
 
     assert await waiting == replace(first, state=State.SCHEDULED, replayed=True)
 
@@ -264,7 +264,7 @@ async def test_a_key_in_flight_whose_transaction_fails_makes_the_task(
     async with pool.connection() as conn, conn.transaction(force_rollback=True):
         first = await _one(submitter, submission(idempotency_key="k"), conn=conn)
         waiting = asyncio.create_task(_one(submitter, submission(idempotency_key="k")))
-        await until_blocked(plain)
+        await until_blocked(plain, waiting)
 
     second = await waiting
     assert not second.replayed

@@ -306,6 +306,18 @@ async def test_progress_is_kept_until_the_next_attempt(ledger: Ledger, fleet: Fl
     assert (await find(ledger, lease.task_id)).progress is None
 
 
+async def test_progress_of_an_attempt_that_the_same_worker_has_begun_anew(ledger: Ledger, fleet: Fleet) -> None:
+    worker = await open_worker(fleet)
+    old = await claim(ledger, await submit(ledger), worker)
+    await ledger.settle([released(old)])
+    current = await claim(ledger, old.task_id, worker)
+
+    assert not await ledger.set_progress(old, b"1")
+    assert await ledger.settle([succeeded(old)]) == {}
+    assert await ledger.set_progress(current, b"2")
+    assert (await find(ledger, old.task_id)).progress == b"2"
+
+
 async def test_list_tasks_pages_from_the_newest_and_filters(ledger: Ledger) -> None:
     ids = [await submit(ledger, queue=f"q{n % 2}", type=f"t{n % 3}", idempotency_key=f"k{n}") for n in range(6)]
     await submit(ledger, tenant="another")

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from fix_proxy import ProxyTo
 from fix_reaper import Stage, named, names
 from fix_servers import free_port
 from leaseq.config import Config
@@ -133,6 +134,18 @@ async def test_a_frozen_redis_does_not_hold_up_the_end(config: Config, own_valke
         stop.set()
     assert monotonic() - began < 1.5
     assert names(heard.events)[-1] == "reaper.stopped"
+
+
+async def test_a_frozen_postgres_does_not_hold_up_the_end(config: Config, proxy_to: ProxyTo, heard: Heard) -> None:
+    proxy = await proxy_to(str(config.postgres_url))
+    async with running(msgspec.structs.replace(config, postgres_url=proxy.url)) as stop:
+        await heard.until(lambda events: "reaper.started" in names(events))
+        await asyncio.sleep(3 * config.reconcile_interval_seconds)
+        proxy.freeze()
+        await asyncio.sleep(3 * config.reconcile_interval_seconds)
+        began = monotonic()
+        stop.set()
+    assert monotonic() - began < 2.5
 
 
 async def test_the_process_ends_within_a_second_of_sigterm(config: Config, stage: Stage) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import msgspec
+
 from fix_client import Client
 from fix_processes import Services
-
 from leaseq.model import Outcome, State
 
 

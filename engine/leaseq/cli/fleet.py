@@ -14,7 +14,7 @@ from leaseq.cli.stores import with_engine
 from leaseq.dispatch.survey import Depths
 from leaseq.engine.engine import Engine
 from leaseq.errors import ServerUnreachable
-from leaseq.model import QueueRecord, WorkerRecord
+from leaseq.records import QueueRecord, WorkerRecord
 
 DEPTHS_SECONDS = 5.0
 LANES = ("high", "normal", "low", "suspect", "parked")

@@ -16,7 +16,8 @@ from leaseq.cli.story import Whereabouts, headline, tell
 from leaseq.cli.views import attempt_json, task_json
 from leaseq.engine.engine import Engine
 from leaseq.errors import ServerUnreachable
-from leaseq.model import TERMINAL, Attempt, Task
+from leaseq.model import TERMINAL, Task
+from leaseq.records import Attempt
 
 # A frozen Redis must not keep the ledger's part from being shown.
 LOCATE_SECONDS = 5.0

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from leaseq.cli.views import priority_name
-from leaseq.model import TERMINAL, Attempt, Outcome, State, Task, WorkerRecord
+from leaseq.model import TERMINAL, Outcome, State, Task
+from leaseq.records import Attempt, WorkerRecord
 
 SHORT = 12
 

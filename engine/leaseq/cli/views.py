@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from leaseq.model import Attempt, Priority, Submission, Submitted, Task
+from leaseq.model import Priority, Submission, Submitted, Task
+from leaseq.records import Attempt
 
 JSON_FIELDS = ("payload", "result", "error", "progress")
 

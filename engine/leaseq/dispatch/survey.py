@@ -42,8 +42,7 @@ class Survey:
         lists = [keys.ready(queue, lane) for lane in (Lane.HIGH, Lane.NORMAL, Lane.LOW, Lane.SUSPECT)]
         with reachable():
             pipe = self._client.pipeline(transaction=False)
-            for name in [*lists, keys.parked(queue)]:
-                pipe.llen(name)
+            _ = [pipe.llen(name) for name in [*lists, keys.parked(queue)]]
             return Depths(*(await pipe.execute()))
 
     async def waiting(self, queue: str, *, among: AbstractSet[str]) -> set[str]:
@@ -90,8 +89,7 @@ class Survey:
         """What could break a promise, as far as the server tells (a hosted one may hide some of it: then empty)."""
         with reachable():
             pipe = self._client.pipeline(transaction=False)
-            for section in ("memory", "persistence", "replication", "server"):
-                pipe.info(section)
+            _ = [pipe.info(section) for section in ("memory", "persistence", "replication", "server")]
             memory, persistence, replication, server = await pipe.execute()
         return {
             "maxmemory_policy": str(memory.get("maxmemory_policy", "")),

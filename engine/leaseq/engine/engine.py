@@ -25,7 +25,8 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger, TaskFilter
 from leaseq.ledger.session import Connection, Session
 from leaseq.ledger.upkeep import Upkeep
-from leaseq.model import Attempt, Glimpse, QueueRecord, State, Submission, Submitted, Task
+from leaseq.model import Glimpse, State, Submission, Submitted, Task
+from leaseq.records import Attempt, QueueRecord
 from leaseq.telemetry import emit, listening
 
 BATCH_SIZE = 500

@@ -11,7 +11,7 @@ import msgspec
 
 from leaseq.ledger import rows
 from leaseq.ledger.session import Session
-from leaseq.model import QueueRecord, WorkerRecord
+from leaseq.records import QueueRecord, WorkerRecord
 
 
 class TaskType(msgspec.Struct, frozen=True):

@@ -13,7 +13,6 @@ from msgspec.structs import astuple
 
 from leaseq.lifecycle import lane_of
 from leaseq.model import (
-    Attempt,
     ClaimedTask,
     Counts,
     Glimpse,
@@ -28,8 +27,8 @@ from leaseq.model import (
     Submitted,
     Task,
     TaskError,
-    WorkerRecord,
 )
+from leaseq.records import Attempt, WorkerRecord
 
 Row = Sequence[Any]
 _encode = msgspec.json.Encoder().encode

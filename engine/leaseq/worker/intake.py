@@ -9,7 +9,7 @@ asking about.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from leaseq.dispatch.deliveries import Deliveries, Place, PullCode
 from leaseq.dispatch.doorbell import Doorbell
@@ -65,51 +65,84 @@ class Intake:
             await self._tools.slots.wait()
             if stop.is_set():
                 return
-        self._rounds += 1
-        found = await self._tools.dispatcher.pull(
-            self._queue,
-            worker_id=self._tools.worker_id,
-            limit=self._tools.slots.free,
-            lanes=self._lanes,
-            last_lane_first=self._rounds % LOW_FIRST_EVERY == 0,
-        )
+        found = await self._pull(self._tools.slots.free)
         if found.code is not PullCode.OK:
             # Paused; or dispatch does not know us (any more): the supervisor is told as much and renews or ends us.
             await pause(PAUSED_SECONDS, stop=stop)
         elif found.task_ids or found.garbage:
             await self.take(found)
         elif not stop.is_set():
-            arrived = await self._doorbell.wait()
-            if not stop.is_set():  # else it stays in our list, and closing the incarnation brings it back
-                await self.take(arrived)
+            await self._wake(await self._doorbell.wait(), stop)
+
+    async def _wake(self, arrived: Deliveries, stop: asyncio.Event) -> None:
+        """The doorbell rang: take what arrived, with whatever came at the same time. BLMOVE knows nothing of a pause that began
+        while it waited, so the pull is asked first, and what arrived goes back."""
+        if stop.is_set() or not (arrived.task_ids or arrived.garbage):
+            return  # it stays in our list, and closing the incarnation brings it back
+        news = self._register(arrived.task_ids)
+        try:
+            more = await self._pull(max(self._tools.slots.free - 1, 0))
+            if more.code is PullCode.PAUSED:
+                await self._hand_back(news)
+                news = []
+            news += self._register(more.task_ids)
+        except BaseException:
+            self._forget(news)
+            raise
+        await self._begin(news)
+        await self._park(arrived.garbage + more.garbage)
+
+    async def _pull(self, limit: int) -> Deliveries:
+        self._rounds += 1
+        return await self._tools.dispatcher.pull(
+            self._queue,
+            worker_id=self._tools.worker_id,
+            limit=limit,
+            lanes=self._lanes,
+            last_lane_first=self._rounds % LOW_FIRST_EVERY == 0,
+        )
 
     async def take(self, found: Deliveries) -> None:
         """Turn deliveries in our list into running attempts."""
-        for value in found.garbage:
-            await self._park(value)
-        news = [task_id for task_id in found.task_ids if task_id not in self._tools.in_hand]
+        await self._begin(self._register(found.task_ids))
+        await self._park(found.garbage)
+
+    def _register(self, task_ids: Sequence[str]) -> list[str]:
+        """Note what has come in, and return what is new. No two ways of coming in take the same id twice."""
+        news = [task_id for task_id in task_ids if task_id not in self._tools.in_hand]
         for task_id in news:
             self._tools.in_hand[task_id] = InHand(self._queue)
-        fitting = news[: max(self._tools.slots.free, 0)]
+        return news
+
+    def _forget(self, task_ids: Iterable[str]) -> None:
+        """What came to nothing here is a stray again, for the sweep to find."""
+        for task_id in task_ids:
+            self._tools.in_hand.pop(task_id, None)
+
+    async def _begin(self, news: Sequence[str]) -> None:
+        """Claim what slots are free for, and start it."""
+        slots = self._tools.slots
+        fitting = news[: max(slots.free, 0)]
         for _ in fitting:
-            self._tools.slots.take()
-        started = 0
+            slots.take()
+        unstarted = set(news)
         try:
             if len(fitting) < len(news):
                 # The slot went to another queue while we waited at the doorbell.
                 await self._hand_back(news[len(fitting) :])
             for claimed in await self._claim(fitting) if fitting else ():
                 self._start(claimed)
-                started += 1
+                unstarted.discard(claimed.lease.task_id)
         finally:
-            for _ in range(len(fitting) - started):
-                self._tools.slots.give_back()
-                self._tools.slots.settled()
+            self._forget(unstarted)
+            for _ in unstarted.intersection(fitting):
+                slots.give_back()
+                slots.settled()
 
-    async def _claim(self, task_ids: list[str]) -> list[ClaimedTask]:
+    async def _claim(self, task_ids: Sequence[str]) -> list[ClaimedTask]:
         """Claim, wait for a ledger that is away, and account for every id."""
         claimed: list[ClaimedTask] = []
-        wait, rest = RETRY_SECONDS, task_ids
+        wait, rest = RETRY_SECONDS, list(task_ids)
         while True:
             try:
                 claimed += await self._tools.ledger.claim(rest, worker_id=self._tools.worker_id)
@@ -152,17 +185,18 @@ class Intake:
         else:
             emit("delivery.skipped", task_id=task_id, state=glimpse.state, attempt=glimpse.attempt)
         await self._tools.releaser.release(self._queue, task_id, place)
-        self._tools.in_hand.pop(task_id, None)
 
-    async def _hand_back(self, task_ids: list[str]) -> None:
+    async def _hand_back(self, task_ids: Sequence[str]) -> None:
         glimpses = await self._tools.ledger.glimpse(task_ids)
         for task_id in task_ids:
             await self._let_go(task_id, glimpses.get(task_id))
+            self._forget([task_id])
 
-    async def _park(self, value: bytes) -> None:
-        if value:
-            emit("delivery.parked", delivery=repr(value[:100]), reason="not a task id", queue=self._queue)
-        await self._tools.releaser.release(self._queue, value, Place.PARKED if value else Place.DONE)
+    async def _park(self, values: Iterable[bytes]) -> None:
+        for value in values:
+            if value:
+                emit("delivery.parked", delivery=repr(value[:100]), reason="not a task id", queue=self._queue)
+            await self._tools.releaser.release(self._queue, value, Place.PARKED if value else Place.DONE)
 
 
 __all__ = ["Intake"]

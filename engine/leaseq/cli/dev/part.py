@@ -20,8 +20,8 @@ from leaseq.cli.dev.printer import Printer
 from leaseq.cli.exits import FAILED, USAGE
 from leaseq.loop import pause
 
-# Without word from it, a part that has lived this long has come up.
-UP_SECONDS = 5.0
+# Without word from it (a quiet log level), a part that has lived this long has come up.
+UP_SECONDS = 30.0
 SHORT_LIVES = 5
 PAUSE_SECONDS = 0.5
 RELOAD_SECONDS = 2.0

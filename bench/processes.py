@@ -1,0 +1,96 @@
+"""How is one service of leaseq started as a real process, what has it said, and how is it ended?
+
+Its log goes to a file, which costs the benchmark nothing while it measures. Invariants: only processes that were started
+here, and their children, are ever signalled; a service whose benchmark has died ends by itself (`--until-eof`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import msgspec
+import psutil
+
+ROOT = Path(__file__).parents[1]
+STOP_SECONDS = 40.0
+START_SECONDS = 30.0
+POLL_SECONDS = 0.02
+
+
+class BenchFailed(Exception):
+    """A run did not come to its end, or is not worth anything."""
+
+
+class Service:
+    """One `leaseq ...` process."""
+
+    def __init__(self, arguments: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
+        self.name = " ".join(arguments)
+        self._log = log
+        with log.open("wb") as words:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "leaseq", *arguments, "--until-eof"],
+                cwd=ROOT,
+                env=dict(env),
+                stdin=subprocess.PIPE,
+                stdout=words,
+                stderr=subprocess.STDOUT,
+                # A Ctrl-C in the terminal is for the benchmark, which then ends its services in order.
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def heard(self, event: str) -> list[dict[str, Any]]:
+        """Every line of its log that says this."""
+        lines = self._log.read_bytes().splitlines()
+        return [said for line in lines if event.encode() in line and (said := _decoded(line)).get("event") == event]
+
+    async def hear(self, event: str, *, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until it has said this. Raises `BenchFailed`, with its last words, if it ends or takes too long."""
+        give_up = monotonic() + START_SECONDS
+        while len(heard := self.heard(event)) < count:
+            if self.process.poll() is not None or monotonic() > give_up:
+                raise BenchFailed(f"leaseq {self.name} did not say {event}; it said last:\n{self.last_words()}")
+            await asyncio.sleep(POLL_SECONDS)
+        return heard
+
+    def kill_whole(self) -> None:
+        """SIGKILL to the process and its children, as when its machine is lost."""
+        family = [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM twice (the second hurries), and SIGKILL if that is not heard."""
+        for patience in (1.0, STOP_SECONDS):
+            if self.process.poll() is None:
+                self.process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(patience)
+        if self.process.poll() is None:
+            self.kill_whole()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def last_words(self, lines: int = 8) -> str:
+        """The end of its log."""
+        return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def _decoded(line: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return {}

@@ -1,0 +1,103 @@
+"""On what is a run played, and what is left of it? Fresh servers in a temporary directory; nothing.
+
+Every run begins with empty servers, so that none inherits the tables of another. They are the embedded ones, as leaseq starts
+them by itself. No LEASEQ_* variable of whoever runs the benchmark is used: it must not touch their servers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from bench.processes import Service
+from bench.witness import Witness, open_witness
+from leaseq.config import Config
+from leaseq.embedded import PostgresServer, ValkeyServer, remove_servers
+from leaseq.engine.engine import Engine, open_engine
+from leaseq.ledger.schema import migrate
+
+APP = "bench.app:app"
+
+
+class Stage:
+    """The servers of one run, a client of them, and the services that were started on them."""
+
+    def __init__(self, config: Config, *, postgres: PostgresServer, valkey: ValkeyServer) -> None:
+        self.config = config
+        self.services: list[Service] = []
+        self._postgres = postgres
+        self._valkey = valkey
+        self.engine: Engine
+        self.witness: Witness
+
+    @property
+    def postgres_pid(self) -> int:
+        return self._postgres.pid or 0
+
+    @property
+    def valkey_pid(self) -> int:
+        return self._valkey.pid or 0
+
+    def start(self, *arguments: str) -> Service:
+        """Start `leaseq ARGUMENTS`; the caller waits for what it says."""
+        log = self.config.data_dir / f"{len(self.services):03d}-{arguments[0]}.log"
+        service = Service(arguments, env=_environment(self.config), log=log)
+        self.services.append(service)
+        return service
+
+    async def worker(self, *, processes: int = 1) -> Service:
+        """A worker for bench/app.py, once its processes take tasks."""
+        service = self.start("worker", APP, "--processes", str(processes))
+        await service.hear("worker.opened", count=processes)
+        return service
+
+    async def reaper(self) -> Service:
+        """A reaper, once its passes run."""
+        service = self.start("reaper")
+        await service.hear("reaper.started")
+        return service
+
+    async def api(self) -> Service:
+        """An API, once it listens on the port of the configuration."""
+        service = self.start("api")
+        await service.hear("api.started")
+        return service
+
+
+@asynccontextmanager
+async def set_up(settings: Mapping[str, str]) -> AsyncIterator[Stage]:
+    """Put up the servers, with `settings` (names of the configuration and values as text) instead of defaults."""
+    async with AsyncExitStack() as stack:
+        data_dir = Path(tempfile.mkdtemp(prefix="leaseq-bench-"))
+        stack.callback(shutil.rmtree, data_dir, ignore_errors=True)
+        stack.callback(remove_servers, data_dir)
+        postgres, valkey = PostgresServer(data_dir / "postgres"), ValkeyServer(data_dir / "valkey")
+        postgres.start()
+        valkey.start()
+        given = {"postgres_url": postgres.url, "redis_url": valkey.url, "data_dir": str(data_dir)} | dict(settings)
+        config = Config.from_env({f"LEASEQ_{name.upper()}": value for name, value in given.items()})
+        await migrate(postgres.url)
+        stage = Stage(config, postgres=postgres, valkey=valkey)
+        stack.callback(_stop, stage.services)
+        stage.engine = await stack.enter_async_context(open_engine(config, name="leaseq bench"))
+        stage.witness = await stack.enter_async_context(open_witness(postgres.url))
+        yield stage
+
+
+def _environment(config: Config) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("LEASEQ_")}
+    default = Config()
+    for name in config.__struct_fields__:
+        if (value := getattr(config, name)) != getattr(default, name):
+            own[f"LEASEQ_{name.upper()}"] = str(value).lower() if isinstance(value, bool) else str(value)
+    return own | {"LEASEQ_LOG_FORMAT": "json"}
+
+
+def _stop(services: list[Service]) -> None:
+    """End all services, the last one first."""
+    for service in reversed(services):
+        service.stop()

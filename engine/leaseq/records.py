@@ -1,0 +1,46 @@
+"""What does the ledger record beside the tasks themselves: attempts, workers, queues?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from leaseq.model import Outcome, State
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One attempt that did not end in SUCCESS, as recorded."""
+
+    task_id: str
+    attempt: int
+    outcome: Outcome
+    worker_id: str
+    started_at: datetime
+    finished_at: datetime
+    next_state: State
+    error: bytes | None
+
+
+class WorkerRecord(Struct, frozen=True, kw_only=True):
+    """One incarnation of a worker, as the ledger has it."""
+
+    worker_id: str
+    host: str
+    pid: int
+    queues: list[str]
+    version: str
+    started_at: datetime
+    last_seen: datetime
+    closed_at: datetime | None
+    close_reason: str | None
+
+
+class QueueRecord(Struct, frozen=True, kw_only=True):
+    """One queue and whether it is paused."""
+
+    name: str
+    paused: bool
+
+
+__all__ = ["Attempt", "QueueRecord", "WorkerRecord"]

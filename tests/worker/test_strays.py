@@ -1,0 +1,103 @@
+"""What does a worker make of deliveries that are not what they should be?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from fix_client import Client
+from fix_processes import Services
+from leaseq.codec import new_task_id
+from leaseq.dispatch import keys
+from leaseq.model import Lane, State
+
+READY = keys.ready("default", Lane.NORMAL)
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        yield client
+
+
+async def test_a_stray_in_a_live_workers_list_is_found(
+    services: Services, client: Client, store: redis.asyncio.Redis
+) -> None:
+    """An id that was moved into the list without the worker's knowledge (its reply was lost) runs within 5 s."""
+    worker = await services.worker()
+    (opened,) = worker.heard("worker.opened")
+    await client.engine.pause("default", paused=True)
+    task_id = await client.submit("note", n=1)
+    await client.engine.pusher.aclose()
+    await asyncio.sleep(1.2)  # longer than one block of the doorbell: whoever waited has let go
+    assert not worker.heard("task.claimed"), "a paused queue starts nothing, whoever was waiting at its doorbell"
+    moved = await store.lmove(READY, keys.processing("default", opened["worker_id"]), "LEFT", "RIGHT")
+    assert moved == task_id.encode()
+    began = time.monotonic()
+    await worker.hear("attempt.settled", task_id=task_id)
+    assert time.monotonic() - began < 5.0
+
+
+async def test_garbage_is_parked_and_everything_else_flows(
+    services: Services, client: Client, store: redis.asyncio.Redis
+) -> None:
+    unknown = new_task_id()
+    garbage = [b"", b"nonsense", b"\xff\xfe\x00", b"{}" * 5000, unknown.encode(), b"UPPER-CASE"]
+    await store.rpush(READY, *garbage)
+    task_id = await client.submit("note", n=1)
+    worker = await services.worker()
+    assert (await client.ended(task_id)).state is State.SUCCESS
+    await worker.hear("delivery.parked", count=5)
+    parked = set(await store.lrange(keys.parked("default"), 0, -1))
+    assert parked == set(garbage) - {b""}
+    assert await store.llen(READY) == 0
+
+
+async def test_a_redelivered_task_that_already_took_effect_is_skipped(
+    services: Services, client: Client, store: redis.asyncio.Redis, eventually: Callable[..., Any]
+) -> None:
+    worker = await services.worker()
+    task_id = await client.submit("note", n=1)
+    await client.ended(task_id)
+    await store.rpush(READY, task_id, task_id, task_id)
+    await worker.hear("delivery.skipped", count=3, task_id=task_id)
+    assert await client.effects(task_id) == 1
+    assert (await client.find(task_id)).attempt == 1
+    (opened,) = worker.heard("worker.opened")
+
+    async def all_released() -> bool:
+        return bool(await store.llen(keys.processing("default", opened["worker_id"])) == 0)
+
+    await eventually(all_released)
+
+
+async def test_the_same_task_delivered_many_times_runs_once(
+    services: Services, client: Client, store: redis.asyncio.Redis
+) -> None:
+    await client.engine.pause("default", paused=True)
+    ids = await client.submit_many("hold", 5, seconds=0.3)
+    await client.engine.pusher.aclose()
+    for _ in range(4):
+        await store.rpush(READY, *ids)
+    await client.engine.pause("default", paused=False)
+    await services.worker(children=2)
+    tasks = await client.all_ended(ids)
+    assert {(task.state, task.attempt) for task in tasks} == {(State.SUCCESS, 1)}
+    assert await client.doubled() == []
+
+
+async def test_wrongly_typed_keys_do_not_stop_a_worker(
+    services: Services, client: Client, store: redis.asyncio.Redis
+) -> None:
+    await store.set(READY, "not a list")
+    worker = await services.worker()
+    await worker.hear("dispatch.unreachable")
+    await store.delete(READY)
+    await worker.hear("dispatch.returned")
+    task_id = await client.submit("note", n=1)
+    assert (await client.ended(task_id)).state is State.SUCCESS
