@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sized
 
 import pytest
 from psycopg_pool import AsyncConnectionPool
@@ -69,6 +70,39 @@ async def test_submissions_that_share_new_keys_and_new_queues(ledger: Ledger) ->
         ]
         created = await asyncio.gather(*(ledger.submit(batch, retention_seconds=RETENTION) for batch in batches))
         assert sum(answer is not None for answers in created for answer in answers.values()) == BATCH
+
+
+@pytest.mark.parametrize("verb", ["claim", "settle", "cancel", "redrive"])
+async def test_rows_are_locked_in_order_of_id(pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection, verb: str) -> None:
+    """Whatever the order in which they were sent, or lie in the table: with one in the middle locked, those before it are taken."""
+    batch = sorted((submission() for _ in range(BATCH)), key=lambda wanted: wanted.task_id, reverse=True)
+    ids = [wanted.task_id for wanted in batch]
+    await ledger.submit(batch, retention_seconds=RETENTION)
+    worker = await open_worker(fleet)
+    if verb == "settle":
+        leases = [claimed.lease for claimed in await ledger.claim(ids, worker_id=worker)]
+    elif verb == "redrive":
+        await ledger.cancel(ids, tenant="default")
+    verbs: dict[str, Callable[[], Awaitable[Sized]]] = {
+        "claim": lambda: ledger.claim(ids, worker_id=worker),
+        "settle": lambda: ledger.settle([lost(lease) for lease in leases]),
+        "cancel": lambda: ledger.cancel(ids, tenant="default"),
+        "redrive": lambda: ledger.redrive(ids, tenant="default"),
+    }
+
+    async def run() -> int:
+        return len(await verbs[verb]())
+
+    middle = sorted(ids)[BATCH // 2]
+    async with pool.connection() as conn, conn.transaction():
+        await conn.execute("select 1 from leaseq.tasks where id = %s for update", [middle])
+        running = asyncio.create_task(run())
+        await until_blocked(plain, running)
+        cursor = await plain.execute("select id::text from leaseq.tasks for update skip locked")
+        free = {row[0] for row in await cursor.fetchall()}
+
+    assert await running == BATCH
+    assert free == {task_id for task_id in ids if task_id > middle}
 
 
 async def test_the_victim_of_a_deadlock_tries_again(pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
