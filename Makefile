@@ -13,8 +13,10 @@ ARGS ?=
 # Releases that are still common beside the ones we develop on.
 COMPAT_POSTGRES ?= /usr/lib/postgresql/15/bin
 COMPAT_REDIS ?= /usr/bin/redis-server
+COMPAT_PYTHONS ?= 3.11 3.13
+export COMPAT_POSTGRES COMPAT_REDIS COMPAT_PYTHONS
 
-.PHONY: help setup test test-compat demo check fmt bench clean
+.PHONY: help setup test test-compat demo check fmt bench bench-quick clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,14 +39,8 @@ $(READY): pyproject.toml
 test: $(READY) ## run the tests against real servers (ARGS="-k settle")
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-compat: $(READY) ## run the tests against the system's own PostgreSQL and Redis
-	@found=; \
-	if [ -x $(COMPAT_POSTGRES)/postgres ]; then export LEASEQ_TEST_POSTGRES_BIN=$(COMPAT_POSTGRES); found=1; \
-	else echo "SKIPPED: no PostgreSQL in $(COMPAT_POSTGRES) (set COMPAT_POSTGRES)"; fi; \
-	if [ -x $(COMPAT_REDIS) ]; then export LEASEQ_TEST_REDIS_SERVER=$(COMPAT_REDIS); found=1; \
-	else echo "SKIPPED: no Redis at $(COMPAT_REDIS) (set COMPAT_REDIS)"; fi; \
-	if [ -z "$$found" ]; then echo "SKIPPED: nothing to test against"; exit 0; fi; \
-	$(BIN)/python -m pytest $(ARGS)
+test-compat: $(READY) ## run the tests on the system's PostgreSQL and Redis, and on other Pythons
+	@.ci/compat $(ARGS)
 
 demo: $(READY) ## watch it work, and survive being killed
 	@$(BIN)/python -m examples.demo $(ARGS)
@@ -62,6 +58,9 @@ fmt: $(READY) ## format, and fix what can be fixed
 bench: $(READY) ## measure throughput and latency on this machine
 	@$(BIN)/python -m bench $(ARGS)
 
+bench-quick: $(READY) ## a little of every measurement, to see that it works
+	@$(BIN)/python -m bench --quick $(ARGS)
+
 clean: ## remove the environment and every cache
-	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -90,11 +90,7 @@ async def set_up(settings: Mapping[str, str]) -> AsyncIterator[Stage]:
 
 def _environment(config: Config) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("LEASEQ_")}
-    default = Config()
-    for name in config.__struct_fields__:
-        if (value := getattr(config, name)) != getattr(default, name):
-            own[f"LEASEQ_{name.upper()}"] = str(value).lower() if isinstance(value, bool) else str(value)
-    return own | {"LEASEQ_LOG_FORMAT": "json"}
+    return own | config.to_env() | {"LEASEQ_LOG_FORMAT": "json"}
 
 
 def _stop(services: list[Service]) -> None:

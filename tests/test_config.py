@@ -163,3 +163,10 @@ def test_any_text_is_read_or_refused_but_never_blows_up(env: dict[str, str]) -> 
         outcome = str(refused)
         assert "LEASEQ_" in outcome
     assert outcome
+
+
+def test_a_configuration_survives_the_environment() -> None:
+    config = Config(redis_url="redis://x/0", strict_types=True, concurrency=7, lease_seconds=9.25, log_level="debug")
+    again = Config.from_env(config.to_env())
+    assert again == msgspec.structs.replace(config, data_dir=config.data_dir.absolute())
+    assert "LEASEQ_POSTGRES_URL" not in config.to_env()

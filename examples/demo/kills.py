@@ -1,7 +1,7 @@
-"""How long does it take until the tasks of a killed process run again?
+"""How long does it take until the tasks of a killed process are back, and run again?
 
-Killed while many tasks run, with SIGKILL, and measured in the ledger: from the kill, by the clock of Postgres, to the moment
-when the last of the lost tasks was started again.
+Killed while many tasks run, with SIGKILL, and measured in the ledger, by the clock of Postgres: from the kill to the moment
+when the last of the lost tasks was back in its queue, which is promised, and to its next start, for which a slot has to be free.
 """
 
 from __future__ import annotations
@@ -31,10 +31,14 @@ class Kill(Struct, frozen=True):
 
 
 class Recovery(Struct, frozen=True):
-    """How many attempts were lost with it, and after how many seconds the last of their tasks was running again."""
+    """How many attempts were lost with it; after how many seconds all their tasks were back in the queue, and ran again."""
 
     lost: int
-    seconds: float
+    returned: float
+    restarted: float
+
+    def __str__(self) -> str:
+        return f"{self.lost} tasks back in the queue after {self.returned:.2f} s, running again after {self.restarted:.2f} s"
 
 
 async def kill_busy(ledger: Ledger, worker: Service, *, whole: bool) -> Kill:
@@ -58,9 +62,9 @@ async def recovered(ledger: Ledger, killed: Kill) -> Recovery:
     while True:
         found = await ledger.recovery(killed.workers, killed.killed_at)
         if found.still_held == 0 and found.lost == found.restarted >= min(killed.running, 1):
-            return Recovery(found.lost, max(found.seconds, 0.0))
+            return Recovery(found.lost, found.return_seconds, found.restart_seconds)
         if monotonic() > give_up:
-            return Recovery(found.lost, RECOVERY_SECONDS)
+            return Recovery(found.lost, RECOVERY_SECONDS, RECOVERY_SECONDS)
         await asyncio.sleep(POLL_SECONDS)
 
 

@@ -39,7 +39,8 @@ class FoundRecovery(Struct, frozen=True):
     lost: int
     restarted: int
     finished: int
-    seconds: float
+    return_seconds: float
+    restart_seconds: float
     still_held: int
 
 
@@ -61,9 +62,7 @@ class Ledger:
         return dict(await self._rows("list_incarnations", pid=pid))
 
     async def recovery(self, workers: list[str], killed_at: datetime) -> FoundRecovery:
-        row = (await self._rows("measure_recovery", workers=workers, killed_at=killed_at))[0]
-        lost, restarted, finished, seconds, still_held = row
-        return FoundRecovery(lost, restarted, finished, seconds or 0.0, still_held)
+        return FoundRecovery(*(await self._rows("measure_recovery", workers=workers, killed_at=killed_at))[0])
 
     async def tasks(self) -> list[FoundTask]:
         return [FoundTask(*row) for row in await self._rows("list_tasks")]

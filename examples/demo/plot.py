@@ -72,7 +72,7 @@ async def kill_twice(stage: Stage, progress: Watch, screen: Screen) -> tuple[Rec
         killed = await kill_busy(ledger, first, whole=False)
         screen.say(f"kill -9 {killed.pids[0]}: the process of worker 1 that ran {killed.running} tasks", "bold yellow")
         child = await recovered(ledger, killed)
-        screen.say(f"  its supervisor took them back: {child.lost} tasks running again after {child.seconds:.2f} s")
+        screen.say(f"  its supervisor took them back: {child}")
 
         await finished(ledger, killed)
         await progress.reached(SECOND_KILL)
@@ -81,5 +81,5 @@ async def kill_twice(stage: Stage, progress: Watch, screen: Screen) -> tuple[Rec
         screen.say(f"kill -9 {pids}: all of worker 2, supervisor and child, with {killed.running} tasks", "bold yellow")
         screen.say("  nobody is left to take them back: its lease has to run out")
         worker = await recovered(ledger, killed)
-        screen.say(f"  the reaper took them back: {worker.lost} tasks running again after {worker.seconds:.2f} s")
+        screen.say(f"  the reaper took them back: {worker}")
     return child, worker

@@ -129,17 +129,15 @@ def reported(seen: Evidence) -> Finding:
 
 def child_recovered(seen: Evidence) -> Finding:
     """The kernel tells the supervisor at once."""
-    text = f"{seen.child.lost} tasks running again after {seen.child.seconds:.2f} s"
-    held = seen.child.lost > 0 and seen.child.seconds < 1.0
-    return Finding("A killed process: back in under 1 s", text, held)
+    held = seen.child.lost > 0 and seen.child.returned < 1.0
+    return Finding("A killed process: back in under 1 s", str(seen.child), held)
 
 
 def worker_recovered(seen: Evidence) -> Finding:
     """Nobody is left to tell, and the lease runs out."""
     limit = seen.lease_seconds + 2.0
-    text = f"{seen.worker.lost} tasks running again after {seen.worker.seconds:.2f} s"
-    held = seen.worker.lost > 0 and seen.worker.seconds <= limit
-    return Finding(f"A lost worker: back within lease + 2 s = {limit:g} s", text, held)
+    held = seen.worker.lost > 0 and seen.worker.returned <= limit
+    return Finding(f"A lost worker: back within lease + 2 s = {limit:g} s", str(seen.worker), held)
 
 
 def measure(seen: Evidence) -> list[Measure]:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -168,3 +169,17 @@ def pid_files(data: Path) -> list[Path]:
         for name in ("postgres", "valkey")
     ]
     return [homes[0] / "server" / "data" / "postmaster.pid", homes[1] / "server" / "valkey.pid"]
+
+
+async def test_a_role_that_may_not_is_told_so_in_one_line(config: Config, client: Client) -> None:
+    await client.rows("create role nobody_much login password 'x'")
+    try:
+        url = urlsplit(str(config.postgres_url))
+        stranger = url._replace(netloc=f"nobody_much:x@{url.netloc.rpartition('@')[2]}").geturl()
+        for args in (["migrate"], ["list"], ["reaper"]):
+            code, out, err = await run(*args, config=replace(config, postgres_url=stranger))
+            assert (code, out) == (5, ""), (args, err)
+            assert "permission denied" in err.splitlines()[-1]
+            assert "Traceback" not in err
+    finally:
+        await client.rows("drop role nobody_much")

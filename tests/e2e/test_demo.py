@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
+
 from examples.demo.kills import Recovery
 from examples.demo.ledger import FoundTask
 from examples.demo.submit import Answer
 from examples.demo.verdict import Evidence, Finding, at, judge, measure
 from examples.demo.workload import Errand, Workload
-from msgspec.structs import replace
-
 from source_tree import ROOT
 
 PLAY_SECONDS = 100
@@ -130,8 +130,8 @@ def evidence(**other: Any) -> Evidence:
         money=(500, 500),
         mails=Counter({"<b>": 1}),
         reports={"2026-09": (10, 990)},
-        child=Recovery(1, 0.3),
-        worker=Recovery(1, 3.5),
+        child=Recovery(1, 0.3, 9.9),
+        worker=Recovery(1, 3.5, 9.9),
         lease_seconds=3.0,
     )
     return replace(good, **other)
@@ -169,10 +169,10 @@ UNDER_TWO_IDS = replace(GOOD.answers[1], task_id="d", replayed=False)
         ({"mails": Counter({"<b>": 1, "<x>": 1})}, ["Mail: at least once, one Message-ID each"]),
         ({"reports": {}}, ["Files: whole or not there"]),
         ({"reports": {"2026-09": (9, 990)}}, ["Files: whole or not there"]),
-        ({"child": Recovery(1, 1.2)}, ["A killed process: back in under 1 s"]),
-        ({"child": Recovery(0, 0.0)}, ["A killed process: back in under 1 s"]),
-        ({"worker": Recovery(1, 5.1)}, ["A lost worker: back within lease + 2 s = 5 s"]),
-        ({"worker": Recovery(0, 0.0)}, ["A lost worker: back within lease + 2 s = 5 s"]),
+        ({"child": Recovery(1, 1.2, 9.9)}, ["A killed process: back in under 1 s"]),
+        ({"child": Recovery(0, 0.0, 9.9)}, ["A killed process: back in under 1 s"]),
+        ({"worker": Recovery(1, 5.1, 9.9)}, ["A lost worker: back within lease + 2 s = 5 s"]),
+        ({"worker": Recovery(0, 0.0, 9.9)}, ["A lost worker: back within lease + 2 s = 5 s"]),
     ],
 )
 def test_the_verdict_notices(seen: dict[str, Any], promises: list[str]) -> None:

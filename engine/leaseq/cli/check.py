@@ -19,9 +19,8 @@ from rich.text import Text
 from leaseq.cli import parameters
 from leaseq.cli.exits import FAILED
 from leaseq.cli.paper import console, print_json, printable, styled
-from leaseq.cli.signals import gate
+from leaseq.cli.serving import held_servers
 from leaseq.config import Config
-from leaseq.embedded import embedded_servers
 from leaseq.errors import ConfigInvalid, LeaseqError
 from leaseq.fitness import Finding, Report, survey
 
@@ -90,17 +89,12 @@ def _examine(environment: Environment) -> Report:
     if unknown:
         return Report({}, [Finding(about, True, f"not looked at: mend {URLS[about]} first") for about in unknown])
     config = environment.config
-    with gate(unfinished=True) as signals:
-        try:
-            with embedded_servers(config) as ready:
-                try:
-                    signals.open()
-                    return asyncio.run(survey(ready, migrates=config.postgres_url is None))
-                finally:
-                    signals.close()
-        except LeaseqError as error:
-            about = "redis" if config.postgres_url is not None else "postgres"
-            return Report({}, [Finding(about, True, str(error))])
+    try:
+        with held_servers(config) as ready:
+            return asyncio.run(survey(ready, migrates=config.postgres_url is None))
+    except LeaseqError as error:
+        about = "redis" if config.postgres_url is not None else "postgres"
+        return Report({}, [Finding(about, True, str(error))])
 
 
 def _print(environment: Environment, report: Report) -> None:

@@ -6,8 +6,8 @@ import asyncio
 
 import click
 
+from leaseq.cli.serving import held_servers
 from leaseq.config import Config
-from leaseq.embedded import embedded_servers
 from leaseq.ledger.schema import LATEST
 from leaseq.ledger.schema import migrate as apply
 
@@ -18,7 +18,7 @@ def migrate() -> None:
 
     Safe at any time, by any number at once, and to interrupt: each step is one transaction.
     """
-    with embedded_servers(Config.from_env()) as config:
+    with held_servers(Config.from_env()) as config:
         applied = asyncio.run(apply(config.postgres_url or ""))
     for name in applied:
         click.echo(f"applied {name}")

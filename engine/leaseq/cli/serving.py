@@ -25,15 +25,25 @@ def on_fit_servers(config: Config) -> Iterator[Config]:
     begins ends the process.
     """
     ours = config.postgres_url is None
-    with gate() as signals, embedded_servers(config) as ready:
+    with held_servers(config, unfinished=False) as ready:
+        asyncio.run(require_fit(ready, migrates=ours))
+        if ours:
+            asyncio.run(migrate(ready.postgres_url or ""))
+        yield ready
+
+
+@contextmanager
+def held_servers(config: Config, *, unfinished: bool = True) -> Iterator[Config]:
+    """Like `embedded_servers`, but a signal ends the process between its two halves only, never within one.
+
+    `unfinished`: a process that is told to end has not done what it was started for (see `Gate`).
+    """
+    with gate(unfinished=unfinished) as signals, embedded_servers(config) as ready:
         try:
             signals.open()
-            asyncio.run(require_fit(ready, migrates=ours))
-            if ours:
-                asyncio.run(migrate(ready.postgres_url or ""))
             yield ready
         finally:
             signals.close()
 
 
-__all__ = ["on_fit_servers"]
+__all__ = ["held_servers", "on_fit_servers"]

@@ -12,9 +12,8 @@ from typing import TypeVar
 
 import click
 
-from leaseq.cli.signals import gate
+from leaseq.cli.serving import held_servers
 from leaseq.config import Config
-from leaseq.embedded import embedded_servers
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ConfigInvalid
 from leaseq.ledger.schema import migrate, require_schema
@@ -37,13 +36,9 @@ def with_engine(work: Callable[[Engine], Awaitable[T]], *, may_create: bool = Fa
             f"LEASEQ_POSTGRES_URL is not set, and there is no embedded server in {config.data_dir}: "
             "set it, or go where `leaseq dev` runs"
         )
-    with gate(unfinished=True) as signals, embedded_servers(config) as ready:
-        try:
-            signals.open()
-            with_schema = migrate if config.postgres_url is None else require_schema
-            return asyncio.run(_work(ready, work, with_schema))
-        finally:
-            signals.close()
+    with held_servers(config) as ready:
+        with_schema = migrate if config.postgres_url is None else require_schema
+        return asyncio.run(_work(ready, work, with_schema))
 
 
 async def _work(config: Config, work: Callable[[Engine], Awaitable[T]], with_schema: Callable[[str], Awaitable[object]]) -> T:

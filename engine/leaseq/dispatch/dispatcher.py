@@ -111,10 +111,7 @@ class Dispatcher:
         """Everybody who is registered."""
         with reachable():
             flat = await self._scripts.run("list_leases", [keys.leases(queue), keys.beats(queue)], [])
-        return [
-            LeaseView(flat[i].decode(errors="replace"), int(flat[i + 1]), int(flat[i + 2]))
-            for i in range(0, len(flat), 3)
-        ]
+        return [LeaseView(flat[i].decode(errors="replace"), int(flat[i + 1]), int(flat[i + 2])) for i in range(0, len(flat), 3)]
 
     async def close(self, queue: str, *, worker_id: str) -> bool:
         """Forget an incarnation; False while its list holds deliveries."""

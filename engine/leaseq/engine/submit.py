@@ -41,9 +41,7 @@ class Submitter:
             answers[submission.task_id] = IdempotencyInFlight()
         return [answers[submission.task_id] for submission in batch]
 
-    async def _round(
-        self, batch: list[Submission], answers: dict[str, Answer], conn: Connection | None
-    ) -> list[Submission]:
+    async def _round(self, batch: list[Submission], answers: dict[str, Answer], conn: Connection | None) -> list[Submission]:
         """One try; returns those whose key vanished between the insert and the look."""
         leaders, followers = _split(batch)
         rest = [*followers]
@@ -119,9 +117,7 @@ def _split(batch: list[Submission]) -> tuple[list[Submission], list[Submission]]
 
 def _judge(submission: Submission, fingerprint: bytes, found: Submitted) -> Answer:
     if found.task_id == submission.task_id:
-        return Submitted(
-            found.task_id, found.state, False, found.created_at, found.run_at, found.queue, found.lane
-        )
+        return Submitted(found.task_id, found.state, False, found.created_at, found.run_at, found.queue, found.lane)
     if fingerprint != submission.fingerprint:
         message = f"idempotency key {submission.idempotency_key!r} was used before for a different submission"
         return IdempotencyKeyReused(message, task_id=found.task_id)

@@ -1,7 +1,8 @@
 """What may happen to a task, one method for each verb?
 
 Every method that writes is one compare-and-set statement over a batch. What it returns is what counted; what is missing
-from the answer did not. Ids are sent in order, so that two batches over the same rows wait for each other and never deadlock.
+from the answer did not. Ids are sent in order, so that two batches over the same rows wait for each other; where Postgres
+visits them in another order after all (a small table) and finds a deadlock, its victim tries again (session.py).
 """
 
 from __future__ import annotations

@@ -8,12 +8,14 @@ with the transaction: a migrator killed at any point leaves the schema at a whol
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
 
 import psycopg
 from msgspec import Struct
 
-from leaseq.errors import SchemaMismatch, ServerUnreachable
+from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
 from leaseq.ledger.statements import STATEMENTS
 
 
@@ -45,7 +47,7 @@ LATEST = MIGRATIONS[-1].version
 async def migrate(conninfo: str) -> list[str]:
     """Bring the schema up to this code. Returns the names of what was applied; an empty list means nothing to do."""
     applied = []
-    async with await _connect(conninfo) as conn:
+    async with _connected(conninfo) as conn:
         for migration in MIGRATIONS:
             async with conn.transaction():
                 await conn.execute(STATEMENTS["lock_schema"].encode())
@@ -65,7 +67,7 @@ async def migrate(conninfo: str) -> list[str]:
 
 async def schema_version(conninfo: str) -> int:
     """The version of the schema; 0 where there is none. Raises `SchemaMismatch` if it is not ours or newer than this code."""
-    async with await _connect(conninfo) as conn:
+    async with _connected(conninfo) as conn:
         try:
             present = await _present(conn)
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
@@ -81,13 +83,19 @@ async def require_schema(conninfo: str) -> None:
         raise SchemaMismatch(f"the schema is at version {version}, this code needs {LATEST}: run `leaseq migrate`")
 
 
-async def _connect(conninfo: str) -> psycopg.AsyncConnection[tuple[object, ...]]:
+@asynccontextmanager
+async def _connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
+    """A connection of its own. What Postgres says against us is told as `ServerUnreachable` or `ServerUnfit`."""
     try:
-        return await psycopg.AsyncConnection.connect(
+        async with await psycopg.AsyncConnection.connect(
             conninfo, autocommit=True, connect_timeout=5, application_name="leaseq migrate"
-        )
-    except psycopg.OperationalError as error:
+        ) as conn:
+            yield conn
+    except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
         raise ServerUnreachable(f"Postgres does not answer: {str(error).strip()}") from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        said = error.diag.message_primary
+        raise ServerUnfit(f"Postgres says {said!r}: let this role use (and for `leaseq migrate` create) schema leaseq") from error
 
 
 async def _present(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> dict[int, str]:

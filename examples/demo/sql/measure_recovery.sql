@@ -1,8 +1,10 @@
 -- What a killed worker held: how many of its attempts were lost, how many of those tasks were started again, how many have ended
--- since, when the last of them was started again; and how many nobody has taken back yet. One row.
+-- since; after how many seconds the last of them was back in its queue, and started again; and how many nobody has taken back yet.
+-- One row.
 with lost as (
     select
         attempts.task_id,
+        attempts.finished_at as returned_at,
         coalesce(following.started_at, tasks.started_at) as restarted_at,
         tasks.finished_at
     from leaseq.attempts
@@ -15,7 +17,8 @@ select
     count(*) as lost,
     count(restarted_at) as restarted,
     count(finished_at) as finished,
-    extract(epoch from max(restarted_at) - %(killed_at)s)::float8 as seconds,
+    coalesce(extract(epoch from max(returned_at) - %(killed_at)s), 0)::float8 as return_seconds,
+    coalesce(extract(epoch from max(restarted_at) - %(killed_at)s), 0)::float8 as restart_seconds,
     (
         select count(*) from leaseq.tasks where worker_id = any(%(workers)s) and state = 'PROCESSING'
     ) as still_held

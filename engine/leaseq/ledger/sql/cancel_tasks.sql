@@ -1,7 +1,13 @@
 -- cancel: PENDING, SCHEDULED -> CANCELLED at once; PROCESSING -> a request that its worker sees and that settle honours.
 -- Zero rows for an id: no such task in this tenant, or it has ended already. A scheduled row that promote holds is left
 -- to it: promote locks that row first and the task second, and waiting here in the other order would be a deadlock.
-with cancelled as (
+-- Locked in order of id first, so that two batches over the same rows wait for each other instead of deadlocking.
+with found as (
+    select id from leaseq.tasks
+    where id = any(%(ids)s::uuid[]) and tenant = %(tenant)s and state in ('PENDING', 'SCHEDULED', 'PROCESSING')
+    order by id
+    for update
+), cancelled as (
     update leaseq.tasks as t
     set state = case when t.state = 'PROCESSING' then t.state else 'CANCELLED' end,
         finished_at = case when t.state = 'PROCESSING' then null else clock_timestamp() end,
@@ -10,8 +16,8 @@ with cancelled as (
             when t.state = 'PROCESSING' then t.error
             else json_build_object('code', 'cancelled', 'message', 'cancelled before it ran')
         end
-    where t.id = any(%(ids)s::uuid[]) and t.tenant = %(tenant)s
-        and t.state in ('PENDING', 'SCHEDULED', 'PROCESSING')
+    from found
+    where t.id = found.id
     returning t.id, t.state
 ), free as (
     select s.task_id from leaseq.scheduled as s

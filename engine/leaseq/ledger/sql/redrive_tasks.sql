@@ -1,7 +1,15 @@
 -- redrive: FAILED, CANCELLED -> PENDING, by an operator. Counts start anew; the attempt (the fence) goes on.
 -- Zero rows for an id: no such task in this tenant, or it is in another state.
-update leaseq.tasks
+-- Locked in order of id first, so that two batches over the same rows wait for each other instead of deadlocking.
+with found as (
+    select id from leaseq.tasks
+    where id = any(%(ids)s::uuid[]) and tenant = %(tenant)s and state in ('FAILED', 'CANCELLED')
+    order by id
+    for update
+)
+update leaseq.tasks as t
 set state = 'PENDING', retry_count = 0, crash_count = 0, loss_count = 0, run_at = now(),
     finished_at = null, cancel_requested_at = null, expires_at = null, error = null
-where id = any(%(ids)s::uuid[]) and tenant = %(tenant)s and state in ('FAILED', 'CANCELLED')
-returning id::text, queue, state, attempt, worker_id, priority, crash_count, loss_count
+from found
+where t.id = found.id
+returning t.id::text, t.queue, t.state, t.attempt, t.worker_id, t.priority, t.crash_count, t.loss_count

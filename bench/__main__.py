@@ -1,0 +1,119 @@
+"""How is the benchmark run? `python -m bench [NAMES] [--quick]`. Exit code 1 if a measurement failed, 130 after Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+import click
+import uvloop
+from msgspec.structs import replace
+from rich.console import Console
+
+from bench.catalogue import MEASUREMENTS, Measurement
+from bench.figures import Figure, combine
+from bench.machine import describe
+from bench.paper import Report, as_markdown, keep, show, show_machine
+from bench.processes import BenchFailed
+from bench.profile import profile
+from bench.scale import QUICK, Scale
+from leaseq.errors import LeaseqError
+
+INTERRUPTED = 130
+PLAY_SECONDS = 1_200.0
+PROFILE = "profile"
+NAMES = [measurement.name for measurement in MEASUREMENTS]
+console = Console(stderr=True)
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice([*NAMES, PROFILE]))
+@click.option("--quick", is_flag=True, help="Little of everything, once: to see that it works.")
+@click.option("--runs", type=click.IntRange(1, 50), help="How often each measurement is played (3).")
+@click.option("--tasks", type=click.IntRange(1_000, 2_000_000), help="How many tasks are drained (50,000).")
+@click.option("--kills", type=click.IntRange(1, 1_000), help="How often a process is killed (20).")
+@click.option("--lost", type=click.IntRange(1, 100), help="How often a whole worker is lost (5).")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another value of the configuration.")
+def main(names: tuple[str, ...], quick: bool, settings: tuple[str, ...], **numbers: int | None) -> None:
+    """Measure NAMES, by default everything but `profile`: where one worker process spends its time while it drains."""
+    scale = choose(QUICK if quick else Scale(), settings, numbers)
+    if PROFILE in names:
+        finish(profile(scale, console))
+        return
+    chosen = [measurement for measurement in MEASUREMENTS if not names or measurement.name in names]
+    report = finish(measure_all(chosen, scale))
+    show(console, report)
+    file = keep(report)
+    print(as_markdown(report))
+    console.print(f"Every value stands in {file}")
+    sys.exit(1 if report.failed else 0)
+
+
+def choose(scale: Scale, settings: tuple[str, ...], numbers: dict[str, int | None]) -> Scale:
+    """The scale with what the command line says otherwise."""
+    fields = {"runs": "runs", "tasks": "drain_tasks", "kills": "kills", "lost": "lost_workers"}
+    given = {fields[name]: number for name, number in numbers.items() if number is not None}
+    pairs = dict(pair.partition("=")[::2] for pair in settings)
+    return replace(scale, settings=pairs, **given)
+
+
+async def measure_all(chosen: list[Measurement], scale: Scale) -> Report:
+    """One measurement after the other. One that fails is told, and does not end the rest."""
+    machine = await describe()
+    show_machine(console, machine)
+    figures: dict[str, list[Figure]] = {}
+    failed: dict[str, str] = {}
+    for measurement in chosen:
+        try:
+            figures[measurement.name] = await measure(measurement, scale)
+        except (BenchFailed, LeaseqError, OSError, TimeoutError) as error:
+            failed[measurement.name] = str(error) or type(error).__name__
+            console.print(f"{measurement.name} FAILED: {failed[measurement.name]}", style="bold red", markup=False)
+    return Report(machine=machine, scale=scale, figures=figures, failed=failed)
+
+
+async def measure(measurement: Measurement, scale: Scale) -> list[Figure]:
+    """All runs of one measurement."""
+    runs = []
+    count = 1 if measurement.repeats else scale.runs
+    for number in range(1, count + 1):
+        with console.status(f"{measurement.name}, run {number} of {count}"):
+            async with asyncio.timeout(PLAY_SECONDS):
+                runs.append(await measurement.play(scale))
+        first = runs[-1][0]
+        console.print(f"{measurement.name} {number}/{count}: {first.name} {first.value:,.1f} {first.unit}", markup=False)
+    return combine(runs)
+
+
+def finish(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run it. The first Ctrl-C or SIGTERM cancels it; nothing interrupts the taking down."""
+
+    async def cancellable() -> Any:
+        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+
+        def interrupt() -> None:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, lambda: None)
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, interrupt)
+        return await task
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(cancellable())
+    except asyncio.CancelledError:
+        console.print("Interrupted; everything has been taken down.")
+        sys.exit(INTERRUPTED)
+    except BenchFailed as failed:
+        console.print(str(failed), style="bold red", markup=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""What can be measured?"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from msgspec import Struct
+
+from bench.figures import Reading
+from bench.measures.drain import drain
+from bench.measures.killed_child import killed_child
+from bench.measures.latency import latency
+from bench.measures.lost_worker import lost_worker
+from bench.measures.memory import memory
+from bench.measures.over_http import over_http
+from bench.measures.submission import submission
+from bench.scale import Scale
+
+Play = Callable[[Scale], Awaitable[list[Reading]]]
+
+
+class Measurement(Struct, frozen=True):
+    """One measurement: its name on the command line, one play of it, and whether it repeats by itself (kill after kill)."""
+
+    name: str
+    play: Play
+    repeats: bool = False
+
+
+MEASUREMENTS = [
+    Measurement("drain-1", partial(drain, processes=1)),
+    Measurement("drain-2", partial(drain, processes=2)),
+    Measurement("submit", submission),
+    Measurement("http", over_http),
+    Measurement("latency", latency),
+    Measurement("kill-1", partial(killed_child, processes=1), repeats=True),
+    Measurement("kill-2", partial(killed_child, processes=2), repeats=True),
+    Measurement("lost", partial(lost_worker, lease_seconds=10.0, heartbeat_seconds=2.0), repeats=True),
+    Measurement("lost-short", partial(lost_worker, lease_seconds=2.0, heartbeat_seconds=0.5), repeats=True),
+    Measurement("memory", memory),
+]

@@ -1,0 +1,61 @@
+"""How many submissions over HTTP does everything together keep up with?
+
+An API, a worker and a reaper, as `leaseq dev` runs them, on both servers. It only counts as kept up with if the backlog does
+not grow; so that is a figure too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from time import monotonic
+
+from bench.cost import Meter
+from bench.figures import Reading, percentiles
+from bench.http_load import Load
+from bench.scale import Scale
+from bench.stage import Stage, set_up
+from bench.supply import all_ended, backlog, require_single_runs
+
+CONNECTIONS = 64
+WARM_UP_SECONDS = 1.0
+WATCH_SECONDS = 0.2
+MILLISECONDS = 1e3
+NAME = "HTTP end to end"
+
+
+async def over_http(scale: Scale) -> list[Reading]:
+    """Submit as fast as 64 connections get their answers, and count what was accepted and what was done meanwhile."""
+    async with set_up({"api_port": "0"} | scale.settings) as stage:
+        services = {"API": await stage.api(), "worker": await stage.worker(), "reaper": await stage.reaper()}
+        pids = {name: service.pid for name, service in services.items()}
+        load = Load(services["API"].heard("api.started")[0]["port"], connections=CONNECTIONS)
+        await load.start()
+        await asyncio.sleep(WARM_UP_SECONDS)
+        readings = await _window(stage, load, pids, seconds=scale.http_seconds)
+        await load.stop()
+        await all_ended(stage)
+        await require_single_runs(stage, load.accepted)
+    return readings
+
+
+async def _window(stage: Stage, load: Load, pids: dict[str, int], *, seconds: float) -> list[Reading]:
+    """What happens within some seconds of steady load."""
+    begin, began, before = await stage.witness.now(), monotonic(), load.accepted
+    meter = Meter(pids | {"Postgres": stage.postgres_pid, "Valkey": stage.valkey_pid, "client": os.getpid()})
+    depths = []
+    while monotonic() < began + seconds:
+        await asyncio.sleep(WATCH_SECONDS)
+        depths.append(await backlog(stage))
+        load.check()
+    meter.stop()
+    end, lasted, accepted = await stage.witness.now(), monotonic() - began, load.accepted - before
+    done = await stage.witness.ended_between(begin, end)
+    return [
+        Reading(f"{NAME}: accepted", "tasks/s", accepted / lasted),
+        Reading(f"{NAME}: done", "tasks/s", done / lasted),
+        Reading(f"{NAME}: backlog, most", "tasks", max(depths)),
+        Reading(f"{NAME}: backlog, at the end", "tasks", depths[-1]),
+        *percentiles(f"{NAME}: answer", [taken * MILLISECONDS for taken in load.taken[before:]], unit="ms"),
+        *meter.per_task(NAME, accepted),
+    ]

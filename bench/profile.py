@@ -1,0 +1,72 @@
+"""Where does a worker process spend its time while it drains? Asked of py-spy, which watches from outside.
+
+Its samples are kept as collapsed stacks, which flame graph viewers read; the functions that lead are printed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from bench.paper import RESULTS
+from bench.processes import BenchFailed
+from bench.scale import Scale
+from bench.stage import set_up
+from bench.supply import all_ended, supply
+
+RATE = 250
+LEADERS = 30
+
+
+async def profile(scale: Scale, console: Console) -> None:
+    """Drain with one process, and sample it (native frames excluded) until it is done."""
+    py_spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
+    if py_spy is None:
+        raise BenchFailed("py-spy is not installed: pip install py-spy")
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.stacks"
+    async with set_up(scale.settings) as stage:
+        await supply(stage, scale.drain_tasks)
+        worker = await stage.worker()
+        (child,) = psutil.Process(worker.pid).children()
+        command = [py_spy, "record", "--pid", str(child.pid), "--rate", str(RATE), "--format", "raw", "--output", str(file)]
+        sampling = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        )
+        try:
+            await all_ended(stage)
+        finally:
+            if sampling.returncode is None:
+                sampling.send_signal(2)
+            _, said = await sampling.communicate()
+    if not file.exists():
+        raise BenchFailed(f"py-spy took no samples: {said.decode(errors='replace').strip()}")
+    show(console, file)
+    console.print(f"The stacks are in {file}")
+
+
+def show(console: Console, file: Path) -> None:
+    """The leaders: by samples in which the function itself ran, and in which it or what it called did."""
+    itself: Counter[str] = Counter()
+    within: Counter[str] = Counter()
+    for line in file.read_text(encoding="utf-8").splitlines():
+        stack, _, count = line.rpartition(" ")
+        frames = stack.split(";")
+        itself[frames[-1]] += int(count)
+        within.update(dict.fromkeys(set(frames), int(count)))
+    table = Table("itself %", "function", "with what it calls %", "function", title=f"{itself.total()} samples")
+    for (alone, alone_count), (whole, whole_count) in zip(itself.most_common(LEADERS), within.most_common(LEADERS), strict=False):
+        table.add_row(*_row(alone, alone_count, itself.total()), *_row(whole, whole_count, itself.total()))
+    console.print(table)
+
+
+def _row(name: str, count: int, total: int) -> tuple[str, str]:
+    return f"{count / total:.1%}", name

@@ -1,0 +1,33 @@
+"""How much is measured? Enough for a figure that means something, or just enough to see that it works."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Scale(Struct, frozen=True, kw_only=True):
+    """Numbers of tasks, seconds, and kills. `settings`: what of the configuration differs from the default."""
+
+    runs: int = 3
+    drain_tasks: int = 50_000
+    bulk_tasks: int = 20_000
+    single_tasks: int = 2_000
+    concurrent_tasks: int = 20_000
+    http_seconds: float = 8.0
+    latency_tasks: int = 300
+    kills: int = 20
+    lost_workers: int = 5
+    settings: dict[str, str] = {}
+
+
+QUICK = Scale(
+    runs=1,
+    drain_tasks=5_000,
+    bulk_tasks=2_000,
+    single_tasks=300,
+    concurrent_tasks=2_000,
+    http_seconds=2.0,
+    latency_tasks=100,
+    kills=3,
+    lost_workers=1,
+)

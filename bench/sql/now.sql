@@ -1,0 +1,2 @@
+-- The clock of the server. One row.
+select clock_timestamp()

@@ -1,0 +1,58 @@
+"""How does a test run one worker in its own process, with handlers of its own?
+
+The parts are those of a child (`worker.assemble`), without the child's process: no supervisor renews its lease, so the
+lease is opened for longer than any test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import uuid4
+
+from leaseq import Leaseq
+from leaseq.config import Config
+from leaseq.engine.engine import open_engine
+from leaseq.worker.assemble import assemble
+from leaseq.worker.link import Spec
+from leaseq.worker.worker import Worker
+
+QUEUE = "default"
+LEASE_SECONDS = 600.0
+
+
+@asynccontextmanager
+async def working(config: Config, app: Leaseq, *, concurrency: int = 4) -> AsyncIterator[Worker]:
+    """A worker for the handlers of `app`, at work while inside."""
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(open_engine(config, name="leaseq test worker"))
+        spec = Spec(
+            worker_id=uuid4().hex, app="", queues=[QUEUE], concurrency=concurrency, isolated=False, proof=0.0
+        )
+        await engine.stores.fleet.open_worker(spec.worker_id, host="here", pid=1, queues=spec.queues, version="0")
+        await engine.stores.dispatcher.open(
+            QUEUE, worker_id=spec.worker_id, lease_seconds=LEASE_SECONDS, token="first"
+        )
+        worker = await assemble(stack, engine, app.registry, spec=spec)
+        running = asyncio.create_task(worker.run())
+        try:
+            yield worker
+        finally:
+            worker.stop_intake()
+            await asyncio.wait([running], timeout=4)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, seconds: float = 5.0) -> None:
+    """Wait for a fact that nobody announces."""
+    async with asyncio.timeout(seconds):
+        while True:
+            answer = true()
+            if answer is True or (not isinstance(answer, bool) and await answer):
+                return
+            await asyncio.sleep(0.01)
+
+
+__all__ = ["QUEUE", "until", "working"]

@@ -1,0 +1,173 @@
+"""Would Compose take docker-compose.yml, does it say what leaseq needs, and do its commands work?
+
+Checked: the file by a parser of the Compose specification; the settings that promises rest on; every `leaseq ...` command by
+running it, on this machine. Not checked: no container runs here, so the images and the networks between them are taken on
+trust. test_deploy_servers.py tries the servers' files, test_deploy_image.py the Dockerfile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from fix_client import Client
+from fix_processes import Services
+from fix_servers import free_port
+from leaseq.cli import main
+from leaseq.config import Config
+from leaseq.model import State
+from source_tree import ROOT
+
+COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+SECRETS = {"POSTGRES_PASSWORD": "letters0nly"}
+OURS = ("migrate", "api", "worker", "reaper")
+
+
+class Missing(Exception):
+    """A variable that has to be set."""
+
+
+def interpolated(text: str, env: Mapping[str, str]) -> str:
+    """Put variables in, as Compose does before it reads anything else."""
+
+    def value(found: re.Match[str]) -> str:
+        name, _, rest = found[1].partition(":")
+        if name in env:
+            return env[name]
+        if rest.startswith("?"):
+            raise Missing(name)
+        return rest.removeprefix("-")
+
+    return re.sub(r"\$\{([^}]+)\}", value, text)
+
+
+def services_of(text: str) -> dict[str, Any]:
+    services: dict[str, Any] = yaml.safe_load(interpolated(text, SECRETS))["services"]
+    return services
+
+
+def seconds(duration: str) -> float:
+    """A duration as Compose writes it, of one unit."""
+    number, unit = re.fullmatch(r"(\d+)(ms|s|m)", duration).groups()  # type: ignore[union-attr]
+    return int(number) * {"ms": 0.001, "s": 1, "m": 60}[unit]
+
+
+def local(word: str, port: str) -> str:
+    """A word of a command line, on this machine alone."""
+    return word.replace("0.0.0.0", "127.0.0.1").replace("8000", port)
+
+
+def parsed(command: list[str]) -> click.Context:
+    """A command line of leaseq, taken apart; raises click's UsageError."""
+    name, *arguments = command
+    found = main.get_command(click.Context(main), name)
+    assert found is not None, f"there is no command {name}"
+    return found.make_context(name, arguments)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="compose-spec has wheels for Linux only")
+def test_compose_accepts_the_file() -> None:
+    compose_spec = pytest.importorskip("compose_spec")
+    good = interpolated(COMPOSE, SECRETS)
+
+    def read(text: str) -> None:
+        # Compose follows the merge keys (<<) of YAML, this parser leaves that to others.
+        compose_spec.PyCompose.from_yaml(yaml.safe_dump(yaml.safe_load(text))).validate()
+
+    read(good)
+    for right, wrong in (
+        ("service_completed_successfully", "service_done"),
+        ("127.0.0.1:8000:8000", "127.0.0.1.8000:8000"),
+        ("networks: [stores]", "networks: [shop]"),
+        ("cap_drop:", "cap_drops:"),
+        ("stop_grace_period: 45s", "stop_grace_period: soon"),
+    ):
+        assert right in good
+        with pytest.raises(ValueError, match=r"services|network"):
+            read(good.replace(right, wrong))
+
+
+def test_the_password_comes_from_outside() -> None:
+    with pytest.raises(Missing, match="POSTGRES_PASSWORD"):
+        interpolated(COMPOSE, {})
+    services = services_of(COMPOSE)
+    assert services["postgres"]["environment"]["POSTGRES_PASSWORD"] == SECRETS["POSTGRES_PASSWORD"]
+    assert f":{SECRETS['POSTGRES_PASSWORD']}@postgres:" in services["api"]["environment"]["LEASEQ_POSTGRES_URL"]
+
+
+def test_only_this_machine_reaches_the_api_and_nobody_the_stores() -> None:
+    services = services_of(COMPOSE)
+    assert {name for name, service in services.items() if "ports" in service} == {"api"}
+    assert services["api"]["ports"] == ["127.0.0.1:8000:8000"]
+    stores = yaml.safe_load(interpolated(COMPOSE, SECRETS))["networks"]["stores"]
+    assert stores == {"internal": True}
+    assert services["postgres"]["networks"] == services["valkey"]["networks"] == ["stores"]
+
+
+def test_nothing_starts_too_early_and_nothing_is_killed_too_soon() -> None:
+    services = services_of(COMPOSE)
+    for name in ("api", "worker", "reaper"):
+        assert services[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+        assert services[name]["depends_on"]["valkey"] == {"condition": "service_healthy"}
+    assert services["migrate"]["depends_on"]["postgres"] == {"condition": "service_healthy"}
+    assert services["worker"]["deploy"]["replicas"] == 2
+    grace = float(services["worker"]["environment"]["LEASEQ_GRACE_SECONDS"])
+    assert seconds(services["worker"]["stop_grace_period"]) >= grace + 10, "handing back takes a moment after the grace"
+
+
+def test_what_is_mounted_is_there() -> None:
+    declared = yaml.safe_load(interpolated(COMPOSE, SECRETS))["volumes"]
+    for name, service in services_of(COMPOSE).items():
+        for source in (volume.split(":")[0] for volume in service.get("volumes", [])):
+            assert (ROOT / source).is_file() if source.startswith("./") else source in declared, f"{name}: {source}"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_environment_is_one_that_leaseq_takes(name: str) -> None:
+    given = services_of(COMPOSE)[name]["environment"]
+    config = Config.from_env(given)
+    assert (config.postgres_url, config.redis_url) == (given["LEASEQ_POSTGRES_URL"], given["LEASEQ_REDIS_URL"])
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_command_line_is_one_that_leaseq_takes(name: str) -> None:
+    command = services_of(COMPOSE)[name]["command"]
+    assert parsed(command).command.name == command[0]
+    with pytest.raises(click.UsageError):
+        parsed([*command, "--no-such-option"])
+
+
+async def test_the_commands_work_together(services: Services, config: Config, client: Client) -> None:
+    """The same command lines, on the servers of this test, until a task has gone through all of them."""
+    described, port = services_of(COMPOSE), str(free_port())
+    commands = {name: [local(word, port) for word in described[name]["command"]] for name in OURS}
+    migrated = await services.start(*commands["migrate"])
+    assert await migrated.ended() == 0
+    worker = await services.start(*commands["worker"], PYTHONPATH=str(ROOT))
+    api = await services.start(*commands["api"])
+    reaper = await services.start(*commands["reaper"])
+    await worker.hear("worker.opened")
+    await reaper.hear("reaper.started")
+    await api.hear("api.started")
+    probe, *arguments = (local(word, port) for word in described["api"]["healthcheck"]["test"][1:])
+    assert probe == "python"
+    assert await code_of(sys.executable, *arguments) == 0
+    task_id = await client.submit("charge", options={"queue": "billing"}, order_id=1, customer="ada", cents=500)
+    assert (await client.ended(task_id)).state is State.SUCCESS
+    for service in (api, worker, reaper):
+        service.process.terminate()
+        assert await service.ended() == 0, service.name
+    assert await code_of(sys.executable, *arguments) != 0, "the healthcheck would not notice"
+
+
+async def code_of(*command: str) -> int:
+    """The exit code of a short command."""
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+    return await process.wait()

@@ -1,0 +1,226 @@
+"""Does a handler that does what no handler should still come to one ending, and give its slot back?"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from fix_client import Client
+from fix_worker import until, working
+from leaseq import Context, Leaseq, Retry
+from leaseq.config import Config
+from leaseq.model import Outcome, State, Task
+from leaseq.telemetry import recorded
+
+ONCE = {"max_attempts": 1}
+
+
+class Speechless(Exception):
+    """An exception whose own text fails."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text for you")
+
+
+class Panic(BaseException):
+    """What extensions in other languages raise: no `Exception`."""
+
+
+def misbehaving() -> tuple[Leaseq, list[str]]:
+    """Handlers that raise what is no ordinary exception; the list tells which were started."""
+    app, started = Leaseq(), []
+
+    @app.task
+    async def raises(ctx: Context, what: str) -> None:
+        started.append(ctx.task_id)
+        match what:
+            case "cancelled":
+                raise asyncio.CancelledError
+            case "cancelled inside":
+                inner = asyncio.create_task(asyncio.sleep(60))
+                inner.cancel()
+                await inner
+            case "speechless":
+                raise Speechless
+            case "panic":
+                raise Panic("a panic elsewhere")
+            case "group":
+                raise BaseExceptionGroup("several", [Panic("one"), ValueError("two")])
+            case "retry in words":
+                raise Retry(delay=timedelta(seconds=1))  # type: ignore[arg-type]
+
+    @app.task
+    def stops_iterating(ctx: Context) -> None:
+        started.append(ctx.task_id)
+        next(iter(()))
+
+    return app, started
+
+
+def code_of(task: Task) -> str:
+    assert task.error is not None
+    return str(msgspec.json.decode(task.error)["code"])
+
+
+@pytest.mark.parametrize("what", ["cancelled", "cancelled inside", "speechless", "panic", "group", "retry in words"])
+async def test_whatever_a_handler_raises_is_an_error_of_its_own(config: Config, client: Client, what: str) -> None:
+    app, started = misbehaving()
+    with recorded() as events:
+        async with working(config, app):
+            task = await client.ended(await client.submit("raises", what=what, options=ONCE), timeout=8)
+    assert (task.state, code_of(task)) == (State.FAILED, "error")
+    assert started == [task.task_id], "one attempt is one run"
+    assert [event.fields for event in events if event.name in ("loop.failed", "delivery.stray")] == []
+
+
+async def test_a_thread_may_raise_stop_iteration(config: Config, client: Client) -> None:
+    app, _ = misbehaving()
+    async with working(config, app, concurrency=1) as worker:
+        first, second = [await client.submit("stops_iterating", options=ONCE) for _ in range(2)]
+        task = await client.ended(first, timeout=5)
+        assert (task.state, code_of(task)) == (State.FAILED, "error")
+        assert (await client.ended(second, timeout=5)).state is State.FAILED, "the one slot came back"
+        await until(lambda: worker.running == 0)
+
+
+async def stubborn(release: asyncio.Event) -> None:
+    """Shrugs off every cancellation until it is let go."""
+    while not release.is_set():
+        try:
+            await release.wait()
+        except asyncio.CancelledError:
+            continue
+
+
+async def test_a_handler_that_swallows_its_time_out_is_ended_without_it(config: Config, client: Client) -> None:
+    """As with a thread that overruns: the attempt ends, the slot stays taken for as long as the handler runs."""
+    app, release = Leaseq(), asyncio.Event()
+
+    @app.task
+    async def stays() -> None:
+        await stubborn(release)
+
+    @app.task
+    async def quick() -> str:
+        return "done"
+
+    with recorded() as events:
+        async with working(config, app, concurrency=1) as worker:
+            task = await client.ended(await client.submit("stays", options=ONCE | {"timeout_seconds": 0.2}), timeout=10)
+            assert (task.state, code_of(task)) == (State.FAILED, "timeout")
+            await until(lambda: worker.running == 0)
+            assert [event.fields["task_id"] for event in events if event.name == "handler.overran"] == [task.task_id]
+            waiting = await client.submit("quick")
+            await client.engine.pusher.aclose()
+            assert (await client.find(waiting)).state is State.PENDING, "its slot is not free yet"
+            release.set()
+            assert (await client.ended(waiting, timeout=5)).state is State.SUCCESS
+
+
+async def test_a_handler_that_swallows_a_drain_is_left_behind(config: Config, client: Client) -> None:
+    app, release, started = Leaseq(), asyncio.Event(), asyncio.Event()
+
+    @app.task
+    async def stays() -> None:
+        started.set()
+        await stubborn(release)
+
+    async with working(config, app) as worker:
+        task_id = await client.submit("stays")
+        await started.wait()
+        hurry = asyncio.Event()
+        async with asyncio.timeout(8):
+            await worker.drain(0.0, hurry=hurry)
+        task = await client.find(task_id)
+        assert (task.state, task.retry_count) == (State.PENDING, 0)
+        release.set()
+
+
+async def test_an_error_that_an_interruption_was_turned_into_costs_nothing(config: Config, client: Client) -> None:
+    """Libraries turn a cancellation into an exception of their own; the drain is to blame, not the handler."""
+    app, started = Leaseq(), asyncio.Event()
+
+    @app.task
+    async def wraps() -> None:
+        started.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError as error:
+            raise RuntimeError("the connection broke") from error
+
+    async with working(config, app) as worker:
+        task_id = await client.submit("wraps")
+        await started.wait()
+        await worker.drain(0.0, hurry=asyncio.Event())
+        task = await client.find(task_id)
+        assert (task.state, task.retry_count) == (State.PENDING, 0)
+        assert [a.outcome for a in await client.attempts(task_id)] == [Outcome.RELEASED]
+
+
+@pytest.mark.parametrize("raw", [b"not json", b'"\xff"', b"[" * 200_000 + b"]" * 200_000], ids=["text", "bytes", "deep"])
+async def test_a_result_that_postgres_refuses_does_not_hurt_its_neighbours(
+    config: Config, client: Client, raw: bytes
+) -> None:
+    """All endings of a moment go into one statement."""
+    app, gate = Leaseq(), asyncio.Event()
+
+    @app.task
+    async def together(bad: bool) -> Any:
+        await gate.wait()
+        return msgspec.Raw(raw) if bad else 1
+
+    with recorded() as events:
+        async with working(config, app):
+            bad = await client.submit("together", bad=True)
+            good = await client.submit_many("together", 3, bad=False)
+            await until(lambda: len([e for e in events if e.name == "attempt.started"]) == 4)
+            gate.set()
+            tasks = await client.all_ended([bad, *good], timeout=8)
+    assert [task.state for task in tasks] == [State.FAILED, *[State.SUCCESS] * 3]
+    assert tasks[0].attempt == 1
+    assert code_of(tasks[0]) == "result_invalid"
+    assert len([e for e in events if e.name == "attempt.started"]) == 4, "nothing ran twice"
+
+
+async def test_results_of_a_megabyte_each_are_written_in_bites(config: Config, client: Client) -> None:
+    app, gate = Leaseq(), asyncio.Event()
+    large = "x" * 1_000_000
+
+    @app.task
+    async def produce() -> str:
+        await gate.wait()
+        return large
+
+    with recorded() as events:
+        async with working(config, app, concurrency=40):
+            ids = await client.submit_many("produce", 40)
+            await until(lambda: len([e for e in events if e.name == "attempt.started"]) == 40)
+            gate.set()
+            tasks = await client.all_ended(ids, timeout=20)
+    assert {task.state for task in tasks} == {State.SUCCESS}
+    assert not [e for e in events if e.name == "ledger.unreachable"]
+
+
+async def test_an_endless_thread_holds_its_slot_and_nothing_else(config: Config, client: Client) -> None:
+    app, release = Leaseq(), threading.Event()
+
+    @app.task
+    def stays() -> None:
+        release.wait()
+
+    @app.task
+    async def quick() -> str:
+        return "done"
+
+    async with working(config, app, concurrency=2) as worker:
+        task = await client.ended(await client.submit("stays", options=ONCE | {"timeout_seconds": 0.2}), timeout=5)
+        assert code_of(task) == "timeout"
+        for _ in range(5):
+            assert (await client.ended(await client.submit("quick"), timeout=5)).state is State.SUCCESS
+        release.set()
+        await until(lambda: worker._tools.slots.running == 0)
