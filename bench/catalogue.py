@@ -14,7 +14,7 @@ from bench.measures.latency import latency
 from bench.measures.lost_worker import lost_worker
 from bench.measures.memory import memory
 from bench.measures.over_http import over_http
-from bench.measures.submission import submission
+from bench.measures.submitting import submitting
 from bench.scale import Scale
 
 Play = Callable[[Scale], Awaitable[list[Reading]]]
@@ -31,7 +31,7 @@ class Measurement(Struct, frozen=True):
 MEASUREMENTS = [
     Measurement("drain-1", partial(drain, processes=1)),
     Measurement("drain-2", partial(drain, processes=2)),
-    Measurement("submit", submission),
+    Measurement("submit", submitting),
     Measurement("http", over_http),
     Measurement("latency", latency),
     Measurement("kill-1", partial(killed_child, processes=1), repeats=True),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import sys
 from collections import Counter
 from datetime import UTC, datetime
@@ -37,15 +38,17 @@ async def profile(scale: Scale, console: Console) -> None:
         await supply(stage, scale.drain_tasks)
         worker = await stage.worker()
         (child,) = psutil.Process(worker.pid).children()
-        command = [py_spy, "record", "--pid", str(child.pid), "--rate", str(RATE), "--format", "raw", "--output", str(file)]
+        options = ["--rate", str(RATE), "--function", "--format", "raw", "--output", str(file)]
         sampling = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+            *(py_spy, "record", "--pid", str(child.pid), *options),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
         )
         try:
             await all_ended(stage)
         finally:
             if sampling.returncode is None:
-                sampling.send_signal(2)
+                sampling.send_signal(signal.SIGINT)
             _, said = await sampling.communicate()
     if not file.exists():
         raise BenchFailed(f"py-spy took no samples: {said.decode(errors='replace').strip()}")
@@ -61,12 +64,10 @@ def show(console: Console, file: Path) -> None:
         stack, _, count = line.rpartition(" ")
         frames = stack.split(";")
         itself[frames[-1]] += int(count)
-        within.update(dict.fromkeys(set(frames), int(count)))
-    table = Table("itself %", "function", "with what it calls %", "function", title=f"{itself.total()} samples")
-    for (alone, alone_count), (whole, whole_count) in zip(itself.most_common(LEADERS), within.most_common(LEADERS), strict=False):
-        table.add_row(*_row(alone, alone_count, itself.total()), *_row(whole, whole_count, itself.total()))
-    console.print(table)
-
-
-def _row(name: str, count: int, total: int) -> tuple[str, str]:
-    return f"{count / total:.1%}", name
+        within.update(dict.fromkeys(frames, int(count)))
+    total = itself.total()
+    for title, samples in (("the function itself", itself), ("with what it calls", within)):
+        table = Table("share", "function", title=f"{title}, of {total} samples")
+        for name, number in samples.most_common(LEADERS):
+            table.add_row(f"{number / total:.1%}", name)
+        console.print(table)

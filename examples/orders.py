@@ -2,7 +2,8 @@
 
 The three kinds of effect there are: rows in Postgres (exactly once, with the completion of the task), a message to a
 service outside (at least once, under a key that never changes), and a file (replaced as a whole, so that writing it
-twice is writing it once). Run it with `leaseq dev examples.orders:app`.
+twice is writing it once). Run it with `leaseq dev examples.orders:app`; for the receipts, a mail server that only prints what
+it gets is `python -m aiosmtpd -n -l 127.0.0.1:1025`.
 """
 
 from __future__ import annotations

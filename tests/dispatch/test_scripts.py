@@ -72,15 +72,17 @@ async def test_pull_of_the_suspect_lane_alone(dispatcher: Dispatcher) -> None:
     assert pulled.task_ids == [suspect]
 
 
-async def test_low_priority_still_moves(dispatcher: Dispatcher) -> None:
+async def test_low_and_normal_priority_still_move(dispatcher: Dispatcher) -> None:
     await begin(dispatcher)
-    high, low = ids(5), ids(1)
+    high, normal, low = ids(5), ids(1), ids(1)
     await dispatcher.push(QUEUE, high, lane=Lane.HIGH)
+    await dispatcher.push(QUEUE, normal)
     await dispatcher.push(QUEUE, low, lane=Lane.LOW)
 
     assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).task_ids == high[:1]
-    pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=2, last_lane_first=True)
-
+    pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1, turn=2)
+    assert pulled.task_ids == normal
+    pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=2, turn=1)
     assert pulled.task_ids == low + high[1:2]
 
 

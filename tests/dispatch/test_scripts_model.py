@@ -84,20 +84,20 @@ class Scripts(RuleBasedStateMachine):
         self._ready(lane).extend(task_ids)
         self._ring(lane)
 
-    @rule(worker=workers, limit=st.integers(min_value=0, max_value=6), last_lane_first=st.booleans())
-    def pull(self, worker: str, limit: int, last_lane_first: bool) -> None:
-        pulled = self.run(self.dispatcher.pull(QUEUE, worker_id=worker, limit=limit, last_lane_first=last_lane_first))
-        code, taken = self._pull(worker, limit, last_lane_first)
+    @rule(worker=workers, limit=st.integers(min_value=0, max_value=6), turn=st.integers(min_value=0, max_value=2))
+    def pull(self, worker: str, limit: int, turn: int) -> None:
+        pulled = self.run(self.dispatcher.pull(QUEUE, worker_id=worker, limit=limit, turn=turn))
+        code, taken = self._pull(worker, limit, turn)
         assert (pulled.code, pulled.task_ids, pulled.garbage) == (code, taken, [])
 
-    def _pull(self, worker: str, limit: int, last_lane_first: bool) -> tuple[PullCode, list[str]]:
+    def _pull(self, worker: str, limit: int, turn: int) -> tuple[PullCode, list[str]]:
         if self.paused:
             return PullCode.PAUSED, []
         if worker not in self.registered:
             return PullCode.CLOSED, []
         order = [lane for lane in OPEN_LANES if self._ready(lane)]
-        if last_lane_first:
-            order = order[-1:] + order[:-1]
+        if 0 < turn < len(order):
+            order.insert(0, order.pop(-turn))
         taken: list[str] = []
         for lane in order:
             waiting = self._ready(lane)

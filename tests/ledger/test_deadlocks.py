@@ -24,7 +24,7 @@ BATCH = 20
 @pytest.fixture
 def no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
     """The victim of a deadlock would try again and nobody would see: here it is an error."""
-    monkeypatch.setattr("leaseq.ledger.session._repeatable", lambda error, *, again: False)
+    monkeypatch.setattr("leaseq.ledger.session.TRIES", 1)
 
 
 @pytest.fixture

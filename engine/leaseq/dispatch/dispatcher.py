@@ -56,12 +56,15 @@ class Dispatcher:
         worker_id: str,
         limit: int,
         lanes: Sequence[Lane] = OPEN_LANES,
-        last_lane_first: bool = False,
+        turn: int = 0,
     ) -> Deliveries:
-        """Move up to `limit` deliveries into the worker's processing list, and say which."""
+        """Move up to `limit` deliveries into the worker's processing list, and say which.
+
+        `turn` 1 looks first at the least urgent lane that holds anything, 2 at the one before it; 0 keeps the order.
+        """
         names = [keys.processing(queue, worker_id), keys.leases(queue), keys.paused(queue)]
         names += [keys.ready(queue, lane) for lane in (Lane.NORMAL, *lanes)]
-        args: list[str | int] = [worker_id, min(limit, BITE), "1" if last_lane_first else "0"]
+        args: list[str | int] = [worker_id, min(limit, BITE), turn]
         with reachable():
             code, values = await self._scripts.run("pull", names, args)
         return sort_out(values, code=PullCode(code.decode()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from random import random
 from typing import Any
 
 import psycopg
@@ -19,6 +20,8 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.statements import STATEMENTS
 
 Rows = list[tuple[Any, ...]]
+
+TRIES = 3
 
 # Postgres has refused for now or is gone: the outcome is unknown or "not done", never "done wrong".
 UNAVAILABLE = (
@@ -63,14 +66,19 @@ class Session:
         """
         if conn is not None:
             return await _run(conn, name, params)
-        for tries_left in (1, 0):
+        for attempt in range(TRIES):
             try:
                 async with asyncio.timeout(self._deadline), self.pool.connection() as own:
                     return await _run(own, name, params)
             except psycopg.errors.LockNotAvailable as error:
                 raise Locked(f"a row is locked in Postgres: {error.diag.message_primary}") from error
+            except psycopg.errors.DeadlockDetected as error:
+                if attempt == TRIES - 1:
+                    raise unreachable(error) from error
+                # The other one is only now being woken: let it go first, or we meet again.
+                await asyncio.sleep(0.02 + 0.1 * random())
             except (TimeoutError, *UNAVAILABLE) as error:
-                if not tries_left or not _repeatable(error, again=again):
+                if attempt > 0 or not again or isinstance(error, PoolTimeout | TimeoutError):
                     raise unreachable(error) from error
         raise AssertionError("unreachable code")
 
@@ -80,12 +88,6 @@ async def _run(conn: Connection, name: str, params: Mapping[str, Any] | None) ->
     cursor = psycopg.AsyncCursor(conn, row_factory=tuple_row)
     await cursor.execute(STATEMENTS[name].encode(), params, prepare=True, binary=True)
     return await cursor.fetchall() if cursor.description else []
-
-
-def _repeatable(error: BaseException, *, again: bool) -> bool:
-    if isinstance(error, psycopg.errors.DeadlockDetected):
-        return True
-    return again and not isinstance(error, PoolTimeout | TimeoutError)
 
 
 def unreachable(error: BaseException) -> ServerUnreachable:

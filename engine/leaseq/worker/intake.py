@@ -22,7 +22,9 @@ from leaseq.worker.tools import InHand, Tools
 PAUSED_SECONDS = 0.5
 RETRY_SECONDS = 0.2
 RETRY_CAP_SECONDS = 1.0
-LOW_FIRST_EVERY = 8
+# In a cycle of twelve pulls the least urgent lane comes first once, and the one before it once.
+TURN_CYCLE = 12
+TURNS = {0: 1, 6: 2}
 
 
 class Intake:
@@ -99,7 +101,7 @@ class Intake:
             worker_id=self._tools.worker_id,
             limit=limit,
             lanes=self._lanes,
-            last_lane_first=self._rounds % LOW_FIRST_EVERY == 0,
+            turn=TURNS.get(self._rounds % TURN_CYCLE, 0),
         )
 
     async def take(self, found: Deliveries) -> None:

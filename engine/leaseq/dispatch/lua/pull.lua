@@ -2,7 +2,8 @@
 -- KEYS[1] leaseq:{Q}:processing:<worker>   KEYS[2] leaseq:{Q}:leases   KEYS[3] leaseq:{Q}:paused
 -- KEYS[4] leaseq:{Q}:ready, the doorbell   KEYS[5..] the lanes, the most urgent first
 -- ARGV[1] worker id   ARGV[2] n
--- ARGV[3] '1': look at the last lane first this time, so that low priority still moves
+-- ARGV[3] which lane that holds anything comes first this time, counted from the least urgent: 0 none (the usual order), 1 the
+--         last, 2 the one before it; so that low and normal still move under any load of high
 -- Returns {code, ids}: 'ok', 'paused' or 'closed' (no lease is registered: pull nothing more under this incarnation).
 -- What is left in a lane that rings no bell of its own leaves a token on the doorbell: the next idle worker need not wait.
 -- LPOP comes before RPUSH: a script whose first write frees memory may go on when Redis is full (faults.md P12).
@@ -20,8 +21,9 @@ redis.call('LLEN', KEYS[4])
 for i = 5, #KEYS do
     if redis.call('LLEN', KEYS[i]) > 0 then order[#order + 1] = KEYS[i] end
 end
-if ARGV[3] == '1' and #order > 1 then  -- the last of those that hold anything
-    table.insert(order, 1, table.remove(order))
+local turn = tonumber(ARGV[3])
+if turn > 0 and #order > turn then
+    table.insert(order, 1, table.remove(order, #order - turn + 1))
 end
 local taken = {}
 for _, lane in ipairs(order) do

@@ -22,7 +22,7 @@ MILLISECONDS = 1e3
 Submit = Callable[[int], Awaitable[Any]]
 
 
-async def submission(scale: Scale) -> list[Reading]:
+async def submitting(scale: Scale) -> list[Reading]:
     """Three ways in, on the same servers. Every task is committed when its call returns; none has an idempotency key."""
     async with set_up(scale.settings) as stage:
         client = Leaseq(stage.config)
