@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from rich.console import Console
 from bench.catalogue import MEASUREMENTS, Measurement
 from bench.figures import Figure, combine
 from bench.machine import describe
-from bench.paper import Report, as_markdown, keep, show, show_machine
+from bench.paper import RESULTS, Report, as_markdown, keep, show, show_machine
 from bench.processes import BenchFailed
 from bench.profile import profile
 from bench.scale import QUICK, Scale
@@ -37,16 +38,17 @@ console = Console(stderr=True)
 @click.option("--kills", type=click.IntRange(1, 1_000), help="How often a process is killed (20).")
 @click.option("--lost", type=click.IntRange(1, 100), help="How often a whole worker is lost (5).")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another value of the configuration.")
-def main(names: tuple[str, ...], quick: bool, settings: tuple[str, ...], **numbers: int | None) -> None:
+@click.option("--results", type=click.Path(path_type=Path, file_okay=False), default=RESULTS, help="Where the values are kept.")
+def main(names: tuple[str, ...], quick: bool, settings: tuple[str, ...], results: Path, **numbers: int | None) -> None:
     """Measure NAMES, by default everything but `profile`: where one worker process spends its time while it drains."""
     scale = choose(QUICK if quick else Scale(), settings, numbers)
     if PROFILE in names:
-        finish(profile(scale, console))
+        finish(profile(scale, console, results))
         return
     chosen = [measurement for measurement in MEASUREMENTS if not names or measurement.name in names]
     report = finish(measure_all(chosen, scale))
     show(console, report)
-    file = keep(report)
+    file = keep(report, results)
     print(as_markdown(report))
     console.print(f"Every value stands in {file}")
     sys.exit(1 if report.failed else 0)

@@ -57,12 +57,17 @@ def as_markdown(report: Report) -> str:
     return "\n".join(lines)
 
 
-def keep(report: Report) -> Path:
+def keep(report: Report, directory: Path) -> Path:
     """Write everything, every run's own value too, to a new file."""
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    file = new_file(directory, ".json")
     file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
     return file
+
+
+def new_file(directory: Path, suffix: str) -> Path:
+    """A name in `directory`, which is made, that tells the time."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}{suffix}"
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:

@@ -10,14 +10,13 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench.paper import RESULTS
+from bench.paper import new_file
 from bench.processes import BenchFailed
 from bench.scale import Scale
 from bench.stage import set_up
@@ -27,13 +26,12 @@ RATE = 250
 LEADERS = 30
 
 
-async def profile(scale: Scale, console: Console) -> None:
+async def profile(scale: Scale, console: Console, directory: Path) -> None:
     """Drain with one process, and sample it (native frames excluded) until it is done."""
     py_spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if py_spy is None:
         raise BenchFailed("py-spy is not installed: pip install py-spy")
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.stacks"
+    file = new_file(directory, ".stacks")
     async with set_up(scale.settings) as stage:
         await supply(stage, scale.drain_tasks)
         worker = await stage.worker()

@@ -1,8 +1,8 @@
 """Does a payload fit what the handler of its type takes?
 
-Workers write the JSON Schema of every task type to the ledger; this is the API's copy. It is refreshed in the
-background, never on the way of a submission, and stays in use while Postgres is away. Only with strict types may an
-unknown name cause a look into the ledger, and that at most once a second, whoever asks.
+Workers write the JSON Schema of every task type to the ledger, with its queue and its limits; this is the API's copy. It is
+refreshed in the background, not on the way of a submission, and stays in use while Postgres is away. Only an unknown name
+causes a look into the ledger, since a worker may have registered it a moment ago, and that at most once a second, whoever asks.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 from leaseq.errors import PayloadInvalid
 from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.loop import run_forever
+from leaseq.model import TypeDefaults
 from leaseq.telemetry import emit
 
 REFRESH_SECONDS = 5.0
@@ -23,12 +24,15 @@ LOOK_AGAIN_SECONDS = 1.0
 
 
 class KnownType:
-    """One registered task type: where its tasks go, and what their payloads look like."""
+    """One registered task type: what its submissions may leave unsaid, and what their payloads look like."""
 
     def __init__(self, source: TaskType) -> None:
         self.source = source
-        self.queue = source.queue
         self._validator = _compile(source)
+
+    @property
+    def defaults(self) -> TypeDefaults:
+        return self.source.defaults
 
     def check(self, payload: bytes) -> None:
         """Raise `PayloadInvalid`, with a JSON pointer into the payload, if it does not fit."""
@@ -56,13 +60,20 @@ class PayloadSchemas:
         """A type, after one more look into the ledger, unless somebody has looked within the last second."""
         async with self._lock:
             if name not in self._types and self._now() - self._looked_at >= LOOK_AGAIN_SECONDS:
-                await self.refresh()
+                await self._look()
         return self._types.get(name)
 
     async def refresh(self) -> None:
         """Read every type from the ledger. What has not changed keeps its compiled schema."""
-        self._looked_at = self._now()
-        found = await self._fleet.list_types()
+        async with self._lock:
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            found = await self._fleet.list_types()
+        finally:
+            # Its end counts: those who waited for a look that failed slowly do not try the same one after another.
+            self._looked_at = self._now()
         kept = self._types
         self._types = {
             source.type: known if (known := kept.get(source.type)) and known.source == source else KnownType(source)

@@ -29,7 +29,7 @@ class SubmitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     priority: Annotated[PriorityName, Meta(description="Default: normal")] | None = None
     delay_seconds: Annotated[float, Meta(description="Run that much later; at most one year")] | None = None
     run_at: Annotated[datetime, Meta(description="Run at this time; instead of delay_seconds")] | None = None
-    max_attempts: Annotated[int, Meta(description="Attempts in all, 1 to 1000")] | None = None
+    max_attempts: Annotated[int, Meta(description="Attempts in all, 1 to 1000. Default: what the handler says, else 5")] | None = None
     timeout_seconds: Annotated[float, Meta(description="Limit on one attempt")] | None = None
     expires_at: Annotated[datetime, Meta(description="Do not start it after this time")] | None = None
 
@@ -60,8 +60,8 @@ class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cursor: Annotated[str, Meta(description="`next_cursor` of the page before")] | None = None
 
 
-class TaskView(Struct, frozen=True, kw_only=True):
-    """One task. Times are RFC 3339 in UTC, by the clock of Postgres."""
+class TaskSummaryView(Struct, frozen=True, kw_only=True):
+    """One task in a list: without payload and result. Times are RFC 3339 in UTC, by the clock of Postgres."""
 
     task_id: str
     type: str
@@ -83,8 +83,13 @@ class TaskView(Struct, frozen=True, kw_only=True):
     cancel_requested_at: datetime | None
     worker_id: str | None
     progress: Json | None
-    result: Json | None
     error: Json | None
+
+
+class TaskView(TaskSummaryView, frozen=True, kw_only=True):
+    """One task. Times are RFC 3339 in UTC, by the clock of Postgres."""
+
+    result: Json | None
     payload: Json | UnsetType = UNSET  # not repeated to whoever has just sent it
 
 
@@ -100,9 +105,9 @@ class RememberedTask(Struct, frozen=True, kw_only=True):
 
 
 class TaskPage(Struct, frozen=True, kw_only=True):
-    """Some tasks, newest first. `next_cursor` is null on the last page."""
+    """Some tasks, newest first, without payloads and results. `next_cursor` is null on the last page."""
 
-    tasks: list[TaskView]
+    tasks: list[TaskSummaryView]
     next_cursor: str | None
 
 
@@ -176,6 +181,7 @@ __all__ = [
     "RememberedTask",
     "SubmitBody",
     "TaskPage",
+    "TaskSummaryView",
     "TaskView",
     "WorkerList",
 ]

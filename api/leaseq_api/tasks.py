@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, Router, get, post
 
-from leaseq.engine.submission import accept
+from leaseq.engine.submission import UNHEARD_OF, accept
 from leaseq.errors import TaskNotFound, UnknownType
 from leaseq.model import State, Submission, Task
 from leaseq_api import parameters as given
@@ -76,7 +76,7 @@ async def attempts(service: Injected, task_id: given.TaskId) -> Response[Attempt
 
 @get("/", query=ListQuery.__struct_fields__, operation_class=ListOperation, responses=api_problems())
 async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPage]:
-    """List tasks, newest first, page by page."""
+    """List tasks, newest first, page by page, without payloads and results."""
     wanted = given.read_filter(request)
     # One more than is shown tells whether there is a next page.
     one_more = msgspec.structs.replace(wanted, limit=wanted.limit + 1)
@@ -104,9 +104,9 @@ async def _submission(request: AnyRequest, service: Service) -> Submission:
     key = parse_key(request.headers.getall(HEADER, []))
     body = await read_json(request, _decoder)
     known = service.schemas.known(body.type)
-    if known is None and service.config.strict_types:
+    if known is None:
         known = await service.schemas.look_again(body.type)
-    submission = accept(body.to_request(key=key), service.config, queue=known.queue if known else "default")
+    submission = accept(body.to_request(key=key), service.config, defaults=known.defaults if known else UNHEARD_OF)
     if known is not None:
         known.check(submission.payload)
     elif service.config.strict_types:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import asdict
+
 from leaseq.dispatch.survey import Depths
-from leaseq.model import Priority, Submission, Submitted, Task
+from leaseq.model import Priority, Submission, Submitted, Task, TaskSummary
 from leaseq.records import Attempt
-from leaseq_api.schemas import AttemptView, DepthsView, Json, PriorityName, RememberedTask, TaskPage, TaskView
+from leaseq_api.schemas import (
+    AttemptView,
+    DepthsView,
+    Json,
+    PriorityName,
+    RememberedTask,
+    TaskPage,
+    TaskSummaryView,
+    TaskView,
+)
 
 _NAMES: dict[Priority, PriorityName] = {Priority.HIGH: "high", Priority.NORMAL: "normal", Priority.LOW: "low"}
 
 
-def task_view(task: Task) -> TaskView:
-    """A task as the ledger has it."""
-    return TaskView(
+def summary_view(task: TaskSummary) -> TaskSummaryView:
+    """A task as a list shows it."""
+    return TaskSummaryView(
         task_id=task.task_id,
         type=task.type,
         queue=task.queue,
@@ -35,10 +46,13 @@ def task_view(task: Task) -> TaskView:
         cancel_requested_at=task.cancel_requested_at,
         worker_id=task.worker_id,
         progress=_json(task.progress),
-        result=_json(task.result),
         error=_json(task.error),
-        payload=Json(task.payload),
     )
+
+
+def task_view(task: Task) -> TaskView:
+    """A task as the ledger has it."""
+    return TaskView(**asdict(summary_view(task)), result=_json(task.result), payload=Json(task.payload))
 
 
 def fresh_view(submission: Submission, submitted: Submitted) -> TaskView:
@@ -81,11 +95,11 @@ def remembered(submission: Submission, submitted: Submitted) -> RememberedTask:
     )
 
 
-def task_page(tasks: Sequence[Task], *, limit: int) -> TaskPage:
+def task_page(tasks: Sequence[TaskSummary], *, limit: int) -> TaskPage:
     """A page of at most `limit`, from up to one task more: whether there is a next page."""
     shown = tasks[:limit]
     return TaskPage(
-        tasks=[task_view(task) for task in shown],
+        tasks=[summary_view(task) for task in shown],
         next_cursor=shown[-1].task_id if len(tasks) > limit else None,
     )
 
@@ -119,4 +133,4 @@ def _json(raw: bytes | None) -> Json | None:
     return None if raw is None else Json(raw)
 
 
-__all__ = ["attempt_view", "depths_view", "fresh_view", "remembered", "task_page", "task_view"]
+__all__ = ["attempt_view", "depths_view", "fresh_view", "remembered", "summary_view", "task_page", "task_view"]

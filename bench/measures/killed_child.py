@@ -15,13 +15,12 @@ from bench.processes import Service
 from bench.recovery import MILLISECONDS, restarted
 from bench.scale import Scale
 from bench.stage import Stage, set_up
-from bench.supply import all_ended, submission
+from bench.supply import all_ended, submission, until
 
 TASKS = 20
-NAP_SECONDS = 1.0
+NAP_SECONDS = 1.5
 # A child that dies sooner is braked by its supervisor, as one that cannot start would be.
 GROWN_UP_SECONDS = 2.5
-POLL_SECONDS = 0.01
 
 
 class Child(Struct, frozen=True):
@@ -50,9 +49,12 @@ async def _kill_one(stage: Stage, worker: Service) -> float:
     await asyncio.sleep(max(youngest + GROWN_UP_SECONDS - time.time(), 0))
     await asyncio.gather(*(stage.engine.submit(submission(stage.config, "nap", seconds=NAP_SECONDS)) for _ in range(TASKS)))
     held: dict[str, list[str]] = {}
-    while sum(len(tasks) for tasks in held.values()) < TASKS:
-        held = {child.worker_id: await stage.witness.held(child.worker_id) for child in children}
-        await asyncio.sleep(POLL_SECONDS)
+
+    async def all_run() -> bool:
+        held.update({child.worker_id: await stage.witness.held(child.worker_id) for child in children})
+        return sum(len(tasks) for tasks in held.values()) == TASKS
+
+    await until(all_run, what=f"all {TASKS} tasks run", seconds=NAP_SECONDS)
     victim = max(children, key=lambda child: len(held[child.worker_id]))
     killed_at = await stage.witness.now()
     os.kill(victim.pid, signal.SIGKILL)

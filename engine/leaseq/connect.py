@@ -161,9 +161,11 @@ async def _check_idle(pool: Pool, conn: Connection) -> None:
 
 def _session_times(config: Config) -> dict[str, str]:
     statement = config.statement_timeout_seconds
+    # Clearly the shorter one: a statement that waits for a row must end as locked, not as too slow.
+    lock = min(LOCK_SECONDS, statement / 2)
     return {
         "statement_timeout": f"{statement * 1000:.0f}",
-        "lock_timeout": f"{min(LOCK_SECONDS, statement) * 1000:.0f}",
+        "lock_timeout": f"{lock * 1000:.0f}",
     }
 
 

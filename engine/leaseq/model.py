@@ -117,6 +117,14 @@ class Settled(Struct, frozen=True):
     lane: Lane
 
 
+class TypeDefaults(Struct, frozen=True, kw_only=True):
+    """What holds for the tasks of a type where a submission says nothing; None: the configuration decides."""
+
+    queue: str = "default"
+    max_attempts: int | None = None
+    timeout_seconds: float | None = None
+
+
 class Submission(Struct, frozen=True, kw_only=True):
     """A client's request to create a task, checked and complete."""
 
@@ -136,8 +144,8 @@ class Submission(Struct, frozen=True, kw_only=True):
     headers: bytes | None = None  # JSON object of strings: trace context
 
 
-class Task(Struct, frozen=True, kw_only=True):
-    """One durable unit of work, as the ledger has it."""
+class TaskSummary(Struct, frozen=True, kw_only=True):
+    """One task as a list shows it: without its payload and its result, which may be a megabyte each."""
 
     task_id: str
     tenant: str
@@ -159,10 +167,15 @@ class Task(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     cancel_requested_at: datetime | None
     worker_id: str | None
-    payload: bytes
-    result: bytes | None
     error: bytes | None
     progress: bytes | None
+
+
+class Task(TaskSummary, frozen=True, kw_only=True):
+    """One durable unit of work, as the ledger has it."""
+
+    payload: bytes
+    result: bytes | None
 
 
 class Submitted(Struct, frozen=True):
@@ -206,10 +219,16 @@ class Glimpse(Struct, frozen=True):
     lane: Lane
 
 
+# What one task may ask for at most.
+MAX_ATTEMPTS = 1000
+YEAR_SECONDS = 366 * 86_400.0
+
 TERMINAL: frozenset[State] = frozenset({State.SUCCESS, State.FAILED, State.CANCELLED})
 
 __all__ = [
+    "MAX_ATTEMPTS",
     "TERMINAL",
+    "YEAR_SECONDS",
     "ClaimedTask",
     "Counts",
     "Disposition",
@@ -226,4 +245,6 @@ __all__ = [
     "Submitted",
     "Task",
     "TaskError",
+    "TaskSummary",
+    "TypeDefaults",
 ]

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from leaseq.context import Context
+from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, TypeDefaults
 
 DEFAULT_QUEUE = "default"
 
@@ -32,6 +33,11 @@ class Handler(Struct, frozen=True, kw_only=True):
     returns: Any
     max_attempts: int | None = None
     timeout_seconds: float | None = None
+
+    @property
+    def defaults(self) -> TypeDefaults:
+        """What a submission of this type may leave unsaid."""
+        return TypeDefaults(queue=self.queue, max_attempts=self.max_attempts, timeout_seconds=self.timeout_seconds)
 
     def schema(self) -> bytes:
         """The JSON Schema of the payload, as JSON."""
@@ -66,8 +72,9 @@ class Registry:
         self.handlers[handler.type] = handler
 
     def queues(self) -> list[str]:
-        """Every queue that a handler of this app belongs to."""
-        return sorted({handler.queue for handler in self.handlers.values()})
+        """Every queue that a handler of this app belongs to, and the default queue: a task whose type was not yet known when it
+        was submitted waits there, and any worker that knows the type by now may run it."""
+        return sorted({DEFAULT_QUEUE, *(handler.queue for handler in self.handlers.values())})
 
 
 def describe(
@@ -78,8 +85,12 @@ def describe(
     max_attempts: int | None = None,
     timeout_seconds: float | None = None,
 ) -> Handler:
-    """Read a function's signature. Raises `TypeError` for one that no JSON object could call."""
+    """Read a function's signature. Raises `TypeError` for one that no JSON object could call, `ValueError` for limits."""
     name = name or function.__name__
+    if max_attempts is not None and not 1 <= max_attempts <= MAX_ATTEMPTS:
+        raise ValueError(f"handler {name}: max_attempts must be between 1 and {MAX_ATTEMPTS}, not {max_attempts}")
+    if timeout_seconds is not None and not 0 < timeout_seconds <= YEAR_SECONDS:
+        raise ValueError(f"handler {name}: the time-out must be more than 0 and at most one year, not {timeout_seconds} s")
     hints = typing.get_type_hints(function, include_extras=True)
     context_parameter = None
     fields: list[Any] = []
@@ -99,7 +110,7 @@ def describe(
         arguments=msgspec.defstruct(name, fields, kw_only=True, frozen=True, forbid_unknown_fields=True),
         returns=hints.get("return", Any),
         max_attempts=max_attempts,
-        timeout_seconds=timeout_seconds,
+        timeout_seconds=None if timeout_seconds is None else float(timeout_seconds),
     )
 
 

@@ -142,6 +142,7 @@ class TypedTask(Generic[P, R]):
 
     def _accept(self, payload: bytes) -> Submission:
         options, handler = self._options, self.handler
+        # What the handler says by itself stays out: the same submission over HTTP must have the same fingerprint.
         request = Request(
             type=handler.type,
             payload=payload,
@@ -150,12 +151,12 @@ class TypedTask(Generic[P, R]):
             delay_seconds=options.delay,
             run_at=options.run_at,
             expires_at=options.expires_at,
-            max_attempts=options.max_attempts or handler.max_attempts,
-            timeout_seconds=options.timeout or handler.timeout_seconds,
+            max_attempts=options.max_attempts,
+            timeout_seconds=options.timeout,
             idempotency_key=options.idempotency_key,
             tenant=self._client.tenant,
         )
-        return accept(request, self._client.config, queue=handler.queue)
+        return accept(request, self._client.config, defaults=handler.defaults)
 
 
 class TaskDecorator(Protocol):

@@ -19,6 +19,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Run": {
         "dev": ("dev.command:dev", "Everything on this machine, with reload: servers, API, reaper, worker."),
+        "demo": ("demo:demo", "Watch it work, and survive being killed (in a clone of the repository)."),
         "api": ("services:api", "Serve the HTTP API."),
         "worker": ("services:worker", "Run the handlers of an app."),
         "reaper": ("services:reaper", "Run a reaper: takes back what the dead held, delivers what is due."),

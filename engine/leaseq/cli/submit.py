@@ -16,11 +16,11 @@ from leaseq.cli.paper import print_json
 from leaseq.cli.parameters import as_json, tenant, to_name
 from leaseq.cli.stores import with_engine
 from leaseq.cli.views import submitted_json
-from leaseq.cli.wait import YEAR_SECONDS, tell_end
+from leaseq.cli.wait import tell_end
 from leaseq.engine.engine import Engine
-from leaseq.engine.submission import PRIORITIES, Request, accept
+from leaseq.engine.submission import PRIORITIES, UNHEARD_OF, Request, accept
 from leaseq.errors import UnknownType
-from leaseq.model import Submission, Submitted, Task
+from leaseq.model import YEAR_SECONDS, Submission, Submitted, Task
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -97,11 +97,11 @@ def submit(**options: Any) -> None:
 
 
 async def _submit(engine: Engine, request: Request) -> Done:
-    queue = next((t.queue for t in await engine.stores.fleet.list_types() if t.type == request.type), None)
-    if queue is None and engine.config.strict_types:
+    known = next((t for t in await engine.stores.fleet.list_types() if t.type == request.type), None)
+    if known is None and engine.config.strict_types:
         raise UnknownType(f"no worker has registered the task type {request.type}: start one that knows it")
-    submission = accept(request, engine.config, queue=queue or "default")
-    return Done(submission, await engine.submit(submission), queue is not None)
+    submission = accept(request, engine.config, defaults=known.defaults if known else UNHEARD_OF)
+    return Done(submission, await engine.submit(submission), known is not None)
 
 
 def _tell(done: Done) -> None:

@@ -11,7 +11,7 @@ from leaseq.cli.story import why
 from leaseq.cli.views import task_json
 from leaseq.engine.engine import Engine
 from leaseq.ledger.ledger import TaskFilter
-from leaseq.model import State, Task
+from leaseq.model import State, TaskSummary
 
 ERROR_WIDTH = 60
 
@@ -34,7 +34,7 @@ def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None)
     state = filters.pop("state")
     wanted = TaskFilter(state=State(state) if state else None, limit=limit, **filters)
 
-    async def work(engine: Engine) -> list[Task]:
+    async def work(engine: Engine) -> list[TaskSummary]:
         return await engine.list_tasks(wanted, tenant=tenant)
 
     found = with_engine(work)
@@ -44,7 +44,7 @@ def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None)
         print_table(("id", "state", "type", "queue", "attempt", "submitted", "ended", "error"), [_row(task) for task in found])
 
 
-def _row(task: Task) -> tuple[str, ...]:
+def _row(task: TaskSummary) -> tuple[str, ...]:
     error = why(task.error)
     return (
         task.task_id,

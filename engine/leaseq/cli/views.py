@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from leaseq.model import Priority, Submission, Submitted, Task
+from leaseq.model import Priority, Submission, Submitted, TaskSummary
 from leaseq.records import Attempt
 
 JSON_FIELDS = ("payload", "result", "error", "progress")
 
 
-def task_json(task: Task) -> dict[str, Any]:
-    """A task, its JSON values as they are."""
+def task_json(task: TaskSummary) -> dict[str, Any]:
+    """A task, whole or as a list has it; its JSON values as they are."""
     fields = msgspec.structs.asdict(task)
     del fields["tenant"]
     return _with_raw(fields) | {"priority": priority_name(task.priority)}

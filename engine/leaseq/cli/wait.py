@@ -13,10 +13,7 @@ from leaseq.cli.paper import print_json, printable
 from leaseq.cli.stores import with_engine
 from leaseq.cli.views import task_json
 from leaseq.engine.engine import Engine
-from leaseq.model import State, Task
-
-# "For ever", as the waiting below us knows it.
-YEAR_SECONDS = 366 * 86_400.0
+from leaseq.model import YEAR_SECONDS, State, Task
 
 
 @click.command()
@@ -57,4 +54,4 @@ def _reason(task: Task) -> str:
     return f": {said}" if said else ""
 
 
-__all__ = ["YEAR_SECONDS", "tell_end", "wait"]
+__all__ = ["tell_end", "wait"]

@@ -25,7 +25,7 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger, TaskFilter
 from leaseq.ledger.session import Connection, Session
 from leaseq.ledger.upkeep import Upkeep
-from leaseq.model import Glimpse, State, Submission, Submitted, Task
+from leaseq.model import Glimpse, State, Submission, Submitted, Task, TaskSummary
 from leaseq.records import Attempt, QueueRecord
 from leaseq.telemetry import emit, listening
 
@@ -103,8 +103,8 @@ class Engine:
             task = await self.find(task_id, tenant=tenant)
         return task
 
-    async def list_tasks(self, wanted: TaskFilter, *, tenant: str = "default") -> list[Task]:
-        """One page of tasks, newest first."""
+    async def list_tasks(self, wanted: TaskFilter, *, tenant: str = "default") -> list[TaskSummary]:
+        """One page of tasks, newest first, without their payloads and results."""
         return await self.stores.ledger.list_tasks(wanted, tenant=tenant)
 
     async def list_attempts(self, task_id: str, *, tenant: str = "default") -> list[Attempt]:

@@ -15,13 +15,12 @@ from msgspec import Struct
 from leaseq.codec import check_payload, fingerprint, new_task_id
 from leaseq.config import Config
 from leaseq.errors import IdempotencyKeyInvalid, SubmissionInvalid
-from leaseq.model import Priority, Submission
+from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Priority, Submission, TypeDefaults
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 KEY_MAX_LENGTH = 255
-YEAR_SECONDS = 366 * 86_400.0
 FIRST_YEAR, LAST_YEAR = 1970, 9998
-MAX_ATTEMPTS = 1000
+UNHEARD_OF = TypeDefaults()
 PRIORITIES = {"high": Priority.HIGH, "normal": Priority.NORMAL, "low": Priority.LOW}
 
 
@@ -42,13 +41,13 @@ class Request(Struct, frozen=True, kw_only=True):
     headers: bytes | None = None
 
 
-def accept(request: Request, config: Config, *, queue: str = "default") -> Submission:
-    """Check a request and complete it. `queue` is where tasks of this type go when the request does not say.
+def accept(request: Request, config: Config, *, defaults: TypeDefaults = UNHEARD_OF) -> Submission:
+    """Check a request and complete it, with the `defaults` of its type, then with those of the configuration.
 
     Raises `SubmissionInvalid` or one of its kinds, in one sentence.
     """
     _check_name("type", request.type)
-    queue = queue if request.queue is None else request.queue
+    queue = defaults.queue if request.queue is None else request.queue
     _check_name("queue", queue)
     if request.priority is not None and request.priority not in PRIORITIES:
         raise SubmissionInvalid(f"priority must be high, normal or low, not {request.priority!r}")
@@ -63,10 +62,11 @@ def accept(request: Request, config: Config, *, queue: str = "default") -> Submi
         type=request.type,
         payload=request.payload,
         priority=PRIORITIES[request.priority or "normal"],
-        delay_seconds=request.delay_seconds,
+        # A whole number and a broken one in one batch are of two types to psycopg.
+        delay_seconds=None if request.delay_seconds is None else float(request.delay_seconds),
         run_at=request.run_at,
-        max_attempts=request.max_attempts or config.max_attempts,
-        timeout_seconds=request.timeout_seconds or config.timeout_seconds,
+        max_attempts=request.max_attempts or defaults.max_attempts or config.max_attempts,
+        timeout_seconds=float(request.timeout_seconds or defaults.timeout_seconds or config.timeout_seconds),
         expires_at=request.expires_at,
         idempotency_key=key,
         fingerprint=b"" if key is None else _fingerprint(request, content),
@@ -120,4 +120,4 @@ def _check_key(key: str | None, *, required: bool) -> str | None:
     return key
 
 
-__all__ = ["KEY_MAX_LENGTH", "NAME", "PRIORITIES", "Request", "accept"]
+__all__ = ["KEY_MAX_LENGTH", "NAME", "PRIORITIES", "UNHEARD_OF", "Request", "accept"]

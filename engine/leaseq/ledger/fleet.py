@@ -11,15 +11,23 @@ import msgspec
 
 from leaseq.ledger import rows
 from leaseq.ledger.session import Session
+from leaseq.model import TypeDefaults
 from leaseq.records import QueueRecord, WorkerRecord
 
 
 class TaskType(msgspec.Struct, frozen=True):
-    """One registered task type: its queue, and the JSON Schema of its payload (as JSON)."""
+    """One registered task type: its queue, the JSON Schema of its payload (as JSON), the limits of its handler."""
 
     type: str
     queue: str
     payload_schema: bytes
+    max_attempts: int | None = None
+    timeout_seconds: float | None = None
+
+    @property
+    def defaults(self) -> TypeDefaults:
+        """What a submission of this type may leave unsaid."""
+        return TypeDefaults(queue=self.queue, max_attempts=self.max_attempts, timeout_seconds=self.timeout_seconds)
 
 
 class Stale(msgspec.Struct, frozen=True):
@@ -92,13 +100,15 @@ class Fleet:
             "types": [t.type for t in types],
             "queues": [t.queue for t in types],
             "schemas": [t.payload_schema.decode() for t in types],
+            "max_attempts": [t.max_attempts for t in types],
+            "timeouts": [t.timeout_seconds for t in types],
         }
         await self._session.fetch("register_types", params, again=True)
 
     async def list_types(self) -> list[TaskType]:
         """Every registered task type."""
         found = await self._session.fetch("list_types", again=True)
-        return [TaskType(row[0], row[1], row[2].encode()) for row in found]
+        return [TaskType(row[0], row[1], row[2].encode(), row[3], row[4]) for row in found]
 
     async def register_queues(self, names: Sequence[str]) -> None:
         """Make queues known."""

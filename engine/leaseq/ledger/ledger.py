@@ -128,7 +128,7 @@ class Ledger:
         found = await self._session.fetch("find_tasks", params, again=True)
         return {row[0]: rows.to_task(row) for row in found}
 
-    async def list_tasks(self, wanted: TaskFilter, *, tenant: str) -> list[Task]:
+    async def list_tasks(self, wanted: TaskFilter, *, tenant: str) -> list[TaskSummary]:
         """One page of tasks, newest first."""
         params: dict[str, Any] = {
             "tenant": tenant,
@@ -139,7 +139,7 @@ class Ledger:
             "key": wanted.idempotency_key,
             "limit": wanted.limit,
         }
-        return [rows.to_task(row) for row in await self._session.fetch("list_tasks", params, again=True)]
+        return [rows.to_summary(row) for row in await self._session.fetch("list_tasks", params, again=True)]
 
     async def find_states(self, task_ids: Sequence[str]) -> dict[str, State]:
         """The states of tasks, by id; what was pruned is missing."""

@@ -27,6 +27,7 @@ from leaseq.model import (
     Submitted,
     Task,
     TaskError,
+    TaskSummary,
 )
 from leaseq.records import Attempt, WorkerRecord
 
@@ -42,9 +43,9 @@ def lane(priority: int, crash_count: int, loss_count: int) -> Lane:
     return lane_of(Priority(priority), crash_count=crash_count, loss_count=loss_count)
 
 
-def to_task(row: Row) -> Task:
-    """find_tasks.sql, list_tasks.sql"""
-    return Task(
+def to_summary(row: Row) -> TaskSummary:
+    """list_tasks.sql, and the first columns of find_tasks.sql"""
+    return TaskSummary(
         task_id=row[0],
         tenant=row[1],
         queue=row[2],
@@ -65,11 +66,14 @@ def to_task(row: Row) -> Task:
         expires_at=row[17],
         cancel_requested_at=row[18],
         worker_id=row[19],
-        payload=row[20].encode(),
-        result=_bytes(row[21]),
-        error=_bytes(row[22]),
-        progress=_bytes(row[23]),
+        error=_bytes(row[20]),
+        progress=_bytes(row[21]),
     )
+
+
+def to_task(row: Row) -> Task:
+    """find_tasks.sql"""
+    return Task(**asdict(to_summary(row)), payload=row[22].encode(), result=_bytes(row[23]))
 
 
 def to_claimed(row: Row, worker_id: str) -> ClaimedTask:

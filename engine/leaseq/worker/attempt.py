@@ -19,7 +19,8 @@ from leaseq.lifecycle import after, is_suspect
 from leaseq.model import ClaimedTask, Ending, Outcome, Settled, Settlement, TaskError
 from leaseq.registry import Handler
 from leaseq.telemetry import emit
-from leaseq.worker.execute import STORE_AWAY_DELAY, Call, Stop, execute, stopped
+from leaseq.worker.body import Body
+from leaseq.worker.execute import STORE_AWAY_DELAY, Call, Stop, execute, stopped, timed_out
 from leaseq.worker.tools import Tools
 from leaseq.worker.transaction import AttemptTransaction, Scope
 
@@ -33,7 +34,7 @@ class RunningAttempt:
         self.claimed = claimed
         self._tools = tools
         self._stop: Stop | None = None
-        self._body: asyncio.Task[Ending] | None = None
+        self._body: Body | None = None
         self._transaction = AttemptTransaction(tools.pool)
         self._began = monotonic()
 
@@ -57,7 +58,7 @@ class RunningAttempt:
         if self._stop is None:
             self._stop = reason
             if self._body is not None:
-                self._body.cancel()
+                self._body.interrupt()
 
     async def run(self) -> None:
         """Execute, settle, release. Slots and the in-hand register are given back whatever happens."""
@@ -81,29 +82,28 @@ class RunningAttempt:
             self._tools.in_hand.pop(lease.task_id, None)
 
     async def _execute(self) -> tuple[Ending, bool]:
-        """The ending, and whether a thread still runs after it."""
+        """The ending, and whether the handler still runs after it."""
         handler = self._tools.registry.handlers.get(self.claimed.type)
         refusal = self._refuse(handler)
         if handler is None or refusal is not None:
             return refusal or _unknown_type(self.claimed.type), False
         emit("attempt.started", task_id=self.claimed.lease.task_id, attempt=self.claimed.lease.attempt)
-        call = Call(
-            handler,
-            Context(self.claimed, self),
-            executor=self._tools.executor,
-            lingered=self._tools.slots.give_back,
+        timeout, lingered = self.claimed.timeout_seconds, self._tools.slots.give_back
+        call = Call(handler, Context(self.claimed, self), executor=self._tools.executor, lingered=lingered)
+        run = execute(
+            call,
+            self.claimed.payload,
+            timeout_seconds=timeout,
+            result_max_bytes=self._tools.config.result_max_bytes,
+            stop_reason=lambda: self._stop,
         )
-        self._body = asyncio.create_task(
-            execute(
-                call,
-                self.claimed.payload,
-                timeout_seconds=self.claimed.timeout_seconds,
-                result_max_bytes=self._tools.config.result_max_bytes,
-                stop_reason=lambda: self._stop,
-            )
-        )
-        ending = await self._body
-        return ending, call.lingers
+        self._body = Body(run, limit_seconds=timeout)
+        ending = await self._body.ending()
+        if ending is not None:
+            return ending, call.lingers
+        self._body.when_over(lingered)
+        emit("handler.overran", task_id=self.claimed.lease.task_id, type=self.claimed.type)
+        return stopped(self._stop) if self._stop is not None else timed_out(timeout), True
 
     def _refuse(self, handler: Handler | None) -> Ending | None:
         """Reasons not to run the handler at all."""

@@ -145,10 +145,11 @@ class Child:
 
 
 async def register(engine: Engine, registry: Registry, queues: Sequence[str]) -> None:
-    """Tell the ledger what this app can run, so that the API can judge payloads."""
+    """Tell the ledger what this app can run, so that whoever submits can judge payloads and knows the limits."""
     handlers = registry.handlers.values()
     await engine.stores.fleet.register_queues(queues)
-    await engine.stores.fleet.register_types([TaskType(h.type, h.queue, h.schema()) for h in handlers])
+    types = [TaskType(h.type, h.queue, h.schema(), h.max_attempts, h.timeout_seconds) for h in handlers]
+    await engine.stores.fleet.register_types(types)
 
 
 async def live(spec: Spec, fd: int) -> int:

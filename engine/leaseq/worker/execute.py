@@ -54,7 +54,7 @@ class Call:
             arguments[self._handler.context_parameter] = self._context
         if self._handler.is_async:
             return await self._handler.function(**arguments)
-        call = partial(contextvars.copy_context().run, self._handler.function, **arguments)
+        call = partial(contextvars.copy_context().run, _call, self._handler.function, arguments)
         future = asyncio.get_running_loop().run_in_executor(self._executor, call)
         try:
             return await asyncio.shield(future)
@@ -71,6 +71,14 @@ class Call:
         self._lingered()
 
 
+def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    try:
+        return function(**arguments)
+    except StopIteration as error:
+        # No future can carry it: whoever waits for the thread would wait for ever.
+        raise RuntimeError("the handler raised StopIteration") from error
+
+
 async def execute(
     call: Call,
     payload: bytes,
@@ -85,25 +93,32 @@ async def execute(
         async with limit:
             value = await call.run(payload)
         return Ending(Outcome.SUCCEEDED, result=encode_result(value, max_bytes=result_max_bytes))
-    except asyncio.CancelledError:
-        reason = stop_reason()
-        if reason is None:
-            raise
-        return stopped(reason)
-    except TimeoutError as error:
-        if not limit.expired():
-            return _errored(error)
-        said = f"the attempt ran longer than {timeout_seconds:g} seconds"
-        return Ending(Outcome.TIMED_OUT, error=TaskError("timeout", said))
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
+    except (Retry, Fail) as error:
         return _raised(error)
+    except BaseException as error:  # a panic of an extension in another language is no Exception
+        reason = stop_reason()
+        if reason is not None:
+            return stopped(reason)  # also where the handler has made an error of its own out of the interruption
+        if limit.expired():
+            return timed_out(timeout_seconds)
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
+        return _raised(error)
+
+
+def _is_cancelled() -> bool:
+    """Was this very task cancelled? If not, the handler has let out the cancellation of something that it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _raised(error: BaseException) -> Ending:
     """What a handler says by raising."""
     match error:
-        case Retry():
+        case Retry() if isinstance(error.delay, int | float | None):
             return Ending(Outcome.ERRORED, error=_describe(error, "retry"), delay=error.delay)
+        case Retry():
+            return _errored(TypeError(f"Retry(delay=...) is a number of seconds, not {type(error.delay).__name__}"))
         case Fail():
             return Ending(Outcome.ERRORED, error=_describe(error, "failed"), permanent=True)
         case ResultInvalid() | TransactionEnded():
@@ -114,6 +129,12 @@ def _raised(error: BaseException) -> Ending:
             # The stores are away, not the handler at fault: the task is handed back and costs nothing.
             return Ending(Outcome.RELEASED, error=_describe(error, error.code), delay=STORE_AWAY_DELAY)
     return _errored(error)
+
+
+def timed_out(timeout_seconds: float) -> Ending:
+    """The ending of an attempt that had its time."""
+    said = f"the attempt ran longer than {timeout_seconds:g} seconds"
+    return Ending(Outcome.TIMED_OUT, error=TaskError("timeout", said))
 
 
 def stopped(reason: Stop) -> Ending:
@@ -137,13 +158,13 @@ def _invalid(error: msgspec.ValidationError) -> Ending:
 
 
 def _describe(error: BaseException, code: str) -> TaskError:
-    trace = "" if isinstance(error, Retry | Fail) else "".join(traceback.format_exception(error))
-    return TaskError(
-        code,
-        _storable(str(error) or type(error).__name__, MESSAGE_LIMIT),
-        type=type(error).__name__,
-        traceback=_storable(trace, -TRACEBACK_LIMIT),
-    )
+    name = type(error).__name__
+    try:
+        message = str(error) or name
+        trace = "" if isinstance(error, Retry | Fail) else "".join(traceback.format_exception(error))
+    except Exception as failure:  # the exception's own code has a fault
+        message, trace = f"{name}, which cannot say why: {type(failure).__name__}", ""
+    return TaskError(code, _storable(message, MESSAGE_LIMIT), type=name, traceback=_storable(trace, -TRACEBACK_LIMIT))
 
 
 def _storable(text: str, limit: int) -> str:
@@ -152,4 +173,4 @@ def _storable(text: str, limit: int) -> str:
     return cut.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-__all__ = ["STORE_AWAY_DELAY", "Call", "Stop", "execute", "stopped"]
+__all__ = ["STORE_AWAY_DELAY", "Call", "Stop", "execute", "stopped", "timed_out"]

@@ -92,6 +92,8 @@ create table leaseq.task_types (
     type text primary key,
     queue text not null,
     payload_schema json not null,
+    max_attempts integer check (max_attempts >= 1),
+    timeout_seconds double precision check (timeout_seconds > 0),
     updated_at timestamptz not null default now()
 );
 

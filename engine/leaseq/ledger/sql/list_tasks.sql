@@ -1,9 +1,10 @@
--- Tasks of one tenant, newest first, one page; `cursor` is the last id of the page before (keyset paging).
+-- Tasks of one tenant, newest first, one page; `cursor` is the last id of the page before (keyset paging). Payloads and results
+-- are left where they are: a page of them could be hundreds of megabytes.
 -- Walks the primary key and filters: cheap for recent tasks, slow for a rare state far back (no index on state, on purpose).
 select
     id::text, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count, max_attempts,
     timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
-    worker_id, payload::text, result::text, error::text, progress::text
+    worker_id, error::text, progress::text
 from leaseq.tasks
 where tenant = %(tenant)s
     and (%(cursor)s::uuid is null or id < %(cursor)s::uuid)

@@ -1,0 +1,46 @@
+"""Does the benchmark still run on what it measures, and leave nothing behind?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+from bench.paper import Report
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 50
+
+
+async def test_a_quick_drain_is_measured(tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("LEASEQ_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "bench", "--quick", "drain-1", "--tasks", "1000", "--results", tmp_path / "results"),
+        cwd=ROOT,
+        env=env | {"TMPDIR": str(tmp_path)},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(SECONDS):
+            out, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    assert process.returncode == 0, said.decode()
+    (name,) = names(tmp_path / "results")
+    report = msgspec.json.decode((tmp_path / "results" / name).read_bytes(), type=Report)
+    rate = report.figures["drain-1"][0]
+    assert (rate.unit, len(rate.values)) == ("tasks/s", 1)
+    assert rate.median > 0
+    assert f"| {rate.name} | tasks/s |" in out.decode()
+    assert names(tmp_path) == ["results"]
+
+
+def names(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()]
