@@ -26,6 +26,8 @@ from leaseq.errors import LeaseqError
 INTERRUPTED = 130
 PLAY_SECONDS = 1_200.0
 PROFILE = "profile"
+# Its own servers, and the log in which it reads that a service is ready.
+OURS = {"data_dir", "log_format", "log_level", "postgres_url", "redis_url"}
 NAMES = [measurement.name for measurement in MEASUREMENTS]
 console = Console(stderr=True)
 
@@ -59,6 +61,8 @@ def choose(scale: Scale, settings: tuple[str, ...], numbers: dict[str, int | Non
     fields = {"runs": "runs", "tasks": "drain_tasks", "kills": "kills", "lost": "lost_workers"}
     given = {fields[name]: number for name, number in numbers.items() if number is not None}
     pairs = dict(pair.partition("=")[::2] for pair in settings)
+    if refused := pairs.keys() & OURS:
+        raise click.UsageError(f"{', '.join(sorted(refused))} cannot be set: the benchmark needs it as it is")
     return replace(scale, settings=pairs, **given)
 
 

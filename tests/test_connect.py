@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 
 from fix_servers import free_port
 from leaseq.config import Config
-from leaseq.connect import open_blocking_redis, open_pool, open_redis
+from leaseq.connect import SESSION, _session_times, open_blocking_redis, open_pool, open_redis
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.embedded.processes import children
 from leaseq.errors import ConfigInvalid, ServerUnreachable
@@ -139,10 +139,33 @@ async def test_sessions_are_set_up(config: Config) -> None:
     assert shown == {
         "synchronous_commit": "on",
         "statement_timeout": "5s",
-        "lock_timeout": "5s",
+        "lock_timeout": "2500ms",
         "TimeZone": "UTC",
         "application_name": "leaseq-api",
     }
+
+
+@pytest.mark.parametrize(("seconds", "lock"), [(60.0, "5s"), (10.0, "5s"), (0.5, "250ms"), (0.0001, "1ms")])
+async def test_a_wait_for_a_lock_is_the_shorter_one(config: Config, seconds: float, lock: str) -> None:
+    """And never zero, which would be no limit at all."""
+    config = msgspec.structs.replace(config, statement_timeout_seconds=seconds)
+    async with await psycopg.AsyncConnection.connect(str(config.postgres_url)) as conn:
+        await conn.execute(SESSION, _session_times(config))
+        assert await (await conn.execute("show lock_timeout")).fetchone() == (lock,)
+
+
+async def test_a_row_that_stays_locked_is_told_as_locked(config: Config) -> None:
+    """Not as a statement that was too slow, for which something else would have to be done."""
+    hasty = msgspec.structs.replace(config, statement_timeout_seconds=0.4)
+    async with (
+        await open_pool(hasty, name="leaseq test", max_size=2) as pool,
+        pool.connection() as holder,
+        holder.transaction(),
+        pool.connection() as waiter,
+    ):
+        await holder.execute("insert into leaseq.queues (name) values ('q')")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            await waiter.execute("insert into leaseq.queues (name) values ('q')")
 
 
 async def test_the_pool_heals_after_a_restart(own_postgres: PostgresServer) -> None:

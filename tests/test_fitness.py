@@ -46,7 +46,7 @@ def test_sound_servers_are_not_complained_of() -> None:
     assert judge_postgres(replace(SOUND, version=150_000)) == []
     assert judge_schema(LATEST) == []
     assert judge_redis(SOUND_POLICY) == []
-    for version in ("6.2.0", "7.2.4", "8.4.0", ""):
+    for version in ("6.2.0", "7.2.4", "8.4.0"):
         assert judge_redis(SOUND_POLICY | {"version": version}) == []
 
 
@@ -76,6 +76,7 @@ def test_each_setting_of_postgres_that_breaks_a_promise(wrong: dict[str, Any], s
         ({"maxmemory_policy": "allkeys-lru"}, True, "set maxmemory-policy noeviction"),
         ({"maxmemory_policy": "volatile-ttl"}, True, "set maxmemory-policy noeviction"),
         ({"maxmemory_policy": ""}, False, "make sure that it is noeviction"),
+        ({"version": ""}, False, "let this user run INFO"),
         ({"aof_enabled": "0"}, False, "set appendonly yes"),
         ({"role": "slave"}, True, "this is a replica"),
         ({"mode": "cluster"}, True, "not supported yet"),

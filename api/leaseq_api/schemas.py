@@ -29,8 +29,8 @@ class SubmitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     priority: Annotated[PriorityName, Meta(description="Default: normal")] | None = None
     delay_seconds: Annotated[float, Meta(description="Run that much later; at most one year")] | None = None
     run_at: Annotated[datetime, Meta(description="Run at this time; instead of delay_seconds")] | None = None
-    max_attempts: Annotated[int, Meta(description="Attempts in all, 1 to 1000. Default: what the handler says, else 5")] | None = None
-    timeout_seconds: Annotated[float, Meta(description="Limit on one attempt")] | None = None
+    max_attempts: Annotated[int, Meta(description="Attempts in all, 1 to 1000. Default: as its handler says")] | None = None
+    timeout_seconds: Annotated[float, Meta(description="Limit on one attempt. Default: as its handler says")] | None = None
     expires_at: Annotated[datetime, Meta(description="Do not start it after this time")] | None = None
 
     def to_request(self, *, key: str | None) -> Request:

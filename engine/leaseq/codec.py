@@ -78,11 +78,12 @@ def fingerprint(content: Any) -> bytes:
 
 
 def encode_result(value: Any, *, max_bytes: int) -> bytes:
-    """A handler's return value as JSON. Raises `ResultInvalid`."""
+    """A handler's return value as JSON, no deeper and no larger than a payload may be. Raises `ResultInvalid`."""
     try:
         raw = _encode(value)
+        check_depth(raw)
         text_safe = b"\\u0000" not in raw or not _has_escape(raw, b"\\u0000")
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError, PayloadInvalid) as error:
         raise ResultInvalid(f"the result of type {type(value).__name__} cannot be written as JSON: {error}") from error
     if not text_safe:
         raise ResultInvalid("the result contains a NUL character, which Postgres cannot store")

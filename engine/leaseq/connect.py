@@ -25,7 +25,7 @@ from redis.backoff import NoBackoff
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, ServerUnreachable
 
-__all__ = ["Connection", "Pool", "open_blocking_redis", "open_pool", "open_redis"]
+__all__ = ["Connection", "ImpatientConnection", "Pool", "open_blocking_redis", "open_pool", "open_redis"]
 
 Connection = psycopg.AsyncConnection[Any]
 Pool = AsyncConnectionPool[Connection]
@@ -48,7 +48,7 @@ KEEPALIVES = {
 }
 
 
-class _Impatient(psycopg.AsyncConnection[Any]):
+class ImpatientConnection(psycopg.AsyncConnection[Any]):
     """A connection that is closed at once when the server does not even answer a request to cancel.
 
     psycopg waits up to five seconds for that answer and then five more for the query, all the while holding on to
@@ -63,7 +63,14 @@ class _Impatient(psycopg.AsyncConnection[Any]):
             raise
 
 
-async def open_pool(config: Config, *, name: str, max_size: int, wait: bool = True) -> Pool:
+async def open_pool(
+    config: Config,
+    *,
+    name: str,
+    max_size: int,
+    wait: bool = True,
+    connection_class: type[ImpatientConnection] = ImpatientConnection,
+) -> Pool:
     """Open a pool of at most `max_size` autocommit connections, called `name` in pg_stat_activity.
 
     Waiting for a free connection is bounded by the statement time-out (then psycopg_pool.PoolTimeout). With `wait`
@@ -92,7 +99,7 @@ async def open_pool(config: Config, *, name: str, max_size: int, wait: bool = Tr
 
     pool: Pool = AsyncConnectionPool(
         url,
-        connection_class=_Impatient,
+        connection_class=connection_class,
         kwargs=options,
         min_size=1,
         max_size=max_size,
@@ -163,10 +170,12 @@ def _session_times(config: Config) -> dict[str, str]:
     statement = config.statement_timeout_seconds
     # Clearly the shorter one: a statement that waits for a row must end as locked, not as too slow.
     lock = min(LOCK_SECONDS, statement / 2)
-    return {
-        "statement_timeout": f"{statement * 1000:.0f}",
-        "lock_timeout": f"{lock * 1000:.0f}",
-    }
+    return {"statement_timeout": _milliseconds(statement), "lock_timeout": _milliseconds(lock)}
+
+
+def _milliseconds(seconds: float) -> str:
+    """At least one: to Postgres, zero is no limit at all."""
+    return f"{max(1, seconds * 1000):.0f}"
 
 
 def _redis_options(config: Config, *, name: str, reply_seconds: float) -> dict[str, Any]:
@@ -181,6 +190,7 @@ def _redis_options(config: Config, *, name: str, reply_seconds: float) -> dict[s
     ours: dict[str, Any] = {
         "client_name": name.replace(" ", "-"),  # CLIENT SETNAME refuses spaces
         "decode_responses": False,
+        "driver_info": None,  # CLIENT SETINFO is refused by an old server, and by a narrow ACL, on every connection
         "health_check_interval": 0,
         "protocol": 2,  # the same replies from every server, and no maintenance pushes that hide a stray reply
         "retry": Retry(NoBackoff(), 0),

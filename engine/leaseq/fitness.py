@@ -89,6 +89,8 @@ def judge_redis(policy: Mapping[str, str]) -> list[Finding]:
     faults: list[str] = []
     doubts: list[str] = []
     version = _numbers(policy["version"])
+    if not version:
+        doubts.append("it does not tell its version, nor whether it was restarted: let this user run INFO")
     if version and version < OLDEST_REDIS:
         faults.append(f"Redis {policy['version']} is too old: use Redis 6.2, Valkey 7.2, or newer")
     if policy["role"] in ("slave", "replica"):
@@ -199,7 +201,7 @@ async def _survey_redis(config: Config, servers: dict[str, str]) -> list[Finding
         policy = await _ask_redis(config)
     except ServerUnreachable as error:
         return [Finding("redis", True, str(error))]
-    servers["redis"] = f"{policy['product']} {policy['version']}"
+    servers["redis"] = f"{policy['product']} {policy['version']}".strip()
     return judge_redis(policy)
 
 

@@ -2,7 +2,8 @@
 
 Each queue has an epoch, a random value. It is missing or another one after FLUSHALL, eviction or a restart without
 data; a server that came back from an older copy has the old epoch but another identity, and so has a promoted
-replica. And while we could not ask, others could not push. Whatever the reason, what follows is the same: nothing
+replica. Where we may not ask for the identity, such a return is not noticed here, and the walks along the ledger find what it
+cost. And while we could not ask, others could not push. Whatever the reason, what follows is the same: nothing
 that dispatch held before is taken for granted.
 """
 
@@ -35,7 +36,7 @@ class Epochs:
         """
         try:
             server = await self._survey.run_id()
-            if self._server is not None and self._server != server:
+            if None not in (server, self._server) and self._server != server:
                 self._reason = "the server of dispatch is another one"
             self._server = server
             await self._apart.each(queues, self._check)

@@ -10,7 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from fix_api import Api, open_api, problem
+from leaseq import Leaseq
 from leaseq.config import Config
+from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.ledger.session import Connection
 from leaseq.telemetry import recorded
@@ -74,6 +76,53 @@ async def test_a_huge_number_meets_the_schema(api: Api) -> None:
     assert answer.status_code == 202
 
 
+async def test_the_limits_of_the_handler_hold_where_the_client_says_nothing(api: Api, fleet: Fleet) -> None:
+    await fleet.register_types([replace(charge(), max_attempts=2, timeout_seconds=30)])
+    await api.service.schemas.refresh()
+    said = (await api.submit(body({"order_id": 1, "cents": 500}))).json()
+    assert (said["max_attempts"], said["timeout_seconds"]) == (2, 30.0)
+    task = await api.service.engine.find(said["task_id"])
+    assert (task.max_attempts, task.timeout_seconds) == (2, 30.0)
+    said = (await api.submit(body({"order_id": 1, "cents": 500}, max_attempts=9))).json()
+    assert (said["max_attempts"], said["timeout_seconds"]) == (9, 30.0)
+
+
+async def test_the_same_submission_from_python_and_over_http_is_one_task(config: Config, api: Api, fleet: Fleet) -> None:
+    """Also where the handler has a queue and limits of its own, and whether the API has heard of them or not."""
+    app = Leaseq(config)
+
+    @app.task(queue="billing", max_attempts=2, timeout=30)
+    async def refund(order_id: int, cents: int) -> None: ...
+
+    handler = refund.handler
+    known = TaskType("refund", handler.queue, handler.schema(), handler.max_attempts, handler.timeout_seconds)
+    async with app:
+        first = await refund.options(idempotency_key="r-1").submit(order_id=1, cents=5)
+        said = {"type": "refund", "payload": {"cents": 5, "order_id": 1}}
+        answers = [await api.submit(said, Idempotency_Key="r-1")]
+        await fleet.register_types([known])
+        await api.service.schemas.refresh()
+        answers.append(await api.submit(said, Idempotency_Key="r-1"))
+        for answer in answers:
+            assert answer.status_code == 202, answer.text
+            assert (answer.json()["task_id"], answer.headers["idempotent-replayed"]) == (first.id, "true")
+        second = (await api.submit(said, Idempotency_Key="r-2")).json()
+        again = await refund.options(idempotency_key="r-2").submit(order_id=1, cents=5)
+        assert (again.id, again.replayed) == (second["task_id"], True)
+        for task_id in (first.id, again.id):
+            task = await api.service.engine.find(task_id)
+            assert (task.queue, task.max_attempts, task.timeout_seconds) == ("billing", 2, 30.0)
+
+
+async def test_a_type_that_was_registered_a_moment_ago_is_known(config: Config, fleet: Fleet) -> None:
+    async with open_api(config) as api:
+        await fleet.register_types([replace(charge(), max_attempts=2)])
+        api.service.schemas._looked_at = float("-inf")
+        said = (await api.submit(body({"order_id": 1, "cents": 500}))).json()
+        assert (said["queue"], said["max_attempts"]) == ("billing", 2)
+        problem(await api.submit(body({})), "payload_invalid")
+
+
 async def test_a_type_that_nobody_registered_is_taken(api: Api) -> None:
     answer = await api.submit({"type": "unheard", "payload": "of"})
     assert (answer.status_code, answer.json()["queue"]) == (202, "default")
@@ -105,6 +154,23 @@ async def test_many_unknown_names_cause_one_look(config: Config, fleet: Fleet, m
     monkeypatch.setattr(fleet, "list_types", counted)
     assert await asyncio.gather(*(schemas.look_again(f"type-{n}") for n in range(50))) == [None] * 50
     assert looks == 1
+
+
+async def test_those_who_wait_for_a_look_that_fails_do_not_try_it_again(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    async def fail_slowly() -> list[TaskType]:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0.05)
+        raise ServerUnreachable
+
+    monkeypatch.setattr(payload_schemas, "LOOK_AGAIN_SECONDS", 0.04)
+    monkeypatch.setattr(fleet, "list_types", fail_slowly)
+    schemas = PayloadSchemas(fleet)
+    answers = await asyncio.gather(*(schemas.look_again("charge") for _ in range(5)), return_exceptions=True)
+    assert looks == 1
+    assert [answer for answer in answers if answer is not None][1:] == []
 
 
 async def test_the_copy_follows_the_ledger(api: Api, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,15 @@ async def test_pages_walk_through_everything_once_newest_first(api: Api) -> None
     assert pages == 3
 
 
+async def test_pages_leave_payloads_and_results_to_the_tasks_themselves(api: Api, ledger: Ledger, fleet: Fleet) -> None:
+    task_id = await api.submitted({"type": "add", "payload": {"long": "a" * 1000}})
+    await ledger.settle([succeeded(await claim(ledger, task_id, await open_worker(fleet)), b'"long"')])
+    (listed,) = (await api.get("/api/tasks"))["tasks"]
+    whole = await api.get(f"/api/tasks/{task_id}")
+    assert whole == listed | {"payload": {"long": "a" * 1000}, "result": "long"}
+    assert not {"payload", "result"} & set(listed)
+
+
 async def test_a_full_last_page_has_no_next(api: Api) -> None:
     made = [await api.submitted() for _ in range(2)]
     page = await api.get("/api/tasks?limit=2")

@@ -118,3 +118,26 @@ async def aside(n: int) -> int:
 async def report_progress(ctx: Context) -> None:
     await ctx.set_progress({"done": 0.5})
     await asyncio.sleep(0.2)
+
+
+@app.task
+async def shrug(seconds: float) -> None:
+    """Swallows every cancellation, as careless code does, and waits in a thread that nobody knows of besides."""
+    end = time.monotonic() + seconds
+    thread = asyncio.get_running_loop().run_in_executor(None, time.sleep, seconds)
+    while time.monotonic() < end:
+        try:
+            await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            continue
+
+
+@app.task
+async def fork(ctx: Context, seconds: float) -> None:
+    """Leaves a process behind that holds every descriptor of this one; tells its pid as progress."""
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(seconds)  # noqa: ASYNC251 (another process by now)
+        os._exit(0)
+    await ctx.set_progress({"pid": pid})
+    await asyncio.sleep(seconds)

@@ -39,6 +39,13 @@ def test_submit_takes_the_queue_of_the_type_and_reads_standard_input(leaseq: Com
     assert task.payload == '{"n": "é"}'.encode()
 
 
+def test_submit_takes_the_limits_of_the_handler(leaseq: Command, stage: Stage) -> None:
+    stage.do(lambda engine: engine.stores.fleet.register_types([TaskType("add", "sums", b"{}", 2, 30.0)]))
+    task_id = leaseq("submit", "add").stdout.strip()
+    task = stage.do(lambda engine: engine.find(task_id))
+    assert (task.queue, task.max_attempts, task.timeout_seconds) == ("sums", 2, 30.0)
+
+
 def test_submit_with_a_key_again_is_the_same_task(leaseq: Command) -> None:
     first = leaseq("submit", "add", "--key", "k")
     again = leaseq("submit", "add", "--key", "k")
@@ -165,7 +172,9 @@ def test_list_filters_and_keeps_one_row_a_line(leaseq: Command, stage: Stage) ->
     assert [line.split()[:4] for line in lines[1:]] == [[new, "PENDING", "mul", "side"], [old, "FAILED", "add", "default"]]
     assert lines[2].endswith("...")
     assert leaseq("list", "--state", "failed").stdout.splitlines()[1].startswith(old)
-    assert [t["task_id"] for t in msgspec.json.decode(leaseq("list", "--queue", "side", "--json").stdout)] == [new]
+    (listed,) = msgspec.json.decode(leaseq("list", "--queue", "side", "--json").stdout)
+    assert listed["task_id"] == new
+    assert not {"payload", "result"} & set(listed)
     assert leaseq("list", "--type", "nosuch").stdout == ""
     assert len(leaseq("list", "--limit", "1").stdout.splitlines()) == 2
 

@@ -154,7 +154,9 @@ async def test_the_process_ends_within_a_second_of_sigterm(config: Config, stage
         "LEASEQ_REDIS_URL": str(config.redis_url),
         "LEASEQ_LOG_FORMAT": "json",
     }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "leaseq_reaper", env=env, stderr=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "leaseq", "reaper", env=env, stderr=asyncio.subprocess.PIPE
+    )
     try:
         assert process.stderr is not None
         line = msgspec.json.decode(await process.stderr.readline())

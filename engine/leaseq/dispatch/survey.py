@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
 from leaseq.dispatch import keys
 from leaseq.dispatch.deliveries import as_bytes
@@ -80,17 +81,23 @@ class Survey:
             await self._client.set(keys.epoch(queue), token, nx=True)
         return await self.epoch(queue) or token
 
-    async def run_id(self) -> str:
-        """The identity of the server process; changes with every restart."""
+    async def run_id(self) -> str | None:
+        """The identity of the server process, which changes with every restart; None where we may not know (no INFO)."""
         with reachable():
-            return str((await self._client.info("server"))["run_id"])
+            try:
+                return str((await self._client.info("server"))["run_id"])
+            except NoPermissionError:
+                return None
 
     async def policy(self) -> dict[str, str]:
-        """What could break a promise, as far as the server tells (a hosted one may hide some of it: then empty)."""
+        """What could break a promise, as far as the server tells and lets us ask (some of it may be hidden: then empty)."""
         with reachable():
             pipe = self._client.pipeline(transaction=False)
             _ = [pipe.info(section) for section in ("memory", "persistence", "replication", "server")]
-            memory, persistence, replication, server = await pipe.execute()
+            try:
+                memory, persistence, replication, server = await pipe.execute()
+            except NoPermissionError:
+                memory = persistence = replication = server = {}
         return {
             "maxmemory_policy": str(memory.get("maxmemory_policy", "")),
             "aof_enabled": str(persistence.get("aof_enabled", "")),

@@ -16,7 +16,7 @@ import psycopg
 from leaseq.errors import IdempotencyInFlight, SubmissionInvalid
 from leaseq.ledger import rows
 from leaseq.ledger.session import Connection, Locked, Session
-from leaseq.model import ClaimedTask, Counts, Glimpse, Lease, Settled, Settlement, State, Submission, Submitted, Task
+from leaseq.model import ClaimedTask, Counts, Glimpse, Lease, Settled, Settlement, State, Submission, Submitted, Task, TaskSummary
 from leaseq.records import Attempt
 
 # How long a submission waits for an open transaction elsewhere that holds its key; everybody in its batch waits too.

@@ -34,6 +34,14 @@ UNAVAILABLE = (
     OSError,
 )
 
+# Operational errors by their class, but said of the statement: it will never be taken, however often it is sent.
+TOO_LARGE = (
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+    psycopg.errors.TooManyArguments,
+    psycopg.errors.TooManyColumns,
+)
+
 
 class Locked(ServerUnreachable):
     """Another transaction holds a row that the statement needs, and did not let go in time; nothing was done."""
@@ -72,6 +80,8 @@ class Session:
                     return await _run(own, name, params)
             except psycopg.errors.LockNotAvailable as error:
                 raise Locked(f"a row is locked in Postgres: {error.diag.message_primary}") from error
+            except TOO_LARGE:
+                raise
             except psycopg.errors.DeadlockDetected as error:
                 if attempt == TRIES - 1:
                     raise unreachable(error) from error

@@ -15,6 +15,7 @@ from leaseq.engine.engine import Engine
 from leaseq.engine.reap import session_name
 from leaseq.model import Lane
 from leaseq.registry import Registry
+from leaseq.worker.lent import LentConnection
 from leaseq.worker.link import Spec
 from leaseq.worker.settle import Releaser, Settler
 from leaseq.worker.slots import Slots
@@ -56,7 +57,9 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
 async def _transaction_pool(stack: AsyncExitStack, config: Config, spec: Spec) -> Pool:
     handlers = msgspec.structs.replace(config, statement_timeout_seconds=HANDLER_STATEMENT_SECONDS)
     size = min(spec.concurrency, TRANSACTION_CONNECTIONS)
-    pool = await open_pool(handlers, name=session_name(spec.worker_id), max_size=size)
+    pool = await open_pool(
+        handlers, name=session_name(spec.worker_id), max_size=size, connection_class=LentConnection
+    )
     stack.push_async_callback(pool.close)
     return pool
 

@@ -90,20 +90,23 @@ class RunningAttempt:
         emit("attempt.started", task_id=self.claimed.lease.task_id, attempt=self.claimed.lease.attempt)
         timeout, lingered = self.claimed.timeout_seconds, self._tools.slots.give_back
         call = Call(handler, Context(self.claimed, self), executor=self._tools.executor, lingered=lingered)
-        run = execute(
-            call,
-            self.claimed.payload,
-            timeout_seconds=timeout,
-            result_max_bytes=self._tools.config.result_max_bytes,
-            stop_reason=lambda: self._stop,
-        )
-        self._body = Body(run, limit_seconds=timeout)
+        self._body = Body(self._run(call), limit_seconds=timeout)
         ending = await self._body.ending()
         if ending is not None:
             return ending, call.lingers
         self._body.when_over(lingered)
         emit("handler.overran", task_id=self.claimed.lease.task_id, type=self.claimed.type)
         return stopped(self._stop) if self._stop is not None else timed_out(timeout), True
+
+    async def _run(self, call: Call) -> Ending:
+        self._transaction.loan.begin()
+        return await execute(
+            call,
+            self.claimed.payload,
+            timeout_seconds=self.claimed.timeout_seconds,
+            result_max_bytes=self._tools.config.result_max_bytes,
+            stop_reason=lambda: self._stop,
+        )
 
     def _refuse(self, handler: Handler | None) -> Ending | None:
         """Reasons not to run the handler at all."""
@@ -122,11 +125,27 @@ class RunningAttempt:
             ending, settled = await self._commit(ending)
             if settled is not None or ending.outcome is Outcome.SUCCEEDED:
                 return ending, settled
-        elif ending.outcome is Outcome.ERRORED and self._transaction.broken:
-            # Postgres went away under the handler: not its fault, and nothing of it was committed.
+        elif self._robbed(ending):
             ending = Ending(Outcome.RELEASED, error=ending.error, delay=STORE_AWAY_DELAY)
         await self._transaction.abandon(discard=lingers)
-        return ending, await self._tools.settler.settle(self._settlement(ending))
+        try:
+            return ending, await self._tools.settler.settle(self._settlement(ending))
+        except Exception as error:
+            if ending.result is None:
+                raise
+            # Raw JSON that is none, say: whatever Postgres cannot store, no retry can mend.
+            ending = Ending(Outcome.ERRORED, error=TaskError("result_invalid", str(error)), permanent=True)
+            return ending, await self._tools.settler.settle(self._settlement(ending))
+
+    def _robbed(self, ending: Ending) -> bool:
+        """Did Postgres go away under the handler, or keep it waiting for a connection until its time was over? That is not the
+        handler's fault, and nothing of it was committed."""
+        match ending.outcome:
+            case Outcome.ERRORED:
+                return self._transaction.broken
+            case Outcome.TIMED_OUT:
+                return self._transaction.broken or self._transaction.starved
+        return False
 
     async def _commit(self, ending: Ending) -> tuple[Ending, Settled | None]:
         """Commit the handler's transaction. What is returned instead of success is to be settled by itself."""

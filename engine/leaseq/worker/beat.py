@@ -65,8 +65,8 @@ class Heartbeat:
         """Renew for these; a verdict for each of which something is known."""
         if not worker_ids:
             return {}
-        sent = boottime()
         touch = await self._touch(worker_ids)
+        sent = boottime()
         if touch is None and sent - self._ledger_heard > SILENT_LEASES * self._config.lease_seconds:
             return {}
         closed = set() if touch is None else touch.asked - touch.open_ones

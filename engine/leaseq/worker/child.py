@@ -3,7 +3,7 @@
 It is started by a supervisor, which has opened its incarnation and renews its lease. It works until it is told to
 drain, until its supervisor is gone, or until it can no longer know that the lease is its own; then it starts nothing,
 interrupts what runs, and exits. It never outlives its right to work by its own judgement of time alone: the fence in
-the ledger holds in any case.
+the ledger holds in any case. It shows that its loop turns until the very end, also while it drains.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Sequence
+import traceback
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -25,18 +26,25 @@ from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import TaskType
 from leaseq.logs import set_up_logs
-from leaseq.loop import pause
 from leaseq.registry import Registry
 from leaseq.telemetry import emit
 from leaseq.worker.assemble import BLOCK_SECONDS, assemble
 from leaseq.worker.execute import Stop
-from leaseq.worker.link import FromChild, FromSupervisor, Link, Spec, boottime
+from leaseq.worker.link import (
+    EXIT_FENCED,
+    EXIT_STORE_AWAY,
+    EXIT_UNCLOSED,
+    FromChild,
+    FromSupervisor,
+    Link,
+    Spec,
+    boottime,
+)
 from leaseq.worker.load import load_app
 from leaseq.worker.worker import Worker
 
 TICK_SECONDS = 0.2
 READ_SECONDS = 0.05
-EXIT_FENCED = 75
 
 
 class Child:
@@ -63,28 +71,28 @@ class Child:
             return await self._work(engine, worker)
 
     async def _work(self, engine: Engine, worker: Worker) -> int:
-        background = [asyncio.create_task(worker.run()), *(asyncio.create_task(c) for c in self._watches(worker))]
+        working = asyncio.create_task(worker.run())
         ending = asyncio.create_task(self._ending.wait())
+        ticking, listening = asyncio.create_task(self._tick(worker)), asyncio.create_task(self._listen())
+        everything = [working, ending, ticking, listening]
         self._link.send(FromChild(ready=True))
         emit("worker.opened", worker_id=self._spec.worker_id, queues=self._spec.queues, isolated=self._spec.isolated)
-        await asyncio.wait([ending, *background], return_when=asyncio.FIRST_COMPLETED)
-        crashed = next((e for task in background if task.done() and (e := task.exception())), None)
+        await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+        crashed = next((e for task in everything if task.done() and (e := task.exception())), None)
         reason = Stop.FENCE if self._fenced else Stop.DRAIN
         await worker.drain(0.0 if self._fenced or crashed else self._grace, hurry=self._hurry, reason=reason)
         # A cancelled BLMOVE may still move an id afterwards (faults.md P4): let it lapse, then look at our lists.
-        await asyncio.wait([background[0]], timeout=BLOCK_SECONDS + 1)
+        await asyncio.wait([working], timeout=BLOCK_SECONDS + 1)
         await worker.finish()
-        for task in (*background, ending):
-            task.cancel()
-        await asyncio.gather(*background, ending, return_exceptions=True)
+        working.cancel()
+        await asyncio.wait([working])
         if crashed:
             raise crashed
         if self._fenced:
             return EXIT_FENCED
-        await self._close(engine)
-        return 0
+        return 0 if await self._close(engine) else EXIT_UNCLOSED
 
-    async def _close(self, engine: Engine) -> None:
+    async def _close(self, engine: Engine) -> bool:
         """Close our own incarnation; what is left in our lists goes back. Fails with the stores: then the reaper does it."""
         spec = self._spec
         death = Death(
@@ -94,25 +102,23 @@ class Child:
             await engine.reaper.reap(death)
         except ServerUnreachable as error:
             emit("ledger.unreachable", error=str(error), waiting=0)
-            return
+            return False
         self._link.send(FromChild(closed=True))
-
-    def _watches(self, worker: Worker) -> Sequence[Coroutine[None, None, None]]:
-        return (self._tick(worker), self._listen())
+        return True
 
     async def _tick(self, worker: Worker) -> None:
         """Show that the loop turns, and judge our right to work: from the sending of the last renewal that was acknowledged."""
         allowed = self._config.lease_seconds - self._config.heartbeat_seconds / 2
-        while not self._ending.is_set():
+        while True:
             self._link.send(FromChild(running=worker.running))
             if boottime() - self._proof > allowed:
                 # We may have been slow, not the supervisor: its proofs may lie unread on the link.
                 await asyncio.sleep(READ_SECONDS)
             if (age := boottime() - self._proof) > allowed:
                 self._fence(f"the lease was not renewed for {age:.1f} s")
-            if self._spec.isolated and worker.running == 0 and worker.idle_seconds > self._config.lease_seconds:
+            if self._spec.isolated and not self._ending.is_set() and worker.idle_seconds > self._config.lease_seconds:
                 self._end(0.0)
-            await pause(TICK_SECONDS, stop=self._ending)
+            await asyncio.sleep(TICK_SECONDS)
 
     async def _listen(self) -> None:
         while True:
@@ -158,20 +164,29 @@ async def live(spec: Spec, fd: int) -> int:
     # The supervisor decides when to stop; a Ctrl-C in a terminal reaches both.
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, lambda: None)
+    os.set_inheritable(fd, False)  # the programs that handlers start have no use for it
     link = await Link.over(socket.socket(fileno=fd))
     registry = load_app(spec.app).registry
-    return await Child(spec, Config.from_env(), link).run(registry)
+    try:
+        return await Child(spec, Config.from_env(), link).run(registry)
+    except ServerUnreachable as error:  # only at the start: later on they are waited for
+        emit("ledger.unreachable", error=str(error), waiting=0)
+        return EXIT_STORE_AWAY
 
 
 def main() -> None:
     """`python -m leaseq.worker.child SPEC FD`, started by a supervisor only."""
     spec = msgspec.json.decode(sys.argv[1], type=Spec)
     set_up_logs(Config.from_env())
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    try:
         code = runner.run(live(spec, int(sys.argv[2])))
+    except BaseException:
+        traceback.print_exc()
+        code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: a handler's thread that hangs would keep the process from ending.
+    # Not sys.exit, and the runner is not closed: both would wait for handlers that do not end, as tasks or as threads.
     os._exit(code)
 
 

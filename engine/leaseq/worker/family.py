@@ -13,6 +13,7 @@ import msgspec
 from leaseq.worker.link import FromChild, FromSupervisor, Link, Spec
 
 BOOT_SECONDS = 120.0
+LAST_WORDS_SECONDS = 0.3
 
 
 class ChildProcess:
@@ -66,7 +67,9 @@ class ChildProcess:
     async def wait(self) -> int:
         """Its exit code, once the kernel has it (negative: the signal that ended it)."""
         code = await self.process.wait()
-        await self.reading
+        # What it said last is here already. The end of the stream may not come: what it forked holds its end open, too.
+        await asyncio.wait([self.reading], timeout=LAST_WORDS_SECONDS)
+        self.reading.cancel()
         self.link.close()
         return code
 

@@ -1,7 +1,7 @@
 """What do a supervisor and its child tell each other?
 
 Lines of JSON over a socket pair. The child says that its loop turns (`tick`); the supervisor says until when the lease is good
-(`proof`), and asks it to drain. The end of the stream is a message too: the other one is dead.
+(`proof`), and asks it to drain. The end of the stream is a message too: the other one is dead. So is the exit code.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ import time
 
 import msgspec
 from msgspec import Struct
+
+EXIT_STORE_AWAY = 69  # it could not start: Postgres takes no connections
+EXIT_UNCLOSED = 74  # it drained, but could not close its incarnation: a store was away
+EXIT_FENCED = 75  # it lost its right to work
 
 
 class Spec(Struct, frozen=True, kw_only=True):
@@ -77,4 +81,13 @@ class Link:
         self._writer.close()
 
 
-__all__ = ["FromChild", "FromSupervisor", "Link", "Spec", "boottime"]
+__all__ = [
+    "EXIT_FENCED",
+    "EXIT_STORE_AWAY",
+    "EXIT_UNCLOSED",
+    "FromChild",
+    "FromSupervisor",
+    "Link",
+    "Spec",
+    "boottime",
+]

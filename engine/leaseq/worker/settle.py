@@ -2,14 +2,15 @@
 
 Endings are gathered into batches while the batch before is being written. A store that is away is waited for: the lease is
 kept meanwhile, and a settle may be repeated without harm, since the fence lets it count once. An ending that comes back
-without effect was either written by an earlier try whose answer was lost, or fenced: the ledger tells which.
+without effect was either written by an earlier try whose answer was lost, or fenced: the ledger tells which. An ending that
+Postgres refuses is refused alone: its neighbours in the batch are written without it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -22,6 +23,7 @@ from leaseq.model import Glimpse, Lane, Settled, Settlement, State
 from leaseq.telemetry import emit
 
 BATCH_SIZE = 500
+BATCH_BYTES = 8 * 1_048_576  # of results: what is larger takes Postgres longer than a statement may
 RETRY_SECONDS = 0.1
 RETRY_CAP_SECONDS = 1.0
 
@@ -36,7 +38,7 @@ class Settler:
         )
 
     async def settle(self, settlement: Settlement) -> Settled | None:
-        """End an attempt. None: it was fenced, and nothing changed."""
+        """End an attempt. None: it was fenced, and nothing changed. Raises what Postgres said of an ending that it refused."""
         return await self._gatherer.add(settlement)
 
     async def find_ended(self, settlement: Settlement) -> Settled | None:
@@ -44,7 +46,19 @@ class Settler:
         glimpse = (await self._ledger.glimpse([settlement.lease.task_id])).get(settlement.lease.task_id)
         return _ended(settlement, glimpse)
 
-    async def _write(self, batch: Sequence[Settlement]) -> list[Settled | None]:
+    async def _write(self, batch: Sequence[Settlement]) -> list[Settled | BaseException | None]:
+        return [answer for bite in bites(batch) for answer in await self._write_each(bite)]
+
+    async def _write_each(self, bite: Sequence[Settlement]) -> list[Settled | BaseException | None]:
+        try:
+            return [*await self._insist(bite)]
+        except Exception as error:
+            if len(bite) == 1:
+                return [error]
+        return [answer for settlement in bite for answer in await self._write_each([settlement])]
+
+    async def _insist(self, batch: Sequence[Settlement]) -> list[Settled | None]:
+        """Write until there is an answer."""
         wait, repeated = RETRY_SECONDS, False
         while True:
             try:
@@ -64,6 +78,18 @@ class Settler:
                 repeated = True
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, RETRY_CAP_SECONDS)
+
+
+def bites(batch: Sequence[Settlement]) -> Iterator[Sequence[Settlement]]:
+    """Cut a batch where its results grow too large for one statement."""
+    start = size = 0
+    for end, settlement in enumerate(batch):
+        weight = len(settlement.ending.result or b"")
+        if end > start and size + weight > BATCH_BYTES:
+            yield batch[start:end]
+            start, size = end, 0
+        size += weight
+    yield batch[start:]
 
 
 def _ended(settlement: Settlement, glimpse: Glimpse | None) -> Settled | None:
@@ -115,4 +141,4 @@ class Releaser:
         return [None] * len(batch)
 
 
-__all__ = ["Releaser", "Settler"]
+__all__ = ["Releaser", "Settler", "bites"]

@@ -25,13 +25,19 @@ from leaseq.loop import pause, run_forever
 from leaseq.telemetry import emit
 from leaseq.worker.beat import Heartbeat
 from leaseq.worker.family import ChildProcess
-from leaseq.worker.link import FromSupervisor, Spec, boottime
+from leaseq.worker.link import EXIT_FENCED, EXIT_STORE_AWAY, EXIT_UNCLOSED, FromSupervisor, Spec, boottime
 
 STALL_CHECK_SECONDS = 0.5
 ISOLATION_CHECK_SECONDS = 0.5
 RESPAWN_CAP_SECONDS = 10.0
 SHORT_LIFE_SECONDS = 2.0
-EXIT_FENCED = 75
+STORE_AWAY_SECONDS = 1.0
+
+EXITS = {
+    EXIT_FENCED: "lost its lease",
+    EXIT_STORE_AWAY: "could not start while a store was away",
+    EXIT_UNCLOSED: "drained while a store was away",
+}
 
 
 class Post(Struct, frozen=True, kw_only=True):
@@ -71,23 +77,20 @@ class Supervisor:
             concurrency=self._post.concurrency,
         )
         async with asyncio.TaskGroup() as group:
-            beat = group.create_task(self._beat_forever())
-            watches = [
-                group.create_task(
-                    run_forever(self._check_stalls, name="stall", interval_seconds=STALL_CHECK_SECONDS, stop=self._stop)
-                ),
-                group.create_task(
-                    run_forever(self._isolate, name="isolate", interval_seconds=ISOLATION_CHECK_SECONDS, stop=self._stop)
-                ),
-            ]
+            # A draining child is renewed and watched as well: these two end after the last of them.
+            watches = [group.create_task(self._beat_forever()), group.create_task(self._watch_stalls())]
+            isolating = group.create_task(
+                run_forever(self._isolate, name="isolate", interval_seconds=ISOLATION_CHECK_SECONDS, stop=self._stop)
+            )
             places = [group.create_task(self._staff()) for _ in range(self._post.processes)]
             await asyncio.wait(places)
             self._stop.set()
-            await asyncio.wait(watches)
+            await asyncio.wait([isolating])
             while self._children:
                 await self._gone.wait()
                 self._gone.clear()
-            beat.cancel()
+            for watch in watches:
+                watch.cancel()
         emit("supervisor.stopped", pid=os.getpid())
         return 1 if self.failed else 0
 
@@ -105,20 +108,23 @@ class Supervisor:
         while not self._stop.is_set():
             try:
                 child = await self._hire(isolated=False)
-            except ServerUnreachable as error:
+            except (ServerUnreachable, OSError) as error:
                 emit("loop.failed", loop="staff", error=str(error))
-                await pause(1.0, stop=self._stop)
+                await pause(STORE_AWAY_SECONDS, stop=self._stop)
                 continue
-            await self._accompany(child)
-            if not child.ready and not self._stop.is_set():
+            code = await self._accompany(child)
+            if child.ready:
+                short_lives = 0
+            elif code == EXIT_STORE_AWAY:
+                await pause(STORE_AWAY_SECONDS, stop=self._stop)
+                continue
+            elif not self._stop.is_set():
                 short_lives += 1
                 if short_lives >= 3:
                     # It has never come up: a broken app is for a person to mend, not for a loop to hide.
                     self.failed = True
                     self.drain()
                     return
-            else:
-                short_lives = 0
             if monotonic() - child.started < SHORT_LIFE_SECONDS:
                 await pause(min(0.5 * 2**short_lives, RESPAWN_CAP_SECONDS), stop=self._stop)
 
@@ -141,19 +147,23 @@ class Supervisor:
         emit("child.started", worker_id=spec.worker_id, pid_of_child=child.process.pid, isolated=isolated)
         return child
 
-    async def _accompany(self, child: ChildProcess) -> None:
-        """Until its end, and beyond: what it held is taken back."""
+    async def _accompany(self, child: ChildProcess) -> int:
+        """Until its end, and beyond: what it held is taken back. Returns its exit code."""
         if self._stop.is_set():
             child.tell(FromSupervisor(drain=0.0))
-        code = await child.wait()
-        if child.closed:
-            emit("child.exited", worker_id=child.spec.worker_id, pid_of_child=child.process.pid, code=code)
-        else:
-            fenced = code == EXIT_FENCED
-            emit("child.died", worker_id=child.spec.worker_id, pid_of_child=child.process.pid, code=code, running=child.running)
-            await self._reap(child, said(code), blame=not fenced)
-        del self._children[child.spec.worker_id]
-        self._gone.set()
+        try:
+            code = await child.wait()
+            about = {"worker_id": child.spec.worker_id, "pid_of_child": child.process.pid, "code": code}
+            if child.closed:
+                emit("child.exited", **about)
+            else:
+                emit("child.died", **about, running=child.running)
+                # A child that ended by its own decision was killed by none of its tasks.
+                await self._reap(child, said(code), blame=code not in EXITS)
+        finally:
+            del self._children[child.spec.worker_id]
+            self._gone.set()
+        return code
 
     async def _reap(self, child: ChildProcess, reason: str, *, blame: bool) -> None:
         death = Death(worker_id=child.spec.worker_id, queues=child.spec.queues, reason=reason, blame=blame)
@@ -185,6 +195,10 @@ class Supervisor:
             if child is not None:
                 child.tell(FromSupervisor(proof=verdict.proof, fence=verdict.fence))
 
+    async def _watch_stalls(self) -> None:
+        never = asyncio.Event()
+        await run_forever(self._check_stalls, name="stall", interval_seconds=STALL_CHECK_SECONDS, stop=never)
+
     async def _check_stalls(self) -> None:
         for child in self._children.values():
             if child.stalled(self._config.loop_stall_seconds) and child.process.returncode is None:
@@ -195,8 +209,8 @@ class Supervisor:
         """Start a one-slot child for tasks under suspicion, when there are any. It goes when it has been idle for a lease."""
         if self._isolating or not await self._suspects_wait():
             return
-        self._isolating = True
         child = await self._hire(isolated=True)
+        self._isolating = True
         self._isolation = asyncio.create_task(self._isolated(child))
 
     async def _suspects_wait(self) -> bool:
@@ -216,7 +230,7 @@ def said(code: int) -> str:
     """An exit code in words."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
-    return "lost its lease" if code == EXIT_FENCED else f"exited with code {code}"
+    return EXITS.get(code, f"exited with code {code}")
 
 
 __all__ = ["Post", "Supervisor"]

@@ -3,7 +3,8 @@
 One transaction for each attempt, opened when the handler first asks for it, on a pool of its own whose sessions carry
 the incarnation's name, so that a reap can end them. Each `transaction()` block is a savepoint in it. After the
 handler has returned, the fenced settle is the last statement; then it commits. If the fence refuses, or the handler
-raised, everything is rolled back.
+raised, everything is rolled back. Then the connection serves another attempt, and whatever the first one left running (a task
+that it forgot, a thread that overran) is refused (`lent.py`).
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from leaseq.connect import Connection, Pool
 from leaseq.context import BlockingConnection
 from leaseq.errors import Fenced, TransactionEnded
 from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.session import UNAVAILABLE, unreachable
+from leaseq.ledger.session import TOO_LARGE, UNAVAILABLE, unreachable
 from leaseq.model import Settled, Settlement
+from leaseq.worker.lent import Loan
 
 T = TypeVar("T")
 
@@ -35,7 +37,9 @@ class AttemptTransaction:
         self._stack = AsyncExitStack()
         self._outer: AbstractAsyncContextManager[psycopg.AsyncTransaction] | None = None
         self._handle: psycopg.AsyncTransaction | None = None
-        self._over = False
+        self._opening = asyncio.Lock()
+        self.loan = Loan()
+        self.starved = False  # was the handler interrupted while it waited for a connection?
         self.conn: Connection | None = None
 
     @property
@@ -45,30 +49,44 @@ class AttemptTransaction:
     @property
     def broken(self) -> bool:
         """Did the connection die under the handler?"""
-        return self.conn is not None and self.conn.closed
+        return self.conn is not None and self.conn.broken
 
     @property
     def ended(self) -> bool:
-        """Has the handler sent a COMMIT or ROLLBACK of its own?"""
-        return self.conn is not None and self.conn.info.transaction_status is TransactionStatus.IDLE
+        """Has the handler sent a COMMIT or ROLLBACK of its own, or closed the connection?"""
+        if self.conn is None or self.conn.broken:
+            return False
+        return self.conn.closed or self.conn.info.transaction_status is TransactionStatus.IDLE
 
     async def begin(self) -> Connection:
         """The connection, with the transaction open. Raises `Fenced` once the attempt is over: a thread that outlived its
         time-out gets nothing more."""
-        if self._over:
-            raise Fenced("this attempt is over")
-        if self.conn is None:
-            conn = await self._stack.enter_async_context(self._pool.connection())
+        async with self._opening:
+            self.loan.check()
+            if self.conn is None:
+                await self._open()
+            assert self.conn is not None, "just opened"
+            return self.conn
+
+    async def _open(self) -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                self.starved = True
+                conn = await stack.enter_async_context(self._pool.connection())
+                self.starved = False
+            except Exception:
+                self.starved = False  # it was told, and may go on
+                raise
+            self.loan.check()  # the attempt may have ended while this waited
             outer = conn.transaction()
             self._handle = await outer.__aenter__()
-            self.conn, self._outer = conn, outer
-        return self.conn
+            self.conn, self._outer, self._stack = conn, outer, stack.pop_all()
 
     async def commit(self, ledger: Ledger, settlement: Settlement) -> Settled:
         """Settle and commit. Raises `Fenced` (rolled back), `ServerUnreachable` (unknown), `TransactionEnded`."""
         assert self.conn is not None, "nothing to commit"
         assert self._outer is not None, "nothing to commit"
-        self._over = True
+        self.loan.end()
         if self.ended:
             await self.abandon(discard=True)
             raise TransactionEnded
@@ -79,6 +97,8 @@ class AttemptTransaction:
                 raise Fenced(f"attempt {settlement.lease.attempt} of {settlement.lease.task_id} was taken away")
             outer, self._outer = self._outer, None
             await outer.__aexit__(None, None, None)
+        except TOO_LARGE:
+            raise
         except UNAVAILABLE as error:
             raise unreachable(error) from error
         finally:
@@ -87,12 +107,16 @@ class AttemptTransaction:
 
     async def abandon(self, *, discard: bool = False) -> None:
         """Undo everything; also what a dead connection has undone already. With `discard` the connection is not used again,
-        because a thread may still hold it."""
-        self._over = True
+        because the handler still runs and may hold it. A statement that still runs is ended, in Postgres too: the attempt
+        that comes next would wait for its locks."""
+        self.loan.end()
         outer, self._outer = self._outer, None
         if outer is not None and self.conn is not None and not self.conn.closed:
+            busy = self.conn.info.transaction_status is TransactionStatus.ACTIVE
             try:
-                if discard:
+                if busy:
+                    await self.conn.cancel_safe()
+                if busy or discard:
                     await self.conn.close()
                 else:
                     await outer.__aexit__(psycopg.Rollback, psycopg.Rollback(self._handle), None)
@@ -130,7 +154,7 @@ class Scope:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        if self._savepoint is None or self._transaction.broken:
+        if self._savepoint is None or self._transaction.broken or self._transaction.loan.over:
             return None
         if self._transaction.ended:
             raise TransactionEnded

@@ -1,0 +1,155 @@
+"""Is the user of Redis that docs/operations.md asks for enough for everything, and does it get no right that is not used?"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import redis.asyncio
+from msgspec.structs import replace
+
+from fix_client import Client
+from fix_dispatch import QUEUE, WORKER, begin, ids
+from fix_processes import Services
+from fix_servers import free_port
+from leaseq.config import Config
+from leaseq.connect import open_blocking_redis, open_redis
+from leaseq.dispatch import keys
+from leaseq.dispatch.deliveries import Place, Release
+from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.dispatch.doorbell import Doorbell
+from leaseq.dispatch.survey import Survey
+from leaseq.embedded import ValkeyServer
+from leaseq.errors import ServerUnreachable
+from leaseq.fitness import require_fit
+from leaseq.model import Lane, State
+from leaseq.telemetry import WARNING, recorded
+from source_tree import ROOT
+
+# What the connection itself needs, and what the test asks for as the owner of the server.
+NOT_COUNTED = {"acl", "auth", "config", "hello", "info", "flushall", "quit"}
+
+
+def documented() -> list[str]:
+    """The words after ACL in the block of docs/operations.md."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^redis-cli ACL (.*?)\n```", text, re.DOTALL | re.MULTILINE)
+    return shlex.split(block.replace("\\\n", " "))
+
+
+@pytest.fixture
+async def owner(own_valkey: ValkeyServer) -> AsyncIterator[redis.asyncio.Redis]:
+    """The owner of a server that has the user of the documents, just made."""
+    async with redis.asyncio.Redis.from_url(own_valkey.url) as client:
+        await command(client, "ACL", *documented())
+        await client.config_resetstat()
+        yield client
+
+
+@pytest.fixture
+def config(config: Config, own_valkey: ValkeyServer, owner: redis.asyncio.Redis) -> Config:
+    """The restricted user's way to that server."""
+    return replace(config, redis_url=f"redis://leaseq:PASSWORD@{urlsplit(own_valkey.url).netloc.rpartition('@')[2]}/0")
+
+
+async def command(client: redis.asyncio.Redis, *words: str) -> None:
+    # What the client has of its own for this is untyped, too.
+    await client.execute_command(*words)  # type: ignore[no-untyped-call]
+
+
+async def commands(owner: redis.asyncio.Redis) -> dict[str, dict[str, Any]]:
+    """What the server has been asked for since it was started, by the scripts too."""
+    counted: dict[str, dict[str, Any]] = await owner.info("commandstats")
+    return {name.removeprefix("cmdstat_"): numbers for name, numbers in counted.items()}
+
+
+async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: Doorbell) -> None:
+    """Every verb of dispatch, and every branch of its scripts that asks for a command of its own."""
+    await begin(dispatcher)
+    pushed = ids(4)
+    await dispatcher.push(QUEUE, pushed)
+    await dispatcher.push(QUEUE, ids(2), lane=Lane.LOW)
+    assert (await doorbell.wait()).task_ids == pushed[:1]
+    assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=3)).task_ids == pushed[1:]
+    assert (await dispatcher.held(QUEUE, worker_id=WORKER)).task_ids == pushed
+    assert await dispatcher.renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
+    assert [lease.worker_id for lease in await dispatcher.list_leases(QUEUE)] == [WORKER]
+    releases = [Release(pushed[0]), Release(pushed[1], Place.PARKED), Release(pushed[2], Lane.HIGH), Release(pushed[3])]
+    assert await dispatcher.release(QUEUE, releases, worker_id=WORKER) == 4
+    assert await dispatcher.restore(QUEUE, pushed[:1], worker_id=WORKER) == 1
+    assert await survey.processing_owners(QUEUE) == {WORKER}
+    assert await survey.locate(QUEUE, pushed[0]) == ([], [WORKER])
+    await dispatcher.release(QUEUE, releases[:1], worker_id=WORKER)
+    assert await dispatcher.close(QUEUE, worker_id=WORKER)
+    assert (await survey.depths(QUEUE)).waiting == 4
+    for paused in (True, False):
+        await survey.pause(QUEUE, paused=paused)
+    assert await survey.epoch(QUEUE) == await survey.begin_epoch(QUEUE, "another")
+
+
+async def test_every_right_is_enough_and_every_one_is_used(config: Config, owner: redis.asyncio.Redis) -> None:
+    bell = open_blocking_redis(config, name="leaseq test doorbell", block_seconds=0.5)
+    doorbell = Doorbell(bell, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL)
+    async with open_redis(config, name="leaseq test") as client, bell:
+        await ask_for_everything(Dispatcher(client), Survey(client), doorbell)
+        asked = {name.partition("|")[0] for name, numbers in (await commands(owner)).items() if numbers["calls"]}
+        granted = {word[1:].partition("|")[0] for word in documented() if word.startswith("+")}
+        assert asked - NOT_COUNTED == granted
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            await client.set("another:key", "1")
+
+
+async def test_what_info_would_say_is_unknown_and_no_failure(config: Config) -> None:
+    async with open_redis(config, name="leaseq test") as client:
+        survey = Survey(client)
+        assert await survey.run_id() is None
+        policy = await survey.policy()
+        assert not any(policy[name] for name in ("version", "role", "maxmemory_policy"))
+    with recorded(level=WARNING) as events:
+        await require_fit(config)
+    assert [event.name for event in events] == ["server.doubted", "server.doubted"]
+
+
+async def test_another_right_that_is_missing_is_told(config: Config, owner: redis.asyncio.Redis) -> None:
+    await command(owner, "ACL", "SETUSER", "leaseq", "-get")
+    async with open_redis(config, name="leaseq test") as client:
+        with pytest.raises(ServerUnreachable, match="permission"):
+            await Survey(client).epoch(QUEUE)
+
+
+async def test_worker_reaper_and_api_work_as_that_user(
+    services: Services, client: Client, owner: redis.asyncio.Redis, eventually: Callable[..., Any]
+) -> None:
+    port = free_port()
+    reaper, worker = await services.reaper(), await services.worker(children=2)
+    api = await services.start("api", "--port", str(port))
+    await api.hear("api.started")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        ready = await http.get("/health/ready")
+        assert ready.json() == {"ready": True, "postgres": "up", "redis": "up"}
+        answers = [await http.post("/api/tasks", json={"type": "note", "payload": {"n": n}}) for n in range(5)]
+        delayed = await http.post("/api/tasks", json={"type": "note", "payload": {}, "delay_seconds": 0.2})
+        long = await http.post("/api/tasks", json={"type": "nap", "payload": {"seconds": 1.5}})
+        await client.all_ended([answer.json()["task_id"] for answer in [*answers, delayed]])
+        # A crash: what ran there is taken back, and runs again.
+        await worker.hear("task.claimed", task_id=long.json()["task_id"])
+        worker.signal(signal.SIGKILL, children=True)
+        await services.worker()
+        assert (await client.ended(long.json()["task_id"])).state is State.SUCCESS
+        # All is lost: the epoch tells, and the reconciler delivers again.
+        assert (await http.post("/api/queues/default/pause")).status_code == 200
+        waiting = await http.post("/api/tasks", json={"type": "note", "payload": {}})
+        await owner.flushall()
+        await reaper.hear("epoch.changed", queue="default")
+        assert await eventually(lambda: owner.exists(keys.paused("default")))
+        assert (await http.post("/api/queues/default/resume")).status_code == 200
+        assert (await http.get(f"/api/tasks/{waiting.json()['task_id']}?wait=20")).json()["state"] == "SUCCESS"
+    assert not reaper.heard("loop.failed")
+    refused = {name for name, numbers in (await commands(owner)).items() if numbers["rejected_calls"]}
+    assert refused <= {"info"}
