@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CODE := engine api reaper chaos tests $(wildcard bench examples)
 ARGS ?=
+# Most tests wait for a process or a lease more than they compute: more of them at a time than there are processors.
+JOBS ?= 4
 
 # Releases that are still common beside the ones we develop on.
 COMPAT_POSTGRES ?= /usr/lib/postgresql/15/bin
@@ -37,7 +39,7 @@ $(READY): pyproject.toml
 	exit 1
 
 test: $(READY) ## run the tests against real servers (ARGS="-k settle")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 test-compat: $(READY) ## run the tests on the system's PostgreSQL and Redis, and on other Pythons
 	@.ci/compat $(ARGS)

@@ -36,11 +36,13 @@ async def proxy_to() -> AsyncIterator[ProxyTo]:
 
 
 class Trap:
-    """A needle in what the client sends. Once the server has answered it, the answer is lost and the connection cut."""
+    """A needle in what the client sends. Once the server has answered it, the answer is lost and the connection cut; or with
+    `before` it is the command that is lost, and the server never sees it."""
 
-    def __init__(self, needle: bytes, until: bytes) -> None:
+    def __init__(self, needle: bytes, until: bytes = b"", *, before: bool = False) -> None:
         self.needle = needle
         self.until = until  # the answer is over when it holds these bytes; empty: with its first byte
+        self.before = before
         self.answer = bytearray()
         self.sprung = asyncio.Event()
 
@@ -90,6 +92,12 @@ class Proxy:
     def lose_reply(self, needle: bytes, *, until: bytes = b"") -> Trap:
         """Let the next command that holds `needle` through, then lose its reply and cut that connection."""
         trap = Trap(needle, until)
+        self._traps.append(trap)
+        return trap
+
+    def lose_command(self, needle: bytes) -> Trap:
+        """Cut the connection at the next command that holds `needle`, before the server sees it."""
+        trap = Trap(needle, before=True)
         self._traps.append(trap)
         return trap
 
@@ -146,6 +154,10 @@ class Proxy:
             if link.trap is not None and link.trap in self._traps:
                 self._traps.remove(link.trap)
             link.tail = text[-200:]
+            if link.trap is not None and link.trap.before:
+                link.cut()
+                link.trap.sprung.set()
+                return
             link.server.write(chunk)
 
     async def _to_client(self, link: Link, reader: asyncio.StreamReader) -> None:

@@ -27,13 +27,9 @@ async def working(config: Config, app: Leaseq, *, concurrency: int = 4) -> Async
     """A worker for the handlers of `app`, at work while inside."""
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_engine(config, name="leaseq test worker"))
-        spec = Spec(
-            worker_id=uuid4().hex, app="", queues=[QUEUE], concurrency=concurrency, isolated=False, proof=0.0
-        )
+        spec = Spec(worker_id=uuid4().hex, app="", queues=[QUEUE], concurrency=concurrency, isolated=False, proof=0.0)
         await engine.stores.fleet.open_worker(spec.worker_id, host="here", pid=1, queues=spec.queues, version="0")
-        await engine.stores.dispatcher.open(
-            QUEUE, worker_id=spec.worker_id, lease_seconds=LEASE_SECONDS, token="first"
-        )
+        await engine.stores.dispatcher.open(QUEUE, worker_id=spec.worker_id, lease_seconds=LEASE_SECONDS, token="first")
         worker = await assemble(stack, engine, app.registry, spec=spec)
         running = asyncio.create_task(worker.run())
         try:

@@ -71,9 +71,7 @@ class Leaseq:
         """
 
         def register(function: Callable[..., Any]) -> TypedTask[..., Any]:
-            handler = describe(
-                function, name=name, queue=queue, max_attempts=max_attempts, timeout_seconds=timeout
-            )
+            handler = describe(function, name=name, queue=queue, max_attempts=max_attempts, timeout_seconds=timeout)
             self.registry.add(handler)
             return TypedTask(self, handler)
 
@@ -110,9 +108,7 @@ class Leaseq:
         self._open = stack
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         stack, self._open, self._engine = self._open, None, None
         if stack is not None:
             await stack.aclose()

@@ -109,10 +109,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The variables from which `from_env` makes this configuration again: for a child process. Paths become absolute."""
         values = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
         values["data_dir"] = self.data_dir.absolute()
-        return {
-            _variable(name): str(value).lower() if isinstance(value, bool) else str(value)
-            for name, value in values.items()
-        }
+        return {_variable(name): str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
 
     def redacted(self) -> dict[str, Any]:
         """Every field by name, with the passwords inside URLs replaced by ***: safe to print."""

@@ -78,16 +78,8 @@ async def open_pool(
     reached or refuses us, ConfigInvalid when there is no URL or it cannot be read.
     """
     url = _given("postgres_url", config.postgres_url)
-    options: dict[str, Any] = {
-        "autocommit": True,
-        "application_name": name,
-        "connect_timeout": CONNECT_SECONDS,
-        **KEEPALIVES,
-    }
-    try:
-        conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise ConfigInvalid(f"LEASEQ_POSTGRES_URL={_shown(config, 'postgres_url')} cannot be read: {error}") from None
+    options = {"autocommit": True, "application_name": name, "connect_timeout": CONNECT_SECONDS, **KEEPALIVES}
+    _check_readable(config, url)
     if wait:
         await _knock(config, url, options)
 
@@ -135,6 +127,13 @@ def open_blocking_redis(config: Config, *, name: str, block_seconds: float) -> R
     client = Redis(connection_pool=ConnectionPool(**options, max_connections=1), single_connection_client=True)
     client.auto_close_connection_pool = True
     return client
+
+
+def _check_readable(config: Config, url: str) -> None:
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise ConfigInvalid(f"LEASEQ_POSTGRES_URL={_shown(config, 'postgres_url')} cannot be read: {error}") from None
 
 
 async def _knock(config: Config, url: str, options: dict[str, Any]) -> None:

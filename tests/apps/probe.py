@@ -11,6 +11,7 @@ from leaseq import Context, Fail, Leaseq, Retry
 
 app = Leaseq()
 
+
 @app.task
 async def note(ctx: Context, n: int = 0) -> int:
     """One effect, committed with the task."""

@@ -163,9 +163,7 @@ async def test_an_error_that_an_interruption_was_turned_into_costs_nothing(confi
 
 
 @pytest.mark.parametrize("raw", [b"not json", b'"\xff"', b"[" * 200_000 + b"]" * 200_000], ids=["text", "bytes", "deep"])
-async def test_a_result_that_postgres_refuses_does_not_hurt_its_neighbours(
-    config: Config, client: Client, raw: bytes
-) -> None:
+async def test_a_result_that_postgres_refuses_does_not_hurt_its_neighbours(config: Config, client: Client, raw: bytes) -> None:
     """All endings of a moment go into one statement."""
     app, gate = Leaseq(), asyncio.Event()
 

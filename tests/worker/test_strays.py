@@ -25,9 +25,7 @@ async def store(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
         yield client
 
 
-async def test_a_stray_in_a_live_workers_list_is_found(
-    services: Services, client: Client, store: redis.asyncio.Redis
-) -> None:
+async def test_a_stray_in_a_live_workers_list_is_found(services: Services, client: Client, store: redis.asyncio.Redis) -> None:
     """An id that was moved into the list without the worker's knowledge (its reply was lost) runs within 5 s."""
     worker = await services.worker()
     (opened,) = worker.heard("worker.opened")
@@ -91,9 +89,7 @@ async def test_the_same_task_delivered_many_times_runs_once(
     assert await client.doubled() == []
 
 
-async def test_wrongly_typed_keys_do_not_stop_a_worker(
-    services: Services, client: Client, store: redis.asyncio.Redis
-) -> None:
+async def test_wrongly_typed_keys_do_not_stop_a_worker(services: Services, client: Client, store: redis.asyncio.Redis) -> None:
     await store.set(READY, "not a list")
     worker = await services.worker()
     await worker.hear("dispatch.unreachable")

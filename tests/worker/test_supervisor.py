@@ -16,6 +16,7 @@ from fix_client import Client
 from fix_ledger import RETENTION, submission
 from fix_processes import Services, send
 from fix_proxy import ProxyTo
+from fix_worker import until
 from leaseq.config import Config
 from leaseq.engine.engine import open_engine
 from leaseq.model import Lane, State
@@ -50,9 +51,7 @@ async def test_a_blocked_loop_does_not_keep_a_supervisor_from_ending(services: S
     assert (await client.find(task_id)).state is State.PENDING
 
 
-async def test_a_handler_that_cannot_be_ended_does_not_keep_a_child_from_ending(
-    services: Services, client: Client
-) -> None:
+async def test_a_handler_that_cannot_be_ended_does_not_keep_a_child_from_ending(services: Services, client: Client) -> None:
     services.config = replace(services.config, grace_seconds=0.2)
     worker = await services.worker()
     task_id = await client.submit("shrug", seconds=60)
@@ -105,9 +104,7 @@ async def behind(config: Config, proxy_to: ProxyTo) -> tuple[Services, Any]:
     return Services(replace(config, postgres_url=proxy.url)), proxy
 
 
-async def test_a_postgres_that_takes_no_new_connection_is_waited_for(
-    config: Config, client: Client, proxy_to: ProxyTo
-) -> None:
+async def test_a_postgres_that_takes_no_new_connection_is_waited_for(config: Config, client: Client, proxy_to: ProxyTo) -> None:
     """A child that cannot start for want of it is no broken app: the supervisor does not give up."""
     services, proxy = await behind(config, proxy_to)
     try:
@@ -122,9 +119,7 @@ async def test_a_postgres_that_takes_no_new_connection_is_waited_for(
         await services.destroy()
 
 
-async def test_suspects_are_run_after_postgres_was_away_when_they_came(
-    config: Config, client: Client, proxy_to: ProxyTo
-) -> None:
+async def test_suspects_are_run_after_postgres_was_away_when_they_came(config: Config, client: Client, proxy_to: ProxyTo) -> None:
     services, proxy = await behind(replace(config, lease_seconds=20), proxy_to)
     try:
         worker = await services.worker()
@@ -141,9 +136,7 @@ async def test_suspects_are_run_after_postgres_was_away_when_they_came(
         await services.destroy()
 
 
-async def test_a_drain_that_postgres_kept_from_ending_blames_nobody(
-    config: Config, client: Client, proxy_to: ProxyTo
-) -> None:
+async def test_a_drain_that_postgres_kept_from_ending_blames_nobody(config: Config, client: Client, proxy_to: ProxyTo) -> None:
     services, proxy = await behind(replace(config, grace_seconds=0.0, lease_seconds=20), proxy_to)
     try:
         worker = await services.worker()
@@ -173,16 +166,12 @@ async def test_a_machine_that_starts_no_process_for_a_while_is_waited_for(
     monkeypatch.setattr(ChildProcess, "start", refuse)
     with recorded() as events:
         staffing = asyncio.create_task(supervisor._staff())
-        async with asyncio.timeout(5):
-            while not any(event.name == "loop.failed" for event in events):
-                await asyncio.sleep(0.01)
+        await until(lambda: any(event.name == "loop.failed" for event in events))
         supervisor.drain()
         await asyncio.wait_for(staffing, 5)
 
 
-async def test_a_beat_is_proof_from_the_moment_the_renewal_was_sent(
-    config: Config, client: Client, proxy_to: ProxyTo
-) -> None:
+async def test_a_beat_is_proof_from_the_moment_the_renewal_was_sent(config: Config, client: Client, proxy_to: ProxyTo) -> None:
     """Not from the moment the ledger was asked: while that is frozen, three heartbeats to a lease would be too few."""
     assert config.postgres_url is not None
     proxy = await proxy_to(config.postgres_url)
@@ -197,3 +186,4 @@ async def test_a_beat_is_proof_from_the_moment_the_renewal_was_sent(
         assert verdict.proof is not None
         assert verdict.proof - asked > 0.9 * slow.heartbeat_seconds
         proxy.thaw()
+        await heartbeat.aclose()

@@ -102,6 +102,25 @@ async def test_a_statement_that_a_handler_left_running_holds_nobody_up(config: C
         assert left[0].exception() is not None
 
 
+async def test_a_handler_that_returns_in_the_middle_of_a_statement_has_not_succeeded(config: Config, client: Client) -> None:
+    app = Leaseq()
+    left: list[asyncio.Task[Any]] = []
+
+    @app.task
+    async def forgets(ctx: Context) -> None:
+        async with ctx.transaction() as tx:
+            await tx.execute(INSERT, (ctx.task_id, ctx.attempt))
+        left.append(asyncio.create_task(tx.execute("select pg_sleep(60)")))
+        await asyncio.sleep(0.1)
+
+    async with working(config, app):
+        task = await client.ended(await client.submit("forgets", options=ONCE), timeout=5)
+        assert (task.state, code_of(task)) == (State.FAILED, "commit_refused")
+        await asyncio.wait(left, timeout=5)
+        assert left[0].exception() is not None
+        assert await client.effects(task.task_id) == 0
+
+
 async def test_the_statement_of_a_thread_ends_with_its_attempt(
     config: Config, client: Client, eventually: Callable[..., Any]
 ) -> None:
@@ -115,9 +134,7 @@ async def test_the_statement_of_a_thread_ends_with_its_attempt(
             tx.execute("select pg_sleep(50)")
 
     async with working(config, app, concurrency=1) as worker:
-        task = await client.ended(
-            await client.submit("sleeps_in_postgres", options=ONCE | {"timeout_seconds": 0.3}), timeout=5
-        )
+        task = await client.ended(await client.submit("sleeps_in_postgres", options=ONCE | {"timeout_seconds": 0.3}), timeout=5)
         assert code_of(task) == "timeout"
 
         async def nothing_sleeps() -> bool:
@@ -190,9 +207,7 @@ async def test_a_handler_that_closes_the_connection_has_ended_its_transaction(co
             assert await client.effects(task.task_id) == 0
 
 
-async def test_a_frozen_postgres_costs_a_handler_no_retry(
-    config: Config, client: Client, proxy_to: ProxyTo
-) -> None:
+async def test_a_frozen_postgres_costs_a_handler_no_retry(config: Config, client: Client, proxy_to: ProxyTo) -> None:
     """The time-out comes while a statement waits for an answer that does not come."""
     assert config.postgres_url is not None
     proxy = await proxy_to(config.postgres_url)

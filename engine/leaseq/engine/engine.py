@@ -51,9 +51,7 @@ class Engine:
         self.stores = stores
         self.pusher = Pusher(stores.dispatcher)
         self.waiter = Waiter(stores.ledger)
-        self.reaper = Reap(
-            config=config, ledger=stores.ledger, fleet=stores.fleet, dispatcher=stores.dispatcher
-        )
+        self.reaper = Reap(config=config, ledger=stores.ledger, fleet=stores.fleet, dispatcher=stores.dispatcher)
         self._submitter = Submitter(stores.ledger, retention_seconds=config.idempotency_retention_seconds)
         self._gatherer: Gatherer[Submission, Submitted] = Gatherer(
             self._submitter.write, batch_size=BATCH_SIZE, capacity=CAPACITY

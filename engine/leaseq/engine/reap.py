@@ -53,9 +53,7 @@ class Reap:
 
     async def reap(self, death: Death) -> bool:
         """Take back everything a dead worker held. False if it turned out to be alive."""
-        closed = await self._fleet.close_worker(
-            death.worker_id, reason=death.reason, stale_after=death.stale_after
-        )
+        closed = await self._fleet.close_worker(death.worker_id, reason=death.reason, stale_after=death.stale_after)
         if not closed:
             record = await self._fleet.find_worker(death.worker_id)
             if record is not None and record.closed_at is None:

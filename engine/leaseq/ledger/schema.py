@@ -105,9 +105,7 @@ async def _present(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> dict[in
 
 def _compare(present: dict[int, str]) -> None:
     if present and max(present) > LATEST:
-        raise SchemaMismatch(
-            f"the schema is at version {max(present)}, newer than this code ({LATEST}): upgrade leaseq here"
-        )
+        raise SchemaMismatch(f"the schema is at version {max(present)}, newer than this code ({LATEST}): upgrade leaseq here")
     for migration in MIGRATIONS:
         checksum = present.get(migration.version, migration.checksum)
         if checksum != migration.checksum:

@@ -20,7 +20,7 @@ from leaseq.model import ClaimedTask, Ending, Outcome, Settled, Settlement, Task
 from leaseq.registry import Handler
 from leaseq.telemetry import emit
 from leaseq.worker.body import Body
-from leaseq.worker.execute import STORE_AWAY_DELAY, Call, Stop, execute, stopped, timed_out
+from leaseq.worker.execute import STORE_AWAY_DELAY, Call, Stop, execute, stopped
 from leaseq.worker.tools import Tools
 from leaseq.worker.transaction import AttemptTransaction, Scope
 
@@ -88,30 +88,37 @@ class RunningAttempt:
         if handler is None or refusal is not None:
             return refusal or _unknown_type(self.claimed.type), False
         emit("attempt.started", task_id=self.claimed.lease.task_id, attempt=self.claimed.lease.attempt)
-        timeout, lingered = self.claimed.timeout_seconds, self._tools.slots.give_back
+        lingered = self._tools.slots.give_back
         call = Call(handler, Context(self.claimed, self), executor=self._tools.executor, lingered=lingered)
-        self._body = Body(self._run(call), limit_seconds=timeout)
+        self._body = Body(
+            self._run(call),
+            limit_seconds=self.claimed.timeout_seconds,
+            overtime=lambda: self.stop(Stop.OVERTIME),
+        )
         ending = await self._body.ending()
         if ending is not None:
             return ending, call.lingers
         self._body.when_over(lingered)
         emit("handler.overran", task_id=self.claimed.lease.task_id, type=self.claimed.type)
-        return stopped(self._stop) if self._stop is not None else timed_out(timeout), True
+        interrupted = self._interrupted()
+        assert interrupted is not None, "or it would have been waited for"
+        return interrupted, True
 
     async def _run(self, call: Call) -> Ending:
         self._transaction.loan.begin()
-        return await execute(
-            call,
-            self.claimed.payload,
-            timeout_seconds=self.claimed.timeout_seconds,
-            result_max_bytes=self._tools.config.result_max_bytes,
-            stop_reason=lambda: self._stop,
-        )
+        max_bytes = self._tools.config.result_max_bytes
+        return await execute(call, self.claimed.payload, result_max_bytes=max_bytes, interrupted=self._interrupted)
+
+    def _interrupted(self) -> Ending | None:
+        """The ending of whoever was told to stop."""
+        if self._stop is None:
+            return None
+        return stopped(self._stop, timeout_seconds=self.claimed.timeout_seconds)
 
     def _refuse(self, handler: Handler | None) -> Ending | None:
         """Reasons not to run the handler at all."""
         if self._stop is not None:
-            return stopped(self._stop)
+            return self._interrupted()
         if self.claimed.expired:
             return Ending(Outcome.CANCELLED, error=TaskError("expired", "it was not started before expires_at"))
         if is_suspect(self.claimed.counts) and not self._tools.isolated:

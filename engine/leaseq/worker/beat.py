@@ -4,7 +4,7 @@ One beat touches the ledger and renews in dispatch. Either answer proves that th
 reaper may close an incarnation only when the ledger has not seen it for a lease *and* dispatch agrees. A lease that
 lapsed in dispatch, or that Redis has lost, is opened again if the ledger still has the incarnation open; the ledger's
 "closed" is final. When the ledger alone has been silent for long, dispatch is not renewed either: a worker that
-cannot settle must not hold its tasks for ever. """
+cannot settle must not hold its tasks for ever."""
 
 from __future__ import annotations
 
@@ -72,13 +72,19 @@ class Heartbeat:
         closed = set() if touch is None else touch.asked - touch.open_ones
         verdicts = {worker_id: Verdict(fence="the incarnation was closed") for worker_id in closed}
         alive = [worker_id for worker_id in worker_ids if worker_id not in closed]
-        held = await self._renew(alive, may_reopen=touch.open_ones if touch is not None else frozenset())
+        held = await self._renew_in_time(alive, may_reopen=touch.open_ones if touch is not None else frozenset())
         for worker_id in alive:
             if worker_id in held:
                 verdicts[worker_id] = Verdict(proof=sent)
             elif touch is not None and worker_id in touch.open_ones:
                 verdicts[worker_id] = Verdict(proof=touch.sent)
         return verdicts
+
+    async def aclose(self) -> None:
+        """Stop asking the ledger."""
+        if self._touching is not None:
+            self._touching.cancel()
+            await asyncio.gather(self._touching, return_exceptions=True)
 
     async def _touch(self, worker_ids: Sequence[str]) -> Touch | None:
         """Which of these are open, or None if the ledger does not answer within a beat. A touch that hangs (a frozen server) is
@@ -102,14 +108,21 @@ class Heartbeat:
         self._ledger_heard = sent
         return Touch(worker_ids, frozenset(open_ones), sent)
 
+    async def _renew_in_time(self, worker_ids: Sequence[str], *, may_reopen: AbstractSet[str]) -> set[str]:
+        """Within a beat, or nothing: a Redis that hangs must not hold up the next touch of the ledger."""
+        try:
+            async with asyncio.timeout(self._config.heartbeat_seconds):
+                return await self._renew(worker_ids, may_reopen=may_reopen)
+        except TimeoutError:
+            emit("dispatch.unreachable", queue=",".join(self._queues), error="Redis does not answer within a heartbeat")
+            return set()
+
     async def _renew(self, worker_ids: Sequence[str], *, may_reopen: AbstractSet[str]) -> set[str]:
         """Those whose leases are held in every queue."""
         held = set(worker_ids)
         for queue in self._queues:
             try:
-                answers = await self._stores.dispatcher.renew(
-                    queue, worker_ids, lease_seconds=self._config.lease_seconds
-                )
+                answers = await self._stores.dispatcher.renew(queue, worker_ids, lease_seconds=self._config.lease_seconds)
             except ServerUnreachable as error:
                 emit("dispatch.unreachable", queue=queue, error=str(error))
                 return set()

@@ -1,4 +1,4 @@
-"""How is a running handler interrupted, and what if it does not let itself be?
+"""How is a running handler interrupted when its time is over or it is told to end, and what if it does not let itself be?
 
 A cancellation is a request: a handler (or a library under it) may swallow it and go on. The attempt does not go on with
 it. It waits a little, then it ends without its handler, which lingers as a thread does that overran its time.
@@ -17,14 +17,14 @@ PATIENCE_SECONDS = 3.0
 
 
 class Body:
-    """The handler's part of an attempt, as a task of its own. It should end by itself within `limit_seconds`."""
+    """The handler's part of an attempt, as a task of its own. After `limit_seconds` it calls `overtime`, which interrupts."""
 
-    def __init__(self, run: Coroutine[Any, Any, Ending], *, limit_seconds: float) -> None:
+    def __init__(self, run: Coroutine[Any, Any, Ending], *, limit_seconds: float, overtime: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._task = self._loop.create_task(run)
         self._task.add_done_callback(lambda _: self._end())
-        self._timer = self._loop.call_later(limit_seconds + PATIENCE_SECONDS, self._end)
+        self._timer = self._loop.call_later(limit_seconds, overtime)
 
     def interrupt(self) -> None:
         """Ask it to end, and wait no longer than `PATIENCE_SECONDS` for it."""

@@ -95,9 +95,7 @@ class Child:
     async def _close(self, engine: Engine) -> bool:
         """Close our own incarnation; what is left in our lists goes back. Fails with the stores: then the reaper does it."""
         spec = self._spec
-        death = Death(
-            worker_id=spec.worker_id, queues=spec.queues, reason="drained", blame=False, event="worker.closed"
-        )
+        death = Death(worker_id=spec.worker_id, queues=spec.queues, reason="drained", blame=False, event="worker.closed")
         try:
             await engine.reaper.reap(death)
         except ServerUnreachable as error:
@@ -179,15 +177,17 @@ def main() -> None:
     spec = msgspec.json.decode(sys.argv[1], type=Spec)
     set_up_logs(Config.from_env())
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    code = 1
+    code = 1
     try:
         code = runner.run(live(spec, int(sys.argv[2])))
-    except BaseException:
+    except Exception:
         traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Not sys.exit, and the runner is not closed: both would wait for handlers that do not end, as tasks or as threads.
-    os._exit(code)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Not sys.exit, and the runner is not closed: both would wait for handlers that do not end, as tasks or as threads.
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ class Stop(StrEnum):
     CANCEL = "cancel"  # somebody asked for it
     DRAIN = "drain"  # the worker goes down, and its grace is over
     FENCE = "fence"  # the lease is no longer ours
+    OVERTIME = "overtime"  # it has had its time
 
 
 class Call:
@@ -79,28 +80,17 @@ def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         raise RuntimeError("the handler raised StopIteration") from error
 
 
-async def execute(
-    call: Call,
-    payload: bytes,
-    *,
-    timeout_seconds: float,
-    result_max_bytes: int,
-    stop_reason: Callable[[], Stop | None],
-) -> Ending:
-    """Run a handler to its ending. Never raises, except for a cancellation that nobody announced."""
-    limit = asyncio.timeout(timeout_seconds)
+async def execute(call: Call, payload: bytes, *, result_max_bytes: int, interrupted: Callable[[], Ending | None]) -> Ending:
+    """Run a handler to its ending, which is what `interrupted` says once the handler has been interrupted. Never raises, except
+    for a cancellation that nobody announced."""
     try:
-        async with limit:
-            value = await call.run(payload)
-        return Ending(Outcome.SUCCEEDED, result=encode_result(value, max_bytes=result_max_bytes))
+        return Ending(Outcome.SUCCEEDED, result=encode_result(await call.run(payload), max_bytes=result_max_bytes))
     except (Retry, Fail) as error:
         return _raised(error)
     except BaseException as error:  # a panic of an extension in another language is no Exception
-        reason = stop_reason()
-        if reason is not None:
-            return stopped(reason)  # also where the handler has made an error of its own out of the interruption
-        if limit.expired():
-            return timed_out(timeout_seconds)
+        ending = interrupted()
+        if ending is not None:
+            return ending  # also where the handler has made an error of its own out of the interruption
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
         return _raised(error)
@@ -131,16 +121,14 @@ def _raised(error: BaseException) -> Ending:
     return _errored(error)
 
 
-def timed_out(timeout_seconds: float) -> Ending:
-    """The ending of an attempt that had its time."""
-    said = f"the attempt ran longer than {timeout_seconds:g} seconds"
-    return Ending(Outcome.TIMED_OUT, error=TaskError("timeout", said))
-
-
-def stopped(reason: Stop) -> Ending:
+def stopped(reason: Stop, *, timeout_seconds: float) -> Ending:
     """The ending of an attempt that was interrupted, or kept from starting."""
-    if reason is Stop.CANCEL:
-        return Ending(Outcome.CANCELLED, error=TaskError("cancelled", "cancelled while it ran"))
+    match reason:
+        case Stop.CANCEL:
+            return Ending(Outcome.CANCELLED, error=TaskError("cancelled", "cancelled while it ran"))
+        case Stop.OVERTIME:
+            said = f"the attempt ran longer than {timeout_seconds:g} seconds"
+            return Ending(Outcome.TIMED_OUT, error=TaskError("timeout", said))
     said = "its worker went down" if reason is Stop.DRAIN else "its worker lost its lease"
     return Ending(Outcome.RELEASED, error=TaskError("released", said))
 
@@ -173,4 +161,4 @@ def _storable(text: str, limit: int) -> str:
     return cut.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-__all__ = ["STORE_AWAY_DELAY", "Call", "Stop", "execute", "stopped", "timed_out"]
+__all__ = ["STORE_AWAY_DELAY", "Call", "Stop", "execute", "stopped"]

@@ -170,6 +170,7 @@ class Intake:
         for task_id in task_ids:
             glimpse = glimpses.get(task_id)
             if glimpse is not None and glimpse.worker_id == self._tools.worker_id:
+                emit("attempt.ambiguous", task_id=task_id, attempt=glimpse.attempt, state=glimpse.state)
                 ours.append(task_id)
             else:
                 await self._let_go(task_id, glimpse)

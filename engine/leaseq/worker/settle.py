@@ -33,9 +33,7 @@ class Settler:
 
     def __init__(self, ledger: Ledger, *, capacity: int) -> None:
         self._ledger = ledger
-        self._gatherer: Gatherer[Settlement, Settled | None] = Gatherer(
-            self._write, batch_size=BATCH_SIZE, capacity=capacity
-        )
+        self._gatherer: Gatherer[Settlement, Settled | None] = Gatherer(self._write, batch_size=BATCH_SIZE, capacity=capacity)
 
     async def settle(self, settlement: Settlement) -> Settled | None:
         """End an attempt. None: it was fenced, and nothing changed. Raises what Postgres said of an ending that it refused."""

@@ -91,6 +91,7 @@ class Supervisor:
                 self._gone.clear()
             for watch in watches:
                 watch.cancel()
+        await self._beat.aclose()
         emit("supervisor.stopped", pid=os.getpid())
         return 1 if self.failed else 0
 
@@ -181,9 +182,7 @@ class Supervisor:
 
     async def _beat_forever(self) -> None:
         never = asyncio.Event()
-        await run_forever(
-            self._beat_once, name="heartbeat", interval_seconds=self._config.heartbeat_seconds, stop=never
-        )
+        await run_forever(self._beat_once, name="heartbeat", interval_seconds=self._config.heartbeat_seconds, stop=never)
 
     async def _beat_once(self) -> None:
         """Renew for those whose loop still turns, and hand them the proof."""

@@ -3,6 +3,9 @@
 A list may hold ids that the worker does not know of (a reply that was lost on the way), or lack ids that it holds (Redis
 was wiped). Every few seconds, and soon after any error of Redis, both are compared: strays are taken in like any
 delivery, and what is missing is put back, so that a reap after our death finds it (faults.md 0.2, P3).
+
+Ids come and go while the list is on its way here. So whoever looks odd is looked at twice: what a pull has just brought is
+known by then, and what a release has just taken is gone.
 """
 
 from __future__ import annotations
@@ -10,10 +13,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from leaseq.dispatch.deliveries import Deliveries
 from leaseq.telemetry import emit
 from leaseq.worker.intake import Intake
 from leaseq.worker.tools import Tools
+
+SECOND_LOOK_SECONDS = 0.1
+
+
+class Oddities(Struct, frozen=True):
+    """What is in a list and should not be, and what should be in it and is not."""
+
+    strays: list[str]
+    garbage: list[bytes]
+    missing: list[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.strays or self.garbage or self.missing)
 
 
 class Sweep:
@@ -25,19 +43,32 @@ class Sweep:
 
     async def run_once(self) -> None:
         for queue, intake in self._intakes.items():
-            before = {task_id for task_id, held in self._tools.in_hand.items() if held.queue == queue}
-            found = await self._tools.dispatcher.held(queue, worker_id=self._tools.worker_id)
-            strays = [task_id for task_id in found.task_ids if task_id not in self._tools.in_hand]
+            first = await self._look(queue)
+            if not first:
+                continue
+            await asyncio.sleep(SECOND_LOOK_SECONDS)
+            await self._mend(queue, intake, _both(first, await self._look(queue)))
+
+    async def _look(self, queue: str) -> Oddities:
+        before = {task_id for task_id, held in self._tools.in_hand.items() if held.queue == queue}
+        found = await self._tools.dispatcher.held(queue, worker_id=self._tools.worker_id)
+        in_hand = self._tools.in_hand
+        return Oddities(
+            strays=[task_id for task_id in found.task_ids if task_id not in in_hand],
+            garbage=found.garbage,
             # Only what was in hand before the look and still is: an id released in between is rightly gone.
-            held = [task_id for task_id in before - set(found.task_ids) if task_id in self._tools.in_hand]
-            if held:
-                missing = await self._tools.dispatcher.restore(queue, held, worker_id=self._tools.worker_id)
-                if missing:
-                    emit("delivery.restored", queue=queue, count=missing)
-            if strays or found.garbage:
-                if strays:
-                    emit("delivery.stray", queue=queue, count=len(strays), task_id=strays[0])
-                await intake.take(Deliveries(strays, found.garbage))
+            missing=[task_id for task_id in before.difference(found.task_ids) if task_id in in_hand],
+        )
+
+    async def _mend(self, queue: str, intake: Intake, odd: Oddities) -> None:
+        if odd.missing:
+            restored = await self._tools.dispatcher.restore(queue, odd.missing, worker_id=self._tools.worker_id)
+            if restored:
+                emit("delivery.restored", queue=queue, count=restored)
+        if odd.strays:
+            emit("delivery.stray", queue=queue, count=len(odd.strays), task_id=odd.strays[0])
+        if odd.strays or odd.garbage:
+            await intake.take(Deliveries(odd.strays, odd.garbage))
 
     async def wait(self, seconds: float) -> None:
         """Until the next look is due: after `seconds`, or at once when a release has failed."""
@@ -48,6 +79,16 @@ class Sweep:
             return
         finally:
             self._tools.releaser.failed.clear()
+
+
+def _both(first: Oddities, second: Oddities) -> Oddities:
+    """What looked odd twice."""
+    strays, garbage, missing = set(first.strays), set(first.garbage), set(first.missing)
+    return Oddities(
+        [task_id for task_id in second.strays if task_id in strays],
+        [value for value in second.garbage if value in garbage],
+        [task_id for task_id in second.missing if task_id in missing],
+    )
 
 
 __all__ = ["Sweep"]

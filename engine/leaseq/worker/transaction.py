@@ -28,6 +28,8 @@ from leaseq.worker.lent import Loan
 
 T = TypeVar("T")
 
+QUIET_SECONDS = 1.0
+
 
 class AttemptTransaction:
     """The one transaction of an attempt; does nothing until somebody enters a block."""
@@ -83,13 +85,16 @@ class AttemptTransaction:
             self.conn, self._outer, self._stack = conn, outer, stack.pop_all()
 
     async def commit(self, ledger: Ledger, settlement: Settlement) -> Settled:
-        """Settle and commit. Raises `Fenced` (rolled back), `ServerUnreachable` (unknown), `TransactionEnded`."""
+        """Settle and commit. Raises `Fenced` (rolled back), `ServerUnreachable` (unknown), `TransactionEnded`, and
+        `RuntimeError` where the handler returned in the middle of a statement."""
         assert self.conn is not None, "nothing to commit"
         assert self._outer is not None, "nothing to commit"
         self.loan.end()
         if self.ended:
             await self.abandon(discard=True)
             raise TransactionEnded
+        if self._busy:
+            raise RuntimeError("a statement of the handler was still running when it returned")
         try:
             settled = (await ledger.settle([settlement], conn=self.conn)).get(settlement.lease.task_id)
             if settled is None:
@@ -112,17 +117,27 @@ class AttemptTransaction:
         self.loan.end()
         outer, self._outer = self._outer, None
         if outer is not None and self.conn is not None and not self.conn.closed:
-            busy = self.conn.info.transaction_status is TransactionStatus.ACTIVE
             try:
-                if busy:
-                    await self.conn.cancel_safe()
-                if busy or discard:
+                await self._quieten(self.conn)
+                if discard:
                     await self.conn.close()
                 else:
                     await outer.__aexit__(psycopg.Rollback, psycopg.Rollback(self._handle), None)
             except (*UNAVAILABLE, psycopg.Error):
                 await self.conn.close()
         await self._close()
+
+    @property
+    def _busy(self) -> bool:
+        return self.conn is not None and self.conn.info.transaction_status is TransactionStatus.ACTIVE
+
+    async def _quieten(self, conn: Connection) -> None:
+        """End the statement that still runs, and wait for whoever runs it. To close a connection under a waiting psycopg is no
+        way: the number of its socket is soon another's, and it would wait on that one for ever."""
+        if self._busy:
+            await conn.cancel_safe()
+        async with asyncio.timeout(QUIET_SECONDS), conn.lock:
+            return
 
     async def _close(self) -> None:
         if self._outer is not None and self.conn is not None:
@@ -164,9 +179,7 @@ class Scope:
         self._wait(self.__aenter__())
         return Blocking(self._transaction, self._loop)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         return self._wait(self.__aexit__(kind, error, trace))
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:

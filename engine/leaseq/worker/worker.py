@@ -59,9 +59,7 @@ class Worker:
                 group.create_task(intake.run(self._stop))
             group.create_task(self._sweep())
             group.create_task(
-                run_forever(
-                    self._watch_cancels, name="cancel", interval_seconds=CANCEL_WATCH_SECONDS, stop=self._stop
-                )
+                run_forever(self._watch_cancels, name="cancel", interval_seconds=CANCEL_WATCH_SECONDS, stop=self._stop)
             )
 
     def stop_intake(self) -> None:

@@ -1,0 +1,34 @@
+"""Does the sweep tell what is missing from what is on its way out?"""
+
+from __future__ import annotations
+
+import pytest
+
+from fix_client import Client
+from fix_worker import working
+from leaseq import Leaseq
+from leaseq.config import Config
+from leaseq.model import State
+from leaseq.telemetry import recorded
+from leaseq.worker import worker as worker_module
+
+NOISE = {"delivery.restored", "delivery.stray", "delivery.skipped"}
+
+
+async def test_a_sweep_in_the_middle_of_work_finds_nothing(
+    config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids come and go while it looks; each that it takes for lost is a warning, a claim and a release for nothing."""
+    monkeypatch.setattr(worker_module, "SWEEP_SECONDS", 0.005)
+    app = Leaseq()
+
+    @app.task
+    async def quick() -> None:
+        return
+
+    with recorded() as events:
+        async with working(config, app, concurrency=50):
+            tasks = await client.all_ended(await client.submit_many("quick", 1500), timeout=40)
+    assert {(task.state, task.attempt) for task in tasks} == {(State.SUCCESS, 1)}
+    noise = [(event.name, event.fields.get("count", 1)) for event in events if event.name in NOISE]
+    assert noise == []

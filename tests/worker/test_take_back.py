@@ -1,0 +1,78 @@
+"""Does the reaping of a worker that held very much leave room for everybody else's heartbeats?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec.structs import replace
+
+from fix_ledger import RETENTION, submission
+from fix_worker import QUEUE
+from leaseq.config import Config
+from leaseq.dispatch import keys
+from leaseq.dispatch.deliveries import as_bytes
+from leaseq.dispatch.dispatcher import BITE
+from leaseq.engine.engine import Engine, open_engine
+from leaseq.engine.reap import Death
+from leaseq.model import Lane, State
+from leaseq.telemetry import recorded
+from leaseq.worker.beat import Heartbeat
+
+HELD = 10_000
+
+
+@pytest.fixture
+async def engine(config: Config) -> AsyncIterator[Engine]:
+    async with open_engine(replace(config, lease_seconds=2.0), name="leaseq test") as opened:
+        yield opened
+
+
+async def holding(engine: Engine, worker_id: str, count: int) -> list[str]:
+    """A worker with so many tasks in its list, the first half of them claimed."""
+    stores = engine.stores
+    await stores.fleet.open_worker(worker_id, host="here", pid=1, queues=[QUEUE], version="0")
+    await stores.dispatcher.open(QUEUE, worker_id=worker_id, lease_seconds=600, token="first")
+    ids: list[str] = []
+    for _ in range(0, count, BITE):
+        batch = sorted((submission() for _ in range(BITE)), key=lambda s: s.task_id)
+        await stores.ledger.submit(batch, retention_seconds=RETENTION)
+        bite = [s.task_id for s in batch]
+        await stores.dispatcher.push(QUEUE, bite)
+        await stores.dispatcher.pull(QUEUE, worker_id=worker_id, limit=BITE)
+        if len(ids) < count // 2:
+            await stores.ledger.claim(bite, worker_id=worker_id)
+        ids += bite
+    return sorted(ids)
+
+
+async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(engine: Engine, config: Config) -> None:
+    ids = await holding(engine, "dead", HELD)
+    await holding(engine, "alive", 0)
+    async with open_engine(engine.config, name="leaseq test supervisor") as other:
+        heartbeat = Heartbeat(other.config, other.stores, [QUEUE])
+        gaps: list[float] = []
+
+        async def beat() -> None:
+            while True:
+                began = time.monotonic()
+                assert (await heartbeat.beat(["alive"]))["alive"].proof is not None
+                gaps.append(time.monotonic() - began)
+                await asyncio.sleep(0.02)
+
+        beating = asyncio.create_task(beat())
+        with recorded() as events:
+            await engine.reaper.reap(Death(worker_id="dead", queues=[QUEUE], reason="killed"))
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+
+    assert max(gaps) < engine.config.lease_seconds / 4
+    assert len([event for event in events if event.name == "attempt.reaped"]) == HELD // 2
+    client = engine.stores.survey._client
+    lane = [as_bytes(value).decode() for value in await client.lrange(keys.ready(QUEUE, Lane.NORMAL), 0, -1)]
+    assert sorted(lane) == ids, "all of them, once each; in order within a bite"
+    assert await client.exists(keys.processing(QUEUE, "dead")) == 0
+    found = await engine.stores.ledger.find(ids[:10] + ids[-10:], tenant="default")
+    assert {(task.state, task.crash_count) for task in found.values()} == {(State.PENDING, 0)}
