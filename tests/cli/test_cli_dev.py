@@ -255,22 +255,22 @@ async def test_json_lines_are_passed_on_as_they_are(starter: Starter) -> None:
     assert {"supervisor.started", "reaper.started", "worker.opened", "supervisor.stopped"} <= set(events)
 
 
-async def test_killed_outright_it_leaves_nothing_running(starter: Starter, tmp_path: Path) -> None:
+async def test_killed_outright_it_leaves_nothing_running(data_dir: Path, starter: Starter) -> None:
     """Its parts see the end of their input, and the last of them stops the embedded servers."""
-    starter.config = replace(starter.config, postgres_url=None, redis_url=None, data_dir=tmp_path / "data")
+    starter.config = replace(starter.config, postgres_url=None, redis_url=None, data_dir=data_dir)
     dev = await starter.dev("--no-reload")
     await dev.say("worker.opened")
     await dev.say("ready: ")
-    servers = [pid for pid in every_pid() if str(tmp_path / "data") in working_directory(pid) or pid in elsewhere(tmp_path)]
+    servers = [pid for pid in every_pid() if str(data_dir) in working_directory(pid) or pid in elsewhere(data_dir)]
     assert len(servers) >= 2
     dev.pids |= set(servers)
     dev.process.send_signal(signal.SIGKILL)
     await dev.all_gone()
 
 
-def elsewhere(tmp_path: Path) -> set[int]:
+def elsewhere(data_dir: Path) -> set[int]:
     """The processes of an embedded Postgres whose files had to lie in another place."""
-    note = tmp_path / "data" / "postgres" / "elsewhere"
+    note = data_dir / "postgres" / "elsewhere"
     home = note.read_text(encoding="utf-8").strip() if note.exists() else None
     return {pid for pid in every_pid() if home is not None and working_directory(pid).startswith(home)}
 

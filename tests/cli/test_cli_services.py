@@ -145,14 +145,14 @@ async def test_a_service_starts_without_redis(services: Services) -> None:
     assert await away.ended() == 0
 
 
-async def test_services_without_urls_share_embedded_servers_and_leave_none(config: Config, tmp_path: Path) -> None:
-    alone = replace(config, postgres_url=None, redis_url=None, data_dir=tmp_path / "data")
+async def test_services_without_urls_share_embedded_servers_and_leave_none(config: Config, data_dir: Path) -> None:
+    alone = replace(config, postgres_url=None, redis_url=None, data_dir=data_dir)
     services = Services(alone)
     try:
         worker = await services.worker()
         code, out, err = await run("submit", "aside", '{"n": 4}', "--wait", "--timeout", "20", config=alone)
         assert (code, out.splitlines()[1:]) == (0, ["4"]), err
-        servers = [int(pid_file.read_text().split()[0]) for pid_file in pid_files(tmp_path / "data")]
+        servers = [int(pid_file.read_text().split()[0]) for pid_file in pid_files(data_dir)]
         assert len(servers) == 2
         assert all(alive(pid) for pid in servers)
         worker.signal(signal.SIGTERM)

@@ -48,6 +48,10 @@ async def holding(engine: Engine, worker_id: str, count: int) -> list[str]:
     return sorted(ids)
 
 
+async def listed(engine: Engine, key: str) -> list[str]:
+    return [as_bytes(value).decode() for value in await engine.stores.survey._client.lrange(key, 0, -1)]
+
+
 async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(engine: Engine, config: Config) -> None:
     ids = await holding(engine, "dead", HELD)
     await holding(engine, "alive", 0)
@@ -70,9 +74,18 @@ async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(engine: En
 
     assert max(gaps) < engine.config.lease_seconds / 4
     assert len([event for event in events if event.name == "attempt.reaped"]) == HELD // 2
-    client = engine.stores.survey._client
-    lane = [as_bytes(value).decode() for value in await client.lrange(keys.ready(QUEUE, Lane.NORMAL), 0, -1)]
-    assert sorted(lane) == ids, "all of them, once each; in order within a bite"
-    assert await client.exists(keys.processing(QUEUE, "dead")) == 0
+    assert sorted(await listed(engine, keys.ready(QUEUE, Lane.NORMAL))) == ids, "all of them, once each"
+    assert await listed(engine, keys.processing(QUEUE, "dead")) == []
     found = await engine.stores.ledger.find(ids[:10] + ids[-10:], tenant="default")
     assert {(task.state, task.crash_count) for task in found.values()} == {(State.PENDING, 0)}
+
+
+async def test_what_is_taken_back_keeps_its_order(engine: Engine) -> None:
+    """Over several bites too: the oldest comes to stand first, before what was waiting already."""
+    ids = await holding(engine, "dead", 3 * BITE)
+    waiting = [submission() for _ in range(2)]
+    await engine.stores.dispatcher.push(QUEUE, [s.task_id for s in waiting])
+    order = await listed(engine, keys.processing(QUEUE, "dead"))
+    assert sorted(order) == ids
+    await engine.reaper.reap(Death(worker_id="dead", queues=[QUEUE], reason="killed"))
+    assert await listed(engine, keys.ready(QUEUE, Lane.NORMAL)) == [*order, *(s.task_id for s in waiting)]

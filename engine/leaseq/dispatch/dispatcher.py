@@ -91,9 +91,9 @@ class Dispatcher:
             return int(await self._scripts.run("restore", [keys.processing(queue, worker_id)], task_ids))
 
     async def held(self, queue: str, *, worker_id: str, limit: int | None = None) -> Deliveries:
-        """What is in a worker's processing list, oldest first."""
+        """What is in a worker's processing list, oldest first; with `limit` only the newest, where a taking back begins."""
         with reachable():
-            values = await self._client.lrange(keys.processing(queue, worker_id), 0, -1 if limit is None else limit - 1)
+            values = await self._client.lrange(keys.processing(queue, worker_id), 0 if limit is None else -limit, -1)
         return sort_out(values)
 
     async def open(self, queue: str, *, worker_id: str, lease_seconds: float, token: str) -> str:

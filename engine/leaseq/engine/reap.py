@@ -116,7 +116,7 @@ class Reap:
             held = await self._ledger.find_held(found.task_ids, worker_id=death.worker_id)
             lost += len(await self.settle_lost(held, reason=death.reason, alone=alone))
             releases = places(found, await self._ledger.glimpse(found.task_ids))
-            # To the heads of the lanes: the oldest goes last, so that it comes to stand first.
+            # To the heads of the lanes, bite by bite from the newest end: the oldest goes last, so that it comes to stand first.
             await self._dispatcher.release(queue, releases[::-1], worker_id=death.worker_id)
         await self._dispatcher.close(queue, worker_id=death.worker_id)
         return lost
