@@ -19,7 +19,7 @@ from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.errors import ServerUnreachable
 from leaseq.gather import Gatherer
 from leaseq.ledger.ledger import Ledger
-from leaseq.model import Glimpse, Lane, Settled, Settlement, State
+from leaseq.model import TERMINAL, Glimpse, Lane, Settled, Settlement, State
 from leaseq.telemetry import emit
 
 BATCH_SIZE = 500
@@ -91,11 +91,13 @@ def bites(batch: Sequence[Settlement]) -> Iterator[Sequence[Settlement]]:
 
 
 def _ended(settlement: Settlement, glimpse: Glimpse | None) -> Settled | None:
-    """The same attempt, no longer running, in the state that was asked for: it was us. (A reap would have left PENDING
-    or FAILED as lost; a hand-back of ours that looks the same has the same effect.)"""
-    if glimpse is None or glimpse.attempt != settlement.lease.attempt:
+    """The same attempt, no longer running, in the state that was asked for (or CANCELLED, where a request came before and the
+    task would have gone on): it was us. (A reap would have left PENDING or FAILED as lost; a hand-back of ours that looks the
+    same has the same effect.)"""
+    if glimpse is None or glimpse.attempt != settlement.lease.attempt or glimpse.state is State.PROCESSING:
         return None
-    if glimpse.state is not settlement.disposition.state or glimpse.state is State.PROCESSING:
+    wanted = settlement.disposition.state
+    if glimpse.state is not wanted and (glimpse.state is not State.CANCELLED or wanted in TERMINAL):
         return None
     return Settled(glimpse.task_id, glimpse.attempt, glimpse.state, glimpse.queue, glimpse.lane)
 

@@ -1,0 +1,33 @@
+"""Does a settlement that is sent again know its own effect, when the first answer was lost?"""
+
+from __future__ import annotations
+
+import pytest
+
+from leaseq.model import Disposition, Ending, Glimpse, Lane, Lease, Outcome, Settlement, State
+from leaseq.worker.settle import _ended
+
+
+@pytest.mark.parametrize(
+    ("wanted", "attempt", "found", "ours"),
+    [
+        (State.SUCCESS, 3, State.SUCCESS, True),
+        (State.SCHEDULED, 3, State.SCHEDULED, True),
+        (State.SCHEDULED, 3, State.CANCELLED, True),  # settle honoured a cancel request
+        (State.PENDING, 3, State.CANCELLED, True),
+        (State.SUCCESS, 3, State.CANCELLED, False),  # a success is never turned into that
+        (State.FAILED, 3, State.CANCELLED, False),
+        (State.SUCCESS, 3, State.PENDING, False),  # taken back as lost
+        (State.SUCCESS, 4, State.SUCCESS, False),  # another attempt did it
+        (State.PENDING, 3, State.PROCESSING, False),
+    ],
+)
+def test_what_counts_as_our_own_ending(wanted: State, attempt: int, found: State, ours: bool) -> None:
+    settlement = Settlement(Lease("id", 3, "me"), Ending(Outcome.RELEASED), Disposition(wanted))
+    ended = _ended(settlement, Glimpse("id", "default", found, attempt, None, Lane.NORMAL))
+    assert (ended is not None) == ours
+    assert ended is None or ended.state is found
+
+
+def test_a_task_that_is_gone_is_not_ours() -> None:
+    assert _ended(Settlement(Lease("id", 3, "me"), Ending(Outcome.SUCCEEDED), Disposition(State.SUCCESS)), None) is None
