@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from fix_client import Client
 from fix_processes import Services, send
 from leaseq.config import Config
+from leaseq.dispatch.deliveries import Release
 from leaseq.model import Outcome, State, Task
 
 LEASE = 2.0
@@ -172,3 +173,18 @@ async def test_a_second_sigterm_hurries(services: Services, client: Client) -> N
     worker.signal(signal.SIGTERM)
     assert await worker.ended(timeout=5) == 0
     assert (await client.find(task_id)).state is State.PENDING
+
+
+async def test_whom_redis_alone_still_names_is_not_blamed(services: Services, client: Client) -> None:
+    """Three ran, Redis lost two of them, the process died: the third was not alone."""
+    worker = await services.worker()
+    ids = await client.submit_many("nap", 3, seconds=60)
+    await worker.hear("attempt.started", count=3)
+    await asyncio.sleep(0.6)  # three ticks of the child, which tell the supervisor how many run
+    (opened,) = worker.heard("worker.opened")
+    forgotten = [Release(task_id) for task_id in ids[:2]]
+    await client.engine.stores.dispatcher.release("default", forgotten, worker_id=opened["worker_id"])
+    send(worker.children[0], signal.SIGKILL)
+    await worker.hear("attempt.reaped", task_id=ids[2])
+    task = await client.find(ids[2])
+    assert (task.crash_count, task.loss_count) == (0, 1)

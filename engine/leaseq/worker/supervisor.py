@@ -159,8 +159,9 @@ class Supervisor:
                 emit("child.exited", **about)
             else:
                 emit("child.died", **about, running=child.running)
-                # A child that ended by its own decision was killed by none of its tasks.
-                await self._reap(child, said(code), blame=code not in EXITS)
+                # A child that ended by its own decision was killed by none of its tasks. Nor is one of several to blame that
+                # its list alone still names (Redis may have been wiped a moment ago): the child's own last count decides too.
+                await self._reap(child, said(code), blame=code not in EXITS and child.running <= 1)
         finally:
             del self._children[child.spec.worker_id]
             self._gone.set()
