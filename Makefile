@@ -12,16 +12,23 @@ ARGS ?=
 # Most tests wait for a process or a lease more than they compute: more of them at a time than there are processors.
 JOBS ?= 4
 
+# Same seed, same faults at the same times.
+SEED ?= 1
+CHAOS_SHORT_MINUTES ?= 2
+CHAOS_MINUTES ?= 4
+CHAOS_SCENARIOS ?= processes valkey postgres network clocks disks deploy everything everything everything
+MACHINE_EXAMPLES ?= 1000
+
 # Releases that are still common beside the ones we develop on.
 COMPAT_POSTGRES ?= /usr/lib/postgresql/15/bin
 COMPAT_REDIS ?= /usr/bin/redis-server
 COMPAT_PYTHONS ?= 3.11 3.13
 export COMPAT_POSTGRES COMPAT_REDIS COMPAT_PYTHONS
 
-.PHONY: help setup test test-compat demo check fmt bench bench-quick clean
+.PHONY: help setup test test-compat chaos chaos-short chaos-sweep chaos-mutants demo check fmt bench bench-quick clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## create .venv and install leaseq into it, editable, with everything
 
@@ -43,6 +50,19 @@ test: $(READY) ## run the tests against real servers (ARGS="-k settle")
 
 test-compat: $(READY) ## run the tests on the system's PostgreSQL and Redis, and on other Pythons
 	@.ci/compat $(ARGS)
+
+chaos-short: $(READY) ## three minutes of faults of many kinds, and a verdict
+	@$(BIN)/leaseq-chaos run short --minutes $(CHAOS_SHORT_MINUTES) --seed $(SEED) $(ARGS)
+
+chaos: $(READY) ## every fault there is for most of an hour, and the state machine at length
+	@LEASEQ_TEST_MACHINE_EXAMPLES=$(MACHINE_EXAMPLES) $(BIN)/python -m pytest -q --timeout 3600 tests/chaos/test_machine.py
+	@$(BIN)/leaseq-chaos run $(CHAOS_SCENARIOS) --minutes $(CHAOS_MINUTES) --seed $(SEED) $(ARGS)
+
+chaos-sweep: $(READY) ## kill, stop, fail and restart at every crash point
+	@$(BIN)/leaseq-chaos sweep $(ARGS)
+
+chaos-mutants: $(READY) ## seed bugs, and show which checker catches each
+	@$(BIN)/leaseq-chaos mutants $(ARGS)
 
 demo: $(READY) ## watch it work, and survive being killed
 	@$(BIN)/python -m examples.demo $(ARGS)

@@ -14,6 +14,7 @@ from litestar import Request, Response, Router, get, post
 
 from leaseq.engine.submission import UNHEARD_OF, accept
 from leaseq.errors import TaskNotFound, UnknownType
+from leaseq.failpoints import reach
 from leaseq.model import State, Submission, Task
 from leaseq_api import parameters as given
 from leaseq_api.body import read_json
@@ -47,6 +48,7 @@ async def submit(request: AnyRequest, service: Injected) -> Response[TaskView | 
     """Submit a task. It is recorded before it is acknowledged."""
     submission = await _submission(request, service)
     submitted = await service.engine.submit(submission)
+    reach("submit.answering")
     headers = {"Location": f"/api/tasks/{submitted.task_id}"}
     if not submitted.replayed:
         return Response(fresh_view(submission, submitted), status_code=202, headers=headers)

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from leaseq.dispatch.survey import Survey
 from leaseq.errors import ServerUnreachable
+from leaseq.failpoints import reach
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import Apart
 
@@ -49,6 +50,8 @@ class Epochs:
     async def _check(self, queue: str) -> None:
         before = self._epochs.get(queue)
         found = await self._survey.epoch(queue)
+        if found is None:
+            reach("epoch.beginning")
         now = found or await self._survey.begin_epoch(queue, uuid4().hex)
         self._epochs[queue] = now
         if before is not None and before != now:

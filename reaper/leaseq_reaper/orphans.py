@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from leaseq.engine.engine import Engine
+from leaseq.failpoints import reach
 from leaseq.model import Counts, Glimpse, Lease, Settled, State
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import Apart
@@ -53,6 +54,7 @@ class Orphans:
         rest = iter(ready)
         while batch := list(islice(rest, BATCH)):
             settled = await self._settle_lost(batch, reason="its worker is gone", alone=False)
+            reach("orphans.settled")
             for lease, _ in batch:
                 del self._found[lease]
             count += len(settled)

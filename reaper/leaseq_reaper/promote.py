@@ -9,6 +9,7 @@ reconciler if it dies.
 from __future__ import annotations
 
 from leaseq.engine.engine import Engine
+from leaseq.failpoints import reach
 from leaseq.model import Glimpse
 from leaseq.telemetry import emit, listening
 from leaseq_reaper.apart import Apart
@@ -33,6 +34,8 @@ class Promote:
         for _ in range(BATCHES):
             self._unsent = await self._ledger.promote(limit=BATCH)
             count = len(self._unsent)
+            if count:
+                reach("promote.committed")
             if listening("task.promoted"):
                 for task in self._unsent:
                     emit("task.promoted", task_id=task.task_id, queue=task.queue, lane=task.lane)
@@ -45,6 +48,7 @@ class Promote:
         # Pushed twice when the answer was lost: legal, the claim is a compare-and-set.
         if self._unsent:
             await redeliver(self._dispatcher, self._unsent, apart=self._apart)
+            reach("promote.sent")
             self._unsent = []
 
 

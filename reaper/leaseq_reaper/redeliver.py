@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.failpoints import reach
 from leaseq.model import Glimpse, Lane, Settled
 from leaseq_reaper.apart import Apart
 
@@ -25,6 +26,7 @@ async def redeliver(dispatcher: Dispatcher, tasks: Sequence[Glimpse | Settled], 
 
     async def push(place: tuple[str, Lane]) -> None:
         queue, lane = place
+        reach("redeliver.sending")
         await dispatcher.push(queue, sorted(lanes[place]), lane=lane)
 
     await apart.each(lanes, push)

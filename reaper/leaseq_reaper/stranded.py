@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 
 from leaseq.engine.engine import Engine
+from leaseq.failpoints import reach
 from leaseq.model import Glimpse, State
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import Apart
@@ -80,6 +81,8 @@ class Stranded:
     async def _redispatch(self, queue: str, tasks: dict[str, Glimpse]) -> None:
         missing = sorted(await self._missing(queue, set(tasks)))
         done: list[str] = []
+        if missing:
+            reach("reconcile.found")
         try:
             for start in range(0, len(missing), GLIMPSES):
                 again = await self._ledger.glimpse(missing[start : start + GLIMPSES])
@@ -87,6 +90,7 @@ class Stranded:
                     task for task in again.values() if task.state is State.PENDING and task.attempt == tasks[task.task_id].attempt
                 ]
                 await redeliver(self._dispatcher, stranded, apart=self._apart)
+                reach("reconcile.pushed")
                 done += (task.task_id for task in stranded)
         finally:
             if done:

@@ -16,6 +16,7 @@ from leaseq.dispatch import keys
 from leaseq.dispatch.deliveries import Deliveries, LeaseView, PullCode, Release, sort_out
 from leaseq.dispatch.scripts import Scripts
 from leaseq.errors import ServerUnreachable
+from leaseq.failpoints import reach
 from leaseq.model import Lane
 
 # The order in which a worker looks; the suspect lane is not among them, it has a worker of its own.
@@ -67,6 +68,8 @@ class Dispatcher:
         args: list[str | int] = [worker_id, min(limit, BITE), turn]
         with reachable():
             code, values = await self._scripts.run("pull", names, args)
+        if values:
+            reach("pull.moved")
         return sort_out(values, code=PullCode(code.decode()))
 
     async def release(self, queue: str, releases: Sequence[Release], *, worker_id: str) -> int:

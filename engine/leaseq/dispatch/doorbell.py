@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from leaseq.dispatch import keys
 from leaseq.dispatch.deliveries import Deliveries, sort_out
 from leaseq.dispatch.dispatcher import reachable
+from leaseq.failpoints import reach
 from leaseq.model import Lane
 
 
@@ -32,7 +33,10 @@ class Doorbell:
         with reachable():
             # The server takes fractions of a second (since 6.0); the type of redis-py does not.
             value = await self._client.blmove(self._source, self._target, cast(int, self._block), "LEFT", "RIGHT")
-        return sort_out([] if value is None else [value])
+        if value is None:
+            return sort_out([])
+        reach("doorbell.moved")
+        return sort_out([value])
 
     async def aclose(self) -> None:
         """Close the connection."""

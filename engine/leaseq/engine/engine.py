@@ -20,6 +20,7 @@ from leaseq.engine.reap import Reap
 from leaseq.engine.submit import Submitter
 from leaseq.engine.wait import Waiter
 from leaseq.errors import ServerUnreachable, TaskConflict, TaskNotFound
+from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger, TaskFilter
@@ -63,6 +64,7 @@ class Engine:
         Returns once it is committed. Raises `IdempotencyKeyReused`, `IdempotencyInFlight`, `ServerUnreachable`.
         """
         submitted = await self._gatherer.add(submission)
+        reach("submit.committed")
         self._deliver([(submission, submitted)])
         return submitted
 

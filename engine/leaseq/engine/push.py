@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.errors import ServerUnreachable
+from leaseq.failpoints import reach
 from leaseq.model import Lane
 from leaseq.telemetry import emit
 
@@ -54,6 +55,7 @@ class Pusher:
             for (queue, lane), task_ids in groups.items():
                 try:
                     await self._dispatcher.push(queue, task_ids, lane=lane)
+                    reach("push.sent")
                     emit("delivery.pushed", queue=queue, lane=lane, count=len(task_ids))
                 except ServerUnreachable as error:
                     emit("push.failed", queue=queue, count=len(task_ids), error=str(error))

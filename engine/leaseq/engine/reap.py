@@ -18,6 +18,7 @@ from leaseq.backoff import Backoff
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries, Place, Release
 from leaseq.dispatch.dispatcher import BITE, Dispatcher
+from leaseq.failpoints import reach
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.lifecycle import after
@@ -53,11 +54,13 @@ class Reap:
 
     async def reap(self, death: Death) -> bool:
         """Take back everything a dead worker held. False if it turned out to be alive."""
+        reach("reap.closing")
         closed = await self._fleet.close_worker(death.worker_id, reason=death.reason, stale_after=death.stale_after)
         if not closed:
             record = await self._fleet.find_worker(death.worker_id)
             if record is not None and record.closed_at is None:
                 return False
+        reach("reap.closed")
         sessions = await self._fleet.end_sessions(session_name(death.worker_id))
         # Only the one who closed it may blame: a second pass sees what the first left, and would take it for alone.
         blame = death.blame and closed and await self._ran_alone(death)
@@ -115,9 +118,11 @@ class Reap:
                 break
             held = await self._ledger.find_held(found.task_ids, worker_id=death.worker_id)
             lost += len(await self.settle_lost(held, reason=death.reason, alone=alone))
+            reach("reap.settled")
             releases = places(found, await self._ledger.glimpse(found.task_ids))
             # To the heads of the lanes, bite by bite from the newest end: the oldest goes last, so that it comes to stand first.
             await self._dispatcher.release(queue, releases[::-1], worker_id=death.worker_id)
+            reach("reap.moved")
         await self._dispatcher.close(queue, worker_id=death.worker_id)
         return lost
 

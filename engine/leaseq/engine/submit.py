@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, ServerUnreachable, SubmissionInvalid
+from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Connection
 from leaseq.lifecycle import lane_of
@@ -66,6 +67,7 @@ class Submitter:
     async def _insert(
         self, leaders: list[Submission], answers: dict[str, Answer], conn: Connection | None
     ) -> dict[str, Submitted | None]:
+        reach("submit.sending")
         try:
             return await self._ledger.submit(leaders, retention_seconds=self._retention, conn=conn)
         except SubmissionInvalid as error:

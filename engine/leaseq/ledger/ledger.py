@@ -14,6 +14,7 @@ import msgspec
 import psycopg
 
 from leaseq.errors import IdempotencyInFlight, SubmissionInvalid
+from leaseq.failpoints import reach
 from leaseq.ledger import rows
 from leaseq.ledger.session import Connection, Locked, Session
 from leaseq.model import ClaimedTask, Counts, Glimpse, Lease, Settled, Settlement, State, Submission, Submitted, Task, TaskSummary
@@ -73,6 +74,7 @@ class Ledger:
             raise IdempotencyInFlight from error
         except psycopg.DataError as error:
             raise SubmissionInvalid(f"Postgres cannot store this submission: {error}") from error
+        reach("submit.sent")
         by_id = {row[0]: row for row in found}
         return {s.task_id: rows.fresh(s, by_id[s.task_id]) if by_id[s.task_id][1] else None for s in batch}
 
@@ -93,6 +95,7 @@ class Ledger:
         """Take what is PENDING of these, each under a new attempt. A closed incarnation gets nothing."""
         params = {"ids": sorted(task_ids), "worker_id": worker_id}
         found = await self._session.fetch("claim_tasks", params)
+        reach("claim.sent")
         return [rows.to_claimed(row, worker_id) for row in found]
 
     async def find_claimed(self, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:

@@ -15,6 +15,7 @@ import msgspec
 from leaseq.backoff import Backoff
 from leaseq.context import Context
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
+from leaseq.failpoints import reach
 from leaseq.lifecycle import after, is_suspect
 from leaseq.model import ClaimedTask, Ending, Outcome, Settled, Settlement, TaskError
 from leaseq.registry import Handler
@@ -70,7 +71,9 @@ class RunningAttempt:
             finally:
                 if not lingers:
                     slots.give_back()
+            reach("attempt.ending")
             ending, settled = await self._end(ending, lingers=lingers)
+            reach("settle.committed")
             if settled is None:
                 emit("attempt.fenced", task_id=lease.task_id, attempt=lease.attempt, worker_id=lease.worker_id)
                 await self._tools.releaser.release(self.claimed.queue, lease.task_id)
@@ -87,6 +90,7 @@ class RunningAttempt:
         refusal = self._refuse(handler)
         if handler is None or refusal is not None:
             return refusal or _unknown_type(self.claimed.type), False
+        reach("attempt.starting")
         emit("attempt.started", task_id=self.claimed.lease.task_id, attempt=self.claimed.lease.attempt)
         lingered = self._tools.slots.give_back
         call = Call(handler, Context(self.claimed, self), executor=self._tools.executor, lingered=lingered)

@@ -18,6 +18,7 @@ from msgspec import Struct
 from leaseq.config import Config
 from leaseq.engine.engine import Stores
 from leaseq.errors import ServerUnreachable
+from leaseq.failpoints import reach
 from leaseq.telemetry import emit
 from leaseq.worker.link import boottime
 
@@ -73,6 +74,7 @@ class Heartbeat:
         verdicts = {worker_id: Verdict(fence="the incarnation was closed") for worker_id in closed}
         alive = [worker_id for worker_id in worker_ids if worker_id not in closed]
         held = await self._renew_in_time(alive, may_reopen=touch.open_ones if touch is not None else frozenset())
+        reach("beat.renewed")
         for worker_id in alive:
             if worker_id in held:
                 verdicts[worker_id] = Verdict(proof=sent)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from leaseq.dispatch.deliveries import Deliveries, Place, PullCode
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.errors import ServerUnreachable
+from leaseq.failpoints import reach
 from leaseq.loop import pause
 from leaseq.model import ClaimedTask, Glimpse, Lane, State
 from leaseq.telemetry import emit, listening
@@ -147,6 +148,7 @@ class Intake:
         wait, rest = RETRY_SECONDS, list(task_ids)
         while True:
             try:
+                reach("claim.sending")
                 claimed += await self._tools.ledger.claim(rest, worker_id=self._tools.worker_id)
                 done = {task.lease.task_id for task in claimed}
                 rest = [task_id for task_id in task_ids if task_id not in done]

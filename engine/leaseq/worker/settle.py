@@ -17,6 +17,7 @@ from msgspec import Struct
 from leaseq.dispatch.deliveries import Place, Release
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.errors import ServerUnreachable
+from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import TERMINAL, Glimpse, Lane, Settled, Settlement, State
@@ -60,7 +61,9 @@ class Settler:
         wait, repeated = RETRY_SECONDS, False
         while True:
             try:
+                reach("settle.sending")
                 settled = await self._ledger.settle(batch)
+                reach("settle.sent")
                 missing = [s for s in batch if s.lease.task_id not in settled]
                 if missing and repeated:
                     glimpses = await self._ledger.glimpse([s.lease.task_id for s in missing])
@@ -134,6 +137,7 @@ class Releaser:
         for queue, releases in by_queue.items():
             try:
                 found = await self._dispatcher.release(queue, releases, worker_id=self._worker_id)
+                reach("release.sent")
                 emit("delivery.released", queue=queue, count=found)
             except ServerUnreachable as error:
                 emit("dispatch.unreachable", error=str(error), queue=queue)

@@ -21,6 +21,7 @@ from leaseq.config import Config
 from leaseq.engine.engine import Engine
 from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
+from leaseq.failpoints import reach
 from leaseq.loop import pause, run_forever
 from leaseq.telemetry import emit
 from leaseq.worker.beat import Heartbeat
@@ -142,7 +143,9 @@ class Supervisor:
         await self._engine.stores.fleet.open_worker(
             spec.worker_id, host=socket.gethostname(), pid=os.getpid(), queues=spec.queues, version=__version__
         )
+        reach("incarnation.opened")
         await self._beat.open(spec.worker_id)
+        reach("lease.opened")
         child = await ChildProcess.start(spec)
         self._children[spec.worker_id] = child
         emit("child.started", worker_id=spec.worker_id, pid_of_child=child.process.pid, isolated=isolated)

@@ -21,6 +21,7 @@ from psycopg.pq import TransactionStatus
 from leaseq.connect import Connection, Pool
 from leaseq.context import BlockingConnection
 from leaseq.errors import Fenced, TransactionEnded
+from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import TOO_LARGE, UNAVAILABLE, unreachable
 from leaseq.model import Settled, Settlement
@@ -83,6 +84,7 @@ class AttemptTransaction:
             outer = conn.transaction()
             self._handle = await outer.__aenter__()
             self.conn, self._outer, self._stack = conn, outer, stack.pop_all()
+        reach("transaction.open", lost=psycopg.OperationalError)
 
     async def commit(self, ledger: Ledger, settlement: Settlement) -> Settled:
         """Settle and commit. Raises `Fenced` (rolled back), `ServerUnreachable` (unknown), `TransactionEnded`, and
@@ -100,8 +102,10 @@ class AttemptTransaction:
             if settled is None:
                 await self.abandon()
                 raise Fenced(f"attempt {settlement.lease.attempt} of {settlement.lease.task_id} was taken away")
+            reach("transaction.settled", lost=psycopg.OperationalError)
             outer, self._outer = self._outer, None
             await outer.__aexit__(None, None, None)
+            reach("commit.sent", lost=psycopg.OperationalError)
         except TOO_LARGE:
             raise
         except UNAVAILABLE as error:

@@ -1,0 +1,1 @@
+"""Was every promise kept? One invariant each; `catalogue.CHECKERS` has them all by name."""

@@ -1,0 +1,44 @@
+"""Which checkers are there, and what do they all say of a run?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from leaseq_chaos.checkers import (
+    accepted,
+    accounts,
+    cancel,
+    convergence,
+    effects,
+    fences,
+    keys,
+    poison,
+    reads,
+    schedule,
+    terminal,
+    transitions,
+)
+from leaseq_chaos.evidence import Evidence
+from leaseq_chaos.verdict import Checker, Finding
+
+__all__ = ["CHECKERS", "judge"]
+
+CHECKERS: Mapping[str, Checker] = {
+    "accepted": accepted.check,
+    "keys": keys.check,
+    "effects": effects.check,
+    "terminal": terminal.check,
+    "fences": fences.check,
+    "transitions": transitions.check,
+    "reads": reads.check,
+    "accounts": accounts.check,
+    "convergence": convergence.check,
+    "poison": poison.check,
+    "schedule": schedule.check,
+    "cancel": cancel.check,
+}
+
+
+def judge(evidence: Evidence) -> list[Finding]:
+    """What every checker says, in the order of the catalogue."""
+    return [check(evidence) for check in CHECKERS.values()]

@@ -1,0 +1,68 @@
+"""Is everything at rest after the drain (I14)?
+
+No task waits or runs, dispatch holds no delivery, nobody but an open worker has a lease or beats, and there is no key that nobody
+owns. What is parked (it was found in a ready list, and is no delivery) is a remark, not a violation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from leaseq_chaos.checkers.answer import answer
+from leaseq_chaos.checkers.index import ENDED, Index, index, no_history
+from leaseq_chaos.evidence import Evidence, Lane
+from leaseq_chaos.verdict import Finding, Violation
+
+__all__ = ["check"]
+
+INVARIANT = "After the drain nothing waits, nothing runs, and dispatch holds nothing that the ledger does not know of."
+
+_LISTS = {"ready", "processing"}
+_REGISTERS = {"leases", "beats"}
+_FLAGS = {"epoch", "paused", "parked"}
+
+
+def check(evidence: Evidence) -> Finding:
+    """Look at what is left in both stores."""
+    found = index(evidence)
+    snapshot = evidence.snapshot
+    violations = [*_tasks(found), *(violation for lane in snapshot.dispatch for violation in _lane(found, lane))]
+    missing = no_history(found)
+    if missing is None and not violations and not snapshot.drained:
+        missing = f"the run had not drained after {snapshot.waited_seconds:.0f} s"
+    return answer(
+        "convergence",
+        INVARIANT,
+        missing=missing,
+        said=f"{len(found.rows):,} tasks and {len(snapshot.dispatch)} keys of dispatch were looked at",
+        violations=violations,
+        facts={
+            "keys": len(snapshot.dispatch),
+            "open workers": len(snapshot.open_workers),
+            "parked": sum(lane.length for lane in snapshot.dispatch if _what(lane.key) == "parked"),
+        },
+    )
+
+
+def _tasks(found: Index) -> Iterator[Violation]:
+    for task, row in found.rows.items():
+        if row["state"] not in ENDED:
+            yield Violation(f"still {row['state']} (attempt {row['attempt']}) after the drain", task)
+
+
+def _lane(found: Index, lane: Lane) -> Iterator[Violation]:
+    what, at = _what(lane.key), found.evidence.snapshot.at
+    if what in _LISTS and lane.length:
+        task = lane.members[0] if lane.members else None
+        state = found.rows[task]["state"] if task in found.rows else "unknown to the ledger"
+        yield Violation(f"{lane.key} still holds {lane.length:,} deliveries; the first is {state}", task, at)
+    elif what in _REGISTERS:
+        for worker in sorted(set(lane.members) - set(found.evidence.snapshot.open_workers)):
+            yield Violation(f"{lane.key} has {worker}, which the ledger does not have open", at=at)
+    elif what not in _LISTS | _FLAGS:
+        yield Violation(f"{lane.key} is a key that nobody owns", at=at)
+
+
+def _what(key: str) -> str:
+    """What a key is: the word after the queue's hash tag."""
+    return key.partition("}:")[2].partition(":")[0]

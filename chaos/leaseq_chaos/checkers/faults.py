@@ -1,0 +1,83 @@
+"""Which faults did a run have, for a checker that has to know what was out of order when?
+
+From the events of the nemeses alone. Invariant: a fault that could have had an effect is in the list, also when its injection or
+its healing was never told to the end; only what said `fail` is not.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from leaseq_chaos.evidence import Evidence
+from leaseq_chaos.history import Event, Kind
+
+__all__ = ["Calendar", "Fault", "faults_of"]
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    """One fault, in nanoseconds of the clock of the history."""
+
+    number: str
+    nemesis: str
+    began: int  # its injection began: from here on there may be effects
+    struck: int  # its injection was complete
+    ended: int  # its healing was complete, or given up; without any word of that, the end of the run
+    workers: frozenset[str] = frozenset()  # the incarnations that it hit, where that is known
+    told: bool = True  # was it said that the injection succeeded?
+
+
+def faults_of(evidence: Evidence) -> list[Fault]:
+    """Every fault, in the order of their beginnings."""
+    said: dict[str, dict[tuple[str, bool], Event]] = {}
+    refused: set[str] = set()
+    for event in evidence.events:
+        if event.op in ("fault", "heal") and event.key is not None:
+            if event.op == "fault" and event.kind is Kind.FAIL:
+                refused.add(event.key)
+            said.setdefault(event.key, {}).setdefault((event.op, event.kind is Kind.INVOKE), event)
+    faults = [_fault(number, events, end=evidence.run.ended) for number, events in said.items() if number not in refused]
+    return sorted(faults, key=lambda fault: fault.began)
+
+
+def _fault(number: str, events: dict[tuple[str, bool], Event], *, end: int) -> Fault:
+    invoked, answered = events.get(("fault", True)), events.get(("fault", False))
+    healed = events.get(("heal", False))
+    first = min(events.values(), key=lambda event: event.at)
+    value = {**_value(invoked or first), **_value(answered)}
+    began = first.at if invoked is None else invoked.at
+    return Fault(
+        number=number,
+        nemesis=str(value.get("nemesis", "")),
+        began=began,
+        struck=began if answered is None else answered.at,
+        ended=end if healed is None else healed.at,
+        workers=frozenset(value.get("workers") or ()),
+        told=answered is not None and answered.kind is Kind.OK,
+    )
+
+
+def _value(event: Event | None) -> dict[str, Any]:
+    return event.value if event is not None and isinstance(event.value, dict) else {}
+
+
+class Calendar:
+    """Finds the faults that were open in a stretch of time, among thousands."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self._faults = sorted(faults, key=lambda fault: fault.began)
+        self._begins = [fault.began for fault in self._faults]
+        self._latest: list[int] = []  # the latest end of any fault up to this one: where a search may stop
+        for fault in self._faults:
+            self._latest.append(max(fault.ended, self._latest[-1]) if self._latest else fault.ended)
+
+    def open_in(self, start: int, end: int) -> Iterator[Fault]:
+        """Those that were open at some moment from `start` to `end`, the latest beginning first."""
+        for i in range(bisect_right(self._begins, end) - 1, -1, -1):
+            if self._latest[i] < start:
+                return
+            if self._faults[i].ended >= start:
+                yield self._faults[i]

@@ -1,0 +1,82 @@
+"""Is anybody buried alive (I10)?
+
+Whoever is closed for its silence was silent: the ledger had not taken two signs of life from it within the lease before. (Two,
+because the first one may have been under way for long while Postgres was frozen; the second was sent after its answer.) And an
+attempt is declared lost only after its worker was closed: the owner of a task changes by release, by the end, or by a death.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from leaseq_chaos.checkers.answer import answer, milliseconds
+from leaseq_chaos.checkers.index import Index, index, no_commits, task_of
+from leaseq_chaos.evidence import Evidence
+from leaseq_chaos.verdict import Finding, Violation
+
+__all__ = ["check"]
+
+INVARIANT = "Nobody is closed for silence who was heard of within a lease, and nothing is lost whose worker is open."
+
+_SILENT = "silent"  # how the reason of a closing begins that rests on silence
+
+
+class Closing(Struct, frozen=True):
+    """The end of an incarnation in the ledger."""
+
+    order: int
+    at: int
+    silent: bool  # was silence the reason?
+
+
+def check(evidence: Evidence) -> Finding:
+    """Look at what came before each closing, and before each loss."""
+    found = index(evidence)
+    beats, closings = _lives(found)
+    lost = [placed for placed in found.tables.get("attempts", []) if placed.commit.row.get("outcome") == "lost"]
+    violations = list(_false(beats, closings, lease=float(evidence.run.config["LEASEQ_LEASE_SECONDS"])))
+    for placed in lost:
+        commit, worker = placed.commit, str(placed.commit.row["worker_id"])
+        if worker not in closings or closings[worker].order > placed.order:
+            said = f"attempt {commit.row['attempt']} was declared lost while its worker {worker} was open"
+            violations.append(Violation(said, task_of(commit.row), commit.at))
+    return answer(
+        "reaps",
+        INVARIANT,
+        missing=no_commits(found),
+        said=f"{len(closings):,} closings of {len(beats):,} workers and {len(lost):,} lost attempts were looked at",
+        violations=violations,
+        facts={
+            "closed": len(closings),
+            "closed for silence": sum(1 for closing in closings.values() if closing.silent),
+            "lost attempts": len(lost),
+        },
+    )
+
+
+def _lives(found: Index) -> tuple[dict[str, list[int]], dict[str, Closing]]:
+    """When the ledger took a sign of life from each worker, and how each was closed."""
+    beats: dict[str, list[int]] = defaultdict(list)
+    closings: dict[str, Closing] = {}
+    for placed in found.tables.get("workers", []):
+        row, at = placed.commit.row, placed.commit.at
+        worker = str(row["id"])
+        if row.get("closed_at") is None:
+            beats[worker].append(at)
+        elif worker not in closings:
+            closings[worker] = Closing(placed.order, at, str(row.get("close_reason") or "").startswith(_SILENT))
+    return beats, closings
+
+
+def _false(beats: dict[str, list[int]], closings: dict[str, Closing], *, lease: float) -> Iterator[Violation]:
+    for worker, closing in closings.items():
+        heard = [at for at in beats[worker] if closing.at - lease * 1e9 < at <= closing.at]
+        if closing.silent and len(heard) > 1:
+            last = milliseconds(closing.at - heard[-1])
+            yield Violation(
+                f"{worker} was closed for silence, having been heard of {len(heard)} times within the lease, last {last} before",
+                at=closing.at,
+            )

@@ -1,0 +1,132 @@
+"""Which tasks did a fault hit, and when did each of them go on?
+
+Two kinds of faults. One strikes holders of work (`HOLDERS`; it tells the incarnations): its victims were PROCESSING under one of
+these, and their time runs from the fault until the next claim or the end of the task (from the heal, where there is no second
+worker to take over). The victims of all others were PENDING or PROCESSING during the fault and had not gone on at its heal, and
+their time runs from the heal until the next change of their state.
+
+Not victims, because their time would measure something else: what settled itself before the fault was complete; a slow handler
+that simply ran on and settled itself; poison, and handlers that hang or block; a suspect that waits for the one slot of an
+isolation child (docs/lifecycle.md), so that its time ends when it is back in its queue; what is SCHEDULED and waits for its time.
+Invariant: what never went on is a victim until the end of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from leaseq.lifecycle import SUSPECT_CRASHES
+from leaseq.model import Outcome, State
+from leaseq_chaos.checkers.faults import Calendar, Fault
+from leaseq_chaos.checkers.index import Index, Step, task_of
+
+__all__ = ["HOLDERS", "Victim", "interrupts", "victims_of"]
+
+# The faults that strike whoever holds work.
+HOLDERS = frozenset(
+    {"kill-child", "kill-supervisor", "kill-worker", "freeze-child", "freeze-worker", "freeze-worker-briefly"},
+)
+
+_NEVER = frozenset({"hang", "block", "segfault", "bomb"})  # task types that are a fault themselves
+_SLOW = frozenset({"slow"})  # task types that may run for longer than a recovery takes
+_TAKEN = frozenset({Outcome.LOST, Outcome.RELEASED})  # outcomes of attempts that did not end by themselves
+
+
+class Victim(Struct, frozen=True, gc=False):
+    """One task and one fault."""
+
+    fault: Fault
+    task: str
+    state: str  # when the fault came
+    since: int
+    until: int
+    went_on: bool
+
+    @property
+    def waited(self) -> int:
+        return self.until - self.since
+
+
+def interrupts(fault: Fault) -> bool:
+    """Can it have victims? A poison task hurts nobody by being submitted, which is all that such a fault does."""
+    return fault.told and not fault.nemesis.startswith("poison-")
+
+
+def victims_of(found: Index, faults: Sequence[Fault]) -> Iterator[Victim]:
+    """All victims of all faults."""
+    calendar, outcomes, run = Calendar(list(filter(interrupts, faults))), _outcomes(found), found.evidence.run
+    for task, steps in found.lives.items():
+        kind = found.rows.get(task, {}).get("type", "")
+        if kind in _NEVER:
+            continue
+        life = _Life(task, steps, outcomes, slow=kind in _SLOW, end=run.ended)
+        for i, step in enumerate(steps):
+            if step.state in (State.PENDING, State.PROCESSING):
+                for fault in calendar.open_in(step.at, life.left(i)):
+                    victim = life.victim(i, fault, several=run.workers > 1)
+                    if victim is not None:
+                        yield victim
+
+
+def _outcomes(found: Index) -> dict[tuple[str, int], str]:
+    """How attempts ended that did not succeed."""
+    rows = [placed.commit.row for placed in found.tables.get("attempts", ()) if placed.commit.verb == "insert"]
+    return {(task_of(row), row["attempt"]): row.get("outcome", "") for row in rows}
+
+
+class _Life:
+    """The steps of one task, to be held against one fault after the other."""
+
+    def __init__(
+        self, task: str, steps: Sequence[Step], outcomes: Mapping[tuple[str, int], str], *, slow: bool, end: int
+    ) -> None:
+        self._task = task
+        self._steps = steps
+        self._slow = slow
+        self._end = end
+        self._outcomes = outcomes
+
+    def left(self, i: int) -> int:
+        """When it left this step."""
+        return self._steps[i + 1].at if i + 1 < len(self._steps) else self._end
+
+    def victim(self, i: int, fault: Fault, *, several: bool) -> Victim | None:
+        """What this fault did to the task in this step, if anything."""
+        step, left = self._steps[i], self.left(i)
+        ran_on = step.state == State.PROCESSING and self._by_itself(i)
+        if ran_on and self._slow:
+            return None
+        if fault.nemesis in HOLDERS and fault.workers:
+            if step.worker not in fault.workers or step.at > fault.struck or (ran_on and left <= fault.struck):
+                return None
+            since, until = fault.began if several else fault.ended, self._claimed_after(i)
+        else:
+            if left <= fault.ended or (step.state == State.PENDING and self._suspect(i)):
+                return None
+            since, until = fault.ended, left
+        return Victim(fault, self._task, step.state, since, max(since, until), until < self._end)
+
+    def _by_itself(self, i: int) -> bool:
+        """Did the attempt that ran here end by its own doing?"""
+        if i + 1 == len(self._steps):
+            return False
+        return self._outcomes.get((self._task, self._steps[i].attempt)) not in _TAKEN
+
+    def _claimed_after(self, i: int) -> int:
+        """When what was PROCESSING here was claimed again, or was back where it has to wait for other reasons, or had ended."""
+        back = i + 1
+        if back < len(self._steps) and self._steps[back].state == State.PENDING and not self._suspect(back):
+            return self.left(back)
+        return self.left(i)
+
+    def _suspect(self, i: int) -> bool:
+        """Was the task present at so many crashes by then that it has to run alone? (Since a redrive: it clears the counts.)"""
+        losses = 0
+        for step in self._steps[: i + 1]:
+            if step.state in (State.FAILED, State.CANCELLED):
+                losses = 0
+            elif step.state == State.PROCESSING and self._outcomes.get((self._task, step.attempt)) == Outcome.LOST:
+                losses += 1
+        return losses >= SUSPECT_CRASHES

@@ -1,0 +1,105 @@
+"""How is the suite run from a shell?
+
+Exit codes: 0 valid, 1 invalid, 2 bad usage (click's own), 3 unknown. Unknown is not a pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+import uvloop
+from rich.console import Console
+
+from leaseq_chaos.mutants.catalogue import MUTANTS
+from leaseq_chaos.mutants.table import print_table, try_all, word
+from leaseq_chaos.mutants.trial import trials_of
+from leaseq_chaos.nemesis.catalogue import NEMESES
+from leaseq_chaos.progress import Narrator
+from leaseq_chaos.run import Options, judged
+from leaseq_chaos.run import run as run_once
+from leaseq_chaos.scenarios import SCENARIOS
+from leaseq_chaos.verdict import Verdict, merged
+
+__all__ = ["main"]
+
+EXITS = {Verdict.VALID: 0, Verdict.INVALID: 1, Verdict.UNKNOWN: 3}
+directory = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Break leaseq on purpose, and judge whether it kept its promises."""
+
+
+@main.command()
+@click.argument("scenarios", nargs=-1, required=True, type=click.Choice(sorted(SCENARIOS)), metavar="SCENARIO...")
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same schedule; each further scenario adds one.")
+@click.option(
+    "--minutes", type=click.FloatRange(0.05), default=2.0, show_default=True, help="Length of the storm of each scenario."
+)
+@click.option("--workers", type=click.IntRange(1, 16), default=2, show_default=True, help="Worker services, two children each.")
+@click.option("--out", type=directory, default=Path("chaos-runs"), show_default=True, help="Where the evidence goes.")
+@click.option("--tree", type=directory, help="A source tree to run in place of the installed leaseq.")
+@click.option("--old", "other_tree", type=directory, help="A source tree of another version, to be mixed in.")
+def run(scenarios: tuple[str, ...], seed: int, minutes: float, workers: int, out: Path, **trees: Path | None) -> None:
+    """Run scenarios one after the other; the verdict of all together is the exit code."""
+    narrator = Narrator(Console(highlight=False))
+    verdicts = []
+    for number, name in enumerate(scenarios):
+        options = Options(
+            scenario=SCENARIOS[name],
+            seed=seed + number,
+            minutes=minutes,
+            workers=workers,
+            directory=out / f"{name}-{seed + number}",
+            tree=trees["tree"],
+            other_tree=trees["other_tree"],
+        )
+        narrator.begin(options.command)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            findings = runner.run(run_once(options, show=narrator.show))
+        narrator.end(findings, str(options.directory / "report.html"))
+        verdicts.append(merged(finding.verdict for finding in findings))
+    raise SystemExit(EXITS[merged(verdicts)])
+
+
+@main.command()
+@click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+def judge(directories: tuple[Path, ...]) -> None:
+    """Judge the evidence of earlier runs again, with the checkers of today."""
+    narrator = Narrator(Console(highlight=False))
+    verdicts = []
+    for evidence in directories:
+        narrator.begin(f"leaseq-chaos judge {evidence}")
+        findings = judged(evidence)
+        narrator.end(findings, str(evidence / "report.html"))
+        verdicts.append(merged(finding.verdict for finding in findings))
+    raise SystemExit(EXITS[merged(verdicts)])
+
+
+@main.command(name="list")
+def list_all() -> None:
+    """List the scenarios and the faults that each may bring."""
+    console = Console(highlight=False)
+    for name, scenario in sorted(SCENARIOS.items()):
+        console.print(f"[bold]{name}[/bold]: {scenario.about}", soft_wrap=True)
+        console.print(f"  {', '.join(sorted(scenario.nemeses))}", soft_wrap=True)
+    console.print(f"{len(NEMESES)} kinds of fault in all", soft_wrap=True)
+
+
+@main.command()
+@click.argument("names", nargs=-1, type=click.Choice(sorted(MUTANTS)), metavar="[NAME]...")
+@click.option("--seed", type=int, help="For all of them, in place of the seed that each is known to fall by.")
+@click.option("--lanes", type=click.IntRange(1, 16), default=2, show_default=True, help="How many are tried at the same time.")
+@click.option("--out", type=directory, default=Path("chaos-runs/mutants"), show_default=True, help="Where the evidence goes.")
+def mutants(names: tuple[str, ...], seed: int | None, lanes: int, out: Path) -> None:
+    """Prove that the suite can fail: put known bugs into copies of the code, and tell which checker caught which."""
+    console = Console(highlight=False)
+    outcomes = []
+    for outcome in try_all(trials_of([MUTANTS[name] for name in names or MUTANTS], out=out, seed=seed), lanes=lanes):
+        outcomes.append(outcome)
+        console.print(f"{outcome.trial.directory.name}: {word(outcome)}", soft_wrap=True)
+    print_table(console, outcomes)
+    raise SystemExit(0 if all(outcome.passed for outcome in outcomes) else 1)

@@ -1,0 +1,172 @@
+"""What does a bad network do, on demand?
+
+A TCP proxy on the loopback, one for each way from a service to a store, and from the clients to an API. It forwards bytes and
+knows nothing of the protocols. Invariants: its port stays its own for the whole run; `clear` ends every fault, and cuts the
+connections whose bytes it has dropped, since no network gives those back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+
+__all__ = ["Proxy", "Way"]
+
+READ_BYTES = 65_536
+
+
+class Way(StrEnum):
+    """A direction."""
+
+    FORTH = "forth"  # from the client to the server
+    BACK = "back"
+
+
+class Link:
+    """One connection through the proxy."""
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.ends = {Way.FORTH: server, Way.BACK: client}
+        self.asked = False  # has the client sent something since the last reply?
+        self.dropped = False  # are bytes missing?
+
+    def cut(self) -> None:
+        """Reset both sides."""
+        for end in self.ends.values():
+            end.transport.abort()
+
+
+class Proxy:
+    """A port of 127.0.0.1 that leads to another one, until told otherwise."""
+
+    def __init__(self, name: str, target_port: int) -> None:
+        self.name = name
+        self.port = 0
+        self._target_port = target_port
+        self._links: set[Link] = set()
+        self._serving: set[asyncio.Task[None]] = set()
+        self._flowing = {way: asyncio.Event() for way in Way}
+        for event in self._flowing.values():
+            event.set()
+        self.delay_seconds = 0.0  # of each read, in both directions
+        self.refusing = False  # new connections are reset
+        self.swallowing: frozenset[Way] = frozenset()  # bytes that way vanish, and nobody is told
+        self.lost_replies = 0  # how many replies have been lost so far
+        self.cuts = 0  # how many connections were cut in the middle
+        self._lose_at: int | None = None
+        self._cut_at: int | None = None
+
+    @property
+    def open_links(self) -> int:
+        return len(self._links)
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def stall(self, *ways: Way) -> None:
+        """Bytes that way (both, if none is named) stay under way; connections stay up."""
+        for way in ways or tuple(Way):
+            self._flowing[way].clear()
+
+    def swallow(self, *ways: Way) -> None:
+        """Bytes that way (both, if none is named) vanish: a peer that went without a word."""
+        self.swallowing = frozenset(ways or tuple(Way))
+
+    def lose_reply(self, nth: int = 1) -> None:
+        """The n-th reply from now is lost after the server has carried out what was asked; its connection is cut."""
+        self._lose_at = nth
+
+    def cut_after(self, count: int) -> None:
+        """After so many more bytes of replies, the connection of the last one is cut, in the middle of a frame perhaps."""
+        self._cut_at = count
+
+    def reset(self) -> int:
+        """Reset every open connection; returns how many."""
+        links = tuple(self._links)
+        for link in links:
+            link.cut()
+        return len(links)
+
+    def clear(self) -> None:
+        """No more faults."""
+        self.delay_seconds = 0.0
+        self.refusing = False
+        self.swallowing = frozenset()
+        self._lose_at = self._cut_at = None
+        for link in tuple(self._links):
+            if link.dropped:
+                link.cut()
+        for event in self._flowing.values():
+            event.set()
+
+    async def aclose(self) -> None:
+        """Close the port and every connection."""
+        self._server.close()
+        self.clear()
+        self.refusing = True
+        while self._serving:
+            self.reset()
+            await asyncio.wait(self._serving, timeout=0.1)
+        await self._server.wait_closed()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refusing:
+            writer.transport.abort()
+            return
+        try:
+            back, forth = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except OSError:
+            writer.transport.abort()
+            return
+        link = Link(writer, forth)
+        self._links.add(link)
+        try:
+            await asyncio.gather(self._carry(link, reader, Way.FORTH), self._carry(link, back, Way.BACK))
+        finally:
+            self._links.discard(link)
+
+    async def _carry(self, link: Link, reader: asyncio.StreamReader, way: Way) -> None:
+        """Bytes one way, until either side ends: that is the end of both."""
+        end = link.ends[way]
+        try:
+            while chunk := await reader.read(READ_BYTES):
+                if self.delay_seconds:
+                    await asyncio.sleep(self.delay_seconds)
+                await self._flowing[way].wait()
+                if way in self.swallowing:
+                    link.dropped = True
+                elif way is Way.BACK and self._interrupts(link, chunk):
+                    link.cut()
+                elif end.transport.is_closing():
+                    break
+                else:
+                    link.asked = way is Way.FORTH
+                    end.write(chunk)
+                    await end.drain()
+        except OSError:
+            pass
+        for side in link.ends.values():
+            side.close()
+
+    def _interrupts(self, link: Link, chunk: bytes) -> bool:
+        """Is this the reply to lose, or the one to break off? Then what may still arrive has been written."""
+        if self._lose_at is not None and link.asked:
+            self._lose_at -= 1
+            if self._lose_at <= 0:
+                self._lose_at = None
+                self.lost_replies += 1
+                return True
+        if self._cut_at is not None:
+            if len(chunk) >= self._cut_at:
+                link.ends[Way.BACK].write(chunk[: self._cut_at])
+                self._cut_at = None
+                self.cuts += 1
+                return True
+            self._cut_at -= len(chunk)
+        return False

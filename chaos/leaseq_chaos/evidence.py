@@ -1,0 +1,123 @@
+"""What is left of a run, for checkers and people to look at?
+
+A directory: `run.json` (what was run), `history/` (one file per process), `logs/` (what each service said, with the time at
+which it was heard), `commits.jsonl` (the ledger's own order of commits, from a logical-decoding slot), `snapshot.json` (both
+stores after the drain). A run can be judged again from it at any time; nothing here talks to a server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from leaseq_chaos.history import Event, read_history
+
+__all__ = ["Commit", "Evidence", "Heard", "Lane", "Run", "Skip", "Snapshot", "load"]
+
+T = TypeVar("T")
+
+
+class Skip(Struct, frozen=True):
+    """A fault that this machine cannot do."""
+
+    nemesis: str
+    reason: str
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """What was run, where, and how to run it again."""
+
+    scenario: str
+    about: str
+    seed: int
+    minutes: float
+    workers: int
+    command: str  # repeats this run
+    began: int  # boottime of the first operation
+    ended: int  # boottime after the snapshot
+    config: dict[str, str]  # the LEASEQ_* of the services; lease_seconds and max_crashes matter to checkers
+    machine: dict[str, str] = field(default_factory=dict)  # versions of Python, Postgres, Valkey; processors
+    skips: list[Skip] = field(default_factory=list)
+    bounds: dict[str, float] = field(default_factory=dict)  # nemesis -> seconds from the heal within which work must go on
+    expects: list[str] = field(default_factory=list)  # the "sometimes" that this scenario has to hit
+    accounts: int = 0
+    cents: int = 0  # the sum over all accounts, from beginning to end
+
+
+class Commit(Struct, frozen=True, omit_defaults=True):
+    """One row change in the ledger. The list is in commit order; rows of one transaction share `lsn` and `xid`."""
+
+    lsn: int  # of the commit record
+    xid: int
+    at: int  # boottime of the commit
+    table: str  # tasks, attempts, idempotency_keys, workers (schema leaseq); effects, accounts (schema chaos)
+    verb: str  # insert, update, delete
+    row: dict[str, Any]  # the columns named in wal.COLUMNS, after the change; ids of tasks as strings
+
+
+class Heard(Struct, frozen=True):
+    """One line that a service said."""
+
+    at: int
+    service: str
+    said: dict[str, Any]  # the JSON line; `event` names it
+
+
+class Lane(Struct, frozen=True):
+    """One key of dispatch that was there at the end."""
+
+    key: str
+    type: str
+    length: int
+    members: list[str]  # the first hundred
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """Both stores after healing and draining."""
+
+    at: int
+    drained: bool  # did everything end within the patience of the run?
+    waited_seconds: float
+    # task_id, type, queue, state, attempt, retry_count, crash_count, loss_count, worker_id, idempotency_key, max_attempts,
+    # error_code; and in seconds since 1970 by the clock of Postgres: created_at, run_at, started_at, finished_at
+    tasks: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]  # task_id, attempt, outcome, worker_id, next_state
+    keys: list[dict[str, Any]]  # tenant, key, task_id
+    effects: list[dict[str, Any]]  # task_id, attempt, type: one row for each transactional effect
+    cents: int  # the sum over all accounts
+    open_workers: list[str]  # incarnations that the ledger has open
+    dispatch: list[Lane] = field(default_factory=list)
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """Everything that a checker may look at. `events` and `logs` are in the order of time, `commits` in commit order."""
+
+    run: Run
+    events: list[Event]
+    commits: list[Commit]
+    logs: list[Heard]
+    snapshot: Snapshot
+
+
+def load(directory: Path) -> Evidence:
+    """Read a run back. Raises OSError where a part is missing, msgspec.DecodeError where one is broken."""
+    logs = [heard for file in sorted((directory / "logs").glob("*.jsonl")) for heard in _lines(file, Heard)]
+    logs.sort(key=lambda heard: heard.at)
+    return Evidence(
+        run=msgspec.json.decode((directory / "run.json").read_bytes(), type=Run),
+        events=read_history(directory / "history"),
+        commits=list(_lines(directory / "commits.jsonl", Commit)),
+        logs=logs,
+        snapshot=msgspec.json.decode((directory / "snapshot.json").read_bytes(), type=Snapshot),
+    )
+
+
+def _lines(file: Path, kind: type[T]) -> Iterator[T]:
+    decoder = msgspec.json.Decoder(kind)
+    with file.open("rb") as lines:
+        for line in lines:
+            yield decoder.decode(line)

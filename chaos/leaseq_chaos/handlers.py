@@ -1,0 +1,179 @@
+"""What do the workers of a run run?
+
+An app as anybody would write one, on the public face of leaseq alone. Transactional handlers write a row that nothing keeps from
+being there twice; a plain one notes its effect in the history; some fail, hang, block or kill their process. Invariants: whatever
+a handler does within Postgres it does through `ctx.transaction()`; what it notes in the history is written before it returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import faulthandler
+import os
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from leaseq import Context, Fail, Leaseq
+from leaseq_chaos.history import Kind, Recorder, boottime
+from leaseq_chaos.statements import STATEMENTS
+
+__all__ = ["Flaked", "app"]
+
+HISTORY = "LEASEQ_CHAOS_HISTORY"
+# A handler's own statement may be refused while Postgres is hurt, and that costs a retry: there are plenty.
+PATIENT = 50
+BOMB_BYTES = 128 * 2**20
+HANG_SECONDS = 0.5
+
+app = Leaseq()
+
+
+class Flaked(Exception):
+    """A failure on purpose."""
+
+
+@app.task(max_attempts=PATIENT)
+async def transfer(ctx: Context, source: int, target: int, cents: int) -> int:
+    """Money from one account to another. In the order of their numbers, or two transfers would wait for each other."""
+    with _running(ctx):
+        async with ctx.transaction() as tx:
+            for account, change in sorted([(source, -cents), (target, cents)]):
+                await tx.execute(STATEMENTS["add_cents"].encode(), {"id": account, "cents": change})
+            await tx.execute(STATEMENTS["insert_effect"].encode(), _effect(ctx))
+        return cents
+
+
+@app.task(max_attempts=PATIENT)
+def thread(ctx: Context, source: int, target: int, cents: int) -> int:
+    """The same in a plain `def` handler."""
+    with _running(ctx):
+        with ctx.transaction() as tx:
+            for account, change in sorted([(source, -cents), (target, cents)]):
+                tx.execute(STATEMENTS["add_cents"], {"id": account, "cents": change})
+            tx.execute(STATEMENTS["insert_effect"], _effect(ctx))
+        return cents
+
+
+@app.task(max_attempts=PATIENT)
+async def note(ctx: Context, n: int) -> int:
+    """One row."""
+    with _running(ctx):
+        await _write_effect(ctx)
+        return n
+
+
+@app.task(max_attempts=PATIENT)
+async def later(ctx: Context, n: int) -> int:
+    """One row, of a task that was submitted with a delay."""
+    with _running(ctx):
+        await _write_effect(ctx)
+        return n
+
+
+@app.task(max_attempts=PATIENT)
+async def slow(ctx: Context, seconds: float) -> float:
+    """One row in a transaction that stays open for a while."""
+    with _running(ctx):
+        async with ctx.transaction() as tx:
+            await tx.execute(STATEMENTS["insert_effect"].encode(), _effect(ctx))
+            await asyncio.sleep(seconds)
+        return seconds
+
+
+@app.task(max_attempts=PATIENT)
+async def flaky(ctx: Context, failures: int) -> int:
+    """Fails that often after it has written; none of those rows may stay."""
+    with _running(ctx):
+        await _write_effect(ctx)
+        if ctx.retry_count < failures:
+            raise Flaked(f"failure {ctx.retry_count + 1} of {failures}")
+        return ctx.attempt
+
+
+@app.task(queue="side")
+async def plain(ctx: Context, n: int) -> int:
+    """An effect outside of Postgres: it may happen again, but only under an attempt that there was."""
+    with _running(ctx):
+        _record(Kind.OK, "effect", ctx)
+        return n
+
+
+@app.task
+async def refuse(ctx: Context) -> None:
+    """Fails for good."""
+    with _running(ctx):
+        raise Fail("refused on purpose")
+
+
+@app.task(timeout=HANG_SECONDS, max_attempts=2)
+async def hang(ctx: Context) -> None:
+    """Never returns."""
+    with _running(ctx):
+        await asyncio.Event().wait()
+
+
+@app.task
+async def block(ctx: Context, seconds: float) -> None:
+    """Stops the event loop, longer than its supervisor puts up with."""
+    with _running(ctx):
+        time.sleep(seconds)  # noqa: ASYNC251 (that is what it is for)
+
+
+@app.task
+async def segfault(ctx: Context) -> None:
+    """Reads where nothing is."""
+    with _running(ctx):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        faulthandler.disable()
+        ctypes.string_at(0)
+
+
+@app.task
+async def bomb(ctx: Context) -> None:
+    """Takes much memory, and ends as the kernel ends whoever took too much."""
+    with _running(ctx):
+        taken = b"\x01" * BOMB_BYTES
+        os.kill(os.getpid(), signal.SIGKILL)
+        del taken
+
+
+async def _write_effect(ctx: Context) -> None:
+    async with ctx.transaction() as tx:
+        await tx.execute(STATEMENTS["insert_effect"].encode(), _effect(ctx))
+
+
+def _effect(ctx: Context) -> dict[str, str | int]:
+    return {"task_id": ctx.task_id, "attempt": ctx.attempt, "type": ctx.type, "pid": os.getpid()}
+
+
+@contextmanager
+def _running(ctx: Context) -> Iterator[None]:
+    """Tell the history of this attempt: `ok` when it is about to return, `fail` when it raises on purpose, else `info`."""
+    _record(Kind.INVOKE, "run", ctx, type=ctx.type, worker_pid=os.getpid())
+    try:
+        yield
+    except (Fail, Flaked):
+        _record(Kind.FAIL, "run", ctx)
+        raise
+    except BaseException as error:
+        _record(Kind.INFO, "run", ctx, error=type(error).__name__)
+        raise
+    _record(Kind.OK, "run", ctx)
+
+
+def _record(kind: Kind, op: str, ctx: Context, **value: str | int) -> None:
+    directory = os.environ.get(HISTORY)
+    if directory:
+        _recorder(directory, os.getpid()).note(kind, op, task=ctx.task_id, attempt=ctx.attempt, value=value or None)
+
+
+@cache
+def _recorder(directory: str, pid: int) -> Recorder:
+    """Of this process. The time makes it unique: pids come again. Two threads that ask first at once get a file each."""
+    return Recorder(Path(directory), f"handler-{pid}-{boottime() // 1_000_000}")

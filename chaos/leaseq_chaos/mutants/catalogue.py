@@ -1,0 +1,158 @@
+"""Which bugs are tried?
+
+The eighteen that a queue of this kind is most often shipped with, and one of our own. Each is a patch in `patches/` that might
+have passed a review: on a quiet day every task runs. Where the usual form of a bug does no harm in this design, `instead` says
+what takes its place, and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+
+from msgspec import Struct
+
+__all__ = ["MUTANTS", "Mutant"]
+
+
+class Mutant(Struct, frozen=True, kw_only=True):
+    """One bug, and where it is looked for."""
+
+    name: str
+    about: str  # what it does, in one sentence
+    provocation: str  # the scenario that brings it out
+    expected: frozenset[str]  # the checkers that have something to say of it; one of them suffices
+    instead: str = ""
+    seed: int = 1
+    minutes: float = 0.6
+
+    @property
+    def patch(self) -> str:
+        return (files("leaseq_chaos.mutants") / "patches" / f"{self.name}.patch").read_text(encoding="utf-8")
+
+
+_ALL = (
+    Mutant(
+        name="settle-without-fence",
+        about="An ending counts whoever brings it: the condition on attempt and worker is gone.",
+        provocation="frozen-workers",
+        expected=frozenset({"fences"}),
+        instead="the fence is a pair here, attempt and worker; with either of them left almost nothing would show",
+    ),
+    Mutant(
+        name="push-before-commit",
+        about="The delivery is pushed before the task is committed; a worker that is quicker finds nothing and parks it.",
+        provocation="deaths-without-net",
+        expected=frozenset({"accepted", "convergence"}),
+        instead="the same bug, tried without the reconciler, which would push again what was parked",
+    ),
+    Mutant(
+        name="ack-before-commit",
+        about="When Postgres is slow the client is told that its task is accepted, and the write goes on behind its back.",
+        provocation="ledger-restarts",
+        expected=frozenset({"accepted", "keys"}),
+    ),
+    Mutant(
+        name="release-before-settle",
+        about="The delivery leaves the worker's list once the claim is committed, before the handler has run.",
+        provocation="deaths-without-net",
+        expected=frozenset({"accepted", "convergence"}),
+        instead="the same bug, tried without the reconciler, which would find the orphan in the ledger",
+    ),
+    Mutant(
+        name="lease-by-the-workers-clock",
+        about="Deadlines of leases are computed with the clock of the worker's host, and reapers believe them.",
+        provocation="fast-clocks",
+        expected=frozenset({"accepted", "convergence", "recovery"}),
+    ),
+    Mutant(
+        name="reap-on-one-word",
+        about="The reaper goes by the leases in dispatch alone: the ledger is not asked again before a worker is closed.",
+        provocation="cut-off-workers",
+        expected=frozenset({"reaps"}),
+    ),
+    Mutant(
+        name="register-after-pull",
+        about="A worker is entered in the registers some time after it has begun to pull, so its list has no owner at first.",
+        provocation="deaths-without-net",
+        expected=frozenset({"accepted", "convergence"}),
+        instead="the same bug, tried without the reconciler, which would bring back a list without an owner",
+    ),
+    Mutant(
+        name="blmove-with-retries",
+        about="The client of the doorbell has the retries that redis-py comes with, and sends a BLMOVE again that went through.",
+        provocation="lost-replies",
+        expected=frozenset({"accepted", "convergence"}),
+        instead="the sweep of the own list is left to errors alone: every three seconds it would find what a retry has hidden",
+    ),
+    Mutant(
+        name="no-sweep-of-the-own-list",
+        about="Nobody compares the worker's list with what the worker knows of.",
+        provocation="lost-replies",
+        expected=frozenset({"accepted", "convergence"}),
+    ),
+    Mutant(
+        name="no-grace-after-a-loss",
+        about="A worker whose lease is gone is dead at once, also when Valkey has just lost all of them.",
+        provocation="wiped-dispatch",
+        expected=frozenset({"reaps"}),
+        instead="the word of the ledger is dropped too, since a worker that it hears of is never reaped, grace or not",
+    ),
+    Mutant(
+        name="take-back-in-two-steps",
+        about="A dead worker's deliveries are taken out of its list by one command, and pushed back by others.",
+        provocation="deaths-without-net",
+        expected=frozenset({"accepted", "convergence"}),
+        instead="the list goes first and the pushes come after; tried without the reconciler, which would find what fell between",
+    ),
+    Mutant(
+        name="key-looked-up-then-inserted",
+        about="An idempotency key is looked for and then inserted, without a constraint that would make it one step.",
+        provocation="duplicates",
+        expected=frozenset({"keys"}),
+        instead="over HTTP there is one tenant, so a constraint that forgets the tenant would show nothing",
+    ),
+    Mutant(
+        name="cancellation-swallowed",
+        about="A handler that is to be stopped goes on, and its slot stays taken.",
+        provocation="stuck-handlers",
+        expected=frozenset({"accepted", "convergence"}),
+    ),
+    Mutant(
+        name="commit-not-flushed",
+        about="synchronous_commit is off, and nobody objects: Postgres acknowledges what it would not remember.",
+        provocation="ledger-restarts",
+        expected=frozenset({"accepted", "keys"}),
+    ),
+    Mutant(
+        name="attempt-counted-at-delivery",
+        about="The attempt is counted for every delivery that arrives, also of a task that runs elsewhere.",
+        provocation="duplicates",
+        expected=frozenset({"fences", "transitions", "accepted"}),
+    ),
+    Mutant(
+        name="claim-without-a-look",
+        about="A claim takes whatever it is given: what has ended is not skipped.",
+        provocation="duplicates",
+        expected=frozenset({"terminal", "transitions"}),
+    ),
+    Mutant(
+        name="running-tasks-redelivered",
+        about="The reconciler redelivers what runs and is in no list, and a claim takes it over from whoever has it.",
+        provocation="wiped-dispatch",
+        expected=frozenset({"fences", "transitions"}),
+    ),
+    Mutant(
+        name="heartbeat-of-a-hung-loop",
+        about="The supervisor renews the lease of a child whose loop stands still, and does not end it.",
+        provocation="hung-loops",
+        expected=frozenset({"recovery"}),
+    ),
+    Mutant(
+        name="settle-outside-the-transaction",
+        about="The success is written on another connection, before the handler's own writes are committed.",
+        provocation="frozen-workers",
+        expected=frozenset({"effects"}),
+    ),
+)
+MUTANTS: Mapping[str, Mutant] = {mutant.name: mutant for mutant in _ALL}

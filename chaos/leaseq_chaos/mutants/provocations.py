@@ -1,0 +1,116 @@
+"""Under which circumstances does a bug show itself?
+
+Small scenarios, each with the few faults that a family of bugs is helpless against. The unpatched code has to stand all of them.
+
+In one of them the reconciler is put out of action: it is the net under every mistake in dispatch, and finds within seconds what
+the code above it has dropped, so that a bug there costs time and breaks no promise. With the net gone, what is dropped is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from leaseq_chaos.scenario import Scenario
+
+__all__ = ["PROVOCATIONS"]
+
+WITHOUT_NET: Mapping[str, str] = {"LEASEQ_RECONCILE_INTERVAL_SECONDS": "3600"}
+QUICK: Mapping[str, float] = {"note": 4, "transfer": 3, "plain": 2}
+SLOW: Mapping[str, float] = {"slow": 5, "note": 2, "transfer": 2, "plain": 1}
+
+_ALL = (
+    Scenario(
+        name="frozen-workers",
+        about="Workers freeze for longer than their lease, in the middle of slow tasks.",
+        nemeses={"freeze-worker": 1},
+        mix=SLOW,
+        tasks_per_second=25,
+        gap_seconds=1.0,
+        at_once=2,
+        reapers=1,
+    ),
+    Scenario(
+        name="deaths-without-net",
+        about="Children and whole workers die, some as soon as they are born, on slow links; no reconciler looks after them.",
+        nemeses={"kill-child": 4, "kill-worker": 2, "kill-newborn": 2, "delay-valkey": 3},
+        mix=SLOW,
+        tasks_per_second=25,
+        gap_seconds=0.7,
+        at_once=3,
+        config=WITHOUT_NET,
+    ),
+    Scenario(
+        name="ledger-restarts",
+        about="Postgres dies and comes back, freezes and is slow, while much is submitted.",
+        nemeses={"restart-postgres": 3, "freeze-postgres": 2, "delay-postgres": 2},
+        mix=QUICK,
+        tasks_per_second=60,
+        gap_seconds=0.8,
+        at_once=2,
+    ),
+    Scenario(
+        name="lost-replies",
+        about="Replies of Valkey are lost after it has done what was asked.",
+        nemeses={"drop-reply-valkey": 1},
+        mix=QUICK,
+        tasks_per_second=15,
+        gap_seconds=0.3,
+        at_once=2,
+    ),
+    Scenario(
+        name="wiped-dispatch",
+        about="Valkey forgets everything, again and again.",
+        nemeses={"flushall": 3, "kill-valkey-without-data": 1},
+        mix=SLOW,
+        tasks_per_second=25,
+        gap_seconds=1.0,
+        at_once=1,
+    ),
+    Scenario(
+        name="cut-off-workers",
+        about="Workers are cut off from Valkey for longer than a lease, and from nothing else.",
+        nemeses={"stall-valkey": 1, "half-open-valkey": 1},
+        mix=SLOW,
+        tasks_per_second=25,
+        gap_seconds=0.7,
+        at_once=2,
+    ),
+    Scenario(
+        name="fast-clocks",
+        about="The clock of a worker's host jumps, and then the host is lost.",
+        nemeses={"clock-worker": 2, "kill-worker": 3},
+        mix=SLOW,
+        tasks_per_second=20,
+        gap_seconds=0.8,
+        at_once=3,
+    ),
+    Scenario(
+        name="duplicates",
+        about="The same key from several clients at once, and deliveries that lie in the lists twice.",
+        nemeses={"duplicate-deliveries": 1},
+        mix=SLOW,
+        tasks_per_second=40,
+        gap_seconds=0.5,
+        at_once=1,
+    ),
+    Scenario(
+        name="stuck-handlers",
+        about="Many handlers hang for ever and have to be stopped.",
+        nemeses={"kill-child": 1},
+        mix={"hang": 3, "note": 4, "plain": 1},
+        tasks_per_second=12,
+        gap_seconds=8.0,
+        at_once=1,
+        config={"LEASEQ_CONCURRENCY": "8"},
+    ),
+    Scenario(
+        name="hung-loops",
+        about="The loop of a child stands still for many leases, while its supervisor is well.",
+        nemeses={"freeze-child-long": 1},
+        mix=SLOW,
+        tasks_per_second=20,
+        gap_seconds=1.0,
+        at_once=2,
+    ),
+)
+PROVOCATIONS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

@@ -1,0 +1,94 @@
+"""What do people do to a fleet in the middle of its work? They deploy it anew, add to it, and mix versions.
+
+Invariant: what was added for a while is ended gracefully when the while is over, and is no part of the cluster afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from random import Random
+
+from leaseq_chaos.cluster.cluster import Cluster
+from leaseq_chaos.cluster.service import Service
+from leaseq_chaos.nemesis.fault import Fault
+from leaseq_chaos.nemesis.nemesis import Impossible, Injury
+from leaseq_chaos.nemesis.processes import incarnations, living
+
+__all__ = ["MixedVersions", "MoreReapers", "RollingRestart"]
+
+MOST_MORE_REAPERS = 6
+
+
+class RollingRestart(Fault):
+    """SIGTERM to each worker in its turn, under load; the next one when the new one is ready."""
+
+    def __init__(self, name: str, seconds: tuple[float, float]) -> None:
+        super().__init__(name, seconds)
+        self._rolling: set[asyncio.Task[None]] = set()
+
+    async def inject(self, cluster: Cluster, rng: Random) -> Injury:
+        fleet = living(cluster, "worker")
+        if not fleet:
+            raise Impossible("there is no living worker just now")
+        self._rolling.add(asyncio.create_task(_roll(fleet)))
+        pids = [pid for service in fleet for pid in service.pids]
+        return Injury(target="workers", pids=pids, workers=[each for service in fleet for each in incarnations(service)])
+
+    async def heal(self, cluster: Cluster, injury: Injury) -> None:
+        while self._rolling:
+            await self._rolling.pop()
+
+
+class MoreReapers(Fault):
+    """One to six more reapers at once, for a while."""
+
+    async def inject(self, cluster: Cluster, rng: Random) -> Injury:
+        number = rng.randint(1, MOST_MORE_REAPERS)
+        added = [await cluster.add("reaper") for _ in range(number)]
+        return _addition("reapers", added)
+
+    async def heal(self, cluster: Cluster, injury: Injury) -> None:
+        await _take_away(cluster, injury)
+
+
+class MixedVersions(Fault):
+    """A worker and a reaper of another version beside ours."""
+
+    async def unable(self, cluster: Cluster) -> str | None:
+        return None if cluster.layout.other_tree is not None else "no other version was given (--old)"
+
+    async def inject(self, cluster: Cluster, rng: Random) -> Injury:
+        added = [await cluster.add(kind, tree=cluster.layout.other_tree) for kind in ("worker", "reaper")]
+        return _addition("fleet", added)
+
+    async def heal(self, cluster: Cluster, injury: Injury) -> None:
+        await _take_away(cluster, injury)
+
+
+async def _roll(fleet: Sequence[Service]) -> None:
+    for service in fleet:
+        if service.alive:  # else somebody else's fault was quicker
+            await service.restart()
+
+
+def _addition(target: str, added: Sequence[Service]) -> Injury:
+    pids = [pid for service in added for pid in service.pids]
+    return Injury(target=target, pids=pids, detail={"added": [service.name for service in added]})
+
+
+async def _take_away(cluster: Cluster, injury: Injury) -> None:
+    added = [cluster.services[name] for name in injury.detail.get("added", []) if name in cluster.services]
+    await asyncio.gather(*(_retire(cluster, service) for service in added))
+
+
+async def _retire(cluster: Cluster, service: Service) -> None:
+    service.hold()
+    service.signal(signal.SIGTERM)
+    try:
+        await service.ended()
+    except TimeoutError:
+        service.kill(children=True)
+        await service.ended()
+    await cluster.remove(service)

@@ -1,0 +1,56 @@
+"""How is a piece of the page written?
+
+Everything that comes from outside passes through `text` or an attribute, and both escape: a payload or an error in the evidence
+cannot become markup. The type says which strings have been through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import NewType
+
+__all__ = ["HTML", "badge", "columns", "element", "joined", "span", "table", "text"]
+
+HTML = NewType("HTML", str)
+
+
+def text(words: object) -> HTML:
+    """Words as they are, made harmless."""
+    return HTML(escape(str(words)))
+
+
+def joined(pieces: Iterable[HTML], between: str = "") -> HTML:
+    return HTML(escape(between).join(pieces))
+
+
+def element(name: str, *inside: HTML, **attributes: object) -> HTML:
+    """One element. `class_` is written class and `aria_label` aria-label; an attribute that is None or False is left out."""
+    said = "".join(
+        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{escape(str(value))}"')
+        for key, value in attributes.items()
+        if value is not None and value is not False
+    )
+    return HTML(f"<{name}{said}>{''.join(inside)}</{name}>")
+
+
+def span(words: object, class_: str | None = None, **attributes: object) -> HTML:
+    return element("span", text(words), class_=class_, **attributes)
+
+
+def badge(verdict: str) -> HTML:
+    """A verdict, told by sign and word and not by its colour alone."""
+    sign = {"valid": "✓", "invalid": "✕"}.get(verdict, "?")
+    return element("span", span(sign, "sign", aria_hidden="true"), text(verdict), class_=f"badge is-{verdict}")
+
+
+def columns(*names: str) -> list[HTML]:
+    """The heads of a table. One that begins with # stands over numbers."""
+    return [element("th", text(name.lstrip("#")), scope="col", class_="n" if name[:1] == "#" else None) for name in names]
+
+
+def table(heads: Iterable[HTML], rows: Iterable[HTML], *, caption: str, class_: str = "") -> HTML:
+    """A table whose heads and rows are ready, in a frame that scrolls by itself where the page is narrow."""
+    head = element("thead", element("tr", *heads))
+    whole = element("table", element("caption", text(caption)), head, element("tbody", *rows), class_=class_ or None)
+    return element("div", whole, class_="frame", tabindex="0", role="region", aria_label=caption)

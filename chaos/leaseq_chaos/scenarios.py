@@ -1,0 +1,172 @@
+"""Which scenarios are there?
+
+One for each part that may break, one with everything, and the short one that every change has to pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from leaseq_chaos.scenario import Scenario
+
+__all__ = ["SCENARIOS"]
+
+MIX: Mapping[str, float] = {
+    "note": 6,
+    "transfer": 5,
+    "plain": 3,
+    "flaky": 1.5,
+    "later": 1,
+    "thread": 1,
+    "slow": 1,
+    "refuse": 0.3,
+    "hang": 0.1,
+}
+PROCESSES: Mapping[str, float] = {
+    "kill-child": 6,
+    "kill-worker": 2,
+    "kill-supervisor": 2,
+    "kill-reaper": 2,
+    "kill-api": 2,
+    "freeze-child": 2,
+    "freeze-worker": 2,
+    "freeze-worker-briefly": 3,
+    "freeze-reaper": 2,
+    "freeze-api": 2,
+    "pause-and-kill": 1,
+}
+POISON: Mapping[str, float] = {"poison-segfault": 1, "poison-bomb": 1, "poison-block": 1, "poison-hang": 1}
+VALKEY: Mapping[str, float] = {
+    "flushall": 3,
+    "kill-valkey": 2,
+    "kill-valkey-without-data": 1,
+    "restore-valkey": 2,
+    "freeze-valkey": 2,
+    "freeze-valkey-long": 1,
+    "fill-valkey": 1,
+    "readonly-valkey": 1,
+    "slow-valkey": 1,
+    "partition-and-flush": 1,
+    "flush-and-freeze": 1,
+}
+POSTGRES: Mapping[str, float] = {
+    "kill-backends": 4,
+    "kill-backend-hard": 2,
+    "restart-postgres": 3,
+    "freeze-postgres": 2,
+    "exhaust-postgres": 1,
+    "readonly-postgres": 2,
+    "lock-tasks": 3,
+    "restart-postgres-and-kill-reaper": 1,
+}
+NETWORK: Mapping[str, float] = {
+    f"{fault}-{far}": 1
+    for fault in ("delay", "stall", "reset", "one-way", "half-open", "drop-reply", "cut", "refuse")
+    for far in ("postgres", "valkey", "api")
+}
+CLOCKS: Mapping[str, float] = {"clock-worker": 1, "clock-reaper": 1, "clock-valkey": 1}
+DISKS: Mapping[str, float] = {"fill-valkey-disk": 1, "fill-postgres-disk": 1}
+DEPLOY: Mapping[str, float] = {"rolling-restart": 2, "more-reapers": 2, "mixed-versions": 2, "kill-child": 1, "kill-backends": 1}
+
+
+def _several(*parts: Mapping[str, float]) -> dict[str, float]:
+    together: dict[str, float] = {}
+    for part in parts:
+        total = sum(part.values())
+        for name, weight in part.items():
+            together[name] = together.get(name, 0.0) + weight / total
+    return together
+
+
+_ALL = (
+    Scenario(
+        name="short",
+        about="The one that every change has to pass: the faults that find most, close together.",
+        nemeses={
+            "kill-child": 3,
+            "kill-worker": 1,
+            "freeze-worker": 2,
+            "freeze-worker-briefly": 1,
+            "kill-reaper": 1,
+            "kill-api": 1,
+            "flushall": 2,
+            "kill-valkey-without-data": 1,
+            "restart-postgres": 1,
+            "kill-backends": 2,
+            "lock-tasks": 1,
+            "drop-reply-postgres": 3,
+            "drop-reply-valkey": 3,
+            "drop-reply-api": 2,
+            "reset-postgres": 1,
+            "stall-valkey": 1,
+            "poison-segfault": 0.5,
+        },
+        mix=MIX,
+        gap_seconds=0.9,
+        expects=("fenced", "skipped", "reaped", "rebuilt", "ambiguous", "replayed"),
+    ),
+    Scenario(
+        name="processes",
+        about="Children, supervisors, workers, reapers and APIs are killed and frozen; poison tasks kill their own worker.",
+        nemeses=_several(PROCESSES, PROCESSES, PROCESSES, POISON),
+        mix=MIX,
+        expects=("fenced", "reaped"),
+    ),
+    Scenario(
+        name="valkey",
+        about="Dispatch dies, forgets, remembers too much, freezes, fills up and refuses to write.",
+        nemeses=_several(VALKEY, VALKEY, {"kill-child": 1, "freeze-worker": 1}),
+        mix=MIX,
+        expects=("rebuilt", "skipped"),
+    ),
+    Scenario(
+        name="postgres",
+        about="The ledger's sessions are killed, it restarts, freezes, runs out of connections and refuses to write.",
+        nemeses=_several(POSTGRES, POSTGRES, {"kill-child": 1, "kill-api": 1}),
+        mix=MIX,
+        expects=("ambiguous", "replayed"),
+    ),
+    Scenario(
+        name="network",
+        about="Every way between clients, services and stores is slow, cut, one-way, half-open, or loses replies.",
+        nemeses=NETWORK,
+        mix=MIX,
+        gap_seconds=0.7,
+        at_once=4,
+        expects=("ambiguous", "replayed", "skipped"),
+    ),
+    Scenario(
+        name="clocks",
+        about="The clocks of one worker, one reaper and the dispatch server jump, while workers die.",
+        nemeses=_several(CLOCKS, CLOCKS, {"kill-child": 2, "freeze-worker": 1, "kill-reaper": 1}),
+        mix=MIX,
+        expects=("reaped",),
+    ),
+    Scenario(
+        name="disks",
+        about="The disks of both stores fill up and are freed again.",
+        nemeses=_several(DISKS, DISKS, {"kill-child": 1, "kill-valkey": 1}),
+        mix=MIX,
+    ),
+    Scenario(
+        name="deploy",
+        about="Rolling restarts under load, two versions at once, one to eight reapers.",
+        nemeses=DEPLOY,
+        mix=MIX,
+        gap_seconds=3,
+        apis=2,
+    ),
+    Scenario(
+        name="everything",
+        about="All of it at once.",
+        nemeses=_several(
+            PROCESSES, PROCESSES, PROCESSES, POISON, VALKEY, VALKEY, POSTGRES, POSTGRES, NETWORK, NETWORK, CLOCKS, DISKS, DEPLOY
+        ),
+        mix=MIX,
+        gap_seconds=0.7,
+        at_once=4,
+        expects=("fenced", "skipped", "reaped", "rebuilt", "ambiguous", "replayed"),
+    ),
+)
+
+SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

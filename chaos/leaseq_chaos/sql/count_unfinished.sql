@@ -1,0 +1,2 @@
+-- How many tasks have not ended?
+select count(*) from leaseq.tasks where finished_at is null

@@ -1,0 +1,7 @@
+-- The tasks whose key begins so: how they ended, in which attempts they failed, and in which their effect was committed.
+select t.id::text, t.idempotency_key, t.state, t.attempt,
+    array(select a.attempt from leaseq.attempts a where a.task_id = t.id order by a.attempt),
+    array(select e.attempt from chaos.effects e where e.task_id = t.id order by e.attempt)
+from leaseq.tasks t
+where starts_with(t.idempotency_key, %(prefix)s)
+order by t.id

@@ -1,0 +1,2 @@
+-- The incarnations that the ledger takes for alive.
+select id from leaseq.workers where closed_at is null order by id

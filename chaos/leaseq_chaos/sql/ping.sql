@@ -1,0 +1,2 @@
+-- Does the server answer at all? One row, always.
+select 1

@@ -1,0 +1,2 @@
+-- The version of the server, as it says it.
+show server_version

@@ -1,0 +1,1 @@
+"""The crash-point sweep: every named point of the services, with everything that can happen there."""

@@ -1,0 +1,191 @@
+"""How does one cell go?
+
+Arm the point, submit tasks, provoke what leads there, wait until a process stands there, do the action, wait until everything has
+ended; then look into both stores. Invariant: whatever was frozen, paused or armed is free again afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import Counter
+from time import monotonic
+
+import aiohttp
+from msgspec import Struct
+
+from leaseq_chaos.cluster.cluster import Cluster
+from leaseq_chaos.cluster.stores import send
+from leaseq_chaos.snapshot import drain, read_lanes
+from leaseq_chaos.sweep.grid import Action, Cell, Provocation
+from leaseq_chaos.sweep.noted import Noted
+from leaseq_chaos.sweep.outcome import COUNTED, Found, Outcome, Row, complaints
+from leaseq_chaos.sweep.submitter import TASKS, Submitter
+from leaseq_chaos.sweep.trap import Caught, Trap
+from leaseq_chaos.verdict import Verdict
+
+__all__ = ["Bench", "run_cell"]
+
+QUEUES = ("default", "side")  # of the handlers
+CLAIMED = "attempt.starting"  # whoever stands here holds claimed tasks
+REACH_SECONDS = 15.0
+DRAIN_SECONDS = 40.0
+# A loss may be mended so quickly that nobody comes by the point: then it is repeated.
+FLUSH_SECONDS, FLUSHES = 2.0, 8
+POLL_SECONDS = 0.05
+BY_ITSELF = {Action.KILL, Action.ERROR, Action.LOST}
+
+
+class Bench(Struct, frozen=True):
+    """Where cells are tried, one after the other."""
+
+    cluster: Cluster
+    session: aiohttp.ClientSession
+    noted: Noted
+
+
+async def run_cell(bench: Bench, cell: Cell) -> Outcome:
+    """Try one cell."""
+    await asyncio.gather(*(service.ready() for service in bench.cluster.services.values()))
+    return await Experiment(bench, cell).run()
+
+
+class Experiment:
+    """One cell on its bench."""
+
+    def __init__(self, bench: Bench, cell: Cell) -> None:
+        self._cluster = bench.cluster
+        self._noted = bench.noted
+        self._session = bench.session
+        self._cell = cell
+        self._trap = Trap(bench.cluster, cell.point)
+        self._submitter = Submitter(bench.session, bench.cluster.fronts, cell)
+        self._submitting: asyncio.Task[None] | None = None
+
+    async def run(self) -> Outcome:
+        began, heard, cents = monotonic(), self._heard(), await self._cents()
+        caught: Caught | None = None
+        try:
+            caught = await self._spring()
+            if caught is not None:
+                await self._act(caught)
+        finally:
+            self._trap.release(caught)
+            if self._cell.place.provocation is Provocation.FLUSH:
+                await self._steer("resume")
+        if self._submitting is not None:
+            await self._submitting
+        drained, _ = await drain(self._cluster, patience=DRAIN_SECONDS)
+        said = complaints(self._cell, await self._find(drained=drained, cents=cents), tasks=TASKS)
+        verdict = Verdict.INVALID if said else Verdict.VALID
+        if caught is None:
+            said.append(f"nobody came to {self._cell.point}")
+            verdict = Verdict.INVALID if verdict is Verdict.INVALID else Verdict.UNKNOWN
+        return Outcome(
+            cell=self._cell,
+            verdict=verdict,
+            reached_by="" if caught is None else f"pid {caught.pid}" if caught.service is None else caught.service.name,
+            seconds=round(monotonic() - began, 2),
+            complaints=said,
+            counts=dict(sorted((self._heard() - heard).items())),
+        )
+
+    async def _spring(self) -> Caught | None:
+        """Bring somebody to the point."""
+        match self._cell.place.provocation:
+            case Provocation.NOTHING | Provocation.DELAY:
+                self._arm()
+                self._begin()
+            case Provocation.FLUSH:
+                return await self._lose_deliveries()
+            case provocation:
+                await self._kill_with_tasks(provocation)
+        return await self._trap.caught(timeout=REACH_SECONDS)
+
+    def _arm(self) -> None:
+        self._trap.arm(self._cell.action if self._cell.action in BY_ITSELF else "stop")
+
+    def _begin(self) -> None:
+        self._submitting = asyncio.create_task(self._submitter.submit_all())
+
+    async def _kill_with_tasks(self, provocation: Provocation) -> None:
+        """Kill a child, or its whole worker, while it holds claimed tasks."""
+        door = Trap(self._cluster, CLAIMED)
+        door.arm("stop")
+        self._begin()
+        holder = await door.caught(timeout=REACH_SECONDS)
+        self._arm()
+        if holder is None:
+            return
+        if provocation is not Provocation.CHILD and holder.service is not None:
+            holder.service.kill(children=True)
+        send(holder.pid, signal.SIGKILL)
+        if provocation is Provocation.ORPHANS:
+            await self._flush()
+        door.release(None)
+
+    async def _lose_deliveries(self) -> Caught | None:
+        await self._steer("pause")
+        self._begin()
+        async with asyncio.timeout(REACH_SECONDS):
+            while sum(lane.length for lane in await read_lanes(self._cluster) if lane.type == "list") < TASKS:
+                await asyncio.sleep(POLL_SECONDS)
+        self._arm()
+        for _ in range(FLUSHES):
+            await self._flush()
+            caught = await self._trap.caught(timeout=FLUSH_SECONDS)
+            if caught is not None:
+                return caught
+        return None
+
+    async def _steer(self, verb: str) -> None:
+        """Pause or resume the queues."""
+        async with asyncio.timeout(REACH_SECONDS):
+            for queue in QUEUES:
+                url = f"{self._cluster.fronts[0]}/api/queues/{queue}/{verb}"
+                async with self._session.post(url) as response:
+                    response.raise_for_status()
+
+    async def _act(self, caught: Caught) -> None:
+        """What happens while it stands there."""
+        match self._cell.action:
+            case Action.STOP:
+                self._trap.freeze(caught)
+                await asyncio.sleep(2 * self._cluster.lease_seconds)
+            case Action.POSTGRES:
+                await self._cluster.postgres.restart("immediate")
+            case Action.VALKEY:
+                await self._cluster.valkey.kill()
+                await self._cluster.valkey.start()
+            case Action.FLUSHALL:
+                await self._flush()
+            case _:
+                pass  # it has done it to itself
+
+    async def _flush(self) -> None:
+        async with self._cluster.valkey.client() as client:
+            await client.flushall()
+
+    async def _find(self, *, drained: bool, cents: int) -> Found:
+        rows = await self._cluster.postgres.fetch("list_cell", {"prefix": self._submitter.prefix})
+        return Found(
+            acknowledged=self._submitter.acknowledged,
+            refused=self._submitter.refused,
+            rows=[Row(*row) for row in rows],
+            noted=self._noted.news(),
+            drained=drained,
+            leftovers=[lane.key for lane in await read_lanes(self._cluster) if lane.type == "list"],
+            cents_changed=await self._cents() - cents,
+        )
+
+    async def _cents(self) -> int:
+        ((cents,),) = await self._cluster.postgres.fetch("sum_accounts")
+        return int(cents or 0)
+
+    def _heard(self) -> Counter[str]:
+        """How often the services have said what is counted."""
+        heard: Counter[str] = Counter()
+        for service in self._cluster.services.values():
+            for event, heading in COUNTED.items():
+                heard[heading] += service.heard[event]
+        return heard

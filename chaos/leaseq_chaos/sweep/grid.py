@@ -1,0 +1,122 @@
+"""Which cells has the sweep: what happens, at which point, to which kind of task?
+
+Invariant: every failpoint of leaseq has an entry here (tested), and a cell that is left out has its reason in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from random import Random
+
+from msgspec import Struct
+
+__all__ = ["PLACES", "Action", "Cell", "Effects", "Place", "Provocation", "cells"]
+
+
+class Action(StrEnum):
+    """What happens at a point."""
+
+    KILL = "kill"  # SIGKILL
+    STOP = "stop"  # SIGSTOP for two leases (a child together with its supervisor), then SIGCONT
+    ERROR = "error"  # an error that nobody expects
+    LOST = "lost"  # the connection breaks: what was sent went through, the answer is lost
+    POSTGRES = "postgres"  # Postgres is restarted without a checkpoint while the process stands there
+    VALKEY = "valkey"  # Valkey is killed and started again meanwhile
+    FLUSHALL = "flushall"  # Valkey loses everything meanwhile
+
+
+class Effects(StrEnum):
+    """How the tasks of a cell take effect."""
+
+    TRANSACTIONAL = "transactional"
+    PLAIN = "plain"
+
+
+class Provocation(StrEnum):
+    """What has to be done so that a point is reached. Without any, a task on its way passes it."""
+
+    NOTHING = "nothing"
+    DELAY = "delay"  # the tasks are submitted for a little later
+    CHILD = "child"  # a child is killed with claimed tasks
+    WORKER = "worker"  # a whole worker is killed with claimed tasks
+    ORPHANS = "orphans"  # the same, and Valkey loses the lists that would tell of them
+    FLUSH = "flush"  # Valkey loses the deliveries of tasks that wait
+
+
+class Place(Struct, frozen=True):
+    """How the sweep comes to a point."""
+
+    provocation: Provocation = Provocation.NOTHING
+    only: Effects | None = None  # tasks of the other kind do not pass here
+
+
+_TRANSACTION = Place(only=Effects.TRANSACTIONAL)
+_DEATH = Place(Provocation.WORKER)
+_LOSS = Place(Provocation.FLUSH)
+_HIRE = Place(Provocation.CHILD)
+_SETTLE = Place(only=Effects.PLAIN)  # the ending of a transactional task is written in its transaction
+
+PLACES: Mapping[str, Place] = {
+    "submit.sending": Place(),
+    "submit.sent": Place(),
+    "submit.committed": Place(),
+    "submit.answering": Place(),
+    "push.sent": Place(),
+    "doorbell.moved": Place(),
+    "pull.moved": Place(),
+    "claim.sending": Place(),
+    "claim.sent": Place(),
+    "attempt.starting": Place(),
+    "transaction.open": _TRANSACTION,
+    "attempt.ending": Place(),
+    "transaction.settled": _TRANSACTION,
+    "commit.sent": _TRANSACTION,
+    "settle.sending": _SETTLE,
+    "settle.sent": _SETTLE,
+    "settle.committed": Place(),
+    "release.sent": Place(),
+    "incarnation.opened": _HIRE,
+    "lease.opened": _HIRE,
+    "beat.renewed": Place(),
+    "reap.closing": _DEATH,
+    "reap.closed": _DEATH,
+    "reap.settled": _DEATH,
+    "reap.moved": _DEATH,
+    "promote.committed": Place(Provocation.DELAY),
+    "promote.sent": Place(Provocation.DELAY),
+    "reconcile.found": _LOSS,
+    "redeliver.sending": _LOSS,
+    "reconcile.pushed": _LOSS,
+    "epoch.beginning": _LOSS,
+    "orphans.settled": Place(Provocation.ORPHANS),
+}
+
+
+class Cell(Struct, frozen=True, kw_only=True):
+    """One experiment."""
+
+    point: str
+    action: Action
+    effects: Effects
+
+    @property
+    def place(self) -> Place:
+        return PLACES[self.point]
+
+    @property
+    def name(self) -> str:
+        return f"{self.point} {self.action} {self.effects}"
+
+
+def cells(*, seed: int, points: tuple[str, ...] = (), actions: tuple[str, ...] = ()) -> list[Cell]:
+    """All of them, or those of some points and actions, in an order that the seed decides."""
+    chosen = [
+        Cell(point=point, action=action, effects=effects)
+        for point, place in PLACES.items()
+        for action in Action
+        for effects in Effects
+        if (not points or point in points) and (not actions or action in actions) and place.only in (None, effects)
+    ]
+    Random(seed).shuffle(chosen)
+    return chosen

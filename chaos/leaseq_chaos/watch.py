@@ -1,0 +1,47 @@
+"""What can be told of a run while it goes on?
+
+How many tasks are in each state, and what is plainly wrong already, from the commits as they come in. The checkers judge
+afterwards, and from everything; this is for the terminal.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from leaseq.lifecycle import TRANSITIONS
+from leaseq.model import State
+from leaseq_chaos.evidence import Commit
+
+__all__ = ["Watch"]
+
+LEGAL = {(before, after) for before, _, after in TRANSITIONS}
+
+
+class Watch:
+    """Counts commits by what they mean."""
+
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter()
+        self.violations: list[str] = []
+        self._state: dict[str, str] = {}
+        self._effects: set[str] = set()
+
+    def see(self, commit: Commit) -> None:
+        """Take in one row change."""
+        if commit.table == "effects" and commit.verb == "insert":
+            task = commit.row["task_id"]
+            if task in self._effects:
+                self.violations.append(f"task {task} has taken effect twice")
+            self._effects.add(task)
+        if commit.table != "tasks" or "state" not in commit.row:
+            return
+        task, state = commit.row["task_id"], commit.row["state"]
+        before = self._state.get(task)
+        if before == state:
+            return
+        if (None if before is None else State(before), State(state)) not in LEGAL:
+            self.violations.append(f"task {task} went from {before} to {state}")
+        self._state[task] = state
+        self.states[state] += 1
+        if before is not None:
+            self.states[before] -= 1

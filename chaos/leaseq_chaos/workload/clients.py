@@ -1,0 +1,57 @@
+"""How do all clients of a run work through its plan, and when have they finished?
+
+Invariant: each client has a history of its own, in which nothing overlaps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from leaseq_chaos.history import Recorder
+from leaseq_chaos.workload.client import Client, Counts
+from leaseq_chaos.workload.front import Front, open_session
+from leaseq_chaos.workload.plan import Operation
+
+__all__ = ["Clients"]
+
+
+class Clients:
+    """The clients of one run. `counts` tells how far they are."""
+
+    def __init__(self, urls: list[str], *, history: Path) -> None:
+        self._urls = urls
+        self._history = history
+        self.counts = Counts()
+
+    async def start(self, plan: Iterable[Operation]) -> None:
+        """Begin with the plan, now; returns at once."""
+        shares: defaultdict[int, list[Operation]] = defaultdict(list)
+        for operation in plan:
+            shares[operation.client].append(operation)
+        self._session = open_session()
+        self._recorders = {number: Recorder(self._history, f"client-{number}") for number in sorted(shares)}
+        self._working = [
+            asyncio.create_task(self._client(number, recorder).run(shares[number]))
+            for number, recorder in self._recorders.items()
+        ]
+
+    async def finish(self, *, patience: float) -> bool:
+        """Wait until the plan is done, everything was answered, and whatever is followed has ended; at most `patience`
+        seconds, then break off. Was everything done? Raises what went wrong in a client."""
+        done, open_ones = await asyncio.wait(self._working, timeout=patience) if self._working else (set(), set())
+        for task in open_ones:
+            task.cancel()
+        if open_ones:
+            await asyncio.wait(open_ones)
+        for recorder in self._recorders.values():
+            recorder.close()
+        await self._session.close()
+        for task in done:
+            task.result()
+        return not open_ones
+
+    def _client(self, number: int, recorder: Recorder) -> Client:
+        return Client(Front(self._session, self._urls, first=number), recorder, self.counts)

@@ -1,0 +1,125 @@
+"""What did the API answer, and how much does that claim?
+
+The HTTP of the clients. Invariants: only an answer that says so is `ok`; only a refusal (4xx) is `fail`; time-outs, resets, 5xx
+and answers that cannot be read are `info`, since what was asked may have been done.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import msgspec
+from msgspec import Struct, field
+
+from leaseq_chaos.history import Kind
+
+__all__ = ["Front", "Reply", "open_session"]
+
+TIMEOUT_SECONDS = 2.0
+# Refusals that are about this moment, not about the request. A proxy may have cut the body short.
+PASSING = {"idempotency_in_flight", "body_incomplete", "body_timeout"}
+
+
+class Seen(Struct, frozen=True):
+    """What a client looks at in the answer about a task."""
+
+    task_id: str
+    state: str
+    attempt: int = 0
+    retry_count: int = 0
+    crash_count: int = 0
+    loss_count: int = 0
+
+
+class Problem(Struct, frozen=True):
+    """What a client looks at in a refusal."""
+
+    code: str = ""
+    task_id: str | None = None
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """One answer, or the lack of one."""
+
+    kind: Kind
+    seen: Seen | None = None  # with `ok`
+    replayed: bool = False
+    said: dict[str, Any] = field(default_factory=dict)  # with `fail` and `info`: what goes into the history
+    passing: bool = False  # may the same request be sent again?
+
+
+_read_seen = msgspec.json.Decoder(Seen).decode
+_read_problem = msgspec.json.Decoder(Problem).decode
+
+
+def open_session() -> aiohttp.ClientSession:
+    """Connections for any number of clients, kept alive between requests."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Content-Type": "application/json"},
+    )
+
+
+class Front:
+    """The API, as a client without any help sees it: some addresses, of which any may be dead."""
+
+    def __init__(self, session: aiohttp.ClientSession, urls: list[str], *, first: int) -> None:
+        self._session = session
+        self._urls = urls
+        self._at = first
+
+    def move_on(self) -> None:
+        """This address is no good at the moment: the next one from now on."""
+        self._at += 1
+
+    async def submit(self, body: bytes, *, key: str | None) -> Reply:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return await self._send("POST", "/api/tasks", body=body, headers=headers)
+
+    async def read(self, task: str) -> Reply:
+        """Asked of another API than submissions are: it must know what that one has acknowledged."""
+        return _about(task, await self._send("GET", f"/api/tasks/{task}", shift=1))
+
+    async def cancel(self, task: str) -> Reply:
+        return _about(task, await self._send("POST", f"/api/tasks/{task}/cancel"))
+
+    async def _send(
+        self, method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None, shift: int = 0
+    ) -> Reply:
+        url = self._urls[(self._at + shift) % len(self._urls)] + path
+        try:
+            async with self._session.request(method, url, data=body, headers=headers) as response:
+                text = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return _unknown(f"{type(error).__name__}: {error}".strip(": "))
+        return _judge(response.status, text, replayed=response.headers.get("Idempotent-Replayed") == "true")
+
+
+def _judge(http: int, text: bytes, *, replayed: bool) -> Reply:
+    try:
+        if 200 <= http < 300:
+            return Reply(kind=Kind.OK, seen=_read_seen(text), replayed=replayed)
+        problem = _read_problem(text)
+    except msgspec.DecodeError as error:
+        if not 400 <= http < 500:
+            return _unknown(f"{http}, and what came with it cannot be read: {error}")
+        problem = Problem()
+    if not 400 <= http < 500:
+        return _unknown(f"{http} {problem.code}".strip())
+    code = problem.code or f"http_{http}"
+    said = {"code": code, "http": http} | ({"task": problem.task_id} if problem.task_id else {})
+    return Reply(kind=Kind.FAIL, said=said, passing=code in PASSING)
+
+
+def _about(task: str, reply: Reply) -> Reply:
+    """An answer about another task than the one asked for is none."""
+    if reply.seen is None or reply.seen.task_id == task:
+        return reply
+    return Reply(kind=Kind.FAIL, said={"code": "answer_of_another_task", "http": 200, "task": reply.seen.task_id})
+
+
+def _unknown(error: str) -> Reply:
+    return Reply(kind=Kind.INFO, said={"error": error[:300]}, passing=True)

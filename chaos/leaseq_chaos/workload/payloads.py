@@ -1,0 +1,77 @@
+"""What does a submission of each task type carry?
+
+One function for each type of handlers.py. Invariant: it draws from the given generator alone, so that a seed is a workload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from msgspec import Struct
+
+__all__ = ["PAYLOADS", "Draw", "Payload", "delay_of"]
+
+Payload = dict[str, Any]
+
+MOST_CENTS = 500
+MOST_FAILURES = 3
+SLOW_SECONDS = (0.3, 3.0)
+BLOCK_SECONDS = 4.0  # longer than a child may block its loop (LEASEQ_LOOP_STALL_SECONDS)
+DELAY_SECONDS = (0.2, 5.0)
+
+
+class Draw(Struct, frozen=True):
+    """What a payload is drawn from."""
+
+    rng: Random
+    number: int  # of the task in its plan
+    accounts: int  # there are the accounts 1 to this
+
+
+def _transfer(draw: Draw) -> Payload:
+    source, target = draw.rng.sample(range(1, draw.accounts + 1), 2)
+    return {"source": source, "target": target, "cents": draw.rng.randint(1, MOST_CENTS)}
+
+
+def _number(draw: Draw) -> Payload:
+    # The second figure makes another body of the same task another one.
+    return {"n": draw.number * 1000 + draw.rng.randrange(1000)}
+
+
+def _slow(draw: Draw) -> Payload:
+    return {"seconds": round(draw.rng.uniform(*SLOW_SECONDS), 3)}
+
+
+def _flaky(draw: Draw) -> Payload:
+    return {"failures": draw.rng.randint(1, MOST_FAILURES)}
+
+
+def _block(_: Draw) -> Payload:
+    return {"seconds": BLOCK_SECONDS}
+
+
+def _nothing(_: Draw) -> Payload:
+    return {}
+
+
+PAYLOADS: Mapping[str, Callable[[Draw], Payload]] = {
+    "transfer": _transfer,
+    "thread": _transfer,
+    "note": _number,
+    "plain": _number,
+    "later": _number,
+    "slow": _slow,
+    "flaky": _flaky,
+    "refuse": _nothing,
+    "hang": _nothing,
+    "segfault": _nothing,
+    "bomb": _nothing,
+    "block": _block,
+}
+
+
+def delay_of(task_type: str, rng: Random) -> float | None:
+    """How much later a task of this type is to run, in seconds."""
+    return round(rng.uniform(*DELAY_SECONDS), 3) if task_type == "later" else None

@@ -1,0 +1,277 @@
+"""Is time counted where work stood still, excused where something else was broken, and judged against the bound?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fix_forged import Forged, at
+from leaseq_chaos.checkers import recovery
+from leaseq_chaos.checkers.faults import Calendar, faults_of
+from leaseq_chaos.history import Event, Kind
+from leaseq_chaos.verdict import Finding, Verdict
+
+
+def taken(forged: Forged, task: str, *, lost: float, again: float, kind: str = "note", worker: str = "w1") -> None:
+    """A task that runs under a worker at 10 s, is taken from it, and claimed once more."""
+    begin(forged, task, kind=kind)
+    forged.step(9.9, task, "PROCESSING", 1, worker=worker)
+    forged.step(lost, task, "PENDING", 1, by=(1, worker, "lost"))
+    forged.step(again, task, "PROCESSING", 2, worker="w2")
+    forged.step(again + 0.1, task, "SUCCESS", 2)
+
+
+def begin(forged: Forged, task: str, *, kind: str = "note", when: float = 9.0) -> None:
+    forged.submit((when - 0.1, when + 0.1), f"key-{task}", task)
+    forged.step(when, task, "PENDING", key=f"key-{task}", kind=kind)
+
+
+def waiting(forged: Forged, task: str, *, claimed: float, kind: str = "note") -> None:
+    """A task that is PENDING from 9 s until it is claimed."""
+    begin(forged, task, kind=kind)
+    forged.step(claimed, task, "PROCESSING", 1, worker="w2")
+    forged.step(claimed + 0.1, task, "SUCCESS", 1)
+
+
+def judged(forged: Forged) -> Finding:
+    return recovery.check(forged.evidence())
+
+
+def test_a_killed_child_whose_task_runs_again_at_once() -> None:
+    forged = Forged()
+    forged.fault("f-1", "kill-child", (10, 10), workers=("w1",))
+    taken(forged, "t1", lost=10.2, again=10.5)
+    taken(forged, "t2", lost=10.2, again=12.0)
+    taken(forged, "t3", lost=13, again=20, worker="w3")
+    finding = judged(forged)
+    assert (finding.verdict, finding.violations) == (Verdict.VALID, []), "w3 was not hit"
+    facts = {name.removeprefix("kill-child "): value for name, value in finding.facts.items() if name.startswith("kill-child ")}
+    assert facts.pop("judged") == facts.pop("longest") == 2.0
+    assert facts == {"count": 2, "faults": 1, "alone": 2, "p50": 0.5, "p99": 2.0, "max": 2.0, "bound": 3.0}
+
+
+def slow_child(forged: Forged) -> None:
+    forged.fault("f-1", "kill-child", (10, 10), workers=("w1",))
+    taken(forged, "t1", lost=10.2, again=13.5)
+
+
+def late_reap(forged: Forged) -> None:
+    forged.fault("f-1", "kill-worker", (10, 11), workers=("w1", "w9"))
+    taken(forged, "t1", lost=15.5, again=15.6)
+
+
+def frozen(forged: Forged) -> None:
+    forged.fault("f-1", "freeze-worker", (10, 14), workers=("w1",))
+    taken(forged, "t1", lost=15.2, again=15.3)
+
+
+def never_again(forged: Forged) -> None:
+    forged.fault("f-1", "kill-worker", (10, 11), workers=("w1",))
+    begin(forged, "t1")
+    forged.step(9.9, "t1", "PROCESSING", 1, worker="w1")
+
+
+def suspect_kept(forged: Forged) -> None:
+    """It may wait for an isolation child, but back in its queue it has to be in time."""
+    forged.fault("f-1", "kill-worker", (20, 21), workers=("w2",))
+    begin(forged, "t1")
+    forged.step(9.9, "t1", "PROCESSING", 1, worker="w1")
+    forged.step(10.2, "t1", "PENDING", 1, by=(1, "w1", "lost"))
+    forged.step(19.9, "t1", "PROCESSING", 2, worker="w2")
+    forged.step(25.5, "t1", "PENDING", 2, by=(2, "w2", "lost"))
+
+
+def stranded(forged: Forged) -> None:
+    forged.fault("f-1", "flushall", (10, 10))
+    waiting(forged, "t1", claimed=18.5)
+
+
+def settle_forgotten(forged: Forged) -> None:
+    """A quick handler settles long after Postgres is back."""
+    forged.fault("f-1", "restart-postgres", (9.5, 11))
+    begin(forged, "t1")
+    forged.step(9.4, "t1", "PROCESSING", 1, worker="w1")
+    forged.step(20, "t1", "SUCCESS", 1)
+
+
+def unpushed(forged: Forged) -> None:
+    """The API was killed between commit and push, and nobody looked for what it left."""
+    forged.fault("f-1", "kill-api", (9.05, 10))
+    waiting(forged, "t1", claimed=19)
+
+
+def after_another(forged: Forged) -> None:
+    """Another fault excuses only as long as it is open."""
+    forged.fault("f-1", "kill-child", (10, 10), workers=("w1",))
+    forged.fault("f-2", "freeze-valkey", (11, 14))
+    taken(forged, "t1", lost=10.2, again=22.5)
+
+
+def unbroken_before_another(forged: Forged) -> None:
+    """It should have gone on long before the second fault came."""
+    forged.fault("f-1", "kill-child", (10, 10), workers=("w1",))
+    forged.fault("f-2", "flushall", (19, 19))
+    taken(forged, "t1", lost=10.2, again=19.5)
+
+
+BAD = [
+    slow_child, late_reap, frozen, never_again, suspect_kept, stranded, settle_forgotten, unpushed, after_another,
+    unbroken_before_another,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", BAD, ids=[lie.__name__ for lie in BAD])
+def test_too_long_is_found(lie: Callable[[Forged], None]) -> None:
+    forged = Forged()
+    lie(forged)
+    finding = judged(forged)
+    assert finding.verdict is Verdict.INVALID
+    assert "t1" in {violation.task for violation in finding.violations}
+    assert any("f-1" in violation.said and "the bound is" in violation.said for violation in finding.violations)
+
+
+def brief_freeze(forged: Forged) -> None:
+    """Its quick task settles itself after the thaw, its slow one later still."""
+    forged.fault("f-1", "freeze-worker-briefly", (10, 11.5), workers=("w1",))
+    for task, kind, end in (("t1", "note", 11.6), ("t2", "slow", 30)):
+        begin(forged, task, kind=kind)
+        forged.step(9.9, task, "PROCESSING", 1, worker="w1")
+        forged.step(end, task, "SUCCESS", 1)
+
+
+def slow_through_a_flush(forged: Forged) -> None:
+    forged.fault("f-1", "flushall", (10, 10))
+    begin(forged, "t1", kind="slow")
+    forged.step(9.5, "t1", "PROCESSING", 1, worker="w1")
+    forged.step(30, "t1", "SUCCESS", 1)
+    waiting(forged, "t2", claimed=10.5)
+
+
+def suspect_waits(forged: Forged) -> None:
+    """Two losses: it waits for the one slot of an isolation child, which measures nothing."""
+    forged.fault("f-1", "kill-worker", (20, 21), workers=("w2",))
+    forged.fault("f-2", "flushall", (24, 24))
+    begin(forged, "t1")
+    forged.step(9.9, "t1", "PROCESSING", 1, worker="w1")
+    forged.step(10.2, "t1", "PENDING", 1, by=(1, "w1", "lost"))
+    forged.step(19.9, "t1", "PROCESSING", 2, worker="w2")
+    forged.step(23, "t1", "PENDING", 2, by=(2, "w2", "lost"))
+    forged.step(40, "t1", "PROCESSING", 3, worker="w3")
+    forged.step(40.1, "t1", "SUCCESS", 3)
+
+
+def poison(forged: Forged) -> None:
+    forged.fault("f-1", "kill-child", (10, 10), workers=("w1",))
+    taken(forged, "t1", lost=13, again=30, kind="segfault")
+    taken(forged, "t2", lost=10.1, again=10.2)
+
+
+def excused(forged: Forged) -> None:
+    """Valkey was frozen soon after the kill, and flushed after that."""
+    forged.fault("f-1", "kill-child", (10, 10), workers=("w1",))
+    forged.fault("f-2", "freeze-valkey", (11, 15))
+    forged.fault("f-3", "flushall", (20, 20))
+    taken(forged, "t1", lost=10.2, again=27)
+
+
+def shortly_before(forged: Forged) -> None:
+    """What was flushed just before is still being rebuilt."""
+    forged.fault("f-1", "flushall", (9.5, 9.5))
+    forged.fault("f-2", "kill-child", (10, 10), workers=("w1",))
+    taken(forged, "t1", lost=10.2, again=15)
+
+
+def given_longer(forged: Forged) -> None:
+    forged._bounds = {"flushall": 20.0}
+    stranded(forged)
+
+
+GOOD = [brief_freeze, slow_through_a_flush, suspect_waits, poison, excused, shortly_before, given_longer]
+
+
+@pytest.mark.parametrize("truth", GOOD, ids=[truth.__name__ for truth in GOOD])
+def test_what_is_nobodys_fault_is_valid(truth: Callable[[Forged], None]) -> None:
+    forged = Forged()
+    truth(forged)
+    finding = judged(forged)
+    assert (finding.verdict, finding.violations) == (Verdict.VALID, [])
+
+
+def test_what_another_fault_touched_is_told() -> None:
+    forged = Forged()
+    excused(forged)
+    facts = judged(forged).facts
+    assert (facts["kill-child count"], facts["kill-child alone"]) == (1, 0)
+    assert (facts["kill-child judged"], facts["kill-child longest"]) == (6.99, 17.0)
+    assert "kill-child max" not in facts, "nobody was alone with the fault"
+
+
+def test_a_lone_worker_can_go_on_after_the_heal_only() -> None:
+    def run(workers: int) -> Finding:
+        forged = Forged(workers=workers)
+        forged.fault("f-1", "kill-worker", (10, 16), workers=("w1",))
+        taken(forged, "t1", lost=12.2, again=16.5)
+        return judged(forged)
+
+    assert run(2).verdict is Verdict.INVALID
+    assert run(1).facts["kill-worker max"] == 0.5
+
+
+def test_what_has_not_ended_is_a_violation_though_no_fault_hit_it() -> None:
+    forged = Forged()
+    forged.fault("f-1", "kill-child", (10, 10), workers=("w1",))
+    taken(forged, "t1", lost=10.1, again=10.2)
+    begin(forged, "t2", when=30)
+    finding = judged(forged)
+    assert finding.verdict is Verdict.INVALID
+    assert [(violation.task, violation.said) for violation in finding.violations] == [
+        ("t2", "still PENDING 50.0 s after the last heal")
+    ]
+
+
+def test_of_nothing_nothing_is_known() -> None:
+    assert judged(Forged()).verdict is Verdict.UNKNOWN
+
+
+def test_faults_that_hit_nobody_prove_nothing() -> None:
+    forged = Forged()
+    forged.life("t1", "k1")
+    forged.fault("f-1", "kill-child", (30, 30), workers=("w1",))
+    finding = judged(forged)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "interrupted no work" in finding.said
+
+
+def test_without_faults_only_the_end_is_judged() -> None:
+    forged = Forged()
+    forged.life("t1", "k1")
+    forged.fault("f-1", "poison-segfault", (0.2, 0.2))
+    assert judged(forged).verdict is Verdict.VALID
+    begin(forged, "t2", when=30)
+    assert judged(forged).verdict is Verdict.INVALID
+
+
+def test_the_faults_of_a_run() -> None:
+    forged = Forged()
+    forged.fault("f-1", "flushall", (10, 10))
+    half = {"nemesis": "kill-api"}
+    forged.events += [
+        Event(at(20), "nemesis", Kind.INVOKE, "fault", key="f-2", value=half),
+        Event(at(21), "nemesis", Kind.FAIL, "fault", key="f-2", value={**half, "reason": "nobody lives"}),
+        Event(at(30), "nemesis", Kind.INVOKE, "fault", key="f-3", value=half),
+    ]
+    faults = faults_of(forged.evidence())
+    assert [(fault.number, fault.told) for fault in faults] == [("f-1", True), ("f-3", False)]
+    assert (faults[1].began, faults[1].ended) == (at(30), at(60)), "never healed"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "found"), [(0, 0.5, ""), (0, 1, "a"), (3, 4, "ab"), (6, 7, "a"), (8, 20, "ac"), (31, 40, "")]
+)
+def test_a_calendar_finds_what_was_open(start: float, end: float, found: str) -> None:
+    forged = Forged()
+    for number, span in (("a", (1, 10)), ("b", (3, 5)), ("c", (12, 30))):
+        forged.fault(number, "stall-valkey", span)
+    calendar = Calendar(faults_of(forged.evidence()))
+    assert sorted(fault.number for fault in calendar.open_in(at(start), at(end))) == list(found)

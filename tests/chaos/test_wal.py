@@ -1,0 +1,78 @@
+"""Does the order of commits come out as Postgres made them, once each, whatever happens to the server in between?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+
+from leaseq_chaos.cluster.stores import Postgres
+from leaseq_chaos.evidence import Commit
+from leaseq_chaos.history import boottime
+from leaseq_chaos.wal import CommitReader, parse
+
+TASK = "01a20e90-af38-7ee4-90f6-2ff7d3aa329d"
+
+UPDATE = (
+    f"table leaseq.tasks: UPDATE: id[uuid]:'{TASK}' type[text]:'note' payload[json]:'{{\"n\": \"it''s\"}}' "
+    "state[text]:'PROCESSING' attempt[integer]:2 worker_id[text]:'w 1' finished_at[timestamp with time zone]:null"
+)
+
+
+def test_a_transaction_is_read_row_by_row() -> None:
+    lines = [
+        (10, 7, "BEGIN 7"),
+        (11, 7, UPDATE),
+        (12, 7, f"table chaos.effects: INSERT: task_id[uuid]:'{TASK}' attempt[integer]:2 type[text]:'note' pid[integer]:9"),
+        (13, 7, "table leaseq.scheduled: DELETE: task_id[uuid]:'x'"),
+        (14, 7, "COMMIT 7 (at 1970-01-01 00:00:02.5+00)"),
+    ]
+    ((lsn, commits),) = parse(lines, wall_offset=500_000_000)
+    assert lsn == 14
+    row = {"task_id": TASK, "type": "note", "state": "PROCESSING", "attempt": 2, "worker_id": "w 1", "finished_at": None}
+    assert commits == [
+        Commit(14, 7, 2_000_000_000, "tasks", "update", row),
+        Commit(14, 7, 2_000_000_000, "effects", "insert", {"task_id": TASK, "attempt": 2, "type": "note"}),
+    ]
+
+
+@pytest.fixture
+async def postgres(tmp_path: Path) -> AsyncIterator[Postgres]:
+    server = Postgres(tmp_path / "postgres")
+    try:
+        await server.create()
+        await server.fetch("create_chaos")
+        yield server
+    finally:
+        await server.destroy()
+
+
+async def test_a_crash_of_the_server_neither_hides_nor_repeats_a_commit(postgres: Postgres, tmp_path: Path) -> None:
+    seen: list[Commit] = []
+    file = tmp_path / "commits.jsonl"
+    reader = CommitReader(postgres, file, wall_offset=time.time_ns() - boottime(), watch=seen.append)
+    await reader.open()
+    stop = asyncio.Event()
+    following = asyncio.create_task(reader.follow(stop))
+    for number in range(3):
+        async with await postgres.connect() as conn:
+            for cents in range(20):
+                await _open_account(conn, number * 100 + cents)
+        await postgres.restart("immediate")
+    stop.set()
+    await following
+    await reader.finish()
+    written = [msgspec.json.decode(line, type=Commit) for line in file.read_bytes().splitlines()]
+    assert [int(commit.row["id"]) for commit in written] == [number * 100 + cents for number in range(3) for cents in range(20)]
+    assert written == seen
+    assert [commit.lsn for commit in written] == sorted(commit.lsn for commit in written)
+    assert all(0 <= boottime() - commit.at < 60 * 10**9 for commit in written)
+
+
+async def _open_account(conn: psycopg.AsyncConnection[object], number: int) -> None:
+    await conn.execute("insert into chaos.accounts values (%s, 1)", (number,))

@@ -1,0 +1,124 @@
+"""How is the evidence of a run put together by hand, event by event, so that one of them can be a lie?
+
+Times are seconds since the run began, task ids are any words. Nothing is checked here: whoever forges decides what is good.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leaseq_chaos.evidence import Commit, Evidence, Heard, Run, Snapshot
+from leaseq_chaos.history import Event, Kind
+
+SECOND = 1_000_000_000
+BEGAN = 1_000 * SECOND
+
+
+def at(seconds: float) -> int:
+    """A moment of the run by the clock of its history."""
+    return BEGAN + round(seconds * SECOND)
+
+
+class Forged:
+    """A run in the making."""
+
+    def __init__(self, *, ended: float = 60.0, workers: int = 2, bounds: dict[str, float] | None = None) -> None:
+        self.events: list[Event] = []
+        self.commits: list[Commit] = []
+        self.logs: list[Heard] = []
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.expects: list[str] = []
+        self._ended, self._workers, self._bounds = ended, workers, bounds or {}
+
+    def did(self, op: str, span: tuple[float, float], *, kind: Kind = Kind.OK, process: str = "client-1", **about: Any) -> None:
+        """A client's operation, from its invocation to its answer. `said` and `heard` are the values of the two."""
+        said, heard = about.pop("said", None), about.pop("heard", None)
+        asked = {name: value for name, value in about.items() if name == ("key" if op == "submit" else "task")}
+        self.events.append(Event(at(span[0]), process, Kind.INVOKE, op, value=said, **asked))
+        self.events.append(Event(at(span[1]), process, kind, op, value=heard, **about))
+
+    def submit(self, span: tuple[float, float], key: str | None, task: str, *, variant: str = "a", **more: Any) -> None:
+        """A submission that was acknowledged."""
+        heard = {"state": more.pop("state", "PENDING"), "replayed": more.pop("replayed", False)}
+        self.did("submit", span, key=key, task=task, said={"variant": variant}, heard=heard, **more)
+
+    def read(self, span: tuple[float, float], task: str, state: str, attempt: int, *, process: str = "client-1") -> None:
+        """A read that was answered."""
+        self.did("read", span, task=task, heard={"state": state, "attempt": attempt}, process=process)
+
+    def step(self, when: float, task: str, state: str, attempt: int = 0, *, key: str | None = None, **more: Any) -> None:
+        """A version of a task's row, at first its creation. `worker`: who has it; `by`: (attempt, worker, outcome) of an end."""
+        worker, by, kind = more.get("worker"), more.get("by"), more.get("kind", "note")
+        verb = "update" if task in self.rows else "insert"
+        kept = self.rows.get(task, {"type": kind, "idempotency_key": key})
+        self.rows[task] = {**kept, "task_id": task, "state": state, "attempt": attempt, "worker_id": worker}
+        self._commit(when, "tasks", verb, dict(self.rows[task]), fresh=True)
+        if by is not None:
+            row = {"task_id": task, "attempt": by[0], "worker_id": by[1], "outcome": by[2], "next_state": state}
+            self._commit(when, "attempts", "insert", row)
+        if verb == "insert" and key is not None:
+            self._commit(when, "idempotency_keys", "insert", {"key": key, "task_id": task})
+
+    def effect(self, when: float, task: str, attempt: int) -> None:
+        """An effect in the same transaction as the last step."""
+        self._commit(when, "effects", "insert", {"task_id": task, "attempt": attempt, "type": "note"})
+
+    def fault(self, number: str, nemesis: str, span: tuple[float, float], *, workers: tuple[str, ...] = ()) -> None:
+        """A fault with its heal. It is injected within a hundredth of a second."""
+        about = {"nemesis": nemesis, "target": "somebody"}
+        began, healed = span
+        for kind, when, op, value in (
+            (Kind.INVOKE, began, "fault", about),
+            (Kind.OK, began + 0.01, "fault", {**about, "workers": list(workers)}),
+            (Kind.INVOKE, max(healed - 0.01, began + 0.01), "heal", about),
+            (Kind.OK, max(healed, began + 0.01), "heal", about),
+        ):
+            self.events.append(Event(at(when), "nemesis", kind, op, key=number, value=value))
+
+    def say(self, event: str, **fields: Any) -> None:
+        """A line of a service, a second after the last one."""
+        self.logs.append(Heard(at(len(self.logs) + 1.0), "worker-1", {"event": event, **fields}))
+
+    def life(self, task: str, key: str, *, begin: float = 0.0) -> None:
+        """A whole good life: submitted, run once, read before and after."""
+        self.submit((begin, begin + 0.2), key, task)
+        self.step(begin + 0.1, task, "PENDING", key=key)
+        self.step(begin + 0.5, task, "PROCESSING", 1, worker="w1")
+        self.read((begin + 0.7, begin + 0.8), task, "PROCESSING", 1)
+        self.step(begin + 1.0, task, "SUCCESS", 1)
+        self.effect(begin + 1.0, task, 1)
+        self.read((begin + 2.0, begin + 2.1), task, "SUCCESS", 1)
+
+    def evidence(self) -> Evidence:
+        """What such a run would have left."""
+        run = Run(
+            scenario="forged",
+            about="",
+            seed=1,
+            minutes=1.0,
+            workers=self._workers,
+            command="",
+            began=at(0),
+            ended=at(self._ended),
+            config={"LEASEQ_LEASE_SECONDS": "2", "LEASEQ_LOOP_STALL_SECONDS": "2"},
+            bounds=self._bounds,
+            expects=self.expects,
+        )
+        snapshot = Snapshot(
+            at=at(self._ended),
+            drained=True,
+            waited_seconds=0.0,
+            tasks=list(self.rows.values()),
+            attempts=[],
+            keys=[],
+            effects=[],
+            cents=0,
+            open_workers=[],
+        )
+        events = sorted(self.events, key=lambda event: event.at)
+        return Evidence(run=run, events=events, commits=list(self.commits), logs=list(self.logs), snapshot=snapshot)
+
+    def _commit(self, when: float, table: str, verb: str, row: dict[str, Any], *, fresh: bool = False) -> None:
+        last = self.commits[-1].lsn if self.commits else 0
+        lsn = last + 1 if fresh else last
+        self.commits.append(Commit(lsn, lsn, at(when), table, verb, row))
