@@ -1,6 +1,6 @@
 """How is good evidence made bad by one small edit?
 
-Each function changes one line of what `Story.evidence` returned; whoever asks for a line that is not there has told another story.
+Each function changes one line of what `Story.evidence` returned; who asks for a line that is not there has told another story.
 """
 
 from __future__ import annotations
@@ -23,11 +23,9 @@ def row(evidence: Evidence, task: str, **changes: Any) -> dict[str, Any]:
 
 def place(evidence: Evidence, task: str, state: str, nth: int = 0) -> int:
     """Where among the commits is the nth one that left the task in that state?"""
-    return [
-        at
-        for at, one in enumerate(evidence.commits)
-        if (one.table, one.row.get("task_id"), one.row.get("state")) == ("tasks", task, state)
-    ][nth]
+    wanted = ("tasks", task, state)
+    fits = [at for at, one in enumerate(evidence.commits) if (one.table, one.row.get("task_id"), one.row.get("state")) == wanted]
+    return fits[nth]
 
 
 def place_in(evidence: Evidence, table: str, task: str, nth: int = 0) -> int:
@@ -37,13 +35,11 @@ def place_in(evidence: Evidence, table: str, task: str, nth: int = 0) -> int:
 
 def amend(evidence: Evidence, at: int, *, later: int = 0, alone: bool = False, **changes: Any) -> None:
     """Change the row of one commit, or its time by so many nanoseconds, or make it a transaction of its own."""
-    one = evidence.commits[at]
     if alone:
         for after in range(at, len(evidence.commits)):
-            evidence.commits[after] = replace(evidence.commits[after], lsn=evidence.commits[after].lsn + 1)
-        for after in range(at + 1, len(evidence.commits)):
-            evidence.commits[after] = replace(evidence.commits[after], lsn=evidence.commits[after].lsn + 1)
-        one = evidence.commits[at]
+            one = evidence.commits[after]
+            evidence.commits[after] = replace(one, lsn=one.lsn + 1 + (after > at))
+    one = evidence.commits[at]
     evidence.commits[at] = replace(one, at=one.at + later, row=one.row | changes)
 
 
@@ -65,9 +61,9 @@ def event(evidence: Evidence, op: str, kind: Kind, nth: int = 0, **what: Any) ->
     return fits[nth]
 
 
-def retell(evidence: Evidence, at: int, **changes: Any) -> None:
+def retell(evidence: Evidence, nth: int, **changes: Any) -> None:
     """Change one event."""
-    evidence.events[at] = replace(evidence.events[at], **changes)
+    evidence.events[nth] = replace(evidence.events[nth], **changes)
 
 
 def ask(evidence: Evidence, op: str, kind: Kind, *, key: str | None = None, task: str | None = None, **about: Any) -> None:

@@ -207,7 +207,8 @@ def _findings(rng: Random, wronged: str | None) -> list[Finding]:
     }
     for nemesis in KINDS:
         p50 = rng.uniform(0.02, 0.8)
-        figures = {"count": rng.randrange(3, 90), "p50": p50, "p99": p50 * 2.5, "max": p50 * 3, "bound": 5.0}
+        figures = {"count": rng.randrange(30, 90), "alone": rng.randrange(3, 30), "p50": p50, "p99": p50 * 2.5, "max": p50 * 3}
+        figures |= {"judged": p50 * 4, "longest": p50 * 6, "bound": 5.0}
         facts["recovery"] |= {f"{nemesis} {name}": value for name, value in figures.items()}
     findings = []
     for checker, invariant in CHECKS.items():

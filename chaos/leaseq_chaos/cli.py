@@ -13,13 +13,14 @@ import uvloop
 from rich.console import Console
 
 from leaseq_chaos.mutants.catalogue import MUTANTS
-from leaseq_chaos.mutants.table import print_table, try_all, word
+from leaseq_chaos.mutants.table import print_outcome, print_table, try_all
 from leaseq_chaos.mutants.trial import trials_of
 from leaseq_chaos.nemesis.catalogue import NEMESES
 from leaseq_chaos.progress import Narrator
 from leaseq_chaos.run import Options, judged
 from leaseq_chaos.run import run as run_once
 from leaseq_chaos.scenarios import SCENARIOS
+from leaseq_chaos.sweep.command import sweep
 from leaseq_chaos.verdict import Verdict, merged
 
 __all__ = ["main"]
@@ -100,6 +101,9 @@ def mutants(names: tuple[str, ...], seed: int | None, lanes: int, out: Path) -> 
     outcomes = []
     for outcome in try_all(trials_of([MUTANTS[name] for name in names or MUTANTS], out=out, seed=seed), lanes=lanes):
         outcomes.append(outcome)
-        console.print(f"{outcome.trial.directory.name}: {word(outcome)}", soft_wrap=True)
+        print_outcome(console, outcome)
     print_table(console, outcomes)
     raise SystemExit(0 if all(outcome.passed for outcome in outcomes) else 1)
+
+
+main.add_command(sweep)

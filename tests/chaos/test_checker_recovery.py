@@ -8,8 +8,7 @@ import pytest
 
 from fix_forged import Forged, at
 from leaseq_chaos.checkers import recovery
-from leaseq_chaos.checkers.faults import Calendar, faults_of
-from leaseq_chaos.history import Event, Kind
+from leaseq_chaos.evidence import Heard
 from leaseq_chaos.verdict import Finding, Verdict
 
 
@@ -44,11 +43,14 @@ def test_a_killed_child_whose_task_runs_again_at_once() -> None:
     taken(forged, "t1", lost=10.2, again=10.5)
     taken(forged, "t2", lost=10.2, again=12.0)
     taken(forged, "t3", lost=13, again=20, worker="w3")
+    begin(forged, "t4")
+    forged.step(9.9, "t4", "PROCESSING", 1, worker="w1")
+    forged.step(10.005, "t4", "SUCCESS", 1)
     finding = judged(forged)
-    assert (finding.verdict, finding.violations) == (Verdict.VALID, []), "w3 was not hit"
+    assert (finding.verdict, finding.violations) == (Verdict.VALID, []), "w3 was not hit, and t4 had ended"
     facts = {name.removeprefix("kill-child "): value for name, value in finding.facts.items() if name.startswith("kill-child ")}
     assert facts.pop("judged") == facts.pop("longest") == 2.0
-    assert facts == {"count": 2, "faults": 1, "alone": 2, "p50": 0.5, "p99": 2.0, "max": 2.0, "bound": 3.0}
+    assert facts == {"count": 2, "faults": 1, "queued": 0, "alone": 2, "p50": 0.5, "p99": 2.0, "max": 2.0, "bound": 3.0}
 
 
 def slow_child(forged: Forged) -> None:
@@ -115,9 +117,76 @@ def unbroken_before_another(forged: Forged) -> None:
     taken(forged, "t1", lost=10.2, again=19.5)
 
 
+def others_die(forged: Forged) -> None:
+    """That children die elsewhere is no excuse."""
+    forged.fault("f-1", "flushall", (10, 10))
+    for number, when in (("f-2", 13), ("f-3", 16)):
+        forged.fault(number, "kill-child", (when, when), workers=("w9",))
+    waiting(forged, "t1", claimed=19)
+
+
+def redriven(forged: Forged) -> None:
+    """It was a suspect; a redrive clears that."""
+    forged.fault("f-1", "flushall", (20, 20))
+    begin(forged, "t1")
+    for attempt, state, outcome in ((1, "PENDING", "lost"), (2, "PENDING", "lost"), (3, "FAILED", "errored")):
+        forged.step(9.1 + attempt, "t1", "PROCESSING", attempt, worker="w1")
+        forged.step(9.2 + attempt, "t1", state, attempt, by=(attempt, "w1", outcome))
+    forged.step(19, "t1", "PENDING", 3)
+    forged.step(30, "t1", "PROCESSING", 4, worker="w1")
+    forged.step(30.1, "t1", "SUCCESS", 4)
+
+
+def left_behind(forged: Forged) -> None:
+    """The line moved, and ended; this one was not in it."""
+    a_line(forged)
+    waiting(forged, "t1", claimed=38.5)
+
+
+def the_line_stood(forged: Forged) -> None:
+    forged.fault("f-1", "flushall", (10, 10))
+    for i in range(40):
+        waiting(forged, f"t{i + 1}", claimed=18.5 + i / 2)
+
+
+def no_child_came_up_in_time(forged: Forged) -> None:
+    """There was a worker again from 15 s on."""
+    no_worker(forged)
+    waiting(forged, "t1", claimed=23.5)
+
+
+def stuck_beside_a_line(forged: Forged) -> None:
+    """That others are claimed does not excuse who has been claimed already."""
+    forged.fault("f-1", "restart-postgres", (9.5, 10))
+    begin(forged, "t1")
+    forged.step(9.4, "t1", "PROCESSING", 1, worker="w1")
+    forged.step(28, "t1", "SUCCESS", 1)
+    for i in range(40):
+        waiting(forged, f"line-{i}", claimed=10.3 + i / 2)
+
+
+def passed_over(forged: Forged) -> None:
+    """That others end, which were claimed long ago, is no line."""
+    forged.fault("f-1", "flushall", (10, 10))
+    waiting(forged, "t1", claimed=19)
+    for i in range(4):
+        begin(forged, f"ran-{i}")
+        forged.step(9.5, f"ran-{i}", "PROCESSING", 1, worker="w1")
+        forged.step(12 + 2 * i, f"ran-{i}", "SUCCESS", 1)
+
+
+def too_late_to_excuse(forged: Forged) -> None:
+    """The larger bound of what came afterwards is for another one."""
+    slow_child(forged)
+    taken(forged, "t2", lost=10.2, again=16)
+    forged.fault("f-2", "flushall", (15, 15))
+
+
 BAD = [
     slow_child, late_reap, frozen, never_again, suspect_kept, stranded, settle_forgotten, unpushed, after_another,
-    unbroken_before_another,
+    unbroken_before_another, others_die, redriven,
+    left_behind, the_line_stood, no_child_came_up_in_time,
+    stuck_beside_a_line, passed_over, too_late_to_excuse,
 ]  # fmt: skip
 
 
@@ -132,9 +201,9 @@ def test_too_long_is_found(lie: Callable[[Forged], None]) -> None:
 
 
 def brief_freeze(forged: Forged) -> None:
-    """Its quick task settles itself after the thaw, its slow one later still."""
+    """Its quick task settles itself after the thaw, its slow ones later still."""
     forged.fault("f-1", "freeze-worker-briefly", (10, 11.5), workers=("w1",))
-    for task, kind, end in (("t1", "note", 11.6), ("t2", "slow", 30)):
+    for task, kind, end in (("t1", "note", 11.6), ("t2", "slow", 30), ("t3", "hang", 31)):
         begin(forged, task, kind=kind)
         forged.step(9.9, task, "PROCESSING", 1, worker="w1")
         forged.step(end, task, "SUCCESS", 1)
@@ -187,7 +256,49 @@ def given_longer(forged: Forged) -> None:
     stranded(forged)
 
 
-GOOD = [brief_freeze, slow_through_a_flush, suspect_waits, poison, excused, shortly_before, given_longer]
+def a_line(forged: Forged) -> None:
+    """Forty tasks for a worker that takes two in a second."""
+    forged.fault("f-1", "flushall", (10, 10))
+    for i in range(40):
+        waiting(forged, f"line-{i}", claimed=10.3 + i / 2)
+
+
+def no_worker(forged: Forged) -> None:
+    """The only one dies when it is flushed, and the next takes five seconds to start."""
+    forged.fault("f-1", "flushall", (10, 10))
+    for when, event, worker in ((1, "worker.opened", "w1"), (10, "child.died", "w1"), (15, "worker.opened", "w2")):
+        forged.logs.append(Heard(at(when), "worker-1", {"event": event, "worker_id": worker, "isolated": False}))
+
+
+def waited_for_a_worker(forged: Forged) -> None:
+    no_worker(forged)
+    waiting(forged, "t1", claimed=22.5)
+
+
+def nobody_known_was_struck(forged: Forged) -> None:
+    """A worker was killed that held nothing yet; a task waited for another reason."""
+    forged.fault("f-1", "kill-worker", (10, 11))
+    waiting(forged, "t1", claimed=30)
+    forged.fault("f-2", "kill-child", (40, 40), workers=("w1",))
+    begin(forged, "t2", when=39)
+    forged.step(39.5, "t2", "PROCESSING", 1, worker="w1")
+    forged.step(40.2, "t2", "PENDING", 1, by=(1, "w1", "lost"))
+    forged.step(40.3, "t2", "PROCESSING", 2, worker="w2")
+    forged.step(40.4, "t2", "SUCCESS", 2)
+
+
+GOOD = [
+    brief_freeze,
+    slow_through_a_flush,
+    suspect_waits,
+    poison,
+    excused,
+    shortly_before,
+    given_longer,
+    a_line,
+    waited_for_a_worker,
+    nobody_known_was_struck,
+]
 
 
 @pytest.mark.parametrize("truth", GOOD, ids=[truth.__name__ for truth in GOOD])
@@ -203,8 +314,32 @@ def test_what_another_fault_touched_is_told() -> None:
     excused(forged)
     facts = judged(forged).facts
     assert (facts["kill-child count"], facts["kill-child alone"]) == (1, 0)
-    assert (facts["kill-child judged"], facts["kill-child longest"]) == (6.99, 17.0)
+    assert (facts["kill-child judged"], facts["kill-child longest"]) == (0.0, 17.0), "the bound of a flush applied"
     assert "kill-child max" not in facts, "nobody was alone with the fault"
+
+
+def test_those_in_a_line_are_told_apart() -> None:
+    forged = Forged()
+    a_line(forged)
+    facts = judged(forged).facts
+    assert (facts["flushall count"], facts["flushall queued"]) == (40, 24)
+    assert (facts["flushall max"], facts["flushall longest"]) == (7.79, 19.79)
+
+
+def test_what_went_on_during_a_fault_is_not_counted() -> None:
+    forged = Forged()
+    forged.fault("f-1", "delay-valkey", (10, 12))
+    waiting(forged, "t1", claimed=11)
+    waiting(forged, "t2", claimed=12.5)
+    facts = judged(forged).facts
+    assert (facts["delay-valkey count"], facts["delay-valkey p50"]) == (1, 0.5)
+
+
+def test_a_claim_that_was_on_its_way_counts_from_its_commit() -> None:
+    forged = Forged()
+    forged.fault("f-1", "freeze-worker", (9, 13), workers=("w1",))
+    taken(forged, "t1", lost=11, again=11.9)
+    assert judged(forged).facts["freeze-worker max"] == 2.0
 
 
 def test_a_lone_worker_can_go_on_after_the_heal_only() -> None:
@@ -250,28 +385,3 @@ def test_without_faults_only_the_end_is_judged() -> None:
     assert judged(forged).verdict is Verdict.VALID
     begin(forged, "t2", when=30)
     assert judged(forged).verdict is Verdict.INVALID
-
-
-def test_the_faults_of_a_run() -> None:
-    forged = Forged()
-    forged.fault("f-1", "flushall", (10, 10))
-    half = {"nemesis": "kill-api"}
-    forged.events += [
-        Event(at(20), "nemesis", Kind.INVOKE, "fault", key="f-2", value=half),
-        Event(at(21), "nemesis", Kind.FAIL, "fault", key="f-2", value={**half, "reason": "nobody lives"}),
-        Event(at(30), "nemesis", Kind.INVOKE, "fault", key="f-3", value=half),
-    ]
-    faults = faults_of(forged.evidence())
-    assert [(fault.number, fault.told) for fault in faults] == [("f-1", True), ("f-3", False)]
-    assert (faults[1].began, faults[1].ended) == (at(30), at(60)), "never healed"
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "found"), [(0, 0.5, ""), (0, 1, "a"), (3, 4, "ab"), (6, 7, "a"), (8, 20, "ac"), (31, 40, "")]
-)
-def test_a_calendar_finds_what_was_open(start: float, end: float, found: str) -> None:
-    forged = Forged()
-    for number, span in (("a", (1, 10)), ("b", (3, 5)), ("c", (12, 30))):
-        forged.fault(number, "stall-valkey", span)
-    calendar = Calendar(faults_of(forged.evidence()))
-    assert sorted(fault.number for fault in calendar.open_in(at(start), at(end))) == list(found)

@@ -5,6 +5,7 @@ That each of them is caught is shown by `leaseq-chaos mutants`, which takes long
 
 from __future__ import annotations
 
+import io
 import py_compile
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from leaseq_chaos.checkers.catalogue import CHECKERS
 from leaseq_chaos.mutants.catalogue import MUTANTS
 from leaseq_chaos.mutants.patching import PACKAGES, Misfit, copy_tree, hunks, patched
 from leaseq_chaos.mutants.provocations import PROVOCATIONS
-from leaseq_chaos.mutants.table import print_table, word
+from leaseq_chaos.mutants.table import print_outcome, print_table
 from leaseq_chaos.mutants.trial import CONTROL, Outcome, Trial, trials_of
 from leaseq_chaos.nemesis.catalogue import NEMESES
 from leaseq_chaos.verdict import Verdict
@@ -126,14 +127,18 @@ def test_only_a_valid_run_is_a_control() -> None:
     assert not outcome(CONTROL, Verdict.UNKNOWN).passed
 
 
-def test_the_table_tells_who_survived_and_why() -> None:
-    console = Console(record=True, width=200, quiet=True)
+def test_the_table_tells_who_survived_and_the_line_why() -> None:
+    console = Console(file=io.StringIO(), record=True, width=200)
     killed = outcome("claim-without-a-look", Verdict.INVALID, "terminal")
     survivor = outcome("attempt-counted-at-delivery", Verdict.VALID, missed="clock-worker")
     print_table(console, [survivor, killed, outcome(CONTROL, Verdict.VALID)])
-    lines = console.export_text().splitlines()
-    assert [line.split()[0] for line in lines] == ["mutant", CONTROL, "attempt-counted-at-delivery", "claim-without-a-look"]
-    assert "SURVIVED" in lines[2]
-    assert "cannot do clock-worker" in lines[2]
-    assert "killed" in lines[3]
-    assert "killed" not in word(survivor)
+    print_outcome(console, survivor)
+    heading, *rows, line = console.export_text().splitlines()
+    assert heading.split()[0] == "mutant"
+    assert [row.split()[:3] for row in rows] == [
+        [CONTROL, "valid", "-"],
+        ["attempt-counted-at-delivery", "SURVIVED", "-"],
+        ["claim-without-a-look", "killed", "terminal"],
+    ]
+    assert "SURVIVED" in line
+    assert "cannot do clock-worker" in line

@@ -271,11 +271,25 @@ def test_what_had_to_happen_and_did_not_is_shown_first(bulk: Bulk, tmp_path: Pat
 
 
 def test_a_recovery_beyond_its_bound_is_marked(bulk: Bulk, tmp_path: Path) -> None:
-    facts = {"flushall count": 3.0, "flushall p50": 1.0, "flushall p99": 9.0, "flushall max": 9.0, "flushall bound": 8.0}
+    facts = {"flushall count": 3.0, "flushall p50": 1.0, "flushall max": 7.0, "flushall judged": 9.0, "flushall bound": 8.0}
     finding = Finding(checker="recovery", invariant="It is bounded.", verdict=Verdict.INVALID, said="Three.", facts=facts)
     page = write_report(tmp_path, bulk.evidence, [finding]).read_text(encoding="utf-8")
     assert '<td class="n late">9.00</td>' in page
+    assert '<td class="n">7.00</td>' in page
     assert page.count('data-nemesis="flushall"') == 1
+
+
+def test_every_violation_is_counted_and_each_moment_is_marked_once(bulk: Bulk, tmp_path: Path) -> None:
+    began = bulk.evidence.run.began
+    violations = [Violation("late", None, began + second * 1_000_000_000 + more) for second in (5, 90) for more in range(700)]
+    finding = Finding(
+        checker="recovery", invariant="It is bounded.", verdict=Verdict.INVALID, said="Many.", violations=violations
+    )
+    page = write_report(tmp_path, bulk.evidence, [finding]).read_text(encoding="utf-8")
+    (lane,) = re.findall(r'<div class="row lanes violations">.*?</svg>', page, re.DOTALL)
+    assert '<span class="count">1,400</span>' in lane
+    assert lane.count("<path") == 2
+    assert "and 1,300 more, in verdict.json" in page
 
 
 def test_a_run_in_which_nothing_happened_can_be_shown(bulk: Bulk, tmp_path: Path) -> None:
@@ -284,6 +298,8 @@ def test_a_run_in_which_nothing_happened_can_be_shown(bulk: Bulk, tmp_path: Path
     page = write_report(tmp_path, empty, []).read_text(encoding="utf-8")
     assert "no faults were injected" in page
     assert "not drained after" in page
+    assert "The checker sometimes had no figures" in page  # nobody counted: that is not the same as never
+    assert "never happened</span>" not in page
 
 
 def test_half_an_hour_with_a_thousand_faults_stays_small(tmp_path: Path) -> None:

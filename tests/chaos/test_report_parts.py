@@ -179,11 +179,11 @@ def test_markup_escapes_what_it_is_given() -> None:
 
 def test_recoveries_are_read_from_the_figures() -> None:
     facts = {
-        "kill-child count": 4.0, "kill-child p50": 0.1, "kill-child p99": 0.2, "kill-child max": 1.5, "kill-child bound": 3.0,
-        "flushall count": 2.0, "flushall max": 7.0, "flushall bound": 8.0, "seconds from the last heal to the last end": 1.0,
+        "kill-child count": 4.0, "kill-child p50": 0.1, "kill-child max": 9.0, "kill-child judged": 1.5, "kill-child bound": 3.0,
+        "flushall count": 2.0, "flushall judged": 7.0, "flushall bound": 8.0, "seconds from the last heal to the last end": 1.0,
     }  # fmt: skip
     finding = Finding(checker="recovery", invariant="i", verdict=Verdict.VALID, said="s", facts=facts)
-    assert [(r.nemesis, r.count, r.max, r.strain) for r in recoveries_of([finding])] == [
+    assert [(r.nemesis, r.count, r.judged, r.strain) for r in recoveries_of([finding])] == [
         ("flushall", 2, 7.0, 0.875),
         ("kill-child", 4, 1.5, 0.5),
     ]

@@ -59,7 +59,9 @@ def handlers() -> Registry:
 
 async def _write(ctx: Context, body: str) -> None:
     async with ctx.transaction() as tx:
-        await tx.execute("insert into machine.effects (task_id, attempt, body) values (%s, %s, %s)", [ctx.task_id, ctx.attempt, body])
+        await tx.execute(
+            "insert into machine.effects (task_id, attempt, body) values (%s, %s, %s)", [ctx.task_id, ctx.attempt, body]
+        )
 
 
 def _returns(ctx: Context) -> None:

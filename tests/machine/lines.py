@@ -26,8 +26,8 @@ from leaseq.ledger.session import Rows, Session
 from leaseq.worker.lent import LentConnection
 from machine.gates import Gate
 
-# Durability is not what is tried here, so nothing waits for a disk. A row that an actor holds while it stands at its gate is not to
-# be had: whoever wants it is told so soon.
+# Durability is not what is tried here, so nothing waits for a disk. A row that an actor holds while it stands at its gate is not
+# to be had: whoever wants it is told so soon.
 OPTIONS = "-c synchronous_commit=off -c lock_timeout=100"
 NAMES = {hashlib.sha1(text.encode()).hexdigest(): name for name, text in SCRIPTS.items()}
 
@@ -142,7 +142,7 @@ class _Lender:
 
 
 class Transactions:
-    """The pool for the handlers of one incarnation: a connection of its own for each transaction, under the name it is ended by."""
+    """The pool for the handlers of one incarnation: a new connection for each transaction, under the name it is ended by."""
 
     def __init__(self, url: str, gate: Gate, *, name: str) -> None:
         self._url = url

@@ -142,7 +142,9 @@ class Model:
             if life.acknowledged and life.state is None:
                 self._complain(task_id, "was acknowledged and is not there")
 
-    def judge_the_end(self, rows: Iterable[tuple[str, str, int]], attempts: Iterable[tuple[str, int]], keys: dict[str, str]) -> None:
+    def judge_the_end(
+        self, rows: Iterable[tuple[str, str, int]], attempts: Iterable[tuple[str, int]], keys: dict[str, str]
+    ) -> None:
         """Everything has come to rest: tasks (id, state, attempt), recorded attempts (id, number), keys (key, task id)."""
         recorded: defaultdict[str, list[int]] = defaultdict(list)
         for task_id, attempt in attempts:

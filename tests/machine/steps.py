@@ -1,29 +1,42 @@
 """What can happen next in the state machine?
 
 Each kind of step is a struct, so that a run that went wrong can be written down as a list of them and played again. Numbers that
-choose among what is there (an actor, an operation at a gate, a task) are taken modulo how many there are; a step for which there is
-nothing does nothing.
+choose among what is there (an actor, an operation at a gate, a task) are taken modulo how many there are; a step for which there
+is nothing does nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from enum import Enum, auto
 
 from hypothesis import strategies as st
 from msgspec import Struct
 
 from leaseq.model import Priority
-from machine.actors import Actor
+from machine.actors import Actor, Hand, Sidecar
 from machine.app import TYPES
-from machine.gates import Verdict
+from machine.gates import Stand, Verdict
 from machine.world import LOOK_SECONDS, PATIENCE_SECONDS, POSTS, World
 
 ALL = 1000
 WATCH_ROUNDS = 4
 
 
+class Fate(Enum):
+    """What befalls an operation that stands at a gate."""
+
+    HOLD = auto()
+    REFUSE = auto()
+    LOSE = auto()
+    DIE_BEFORE = auto()  # whoever stands there dies before it has happened
+    DIE_AFTER = auto()
+
+
+VERDICTS = {Fate.HOLD: Verdict.HOLD, Fate.REFUSE: Verdict.REFUSE, Fate.LOSE: Verdict.LOSE}
+
+
 class Submit(Struct, frozen=True):
-    """A client submits. `count` of its operations go on at once."""
+    """A client submits. `count` of its operations go on at once, and the next one meets its fate, if it has one."""
 
     type: str = "note"
     key: str | None = None
@@ -31,6 +44,7 @@ class Submit(Struct, frozen=True):
     priority: Priority = Priority.NORMAL
     delay: float | None = None
     count: int = ALL
+    fate: Fate | None = None
 
 
 class Steer(Struct, frozen=True):
@@ -39,6 +53,7 @@ class Steer(Struct, frozen=True):
     verb: str
     task: int = 0
     count: int = ALL
+    fate: Fate | None = None
 
 
 class Work(Struct, frozen=True):
@@ -47,6 +62,7 @@ class Work(Struct, frozen=True):
     hand: int
     activity: str = "pull"
     count: int = ALL
+    fate: Fate | None = None
 
 
 class Pass(Struct, frozen=True):
@@ -55,6 +71,7 @@ class Pass(Struct, frozen=True):
     reaper: int
     activity: str
     count: int = ALL
+    fate: Fate | None = None
 
 
 class GoOn(Struct, frozen=True):
@@ -64,18 +81,11 @@ class GoOn(Struct, frozen=True):
     count: int
 
 
-class Decide(Struct, frozen=True):
-    """One operation is let go, refused, held up in the middle or loses its answer."""
+class Befall(Struct, frozen=True):
+    """Fate finds one of those who stand."""
 
     stand: int
-    verdict: Verdict
-
-
-class Crash(Struct, frozen=True):
-    """Whoever stands there dies, before the operation has happened or after it."""
-
-    stand: int
-    done: bool
+    fate: Fate
 
 
 class Follow(Struct, frozen=True):
@@ -90,6 +100,7 @@ class Bury(Struct, frozen=True):
     dead: int = -1
     reaper: int = 0
     count: int = ALL
+    fate: Fate | None = None
 
 
 class Flush(Struct, frozen=True):
@@ -109,53 +120,64 @@ class Watch(Struct, frozen=True):
     beating: int = 0
 
 
-Step = Submit | Steer | Work | Pass | GoOn | Decide | Crash | Follow | Bury | Flush | PassTime | Watch
+Step = Submit | Steer | Work | Pass | GoOn | Befall | Follow | Bury | Flush | PassTime | Watch
 
 _any = st.integers(min_value=0, max_value=30)
-_verdicts = st.sampled_from([Verdict.LOSE, Verdict.HOLD, Verdict.REFUSE])
-_submits = st.builds(
-    Submit,
-    type=st.sampled_from(TYPES),
-    key=st.sampled_from(["k1", "k2", None]),
-    body=st.sampled_from(["a", "a", "b"]),
-    priority=st.sampled_from(Priority),
-    delay=st.sampled_from([None, None, None, 20.0]),
-    count=st.sampled_from([ALL, ALL, 1, 0]),
-)
+_fates = st.sampled_from([*Fate, Fate.LOSE, Fate.DIE_AFTER])
+_often_none = st.one_of(st.none(), _fates)
+_counts = st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, ALL, ALL])
+_first_ones = st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ALL])
+
 # How often each of them comes, of a hundred.
 STEPS: list[tuple[int, st.SearchStrategy[Step]]] = [
-    (12, _submits),
     (
-        26,
+        32,
         st.builds(
             Work,
             hand=st.sampled_from([0, 1, 0, 1, 2]),
-            activity=st.sampled_from(["pull"] * 6 + ["sweep", "beat", "watch", "retire"]),
-            count=st.sampled_from([3, 5, 8, 12, 2, 1, ALL]),
+            activity=st.sampled_from(["pull"] * 8 + ["sweep", "beat", "watch", "retire"]),
+            count=_first_ones,
+            fate=_often_none,
         ),
     ),
     (
         12,
         st.builds(
+            Submit,
+            type=st.sampled_from(TYPES),
+            key=st.sampled_from([None, None, None, "k1", "k1", "k2"]),
+            body=st.sampled_from(["a", "a", "b"]),
+            priority=st.sampled_from(Priority),
+            delay=st.sampled_from([None, None, None, 20.0]),
+            count=st.sampled_from([ALL, ALL, ALL, 1, 0]),
+            fate=st.sampled_from([None] * 12 + [*Fate]),
+        ),
+    ),
+    (
+        13,
+        st.builds(
             Pass,
             reaper=_any,
             activity=st.sampled_from(["reconcile", "reap", "promote"]),
-            count=st.sampled_from([4, 8, 12, 16, 2, ALL, ALL]),
+            count=_counts,
+            fate=_often_none,
         ),
     ),
-    (16, st.builds(GoOn, actor=_any, count=st.integers(min_value=1, max_value=10))),
-    (8, st.builds(Decide, stand=_any, verdict=_verdicts)),
-    (8, st.builds(Crash, stand=_any, done=st.booleans())),
-    (5, st.builds(Follow, count=st.sampled_from([ALL, ALL, 1]))),
-    (3, st.builds(Bury, dead=_any, reaper=_any, count=st.sampled_from([ALL, 8, 4, 2, 1]))),
+    (12, st.builds(GoOn, actor=_any, count=st.integers(min_value=1, max_value=10))),
+    (5, st.builds(Befall, stand=_any, fate=_fates)),
+    (8, st.builds(Follow, count=st.sampled_from([ALL, ALL, ALL, 1]))),
+    (3, st.builds(Bury, dead=_any, reaper=_any, count=_counts, fate=_often_none)),
     (2, st.just(Flush())),
     (3, st.builds(PassTime, seconds=st.sampled_from([PATIENCE_SECONDS, PATIENCE_SECONDS, LOOK_SECONDS]))),
-    (2, st.builds(Watch, reaper=_any, beating=st.integers(min_value=0, max_value=7))),
-    (3, st.builds(Steer, verb=st.sampled_from(["cancel", "redrive"]), task=_any, count=st.sampled_from([ALL, 1, 0]))),
+    (5, st.builds(Watch, reaper=_any, beating=st.integers(min_value=0, max_value=7))),
+    (
+        3,
+        st.builds(Steer, verb=st.sampled_from(["cancel", "redrive"]), task=_any, count=st.sampled_from([ALL, 1])),
+    ),
 ]
 
 steps: st.SearchStrategy[Step] = st.sampled_from([kind for often, kind in STEPS for _ in range(often)]).flatmap(lambda kind: kind)
-beginnings = st.lists(st.builds(Submit, type=st.sampled_from(TYPES)), min_size=1, max_size=4)
+beginnings = st.lists(st.builds(Submit, type=st.sampled_from(TYPES)), min_size=2, max_size=5)
 
 
 async def take(world: World, step: Step) -> None:
@@ -165,18 +187,8 @@ async def take(world: World, step: Step) -> None:
             await _ask(world, step)
         case Work() | Pass() | Bury():
             await _act(world, step)
-        case GoOn(actor, count):
-            if busy := [actor for actor in world.actors if actor.gate.standing]:
-                await world.stride(busy[actor % len(busy)], count)
-        case Decide(stand, verdict):
-            if stands := world.yard.standing:
-                await world.decide(stands[stand % len(stands)], verdict)
-        case Crash(stand, done):
-            if stands := world.yard.standing:
-                await world.crash(stands[stand % len(stands)], done=done)
-        case Follow(count):
-            if vacant := [name for name in POSTS if name not in {hand.name for hand in world.hands}]:
-                await world.hire(vacant[0], count)
+        case GoOn() | Befall() | Follow():
+            await _happen(world, step)
         case Flush():
             await world.flush()
         case PassTime(seconds):
@@ -195,38 +207,56 @@ async def _ask(world: World, step: Submit | Steer) -> None:
             await world.cancel(tasks[task % len(tasks)])
         case Steer("redrive", task) if tasks:
             await world.redrive(tasks[task % len(tasks)])
-    await world.stride(world.clients[0], step.count)
+    await _go_on(world, world.clients[0], step)
 
 
 async def _act(world: World, step: Work | Pass | Bury) -> None:
-    actor: Actor
+    reapers = world.reapers
     match step:
-        case Work(hand, activity):
-            if not world.hands:
-                return
-            actor = world.hands[hand % len(world.hands)]
+        case Work(hand, activity) if world.hands:
+            actor: Hand | Sidecar = world.hands[hand % len(world.hands)]
             await world.act(actor, activity)
         case Pass(reaper, activity):
-            actor = world.reapers[reaper % len(world.reapers)]
+            actor = reapers[reaper % len(reapers)]
             await world.act(actor, activity)
-        case Bury(dead, reaper):
-            if not world.dead:
-                return
-            actor = world.reapers[reaper % len(world.reapers)]
+        case Bury(dead, reaper) if world.dead:
+            actor = reapers[reaper % len(reapers)]
             await world.bury(actor, world.dead[dead % len(world.dead)])
+        case _:
+            return
+    await _go_on(world, actor, step)
+
+
+async def _go_on(world: World, actor: Actor, step: Submit | Steer | Work | Pass | Bury) -> None:
     await world.stride(actor, step.count)
+    if step.fate is not None and actor.gate.standing:
+        await _befall(world, actor.gate.standing[0], step.fate)
 
 
-async def play(world: World, written: Iterable[Step]) -> None:
-    """A run that was written down."""
-    for step in written:
-        await take(world, step)
+async def _befall(world: World, stand: Stand, fate: Fate) -> None:
+    if fate in VERDICTS:
+        await world.decide(stand, VERDICTS[fate])
+    else:
+        await world.crash(stand, done=fate is Fate.DIE_AFTER)
+
+
+async def _happen(world: World, step: GoOn | Befall | Follow) -> None:
+    busy = [actor for actor in world.actors if actor.gate.standing]
+    stands = world.yard.standing
+    vacant = [name for name in POSTS if name not in {hand.name for hand in world.hands}]
+    match step:
+        case GoOn(actor, count) if busy:
+            await world.stride(busy[actor % len(busy)], count)
+        case Befall(stand, fate) if stands:
+            await _befall(world, stands[stand % len(stands)], fate)
+        case Follow(count) if vacant:
+            await world.hire(vacant[0], count)
 
 
 __all__ = [
+    "Befall",
     "Bury",
-    "Crash",
-    "Decide",
+    "Fate",
     "Flush",
     "Follow",
     "GoOn",
@@ -238,7 +268,6 @@ __all__ = [
     "Watch",
     "Work",
     "beginnings",
-    "play",
     "steps",
     "take",
 ]

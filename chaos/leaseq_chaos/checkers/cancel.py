@@ -7,10 +7,10 @@ refused because the task had ended was right about that. A redrive that somebody
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from leaseq_chaos.checkers.answer import answer, milliseconds
-from leaseq_chaos.checkers.index import EARLY, ENDED, Index, Op, Step, index, no_commits
+from leaseq_chaos.checkers.index import EARLY, ENDED, Index, Op, index, no_commits
 from leaseq_chaos.evidence import Evidence
 from leaseq_chaos.history import Kind
 from leaseq_chaos.verdict import Finding, Violation
@@ -19,7 +19,7 @@ __all__ = ["check"]
 
 INVARIANT = "After an acknowledged cancel no attempt starts, and CANCELLED is CANCELLED."
 
-_RUNNING = ENDED | {"PROCESSING"}  # what a task may be when its cancel is acknowledged
+_AFTER_A_CANCEL = ENDED | {"PROCESSING"}  # an ending may have been quicker than the look at what became of the task
 
 
 def check(evidence: Evidence) -> Finding:
@@ -32,7 +32,7 @@ def check(evidence: Evidence) -> Finding:
         INVARIANT,
         missing=no_commits(found),
         said=f"{len(cancels):,} cancels were asked for, {oks:,} of them acknowledged",
-        violations=[*(violation for op in cancels for violation in _one(found, op)), *_despite(found)],
+        violations=[*_answers(found), *_claims(found), *_despite(found)],
         facts={
             "asked": len(cancels),
             "acknowledged": oks,
@@ -41,39 +41,45 @@ def check(evidence: Evidence) -> Finding:
     )
 
 
-def _one(found: Index, op: Op) -> Iterator[Violation]:
-    task, steps = op.task or "", found.lives.get(op.task or "", [])
-    if op.ended is None:
-        return
-    if op.kind is Kind.OK and op.told not in (None, op.task):
-        yield Violation(f"{op.process} asked to cancel this task and was answered about {op.told}", task, op.ended)
-    by_then = [step for step in steps if step.at <= op.ended + EARLY]
-    if op.kind is Kind.FAIL:
-        if op.heard.get("code") == "task_conflict" and not any(step.state in ENDED for step in by_then):
-            yield Violation(f"{op.process} was refused a cancel as if the task had ended, and it had not", task, op.ended)
-        return
+def _answers(found: Index) -> Iterator[Violation]:
+    """Was each answer true when it was given?"""
+    for op in found.ops["cancel"]:
+        if op.ended is not None and op.task is not None:
+            by_then = {step.state for step in found.lives.get(op.task, []) if step.at <= op.ended + EARLY}
+            yield from (Violation(f"{op.process} {said}", op.task, op.ended) for said in _untrue(op, by_then))
+
+
+def _untrue(op: Op, by_then: set[str]) -> Iterator[str]:
     state = op.heard.get("state")
-    if state not in _RUNNING:
-        yield Violation(f"{op.process} was told {state} by a cancel that was acknowledged", task, op.ended)
-    if state == "CANCELLED" and not any(step.state == "CANCELLED" for step in by_then):
-        yield Violation(f"{op.process} was told CANCELLED, and by then the ledger had never said so", task, op.ended)
-    yield from _claimed_later(found, op, task, steps)
+    if op.kind is Kind.FAIL:
+        if op.heard.get("code") == "task_conflict" and not by_then & ENDED:
+            yield "was refused a cancel as if the task had ended, and it had not"
+    elif op.told not in (None, op.task):
+        yield f"asked to cancel this task and was answered about {op.told}"
+    elif state not in _AFTER_A_CANCEL:
+        yield f"was told {state} by a cancel that was acknowledged"
+    elif state == "CANCELLED" and state not in by_then:
+        yield "was told CANCELLED, and by then the ledger had never said so"
 
 
-def _claimed_later(found: Index, op: Op, task: str, steps: Sequence[Step]) -> Iterator[Violation]:
-    if any(event.task == task and event.kind is not Kind.FAIL for event in found.remarks.get("redrive", [])):
-        return
-    over = next((step.order for step in steps if step.state == "CANCELLED"), None)
-    for step in steps:
-        if step.state != "PROCESSING":
+def _claims(found: Index) -> Iterator[Violation]:
+    """By the clock, none after the acknowledgement; by the order of commits, none after CANCELLED."""
+    heard = {op.task: op.ended for op in reversed(found.ops["cancel"]) if op.kind is Kind.OK and op.ended is not None}
+    redriven = found.redriven()
+    for task, ended in heard.items():
+        if task is None or task in redriven:
             continue
-        late = step.at - (op.ended or 0)
-        if late > EARLY:
-            yield Violation(
-                f"attempt {step.attempt} was claimed {milliseconds(late)} after an acknowledged cancel", task, step.at
-            )
-        elif over is not None and step.order > over:
-            yield Violation(f"attempt {step.attempt} was claimed after the ledger had cancelled the task", task, step.at)
+        cancelled = False
+        for step in found.lives.get(task, []):
+            cancelled = cancelled or step.state == "CANCELLED"
+            late = step.at - ended
+            if step.state != "PROCESSING":
+                continue
+            if late > EARLY:
+                said = f"attempt {step.attempt} was claimed {milliseconds(late)} after an acknowledged cancel"
+                yield Violation(said, task, step.at)
+            elif cancelled:
+                yield Violation(f"attempt {step.attempt} was claimed after the ledger had cancelled the task", task, step.at)
 
 
 def _despite(found: Index) -> Iterator[Violation]:

@@ -12,9 +12,13 @@ from leaseq_chaos.checkers import (
     effects,
     fences,
     keys,
+    linear,
     poison,
     reads,
+    reaps,
+    recovery,
     schedule,
+    sometimes,
     terminal,
     transitions,
 )
@@ -36,6 +40,10 @@ CHECKERS: Mapping[str, Checker] = {
     "poison": poison.check,
     "schedule": schedule.check,
     "cancel": cancel.check,
+    "reaps": reaps.check,
+    "linear": linear.check,
+    "recovery": recovery.check,
+    "sometimes": sometimes.check,
 }
 
 

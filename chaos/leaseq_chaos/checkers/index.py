@@ -84,6 +84,10 @@ class Index(Struct, frozen=True):
                 found[one.task].append(one)
         return found
 
+    def redriven(self) -> set[str | None]:
+        """The tasks that somebody wanted to run again after their end."""
+        return {event.task for event in self.remarks.get("redrive", []) if event.kind is not Kind.FAIL}
+
     def accepted(self) -> list[Op]:
         """The submissions that were acknowledged, in the order of their acknowledgements."""
         return [op for op in self.ops["submit"] if op.kind is Kind.OK]

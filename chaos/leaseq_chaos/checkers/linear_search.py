@@ -123,7 +123,7 @@ class _Search:
                 if operation.what is What.CANCEL and (mark.task, mark.attempt) == (now.task, now.attempt):
                     yield place + 1, done | 1 << i, variant, False
         elif allowed(now, mark, asked=asked):
-            yield place + 1, done, variant, asked and mark.state == State.PROCESSING
+            yield place + 1, done, variant, False  # a settle answers a request, and only PROCESSING has one
 
     def _failure(self, config: Config) -> Answer:
         """What stands in the way where the search came furthest: that which ends first."""

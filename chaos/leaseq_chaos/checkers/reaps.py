@@ -37,7 +37,7 @@ def check(evidence: Evidence) -> Finding:
     found = index(evidence)
     beats, closings = _lives(found)
     lost = [placed for placed in found.tables.get("attempts", []) if placed.commit.row.get("outcome") == "lost"]
-    violations = list(_false(beats, closings, lease=float(evidence.run.config["LEASEQ_LEASE_SECONDS"])))
+    violations = list(_false(beats, closings, lease=float(evidence.run.config.get("LEASEQ_LEASE_SECONDS", "10"))))
     for placed in lost:
         commit, worker = placed.commit, str(placed.commit.row["worker_id"])
         if worker not in closings or closings[worker].order > placed.order:

@@ -1,12 +1,17 @@
 """How long does work stand still after each kind of fault, and does it always go on (G5, I9)?
 
 Whose time is measured, and from when to when, is told in `victims.py`. Judged is the longest stretch of that time in which no
-other fault came or was open: wherever such a stretch begins, everything is healed, and within the bound work has to go on. Where
-another fault touches the time, or ended so shortly before that its own bound is not yet over, the larger of the bounds counts.
-What cannot hold up a recorded task for long (`_harmless`) excuses nobody. And liveness: after the last heal, everything ends.
+other fault came or was open, and some worker was up: wherever such a stretch begins, everything is healed, and within the bound
+work has to go on. Where another fault touches the time, or ended so shortly before that its own bound is not yet over, the larger
+of the bounds counts. What cannot hold up a recorded task for long (`_harmless`) excuses nobody. And liveness: after the last
+heal, everything ends.
 
-In the facts, `count` are all victims of a nemesis, and `judged` is the longest stretch of any. `p50`, `p99` and `max` are of the
-`alone`: those during whose time no other fault came or was open (absent if there are none). `longest` is the longest time as it was.
+Nobody promises a free worker. Who waits longer than the bound while others that waited like it are claimed, one after the other,
+stands in a line; there, what is judged is the longest time in which the line did not move.
+
+In the facts, `count` are all victims of a nemesis, `queued` those that stood in such a line, `judged` is the longest stretch of
+any that kept to the bound or that no larger one applied to, `longest` the longest time as it was. `p50`, `p99` and `max` are of
+the `alone`: those during whose time nothing excused the wait (absent if there are none).
 """
 
 from __future__ import annotations
@@ -18,8 +23,9 @@ from math import ceil
 from msgspec import Struct, field
 
 from leaseq_chaos.checkers.answer import answer
-from leaseq_chaos.checkers.faults import Calendar, Fault, faults_of
+from leaseq_chaos.checkers.faults import Fault, faults_of
 from leaseq_chaos.checkers.index import ENDED, Index, index, no_commits
+from leaseq_chaos.checkers.standstill import Standstill, workerless
 from leaseq_chaos.checkers.victims import HOLDERS, Victim, interrupts, victims_of
 from leaseq_chaos.evidence import Evidence, Run
 from leaseq_chaos.verdict import Finding, Violation
@@ -39,7 +45,19 @@ class _Tally(Struct):
     judged: float = 0.0
     longest: float = 0.0
     alone: list[float] = field(default_factory=list)
-    faults: set[str] = field(default_factory=set)
+    queued: int = 0
+    faults: int = 0
+
+    def add(self, victim: Victim, stretch: float, *, queued: bool, counts: bool) -> None:
+        """One more victim; `counts`: what it waited is to be compared with the bound of this nemesis."""
+        waited = _seconds(victim.waited)
+        self.count += 1
+        self.queued += queued
+        self.longest = max(self.longest, waited)
+        if counts:
+            self.judged = max(self.judged, stretch)
+        if stretch == waited:
+            self.alone.append(waited)
 
 
 def bound_of(nemesis: str, run: Run) -> float:
@@ -53,7 +71,7 @@ def bound_of(nemesis: str, run: Run) -> float:
     lease = float(run.config.get("LEASEQ_LEASE_SECONDS", "10"))
     if nemesis == "kill-child":
         return CHILD_SECONDS
-    if nemesis == "freeze-child":
+    if nemesis.startswith("freeze-child"):
         return max(lease, float(run.config.get("LEASEQ_LOOP_STALL_SECONDS", "30"))) + SLACK_SECONDS
     if nemesis in HOLDERS:
         return lease + SLACK_SECONDS
@@ -65,7 +83,7 @@ def check(evidence: Evidence) -> Finding:
     found = index(evidence)
     faults = faults_of(evidence)
     tallies: dict[str, _Tally] = defaultdict(_Tally)
-    judge = _Judge(evidence.run, faults)
+    judge = _Judge(evidence, faults)
     violations = list(judge.all(victims_of(found, faults), tallies))
     healed = max((fault.ended for fault in faults), default=evidence.run.began)
     violations += _left(found, healed)
@@ -90,51 +108,50 @@ def check(evidence: Evidence) -> Finding:
 class _Judge:
     """Measures victims against all the faults of a run."""
 
-    def __init__(self, run: Run, faults: Sequence[Fault]) -> None:
-        self._run = run
-        self._bounds = {fault.nemesis: bound_of(fault.nemesis, run) for fault in faults}
-        excusing = [fault for fault in faults if not _harmless(fault.nemesis)]
-        self._open = Calendar(excusing)
-        self._margin = int(max((self._bounds[fault.nemesis] for fault in excusing), default=0) * 1e9)
+    def __init__(self, evidence: Evidence, faults: Sequence[Fault]) -> None:
+        self._bounds = {fault.nemesis: bound_of(fault.nemesis, evidence.run) for fault in faults}
+        self._excusing = [fault for fault in faults if not _harmless(fault.nemesis)]
+        self._workerless = workerless(evidence, faults)
 
     def all(self, victims: Iterable[Victim], tallies: dict[str, _Tally]) -> Iterator[Violation]:
         """Write every victim into its tally; returns those that waited too long."""
+        by_fault: dict[str, list[Victim]] = defaultdict(list)
         for victim in victims:
-            others = self._others(victim)
-            stretch, bound = self._stretch(victim, others), max(self._bounds[fault.nemesis] for fault in (victim.fault, *others))
-            tally = tallies[victim.fault.nemesis]
-            tally.count += 1
-            tally.faults.add(victim.fault.number)
-            tally.judged = max(tally.judged, stretch)
-            tally.longest = max(tally.longest, waited := _seconds(victim.waited))
-            if stretch == waited:
-                tally.alone.append(waited)
+            by_fault[victim.fault.number].append(victim)
+        for sharing in by_fault.values():
+            tally = tallies[sharing[0].fault.nemesis]
+            tally.faults += 1
+            yield from self._one(sharing, tally)
+
+    def _one(self, victims: Sequence[Victim], tally: _Tally) -> Iterator[Violation]:
+        """The victims of one fault."""
+        fault, since = victims[0].fault, min(victim.since for victim in victims)
+        own = self._bounds[fault.nemesis]
+        others = [other for other in self._excusing if other is not fault and self._over(other) > since]
+        pauses = [*((other.began, other.ended) for other in others), *self._workerless]
+        line = [(victim.until, victim.until) for victim in victims if victim.waits and victim.went_on]
+        still, in_line = Standstill(since, pauses), Standstill(since, [*pauses, *line])
+        for victim in victims:
+            bound = max([own, *(self._bounds[other.nemesis] for other in others if other.began < victim.until)])
+            stretch = _seconds(min(still.until(victim.until), victim.waited))
+            queued = victim.waits and stretch > bound
+            if queued:
+                stretch = _seconds(min(in_line.until(victim.until), victim.waited))
+            tally.add(victim, stretch, queued=queued and stretch <= bound, counts=stretch <= own or bound == own)
             if stretch > bound:
-                yield self._violation(victim, others, stretch=stretch, bound=bound)
+                yield _violation(victim, stretch=stretch, bound=bound)
 
-    def _others(self, victim: Victim) -> list[Fault]:
-        """What else was open meanwhile, or may still have been recovered from."""
-        near = self._open.open_in(victim.since - self._margin, victim.until)
-        return [
-            fault
-            for fault in near
-            if fault is not victim.fault and fault.ended + self._bounds[fault.nemesis] * 1e9 > victim.since
-        ]
+    def _over(self, fault: Fault) -> float:
+        """When what it did has to be over."""
+        return fault.ended + self._bounds[fault.nemesis] * 1e9
 
-    def _stretch(self, victim: Victim, others: Sequence[Fault]) -> float:
-        """The longest time without another open fault."""
-        longest, at = 0, victim.since
-        for fault in sorted(others, key=lambda fault: fault.began):
-            longest = max(longest, fault.began - at)
-            at = max(at, fault.ended)
-        return _seconds(max(longest, victim.until - at, 0))
 
-    def _violation(self, victim: Victim, others: Sequence[Fault], *, stretch: float, bound: float) -> Violation:
-        fault = victim.fault
-        went_on = f"went on only after {_seconds(victim.waited):.1f} s" if victim.went_on else "never went on"
-        meanwhile = f", {stretch:.1f} s of it without another fault" if others else ""
-        said = f"{victim.state} when {fault.number} ({fault.nemesis}) came, it {went_on}{meanwhile}; the bound is {bound:g} s"
-        return Violation(said, victim.task, victim.until)
+def _violation(victim: Victim, *, stretch: float, bound: float) -> Violation:
+    fault, waited = victim.fault, _seconds(victim.waited)
+    went_on = f"went on only after {waited:.1f} s" if victim.went_on else f"did not go on in {waited:.1f} s"
+    meanwhile = "" if stretch == waited else f", {stretch:.1f} s of it without anything that excuses it"
+    said = f"{victim.state} when {fault.number} ({fault.nemesis}) came, it {went_on}{meanwhile}; the bound is {bound:g} s"
+    return Violation(said, victim.task, victim.until)
 
 
 def _harmless(nemesis: str) -> bool:
@@ -155,7 +172,7 @@ def _facts(tallies: dict[str, _Tally], run: Run) -> dict[str, float]:
     facts: dict[str, float] = {}
     for nemesis, tally in sorted(tallies.items()):
         alone = sorted(tally.alone)
-        values: dict[str, float] = {"count": tally.count, "faults": len(tally.faults), "alone": len(alone)}
+        values: dict[str, float] = {"count": tally.count, "faults": tally.faults, "queued": tally.queued, "alone": len(alone)}
         if alone:
             values |= {"p50": _rank(alone, 0.5), "p99": _rank(alone, 0.99), "max": alone[-1]}
         values |= {"judged": tally.judged, "longest": tally.longest, "bound": bound_of(nemesis, run)}

@@ -1,8 +1,8 @@
 """Does anything start before it is due (I19)?
 
-By the clock of Postgres: no claim in the commits is earlier than the `run_at` of its row, which every retry moves, nor is the last
-start of a task that ended in SUCCESS or FAILED, by the snapshot. By the clock of the history, for delays that were asked for: the
-first claim is not earlier than the delay after the first submission of that key was sent.
+By the clock of Postgres: no claim in the commits is earlier than the `run_at` of its row, which every retry moves, nor, in the
+snapshot, the last start of a task that ended in SUCCESS or FAILED. By the clock of the history, for delays that were asked for:
+the first claim is not earlier than the delay after the first submission of that key was sent.
 """
 
 from __future__ import annotations
@@ -74,9 +74,10 @@ def _delayed(found: Index) -> dict[str, tuple[int, float]]:
             if op.began < first.began:
                 sent[op.key, op.said.get("variant")] = op
     delays: dict[str, tuple[int, float]] = {}
+    redriven = found.redriven()  # these are due at once
     for op in found.accepted():
         first = sent.get((op.key or "", op.said.get("variant")), op)
-        if op.task is not None and first.said.get("delay_seconds"):
+        if op.task is not None and op.task not in redriven and first.said.get("delay_seconds"):
             delays.setdefault(op.task, (first.began, float(first.said["delay_seconds"])))
     return delays
 

@@ -13,7 +13,6 @@ from leaseq.lifecycle import TRANSITIONS
 from leaseq_chaos.checkers.answer import answer
 from leaseq_chaos.checkers.index import ENDED, GONE, Index, Step, index, no_commits
 from leaseq_chaos.evidence import Evidence
-from leaseq_chaos.history import Kind
 from leaseq_chaos.verdict import Finding, Violation
 
 __all__ = ["check"]
@@ -29,7 +28,8 @@ def check(evidence: Evidence) -> Finding:
     """Compare each pair of neighbouring states, and the last with the snapshot."""
     found = index(evidence)
     made: Counter[tuple[str | None, str]] = Counter()
-    wrong = [violation for task, steps in found.lives.items() for violation in _life(found, task, steps, made)]
+    redriven = found.redriven()
+    wrong = [one for task, steps in found.lives.items() for one in _life(task, steps, made, asked=task in redriven)]
     return answer(
         "transitions",
         INVARIANT,
@@ -40,8 +40,7 @@ def check(evidence: Evidence) -> Finding:
     )
 
 
-def _life(found: Index, task: str, steps: Sequence[Step], made: Counter[tuple[str | None, str]]) -> Iterator[Violation]:
-    asked = any(event.task == task and event.kind is not Kind.FAIL for event in found.remarks.get("redrive", []))
+def _life(task: str, steps: Sequence[Step], made: Counter[tuple[str | None, str]], *, asked: bool) -> Iterator[Violation]:
     before: str | None = None
     for step in steps:
         pair = (before, step.state)

@@ -5,8 +5,8 @@ these, and their time runs from the fault until the next claim or the end of the
 worker to take over). The victims of all others were PENDING or PROCESSING during the fault and had not gone on at its heal, and
 their time runs from the heal until the next change of their state.
 
-Not victims, because their time would measure something else: what settled itself before the fault was complete; a slow handler
-that simply ran on and settled itself; poison, and handlers that hang or block; a suspect that waits for the one slot of an
+Not victims, because their time would measure something else: what settled itself before the fault was complete; a slow or hanging
+handler that simply ran on to its end or time-out; poison, and handlers that block; a suspect that waits for the one slot of an
 isolation child (docs/lifecycle.md), so that its time ends when it is back in its queue; what is SCHEDULED and waits for its time.
 Invariant: what never went on is a victim until the end of the run.
 """
@@ -25,12 +25,13 @@ from leaseq_chaos.checkers.index import Index, Step, task_of
 __all__ = ["HOLDERS", "Victim", "interrupts", "victims_of"]
 
 # The faults that strike whoever holds work.
-HOLDERS = frozenset(
-    {"kill-child", "kill-supervisor", "kill-worker", "freeze-child", "freeze-worker", "freeze-worker-briefly"},
-)
+HOLDERS = frozenset({
+    "kill-child", "kill-supervisor", "kill-worker", "kill-newborn",
+    "freeze-child", "freeze-child-long", "freeze-worker", "freeze-worker-briefly",
+})  # fmt: skip
 
-_NEVER = frozenset({"hang", "block", "segfault", "bomb"})  # task types that are a fault themselves
-_SLOW = frozenset({"slow"})  # task types that may run for longer than a recovery takes
+_NEVER = frozenset({"block", "segfault", "bomb"})  # task types that are a fault themselves
+_LONG = frozenset({"slow", "hang"})  # task types that may run for longer than a recovery takes
 _TAKEN = frozenset({Outcome.LOST, Outcome.RELEASED})  # outcomes of attempts that did not end by themselves
 
 
@@ -43,6 +44,7 @@ class Victim(Struct, frozen=True, gc=False):
     since: int
     until: int
     went_on: bool
+    waits: bool  # for a free worker, at least in the end: others may be ahead of it
 
     @property
     def waited(self) -> int:
@@ -61,7 +63,7 @@ def victims_of(found: Index, faults: Sequence[Fault]) -> Iterator[Victim]:
         kind = found.rows.get(task, {}).get("type", "")
         if kind in _NEVER:
             continue
-        life = _Life(task, steps, outcomes, slow=kind in _SLOW, end=run.ended)
+        life = _Life(task, steps, outcomes, long=kind in _LONG, end=run.ended)
         for i, step in enumerate(steps):
             if step.state in (State.PENDING, State.PROCESSING):
                 for fault in calendar.open_in(step.at, life.left(i)):
@@ -80,11 +82,11 @@ class _Life:
     """The steps of one task, to be held against one fault after the other."""
 
     def __init__(
-        self, task: str, steps: Sequence[Step], outcomes: Mapping[tuple[str, int], str], *, slow: bool, end: int
+        self, task: str, steps: Sequence[Step], outcomes: Mapping[tuple[str, int], str], *, long: bool, end: int
     ) -> None:
         self._task = task
         self._steps = steps
-        self._slow = slow
+        self._long = long
         self._end = end
         self._outcomes = outcomes
 
@@ -96,17 +98,19 @@ class _Life:
         """What this fault did to the task in this step, if anything."""
         step, left = self._steps[i], self.left(i)
         ran_on = step.state == State.PROCESSING and self._by_itself(i)
-        if ran_on and self._slow:
+        if ran_on and self._long:
             return None
-        if fault.nemesis in HOLDERS and fault.workers:
-            if step.worker not in fault.workers or step.at > fault.struck or (ran_on and left <= fault.struck):
+        if fault.nemesis in HOLDERS:
+            if step.worker not in fault.workers or (ran_on and left <= fault.struck):
                 return None
-            since, until = fault.began if several else fault.ended, self._claimed_after(i)
+            # A claim that was on its way when its worker was struck counts from its commit.
+            since, claimed = max(step.at, fault.began) if several else fault.ended, self._claimed_after(i)
+            until, waits = (left, False) if claimed is None else (claimed, True)
         else:
             if left <= fault.ended or (step.state == State.PENDING and self._suspect(i)):
                 return None
-            since, until = fault.ended, left
-        return Victim(fault, self._task, step.state, since, max(since, until), until < self._end)
+            since, until, waits = fault.ended, left, step.state == State.PENDING
+        return Victim(fault, self._task, step.state, since, max(since, until), until < self._end, waits)
 
     def _by_itself(self, i: int) -> bool:
         """Did the attempt that ran here end by its own doing?"""
@@ -114,12 +118,12 @@ class _Life:
             return False
         return self._outcomes.get((self._task, self._steps[i].attempt)) not in _TAKEN
 
-    def _claimed_after(self, i: int) -> int:
-        """When what was PROCESSING here was claimed again, or was back where it has to wait for other reasons, or had ended."""
+    def _claimed_after(self, i: int) -> int | None:
+        """When was claimed again what was PROCESSING here? None: it ended, or was back where it has to wait for other reasons."""
         back = i + 1
         if back < len(self._steps) and self._steps[back].state == State.PENDING and not self._suspect(back):
             return self.left(back)
-        return self.left(i)
+        return None
 
     def _suspect(self, i: int) -> bool:
         """Was the task present at so many crashes by then that it has to run alone? (Since a redrive: it clears the counts.)"""

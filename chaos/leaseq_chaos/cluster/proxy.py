@@ -8,6 +8,8 @@ connections whose bytes it has dropped, since no network gives those back.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from enum import StrEnum
 
 __all__ = ["Proxy", "Way"]
@@ -22,6 +24,13 @@ class Way(StrEnum):
     BACK = "back"
 
 
+def reset(end: asyncio.StreamWriter) -> None:
+    """Close with a RST, and without what may still wait to be sent."""
+    if not end.transport.is_closing():
+        end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end.transport.abort()
+
+
 class Link:
     """One connection through the proxy."""
 
@@ -33,7 +42,7 @@ class Link:
     def cut(self) -> None:
         """Reset both sides."""
         for end in self.ends.values():
-            end.transport.abort()
+            reset(end)
 
 
 class Proxy:
@@ -117,12 +126,12 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusing:
-            writer.transport.abort()
+            reset(writer)
             return
         try:
             back, forth = await asyncio.open_connection("127.0.0.1", self._target_port)
         except OSError:
-            writer.transport.abort()
+            reset(writer)
             return
         link = Link(writer, forth)
         self._links.add(link)

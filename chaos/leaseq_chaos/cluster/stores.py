@@ -30,10 +30,10 @@ T = TypeVar("T")
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
-# The slot that tells the order of commits needs logical; few connections, so that they can be used up.
+# The slot that tells the order of commits needs logical.
 POSTGRES_SETTINGS = {
     "wal_level": "logical",
-    "max_connections": "100",
+    "max_connections": "200",
     "max_wal_size": "256MB",
     "shared_buffers": "128MB",
     "log_min_messages": "fatal",

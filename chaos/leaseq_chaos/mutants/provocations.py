@@ -14,7 +14,9 @@ from leaseq_chaos.scenario import Scenario
 
 __all__ = ["PROVOCATIONS"]
 
-WITHOUT_NET: Mapping[str, str] = {"LEASEQ_RECONCILE_INTERVAL_SECONDS": "3600"}
+# Slow tasks hold a connection to Postgres each; all together must not come near what it allows.
+FEW: Mapping[str, str] = {"LEASEQ_CONCURRENCY": "8"}
+WITHOUT_NET: Mapping[str, str] = {**FEW, "LEASEQ_RECONCILE_INTERVAL_SECONDS": "3600"}
 QUICK: Mapping[str, float] = {"note": 4, "transfer": 3, "plain": 2}
 SLOW: Mapping[str, float] = {"slow": 5, "note": 2, "transfer": 2, "plain": 1}
 
@@ -24,17 +26,18 @@ _ALL = (
         about="Workers freeze for longer than their lease, in the middle of slow tasks.",
         nemeses={"freeze-worker": 1},
         mix=SLOW,
-        tasks_per_second=25,
-        gap_seconds=1.0,
-        at_once=2,
-        reapers=1,
+        tasks_per_second=12,
+        gap_seconds=0.5,
+        at_once=1,
+        # Or a supervisor that wakes would take its children for hung and end them, before they can do what they must not.
+        config={**FEW, "LEASEQ_LOOP_STALL_SECONDS": "15"},
     ),
     Scenario(
         name="deaths-without-net",
         about="Children and whole workers die, some as soon as they are born, on slow links; no reconciler looks after them.",
         nemeses={"kill-child": 4, "kill-worker": 2, "kill-newborn": 2, "delay-valkey": 3},
         mix=SLOW,
-        tasks_per_second=25,
+        tasks_per_second=12,
         gap_seconds=0.7,
         at_once=3,
         config=WITHOUT_NET,
@@ -47,6 +50,7 @@ _ALL = (
         tasks_per_second=60,
         gap_seconds=0.8,
         at_once=2,
+        config=FEW,
     ),
     Scenario(
         name="lost-replies",
@@ -56,61 +60,67 @@ _ALL = (
         tasks_per_second=15,
         gap_seconds=0.3,
         at_once=2,
+        config=FEW,
     ),
     Scenario(
         name="wiped-dispatch",
         about="Valkey forgets everything, again and again.",
         nemeses={"flushall": 3, "kill-valkey-without-data": 1},
         mix=SLOW,
-        tasks_per_second=25,
+        tasks_per_second=12,
         gap_seconds=1.0,
         at_once=1,
+        config=FEW,
     ),
     Scenario(
         name="cut-off-workers",
         about="Workers are cut off from Valkey for longer than a lease, and from nothing else.",
         nemeses={"stall-valkey": 1, "half-open-valkey": 1},
         mix=SLOW,
-        tasks_per_second=25,
+        tasks_per_second=12,
         gap_seconds=0.7,
         at_once=2,
+        config=FEW,
     ),
     Scenario(
         name="fast-clocks",
         about="The clock of a worker's host jumps, and then the host is lost.",
         nemeses={"clock-worker": 2, "kill-worker": 3},
         mix=SLOW,
-        tasks_per_second=20,
+        tasks_per_second=12,
         gap_seconds=0.8,
         at_once=3,
+        config=FEW,
     ),
     Scenario(
         name="duplicates",
         about="The same key from several clients at once, and deliveries that lie in the lists twice.",
         nemeses={"duplicate-deliveries": 1},
         mix=SLOW,
-        tasks_per_second=40,
+        tasks_per_second=15,
         gap_seconds=0.5,
         at_once=1,
+        config=FEW,
     ),
     Scenario(
         name="stuck-handlers",
         about="Many handlers hang for ever and have to be stopped.",
         nemeses={"kill-child": 1},
-        mix={"hang": 3, "note": 4, "plain": 1},
+        mix={"hang": 3, "note": 4, "slow": 1},
         tasks_per_second=12,
-        gap_seconds=8.0,
+        gap_seconds=2.0,
         at_once=1,
-        config={"LEASEQ_CONCURRENCY": "8"},
+        config=FEW,
     ),
     Scenario(
         name="hung-loops",
         about="The loop of a child stands still for many leases, while its supervisor is well.",
         nemeses={"freeze-child-long": 1},
-        mix=SLOW,
-        tasks_per_second=20,
+        mix=QUICK,
+        tasks_per_second=80,
         gap_seconds=1.0,
         at_once=2,
+        config=FEW,
     ),
 )
 PROVOCATIONS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from leaseq_chaos.mutants.catalogue import MUTANTS
 from leaseq_chaos.mutants.trial import CONTROL, Outcome, Trial, try_out
 
-__all__ = ["print_table", "try_all"]
+__all__ = ["print_outcome", "print_table", "try_all"]
 
 
 def try_all(trials: Sequence[Trial], *, lanes: int) -> Iterator[Outcome]:
@@ -26,30 +25,34 @@ def try_all(trials: Sequence[Trial], *, lanes: int) -> Iterator[Outcome]:
 
 def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
     """The controls first, then the mutants in the order of the catalogue."""
-    table = Table("mutant", "scenario", "seed", "caught by", "seconds", "", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table("mutant", "", "caught by", "scenario", "seed", "seconds", box=None, header_style="bold", padding=(0, 2, 0, 0))
     order = [CONTROL, *MUTANTS]
     for outcome in sorted(outcomes, key=lambda outcome: order.index(outcome.trial.mutant)):
         trial = outcome.trial
+        colour = "green" if outcome.passed else "bold red"
         table.add_row(
             trial.mutant,
+            f"[{colour}]{word(outcome)}[/{colour}]",
+            ", ".join(outcome.caught) or "-",
             trial.provocation,
             str(trial.seed),
-            ", ".join(outcome.caught) or "-",
             f"{outcome.seconds:.0f}",
-            word(outcome),
         )
     console.print(table)
 
 
+def print_outcome(console: Console, outcome: Outcome) -> None:
+    """One line, as soon as it is known; with the reason where it is not as it should be."""
+    line = f"{outcome.trial.directory.name}: {word(outcome)} after {outcome.seconds:.0f} s"
+    line += f" by {', '.join(outcome.caught)}" if outcome.caught else ""
+    line += f"; this machine cannot do {', '.join(outcome.missed)}" if outcome.missed else ""
+    line += f"; unknown: {', '.join(outcome.unsure)}" if outcome.unsure else ""
+    line += f"; {outcome.said}" if outcome.said else ""
+    console.print(line, markup=False, soft_wrap=True)
+
+
 def word(outcome: Outcome) -> str:
-    """What came of it, in a word or a few."""
+    """What came of it."""
     if outcome.trial.mutant == CONTROL:
-        said = "valid" if outcome.passed else str(outcome.verdict)
-    else:
-        said = "killed" if outcome.passed else "SURVIVED"
-    if outcome.passed:
-        return f"[green]{said}[/green]"
-    reasons = [f"cannot do {', '.join(outcome.missed)}"] if outcome.missed else []
-    reasons += [f"unknown: {', '.join(outcome.unsure)}"] if outcome.unsure else []
-    reasons += [outcome.said] if outcome.said else []
-    return f"[bold red]{said}[/bold red] {escape('; '.join(reasons))}".strip()
+        return str(outcome.verdict)
+    return "killed" if outcome.passed else "SURVIVED"

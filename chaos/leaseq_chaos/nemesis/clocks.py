@@ -30,7 +30,7 @@ __all__ = ["ClockOfService", "ClockOfValkey"]
 LIBRARIES = ("usr/lib/*/faketime", "usr/lib/faketime", "usr/lib64/faketime", "usr/local/lib/faketime")
 BEGAN = "began"  # a file as old as the folder
 RIGHT = "+0"
-JUMPS = ("+1h", "-1h", "+0 x2")
+JUMPS = ("-1h", "+0 x2", "+1h")
 SHARED = Path("/dev/shm")
 SHARED_NAMES = ("faketime_shm_", "sem.faketime_sem_")
 

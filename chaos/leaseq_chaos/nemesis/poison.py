@@ -32,11 +32,11 @@ class Poison(Fault):
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         number = rng.getrandbits(32)
-        key = f"poison-f-{number:08x}"
+        key = f"{self.name}-f-{number:08x}"
         payload = PAYLOADS[self._type](Draw(rng, number, 1))
         operation = Operation(at=0.0, client=0, type=self._type, payload=payload, key=key)
         # A history of its own: another dose may be under way at the same time.
-        recorder = Recorder(cluster.history, f"nemesis-client-{number:08x}")
+        recorder = Recorder(cluster.history, f"nemesis-client-{self._type}-{number:08x}")
         counts = Counts()
         try:
             async with open_session() as session, asyncio.timeout(PATIENCE_SECONDS):

@@ -6,11 +6,13 @@ is closed by its heal; a heal returns when a new connection is answered.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from itertools import count
 from random import Random
 from typing import Any
 
+import psutil
 import psycopg
 
 from leaseq_chaos.cluster.cluster import Cluster
@@ -31,6 +33,8 @@ __all__ = [
 
 MOST_CONNECTIONS = 500
 LOCKED_TASKS = (1, 50)
+NOTICE_SECONDS = 5.0
+POLL_SECONDS = 0.01
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -57,6 +61,7 @@ class KillBackendHard(Fault):
         return Injury(target="postgres", pids=[pid])
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
+        await _collected(injury.pids)
         await cluster.postgres.ready()
 
 
@@ -152,6 +157,15 @@ class ReadonlyPostgres(Fault):
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
         await cluster.postgres.ready()
         await _set_readonly(cluster, None)
+
+
+async def _collected(pids: list[int]) -> None:
+    """Wait until the postmaster has noticed that these are dead: before that the server would still answer."""
+    async with asyncio.timeout(NOTICE_SECONDS):
+        while True:
+            if not any(psutil.pid_exists(pid) for pid in pids):
+                return
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def _running(cluster: Cluster) -> list[int]:

@@ -74,7 +74,7 @@ def _because(findings: Sequence[Finding], verdict: Verdict) -> HTML:
 
 def _tiles(evidence: Evidence, findings: Sequence[Finding], faults: Sequence[Fault]) -> HTML:
     run, violations = evidence.run, sum(len(finding.violations) for finding in findings)
-    slowest = max((r for r in recoveries_of(findings) if r.max is not None), key=lambda r: r.max or 0, default=None)
+    slowest = max((r for r in recoveries_of(findings) if r.judged), key=lambda r: r.judged or 0, default=None)
     tiles = [
         ("tasks", f"{len(evidence.snapshot.tasks):,}", ""),
         ("faults", f"{len(faults):,}", ""),
@@ -82,7 +82,7 @@ def _tiles(evidence: Evidence, findings: Sequence[Finding], faults: Sequence[Fau
         ("violations", f"{violations:,}", "bad" if violations else ""),
     ]
     if slowest is not None:
-        tiles.append((f"slowest recovery, {slowest.nemesis}", f"{slowest.max:.2f} s", ""))
+        tiles.append((f"slowest recovery, {slowest.nemesis}", f"{slowest.judged:.2f} s", ""))
     tiles += [
         ("drained in" if evidence.snapshot.drained else "not drained after", f"{evidence.snapshot.waited_seconds:.1f} s", ""),
         ("seed", str(run.seed), ""),

@@ -1,7 +1,8 @@
 """How long did it take to go on, after which fault?
 
-Drawn from the figures of the checker `recovery`: p50, p99 and slowest for each nemesis, beside the bound that it must keep. The
-axis is logarithmic; what comes nearest to its bound stands first.
+Drawn from the figures of the checker `recovery`. p50, p99 and max are of the victims during whose time no other fault came; what
+is judged is the longest stretch without another fault, of any victim, and it must keep the bound. The axis is logarithmic;
+what comes nearest to its bound stands first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ from leaseq_chaos.verdict import Finding
 __all__ = ["Recovery", "draw_recovery", "recoveries_of"]
 
 FASTEST = 0.01  # seconds; the left edge of the axis
-_FIGURES = ("count", "p50", "p99", "max", "bound")
+EXPLAINED = (
+    "Seconds. Alone are the victims during whose time no other fault came or was open; p50, p99 and max are theirs. Judged is "
+    "the longest stretch without another fault, of any victim: it has to keep the bound."
+)
+_FIGURES = ("count", "alone", "p50", "p99", "max", "judged", "bound")
 
 
 class Recovery(Struct, frozen=True, kw_only=True):
@@ -25,15 +30,17 @@ class Recovery(Struct, frozen=True, kw_only=True):
 
     nemesis: str
     count: float = 0
+    alone: float | None = None
     p50: float | None = None
     p99: float | None = None
     max: float | None = None
+    judged: float | None = None
     bound: float | None = None
 
     @property
     def strain(self) -> float:
-        """How much of the bound the slowest took."""
-        return self.max / self.bound if self.max is not None and self.bound else 0.0
+        """How much of the bound was used up."""
+        return (self.judged or 0.0) / self.bound if self.bound else 0.0
 
 
 def recoveries_of(findings: Sequence[Finding]) -> list[Recovery]:
@@ -53,7 +60,7 @@ def draw_recovery(findings: Sequence[Finding]) -> HTML:
     recoveries = recoveries_of(findings)
     if not recoveries:
         return element("p", text("The checker recovery had no figures."), class_="nothing")
-    longest = max([10.0, *(value for r in recoveries for value in (r.max, r.bound) if value is not None)]) * 1.15
+    longest = max([10.0, *(value for r in recoveries for value in (r.max, r.judged, r.bound) if value is not None)]) * 1.15
     rows = [_row(recovery, longest) for recovery in recoveries]
     scale = [span(name, style=f"left:{_place(value, longest):.2f}%") for name, value in _TICKS.items()]
     key = element(
@@ -62,33 +69,38 @@ def draw_recovery(findings: Sequence[Finding]) -> HTML:
         class_="key",
         aria_hidden="true",
     )
-    heads = columns("nemesis", "#victims", "#p50", "#p99", "#max", "#bound")
+    said = element("p", text(EXPLAINED), class_="remark")
+    heads = columns("nemesis", "#victims", "#alone", "#p50", "#p99", "#max", "#judged", "#bound")
     heads.append(element("th", element("div", *scale), class_="track", scope="col", aria_label="drawn on a logarithmic axis"))
-    return element("div", key, table(heads, rows, caption="Recovery times in seconds", class_="recovery"))
+    return element("div", said, key, table(heads, rows, caption="Recovery times in seconds", class_="recovery"))
 
 
 _TICKS = {"100 ms": 0.1, "1 s": 1.0, "10 s": 10.0}
-_LEGEND = {"p50": "p50", "p99": "p99", "max": "slowest", "bound": "bound"}
+_LEGEND = {"p50": "p50", "p99": "p99", "max": "max", "judged": "judged", "bound": "bound"}
 
 
 def _recovery(nemesis: str, figures: Mapping[str, float]) -> Recovery:
     return Recovery(
         nemesis=nemesis,
         count=figures.get("count", 0),
+        alone=figures.get("alone"),
         p50=figures.get("p50"),
         p99=figures.get("p99"),
         max=figures.get("max"),
+        judged=figures.get("judged"),
         bound=figures.get("bound"),
     )
 
 
 def _row(recovery: Recovery, longest: float) -> HTML:
     late = recovery.strain > 1
-    figures = [(recovery.p50, ""), (recovery.p99, ""), (recovery.max, " late" if late else ""), (recovery.bound, " soft")]
+    figures = [(recovery.p50, ""), (recovery.p99, ""), (recovery.max, ""), (recovery.judged, " late" if late else "")]
+    figures.append((recovery.bound, " soft"))
     return element(
         "tr",
         element("th", text(recovery.nemesis), scope="row"),
         element("td", text(f"{recovery.count:,.0f}"), class_="n"),
+        element("td", text("-" if recovery.alone is None else f"{recovery.alone:,.0f}"), class_="n"),
         *(element("td", text("-" if value is None else f"{value:.2f}"), class_=f"n{more}") for value, more in figures),
         element("td", _track(recovery, longest, late=late), class_="track"),
         data_nemesis=recovery.nemesis,
@@ -100,7 +112,7 @@ def _track(recovery: Recovery, longest: float, *, late: bool) -> HTML:
     if recovery.p50 is not None and recovery.max is not None:
         left, right = _place(recovery.p50, longest), _place(recovery.max, longest)
         marks.append(element("i", class_="reach", style=f"left:{left:.2f}%;width:{max(right - left, 0):.2f}%"))
-    for name in ("bound", "p99", "p50", "max"):
+    for name in ("bound", "p99", "p50", "max", "judged"):
         value = getattr(recovery, name)
         if value is not None:
             marks.append(element("i", class_=name, style=f"left:{_place(value, longest):.2f}%"))

@@ -25,11 +25,11 @@ _OPS = ("submit", "read", "cancel")
 
 def draw_sometimes(findings: Sequence[Finding], expects: Sequence[str]) -> HTML:
     """How often each rare thing happened, those first that had to and did not."""
-    facts = next((finding.facts for finding in findings if finding.checker == "sometimes"), {})
+    facts = next((finding.facts for finding in findings if finding.checker == "sometimes"), None)
+    if not facts:
+        return element("p", text("The checker sometimes had no figures."), class_="nothing")
     hits = {name: facts.get(name, 0.0) for name in [*expects, *facts]}
     ordered = sorted(hits, key=lambda name: (name not in expects, hits[name] > 0, name))
-    if not ordered:
-        return element("p", text("The checker sometimes had no figures."), class_="nothing")
     tiles = []
     for name in ordered:
         missed = name in expects and not hits[name]

@@ -22,6 +22,7 @@ __all__ = ["draw_timeline"]
 LANE, BAR = 14, 9  # pixels
 PANEL = 76
 FASTEST = 0.001  # seconds; the bottom of a latency axis
+HEIGHTS = {"10 ms": 0.01, "100 ms": 0.1, "1 s": 1.0, "10 s": 10.0, "100 s": 100.0}
 
 
 def draw_timeline(evidence: Evidence, findings: Sequence[Finding]) -> tuple[HTML, dict[str, Any]]:
@@ -61,17 +62,14 @@ def _told(length: float, faults: list[Fault], phases: list[Phase], series: Serie
 
 
 def _violations(evidence: Evidence, findings: Sequence[Finding], length: float) -> list[HTML]:
-    """A lane of its own at the top, where there are any whose time is known."""
-    marks = [
-        element("a", dot(x=(violation.at - evidence.run.began) / 1e9, y=LANE / 2), href=f"#checker-{finding.checker}")
-        for finding in findings
-        for violation in finding.violations[:100]
-        if violation.at is not None
-    ]
-    if not marks:
+    """A lane of its own at the top, where there are any whose time is known: one point for each second and checker."""
+    timed = [(f.checker, (v.at - evidence.run.began) / 1e9) for f in findings for v in f.violations if v.at is not None]
+    if not timed:
         return []
-    drawing = paper(*marks, length=length, height=LANE, label=f"{len(marks)} violations over time; the checkers list them")
-    label = element("div", element("ol", element("li", span("violations"), span(len(marks), "count"))), class_="label")
+    points = {(checker, int(at)): at for checker, at in timed}
+    marks = [element("a", dot(x=at, y=LANE / 2), href=f"#checker-{checker}") for (checker, _), at in points.items()]
+    drawing = paper(*marks, length=length, height=LANE, label=f"{len(timed)} violations over time; the checkers list them")
+    label = element("div", element("ol", element("li", span("violations"), span(f"{len(timed):,}", "count"))), class_="label")
     return [element("div", label, element("div", drawing, class_="plot"), class_="row lanes violations")]
 
 
@@ -142,7 +140,7 @@ def _latency(title: str, band: Band, series: Series, length: float) -> HTML:
         _path("stroke thin", line(band.p99, seconds=series.seconds, scale=scale)),
         _path("stroke strong", line(band.p50, seconds=series.seconds, scale=scale)),
     ]
-    marks = [(name, scale(value)) for name, value in (("10 ms", 0.01), ("100 ms", 0.1), ("1 s", 1.0), ("10 s", 10.0))]
+    marks = [(name, scale(value)) for name, value in HEIGHTS.items() if value <= top]
     legend = {"thin": "p99", "strong": "p50"}
     return _panel(title, "when submitted", drawn, legend=legend, marks=marks, length=length)
 

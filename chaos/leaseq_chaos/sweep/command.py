@@ -13,6 +13,7 @@ import msgspec
 import uvloop
 from rich.console import Console
 
+from leaseq_chaos.progress import COLOURS
 from leaseq_chaos.sweep.grid import PLACES, Action, cells
 from leaseq_chaos.sweep.outcome import Outcome
 from leaseq_chaos.sweep.paper import draw_grid, draw_page, said
@@ -23,7 +24,6 @@ from leaseq_chaos.verdict import Verdict, merged
 __all__ = ["sweep"]
 
 EXITS = {Verdict.VALID: 0, Verdict.INVALID: 1, Verdict.UNKNOWN: 3}
-COLOURS = {Verdict.VALID: "green", Verdict.INVALID: "bold red", Verdict.UNKNOWN: "yellow"}
 
 
 @click.command()
@@ -60,5 +60,5 @@ def sweep(points: tuple[str, ...], actions: tuple[str, ...], seed: int, lanes: i
 
 def _line(outcome: Outcome) -> str:
     counts = ", ".join(f"{heading} {count}" for heading, count in outcome.counts.items())
-    colour = COLOURS[outcome.verdict]
-    return f"[{colour}]{outcome.verdict:8}[/{colour}] {outcome.cell.name:42} {outcome.seconds:5.1f} s  {outcome.reached_by:10} {counts}"
+    verdict = f"[{COLOURS[outcome.verdict]}]{outcome.verdict:8}"
+    return f"{verdict}[/] {outcome.cell.name:42} {outcome.seconds:5.1f} s  {outcome.reached_by:10} {counts}"

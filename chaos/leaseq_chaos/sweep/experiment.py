@@ -22,7 +22,7 @@ from leaseq_chaos.sweep.noted import Noted
 from leaseq_chaos.sweep.outcome import COUNTED, Found, Outcome, Row, complaints
 from leaseq_chaos.sweep.submitter import TASKS, Submitter
 from leaseq_chaos.sweep.trap import Caught, Trap
-from leaseq_chaos.verdict import Verdict
+from leaseq_chaos.verdict import Verdict, merged
 
 __all__ = ["Bench", "run_cell"]
 
@@ -32,6 +32,8 @@ REACH_SECONDS = 15.0
 DRAIN_SECONDS = 40.0
 # A loss may be mended so quickly that nobody comes by the point: then it is repeated.
 FLUSH_SECONDS, FLUSHES = 2.0, 8
+PLACED_SECONDS = 5.0
+PAUSE_SECONDS = 0.5
 POLL_SECONDS = 0.05
 BY_ITSELF = {Action.KILL, Action.ERROR, Action.LOST}
 
@@ -45,7 +47,8 @@ class Bench(Struct, frozen=True):
 
 
 async def run_cell(bench: Bench, cell: Cell) -> Outcome:
-    """Try one cell."""
+    """Try one cell, once everything that the last one has broken is up again."""
+    await bench.cluster.postgres.ready()
     await asyncio.gather(*(service.ready() for service in bench.cluster.services.values()))
     return await Experiment(bench, cell).run()
 
@@ -64,6 +67,30 @@ class Experiment:
 
     async def run(self) -> Outcome:
         began, heard, cents = monotonic(), self._heard(), await self._cents()
+        try:
+            caught = await self._happen()
+            if self._submitting is not None:
+                await self._submitting
+        finally:
+            if self._submitting is not None:
+                self._submitting.cancel()  # where something broke off
+        drained, _ = await drain(self._cluster, patience=DRAIN_SECONDS)
+        said = complaints(self._cell, await self._find(drained=drained, cents=cents), tasks=TASKS)
+        verdict = Verdict.INVALID if said else Verdict.VALID
+        if caught is None:
+            said.append(f"nobody came to {self._cell.point}")
+            verdict = merged([verdict, Verdict.UNKNOWN])
+        return Outcome(
+            cell=self._cell,
+            verdict=verdict,
+            reached_by="" if caught is None else caught.name,
+            seconds=round(monotonic() - began, 2),
+            complaints=said,
+            counts=dict(sorted((self._heard() - heard).items())),
+        )
+
+    async def _happen(self) -> Caught | None:
+        """Bring somebody to the point, and do there what is to be done."""
         caught: Caught | None = None
         try:
             caught = await self._spring()
@@ -73,22 +100,7 @@ class Experiment:
             self._trap.release(caught)
             if self._cell.place.provocation is Provocation.FLUSH:
                 await self._steer("resume")
-        if self._submitting is not None:
-            await self._submitting
-        drained, _ = await drain(self._cluster, patience=DRAIN_SECONDS)
-        said = complaints(self._cell, await self._find(drained=drained, cents=cents), tasks=TASKS)
-        verdict = Verdict.INVALID if said else Verdict.VALID
-        if caught is None:
-            said.append(f"nobody came to {self._cell.point}")
-            verdict = Verdict.INVALID if verdict is Verdict.INVALID else Verdict.UNKNOWN
-        return Outcome(
-            cell=self._cell,
-            verdict=verdict,
-            reached_by="" if caught is None else f"pid {caught.pid}" if caught.service is None else caught.service.name,
-            seconds=round(monotonic() - began, 2),
-            complaints=said,
-            counts=dict(sorted((self._heard() - heard).items())),
-        )
+        return caught
 
     async def _spring(self) -> Caught | None:
         """Bring somebody to the point."""
@@ -115,21 +127,21 @@ class Experiment:
         self._begin()
         holder = await door.caught(timeout=REACH_SECONDS)
         self._arm()
-        if holder is None:
-            return
-        if provocation is not Provocation.CHILD and holder.service is not None:
-            holder.service.kill(children=True)
-        send(holder.pid, signal.SIGKILL)
+        if holder is not None:
+            if provocation is not Provocation.CHILD and holder.service is not None:
+                holder.service.kill(children=True)
+            send(holder.pid, signal.SIGKILL)
         if provocation is Provocation.ORPHANS:
             await self._flush()
         door.release(None)
 
     async def _lose_deliveries(self) -> Caught | None:
         await self._steer("pause")
+        # A reaper that has read the queues a moment before undoes the pause, once (reconcile.py); so it is said again.
+        await asyncio.sleep(PAUSE_SECONDS)
+        await self._steer("pause")
         self._begin()
-        async with asyncio.timeout(REACH_SECONDS):
-            while sum(lane.length for lane in await read_lanes(self._cluster) if lane.type == "list") < TASKS:
-                await asyncio.sleep(POLL_SECONDS)
+        await self._await_deliveries()
         self._arm()
         for _ in range(FLUSHES):
             await self._flush()
@@ -138,13 +150,28 @@ class Experiment:
                 return caught
         return None
 
+    async def _await_deliveries(self) -> None:
+        until = monotonic() + PLACED_SECONDS
+        while monotonic() < until:
+            if sum(lane.length for lane in await read_lanes(self._cluster) if lane.type == "list") >= TASKS:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
     async def _steer(self, verb: str) -> None:
-        """Pause or resume the queues."""
+        """Pause or resume the queues, as soon as an API can."""
         async with asyncio.timeout(REACH_SECONDS):
             for queue in QUEUES:
-                url = f"{self._cluster.fronts[0]}/api/queues/{queue}/{verb}"
-                async with self._session.post(url) as response:
-                    response.raise_for_status()
+                await self._post(f"/api/queues/{queue}/{verb}")
+
+    async def _post(self, path: str) -> None:
+        while True:
+            try:
+                async with self._session.post(self._cluster.fronts[0] + path) as response:
+                    if response.ok:
+                        return
+            except (aiohttp.ClientError, TimeoutError):
+                pass
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _act(self, caught: Caught) -> None:
         """What happens while it stands there."""
@@ -168,13 +195,15 @@ class Experiment:
 
     async def _find(self, *, drained: bool, cents: int) -> Found:
         rows = await self._cluster.postgres.fetch("list_cell", {"prefix": self._submitter.prefix})
+        lists = [lane.key for lane in await read_lanes(self._cluster) if lane.type == "list"]
         return Found(
             acknowledged=self._submitter.acknowledged,
             refused=self._submitter.refused,
             rows=[Row(*row) for row in rows],
             noted=self._noted.news(),
             drained=drained,
-            leftovers=[lane.key for lane in await read_lanes(self._cluster) if lane.type == "list"],
+            # Once drained, a stale worker may still put a delivery back into its own list; what is parked stays.
+            leftovers=[name for name in lists if not drained or name.endswith(":parked")],
             cents_changed=await self._cents() - cents,
         )
 

@@ -58,6 +58,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     cell: Cell
     verdict: Verdict
+    ended: bool = True  # or did the harness break off?
     reached_by: str = ""  # the service; empty: nobody
     seconds: float = 0.0
     complaints: list[str] = field(default_factory=list)

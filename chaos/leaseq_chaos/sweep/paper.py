@@ -18,10 +18,10 @@ from leaseq_chaos.verdict import Verdict, merged
 __all__ = ["draw_grid", "draw_page"]
 
 MARKS = {Verdict.VALID: "✓", Verdict.INVALID: "✕", Verdict.UNKNOWN: "?"}
-LEFT_OUT, NOT_TRIED = "–", "·"
+LEFT_OUT, NOT_TRIED = "-", "·"
 STYLE = (
-    " .sweep td { text-align: center; white-space: nowrap; } .sweep th[scope=row] { text-align: left; }"
-    " .sweep a, .sweep .tried { color: var(--mark); text-decoration: none; font-weight: 650; padding: 0 3px; }"
+    " .sweep td, .sweep th[scope=col] { text-align: center; white-space: nowrap; } .sweep th:first-child { text-align: left; }"
+    " .sweep a, .sweep .mark { color: var(--mark, var(--soft)); text-decoration: none; font-weight: 650; padding: 0 3px; }"
     " .stories dt { font-weight: 600; margin-top: 10px; } .page { padding-top: 24px; }"
 )
 
@@ -34,11 +34,15 @@ def draw_grid(sweep: Sweep) -> str:
     lines = [
         "# The crash-point sweep",
         "",
-        "Every [failpoint](failpoints.md), with everything that can happen to a process there; written by",
-        f"`{sweep.command} --publish docs/sweep.md`. A field has two marks, for transactional and for plain tasks: ✓ the point was",
-        "reached, and afterwards every task had ended in SUCCESS, with exactly one effect (transactional) or at least one (plain), in",
-        "attempts without a gap, one task for each key, both stores in agreement and dispatch empty; ✕ something of that did not hold;",
-        "? nobody reached the point; – tasks of this kind do not pass there; · not tried.",
+        f"Every [failpoint](failpoints.md), with everything that can happen there. Written by `{sweep.command}`",
+        "with `--publish docs/sweep.md`. Each field has two marks, for transactional and for plain tasks:",
+        "",
+        "- ✓ the point was reached, and in the end every task had succeeded, with exactly one effect (transactional) or at least",
+        "  one (plain), in attempts without a gap, one task for each key, no money made or lost, no delivery left in dispatch",
+        "- ✕ something of that did not hold",
+        "- ? nobody reached the point",
+        "- `-` tasks of this kind do not pass there",
+        "- · not tried",
         "",
         f"{said(sweep)}",
         "",
@@ -85,8 +89,9 @@ def said(sweep: Sweep) -> str:
         counts.update(outcome.counts)
     told = ", ".join(f"{heading} {count:,}" for heading, count in sorted(counts.items())) or "nothing"
     return (
-        f"{len(sweep.outcomes)} cells with {sweep.tasks:,} tasks in {sweep.seconds / 60:.1f} minutes: {verdicts[Verdict.VALID]} green, "
-        f"{verdicts[Verdict.INVALID]} not, {verdicts[Verdict.UNKNOWN]} not reached. Counted on the way: {told}."
+        f"{len(sweep.outcomes)} cells with {sweep.tasks:,} tasks in {sweep.seconds / 60:.1f} minutes: "
+        f"{verdicts[Verdict.VALID]} green, {verdicts[Verdict.INVALID]} not, {verdicts[Verdict.UNKNOWN]} not reached. "
+        f"Counted on the way: {told}."
     )
 
 
@@ -110,12 +115,12 @@ def _field(done: Fields, point: str, action: Action, effects: Effects) -> HTML:
     mark = _mark(done, point, action, effects)
     outcome = done.get((point, action, effects))
     if outcome is None:
-        return span(mark, "tried")
+        return span(mark, "mark")
     counts = ", ".join(f"{heading} {count}" for heading, count in outcome.counts.items())
     about = (
         f"{outcome.cell.name}: {outcome.seconds:g} s, reached by {outcome.reached_by or 'nobody'}; {counts or 'nothing counted'}"
     )
-    kind = f"tried is-{outcome.verdict}"
+    kind = f"mark is-{outcome.verdict}"
     if outcome.verdict is Verdict.VALID:
         return span(mark, kind, title=about)
     return element("a", text(mark), href=f"#{_anchor(outcome)}", class_=kind, title=about)

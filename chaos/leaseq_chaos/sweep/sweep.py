@@ -1,7 +1,7 @@
 """How does the whole sweep go?
 
-Some lanes side by side, each a cluster of its own, take cells from one list. A lane lives as long as its cells are green; after one
-that is not, its stores and services are thrown away, so that nothing of it is blamed on the next.
+Some lanes side by side, each with a cluster of its own, take cells from one list. A cluster lives as long as its cells are green.
+After one that is not, its stores and services are thrown away, so that nothing of it is blamed on the next.
 """
 
 from __future__ import annotations
@@ -110,12 +110,13 @@ async def _live(directory: Path, waiting: deque[Cell], done: Tell) -> None:
         while waiting:
             outcome = await _try(bench, waiting.popleft())
             done(outcome)
-            if outcome.verdict is Verdict.INVALID:
+            if outcome.verdict is Verdict.INVALID or not outcome.ended:
                 return
 
 
 async def _try(bench: Bench, cell: Cell) -> Outcome:
     try:
         return await run_cell(bench, cell)
-    except Exception as error:  # the cell is not green, whosever fault it is
-        return Outcome(cell=cell, verdict=Verdict.INVALID, complaints=[f"it broke off: {type(error).__name__}: {error}"])
+    except Exception as error:  # of the harness: nothing is known of the cell
+        said = f"it broke off: {type(error).__name__}: {error}"
+        return Outcome(cell=cell, verdict=Verdict.UNKNOWN, complaints=[said], ended=False)

@@ -1,6 +1,6 @@
-"""How is a failpoint armed, who fell into it, and how does he get out again?
+"""How is a failpoint armed, who came to it, and how does that process go on?
 
-The harness's side of `leaseq.failpoints`: a file that holds an action; whoever reaches the point renames it to a name with his pid.
+The harness's side of `leaseq.failpoints`: a file that holds an action; whoever reaches the point renames it, and adds its pid.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
+from time import monotonic
 
 import psutil
 from msgspec import Struct
@@ -27,6 +28,10 @@ class Caught(Struct, frozen=True):
     pid: int
     service: Service | None
 
+    @property
+    def name(self) -> str:
+        return f"pid {self.pid}" if self.service is None else self.service.name
+
 
 class Trap:
     """One point, armed once."""
@@ -35,26 +40,27 @@ class Trap:
         assert cluster.layout.failpoints is not None, "the services were started with failpoints"
         self._cluster = cluster
         self._file: Path = cluster.layout.failpoints / point
+        self._action = ""
         self._frozen: list[int] = []
 
     def arm(self, action: str) -> None:
         """Set it, in one step: nobody reads half an action."""
+        self._action = action
         self._clear()
         fresh = self._file.with_name(f"{self._file.name}.fresh")
         fresh.write_text(action, encoding="utf-8")
         fresh.rename(self._file)
 
     async def caught(self, *, timeout: float) -> Caught | None:
-        """Who reached it; None if nobody does within `timeout` seconds."""
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    for taken in self._file.parent.glob(f"{self._file.name}.reached-*"):
-                        pid = int(taken.name.rpartition("-")[2])
-                        return Caught(pid, self._service_of(pid))
-                    await asyncio.sleep(POLL_SECONDS)
-        except TimeoutError:
-            return None
+        """Who reached it, and stands still there if that is the action; None if nobody does within `timeout` seconds."""
+        until = monotonic() + timeout
+        while monotonic() < until:
+            for taken in self._file.parent.glob(f"{self._file.name}.reached-*"):
+                pid = int(taken.name.rpartition("-")[2])
+                if self._action != "stop" or _stands_still(pid):
+                    return Caught(pid, self._service_of(pid))
+            await asyncio.sleep(POLL_SECONDS)
+        return None
 
     def freeze(self, caught: Caught) -> None:
         """It has stopped itself; its supervisor is to stand still with it, or that one would kill it for its silence."""
@@ -86,3 +92,11 @@ class Trap:
             if service.pid in family or pid in service.pids:
                 return service
         return None
+
+
+def _stands_still(pid: int) -> bool:
+    """A SIGCONT that comes before its SIGSTOP would be lost. Whoever is gone will not move either."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return True

@@ -46,19 +46,26 @@ class Settler:
         return _ended(settlement, glimpse)
 
     async def _write(self, batch: Sequence[Settlement]) -> list[Settled | BaseException | None]:
-        return [answer for bite in bites(batch) for answer in await self._write_each(bite)]
+        return [answer for bite in bites(batch) for answer in await self._write_bite(bite)]
 
-    async def _write_each(self, bite: Sequence[Settlement]) -> list[Settled | BaseException | None]:
+    async def _write_bite(self, bite: Sequence[Settlement]) -> list[Settled | BaseException | None]:
         try:
             return [*await self._insist(bite)]
-        except Exception as error:
-            if len(bite) == 1:
-                return [error]
-        return [answer for settlement in bite for answer in await self._write_each([settlement])]
+        except Exception:
+            # Whose fault it was shows when each is written alone. A lone one has its second try too: what failed by accident must
+            # not be taken for an ending that Postgres refuses.
+            return [await self._write_alone(settlement) for settlement in bite]
 
-    async def _insist(self, batch: Sequence[Settlement]) -> list[Settled | None]:
-        """Write until there is an answer."""
-        wait, repeated = RETRY_SECONDS, False
+    async def _write_alone(self, settlement: Settlement) -> Settled | BaseException | None:
+        try:
+            (answer,) = await self._insist([settlement], repeated=True)
+        except Exception as error:
+            return error
+        return answer
+
+    async def _insist(self, batch: Sequence[Settlement], *, repeated: bool = False) -> list[Settled | None]:
+        """Write until there is an answer. `repeated`: it was tried before, and may have counted then."""
+        wait = RETRY_SECONDS
         while True:
             try:
                 reach("settle.sending")

@@ -1,0 +1,62 @@
+"""What becomes of a task when something raises within the worker that nobody expects there? (Armed failpoints do.)"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fix_client import Client
+from fix_worker import until, working
+from leaseq import Context, Leaseq, failpoints
+from leaseq.config import Config
+from leaseq.model import State
+
+INSERT = "insert into effects values (%s, %s, 0)"
+
+
+@pytest.fixture
+def armed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Failpoints look here."""
+    monkeypatch.setattr(failpoints, "_directory", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("point", ["settle.sending", "settle.sent"])
+async def test_an_ending_that_goes_wrong_alone_is_tried_once_more(
+    config: Config, client: Client, armed: Path, point: str
+) -> None:
+    """It must not be taken for a result that Postgres refuses: the next try may well go through."""
+    app, runs = Leaseq(), 0
+
+    @app.task
+    async def answer() -> int:
+        nonlocal runs
+        runs += 1
+        return 42
+
+    async with working(config, app):
+        (armed / point).write_text("error")
+        task = await client.ended(await client.submit("answer"), timeout=5)
+        await until(lambda: not (armed / point).exists())
+    assert (task.state, task.attempt, task.result, runs) == (State.SUCCESS, 1, b"42", 1)
+
+
+@pytest.mark.parametrize("point", ["attempt.ending", "commit.sent", "settle.committed"])
+async def test_a_connection_for_transactions_is_never_lost(config: Config, client: Client, armed: Path, point: str) -> None:
+    """There is one; whatever happens to it in the first run, the next one gets it, and finds no lock of the first."""
+    app = Leaseq()
+
+    @app.task
+    async def write(ctx: Context) -> None:
+        async with ctx.transaction() as tx:
+            await tx.execute(INSERT, (ctx.task_id, ctx.attempt))
+
+    async with working(config, app, concurrency=1) as worker:
+        (armed / point).write_text("error")
+        for _ in range(2):
+            task = await client.ended(await client.submit("write"), timeout=10)
+            assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 1)
+            assert not (armed / point).exists()
+        await until(lambda: worker.running == 0)
+        assert worker._tools.pool.get_stats()["pool_available"] == 1
