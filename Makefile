@@ -16,6 +16,8 @@ JOBS ?= 4
 SEED ?= 1
 CHAOS_SHORT_MINUTES ?= 2
 CHAOS_MINUTES ?= 4
+# The revision that is mixed in as the old version, where the repository has it.
+CHAOS_OLD ?= 7fd830b
 CHAOS_SCENARIOS ?= processes valkey postgres network clocks disks deploy everything everything everything
 MACHINE_EXAMPLES ?= 1000
 
@@ -56,7 +58,9 @@ chaos-short: $(READY) ## three minutes of faults of many kinds, and a verdict
 
 chaos: $(READY) ## every fault there is for most of an hour, and the state machine at length
 	@LEASEQ_TEST_MACHINE_EXAMPLES=$(MACHINE_EXAMPLES) $(BIN)/python -m pytest -q --timeout 3600 tests/chaos/test_machine.py
-	@$(BIN)/leaseq-chaos run $(CHAOS_SCENARIOS) --minutes $(CHAOS_MINUTES) --seed $(SEED) $(ARGS)
+	@old=$$(mktemp -d); trap 'rm -rf "$$old"' EXIT; \
+	if git archive $(CHAOS_OLD) engine api reaper 2>/dev/null | tar -x -C "$$old" 2>/dev/null; then mix="--old $$old"; else mix=; fi; \
+	$(BIN)/leaseq-chaos run $(CHAOS_SCENARIOS) --minutes $(CHAOS_MINUTES) --seed $(SEED) $$mix $(ARGS)
 
 chaos-sweep: $(READY) ## kill, stop, fail and restart at every crash point
 	@$(BIN)/leaseq-chaos sweep $(ARGS)

@@ -22,6 +22,7 @@ PERIODS = 4
 SERVERS = ("postgres", "valkey")
 NETWORK = ("delay-", "stall-", "reset-", "one-way-", "half-open-", "drop-reply-", "cut-", "refuse-")
 SERVER_FAULTS = {
+    "duplicate-deliveries": "valkey",
     "flushall": "valkey",
     "flush-and-freeze": "valkey",
     "partition-and-flush": "valkey",

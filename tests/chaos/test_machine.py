@@ -107,8 +107,8 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
     ),
     "a poison task": (
         [Submit("note")]
-        + [step for _ in range(3) for step in (Work(-1, count=TO_ITS_WORK, fate=Fate.DIE_BEFORE), Bury(), Follow())],
-        {"attempt.reaped"},
+        + [step for _ in range(3) for step in (Work(0, count=TO_ITS_WORK, fate=Fate.DIE_BEFORE), Bury(), Follow())],
+        {"attempt.reaped", "ended in FAILED"},
     ),
 }
 

@@ -356,6 +356,7 @@ class World:
             await sql("select task_id::text, attempt from leaseq.attempts"),
             keys_of_tasks,
         )
+        self.seen.update(f"ended in {life.state}" for life in self.model.lives.values() if life.state is not None)
         return self.model.complaints + self.ground.surprises
 
     async def end(self) -> None:

@@ -29,7 +29,7 @@ __all__ = ["STORES", "Cluster", "Layout", "open_cluster"]
 STORES = ("postgres", "valkey")
 READY_EVENTS = {"api": "api.started", "worker": "worker.opened", "reaper": "reaper.started"}
 HANDLERS = "leaseq_chaos.handlers:app"
-DISK_MEBIBYTES = {"valkey": 64, "postgres": 1536}
+DISK_MEBIBYTES = {"valkey": 64, "postgres": 768}
 
 
 class Layout(Struct, frozen=True, kw_only=True):

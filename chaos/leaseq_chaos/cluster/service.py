@@ -177,7 +177,8 @@ class Service:
         command = self.command
         env = dict(command.env) | self.extra_env
         if command.tree is not None:
-            folders = [str(command.tree / part) for part in ("engine", "api", "reaper", "chaos")]
+            # Not its chaos suite: the app that workers run is that of this one.
+            folders = [str(command.tree / part) for part in ("engine", "api", "reaper")]
             env["PYTHONPATH"] = os.pathsep.join([*folders, *filter(None, [env.get("PYTHONPATH")])])
         return await asyncio.create_subprocess_exec(
             sys.executable,

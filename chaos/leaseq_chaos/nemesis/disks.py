@@ -48,15 +48,16 @@ def _fill(ballast: Path) -> int:
     except FileExistsError:
         raise Impossible("the disk is full already") from None
     try:
-        size = 0
-        while free := _free(ballast):
+        size, share = 0, 1
+        while bite := _free(ballast) // share:
             try:
-                os.posix_fallocate(fd, size, free)
+                os.posix_fallocate(fd, size, bite)
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-                break  # somebody else has just taken the last of it
-            size += free
+                share *= 2  # somebody else has just taken some of it
+            else:
+                size += bite
     finally:
         os.close(fd)
     return size
