@@ -6,6 +6,7 @@ Exit codes: 0 valid, 1 invalid, 2 bad usage (click's own), 3 unknown. Unknown is
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import click
@@ -25,6 +26,7 @@ from leaseq_chaos.verdict import Verdict, merged
 
 __all__ = ["main"]
 
+PAPER_WIDTH = 140  # of a table that nobody looks at just now
 EXITS = {Verdict.VALID: 0, Verdict.INVALID: 1, Verdict.UNKNOWN: 3}
 directory = click.Path(path_type=Path, file_okay=False)
 
@@ -97,7 +99,7 @@ def list_all() -> None:
 @click.option("--out", type=directory, default=Path("chaos-runs/mutants"), show_default=True, help="Where the evidence goes.")
 def mutants(names: tuple[str, ...], seed: int | None, lanes: int, out: Path) -> None:
     """Prove that the suite can fail: put known bugs into copies of the code, and tell which checker caught which."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PAPER_WIDTH)
     outcomes = []
     for outcome in try_all(trials_of([MUTANTS[name] for name in names or MUTANTS], out=out, seed=seed), lanes=lanes):
         outcomes.append(outcome)

@@ -30,7 +30,7 @@ PROCESSES: Mapping[str, float] = {
     "kill-api": 2,
     "kill-newborn": 1,
     "freeze-child": 2,
-    "freeze-child-long": 1,
+    "hang-child": 1,
     "freeze-worker": 2,
     "freeze-worker-briefly": 3,
     "freeze-reaper": 2,

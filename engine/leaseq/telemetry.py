@@ -53,6 +53,7 @@ EVENTS: dict[str, int] = {
     "child.died": ERROR,
     "child.stalled": ERROR,
     "supervisor.started": INFO,
+    "supervisor.lagged": WARNING,
     "supervisor.draining": INFO,
     "supervisor.stopped": INFO,
     "supervisor.lost": ERROR,

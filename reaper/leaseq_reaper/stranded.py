@@ -26,8 +26,10 @@ from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock
 
 # A look through the lists that took t seconds is not repeated within REST * t: with a million ids waiting it happens every few
-# seconds, not in every pass. Put off, not left out: the walks stand still meanwhile.
+# seconds, not in every pass. Put off, not left out: the walks stand still meanwhile. A look that took long because this reaper was
+# frozen, or Redis slow, says nothing about the lists: no rest is longer than the cap.
 REST = 20
+REST_CAP_SECONDS = 60.0
 # How many candidates are held in hand before the lists are read for them all at once.
 CANDIDATES = 50_000
 GLIMPSES = 5000
@@ -76,7 +78,7 @@ class Stranded:
 
         await self._apart.each(queues, redispatch)
         now = self._clock()
-        self._rested_at = now + REST * (now - began)
+        self._rested_at = now + min(REST * (now - began), REST_CAP_SECONDS)
 
     async def _redispatch(self, queue: str, tasks: dict[str, Glimpse]) -> None:
         missing = sorted(await self._missing(queue, set(tasks)))

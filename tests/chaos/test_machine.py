@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from machine.steps import Bury, Fate, Flush, Follow, GoOn, Pass, Step, Submit, Watch, Work, beginnings, steps, take
-from machine.world import Servers, World
+from machine.steps import Bury, Fate, Flush, Follow, GoOn, Pass, PassTime, Step, Submit, Watch, Work, beginnings, steps, take
+from machine.world import LOOK_SECONDS, Servers, World
 
 ASKED = os.environ.get("LEASEQ_TEST_MACHINE_EXAMPLES")
 EXAMPLES = int(ASKED or 25)
@@ -96,6 +96,17 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
             Flush(),
         ],
         {"crash before LRANGE", "attempt.reaped"},
+    ),
+    "a reaper that is frozen while it delivers anew": (
+        [
+            Submit("note", count=1, fate=Fate.REFUSE),
+            PassTime(LOOK_SECONDS),
+            Pass(0, "reconcile", count=8),
+            PassTime(100.0),
+            GoOn(0, 20),
+            Submit("note", count=1, fate=Fate.REFUSE),
+        ],
+        {"task.redispatched"},
     ),
     "a key that comes again": (
         [Submit("note", key="k"), Submit("note", key="k"), Submit("note", key="k", body="b")],

@@ -122,7 +122,7 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
         await eventually(lambda: all(gone(pid) for pid in injury.pids) and not service.children)
 
 
-@proves("freeze-child", "freeze-child-long", "freeze-worker-briefly", "freeze-worker", "freeze-reaper", "freeze-api")
+@proves("freeze-child", "hang-child", "freeze-worker-briefly", "freeze-worker", "freeze-reaper", "freeze-api")
 async def _(cluster: Cluster, hurt: Hurt) -> None:
     async with hurt as injury:
         assert injury.pids

@@ -60,6 +60,27 @@ async def test_a_lost_push_is_found_in_the_next_pass_and_told(stage: Stage, reco
     assert (told["queue"], told["count"], told["task_ids"]) == ("default", 4, [*ids, *high])
 
 
+async def test_a_look_during_which_the_reaper_was_frozen_is_not_rested_from_for_long(
+    stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await reconcile.run_once()
+    waiting = stage.stores.survey.waiting
+
+    async def freeze(queue: str, *, among: set[str]) -> set[str]:
+        clock.now += 300.0
+        return await waiting(queue, among=among)
+
+    ids = await stage.submit(push=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.stores.survey, "waiting", freeze)
+        await later(reconcile, clock)
+    ids += await stage.submit(push=False)
+    await later(reconcile, clock, seconds=59)
+    assert await stage.lane() == ids[:1]
+    await later(reconcile, clock)
+    assert await stage.lane() == ids
+
+
 async def test_what_was_submitted_just_now_is_left_to_its_push(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
     await stage.submit(push=False, quiet=False)
     await reconcile.run_once()

@@ -40,6 +40,21 @@ async def test_a_grace_longer_than_every_other_time_is_kept(services: Services, 
     assert not reaper.heard("worker.suspected")
 
 
+async def test_a_supervisor_that_stood_still_blames_no_child(services: Services, client: Client) -> None:
+    """A suspended machine: everybody was silent, and nobody's loop was blocked."""
+    services.config = replace(services.config, lease_seconds=10, heartbeat_seconds=0.5, loop_stall_seconds=1.0)
+    worker = await services.worker()
+    task_id = await client.submit("hold", seconds=3)
+    await worker.hear("attempt.started")
+    worker.signal(signal.SIGSTOP, children=True)
+    await asyncio.sleep(2.5)  # the length of the freeze is the point
+    worker.signal(signal.SIGCONT, children=True)
+    assert (await worker.hear("supervisor.lagged"))[0]["seconds"] >= 2
+    task = await client.ended(task_id)
+    assert (task.state, task.attempt) == (State.SUCCESS, 1)
+    assert not worker.heard("child.stalled")
+
+
 async def test_a_blocked_loop_does_not_keep_a_supervisor_from_ending(services: Services, client: Client) -> None:
     services.config = replace(services.config, loop_stall_seconds=1.0)
     worker = await services.worker()

@@ -71,7 +71,7 @@ def bound_of(nemesis: str, run: Run) -> float:
     lease = float(run.config.get("LEASEQ_LEASE_SECONDS", "10"))
     if nemesis == "kill-child":
         return CHILD_SECONDS
-    if nemesis.startswith("freeze-child"):
+    if nemesis in ("freeze-child", "hang-child"):
         return max(lease, float(run.config.get("LEASEQ_LOOP_STALL_SECONDS", "30"))) + SLACK_SECONDS
     if nemesis in HOLDERS:
         return lease + SLACK_SECONDS

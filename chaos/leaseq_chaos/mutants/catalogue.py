@@ -101,7 +101,7 @@ _ALL = (
     Mutant(
         name="take-back-in-two-steps",
         about="A dead worker's deliveries are taken out of its list by one command, and pushed back by others.",
-        provocation="deaths-without-net",
+        provocation="interrupted-reapings",
         expected=frozenset({"accepted", "convergence"}),
         instead="the list goes first and the pushes come after; tried without the reconciler, which would find what fell between",
     ),

@@ -2,7 +2,7 @@
 
 Small scenarios, each with the few faults that a family of bugs is helpless against. The unpatched code has to stand all of them.
 
-In one of them the reconciler is put out of action: it is the net under every mistake in dispatch, and finds within seconds what
+In some of them the reconciler is put out of action: it is the net under every mistake in dispatch, and finds within seconds what
 the code above it has dropped, so that a bug there costs time and breaks no promise. With the net gone, what is dropped is lost.
 """
 
@@ -40,6 +40,18 @@ _ALL = (
         tasks_per_second=12,
         gap_seconds=0.7,
         at_once=3,
+        config=WITHOUT_NET,
+    ),
+    Scenario(
+        name="interrupted-reapings",
+        about="Children die on slow links, and then their supervisors, while they take the tasks back; no reconciler either.",
+        nemeses={"kill-child": 4, "kill-worker": 3, "delay-valkey": 4},
+        mix=SLOW,
+        tasks_per_second=12,
+        gap_seconds=0.4,
+        at_once=4,
+        apis=1,
+        reapers=1,
         config=WITHOUT_NET,
     ),
     Scenario(
@@ -115,9 +127,9 @@ _ALL = (
     Scenario(
         name="hung-loops",
         about="The loop of a child stands still for many leases, while its supervisor is well.",
-        nemeses={"freeze-child-long": 1},
-        mix=QUICK,
-        tasks_per_second=80,
+        nemeses={"hang-child": 1},
+        mix=SLOW,
+        tasks_per_second=10,
         gap_seconds=1.0,
         at_once=2,
         config=FEW,

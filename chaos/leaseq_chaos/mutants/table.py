@@ -26,6 +26,7 @@ def try_all(trials: Sequence[Trial], *, lanes: int) -> Iterator[Outcome]:
 def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
     """The controls first, then the mutants in the order of the catalogue."""
     table = Table("mutant", "", "caught by", "scenario", "seed", "seconds", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.columns[0].no_wrap = table.columns[3].no_wrap = True
     order = [CONTROL, *MUTANTS]
     for outcome in sorted(outcomes, key=lambda outcome: order.index(outcome.trial.mutant)):
         trial = outcome.trial

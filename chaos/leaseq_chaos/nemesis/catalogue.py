@@ -30,7 +30,7 @@ _PROCESSES = (
     processes.KillService("kill-api", DOWN, kind="api", children=True),
     KillNewborn("kill-newborn", DOWN),
     processes.FreezeChild("freeze-child", BEYOND),
-    processes.FreezeChild("freeze-child-long", (5 * LEASE, 6 * LEASE)),
+    processes.HangChild("hang-child", (5 * LEASE, 6 * LEASE)),
     processes.FreezeService("freeze-worker-briefly", BRIEFLY, kind="worker"),
     processes.FreezeService("freeze-worker", BEYOND, kind="worker"),
     processes.FreezeService("freeze-reaper", BEYOND, kind="reaper"),

@@ -17,7 +17,7 @@ from leaseq_chaos.cluster.stores import send
 from leaseq_chaos.nemesis.fault import Fault, drawn
 from leaseq_chaos.nemesis.nemesis import Impossible, Injury
 
-__all__ = ["FreezeChild", "FreezeService", "KillChild", "KillService", "incarnations", "living"]
+__all__ = ["FreezeChild", "FreezeService", "HangChild", "KillChild", "KillService", "incarnations", "living"]
 
 
 class Target(Struct, frozen=True):
@@ -99,6 +99,16 @@ class FreezeChild(Fault):
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
         for pid in injury.pids:
             send(pid, signal.SIGCONT)
+
+
+class HangChild(FreezeChild):
+    """SIGSTOP to one child, for good: if its supervisor does not end it, nobody else does, for many leases."""
+
+    async def heal(self, cluster: Cluster, injury: Injury) -> None:
+        service = cluster.services.get(injury.target)
+        for child in service.children if service is not None else ():
+            if child.worker_id in injury.workers:
+                send(child.pid, signal.SIGKILL)
 
 
 def _drawn_child(cluster: Cluster, rng: Random) -> Target:

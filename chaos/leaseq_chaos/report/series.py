@@ -74,6 +74,7 @@ class _Walk:
             self._took(self.claimed, task, commit.at)
         elif state in TERMINAL and before not in TERMINAL:
             self.ended[bucket] += 1
+            self._unclaimed.discard(task)  # a claim that comes after all is a bug, and has to be drawn, too
             if task in self._born:
                 self._took(self.finished, task, commit.at)
                 del self._born[task]

@@ -29,6 +29,7 @@ from leaseq.worker.family import ChildProcess
 from leaseq.worker.link import EXIT_FENCED, EXIT_STORE_AWAY, EXIT_UNCLOSED, FromSupervisor, Spec, boottime
 
 STALL_CHECK_SECONDS = 0.5
+LAGGED_SECONDS = 1.5
 ISOLATION_CHECK_SECONDS = 0.5
 RESPAWN_CAP_SECONDS = 10.0
 SHORT_LIFE_SECONDS = 2.0
@@ -62,6 +63,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._gone = asyncio.Event()
         self._isolating = False
+        self._looked = monotonic()
         self._isolation: asyncio.Task[None] | None = None
         self.failed = False
 
@@ -203,6 +205,13 @@ class Supervisor:
         await run_forever(self._check_stalls, name="stall", interval_seconds=STALL_CHECK_SECONDS, stop=never)
 
     async def _check_stalls(self) -> None:
+        now, looked = monotonic(), self._looked
+        self._looked = now
+        if now - looked > LAGGED_SECONDS:
+            # Suspended, starved or stopped, with or without the children: we did not see whose loop turned meanwhile.
+            emit("supervisor.lagged", seconds=round(now - looked, 1), children=len(self._children))
+            for child in self._children.values():
+                child.last_tick = now
         for child in self._children.values():
             if child.stalled(self._config.loop_stall_seconds) and child.process.returncode is None:
                 emit("child.stalled", worker_id=child.spec.worker_id, seconds=round(child.silent_seconds, 1))
