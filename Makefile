@@ -18,7 +18,7 @@ CHAOS_SHORT_MINUTES ?= 2
 CHAOS_MINUTES ?= 4
 # The revision that is mixed in as the old version, where the repository has it.
 CHAOS_OLD ?= 7fd830b
-CHAOS_SCENARIOS ?= processes valkey postgres network clocks disks deploy everything everything everything
+CHAOS_SCENARIOS ?= recovery processes valkey postgres network clocks disks deploy everything everything everything
 MACHINE_EXAMPLES ?= 1000
 
 # Releases that are still common beside the ones we develop on.

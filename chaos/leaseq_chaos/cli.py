@@ -22,6 +22,7 @@ from leaseq_chaos.run import Options, judged
 from leaseq_chaos.run import run as run_once
 from leaseq_chaos.scenarios import SCENARIOS
 from leaseq_chaos.sweep.command import sweep
+from leaseq_chaos.totals import totals_of
 from leaseq_chaos.verdict import Verdict, merged
 
 __all__ = ["main"]
@@ -48,8 +49,9 @@ def main() -> None:
 @click.option("--old", "other_tree", type=directory, help="A source tree of another version, to be mixed in.")
 def run(scenarios: tuple[str, ...], seed: int, minutes: float, workers: int, out: Path, **trees: Path | None) -> None:
     """Run scenarios one after the other; the verdict of all together is the exit code."""
-    narrator = Narrator(Console(highlight=False))
-    verdicts = []
+    console = Console(highlight=False)
+    narrator = Narrator(console)
+    directories = []
     for number, name in enumerate(scenarios):
         options = Options(
             scenario=SCENARIOS[name],
@@ -64,8 +66,10 @@ def run(scenarios: tuple[str, ...], seed: int, minutes: float, workers: int, out
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             findings = runner.run(run_once(options, show=narrator.show))
         narrator.end(findings, str(options.directory / "report.html"))
-        verdicts.append(merged(finding.verdict for finding in findings))
-    raise SystemExit(EXITS[merged(verdicts)])
+        directories.append(options.directory)
+    totals = totals_of(directories)
+    console.print(str(totals), soft_wrap=True)
+    raise SystemExit(EXITS[totals.verdict])
 
 
 @main.command()

@@ -36,6 +36,7 @@ PROCESSES: Mapping[str, float] = {
     "freeze-reaper": 2,
     "freeze-api": 2,
     "pause-and-kill": 1,
+    "kill-reaping-supervisor": 1,
 }
 POISON: Mapping[str, float] = {"poison-segfault": 1, "poison-bomb": 1, "poison-block": 1, "poison-hang": 1}
 VALKEY: Mapping[str, float] = {
@@ -107,6 +108,22 @@ _ALL = (
         mix=MIX,
         gap_seconds=0.9,
         expects=("fenced", "skipped", "reaped", "rebuilt", "ambiguous", "replayed"),
+    ),
+    Scenario(
+        name="recovery",
+        about="One fault at a time, with room to measure how long work stands still after it.",
+        nemeses={
+            "kill-child": 1,
+            "kill-worker": 1,
+            "freeze-worker": 1,
+            "flushall": 1,
+            "kill-valkey": 1,
+            "restart-postgres": 1,
+        },
+        mix=MIX,
+        gap_seconds=5,
+        at_once=1,
+        expects=("fenced", "reaped", "rebuilt"),
     ),
     Scenario(
         name="processes",

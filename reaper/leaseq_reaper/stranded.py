@@ -15,7 +15,7 @@ The races with live workers and pushers, and why each is harmless:
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from leaseq.engine.engine import Engine
 from leaseq.failpoints import reach
@@ -26,10 +26,10 @@ from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock
 
 # A look through the lists that took t seconds is not repeated within REST * t: with a million ids waiting it happens every few
-# seconds, not in every pass. Put off, not left out: the walks stand still meanwhile. A look that took long because this reaper was
-# frozen, or Redis slow, says nothing about the lists: no rest is longer than the cap.
+# seconds, not in every pass. Put off, not left out: the walks stand still meanwhile. A look that took long because this reaper
+# was frozen, or Redis slow, says nothing about the lists: no rest is longer than their length is worth.
 REST = 20
-REST_CAP_SECONDS = 60.0
+REST_SECONDS_PER_ID = 0.0001
 # How many candidates are held in hand before the lists are read for them all at once.
 CANDIDATES = 50_000
 GLIMPSES = 5000
@@ -58,13 +58,7 @@ class Stranded:
         """
         if len(candidates) >= CANDIDATES:
             return True
-        depths: list[int] = []
-
-        async def measure(queue: str) -> None:
-            depths.append((await self._survey.depths(queue)).waiting)
-
-        await self._apart.each({task.queue for task in candidates}, measure)
-        return len(candidates) * 2 >= sum(depths)
+        return len(candidates) * 2 >= await self._depth({task.queue for task in candidates})
 
     async def redispatch(self, candidates: Sequence[Glimpse]) -> None:
         """Deliver those that are PENDING still, under the attempt they were seen with, and in no list."""
@@ -78,7 +72,17 @@ class Stranded:
 
         await self._apart.each(queues, redispatch)
         now = self._clock()
-        self._rested_at = now + min(REST * (now - began), REST_CAP_SECONDS)
+        self._rested_at = now + min(REST * (now - began), REST_SECONDS_PER_ID * await self._depth(queues))
+
+    async def _depth(self, queues: Iterable[str]) -> int:
+        """How many ids wait in the lists of these queues."""
+        depths: list[int] = []
+
+        async def measure(queue: str) -> None:
+            depths.append((await self._survey.depths(queue)).waiting)
+
+        await self._apart.each(queues, measure)
+        return sum(depths)
 
     async def _redispatch(self, queue: str, tasks: dict[str, Glimpse]) -> None:
         missing = sorted(await self._missing(queue, set(tasks)))

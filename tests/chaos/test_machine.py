@@ -49,7 +49,9 @@ USUALLY = {
 
 # One transactional task up to its commit: pull, claim, connect, begin, a savepoint around the insert, the work, settle.
 TO_ITS_WORK, TO_ITS_SETTLE, TO_ITS_COMMIT = 7, 8, 9
+UP_TO_THE_CLOSING = 4  # of a pass that takes one worker for dead
 OTHERS = 0b110  # everybody but the first worker is heard of
+BEATS = (Work(1, "beat"), Work(2, "beat"))
 
 WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
     "a claim whose answer nobody hears": (
@@ -75,6 +77,19 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
     "dead between commit and release": (
         [Submit("note"), Work(0, count=TO_ITS_COMMIT, fate=Fate.DIE_AFTER), Bury()],
         {"crash after commit", "worker.reaped"},
+    ),
+    "a pull whose answer is lost": (
+        [Submit("note"), Work(0, count=0, fate=Fate.LOSE)],
+        {"lose pull", "delivery.stray"},
+    ),
+    "a worker that is frozen between pull and claim": (
+        [Submit("note"), Work(0, count=1), Watch(0, OTHERS), GoOn(0, 10)],
+        {"worker.reaped"},
+    ),
+    "a worker that is heard of between the judgement and the closing": (
+        [step for _ in range(3) for step in (PassTime(LOOK_SECONDS), *BEATS, Pass(0, "reap"))]
+        + [PassTime(LOOK_SECONDS), *BEATS, Pass(0, "reap", count=UP_TO_THE_CLOSING), Work(0, "beat"), GoOn(0, 10)],
+        {"worker.suspected"},
     ),
     "a stale worker that wakes up": (
         [Submit("note"), Work(0, count=TO_ITS_WORK), Watch(0, OTHERS), Work(1), GoOn(0, 10)],

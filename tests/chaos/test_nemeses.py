@@ -110,7 +110,7 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
         assert worker.alive
 
 
-@proves("kill-worker", "kill-supervisor", "kill-newborn", "kill-reaper", "kill-api", "pause-and-kill")
+@proves("kill-worker", "kill-supervisor", "kill-newborn", "kill-reaper", "kill-api", "pause-and-kill", "kill-reaping-supervisor")
 async def _(cluster: Cluster, hurt: Hurt) -> None:
     async with hurt as injury:
         service = cluster.services[injury.target]

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from leaseq_chaos.cli import main
 from leaseq_chaos.evidence import Evidence, load
 from leaseq_chaos.history import Kind
+from leaseq_chaos.totals import totals_of
 from leaseq_chaos.verdict import Finding, Verdict
 
 RUN_SECONDS = 100.0
@@ -48,6 +49,11 @@ async def test_a_run_leaves_evidence_a_verdict_and_nothing_else(tmp_path: Path) 
     assert (directory / "report.html").stat().st_size > 10_000
     _has_healed_everything(load(directory))
     assert not [child for child in ours.children(recursive=True) if child.pid not in before and child.is_running()]
+
+    assert str(totals_of([directory])) in told.decode()
+    twice = totals_of([directory, directory])
+    assert twice.tasks == 2 * len(load(directory).snapshot.tasks) > 0
+    assert twice.faults.total() > 4
 
     again = CliRunner().invoke(main, ["judge", str(directory)])
     assert again.exit_code == running.returncode, again.output

@@ -46,6 +46,8 @@ Book = set[tuple[str, int, bool]]
 
 QUEUE = "default"
 SLOTS = 2
+KILLED = "killed"
+FIRST_HAND = [KILLED, Stop.DRAIN.value, Stop.FENCE.value]  # the reasons of those who close a worker without asking
 BELL_SECONDS = 0.001
 
 _actor: ContextVar[Actor | None] = ContextVar("machine_actor", default=None)
@@ -248,11 +250,11 @@ class Sidecar(Actor):
 
     def bury(self, worker_id: str) -> bool:
         """Reap a worker whose death is known first-hand, as its supervisor does."""
-        death = Death(worker_id=worker_id, queues=[QUEUE], reason="killed")
+        death = Death(worker_id=worker_id, queues=[QUEUE], reason=KILLED)
         return self.begin(f"bury {worker_id}", lambda: self._bury(death))
 
     async def _bury(self, death: Death) -> None:
         await self.engine.reaper.reap(death)
 
 
-__all__ = ["QUEUE", "Actor", "Ground", "Hand", "Sidecar", "factory"]
+__all__ = ["FIRST_HAND", "QUEUE", "Actor", "Ground", "Hand", "Sidecar", "factory"]

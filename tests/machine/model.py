@@ -29,6 +29,7 @@ class Move(Struct, frozen=True):
     attempt_before: int
     attempt: int
     crash_count: int
+    closed: bool
 
 
 class Life(Struct):
@@ -115,6 +116,8 @@ class Model:
             yield f"it was {life.state}"
         if move.attempt != move.attempt_before + ("claim" in verbs):
             yield f"the attempt was {move.attempt_before}"
+        if "claim" in verbs and move.closed:
+            yield "its worker is closed"
         if "redrive" in verbs and life.redrives >= life.redrives_asked:
             yield "nobody has asked for it"
         if move.after is State.CANCELLED and not life.cancels_asked:
@@ -178,7 +181,7 @@ class Model:
 
 def move_of(row: tuple[Any, ...]) -> Move:
     """A row of `machine.moves`."""
-    return Move(row[0], None if row[1] is None else State(row[1]), State(row[2]), row[3], row[4], row[5])
+    return Move(row[0], None if row[1] is None else State(row[1]), State(row[2]), *row[3:])
 
 
 __all__ = ["MAX_CRASHES", "Life", "Model", "Move", "move_of"]

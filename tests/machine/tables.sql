@@ -8,17 +8,21 @@ create table machine.moves (
     state text not null,
     attempt_before integer not null,
     attempt integer not null,
-    crash_count integer not null
+    crash_count integer not null,
+    closed boolean not null -- is it given to an incarnation that is closed?
 );
 create table machine.effects (task_id text not null, attempt integer not null, body text not null);
 create function machine.note_move() returns trigger language plpgsql as $$
 begin
     if tg_op = 'INSERT' then
-        insert into machine.moves (task_id, state, attempt_before, attempt, crash_count)
-        values (new.id, new.state, 0, new.attempt, new.crash_count);
+        insert into machine.moves (task_id, state, attempt_before, attempt, crash_count, closed)
+        values (new.id, new.state, 0, new.attempt, new.crash_count, false);
     elsif (old.state, old.attempt) is distinct from (new.state, new.attempt) then
-        insert into machine.moves (task_id, state_before, state, attempt_before, attempt, crash_count)
-        values (new.id, old.state, new.state, old.attempt, new.attempt, new.crash_count);
+        insert into machine.moves (task_id, state_before, state, attempt_before, attempt, crash_count, closed)
+        values (
+            new.id, old.state, new.state, old.attempt, new.attempt, new.crash_count,
+            exists (select from leaseq.workers where id = new.worker_id and closed_at is not null)
+        );
     end if;
     return null;
 end $$;

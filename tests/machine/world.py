@@ -25,7 +25,7 @@ from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, TaskConflic
 from leaseq.model import Lane, Outcome, Priority, State, Submission
 from leaseq.telemetry import Event, subscribe
 from leaseq_reaper.walk import first_id_at
-from machine.actors import QUEUE, Actor, Ground, Hand, Sidecar, factory
+from machine.actors import FIRST_HAND, QUEUE, Actor, Ground, Hand, Sidecar, factory
 from machine.gates import Stand, StillLoop, Verdict, Yard
 from machine.lines import Lines
 from machine.model import MAX_CRASHES, Model, move_of
@@ -40,20 +40,32 @@ EPOCH = 1_700_000_000.0
 
 RESET = """
 delete from leaseq.tasks; delete from leaseq.scheduled; delete from leaseq.idempotency_keys; delete from leaseq.attempts;
-delete from leaseq.workers; delete from leaseq.queues; delete from machine.moves; delete from machine.effects
+delete from leaseq.workers; delete from leaseq.queues; delete from machine.moves; delete from machine.effects;
+insert into leaseq.queues (name) values ('default')
 """
-MOVES = "select number, task_id, state_before, state, attempt_before, attempt, crash_count from machine.moves order by number"
+MOVES = """
+select number, task_id, state_before, state, attempt_before, attempt, crash_count, closed from machine.moves order by number
+"""
 EFFECTS = "select task_id, attempt from machine.effects"
 UNREST = """
 select 'task ' || id || ' ' || state from leaseq.tasks where state in ('PENDING', 'SCHEDULED', 'PROCESSING')
 union all select 'scheduled ' || task_id from leaseq.scheduled
 """
+# Closed by somebody who did not know first-hand, though it had been heard of within a lease.
+HASTY = """
+select id || ' was closed at once: ' || close_reason from leaseq.workers
+where not close_reason = any(%s) and closed_at - last_seen < make_interval(secs => %s)
+"""
+OPEN = "select id from leaseq.workers where id = any(%s) and closed_at is null"
 CLOSED = """
 select id from unnest(%s::text[]) as w (id)
 where not exists (select from leaseq.workers as o where o.id = w.id and o.closed_at is null)
 """
 OLDER = """
-with seen as (update leaseq.workers set last_seen = last_seen - make_interval(secs => %(seconds)s)),
+with seen as (
+        update leaseq.workers
+        set last_seen = last_seen - make_interval(secs => %(seconds)s), closed_at = closed_at - make_interval(secs => %(seconds)s)
+    ),
     due as (update leaseq.scheduled set run_at = run_at - make_interval(secs => %(seconds)s))
 update leaseq.tasks set run_at = run_at - make_interval(secs => %(seconds)s)
 where id in (select id from leaseq.tasks for update skip locked)
@@ -283,7 +295,10 @@ class World:
         self.hands.remove(hand)
 
     async def watch(self, reaper: Sidecar, beating: list[Hand], rounds: int) -> None:
-        """Let so much time go by that a reaper which is awake finds out who is not among the beating."""
+        """Let so much time go by that a reaper which is awake finds out who is not among the beating, and takes nobody else for
+        dead."""
+        heard = [hand for hand in beating if hand.hired and not hand.over and not hand.busy("retire")]
+        before = await self._open(heard)
         for _ in range(rounds):
             await self.pass_time(LOOK_SECONDS)
             for hand in beating:
@@ -291,6 +306,13 @@ class World:
                 await self.drive(hand, "beat")
             await self.act(reaper, "reap")
             await self.drive(reaper, "reap")
+        for worker_id in sorted(before - await self._open(heard)):
+            self.ground.surprises.append(f"{worker_id} was heard of all the time, and was taken for dead")
+
+    async def _open(self, hands: list[Hand]) -> set[str]:
+        """Which of these the ledger has open."""
+        names = [hand.worker_id for hand in hands]
+        return {row[0] for row in await self.servers.sql(OPEN, [names])}
 
     # The end
 
@@ -343,6 +365,10 @@ class World:
         events, self._events = self._events, []
         for event in events:
             self._take_in(event)
+        robbed = {event.fields["worker_id"] for event in events if event.name == "attempt.reaped"}
+        for row in await self.servers.sql(OPEN, [sorted(robbed)]) if robbed else ():
+            self.ground.surprises.append(f"{row[0]} was robbed of an attempt, and is open")
+        self.ground.surprises += [row[0] for row in await self.servers.sql(HASTY, [FIRST_HAND, LEASE_SECONDS])]
         self.model.compare(await self.servers.sql(EFFECTS))
         return self.model.complaints + self.ground.surprises
 

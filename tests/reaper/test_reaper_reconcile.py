@@ -60,7 +60,7 @@ async def test_a_lost_push_is_found_in_the_next_pass_and_told(stage: Stage, reco
     assert (told["queue"], told["count"], told["task_ids"]) == ("default", 4, [*ids, *high])
 
 
-async def test_a_look_during_which_the_reaper_was_frozen_is_not_rested_from_for_long(
+async def test_a_look_during_which_the_reaper_was_frozen_is_not_rested_from(
     stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await reconcile.run_once()
@@ -75,8 +75,6 @@ async def test_a_look_during_which_the_reaper_was_frozen_is_not_rested_from_for_
         patch.setattr(stage.stores.survey, "waiting", freeze)
         await later(reconcile, clock)
     ids += await stage.submit(push=False)
-    await later(reconcile, clock, seconds=59)
-    assert await stage.lane() == ids[:1]
     await later(reconcile, clock)
     assert await stage.lane() == ids
 

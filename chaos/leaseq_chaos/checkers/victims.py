@@ -26,8 +26,7 @@ __all__ = ["HOLDERS", "Victim", "interrupts", "victims_of"]
 
 # The faults that strike whoever holds work.
 HOLDERS = frozenset({
-    "kill-child", "kill-supervisor", "kill-worker", "kill-newborn",
-    "freeze-child", "hang-child", "freeze-worker", "freeze-worker-briefly",
+    "kill-child", "kill-supervisor", "kill-worker", "freeze-child", "hang-child", "freeze-worker", "freeze-worker-briefly",
 })  # fmt: skip
 
 _NEVER = frozenset({"block", "segfault", "bomb"})  # task types that are a fault themselves

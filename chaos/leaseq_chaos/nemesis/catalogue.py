@@ -36,6 +36,7 @@ _PROCESSES = (
     processes.FreezeService("freeze-reaper", BEYOND, kind="reaper"),
     processes.FreezeService("freeze-api", (0.5, 4.0), kind="api"),
     combined.PauseAndKill("pause-and-kill", DOWN),
+    combined.KillReapingSupervisor("kill-reaping-supervisor", DOWN),
 )
 _FLEET = (
     fleet.RollingRestart("rolling-restart", (6.0, 10.0)),

@@ -12,13 +12,16 @@ from random import Random
 import msgspec
 
 from leaseq_chaos.cluster.cluster import Cluster
+from leaseq_chaos.cluster.stores import send
 from leaseq_chaos.nemesis.fault import Fault, drawn
-from leaseq_chaos.nemesis.nemesis import Injury, Nemesis
+from leaseq_chaos.nemesis.nemesis import Impossible, Injury, Nemesis
 from leaseq_chaos.nemesis.processes import KillService, incarnations, living
 
-__all__ = ["PauseAndKill", "Together"]
+__all__ = ["KillReapingSupervisor", "PauseAndKill", "Together"]
 
 PAUSE_LEASES = (0.2, 0.8)
+SLOW_SECONDS = 0.2  # each step towards Valkey, and as much back
+REAPING_SECONDS = (0.5, 3.0)  # from the death of the child to that of its supervisor
 
 
 class Together(Fault):
@@ -62,4 +65,29 @@ class PauseAndKill(KillService):
         service.hold()
         service.kill(children=True)
         await service.ended()
+        return Injury(target=service.name, pids=pids, workers=workers)
+
+
+class KillReapingSupervisor(KillService):
+    """A child dies, and then its supervisor in the middle of taking back its tasks, which a slow way to Valkey draws out."""
+
+    def __init__(self, name: str, seconds: tuple[float, float]) -> None:
+        super().__init__(name, seconds, kind="worker", children=True)
+
+    async def inject(self, cluster: Cluster, rng: Random) -> Injury:
+        service = drawn(rng, living(cluster, "worker"), "living worker")
+        ordinary = [child for child in service.children if not child.isolated]
+        if not ordinary:
+            raise Impossible(f"{service.name} has no child just now")
+        workers = incarnations(service)
+        (way,) = cluster.links("valkey", service)
+        before, way.delay_seconds = way.delay_seconds, SLOW_SECONDS
+        try:
+            send(rng.choice(ordinary).pid, signal.SIGKILL)
+            await asyncio.sleep(rng.uniform(*REAPING_SECONDS))
+            service.hold()
+            pids = service.kill(children=True)
+            await service.ended()
+        finally:
+            way.delay_seconds = before
         return Injury(target=service.name, pids=pids, workers=workers)
