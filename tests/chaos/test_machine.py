@@ -16,8 +16,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from machine.servers import Servers
 from machine.steps import Bury, Fate, Flush, Follow, GoOn, Pass, PassTime, Step, Submit, Watch, Work, beginnings, steps, take
-from machine.world import LOOK_SECONDS, Servers, World
+from machine.world import LOOK_SECONDS, World
 
 ASKED = os.environ.get("LEASEQ_TEST_MACHINE_EXAMPLES")
 EXAMPLES = int(ASKED or 25)
@@ -51,7 +52,9 @@ USUALLY = {
 TO_ITS_WORK, TO_ITS_SETTLE, TO_ITS_COMMIT = 7, 8, 9
 UP_TO_THE_CLOSING = 4  # of a pass that takes one worker for dead
 OTHERS = 0b110  # everybody but the first worker is heard of
-BEATS = (Work(1, "beat"), Work(2, "beat"))
+BEATS: list[Step] = [PassTime(LOOK_SECONDS), Work(1, "beat"), Work(2, "beat")]
+LOOK: list[Step] = [*BEATS, Pass(0, "reap")]
+DEATH: list[Step] = [Work(0, count=TO_ITS_WORK, fate=Fate.DIE_BEFORE), Bury(), Follow()]
 
 WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
     "a claim whose answer nobody hears": (
@@ -87,8 +90,7 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
         {"worker.reaped"},
     ),
     "a worker that is heard of between the judgement and the closing": (
-        [step for _ in range(3) for step in (PassTime(LOOK_SECONDS), *BEATS, Pass(0, "reap"))]
-        + [PassTime(LOOK_SECONDS), *BEATS, Pass(0, "reap", count=UP_TO_THE_CLOSING), Work(0, "beat"), GoOn(0, 10)],
+        [*LOOK, *LOOK, *LOOK, *BEATS, Pass(0, "reap", count=UP_TO_THE_CLOSING), Work(0, "beat"), GoOn(0, 10)],
         {"worker.suspected"},
     ),
     "a stale worker that wakes up": (
@@ -132,8 +134,7 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
         {"crash after submit_tasks", "task.replayed"},
     ),
     "a poison task": (
-        [Submit("note")]
-        + [step for _ in range(3) for step in (Work(0, count=TO_ITS_WORK, fate=Fate.DIE_BEFORE), Bury(), Follow())],
+        [Submit("note"), *DEATH, *DEATH, *DEATH],
         {"attempt.reaped", "ended in FAILED"},
     ),
 }

@@ -16,7 +16,7 @@ from leaseq_chaos.checkers.catalogue import CHECKERS
 from leaseq_chaos.mutants.catalogue import MUTANTS
 from leaseq_chaos.mutants.patching import PACKAGES, Misfit, copy_tree, hunks, patched
 from leaseq_chaos.mutants.provocations import PROVOCATIONS
-from leaseq_chaos.mutants.table import print_outcome, print_table
+from leaseq_chaos.mutants.table import print_outcome, print_table, word
 from leaseq_chaos.mutants.trial import CONTROL, Outcome, Trial, trials_of
 from leaseq_chaos.nemesis.catalogue import NEMESES
 from leaseq_chaos.verdict import Verdict
@@ -110,7 +110,17 @@ def test_each_scenario_is_tried_without_a_bug_first() -> None:
 def outcome(mutant: str, verdict: Verdict, *caught: str, missed: str = "") -> Outcome:
     trial = Trial(mutant=mutant, provocation="duplicates", seed=1, minutes=1, directory=Path("out"))
     missing = [missed] if missed else []
-    return Outcome(trial=trial, verdict=verdict, caught=list(caught), unsure=[], missed=missing, said="terminal: ...", seconds=1)
+    judged = verdict is not Verdict.UNKNOWN
+    return Outcome(
+        trial=trial,
+        judged=judged,
+        verdict=verdict,
+        caught=list(caught),
+        unsure=[],
+        missed=missing,
+        said="terminal: ...",
+        seconds=1,
+    )
 
 
 def test_only_an_expected_checker_kills_a_mutant() -> None:
@@ -142,3 +152,4 @@ def test_the_table_tells_who_survived_and_the_line_why() -> None:
     ]
     assert "SURVIVED" in line
     assert "cannot do clock-worker" in line
+    assert word(outcome("claim-without-a-look", Verdict.UNKNOWN)) == word(outcome(CONTROL, Verdict.UNKNOWN)) == "BROKE OFF"

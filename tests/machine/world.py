@@ -7,31 +7,19 @@ when the test says so.
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from collections.abc import Coroutine
-from pathlib import Path
-from typing import Any
-
-from redis.asyncio import Redis
-
 from fix_ledger import submission
 from leaseq.codec import fingerprint
-from leaseq.config import Config
-from leaseq.connect import open_redis
 from leaseq.dispatch import keys
-from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, TaskConflict, TaskNotFound
 from leaseq.model import Lane, Outcome, Priority, State, Submission
 from leaseq.telemetry import Event, subscribe
 from leaseq_reaper.walk import first_id_at
-from machine.actors import FIRST_HAND, QUEUE, Actor, Ground, Hand, Sidecar, factory
-from machine.gates import Stand, StillLoop, Verdict, Yard
-from machine.lines import Lines
-from machine.model import MAX_CRASHES, Model, move_of
+from machine.actors import FIRST_HAND, QUEUE, Actor, Ground, Hand, Sidecar
+from machine.gates import Stand, Verdict, Yard
+from machine.model import Model, move_of
+from machine.servers import LEASE_SECONDS, Servers
 
 POSTS = ("worker1", "worker2", "hermit")  # the hermit serves the suspect lane, alone
-LEASE_SECONDS = 60.0
 LOOK_SECONDS = 24.0  # between two passes of a reaper that is awake: less than half a lease
 PATIENCE_SECONDS = 1.5  # longer than any wait of a worker, or of a reaper for another
 MANY_STEPS = 3000
@@ -70,50 +58,6 @@ with seen as (
 update leaseq.tasks set run_at = run_at - make_interval(secs => %(seconds)s)
 where id in (select id from leaseq.tasks for update skip locked)
 """
-
-
-class Servers:
-    """Both stores, one event loop, and what was seen in all the runs on them."""
-
-    def __init__(self, postgres_url: str, redis_url: str) -> None:
-        self.runner = asyncio.Runner(loop_factory=StillLoop)
-        self.loop = self.runner.get_loop()
-        self.loop.set_task_factory(factory)
-        self.config = Config(
-            postgres_url=postgres_url,
-            redis_url=redis_url,
-            lease_seconds=LEASE_SECONDS,
-            heartbeat_seconds=LEASE_SECONDS / 3,
-            backoff_cap_seconds=1,
-            max_crashes=MAX_CRASHES,
-        )
-        self.lines = Lines(postgres_url)
-        self.redis: Any = open_redis(self.config, name="leaseq-machine")
-        self.seen: Counter[str] = Counter()
-        self.run(self._prepare())
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.runner.run(work)
-
-    async def sql(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
-        """Behind everybody's back."""
-        async with self.lines.lend(None) as line:
-            cursor = await line.execute(query.encode(), params)
-            return await cursor.fetchall() if cursor.description else []
-
-    def close(self) -> None:
-        self.run(self.redis.config_set("hz", self._hz))
-        self.run(self.redis.aclose())
-        self.lines.close()
-        self.runner.close()
-
-    async def _prepare(self) -> None:
-        # A server that ticks ten times a second lets a blocked client wait for the next tick, however short its block.
-        self._hz = (await self.redis.config_get("hz"))["hz"]
-        await self.redis.config_set("hz", 500)
-        for text in SCRIPTS.values():  # else the first call of each takes two steps more
-            await self.redis.script_load(text)
-        await self.sql(Path(__file__).with_name("tables.sql").read_text(encoding="utf-8"))
 
 
 class World:
@@ -280,7 +224,7 @@ class World:
     async def pass_time(self, seconds: float) -> None:
         """For everybody, everywhere."""
         await self.servers.sql(OLDER, {"seconds": seconds})
-        redis: Redis = self.servers.redis
+        redis = self.servers.redis
         leases = await redis.zrange(keys.leases(QUEUE), 0, -1, withscores=True)
         if leases:
             await redis.zadd(keys.leases(QUEUE), {worker_id: left - seconds * 1000 for worker_id, left in leases})
@@ -406,4 +350,4 @@ class World:
                 self.ground.surprises.append(f"{said['loop']}: {said['error']}")
 
 
-__all__ = ["Servers", "World"]
+__all__ = ["LOOK_SECONDS", "PATIENCE_SECONDS", "POSTS", "World"]

@@ -162,10 +162,12 @@ async def open_cluster(layout: Layout) -> AsyncIterator[Cluster]:
         cluster.disks, cluster.no_disks = disks, reason
         stack.push_async_callback(cluster.aclose)
         await _migrate(cluster)
-        for kind, number in (("api", layout.apis), ("reaper", layout.reapers), ("worker", layout.workers)):
-            for _ in range(number):
-                await cluster.add(kind)
-        await asyncio.gather(*(service.ready() for service in cluster.services.values()))
+        # Workers first: an API that starts later knows the limits of every task type from its first answer on.
+        for counts in ({"reaper": layout.reapers, "worker": layout.workers}, {"api": layout.apis}):
+            for kind, number in counts.items():
+                for _ in range(number):
+                    await cluster.add(kind)
+            await asyncio.gather(*(service.ready() for service in cluster.services.values()))
         yield cluster
 
 

@@ -68,9 +68,10 @@ _ALL = (
         about="Replies of Valkey are lost after it has done what was asked.",
         nemeses={"drop-reply-valkey": 1},
         mix=QUICK,
-        tasks_per_second=15,
+        tasks_per_second=30,
         gap_seconds=0.3,
         at_once=2,
+        processes=4,
         config=FEW,
     ),
     Scenario(

@@ -12,7 +12,7 @@ from rich.table import Table
 from leaseq_chaos.mutants.catalogue import MUTANTS
 from leaseq_chaos.mutants.trial import CONTROL, Outcome, Trial, try_out
 
-__all__ = ["print_outcome", "print_table", "try_all"]
+__all__ = ["print_outcome", "print_table", "try_all", "word"]
 
 
 def try_all(trials: Sequence[Trial], *, lanes: int) -> Iterator[Outcome]:
@@ -54,6 +54,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
 
 def word(outcome: Outcome) -> str:
     """What came of it."""
-    if outcome.trial.mutant == CONTROL:
+    if outcome.trial.mutant == CONTROL and outcome.judged:
         return str(outcome.verdict)
-    return "killed" if outcome.passed else "SURVIVED"
+    if outcome.passed:
+        return "killed"
+    return "SURVIVED" if outcome.judged else "BROKE OFF"

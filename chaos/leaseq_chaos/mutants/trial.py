@@ -46,6 +46,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """What came of a trial."""
 
     trial: Trial
+    judged: bool  # did it come to a verdict at all?
     verdict: Verdict
     caught: list[str]  # by these checkers
     unsure: list[str]  # of these the answer is unknown
@@ -101,6 +102,7 @@ def try_out(trial: Trial) -> Outcome:
     violations = [f"{finding.checker}: {violation.said}" for finding in findings for violation in finding.violations]
     return Outcome(
         trial=trial,
+        judged=bool(findings),
         verdict=merged(finding.verdict for finding in findings),
         caught=[finding.checker for finding in findings if finding.verdict is Verdict.INVALID],
         unsure=[finding.checker for finding in findings if finding.verdict is Verdict.UNKNOWN],

@@ -22,6 +22,8 @@ from leaseq.model import Lane
 # The order in which a worker looks; the suspect lane is not among them, it has a worker of its own.
 OPEN_LANES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
 
+CLOSED_UNDER_US = "the handler is closed"
+
 # Lua's unpack and the time a script may hold the server both ask for small bites.
 BITE = 500
 
@@ -34,6 +36,11 @@ def reachable() -> Iterator[None]:
     except (RedisError, OSError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ServerUnreachable(f"Redis does not answer: {said}") from error
+    except RuntimeError as error:
+        # What uvloop says, in place of an OSError, of a connection that was reset a moment before we wrote to it.
+        if CLOSED_UNDER_US not in str(error):
+            raise
+        raise ServerUnreachable("Redis does not answer: the connection was reset") from error
 
 
 class Dispatcher:
