@@ -24,8 +24,10 @@ ASKED = os.environ.get("LEASEQ_TEST_MACHINE_EXAMPLES")
 EXAMPLES = int(ASKED or 25)
 STEPS = 60
 
-# What must have happened in a long search, or it was worth nothing; each by any of these.
+# What must have happened in a long search, or it was worth nothing; each by any of these. That each can, the runs that are written
+# down show.
 SOMETIMES = {
+    "a stale worker is fenced": ("attempt.fenced",),
     "a worker dies with a claim whose answer it has not heard": ("crash after claim_tasks",),
     "a worker dies with its ending written and not released": ("crash after settle_attempts", "crash after commit"),
     "the answer to a commit is lost": ("lose commit",),
@@ -35,10 +37,10 @@ SOMETIMES = {
     "a client dies with a submission whose answer it has not heard": ("crash after submit_tasks",),
     "the list of a worker is mended": ("delivery.stray", "delivery.restored"),
 }
-# And already in a short one.
+LONG_SEARCH = 500
+# And what already in a short one.
 USUALLY = {
-    "somebody crashes": ("crash before LRANGE", "crash after LRANGE"),
-    "a stale worker is fenced": ("attempt.fenced",),
+    "somebody crashes": ("crash",),
     "a dead worker's attempt is taken back": ("attempt.reaped",),
     "a worker is reaped": ("worker.reaped",),
     "a loss of data is noticed": ("epoch.changed",),
@@ -49,11 +51,11 @@ USUALLY = {
 }
 
 # One transactional task up to its commit: pull, claim, connect, begin, a savepoint around the insert, the work, settle.
-TO_ITS_WORK, TO_ITS_SETTLE, TO_ITS_COMMIT = 7, 8, 9
+TO_ITS_WORK, TO_ITS_COMMIT = 7, 9
 UP_TO_THE_CLOSING = 4  # of a pass that takes one worker for dead
 OTHERS = 0b110  # everybody but the first worker is heard of
-BEATS: list[Step] = [PassTime(LOOK_SECONDS), Work(1, "beat"), Work(2, "beat")]
-LOOK: list[Step] = [*BEATS, Pass(0, "reap")]
+HEARD: list[Step] = [PassTime(LOOK_SECONDS), Work(1, "beat"), Work(2, "beat")]
+LOOK: list[Step] = [*HEARD, Pass(0, "reap")]
 DEATH: list[Step] = [Work(0, count=TO_ITS_WORK, fate=Fate.DIE_BEFORE), Bury(), Follow()]
 
 WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
@@ -90,7 +92,7 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
         {"worker.reaped"},
     ),
     "a worker that is heard of between the judgement and the closing": (
-        [*LOOK, *LOOK, *LOOK, *BEATS, Pass(0, "reap", count=UP_TO_THE_CLOSING), Work(0, "beat"), GoOn(0, 10)],
+        [*LOOK, *LOOK, *LOOK, *HEARD, Pass(0, "reap", count=UP_TO_THE_CLOSING), Work(0, "beat"), GoOn(0, 10)],
         {"worker.suspected"},
     ),
     "a stale worker that wakes up": (
@@ -224,8 +226,8 @@ def test_whatever_crashes_the_promises_hold(servers: Servers) -> None:
         ),
     )
     print(report(servers.seen))
-    wanted = USUALLY | SOMETIMES if ASKED else USUALLY
-    assert not [what for what, any_of in wanted.items() if not any(servers.seen[name] for name in any_of)]
+    wanted = USUALLY | SOMETIMES if EXAMPLES >= LONG_SEARCH else USUALLY
+    assert not [what for what, any_of in wanted.items() if not any(name.startswith(any_of) for name in servers.seen)]
 
 
 def report(seen: Counter[str]) -> str:

@@ -22,6 +22,7 @@ def test_uvloop_says_it_in_its_own_way_and_it_is_an_outage_all_the_same(redis_on
             dispatcher = Dispatcher(client)
             await dispatcher.held(QUEUE, worker_id=WORKER)
             (connection,) = client.connection_pool._available_connections
+            assert connection._writer is not None, "it has just been used"
             connection._writer.transport.abort()
             with pytest.raises(ServerUnreachable, match="reset"):
                 await dispatcher.held(QUEUE, worker_id=WORKER)

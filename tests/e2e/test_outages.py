@@ -29,6 +29,7 @@ def config(config: Config) -> Config:
     return replace(config, lease_seconds=3.0, heartbeat_seconds=0.5, concurrency=50)
 
 
+@pytest.mark.timeout(180)
 async def test_flushall_in_the_middle_of_five_thousand(services: Services, client: Client) -> None:
     """None lost, none committed twice, and what was running is not run a second time."""
     await services.reaper()

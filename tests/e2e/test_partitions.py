@@ -58,7 +58,7 @@ async def test_a_worker_that_lost_postgres_alone_gives_its_tasks_up(
     await heir.hear("attempt.started", count=2, attempt=2)
     took = time.monotonic() - frozen_at
     assert SILENT_LEASES * LEASE < took < (SILENT_LEASES + 1) * LEASE + 3
-    assert len(reaper.heard("worker.reaped")) == 1
+    assert len(await reaper.hear("worker.reaped")) == 1
     await cut_off.hear("worker.fenced")
     postgres.thaw()
     await cut_off.hear("attempt.fenced", count=2, attempt=1)

@@ -179,7 +179,7 @@ class GatedRedis(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         def operate() -> Awaitable[Any]:
-            return super(GatedRedis, self).execute_command(*args, **options)  # type: ignore[no-untyped-call, no-any-return]
+            return super(GatedRedis, self).execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
         what = NAMES.get(args[1], str(args[0])) if args[0] == "EVALSHA" else str(args[0])
         return await self._gate.cross(what, operate, _lost)

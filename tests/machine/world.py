@@ -178,7 +178,7 @@ class World:
             if not self.yard.standing:
                 return
             await self.yard.decide(self.yard.standing[0], Verdict.GO)
-        raise AssertionError(f"it goes on for ever: {[stand.what for stand in self.yard.standing]}")
+        raise AssertionError(f"it goes on for ever: {[(stand.gate.name, stand.what) for stand in self.yard.standing]}")
 
     async def decide(self, stand: Stand, verdict: Verdict) -> None:
         if verdict in (Verdict.REFUSE, Verdict.LOSE):
