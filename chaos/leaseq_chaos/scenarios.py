@@ -22,6 +22,8 @@ MIX: Mapping[str, float] = {
     "refuse": 0.3,
     "hang": 0.1,
 }
+# More that is under way at any moment: whoever is frozen holds something, and is stale when it wakes.
+LONGER = {**MIX, "slow": 8}
 PROCESSES: Mapping[str, float] = {
     "kill-child": 6,
     "kill-worker": 2,
@@ -68,7 +70,7 @@ NETWORK: Mapping[str, float] = {
     for fault in ("delay", "stall", "reset", "one-way", "half-open", "drop-reply", "cut", "refuse")
     for far in ("postgres", "valkey", "api")
 }
-CLOCKS: Mapping[str, float] = {"clock-worker": 1, "clock-reaper": 1, "clock-valkey": 1}
+CLOCKS: Mapping[str, float] = {"clock-worker": 1, "clock-reaper": 1, "clock-valkey": 1, "clock-and-kill": 1}
 DISKS: Mapping[str, float] = {"fill-valkey-disk": 1, "fill-postgres-disk": 1}
 DEPLOY: Mapping[str, float] = {"rolling-restart": 2, "more-reapers": 2, "mixed-versions": 2, "kill-child": 1, "kill-backends": 1}
 
@@ -89,7 +91,7 @@ _ALL = (
         nemeses={
             "kill-child": 3,
             "kill-worker": 1,
-            "freeze-worker": 2,
+            "freeze-worker": 3,
             "freeze-worker-briefly": 1,
             "kill-reaper": 1,
             "kill-api": 1,
@@ -98,14 +100,14 @@ _ALL = (
             "restart-postgres": 1,
             "kill-backends": 2,
             "lock-tasks": 1,
-            "drop-reply-postgres": 3,
+            "drop-reply-postgres": 6,
             "drop-reply-valkey": 3,
             "drop-reply-api": 2,
             "reset-postgres": 1,
             "stall-valkey": 1,
             "poison-segfault": 0.5,
         },
-        mix=MIX,
+        mix=LONGER,
         gap_seconds=0.9,
         expects=("fenced", "skipped", "reaped", "rebuilt", "ambiguous", "replayed"),
     ),
@@ -120,7 +122,7 @@ _ALL = (
             "kill-valkey": 1,
             "restart-postgres": 1,
         },
-        mix=MIX,
+        mix=LONGER,
         gap_seconds=5,
         at_once=1,
         expects=("fenced", "reaped", "rebuilt"),
@@ -129,7 +131,7 @@ _ALL = (
         name="processes",
         about="Children, supervisors, workers, reapers and APIs are killed and frozen; poison tasks kill their own worker.",
         nemeses=_several(PROCESSES, PROCESSES, PROCESSES, POISON),
-        mix=MIX,
+        mix=LONGER,
         expects=("fenced", "reaped"),
     ),
     Scenario(

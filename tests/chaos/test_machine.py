@@ -24,7 +24,7 @@ ASKED = os.environ.get("LEASEQ_TEST_MACHINE_EXAMPLES")
 EXAMPLES = int(ASKED or 25)
 STEPS = 60
 
-# What must have happened in a long search, or it was worth nothing; each by any of these. That each can, the runs that are written
+# What must have happened in a long search, or it was worth nothing; each by any of these. That it can, the runs that are written
 # down show.
 SOMETIMES = {
     "a stale worker is fenced": ("attempt.fenced",),

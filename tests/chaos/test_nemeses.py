@@ -83,7 +83,7 @@ async def test_what_cannot_be_done_is_said(cluster: Cluster, monkeypatch: pytest
     monkeypatch.setattr(cluster, "no_disks", "there is no small disk")
     unable = {name: reason for name in NEMESES if (reason := await NEMESES[name].unable(cluster)) is not None}
     assert unable == {
-        **dict.fromkeys(("clock-reaper", "clock-valkey", "clock-worker"), "libfaketime is not installed"),
+        **dict.fromkeys(("clock-and-kill", "clock-reaper", "clock-valkey", "clock-worker"), "libfaketime is not installed"),
         **dict.fromkeys(("fill-postgres-disk", "fill-valkey-disk"), "there is no small disk"),
         "mixed-versions": "no other version was given (--old)",
     }
@@ -349,6 +349,16 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
         faked = [pid for pid in injury.pids if any("libfaketime" in part.path for part in psutil.Process(pid).memory_maps())]
         assert faked == injury.pids
         assert injury.detail["jump"] == "+1h"
+    assert not os.path.exists(injury.detail["folder"])  # noqa: ASYNC240, PTH110
+
+
+@proves("clock-and-kill")
+async def _(cluster: Cluster, hurt: Hurt) -> None:
+    async with hurt as injury:
+        assert injury.detail["jump"] == "+1h"
+        assert not cluster.services[injury.target].alive
+        await eventually(lambda: all(gone(pid) for pid in injury.pids))
+    assert cluster.services[injury.target].alive
     assert not os.path.exists(injury.detail["folder"])  # noqa: ASYNC240, PTH110
 
 

@@ -64,6 +64,8 @@ _ALL = (
         about="Deadlines of leases are computed with the clock of the worker's host, and reapers believe them.",
         provocation="fast-clocks",
         expected=frozenset({"accepted", "convergence", "recovery"}),
+        seed=27,
+        minutes=0.8,
     ),
     Mutant(
         name="reap-on-one-word",

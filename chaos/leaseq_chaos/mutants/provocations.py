@@ -97,11 +97,11 @@ _ALL = (
     Scenario(
         name="fast-clocks",
         about="The clock of a worker's host jumps, and then the host is lost.",
-        nemeses={"clock-worker": 2, "kill-worker": 3},
+        nemeses={"clock-and-kill": 1},
         mix=SLOW,
-        tasks_per_second=12,
-        gap_seconds=0.8,
-        at_once=3,
+        tasks_per_second=10,
+        gap_seconds=4.0,
+        at_once=1,
         config=FEW,
     ),
     Scenario(

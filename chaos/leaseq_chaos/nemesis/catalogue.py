@@ -86,6 +86,7 @@ _POSTGRES = (
 _NETWORK = tuple(network.Network(kind, store) for kind in network.KINDS for store in ("postgres", "valkey", "api"))
 _CLOCKS = (
     clocks.ClockOfService("clock-worker", CLOCK, kind="worker"),
+    combined.ClockAndKill("clock-and-kill", (0.3, 1.0)),
     clocks.ClockOfService("clock-reaper", CLOCK, kind="reaper"),
     clocks.ClockOfValkey("clock-valkey", CLOCK),
 )

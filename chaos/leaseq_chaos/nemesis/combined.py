@@ -13,13 +13,15 @@ import msgspec
 
 from leaseq_chaos.cluster.cluster import Cluster
 from leaseq_chaos.cluster.stores import send
+from leaseq_chaos.nemesis.clocks import ClockOfService
 from leaseq_chaos.nemesis.fault import Fault, drawn
 from leaseq_chaos.nemesis.nemesis import Impossible, Injury, Nemesis
 from leaseq_chaos.nemesis.processes import KillService, incarnations, living
 
-__all__ = ["KillReapingSupervisor", "PauseAndKill", "Together"]
+__all__ = ["ClockAndKill", "KillReapingSupervisor", "PauseAndKill", "Together"]
 
 PAUSE_LEASES = (0.2, 0.8)
+BEATEN_LEASES = (0.8, 1.5)  # for so long it beats with the wrong clock
 SLOW_SECONDS = 0.2  # each step towards Valkey, and as much back
 REAPING_SECONDS = (0.5, 3.0)  # from the death of the child to that of its supervisor
 
@@ -91,3 +93,26 @@ class KillReapingSupervisor(KillService):
         finally:
             way.delay_seconds = before
         return Injury(target=service.name, pids=pids, workers=workers)
+
+
+class ClockAndKill(ClockOfService):
+    """The clock of a worker's host jumps, and a moment later the host is lost."""
+
+    def __init__(self, name: str, seconds: tuple[float, float]) -> None:
+        super().__init__(name, seconds, kind="worker")
+
+    async def inject(self, cluster: Cluster, rng: Random) -> Injury:
+        injury = await super().inject(cluster, rng)
+        await asyncio.sleep(cluster.lease_seconds * rng.uniform(*BEATEN_LEASES))
+        service = cluster.services.get(injury.target)
+        if service is not None:
+            service.hold()
+            service.kill(children=True)
+            await service.ended()
+        return injury
+
+    async def heal(self, cluster: Cluster, injury: Injury) -> None:
+        service = cluster.services.get(injury.target)
+        if service is not None:
+            service.release()
+        await super().heal(cluster, injury)
