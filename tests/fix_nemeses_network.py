@@ -11,7 +11,7 @@ from time import monotonic
 
 import pytest
 
-from fix_nemeses import HELLO, SILENCE, SOON, Hurt, asked, proves, store_of
+from fix_nemeses import HELLO, SILENCE, SOON, Hurt, asked, eventually, proves, store_of
 from leaseq_chaos.cluster.cluster import Cluster
 from leaseq_chaos.cluster.proxy import Proxy
 from leaseq_chaos.nemesis.nemesis import Injury
@@ -64,6 +64,14 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
             while way.lost_replies + way.cuts == before[way.name]:  # the first one of all that use this way
                 with suppress(ConnectionError):
                     await asked(way)
+
+
+@proves("lose-doorbell-valkey")
+async def _(cluster: Cluster, hurt: Hurt) -> None:
+    before = {name: proxy.lost_replies for name, proxy in cluster.proxies.items()}
+    async with hurt as injury:
+        way = only(cluster, injury)
+        await eventually(lambda: way.lost_replies > before[way.name])  # an idle worker asks at least once a second
 
 
 def only(cluster: Cluster, injury: Injury) -> Proxy:

@@ -49,6 +49,7 @@ VALKEY: Mapping[str, float] = {
     "freeze-valkey": 2,
     "freeze-valkey-long": 1,
     "duplicate-deliveries": 1,
+    "lose-doorbell-valkey": 1,
     "fill-valkey": 1,
     "readonly-valkey": 1,
     "slow-valkey": 1,

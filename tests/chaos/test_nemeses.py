@@ -311,15 +311,15 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
 
 @proves("lock-tasks")
 async def _(cluster: Cluster, hurt: Hurt) -> None:
-    slow = asyncio.create_task(ended(cluster, "slow", {"seconds": 0.5}))
+    slow = asyncio.create_task(ended(cluster, "slow", {"seconds": 1.5}))
 
-    async def recorded() -> bool:
-        return await cluster.postgres.fetch("count_unfinished") != [(0,)]
+    async def running() -> bool:
+        return any("PROCESSING" in row for row in await cluster.postgres.fetch("list_tasks"))
 
-    await eventually_said(recorded)
+    await eventually_said(running)
     async with hurt as injury:
         assert injury.detail["tasks"] == 1
-        done, _ = await asyncio.wait([slow], timeout=1)
+        done, _ = await asyncio.wait([slow], timeout=2)
         assert not done, "its ending waits for the row"
     assert (await slow)["state"] == "SUCCESS"
 

@@ -130,6 +130,16 @@ async def test_the_nth_reply_is_lost_after_the_server_has_heard(proxy: Proxy, di
     assert await (await dial()).ask(b"three") == b"three"
 
 
+async def test_the_reply_to_a_certain_request_is_lost(proxy: Proxy, dial: Dial, echo: Echo) -> None:
+    caller = await dial()
+    proxy.lose_reply(to=b"wo")
+    assert await caller.ask(b"one") == b"one"
+    assert proxy.lost_replies == 0
+    caller.writer.write(b"two\n")
+    assert await caller.rest() == b""
+    assert (echo.heard, proxy.lost_replies) == ([b"one", b"two"], 1)
+
+
 async def test_a_reply_is_cut_in_the_middle(proxy: Proxy, dial: Dial) -> None:
     caller = await dial()
     proxy.cut_after(4)

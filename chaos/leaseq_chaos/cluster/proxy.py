@@ -36,7 +36,7 @@ class Link:
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.ends = {Way.FORTH: server, Way.BACK: client}
-        self.asked = False  # has the client sent something since the last reply?
+        self.asked = b""  # what the client has sent last, since the last reply
         self.dropped = False  # are bytes missing?
 
     def cut(self) -> None:
@@ -63,6 +63,7 @@ class Proxy:
         self.lost_replies = 0  # how many replies have been lost so far
         self.cuts = 0  # how many connections were cut in the middle
         self._lose_at: int | None = None
+        self._lose_to = b""
         self._cut_at: int | None = None
 
     @property
@@ -82,9 +83,10 @@ class Proxy:
         """Bytes that way (both, if none is named) vanish: a peer that went without a word."""
         self.swallowing = frozenset(ways or tuple(Way))
 
-    def lose_reply(self, nth: int = 1) -> None:
-        """The n-th reply from now is lost after the server has carried out what was asked; its connection is cut."""
-        self._lose_at = nth
+    def lose_reply(self, nth: int = 1, *, to: bytes = b"") -> None:
+        """The n-th reply from now (to a request with these bytes in it) is lost after the server has carried out what was
+        asked; its connection is cut."""
+        self._lose_at, self._lose_to = nth, to
 
     def cut_after(self, count: int) -> None:
         """After so many more bytes of replies, the connection of the last one is cut, in the middle of a frame perhaps."""
@@ -155,7 +157,7 @@ class Proxy:
                 elif end.transport.is_closing():
                     break
                 else:
-                    link.asked = way is Way.FORTH
+                    link.asked = chunk if way is Way.FORTH else b""
                     end.write(chunk)
                     await end.drain()
         except OSError:
@@ -165,7 +167,7 @@ class Proxy:
 
     def _interrupts(self, link: Link, chunk: bytes) -> bool:
         """Is this the reply to lose, or the one to break off? Then what may still arrive has been written."""
-        if self._lose_at is not None and link.asked:
+        if self._lose_at is not None and link.asked and self._lose_to in link.asked:
             self._lose_at -= 1
             if self._lose_at <= 0:
                 self._lose_at = None

@@ -55,6 +55,7 @@ _VALKEY = (
     valkey.ReadonlyValkey("readonly-valkey", (0.5, 4.0)),
     valkey.SlowValkey("slow-valkey", (0.5, 2.0)),
     DuplicateDeliveries("duplicate-deliveries"),
+    network.Partition("lose-doorbell-valkey", (0.5, 1.5), store="valkey", trouble=network.lose_doorbell),
     combined.Together(
         "partition-and-flush",
         (0.5, 4.0),

@@ -23,6 +23,7 @@ ALL_SHARE = 0.3  # how often all ways of a sort are struck together
 DELAY_SECONDS = (0.02, 0.5)
 REPLIES = (1, 20)
 BYTES = (1, 5000)
+DOORBELL = b"BLMOVE"
 _troubled: WeakSet[Proxy] = WeakSet()
 
 Detail = dict[str, Any]
@@ -67,6 +68,12 @@ def drop_reply(proxy: Proxy, rng: Random) -> Detail:
     nth = rng.randint(*REPLIES)
     proxy.lose_reply(nth)
     return {"nth": nth}
+
+
+def lose_doorbell(proxy: Proxy, rng: Random) -> Detail:
+    """The same, of a request that waits for something to come."""
+    proxy.lose_reply(to=DOORBELL)
+    return {"to": DOORBELL.decode()}
 
 
 def cut(proxy: Proxy, rng: Random) -> Detail:
@@ -114,16 +121,17 @@ class Network(Fault):
 
 
 class Partition(Fault):
-    """One worker alone has lost one store: nothing arrives, and nobody is told."""
+    """One worker alone has trouble with one store; usually nothing arrives, and nobody is told."""
 
-    def __init__(self, name: str, seconds: tuple[float, float], *, store: str) -> None:
+    def __init__(self, name: str, seconds: tuple[float, float], *, store: str, trouble: Trouble = stall) -> None:
         super().__init__(name, seconds)
         self._store = store
+        self._trouble = trouble
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         ways = [proxy for worker in living(cluster, "worker") for proxy in cluster.links(self._store, worker)]
         one = drawn(rng, _sound(ways), f"sound way from a worker to {self._store}")
-        return _strike(cluster, [one], stall, rng, target=one.name)
+        return _strike(cluster, [one], self._trouble, rng, target=one.name)
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
         _clear(cluster, injury)
