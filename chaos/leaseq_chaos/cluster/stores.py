@@ -49,13 +49,24 @@ def send(pid: int, number: signal.Signals) -> bool:
     return True
 
 
-class Postgres:
+class Server:
+    """What blocks is done in a thread, one thing at a time."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        async with self._turn:
+            return await asyncio.to_thread(work)
+
+
+class Postgres(Server):
     """The ledger's server."""
 
     def __init__(self, directory: Path) -> None:
+        super().__init__()
         self.directory = directory
         self.server = PostgresServer(directory, free_port())
-        self._turn = asyncio.Lock()
         self._frozen: list[int] = []
 
     @property
@@ -145,18 +156,14 @@ class Postgres:
         self.thaw()
         await self._do(self.server.destroy)
 
-    async def _do(self, work: Callable[[], T]) -> T:
-        async with self._turn:
-            return await asyncio.to_thread(work)
 
-
-class Valkey:
+class Valkey(Server):
     """The server of dispatch."""
 
     def __init__(self, directory: Path) -> None:
+        super().__init__()
         self.directory = directory
         self.server = ValkeyServer(directory, free_port())
-        self._turn = asyncio.Lock()
         self._frozen: int | None = None
 
     @property
@@ -230,10 +237,6 @@ class Valkey:
         """Kill it and delete its data."""
         self.thaw()
         await self._do(self.server.destroy)
-
-    async def _do(self, work: Callable[[], T]) -> T:
-        async with self._turn:
-            return await asyncio.to_thread(work)
 
 
 def _copy(source: Path, target: Path) -> None:

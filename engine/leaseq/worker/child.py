@@ -178,7 +178,6 @@ def main() -> None:
     set_up_logs(Config.from_env())
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     code = 1
-    code = 1
     try:
         code = runner.run(live(spec, int(sys.argv[2])))
     except Exception:

@@ -208,10 +208,11 @@ class Supervisor:
         now, looked = monotonic(), self._looked
         self._looked = now
         if now - looked > LAGGED_SECONDS:
-            # Suspended, starved or stopped, with or without the children: we did not see whose loop turned meanwhile.
+            # Suspended, starved or stopped, with or without the children: we did not see whose loop turned meanwhile. That time
+            # is not counted, and only that: a loop that is blocked is found though we lag again and again.
             emit("supervisor.lagged", seconds=round(now - looked, 1), children=len(self._children))
             for child in self._children.values():
-                child.last_tick = now
+                child.last_tick = min(now, child.last_tick + now - looked)
         for child in self._children.values():
             if child.stalled(self._config.loop_stall_seconds) and child.process.returncode is None:
                 emit("child.stalled", worker_id=child.spec.worker_id, seconds=round(child.silent_seconds, 1))

@@ -66,7 +66,6 @@ class Worker:
         """Take nothing new."""
         self._stop.set()
         self._tools.slots.nudge()
-        self._tools.releaser.failed.set()  # the sweep is not to sleep on
         self._tools.releaser.failed.set()  # wakes the sweep, to see that it is over
 
     async def drain(self, grace_seconds: float, *, hurry: asyncio.Event, reason: Stop = Stop.DRAIN) -> None:
