@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from leaseq import Context, Fail, Leaseq
 from leaseq_chaos.history import Kind, Recorder, boottime
@@ -31,6 +32,7 @@ PATIENT = 50
 BOMB_BYTES = 128 * 2**20
 HANG_SECONDS = 0.5
 
+_asking = Lock()
 app = Leaseq()
 
 
@@ -173,7 +175,13 @@ def _record(kind: Kind, op: str, ctx: Context, **value: str | int) -> None:
         _recorder(directory, os.getpid()).note(kind, op, task=ctx.task_id, attempt=ctx.attempt, value=value or None)
 
 
-@cache
 def _recorder(directory: str, pid: int) -> Recorder:
-    """Of this process. The time makes it unique: pids come again. Two threads that ask first at once get a file each."""
+    """Of this process. A handler in a thread may ask first at the same time as one in the event loop: both get the same."""
+    with _asking:
+        return _recorder_of(directory, pid)
+
+
+@cache
+def _recorder_of(directory: str, pid: int) -> Recorder:
+    # The time makes it unique: pids come again.
     return Recorder(Path(directory), f"handler-{pid}-{boottime() // 1_000_000}")

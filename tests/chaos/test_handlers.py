@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any, cast
 
 import msgspec
@@ -22,7 +24,8 @@ from fix_servers import free_port
 from leaseq.config import Config
 from leaseq.model import State, Task
 from leaseq_chaos.cluster.stores import Postgres
-from leaseq_chaos.history import Event, Kind, read_history
+from leaseq_chaos.handlers import _recorder
+from leaseq_chaos.history import Event, Kind, Recorder, read_history
 from leaseq_chaos.scenario import Scenario
 from leaseq_chaos.statements import STATEMENTS
 from leaseq_chaos.workload.accounts import prepare
@@ -197,3 +200,17 @@ async def start_api(services: Services) -> str:
             else:
                 writer.close()
                 return f"http://127.0.0.1:{port}"
+
+
+def test_a_process_has_one_history_however_many_threads_ask_first(tmp_path: Path) -> None:
+    """With two, what one of them began would be ended in the other (seed 2 of `processes`)."""
+    together = Barrier(8)
+
+    def ask(_: int) -> Recorder:
+        together.wait(5)
+        return _recorder(str(tmp_path), 1)
+
+    with ThreadPoolExecutor(8) as pool:
+        recorders = list(pool.map(ask, range(8)))
+    assert len({id(recorder) for recorder in recorders}) == 1
+    recorders[0].close()
