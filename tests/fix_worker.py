@@ -23,14 +23,20 @@ LEASE_SECONDS = 600.0
 
 
 @asynccontextmanager
-async def working(config: Config, app: Leaseq, *, concurrency: int = 4) -> AsyncIterator[Worker]:
-    """A worker for the handlers of `app`, at work while inside."""
+async def assembled(config: Config, app: Leaseq, *, concurrency: int = 4) -> AsyncIterator[Worker]:
+    """A worker for the handlers of `app` that does nothing by itself."""
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_engine(config, name="leaseq test worker"))
         spec = Spec(worker_id=uuid4().hex, app="", queues=[QUEUE], concurrency=concurrency, isolated=False, proof=0.0)
         await engine.stores.fleet.open_worker(spec.worker_id, host="here", pid=1, queues=spec.queues, version="0")
         await engine.stores.dispatcher.open(QUEUE, worker_id=spec.worker_id, lease_seconds=LEASE_SECONDS, token="first")
-        worker = await assemble(stack, engine, app.registry, spec=spec)
+        yield await assemble(stack, engine, app.registry, spec=spec)
+
+
+@asynccontextmanager
+async def working(config: Config, app: Leaseq, *, concurrency: int = 4) -> AsyncIterator[Worker]:
+    """A worker for the handlers of `app`, at work while inside."""
+    async with assembled(config, app, concurrency=concurrency) as worker:
         running = asyncio.create_task(worker.run())
         try:
             yield worker
@@ -51,4 +57,4 @@ async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, sec
             await asyncio.sleep(0.01)
 
 
-__all__ = ["QUEUE", "until", "working"]
+__all__ = ["QUEUE", "assembled", "until", "working"]

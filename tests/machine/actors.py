@@ -30,6 +30,7 @@ from leaseq.ledger.upkeep import Upkeep
 from leaseq.model import Lane
 from leaseq.worker.beat import Heartbeat
 from leaseq.worker.execute import Stop
+from leaseq.worker.hands import Hands
 from leaseq.worker.settle import Releaser, Settler
 from leaseq.worker.slots import Slots
 from leaseq.worker.tools import Tools
@@ -225,7 +226,7 @@ class Hand(Actor):
             slots=Slots(slots),
             settler=Settler(stores.ledger, capacity=2 * slots),
             releaser=Releaser(stores.dispatcher, worker_id=self.worker_id, capacity=2 * slots),
-            in_hand={},
+            hands=Hands(),
         )
 
 

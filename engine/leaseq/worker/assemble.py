@@ -15,6 +15,7 @@ from leaseq.engine.engine import Engine
 from leaseq.engine.reap import session_name
 from leaseq.model import Lane
 from leaseq.registry import Registry
+from leaseq.worker.hands import Hands
 from leaseq.worker.lent import LentConnection
 from leaseq.worker.link import Spec
 from leaseq.worker.settle import Releaser, Settler
@@ -49,7 +50,7 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
         slots=Slots(spec.concurrency),
         settler=Settler(stores.ledger, capacity=capacity),
         releaser=Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=capacity),
-        in_hand={},
+        hands=Hands(),
     )
     return Worker(tools, {queue: _doorbell(stack, config, spec, queue) for queue in spec.queues})
 

@@ -22,6 +22,7 @@ from leaseq.registry import Handler
 from leaseq.telemetry import emit
 from leaseq.worker.body import Body
 from leaseq.worker.execute import STORE_AWAY_DELAY, Call, Stop, execute, stopped
+from leaseq.worker.hands import Hold
 from leaseq.worker.tools import Tools
 from leaseq.worker.transaction import AttemptTransaction, Scope
 
@@ -31,8 +32,9 @@ UNKNOWN_TYPE_DELAY = 5.0
 class RunningAttempt:
     """One attempt of this worker. `run` takes it to its end; `stop` interrupts it."""
 
-    def __init__(self, claimed: ClaimedTask, tools: Tools) -> None:
+    def __init__(self, claimed: ClaimedTask, hold: Hold, tools: Tools) -> None:
         self.claimed = claimed
+        self._hold = hold
         self._tools = tools
         self._stop: Stop | None = None
         self._body: Body | None = None
@@ -82,7 +84,7 @@ class RunningAttempt:
                 await self._tools.releaser.release_settled(settled)
         finally:
             slots.settled()
-            self._tools.in_hand.pop(lease.task_id, None)
+            self._tools.hands.drop(self._hold)
 
     async def _execute(self) -> tuple[Ending, bool]:
         """The ending, and whether the handler still runs after it."""

@@ -18,7 +18,8 @@ from leaseq.failpoints import reach
 from leaseq.loop import pause
 from leaseq.model import ClaimedTask, Glimpse, Lane, State
 from leaseq.telemetry import emit, listening
-from leaseq.worker.tools import InHand, Tools
+from leaseq.worker.hands import Hold
+from leaseq.worker.tools import Tools
 
 PAUSED_SECONDS = 0.5
 RETRY_SECONDS = 0.2
@@ -38,7 +39,7 @@ class Intake:
         queue: str,
         lanes: Sequence[Lane],
         doorbell: Doorbell,
-        start: Callable[[ClaimedTask], None],
+        start: Callable[[ClaimedTask, Hold], None],
     ) -> None:
         self._tools = tools
         self._queue = queue
@@ -82,13 +83,14 @@ class Intake:
         while it waited, so the pull is asked first, and what arrived goes back."""
         if stop.is_set() or not (arrived.task_ids or arrived.garbage):
             return  # it stays in our list, and closing the incarnation brings it back
-        news = self._register(arrived.task_ids)
+        hands = self._tools.hands
+        news = hands.take(self._queue, arrived.task_ids)
         try:
             more = await self._pull(max(self._tools.slots.free - 1, 0))
             if more.code is PullCode.PAUSED:
                 await self._hand_back(news)
                 news = []
-            news += self._register(more.task_ids)
+            news += hands.take(self._queue, more.task_ids)
         except BaseException:
             self._forget(news)
             raise
@@ -107,51 +109,43 @@ class Intake:
 
     async def take(self, found: Deliveries) -> None:
         """Turn deliveries in our list into running attempts."""
-        await self._begin(self._register(found.task_ids))
+        await self._begin(self._tools.hands.take(self._queue, found.task_ids))
         await self._park(found.garbage)
 
-    def _register(self, task_ids: Sequence[str]) -> list[str]:
-        """Note what has come in, and return what is new. No two ways of coming in take the same id twice."""
-        news = [task_id for task_id in task_ids if task_id not in self._tools.in_hand]
-        for task_id in news:
-            self._tools.in_hand[task_id] = InHand(self._queue)
-        return news
-
-    def _forget(self, task_ids: Iterable[str]) -> None:
+    def _forget(self, holds: Iterable[Hold]) -> None:
         """What came to nothing here is a stray again, for the sweep to find."""
-        for task_id in task_ids:
-            self._tools.in_hand.pop(task_id, None)
+        for hold in holds:
+            self._tools.hands.drop(hold)
 
-    async def _begin(self, news: Sequence[str]) -> None:
+    async def _begin(self, news: Sequence[Hold]) -> None:
         """Claim what slots are free for, and start it."""
         slots = self._tools.slots
         fitting = news[: max(slots.free, 0)]
         for _ in fitting:
             slots.take()
-        unstarted = set(news)
+        unstarted = {hold.task_id: hold for hold in fitting}
         try:
             if len(fitting) < len(news):
                 # The slot went to another queue while we waited at the doorbell.
                 await self._hand_back(news[len(fitting) :])
             for claimed in await self._claim(fitting) if fitting else ():
-                self._start(claimed)
-                unstarted.discard(claimed.lease.task_id)
+                self._start(claimed, unstarted.pop(claimed.lease.task_id))
         finally:
-            self._forget(unstarted)
-            for _ in unstarted.intersection(fitting):
+            self._forget(unstarted.values())
+            for _ in unstarted:
                 slots.give_back()
                 slots.settled()
 
-    async def _claim(self, task_ids: Sequence[str]) -> list[ClaimedTask]:
+    async def _claim(self, holds: Sequence[Hold]) -> list[ClaimedTask]:
         """Claim, wait for a ledger that is away, and account for every id."""
         claimed: list[ClaimedTask] = []
-        wait, rest = RETRY_SECONDS, list(task_ids)
+        wait, rest = RETRY_SECONDS, list(holds)
         while True:
             try:
                 reach("claim.sending")
-                claimed += await self._tools.ledger.claim(rest, worker_id=self._tools.worker_id)
+                claimed += await self._tools.ledger.claim([hold.task_id for hold in rest], worker_id=self._tools.worker_id)
                 done = {task.lease.task_id for task in claimed}
-                rest = [task_id for task_id in task_ids if task_id not in done]
+                rest = [hold for hold in holds if hold.task_id not in done]
                 if rest:
                     claimed += await self._account(rest)
                 break
@@ -165,37 +159,40 @@ class Intake:
                 emit("task.claimed", task_id=task.lease.task_id, attempt=task.lease.attempt, type=task.type)
         return claimed
 
-    async def _account(self, task_ids: list[str]) -> list[ClaimedTask]:
+    async def _account(self, holds: Sequence[Hold]) -> list[ClaimedTask]:
         """What of the unclaimed is ours by an earlier claim whose answer was lost; the rest is let go of."""
-        glimpses = await self._tools.ledger.glimpse(task_ids)
+        glimpses = await self._tools.ledger.glimpse([hold.task_id for hold in holds])
         ours = []
-        for task_id in task_ids:
-            glimpse = glimpses.get(task_id)
+        for hold in holds:
+            glimpse = glimpses.get(hold.task_id)
             if glimpse is not None and glimpse.worker_id == self._tools.worker_id:
-                emit("attempt.ambiguous", task_id=task_id, attempt=glimpse.attempt, state=glimpse.state)
-                ours.append(task_id)
+                emit("attempt.ambiguous", task_id=hold.task_id, attempt=glimpse.attempt, state=glimpse.state)
+                ours.append(hold.task_id)
             else:
-                await self._let_go(task_id, glimpse)
+                await self._let_go(hold, glimpse)
         if not ours:
             return []
         return await self._tools.ledger.find_claimed(ours, worker_id=self._tools.worker_id)
 
-    async def _let_go(self, task_id: str, glimpse: Glimpse | None) -> None:
+    async def _let_go(self, hold: Hold, glimpse: Glimpse | None) -> None:
         place: Place | Lane = Place.DONE
         if glimpse is None:
-            emit("delivery.parked", delivery=task_id, reason="the ledger does not know this id")
+            emit("delivery.parked", delivery=hold.task_id, reason="the ledger does not know this id")
             place = Place.PARKED
         elif glimpse.state is State.PENDING:
             place = glimpse.lane  # not ours to claim: this incarnation is closed
         else:
-            emit("delivery.skipped", task_id=task_id, state=glimpse.state, attempt=glimpse.attempt)
-        await self._tools.releaser.release(self._queue, task_id, place)
+            emit("delivery.skipped", task_id=hold.task_id, state=glimpse.state, attempt=glimpse.attempt)
+        await self._tools.releaser.release(self._queue, hold.task_id, place)
+        self._tools.hands.drop(hold)
 
-    async def _hand_back(self, task_ids: Sequence[str]) -> None:
-        glimpses = await self._tools.ledger.glimpse(task_ids)
-        for task_id in task_ids:
-            await self._let_go(task_id, glimpses.get(task_id))
-            self._forget([task_id])
+    async def _hand_back(self, holds: Sequence[Hold]) -> None:
+        try:
+            glimpses = await self._tools.ledger.glimpse([hold.task_id for hold in holds])
+            for hold in holds:
+                await self._let_go(hold, glimpses.get(hold.task_id))
+        finally:
+            self._forget(holds)
 
     async def _park(self, values: Iterable[bytes]) -> None:
         for value in values:

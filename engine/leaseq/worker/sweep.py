@@ -50,14 +50,14 @@ class Sweep:
             await self._mend(queue, intake, _both(first, await self._look(queue)))
 
     async def _look(self, queue: str) -> Oddities:
-        before = {task_id for task_id, held in self._tools.in_hand.items() if held.queue == queue}
+        hands = self._tools.hands
+        before = hands.held(queue)
         found = await self._tools.dispatcher.held(queue, worker_id=self._tools.worker_id)
-        in_hand = self._tools.in_hand
         return Oddities(
-            strays=[task_id for task_id in found.task_ids if task_id not in in_hand],
+            strays=[task_id for task_id in found.task_ids if task_id not in hands],
             garbage=found.garbage,
             # Only what was in hand before the look and still is: an id released in between is rightly gone.
-            missing=[task_id for task_id in before.difference(found.task_ids) if task_id in in_hand],
+            missing=[task_id for task_id in before.difference(found.task_ids) if task_id in hands],
         )
 
     async def _mend(self, queue: str, intake: Intake, odd: Oddities) -> None:

@@ -13,18 +13,13 @@ from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.registry import Registry
+from leaseq.worker.hands import Hands
 from leaseq.worker.settle import Releaser, Settler
 from leaseq.worker.slots import Slots
 
 
-class InHand(Struct, frozen=True):
-    """A delivery that this worker knows it has, from its pull to its release."""
-
-    queue: str
-
-
 class Tools(Struct, frozen=True, kw_only=True):
-    """One of each, for one incarnation. `in_hand` is the worker's own memory of what its processing lists should hold."""
+    """One of each, for one incarnation."""
 
     config: Config
     worker_id: str
@@ -39,7 +34,7 @@ class Tools(Struct, frozen=True, kw_only=True):
     slots: Slots
     settler: Settler
     releaser: Releaser
-    in_hand: dict[str, InHand]
+    hands: Hands
 
 
-__all__ = ["InHand", "Tools"]
+__all__ = ["Tools"]

@@ -18,6 +18,7 @@ from leaseq.model import ClaimedTask, Lane
 from leaseq.telemetry import emit
 from leaseq.worker.attempt import RunningAttempt
 from leaseq.worker.execute import Stop
+from leaseq.worker.hands import Hold
 from leaseq.worker.intake import Intake
 from leaseq.worker.sweep import Sweep
 from leaseq.worker.tools import Tools
@@ -109,8 +110,8 @@ class Worker:
             if task_id in self._running:
                 self._running[task_id][0].stop(Stop.CANCEL)
 
-    def _start(self, claimed: ClaimedTask) -> None:
-        attempt = RunningAttempt(claimed, self._tools)
+    def _start(self, claimed: ClaimedTask, hold: Hold) -> None:
+        attempt = RunningAttempt(claimed, hold, self._tools)
         if self._refusal is not None:
             attempt.stop(self._refusal)
         task = asyncio.create_task(attempt.run())

@@ -1,0 +1,116 @@
+"""Does a worker know at any time which deliveries it has in hand, however they come, and how often?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from fix_client import Client
+from fix_worker import QUEUE, assembled, until
+from leaseq import Context, Leaseq
+from leaseq.config import Config
+from leaseq.dispatch.deliveries import Deliveries
+from leaseq.model import ClaimedTask, State
+from leaseq.worker.hands import Hands
+from leaseq.worker.worker import Worker
+
+
+class Desk:
+    """An app whose tasks begin, are counted, and go on when they are let."""
+
+    def __init__(self) -> None:
+        self.app = Leaseq()
+        self.begun: Counter[str] = Counter()
+        self.go: dict[str, asyncio.Event] = {}
+
+        @self.app.task
+        async def held(ctx: Context) -> None:
+            self.begun[ctx.task_id] += 1
+            await self.go.setdefault(ctx.task_id, asyncio.Event()).wait()
+
+    async def until_begun(self, task_id: str) -> None:
+        await until(lambda: self.begun[task_id] > 0)
+
+    def let(self, *task_ids: str) -> None:
+        for task_id in task_ids:
+            self.go.setdefault(task_id, asyncio.Event()).set()
+
+
+async def listed(worker: Worker, task_ids: Sequence[str]) -> Deliveries:
+    """What a sweep finds: ids in the worker's list that the worker does not know of."""
+    tools = worker._tools
+    found = await tools.dispatcher.pull(QUEUE, worker_id=tools.worker_id, limit=len(task_ids))
+    assert found.task_ids == list(task_ids)
+    return found
+
+
+async def test_a_delivery_that_comes_again_while_it_is_handed_back_is_in_hand(
+    config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A taking that is late with letting go of a delivery takes it away from nobody who has it by now: the sweep would find it in
+    the list, unknown, and run it a second time beside the first (seed 9 of `everything`)."""
+    desk, gate = Desk(), asyncio.Event()
+    async with assembled(config, desk.app, concurrency=2) as worker:
+        intake = worker._intakes[QUEUE]
+        busy = await client.submit("held")
+        await client.engine.pusher.aclose()
+        await intake._round(asyncio.Event())
+        await desk.until_begun(busy)
+        strays = [await client.submit("held") for _ in range(2)]
+        await client.engine.pusher.aclose()
+        slow, again = strays
+        found = await listed(worker, strays)
+        claim = worker._tools.ledger.claim
+
+        async def claim_slowly(task_ids: Sequence[str], **rest: Any) -> list[ClaimedTask]:
+            if slow in task_ids:
+                await gate.wait()
+            return await claim(task_ids, **rest)
+
+        monkeypatch.setattr(worker._tools.ledger, "claim", claim_slowly)
+        taking = asyncio.create_task(intake.take(found))  # one slot is free: the first is claimed, the second handed back
+        await until(lambda: slow in worker._tools.hands and again not in worker._tools.hands)
+        desk.let(busy)
+        await until(lambda: worker._tools.slots.free == 1)
+        await intake._round(asyncio.Event())  # pulls what was handed back
+        await desk.until_begun(again)
+        gate.set()
+        await taking
+
+        await worker.sweep.run_once()
+        assert again in worker._tools.hands
+        desk.let(*strays)
+        tasks = await client.all_ended([busy, *strays], timeout=5)
+    assert {task.state for task in tasks} == {State.SUCCESS}
+    assert desk.begun == {busy: 1, slow: 1, again: 1}
+
+
+async def test_a_delivery_that_comes_twice_in_one_list_takes_one_slot(config: Config, client: Client) -> None:
+    desk = Desk()
+    async with assembled(config, desk.app) as worker:
+        task_id = await client.submit("held")
+        await client.engine.pusher.aclose()
+        await client.engine.stores.dispatcher.push(QUEUE, [task_id])
+        found = await listed(worker, [task_id, task_id])
+        await worker._intakes[QUEUE].take(found)
+        assert worker._tools.slots.running == 1
+        desk.let(task_id)
+        assert (await client.ended(task_id, timeout=5)).state is State.SUCCESS
+        await until(lambda: worker.running == 0)
+        assert (worker._tools.slots.running, worker._tools.slots.unsettled) == (0, 0)
+
+
+def test_only_who_took_it_lets_go_of_it() -> None:
+    hands = Hands()
+    (first,) = hands.take("q", ["a", "a"])
+    assert hands.take("q", ["a"]) == []
+    hands.drop(first)
+    (second,) = hands.take("q", ["a"])
+    hands.drop(first)
+    assert hands.held("q") == {"a"}
+    hands.drop(second)
+    assert "a" not in hands
