@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import psutil
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leaseq_chaos.cluster.stores import send
 from leaseq_chaos.evidence import Heard
@@ -49,6 +50,7 @@ class Child(Struct, frozen=True):
     pid: int
     worker_id: str  # its incarnation
     isolated: bool
+    at_work: bool = False  # has it said that it takes tasks?
 
 
 class Service:
@@ -225,6 +227,8 @@ class Service:
         if event == "child.started":
             child = Child(said["pid_of_child"], said["worker_id"], bool(said.get("isolated")))
             self._children[child.worker_id] = child
+        if event == "worker.opened" and (opened := self._children.get(said["worker_id"])) is not None:
+            self._children[opened.worker_id] = replace(opened, at_work=True)
         if event in ("child.died", "child.exited"):
             self._children.pop(said["worker_id"], None)
 

@@ -62,14 +62,17 @@ class KillService(Fault):
 
 
 class FreezeService(Fault):
-    """SIGSTOP to all of one service, and SIGCONT."""
+    """SIGSTOP to all of one service, and SIGCONT. Of workers only to one at work: a newborn that is frozen holds nothing."""
 
     def __init__(self, name: str, seconds: tuple[float, float], *, kind: str) -> None:
         super().__init__(name, seconds)
         self._kind = kind
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
-        service = drawn(rng, living(cluster, self._kind), f"living {self._kind}")
+        targets = living(cluster, self._kind)
+        if self._kind == "worker":
+            targets = [service for service in targets if any(child.at_work and not child.isolated for child in service.children)]
+        service = drawn(rng, targets, f"living {self._kind}, and at work,")
         workers = incarnations(service)
         pids = service.signal(signal.SIGSTOP, children=True)
         return Injury(target=service.name, pids=pids, workers=workers)
