@@ -63,7 +63,7 @@ async def test_a_redelivered_task_that_already_took_effect_is_skipped(
     task_id = await client.submit("note", n=1)
     await client.ended(task_id)
     await store.rpush(READY, task_id, task_id, task_id)
-    await worker.hear("delivery.skipped", count=3, task_id=task_id)
+    await worker.hear("delivery.skipped", task_id=task_id)
     assert await client.effects(task_id) == 1
     assert (await client.find(task_id)).attempt == 1
     (opened,) = worker.heard("worker.opened")

@@ -18,6 +18,13 @@ class Hold(Struct, frozen=True, eq=False):
     queue: str
 
 
+class Taken(Struct, frozen=True):
+    """What a list held that was not in hand, and what it held once more: that is of no use to anybody."""
+
+    news: list[Hold]
+    repeated: list[str]
+
+
 class Hands:
     """The worker's own memory of what its processing lists should hold."""
 
@@ -27,14 +34,16 @@ class Hands:
     def __contains__(self, task_id: str) -> bool:
         return task_id in self._holds
 
-    def take(self, queue: str, task_ids: Iterable[str]) -> list[Hold]:
-        """Note what has come in, and return what is new. No two ways of coming in take the same id twice."""
-        news = []
+    def take(self, queue: str, task_ids: Iterable[str]) -> Taken:
+        """Note what has come in, and say what is new. No two ways of coming in take the same id twice."""
+        news: dict[str, Hold] = {}
+        repeated = []
         for task_id in task_ids:
-            if task_id not in self._holds:
-                hold = self._holds[task_id] = Hold(task_id, queue)
-                news.append(hold)
-        return news
+            if task_id in news:
+                repeated.append(task_id)
+            elif task_id not in self._holds:
+                news[task_id] = self._holds[task_id] = Hold(task_id, queue)
+        return Taken([*news.values()], repeated)
 
     def drop(self, hold: Hold) -> None:
         """What this hold stood for is no longer in hand; if it is taken anew meanwhile, that stays."""
@@ -46,4 +55,4 @@ class Hands:
         return {task_id for task_id, hold in self._holds.items() if hold.queue == queue}
 
 
-__all__ = ["Hands", "Hold"]
+__all__ = ["Hands", "Hold", "Taken"]

@@ -9,7 +9,7 @@ asking about.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from leaseq.dispatch.deliveries import Deliveries, Place, PullCode
 from leaseq.dispatch.doorbell import Doorbell
@@ -83,19 +83,20 @@ class Intake:
         while it waited, so the pull is asked first, and what arrived goes back."""
         if stop.is_set() or not (arrived.task_ids or arrived.garbage):
             return  # it stays in our list, and closing the incarnation brings it back
-        hands = self._tools.hands
-        news = hands.take(self._queue, arrived.task_ids)
+        taken = self._tools.hands.take(self._queue, arrived.task_ids)
+        news, repeated = taken.news, taken.repeated
         try:
             more = await self._pull(max(self._tools.slots.free - 1, 0))
             if more.code is PullCode.PAUSED:
                 await self._hand_back(news)
                 news = []
-            news += hands.take(self._queue, more.task_ids)
+            taken = self._tools.hands.take(self._queue, more.task_ids)
+            news, repeated = news + taken.news, repeated + taken.repeated
         except BaseException:
             self._forget(news)
             raise
         await self._begin(news)
-        await self._park(arrived.garbage + more.garbage)
+        await self._clear(repeated, arrived.garbage + more.garbage)
 
     async def _pull(self, limit: int) -> Deliveries:
         self._rounds += 1
@@ -109,8 +110,9 @@ class Intake:
 
     async def take(self, found: Deliveries) -> None:
         """Turn deliveries in our list into running attempts."""
-        await self._begin(self._tools.hands.take(self._queue, found.task_ids))
-        await self._park(found.garbage)
+        taken = self._tools.hands.take(self._queue, found.task_ids)
+        await self._begin(taken.news)
+        await self._clear(taken.repeated, found.garbage)
 
     def _forget(self, holds: Iterable[Hold]) -> None:
         """What came to nothing here is a stray again, for the sweep to find."""
@@ -162,19 +164,23 @@ class Intake:
     async def _account(self, holds: Sequence[Hold]) -> list[ClaimedTask]:
         """What of the unclaimed is ours by an earlier claim whose answer was lost; the rest is let go of."""
         glimpses = await self._tools.ledger.glimpse([hold.task_id for hold in holds])
-        ours = []
+        ours, others = [], []
         for hold in holds:
             glimpse = glimpses.get(hold.task_id)
             if glimpse is not None and glimpse.worker_id == self._tools.worker_id:
                 emit("attempt.ambiguous", task_id=hold.task_id, attempt=glimpse.attempt, state=glimpse.state)
                 ours.append(hold.task_id)
             else:
-                await self._let_go(hold, glimpse)
+                others.append(hold)
+        await self._let_go(others, glimpses)
         if not ours:
             return []
         return await self._tools.ledger.find_claimed(ours, worker_id=self._tools.worker_id)
 
-    async def _let_go(self, hold: Hold, glimpse: Glimpse | None) -> None:
+    async def _let_go(self, holds: Sequence[Hold], glimpses: Mapping[str, Glimpse]) -> None:
+        await asyncio.gather(*(self._let_one_go(hold, glimpses.get(hold.task_id)) for hold in holds))
+
+    async def _let_one_go(self, hold: Hold, glimpse: Glimpse | None) -> None:
         place: Place | Lane = Place.DONE
         if glimpse is None:
             emit("delivery.parked", delivery=hold.task_id, reason="the ledger does not know this id")
@@ -189,16 +195,18 @@ class Intake:
     async def _hand_back(self, holds: Sequence[Hold]) -> None:
         try:
             glimpses = await self._tools.ledger.glimpse([hold.task_id for hold in holds])
-            for hold in holds:
-                await self._let_go(hold, glimpses.get(hold.task_id))
+            await self._let_go(holds, glimpses)
         finally:
             self._forget(holds)
 
-    async def _park(self, values: Iterable[bytes]) -> None:
-        for value in values:
+    async def _clear(self, repeated: Iterable[str], garbage: Iterable[bytes]) -> None:
+        """What is of no use leaves our list: what is there once more, and what is no task id."""
+        release = self._tools.releaser.release
+        await asyncio.gather(*(release(self._queue, task_id) for task_id in repeated))
+        for value in garbage:
             if value:
                 emit("delivery.parked", delivery=repr(value[:100]), reason="not a task id", queue=self._queue)
-            await self._tools.releaser.release(self._queue, value, Place.PARKED if value else Place.DONE)
+            await release(self._queue, value, Place.PARKED if value else Place.DONE)
 
 
 __all__ = ["Intake"]
