@@ -124,7 +124,8 @@ _ALL = (
         name="commit-not-flushed",
         about="synchronous_commit is off, and nobody objects: Postgres acknowledges what it would not remember.",
         provocation="ledger-restarts",
-        expected=frozenset({"accepted", "keys"}),
+        # Which commits are forgotten is chance; if they are claims, handlers were started under attempts that never came to be.
+        expected=frozenset({"accepted", "keys", "terminal"}),
     ),
     Mutant(
         name="attempt-counted-at-delivery",
