@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from random import random
+from typing import Any
 
 from leaseq.errors import ServerUnreachable
 from leaseq.telemetry import emit
+
+AGAIN_SECONDS = 0.5
 
 
 async def run_forever(
@@ -53,4 +56,16 @@ async def pause(seconds: float, *, stop: asyncio.Event) -> None:
         return
 
 
-__all__ = ["pause", "run_forever"]
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks until they have ended; raises nothing of theirs.
+
+    Once may not be enough: before Python 3.12 `asyncio.wait_for`, in which redis-py sends, loses a cancellation that comes at
+    the moment when what it waits for is done (cpython#86296).
+    """
+    while alive := [task for task in tasks if not task.done()]:
+        for task in alive:
+            task.cancel()
+        await asyncio.wait(alive, timeout=AGAIN_SECONDS)
+
+
+__all__ = ["end", "pause", "run_forever"]

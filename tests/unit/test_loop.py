@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from leaseq import loop
 from leaseq.errors import ServerUnreachable
-from leaseq.loop import pause, run_forever
+from leaseq.loop import end, pause, run_forever
 from leaseq.telemetry import recorded
 
 
@@ -117,3 +118,29 @@ async def test_a_pause_takes_its_time() -> None:
     assert time.monotonic() - began >= 0.015
     await pause(0, stop=asyncio.Event())
     await pause(-1, stop=asyncio.Event())
+
+
+async def test_whoever_loses_a_cancellation_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "AGAIN_SECONDS", 0.01)
+    lost = 0
+
+    async def deaf() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                lost += 1
+                if lost == 3:
+                    raise
+
+    async def failing() -> None:
+        raise ValueError("its own affair")
+
+    tasks = [asyncio.create_task(deaf()), asyncio.create_task(failing())]
+    await asyncio.sleep(0)
+    await end(*tasks)
+    assert [task.done() for task in tasks] == [True, True]
+    assert lost == 3
+    assert isinstance(tasks[1].exception(), ValueError)
+    await end()

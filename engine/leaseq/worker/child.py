@@ -26,6 +26,7 @@ from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import TaskType
 from leaseq.logs import set_up_logs
+from leaseq.loop import end
 from leaseq.registry import Registry
 from leaseq.telemetry import emit
 from leaseq.worker.assemble import BLOCK_SECONDS, assemble
@@ -84,8 +85,7 @@ class Child:
         # A cancelled BLMOVE may still move an id afterwards (faults.md P4): let it lapse, then look at our lists.
         await asyncio.wait([working], timeout=BLOCK_SECONDS + 1)
         await worker.finish()
-        working.cancel()
-        await asyncio.wait([working])
+        await end(working)
         if crashed:
             raise crashed
         if self._fenced:

@@ -22,7 +22,7 @@ from leaseq.engine.engine import Engine
 from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
-from leaseq.loop import pause, run_forever
+from leaseq.loop import end, pause, run_forever
 from leaseq.telemetry import emit
 from leaseq.worker.beat import Heartbeat
 from leaseq.worker.family import ChildProcess
@@ -92,8 +92,7 @@ class Supervisor:
             while self._children:
                 await self._gone.wait()
                 self._gone.clear()
-            for watch in watches:
-                watch.cancel()
+            await end(*watches)
         await self._beat.aclose()
         emit("supervisor.stopped", pid=os.getpid())
         return 1 if self.failed else 0
