@@ -1,0 +1,13 @@
+"""What has the benchmark decided for this process? Standard library only."""
+
+import os
+
+REDIS_URL = os.environ.get("BENCH_VALKEY_URL", "redis://127.0.0.1:1/0")
+POSTGRES_URL = os.environ.get("BENCH_POSTGRES_URL", "postgresql://127.0.0.1:1/postgres")
+# One module may play several contenders.
+CONTENDER = os.environ.get("BENCH_CONTENDER", "")
+# How many tasks a worker process runs at a time.
+SLOTS = int(os.environ.get("BENCH_SLOTS", "1"))
+# The most reliable settings that its documentation names, instead of the defaults.
+RELIABLE = os.environ.get("BENCH_RELIABLE") == "1"
+NAP_SECONDS = 0.3
