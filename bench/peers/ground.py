@@ -66,7 +66,8 @@ class Ground:
 
     def start_worker(self) -> int:
         """Start one more worker process; its number."""
-        command = self.contender.worker or ("python", "-m", self.contender.module, "work")
+        tuned = self.contender.reliable_worker if self._env["BENCH_RELIABLE"] == "1" else ()
+        command = tuned or self.contender.worker or ("python", "-m", self.contender.module, "work")
         program, *arguments = (part.format(slots=self._env["BENCH_SLOTS"]) for part in command)
         return self.crew.start([self._environment.program(program), *arguments])
 

@@ -8,9 +8,9 @@ from celery import Celery
 
 from bench.peers.work import handlers
 from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import REDIS_URL, RELIABLE
+from bench.peers.work.settings import RELIABLE, VALKEY_URL
 
-app = Celery("bench", broker=REDIS_URL)
+app = Celery("bench", broker=VALKEY_URL)
 if RELIABLE:
     app.conf.update(
         task_acks_late=True,

@@ -2,7 +2,7 @@
 
 import os
 
-REDIS_URL = os.environ.get("BENCH_VALKEY_URL", "redis://127.0.0.1:1/0")
+VALKEY_URL = os.environ.get("BENCH_VALKEY_URL", "redis://127.0.0.1:1/0")
 POSTGRES_URL = os.environ.get("BENCH_POSTGRES_URL", "postgresql://127.0.0.1:1/postgres")
 # One module may play several contenders.
 CONTENDER = os.environ.get("BENCH_CONTENDER", "")
