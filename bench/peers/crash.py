@@ -28,8 +28,8 @@ async def crash(contender: Contender, scope: Scope, *, reliable: bool) -> Recove
     async with set_up(contender, slots=contender.crash_slots, reliable=reliable) as ground:
         await ground.submit("fill", scope.crash_tasks, task="nap")
         ground.start_companion()
-        for _ in range(WORKERS):
-            ground.start_worker()
+        for place in range(WORKERS):
+            ground.start_worker(place)
         await ground.until(1, seconds=READY_SECONDS)
         kills = await _kill_some(ground, scope)
         await _watch(ground, scope)
@@ -41,10 +41,11 @@ async def _kill_some(ground: Ground, scope: Scope) -> list[Kill]:
     kills = []
     for _ in range(scope.kills):
         await asyncio.sleep(scope.kill_every_seconds)
-        # A worker that ended by itself is nobody's to kill; its place stays empty, for nobody supervises here.
-        if alive := ground.crew.alive():
-            kills.append(ground.crew.kill(chance.choice(alive)))
-            ground.start_worker()
+        place = chance.randrange(WORKERS)
+        # One that ended by itself is nobody's to kill; it is not started again, for nobody supervises here.
+        if ground.crew.alive(place):
+            kills.append(ground.crew.kill(place))
+            ground.start_worker(place)
     return kills
 
 

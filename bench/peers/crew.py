@@ -29,55 +29,58 @@ class Kill(Struct, frozen=True):
 
 
 class Crew:
-    """The worker processes of one contender, by number, and what runs beside them."""
+    """The worker processes of one contender, each in its place, and what runs beside them."""
 
     def __init__(self, directory: Path, env: Mapping[str, str]) -> None:
         self._directory = directory
         self._env = dict(env)
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._companions: list[subprocess.Popen[bytes]] = []
-        self._killed: set[int] = set()
+        self._started = 0
 
-    def start(self, command: Sequence[str]) -> int:
-        """Start a worker; its number."""
-        self._workers.append(self._launch(command, f"worker-{len(self._workers)}"))
-        return len(self._workers) - 1
+    def start(self, place: int, command: Sequence[str]) -> None:
+        """Start a worker in a place where none runs."""
+        self._workers[place] = self._launch("worker", command, BENCH_PLACE=str(place))
 
     def start_companion(self, command: Sequence[str]) -> None:
         """Start something that is no worker, and that nobody kills but at the end."""
-        self._companions.append(self._launch(command, f"companion-{len(self._companions)}"))
+        self._companions.append(self._launch("companion", command))
 
-    def alive(self) -> list[int]:
-        """The numbers of the workers that run."""
-        return [number for number, process in enumerate(self._workers) if process.poll() is None]
+    def alive(self, place: int) -> bool:
+        """Does a worker run in this place?"""
+        return self._workers[place].poll() is None
+
+    @property
+    def any_alive(self) -> bool:
+        return any(self.alive(place) for place in self._workers)
 
     def cpu_seconds(self) -> float:
         """User and system time of all, with what runs beside the workers."""
-        return sum(cpu_seconds(process.pid) for process in (*self._workers, *self._companions) if process.poll() is None)
+        running = (process for process in (*self._workers.values(), *self._companions) if process.poll() is None)
+        return sum(cpu_seconds(process.pid) for process in running)
 
-    def kill(self, number: int) -> Kill:
-        """SIGKILL to one worker and everything of it, as when its container is lost."""
-        self._killed.add(number)
-        return _kill(self._workers[number])
+    def kill(self, place: int) -> Kill:
+        """SIGKILL to one worker and everything of it, as when its container is lost. Its place is empty then."""
+        return _kill(self._workers.pop(place))
 
     def kill_all(self) -> None:
-        """At the end. One that was killed before is left alone: its pid may be somebody else's by now."""
-        left = [process for number, process in enumerate(self._workers) if number not in self._killed]
-        for process in (*left, *self._companions):
+        """At the end."""
+        for process in (*self._workers.values(), *self._companions):
             _kill(process)
 
     def last_words(self) -> str:
-        """The last line that any worker said."""
-        logs = sorted(self._directory.glob("worker-*.log"))
+        """The last line that the youngest worker said."""
+        logs = sorted(self._directory.glob("*-worker.log"))
         lines = [line for log in logs for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         return lines[-1] if lines else "nothing"
 
-    def _launch(self, command: Sequence[str], name: str) -> subprocess.Popen[bytes]:
-        with (self._directory / f"{name}.log").open("wb") as words:
+    def _launch(self, name: str, command: Sequence[str], **env: str) -> subprocess.Popen[bytes]:
+        self._started += 1
+        with (self._directory / f"{self._started:03d}-{name}.log").open("wb") as words:
             return subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=self._env,
+                env=self._env | env,
                 stdin=subprocess.DEVNULL,
                 stdout=words,
                 stderr=subprocess.STDOUT,

@@ -64,12 +64,14 @@ class Ground:
         said = await self._script("submit", "--mode", mode, "--count", str(count), *flags)
         return msgspec.json.decode(said.splitlines()[-1], type=Submitted)
 
-    def start_worker(self) -> int:
-        """Start one more worker process; its number."""
-        tuned = self.contender.reliable_worker if self._env["BENCH_RELIABLE"] == "1" else ()
-        command = tuned or self.contender.worker or ("python", "-m", self.contender.module, "work")
+    def start_worker(self, place: int) -> None:
+        """Start a worker. Whoever takes over from one that was killed takes its place."""
+        contender = self.contender
+        command = contender.worker or ("python", "-m", contender.module, "work")
+        if self._env["BENCH_RELIABLE"] == "1":
+            command += contender.reliable_options
         program, *arguments = (part.format(slots=self._env["BENCH_SLOTS"]) for part in command)
-        return self.crew.start([self._environment.program(program), *arguments])
+        self.crew.start(place, [self._environment.program(program), *arguments])
 
     def start_companion(self) -> None:
         """Start what has to run once beside the workers, if there is anything."""
@@ -88,7 +90,7 @@ class Ground:
         """Wait for so many effects. Raises `BenchFailed`, with the last words of a worker."""
         give_up = monotonic() + seconds
         while self.count() < count:
-            alive = self.crew.alive()
+            alive = self.crew.any_alive
             if not alive or monotonic() > give_up:
                 end = f"after {seconds:.0f} s" if alive else "no worker is left"
                 raise BenchFailed(f"{self.count()} of {count} effects, {end}; a worker said last: {self.crew.last_words()}")

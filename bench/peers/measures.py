@@ -17,7 +17,8 @@ Play = Callable[[Contender, Scope], Awaitable[list[Reading]]]
 
 DRAIN_SECONDS = 180.0
 READY_SECONDS = 60.0
-EVERY_SECONDS = 0.02
+# With another pace it is another number of tasks.
+USUAL_PACE = 0.02
 WARM_UP_TASKS = 25
 # Their order ids are far from those that count.
 WARM_UP_ID = 1_000_000_000
@@ -42,8 +43,8 @@ async def drain(contender: Contender, scope: Scope, *, workers: int) -> list[Rea
     async with set_up(contender, slots=contender.slots) as ground:
         await ground.submit("fill", count)
         ground.start_companion()
-        for _ in range(workers):
-            ground.start_worker()
+        for place in range(workers):
+            ground.start_worker(place)
         await ground.until(1, seconds=READY_SECONDS)
         began, before = ground.count(), _used(ground)
         await _all_done(ground, count)
@@ -59,10 +60,10 @@ async def drain(contender: Contender, scope: Scope, *, workers: int) -> list[Rea
 
 
 async def latency(contender: Contender, scope: Scope) -> list[Reading]:
-    """One task each 20 ms, from just before its submission to its handler."""
-    count = WARM_UP_TASKS + max(scope.few(300), 50)
+    """One task at each step of its pace, from just before its submission to its handler."""
+    count = WARM_UP_TASKS + max(round(scope.few(300) * USUAL_PACE / contender.pace_seconds), 20)
     async with _ready(contender) as ground:
-        await ground.submit("pace", count, seconds=EVERY_SECONDS)
+        await ground.submit("pace", count, seconds=contender.pace_seconds)
         await _all_done(ground, count)
         delays = outcomes.delays_ms(ground.effects(), range(WARM_UP_TASKS, count))
     return [Reading(f"idle latency p{share:.0f}", "ms", percentile(delays, share / 100)) for share in (50, 99)]
@@ -85,7 +86,7 @@ async def _ready(contender: Contender) -> AsyncIterator[Ground]:
     """A worker that has already run a task, and nothing else to do."""
     async with set_up(contender, slots=contender.slots) as ground:
         ground.start_companion()
-        ground.start_worker()
+        ground.start_worker(0)
         await ground.submit("one", 1, first=WARM_UP_ID)
         await ground.until(1, seconds=READY_SECONDS)
         yield ground
