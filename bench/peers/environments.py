@@ -14,6 +14,7 @@ from bench.processes import ROOT, BenchFailed
 REQUIREMENTS = Path(__file__).parent / "requirements"
 ENVIRONMENTS = ROOT / ".venv-peers"
 INSTALL_SECONDS = 600.0
+EDITABLE = "--editable ."
 
 
 class Environment:
@@ -26,13 +27,19 @@ class Environment:
         self._made = self.directory / "made"
 
     @property
+    def _recipe(self) -> str:
+        """What was installed must not differ from this. What leaseq needs is said elsewhere."""
+        ours = (ROOT / "pyproject.toml").read_text(encoding="utf-8") if EDITABLE in self._wanted else ""
+        return self._wanted + ours
+
+    @property
     def pins(self) -> list[str]:
         """What is asked for, by its exact version; leaseq itself as it lies here."""
-        return [line.replace("--editable .", "this leaseq") for line in self._wanted.splitlines()]
+        return [line.replace(EDITABLE, "this leaseq") for line in self._wanted.splitlines()]
 
     @property
     def ready(self) -> bool:
-        return self._made.exists() and self._made.read_text(encoding="utf-8") == self._wanted
+        return self._made.exists() and self._made.read_text(encoding="utf-8") == self._recipe
 
     def program(self, name: str) -> str:
         """The path of a program in it. Raises `BenchFailed` if it has not been made."""
@@ -57,7 +64,7 @@ class Environment:
         _checked([python, "-m", "venv", str(self.directory)])
         pip = [str(self.directory / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
         _checked([*pip, "--requirement", str(REQUIREMENTS / f"{self.name}.txt")])
-        self._made.write_text(self._wanted, encoding="utf-8")
+        self._made.write_text(self._recipe, encoding="utf-8")
 
 
 def _checked(command: list[str]) -> None:

@@ -12,10 +12,11 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar
 
 import msgspec
 
@@ -25,6 +26,8 @@ from bench.peers.environments import Environment
 from bench.peers.work.effects import RECORD, Effect, unpack
 from bench.processes import ROOT, BenchFailed
 from leaseq.embedded import PostgresServer, ValkeyServer, remove_servers
+
+T = TypeVar("T")
 
 SHARED_MEMORY = Path("/dev/shm")
 SCRIPT_SECONDS = 300.0
@@ -130,13 +133,23 @@ async def set_up(contender: Contender, *, slots: int, reliable: bool = False) ->
         stack.callback(remove_servers, directory)
         effects = _effects_file(directory)
         stack.callback(effects.unlink, missing_ok=True)
-        urls, pids = await asyncio.to_thread(_start_servers, contender, directory)
+        urls, pids = await _to_its_end(asyncio.to_thread(_start_servers, contender, directory))
         env = _environment(contender, urls, reliable=reliable)
         env |= {"BENCH_EFFECTS": str(effects), "BENCH_SLOTS": str(slots), "LEASEQ_DATA_DIR": str(directory)}
         ground = Ground(contender, directory, env=env, servers=pids)
         stack.callback(ground.crew.kill_all)
         await ground.prepare()
         yield ground
+
+
+async def _to_its_end(work: Awaitable[T]) -> T:
+    """Also if it is no longer wanted: who takes down must not meet somebody who still puts up."""
+    future = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
 
 
 def _start_servers(contender: Contender, directory: Path) -> tuple[dict[str, str], dict[str, int]]:

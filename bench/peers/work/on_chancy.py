@@ -51,7 +51,8 @@ async def client() -> AsyncIterator[Client]:
 async def prepare() -> None:
     async with open_app() as app:
         await app.migrate()
-        await app.declare(Queue("default", concurrency=SLOTS, executor=Chancy.Executor.Async))
+        # Without eager polling it looks for more every five seconds only, however soon its slots are free.
+        await app.declare(Queue("default", concurrency=SLOTS, executor=Chancy.Executor.Async, eager_polling=True))
 
 
 async def work() -> None:
