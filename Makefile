@@ -21,7 +21,7 @@ CHAOS_OLD ?= 7fd830b
 CHAOS_SCENARIOS ?= recovery processes valkey postgres network clocks disks deploy everything everything everything
 MACHINE_EXAMPLES ?= 1000
 
-# What the other task queues, and leaseq beside them, run on. Some of them need 3.12.
+# What the other task queues, and leaseq beside them, run on. Oban needs 3.12.
 PEERS_PYTHON ?= $(BIN)/python
 
 # Releases that are still common beside the ones we develop on.

@@ -54,6 +54,7 @@ async def drain(contender: Contender, scope: Scope, *, workers: int) -> list[Rea
     costs = zip(("workers", "servers"), before, after, strict=True)
     return [
         Reading(name, "tasks/s", outcomes.rate(effects)),
+        Reading(f"{name}, middle 80 %", "tasks/s", outcomes.middle_rate(effects)),
         *(Reading(f"{name}: CPU of {of}", "us/task", (b - a) / measured * MICROSECONDS) for of, a, b in costs),
         Reading(f"{name}: done twice", "tasks", outcomes.doubled(effects)),
     ]

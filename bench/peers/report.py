@@ -21,6 +21,7 @@ COLUMNS = {
     "in bulk /s": "submit in bulk",
     "drain, 1 worker /s": "drain, 1 worker",
     "2 workers /s": "drain, 2 workers",
+    "middle 80 % /s": "drain, 2 workers, middle 80 %",
     "e2e submitted /s": "end to end: submitted",
     "e2e done /s": "end to end: done",
     "idle p50 ms": "idle latency p50",

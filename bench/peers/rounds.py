@@ -19,8 +19,6 @@ from bench.peers.measures import MEASURES
 from bench.peers.outcomes import Recovery
 from bench.peers.report import Comparison
 from bench.peers.scope import Scope
-from bench.processes import BenchFailed
-from leaseq.errors import LeaseqError
 
 T = TypeVar("T")
 
@@ -38,7 +36,7 @@ class Rounds:
 
     async def play(self, contender: Contender, measure: str) -> None:
         """One measurement of one contender, once."""
-        found = await self._attempt(f"{contender.name} {measure}", MEASURES[measure](contender, self.scope))
+        found = await self.attempt(f"{contender.name} {measure}", MEASURES[measure](contender, self.scope))
         if found is not None:
             self.readings.setdefault(contender.name, []).append(found)
             console.print(f"{contender.name} {found[0].name}: {found[0].value:,.1f} {found[0].unit}", markup=False)
@@ -47,16 +45,16 @@ class Rounds:
         """The crash comparison of one contender, once."""
         async with turn:
             name = f"{contender.name} {measure}"
-            found = await self._attempt(name, crash(contender, self.scope, reliable=measure == "crash-reliable"))
+            found = await self.attempt(name, crash(contender, self.scope, reliable=measure == "crash-reliable"))
         if found is not None:
             self.crashes[measure, contender.name] = found
             console.print(f"{name}: {found.lost} never done, {found.doubled} done twice", markup=False)
 
-    async def _attempt(self, name: str, work: Awaitable[T]) -> T | None:
+    async def attempt(self, name: str, work: Awaitable[T]) -> T | None:
         """Its result. What fails is told, and does not end the rest."""
         try:
             return await work
-        except (BenchFailed, LeaseqError, OSError) as error:
+        except Exception as error:  # whatever a peer comes up with
             self.failed[name] = str(error) or type(error).__name__
             console.print(f"{name} FAILED: {self.failed[name]}", style="bold red", markup=False)
             return None

@@ -120,3 +120,15 @@ def test_an_environment_is_made_anew_when_its_requirements_change(tmp_path: Path
 def test_a_misspelt_field_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="slot"):
         msgspec.convert({"name": "x", "slot": 1}, Contender)
+
+
+async def test_what_a_peer_comes_up_with_is_told_and_does_not_end_the_rest() -> None:
+    async def fails() -> int:
+        raise KeyError("state")
+
+    async def works() -> int:
+        return 1
+
+    played = rounds.Rounds(Scope())
+    assert [await played.attempt("one", fails()), await played.attempt("two", works())] == [None, 1]
+    assert played.failed == {"one": "'state'"}

@@ -40,6 +40,13 @@ def test_a_rate_goes_from_the_first_effect_to_the_last() -> None:
     assert outcomes.rate(found) == pytest.approx(1.0)
 
 
+def test_the_middle_rate_is_not_held_up_by_a_worker_that_begins_late() -> None:
+    alone = [effect(END, number, float(number)) for number in range(10)]
+    both = [effect(END, 10 + number, 10 + number / 10) for number in range(90)]
+    assert outcomes.rate(alone + both) == pytest.approx(99 / 18.9)
+    assert outcomes.middle_rate(both + alone) == pytest.approx(10.0)
+
+
 @pytest.mark.parametrize("times", [[], [1.0], [1.0, 1.0]])
 def test_what_takes_no_time_has_no_rate(times: list[float]) -> None:
     with pytest.raises(BenchFailed, match="no rate"):
