@@ -21,13 +21,16 @@ CHAOS_OLD ?= 7fd830b
 CHAOS_SCENARIOS ?= recovery processes valkey postgres network clocks disks deploy everything everything everything
 MACHINE_EXAMPLES ?= 1000
 
+# What the other task queues, and leaseq beside them, run on. Oban needs 3.12.
+PEERS_PYTHON ?= $(BIN)/python
+
 # Releases that are still common beside the ones we develop on.
 COMPAT_POSTGRES ?= /usr/lib/postgresql/15/bin
 COMPAT_REDIS ?= /usr/bin/redis-server
 COMPAT_PYTHONS ?= 3.11 3.13
 export COMPAT_POSTGRES COMPAT_REDIS COMPAT_PYTHONS
 
-.PHONY: help setup test test-compat chaos chaos-short chaos-sweep chaos-mutants demo check fmt bench bench-quick clean
+.PHONY: help setup test test-compat chaos chaos-short chaos-sweep chaos-mutants demo check fmt bench bench-quick bench-peers clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +89,10 @@ bench: $(READY) ## measure throughput and latency on this machine
 
 bench-quick: $(READY) ## a little of every measurement, to see that it works
 	@$(BIN)/python -m bench --quick $(ARGS)
+
+bench-peers: $(READY) ## the same work on other task queues, beside leaseq (ARGS="celery --runs 1")
+	@$(BIN)/python -m bench.peers setup --python $(PEERS_PYTHON) || echo "What could not be installed is named again at the end." >&2
+	@$(BIN)/python -m bench.peers run $(ARGS)
 
 clean: ## remove the environment and every cache
 	@rm -rf $(VENV) $(VENV)-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,118 @@
+"""What is measured of a contender, and how? One play of one measurement each, on fresh servers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from bench.cost import MICROSECONDS, cpu_seconds
+from bench.figures import Reading, percentile
+from bench.peers import outcomes
+from bench.peers.contenders import Contender
+from bench.peers.ground import Ground, set_up
+from bench.peers.scope import Scope
+
+Play = Callable[[Contender, Scope], Awaitable[list[Reading]]]
+
+DRAIN_SECONDS = 180.0
+READY_SECONDS = 60.0
+# With another pace it is another number of tasks.
+USUAL_PACE = 0.02
+WARM_UP_TASKS = 25
+# Their order ids are far from those that count.
+WARM_UP_ID = 1_000_000_000
+FLOOD_TASKS = 10_000_000
+
+
+async def submit(contender: Contender, scope: Scope) -> list[Reading]:
+    """No worker runs. One by one, then by the documented call for many, 500 at a time."""
+    async with set_up(contender, slots=contender.slots) as ground:
+        single = await ground.submit("one", scope.few(2_000))
+        readings = [Reading("submit one by one", "tasks/s", single.rate)]
+        if contender.bulk:
+            many = await ground.submit("bulk", scope.few(max(10_000, contender.tasks)), first=single.count)
+            readings.append(Reading("submit in bulk", "tasks/s", many.rate))
+    return readings
+
+
+async def drain(contender: Contender, scope: Scope, *, workers: int) -> list[Reading]:
+    """All tasks are there before the workers start. CPU: from the first effect to the last, of both trees."""
+    name = f"drain, {workers} worker{'s' if workers > 1 else ''}"
+    count = scope.few(contender.tasks)
+    async with set_up(contender, slots=contender.slots) as ground:
+        await ground.submit("fill", count)
+        ground.start_companion()
+        for place in range(workers):
+            ground.start_worker(place)
+        await ground.until(1, seconds=READY_SECONDS)
+        began, before = ground.count(), _used(ground)
+        await _all_done(ground, count)
+        ended, after = ground.count(), _used(ground)
+        effects = ground.effects()
+    measured = max(ended - began, 1)
+    costs = zip(("workers", "servers"), before, after, strict=True)
+    return [
+        Reading(name, "tasks/s", outcomes.rate(effects)),
+        Reading(f"{name}, middle 80 %", "tasks/s", outcomes.middle_rate(effects)),
+        *(Reading(f"{name}: CPU of {of}", "us/task", (b - a) / measured * MICROSECONDS) for of, a, b in costs),
+        Reading(f"{name}: done twice", "tasks", outcomes.doubled(effects)),
+    ]
+
+
+async def latency(contender: Contender, scope: Scope) -> list[Reading]:
+    """One task at each step of its pace, from just before its submission to its handler."""
+    count = WARM_UP_TASKS + max(round(scope.few(300) * USUAL_PACE / contender.pace_seconds), 20)
+    async with _ready(contender) as ground:
+        await ground.submit("pace", count, seconds=contender.pace_seconds)
+        await _all_done(ground, count)
+        delays = outcomes.delays_ms(ground.effects(), range(WARM_UP_TASKS, count))
+    return [Reading(f"idle latency p{share:.0f}", "ms", percentile(delays, share / 100)) for share in (50, 99)]
+
+
+async def end_to_end(contender: Contender, scope: Scope) -> list[Reading]:
+    """One process submits one by one while one worker runs. Done: within the same seconds."""
+    async with _ready(contender) as ground:
+        flood = await ground.submit("flood", FLOOD_TASKS, seconds=scope.flood_seconds)
+        finished = outcomes.within(ground.effects(), began_ns=flood.began_ns, ended_ns=flood.ended_ns)
+    seconds = (flood.ended_ns - flood.began_ns) * outcomes.SECONDS
+    return [
+        Reading("end to end: submitted", "tasks/s", flood.rate),
+        Reading("end to end: done", "tasks/s", finished / seconds),
+    ]
+
+
+@asynccontextmanager
+async def _ready(contender: Contender) -> AsyncIterator[Ground]:
+    """A worker that has already run a task, and nothing else to do."""
+    async with set_up(contender, slots=contender.slots) as ground:
+        ground.start_companion()
+        ground.start_worker(0)
+        await ground.submit("one", 1, first=WARM_UP_ID)
+        await ground.until(1, seconds=READY_SECONDS)
+        yield ground
+
+
+async def _all_done(ground: Ground, count: int) -> None:
+    """Wait until each task 0 to `count` is done. What was done twice does not stand for what is missing."""
+    wanted = count
+    while True:
+        await ground.until(wanted, seconds=DRAIN_SECONDS)
+        missing = count - sum(order_id < WARM_UP_ID for order_id in outcomes.done(ground.effects()))
+        if not missing:
+            return
+        wanted = ground.count() + 1
+
+
+def _used(ground: Ground) -> tuple[float, float]:
+    """CPU seconds of the workers and of the servers so far."""
+    return ground.crew.cpu_seconds(), sum(cpu_seconds(pid) for pid in ground.servers.values())
+
+
+MEASURES: dict[str, Play] = {
+    "submit": submit,
+    "drain-1": partial(drain, workers=1),
+    "drain-2": partial(drain, workers=2),
+    "latency": latency,
+    "e2e": end_to_end,
+}

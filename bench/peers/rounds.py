@@ -1,0 +1,101 @@
+"""In which order is measured? Round by round, and in a round contender by contender, so that noise hits all alike.
+
+The crash comparison comes last and several at a time: its tasks sleep, and what is measured there are seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+from bench.__main__ import console
+from bench.figures import Reading, combine
+from bench.machine import describe
+from bench.peers.contenders import Contender
+from bench.peers.crash import crash
+from bench.peers.environments import Environment
+from bench.peers.measures import MEASURES
+from bench.peers.outcomes import Recovery
+from bench.peers.report import Comparison
+from bench.peers.scope import Scope
+
+T = TypeVar("T")
+
+CRASHES = {"crash-default": "default", "crash-reliable": "most reliable documented"}
+
+
+class Rounds:
+    """What has been found out so far."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.readings: dict[str, list[list[Reading]]] = {}
+        self.crashes: dict[tuple[str, str], Recovery] = {}
+        self.failed: dict[str, str] = {}
+
+    async def play(self, contender: Contender, measure: str) -> None:
+        """One measurement of one contender, once."""
+        found = await self.attempt(f"{contender.name} {measure}", MEASURES[measure](contender, self.scope))
+        if found is not None:
+            self.readings.setdefault(contender.name, []).append(found)
+            console.print(f"{contender.name} {found[0].name}: {found[0].value:,.1f} {found[0].unit}", markup=False)
+
+    async def crash(self, contender: Contender, measure: str, turn: asyncio.Semaphore) -> None:
+        """The crash comparison of one contender, once."""
+        async with turn:
+            name = f"{contender.name} {measure}"
+            found = await self.attempt(name, crash(contender, self.scope, reliable=measure == "crash-reliable"))
+        if found is not None:
+            self.crashes[measure, contender.name] = found
+            console.print(f"{name}: {found.lost} never done, {found.doubled} done twice", markup=False)
+
+    async def attempt(self, name: str, work: Awaitable[T]) -> T | None:
+        """Its result. What fails is told, and does not end the rest."""
+        try:
+            return await work
+        except Exception as error:  # whatever a peer comes up with
+            self.failed[name] = str(error) or type(error).__name__
+            console.print(f"{name} FAILED: {self.failed[name]}", style="bold red", markup=False)
+            return None
+
+
+async def compare(contenders: Sequence[Contender], measures: Sequence[str], scope: Scope, *, at_once: int) -> Comparison:
+    """Everything that was asked for."""
+    machine = await describe()
+    rounds = Rounds(scope)
+    installed = [contender for contender in contenders if Environment(contender.environment).ready]
+    for contender in contenders:
+        if contender not in installed:
+            rounds.failed[contender.name] = f"not installed; `python -m bench.peers setup {contender.name}` says why"
+    for _ in range(scope.runs):
+        for contender in installed:
+            for measure in (measure for measure in MEASURES if measure in measures):
+                await rounds.play(contender, measure)
+    turn = asyncio.Semaphore(at_once)
+    async with asyncio.TaskGroup() as group:
+        for measure in (measure for measure in CRASHES if measure in measures):
+            for contender in installed:
+                if measure == "crash-default" or contender.reliable:
+                    group.create_task(rounds.crash(contender, measure, turn))
+    return _comparison(contenders, rounds, machine)
+
+
+def _comparison(contenders: Sequence[Contender], rounds: Rounds, machine: dict[str, str]) -> Comparison:
+    names = dict.fromkeys(contender.environment for contender in contenders)
+    environments = {name: found for name in names if (found := Environment(name)).ready}
+    pythons = sorted({environment.python_version() for environment in environments.values()})
+    # Its packages are those of the benchmark; each contender has its own.
+    about = {name: value.replace("unix socket", "TCP on loopback") for name, value in machine.items() if name != "packages"}
+    return Comparison(
+        machine=about | {"Python": ", ".join(pythons)},
+        scope=rounds.scope,
+        contenders=list(contenders),
+        packages={name: environment.frozen() for name, environment in environments.items()},
+        figures={name: combine(readings) for name, readings in rounds.readings.items()},
+        crashes={
+            words: {c.name: rounds.crashes[measure, c.name] for c in contenders if (measure, c.name) in rounds.crashes}
+            for measure, words in CRASHES.items()
+        },
+        failed=rounds.failed,
+    )

@@ -1,0 +1,28 @@
+"""How much is measured of each contender?"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+LEAST = 20
+
+
+class Scope(Struct, frozen=True, kw_only=True):
+    """`share`: of the usual numbers of tasks. The rest is about the crash comparison, but for the flood of end to end."""
+
+    runs: int = 3
+    share: float = 1.0
+    flood_seconds: float = 10.0
+    crash_tasks: int = 200
+    kills: int = 5
+    kill_every_seconds: float = 2.0
+    # From the last kill on. Whoever is done sooner is watched a little longer: a task may still be done twice.
+    patience_seconds: float = 120.0
+    watch_seconds: float = 15.0
+
+    def few(self, tasks: int) -> int:
+        """How many for what is usually so many?"""
+        return max(round(tasks * self.share), LEAST)
+
+
+QUICK = Scope(runs=1, share=0.02, flood_seconds=2.0, crash_tasks=40, kills=1, patience_seconds=20.0, watch_seconds=1.0)

@@ -1,0 +1,27 @@
+"""What does a task do? Nothing but leave its record, or sleep between two records. Standard library only."""
+
+import asyncio
+import time
+
+from bench.peers.work import effects
+from bench.peers.work.script import Payload
+from bench.peers.work.settings import NAP_SECONDS
+
+
+def noop(payload: Payload) -> None:
+    """What is measured is everything around it."""
+    effects.record(effects.END, payload)
+
+
+def nap(payload: Payload) -> None:
+    """Busy, without using the CPU; in a thread or a process of its own."""
+    effects.record(effects.START, payload)
+    time.sleep(NAP_SECONDS)
+    effects.record(effects.END, payload)
+
+
+async def nap_in_loop(payload: Payload) -> None:
+    """The same in an event loop."""
+    effects.record(effects.START, payload)
+    await asyncio.sleep(NAP_SECONDS)
+    effects.record(effects.END, payload)

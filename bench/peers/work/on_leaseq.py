@@ -1,0 +1,52 @@
+"""leaseq itself, by the same rules as the others: a worker and a reaper, started as its documentation says."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from bench.peers.work import handlers
+from bench.peers.work.script import Client, Payload, play
+from bench.peers.work.settings import POSTGRES_URL
+from leaseq import Leaseq
+from leaseq.engine.submission import Request, accept
+from leaseq.ledger.schema import migrate
+
+app = Leaseq()
+
+
+@app.task
+async def noop(order_id: int, t: int, note: str) -> None:
+    handlers.noop({"order_id": order_id, "t": t, "note": note})
+
+
+@app.task
+async def nap(order_id: int, t: int, note: str) -> None:
+    await handlers.nap_in_loop({"order_id": order_id, "t": t, "note": note})
+
+
+TASKS = {"noop": noop, "nap": nap}
+
+
+@asynccontextmanager
+async def client() -> AsyncIterator[Client]:
+    async def one(task: str, payload: Payload) -> None:
+        await TASKS[task].submit(**payload)
+
+    async def many(task: str, payloads: list[Payload]) -> None:
+        requests = (Request(type=task, payload=msgspec.json.encode(payload)) for payload in payloads)
+        answers = await app.engine.submit_many([accept(request, app.config) for request in requests])
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+
+    async with app:
+        yield Client(one, many)
+
+
+async def prepare() -> None:
+    await migrate(POSTGRES_URL)
+
+
+if __name__ == "__main__":
+    play(client, prepare=prepare)
