@@ -39,6 +39,7 @@ console = Console(stderr=True)
 @click.option("--tasks", type=click.IntRange(1_000, 2_000_000), help="How many tasks are drained (50,000).")
 @click.option("--kills", type=click.IntRange(1, 1_000), help="How often a process is killed (20).")
 @click.option("--lost", type=click.IntRange(1, 100), help="How often a whole worker is lost (5).")
+@click.option("--in-flight", type=click.IntRange(1, 100_000), help="How many tasks a process that is killed holds (10,000).")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another value of the configuration.")
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), default=RESULTS, help="Where the values are kept.")
 def main(names: tuple[str, ...], quick: bool, settings: tuple[str, ...], results: Path, **numbers: int | None) -> None:
@@ -58,7 +59,7 @@ def main(names: tuple[str, ...], quick: bool, settings: tuple[str, ...], results
 
 def choose(scale: Scale, settings: tuple[str, ...], numbers: dict[str, int | None]) -> Scale:
     """The scale with what the command line says otherwise."""
-    fields = {"runs": "runs", "tasks": "drain_tasks", "kills": "kills", "lost": "lost_workers"}
+    fields = {"runs": "runs", "tasks": "drain_tasks", "kills": "kills", "lost": "lost_workers", "in_flight": "in_flight"}
     given = {fields[name]: number for name, number in numbers.items() if number is not None}
     pairs = dict(pair.partition("=")[::2] for pair in settings)
     if refused := pairs.keys() & OURS:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from bench.figures import Reading
 from bench.measures.drain import drain
+from bench.measures.kill_many import kill_many
 from bench.measures.killed_child import killed_child
 from bench.measures.latency import latency
 from bench.measures.lost_worker import lost_worker
@@ -36,6 +37,7 @@ MEASUREMENTS = [
     Measurement("latency", latency),
     Measurement("kill-1", partial(killed_child, processes=1), repeats=True),
     Measurement("kill-2", partial(killed_child, processes=2), repeats=True),
+    Measurement("kill-many", kill_many, repeats=True),
     Measurement("lost", partial(lost_worker, lease_seconds=10.0, heartbeat_seconds=2.0), repeats=True),
     Measurement("lost-short", partial(lost_worker, lease_seconds=2.0, heartbeat_seconds=0.5), repeats=True),
     Measurement("memory", memory),

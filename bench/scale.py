@@ -17,6 +17,8 @@ class Scale(Struct, frozen=True, kw_only=True):
     latency_tasks: int = 300
     kills: int = 20
     lost_workers: int = 5
+    many_kills: int = 5
+    in_flight: int = 10_000
     settings: dict[str, str] = {}
 
 
@@ -30,4 +32,6 @@ QUICK = Scale(
     latency_tasks=100,
     kills=3,
     lost_workers=1,
+    many_kills=2,
+    in_flight=1_000,
 )

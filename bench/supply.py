@@ -16,15 +16,17 @@ from leaseq.engine.submission import Request, accept
 from leaseq.model import Submission
 
 QUEUE = "default"
+# For what goes on beside the queue that is measured.
+ASIDE = "aside"
 # With the number before it, a payload of about 100 bytes.
 NOTE = "x" * 70
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 300.0
 
 
-def submission(config: Config, task_type: str, **payload: Any) -> Submission:
+def submission(config: Config, task_type: str, *, queue: str = QUEUE, **payload: Any) -> Submission:
     """One submission, as an engine takes it."""
-    return accept(Request(type=task_type, payload=msgspec.json.encode(payload)), config)
+    return accept(Request(type=task_type, queue=queue, payload=msgspec.json.encode(payload)), config)
 
 
 def noops(config: Config, count: int) -> Iterable[Submission]:
@@ -58,13 +60,19 @@ async def all_ended(stage: Stage) -> None:
     await until(ended, what="every task has ended")
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until a condition holds. Raises `BenchFailed` after `seconds`."""
+async def until(
+    condition: Callable[[], Awaitable[bool]],
+    *,
+    what: str,
+    seconds: float = PATIENCE_SECONDS,
+    every: float = POLL_SECONDS,
+) -> None:
+    """Wait until a condition holds, looking `every` so many seconds. Raises `BenchFailed` after `seconds`."""
     give_up = monotonic() + seconds
     while not await condition():
         if monotonic() > give_up:
             raise BenchFailed(f"after {seconds:.0f} s it was still in vain to wait until {what}")
-        await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(every)
 
 
 async def require_single_runs(stage: Stage, count: int) -> None:
