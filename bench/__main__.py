@@ -29,6 +29,8 @@ PROFILE = "profile"
 # Its own servers, and the log in which it reads that a service is ready.
 OURS = {"data_dir", "log_format", "log_level", "postgres_url", "redis_url"}
 NAMES = [measurement.name for measurement in MEASUREMENTS]
+# Options that are not called as the fields of a scale are.
+FIELDS = {"tasks": "drain_tasks", "lost": "lost_workers"}
 console = Console(stderr=True)
 
 
@@ -40,6 +42,10 @@ console = Console(stderr=True)
 @click.option("--kills", type=click.IntRange(1, 1_000), help="How often a process is killed (20).")
 @click.option("--lost", type=click.IntRange(1, 100), help="How often a whole worker is lost (5).")
 @click.option("--in-flight", type=click.IntRange(1, 100_000), help="How many tasks a process that is killed holds (10,000).")
+@click.option("--deep", type=click.IntRange(1_000), help="How many tasks wait while others are drained (1,000,000).")
+@click.option("--aged", type=click.IntRange(1_000), help="How many tasks have ended before (10,000,000).")
+@click.option("--backlog", type=click.IntRange(1_000), help="How many tasks pile up (1,000,000).")
+@click.option("--due", type=click.IntRange(1_000), help="How many tasks become due at once (1,000,000).")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another value of the configuration.")
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), default=RESULTS, help="Where the values are kept.")
 def main(names: tuple[str, ...], quick: bool, settings: tuple[str, ...], results: Path, **numbers: int | None) -> None:
@@ -59,8 +65,7 @@ def main(names: tuple[str, ...], quick: bool, settings: tuple[str, ...], results
 
 def choose(scale: Scale, settings: tuple[str, ...], numbers: dict[str, int | None]) -> Scale:
     """The scale with what the command line says otherwise."""
-    fields = {"runs": "runs", "tasks": "drain_tasks", "kills": "kills", "lost": "lost_workers", "in_flight": "in_flight"}
-    given = {fields[name]: number for name, number in numbers.items() if number is not None}
+    given = {FIELDS.get(name, name): number for name, number in numbers.items() if number is not None}
     pairs = dict(pair.partition("=")[::2] for pair in settings)
     if refused := pairs.keys() & OURS:
         raise click.UsageError(f"{', '.join(sorted(refused))} cannot be set: the benchmark needs it as it is")

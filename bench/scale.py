@@ -19,6 +19,13 @@ class Scale(Struct, frozen=True, kw_only=True):
     lost_workers: int = 5
     many_kills: int = 5
     in_flight: int = 10_000
+    beside_tasks: int = 100_000
+    deep: int = 1_000_000
+    aged: int = 10_000_000
+    backlog: int = 1_000_000
+    backlog_seconds: float = 10.0
+    due: int = 1_000_000
+    calm_seconds: int = 3
     settings: dict[str, str] = {}
 
 
@@ -34,4 +41,11 @@ QUICK = Scale(
     lost_workers=1,
     many_kills=2,
     in_flight=1_000,
+    beside_tasks=2_000,
+    deep=20_000,
+    aged=100_000,
+    backlog=5_000,
+    backlog_seconds=1.0,
+    due=5_000,
+    calm_seconds=1,
 )

@@ -24,7 +24,7 @@ async def drain(scale: Scale, *, processes: int) -> list[Reading]:
         endings = await stage.witness.endings()
         metered = await stage.witness.ended_between(begin, await stage.witness.now())
     return [
-        Reading(name, "tasks/s", (count - 1) / endings.seconds),
+        Reading(name, "tasks/s", endings.rate),
         Reading(f"{name}: the middle 80 %", "tasks/s", 0.8 * count / endings.middle_seconds),
         *meter.per_task(name, metered),
     ]
