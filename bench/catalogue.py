@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from bench.figures import Reading
 from bench.measures.backlog import backlog
+from bench.measures.cpu import cpu
 from bench.measures.deep import aged, deep
 from bench.measures.drain import drain
 from bench.measures.due import due
@@ -37,6 +38,7 @@ MEASUREMENTS = [
     Measurement("drain-2", partial(drain, processes=2)),
     Measurement("submit", submitting),
     Measurement("http", over_http),
+    Measurement("cpu", cpu),
     Measurement("latency", latency),
     Measurement("kill-1", partial(killed_child, processes=1), repeats=True),
     Measurement("kill-2", partial(killed_child, processes=2), repeats=True),
