@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bench.cost import cpu_used
+from bench.cost import cpu_seconds
 from bench.processes import BenchFailed
 from bench.stage import Stage
 
@@ -28,4 +28,4 @@ async def calm(stage: Stage, *, seconds: int) -> None:
 
 
 def _used(stage: Stage) -> float:
-    return cpu_used(stage.postgres_pid).total + cpu_used(stage.valkey_pid).total
+    return cpu_seconds(stage.postgres_pid) + cpu_seconds(stage.valkey_pid)

@@ -93,6 +93,11 @@ def cpu_used(pid: int) -> Used:
     return total
 
 
+def cpu_seconds(pid: int) -> float:
+    """User and system time of the process `pid` and its descendants so far."""
+    return cpu_used(pid).total
+
+
 def machine_seconds() -> float:
     """What all processors together have been busy so far, with whatever it was."""
     times = psutil.cpu_times()

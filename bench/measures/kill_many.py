@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Sequence
 
-from bench.figures import Reading, percentiles
+from bench.figures import Reading, each_kill
 from bench.heartbeats import Heartbeats, heartbeats
 from bench.processes import Service
 from bench.recovery import MILLISECONDS, grown_children, restarted
@@ -40,7 +40,7 @@ async def kill_many(scale: Scale) -> list[Reading]:
                 taken.append(seconds * MILLISECONDS)
                 gaps.append(gap)
     return [
-        *percentiles(name, taken, unit="ms"),
+        *each_kill(name, taken),
         *(Reading(f"{name} longest gap between heartbeats of others", "ms", gap) for gap in gaps),
         Reading(f"{name} the heartbeats are meant to come every", "ms", stage.config.heartbeat_seconds * MILLISECONDS),
     ]

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 
-from bench.figures import Reading, percentiles
+from bench.figures import Reading, each_kill
 from bench.processes import Service
 from bench.recovery import MILLISECONDS, grown_children, restarted
 from bench.scale import Scale
@@ -26,7 +26,7 @@ async def killed_child(scale: Scale, *, processes: int) -> list[Reading]:
         for number in range(scale.kills):
             await worker.hear("worker.opened", count=processes + number)
             taken.append(await _kill_one(stage, worker) * MILLISECONDS)
-    return percentiles(name, taken, unit="ms")
+    return each_kill(name, taken)
 
 
 async def _kill_one(stage: Stage, worker: Service) -> float:

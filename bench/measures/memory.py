@@ -15,8 +15,8 @@ from bench.supply import all_ended, submission, until
 
 SETTLE_SECONDS = 1.0
 NAP_SECONDS = 3.0
-MIB = 1_048_576
-KIB_PER_MIB = 1_024
+MEGABYTE = 1_000_000
+KIB = 1_024
 SMAPS = "/proc/{pid}/smaps_rollup"  # Linux has it
 
 
@@ -47,19 +47,19 @@ def _taken(worker: Service, when: str) -> list[Reading]:
     for measure, of in MEASURES.items():
         parts = {"supervisor": of(supervisor.pid), "child": of(child.pid)}
         parts["both"] = sum(parts.values())
-        readings += [Reading(f"memory, {when}: {who}, {measure}", "MiB", mib) for who, mib in parts.items()]
+        readings += [Reading(f"memory, {when}: {who}, {measure}", "MB", size) for who, size in parts.items()]
     return readings
 
 
 def _rss(pid: int) -> float:
-    return float(psutil.Process(pid).memory_info().rss) / MIB
+    return float(psutil.Process(pid).memory_info().rss) / MEGABYTE
 
 
 def _pss(pid: int) -> float:
     """A page that several processes share counts for each of them in part."""
     for line in Path(SMAPS.format(pid=pid)).read_text(encoding="ascii").splitlines():
         if line.startswith("Pss:"):
-            return int(line.split()[1]) / KIB_PER_MIB
+            return int(line.split()[1]) * KIB / MEGABYTE
     raise ValueError(f"{SMAPS.format(pid=pid)} has no Pss")
 
 
