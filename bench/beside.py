@@ -80,10 +80,10 @@ async def beside(scale: Scale, *, name: str, without: str, fill: Fill) -> list[R
                     rates.append(await side.rate())
                 p50s.append(percentile(taken, 0.5))
                 readings += [
-                    Reading(f"drain, {where}", "tasks/s", rates[-1]),
-                    Reading(f"idle latency, {where}: p50", "ms", p50s[-1]),
-                    Reading(f"idle latency, {where}: p99", "ms", percentile(taken, 0.99)),
+                    Reading(f"{where}: drain", "tasks/s", rates[-1]),
+                    Reading(f"{where}: latency p50", "ms", p50s[-1]),
+                    Reading(f"{where}: latency p99", "ms", percentile(taken, 0.99)),
                 ]
-            readings.append(Reading(f"drain, {name}, of that with {without}", "%", 100 * rates[1] / rates[0]))
-            readings.append(Reading(f"idle latency, {name}, of that with {without}: p50", "%", 100 * p50s[1] / p50s[0]))
+            readings.append(Reading(f"{name}: drain, of that without", "%", 100 * rates[1] / rates[0]))
+            readings.append(Reading(f"{name}: latency p50, of that without", "%", 100 * p50s[1] / p50s[0]))
     return readings

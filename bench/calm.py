@@ -15,16 +15,15 @@ PATIENCE_SECONDS = 600
 
 async def calm(stage: Stage, *, seconds: int) -> None:
     """Wait until both servers have had little to do for so many seconds on end. Raises `BenchFailed` if that does not come."""
-    calm_for = 0
+    calm_for = waited = 0
     before = _used(stage)
-    for _ in range(PATIENCE_SECONDS):
+    while calm_for < seconds:
+        if waited == PATIENCE_SECONDS:
+            raise BenchFailed(f"the servers were still busy after {PATIENCE_SECONDS} s")
         await asyncio.sleep(1)
         now = _used(stage)
         calm_for = calm_for + 1 if now - before < LITTLE else 0
-        before = now
-        if calm_for == seconds:
-            return
-    raise BenchFailed(f"the servers were still busy after {PATIENCE_SECONDS} s")
+        before, waited = now, waited + 1
 
 
 def _used(stage: Stage) -> float:

@@ -9,7 +9,7 @@ class Scale(Struct, frozen=True, kw_only=True):
     """Numbers of tasks, seconds, and kills. `settings`: what of the configuration differs from the default."""
 
     runs: int = 3
-    drain_tasks: int = 50_000
+    drain_tasks: int = 100_000
     bulk_tasks: int = 20_000
     single_tasks: int = 2_000
     concurrent_tasks: int = 20_000
@@ -36,10 +36,10 @@ QUICK = Scale(
     single_tasks=300,
     concurrent_tasks=2_000,
     http_seconds=2.0,
-    latency_tasks=100,
-    kills=3,
+    latency_tasks=50,
+    kills=2,
     lost_workers=1,
-    many_kills=2,
+    many_kills=1,
     in_flight=1_000,
     beside_tasks=2_000,
     deep=20_000,
@@ -47,5 +47,5 @@ QUICK = Scale(
     backlog=5_000,
     backlog_seconds=1.0,
     due=5_000,
-    calm_seconds=1,
+    calm_seconds=0,
 )

@@ -32,9 +32,7 @@ async def backlog(scale: Scale) -> list[Reading]:
         drained = await _drain(stage, scale.backlog_seconds)
     shares = [f"{name}, at {100 * number // PARTS} %" for number in range(1, PARTS + 1)]
     return [
-        Reading(
-            f"{name}: Valkey memory for each task beyond the first tenth", "bytes", (memory[-1] - memory[0]) / part / (PARTS - 1)
-        ),
+        Reading(f"{name}: Valkey memory beyond the first tenth", "bytes/task", (memory[-1] - memory[0]) / part / (PARTS - 1)),
         Reading(f"{name}: submit, first tenth", "tasks/s", rates[0]),
         Reading(f"{name}: submit, last tenth", "tasks/s", rates[-1]),
         Reading(f"{name}: drain of its beginning", "tasks/s", drained),

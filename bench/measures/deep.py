@@ -25,4 +25,4 @@ async def aged(scale: Scale) -> list[Reading]:
         await stage.witness.fill_finished(scale.aged)
         return []
 
-    return await beside(scale, name=f"{scale.aged:,} finished rows", without="none", fill=fill)
+    return await beside(scale, name=f"{scale.aged:,} finished rows", without="no finished rows", fill=fill)

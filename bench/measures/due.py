@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-from bench.calm import calm
 from bench.figures import Reading, percentiles
 from bench.measures.latency import Probe
 from bench.processes import BenchFailed
@@ -15,9 +14,9 @@ from bench.supply import ASIDE, QUEUE, all_ended, require_single_runs, until
 
 EVERY_SECONDS = 0.05
 BEFORE_SECONDS = 2.0
-# How long it takes to fill the tables and to start the services, generously.
+# How long it takes to fill the tables, generously, and what is left to look at before.
 FILLED_PER_SECOND = 15_000
-READY_SECONDS = 12.0
+READY_SECONDS = 4.0
 ASK_SECONDS = 1.0
 
 
@@ -25,11 +24,10 @@ async def due(scale: Scale) -> list[Reading]:
     """`scale.due` tasks of one second, a reaper, and a worker that serves another queue too: there a task comes every 50 ms."""
     name = f"{scale.due:,} due at once"
     async with set_up(scale.settings) as stage:
-        due_at = await stage.witness.now() + timedelta(seconds=READY_SECONDS + scale.due / FILLED_PER_SECOND)
-        await stage.witness.fill_scheduled(scale.due, due_at)
         await stage.reaper()
         await stage.worker(queues=[QUEUE, ASIDE])
-        await calm(stage, seconds=scale.calm_seconds)
+        due_at = await stage.witness.now() + timedelta(seconds=READY_SECONDS + scale.due / FILLED_PER_SECOND)
+        await stage.witness.fill_scheduled(scale.due, due_at)
         before = await _probe_until(stage, due_at)
         during, last_at = await _probe_while_drained(stage)
         await require_single_runs(stage, scale.due)
@@ -44,7 +42,7 @@ async def _probe_until(stage: Stage, due_at: datetime) -> list[float]:
     """Milliseconds of the other queue in the last moments before. Raises `BenchFailed` if it is too late for that."""
     left = (due_at - await stage.witness.now()).total_seconds() - BEFORE_SECONDS
     if left < 0:
-        raise BenchFailed(f"{-left:.0f} s too late: everything was not ready when the tasks became due; ask for fewer")
+        raise BenchFailed(f"the tables were filled {-left:.0f} s too late; ask for fewer tasks")
     await asyncio.sleep(left)
     probe = Probe(stage, queue=ASIDE, every_seconds=EVERY_SECONDS)
     await probe.run(int(BEFORE_SECONDS / EVERY_SECONDS))

@@ -19,7 +19,7 @@ from bench.stage import Stage, set_up
 from bench.supply import ASIDE, QUEUE, all_ended, submission, until
 
 # Long enough for all of them to be under way at once.
-NAP_SECONDS = 5.0
+NAP_SECONDS = 3.0
 NAP_SECONDS_PER_TASK = 1e-3
 # With thousands of ids each question costs the ledger something.
 ASK_SECONDS = 0.5
