@@ -30,7 +30,7 @@ from bench.scale import QUICK, Scale
 from leaseq.errors import LeaseqError
 
 INTERRUPTED = 130
-PLAY_SECONDS = 1_200.0
+PLAY_SECONDS = 2_400.0
 PROFILE = "profile"
 PAGE = "page"
 # Its own servers, and the log in which it reads that a service is ready.

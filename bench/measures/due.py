@@ -18,6 +18,7 @@ BEFORE_SECONDS = 2.0
 FILLED_PER_SECOND = 15_000
 READY_SECONDS = 4.0
 ASK_SECONDS = 1.0
+PATIENCE_SECONDS = 900.0
 
 
 async def due(scale: Scale) -> list[Reading]:
@@ -59,7 +60,7 @@ async def _probe_while_drained(stage: Stage) -> tuple[list[float], datetime]:
     async with asyncio.TaskGroup() as group:
         group.create_task(probe.run())
         try:
-            await until(all_promoted, what="all of them are promoted", every=ASK_SECONDS)
+            await until(all_promoted, what="all of them are promoted", seconds=PATIENCE_SECONDS, every=ASK_SECONDS)
             await all_ended(stage, every=ASK_SECONDS)
         finally:
             probe.stopping = True
