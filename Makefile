@@ -84,10 +84,15 @@ fmt: $(READY) ## format, and fix what can be fixed
 	@$(BIN)/ruff format $(CODE)
 	@$(BIN)/ruff check --fix $(CODE)
 
-bench: $(READY) ## measure throughput and latency on this machine
+# Only the pictures need what this adds.
+$(VENV)/.bench-ready: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.bench-ready ## measure everything on this machine: tables, pictures, a page
 	@$(BIN)/python -m bench $(ARGS)
 
-bench-quick: $(READY) ## a little of every measurement, to see that it works
+bench-quick: $(VENV)/.bench-ready ## a little of every measurement, to see that it works
 	@$(BIN)/python -m bench --quick $(ARGS)
 
 bench-peers: $(READY) ## the same work on other task queues, beside leaseq (ARGS="celery --runs 1")

@@ -1,4 +1,7 @@
-"""How is the benchmark run? `python -m bench [NAMES] [--quick]`. Exit code 1 if a measurement failed, 130 after Ctrl-C."""
+"""How is the benchmark run? `python -m bench [NAMES] [--quick]`. Exit code 1 if a measurement failed, 130 after Ctrl-C.
+
+`python -m bench page RESULT.json [PEERS.json]` makes docs/benchmarks.md of what was kept.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import asyncio
 import signal
 import sys
 from collections.abc import Coroutine
+from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ from rich.console import Console
 from bench.catalogue import MEASUREMENTS, Measurement
 from bench.figures import Figure, combine
 from bench.machine import describe
+from bench.page import bind, page
 from bench.paper import RESULTS, Report, as_markdown, keep, show, show_machine
 from bench.processes import BenchFailed
 from bench.profile import profile
@@ -24,11 +30,14 @@ from bench.scale import QUICK, Scale
 from leaseq.errors import LeaseqError
 
 INTERRUPTED = 130
-PLAY_SECONDS = 1_200.0
+PLAY_SECONDS = 2_400.0
 PROFILE = "profile"
+PAGE = "page"
 # Its own servers, and the log in which it reads that a service is ready.
 OURS = {"data_dir", "log_format", "log_level", "postgres_url", "redis_url"}
 NAMES = [measurement.name for measurement in MEASUREMENTS]
+# Options that are not called as the fields of a scale are.
+FIELDS = {"tasks": "drain_tasks", "lost": "lost_workers"}
 console = Console(stderr=True)
 
 
@@ -36,9 +45,14 @@ console = Console(stderr=True)
 @click.argument("names", nargs=-1, type=click.Choice([*NAMES, PROFILE]))
 @click.option("--quick", is_flag=True, help="Little of everything, once: to see that it works.")
 @click.option("--runs", type=click.IntRange(1, 50), help="How often each measurement is played (3).")
-@click.option("--tasks", type=click.IntRange(1_000, 2_000_000), help="How many tasks are drained (50,000).")
+@click.option("--tasks", type=click.IntRange(1_000, 2_000_000), help="How many tasks are drained (100,000).")
 @click.option("--kills", type=click.IntRange(1, 1_000), help="How often a process is killed (20).")
 @click.option("--lost", type=click.IntRange(1, 100), help="How often a whole worker is lost (5).")
+@click.option("--in-flight", type=click.IntRange(1, 100_000), help="How many tasks a process that is killed holds (10,000).")
+@click.option("--deep", type=click.IntRange(1_000), help="How many tasks wait while others are drained (1,000,000).")
+@click.option("--aged", type=click.IntRange(1_000), help="How many tasks have ended before (10,000,000).")
+@click.option("--backlog", type=click.IntRange(1_000), help="How many tasks pile up (1,000,000).")
+@click.option("--due", type=click.IntRange(1_000), help="How many tasks become due at once (1,000,000).")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another value of the configuration.")
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), default=RESULTS, help="Where the values are kept.")
 def main(names: tuple[str, ...], quick: bool, settings: tuple[str, ...], results: Path, **numbers: int | None) -> None:
@@ -52,14 +66,15 @@ def main(names: tuple[str, ...], quick: bool, settings: tuple[str, ...], results
     show(console, report)
     file = keep(report, results)
     print(as_markdown(report))
-    console.print(f"Every value stands in {file}")
+    console.print(f"Every value stands in {file}, to look at in {bind(report, file)[-1]}")
+    if find_spec("matplotlib") is None:
+        console.print("No pictures: matplotlib is not installed (the extra `bench` brings it)", style="yellow", markup=False)
     sys.exit(1 if report.failed else 0)
 
 
 def choose(scale: Scale, settings: tuple[str, ...], numbers: dict[str, int | None]) -> Scale:
     """The scale with what the command line says otherwise."""
-    fields = {"runs": "runs", "tasks": "drain_tasks", "kills": "kills", "lost": "lost_workers"}
-    given = {fields[name]: number for name, number in numbers.items() if number is not None}
+    given = {FIELDS.get(name, name): number for name, number in numbers.items() if number is not None}
     pairs = dict(pair.partition("=")[::2] for pair in settings)
     if refused := pairs.keys() & OURS:
         raise click.UsageError(f"{', '.join(sorted(refused))} cannot be set: the benchmark needs it as it is")
@@ -68,6 +83,7 @@ def choose(scale: Scale, settings: tuple[str, ...], numbers: dict[str, int | Non
 
 async def measure_all(chosen: list[Measurement], scale: Scale) -> Report:
     """One measurement after the other. One that fails is told, and does not end the rest."""
+    began = datetime.now(UTC).isoformat(timespec="seconds")
     machine = await describe()
     show_machine(console, machine)
     figures: dict[str, list[Figure]] = {}
@@ -78,7 +94,7 @@ async def measure_all(chosen: list[Measurement], scale: Scale) -> Report:
         except (BenchFailed, LeaseqError, OSError, TimeoutError) as error:
             failed[measurement.name] = str(error) or type(error).__name__
             console.print(f"{measurement.name} FAILED: {failed[measurement.name]}", style="bold red", markup=False)
-    return Report(machine=machine, scale=scale, figures=figures, failed=failed)
+    return Report(began=began, machine=machine, scale=scale, figures=figures, failed=failed)
 
 
 async def measure(measurement: Measurement, scale: Scale) -> list[Figure]:
@@ -122,4 +138,6 @@ def finish(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == [PAGE]:
+        page(sys.argv[2:])
     main()

@@ -8,7 +8,12 @@ from functools import partial
 from msgspec import Struct
 
 from bench.figures import Reading
+from bench.measures.backlog import backlog
+from bench.measures.cpu import cpu
+from bench.measures.deep import aged, deep
 from bench.measures.drain import drain
+from bench.measures.due import due
+from bench.measures.kill_many import kill_many
 from bench.measures.killed_child import killed_child
 from bench.measures.latency import latency
 from bench.measures.lost_worker import lost_worker
@@ -33,10 +38,16 @@ MEASUREMENTS = [
     Measurement("drain-2", partial(drain, processes=2)),
     Measurement("submit", submitting),
     Measurement("http", over_http),
+    Measurement("cpu", cpu),
     Measurement("latency", latency),
     Measurement("kill-1", partial(killed_child, processes=1), repeats=True),
     Measurement("kill-2", partial(killed_child, processes=2), repeats=True),
+    Measurement("kill-many", kill_many, repeats=True),
     Measurement("lost", partial(lost_worker, lease_seconds=10.0, heartbeat_seconds=2.0), repeats=True),
     Measurement("lost-short", partial(lost_worker, lease_seconds=2.0, heartbeat_seconds=0.5), repeats=True),
+    Measurement("deep", deep, repeats=True),
+    Measurement("aged", aged, repeats=True),
+    Measurement("backlog", backlog),
+    Measurement("due", due),
     Measurement("memory", memory),
 ]

@@ -47,6 +47,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
 
 
+def each_kill(name: str, values: Sequence[float]) -> list[Reading]:
+    """The usual three of a row of kills, in milliseconds, and every single one."""
+    return [*percentiles(name, values, unit="ms"), *(Reading(f"{name} each", "ms", value) for value in values)]
+
+
 def percentiles(name: str, values: Sequence[float], *, unit: str) -> list[Reading]:
     """The usual three of a measurement: p50, p99, max."""
     return [

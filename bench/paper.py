@@ -1,8 +1,11 @@
-"""How are the figures shown and kept? A table for the eye on stderr, Markdown on stdout, everything as JSON in results/."""
+"""How are the figures shown and kept? A table for the eye on stderr, Markdown on stdout, everything as JSON in results/.
+
+A figure for which there is a goal has the goal beside it, and a word on whether it is reached.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,14 +15,17 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.figures import Figure
+from bench.goals import Verdict, judge
 from bench.scale import Scale
 
 RESULTS = Path(__file__).parent / "results"
+HEADINGS = ("figure", "unit", "median", "least", "most", "runs", "goal", "reached")
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """One run of the benchmark."""
+    """One run of the benchmark. `began`: the time (UTC, ISO 8601)."""
 
+    began: str = ""
     machine: Mapping[str, str]
     scale: Scale
     figures: dict[str, list[Figure]]
@@ -28,12 +34,12 @@ class Report(Struct, frozen=True, kw_only=True):
 
 def show(console: Console, report: Report) -> None:
     """The figures as a table."""
-    table = Table("figure", "unit", title="median, and the least and the most of the runs")
-    for heading in ("median", "least", "most", "runs"):
-        table.add_column(heading, justify="right")
-    for figures in report.figures.values():
-        for figure in figures:
-            table.add_row(*_cells(figure))
+    table = Table(title="median, and the least and the most of the runs")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("figure", "unit", "reached") else "right")
+    for rows in rows_of(report).values():
+        for row in rows:
+            table.add_row(*row)
         table.add_section()
     console.print(table)
 
@@ -48,13 +54,32 @@ def show_machine(console: Console, machine: Mapping[str, str]) -> None:
 
 def as_markdown(report: Report) -> str:
     """Figures and machine, to paste."""
-    rows = [_cells(figure) for figures in report.figures.values() for figure in figures]
-    lines = ["| figure | unit | median | least | most | runs |", "|---|---|---:|---:|---:|---:|"]
-    lines += [f"| {' | '.join(cells)} |" for cells in rows]
-    lines += ["", *(f"- {name}: {value}" for name, value in report.machine.items())]
-    lines += [f"- set: {name} = {value}" for name, value in report.scale.settings.items()]
-    lines += [f"- FAILED: {name}: {reason}" for name, reason in report.failed.items()]
-    return "\n".join(lines)
+    lines = [*table_head(*HEADINGS, numbers=range(2, 7))]
+    lines += [table_row(*row) for rows in rows_of(report).values() for row in rows]
+    return "\n".join([*lines, "", *circumstances(report)])
+
+
+def circumstances(report: Report) -> Iterator[str]:
+    """A list: machine, what was set, what failed."""
+    yield from (f"- {name}: {value}" for name, value in report.machine.items())
+    yield from (f"- set: {name} = {value}" for name, value in report.scale.settings.items())
+    yield from (f"- FAILED: {name}: {reason}" for name, reason in report.failed.items())
+
+
+def rows_of(report: Report) -> dict[str, list[tuple[str, ...]]]:
+    """The figures of each measurement, a row of cells for each."""
+    verdicts = {id(verdict.figure): verdict for verdict in judge(report.figures, report.scale)}
+    return {name: [_cells(figure, verdicts.get(id(figure))) for figure in figures] for name, figures in report.figures.items()}
+
+
+def table_head(*cells: str, numbers: range = range(1, 99)) -> tuple[str, str]:
+    """The first two lines of a table in Markdown. `numbers`: the columns that are set to the right."""
+    return table_row(*cells), f"|{'|'.join('---:' if place in numbers else '---' for place in range(len(cells)))}|"
+
+
+def table_row(*cells: str) -> str:
+    """One line of a table in Markdown."""
+    return f"| {' | '.join(cells)} |"
 
 
 def keep(report: Report, directory: Path) -> Path:
@@ -70,12 +95,18 @@ def new_file(directory: Path, suffix: str) -> Path:
     return directory / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}{suffix}"
 
 
-def _cells(figure: Figure) -> tuple[str, ...]:
-    least, most = figure.spread
-    numbers = (_number(value) for value in (figure.median, least, most))
-    return (figure.name, figure.unit, *numbers, str(len(figure.values)))
+def bound_in_words(verdict: Verdict) -> str:
+    """At least so much, or less than that."""
+    return f"{'≥' if verdict.goal.more else '<'} {number(verdict.bound)}"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits that mean something."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _cells(figure: Figure, verdict: Verdict | None) -> tuple[str, ...]:
+    least, most = figure.spread
+    numbers = (number(value) for value in (figure.median, least, most))
+    goal = ("", "") if verdict is None else (bound_in_words(verdict), "yes" if verdict.reached else "no")
+    return (figure.name, figure.unit, *numbers, str(len(figure.values)), *goal)

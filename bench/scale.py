@@ -9,7 +9,7 @@ class Scale(Struct, frozen=True, kw_only=True):
     """Numbers of tasks, seconds, and kills. `settings`: what of the configuration differs from the default."""
 
     runs: int = 3
-    drain_tasks: int = 50_000
+    drain_tasks: int = 100_000
     bulk_tasks: int = 20_000
     single_tasks: int = 2_000
     concurrent_tasks: int = 20_000
@@ -17,6 +17,15 @@ class Scale(Struct, frozen=True, kw_only=True):
     latency_tasks: int = 300
     kills: int = 20
     lost_workers: int = 5
+    many_kills: int = 5
+    in_flight: int = 10_000
+    beside_tasks: int = 100_000
+    deep: int = 1_000_000
+    aged: int = 10_000_000
+    backlog: int = 1_000_000
+    backlog_seconds: float = 10.0
+    due: int = 1_000_000
+    calm_seconds: int = 3
     settings: dict[str, str] = {}
 
 
@@ -27,7 +36,16 @@ QUICK = Scale(
     single_tasks=300,
     concurrent_tasks=2_000,
     http_seconds=2.0,
-    latency_tasks=100,
-    kills=3,
+    latency_tasks=50,
+    kills=2,
     lost_workers=1,
+    many_kills=1,
+    in_flight=1_000,
+    beside_tasks=2_000,
+    deep=20_000,
+    aged=100_000,
+    backlog=5_000,
+    backlog_seconds=1.0,
+    due=5_000,
+    calm_seconds=0,
 )

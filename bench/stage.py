@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from bench.lookout import Lookout, open_lookout
 from bench.processes import Service
 from bench.witness import Witness, open_witness
 from leaseq.config import Config
@@ -33,6 +34,7 @@ class Stage:
         self._valkey = valkey
         self.engine: Engine
         self.witness: Witness
+        self.lookout: Lookout
 
     @property
     def postgres_pid(self) -> int:
@@ -49,9 +51,12 @@ class Stage:
         self.services.append(service)
         return service
 
-    async def worker(self, *, processes: int = 1) -> Service:
-        """A worker for bench/app.py, once its processes take tasks."""
-        service = self.start("worker", APP, "--processes", str(processes))
+    async def worker(self, *, processes: int = 1, queues: Sequence[str] = (), concurrency: int | None = None) -> Service:
+        """A worker for bench/app.py, once its processes take tasks. Without `queues`: those of its handlers."""
+        options = ["--processes", str(processes)]
+        options += ["--queues", ",".join(queues)] if queues else []
+        options += [] if concurrency is None else ["--concurrency", str(concurrency)]
+        service = self.start("worker", APP, *options)
         await service.hear("worker.opened", count=processes)
         return service
 
@@ -85,6 +90,7 @@ async def set_up(settings: Mapping[str, str]) -> AsyncIterator[Stage]:
         stack.callback(_stop, stage.services)
         stage.engine = await stack.enter_async_context(open_engine(config, name="leaseq bench"))
         stage.witness = await stack.enter_async_context(open_witness(postgres.url))
+        stage.lookout = await stack.enter_async_context(open_lookout(config))
         yield stage
 
 

@@ -17,10 +17,17 @@ STATEMENTS = {file.stem: file.read_bytes() for file in (Path(__file__).parent / 
 class Endings(Struct, frozen=True):
     """How the tasks of a run ended. Seconds: from the first ending to the last, and of the middle 80 % of them."""
 
+    ended: int
     succeeded: int
     first_attempts: int
     seconds: float
     middle_seconds: float
+    last_at: datetime | None
+
+    @property
+    def rate(self) -> float:
+        """Tasks per second, from the first ending to the last."""
+        return (self.ended - 1) / self.seconds
 
 
 class Restarts(Struct, frozen=True):
@@ -42,8 +49,12 @@ class Witness:
         moment: datetime = (await self._rows("now"))[0][0]
         return moment
 
-    async def endings(self) -> Endings:
-        return Endings(*(await self._rows("measure_endings"))[0])
+    async def endings(self, since: datetime | None = None, *, queue: str = "default") -> Endings:
+        """Of all tasks of a queue that have ended, or of those that have since a moment."""
+        return Endings(*(await self._rows("measure_endings", since=since or "-infinity", queue=queue))[0])
+
+    async def has_ended(self, task_id: str) -> bool:
+        return bool((await self._rows("find_ended", task_id=task_id))[0][0])
 
     async def ended_between(self, begin: datetime, end: datetime) -> int:
         return int((await self._rows("count_ended", begin=begin, end=end))[0][0])
@@ -52,9 +63,9 @@ class Witness:
         """How many tasks have not ended?"""
         return int((await self._rows("count_unfinished"))[0][0])
 
-    async def results(self, task_type: str) -> list[int]:
-        """What the tasks of a type returned, numbers, oldest task first."""
-        return [row[0] for row in await self._rows("list_results", task_type=task_type)]
+    async def results(self, task_ids: Sequence[str]) -> list[int]:
+        """What tasks returned, whole numbers, in the order of the ids. Those that have not succeeded are left out."""
+        return [row[0] for row in await self._rows("list_results", task_ids=list(task_ids))]
 
     async def held(self, worker_id: str) -> list[str]:
         """The tasks that an incarnation runs."""
@@ -66,6 +77,25 @@ class Witness:
     async def settings(self) -> dict[str, str]:
         """Version, and the settings that matter for durability and speed."""
         return dict(await self._rows("list_settings"))
+
+    async def fill_finished(self, count: int) -> None:
+        """Make the table old: `count` tasks that ended within the last days."""
+        await self._conn.execute(STATEMENTS["fill_finished"], {"count": count})
+        await self._tidy()
+
+    async def fill_scheduled(self, count: int, due_at: datetime) -> None:
+        """Schedule `count` tasks for the same moment."""
+        await self._conn.execute(STATEMENTS["fill_scheduled"], {"count": count, "due_at": due_at})
+        await self._tidy()
+
+    async def anything_scheduled(self) -> bool:
+        """Is anything still to be promoted?"""
+        return bool((await self._rows("find_scheduled"))[0][0])
+
+    async def _tidy(self) -> None:
+        """Do now what the server would do by itself in the middle of a measurement."""
+        for statement in ("vacuum", "checkpoint"):
+            await self._conn.execute(STATEMENTS[statement])
 
     async def _rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         cursor = await self._conn.execute(STATEMENTS[statement], parameters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from bench.figures import Reading, percentiles
+from bench.figures import Reading, each_kill
 from bench.processes import BenchFailed, Service
 from bench.recovery import MILLISECONDS, restarted
 from bench.scale import Scale
@@ -31,7 +31,7 @@ async def lost_worker(scale: Scale, *, lease_seconds: float, heartbeat_seconds: 
             # Between which two heartbeats it dies is a matter of chance.
             await asyncio.sleep(random.uniform(1, 2) * heartbeat_seconds)
             taken.append(await _lose(stage, victim) * MILLISECONDS)
-    return percentiles(f"worker lost, lease of {lease_seconds:g} s, {scale.lost_workers} kills:", taken, unit="ms")
+    return each_kill(f"worker lost, lease of {lease_seconds:g} s, {scale.lost_workers} kills:", taken)
 
 
 async def _lose(stage: Stage, victim: Service) -> float:

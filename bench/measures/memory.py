@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import psutil
 
@@ -14,34 +15,52 @@ from bench.supply import all_ended, submission, until
 
 SETTLE_SECONDS = 1.0
 NAP_SECONDS = 3.0
-MIB = 1_048_576
+MEGABYTE = 1_000_000
+KIB = 1_024
+SMAPS = "/proc/{pid}/smaps_rollup"  # Linux has it
 
 
 async def memory(scale: Scale) -> list[Reading]:
-    """Resident memory (RSS) of the supervisor and of its one child. What both share is counted in both."""
+    """RSS of the supervisor and of its one child, in which what they share counts twice, and PSS, in which each has its part."""
     async with set_up(scale.settings) as stage:
         slots = stage.config.concurrency
         worker = await stage.worker()
         worker_id = worker.heard("worker.opened")[0]["worker_id"]
         await asyncio.sleep(SETTLE_SECONDS)
-        idle = _resident(worker)
+        idle = _taken(worker, "idle")
 
         async def all_busy() -> bool:
             return len(await stage.witness.held(worker_id)) == slots
 
         await stage.engine.submit_many([submission(stage.config, "nap", seconds=NAP_SECONDS) for _ in range(slots)])
         await until(all_busy, what="every slot is busy", seconds=NAP_SECONDS)
-        busy = _resident(worker)
+        busy = _taken(worker, f"{slots} slots busy")
         await all_ended(stage)
-    return [
-        Reading("memory: supervisor", "MiB", idle[0]),
-        Reading("memory: child, idle", "MiB", idle[1]),
-        Reading(f"memory: child, {slots} slots busy", "MiB", busy[1]),
-    ]
+    return [*idle, *busy]
 
 
-def _resident(worker: Service) -> tuple[float, float]:
-    """MiB of the supervisor and of its child."""
+def _taken(worker: Service, when: str) -> list[Reading]:
+    """What the supervisor, its child, and both together take."""
     supervisor = psutil.Process(worker.pid)
     (child,) = supervisor.children()
-    return supervisor.memory_info().rss / MIB, child.memory_info().rss / MIB
+    readings = []
+    for measure, of in MEASURES.items():
+        parts = {"supervisor": of(supervisor.pid), "child": of(child.pid)}
+        parts["both"] = sum(parts.values())
+        readings += [Reading(f"memory, {when}: {who}, {measure}", "MB", size) for who, size in parts.items()]
+    return readings
+
+
+def _rss(pid: int) -> float:
+    return float(psutil.Process(pid).memory_info().rss) / MEGABYTE
+
+
+def _pss(pid: int) -> float:
+    """A page that several processes share counts for each of them in part."""
+    for line in Path(SMAPS.format(pid=pid)).read_text(encoding="ascii").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * KIB / MEGABYTE
+    raise ValueError(f"{SMAPS.format(pid=pid)} has no Pss")
+
+
+MEASURES = {"RSS": _rss} | ({"PSS": _pss} if Path(SMAPS.format(pid="self")).exists() else {})

@@ -10,6 +10,8 @@ import asyncio
 import os
 from time import monotonic
 
+from msgspec import Struct
+
 from bench.cost import Meter
 from bench.figures import Reading, percentiles
 from bench.http_load import Load
@@ -24,22 +26,47 @@ MILLISECONDS = 1e3
 NAME = "HTTP end to end"
 
 
+class Window(Struct, frozen=True, kw_only=True):
+    """What happened within some seconds of steady load. `taken`: seconds of each request; `depths`: of the backlog, in turn."""
+
+    seconds: float
+    accepted: int
+    done: int
+    depths: list[int]
+    taken: list[float]
+    meter: Meter
+
+
 async def over_http(scale: Scale) -> list[Reading]:
-    """Submit as fast as 64 connections get their answers, and count what was accepted and what was done meanwhile."""
+    """What was accepted and what was done within the same seconds, and what it costs."""
+    window = await play_http(scale)
+    return [
+        Reading(f"{NAME}: accepted", "tasks/s", window.accepted / window.seconds),
+        Reading(f"{NAME}: done", "tasks/s", window.done / window.seconds),
+        Reading(f"{NAME}: done of what was accepted", "%", 100 * window.done / window.accepted),
+        Reading(f"{NAME}: backlog, most", "tasks", max(window.depths)),
+        Reading(f"{NAME}: backlog, at the end", "tasks", window.depths[-1]),
+        *percentiles(f"{NAME}: answer", [taken * MILLISECONDS for taken in window.taken], unit="ms"),
+        *window.meter.per_task(NAME, window.accepted),
+    ]
+
+
+async def play_http(scale: Scale) -> Window:
+    """Submit as fast as 64 connections get their answers."""
     async with set_up({"api_port": "0"} | scale.settings) as stage:
         services = {"API": await stage.api(), "worker": await stage.worker(), "reaper": await stage.reaper()}
         pids = {name: service.pid for name, service in services.items()}
         load = Load(services["API"].heard("api.started")[0]["port"], connections=CONNECTIONS)
         await load.start()
         await asyncio.sleep(WARM_UP_SECONDS)
-        readings = await _window(stage, load, pids, seconds=scale.http_seconds)
+        window = await _window(stage, load, pids, seconds=scale.http_seconds)
         await load.stop()
         await all_ended(stage)
         await require_single_runs(stage, load.accepted)
-    return readings
+    return window
 
 
-async def _window(stage: Stage, load: Load, pids: dict[str, int], *, seconds: float) -> list[Reading]:
+async def _window(stage: Stage, load: Load, pids: dict[str, int], *, seconds: float) -> Window:
     """What happens within some seconds of steady load."""
     begin, began, before = await stage.witness.now(), monotonic(), load.accepted
     meter = Meter(pids | {"Postgres": stage.postgres_pid, "Valkey": stage.valkey_pid, "client": os.getpid()})
@@ -50,12 +77,11 @@ async def _window(stage: Stage, load: Load, pids: dict[str, int], *, seconds: fl
         load.check()
     meter.stop()
     end, lasted, accepted = await stage.witness.now(), monotonic() - began, load.accepted - before
-    done = await stage.witness.ended_between(begin, end)
-    return [
-        Reading(f"{NAME}: accepted", "tasks/s", accepted / lasted),
-        Reading(f"{NAME}: done", "tasks/s", done / lasted),
-        Reading(f"{NAME}: backlog, most", "tasks", max(depths)),
-        Reading(f"{NAME}: backlog, at the end", "tasks", depths[-1]),
-        *percentiles(f"{NAME}: answer", [taken * MILLISECONDS for taken in load.taken[before:]], unit="ms"),
-        *meter.per_task(NAME, accepted),
-    ]
+    return Window(
+        seconds=lasted,
+        accepted=accepted,
+        done=await stage.witness.ended_between(begin, end),
+        depths=depths,
+        taken=load.taken[before : before + accepted],
+        meter=meter,
+    )

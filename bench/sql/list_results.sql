@@ -1,2 +1,5 @@
--- What the tasks of one type returned; all must have returned a whole number.
-select (result::text)::bigint from leaseq.tasks where type = %(task_type)s and state = 'SUCCESS' order by id
+-- What some tasks returned, whole numbers, in the order of the ids; a task that has not succeeded (yet) does not come back.
+select (task.result::text)::bigint
+from unnest(%(task_ids)s::uuid[]) with ordinality as wanted (id, place)
+join leaseq.tasks as task on task.id = wanted.id and task.state = 'SUCCESS'
+order by place

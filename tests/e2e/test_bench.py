@@ -33,14 +33,15 @@ async def test_a_quick_drain_is_measured(tmp_path: Path) -> None:
             process.terminate()
             await process.wait()
     assert process.returncode == 0, said.decode()
-    (name,) = names(tmp_path / "results")
-    report = msgspec.json.decode((tmp_path / "results" / name).read_bytes(), type=Report)
+    (kept,) = matching(tmp_path, "results/*.json")
+    report = msgspec.json.decode(kept.read_bytes(), type=Report)
     rate = report.figures["drain-1"][0]
     assert (rate.unit, len(rate.values)) == ("tasks/s", 1)
     assert rate.median > 0
     assert f"| {rate.name} | tasks/s |" in out.decode()
-    assert names(tmp_path) == ["results"]
+    assert kept.with_suffix(".html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert matching(tmp_path, "*") == [tmp_path / "results"]
 
 
-def names(directory: Path) -> list[str]:
-    return [path.name for path in directory.iterdir()]
+def matching(directory: Path, pattern: str) -> list[Path]:
+    return list(directory.glob(pattern))

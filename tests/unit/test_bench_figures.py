@@ -30,6 +30,6 @@ def test_markdown_says_what_was_set_and_what_failed() -> None:
     figures = {"drain-1": [Figure("rate", "tasks/s", [1234.5, 1000.0, 2000.0])]}
     scale = Scale(settings={"concurrency": "10"})
     text = as_markdown(Report(machine={"disk": "slow"}, scale=scale, figures=figures, failed={"http": "refused"}))
-    assert "| rate | tasks/s | 1,234 | 1,000 | 2,000 | 3 |" in text
+    assert "| rate | tasks/s | 1,234 | 1,000 | 2,000 | 3 |  |  |" in text
     for line in ("- disk: slow", "- set: concurrency = 10", "- FAILED: http: refused"):
         assert line in text.splitlines()

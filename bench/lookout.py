@@ -1,0 +1,49 @@
+"""What does Valkey say? Read from its keys and its own account, past leaseq: a witness must not be the accused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+
+from leaseq.config import Config
+from leaseq.connect import open_redis
+from leaseq.dispatch import keys
+
+LIST = "list"
+SCAN_PAGE = 1_000
+
+
+class Lookout:
+    """One client, for questions that cost next to nothing."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    async def now_ms(self) -> int:
+        """The clock of the server, by which it also dates leases. Milliseconds."""
+        seconds, microseconds = await self._client.time()
+        return int(seconds) * 1_000 + int(microseconds) // 1_000
+
+    async def deadlines(self, queue: str) -> dict[str, int]:
+        """Until when does each registered worker hold its lease? Milliseconds of the server's clock."""
+        entries: Any = await self._client.zrange(keys.leases(queue), 0, -1, withscores=True)
+        return {worker_id.decode(): int(deadline) for worker_id, deadline in entries}
+
+    async def memory(self) -> int:
+        """Bytes that the server has allocated."""
+        return int((await self._client.info("memory"))["used_memory"])
+
+    async def listed(self, queue: str) -> int:
+        """How many entries are in all lists of a queue, whatever they are called?"""
+        names = self._client.scan_iter(match=f"leaseq:{{{queue}}}:*", count=SCAN_PAGE, _type=LIST)
+        return sum([int(await self._client.llen(name)) async for name in names])
+
+
+@asynccontextmanager
+async def open_lookout(config: Config) -> AsyncIterator[Lookout]:
+    """Connect for as long as the block lasts."""
+    async with open_redis(config, name="leaseq bench lookout") as client:
+        yield Lookout(client)

@@ -1,0 +1,2 @@
+-- Write now what a checkpoint would write in the middle of a measurement.
+checkpoint

@@ -1,0 +1,2 @@
+-- Is anything still to be promoted? One row.
+select exists (select from leaseq.scheduled)
