@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
+from fix_servers import _admin
 from leaseq.codec import fingerprint, new_task_id
 from leaseq.config import Config
 from leaseq.connect import Connection, Pool, open_pool
@@ -62,6 +63,13 @@ def upkeep(session: Session) -> Upkeep:
 async def plain(postgres_url: str) -> AsyncIterator[Connection]:
     """A connection that is nobody's: to look behind the scenes, and to watch locks."""
     async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture(scope="module")
+def server(session_postgres: str) -> Iterator[psycopg.Connection]:
+    """A blocking connection outside every database of leaseq, for what Postgres itself makes of a value."""
+    with _admin(session_postgres) as conn:
         yield conn
 
 

@@ -9,7 +9,6 @@ cannot keep the process alive.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -26,6 +25,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, ServerUnreachable
 from leaseq.ledger.schema import require_schema
+from leaseq.memory import spare_the_collector
 from leaseq.telemetry import emit
 from leaseq_api.app import create_app
 
@@ -86,9 +86,7 @@ async def _serve(config: Config) -> None:
     # The lifespan is ours and not the HTTP server's: an error at the start is ours to tell, and the engine is closed
     # even if a connection refuses to end.
     async with app.lifespan():
-        # What was loaded stays: the garbage collector need not walk through it again and again.
-        gc.collect()
-        gc.freeze()
+        spare_the_collector()
         await _run_until(stop, app, config)
     emit("api.stopped")
 

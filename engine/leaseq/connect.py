@@ -37,6 +37,7 @@ RECONNECT_SECONDS = 1.0
 REDIS_CONNECTIONS = 16
 REPLY_SECONDS = 3.0
 SESSION = (files("leaseq") / "session.sql").read_bytes()
+PLANS = (files("leaseq") / "plans.sql").read_bytes()
 
 # The client's half of noticing a lost host; ignored on a unix socket.
 KEEPALIVES = {
@@ -70,12 +71,14 @@ async def open_pool(
     max_size: int,
     wait: bool = True,
     connection_class: type[ImpatientConnection] = ImpatientConnection,
+    lent: bool = False,
 ) -> Pool:
     """Open a pool of at most `max_size` autocommit connections, called `name` in pg_stat_activity.
 
     Waiting for a free connection is bounded by the statement time-out (then psycopg_pool.PoolTimeout). With `wait`
-    false the pool opens even while Postgres is away. Raises ServerUnreachable at once when Postgres cannot be
-    reached or refuses us, ConfigInvalid when there is no URL or it cannot be read.
+    false the pool opens even while Postgres is away. `lent`: it is for handlers, whose statements are none of ours.
+    Raises ServerUnreachable at once when Postgres cannot be reached or refuses us, ConfigInvalid when there is no URL or it
+    cannot be read.
     """
     url = _given("postgres_url", config.postgres_url)
     options = {"autocommit": True, "application_name": name, "connect_timeout": CONNECT_SECONDS, **KEEPALIVES}
@@ -85,6 +88,8 @@ async def open_pool(
 
     async def configure(conn: Connection) -> None:
         await conn.execute(SESSION, _session_times(config))
+        if not lent:
+            await conn.execute(PLANS, {"local": False})
 
     async def check(conn: Connection) -> None:
         await _check_idle(pool, conn)

@@ -1,7 +1,8 @@
 """How do single calls become batches without anybody waiting for a batch to fill?
 
 While one batch is being written, what arrives is gathered into the next. A lone item on an idle gatherer goes
-straight through. Bounded: when `capacity` items wait, callers wait too (backpressure instead of growth).
+straight through. Whoever awaits an answer is bounded: when `capacity` items wait, callers wait too (backpressure instead of
+growth). Whoever leaves a function to be called with the answer is bounded elsewhere, and costs no future and no task.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
+
+from leaseq.telemetry import burst
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,17 +35,21 @@ class Gatherer(Generic[T, R]):
         self._write = write
         self._batch_size = batch_size
         self._capacity = asyncio.Semaphore(capacity)
-        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._waiting: deque[tuple[T, Callable[[R | BaseException], None]]] = deque()
         self._writer: asyncio.Task[None] | None = None
 
     async def add(self, item: T) -> R:
         """Hand in one item and wait for its answer. A caller that goes away does not take its item back."""
         async with self._capacity:
             future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-            self._waiting.append((item, future))
-            if self._writer is None or self._writer.done():
-                self._writer = asyncio.create_task(self._drain())
-            return await asyncio.shield(future)
+            self.put(item, lambda answer: _answer(future, answer))
+            return await future
+
+    def put(self, item: T, answer: Callable[[R | BaseException], None]) -> None:
+        """Hand in one item; `answer`, which must not raise, is called with what became of it."""
+        self._waiting.append((item, answer))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._drain())
 
     async def aclose(self) -> None:
         """Wait until everything handed in has been written."""
@@ -53,15 +60,19 @@ class Gatherer(Generic[T, R]):
         while self._waiting:
             size = min(self._batch_size, len(self._waiting))
             batch = [self._waiting.popleft() for _ in range(size)]
+            answers: list[R | BaseException] = []
             try:
-                answers = await self._write([item for item, _ in batch])
-                for (_, future), answer in zip(batch, answers, strict=True):
-                    _answer(future, answer)
+                answers += await self._write([item for item, _ in batch])
+                if len(answers) != size:
+                    raise ValueError(f"{len(answers)} answers for {size} items")
             except BaseException as error:
-                for _, future in batch:
-                    _answer(future, error)
+                answers += [error] * (size - len(answers))
                 if not isinstance(error, Exception):
                     raise
+            finally:
+                with burst():
+                    for (_, answer), said in zip(batch, answers, strict=False):
+                        answer(said)
 
 
 def _answer(future: asyncio.Future[R], answer: R | BaseException) -> None:

@@ -30,6 +30,8 @@ TRANSITIONS: frozenset[tuple[State | None, str, State]] = frozenset(
     }
 )
 
+LANES = {Priority.HIGH: Lane.HIGH, Priority.NORMAL: Lane.NORMAL, Priority.LOW: Lane.LOW}
+
 # A task that was present at this many crashes runs alone from then on: the next crash, if it comes, is its own. Not at
 # the first: most crashes are nobody's fault, and isolation costs the start of a process.
 SUSPECT_CRASHES = 2
@@ -47,7 +49,7 @@ def lane_of(priority: Priority, *, crash_count: int, loss_count: int) -> Lane:
     """The ready list that a delivery of such a task belongs in."""
     if crash_count + loss_count >= SUSPECT_CRASHES:
         return Lane.SUSPECT
-    return {Priority.HIGH: Lane.HIGH, Priority.NORMAL: Lane.NORMAL, Priority.LOW: Lane.LOW}[priority]
+    return LANES[priority]
 
 
 def after(ending: Ending, counts: Counts, *, backoff: Backoff, max_crashes: int) -> Disposition:

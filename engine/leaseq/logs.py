@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 import structlog
 
 from leaseq.config import Config
-from leaseq.telemetry import Event, subscribe
+from leaseq.telemetry import DEBUG, ERROR, INFO, WARNING, Event, after_burst, subscribe
 
 Line = dict[str, Any]
+LEVELS = {level: logging.getLevelName(level).lower() for level in (DEBUG, INFO, WARNING, ERROR)}
+
 _console = structlog.dev.ConsoleRenderer(colors=True)
 _json = msgspec.json.Encoder(enc_hook=str)
 
@@ -32,8 +37,10 @@ def set_up_logs(config: Config) -> None:
         wanted = "console" if sys.stderr.isatty() else "json"
     render = _render_json if wanted == "json" else _render_console
 
+    lines = Lines()
+
     def on_event(event: Event) -> None:
-        _write(render(_line(event.name, event.level, event.fields)))
+        lines.write(render(_line(event.name, event.level, event.fields)))
 
     subscribe(on_event, level=level)
     handler = RecordHandler(render)
@@ -53,17 +60,28 @@ class RecordHandler(logging.Handler):
         fields: Line = {"logger": record.name}
         if record.exc_info:
             fields["exception"] = logging.Formatter().formatException(record.exc_info)
-        _write(self._render(_line(record.getMessage(), record.levelno, fields)))
+        _write(self._render(_line(record.getMessage(), record.levelno, fields)) + "\n")
 
 
 def _line(event: str, level: int, fields: Line) -> Line:
     return {
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "level": logging.getLevelName(level).lower(),
+        "timestamp": _timestamp(time.time_ns() // 1_000_000),
+        "level": LEVELS.get(level) or logging.getLevelName(level).lower(),
         "event": event,
         "pid": os.getpid(),
         **fields,
     }
+
+
+def _timestamp(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_second(seconds)}.{rest:03d}+00:00"
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    # Thousands of lines may be said in one second, and this takes as long as all the rest of a line.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _render_json(line: Line) -> str:
@@ -75,9 +93,38 @@ def _render_console(line: Line) -> str:
     return text
 
 
+class Lines:
+    """Writes lines to stderr, those of a burst together: one call of the system for each would cost more than all the rest.
+
+    Never more at once than a pipe takes in one piece, since the processes of a worker share theirs.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[str] = []
+        self._size = 0
+
+    def write(self, text: str) -> None:
+        """One line, without its end; it is written when this returns, or when the burst is over."""
+        size = len(text.encode("utf-8", "backslashreplace")) + 1
+        if self._size + size > select.PIPE_BUF:
+            self._flush()
+        if self._waiting or after_burst(self._flush):
+            self._waiting.append(text + "\n")
+            self._size += size
+        else:
+            _write(text + "\n")
+
+    def _flush(self) -> None:
+        if self._waiting:
+            text = "".join(self._waiting)
+            self._waiting.clear()
+            self._size = 0
+            _write(text)
+
+
 def _write(text: str) -> None:
     try:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(text)
     except (OSError, ValueError):
         return  # nobody reads any more; work goes on
 

@@ -30,6 +30,7 @@ class Handler(Struct, frozen=True, kw_only=True):
     context_parameter: str | None
     is_async: bool
     arguments: builtins.type[Struct]
+    decoder: msgspec.json.Decoder[Struct]
     returns: Any
     max_attempts: int | None = None
     timeout_seconds: float | None = None
@@ -45,8 +46,7 @@ class Handler(Struct, frozen=True, kw_only=True):
 
     def decode(self, payload: bytes) -> dict[str, Any]:
         """The payload as keyword arguments. Raises `msgspec.ValidationError` with the path of what does not fit."""
-        arguments = msgspec.json.decode(payload, type=self.arguments)
-        return {name: getattr(arguments, name) for name in self.arguments.__struct_fields__}
+        return msgspec.structs.asdict(self.decoder.decode(payload))
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Call arguments as a payload. Raises `TypeError` where they do not fit the signature."""
@@ -101,13 +101,15 @@ def describe(
             context_parameter = parameter.name
         else:
             fields.append(_field(name, parameter, hints))
+    arguments = msgspec.defstruct(name, fields, kw_only=True, frozen=True, forbid_unknown_fields=True)
     return Handler(
         type=name,
         queue=queue,
         function=function,
         context_parameter=context_parameter,
         is_async=inspect.iscoroutinefunction(function),
-        arguments=msgspec.defstruct(name, fields, kw_only=True, frozen=True, forbid_unknown_fields=True),
+        arguments=arguments,
+        decoder=msgspec.json.Decoder(arguments),
         returns=hints.get("return", Any),
         max_attempts=max_attempts,
         timeout_seconds=None if timeout_seconds is None else float(timeout_seconds),

@@ -91,6 +91,8 @@ Listener = Callable[[Event], None]
 
 _listeners: list[tuple[int, Listener]] = []
 _lowest = logging.CRITICAL
+_bursts = 0
+_after_burst: list[Callable[[], None]] = []
 
 
 def emit(name: str, /, **fields: Any) -> None:
@@ -110,6 +112,27 @@ def emit(name: str, /, **fields: Any) -> None:
 def listening(name: str) -> bool:
     """Would anybody hear this event? For callers that emit one per task in a batch."""
     return EVENTS[name] >= _lowest
+
+
+@contextmanager
+def burst() -> Iterator[None]:
+    """Events of the code inside, which must not wait for anything, belong together: whoever writes them down may write once."""
+    global _bursts  # noqa: PLW0603 (a depth, like `_lowest`)
+    _bursts += 1
+    try:
+        yield
+    finally:
+        _bursts -= 1
+        if not _bursts:
+            while _after_burst:
+                _after_burst.pop()()
+
+
+def after_burst(act: Callable[[], None]) -> bool:
+    """Call this when the burst that is going on is over. False, and no call, if there is none."""
+    if _bursts:
+        _after_burst.append(act)
+    return _bursts > 0
 
 
 def subscribe(listener: Listener, *, level: int = DEBUG) -> Callable[[], None]:
@@ -142,4 +165,4 @@ def _lower() -> None:
     _lowest = min((least for least, _ in _listeners), default=logging.CRITICAL)
 
 
-__all__ = ["EVENTS", "Event", "Listener", "emit", "listening", "recorded", "subscribe"]
+__all__ = ["EVENTS", "Event", "Listener", "after_burst", "burst", "emit", "listening", "recorded", "subscribe"]

@@ -50,8 +50,8 @@ USUALLY = {
     "a key comes with other content": ("a key with other content",),
 }
 
-# One transactional task up to its commit: pull, claim, connect, begin, a savepoint around the insert, the work, settle.
-TO_ITS_WORK, TO_ITS_COMMIT = 7, 9
+# One transactional task up to its commit: pull, claim, connect, begin, a savepoint around the insert, the work, plans, settle.
+TO_ITS_WORK, TO_ITS_COMMIT = 7, 10
 UP_TO_THE_CLOSING = 4  # of a pass that takes one worker for dead
 OTHERS = 0b110  # everybody but the first worker is heard of
 HEARD: list[Step] = [PassTime(LOOK_SECONDS), Work(1, "beat"), Work(2, "beat")]

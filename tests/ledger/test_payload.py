@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -14,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fix_ledger import RETENTION
-from fix_servers import _admin
 from leaseq.codec import check_payload
 from leaseq.config import Config
 from leaseq.engine.submission import Request, accept
@@ -27,12 +25,6 @@ PIECES += ["true", "null", " ", "\n", "\t", '"a"', '{"a":', "[]", "\u2028", "\uf
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
 payloads = values.map(json.dumps) | st.lists(st.sampled_from(PIECES)).map("".join)
-
-
-@pytest.fixture(scope="module")
-def server(session_postgres: str) -> Iterator[psycopg.Connection]:
-    with _admin(session_postgres) as conn:
-        yield conn
 
 
 @given(payloads)

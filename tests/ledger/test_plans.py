@@ -18,7 +18,9 @@ from psycopg import sql
 
 from fix_ledger import errored, submission
 from fix_servers import TEMPLATE, _admin, _database_url
+from leaseq.connect import PLANS
 from leaseq.ledger import rows
+from leaseq.ledger.arrays import quoted
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.model import Lease
 
@@ -89,17 +91,21 @@ ALL_ENDED = (
 )
 ALL_WAIT = "update leaseq.tasks set state = 'PENDING', finished_at = null, result = null, worker_id = null; analyze leaseq.tasks;"
 STATISTICS = {"of all states": "", "when all had ended": ALL_ENDED, "when all waited": ALL_WAIT}
+# A plan is kept until the next analysis; one that was made before there were any tasks serves the first hundred thousand.
+EMPTY = "when there were none"
 
 
-@pytest.fixture(scope="module", params=STATISTICS)
+@pytest.fixture(scope="module", params=[*STATISTICS, EMPTY])
 def full(session_postgres: str, request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
     """A connection to a database with many tasks, for this module; nothing in it is changed."""
     name = sql.Identifier("leaseq_test_plans")
     with _admin(session_postgres) as admin:
         admin.execute(sql.SQL("create database {} template {}").format(name, sql.Identifier(TEMPLATE)))
     with psycopg.connect(_database_url(session_postgres, "leaseq_test_plans"), autocommit=True) as conn:
-        conn.execute(FILL.encode())
-        if STATISTICS[request.param]:
+        conn.execute(PLANS, {"local": False})
+        if request.param != EMPTY:
+            conn.execute(FILL.encode())
+        if STATISTICS.get(request.param):
             conn.execute(STATISTICS[request.param].encode())
         yield conn
     with _admin(session_postgres) as admin:
@@ -148,15 +154,8 @@ def _explain(conn: psycopg.Connection, name: str, params: dict[str, Any], mode: 
 def _literal(value: Any) -> sql.Composable:
     """As an untyped literal, which takes the type of its parameter."""
     if isinstance(value, list):
-        parts = ["null" if part is None else '"' + _text(part) + '"' for part in value]
-        return sql.Literal("{" + ",".join(parts) + "}")
-    return sql.SQL("null") if value is None else sql.Literal(_text(value))
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return "\\\\x" + value.hex()
-    return str(value).replace("\\", "\\\\").replace('"', '\\"')
+        return sql.Literal(quoted(value))
+    return sql.SQL("null") if value is None else sql.Literal(str(value))
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

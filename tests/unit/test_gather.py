@@ -134,3 +134,32 @@ async def test_aclose_waits_for_what_was_handed_in(writer: Writer) -> None:
 
     assert await asyncio.gather(*adding) == [0, 10, 20]
     await gatherer.aclose()
+
+
+async def test_an_answer_can_be_called_back(writer: Writer) -> None:
+    """Whoever waits in no task of its own; each gets its own answer, in order."""
+    gatherer = _gatherer(writer)
+    answers: list[int | BaseException] = []
+    for n in (1, -2, 3):
+        gatherer.put(n, answers.append)
+    await gatherer.aclose()
+    assert [type(answer) for answer in answers] == [int, ValueError, int]
+    assert (writer.batches, answers[0], answers[2]) == ([[1, -2, 3]], 10, 30)
+
+    answers.clear()
+    for n in (-1, 2):
+        gatherer.put(n, answers.append)
+    await gatherer.aclose()
+    assert [type(answer) for answer in answers] == [RuntimeError, RuntimeError]
+
+
+async def test_whoever_is_called_back_is_told_of_the_end(writer: Writer) -> None:
+    gatherer = _gatherer(writer)
+    answers: list[int | BaseException] = []
+    writer.go.clear()
+    gatherer.put(1, answers.append)
+    await writer.begun.wait()
+    assert gatherer._writer is not None
+    gatherer._writer.cancel()
+    await asyncio.wait([gatherer._writer])
+    assert [type(answer) for answer in answers] == [asyncio.CancelledError]

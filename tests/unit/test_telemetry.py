@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from leaseq.telemetry import EVENTS, INFO, WARNING, Event, emit, listening, recorded, subscribe
+from leaseq.telemetry import EVENTS, INFO, WARNING, Event, after_burst, burst, emit, listening, recorded, subscribe
 
 
 def test_an_event_reaches_its_listeners_with_its_fields() -> None:
@@ -77,3 +77,29 @@ def test_names_are_a_noun_and_what_happened_to_it() -> None:
         noun, _, happened = name.partition(".")
         assert noun.isalpha(), name
         assert happened.isalpha(), name
+
+
+def test_a_burst_is_over_when_its_outermost_block_is() -> None:
+    done: list[str] = []
+    assert not after_burst(lambda: done.append("too early"))
+    with burst():
+        with burst():
+            assert after_burst(lambda: done.append("once"))
+        assert done == []
+    assert done == ["once"]
+    with burst():
+        pass
+    assert done == ["once"]
+
+
+def test_a_burst_that_breaks_is_over_too() -> None:
+    done: list[str] = []
+
+    def broken() -> None:
+        with burst():
+            after_burst(lambda: done.append("once"))
+            raise ValueError("in the middle")
+
+    with pytest.raises(ValueError, match="in the middle"):
+        broken()
+    assert done == ["once"]

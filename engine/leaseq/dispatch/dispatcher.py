@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from leaseq.dispatch import keys
-from leaseq.dispatch.deliveries import Deliveries, LeaseView, PullCode, Release, sort_out
+from leaseq.dispatch.deliveries import Deliveries, LeaseView, Place, PullCode, Release, sort_out
 from leaseq.dispatch.scripts import Scripts
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
@@ -89,10 +89,7 @@ class Dispatcher:
         found = 0
         with reachable():
             for start in range(0, len(releases), BITE):
-                pairs: list[str | bytes] = []
-                for release in releases[start : start + BITE]:
-                    pairs += (release.delivery, release.place.value)
-                found += await self._scripts.run("release", names, pairs)
+                found += await self._scripts.run("release", names, _release_arguments(releases[start : start + BITE]))
         return found
 
     async def restore(self, queue: str, task_ids: Sequence[str], *, worker_id: str) -> int:
@@ -131,6 +128,19 @@ class Dispatcher:
         names = [keys.processing(queue, worker_id), keys.leases(queue), keys.beats(queue)]
         with reachable():
             return bool(await self._scripts.run("close", names, [worker_id]))
+
+
+def _release_arguments(releases: Sequence[Release]) -> list[str | bytes]:
+    """As release.lua wants them."""
+    done: list[str] = []
+    pairs: list[str | bytes] = []
+    for release in releases:
+        delivery = release.delivery
+        if release.place is Place.DONE and isinstance(delivery, str):  # a task id, if it is text
+            done.append(delivery)
+        else:
+            pairs += (delivery, release.place.value)
+    return ["".join(done), *pairs]
 
 
 __all__ = ["BITE", "OPEN_LANES", "Dispatcher", "reachable"]

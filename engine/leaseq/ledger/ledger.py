@@ -16,6 +16,7 @@ import psycopg
 from leaseq.errors import IdempotencyInFlight, SubmissionInvalid
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
+from leaseq.ledger.arrays import words
 from leaseq.ledger.session import Connection, Locked, Session
 from leaseq.model import ClaimedTask, Counts, Glimpse, Lease, Settled, Settlement, State, Submission, Submitted, Task, TaskSummary
 from leaseq.records import Attempt
@@ -76,7 +77,7 @@ class Ledger:
             raise SubmissionInvalid(f"Postgres cannot store this submission: {error}") from error
         reach("submit.sent")
         by_id = {row[0]: row for row in found}
-        return {s.task_id: rows.fresh(s, by_id[s.task_id]) if by_id[s.task_id][1] else None for s in batch}
+        return {s.task_id: rows.fresh(s, by_id[s.task_id]) if s.task_id in by_id else None for s in batch}
 
     async def find_keys(
         self, keys: Sequence[tuple[str, str]], *, conn: Connection | None = None
@@ -93,14 +94,14 @@ class Ledger:
 
     async def claim(self, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:
         """Take what is PENDING of these, each under a new attempt. A closed incarnation gets nothing."""
-        params = {"ids": sorted(task_ids), "worker_id": worker_id}
+        params = {"ids": words(sorted(task_ids)), "worker_id": worker_id}
         found = await self._session.fetch("claim_tasks", params)
         reach("claim.sent")
         return [rows.to_claimed(row, worker_id) for row in found]
 
     async def find_claimed(self, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:
         """What this worker holds of these: asked after a claim whose answer was lost."""
-        params = {"ids": list(task_ids), "worker_id": worker_id}
+        params = {"ids": words(task_ids), "worker_id": worker_id}
         found = await self._session.fetch("find_claimed", params, again=True)
         return [rows.to_claimed(row, worker_id) for row in found]
 
@@ -116,18 +117,18 @@ class Ledger:
 
     async def cancel(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, State]:
         """Stop tasks, at once or by request. By task id: CANCELLED, or PROCESSING where it was asked for."""
-        params = {"ids": sorted(task_ids), "tenant": tenant}
+        params = {"ids": words(sorted(task_ids)), "tenant": tenant}
         found = await self._session.fetch("cancel_tasks", params, again=True)
         return {row[0]: State(row[1]) for row in found}
 
     async def redrive(self, task_ids: Sequence[str], *, tenant: str) -> list[Glimpse]:
         """Put FAILED and CANCELLED tasks back to PENDING."""
-        params = {"ids": sorted(task_ids), "tenant": tenant}
+        params = {"ids": words(sorted(task_ids)), "tenant": tenant}
         return [rows.to_delivery(row) for row in await self._session.fetch("redrive_tasks", params)]
 
     async def find(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, Task]:
         """Whole tasks, by id."""
-        params = {"ids": list(task_ids), "tenant": tenant}
+        params = {"ids": words(task_ids), "tenant": tenant}
         found = await self._session.fetch("find_tasks", params, again=True)
         return {row[0]: rows.to_task(row) for row in found}
 
@@ -146,22 +147,22 @@ class Ledger:
 
     async def find_states(self, task_ids: Sequence[str]) -> dict[str, State]:
         """The states of tasks, by id; what was pruned is missing."""
-        found = await self._session.fetch("find_states", {"ids": list(task_ids)}, again=True)
+        found = await self._session.fetch("find_states", {"ids": words(task_ids)}, again=True)
         return {row[0]: State(row[1]) for row in found}
 
     async def glimpse(self, task_ids: Sequence[str]) -> dict[str, Glimpse]:
         """Just enough of tasks to judge their deliveries."""
-        found = await self._session.fetch("glimpse_tasks", {"ids": list(task_ids)}, again=True)
+        found = await self._session.fetch("glimpse_tasks", {"ids": words(task_ids)}, again=True)
         return {row[0]: rows.to_glimpse(row) for row in found}
 
     async def find_held(self, task_ids: Sequence[str], *, worker_id: str) -> list[tuple[Lease, Counts]]:
         """What a worker holds of these, with what is needed to settle it as lost."""
-        params = {"ids": list(task_ids), "worker_id": worker_id}
+        params = {"ids": words(task_ids), "worker_id": worker_id}
         return [rows.to_held(row) for row in await self._session.fetch("find_held", params, again=True)]
 
     async def find_cancel_requests(self, task_ids: Sequence[str]) -> list[str]:
         """Which of these running tasks somebody asked to stop."""
-        found = await self._session.fetch("find_cancel_requests", {"ids": list(task_ids)}, again=True)
+        found = await self._session.fetch("find_cancel_requests", {"ids": words(task_ids)}, again=True)
         return [row[0] for row in found]
 
     async def set_progress(self, lease: Lease, progress: bytes) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict, astuple
 
+from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.lifecycle import lane_of
 from leaseq.model import (
     ClaimedTask,
@@ -33,6 +34,9 @@ from leaseq.records import Attempt, WorkerRecord
 
 Row = Sequence[Any]
 _encode = msgspec.json.Encoder().encode
+# A look into a dict is quicker than the call of an enum, and there are three in the life of a task.
+STATES = {state.value: state for state in State}
+PRIORITIES = {priority.value: priority for priority in Priority}
 
 
 def _bytes(text: str | None) -> bytes | None:
@@ -40,7 +44,7 @@ def _bytes(text: str | None) -> bytes | None:
 
 
 def lane(priority: int, crash_count: int, loss_count: int) -> Lane:
-    return lane_of(Priority(priority), crash_count=crash_count, loss_count=loss_count)
+    return lane_of(PRIORITIES[priority], crash_count=crash_count, loss_count=loss_count)
 
 
 def to_summary(row: Row) -> TaskSummary:
@@ -50,8 +54,8 @@ def to_summary(row: Row) -> TaskSummary:
         tenant=row[1],
         queue=row[2],
         type=row[3],
-        state=State(row[4]),
-        priority=Priority(row[5]),
+        state=STATES[row[4]],
+        priority=PRIORITIES[row[5]],
         attempt=row[6],
         retry_count=row[7],
         crash_count=row[8],
@@ -84,7 +88,7 @@ def to_claimed(row: Row, worker_id: str) -> ClaimedTask:
         queue=row[3],
         type=row[4],
         payload=row[5].encode(),
-        priority=Priority(row[6]),
+        priority=PRIORITIES[row[6]],
         counts=Counts(row[7], row[8], row[9], row[10]),
         timeout_seconds=row[11],
         idempotency_key=row[12],
@@ -97,17 +101,17 @@ def to_claimed(row: Row, worker_id: str) -> ClaimedTask:
 
 def to_settled(row: Row) -> Settled:
     """settle_attempts.sql"""
-    return Settled(row[0], row[1], State(row[2]), row[3], lane(row[4], row[5], row[6]))
+    return Settled(row[0], row[1], STATES[row[2]], row[3], lane(row[4], row[5], row[6]))
 
 
 def to_glimpse(row: Row) -> Glimpse:
     """glimpse_tasks.sql"""
-    return Glimpse(row[0], row[1], State(row[2]), row[3], row[4], lane(row[5], row[6], row[7]))
+    return Glimpse(row[0], row[1], STATES[row[2]], row[3], row[4], lane(row[5], row[6], row[7]))
 
 
 def to_delivery(row: Row) -> Glimpse:
     """promote_tasks.sql, redrive_tasks.sql"""
-    return Glimpse(row[0], row[1], State(row[2]), row[3], row[4], lane(row[5], row[6], row[7]))
+    return Glimpse(row[0], row[1], STATES[row[2]], row[3], row[4], lane(row[5], row[6], row[7]))
 
 
 def to_held(row: Row) -> tuple[Lease, Counts]:
@@ -124,7 +128,7 @@ def to_attempt(row: Row) -> Attempt:
         worker_id=row[3],
         started_at=row[4],
         finished_at=row[5],
-        next_state=State(row[6]),
+        next_state=STATES[row[6]],
         error=_bytes(row[7]),
     )
 
@@ -148,50 +152,53 @@ def fresh(submission: Submission, row: Row) -> Submitted:
     """submit_tasks.sql, for a task that was created"""
     priority = submission.priority
     placed = lane_of(priority, crash_count=0, loss_count=0)
-    return Submitted(submission.task_id, State(row[1]), False, row[2], row[3], submission.queue, placed)
+    return Submitted(submission.task_id, STATES[row[1]], False, row[2], row[3], submission.queue, placed)
 
 
 def replay(row: Row) -> Submitted:
     """find_keys.sql"""
-    placed = lane_of(Priority(row[8]), crash_count=0, loss_count=0)
-    return Submitted(row[3], State(row[4]), True, row[5], row[6], row[7], placed)
+    placed = lane_of(PRIORITIES[row[8]], crash_count=0, loss_count=0)
+    return Submitted(row[3], STATES[row[4]], True, row[5], row[6], row[7], placed)
 
 
 def submission_arrays(batch: Sequence[Submission]) -> dict[str, Any]:
     """The arrays of submit_tasks.sql."""
     return {
-        "ids": [s.task_id for s in batch],
-        "tenants": [s.tenant for s in batch],
-        "queues": [s.queue for s in batch],
-        "types": [s.type for s in batch],
-        "payloads": [s.payload.decode() for s in batch],
-        "headers": [None if s.headers is None else s.headers.decode() for s in batch],
-        "keys": [s.idempotency_key for s in batch],
-        "fingerprints": [s.fingerprint for s in batch],
-        "priorities": [int(s.priority) for s in batch],
-        "max_attempts": [s.max_attempts for s in batch],
-        "timeouts": [s.timeout_seconds for s in batch],
-        "delays": [s.delay_seconds for s in batch],
-        "run_ats": [s.run_at for s in batch],
-        "expires_ats": [s.expires_at for s in batch],
+        "ids": words([s.task_id for s in batch]),
+        "tenants": quoted([s.tenant for s in batch]),
+        "queues": quoted([s.queue for s in batch]),
+        "types": quoted([s.type for s in batch]),
+        "payloads": quoted([s.payload.decode() for s in batch]),
+        "headers": quoted([None if s.headers is None else s.headers.decode() for s in batch]),
+        "keys": quoted([s.idempotency_key for s in batch]),
+        "fingerprints": quoted(["\\x" + s.fingerprint.hex() for s in batch]),
+        "priorities": numbers([int(s.priority) for s in batch]),
+        "max_attempts": numbers([s.max_attempts for s in batch]),
+        "timeouts": numbers([s.timeout_seconds for s in batch]),
+        "delays": numbers([s.delay_seconds for s in batch]),
+        "run_ats": quoted([None if s.run_at is None else s.run_at.isoformat() for s in batch]),
+        "expires_ats": quoted([None if s.expires_at is None else s.expires_at.isoformat() for s in batch]),
     }
 
 
 def settlement_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
     """The arrays of settle_attempts.sql."""
+    leases = [s.lease for s in batch]
+    endings = [s.ending for s in batch]
+    what = [s.disposition for s in batch]
     return {
-        "ids": [s.lease.task_id for s in batch],
-        "attempts": [s.lease.attempt for s in batch],
-        "worker_ids": [s.lease.worker_id for s in batch],
-        "outcomes": [s.ending.outcome.value for s in batch],
-        "states": [s.disposition.state.value for s in batch],
-        "delays": [s.disposition.delay for s in batch],
-        "retries": [s.disposition.retries for s in batch],
-        "crashes": [s.disposition.crashes for s in batch],
-        "losses": [s.disposition.losses for s in batch],
-        "results": [None if s.ending.result is None else s.ending.result.decode() for s in batch],
-        "errors": [_error(s.disposition.error) for s in batch],
-        "attempt_errors": [_error(s.ending.error) for s in batch],
+        "ids": words([lease.task_id for lease in leases]),
+        "attempts": numbers([lease.attempt for lease in leases]),
+        "worker_ids": quoted([lease.worker_id for lease in leases]),
+        "outcomes": words([ending.outcome for ending in endings]),
+        "states": words([d.state for d in what]),
+        "delays": numbers([d.delay for d in what]),
+        "retries": numbers([d.retries for d in what]),
+        "crashes": numbers([d.crashes for d in what]),
+        "losses": numbers([d.losses for d in what]),
+        "results": quoted([None if e.result is None else e.result.decode() for e in endings]),
+        "errors": quoted([_error(d.error) for d in what]),
+        "attempt_errors": quoted([_error(e.error) for e in endings]),
     }
 
 

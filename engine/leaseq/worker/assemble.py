@@ -58,7 +58,7 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
 async def _transaction_pool(stack: AsyncExitStack, config: Config, spec: Spec) -> Pool:
     handlers = msgspec.structs.replace(config, statement_timeout_seconds=HANDLER_STATEMENT_SECONDS)
     size = min(spec.concurrency, TRANSACTION_CONNECTIONS)
-    pool = await open_pool(handlers, name=session_name(spec.worker_id), max_size=size, connection_class=LentConnection)
+    pool = await open_pool(handlers, name=session_name(spec.worker_id), max_size=size, connection_class=LentConnection, lent=True)
     stack.push_async_callback(pool.close)
     return pool
 

@@ -27,6 +27,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import TaskType
 from leaseq.logs import set_up_logs
 from leaseq.loop import end
+from leaseq.memory import spare_the_collector
 from leaseq.registry import Registry
 from leaseq.telemetry import emit
 from leaseq.worker.assemble import BLOCK_SECONDS, assemble
@@ -165,6 +166,7 @@ async def live(spec: Spec, fd: int) -> int:
     os.set_inheritable(fd, False)  # the programs that handlers start have no use for it
     link = await Link.over(socket.socket(fileno=fd))
     registry = load_app(spec.app).registry
+    spare_the_collector()
     try:
         return await Child(spec, Config.from_env(), link).run(registry)
     except ServerUnreachable as error:  # only at the start: later on they are waited for

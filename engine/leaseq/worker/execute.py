@@ -46,6 +46,7 @@ class Call:
         self._context = context
         self._executor = executor
         self._lingered = lingered
+        self.takes_context = handler.context_parameter is not None
         self.lingers = False
 
     async def run(self, payload: bytes) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -39,6 +39,10 @@ class Settler:
     async def settle(self, settlement: Settlement) -> Settled | None:
         """End an attempt. None: it was fenced, and nothing changed. Raises what Postgres said of an ending that it refused."""
         return await self._gatherer.add(settlement)
+
+    def put(self, settlement: Settlement, answer: Callable[[Settled | BaseException | None], None]) -> None:
+        """End an attempt, and call `answer` with what `settle` returns or raises."""
+        self._gatherer.put(settlement, answer)
 
     async def find_ended(self, settlement: Settlement) -> Settled | None:
         """Did this very settlement count, although its answer never came?"""
@@ -132,10 +136,9 @@ class Releaser:
         """Let go of one delivery."""
         await self._gatherer.add(Parting(queue, Release(delivery, place)))
 
-    async def release_settled(self, settled: Settled) -> None:
-        """Let go of a settled task: back to the head of its lane if it is PENDING again, else nowhere."""
-        place = settled.lane if settled.state is State.PENDING else Place.DONE
-        await self.release(settled.queue, settled.task_id, place)
+    def put(self, queue: str, release: Release, left: Callable[[object], None]) -> None:
+        """Let go of one delivery, and call `left` then."""
+        self._gatherer.put(Parting(queue, release), left)
 
     async def _write(self, batch: Sequence[Parting]) -> list[None]:
         by_queue: defaultdict[str, list[Release]] = defaultdict(list)

@@ -10,7 +10,7 @@ that it forgot, a thread that overran) is refused (`lent.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from leaseq.connect import Connection, Pool
+from leaseq.connect import PLANS, Connection, Pool
 from leaseq.context import BlockingConnection
 from leaseq.errors import Fenced, TransactionEnded
 from leaseq.failpoints import reach
@@ -35,13 +35,13 @@ QUIET_SECONDS = 1.0
 class AttemptTransaction:
     """The one transaction of an attempt; does nothing until somebody enters a block."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, loan: Loan) -> None:
         self._pool = pool
+        self.loan = loan
         self._stack = AsyncExitStack()
         self._outer: AbstractAsyncContextManager[psycopg.AsyncTransaction] | None = None
         self._handle: psycopg.AsyncTransaction | None = None
         self._opening = asyncio.Lock()
-        self.loan = Loan()
         self.starved = False  # was the handler interrupted while it waited for a connection?
         self.conn: Connection | None = None
 
@@ -98,6 +98,7 @@ class AttemptTransaction:
         if self._busy:
             raise RuntimeError("a statement of the handler was still running when it returned")
         try:
+            await self.conn.execute(PLANS, {"local": True}, prepare=True)
             settled = (await ledger.settle([settlement], conn=self.conn)).get(settlement.lease.task_id)
             if settled is None:
                 await self.abandon()
@@ -153,16 +154,16 @@ class AttemptTransaction:
 
 
 class Scope:
-    """One block of a handler: a savepoint in the attempt's transaction."""
+    """One block of a handler: a savepoint in the attempt's transaction, which is `lend`ed in the event loop."""
 
-    def __init__(self, transaction: AttemptTransaction, loop: asyncio.AbstractEventLoop) -> None:
-        self._transaction = transaction
+    def __init__(self, lend: Callable[[], AttemptTransaction], loop: asyncio.AbstractEventLoop) -> None:
+        self._lend = lend
         self._loop = loop
         self._savepoint: AbstractAsyncContextManager[psycopg.AsyncTransaction] | None = None
 
     async def __aenter__(self) -> Connection:
         try:
-            conn = await self._transaction.begin()
+            conn = await self._lend().begin()
             savepoint = conn.transaction()
             await savepoint.__aenter__()
         except UNAVAILABLE as error:
@@ -173,15 +174,16 @@ class Scope:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        if self._savepoint is None or self._transaction.broken or self._transaction.loan.over:
+        transaction = self._lend()
+        if self._savepoint is None or transaction.broken or transaction.loan.over:
             return None
-        if self._transaction.ended:
+        if transaction.ended:
             raise TransactionEnded
         return await self._savepoint.__aexit__(kind, error, trace)
 
     def __enter__(self) -> BlockingConnection:
         self._wait(self.__aenter__())
-        return Blocking(self._transaction, self._loop)
+        return Blocking(self._lend, self._loop)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         return self._wait(self.__aexit__(kind, error, trace))
@@ -193,8 +195,8 @@ class Scope:
 class Blocking:
     """The transaction for a handler that runs in a thread."""
 
-    def __init__(self, transaction: AttemptTransaction, loop: asyncio.AbstractEventLoop) -> None:
-        self._transaction = transaction
+    def __init__(self, lend: Callable[[], AttemptTransaction], loop: asyncio.AbstractEventLoop) -> None:
+        self._lend = lend
         self._loop = loop
 
     def execute(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
@@ -202,7 +204,7 @@ class Blocking:
         return asyncio.run_coroutine_threadsafe(self._execute(query, params), self._loop).result()
 
     async def _execute(self, query: str, params: Any) -> list[tuple[Any, ...]]:
-        conn = await self._transaction.begin()
+        conn = await self._lend().begin()
         cursor = await conn.execute(query.encode(), params)
         return await cursor.fetchall() if cursor.description else []
 

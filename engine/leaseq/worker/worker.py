@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from time import monotonic
+from typing import Any
 
 from leaseq.dispatch.dispatcher import OPEN_LANES
 from leaseq.dispatch.doorbell import Doorbell
@@ -33,7 +34,8 @@ class Worker:
 
     def __init__(self, tools: Tools, doorbells: Mapping[str, Doorbell]) -> None:
         self._tools = tools
-        self._running: dict[str, tuple[RunningAttempt, asyncio.Task[None]]] = {}
+        self._running: dict[str, RunningAttempt] = {}
+        self._emptied = asyncio.Event()  # for whoever waits until nothing runs
         self._stop = asyncio.Event()
         self._last_busy = monotonic()
         self._refusal: Stop | None = None
@@ -76,12 +78,11 @@ class Worker:
         deadline = monotonic() + grace_seconds
         hurried = asyncio.create_task(hurry.wait())
         while self._running and not hurry.is_set() and (left := deadline - monotonic()) > 0:
-            tasks = [task for _, task in self._running.values()]
-            await asyncio.wait([*tasks, hurried], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            await self._until_empty(left, hurried)
         hurried.cancel()
         handed_back = len(self._running)
         self._refusal = reason  # what a claim that is still on its way brings is handed back too
-        for attempt, _ in self._running.values():
+        for attempt in list(self._running.values()):
             attempt.stop(reason)
         await self.finish()
         emit("worker.drained", worker_id=self._tools.worker_id, handed_back=handed_back, left=len(self._running))
@@ -89,7 +90,14 @@ class Worker:
     async def finish(self) -> None:
         """Wait, not for ever, until what was stopped has been written."""
         if self._running:
-            await asyncio.wait([task for _, task in self._running.values()], timeout=LAST_WORDS_SECONDS)
+            await self._until_empty(LAST_WORDS_SECONDS)
+
+    async def _until_empty(self, seconds: float, *others: asyncio.Task[Any]) -> None:
+        """Until nothing runs, or one of the others is done, or time is up."""
+        self._emptied.clear()
+        emptied = asyncio.create_task(self._emptied.wait())
+        await asyncio.wait([emptied, *others], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        emptied.cancel()
 
     async def _sweep(self) -> None:
         while not self._stop.is_set():
@@ -108,22 +116,20 @@ class Worker:
             return
         for task_id in await self._tools.ledger.find_cancel_requests(running):
             if task_id in self._running:
-                self._running[task_id][0].stop(Stop.CANCEL)
+                self._running[task_id].stop(Stop.CANCEL)
 
     def _start(self, claimed: ClaimedTask, hold: Hold) -> None:
-        attempt = RunningAttempt(claimed, hold, self._tools)
+        attempt = RunningAttempt(claimed, hold, self._tools, left=self._left)
         if self._refusal is not None:
             attempt.stop(self._refusal)
-        task = asyncio.create_task(attempt.run())
-        task_id = claimed.lease.task_id
-        self._running[task_id] = (attempt, task)
-        task.add_done_callback(lambda done: self._done(task_id, done))
+        self._running[claimed.lease.task_id] = attempt
+        attempt.start()
 
-    def _done(self, task_id: str, done: asyncio.Task[None]) -> None:
-        self._running.pop(task_id, None)
-        self._last_busy = monotonic()
-        if not done.cancelled() and (error := done.exception()) is not None:
-            emit("loop.failed", loop="attempt", task_id=task_id, error=f"{type(error).__name__}: {error}")
+    def _left(self, attempt: RunningAttempt) -> None:
+        self._running.pop(attempt.claimed.lease.task_id, None)
+        if not self._running:
+            self._last_busy = monotonic()
+            self._emptied.set()
 
 
 __all__ = ["Worker"]

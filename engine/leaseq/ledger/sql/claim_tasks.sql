@@ -10,16 +10,13 @@ with me as (
     for share
 ), wanted as materialized (
     select id, 'PENDING' as state from unnest(%(ids)s::uuid[]) as w (id)
-), claimed as (
-    update leaseq.tasks as t
-    set state = 'PROCESSING', attempt = t.attempt + 1, worker_id = me.id,
-        started_at = clock_timestamp(), progress = null
-    from wanted, me
-    where t.id = wanted.id and t.state = wanted.state
-    returning t.*
 )
-select
-    id::text, attempt, tenant, queue, type, payload::text, priority, retry_count, crash_count, loss_count,
-    max_attempts, timeout_seconds, idempotency_key, headers::text, created_at, run_at,
-    coalesce(expires_at <= now(), false) as expired
-from claimed
+update leaseq.tasks as t
+set state = 'PROCESSING', attempt = t.attempt + 1, worker_id = me.id,
+    started_at = clock_timestamp(), progress = null
+from wanted, me
+where t.id = wanted.id and t.state = wanted.state
+returning
+    t.id::text, t.attempt, t.tenant, t.queue, t.type, t.payload::text, t.priority, t.retry_count, t.crash_count, t.loss_count,
+    t.max_attempts, t.timeout_seconds, t.idempotency_key, t.headers::text, t.created_at, t.run_at,
+    coalesce(t.expires_at <= now(), false) as expired

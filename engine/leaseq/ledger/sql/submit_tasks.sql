@@ -1,5 +1,5 @@
 -- submit: none -> PENDING or SCHEDULED. Key row and task row in one statement, hence in one transaction.
--- Rows are sent in arrays. A submission whose key is taken creates nothing and comes back without a state, and so does
+-- Rows are sent in arrays. A submission whose key is taken creates nothing and does not come back, and neither does
 -- one whose id exists already (the same submission sent again). A key that is taken is not even locked, so that replays
 -- cost no write and wait for nobody; whether it has expired is for find_keys.sql and expire_keys.sql.
 -- Keys are inserted in order, so that two batches that share keys wait for each other instead of deadlocking. A key that
@@ -55,6 +55,4 @@ with patience as materialized (
     select id, run_at from created where state = 'SCHEDULED'
     on conflict (task_id) do nothing
 )
-select sent.id::text, created.state, created.created_at, created.run_at
-from sent
-left join created on created.id = sent.id
+select id::text, state, created_at, run_at from created

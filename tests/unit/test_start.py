@@ -1,0 +1,65 @@
+"""Does a handler that waits for nothing cost the event loop nothing, and does one that waits run like any task?"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from leaseq.worker.start import start
+
+WHO: ContextVar[str] = ContextVar("who", default="nobody")
+
+
+async def quick() -> int:
+    return 1
+
+
+async def test_what_waits_is_a_task_like_any_other() -> None:
+    go = asyncio.Event()
+
+    async def slow() -> str:
+        await go.wait()
+        task = asyncio.current_task()
+        assert task is not None
+        return task.get_name()
+
+    task = start(asyncio.get_running_loop(), slow())
+    assert not task.done()
+    go.set()
+    assert await task == task.get_name()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="this Python starts every task with the next turn of the loop")
+async def test_what_waits_for_nothing_is_done_at_once() -> None:
+    assert start(asyncio.get_running_loop(), quick()).result() == 1
+
+
+async def test_it_sees_a_copy_of_the_context() -> None:
+    async def claim() -> str:
+        before = WHO.get()
+        WHO.set("the handler")
+        return before
+
+    WHO.set("the worker")
+    assert await start(asyncio.get_running_loop(), claim()) == "the worker"
+    assert WHO.get() == "the worker"
+
+
+async def test_a_task_factory_is_asked() -> None:
+    loop = asyncio.get_running_loop()
+    made: list[Any] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        made.append(work)
+        return asyncio.Task(work, loop=loop, **options)
+
+    loop.set_task_factory(factory)
+    try:
+        assert await start(loop, quick()) == 1
+    finally:
+        loop.set_task_factory(None)
+    assert len(made) == 1
