@@ -6,6 +6,7 @@ The ledger is written first and decides; dispatch is told afterwards and may fai
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -32,6 +33,8 @@ from leaseq.telemetry import emit, listening
 
 BATCH_SIZE = 500
 CAPACITY = 10_000
+# Chunks of a large batch that are on their way while another is being written: Postgres and we need not wait for each other.
+AHEAD = 1
 
 
 class Stores(Struct, frozen=True, kw_only=True):
@@ -69,14 +72,30 @@ class Engine:
         return submitted
 
     async def submit_many(self, batch: Sequence[Submission]) -> list[Submitted | BaseException]:
-        """Record many tasks, a chunk in one transaction; one answer for each, in order."""
+        """Record many tasks, a chunk in one transaction; one answer for each, in order.
+
+        The next chunk is on its way while one is being written, unless they share a key: then the first one has it.
+        Where this raises, some of the chunks may be recorded.
+        """
+        chunks = [batch[start : start + BATCH_SIZE] for start in range(0, len(batch), BATCH_SIZE)]
+        ahead = AHEAD if _keys_differ(batch) else 0
         answers: list[Submitted | BaseException] = []
-        for start in range(0, len(batch), BATCH_SIZE):
-            chunk = batch[start : start + BATCH_SIZE]
-            found = await self._submitter.write(chunk)
-            self._deliver([(s, a) for s, a in zip(chunk, found, strict=True) if isinstance(a, Submitted)])
-            answers += found
+        under_way: deque[asyncio.Task[list[Submitted | BaseException]]] = deque()
+        try:
+            for chunk in chunks:
+                under_way.append(asyncio.create_task(self._submit_chunk(chunk)))
+                if len(under_way) > ahead:
+                    answers += await under_way.popleft()
+            while under_way:
+                answers += await under_way.popleft()
+        finally:
+            await asyncio.gather(*under_way, return_exceptions=True)
         return answers
+
+    async def _submit_chunk(self, chunk: Sequence[Submission]) -> list[Submitted | BaseException]:
+        found = await self._submitter.write(chunk)
+        self._deliver([(s, a) for s, a in zip(chunk, found, strict=True) if isinstance(a, Submitted)])
+        return found
 
     async def submit_within(self, submission: Submission, conn: Connection) -> Submitted:
         """Record one task inside the caller's own transaction: it exists if and when that commits.
@@ -160,6 +179,11 @@ class Engine:
             for submission, answer in pairs:
                 name = "task.replayed" if answer.replayed else "task.submitted"
                 emit(name, task_id=answer.task_id, type=submission.type, queue=answer.queue, state=answer.state)
+
+
+def _keys_differ(batch: Sequence[Submission]) -> bool:
+    keys = [(s.tenant, s.idempotency_key) for s in batch if s.idempotency_key is not None]
+    return len(set(keys)) == len(keys)
 
 
 @asynccontextmanager
