@@ -1,0 +1,126 @@
+"""What does a task cost, counted and not timed: statements, calls of Redis, calls of Python functions?
+
+A guard that does not depend on the machine. The bounds are about one and a half times of what was counted when they were set, and
+a round trip or a layer more for each task is far beyond them. docs/performance.md says what the counts are made of.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+import redis.asyncio
+from msgspec.structs import replace
+
+from fix_client import Client
+from fix_worker import until, working
+from leaseq import Leaseq
+from leaseq.config import Config
+from leaseq.embedded import PostgresServer
+from leaseq.engine.engine import open_engine
+from leaseq.engine.submission import Request, accept
+from leaseq.ledger.schema import migrate
+from leaseq.model import Submission
+
+TASKS = 2_000
+SLOTS = 100
+PER_THOUSAND = TASKS / 1_000
+PAYLOAD = b'{"order_id":1,"note":"' + b"x" * 70 + b'"}'
+BOUNDS = {
+    "statements to submit 1,000": 3,
+    "commands to submit 1,000": 8,
+    "statements to drain 1,000": 35,
+    "commands to drain 1,000": 50,
+    "Python calls to drain one": 190,
+}
+COUNT_STATEMENTS = """
+select coalesce(sum(calls), 0)::integer from pg_stat_statements
+where query like '%leaseq.%' and query not like '%pg_stat_statements%'
+"""
+
+
+class Counts:
+    """The servers' own numbers."""
+
+    def __init__(self, conn: psycopg.AsyncConnection[tuple[int]], store: redis.asyncio.Redis) -> None:
+        self._conn = conn
+        self._store = store
+
+    async def statements(self) -> int:
+        row = await (await self._conn.execute(COUNT_STATEMENTS)).fetchone()
+        assert row is not None
+        return row[0]
+
+    async def commands(self) -> int:
+        """What clients sent; commands inside a script are not counted."""
+        found: dict[str, dict[str, Any]] = await self._store.info("commandstats")
+        return sum(numbers["calls"] for name, numbers in found.items() if name.removeprefix("cmdstat_") in SENT)
+
+
+SENT = {"evalsha", "eval", "blmove", "lrange", "lpush", "rpush", "lmove", "script|load"}
+
+
+@pytest.fixture
+async def counting(own_postgres: PostgresServer, config: Config) -> Config:
+    """Servers of which Postgres counts the statements it executes."""
+    with psycopg.connect(own_postgres.url, autocommit=True) as conn:
+        conn.execute("alter system set shared_preload_libraries = 'pg_stat_statements'")
+    own_postgres.stop()
+    own_postgres.start()
+    await migrate(own_postgres.url)
+    with psycopg.connect(own_postgres.url, autocommit=True) as conn:
+        conn.execute("create extension pg_stat_statements")
+    return replace(config, postgres_url=own_postgres.url, log_level="warning")
+
+
+@pytest.fixture
+async def counts(counting: Config) -> AsyncIterator[Counts]:
+    assert counting.redis_url is not None
+    store = redis.asyncio.Redis.from_url(counting.redis_url)
+    async with await psycopg.AsyncConnection.connect(counting.postgres_url or "", autocommit=True) as conn, store:
+        yield Counts(conn, store)
+
+
+def noops(config: Config) -> list[Submission]:
+    return [accept(Request(type="noop", payload=PAYLOAD), config) for _ in range(TASKS)]
+
+
+async def test_what_a_task_costs(counting: Config, counts: Counts) -> None:
+    app, done = Leaseq(), 0
+
+    @app.task
+    async def noop(order_id: int, note: str) -> None:
+        nonlocal done
+        done += 1
+
+    async with open_engine(counting, name="leaseq test") as engine:
+        client = Client(engine, counting)
+        batch = noops(counting)
+        before = await counts.statements(), await counts.commands()
+        await engine.submit_many(batch)
+        await engine.pusher.aclose()
+        submitted = await counts.statements() - before[0], await counts.commands() - before[1]
+
+        before = await counts.statements(), await counts.commands()
+        profile = cProfile.Profile()
+        async with working(counting, app, concurrency=SLOTS) as worker:
+            profile.enable()
+            await until(lambda: done == TASKS and worker.running == 0, seconds=30)
+            profile.disable()
+            drained = await counts.statements() - before[0], await counts.commands() - before[1]
+        assert len(await client.rows("select 1 from leaseq.tasks where state = 'SUCCESS'")) == TASKS
+
+    calls = pstats.Stats(profile).total_calls / TASKS  # type: ignore[attr-defined]
+    found = {
+        "statements to submit 1,000": submitted[0] / PER_THOUSAND,
+        "commands to submit 1,000": submitted[1] / PER_THOUSAND,
+        "statements to drain 1,000": drained[0] / PER_THOUSAND,
+        "commands to drain 1,000": drained[1] / PER_THOUSAND,
+        "Python calls to drain one": calls,
+    }
+    pstats.Stats(profile).sort_stats("ncalls").print_stats(75)
+    assert {name: (count, BOUNDS[name]) for name, count in found.items() if count > BOUNDS[name]} == {}
