@@ -34,6 +34,7 @@ async def profile(scale: Scale, console: Console, directory: Path) -> None:
     file = new_file(directory, ".stacks")
     async with set_up(scale.settings) as stage:
         await supply(stage, scale.drain_tasks)
+        await stage.reaper()  # brings in what does not fit into the lane
         worker = await stage.worker()
         (child,) = psutil.Process(worker.pid).children()
         options = ["--rate", str(RATE), "--function", "--format", "raw", "--output", str(file)]

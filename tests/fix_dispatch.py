@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from leaseq.codec import new_task_id
+from leaseq.codec import FIRST_ID, new_task_id, next_id
 from leaseq.config import Config
 from leaseq.connect import open_redis
 from leaseq.dispatch import keys
@@ -18,6 +18,7 @@ from leaseq.model import Lane
 
 QUEUE = "default"
 WORKER = "w1"
+_newest = [FIRST_ID]
 
 
 @pytest.fixture
@@ -45,7 +46,12 @@ def survey(valkey: Redis) -> Survey:
 
 
 def ids(count: int) -> list[str]:
-    return [new_task_id() for _ in range(count)]
+    """So many task ids, in order, and behind all that were made before. (Real ones of one millisecond are in no order.)"""
+    made = [max(new_task_id(), next_id(_newest[0]))]
+    while len(made) < count:
+        made.append(next_id(made[-1]))
+    _newest[0] = made[-1]
+    return made[:count]
 
 
 async def begin(dispatcher: Dispatcher, *workers: str, queue: str = QUEUE) -> None:

@@ -25,7 +25,7 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Rows, Session
 from leaseq.ledger.upkeep import Upkeep
-from leaseq.model import Disposition, Ending, Lease, Outcome, Settlement, State, Submission, Task, TaskError
+from leaseq.model import Disposition, Ending, Glimpse, Lease, Outcome, Settlement, State, Submission, Task, TaskError
 
 RETENTION = 7 * 86_400.0
 _names = itertools.count(1)
@@ -143,6 +143,15 @@ async def claim(ledger: Ledger, task_id: str, worker_id: str) -> Lease:
     """Claim one PENDING task; its lease."""
     (claimed,) = await ledger.claim([task_id], worker_id=worker_id)
     return claimed.lease
+
+
+async def promote_due(ledger: Ledger, *, limit: int) -> list[Glimpse]:
+    """Promote what is due, in every queue, as a reaper does."""
+    found: list[Glimpse] = []
+    for due in await ledger.find_due():
+        promoted, _ = await ledger.promote(due, limit=limit)
+        found += promoted
+    return found
 
 
 def succeeded(lease: Lease, result: bytes = b"42") -> Settlement:

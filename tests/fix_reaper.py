@@ -18,6 +18,7 @@ from leaseq.engine.engine import Engine
 from leaseq.model import Lane, Lease, Task
 
 QUEUE = "default"
+WINDOW = 10  # of a narrow stage
 _names = itertools.count(1)
 
 
@@ -88,6 +89,11 @@ class Stage:
     async def lane(self, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> list[str]:
         """What is in a ready list, from its head."""
         return [value.decode() for value in await self.redis.lrange(keys.ready(queue, lane), 0, -1)]
+
+    async def backlog(self, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> str | None:
+        """Where the backlog of a lane begins."""
+        found = (await self.stores.survey.backlogs([queue])).get(queue, {}).get(lane)
+        return None if found is None else found.cursor
 
     async def held(self, worker_id: str) -> list[str]:
         """What is in a processing list."""

@@ -88,6 +88,9 @@ async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: D
     await dispatcher.release(QUEUE, releases[:1], worker_id=WORKER)
     assert await dispatcher.close(QUEUE, worker_id=WORKER)
     assert (await survey.depths(QUEUE)).waiting == 4
+    await Dispatcher(survey._client, window=2).push(QUEUE, ids(3), lane=Lane.HIGH)
+    backlog = (await survey.backlogs([QUEUE]))[QUEUE][Lane.HIGH]
+    assert await dispatcher.refill(QUEUE, ids(1), lane=Lane.HIGH, seen=backlog, left=None)
     for paused in (True, False):
         await survey.pause(QUEUE, paused=paused)
     assert await survey.epoch(QUEUE) == await survey.begin_epoch(QUEUE, "another")

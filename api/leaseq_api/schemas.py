@@ -131,7 +131,8 @@ class AttemptList(Struct, frozen=True, kw_only=True):
 
 
 class DepthsView(Struct, frozen=True, kw_only=True):
-    """How many deliveries wait in each lane of a queue, in all, and how many are parked."""
+    """How many deliveries wait in each lane of a queue, in all, and how many are parked. Where `backlog_since` is not null a lane
+    is full, and more tasks wait in the ledger; the first of them was submitted then."""
 
     waiting: int
     high: int
@@ -139,6 +140,7 @@ class DepthsView(Struct, frozen=True, kw_only=True):
     low: int
     suspect: int
     parked: int
+    backlog_since: datetime | None
 
 
 class QueueView(Struct, frozen=True, kw_only=True):

@@ -118,7 +118,7 @@ def attempt_view(attempt: Attempt) -> AttemptView:
 
 
 def depths_view(depths: Depths) -> DepthsView:
-    """The lengths of the lists of a queue."""
+    """The lengths of the lists of a queue, and whether that is all."""
     return DepthsView(
         waiting=depths.waiting,
         high=depths.high,
@@ -126,6 +126,7 @@ def depths_view(depths: Depths) -> DepthsView:
         low=depths.low,
         suspect=depths.suspect,
         parked=depths.parked,
+        backlog_since=depths.backlog_since,
     )
 
 

@@ -26,6 +26,8 @@ DEFAULT_CONFIG: Mapping[str, str] = {
     "LEASEQ_REAP_INTERVAL_SECONDS": "0.2",
     "LEASEQ_PROMOTE_INTERVAL_SECONDS": "0.1",
     "LEASEQ_RECONCILE_INTERVAL_SECONDS": "0.5",
+    # So few that a lane is full after most faults.
+    "LEASEQ_DISPATCH_WINDOW": "20",
     "LEASEQ_LOG_FORMAT": "json",
     "LEASEQ_LOG_LEVEL": "info",
 }

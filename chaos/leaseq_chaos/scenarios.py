@@ -188,7 +188,7 @@ _ALL = (
         mix=MIX,
         gap_seconds=0.7,
         at_once=4,
-        expects=("fenced", "skipped", "reaped", "rebuilt", "ambiguous", "replayed"),
+        expects=("fenced", "skipped", "reaped", "rebuilt", "ambiguous", "replayed", "overflowed"),
     ),
 )
 

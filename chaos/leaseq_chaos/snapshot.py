@@ -23,7 +23,7 @@ KEYS = "leaseq:*"
 
 
 async def drain(cluster: Cluster, *, patience: float) -> tuple[bool, float]:
-    """Wait until every task has ended and no list holds anything, for `patience` seconds; whether it came to that, and when."""
+    """Wait until every task has ended and dispatch holds nothing, for `patience` seconds; whether it came to that, and when."""
     began = monotonic()
     while monotonic() - began < patience:
         ((unfinished,),) = await cluster.postgres.fetch("count_unfinished")
@@ -61,8 +61,13 @@ async def _rows(conn: psycopg.AsyncConnection[Any], name: str) -> list[dict[str,
 
 
 async def _deliveries(cluster: Cluster) -> int:
-    """How many ids lie in ready and processing lists."""
-    return sum(lane.length for lane in await read_lanes(cluster) if lane.type == "list" and not lane.key.endswith(":parked"))
+    """How many ids lie in ready and processing lists, and how many lanes have a backlog."""
+    lanes = await read_lanes(cluster)
+    return sum(lane.length for lane in lanes if lane.key.endswith(":backlog") or (lane.type == "list" and not _parked(lane)))
+
+
+def _parked(lane: Lane) -> bool:
+    return lane.key.endswith(":parked")
 
 
 async def read_lanes(cluster: Cluster) -> list[Lane]:

@@ -10,14 +10,22 @@ import hashlib
 import os
 import re
 import time
+from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from leaseq.errors import PayloadInvalid, PayloadTooLarge, ResultInvalid
 
 MAX_DEPTH = 64
+
+# No task id lies below the first or above the last.
+FIRST_ID = "00000000-0000-0000-0000-000000000000"
+LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+# The end of the year 9998: a datetime and every time zone of it can hold that.
+FURTHEST_SECONDS = 253_370_764_800.0
 
 _TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -43,6 +51,17 @@ def new_task_id() -> str:
 def is_task_id(text: str) -> bool:
     """Is this the canonical form of a task id (lower-case, hyphens)?"""
     return _TASK_ID.fullmatch(text) is not None
+
+
+def next_id(task_id: str) -> str:
+    """The id right after this one, in their order."""
+    return str(UUID(int=UUID(task_id).int + 1))
+
+
+def made_at(task_id: str) -> datetime:
+    """When an id was made, by the clock of whoever made it. The year 1970 or a distant one: it is none of ours."""
+    milliseconds = int(task_id[:8] + task_id[9:13], 16)
+    return datetime.fromtimestamp(min(milliseconds / 1000, FURTHEST_SECONDS), UTC)
 
 
 def check_payload(raw: bytes, *, max_bytes: int) -> Any:
@@ -101,4 +120,16 @@ def _has_escape(raw: bytes, escape: bytes) -> bool:
     return escape in _unescape(raw)
 
 
-__all__ = ["MAX_DEPTH", "check_depth", "check_payload", "encode_result", "fingerprint", "is_task_id", "new_task_id"]
+__all__ = [
+    "FIRST_ID",
+    "LAST_ID",
+    "MAX_DEPTH",
+    "check_depth",
+    "check_payload",
+    "encode_result",
+    "fingerprint",
+    "is_task_id",
+    "made_at",
+    "new_task_id",
+    "next_id",
+]

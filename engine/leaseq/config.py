@@ -25,6 +25,9 @@ PREFIX = "LEASEQ_"
 # These belong to the tests, the chaos suite and the benchmarks; the services leave them alone.
 FOREIGN_PREFIXES = ("LEASEQ_BENCH_", "LEASEQ_CHAOS_", "LEASEQ_TEST_")
 HEARTBEATS_PER_LEASE = 3
+# How many deliveries a lane holds. With only a few the workers wait for the reaper, again and again; that is for tests.
+DISPATCH_WINDOW = 20_000
+FEWEST_DELIVERIES = 10
 DAY = 86_400.0
 MIB = 1_048_576
 
@@ -52,6 +55,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     concurrency: int = 100
     processes: int = 1
     grace_seconds: float = 30.0
+
+    # Of each lane, in deliveries. What is more waits in the ledger.
+    dispatch_window: int = DISPATCH_WINDOW
 
     # Defaults for a task that does not say otherwise.
     max_attempts: int = 5
@@ -179,6 +185,9 @@ def _check_alone(field: str, value: Any) -> None:
 
 
 def _check_relations(config: Config) -> None:
+    if config.dispatch_window < FEWEST_DELIVERIES:
+        said = f"a lane of a queue holds at least {FEWEST_DELIVERIES} deliveries"
+        raise ConfigInvalid(f"LEASEQ_DISPATCH_WINDOW={config.dispatch_window} is too small: {said}")
     if config.heartbeat_seconds * HEARTBEATS_PER_LEASE > config.lease_seconds:
         raise ConfigInvalid(
             f"LEASEQ_LEASE_SECONDS={config.lease_seconds:.12g} is too short for "

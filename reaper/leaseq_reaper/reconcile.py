@@ -115,7 +115,7 @@ class Reconcile:
             while True:
                 chunk = await walk.step(quiet_seconds=quiet_seconds)
                 self._orphans.note(chunk.orphans)
-                waiting += chunk.waiting
+                waiting += await self._stranded.sift(chunk.waiting)
                 done = chunk.last_id is None or self._clock() >= until
                 if waiting and (done or await self._stranded.worthwhile(waiting)):
                     await self._stranded.redispatch(waiting)

@@ -26,6 +26,7 @@ from leaseq_reaper.promote import Promote
 from leaseq_reaper.prune import Prune
 from leaseq_reaper.reap import Reaping
 from leaseq_reaper.reconcile import Reconcile
+from leaseq_reaper.refill import Refill
 from leaseq_reaper.suspicion import Suspicion
 
 CLOSE_SECONDS = 0.4
@@ -64,6 +65,7 @@ def duties(engine: Engine) -> list[Duty]:
     reaping = Reaping(engine, suspicion, on_lost_list=reconcile.sweep_soon)
     return [
         Duty("promote", config.promote_interval_seconds, Promote(engine).run_once),
+        Duty("refill", config.promote_interval_seconds, Refill(engine).run_once),
         Duty("reap", config.reap_interval_seconds, reaping.run_once),
         Duty("reconcile", config.reconcile_interval_seconds, reconcile.run_once),
         Duty("prune", config.prune_interval_seconds, Prune(engine).run_once),

@@ -1,5 +1,8 @@
 """Which PENDING tasks does dispatch not know of, and how do they get there?
 
+Those of a backlog are in no list either, and are known all the same: where it begins is known (backlogs.py), and refill.py
+brings them in. They are neither pushed nor told of here.
+
 The races with live workers and pushers, and why each is harmless:
 * A task is seen PENDING, then claimed and settled while we look: its state or attempt has changed in the second look
   at the ledger, and it is let go.
@@ -22,6 +25,7 @@ from leaseq.failpoints import reach
 from leaseq.model import Glimpse, State
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import Apart
+from leaseq_reaper.backlogs import find_backlogs, waits_its_turn
 from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock
 
@@ -51,6 +55,14 @@ class Stranded:
     def resting(self) -> bool:
         """Were the lists so long that they should not be read again yet?"""
         return self._clock() < self._rested_at
+
+    async def sift(self, waiting: Sequence[Glimpse]) -> list[Glimpse]:
+        """Without those that wait in the ledger for their turn, because their lane is full.
+
+        The look at the backlogs comes after the ledger was read: whatever lies before them by then was pushed before.
+        """
+        backlogs = await find_backlogs(self._survey, {task.queue for task in waiting}, apart=self._apart) if waiting else {}
+        return [task for task in waiting if not waits_its_turn(task, backlogs)]
 
     async def worthwhile(self, candidates: Sequence[Glimpse]) -> bool:
         """Are there enough candidates to read all the lists for them? Then a full sweep reads each list a few times, not for
@@ -95,9 +107,8 @@ class Stranded:
                 stranded = [
                     task for task in again.values() if task.state is State.PENDING and task.attempt == tasks[task.task_id].attempt
                 ]
-                await redeliver(self._dispatcher, stranded, apart=self._apart)
+                done += await redeliver(self._dispatcher, stranded, apart=self._apart)
                 reach("reconcile.pushed")
-                done += (task.task_id for task in stranded)
         finally:
             if done:
                 shown = sorted(done)[:SHOWN]

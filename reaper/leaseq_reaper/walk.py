@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from leaseq.ledger.upkeep import FIRST_ID, Chunk, Upkeep
+from leaseq.codec import FIRST_ID
+from leaseq.ledger.upkeep import Chunk, Upkeep
 
 CHUNK = 5000
 

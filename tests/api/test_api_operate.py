@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 import pytest
 
 from fix_api import Api, open_api, problem
+from fix_dispatch import ids
 from fix_ledger import open_worker
+from leaseq.codec import made_at
 from leaseq.config import Config
+from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.session import Connection
 from leaseq_api import service
@@ -25,6 +29,17 @@ async def test_queues_and_what_waits_in_them(api: Api) -> None:
     assert depths["low"] == depths["high"] == 1
     assert depths["suspect"] == depths["parked"] == 0
     assert depths["waiting"] == sum(depths[lane] for lane in ("high", "normal", "low", "suspect"))
+    assert depths["backlog_since"] is None
+
+
+async def test_a_queue_of_which_more_waits_in_the_ledger(api: Api) -> None:
+    await api.service.engine.stores.fleet.register_queues(["busy"])
+    dispatcher = Dispatcher(api.service.engine.stores.survey._client, window=10)
+    pushed = ids(11)
+    await dispatcher.push("busy", pushed)
+    (queue,) = (await api.get("/api/queues"))["queues"]
+    assert queue["depths"]["normal"] == 10
+    assert datetime.fromisoformat(queue["depths"]["backlog_since"]) == made_at(pushed[-1])
 
 
 async def test_pause_and_resume(api: Api) -> None:

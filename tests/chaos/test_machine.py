@@ -46,6 +46,9 @@ USUALLY = {
     "a loss of data is noticed": ("epoch.changed",),
     "a task is delivered again": ("task.redispatched",),
     "a delivery of what has ended is skipped": ("delivery.skipped",),
+    "a lane is full": ("backlog.began",),
+    "a backlog comes in": ("delivery.refilled",),
+    "a backlog comes to its end": ("backlog.ended",),
     "a key is replayed": ("task.replayed",),
     "a key comes with other content": ("a key with other content",),
 }
@@ -56,6 +59,9 @@ UP_TO_THE_CLOSING = 4  # of a pass that takes one worker for dead
 OTHERS = 0b110  # everybody but the first worker is heard of
 HEARD: list[Step] = [PassTime(LOOK_SECONDS), Work(1, "beat"), Work(2, "beat")]
 LOOK: list[Step] = [*HEARD, Pass(0, "reap")]
+# More than the lane holds and the first worker takes, so that the lane is empty and the rest waits in the ledger.
+CROWD: list[Step] = [*[Submit("note")] * 5, Work(0, count=1)]
+UP_TO_THE_ANNOUNCEMENT = 4  # of a pass that brings a backlog in
 DEATH: list[Step] = [Work(0, count=TO_ITS_WORK, fate=Fate.DIE_BEFORE), Bury(), Follow()]
 
 WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
@@ -126,6 +132,22 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
             Submit("note", count=1, fate=Fate.REFUSE),
         ],
         {"task.redispatched"},
+    ),
+    "a backlog that is announced, and whoever announced it dies unheard": (
+        [*CROWD, Pass(0, "refill", count=UP_TO_THE_ANNOUNCEMENT, fate=Fate.DIE_AFTER), Submit("note")],
+        {"crash after refill", "delivery.refilled", "backlog.ended"},
+    ),
+    "a backlog that is read, and a task that is committed then": (
+        [*CROWD, Pass(0, "refill", count=UP_TO_THE_ANNOUNCEMENT + 2), Submit("note"), GoOn(0, 10)],
+        {"delivery.refilled", "backlog.ended"},
+    ),
+    "a refill that is overtaken by another": (
+        [*CROWD, Pass(0, "refill", count=UP_TO_THE_ANNOUNCEMENT + 3), Pass(1, "refill"), Work(0), Submit("note"), GoOn(0, 10)],
+        {"delivery.refilled", "backlog.ended"},
+    ),
+    "a lane and its backlog that are lost together": (
+        [Pass(0, "reconcile"), *CROWD, Flush(), Submit("note"), Pass(0, "reconcile"), Pass(0, "refill")],
+        {"epoch.changed", "task.redispatched", "delivery.refilled", "backlog.ended"},
     ),
     "a key that comes again": (
         [Submit("note", key="k"), Submit("note", key="k"), Submit("note", key="k", body="b")],

@@ -116,6 +116,7 @@ RUNNING = a_task(state=State.PROCESSING, attempt=1, started_at=at(1), worker_id=
         (PENDING, NOWHERE, ["dispatch has no delivery of it"]),
         (PENDING, replace(NOWHERE, lanes=None, holders=None), ["Redis does not answer"]),
         (PENDING, replace(NOWHERE, workers=[]), ["dispatch has no delivery", "no worker serves queue billing"]),
+        (PENDING, replace(NOWHERE, backlog_since=START), ["others wait before it, the first since 2030-01-01 12:00:00 UTC"]),
         (PENDING, replace(NOWHERE, paused=True), ["dispatch has no delivery", "leaseq queues resume billing"]),
         (RUNNING, replace(NOWHERE, holders=[WORKER.worker_id]), ["runs on worker a1b2c3d4e5f6 (ant, supervisor 9)"]),
         (RUNNING, NOWHERE, ["in whose processing list it is missing"]),

@@ -149,7 +149,7 @@ def test_show_for_scripts(leaseq: Command, stage: Stage) -> None:
     said = msgspec.json.decode(leaseq("show", task_id, "--json").stdout)
     assert (said["task_id"], said["state"], said["priority"], said["payload"]) == (task_id, "SCHEDULED", "normal", {"n": 1})
     assert [(a["attempt"], a["outcome"], a["error"]["message"]) for a in said["attempts"]] == [(1, "errored", "again")]
-    assert said["delivery"] == {"lanes": ["normal"], "workers": []}, "this worker never pulled it"
+    assert said["delivery"] == {"lanes": ["normal"], "workers": [], "backlog_since": None}, "this worker never pulled it"
     assert said["queue_workers"] == [worker]
     assert "tenant" not in said
 
@@ -196,18 +196,30 @@ def test_queues_are_listed_paused_and_resumed(leaseq: Command, stage: Stage) -> 
     stage.submit(priority="low")
     assert leaseq("queues", "pause", "default").stdout == "queue default is paused\n"
     lines = leaseq("queues").stdout.splitlines()
-    assert lines[0].split() == ["QUEUE", "STATE", "HIGH", "NORMAL", "LOW", "SUSPECT", "PARKED"]
-    assert lines[1].split() == ["default", "paused", "0", "1", "1", "0", "0"]
+    assert lines[0].split() == ["QUEUE", "STATE", "HIGH", "NORMAL", "LOW", "SUSPECT", "PARKED", "MORE", "SINCE"]
+    assert lines[1].split() == ["default", "paused", "0", "1", "1", "0", "0", "-"]
     (queue,) = msgspec.json.decode(leaseq("queues", "--json").stdout)
     assert (queue["name"], queue["paused"], queue["depths"]["low"]) == ("default", True, 1)
     assert leaseq("queues", "resume", "default").stdout == "queue default is open\n"
     assert "was not known before" in leaseq("queues", "pause", "defualt").stderr
 
 
+def test_what_waits_in_the_ledger_is_told(leaseq: Command, stage: Stage) -> None:
+    ids = [leaseq("submit", "add", LEASEQ_DISPATCH_WINDOW="10").stdout.strip() for _ in range(11)]
+    row = leaseq("queues").stdout.splitlines()[1].split()
+    assert row[:7] == ["default", "open", "0", "10", "0", "0", "0"]
+    assert row[7].startswith("20")
+    shown = msgspec.json.decode(leaseq("show", ids[-1], "--json").stdout)
+    assert shown["delivery"]["lanes"] == shown["delivery"]["workers"] == []
+    assert shown["delivery"]["backlog_since"]
+    assert "waits in the ledger" in leaseq("show", ids[-1]).stdout
+    assert "waits in the ledger" not in leaseq("show", ids[0]).stdout
+
+
 def test_queues_are_listed_while_redis_is_away(leaseq: Command, stage: Stage) -> None:
     stage.submit()
     result = leaseq("queues", LEASEQ_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
-    assert result.stdout.splitlines()[1].split() == ["default", "open", "-", "-", "-", "-", "-"]
+    assert result.stdout.splitlines()[1].split() == ["default", "open", "-", "-", "-", "-", "-", "-"]
     assert "Redis does not answer" in result.stderr
 
 

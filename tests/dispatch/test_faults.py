@@ -15,6 +15,7 @@ from fix_proxy import ProxyTo
 from leaseq.config import Config
 from leaseq.connect import open_blocking_redis, open_redis
 from leaseq.dispatch import keys
+from leaseq.dispatch.backlog import Backlog
 from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.doorbell import Doorbell
@@ -51,6 +52,23 @@ async def test_a_full_redis_refuses_pushes_and_still_drains(full: list[str], dis
     assert await in_lane(valkey) == full[5:]
 
 
+async def test_a_full_redis_begins_no_backlog_and_ends_one(full: list[str], valkey: Redis) -> None:
+    """What is not in a lane must not be counted as waiting its turn either: then the reconciler has it."""
+    narrow = Dispatcher(valkey, window=10)
+    with pytest.raises(ServerUnreachable, match=r"(?i)oom|memory"):
+        await narrow.push(QUEUE, ids(2))
+    assert await Survey(valkey).backlogs([QUEUE]) == {}
+
+    await valkey.config_set("maxmemory", "0")
+    await narrow.push(QUEUE, ids(2))
+    backlog = (await Survey(valkey).backlogs([QUEUE]))[QUEUE][Lane.NORMAL]
+    await valkey.config_set("maxmemory", "1mb")
+    with pytest.raises(ServerUnreachable, match=r"(?i)oom|memory"):
+        await narrow.refill(QUEUE, ids(1), lane=Lane.NORMAL, seen=backlog, left=None)
+    assert await narrow.refill(QUEUE, [], lane=Lane.NORMAL, seen=backlog, left=None)
+    assert not await valkey.exists(keys.backlog(QUEUE))
+
+
 async def test_a_full_redis_still_renews_leases(full: list[str], dispatcher: Dispatcher) -> None:
     """Else every lease would lapse, although nobody died."""
     assert await dispatcher.renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
@@ -64,8 +82,10 @@ async def test_a_full_redis_lets_a_worker_go(full: list[str], dispatcher: Dispat
 Call = Callable[[Dispatcher], Awaitable[Any]]
 HELD = "01900000-0000-7000-8000-000000000001"
 WAITING = "01900000-0000-7000-8000-000000000002"
+WAITS = Backlog.of(WAITING)
 CALLS: dict[str, Call] = {
     "push": lambda dispatcher: dispatcher.push(QUEUE, ids(1), lane=Lane.HIGH),
+    "refill": lambda dispatcher: dispatcher.refill(QUEUE, ids(1), lane=Lane.HIGH, seen=WAITS, left=None),
     "pull": lambda dispatcher: dispatcher.pull(QUEUE, worker_id=WORKER, limit=10),
     "release": lambda dispatcher: dispatcher.release(QUEUE, [Release(HELD, Lane.LOW)], worker_id=WORKER),
     "park": lambda dispatcher: dispatcher.release(QUEUE, [Release(HELD, Place.PARKED)], worker_id=WORKER),
@@ -86,11 +106,13 @@ HOSTILE = {
     "leases": keys.leases(QUEUE),
     "beats": keys.beats(QUEUE),
     "epoch": keys.epoch(QUEUE),
+    "backlog": keys.backlog(QUEUE),
 }
 # Which of these keys each call looks at; close leaves the others alone while the list holds something.
 LANES = {"ready", "high", "low"}
 TOUCHED: dict[str, set[str]] = {
-    "push": {"ready", "high"},
+    "push": {"ready", "high", "backlog"},
+    "refill": {"ready", "high", "backlog"},
     "pull": LANES | {"processing", "leases"},
     "release": LANES | {"processing", "suspect", "parked"},
     "park": LANES | {"processing", "suspect", "parked"},
@@ -113,7 +135,7 @@ async def test_a_key_of_another_type_moves_nothing(dispatcher: Dispatcher, valke
         for lane in (Lane.HIGH, Lane.NORMAL, Lane.LOW):
             await dispatcher.push(QUEUE, [WAITING], lane=lane)
         await valkey.delete(name)
-        if hostile == "beats":
+        if hostile in ("beats", "backlog"):
             await valkey.set(name, "1")
         else:
             await valkey.hset(name, "a", "1")

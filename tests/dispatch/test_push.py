@@ -58,3 +58,21 @@ async def test_what_waits_is_bounded(dispatcher: Dispatcher, valkey: Redis, monk
 
     assert await in_lane(valkey, queue="a") == offered[:2]
     assert [event.fields["count"] for event in events if event.name == "push.failed"] == [2]
+
+
+async def test_what_is_refused_is_not_told_as_pushed_and_an_old_task_begins_no_backlog(valkey: Redis) -> None:
+    dispatcher = Dispatcher(valkey, window=10)
+    pusher = Pusher(dispatcher)
+    old, fresh = ids(1), ids(10)
+
+    with recorded() as events:
+        pusher.offer(("a", Lane.NORMAL, task_id) for task_id in fresh)
+        await pusher.aclose()
+        pusher.offer([("a", Lane.NORMAL, old[0])], again=True)
+        await pusher.aclose()
+        pusher.offer(("a", Lane.NORMAL, task_id) for task_id in ids(2))
+        await pusher.aclose()
+
+    assert await in_lane(valkey, queue="a") == fresh + old
+    assert [event.fields["count"] for event in events if event.name == "delivery.pushed"] == [10, 1]
+    assert [event.name for event in events].count("backlog.began") == 1

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from fix_dispatch import QUEUE, ids
+from leaseq.codec import FIRST_ID, LAST_ID
 from leaseq.config import Config
 from leaseq.connect import open_redis
 from leaseq.dispatch import keys
+from leaseq.dispatch.backlog import WINDOWED, Backlog
 from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import OPEN_LANES, Dispatcher
 from leaseq.dispatch.survey import Survey
@@ -28,6 +30,7 @@ T = TypeVar("T")
 
 WORKERS = ("w1", "w2")
 TOKEN = ""
+WINDOW = 3
 
 workers = st.sampled_from(WORKERS)
 lanes = st.sampled_from(Lane)
@@ -43,9 +46,11 @@ class Scripts(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.client = open_redis(Config(redis_url=self.url), name="leaseq-test")
-        self.dispatcher = Dispatcher(self.client)
+        self.dispatcher = Dispatcher(self.client, window=WINDOW)
         self.run(self.client.flushdb())
         self.lists: defaultdict[str, list[str]] = defaultdict(list)
+        self.backlogs: dict[Lane, Backlog] = {}
+        self.made: list[str] = []
         self.registered: set[str] = set()
         self.paused = False
 
@@ -70,19 +75,56 @@ class Scripts(RuleBasedStateMachine):
 
     @rule(lane=lanes, count=st.integers(min_value=1, max_value=4))
     def push(self, lane: Lane, count: int) -> None:
-        self._push(lane, ids(count))
+        fresh = ids(count)
+        self.made += fresh
+        self._push(lane, fresh, again=False)
 
-    @rule(lane=lanes, data=st.data())
-    def push_again(self, lane: Lane, data: st.DataObject) -> None:
-        """A delivery may be repeated at any time, in any lane."""
-        known = sorted({value for values in self.lists.values() for value in values} - {TOKEN})
-        if known:
-            self._push(lane, [data.draw(st.sampled_from(known))])
+    @rule(lane=lanes, again=st.booleans(), data=st.data())
+    def push_again(self, lane: Lane, again: bool, data: st.DataObject) -> None:
+        """A delivery may be repeated at any time, in any lane, in any company."""
+        if self.made:
+            self._push(lane, data.draw(st.lists(st.sampled_from(self.made), min_size=1, max_size=4)), again=again)
 
-    def _push(self, lane: Lane, task_ids: list[str]) -> None:
-        self.run(self.dispatcher.push(QUEUE, task_ids, lane=lane))
+    def _push(self, lane: Lane, task_ids: list[str], *, again: bool) -> None:
+        taken = self.run(self.dispatcher.push(QUEUE, task_ids, lane=lane, again=again))
+        assert taken == self._take_in(lane, sorted(task_ids), again=again)
+        self._ready(lane).extend(taken)
+        if taken:
+            self._ring(lane)
+
+    def _take_in(self, lane: Lane, task_ids: list[str], *, again: bool) -> list[str]:
+        """Which of them are taken. The first that does not fit begins the backlog, or lets it begin earlier."""
+        if lane is Lane.SUSPECT:
+            return task_ids
+        backlog = self.backlogs.get(lane)
+        room = max((2 * WINDOW if again or backlog else WINDOW) - len(self._ready(lane)), 0)
+        wanted = [task_id for task_id in task_ids if backlog is None or task_id < (backlog.until or backlog.cursor)]
+        if len(wanted) > room:
+            refused = wanted[room]
+            self.backlogs[lane] = Backlog.of(min(refused, backlog.cursor) if backlog else refused)
+        return wanted[:room]
+
+    @rule(lane=st.sampled_from(sorted(WINDOWED)), stale=st.booleans(), data=st.data())
+    def refill(self, lane: Lane, stale: bool, data: st.DataObject) -> None:
+        """A stretch is announced, comes in, or is the last one; by somebody who looked now or before the last change."""
+        if not self.made:
+            return
+        seen = self.backlogs.get(lane)
+        if stale or seen is None:
+            seen = Backlog.of(FIRST_ID)
+        place = st.sampled_from([*self.made, LAST_ID])
+        left = data.draw(st.one_of(st.none(), st.builds(Backlog.of, place), st.builds(Backlog.of, place, place, st.just("t"))))
+        task_ids = sorted(data.draw(st.lists(st.sampled_from(self.made), max_size=3)))
+        done = self.run(self.dispatcher.refill(QUEUE, task_ids, lane=lane, seen=seen, left=left))
+        assert done == (self.backlogs.get(lane) == seen)
+        if not done:
+            return
+        self.backlogs.pop(lane)
+        if left is not None:
+            self.backlogs[lane] = left
         self._ready(lane).extend(task_ids)
-        self._ring(lane)
+        if task_ids:
+            self._ring(lane)
 
     @rule(worker=workers, limit=st.integers(min_value=0, max_value=6), turn=st.integers(min_value=0, max_value=2))
     def pull(self, worker: str, limit: int, turn: int) -> None:
@@ -172,6 +214,7 @@ class Scripts(RuleBasedStateMachine):
         for name in [*names, keys.parked(QUEUE)]:
             found = [as_bytes(value).decode() for value in self.run(self.client.lrange(name, 0, -1))]
             assert found == self.lists[name], name
+        assert self.run(Survey(self.client).backlogs([QUEUE])).get(QUEUE, {}) == self.backlogs
         views = self.run(self.dispatcher.list_leases(QUEUE))
         assert {view.worker_id for view in views} == self.registered
 

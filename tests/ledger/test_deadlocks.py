@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from fix_ledger import RETENTION, claim, errored, holding, lost, open_worker, submission, submit, until_blocked
+from fix_ledger import RETENTION, claim, errored, holding, lost, open_worker, promote_due, submission, submit, until_blocked
 from leaseq.config import Config
 from leaseq.connect import Connection, Pool
 from leaseq.ledger.arrays import words
@@ -55,7 +55,9 @@ async def test_promote_against_cancel_and_redrive(ledger: Ledger, plain: Connect
     await ledger.submit(batch, retention_seconds=RETENTION)
     for _ in range(ROUNDS):
         await plain.execute("update leaseq.scheduled set run_at = now()")
-        await asyncio.gather(ledger.promote(limit=BATCH), ledger.cancel(ids[::-1], tenant="default"), ledger.promote(limit=BATCH))
+        await asyncio.gather(
+            promote_due(ledger, limit=BATCH), ledger.cancel(ids[::-1], tenant="default"), promote_due(ledger, limit=BATCH)
+        )
         assert set((await ledger.find_states(ids)).values()) == {State.CANCELLED}
         await asyncio.gather(ledger.redrive(ids, tenant="default"), ledger.redrive(ids[::-1], tenant="default"))
         await plain.execute("truncate leaseq.scheduled")

@@ -37,7 +37,7 @@ select
     case when n % 2 = 1 and n % 10 <> 1 then now() end, case when n % 2 = 1 and n % 10 <> 1 then '1'::json end,
     1, now(), case when n % 10 = 1 then 'w' end
 from generate_series(1, {TASKS}) as n;
-insert into leaseq.scheduled select id, now() + interval '1 hour' * random() from leaseq.tasks;
+insert into leaseq.scheduled select id, now() + interval '1 hour' * random(), queue, priority from leaseq.tasks;
 insert into leaseq.idempotency_keys (tenant, key, fingerprint, task_id, queue, expires_at)
 select 'default', idempotency_key, 'f', id, queue, now() + interval '7 days' from leaseq.tasks;
 analyze leaseq.tasks; analyze leaseq.scheduled; analyze leaseq.idempotency_keys; analyze leaseq.workers;
@@ -56,7 +56,16 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "submit_tasks": (SUBMISSIONS | {"retention": 60.0, "after_commit": False, "patience": "250"}, set()),
     "find_keys": (KEYS, {"idempotency_keys_pkey", "tasks_pkey"}),
     "expire_keys": (KEYS, set()),  # by key or by expiry: whichever names fewer
-    "promote_tasks": ({"limit": 500}, {"scheduled_run_at", "tasks_pkey"}),
+    "find_due": ({}, {"scheduled_due"}),
+    "promote_tasks": (
+        {"limit": 500, "queue": "default", "priority": 0, "after_at": NOW, "after_id": IDS[0]},
+        {"scheduled_due", "tasks_pkey"},
+    ),
+    "find_boundary": ({"cursor": IDS[0], "limit": 1000}, {"tasks_pkey"}),
+    "refill_tasks": (
+        {"cursor": IDS[0], "until": IDS[-1], "limit": 1000, "queue": "default", "priority": 0, "suspect": 2},
+        {"tasks_pkey"},
+    ),
     "claim_tasks": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
     "find_claimed": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
     "find_held": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
@@ -125,6 +134,12 @@ def test_plan(full: psycopg.Connection, name: str, mode: str) -> None:
     assert indexes <= {node["Index Name"] for node in nodes if "Index Name" in node}
 
 
+@pytest.mark.parametrize("name", ["find_boundary", "list_tasks"])
+def test_one_page_is_read_in_the_order_of_the_index(full: psycopg.Connection, name: str) -> None:
+    """And not sorted out of all there is, which takes as long as the table is large."""
+    assert "Sort" not in {node["Node Type"] for node in _nodes(_explain(full, name, HOT[name][0], "force_custom_plan"))}
+
+
 @pytest.mark.parametrize("name", ["claim_tasks", "settle_attempts"])
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 def test_rows_are_locked_in_the_order_in_which_they_were_sent(full: psycopg.Connection, name: str, mode: str) -> None:
@@ -138,14 +153,14 @@ def _explain(conn: psycopg.Connection, name: str, params: dict[str, Any], mode: 
     numbers = {param: f"${n}" for param, n in zip(params, itertools.count(1), strict=False)}
     text = re.sub(r"%\((\w+)\)s", lambda match: numbers[match[1]], STATEMENTS[name])
     literals = sql.SQL(", ").join(_literal(value) for value in params.values())
-    with conn.transaction(force_rollback=True):
-        conn.execute(f"set local plan_cache_mode = {mode}".encode())
-        conn.execute(f"prepare hot as {text}".encode())
-        try:
-            cursor = conn.execute(sql.SQL("explain (format json) execute hot ({})").format(literals))
-            row = cursor.fetchone()
-        finally:
-            conn.execute("deallocate hot")
+    given = sql.SQL("({})").format(literals) if params else sql.SQL("")
+    try:
+        with conn.transaction(force_rollback=True):
+            conn.execute(f"set local plan_cache_mode = {mode}".encode())
+            conn.execute(f"prepare hot as {text}".encode())
+            row = conn.execute(sql.SQL("explain (format json) execute hot {}").format(given)).fetchone()
+    finally:
+        conn.execute("deallocate all")
     assert row is not None
     plan: dict[str, Any] = row[0][0]["Plan"]
     return plan

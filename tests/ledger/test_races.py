@@ -20,6 +20,7 @@ from fix_ledger import (
     holding,
     lost,
     open_worker,
+    promote_due,
     released,
     scheduled,
     submit,
@@ -66,7 +67,7 @@ def _redrive(task_id: str) -> Verb:
 
 
 def _promote() -> Verb:
-    return lambda session: Ledger(session).promote(limit=10)
+    return lambda session: promote_due(Ledger(session), limit=10)
 
 
 def _progress(lease: Lease) -> Verb:
@@ -246,7 +247,7 @@ async def test_settle_retry_before_cancel(pool: Pool, plain: Connection, ledger:
 
     assert states == {lease.task_id: State.CANCELLED}
     # The cancel could not see the new row of the table of what is due; promote takes it away and nothing else.
-    assert await ledger.promote(limit=10) == []
+    assert await promote_due(ledger, limit=10) == []
     assert (await find(ledger, lease.task_id)).state is State.CANCELLED
     assert await scheduled(plain) == set()
 
@@ -271,9 +272,9 @@ async def test_cancel_before_promote(pool: Pool, plain: Connection, ledger: Ledg
 
     async with holding(pool) as held:
         assert await Ledger(held).cancel([task_id], tenant="default") == {task_id: State.CANCELLED}
-        assert await ledger.promote(limit=10) == []  # skips what is locked
+        assert await promote_due(ledger, limit=10) == []  # skips what is locked
 
-    assert await ledger.promote(limit=10) == []
+    assert await promote_due(ledger, limit=10) == []
     assert (await find(ledger, task_id)).state is State.CANCELLED
 
 
@@ -285,7 +286,7 @@ async def test_promote_that_holds_a_row_which_cancel_has_begun_to_stop(pool: Poo
             # Promote's first half: it has found the row.
             await conn.execute("select 1 from leaseq.scheduled where task_id = %s for update", [task_id])
             assert await ledger.cancel([task_id], tenant="default") == {task_id: State.CANCELLED}
-        assert await ledger.promote(limit=10) == []
+        assert await promote_due(ledger, limit=10) == []
     assert await scheduled(plain) == set()
 
 
@@ -293,8 +294,8 @@ async def test_promote_against_promote_shares_the_work(pool: Pool, plain: Connec
     due = {await _due(ledger, plain) for _ in range(4)}
 
     async with holding(pool) as held:
-        first = await Ledger(held).promote(limit=2)
-        second = await ledger.promote(limit=10)
+        first = await promote_due(Ledger(held), limit=2)
+        second = await promote_due(ledger, limit=10)
 
     assert {glimpse.task_id for glimpse in first + second} == due
     assert (len(first), len(second)) == (2, 2)

@@ -9,7 +9,19 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fix_ledger import RETENTION, claim, errored, find, holding, open_worker, submission, submit, succeeded, until_blocked
+from fix_ledger import (
+    RETENTION,
+    claim,
+    errored,
+    find,
+    holding,
+    open_worker,
+    promote_due,
+    submission,
+    submit,
+    succeeded,
+    until_blocked,
+)
 from fix_proxy import READY_FOR_QUERY, Proxy, ProxyTo
 from leaseq.config import Config
 from leaseq.connect import Connection, Pool, open_pool
@@ -209,9 +221,9 @@ async def test_own_transaction_is_delivered_after_the_commit_and_not_before(
     async with pool.connection() as conn, conn.transaction():
         submitted = await _one(submitter, submission(queue="new"), conn=conn)
         assert submitted.state is State.SCHEDULED
-        assert await ledger.promote(limit=10) == []
+        assert await promote_due(ledger, limit=10) == []
 
-    (glimpse,) = await ledger.promote(limit=10)
+    (glimpse,) = await promote_due(ledger, limit=10)
 
     assert (glimpse.task_id, glimpse.queue, glimpse.state) == (submitted.task_id, "new", State.PENDING)
     assert [queue.name for queue in await fleet.list_queues()] == ["new"]

@@ -12,6 +12,7 @@ from fix_ledger import (
     claim,
     errored,
     open_worker,
+    promote_due,
     released,
     submission,
     submit,
@@ -28,7 +29,7 @@ from leaseq.model import Lease, State, Submission
 Attack = Callable[[Ledger, Lease, str], Awaitable[object]]
 
 ATTACKS: dict[str, tuple[str, Attack]] = {
-    "promote": ("promote", lambda ledger, lease, worker: ledger.promote(limit=10)),
+    "promote": ("promote", lambda ledger, lease, worker: promote_due(ledger, limit=10)),
     "claim": ("claim", lambda ledger, lease, worker: ledger.claim([lease.task_id], worker_id=worker)),
     "cancel": ("cancel", lambda ledger, lease, worker: ledger.cancel([lease.task_id], tenant="default")),
     "redrive": ("redrive", lambda ledger, lease, worker: ledger.redrive([lease.task_id], tenant="default")),

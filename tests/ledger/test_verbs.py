@@ -17,6 +17,7 @@ from fix_ledger import (
     find,
     lost,
     open_worker,
+    promote_due,
     released,
     scheduled,
     submission,
@@ -89,28 +90,28 @@ async def test_submit_of_what_postgres_cannot_store_is_refused(ledger: Ledger) -
 
 
 async def test_promote_takes_what_is_due_and_no_more(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
-    due = [await submit(ledger, delay_seconds=30.0, queue=f"q{n}", priority=Priority.HIGH) for n in range(3)]
+    due = [await submit(ledger, delay_seconds=30.0, queue="q", priority=Priority.HIGH) for _ in range(3)]
     later = await submit(ledger, delay_seconds=60.0)
     await plain.execute("update leaseq.scheduled set run_at = now() - interval '1 second' where task_id = any(%s::uuid[])", [due])
     await plain.execute("delete from leaseq.queues")
 
-    first = await ledger.promote(limit=2)
-    second = await ledger.promote(limit=2)
+    first = await promote_due(ledger, limit=2)
+    second = await promote_due(ledger, limit=2)
 
     assert sorted(glimpse.task_id for glimpse in first + second) == sorted(due)
     assert len(first) == 2
     assert {glimpse.lane for glimpse in first} == {Lane.HIGH}
-    assert await ledger.promote(limit=2) == []
+    assert await promote_due(ledger, limit=2) == []
     assert await scheduled(plain) == {later}
     assert (await find(ledger, due[0])).state is State.PENDING
-    assert [queue.name for queue in await fleet.list_queues()] == ["q0", "q1", "q2"]
+    assert [queue.name for queue in await fleet.list_queues()] == ["q"]
 
 
 async def test_promote_only_removes_a_row_whose_task_is_not_scheduled(ledger: Ledger, plain: Connection) -> None:
     task_id = await submit(ledger)
     await plain.execute("insert into leaseq.scheduled values (%s, now())", [task_id])
 
-    assert await ledger.promote(limit=10) == []
+    assert await promote_due(ledger, limit=10) == []
     assert await scheduled(plain) == set()
 
 

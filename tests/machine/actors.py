@@ -38,6 +38,7 @@ from leaseq.worker.worker import Worker
 from leaseq_reaper.promote import Promote
 from leaseq_reaper.reap import Reaping
 from leaseq_reaper.reconcile import Reconcile
+from leaseq_reaper.refill import Refill
 from leaseq_reaper.suspicion import Suspicion
 from machine import app
 from machine.gates import ACTIVITY, Gate, Yard
@@ -47,6 +48,7 @@ Book = set[tuple[str, int, bool]]
 
 QUEUE = "default"
 SLOTS = 2
+WINDOW = 2  # a lane is full with so few deliveries, and the rest waits in the ledger
 KILLED = "killed"
 FIRST_HAND = [KILLED, Stop.DRAIN.value, Stop.FENCE.value]  # the reasons of those who close a worker without asking
 BELL_SECONDS = 0.001
@@ -83,7 +85,7 @@ class Actor:
             ledger=Ledger(session),
             fleet=Fleet(session),
             upkeep=Upkeep(session),
-            dispatcher=Dispatcher(self.redis),
+            dispatcher=Dispatcher(self.redis, window=WINDOW),
             survey=Survey(self.redis),
         )
         self.engine = Engine(ground.config, stores)
@@ -241,7 +243,8 @@ class Sidecar(Actor):
         reaping = Reaping(self.engine, suspicion, on_lost_list=reconcile.sweep_soon, clock=clock)
         self._passes: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "reap": reaping.run_once,
-            "promote": Promote(self.engine).run_once,
+            "promote": Promote(self.engine, clock=clock).run_once,
+            "refill": Refill(self.engine, clock=clock).run_once,
             "reconcile": reconcile.run_once,
         }
 

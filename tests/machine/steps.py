@@ -154,11 +154,11 @@ STEPS: list[tuple[int, st.SearchStrategy[Step]]] = [
         ),
     ),
     (
-        13,
+        16,
         st.builds(
             Pass,
             reaper=_any,
-            activity=st.sampled_from(["reconcile", "reap", "promote"]),
+            activity=st.sampled_from(["reconcile", "reap", "promote", "refill"]),
             count=_counts,
             fate=_often_none,
         ),

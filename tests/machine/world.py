@@ -277,7 +277,7 @@ class World:
         for hand in self.hands:
             for activity in ("beat", "pull", "sweep", "watch"):
                 hand.act(activity)
-        for activity in ("reap", "promote", "reconcile"):
+        for activity in ("reap", "promote", "refill", "reconcile"):
             self.reapers[0].act(activity)
         await self.yard.quiet()
         await self.run_out()
@@ -288,6 +288,7 @@ class World:
             claimed = self.seen["task.claimed"]
             for hand in self.hands:
                 hand.act("pull")
+            self.reapers[0].act("refill")
             await self.yard.quiet()
             await self.run_out()
 
@@ -297,6 +298,7 @@ class World:
         redis = self.servers.redis
         for lane in Lane:
             unrest += [f"{lane} {value!r}" for value in await redis.lrange(keys.ready(QUEUE, lane), 0, -1) if value]
+        unrest += [f"backlog of {lane.decode()}" for lane in await redis.hkeys(keys.backlog(QUEUE))]
         unrest += sorted([name.decode() async for name in redis.scan_iter(match=keys.processing_pattern(QUEUE))])
         leased = [name.decode() for name in await redis.zrange(keys.leases(QUEUE), 0, -1)]
         return unrest + [f"lease of {row[0]}" for row in await self.servers.sql(CLOSED, [leased])]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
-from fix_reaper import FakeClock, Stage
+from fix_reaper import WINDOW, FakeClock, Stage
 from leaseq.config import Config
 from leaseq.engine.engine import open_engine
 
@@ -20,6 +22,19 @@ def clock() -> FakeClock:
 @pytest.fixture
 async def stage(config: Config) -> AsyncIterator[Stage]:
     """Both stores, with a lease of one second."""
+    async with staged(config) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def narrow(config: Config) -> AsyncIterator[Stage]:
+    """The same, with lanes that hold no more than ten deliveries."""
+    async with staged(replace(config, dispatch_window=WINDOW)) as stage:
+        yield stage
+
+
+@asynccontextmanager
+async def staged(config: Config) -> AsyncIterator[Stage]:
     async with (
         open_engine(config, name="leaseq test", pool_size=6) as engine,
         await psycopg.AsyncConnection.connect(str(config.postgres_url), autocommit=True) as plain,

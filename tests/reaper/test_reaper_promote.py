@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
 
 from fix_ledger import RETENTION, submission
-from fix_reaper import Stage, named
+from fix_reaper import WINDOW, FakeClock, Stage, named
 from leaseq.config import Config
 from leaseq.dispatch import keys
 from leaseq.embedded import ValkeyServer
@@ -17,7 +18,8 @@ from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, Priority, State
 from leaseq.telemetry import recorded
 from leaseq_reaper import promote
-from leaseq_reaper.promote import BATCH, Promote
+from leaseq_reaper.promote import PASS_SECONDS, Promote
+from leaseq_reaper.refill import Refill
 
 
 async def due(stage: Stage, count: int, *, queue: str = "default", priority: Priority = Priority.NORMAL) -> list[str]:
@@ -41,14 +43,63 @@ async def test_what_is_due_is_delivered_in_its_lane_and_what_is_not_waits(stage:
     assert {fields["task_id"] for fields in named(events, "task.promoted")} == {*normal, *high}
 
 
-async def test_a_pass_goes_on_while_full_batches_come_and_stops_somewhere(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(promote, "BATCHES", 2)
-    ids = await due(stage, 2 * BATCH + 1)
-    duty = Promote(stage.engine)
+async def test_a_pass_goes_on_while_full_batches_come_and_stops_some_time(
+    stage: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push = stage.stores.dispatcher.push
+
+    async def slowly(*args: Any, **kwargs: Any) -> list[str]:
+        clock.now += 0.6 * PASS_SECONDS
+        return await push(*args, **kwargs)
+
+    monkeypatch.setattr(promote, "BATCH", 500)
+    monkeypatch.setattr(stage.stores.dispatcher, "push", slowly)
+    ids = await due(stage, 1100)
+    duty = Promote(stage.engine, clock=clock)
     await duty.run_once()
-    assert len(await stage.lane()) == 2 * BATCH
+    assert len(await stage.lane()) == 1000
     await duty.run_once()
     assert sorted(await stage.lane()) == ids
+
+
+async def test_one_queue_has_room_and_another_has_not(narrow: Stage) -> None:
+    """A million that are due in one queue must neither fill Redis nor hold up the others."""
+    crowd = await due(narrow, 5 * WINDOW, queue="crowded")
+    high = await due(narrow, 2, queue="crowded", priority=Priority.HIGH)
+    others = await due(narrow, 3)
+    duty = Promote(narrow.engine)
+    for _ in range(2):
+        await duty.run_once()
+    assert len(await narrow.lane(queue="crowded")) == WINDOW
+    assert sorted(await narrow.lane(Lane.HIGH, queue="crowded")) == high
+    assert sorted(await narrow.lane()) == others
+    states = await narrow.stores.ledger.find_states(crowd)
+    assert sum(state is State.PENDING for state in states.values()) == WINDOW
+    # As the lane gives room, the rest follows, the longest due first, and no backlog has begun.
+    seen: list[str] = []
+    while len(seen) < len(crowd):
+        seen += [value.decode() for value in await narrow.redis.lpop(keys.ready("crowded", Lane.NORMAL), 4)]
+        await duty.run_once()
+        assert len(await narrow.lane(queue="crowded")) <= WINDOW
+    assert sorted(seen) == crowd
+    assert await narrow.stores.survey.backlogs(["crowded", "default"]) == {}
+
+
+async def test_what_becomes_due_has_precedence_over_a_backlog_that_is_younger_and_waits_behind_one_that_is_older(
+    narrow: Stage,
+) -> None:
+    older = await due(narrow, 2)
+    backlog = (await narrow.submit(WINDOW + 3))[WINDOW:]
+    younger = await due(narrow, 2)
+    await narrow.redis.ltrim(keys.ready("default", Lane.NORMAL), 0, 3)
+    await Promote(narrow.engine).run_once()
+    assert (await narrow.lane())[4:] == older
+    assert await narrow.backlog() == backlog[0]
+    for _ in range(2):
+        await Refill(narrow.engine).run_once()
+    await narrow.redis.ltrim(keys.ready("default", Lane.NORMAL), 6, -1)
+    await Refill(narrow.engine).run_once()
+    assert await narrow.lane() == backlog + younger
 
 
 async def test_two_at_once_deliver_each_task_once(stage: Stage) -> None:
@@ -58,17 +109,25 @@ async def test_two_at_once_deliver_each_task_once(stage: Stage) -> None:
 
 
 async def test_without_redis_one_batch_is_promoted_and_delivered_when_it_is_back(
-    config: Config, own_valkey: ValkeyServer, stage: Stage
+    config: Config, own_valkey: ValkeyServer, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = await due(stage, BATCH + 10)
+    monkeypatch.setattr(promote, "BATCH", 5)
+    ids = await due(stage, 15)
     async with open_engine(msgspec.structs.replace(config, redis_url=own_valkey.url)) as engine:
         duty = Promote(engine)
-        own_valkey.kill()
+        take = engine.stores.ledger.promote
+
+        async def take_and_lose_redis(*args: Any, **kwargs: Any) -> Any:
+            own_valkey.kill()
+            return await take(*args, **kwargs)
+
+        monkeypatch.setattr(engine.stores.ledger, "promote", take_and_lose_redis)
         for _ in range(3):
             with pytest.raises(ServerUnreachable, match="Redis"):
                 await duty.run_once()
         states = await stage.stores.ledger.find_states(ids)
-        assert sum(state is State.PENDING for state in states.values()) == BATCH
+        assert sum(state is State.PENDING for state in states.values()) == 5
+        monkeypatch.setattr(engine.stores.ledger, "promote", take)
         own_valkey.start()
         await duty.run_once()
         assert await engine.stores.survey.waiting("default", among=set(ids)) == set(ids)
@@ -79,7 +138,10 @@ async def test_a_lane_of_the_wrong_type_keeps_no_other_queue_waiting(stage: Stag
     ids = await due(stage, 1)
     await stage.redis.set(keys.ready("broken", Lane.NORMAL), "not a list")
     duty = Promote(stage.engine)
-    with pytest.raises(ServerUnreachable, match="WRONGTYPE"):
-        await duty.run_once()
-    assert await stage.lane() == ids
+    for _ in range(2):
+        with pytest.raises(ServerUnreachable, match="WRONGTYPE"):
+            await duty.run_once()
+        assert await stage.lane() == ids
+    await stage.redis.delete(keys.ready("broken", Lane.NORMAL))
     await duty.run_once()
+    assert len(await stage.lane(queue="broken")) == 1

@@ -107,11 +107,11 @@ async def test_redis_dying_and_coming_back_is_told_once_and_survived(
         (task_id,) = await stage.submit(push=False)
 
         def failing(events: list[Event]) -> bool:
-            return {fields["loop"] for fields in named(events, "loop.failed")} == {"reap", "reconcile"}
+            return {fields["loop"] for fields in named(events, "loop.failed")} == {"reap", "reconcile", "refill"}
 
         await heard.until(failing)
         await asyncio.sleep(10 * config.reap_interval_seconds)
-        assert names(heard.events).count("loop.failed") == 2
+        assert names(heard.events).count("loop.failed") == 3
         own_valkey.start()
         await heard.until(lambda events: {"task.redispatched", "reaper.quieted"} <= set(names(events)))
         assert await engine.stores.survey.waiting("default", among={task_id}) == {task_id}

@@ -83,9 +83,9 @@ async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(engine: En
 async def test_what_is_taken_back_keeps_its_order(engine: Engine) -> None:
     """Over several bites too: the oldest comes to stand first, before what was waiting already."""
     ids = await holding(engine, "dead", 3 * BITE)
-    waiting = [submission() for _ in range(2)]
-    await engine.stores.dispatcher.push(QUEUE, [s.task_id for s in waiting])
+    waiting = sorted(submission().task_id for _ in range(2))
+    await engine.stores.dispatcher.push(QUEUE, waiting)
     order = await listed(engine, keys.processing(QUEUE, "dead"))
     assert sorted(order) == ids
     await engine.reaper.reap(Death(worker_id="dead", queues=[QUEUE], reason="killed"))
-    assert await listed(engine, keys.ready(QUEUE, Lane.NORMAL)) == [*order, *(s.task_id for s in waiting)]
+    assert await listed(engine, keys.ready(QUEUE, Lane.NORMAL)) == [*order, *waiting]

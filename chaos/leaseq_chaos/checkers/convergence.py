@@ -1,7 +1,7 @@
 """Is everything at rest after the drain (I14)?
 
-No task waits or runs, dispatch holds no delivery, nobody but an open worker has a lease or beats, and there is no key that nobody
-owns. What is parked (it was found in a ready list, and is no delivery) is a remark, not a violation.
+No task waits or runs, dispatch holds no delivery and no lane has a backlog, nobody but an open worker has a lease or beats, and
+there is no key that nobody owns. What is parked (it was found in a ready list, and is no delivery) is a remark, not a violation.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = ["check"]
 INVARIANT = "After the drain nothing waits, nothing runs, and dispatch holds nothing that the ledger does not know of."
 
 _LISTS = {"ready", "processing"}
+_BACKLOG = "backlog"
 _REGISTERS = {"leases", "beats"}
 _FLAGS = {"epoch", "paused", "parked"}
 
@@ -56,6 +57,8 @@ def _lane(found: Index, lane: Lane) -> Iterator[Violation]:
         task = lane.members[0] if lane.members else None
         state = found.rows[task]["state"] if task in found.rows else "unknown to the ledger"
         yield Violation(f"{lane.key} still holds {lane.length:,} deliveries; the first is {state}", task, at)
+    elif what == _BACKLOG:
+        yield Violation(f"{lane.key} still has a backlog of {', '.join(lane.members)}, and nothing waits", at=at)
     elif what in _REGISTERS:
         for worker in sorted(set(lane.members) - set(found.evidence.snapshot.open_workers)):
             yield Violation(f"{lane.key} has {worker}, which the ledger does not have open", at=at)

@@ -45,6 +45,8 @@ _EVENTS: dict[str, tuple[str, ...]] = {
     "quieted": ("reaper.quieted",),
     "overrun": ("handler.overran",),
     "unpushed": ("push.failed",),
+    "overflowed": ("backlog.began",),
+    "refilled": ("backlog.ended",),
     "without-ledger": ("ledger.unreachable",),
     "without-dispatch": ("dispatch.unreachable",),
 }

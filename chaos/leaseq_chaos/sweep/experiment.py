@@ -98,7 +98,7 @@ class Experiment:
                 await self._act(caught)
         finally:
             self._trap.release(caught)
-            if self._cell.place.provocation is Provocation.FLUSH:
+            if self._cell.place.provocation in (Provocation.FLUSH, Provocation.CROWD):
                 await self._steer("resume")
         return caught
 
@@ -110,6 +110,10 @@ class Experiment:
                 self._begin()
             case Provocation.FLUSH:
                 return await self._lose_deliveries()
+            case Provocation.CROWD:
+                await self._crowd()
+                self._arm()
+                await self._steer("resume")
             case provocation:
                 await self._kill_with_tasks(provocation)
         return await self._trap.caught(timeout=REACH_SECONDS)
@@ -135,13 +139,21 @@ class Experiment:
             await self._flush()
         door.release(None)
 
-    async def _lose_deliveries(self) -> Caught | None:
+    async def _crowd(self) -> None:
+        """Let all tasks wait: as many as a lane holds in dispatch, and the others in the ledger."""
         await self._steer("pause")
         # A reaper that has read the queues a moment before undoes the pause, once (reconcile.py); so it is said again.
         await asyncio.sleep(PAUSE_SECONDS)
         await self._steer("pause")
         self._begin()
-        await self._await_deliveries()
+        until = monotonic() + PLACED_SECONDS
+        while monotonic() < until:
+            if any(lane.key.endswith(":backlog") for lane in await read_lanes(self._cluster)):
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _lose_deliveries(self) -> Caught | None:
+        await self._crowd()
         self._arm()
         for _ in range(FLUSHES):
             await self._flush()
@@ -149,13 +161,6 @@ class Experiment:
             if caught is not None:
                 return caught
         return None
-
-    async def _await_deliveries(self) -> None:
-        until = monotonic() + PLACED_SECONDS
-        while monotonic() < until:
-            if sum(lane.length for lane in await read_lanes(self._cluster) if lane.type == "list") >= TASKS:
-                return
-            await asyncio.sleep(POLL_SECONDS)
 
     async def _steer(self, verb: str) -> None:
         """Pause or resume the queues, as soon as an API can."""

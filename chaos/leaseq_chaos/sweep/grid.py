@@ -42,6 +42,7 @@ class Provocation(StrEnum):
     WORKER = "worker"  # a whole worker is killed with claimed tasks
     ORPHANS = "orphans"  # the same, and Valkey loses the lists that would tell of them
     FLUSH = "flush"  # Valkey loses the deliveries of tasks that wait
+    CROWD = "crowd"  # more tasks wait than their lane holds, and workers then take them
 
 
 class Place(Struct, frozen=True):
@@ -54,6 +55,7 @@ class Place(Struct, frozen=True):
 _TRANSACTION = Place(only=Effects.TRANSACTIONAL)
 _DEATH = Place(Provocation.WORKER)
 _LOSS = Place(Provocation.FLUSH)
+_CROWD = Place(Provocation.CROWD)
 _HIRE = Place(Provocation.CHILD)
 _SETTLE = Place(only=Effects.PLAIN)  # the ending of a transactional task is written in its transaction
 
@@ -85,6 +87,9 @@ PLACES: Mapping[str, Place] = {
     "reap.moved": _DEATH,
     "promote.committed": Place(Provocation.DELAY),
     "promote.sent": Place(Provocation.DELAY),
+    "refill.announced": _CROWD,
+    "refill.read": _CROWD,
+    "refill.pushed": _CROWD,
     "reconcile.found": _LOSS,
     "redeliver.sending": _LOSS,
     "reconcile.pushed": _LOSS,

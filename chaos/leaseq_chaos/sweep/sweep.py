@@ -38,6 +38,8 @@ CONFIG: Mapping[str, str] = {
     "LEASEQ_LOOP_STALL_SECONDS": "3",
     "LEASEQ_GRACE_SECONDS": "1",
     "LEASEQ_RECONCILE_INTERVAL_SECONDS": "0.15",
+    # As few as there may be: the tasks of one cell are more than a lane holds.
+    "LEASEQ_DISPATCH_WINDOW": "10",
 }
 
 

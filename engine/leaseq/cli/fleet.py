@@ -46,14 +46,17 @@ def workers(closed: bool, limit: int, as_json: bool) -> None:
 @parameters.as_json
 @click.pass_context
 def queues(ctx: click.Context, as_json: bool) -> None:
-    """List the queues and what waits in each."""
+    """List the queues and what waits in each.
+
+    MORE SINCE: a lane is full, and more tasks wait in the ledger; the first of them was submitted then.
+    """
     if ctx.invoked_subcommand is not None:
         return
     found = with_engine(_list_queues)
     if as_json:
         print_json([_queue_json(record, depths) for record, depths in found])
     elif found:
-        print_table(("queue", "state", *LANES), [_queue_row(record, depths) for record, depths in found])
+        print_table(("queue", "state", *LANES, "more since"), [_queue_row(record, depths) for record, depths in found])
     if any(depths is None for _, depths in found):
         click.echo("leaseq: Redis does not answer, so what waits cannot be counted", err=True)
 
@@ -109,7 +112,8 @@ def _worker_row(worker: WorkerRecord) -> tuple[str, ...]:
 
 def _queue_row(record: QueueRecord, depths: Depths | None) -> tuple[str, ...]:
     counts = ["-"] * len(LANES) if depths is None else [str(getattr(depths, lane)) for lane in LANES]
-    return (record.name, "paused" if record.paused else "open", *counts)
+    since = moment(None if depths is None else depths.backlog_since)
+    return (record.name, "paused" if record.paused else "open", *counts, since)
 
 
 def _queue_json(record: QueueRecord, depths: Depths | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from leaseq.cli.story import Whereabouts, headline, tell
 from leaseq.cli.views import attempt_json, task_json
 from leaseq.engine.engine import Engine
 from leaseq.errors import ServerUnreachable
+from leaseq.lifecycle import lane_of
 from leaseq.model import TERMINAL, Task
 from leaseq.records import Attempt
 
@@ -51,10 +53,12 @@ async def find_whereabouts(engine: Engine, task: Task) -> Whereabouts:
         return Whereabouts(lanes=[], holders=[], paused=False, workers=[])
     lanes: list[str] | None = None
     holders: list[str] | None = None
+    backlog_since: datetime | None = None
     try:
         async with asyncio.timeout(LOCATE_SECONDS):
             found, holders = await engine.stores.survey.locate(task.queue, task.task_id)
             lanes = [lane.value for lane in found]
+            backlog_since = await _backlog_since(engine, task)
     except (ServerUnreachable, TimeoutError):
         pass
     workers = await engine.stores.fleet.list_workers()
@@ -63,14 +67,22 @@ async def find_whereabouts(engine: Engine, task: Task) -> Whereabouts:
         holders=holders,
         paused=any(q.paused for q in await engine.stores.fleet.list_queues() if q.name == task.queue),
         workers=[worker for worker in workers if task.queue in worker.queues],
+        backlog_since=backlog_since,
     )
+
+
+async def _backlog_since(engine: Engine, task: Task) -> datetime | None:
+    """When the first task of the backlog was submitted that this one is part of."""
+    lane = lane_of(task.priority, crash_count=task.crash_count, loss_count=task.loss_count)
+    backlog = (await engine.stores.survey.backlogs([task.queue])).get(task.queue, {}).get(lane)
+    return None if backlog is None or task.task_id < backlog.cursor else backlog.since
 
 
 def _json(task: Task, attempts: list[Attempt], where: Whereabouts) -> dict[str, Any]:
     known = where.lanes is not None
     return task_json(task) | {
         "attempts": [attempt_json(attempt) for attempt in attempts],
-        "delivery": {"lanes": where.lanes, "workers": where.holders} if known else None,
+        "delivery": {"lanes": where.lanes, "workers": where.holders, "backlog_since": where.backlog_since} if known else None,
         "queue_paused": where.paused,
         "queue_workers": [worker.worker_id for worker in where.workers],
     }

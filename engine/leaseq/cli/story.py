@@ -27,6 +27,9 @@ class Whereabouts(Struct, frozen=True, kw_only=True):
     holders: list[str] | None
     paused: bool
     workers: list[WorkerRecord]  # the open ones that serve its queue
+    backlog_since: datetime | None = (
+        None  # its lane is full, and it waits in the ledger; with others, the first of them since then
+    )
 
 
 class Line(Struct, frozen=True):
@@ -125,6 +128,10 @@ def _waits(task: Task, where: Whereabouts) -> str:
         return f"waits for a worker: its delivery is in the {lanes} lane of queue {task.queue}"
     if where.holders:
         return f"was taken by {_worker(where.holders[0], where)}, which has not claimed it yet"
+    if where.backlog_since:
+        since = f"{where.backlog_since:%Y-%m-%d %H:%M:%S} UTC"
+        full = f"its lane of queue {task.queue} is full, and others wait before it, the first since {since}"
+        return f"waits in the ledger: {full}; a reaper places its delivery in its turn (is one running?)"
     return "waits for a worker, but dispatch has no delivery of it: a reaper places one within seconds (is one running?)"
 
 

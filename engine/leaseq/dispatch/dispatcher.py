@@ -12,12 +12,15 @@ from contextlib import contextmanager
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from leaseq.config import DISPATCH_WINDOW
 from leaseq.dispatch import keys
+from leaseq.dispatch.backlog import WINDOWED, Backlog
 from leaseq.dispatch.deliveries import Deliveries, LeaseView, Place, PullCode, Release, sort_out
 from leaseq.dispatch.scripts import Scripts
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.model import Lane
+from leaseq.telemetry import emit
 
 # The order in which a worker looks; the suspect lane is not among them, it has a worker of its own.
 OPEN_LANES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
@@ -44,18 +47,43 @@ def reachable() -> Iterator[None]:
 
 
 class Dispatcher:
-    """The queues in Redis or Valkey."""
+    """The queues in Redis or Valkey. `window`: how many deliveries a lane holds before the rest waits in the ledger."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, *, window: int = DISPATCH_WINDOW) -> None:
+        self.window = window
         self._client = client
         self._scripts = Scripts(client)
 
-    async def push(self, queue: str, task_ids: Sequence[str], *, lane: Lane = Lane.NORMAL) -> None:
-        """Place deliveries at the tail of a lane."""
-        lanes = [keys.ready(queue, Lane.NORMAL), keys.ready(queue, lane)]
+    async def push(self, queue: str, task_ids: Sequence[str], *, lane: Lane = Lane.NORMAL, again: bool = False) -> list[str]:
+        """Place deliveries at the tail of a lane, in order; returns those that were taken.
+
+        The others wait in the ledger, because the lane is full or has a backlog before them; `refill` brings them in. With
+        `again` (what is promoted, or delivered anew) they are older tasks, from anywhere: the lane may hold twice its window
+        before one of them begins a backlog, in which everything from there on would have to be sought.
+        """
+        names = [keys.ready(queue, Lane.NORMAL), keys.ready(queue, lane), keys.backlog(queue)]
+        most = 2 * self.window
+        limits = (most if again else self.window, most) if lane in WINDOWED else (0, 0)
+        ordered = sorted(task_ids)
+        taken: list[str] = []
         with reachable():
-            for start in range(0, len(task_ids), BITE):
-                await self._scripts.run("push", lanes, task_ids[start : start + BITE])
+            for start in range(0, len(ordered), BITE):
+                bite = ordered[start : start + BITE]
+                count, begun = await self._scripts.run("push", names, [lane.value, *limits, *bite])
+                taken += bite[:count]
+                if begun:
+                    emit("backlog.began", queue=queue, lane=lane, window=self.window)
+        return taken
+
+    async def refill(self, queue: str, task_ids: Sequence[str], *, lane: Lane, seen: Backlog, left: Backlog | None) -> bool:
+        """Bring at most `BITE` deliveries of a backlog into their lane. It is as `seen`, and then as `left` (None: at its end).
+
+        False if it is not as it was seen any more; then nothing has happened.
+        """
+        names = [keys.ready(queue, Lane.NORMAL), keys.ready(queue, lane), keys.backlog(queue)]
+        args: list[str | bytes] = [lane.value, seen.text, left.text if left else "", *task_ids]
+        with reachable():
+            return bool(await self._scripts.run("refill", names, args))
 
     async def pull(
         self,

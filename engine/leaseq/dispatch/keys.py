@@ -44,6 +44,11 @@ def epoch(queue: str) -> str:
     return f"leaseq:{{{queue}}}:epoch"
 
 
+def backlog(queue: str) -> str:
+    """HASH of lane -> where the part of it begins that waits in the ledger, for the lanes that are full (backlog.py)."""
+    return f"leaseq:{{{queue}}}:backlog"
+
+
 def parked(queue: str) -> str:
     """LIST of what was found in a ready list and is no delivery; the newest 1,000."""
     return f"leaseq:{{{queue}}}:parked"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -11,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from leaseq.dispatch import keys
+from leaseq.dispatch.backlog import Backlog, read_backlogs
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import reachable
 from leaseq.model import Lane
@@ -19,13 +21,16 @@ PAGE = 5000
 
 
 class Depths(Struct, frozen=True):
-    """How many deliveries wait in each lane of a queue, and how many are parked."""
+    """How many deliveries wait in each lane of a queue, and how many are parked. With `backlog_since` a lane is full, and more
+    tasks wait in the ledger: how many is not known, but when the first of them was submitted.
+    """
 
     high: int
     normal: int
     low: int
     suspect: int
     parked: int
+    backlog_since: datetime | None = None
 
     @property
     def waiting(self) -> int:
@@ -39,16 +44,33 @@ class Survey:
         self._client = client
 
     async def depths(self, queue: str) -> Depths:
-        """The lengths of the lists of a queue."""
+        """The lengths of the lists of a queue, and whether that is all that waits."""
         lists = [keys.ready(queue, lane) for lane in (Lane.HIGH, Lane.NORMAL, Lane.LOW, Lane.SUSPECT)]
         with reachable():
             pipe = self._client.pipeline(transaction=False)
             _ = [pipe.llen(name) for name in [*lists, keys.parked(queue)]]
-            return Depths(*(await pipe.execute()))
+            _ = [pipe.hgetall(keys.backlog(queue))]
+            high, normal, low, suspect, parked, fields = await pipe.execute()
+        since = [backlog.since for backlog in read_backlogs(fields).values()]
+        return Depths(high, normal, low, suspect, parked, min(since, default=None))
 
-    async def waiting(self, queue: str, *, among: AbstractSet[str]) -> set[str]:
-        """Which of these ids are in the ready lists of a queue? Stops reading once it has seen them all."""
-        return await self._find([keys.ready(queue, lane) for lane in Lane], among)
+    async def length(self, queue: str, lane: Lane) -> int:
+        """How many deliveries are in a lane."""
+        with reachable():
+            return int(await self._client.llen(keys.ready(queue, lane)))
+
+    async def backlogs(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog]]:
+        """Of which lanes a part waits in the ledger; queues without any are left out."""
+        with reachable():
+            pipe = self._client.pipeline(transaction=False)
+            _ = [pipe.hgetall(keys.backlog(queue)) for queue in queues]
+            answers = await pipe.execute() if queues else []
+        found = {queue: read_backlogs(fields) for queue, fields in zip(queues, answers, strict=True)}
+        return {queue: lanes for queue, lanes in found.items() if lanes}
+
+    async def waiting(self, queue: str, *, among: AbstractSet[str], lanes: Iterable[Lane] = Lane) -> set[str]:
+        """Which of these ids are in these ready lists of a queue? Stops reading once it has seen them all."""
+        return await self._find([keys.ready(queue, lane) for lane in lanes], among)
 
     async def processing(self, queue: str, worker_ids: Iterable[str], *, among: AbstractSet[str]) -> set[str]:
         """Which of these ids are in the processing lists of these workers?"""

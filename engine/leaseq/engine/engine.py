@@ -163,8 +163,8 @@ class Engine:
         return record
 
     def deliver(self, glimpses: Sequence[Glimpse]) -> None:
-        """Push tasks that are PENDING now."""
-        self.pusher.offer((g.queue, g.lane, g.task_id) for g in glimpses)
+        """Push tasks that are PENDING again."""
+        self.pusher.offer(((g.queue, g.lane, g.task_id) for g in glimpses), again=True)
 
     async def aclose(self) -> None:
         """Write what was handed in, push what was recorded."""
@@ -193,7 +193,7 @@ async def open_engine(config: Config, *, name: str = "leaseq", pool_size: int = 
     redis = open_redis(config, name=name)
     try:
         session = Session(pool, deadline_seconds=config.statement_timeout_seconds + 2)
-        dispatcher = Dispatcher(redis)
+        dispatcher = Dispatcher(redis, window=config.dispatch_window)
         stores = Stores(
             ledger=Ledger(session),
             fleet=Fleet(session),

@@ -25,15 +25,15 @@ class Pusher:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        self._waiting: list[tuple[str, Lane, str]] = []
+        self._waiting: list[tuple[str, Lane, bool, str]] = []
         self._worker: asyncio.Task[None] | None = None
 
-    def offer(self, deliveries: Iterable[tuple[str, Lane, str]]) -> None:
-        """Hand in (queue, lane, task id); returns at once."""
+    def offer(self, deliveries: Iterable[tuple[str, Lane, str]], *, again: bool = False) -> None:
+        """Hand in (queue, lane, task id); returns at once. `again`: tasks that were submitted long ago (`Dispatcher.push`)."""
         dropped = 0
-        for delivery in deliveries:
+        for queue, lane, task_id in deliveries:
             if len(self._waiting) < CAPACITY:
-                self._waiting.append(delivery)
+                self._waiting.append((queue, lane, again, task_id))
             else:
                 dropped += 1
         if dropped:
@@ -49,14 +49,15 @@ class Pusher:
     async def _drain(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            groups: dict[tuple[str, Lane], list[str]] = defaultdict(list)
-            for queue, lane, task_id in batch:
-                groups[queue, lane].append(task_id)
-            for (queue, lane), task_ids in groups.items():
+            groups: dict[tuple[str, Lane, bool], list[str]] = defaultdict(list)
+            for queue, lane, again, task_id in batch:
+                groups[queue, lane, again].append(task_id)
+            for (queue, lane, again), task_ids in groups.items():
                 try:
-                    await self._dispatcher.push(queue, task_ids, lane=lane)
+                    taken = await self._dispatcher.push(queue, task_ids, lane=lane, again=again)
                     reach("push.sent")
-                    emit("delivery.pushed", queue=queue, lane=lane, count=len(task_ids))
+                    if taken:
+                        emit("delivery.pushed", queue=queue, lane=lane, count=len(taken))
                 except ServerUnreachable as error:
                     emit("push.failed", queue=queue, count=len(task_ids), error=str(error))
 

@@ -8,11 +8,13 @@ visits them in another order after all (a small table) and finds a deadlock, its
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 import psycopg
 
+from leaseq.codec import FIRST_ID
 from leaseq.errors import IdempotencyInFlight, SubmissionInvalid
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
@@ -41,6 +43,15 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     cursor: str | None = None
     limit: int = 50
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A queue and a priority at which tasks are due, those that come after a moment and an id. Queue '': unknown (see 0003)."""
+
+    queue: str
+    priority: int
+    after_at: datetime | str = "-infinity"
+    after_id: str = FIRST_ID
 
 
 class Ledger:
@@ -111,9 +122,22 @@ class Ledger:
         found = await self._session.fetch("settle_attempts", params, conn=conn)
         return {row[0]: rows.to_settled(row) for row in found}
 
-    async def promote(self, *, limit: int) -> list[Glimpse]:
-        """Make due SCHEDULED tasks PENDING; at most `limit` of them."""
-        return [rows.to_delivery(row) for row in await self._session.fetch("promote_tasks", {"limit": limit})]
+    async def find_due(self) -> list[Due]:
+        """Where anything is due."""
+        return [Due(row[0], row[1]) for row in await self._session.fetch("find_due", again=True)]
+
+    async def promote(self, due: Due, *, limit: int) -> tuple[list[Glimpse], Due]:
+        """Make due SCHEDULED tasks of one place PENDING; at most `limit` of them. Also: where the next batch goes on."""
+        params = {
+            "queue": due.queue,
+            "priority": due.priority,
+            "after_at": due.after_at,
+            "after_id": due.after_id,
+            "limit": limit,
+        }
+        found = await self._session.fetch("promote_tasks", params)
+        rest = Due(due.queue, due.priority, found[-1][8], found[-1][0]) if found else due
+        return [rows.to_delivery(row) for row in found], rest
 
     async def cancel(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, State]:
         """Stop tasks, at once or by request. By task id: CANCELLED, or PROCESSING where it was asked for."""
@@ -181,4 +205,4 @@ class Ledger:
         return [rows.to_attempt(row) for row in found]
 
 
-__all__ = ["KeyFound", "Ledger", "TaskFilter"]
+__all__ = ["Due", "KeyFound", "Ledger", "TaskFilter"]

@@ -1,4 +1,4 @@
-"""What do the reaper's passes ask of the ledger: the walk over all tasks, and the pruning of old ones?"""
+"""What do the reaper's passes ask of the ledger: the walk over all tasks, what a full lane has left behind, what is old?"""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from msgspec import Struct
 
 from leaseq.ledger import rows
 from leaseq.ledger.session import Session
-from leaseq.model import Counts, Glimpse, Lease, State
+from leaseq.lifecycle import LANES, SUSPECT_CRASHES
+from leaseq.model import Counts, Glimpse, Lane, Lease, State
 
-FIRST_ID = "00000000-0000-0000-0000-000000000000"
+PRIORITIES = {lane: priority for priority, lane in LANES.items()}
 
 
 class Chunk(Struct, frozen=True):
@@ -17,6 +18,14 @@ class Chunk(Struct, frozen=True):
     last_id: str | None
     waiting: list[Glimpse]  # PENDING for a while: stranded, unless dispatch knows them
     orphans: list[tuple[Glimpse, Lease, Counts]]  # PROCESSING under a closed or unknown incarnation
+
+
+class Stretch(Struct, frozen=True):
+    """Part of the ledger, for one lane. `last_id` is the last that was looked at (None: nothing was there to look at)."""
+
+    last_id: str | None
+    looked_at: int
+    task_ids: list[str]  # PENDING in that lane, in order
 
 
 class Upkeep:
@@ -42,6 +51,24 @@ class Upkeep:
                 orphans.append((glimpse, Lease(row[1], row[4], row[5]), counts))
         return Chunk(found[0][0] if found else None, waiting, orphans)
 
+    async def find_boundary(self, *, cursor: str, limit: int) -> str | None:
+        """The id of the task that comes `limit` tasks after this one; None: there are not that many."""
+        found = await self._session.fetch("find_boundary", {"cursor": cursor, "limit": limit}, again=True)
+        return found[0][0] if found else None
+
+    async def read_stretch(self, queue: str, lane: Lane, *, cursor: str, until: str, limit: int) -> Stretch:
+        """What waits in a lane that has no suspects, among at most `limit` tasks from `cursor` on and before `until`."""
+        params = {
+            "queue": queue,
+            "priority": int(PRIORITIES[lane]),
+            "suspect": SUSPECT_CRASHES,
+            "cursor": cursor,
+            "until": until,
+            "limit": limit,
+        }
+        ((last_id, looked_at, task_ids),) = await self._session.fetch("refill_tasks", params, again=True)
+        return Stretch(last_id, looked_at, task_ids)
+
     async def prune_tasks(self, *, before: str, retention_seconds: float, limit: int) -> int:
         """Delete up to `limit` finished tasks whose id is below `before`; returns how many."""
         params = {"before": before, "retention": retention_seconds, "limit": limit}
@@ -56,4 +83,4 @@ class Upkeep:
         return len(await self._session.fetch("prune_workers", {"retention": retention_seconds}))
 
 
-__all__ = ["FIRST_ID", "Chunk", "Upkeep"]
+__all__ = ["Chunk", "Stretch", "Upkeep"]

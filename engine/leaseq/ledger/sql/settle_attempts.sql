@@ -45,8 +45,8 @@ with endings as materialized (
     from settled
     where outcome <> 'succeeded'
 ), waiting as (
-    insert into leaseq.scheduled (task_id, run_at)
-    select id, run_at from settled where state = 'SCHEDULED'
+    insert into leaseq.scheduled (task_id, run_at, queue, priority)
+    select id, run_at, queue, priority from settled where state = 'SCHEDULED'
     on conflict (task_id) do update set run_at = excluded.run_at
 )
 select id::text, attempt, state, queue, priority, crash_count, loss_count

@@ -49,10 +49,10 @@ with patience as materialized (
     from sent
     where key is null or id in (select task_id from keyed)
     on conflict (id) do nothing
-    returning id, state, created_at, run_at
+    returning id, state, created_at, run_at, queue, priority
 ), waiting as (
-    insert into leaseq.scheduled (task_id, run_at)
-    select id, run_at from created where state = 'SCHEDULED'
+    insert into leaseq.scheduled (task_id, run_at, queue, priority)
+    select id, run_at, queue, priority from created where state = 'SCHEDULED'
     on conflict (task_id) do nothing
 )
 select id::text, state, created_at, run_at from created

@@ -1,0 +1,167 @@
+"""Does a lane hold no more than its window, does the rest wait in order, and is nothing refused that nobody would look for?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from redis.asyncio import Redis
+
+from fix_dispatch import QUEUE, ids, in_lane
+from leaseq.codec import FIRST_ID, LAST_ID, made_at, new_task_id, next_id
+from leaseq.dispatch import keys
+from leaseq.dispatch.backlog import Backlog, read_backlogs
+from leaseq.dispatch.dispatcher import BITE, Dispatcher
+from leaseq.dispatch.survey import Survey
+from leaseq.model import Lane
+from leaseq.telemetry import recorded
+
+WINDOW = 10
+
+
+@pytest.fixture
+def dispatcher(valkey: Redis) -> Dispatcher:
+    return Dispatcher(valkey, window=WINDOW)
+
+
+async def backlog_of(survey: Survey, lane: Lane = Lane.NORMAL) -> Backlog | None:
+    return (await survey.backlogs([QUEUE])).get(QUEUE, {}).get(lane)
+
+
+async def test_what_does_not_fit_waits_and_what_comes_after_it_waits_too(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
+    first, second = ids(WINDOW + 5), ids(3)
+    with recorded() as events:
+        assert await dispatcher.push(QUEUE, first) == first[:WINDOW]
+        await valkey.lpop(keys.ready(QUEUE, Lane.NORMAL), 5)
+        assert await dispatcher.push(QUEUE, second) == []  # though there is room: others are before them
+    assert await in_lane(valkey) == first[5:WINDOW]
+    assert await backlog_of(survey) == Backlog.of(first[WINDOW])
+    assert [event.fields["lane"] for event in events if event.name == "backlog.began"] == [Lane.NORMAL]
+
+
+async def test_a_batch_of_many_bites_is_cut_at_the_window_once(valkey: Redis, survey: Survey) -> None:
+    dispatcher = Dispatcher(valkey, window=BITE + 7)
+    pushed = ids(3 * BITE)
+    assert await dispatcher.push(QUEUE, pushed[::-1]) == pushed[: BITE + 7]
+    assert await backlog_of(survey) == Backlog.of(pushed[BITE + 7])
+
+
+async def test_one_lane_is_full_and_the_others_are_not(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+    await dispatcher.push(QUEUE, ids(WINDOW + 1))
+    high = ids(WINDOW)
+    suspects = ids(3 * WINDOW)
+    assert await dispatcher.push(QUEUE, high, lane=Lane.HIGH) == high
+    assert await dispatcher.push(QUEUE, suspects, lane=Lane.SUSPECT) == suspects
+    assert (await survey.backlogs([QUEUE, "another"])).keys() == {QUEUE}
+    assert (await survey.backlogs([QUEUE]))[QUEUE].keys() == {Lane.NORMAL}
+
+
+async def test_what_is_refused_rings_nothing(dispatcher: Dispatcher, valkey: Redis) -> None:
+    await dispatcher.push(QUEUE, ids(WINDOW + 1), lane=Lane.LOW)
+    await valkey.delete(keys.ready(QUEUE, Lane.NORMAL))
+    await dispatcher.push(QUEUE, ids(1), lane=Lane.LOW)
+    assert await in_lane(valkey) == []
+
+
+async def test_an_older_task_goes_in_before_the_backlog_up_to_twice_the_window(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
+    older, pushed = ids(WINDOW + 2), ids(WINDOW + 1)
+    await dispatcher.push(QUEUE, pushed)
+    assert await dispatcher.push(QUEUE, older) == older[:WINDOW]
+    assert len(await in_lane(valkey)) == 2 * WINDOW
+    # From here on it is sought: the backlog begins with the first that found no room.
+    assert await backlog_of(survey) == Backlog.of(older[WINDOW])
+    assert await dispatcher.push(QUEUE, older[-1:]) == []
+    assert await backlog_of(survey) == Backlog.of(older[WINDOW])
+
+
+async def test_what_is_delivered_again_begins_no_backlog_at_the_window(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
+    again = ids(2 * WINDOW + 1)
+    assert await dispatcher.push(QUEUE, again[: WINDOW + 3], again=True) == again[: WINDOW + 3]
+    assert await backlog_of(survey) is None
+    await dispatcher.push(QUEUE, again[WINDOW + 3 :], again=True)
+    assert await backlog_of(survey) == Backlog.of(again[2 * WINDOW])
+
+
+async def test_what_lies_in_an_announced_stretch_is_taken(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+    pushed, within, behind = ids(WINDOW + 1), ids(2), ids(2)
+    await dispatcher.push(QUEUE, pushed)
+    await valkey.ltrim(keys.ready(QUEUE, Lane.NORMAL), 0, 1)
+    seen = await backlog_of(survey)
+    assert seen is not None
+    announced = seen.announce(behind[0])
+    assert await dispatcher.refill(QUEUE, [], lane=Lane.NORMAL, seen=seen, left=announced)
+    assert await dispatcher.push(QUEUE, [*within, *behind]) == within
+    assert await backlog_of(survey) == announced
+
+
+async def test_a_stretch_that_finds_no_room_is_announced_no_longer(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+    """Or what is refused now would not be seen by whoever has read the stretch before."""
+    pushed, within = ids(WINDOW + 1), ids(WINDOW + 1)
+    await dispatcher.push(QUEUE, pushed)
+    announced = Backlog.of(pushed[WINDOW]).announce(LAST_ID)
+    await dispatcher.refill(QUEUE, [], lane=Lane.NORMAL, seen=Backlog.of(pushed[WINDOW]), left=announced)
+    assert await dispatcher.push(QUEUE, within) == within[:WINDOW]
+    assert await backlog_of(survey) == Backlog.of(pushed[WINDOW])
+    assert not await dispatcher.refill(QUEUE, [], lane=Lane.NORMAL, seen=announced, left=None)
+
+
+async def test_of_two_refills_one_counts(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+    pushed = ids(WINDOW + 4)
+    await dispatcher.push(QUEUE, pushed)
+    await valkey.delete(keys.ready(QUEUE, Lane.NORMAL))
+    seen = Backlog.of(pushed[WINDOW])
+    left = Backlog.of(pushed[WINDOW + 2])
+    assert await dispatcher.refill(QUEUE, pushed[WINDOW : WINDOW + 2], lane=Lane.NORMAL, seen=seen, left=left)
+    assert not await dispatcher.refill(QUEUE, pushed[WINDOW : WINDOW + 2], lane=Lane.NORMAL, seen=seen, left=left)
+    assert await in_lane(valkey) == pushed[WINDOW : WINDOW + 2]
+    assert await dispatcher.refill(QUEUE, pushed[WINDOW + 2 :], lane=Lane.NORMAL, seen=left, left=None)
+    assert await in_lane(valkey) == pushed[WINDOW:]
+    assert not await valkey.exists(keys.backlog(QUEUE))
+
+
+async def test_a_refill_of_another_lane_rings_the_bell_once(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+    pushed = ids(WINDOW + 2)
+    await dispatcher.push(QUEUE, pushed, lane=Lane.HIGH)
+    await valkey.delete(keys.ready(QUEUE, Lane.NORMAL))
+    seen, left = Backlog.of(pushed[WINDOW]), Backlog.of(pushed[WINDOW + 1])
+    await dispatcher.refill(QUEUE, [], lane=Lane.HIGH, seen=seen, left=left)
+    assert await in_lane(valkey) == []
+    await dispatcher.refill(QUEUE, pushed[WINDOW + 1 :], lane=Lane.HIGH, seen=left, left=None)
+    assert await in_lane(valkey) == [""]
+
+
+def test_a_value_that_nobody_of_us_wrote_is_a_backlog_from_the_beginning() -> None:
+    task_id = new_task_id()
+    for hostile in (b"", b"x", b"\xff\xfe", f"{task_id} x".encode(), f"{task_id} {task_id}".encode()):
+        assert Backlog.read(hostile) == Backlog(hostile, FIRST_ID)
+    for written in (Backlog.of(task_id), Backlog.of(task_id).announce(LAST_ID)):
+        assert Backlog.read(written.text) == written
+    assert read_backlogs({b"suspect": b"x", b"\xff": b"x", b"low": b"x"}) == {Lane.LOW: Backlog(b"x", FIRST_ID)}
+
+
+async def test_a_backlog_that_nobody_of_us_wrote_harms_no_push(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+    """It refuses everything or nothing, as may be; what is refused is sought from the beginning on."""
+    for hostile in ("", "x", "0", "\xff" * 50, "z" * 100):
+        await valkey.hset(keys.backlog(QUEUE), "normal", hostile)
+        pushed = ids(3)
+        taken = await dispatcher.push(QUEUE, pushed)
+        assert taken in ([], pushed)
+        found = await backlog_of(survey)
+        assert found is not None
+        assert found.cursor == FIRST_ID
+        assert await dispatcher.refill(QUEUE, [], lane=Lane.NORMAL, seen=found, left=None)
+
+
+def test_the_places_of_ids() -> None:
+    task_id = new_task_id()
+    assert task_id < next_id(task_id) < LAST_ID
+    assert next_id("01900000-0000-7000-8000-ffffffffffff") == "01900000-0000-7000-8001-000000000000"
+    assert abs((made_at(task_id) - datetime.now(UTC)).total_seconds()) < 60
+    assert made_at(FIRST_ID).year == 1970
+    assert made_at(LAST_ID).year == 9999

@@ -1,0 +1,54 @@
+"""Are tasks found place by place: what is due in one queue at one priority, what waits in one lane of a stretch of the ledger?"""
+
+from __future__ import annotations
+
+from fix_ledger import claim, open_worker, submit
+from leaseq.codec import LAST_ID, new_task_id
+from leaseq.connect import Connection
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Due, Ledger
+from leaseq.ledger.upkeep import Stretch, Upkeep
+from leaseq.model import Lane, Priority
+
+
+async def test_what_is_due_is_found_place_by_place_and_taken_batch_by_batch(ledger: Ledger, plain: Connection) -> None:
+    for queue, priority in (("b", Priority.LOW), ("b", Priority.HIGH), ("a", Priority.NORMAL), ("c", Priority.NORMAL)):
+        for _ in range(2):
+            await submit(ledger, delay_seconds=30.0, queue=queue, priority=priority)
+    await plain.execute("update leaseq.scheduled set run_at = now() where queue < 'c'")
+
+    due = await ledger.find_due()
+    assert due == [Due("a", Priority.NORMAL), Due("b", Priority.LOW), Due("b", Priority.HIGH)]
+    first, rest = await ledger.promote(due[2], limit=1)
+    second, _ = await ledger.promote(rest, limit=5)
+    assert [(glimpse.queue, glimpse.lane) for glimpse in first + second] == [("b", Lane.HIGH)] * 2
+    assert first[0].task_id < second[0].task_id  # due at the same moment: in the order of their submission
+    assert await ledger.find_due() == due[:2]
+
+
+async def test_what_an_older_version_has_scheduled_is_promoted_too(ledger: Ledger, plain: Connection) -> None:
+    task_id = await submit(ledger, delay_seconds=30.0, queue="q", priority=Priority.HIGH)
+    await plain.execute("delete from leaseq.scheduled")
+    await plain.execute("insert into leaseq.scheduled (task_id, run_at) values (%s, now())", [task_id])
+
+    assert await ledger.find_due() == [Due("", 0)]
+    ((found,), _) = await ledger.promote(Due("", 0), limit=5)
+    assert (found.task_id, found.queue, found.lane) == (task_id, "q", Lane.HIGH)
+
+
+async def test_a_stretch_of_the_ledger_for_one_lane(ledger: Ledger, fleet: Fleet, upkeep: Upkeep, plain: Connection) -> None:
+    worker = await open_worker(fleet)
+    ids = [await submit(ledger, task_id=task_id) for task_id in sorted(new_task_id() for _ in range(6))]
+    await submit(ledger, queue="another")
+    await submit(ledger, priority=Priority.HIGH)
+    await claim(ledger, ids[1], worker)
+    await plain.execute("update leaseq.tasks set crash_count = 1, loss_count = 1 where id = %s", [ids[2]])
+
+    async def read(cursor: str, until: str, limit: int) -> Stretch:
+        return await upkeep.read_stretch("default", Lane.NORMAL, cursor=cursor, until=until, limit=limit)
+
+    assert await read(ids[0], ids[5], 100) == Stretch(ids[4], 5, [ids[0], ids[3], ids[4]])
+    assert await read(ids[1], LAST_ID, 3) == Stretch(ids[3], 3, [ids[3]])
+    assert await read(LAST_ID, LAST_ID, 3) == Stretch(None, 0, [])
+    assert await upkeep.find_boundary(cursor=ids[0], limit=5) == ids[5]
+    assert await upkeep.find_boundary(cursor=ids[0], limit=50) is None
