@@ -1,5 +1,5 @@
 """How do other task queues fare at the same work, in the same run?
 
-`work/` runs in the environment of each contender and knows the standard library and that contender alone; the rest runs
+`sides/` runs in the environment of each contender and knows the standard library and that contender alone; the rest runs
 in ours and knows no contender but by its description.
 """

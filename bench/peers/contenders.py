@@ -15,7 +15,7 @@ LIST = Path(__file__).with_suffix(".toml")
 class Contender(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One task queue in one way of running it.
 
-    `environment`: names its requirements, and its module in `work/`. `tasks`: how many are drained, from its speed, for some
+    `environment`: names its requirements, and its module in `sides/`. `tasks`: how many are drained, from its speed, for some
     seconds of work. `slots`: how many a worker runs at a time. `pace_seconds`: from one task to the next on an idle system.
     `worker`, `companion`: command lines in its environment (without one its module is told to work); `{slots}` stands for a
     number. `env`: more variables, in which `{postgres}` and `{valkey}` stand for URLs. What begins with `reliable` is added
@@ -42,7 +42,7 @@ class Contender(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def module(self) -> str:
         """What of ours runs in its environment."""
-        return f"bench.peers.work.on_{self.environment}"
+        return f"bench.peers.sides.on_{self.environment}"
 
     @property
     def pins(self) -> list[str]:

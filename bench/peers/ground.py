@@ -23,7 +23,7 @@ import msgspec
 from bench.peers.contenders import Contender
 from bench.peers.crew import Crew
 from bench.peers.environments import Environment
-from bench.peers.work.effects import RECORD, Effect, unpack
+from bench.peers.sides.effects import RECORD, Effect, unpack
 from bench.processes import ROOT, BenchFailed
 from leaseq.embedded import PostgresServer, ValkeyServer, remove_servers
 

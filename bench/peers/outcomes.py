@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from bench.peers.crew import Kill
-from bench.peers.work.effects import END, START, Effect
+from bench.peers.sides.effects import END, START, Effect
 from bench.processes import BenchFailed
 
 SECONDS = 1e-9  # of a nanosecond

@@ -108,18 +108,17 @@ class Lines:
         size = len(text.encode("utf-8", "backslashreplace")) + 1
         if self._size + size > select.PIPE_BUF:
             self._flush()
-        if self._waiting or after_burst(self._flush):
+        if after_burst(self._flush):
             self._waiting.append(text + "\n")
             self._size += size
         else:
             _write(text + "\n")
 
     def _flush(self) -> None:
-        if self._waiting:
-            text = "".join(self._waiting)
-            self._waiting.clear()
-            self._size = 0
-            _write(text)
+        # Taken in one step: another thread may add a line meanwhile.
+        waiting, self._waiting, self._size = self._waiting, [], 0
+        if waiting:
+            _write("".join(waiting))
 
 
 def _write(text: str) -> None:

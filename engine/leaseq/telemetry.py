@@ -7,6 +7,7 @@ nothing else writes a log line. With nobody listening at its level, an event cos
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -94,8 +95,17 @@ Listener = Callable[[Event], None]
 
 _listeners: list[tuple[int, Listener]] = []
 _lowest = logging.CRITICAL
-_bursts = 0
-_after_burst: list[Callable[[], None]] = []
+
+
+class Burst(threading.local):
+    """The burst that is going on in this thread: how deep, and what to do when it is over."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.after: list[Callable[[], None]] = []
+
+
+_burst = Burst()
 
 
 def emit(name: str, /, **fields: Any) -> None:
@@ -120,22 +130,21 @@ def listening(name: str) -> bool:
 @contextmanager
 def burst() -> Iterator[None]:
     """Events of the code inside, which must not wait for anything, belong together: whoever writes them down may write once."""
-    global _bursts  # noqa: PLW0603 (a depth, like `_lowest`)
-    _bursts += 1
+    _burst.depth += 1
     try:
         yield
     finally:
-        _bursts -= 1
-        if not _bursts:
-            while _after_burst:
-                _after_burst.pop()()
+        _burst.depth -= 1
+        if not _burst.depth:
+            while _burst.after:
+                _burst.after.pop()()
 
 
 def after_burst(act: Callable[[], None]) -> bool:
     """Call this when the burst that is going on is over. False, and no call, if there is none."""
-    if _bursts:
-        _after_burst.append(act)
-    return _bursts > 0
+    if _burst.depth:
+        _burst.after.append(act)
+    return _burst.depth > 0
 
 
 def subscribe(listener: Listener, *, level: int = DEBUG) -> Callable[[], None]:

@@ -19,8 +19,8 @@ from bench.peers.scope import Scope
 from bench.processes import BenchFailed
 
 ROOT = Path(__file__).parents[2]
-WORK = ROOT / "bench" / "peers" / "work"
-MODULES = sorted(WORK.glob("on_*.py"))
+SIDES = ROOT / "bench" / "peers" / "sides"
+MODULES = sorted(SIDES.glob("on_*.py"))
 # Of what a contender brings with it, its module may use this too.
 BROUGHT = {"celery": set(), "pgqueuer": {"asyncpg"}, "rq": {"redis"}, "taskiq": {"taskiq_redis"}, "leaseq": {"msgspec"}}
 
@@ -46,7 +46,7 @@ def test_a_contender_is_complete(contender: Contender) -> None:
     known = {"slots", *contender.stores}
     assert {name for word in words for name in re.findall(r"{(\w+)}", word)} <= known
     # Several tasks at a time must be asked for, by the command line or by the module itself.
-    module = (WORK / f"on_{contender.environment}.py").read_text(encoding="utf-8")
+    module = (SIDES / f"on_{contender.environment}.py").read_text(encoding="utf-8")
     assert contender.slots == 1 or "{slots}" in contender.worker or "SLOTS" in module
     tuned = bool(contender.reliable_options or contender.reliable_env) or "RELIABLE" in module
     assert tuned or not contender.reliable
@@ -67,16 +67,16 @@ def test_a_module_knows_one_contender_and_the_standard_library(module: Path) -> 
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
     ours = {one for one in imported if one.startswith("bench.")}
-    assert all(one.startswith("bench.peers.work") for one in ours)
+    assert all(one.startswith("bench.peers.sides") for one in ours)
     roots = {one.partition(".")[0] for one in imported - ours}
     assert roots - sys.stdlib_module_names <= {name, *BROUGHT.get(name, set())}
 
 
 def test_the_common_side_runs_on_the_bare_interpreter() -> None:
     """Without site-packages, as in an environment that has one contender only."""
-    names = [path.stem for path in WORK.glob("*.py") if not path.stem.startswith(("on_", "__"))]
+    names = [path.stem for path in SIDES.glob("*.py") if not path.stem.startswith(("on_", "__"))]
     assert len(names) >= 4
-    code = "; ".join(f"import bench.peers.work.{name}" for name in names)
+    code = "; ".join(f"import bench.peers.sides.{name}" for name in names)
     subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, check=True, timeout=30)
 
 

@@ -17,8 +17,8 @@ from bench.peers.crew import Kill
 from bench.peers.outcomes import Recovery
 from bench.peers.report import Comparison, as_markdown, keep
 from bench.peers.scope import Scope
-from bench.peers.work import effects, script
-from bench.peers.work.effects import END, START, Effect
+from bench.peers.sides import effects, script
+from bench.peers.sides.effects import END, START, Effect
 from bench.processes import BenchFailed
 
 SECOND = 1_000_000_000

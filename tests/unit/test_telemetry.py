@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 
@@ -103,3 +104,12 @@ def test_a_burst_that_breaks_is_over_too() -> None:
     with pytest.raises(ValueError, match="in the middle"):
         broken()
     assert done == ["once"]
+
+
+def test_a_burst_is_its_own_threads_affair() -> None:
+    heard: list[bool] = []
+    with burst():
+        other = threading.Thread(target=lambda: heard.append(after_burst(lambda: None)))
+        other.start()
+        other.join()
+    assert heard == [False]

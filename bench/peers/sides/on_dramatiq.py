@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import RELIABLE, VALKEY_URL
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import RELIABLE, VALKEY_URL
 
 # In milliseconds, and in commands of a million.
 OPTIONS = {"heartbeat_timeout": 10_000, "maintenance_chance": 100_000} if RELIABLE else {}

@@ -3,9 +3,9 @@
 import asyncio
 import time
 
-from bench.peers.work import effects
-from bench.peers.work.script import Payload
-from bench.peers.work.settings import NAP_SECONDS
+from bench.peers.sides import effects
+from bench.peers.sides.script import Payload
+from bench.peers.sides.settings import NAP_SECONDS
 
 
 def noop(payload: Payload) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from saq import Queue, Worker
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import CONTENDER, POSTGRES_URL, RELIABLE, SLOTS, VALKEY_URL
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import CONTENDER, POSTGRES_URL, RELIABLE, SLOTS, VALKEY_URL
 
 # In attempts and seconds, of each task.
 OPTIONS: dict[str, Any] = {"retries": 10, "timeout": 10} if RELIABLE else {}

@@ -8,9 +8,9 @@ from arq import create_pool, func
 from arq.connections import RedisSettings
 from arq.worker import Worker
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import RELIABLE, SLOTS, VALKEY_URL
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import RELIABLE, SLOTS, VALKEY_URL
 
 REDIS = RedisSettings.from_dsn(VALKEY_URL)
 

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 from streaq import Worker
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import RELIABLE, SLOTS, VALKEY_URL
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import RELIABLE, SLOTS, VALKEY_URL
 
 OPTIONS = {"idle_timeout": 10} if RELIABLE else {}
 

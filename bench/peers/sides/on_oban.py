@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from oban import Oban, job
 from oban.schema import install
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import POSTGRES_URL, RELIABLE, SLOTS
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import POSTGRES_URL, RELIABLE, SLOTS
 
 # Seconds. It goes by the age of a task, not by the life of its worker.
 OPTIONS = {"lifeline": {"interval": 3, "rescue_after": 8}} if RELIABLE else {}

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from redis import Redis
 from rq import Queue, Retry
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import RELIABLE, VALKEY_URL
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import RELIABLE, VALKEY_URL
 
 # A worker imports them by their names.
 TASKS = {"noop": handlers.noop, "nap": handlers.nap}

@@ -8,9 +8,9 @@ from datetime import timedelta
 import asyncpg
 from pgqueuer import Job, PgQueuer, Queries
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import POSTGRES_URL, RELIABLE, SLOTS
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import POSTGRES_URL, RELIABLE, SLOTS
 
 
 @asynccontextmanager

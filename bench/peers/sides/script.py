@@ -1,4 +1,4 @@
-"""How is a contender told what to do? `python -m bench.peers.work.on_X prepare | submit | work`, the same for all.
+"""How is a contender told what to do? `python -m bench.peers.sides.on_X prepare | submit | work`, the same for all.
 
 `submit` prints one line of JSON at its end: how many tasks it submitted, and when it began and ended. One by one means
 that the next submission begins when the last has returned. Standard library only (and uvloop, where it is installed).

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import POSTGRES_URL
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import POSTGRES_URL
 from leaseq import Leaseq
 from leaseq.engine.submission import Request, accept
 from leaseq.ledger.schema import migrate

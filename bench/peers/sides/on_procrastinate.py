@@ -6,9 +6,9 @@ from typing import Any
 
 from procrastinate import App, JobContext, PsycopgConnector
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import POSTGRES_URL, RELIABLE, SLOTS
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import POSTGRES_URL, RELIABLE, SLOTS
 
 OPTIONS: dict[str, Any] = {"update_heartbeat_interval": 2, "stalled_worker_timeout": 10} if RELIABLE else {}
 

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 from taskiq_redis import ListQueueBroker, RedisStreamBroker
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import CONTENDER, RELIABLE, VALKEY_URL
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import CONTENDER, RELIABLE, VALKEY_URL
 
 # In milliseconds, seconds, and entries.
 OPTIONS = {"idle_timeout": 10_000, "unacknowledged_lock_timeout": 5, "xread_count": 4} if RELIABLE else {}

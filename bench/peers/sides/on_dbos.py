@@ -7,9 +7,9 @@ from typing import Any
 
 from dbos import DBOS, DBOSClient
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import PLACE, POSTGRES_URL, RELIABLE, SLOTS
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import PLACE, POSTGRES_URL, RELIABLE, SLOTS
 
 QUEUE = "bench"
 CONFIG: Any = {"name": "leaseq-bench", "system_database_url": POSTGRES_URL, "application_version": "1"}

@@ -6,9 +6,9 @@ from typing import Any
 
 from bullmq import Queue, Worker
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import RELIABLE, SLOTS, VALKEY_URL
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import RELIABLE, SLOTS, VALKEY_URL
 
 NAME = "bench"
 # In milliseconds, and in times.

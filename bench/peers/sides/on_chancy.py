@@ -8,9 +8,9 @@ from chancy import Chancy, Queue, Worker, job
 from chancy.plugins.leadership import Leadership
 from chancy.plugins.recovery import Recovery
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import POSTGRES_URL, RELIABLE, SLOTS
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import POSTGRES_URL, RELIABLE, SLOTS
 
 OPTIONS = {"heartbeat_poll_interval": 2, "heartbeat_timeout": 8} if RELIABLE else {}
 

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 from huey import RedisHuey
 
-from bench.peers.work import handlers
-from bench.peers.work.script import Client, Payload, play
-from bench.peers.work.settings import VALKEY_URL
+from bench.peers.sides import handlers
+from bench.peers.sides.script import Client, Payload, play
+from bench.peers.sides.settings import VALKEY_URL
 
 app = RedisHuey("bench", url=VALKEY_URL)
 TASKS = {"noop": app.task(name="noop")(handlers.noop), "nap": app.task(name="nap")(handlers.nap)}
