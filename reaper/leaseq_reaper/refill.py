@@ -12,8 +12,11 @@ If fewer tasks are left than there is room for, the stretch has no end, and the 
 is committed while the stretch is being read, and refused, would lie before the backlog and in no lane.
 
 Two refills at once: one wins each compare-and-set, the other lets go. One that died is continued by anybody: what it announced
-is announced still. What was taken since it was announced is read too: it is in the lane, and not pushed again. Where a lane
-shares the ledger with busier ones, most of what is looked at is theirs; so a pass ends with its time, not with its work.
+is announced still. Some of a stretch may be in the lane already: pushed before the backlog began, by a client that was quicker
+than another, or since the stretch was announced. So the lane is read when a backlog is not as this duty left it, where that
+reading has shown a part of the stretch, and for a stretch that has no end. (What is pushed into one that has an end while it is
+being read may be delivered twice; the claim decides, as ever.) Where a lane shares the ledger with busier ones, most of what is
+looked at is theirs; so a pass ends with its time, not with its work.
 """
 
 from __future__ import annotations
@@ -60,6 +63,8 @@ class Refill:
         self._window = engine.stores.dispatcher.window
         self._apart = Apart(engine.stores)
         self._clock = clock
+        # By queue, lane, and the backlog as we left it: what of it was in the lane already when we last looked.
+        self._ahead: dict[tuple[str, Lane, bytes], set[str]] = {}
         self._names: list[str] = []
         self._names_until = clock()
 
@@ -92,6 +97,7 @@ class Refill:
     async def _bring_in(self, full: Full, seen: Backlog, *, room: int) -> Backlog | None:
         """One stretch. Returns the backlog as it is then; None if there is none, or if somebody else is at it."""
         limit = min(STRETCH, room)
+        ahead = self._ahead.pop((full.queue, full.lane, seen.text), None)
         if seen.until is None:
             announced = seen.announce(await self._upkeep.find_boundary(cursor=seen.cursor, limit=limit) or LAST_ID)
             if not await self._dispatcher.refill(full.queue, [], lane=full.lane, seen=seen, left=announced):
@@ -107,11 +113,15 @@ class Refill:
             left = seen.later(next_id(stretch.last_id))
         elif end != LAST_ID:
             left = Backlog.of(end)
-        return await self._push(full, stretch.task_ids, seen=seen, left=left)
+        if ahead is None or end == LAST_ID or not ahead.isdisjoint(stretch.task_ids):
+            ahead = await self._survey.ahead(full.queue, full.lane, cursor=seen.cursor)
+        fresh = [task_id for task_id in stretch.task_ids if task_id not in ahead]
+        after = await self._push(full, fresh, seen=seen, left=left)
+        if after is not None and after.until is None:
+            self._ahead[full.queue, full.lane, after.text] = {task_id for task_id in ahead if task_id >= after.cursor}
+        return after
 
-    async def _push(self, full: Full, task_ids: list[str], *, seen: Backlog, left: Backlog | None) -> Backlog | None:
-        there = await self._survey.waiting(full.queue, among=set(task_ids), lanes=[full.lane]) if task_ids else set()
-        fresh = [task_id for task_id in task_ids if task_id not in there]
+    async def _push(self, full: Full, fresh: list[str], *, seen: Backlog, left: Backlog | None) -> Backlog | None:
         while True:
             bite, fresh = fresh[:BITE], fresh[BITE:]
             after = seen.later(fresh[0]) if fresh else left

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from leaseq.codec import FIRST_ID
 from leaseq.config import DISPATCH_WINDOW
 from leaseq.dispatch import keys
 from leaseq.dispatch.backlog import WINDOWED, Backlog
@@ -69,7 +70,7 @@ class Dispatcher:
         with reachable():
             for start in range(0, len(ordered), BITE):
                 bite = ordered[start : start + BITE]
-                count, begun = await self._scripts.run("push", names, [lane.value, *limits, *bite])
+                count, begun = await self._scripts.run("push", names, [lane.value, *limits, "".join(bite)])
                 taken += bite[:count]
                 if begun:
                     emit("backlog.began", queue=queue, lane=lane, window=self.window)
@@ -81,7 +82,7 @@ class Dispatcher:
         False if it is not as it was seen any more; then nothing has happened.
         """
         names = [keys.ready(queue, Lane.NORMAL), keys.ready(queue, lane), keys.backlog(queue)]
-        args: list[str | bytes] = [lane.value, seen.text, left.text if left else "", *task_ids]
+        args = [lane.value, seen.text, left.text if left else "", "".join(task_ids)]
         with reachable():
             return bool(await self._scripts.run("refill", names, args))
 
@@ -164,7 +165,7 @@ def _release_arguments(releases: Sequence[Release]) -> list[str | bytes]:
     pairs: list[str | bytes] = []
     for release in releases:
         delivery = release.delivery
-        if release.place is Place.DONE and isinstance(delivery, str):  # a task id, if it is text
+        if release.place is Place.DONE and isinstance(delivery, str) and len(delivery) == len(FIRST_ID):
             done.append(delivery)
         else:
             pairs += (delivery, release.place.value)

@@ -72,6 +72,13 @@ class Survey:
         """Which of these ids are in these ready lists of a queue? Stops reading once it has seen them all."""
         return await self._find([keys.ready(queue, lane) for lane in lanes], among)
 
+    async def ahead(self, queue: str, lane: Lane, *, cursor: str) -> set[str]:
+        """Which ids in a lane lie at or after this one?"""
+        first, found = cursor.encode(), set[bytes]()
+        async for page in self._pages(keys.ready(queue, lane)):
+            found.update(value for value in page if value >= first)
+        return {value.decode(errors="replace") for value in found}
+
     async def processing(self, queue: str, worker_ids: Iterable[str], *, among: AbstractSet[str]) -> set[str]:
         """Which of these ids are in the processing lists of these workers?"""
         return await self._find([keys.processing(queue, worker_id) for worker_id in worker_ids], among)

@@ -5,12 +5,13 @@
 -- ARGV[1] the lane, its field in the backlog
 -- ARGV[2] how many deliveries a lane without a backlog may hold for one of these to be taken; 0: any number
 -- ARGV[3] the same for a lane with a backlog, and ids that lie before it
--- ARGV[4..] task ids, in order
+-- ARGV[4] task ids in order, one after the other, 36 characters each (see release.lua)
 -- Returns {taken, begun}: how many were taken, always the first ones, and 1 if the lane has a backlog from now on.
 -- An idle worker blocks on the doorbell only, so a push to another lane leaves an empty token there when it is empty (the
 -- suspect lane has its own worker, and rings no bell). What is refused moves nothing and rings nothing.
 -- RPUSH comes before HSET: when Redis is full the first write of either stops the script (faults.md P12).
-local first, last = 4, #ARGV
+local ids = {}
+for i = 1, #ARGV[4], 36 do ids[#ids + 1] = string.sub(ARGV[4], i, i + 35) end
 
 -- By bytes, as Postgres compares ids: Lua's own < asks the locale of the server.
 local function below(a, b)
@@ -24,28 +25,28 @@ end
 local quiet = redis.call('LLEN', KEYS[1]) == 0
 local length = redis.call('LLEN', KEYS[2])
 local backlog = redis.call('HGET', KEYS[3], ARGV[1])
-local fits, limit, cursor = last - first + 1, tonumber(ARGV[2]), nil
+local fits, limit, cursor = #ids, tonumber(ARGV[2]), nil
 if backlog and limit > 0 then
     -- 'cursor', or 'cursor until token': what lies before the second is taken, where there is one.
     local bound = #backlog > 37 and string.sub(backlog, 38, 73) or backlog
     limit, cursor = tonumber(ARGV[3]), string.sub(backlog, 1, 36)
-    local low, high = first, last + 1
+    local low, high = 1, #ids + 1
     while low < high do
         local middle = math.floor((low + high) / 2)
-        if below(ARGV[middle], bound) then low = middle + 1 else high = middle end
+        if below(ids[middle], bound) then low = middle + 1 else high = middle end
     end
-    fits = low - first
+    fits = low - 1
 end
 
 local begins = nil
 local room = math.max(limit - length, 0)
 if limit > 0 and room < fits then
     fits = room
-    begins = ARGV[first + fits]
+    begins = ids[fits + 1]
     if cursor and below(cursor, begins) then begins = cursor end
 end
 if fits > 0 then
-    redis.call('RPUSH', KEYS[2], unpack(ARGV, first, first + fits - 1))
+    redis.call('RPUSH', KEYS[2], unpack(ids, 1, fits))
     if quiet and KEYS[1] ~= KEYS[2] and not string.find(KEYS[2], ':suspect', -8, true) then
         redis.call('RPUSH', KEYS[1], '')
     end

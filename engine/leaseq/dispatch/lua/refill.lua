@@ -2,15 +2,18 @@
 -- KEYS[1] leaseq:{Q}:ready, the doorbell   KEYS[2] leaseq:{Q}:ready[:lane]   KEYS[3] leaseq:{Q}:backlog
 -- ARGV[1] the lane, its field in the backlog
 -- ARGV[2] what the field held when the ledger was asked   ARGV[3] what it is to hold from now on; '' nothing: the backlog ends
--- ARGV[4..] task ids, in order; none: a stretch is only announced, or has nothing in it
+-- ARGV[4] task ids in order, one after the other, 36 characters each (see release.lua); '': a stretch is only announced, or has
+--         nothing in it
 -- Returns 1, or 0 if the field has changed meanwhile (another refill, a push, a loss of data): then nothing is done.
 local quiet = redis.call('LLEN', KEYS[1]) == 0
 redis.call('LLEN', KEYS[2])
 if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then
     return 0
 end
-if #ARGV > 3 then
-    redis.call('RPUSH', KEYS[2], unpack(ARGV, 4))
+local ids = {}
+for i = 1, #ARGV[4], 36 do ids[#ids + 1] = string.sub(ARGV[4], i, i + 35) end
+if #ids > 0 then
+    redis.call('RPUSH', KEYS[2], unpack(ids))
     if quiet and KEYS[1] ~= KEYS[2] then
         redis.call('RPUSH', KEYS[1], '')
     end
