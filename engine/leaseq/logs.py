@@ -35,8 +35,7 @@ def set_up_logs(config: Config) -> None:
     wanted = config.log_format
     if wanted == "auto":
         wanted = "console" if sys.stderr.isatty() else "json"
-    render = _render_json if wanted == "json" else _render_console
-
+    render = _json.encode if wanted == "json" else _render_console
     lines = Lines()
 
     def on_event(event: Event) -> None:
@@ -52,7 +51,7 @@ def set_up_logs(config: Config) -> None:
 class RecordHandler(logging.Handler):
     """Brings records of the standard library's logging into the same form."""
 
-    def __init__(self, render: Callable[[Line], str]) -> None:
+    def __init__(self, render: Callable[[Line], bytes]) -> None:
         super().__init__()
         self._render = render
 
@@ -60,7 +59,7 @@ class RecordHandler(logging.Handler):
         fields: Line = {"logger": record.name}
         if record.exc_info:
             fields["exception"] = logging.Formatter().formatException(record.exc_info)
-        _write(self._render(_line(record.getMessage(), record.levelno, fields)) + "\n")
+        _write(self._render(_line(record.getMessage(), record.levelno, fields)) + b"\n")
 
 
 def _line(event: str, level: int, fields: Line) -> Line:
@@ -68,29 +67,24 @@ def _line(event: str, level: int, fields: Line) -> Line:
         "timestamp": _timestamp(time.time_ns() // 1_000_000),
         "level": LEVELS.get(level) or logging.getLevelName(level).lower(),
         "event": event,
-        "pid": os.getpid(),
+        "pid": _pid(),
         **fields,
     }
 
 
-def _timestamp(milliseconds: int) -> str:
-    seconds, rest = divmod(milliseconds, 1000)
-    return f"{_second(seconds)}.{rest:03d}+00:00"
-
-
+# Thousands of lines may be said in one second, and these two take as long as all the rest of a line.
 @lru_cache(maxsize=1)
-def _second(seconds: int) -> str:
-    # Thousands of lines may be said in one second, and this takes as long as all the rest of a line.
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+def _timestamp(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
 
 
-def _render_json(line: Line) -> str:
-    return _json.encode(line).decode()
+_pid = lru_cache(maxsize=1)(os.getpid)
+os.register_at_fork(after_in_child=_pid.cache_clear)
 
 
-def _render_console(line: Line) -> str:
+def _render_console(line: Line) -> bytes:
     text: str = _console(None, "", {key: str(v) if key != "event" else v for key, v in line.items()})
-    return text
+    return text.encode("utf-8", "backslashreplace")
 
 
 class Lines:
@@ -100,30 +94,30 @@ class Lines:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[str] = []
+        self._waiting: list[bytes] = []
         self._size = 0
 
-    def write(self, text: str) -> None:
+    def write(self, text: bytes) -> None:
         """One line, without its end; it is written when this returns, or when the burst is over."""
-        size = len(text.encode("utf-8", "backslashreplace")) + 1
+        size = len(text) + 1
         if self._size + size > select.PIPE_BUF:
             self._flush()
         if after_burst(self._flush):
-            self._waiting.append(text + "\n")
+            self._waiting.append(text)
             self._size += size
         else:
-            _write(text + "\n")
+            _write(text + b"\n")
 
     def _flush(self) -> None:
         # Taken in one step: another thread may add a line meanwhile.
         waiting, self._waiting, self._size = self._waiting, [], 0
         if waiting:
-            _write("".join(waiting))
+            _write(b"\n".join(waiting) + b"\n")
 
 
-def _write(text: str) -> None:
+def _write(text: bytes) -> None:
     try:
-        sys.stderr.write(text)
+        sys.stderr.write(text.decode())
     except (OSError, ValueError):
         return  # nobody reads any more; work goes on
 
