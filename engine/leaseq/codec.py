@@ -98,6 +98,8 @@ def fingerprint(content: Any) -> bytes:
 
 def encode_result(value: Any, *, max_bytes: int) -> bytes:
     """A handler's return value as JSON, no deeper and no larger than a payload may be. Raises `ResultInvalid`."""
+    if value is None:
+        return b"null"  # most of them
     try:
         raw = _encode(value)
         check_depth(raw)

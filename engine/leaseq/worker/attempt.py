@@ -21,8 +21,9 @@ from leaseq.model import ClaimedTask, Ending, Outcome, TaskError
 from leaseq.registry import Handler
 from leaseq.telemetry import emit
 from leaseq.worker.conclude import ClaimedAttempt
-from leaseq.worker.execute import Call, Stop, execute, stopped
+from leaseq.worker.execute import Call, Lent, Stop, execute, stopped
 from leaseq.worker.hands import Hold
+from leaseq.worker.lent import Loan
 from leaseq.worker.start import start
 from leaseq.worker.tools import Tools
 from leaseq.worker.transaction import Scope
@@ -84,20 +85,19 @@ class RunningAttempt(ClaimedAttempt):
     def _run(self, handler: Handler) -> None:
         reach("attempt.starting")
         emit("attempt.started", task_id=self.claimed.lease.task_id, attempt=self.claimed.lease.attempt)
-        context = Context(self.claimed, self)
-        self._call = Call(handler, context, executor=self._tools.executor, lingered=self.give_slot_back)
-        self._handler = start(self._tools.loop, self._execute(self._call))
+        lent = None
+        if handler.context_parameter is not None:  # without a context, no transaction can be asked for
+            self.loan = Loan()
+            lent = Lent(Context(self.claimed, self), self.loan)
+        self._call = Call(handler, lent, executor=self._tools.executor, lingered=self.give_slot_back)
+        max_bytes = self._tools.config.result_max_bytes
+        work = execute(self._call, self.claimed.payload, result_max_bytes=max_bytes, interrupted=self._interrupted)
+        self._handler = start(self._tools.loop, work)
         if self._handler.done():
             self._over(self._handler)
         else:
             self._set_timer(self.claimed.timeout_seconds, lambda: self.stop(Stop.OVERTIME))
             self._handler.add_done_callback(self._over)
-
-    async def _execute(self, call: Call) -> Ending:
-        if call.takes_context:  # without one, no transaction can be asked for
-            self.loan.begin()
-        max_bytes = self._tools.config.result_max_bytes
-        return await execute(call, self.claimed.payload, result_max_bytes=max_bytes, interrupted=self._interrupted)
 
     def _over(self, handler: asyncio.Task[Ending]) -> None:
         """The handler is done."""
@@ -111,7 +111,8 @@ class RunningAttempt(ClaimedAttempt):
         if ending is None:  # by nobody here: the process ends
             self.leave()
             return
-        self.lingers = self._call is not None and self._call.lingers
+        if self._call is not None and self._call.lingers:
+            self._linger()
         try:
             self.end(ending)
         except Exception as error:
@@ -121,15 +122,24 @@ class RunningAttempt(ClaimedAttempt):
         """A cancellation is a request: a handler (or a library under it) may swallow it and go on. Not with it."""
         if self._handler is None or self._handler.done():
             return
-        self._given_up = self.lingers = True
+        self._given_up = True
+        self._linger()
         self._handler.cancel()
-        emit("handler.overran", task_id=self.claimed.lease.task_id, type=self.claimed.type)
         interrupted = self._interrupted()
         assert interrupted is not None, "or nobody would have given up"
         try:
             self.end(interrupted)
         except Exception as error:
             self.fail(error)
+
+    def _linger(self) -> None:
+        self.lingers = True
+        emit("handler.overran", task_id=self.claimed.lease.task_id, type=self.claimed.type)
+
+    def leave(self, _: object = None) -> None:
+        super().leave()
+        # It refers back to us: what is left of an attempt is to go by itself, and not to wait for the garbage collector.
+        self._call = None
 
     def _interrupted(self) -> Ending | None:
         """The ending of whoever was told to stop."""

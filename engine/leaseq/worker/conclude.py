@@ -31,12 +31,13 @@ class ClaimedAttempt:
 
     def __init__(self, claimed: ClaimedTask, hold: Hold, tools: Tools, *, left: Callable[[Any], None]) -> None:
         self.claimed = claimed
-        self.loan = Loan()
+        self.loan: Loan | None = None  # of a handler that has a context
         self.lingers = False  # does its handler still run, although the attempt is at its end?
         self._hold = hold
         self._tools = tools
         self._left = left
         self._holds_slot = True
+        self._is_unsettled = True
         self._transaction: AttemptTransaction | None = None
         self._finishing: asyncio.Task[Any] | None = None
         self._ending: Ending | None = None
@@ -45,6 +46,7 @@ class ClaimedAttempt:
     def lend(self) -> AttemptTransaction:
         """The one transaction; asked for in the event loop only."""
         if self._transaction is None:
+            assert self.loan is not None, "without a context, nobody asks"
             self._transaction = AttemptTransaction(self._tools.pool, self.loan)
         return self._transaction
 
@@ -54,7 +56,7 @@ class ClaimedAttempt:
             self.give_slot_back()
         reach("attempt.ending")
         if self._transaction is None:
-            self.loan.end()
+            self._end_loan()
             self._settle(ending)
         else:
             work = finish(ending, self._transaction, self._tools, self._settlement, lingers=self.lingers)
@@ -99,6 +101,7 @@ class ClaimedAttempt:
     def _settled(self, settled: Settled | None) -> None:
         lease = self.claimed.lease
         reach("settle.committed")
+        self._give_place_back()
         place: Place | Lane = Place.DONE
         if settled is None:
             emit("attempt.fenced", task_id=lease.task_id, attempt=lease.attempt, worker_id=lease.worker_id)
@@ -140,18 +143,28 @@ class ClaimedAttempt:
 
     def leave(self, _: object = None) -> None:
         """There is nothing more to do here."""
-        self.loan.end()
+        self._end_loan()
         if not self.lingers:
             self.give_slot_back()
-        self._tools.slots.settled()
+        self._give_place_back()
         self._tools.hands.drop(self._hold)
         self._left(self)
+
+    def _end_loan(self) -> None:
+        if self.loan is not None:
+            self.loan.end()
 
     def give_slot_back(self) -> None:
         """Its handler does not run any more. Heard once."""
         if self._holds_slot:
             self._holds_slot = False
             self._tools.slots.give_back()
+
+    def _give_place_back(self) -> None:
+        """Its ending is written, or nobody will. Heard once."""
+        if self._is_unsettled:
+            self._is_unsettled = False
+            self._tools.slots.settled()
 
 
 __all__ = ["ClaimedAttempt"]

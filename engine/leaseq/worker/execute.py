@@ -16,13 +16,14 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from leaseq.codec import encode_result
 from leaseq.context import Context
 from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable, TransactionEnded
 from leaseq.model import Ending, Outcome, TaskError
 from leaseq.registry import Handler
-from leaseq.telemetry import emit
+from leaseq.worker.lent import Loan
 
 TRACEBACK_LIMIT = 20_000
 MESSAGE_LIMIT = 2_000
@@ -38,22 +39,29 @@ class Stop(StrEnum):
     OVERTIME = "overtime"  # it has had its time
 
 
+class Lent(Struct, frozen=True):
+    """What a handler gets that asks for its context, and the right to use it."""
+
+    context: Context
+    loan: Loan
+
+
 class Call:
     """One call of a handler, in the event loop or in a thread."""
 
-    def __init__(self, handler: Handler, context: Context, *, executor: Executor, lingered: Callable[[], None]) -> None:
+    def __init__(self, handler: Handler, lent: Lent | None, *, executor: Executor, lingered: Callable[[], None]) -> None:
         self._handler = handler
-        self._context = context
+        self._lent = lent
         self._executor = executor
         self._lingered = lingered
-        self.takes_context = handler.context_parameter is not None
         self.lingers = False
 
     async def run(self, payload: bytes) -> Any:
         """Decode the payload and run the handler. A thread that outlives its time-out lingers, and says when it ends."""
         arguments = self._handler.decode(payload)
-        if self._handler.context_parameter is not None:
-            arguments[self._handler.context_parameter] = self._context
+        if self._handler.context_parameter is not None and self._lent is not None:
+            self._lent.loan.begin()
+            arguments[self._handler.context_parameter] = self._lent.context
         if self._handler.is_async:
             return await self._handler.function(**arguments)
         call = partial(contextvars.copy_context().run, _call, self._handler.function, arguments)
@@ -64,7 +72,6 @@ class Call:
             if not future.done():
                 self.lingers = True
                 future.add_done_callback(self._end)
-                emit("handler.overran", task_id=self._context.task_id, type=self._handler.type)
             raise
 
     def _end(self, future: asyncio.Future[Any]) -> None:
@@ -162,4 +169,4 @@ def _storable(text: str, limit: int) -> str:
     return cut.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-__all__ = ["STORE_AWAY_DELAY", "Call", "Stop", "execute", "stopped"]
+__all__ = ["STORE_AWAY_DELAY", "Call", "Lent", "Stop", "execute", "stopped"]

@@ -1,12 +1,15 @@
 """How many attempts may run at once in this process, and how many endings may wait to be written?
 
-Two bounds, so that neither memory nor the ledger is flooded: `concurrency` handlers run, and no more than twice as many
-attempts exist including those whose endings are still being written. Intake waits here: backpressure instead of growth.
+Two bounds, so that neither memory nor the ledger is flooded: `concurrency` handlers run, and no more than three times as many
+attempts exist including those whose endings are not written yet. Intake waits here: backpressure instead of growth.
 """
 
 from __future__ import annotations
 
 import asyncio
+
+# One batch is being claimed, one is being written, and one waits for that: neither side of the worker waits for the other.
+UNSETTLED = 3
 
 
 class Slots:
@@ -20,7 +23,7 @@ class Slots:
 
     @property
     def free(self) -> int:
-        return min(self.concurrency - self.running, 2 * self.concurrency - self.unsettled)
+        return min(self.concurrency - self.running, UNSETTLED * self.concurrency - self.unsettled)
 
     def take(self) -> None:
         """An attempt begins."""
@@ -33,7 +36,7 @@ class Slots:
         self._changed.set()
 
     def settled(self) -> None:
-        """An attempt is over."""
+        """An ending is written."""
         self.unsettled -= 1
         self._changed.set()
 
