@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from leaseq.dispatch.deliveries import Deliveries, Place, PullCode
+from leaseq.dispatch.deliveries import Deliveries, Place, PullCode, Release
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
@@ -47,6 +47,7 @@ class Intake:
         self._doorbell = doorbell
         self._start = start
         self._rounds = 0
+        self._refused = False  # has the ledger kept back what is PENDING, and will it again?
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take in work until told to stop. Ends within one block of the doorbell."""
@@ -76,27 +77,13 @@ class Intake:
         elif found.task_ids or found.garbage:
             await self.take(found)
         elif not stop.is_set():
-            await self._wake(await self._doorbell.wait(), stop)
-
-    async def _wake(self, arrived: Deliveries, stop: asyncio.Event) -> None:
-        """The doorbell rang: take what arrived, with whatever came at the same time. BLMOVE knows nothing of a pause that began
-        while it waited, so the pull is asked first, and what arrived goes back."""
-        if stop.is_set() or not (arrived.task_ids or arrived.garbage):
-            return  # it stays in our list, and closing the incarnation brings it back
-        taken = self._tools.hands.take(self._queue, arrived.task_ids)
-        news, repeated = taken.news, taken.repeated
-        try:
-            more = await self._pull(max(self._tools.slots.free - 1, 0))
-            if more.code is PullCode.PAUSED:
-                await self._hand_back(news)
-                news = []
-            taken = self._tools.hands.take(self._queue, more.task_ids)
-            news, repeated = news + taken.news, repeated + taken.repeated
-        except BaseException:
-            self._forget(news)
-            raise
-        await self._begin(news)
-        await self._clear(repeated, arrived.garbage + more.garbage)
+            arrived = await self._doorbell.wait()
+            if not stop.is_set():  # or it stays in our list, and closing the incarnation brings it back
+                # Alone, for whatever came with it is pulled in the next round: an idle worker starts a task sooner that way.
+                await self.take(arrived)
+        if self._refused:
+            self._refused = False
+            await pause(PAUSED_SECONDS, stop=stop)
 
     async def _pull(self, limit: int) -> Deliveries:
         self._rounds += 1
@@ -173,6 +160,7 @@ class Intake:
             else:
                 others.append(hold)
         await self._let_go(others, glimpses)
+        self._refused = any(glimpse.state is State.PENDING for glimpse in glimpses.values())
         if not ours:
             return []
         return await self._tools.ledger.find_claimed(ours, worker_id=self._tools.worker_id)
@@ -186,7 +174,7 @@ class Intake:
             emit("delivery.parked", delivery=hold.task_id, reason="the ledger does not know this id")
             place = Place.PARKED
         elif glimpse.state is State.PENDING:
-            place = glimpse.lane  # not ours to claim: this incarnation is closed
+            place = glimpse.lane  # not ours to claim: its queue is paused (a doorbell knows nothing of that), or we are closed
         else:
             emit("delivery.skipped", task_id=hold.task_id, state=glimpse.state, attempt=glimpse.attempt)
         await self._tools.releaser.release(self._queue, hold.task_id, place)
@@ -206,7 +194,13 @@ class Intake:
         for value in garbage:
             if value:
                 emit("delivery.parked", delivery=repr(value[:100]), reason="not a task id", queue=self._queue)
-            await release(self._queue, value, Place.PARKED if value else Place.DONE)
+                await release(self._queue, value, Place.PARKED)
+            else:  # a token: there is work in another lane, and nobody waits for this to be gone
+                self._tools.releaser.put(self._queue, Release(value), _ignore)
+
+
+def _ignore(_: object) -> None:
+    """What became of it is of no interest."""
 
 
 __all__ = ["Intake"]
