@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import monotonic
 
 from leaseq.dispatch.deliveries import Deliveries, Place, PullCode, Release
 from leaseq.dispatch.doorbell import Doorbell
@@ -22,6 +23,8 @@ from leaseq.worker.hands import Hold
 from leaseq.worker.tools import Tools
 
 PAUSED_SECONDS = 0.5
+# A doorbell that was silent for so long rings for one task, which is claimed at once.
+QUIET_SECONDS = 0.005
 RETRY_SECONDS = 0.2
 RETRY_CAP_SECONDS = 1.0
 # In a cycle of twelve pulls the least urgent lane comes first once, and the one before it once.
@@ -77,10 +80,10 @@ class Intake:
         elif found.task_ids or found.garbage:
             await self.take(found)
         elif not stop.is_set():
+            began = monotonic()
             arrived = await self._doorbell.wait()
             if not stop.is_set():  # or it stays in our list, and closing the incarnation brings it back
-                # Alone, for whatever came with it is pulled in the next round: an idle worker starts a task sooner that way.
-                await self.take(arrived)
+                await self.take(arrived if monotonic() - began > QUIET_SECONDS else await self._with_more(arrived))
         if self._refused:
             self._refused = False
             await pause(PAUSED_SECONDS, stop=stop)
@@ -94,6 +97,11 @@ class Intake:
             lanes=self._lanes,
             turn=TURNS.get(self._rounds % TURN_CYCLE, 0),
         )
+
+    async def _with_more(self, arrived: Deliveries) -> Deliveries:
+        """What rang the doorbell, and what came meanwhile: in a stream of work one claim for both, instead of one each."""
+        more = await self._pull(max(self._tools.slots.free - len(arrived.task_ids), 0))
+        return Deliveries(arrived.task_ids + more.task_ids, arrived.garbage + more.garbage)
 
     async def take(self, found: Deliveries) -> None:
         """Turn deliveries in our list into running attempts."""
