@@ -53,7 +53,13 @@ console = Console(stderr=True)
 @click.option("--aged", type=click.IntRange(1_000), help="How many tasks have ended before (10,000,000).")
 @click.option("--backlog", type=click.IntRange(1_000), help="How many tasks pile up (1,000,000).")
 @click.option("--due", type=click.IntRange(1_000), help="How many tasks become due at once (1,000,000).")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another value of the configuration.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Another value of the configuration, or of Postgres (postgres.NAME=VALUE).",
+)
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), default=RESULTS, help="Where the values are kept.")
 def main(names: tuple[str, ...], quick: bool, settings: tuple[str, ...], results: Path, **numbers: int | None) -> None:
     """Measure NAMES, by default everything but `profile`: where one worker process spends its time while it drains."""

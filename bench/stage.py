@@ -13,6 +13,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import psycopg
+from psycopg.sql import SQL, Identifier, Literal
+
 from bench.lookout import Lookout, open_lookout
 from bench.processes import Service
 from bench.witness import Witness, open_witness
@@ -22,6 +25,7 @@ from leaseq.engine.engine import Engine, open_engine
 from leaseq.ledger.schema import migrate
 
 APP = "bench.app:app"
+SERVER = "postgres."
 
 
 class Stage:
@@ -75,7 +79,8 @@ class Stage:
 
 @asynccontextmanager
 async def set_up(settings: Mapping[str, str]) -> AsyncIterator[Stage]:
-    """Put up the servers, with `settings` (names of the configuration and values as text) instead of defaults."""
+    """Put up the servers, with `settings` (names of the configuration and values as text) instead of defaults. Those called
+    `postgres.NAME` are for Postgres itself."""
     async with AsyncExitStack() as stack:
         data_dir = Path(tempfile.mkdtemp(prefix="leaseq-bench-"))
         stack.callback(shutil.rmtree, data_dir, ignore_errors=True)
@@ -83,6 +88,10 @@ async def set_up(settings: Mapping[str, str]) -> AsyncIterator[Stage]:
         postgres, valkey = PostgresServer(data_dir / "postgres"), ValkeyServer(data_dir / "valkey")
         postgres.start()
         valkey.start()
+        of_server = {name.removeprefix(SERVER): value for name, value in settings.items() if name.startswith(SERVER)}
+        if of_server:
+            _configure(postgres, of_server)
+        settings = {name: value for name, value in settings.items() if not name.startswith(SERVER)}
         given = {"postgres_url": postgres.url, "redis_url": valkey.url, "data_dir": str(data_dir)} | dict(settings)
         config = Config.from_env({f"LEASEQ_{name.upper()}": value for name, value in given.items()})
         await migrate(postgres.url)
@@ -92,6 +101,14 @@ async def set_up(settings: Mapping[str, str]) -> AsyncIterator[Stage]:
         stage.witness = await stack.enter_async_context(open_witness(postgres.url))
         stage.lookout = await stack.enter_async_context(open_lookout(config))
         yield stage
+
+
+def _configure(postgres: PostgresServer, settings: Mapping[str, str]) -> None:
+    with psycopg.connect(postgres.url, autocommit=True) as conn:
+        for name, value in settings.items():
+            conn.execute(SQL("alter system set {} = {}").format(Identifier(name), Literal(value)))
+    postgres.stop()
+    postgres.start()
 
 
 def _environment(config: Config) -> dict[str, str]:

@@ -102,7 +102,7 @@ class Burst(threading.local):
 
     def __init__(self) -> None:
         self.depth = 0
-        self.after: list[Callable[[], None]] = []
+        self.after: dict[Callable[[], None], None] = {}  # in order, each once
 
 
 _burst = Burst()
@@ -137,13 +137,13 @@ def burst() -> Iterator[None]:
         _burst.depth -= 1
         if not _burst.depth:
             while _burst.after:
-                _burst.after.pop()()
+                _burst.after.popitem()[0]()
 
 
 def after_burst(act: Callable[[], None]) -> bool:
-    """Call this when the burst that is going on is over. False, and no call, if there is none."""
+    """Call this when the burst that is going on is over, once. False, and no call, if there is none."""
     if _burst.depth:
-        _burst.after.append(act)
+        _burst.after[act] = None
     return _burst.depth > 0
 
 

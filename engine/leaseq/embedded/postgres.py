@@ -31,7 +31,7 @@ STATUS_LINE = 7
 
 INITDB = ("--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=scram-sha-256")
 SETTINGS = {
-    "dynamic_shared_memory_type": "posix",
+    "dynamic_shared_memory_type": "mmap",  # in its directory: what is killed and removed leaves nothing behind
     "log_min_messages": "warning",
     "log_timezone": "UTC",
     "max_connections": "200",
