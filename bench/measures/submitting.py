@@ -13,13 +13,14 @@ from bench.figures import Reading, percentiles
 from bench.processes import BenchFailed
 from bench.scale import Scale
 from bench.stage import Stage, set_up
-from bench.supply import NOTE, noops
-from leaseq import Leaseq
+from bench.supply import NOTE
+from leaseq import Leaseq, TypedTask
 
 CALLERS = 100
 MILLISECONDS = 1e3
 
 Submit = Callable[[int], Awaitable[Any]]
+Noop = TypedTask[..., None]
 
 
 async def submitting(scale: Scale) -> list[Reading]:
@@ -37,7 +38,7 @@ async def submitting(scale: Scale) -> list[Reading]:
             return [
                 *await _one_by_one(submit, scale.single_tasks),
                 *await _at_once(stage, submit, scale.concurrent_tasks),
-                *await _in_bulk(stage, client, scale.bulk_tasks),
+                *await _in_bulk(stage, client, noop, scale.bulk_tasks),
             ]
 
 
@@ -68,13 +69,13 @@ async def _at_once(stage: Stage, submit: Submit, count: int) -> list[Reading]:
     return [Reading(name, "tasks/s", count / seconds), *meter.per_task(name, count)]
 
 
-async def _in_bulk(stage: Stage, client: Leaseq, count: int) -> list[Reading]:
+async def _in_bulk(stage: Stage, client: Leaseq, noop: Noop, count: int) -> list[Reading]:
     meter, began = _meter(stage), perf_counter()
-    answers = await client.engine.submit_many(list(noops(stage.config, count)))
+    tasks = await client.submit_many(noop.bind(order_id=number, note=NOTE) for number in range(count))
     seconds = perf_counter() - began
     meter.stop()
-    if refused := [answer for answer in answers if isinstance(answer, BaseException)]:
-        raise BenchFailed(f"{len(refused)} of {count} submissions were refused, such as: {refused[0]}")
+    if (recorded := len({task.id for task in tasks})) != count:
+        raise BenchFailed(f"{recorded} of {count} tasks were recorded")
     return [Reading("submit, in bulk", "tasks/s", count / seconds), *meter.per_task("submit, in bulk", count)]
 
 

@@ -25,9 +25,10 @@ from leaseq.errors import (
     TaskNotFound,
 )
 from leaseq.model import State, Task
-from leaseq.task import TaskHandle, TypedTask
+from leaseq.task import BoundTask, TaskHandle, TypedTask
 
 __all__ = [
+    "BoundTask",
     "Config",
     "ConfigInvalid",
     "Context",

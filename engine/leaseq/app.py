@@ -7,10 +7,10 @@ and a test may all import the same module.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from leaseq.config import Config
 from leaseq.context import Context
@@ -19,7 +19,7 @@ from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import NotOpen
 from leaseq.ledger.schema import migrate
 from leaseq.registry import DEFAULT_QUEUE, Registry, describe
-from leaseq.task import TaskDecorator, TypedTask
+from leaseq.task import BoundTask, TaskDecorator, TaskHandle, TypedTask
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,6 +76,32 @@ class Leaseq:
             return TypedTask(self, handler)
 
         return register if function is None else register(function)
+
+    @overload
+    async def submit_many(self, tasks: Iterable[BoundTask[R]]) -> list[TaskHandle[R]]: ...
+    @overload
+    async def submit_many(
+        self, tasks: Iterable[BoundTask[R]], *, return_exceptions: Literal[True]
+    ) -> list[TaskHandle[R] | BaseException]: ...
+    async def submit_many(self, tasks: Iterable[BoundTask[R]], *, return_exceptions: bool = False) -> list[Any]:
+        """Record many tasks at once, 500 in a transaction: `await app.submit_many(charge.bind(order.id) for order in orders)`.
+
+        Each stands for itself, as if it had been submitted alone; handles come in the same order. Where some are refused
+        (`IdempotencyKeyReused`, `IdempotencyInFlight`), the first refusal is raised, or with `return_exceptions` each stands in
+        the place of its handle; the others are recorded all the same. With `ServerUnreachable` it is unknown which exist.
+        """
+        bound = list(tasks)
+        answers = await self.engine.submit_many([task.submission for task in bound])
+        if not return_exceptions:
+            for answer in answers:
+                if isinstance(answer, BaseException):
+                    raise answer
+        return [
+            answer
+            if isinstance(answer, BaseException)
+            else TaskHandle(self, answer.task_id, replayed=answer.replayed, returns=task.returns)
+            for task, answer in zip(bound, answers, strict=True)
+        ]
 
     @property
     def config(self) -> Config:

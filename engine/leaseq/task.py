@@ -18,12 +18,13 @@ from leaseq.connect import Connection
 from leaseq.context import Context
 from leaseq.engine.engine import Engine
 from leaseq.engine.submission import Request, accept
-from leaseq.errors import ResultTimeout, TaskCancelled, TaskFailed
+from leaseq.errors import ResultTimeout, SubmissionInvalid, TaskCancelled, TaskFailed
 from leaseq.model import State, Submission, Task
 from leaseq.registry import Handler
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class Client(Protocol):
@@ -107,6 +108,17 @@ class Options(Struct, frozen=True, kw_only=True):
     connection: Connection | None = None
 
 
+class BoundTask(Generic[R_co]):
+    """A task that is to be submitted with others: its type, its arguments, its options, checked. One is good for one task."""
+
+    def __init__(self, submission: Submission, *, returns: Any) -> None:
+        self.submission = submission
+        self.returns = returns
+
+    def __repr__(self) -> str:
+        return f"<BoundTask {self.submission.type}>"
+
+
 class TypedTask(Generic[P, R]):
     """A task type with the signature of its handler: `submit` takes what the handler takes."""
 
@@ -139,6 +151,12 @@ class TypedTask(Generic[P, R]):
         else:
             submitted = await engine.submit_within(submission, self._options.connection)
         return TaskHandle(self._client, submitted.task_id, replayed=submitted.replayed, returns=self.handler.returns)
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundTask[R]:
+        """What `submit` would record, for `Leaseq.submit_many`. Raises `SubmissionInvalid` and its kinds."""
+        if self._options.connection is not None:
+            raise SubmissionInvalid("what belongs to a transaction is submitted by itself: options(connection=...).submit(...)")
+        return BoundTask(self._accept(self.handler.encode(args, kwargs)), returns=self.handler.returns)
 
     def _accept(self, payload: bytes) -> Submission:
         options, handler = self._options, self.handler
@@ -177,4 +195,4 @@ def _message(task: Task) -> str:
     return str(error.get("message", "no reason was stored"))
 
 
-__all__ = ["OptionFields", "Options", "TaskDecorator", "TaskHandle", "TypedTask"]
+__all__ = ["BoundTask", "OptionFields", "Options", "TaskDecorator", "TaskHandle", "TypedTask"]

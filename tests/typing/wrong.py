@@ -33,6 +33,9 @@ async def mistakes(ctx: Context) -> None:
     await report.options(delay=5).submit(1)  # wrong
     await charge.options(idempotence_key="order-1").submit(1)  # wrong
     await charge.options(delay="soon").submit(1)  # wrong
+    await report.submit_many([1])  # wrong
+    charge.bind("1")  # wrong
+    await app.submit_many([charge.submit(1)])  # wrong
     text: int = await (await charge.submit(1)).result()  # wrong
     number: str = await (await report.submit("2026-01")).result()  # wrong
     await (await charge.submit(1)).result(30)  # wrong

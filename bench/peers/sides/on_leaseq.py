@@ -3,13 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import msgspec
-
 from bench.peers.sides import handlers
 from bench.peers.sides.script import Client, Payload, play
 from bench.peers.sides.settings import POSTGRES_URL
 from leaseq import Leaseq
-from leaseq.engine.submission import Request, accept
 from leaseq.ledger.schema import migrate
 
 app = Leaseq()
@@ -34,11 +31,7 @@ async def client() -> AsyncIterator[Client]:
         await TASKS[task].submit(**payload)
 
     async def many(task: str, payloads: list[Payload]) -> None:
-        requests = (Request(type=task, payload=msgspec.json.encode(payload)) for payload in payloads)
-        answers = await app.engine.submit_many([accept(request, app.config) for request in requests])
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
+        await app.submit_many(TASKS[task].bind(**payload) for payload in payloads)
 
     async with app:
         yield Client(one, many)
