@@ -17,7 +17,7 @@ SEED ?= 1
 CHAOS_SHORT_MINUTES ?= 2
 CHAOS_MINUTES ?= 4
 # The revision that is mixed in as the old version, where the repository has it.
-CHAOS_OLD ?= a9d4b57
+CHAOS_OLD ?= 5d5e573
 CHAOS_SCENARIOS ?= recovery processes valkey postgres network clocks disks deploy everything everything everything
 MACHINE_EXAMPLES ?= 1000
 
