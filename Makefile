@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Which Python to set it up with; by default the first one that is new enough.
+PYTHON ?=
 CODE := engine api reaper chaos tests $(wildcard bench examples)
 ARGS ?=
 # Most tests wait for a process or a lease more than they compute: more of them at a time than there are processors.
@@ -38,7 +40,7 @@ help: ## list these targets
 setup: $(READY) ## create .venv and install leaseq into it, editable, with everything
 
 $(READY): pyproject.toml
-	@for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 	    if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	        echo "setting up $(VENV) with $$($$python --version)"; \
 	        $$python -m venv --upgrade $(VENV); \

@@ -51,6 +51,18 @@ async def test_a_paused_queue_starts_nothing_whatever_dispatch_says(services: Se
     await worker.hear("attempt.settled", task_id=task_id)
 
 
+async def test_a_delivery_that_strayed_from_a_paused_queue_does_not_go_round_in_circles(
+    services: Services, client: Client, store: redis.asyncio.Redis
+) -> None:
+    await client.engine.stores.fleet.pause("aside", paused=True)
+    task_id = await client.submit("note", n=1, options={"queue": "aside"})
+    await store.rpush(READY, task_id)
+    worker = await services.worker()
+    await worker.hear("delivery.released")
+    assert await store.llen(READY) == 0
+    assert (await client.find(task_id)).state is State.PENDING
+
+
 async def test_garbage_is_parked_and_everything_else_flows(
     services: Services, client: Client, store: redis.asyncio.Redis
 ) -> None:

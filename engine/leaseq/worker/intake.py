@@ -168,7 +168,7 @@ class Intake:
             else:
                 others.append(hold)
         await self._let_go(others, glimpses)
-        self._refused = any(glimpse.state is State.PENDING for glimpse in glimpses.values())
+        self._refused = any(task.state is State.PENDING and task.queue == self._queue for task in glimpses.values())
         if not ours:
             return []
         return await self._tools.ledger.find_claimed(ours, worker_id=self._tools.worker_id)
@@ -182,7 +182,9 @@ class Intake:
             emit("delivery.parked", delivery=hold.task_id, reason="the ledger does not know this id")
             place = Place.PARKED
         elif glimpse.state is State.PENDING:
-            place = glimpse.lane  # not ours to claim: its queue is paused (a doorbell knows nothing of that), or we are closed
+            # Not to be claimed: its queue is paused (of which a doorbell knows nothing), or we are closed. One that is in the wrong
+            # queue would come back here again and again; without a delivery it gets a new one, in the right place.
+            place = glimpse.lane if glimpse.queue == self._queue else Place.DONE
         else:
             emit("delivery.skipped", task_id=hold.task_id, state=glimpse.state, attempt=glimpse.attempt)
         await self._tools.releaser.release(self._queue, hold.task_id, place)
