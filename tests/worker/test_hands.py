@@ -15,6 +15,7 @@ from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries
 from leaseq.model import ClaimedTask, State
+from leaseq.worker import intake
 from leaseq.worker.hands import Hands, Taken
 from leaseq.worker.worker import Worker
 
@@ -55,10 +56,10 @@ async def test_a_delivery_that_comes_again_while_it_is_handed_back_is_in_hand(
     the list, unknown, and run it a second time beside the first (seed 9 of `everything`)."""
     desk, gate = Desk(), asyncio.Event()
     async with assembled(config, desk.app, concurrency=2) as worker:
-        intake = worker._intakes[QUEUE]
+        own = worker._intakes[QUEUE]
         busy = await client.submit("held")
         await client.engine.pusher.aclose()
-        await intake._round(asyncio.Event())
+        await own._round(asyncio.Event())
         await desk.until_begun(busy)
         strays = [await client.submit("held") for _ in range(2)]
         await client.engine.pusher.aclose()
@@ -72,11 +73,11 @@ async def test_a_delivery_that_comes_again_while_it_is_handed_back_is_in_hand(
             return await claim(task_ids, **rest)
 
         monkeypatch.setattr(worker._tools.ledger, "claim", claim_slowly)
-        taking = asyncio.create_task(intake.take(found))  # one slot is free: the first is claimed, the second handed back
+        taking = asyncio.create_task(own.take(found))  # one slot is free: the first is claimed, the second handed back
         await until(lambda: slow in worker._tools.hands and again not in worker._tools.hands)
         desk.let(busy)
         await until(lambda: worker._tools.slots.free == 1)
-        await intake._round(asyncio.Event())  # pulls what was handed back
+        await own._round(asyncio.Event())  # pulls what was handed back
         await desk.until_begun(again)
         gate.set()
         await taking
@@ -104,6 +105,31 @@ async def test_a_delivery_that_comes_often_in_one_list_takes_one_slot(config: Co
         await until(lambda: worker.running == 0)
         assert (worker._tools.slots.running, worker._tools.slots.unsettled) == (0, 0)
         assert (await worker._tools.dispatcher.held(QUEUE, worker_id=worker._tools.worker_id)).task_ids == []
+
+
+@pytest.mark.parametrize("soon", [True, False])
+async def test_a_slot_is_waited_for_but_not_for_long(
+    config: Config, client: Client, monkeypatch: pytest.MonkeyPatch, soon: bool
+) -> None:
+    """Where the queues of a worker share its slots, one of them often finds all taken. If that is over in a moment, its delivery
+    need not go back, and come again to the same; if not, somebody else may have a slot."""
+    monkeypatch.setattr(intake, "SLOT_SECONDS", 10.0 if soon else 0.01)
+    desk = Desk()
+    async with assembled(config, desk.app, concurrency=1) as worker:
+        first, second = await client.submit("held"), await client.submit("held")
+        await client.engine.pusher.aclose()
+        await listed(worker, [first, second])
+        takes = worker._intakes[QUEUE].take
+        await takes(Deliveries([first], []))
+        taking = asyncio.create_task(takes(Deliveries([second], [])))
+        await until(lambda: second in worker._tools.hands)
+        if soon:
+            desk.let(first)
+        await taking
+        assert (second in worker._tools.hands) is soon
+        assert (await client.find(second)).attempt == int(soon)
+        desk.let(first, second)
+        await until(lambda: worker.running == 0)
 
 
 def test_only_who_took_it_lets_go_of_it() -> None:

@@ -23,6 +23,7 @@ from leaseq.worker.hands import Hold
 from leaseq.worker.tools import Tools
 
 PAUSED_SECONDS = 0.5
+SLOT_SECONDS = 0.05
 # A doorbell that was silent for so long rings for one task, which is claimed at once.
 QUIET_SECONDS = 0.005
 RETRY_SECONDS = 0.2
@@ -117,13 +118,16 @@ class Intake:
     async def _begin(self, news: Sequence[Hold]) -> None:
         """Claim what slots are free for, and start it."""
         slots = self._tools.slots
+        if news and slots.free <= 0:
+            # Another queue took the slots while we pulled, and gives them back in a moment if its handlers are quick ones.
+            await slots.wait_for_one(SLOT_SECONDS)
         fitting = news[: max(slots.free, 0)]
         for _ in fitting:
             slots.take()
         unstarted = {hold.task_id: hold for hold in fitting}
         try:
             if len(fitting) < len(news):
-                # The slot went to another queue while we waited at the doorbell.
+                # They would wait here while another worker may have a slot.
                 await self._hand_back(news[len(fitting) :])
             for claimed in await self._claim(fitting) if fitting else ():
                 self._start(claimed, unstarted.pop(claimed.lease.task_id))
@@ -182,8 +186,8 @@ class Intake:
             emit("delivery.parked", delivery=hold.task_id, reason="the ledger does not know this id")
             place = Place.PARKED
         elif glimpse.state is State.PENDING:
-            # Not to be claimed: its queue is paused (of which a doorbell knows nothing), or we are closed. One that is in the wrong
-            # queue would come back here again and again; without a delivery it gets a new one, in the right place.
+            # Not to be claimed: its queue is paused (of which a doorbell knows nothing), or we are closed. One that is in the
+            # wrong queue would come back here again and again; without a delivery it gets a new one, in the right place.
             place = glimpse.lane if glimpse.queue == self._queue else Place.DONE
         else:
             emit("delivery.skipped", task_id=hold.task_id, state=glimpse.state, attempt=glimpse.attempt)

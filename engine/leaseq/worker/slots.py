@@ -49,5 +49,14 @@ class Slots:
         self._changed.clear()
         await self._changed.wait()
 
+    async def wait_for_one(self, seconds: float) -> None:
+        """Wait until a slot is free, or so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.free <= 0:
+                    await self.wait()
+        except TimeoutError:
+            return
+
 
 __all__ = ["Slots"]
