@@ -63,8 +63,8 @@ class Refill:
         self._window = engine.stores.dispatcher.window
         self._apart = Apart(engine.stores)
         self._clock = clock
-        # By queue, lane, and the backlog as we left it: what of it was in the lane already when we last looked.
-        self._ahead: dict[tuple[str, Lane, bytes], set[str]] = {}
+        # The backlog as we left it, and what of it was in the lane already when we last looked.
+        self._left: dict[tuple[str, Lane], tuple[bytes, set[str]]] = {}
         self._names: list[str] = []
         self._names_until = clock()
 
@@ -97,7 +97,8 @@ class Refill:
     async def _bring_in(self, full: Full, seen: Backlog, *, room: int) -> Backlog | None:
         """One stretch. Returns the backlog as it is then; None if there is none, or if somebody else is at it."""
         limit = min(STRETCH, room)
-        ahead = self._ahead.pop((full.queue, full.lane, seen.text), None)
+        text, ahead = self._left.pop((full.queue, full.lane), (b"", set[str]()))
+        as_left = text == seen.text
         if seen.until is None:
             announced = seen.announce(await self._upkeep.find_boundary(cursor=seen.cursor, limit=limit) or LAST_ID)
             if not await self._dispatcher.refill(full.queue, [], lane=full.lane, seen=seen, left=announced):
@@ -113,12 +114,12 @@ class Refill:
             left = seen.later(next_id(stretch.last_id))
         elif end != LAST_ID:
             left = Backlog.of(end)
-        if ahead is None or end == LAST_ID or not ahead.isdisjoint(stretch.task_ids):
+        if not as_left or end == LAST_ID or not ahead.isdisjoint(stretch.task_ids):
             ahead = await self._survey.ahead(full.queue, full.lane, cursor=seen.cursor)
         fresh = [task_id for task_id in stretch.task_ids if task_id not in ahead]
         after = await self._push(full, fresh, seen=seen, left=left)
         if after is not None and after.until is None:
-            self._ahead[full.queue, full.lane, after.text] = {task_id for task_id in ahead if task_id >= after.cursor}
+            self._left[full.queue, full.lane] = after.text, {task_id for task_id in ahead if task_id >= after.cursor}
         return after
 
     async def _push(self, full: Full, fresh: list[str], *, seen: Backlog, left: Backlog | None) -> Backlog | None:

@@ -58,6 +58,32 @@ async def test_a_backlog_comes_through_a_lane_that_never_holds_more_than_its_win
     assert names(events).count("backlog.ended") == 1
 
 
+async def test_a_lane_is_read_once_for_a_backlog_that_nobody_else_touches(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, ahead = 0, narrow.stores.survey.ahead
+
+    async def count(*args: Any, **kwargs: Any) -> set[str]:
+        nonlocal looks
+        looks += 1
+        return await ahead(*args, **kwargs)
+
+    ids = await narrow.submit(8 * WINDOW)
+    monkeypatch.setattr(narrow.stores.survey, "ahead", count)
+    assert await drained(narrow, Refill(narrow.engine)) == ids
+    assert 1 <= looks <= 2  # at its beginning, and for the end of it
+
+
+async def test_what_another_refill_leaves_is_looked_at_anew_and_nothing_piles_up(narrow: Stage) -> None:
+    ids = await narrow.submit(8 * WINDOW)
+    duties = [Refill(narrow.engine), Refill(narrow.engine)]
+    seen: list[str] = []
+    while len(seen) < len(ids):
+        seen += await take(narrow, 6)
+        await duties[0].run_once()
+        duties.reverse()
+        assert all(len(duty._left) <= 1 for duty in duties)
+    assert seen == ids
+
+
 async def test_a_lane_is_filled_when_it_is_half_empty(narrow: Stage) -> None:
     ids = await narrow.submit(3 * WINDOW)
     duty = Refill(narrow.engine)

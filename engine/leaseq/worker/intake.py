@@ -120,7 +120,11 @@ class Intake:
         slots = self._tools.slots
         if news and slots.free <= 0:
             # Another queue took the slots while we pulled, and gives them back in a moment if its handlers are quick ones.
-            await slots.wait_for_one(SLOT_SECONDS)
+            try:
+                await slots.wait_for_one(SLOT_SECONDS)
+            except BaseException:
+                self._forget(news)
+                raise
         fitting = news[: max(slots.free, 0)]
         for _ in fitting:
             slots.take()
