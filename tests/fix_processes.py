@@ -62,9 +62,11 @@ class Service:
         return self.heard(event, **fields)
 
     def signal(self, number: signal.Signals, *, children: bool = False) -> None:
-        """Send a signal to it, and with `children` to them as well."""
-        for pid in [self.pid, *(self.children if children else [])]:
-            send(pid, number)
+        """Send a signal to it, and with `children` to all at once: none has the time to react to what happens to another."""
+        if children:
+            os.killpg(self.pid, number)
+        else:
+            send(self.pid, number)
 
     async def ended(self, *, timeout: float = PATIENCE) -> int:
         """Its exit code."""
@@ -116,6 +118,7 @@ class Services:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             limit=2**20,
+            start_new_session=True,  # its children and it are one group, which a signal reaches at once
         )
         service = Service(" ".join(args), process)
         self.running.append(service)

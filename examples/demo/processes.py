@@ -55,10 +55,13 @@ class Service:
         return [int(pid) for pid, parent in found if parent == str(self.pid)]
 
     def kill_whole(self) -> list[int]:
-        """SIGKILL to the process and its children, as when its machine is lost: nobody is left to clean up."""
+        """SIGKILL to the process and its children at once, as when its machine is lost: nobody is left to clean up.
+
+        One after the other would leave a child the time to notice that its supervisor is gone, and to hand its tasks back.
+        """
         pids = [self.pid, *self.children()]
-        for pid in pids:
-            kill(pid)
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         self.process.wait()
         return pids
 
