@@ -47,6 +47,8 @@ class Pusher:
             await asyncio.wait([self._worker])
 
     async def _drain(self) -> None:
+        # Whoever was told of a commit may have something for Postgres next: that is on its way while we pack for Redis.
+        await asyncio.sleep(0)
         while self._waiting:
             batch, self._waiting = self._waiting, []
             groups: dict[tuple[str, Lane, bool], list[str]] = defaultdict(list)
