@@ -62,12 +62,16 @@ console = Console(stderr=True)
 )
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), default=RESULTS, help="Where the values are kept.")
 def main(names: tuple[str, ...], quick: bool, settings: tuple[str, ...], results: Path, **numbers: int | None) -> None:
-    """Measure NAMES, by default everything but `profile`: where one worker process spends its time while it drains."""
+    """Measure NAMES, by default everything but `profile`: where one worker process spends its time while it drains.
+
+    With --quick, by default neither `cpu` nor `lost`: what they show is seen, sooner, in `drain-1` and `lost-short`.
+    """
     scale = choose(QUICK if quick else Scale(), settings, numbers)
     if PROFILE in names:
         finish(profile(scale, console, results))
         return
-    chosen = [measurement for measurement in MEASUREMENTS if not names or measurement.name in names]
+    usual = [measurement for measurement in MEASUREMENTS if measurement.quick or not quick]
+    chosen = [measurement for measurement in MEASUREMENTS if measurement.name in names] if names else usual
     report = finish(measure_all(chosen, scale))
     show(console, report)
     file = keep(report, results)

@@ -19,6 +19,7 @@ from bench.measures.latency import latency
 from bench.measures.lost_worker import lost_worker
 from bench.measures.memory import memory
 from bench.measures.over_http import over_http
+from bench.measures.overload import overload
 from bench.measures.submitting import submitting
 from bench.scale import Scale
 
@@ -26,11 +27,15 @@ Play = Callable[[Scale], Awaitable[list[Reading]]]
 
 
 class Measurement(Struct, frozen=True):
-    """One measurement: its name on the command line, one play of it, and whether it repeats by itself (kill after kill)."""
+    """One measurement: its name on the command line, one play of it, and whether it repeats by itself (kill after kill).
+
+    `quick` is False for what waits long, or asks others once more, and has a neighbour that shows as well whether it works.
+    """
 
     name: str
     play: Play
     repeats: bool = False
+    quick: bool = True
 
 
 MEASUREMENTS = [
@@ -38,16 +43,17 @@ MEASUREMENTS = [
     Measurement("drain-2", partial(drain, processes=2)),
     Measurement("submit", submitting),
     Measurement("http", over_http),
-    Measurement("cpu", cpu),
+    Measurement("cpu", cpu, quick=False),
     Measurement("latency", latency),
     Measurement("kill-1", partial(killed_child, processes=1), repeats=True),
     Measurement("kill-2", partial(killed_child, processes=2), repeats=True),
     Measurement("kill-many", kill_many, repeats=True),
-    Measurement("lost", partial(lost_worker, lease_seconds=10.0, heartbeat_seconds=2.0), repeats=True),
+    Measurement("lost", partial(lost_worker, lease_seconds=10.0, heartbeat_seconds=2.0), repeats=True, quick=False),
     Measurement("lost-short", partial(lost_worker, lease_seconds=2.0, heartbeat_seconds=0.5), repeats=True),
     Measurement("deep", deep, repeats=True),
     Measurement("aged", aged, repeats=True),
     Measurement("backlog", backlog),
     Measurement("due", due),
     Measurement("memory", memory),
+    Measurement("overload", overload),
 ]

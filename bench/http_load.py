@@ -15,24 +15,23 @@ from bench.processes import BenchFailed
 from bench.supply import NOTE
 
 BODY = b'{"type":"noop","payload":{"order_id":1%09d,"note":"' + NOTE.encode() + b'"}}'
-HEAD = (
-    b"POST /api/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
-    + str(len(BODY % 0)).encode()
-    + b"\r\nIdempotency-Key: bench-%09d\r\n\r\n"
-)
+HEAD = b"POST /api/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
+KEY = b"\r\nIdempotency-Key: bench-%09d\r\n\r\n"
 ACCEPTED = b"HTTP/1.1 202"
 START_SECONDS = 10.0
 RETRY_SECONDS = 0.05
 
 
 class Load:
-    """Submissions over HTTP, each with a fresh key, from `start` to `stop`."""
+    """Submissions over HTTP, each with a fresh key and `body` with a number of nine digits in it, from `start` to `stop`."""
 
-    def __init__(self, port: int, *, connections: int) -> None:
+    def __init__(self, port: int, *, connections: int, body: bytes = BODY) -> None:
         self.accepted = 0
         self.taken: list[float] = []  # seconds of each request
         self.refusal: str | None = None
         self.stopping = False
+        self._head = HEAD + str(len(body % 0)).encode() + KEY
+        self._body = body
         self._port = port
         self._count = connections
         self._numbers = itertools.count()
@@ -65,7 +64,7 @@ class Load:
     def request(self) -> bytes:
         """The next submission."""
         number = next(self._numbers)
-        return HEAD % number + BODY % number
+        return self._head % number + self._body % number
 
 
 class Connection(asyncio.Protocol):

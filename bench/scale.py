@@ -25,6 +25,7 @@ class Scale(Struct, frozen=True, kw_only=True):
     backlog: int = 1_000_000
     backlog_seconds: float = 10.0
     due: int = 1_000_000
+    overload_seconds: float = 60.0
     calm_seconds: int = 3
     settings: dict[str, str] = {}
 
@@ -37,7 +38,7 @@ QUICK = Scale(
     concurrent_tasks=2_000,
     http_seconds=2.0,
     latency_tasks=50,
-    kills=2,
+    kills=1,
     lost_workers=1,
     many_kills=1,
     in_flight=1_000,
@@ -45,7 +46,8 @@ QUICK = Scale(
     deep=20_000,
     aged=100_000,
     backlog=5_000,
-    backlog_seconds=1.0,
+    backlog_seconds=0.5,
     due=5_000,
+    overload_seconds=4.0,
     calm_seconds=0,
 )

@@ -1,0 +1,56 @@
+"""Does anything grow when much more is submitted than can be worked off? The API, the worker, the reaper, and Valkey.
+
+Everything between them is bounded: what waits, waits in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import psutil
+
+from bench.figures import Reading
+from bench.http_load import Load
+from bench.measures.memory import MEGABYTE
+from bench.scale import Scale
+from bench.stage import Stage, set_up
+
+CONNECTIONS = 256
+# With 100 slots some 500 tasks a second, a tenth of what the API takes.
+BODY = b'{"type":"nap","payload":{"seconds":0.2%09d}}'
+PARTS = 4
+NAME = "overload"
+
+
+async def overload(scale: Scale) -> list[Reading]:
+    """Memory after each quarter of `scale.overload_seconds`, and how much of it came after the first."""
+    sizes: list[dict[str, float]] = []
+    async with set_up({"api_port": "0"} | scale.settings) as stage:
+        services = {"API": await stage.api(), "worker": await stage.worker(), "reaper": await stage.reaper()}
+        load = Load(services["API"].heard("api.started")[0]["port"], connections=CONNECTIONS, body=BODY)
+        await load.start()
+        begin = await stage.witness.now()
+        for _ in range(PARTS):
+            await asyncio.sleep(scale.overload_seconds / PARTS)
+            load.check()
+            sizes.append(await _sizes(stage, {name: service.pid for name, service in services.items()}))
+        await load.stop()
+        done = await stage.witness.ended_between(begin, await stage.witness.now())
+    grown = {who: sizes[-1][who] - sizes[0][who] for who in sizes[0]}
+    return [
+        Reading(f"{NAME}: accepted", "tasks/s", load.accepted / scale.overload_seconds),
+        Reading(f"{NAME}: done", "tasks/s", done / scale.overload_seconds),
+        Reading(f"{NAME}: all of them grew after the first quarter", "MB", sum(grown.values())),
+        *(Reading(f"{NAME}: {who} grew after the first quarter", "MB", size) for who, size in grown.items()),
+        *(Reading(f"{NAME}: {who}, at the end", "MB", size) for who, size in sizes[-1].items()),
+    ]
+
+
+async def _sizes(stage: Stage, pids: dict[str, int]) -> dict[str, float]:
+    """Megabytes: RSS of a service and its children (what they share counts for each), and what Valkey says it uses."""
+    return {name: _rss(pid) for name, pid in pids.items()} | {"Valkey": await stage.lookout.memory() / MEGABYTE}
+
+
+def _rss(pid: int) -> float:
+    service = psutil.Process(pid)
+    return sum(process.memory_info().rss for process in (service, *service.children(recursive=True))) / MEGABYTE
