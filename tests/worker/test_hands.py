@@ -132,6 +132,34 @@ async def test_a_slot_is_waited_for_but_not_for_long(
         await until(lambda: worker.running == 0)
 
 
+async def test_who_is_cancelled_while_it_waits_for_a_slot_has_nothing_in_hand(
+    config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the sweep finds it in the list, a stray, and takes it anew."""
+    monkeypatch.setattr(intake, "SLOT_SECONDS", 10.0)
+    desk = Desk()
+    async with assembled(config, desk.app, concurrency=1) as worker:
+        first, second = await client.submit("held"), await client.submit("held")
+        await client.engine.pusher.aclose()
+        await listed(worker, [first, second])
+        takes = worker._intakes[QUEUE].take
+        await takes(Deliveries([first], []))
+        taking = asyncio.create_task(takes(Deliveries([second], [])))
+        await until(lambda: second in worker._tools.hands)
+        taking.cancel()
+        await asyncio.wait([taking])
+        assert taking.cancelled()
+        assert second not in worker._tools.hands
+        assert worker._tools.slots.running == 1
+        desk.let(first, second)
+        await until(lambda: worker.running == 0)
+        await worker.sweep.run_once()
+        await desk.until_begun(second)
+        tasks = await client.all_ended([first, second], timeout=5)
+    assert {task.state for task in tasks} == {State.SUCCESS}
+    assert desk.begun == {first: 1, second: 1}
+
+
 def test_only_who_took_it_lets_go_of_it() -> None:
     hands = Hands()
     taken = hands.take("q", ["a", "a", "a"])
