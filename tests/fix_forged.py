@@ -59,6 +59,12 @@ class Forged:
         if verb == "insert" and key is not None:
             self._commit(when, "idempotency_keys", "insert", {"key": key, "task_id": task})
 
+    def queue(self, when: float, name: str, *, paused: bool = False) -> None:
+        """A version of a queue's row, at first its creation."""
+        known = any(commit.table == "queues" and commit.row["name"] == name for commit in self.commits)
+        row = {"name": name, "paused": str(paused).lower()}
+        self._commit(when, "queues", "update" if known else "insert", row, fresh=True)
+
     def effect(self, when: float, task: str, attempt: int) -> None:
         """An effect in the same transaction as the last step."""
         self._commit(when, "effects", "insert", {"task_id": task, "attempt": attempt, "type": "note"})

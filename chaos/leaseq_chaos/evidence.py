@@ -54,7 +54,7 @@ class Commit(Struct, frozen=True, omit_defaults=True):
     lsn: int  # of the commit record
     xid: int
     at: int  # boottime of the commit
-    table: str  # tasks, attempts, idempotency_keys, workers (schema leaseq); effects, accounts (schema chaos)
+    table: str  # tasks, attempts, idempotency_keys, queues, workers (schema leaseq); effects, accounts (schema chaos)
     verb: str  # insert, update, delete
     row: dict[str, Any]  # the columns named in wal.COLUMNS, after the change; ids of tasks as strings
 

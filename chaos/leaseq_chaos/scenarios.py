@@ -55,6 +55,7 @@ VALKEY: Mapping[str, float] = {
     "slow-valkey": 1,
     "partition-and-flush": 1,
     "flush-and-freeze": 1,
+    "pause-queue": 2,
 }
 POSTGRES: Mapping[str, float] = {
     "kill-backends": 4,
@@ -73,7 +74,14 @@ NETWORK: Mapping[str, float] = {
 }
 CLOCKS: Mapping[str, float] = {"clock-worker": 1, "clock-reaper": 1, "clock-valkey": 1, "clock-and-kill": 1}
 DISKS: Mapping[str, float] = {"fill-valkey-disk": 1, "fill-postgres-disk": 1}
-DEPLOY: Mapping[str, float] = {"rolling-restart": 2, "more-reapers": 2, "mixed-versions": 2, "kill-child": 1, "kill-backends": 1}
+DEPLOY: Mapping[str, float] = {
+    "rolling-restart": 2,
+    "more-reapers": 2,
+    "mixed-versions": 2,
+    "pause-queue": 2,
+    "kill-child": 1,
+    "kill-backends": 1,
+}
 
 
 def _several(*parts: Mapping[str, float]) -> dict[str, float]:

@@ -34,6 +34,7 @@ COLUMNS: dict[str, frozenset[str]] = {
     }),
     "attempts": frozenset({"task_id", "attempt", "outcome", "worker_id", "next_state"}),
     "idempotency_keys": frozenset({"key", "task_id"}),
+    "queues": frozenset({"name", "paused"}),
     "workers": frozenset({"id", "pid", "closed_at", "close_reason"}),
     "effects": frozenset({"task_id", "attempt", "type"}),
     "accounts": frozenset({"id", "cents"}),

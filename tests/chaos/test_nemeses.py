@@ -12,6 +12,7 @@ from contextlib import suppress
 from random import Random
 from time import time
 
+import aiohttp
 import msgspec
 import psutil
 import psycopg
@@ -157,6 +158,27 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
         assert len(pids) >= len(added)
     assert set(cluster.services) == before
     await eventually(lambda: all(gone(pid) for pid in pids))
+
+
+@proves("pause-queue")
+async def _(cluster: Cluster, hurt: Hurt) -> None:
+    headers, body = {"Idempotency-Key": "paused"}, {"type": "plain", "payload": {"n": 1}}
+    assert (await ended(cluster, "plain", {"n": 0}))["state"] == "SUCCESS", "the queue is known now"
+    async with aiohttp.ClientSession(cluster.fronts[0], raise_for_status=True) as session:
+
+        async def says_paused() -> bool:
+            async with session.get("/api/queues") as answer:
+                return any(queue["paused"] for queue in (await answer.json())["queues"])
+
+        async with hurt as injury:
+            assert injury.target == "side"
+            assert await says_paused()
+            async with session.post("/api/tasks", json=body, headers=headers) as accepted:
+                task = (await accepted.json())["task_id"]
+            async with session.get(f"/api/tasks/{task}", params={"wait": "1"}) as answer:
+                assert (await answer.json())["state"] == "PENDING"
+        assert not await says_paused()
+    assert (await followed(cluster, task))["state"] == "SUCCESS"
 
 
 @proves("poison-hang", "poison-segfault", "poison-bomb", "poison-block")

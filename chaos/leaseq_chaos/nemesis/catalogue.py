@@ -12,6 +12,7 @@ from leaseq_chaos.nemesis.duplicates import DuplicateDeliveries
 from leaseq_chaos.nemesis.fault import Fault
 from leaseq_chaos.nemesis.nemesis import Nemesis
 from leaseq_chaos.nemesis.newborn import KillNewborn
+from leaseq_chaos.nemesis.queues import PauseQueue
 from leaseq_chaos.scenario import DEFAULT_CONFIG
 
 __all__ = ["NEMESES"]
@@ -42,6 +43,7 @@ _FLEET = (
     fleet.RollingRestart("rolling-restart", (6.0, 10.0)),
     fleet.MoreReapers("more-reapers", (2.0, 6.0)),
     fleet.MixedVersions("mixed-versions", (4.0, 10.0)),
+    PauseQueue("pause-queue", BEYOND),
 )
 _POISON = tuple(poison.Poison(task_type) for task_type in ("segfault", "bomb", "block", "hang"))
 _VALKEY = (

@@ -1,0 +1,92 @@
+"""Does a queue that is paused begin nothing?
+
+From the ledger's own order of commits: between the pausing of a queue and its resumption none of its tasks is claimed, whatever
+dispatch holds or says. A claim that was sent before may be committed after it, within `LATE`; where Postgres was frozen,
+restarted, out of disk or locked meanwhile, within as much from the heal of that, and as long as a statement may wait.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+from msgspec import Struct
+
+from leaseq_chaos.checkers.answer import answer, milliseconds
+from leaseq_chaos.checkers.faults import Calendar, faults_of
+from leaseq_chaos.checkers.index import LATE, Index, Step, index, no_commits
+from leaseq_chaos.evidence import Evidence
+from leaseq_chaos.verdict import Finding, Violation
+
+__all__ = ["check"]
+
+INVARIANT = "Nothing of a queue that is paused is begun."
+
+# The nemeses under which a claim may be under way for long.
+_DELAYING = re.compile(r"(freeze|restart|fill|exhaust)-postgres|kill-backend|lock-tasks")
+_STATEMENT_SECONDS = 5.0  # where the run does not say
+
+
+class _Pause(Struct, frozen=True):
+    """A queue, the place of its pausing among all commits and when that was, and the place of its resumption."""
+
+    queue: str
+    order: int
+    at: int
+    until: int
+
+
+def check(evidence: Evidence) -> Finding:
+    """Look at the claims of each queue within its pauses."""
+    found = index(evidence)
+    pauses = list(_pauses(found))
+    delays = Calendar([fault for fault in faults_of(evidence) if _DELAYING.search(fault.nemesis)])
+    within = [(pause, task, step) for pause in pauses for task, step in _claims(found, pause)]
+    late = [(pause, task, step) for pause, task, step in within if step.at > _latest(found, pause, step, delays)]
+    return answer(
+        "paused",
+        INVARIANT,
+        missing=no_commits(found),
+        said=f"in {len(pauses):,} pauses {len(within):,} claims were committed, all of them sent before"
+        if pauses
+        else "no queue was paused",
+        violations=[_violation(*one) for one in late],
+        facts={"pauses": len(pauses), "claims that were under way": len(within) - len(late)},
+    )
+
+
+def _pauses(found: Index) -> Iterator[_Pause]:
+    """Each time a queue went from running to paused."""
+    changes: dict[str, list[tuple[int, int, bool]]] = {}
+    for placed in found.tables.get("queues", ()):
+        row = placed.commit.row
+        changes.setdefault(str(row["name"]), []).append((placed.order, placed.commit.at, row["paused"] == "true"))
+    end = len(found.evidence.commits)
+    for queue, told in changes.items():
+        for (_, _, was), (order, at, paused) in pairwise([(0, 0, False), *told]):
+            if paused and not was:
+                until = next((later for later, _, still in told if later > order and not still), end)
+                yield _Pause(queue, order, at, until)
+
+
+def _claims(found: Index, pause: _Pause) -> Iterator[tuple[str, Step]]:
+    for task, steps in found.lives.items():
+        if found.rows.get(task, {}).get("queue") == pause.queue:
+            for step in steps:
+                if step.state == "PROCESSING" and pause.order < step.order < pause.until:
+                    yield task, step
+
+
+def _latest(found: Index, pause: _Pause, step: Step, delays: Calendar) -> int:
+    """Until when may a claim that was sent before the pause have been committed?"""
+    hurt = [fault.ended for fault in delays.open_in(pause.at - LATE, step.at)]
+    if not hurt:
+        return pause.at + LATE
+    waits = float(found.evidence.run.config.get("LEASEQ_STATEMENT_TIMEOUT_SECONDS", _STATEMENT_SECONDS))
+    return max(*hurt, pause.at) + LATE + round(waits * 1e9)
+
+
+def _violation(pause: _Pause, task: str, step: Step) -> Violation:
+    later = milliseconds(step.at - pause.at)
+    return Violation(f"claimed by {step.worker}, {later} after its queue {pause.queue} was paused", task, step.at)

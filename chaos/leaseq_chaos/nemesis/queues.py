@@ -1,0 +1,53 @@
+"""What does whoever is on call do to a queue? Stop it, look, and let it go on.
+
+In the ledger alone, as by an API that died before it had told dispatch: the copy there is for the reconciler to mend.
+Invariant: a queue whose pausing may have gone through is resumed, whatever was said of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import psycopg
+
+from leaseq_chaos.cluster.cluster import Cluster
+from leaseq_chaos.nemesis.fault import Fault
+from leaseq_chaos.nemesis.nemesis import Impossible, Injury
+
+__all__ = ["PauseQueue"]
+
+QUEUES = ("default", "side")
+# Longer than Postgres is ever frozen: a statement that was given up could take effect when it thaws, after its undoing.
+PATIENCE_SECONDS = 20.0
+RETRY_SECONDS = 0.2
+
+
+class PauseQueue(Fault):
+    """One queue is paused."""
+
+    async def inject(self, cluster: Cluster, rng: Random) -> Injury:
+        queue = rng.choice(QUEUES)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                known = await cluster.postgres.fetch("pause_queue", {"queue": queue, "paused": True})
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            await _resume(cluster, queue)
+            raise Impossible(f"Postgres does not do it just now: {type(error).__name__}: {str(error).strip()[:200]}") from error
+        if not known:
+            raise Impossible(f"queue {queue} is not known yet")
+        return Injury(target=queue)
+
+    async def heal(self, cluster: Cluster, injury: Injury) -> None:
+        await _resume(cluster, injury.target)
+
+
+async def _resume(cluster: Cluster, queue: str) -> None:
+    """As soon as Postgres can."""
+    while True:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await cluster.postgres.fetch("pause_queue", {"queue": queue, "paused": False})
+            return
+        except (psycopg.Error, OSError, TimeoutError):
+            await asyncio.sleep(RETRY_SECONDS)
