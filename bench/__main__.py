@@ -53,6 +53,7 @@ console = Console(stderr=True)
 @click.option("--aged", type=click.IntRange(1_000), help="How many tasks have ended before (10,000,000).")
 @click.option("--backlog", type=click.IntRange(1_000), help="How many tasks pile up (1,000,000).")
 @click.option("--due", type=click.IntRange(1_000), help="How many tasks become due at once (1,000,000).")
+@click.option("--old", type=click.IntRange(1_000), help="How many tasks, and keys, are to be pruned (1,000,000).")
 @click.option(
     "--set",
     "settings",

@@ -20,6 +20,7 @@ from bench.measures.lost_worker import lost_worker
 from bench.measures.memory import memory
 from bench.measures.over_http import over_http
 from bench.measures.overload import overload
+from bench.measures.pruning import pruning
 from bench.measures.submitting import submitting
 from bench.scale import Scale
 
@@ -54,6 +55,7 @@ MEASUREMENTS = [
     Measurement("aged", aged, repeats=True),
     Measurement("backlog", backlog),
     Measurement("due", due),
+    Measurement("prune", pruning),
     Measurement("memory", memory),
     Measurement("overload", overload),
 ]

@@ -25,6 +25,7 @@ class Scale(Struct, frozen=True, kw_only=True):
     backlog: int = 1_000_000
     backlog_seconds: float = 10.0
     due: int = 1_000_000
+    old: int = 1_000_000
     overload_seconds: float = 60.0
     calm_seconds: int = 3
     settings: dict[str, str] = {}
@@ -48,6 +49,7 @@ QUICK = Scale(
     backlog=5_000,
     backlog_seconds=0.5,
     due=5_000,
+    old=5_000,
     overload_seconds=4.0,
     calm_seconds=0,
 )

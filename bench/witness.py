@@ -83,6 +83,11 @@ class Witness:
         await self._conn.execute(STATEMENTS["fill_finished"], {"count": count})
         await self._tidy()
 
+    async def fill_old(self, count: int) -> None:
+        """`count` tasks that ended more than an hour ago, with their keys, and as many keys whose time is over."""
+        await self._conn.execute(STATEMENTS["fill_old"], {"count": count})
+        await self._tidy()
+
     async def fill_scheduled(self, count: int, due_at: datetime) -> None:
         """Schedule `count` tasks for the same moment."""
         await self._conn.execute(STATEMENTS["fill_scheduled"], {"count": count, "due_at": due_at})

@@ -2,7 +2,8 @@
 
 Tasks that finished longer ago than their retention (their keys stay, and remember how they ended), keys past their
 own, incarnations closed for a day. In small batches, each followed by a pause as long as it took, so that pruning
-uses half of one connection at most and holds no lock for long.
+uses half of one connection at most and holds no lock for long. Tasks are walked through in order; where a pass had no time to
+come to the end, the next one goes on.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from leaseq.codec import FIRST_ID
 from leaseq.engine.engine import Engine
 from leaseq.telemetry import emit
 from leaseq_reaper.suspicion import Clock
@@ -30,6 +32,7 @@ class Prune:
         self._retention = engine.config.task_retention_seconds
         self._seconds = SHARE * engine.config.prune_interval_seconds
         self._clock = clock
+        self._cursor = FIRST_ID
 
     async def run_once(self) -> None:
         """Delete for a while."""
@@ -40,21 +43,25 @@ class Prune:
         if tasks or keys or workers:
             emit("task.pruned", count=tasks, keys=keys, workers=workers)
 
-    async def _tasks(self) -> int:
+    async def _tasks(self) -> tuple[int, bool]:
         # An id is never younger than its finishing; whether that is long enough ago is for the clock of Postgres to say.
         before = first_recent_id(self._retention)
-        return await self._upkeep.prune_tasks(before=before, retention_seconds=self._retention, limit=BATCH)
+        pruned = await self._upkeep.prune_tasks(after=self._cursor, before=before, retention_seconds=self._retention, limit=BATCH)
+        self._cursor = pruned.last_id or FIRST_ID
+        return pruned.count, pruned.last_id is not None
 
-    async def _keys(self) -> int:
-        return await self._upkeep.prune_keys(limit=BATCH)
+    async def _keys(self) -> tuple[int, bool]:
+        count = await self._upkeep.prune_keys(limit=BATCH)
+        return count, count == BATCH
 
-    async def _in_batches(self, prune: Callable[[], Awaitable[int]], until: float) -> int:
+    async def _in_batches(self, prune: Callable[[], Awaitable[tuple[int, bool]]], until: float) -> int:
+        """Prune until nothing is left, or the time is over. `prune` says how much went, and whether there may be more."""
         total = 0
         while True:
             began = self._clock()
-            count = await prune()
+            count, more = await prune()
             total += count
-            if count < BATCH or self._clock() >= until:
+            if not more or self._clock() >= until:
                 return total
             await asyncio.sleep(self._clock() - began)
 

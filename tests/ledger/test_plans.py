@@ -82,7 +82,11 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "glimpse_tasks": ({"ids": IDS}, {"tasks_pkey"}),
     "list_attempts": ({"task_id": IDS[0], "tenant": "default"}, {"tasks_pkey"}),
     "sweep_tasks": ({"cursor": IDS[0], "limit": 1000, "quiet": 5.0}, {"tasks_pkey"}),
-    "prune_tasks": ({"before": IDS[100], "retention": 60.0, "limit": 100}, {"tasks_pkey", "idempotency_keys_pkey"}),
+    "prune_tasks": (
+        {"after": IDS[0], "before": IDS[100], "retention": 60.0, "limit": 100},
+        {"tasks_pkey", "idempotency_keys_pkey"},
+    ),
+    "prune_keys": ({"limit": 100}, {"idempotency_keys_expires_at", "idempotency_keys_pkey"}),
     "list_tasks": (
         {"tenant": "default", "cursor": IDS[100], "limit": 50} | dict.fromkeys(("state", "queue", "type", "key")),
         {"tasks_pkey"},

@@ -27,11 +27,12 @@ from fix_ledger import (
     succeeded,
     until_blocked,
 )
+from leaseq.codec import FIRST_ID
 from leaseq.connect import Connection, Pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
-from leaseq.ledger.upkeep import Upkeep
+from leaseq.ledger.upkeep import Pruned, Upkeep
 from leaseq.model import Lease, Settlement, State
 
 Verb = Callable[[Session], Awaitable[Any]]
@@ -344,9 +345,9 @@ async def test_prune_before_redrive(pool: Pool, plain: Connection, ledger: Ledge
     await ledger.settle([errored(lease, then=State.FAILED)])
 
     def prune(session: Session) -> Awaitable[Any]:
-        return Upkeep(session).prune_tasks(before=LAST_ID, retention_seconds=0, limit=10)
+        return Upkeep(session).prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10)
 
-    assert await race(pool, plain, winner=prune, loser=_redrive(lease.task_id)) == (1, [])
+    assert await race(pool, plain, winner=prune, loser=_redrive(lease.task_id)) == (Pruned(lease.task_id, 1), [])
 
 
 async def test_redrive_before_prune(pool: Pool, ledger: Ledger, upkeep: Upkeep, lease: Lease) -> None:
@@ -354,6 +355,6 @@ async def test_redrive_before_prune(pool: Pool, ledger: Ledger, upkeep: Upkeep, 
 
     async with holding(pool) as held:
         await Ledger(held).redrive([lease.task_id], tenant="default")
-        assert await upkeep.prune_tasks(before=LAST_ID, retention_seconds=0, limit=10) == 0
+        assert await upkeep.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10) == Pruned(lease.task_id, 0)
 
     assert (await find(ledger, lease.task_id)).state is State.PENDING

@@ -23,6 +23,7 @@ from fix_ledger import (
     until_blocked,
 )
 from fix_proxy import READY_FOR_QUERY, Proxy, ProxyTo
+from leaseq.codec import FIRST_ID
 from leaseq.config import Config
 from leaseq.connect import Connection, Pool, open_pool
 from leaseq.engine.submit import MAX_WAITS, Submitter
@@ -30,7 +31,7 @@ from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, ServerUnrea
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
-from leaseq.ledger.upkeep import Upkeep
+from leaseq.ledger.upkeep import Pruned, Upkeep
 from leaseq.model import State, Submission, Submitted
 
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -173,7 +174,7 @@ async def test_a_key_outlives_its_pruned_task(
 ) -> None:
     first = await _one(submitter, submission(idempotency_key="k", queue="mail"))
     await ledger.cancel([first.task_id], tenant="default")
-    assert await upkeep.prune_tasks(before=LAST_ID, retention_seconds=0, limit=10) == 1
+    assert await upkeep.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10) == Pruned(first.task_id, 1)
 
     again = await _one(submitter, submission(idempotency_key="k", queue="mail"))
 

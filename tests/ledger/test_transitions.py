@@ -18,10 +18,11 @@ from fix_ledger import (
     submit,
     succeeded,
 )
+from leaseq.codec import FIRST_ID
 from leaseq.connect import Connection
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.upkeep import Upkeep
+from leaseq.ledger.upkeep import Pruned, Upkeep
 from leaseq.lifecycle import TRANSITIONS
 from leaseq.model import Lease, State, Submission
 
@@ -89,9 +90,9 @@ async def test_only_what_is_finished_and_old_enough_is_pruned(ledger: Ledger, fl
     lease = await _in_state(ledger, state, await open_worker(fleet))
     last = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
-    assert await upkeep.prune_tasks(before=last, retention_seconds=3600, limit=10) == 0
-    pruned = await upkeep.prune_tasks(before=last, retention_seconds=0, limit=10)
+    assert await upkeep.prune_tasks(after=FIRST_ID, before=last, retention_seconds=3600, limit=10) == Pruned(lease.task_id, 0)
+    pruned = await upkeep.prune_tasks(after=FIRST_ID, before=last, retention_seconds=0, limit=10)
 
     terminal = state in (State.SUCCESS, State.FAILED, State.CANCELLED)
-    assert pruned == (1 if terminal else 0)
+    assert pruned == Pruned(lease.task_id, 1 if terminal else 0)
     assert (lease.task_id in await ledger.find_states([lease.task_id])) is not terminal

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from fix_reaper import Stage, named
@@ -59,6 +61,25 @@ async def test_all_batches_go_in_one_pass_and_two_at_once_do_no_harm(stage: Stag
     await finished(stage, 5)
     await Prune(stage.engine).run_once()
     assert await rows(stage, "tasks") == 0
+
+
+async def test_a_pass_goes_on_where_the_one_before_had_no_more_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And reads what has to stay once, not for each batch."""
+    monkeypatch.setattr(prune, "BATCH", 2)
+    (waits,) = await stage.submit(push=False)
+    await stage.plain.execute("update leaseq.tasks set id = %s where id = %s", [first_recent_id(5 * 86_400), waits])
+    await finished(stage, 4)
+    # Each look at the clock is later than any pass may last: one batch in each.
+    passes = Prune(stage.engine, clock=itertools.count(step=1_000_000).__next__)
+    left = []
+    for _ in range(4):
+        await passes.run_once()
+        left.append(await rows(stage, "tasks"))
+    assert left == [4, 2, 1, 1]
+    # It came to the end, and begins anew.
+    await finished(stage, 1)
+    await passes.run_once()
+    assert await rows(stage, "tasks") == 1
 
 
 async def test_expired_keys_and_workers_closed_long_ago_go(stage: Stage) -> None:

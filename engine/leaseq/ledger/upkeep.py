@@ -28,6 +28,13 @@ class Stretch(Struct, frozen=True):
     task_ids: list[str]  # PENDING in that lane, in order
 
 
+class Pruned(Struct, frozen=True):
+    """Part of the ledger that was pruned. `last_id` is the last that was looked at (None: nothing was there to look at)."""
+
+    last_id: str | None
+    count: int
+
+
 class Upkeep:
     """The maintenance statements."""
 
@@ -69,10 +76,11 @@ class Upkeep:
         ((last_id, looked_at, task_ids),) = await self._session.fetch("refill_tasks", params, again=True)
         return Stretch(last_id, looked_at, task_ids)
 
-    async def prune_tasks(self, *, before: str, retention_seconds: float, limit: int) -> int:
-        """Delete up to `limit` finished tasks whose id is below `before`; returns how many."""
-        params = {"before": before, "retention": retention_seconds, "limit": limit}
-        return len(await self._session.fetch("prune_tasks", params))
+    async def prune_tasks(self, *, after: str, before: str, retention_seconds: float, limit: int) -> Pruned:
+        """Delete what has finished longer ago than that, of the next `limit` tasks after one id and below another."""
+        params = {"after": after, "before": before, "retention": retention_seconds, "limit": limit}
+        ((last_id, count),) = await self._session.fetch("prune_tasks", params)
+        return Pruned(last_id, count)
 
     async def prune_keys(self, *, limit: int) -> int:
         """Delete up to `limit` expired idempotency keys; returns how many."""
@@ -83,4 +91,4 @@ class Upkeep:
         return len(await self._session.fetch("prune_workers", {"retention": retention_seconds}))
 
 
-__all__ = ["Chunk", "Stretch", "Upkeep"]
+__all__ = ["Chunk", "Pruned", "Stretch", "Upkeep"]

@@ -1,7 +1,8 @@
--- Delete idempotency keys past their retention, a batch at a time. Zero rows: nothing is left to prune.
+-- Delete idempotency keys past their retention, a batch at a time, oldest first. Zero rows: nothing is left to prune.
 with old as (
     select tenant, key from leaseq.idempotency_keys
     where expires_at < now()
+    order by expires_at
     limit %(limit)s
     for update skip locked
 )

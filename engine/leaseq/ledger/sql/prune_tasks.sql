@@ -1,18 +1,29 @@
--- Delete finished tasks past retention, a batch at a time, oldest first, with their attempts; the keys stay and remember
--- the final state. Walks the primary key: an id is never younger than its finishing. Zero rows: nothing is left to prune.
-with old as (
-    select id, tenant, idempotency_key, state from leaseq.tasks
-    where id < %(before)s::uuid
-        and state in ('SUCCESS', 'FAILED', 'CANCELLED')
-        and finished_at < now() - make_interval(secs => %(retention)s)
+-- Of the next tasks after an id and before another, in order, delete those that have finished and are past retention, with their
+-- attempts; the keys stay and remember the final state. Walks the primary key: an id is never younger than its finishing.
+-- One row always: the last id that was looked at (null: there is none), and how many were deleted.
+-- It goes on after what it has seen, because what has to stay (a task for next year, say) would be read again for each batch,
+-- and so would the dead entries that a batch leaves in the index.
+with stretch as materialized (
+    select id from leaseq.tasks
+    where id > %(after)s::uuid and id < %(before)s::uuid
     order by id
     limit %(limit)s
-    for update skip locked
+), last as materialized (
+    select s.id from stretch as s order by s.id desc limit 1
+), old as (
+    select t.id, t.tenant, t.idempotency_key, t.state
+    from leaseq.tasks as t, last
+    where t.id > %(after)s::uuid and t.id <= last.id
+        and t.state in ('SUCCESS', 'FAILED', 'CANCELLED')
+        and t.finished_at < now() - make_interval(secs => %(retention)s)
+    for update of t skip locked
 ), remembered as (
     update leaseq.idempotency_keys k set final_state = old.state
     from old
     where k.tenant = old.tenant and k.key = old.idempotency_key and k.task_id = old.id
 ), attempts as (
     delete from leaseq.attempts a using old where a.task_id = old.id
+), gone as (
+    delete from leaseq.tasks t using old where t.id = old.id returning t.id
 )
-delete from leaseq.tasks t using old where t.id = old.id returning t.id::text
+select (select id::text from last), (select count(*) from gone)
