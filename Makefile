@@ -19,7 +19,7 @@ SEED ?= 1
 CHAOS_SHORT_MINUTES ?= 2
 CHAOS_MINUTES ?= 4
 # The revision that is mixed in as the old version, where the repository has it.
-CHAOS_OLD ?= 5d5e573
+CHAOS_OLD ?= 019ca0e
 CHAOS_SCENARIOS ?= recovery processes valkey postgres network clocks disks deploy everything everything everything
 MACHINE_EXAMPLES ?= 1000
 
