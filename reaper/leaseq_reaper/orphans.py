@@ -39,6 +39,7 @@ class Orphans:
         self._apart = apart
         self._clock = clock
         self._found: dict[Lease, tuple[Counts, float]] = {}
+        self.failed = False  # has a lane not taken what it should, since somebody last looked?
 
     def note(self, orphans: Sequence[tuple[Glimpse, Lease, Counts]]) -> None:
         """Remember what a walk has found."""
@@ -66,9 +67,10 @@ class Orphans:
         waiting = [task for task in settled if task.state is State.PENDING]
         if not waiting:
             return
-        await redeliver(self._dispatcher, waiting, apart=self._apart)
-        ids = [task.task_id for task in waiting]
-        emit("task.redispatched", count=len(ids), task_ids=ids[:SHOWN], reason="orphaned")
+        done = await redeliver(self._dispatcher, waiting, apart=self._apart)
+        self.failed = self.failed or bool(done.failed)
+        if done.taken:
+            emit("task.redispatched", count=len(done.taken), task_ids=sorted(done.taken)[:SHOWN], reason="orphaned")
 
 
 __all__ = ["Orphans"]

@@ -7,8 +7,8 @@ become part of that backlog.
 
 One statement takes what is due by the clock of Postgres and skips what another reaper is taking, so any number may
 promote at once and no task is promoted twice. The window "promoted, not pushed" is owned here while this reaper lives
-(`_unsent`: pushed again before anything more is promoted, so that a lost Redis strands one batch at most), and by the
-reconciler if it dies.
+(`_unsent`: pushed again before anything more is promoted, so that a Redis that is lost or full strands one batch at most, and
+a lane that cannot be written to one batch of its own), and by the reconciler if it dies.
 """
 
 from __future__ import annotations
@@ -58,13 +58,15 @@ class Promote:
         more: list[Due] = []
 
         async def promote(place: Due) -> None:
+            if any(place.queue in (task.queue, UNKNOWN) for task in self._unsent):
+                return
             limit = min(BATCH, await self._room(place))
             if limit < 1:
                 return
-            self._unsent, rest = await self._ledger.promote(place, limit=limit)
-            full = len(self._unsent) == limit
-            await self._tell_and_send()
-            if full:
+            promoted, rest = await self._ledger.promote(place, limit=limit)
+            self._unsent = [*self._unsent, *promoted]
+            await self._tell_and_send(promoted)
+            if len(promoted) == limit:
                 more.append(rest)
 
         await self._apart.each(due, promote)
@@ -75,20 +77,19 @@ class Promote:
             return BATCH
         return self._dispatcher.window - await self._survey.length(place.queue, LANES[Priority(place.priority)])
 
-    async def _tell_and_send(self) -> None:
-        if self._unsent:
+    async def _tell_and_send(self, promoted: Sequence[Glimpse]) -> None:
+        if promoted:
             reach("promote.committed")
         if listening("task.promoted"):
-            for task in self._unsent:
+            for task in promoted:
                 emit("task.promoted", task_id=task.task_id, queue=task.queue, lane=task.lane)
         await self._send()
 
     async def _send(self) -> None:
         # Pushed twice when the answer was lost: legal, the claim is a compare-and-set.
         if self._unsent:
-            await redeliver(self._dispatcher, self._unsent, apart=self._apart)
+            self._unsent = (await redeliver(self._dispatcher, self._unsent, apart=self._apart)).failed
             reach("promote.sent")
-            self._unsent = []
 
 
 __all__ = ["Promote"]

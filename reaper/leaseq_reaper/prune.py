@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from leaseq.codec import FIRST_ID
 from leaseq.engine.engine import Engine
@@ -19,8 +20,8 @@ from leaseq_reaper.suspicion import Clock
 from leaseq_reaper.walk import first_recent_id
 
 BATCH = 1000
-# Of the time between two passes; what is left over waits for the next.
-SHARE = 0.5
+# Of the time between two passes, for tasks and for keys; what is left over waits for the next.
+SHARE = 0.25
 WORKER_RETENTION_SECONDS = 86_400.0
 
 
@@ -33,12 +34,13 @@ class Prune:
         self._seconds = SHARE * engine.config.prune_interval_seconds
         self._clock = clock
         self._cursor = FIRST_ID
+        self._expired: datetime | None = None
 
     async def run_once(self) -> None:
-        """Delete for a while."""
-        until = self._clock() + self._seconds
-        tasks = await self._in_batches(self._tasks, until)
-        keys = await self._in_batches(self._keys, until)
+        """Delete for a while, of each kind: however many tasks there are, keys have their turn."""
+        tasks = await self._in_batches(self._tasks)
+        self._expired = None
+        keys = await self._in_batches(self._keys)
         workers = await self._upkeep.prune_workers(retention_seconds=WORKER_RETENTION_SECONDS)
         if tasks or keys or workers:
             emit("task.pruned", count=tasks, keys=keys, workers=workers)
@@ -51,11 +53,12 @@ class Prune:
         return pruned.count, pruned.last_id is not None
 
     async def _keys(self) -> tuple[int, bool]:
-        count = await self._upkeep.prune_keys(limit=BATCH)
+        self._expired, count = await self._upkeep.prune_keys(since=self._expired, limit=BATCH)
         return count, count == BATCH
 
-    async def _in_batches(self, prune: Callable[[], Awaitable[tuple[int, bool]]], until: float) -> int:
+    async def _in_batches(self, prune: Callable[[], Awaitable[tuple[int, bool]]]) -> int:
         """Prune until nothing is left, or the time is over. `prune` says how much went, and whether there may be more."""
+        until = self._clock() + self._seconds
         total = 0
         while True:
             began = self._clock()

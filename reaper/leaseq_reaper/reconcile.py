@@ -31,6 +31,8 @@ SHARE = 0.025
 # A sweep goes on for this long in one pass; the next pass continues it.
 SWEEP_SECONDS = 5.0
 GHOSTS_SECONDS = 60.0
+# A lane that cannot be written to, and stays so, costs no more than one sweep in this time.
+FAILED_SECONDS = 60.0
 MANY = 10_000
 
 
@@ -54,6 +56,7 @@ class Reconcile:
         self._sweep_quiet = QUIET_SECONDS
         self.sweep_soon()
         self._ghosts_at = clock()
+        self._failed_at = clock()
 
     def sweep_soon(self) -> None:
         """Walk the whole ledger from its beginning, starting with the next pass (or after the sweep under way)."""
@@ -80,6 +83,7 @@ class Reconcile:
             self._begin_sweep(quiet_seconds=0)
         await self._apart.each(queues.values(), self._restore_pause)
         await self._orphans.settle()
+        self._return_to_what_failed()
         await self._walk_on()
         if self._clock() >= self._ghosts_at:
             self._ghosts_at = self._clock() + GHOSTS_SECONDS
@@ -102,6 +106,13 @@ class Reconcile:
         await self._go(self._recent, seconds=self._budget, quiet_seconds=QUIET_SECONDS)
         if self._sweep is None:
             await self._go(self._walk, seconds=self._budget, quiet_seconds=QUIET_SECONDS)
+
+    def _return_to_what_failed(self) -> None:
+        """The walks have gone past it."""
+        if (self._stranded.failed or self._orphans.failed) and self._clock() >= self._failed_at:
+            self._failed_at = self._clock() + FAILED_SECONDS
+            self._stranded.failed = self._orphans.failed = False
+            self.sweep_soon()
 
     async def _go(self, walk: Walk, *, seconds: float, quiet_seconds: float) -> None:
         """Walk for so long (one chunk at least, at most to the end) and repair what is found.

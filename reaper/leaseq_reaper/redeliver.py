@@ -8,31 +8,49 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.model import Glimpse, Lane, Settled
 from leaseq_reaper.apart import Apart
 
+T = TypeVar("T", Glimpse, Settled)
 
-async def redeliver(dispatcher: Dispatcher, tasks: Sequence[Glimpse | Settled], *, apart: Apart) -> list[str]:
-    """Push PENDING tasks to the tails of their lanes, oldest first. Returns those that are there now; the others are part of a
-    backlog.
 
-    Raises `ServerUnreachable` with some or none pushed. What a broken lane does not take is left to the reconciler.
+class Redelivered(Struct, Generic[T], frozen=True):
+    """The ids of those that are in their lanes now, and those whose lane could not be written to, for a reason of its own or
+    because the connection broke just then. The others are part of a backlog."""
+
+    taken: list[str]
+    failed: list[T]
+
+
+async def redeliver(dispatcher: Dispatcher, tasks: Sequence[T], *, apart: Apart) -> Redelivered[T]:
+    """Push PENDING tasks to the tails of their lanes, oldest first.
+
+    Raises `ServerUnreachable` with some or none pushed.
     """
-    lanes: dict[tuple[str, Lane], list[str]] = defaultdict(list)
+    lanes: dict[tuple[str, Lane], list[T]] = defaultdict(list)
     for task in tasks:
-        lanes[task.queue, task.lane].append(task.task_id)
+        lanes[task.queue, task.lane].append(task)
     taken: list[str] = []
+    failed: list[T] = []
 
     async def push(place: tuple[str, Lane]) -> None:
         queue, lane = place
         reach("redeliver.sending")
-        taken.extend(await dispatcher.push(queue, lanes[place], lane=lane, again=True))
+        try:
+            taken.extend(await dispatcher.push(queue, [task.task_id for task in lanes[place]], lane=lane, again=True))
+        except ServerUnreachable:
+            failed.extend(lanes[place])
+            raise
 
     await apart.each(lanes, push)
-    return taken
+    return Redelivered(taken, failed)
 
 
-__all__ = ["redeliver"]
+__all__ = ["Redelivered", "redeliver"]

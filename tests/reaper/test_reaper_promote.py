@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from redis.asyncio import Redis
 
 from fix_ledger import RETENTION, submission
 from fix_reaper import WINDOW, FakeClock, Stage, named
@@ -131,6 +132,49 @@ async def test_without_redis_one_batch_is_promoted_and_delivered_when_it_is_back
         own_valkey.start()
         await duty.run_once()
         assert await engine.stores.survey.waiting("default", among=set(ids)) == set(ids)
+
+
+async def test_with_a_full_redis_one_batch_is_promoted_and_delivered_when_it_has_room(
+    config: Config, own_valkey: ValkeyServer, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers whatever is asked of it, and takes nothing."""
+    monkeypatch.setattr(promote, "BATCH", 5)
+    ids = await due(stage, 15)
+    async with (
+        open_engine(msgspec.structs.replace(config, redis_url=own_valkey.url)) as engine,
+        Redis.from_url(own_valkey.url) as redis,
+    ):
+        duty = Promote(engine)
+        await redis.config_set("maxmemory", 1)
+        for _ in range(3):
+            with pytest.raises(ServerUnreachable, match="maxmemory"):
+                await duty.run_once()
+        states = await stage.stores.ledger.find_states(ids)
+        assert sum(state is State.PENDING for state in states.values()) == 5
+        await redis.config_set("maxmemory", 0)
+        await duty.run_once()
+        assert await engine.stores.survey.waiting("default", among=set(ids)) == set(ids)
+
+
+async def test_what_a_broken_connection_has_not_taken_is_delivered_in_the_next_pass(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, others = await due(stage, 3), await due(stage, 1, queue="other")
+    duty = Promote(stage.engine)
+    push = stage.stores.dispatcher.push
+
+    async def breaks(queue: str, *args: Any, **kwargs: Any) -> list[str]:
+        if queue == "default":
+            raise ServerUnreachable("reset")
+        return await push(queue, *args, **kwargs)
+
+    monkeypatch.setattr(stage.stores.dispatcher, "push", breaks)
+    with pytest.raises(ServerUnreachable, match="reset"):
+        await duty.run_once()
+    assert (await stage.lane(), await stage.lane(queue="other")) == ([], others)
+    monkeypatch.setattr(stage.stores.dispatcher, "push", push)
+    await duty.run_once()
+    assert await stage.lane() == ids
 
 
 async def test_a_lane_of_the_wrong_type_keeps_no_other_queue_waiting(stage: Stage) -> None:

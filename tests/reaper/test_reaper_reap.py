@@ -284,7 +284,7 @@ async def test_after_redis_was_away_nobody_is_reaped_for_a_lease(
     reaping = reaper()
     await reaping.run_once()
     await watch(reaping.run_once, clock, seconds=0.8)
-    for target, call in ((stage.stores.dispatcher, "list_leases"), (stage.stores.survey, "run_id")):
+    for target, call in ((stage.stores.dispatcher, "list_leases"), (stage.stores.survey, "probe")):
         monkeypatch.setattr(target, call, failing_once(getattr(target, call)))
     with pytest.raises(ServerUnreachable):
         await reaping.run_once()

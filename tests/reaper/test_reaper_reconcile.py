@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -279,6 +279,41 @@ async def test_broken_keys_of_one_queue_keep_no_other_waiting(stage: Stage, reco
         with pytest.raises(ServerUnreachable, match="WRONGTYPE"):
             await later(reconcile, clock)
     assert await stage.lane() == ids
+
+
+async def test_a_full_redis_is_walked_past_by_nobody(config: Config, own_valkey: ValkeyServer, clock: FakeClock) -> None:
+    async with on_valkey(config, own_valkey) as stage:
+        reconcile = Reconcile(stage.engine, clock=clock)
+        await reconcile.run_once()
+        ids = await stage.submit(3, push=False)
+        walked = first_recent_id(-60)
+        reconcile._recent = walk.Walk(stage.stores.upkeep, begin=lambda: walked)  # to whom they are old
+        await stage.redis.config_set("maxmemory", 1)
+        with pytest.raises(ServerUnreachable, match="maxmemory"):
+            await later(reconcile, clock, seconds=3.0)
+        assert reconcile._walk.cursor is None, "it goes back to where they are"
+        await stage.redis.config_set("maxmemory", 0)
+        await later(reconcile, clock)
+        assert await stage.lane() == ids
+
+
+async def test_what_a_lane_has_refused_is_looked_for_again_but_not_all_the_time(
+    stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await reconcile.run_once()
+    await stage.submit(1, push=False)
+    began: list[float] = []
+    monkeypatch.setattr(reconcile, "sweep_soon", lambda: began.append(clock.now))
+
+    async def breaks(*args: Any, **kwargs: Any) -> list[str]:
+        raise ServerUnreachable("reset")
+
+    monkeypatch.setattr(stage.stores.dispatcher, "push", breaks)
+    found = clock.now + 2.0
+    for _ in range(35):
+        with suppress(ServerUnreachable):
+            await later(reconcile, clock)
+    assert began == [found + 2.0, found + 62.0]
 
 
 async def test_a_ledger_of_many_chunks_is_walked_to_its_end(

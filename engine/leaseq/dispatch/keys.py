@@ -49,6 +49,11 @@ def backlog(queue: str) -> str:
     return f"leaseq:{{{queue}}}:backlog"
 
 
+def probe() -> str:
+    """Never there: to ask whether a server that answers would take a write."""
+    return "leaseq:probe"
+
+
 def parked(queue: str) -> str:
     """LIST of what was found in a ready list and is no delivery; the newest 1,000."""
     return f"leaseq:{{{queue}}}:parked"

@@ -118,6 +118,11 @@ class Survey:
             except NoPermissionError:
                 return None
 
+    async def probe(self) -> None:
+        """Raises `ServerUnreachable` unless Redis is there and would take a write: one that is full, or a replica, would not."""
+        with reachable():
+            await self._client.set(keys.probe(), "", xx=True)
+
     async def policy(self) -> dict[str, str]:
         """What could break a promise, as far as the server tells and lets us ask (some of it may be hidden: then empty)."""
         with reachable():
