@@ -45,6 +45,12 @@ def misbehaving() -> tuple[Leaseq, list[str]]:
                 inner = asyncio.create_task(asyncio.sleep(60))
                 inner.cancel()
                 await inner
+            case "cancels itself":
+                mine = asyncio.current_task()
+                assert mine is not None
+                asyncio.get_running_loop().call_soon(mine.cancel)
+                async with ctx.transaction():
+                    await asyncio.sleep(60)
             case "speechless":
                 raise Speechless
             case "panic":
@@ -67,7 +73,9 @@ def code_of(task: Task) -> str:
     return str(msgspec.json.decode(task.error)["code"])
 
 
-@pytest.mark.parametrize("what", ["cancelled", "cancelled inside", "speechless", "panic", "group", "retry in words"])
+@pytest.mark.parametrize(
+    "what", ["cancelled", "cancelled inside", "cancels itself", "speechless", "panic", "group", "retry in words"]
+)
 async def test_whatever_a_handler_raises_is_an_error_of_its_own(config: Config, client: Client, what: str) -> None:
     app, started = misbehaving()
     with recorded() as events:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 
 from fix_client import Client
@@ -181,6 +182,35 @@ async def test_whoever_waits_for_a_connection_past_its_time_is_not_charged_and_k
         assert (await client.ended(holder, timeout=5)).state is State.SUCCESS
         await until(lambda: worker._tools.slots.running == 0)
         assert (await client.ended(await client.submit("waits"), timeout=5)).state is State.SUCCESS
+
+
+async def test_a_transaction_that_opens_after_its_attempt_has_ended_leaves_no_connection_behind(
+    config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assemble, "TRANSACTION_CONNECTIONS", 1)
+    app, begun, begin = Leaseq(), asyncio.Event(), asyncio.Event()
+    enter = psycopg.AsyncTransaction.__aenter__
+
+    async def enter_late(self: psycopg.AsyncTransaction) -> psycopg.AsyncTransaction:
+        entered = await enter(self)
+        if not begun.is_set():
+            begun.set()
+            await begin.wait()
+        return entered
+
+    @app.task
+    def in_a_thread(ctx: Context) -> None:
+        with ctx.transaction() as tx:
+            tx.execute(INSERT, (ctx.task_id, ctx.attempt))
+
+    async with working(config, app) as worker:
+        monkeypatch.setattr(psycopg.AsyncTransaction, "__aenter__", enter_late)
+        late = await client.submit("in_a_thread", options=ONCE | {"timeout_seconds": 0.2})
+        await begun.wait()
+        assert (await client.ended(late, timeout=5)).state is State.FAILED
+        begin.set()
+        await until(lambda: worker._tools.slots.running == 0)
+        assert (await client.ended(await client.submit("in_a_thread"), timeout=5)).state is State.SUCCESS
 
 
 async def _tried(client: Client, task_id: str) -> bool:

@@ -107,10 +107,7 @@ class RunningAttempt(ClaimedAttempt):
             self.give_slot_back()
             return
         # Cancelled, although `execute` returns the ending of whoever is: before its first step.
-        ending = self._interrupted() if handler.cancelled() else handler.result()
-        if ending is None:  # by nobody here: the process ends
-            self.leave()
-            return
+        ending = (self._interrupted() or _unannounced()) if handler.cancelled() else handler.result()
         if self._call is not None and self._call.lingers:
             self._linger()
         try:
@@ -162,6 +159,10 @@ class RunningAttempt(ClaimedAttempt):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._tools.loop.call_later(seconds, act)
+
+
+def _unannounced() -> Ending:
+    return Ending(Outcome.ERRORED, error=TaskError("error", "cancelled before it began, by nobody here"))
 
 
 def _unknown_type(name: str) -> Ending:

@@ -175,14 +175,15 @@ class Intake:
                 ours.append(hold.task_id)
             else:
                 others.append(hold)
+        claimed = await self._tools.ledger.find_claimed(ours, worker_id=self._tools.worker_id) if ours else []
+        # Last, since it cannot fail: a claim that is tried again would claim what was let go of, too.
         await self._let_go(others, glimpses)
         self._refused = any(task.state is State.PENDING and task.queue == self._queue for task in glimpses.values())
-        if not ours:
-            return []
-        return await self._tools.ledger.find_claimed(ours, worker_id=self._tools.worker_id)
+        return claimed
 
     async def _let_go(self, holds: Sequence[Hold], glimpses: Mapping[str, Glimpse]) -> None:
-        await asyncio.gather(*(self._let_one_go(hold, glimpses.get(hold.task_id)) for hold in holds))
+        """The last one first: what goes back to its lane goes to the head of it."""
+        await asyncio.gather(*(self._let_one_go(hold, glimpses.get(hold.task_id)) for hold in reversed(holds)))
 
     async def _let_one_go(self, hold: Hold, glimpse: Glimpse | None) -> None:
         place: Place | Lane = Place.DONE

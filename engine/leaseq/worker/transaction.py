@@ -83,6 +83,9 @@ class AttemptTransaction:
             self.loan.check()  # the attempt may have ended while this waited
             outer = conn.transaction()
             self._handle = await outer.__aenter__()
+            if self.loan.over:  # it ended meanwhile, and found nothing to undo; nobody comes back for what would be opened now
+                await conn.close()
+                self.loan.check()
             self.conn, self._outer, self._stack = conn, outer, stack.pop_all()
         reach("transaction.open", lost=psycopg.OperationalError)
 
