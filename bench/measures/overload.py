@@ -40,7 +40,7 @@ async def overload(scale: Scale) -> list[Reading]:
     return [
         Reading(f"{NAME}: accepted", "tasks/s", load.accepted / scale.overload_seconds),
         Reading(f"{NAME}: done", "tasks/s", done / scale.overload_seconds),
-        Reading(f"{NAME}: all of them grew after the first quarter", "MB", sum(grown.values())),
+        Reading(f"{NAME}: all of them grew after the first quarter", "MB", sum(max(size, 0.0) for size in grown.values())),
         *(Reading(f"{NAME}: {who} grew after the first quarter", "MB", size) for who, size in grown.items()),
         *(Reading(f"{NAME}: {who}, at the end", "MB", size) for who, size in sizes[-1].items()),
     ]

@@ -60,8 +60,9 @@ def test_what_was_sent_before_may_come_after(evidence: Evidence) -> None:
         told(14.0, fault=("flushall", 9.0, 12.5)),
         told(19.0, fault=("freeze-postgres", 9.0, 9.5)),
         told(19.0, fault=("freeze-postgres", 19.5, 21.0)),
+        told(19.0, fault=("freeze-postgres", 18.5, 19.5)),
     ],
-    ids=["early", "at the end", "for good", "dispatch forgot", "long after a freeze", "before a freeze"],
+    ids=["early", "at the end", "for good", "dispatch forgot", "long after a freeze", "before a freeze", "sent long after it"],
 )
 def test_what_was_sent_later_is_found(evidence: Evidence) -> None:
     finding = check(evidence)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec import Struct
 
 from leaseq.ledger import rows
@@ -82,9 +84,11 @@ class Upkeep:
         ((last_id, count),) = await self._session.fetch("prune_tasks", params)
         return Pruned(last_id, count)
 
-    async def prune_keys(self, *, limit: int) -> int:
-        """Delete up to `limit` expired idempotency keys; returns how many."""
-        return len(await self._session.fetch("prune_keys", {"limit": limit}))
+    async def prune_keys(self, *, since: datetime | None, limit: int) -> tuple[datetime | None, int]:
+        """Delete up to `limit` idempotency keys that have expired since a moment (None: ever), in that order; returns when the
+        last of them had, and how many they are."""
+        ((last, count),) = await self._session.fetch("prune_keys", {"since": since, "limit": limit})
+        return last, count
 
     async def prune_workers(self, *, retention_seconds: float) -> int:
         """Delete incarnations closed longer ago than that; returns how many."""
