@@ -18,8 +18,9 @@ JOBS ?= 4
 SEED ?= 1
 CHAOS_SHORT_MINUTES ?= 2
 CHAOS_MINUTES ?= 4
-# The revision that is mixed in as the old version, where the repository has it.
-CHAOS_OLD ?= 019ca0e
+# The revision that is mixed in as the old version, where the repository has it. It is told of later migrations, as if it had begun
+# before them: whoever runs already goes on with a newer schema.
+CHAOS_OLD ?= b26f90c
 CHAOS_SCENARIOS ?= recovery processes valkey postgres network clocks disks deploy everything everything everything
 MACHINE_EXAMPLES ?= 1000
 
@@ -64,7 +65,8 @@ chaos-short: $(READY) ## three minutes of faults of many kinds, and a verdict
 chaos: $(READY) ## every fault there is for most of an hour, and the state machine at length
 	@LEASEQ_TEST_MACHINE_EXAMPLES=$(MACHINE_EXAMPLES) $(BIN)/python -m pytest -q --timeout 3600 tests/chaos/test_machine.py
 	@old=$$(mktemp -d); trap 'rm -rf "$$old"' EXIT; \
-	if git archive $(CHAOS_OLD) engine api reaper 2>/dev/null | tar -x -C "$$old" 2>/dev/null; then mix="--old $$old"; else mix=; fi; \
+	if git archive $(CHAOS_OLD) engine api reaper 2>/dev/null | tar -x -C "$$old" 2>/dev/null; then mix="--old $$old"; \
+	cp -n engine/leaseq/ledger/migrations/*.sql "$$old/engine/leaseq/ledger/migrations/"; else mix=; fi; \
 	$(BIN)/leaseq-chaos run $(CHAOS_SCENARIOS) --minutes $(CHAOS_MINUTES) --seed $(SEED) $$mix $(ARGS)
 
 chaos-sweep: $(READY) ## kill, stop, fail and restart at every crash point

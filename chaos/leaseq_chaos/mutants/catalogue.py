@@ -1,6 +1,6 @@
 """Which bugs are tried?
 
-The eighteen that a queue of this kind is most often shipped with, and one of our own. Each is a patch in `patches/` that might
+The eighteen that a queue of this kind is most often shipped with, and two of our own. Each is a patch in `patches/` that might
 have passed a review: on a quiet day every task runs. Where the usual form of a bug does no harm in this design, `instead` says
 what takes its place, and why.
 """
@@ -156,6 +156,12 @@ _ALL = (
         about="The success is written on another connection, before the handler's own writes are committed.",
         provocation="frozen-workers",
         expected=frozenset({"effects"}),
+    ),
+    Mutant(
+        name="paused-queue-claimed",
+        about="Whether a queue is paused is asked of dispatch alone: a claim takes what it is given.",
+        provocation="paused-queues",
+        expected=frozenset({"paused"}),
     ),
 )
 MUTANTS: Mapping[str, Mutant] = {mutant.name: mutant for mutant in _ALL}

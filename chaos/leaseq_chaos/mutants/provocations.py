@@ -133,5 +133,15 @@ _ALL = (
         at_once=2,
         config=FEW,
     ),
+    Scenario(
+        name="paused-queues",
+        about="Queues are paused and resumed, of which dispatch hears nothing: no reconciler copies the flag.",
+        nemeses={"pause-queue": 1},
+        mix=QUICK,
+        tasks_per_second=20,
+        gap_seconds=1.0,
+        at_once=1,
+        config=WITHOUT_NET,
+    ),
 )
 PROVOCATIONS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
