@@ -66,7 +66,7 @@ chaos: $(READY) ## every fault there is for most of an hour, and the state machi
 	@LEASEQ_TEST_MACHINE_EXAMPLES=$(MACHINE_EXAMPLES) $(BIN)/python -m pytest -q --timeout 3600 tests/chaos/test_machine.py
 	@old=$$(mktemp -d); trap 'rm -rf "$$old"' EXIT; \
 	if git archive $(CHAOS_OLD) engine api reaper 2>/dev/null | tar -x -C "$$old" 2>/dev/null; then mix="--old $$old"; \
-	cp -n engine/leaseq/ledger/migrations/*.sql "$$old/engine/leaseq/ledger/migrations/"; else mix=; fi; \
+	for file in engine/leaseq/ledger/migrations/*.sql; do [ -e "$$old/$$file" ] || cp "$$file" "$$old/$$file"; done; else mix=; fi; \
 	$(BIN)/leaseq-chaos run $(CHAOS_SCENARIOS) --minutes $(CHAOS_MINUTES) --seed $(SEED) $$mix $(ARGS)
 
 chaos-sweep: $(READY) ## kill, stop, fail and restart at every crash point

@@ -39,7 +39,6 @@ class Orphans:
         self._apart = apart
         self._clock = clock
         self._found: dict[Lease, tuple[Counts, float]] = {}
-        self.failed = False  # has a lane not taken what it should, since somebody last looked?
 
     def note(self, orphans: Sequence[tuple[Glimpse, Lease, Counts]]) -> None:
         """Remember what a walk has found."""
@@ -63,14 +62,13 @@ class Orphans:
         return count
 
     async def _deliver(self, settled: Sequence[Settled]) -> None:
-        """If Redis is away now, these have become stranded tasks, and are found as such."""
+        """If Redis is away now, these have become stranded tasks, and are found as such by the sweep after this pass."""
         waiting = [task for task in settled if task.state is State.PENDING]
         if not waiting:
             return
-        done = await redeliver(self._dispatcher, waiting, apart=self._apart)
-        self.failed = self.failed or bool(done.failed)
-        if done.taken:
-            emit("task.redispatched", count=len(done.taken), task_ids=sorted(done.taken)[:SHOWN], reason="orphaned")
+        done = (await redeliver(self._dispatcher, waiting, apart=self._apart)).taken
+        if done:
+            emit("task.redispatched", count=len(done), task_ids=sorted(done)[:SHOWN], reason="orphaned")
 
 
 __all__ = ["Orphans"]

@@ -8,7 +8,7 @@ become part of that backlog.
 One statement takes what is due by the clock of Postgres and skips what another reaper is taking, so any number may
 promote at once and no task is promoted twice. The window "promoted, not pushed" is owned here while this reaper lives
 (`_unsent`: pushed again before anything more is promoted, so that a Redis that is lost or full strands one batch at most, and
-a lane that cannot be written to one batch of its own), and by the reconciler if it dies.
+a lane that cannot be written to little more than one of its queue), and by the reconciler if it dies.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Promote:
         more: list[Due] = []
 
         async def promote(place: Due) -> None:
-            if any(place.queue in (task.queue, UNKNOWN) for task in self._unsent):
+            if sum(place.queue in (task.queue, UNKNOWN) for task in self._unsent) >= BATCH:
                 return
             limit = min(BATCH, await self._room(place))
             if limit < 1:

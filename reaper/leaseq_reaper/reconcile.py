@@ -31,8 +31,9 @@ SHARE = 0.025
 # A sweep goes on for this long in one pass; the next pass continues it.
 SWEEP_SECONDS = 5.0
 GHOSTS_SECONDS = 60.0
-# A lane that cannot be written to, and stays so, costs no more than one sweep in this time.
+# What fails in every pass (a broken key, say) costs a sweep in this time at most, and a fifth of the time where sweeps take long.
 FAILED_SECONDS = 60.0
+FAILED_REST = 4
 MANY = 10_000
 
 
@@ -56,7 +57,8 @@ class Reconcile:
         self._sweep_quiet = QUIET_SECONDS
         self.sweep_soon()
         self._ghosts_at = clock()
-        self._failed_at = clock()
+        self._failed = False
+        self._failed_at = clock()  # from when on there may be a sweep because of that
 
     def sweep_soon(self) -> None:
         """Walk the whole ledger from its beginning, starting with the next pass (or after the sweep under way)."""
@@ -67,11 +69,20 @@ class Reconcile:
 
     def _begin_sweep(self, *, quiet_seconds: float) -> None:
         self._sweep = Walk(self._stores.upkeep)
+        self._sweep_began = self._clock()
         self._sweep_quiet = quiet_seconds
         self._sweep_again = False
 
     async def run_once(self) -> None:
         """Look at everything for a while."""
+        try:
+            await self._look()
+            self._apart.complain()
+        except BaseException:
+            self._failed = True
+            raise
+
+    async def _look(self) -> None:
         queues = {record.name: record for record in await self._stores.fleet.list_queues()}
         names = set(queues)
         for worker in await self._stores.fleet.list_workers(limit=MANY):
@@ -88,7 +99,6 @@ class Reconcile:
         if self._clock() >= self._ghosts_at:
             self._ghosts_at = self._clock() + GHOSTS_SECONDS
             await self._apart.each(sorted(names), self._ghosts.bring_back)
-        self._apart.complain()
 
     async def _restore_pause(self, record: QueueRecord) -> None:
         # An operator's change between our reading and this is undone for one pass; the next one reads it.
@@ -99,6 +109,8 @@ class Reconcile:
             await self._go(self._sweep, seconds=SWEEP_SECONDS, quiet_seconds=self._sweep_quiet)
             if self._sweep.cursor is None:
                 self._sweep = None
+                took = self._clock() - self._sweep_began
+                self._failed_at = max(self._failed_at, self._clock() + FAILED_REST * took)
                 if self._sweep_again:
                     self._begin_sweep(quiet_seconds=QUIET_SECONDS)
         if self._stranded.resting:
@@ -108,10 +120,11 @@ class Reconcile:
             await self._go(self._walk, seconds=self._budget, quiet_seconds=QUIET_SECONDS)
 
     def _return_to_what_failed(self) -> None:
-        """The walks have gone past it."""
-        if (self._stranded.failed or self._orphans.failed) and self._clock() >= self._failed_at:
+        """After a pass that did not do all it should: the walks may have gone past what they could not deliver, or not have come
+        to it while it was new; and what was promoted or settled as lost and not delivered is old."""
+        if self._failed and self._sweep is None and self._clock() >= self._failed_at:
+            self._failed = False
             self._failed_at = self._clock() + FAILED_SECONDS
-            self._stranded.failed = self._orphans.failed = False
             self.sweep_soon()
 
     async def _go(self, walk: Walk, *, seconds: float, quiet_seconds: float) -> None:

@@ -50,7 +50,6 @@ class Stranded:
         self._apart = apart
         self._clock = clock
         self._rested_at = clock()
-        self.failed = False  # has a lane not taken what it should, since somebody last looked?
 
     @property
     def resting(self) -> bool:
@@ -108,9 +107,7 @@ class Stranded:
                 stranded = [
                     task for task in again.values() if task.state is State.PENDING and task.attempt == tasks[task.task_id].attempt
                 ]
-                again_in = await redeliver(self._dispatcher, stranded, apart=self._apart)
-                done += again_in.taken
-                self.failed = self.failed or bool(again_in.failed)
+                done += (await redeliver(self._dispatcher, stranded, apart=self._apart)).taken
                 reach("reconcile.pushed")
         finally:
             if done:

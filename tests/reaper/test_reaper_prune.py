@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import datetime
 
 import pytest
 
@@ -93,6 +94,26 @@ async def test_expired_keys_and_workers_closed_long_ago_go(stage: Stage) -> None
         await Prune(stage.engine).run_once()
     assert named(events, "task.pruned") == [{"count": 0, "keys": 1, "workers": 1}]
     assert {w.worker_id for w in await stage.stores.fleet.list_workers(closed=True)} == {recent, alive}
+
+
+async def test_keys_that_expired_at_one_moment_go_in_one_pass(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although a batch begins where the last one ended."""
+    monkeypatch.setattr(prune, "BATCH", 2)
+    for number in range(6):
+        await stage.submit(idempotency_key=f"k{number}")
+    await stage.plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second' where key < 'k5'")
+    await stage.plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 minute' where key = 'k5'")
+    asked: list[bool] = []
+    ask = stage.stores.upkeep.prune_keys
+
+    async def told(*, since: datetime | None, limit: int) -> tuple[datetime | None, int]:
+        asked.append(since is None)
+        return await ask(since=since, limit=limit)
+
+    monkeypatch.setattr(stage.stores.upkeep, "prune_keys", told)
+    await Prune(stage.engine).run_once()
+    assert await rows(stage, "idempotency_keys") == 0
+    assert asked == [True, False, False, False]
 
 
 async def test_nothing_to_prune_is_no_news(stage: Stage) -> None:

@@ -281,20 +281,30 @@ async def test_broken_keys_of_one_queue_keep_no_other_waiting(stage: Stage, reco
     assert await stage.lane() == ids
 
 
-async def test_a_full_redis_is_walked_past_by_nobody(config: Config, own_valkey: ValkeyServer, clock: FakeClock) -> None:
+@pytest.mark.parametrize("paused", [False, True])
+async def test_after_a_full_redis_everything_is_swept(
+    config: Config, own_valkey: ValkeyServer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    """It answers whatever is asked of it, and takes nothing. By the time it does, what was submitted is no longer new, and the
+    slow walk is far from it."""
+    monkeypatch.setattr(walk, "CHUNK", 3)
     async with on_valkey(config, own_valkey) as stage:
         reconcile = Reconcile(stage.engine, clock=clock)
+        monkeypatch.setattr(reconcile, "_budget", 0.0)  # one chunk of each walk in a pass
+        before = await stage.submit(30)
         await reconcile.run_once()
-        ids = await stage.submit(3, push=False)
-        walked = first_recent_id(-60)
-        reconcile._recent = walk.Walk(stage.stores.upkeep, begin=lambda: walked)  # to whom they are old
+        reconcile._recent.cursor = reconcile._walk.cursor = None
+        lost = await stage.submit(3, push=False)
+        await stage.stores.fleet.pause("default", paused=paused)
+        monkeypatch.setattr(reconcile._recent, "_begin", lambda: before[-1])
         await stage.redis.config_set("maxmemory", 1)
         with pytest.raises(ServerUnreachable, match="maxmemory"):
             await later(reconcile, clock, seconds=3.0)
-        assert reconcile._walk.cursor is None, "it goes back to where they are"
+        monkeypatch.setattr(reconcile._recent, "_begin", lambda: first_recent_id(-60.0))
+        reconcile._recent.cursor = reconcile._walk.cursor = None
         await stage.redis.config_set("maxmemory", 0)
         await later(reconcile, clock)
-        assert await stage.lane() == ids
+        assert await stage.lane() == [*before, *lost]
 
 
 async def test_what_a_lane_has_refused_is_looked_for_again_but_not_all_the_time(
