@@ -106,7 +106,7 @@ class RunningAttempt(ClaimedAttempt):
         if self._given_up:
             self.give_slot_back()
             return
-        # Cancelled, although `execute` returns the ending of whoever is: before its first step.
+        # Cancelled, although `execute` returns the ending of whoever was told to stop: before its first step, or by its own code.
         ending = (self._interrupted() or _unannounced()) if handler.cancelled() else handler.result()
         if self._call is not None and self._call.lingers:
             self._linger()
@@ -162,7 +162,9 @@ class RunningAttempt(ClaimedAttempt):
 
 
 def _unannounced() -> Ending:
-    return Ending(Outcome.ERRORED, error=TaskError("error", "cancelled before it began, by nobody here"))
+    return Ending(
+        Outcome.ERRORED, error=TaskError("error", "it was cancelled, by nobody but its own code", type="CancelledError")
+    )
 
 
 def _unknown_type(name: str) -> Ending:

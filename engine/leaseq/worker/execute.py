@@ -89,8 +89,8 @@ def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
 
 
 async def execute(call: Call, payload: bytes, *, result_max_bytes: int, interrupted: Callable[[], Ending | None]) -> Ending:
-    """Run a handler to its ending, which is what `interrupted` says once the handler has been interrupted. Never raises: a
-    cancellation that nobody here has announced is the handler's own doing."""
+    """Run a handler to its ending, which is what `interrupted` says once the handler has been interrupted. Never raises, except
+    for a cancellation that nobody here has announced."""
     try:
         return Ending(Outcome.SUCCEEDED, result=encode_result(await call.run(payload), max_bytes=result_max_bytes))
     except (Retry, Fail) as error:
@@ -99,7 +99,15 @@ async def execute(call: Call, payload: bytes, *, result_max_bytes: int, interrup
         ending = interrupted()
         if ending is not None:
             return ending  # also where the handler has made an error of its own out of the interruption
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
         return _raised(error)
+
+
+def _is_cancelled() -> bool:
+    """Was this very task cancelled? If not, the handler has let out the cancellation of something that it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _raised(error: BaseException) -> Ending:
