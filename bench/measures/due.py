@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 from bench.figures import Reading, percentiles
-from bench.measures.latency import Probe
+from bench.measures.latency import Probe, probing
 from bench.processes import BenchFailed
 from bench.scale import Scale
 from bench.stage import Stage, set_up
@@ -56,14 +56,9 @@ async def _probe_while_drained(stage: Stage) -> tuple[list[float], datetime]:
     async def all_promoted() -> bool:
         return not await stage.witness.anything_scheduled()
 
-    probe = Probe(stage, queue=ASIDE, every_seconds=EVERY_SECONDS)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(probe.run())
-        try:
-            await until(all_promoted, what="all of them are promoted", seconds=PATIENCE_SECONDS, every=ASK_SECONDS)
-            await all_ended(stage, every=ASK_SECONDS)
-        finally:
-            probe.stopping = True
+    async with probing(stage, queue=ASIDE, every_seconds=EVERY_SECONDS) as probe:
+        await until(all_promoted, what="all of them are promoted", seconds=PATIENCE_SECONDS, every=ASK_SECONDS)
+        await all_ended(stage, every=ASK_SECONDS)
     last_at = (await stage.witness.endings()).last_at
     if last_at is None:
         raise BenchFailed("none of the tasks that were due has ended")

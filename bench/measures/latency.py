@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from bench.figures import Reading, percentiles
 from bench.scale import Scale
@@ -27,6 +29,18 @@ async def idle_latency(stage: Stage, count: int, *, queue: str = QUEUE) -> list[
     probe = Probe(stage, queue=queue, every_seconds=0.02)
     await probe.run(count + WARM_UP_TASKS)
     return (await probe.taken())[WARM_UP_TASKS:]
+
+
+@asynccontextmanager
+async def probing(stage: Stage, *, queue: str, every_seconds: float) -> AsyncIterator[Probe]:
+    """A probe that submits for as long as the block lasts."""
+    probe = Probe(stage, queue=queue, every_seconds=every_seconds)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(probe.run())
+        try:
+            yield probe
+        finally:
+            probe.stopping = True
 
 
 class Probe:

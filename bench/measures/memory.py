@@ -51,7 +51,8 @@ def _taken(worker: Service, when: str) -> list[Reading]:
     return readings
 
 
-def _rss(pid: int) -> float:
+def rss(pid: int) -> float:
+    """In megabytes."""
     return float(psutil.Process(pid).memory_info().rss) / MEGABYTE
 
 
@@ -63,4 +64,4 @@ def _pss(pid: int) -> float:
     raise ValueError(f"{SMAPS.format(pid=pid)} has no Pss")
 
 
-MEASURES = {"RSS": _rss} | ({"PSS": _pss} if Path(SMAPS.format(pid="self")).exists() else {})
+MEASURES = {"RSS": rss} | ({"PSS": _pss} if Path(SMAPS.format(pid="self")).exists() else {})

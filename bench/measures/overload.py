@@ -11,7 +11,7 @@ import psutil
 
 from bench.figures import Reading
 from bench.http_load import Load
-from bench.measures.memory import MEGABYTE
+from bench.measures.memory import MEGABYTE, rss
 from bench.scale import Scale
 from bench.stage import Stage, set_up
 
@@ -48,9 +48,8 @@ async def overload(scale: Scale) -> list[Reading]:
 
 async def _sizes(stage: Stage, pids: dict[str, int]) -> dict[str, float]:
     """Megabytes: RSS of a service and its children (what they share counts for each), and what Valkey says it uses."""
-    return {name: _rss(pid) for name, pid in pids.items()} | {"Valkey": await stage.lookout.memory() / MEGABYTE}
+    return {name: _of_all(pid) for name, pid in pids.items()} | {"Valkey": await stage.lookout.memory() / MEGABYTE}
 
 
-def _rss(pid: int) -> float:
-    service = psutil.Process(pid)
-    return sum(process.memory_info().rss for process in (service, *service.children(recursive=True))) / MEGABYTE
+def _of_all(pid: int) -> float:
+    return sum(rss(process) for process in (pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from time import perf_counter
 
 from bench.figures import Reading, percentiles
-from bench.measures.latency import Probe
+from bench.measures.latency import probing
 from bench.processes import Service
 from bench.scale import Scale
-from bench.stage import Stage, set_up
+from bench.stage import set_up
 from bench.supply import ASIDE, until
 
 EVERY_SECONDS = 0.05
@@ -26,28 +25,19 @@ async def pruning(scale: Scale) -> list[Reading]:
     async with set_up(SETTINGS | scale.settings) as stage:
         await stage.worker(queues=[ASIDE])
         reaper = await stage.reaper()
-        before = await _latencies(stage, asyncio.sleep(BEFORE_SECONDS))
+        async with probing(stage, queue=ASIDE, every_seconds=EVERY_SECONDS) as before:
+            await asyncio.sleep(BEFORE_SECONDS)
         await stage.witness.fill_old(scale.old)
         began = perf_counter()
-        during = await _latencies(stage, _pruned(reaper, scale.old))
+        async with probing(stage, queue=ASIDE, every_seconds=EVERY_SECONDS) as during:
+            await _pruned(reaper, scale.old)
         seconds = perf_counter() - began
+        taken_before, taken_during = await before.taken(), await during.taken()
     return [
         Reading(f"{name}: pruned", "rows/s", 2 * scale.old / seconds),
-        *percentiles(f"{name}: latency before:", before, unit="ms"),
-        *percentiles(f"{name}: latency meanwhile:", during, unit="ms"),
+        *percentiles(f"{name}: latency before:", taken_before, unit="ms"),
+        *percentiles(f"{name}: latency meanwhile:", taken_during, unit="ms"),
     ]
-
-
-async def _latencies(stage: Stage, while_waiting: Awaitable[None]) -> list[float]:
-    """Milliseconds of the other queue for as long as something takes."""
-    probe = Probe(stage, queue=ASIDE, every_seconds=EVERY_SECONDS)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(probe.run())
-        try:
-            await while_waiting
-        finally:
-            probe.stopping = True
-    return await probe.taken()
 
 
 async def _pruned(reaper: Service, count: int) -> None:

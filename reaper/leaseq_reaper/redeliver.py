@@ -13,7 +13,6 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from leaseq.dispatch.dispatcher import Dispatcher
-from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.model import Glimpse, Lane, Settled
 from leaseq_reaper.apart import Apart
@@ -42,10 +41,10 @@ async def redeliver(dispatcher: Dispatcher, tasks: Sequence[T], *, apart: Apart)
 
     async def push(place: tuple[str, Lane]) -> None:
         queue, lane = place
-        reach("redeliver.sending")
         try:
+            reach("redeliver.sending")
             taken.extend(await dispatcher.push(queue, [task.task_id for task in lanes[place]], lane=lane, again=True))
-        except ServerUnreachable:
+        except Exception:
             failed.extend(lanes[place])
             raise
 

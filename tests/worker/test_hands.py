@@ -49,6 +49,18 @@ async def listed(worker: Worker, task_ids: Sequence[str]) -> Deliveries:
     return found
 
 
+async def one_runs_and_one_waits(worker: Worker, client: Client) -> tuple[str, str, asyncio.Task[None]]:
+    """Two tasks, of which one has the only slot, and the taking of the other, which waits for it."""
+    first, second = await client.submit("held"), await client.submit("held")
+    await client.engine.pusher.aclose()
+    await listed(worker, [first, second])
+    takes = worker._intakes[QUEUE].take
+    await takes(Deliveries([first], []))
+    taking = asyncio.create_task(takes(Deliveries([second], [])))
+    await until(lambda: second in worker._tools.hands)
+    return first, second, taking
+
+
 async def test_a_delivery_that_comes_again_while_it_is_handed_back_is_in_hand(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,13 +128,7 @@ async def test_a_slot_is_waited_for_but_not_for_long(
     monkeypatch.setattr(intake, "SLOT_SECONDS", 10.0 if soon else 0.01)
     desk = Desk()
     async with assembled(config, desk.app, concurrency=1) as worker:
-        first, second = await client.submit("held"), await client.submit("held")
-        await client.engine.pusher.aclose()
-        await listed(worker, [first, second])
-        takes = worker._intakes[QUEUE].take
-        await takes(Deliveries([first], []))
-        taking = asyncio.create_task(takes(Deliveries([second], [])))
-        await until(lambda: second in worker._tools.hands)
+        first, second, taking = await one_runs_and_one_waits(worker, client)
         if soon:
             desk.let(first)
         await taking
@@ -139,13 +145,7 @@ async def test_who_is_cancelled_while_it_waits_for_a_slot_has_nothing_in_hand(
     monkeypatch.setattr(intake, "SLOT_SECONDS", 10.0)
     desk = Desk()
     async with assembled(config, desk.app, concurrency=1) as worker:
-        first, second = await client.submit("held"), await client.submit("held")
-        await client.engine.pusher.aclose()
-        await listed(worker, [first, second])
-        takes = worker._intakes[QUEUE].take
-        await takes(Deliveries([first], []))
-        taking = asyncio.create_task(takes(Deliveries([second], [])))
-        await until(lambda: second in worker._tools.hands)
+        first, second, taking = await one_runs_and_one_waits(worker, client)
         taking.cancel()
         await asyncio.wait([taking])
         assert taking.cancelled()

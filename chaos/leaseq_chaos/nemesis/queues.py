@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 from random import Random
 
-import psycopg
-
 from leaseq_chaos.cluster.cluster import Cluster
-from leaseq_chaos.nemesis.fault import Fault
+from leaseq_chaos.nemesis.fault import Fault, store_must_answer
 from leaseq_chaos.nemesis.nemesis import Impossible, Injury
 
 __all__ = ["PauseQueue"]
@@ -29,11 +27,11 @@ class PauseQueue(Fault):
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         queue = rng.choice(QUEUES)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with store_must_answer("Postgres", seconds=PATIENCE_SECONDS):
                 known = await cluster.postgres.fetch("pause_queue", {"queue": queue, "paused": True})
-        except (psycopg.Error, OSError, TimeoutError) as error:
+        except Impossible:
             await _resume(cluster, queue)
-            raise Impossible(f"Postgres does not do it just now: {type(error).__name__}: {str(error).strip()[:200]}") from error
+            raise
         if not known:
             raise Impossible(f"queue {queue} is not known yet")
         return Injury(target=queue)
@@ -46,8 +44,8 @@ async def _resume(cluster: Cluster, queue: str) -> None:
     """As soon as Postgres can."""
     while True:
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with store_must_answer("Postgres", seconds=PATIENCE_SECONDS):
                 await cluster.postgres.fetch("pause_queue", {"queue": queue, "paused": False})
             return
-        except (psycopg.Error, OSError, TimeoutError):
+        except Impossible:
             await asyncio.sleep(RETRY_SECONDS)
