@@ -2,7 +2,8 @@
 
 Workers write the JSON Schema of every task type to the ledger, with its queue and its limits; this is the API's copy. It is
 refreshed in the background, not on the way of a submission, and stays in use while Postgres is away. Only an unknown name
-causes a look into the ledger, since a worker may have registered it a moment ago, and that at most once a second, whoever asks.
+causes a look into the ledger, since a worker may have registered it a moment ago, and that at most four times a second, whoever
+asks: until then it has no queue and no limits of its own, and nobody looks at its payload.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from leaseq.model import TypeDefaults
 from leaseq.telemetry import emit
 
 REFRESH_SECONDS = 5.0
-LOOK_AGAIN_SECONDS = 1.0
+LOOK_AGAIN_SECONDS = 0.25
 
 
 class KnownType:
@@ -57,7 +58,7 @@ class PayloadSchemas:
         return self._types.get(name)
 
     async def look_again(self, name: str) -> KnownType | None:
-        """A type, after one more look into the ledger, unless somebody has looked within the last second."""
+        """A type, after one more look into the ledger, unless somebody has looked a moment ago."""
         async with self._lock:
             if name not in self._types and self._now() - self._looked_at >= LOOK_AGAIN_SECONDS:
                 await self._look()
