@@ -24,6 +24,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 import redis
+from msgspec import Struct
 from psycopg import sql
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.waiting_utils import wait_for_logs
@@ -95,6 +96,46 @@ def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
     server.start()
     yield server
     server.destroy()
+
+
+class Pair(Struct, frozen=True):
+    """A primary and its streaming standby, with the schema of leaseq in them."""
+
+    primary: PostgresServer
+    standby: PostgresServer
+
+    def synchronous(self, names: str = "*") -> None:
+        """Let each commit of the primary wait for these standbys (none of them: an empty string)."""
+        with _admin(self.primary.url) as admin:
+            admin.execute(sql.SQL("alter system set synchronous_standby_names = {}").format(names))
+            admin.execute("select pg_reload_conf()")
+
+    def cut_off(self) -> None:
+        """The standby receives nothing more, and the primary is told nothing: SIGSTOP to its WAL receiver."""
+        self._to_receivers(signal.SIGSTOP)
+
+    def rejoin(self) -> None:
+        """The standby receives again."""
+        self._to_receivers(signal.SIGCONT)
+
+    def _to_receivers(self, number: signal.Signals) -> None:
+        with _admin(self.standby.url) as admin:
+            for (pid,) in admin.execute("select pid from pg_stat_activity where backend_type = 'walreceiver'").fetchall():
+                os.kill(pid, number)
+
+
+@pytest.fixture
+def pair(own_postgres: PostgresServer, tmp_path: Path) -> Iterator[Pair]:
+    """A primary with the schema, and a streaming standby; commits wait for it only when told to."""
+    _outside_the_loop(lambda: asyncio.run(migrate(own_postgres.url)))
+    standby = new_postgres(tmp_path / "standby")
+    try:
+        standby.start_standby(own_postgres)
+        yield Pair(own_postgres, standby)
+    finally:
+        own_postgres.thaw()
+        standby.thaw()
+        standby.destroy()
 
 
 @pytest.fixture

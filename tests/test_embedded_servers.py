@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from fix_embedded import count_pushes, count_visits
+from fix_servers import free_port
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.errors import ServerUnreachable
 
@@ -29,6 +30,25 @@ def test_a_killed_valkey_comes_back_with_its_data(own_valkey: ValkeyServer) -> N
     assert own_valkey.pid is None
     own_valkey.start()
     assert count_pushes(own_valkey.url) == 2
+
+
+def test_a_standby_has_what_its_primary_has_and_can_be_promoted(own_postgres: PostgresServer, data_dir: Path) -> None:
+    assert count_visits(own_postgres.url) == 1
+    standby = PostgresServer(data_dir / "standby", free_port())
+    try:
+        standby.start_standby(own_postgres)
+        with psycopg.connect(standby.url, autocommit=True) as conn:
+            assert conn.execute("select pg_is_in_recovery()").fetchone() == (True,)
+        own_postgres.kill()
+        standby.promote()
+        assert count_visits(standby.url) == 2
+        standby.freeze()
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(standby.url, connect_timeout=2)
+        standby.thaw()
+        assert count_visits(standby.url) == 3
+    finally:
+        standby.destroy()
 
 
 def test_a_pid_file_that_names_somebody_else_is_stale(own_postgres: PostgresServer, own_valkey: ValkeyServer) -> None:

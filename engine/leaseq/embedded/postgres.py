@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from urllib.parse import quote
 
 from leaseq.embedded.binaries import postgres_bin
 from leaseq.embedded.places import Place, give, private_directory, server_account, settle, socket_directory
-from leaseq.embedded.processes import kill_tree, pid_in, run_as
+from leaseq.embedded.processes import kill_tree, pid_in, run_as, signal_tree
 from leaseq.errors import ServerUnreachable
 
 __all__ = ["PostgresServer"]
@@ -28,6 +29,7 @@ START_SECONDS = 30.0
 RETRY_SECONDS = 0.1
 # The line of postmaster.pid that says how far the server has come (PostgreSQL 10 and later).
 STATUS_LINE = 7
+SERVING = ("ready", "standby")
 
 INITDB = ("--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=scram-sha-256")
 SETTINGS = {
@@ -94,6 +96,40 @@ class PostgresServer:
             stale.unlink(missing_ok=True)
         self._launch(bin_dir)
 
+    def start_standby(self, primary: PostgresServer) -> None:
+        """Copy the running `primary` into this new place and serve as its streaming standby. Raises ServerUnreachable.
+
+        Its WAL receiver is called `walreceiver`, and `synchronous_standby_names = '*'` on the primary waits for it.
+        """
+        bin_dir = self._bin_dir or postgres_bin(self.place.account)
+        unfinished = self._private_copy()
+        source = f"host={primary._socket_directory} port={primary.port or DEFAULT_PORT} user={ROLE}"
+        command: list[str | Path] = [bin_dir / "pg_basebackup", "-D", unfinished, "-d", source, "-R", "-c", "fast"]
+        made = run_as(self.place.account, command)
+        if made.returncode != 0:
+            raise ServerUnreachable(f"the standby could not be made: {_last_line(made.stderr)}")
+        shutil.copy(primary._password_file, self._password_file)
+        give(self._password_file, account=self.place.account)
+        unfinished.rename(self._data)
+        self.start()
+
+    def promote(self) -> None:
+        """Make a standby a primary on a new timeline; returns when it takes writes. Raises ServerUnreachable."""
+        bin_dir = self._bin_dir or postgres_bin(self.place.account)
+        made = run_as(self.place.account, [bin_dir / "pg_ctl", "-D", self._data, "-w", "-t", "30", "-s", "promote"])
+        if made.returncode != 0:
+            raise ServerUnreachable(f"the standby was not promoted: {_last_line(made.stderr)}")
+
+    def freeze(self) -> None:
+        """SIGSTOP to the postmaster, then to its children, so that it starts nothing meanwhile."""
+        if (pid := self.pid) is not None:
+            signal_tree(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT to all of it."""
+        if (pid := self.pid) is not None:
+            signal_tree(pid, signal.SIGCONT)
+
     def stop(self, mode: Literal["fast", "immediate", "smart"] = "fast") -> None:
         """Stop it and wait for its end. `immediate` leaves recovery to the next start."""
         if (pid := self.pid) is None:
@@ -128,9 +164,7 @@ class PostgresServer:
         return socket_directory(self.place, name=f".s.PGSQL.{self.port or DEFAULT_PORT}")
 
     def _make_cluster(self, bin_dir: Path) -> None:
-        unfinished = self.place.files / "data.new"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        private_directory(unfinished, account=self.place.account)
+        unfinished = self._private_copy()
         self._password_file.write_text(f"{secrets.token_hex(16)}\n", encoding="utf-8")
         give(self._password_file, account=self.place.account)
         command: list[str | Path] = [bin_dir / "initdb", "-D", unfinished, "-U", ROLE, *INITDB]
@@ -139,6 +173,13 @@ class PostgresServer:
         if made.returncode != 0:
             raise ServerUnreachable(f"the embedded Postgres could not be made: {_last_line(made.stderr)}")
         unfinished.rename(self._data)
+
+    def _private_copy(self) -> Path:
+        """An empty directory beside the data, to be renamed when it is complete."""
+        unfinished = self.place.files / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        private_directory(unfinished, account=self.place.account)
+        return unfinished
 
     def _configuration(self) -> str:
         settings = SETTINGS | {
@@ -165,7 +206,7 @@ class PostgresServer:
         give_up = time.monotonic() + START_SECONDS
         while self.pid is not None and time.monotonic() < give_up:
             lines = (self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-            if lines[STATUS_LINE:] and lines[STATUS_LINE].strip() == "ready":
+            if lines[STATUS_LINE:] and lines[STATUS_LINE].strip() in SERVING:
                 return
             time.sleep(RETRY_SECONDS)
         raise ServerUnreachable(f"the embedded Postgres in {self.directory} is starting and does not get ready")

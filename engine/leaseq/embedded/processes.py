@@ -17,7 +17,7 @@ from pathlib import Path
 from leaseq.embedded.places import Account
 from leaseq.errors import ServerUnreachable
 
-__all__ = ["alive", "children", "kill_tree", "pid_in", "run_as", "wait_until_gone"]
+__all__ = ["alive", "children", "kill_tree", "pid_in", "run_as", "signal_tree", "wait_until_gone"]
 
 POLL_SECONDS = 0.01
 PROC = Path("/proc")
@@ -68,14 +68,19 @@ def alive(pid: int) -> bool:
 
 def kill_tree(pid: int) -> None:
     """SIGKILL to the process and its children at once, as a power cut would."""
-    family = (pid, *children(pid))
+    for each in signal_tree(pid, signal.SIGKILL):
+        wait_until_gone(each, seconds=10)
+
+
+def signal_tree(pid: int, number: signal.Signals) -> list[int]:
+    """Signal the process and then its children; returns their pids."""
+    family = [pid, *children(pid)]
     for each in family:
         try:
-            os.kill(each, signal.SIGKILL)
+            os.kill(each, number)
         except ProcessLookupError:
             continue
-    for each in family:
-        wait_until_gone(each, seconds=10)
+    return family
 
 
 def children(pid: int) -> list[int]:
