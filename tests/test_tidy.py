@@ -22,7 +22,7 @@ Scope = Callable[[], list[Module]]
 
 # Each rule, where it holds, and pieces of code that break it.
 RULES: list[tuple[Rule, Scope, list[str]]] = [
-    (rules.files_are_short, written, ["x = 1\n" * 251]),
+    (rules.files_are_short, written, ["x = 1\n" * 401]),
     (rules.functions_are_short, written, ["def f():\n" + "    x = 1\n" * 50]),
     (rules.modules_say_what_they_are_for, written, ["x = 1\n"]),
     (rules.file_names_say_something, written, [""]),
