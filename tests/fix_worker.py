@@ -30,6 +30,7 @@ async def assembled(config: Config, app: Leaseq, *, concurrency: int = 4) -> Asy
         spec = Spec(worker_id=uuid4().hex, app="", queues=[QUEUE], concurrency=concurrency, isolated=False, proof=0.0)
         await engine.stores.fleet.open_worker(spec.worker_id, host="here", pid=1, queues=spec.queues, version="0")
         await engine.stores.dispatcher.open(QUEUE, worker_id=spec.worker_id, lease_seconds=LEASE_SECONDS, token="first")
+        stack.enter_context(app.lend(engine))
         yield await assemble(stack, engine, app.registry, spec=spec)
 
 

@@ -1,25 +1,27 @@
-"""How does a Python program define tasks, submit them, and get their results?
+"""The app of a Python program: its task types, and the way to the stores.
 
 `Leaseq` holds the handlers and, inside `async with app:`, the connections. Nothing connects at import: a worker, an API
-and a test may all import the same module.
+and a test may all import the same module. In a worker the app is open already.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
+from leaseq.codec import is_task_id
 from leaseq.config import Config
 from leaseq.context import Context
 from leaseq.embedded import embedded_servers
 from leaseq.engine.engine import Engine, open_engine
-from leaseq.errors import NotOpen
+from leaseq.errors import TaskNotFound
 from leaseq.ledger.schema import migrate
+from leaseq.openings import Openings
 from leaseq.registry import DEFAULT_QUEUE, Registry, describe
-from leaseq.task import BoundTask, TaskDecorator, TaskHandle, TypedTask
+from leaseq.task import AsyncTask, BlockingTask, BoundTask, TaskDecorator, TaskHandle, TypedTask
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,18 +36,18 @@ class Leaseq:
     def __init__(self, config: Config | None = None, *, tenant: str = "default") -> None:
         self.registry = Registry()
         self.tenant = tenant
+        self.openings = Openings(self._connect)
         self._config = config
-        self._engine: Engine | None = None
-        self._open: AsyncExitStack | None = None
 
+    # An awaitable is also a plain result, so the first two overlap the last two; the order decides, as it should.
     @overload
-    def task(self, function: Callable[Concatenate[Context, P], Awaitable[R]], /) -> TypedTask[P, R]: ...
+    def task(self, function: Callable[Concatenate[Context, P], Awaitable[R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload
-    def task(self, function: Callable[P, Awaitable[R]], /) -> TypedTask[P, R]: ...
+    def task(self, function: Callable[P, Awaitable[R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload
-    def task(self, function: Callable[Concatenate[Context, P], R], /) -> TypedTask[P, R]: ...
+    def task(self, function: Callable[Concatenate[Context, P], R], /) -> BlockingTask[P, R]: ...
     @overload
-    def task(self, function: Callable[P, R], /) -> TypedTask[P, R]: ...
+    def task(self, function: Callable[P, R], /) -> BlockingTask[P, R]: ...
     @overload
     def task(
         self,
@@ -68,12 +70,15 @@ class Leaseq:
 
         The function may be `async def` or plain `def` (then it runs in a thread). A parameter annotated `Context` gets
         the context; the others are the fields of the payload. `timeout` is in seconds, for one attempt.
+
+        The result submits (`await charge.submit(order_id=1)`) and can still be called: `await charge(order_id=1)` runs the
+        function here and now, as any function, and records nothing.
         """
 
         def register(function: Callable[..., Any]) -> TypedTask[..., Any]:
             handler = describe(function, name=name, queue=queue, max_attempts=max_attempts, timeout_seconds=timeout)
             self.registry.add(handler)
-            return TypedTask(self, handler)
+            return AsyncTask(self, handler) if handler.is_async else BlockingTask(self, handler)
 
         return register if function is None else register(function)
 
@@ -103,6 +108,17 @@ class Leaseq:
             for task, answer in zip(bound, answers, strict=True)
         ]
 
+    async def find(self, task_id: str) -> TaskHandle[Any]:
+        """The handle of a task that was submitted earlier, or elsewhere, from its id. Raises `TaskNotFound`.
+
+        `result()` returns what the handler's annotation says, if this app has the handler.
+        """
+        if not is_task_id(task_id):
+            raise TaskNotFound(f"{task_id!r} is not the id of a task")
+        task = await self.engine.find(task_id, tenant=self.tenant)
+        handler = self.registry.handlers.get(task.type)
+        return TaskHandle(self, task.task_id, replayed=False, returns=Any if handler is None else handler.returns)
+
     @property
     def config(self) -> Config:
         """The configuration; read from the environment if none was given."""
@@ -112,32 +128,46 @@ class Leaseq:
 
     @property
     def engine(self) -> Engine:
-        """The open engine. Raises `NotOpen` outside `async with app:`."""
-        if self._engine is None:
-            raise NotOpen
-        return self._engine
+        """The open engine. Raises `NotOpen` outside `async with app:` (and in a handler, outside its worker's event loop)."""
+        return self.openings.engine
 
     async def __aenter__(self) -> Self:
-        """Connect, with the embedded servers where no URL is given."""
-        stack = AsyncExitStack()
-        try:
-            # Starting a server takes a second or two: not on the event loop.
-            servers = embedded_servers(self.config)
-            config = await asyncio.to_thread(servers.__enter__)
-            stack.push_async_callback(asyncio.to_thread, servers.__exit__, None, None, None)
-            if config is not self.config:
-                await migrate(config.postgres_url or "")
-            self._engine = await stack.enter_async_context(open_engine(config, name="leaseq client"))
-        except BaseException:
-            await stack.aclose()
-            raise
-        self._open = stack
+        """Connect, with the embedded servers where no URL is given. Openings may be nested, and side by side."""
+        await self.openings.enter()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        stack, self._open, self._engine = self._open, None, None
-        if stack is not None:
-            await stack.aclose()
+        await self.openings.leave()
+
+    def lend(self, engine: Engine) -> AbstractContextManager[None]:
+        """For a worker: handlers on this event loop, and in its threads, use the worker's own connections."""
+        return self.openings.lend(engine)
+
+    @asynccontextmanager
+    async def _connect(self) -> AsyncIterator[Engine]:
+        # Starting a server takes a second or two: not on the event loop.
+        servers = embedded_servers(self.config)
+        config = await asyncio.to_thread(servers.__enter__)
+        try:
+            if config is not self.config:
+                await migrate(config.postgres_url or "")
+            async with open_engine(config, name="leaseq client") as engine:
+                yield engine
+        finally:
+            if config is self.config:
+                servers.__exit__(None, None, None)  # nothing was started
+            else:
+                await _in_a_thread(servers.__exit__)
+
+
+async def _in_a_thread(leave: Callable[[None, None, None], object]) -> None:
+    """Stop servers beside the event loop; within it where the interpreter ends and starts no threads any more."""
+    try:
+        stopping = asyncio.get_running_loop().run_in_executor(None, leave, None, None, None)
+    except RuntimeError:
+        leave(None, None, None)
+    else:
+        await stopping
 
 
 __all__ = ["Leaseq"]

@@ -1,7 +1,9 @@
-"""How long does a task wait before its next attempt?
+"""The wait of a task before its next attempt.
 
-Exponential with full jitter and a cap (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015):
-spread out, so that a thousand tasks which failed together do not come back together. Pure: randomness is passed in.
+Exponential with equal jitter and a cap (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015): half of
+the wait is fixed, half is random. Tasks that failed together do not come back together, and the sum of all waits has a lower
+bound, so that `max_attempts` says which outage a task survives (docs/decisions/0021-an-hours-outage.md).
+Pure: randomness is passed in.
 """
 
 from __future__ import annotations
@@ -13,15 +15,16 @@ from msgspec import Struct
 
 
 class Backoff(Struct, frozen=True):
-    """Delays in seconds: the n-th retry waits between 0 and min(cap, base * 2**n)."""
+    """Delays in seconds: the n-th retry waits between half and all of min(cap, base * 2**n)."""
 
     base_seconds: float = 1.0
     cap_seconds: float = 3600.0
 
     def delay(self, retry_count: int, *, rand: Callable[[], float] = random) -> float:
+        """Seconds until the next attempt of a task that has used up `retry_count` retries. `rand` draws from [0, 1)."""
         # 2**n overflows a float near n = 1024; the cap is reached long before.
         ceiling = min(self.cap_seconds, self.base_seconds * 2.0 ** min(retry_count, 64))
-        return ceiling * rand()
+        return ceiling * (1.0 + rand()) / 2
 
 
 __all__ = ["Backoff"]

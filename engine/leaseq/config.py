@@ -60,7 +60,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     dispatch_window: int = DISPATCH_WINDOW
 
     # Defaults for a task that does not say otherwise.
-    max_attempts: int = 5
+    max_attempts: int = 15
     timeout_seconds: float = 300.0
     max_crashes: int = 3
     backoff_base_seconds: float = 1.0

@@ -6,18 +6,23 @@ opens the transaction in which the handler's writes and the completion of the ta
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from leaseq.connect import Connection
 from leaseq.model import ClaimedTask
 
 
+@runtime_checkable
 class BlockingConnection(Protocol):
-    """The handler's transaction as a plain `def` handler sees it."""
+    """The handler's transaction as a plain `def` handler sees it. Also what `options(connection=...)` takes there."""
 
     def execute(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
         """Run one statement; returns its rows, or an empty list."""
+
+    async def lent_connection(self) -> Connection:
+        """The connection behind it, for the worker's event loop."""
 
 
 class TransactionScope(Protocol):
@@ -117,4 +122,8 @@ class Context:
         await self._attempt.set_progress(value)
 
 
-__all__ = ["Attempt", "BlockingConnection", "Context", "TransactionScope"]
+# Set for handlers that take a context: what they call, and the tasks and threads that they start, finds it here.
+running: ContextVar[Context | None] = ContextVar("leaseq_running", default=None)
+
+
+__all__ = ["Attempt", "BlockingConnection", "Context", "TransactionScope", "running"]

@@ -50,13 +50,17 @@ class Handler(Struct, frozen=True, kw_only=True):
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Call arguments as a payload. Raises `TypeError` where they do not fit the signature."""
+        return msgspec.json.encode(self.arguments(**self.name_arguments(args, kwargs)))
+
+    def name_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Call arguments by the names of the payload's fields. Raises `TypeError` for too many, or for one given twice."""
         names = self.arguments.__struct_fields__
         if len(args) > len(names):
             raise TypeError(f"{self.type} takes {len(names)} arguments, {len(args)} were given")
         given = dict(zip(names, args, strict=False))
         if twice := given.keys() & kwargs.keys():
             raise TypeError(f"{self.type} got {sorted(twice)} twice")
-        return msgspec.json.encode(self.arguments(**given, **kwargs))
+        return given | kwargs
 
 
 class Registry:

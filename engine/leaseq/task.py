@@ -1,4 +1,4 @@
-"""What can be done with a task type, and with a task that was submitted?
+"""Task types as their users see them, and handles of tasks that were submitted.
 
 `TypedTask` has the signature of its handler, so that a type checker sees a wrong argument where it is written.
 `TaskHandle` knows the type of the result.
@@ -6,20 +6,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, overload
 
 import msgspec
 from msgspec import Struct
 
 from leaseq.config import Config
 from leaseq.connect import Connection
-from leaseq.context import Context
+from leaseq.context import BlockingConnection, Context, running
 from leaseq.engine.engine import Engine
 from leaseq.engine.submission import Request, accept
-from leaseq.errors import ResultTimeout, SubmissionInvalid, TaskCancelled, TaskFailed
-from leaseq.model import State, Submission, Task
+from leaseq.errors import NotOpen, ResultTimeout, SubmissionInvalid, TaskCancelled, TaskFailed
+from leaseq.model import State, Submission, Submitted, Task
+from leaseq.openings import Openings
 from leaseq.registry import Handler
 
 P = ParamSpec("P")
@@ -38,6 +39,9 @@ class Client(Protocol):
 
     @property
     def tenant(self) -> str: ...
+
+    @property
+    def openings(self) -> Openings: ...
 
 
 class TaskHandle(Generic[R]):
@@ -91,7 +95,7 @@ class OptionFields(TypedDict, total=False):
     expires_at: datetime | None
     max_attempts: int | None
     timeout: float | None
-    connection: Connection | None
+    connection: Connection | BlockingConnection | None
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -105,7 +109,7 @@ class Options(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     max_attempts: int | None = None
     timeout: float | None = None
-    connection: Connection | None = None
+    connection: Connection | BlockingConnection | None = None
 
 
 class BoundTask(Generic[R_co]):
@@ -120,9 +124,14 @@ class BoundTask(Generic[R_co]):
 
 
 class TypedTask(Generic[P, R]):
-    """A task type with the signature of its handler: `submit` takes what the handler takes."""
+    """A task type with the signature of its handler: `submit` takes what the handler takes.
+
+    It can be called like the function that it decorates, which runs the function and records nothing.
+    """
 
     def __init__(self, client: Client, handler: Handler, options: Options | None = None) -> None:
+        self.__name__, self.__doc__ = getattr(handler.function, "__name__", handler.type), handler.function.__doc__
+        self.__wrapped__ = handler.function  # where inspect.signature and documentation tools look
         self._client = client
         self._options = options or Options()
         self.handler = handler
@@ -131,25 +140,28 @@ class TypedTask(Generic[P, R]):
     def type(self) -> str:
         return self.handler.type
 
-    def options(self, **chosen: Unpack[OptionFields]) -> TypedTask[P, R]:
+    @property
+    def sync(self) -> SyncTask[P, R]:
+        """The same for code without an event loop: plain `def` handlers, Django and Flask, scripts."""
+        return SyncTask(self._client.openings, self)
+
+    def options(self, **chosen: Unpack[OptionFields]) -> Self:
         """The same task type, to be submitted with these options: a fresh set, not added to earlier ones.
 
-        `connection` is a psycopg connection with an open transaction: the task then exists if and when that commits.
+        `connection` is a psycopg connection with an open transaction: the task then exists if and when that commits. In a
+        handler it is what `ctx.transaction()` gives: the task exists if and when this attempt succeeds.
         """
-        return TypedTask(self._client, self.handler, Options(**chosen))
+        return type(self)(self._client, self.handler, Options(**chosen))
 
     async def submit(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Record one task. When this returns, it is committed (or, with `connection`, part of that transaction).
 
+        A handler may submit too, without opening anything. An attempt that is repeated submits again: give
+        `options(idempotency_key=ctx.key("step"))`, or `options(connection=tx)`.
         Raises `SubmissionInvalid` and its kinds, and `ServerUnreachable`: then it is unknown whether the task exists,
         and the same call with the same idempotency key is safe.
         """
-        submission = self._accept(self.handler.encode(args, kwargs))
-        engine = self._client.engine
-        if self._options.connection is None:
-            submitted = await engine.submit(submission)
-        else:
-            submitted = await engine.submit_within(submission, self._options.connection)
+        submitted = await self._record(self._accept(self.handler.encode(args, kwargs)))
         return TaskHandle(self._client, submitted.task_id, replayed=submitted.replayed, returns=self.handler.returns)
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundTask[R]:
@@ -157,6 +169,14 @@ class TypedTask(Generic[P, R]):
         if self._options.connection is not None:
             raise SubmissionInvalid("what belongs to a transaction is submitted by itself: options(connection=...).submit(...)")
         return BoundTask(self._accept(self.handler.encode(args, kwargs)), returns=self.handler.returns)
+
+    async def _record(self, submission: Submission) -> Submitted:
+        engine, connection = self._client.engine, self._options.connection
+        if connection is None:
+            return await engine.submit(submission)
+        if isinstance(connection, BlockingConnection):
+            return await engine.submit_within(submission, await connection.lent_connection())
+        return await engine.submit_within(submission, connection)
 
     def _accept(self, payload: bytes) -> Submission:
         options, handler = self._options, self.handler
@@ -176,18 +196,91 @@ class TypedTask(Generic[P, R]):
         )
         return accept(request, self._client.config, defaults=handler.defaults)
 
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the function. One that takes a context and is given none gets that of the attempt that calls."""
+        handler, parameter = self.handler, self.handler.context_parameter
+        if parameter is None or any(isinstance(value, Context) for value in args):
+            return handler.function(*args, **kwargs)
+        rest = dict(kwargs)
+        context = rest.pop(parameter, None) or running.get()
+        if context is None:
+            raise NotOpen(f"{handler.type} takes a Context: call it from a handler that has one, or give {parameter}=...")
+        return handler.function(**{parameter: context}, **handler.name_arguments(args, rest))
+
+
+class AsyncTask(TypedTask[P, R]):
+    """A task type whose handler is `async def`."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Run the handler here and now, as a function. A context that is not given is that of the calling handler."""
+        coroutine: Coroutine[Any, Any, R] = self._call(args, kwargs)
+        return coroutine
+
+
+class BlockingTask(TypedTask[P, R]):
+    """A task type whose handler is a plain `def`."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the handler here and now, as a function. A context that is not given is that of the calling handler."""
+        result: R = self._call(args, kwargs)
+        return result
+
+
+class SyncTask(Generic[P, R]):
+    """A task type for code without an event loop. The first use connects, in a thread of its own, for as long as the process
+    lives; in a plain `def` handler the worker's connections are used."""
+
+    def __init__(self, openings: Openings, task: TypedTask[P, R]) -> None:
+        self._openings = openings
+        self._task = task
+
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> SyncTaskHandle[R]:
+        """As `TypedTask.submit`. Raises `NotOpen` where an event loop runs, which it would block."""
+        handle = self._openings.run(lambda: self._task.submit(*args, **kwargs))
+        return SyncTaskHandle(self._openings, handle)
+
+
+class SyncTaskHandle(Generic[R]):
+    """A submitted task, for code without an event loop. Each method is that of `TaskHandle`, and blocks."""
+
+    def __init__(self, openings: Openings, handle: TaskHandle[R]) -> None:
+        self._openings = openings
+        self._handle = handle
+        self.id = handle.id
+        self.replayed = handle.replayed
+
+    def __repr__(self) -> str:
+        return f"<SyncTaskHandle {self.id}>"
+
+    def find(self) -> Task:
+        """The task as the ledger has it now. Raises `TaskNotFound` once it has been pruned."""
+        return self._openings.run(self._handle.find)
+
+    def state(self) -> State:
+        """The state of the task now."""
+        return self._openings.run(self._handle.state)
+
+    def cancel(self) -> State:
+        """Stop the task: CANCELLED if it was waiting, PROCESSING if its worker has been asked to. Raises `TaskConflict`."""
+        return self._openings.run(self._handle.cancel)
+
+    def result(self, *, timeout: float = 30.0) -> R:
+        """Wait up to `timeout` seconds for the task to succeed. Raises `TaskFailed`, `TaskCancelled`, or `ResultTimeout`."""
+        return self._openings.run(lambda: self._handle.result(timeout=timeout))
+
 
 class TaskDecorator(Protocol):
     """What `@app.task(...)` is: it keeps the signature of the handler, without its context."""
 
+    # An awaitable is also a plain result, so the first two overlap the last two; the order decides, as it should.
     @overload
-    def __call__(self, function: Callable[Concatenate[Context, P], Awaitable[R]], /) -> TypedTask[P, R]: ...
+    def __call__(self, function: Callable[Concatenate[Context, P], Awaitable[R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, function: Callable[P, Awaitable[R]], /) -> TypedTask[P, R]: ...
+    def __call__(self, function: Callable[P, Awaitable[R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> TypedTask[P, R]: ...
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> BlockingTask[P, R]: ...
     @overload
-    def __call__(self, function: Callable[P, R], /) -> TypedTask[P, R]: ...
+    def __call__(self, function: Callable[P, R], /) -> BlockingTask[P, R]: ...
 
 
 def _message(task: Task) -> str:
@@ -195,4 +288,15 @@ def _message(task: Task) -> str:
     return str(error.get("message", "no reason was stored"))
 
 
-__all__ = ["BoundTask", "OptionFields", "Options", "TaskDecorator", "TaskHandle", "TypedTask"]
+__all__ = [
+    "AsyncTask",
+    "BlockingTask",
+    "BoundTask",
+    "OptionFields",
+    "Options",
+    "SyncTask",
+    "SyncTaskHandle",
+    "TaskDecorator",
+    "TaskHandle",
+    "TypedTask",
+]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import Any, assert_type
 
 from msgspec import Struct
 
 from leaseq import Context, Leaseq, Retry, State, Task, TaskHandle
 from leaseq.connect import Connection
+from leaseq.task import SyncTaskHandle
 
 app = Leaseq()
 
@@ -79,3 +80,24 @@ async def submit_and_wait(conn: Connection) -> None:
     assert_type(await (await report.submit(month="2026-01")).result(), list[int])
     assert_type(await (await count_words.submit("a b")).result(), int)
     assert_type(await forget.submit(1), TaskHandle[None])
+    assert_type(await app.find(handle.id), TaskHandle[Any])
+
+
+async def call() -> None:
+    """A decorated function is still a function."""
+    assert_type(await charge(1, cents=5), Receipt)
+    assert_type(await charge.options(delay=5)(order_id=1), Receipt)
+    assert_type(count_words("a b"), int)
+    assert_type(report("2026-01"), list[int])
+
+
+@app.task
+def report_and_tell(ctx: Context, month: str) -> str:
+    """A plain handler that submits."""
+    with ctx.transaction() as tx:
+        assert_type(report.options(connection=tx).sync.submit(month), SyncTaskHandle[list[int]])
+    handle = ping.sync.submit("x")
+    assert_type(handle.result(timeout=5), str)
+    assert_type(handle.state(), State)
+    assert_type(handle.find(), Task)
+    return handle.id

@@ -35,11 +35,15 @@ async def mistakes(ctx: Context) -> None:
     await charge.options(delay="soon").submit(1)  # wrong
     await report.submit_many([1])  # wrong
     charge.bind("1")  # wrong
+    charge.sync.submit("1")  # wrong
+    await charge("1")  # wrong
+    await report("2026-01")  # wrong
+    length: str = report("2026-01")  # wrong
     await app.submit_many([charge.submit(1)])  # wrong
     text: int = await (await charge.submit(1)).result()  # wrong
     number: str = await (await report.submit("2026-01")).result()  # wrong
     await (await charge.submit(1)).result(30)  # wrong
-    print(text, number)
+    print(text, number, length)
 
 
 @app.task(retries=3)  # wrong

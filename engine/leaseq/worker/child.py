@@ -20,6 +20,7 @@ from contextlib import AsyncExitStack
 import msgspec
 import uvloop
 
+from leaseq.app import Leaseq
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.engine.reap import Death
@@ -62,14 +63,15 @@ class Child:
         self._hurry = asyncio.Event()
         self._fenced: str | None = None
 
-    async def run(self, registry: Registry) -> int:
+    async def run(self, app: Leaseq) -> int:
         """Work to the end; returns the exit code."""
         async with AsyncExitStack() as stack:
             engine = await stack.enter_async_context(
                 open_engine(self._config, name=f"leaseq worker {self._spec.worker_id}", pool_size=4)
             )
-            await register(engine, registry, self._spec.queues)
-            worker = await assemble(stack, engine, registry, spec=self._spec)
+            await register(engine, app.registry, self._spec.queues)
+            stack.enter_context(app.lend(engine))
+            worker = await assemble(stack, engine, app.registry, spec=self._spec)
             return await self._work(engine, worker)
 
     async def _work(self, engine: Engine, worker: Worker) -> int:
@@ -165,10 +167,10 @@ async def live(spec: Spec, fd: int) -> int:
         loop.add_signal_handler(number, lambda: None)
     os.set_inheritable(fd, False)  # the programs that handlers start have no use for it
     link = await Link.over(socket.socket(fileno=fd))
-    registry = load_app(spec.app).registry
+    app = load_app(spec.app)
     spare_the_collector()
     try:
-        return await Child(spec, Config.from_env(), link).run(registry)
+        return await Child(spec, Config.from_env(), link).run(app)
     except ServerUnreachable as error:  # only at the start: later on they are waited for
         emit("ledger.unreachable", error=str(error), waiting=0)
         return EXIT_STORE_AWAY

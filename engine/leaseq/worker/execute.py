@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from leaseq.codec import encode_result
-from leaseq.context import Context
+from leaseq.context import Context, running
 from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable, TransactionEnded
 from leaseq.model import Ending, Outcome, TaskError
 from leaseq.registry import Handler
@@ -61,6 +61,7 @@ class Call:
         arguments = self._handler.decode(payload)
         if self._handler.context_parameter is not None and self._lent is not None:
             self._lent.loan.begin()
+            running.set(self._lent.context)
             arguments[self._handler.context_parameter] = self._lent.context
         if self._handler.is_async:
             return await self._handler.function(**arguments)

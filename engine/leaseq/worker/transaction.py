@@ -206,6 +206,10 @@ class Blocking:
         """Run one statement on the event loop's connection, and wait for its rows here."""
         return asyncio.run_coroutine_threadsafe(self._execute(query, params), self._loop).result()
 
+    async def lent_connection(self) -> Connection:
+        """The connection behind it."""
+        return await self._lend().begin()
+
     async def _execute(self, query: str, params: Any) -> list[tuple[Any, ...]]:
         conn = await self._lend().begin()
         cursor = await conn.execute(query.encode(), params)
