@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from leaseq.config import Config
 from leaseq.connect import open_redis
-from leaseq.dispatch import keys
+from leaseq.dispatch.keys import Keys
 
 LIST = "list"
 SCAN_PAGE = 1_000
@@ -19,8 +19,9 @@ SCAN_PAGE = 1_000
 class Lookout:
     """One client, for questions that cost next to nothing."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
+        self._keys = keys
 
     async def now_ms(self) -> int:
         """The clock of the server, by which it also dates leases. Milliseconds."""
@@ -29,7 +30,7 @@ class Lookout:
 
     async def deadlines(self, queue: str) -> dict[str, int]:
         """Until when does each registered worker hold its lease? Milliseconds of the server's clock."""
-        entries: Any = await self._client.zrange(keys.leases(queue), 0, -1, withscores=True)
+        entries: Any = await self._client.zrange(self._keys.leases(queue), 0, -1, withscores=True)
         return {worker_id.decode(): int(deadline) for worker_id, deadline in entries}
 
     async def memory(self) -> int:
@@ -38,7 +39,7 @@ class Lookout:
 
     async def listed(self, queue: str) -> int:
         """How many entries are in all lists of a queue, whatever they are called?"""
-        names = self._client.scan_iter(match=f"leaseq:{{{queue}}}:*", count=SCAN_PAGE, _type=LIST)
+        names = self._client.scan_iter(match=self._keys.pattern(queue), count=SCAN_PAGE, _type=LIST)
         return sum([int(await self._client.llen(name)) async for name in names])
 
 
@@ -46,4 +47,4 @@ class Lookout:
 async def open_lookout(config: Config) -> AsyncIterator[Lookout]:
     """Connect for as long as the block lasts."""
     async with open_redis(config, name="leaseq bench lookout") as client:
-        yield Lookout(client)
+        yield Lookout(client, Keys(config.redis_prefix))

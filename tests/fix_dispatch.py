@@ -10,12 +10,13 @@ from redis.asyncio import Redis
 from leaseq.codec import FIRST_ID, new_task_id, next_id
 from leaseq.config import Config
 from leaseq.connect import open_redis
-from leaseq.dispatch import keys
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.survey import Survey
 from leaseq.model import Lane
 
+KEYS = Keys("leaseq")  # of a deployment that says nothing of a prefix
 QUEUE = "default"
 WORKER = "w1"
 _newest = [FIRST_ID]
@@ -37,12 +38,12 @@ async def valkey(redis_only: Config) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def dispatcher(valkey: Redis) -> Dispatcher:
-    return Dispatcher(valkey)
+    return Dispatcher(valkey, KEYS)
 
 
 @pytest.fixture
 def survey(valkey: Redis) -> Survey:
-    return Survey(valkey)
+    return Survey(valkey, KEYS)
 
 
 def ids(count: int) -> list[str]:
@@ -62,9 +63,9 @@ async def begin(dispatcher: Dispatcher, *workers: str, queue: str = QUEUE) -> No
 
 async def in_lane(valkey: Redis, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> list[str]:
     """Everything in a lane, head first."""
-    return [as_bytes(value).decode() for value in await valkey.lrange(keys.ready(queue, lane), 0, -1)]
+    return [as_bytes(value).decode() for value in await valkey.lrange(KEYS.ready(queue, lane), 0, -1)]
 
 
 async def in_hand(valkey: Redis, worker: str = WORKER, *, queue: str = QUEUE) -> list[str]:
     """Everything in a processing list, oldest first."""
-    return [as_bytes(value).decode() for value in await valkey.lrange(keys.processing(queue, worker), 0, -1)]
+    return [as_bytes(value).decode() for value in await valkey.lrange(KEYS.processing(queue, worker), 0, -1)]

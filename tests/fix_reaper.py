@@ -12,8 +12,8 @@ from typing import Any
 
 import psycopg
 
+from fix_dispatch import KEYS
 from fix_ledger import RETENTION, submission
-from leaseq.dispatch import keys
 from leaseq.engine.engine import Engine
 from leaseq.model import Lane, Lease, Task
 
@@ -88,7 +88,7 @@ class Stage:
 
     async def lane(self, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> list[str]:
         """What is in a ready list, from its head."""
-        return [value.decode() for value in await self.redis.lrange(keys.ready(queue, lane), 0, -1)]
+        return [value.decode() for value in await self.redis.lrange(KEYS.ready(queue, lane), 0, -1)]
 
     async def backlog(self, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> str | None:
         """Where the backlog of a lane begins."""

@@ -71,13 +71,15 @@ def session_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def postgres_url(session_postgres: str) -> Iterator[str]:
     """A fresh database with the schema in it, gone after the test."""
-    name = f"leaseq_test_{next(_numbers)}"
-    names = {"name": sql.Identifier(name), "template": sql.Identifier(TEMPLATE)}
-    with _admin(session_postgres) as admin:
-        admin.execute(sql.SQL("create database {name} template {template}").format(**names))
-    yield _database_url(session_postgres, name)
-    with _admin(session_postgres) as admin:
-        admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
+    with _database(session_postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def other_postgres_url(session_postgres: str) -> Iterator[str]:
+    """A second database of that kind."""
+    with _database(session_postgres) as url:
+        yield url
 
 
 @pytest.fixture
@@ -184,6 +186,17 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextmanager
+def _database(postgres: str) -> Iterator[str]:
+    name = f"leaseq_test_{next(_numbers)}"
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(TEMPLATE)}
+    with _admin(postgres) as admin:
+        admin.execute(sql.SQL("create database {name} template {template}").format(**names))
+    yield _database_url(postgres, name)
+    with _admin(postgres) as admin:
+        admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
 
 
 @contextmanager

@@ -80,6 +80,32 @@ def test_a_bad_value_is_named_with_its_variable(variable: str, text: str, said: 
     assert said in sentence
 
 
+@pytest.mark.parametrize("prefix", ["leaseq", "a", "team-a.prod_2", "prod:leaseq", "1", "x" * 64])
+def test_a_prefix_of_keys_is_read(prefix: str) -> None:
+    assert Config.from_env({"LEASEQ_REDIS_PREFIX": prefix}).redis_prefix == prefix
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *("{a}", "a{b", "a}b", "a*", "a?", "a[b]", "a]", "a\\", "a^b", "a~", "a,b", "a/b", "a'b", 'a"b'),
+        *("a b", " a", "a ", "\ta", "a\n", "a\x00b", "a\x1bb", "a\x7f"),
+        *("a:", ":a", "a::b", ":", "größe", "\u0430", "a\u00a0b", "a\u202eb", "\ud800", "x" * 65),
+    ],
+)
+def test_a_prefix_that_no_key_can_begin_with_is_refused_by_rule(prefix: str) -> None:
+    sentence = refusal({"LEASEQ_REDIS_PREFIX": prefix})
+    assert "LEASEQ_REDIS_PREFIX=" in sentence
+    assert "1 to 64 characters of A-Z a-z 0-9 _ . -" in sentence
+    assert sentence.isprintable()
+
+
+def test_an_empty_prefix_is_refused_however_it_comes() -> None:
+    assert "LEASEQ_REDIS_PREFIX is set but empty" in refusal({"LEASEQ_REDIS_PREFIX": " "})
+    with pytest.raises(ConfigInvalid, match="1 to 64 characters"):
+        Config(redis_prefix="")
+
+
 def test_a_child_process_reads_the_same_configuration_from_its_environment() -> None:
     parent = Config(redis_url="redis://:p@cache/0", data_dir=Path("/srv/leaseq"), strict_types=True, lease_seconds=7.5)
     assert Config.from_env(parent.to_env()) == parent

@@ -10,8 +10,8 @@ import inspect
 import re
 from typing import get_args
 
+from fix_dispatch import KEYS
 from leaseq import errors
-from leaseq.dispatch import keys
 from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.engine.submission import NAME, PRIORITIES
 from leaseq.errors import LeaseqError
@@ -62,7 +62,7 @@ def test_the_wire_has_the_same_names() -> None:
 def test_scripts_know_the_lanes() -> None:
     (listed,) = re.findall(r"local lanes = \{(.*?)\}", SCRIPTS["release"])
     assert {lane.strip().partition(" = ")[0] for lane in listed.split(",")} == set(Lane)
-    assert keys.ready("q", Lane.SUSPECT).endswith(":suspect")
+    assert KEYS.ready("q", Lane.SUSPECT).endswith(":suspect")
     assert "':suspect'" in SCRIPTS["push"]
 
 

@@ -15,12 +15,11 @@ import redis.asyncio
 from msgspec.structs import replace
 
 from fix_client import Client
-from fix_dispatch import QUEUE, WORKER, begin, ids
+from fix_dispatch import KEYS, QUEUE, WORKER, begin, ids
 from fix_processes import Services
 from fix_servers import free_port
 from leaseq.config import Config
 from leaseq.connect import open_blocking_redis, open_redis
-from leaseq.dispatch import keys
 from leaseq.dispatch.deliveries import Place, Release
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.doorbell import Doorbell
@@ -88,7 +87,7 @@ async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: D
     await dispatcher.release(QUEUE, releases[:1], worker_id=WORKER)
     assert await dispatcher.close(QUEUE, worker_id=WORKER)
     assert (await survey.depths(QUEUE)).waiting == 4
-    await Dispatcher(survey._client, window=2).push(QUEUE, ids(3), lane=Lane.HIGH)
+    await Dispatcher(survey._client, KEYS, window=2).push(QUEUE, ids(3), lane=Lane.HIGH)
     backlog = (await survey.backlogs([QUEUE]))[QUEUE][Lane.HIGH]
     assert await dispatcher.refill(QUEUE, ids(1), lane=Lane.HIGH, seen=backlog, left=None)
     for paused in (True, False):
@@ -98,9 +97,9 @@ async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: D
 
 async def test_every_right_is_enough_and_every_one_is_used(config: Config, owner: redis.asyncio.Redis) -> None:
     bell = open_blocking_redis(config, name="leaseq test doorbell", block_seconds=0.5)
-    doorbell = Doorbell(bell, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL)
+    doorbell = Doorbell(bell, KEYS, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL)
     async with open_redis(config, name="leaseq test") as client, bell:
-        await ask_for_everything(Dispatcher(client), Survey(client), doorbell)
+        await ask_for_everything(Dispatcher(client, KEYS), Survey(client, KEYS), doorbell)
         asked = {name.partition("|")[0] for name, numbers in (await commands(owner)).items() if numbers["calls"]}
         granted = {word[1:].partition("|")[0] for word in documented() if word.startswith("+")}
         assert asked - NOT_COUNTED == granted
@@ -110,7 +109,7 @@ async def test_every_right_is_enough_and_every_one_is_used(config: Config, owner
 
 async def test_what_info_would_say_is_unknown_and_no_failure(config: Config) -> None:
     async with open_redis(config, name="leaseq test") as client:
-        survey = Survey(client)
+        survey = Survey(client, KEYS)
         assert await survey.run_id() is None
         policy = await survey.policy()
         assert not any(policy[name] for name in ("version", "role", "maxmemory_policy"))
@@ -123,7 +122,7 @@ async def test_another_right_that_is_missing_is_told(config: Config, owner: redi
     await command(owner, "ACL", "SETUSER", "leaseq", "-get")
     async with open_redis(config, name="leaseq test") as client:
         with pytest.raises(ServerUnreachable, match="permission"):
-            await Survey(client).epoch(QUEUE)
+            await Survey(client, KEYS).epoch(QUEUE)
 
 
 async def test_worker_reaper_and_api_work_as_that_user(
@@ -150,7 +149,7 @@ async def test_worker_reaper_and_api_work_as_that_user(
         waiting = await http.post("/api/tasks", json={"type": "note", "payload": {}})
         await owner.flushall()
         await reaper.hear("epoch.changed", queue="default")
-        assert await eventually(lambda: owner.exists(keys.paused("default")))
+        assert await eventually(lambda: owner.exists(KEYS.paused("default")))
         assert (await http.post("/api/queues/default/resume")).status_code == 200
         assert (await http.get(f"/api/tasks/{waiting.json()['task_id']}?wait=20")).json()["state"] == "SUCCESS"
     assert not reaper.heard("loop.failed")

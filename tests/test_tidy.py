@@ -39,7 +39,11 @@ RULES: list[tuple[Rule, Scope, list[str]]] = [
     ),
     (rules.sql_stands_in_sql_files, services, ["run('update leaseq.tasks set state = null')\n", "run('SELECT 1')\n"]),
     (rules.lua_stands_in_lua_files, services, ["run(\"return redis.call('TIME')\")\n"]),
-    (rules.redis_keys_come_from_one_file, services, ["key = f'leaseq:{{{queue}}}:ready'\n"]),
+    (
+        rules.redis_keys_come_from_one_file,
+        services,
+        ["key = f'leaseq:{{{queue}}}:ready'\n", "key = f'{prefix}:{{{queue}}}:ready'\n", "key = f'{prefix}:probe'\n"],
+    ),
     (
         rules.names_keep_to_the_vocabulary,
         written,

@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 from redis.asyncio import Redis
 
 from leaseq_chaos.cluster.cluster import Cluster
+from leaseq_chaos.cluster.stores import REDIS_PREFIX
 from leaseq_chaos.evidence import Lane, Snapshot
 from leaseq_chaos.history import boottime
 from leaseq_chaos.statements import STATEMENTS
@@ -19,7 +20,7 @@ __all__ = ["drain", "read_lanes", "take_snapshot"]
 
 POLL_SECONDS = 0.25
 SHOWN = 100
-KEYS = "leaseq:*"
+KEYS = f"{REDIS_PREFIX}:*"
 
 
 async def drain(cluster: Cluster, *, patience: float) -> tuple[bool, float]:

@@ -24,6 +24,9 @@ __all__ = ["Config"]
 PREFIX = "LEASEQ_"
 # These belong to the tests, the chaos suite and the benchmarks; the services leave them alone.
 FOREIGN_PREFIXES = ("LEASEQ_BENCH_", "LEASEQ_CHAOS_", "LEASEQ_TEST_")
+# Names with a colon between them. A brace would move the hash tag of a key, a glob character would widen a pattern, and CLIENT
+# SETNAME refuses blanks and what is not ASCII.
+REDIS_PREFIX = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*")
 HEARTBEATS_PER_LEASE = 3
 # How many deliveries a lane holds. With only a few the workers wait for the reaper, again and again; that is for tests.
 DISPATCH_WINDOW = 20_000
@@ -44,6 +47,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # Servers. None: the embedded default, kept in data_dir.
     postgres_url: str | None = None
     redis_url: str | None = None
+    redis_prefix: str = "leaseq"
     data_dir: Path = Path(".leaseq")
 
     # Leases.
@@ -151,6 +155,8 @@ def _parse(field: str, text: str) -> object:
         raise ConfigInvalid(f"{_variable(field)} is set but empty: unset it, or give it a value")
     if kind is Path:
         return Path(text)
+    if field == "redis_prefix":
+        return text  # with its blanks, which are refused
     if kind in (str, str | None):
         return text.strip()
     try:
@@ -163,6 +169,7 @@ def _parse(field: str, text: str) -> object:
 def _check(config: Config) -> None:
     for field in config.__struct_fields__:
         _check_alone(field, getattr(config, field))
+    _check_prefix(config.redis_prefix)
     _check_relations(config)
 
 
@@ -182,6 +189,12 @@ def _check_alone(field: str, value: Any) -> None:
         lowest_allowed = value >= 0 if field == "grace_seconds" else value > 0
         if not (math.isfinite(value) and lowest_allowed):
             raise ConfigInvalid(f"{_variable(field)}={value} must be a positive number")
+
+
+def _check_prefix(prefix: str) -> None:
+    if not REDIS_PREFIX.fullmatch(prefix):
+        rule = "1 to 64 characters of A-Z a-z 0-9 _ . - (no blanks, no braces, no * ? [ ] \\), with a colon between names"
+        raise ConfigInvalid(f"LEASEQ_REDIS_PREFIX={prefix!a} cannot begin the keys in Redis: use {rule}")
 
 
 def _check_relations(config: Config) -> None:

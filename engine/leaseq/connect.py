@@ -192,7 +192,7 @@ def _redis_options(config: Config, *, name: str, reply_seconds: float) -> dict[s
     for ours_alone in ("retry_on_timeout", "retry_on_error", "max_connections", "timeout"):
         from_url.pop(ours_alone, None)
     ours: dict[str, Any] = {
-        "client_name": name.replace(" ", "-"),  # CLIENT SETNAME refuses spaces
+        "client_name": _client_name(config, name),
         "decode_responses": False,
         "driver_info": None,  # CLIENT SETINFO is refused by an old server, and by a narrow ACL, on every connection
         "health_check_interval": 0,
@@ -203,6 +203,12 @@ def _redis_options(config: Config, *, name: str, reply_seconds: float) -> dict[s
     if "path" not in from_url:
         ours |= {"socket_connect_timeout": REPLY_SECONDS, "socket_keepalive": True}
     return from_url | ours
+
+
+def _client_name(config: Config, name: str) -> str:
+    """The name of a connection in CLIENT LIST, with the prefix of the deployment. CLIENT SETNAME refuses spaces."""
+    own, spoken, rest = name.partition("leaseq")
+    return (name if own or not spoken else config.redis_prefix + rest).replace(" ", "-")
 
 
 def _given(field: str, url: str | None) -> str:

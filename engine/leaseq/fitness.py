@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from leaseq.config import Config
 from leaseq.connect import open_pool, open_redis
+from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.survey import Survey
 from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
 from leaseq.ledger.fleet import Fleet, ServerSettings
@@ -174,7 +175,7 @@ async def _read_settings(config: Config) -> ServerSettings:
 async def _ask_redis(config: Config) -> dict[str, str]:
     redis = open_redis(config, name="leaseq check")
     try:
-        return await Survey(redis).policy()
+        return await Survey(redis, Keys(config.redis_prefix)).policy()
     finally:
         await redis.aclose()
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from fix_api import Api, open_api, problem
-from fix_dispatch import ids
+from fix_dispatch import KEYS, ids
 from fix_ledger import open_worker
 from leaseq.codec import made_at
 from leaseq.config import Config
@@ -34,7 +34,7 @@ async def test_queues_and_what_waits_in_them(api: Api) -> None:
 
 async def test_a_queue_of_which_more_waits_in_the_ledger(api: Api) -> None:
     await api.service.engine.stores.fleet.register_queues(["busy"])
-    dispatcher = Dispatcher(api.service.engine.stores.survey._client, window=10)
+    dispatcher = Dispatcher(api.service.engine.stores.survey._client, KEYS, window=10)
     pushed = ids(11)
     await dispatcher.push("busy", pushed)
     (queue,) = (await api.get("/api/queues"))["queues"]

@@ -38,6 +38,7 @@ from fix_nemeses import (
     whole,
 )
 from leaseq_chaos.cluster.cluster import Cluster, Layout, open_cluster
+from leaseq_chaos.cluster.stores import REDIS_PREFIX
 from leaseq_chaos.history import Kind, read_history
 from leaseq_chaos.nemesis import clocks
 from leaseq_chaos.nemesis.catalogue import NEMESES
@@ -272,7 +273,7 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
     async with cluster.valkey.client() as client:
 
         async def held() -> bool:
-            return bool([key async for key in client.scan_iter("leaseq:*:processing:*")])
+            return bool([key async for key in client.scan_iter(f"{REDIS_PREFIX}:*:processing:*")])
 
         await eventually_said(held)
         async with hurt as injury:

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from redis.asyncio import Redis
 
-from fix_dispatch import QUEUE, ids, in_lane
+from fix_dispatch import KEYS, QUEUE, ids, in_lane
 from leaseq.codec import FIRST_ID, LAST_ID, made_at, new_task_id, next_id
-from leaseq.dispatch import keys
 from leaseq.dispatch.backlog import Backlog, read_backlogs
 from leaseq.dispatch.dispatcher import BITE, Dispatcher
 from leaseq.dispatch.survey import Survey
@@ -21,7 +20,7 @@ WINDOW = 10
 
 @pytest.fixture
 def dispatcher(valkey: Redis) -> Dispatcher:
-    return Dispatcher(valkey, window=WINDOW)
+    return Dispatcher(valkey, KEYS, window=WINDOW)
 
 
 async def backlog_of(survey: Survey, lane: Lane = Lane.NORMAL) -> Backlog | None:
@@ -34,7 +33,7 @@ async def test_what_does_not_fit_waits_and_what_comes_after_it_waits_too(
     first, second = ids(WINDOW + 5), ids(3)
     with recorded() as events:
         assert await dispatcher.push(QUEUE, first) == first[:WINDOW]
-        await valkey.lpop(keys.ready(QUEUE, Lane.NORMAL), 5)
+        await valkey.lpop(KEYS.ready(QUEUE, Lane.NORMAL), 5)
         assert await dispatcher.push(QUEUE, second) == []  # though there is room: others are before them
     assert await in_lane(valkey) == first[5:WINDOW]
     assert await backlog_of(survey) == Backlog.of(first[WINDOW])
@@ -42,7 +41,7 @@ async def test_what_does_not_fit_waits_and_what_comes_after_it_waits_too(
 
 
 async def test_a_batch_of_many_bites_is_cut_at_the_window_once(valkey: Redis, survey: Survey) -> None:
-    dispatcher = Dispatcher(valkey, window=BITE + 7)
+    dispatcher = Dispatcher(valkey, KEYS, window=BITE + 7)
     pushed = ids(3 * BITE)
     assert await dispatcher.push(QUEUE, pushed[::-1]) == pushed[: BITE + 7]
     assert await backlog_of(survey) == Backlog.of(pushed[BITE + 7])
@@ -60,7 +59,7 @@ async def test_one_lane_is_full_and_the_others_are_not(dispatcher: Dispatcher, s
 
 async def test_what_is_refused_rings_nothing(dispatcher: Dispatcher, valkey: Redis) -> None:
     await dispatcher.push(QUEUE, ids(WINDOW + 1), lane=Lane.LOW)
-    await valkey.delete(keys.ready(QUEUE, Lane.NORMAL))
+    await valkey.delete(KEYS.ready(QUEUE, Lane.NORMAL))
     await dispatcher.push(QUEUE, ids(1), lane=Lane.LOW)
     assert await in_lane(valkey) == []
 
@@ -91,7 +90,7 @@ async def test_what_is_delivered_again_begins_no_backlog_at_the_window(
 async def test_what_lies_in_an_announced_stretch_is_taken(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
     pushed, within, behind = ids(WINDOW + 1), ids(2), ids(2)
     await dispatcher.push(QUEUE, pushed)
-    await valkey.ltrim(keys.ready(QUEUE, Lane.NORMAL), 0, 1)
+    await valkey.ltrim(KEYS.ready(QUEUE, Lane.NORMAL), 0, 1)
     seen = await backlog_of(survey)
     assert seen is not None
     announced = seen.announce(behind[0])
@@ -114,7 +113,7 @@ async def test_a_stretch_that_finds_no_room_is_announced_no_longer(dispatcher: D
 async def test_of_two_refills_one_counts(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
     pushed = ids(WINDOW + 4)
     await dispatcher.push(QUEUE, pushed)
-    await valkey.delete(keys.ready(QUEUE, Lane.NORMAL))
+    await valkey.delete(KEYS.ready(QUEUE, Lane.NORMAL))
     seen = Backlog.of(pushed[WINDOW])
     left = Backlog.of(pushed[WINDOW + 2])
     assert await dispatcher.refill(QUEUE, pushed[WINDOW : WINDOW + 2], lane=Lane.NORMAL, seen=seen, left=left)
@@ -122,13 +121,13 @@ async def test_of_two_refills_one_counts(dispatcher: Dispatcher, survey: Survey,
     assert await in_lane(valkey) == pushed[WINDOW : WINDOW + 2]
     assert await dispatcher.refill(QUEUE, pushed[WINDOW + 2 :], lane=Lane.NORMAL, seen=left, left=None)
     assert await in_lane(valkey) == pushed[WINDOW:]
-    assert not await valkey.exists(keys.backlog(QUEUE))
+    assert not await valkey.exists(KEYS.backlog(QUEUE))
 
 
 async def test_a_refill_of_another_lane_rings_the_bell_once(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
     pushed = ids(WINDOW + 2)
     await dispatcher.push(QUEUE, pushed, lane=Lane.HIGH)
-    await valkey.delete(keys.ready(QUEUE, Lane.NORMAL))
+    await valkey.delete(KEYS.ready(QUEUE, Lane.NORMAL))
     seen, left = Backlog.of(pushed[WINDOW]), Backlog.of(pushed[WINDOW + 1])
     await dispatcher.refill(QUEUE, [], lane=Lane.HIGH, seen=seen, left=left)
     assert await in_lane(valkey) == []
@@ -148,7 +147,7 @@ def test_a_value_that_nobody_of_us_wrote_is_a_backlog_from_the_beginning() -> No
 async def test_a_backlog_that_nobody_of_us_wrote_harms_no_push(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
     """It refuses everything or nothing, as may be; what is refused is sought from the beginning on."""
     for hostile in ("", "x", "0", "\xff" * 50, "z" * 100):
-        await valkey.hset(keys.backlog(QUEUE), "normal", hostile)
+        await valkey.hset(KEYS.backlog(QUEUE), "normal", hostile)
         pushed = ids(3)
         taken = await dispatcher.push(QUEUE, pushed)
         assert taken in ([], pushed)

@@ -10,11 +10,10 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from fix_dispatch import QUEUE, WORKER, begin, ids, in_hand, in_lane
+from fix_dispatch import KEYS, QUEUE, WORKER, begin, ids, in_hand, in_lane
 from fix_proxy import ProxyTo
 from leaseq.config import Config
 from leaseq.connect import open_blocking_redis, open_redis
-from leaseq.dispatch import keys
 from leaseq.dispatch.backlog import Backlog
 from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import Dispatcher
@@ -54,19 +53,19 @@ async def test_a_full_redis_refuses_pushes_and_still_drains(full: list[str], dis
 
 async def test_a_full_redis_begins_no_backlog_and_ends_one(full: list[str], valkey: Redis) -> None:
     """What is not in a lane must not be counted as waiting its turn either: then the reconciler has it."""
-    narrow = Dispatcher(valkey, window=10)
+    narrow = Dispatcher(valkey, KEYS, window=10)
     with pytest.raises(ServerUnreachable, match=r"(?i)oom|memory"):
         await narrow.push(QUEUE, ids(2))
-    assert await Survey(valkey).backlogs([QUEUE]) == {}
+    assert await Survey(valkey, KEYS).backlogs([QUEUE]) == {}
 
     await valkey.config_set("maxmemory", "0")
     await narrow.push(QUEUE, ids(2))
-    backlog = (await Survey(valkey).backlogs([QUEUE]))[QUEUE][Lane.NORMAL]
+    backlog = (await Survey(valkey, KEYS).backlogs([QUEUE]))[QUEUE][Lane.NORMAL]
     await valkey.config_set("maxmemory", "1mb")
     with pytest.raises(ServerUnreachable, match=r"(?i)oom|memory"):
         await narrow.refill(QUEUE, ids(1), lane=Lane.NORMAL, seen=backlog, left=None)
     assert await narrow.refill(QUEUE, [], lane=Lane.NORMAL, seen=backlog, left=None)
-    assert not await valkey.exists(keys.backlog(QUEUE))
+    assert not await valkey.exists(KEYS.backlog(QUEUE))
 
 
 async def test_a_full_redis_still_renews_leases(full: list[str], dispatcher: Dispatcher) -> None:
@@ -97,16 +96,16 @@ CALLS: dict[str, Call] = {
     "close": lambda dispatcher: dispatcher.close(QUEUE, worker_id=WORKER),
 }
 HOSTILE = {
-    "ready": keys.ready(QUEUE, Lane.NORMAL),
-    "high": keys.ready(QUEUE, Lane.HIGH),
-    "low": keys.ready(QUEUE, Lane.LOW),
-    "suspect": keys.ready(QUEUE, Lane.SUSPECT),
-    "processing": keys.processing(QUEUE, WORKER),
-    "parked": keys.parked(QUEUE),
-    "leases": keys.leases(QUEUE),
-    "beats": keys.beats(QUEUE),
-    "epoch": keys.epoch(QUEUE),
-    "backlog": keys.backlog(QUEUE),
+    "ready": KEYS.ready(QUEUE, Lane.NORMAL),
+    "high": KEYS.ready(QUEUE, Lane.HIGH),
+    "low": KEYS.ready(QUEUE, Lane.LOW),
+    "suspect": KEYS.ready(QUEUE, Lane.SUSPECT),
+    "processing": KEYS.processing(QUEUE, WORKER),
+    "parked": KEYS.parked(QUEUE),
+    "leases": KEYS.leases(QUEUE),
+    "beats": KEYS.beats(QUEUE),
+    "epoch": KEYS.epoch(QUEUE),
+    "backlog": KEYS.backlog(QUEUE),
 }
 # Which of these keys each call looks at; close leaves the others alone while the list holds something.
 LANES = {"ready", "high", "low"}
@@ -161,9 +160,9 @@ async def test_a_redis_that_is_away_is_unreachable(redis_only: Config, proxy_to:
     valkey = open_redis(replace(redis_only, redis_url=proxy.url), name="leaseq-test")
 
     with pytest.raises(ServerUnreachable, match="Redis does not answer"):
-        await CALLS[call](Dispatcher(valkey))
+        await CALLS[call](Dispatcher(valkey, KEYS))
     with pytest.raises(ServerUnreachable):
-        await Survey(valkey).depths(QUEUE)
+        await Survey(valkey, KEYS).depths(QUEUE)
     await valkey.aclose()
 
 
@@ -185,7 +184,7 @@ async def bell(redis_only: Config, proxy_to: ProxyTo) -> AsyncIterator[tuple[Any
     assert redis_only.redis_url is not None
     proxy = await proxy_to(redis_only.redis_url)
     valkey = open_blocking_redis(replace(redis_only, redis_url=proxy.url), name="leaseq-bell", block_seconds=0.5)
-    bell = Doorbell(valkey, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL)
+    bell = Doorbell(valkey, KEYS, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL)
     yield proxy, bell
     await bell.aclose()
 
@@ -272,11 +271,11 @@ async def test_a_push_whose_reply_is_lost_is_not_sent_again(redis_only: Config, 
     proxy = await proxy_to(redis_only.redis_url)
     far = open_redis(replace(redis_only, redis_url=proxy.url), name="leaseq-test")
     first, second = ids(2)
-    await Dispatcher(far).push(QUEUE, [first])
+    await Dispatcher(far, KEYS).push(QUEUE, [first])
     proxy.lose_reply(second.encode())
 
     with pytest.raises(ServerUnreachable):
-        await Dispatcher(far).push(QUEUE, [second])
+        await Dispatcher(far, KEYS).push(QUEUE, [second])
     await far.aclose()
 
     assert await in_lane(valkey) == [first, second]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from redis.crc import key_slot
 
-from leaseq.dispatch import keys
+from fix_dispatch import KEYS
+from leaseq.dispatch.keys import Keys
 from leaseq.model import Lane
 
 
-def _all_keys(queue: str) -> list[str]:
+def _all_keys(queue: str, keys: Keys = KEYS) -> list[str]:
     return [
         *(keys.ready(queue, lane) for lane in Lane),
         keys.processing(queue, "w1"),
@@ -33,4 +34,17 @@ def test_no_two_keys_are_the_same() -> None:
 
 
 def test_queues_spread_over_slots() -> None:
-    assert len({key_slot(keys.ready(f"q{n}", Lane.NORMAL).encode()) for n in range(100)}) > 90
+    assert len({key_slot(KEYS.ready(f"q{n}", Lane.NORMAL).encode()) for n in range(100)}) > 90
+
+
+@pytest.mark.parametrize("prefix", ["leaseq", "team-a.prod", "prod:leaseq"])
+def test_every_key_begins_with_the_prefix_and_keeps_the_tag_of_its_queue(prefix: str) -> None:
+    keys = Keys(prefix)
+    named = [*_all_keys("q", keys), keys.backlog("q"), keys.pattern("q"), keys.processing_pattern("q")]
+    assert all(name.startswith(f"{prefix}:{{q}}:") for name in named)
+    assert keys.probe() == f"{prefix}:probe"
+
+
+def test_two_prefixes_share_no_key() -> None:
+    named = [set(_all_keys("q", Keys(prefix))) for prefix in ("a", "a:b", "b", "a.b")]
+    assert len(set().union(*named)) == sum(map(len, named))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
-from fix_dispatch import ids, in_lane
+from fix_dispatch import KEYS, ids, in_lane
 from fix_proxy import ProxyTo
 from leaseq.config import Config
 from leaseq.connect import open_redis
@@ -31,7 +31,7 @@ async def test_what_cannot_be_pushed_is_told_and_dropped(redis_only: Config, pro
     assert redis_only.redis_url is not None
     proxy = await proxy_to(redis_only.redis_url)
     far = open_redis(Config(redis_url=proxy.url), name="leaseq-test")
-    pusher = Pusher(Dispatcher(far))
+    pusher = Pusher(Dispatcher(far, KEYS))
     proxy.refusing = True
 
     with recorded() as events:
@@ -61,7 +61,7 @@ async def test_what_waits_is_bounded(dispatcher: Dispatcher, valkey: Redis, monk
 
 
 async def test_what_is_refused_is_not_told_as_pushed_and_an_old_task_begins_no_backlog(valkey: Redis) -> None:
-    dispatcher = Dispatcher(valkey, window=10)
+    dispatcher = Dispatcher(valkey, KEYS, window=10)
     pusher = Pusher(dispatcher)
     old, fresh = ids(1), ids(10)
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import uvloop
 
-from fix_dispatch import QUEUE, WORKER
+from fix_dispatch import KEYS, QUEUE, WORKER
 from leaseq.config import Config
 from leaseq.connect import open_redis
 from leaseq.dispatch.dispatcher import Dispatcher, reachable
@@ -19,7 +19,7 @@ def test_uvloop_says_it_in_its_own_way_and_it_is_an_outage_all_the_same(redis_on
     async def ask() -> list[str]:
         client = open_redis(redis_only, name="leaseq-test")
         try:
-            dispatcher = Dispatcher(client)
+            dispatcher = Dispatcher(client, KEYS)
             await dispatcher.held(QUEUE, worker_id=WORKER)
             (connection,) = client.connection_pool._available_connections
             assert connection._writer is not None, "it has just been used"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
-from fix_dispatch import QUEUE, WORKER, begin, ids, in_hand, in_lane
-from leaseq.dispatch import keys
+from fix_dispatch import KEYS, QUEUE, WORKER, begin, ids, in_hand, in_lane
 from leaseq.dispatch.deliveries import Place, PullCode, Release
 from leaseq.dispatch.dispatcher import BITE, Dispatcher
 from leaseq.dispatch.scripts import SCRIPTS
@@ -114,13 +113,13 @@ async def test_pull_hands_garbage_out_as_it_is(dispatcher: Dispatcher, valkey: R
     await begin(dispatcher)
     (good,) = ids(1)
     garbage = [b"\xff\x00", b"nonsense", good.upper().encode(), good.encode() + b"\n", b"x" * 100_000]
-    await valkey.rpush(keys.ready(QUEUE, Lane.NORMAL), *garbage, good)
+    await valkey.rpush(KEYS.ready(QUEUE, Lane.NORMAL), *garbage, good)
 
     pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=100)
 
     assert pulled.task_ids == [good]
     assert pulled.garbage == garbage
-    assert await valkey.llen(keys.processing(QUEUE, WORKER)) == 6
+    assert await valkey.llen(KEYS.processing(QUEUE, WORKER)) == 6
 
 
 async def test_pull_is_limited(dispatcher: Dispatcher, valkey: Redis) -> None:
@@ -192,7 +191,7 @@ async def test_release_of_what_is_not_held_does_nothing(dispatcher: Dispatcher, 
 
     assert await dispatcher.release(QUEUE, releases, worker_id=WORKER) == 0
 
-    assert await valkey.exists(keys.ready(QUEUE, Lane.NORMAL), keys.parked(QUEUE)) == 0
+    assert await valkey.exists(KEYS.ready(QUEUE, Lane.NORMAL), KEYS.parked(QUEUE)) == 0
 
 
 async def test_release_again_is_harmless(dispatcher: Dispatcher, valkey: Redis) -> None:
@@ -210,18 +209,18 @@ async def test_release_again_is_harmless(dispatcher: Dispatcher, valkey: Redis) 
 async def test_parked_garbage_is_capped(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
     await begin(dispatcher)
     garbage = [f"junk-{n}".encode() for n in range(1_200)]
-    await valkey.rpush(keys.processing(QUEUE, WORKER), *garbage)
+    await valkey.rpush(KEYS.processing(QUEUE, WORKER), *garbage)
 
     released = await dispatcher.release(QUEUE, [Release(value, Place.PARKED) for value in garbage], worker_id=WORKER)
 
     assert released == 1_200
     assert (await survey.depths(QUEUE)).parked == 1_000
-    assert await valkey.lindex(keys.parked(QUEUE), 0) == garbage[-1]
+    assert await valkey.lindex(KEYS.parked(QUEUE), 0) == garbage[-1]
 
 
 async def test_restore_puts_back_only_what_is_missing(dispatcher: Dispatcher, valkey: Redis) -> None:
     held = ids(3)
-    await valkey.rpush(keys.processing(QUEUE, WORKER), held[1])
+    await valkey.rpush(KEYS.processing(QUEUE, WORKER), held[1])
 
     assert await dispatcher.restore(QUEUE, held, worker_id=WORKER) == 2
     assert await dispatcher.restore(QUEUE, held, worker_id=WORKER) == 0
@@ -241,12 +240,12 @@ async def test_close_refuses_while_deliveries_are_held(dispatcher: Dispatcher, v
     await dispatcher.release(QUEUE, [Release(pushed[0])], worker_id=WORKER)
     assert await dispatcher.close(QUEUE, worker_id=WORKER)
     assert await dispatcher.list_leases(QUEUE) == []
-    assert set(await valkey.keys("*")) == {keys.epoch(QUEUE).encode()}
+    assert set(await valkey.keys("*")) == {KEYS.epoch(QUEUE).encode()}
 
 
 async def test_renew_holds_misses_and_lapses(dispatcher: Dispatcher, valkey: Redis) -> None:
     await begin(dispatcher, "held", "lapsed")
-    await valkey.zincrby(keys.leases(QUEUE), -61_000, "lapsed")
+    await valkey.zincrby(KEYS.leases(QUEUE), -61_000, "lapsed")
 
     answers = await dispatcher.renew(QUEUE, ["held", "lapsed", "missing"], lease_seconds=30)
 
@@ -261,7 +260,7 @@ async def test_renew_holds_misses_and_lapses(dispatcher: Dispatcher, valkey: Red
 
 async def test_open_again_revives_a_lapsed_lease_and_keeps_the_epoch(dispatcher: Dispatcher, valkey: Redis) -> None:
     assert await dispatcher.open(QUEUE, worker_id=WORKER, lease_seconds=60, token="one") == "one"
-    await valkey.zincrby(keys.leases(QUEUE), -61_000, WORKER)
+    await valkey.zincrby(KEYS.leases(QUEUE), -61_000, WORKER)
 
     assert await dispatcher.open(QUEUE, worker_id=WORKER, lease_seconds=60, token="two") == "one"
 
@@ -273,7 +272,7 @@ async def test_survey_counts_and_finds(dispatcher: Dispatcher, survey: Survey, v
     pushed = {lane: ids(n) for n, lane in enumerate(Lane, start=1)}
     for lane, task_ids in pushed.items():
         await dispatcher.push(QUEUE, task_ids, lane=lane)
-    await valkey.rpush(keys.processing(QUEUE, "unregistered"), "x")
+    await valkey.rpush(KEYS.processing(QUEUE, "unregistered"), "x")
     (taken,) = (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).task_ids
 
     assert await survey.depths(QUEUE) == Depths(high=0, normal=3, low=3, suspect=4, parked=0)

@@ -15,11 +15,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from fix_dispatch import QUEUE, ids
+from fix_dispatch import KEYS, QUEUE, ids
 from leaseq.codec import FIRST_ID, LAST_ID
 from leaseq.config import Config
 from leaseq.connect import open_redis
-from leaseq.dispatch import keys
 from leaseq.dispatch.backlog import WINDOWED, Backlog
 from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import OPEN_LANES, Dispatcher
@@ -46,7 +45,7 @@ class Scripts(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.client = open_redis(Config(redis_url=self.url), name="leaseq-test")
-        self.dispatcher = Dispatcher(self.client, window=WINDOW)
+        self.dispatcher = Dispatcher(self.client, KEYS, window=WINDOW)
         self.run(self.client.flushdb())
         self.lists: defaultdict[str, list[str]] = defaultdict(list)
         self.backlogs: dict[Lane, Backlog] = {}
@@ -155,7 +154,7 @@ class Scripts(RuleBasedStateMachine):
     @rule(worker=workers)
     def ring(self, worker: str) -> None:
         """What the doorbell's BLMOVE does when something waits, tokens included."""
-        moved = self.run(self.client.lmove(keys.ready(QUEUE, Lane.NORMAL), keys.processing(QUEUE, worker), "LEFT", "RIGHT"))
+        moved = self.run(self.client.lmove(KEYS.ready(QUEUE, Lane.NORMAL), KEYS.processing(QUEUE, worker), "LEFT", "RIGHT"))
         waiting = self._ready(Lane.NORMAL)
         assert (moved is None) == (not waiting)
         if waiting:
@@ -179,14 +178,14 @@ class Scripts(RuleBasedStateMachine):
             self._ready(place).insert(0, value)
             self._ring(place)
         elif place is Place.PARKED:
-            self.lists[keys.parked(QUEUE)].insert(0, value)
+            self.lists[KEYS.parked(QUEUE)].insert(0, value)
         return True
 
     @rule(worker=workers, data=st.data())
     def lose_and_restore(self, worker: str, data: st.DataObject) -> None:
         """Redis forgets a processing list; the worker puts back what it has in hand."""
         held = [value for value in dict.fromkeys(self._held(worker)) if value != TOKEN]
-        self.run(self.client.delete(keys.processing(QUEUE, worker)))
+        self.run(self.client.delete(KEYS.processing(QUEUE, worker)))
         restored = self.run(self.dispatcher.restore(QUEUE, held, worker_id=worker))
         assert restored == len(held)
         self._held(worker)[:] = held
@@ -205,24 +204,24 @@ class Scripts(RuleBasedStateMachine):
 
     @rule(paused=st.booleans())
     def pause(self, paused: bool) -> None:
-        self.run(Survey(self.client).pause(QUEUE, paused=paused))
+        self.run(Survey(self.client, KEYS).pause(QUEUE, paused=paused))
         self.paused = paused
 
     @invariant()
     def the_server_holds_what_the_model_holds(self) -> None:
-        names = [*(keys.ready(QUEUE, lane) for lane in Lane), *(keys.processing(QUEUE, w) for w in WORKERS)]
-        for name in [*names, keys.parked(QUEUE)]:
+        names = [*(KEYS.ready(QUEUE, lane) for lane in Lane), *(KEYS.processing(QUEUE, w) for w in WORKERS)]
+        for name in [*names, KEYS.parked(QUEUE)]:
             found = [as_bytes(value).decode() for value in self.run(self.client.lrange(name, 0, -1))]
             assert found == self.lists[name], name
-        assert self.run(Survey(self.client).backlogs([QUEUE])).get(QUEUE, {}) == self.backlogs
+        assert self.run(Survey(self.client, KEYS).backlogs([QUEUE])).get(QUEUE, {}) == self.backlogs
         views = self.run(self.dispatcher.list_leases(QUEUE))
         assert {view.worker_id for view in views} == self.registered
 
     def _ready(self, lane: Lane) -> list[str]:
-        return self.lists[keys.ready(QUEUE, lane)]
+        return self.lists[KEYS.ready(QUEUE, lane)]
 
     def _held(self, worker: str) -> list[str]:
-        return self.lists[keys.processing(QUEUE, worker)]
+        return self.lists[KEYS.processing(QUEUE, worker)]
 
     def _ring(self, lane: Lane) -> None:
         if lane in (Lane.HIGH, Lane.LOW) and not self._ready(Lane.NORMAL):

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from redis.asyncio import ConnectionPool
 
+from fix_dispatch import KEYS
 from leaseq.config import Config
 from leaseq.connect import Pool
 from leaseq.dispatch.dispatcher import Dispatcher
@@ -85,8 +86,8 @@ class Actor:
             ledger=Ledger(session),
             fleet=Fleet(session),
             upkeep=Upkeep(session),
-            dispatcher=Dispatcher(self.redis, window=WINDOW),
-            survey=Survey(self.redis),
+            dispatcher=Dispatcher(self.redis, KEYS, window=WINDOW),
+            survey=Survey(self.redis, KEYS),
         )
         self.engine = Engine(ground.config, stores)
 
@@ -149,7 +150,7 @@ class Hand(Actor):
         self.transactions = Transactions(ground.lines.url, self.gate, name=session_name(self.worker_id))
         self.tools = self._tools()
         lane = Lane.SUSPECT if isolated else Lane.NORMAL
-        bell = Doorbell(self.redis, queue=QUEUE, worker_id=self.worker_id, block_seconds=BELL_SECONDS, lane=lane)
+        bell = Doorbell(self.redis, KEYS, queue=QUEUE, worker_id=self.worker_id, block_seconds=BELL_SECONDS, lane=lane)
         self.worker = Worker(self.tools, {QUEUE: bell})
 
     def prepare(self, context: Any) -> None:

@@ -7,9 +7,9 @@ when the test says so.
 
 from __future__ import annotations
 
+from fix_dispatch import KEYS
 from fix_ledger import submission
 from leaseq.codec import fingerprint
-from leaseq.dispatch import keys
 from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, TaskConflict, TaskNotFound
 from leaseq.model import Lane, Outcome, Priority, State, Submission
 from leaseq.telemetry import Event, subscribe
@@ -225,9 +225,9 @@ class World:
         """For everybody, everywhere."""
         await self.servers.sql(OLDER, {"seconds": seconds})
         redis = self.servers.redis
-        leases = await redis.zrange(keys.leases(QUEUE), 0, -1, withscores=True)
+        leases = await redis.zrange(KEYS.leases(QUEUE), 0, -1, withscores=True)
         if leases:
-            await redis.zadd(keys.leases(QUEUE), {worker_id: left - seconds * 1000 for worker_id, left in leases})
+            await redis.zadd(KEYS.leases(QUEUE), {worker_id: left - seconds * 1000 for worker_id, left in leases})
         self.servers.loop.now += seconds
         await self.yard.quiet()
         for hand in [hand for hand in self.hands if hand.over]:
@@ -297,10 +297,10 @@ class World:
         unrest = [row[0] for row in await self.servers.sql(UNREST)]
         redis = self.servers.redis
         for lane in Lane:
-            unrest += [f"{lane} {value!r}" for value in await redis.lrange(keys.ready(QUEUE, lane), 0, -1) if value]
-        unrest += [f"backlog of {lane.decode()}" for lane in await redis.hkeys(keys.backlog(QUEUE))]
-        unrest += sorted([name.decode() async for name in redis.scan_iter(match=keys.processing_pattern(QUEUE))])
-        leased = [name.decode() for name in await redis.zrange(keys.leases(QUEUE), 0, -1)]
+            unrest += [f"{lane} {value!r}" for value in await redis.lrange(KEYS.ready(QUEUE, lane), 0, -1) if value]
+        unrest += [f"backlog of {lane.decode()}" for lane in await redis.hkeys(KEYS.backlog(QUEUE))]
+        unrest += sorted([name.decode() async for name in redis.scan_iter(match=KEYS.processing_pattern(QUEUE))])
+        leased = [name.decode() for name in await redis.zrange(KEYS.leases(QUEUE), 0, -1)]
         return unrest + [f"lease of {row[0]}" for row in await self.servers.sql(CLOSED, [leased])]
 
     async def check(self) -> list[str]:

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from fix_dispatch import KEYS
 from fix_ledger import RETENTION, submission
 from fix_reaper import WINDOW, FakeClock, Stage, named
 from leaseq.config import Config
-from leaseq.dispatch import keys
 from leaseq.embedded import ValkeyServer
 from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
@@ -79,7 +79,7 @@ async def test_one_queue_has_room_and_another_has_not(narrow: Stage) -> None:
     # As the lane gives room, the rest follows, the longest due first, and no backlog has begun.
     seen: list[str] = []
     while len(seen) < len(crowd):
-        seen += [value.decode() for value in await narrow.redis.lpop(keys.ready("crowded", Lane.NORMAL), 4)]
+        seen += [value.decode() for value in await narrow.redis.lpop(KEYS.ready("crowded", Lane.NORMAL), 4)]
         await duty.run_once()
         assert len(await narrow.lane(queue="crowded")) <= WINDOW
     assert sorted(seen) == crowd
@@ -92,13 +92,13 @@ async def test_what_becomes_due_has_precedence_over_a_backlog_that_is_younger_an
     older = await due(narrow, 2)
     backlog = (await narrow.submit(WINDOW + 3))[WINDOW:]
     younger = await due(narrow, 2)
-    await narrow.redis.ltrim(keys.ready("default", Lane.NORMAL), 0, 3)
+    await narrow.redis.ltrim(KEYS.ready("default", Lane.NORMAL), 0, 3)
     await Promote(narrow.engine).run_once()
     assert (await narrow.lane())[4:] == older
     assert await narrow.backlog() == backlog[0]
     for _ in range(2):
         await Refill(narrow.engine).run_once()
-    await narrow.redis.ltrim(keys.ready("default", Lane.NORMAL), 6, -1)
+    await narrow.redis.ltrim(KEYS.ready("default", Lane.NORMAL), 6, -1)
     await Refill(narrow.engine).run_once()
     assert await narrow.lane() == backlog + younger
 
@@ -180,12 +180,12 @@ async def test_what_a_broken_connection_has_not_taken_is_delivered_in_the_next_p
 async def test_a_lane_of_the_wrong_type_keeps_no_other_queue_waiting(stage: Stage) -> None:
     await due(stage, 1, queue="broken")
     ids = await due(stage, 1)
-    await stage.redis.set(keys.ready("broken", Lane.NORMAL), "not a list")
+    await stage.redis.set(KEYS.ready("broken", Lane.NORMAL), "not a list")
     duty = Promote(stage.engine)
     for _ in range(2):
         with pytest.raises(ServerUnreachable, match="WRONGTYPE"):
             await duty.run_once()
         assert await stage.lane() == ids
-    await stage.redis.delete(keys.ready("broken", Lane.NORMAL))
+    await stage.redis.delete(KEYS.ready("broken", Lane.NORMAL))
     await duty.run_once()
     assert len(await stage.lane(queue="broken")) == 1

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from fix_dispatch import KEYS
 from fix_reaper import FakeClock, Stage, named, names, watch
-from leaseq.dispatch import keys
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, State
 from leaseq.telemetry import recorded
@@ -302,12 +302,12 @@ async def test_garbage_in_a_dead_workers_list_is_parked(stage: Stage, clock: Fak
     await stage.take(worker_id)
     unknown = "00000000-0000-7000-8000-000000000001"
     garbage = b"\xff\x00; drop table"
-    await stage.redis.rpush(keys.processing("default", worker_id), "", garbage, unknown)
+    await stage.redis.rpush(KEYS.processing("default", worker_id), "", garbage, unknown)
     await stage.silence(worker_id)
     reaping = reaper()
     await reaping.run_once()
     await watch(reaping.run_once, clock, seconds=LEASE)
-    assert set(await stage.redis.lrange(keys.parked("default"), 0, -1)) == {garbage, unknown.encode()}
+    assert set(await stage.redis.lrange(KEYS.parked("default"), 0, -1)) == {garbage, unknown.encode()}
     assert await stage.lane() == ids
 
 
@@ -315,11 +315,11 @@ async def test_keys_of_the_wrong_type_and_impossible_names_keep_nobody_else_from
     stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
 ) -> None:
     await stage.stores.fleet.register_queues(["broken"])
-    await stage.redis.set(keys.leases("broken"), "not a zset")
-    await stage.redis.zadd(keys.leases("default"), {b"a\x00b": 1, b"\xff": 1})
+    await stage.redis.set(KEYS.leases("broken"), "not a zset")
+    await stage.redis.zadd(KEYS.leases("default"), {b"a\x00b": 1, b"\xff": 1})
     bad, good = await stage.worker(), await stage.worker()
     ids = await stage.submit(2)
-    await stage.redis.set(keys.processing("default", bad), "not a list")
+    await stage.redis.set(KEYS.processing("default", bad), "not a list")
     await stage.take(good)
     await stage.silence(bad, good)
     reaping = reaper()

@@ -11,11 +11,12 @@ import msgspec
 import psycopg
 import pytest
 
+from fix_dispatch import KEYS
 from fix_ledger import succeeded
 from fix_reaper import FakeClock, Stage, named, names
 from leaseq.codec import new_task_id
 from leaseq.config import Config
-from leaseq.dispatch import keys, survey
+from leaseq.dispatch import survey
 from leaseq.embedded import ValkeyServer
 from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
@@ -238,10 +239,10 @@ async def test_a_list_without_an_owner_is_brought_back_and_one_with_an_open_owne
     closed = await stage.worker(leased=False)
     alive = await stage.worker(leased=False)
     await stage.stores.fleet.close_worker(closed, reason="reaped before")
-    await stage.redis.delete(keys.ready("default", Lane.NORMAL))
+    await stage.redis.delete(KEYS.ready("default", Lane.NORMAL))
     for owner, task_id in zip((closed, "forgotten", alive), ids, strict=True):
-        await stage.redis.rpush(keys.processing("default", owner), task_id)
-    await stage.redis.rpush(keys.processing("default", "no\x00name"), "x")
+        await stage.redis.rpush(KEYS.processing("default", owner), task_id)
+    await stage.redis.rpush(KEYS.processing("default", "no\x00name"), "x")
     await reconcile.run_once()
     assert sorted(await stage.lane()) == ids[:2]
     assert await stage.held(alive) == ids[2:]
@@ -273,8 +274,8 @@ async def test_a_restarted_redis_is_noticed_though_its_epoch_is_the_old_one(
 async def test_broken_keys_of_one_queue_keep_no_other_waiting(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
     await stage.submit(1, queue="broken", push=False)
     ids = await stage.submit(1, push=False)
-    await stage.redis.set(keys.ready("broken", Lane.NORMAL), "not a list")
-    await stage.redis.rpush(keys.epoch("broken"), "not a string")
+    await stage.redis.set(KEYS.ready("broken", Lane.NORMAL), "not a list")
+    await stage.redis.rpush(KEYS.epoch("broken"), "not a string")
     for _ in range(2):
         with pytest.raises(ServerUnreachable, match="WRONGTYPE"):
             await later(reconcile, clock)
@@ -360,10 +361,10 @@ async def test_the_lists_are_read_from_the_tail_so_that_taking_from_the_head_hid
     monkeypatch.setattr(survey, "PAGE", 2)
     ids = await stage.submit(9)
     seen: list[str] = []
-    async for page in stage.stores.survey._pages(keys.ready("default", Lane.NORMAL)):
+    async for page in stage.stores.survey._pages(KEYS.ready("default", Lane.NORMAL)):
         seen += [value.decode() for value in page]
-        await stage.redis.lpop(keys.ready("default", Lane.NORMAL))
-        await stage.redis.rpush(keys.ready("default", Lane.NORMAL), "new")
+        await stage.redis.lpop(KEYS.ready("default", Lane.NORMAL))
+        await stage.redis.rpush(KEYS.ready("default", Lane.NORMAL), "new")
     left = set(await stage.lane()) - {"new"}
     assert left
     assert left <= set(seen)

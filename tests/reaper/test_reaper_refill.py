@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from fix_dispatch import KEYS
 from fix_ledger import submission
 from fix_reaper import WINDOW, FakeClock, Stage, named, names
 from fix_worker import until, working
 from leaseq import Leaseq
 from leaseq.codec import LAST_ID, next_id
 from leaseq.config import Config
-from leaseq.dispatch import keys
 from leaseq.dispatch.backlog import Backlog
 from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
@@ -26,12 +26,12 @@ from leaseq_reaper.reconcile import Reconcile
 from leaseq_reaper.refill import Refill
 from leaseq_reaper.sidecar import run
 
-NORMAL = keys.ready("default", Lane.NORMAL)
+NORMAL = KEYS.ready("default", Lane.NORMAL)
 
 
 async def take(stage: Stage, count: int, *, lane: Lane = Lane.NORMAL) -> list[str]:
     """As a worker does, which takes from the head."""
-    return [value.decode() for value in await stage.redis.lpop(keys.ready("default", lane), count) or []]
+    return [value.decode() for value in await stage.redis.lpop(KEYS.ready("default", lane), count) or []]
 
 
 async def drained(stage: Stage, duty: Refill, *, bite: int = 6) -> list[str]:
@@ -53,7 +53,7 @@ async def test_a_backlog_comes_through_a_lane_that_never_holds_more_than_its_win
     assert await narrow.backlog() == ids[WINDOW]
     with recorded() as events:
         assert await drained(narrow, Refill(narrow.engine)) == ids
-    assert not await narrow.redis.exists(keys.backlog("default"))
+    assert not await narrow.redis.exists(KEYS.backlog("default"))
     assert sum(fields["count"] for fields in named(events, "delivery.refilled")) == 4 * WINDOW
     assert names(events).count("backlog.ended") == 1
 
@@ -295,7 +295,7 @@ async def test_flushall_brings_back_a_lane_and_a_backlog_in_order(narrow: Stage,
 
 async def test_the_trouble_of_one_queue_is_its_own(narrow: Stage) -> None:
     await narrow.submit(1, queue="broken")
-    await narrow.redis.set(keys.backlog("broken"), "not a hash")
+    await narrow.redis.set(KEYS.backlog("broken"), "not a hash")
     ids = await narrow.submit(WINDOW + 2)
     await take(narrow, WINDOW)
     duty = Refill(narrow.engine)
@@ -306,10 +306,10 @@ async def test_the_trouble_of_one_queue_is_its_own(narrow: Stage) -> None:
 
 async def test_a_value_of_somebody_else_makes_a_backlog_from_the_beginning(narrow: Stage) -> None:
     ids = await narrow.submit(3, push=False)
-    await narrow.redis.hset(keys.backlog("default"), "normal", "whatever")
+    await narrow.redis.hset(KEYS.backlog("default"), "normal", "whatever")
     await Refill(narrow.engine).run_once()
     assert await narrow.lane() == ids
-    assert not await narrow.redis.exists(keys.backlog("default"))
+    assert not await narrow.redis.exists(KEYS.backlog("default"))
 
 
 async def test_five_windows_full_of_tasks_run_once_each(config: Config) -> None:

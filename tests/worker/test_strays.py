@@ -11,12 +11,12 @@ import pytest
 import redis.asyncio
 
 from fix_client import Client
+from fix_dispatch import KEYS
 from fix_processes import Services
 from leaseq.codec import new_task_id
-from leaseq.dispatch import keys
 from leaseq.model import Lane, State
 
-READY = keys.ready("default", Lane.NORMAL)
+READY = KEYS.ready("default", Lane.NORMAL)
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ async def test_a_stray_in_a_live_workers_list_is_found(services: Services, clien
     """An id that was moved into the list without the worker's knowledge (its reply was lost) runs within 5 s."""
     worker = await services.worker()
     (opened,) = worker.heard("worker.opened")
-    await store.set(keys.paused("default"), "1")  # here only, so that the worker pulls nothing, and may claim
+    await store.set(KEYS.paused("default"), "1")  # here only, so that the worker pulls nothing, and may claim
     await asyncio.sleep(1.2)  # longer than one block of the doorbell: whoever waited has let go
     task_id = await client.submit("note", n=1)
     await client.engine.pusher.aclose()
-    moved = await store.lmove(READY, keys.processing("default", opened["worker_id"]), "LEFT", "RIGHT")
+    moved = await store.lmove(READY, KEYS.processing("default", opened["worker_id"]), "LEFT", "RIGHT")
     assert moved == task_id.encode()
     began = time.monotonic()
     await worker.hear("attempt.settled", task_id=task_id)
@@ -73,7 +73,7 @@ async def test_garbage_is_parked_and_everything_else_flows(
     worker = await services.worker()
     assert (await client.ended(task_id)).state is State.SUCCESS
     await worker.hear("delivery.parked", count=5)
-    parked = set(await store.lrange(keys.parked("default"), 0, -1))
+    parked = set(await store.lrange(KEYS.parked("default"), 0, -1))
     assert parked == set(garbage) - {b""}
     assert await store.llen(READY) == 0
 
@@ -91,7 +91,7 @@ async def test_a_redelivered_task_that_already_took_effect_is_skipped(
     (opened,) = worker.heard("worker.opened")
 
     async def all_released() -> bool:
-        return bool(await store.llen(keys.processing("default", opened["worker_id"])) == 0)
+        return bool(await store.llen(KEYS.processing("default", opened["worker_id"])) == 0)
 
     await eventually(all_released)
 

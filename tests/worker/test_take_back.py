@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
+from fix_dispatch import KEYS
 from fix_ledger import RETENTION, submission
 from fix_worker import QUEUE
 from leaseq.config import Config
-from leaseq.dispatch import keys
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import BITE
 from leaseq.engine.engine import Engine, open_engine
@@ -74,8 +74,8 @@ async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(engine: En
 
     assert max(gaps) < engine.config.lease_seconds / 4
     assert len([event for event in events if event.name == "attempt.reaped"]) == HELD // 2
-    assert sorted(await listed(engine, keys.ready(QUEUE, Lane.NORMAL))) == ids, "all of them, once each"
-    assert await listed(engine, keys.processing(QUEUE, "dead")) == []
+    assert sorted(await listed(engine, KEYS.ready(QUEUE, Lane.NORMAL))) == ids, "all of them, once each"
+    assert await listed(engine, KEYS.processing(QUEUE, "dead")) == []
     found = await engine.stores.ledger.find(ids[:10] + ids[-10:], tenant="default")
     assert {(task.state, task.crash_count) for task in found.values()} == {(State.PENDING, 0)}
 
@@ -85,7 +85,7 @@ async def test_what_is_taken_back_keeps_its_order(engine: Engine) -> None:
     ids = await holding(engine, "dead", 3 * BITE)
     waiting = sorted(submission().task_id for _ in range(2))
     await engine.stores.dispatcher.push(QUEUE, waiting)
-    order = await listed(engine, keys.processing(QUEUE, "dead"))
+    order = await listed(engine, KEYS.processing(QUEUE, "dead"))
     assert sorted(order) == ids
     await engine.reaper.reap(Death(worker_id="dead", queues=[QUEUE], reason="killed"))
-    assert await listed(engine, keys.ready(QUEUE, Lane.NORMAL)) == [*order, *waiting]
+    assert await listed(engine, KEYS.ready(QUEUE, Lane.NORMAL)) == [*order, *waiting]

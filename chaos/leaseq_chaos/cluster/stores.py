@@ -24,10 +24,12 @@ from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq_chaos.cluster.ports import free_port
 from leaseq_chaos.statements import STATEMENTS
 
-__all__ = ["Postgres", "Valkey", "send"]
+__all__ = ["REDIS_PREFIX", "Postgres", "Valkey", "send"]
 
 T = TypeVar("T")
 
+# What the keys of a run begin with: the default, since an older version that is mixed in may know no other.
+REDIS_PREFIX = "leaseq"
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
 # The slot that tells the order of commits needs logical.

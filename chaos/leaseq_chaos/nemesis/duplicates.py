@@ -11,6 +11,7 @@ from random import Random
 from redis.asyncio import Redis
 
 from leaseq_chaos.cluster.cluster import Cluster
+from leaseq_chaos.cluster.stores import REDIS_PREFIX
 from leaseq_chaos.nemesis.fault import Fault, store_must_answer
 from leaseq_chaos.nemesis.nemesis import Impossible, Injury
 
@@ -33,7 +34,7 @@ class DuplicateDeliveries(Fault):
 
 async def _duplicate(client: Redis, rng: Random) -> int:
     count = 0
-    for held in sorted([key async for key in client.scan_iter(f"leaseq:*{PROCESSING}*")]):
+    for held in sorted([key async for key in client.scan_iter(f"{REDIS_PREFIX}:*{PROCESSING}*")]):
         task_ids = (await client.lrange(held, 0, -1))[:AT_MOST]
         chosen = rng.sample(task_ids, (len(task_ids) + 1) // 2)
         if chosen:

@@ -14,9 +14,9 @@ from redis.exceptions import RedisError
 
 from leaseq.codec import FIRST_ID
 from leaseq.config import DISPATCH_WINDOW
-from leaseq.dispatch import keys
 from leaseq.dispatch.backlog import WINDOWED, Backlog
 from leaseq.dispatch.deliveries import Deliveries, LeaseView, Place, PullCode, Release, sort_out
+from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.scripts import Scripts
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
@@ -50,9 +50,10 @@ def reachable() -> Iterator[None]:
 class Dispatcher:
     """The queues in Redis or Valkey. `window`: how many deliveries a lane holds before the rest waits in the ledger."""
 
-    def __init__(self, client: Redis, *, window: int = DISPATCH_WINDOW) -> None:
+    def __init__(self, client: Redis, keys: Keys, *, window: int = DISPATCH_WINDOW) -> None:
         self.window = window
         self._client = client
+        self._keys = keys
         self._scripts = Scripts(client)
 
     async def push(self, queue: str, task_ids: Sequence[str], *, lane: Lane = Lane.NORMAL, again: bool = False) -> list[str]:
@@ -62,7 +63,7 @@ class Dispatcher:
         `again` (what is promoted, or delivered anew) they are older tasks, from anywhere: the lane may hold twice its window
         before one of them begins a backlog, in which everything from there on would have to be sought.
         """
-        names = [keys.ready(queue, Lane.NORMAL), keys.ready(queue, lane), keys.backlog(queue)]
+        names = [self._keys.ready(queue, Lane.NORMAL), self._keys.ready(queue, lane), self._keys.backlog(queue)]
         most = 2 * self.window
         limits = (most if again else self.window, most) if lane in WINDOWED else (0, 0)
         ordered = sorted(task_ids)
@@ -81,7 +82,7 @@ class Dispatcher:
 
         False if it is not as it was seen any more; then nothing has happened.
         """
-        names = [keys.ready(queue, Lane.NORMAL), keys.ready(queue, lane), keys.backlog(queue)]
+        names = [self._keys.ready(queue, Lane.NORMAL), self._keys.ready(queue, lane), self._keys.backlog(queue)]
         args = [lane.value, seen.text, left.text if left else "", "".join(task_ids)]
         with reachable():
             return bool(await self._scripts.run("refill", names, args))
@@ -99,8 +100,8 @@ class Dispatcher:
 
         `turn` 1 looks first at the least urgent lane that holds anything, 2 at the one before it; 0 keeps the order.
         """
-        names = [keys.processing(queue, worker_id), keys.leases(queue), keys.paused(queue)]
-        names += [keys.ready(queue, lane) for lane in (Lane.NORMAL, *lanes)]
+        names = [self._keys.processing(queue, worker_id), self._keys.leases(queue), self._keys.paused(queue)]
+        names += [self._keys.ready(queue, lane) for lane in (Lane.NORMAL, *lanes)]
         args: list[str | int] = [worker_id, min(limit, BITE), turn]
         with reachable():
             code, values = await self._scripts.run("pull", names, args)
@@ -111,9 +112,9 @@ class Dispatcher:
     async def release(self, queue: str, releases: Sequence[Release], *, worker_id: str) -> int:
         """Take deliveries out of a processing list, each to its place; returns how many were in it."""
         names = [
-            keys.processing(queue, worker_id),
-            keys.parked(queue),
-            *(keys.ready(queue, lane) for lane in (Lane.NORMAL, Lane.HIGH, Lane.LOW, Lane.SUSPECT)),
+            self._keys.processing(queue, worker_id),
+            self._keys.parked(queue),
+            *(self._keys.ready(queue, lane) for lane in (Lane.NORMAL, Lane.HIGH, Lane.LOW, Lane.SUSPECT)),
         ]
         found = 0
         with reachable():
@@ -124,24 +125,24 @@ class Dispatcher:
     async def restore(self, queue: str, task_ids: Sequence[str], *, worker_id: str) -> int:
         """Put back into a processing list what it has lost; returns how many were missing."""
         with reachable():
-            return int(await self._scripts.run("restore", [keys.processing(queue, worker_id)], task_ids))
+            return int(await self._scripts.run("restore", [self._keys.processing(queue, worker_id)], task_ids))
 
     async def held(self, queue: str, *, worker_id: str, limit: int | None = None) -> Deliveries:
         """What is in a worker's processing list, oldest first; with `limit` only the newest, where a taking back begins."""
         with reachable():
-            values = await self._client.lrange(keys.processing(queue, worker_id), 0 if limit is None else -limit, -1)
+            values = await self._client.lrange(self._keys.processing(queue, worker_id), 0 if limit is None else -limit, -1)
         return sort_out(values)
 
     async def open(self, queue: str, *, worker_id: str, lease_seconds: float, token: str) -> str:
         """Begin a lease; returns the epoch of the queue."""
-        names = [keys.leases(queue), keys.beats(queue), keys.epoch(queue)]
+        names = [self._keys.leases(queue), self._keys.beats(queue), self._keys.epoch(queue)]
         with reachable():
             epoch = await self._scripts.run("open", names, [worker_id, int(lease_seconds * 1000), token])
         return str(epoch.decode())
 
     async def renew(self, queue: str, worker_ids: Sequence[str], *, lease_seconds: float) -> dict[str, str]:
         """Renew leases. By worker id: 'held', 'lapsed' or 'missing'."""
-        names = [keys.leases(queue), keys.beats(queue)]
+        names = [self._keys.leases(queue), self._keys.beats(queue)]
         with reachable():
             answers = await self._scripts.run("renew", names, [int(lease_seconds * 1000), *worker_ids])
         return {worker_id: answer.decode() for worker_id, answer in zip(worker_ids, answers, strict=True)}
@@ -149,12 +150,12 @@ class Dispatcher:
     async def list_leases(self, queue: str) -> list[LeaseView]:
         """Everybody who is registered."""
         with reachable():
-            flat = await self._scripts.run("list_leases", [keys.leases(queue), keys.beats(queue)], [])
+            flat = await self._scripts.run("list_leases", [self._keys.leases(queue), self._keys.beats(queue)], [])
         return [LeaseView(flat[i].decode(errors="replace"), int(flat[i + 1]), int(flat[i + 2])) for i in range(0, len(flat), 3)]
 
     async def close(self, queue: str, *, worker_id: str) -> bool:
         """Forget an incarnation; False while its list holds deliveries."""
-        names = [keys.processing(queue, worker_id), keys.leases(queue), keys.beats(queue)]
+        names = [self._keys.processing(queue, worker_id), self._keys.leases(queue), self._keys.beats(queue)]
         with reachable():
             return bool(await self._scripts.run("close", names, [worker_id]))
 

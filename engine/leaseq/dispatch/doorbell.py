@@ -12,9 +12,9 @@ from typing import cast
 
 from redis.asyncio import Redis
 
-from leaseq.dispatch import keys
 from leaseq.dispatch.deliveries import Deliveries, sort_out
 from leaseq.dispatch.dispatcher import reachable
+from leaseq.dispatch.keys import Keys
 from leaseq.failpoints import reach
 from leaseq.model import Lane
 
@@ -22,7 +22,7 @@ from leaseq.model import Lane
 class Doorbell:
     """One blocking connection for one queue of one worker."""
 
-    def __init__(self, client: Redis, *, queue: str, worker_id: str, block_seconds: float, lane: Lane) -> None:
+    def __init__(self, client: Redis, keys: Keys, *, queue: str, worker_id: str, block_seconds: float, lane: Lane) -> None:
         self._client = client
         self._source = keys.ready(queue, lane)
         self._target = keys.processing(queue, worker_id)

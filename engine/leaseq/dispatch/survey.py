@@ -11,10 +11,10 @@ from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
-from leaseq.dispatch import keys
 from leaseq.dispatch.backlog import Backlog, read_backlogs
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import reachable
+from leaseq.dispatch.keys import Keys
 from leaseq.model import Lane
 
 PAGE = 5000
@@ -40,16 +40,17 @@ class Depths(Struct, frozen=True):
 class Survey:
     """Reads, and the few writes of an operator."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
+        self._keys = keys
 
     async def depths(self, queue: str) -> Depths:
         """The lengths of the lists of a queue, and whether that is all that waits."""
-        lists = [keys.ready(queue, lane) for lane in (Lane.HIGH, Lane.NORMAL, Lane.LOW, Lane.SUSPECT)]
+        lists = [self._keys.ready(queue, lane) for lane in (Lane.HIGH, Lane.NORMAL, Lane.LOW, Lane.SUSPECT)]
         with reachable():
             pipe = self._client.pipeline(transaction=False)
-            _ = [pipe.llen(name) for name in [*lists, keys.parked(queue)]]
-            _ = [pipe.hgetall(keys.backlog(queue))]
+            _ = [pipe.llen(name) for name in [*lists, self._keys.parked(queue)]]
+            _ = [pipe.hgetall(self._keys.backlog(queue))]
             high, normal, low, suspect, parked, fields = await pipe.execute()
         since = [backlog.since for backlog in read_backlogs(fields).values()]
         return Depths(high, normal, low, suspect, parked, min(since, default=None))
@@ -57,36 +58,36 @@ class Survey:
     async def length(self, queue: str, lane: Lane) -> int:
         """How many deliveries are in a lane."""
         with reachable():
-            return int(await self._client.llen(keys.ready(queue, lane)))
+            return int(await self._client.llen(self._keys.ready(queue, lane)))
 
     async def backlogs(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog]]:
         """Of which lanes a part waits in the ledger; queues without any are left out."""
         with reachable():
             pipe = self._client.pipeline(transaction=False)
-            _ = [pipe.hgetall(keys.backlog(queue)) for queue in queues]
+            _ = [pipe.hgetall(self._keys.backlog(queue)) for queue in queues]
             answers = await pipe.execute() if queues else []
         found = {queue: read_backlogs(fields) for queue, fields in zip(queues, answers, strict=True)}
         return {queue: lanes for queue, lanes in found.items() if lanes}
 
     async def waiting(self, queue: str, *, among: AbstractSet[str], lanes: Iterable[Lane] = Lane) -> set[str]:
         """Which of these ids are in these ready lists of a queue? Stops reading once it has seen them all."""
-        return await self._find([keys.ready(queue, lane) for lane in lanes], among)
+        return await self._find([self._keys.ready(queue, lane) for lane in lanes], among)
 
     async def ahead(self, queue: str, lane: Lane, *, cursor: str) -> set[str]:
         """Which ids in a lane lie at or after this one?"""
         first, found = cursor.encode(), set[bytes]()
-        async for page in self._pages(keys.ready(queue, lane)):
+        async for page in self._pages(self._keys.ready(queue, lane)):
             found.update(value for value in page if value >= first)
         return {value.decode(errors="replace") for value in found}
 
     async def processing(self, queue: str, worker_ids: Iterable[str], *, among: AbstractSet[str]) -> set[str]:
         """Which of these ids are in the processing lists of these workers?"""
-        return await self._find([keys.processing(queue, worker_id) for worker_id in worker_ids], among)
+        return await self._find([self._keys.processing(queue, worker_id) for worker_id in worker_ids], among)
 
     async def locate(self, queue: str, task_id: str) -> tuple[list[Lane], list[str]]:
         """The lanes, and the workers' processing lists, that hold this id. Reads whole lists: for a person, about one task."""
         among = {task_id}
-        lanes = [lane for lane in Lane if await self._find([keys.ready(queue, lane)], among)]
+        lanes = [lane for lane in Lane if await self._find([self._keys.ready(queue, lane)], among)]
         owners = await self.processing_owners(queue)
         return lanes, [owner for owner in sorted(owners) if await self.processing(queue, [owner], among=among)]
 
@@ -95,19 +96,19 @@ class Survey:
         with reachable():
             return {
                 as_bytes(name).decode(errors="replace").rpartition(":")[2]
-                async for name in self._client.scan_iter(match=keys.processing_pattern(queue), count=1000)
+                async for name in self._client.scan_iter(match=self._keys.processing_pattern(queue), count=1000)
             }
 
     async def epoch(self, queue: str) -> str | None:
         """The epoch of a queue; None if Redis has none (any more)."""
         with reachable():
-            value = await self._client.get(keys.epoch(queue))
+            value = await self._client.get(self._keys.epoch(queue))
         return None if value is None else as_bytes(value).decode(errors="replace")
 
     async def begin_epoch(self, queue: str, token: str) -> str:
         """Set the epoch unless there is one; returns the one that holds."""
         with reachable():
-            await self._client.set(keys.epoch(queue), token, nx=True)
+            await self._client.set(self._keys.epoch(queue), token, nx=True)
         return await self.epoch(queue) or token
 
     async def run_id(self) -> str | None:
@@ -121,7 +122,7 @@ class Survey:
     async def probe(self) -> None:
         """Raises `ServerUnreachable` unless Redis is there and would take a write: one that is full, or a replica, would not."""
         with reachable():
-            await self._client.set(keys.probe(), "", xx=True)
+            await self._client.set(self._keys.probe(), "", xx=True)
 
     async def policy(self) -> dict[str, str]:
         """What could break a promise, as far as the server tells and lets us ask (some of it may be hidden: then empty)."""
@@ -145,9 +146,9 @@ class Survey:
         """Copy the ledger's pause flag to where workers look."""
         with reachable():
             if paused:
-                await self._client.set(keys.paused(queue), "1")
+                await self._client.set(self._keys.paused(queue), "1")
             else:
-                await self._client.delete(keys.paused(queue))
+                await self._client.delete(self._keys.paused(queue))
 
     async def _find(self, names: Iterable[str], among: AbstractSet[str]) -> set[str]:
         wanted = {task_id.encode() for task_id in among}

@@ -15,6 +15,7 @@ from msgspec import Struct
 from leaseq.config import Config
 from leaseq.connect import open_pool, open_redis
 from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.survey import Survey
 from leaseq.engine.push import Pusher
 from leaseq.engine.reap import Reap
@@ -193,13 +194,13 @@ async def open_engine(config: Config, *, name: str = "leaseq", pool_size: int = 
     redis = open_redis(config, name=name)
     try:
         session = Session(pool, deadline_seconds=config.statement_timeout_seconds + 2)
-        dispatcher = Dispatcher(redis, window=config.dispatch_window)
+        keys = Keys(config.redis_prefix)
         stores = Stores(
             ledger=Ledger(session),
             fleet=Fleet(session),
             upkeep=Upkeep(session),
-            dispatcher=dispatcher,
-            survey=Survey(redis),
+            dispatcher=Dispatcher(redis, keys, window=config.dispatch_window),
+            survey=Survey(redis, keys),
         )
         engine = Engine(config, stores)
         try:

@@ -11,6 +11,7 @@ import msgspec
 from leaseq.config import Config
 from leaseq.connect import Pool, open_blocking_redis, open_pool
 from leaseq.dispatch.doorbell import Doorbell
+from leaseq.dispatch.keys import Keys
 from leaseq.engine.engine import Engine
 from leaseq.engine.reap import session_name
 from leaseq.model import Lane
@@ -66,7 +67,8 @@ async def _transaction_pool(stack: AsyncExitStack, config: Config, spec: Spec) -
 def _doorbell(stack: AsyncExitStack, config: Config, spec: Spec, queue: str) -> Doorbell:
     redis = open_blocking_redis(config, name=f"leaseq {spec.worker_id}", block_seconds=BLOCK_SECONDS)
     lane = Lane.SUSPECT if spec.isolated else Lane.NORMAL
-    doorbell = Doorbell(redis, queue=queue, worker_id=spec.worker_id, block_seconds=BLOCK_SECONDS, lane=lane)
+    keys = Keys(config.redis_prefix)
+    doorbell = Doorbell(redis, keys, queue=queue, worker_id=spec.worker_id, block_seconds=BLOCK_SECONDS, lane=lane)
     stack.push_async_callback(doorbell.aclose)
     return doorbell
 

@@ -1,5 +1,5 @@
 -- close: forget an incarnation, once its processing list is empty.
--- KEYS[1] leaseq:{Q}:processing:<worker>   KEYS[2] leaseq:{Q}:leases   KEYS[3] leaseq:{Q}:beats
+-- KEYS[1] PREFIX:{Q}:processing:<worker>   KEYS[2] PREFIX:{Q}:leases   KEYS[3] PREFIX:{Q}:beats
 -- ARGV[1] worker id
 -- Returns 1, or 0 if the list still holds deliveries (bring them back first).
 if redis.call('LLEN', KEYS[1]) > 0 then

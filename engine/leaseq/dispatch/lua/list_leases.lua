@@ -1,5 +1,5 @@
 -- Who is registered, and how far past is each deadline, by the clock of this server?
--- KEYS[1] leaseq:{Q}:leases   KEYS[2] leaseq:{Q}:beats
+-- KEYS[1] PREFIX:{Q}:leases   KEYS[2] PREFIX:{Q}:beats
 -- Returns triples, flat: worker id, milliseconds left (negative: lapsed), beat counter.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

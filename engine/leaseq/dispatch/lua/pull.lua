@@ -1,6 +1,6 @@
 -- pull: move up to n deliveries into a worker's own processing list, in the order of the lanes.
--- KEYS[1] leaseq:{Q}:processing:<worker>   KEYS[2] leaseq:{Q}:leases   KEYS[3] leaseq:{Q}:paused
--- KEYS[4] leaseq:{Q}:ready, the doorbell   KEYS[5..] the lanes, the most urgent first
+-- KEYS[1] PREFIX:{Q}:processing:<worker>   KEYS[2] PREFIX:{Q}:leases   KEYS[3] PREFIX:{Q}:paused
+-- KEYS[4] PREFIX:{Q}:ready, the doorbell   KEYS[5..] the lanes, the most urgent first
 -- ARGV[1] worker id   ARGV[2] n
 -- ARGV[3] which lane that holds anything comes first this time, counted from the least urgent: 0 none (the usual order), 1 the
 --         last, 2 the one before it; so that low and normal still move under any load of high

@@ -1,7 +1,7 @@
 -- push: place deliveries at the tail of a lane, as far as it has room; the others wait in the ledger (backlog.py).
--- KEYS[1] leaseq:{Q}:ready           the normal lane, the doorbell
--- KEYS[2] leaseq:{Q}:ready[:lane]    the lane to push to (may be KEYS[1])
--- KEYS[3] leaseq:{Q}:backlog
+-- KEYS[1] PREFIX:{Q}:ready           the normal lane, the doorbell
+-- KEYS[2] PREFIX:{Q}:ready[:lane]    the lane to push to (may be KEYS[1])
+-- KEYS[3] PREFIX:{Q}:backlog
 -- ARGV[1] the lane, its field in the backlog
 -- ARGV[2] how many deliveries a lane without a backlog may hold for one of these to be taken; 0: any number
 -- ARGV[3] the same for a lane with a backlog, and ids that lie before it

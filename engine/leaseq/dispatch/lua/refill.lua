@@ -1,5 +1,5 @@
 -- refill: bring the next deliveries of a backlog into their lane, and let it begin behind them: a compare-and-set.
--- KEYS[1] leaseq:{Q}:ready, the doorbell   KEYS[2] leaseq:{Q}:ready[:lane]   KEYS[3] leaseq:{Q}:backlog
+-- KEYS[1] PREFIX:{Q}:ready, the doorbell   KEYS[2] PREFIX:{Q}:ready[:lane]   KEYS[3] PREFIX:{Q}:backlog
 -- ARGV[1] the lane, its field in the backlog
 -- ARGV[2] what the field held when the ledger was asked   ARGV[3] what it is to hold from now on; '' nothing: the backlog ends
 -- ARGV[4] task ids in order, one after the other, 36 characters each (see release.lua); '': a stretch is only announced, or has

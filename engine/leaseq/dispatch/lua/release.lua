@@ -1,7 +1,7 @@
 -- release: take deliveries out of a processing list, each to where it belongs next. Safe to run again: what is no longer
 -- in the list is left alone. LREM comes first (OOM, faults.md P12), and before it a look at every list: a key of another
 -- type stops the script while nothing has moved.
--- KEYS[1] leaseq:{Q}:processing:<worker>   KEYS[2] leaseq:{Q}:parked
+-- KEYS[1] PREFIX:{Q}:processing:<worker>   KEYS[2] PREFIX:{Q}:parked
 -- KEYS[3] normal lane (the doorbell)   KEYS[4] high   KEYS[5] low   KEYS[6] suspect
 -- ARGV[1] the task ids that are done with, one after the other, 36 characters each: most of them are, and an argument each would
 --         cost the client more than all the rest

@@ -1,5 +1,5 @@
 -- renew: move lease deadlines forward, and count the beat. A lease that has run out is not extended.
--- KEYS[1] leaseq:{Q}:leases   KEYS[2] leaseq:{Q}:beats
+-- KEYS[1] PREFIX:{Q}:leases   KEYS[2] PREFIX:{Q}:beats
 -- ARGV[1] lease in milliseconds   ARGV[2..] worker ids
 -- ZREM comes first: when Redis is full, a script may go on once its first write frees memory (faults.md P12), and live
 -- workers keep their leases.

@@ -1,5 +1,5 @@
 -- restore: put back into a worker's processing list what it holds and the list has lost.
--- KEYS[1] leaseq:{Q}:processing:<worker>
+-- KEYS[1] PREFIX:{Q}:processing:<worker>
 -- ARGV task ids
 -- Returns how many were missing.
 local present = {}
