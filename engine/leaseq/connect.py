@@ -28,7 +28,6 @@ from leaseq.errors import ConfigInvalid, ServerUnreachable
 __all__ = ["Connection", "ImpatientConnection", "Pool", "open_blocking_redis", "open_pool", "open_redis"]
 
 Connection = psycopg.AsyncConnection[Any]
-Pool = AsyncConnectionPool[Connection]
 
 CANCEL_SECONDS = 1.0
 CONNECT_SECONDS = 5
@@ -54,7 +53,21 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
 
     psycopg waits up to five seconds for that answer and then five more for the query, all the while holding on to
     the task that was to be cancelled (P22).
+
+    `unreplicated`: a commit of this connection did not wait for its standby to the end. The server says so in a warning and
+    answers as if it had.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.unreplicated = False
+        self.add_notice_handler(self._hear)
+
+    def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
+        # By the function of the server that says it, since the words are translated (errcodes give a plain 01000).
+        said = notice.message_primary or ""
+        if notice.source_function == "SyncRepWaitForLSN" or "wait for synchronous replication" in said:
+            self.unreplicated = True
 
     async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:
         try:
@@ -62,6 +75,9 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
         except psycopg.errors.CancellationTimeout:
             self.pgconn.finish()
             raise
+
+
+Pool = AsyncConnectionPool[ImpatientConnection]
 
 
 async def open_pool(
@@ -91,7 +107,7 @@ async def open_pool(
         if not lent:
             await conn.execute(PLANS, {"local": False})
 
-    async def check(conn: Connection) -> None:
+    async def check(conn: ImpatientConnection) -> None:
         await _check_idle(pool, conn)
 
     pool: Pool = AsyncConnectionPool(
@@ -153,7 +169,7 @@ async def _knock(config: Config, url: str, options: dict[str, Any]) -> None:
         raise ServerUnreachable(f"Postgres cannot be reached at {_shown(config, 'postgres_url')}: {said}") from error
 
 
-async def _check_idle(pool: Pool, conn: Connection) -> None:
+async def _check_idle(pool: Pool, conn: ImpatientConnection) -> None:
     """Refuse a connection that died while it was idle, without a round trip for one that lives.
 
     A quiet socket is taken as sound. One with something to read was closed by the server, or brings a notice: then

@@ -138,6 +138,7 @@ class Engine:
         if state is None:
             task = await self.find(task_id, tenant=tenant)
             if task.state is State.CANCELLED:
+                await self.stores.ledger.wait_for_standby()
                 return task.state
             raise TaskConflict(f"task {task_id} has already ended in {task.state}")
         emit("task.cancelled", task_id=task_id, state=state)

@@ -4,6 +4,9 @@ A key stands for one task, whoever submits it and however often. The key row and
 statement. A submission that finds its key taken waits a moment for the other transaction to end (Postgres does that), then
 looks the key up; if the key has expired, or was pruned in between, it starts over. What is wrong with one submission is
 told to its caller alone.
+
+Where commits wait for a standby, an answer that was only read waits too: the standby may not have it, and a failover would
+take back what was acknowledged.
 """
 
 from __future__ import annotations
@@ -54,11 +57,14 @@ class Submitter:
         keyless = [s for s in rest if s.idempotency_key is None]
         if keyless:
             await self._find_again(keyless, answers)
+            await self._confirm(keyless, answers, conn)
         keyed = [(s, (s.tenant, s.idempotency_key)) for s in rest if s.idempotency_key is not None]
         found = await self._ledger.find_keys(list({(t, k) for _, (t, k) in keyed}), conn=conn)
         for submission, key in keyed:
             if key in found:
                 answers[submission.task_id] = _judge(submission, found[key].fingerprint, found[key].submitted)
+        if any(key.on_standbys for key in found.values()):
+            await self._confirm([submission for submission, key in keyed if key in found], answers, conn)
         gone = sorted({key for _, key in keyed if key not in found})
         if gone:
             await self._ledger.expire_keys(gone, conn=conn)
@@ -84,6 +90,16 @@ class Submitter:
             done |= await self._insert([leader], answers, conn)
             waits += isinstance(answers.get(leader.task_id), IdempotencyInFlight)
         return done
+
+    async def _confirm(self, found: Sequence[Submission], answers: dict[str, Answer], conn: Connection | None) -> None:
+        """Acknowledge what was only read as a commit would be: when the standbys have it. One commit for the whole batch."""
+        acknowledged = [s.task_id for s in found if isinstance(answers.get(s.task_id), Submitted)]
+        if not acknowledged:
+            return
+        try:
+            await self._ledger.wait_for_standby(conn=conn)
+        except ServerUnreachable as error:
+            answers.update(dict.fromkeys(acknowledged, error))
 
     async def _find_again(self, keyless: list[Submission], answers: dict[str, Answer]) -> None:
         """The id exists: this very submission was committed and the answer was lost; the task is simply there."""

@@ -32,6 +32,7 @@ class KeyFound(msgspec.Struct, frozen=True):
 
     fingerprint: bytes
     submitted: Submitted
+    on_standbys: bool  # does this server wait for standbys? Then they may not have what was read here
 
 
 class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +97,15 @@ class Ledger:
         """What unexpired keys (tenant, key) stand for."""
         params = {"tenants": [tenant for tenant, _ in keys], "keys": [key for _, key in keys]}
         found = await self._session.fetch("find_keys", params, conn=conn, again=True)
-        return {(row[0], row[1]): KeyFound(bytes(row[2]), rows.replay(row)) for row in found}
+        return {(row[0], row[1]): KeyFound(bytes(row[2]), rows.replay(row), row[9]) for row in found}
+
+    async def wait_for_standby(self, *, conn: Connection | None = None) -> None:
+        """Return when every standby that commits wait for has what was read before this call.
+
+        Called between reading and an answer that rests on what was read. One round trip, and a commit only where standbys are
+        waited for. Raises `ServerUnreachable` while they are away.
+        """
+        await self._session.fetch("wait_for_standby", conn=conn, again=True)
 
     async def expire_keys(self, keys: Sequence[tuple[str, str]], *, conn: Connection | None = None) -> None:
         """Free these keys (tenant, key) where their retention is over."""

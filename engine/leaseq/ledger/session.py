@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import tuple_row
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
-from leaseq.connect import Connection, Pool
+from leaseq.connect import Connection, ImpatientConnection, Pool
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.statements import STATEMENTS
 
@@ -77,7 +77,9 @@ class Session:
         for attempt in range(TRIES):
             try:
                 async with asyncio.timeout(self._deadline), self.pool.connection() as own:
-                    return await _run(own, name, params)
+                    found = await _run(own, name, params)
+                    check_replicated(own)
+                    return found
             except psycopg.errors.LockNotAvailable as error:
                 raise Locked(f"a row is locked in Postgres: {error.diag.message_primary}") from error
             except TOO_LARGE:
@@ -100,10 +102,17 @@ async def _run(conn: Connection, name: str, params: Mapping[str, Any] | None) ->
     return await cursor.fetchall() if cursor.description else []
 
 
+def check_replicated(conn: ImpatientConnection) -> None:
+    """Raises `ServerUnreachable` where the commit before did not wait for its standby to the end: its outcome is unknown."""
+    if conn.unreplicated:
+        conn.unreplicated = False
+        raise ServerUnreachable("Postgres did not wait for its standby: the wait was cancelled")
+
+
 def unreachable(error: BaseException) -> ServerUnreachable:
     """One line for what Postgres (or the lack of it) said."""
     said = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ServerUnreachable(f"Postgres does not answer: {said}")
 
 
-__all__ = ["UNAVAILABLE", "Connection", "Locked", "Rows", "Session", "unreachable"]
+__all__ = ["UNAVAILABLE", "Connection", "Locked", "Rows", "Session", "check_replicated", "unreachable"]

@@ -46,8 +46,16 @@ class Settler:
 
     async def find_ended(self, settlement: Settlement) -> Settled | None:
         """Did this very settlement count, although its answer never came?"""
-        glimpse = (await self._ledger.glimpse([settlement.lease.task_id])).get(settlement.lease.task_id)
-        return _ended(settlement, glimpse)
+        return (await self._find_ended([settlement])).get(settlement.lease.task_id)
+
+    async def _find_ended(self, batch: Sequence[Settlement]) -> dict[str, Settled]:
+        """Those of a batch that counted although no answer came, by task id. The standbys have them too."""
+        glimpses = await self._ledger.glimpse([s.lease.task_id for s in batch])
+        ended = [_ended(settlement, glimpses.get(settlement.lease.task_id)) for settlement in batch]
+        found = {settled.task_id: settled for settled in ended if settled is not None}
+        if found:
+            await self._ledger.wait_for_standby()
+        return found
 
     async def _write(self, batch: Sequence[Settlement]) -> list[Settled | BaseException | None]:
         return [answer for bite in bites(batch) for answer in await self._write_bite(bite)]
@@ -77,12 +85,9 @@ class Settler:
                 reach("settle.sent")
                 missing = [s for s in batch if s.lease.task_id not in settled]
                 if missing and repeated:
-                    glimpses = await self._ledger.glimpse([s.lease.task_id for s in missing])
-                    for settlement in missing:
-                        ended = _ended(settlement, glimpses.get(settlement.lease.task_id))
-                        if ended is not None:
-                            emit("attempt.ambiguous", task_id=ended.task_id, attempt=ended.attempt, state=ended.state)
-                            settled[ended.task_id] = ended
+                    for ended in (await self._find_ended(missing)).values():
+                        emit("attempt.ambiguous", task_id=ended.task_id, attempt=ended.attempt, state=ended.state)
+                        settled[ended.task_id] = ended
                 return [settled.get(s.lease.task_id) for s in batch]
             except ServerUnreachable as error:
                 if not repeated:

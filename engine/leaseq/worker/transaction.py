@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from leaseq.connect import PLANS, Connection, Pool
+from leaseq.connect import PLANS, Connection, ImpatientConnection, Pool
 from leaseq.context import BlockingConnection
 from leaseq.errors import Fenced, TransactionEnded
 from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.session import TOO_LARGE, UNAVAILABLE, unreachable
+from leaseq.ledger.session import TOO_LARGE, UNAVAILABLE, check_replicated, unreachable
 from leaseq.model import Settled, Settlement
 from leaseq.worker.lent import Loan
 
@@ -43,7 +43,7 @@ class AttemptTransaction:
         self._handle: psycopg.AsyncTransaction | None = None
         self._opening = asyncio.Lock()
         self.starved = False  # was the handler interrupted while it waited for a connection?
-        self.conn: Connection | None = None
+        self.conn: ImpatientConnection | None = None
 
     @property
     def is_open(self) -> bool:
@@ -109,6 +109,7 @@ class AttemptTransaction:
             reach("transaction.settled", lost=psycopg.OperationalError)
             outer, self._outer = self._outer, None
             await outer.__aexit__(None, None, None)
+            check_replicated(self.conn)
             reach("commit.sent", lost=psycopg.OperationalError)
         except TOO_LARGE:
             raise
