@@ -194,6 +194,8 @@ def _database(postgres: str) -> Iterator[str]:
     names = {"name": sql.Identifier(name), "template": sql.Identifier(TEMPLATE)}
     with _admin(postgres) as admin:
         admin.execute(sql.SQL("create database {name} template {template}").format(**names))
+        # The role is called leaseq, so that "$user" would put the tables of tests into our schema (test_hosted.py).
+        admin.execute(sql.SQL("alter database {name} set search_path = public").format(**names))
     yield _database_url(postgres, name)
     with _admin(postgres) as admin:
         admin.execute(sql.SQL("drop database {name} with (force)").format(**names))

@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 
 from fix_servers import free_port
 from leaseq.config import Config
-from leaseq.connect import SESSION, _session_times, open_blocking_redis, open_pool, open_redis
+from leaseq.connect import SESSION, open_blocking_redis, open_pool, open_redis, session_settings
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.embedded.processes import children
 from leaseq.errors import ConfigInvalid, ServerUnreachable
@@ -148,9 +148,8 @@ async def test_sessions_are_set_up(config: Config) -> None:
 @pytest.mark.parametrize(("seconds", "lock"), [(60.0, "5s"), (10.0, "5s"), (0.5, "250ms"), (0.0001, "1ms")])
 async def test_a_wait_for_a_lock_is_the_shorter_one(config: Config, seconds: float, lock: str) -> None:
     """And never zero, which would be no limit at all."""
-    config = msgspec.structs.replace(config, statement_timeout_seconds=seconds)
     async with await psycopg.AsyncConnection.connect(str(config.postgres_url)) as conn:
-        await conn.execute(SESSION, _session_times(config))
+        await conn.execute(SESSION, session_settings(seconds))
         assert await (await conn.execute("show lock_timeout")).fetchone() == (lock,)
 
 

@@ -24,8 +24,9 @@ from redis.backoff import NoBackoff
 
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, ServerUnreachable
+from leaseq.probe import probe
 
-__all__ = ["Connection", "ImpatientConnection", "Pool", "open_blocking_redis", "open_pool", "open_redis"]
+__all__ = ["Connection", "ImpatientConnection", "Pool", "knock", "open_blocking_redis", "open_pool", "open_redis"]
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -94,16 +95,16 @@ async def open_pool(
     Waiting for a free connection is bounded by the statement time-out (then psycopg_pool.PoolTimeout). With `wait`
     false the pool opens even while Postgres is away. `lent`: it is for handlers, whose statements are none of ours.
     Raises ServerUnreachable at once when Postgres cannot be reached or refuses us, ConfigInvalid when there is no URL or it
-    cannot be read.
+    cannot be read, ServerUnfit when this kind of Postgres cannot work (`probe`).
     """
     url = _given("postgres_url", config.postgres_url)
-    options = {"autocommit": True, "application_name": name, "connect_timeout": CONNECT_SECONDS, **KEEPALIVES}
+    options = _postgres_options(name)
     _check_readable(config, url)
     if wait:
-        await _knock(config, url, options)
+        await knock(config, name=name)
 
     async def configure(conn: Connection) -> None:
-        await conn.execute(SESSION, _session_times(config))
+        await conn.execute(SESSION, session_settings(config.statement_timeout_seconds, lent=lent))
         if not lent:
             await conn.execute(PLANS, {"local": False})
 
@@ -157,16 +158,30 @@ def _check_readable(config: Config, url: str) -> None:
         raise ConfigInvalid(f"LEASEQ_POSTGRES_URL={_shown(config, 'postgres_url')} cannot be read: {error}") from None
 
 
-async def _knock(config: Config, url: str, options: dict[str, Any]) -> None:
-    """One connection, made and closed, because a pool tells its reasons to the log only."""
+async def knock(config: Config, *, name: str) -> bool:
+    """Make one connection and close it, because a pool tells its reasons to the log only. Whether a pooler is in between.
+
+    Raises as `open_pool` does.
+    """
+    url = _given("postgres_url", config.postgres_url)
+
+    async def connect() -> Connection:
+        return await psycopg.AsyncConnection.connect(url, **_postgres_options(name))
+
     try:
-        conn = await psycopg.AsyncConnection.connect(url, **options)
-        await conn.close()
+        async with await connect() as conn:
+            return await probe(conn, connect)
     except psycopg.OperationalError as error:
         hints = ("Is the server running", "Multiple connection attempts")
         lines = [line.strip(" \t-").removeprefix("connection failed: ") for line in str(error).splitlines()]
         said = "; ".join(line for line in lines if line and not line.startswith(hints)) or "no answer"
         raise ServerUnreachable(f"Postgres cannot be reached at {_shown(config, 'postgres_url')}: {said}") from error
+
+
+def _postgres_options(name: str) -> dict[str, Any]:
+    # The encoding of the client is asked for here, because psycopg sends text as a role's default says.
+    options = {"autocommit": True, "application_name": name, "client_encoding": "UTF8", "connect_timeout": CONNECT_SECONDS}
+    return options | KEEPALIVES
 
 
 async def _check_idle(pool: Pool, conn: ImpatientConnection) -> None:
@@ -186,11 +201,15 @@ async def _check_idle(pool: Pool, conn: ImpatientConnection) -> None:
         raise
 
 
-def _session_times(config: Config) -> dict[str, str]:
-    statement = config.statement_timeout_seconds
+def session_settings(statement_timeout_seconds: float, *, lent: bool = False) -> dict[str, Any]:
+    """The parameters of SESSION. `lent`: for a connection of handlers."""
     # Clearly the shorter one: a statement that waits for a row must end as locked, not as too slow.
-    lock = min(LOCK_SECONDS, statement / 2)
-    return {"statement_timeout": _milliseconds(statement), "lock_timeout": _milliseconds(lock)}
+    lock = min(LOCK_SECONDS, statement_timeout_seconds / 2)
+    return {
+        "statement_timeout": _milliseconds(statement_timeout_seconds),
+        "lock_timeout": _milliseconds(lock),
+        "lent": lent,
+    }
 
 
 def _milliseconds(seconds: float) -> str:

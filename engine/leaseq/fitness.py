@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from time import monotonic
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leaseq.config import Config
-from leaseq.connect import open_pool, open_redis
+from leaseq.connect import knock, open_pool, open_redis
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.survey import Survey
 from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
@@ -72,7 +73,14 @@ def judge_postgres(settings: ServerSettings) -> list[Finding]:
         said.append("this is a standby, which takes no writes: point LEASEQ_POSTGRES_URL at the primary")
     elif settings.read_only == "on":
         said.append("default_transaction_read_only is on: set it off for this role and database")
-    return [Finding("postgres", True, message) for message in said]
+    findings = [Finding("postgres", True, message) for message in said]
+    if settings.pooled:
+        doubt = (
+            "a pooler in session mode stands between leaseq and Postgres: its pool_size must be larger than the number of all "
+            "connections of leaseq (docs/operations.md, Sizing)"
+        )
+        findings.append(Finding("postgres", False, doubt))
+    return findings
 
 
 def judge_schema(version: int) -> list[Finding]:
@@ -165,9 +173,11 @@ async def _ask_postgres(config: Config) -> tuple[ServerSettings, int]:
 
 
 async def _read_settings(config: Config) -> ServerSettings:
-    pool = await open_pool(config, name="leaseq check", max_size=1)
+    pooled = await knock(config, name="leaseq check")
+    pool = await open_pool(config, name="leaseq check", max_size=1, wait=False)
     try:
-        return await Fleet(Session(pool, deadline_seconds=config.statement_timeout_seconds)).server_settings()
+        settings = await Fleet(Session(pool, deadline_seconds=config.statement_timeout_seconds)).server_settings()
+        return replace(settings, pooled=pooled)
     finally:
         await pool.close()
 
@@ -183,7 +193,7 @@ async def _ask_redis(config: Config) -> dict[str, str]:
 async def _survey_postgres(config: Config, servers: dict[str, str], *, migrates: bool) -> list[Finding]:
     try:
         settings = await _read_settings(config)
-    except ServerUnreachable as error:
+    except (ServerUnfit, ServerUnreachable) as error:
         return [Finding("postgres", True, str(error))]
     servers["postgres"] = f"PostgreSQL {settings.version // 10_000}.{settings.version % 10_000}"
     findings = judge_postgres(settings)

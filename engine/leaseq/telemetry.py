@@ -52,6 +52,7 @@ EVENTS: dict[str, int] = {
     "worker.fenced": ERROR,
     "worker.suspected": WARNING,
     "worker.reaped": WARNING,
+    "sessions.kept": WARNING,
     "child.started": INFO,
     "child.exited": INFO,
     "child.died": ERROR,

@@ -2,7 +2,8 @@
 
 In this order, each step safe to repeat, so that a crash between any two is finished by whoever comes next:
 1. close the incarnation in the ledger: from here on it claims nothing, and no two reapers blame twice;
-2. end its Postgres sessions, so that a frozen transaction does not keep its locks;
+2. end its Postgres sessions, so that a frozen transaction does not keep its locks (where Postgres refuses, the other steps follow
+   all the same, and the session ends with its connection);
 3. settle what it held as lost, under its fences: what it had already committed stays committed;
 4. move its deliveries back, to the head of their lanes, in bounded bites;
 5. forget it in dispatch, once its list is empty.
@@ -62,6 +63,8 @@ class Reap:
                 return False
         reach("reap.closed")
         sessions = await self._fleet.end_sessions(session_name(death.worker_id))
+        if sessions.kept:
+            emit("sessions.kept", worker_id=death.worker_id, count=sessions.kept)
         # Only the one who closed it may blame: a second pass sees what the first left, and would take it for alone.
         blame = death.blame and closed and await self._ran_alone(death)
         lost = 0
@@ -72,7 +75,7 @@ class Reap:
             worker_id=death.worker_id,
             reason=death.reason,
             tasks=lost,
-            sessions_ended=sessions,
+            sessions_ended=sessions.ended,
             first=closed,
         )
         return True

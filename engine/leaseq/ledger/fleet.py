@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+import psycopg
 
 from leaseq.ledger import rows
 from leaseq.ledger.session import Session
@@ -37,6 +38,13 @@ class Stale(msgspec.Struct, frozen=True):
     queues: list[str]
 
 
+class Sessions(msgspec.Struct, frozen=True):
+    """Sessions of an incarnation in Postgres: how many were ended, and how many belong to a role that we may not signal."""
+
+    ended: int
+    kept: int
+
+
 class ServerSettings(msgspec.Struct, frozen=True):
     """Settings of Postgres that a promise rests on."""
 
@@ -47,6 +55,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     read_only: str
     in_recovery: bool
     version: int
+    pooled: bool = False  # seen by the connection itself, not by a statement
 
 
 class Fleet:
@@ -70,9 +79,13 @@ class Fleet:
         params = {"worker_id": worker_id, "reason": reason, "stale_after": stale_after}
         return bool(await self._session.fetch("close_worker", params, again=stale_after is None))
 
-    async def end_sessions(self, application_name: str) -> int:
-        """End the Postgres sessions of that name; returns how many."""
-        return len(await self._session.fetch("end_sessions", {"application_name": application_name}))
+    async def end_sessions(self, application_name: str) -> Sessions:
+        """End the Postgres sessions of that name, those that we may end."""
+        try:
+            found = await self._session.fetch("end_sessions", {"application_name": application_name})
+        except psycopg.errors.InsufficientPrivilege:  # its rules differ from release to release
+            return Sessions(ended=0, kept=1)
+        return Sessions(ended=sum(row[1] is True for row in found), kept=sum(row[1] is None for row in found))
 
     async def list_stale(self, *, stale_after: float) -> tuple[list[Stale], int]:
         """Open incarnations not seen for `stale_after` seconds, and how many are open in all."""
@@ -130,4 +143,4 @@ class Fleet:
         return ServerSettings(*row)
 
 
-__all__ = ["Fleet", "ServerSettings", "Stale", "TaskType"]
+__all__ = ["Fleet", "ServerSettings", "Sessions", "Stale", "TaskType"]

@@ -15,8 +15,10 @@ from importlib.resources import files
 import psycopg
 from msgspec import Struct
 
+from leaseq.connect import SESSION
 from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
 from leaseq.ledger.statements import STATEMENTS
+from leaseq.probe import probe
 
 
 class Migration(Struct, frozen=True):
@@ -85,11 +87,21 @@ async def require_schema(conninfo: str) -> None:
 
 @asynccontextmanager
 async def _connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
-    """A connection of its own. What Postgres says against us is told as `ServerUnreachable` or `ServerUnfit`."""
+    """A connection of its own, fit for leaseq. What Postgres says against us is told as `ServerUnreachable` or `ServerUnfit`.
+
+    Its statements may take as long as they need: an index is built on a table of any size.
+    """
+
+    async def connect() -> psycopg.AsyncConnection[tuple[object, ...]]:
+        return await psycopg.AsyncConnection.connect(
+            conninfo, autocommit=True, client_encoding="UTF8", connect_timeout=5, application_name="leaseq migrate"
+        )
+
     try:
-        async with await psycopg.AsyncConnection.connect(
-            conninfo, autocommit=True, connect_timeout=5, application_name="leaseq migrate"
-        ) as conn:
+        async with await connect() as conn:
+            await probe(conn, connect)
+            # Under a stricter isolation, a migrator that has waited for another would not see what that one has done.
+            await conn.execute(SESSION, {"statement_timeout": "0", "lock_timeout": "0", "lent": False})
             yield conn
     except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
         raise ServerUnreachable(f"Postgres does not answer: {str(error).strip()}") from error

@@ -1,8 +1,15 @@
 -- End the Postgres sessions of a closed incarnation: a frozen worker would otherwise keep the row locks of its open
 -- transaction and hold up the attempt that replaces it (PostgreSQL manual, 9.28.2, pg_terminate_backend). Zero rows: none.
--- Found first, ended then: the order in which conditions are evaluated is the planner's own affair.
+-- Found first, ended then: the order in which conditions are evaluated is the planner's own affair. A session of a role that we may
+-- not signal is left alone (`ended` is null), because the refusal of one would keep the others from being ended.
 with found as materialized (
-    select pid from pg_stat_activity
-    where application_name = %(application_name)s and datname = current_database() and pid <> pg_backend_pid()
+    select a.pid, coalesce(
+        (select s.rolsuper from pg_roles as s where s.rolname = current_user)
+        or (pg_has_role(a.usesysid, 'usage') or pg_has_role('pg_signal_backend', 'usage')) and not r.rolsuper,
+        false
+    ) as allowed
+    from pg_stat_activity as a
+    left join pg_roles as r on r.oid = a.usesysid
+    where a.application_name = %(application_name)s and a.datname = current_database() and a.pid <> pg_backend_pid()
 )
-select pid from found where pg_terminate_backend(pid)
+select pid, case when allowed then pg_terminate_backend(pid) end as ended from found
