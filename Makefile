@@ -20,8 +20,8 @@ CHAOS_SHORT_MINUTES ?= 2
 CHAOS_MINUTES ?= 4
 # The revision that is mixed in as the old version, where the repository has it. It is told of later migrations, as if it had begun
 # before them: whoever runs already goes on with a newer schema.
-CHAOS_OLD ?= b26f90c
-CHAOS_SCENARIOS ?= recovery processes valkey postgres network clocks disks deploy everything everything everything
+CHAOS_OLD ?= 16e9784
+CHAOS_SCENARIOS ?= recovery processes valkey postgres failovers rogues network clocks disks deploy everything everything everything
 MACHINE_EXAMPLES ?= 1000
 
 # What the other task queues, and leaseq beside them, run on. Oban needs 3.12.

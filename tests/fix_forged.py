@@ -28,12 +28,14 @@ class Forged:
         self.logs: list[Heard] = []
         self.rows: dict[str, dict[str, Any]] = {}
         self.expects: list[str] = []
+        self.lost: list[Commit] = []
         self._ended, self._workers, self._bounds = ended, workers, bounds or {}
 
     def did(self, op: str, span: tuple[float, float], *, kind: Kind = Kind.OK, process: str = "client-1", **about: Any) -> None:
         """A client's operation, from its invocation to its answer. `said` and `heard` are the values of the two."""
         said, heard = about.pop("said", None), about.pop("heard", None)
-        asked = {name: value for name, value in about.items() if name == ("key" if op == "submit" else "task")}
+        known = {"submit": ("key",), "run": ("task", "attempt")}.get(op, ("task",))
+        asked = {name: value for name, value in about.items() if name in known}
         self.events.append(Event(at(span[0]), process, Kind.INVOKE, op, value=said, **asked))
         self.events.append(Event(at(span[1]), process, kind, op, value=heard, **about))
 
@@ -48,10 +50,10 @@ class Forged:
 
     def step(self, when: float, task: str, state: str, attempt: int = 0, *, key: str | None = None, **more: Any) -> None:
         """A version of a task's row, at first its creation. `worker`: who has it; `by`: (attempt, worker, outcome) of an end."""
-        worker, by, kind = more.get("worker"), more.get("by"), more.get("kind", "note")
+        worker, by, kind = more.pop("worker", None), more.pop("by", None), more.pop("kind", "note")
         verb = "update" if task in self.rows else "insert"
         kept = self.rows.get(task, {"type": kind, "idempotency_key": key})
-        self.rows[task] = {**kept, "task_id": task, "state": state, "attempt": attempt, "worker_id": worker}
+        self.rows[task] = {**kept, "task_id": task, "state": state, "attempt": attempt, "worker_id": worker, **more}
         self._commit(when, "tasks", verb, dict(self.rows[task]), fresh=True)
         if by is not None:
             row = {"task_id": task, "attempt": by[0], "worker_id": by[1], "outcome": by[2], "next_state": state}
@@ -69,13 +71,28 @@ class Forged:
         """An effect in the same transaction as the last step."""
         self._commit(when, "effects", "insert", {"task_id": task, "attempt": attempt, "type": "note"})
 
-    def fault(self, number: str, nemesis: str, span: tuple[float, float], *, workers: tuple[str, ...] = ()) -> None:
-        """A fault with its heal. It is injected within a hundredth of a second."""
+    def lose(self, when: float, task: str, state: str, *, verb: str = "update", attempt: int = 0, **more: Any) -> None:
+        """A version of a task's row on a former primary alone."""
+        row = {"task_id": task, "state": state, "attempt": attempt, "worker_id": more.pop("worker", None), **more}
+        lsn = self.lsn_at(when) + 1 + len(self.lost)
+        self.lost.append(Commit(lsn, lsn, at(when), "tasks", verb, row))
+
+    def lsn_at(self, when: float) -> int:
+        """The position of the last commit before this moment."""
+        return max((commit.lsn for commit in self.commits if commit.at <= at(when)), default=0)
+
+    def remark(self, when: float, op: str, **about: Any) -> None:
+        """Something that a handler notes."""
+        self.events.append(Event(at(when), "handler-1", Kind.OK, op, **about))
+
+    def fault(self, number: str, nemesis: str, span: tuple[float, float], **more: Any) -> None:
+        """A fault with its heal. It is injected within a hundredth of a second, or `struck` then; `workers` and `detail`."""
         about = {"nemesis": nemesis, "target": "somebody"}
         began, healed = span
+        told = {**about, "workers": list(more.get("workers", ())), "detail": more.get("detail", {})}
         for kind, when, op, value in (
             (Kind.INVOKE, began, "fault", about),
-            (Kind.OK, began + 0.01, "fault", {**about, "workers": list(workers)}),
+            (Kind.OK, more.get("struck", began + 0.01), "fault", told),
             (Kind.INVOKE, max(healed - 0.01, began + 0.01), "heal", about),
             (Kind.OK, max(healed, began + 0.01), "heal", about),
         ):
@@ -116,13 +133,17 @@ class Forged:
             waited_seconds=0.0,
             tasks=list(self.rows.values()),
             attempts=[],
-            keys=[],
+            keys=[
+                {"key": row["idempotency_key"], "task_id": task} for task, row in self.rows.items() if row.get("idempotency_key")
+            ],
             effects=[],
             cents=0,
             open_workers=[],
         )
         events = sorted(self.events, key=lambda event: event.at)
-        return Evidence(run=run, events=events, commits=list(self.commits), logs=list(self.logs), snapshot=snapshot)
+        return Evidence(
+            run=run, events=events, commits=list(self.commits), logs=list(self.logs), snapshot=snapshot, lost=list(self.lost)
+        )
 
     def _commit(self, when: float, table: str, verb: str, row: dict[str, Any], *, fresh: bool = False) -> None:
         last = self.commits[-1].lsn if self.commits else 0

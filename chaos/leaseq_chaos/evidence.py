@@ -57,6 +57,7 @@ class Commit(Struct, frozen=True, omit_defaults=True):
     table: str  # tasks, attempts, idempotency_keys, queues, workers (schema leaseq); effects, accounts (schema chaos)
     verb: str  # insert, update, delete
     row: dict[str, Any]  # the columns named in wal.COLUMNS, after the change; ids of tasks as strings
+    timeline: int = 1  # the place of its server among the primaries of the run
 
 
 class Heard(Struct, frozen=True):
@@ -101,6 +102,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     commits: list[Commit]
     logs: list[Heard]
     snapshot: Snapshot
+    lost: list[Commit] = field(default_factory=list)  # commits of former primaries that no successor has, in commit order
 
 
 def load(directory: Path) -> Evidence:
@@ -113,6 +115,7 @@ def load(directory: Path) -> Evidence:
         commits=list(_lines(directory / "commits.jsonl", Commit)),
         logs=logs,
         snapshot=msgspec.json.decode((directory / "snapshot.json").read_bytes(), type=Snapshot),
+        lost=list(_lines(directory / "lost.jsonl", Commit)) if (directory / "lost.jsonl").exists() else [],
     )
 
 

@@ -24,7 +24,7 @@ from leaseq import Context, Fail, Leaseq
 from leaseq_chaos.history import Kind, Recorder, boottime
 from leaseq_chaos.statements import STATEMENTS
 
-__all__ = ["Flaked", "app"]
+__all__ = ["PATIENT", "Flaked", "app", "effect_of", "record", "running"]
 
 HISTORY = "LEASEQ_CHAOS_HISTORY"
 # A handler's own statement may be refused while Postgres is hurt, and that costs a retry: there are plenty.
@@ -43,29 +43,29 @@ class Flaked(Exception):
 @app.task(max_attempts=PATIENT)
 async def transfer(ctx: Context, source: int, target: int, cents: int) -> int:
     """Money from one account to another. In the order of their numbers, or two transfers would wait for each other."""
-    with _running(ctx):
+    with running(ctx):
         async with ctx.transaction() as tx:
             for account, change in sorted([(source, -cents), (target, cents)]):
                 await tx.execute(STATEMENTS["add_cents"].encode(), {"id": account, "cents": change})
-            await tx.execute(STATEMENTS["insert_effect"].encode(), _effect(ctx))
+            await tx.execute(STATEMENTS["insert_effect"].encode(), effect_of(ctx))
         return cents
 
 
 @app.task(max_attempts=PATIENT)
 def thread(ctx: Context, source: int, target: int, cents: int) -> int:
     """The same in a plain `def` handler."""
-    with _running(ctx):
+    with running(ctx):
         with ctx.transaction() as tx:
             for account, change in sorted([(source, -cents), (target, cents)]):
                 tx.execute(STATEMENTS["add_cents"], {"id": account, "cents": change})
-            tx.execute(STATEMENTS["insert_effect"], _effect(ctx))
+            tx.execute(STATEMENTS["insert_effect"], effect_of(ctx))
         return cents
 
 
 @app.task(max_attempts=PATIENT)
 async def note(ctx: Context, n: int) -> int:
     """One row."""
-    with _running(ctx):
+    with running(ctx):
         await _write_effect(ctx)
         return n
 
@@ -73,7 +73,7 @@ async def note(ctx: Context, n: int) -> int:
 @app.task(max_attempts=PATIENT)
 async def later(ctx: Context, n: int) -> int:
     """One row, of a task that was submitted with a delay."""
-    with _running(ctx):
+    with running(ctx):
         await _write_effect(ctx)
         return n
 
@@ -81,9 +81,9 @@ async def later(ctx: Context, n: int) -> int:
 @app.task(max_attempts=PATIENT)
 async def slow(ctx: Context, seconds: float) -> float:
     """One row in a transaction that stays open for a while."""
-    with _running(ctx):
+    with running(ctx):
         async with ctx.transaction() as tx:
-            await tx.execute(STATEMENTS["insert_effect"].encode(), _effect(ctx))
+            await tx.execute(STATEMENTS["insert_effect"].encode(), effect_of(ctx))
             await asyncio.sleep(seconds)
         return seconds
 
@@ -91,7 +91,7 @@ async def slow(ctx: Context, seconds: float) -> float:
 @app.task(max_attempts=PATIENT)
 async def flaky(ctx: Context, failures: int) -> int:
     """Fails that often after it has written; none of those rows may stay."""
-    with _running(ctx):
+    with running(ctx):
         await _write_effect(ctx)
         if ctx.retry_count < failures:
             raise Flaked(f"failure {ctx.retry_count + 1} of {failures}")
@@ -101,36 +101,36 @@ async def flaky(ctx: Context, failures: int) -> int:
 @app.task(queue="side")
 async def plain(ctx: Context, n: int) -> int:
     """An effect outside of Postgres: it may happen again, but only under an attempt that there was."""
-    with _running(ctx):
-        _record(Kind.OK, "effect", ctx)
+    with running(ctx):
+        record(Kind.OK, "effect", ctx)
         return n
 
 
 @app.task
 async def refuse(ctx: Context) -> None:
     """Fails for good."""
-    with _running(ctx):
+    with running(ctx):
         raise Fail("refused on purpose")
 
 
 @app.task(timeout=HANG_SECONDS, max_attempts=2)
 async def hang(ctx: Context) -> None:
     """Never returns."""
-    with _running(ctx):
+    with running(ctx):
         await asyncio.Event().wait()
 
 
 @app.task
 async def block(ctx: Context, seconds: float) -> None:
     """Stops the event loop, longer than its supervisor puts up with."""
-    with _running(ctx):
+    with running(ctx):
         time.sleep(seconds)  # noqa: ASYNC251 (that is what it is for)
 
 
 @app.task
 async def segfault(ctx: Context) -> None:
     """Reads where nothing is."""
-    with _running(ctx):
+    with running(ctx):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         faulthandler.disable()
         ctypes.string_at(0)
@@ -139,7 +139,7 @@ async def segfault(ctx: Context) -> None:
 @app.task
 async def bomb(ctx: Context) -> None:
     """Takes much memory, and ends as the kernel ends whoever took too much."""
-    with _running(ctx):
+    with running(ctx):
         taken = b"\x01" * BOMB_BYTES
         os.kill(os.getpid(), signal.SIGKILL)
         del taken
@@ -147,29 +147,29 @@ async def bomb(ctx: Context) -> None:
 
 async def _write_effect(ctx: Context) -> None:
     async with ctx.transaction() as tx:
-        await tx.execute(STATEMENTS["insert_effect"].encode(), _effect(ctx))
+        await tx.execute(STATEMENTS["insert_effect"].encode(), effect_of(ctx))
 
 
-def _effect(ctx: Context) -> dict[str, str | int]:
+def effect_of(ctx: Context) -> dict[str, str | int]:
     return {"task_id": ctx.task_id, "attempt": ctx.attempt, "type": ctx.type, "pid": os.getpid()}
 
 
 @contextmanager
-def _running(ctx: Context) -> Iterator[None]:
+def running(ctx: Context) -> Iterator[None]:
     """Tell the history of this attempt: `ok` when it is about to return, `fail` when it raises on purpose, else `info`."""
-    _record(Kind.INVOKE, "run", ctx, type=ctx.type, worker_pid=os.getpid())
+    record(Kind.INVOKE, "run", ctx, type=ctx.type, worker_pid=os.getpid())
     try:
         yield
     except (Fail, Flaked):
-        _record(Kind.FAIL, "run", ctx)
+        record(Kind.FAIL, "run", ctx)
         raise
     except BaseException as error:
-        _record(Kind.INFO, "run", ctx, error=type(error).__name__)
+        record(Kind.INFO, "run", ctx, error=type(error).__name__)
         raise
-    _record(Kind.OK, "run", ctx)
+    record(Kind.OK, "run", ctx)
 
 
-def _record(kind: Kind, op: str, ctx: Context, **value: str | int) -> None:
+def record(kind: Kind, op: str, ctx: Context, **value: str | int) -> None:
     directory = os.environ.get(HISTORY)
     if directory:
         _recorder(directory, os.getpid()).note(kind, op, task=ctx.task_id, attempt=ctx.attempt, value=value or None)

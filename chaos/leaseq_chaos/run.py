@@ -87,9 +87,7 @@ class Conductor:
         self._cluster = cluster
         self._recorder = Recorder(cluster.history, "runner")
         self._watch = Watch()
-        self._commits = CommitReader(
-            cluster.postgres, options.directory / "commits.jsonl", wall_offset=wall_offset, watch=self._watch.see
-        )
+        self._commits = CommitReader(cluster.timelines, options.directory, wall_offset=wall_offset, watch=self._watch.see)
         self._phases: list[str] = []
         self._stop_reading = asyncio.Event()
         self.skips: list[Skip] = []

@@ -21,6 +21,7 @@ MIX: Mapping[str, float] = {
     "slow": 2,
     "refuse": 0.3,
     "hang": 0.1,
+    "observe": 1,
 }
 # More that is under way at any moment: whoever is frozen holds something, and is stale when it wakes.
 LONGER = {**MIX, "slow": 8}
@@ -41,6 +42,24 @@ PROCESSES: Mapping[str, float] = {
     "kill-reaping-supervisor": 1,
 }
 POISON: Mapping[str, float] = {"poison-segfault": 1, "poison-bomb": 1, "poison-block": 1, "poison-hang": 1}
+ROGUES: Mapping[str, float] = {
+    "poison-meddle": 4,
+    "poison-keep": 3,
+    "poison-linger": 2,
+    "poison-sever": 2,
+    "poison-finish": 1,
+    "poison-leave": 2,
+}
+FAILOVERS: Mapping[str, float] = {
+    "failover-postgres": 2,
+    "failover-postgres-sync": 2,
+    "failover-frozen-postgres": 1,
+    "failover-killed-postgres": 1,
+    "failover-readonly-postgres": 1,
+    "lose-standby-postgres": 2,
+    "demote-valkey": 2,
+    "split-valkey": 1,
+}
 VALKEY: Mapping[str, float] = {
     "flushall": 3,
     "kill-valkey": 2,
@@ -65,6 +84,7 @@ POSTGRES: Mapping[str, float] = {
     "exhaust-postgres": 1,
     "readonly-postgres": 2,
     "lock-tasks": 3,
+    "long-snapshot": 1,
     "restart-postgres-and-kill-reaper": 1,
 }
 NETWORK: Mapping[str, float] = {
@@ -72,7 +92,7 @@ NETWORK: Mapping[str, float] = {
     for fault in ("delay", "stall", "reset", "one-way", "half-open", "drop-reply", "cut", "refuse")
     for far in ("postgres", "valkey", "api")
 }
-CLOCKS: Mapping[str, float] = {"clock-worker": 1, "clock-reaper": 1, "clock-valkey": 1, "clock-and-kill": 1}
+CLOCKS: Mapping[str, float] = {"clock-worker": 1, "clock-reaper": 1, "clock-valkey": 1, "clock-and-kill": 1, "clock-api": 1}
 DISKS: Mapping[str, float] = {"fill-valkey-disk": 1, "fill-postgres-disk": 1}
 DEPLOY: Mapping[str, float] = {
     "rolling-restart": 2,
@@ -188,10 +208,42 @@ _ALL = (
         apis=2,
     ),
     Scenario(
+        name="failovers",
+        about="The ledger and dispatch move to other servers, while the old ones live on, freeze, die or lose a standby.",
+        nemeses=_several(FAILOVERS, FAILOVERS, {"kill-child": 1, "kill-backends": 1}),
+        mix=MIX,
+        tasks_per_second=30,
+        gap_seconds=2,
+        at_once=2,
+        expects=("replayed",),
+    ),
+    Scenario(
+        name="rogues",
+        about="Handlers change their sessions, keep what they were lent, and end their connections, transactions and processes.",
+        nemeses=_several(ROGUES, ROGUES, {"kill-child": 1, "kill-backends": 1, "restart-postgres": 0.5}),
+        mix={**MIX, "observe": 6, "meddle": 2, "keep": 2, "linger": 1},
+        gap_seconds=0.5,
+        at_once=4,
+    ),
+    Scenario(
         name="everything",
         about="All of it at once.",
         nemeses=_several(
-            PROCESSES, PROCESSES, PROCESSES, POISON, VALKEY, VALKEY, POSTGRES, POSTGRES, NETWORK, NETWORK, CLOCKS, DISKS, DEPLOY
+            PROCESSES,
+            PROCESSES,
+            PROCESSES,
+            POISON,
+            VALKEY,
+            VALKEY,
+            POSTGRES,
+            POSTGRES,
+            NETWORK,
+            NETWORK,
+            CLOCKS,
+            DISKS,
+            DEPLOY,
+            FAILOVERS,
+            ROGUES,
         ),
         mix=MIX,
         gap_seconds=0.7,

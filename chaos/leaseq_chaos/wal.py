@@ -1,15 +1,19 @@
-"""In which order did the ledger commit what?
+"""The order in which the ledger commits.
 
 A logical-decoding slot of the run's own Postgres tells, independently of anything the engine says of itself. The slot is read by
 looking first and moving on afterwards: when Postgres dies in between, the same changes come again, and are known by the position
-of their commit. Invariant: `commits.jsonl` has each row change once, in commit order.
+of their commit.
+
+After a failover there are two servers to read. The position at which the new primary left the log of the old one divides the
+commits of the old one exactly: those up to it are in both and count; those beyond it are lost, and are kept aside. Invariants:
+`commits.jsonl` has each surviving row change once, in commit order; `lost.jsonl` has each one that a failover has lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -75,51 +79,108 @@ def _value(name: str, text: str) -> Any:
     return int(plain) if name in INTEGERS else plain
 
 
-class CommitReader:
-    """Follows the slot from `open` to `finish`, and writes what it finds."""
+class _Source:
+    """The slot of one primary, and what has been read from it so far."""
 
-    def __init__(self, postgres: Postgres, file: Path, *, wall_offset: int, watch: Callable[[Commit], None]) -> None:
-        self._postgres = postgres
-        self._file = file.open("wb")
+    def __init__(self, postgres: Postgres, file: Path) -> None:
+        self.postgres = postgres
+        self.path = file
+        self.file = file.open("wb")
+        self.last = 0
+        self.done = False
+
+    @property
+    def readable(self) -> bool:
+        return not self.done and self.postgres.answers
+
+
+class CommitReader:
+    """Follows the slots of all primaries of a run from `open` to `finish`, and writes what it finds."""
+
+    def __init__(
+        self, timelines: Sequence[Postgres], directory: Path, *, wall_offset: int, watch: Callable[[Commit], None]
+    ) -> None:
+        self._timelines = timelines  # grows while we read
+        self._directory = directory
         self._wall_offset = wall_offset
         self._watch = watch
-        self._last = 0
+        self._sources: list[_Source] = []
         self._encoder = msgspec.json.Encoder()
 
     async def open(self) -> None:
         """Create the slot. What was committed before is not told."""
-        await self._postgres.fetch("create_slot")
+        await self._timelines[0].fetch("create_slot")
 
     async def follow(self, stop: asyncio.Event) -> None:
         """Read until told to stop; waits for a Postgres that is away."""
         while not stop.is_set():
-            try:
-                async with asyncio.timeout(20):
-                    more = await self._read()
-            except (psycopg.Error, OSError, TimeoutError):
-                more = False
+            more = False
+            for source in self._all():
+                if source.readable:
+                    more |= await self._try(source)
             if not more:
                 await asyncio.wait([asyncio.ensure_future(stop.wait())], timeout=POLL_SECONDS)
 
     async def finish(self) -> None:
-        """Read what is left, then close. Raises psycopg.Error."""
-        while await self._read():
-            pass
-        await self._postgres.fetch("drop_slot")
-        self._file.close()
+        """Read what is left, then close and sort. Raises psycopg.Error."""
+        for source in self._all():
+            while not source.done and await self._read(source):
+                pass
+            if not source.done:
+                await source.postgres.fetch("drop_slot")
+            source.file.close()
+        if len(self._sources) > 1:
+            self._sort()
 
-    async def _read(self) -> bool:
-        found = await self._postgres.fetch("peek_changes", {"at_most": AT_MOST})
+    def _all(self) -> list[_Source]:
+        """One source for each primary that there has been, the former ones first."""
+        for postgres in self._timelines[len(self._sources) :]:
+            name = "commits.jsonl" if not self._sources else f"commits-{postgres.timeline}.jsonl"
+            self._sources.append(_Source(postgres, self._directory / name))
+        return self._sources
+
+    async def _try(self, source: _Source) -> bool:
+        sealed = source.postgres.sealed
+        try:
+            async with asyncio.timeout(20):
+                more = await self._read(source)
+        except (psycopg.Error, OSError, TimeoutError):
+            return False
+        if sealed and not more:
+            source.done = True
+            await source.postgres.destroy()  # a former primary, and we were the last to need it
+        return more
+
+    async def _read(self, source: _Source) -> bool:
+        found = await source.postgres.fetch("peek_changes", {"at_most": AT_MOST})
         last = 0
         for lsn, commits in parse(found, wall_offset=self._wall_offset):
             last = lsn
-            if lsn <= self._last:
+            if lsn <= source.last:
                 continue  # told before a crash made the slot forget how far we were
-            self._last = lsn
+            source.last = lsn
+            branched = source.postgres.branched
             for commit in commits:
-                self._file.write(self._encoder.encode(commit) + b"\n")
-                self._watch(commit)
-        self._file.flush()
+                commit = msgspec.structs.replace(commit, timeline=source.postgres.timeline)
+                source.file.write(self._encoder.encode(commit) + b"\n")
+                if branched is None or lsn <= branched:
+                    self._watch(commit)
+        source.file.flush()
         if last:
-            await self._postgres.fetch("advance_slot", {"lsn": str(last)})
+            await source.postgres.fetch("advance_slot", {"lsn": str(last)})
         return len(found) >= AT_MOST
+
+    def _sort(self) -> None:
+        """Divide what each source told at the point where its successor left it."""
+        kept, lost = self._directory / "kept.jsonl", self._directory / "lost.jsonl"
+        decoder = msgspec.json.Decoder(Commit)
+        with kept.open("wb") as survivors, lost.open("wb") as others:
+            for source in self._sources:
+                end = source.postgres.branched
+                with source.path.open("rb") as lines:
+                    for line in lines:
+                        survived = end is None or decoder.decode(line).lsn <= end
+                        (survivors if survived else others).write(line)
+        for source in self._sources[1:]:
+            source.path.unlink()
+        kept.replace(self._sources[0].path)

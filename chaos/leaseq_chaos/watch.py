@@ -25,12 +25,20 @@ class Watch:
         self.violations: list[str] = []
         self._state: dict[str, str] = {}
         self._effects: set[str] = set()
+        self._timeline = 1
+        # Tasks of which a failover may have lost what we saw: their next state, and their effect, are taken as they come.
+        self._unsure: set[str] = set()
+        self._unsure_effects: set[str] = set()
 
     def see(self, commit: Commit) -> None:
         """Take in one row change."""
+        if commit.timeline > self._timeline:
+            self._timeline = commit.timeline
+            self._unsure |= self._state.keys()
+            self._unsure_effects |= self._effects
         if commit.table == "effects" and commit.verb == "insert":
             task = commit.row["task_id"]
-            if task in self._effects:
+            if task in self._effects and task not in self._unsure_effects:
                 self.violations.append(f"task {task} has taken effect twice")
             self._effects.add(task)
         if commit.table != "tasks" or "state" not in commit.row:
@@ -39,7 +47,9 @@ class Watch:
         before = self._state.get(task)
         if before == state:
             return
-        if (None if before is None else State(before), State(state)) not in LEGAL:
+        if task in self._unsure:
+            self._unsure.discard(task)
+        elif (None if before is None else State(before), State(state)) not in LEGAL:
             self.violations.append(f"task {task} went from {before} to {state}")
         self._state[task] = state
         self.states[state] += 1

@@ -18,7 +18,8 @@ from leaseq_chaos.checkers.index import ENDED
 from leaseq_chaos.verdict import Verdict
 
 TYPES = sorted(FATES)
-JUDGES = sorted(CHECKERS.keys() - {"reaps", "recovery", "sometimes"})  # these judge a run by its faults, and here are none
+# These judge a run by its faults, or by what its services said, and here is neither.
+JUDGES = sorted(CHECKERS.keys() - {"charges", "reaps", "recovery", "sometimes"})
 
 
 class Lives:

@@ -20,6 +20,7 @@ import pytest
 import pytest_asyncio
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
+import fix_nemeses_failover  # noqa: F401 (its proofs)
 import fix_nemeses_network  # noqa: F401 (its proofs)
 from fix_nemeses import (
     ALL,
@@ -52,7 +53,8 @@ HOUR = 3600
 KEY = "untouched"
 ORDINARY = (
     "kill-child kill-worker freeze-worker-briefly more-reapers poison-hang flushall restore-valkey fill-valkey kill-backends "
-    "readonly-postgres lock-tasks drop-reply-postgres half-open-valkey refuse-api clock-valkey partition-and-flush"
+    "readonly-postgres lock-tasks drop-reply-postgres half-open-valkey refuse-api clock-valkey partition-and-flush "
+    "failover-postgres-sync failover-killed-postgres lose-standby-postgres demote-valkey"
 )
 
 

@@ -55,7 +55,7 @@ async def postgres(tmp_path: Path) -> AsyncIterator[Postgres]:
 async def test_a_crash_of_the_server_neither_hides_nor_repeats_a_commit(postgres: Postgres, tmp_path: Path) -> None:
     seen: list[Commit] = []
     file = tmp_path / "commits.jsonl"
-    reader = CommitReader(postgres, file, wall_offset=time.time_ns() - boottime(), watch=seen.append)
+    reader = CommitReader([postgres], tmp_path, wall_offset=time.time_ns() - boottime(), watch=seen.append)
     await reader.open()
     stop = asyncio.Event()
     following = asyncio.create_task(reader.follow(stop))

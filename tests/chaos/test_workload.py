@@ -8,7 +8,7 @@ from itertools import groupby
 import msgspec
 import pytest
 
-from leaseq_chaos import handlers
+from leaseq_chaos import rogues
 from leaseq_chaos.scenario import Scenario
 from leaseq_chaos.workload.client import body_of
 from leaseq_chaos.workload.payloads import PAYLOADS
@@ -109,7 +109,7 @@ def test_one_client_alone_has_no_twins() -> None:
 
 
 def test_every_type_of_the_plan_has_a_handler_that_takes_its_payload() -> None:
-    registered = handlers.app.registry.handlers
+    registered = rogues.app.registry.handlers
     assert registered.keys() == PAYLOADS.keys()
     every = msgspec.structs.replace(SCENARIO, mix=dict.fromkeys(PAYLOADS, 1.0), tasks_per_second=3)
     operations = plan(scenario=every)

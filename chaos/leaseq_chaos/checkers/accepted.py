@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from leaseq_chaos.checkers.answer import answer, milliseconds
-from leaseq_chaos.checkers.index import EARLY, ENDED, Index, index, no_history, task_of
+from leaseq_chaos.checkers.index import EARLY, ENDED, Index, Op, index, no_history, task_of
 from leaseq_chaos.evidence import Evidence
 from leaseq_chaos.history import Kind
 from leaseq_chaos.verdict import Finding, Violation
@@ -51,6 +51,8 @@ def _lost(found: Index, accepted: dict[str, int]) -> Iterator[Violation]:
     snapshot = found.evidence.snapshot
     for task, at in accepted.items():
         row = found.rows.get(task)
+        if row is None and task in found.lost.created:
+            continue
         if row is None:
             yield Violation("accepted, and not in the ledger at the end", task, at)
         elif row["state"] not in ENDED:
@@ -75,9 +77,18 @@ def _unknown_to_readers(found: Index) -> Iterator[Violation]:
             witnessed[task] = min(op.ended, witnessed.get(task, op.ended))
     for op in (*found.ops["read"], *found.ops["cancel"]):
         known = witnessed.get(op.task or "")
-        if known is not None and known < op.began and op.heard.get("code") == "task_not_found":
+        if known is not None and known < op.began and op.heard.get("code") == "task_not_found" and not _elsewhere(found, op):
             later = milliseconds(op.began - known)
             yield Violation(f"{op.process} was told task_not_found {later} after somebody knew of it", op.task, op.began)
+
+
+def _elsewhere(found: Index, op: Op) -> bool:
+    """Was the question answered by a server that rightly does not know the task?"""
+    if op.task in found.lost.created:
+        return True
+    old = found.lost.asked(op.began, op.ended)
+    steps = found.lives.get(op.task or "")
+    return old is not None and (not steps or steps[0].lsn > old.branched)
 
 
 def _refused(found: Index) -> Iterator[Violation]:
@@ -103,5 +114,5 @@ def _phantoms(found: Index) -> Iterator[Violation]:
             yield Violation(f"in the ledger ({row['state']}), and nobody submitted it", task)
     rows = {task_of(row) for row in found.evidence.snapshot.effects}
     for task in sorted(rows | {event.task or "" for event in found.remarks.get("effect", [])}):
-        if task not in found.rows and task not in known:
+        if task not in found.rows and task not in known and task not in found.lost.touched:
             yield Violation("had an effect, and nobody submitted it", task)

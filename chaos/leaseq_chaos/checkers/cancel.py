@@ -46,6 +46,8 @@ def _answers(found: Index) -> Iterator[Violation]:
     for op in found.ops["cancel"]:
         if op.ended is not None and op.task is not None:
             by_then = {step.state for step in found.lives.get(op.task, []) if step.at <= op.ended + EARLY}
+            if op.task in found.lost.touched:
+                by_then |= {state for task, state, _ in found.lost.seen if task == op.task}
             yield from (Violation(f"{op.process} {said}", op.task, op.ended) for said in _untrue(op, by_then))
 
 
@@ -67,7 +69,7 @@ def _claims(found: Index) -> Iterator[Violation]:
     heard = {op.task: op.ended for op in reversed(found.ops["cancel"]) if op.kind is Kind.OK and op.ended is not None}
     redriven = found.redriven()
     for task, ended in heard.items():
-        if task is None or task in redriven:
+        if task is None or task in redriven or task in found.lost.cancelled:
             continue
         cancelled = False
         for step in found.lives.get(task, []):

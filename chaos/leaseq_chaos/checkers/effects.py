@@ -74,7 +74,8 @@ def _plain(found: Index) -> Iterator[Violation]:
         if row["type"] in PLAIN and row["state"] == "SUCCESS" and (task, row["attempt"]) not in noted:
             yield Violation(f"attempt {row['attempt']} succeeded, and its handler noted no effect", task)
     for event in found.remarks.get("effect", []):
-        if event.task in found.rows and (event.task, event.attempt) not in found.claims:
+        claim = (event.task or "", event.attempt or 0)
+        if event.task in found.rows and claim not in found.claims and claim not in found.lost.claims:
             yield Violation(f"an effect under attempt {event.attempt}, which nobody claimed", event.task, event.at)
 
 

@@ -32,13 +32,15 @@ _SUCCESS = Fate("SUCCESS")
 _CRASHED = Fate("FAILED", CRASHED)
 _TIMED_OUT = Fate("FAILED", "timeout")
 
-TRANSACTIONAL: frozenset[str] = frozenset({"transfer", "note", "thread", "slow", "flaky", "later"})
+TRANSACTIONAL: frozenset[str] = frozenset({
+    "transfer", "note", "thread", "slow", "flaky", "later", "meddle", "observe", "keep", "linger",
+})  # fmt: skip
 PLAIN: frozenset[str] = frozenset({"plain"})
 POISON: frozenset[str] = frozenset({"segfault", "bomb", "block"})
 
 FATES: Mapping[str, tuple[Fate, ...]] = {
     **dict.fromkeys(sorted(TRANSACTIONAL | PLAIN), (_SUCCESS,)),
-    "refuse": (Fate("FAILED"),),
+    **dict.fromkeys(("refuse", "sever", "finish", "leave"), (Fate("FAILED"),)),
     "hang": (_TIMED_OUT,),
     "segfault": (_CRASHED,),
     "bomb": (_CRASHED,),

@@ -7,7 +7,7 @@ its healing was never told to the end; only what said `fail` is not.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -15,7 +15,15 @@ from msgspec import Struct
 from leaseq_chaos.evidence import Evidence
 from leaseq_chaos.history import Event, Kind
 
-__all__ = ["Calendar", "Fault", "faults_of"]
+__all__ = ["LIVING_ON", "Calendar", "Fault", "faults_of"]
+
+
+# Where an old server lives on. The new one serves from the moment of the injection's end, so that recovery begins there; the heal
+# only ends the old one, and must not be what work waits for.
+LIVING_ON = frozenset({
+    "failover-postgres", "failover-postgres-sync", "failover-frozen-postgres", "failover-killed-postgres",
+    "failover-readonly-postgres", "demote-valkey", "split-valkey",
+})  # fmt: skip
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -23,11 +31,16 @@ class Fault(Struct, frozen=True, kw_only=True):
 
     number: str
     nemesis: str
-    began: int  # its injection began: from here on there may be effects
+    began: int  # from here on there may be effects: its injection began, or where that takes long, did its first harm
     struck: int  # its injection was complete
-    ended: int  # its healing was complete, or given up; without any word of that, the end of the run
+    ended: (
+        int  # when it has to be over: at the heal, or at once where an old server merely lives on; the end of the run if unhealed
+    )
+    healing: int  # its healing began
+    healed: int  # its healing was complete, or given up; without any word of that, the end of the run
     workers: frozenset[str] = frozenset()  # the incarnations that it hit, where that is known
     told: bool = True  # was it said that the injection succeeded?
+    detail: Mapping[str, Any] = {}
 
 
 def faults_of(evidence: Evidence) -> list[Fault]:
@@ -49,14 +62,21 @@ def _fault(number: str, events: dict[tuple[str, bool], Event], *, end: int) -> F
     first = min(events.values(), key=lambda event: event.at)
     value = {**_value(invoked or first), **_value(answered)}
     began = first.at if invoked is None else invoked.at
+    nemesis = str(value.get("nemesis", ""))
+    struck = began if answered is None else answered.at
+    over = end if healed is None else healed.at
+    heal = events.get(("heal", True))
     return Fault(
         number=number,
-        nemesis=str(value.get("nemesis", "")),
-        began=began,
-        struck=began if answered is None else answered.at,
-        ended=end if healed is None else healed.at,
+        nemesis=nemesis,
+        began=int((value.get("detail") or {}).get("since", began)),
+        struck=struck,
+        ended=struck if nemesis in LIVING_ON and answered is not None and answered.kind is Kind.OK else over,
+        healing=over if heal is None else heal.at,
+        healed=over,
         workers=frozenset(value.get("workers") or ()),
         told=answered is not None and answered.kind is Kind.OK,
+        detail=value.get("detail") or {},
     )
 
 

@@ -96,7 +96,11 @@ def _closed(found: Index) -> Iterator[Violation]:
 
 def _returned(found: Index) -> Iterator[Violation]:
     """A success is of an attempt whose handler came to its end, and not of another that was taken for it."""
-    returned = {(op.task, op.attempt): op.ended for op in found.ops["run"] if op.kind is Kind.OK}
+    returned: dict[tuple[str | None, int | None], int | None] = {}
+    for op in found.ops["run"]:
+        if op.kind is Kind.OK:
+            # The first one: a claim that a failover has lost may have the same number, and its handler return later.
+            returned.setdefault((op.task, op.attempt), op.ended)
     for task, steps in found.lives.items():
         for step in steps:
             if step.state == "SUCCESS":

@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from leaseq.model import TERMINAL
+from leaseq_chaos.checkers.lost import Lost, lost_of
 from leaseq_chaos.evidence import Commit, Evidence
 from leaseq_chaos.history import Event, Kind
 
@@ -75,6 +76,7 @@ class Index(Struct, frozen=True):
     rows: dict[str, dict[str, Any]]  # the snapshot's tasks
     ops: dict[str, list[Op]]  # submit, read, cancel, run
     remarks: dict[str, list[Event]]  # events that are no operations: effect, redrive, phase, ...
+    lost: Lost  # what failovers have lost
 
     def of_task(self, op: str) -> dict[str, list[Op]]:
         """The operations of one kind by task; those whose task is not known are left out."""
@@ -142,6 +144,7 @@ def _sorted(evidence: Evidence) -> Index:
         rows={task_of(row): row for row in evidence.snapshot.tasks},
         ops=ops,
         remarks=remarks,
+        lost=lost_of(evidence),
     )
 
 

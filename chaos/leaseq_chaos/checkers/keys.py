@@ -6,7 +6,7 @@ However often it is sent, by however many at once: one task, made of one body; a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from leaseq_chaos.checkers.answer import answer
 from leaseq_chaos.checkers.index import Index, Op, index, no_history, task_of
@@ -26,16 +26,18 @@ def check(evidence: Evidence) -> Finding:
     for op in found.ops["submit"]:
         if op.key is not None:
             by_key[op.key].append(op)
-    accepted = {key: oks for key, ops in by_key.items() if (oks := [op for op in ops if op.kind is Kind.OK])}
+    lost = found.lost.created
+    told = {key: [op for op in ops if op.kind is Kind.OK and op.task not in lost] for key, ops in by_key.items()}
+    accepted = {key: oks for key, oks in told.items() if oks}
     missing = no_history(found)
-    if missing is None and not accepted:
+    if missing is None and not accepted and not lost:
         missing = "no submission with a key was acknowledged"
     return answer(
         "keys",
         INVARIANT,
         missing=missing,
         said=f"{sum(map(len, by_key.values())):,} submissions of {len(by_key):,} keys were compared",
-        violations=[*_answers(accepted), *_refusals(by_key, accepted), *_recorded(found, accepted), *_unique(found)],
+        violations=[*_answers(accepted), *_refusals(by_key, accepted, lost), *_recorded(found, accepted), *_unique(found)],
         facts={
             "keys": len(by_key),
             "sent more than once": sum(1 for ops in by_key.values() if len(ops) > 1),
@@ -60,12 +62,16 @@ def _answers(accepted: Mapping[str, Sequence[Op]]) -> Iterator[Violation]:
                 yield Violation(f"key {key} was acknowledged for two bodies, {bodies}", op.task, op.ended)
 
 
-def _refusals(by_key: Mapping[str, Sequence[Op]], accepted: Mapping[str, Sequence[Op]]) -> Iterator[Violation]:
-    """A refusal names the task of the key, and is right about the body."""
+def _refusals(
+    by_key: Mapping[str, Sequence[Op]], accepted: Mapping[str, Sequence[Op]], lost: Collection[str]
+) -> Iterator[Violation]:
+    """A refusal names the task of the key, and is right about the body. One that names a lost task was right at its time."""
     for key, oks in accepted.items():
         task, body = oks[0].task, oks[0].said.get("variant")
         for op in filter(_refused, by_key[key]):
             named = op.heard.get("task", task)
+            if named in lost:
+                continue
             if named != task:
                 yield Violation(f"a refusal of key {key} names {named} instead", task, op.ended)
             if op.said.get("variant") == body:

@@ -46,10 +46,13 @@ def check(evidence: Evidence) -> Finding:
     objects = _objects(found)
     marks_of = _Marks(found)
     violations: list[Violation] = []
-    undecided = 0
+    undecided = excused = 0
     for name, each in objects.items():
         if any(step.state == GONE for _, step in each.steps):
             undecided += 1  # pruned in the middle of the run: what a read may see of it afterwards is not in the model
+            continue
+        if _failed_over(found, each):
+            excused += 1
             continue
         operations = _operations(each.ops)
         created = any(operation.what is What.SUBMIT and operation.sure for operation in operations)
@@ -69,8 +72,16 @@ def check(evidence: Evidence) -> Finding:
         missing=missing,
         said=f"an order was sought for each of {len(objects):,} tasks, with {count:,} operations of clients",
         violations=violations,
-        facts={"objects": len(objects), "operations": count, "undecided": undecided},
+        facts={"objects": len(objects), "operations": count, "undecided": undecided, "on two primaries": excused},
     )
+
+
+def _failed_over(found: Index, each: _Object) -> bool:
+    """Whether any of it may be of a primary that was left: there is no one order then, and `reads` and `keys` judge the rest."""
+    tasks = {task for task, _ in each.steps} | {op.task for _, op in each.ops}
+    if not tasks.isdisjoint(found.lost.touched):
+        return True
+    return any(found.lost.asked(op.began, op.ended) is not None for _, op in each.ops)
 
 
 def _objects(found: Index) -> dict[str, _Object]:

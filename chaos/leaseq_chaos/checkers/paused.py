@@ -27,7 +27,7 @@ __all__ = ["check"]
 INVARIANT = "Nothing of a queue that is paused is begun."
 
 # The nemeses under which a claim may be under way for long.
-_DELAYING = re.compile(r"(freeze|restart|fill|exhaust)-postgres|kill-backend|lock-tasks")
+_DELAYING = re.compile(r"(freeze|restart|fill|exhaust)-postgres|kill-backend|lock-tasks|failover-|lose-standby")
 _STATEMENT_SECONDS = 5.0  # where the run does not say
 
 

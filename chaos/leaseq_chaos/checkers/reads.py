@@ -25,7 +25,7 @@ from leaseq_chaos.verdict import Finding, Violation
 __all__ = ["check"]
 
 # The nemeses under which Postgres may have written a commit and shows it later.
-_SLOWING = re.compile(r"(freeze|restart|fill)-postgres|kill-backend")
+_SLOWING = re.compile(r"(freeze|restart|fill)-postgres|kill-backend|failover-|lose-standby")
 
 INVARIANT = "What is read of a task was true while it was read, and never goes back."
 
@@ -56,6 +56,8 @@ def _task(found: Index, task: str, reads: Sequence[Op], slow: Calendar) -> Itera
         if op.told not in (None, task):
             yield Violation(f"{op.process} asked for this task and was answered about {op.told}", task, op.ended)
             continue
+        if _of_old(found, task, op):
+            continue
         what = f"{op.process} read {op.heard.get('state')}, attempt {op.heard.get('attempt')}"
         places = versions.get((str(op.heard.get("state")), int(op.heard.get("attempt") or 0)), [])
         open_ones = places[bisect_left(places, floor) :]
@@ -70,6 +72,18 @@ def _task(found: Index, task: str, reads: Sequence[Op], slow: Calendar) -> Itera
             yield Violation(f"{what}, {later} after {by.process} had read {then}", task, op.began)
         else:
             yield Violation(f"{what}, which it was not between question and answer{_when(steps, places, op)}", task, op.began)
+
+
+def _of_old(found: Index, task: str, op: Op) -> bool:
+    """Is this what a former primary had, asked while it could be? It knows what it lost, and nothing of what came after it."""
+    old = found.lost.asked(op.began, op.ended)
+    if old is None:
+        return False
+    version = (str(op.heard.get("state")), int(op.heard.get("attempt") or 0))
+    if (task, *version) in found.lost.seen:
+        return True
+    before = [step for step in found.lives.get(task, []) if step.lsn <= old.branched]
+    return bool(before) and (before[-1].state, before[-1].attempt) == version
 
 
 class _Seen:

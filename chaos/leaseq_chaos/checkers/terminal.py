@@ -51,6 +51,8 @@ def _starts(found: Index) -> Iterator[Violation]:
     for op in found.ops["run"]:
         task = op.task or ""
         claim = found.claims.get((task, op.attempt or 0))
+        if (task, op.attempt or 0) in found.lost.claims:
+            continue  # claimed where it was lost; another start under the same number is of the claim that was not
         if claim is None:
             yield Violation(f"{op.process} started attempt {op.attempt}, which nobody claimed", task, op.began)
         elif op.began and claim.at > op.began + EARLY:

@@ -28,7 +28,7 @@ __all__ = ["STORES", "Cluster", "Layout", "open_cluster"]
 
 STORES = ("postgres", "valkey")
 READY_EVENTS = {"api": "api.started", "worker": "worker.opened", "reaper": "reaper.started"}
-HANDLERS = "leaseq_chaos.handlers:app"
+HANDLERS = "leaseq_chaos.rogues:app"
 DISK_MEBIBYTES = {"valkey": 64, "postgres": 768}
 
 
@@ -52,13 +52,22 @@ class Cluster:
 
     def __init__(self, layout: Layout, *, postgres: Postgres, valkey: Valkey) -> None:
         self.layout = layout
-        self.postgres = postgres
+        self.timelines = [postgres]  # every primary that the ledger has had, the present one last
         self.valkey = valkey
+        self.moving = asyncio.Lock()  # held while the ledger moves to another server: what is told to the old one may be lost
+        self.former: list[Valkey] = []  # primaries of dispatch that were replaced and live on
         self.services: dict[str, Service] = {}
         self.proxies: dict[str, Proxy] = {}  # "postgres@worker-1", "valkey@reaper-2", "api@api-1"
         self.disks: dict[str, Path] = {}  # store -> mount point, where it has a small disk of its own
         self.no_disks = ""  # why `disks` lacks a store
+        self.home_of_valkey = valkey.directory
         self._numbers = {kind: count(1) for kind in READY_EVENTS}
+        self._servers = count(2)
+
+    @property
+    def postgres(self) -> Postgres:
+        """The present primary of the ledger."""
+        return self.timelines[-1]
 
     @property
     def lease_seconds(self) -> float:
@@ -105,6 +114,16 @@ class Cluster:
         await service.start()
         return service
 
+    def lead(self, store: str, port: int) -> None:
+        """The address of a store moves: new connections go to another server, open ones stay."""
+        for proxy in self.links(store):
+            proxy.lead_to(port)
+
+    def next_directory(self, store: str) -> Path:
+        """Where one more server of this kind may keep its files: beside the first one, on the same disk."""
+        first = self.timelines[0].directory if store == "postgres" else self.home_of_valkey
+        return first.with_name(f"{first.name}-{next(self._servers)}")
+
     async def remove(self, service: Service) -> None:
         """End a service for good, and close its proxies."""
         del self.services[service.name]
@@ -116,6 +135,7 @@ class Cluster:
         """Whatever is still broken: mend it, and wait until everything is ready."""
         for proxy in self.proxies.values():
             proxy.clear()
+        await self.seal()
         self.postgres.thaw()
         self.valkey.thaw()
         await self.postgres.start()
@@ -124,10 +144,26 @@ class Cluster:
             service.release()
         await asyncio.gather(*(service.ready() for service in self.services.values()))
 
+    async def seal(self) -> None:
+        """End all sessions of former primaries: nobody is led to them any more, so that nothing is committed there from now on.
+
+        Former primaries of dispatch are destroyed; those of the ledger stay, to be read to their end.
+        """
+        for valkey in self.former:
+            await valkey.destroy()
+        self.former.clear()
+        for old in self.timelines[:-1]:
+            if not old.sealed:
+                await old.seal()
+
     async def aclose(self) -> None:
-        """End every service, then every proxy."""
+        """End every service, then every proxy, then the servers that came in the place of others."""
         await asyncio.gather(*(service.destroy() for service in self.services.values()))
         await asyncio.gather(*(proxy.aclose() for proxy in self.proxies.values()))
+        for postgres in self.timelines:
+            await postgres.destroy()
+        for valkey in (self.valkey, *self.former):
+            await valkey.destroy()
 
     async def _arguments(self, kind: str, name: str) -> list[str]:
         if kind == "worker":

@@ -74,6 +74,14 @@ class Proxy:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
+    @property
+    def leads_to(self) -> int:
+        return self._target_port
+
+    def lead_to(self, port: int) -> None:
+        """New connections go to another server. Open ones stay where they are, as behind a DNS name that has moved."""
+        self._target_port = port
+
     def stall(self, *ways: Way) -> None:
         """Bytes that way (both, if none is named) stay under way; connections stay up."""
         for way in ways or tuple(Way):

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
@@ -39,6 +40,9 @@ POSTGRES_SETTINGS = {
     "max_wal_size": "256MB",
     "shared_buffers": "128MB",
     "log_min_messages": "fatal",
+    # For standbys: enough to catch up from after a few seconds, and no vacuum that a query on one would have to give way to.
+    "wal_keep_size": "256MB",
+    "hot_standby_feedback": "on",
 }
 
 
@@ -69,6 +73,9 @@ class Postgres(Server):
         super().__init__()
         self.directory = directory
         self.server = PostgresServer(directory, free_port())
+        self.timeline = 1  # its place among the primaries of a run
+        self.branched: int | None = None  # where its successor went another way: a position in the log, in bytes
+        self.sealed = False  # a former primary in which nothing is committed any more
         self._frozen: list[int] = []
 
     @property
@@ -88,6 +95,21 @@ class Postgres(Server):
             for name, value in POSTGRES_SETTINGS.items():
                 await self.set(conn, name, value)
         await self.restart()
+
+    @property
+    def answers(self) -> bool:
+        """Does it run, and is it not frozen by us?"""
+        return not self._frozen and self.server.pid is not None
+
+    async def copy(self, primary: Postgres, *, port: int, settings: Mapping[str, str] | None = None) -> None:
+        """Become a streaming standby of another server, which is reached on `port`, and serve reads."""
+        await self._do(lambda: self.server.start_standby(primary.server))
+        parts = urlsplit(primary.url)
+        way = f"host=127.0.0.1 port={port} user={parts.username} password={parts.password}"
+        async with await self.connect() as conn:
+            for name, value in {"primary_conninfo": way, **(settings or {})}.items():
+                await self.set(conn, name, value)
+        await self.fetch("reload_settings")
 
     async def connect(self) -> psycopg.AsyncConnection[Any]:
         """A connection of the harness: direct, autocommit. Raises psycopg.OperationalError."""
@@ -153,8 +175,17 @@ class Postgres(Server):
                 except (psycopg.OperationalError, TimeoutError):
                     await asyncio.sleep(POLL_SECONDS)
 
+    async def seal(self) -> None:
+        """Of a former primary: run, so that it can be read, and end every session that was left in it."""
+        self.thaw()
+        await self.start()
+        while pids := [pid for (pid,) in await self.fetch("find_sessions")]:
+            await self.fetch("terminate_sessions", {"pids": pids})
+            await asyncio.sleep(POLL_SECONDS)
+        self.sealed = True
+
     async def destroy(self) -> None:
-        """Kill it and delete its data."""
+        """Kill it and delete its data. Twice does no harm."""
         self.thaw()
         await self._do(self.server.destroy)
 
@@ -177,6 +208,26 @@ class Valkey(Server):
     def url(self) -> str:
         """Directly, past every proxy."""
         return self.server.url
+
+    async def copy(self, primary: Valkey) -> None:
+        """Become a replica of another server, with its password, and return when everything has been copied."""
+        await self._do(lambda: _share_password(primary.server, self.server))
+        await self.start()
+        async with primary.client() as client:
+            await client.config_set("repl-diskless-sync-delay", 0)  # no other replica will come that could share the copy
+        await self.follow(primary)
+        async with asyncio.timeout(READY_SECONDS), self.client() as client:
+            while True:
+                if (await client.info("replication")).get("master_link_status") == "up":
+                    return
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def follow(self, primary: Valkey | None) -> None:
+        """Be a replica of another server from now on, or of none."""
+        async with self.client() as client:
+            await client.config_set("masterauth", urlsplit(self.url).password or "")
+            where = ("no", "one") if primary is None else ("127.0.0.1", str(primary.port))
+            await client.replicaof(*where)
 
     @property
     def files(self) -> Path:
@@ -239,6 +290,13 @@ class Valkey(Server):
         """Kill it and delete its data."""
         self.thaw()
         await self._do(self.server.destroy)
+
+
+def _share_password(original: ValkeyServer, copy: ValkeyServer) -> None:
+    """Give a server that has not been started yet the password of another."""
+    file = copy.place.files / "password"
+    file.touch(mode=0o600)
+    file.write_bytes((original.place.files / "password").read_bytes())
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from leaseq_chaos.nemesis import clocks, combined, disks, fleet, network, poison, postgres, processes, valkey
+from leaseq_chaos.nemesis import clocks, combined, disks, failover, fleet, network, poison, postgres, processes, valkey
 from leaseq_chaos.nemesis.duplicates import DuplicateDeliveries
+from leaseq_chaos.nemesis.failover import FailOver, Fate
 from leaseq_chaos.nemesis.fault import Fault
 from leaseq_chaos.nemesis.nemesis import Nemesis
 from leaseq_chaos.nemesis.newborn import KillNewborn
 from leaseq_chaos.nemesis.queues import PauseQueue
+from leaseq_chaos.nemesis.replica import ReplaceValkey
 from leaseq_chaos.scenario import DEFAULT_CONFIG
 
 __all__ = ["NEMESES"]
@@ -22,6 +24,10 @@ DOWN = (0.3, 3.0)
 CLOCK = (3.0, 8.0)
 BRIEFLY = (0.3 * LEASE, 0.9 * LEASE)
 BEYOND = (1.5 * LEASE, 2.5 * LEASE)
+# Longer than the bound of recovery: what only goes on when the old primary ends is found.
+LIVES_ON = (9.0, 12.0)
+
+ROGUES = ("meddle", "keep", "linger", "sever", "finish", "leave")
 
 _PROCESSES = (
     processes.KillChild("kill-child"),
@@ -45,7 +51,7 @@ _FLEET = (
     fleet.MixedVersions("mixed-versions", (4.0, 10.0)),
     PauseQueue("pause-queue", BEYOND),
 )
-_POISON = tuple(poison.Poison(task_type) for task_type in ("segfault", "bomb", "block", "hang"))
+_POISON = tuple(poison.Poison(task_type) for task_type in ("segfault", "bomb", "block", "hang", *ROGUES))
 _VALKEY = (
     valkey.KillValkey("kill-valkey", DOWN),
     valkey.KillValkey("kill-valkey-without-data", DOWN, forget=True),
@@ -56,6 +62,8 @@ _VALKEY = (
     valkey.FillValkey("fill-valkey", (0.5, 4.0)),
     valkey.ReadonlyValkey("readonly-valkey", (0.5, 4.0)),
     valkey.SlowValkey("slow-valkey", (0.5, 2.0)),
+    ReplaceValkey("demote-valkey", LIVES_ON, demoted=True),
+    ReplaceValkey("split-valkey", LIVES_ON, demoted=False),
     DuplicateDeliveries("duplicate-deliveries"),
     network.Partition("lose-doorbell-valkey", (0.5, 1.5), store="valkey", trouble=network.lose_doorbell),
     combined.Together(
@@ -79,6 +87,7 @@ _POSTGRES = (
     postgres.ExhaustPostgres("exhaust-postgres", (0.5, 4.0)),
     postgres.ReadonlyPostgres("readonly-postgres", (0.5, 3.0)),
     postgres.LockTasks("lock-tasks", (0.5, 2.0)),
+    postgres.LongSnapshot("long-snapshot", (6.0, 12.0)),
     combined.Together(
         "restart-postgres-and-kill-reaper",
         DOWN,
@@ -86,17 +95,26 @@ _POSTGRES = (
         second=postgres.RestartPostgres("restart-postgres", DOWN),
     ),
 )
+_FAILOVERS = (
+    FailOver("failover-postgres", LIVES_ON, fate=Fate.LIVES, synchronous=False),
+    FailOver("failover-postgres-sync", LIVES_ON, fate=Fate.LIVES, synchronous=True),
+    FailOver("failover-frozen-postgres", LIVES_ON, fate=Fate.FREEZES, synchronous=True),
+    FailOver("failover-killed-postgres", DOWN, fate=Fate.DIES, synchronous=False),
+    FailOver("failover-readonly-postgres", DOWN, fate=Fate.YIELDS, synchronous=False),
+    failover.LoseStandby("lose-standby-postgres", (1.0, 5.0)),
+)
 _NETWORK = tuple(network.Network(kind, store) for kind in network.KINDS for store in ("postgres", "valkey", "api"))
 _CLOCKS = (
     clocks.ClockOfService("clock-worker", CLOCK, kind="worker"),
     combined.ClockAndKill("clock-and-kill", (0.3, 1.0)),
     clocks.ClockOfService("clock-reaper", CLOCK, kind="reaper"),
+    clocks.ClockOfService("clock-api", CLOCK, kind="api", jumps=clocks.DAYS),
     clocks.ClockOfValkey("clock-valkey", CLOCK),
 )
 _DISKS = tuple(disks.FillDisk(f"fill-{store}-disk", (1.0, 4.0), store=store) for store in ("valkey", "postgres"))
 
 _ALL: tuple[Fault, ...] = (
-    *_PROCESSES, *_FLEET, *_POISON, *_VALKEY, *_POSTGRES, *_NETWORK, *_CLOCKS, *_DISKS,
+    *_PROCESSES, *_FLEET, *_POISON, *_VALKEY, *_POSTGRES, *_FAILOVERS, *_NETWORK, *_CLOCKS, *_DISKS,
 )  # fmt: skip
 
 NEMESES: Mapping[str, Nemesis] = {nemesis.name: nemesis for nemesis in _ALL}

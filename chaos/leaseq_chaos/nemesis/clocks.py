@@ -11,7 +11,7 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from random import Random
@@ -25,12 +25,13 @@ from leaseq_chaos.nemesis.nemesis import Injury
 from leaseq_chaos.nemesis.processes import incarnations, living
 from leaseq_chaos.nemesis.valkey import running_valkey
 
-__all__ = ["ClockOfService", "ClockOfValkey"]
+__all__ = ["DAYS", "ClockOfService", "ClockOfValkey"]
 
 LIBRARIES = ("usr/lib/*/faketime", "usr/lib/faketime", "usr/lib64/faketime", "usr/local/lib/faketime")
 BEGAN = "began"  # a file as old as the folder
 RIGHT = "+0"
 JUMPS = ("-1h", "+0 x2", "+1h")
+DAYS = ("-1d", "+1d")
 SHARED = Path("/dev/shm")
 SHARED_NAMES = ("faketime_shm_", "sem.faketime_sem_")
 
@@ -49,18 +50,19 @@ class Clock(Fault):
         return folder
 
     @staticmethod
-    def _jump(folder: Path, rng: Random) -> dict[str, str]:
-        jump = rng.choice(JUMPS)
+    def _jump(folder: Path, rng: Random, jumps: Sequence[str] = JUMPS) -> dict[str, str]:
+        jump = rng.choice(jumps)
         _set(folder, jump)
         return {"jump": jump, "folder": str(folder)}
 
 
 class ClockOfService(Clock):
-    """The clock of a worker, or of a reaper."""
+    """The clock of a worker, of a reaper, or of an API: it makes the ids of tasks, so that it is a client with a wrong clock."""
 
-    def __init__(self, name: str, seconds: tuple[float, float], *, kind: str) -> None:
+    def __init__(self, name: str, seconds: tuple[float, float], *, kind: str, jumps: Sequence[str] = JUMPS) -> None:
         super().__init__(name, seconds)
         self._kind = kind
+        self._jumps = jumps
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         service = drawn(rng, [each for each in living(cluster, self._kind) if not each.extra_env], f"living {self._kind}")
@@ -73,7 +75,7 @@ class ClockOfService(Clock):
             service.extra_env = {}
             _clean(folder)
             raise
-        detail = self._jump(folder, rng)
+        detail = self._jump(folder, rng, self._jumps)
         return Injury(target=service.name, pids=service.pids, workers=incarnations(service), detail=detail)
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "KillBackendHard",
     "KillBackends",
     "LockTasks",
+    "LongSnapshot",
     "ReadonlyPostgres",
     "RestartPostgres",
 ]
@@ -144,6 +145,22 @@ class LockTasks(Holding):
                 await conn.close()
                 raise
         return self._keep([conn], tasks=cursor.rowcount)
+
+
+class LongSnapshot(Holding):
+    """Another application's transaction keeps its snapshot, so that no row version that dies meanwhile can be cleared away."""
+
+    async def inject(self, cluster: Cluster, rng: Random) -> Injury:
+        async with store_must_answer("Postgres"):
+            conn = await cluster.postgres.connect()
+            try:
+                await conn.set_autocommit(False)
+                await conn.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+                await conn.execute(STATEMENTS["ping"].encode())
+            except BaseException:
+                await conn.close()
+                raise
+        return self._keep([conn])
 
 
 class ReadonlyPostgres(Fault):

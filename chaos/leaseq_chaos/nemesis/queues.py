@@ -27,7 +27,7 @@ class PauseQueue(Fault):
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         queue = rng.choice(QUEUES)
         try:
-            async with store_must_answer("Postgres", seconds=PATIENCE_SECONDS):
+            async with cluster.moving, store_must_answer("Postgres", seconds=PATIENCE_SECONDS):
                 known = await cluster.postgres.fetch("pause_queue", {"queue": queue, "paused": True})
         except Impossible:
             await _resume(cluster, queue)
@@ -44,7 +44,7 @@ async def _resume(cluster: Cluster, queue: str) -> None:
     """As soon as Postgres can."""
     while True:
         try:
-            async with store_must_answer("Postgres", seconds=PATIENCE_SECONDS):
+            async with cluster.moving, store_must_answer("Postgres", seconds=PATIENCE_SECONDS):
                 await cluster.postgres.fetch("pause_queue", {"queue": queue, "paused": False})
             return
         except Impossible:

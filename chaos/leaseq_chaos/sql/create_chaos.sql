@@ -8,6 +8,11 @@ create table if not exists chaos.effects (
     pid int not null
 );
 
+create table if not exists chaos.late (
+    task_id uuid not null,
+    attempt int not null
+);
+
 create table if not exists chaos.accounts (
     id int primary key,
     cents bigint not null

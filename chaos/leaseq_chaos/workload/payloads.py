@@ -69,6 +69,7 @@ PAYLOADS: Mapping[str, Callable[[Draw], Payload]] = {
     "segfault": _nothing,
     "bomb": _nothing,
     "block": _block,
+    **dict.fromkeys(("meddle", "observe", "keep", "linger", "sever", "finish", "leave"), _nothing),
 }
 
 

@@ -1,0 +1,94 @@
+"""What failovers have lost, for checkers that must excuse that and nothing else.
+
+The authority is the log of the old primary beyond the position at which the new one left it (`Evidence.lost`). The loss of an
+acknowledged commit is excused only where no standby was waited for: with a synchronous one, `accepted`, `keys` and `cancel`
+excuse nothing. What handlers and readers saw of the old primary is excused in both cases, since a statement need not be
+acknowledged to be seen there. Invariant: only tasks with a lost commit of the kind in question are excused, and, for what was
+read, only while an old primary could still be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from leaseq_chaos.checkers.faults import Fault, faults_of
+from leaseq_chaos.evidence import Commit, Evidence
+
+__all__ = ["FAILOVERS", "Lost", "Old", "lost_of"]
+
+FAILOVERS = frozenset({
+    "failover-postgres", "failover-postgres-sync", "failover-frozen-postgres", "failover-killed-postgres",
+    "failover-readonly-postgres",
+})  # fmt: skip
+
+Version = tuple[str, int]  # state and attempt of a task
+
+
+class Old(Struct, frozen=True):
+    """The time in which a former primary could still be asked."""
+
+    timeline: int
+    branched: int  # the position at which its successor left it
+    began: int  # when its successor may have taken its first write
+    ended: int  # when its last session had ended
+
+
+class Lost(Struct, frozen=True):
+    """What no successor has."""
+
+    created: frozenset[str] = frozenset()  # tasks whose creation an asynchronous failover lost
+    cancelled: frozenset[str] = frozenset()  # tasks of which it lost a cancellation, or the request for one
+    claims: frozenset[tuple[str, int]] = frozenset()  # (task, attempt) claimed on an old primary alone
+    seen: frozenset[tuple[str, str, int]] = frozenset()  # (task, state, attempt) of versions on an old primary alone
+    touched: frozenset[str] = frozenset()  # tasks with any of these
+    old: tuple[Old, ...] = ()
+
+    def asked(self, began: int, ended: int | None) -> Old | None:
+        """The former primary that could be asked at some moment from `began` to `ended`, if there was one."""
+        for old in self.old:
+            if began <= old.ended and (ended is None or ended >= old.began):
+                return old
+        return None
+
+
+def lost_of(evidence: Evidence) -> Lost:
+    """Sort the lost commits by what they excuse."""
+    faults = {fault.detail.get("timeline"): fault for fault in faults_of(evidence) if fault.nemesis in FAILOVERS}
+    if not faults:
+        return Lost()
+    waited = {timeline for timeline, fault in faults.items() if fault.detail.get("synchronous")}
+    tasks = [commit for commit in evidence.lost if commit.table == "tasks"]
+    unpromised = [commit for commit in tasks if commit.timeline not in waited]
+    return Lost(
+        created=frozenset(_task(commit) for commit in unpromised if commit.verb == "insert"),
+        cancelled=frozenset(_task(commit) for commit in unpromised if commit.row.get("cancel_requested_at") is not None),
+        claims=frozenset((_task(commit), int(commit.row["attempt"])) for commit in tasks if _claims(commit)),
+        seen=frozenset(
+            (_task(commit), str(commit.row["state"]), int(commit.row["attempt"])) for commit in tasks if commit.verb != "delete"
+        ),
+        touched=frozenset(map(_task, tasks)),
+        old=_old(faults.values()),
+    )
+
+
+def _old(faults: Iterable[Fault]) -> tuple[Old, ...]:
+    return tuple(
+        Old(
+            int(fault.detail["timeline"]),
+            int(fault.detail["branched"]),
+            int(fault.detail.get("promoted", fault.began)),
+            fault.healed,
+        )
+        for fault in faults
+        if "branched" in fault.detail
+    )
+
+
+def _claims(commit: Commit) -> bool:
+    return commit.row.get("state") == "PROCESSING"
+
+
+def _task(commit: Commit) -> str:
+    return str(commit.row.get("task_id") or commit.row.get("id") or "")

@@ -1,0 +1,2 @@
+-- A subscription that lives as long as its session.
+listen meddled

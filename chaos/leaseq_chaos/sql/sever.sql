@@ -1,0 +1,2 @@
+-- End the session that asks.
+select pg_terminate_backend(pg_backend_pid())
