@@ -94,6 +94,7 @@ NETWORK: Mapping[str, float] = {
 }
 CLOCKS: Mapping[str, float] = {"clock-worker": 1, "clock-reaper": 1, "clock-valkey": 1, "clock-and-kill": 1, "clock-api": 1}
 DISKS: Mapping[str, float] = {"fill-valkey-disk": 1, "fill-postgres-disk": 1}
+NAMES: Mapping[str, float] = {"many-queues": 1, "long-snapshot": 2}
 DEPLOY: Mapping[str, float] = {
     "rolling-restart": 2,
     "more-reapers": 2,
@@ -226,6 +227,27 @@ _ALL = (
         at_once=4,
     ),
     Scenario(
+        name="queues",
+        about="A thousand queue names, four hundred backlogs and a long snapshot, while workers die and dispatch forgets.",
+        nemeses={
+            "many-queues": 2,
+            "many-backlogs": 2,
+            "long-snapshot": 1,
+            "kill-worker": 2,
+            "kill-child": 2,
+            "freeze-worker": 1,
+            "flushall": 1,
+            "clock-api": 1,
+        },
+        mix=MIX,
+        tasks_per_second=20,
+        gap_seconds=2,
+        at_once=3,
+        # So few that four tasks are a backlog.
+        config={"LEASEQ_DISPATCH_WINDOW": "2"},
+        expects=("reaped", "overflowed"),
+    ),
+    Scenario(
         name="everything",
         about="All of it at once.",
         nemeses=_several(
@@ -244,6 +266,7 @@ _ALL = (
             DEPLOY,
             FAILOVERS,
             ROGUES,
+            NAMES,
         ),
         mix=MIX,
         gap_seconds=0.7,

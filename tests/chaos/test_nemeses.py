@@ -22,6 +22,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, Respon
 
 import fix_nemeses_failover  # noqa: F401 (its proofs)
 import fix_nemeses_network  # noqa: F401 (its proofs)
+import fix_nemeses_rogues  # noqa: F401 (its proofs)
 from fix_nemeses import (
     ALL,
     PROOFS,
@@ -51,6 +52,7 @@ from source_tree import ROOT
 pytestmark = pytest.mark.timeout(120)
 HOUR = 3600
 KEY = "untouched"
+CLOCKS = ("clock-and-kill", "clock-api", "clock-reaper", "clock-valkey", "clock-worker")
 ORDINARY = (
     "kill-child kill-worker freeze-worker-briefly more-reapers poison-hang flushall restore-valkey fill-valkey kill-backends "
     "readonly-postgres lock-tasks drop-reply-postgres half-open-valkey refuse-api clock-valkey partition-and-flush "
@@ -87,7 +89,9 @@ async def test_what_cannot_be_done_is_said(cluster: Cluster, monkeypatch: pytest
     monkeypatch.setattr(cluster, "no_disks", "there is no small disk")
     unable = {name: reason for name in NEMESES if (reason := await NEMESES[name].unable(cluster)) is not None}
     assert unable == {
-        **dict.fromkeys(("clock-and-kill", "clock-reaper", "clock-valkey", "clock-worker"), "libfaketime is not installed"),
+        **dict.fromkeys(
+            ("clock-and-kill", "clock-api", "clock-reaper", "clock-valkey", "clock-worker"), "libfaketime is not installed"
+        ),
         **dict.fromkeys(("fill-postgres-disk", "fill-valkey-disk"), "there is no small disk"),
         "mixed-versions": "no other version was given (--old)",
     }

@@ -5,9 +5,10 @@ these, and their time runs from the fault until the next claim or the end of the
 worker to take over). The victims of all others were PENDING or PROCESSING during the fault and had not gone on at its heal, and
 their time runs from the heal until the next change of their state.
 
-Not victims, because their time would measure something else: what settled itself before the fault was complete; a slow or hanging
-handler that simply ran on to its end or time-out; poison, and handlers that block; a suspect that waits for the one slot of an
-isolation child (docs/lifecycle.md), so that its time ends when it is back in its queue; what is SCHEDULED and waits for its time.
+Not victims, because their time would measure something else: what settled itself before the fault was complete; a slow or
+hanging handler that simply ran on to its end or time-out; poison, and handlers that block; a task in a queue that nobody serves;
+a suspect that waits for the one slot of an isolation child (docs/lifecycle.md), so that its time ends when it is back in its
+queue; what is SCHEDULED and waits for its time.
 Invariant: what never went on is a victim until the end of the run.
 """
 
@@ -29,6 +30,7 @@ HOLDERS = frozenset({
     "kill-child", "kill-supervisor", "kill-worker", "freeze-child", "hang-child", "freeze-worker", "freeze-worker-briefly",
 })  # fmt: skip
 
+UNSERVED = "made-up-"  # how the names of queues begin that no worker serves for a while
 _NEVER = frozenset({"block", "segfault", "bomb"})  # task types that are a fault themselves
 _LONG = frozenset({"slow", "hang"})  # task types that may run for longer than a recovery takes
 _TAKEN = frozenset({Outcome.LOST, Outcome.RELEASED})  # outcomes of attempts that did not end by themselves
@@ -60,7 +62,7 @@ def victims_of(found: Index, faults: Sequence[Fault]) -> Iterator[Victim]:
     calendar, outcomes, run = Calendar(list(filter(interrupts, faults))), _outcomes(found), found.evidence.run
     for task, steps in found.lives.items():
         kind = found.rows.get(task, {}).get("type", "")
-        if kind in _NEVER:
+        if kind in _NEVER or found.rows.get(task, {}).get("queue", "").startswith(UNSERVED):
             continue
         life = _Life(task, steps, outcomes, long=kind in _LONG, end=run.ended)
         for i, step in enumerate(steps):

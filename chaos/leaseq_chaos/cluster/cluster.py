@@ -10,7 +10,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -92,8 +92,8 @@ class Cluster:
             return [self.proxies[f"{store}@{service.name}"]]
         return [self.proxies[name] for name in sorted(self.proxies) if name.startswith(f"{store}@")]
 
-    async def add(self, kind: str, *, tree: Path | None = None) -> Service:
-        """Start one more service; not waited for. `tree` takes another version of the source."""
+    async def add(self, kind: str, *, tree: Path | None = None, arguments: Sequence[str] = ()) -> Service:
+        """Start one more service; not waited for. `tree` takes another version of the source, `arguments` are added."""
         name = f"{kind}-{next(self._numbers[kind])}"
         env = _environment() | dict(self.layout.config) | {"LEASEQ_CHAOS_HISTORY": str(self.history)}
         if self.layout.failpoints is not None:
@@ -105,7 +105,7 @@ class Cluster:
         command = Command(
             name=name,
             kind=kind,
-            arguments=await self._arguments(kind, name),
+            arguments=[*await self._arguments(kind, name), *arguments],
             env=env,
             ready_event=READY_EVENTS[kind],
             tree=tree or self.layout.tree,

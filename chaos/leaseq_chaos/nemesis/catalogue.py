@@ -11,6 +11,7 @@ from leaseq_chaos.nemesis import clocks, combined, disks, failover, fleet, netwo
 from leaseq_chaos.nemesis.duplicates import DuplicateDeliveries
 from leaseq_chaos.nemesis.failover import FailOver, Fate
 from leaseq_chaos.nemesis.fault import Fault
+from leaseq_chaos.nemesis.names import ManyQueues
 from leaseq_chaos.nemesis.nemesis import Nemesis
 from leaseq_chaos.nemesis.newborn import KillNewborn
 from leaseq_chaos.nemesis.queues import PauseQueue
@@ -50,6 +51,8 @@ _FLEET = (
     fleet.MoreReapers("more-reapers", (2.0, 6.0)),
     fleet.MixedVersions("mixed-versions", (4.0, 10.0)),
     PauseQueue("pause-queue", BEYOND),
+    ManyQueues("many-queues", (6.0, 10.0), queues=1000, tasks=1),
+    ManyQueues("many-backlogs", (6.0, 10.0), queues=400, tasks=4),
 )
 _POISON = tuple(poison.Poison(task_type) for task_type in ("segfault", "bomb", "block", "hang", *ROGUES))
 _VALKEY = (

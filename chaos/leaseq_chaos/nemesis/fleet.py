@@ -16,7 +16,7 @@ from leaseq_chaos.nemesis.fault import Fault
 from leaseq_chaos.nemesis.nemesis import Impossible, Injury
 from leaseq_chaos.nemesis.processes import incarnations, living
 
-__all__ = ["MixedVersions", "MoreReapers", "RollingRestart"]
+__all__ = ["MixedVersions", "MoreReapers", "RollingRestart", "retire"]
 
 MOST_MORE_REAPERS = 6
 
@@ -80,10 +80,11 @@ def _addition(target: str, added: Sequence[Service]) -> Injury:
 
 async def _take_away(cluster: Cluster, injury: Injury) -> None:
     added = [cluster.services[name] for name in injury.detail.get("added", []) if name in cluster.services]
-    await asyncio.gather(*(_retire(cluster, service) for service in added))
+    await asyncio.gather(*(retire(cluster, service) for service in added))
 
 
-async def _retire(cluster: Cluster, service: Service) -> None:
+async def retire(cluster: Cluster, service: Service) -> None:
+    """End a service gracefully, and take it out of the cluster."""
     service.hold()
     service.signal(signal.SIGTERM)
     try:

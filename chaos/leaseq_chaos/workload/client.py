@@ -156,6 +156,8 @@ def body_of(operation: Operation) -> bytes:
     body: dict[str, Any] = {"type": operation.type, "payload": operation.payload}
     if operation.delay_seconds is not None:
         body["delay_seconds"] = operation.delay_seconds
+    if operation.queue is not None:
+        body["queue"] = operation.queue
     if operation.priority is not None:
         body["priority"] = operation.priority
     return msgspec.json.encode(body)

@@ -41,6 +41,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     type: str
     payload: Payload
     key: str | None
+    queue: str | None = None  # another than that of the handler
     variant: str = "a"  # "b": the same key with another body
     delay_seconds: float | None = None
     priority: str | None = None
