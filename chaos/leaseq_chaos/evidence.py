@@ -43,6 +43,7 @@ class Run(Struct, frozen=True, kw_only=True):
     machine: dict[str, str] = field(default_factory=dict)  # versions of Python, Postgres, Valkey; processors
     skips: list[Skip] = field(default_factory=list)
     bounds: dict[str, float] = field(default_factory=dict)  # nemesis -> seconds from the heal within which work must go on
+    slowness: float = 1.0  # by how much the bounds are larger than on a machine that has nothing else to do
     expects: list[str] = field(default_factory=list)  # the "sometimes" that this scenario has to hit
     accounts: int = 0
     cents: int = 0  # the sum over all accounts, from beginning to end

@@ -25,6 +25,7 @@ from leaseq_chaos.evidence import Run, Skip, load
 from leaseq_chaos.history import Kind, Recorder, boottime
 from leaseq_chaos.nemesis.catalogue import NEMESES
 from leaseq_chaos.nemesis.nemesis import Nemesis
+from leaseq_chaos.pace import Pace
 from leaseq_chaos.report.write import write_report
 from leaseq_chaos.scenario import DEFAULT_CONFIG, Scenario
 from leaseq_chaos.schedule import Schedule, make_schedule
@@ -90,6 +91,7 @@ class Conductor:
         self._commits = CommitReader(cluster.timelines, options.directory, wall_offset=wall_offset, watch=self._watch.see)
         self._phases: list[str] = []
         self._stop_reading = asyncio.Event()
+        self.pace = Pace()
         self.skips: list[Skip] = []
         self.began = 0
         stack.callback(self._recorder.close)
@@ -108,13 +110,15 @@ class Conductor:
         storm = Storm(self._cluster, schedule, able, Recorder(self._cluster.history, "nemesis"))
         progress = Progress(options=options, watch=self._watch, storm=storm, clients=clients, phase=self._phases)
         showing = asyncio.create_task(_show_forever(show, progress))
+        measuring = asyncio.create_task(self.pace.measure())
         try:
             await self._storm(storm, clients, schedule)
             await self._settle(clients)
         finally:
             showing.cancel()
+            measuring.cancel()
             self._stop_reading.set()
-            await asyncio.wait([showing, following])
+            await asyncio.wait([showing, measuring, following])
         await self._commits.finish()
 
     async def _able(self) -> Mapping[str, Nemesis]:
@@ -210,6 +214,7 @@ def _record(options: Options, conductor: Conductor, config: dict[str, str], mach
         skips=conductor.skips,
         bounds=dict(scenario.bounds),
         expects=list(scenario.expects),
+        slowness=conductor.pace.slowness,
         accounts=ACCOUNTS,
         cents=ACCOUNTS * CENTS,
     )

@@ -65,8 +65,13 @@ def bound_of(nemesis: str, run: Run) -> float:
     """Seconds within which work has to go on after such a fault: as the run says, else by the lease.
 
     What holds work and dies or stands still is missed after a lease; a child that stands still, after a stall. If a store was
-    away, reapers suspect nobody for one more lease, and only then miss what died meanwhile.
+    away, reapers suspect nobody for one more lease, and only then miss what died meanwhile. All of it takes longer on a machine
+    that is slow.
     """
+    return run.slowness * _unscaled(nemesis, run)
+
+
+def _unscaled(nemesis: str, run: Run) -> float:
     if nemesis in run.bounds:
         return run.bounds[nemesis]
     lease = float(run.config.get("LEASEQ_LEASE_SECONDS", "10"))
