@@ -149,8 +149,8 @@ async def promote_due(ledger: Ledger, *, limit: int) -> list[Glimpse]:
     """Promote what is due, in every queue, as a reaper does."""
     found: list[Glimpse] = []
     for due in await ledger.find_due():
-        promoted, _ = await ledger.promote(due, limit=limit)
-        found += promoted
+        (promotion,) = await ledger.promote([(due, limit)])
+        found += promotion.tasks
     return found
 
 

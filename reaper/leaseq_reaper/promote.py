@@ -1,19 +1,23 @@
-"""How do tasks that have become due get delivered: delayed ones, retries, and those of a caller's own transaction?
+"""Deliver what has become due: delayed tasks, retries, and those of a caller's own transaction.
 
-Queue by queue and lane by lane, a batch of each in turn, so that a million that are due in one lane hold up no other; and no more
-of a lane than it has room for: what finds none stays SCHEDULED, and is looked at again in the next pass. It has
-precedence over the backlog of its lane (refill.py), since it was submitted earlier: later ones are refused by the push and
-become part of that backlog.
+A batch holds some of each place (a queue and a priority), so that a million that are due in one
+lane hold up no other, and no more of a lane than it has room for: what finds none stays SCHEDULED,
+and is looked at again in the next pass. It has precedence over the backlog of its lane (refill.py),
+since it was submitted earlier: later ones are refused by the push and become part of that backlog.
+Every pass takes a share of every place with room, however many there are and however slow the
+stores are; only what goes beyond that first share depends on the time.
 
-One statement takes what is due by the clock of Postgres and skips what another reaper is taking, so any number may
-promote at once and no task is promoted twice. The window "promoted, not pushed" is owned here while this reaper lives
-(`_unsent`: pushed again before anything more is promoted, so that a Redis that is lost or full strands one batch at most, and
-a lane that cannot be written to little more than one of its queue), and by the reconciler if it dies.
+One statement takes what is due by the clock of Postgres and skips what another reaper is taking, so
+any number may promote at once and no task is promoted twice. The window "promoted, not pushed" is
+owned here while this reaper lives (`_unsent`: pushed again before anything more is promoted, so
+that a Redis that is lost or full strands one batch at most, and a lane that cannot be written to
+little more than one of its queue), and by the reconciler if it dies.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from leaseq.engine.engine import Engine
@@ -23,11 +27,14 @@ from leaseq.lifecycle import LANES
 from leaseq.model import Glimpse, Priority
 from leaseq.telemetry import emit, listening
 from leaseq_reaper.apart import Apart
+from leaseq_reaper.positions import Positions
 from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock
 
 BATCH = 1000
-# A pass that promotes for longer than this leaves the rest to the next.
+# Places that share a batch. A batch of one place costs as much as one of many.
+PLACES = 50
+# After its first share of every place, a pass that promotes for longer than this leaves the rest to the next.
 PASS_SECONDS = 1.0
 # Written by a process of an older version: it may be of any queue.
 UNKNOWN = ""
@@ -42,40 +49,58 @@ class Promote:
         self._survey = engine.stores.survey
         self._apart = Apart(engine.stores)
         self._clock = clock
+        self._positions = Positions(clock)
         self._unsent: list[Glimpse] = []
+        self._turn = 0
 
     async def run_once(self) -> None:
         """Promote what is due, as far as there is room for it."""
         until = self._clock() + PASS_SECONDS
         await self._send()
-        due: Sequence[Due] = await self._ledger.find_due()
+        known = self._positions.begin()
+        due: Sequence[Due] = await self._ledger.find_due(known)
+        self._positions.end()
+        # Another place is the first one in each pass: where a pass is cut short by an error, it is not always by the same one.
+        self._turn += 1
+        first = self._turn % max(len(due), 1)
+        due = await self._round([*due[first:], *due[:first]])
         while due and self._clock() < until:
             due = await self._round(due)
         self._apart.complain()
 
     async def _round(self, due: Sequence[Due]) -> list[Due]:
-        """A batch of each; returns where more may be due."""
+        """A share of each; returns where more may be due."""
         more: list[Due] = []
-
-        async def promote(place: Due) -> None:
-            if sum(place.queue in (task.queue, UNKNOWN) for task in self._unsent) >= BATCH:
-                return
-            limit = min(BATCH, await self._room(place))
-            if limit < 1:
-                return
-            promoted, rest = await self._ledger.promote(place, limit=limit)
-            self._unsent = [*self._unsent, *promoted]
-            await self._tell_and_send(promoted)
-            if len(promoted) == limit:
-                more.append(rest)
-
-        await self._apart.each(due, promote)
+        rooms = await self._rooms(due)
+        open_ones = [(one, room) for one in due if (room := rooms.get(one.place, 0)) > 0]
+        for start in range(0, len(open_ones), PLACES):
+            more += await self._promote(open_ones[start : start + PLACES])
         return more
 
-    async def _room(self, place: Due) -> int:
-        if place.queue == UNKNOWN:
-            return BATCH
-        return self._dispatcher.window - await self._survey.length(place.queue, LANES[Priority(place.priority)])
+    async def _promote(self, places: Sequence[tuple[Due, int]]) -> list[Due]:
+        """One batch. Returns where more may be due."""
+        unsent = Counter(task.queue for task in self._unsent)
+        share = max(BATCH // len(places), 1)
+        shares = [
+            (due, min(share, room))
+            for due, room in places
+            if (len(self._unsent) if due.queue == UNKNOWN else unsent[due.queue]) < BATCH
+        ]
+        if not shares:
+            return []
+        promotions = await self._ledger.promote(shares)
+        self._positions.promoted([(one.rest, len(one.tasks)) for one in promotions if one.tasks])
+        promoted = [task for one in promotions for task in one.tasks]
+        self._unsent = [*self._unsent, *promoted]
+        await self._tell_and_send(promoted)
+        return [one.rest for one, (_, limit) in zip(promotions, shares, strict=True) if one.of == limit]
+
+    async def _rooms(self, due: Sequence[Due]) -> dict[tuple[str, int], int]:
+        """How many more each place may take."""
+        lanes = {(one.queue, LANES[Priority(one.priority)]): one.place for one in due if one.queue != UNKNOWN}
+        lengths = await self._apart.sort_out(await self._survey.lengths([*lanes]))
+        rooms = {lanes[lane]: self._dispatcher.window - length for lane, length in lengths.items()}
+        return rooms | {one.place: BATCH for one in due if one.queue == UNKNOWN}
 
     async def _tell_and_send(self, promoted: Sequence[Glimpse]) -> None:
         if promoted:

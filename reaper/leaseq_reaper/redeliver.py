@@ -15,7 +15,7 @@ from msgspec import Struct
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.failpoints import reach
 from leaseq.model import Glimpse, Lane, Settled
-from leaseq_reaper.apart import Apart
+from leaseq_reaper.apart import AT_ONCE, Apart
 
 T = TypeVar("T", Glimpse, Settled)
 
@@ -33,22 +33,27 @@ async def redeliver(dispatcher: Dispatcher, tasks: Sequence[T], *, apart: Apart)
 
     Raises `ServerUnreachable` with some or none pushed.
     """
-    lanes: dict[tuple[str, Lane], list[T]] = defaultdict(list)
+    queues: dict[str, dict[Lane, list[T]]] = defaultdict(lambda: defaultdict(list))
     for task in tasks:
-        lanes[task.queue, task.lane].append(task)
+        queues[task.queue][task.lane].append(task)
     taken: list[str] = []
     failed: list[T] = []
 
-    async def push(place: tuple[str, Lane]) -> None:
-        queue, lane = place
-        try:
-            reach("redeliver.sending")
-            taken.extend(await dispatcher.push(queue, [task.task_id for task in lanes[place]], lane=lane, again=True))
-        except Exception:
-            failed.extend(lanes[place])
-            raise
+    async def push(queue: str) -> None:
+        trouble: Exception | None = None
+        # The normal lane first: it is the doorbell, and where it holds something the others leave no token there.
+        for lane in sorted(queues[queue], key=lambda lane: lane is not Lane.NORMAL):
+            try:
+                reach("redeliver.sending")
+                ids = [task.task_id for task in queues[queue][lane]]
+                taken.extend(await dispatcher.push(queue, ids, lane=lane, again=True))
+            except Exception as error:
+                failed.extend(queues[queue][lane])
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
 
-    await apart.each(lanes, push)
+    await apart.each(queues, push, at_once=min(AT_ONCE, len(queues)))
     return Redelivered(taken, failed)
 
 

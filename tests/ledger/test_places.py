@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import msgspec
+
 from fix_ledger import claim, open_worker, submit
 from leaseq.codec import LAST_ID, new_task_id
 from leaseq.connect import Connection
@@ -18,12 +22,44 @@ async def test_what_is_due_is_found_place_by_place_and_taken_batch_by_batch(ledg
     await plain.execute("update leaseq.scheduled set run_at = now() where queue < 'c'")
 
     due = await ledger.find_due()
-    assert due == [Due("a", Priority.NORMAL), Due("b", Priority.LOW), Due("b", Priority.HIGH)]
-    first, rest = await ledger.promote(due[2], limit=1)
-    second, _ = await ledger.promote(rest, limit=5)
-    assert [(glimpse.queue, glimpse.lane) for glimpse in first + second] == [("b", Lane.HIGH)] * 2
-    assert first[0].task_id < second[0].task_id  # due at the same moment: in the order of their submission
+    assert [one.place for one in due] == [("a", Priority.NORMAL), ("b", Priority.LOW), ("b", Priority.HIGH)]
+    (first,) = await ledger.promote([(due[2], 1)])
+    (second,) = await ledger.promote([(first.rest, 5)])
+    promoted = first.tasks + second.tasks
+    assert [(glimpse.queue, glimpse.lane) for glimpse in promoted] == [("b", Lane.HIGH)] * 2
+    assert promoted[0].task_id < promoted[1].task_id  # due at the same moment: in the order of their submission
     assert await ledger.find_due() == due[:2]
+
+
+async def test_several_places_are_promoted_at_once_each_up_to_its_own_limit(ledger: Ledger, plain: Connection) -> None:
+    for queue in ("a", "b", "c"):
+        for _ in range(3):
+            await submit(ledger, delay_seconds=30.0, queue=queue)
+    await plain.execute("update leaseq.scheduled set run_at = now()")
+
+    places = await ledger.find_due()
+    promotions = await ledger.promote(list(zip(places, (1, 0, 5), strict=True)))
+    assert [len(promotion.tasks) for promotion in promotions] == [1, 0, 3]
+    assert [promotion.rest.place for promotion in promotions] == [due.place for due in places]
+    assert [due.queue for due in await ledger.find_due()] == ["a", "b"]
+
+
+async def test_a_look_from_known_positions_sees_what_is_due_behind_them_and_every_other_place(
+    ledger: Ledger, plain: Connection
+) -> None:
+    for queue in ("b", "d", "f"):
+        for _ in range(2):
+            await submit(ledger, delay_seconds=30.0, queue=queue)
+    await plain.execute("update leaseq.scheduled set run_at = now() - interval '1 minute'")
+    known = [promotion.rest for promotion in await ledger.promote([(due, 1) for due in await ledger.find_due()])]
+    for queue in ("", "a", "c", "e", "g"):  # before, between and behind the known ones
+        task_id = await submit(ledger, delay_seconds=30.0, queue=queue or "x")
+        await plain.execute("update leaseq.scheduled set run_at = now(), queue = %s where task_id = %s", [queue, task_id])
+    await submit(ledger, delay_seconds=30.0, queue="h")
+
+    assert [due.queue for due in await ledger.find_due(known)] == ["", "a", "b", "c", "d", "e", "f", "g"]
+    passed = msgspec.structs.replace(known[1], at=datetime.now(UTC))
+    assert [due.queue for due in await ledger.find_due([passed])] == ["", "a", "b", "c", "e", "f", "g"]
 
 
 async def test_what_an_older_version_has_scheduled_is_promoted_too(ledger: Ledger, plain: Connection) -> None:
@@ -31,8 +67,9 @@ async def test_what_an_older_version_has_scheduled_is_promoted_too(ledger: Ledge
     await plain.execute("delete from leaseq.scheduled")
     await plain.execute("insert into leaseq.scheduled (task_id, run_at) values (%s, now())", [task_id])
 
-    assert await ledger.find_due() == [Due("", 0)]
-    ((found,), _) = await ledger.promote(Due("", 0), limit=5)
+    assert [due.place for due in await ledger.find_due()] == [("", 0)]
+    (promotion,) = await ledger.promote([(Due("", 0), 5)])
+    (found,) = promotion.tasks
     assert (found.task_id, found.queue, found.lane) == (task_id, "q", Lane.HIGH)
 
 

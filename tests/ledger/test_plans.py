@@ -56,10 +56,13 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "submit_tasks": (SUBMISSIONS | {"retention": 60.0, "after_commit": False, "patience": "250"}, set()),
     "find_keys": (KEYS, {"idempotency_keys_pkey", "tasks_pkey"}),
     "expire_keys": (KEYS, set()),  # by key or by expiry: whichever names fewer
-    "find_due": ({}, {"scheduled_due"}),
+    "find_due": (
+        {"queues": ["a", "default"], "priorities": "{0,0}", "after_ats": [str(NOW)] * 2, "after_ids": IDS[:2]},
+        {"scheduled_due"},
+    ),
     "promote_tasks": (
-        {"limit": 500, "queue": "default", "priority": 0, "after_at": NOW, "after_id": IDS[0]},
-        {"scheduled_due", "tasks_pkey"},
+        {"queues": ["a", "b"], "priorities": "{0,0}", "from_ats": [str(NOW)] * 2, "from_ids": IDS[:2], "limits": "{500,9}"},
+        {"scheduled_due", "scheduled_pkey", "tasks_pkey"},
     ),
     "find_boundary": ({"cursor": IDS[0], "limit": 1000}, {"tasks_pkey"}),
     "refill_tasks": (
@@ -75,7 +78,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"tasks_pkey"},
     ),
     "cancel_tasks": ({"ids": FEW, "tenant": "default"}, {"tasks_pkey", "scheduled_pkey"}),
-    "redrive_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey"}),
+    "redrive_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey", "scheduled_pkey"}),
     "find_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey"}),
     "find_states": ({"ids": IDS}, {"tasks_pkey"}),
     "find_cancel_requests": ({"ids": IDS}, {"tasks_pkey"}),

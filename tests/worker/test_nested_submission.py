@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from fix_client import Client
+from fix_ledger import promote_due
 from fix_worker import until, working
 from leaseq import Context, Fail, Leaseq
 from leaseq.config import Config
@@ -152,10 +153,8 @@ async def test_a_repeated_attempt_with_a_key_of_the_context_submits_one_task(con
     async with working(config, app):
         task_id = await client.submit("twice", options={"max_attempts": 2})
         await until(lambda: len(ids) == 1)
-        await client.engine.stores.ledger.find_due()
         await client.rows("update leaseq.scheduled set run_at = now() where task_id = %s", task_id)
-        for due in await client.engine.stores.ledger.find_due():
-            client.engine.deliver((await client.engine.stores.ledger.promote(due, limit=10))[0])
+        client.engine.deliver(await promote_due(client.engine.stores.ledger, limit=10))
         await client.ended(task_id)
     assert len(ids) == 2
     assert len(set(ids)) == 1

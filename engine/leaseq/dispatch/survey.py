@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.exceptions import NoPermissionError
 
 from leaseq.dispatch.backlog import Backlog, read_backlogs
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import reachable
 from leaseq.dispatch.keys import Keys
+from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
 
 PAGE = 5000
+# Commands of one pipeline: the server answers others between two of them, and a reply is bounded.
+SLICE = 500
+
+T = TypeVar("T", bound=Hashable)
 
 
 class Depths(Struct, frozen=True):
@@ -59,6 +65,23 @@ class Survey:
         """How many deliveries are in a lane."""
         with reachable():
             return int(await self._client.llen(self._keys.ready(queue, lane)))
+
+    async def lengths(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], int | ServerUnreachable]:
+        """How many deliveries are in each of these lanes of a queue, or why that one cannot be read."""
+        return await self._ask_each(lanes, lambda pipe, place: pipe.llen(self._keys.ready(*place)))
+
+    async def _ask_each(self, items: Sequence[T], ask: Callable[[Pipeline, T], object]) -> dict[T, Any]:
+        """One command for each, in pipelines. By item: the reply, or why there is none (a key of another type, say)."""
+        answers: dict[T, Any] = {}
+        for start in range(0, len(items), SLICE):
+            some = items[start : start + SLICE]
+            with reachable():
+                pipe = self._client.pipeline(transaction=False)
+                _ = [ask(pipe, item) for item in some]
+                replies = await pipe.execute(raise_on_error=False)
+            for item, reply in zip(some, replies, strict=True):
+                answers[item] = ServerUnreachable(f"Redis does not answer: {reply}") if isinstance(reply, Exception) else reply
+        return answers
 
     async def backlogs(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog]]:
         """Of which lanes a part waits in the ledger; queues without any are left out."""

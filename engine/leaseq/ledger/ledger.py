@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 import psycopg
 
-from leaseq.codec import FIRST_ID
+from leaseq.codec import FIRST_ID, next_id
 from leaseq.errors import IdempotencyInFlight, SubmissionInvalid
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
-from leaseq.ledger.arrays import words
+from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.ledger.session import Connection, Locked, Session
 from leaseq.model import ClaimedTask, Counts, Glimpse, Lease, Settled, Settlement, State, Submission, Submitted, Task, TaskSummary
 from leaseq.records import Attempt
@@ -47,12 +47,27 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A queue and a priority at which tasks are due, those that come after a moment and an id. Queue '': unknown (see 0003)."""
+    """A place (queue and priority) and a position in it: what is due there from this moment and id on.
+
+    Queue '' holds what a process of an older version has scheduled (migration 3).
+    """
 
     queue: str
     priority: int
-    after_at: datetime | str = "-infinity"
-    after_id: str = FIRST_ID
+    at: datetime | str = "-infinity"
+    task_id: str = FIRST_ID
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.queue, self.priority
+
+
+class Promotion(msgspec.Struct, frozen=True):
+    """What was promoted in one place, of how many that the snapshot showed, and the position behind it."""
+
+    tasks: list[Glimpse]
+    of: int
+    rest: Due
 
 
 class Ledger:
@@ -131,22 +146,29 @@ class Ledger:
         found = await self._session.fetch("settle_attempts", params, conn=conn)
         return {row[0]: rows.to_settled(row) for row in found}
 
-    async def find_due(self) -> list[Due]:
-        """Where anything is due."""
-        return [Due(row[0], row[1]) for row in await self._session.fetch("find_due", again=True)]
-
-    async def promote(self, due: Due, *, limit: int) -> tuple[list[Glimpse], Due]:
-        """Make due SCHEDULED tasks of one place PENDING; at most `limit` of them. Also: where the next batch goes on."""
+    async def find_due(self, known: Sequence[Due] = ()) -> list[Due]:
+        """Where anything is due, from the first task on. In the places of `known` only from their position on."""
         params = {
-            "queue": due.queue,
-            "priority": due.priority,
-            "after_at": due.after_at,
-            "after_id": due.after_id,
-            "limit": limit,
+            "queues": quoted([due.queue for due in known]),
+            "priorities": numbers([due.priority for due in known]),
+            "after_ats": quoted([str(due.at) for due in known]),
+            "after_ids": words([due.task_id for due in known]),
         }
-        found = await self._session.fetch("promote_tasks", params)
-        rest = Due(due.queue, due.priority, found[-1][8], found[-1][0]) if found else due
-        return [rows.to_delivery(row) for row in found], rest
+        return [Due(*row) for row in await self._session.fetch("find_due", params, again=True)]
+
+    async def promote(self, places: Sequence[tuple[Due, int]]) -> list[Promotion]:
+        """Make due SCHEDULED tasks PENDING, in each place at most so many. One answer for each place, in order."""
+        params = {
+            "queues": quoted([due.queue for due, _ in places]),
+            "priorities": numbers([due.priority for due, _ in places]),
+            "from_ats": quoted([str(due.at) for due, _ in places]),
+            "from_ids": words([due.task_id for due, _ in places]),
+            "limits": numbers([limit for _, limit in places]),
+        }
+        found: dict[tuple[str, int], list[rows.Row]] = {due.place: [] for due, _ in places}
+        for row in await self._session.fetch("promote_tasks", params):
+            found[row[9], row[10]].append(row)
+        return [_promotion(due, found[due.place]) for due, _ in places]
 
     async def cancel(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, State]:
         """Stop tasks, at once or by request. By task id: CANCELLED, or PROCESSING where it was asked for."""
@@ -214,4 +236,9 @@ class Ledger:
         return [rows.to_attempt(row) for row in found]
 
 
-__all__ = ["Due", "KeyFound", "Ledger", "TaskFilter"]
+def _promotion(due: Due, found: Sequence[rows.Row]) -> Promotion:
+    rest = Due(due.queue, due.priority, found[-1][8], next_id(found[-1][0])) if found else due
+    return Promotion([rows.to_delivery(row) for row in found], found[-1][11] if found else 0, rest)
+
+
+__all__ = ["Due", "KeyFound", "Ledger", "Promotion", "TaskFilter"]

@@ -1,21 +1,59 @@
--- In which queues, at which priorities, is anything due by the clock of this server? Zero rows: nowhere.
--- Jumps along the index from one queue and priority to the next, however many tasks wait in each.
-with recursive place as (
-    (select queue, priority from leaseq.scheduled order by queue, priority limit 1)
+-- In which queues, at which priorities, is anything due by the clock of this server, and which task comes first there? Zero rows:
+-- nowhere.
+-- The arrays name places (queue and priority, in the order of the index) with a position each, before which nothing is looked at:
+-- what was promoted there leaves entries in the index that every other look would go through again for as long as some transaction
+-- still sees them. A place that is not named is found all the same, by jumps along the index from one place to the next: the named
+-- places divide the index into gaps, and the jumps stay inside them. Without names there is one gap, and everything is looked at.
+with recursive named as (
+    select n.queue, n.priority, n.after_at, n.after_id,
+        lead(n.queue) over numbered as next_queue, lead(n.priority) over numbered as next_priority
+    from unnest(
+        %(queues)s::text[], %(priorities)s::smallint[], %(after_ats)s::timestamptz[], %(after_ids)s::uuid[]
+    ) as n (queue, priority, after_at, after_id)
+    window numbered as (order by n.queue, n.priority)
+), gap as (
+    select queue as low_queue, priority as low_priority, next_queue as high_queue, next_priority as high_priority from named
     union all
-    select further.queue, further.priority
+    -- Before the first one. No queue and no priority sort below these; queue '' is known to the ledger (migration 3).
+    select '', (-32768)::smallint, first.queue, first.priority
+    from (select 1) as one
+    left join (select n.queue, n.priority from named as n order by n.queue, n.priority limit 1) as first on true
+), place as (
+    select gap.high_queue, gap.high_priority, gap.low_queue as queue, gap.low_priority as priority,
+        null::timestamptz as run_at, null::uuid as task_id
+    from gap
+    union all
+    select place.high_queue, place.high_priority, further.queue, further.priority, further.run_at, further.task_id
     from place
     cross join lateral (
-        select s.queue, s.priority from leaseq.scheduled as s
-        where (s.queue, s.priority) > (place.queue, place.priority)
-        order by s.queue, s.priority
-        limit 1
+        (
+            select s.queue, s.priority, s.run_at, s.task_id from leaseq.scheduled as s
+            where place.high_queue is null and (s.queue, s.priority) > (place.queue, place.priority)
+            order by s.queue, s.priority, s.run_at, s.task_id
+            limit 1
+        )
+        union all
+        (
+            select s.queue, s.priority, s.run_at, s.task_id from leaseq.scheduled as s
+            where place.high_queue is not null and (s.queue, s.priority) > (place.queue, place.priority)
+                and (s.queue, s.priority) < (place.high_queue, place.high_priority)
+            order by s.queue, s.priority, s.run_at, s.task_id
+            limit 1
+        )
     ) as further
+), first as (
+    select queue, priority, run_at, task_id from place where task_id is not null
+    union all
+    select named.queue, named.priority, waiting.run_at, waiting.task_id
+    from named
+    cross join lateral (
+        select s.run_at, s.task_id from leaseq.scheduled as s
+        where s.queue = named.queue and s.priority = named.priority
+            and (s.run_at, s.task_id) >= (named.after_at, named.after_id)
+        order by s.run_at, s.task_id
+        limit 1
+    ) as waiting
 )
-select place.queue, place.priority
-from place
-cross join lateral (
-    select from leaseq.scheduled as s
-    where s.queue = place.queue and s.priority = place.priority and s.run_at <= now()
-    limit 1
-) as due
+select queue, priority, run_at, task_id::text from first
+where run_at <= now()
+order by queue, priority
