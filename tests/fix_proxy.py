@@ -37,12 +37,15 @@ async def proxy_to() -> AsyncIterator[ProxyTo]:
 
 class Trap:
     """A needle in what the client sends. Once the server has answered it, the answer is lost and the connection cut; or with
-    `before` it is the command that is lost, and the server never sees it."""
+    `before` it is the command that is lost, and the server never sees it; or with `late` the command is held under way until
+    `let_go` is set, and then the server gets it, whether or not the client still waits."""
 
-    def __init__(self, needle: bytes, until: bytes = b"", *, before: bool = False) -> None:
+    def __init__(self, needle: bytes, until: bytes = b"", *, before: bool = False, late: bool = False) -> None:
         self.needle = needle
         self.until = until  # the answer is over when it holds these bytes; empty: with its first byte
         self.before = before
+        self.late = late
+        self.let_go = asyncio.Event()
         self.answer = bytearray()
         self.sprung = asyncio.Event()
 
@@ -98,6 +101,12 @@ class Proxy:
     def lose_command(self, needle: bytes) -> Trap:
         """Cut the connection at the next command that holds `needle`, before the server sees it."""
         trap = Trap(needle, before=True)
+        self._traps.append(trap)
+        return trap
+
+    def hold_command(self, needle: bytes) -> Trap:
+        """Keep the next command that holds `needle` under way until the trap's `let_go` is set."""
+        trap = Trap(needle, late=True)
         self._traps.append(trap)
         return trap
 
@@ -158,6 +167,10 @@ class Proxy:
                 link.cut()
                 link.trap.sprung.set()
                 return
+            if link.trap is not None and link.trap.late:
+                trap, link.trap = link.trap, None
+                trap.sprung.set()
+                await trap.let_go.wait()
             link.server.write(chunk)
 
     async def _to_client(self, link: Link, reader: asyncio.StreamReader) -> None:

@@ -1,21 +1,25 @@
-"""Does dispatch hold what the ledger says it should?
+"""Bring dispatch to hold what the ledger says it should.
 
-A pass compares, repairs and counts (the events say how much): epochs, pause flags, stranded tasks, orphans, ghost
-lists. Two walks go along the ledger: one over all of it, a little further in each pass; one over the last seconds
-again and again, so that a lost push is found within about five seconds whatever the size of the table. After a loss
-of data (and when the reaper starts) a sweep goes from end to end at once. It is told of nothing and remembers little:
-killed at any point, the next pass or another reaper begins again.
+A pass compares, repairs and counts (the events say how much): epochs, pause flags, stranded tasks,
+orphans, attempts that their worker has forgotten, SCHEDULED tasks that promote cannot find, ghost
+lists. Two walks go along the ledger: one over all of it, a little further in each pass; one over
+the last seconds again and again, so that a lost push is found within about five seconds whatever
+the size of the table. After a loss of data (and when the reaper starts) a sweep goes from end to
+end at once. It is told of nothing and remembers little: killed at any point, the next pass or
+another reaper begins again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from leaseq.engine.engine import Engine
 from leaseq.records import QueueRecord
+from leaseq.telemetry import emit
 from leaseq_reaper.apart import Apart
 from leaseq_reaper.epochs import Epochs
+from leaseq_reaper.forgotten import Forgotten
 from leaseq_reaper.ghosts import Ghosts
 from leaseq_reaper.orphans import Orphans
 from leaseq_reaper.stranded import Stranded
@@ -31,10 +35,15 @@ SHARE = 0.025
 # A sweep goes on for this long in one pass; the next pass continues it.
 SWEEP_SECONDS = 5.0
 GHOSTS_SECONDS = 60.0
+# Attempts that have run for so long are compared with the list of their worker; most have ended by then.
+RUNNING_SECONDS = 10.0
+# A walk of a small ledger begins again in every pass, and compares them no more often than this.
+RUNNING_INTERVAL_SECONDS = 10.0
 # What fails in every pass (a broken key, say) costs a sweep in this time at most, and a fifth of the time where sweeps take long.
 FAILED_SECONDS = 60.0
 FAILED_REST = 4
 MANY = 10_000
+SHOWN = 20
 
 
 class Reconcile:
@@ -49,6 +58,7 @@ class Reconcile:
         self._epochs = Epochs(engine.stores.survey, apart=self._apart)
         self._stranded = Stranded(engine, apart=self._apart, clock=clock)
         self._orphans = Orphans(engine, apart=self._apart, clock=clock)
+        self._forgotten = Forgotten(engine, apart=self._apart, clock=clock)
         self._ghosts = Ghosts(engine, apart=self._apart)
         self._walk = Walk(engine.stores.upkeep)
         self._recent = Walk(engine.stores.upkeep, begin=lambda: first_recent_id(RECENT_SECONDS))
@@ -56,7 +66,7 @@ class Reconcile:
         self._sweep_again = False
         self._sweep_quiet = QUIET_SECONDS
         self.sweep_soon()
-        self._ghosts_at = clock()
+        self._ghosts_at = self._running_at = clock()
         self._failed = False
         self._failed_at = clock()  # from when on there may be a sweep because of that
 
@@ -68,7 +78,7 @@ class Reconcile:
             self._sweep_again = True
 
     def _begin_sweep(self, *, quiet_seconds: float) -> None:
-        self._sweep = Walk(self._stores.upkeep)
+        self._sweep = Walk(self._stores.upkeep, running_seconds=RUNNING_SECONDS)
         self._sweep_began = self._clock()
         self._sweep_quiet = quiet_seconds
         self._sweep_again = False
@@ -94,6 +104,7 @@ class Reconcile:
             self._begin_sweep(quiet_seconds=0)
         await self._apart.each(queues.values(), self._restore_pause)
         await self._orphans.settle()
+        await self._forgotten.give_back()
         self._return_to_what_failed()
         await self._walk_on()
         if self._clock() >= self._ghosts_at:
@@ -117,6 +128,10 @@ class Reconcile:
             return
         await self._go(self._recent, seconds=self._budget, quiet_seconds=QUIET_SECONDS)
         if self._sweep is None:
+            if self._walk.cursor is None:
+                due = self._clock() >= self._running_at
+                self._walk.running_seconds = RUNNING_SECONDS if due else None
+                self._running_at = self._clock() + RUNNING_INTERVAL_SECONDS if due else self._running_at
             await self._go(self._walk, seconds=self._budget, quiet_seconds=QUIET_SECONDS)
 
     def _return_to_what_failed(self) -> None:
@@ -139,6 +154,8 @@ class Reconcile:
             while True:
                 chunk = await walk.step(quiet_seconds=quiet_seconds)
                 self._orphans.note(chunk.orphans)
+                await self._forgotten.look(chunk.running)
+                await self._reschedule(chunk.unscheduled)
                 waiting += await self._stranded.sift(chunk.waiting)
                 done = chunk.last_id is None or self._clock() >= until
                 if waiting and (done or await self._stranded.worthwhile(waiting)):
@@ -150,6 +167,11 @@ class Reconcile:
         except BaseException:
             walk.cursor = mark
             raise
+
+    async def _reschedule(self, task_ids: Sequence[str]) -> None:
+        done = await self._stores.upkeep.reschedule(task_ids) if task_ids else []
+        if done:
+            emit("task.rescheduled", count=len(done), task_ids=sorted(done)[:SHOWN])
 
 
 __all__ = ["Reconcile"]

@@ -27,17 +27,26 @@ def first_recent_id(seconds_ago: float) -> str:
 
 
 class Walk:
-    """One walk; it begins anew where `begin` says once it has come to the end."""
+    """One walk; it begins again where `begin` says once it has come to the end."""
 
-    def __init__(self, upkeep: Upkeep, *, begin: Callable[[], str] = lambda: FIRST_ID) -> None:
+    def __init__(
+        self,
+        upkeep: Upkeep,
+        *,
+        begin: Callable[[], str] = lambda: FIRST_ID,
+        running_seconds: float | None = None,
+    ) -> None:
         self._upkeep = upkeep
         self._begin = begin
+        self.running_seconds = running_seconds
         self.cursor: str | None = None
 
     async def step(self, *, quiet_seconds: float) -> Chunk:
         """The next chunk; its `last_id` is None at the end."""
         cursor = self._begin() if self.cursor is None else self.cursor
-        chunk = await self._upkeep.sweep(cursor=cursor, limit=CHUNK, quiet_seconds=quiet_seconds)
+        chunk = await self._upkeep.sweep(
+            cursor=cursor, limit=CHUNK, quiet_seconds=quiet_seconds, running_seconds=self.running_seconds
+        )
         self.cursor = chunk.last_id
         return chunk
 

@@ -84,7 +84,11 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "find_cancel_requests": ({"ids": IDS}, {"tasks_pkey"}),
     "glimpse_tasks": ({"ids": IDS}, {"tasks_pkey"}),
     "list_attempts": ({"task_id": IDS[0], "tenant": "default"}, {"tasks_pkey"}),
-    "sweep_tasks": ({"cursor": IDS[0], "limit": 1000, "quiet": 5.0}, {"tasks_pkey"}),
+    "sweep_tasks": (
+        {"cursor": IDS[0], "limit": 1000, "quiet": 5.0, "running": 10.0},
+        {"tasks_pkey", "scheduled_pkey"},
+    ),
+    "reschedule_tasks": ({"ids": IDS}, {"tasks_pkey"}),
     "prune_tasks": (
         {"after": IDS[0], "before": IDS[100], "retention": 60.0, "limit": 100},
         {"tasks_pkey", "idempotency_keys_pkey"},

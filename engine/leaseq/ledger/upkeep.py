@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec import Struct
 
 from leaseq.ledger import rows
+from leaseq.ledger.arrays import words
 from leaseq.ledger.session import Session
 from leaseq.lifecycle import LANES, SUSPECT_CRASHES
 from leaseq.model import Counts, Glimpse, Lane, Lease, State
@@ -20,6 +22,8 @@ class Chunk(Struct, frozen=True):
     last_id: str | None
     waiting: list[Glimpse]  # PENDING for a while: stranded, unless dispatch knows them
     orphans: list[tuple[Glimpse, Lease, Counts]]  # PROCESSING under a closed or unknown incarnation
+    running: list[tuple[Glimpse, Lease]]  # PROCESSING under an open incarnation for longer than was asked for
+    unscheduled: list[str]  # SCHEDULED and due, without the row by which promote would find them
 
 
 class Stretch(Struct, frozen=True):
@@ -43,22 +47,34 @@ class Upkeep:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def sweep(self, *, cursor: str, limit: int, quiet_seconds: float) -> Chunk:
-        """Look at the next `limit` tasks after `cursor`, in order of id."""
-        params = {"cursor": cursor, "limit": limit, "quiet": quiet_seconds}
+    async def sweep(self, *, cursor: str, limit: int, quiet_seconds: float, running_seconds: float | None = None) -> Chunk:
+        """Look at the next `limit` tasks after `cursor`, in order of id.
+
+        With `running_seconds` also at attempts that have run for longer than that under an open worker.
+        """
+        params = {"cursor": cursor, "limit": limit, "quiet": quiet_seconds, "running": running_seconds}
         found = await self._session.fetch("sweep_tasks", params, again=True)
-        waiting, orphans = [], []
+        chunk = Chunk(found[0][0] if found else None, [], [], [], [])
         for row in found:
             if row[1] is None:
                 continue
-            placed = rows.lane(row[6], row[8], row[9])
-            glimpse = Glimpse(row[1], row[2], State(row[3]), row[4], row[5], placed)
-            if glimpse.state is State.PENDING:
-                waiting.append(glimpse)
-            else:
-                counts = Counts(row[7], row[8], row[9], row[10])
-                orphans.append((glimpse, Lease(row[1], row[4], row[5]), counts))
-        return Chunk(found[0][0] if found else None, waiting, orphans)
+            glimpse = Glimpse(row[1], row[2], State(row[3]), row[4], row[5], rows.lane(row[6], row[8], row[9]))
+            lease = Lease(row[1], row[4], row[5])
+            match glimpse.state, row[11]:
+                case State.PENDING, _:
+                    chunk.waiting.append(glimpse)
+                case State.SCHEDULED, _:
+                    chunk.unscheduled.append(glimpse.task_id)
+                case _, True:
+                    chunk.running.append((glimpse, lease))
+                case _:
+                    chunk.orphans.append((glimpse, lease, Counts(row[7], row[8], row[9], row[10])))
+        return chunk
+
+    async def reschedule(self, task_ids: Sequence[str]) -> list[str]:
+        """Give SCHEDULED tasks the rows back by which promote finds them; returns the ids of those that had none."""
+        found = await self._session.fetch("reschedule_tasks", {"ids": words(sorted(task_ids))}, again=True)
+        return [row[0] for row in found]
 
     async def find_boundary(self, *, cursor: str, limit: int) -> str | None:
         """The id of the task that comes `limit` tasks after this one; None: there are not that many."""

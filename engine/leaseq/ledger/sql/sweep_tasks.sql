@@ -1,22 +1,34 @@
--- One chunk of the reconciler's walk along the primary key: tasks that wait without having moved for a while
--- (stranded, if dispatch does not know them), and attempts whose worker is closed or unknown (orphans).
--- Returns one row with only `last_id` when the chunk holds neither; zero rows when the walk is at its end.
+-- One chunk of the reconciler's walk along the primary key:
+--   * tasks that wait without having moved for a while (stranded, if dispatch does not know them);
+--   * attempts whose worker is closed or unknown (orphans; `owned` is false);
+--   * with `running` (seconds, or null), attempts that have run for so long under an open worker (`owned` is true): it may have
+--     forgotten them;
+--   * SCHEDULED tasks that have been due for a minute and have no row in `scheduled`, by which promote would find them.
+-- Returns one row with only `last_id` when the chunk holds none of these; zero rows when the walk is at its end.
 with chunk as materialized (
-    select id, queue, state, attempt, worker_id, priority, run_at,
+    select id, queue, state, attempt, worker_id, priority, run_at, started_at,
         retry_count, crash_count, loss_count, max_attempts
     from leaseq.tasks
     where id > %(cursor)s::uuid
     order by id
     limit %(limit)s
-), found as (
-    select chunk.* from chunk
-    where (state = 'PENDING' and run_at < now() - make_interval(secs => %(quiet)s))
-        or (state = 'PROCESSING' and not exists (
+), judged as (
+    select chunk.*, case
+        when state = 'PROCESSING' then exists (
             select 1 from leaseq.workers w where w.id = chunk.worker_id and w.closed_at is null
+        )
+    end as owned
+    from chunk
+), found as (
+    select judged.* from judged
+    where (state = 'PENDING' and run_at < now() - make_interval(secs => %(quiet)s))
+        or (state = 'PROCESSING' and (not owned or started_at < now() - make_interval(secs => %(running)s::float8)))
+        or (state = 'SCHEDULED' and run_at < now() - interval '1 minute' and not exists (
+            select 1 from leaseq.scheduled s where s.task_id = judged.id
         ))
 )
 select
     last.id::text as last_id, found.id::text, found.queue, found.state, found.attempt, found.worker_id, found.priority,
-    found.retry_count, found.crash_count, found.loss_count, found.max_attempts
+    found.retry_count, found.crash_count, found.loss_count, found.max_attempts, found.owned
 from (select id from chunk order by id desc limit 1) as last
 left join found on true

@@ -1,0 +1,126 @@
+"""Attempts that an open worker has forgotten, and how they get back to it.
+
+PROCESSING under an open incarnation whose processing list does not name the task. There are two
+ways to get there. A settle was committed and acknowledged, and a failover of Postgres lost it: the
+worker is done with the task. Or a claim arrived after its sender had given it up, and the task had
+gone on meanwhile: the worker never heard of this attempt.
+
+Nothing is taken from the worker. The id goes back into the worker's own list, where its sweep finds
+a stray: it claims in vain, learns that the attempt is its own, and runs it. A worker that has the
+attempt in hand after all (Redis has lost the entry) loses nothing by an entry that it would put
+back itself. To settle the attempt as lost from here would take live attempts from workers that
+cannot reach Redis.
+
+Invariants: an id is put back after two looks, PATIENCE_SECONDS apart, under the same attempt and
+worker; the second look asks the ledger and the list again. In the time between them the worker's
+own sweep puts back what it has in hand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+from leaseq.engine.engine import Engine
+from leaseq.model import Glimpse, Lease, State
+from leaseq.telemetry import emit
+from leaseq_reaper.apart import AT_ONCE, Apart
+from leaseq_reaper.suspicion import Clock
+
+# Longer than the time between two sweeps of a worker's own lists.
+PATIENCE_SECONDS = 5.0
+BATCH = 500
+# More than this is found again by a later walk.
+CAPACITY = 20_000
+SHOWN = 20
+
+Owner = tuple[str, str]  # the queue, the worker
+
+
+class Forgotten:
+    """Finds forgotten attempts and gives them back to their workers."""
+
+    def __init__(self, engine: Engine, *, apart: Apart, clock: Clock = time.monotonic) -> None:
+        self._ledger = engine.stores.ledger
+        self._fleet = engine.stores.fleet
+        self._dispatcher = engine.stores.dispatcher
+        self._survey = engine.stores.survey
+        self._apart = apart
+        self._clock = clock
+        self._found: dict[Lease, tuple[str, float]] = {}  # the queue, and when it was first seen
+
+    async def look(self, running: Sequence[tuple[Glimpse, Lease]]) -> None:
+        """The first look: remember which of these are in no list of their owner."""
+        leases = {lease: glimpse.queue for glimpse, lease in running}
+        missing = await self._missing(leases)
+        for lease, queue in leases.items():
+            if lease not in missing:
+                self._found.pop(lease, None)
+            elif len(self._found) < CAPACITY:
+                self._found.setdefault(lease, (queue, self._clock()))
+
+    async def give_back(self) -> int:
+        """The second look, for those found a while ago; returns how many were put back."""
+        due = self._clock() - PATIENCE_SECONDS
+        ready = {lease: queue for lease, (queue, since) in self._found.items() if since <= due}
+        count = 0
+        for start in range(0, len(ready), BATCH):
+            some = [*ready][start : start + BATCH]
+            glimpses = await self._ledger.glimpse([lease.task_id for lease in some])
+            open_ones = await self._fleet.find_open(sorted({lease.worker_id for lease in some}))
+            still = {lease: ready[lease] for lease in some if _runs(glimpses.get(lease.task_id), lease)}
+            missing = await self._missing({lease: queue for lease, queue in still.items() if lease.worker_id in open_ones})
+            for lease in some:
+                del self._found[lease]
+            count += await self._restore({lease: ready[lease] for lease in missing})
+        return count
+
+    async def _missing(self, leases: dict[Lease, str]) -> set[Lease]:
+        """Those that the list of their owner does not name."""
+        missing: set[Lease] = set()
+
+        async def read(owner: Owner) -> None:
+            queue, worker_id = owner
+            ids = {lease.task_id for lease in owners[owner]}
+            named = await self._survey.processing(queue, [worker_id], among=ids)
+            missing.update(lease for lease in owners[owner] if lease.task_id not in named)
+
+        owners = _by_owner(leases)
+        await self._apart.each(owners, read, at_once=min(AT_ONCE, len(owners)))
+        return missing
+
+    async def _restore(self, leases: dict[Lease, str]) -> int:
+        count = 0
+
+        async def restore(owner: Owner) -> None:
+            nonlocal count
+            queue, worker_id = owner
+            ids = sorted(lease.task_id for lease in owners[owner])
+            restored = await self._dispatcher.restore(queue, ids, worker_id=worker_id)
+            if restored:
+                emit("attempt.forgotten", worker_id=worker_id, queue=queue, count=restored, task_ids=ids[:SHOWN])
+            count += restored
+
+        owners = _by_owner(leases)
+        await self._apart.each(owners, restore, at_once=min(AT_ONCE, len(owners)))
+        return count
+
+
+def _by_owner(leases: dict[Lease, str]) -> dict[Owner, list[Lease]]:
+    owners: defaultdict[Owner, list[Lease]] = defaultdict(list)
+    for lease, queue in leases.items():
+        owners[queue, lease.worker_id].append(lease)
+    return owners
+
+
+def _runs(glimpse: Glimpse | None, lease: Lease) -> bool:
+    """Is the task still PROCESSING under this very attempt and worker?"""
+    return (
+        glimpse is not None
+        and glimpse.state is State.PROCESSING
+        and (glimpse.attempt, glimpse.worker_id) == (lease.attempt, lease.worker_id)
+    )
+
+
+__all__ = ["Forgotten"]

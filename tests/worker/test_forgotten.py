@@ -1,0 +1,100 @@
+"""Attempts that the ledger gives to an open worker which knows nothing of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec.structs import replace
+
+from fix_client import Client
+from fix_ledger import promote_due
+from fix_proxy import ProxyTo
+from fix_reaper import FakeClock
+from fix_worker import until, working
+from leaseq import Context, Leaseq, Retry
+from leaseq.config import Config
+from leaseq.engine.engine import Engine, open_engine
+from leaseq.model import State
+from leaseq.telemetry import recorded
+from leaseq_reaper.forgotten import PATIENCE_SECONDS
+from leaseq_reaper.reconcile import Reconcile
+
+
+@pytest.fixture
+async def reaping(config: Config) -> AsyncIterator[Engine]:
+    async with open_engine(config, name="leaseq test reaper") as engine:
+        yield engine
+
+
+async def reconciled(engine: Engine, client: Client) -> None:
+    """The passes of a reaper that see an attempt which has run for a while, twice."""
+    await client.rows("update leaseq.tasks set started_at = started_at - interval '1 minute'")
+    clock = FakeClock()
+    reconcile = Reconcile(engine, clock=clock)
+    await reconcile.run_once()
+    clock.now += PATIENCE_SECONDS
+    await reconcile.run_once()
+
+
+async def test_a_settle_that_a_failover_lost_is_made_up_for_by_the_worker_itself(
+    config: Config, client: Client, reaping: Engine
+) -> None:
+    app = Leaseq()
+    fences: list[int] = []
+
+    @app.task
+    async def note(ctx: Context) -> None:
+        fences.append(ctx.fence)
+
+    async with working(config, app) as worker:
+        task_id = await client.submit("note")
+        await client.ended(task_id)
+        await until(lambda: not worker.running)
+        # What the promoted standby knows: the settle is not in it.
+        await client.rows(
+            "update leaseq.tasks set state = 'PROCESSING', finished_at = null, result = null, worker_id = %s",
+            worker._tools.worker_id,
+        )
+        with recorded() as events:
+            await reconciled(reaping, client)
+            task = await client.ended(task_id, timeout=30)
+    assert "attempt.forgotten" in {event.name for event in events}
+    assert (task.state, task.attempt) == (State.SUCCESS, 1)
+    assert len(fences) == 2
+    assert len(set(fences)) == 1  # the price: after a failover a handler may start twice under one fence
+
+
+async def test_a_claim_that_arrives_after_its_sender_has_given_it_up_runs(
+    config: Config, client: Client, reaping: Engine, proxy_to: ProxyTo
+) -> None:
+    app = Leaseq()
+    attempts: list[int] = []
+
+    @app.task
+    async def flaky(ctx: Context) -> None:
+        attempts.append(ctx.attempt)
+        if len(attempts) == 1:
+            raise Retry(delay=60)
+
+    proxy = await proxy_to(str(config.postgres_url))
+    impatient = replace(config, postgres_url=proxy.url, statement_timeout_seconds=0.5)
+    async with working(impatient, app) as worker:
+        # A parameter of its first claim, with its length before it (the name of its sessions holds the id too).
+        worker_id = worker._tools.worker_id.encode()
+        late = proxy.hold_command(len(worker_id).to_bytes(4, "big") + worker_id)
+        task_id = await client.submit("flaky", options={"max_attempts": 3})
+        await until(lambda: len(attempts) == 1, seconds=30)
+        assert late.sprung.is_set()
+
+        async def in_state(state: State) -> bool:
+            return (await client.find(task_id)).state is state
+
+        await until(lambda: in_state(State.SCHEDULED), seconds=30)
+        await client.rows("update leaseq.scheduled set run_at = now()")
+        await promote_due(reaping.stores.ledger, limit=10)  # its delivery is pulled by another worker, and dropped
+        late.let_go.set()
+        await until(lambda: in_state(State.PROCESSING), seconds=30)
+        await reconciled(reaping, client)
+        task = await client.ended(task_id, timeout=30)
+    assert (task.state, attempts) == (State.SUCCESS, [1, 2])
