@@ -1,5 +1,11 @@
 """Which fixtures do all tests share? Each plugin answers one question of its own."""
 
+from hypothesis import HealthCheck, settings
+
+# A loaded machine takes a second for what another does in a millisecond: neither is a finding.
+settings.register_profile("leaseq", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("leaseq")
+
 pytest_plugins = [
     "fix_servers",
     "fix_embedded",
