@@ -42,6 +42,7 @@ CASES = [
     (Ending(Outcome.RELEASED), FRESH),
     (Ending(Outcome.RELEASED, delay=ASKED), FRESH),
     (Ending(Outcome.LOST), FRESH),
+    (Ending(Outcome.LOST), Counts(0, 0, 11, 5)),
     (Ending(Outcome.LOST, alone=True), Counts(0, 1, 0, 5)),
     (Ending(Outcome.LOST, alone=True), Counts(0, 2, 0, 5)),
 ]

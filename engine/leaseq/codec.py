@@ -7,10 +7,12 @@ Everything on the wire and in the ledger is JSON; nothing is ever unpickled. Wha
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import time
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import accumulate
 from typing import Any
 from uuid import UUID
@@ -20,6 +22,7 @@ import msgspec
 from leaseq.errors import PayloadInvalid, PayloadTooLarge, ResultInvalid
 
 MAX_DEPTH = 64
+PROGRESS_MAX_BYTES = 1_048_576
 
 # No task id lies below the first or above the last.
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
@@ -33,6 +36,8 @@ _PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}
 # Possessive, and content with an unterminated string: each byte is looked at once, whatever is sent.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+# How a float or a Decimal that is not finite comes out, as a value and as a key.
+_NOT_FINITE = (b"null", b"NaN", b"Infinity", b'"nan"', b'inf"')
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
 _canonical = msgspec.json.Encoder(order="deterministic")
@@ -102,6 +107,7 @@ def encode_result(value: Any, *, max_bytes: int) -> bytes:
         return b"null"  # most of them
     try:
         raw = _encode(value)
+        check_finite(value, raw)
         check_depth(raw)
         text_safe = b"\\u0000" not in raw or not _has_escape(raw, b"\\u0000")
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError, PayloadInvalid) as error:
@@ -111,6 +117,38 @@ def encode_result(value: Any, *, max_bytes: int) -> bytes:
     if len(raw) > max_bytes:
         raise ResultInvalid(f"the result has {len(raw)} bytes; the limit is {max_bytes}")
     return raw
+
+
+def encode_progress(value: Any) -> bytes:
+    """A progress value as JSON. Raises `ValueError` where it cannot be stored as it is."""
+    try:
+        return encode_result(value, max_bytes=PROGRESS_MAX_BYTES)
+    except ResultInvalid as error:
+        raise ValueError(str(error).replace("the result", "the progress", 1)) from None
+
+
+def check_finite(value: Any, raw: bytes) -> None:
+    """Refuse NaN and Infinity, which JSON does not have: msgspec writes `null` for a float and a string for a Decimal.
+
+    `raw` is `value` as JSON. Only where it holds one of these words are the parts of `value` looked at. Raises `ValueError`.
+    """
+    if not any(word in raw for word in _NOT_FINITE):
+        return
+    try:
+        # The hook is asked for msgspec.Raw alone, which is JSON already.
+        plain = msgspec.to_builtins(value, builtin_types=(Decimal,), enc_hook=lambda _: None)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    waiting = [plain]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting += part.keys()
+            waiting += part.values()
+        elif isinstance(part, list | tuple | set | frozenset):
+            waiting += part
+        elif (isinstance(part, float) and not math.isfinite(part)) or (isinstance(part, Decimal) and not part.is_finite()):
+            raise ValueError(f"JSON has no {part}")
 
 
 def _unescape(raw: bytes) -> bytes:
@@ -127,7 +165,9 @@ __all__ = [
     "LAST_ID",
     "MAX_DEPTH",
     "check_depth",
+    "check_finite",
     "check_payload",
+    "encode_progress",
     "encode_result",
     "fingerprint",
     "is_task_id",

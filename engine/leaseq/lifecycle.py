@@ -36,6 +36,12 @@ LANES = {Priority.HIGH: Lane.HIGH, Priority.NORMAL: Lane.NORMAL, Priority.LOW: L
 # the first: most crashes are nobody's fault, and isolation costs the start of a process.
 SUSPECT_CRASHES = 2
 
+# A loss costs the task nothing and delays nothing: the worker was lost, not the task. Beyond this many losses the task itself
+# may be the reason (it takes its whole host along, so that no process is left to bear witness), and the next run waits longer
+# each time, up to the cap.
+PROMPT_LOSSES = 10
+LOSS_DELAY_CAP_SECONDS = 300.0
+
 # The longest that a task may be put off, as for a submission.
 MAX_DELAY_SECONDS = 366 * 86_400.0
 
@@ -74,7 +80,11 @@ def _released(ending: Ending) -> Disposition:
 
 def _lost(ending: Ending, counts: Counts, max_crashes: int) -> Disposition:
     if not ending.alone:
-        return Disposition(State.PENDING, losses=1)
+        excess = counts.loss_count - PROMPT_LOSSES
+        if excess <= 0:
+            return Disposition(State.PENDING, losses=1)
+        delay = min(2.0 ** min(excess, 64), LOSS_DELAY_CAP_SECONDS)
+        return Disposition(State.SCHEDULED, delay=delay, losses=1, error=ending.error)
     crashes = counts.crash_count + 1
     if crashes < max_crashes:
         return Disposition(State.PENDING, crashes=1)
@@ -95,4 +105,4 @@ def _bounded(delay: float) -> float:
     return 0.0 if math.isnan(delay) else min(max(delay, 0.0), MAX_DELAY_SECONDS)
 
 
-__all__ = ["MAX_DELAY_SECONDS", "SUSPECT_CRASHES", "TRANSITIONS", "after", "is_suspect", "lane_of"]
+__all__ = ["MAX_DELAY_SECONDS", "PROMPT_LOSSES", "SUSPECT_CRASHES", "TRANSITIONS", "after", "is_suspect", "lane_of"]

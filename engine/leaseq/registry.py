@@ -15,7 +15,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from leaseq.codec import check_finite
 from leaseq.context import Context
+from leaseq.errors import PayloadInvalid
 from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, TypeDefaults
 
 DEFAULT_QUEUE = "default"
@@ -49,8 +51,15 @@ class Handler(Struct, frozen=True, kw_only=True):
         return msgspec.structs.asdict(self.decoder.decode(payload))
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        """Call arguments as a payload. Raises `TypeError` where they do not fit the signature."""
-        return msgspec.json.encode(self.arguments(**self.name_arguments(args, kwargs)))
+        """Call arguments as a payload. Raises `TypeError` where they do not fit the signature, and `PayloadInvalid` for NaN
+        and Infinity."""
+        arguments = self.arguments(**self.name_arguments(args, kwargs))
+        payload = msgspec.json.encode(arguments)
+        try:
+            check_finite(arguments, payload)
+        except ValueError as error:
+            raise PayloadInvalid(f"the payload of {self.type} cannot be kept: {error}") from None
+        return payload
 
     def name_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Call arguments by the names of the payload's fields. Raises `TypeError` for too many, or for one given twice."""

@@ -6,6 +6,9 @@ alone may have lost touch with a worker that is well. The closing itself asks th
 statement (close_worker.sql): a worker that is heard of between our judgement and the closing lives on. Half-done
 reapings need no evidence: the ledger has the incarnation closed.
 
+Silence is no evidence against a task. A worker that fell silent may have been preempted, cut off or taken down with its
+host, so what it held is settled as a loss; only a supervisor that saw the exit of its own child charges a crash.
+
 A host that dies is noticed at most a lease, one interval to see the last beat and one to judge after it: within lease
 + 2 s.
 """
@@ -128,24 +131,21 @@ class Reaping:
         return held
 
     async def _bury(self, lapsed: Sequence[Stale]) -> None:
-        # Death in company is no evidence against a task that ran alone: whatever it was, it took the others too.
-        blame = len(lapsed) == 1
-
         async def bury(worker: Stale) -> None:
             if self._clock() < self._until:
                 emit("worker.suspected", worker_id=worker.worker_id, queues=worker.queues)
-                await self._bury_one(worker, blame=blame)
+                await self._bury_one(worker)
 
         await self._apart.each(lapsed, bury)
 
-    async def _bury_one(self, worker: Stale, *, blame: bool) -> None:
+    async def _bury_one(self, worker: Stale) -> None:
         lost_list = self._suspicion.absent(worker.worker_id, worker.queues)
         death = Death(
             worker_id=worker.worker_id,
             queues=worker.queues,
             reason=f"silent for more than {self._lease:g} s",
             stale_after=self._lease,
-            blame=blame,
+            blame=False,
         )
         reaped = False
         try:

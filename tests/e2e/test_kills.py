@@ -114,13 +114,14 @@ async def test_frozen_for_less_than_a_lease_nobody_is_reaped(services: Services,
     assert not reaper.heard("worker.reaped")
 
 
+@pytest.mark.timeout(180)  # seven processes are started one after the other
 async def test_poison_hurts_only_itself(services: Services, client: Client) -> None:
     """G7: quarantined after a few crashes with the evidence; its neighbours are not blamed."""
     worker = await services.worker()
     neighbours = await client.submit_many("nap", 8, seconds=0.2)
     poison = await client.submit("poison")
     later = await client.submit_many("nap", 8, seconds=0.2)
-    ended = await client.ended(poison, timeout=30)
+    ended = await client.ended(poison, timeout=120)
     assert ended.state is State.FAILED
     assert ended.error is not None
     assert b"crashed" in ended.error

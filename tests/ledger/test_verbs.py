@@ -153,6 +153,33 @@ async def test_claim_says_what_has_expired(ledger: Ledger, fleet: Fleet) -> None
     assert {c.lease.task_id: c.expired for c in claimed} == {dead: True, alive: False}
 
 
+@pytest.mark.parametrize(
+    ("ending", "expired"),
+    [
+        (Ending(Outcome.ERRORED, error=TaskError("error", "no")), False),
+        (Ending(Outcome.RELEASED, error=TaskError("released", "its worker went down")), False),
+        (Ending(Outcome.LOST, error=TaskError("lost", "killed by SIGKILL")), False),
+        (Ending(Outcome.RELEASED), False),
+        (Ending(Outcome.RELEASED, error=TaskError("unknown_type", "no handler")), True),
+        (Ending(Outcome.RELEASED, error=TaskError("isolated", "handed over, to run alone")), True),
+    ],
+)
+async def test_a_task_whose_first_attempt_began_in_time_does_not_expire(
+    ledger: Ledger, fleet: Fleet, plain: Connection, ending: Ending, expired: bool
+) -> None:
+    worker = await open_worker(fleet)
+    task_id = await submit(ledger, expires_at=datetime.now(UTC) + timedelta(hours=1))
+    (first,) = await ledger.claim([task_id], worker_id=worker)
+    assert not first.expired
+    await ledger.settle([Settlement(first.lease, ending, Disposition(State.PENDING))])
+    await plain.execute("update leaseq.tasks set expires_at = now() - interval '1 second'")
+
+    (second,) = await ledger.claim([task_id], worker_id=worker)
+
+    assert second.expired is expired
+    assert await ledger.find_claimed([task_id], worker_id=worker) == [second]
+
+
 async def test_settle_success_stores_the_result_and_no_attempt(ledger: Ledger, fleet: Fleet) -> None:
     lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
 

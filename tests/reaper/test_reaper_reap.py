@@ -63,17 +63,41 @@ async def test_the_tasks_of_a_dead_worker_run_again_after_a_lease(
     assert await stage.stores.dispatcher.list_leases("default") == []
 
 
-async def test_a_task_that_ran_alone_is_charged_and_goes_to_the_suspect_lane(
+async def test_a_task_that_ran_alone_on_a_worker_that_fell_silent_is_not_charged(
     stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
 ) -> None:
+    """A preempted host says nothing about what ran there: a loss, and with it the suspicion that any loss brings."""
     (task_id,) = await stage.submit()
     await stage.plain.execute("update leaseq.tasks set crash_count = 1")
     worker_id = await stage.worker()
     await stage.take(worker_id)
     await stage.silence(worker_id)
     await watch(reaper().run_once, clock, seconds=2 * LEASE)
-    assert (await stage.task(task_id)).crash_count == 2
+    task = await stage.task(task_id)
+    assert (task.crash_count, task.loss_count) == (1, 1)
     assert await stage.lane(Lane.SUSPECT) == [task_id]
+
+
+async def test_two_hosts_lost_together_whose_beats_are_out_of_step_charge_no_task(
+    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+) -> None:
+    """Each pass finds one of them lapsed, as if it had died by itself."""
+    ids = []
+    reaping = reaper()
+    workers = []
+    for n in range(2):
+        ids += await stage.submit()
+        workers.append(await stage.worker(host=f"host{n}"))
+        await stage.take(workers[-1])
+    await reaping.run_once()
+    for worker_id in workers:
+        await stage.alive(worker_id)
+        await watch(reaping.run_once, clock, seconds=0.15 * LEASE)
+    await stage.silence(*workers)
+    with recorded() as events:
+        await watch(reaping.run_once, clock, seconds=2 * LEASE)
+    assert [event["worker_id"] for event in named(events, "worker.reaped")] == workers
+    assert [((await stage.task(i)).crash_count, (await stage.task(i)).loss_count) for i in ids] == [(0, 1)] * 2
 
 
 async def test_when_two_die_together_no_task_is_charged_for_it(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import enum
 import json
+import math
 import random
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -18,6 +22,7 @@ from leaseq.codec import (
     MAX_DEPTH,
     check_depth,
     check_payload,
+    encode_progress,
     encode_result,
     fingerprint,
     is_task_id,
@@ -209,3 +214,42 @@ def test_a_result_that_cannot_be_written_says_why() -> None:
             encode_result(value, max_bytes=MIB)
     with pytest.raises(ResultInvalid, match="12 bytes; the limit is 11"):
         encode_result("0123456789", max_bytes=11)
+
+
+class Colour(enum.Enum):
+    NONE = math.nan
+
+
+@dataclass
+class Reading:
+    value: Any
+
+
+class Sample(msgspec.Struct):
+    value: Any
+
+
+NOT_FINITE = [math.nan, math.inf, -math.inf, Decimal("NaN"), Decimal("-Infinity"), Decimal("sNaN"), Colour.NONE]
+
+
+@pytest.mark.parametrize("number", NOT_FINITE, ids=repr)
+@pytest.mark.parametrize(
+    "wrap", [lambda n: n, lambda n: [1, [n]], lambda n: {"a": {"b": n}}, Reading, lambda n: Sample([Reading(n)])]
+)
+def test_a_number_that_json_does_not_have_is_refused(number: Any, wrap: Any) -> None:
+    with pytest.raises(ResultInvalid, match="JSON has no"):
+        encode_result(wrap(number), max_bytes=MIB)
+    with pytest.raises(ValueError, match="JSON has no"):
+        encode_progress(wrap(number))
+
+
+def test_a_key_that_is_no_finite_number_is_refused() -> None:
+    for key in (math.nan, -math.inf, Decimal("NaN")):
+        with pytest.raises(ResultInvalid, match="JSON has no"):
+            encode_result({key: 1}, max_bytes=MIB)
+
+
+def test_words_that_only_look_like_a_missing_number_are_kept() -> None:
+    value = [None, "NaN", "Infinity", "null", {"nan": None}, 1e308, Decimal("1.5"), msgspec.Raw(b"null")]
+    kept = msgspec.json.decode(encode_result(value, max_bytes=MIB))
+    assert kept == [None, "NaN", "Infinity", "null", {"nan": None}, 1e308, "1.5", None]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leaseq.backoff import Backoff
-from leaseq.lifecycle import MAX_DELAY_SECONDS, SUSPECT_CRASHES, TRANSITIONS, after, is_suspect, lane_of
+from leaseq.lifecycle import MAX_DELAY_SECONDS, PROMPT_LOSSES, SUSPECT_CRASHES, TRANSITIONS, after, is_suspect, lane_of
 from leaseq.model import TERMINAL, Counts, Ending, Lane, Outcome, Priority, State, TaskError
 
 ERROR = TaskError("error", "it did not work")
@@ -92,6 +92,19 @@ def test_the_third_crash_alone_is_the_last() -> None:
         assert then.state is state
     assert then.error is not None
     assert then.error.code == "crashed"
+
+
+def test_losses_that_never_end_slow_down_to_minutes_with_their_reason() -> None:
+    """A task that takes its whole host along leaves no evidence, and no loss is ever charged to it."""
+    reason = TaskError("lost", "silent for more than 10 s")
+    delays = []
+    for losses in range(PROMPT_LOSSES + 70):
+        then = after(Ending(Outcome.LOST, error=reason), Counts(0, 0, losses, 5), backoff=BACKOFF, max_crashes=3)
+        delays.append(then.delay)
+        assert then.error == (reason if then.delay else None)
+    assert delays[: PROMPT_LOSSES + 1] == [0.0] * (PROMPT_LOSSES + 1), "lost workers delay no task"
+    assert delays[PROMPT_LOSSES + 1 :] == sorted(delays[PROMPT_LOSSES + 1 :])
+    assert delays[-1] == 300.0
 
 
 @given(counts)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from leaseq import Leaseq
+from leaseq.errors import PayloadInvalid
 from leaseq.model import TypeDefaults
 from leaseq.registry import describe
 
@@ -32,3 +35,12 @@ def test_attempts_that_no_task_may_have(attempts: int) -> None:
 def test_time_outs_that_no_attempt_may_have(seconds: float) -> None:
     with pytest.raises(ValueError, match="handler work: the time-out must be more than 0"):
         Leaseq().task(timeout=seconds)(work)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, Decimal("NaN")], ids=repr)
+def test_a_payload_with_a_number_that_json_does_not_have_is_refused_where_it_is_submitted(number: Any) -> None:
+    def take(values: list[float | Decimal]) -> None:
+        """A handler."""
+
+    with pytest.raises(PayloadInvalid, match="the payload of take cannot be kept: JSON has no"):
+        describe(take).encode((), {"values": [1.0, number]})

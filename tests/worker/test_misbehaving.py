@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import pytest
 
 from fix_client import Client
 from fix_worker import until, working
-from leaseq import Context, Leaseq, Retry
+from leaseq import Context, Fail, Leaseq, Retry
 from leaseq.config import Config
 from leaseq.model import Outcome, State, Task
 from leaseq.telemetry import recorded
@@ -230,3 +231,82 @@ async def test_an_endless_thread_holds_its_slot_and_nothing_else(config: Config,
             assert (await client.ended(await client.submit("quick"), timeout=5)).state is State.SUCCESS
         release.set()
         await until(lambda: worker._tools.slots.running == 0)
+
+
+GROUPS: dict[str, tuple[list[BaseException], State, str]] = {
+    "only fail": ([Fail("this cannot be"), ExceptionGroup("inner", [Fail("nor that")])], State.FAILED, "failed"),
+    "fail and retry": ([Fail("this cannot be"), Retry("later", delay=1)], State.FAILED, "failed"),
+    "only retry": ([Retry("soon", delay=10), Retry("later", delay=3000)], State.SCHEDULED, "retry"),
+    "retry and an error": ([Retry("later", delay=3000), ValueError("no")], State.SCHEDULED, "error"),
+    "fail and an error": ([Fail("this cannot be"), ValueError("no")], State.SCHEDULED, "error"),
+    "an exit": ([SystemExit("bye")], State.SCHEDULED, "error"),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+async def test_a_group_of_exceptions_says_what_its_parts_say(config: Config, client: Client, name: str) -> None:
+    errors, state, code = GROUPS[name]
+    app = Leaseq()
+
+    @app.task
+    async def raises_a_group() -> None:
+        raise BaseExceptionGroup("unhandled errors in a TaskGroup", errors)
+
+    async with working(config, app):
+        task_id = await client.submit("raises_a_group")
+        await until(lambda: has_settled(client, task_id))
+    task = await client.find(task_id)
+    assert (task.state, code_of(task)) == (state, code)
+    error = msgspec.json.decode(task.error or b"{}")
+    assert all(str(leaf) in error["message"] for leaf in errors if not isinstance(leaf, BaseExceptionGroup))
+    if code == "retry":
+        assert (task.run_at - datetime.now(UTC)).total_seconds() > 2000, "the longest delay that was asked for"
+
+
+async def has_settled(client: Client, task_id: str) -> bool:
+    task = await client.find(task_id)
+    return task.attempt > 0 and task.state is not State.PROCESSING
+
+
+class Mute(Retry):
+    """A retry that forgets to call its base class."""
+
+    def __init__(self) -> None:
+        pass
+
+
+class Suicidal(Exception):
+    """An exception whose own text exits."""
+
+    def __str__(self) -> str:
+        raise SystemExit("no text for you")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Mute(), Suicidal(), type("N" * 5000, (Exception,), {})(), ExceptionGroup("g", [Suicidal()])],
+    ids=["mute", "suicidal", "long name", "group"],
+)
+async def test_an_exception_whose_own_code_fails_ends_its_attempt(config: Config, client: Client, error: Exception) -> None:
+    app = Leaseq()
+
+    @app.task
+    async def raises_it() -> None:
+        raise error
+
+    async with working(config, app):
+        task = await client.ended(await client.submit("raises_it", options=ONCE), timeout=10)
+    assert (task.state, code_of(task), task.attempt) == (State.FAILED, "error", 1)
+
+
+@pytest.mark.parametrize("number", [float("nan"), {"deep": [float("-inf")]}, Decimal("NaN")], ids=repr)
+async def test_a_result_that_json_does_not_have_is_refused_and_not_null(config: Config, client: Client, number: Any) -> None:
+    app = Leaseq()
+
+    @app.task
+    async def returns_it() -> object:
+        return number
+
+    async with working(config, app):
+        task = await client.ended(await client.submit("returns_it"), timeout=10)
+    assert (task.state, code_of(task), task.attempt) == (State.FAILED, "result_invalid", 1)

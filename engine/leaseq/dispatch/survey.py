@@ -173,6 +173,11 @@ class Survey:
             else:
                 await self._client.delete(self._keys.paused(queue))
 
+    async def is_paused(self, queue: str) -> bool:
+        """Whether dispatch has the pause flag of a queue."""
+        with reachable():
+            return bool(await self._client.exists(self._keys.paused(queue)))
+
     async def _find(self, names: Iterable[str], among: AbstractSet[str]) -> set[str]:
         wanted = {task_id.encode() for task_id in among}
         found: set[bytes] = set()

@@ -8,6 +8,7 @@ Invariants: an attempt comes to one ending. A handler that does not end when it 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from leaseq.worker.conclude import ClaimedAttempt
 from leaseq.worker.execute import Call, Lent, Stop, execute, stopped
 from leaseq.worker.hands import Hold
 from leaseq.worker.lent import Loan
+from leaseq.worker.remains import Remains, threads_of
 from leaseq.worker.start import start
 from leaseq.worker.tools import Tools
 from leaseq.worker.transaction import Scope
@@ -43,6 +45,7 @@ class RunningAttempt(ClaimedAttempt):
         self._handler: asyncio.Task[Ending] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._given_up = False  # does the attempt go on without its handler?
+        self._remains: Remains | None = None  # in an isolation child, which must be empty before the next suspect runs
 
     # What the handler's context asks of us
 
@@ -89,7 +92,9 @@ class RunningAttempt(ClaimedAttempt):
         if handler.context_parameter is not None:  # without a context, no transaction can be asked for
             self.loan = Loan()
             lent = Lent(Context(self.claimed, self), self.loan)
-        self._call = Call(handler, lent, executor=self._tools.executor, lingered=self.give_slot_back)
+        if self._tools.isolated:
+            self._remains = Remains(threads_of(self._tools.executor))
+        self._call = Call(handler, lent, executor=self._tools.executor, lingered=self.give_slot_back, remains=self._remains)
         max_bytes = self._tools.config.result_max_bytes
         work = execute(self._call, self.claimed.payload, result_max_bytes=max_bytes, interrupted=self._interrupted)
         self._handler = start(self._tools.loop, work)
@@ -130,13 +135,36 @@ class RunningAttempt(ClaimedAttempt):
             self.fail(error)
 
     def _linger(self) -> None:
-        self.lingers = True
+        self._keep_slot()
         emit("handler.overran", task_id=self.claimed.lease.task_id, type=self.claimed.type)
+
+    def _keep_slot(self) -> None:
+        if not self.lingers:
+            self.lingers = True
+            self._tools.slots.linger()
+
+    def give_slot_back(self) -> None:
+        if self._remains is None:
+            super().give_slot_back()
 
     def leave(self, _: object = None) -> None:
         super().leave()
         # It refers back to us: what is left of an attempt is to go by itself, and not to wait for the garbage collector.
         self._call = None
+        if self._remains is not None and not self.lingers:
+            self._handler = self._finishing = None
+            # In a context of its own, since this one may be the handler's.
+            self._tools.loop.call_soon(self._look_for_remains, context=contextvars.Context())
+
+    def _look_for_remains(self) -> None:
+        """Give the slot of an isolation child back only while nothing of this task is alive."""
+        assert self._remains is not None, "an isolation child looks"
+        kind = self._remains.found()
+        if kind is None:
+            super().give_slot_back()
+        else:
+            self._keep_slot()
+            emit("handler.remained", task_id=self.claimed.lease.task_id, type=self.claimed.type, kind=kind)
 
     def _interrupted(self) -> Ending | None:
         """The ending of whoever was told to stop."""

@@ -16,9 +16,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from time import monotonic
 
 import msgspec
-import uvloop
 
 from leaseq.app import Leaseq
 from leaseq.config import Config
@@ -32,6 +32,7 @@ from leaseq.memory import spare_the_collector
 from leaseq.registry import Registry
 from leaseq.telemetry import emit
 from leaseq.worker.assemble import BLOCK_SECONDS, assemble
+from leaseq.worker.descendants import end_descendants
 from leaseq.worker.execute import Stop
 from leaseq.worker.link import (
     EXIT_FENCED,
@@ -44,10 +45,15 @@ from leaseq.worker.link import (
     boottime,
 )
 from leaseq.worker.load import load_app
+from leaseq.worker.runner import run
+from leaseq.worker.slots import Slots
 from leaseq.worker.worker import Worker
 
 TICK_SECONDS = 0.2
 READ_SECONDS = 0.05
+# How long handlers that overran may hold all slots, or half of them, before the process is replaced.
+ALL_SLOTS_SECONDS = 5.0
+HALF_OF_SLOTS_SECONDS = 60.0
 
 
 class Child:
@@ -62,6 +68,7 @@ class Child:
         self._ending = asyncio.Event()
         self._hurry = asyncio.Event()
         self._fenced: str | None = None
+        self._crowded: float | None = None
 
     async def run(self, app: Leaseq) -> int:
         """Work to the end; returns the exit code."""
@@ -83,6 +90,7 @@ class Child:
         emit("worker.opened", worker_id=self._spec.worker_id, queues=self._spec.queues, isolated=self._spec.isolated)
         await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
         crashed = next((e for task in everything if task.done() and (e := task.exception())), None)
+        self._link.send(FromChild(running=worker.running, taken=worker.taken, leaving=True))
         reason = Stop.FENCE if self._fenced else Stop.DRAIN
         await worker.drain(0.0 if self._fenced or crashed else self._grace, hurry=self._hurry, reason=reason)
         # A cancelled BLMOVE may still move an id afterwards (faults.md P4): let it lapse, then look at our lists.
@@ -111,7 +119,7 @@ class Child:
         """Show that the loop turns, and judge our right to work: from the sending of the last renewal that was acknowledged."""
         allowed = self._config.lease_seconds - self._config.heartbeat_seconds / 2
         while True:
-            self._link.send(FromChild(running=worker.running))
+            self._link.send(FromChild(running=worker.running, taken=worker.taken))
             if boottime() - self._proof > allowed:
                 # We may have been slow, not the supervisor: its proofs may lie unread on the link.
                 await asyncio.sleep(READ_SECONDS)
@@ -119,7 +127,30 @@ class Child:
                 self._fence(f"the lease was not renewed for {age:.1f} s")
             if self._spec.isolated and not self._ending.is_set() and worker.idle_seconds > self._config.lease_seconds:
                 self._end(0.0)
+            self._watch_slots(worker.slots)
             await asyncio.sleep(TICK_SECONDS)
+
+    def _watch_slots(self, slots: Slots) -> None:
+        """Have this process replaced when it can do little or nothing, because handlers that overran keep its slots.
+
+        It drains: what else runs here has its grace, and no task is charged. What lingers ends with the process.
+        """
+        if 2 * slots.lingering < slots.concurrency:
+            self._crowded = None
+            return
+        self._crowded = monotonic() if self._crowded is None else self._crowded
+        limit = ALL_SLOTS_SECONDS if slots.lingering >= slots.concurrency else HALF_OF_SLOTS_SECONDS
+        if self._spec.isolated:
+            limit = 0.0
+        if monotonic() - self._crowded >= limit and not self._ending.is_set():
+            emit(
+                "worker.exhausted",
+                worker_id=self._spec.worker_id,
+                lingering=slots.lingering,
+                concurrency=slots.concurrency,
+                isolated=self._spec.isolated,
+            )
+            self._end(self._config.grace_seconds)
 
     async def _listen(self) -> None:
         while True:
@@ -180,16 +211,16 @@ def main() -> None:
     """`python -m leaseq.worker.child SPEC FD`, started by a supervisor only."""
     spec = msgspec.json.decode(sys.argv[1], type=Spec)
     set_up_logs(Config.from_env())
-    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     code = 1
     try:
-        code = runner.run(live(spec, int(sys.argv[2])))
+        code = run(live(spec, int(sys.argv[2])))
     except Exception:
         traceback.print_exc()
     finally:
+        end_descendants(spec.worker_id)  # its supervisor does so too, if it still lives
         sys.stdout.flush()
         sys.stderr.flush()
-        # Not sys.exit, and the runner is not closed: both would wait for handlers that do not end, as tasks or as threads.
+        # Not sys.exit, and the loop is not closed: both would wait for handlers that do not end, as tasks or as threads.
         os._exit(code)
 
 

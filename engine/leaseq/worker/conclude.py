@@ -158,7 +158,7 @@ class ClaimedAttempt:
         """Its handler does not run any more. Heard once."""
         if self._holds_slot:
             self._holds_slot = False
-            self._tools.slots.give_back()
+            self._tools.slots.give_back(lingered=self.lingers)
 
     def _give_place_back(self) -> None:
         """Its ending is written, or nobody will. Heard once."""

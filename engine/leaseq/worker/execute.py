@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from enum import StrEnum
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -24,10 +25,16 @@ from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable,
 from leaseq.model import Ending, Outcome, TaskError
 from leaseq.registry import Handler
 from leaseq.worker.lent import Loan
+from leaseq.worker.remains import Remains
 
 TRACEBACK_LIMIT = 20_000
 MESSAGE_LIMIT = 2_000
+NAME_LIMIT = 200
 STORE_AWAY_DELAY = 1.0
+SHOWN_LEAVES = 5
+
+# What code that does not wait may raise: all but a cancellation.
+RAISED = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)
 
 
 class Stop(StrEnum):
@@ -49,8 +56,17 @@ class Lent(Struct, frozen=True):
 class Call:
     """One call of a handler, in the event loop or in a thread."""
 
-    def __init__(self, handler: Handler, lent: Lent | None, *, executor: Executor, lingered: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        lent: Lent | None,
+        *,
+        executor: Executor,
+        lingered: Callable[[], None],
+        remains: Remains | None = None,
+    ) -> None:
         self._handler = handler
+        self._remains = remains
         self._lent = lent
         self._executor = executor
         self._lingered = lingered
@@ -59,6 +75,8 @@ class Call:
     async def run(self, payload: bytes) -> Any:
         """Decode the payload and run the handler. A thread that outlives its time-out lingers, and says when it ends."""
         arguments = self._handler.decode(payload)
+        if self._remains is not None:
+            self._remains.begin()
         if self._handler.context_parameter is not None and self._lent is not None:
             self._lent.loan.begin()
             running.set(self._lent.context)
@@ -95,14 +113,14 @@ async def execute(call: Call, payload: bytes, *, result_max_bytes: int, interrup
     try:
         return Ending(Outcome.SUCCEEDED, result=encode_result(await call.run(payload), max_bytes=result_max_bytes))
     except (Retry, Fail) as error:
-        return _raised(error)
+        return _said(error)
     except BaseException as error:  # a panic of an extension in another language is no Exception
         ending = interrupted()
         if ending is not None:
             return ending  # also where the handler has made an error of its own out of the interruption
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
-        return _raised(error)
+        return _said(error)
 
 
 def _is_cancelled() -> bool:
@@ -111,8 +129,18 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def _said(error: BaseException) -> Ending:
+    """What a handler says by raising, also where the code of the exception itself fails."""
+    try:
+        return _raised(error)
+    except RAISED as failure:
+        return _errored(failure)
+
+
 def _raised(error: BaseException) -> Ending:
-    """What a handler says by raising."""
+    """What a handler says by raising. A group of exceptions that all say the same says what each of them does."""
+    if isinstance(error, BaseExceptionGroup):
+        return _raised_in_a_group(error)
     match error:
         case Retry() if isinstance(error.delay, int | float | None):
             return Ending(Outcome.ERRORED, error=_describe(error, "retry"), delay=error.delay)
@@ -128,6 +156,38 @@ def _raised(error: BaseException) -> Ending:
             # The stores are away, not the handler at fault: the task is handed back and costs nothing.
             return Ending(Outcome.RELEASED, error=_describe(error, error.code), delay=STORE_AWAY_DELAY)
     return _errored(error)
+
+
+def _raised_in_a_group(group: BaseExceptionGroup[BaseException]) -> Ending:
+    """What the parts of a handler say together, which ran side by side (asyncio.TaskGroup).
+
+    One `Fail` among nothing but `Fail` and `Retry` is final: that part can never succeed, so running it again is in vain. Of
+    several `Retry` the longest delay holds. Any other exception beside them makes the whole an ordinary error.
+    """
+    leaves = list(_leaves(group))
+    if all(isinstance(leaf, Fail | Retry) for leaf in leaves):
+        final = [leaf for leaf in leaves if isinstance(leaf, Fail)]
+        if final:
+            return msgspec.structs.replace(_raised(final[0]), error=_describe(group, "failed"))
+        endings = [_raised(leaf) for leaf in leaves]
+        delays = [ending.delay for ending in endings if ending.delay is not None]
+        return msgspec.structs.replace(endings[0], error=_describe(group, "retry"), delay=max(delays, default=None))
+    if all(isinstance(leaf, ServerUnreachable | Fenced) for leaf in leaves):
+        return _raised(leaves[0])
+    if all(isinstance(leaf, ResultInvalid | TransactionEnded) for leaf in leaves):
+        return _raised(leaves[0])
+    return _errored(group)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions of a group that are no groups, in order. Not recursive, since groups may be nested at will."""
+    waiting = [error]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, BaseExceptionGroup):
+            waiting += reversed(part.exceptions)
+        else:
+            yield part
 
 
 def stopped(reason: Stop, *, timeout_seconds: float) -> Ending:
@@ -157,11 +217,22 @@ def _invalid(error: msgspec.ValidationError) -> Ending:
 def _describe(error: BaseException, code: str) -> TaskError:
     name = type(error).__name__
     try:
-        message = str(error) or name
+        message = _message(error)
         trace = "" if isinstance(error, Retry | Fail) else "".join(traceback.format_exception(error))
-    except Exception as failure:  # the exception's own code has a fault
+    except RAISED as failure:  # the exception's own code has a fault
         message, trace = f"{name}, which cannot say why: {type(failure).__name__}", ""
-    return TaskError(code, _storable(message, MESSAGE_LIMIT), type=name, traceback=_storable(trace, -TRACEBACK_LIMIT))
+    return TaskError(
+        code, _storable(message, MESSAGE_LIMIT), type=_storable(name, NAME_LIMIT), traceback=_storable(trace, -TRACEBACK_LIMIT)
+    )
+
+
+def _message(error: BaseException) -> str:
+    """What the exception says. A group says what its parts say, since its own message counts them only."""
+    if not isinstance(error, BaseExceptionGroup):
+        return str(error) or type(error).__name__
+    leaves = list(islice(_leaves(error), SHOWN_LEAVES + 1))
+    parts = [f"{type(leaf).__name__}: {_message(leaf)}" for leaf in leaves[:SHOWN_LEAVES]]
+    return "; ".join([*parts, "..."] if len(leaves) > SHOWN_LEAVES else parts)
 
 
 def _storable(text: str, limit: int) -> str:

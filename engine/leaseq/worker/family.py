@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
+from pathlib import Path
 from time import monotonic
 
 import msgspec
 
+from leaseq.worker.descendants import MARK
 from leaseq.worker.link import FromChild, FromSupervisor, Link, Spec
 
 BOOT_SECONDS = 120.0
 LAST_WORDS_SECONDS = 0.3
+
+# Signals that people and service managers send. SIGKILL is not among them: the kernel sends it for want of memory.
+SENT_BY_OTHERS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 
 
 class ChildProcess:
@@ -26,8 +32,11 @@ class ChildProcess:
         self.started = monotonic()
         self.last_tick = monotonic()
         self.running = 0
+        self.taken = 0
         self.ready = False
+        self.leaving = False
         self.closed = False
+        self.excused = False  # was it told to end, or ended by us while it stood still?
         self.reading = asyncio.create_task(self._read())
 
     @classmethod
@@ -43,7 +52,7 @@ class ChildProcess:
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | {"PYTHONUNBUFFERED": "1", MARK: spec.worker_id},
             )
         except BaseException:
             ours.close()
@@ -62,7 +71,20 @@ class ChildProcess:
         return monotonic() - self.last_tick
 
     def tell(self, message: FromSupervisor) -> None:
+        self.excused = self.excused or message.drain is not None or message.fence is not None
         self.link.send(message)
+
+    def kill(self) -> None:
+        """End a child whose loop has stopped turning. One that another process has stopped (SIGSTOP) is excused."""
+        self.excused = self.excused or is_stopped(self.process.pid)
+        self.process.kill()
+
+    def crashed(self, code: int) -> bool:
+        """Did what it ran end it? Only of an isolation child can that be said: it runs one task and nothing else
+        (docs/decisions/0016-blame-needs-a-witness.md)."""
+        if not self.spec.isolated or self.leaving or self.closed or self.excused:
+            return False
+        return -code not in SENT_BY_OTHERS
 
     async def wait(self) -> int:
         """Its exit code, once the kernel has it (negative: the signal that ended it)."""
@@ -78,8 +100,18 @@ class ChildProcess:
             message = msgspec.json.decode(line, type=FromChild)
             self.last_tick = monotonic()
             self.running = message.running
+            self.taken = max(self.taken, message.taken)
+            self.leaving = self.leaving or message.leaving
             self.ready = self.ready or message.ready
             self.closed = self.closed or message.closed
+
+
+def is_stopped(pid: int) -> bool:
+    """Has this process been stopped by a signal or a debugger? False where the system does not tell."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] in ("T", "t")
+    except OSError:
+        return False
 
 
 __all__ = ["ChildProcess"]

@@ -33,7 +33,9 @@ class FromChild(Struct, frozen=True, omit_defaults=True):
     """A line from the child."""
 
     running: int = 0
+    taken: int = 0  # attempts that it has run so far
     ready: bool = False
+    leaving: bool = False  # it ends by its own decision: no handler ended it
     closed: bool = False  # everything was settled and released: nothing to reap
 
 

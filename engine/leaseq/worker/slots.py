@@ -19,6 +19,7 @@ class Slots:
         self.concurrency = concurrency
         self.running = 0
         self.unsettled = 0
+        self.lingering = 0  # slots whose attempts have ended and whose handlers still run
         self._changed = asyncio.Event()
 
     @property
@@ -30,9 +31,14 @@ class Slots:
         self.running += 1
         self.unsettled += 1
 
-    def give_back(self) -> None:
+    def linger(self) -> None:
+        """An attempt ends without its handler, which keeps the slot."""
+        self.lingering += 1
+
+    def give_back(self, *, lingered: bool = False) -> None:
         """A handler is done (its ending need not be written yet)."""
         self.running -= 1
+        self.lingering -= lingered
         self._changed.set()
 
     def settled(self) -> None:

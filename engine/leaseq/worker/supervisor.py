@@ -25,12 +25,14 @@ from leaseq.failpoints import reach
 from leaseq.loop import end, pause, run_forever
 from leaseq.telemetry import emit
 from leaseq.worker.beat import Heartbeat
+from leaseq.worker.descendants import end_descendants
 from leaseq.worker.family import ChildProcess
 from leaseq.worker.link import EXIT_FENCED, EXIT_STORE_AWAY, EXIT_UNCLOSED, FromSupervisor, Spec, boottime
 
 STALL_CHECK_SECONDS = 0.5
 LAGGED_SECONDS = 1.5
 ISOLATION_CHECK_SECONDS = 0.5
+IDLE_ISOLATION_CAP_SECONDS = 60.0
 RESPAWN_CAP_SECONDS = 10.0
 SHORT_LIFE_SECONDS = 2.0
 STORE_AWAY_SECONDS = 1.0
@@ -63,6 +65,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._gone = asyncio.Event()
         self._isolating = False
+        self._idle_isolations = 0
         self._looked = monotonic()
         self._isolation: asyncio.Task[None] | None = None
         self.failed = False
@@ -163,9 +166,8 @@ class Supervisor:
                 emit("child.exited", **about)
             else:
                 emit("child.died", **about, running=child.running)
-                # A child that ended by its own decision was killed by none of its tasks. Nor is one of several to blame that
-                # its list alone still names (Redis may have been wiped a moment ago): the child's own last count decides too.
-                await self._reap(child, said(code), blame=code not in EXITS and child.running <= 1)
+                await self._reap(child, said(code), blame=child.crashed(code))
+            await asyncio.to_thread(end_descendants, child.spec.worker_id)
         finally:
             del self._children[child.spec.worker_id]
             self._gone.set()
@@ -215,25 +217,35 @@ class Supervisor:
         for child in self._children.values():
             if child.stalled(self._config.loop_stall_seconds) and child.process.returncode is None:
                 emit("child.stalled", worker_id=child.spec.worker_id, seconds=round(child.silent_seconds, 1))
-                child.process.kill()
+                child.kill()
 
     async def _isolate(self) -> None:
-        """Start a one-slot child for tasks under suspicion, when there are any. It goes when it has been idle for a lease."""
+        """Start a one-slot child for tasks under suspicion, when there are any. It goes when it has been idle for a lease.
+
+        Where such children find nothing that they may run, the next one waits longer each time.
+        """
         if self._isolating or not await self._suspects_wait():
             return
+        if self._idle_isolations:
+            await pause(min(2.0**self._idle_isolations, IDLE_ISOLATION_CAP_SECONDS), stop=self._stop)
+            if self._stop.is_set() or not await self._suspects_wait():
+                return
         child = await self._hire(isolated=True)
         self._isolating = True
         self._isolation = asyncio.create_task(self._isolated(child))
 
     async def _suspects_wait(self) -> bool:
         for queue in self._post.queues:
-            if (await self._engine.stores.survey.depths(queue)).suspect > 0:
+            waiting = (await self._engine.stores.survey.depths(queue)).suspect > 0
+            if waiting and not await self._engine.stores.survey.is_paused(queue):
                 return True
         return False
 
     async def _isolated(self, child: ChildProcess) -> None:
         try:
-            await self._accompany(child)
+            code = await self._accompany(child)
+            idle = child.taken == 0 and code == 0
+            self._idle_isolations = self._idle_isolations + 1 if idle else 0
         finally:
             self._isolating = False
 

@@ -21,6 +21,7 @@ from leaseq.worker.attempt import RunningAttempt
 from leaseq.worker.execute import Stop
 from leaseq.worker.hands import Hold
 from leaseq.worker.intake import Intake
+from leaseq.worker.slots import Slots
 from leaseq.worker.sweep import Sweep
 from leaseq.worker.tools import Tools
 
@@ -35,6 +36,7 @@ class Worker:
     def __init__(self, tools: Tools, doorbells: Mapping[str, Doorbell]) -> None:
         self._tools = tools
         self._running: dict[str, RunningAttempt] = {}
+        self.taken = 0  # attempts that were begun here
         self._emptied = asyncio.Event()  # for whoever waits until nothing runs
         self._stop = asyncio.Event()
         self._last_busy = monotonic()
@@ -45,6 +47,10 @@ class Worker:
             for queue, doorbell in doorbells.items()
         }
         self.sweep = Sweep(tools, self._intakes)
+
+    @property
+    def slots(self) -> Slots:
+        return self._tools.slots
 
     @property
     def running(self) -> int:
@@ -123,6 +129,7 @@ class Worker:
         if self._refusal is not None:
             attempt.stop(self._refusal)
         self._running[claimed.lease.task_id] = attempt
+        self.taken += 1
         attempt.start()
 
     def _left(self, attempt: RunningAttempt) -> None:

@@ -6,6 +6,8 @@
 -- list_queues.sql and find_worker.sql tell).
 -- The state to claim from is a column of `wanted`, not a constant, on purpose: statistics of an hour ago may say that almost
 -- nothing is PENDING, and Postgres would then begin with "the one" PENDING row and compare it, and 20,000 others, with each id.
+-- `expired` is true past `expires_at` unless an earlier attempt began: only a task that was never begun expires. An attempt that
+-- its worker handed over without starting it did not begin. The attempts are read for such tasks alone.
 with me as (
     select id from leaseq.workers
     where id = %(worker_id)s and closed_at is null
@@ -23,4 +25,8 @@ where t.id = wanted.id and t.state = wanted.state and t.queue <> all(kept.queues
 returning
     t.id::text, t.attempt, t.tenant, t.queue, t.type, t.payload::text, t.priority, t.retry_count, t.crash_count, t.loss_count,
     t.max_attempts, t.timeout_seconds, t.idempotency_key, t.headers::text, t.created_at, t.run_at,
-    coalesce(t.expires_at <= now(), false) as expired
+    case when t.expires_at <= now() then coalesce((
+        select false from leaseq.attempts as a
+        where a.task_id = t.id and coalesce(a.error ->> 'code', '') not in ('unknown_type', 'isolated')
+        limit 1
+    ), true) else false end as expired

@@ -1,0 +1,150 @@
+"""Handlers whose code goes on outside its own task: in threads, sub-tasks, callbacks, forked processes and streams."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from typing import NoReturn
+
+from leaseq import Context, Leaseq
+
+app = Leaseq()
+
+
+@app.task
+async def nap(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "napped"
+
+
+@app.task
+async def starts_processes(ctx: Context, seconds: float) -> None:
+    """A forked process and a program, whose ids are told as progress."""
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(seconds)  # noqa: ASYNC251 (another process by now)
+        os._exit(0)
+    program = await asyncio.create_subprocess_exec("sleep", str(seconds))
+    await ctx.set_progress({"pids": [pid, program.pid]})
+    await asyncio.sleep(seconds)
+
+
+@app.task
+def naps_in_a_thread(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@app.task
+async def writes(ctx: Context, seconds: float) -> None:
+    """Uses its transaction, shows progress, and leaves nothing behind."""
+    async with ctx.transaction() as tx:
+        await tx.execute("insert into effects values (%s, %s, 0)", (ctx.task_id, ctx.attempt))
+    await ctx.set_progress({"done": 1})
+    await asyncio.sleep(seconds)
+
+
+@app.task(timeout=0.2, max_attempts=1)
+def lingers(seconds: float) -> None:
+    """Overruns, and goes on in its thread."""
+    time.sleep(seconds)
+
+
+@app.task(timeout=0.2, max_attempts=1)
+def lingers_and_kills(seconds: float) -> None:
+    """Overruns, and later ends the process from the thread that it kept."""
+    time.sleep(seconds)
+    os._exit(139)
+
+
+@app.task
+async def leaves_a_killer(ctx: Context, seconds: float, how: str) -> str:
+    """Succeeds at once, and what it left behind ends the process later."""
+    match how:
+        case "timer":
+            asyncio.get_running_loop().call_later(seconds, os._exit, 139)
+        case "task":
+            _left.add(asyncio.create_task(_kill_later(seconds)))
+        case "thread":
+            _left.add(asyncio.create_task(asyncio.to_thread(_kill_after, seconds)))
+        case "bare thread":
+            threading.Thread(target=_kill_after, args=[seconds], daemon=True).start()
+        case "process":
+            await asyncio.create_subprocess_exec("sleep", str(seconds))
+    return how
+
+
+_left: set[asyncio.Task[None]] = set()
+
+
+async def _kill_later(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    os._exit(139)
+
+
+def _kill_after(seconds: float) -> NoReturn:
+    time.sleep(seconds)
+    os._exit(139)
+
+
+class Undying:
+    """Exits when it is collected."""
+
+    def __del__(self) -> None:
+        sys.exit("a finalizer")
+
+
+async def _exit(said: str) -> None:
+    await asyncio.sleep(0)
+    sys.exit(said)
+
+
+async def _interrupt(said: str) -> None:
+    await asyncio.sleep(0)
+    raise KeyboardInterrupt(said)
+
+
+@app.task(max_attempts=1)
+async def exits(how: str) -> None:
+    """Asks the process to exit, in a way that this handler waits for."""
+    match how:
+        case "group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_exit("a sub-task of a group"))
+        case "interrupt":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_interrupt("a sub-task of a group"))
+        case "gather":
+            await asyncio.gather(_exit("a gathered sub-task"), asyncio.sleep(0.2))
+        case "task":
+            await asyncio.create_task(_exit("a sub-task"))
+        case "thread":
+            await asyncio.to_thread(sys.exit, "a thread")
+
+
+@app.task(max_attempts=1)
+async def exits_aside(how: str) -> str:
+    """Asks the process to exit, or the loop to stop, where nothing waits for it."""
+    loop = asyncio.get_running_loop()
+    match how:
+        case "forgotten":
+            _left.add(asyncio.create_task(_exit("nothing waits for it")))
+        case "callback":
+            loop.call_soon(sys.exit, "a callback")
+        case "timer":
+            loop.call_later(0.05, sys.exit, "a timer")
+        case "finalizer":
+            Undying()
+        case "stop":
+            loop.stop()
+    await asyncio.sleep(0.2)
+    return how
+
+
+@app.task(max_attempts=1)
+def exits_in_its_thread(how: str) -> None:
+    if how == "exit":
+        sys.exit("a plain handler")
+    raise KeyboardInterrupt("a plain handler")
