@@ -163,5 +163,11 @@ _ALL = (
         provocation="paused-queues",
         expected=frozenset({"paused"}),
     ),
+    Mutant(
+        name="replay-without-the-standby",
+        about="A repeated submission is answered with what the primary shows, whether a standby has it or not.",
+        provocation="silent-standbys",
+        expected=frozenset({"standbys"}),
+    ),
 )
 MUTANTS: Mapping[str, Mutant] = {mutant.name: mutant for mutant in _ALL}

@@ -143,5 +143,15 @@ _ALL = (
         at_once=1,
         config=WITHOUT_NET,
     ),
+    Scenario(
+        name="silent-standbys",
+        about="A synchronous standby is silent for longer than a statement may wait, so that clients are refused and ask again.",
+        nemeses={"lose-standby-postgres": 1},
+        mix=QUICK,
+        tasks_per_second=30,
+        gap_seconds=1.0,
+        at_once=1,
+        config=FEW,
+    ),
 )
 PROVOCATIONS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

@@ -104,7 +104,7 @@ _FAILOVERS = (
     FailOver("failover-frozen-postgres", LIVES_ON, fate=Fate.FREEZES, synchronous=True),
     FailOver("failover-killed-postgres", DOWN, fate=Fate.DIES, synchronous=False),
     FailOver("failover-readonly-postgres", DOWN, fate=Fate.YIELDS, synchronous=False),
-    failover.LoseStandby("lose-standby-postgres", (1.0, 5.0)),
+    failover.LoseStandby("lose-standby-postgres", (6.0, 12.0)),
 )
 _NETWORK = tuple(network.Network(kind, store) for kind in network.KINDS for store in ("postgres", "valkey", "api"))
 _CLOCKS = (
