@@ -48,6 +48,14 @@ async def working(config: Config, app: Leaseq, *, concurrency: int = 4) -> Async
             await asyncio.gather(running, return_exceptions=True)
 
 
+async def stop_myself() -> None:
+    """Cancel the task that runs, as a time-out or a drain does it, in the middle of a wait."""
+    mine = asyncio.current_task()
+    assert mine is not None
+    asyncio.get_running_loop().call_soon(mine.cancel)
+    await asyncio.sleep(60)
+
+
 async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, seconds: float = 5.0) -> None:
     """Wait for a fact that nobody announces."""
     async with asyncio.timeout(seconds):
@@ -58,4 +66,4 @@ async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, sec
             await asyncio.sleep(0.01)
 
 
-__all__ = ["QUEUE", "assembled", "until", "working"]
+__all__ = ["QUEUE", "assembled", "stop_myself", "until", "working"]

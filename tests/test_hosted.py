@@ -157,7 +157,7 @@ async def test_a_role_with_odd_characters_works(odd_role: Config) -> None:
     await require_fit(odd_role)
     async with open_engine(odd_role, name="leaseq test") as engine:
         assert await Client(engine, odd_role).submit("nothing")
-        assert (await engine.stores.fleet.end_sessions("leaseq tx nobody")).kept == 0
+        assert (await engine.stores.fleet.end_sessions("nobody", application_name="leaseq tx nobody")).kept == 0
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])

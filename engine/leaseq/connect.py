@@ -11,6 +11,8 @@ nothing in a URL brings them back. Whoever may repeat a command does so in plain
 from __future__ import annotations
 
 import select
+from collections.abc import Awaitable, Callable
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -26,7 +28,17 @@ from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, ServerUnreachable
 from leaseq.probe import probe
 
-__all__ = ["Connection", "ImpatientConnection", "Pool", "knock", "open_blocking_redis", "open_pool", "open_redis"]
+__all__ = [
+    "Connection",
+    "ImpatientConnection",
+    "Pool",
+    "knock",
+    "open_blocking_redis",
+    "open_handler_pool",
+    "open_pool",
+    "open_redis",
+    "spell_settings",
+]
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -38,6 +50,7 @@ REDIS_CONNECTIONS = 16
 REPLY_SECONDS = 3.0
 SESSION = (files("leaseq") / "session.sql").read_bytes()
 PLANS = (files("leaseq") / "plans.sql").read_bytes()
+RESET = (files("leaseq") / "reset.sql").read_bytes().rstrip()
 
 # The client's half of noticing a lost host; ignored on a unix socket.
 KEEPALIVES = {
@@ -81,50 +94,71 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
 Pool = AsyncConnectionPool[ImpatientConnection]
 
 
-async def open_pool(
-    config: Config,
-    *,
-    name: str,
-    max_size: int,
-    wait: bool = True,
-    connection_class: type[ImpatientConnection] = ImpatientConnection,
-    lent: bool = False,
-) -> Pool:
+async def open_pool(config: Config, *, name: str, max_size: int, wait: bool = True) -> Pool:
     """Open a pool of at most `max_size` autocommit connections, called `name` in pg_stat_activity.
 
     Waiting for a free connection is bounded by the statement time-out (then psycopg_pool.PoolTimeout). With `wait`
-    false the pool opens even while Postgres is away. `lent`: it is for handlers, whose statements are none of ours.
+    false the pool opens even while Postgres is away.
     Raises ServerUnreachable at once when Postgres cannot be reached or refuses us, ConfigInvalid when there is no URL or it
     cannot be read, ServerUnfit when this kind of Postgres cannot work (`probe`).
     """
+
+    async def configure(conn: Connection) -> None:
+        await conn.execute(SESSION, session_settings(config.statement_timeout_seconds))
+        await conn.execute(PLANS, {"local": False})
+
+    return await _open(config, name=name, max_size=max_size, wait=wait, callbacks={"configure": configure})
+
+
+async def open_handler_pool(config: Config, *, name: str, max_size: int, admit: Callable[[Connection], Awaitable[None]]) -> Pool:
+    """Like `open_pool`, for connections that handlers use: each comes back to the same defined state after each attempt.
+
+    `admit` sees every new connection before its first use, and refuses it by raising.
+    """
+    script = RESET + b";\n" + _spell(SESSION, session_settings(config.statement_timeout_seconds, lent=True))
+
+    async def reset(conn: Connection) -> None:
+        await conn.execute(script)
+
+    async def configure(conn: Connection) -> None:
+        conn.prepare_threshold = None  # the reset deallocates what is prepared
+        conn.add_notify_handler(_ignore)  # or psycopg would keep what nothing here reads
+        await reset(conn)
+        await admit(conn)
+
+    return await _open(config, name=name, max_size=max_size, wait=True, callbacks={"configure": configure, "reset": reset})
+
+
+@cache
+def spell_settings(statement_timeout_seconds: float) -> bytes:
+    """The settings of `session.sql` and `plans.sql`, as one message, for the part of a handler's transaction that is ours."""
+    return _spell(SESSION, session_settings(statement_timeout_seconds)) + b";\n" + _spell(PLANS, {"local": True})
+
+
+async def _open(config: Config, *, name: str, max_size: int, wait: bool, callbacks: dict[str, Any]) -> Pool:
     url = _given("postgres_url", config.postgres_url)
     options = _postgres_options(name)
     _check_readable(config, url)
     if wait:
         await knock(config, name=name)
 
-    async def configure(conn: Connection) -> None:
-        await conn.execute(SESSION, session_settings(config.statement_timeout_seconds, lent=lent))
-        if not lent:
-            await conn.execute(PLANS, {"local": False})
-
     async def check(conn: ImpatientConnection) -> None:
         await _check_idle(pool, conn)
 
     pool: Pool = AsyncConnectionPool(
         url,
-        connection_class=connection_class,
+        connection_class=ImpatientConnection,
         kwargs=options,
         min_size=1,
         max_size=max_size,
         name=name,
         timeout=config.statement_timeout_seconds,
-        configure=configure,
         check=check,
         # Give up on an attempt early and begin a fresh one, so that the back-off between attempts stays short.
         reconnect_timeout=RECONNECT_SECONDS,
         reconnect_failed=AsyncConnectionPool.check,
         open=False,
+        **callbacks,
     )
     await pool.open()
     return pool
@@ -210,6 +244,19 @@ def session_settings(statement_timeout_seconds: float, *, lent: bool = False) ->
         "lock_timeout": _milliseconds(lock),
         "lent": lent,
     }
+
+
+def _spell(statement: bytes, values: dict[str, Any]) -> bytes:
+    """The statement with its parameters (plain words and numbers) as literals, since only such fit into a message of several."""
+    for name, value in values.items():
+        word = str(value).lower()
+        assert word.isalnum(), value
+        statement = statement.replace(f"%({name})s".encode(), f"'{word}'".encode())
+    return statement
+
+
+def _ignore(_: psycopg.Notify) -> None:
+    """A notification to the last borrower."""
 
 
 def _milliseconds(seconds: float) -> str:

@@ -21,6 +21,7 @@ The tree::
     +-- ResultTimeout            result_timeout
     +-- ResultInvalid            result_invalid
     +-- Fenced                   fenced
+    |   +-- TransactionForeign   transaction_foreign
     +-- TransactionEnded         transaction_ended
     +-- NotOpen                  not_open
 
@@ -37,7 +38,7 @@ class LeaseqError(Exception):
     code = "leaseq_error"
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip())
+        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
 
 
 class ConfigInvalid(LeaseqError):
@@ -154,6 +155,13 @@ class Fenced(LeaseqError):
     """The attempt was taken away: nothing that it still writes will count."""
 
     code = "fenced"
+
+
+class TransactionForeign(Fenced):
+    """This transaction belongs to another attempt: use the one of the handler's own context, in tasks and threads that carry its
+    contextvars (asyncio.create_task and asyncio.to_thread do)."""
+
+    code = "transaction_foreign"
 
 
 class TransactionEnded(LeaseqError):

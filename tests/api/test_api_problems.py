@@ -27,6 +27,7 @@ NEVER_OVER_HTTP = {
     "task_cancelled",
     "task_failed",
     "transaction_ended",
+    "transaction_foreign",
 }
 
 

@@ -23,7 +23,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from leaseq.connect import Connection, ImpatientConnection, Pool
 from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.ledger.session import Rows, Session
-from leaseq.worker.lent import LentConnection
 from machine.gates import Gate
 
 # Durability is not what is tried here, so nothing waits for a disk. A row that an actor holds while it stands at its gate is not
@@ -60,20 +59,16 @@ class Gated(psycopg.AsyncConnection[Any]):
         return psycopg.OperationalError("the connection was lost")
 
     def _said(self, gen: PQGen[Any]) -> str:
-        """What the transaction of a handler is about to do, by the name of psycopg's generator."""
-        name = getattr(gen, "__name__", "").strip("_").removesuffix("_gen")
-        if name in ("enter", "exit"):
-            outer = self._num_transactions == (0 if name == "enter" else 1)
-            return {"enter": "begin", "exit": "commit"}[name] if outer else f"savepoint {name}"
-        return name
+        """What a transaction is about to do, by the name of psycopg's generator."""
+        return getattr(gen, "__name__", "").strip("_").removesuffix("_gen")
 
 
 class Line(Gated, ImpatientConnection):
     """A connection for statements that stand for themselves."""
 
 
-class LentLine(Gated, LentConnection):
-    """A connection for the transaction of a handler."""
+class LentLine(Gated, ImpatientConnection):
+    """A connection that is lent to a handler: what the handler does passes through here."""
 
     dies = True
 
@@ -150,14 +145,13 @@ class Transactions:
         self._name = name
         self._lent: list[LentLine] = []
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[LentLine]:
+    async def getconn(self) -> LentLine:
         line = await self._gate.cross("connect", self._open, lambda: psycopg.OperationalError("no connection"))
         line.gate = self._gate
-        try:
-            yield line
-        finally:
-            line.hang_up()
+        return line
+
+    async def putconn(self, line: LentLine) -> None:
+        line.hang_up()
 
     def hang_up(self) -> None:
         """The process has died, and its sockets with it."""

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import psycopg
 import pytest
 
 from fix_client import Client
@@ -16,9 +15,10 @@ from fix_proxy import ProxyTo
 from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
+from leaseq.connect import Connection
 from leaseq.errors import Fenced
 from leaseq.model import Outcome, State, Task
-from leaseq.worker import assemble
+from leaseq.worker import assemble, transaction
 
 ONCE = {"max_attempts": 1}
 INSERT = "insert into effects values (%s, %s, 0)"
@@ -189,14 +189,14 @@ async def test_a_transaction_that_opens_after_its_attempt_has_ended_leaves_no_co
 ) -> None:
     monkeypatch.setattr(assemble, "TRANSACTION_CONNECTIONS", 1)
     app, begun, begin = Leaseq(), asyncio.Event(), asyncio.Event()
-    enter = psycopg.AsyncTransaction.__aenter__
+    answer = transaction._answer
 
-    async def enter_late(self: psycopg.AsyncTransaction) -> psycopg.AsyncTransaction:
-        entered = await enter(self)
+    async def answer_late(conn: Connection, script: bytes, place: int) -> str:
+        found = await answer(conn, script, place)
         if not begun.is_set():
             begun.set()
             await begin.wait()
-        return entered
+        return found
 
     @app.task
     def in_a_thread(ctx: Context) -> None:
@@ -204,7 +204,7 @@ async def test_a_transaction_that_opens_after_its_attempt_has_ended_leaves_no_co
             tx.execute(INSERT, (ctx.task_id, ctx.attempt))
 
     async with working(config, app) as worker:
-        monkeypatch.setattr(psycopg.AsyncTransaction, "__aenter__", enter_late)
+        monkeypatch.setattr(transaction, "_answer", answer_late)
         late = await client.submit("in_a_thread", options=ONCE | {"timeout_seconds": 0.2})
         await begun.wait()
         assert (await client.ended(late, timeout=5)).state is State.FAILED

@@ -62,7 +62,7 @@ class Reap:
             if record is not None and record.closed_at is None:
                 return False
         reach("reap.closed")
-        sessions = await self._fleet.end_sessions(session_name(death.worker_id))
+        sessions = await self._fleet.end_sessions(death.worker_id, application_name=session_name(death.worker_id))
         if sessions.kept:
             emit("sessions.kept", worker_id=death.worker_id, count=sessions.kept)
         # Only the one who closed it may blame: a second pass sees what the first left, and would take it for alone.

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 import psycopg
 
 from leaseq.ledger import rows
-from leaseq.ledger.session import Session
+from leaseq.ledger.session import Connection, Session
 from leaseq.model import TypeDefaults
 from leaseq.records import QueueRecord, WorkerRecord
 
@@ -43,6 +44,13 @@ class Sessions(msgspec.Struct, frozen=True):
 
     ended: int
     kept: int
+
+
+class SessionIdentity(msgspec.Struct, frozen=True):
+    """One session of Postgres. A pid alone is reused by later ones."""
+
+    pid: int
+    backend_start: datetime
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
@@ -79,10 +87,20 @@ class Fleet:
         params = {"worker_id": worker_id, "reason": reason, "stale_after": stale_after}
         return bool(await self._session.fetch("close_worker", params, again=stale_after is None))
 
-    async def end_sessions(self, application_name: str) -> Sessions:
-        """End the Postgres sessions of that name, those that we may end."""
+    async def identify_session(self, conn: Connection) -> SessionIdentity:
+        """What tells the session of this connection from every other one."""
+        return SessionIdentity(*(await self._session.fetch("identify_session", conn=conn))[0])
+
+    async def register_session(self, worker_id: str, session: SessionIdentity) -> bool:
+        """Record that handlers of this incarnation use a session. False if the incarnation is closed."""
+        params = {"worker_id": worker_id, "pid": session.pid, "backend_start": session.backend_start}
+        return bool(await self._session.fetch("register_session", params, again=True))
+
+    async def end_sessions(self, worker_id: str, *, application_name: str) -> Sessions:
+        """End the Postgres sessions of an incarnation's handlers, those that we may end."""
+        params = {"worker_id": worker_id, "application_name": application_name}
         try:
-            found = await self._session.fetch("end_sessions", {"application_name": application_name})
+            found = await self._session.fetch("end_sessions", params)
         except psycopg.errors.InsufficientPrivilege:  # its rules differ from release to release
             return Sessions(ended=0, kept=1)
         return Sessions(ended=sum(row[1] is True for row in found), kept=sum(row[1] is None for row in found))
@@ -143,4 +161,4 @@ class Fleet:
         return ServerSettings(*row)
 
 
-__all__ = ["Fleet", "ServerSettings", "Sessions", "Stale", "TaskType"]
+__all__ = ["Fleet", "ServerSettings", "SessionIdentity", "Sessions", "Stale", "TaskType"]

@@ -9,15 +9,15 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from leaseq.config import Config
-from leaseq.connect import Pool, open_blocking_redis, open_pool
+from leaseq.connect import Connection, Pool, open_blocking_redis, open_handler_pool
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.keys import Keys
 from leaseq.engine.engine import Engine
 from leaseq.engine.reap import session_name
+from leaseq.errors import Fenced
 from leaseq.model import Lane
 from leaseq.registry import Registry
 from leaseq.worker.hands import Hands
-from leaseq.worker.lent import LentConnection
 from leaseq.worker.link import Spec
 from leaseq.worker.settle import Releaser, Settler
 from leaseq.worker.slots import Slots
@@ -46,7 +46,7 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
         ledger=stores.ledger,
         fleet=stores.fleet,
         dispatcher=stores.dispatcher,
-        pool=await _transaction_pool(stack, config, spec),
+        pool=await _transaction_pool(stack, engine, spec),
         executor=executor,
         slots=Slots(spec.concurrency),
         settler=Settler(stores.ledger, capacity=capacity),
@@ -56,10 +56,17 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
     return Worker(tools, {queue: _doorbell(stack, config, spec, queue) for queue in spec.queues})
 
 
-async def _transaction_pool(stack: AsyncExitStack, config: Config, spec: Spec) -> Pool:
-    handlers = msgspec.structs.replace(config, statement_timeout_seconds=HANDLER_STATEMENT_SECONDS)
+async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: Spec) -> Pool:
+    handlers = msgspec.structs.replace(engine.config, statement_timeout_seconds=HANDLER_STATEMENT_SECONDS)
     size = min(spec.concurrency, TRANSACTION_CONNECTIONS)
-    pool = await open_pool(handlers, name=session_name(spec.worker_id), max_size=size, connection_class=LentConnection, lent=True)
+
+    async def admit(conn: Connection) -> None:
+        """Let the reap find this session, whatever a handler makes of its name."""
+        fleet = engine.stores.fleet
+        if not await fleet.register_session(spec.worker_id, await fleet.identify_session(conn)):
+            raise Fenced(f"worker {spec.worker_id} is closed")
+
+    pool = await open_handler_pool(handlers, name=session_name(spec.worker_id), max_size=size, admit=admit)
     stack.push_async_callback(pool.close)
     return pool
 

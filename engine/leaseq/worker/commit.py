@@ -34,8 +34,6 @@ async def finish(
     transaction: AttemptTransaction,
     tools: Tools,
     settlement: Callable[[Ending], Settlement],
-    *,
-    lingers: bool,
 ) -> Finish:
     """Commit the transaction with the ending, or undo it. `settlement` says what is to be written of an ending."""
     if transaction.is_open and ending.outcome is Outcome.SUCCEEDED:
@@ -43,9 +41,13 @@ async def finish(
         if done.written:
             return done
         ending = done.ending
+    await transaction.abandon()
+    if transaction.ended:
+        # Part of it may be committed: to run the task again would be to commit that part again.
+        ended = TransactionEnded()
+        ending = Ending(Outcome.ERRORED, error=TaskError(ended.code, str(ended)), permanent=True)
     elif _robbed(transaction, ending):
         ending = Ending(Outcome.RELEASED, error=ending.error, delay=STORE_AWAY_DELAY)
-    await transaction.abandon(discard=lingers)
     return Finish(ending)
 
 
@@ -57,8 +59,6 @@ async def _commit(
         return Finish(ending, True, await transaction.commit(tools.ledger, settlement))
     except Fenced:
         return Finish(ending, True)
-    except TransactionEnded as error:
-        return Finish(Ending(Outcome.ERRORED, error=TaskError(error.code, str(error)), permanent=True))
     except ServerUnreachable as error:
         return await _resolve(tools, settlement, other, error)
     except Exception as error:  # a deferred constraint of the user's own tables speaks at COMMIT

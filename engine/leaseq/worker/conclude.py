@@ -47,7 +47,8 @@ class ClaimedAttempt:
         """The one transaction; asked for in the event loop only."""
         if self._transaction is None:
             assert self.loan is not None, "without a context, nobody asks"
-            self._transaction = AttemptTransaction(self._tools.pool, self.loan)
+            seconds = self._tools.config.statement_timeout_seconds
+            self._transaction = AttemptTransaction(self._tools.pool, self.loan, statement_timeout_seconds=seconds)
         return self._transaction
 
     def end(self, ending: Ending) -> None:
@@ -59,7 +60,7 @@ class ClaimedAttempt:
             self._end_loan()
             self._settle(ending)
         else:
-            work = finish(ending, self._transaction, self._tools, self._settlement, lingers=self.lingers)
+            work = finish(ending, self._transaction, self._tools, self._settlement)
             self._finishing = self._tools.loop.create_task(work)
             self._finishing.add_done_callback(self._finished)
 
@@ -138,7 +139,7 @@ class ClaimedAttempt:
         if self._transaction is None or not self._transaction.is_open:
             self.leave()
         else:
-            self._finishing = self._tools.loop.create_task(self._transaction.abandon(discard=self.lingers))
+            self._finishing = self._tools.loop.create_task(self._transaction.abandon())
             self._finishing.add_done_callback(self.leave)
 
     def leave(self, _: object = None) -> None:

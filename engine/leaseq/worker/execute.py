@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from leaseq.codec import encode_result
 from leaseq.context import Context, running
-from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable, TransactionEnded
+from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable, TransactionEnded, TransactionForeign
 from leaseq.model import Ending, Outcome, TaskError
 from leaseq.registry import Handler
 from leaseq.worker.lent import Loan
@@ -152,6 +152,8 @@ def _raised(error: BaseException) -> Ending:
             return Ending(Outcome.ERRORED, error=_describe(error, error.code), permanent=True)
         case msgspec.ValidationError():
             return _invalid(error)
+        case TransactionForeign():
+            return Ending(Outcome.ERRORED, error=_describe(error, error.code))  # the handler's own fault, unlike `Fenced`
         case ServerUnreachable() | Fenced():
             # The stores are away, not the handler at fault: the task is handed back and costs nothing.
             return Ending(Outcome.RELEASED, error=_describe(error, error.code), delay=STORE_AWAY_DELAY)

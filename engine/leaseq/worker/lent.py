@@ -1,50 +1,172 @@
-"""Who may still use a connection that was lent to a handler?
+"""The connection that a handler gets: a handle of one attempt around a connection of the pool.
 
-A handler gets a real psycopg connection, and may leave a task behind that holds on to it. Whatever was started from within
-an attempt carries its `Loan` in its context; once that has ended, connections refuse it, because they serve other attempts
-by then, and a write of the one would be committed with the other.
+Each attempt has a `LentConnection` of its own, so that nothing which a handler sets on the Python object (row factory, cursor
+factory, adapters, handlers of notices, prepared statements) reaches another attempt.
+
+Invariants. Every round trip of psycopg, of a cursor, a savepoint, a pipeline or COPY, goes through `wait`, and `wait` serves only
+code that runs on behalf of the borrowing attempt, while the attempt lasts. When the loan ends, what still waits is interrupted;
+afterwards the handle refers to a closed connection.
 """
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
+from functools import cache
+from types import TracebackType
+from typing import Any, Never, Self
 
+import psycopg
+from psycopg import pq
 from psycopg.abc import RV, PQGen
+from psycopg.pq import TransactionStatus
 
-from leaseq.connect import ImpatientConnection
-from leaseq.errors import Fenced
+from leaseq.connect import Connection, ImpatientConnection
+from leaseq.errors import Fenced, TransactionEnded, TransactionForeign
 
 _loan: ContextVar[Loan | None] = ContextVar("leaseq_loan", default=None)
 
 
 class Loan:
-    """The right of one attempt to use the connection of its transaction."""
+    """The right of one attempt to its transaction. Belongs to the event loop in which it is made."""
 
     def __init__(self) -> None:
         self.over = False
+        self._loop = asyncio.get_running_loop()
+        self._waits: set[asyncio.Timeout] = set()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
 
     def begin(self) -> None:
-        """From here on this task, and what it starts, is known as the borrower."""
+        """Make the current context, and every task that is started from it, a part of this attempt."""
         _loan.set(self)
 
     def end(self) -> None:
-        """The borrower has had its time."""
+        """Refuse every use from now on, and interrupt the statements that still run."""
+        if self.over:
+            return
         self.over = True
+        for wait in self._waits:
+            wait.reschedule(self._loop.time())
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a statement runs."""
+        return bool(self._waits)
+
+    async def until_quiet(self) -> None:
+        """Wait until no statement runs."""
+        await self._quiet.wait()
+
+    def check_borrower(self) -> None:
+        """Raise `TransactionForeign` unless the caller is a part of this attempt."""
+        if _loan.get() is not self:
+            raise TransactionForeign
+        if _running_loop() is not self._loop:
+            raise TransactionForeign("the transaction of an attempt can be used in the event loop of the worker only")
 
     def check(self) -> None:
-        """Raises `Fenced` once it is over."""
+        """Raise `TransactionForeign` unless the caller is a part of this attempt, `Fenced` once the attempt is over."""
+        self.check_borrower()
         if self.over:
             raise Fenced("this attempt is over")
 
+    async def run(self, conn: Connection, gen: PQGen[RV], interval: float, timeout: float | None) -> RV:
+        """Run one operation on the pool's connection, until it is done or the loan ends."""
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._waits.add(limit)
+                self._quiet.clear()
+                try:
+                    return await conn.wait(gen, interval=interval, timeout=timeout)
+                finally:
+                    self._waits.discard(limit)
+                    if not self._waits:
+                        self._quiet.set()
+        except TimeoutError as error:
+            if limit.expired():
+                raise Fenced("this attempt is over") from error
+            raise
+
 
 class LentConnection(ImpatientConnection):
-    """A connection for handlers. Every round trip of psycopg goes through `wait`."""
+    """A psycopg connection for the handler of one attempt."""
+
+    def __init__(self, conn: Connection, loan: Loan) -> None:
+        self._handlers = (conn.pgconn.notice_handler, conn.pgconn.notify_handler)
+        super().__init__(conn.pgconn)
+        self._lender = conn
+        self._loan = loan
+        self._autocommit = True  # the transaction is begun and ended by the worker
+
+    @property
+    def ended(self) -> bool:
+        """Whether the handler has closed the connection, or its transaction is visibly over."""
+        if self.broken:
+            return False
+        return self.closed or self.pgconn.transaction_status == TransactionStatus.IDLE
+
+    def detach(self) -> None:
+        """Leave the connection to the pool: this handle, and what was made from it, is closed from now on."""
+        if self.pgconn is not _closed_pgconn():
+            self.pgconn.notice_handler, self.pgconn.notify_handler = self._handlers
+            self.pgconn = _closed_pgconn()
+            del self._lender
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        loan = _loan.get()
-        if loan is not None:
-            loan.check()
-        return await super().wait(gen, interval=interval, timeout=timeout)
+        self._loan.check()
+        if self.pgconn.transaction_status == TransactionStatus.IDLE:
+            raise TransactionEnded
+        return await self._loan.run(self._lender, gen, interval, timeout)
+
+    def _check_connection_ok(self) -> None:
+        self._loan.check()  # psycopg would say "the connection is closed"
+        super()._check_connection_ok()
+
+    async def close(self) -> None:
+        """Close the connection. This ends the transaction, and the task fails with `transaction_ended`."""
+        self._loan.check_borrower()
+        await super().close()
+
+    def cancel(self) -> None:
+        self._loan.check_borrower()
+        super().cancel()
+
+    async def cancel_safe(self, *, timeout: float = 1.0) -> None:
+        self._loan.check_borrower()
+        await super().cancel_safe(timeout=timeout)
+
+    async def commit(self) -> Never:
+        """Refused: the transaction commits together with the completion of the task."""
+        raise psycopg.ProgrammingError("commit() is not for a handler: ctx.transaction() commits with the completion of the task")
+
+    async def rollback(self) -> Never:
+        """Refused: an error that leaves the block undoes it."""
+        raise psycopg.ProgrammingError("rollback() is not for a handler: raise an error out of the ctx.transaction() block")
+
+    async def __aenter__(self) -> Self:
+        raise psycopg.ProgrammingError("`async with tx` would commit: use `async with tx.transaction()` for a savepoint")
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        """Never entered."""
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+@cache
+def _closed_pgconn() -> Any:
+    """What a detached handle refers to."""
+    pgconn = pq.PGconn.connect_start(b"host=/nowhere")
+    pgconn.finish()
+    return pgconn
 
 
 __all__ = ["LentConnection", "Loan"]

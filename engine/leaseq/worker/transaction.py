@@ -1,160 +1,220 @@
-"""How do a handler's writes and the completion of its task become one commit?
+"""The transaction in which a handler's writes and the completion of its task are one commit.
 
-One transaction for each attempt, opened when the handler first asks for it, on a pool of its own whose sessions carry
-the incarnation's name, so that a reap can end them. Each `transaction()` block is a savepoint in it. After the
-handler has returned, the fenced settle is the last statement; then it commits. If the fence refuses, or the handler
-raised, everything is rolled back. Then the connection serves another attempt, and whatever the first one left running (a task
-that it forgot, a thread that overran) is refused (`lent.py`).
+Each attempt has at most one, opened when the handler first asks for it, on a connection of a pool of its own. Each
+`transaction()` block is a savepoint in it. After the handler has returned, the fenced settle is the last statement; then it
+commits. If the fence refuses, or the handler raised, everything is rolled back.
+
+Invariants. The handler works through a `LentConnection` (`lent.py`), the worker on the connection of the pool itself, never both
+at a time. The settle does not depend on what the handler said: before it, the worker proves that the transaction is still the
+one that it opened, and resets every setting. A connection goes back to the pool only when nothing of the attempt can reach it;
+the pool then resets its session.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
+import sys
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import cache
+from importlib.resources import files
 from types import TracebackType
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
-from leaseq.connect import PLANS, Connection, ImpatientConnection, Pool
+from leaseq.connect import Connection, ImpatientConnection, Pool, spell_settings
 from leaseq.context import BlockingConnection
 from leaseq.errors import Fenced, TransactionEnded
 from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import TOO_LARGE, UNAVAILABLE, check_replicated, unreachable
 from leaseq.model import Settled, Settlement
-from leaseq.worker.lent import Loan
+from leaseq.worker.lent import LentConnection, Loan
 
 T = TypeVar("T")
 
-QUIET_SECONDS = 1.0
+QUIET_SECONDS = 3.0
+# What refers to the libpq handle of an idle connection: the connection itself, and the argument of getrefcount.
+OWN_REFERENCES = 2
+
+# Of this process, so that no handler rolls back to it or releases it by a name that stands in the code.
+SAVEPOINT = f"leaseq_{secrets.token_hex(8)}"
+
+
+def _script(name: str) -> bytes:
+    text = (files("leaseq.worker") / "sql" / f"{name}.sql").read_text(encoding="utf-8").rstrip()
+    return text.replace("leaseq_attempt", SAVEPOINT).encode()
+
+
+BEGIN = _script("begin_attempt")
+IDENTIFY = _script("identify_transaction")
+PREPARE_SETTLE = _script("prepare_settle")
+UNDO = _script("undo_attempt")
 
 
 class AttemptTransaction:
-    """The one transaction of an attempt; does nothing until somebody enters a block."""
+    """The one transaction of an attempt; does nothing until the handler enters a block."""
 
-    def __init__(self, pool: Pool, loan: Loan) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, loan: Loan, *, statement_timeout_seconds: float) -> None:
         self.loan = loan
-        self._stack = AsyncExitStack()
-        self._outer: AbstractAsyncContextManager[psycopg.AsyncTransaction] | None = None
-        self._handle: psycopg.AsyncTransaction | None = None
-        self._opening = asyncio.Lock()
         self.starved = False  # was the handler interrupted while it waited for a connection?
-        self.conn: ImpatientConnection | None = None
+        self.broken = False  # did the connection die under the handler?
+        self.ended = False  # has the handler ended the transaction, or closed the connection?
+        self._pool = pool
+        self._statement_timeout_seconds = statement_timeout_seconds
+        self._opening = asyncio.Lock()
+        self._conn: ImpatientConnection | None = None
+        self._lent: LentConnection | None = None
+        self._identity = ""
+        self._is_proven = False  # is the transaction known to be the one that was opened?
 
     @property
     def is_open(self) -> bool:
-        return self._outer is not None
+        return self._conn is not None
 
-    @property
-    def broken(self) -> bool:
-        """Did the connection die under the handler?"""
-        return self.conn is not None and self.conn.broken
-
-    @property
-    def ended(self) -> bool:
-        """Has the handler sent a COMMIT or ROLLBACK of its own, or closed the connection?"""
-        if self.conn is None or self.conn.broken:
-            return False
-        return self.conn.closed or self.conn.info.transaction_status is TransactionStatus.IDLE
-
-    async def begin(self) -> Connection:
-        """The connection, with the transaction open. Raises `Fenced` once the attempt is over: a thread that outlived its
-        time-out gets nothing more."""
+    async def begin(self) -> LentConnection:
+        """The handler's connection, with the transaction open. Raises `Fenced` once the attempt is over."""
         async with self._opening:
             self.loan.check()
-            if self.conn is None:
+            if self._lent is None:
                 await self._open()
-            assert self.conn is not None, "just opened"
-            return self.conn
+            assert self._lent is not None, "just opened"
+            self.look()
+            return self._lent
 
     async def _open(self) -> None:
-        async with AsyncExitStack() as stack:
-            try:
-                self.starved = True
-                conn = await stack.enter_async_context(self._pool.connection())
-                self.starved = False
-            except Exception:
-                self.starved = False  # it was told, and may go on
-                raise
+        self.starved = True
+        try:
+            conn = await self._pool.getconn()
+        except Exception:
+            self.starved = False  # the handler is told, and may go on
+            raise
+        self.starved = False
+        try:
             self.loan.check()  # the attempt may have ended while this waited
-            outer = conn.transaction()
-            self._handle = await outer.__aenter__()
-            if self.loan.over:  # it ended meanwhile, and found nothing to undo; nobody comes back for what would be opened now
-                await conn.close()
-                self.loan.check()
-            self.conn, self._outer, self._stack = conn, outer, stack.pop_all()
+            self._identity = await _answer(conn, BEGIN, -1)
+            self.loan.check()
+        except BaseException:
+            await self._close(conn)
+            raise
+        self._conn, self._lent = conn, LentConnection(conn, self.loan)
         reach("transaction.open", lost=psycopg.OperationalError)
+
+    def look(self) -> None:
+        """Notice what the handler has done to its connection."""
+        if self._lent is not None:
+            self.broken = self.broken or self._lent.broken
+            self.ended = self.ended or self._lent.ended
 
     async def commit(self, ledger: Ledger, settlement: Settlement) -> Settled:
         """Settle and commit. Raises `Fenced` (rolled back), `ServerUnreachable` (unknown), `TransactionEnded`, and
         `RuntimeError` where the handler returned in the middle of a statement."""
-        assert self.conn is not None, "nothing to commit"
-        assert self._outer is not None, "nothing to commit"
-        self.loan.end()
+        assert self._conn is not None, "nothing to commit"
+        in_use = self._is_in_use(self._conn)
+        conn = await self._take_back(self._conn)
         if self.ended:
-            await self.abandon(discard=True)
             raise TransactionEnded
-        if self._busy:
+        if in_use:
             raise RuntimeError("a statement of the handler was still running when it returned")
         try:
-            await self.conn.execute(PLANS, {"local": True}, prepare=True)
-            settled = (await ledger.settle([settlement], conn=self.conn)).get(settlement.lease.task_id)
-            if settled is None:
-                await self.abandon()
-                raise Fenced(f"attempt {settlement.lease.attempt} of {settlement.lease.task_id} was taken away")
-            reach("transaction.settled", lost=psycopg.OperationalError)
-            outer, self._outer = self._outer, None
-            await outer.__aexit__(None, None, None)
-            check_replicated(self.conn)
-            reach("commit.sent", lost=psycopg.OperationalError)
+            await self._prepare_settle(conn)
+            settled = (await ledger.settle([settlement], conn=conn)).get(settlement.lease.task_id)
+            if settled is not None:
+                reach("transaction.settled", lost=psycopg.OperationalError)
+                await conn.commit()
+                check_replicated(conn)
+                reach("commit.sent", lost=psycopg.OperationalError)
         except TOO_LARGE:
             raise
         except UNAVAILABLE as error:
+            await self._discard()
             raise unreachable(error) from error
-        finally:
-            await self._close()
+        if settled is None:
+            await self.abandon()
+            raise Fenced(f"attempt {settlement.lease.attempt} of {settlement.lease.task_id} was taken away")
+        await self._give_back(conn)
         return settled
 
-    async def abandon(self, *, discard: bool = False) -> None:
-        """Undo everything; also what a dead connection has undone already. With `discard` the connection is not used again,
-        because the handler still runs and may hold it. A statement that still runs is ended, in Postgres too: the attempt
-        that comes next would wait for its locks."""
-        self.loan.end()
-        outer, self._outer = self._outer, None
-        if outer is not None and self.conn is not None and not self.conn.closed:
-            try:
-                await self._quieten(self.conn)
-                if discard:
-                    await self.conn.close()
-                else:
-                    await outer.__aexit__(psycopg.Rollback, psycopg.Rollback(self._handle), None)
-            except (*UNAVAILABLE, psycopg.Error):
-                await self.conn.close()
-        await self._close()
+    async def _prepare_settle(self, conn: ImpatientConnection) -> None:
+        """Prove that this is the transaction that `begin` opened, and undo what could change the settle."""
+        try:
+            identity = await _answer(conn, _prepare_settle(self._statement_timeout_seconds), -1)
+        except psycopg.errors.InvalidSavepointSpecification:
+            identity = ""
+        if identity != self._identity:
+            self.ended = True
+            raise TransactionEnded
+        self._is_proven = True
 
-    @property
-    def _busy(self) -> bool:
-        return self.conn is not None and self.conn.info.transaction_status is TransactionStatus.ACTIVE
-
-    async def _quieten(self, conn: Connection) -> None:
-        """End the statement that still runs, and wait for whoever runs it. To close a connection under a waiting psycopg is no
-        way: the number of its socket is soon another's, and it would wait on that one for ever."""
-        if self._busy:
-            await conn.cancel_safe()
-        async with asyncio.timeout(QUIET_SECONDS), conn.lock:
+    async def abandon(self) -> None:
+        """Undo everything, and find out whether the handler has ended the transaction before."""
+        if self._conn is None:
+            self.loan.end()
             return
+        conn = await self._take_back(self._conn)
+        try:
+            if not conn.closed and conn.info.transaction_status is not TransactionStatus.IDLE:
+                async with asyncio.timeout(self._statement_timeout_seconds):
+                    await (conn.rollback() if self._is_proven else self._undo(conn))
+        except psycopg.errors.InvalidSavepointSpecification:
+            self.ended = True
+            await self._discard()
+        except (TimeoutError, *UNAVAILABLE, psycopg.Error):
+            await self._discard()
+        else:
+            await self._give_back(conn)
 
-    async def _close(self) -> None:
-        if self._outer is not None and self.conn is not None:
-            # The commit did not come back: whatever became of it, this connection is of no more use.
-            await self.conn.close()
-        stack, self._stack = self._stack, AsyncExitStack()
-        self._outer = None
-        await stack.aclose()
+    async def _undo(self, conn: ImpatientConnection) -> None:
+        if await _answer(conn, UNDO, -2) != self._identity:
+            self.ended = True
+
+    async def _take_back(self, conn: ImpatientConnection) -> ImpatientConnection:
+        """End the loan. Afterwards only the worker uses the connection, which is closed if it is in no state for that."""
+        self.look()
+        self.loan.end()
+        is_fit = True
+        try:
+            async with asyncio.timeout(QUIET_SECONDS):
+                await self.loan.until_quiet()
+                if conn.info.transaction_status is TransactionStatus.ACTIVE:  # COPY, or a stream that is read to no end
+                    await conn.cancel_safe()
+        except (TimeoutError, psycopg.Error):
+            is_fit = False
+        self.look()
+        if not is_fit or self._is_in_use(conn):
+            await conn.close()
+        if self._lent is not None:
+            self._lent.detach()
+            self._lent = None
+        return conn
+
+    def _is_in_use(self, conn: ImpatientConnection) -> bool:
+        """Whether a statement of the handler, a COPY or a pipeline has begun and not ended."""
+        return (
+            self.loan.in_use
+            or conn.info.transaction_status is TransactionStatus.ACTIVE
+            or (not conn.closed and conn.pgconn.pipeline_status != PipelineStatus.OFF)
+        )
+
+    async def _give_back(self, conn: ImpatientConnection) -> None:
+        """Put the connection back into the pool, which resets its session. It is closed if anything else still refers to it, for
+        example a cursor that the handler has kept, or a thread that goes on."""
+        if sys.getrefcount(conn.pgconn) > OWN_REFERENCES:
+            await conn.close()
+        self._conn = None
+        await self._pool.putconn(conn)
+
+    async def _discard(self) -> None:
+        """Close the connection, which undoes everything that is not committed."""
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            await self._close(conn)
+
+    async def _close(self, conn: ImpatientConnection) -> None:
+        await conn.close()
+        await self._pool.putconn(conn)
 
 
 class Scope:
@@ -163,12 +223,12 @@ class Scope:
     def __init__(self, lend: Callable[[], AttemptTransaction], loop: asyncio.AbstractEventLoop) -> None:
         self._lend = lend
         self._loop = loop
-        self._savepoint: AbstractAsyncContextManager[psycopg.AsyncTransaction] | None = None
+        self._savepoint: psycopg.AsyncTransaction | None = None
 
-    async def __aenter__(self) -> Connection:
+    async def __aenter__(self) -> LentConnection:
         try:
             conn = await self._lend().begin()
-            savepoint = conn.transaction()
+            savepoint = psycopg.AsyncTransaction(conn)  # not conn.transaction(): a generator would be finalized after the attempt
             await savepoint.__aenter__()
         except UNAVAILABLE as error:
             raise unreachable(error) from error
@@ -178,12 +238,17 @@ class Scope:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        transaction = self._lend()
-        if self._savepoint is None or transaction.broken or transaction.loan.over:
+        transaction, savepoint = self._lend(), self._savepoint
+        transaction.look()
+        if savepoint is None or transaction.broken or transaction.loan.over:
             return None
         if transaction.ended:
             raise TransactionEnded
-        return await self._savepoint.__aexit__(kind, error, trace)
+        try:
+            return await savepoint.__aexit__(kind, error, trace)
+        except psycopg.errors.InvalidSavepointSpecification as gone:
+            transaction.ended = True
+            raise TransactionEnded from gone
 
     def __enter__(self) -> BlockingConnection:
         self._wait(self.__aenter__())
@@ -215,6 +280,20 @@ class Blocking:
         conn = await self._lend().begin()
         cursor = await conn.execute(query.encode(), params)
         return await cursor.fetchall() if cursor.description else []
+
+
+@cache
+def _prepare_settle(statement_timeout_seconds: float) -> bytes:
+    return b";\n".join([PREPARE_SETTLE, spell_settings(statement_timeout_seconds), IDENTIFY])
+
+
+async def _answer(conn: Connection, script: bytes, place: int) -> str:
+    """Send a message of several statements; the one value that the statement at this place returns."""
+    cursor = await conn.execute(script)
+    await cursor.set_result(place)
+    row = await cursor.fetchone()
+    assert row is not None, "it reads no table"
+    return str(row[0])
 
 
 __all__ = ["AttemptTransaction", "Scope"]

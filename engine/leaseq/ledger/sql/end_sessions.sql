@@ -2,6 +2,8 @@
 -- transaction and hold up the attempt that replaces it (PostgreSQL manual, 9.28.2, pg_terminate_backend). Zero rows: none.
 -- Found first, ended then: the order in which conditions are evaluated is the planner's own affair. A session of a role that we may
 -- not signal is left alone (`ended` is null), because the refusal of one would keep the others from being ended.
+-- A session is known by its registration (register_session.sql), and by its name where a worker of an older version opened it: a handler
+-- can change the name.
 with found as materialized (
     select a.pid, coalesce(
         (select s.rolsuper from pg_roles as s where s.rolname = current_user)
@@ -10,6 +12,13 @@ with found as materialized (
     ) as allowed
     from pg_stat_activity as a
     left join pg_roles as r on r.oid = a.usesysid
-    where a.application_name = %(application_name)s and a.datname = current_database() and a.pid <> pg_backend_pid()
+    where a.datname = current_database() and a.pid <> pg_backend_pid()
+        and (
+            a.application_name = %(application_name)s
+            or exists (
+                select from leaseq.sessions as o
+                where o.worker_id = %(worker_id)s and o.pid = a.pid and o.backend_start = a.backend_start
+            )
+        )
 )
 select pid, case when allowed then pg_terminate_backend(pid) end as ended from found
