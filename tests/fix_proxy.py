@@ -110,6 +110,13 @@ class Proxy:
         self._traps.append(trap)
         return trap
 
+    def lead_to(self, url: str) -> None:
+        """Have new connections made to another server; those that are open stay where they are."""
+        parts = urlsplit(url)
+        assert parts.hostname, "the proxy speaks TCP only"
+        assert parts.port, "the proxy speaks TCP only"
+        self._target = (parts.hostname, parts.port)
+
     def freeze(self) -> None:
         """Nothing moves any more, and nobody is told."""
         self._flowing.clear()

@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ from leaseq.ledger.schema import migrate
 TEMPLATE = "leaseq_template"
 POSTGRES_IMAGE = "postgres:18"
 VALKEY_IMAGE = "valkey/valkey:9"
+# Of which kinds a pair is tested: the one that this test run is about, and Debian's Redis where there is one.
+REDIS_PROGRAMS = sorted({os.environ.get("LEASEQ_TEST_REDIS_SERVER", ""), *filter(os.path.exists, ["/usr/bin/redis-server"])})
 _numbers = itertools.count(1)
 
 
@@ -77,8 +80,10 @@ def postgres_url(session_postgres: str) -> Iterator[str]:
 
 @pytest.fixture
 def other_postgres_url(session_postgres: str) -> Iterator[str]:
-    """A second database of that kind."""
+    """A second database of that kind, whose ledger is another one. (Databases from one template are copies of one ledger.)"""
     with _database(session_postgres) as url:
+        with _admin(url) as admin:
+            admin.execute("update leaseq.ledger set id = gen_random_uuid()")
         yield url
 
 
@@ -149,6 +154,25 @@ def own_valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
     server.destroy()
 
 
+@pytest.fixture(params=REDIS_PROGRAMS)
+def redis_pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisPair]:
+    """A primary and a replica of it: of the kind this test run is about, and of Debian's Redis where there is one."""
+    servers = [
+        ValkeyServer(tmp_path / name, free_port(), binary=Path(request.param) if request.param else None)
+        for name in ("first", "second")
+    ]
+    try:
+        for server in servers:
+            server.start()
+        pair = RedisPair(*servers)
+        pair.follow(pair.second, pair.first)
+        pair.wait_for_copy(pair.second)
+        yield pair
+    finally:
+        for server in servers:
+            server.destroy()
+
+
 @pytest.fixture
 def config(postgres_url: str, redis_url: str, tmp_path: Path) -> Config:
     """Both servers, and times short enough to wait for."""
@@ -168,6 +192,47 @@ def config(postgres_url: str, redis_url: str, tmp_path: Path) -> Config:
         reconcile_interval_seconds=0.2,
         statement_timeout_seconds=5,
     )
+
+
+class RedisPair:
+    """A primary and its replica, with one password."""
+
+    def __init__(self, first: ValkeyServer, second: ValkeyServer) -> None:
+        self.first = first
+        self.second = second
+        self.password = urlsplit(first.url).password or ""
+        with redis.Redis.from_url(second.url) as client:
+            client.config_set("requirepass", self.password)
+        for server in (first, second):
+            with self.client(server) as client:
+                client.config_set("masterauth", self.password)
+                client.config_set("repl-diskless-sync-delay", "0")
+
+    def url(self, server: ValkeyServer) -> str:
+        """Past every proxy."""
+        return f"redis://:{self.password}@127.0.0.1:{server.port}/0"
+
+    def client(self, server: ValkeyServer) -> redis.Redis:
+        client: redis.Redis = redis.Redis.from_url(self.url(server))
+        return client
+
+    def follow(self, replica: ValkeyServer, primary: ValkeyServer) -> None:
+        """Make one a replica of the other. It lives on, and keeps its connections."""
+        with self.client(replica) as client:
+            client.replicaof("127.0.0.1", primary.port)
+
+    def promote(self, replica: ValkeyServer) -> None:
+        """Let a replica take writes. Its primary does so too, until it follows."""
+        with self.client(replica) as client:
+            client.replicaof("NO", "ONE")
+
+    def wait_for_copy(self, replica: ValkeyServer) -> None:
+        """Wait until a replica has all that its primary has had until now."""
+        deadline = time.monotonic() + 60
+        with self.client(replica) as client:
+            while client.info("replication").get("master_link_status") != "up":
+                assert time.monotonic() < deadline, "the replica did not get its copy"
+                time.sleep(0.05)
 
 
 def new_postgres(directory: Path) -> PostgresServer:

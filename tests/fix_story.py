@@ -207,6 +207,7 @@ class Story:
                 Lane("leaseq:{default}:epoch", "string", 1, []),
                 Lane("leaseq:{default}:leases", "zset", len(self.workers), [*self.workers]),
                 Lane("leaseq:{default}:parked", "list", 1, ["rubbish"]),
+                Lane("leaseq:ledger", "hash", 1, ["ledger"]),
             ],
         )
         return Evidence(run=run, events=list(self.events), commits=list(self.commits), logs=[], snapshot=snapshot)

@@ -44,6 +44,7 @@ KINDS: dict[str, Kind] = {
     "task_not_found": Kind(404, "There is no such task"),
     "task_conflict": Kind(409, "The task is in a state in which this cannot be done"),
     "server_unreachable": Kind(503, "A store is out of reach", retry=True),
+    "dispatch_foreign": Kind(503, "The prefix in Redis belongs to another ledger", retry=True),
     "schema_mismatch": Kind(503, "The schema in Postgres and this service do not fit together", retry=True),
     # What HTTP brings with it.
     "json_invalid": Kind(400, "The body is not valid JSON"),

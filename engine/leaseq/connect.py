@@ -27,6 +27,7 @@ from redis.backoff import NoBackoff
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, ServerUnreachable
 from leaseq.probe import probe
+from leaseq.redis_connection import Guard, guarded
 
 __all__ = [
     "Connection",
@@ -164,22 +165,23 @@ async def _open(config: Config, *, name: str, max_size: int, wait: bool, callbac
     return pool
 
 
-def open_redis(config: Config, *, name: str) -> Redis:
+def open_redis(config: Config, *, name: str, guard: Guard | None = None) -> Redis:
     """A client for commands that answer at once, shared by any number of tasks; bytes in and out.
 
-    Connects when first used. Raises redis' ConnectionError or TimeoutError after one sending, within 3 s.
+    Connects when first used. Raises redis' ConnectionError or TimeoutError after one sending, within 3 s. `guard` watches over
+    all connections of a process together; without one, those of this client are watched alone.
     """
-    options = _redis_options(config, name=name, reply_seconds=REPLY_SECONDS)
+    options = guarded(_redis_options(config, name=name, reply_seconds=REPLY_SECONDS), guard or Guard())
     return Redis.from_pool(BlockingConnectionPool(**options, max_connections=REDIS_CONNECTIONS, timeout=REPLY_SECONDS))
 
 
-def open_blocking_redis(config: Config, *, name: str, block_seconds: float) -> Redis:
+def open_blocking_redis(config: Config, *, name: str, block_seconds: float, guard: Guard | None = None) -> Redis:
     """A client with one connection, for a command that blocks on the server for at most `block_seconds`.
 
     The socket waits 3 s longer than the server may block, or an id moved at the last moment would be lost from
-    sight (P2). One owner at a time: do not share it between tasks.
+    sight (P2). One owner at a time: do not share it between tasks. `guard` as for `open_redis`.
     """
-    options = _redis_options(config, name=name, reply_seconds=block_seconds + REPLY_SECONDS)
+    options = guarded(_redis_options(config, name=name, reply_seconds=block_seconds + REPLY_SECONDS), guard or Guard())
     client = Redis(connection_pool=ConnectionPool(**options, max_connections=1), single_connection_client=True)
     client.auto_close_connection_pool = True
     return client

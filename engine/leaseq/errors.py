@@ -5,6 +5,7 @@ The tree::
     LeaseqError
     +-- ConfigInvalid            config_invalid
     +-- ServerUnreachable        server_unreachable
+    |   +-- DispatchForeign      dispatch_foreign
     +-- ServerUnfit              server_unfit
     +-- SchemaMismatch           schema_mismatch
     +-- SubmissionInvalid        submission_invalid
@@ -51,6 +52,12 @@ class ServerUnreachable(LeaseqError):
     """Postgres or Redis does not answer."""
 
     code = "server_unreachable"
+
+
+class DispatchForeign(ServerUnreachable):
+    """The prefix in Redis belongs to another ledger."""
+
+    code = "dispatch_foreign"
 
 
 class ServerUnfit(LeaseqError):

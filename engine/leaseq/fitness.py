@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.connect import knock, open_pool, open_redis
 from leaseq.dispatch.keys import Keys
+from leaseq.dispatch.ownership import foreign
 from leaseq.dispatch.survey import Survey
 from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
 from leaseq.ledger.fleet import Fleet, ServerSettings
@@ -119,11 +120,18 @@ def judge_redis(policy: Mapping[str, str]) -> list[Finding]:
     ]
 
 
+def judge_owner(prefix: str, *, ledger_id: str | None, owner: str | None) -> list[Finding]:
+    """What is wrong with the owner of a prefix in Redis. None: the ledger has no identity yet, or the prefix no owner."""
+    if ledger_id is None or owner in (None, ledger_id):
+        return []
+    return [Finding("redis", True, foreign(prefix, ledger_id=ledger_id, found=str(owner)))]
+
+
 async def survey(config: Config, *, migrates: bool = False) -> Report:
     """Ask both servers and say everything that is wrong. `migrates`: an old schema is no fault, the start brings it up."""
     servers: dict[str, str] = {}
-    findings = [*await _survey_postgres(config, servers, migrates=migrates), *await _survey_redis(config, servers)]
-    return Report(servers, findings)
+    found, ledger_id = await _survey_postgres(config, servers, migrates=migrates)
+    return Report(servers, [*found, *await _survey_redis(config, servers, ledger_id=ledger_id)])
 
 
 async def require_fit(config: Config, *, migrates: bool = False, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -136,7 +144,8 @@ async def require_fit(config: Config, *, migrates: bool = False, patience_second
     told = False
     while True:
         try:
-            settings, schema = await _ask_postgres(config)
+            settings, ledger_id = await _read_ledger(config)
+            schema = await schema_version(config.postgres_url or "")
             break
         except ServerUnreachable as error:
             if monotonic() + RETRY_SECONDS > give_up:
@@ -149,7 +158,8 @@ async def require_fit(config: Config, *, migrates: bool = False, patience_second
         emit("ledger.returned")
     findings = judge_postgres(settings)
     try:
-        findings += judge_redis(await _ask_redis(config))
+        policy, owner = await _ask_redis(config)
+        findings += judge_redis(policy) + judge_owner(config.redis_prefix, ledger_id=ledger_id, owner=owner)
     except ServerUnreachable as error:
         emit("dispatch.unreachable", error=str(error))
     _refuse(findings)
@@ -166,54 +176,55 @@ def _refuse(findings: list[Finding]) -> None:
         raise ServerUnfit("; ".join(grave))
 
 
-async def _ask_postgres(config: Config) -> tuple[ServerSettings, int]:
-    """The settings and the version of the schema. Raises `ServerUnreachable`, `SchemaMismatch`."""
-    settings = await _read_settings(config)
-    return settings, await schema_version(config.postgres_url or "")
-
-
-async def _read_settings(config: Config) -> ServerSettings:
+async def _read_ledger(config: Config) -> tuple[ServerSettings, str | None]:
+    """The settings of Postgres, and the identity of the ledger where the schema has one. Raises `ServerUnreachable`."""
     pooled = await knock(config, name="leaseq check")
     pool = await open_pool(config, name="leaseq check", max_size=1, wait=False)
     try:
-        settings = await Fleet(Session(pool, deadline_seconds=config.statement_timeout_seconds)).server_settings()
-        return replace(settings, pooled=pooled)
+        fleet = Fleet(Session(pool, deadline_seconds=config.statement_timeout_seconds))
+        settings = replace(await fleet.server_settings(), pooled=pooled)
+        try:
+            return settings, await fleet.ledger_id()
+        except SchemaMismatch:
+            return settings, None
     finally:
         await pool.close()
 
 
-async def _ask_redis(config: Config) -> dict[str, str]:
+async def _ask_redis(config: Config) -> tuple[dict[str, str], str | None]:
+    """The settings of Redis, and the ledger that the prefix belongs to."""
     redis = open_redis(config, name="leaseq check")
     try:
-        return await Survey(redis, Keys(config.redis_prefix)).policy()
+        asked = Survey(redis, Keys(config.redis_prefix))
+        return await asked.policy(), await asked.owner()
     finally:
         await redis.aclose()
 
 
-async def _survey_postgres(config: Config, servers: dict[str, str], *, migrates: bool) -> list[Finding]:
+async def _survey_postgres(config: Config, servers: dict[str, str], *, migrates: bool) -> tuple[list[Finding], str | None]:
     try:
-        settings = await _read_settings(config)
+        settings, ledger_id = await _read_ledger(config)
     except (ServerUnfit, ServerUnreachable) as error:
-        return [Finding("postgres", True, str(error))]
+        return [Finding("postgres", True, str(error))], None
     servers["postgres"] = f"PostgreSQL {settings.version // 10_000}.{settings.version % 10_000}"
     findings = judge_postgres(settings)
     try:
         version = await schema_version(config.postgres_url or "")
     except SchemaMismatch as error:
-        return [*findings, Finding("schema", True, str(error))]
+        return [*findings, Finding("schema", True, str(error))], ledger_id
     except ServerUnreachable as error:
-        return [*findings, Finding("postgres", True, str(error))]
+        return [*findings, Finding("postgres", True, str(error))], ledger_id
     servers["schema"] = f"version {version} of {LATEST}"
-    return findings if migrates else findings + judge_schema(version)
+    return findings if migrates else findings + judge_schema(version), ledger_id
 
 
-async def _survey_redis(config: Config, servers: dict[str, str]) -> list[Finding]:
+async def _survey_redis(config: Config, servers: dict[str, str], *, ledger_id: str | None) -> list[Finding]:
     try:
-        policy = await _ask_redis(config)
+        policy, owner = await _ask_redis(config)
     except ServerUnreachable as error:
         return [Finding("redis", True, str(error))]
     servers["redis"] = f"{policy['product']} {policy['version']}".strip()
-    return judge_redis(policy)
+    return judge_redis(policy) + judge_owner(config.redis_prefix, ledger_id=ledger_id, owner=owner)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -223,6 +234,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 __all__ = [
     "Finding",
     "Report",
+    "judge_owner",
     "judge_postgres",
     "judge_redis",
     "judge_schema",

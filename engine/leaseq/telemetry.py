@@ -78,6 +78,7 @@ EVENTS: dict[str, int] = {
     "ledger.unreachable": WARNING,
     "ledger.returned": INFO,
     "dispatch.unreachable": WARNING,
+    "dispatch.foreign": ERROR,
     "dispatch.returned": INFO,
     "loop.failed": ERROR,
     "api.started": INFO,

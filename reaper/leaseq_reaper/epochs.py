@@ -1,10 +1,10 @@
 """Has dispatch lost data since we last looked?
 
-Each queue has an epoch, a random value. It is missing or another one after FLUSHALL, eviction or a restart without
-data; a server that came back from an older copy has the old epoch but another identity, and so has a promoted
-replica. Where we may not ask for the identity, such a return is not noticed here, and the walks along the ledger find what it
-cost. And while we could not ask, others could not push. Whatever the reason, what follows is the same: nothing
-that dispatch held before is taken for granted.
+Each queue has an epoch, a random value. It is missing or another one after FLUSHALL, eviction or a restart without data. A server
+that came back from an older copy has the old epoch but another identity, and so has a promoted replica. Where the user of Redis
+may not ask for the identity, a promoted replica is noticed only if the old master has refused a write of ours before
+(redis_connection.py); otherwise the walks along the ledger find what the failover cost. And while we could not ask, others could
+not push. Whatever the reason, what follows is the same: nothing that dispatch held before is taken for granted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import uuid4
 
+from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.survey import Survey
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
@@ -22,8 +23,10 @@ from leaseq_reaper.apart import Apart
 class Epochs:
     """Remembers epochs and the identity of the server."""
 
-    def __init__(self, survey: Survey, *, apart: Apart) -> None:
+    def __init__(self, survey: Survey, ownership: Ownership, *, apart: Apart) -> None:
         self._survey = survey
+        self._ownership = ownership
+        self._left = ownership.guard.generation
         self._apart = apart
         self._epochs: dict[str, str] = {}
         self._server: str | None = None
@@ -36,7 +39,12 @@ class Epochs:
         found before an error is told after it.
         """
         try:
+            # First: the epochs of another ledger would look like a loss, and all that waits would be delivered there.
+            await self._ownership.check()
             server = await self._survey.run_id()
+            if self._left != self._ownership.guard.generation:
+                self._left = self._ownership.guard.generation
+                self._reason = self._reason or "a server of dispatch was left because it took no writes"
             if None not in (server, self._server) and self._server != server:
                 self._reason = "the server of dispatch is another one"
             self._server = server

@@ -29,6 +29,8 @@ class Ghosts:
         owners = await self._stores.survey.processing_owners(queue)
         owners -= {view.worker_id for view in await self._stores.dispatcher.list_leases(queue)}
         ghosts = sorted(await ended(self._stores.fleet, owners))
+        if ghosts:
+            await self._stores.ownership.check()  # the lists that were read were ours
 
         async def reap(owner: str) -> None:
             await self._reap(

@@ -51,6 +51,7 @@ class Reaping:
         self._lease = engine.config.lease_seconds
         self._fleet = engine.stores.fleet
         self._dispatcher = engine.stores.dispatcher
+        self._ownership = engine.stores.ownership
         self._reap = engine.reaper.reap
         self._apart = Apart(engine.stores)
         self._suspicion = suspicion
@@ -66,6 +67,8 @@ class Reaping:
         self._until = self._clock() + PASS_SECONDS
         try:
             leases, stale, total = await self._look()
+            # What was read was ours: workers of another ledger are not reaped here.
+            await self._ownership.check()
             await self._finish(leases)
             lapsed = [worker for worker in stale if self._suspicion.lapsed(worker.worker_id, worker.queues)]
             if not await self._held_back(lapsed, total):

@@ -55,7 +55,7 @@ class Reconcile:
         self._on_loss = on_loss
         self._budget = SHARE * engine.config.reconcile_interval_seconds
         self._apart = Apart(engine.stores)
-        self._epochs = Epochs(engine.stores.survey, apart=self._apart)
+        self._epochs = Epochs(engine.stores.survey, engine.stores.ownership, apart=self._apart)
         self._stranded = Stranded(engine, apart=self._apart, clock=clock)
         self._orphans = Orphans(engine, apart=self._apart, clock=clock)
         self._forgotten = Forgotten(engine, apart=self._apart, clock=clock)

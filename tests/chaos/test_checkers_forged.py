@@ -191,6 +191,7 @@ LIES: list[tuple[str, str | None, str, Lie]] = [
     ("convergence", None, "has w2,", lambda e: e.snapshot.dispatch[2].members.append("w2")),
     ("convergence", None, "has w2,", lambda e: e.snapshot.dispatch[0].members.append("w2")),
     ("convergence", None, "nobody owns", lambda e: edit.lane(e, "leaseq:{default}:scratch")),
+    ("convergence", None, "nobody owns", lambda e: edit.lane(e, "leaseq:scratch")),
     ("convergence", None, "still has a backlog of high", lambda e: edit.lane(e, "leaseq:{default}:backlog", "high")),
     ("convergence", "t1", "still PENDING", lambda e: edit.row(e, "t1", state="PENDING")),
     ("convergence", "t1", "still PROCESSING", _undrained),

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -226,6 +226,29 @@ class Scripts(RuleBasedStateMachine):
     def _ring(self, lane: Lane) -> None:
         if lane in (Lane.HIGH, Lane.LOW) and not self._ready(Lane.NORMAL):
             self._ready(Lane.NORMAL).append(TOKEN)
+
+
+@settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(min_value=0, max_value=2), places), max_size=6))
+@example([(0, Lane.NORMAL), (0, Place.DONE)])  # the task is PENDING: it must not lose its delivery
+@example([(0, Place.DONE), (0, Lane.NORMAL)])
+@example([(0, Place.DONE), (1, Lane.HIGH), (1, Place.DONE), (2, Place.PARKED), (2, Place.DONE), (0, Lane.LOW)])
+def test_deliveries_are_released_in_the_given_order(redis_url: str, chosen: list[tuple[int, Place | Lane]]) -> None:
+    class Here(Scripts):
+        url = redis_url
+
+    machine = Here()
+    try:
+        machine.open_the_first()
+        machine.push(Lane.NORMAL, 3)
+        held = machine.run(machine.dispatcher.pull(QUEUE, worker_id="w1", limit=3)).task_ids
+        machine._pull("w1", 3, 0)
+        releases = [(held[index], place) for index, place in chosen]
+        found = machine.run(machine.dispatcher.release(QUEUE, [Release(*pair) for pair in releases], worker_id="w1"))
+        assert found == sum(machine._release("w1", value, place) for value, place in releases)
+        machine.the_server_holds_what_the_model_holds()
+    finally:
+        machine.teardown()
 
 
 def test_the_scripts_do_what_the_model_does(redis_url: str) -> None:

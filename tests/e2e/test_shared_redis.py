@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 import redis.asyncio
 
 from fix_client import Client
+from fix_dispatch import KEYS
 from fix_processes import Services
+from fix_proxy import ProxyTo
+from leaseq import Leaseq
+from leaseq.codec import new_task_id
 from leaseq.config import Config
+from leaseq.embedded import ValkeyServer
 from leaseq.engine.engine import open_engine
-from leaseq.model import State
+from leaseq.errors import DispatchForeign, ServerUnreachable
+from leaseq.fitness import survey
+from leaseq.model import Lane, State
+
+pytestmark = pytest.mark.timeout(180)
 
 EFFECTS = "create table effects (task_id text, attempt int, pid int, at timestamptz default clock_timestamp())"
 
@@ -81,7 +92,140 @@ async def test_two_deployments_with_prefixes_share_one_redis(
     assert not any(service.heard("worker.reaped") for service in (workers[1], reapers[1]))
     assert not any(service.heard("delivery.parked") for service in (*workers, *reapers))
     keys = {key.decode() async for key in store.scan_iter("*")}
-    assert all(key.startswith(("shop:{", "shop:test:{")) for key in keys), keys
+    assert all(key.startswith(("shop:{", "shop:ledger", "shop:test:{", "shop:test:ledger")) for key in keys), keys
+
+
+@pytest.fixture
+def other(config: Config, other_postgres_url: str) -> Config:
+    """A second deployment that says nothing of a prefix."""
+    return msgspec.structs.replace(config, postgres_url=other_postgres_url)
+
+
+@pytest.fixture
+async def ledgers(client: Client, other: Config) -> list[str]:
+    """The identities of the two ledgers."""
+    async with await psycopg.AsyncConnection.connect(str(other.postgres_url)) as conn:
+        ((there,),) = await (await conn.execute("select id::text from leaseq.ledger")).fetchall()
+    ((here,),) = await client.rows("select id::text from leaseq.ledger")
+    assert here != there
+    return [here, there]
+
+
+@pytest.mark.parametrize(
+    "args", [["api", "--port", "0"], ["worker", "apps.probe:app"], ["reaper"], ["submit", "note"]], ids="_".join
+)
+async def test_a_second_deployment_without_a_prefix_refuses_to_start(args: list[str], ledgers: list[str], other: Config) -> None:
+    """The first one has no process but a client."""
+    service = await Services(other).start(*args)
+    try:
+        assert await service.ended(timeout=60) != 0
+    finally:
+        await service.destroy()
+    said = service.other[-1]
+    assert all(name in said for name in [*ledgers, "the prefix leaseq", "LEASEQ_REDIS_PREFIX", "LEASEQ_REDIS_URL"]), service.other
+    assert not any("Traceback" in line for line in service.other)
+
+
+async def test_a_python_client_of_another_ledger_does_not_open(ledgers: list[str], other: Config) -> None:
+    with pytest.raises(DispatchForeign, match=ledgers[0]):
+        async with Leaseq(config=other):
+            pass
+    async with Leaseq(config=msgspec.structs.replace(other, redis_prefix="another")):
+        pass
+
+
+async def test_check_tells_of_another_ledger(ledgers: list[str], other: Config) -> None:
+    report = await survey(other)
+    (finding,) = [each for each in report.findings if each.grave]
+    assert finding.about == "redis"
+    assert all(name in finding.message for name in [*ledgers, "LEASEQ_REDIS_PREFIX"])
+
+
+async def test_what_flushall_took_is_set_again(
+    client: Client, store: redis.asyncio.Redis, eventually: Callable[..., Any]
+) -> None:
+    ((mine,),) = await client.rows("select id::text from leaseq.ledger")
+    assert await store.hget("leaseq:ledger", "ledger") == mine.encode()
+    await store.flushall()
+
+    async def known() -> bool:
+        return bool(await store.hget("leaseq:ledger", "ledger") == mine.encode())
+
+    await eventually(known)
+
+
+async def test_of_two_that_start_on_an_empty_redis_at_once_one_is_refused(
+    config: Config, other: Config, store: redis.asyncio.Redis
+) -> None:
+    for _ in range(5):
+        await store.flushall()
+
+        async def start(each: Config) -> bool:
+            try:
+                async with open_engine(each):
+                    return True
+            except DispatchForeign:
+                return False
+
+        answers = await asyncio.gather(*(start(each) for each in (config, other, other, config)))
+        assert sorted(answers) == [False, False, True, True]
+        assert answers[0] == answers[3]
+
+
+async def test_a_running_deployment_leaves_a_prefix_that_another_ledger_took(
+    services: Services, client: Client, store: redis.asyncio.Redis, ledgers: list[str]
+) -> None:
+    """Everything was flushed, and another deployment was there first: nothing of it is reaped, parked or written over."""
+    worker, reaper = await services.worker(), await services.reaper()
+    running = await client.submit("nap", seconds=3.0)
+    await worker.hear("task.claimed", task_id=running)
+    foreign_task, foreign_worker = new_task_id(), "f" * 32
+    keys = KEYS
+    pipe = store.pipeline()
+    _ = [
+        pipe.flushall(),
+        pipe.hset(keys.ledger(), "ledger", ledgers[1]),
+        pipe.zadd(keys.leases("default"), {foreign_worker: 1}),
+        pipe.hset(keys.beats("default"), foreign_worker, "1"),
+        pipe.rpush(keys.processing("default", foreign_worker), foreign_task),
+    ]
+    await pipe.execute()
+    for service in (worker, reaper):
+        (said, *_) = await service.hear("dispatch.foreign")
+        assert (said["found"], said["ledger"]) == (ledgers[1], ledgers[0])
+    # BLMOVE may have been under way: it asks nobody. What it moves is left where it is.
+    await store.rpush(keys.ready("default", Lane.NORMAL), new_task_id(), new_task_id())
+    assert (await client.ended(running)).state is State.SUCCESS, "what runs needs no dispatch"
+    waiting = await client.submit("note")
+    with pytest.raises(ServerUnreachable, match="belongs to ledger"):
+        await client.engine.stores.survey.depths("default")
+    assert await store.lrange(keys.processing("default", foreign_worker), 0, -1) == [foreign_task.encode()]
+    assert await store.zrange(keys.leases("default"), 0, -1) == [foreign_worker.encode()]
+    assert not await store.exists(keys.parked("default"))
+    assert not worker.heard("delivery.parked")
+    assert not reaper.heard("worker.reaped")
+    # The other one goes: no process needs a restart.
+    await store.flushall()
+    assert (await client.ended(waiting, timeout=60)).state is State.SUCCESS
+    assert len(worker.heard("child.started")) == 1
+
+
+async def test_a_failover_to_the_redis_of_another_deployment_is_noticed(
+    config: Config, other: Config, ledgers: list[str], own_valkey: ValkeyServer, proxy_to: ProxyTo
+) -> None:
+    proxy = await proxy_to(str(config.redis_url))
+    async with (
+        open_engine(msgspec.structs.replace(other, redis_url=own_valkey.url)),
+        open_engine(msgspec.structs.replace(config, redis_url=proxy.url)) as engine,
+    ):
+        await engine.stores.dispatcher.push("default", [new_task_id()])
+        proxy.lead_to(own_valkey.url)
+        proxy.cut()
+        for _ in range(2):
+            with pytest.raises(ServerUnreachable):
+                await engine.stores.dispatcher.push("default", [new_task_id()])
+        with redis.Redis.from_url(own_valkey.url) as there:
+            assert there.llen(KEYS.ready("default", Lane.NORMAL)) == 0
 
 
 async def test_one_prefix_is_one_deployment(config: Config, client: Client, services: Services) -> None:

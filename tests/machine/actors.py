@@ -21,6 +21,7 @@ from leaseq.config import Config
 from leaseq.connect import Pool
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.doorbell import Doorbell
+from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.survey import Survey
 from leaseq.engine.engine import Engine, Stores
 from leaseq.engine.reap import Death, session_name
@@ -29,6 +30,7 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.upkeep import Upkeep
 from leaseq.model import Lane
+from leaseq.redis_connection import Guard
 from leaseq.worker.beat import Heartbeat
 from leaseq.worker.execute import Stop
 from leaseq.worker.hands import Hands
@@ -88,6 +90,7 @@ class Actor:
             upkeep=Upkeep(session),
             dispatcher=Dispatcher(self.redis, KEYS, window=WINDOW),
             survey=Survey(self.redis, KEYS),
+            ownership=Ownership(self.redis, KEYS, Guard(), ledger_id="ledger"),
         )
         self.engine = Engine(ground.config, stores)
 
@@ -224,6 +227,7 @@ class Hand(Actor):
             ledger=stores.ledger,
             fleet=stores.fleet,
             dispatcher=stores.dispatcher,
+            ownership=stores.ownership,
             pool=cast(Pool, self.transactions),
             executor=ground.executor,
             slots=Slots(slots),

@@ -20,7 +20,7 @@ INVARIANT = "After the drain nothing waits, nothing runs, and dispatch holds not
 _LISTS = {"ready", "processing"}
 _BACKLOG = "backlog"
 _REGISTERS = {"leases", "beats"}
-_FLAGS = {"epoch", "paused", "parked"}
+_FLAGS = {"epoch", "paused", "parked", "ledger"}
 
 
 def check(evidence: Evidence) -> Finding:
@@ -67,5 +67,6 @@ def _lane(found: Index, lane: Lane) -> Iterator[Violation]:
 
 
 def _what(key: str) -> str:
-    """What a key is: the word after the queue's hash tag."""
-    return key.partition("}:")[2].partition(":")[0]
+    """What a key is: the word after the queue's hash tag, or after the prefix if it is of no queue."""
+    _, tag, rest = key.partition("}:")
+    return rest.partition(":")[0] if tag else key.rpartition(":")[2]

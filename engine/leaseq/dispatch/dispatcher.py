@@ -18,9 +18,10 @@ from leaseq.dispatch.backlog import WINDOWED, Backlog
 from leaseq.dispatch.deliveries import Deliveries, LeaseView, Place, PullCode, Release, sort_out
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.scripts import Scripts
-from leaseq.errors import ServerUnreachable
+from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.model import Lane
+from leaseq.redis_connection import Refused
 from leaseq.telemetry import emit
 
 # The order in which a worker looks; the suspect lane is not among them, it has a worker of its own.
@@ -37,6 +38,8 @@ def reachable() -> Iterator[None]:
     """Turn whatever Redis or the way to it says into `ServerUnreachable`."""
     try:
         yield
+    except Refused as error:
+        raise DispatchForeign(str(error)) from error
     except (RedisError, OSError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ServerUnreachable(f"Redis does not answer: {said}") from error
@@ -110,7 +113,7 @@ class Dispatcher:
         return sort_out(values, code=PullCode(code.decode()))
 
     async def release(self, queue: str, releases: Sequence[Release], *, worker_id: str) -> int:
-        """Take deliveries out of a processing list, each to its place; returns how many were in it."""
+        """Take deliveries out of a processing list, each to its place, in this order; returns how many were in it."""
         names = [
             self._keys.processing(queue, worker_id),
             self._keys.parked(queue),
@@ -161,16 +164,17 @@ class Dispatcher:
 
 
 def _release_arguments(releases: Sequence[Release]) -> list[str | bytes]:
-    """As release.lua wants them."""
+    """As release.lua wants them: what is done with in one text, from one delivery with another place to the next."""
+    arguments: list[str | bytes] = []
     done: list[str] = []
-    pairs: list[str | bytes] = []
     for release in releases:
         delivery = release.delivery
         if release.place is Place.DONE and isinstance(delivery, str) and len(delivery) == len(FIRST_ID):
             done.append(delivery)
         else:
-            pairs += (delivery, release.place.value)
-    return ["".join(done), *pairs]
+            arguments += ("".join(done), delivery, release.place.value)
+            done.clear()
+    return [*arguments, "".join(done)]
 
 
 __all__ = ["BITE", "OPEN_LANES", "Dispatcher", "reachable"]

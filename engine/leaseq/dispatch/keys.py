@@ -61,6 +61,10 @@ class Keys(Struct, frozen=True):
         """Never there: to ask whether a server that answers would take a write."""
         return f"{self.prefix}:probe"
 
+    def ledger(self) -> str:
+        """HASH; `ledger` is the identity of the ledger that this prefix belongs to (ownership.py)."""
+        return f"{self.prefix}:ledger"
+
     def _of(self, queue: str, what: str) -> str:
         return f"{self.prefix}:{{{queue}}}:{what}"
 

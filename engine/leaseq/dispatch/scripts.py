@@ -1,17 +1,20 @@
-"""Where do the Lua scripts come from, and how are they run?
+"""Load the Lua scripts, and run them.
 
-Each is one file in `lua/` whose header lists KEYS, ARGV with units, and what it returns. They are called by their SHA and
-sent whole only when the server does not know them (after a restart or SCRIPT FLUSH). Each is short and bounded in
-what it moves: a long script would starve the heartbeats of everybody (faults.md P11).
+Each is one file in `lua/` whose header lists KEYS, ARGV with units, and what it returns. They are called by their SHA and sent
+whole only when the server does not know them (after a restart, a failover or SCRIPT FLUSH), on the same connection: another one
+may lead to another server. Each is short and bounded in what it moves: a long script would starve the heartbeats of all workers
+(faults.md P11).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
 
 def load_scripts() -> dict[str, str]:
@@ -25,17 +28,24 @@ def load_scripts() -> dict[str, str]:
 
 
 SCRIPTS = load_scripts()
+# What Redis calls a script by, which is no secret.
+SHAS = {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SCRIPTS.items()}
 
 
 class Scripts:
     """The scripts, bound to one client."""
 
     def __init__(self, client: Redis) -> None:
-        self._scripts = {name: client.register_script(text) for name, text in SCRIPTS.items()}
+        self._client = client
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run one script; its reply as redis-py gives it (bytes for strings)."""
-        return await self._scripts[name](keys=list(keys), args=list(args))
+        try:
+            return await self._client.evalsha(SHAS[name], len(keys), *keys, *args)
+        except NoScriptError:
+            pipe = self._client.pipeline(transaction=False)
+            _ = [pipe.script_load(SCRIPTS[name]), pipe.evalsha(SHAS[name], len(keys), *keys, *args)]
+            return (await pipe.execute())[-1]
 
 
-__all__ = ["SCRIPTS", "Scripts", "load_scripts"]
+__all__ = ["SCRIPTS", "SHAS", "Scripts", "load_scripts"]

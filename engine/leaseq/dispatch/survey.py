@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from leaseq.dispatch.backlog import Backlog, read_backlogs
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import reachable
 from leaseq.dispatch.keys import Keys
+from leaseq.dispatch.ownership import FIELD, NO_LEDGER, is_of_another_type
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
 
@@ -133,6 +134,17 @@ class Survey:
         with reachable():
             await self._client.set(self._keys.epoch(queue), token, nx=True)
         return await self.epoch(queue) or token
+
+    async def owner(self) -> str | None:
+        """The identity of the ledger that the prefix belongs to; None while it belongs to none."""
+        with reachable():
+            try:
+                value = await self._client.hget(self._keys.ledger(), FIELD)
+            except ResponseError as error:
+                if not is_of_another_type(error):
+                    raise
+                return NO_LEDGER
+        return None if value is None else as_bytes(value).decode(errors="replace")
 
     async def run_id(self) -> str | None:
         """The identity of the server process, which changes with every restart; None where we may not know (no INFO)."""

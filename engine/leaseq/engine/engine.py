@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from msgspec import Struct
 
@@ -16,20 +16,23 @@ from leaseq.config import Config
 from leaseq.connect import open_pool, open_redis
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.keys import Keys
+from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.survey import Survey
 from leaseq.engine.push import Pusher
 from leaseq.engine.reap import Reap
 from leaseq.engine.submit import Submitter
 from leaseq.engine.wait import Waiter
-from leaseq.errors import ServerUnreachable, TaskConflict, TaskNotFound
+from leaseq.errors import DispatchForeign, ServerUnreachable, TaskConflict, TaskNotFound
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger, TaskFilter
 from leaseq.ledger.session import Connection, Session
 from leaseq.ledger.upkeep import Upkeep
+from leaseq.loop import end, run_forever
 from leaseq.model import Glimpse, State, Submission, Submitted, Task, TaskSummary
 from leaseq.records import Attempt, QueueRecord
+from leaseq.redis_connection import Guard
 from leaseq.telemetry import emit, listening
 
 BATCH_SIZE = 500
@@ -46,6 +49,7 @@ class Stores(Struct, frozen=True, kw_only=True):
     upkeep: Upkeep
     dispatcher: Dispatcher
     survey: Survey
+    ownership: Ownership
 
 
 class Engine:
@@ -56,7 +60,13 @@ class Engine:
         self.stores = stores
         self.pusher = Pusher(stores.dispatcher)
         self.waiter = Waiter(stores.ledger)
-        self.reaper = Reap(config=config, ledger=stores.ledger, fleet=stores.fleet, dispatcher=stores.dispatcher)
+        self.reaper = Reap(
+            config=config,
+            ledger=stores.ledger,
+            fleet=stores.fleet,
+            dispatcher=stores.dispatcher,
+            ownership=stores.ownership,
+        )
         self._submitter = Submitter(stores.ledger, retention_seconds=config.idempotency_retention_seconds)
         self._gatherer: Gatherer[Submission, Submitted] = Gatherer(
             self._submitter.write, batch_size=BATCH_SIZE, capacity=CAPACITY
@@ -190,26 +200,55 @@ def _keys_differ(batch: Sequence[Submission]) -> bool:
 
 @asynccontextmanager
 async def open_engine(config: Config, *, name: str = "leaseq", pool_size: int = 4) -> AsyncIterator[Engine]:
-    """Connect to both stores for as long as the block lasts."""
+    """Connect to both stores for as long as the block lasts.
+
+    Redis may be away. Raises `ServerUnreachable` where Postgres is, `SchemaMismatch`, and `DispatchForeign` where the prefix in
+    Redis belongs to another ledger.
+    """
     pool = await open_pool(config, name=name, max_size=pool_size)
-    redis = open_redis(config, name=name)
+    guard = Guard()
+    redis = open_redis(config, name=name, guard=guard)
     try:
         session = Session(pool, deadline_seconds=config.statement_timeout_seconds + 2)
-        keys = Keys(config.redis_prefix)
+        fleet, keys = Fleet(session), Keys(config.redis_prefix)
         stores = Stores(
             ledger=Ledger(session),
-            fleet=Fleet(session),
+            fleet=fleet,
             upkeep=Upkeep(session),
             dispatcher=Dispatcher(redis, keys, window=config.dispatch_window),
             survey=Survey(redis, keys),
+            ownership=Ownership(redis, keys, guard, ledger_id=await fleet.ledger_id()),
         )
-        engine = Engine(config, stores)
-        try:
-            yield engine
-        finally:
-            await engine.aclose()
+        async with _owned(stores.ownership, every=config.reconcile_interval_seconds):
+            engine = Engine(config, stores)
+            try:
+                yield engine
+            finally:
+                await engine.aclose()
     finally:
         await asyncio.gather(pool.close(), redis.aclose(), return_exceptions=True)
+
+
+@asynccontextmanager
+async def _owned(ownership: Ownership, *, every: float) -> AsyncIterator[None]:
+    """Refuse a prefix of another ledger now, and look again and again for as long as the block lasts."""
+
+    async def look() -> None:
+        # The event has been told, and every command fails; what is away is told by those that need it.
+        with suppress(ServerUnreachable):
+            await ownership.check()
+
+    try:
+        await ownership.check()
+    except DispatchForeign:
+        raise
+    except ServerUnreachable:
+        pass
+    looking = asyncio.create_task(run_forever(look, name="ownership", interval_seconds=every, stop=asyncio.Event()))
+    try:
+        yield
+    finally:
+        await end(looking)
 
 
 __all__ = ["Engine", "Stores", "open_engine"]

@@ -19,6 +19,7 @@ from leaseq.backoff import Backoff
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries, Place, Release
 from leaseq.dispatch.dispatcher import BITE, Dispatcher
+from leaseq.dispatch.ownership import Ownership
 from leaseq.failpoints import reach
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
@@ -46,11 +47,12 @@ def session_name(worker_id: str) -> str:
 class Reap:
     """Reaps one dead worker at a time."""
 
-    def __init__(self, *, config: Config, ledger: Ledger, fleet: Fleet, dispatcher: Dispatcher) -> None:
+    def __init__(self, *, config: Config, ledger: Ledger, fleet: Fleet, dispatcher: Dispatcher, ownership: Ownership) -> None:
         self._config = config
         self._ledger = ledger
         self._fleet = fleet
         self._dispatcher = dispatcher
+        self._ownership = ownership
         self._backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)
 
     async def reap(self, death: Death) -> bool:
@@ -122,7 +124,10 @@ class Reap:
             held = await self._ledger.find_held(found.task_ids, worker_id=death.worker_id)
             lost += len(await self.settle_lost(held, reason=death.reason, alone=alone))
             reach("reap.settled")
-            releases = places(found, await self._ledger.glimpse(found.task_ids))
+            glimpses = await self._ledger.glimpse(found.task_ids)
+            if len(glimpses) < len(set(found.task_ids)):
+                await self._ownership.check()  # ids of another ledger are not ours to park
+            releases = places(found, glimpses)
             # To the heads of the lanes, bite by bite from the newest end: the oldest goes last, so that it comes to stand first.
             await self._dispatcher.release(queue, releases[::-1], worker_id=death.worker_id)
             reach("reap.moved")

@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 import psycopg
 
+from leaseq.errors import SchemaMismatch
 from leaseq.ledger import rows
 from leaseq.ledger.session import Connection, Session
 from leaseq.model import TypeDefaults
@@ -154,6 +155,16 @@ class Fleet:
         """Pause or resume a queue."""
         row = (await self._session.fetch("pause_queue", {"name": name, "paused": paused}, again=True))[0]
         return QueueRecord(name=row[0], paused=row[1])
+
+    async def ledger_id(self) -> str:
+        """The identity of this ledger. Raises `SchemaMismatch` where the schema has none yet, or somebody has deleted it."""
+        try:
+            found = await self._session.fetch("find_ledger", again=True)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+            raise SchemaMismatch("the schema in Postgres is older than this code: run `leaseq migrate`") from error
+        if not found:
+            raise SchemaMismatch("leaseq.ledger has lost its row, the identity of this ledger: insert one row of defaults there")
+        return str(found[0][0])
 
     async def server_settings(self) -> ServerSettings:
         """What could break a promise."""

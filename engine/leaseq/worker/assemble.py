@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
-from leaseq.config import Config
 from leaseq.connect import Connection, Pool, open_blocking_redis, open_handler_pool
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.keys import Keys
@@ -46,6 +45,7 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
         ledger=stores.ledger,
         fleet=stores.fleet,
         dispatcher=stores.dispatcher,
+        ownership=stores.ownership,
         pool=await _transaction_pool(stack, engine, spec),
         executor=executor,
         slots=Slots(spec.concurrency),
@@ -53,7 +53,7 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
         releaser=Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=capacity),
         hands=Hands(),
     )
-    return Worker(tools, {queue: _doorbell(stack, config, spec, queue) for queue in spec.queues})
+    return Worker(tools, {queue: _doorbell(stack, engine, spec, queue) for queue in spec.queues})
 
 
 async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: Spec) -> Pool:
@@ -71,8 +71,9 @@ async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: Spec) -
     return pool
 
 
-def _doorbell(stack: AsyncExitStack, config: Config, spec: Spec, queue: str) -> Doorbell:
-    redis = open_blocking_redis(config, name=f"leaseq {spec.worker_id}", block_seconds=BLOCK_SECONDS)
+def _doorbell(stack: AsyncExitStack, engine: Engine, spec: Spec, queue: str) -> Doorbell:
+    config, guard = engine.config, engine.stores.ownership.guard
+    redis = open_blocking_redis(config, name=f"leaseq {spec.worker_id}", block_seconds=BLOCK_SECONDS, guard=guard)
     lane = Lane.SUSPECT if spec.isolated else Lane.NORMAL
     keys = Keys(config.redis_prefix)
     doorbell = Doorbell(redis, keys, queue=queue, worker_id=spec.worker_id, block_seconds=BLOCK_SECONDS, lane=lane)

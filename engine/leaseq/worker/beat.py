@@ -124,21 +124,27 @@ class Heartbeat:
         held = set(worker_ids)
         for queue in self._queues:
             try:
-                answers = await self._stores.dispatcher.renew(queue, worker_ids, lease_seconds=self._config.lease_seconds)
+                held -= await self._renew_in(queue, worker_ids, may_reopen=may_reopen)
             except ServerUnreachable as error:
                 emit("dispatch.unreachable", queue=queue, error=str(error))
                 return set()
-            for worker_id, answer in answers.items():
-                if answer == "held":
-                    continue
-                emit("lease.lapsed", worker_id=worker_id, queue=queue, answer=answer)
-                held.discard(worker_id)
-                if worker_id in may_reopen:
-                    await self.open(worker_id)
-                    emit("lease.reopened", worker_id=worker_id, queue=queue)
         if held:
             emit("lease.renewed", worker_ids=sorted(held))
         return held
+
+    async def _renew_in(self, queue: str, worker_ids: Sequence[str], *, may_reopen: AbstractSet[str]) -> set[str]:
+        """Those whose lease was lost in this queue. It is opened again where the ledger allows."""
+        answers = await self._stores.dispatcher.renew(queue, worker_ids, lease_seconds=self._config.lease_seconds)
+        lost = {worker_id: answer for worker_id, answer in answers.items() if answer != "held"}
+        if lost:
+            # What Redis has lost may have been taken by another ledger meanwhile.
+            await self._stores.ownership.check()
+        for worker_id, answer in lost.items():
+            emit("lease.lapsed", worker_id=worker_id, queue=queue, answer=answer)
+            if worker_id in may_reopen:
+                await self.open(worker_id)
+                emit("lease.reopened", worker_id=worker_id, queue=queue)
+        return set(lost)
 
 
 __all__ = ["Heartbeat", "Verdict"]

@@ -103,13 +103,14 @@ class ClaimedAttempt:
         lease = self.claimed.lease
         reach("settle.committed")
         self._give_place_back()
-        place: Place | Lane = Place.DONE
         if settled is None:
+            # The delivery stays in our list. If we are closed, the reap is about to move it, to its lane if the task is PENDING
+            # again; if not, it is a stray, and the sweep asks the ledger about it.
             emit("attempt.fenced", task_id=lease.task_id, attempt=lease.attempt, worker_id=lease.worker_id)
-        else:
-            self._report(settled)
-            if settled.state is State.PENDING:
-                place = settled.lane  # to its head
+            self.leave()
+            return
+        self._report(settled)
+        place: Place | Lane = settled.lane if settled.state is State.PENDING else Place.DONE  # to its head
         self._tools.releaser.put(self.claimed.queue, Release(lease.task_id, place), self.leave)
 
     def _settlement(self, ending: Ending) -> Settlement:

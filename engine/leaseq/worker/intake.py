@@ -183,6 +183,13 @@ class Intake:
 
     async def _let_go(self, holds: Sequence[Hold], glimpses: Mapping[str, Glimpse]) -> None:
         """The last one first: what goes back to its lane goes to the head of it."""
+        if any(hold.task_id not in glimpses for hold in holds):
+            try:
+                await self._tools.ownership.check()
+            except ServerUnreachable:
+                # Ids of another ledger are not ours to park. They stay in the list, and are strays for the sweep.
+                self._forget(hold for hold in holds if hold.task_id not in glimpses)
+                holds = [hold for hold in holds if hold.task_id in glimpses]
         await asyncio.gather(*(self._let_one_go(hold, glimpses.get(hold.task_id)) for hold in reversed(holds)))
 
     async def _let_one_go(self, hold: Hold, glimpse: Glimpse | None) -> None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from leaseq.config import Config
 from leaseq.connect import Pool
 from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.dispatch.ownership import Ownership
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.registry import Registry
@@ -29,6 +30,7 @@ class Tools(Struct, frozen=True, kw_only=True):
     ledger: Ledger
     fleet: Fleet
     dispatcher: Dispatcher
+    ownership: Ownership
     pool: Pool  # for handler transactions
     executor: Executor
     slots: Slots

@@ -1,0 +1,117 @@
+"""Connections to Redis that leave a server which no longer takes our writes.
+
+A connection lives for hours, and the server at its other end may lose its role meanwhile: after a failover the old master goes
+on as a replica, answers every write with an error, and keeps the connection open. A new connection finds the new master, because
+it resolves the name again. So an answer of that kind condemns all connections of the process, and each is made again before its
+next command. The command that got the answer is not repeated.
+
+Invariants: a condemned connection sends nothing more. The replies that are still on their way on it (of a pipeline) are read. An
+answer that says nothing about the role of the server (full, busy, no right, wrong type) condemns nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+__all__ = ["Admit", "Guard", "Refused", "guarded"]
+
+Admit = Callable[[AbstractConnection], Awaitable[None]]
+
+CONDEMNING = (BusyLoadingError, MasterDownError, ReadOnlyError)
+# The same answers inside the error of a script, and those for which redis-py has no class. READONLY and MASTERDOWN: a replica.
+# LOADING: a server that has restarted, or a replica that copies its master. UNBLOCKED: it lost its role while we blocked.
+# NOREPLICAS: a master that its replicas have left, as in the smaller half of a split network.
+WORDS = re.compile(r"\b(READONLY|MASTERDOWN|LOADING|UNBLOCKED|NOREPLICAS)\b")
+
+
+class Refused(RedisConnectionError):
+    """The server at the other end of a new connection is not ours to use."""
+
+
+class Guard:
+    """What all connections of one process share.
+
+    `generation` counts the reasons to leave a server. `admit` examines each new connection, and refuses it with a `RedisError`.
+    """
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.admit: Admit | None = None
+
+    def condemn(self) -> None:
+        """Have every connection made again before its next command."""
+        self.generation += 1
+
+
+class _Guarded(AbstractConnection):
+    """The part that all three kinds of connections share."""
+
+    def __init__(self, *, guard: Guard, **options: Any) -> None:
+        self._guard = guard
+        self._generation = guard.generation
+        self._admitted = False
+        super().__init__(**options)
+
+    async def _connect(self) -> None:
+        # Before the name is resolved: what is condemned from here on may be where this leads.
+        self._generation = self._guard.generation
+        self._admitted = False
+        await super()._connect()  # type: ignore[safe-super, no-untyped-call]
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        await super().on_connect_check_health(check_health)
+        if self._guard.admit is not None:
+            await self._guard.admit(self)
+        self._admitted = True
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        if self._admitted and self._generation != self._guard.generation and self.is_connected:
+            await self.disconnect(nowait=True)
+        await super().send_packed_command(command, check_health)
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().read_response(*args, **options)
+        except RedisError as error:
+            # One that was condemned before has nothing new to say: its successors may be at the right server already.
+            if self._generation == self._guard.generation and _condemns(error):
+                self._guard.condemn()
+            raise
+
+    def should_reconnect(self) -> bool:
+        """Is it to be closed when it comes back to its pool?"""
+        return self._generation != self._guard.generation or bool(super().should_reconnect())  # type: ignore[no-untyped-call]
+
+
+class GuardedConnection(_Guarded, Connection):
+    """Over TCP."""
+
+
+class GuardedSSLConnection(_Guarded, SSLConnection):
+    """Over TLS."""
+
+
+class GuardedUnixConnection(_Guarded, UnixDomainSocketConnection):
+    """Over a unix socket."""
+
+
+KINDS = {
+    Connection: GuardedConnection,
+    SSLConnection: GuardedSSLConnection,
+    UnixDomainSocketConnection: GuardedUnixConnection,
+}
+
+
+def guarded(options: dict[str, Any], guard: Guard) -> dict[str, Any]:
+    """The options of a connection, with a class that `guard` watches over."""
+    return options | {"connection_class": KINDS[options.get("connection_class", Connection)], "guard": guard}
+
+
+def _condemns(error: RedisError) -> bool:
+    return isinstance(error, CONDEMNING) or WORDS.search(str(error)) is not None
