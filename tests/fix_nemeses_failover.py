@@ -42,7 +42,7 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
     assert old.sealed
 
 
-@proves("lose-standby-postgres")
+@proves("lose-standby-postgres", "lose-standby-postgres-long")
 async def _(cluster: Cluster, hurt: Hurt) -> None:
     async with hurt as injury:
         assert all(stopped(pid) for pid in injury.pids)

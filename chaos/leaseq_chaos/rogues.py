@@ -29,6 +29,7 @@ LATE_SECONDS = (0.3, 1.0, 2.0)
 # What was lent to the last attempts, and by whom.
 _kept: list[tuple[Any, dict[str, str | int], Context]] = []
 MOST_KEPT = 3
+KEPT_SECONDS = 0.2
 
 
 @app.task(max_attempts=PATIENT)
@@ -57,14 +58,15 @@ async def observe(ctx: Context) -> None:
 
 @app.task(max_attempts=PATIENT)
 async def keep(ctx: Context) -> None:
-    """Writes through the transactions of earlier attempts, before and inside its own."""
+    """Writes through the transactions of other attempts, those that are over and those that run, before and inside its own."""
     with running(ctx):
-        await _write_through_kept()
+        await _write_through_kept(ctx)
         async with ctx.transaction() as tx:
-            await _write_through_kept()
+            await _write_through_kept(ctx)
             await tx.execute(STATEMENTS["insert_effect"].encode(), effect_of(ctx))
             _kept.append((tx, effect_of(ctx), ctx))
             del _kept[:-MOST_KEPT]
+            await asyncio.sleep(KEPT_SECONDS)
 
 
 @app.task(max_attempts=PATIENT)
@@ -104,12 +106,12 @@ async def _quit() -> None:
     sys.exit(3)
 
 
-async def _write_through_kept() -> None:
+async def _write_through_kept(writer: Context) -> None:
     for tx, row, ctx in tuple(_kept):
         began = boottime()
         with suppress(Exception):  # it has to be refused, in whatever words
             await tx.execute(STATEMENTS["insert_late"].encode(), row)
-            record(Kind.OK, "late", ctx, began=began)
+            record(Kind.OK, "late", ctx, began=began, by=writer.task_id)
 
 
 def _write_late(tx: Any, row: dict[str, str | int], ctx: Context) -> None:

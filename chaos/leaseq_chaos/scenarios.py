@@ -56,7 +56,8 @@ FAILOVERS: Mapping[str, float] = {
     "failover-frozen-postgres": 1,
     "failover-killed-postgres": 1,
     "failover-readonly-postgres": 1,
-    "lose-standby-postgres": 2,
+    "lose-standby-postgres": 1,
+    "lose-standby-postgres-long": 1,
     "demote-valkey": 2,
     "split-valkey": 1,
 }

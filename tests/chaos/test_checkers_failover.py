@@ -158,6 +158,12 @@ def test_a_write_after_the_end_of_its_attempt_is_found() -> None:
     assert "900 ms after that attempt had ended" in said(judged(forged, "sessions"))
 
 
+def test_a_write_through_the_transaction_of_another_task_is_found() -> None:
+    forged = good()
+    forged.remark(1.8, "late", task="t1", attempt=1, value={"began": at(1.7), "by": "t2"})
+    assert "a write of task t2 was taken" in said(judged(forged, "sessions"))
+
+
 def charged(forged: Forged, *, isolated: bool, died: bool) -> None:
     forged.submit((40.0, 40.2), "k8", "t8", state="PENDING")
     forged.step(40.1, "t8", "PENDING", key="k8", kind="segfault")

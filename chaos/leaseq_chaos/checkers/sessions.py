@@ -44,6 +44,9 @@ def _left(found: Index) -> Iterator[Violation]:
 def _late(found: Index) -> Iterator[Violation]:
     for event in found.remarks.get("late", []):
         task, attempt = event.task or "", event.attempt or 0
+        by = (event.value or {}).get("by", task)
+        if by != task:
+            yield Violation(f"a write of task {by} was taken through the transaction of attempt {attempt}", task, event.at)
         ended = _end_of(found, task, attempt)
         began = int((event.value or {}).get("began", event.at))
         if ended is not None and began > ended + EARLY:

@@ -19,13 +19,13 @@ from leaseq_chaos.verdict import Finding, Violation
 __all__ = ["check"]
 
 INVARIANT = "What is acknowledged is on as many servers as Postgres was told to wait for."
-NEMESIS = "lose-standby-postgres"
+NEMESES = frozenset({"lose-standby-postgres", "lose-standby-postgres-long"})
 
 
 def check(evidence: Evidence) -> Finding:
     """Look at the acknowledgements in the silence of each standby."""
     found = index(evidence)
-    silences = [fault for fault in faults_of(evidence) if fault.nemesis == NEMESIS and fault.told]
+    silences = [fault for fault in faults_of(evidence) if fault.nemesis in NEMESES and fault.told]
     created = {task: steps[0].lsn for task, steps in found.lives.items() if steps and steps[0].verb == "insert"}
     asked = _requests(found)
     heard = [(fault, op) for fault in silences for op in _answers(found, fault)]

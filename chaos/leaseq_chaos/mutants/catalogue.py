@@ -169,5 +169,17 @@ _ALL = (
         provocation="silent-standbys",
         expected=frozenset({"standbys"}),
     ),
+    Mutant(
+        name="session-not-reset",
+        about="A handler's connection goes back to the pool as the handler left it.",
+        provocation="rogue-sessions",
+        expected=frozenset({"sessions"}),
+    ),
+    Mutant(
+        name="loan-not-checked",
+        about="A transaction that is open serves every attempt that has a reference to it.",
+        provocation="rogue-sessions",
+        expected=frozenset({"sessions"}),
+    ),
 )
 MUTANTS: Mapping[str, Mutant] = {mutant.name: mutant for mutant in _ALL}

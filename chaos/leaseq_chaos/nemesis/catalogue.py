@@ -104,7 +104,9 @@ _FAILOVERS = (
     FailOver("failover-frozen-postgres", LIVES_ON, fate=Fate.FREEZES, synchronous=True),
     FailOver("failover-killed-postgres", DOWN, fate=Fate.DIES, synchronous=False),
     FailOver("failover-readonly-postgres", DOWN, fate=Fate.YIELDS, synchronous=False),
-    failover.LoseStandby("lose-standby-postgres", (6.0, 12.0)),
+    failover.LoseStandby("lose-standby-postgres", (2.0, 6.0)),
+    # So long that a statement is given up and its row can be seen.
+    failover.LoseStandby("lose-standby-postgres-long", (13.0, 16.0)),
 )
 _NETWORK = tuple(network.Network(kind, store) for kind in network.KINDS for store in ("postgres", "valkey", "api"))
 _CLOCKS = (
