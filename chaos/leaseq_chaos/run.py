@@ -44,6 +44,7 @@ ACCOUNTS, CENTS = 20, 100_000
 WARM_UP_SECONDS = 2.0
 CLIENT_PATIENCE_SECONDS = 60.0
 DRAIN_PATIENCE_SECONDS = 90.0
+MOST_PATIENCE_SECONDS = 240.0  # however slow the machine is
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -146,8 +147,9 @@ class Conductor:
         self._phase("heal")
         await self._cluster.heal()
         self._phase("drain")
-        await clients.finish(patience=min(CLIENT_PATIENCE_SECONDS, self._options.patience_seconds))
-        drained, waited = await drain(self._cluster, patience=self._options.patience_seconds)
+        patience = min(MOST_PATIENCE_SECONDS, self._options.patience_seconds * self.pace.slowness)
+        await clients.finish(patience=min(CLIENT_PATIENCE_SECONDS, patience))
+        drained, waited = await drain(self._cluster, patience=patience)
         self._phase("snapshot")
         snapshot = await take_snapshot(self._cluster, drained=drained, waited_seconds=waited)
         _write(self._options.directory / "snapshot.json", snapshot)

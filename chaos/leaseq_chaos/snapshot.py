@@ -36,7 +36,9 @@ async def drain(cluster: Cluster, *, patience: float) -> tuple[bool, float]:
 
 async def take_snapshot(cluster: Cluster, *, drained: bool, waited_seconds: float) -> Snapshot:
     """Read everything that checkers compare, the ledger in one transaction."""
-    async with await cluster.postgres.connect() as conn, conn.transaction():
+    async with await cluster.postgres.connect() as conn:
+        await conn.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)  # what has not drained goes on meanwhile
+        await conn.set_autocommit(False)
         rows = {name: await _rows(conn, name) for name in ("list_tasks", "list_attempts", "list_keys", "list_effects")}
         cursor = await conn.execute(STATEMENTS["sum_accounts"].encode())
         (cents,) = await cursor.fetchone() or (0,)
