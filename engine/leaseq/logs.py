@@ -12,6 +12,7 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -20,9 +21,14 @@ import msgspec
 import structlog
 
 from leaseq.config import Config
+from leaseq.outlet import Outlet, text_stream
 from leaseq.telemetry import DEBUG, ERROR, INFO, WARNING, Event, after_burst, subscribe
 
 Line = dict[str, Any]
+LINE_LIMIT = 65_536  # bytes; what a pipe holds
+VALUE_LIMIT = 8_192  # characters of one value, where a line is too long
+# What code of a handler may raise that is called here (`__str__` of what it logs): all but a cancellation.
+RAISED = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)
 LEVELS = {level: logging.getLevelName(level).lower() for level in (DEBUG, INFO, WARNING, ERROR)}
 
 _console = structlog.dev.ConsoleRenderer(colors=True)
@@ -37,9 +43,10 @@ def set_up_logs(config: Config) -> None:
         wanted = "console" if sys.stderr.isatty() else "json"
     render = _json.encode if wanted == "json" else _render_console
     lines = Lines()
+    _outlets[:] = [_open_outlet(render)]
 
     def on_event(event: Event) -> None:
-        lines.write(render(_line(event.name, event.level, event.fields)))
+        lines.write(_render_safely(render, _line(event.name, event.level, event.fields)))
 
     subscribe(on_event, level=level)
     handler = RecordHandler(render)
@@ -56,10 +63,42 @@ class RecordHandler(logging.Handler):
         self._render = render
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields: Line = {"logger": record.name}
+        """Write one record. Never raises: a record that cannot be formatted is written as it was given."""
+        fields: Line = {"logger": _plain(record.name)}
+        try:
+            message = record.getMessage()
+        except RAISED as error:
+            message = _plain(record.msg)
+            fields |= {"args": _plain(record.args), "unformatted": type(error).__name__}
         if record.exc_info:
-            fields["exception"] = logging.Formatter().formatException(record.exc_info)
-        _write(self._render(_line(record.getMessage(), record.levelno, fields)) + b"\n")
+            try:
+                fields["exception"] = logging.Formatter().formatException(record.exc_info)
+            except RAISED as error:
+                fields["exception"] = f"an exception that cannot be shown: {type(error).__name__}"
+        _write(_render_safely(self._render, _line(message, record.levelno, fields)) + b"\n")
+
+
+def _render_safely(render: Callable[[Line], bytes], line: Line) -> bytes:
+    """A line in its usual form, or in a plain one where a value of it cannot be written (its own code fails, half of a surrogate
+    pair, a megabyte of text)."""
+    try:
+        rendered = render(line)
+        if len(rendered) <= LINE_LIMIT:
+            return rendered
+    except RAISED:
+        pass
+    return render(
+        {_plain(key): value if type(value) in (int, bool, type(None)) else _plain(value) for key, value in line.items()}
+    )
+
+
+def _plain(value: object) -> str:
+    """A value as text that can be written everywhere, cut to size."""
+    try:
+        text = value if type(value) is str else str(value)
+        return text[:VALUE_LIMIT].encode("utf-8", "backslashreplace").decode()
+    except RAISED as error:
+        return f"a {type(value).__name__} that cannot be shown: {type(error).__name__}"
 
 
 def _line(event: str, level: int, fields: Line) -> Line:
@@ -115,11 +154,38 @@ class Lines:
             _write(b"\n".join(waiting) + b"\n")
 
 
+# At most one: that of standard error, in a process that has set up its logs.
+_outlets: list[Outlet | None] = []
+
+
+def _open_outlet(render: Callable[[Line], bytes]) -> Outlet | None:
+    """Standard error, or None where something that is no file stands in for it."""
+    try:
+        descriptor = sys.stderr.fileno()
+        return Outlet(descriptor, note=lambda count: render(_line("log.dropped", WARNING, {"count": count})) + b"\n")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def spare_the_streams() -> None:
+    """Let `print` and what else writes to standard output and standard error never wait for a reader that has stopped. Called
+    once logs are set up, in a process that runs handlers: one that waited would stop all of them."""
+    error = _outlets[0] if _outlets else None
+    if error is not None:
+        sys.stderr = text_stream(error, "<stderr>")
+    with suppress(AttributeError, OSError, ValueError):
+        outlet = Outlet(sys.stdout.fileno(), note=lambda count: f"({count} lines were dropped)\n".encode())
+        sys.stdout = text_stream(outlet, "<stdout>")
+
+
 def _write(text: bytes) -> None:
+    if _outlets and _outlets[0] is not None:
+        _outlets[0].write(text)
+        return
     try:
         sys.stderr.write(text.decode())
     except (OSError, ValueError):
         return  # nobody reads any more; work goes on
 
 
-__all__ = ["RecordHandler", "set_up_logs"]
+__all__ = ["RecordHandler", "set_up_logs", "spare_the_streams"]

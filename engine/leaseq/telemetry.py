@@ -80,6 +80,7 @@ EVENTS: dict[str, int] = {
     "dispatch.unreachable": WARNING,
     "dispatch.foreign": ERROR,
     "dispatch.returned": INFO,
+    "log.dropped": WARNING,
     "loop.failed": ERROR,
     "api.started": INFO,
     "api.stopping": INFO,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import multiprocessing
 import os
 import sys
 import threading
@@ -148,3 +150,88 @@ def exits_in_its_thread(how: str) -> None:
     if how == "exit":
         sys.exit("a plain handler")
     raise KeyboardInterrupt("a plain handler")
+
+
+@app.task
+async def blocks(seconds: float) -> None:
+    """Stops the event loop."""
+    time.sleep(seconds)  # noqa: ASYNC251 (that is what it is for)
+
+
+@app.task
+def pools(seconds: float) -> None:
+    """Leaves a pool of forked processes that are busy: ending it sends each of them SIGTERM, and waits."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        pool.apply_async(time.sleep, (60,))
+        time.sleep(seconds)
+
+
+@app.task
+async def forks(ctx: Context, how: str) -> str:
+    """Forks, and its copy goes on as if it were the handler."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.close(reading)
+        said = await _as_a_copy(ctx, how)
+        os.write(writing, said.encode())
+        os.close(writing)
+        await asyncio.sleep(60)
+        return said
+    os.close(writing)
+    said = await asyncio.to_thread(_read_all, reading)
+    await ctx.set_progress({"said": said})
+    return said
+
+
+async def _as_a_copy(ctx: Context, how: str) -> str:
+    try:
+        match how:
+            case "progress":
+                await ctx.set_progress(1)
+            case "transaction":
+                async with ctx.transaction():
+                    pass
+            case "exit":
+                raise RuntimeError("nothing was asked")
+    except RuntimeError as error:
+        return str(error)
+    return "it was answered"
+
+
+def _read_all(descriptor: int) -> str:
+    with open(descriptor, encoding="utf-8") as file:
+        return file.read()
+
+
+class Unspeakable:
+    """What cannot be written down."""
+
+    def __str__(self) -> str:
+        raise SystemExit("no text for you")
+
+    __repr__ = __str__
+
+
+@app.task(max_attempts=1)
+async def logs_oddly() -> str:
+    log = logging.getLogger("rogue")
+    log.warning("%d", "no number")
+    log.warning("too few %s %s", *["one"])
+    log.warning("half a pair \ud800")
+    log.warning("%s", Unspeakable())
+    log.warning(Unspeakable())
+    log.warning("large %s", "x" * 1_000_000)
+    try:
+        raise ValueError(Unspeakable())
+    except ValueError:
+        log.exception("an exception that cannot be shown")
+    print("half a pair", "\ud800")
+    return "logged"
+
+
+@app.task
+async def prints(lines: int) -> int:
+    for n in range(lines):
+        print(f"{n:06d}", "x" * 200)
+        print(f"{n:06d}", "x" * 200, file=sys.stderr)
+    return lines

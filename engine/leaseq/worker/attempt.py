@@ -12,8 +12,7 @@ import contextvars
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
+from leaseq.codec import encode_progress
 from leaseq.context import Context
 from leaseq.errors import Fenced
 from leaseq.failpoints import reach
@@ -24,6 +23,7 @@ from leaseq.telemetry import emit
 from leaseq.worker.conclude import ClaimedAttempt
 from leaseq.worker.execute import Call, Lent, Stop, execute, stopped
 from leaseq.worker.hands import Hold
+from leaseq.worker.home import require_process, run_at_home
 from leaseq.worker.lent import Loan
 from leaseq.worker.remains import Remains, threads_of
 from leaseq.worker.start import start
@@ -51,13 +51,21 @@ class RunningAttempt(ClaimedAttempt):
 
     @property
     def stopping(self) -> bool:
-        return self._stop is not None
+        return self._stop is not None or (self.loan is not None and self.loan.over)
 
     def transaction(self) -> Scope:
+        require_process()
         return Scope(self.lend, self._tools.loop)
 
     async def set_progress(self, value: Any) -> None:
-        if not await self._tools.ledger.set_progress(self.claimed.lease, msgspec.json.encode(value)):
+        assert self.loan is not None, "without a context, nothing asks"
+        if self.loan.over:
+            raise Fenced("this attempt is over")
+        progress = encode_progress(value)
+        await run_at_home(lambda: self._write_progress(progress), self._tools.loop)
+
+    async def _write_progress(self, progress: bytes) -> None:
+        if not await self._tools.ledger.set_progress(self.claimed.lease, progress):
             raise Fenced
 
     # What the worker asks

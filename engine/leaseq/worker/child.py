@@ -26,7 +26,7 @@ from leaseq.engine.engine import Engine, open_engine
 from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import TaskType
-from leaseq.logs import set_up_logs
+from leaseq.logs import set_up_logs, spare_the_streams
 from leaseq.loop import end
 from leaseq.memory import spare_the_collector
 from leaseq.registry import Registry
@@ -34,6 +34,7 @@ from leaseq.telemetry import emit
 from leaseq.worker.assemble import BLOCK_SECONDS, assemble
 from leaseq.worker.descendants import end_descendants
 from leaseq.worker.execute import Stop
+from leaseq.worker.forks import guard_forks
 from leaseq.worker.link import (
     EXIT_FENCED,
     EXIT_STORE_AWAY,
@@ -47,6 +48,7 @@ from leaseq.worker.link import (
 from leaseq.worker.load import load_app
 from leaseq.worker.runner import run
 from leaseq.worker.slots import Slots
+from leaseq.worker.watchdog import Watchdog
 from leaseq.worker.worker import Worker
 
 TICK_SECONDS = 0.2
@@ -118,7 +120,10 @@ class Child:
     async def _tick(self, worker: Worker) -> None:
         """Show that the loop turns, and judge our right to work: from the sending of the last renewal that was acknowledged."""
         allowed = self._config.lease_seconds - self._config.heartbeat_seconds / 2
+        # Much later than a supervisor would act, and later than the lease: by then this process has no right to work.
+        watchdog = Watchdog(2 * max(self._config.loop_stall_seconds, self._config.lease_seconds))
         while True:
+            watchdog.wind()
             self._link.send(FromChild(running=worker.running, taken=worker.taken))
             if boottime() - self._proof > allowed:
                 # We may have been slow, not the supervisor: its proofs may lie unread on the link.
@@ -197,6 +202,7 @@ async def live(spec: Spec, fd: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, lambda: None)
     os.set_inheritable(fd, False)  # the programs that handlers start have no use for it
+    guard_forks(fd)
     link = await Link.over(socket.socket(fileno=fd))
     app = load_app(spec.app)
     spare_the_collector()
@@ -211,6 +217,7 @@ def main() -> None:
     """`python -m leaseq.worker.child SPEC FD`, started by a supervisor only."""
     spec = msgspec.json.decode(sys.argv[1], type=Spec)
     set_up_logs(Config.from_env())
+    spare_the_streams()
     code = 1
     try:
         code = run(live(spec, int(sys.argv[2])))

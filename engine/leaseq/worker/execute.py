@@ -24,6 +24,7 @@ from leaseq.context import Context, running
 from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable, TransactionEnded, TransactionForeign
 from leaseq.model import Ending, Outcome, TaskError
 from leaseq.registry import Handler
+from leaseq.worker.forks import end_copy
 from leaseq.worker.lent import Loan
 from leaseq.worker.remains import Remains
 
@@ -82,7 +83,10 @@ class Call:
             running.set(self._lent.context)
             arguments[self._handler.context_parameter] = self._lent.context
         if self._handler.is_async:
-            return await self._handler.function(**arguments)
+            try:
+                return await self._handler.function(**arguments)
+            finally:
+                end_copy()
         call = partial(contextvars.copy_context().run, _call, self._handler.function, arguments)
         future = asyncio.get_running_loop().run_in_executor(self._executor, call)
         try:
@@ -105,6 +109,8 @@ def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     except StopIteration as error:
         # No future can carry it: whoever waits for the thread would wait for ever.
         raise RuntimeError("the handler raised StopIteration") from error
+    finally:
+        end_copy()
 
 
 async def execute(call: Call, payload: bytes, *, result_max_bytes: int, interrupted: Callable[[], Ending | None]) -> Ending:

@@ -15,11 +15,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
@@ -31,9 +31,8 @@ from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import TOO_LARGE, UNAVAILABLE, check_replicated, unreachable
 from leaseq.model import Settled, Settlement
+from leaseq.worker.home import wait_at_home
 from leaseq.worker.lent import LentConnection, Loan
-
-T = TypeVar("T")
 
 QUIET_SECONDS = 3.0
 # What refers to the libpq handle of an idle connection: the connection itself, and the argument of getrefcount.
@@ -251,14 +250,11 @@ class Scope:
             raise TransactionEnded from gone
 
     def __enter__(self) -> BlockingConnection:
-        self._wait(self.__aenter__())
+        wait_at_home(self.__aenter__, self._loop)
         return Blocking(self._lend, self._loop)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
-        return self._wait(self.__aexit__(kind, error, trace))
-
-    def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        return wait_at_home(lambda: self.__aexit__(kind, error, trace), self._loop)
 
 
 class Blocking:
@@ -270,7 +266,7 @@ class Blocking:
 
     def execute(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
         """Run one statement on the event loop's connection, and wait for its rows here."""
-        return asyncio.run_coroutine_threadsafe(self._execute(query, params), self._loop).result()
+        return wait_at_home(lambda: self._execute(query, params), self._loop)
 
     async def lent_connection(self) -> Connection:
         """The connection behind it."""
