@@ -92,7 +92,7 @@ class Stage:
 
     async def backlog(self, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> str | None:
         """Where the backlog of a lane begins."""
-        found = (await self.stores.survey.backlogs([queue])).get(queue, {}).get(lane)
+        found = (await self.stores.survey.backlogs(queue)).get(lane)
         return None if found is None else found.cursor
 
     async def held(self, worker_id: str) -> list[str]:

@@ -88,11 +88,16 @@ async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: D
     assert await dispatcher.close(QUEUE, worker_id=WORKER)
     assert (await survey.depths(QUEUE)).waiting == 4
     await Dispatcher(survey._client, KEYS, window=2).push(QUEUE, ids(3), lane=Lane.HIGH)
-    backlog = (await survey.backlogs([QUEUE]))[QUEUE][Lane.HIGH]
+    backlog = (await survey.backlogs(QUEUE))[Lane.HIGH]
     assert await dispatcher.refill(QUEUE, ids(1), lane=Lane.HIGH, seen=backlog, left=None)
     for paused in (True, False):
         await survey.pause(QUEUE, paused=paused)
-    assert await survey.epoch(QUEUE) == await survey.begin_epoch(QUEUE, "another")
+    assert await survey.epoch() is None
+    assert await survey.begin_epoch("another") == await survey.epoch()
+    assert await survey.with_backlogs() == [QUEUE]
+    assert await survey.paused([QUEUE]) == {QUEUE: False}
+    await survey.unname_backlogs([QUEUE])
+    await survey.forget("another")
 
 
 async def test_every_right_is_enough_and_every_one_is_used(config: Config, owner: redis.asyncio.Redis) -> None:
@@ -122,7 +127,7 @@ async def test_another_right_that_is_missing_is_told(config: Config, owner: redi
     await command(owner, "ACL", "SETUSER", "leaseq", "-get")
     async with open_redis(config, name="leaseq test") as client:
         with pytest.raises(ServerUnreachable, match="permission"):
-            await Survey(client, KEYS).epoch(QUEUE)
+            await Survey(client, KEYS).epoch()
 
 
 async def test_worker_reaper_and_api_work_as_that_user(
@@ -148,7 +153,7 @@ async def test_worker_reaper_and_api_work_as_that_user(
         assert (await http.post("/api/queues/default/pause")).status_code == 200
         waiting = await http.post("/api/tasks", json={"type": "note", "payload": {}})
         await owner.flushall()
-        await reaper.hear("epoch.changed", queue="default")
+        await reaper.hear("epoch.changed")
         assert await eventually(lambda: owner.exists(KEYS.paused("default")))
         assert (await http.post("/api/queues/default/resume")).status_code == 200
         assert (await http.get(f"/api/tasks/{waiting.json()['task_id']}?wait=20")).json()["state"] == "SUCCESS"

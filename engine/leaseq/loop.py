@@ -7,14 +7,16 @@ and ends when told to. It never swallows a cancellation.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from random import random
-from typing import Any
+from typing import Any, TypeVar
 
 from leaseq.errors import ServerUnreachable
 from leaseq.telemetry import emit
 
 AGAIN_SECONDS = 0.5
+
+T = TypeVar("T")
 
 
 async def run_forever(
@@ -56,6 +58,21 @@ async def pause(seconds: float, *, stop: asyncio.Event) -> None:
         return
 
 
+async def spread(items: Iterable[T], act: Callable[[T], Awaitable[object]], *, at_once: int) -> None:
+    """Do `act` for each item, for `at_once` of them together. The first error ends it, and is raised."""
+    left = iter(items)
+
+    async def work() -> None:
+        for item in left:
+            await act(item)
+
+    workers = [asyncio.create_task(work()) for _ in range(at_once)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        await end(*workers)
+
+
 async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks until they have ended; raises nothing of theirs.
 
@@ -68,4 +85,4 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
         await asyncio.wait(alive, timeout=AGAIN_SECONDS)
 
 
-__all__ = ["end", "pause", "run_forever"]
+__all__ = ["end", "pause", "run_forever", "spread"]

@@ -10,13 +10,12 @@ it is reported.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
 from leaseq.engine.engine import Stores
 from leaseq.errors import ServerUnreachable
-from leaseq.loop import end
+from leaseq.loop import spread
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -35,23 +34,18 @@ class Apart:
 
     async def each(self, items: Iterable[T], act: Callable[[T], Awaitable[object]], *, at_once: int = 1) -> None:
         """Do `act` for each item, for `at_once` of them together. Raises only when a server is away, or Redis takes no writes."""
-        left = iter(items)
 
-        async def work() -> None:
-            for item in left:
-                try:
-                    await act(item)
-                except Exception as error:
-                    await self._note(error)
+        async def attempt(item: T) -> None:
+            try:
+                await act(item)
+            except Exception as error:
+                await self._note(error)
 
-        if at_once == 1:
-            await work()
+        if at_once > 1:
+            await spread(items, attempt, at_once=at_once)
             return
-        workers = [asyncio.create_task(work()) for _ in range(at_once)]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            await end(*workers)
+        for item in items:
+            await attempt(item)
 
     async def sort_out(self, answers: Mapping[K, T | ServerUnreachable]) -> dict[K, T]:
         """The answers of those that could be read. Raises as `each` does."""

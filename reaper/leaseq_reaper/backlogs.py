@@ -1,7 +1,7 @@
-"""Which tasks wait in the ledger for their turn, because their lane is full?
+"""The tasks that wait in the ledger for their turn, because their lane is full.
 
-Asked of dispatch, which alone knows: where a backlog begins is decided there, push by push. One question for many queues; if one
-of them has a key of the wrong type, each is asked for itself, so that its trouble stays its own.
+Asked of dispatch, which alone knows: where a backlog begins is decided there, push by push. Many queues are asked in one
+pipeline; one that cannot be read is left out, and its trouble is reported at the end of the pass.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 
 from leaseq.dispatch.backlog import Backlog
 from leaseq.dispatch.survey import Survey
-from leaseq.errors import ServerUnreachable
 from leaseq.model import Glimpse, Lane
 from leaseq_reaper.apart import Apart
 
@@ -18,18 +17,9 @@ Backlogs = Mapping[str, Mapping[Lane, Backlog]]
 
 
 async def find_backlogs(survey: Survey, queues: Iterable[str], *, apart: Apart) -> Backlogs:
-    """The backlogs of these queues, by queue and lane."""
-    names = sorted(set(queues))
-    try:
-        return await survey.backlogs(names)
-    except ServerUnreachable:
-        found: dict[str, Mapping[Lane, Backlog]] = {}
-
-        async def ask(queue: str) -> None:
-            found.update(await survey.backlogs([queue]))
-
-        await apart.each(names, ask)
-        return found
+    """The backlogs of these queues, by queue and lane; queues without any are left out."""
+    found = await apart.sort_out(await survey.backlogs_of(sorted(set(queues))))
+    return {queue: lanes for queue, lanes in found.items() if lanes}
 
 
 def waits_its_turn(task: Glimpse, backlogs: Backlogs) -> bool:

@@ -1,37 +1,49 @@
-"""Which workers are dead, and who finishes what an earlier reaping left half done?
+"""Reap dead workers, and finish what an earlier reaping left half done.
 
-Two pieces of evidence are needed, from two stores: the ledger has not heard of the worker for a lease (by its own
-clock), and in dispatch its beats have stood still for a lease (by ours, see suspicion.py) or are gone. Either store
-alone may have lost touch with a worker that is well. The closing itself asks the ledger once more, in the same
-statement (close_worker.sql): a worker that is heard of between our judgement and the closing lives on. Half-done
-reapings need no evidence: the ledger has the incarnation closed.
+A pass looks at workers, not at queues: clients can make up queue names, and recovery must not
+depend on how many there are. A worker renews its lease with every beat in its home queue, the first
+of its queues, and that lease says whether it lives. The leases of a worker that was closed a moment
+ago are looked for in all of its queues until they are gone; what is left of an older one is found
+by the scan of dispatch (leftovers.py).
 
-Silence is no evidence against a task. A worker that fell silent may have been preempted, cut off or taken down with its
-host, so what it held is settled as a loss; only a supervisor that saw the exit of its own child charges a crash.
+Two pieces of evidence are needed, from two stores: the ledger has not heard of the worker for a
+lease (by its own clock), and in dispatch its beats have stood still for a lease (by ours, see
+suspicion.py) or are gone. Either store alone may have lost touch with a worker that is well. The
+closing itself asks the ledger once more, in the same statement (close_worker.sql): a worker that is
+heard of between our judgement and the closing lives on. Half-done reapings need no evidence: the
+ledger has the incarnation closed.
 
-A host that dies is noticed at most a lease, one interval to see the last beat and one to judge after it: within lease
-+ 2 s.
+Silence is no evidence against a task. A worker that fell silent may have been preempted, cut off or
+taken down with its host, so what it held is settled as a loss; only a supervisor that saw the exit
+of its own child charges a crash.
+
+A host that dies is noticed at most a lease, one interval to see the last beat and one to judge
+after it: within lease + 2 s.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 
 from leaseq.dispatch.deliveries import LeaseView
 from leaseq.engine.engine import Engine
 from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.fleet import Stale
+from leaseq.ledger.fleet import Watched
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import Apart
+from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.owners import ended
 from leaseq_reaper.suspicion import Brake, Clock, Suspicion, mass
 
 # Whoever closed an incarnation is about to take its tasks back, and knows best whom to blame: leave them time for it.
 PATIENCE_SECONDS = 1.0
-# A pass that reaps for longer than this leaves the rest to the next, so that beats go on being watched.
+# After the first few, a pass that reaps for longer than this leaves the rest to the next, so that beats go on being watched.
 PASS_SECONDS = 1.0
+FIRST = 4
+# For so long after its closing a worker's leases are looked for, until they are seen to be gone.
+CLOSED_SECONDS = 600.0
 MANY = 10_000
 
 Leases = dict[str, Sequence[LeaseView]]
@@ -60,54 +72,71 @@ class Reaping:
         self._on_lost_list = on_lost_list
         self._clock = clock
         self._closed: dict[str, float] = {}
+        self._gone: set[str] = set()  # closed workers without a lease anywhere
+        self._also: set[str] = set()  # queues with leases of workers that were closed long ago
         self._until = 0.0
+        self._count = 0
 
     async def run_once(self) -> None:
         """Watch everybody, finish what was begun, and reap who is dead."""
-        self._until = self._clock() + PASS_SECONDS
+        self._count = 0
         try:
-            leases, stale, total = await self._look()
+            watched, leases = await self._look()
             # What was read was ours: workers of another ledger are not reaped here.
             await self._ownership.check()
-            await self._finish(leases)
-            lapsed = [worker for worker in stale if self._suspicion.lapsed(worker.worker_id, worker.queues)]
-            if not await self._held_back(lapsed, total):
+            self._until = self._clock() + PASS_SECONDS
+            await self._finish(watched, leases)
+            stale = [worker for worker in watched if worker.stale]
+            lapsed = [worker for worker in stale if self._suspicion.lapsed(worker.worker_id, worker.queues[:1])]
+            if not await self._held_back(lapsed, sum(not worker.closed for worker in watched)):
                 await self._bury(lapsed)
         except ServerUnreachable as error:
             self._suspicion.disturb(str(error))
             raise
         self._apart.complain()
 
-    async def _look(self) -> tuple[Leases, list[Stale], int]:
+    def also(self, queues: AbstractSet[str]) -> None:
+        """Look for leases of closed workers in these queues too, until there are none."""
+        self._also |= queues
+
+    async def _look(self) -> tuple[list[Watched], Leases]:
         asked = self._clock()
-        stale, total = await self._fleet.list_stale(stale_after=self._lease)
-        queues = {record.name for record in await self._fleet.list_queues()}
-        queues |= {queue for worker in stale for queue in worker.queues}
+        watched = await self._fleet.watch(stale_after=self._lease, closed_within=CLOSED_SECONDS)
+        homes = {queue for worker in watched if not worker.closed for queue in worker.queues[:1]}
+        closed = [worker for worker in watched if worker.closed and worker.worker_id not in self._gone]
+        queues = homes | {queue for worker in closed for queue in worker.queues} | self._also
         leases: Leases = {}
 
         async def read(queue: str) -> None:
             leases[queue] = await self._dispatcher.list_leases(queue)
 
         # A queue that cannot be read is left unwatched, and its workers unsuspected.
-        await self._apart.each(sorted(queues), read)
-        reason = self._suspicion.look(leases, asked=asked)
+        await self._apart.each(sorted(queues), read, at_once=AT_ONCE)
+        reason = self._suspicion.look({queue: leases[queue] for queue in homes if queue in leases}, asked=asked)
         if reason is not None:
             emit("reaper.quieted", seconds=self._lease, reason=reason)
-        return leases, stale, total
+        listed = {view.worker_id for views in leases.values() for view in views}
+        self._gone &= {worker.worker_id for worker in watched}
+        self._gone |= {w.worker_id for w in closed if w.worker_id not in listed and leases.keys() >= set(w.queues)}
+        return watched, leases
 
-    async def _finish(self, leases: Leases) -> None:
+    async def _finish(self, watched: Sequence[Watched], leases: Leases) -> None:
         """Take up reapings whose author seems to have died: closed in the ledger, still listed in dispatch."""
         places: dict[str, list[str]] = {}
+        open_ones = {worker.worker_id for worker in watched if not worker.closed}
         for queue, views in leases.items():
             for view in views:
-                places.setdefault(view.worker_id, []).append(queue)
+                if view.worker_id not in open_ones:
+                    places.setdefault(view.worker_id, []).append(queue)
+        # One that came up after the ledger was read is open there by now.
         closed = await ended(self._fleet, places)
+        self._also &= {queue for worker_id in closed for queue in places[worker_id]}
         now = self._clock()
         self._closed = {worker_id: self._closed.get(worker_id, now) for worker_id in closed}
         due = sorted(worker_id for worker_id, since in self._closed.items() if now - since >= PATIENCE_SECONDS)
 
         async def finish(worker_id: str) -> None:
-            if self._clock() < self._until:
+            if self._has_time():
                 await self._reap(
                     Death(
                         worker_id=worker_id,
@@ -121,7 +150,12 @@ class Reaping:
 
         await self._apart.each(due, finish)
 
-    async def _held_back(self, lapsed: Sequence[Stale], total: int) -> bool:
+    def _has_time(self) -> bool:
+        """May one more be reaped in this pass? The first few always: a budget of time alone may be used up before they begin."""
+        self._count += 1
+        return self._count <= FIRST or self._clock() < self._until
+
+    async def _held_back(self, lapsed: Sequence[Watched], total: int) -> bool:
         hosts = 0
         if mass(lapsed=len(lapsed), of=total):
             names = {worker.worker_id for worker in lapsed}
@@ -133,16 +167,16 @@ class Reaping:
         self._braked = held
         return held
 
-    async def _bury(self, lapsed: Sequence[Stale]) -> None:
-        async def bury(worker: Stale) -> None:
-            if self._clock() < self._until:
+    async def _bury(self, lapsed: Sequence[Watched]) -> None:
+        async def bury(worker: Watched) -> None:
+            if self._has_time():
                 emit("worker.suspected", worker_id=worker.worker_id, queues=worker.queues)
                 await self._bury_one(worker)
 
         await self._apart.each(lapsed, bury)
 
-    async def _bury_one(self, worker: Stale) -> None:
-        lost_list = self._suspicion.absent(worker.worker_id, worker.queues)
+    async def _bury_one(self, worker: Watched) -> None:
+        lost_list = self._suspicion.absent(worker.worker_id, worker.queues[:1])
         death = Death(
             worker_id=worker.worker_id,
             queues=worker.queues,

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 
 from leaseq.engine.engine import Engine
-from leaseq.records import QueueRecord
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import Apart
+from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.epochs import Epochs
 from leaseq_reaper.forgotten import Forgotten
-from leaseq_reaper.ghosts import Ghosts
+from leaseq_reaper.leftovers import Leftovers
 from leaseq_reaper.orphans import Orphans
 from leaseq_reaper.stranded import Stranded
 from leaseq_reaper.suspicion import Clock
@@ -34,7 +34,6 @@ RECENT_SECONDS = 15.0
 SHARE = 0.025
 # A sweep goes on for this long in one pass; the next pass continues it.
 SWEEP_SECONDS = 5.0
-GHOSTS_SECONDS = 60.0
 # Attempts that have run for so long are compared with the list of their worker; most have ended by then.
 RUNNING_SECONDS = 10.0
 # A walk of a small ledger begins again in every pass, and compares them no more often than this.
@@ -42,14 +41,20 @@ RUNNING_INTERVAL_SECONDS = 10.0
 # What fails in every pass (a broken key, say) costs a sweep in this time at most, and a fifth of the time where sweeps take long.
 FAILED_SECONDS = 60.0
 FAILED_REST = 4
-MANY = 10_000
 SHOWN = 20
 
 
 class Reconcile:
-    """The duty. `on_loss` is told why dispatch may have lost data."""
+    """The duty. `on_loss` is told why dispatch may have lost data, `on_leases` where closed workers still have leases."""
 
-    def __init__(self, engine: Engine, *, on_loss: Callable[[str], None] = lambda _: None, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        on_loss: Callable[[str], None] = lambda _: None,
+        on_leases: Callable[[AbstractSet[str]], None] = lambda _: None,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._stores = engine.stores
         self._clock = clock
         self._on_loss = on_loss
@@ -59,14 +64,15 @@ class Reconcile:
         self._stranded = Stranded(engine, apart=self._apart, clock=clock)
         self._orphans = Orphans(engine, apart=self._apart, clock=clock)
         self._forgotten = Forgotten(engine, apart=self._apart, clock=clock)
-        self._ghosts = Ghosts(engine, apart=self._apart)
+        self._leftovers = Leftovers(engine, apart=self._apart, on_leases=on_leases, clock=clock)
+        self._paused: set[str] = set()
         self._walk = Walk(engine.stores.upkeep)
         self._recent = Walk(engine.stores.upkeep, begin=lambda: first_recent_id(RECENT_SECONDS))
         self._sweep: Walk | None = None
         self._sweep_again = False
         self._sweep_quiet = QUIET_SECONDS
         self.sweep_soon()
-        self._ghosts_at = self._running_at = clock()
+        self._running_at = clock()
         self._failed = False
         self._failed_at = clock()  # from when on there may be a sweep because of that
 
@@ -93,27 +99,31 @@ class Reconcile:
             raise
 
     async def _look(self) -> None:
-        queues = {record.name: record for record in await self._stores.fleet.list_queues()}
-        names = set(queues)
-        for worker in await self._stores.fleet.list_workers(limit=MANY):
-            names |= set(worker.queues)
-        reason = await self._epochs.check(sorted(names))
+        before, self._paused = self._paused, set(await self._stores.fleet.list_paused())
+        reason = await self._epochs.check()
         if reason is not None:
             self._on_loss(reason)
             # No grace for pushes on their way: what was pushed a moment before the loss is lost too.
             self._begin_sweep(quiet_seconds=0)
-        await self._apart.each(queues.values(), self._restore_pause)
+        await self._restore_flags(before)
         await self._orphans.settle()
         await self._forgotten.give_back()
         self._return_to_what_failed()
         await self._walk_on()
-        if self._clock() >= self._ghosts_at:
-            self._ghosts_at = self._clock() + GHOSTS_SECONDS
-            await self._apart.each(sorted(names), self._ghosts.bring_back)
+        await self._leftovers.look_on(paused=self._paused)
 
-    async def _restore_pause(self, record: QueueRecord) -> None:
-        # An operator's change between our reading and this is undone for one pass; the next one reads it.
-        await self._stores.survey.pause(record.name, paused=record.paused)
+    async def _restore_flags(self, before: AbstractSet[str]) -> None:
+        """Where the ledger has a queue paused, workers see it; where it had (`before`) and has no longer, they see that too.
+
+        An operator's change between our reading and our writing is undone for one pass; the next one reads it.
+        """
+        flags = await self._apart.sort_out(await self._stores.survey.paused(sorted(self._paused)))
+        wrong = {queue: True for queue, flag in flags.items() if not flag} | dict.fromkeys(before - self._paused, False)
+
+        async def restore(queue: str) -> None:
+            await self._stores.survey.pause(queue, paused=wrong[queue])
+
+        await self._apart.each(sorted(wrong), restore, at_once=AT_ONCE)
 
     async def _walk_on(self) -> None:
         if self._sweep is not None:

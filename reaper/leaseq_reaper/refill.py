@@ -1,27 +1,39 @@
-"""How does what waits in the ledger come into its lane, in order, and nothing be missed?
+"""Bring what waits in the ledger into its lane, in order, and miss nothing.
 
-A push finds its lane full and is refused: the task is PENDING in the ledger, and from its id on the lane has a backlog
-(dispatch/backlog.py). When the lane is half empty, a pass goes along the primary key from there on, stretch by stretch:
+A push finds its lane full and is refused: the task is PENDING in the ledger, and from its id on the
+lane has a backlog (dispatch/backlog.py). When the lane is half empty, a pass goes along the primary
+key from there on, stretch by stretch:
 
-1. it measures a stretch of as many tasks as there is room for;
+1. it measures a stretch with as many tasks of this lane as there is room for;
 2. it announces the stretch: from now on a push of what lies in it is taken, not refused;
-3. it reads the stretch. Whoever was refused there was refused before 2, was committed before that, and is seen;
-4. it pushes what is PENDING, and lets the backlog begin behind it, bite by bite, each a compare-and-set.
+3. it reads the stretch. Whoever was refused there was refused before 2, was committed before that,
+   and is seen;
+4. it pushes what is PENDING, and lets the backlog begin behind it, bite by bite, each a
+   compare-and-set.
 
-If fewer tasks are left than there is room for, the stretch has no end, and the backlog ends with it. Without step 2 a task that
-is committed while the stretch is being read, and refused, would lie before the backlog and in no lane.
+If fewer tasks are left than there is room for, the stretch has no end, and the backlog ends with
+it. Without step 2 a task that is committed while the stretch is being read, and refused, would lie
+before the backlog and in no lane.
 
-Two refills at once: one wins each compare-and-set, the other lets go. One that died is continued by anybody: what it announced
-is announced still. Some of a stretch may be in the lane already: pushed before the backlog began, by a client that was quicker
-than another, or since the stretch was announced. So the lane is read when a backlog is not as this duty left it, where that
-reading has shown a part of the stretch, and for a stretch that has no end. (What is pushed into one that has an end while it is
-being read may be delivered twice; the claim decides, as ever.) Where a lane shares the ledger with busier ones, most of what is
-looked at is theirs; so a pass ends with its time, not with its work.
+Two refills at once: one wins each compare-and-set, the other lets go. One that died is continued by
+anybody: what it announced is announced still. Some of a stretch may be in the lane already: pushed
+before the backlog began, by a client that was quicker than another, or since the stretch was
+announced. So the lane is read when a backlog is not as this duty left it, where that reading has
+shown a part of the stretch, and for a stretch that has no end. (What is pushed into one that has an
+end while it is being read may be delivered twice; the claim decides, as ever.)
+
+Where a lane shares the ledger with busier ones, most of what is looked at is theirs. So a stretch
+is bounded by the tasks that are looked at, and the more lanes want something, the shorter it is.
+Every lane gets one stretch in each pass, several lanes at a time, and further ones while the time
+of the pass lasts. Queues are asked only where a push has begun a backlog (a hash in dispatch names
+them; the scan of the reconciler finds those that it lacks), and less often while their lanes stay
+full.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -32,23 +44,36 @@ from leaseq.engine.engine import Engine
 from leaseq.failpoints import reach
 from leaseq.model import Lane
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import Apart
-from leaseq_reaper.backlogs import find_backlogs
+from leaseq_reaper.apart import AT_ONCE, Apart
+from leaseq_reaper.backlogs import Backlogs, find_backlogs
 from leaseq_reaper.suspicion import Clock
 
 STRETCH = 5000
-# A pass goes on for so long, shared by the lanes that want something.
+SHORTEST = 500
+# Tasks that a pass looks at in the first stretches of all lanes together.
+LOOKED_AT = 100_000
+# After its first stretch a lane goes on for its part of this.
 PASS_SECONDS = 0.5
-# A queue that is new has an empty lane, and may be seen a little later.
-NAMES_SECONDS = 2.0
+# Looks at lanes that stay full: from one to the next, the time doubles up to this.
+IDLE_SECONDS = 0.2
+IDLE_CAP_SECONDS = 1.0
 
 
 class Full(Struct, frozen=True):
-    """A lane with a backlog, and when to leave it to the next pass."""
+    """A lane with a backlog, how many tasks a stretch of it may hold, and for how long the pass goes on with it."""
 
     queue: str
     lane: Lane
     backlog: Backlog
+    rows: int
+    seconds: float
+
+
+class Idle(Struct, frozen=True):
+    """A queue whose lanes were full at the last look, with these lengths, and when to look again."""
+
+    lengths: tuple[int, ...]
+    seconds: float
     until: float
 
 
@@ -56,7 +81,6 @@ class Refill:
     """The duty."""
 
     def __init__(self, engine: Engine, *, clock: Clock = time.monotonic) -> None:
-        self._fleet = engine.stores.fleet
         self._upkeep = engine.stores.upkeep
         self._dispatcher = engine.stores.dispatcher
         self._survey = engine.stores.survey
@@ -65,58 +89,98 @@ class Refill:
         self._clock = clock
         # The backlog as we left it, and what of it was in the lane already when we last looked.
         self._left: dict[tuple[str, Lane], tuple[bytes, set[str]]] = {}
-        self._names: list[str] = []
-        self._names_until = clock()
+        self._idle: dict[str, Idle] = {}
+        self._turn = 0
 
     async def run_once(self) -> None:
-        """Look at every queue, and fill the lanes that are half empty."""
-        backlogs = await find_backlogs(self._survey, await self._queues(), apart=self._apart)
-        places = [(queue, lane, backlog) for queue, lanes in backlogs.items() for lane, backlog in lanes.items()]
-
-        async def fill(place: tuple[str, Lane, Backlog]) -> None:
-            await self._fill(Full(*place, self._clock() + PASS_SECONDS / len(places)))
-
-        await self._apart.each(places, fill)
+        """Fill the lanes that are half empty."""
+        named = await self._survey.with_backlogs()
+        now = self._clock()
+        self._idle = {queue: self._idle[queue] for queue in named if queue in self._idle}
+        queues = [queue for queue in named if queue not in self._idle or now >= self._idle[queue].until]
+        backlogs = await find_backlogs(self._survey, queues, apart=self._apart)
+        await self._unname([queue for queue in queues if queue not in backlogs])
+        await self._fill_all(await self._half_empty(backlogs))
         self._apart.complain()
 
-    async def _queues(self) -> list[str]:
-        if self._clock() >= self._names_until:
-            self._names = [record.name for record in await self._fleet.list_queues()]
-            self._names_until = self._clock() + NAMES_SECONDS
-        return self._names
+    async def _unname(self, queues: Sequence[str]) -> None:
+        """These have no backlog. One may have begun since we looked, and been named before we take the name away."""
+        if queues:
+            await self._survey.unname_backlogs(queues)
+            begun = await find_backlogs(self._survey, queues, apart=self._apart)
+            if begun:
+                await self._survey.name_backlogs([*begun])
+
+    async def _half_empty(self, backlogs: Backlogs) -> list[tuple[str, Lane, Backlog]]:
+        """The lanes that want something. Queues in which none does are looked at less often while nothing moves."""
+        places = [(queue, lane) for queue, lanes in backlogs.items() for lane in lanes]
+        lengths = await self._apart.sort_out(await self._survey.lengths(places))
+        wanting = [place for place in places if place in lengths and 2 * lengths[place] < self._window]
+        busy = {queue for queue, _ in wanting}
+        for queue, lanes in backlogs.items():
+            self._rest(queue, tuple(lengths.get((queue, lane), -1) for lane in lanes), busy=queue in busy)
+        return [(queue, lane, backlogs[queue][lane]) for queue, lane in wanting]
+
+    def _rest(self, queue: str, lengths: tuple[int, ...], *, busy: bool) -> None:
+        before = self._idle.pop(queue, None)
+        if busy:
+            return
+        seconds = 0.0
+        if before is not None and before.lengths == lengths:
+            seconds = min(max(2 * before.seconds, IDLE_SECONDS), IDLE_CAP_SECONDS)
+        self._idle[queue] = Idle(lengths, seconds, self._clock() + seconds)
+
+    async def _fill_all(self, places: Sequence[tuple[str, Lane, Backlog]]) -> None:
+        if not places:
+            return
+        self._turn += 1
+        first = self._turn % len(places)
+        at_once = min(AT_ONCE, len(places))
+        rows = max(SHORTEST, min(STRETCH, LOOKED_AT // len(places)))
+        seconds = PASS_SECONDS * at_once / len(places)
+
+        async def fill(place: tuple[str, Lane, Backlog]) -> None:
+            await self._fill(Full(*place, rows, seconds))
+
+        await self._apart.each([*places[first:], *places[:first]], fill, at_once=at_once)
 
     async def _fill(self, full: Full) -> None:
+        until = self._clock() + full.seconds
         backlog: Backlog | None = full.backlog
-        length = await self._survey.length(full.queue, full.lane)
-        if 2 * length >= self._window:
-            return
-        while backlog is not None and length < self._window and self._clock() < full.until:
-            backlog = await self._bring_in(full, backlog, room=self._window - length)
-            length = await self._survey.length(full.queue, full.lane)
+        while backlog is not None:
+            room = self._window - await self._survey.length(full.queue, full.lane)
+            if room <= 0:
+                return
+            backlog = await self._bring_in(full, backlog, room=room)
+            if self._clock() >= until:
+                return
 
     async def _bring_in(self, full: Full, seen: Backlog, *, room: int) -> Backlog | None:
         """One stretch. Returns the backlog as it is then; None if there is none, or if somebody else is at it."""
-        limit = min(STRETCH, room)
         text, ahead = self._left.pop((full.queue, full.lane), (b"", set[str]()))
         as_left = text == seen.text
         if seen.until is None:
-            announced = seen.announce(await self._upkeep.find_boundary(cursor=seen.cursor, limit=limit) or LAST_ID)
+            boundary = await self._upkeep.find_boundary(full.queue, full.lane, cursor=seen.cursor, limit=full.rows, room=room)
+            announced = seen.announce(boundary or LAST_ID)
             if not await self._dispatcher.refill(full.queue, [], lane=full.lane, seen=seen, left=announced):
                 return None
             reach("refill.announced")
             seen = announced
         end = seen.until or LAST_ID
         # One more than was measured, to see whether that was all: somebody else may have announced more.
-        stretch = await self._upkeep.read_stretch(full.queue, full.lane, cursor=seen.cursor, until=end, limit=limit + 1)
+        stretch = await self._upkeep.read_stretch(full.queue, full.lane, cursor=seen.cursor, until=end, limit=full.rows + 1)
         reach("refill.read")
+        wanted = stretch.task_ids[:room]
         left: Backlog | None = None
-        if stretch.last_id is not None and stretch.looked_at > limit:
+        if len(wanted) < len(stretch.task_ids):
+            left = seen.later(next_id(wanted[-1]))
+        elif stretch.last_id is not None and stretch.looked_at > full.rows:
             left = seen.later(next_id(stretch.last_id))
         elif end != LAST_ID:
             left = Backlog.of(end)
-        if not as_left or end == LAST_ID or not ahead.isdisjoint(stretch.task_ids):
+        if not as_left or end == LAST_ID or not ahead.isdisjoint(wanted):
             ahead = await self._survey.ahead(full.queue, full.lane, cursor=seen.cursor)
-        fresh = [task_id for task_id in stretch.task_ids if task_id not in ahead]
+        fresh = [task_id for task_id in wanted if task_id not in ahead]
         after = await self._push(full, fresh, seen=seen, left=left)
         if after is not None and after.until is None:
             self._left[full.queue, full.lane] = after.text, {task_id for task_id in ahead if task_id >= after.cursor}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 
 import uvloop
@@ -61,7 +62,11 @@ def duties(engine: Engine) -> list[Duty]:
     """All that a reaper does."""
     config = engine.config
     suspicion = Suspicion(lease_seconds=config.lease_seconds)
-    reconcile = Reconcile(engine, on_loss=suspicion.disturb)
+
+    def on_leases(queues: AbstractSet[str]) -> None:
+        reaping.also(queues)
+
+    reconcile = Reconcile(engine, on_loss=suspicion.disturb, on_leases=on_leases)
     reaping = Reaping(engine, suspicion, on_lost_list=reconcile.sweep_soon)
     return [
         Duty("promote", config.promote_interval_seconds, Promote(engine).run_once),

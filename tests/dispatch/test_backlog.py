@@ -24,7 +24,7 @@ def dispatcher(valkey: Redis) -> Dispatcher:
 
 
 async def backlog_of(survey: Survey, lane: Lane = Lane.NORMAL) -> Backlog | None:
-    return (await survey.backlogs([QUEUE])).get(QUEUE, {}).get(lane)
+    return (await survey.backlogs(QUEUE)).get(lane)
 
 
 async def test_what_does_not_fit_waits_and_what_comes_after_it_waits_too(
@@ -53,8 +53,9 @@ async def test_one_lane_is_full_and_the_others_are_not(dispatcher: Dispatcher, s
     suspects = ids(3 * WINDOW)
     assert await dispatcher.push(QUEUE, high, lane=Lane.HIGH) == high
     assert await dispatcher.push(QUEUE, suspects, lane=Lane.SUSPECT) == suspects
-    assert (await survey.backlogs([QUEUE, "another"])).keys() == {QUEUE}
-    assert (await survey.backlogs([QUEUE]))[QUEUE].keys() == {Lane.NORMAL}
+    assert await survey.backlogs("another") == {}
+    assert (await survey.backlogs(QUEUE)).keys() == {Lane.NORMAL}
+    assert await survey.with_backlogs() == [QUEUE]
 
 
 async def test_what_is_refused_rings_nothing(dispatcher: Dispatcher, valkey: Redis) -> None:

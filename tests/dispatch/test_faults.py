@@ -56,11 +56,11 @@ async def test_a_full_redis_begins_no_backlog_and_ends_one(full: list[str], valk
     narrow = Dispatcher(valkey, KEYS, window=10)
     with pytest.raises(ServerUnreachable, match=r"(?i)oom|memory"):
         await narrow.push(QUEUE, ids(2))
-    assert await Survey(valkey, KEYS).backlogs([QUEUE]) == {}
+    assert await Survey(valkey, KEYS).backlogs(QUEUE) == {}
 
     await valkey.config_set("maxmemory", "0")
     await narrow.push(QUEUE, ids(2))
-    backlog = (await Survey(valkey, KEYS).backlogs([QUEUE]))[QUEUE][Lane.NORMAL]
+    backlog = (await Survey(valkey, KEYS).backlogs(QUEUE))[Lane.NORMAL]
     await valkey.config_set("maxmemory", "1mb")
     with pytest.raises(ServerUnreachable, match=r"(?i)oom|memory"):
         await narrow.refill(QUEUE, ids(1), lane=Lane.NORMAL, seen=backlog, left=None)

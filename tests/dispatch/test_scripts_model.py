@@ -213,7 +213,7 @@ class Scripts(RuleBasedStateMachine):
         for name in [*names, KEYS.parked(QUEUE)]:
             found = [as_bytes(value).decode() for value in self.run(self.client.lrange(name, 0, -1))]
             assert found == self.lists[name], name
-        assert self.run(Survey(self.client, KEYS).backlogs([QUEUE])).get(QUEUE, {}) == self.backlogs
+        assert self.run(Survey(self.client, KEYS).backlogs(QUEUE)) == self.backlogs
         views = self.run(self.dispatcher.list_leases(QUEUE))
         assert {view.worker_id for view in views} == self.registered
 

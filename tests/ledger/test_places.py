@@ -87,5 +87,16 @@ async def test_a_stretch_of_the_ledger_for_one_lane(ledger: Ledger, fleet: Fleet
     assert await read(ids[0], ids[5], 100) == Stretch(ids[4], 5, [ids[0], ids[3], ids[4]])
     assert await read(ids[1], LAST_ID, 3) == Stretch(ids[3], 3, [ids[3]])
     assert await read(LAST_ID, LAST_ID, 3) == Stretch(None, 0, [])
-    assert await upkeep.find_boundary(cursor=ids[0], limit=5) == ids[5]
-    assert await upkeep.find_boundary(cursor=ids[0], limit=50) is None
+
+
+async def test_a_stretch_ends_where_a_lane_has_no_more_room_or_enough_was_looked_at(ledger: Ledger, upkeep: Upkeep) -> None:
+    ids = sorted(new_task_id() for _ in range(8))
+    for n, task_id in enumerate(ids):
+        await submit(ledger, task_id=task_id, queue="busy" if n % 2 else "default")
+
+    async def end(limit: int, room: int) -> str | None:
+        return await upkeep.find_boundary("default", Lane.NORMAL, cursor=ids[0], limit=limit, room=room)
+
+    assert await end(limit=50, room=2) == ids[4]
+    assert await end(limit=3, room=2) == ids[3]
+    assert await end(limit=50, room=4) is None

@@ -85,7 +85,7 @@ async def test_one_queue_has_room_and_another_has_not(narrow: Stage) -> None:
         await duty.run_once()
         assert len([value for value in await narrow.lane(queue="crowded") if value]) <= WINDOW
     assert sorted(seen) == crowd
-    assert await narrow.stores.survey.backlogs(["crowded", "default"]) == {}
+    assert await narrow.stores.survey.backlogs_of(["crowded", "default"]) == {"crowded": {}, "default": {}}
 
 
 async def test_what_becomes_due_has_precedence_over_a_backlog_that_is_younger_and_waits_behind_one_that_is_older(

@@ -258,6 +258,7 @@ async def test_a_lease_of_an_incarnation_the_ledger_has_forgotten_goes_too(
     await stage.lease("stranger")
     await stage.stores.dispatcher.pull("default", worker_id="stranger", limit=2)
     reaping = reaper()
+    reaping.also({"default"})  # so says the scan of dispatch
     await reaping.run_once()
     await watch(reaping.run_once, clock, seconds=1.2)
     assert await stage.lane() == ids
@@ -338,7 +339,7 @@ async def test_garbage_in_a_dead_workers_list_is_parked(stage: Stage, clock: Fak
 async def test_keys_of_the_wrong_type_and_impossible_names_keep_nobody_else_from_being_reaped(
     stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
 ) -> None:
-    await stage.stores.fleet.register_queues(["broken"])
+    await stage.worker(queues=["broken"], leased=False)
     await stage.redis.set(KEYS.leases("broken"), "not a zset")
     await stage.redis.zadd(KEYS.leases("default"), {b"a\x00b": 1, b"\xff": 1})
     bad, good = await stage.worker(), await stage.worker()

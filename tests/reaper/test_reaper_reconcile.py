@@ -156,7 +156,7 @@ async def test_flushall_brings_back_the_waiting_in_order_and_leaves_live_work_al
     with recorded() as events:
         await later(reconcile, clock)
     assert names(events).count("epoch.changed") == 1
-    assert told == ["the epoch of queue default has changed"]
+    assert told == ["the epoch of dispatch has changed"]
     assert await stage.lane() == waiting + just_lost
     assert (await stage.task(orphan)).state is State.PROCESSING
     await later(reconcile, clock)
@@ -312,6 +312,24 @@ async def test_a_list_without_an_owner_is_brought_back_and_one_with_an_open_owne
     await reconcile.run_once()
     assert sorted(await stage.lane()) == ids[:2]
     assert await stage.held(alive) == ids[2:]
+
+
+async def test_a_lease_of_a_worker_that_was_closed_long_ago_is_found_by_the_scan(stage: Stage, clock: FakeClock) -> None:
+    told: set[str] = set()
+    reconcile = Reconcile(stage.engine, on_leases=told.update, clock=clock)
+    closed = await stage.worker(queues=["default", "other"])
+    await stage.worker(queues=["served"])
+    await stage.stores.fleet.close_worker(closed, reason="reaped before")
+    await reconcile.run_once()
+    assert told == {"default", "other"}
+
+
+async def test_a_pause_flag_that_the_ledger_knows_nothing_of_goes(stage: Stage, reconcile: Reconcile) -> None:
+    await stage.stores.fleet.pause("kept", paused=True)
+    for queue in ("kept", "stray"):
+        await stage.stores.survey.pause(queue, paused=True)
+    await reconcile.run_once()
+    assert await stage.stores.survey.paused(["kept", "stray"]) == {"kept": True, "stray": False}
 
 
 async def test_a_restarted_redis_is_noticed_though_its_epoch_is_the_old_one(

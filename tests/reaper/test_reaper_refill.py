@@ -248,9 +248,12 @@ async def test_a_pass_goes_through_the_tasks_of_others_until_its_time_is_over(
     await take(narrow, WINDOW)
     measure = narrow.stores.upkeep.find_boundary
 
-    async def slowly(**given: Any) -> str | None:
+    async def slowly(*args: Any, **given: Any) -> str | None:
         clock.now += 0.3 * refill.PASS_SECONDS
-        return await measure(**given)
+        return await measure(*args, **given)
+
+    monkeypatch.setattr(refill, "STRETCH", WINDOW)
+    monkeypatch.setattr(refill, "SHORTEST", WINDOW)
 
     monkeypatch.setattr(narrow.stores.upkeep, "find_boundary", slowly)
     duty = Refill(narrow.engine, clock=clock)
@@ -296,6 +299,7 @@ async def test_flushall_brings_back_a_lane_and_a_backlog_in_order(narrow: Stage,
 async def test_the_trouble_of_one_queue_is_its_own(narrow: Stage) -> None:
     await narrow.submit(1, queue="broken")
     await narrow.redis.set(KEYS.backlog("broken"), "not a hash")
+    await narrow.stores.survey.name_backlogs(["broken"])
     ids = await narrow.submit(WINDOW + 2)
     await take(narrow, WINDOW)
     duty = Refill(narrow.engine)
@@ -307,9 +311,68 @@ async def test_the_trouble_of_one_queue_is_its_own(narrow: Stage) -> None:
 async def test_a_value_of_somebody_else_makes_a_backlog_from_the_beginning(narrow: Stage) -> None:
     ids = await narrow.submit(3, push=False)
     await narrow.redis.hset(KEYS.backlog("default"), "normal", "whatever")
+    await narrow.stores.survey.name_backlogs(["default"])
     await Refill(narrow.engine).run_once()
     assert await narrow.lane() == ids
     assert not await narrow.redis.exists(KEYS.backlog("default"))
+
+
+async def test_a_backlog_that_nobody_has_named_is_found_by_the_scan(narrow: Stage, clock: FakeClock) -> None:
+    """Its author died between the push and the naming, or is of an older version."""
+    ids = await narrow.submit(WINDOW + 3)
+    await narrow.redis.delete(KEYS.backlogs())
+    await take(narrow, WINDOW)
+    duty = Refill(narrow.engine)
+    await duty.run_once()
+    assert await narrow.lane() == []
+    await Reconcile(narrow.engine, clock=clock).run_once()
+    await duty.run_once()
+    assert set(ids[WINDOW:]) <= set(await narrow.lane())
+    await duty.run_once()
+    assert await narrow.stores.survey.with_backlogs() == []
+
+
+async def test_every_lane_gets_a_stretch_in_each_pass_however_slow_the_stores_are(
+    narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four hundred backlogs shared half a second: each had less than a round trip, and none was filled."""
+    queues = [f"q{n}" for n in range(40)]
+    for queue in queues:
+        await narrow.submit(2 * WINDOW, queue=queue)
+        await narrow.redis.delete(KEYS.ready(queue, Lane.NORMAL))
+    measure = narrow.stores.upkeep.find_boundary
+
+    async def slowly(*args: Any, **given: Any) -> str | None:
+        clock.now += 2 * refill.PASS_SECONDS
+        return await measure(*args, **given)
+
+    monkeypatch.setattr(narrow.stores.upkeep, "find_boundary", slowly)
+    await Refill(narrow.engine, clock=clock).run_once()
+    lengths = await narrow.stores.survey.lengths([(queue, Lane.NORMAL) for queue in queues])
+    assert set(lengths.values()) == {WINDOW}
+
+
+async def test_queues_whose_lanes_stay_full_are_asked_less_often(
+    narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await narrow.submit(2 * WINDOW)
+    looks, ask = 0, narrow.stores.survey.lengths
+
+    async def count(*args: Any) -> Any:
+        nonlocal looks
+        looks += len(args[0])
+        return await ask(*args)
+
+    monkeypatch.setattr(narrow.stores.survey, "lengths", count)
+    duty = Refill(narrow.engine, clock=clock)
+    for _ in range(100):
+        clock.now += 0.1
+        await duty.run_once()
+    assert 10 <= looks <= 20  # in ten seconds
+    await take(narrow, WINDOW)
+    clock.now += refill.IDLE_CAP_SECONDS
+    await duty.run_once()
+    assert len(await narrow.lane()) == WINDOW
 
 
 async def test_five_windows_full_of_tasks_run_once_each(config: Config) -> None:
@@ -338,7 +401,7 @@ async def test_five_windows_full_of_tasks_run_once_each(config: Config) -> None:
         states = await engine.stores.ledger.find_states([wanted.task_id for wanted in batch])
 
         async def at_its_end() -> bool:
-            return await engine.stores.survey.backlogs(["default"]) == {}
+            return await engine.stores.survey.backlogs("default") == {}
 
         await until(at_its_end)
         stop.set()

@@ -101,6 +101,7 @@ async def test_redis_dying_and_coming_back_is_told_once_and_survived(
     config: Config, own_valkey: ValkeyServer, stage: Stage, heard: Heard
 ) -> None:
     config = msgspec.structs.replace(config, redis_url=own_valkey.url)
+    await stage.worker()  # whose lease the reaper watches
     async with open_engine(config) as engine, running(config):
         await heard.until(lambda events: "reaper.started" in names(events))
         own_valkey.kill()

@@ -74,7 +74,7 @@ async def find_whereabouts(engine: Engine, task: Task) -> Whereabouts:
 async def _backlog_since(engine: Engine, task: Task) -> datetime | None:
     """When the first task of the backlog was submitted that this one is part of."""
     lane = lane_of(task.priority, crash_count=task.crash_count, loss_count=task.loss_count)
-    backlog = (await engine.stores.survey.backlogs([task.queue])).get(task.queue, {}).get(lane)
+    backlog = (await engine.stores.survey.backlogs(task.queue)).get(lane)
     return None if backlog is None or task.task_id < backlog.cursor else backlog.since
 
 

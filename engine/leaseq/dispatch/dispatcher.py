@@ -77,6 +77,7 @@ class Dispatcher:
                 count, begun = await self._scripts.run("push", names, [lane.value, *limits, "".join(bite)])
                 taken += bite[:count]
                 if begun:
+                    await self._client.hset(self._keys.backlogs(), queue, "")
                     emit("backlog.began", queue=queue, lane=lane, window=self.window)
         return taken
 

@@ -29,6 +29,19 @@ class Keys(Struct, frozen=True):
         """Glob for every key of a queue; queue names cannot hold glob characters."""
         return self._of(queue, "*")
 
+    def every(self) -> str:
+        """Glob for the keys of all queues."""
+        return f"{self.prefix}:{{*"
+
+    def parse(self, key: str) -> tuple[str, str, str] | None:
+        """The queue, what the key is, and what follows that (the worker of a processing list); None: it is of no queue."""
+        rest = key.removeprefix(f"{self.prefix}:{{")
+        queue, brace, what = rest.partition("}:")
+        if rest == key or not brace:
+            return None
+        name, _, detail = what.partition(":")
+        return queue, name, detail
+
     def processing_pattern(self, queue: str) -> str:
         """Glob for the processing lists of a queue."""
         return self._of(queue, "processing:*")
@@ -56,6 +69,14 @@ class Keys(Struct, frozen=True):
     def parked(self, queue: str) -> str:
         """LIST of what was found in a ready list and is no delivery; the newest 1,000."""
         return self._of(queue, "parked")
+
+    def data(self) -> str:
+        """STRING, a random value. Missing or changed: Redis has lost data since. Of all queues together."""
+        return f"{self.prefix}:epoch"
+
+    def backlogs(self) -> str:
+        """HASH whose fields are the queues that may have a backlog, so that a refill need not ask every queue."""
+        return f"{self.prefix}:backlogs"
 
     def probe(self) -> str:
         """Never there: to ask whether a server that answers would take a write."""

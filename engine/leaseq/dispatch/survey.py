@@ -84,14 +84,17 @@ class Survey:
                 answers[item] = ServerUnreachable(f"Redis does not answer: {reply}") if isinstance(reply, Exception) else reply
         return answers
 
-    async def backlogs(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog]]:
-        """Of which lanes a part waits in the ledger; queues without any are left out."""
+    async def backlogs(self, queue: str) -> dict[Lane, Backlog]:
+        """Of which lanes of a queue a part waits in the ledger."""
         with reachable():
-            pipe = self._client.pipeline(transaction=False)
-            _ = [pipe.hgetall(self._keys.backlog(queue)) for queue in queues]
-            answers = await pipe.execute() if queues else []
-        found = {queue: read_backlogs(fields) for queue, fields in zip(queues, answers, strict=True)}
-        return {queue: lanes for queue, lanes in found.items() if lanes}
+            return read_backlogs(await self._client.hgetall(self._keys.backlog(queue)))
+
+    async def backlogs_of(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog] | ServerUnreachable]:
+        """Of which lanes of these queues a part waits in the ledger, or why one cannot be read."""
+        found = await self._ask_each(queues, lambda pipe, queue: pipe.hgetall(self._keys.backlog(queue)))
+        return {
+            queue: answer if isinstance(answer, ServerUnreachable) else read_backlogs(answer) for queue, answer in found.items()
+        }
 
     async def waiting(self, queue: str, *, among: AbstractSet[str], lanes: Iterable[Lane] = Lane) -> set[str]:
         """Which of these ids are in these ready lists of a queue? Stops reading once it has seen them all."""
@@ -123,17 +126,24 @@ class Survey:
                 async for name in self._client.scan_iter(match=self._keys.processing_pattern(queue), count=1000)
             }
 
-    async def epoch(self, queue: str) -> str | None:
-        """The epoch of a queue; None if Redis has none (any more)."""
+    async def scan(self, cursor: int, *, count: int) -> tuple[int, list[tuple[str, str, str]]]:
+        """A slice of the key space: where the next one begins (0: nowhere), and the keys of queues as `Keys.parse` reads them."""
         with reachable():
-            value = await self._client.get(self._keys.epoch(queue))
+            after, names = await self._client.scan(cursor, match=self._keys.every(), count=count)
+        found = [self._keys.parse(as_bytes(name).decode(errors="replace")) for name in names]
+        return int(after), [key for key in found if key is not None]
+
+    async def epoch(self) -> str | None:
+        """The epoch of dispatch; None if Redis has none (any more)."""
+        with reachable():
+            value = await self._client.get(self._keys.data())
         return None if value is None else as_bytes(value).decode(errors="replace")
 
-    async def begin_epoch(self, queue: str, token: str) -> str:
+    async def begin_epoch(self, token: str) -> str:
         """Set the epoch unless there is one; returns the one that holds."""
         with reachable():
-            await self._client.set(self._keys.epoch(queue), token, nx=True)
-        return await self.epoch(queue) or token
+            await self._client.set(self._keys.data(), token, nx=True)
+        return await self.epoch() or token
 
     async def owner(self) -> str | None:
         """The identity of the ledger that the prefix belongs to; None while it belongs to none."""
@@ -189,6 +199,33 @@ class Survey:
         """Whether dispatch has the pause flag of a queue."""
         with reachable():
             return bool(await self._client.exists(self._keys.paused(queue)))
+
+    async def paused(self, queues: Sequence[str]) -> dict[str, bool | ServerUnreachable]:
+        """Whether each of these queues has the flag at which workers look."""
+        found = await self._ask_each(queues, lambda pipe, queue: pipe.exists(self._keys.paused(queue)))
+        return {queue: answer if isinstance(answer, ServerUnreachable) else bool(answer) for queue, answer in found.items()}
+
+    async def with_backlogs(self) -> list[str]:
+        """The queues that may have a backlog. Named by whoever saw one begin; the scan of the key space finds the others."""
+        with reachable():
+            return [as_bytes(name).decode(errors="replace") for name in await self._client.hgetall(self._keys.backlogs())]
+
+    async def name_backlogs(self, queues: Sequence[str]) -> None:
+        """These queues may have a backlog."""
+        with reachable():
+            await self._client.hset(self._keys.backlogs(), mapping=dict.fromkeys(queues, ""))
+
+    async def unname_backlogs(self, queues: Sequence[str]) -> None:
+        """These have none. One that begins just now may lose its name: look again afterwards."""
+        with reachable():
+            await self._client.hdel(self._keys.backlogs(), *queues)
+
+    async def forget(self, queue: str) -> None:
+        """Remove what is kept of a queue in which nothing waits and that no worker serves, but its pause flag."""
+        own = self._keys
+        lists = [own.ready(queue, lane) for lane in Lane]
+        with reachable():
+            await self._client.delete(*lists, own.backlog(queue), own.parked(queue), own.epoch(queue))
 
     async def _find(self, names: Iterable[str], among: AbstractSet[str]) -> set[str]:
         wanted = {task_id.encode() for task_id in among}

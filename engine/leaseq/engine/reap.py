@@ -11,7 +11,7 @@ In this order, each step safe to repeat, so that a crash between any two is fini
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -24,8 +24,12 @@ from leaseq.failpoints import reach
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.lifecycle import after
+from leaseq.loop import spread
 from leaseq.model import Counts, Ending, Glimpse, Lease, Outcome, Settled, Settlement, State, TaskError
 from leaseq.telemetry import emit
+
+# Queues of one worker that are looked at together: one after the other, two hundred would take longer than a lost host may.
+AT_ONCE = 8
 
 
 class Death(Struct, frozen=True, kw_only=True):
@@ -67,11 +71,17 @@ class Reap:
         sessions = await self._fleet.end_sessions(death.worker_id, application_name=session_name(death.worker_id))
         if sessions.kept:
             emit("sessions.kept", worker_id=death.worker_id, count=sessions.kept)
+        held = await self._held(death)
         # Only the one who closed it may blame: a second pass sees what the first left, and would take it for alone.
-        blame = death.blame and closed and await self._ran_alone(death)
+        blame = death.blame and closed and await self._ran_alone(death, held)
         lost = 0
-        for queue in death.queues:
+
+        async def take_back(queue: str) -> None:
+            nonlocal lost
             lost += await self._take_back(queue, death, alone=blame)
+
+        await spread(held, take_back, at_once=min(AT_ONCE, len(held)))
+        await spread(death.queues, lambda queue: self._forget(queue, death), at_once=min(AT_ONCE, len(death.queues)))
         emit(
             death.event,
             worker_id=death.worker_id,
@@ -108,12 +118,29 @@ class Reap:
                 )
         return list(settled.values())
 
-    async def _ran_alone(self, death: Death) -> bool:
-        count = 0
-        for queue in death.queues:
+    async def _held(self, death: Death) -> dict[str, Deliveries]:
+        """What its lists hold (the newest end of each), where they hold anything. A worker may serve hundreds of queues."""
+        held: dict[str, Deliveries] = {}
+
+        async def read(queue: str) -> None:
             found = await self._dispatcher.held(queue, worker_id=death.worker_id, limit=BITE)
+            if found.task_ids or found.garbage:
+                held[queue] = found
+
+        await spread(death.queues, read, at_once=min(AT_ONCE, len(death.queues)))
+        return held
+
+    async def _ran_alone(self, death: Death, held: Mapping[str, Deliveries]) -> bool:
+        count = 0
+        for found in held.values():
             count += len(await self._ledger.find_held(found.task_ids, worker_id=death.worker_id))
         return count == 1
+
+    async def _forget(self, queue: str, death: Death) -> None:
+        if not await self._dispatcher.close(queue, worker_id=death.worker_id):
+            # Something came in since: a blocked client was handed one more id.
+            await self._take_back(queue, death, alone=False)
+            await self._dispatcher.close(queue, worker_id=death.worker_id)
 
     async def _take_back(self, queue: str, death: Death, *, alone: bool) -> int:
         lost = 0
@@ -131,7 +158,6 @@ class Reap:
             # To the heads of the lanes, bite by bite from the newest end: the oldest goes last, so that it comes to stand first.
             await self._dispatcher.release(queue, releases[::-1], worker_id=death.worker_id)
             reach("reap.moved")
-        await self._dispatcher.close(queue, worker_id=death.worker_id)
         return lost
 
 

@@ -33,11 +33,13 @@ class TaskType(msgspec.Struct, frozen=True):
         return TypeDefaults(queue=self.queue, max_attempts=self.max_attempts, timeout_seconds=self.timeout_seconds)
 
 
-class Stale(msgspec.Struct, frozen=True):
-    """An open incarnation that has been silent for longer than a lease."""
+class Watched(msgspec.Struct, frozen=True):
+    """An incarnation as a reaper watches it: open, stale (open, and silent for longer than a lease) or closed a moment ago."""
 
     worker_id: str
-    queues: list[str]
+    queues: list[str]  # all of them, or the home queue alone where it is open and not stale
+    closed: bool
+    stale: bool
 
 
 class Sessions(msgspec.Struct, frozen=True):
@@ -106,10 +108,11 @@ class Fleet:
             return Sessions(ended=0, kept=1)
         return Sessions(ended=sum(row[1] is True for row in found), kept=sum(row[1] is None for row in found))
 
-    async def list_stale(self, *, stale_after: float) -> tuple[list[Stale], int]:
-        """Open incarnations not seen for `stale_after` seconds, and how many are open in all."""
-        found = await self._session.fetch("list_stale_workers", {"stale_after": stale_after}, again=True)
-        return [Stale(row[0], row[1]) for row in found], found[0][2] if found else 0
+    async def watch(self, *, stale_after: float, closed_within: float) -> list[Watched]:
+        """The open incarnations, and those that were closed within so many seconds."""
+        params = {"stale_after": stale_after, "closed_within": closed_within}
+        found = await self._session.fetch("watch_workers", params, again=True)
+        return [Watched(*row) for row in found]
 
     async def list_workers(self, *, closed: bool = False, limit: int = 200) -> list[WorkerRecord]:
         """Incarnations, newest first."""
@@ -151,6 +154,10 @@ class Fleet:
         found = await self._session.fetch("list_queues", again=True)
         return [QueueRecord(name=row[0], paused=row[1]) for row in found]
 
+    async def list_paused(self) -> list[str]:
+        """The names of the queues that are paused."""
+        return [row[0] for row in await self._session.fetch("list_paused_queues", again=True)]
+
     async def pause(self, name: str, *, paused: bool) -> QueueRecord:
         """Pause or resume a queue."""
         row = (await self._session.fetch("pause_queue", {"name": name, "paused": paused}, again=True))[0]
@@ -172,4 +179,4 @@ class Fleet:
         return ServerSettings(*row)
 
 
-__all__ = ["Fleet", "ServerSettings", "SessionIdentity", "Sessions", "Stale", "TaskType"]
+__all__ = ["Fleet", "ServerSettings", "SessionIdentity", "Sessions", "TaskType", "Watched"]

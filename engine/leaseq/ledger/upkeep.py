@@ -76,10 +76,21 @@ class Upkeep:
         found = await self._session.fetch("reschedule_tasks", {"ids": words(sorted(task_ids))}, again=True)
         return [row[0] for row in found]
 
-    async def find_boundary(self, *, cursor: str, limit: int) -> str | None:
-        """The id of the task that comes `limit` tasks after this one; None: there are not that many."""
-        found = await self._session.fetch("find_boundary", {"cursor": cursor, "limit": limit}, again=True)
-        return found[0][0] if found else None
+    async def find_boundary(self, queue: str, lane: Lane, *, cursor: str, limit: int, room: int) -> str | None:
+        """The end of a stretch from `cursor` on with at most `limit` tasks, at most `room` of which wait in this lane.
+
+        None: the ledger ends before.
+        """
+        params = {
+            "queue": queue,
+            "priority": int(PRIORITIES[lane]),
+            "suspect": SUSPECT_CRASHES,
+            "cursor": cursor,
+            "limit": limit,
+            "room": room,
+        }
+        ((found,),) = await self._session.fetch("find_boundary", params, again=True)
+        return None if found is None else str(found)
 
     async def read_stretch(self, queue: str, lane: Lane, *, cursor: str, until: str, limit: int) -> Stretch:
         """What waits in a lane that has no suspects, among at most `limit` tasks from `cursor` on and before `until`."""

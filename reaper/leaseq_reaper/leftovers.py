@@ -1,0 +1,118 @@
+"""What a scan of dispatch finds that no other duty looks for.
+
+A few slices of the key space in each pass, round after round: the number of queues does not matter to a pass. Found are
+- processing lists whose owner has no lease in dispatch and is closed or missing in the ledger (ghost lists): left by a blocked
+  client that was handed one more id after its worker had been reaped, or by a Redis that came back from an older copy. An owner
+  that is open in the ledger is left alone: it opens its lease again, or goes stale and is reaped. The order makes it safe: lists
+  are read first, leases second, the ledger last; a worker that came up in between is open there;
+- leases of workers that are closed or missing in the ledger: the reaping is told to look at those queues;
+- pause flags of queues that are not paused in the ledger: they are removed;
+- backlogs whose queue the refill has not been told of, because their author died a moment too early.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+
+from leaseq.engine.engine import Engine
+from leaseq.engine.reap import Death
+from leaseq_reaper.apart import AT_ONCE, Apart
+from leaseq_reaper.owners import ended
+from leaseq_reaper.suspicion import Clock
+
+# Keys of one slice, and slices of one pass: 10,000 keys take the server a few milliseconds.
+SLICE = 2000
+SLICES = 5
+ROUND_SECONDS = 20.0
+
+
+class Leftovers:
+    """Scans dispatch, a little in each pass. `on_leases` is told the queues that hold leases of closed workers."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        apart: Apart,
+        on_leases: Callable[[AbstractSet[str]], None],
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._apart = apart
+        self._on_leases = on_leases
+        self._clock = clock
+        self._lease = engine.config.lease_seconds
+        self._reap = engine.reaper.reap
+        self._stores = engine.stores
+        self._cursor = 0
+        self._round_at = clock()
+
+    async def look_on(self, *, paused: AbstractSet[str]) -> None:
+        """The next slices; `paused` are the queues that the ledger has paused."""
+        if self._cursor == 0 and self._clock() < self._round_at:
+            return
+        for _ in range(SLICES):
+            if self._cursor == 0:
+                self._round_at = self._clock() + ROUND_SECONDS
+            self._cursor, keys = await self._stores.survey.scan(self._cursor, count=SLICE)
+            await self._sort_out(keys, paused=paused)
+            if self._cursor == 0:
+                return
+
+    async def _sort_out(self, keys: list[tuple[str, str, str]], *, paused: AbstractSet[str]) -> None:
+        owners: defaultdict[str, set[str]] = defaultdict(set)
+        flags, backlogs = [], []
+        for queue, what, detail in keys:
+            match what:
+                case "processing":
+                    owners[queue].add(detail)
+                case "leases":
+                    owners[queue].update(())
+                case "paused" if queue not in paused:
+                    flags.append(queue)
+                case "backlog":
+                    backlogs.append(queue)
+                case _:
+                    continue
+        await self._apart.each(flags, lambda queue: self._stores.survey.pause(queue, paused=False), at_once=AT_ONCE)
+        if backlogs:
+            await self._stores.survey.name_backlogs(backlogs)
+        if owners:
+            await self._bring_back(owners)
+
+    async def _bring_back(self, owners: dict[str, set[str]]) -> None:
+        listed: dict[str, set[str]] = {}
+
+        async def read(queue: str) -> None:
+            listed[queue] = {view.worker_id for view in await self._stores.dispatcher.list_leases(queue)}
+
+        await self._apart.each(owners, read, at_once=AT_ONCE)
+        # A queue whose leases cannot be read is left alone.
+        named = {worker_id for queue, leases in listed.items() for worker_id in leases | owners[queue]}
+        gone = await ended(self._stores.fleet, named)
+        self._on_leases({queue for queue, leases in listed.items() if leases & gone})
+        ghosts: defaultdict[str, list[str]] = defaultdict(list)
+        for queue, leases in listed.items():
+            for owner in (owners[queue] - leases) & gone:
+                ghosts[owner].append(queue)
+
+        if ghosts:
+            await self._stores.ownership.check()  # the lists that were read were ours
+
+        async def reap(owner: str) -> None:
+            await self._reap(
+                Death(
+                    worker_id=owner,
+                    queues=ghosts[owner],
+                    reason="a list without an owner",
+                    stale_after=self._lease,  # a second lock on the door: never closes a worker that is heard of
+                    blame=False,
+                )
+            )
+
+        await self._apart.each(sorted(ghosts), reap)
+
+
+__all__ = ["Leftovers"]
