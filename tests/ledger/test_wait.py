@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from time import monotonic
 
 import pytest
 
 from fix_ledger import claim, open_worker, submit, succeeded
-from leaseq.engine.wait import Waiter
+from leaseq.engine.wait import BURST, POLLS_PER_SECOND, SLOWEST_POLL_SECONDS, Waiter
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
@@ -81,6 +82,30 @@ async def test_a_thousand_waiters_ask_one_question(waiter: Waiter, counting: Cou
     assert all(await asyncio.gather(*waiting))
     assert max(counting.asked) == 10
     assert len(counting.asked) < 20
+
+
+async def test_newcomers_are_looked_at_soon_and_the_others_no_more_often(
+    waiter: Waiter, counting: Counting, ledger: Ledger
+) -> None:
+    """Each newcomer used to set the pace of all: a thousand waiters were asked about 68 times a second."""
+    old = [await submit(ledger) for _ in range(50)]
+    waiting = [asyncio.create_task(waiter.wait(task_id, timeout=60)) for task_id in old]
+    while len(counting.asked) < 14:  # they have settled into their slow pace  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    counting.asked.clear()
+    began = monotonic()
+    for _ in range(40):
+        task_id = await submit(ledger)
+        newcomer = asyncio.create_task(waiter.wait(task_id, timeout=60))
+        await asyncio.sleep(0.02)
+        await ledger.cancel([task_id], tenant="default")
+        assert await newcomer
+    seconds = monotonic() - began
+    assert len(counting.asked) <= BURST + POLLS_PER_SECOND * seconds + 1
+    # The old ones were asked about four times a second, in whichever poll.
+    assert sum(count - 1 for count in counting.asked) <= len(old) * (seconds / SLOWEST_POLL_SECONDS + 2)
+    await ledger.cancel(old, tenant="default")
+    assert all(await asyncio.gather(*waiting))
 
 
 async def test_an_outage_is_waited_out(waiter: Waiter, counting: Counting, ledger: Ledger) -> None:
