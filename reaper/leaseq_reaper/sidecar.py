@@ -17,7 +17,7 @@ import uvloop
 
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
-from leaseq.errors import ServerUnreachable
+from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import pause
 from leaseq.telemetry import emit
@@ -36,7 +36,7 @@ POOL_SIZE = 5
 
 
 def serve(config: Config) -> None:
-    """Run a reaper in the foreground until SIGTERM or SIGINT. Raises `SchemaMismatch`, `ConfigInvalid`."""
+    """Run a reaper in the foreground until SIGTERM or SIGINT. Raises `SchemaMismatch`, `ConfigInvalid`, `DispatchForeign`."""
     uvloop.run(_serve(config))
 
 
@@ -91,6 +91,8 @@ async def _connect(config: Config, stack: AsyncExitStack, stop: asyncio.Event) -
         try:
             await require_schema(str(config.postgres_url))
             return await stack.enter_async_context(open_engine(config, name="leaseq reaper", pool_size=POOL_SIZE))
+        except DispatchForeign:
+            raise  # waiting does not help: a person has to give one of the two another prefix
         except ServerUnreachable as error:
             if not told:
                 told = True

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
@@ -25,6 +26,7 @@ from leaseq.engine.engine import open_engine
 from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.fitness import survey
 from leaseq.model import Lane, State
+from leaseq_reaper.sidecar import run
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -134,6 +136,14 @@ async def test_a_python_client_of_another_ledger_does_not_open(ledgers: list[str
         pass
 
 
+async def test_a_reaper_that_meets_another_ledger_as_it_connects_does_not_wait_for_it_to_go(
+    ledgers: list[str], other: Config
+) -> None:
+    """The check before its start has seen an empty Redis; the first deployment came in between."""
+    with pytest.raises(DispatchForeign, match=ledgers[0]):
+        await run(other, asyncio.Event())
+
+
 async def test_check_tells_of_another_ledger(ledgers: list[str], other: Config) -> None:
     report = await survey(other)
     (finding,) = [each for each in report.findings if each.grave]
@@ -214,18 +224,24 @@ async def test_a_failover_to_the_redis_of_another_deployment_is_noticed(
     config: Config, other: Config, ledgers: list[str], own_valkey: ValkeyServer, proxy_to: ProxyTo
 ) -> None:
     proxy = await proxy_to(str(config.redis_url))
+    password = urlsplit(str(config.redis_url)).password or ""
+    async with redis.asyncio.Redis.from_url(own_valkey.url) as there:
+        await there.config_set("requirepass", password)  # nothing but the identity keeps us out
+    own_url = f"redis://:{password}@127.0.0.1:{own_valkey.port}/0"
     async with (
-        open_engine(msgspec.structs.replace(other, redis_url=own_valkey.url)),
+        open_engine(msgspec.structs.replace(other, redis_url=own_url)),
         open_engine(msgspec.structs.replace(config, redis_url=proxy.url)) as engine,
     ):
         await engine.stores.dispatcher.push("default", [new_task_id()])
-        proxy.lead_to(own_valkey.url)
+        proxy.lead_to(own_url)
         proxy.cut()
+        with pytest.raises(ServerUnreachable):
+            await engine.stores.dispatcher.push("default", [new_task_id()])
         for _ in range(2):
-            with pytest.raises(ServerUnreachable):
+            with pytest.raises(DispatchForeign, match=ledgers[1]):
                 await engine.stores.dispatcher.push("default", [new_task_id()])
-        with redis.Redis.from_url(own_valkey.url) as there:
-            assert there.llen(KEYS.ready("default", Lane.NORMAL)) == 0
+        async with redis.asyncio.Redis.from_url(own_url) as there:
+            assert await there.llen(KEYS.ready("default", Lane.NORMAL)) == 0
 
 
 async def test_one_prefix_is_one_deployment(config: Config, client: Client, services: Services) -> None:
