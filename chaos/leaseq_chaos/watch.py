@@ -32,6 +32,8 @@ class Watch:
 
     def see(self, commit: Commit) -> None:
         """Take in one row change."""
+        if commit.timeline < self._timeline:
+            return  # of a former primary that could not be read before its successor
         if commit.timeline > self._timeline:
             self._timeline = commit.timeline
             self._unsure |= self._state.keys()

@@ -92,6 +92,18 @@ def test_a_start_under_a_lost_claim_is_excused_and_another_is_not() -> None:
     assert "nobody claimed" in said(judged(forged, "terminal"))
 
 
+def test_a_second_start_is_excused_where_the_ending_of_the_first_was_lost() -> None:
+    """The worker is asked again about an attempt that it has ended, and runs it once more under the same number."""
+    for lost in (True, False):
+        forged = failed_over(good())
+        if lost:
+            forged.lose(12.0, "t1", "SUCCESS", attempt=1)
+        forged.did("run", (1.6, 1.9), task="t1", attempt=1, process="handler-1")
+        forged.did("run", (25.0, 25.3), task="t1", attempt=1, process="handler-1")
+        finding = judged(forged, "terminal")
+        assert ("was started twice" in said(finding)) != lost, finding
+
+
 def test_a_lost_cancel_is_excused_where_no_standby_was_waited_for() -> None:
     for synchronous in (False, True):
         forged = Forged()

@@ -41,6 +41,7 @@ class Lost(Struct, frozen=True):
     created: frozenset[str] = frozenset()  # tasks whose creation an asynchronous failover lost
     cancelled: frozenset[str] = frozenset()  # tasks of which it lost a cancellation, or the request for one
     claims: frozenset[tuple[str, int]] = frozenset()  # (task, attempt) claimed on an old primary alone
+    endings: frozenset[tuple[str, int]] = frozenset()  # (task, attempt) that ended on an old primary alone, and start once more
     seen: frozenset[tuple[str, str, int]] = frozenset()  # (task, state, attempt) of versions on an old primary alone
     touched: frozenset[str] = frozenset()  # tasks with any of these
     old: tuple[Old, ...] = ()
@@ -64,6 +65,7 @@ def lost_of(evidence: Evidence) -> Lost:
     return Lost(
         created=frozenset(_task(commit) for commit in unpromised if commit.verb == "insert"),
         cancelled=frozenset(_task(commit) for commit in unpromised if commit.row.get("cancel_requested_at") is not None),
+        endings=frozenset((_task(commit), int(commit.row["attempt"])) for commit in tasks if _ends(commit)),
         claims=frozenset((_task(commit), int(commit.row["attempt"])) for commit in tasks if _claims(commit)),
         seen=frozenset(
             (_task(commit), str(commit.row["state"]), int(commit.row["attempt"])) for commit in tasks if commit.verb != "delete"
@@ -88,6 +90,10 @@ def _old(faults: Iterable[Fault]) -> tuple[Old, ...]:
 
 def _claims(commit: Commit) -> bool:
     return commit.row.get("state") == "PROCESSING"
+
+
+def _ends(commit: Commit) -> bool:
+    return commit.verb == "update" and commit.row.get("state") != "PROCESSING"
 
 
 def _task(commit: Commit) -> str:

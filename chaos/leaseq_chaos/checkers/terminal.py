@@ -58,7 +58,7 @@ def _starts(found: Index) -> Iterator[Violation]:
         elif op.began and claim.at > op.began + EARLY:
             early = milliseconds(claim.at - op.began)
             yield Violation(f"{op.process} started attempt {op.attempt} {early} before it was claimed", task, op.began)
-        if (task, op.attempt) in started:
+        if (task, op.attempt) in started and (task, op.attempt or 0) not in found.lost.endings:
             other = started[task, op.attempt]
             yield Violation(f"attempt {op.attempt} was started twice, by {other} and by {op.process}", task, op.began)
         started[task, op.attempt] = op.process

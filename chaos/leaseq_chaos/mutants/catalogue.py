@@ -170,6 +170,12 @@ _ALL = (
         expected=frozenset({"standbys"}),
     ),
     Mutant(
+        name="demoted-redis-kept",
+        about="A connection goes on with a Redis that answers READONLY, because it is open and answers.",
+        provocation="moved-dispatch",
+        expected=frozenset({"recovery", "accepted", "convergence"}),
+    ),
+    Mutant(
         name="session-not-reset",
         about="A handler's connection goes back to the pool as the handler left it.",
         provocation="rogue-sessions",

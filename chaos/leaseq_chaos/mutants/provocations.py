@@ -144,6 +144,18 @@ _ALL = (
         config=WITHOUT_NET,
     ),
     Scenario(
+        name="moved-dispatch",
+        about="The address of Valkey moves, and the old server lives on as a replica.",
+        nemeses={"demote-valkey": 1},
+        mix=QUICK,
+        tasks_per_second=12,
+        gap_seconds=1.0,
+        at_once=1,
+        # Such a server is left at its first answer, so that recovery is that of a server that was replaced.
+        bounds={"demote-valkey": 3.0},
+        config=FEW,
+    ),
+    Scenario(
         name="rogue-sessions",
         about="Handlers leave everything in their sessions, and use what was lent to others.",
         nemeses={"poison-meddle": 1, "poison-keep": 1},
