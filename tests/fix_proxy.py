@@ -92,6 +92,13 @@ class Proxy:
         user, at, _ = self._parts.netloc.rpartition("@")
         return urlunsplit(self._parts._replace(netloc=f"{user}{at}127.0.0.1:{port}"))
 
+    def move(self, url: str) -> None:
+        """From now on new connections lead to another server; those that are open stay where they are."""
+        parts = urlsplit(url)
+        assert parts.hostname, "the proxy speaks TCP only"
+        assert parts.port, "the proxy speaks TCP only"
+        self._target = (parts.hostname, parts.port)
+
     def lose_reply(self, needle: bytes, *, until: bytes = b"") -> Trap:
         """Let the next command that holds `needle` through, then lose its reply and cut that connection."""
         trap = Trap(needle, until)

@@ -117,6 +117,17 @@ class Pair(Struct, frozen=True):
             admin.execute(sql.SQL("alter system set synchronous_standby_names = {}").format(names))
             admin.execute("select pg_reload_conf()")
 
+    @property
+    def urls(self) -> tuple[str, str]:
+        """Of the primary and of the standby, with one password for both."""
+        return self.primary.url, self.standby.url
+
+    def both(self, *, first: str = "primary", attributes: str = "") -> str:
+        """A URL with both hosts in it; `attributes` is what follows the question mark."""
+        one, other = map(urlsplit, self.urls if first == "primary" else self.urls[::-1])
+        hosts = f"{one.netloc},{other.hostname}:{other.port}"
+        return urlunsplit(one._replace(netloc=hosts, query=attributes))
+
     def cut_off(self) -> None:
         """The standby receives nothing more, and the primary is told nothing: SIGSTOP to its WAL receiver."""
         self._to_receivers(signal.SIGSTOP)

@@ -27,6 +27,8 @@ SOUND = ServerSettings(
     default_synchronous_commit="on",
     read_only="off",
     in_recovery=False,
+    synchronous_standby_names="",
+    standbys=0,
     version=180_001,
 )
 SOUND_POLICY = {
@@ -93,6 +95,8 @@ def test_each_setting_of_redis_that_breaks_a_promise(wrong: dict[str, str], grav
 
 def test_everything_that_is_wrong_is_said() -> None:
     assert len(judge_postgres(replace(SOUND, fsync="off", full_page_writes="off", in_recovery=True, version=130_000))) == 4
+    assert [f.grave for f in judge_postgres(SOUND, require_standby=True)] == [True]
+    assert judge_postgres(replace(SOUND, synchronous_standby_names="*"), require_standby=True) == []
     assert [f.message for f in judge_schema(0)] == ["there is no schema of leaseq in this database: run `leaseq migrate`"]
     assert "version 0" not in judge_schema(0)[0].message
 

@@ -2,7 +2,8 @@
 
 `/health/live` touches no store: a restart does not mend a store that is away. `/health/ready` asks Postgres through the
 same pool that submissions use, since without it nothing can be accepted. Redis is shown, but its absence does not make the
-service unready: submissions are recorded all the same.
+service unready: submissions are recorded all the same. With LEASEQ_REQUIRE_STANDBY the service is unready while no synchronous
+standby is connected.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from leaseq_api.service import Injected, Service
 POSTGRES_SECONDS = 2.0
 REDIS_SECONDS = 1.0
 
-PostgresState = Literal["up", "away", "read only", "wrong schema"]
+PostgresState = Literal["up", "away", "read only", "no standby", "wrong schema"]
 RedisState = Literal["up", "away"]
 
 
@@ -63,8 +64,12 @@ async def _postgres(service: Service) -> PostgresState:
     except SchemaMismatch:
         return "wrong schema"
     except (LeaseqError, TimeoutError):
-        return "away"
-    return "read only" if settings.in_recovery or settings.read_only == "on" else "up"
+        return "read only" if service.engine.takes_no_writes else "away"
+    if settings.in_recovery or settings.read_only == "on":
+        return "read only"
+    if service.config.require_standby and (not settings.synchronous_standby_names or settings.standbys == 0):
+        return "no standby"
+    return "up"
 
 
 async def _redis(service: Service) -> RedisState:

@@ -50,6 +50,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     redis_prefix: str = "leaseq"
     data_dir: Path = Path(".leaseq")
 
+    # Refuse a Postgres whose commits wait for no standby.
+    require_standby: bool = False
+
     # Leases.
     lease_seconds: float = 10.0
     heartbeat_seconds: float = 2.0

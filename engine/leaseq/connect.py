@@ -10,6 +10,7 @@ nothing in a URL brings them back. Whoever may repeat a command does so in plain
 
 from __future__ import annotations
 
+import asyncio
 import select
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -26,6 +27,7 @@ from redis.backoff import NoBackoff
 
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, ServerUnreachable
+from leaseq.primary import ImpatientConnection, Pool, primary_at
 from leaseq.probe import probe
 from leaseq.redis_connection import Guard, guarded
 
@@ -43,7 +45,6 @@ __all__ = [
 
 Connection = psycopg.AsyncConnection[Any]
 
-CANCEL_SECONDS = 1.0
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 5.0
 RECONNECT_SECONDS = 1.0
@@ -63,52 +64,24 @@ KEEPALIVES = {
 }
 
 
-class ImpatientConnection(psycopg.AsyncConnection[Any]):
-    """A connection that is closed at once when the server does not even answer a request to cancel.
-
-    psycopg waits up to five seconds for that answer and then five more for the query, all the while holding on to
-    the task that was to be cancelled (P22).
-
-    `unreplicated`: a commit of this connection did not wait for its standby to the end. The server says so in a warning and
-    answers as if it had.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.unreplicated = False
-        self.add_notice_handler(self._hear)
-
-    def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
-        # By the function of the server that says it, since the words are translated (errcodes give a plain 01000).
-        said = notice.message_primary or ""
-        if notice.source_function == "SyncRepWaitForLSN" or "wait for synchronous replication" in said:
-            self.unreplicated = True
-
-    async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:
-        try:
-            await super().cancel_safe(timeout=min(timeout, CANCEL_SECONDS))
-        except psycopg.errors.CancellationTimeout:
-            self.pgconn.finish()
-            raise
-
-
-Pool = AsyncConnectionPool[ImpatientConnection]
-
-
-async def open_pool(config: Config, *, name: str, max_size: int, wait: bool = True) -> Pool:
+async def open_pool(config: Config, *, name: str, max_size: int, wait: bool = True, guarded: bool = True) -> Pool:
     """Open a pool of at most `max_size` autocommit connections, called `name` in pg_stat_activity.
 
     Waiting for a free connection is bounded by the statement time-out (then psycopg_pool.PoolTimeout). With `wait`
-    false the pool opens even while Postgres is away.
+    false the pool opens even while Postgres is away. With `guarded` its connections lead to the primary and nowhere else
+    (primary.py).
     Raises ServerUnreachable at once when Postgres cannot be reached or refuses us, ConfigInvalid when there is no URL or it
     cannot be read, ServerUnfit when this kind of Postgres cannot work (`probe`).
     """
 
     async def configure(conn: Connection) -> None:
-        await conn.execute(SESSION, session_settings(config.statement_timeout_seconds))
-        await conn.execute(PLANS, {"local": False})
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await conn.execute(SESSION, session_settings(config.statement_timeout_seconds))
+            await conn.execute(PLANS, {"local": False})
 
-    return await _open(config, name=name, max_size=max_size, wait=wait, callbacks={"configure": configure})
+    if wait:
+        await knock(config, name=name)
+    return await _open(config, name=name, max_size=max_size, guarded=guarded, callbacks={"configure": configure})
 
 
 async def open_handler_pool(config: Config, *, name: str, max_size: int, admit: Callable[[Connection], Awaitable[None]]) -> Pool:
@@ -119,7 +92,8 @@ async def open_handler_pool(config: Config, *, name: str, max_size: int, admit: 
     script = RESET + b";\n" + _spell(SESSION, session_settings(config.statement_timeout_seconds, lent=True))
 
     async def reset(conn: Connection) -> None:
-        await conn.execute(script)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await conn.execute(script)
 
     async def configure(conn: Connection) -> None:
         conn.prepare_threshold = None  # the reset deallocates what is prepared
@@ -127,7 +101,8 @@ async def open_handler_pool(config: Config, *, name: str, max_size: int, admit: 
         await reset(conn)
         await admit(conn)
 
-    return await _open(config, name=name, max_size=max_size, wait=True, callbacks={"configure": configure, "reset": reset})
+    await knock(config, name=name)
+    return await _open(config, name=name, max_size=max_size, guarded=True, callbacks={"configure": configure, "reset": reset})
 
 
 @cache
@@ -136,33 +111,36 @@ def spell_settings(statement_timeout_seconds: float) -> bytes:
     return _spell(SESSION, session_settings(statement_timeout_seconds)) + b";\n" + _spell(PLANS, {"local": True})
 
 
-async def _open(config: Config, *, name: str, max_size: int, wait: bool, callbacks: dict[str, Any]) -> Pool:
+async def _open(config: Config, *, name: str, max_size: int, guarded: bool, callbacks: dict[str, Any]) -> Pool:
     url = _given("postgres_url", config.postgres_url)
     options = _postgres_options(name)
     _check_readable(config, url)
-    if wait:
-        await knock(config, name=name)
-
-    async def check(conn: ImpatientConnection) -> None:
-        await _check_idle(pool, conn)
-
+    primary = primary_at(url)
     pool: Pool = AsyncConnectionPool(
         url,
         connection_class=ImpatientConnection,
-        kwargs=options,
+        kwargs=options | {"primary": primary if guarded else None},
         min_size=1,
         max_size=max_size,
         name=name,
         timeout=config.statement_timeout_seconds,
-        check=check,
+        check=lambda conn: _check_idle(pool, conn),
         # Give up on an attempt early and begin a fresh one, so that the back-off between attempts stays short.
         reconnect_timeout=RECONNECT_SECONDS,
-        reconnect_failed=AsyncConnectionPool.check,
+        reconnect_failed=_grow,
         open=False,
         **callbacks,
     )
+    primary.join(pool)
     await pool.open()
     return pool
+
+
+async def _grow(pool: Pool) -> None:
+    """Let the pool try again to connect, for callers that wait. None waits while connections are idle, and to check those of a
+    frozen server would take for ever."""
+    if not pool.get_stats().get("pool_available"):
+        await pool.check()
 
 
 def open_redis(config: Config, *, name: str, guard: Guard | None = None) -> Redis:
@@ -200,6 +178,7 @@ async def knock(config: Config, *, name: str) -> bool:
     Raises as `open_pool` does.
     """
     url = _given("postgres_url", config.postgres_url)
+    _check_readable(config, url)
 
     async def connect() -> Connection:
         return await psycopg.AsyncConnection.connect(url, **_postgres_options(name))
@@ -224,16 +203,23 @@ async def _check_idle(pool: Pool, conn: ImpatientConnection) -> None:
     """Refuse a connection that died while it was idle, without a round trip for one that lives.
 
     A quiet socket is taken as sound. One with something to read was closed by the server, or brings a notice: then
-    it is asked, and if it is dead, so probably are its neighbours, which are all looked at now (P23).
+    it is asked, and if it is dead, so probably are its neighbours, which are all given up now (P23).
     """
+    if conn.left:
+        await conn.close()
+        raise psycopg.OperationalError(conn.left)
     poll = select.poll()
     poll.register(conn.fileno(), select.POLLIN)
     if not poll.poll(0):
         return
     try:
-        await pool.check_connection(conn)
-    except psycopg.Error:
-        await pool.check()
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await pool.check_connection(conn)
+    except (psycopg.Error, TimeoutError) as error:
+        if conn.primary is not None:
+            conn.primary.leave_refusing(conn, str(error).strip() or "the server does not answer")
+        await conn.close()
+        await asyncio.sleep(0)  # its neighbours go now, and are not offered to this caller one by one
         raise
 
 

@@ -50,8 +50,8 @@ class Report(Struct, frozen=True):
     findings: list[Finding]
 
 
-def judge_postgres(settings: ServerSettings) -> list[Finding]:
-    """What these settings would break."""
+def judge_postgres(settings: ServerSettings, *, require_standby: bool = False) -> list[Finding]:
+    """What these settings would break. `require_standby`: what is accepted has to be on a standby too."""
     said: list[str] = []
     major = settings.version // 10_000
     if major < OLDEST_POSTGRES:
@@ -69,6 +69,11 @@ def judge_postgres(settings: ServerSettings) -> list[Finding]:
         said.append(
             f"synchronous_commit is {settings.default_synchronous_commit} for this role and database, which would hold for "
             "tasks submitted in transactions of your own: alter database ... set synchronous_commit = on (or alter role)"
+        )
+    if require_standby and not settings.synchronous_standby_names:
+        said.append(
+            "synchronous_standby_names is empty, so that commits wait for no standby, and LEASEQ_REQUIRE_STANDBY is true: "
+            "name the standbys on the primary, or unset LEASEQ_REQUIRE_STANDBY"
         )
     if settings.in_recovery:
         said.append("this is a standby, which takes no writes: point LEASEQ_POSTGRES_URL at the primary")
@@ -156,7 +161,7 @@ async def require_fit(config: Config, *, migrates: bool = False, patience_second
             await asyncio.sleep(RETRY_SECONDS)
     if told:
         emit("ledger.returned")
-    findings = judge_postgres(settings)
+    findings = judge_postgres(settings, require_standby=config.require_standby)
     try:
         policy, owner = await _ask_redis(config)
         findings += judge_redis(policy) + judge_owner(config.redis_prefix, ledger_id=ledger_id, owner=owner)
@@ -179,7 +184,7 @@ def _refuse(findings: list[Finding]) -> None:
 async def _read_ledger(config: Config) -> tuple[ServerSettings, str | None]:
     """The settings of Postgres, and the identity of the ledger where the schema has one. Raises `ServerUnreachable`."""
     pooled = await knock(config, name="leaseq check")
-    pool = await open_pool(config, name="leaseq check", max_size=1, wait=False)
+    pool = await open_pool(config, name="leaseq check", max_size=1, wait=False, guarded=False)
     try:
         fleet = Fleet(Session(pool, deadline_seconds=config.statement_timeout_seconds))
         settings = replace(await fleet.server_settings(), pooled=pooled)
@@ -207,7 +212,7 @@ async def _survey_postgres(config: Config, servers: dict[str, str], *, migrates:
     except (ServerUnfit, ServerUnreachable) as error:
         return [Finding("postgres", True, str(error))], None
     servers["postgres"] = f"PostgreSQL {settings.version // 10_000}.{settings.version % 10_000}"
-    findings = judge_postgres(settings)
+    findings = judge_postgres(settings, require_standby=config.require_standby)
     try:
         version = await schema_version(config.postgres_url or "")
     except SchemaMismatch as error:

@@ -77,6 +77,7 @@ EVENTS: dict[str, int] = {
     "handler.remained": INFO,
     "ledger.unreachable": WARNING,
     "ledger.returned": INFO,
+    "ledger.left": WARNING,
     "dispatch.unreachable": WARNING,
     "dispatch.foreign": ERROR,
     "dispatch.returned": INFO,

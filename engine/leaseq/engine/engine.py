@@ -31,6 +31,7 @@ from leaseq.ledger.session import Connection, Session
 from leaseq.ledger.upkeep import Upkeep
 from leaseq.loop import end, run_forever
 from leaseq.model import Glimpse, State, Submission, Submitted, Task, TaskSummary
+from leaseq.primary import primary_at
 from leaseq.records import Attempt, QueueRecord
 from leaseq.redis_connection import Guard
 from leaseq.telemetry import emit, listening
@@ -39,6 +40,8 @@ BATCH_SIZE = 500
 CAPACITY = 10_000
 # Chunks of a large batch that are on their way while another is being written: Postgres and we need not wait for each other.
 AHEAD = 1
+# A statement that the server has not ended by its own time-out is given up so much later.
+MARGIN_SECONDS = 0.5
 
 
 class Stores(Struct, frozen=True, kw_only=True):
@@ -71,6 +74,11 @@ class Engine:
         self._gatherer: Gatherer[Submission, Submitted] = Gatherer(
             self._submitter.write, batch_size=BATCH_SIZE, capacity=CAPACITY
         )
+
+    @property
+    def takes_no_writes(self) -> bool:
+        """Does the server behind the URL of Postgres answer, and take no writes?"""
+        return primary_at(str(self.config.postgres_url)).read_only
 
     async def submit(self, submission: Submission) -> Submitted:
         """Record one task (gathered with others that come at the same time) and let it be delivered.
@@ -209,7 +217,7 @@ async def open_engine(config: Config, *, name: str = "leaseq", pool_size: int = 
     guard = Guard()
     redis = open_redis(config, name=name, guard=guard)
     try:
-        session = Session(pool, deadline_seconds=config.statement_timeout_seconds + 2)
+        session = Session(pool, deadline_seconds=config.statement_timeout_seconds + MARGIN_SECONDS)
         fleet, keys = Fleet(session), Keys(config.redis_prefix)
         stores = Stores(
             ledger=Ledger(session),

@@ -65,6 +65,8 @@ class ServerSettings(msgspec.Struct, frozen=True):
     default_synchronous_commit: str
     read_only: str
     in_recovery: bool
+    synchronous_standby_names: str
+    standbys: int | None  # connected ones that commits wait for; None: this role may not see them
     version: int
     pooled: bool = False  # seen by the connection itself, not by a statement
 

@@ -34,6 +34,14 @@ UNAVAILABLE = (
     OSError,
 )
 
+# What condemns a connection: its server takes no writes, or has ended it.
+REFUSING = (
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.AdminShutdown,
+    psycopg.errors.CrashShutdown,
+    psycopg.errors.CannotConnectNow,
+)
+
 # Operational errors by their class, but said of the statement: it will never be taken, however often it is sent.
 TOO_LARGE = (
     psycopg.errors.ProgramLimitExceeded,
@@ -76,10 +84,8 @@ class Session:
             return await _run(conn, name, params)
         for attempt in range(TRIES):
             try:
-                async with asyncio.timeout(self._deadline), self.pool.connection() as own:
-                    found = await _run(own, name, params)
-                    check_replicated(own)
-                    return found
+                async with asyncio.timeout(self._deadline) as clock, self.pool.connection() as own:
+                    return await _run_own(own, clock, name, params)
             except psycopg.errors.LockNotAvailable as error:
                 raise Locked(f"a row is locked in Postgres: {error.diag.message_primary}") from error
             except TOO_LARGE:
@@ -93,6 +99,30 @@ class Session:
                 if attempt > 0 or not again or isinstance(error, PoolTimeout | TimeoutError):
                     raise unreachable(error) from error
         raise AssertionError("unreachable code")
+
+
+async def _run_own(conn: ImpatientConnection, clock: asyncio.Timeout, name: str, params: Mapping[str, Any] | None) -> Rows:
+    """Run a statement on a connection of ours, and judge the connection by the answer."""
+    conn.on_leave = lambda: _hurry(clock)
+    try:
+        found = await _run(conn, name, params)
+    except REFUSING as error:
+        if conn.primary is not None:
+            conn.primary.leave_refusing(conn, str(error).strip())
+        await conn.close()
+        raise
+    finally:
+        conn.on_leave = None
+    check_replicated(conn)
+    if conn.left:
+        raise ServerUnreachable(f"Postgres was left while it worked: {conn.left}")
+    return found
+
+
+def _hurry(clock: asyncio.Timeout) -> None:
+    """Let time be up now."""
+    if not clock.expired():
+        clock.reschedule(asyncio.get_running_loop().time())
 
 
 async def _run(conn: Connection, name: str, params: Mapping[str, Any] | None) -> Rows:

@@ -7,4 +7,9 @@ select
     (select reset_val from pg_settings where name = 'synchronous_commit') as default_synchronous_commit,
     current_setting('default_transaction_read_only') as read_only,
     pg_is_in_recovery() as in_recovery,
+    current_setting('synchronous_standby_names') as synchronous_standby_names,
+    case
+        when pg_has_role('pg_read_all_stats', 'usage')
+        then (select count(*)::integer from pg_stat_replication where sync_state in ('sync', 'quorum'))
+    end as standbys,
     current_setting('server_version_num')::integer as version

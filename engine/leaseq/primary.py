@@ -1,0 +1,305 @@
+"""Which server is the primary, and which connections lead to another one.
+
+After a failover the old primary may live on, frozen or not, and a name or an address may lead to it, to a standby, or to the
+new primary. A connection is judged when it is made, by what the server says of itself, and it is left when it turns out to lead
+to another server than the primary.
+
+Invariants. A server in recovery, a read-only one, and one on a lower timeline than this process has seen for its system are
+refused as unreachable. When a newer timeline becomes known, every connection to an older one is left, and what its statements
+did counts as unknown. When a server answers neither a statement in time nor a request to cancel it, every connection to it is
+left. Where Postgres does not tell its system identifier and timeline, only recovery and read-only count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from importlib.resources import files
+from time import monotonic
+from typing import Any, Self
+from weakref import WeakSet, WeakValueDictionary
+
+import psycopg
+from msgspec import Struct
+from psycopg import waiting
+from psycopg.abc import RV, ConnDict, PQGen
+from psycopg.conninfo import conninfo_attempts_async, conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+from psycopg_pool import AsyncConnectionPool
+
+from leaseq.telemetry import emit
+
+__all__ = ["ImpatientConnection", "Pool", "Primary", "Refused", "learn_timeline", "newest_timeline", "primary_at"]
+
+SESSION_OPTIONS = ("autocommit", "row_factory")  # psycopg's own, not libpq's
+CANCEL_SECONDS = 1.0
+# For the end of a statement whose cancellation was answered.
+END_SECONDS = 2.0
+CONNECT_SECONDS = 5
+# For a host that did not answer the last time.
+RECONNECT_SECONDS = 2
+# A connection that has heard its server so recently leads to one that answers.
+LIVELY_SECONDS = 2.0
+IDENTITY = (files("leaseq") / "identity.sql").read_bytes()
+READINESS = (files("leaseq") / "readiness.sql").read_bytes()
+
+
+class Refused(psycopg.OperationalError):
+    """The server answers, and is not the primary."""
+
+
+class Identity(Struct, frozen=True):
+    """What a server says of itself."""
+
+    in_recovery: bool
+    read_only: bool
+    system: str | None
+    timeline: int | None
+
+
+class ImpatientConnection(psycopg.AsyncConnection[Any]):
+    """A connection to the primary, which is closed when the server does not even answer a request to cancel.
+
+    psycopg waits up to five seconds for that answer and then five more for the query, all the while holding on to
+    the task that was to be cancelled (P22).
+
+    `unreplicated`: a commit of this connection did not wait for its standby to the end. The server says so in a warning and
+    answers as if it had. `left`: why this connection is not to be used any more. `on_leave` is called when that is decided.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.unreplicated = False
+        self.left = ""
+        self.on_leave: Callable[[], None] | None = None
+        self.primary: Primary | None = None
+        self.identity = Identity(False, False, None, None)
+        self.address = ""
+        self.made_at = self.heard_at = monotonic()
+        self.add_notice_handler(self._hear)
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", *, primary: Primary | None = None, **options: Any) -> Self:  # type: ignore[override]
+        """Connect to the `primary`, or without one to any server that answers. Raises psycopg.OperationalError."""
+        if primary is None:
+            return await super().connect(conninfo, **options)
+        conn: Self = await primary.connect(super().connect, conninfo, options)
+        return conn
+
+    async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Like psycopg's, but a server that has gone silent is given up within a second or two."""
+        asked_at = monotonic()
+        try:
+            answer = await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                await self._interrupt(gen, asked_at)
+            raise
+        self.heard_at = monotonic()
+        return answer
+
+    async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:
+        """Ask the server to cancel what runs; closes the connection if there is no answer within a second."""
+        try:
+            await super().cancel_safe(timeout=min(timeout, CANCEL_SECONDS))
+        except psycopg.errors.CancellationTimeout:
+            self.pgconn.finish()
+            raise
+
+    def leave(self, reason: str) -> None:
+        """Decide that this connection is not to be used any more. It is closed where it is given back."""
+        if not self.left:
+            self.left = reason
+            if self.on_leave is not None:
+                self.on_leave()
+
+    async def _interrupt(self, gen: PQGen[Any], asked_at: float) -> None:
+        """End the statement that runs, or the connection. A server that does not answer is left by all connections to it."""
+        if self.left:
+            self.pgconn.finish()
+            return
+        try:
+            await self.cancel_safe()
+            await waiting.wait_async(gen, self.pgconn.socket, interval=0.1, timeout=END_SECONDS)
+        except psycopg.errors.QueryCanceled:
+            self.heard_at = monotonic()
+        except (psycopg.Error, OSError):
+            self.pgconn.finish()
+            if self.primary is not None:
+                self.primary.leave_silent(self, asked_at)
+        except BaseException:
+            self.pgconn.finish()
+            raise
+        else:
+            self.heard_at = monotonic()
+
+    def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
+        # By the function of the server that says it, since the words are translated.
+        said = notice.message_primary or ""
+        if notice.source_function == "SyncRepWaitForLSN" or "wait for synchronous replication" in said:
+            self.unreplicated = True
+
+
+Pool = AsyncConnectionPool[ImpatientConnection]
+
+_timelines: dict[str, int] = {}
+_primaries: WeakValueDictionary[tuple[str, asyncio.AbstractEventLoop], Primary] = WeakValueDictionary()
+
+
+def newest_timeline(system: str) -> int:
+    """The highest timeline that this process has seen for a system identifier; 0 if none."""
+    return _timelines.get(system, 0)
+
+
+def learn_timeline(system: str, timeline: int) -> None:
+    """Remember a timeline, and leave every connection to an older one."""
+    if timeline > newest_timeline(system):
+        _timelines[system] = timeline
+        for primary in list(_primaries.values()):
+            # Other event loops of this process have connections of their own.
+            with suppress(RuntimeError):  # that loop is closed, and its connections with it
+                primary.loop.call_soon_threadsafe(primary.leave_older, system, timeline)
+
+
+def primary_at(url: str) -> Primary:
+    """What this event loop knows of the primary behind a URL: one object for all its connections."""
+    loop = asyncio.get_running_loop()
+    primary = _primaries.get((url, loop))
+    if primary is None:
+        primary = _primaries[url, loop] = Primary(loop)
+    return primary
+
+
+class Primary:
+    """The primary behind one URL, its connections, and the pools that hold them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.refusal = ""  # why the last server that answered was refused; empty when one was accepted
+        self.read_only = False  # was that because it takes no writes?
+        self._conns: WeakSet[ImpatientConnection] = WeakSet()
+        self._pools: WeakSet[Pool] = WeakSet()
+        self._silent: set[str] = set()  # addresses that did not answer
+        self._good = ""  # the address that led to the primary last
+        self._left_at = float("-inf")
+        self._draining: set[asyncio.Task[None]] = set()
+
+    def join(self, pool: Pool) -> None:
+        """Empty this pool, too, when its server is left."""
+        self._pools.add(pool)
+
+    async def connect(self, connect: Callable[..., Any], conninfo: str, options: dict[str, Any]) -> Any:
+        """Try the hosts of a URL, the last good one first, until one is the primary. Raises psycopg.OperationalError."""
+        session = {name: value for name, value in options.items() if name in SESSION_OPTIONS}
+        params = {name: value for name, value in options.items() if name not in SESSION_OPTIONS}
+        attempts = await conninfo_attempts_async(conninfo_to_dict(conninfo, **params))
+        errors: list[Exception] = []
+        for attempt in sorted(attempts, key=self._rank):
+            address = _address(attempt)
+            patience = {"connect_timeout": RECONNECT_SECONDS} if address in self._silent else {}
+            try:
+                conn: ImpatientConnection = await connect(make_conninfo("", **(attempt | patience)), **session)
+                await self._admit(conn, address)
+            except (psycopg.OperationalError, TimeoutError) as error:
+                if isinstance(error, psycopg.errors.ConnectionTimeout | TimeoutError):
+                    self._silent.add(address)
+                errors.append(error)
+            else:
+                self._good = address
+                self._silent.discard(address)
+                return conn
+        raise _most_telling(errors)
+
+    def leave_silent(self, conn: ImpatientConnection, asked_at: float) -> None:
+        """A server answered neither what was asked `asked_at` nor a request to cancel it: leave every connection to it.
+
+        Those to the same address, unless they were made since, or have heard a moment ago: the address may have moved.
+        """
+        self._silent.add(conn.address)
+        recently = monotonic() - LIVELY_SECONDS
+        alike = [c for c in self._conns if c.address == conn.address and c.made_at <= asked_at and c.heard_at < recently]
+        self._leave({conn, *alike}, "the server does not answer")
+
+    def leave_older(self, system: str, timeline: int) -> None:
+        """A newer timeline of this system is known: leave the connections to older ones."""
+        alike = [c for c in self._conns if c.identity.system == system and not c.closed]
+        older = [c for c in alike if (c.identity.timeline or timeline) < timeline]
+        self._leave(older, f"the server is on an older timeline than {timeline}: it was replaced by a standby")
+
+    def leave_refusing(self, conn: ImpatientConnection, reason: str) -> None:
+        """The server takes no writes, or has ended this connection. Its neighbours in the pools probably lead there too."""
+        if conn.made_at > self._left_at:
+            self._leave([conn], reason)
+        conn.leave(reason)
+
+    def _leave(self, conns: Iterable[ImpatientConnection], reason: str) -> None:
+        fresh = [conn for conn in conns if not conn.left]
+        if not fresh:
+            return
+        for conn in fresh:
+            conn.leave(reason)
+        self._left_at = monotonic()
+        emit("ledger.left", reason=reason, connections=len(fresh))
+        for pool in list(self._pools):
+            if not pool.closed:
+                draining = self.loop.create_task(pool.drain())
+                self._draining.add(draining)
+                draining.add_done_callback(self._draining.discard)
+
+    async def _admit(self, conn: ImpatientConnection, address: str) -> None:
+        """Judge a new connection. Raises `Refused`, and closes it then."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                conn.identity = await _identify(conn)
+            self.refusal, self.read_only = _judge(conn.identity)
+            if self.refusal:
+                raise Refused(self.refusal)
+        except BaseException:
+            await conn.close()
+            raise
+        conn.primary, conn.address = self, address
+        self._conns.add(conn)
+        if conn.identity.system is not None and conn.identity.timeline is not None:
+            learn_timeline(conn.identity.system, conn.identity.timeline)
+
+    def _rank(self, attempt: ConnDict) -> int:
+        address = _address(attempt)
+        return 2 if address in self._silent else address != self._good
+
+
+def _judge(found: Identity) -> tuple[str, bool]:
+    """Why a server is refused (empty: it is not), and whether that is because it takes no writes."""
+    if found.in_recovery:
+        return "this is a standby, which takes no writes: point LEASEQ_POSTGRES_URL at the primary", True
+    if found.read_only:
+        return "transactions are read only here: default_transaction_read_only is on", True
+    newest = newest_timeline(found.system or "")
+    if found.timeline is not None and found.timeline < newest:
+        return f"this is an old primary, on timeline {found.timeline} where timeline {newest} is known: stop that server", False
+    return "", False
+
+
+async def _identify(conn: ImpatientConnection) -> Identity:
+    cursor = psycopg.AsyncCursor(conn, row_factory=tuple_row)
+    try:
+        await cursor.execute(IDENTITY)
+    except psycopg.OperationalError:
+        raise
+    except psycopg.DatabaseError:
+        await conn.rollback()
+        await cursor.execute(READINESS)
+    row = await cursor.fetchone()
+    await conn.rollback()
+    assert row is not None, "one row always"
+    return Identity(*row)
+
+
+def _address(attempt: Mapping[str, Any]) -> str:
+    return f"{attempt.get('hostaddr') or attempt.get('host')}:{attempt.get('port')}"
+
+
+def _most_telling(errors: Sequence[Exception]) -> Exception:
+    """Of several hosts, what one said that answered."""
+    return next((error for error in errors if isinstance(error, Refused)), errors[-1])

@@ -1,0 +1,6 @@
+-- Does this server take writes? For a Postgres that does not tell who it is (identity.sql).
+select
+    pg_is_in_recovery() as in_recovery,
+    current_setting('transaction_read_only') = 'on' as read_only,
+    null::text as system,
+    null::integer as timeline

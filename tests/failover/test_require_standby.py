@@ -1,0 +1,38 @@
+"""With LEASEQ_REQUIRE_STANDBY a process refuses a Postgres whose commits wait for no standby."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from fix_api import Api, open_api, problem
+from fix_processes import PATIENCE
+from fix_servers import Pair
+from fix_worker import until
+from leaseq.config import Config
+from leaseq.errors import ServerUnfit
+from leaseq.fitness import require_fit, survey
+
+
+async def test_the_start_the_check_and_readiness_ask_for_a_standby(config: Config, pair: Pair) -> None:
+    careful = replace(config, postgres_url=pair.primary.url, require_standby=True)
+    with pytest.raises(ServerUnfit, match="synchronous_standby_names is empty"):
+        await require_fit(careful)
+    assert [finding.grave for finding in (await survey(careful)).findings] == [True]
+    await require_fit(replace(careful, require_standby=False))
+    async with open_api(careful) as api:
+        assert problem(await api.client.get("/health/ready"), "not_ready")["postgres"] == "no standby"
+        pair.synchronous()
+        await until(lambda: _is_ready(api), seconds=PATIENCE)
+        await require_fit(careful)
+        assert (await survey(careful)).findings == []
+        pair.standby.stop("immediate")
+        await until(lambda: _has_no_standby(api), seconds=PATIENCE)
+
+
+async def _is_ready(api: Api) -> bool:
+    return (await api.client.get("/health/ready")).status_code == 200
+
+
+async def _has_no_standby(api: Api) -> bool:
+    return bool((await api.client.get("/health/ready")).json()["postgres"] == "no standby")
