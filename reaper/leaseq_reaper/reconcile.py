@@ -67,7 +67,9 @@ class Reconcile:
         self._leftovers = Leftovers(engine, apart=self._apart, on_leases=on_leases, clock=clock)
         self._paused: set[str] = set()
         self._walk = Walk(engine.stores.upkeep)
-        self._recent = Walk(engine.stores.upkeep, begin=lambda: first_recent_id(RECENT_SECONDS))
+        self._recent = Walk(
+            engine.stores.upkeep, begin=lambda: first_recent_id(RECENT_SECONDS), ahead_seconds=int(RECENT_SECONDS)
+        )
         self._sweep: Walk | None = None
         self._sweep_again = False
         self._sweep_quiet = QUIET_SECONDS

@@ -27,7 +27,7 @@ def first_recent_id(seconds_ago: float) -> str:
 
 
 class Walk:
-    """One walk; it begins again where `begin` says once it has come to the end."""
+    """One walk; it begins again where `begin` says once it has come to the end, which may be `ahead_seconds` from now."""
 
     def __init__(
         self,
@@ -35,8 +35,10 @@ class Walk:
         *,
         begin: Callable[[], str] = lambda: FIRST_ID,
         running_seconds: float | None = None,
+        ahead_seconds: int | None = None,
     ) -> None:
         self._upkeep = upkeep
+        self._ahead = ahead_seconds
         self._begin = begin
         self.running_seconds = running_seconds
         self.cursor: str | None = None
@@ -45,7 +47,11 @@ class Walk:
         """The next chunk; its `last_id` is None at the end."""
         cursor = self._begin() if self.cursor is None else self.cursor
         chunk = await self._upkeep.sweep(
-            cursor=cursor, limit=CHUNK, quiet_seconds=quiet_seconds, running_seconds=self.running_seconds
+            cursor=cursor,
+            limit=CHUNK,
+            quiet_seconds=quiet_seconds,
+            running_seconds=self.running_seconds,
+            ahead_seconds=self._ahead,
         )
         self.cursor = chunk.last_id
         return chunk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -98,6 +99,28 @@ async def test_what_dispatch_knows_of_is_not_delivered_again(stage: Stage, recon
         await later(reconcile, clock)
     assert "task.redispatched" not in names(events)
     assert await stage.lane() == waiting[1:]
+
+
+async def test_a_client_whose_clock_is_ahead_holds_up_nobody_elses_lost_push(
+    stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The walk over recent tasks ends a little after now; what lies further ahead is for the walk over all of them."""
+    monkeypatch.setattr(walk, "CHUNK", 3)
+    await reconcile.run_once()
+    monkeypatch.setattr(reconcile, "_budget", 0.0)  # one chunk of each walk in a pass
+    tomorrow = [first_id_at(time.time() + 86_400 + n)[:-1] + "1" for n in range(30)]
+    for task_id in tomorrow:
+        await stage.submit(1, task_id=task_id)
+    await later(reconcile, clock)
+    ids = await stage.submit(2, push=False)
+    await later(reconcile, clock)
+    await later(reconcile, clock)
+    assert set(ids) <= set(await stage.lane())
+    lost = first_id_at(time.time() + 2 * 86_400)
+    await stage.submit(1, task_id=lost, push=False)
+    for _ in range(30):
+        await later(reconcile, clock)
+    assert lost in await stage.lane()
 
 
 async def test_a_suspects_delivery_goes_back_to_the_suspect_lane(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:

@@ -47,12 +47,27 @@ class Upkeep:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def sweep(self, *, cursor: str, limit: int, quiet_seconds: float, running_seconds: float | None = None) -> Chunk:
+    async def sweep(
+        self,
+        *,
+        cursor: str,
+        limit: int,
+        quiet_seconds: float,
+        running_seconds: float | None = None,
+        ahead_seconds: int | None = None,
+    ) -> Chunk:
         """Look at the next `limit` tasks after `cursor`, in order of id.
 
-        With `running_seconds` also at attempts that have run for longer than that under an open worker.
+        With `running_seconds` also at attempts that have run for longer than that under an open worker. With `ahead_seconds`
+        not at tasks whose ids are that far ahead of the clock of Postgres.
         """
-        params = {"cursor": cursor, "limit": limit, "quiet": quiet_seconds, "running": running_seconds}
+        params = {
+            "cursor": cursor,
+            "limit": limit,
+            "quiet": quiet_seconds,
+            "running": running_seconds,
+            "ahead": ahead_seconds,
+        }
         found = await self._session.fetch("sweep_tasks", params, again=True)
         chunk = Chunk(found[0][0] if found else None, [], [], [], [])
         for row in found:
