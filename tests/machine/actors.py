@@ -32,6 +32,7 @@ from leaseq.ledger.upkeep import Upkeep
 from leaseq.model import Lane
 from leaseq.redis_connection import Guard
 from leaseq.worker.beat import Heartbeat
+from leaseq.worker.claim import Claimer
 from leaseq.worker.execute import Stop
 from leaseq.worker.hands import Hands
 from leaseq.worker.settle import Releaser, Settler
@@ -225,6 +226,7 @@ class Hand(Actor):
             loop=asyncio.get_running_loop(),
             registry=app.handlers(),
             ledger=stores.ledger,
+            claimer=Claimer(stores.ledger, worker_id=self.worker_id),
             fleet=stores.fleet,
             dispatcher=stores.dispatcher,
             ownership=stores.ownership,

@@ -16,6 +16,7 @@ from leaseq.engine.reap import session_name
 from leaseq.errors import Fenced
 from leaseq.model import Lane
 from leaseq.registry import Registry
+from leaseq.worker.claim import Claimer
 from leaseq.worker.hands import Hands
 from leaseq.worker.link import Spec
 from leaseq.worker.settle import Releaser, Settler
@@ -43,6 +44,7 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
         loop=asyncio.get_running_loop(),
         registry=registry,
         ledger=stores.ledger,
+        claimer=Claimer(stores.ledger, worker_id=spec.worker_id),
         fleet=stores.fleet,
         dispatcher=stores.dispatcher,
         ownership=stores.ownership,

@@ -148,7 +148,7 @@ class Intake:
         while True:
             try:
                 reach("claim.sending")
-                claimed += await self._tools.ledger.claim([hold.task_id for hold in rest], worker_id=self._tools.worker_id)
+                claimed += await self._tools.claimer.claim([hold.task_id for hold in rest])
                 done = {task.lease.task_id for task in claimed}
                 rest = [hold for hold in holds if hold.task_id not in done]
                 if rest:

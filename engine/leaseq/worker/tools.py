@@ -14,6 +14,7 @@ from leaseq.dispatch.ownership import Ownership
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.registry import Registry
+from leaseq.worker.claim import Claimer
 from leaseq.worker.hands import Hands
 from leaseq.worker.settle import Releaser, Settler
 from leaseq.worker.slots import Slots
@@ -28,6 +29,7 @@ class Tools(Struct, frozen=True, kw_only=True):
     loop: asyncio.AbstractEventLoop
     registry: Registry
     ledger: Ledger
+    claimer: Claimer
     fleet: Fleet
     dispatcher: Dispatcher
     ownership: Ownership
