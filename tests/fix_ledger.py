@@ -78,7 +78,7 @@ class Held(Session):
 
     def __init__(self, pool: Pool, conn: Connection) -> None:
         super().__init__(pool, deadline_seconds=10)
-        self._conn = conn
+        self.conn = conn
 
     async def fetch(
         self,
@@ -88,7 +88,7 @@ class Held(Session):
         conn: Connection | None = None,
         again: bool = False,
     ) -> Rows:
-        return await super().fetch(name, params, conn=self._conn, again=again)
+        return await super().fetch(name, params, conn=self.conn, again=again)
 
 
 @asynccontextmanager

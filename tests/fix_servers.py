@@ -198,6 +198,7 @@ def config(postgres_url: str, redis_url: str, tmp_path: Path) -> Config:
         grace_seconds=5,
         backoff_base_seconds=0.05,
         backoff_cap_seconds=1,
+        hand_back_base_seconds=0.2,
         reap_interval_seconds=0.1,
         promote_interval_seconds=0.05,
         reconcile_interval_seconds=0.2,

@@ -13,10 +13,12 @@ from uuid import uuid4
 
 from leaseq import Leaseq
 from leaseq.config import Config
-from leaseq.engine.engine import open_engine
+from leaseq.engine.engine import Engine, open_engine
+from leaseq.loop import run_forever
 from leaseq.worker.assemble import assemble
 from leaseq.worker.link import Spec
 from leaseq.worker.worker import Worker
+from leaseq_reaper.promote import Promote
 
 QUEUE = "default"
 LEASE_SECONDS = 600.0
@@ -56,6 +58,18 @@ async def stop_myself() -> None:
     await asyncio.sleep(60)
 
 
+@asynccontextmanager
+async def promoting(engine: Engine) -> AsyncIterator[None]:
+    """A reaper that does nothing but promote what is due, while inside."""
+    stop = asyncio.Event()
+    work = asyncio.create_task(run_forever(Promote(engine).run_once, name="promote", interval_seconds=0.02, stop=stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await work
+
+
 async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, seconds: float = 5.0) -> None:
     """Wait for a fact that nobody announces."""
     async with asyncio.timeout(seconds):
@@ -66,4 +80,4 @@ async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, sec
             await asyncio.sleep(0.01)
 
 
-__all__ = ["QUEUE", "assembled", "stop_myself", "until", "working"]
+__all__ = ["QUEUE", "assembled", "promoting", "stop_myself", "until", "working"]

@@ -40,7 +40,9 @@ CASES = [
     (Ending(Outcome.TIMED_OUT, error=ERROR), LAST),
     (Ending(Outcome.CANCELLED), FRESH),
     (Ending(Outcome.RELEASED), FRESH),
-    (Ending(Outcome.RELEASED, delay=ASKED), FRESH),
+    (Ending(Outcome.RELEASED, self_caused=True), FRESH),
+    (Ending(Outcome.RELEASED, delay=0.0, self_caused=True), FRESH),
+    (Ending(Outcome.ERRORED, error=ERROR, self_caused=True), Counts(0, 0, 0, 5, 1)),
     (Ending(Outcome.LOST), FRESH),
     (Ending(Outcome.LOST), Counts(0, 0, 11, 5)),
     (Ending(Outcome.LOST, alone=True), Counts(0, 1, 0, 5)),
@@ -95,9 +97,10 @@ def test_the_table_of_outcomes_is_what_the_code_decides() -> None:
 
 
 def _decided(ending: Ending, counts: Counts) -> list[str]:
-    disposition = after(ending, counts, backoff=Backoff(3600.0, 3600.0), max_crashes=3)
+    disposition = after(ending, counts, backoff=Backoff(3600.0, 3600.0), max_crashes=3, hand_backs=Backoff(300.0, 300.0))
     delay = {0.0: "none", ASKED: "as asked"}.get(disposition.delay, "backoff")
     charged = {"a retry": disposition.retries, "a crash": disposition.crashes, "a loss": disposition.losses}
+    charged["a hand-back"] = (disposition.hand_backs or 0) > counts.hand_back_count
     adds = " and ".join(what for what, number in charged.items() if number) or "nothing"
     return [ending.outcome.value, disposition.state.value, delay, adds]
 

@@ -72,6 +72,7 @@ class TaskSummaryView(Struct, frozen=True, kw_only=True):
     retry_count: int
     crash_count: int
     loss_count: int
+    hand_back_count: Annotated[int, Meta(description="Hand-backs in a row that the task itself caused; each waits longer")]
     max_attempts: int
     timeout_seconds: float
     idempotency_key: str | None
@@ -115,6 +116,9 @@ class AttemptView(Struct, frozen=True, kw_only=True):
     """One attempt that did not end in SUCCESS."""
 
     attempt: int
+    hand_backs: Annotated[
+        int | None, Meta(description="Set: this stands for so many attempts in a row, from `attempt` on, all handed back")
+    ]
     outcome: Outcome
     worker_id: str
     started_at: datetime

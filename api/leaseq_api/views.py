@@ -35,6 +35,7 @@ def summary_view(task: TaskSummary) -> TaskSummaryView:
         retry_count=task.retry_count,
         crash_count=task.crash_count,
         loss_count=task.loss_count,
+        hand_back_count=task.hand_back_count,
         max_attempts=task.max_attempts,
         timeout_seconds=task.timeout_seconds,
         idempotency_key=task.idempotency_key,
@@ -67,6 +68,7 @@ def fresh_view(submission: Submission, submitted: Submitted) -> TaskView:
         retry_count=0,
         crash_count=0,
         loss_count=0,
+        hand_back_count=0,
         max_attempts=submission.max_attempts,
         timeout_seconds=submission.timeout_seconds,
         idempotency_key=submission.idempotency_key,
@@ -108,6 +110,7 @@ def attempt_view(attempt: Attempt) -> AttemptView:
     """An attempt as the ledger has it."""
     return AttemptView(
         attempt=attempt.attempt,
+        hand_backs=attempt.hand_backs,
         outcome=attempt.outcome,
         worker_id=attempt.worker_id,
         started_at=attempt.started_at,

@@ -36,14 +36,14 @@ COLUMNS: dict[str, frozenset[str]] = {
         "id", "type", "state", "attempt", "retry_count", "crash_count", "loss_count", "worker_id", "idempotency_key",
         "run_at", "started_at", "finished_at", "cancel_requested_at",
     }),
-    "attempts": frozenset({"task_id", "attempt", "outcome", "worker_id", "next_state"}),
+    "attempts": frozenset({"task_id", "attempt", "outcome", "worker_id", "next_state", "hand_backs"}),
     "idempotency_keys": frozenset({"key", "task_id"}),
     "queues": frozenset({"name", "paused"}),
     "workers": frozenset({"id", "pid", "closed_at", "close_reason"}),
     "effects": frozenset({"task_id", "attempt", "type"}),
     "accounts": frozenset({"id", "cents"}),
 }  # fmt: skip
-INTEGERS = frozenset({"attempt", "retry_count", "crash_count", "loss_count", "pid", "cents"})
+INTEGERS = frozenset({"attempt", "retry_count", "crash_count", "loss_count", "pid", "cents", "hand_backs"})
 
 _CHANGE = re.compile(r"table (?:leaseq|chaos)\.(\w+): (INSERT|UPDATE|DELETE): ")
 _COLUMN = re.compile(r"(\w+)\[[^\]]*\]:('(?:[^']|'')*'|[^ ]+)")

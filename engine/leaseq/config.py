@@ -72,6 +72,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_crashes: int = 3
     backoff_base_seconds: float = 1.0
     backoff_cap_seconds: float = 3600.0
+    # Of hand-backs that a task itself causes: an unknown type, a connection that its handler breaks.
+    hand_back_base_seconds: float = 1.0
+    hand_back_cap_seconds: float = 300.0
 
     # Submission.
     api_host: str = "127.0.0.1"
@@ -211,6 +214,7 @@ def _check_relations(config: Config) -> None:
         )
     for low, high, reason in (
         ("backoff_base_seconds", "backoff_cap_seconds", "a backoff starts below its cap"),
+        ("hand_back_base_seconds", "hand_back_cap_seconds", "a backoff starts below its cap"),
         ("task_retention_seconds", "idempotency_retention_seconds", "a key must outlive its finished task"),
         ("heartbeat_seconds", "loop_stall_seconds", "a loop cannot be found stalled between two heartbeats"),
     ):

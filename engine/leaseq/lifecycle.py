@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 
+from msgspec import structs
+
 from leaseq.backoff import Backoff
 from leaseq.model import Counts, Disposition, Ending, Lane, Outcome, Priority, State, TaskError
 
@@ -42,6 +44,18 @@ SUSPECT_CRASHES = 2
 PROMPT_LOSSES = 10
 LOSS_DELAY_CAP_SECONDS = 300.0
 
+# How long the hand-backs wait that a task itself causes, where the configuration says nothing.
+HAND_BACKS = Backoff(1.0, 300.0)
+
+# How often in a row a task may lose its connection before that is an error of its handler: while Postgres answers the worker, and
+# while the worker's other connections break as well.
+FREE_BREAKS = 1
+FREE_CRASHES = 3
+BROKEN = {
+    False: "the attempt lost its connection while Postgres answered the other connections of its worker",
+    True: "the attempt lost its connection, as did others of its worker",
+}
+
 # The longest that a task may be put off, as for a submission.
 MAX_DELAY_SECONDS = 366 * 86_400.0
 
@@ -58,24 +72,48 @@ def lane_of(priority: Priority, *, crash_count: int, loss_count: int) -> Lane:
     return LANES[priority]
 
 
-def after(ending: Ending, counts: Counts, *, backoff: Backoff, max_crashes: int) -> Disposition:
-    """Decide what happens to the task next."""
+def after(ending: Ending, counts: Counts, *, backoff: Backoff, max_crashes: int, hand_backs: Backoff = HAND_BACKS) -> Disposition:
+    """Decide what happens to the task next. `hand_backs`: how long the hand-backs wait that a task itself causes."""
     match ending.outcome:
         case Outcome.SUCCEEDED:
             return Disposition(State.SUCCESS)
         case Outcome.CANCELLED:
             return Disposition(State.CANCELLED, error=ending.error)
         case Outcome.RELEASED:
-            return _released(ending)
+            return _released(ending, counts, hand_backs)
         case Outcome.LOST:
             return _lost(ending, counts, max_crashes)
         case Outcome.ERRORED | Outcome.TIMED_OUT:
             return _errored(ending, counts, backoff)
 
 
-def _released(ending: Ending) -> Disposition:
-    delay = _bounded(ending.delay or 0.0)
-    return Disposition(State.SCHEDULED, delay=delay) if delay else Disposition(State.PENDING)
+def _released(ending: Ending, counts: Counts, hand_backs: Backoff) -> Disposition:
+    if not ending.self_caused:
+        delay = _bounded(ending.delay or 0.0)
+        return Disposition(State.SCHEDULED, delay=delay) if delay else Disposition(State.PENDING)
+    count = counts.hand_back_count
+    if count == 0 and ending.delay == 0.0:
+        return Disposition(State.PENDING, hand_backs=1, error=ending.error)
+    delay = _bounded(hand_backs.delay(count))
+    return Disposition(State.SCHEDULED, delay=delay, hand_backs=count + 1, error=ending.error)
+
+
+def hand_back(ending: Ending, counts: Counts, *, outage: bool, silent: bool) -> Ending:
+    """Judge an attempt that lost its connection to Postgres, or whose handler says that a store is away.
+
+    `outage`: the worker's own connections saw Postgres away, too. `silent`: the session ended without a word of Postgres, as
+    does that of a query which crashes its backend; the sessions beside it are told why they end.
+    """
+    assert ending.error is not None, "a handler said something"
+    count = counts.hand_back_count
+    code = ending.error.code if ending.error.code == "commit_refused" else "server_unreachable" if outage else "connection_lost"
+    said = f"{BROKEN[outage]} (the next attempts wait longer): {ending.error.message}"
+    error = structs.replace(ending.error, code=code, message=said)
+    if count < FREE_BREAKS or (outage and (count < FREE_CRASHES or not silent)):
+        return Ending(Outcome.RELEASED, error=error, self_caused=True)
+    said = f"{BROKEN[outage]}, {count + 1} times in a row: {ending.error.message}"
+    outcome = Outcome.TIMED_OUT if ending.outcome is Outcome.TIMED_OUT else Outcome.ERRORED
+    return Ending(outcome, error=structs.replace(error, message=said), self_caused=True)
 
 
 def _lost(ending: Ending, counts: Counts, max_crashes: int) -> Disposition:
@@ -93,11 +131,13 @@ def _lost(ending: Ending, counts: Counts, max_crashes: int) -> Disposition:
 
 
 def _errored(ending: Ending, counts: Counts, backoff: Backoff) -> Disposition:
+    # What was charged in place of one more hand-back leaves the count, so that the next one is charged too.
+    hand_backs = 0 if counts.hand_back_count and not ending.self_caused else None
     if ending.permanent or counts.retry_count + 1 >= counts.max_attempts:
-        return Disposition(State.FAILED, error=ending.error)
+        return Disposition(State.FAILED, hand_backs=hand_backs, error=ending.error)
     delay = backoff.delay(counts.retry_count) if ending.delay is None else ending.delay
     # A delay of 0 still goes through SCHEDULED: one way back for every retry.
-    return Disposition(State.SCHEDULED, delay=_bounded(delay), retries=1, error=ending.error)
+    return Disposition(State.SCHEDULED, delay=_bounded(delay), retries=1, hand_backs=hand_backs, error=ending.error)
 
 
 def _bounded(delay: float) -> float:
@@ -105,4 +145,4 @@ def _bounded(delay: float) -> float:
     return 0.0 if math.isnan(delay) else min(max(delay, 0.0), MAX_DELAY_SECONDS)
 
 
-__all__ = ["MAX_DELAY_SECONDS", "PROMPT_LOSSES", "SUSPECT_CRASHES", "TRANSITIONS", "after", "is_suspect", "lane_of"]
+__all__ = ["MAX_DELAY_SECONDS", "PROMPT_LOSSES", "SUSPECT_CRASHES", "TRANSITIONS", "after", "hand_back", "is_suspect", "lane_of"]

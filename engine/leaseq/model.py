@@ -47,7 +47,7 @@ class Outcome(StrEnum):
     ERRORED = "errored"
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"
-    RELEASED = "released"  # handed back by choice; costs the task nothing
+    RELEASED = "released"  # handed back; no retry is charged
     LOST = "lost"  # its worker died or was declared dead
 
 
@@ -58,6 +58,7 @@ class Counts(Struct, frozen=True):
     crash_count: int  # crashes at which the task ran alone: its own fault, each one a strike
     loss_count: int  # crashes at which others ran beside it: no blame, only suspicion
     max_attempts: int
+    hand_back_count: int = 0  # attempts in a row that the task itself caused to be handed back
 
 
 class Lease(Struct, frozen=True):
@@ -86,6 +87,8 @@ class Ending(Struct, frozen=True):
     permanent: bool = False  # an error that no retry can mend
     delay: float | None = None  # seconds; asked for by the handler or by the hand-back
     alone: bool = False  # with LOST: nothing else ran in the process that died
+    store_away: bool = False  # the handler says so; the worker looks for itself before it believes that
+    self_caused: bool = False  # the task would cause the same on any worker: it counts, and its next attempt waits longer
 
 
 class Disposition(Struct, frozen=True):
@@ -96,6 +99,7 @@ class Disposition(Struct, frozen=True):
     retries: int = 0
     crashes: int = 0
     losses: int = 0
+    hand_backs: int | None = None  # the new count of hand-backs; None: as it was
     error: TaskError | None = None
 
 
@@ -169,6 +173,7 @@ class TaskSummary(Struct, frozen=True, kw_only=True):
     worker_id: str | None
     error: bytes | None
     progress: bytes | None
+    hand_back_count: int
 
 
 class Task(TaskSummary, frozen=True, kw_only=True):

@@ -20,6 +20,12 @@ class Attempt(Struct, frozen=True, kw_only=True):
     finished_at: datetime
     next_state: State
     error: bytes | None
+    hand_backs: int | None = None  # a row of hand-backs stands for so many attempts, from `attempt` on; None for any other ending
+
+    @property
+    def last(self) -> int:
+        """The number of the last attempt that this stands for."""
+        return self.attempt + (self.hand_backs or 1) - 1
 
 
 class WorkerRecord(Struct, frozen=True, kw_only=True):

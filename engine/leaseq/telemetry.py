@@ -35,6 +35,7 @@ EVENTS: dict[str, int] = {
     "attempt.forgotten": WARNING,
     "delivery.pushed": DEBUG,
     "delivery.refilled": DEBUG,
+    "task.expedited": INFO,
     "delivery.released": DEBUG,
     "delivery.skipped": INFO,
     "delivery.parked": WARNING,

@@ -57,6 +57,7 @@ def a_task(**said: Any) -> Task:
         result=None,
         error=None,
         progress=None,
+        hand_back_count=0,
     )
     return replace(usual, **said)
 

@@ -35,6 +35,7 @@ from leaseq.worker.beat import Heartbeat
 from leaseq.worker.claim import Claimer
 from leaseq.worker.execute import Stop
 from leaseq.worker.hands import Hands
+from leaseq.worker.outages import Outages
 from leaseq.worker.settle import Releaser, Settler
 from leaseq.worker.slots import Slots
 from leaseq.worker.tools import Tools
@@ -236,6 +237,7 @@ class Hand(Actor):
             settler=Settler(stores.ledger, capacity=2 * slots),
             releaser=Releaser(stores.dispatcher, worker_id=self.worker_id, capacity=2 * slots),
             hands=Hands(),
+            outages=Outages(stores.ledger, stores.ledger.pool),
         )
 
 

@@ -325,7 +325,10 @@ class World:
         await self.check()
         self.model.judge_the_end(
             await sql("select id::text, state, attempt from leaseq.tasks"),
-            await sql("select task_id::text, attempt from leaseq.attempts"),
+            await sql(
+                "select task_id::text, n from leaseq.attempts, "
+                "generate_series(attempt, attempt + coalesce(hand_backs, 1) - 1) as n"
+            ),
             keys_of_tasks,
         )
         self.seen.update(f"ended in {life.state}" for life in self.model.lives.values() if life.state is not None)

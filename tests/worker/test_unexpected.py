@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fix_client import Client
-from fix_worker import until, working
+from fix_worker import promoting, until, working
 from leaseq import Context, Leaseq, failpoints
 from leaseq.config import Config
 from leaseq.model import State
@@ -52,7 +52,7 @@ async def test_a_connection_for_transactions_is_never_lost(config: Config, clien
         async with ctx.transaction() as tx:
             await tx.execute(INSERT, (ctx.task_id, ctx.attempt))
 
-    async with working(config, app, concurrency=1) as worker:
+    async with promoting(client.engine), working(config, app, concurrency=1) as worker:
         (armed / point).write_text("error")
         for _ in range(2):
             task = await client.ended(await client.submit("write"), timeout=10)

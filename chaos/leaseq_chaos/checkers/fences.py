@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from leaseq_chaos.checkers.answer import answer
-from leaseq_chaos.checkers.index import EARLY, Index, index, no_commits, task_of
+from leaseq_chaos.checkers.index import EARLY, Index, index, last_attempt, no_commits, task_of
 from leaseq_chaos.evidence import Evidence
 from leaseq_chaos.history import Kind
 from leaseq_chaos.verdict import Finding, Violation
@@ -68,9 +68,9 @@ def _settlements(found: Index) -> Iterator[Violation]:
     seen = set()
     for placed in found.tables.get("attempts", []):
         commit, row, task = placed.commit, placed.commit.row, task_of(placed.commit.row)
-        if commit.verb != "insert":
+        if commit.verb == "delete":
             continue
-        attempt, worker = int(row["attempt"]), row.get("worker_id")
+        attempt, worker = last_attempt(row), row.get("worker_id")
         if (task, attempt) in seen:
             yield Violation(f"attempt {attempt} was ended twice", task, commit.at)
         seen.add((task, attempt))

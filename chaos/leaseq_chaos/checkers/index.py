@@ -22,7 +22,21 @@ from leaseq_chaos.checkers.lost import Lost, lost_of
 from leaseq_chaos.evidence import Commit, Evidence
 from leaseq_chaos.history import Event, Kind
 
-__all__ = ["EARLY", "ENDED", "GONE", "LATE", "Index", "Op", "Placed", "Step", "index", "no_commits", "no_history", "task_of"]
+__all__ = [
+    "EARLY",
+    "ENDED",
+    "GONE",
+    "LATE",
+    "Index",
+    "Op",
+    "Placed",
+    "Step",
+    "index",
+    "last_attempt",
+    "no_commits",
+    "no_history",
+    "task_of",
+]
 
 EARLY = 50_000_000  # nanoseconds
 LATE = 1_000_000_000  # nanoseconds
@@ -125,6 +139,11 @@ def no_commits(found: Index) -> str | None:
 def task_of(row: Mapping[str, Any]) -> str:
     """The task that a row is about."""
     return str(row.get("task_id") or row.get("id") or "")
+
+
+def last_attempt(row: Mapping[str, Any]) -> int:
+    """The number of the last attempt that a row of `attempts` stands for: several hand-backs in a row share one."""
+    return int(row["attempt"]) + max(int(row.get("hand_backs") or 1), 1) - 1
 
 
 def _sorted(evidence: Evidence) -> Index:

@@ -21,7 +21,7 @@ from msgspec import Struct
 from leaseq.lifecycle import SUSPECT_CRASHES
 from leaseq.model import Outcome, State
 from leaseq_chaos.checkers.faults import Calendar, Fault
-from leaseq_chaos.checkers.index import Index, Step, task_of
+from leaseq_chaos.checkers.index import Index, Step, last_attempt, task_of
 
 __all__ = ["HOLDERS", "Victim", "interrupts", "victims_of"]
 
@@ -75,8 +75,8 @@ def victims_of(found: Index, faults: Sequence[Fault]) -> Iterator[Victim]:
 
 def _outcomes(found: Index) -> dict[tuple[str, int], str]:
     """How attempts ended that did not succeed."""
-    rows = [placed.commit.row for placed in found.tables.get("attempts", ()) if placed.commit.verb == "insert"]
-    return {(task_of(row), row["attempt"]): row.get("outcome", "") for row in rows}
+    rows = [placed.commit.row for placed in found.tables.get("attempts", ()) if placed.commit.verb != "delete"]
+    return {(task_of(row), last_attempt(row)): row.get("outcome", "") for row in rows}
 
 
 class _Life:

@@ -50,6 +50,7 @@ def headline(task: Task) -> str:
     counts += [_count(task.retry_count, "retry", "retries")] if task.retry_count else []
     counts += [_count(task.crash_count, "crash", "crashes")] if task.crash_count else []
     counts += [f"present at {_count(task.loss_count, 'loss', 'losses')} of a worker"] if task.loss_count else []
+    counts += [f"handed back {_count(task.hand_back_count, 'time', 'times')} in a row"] if task.hand_back_count else []
     return f"{task.type} in queue {task.queue}: {', '.join(counts)}"
 
 
@@ -65,9 +66,12 @@ def _past(task: Task, attempts: Sequence[Attempt]) -> Iterator[Line]:
     limits = f"at most {_count(task.max_attempts, 'attempt', 'attempts')} of {task.timeout_seconds:g} s"
     yield Line(f"submitted with {priority_name(task.priority)} priority{key}; {limits}", task.created_at)
     for attempt in attempts:
-        yield Line(f"attempt {attempt.attempt} started on worker {attempt.worker_id[:SHORT]}", attempt.started_at)
+        if (attempt.hand_backs or 1) > 1:
+            yield Line(f"attempt {attempt.attempt} started", attempt.started_at)
+        else:
+            yield Line(f"attempt {attempt.attempt} started on worker {attempt.worker_id[:SHORT]}", attempt.started_at)
         yield Line(_ending(attempt), attempt.finished_at)
-    recorded = any(attempt.attempt == task.attempt for attempt in attempts)
+    recorded = any(attempt.last == task.attempt for attempt in attempts)
     if task.attempt and not recorded:
         on = f" on worker {task.worker_id[:SHORT]}" if task.worker_id else ""
         yield Line(f"attempt {task.attempt} started{on}", task.started_at)
@@ -78,7 +82,11 @@ def _past(task: Task, attempts: Sequence[Attempt]) -> Iterator[Line]:
 
 
 def _ending(attempt: Attempt) -> str:
-    said = f"attempt {attempt.attempt} {_outcome(attempt.outcome)} after {_seconds(attempt.started_at, attempt.finished_at)}"
+    took = _seconds(attempt.started_at, attempt.finished_at)
+    said = f"attempt {attempt.attempt} {_outcome(attempt.outcome)} after {took}"
+    if attempt.last > attempt.attempt:
+        by = attempt.worker_id[:SHORT]
+        said = f"attempts {attempt.attempt} to {attempt.last} were handed back within {took}, the last by worker {by}"
     reason = why(attempt.error)
     follows = {
         State.SCHEDULED: "to be tried again later",

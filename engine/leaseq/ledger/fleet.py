@@ -142,6 +142,12 @@ class Fleet:
         }
         await self._session.fetch("register_types", params, again=True)
 
+    async def expedite(self, types: Sequence[str], queues: Sequence[str], *, limit: int) -> int:
+        """Make tasks of these queues due, at most `limit`, that wait for a worker with one of these types; returns how many."""
+        params = {"types": list(types), "queues": list(queues), "limit": limit}
+        ((count,),) = await self._session.fetch("expedite_tasks", params, again=True)
+        return int(count)
+
     async def list_types(self) -> list[TaskType]:
         """Every registered task type."""
         found = await self._session.fetch("list_types", again=True)

@@ -15,6 +15,7 @@ import msgspec
 import psycopg
 
 from leaseq.codec import FIRST_ID, next_id
+from leaseq.connect import Pool
 from leaseq.errors import IdempotencyInFlight, SubmissionInvalid
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
@@ -75,6 +76,11 @@ class Ledger:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    @property
+    def pool(self) -> Pool:
+        """The connections of this process."""
+        return self._session.pool
 
     async def submit(
         self,

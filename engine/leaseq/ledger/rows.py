@@ -72,12 +72,13 @@ def to_summary(row: Row) -> TaskSummary:
         worker_id=row[19],
         error=_bytes(row[20]),
         progress=_bytes(row[21]),
+        hand_back_count=row[22],
     )
 
 
 def to_task(row: Row) -> Task:
     """find_tasks.sql"""
-    return Task(**asdict(to_summary(row)), payload=row[22].encode(), result=_bytes(row[23]))
+    return Task(**asdict(to_summary(row)), payload=row[23].encode(), result=_bytes(row[24]))
 
 
 def to_claimed(row: Row, worker_id: str) -> ClaimedTask:
@@ -89,7 +90,7 @@ def to_claimed(row: Row, worker_id: str) -> ClaimedTask:
         type=row[4],
         payload=row[5].encode(),
         priority=PRIORITIES[row[6]],
-        counts=Counts(row[7], row[8], row[9], row[10]),
+        counts=Counts(row[7], row[8], row[9], row[10], row[17]),
         timeout_seconds=row[11],
         idempotency_key=row[12],
         headers=_bytes(row[13]),
@@ -130,6 +131,7 @@ def to_attempt(row: Row) -> Attempt:
         finished_at=row[5],
         next_state=STATES[row[6]],
         error=_bytes(row[7]),
+        hand_backs=row[8],
     )
 
 
@@ -196,6 +198,7 @@ def settlement_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
         "retries": numbers([d.retries for d in what]),
         "crashes": numbers([d.crashes for d in what]),
         "losses": numbers([d.losses for d in what]),
+        "hand_backs": numbers([d.hand_backs for d in what]),
         "results": quoted([None if e.result is None else e.result.decode() for e in endings]),
         "errors": quoted([_error(d.error) for d in what]),
         "attempt_errors": quoted([_error(e.error) for e in endings]),

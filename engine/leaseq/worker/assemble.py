@@ -19,6 +19,7 @@ from leaseq.registry import Registry
 from leaseq.worker.claim import Claimer
 from leaseq.worker.hands import Hands
 from leaseq.worker.link import Spec
+from leaseq.worker.outages import Outages
 from leaseq.worker.settle import Releaser, Settler
 from leaseq.worker.slots import Slots
 from leaseq.worker.tools import Tools
@@ -54,6 +55,7 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
         settler=Settler(stores.ledger, capacity=capacity),
         releaser=Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=capacity),
         hands=Hands(),
+        outages=Outages(stores.ledger, stores.ledger.pool),
     )
     return Worker(tools, {queue: _doorbell(stack, engine, spec, queue) for queue in spec.queues})
 

@@ -30,7 +30,6 @@ from leaseq.worker.start import start
 from leaseq.worker.tools import Tools
 from leaseq.worker.transaction import Scope
 
-UNKNOWN_TYPE_DELAY = 5.0
 # For a handler that was asked to end. Shorter than what a draining worker waits for its last endings (worker.LAST_WORDS_SECONDS).
 PATIENCE_SECONDS = 3.0
 
@@ -119,12 +118,11 @@ class RunningAttempt(ClaimedAttempt):
         if self._given_up:
             self.give_slot_back()
             return
-        # Cancelled, although `execute` returns the ending of whoever was told to stop: before its first step, or by its own code.
-        ending = (self._interrupted() or _unannounced()) if handler.cancelled() else handler.result()
         if self._call is not None and self._call.lingers:
             self._linger()
         try:
-            self.end(ending)
+            # Cancelled, although `execute` returns the ending of an attempt that was stopped: before it began, or by itself.
+            self.end((self._interrupted() or _unannounced()) if handler.cancelled() else handler.result())
         except Exception as error:
             self.fail(error)
 
@@ -188,7 +186,7 @@ class RunningAttempt(ClaimedAttempt):
             return Ending(Outcome.CANCELLED, error=TaskError("expired", "it was not started before expires_at"))
         if is_suspect(self.claimed.counts) and not self._tools.isolated:
             # It came by a side way (a rebuilt queue, say): here it could take its neighbours with it.
-            return Ending(Outcome.RELEASED, error=TaskError("isolated", "handed over, to run alone"))
+            return Ending(Outcome.RELEASED, error=TaskError("isolated", "handed over, to run alone"), delay=0.0, self_caused=True)
         return _unknown_type(self.claimed.type) if handler is None else None
 
     def _set_timer(self, seconds: float, act: Callable[[], None]) -> None:
@@ -206,7 +204,7 @@ def _unannounced() -> Ending:
 def _unknown_type(name: str) -> Ending:
     """A deploy may be in progress: another worker, or this one after its restart, will know the type."""
     said = f"no handler for {name!r} in this worker"
-    return Ending(Outcome.RELEASED, error=TaskError("unknown_type", said), delay=UNKNOWN_TYPE_DELAY)
+    return Ending(Outcome.RELEASED, error=TaskError("unknown_type", said), self_caused=True)
 
 
 __all__ = ["RunningAttempt"]

@@ -7,18 +7,28 @@ transaction first, and is then written by itself. What Postgres did not answer i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
 from leaseq.model import Ending, Outcome, Settled, Settlement, TaskError
 from leaseq.telemetry import emit
-from leaseq.worker.execute import STORE_AWAY_DELAY
 from leaseq.worker.tools import Tools
-from leaseq.worker.transaction import AttemptTransaction
+from leaseq.worker.transaction import AttemptTransaction, sqlstate_of
 
 UNKNOWN_SECONDS = 1.0
+# The class of SQLSTATE in which Postgres undoes a transaction for the sake of another.
+CONFLICT = "40"
+CONFLICTED = (
+    "Postgres could not commit the transaction of the handler beside another that wrote the same rows (under an isolation "
+    "stricter than `read committed` this may be the row of the task itself: ctx.set_progress or a request to cancel)"
+)
+# With these Postgres says that it is not this session which is at fault.
+TOLD = frozenset({"AdminShutdown", "CrashShutdown", "CannotConnectNow"})
+STARVED = TaskError("starved", "no connection for ctx.transaction() was free before the time of the attempt was over")
+
+Judge = Callable[[Ending, bool], Awaitable[Ending]]
 
 
 class Finish(Struct, frozen=True):
@@ -34,10 +44,12 @@ async def finish(
     transaction: AttemptTransaction,
     tools: Tools,
     settlement: Callable[[Ending], Settlement],
+    judge: Judge,
 ) -> Finish:
-    """Commit the transaction with the ending, or undo it. `settlement` says what is to be written of an ending."""
+    """Commit the transaction with the ending, or undo it. `settlement` says what is to be written of an ending, `judge` whether
+    a connection that broke is charged."""
     if transaction.is_open and ending.outcome is Outcome.SUCCEEDED:
-        done = await _commit(transaction, tools, settlement(ending), settlement)
+        done = await _commit(transaction, tools, settlement(ending), settlement, judge)
         if done.written:
             return done
         ending = done.ending
@@ -46,13 +58,20 @@ async def finish(
         # Part of it may be committed: to run the task again would be to commit that part again.
         ended = TransactionEnded()
         ending = Ending(Outcome.ERRORED, error=TaskError(ended.code, str(ended)), permanent=True)
-    elif _robbed(transaction, ending):
-        ending = Ending(Outcome.RELEASED, error=ending.error, delay=STORE_AWAY_DELAY)
+    elif ending.outcome is Outcome.TIMED_OUT and transaction.starved:
+        ending = Ending(Outcome.RELEASED, error=STARVED, self_caused=True)
+    elif ending.store_away or _broke(transaction, ending):
+        told = ending.error is not None and ending.error.type in TOLD
+        ending = await judge(ending, transaction.broken and not told and not transaction.told)
     return Finish(ending)
 
 
 async def _commit(
-    transaction: AttemptTransaction, tools: Tools, settlement: Settlement, other: Callable[[Ending], Settlement]
+    transaction: AttemptTransaction,
+    tools: Tools,
+    settlement: Settlement,
+    other: Callable[[Ending], Settlement],
+    judge: Judge,
 ) -> Finish:
     ending = settlement.ending
     try:
@@ -60,37 +79,39 @@ async def _commit(
     except Fenced:
         return Finish(ending, True)
     except ServerUnreachable as error:
-        return await _resolve(tools, settlement, other, error)
+        silent = not transaction.told and sqlstate_of(error) is None
+        back = await judge(Ending(Outcome.ERRORED, error=_refusal(error)), silent)
+        return await _resolve(tools, settlement, other(back), error)
     except Exception as error:  # a deferred constraint of the user's own tables speaks at COMMIT
         return Finish(Ending(Outcome.ERRORED, error=TaskError("commit_refused", str(error), type(error).__name__)))
 
 
-async def _resolve(
-    tools: Tools, settlement: Settlement, other: Callable[[Ending], Settlement], error: ServerUnreachable
-) -> Finish:
-    """A commit whose answer was lost. Handing the task back decides it: the fence lets that count only if the commit did
-    not happen, and waits for it (the row is locked) if it is still happening."""
+async def _resolve(tools: Tools, settlement: Settlement, back: Settlement, error: ServerUnreachable) -> Finish:
+    """A commit whose answer was lost. Another ending decides it: the fence lets that count only if the commit did not happen, and
+    waits for it (the row is locked) if it is still happening."""
     lease = settlement.lease
     emit("attempt.ambiguous", task_id=lease.task_id, attempt=lease.attempt, error=str(error))
-    back = Ending(Outcome.RELEASED, error=TaskError("server_unreachable", str(error)))
-    settled = await tools.settler.settle(other(back))
+    settled = await tools.settler.settle(back)
     while settled is None:
         try:
             return Finish(settlement.ending, True, await tools.settler.find_ended(settlement))
         except ServerUnreachable:
             await asyncio.sleep(UNKNOWN_SECONDS)
-    return Finish(back, True, settled)
+    return Finish(back.ending, True, settled)
 
 
-def _robbed(transaction: AttemptTransaction, ending: Ending) -> bool:
-    """Did Postgres go away under the handler, or keep it waiting for a connection until its time was over? That is not the
-    handler's fault, and nothing of it was committed."""
-    match ending.outcome:
-        case Outcome.ERRORED:
-            return transaction.broken
-        case Outcome.TIMED_OUT:
-            return transaction.broken or transaction.starved
-    return False
+def _refusal(error: ServerUnreachable) -> TaskError:
+    """Why a commit did not come about."""
+    if (sqlstate_of(error) or "").startswith(CONFLICT):
+        return TaskError("commit_refused", f"{CONFLICTED}: {str(error.__cause__).strip()}", type=type(error.__cause__).__name__)
+    return TaskError(error.code, str(error))
+
+
+def _broke(transaction: AttemptTransaction, ending: Ending) -> bool:
+    """Whether the connection broke under a handler that did not itself say what is to follow."""
+    if ending.outcome is Outcome.ERRORED:
+        return transaction.broken and not ending.permanent and (ending.error is None or ending.error.code != "retry")
+    return ending.outcome is Outcome.TIMED_OUT and transaction.broken
 
 
 __all__ = ["Finish", "finish"]

@@ -3,7 +3,8 @@
 Endings are written and deliveries let go of in batches, and what follows is called back: no attempt waits in a task of its own,
 unless it has used a transaction, to commit it or to undo it (`commit.py`).
 
-Invariant: its slot, its place among the unsettled and its delivery are given up once each, whatever raises on the way.
+Invariants: its slot, its place among the unsettled and its delivery are given up once each, whatever raises on the way. An
+ending that cannot be written is replaced by a plain one that can: an attempt does not stay PROCESSING, and none runs uncounted.
 """
 
 from __future__ import annotations
@@ -13,17 +14,24 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from msgspec.structs import replace
+
 from leaseq.backoff import Backoff
 from leaseq.dispatch.deliveries import Place, Release
 from leaseq.failpoints import reach
-from leaseq.lifecycle import after
-from leaseq.model import ClaimedTask, Ending, Lane, Outcome, Settled, Settlement, State, TaskError
+from leaseq.lifecycle import after, hand_back
+from leaseq.model import ClaimedTask, Ending, Lane, Outcome, Settled, Settlement, State
 from leaseq.telemetry import emit
-from leaseq.worker.commit import finish
+from leaseq.worker.commit import Finish, finish
+from leaseq.worker.describe import name_of, plain, text_of
 from leaseq.worker.hands import Hold
 from leaseq.worker.lent import Loan
 from leaseq.worker.tools import Tools
 from leaseq.worker.transaction import AttemptTransaction
+
+# Between two tries to write an ending that Postgres refuses in its plainest form.
+REFUSED_SECONDS = 1.0
+REFUSED_CAP_SECONDS = 60.0
 
 
 class ClaimedAttempt:
@@ -38,6 +46,9 @@ class ClaimedAttempt:
         self._left = left
         self._holds_slot = True
         self._is_unsettled = True
+        self._is_plain = False  # was its ending replaced?
+        self._is_written = False
+        self._refused_seconds = REFUSED_SECONDS
         self._transaction: AttemptTransaction | None = None
         self._finishing: asyncio.Task[Any] | None = None
         self._ending: Ending | None = None
@@ -56,13 +67,24 @@ class ClaimedAttempt:
         if not self.lingers:
             self.give_slot_back()
         reach("attempt.ending")
-        if self._transaction is None:
+        if self._transaction is None and not ending.store_away:
             self._end_loan()
             self._settle(ending)
         else:
-            work = finish(ending, self._transaction, self._tools, self._settlement)
+            work = self._finish(ending)
             self._finishing = self._tools.loop.create_task(work)
             self._finishing.add_done_callback(self._finished)
+
+    async def _finish(self, ending: Ending) -> Finish:
+        if self._transaction is None:
+            self._end_loan()
+            return Finish(await self._judge(ending, False))
+        return await finish(ending, self._transaction, self._tools, self._settlement, self._judge)
+
+    async def _judge(self, ending: Ending, silent: bool) -> Ending:
+        """Hand the task back, or charge it, after the attempt has lost its connection or says that a store is away."""
+        outage = await self._tools.outages.seen_since(self._began)
+        return hand_back(ending, self.claimed.counts, outage=outage, silent=silent)
 
     def _finished(self, finishing: asyncio.Task[Any]) -> None:
         """The transaction is committed, or undone and something else is to be written."""
@@ -90,16 +112,25 @@ class ClaimedAttempt:
                 self.leave()
             elif not isinstance(answer, BaseException):
                 self._settled(answer)
-            elif self._ending.result is None:
-                self.fail(answer)
             else:
-                # Raw JSON that is none, say: whatever Postgres cannot store, no retry can mend.
-                error = TaskError("result_invalid", str(answer))
-                self._settle(Ending(Outcome.ERRORED, error=error, permanent=True))
+                self._replace(answer)
         except Exception as error:
             self.fail(error)
 
+    def _replace(self, error: BaseException) -> None:
+        """Postgres refuses the ending, or it could not even be sent: write a plain one instead."""
+        if not self._is_plain:
+            self._is_plain = True
+            self._settle(replaced(self._ending, error))
+            return
+        # The ledger refuses to end this attempt at all (a role without rights, say). Nothing else may run it until that works.
+        emit("loop.failed", loop="settle", task_id=self.claimed.lease.task_id, error=f"{name_of(error)}: {text_of(error)}")
+        assert self._ending is not None, "the plain one"
+        self._tools.loop.call_later(self._refused_seconds, self._settle, self._ending)
+        self._refused_seconds = min(2 * self._refused_seconds, REFUSED_CAP_SECONDS)
+
     def _settled(self, settled: Settled | None) -> None:
+        self._is_written = True
         lease = self.claimed.lease
         reach("settle.committed")
         self._give_place_back()
@@ -116,7 +147,9 @@ class ClaimedAttempt:
     def _settlement(self, ending: Ending) -> Settlement:
         config = self._tools.config
         backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)
-        disposition = after(ending, self.claimed.counts, backoff=backoff, max_crashes=config.max_crashes)
+        slower = Backoff(config.hand_back_base_seconds, config.hand_back_cap_seconds)
+        counts = self.claimed.counts
+        disposition = after(ending, counts, backoff=backoff, max_crashes=config.max_crashes, hand_backs=slower)
         return Settlement(self.claimed.lease, ending, disposition)
 
     def _report(self, settled: Settled) -> None:
@@ -135,13 +168,27 @@ class ClaimedAttempt:
         )
 
     def fail(self, error: BaseException) -> None:
-        """Nobody expects this. The task stays ours in the ledger, and a stray in our list: the sweep takes it up again."""
-        emit("loop.failed", loop="attempt", task_id=self.claimed.lease.task_id, error=f"{type(error).__name__}: {error}")
-        if self._transaction is None or not self._transaction.is_open:
+        """A fault of this code, or of what it was given. The attempt comes to an ending all the same."""
+        emit("loop.failed", loop="attempt", task_id=self.claimed.lease.task_id, error=f"{name_of(error)}: {text_of(error)}")
+        if self._is_written:
+            self._tools.releaser.failed.set()  # only its delivery is left: the sweep finds it
             self.leave()
+        elif self._transaction is None or not self._transaction.is_open:
+            self._end_plainly(error)
         else:
             self._finishing = self._tools.loop.create_task(self._transaction.abandon())
-            self._finishing.add_done_callback(self.leave)
+            self._finishing.add_done_callback(lambda _: self._end_plainly(error))
+
+    def _end_plainly(self, error: BaseException) -> None:
+        if not self.lingers:
+            self.give_slot_back()
+        self._end_loan()
+        if self._ending is not None and self._ending.result is not None:
+            self._ending = None  # the fault is not the result's
+        try:
+            self._replace(error)
+        except Exception:  # the loop is being closed, say
+            self.leave()
 
     def leave(self, _: object = None) -> None:
         """There is nothing more to do here."""
@@ -167,6 +214,16 @@ class ClaimedAttempt:
         if self._is_unsettled:
             self._is_unsettled = False
             self._tools.slots.settled()
+
+
+def replaced(ending: Ending | None, error: BaseException) -> Ending:
+    """The plain ending in place of one that Postgres refuses with this error."""
+    if ending is None:
+        return Ending(Outcome.ERRORED, error=plain("ending_unwritable", error))
+    if ending.result is not None:
+        # Raw JSON that is none, say: whatever Postgres cannot store, no retry can mend.
+        return Ending(Outcome.ERRORED, error=plain("result_invalid", error), permanent=True)
+    return replace(ending, error=plain("ending_unwritable", error))
 
 
 __all__ = ["ClaimedAttempt"]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from enum import StrEnum
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -24,18 +24,10 @@ from leaseq.context import Context, running
 from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable, TransactionEnded, TransactionForeign
 from leaseq.model import Ending, Outcome, TaskError
 from leaseq.registry import Handler
+from leaseq.worker.describe import NAME_LIMIT, describe, leaves_of, name_of, read, storable
 from leaseq.worker.forks import end_copy
 from leaseq.worker.lent import Loan
 from leaseq.worker.remains import Remains
-
-TRACEBACK_LIMIT = 20_000
-MESSAGE_LIMIT = 2_000
-NAME_LIMIT = 200
-STORE_AWAY_DELAY = 1.0
-SHOWN_LEAVES = 5
-
-# What code that does not wait may raise: all but a cancellation.
-RAISED = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)
 
 
 class Stop(StrEnum):
@@ -119,14 +111,14 @@ async def execute(call: Call, payload: bytes, *, result_max_bytes: int, interrup
     try:
         return Ending(Outcome.SUCCEEDED, result=encode_result(await call.run(payload), max_bytes=result_max_bytes))
     except (Retry, Fail) as error:
-        return _said(error)
+        return _raised(error)
     except BaseException as error:  # a panic of an extension in another language is no Exception
         ending = interrupted()
         if ending is not None:
             return ending  # also where the handler has made an error of its own out of the interruption
-        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+        if issubclass(type(error), asyncio.CancelledError) and _is_cancelled():
             raise
-        return _said(error)
+        return _raised(error)
 
 
 def _is_cancelled() -> bool:
@@ -135,67 +127,68 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _said(error: BaseException) -> Ending:
-    """What a handler says by raising, also where the code of the exception itself fails."""
-    try:
-        return _raised(error)
-    except RAISED as failure:
-        return _errored(failure)
-
-
 def _raised(error: BaseException) -> Ending:
-    """What a handler says by raising. A group of exceptions that all say the same says what each of them does."""
-    if isinstance(error, BaseExceptionGroup):
+    """What a handler says by raising. Asks for the type only, since an exception may lie about
+    its class. A group of exceptions that all say the same says what each of them does."""
+    kind = type(error)
+    if issubclass(kind, BaseExceptionGroup):
         return _raised_in_a_group(error)
-    match error:
-        case Retry() if isinstance(error.delay, int | float | None):
-            return Ending(Outcome.ERRORED, error=_describe(error, "retry"), delay=error.delay)
-        case Retry():
-            return _errored(TypeError(f"Retry(delay=...) is a number of seconds, not {type(error.delay).__name__}"))
-        case Fail():
-            return Ending(Outcome.ERRORED, error=_describe(error, "failed"), permanent=True)
-        case ResultInvalid() | TransactionEnded():
-            return Ending(Outcome.ERRORED, error=_describe(error, error.code), permanent=True)
-        case msgspec.ValidationError():
-            return _invalid(error)
-        case TransactionForeign():
-            return Ending(Outcome.ERRORED, error=_describe(error, error.code))  # the handler's own fault, unlike `Fenced`
-        case ServerUnreachable() | Fenced():
-            # The stores are away, not the handler at fault: the task is handed back and costs nothing.
-            return Ending(Outcome.RELEASED, error=_describe(error, error.code), delay=STORE_AWAY_DELAY)
-    return _errored(error)
+    if issubclass(kind, Retry):
+        return _asked_again(error)
+    if issubclass(kind, Fail):
+        return Ending(Outcome.ERRORED, error=describe(error, "failed", frames=False), permanent=True)
+    for permanent in (ResultInvalid, TransactionEnded):
+        if issubclass(kind, permanent):
+            return Ending(Outcome.ERRORED, error=describe(error, permanent.code), permanent=True)
+    if issubclass(kind, ServerUnreachable):
+        return Ending(Outcome.ERRORED, error=describe(error, ServerUnreachable.code), store_away=True)
+    for mistaken in (TransactionForeign, Fenced):
+        # If the attempt was indeed taken away, the fence refuses this ending.
+        if issubclass(kind, mistaken):
+            return Ending(Outcome.ERRORED, error=describe(error, mistaken.code))
+    if kind is msgspec.ValidationError and _from_payload(error):
+        return Ending(Outcome.ERRORED, error=describe(error, "payload_invalid"), permanent=True)
+    return Ending(Outcome.ERRORED, error=describe(error, "error"))
 
 
-def _raised_in_a_group(group: BaseExceptionGroup[BaseException]) -> Ending:
+def _asked_again(error: BaseException) -> Ending:
+    """`Retry(delay=...)` with whatever a handler takes for a number of seconds."""
+    delay = read(error, "delay")
+    said = describe(error, "retry", frames=False)
+    if delay is None:
+        return Ending(Outcome.ERRORED, error=said)
+    for kind in (int, float):
+        if issubclass(type(delay), kind) and type(delay) is not bool:
+            try:
+                return Ending(Outcome.ERRORED, error=said, delay=kind.__float__(delay))
+            except OverflowError:  # lifecycle.after has its own idea of the longest delay
+                return Ending(Outcome.ERRORED, error=said, delay=math.inf if int.__gt__(delay, 0) else -math.inf)
+    wrong = f"Retry(delay=...) takes a number of seconds, not {name_of(delay)}"
+    return Ending(Outcome.ERRORED, error=TaskError("error", storable(wrong, NAME_LIMIT), type="TypeError"))
+
+
+def _raised_in_a_group(group: BaseException) -> Ending:
     """What the parts of a handler say together, which ran side by side (asyncio.TaskGroup).
 
     One `Fail` among nothing but `Fail` and `Retry` is final: that part can never succeed, so running it again is in vain. Of
     several `Retry` the longest delay holds. Any other exception beside them makes the whole an ordinary error.
     """
-    leaves = list(_leaves(group))
-    if all(isinstance(leaf, Fail | Retry) for leaf in leaves):
-        final = [leaf for leaf in leaves if isinstance(leaf, Fail)]
+    leaves = list(leaves_of(group))
+    if _are(leaves, Fail, Retry):
+        final = [leaf for leaf in leaves if issubclass(type(leaf), Fail)]
         if final:
-            return msgspec.structs.replace(_raised(final[0]), error=_describe(group, "failed"))
+            return msgspec.structs.replace(_raised(final[0]), error=describe(group, "failed"))
         endings = [_raised(leaf) for leaf in leaves]
         delays = [ending.delay for ending in endings if ending.delay is not None]
-        return msgspec.structs.replace(endings[0], error=_describe(group, "retry"), delay=max(delays, default=None))
-    if all(isinstance(leaf, ServerUnreachable | Fenced) for leaf in leaves):
-        return _raised(leaves[0])
-    if all(isinstance(leaf, ResultInvalid | TransactionEnded) for leaf in leaves):
-        return _raised(leaves[0])
-    return _errored(group)
+        return msgspec.structs.replace(endings[0], error=describe(group, "retry"), delay=max(delays, default=None))
+    for kinds in ((ServerUnreachable, Fenced), (ResultInvalid, TransactionEnded)):
+        if _are(leaves, *kinds):
+            return _raised(leaves[0])
+    return Ending(Outcome.ERRORED, error=describe(group, "error"))
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions of a group that are no groups, in order. Not recursive, since groups may be nested at will."""
-    waiting = [error]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, BaseExceptionGroup):
-            waiting += reversed(part.exceptions)
-        else:
-            yield part
+def _are(errors: Sequence[BaseException], *kinds: type[BaseException]) -> bool:
+    return all(issubclass(type(error), kinds) for error in errors)
 
 
 def stopped(reason: Stop, *, timeout_seconds: float) -> Ending:
@@ -210,43 +203,10 @@ def stopped(reason: Stop, *, timeout_seconds: float) -> Ending:
     return Ending(Outcome.RELEASED, error=TaskError("released", said))
 
 
-def _errored(error: BaseException) -> Ending:
-    return Ending(Outcome.ERRORED, error=_describe(error, "error"))
-
-
-def _invalid(error: msgspec.ValidationError) -> Ending:
-    """A payload that does not fit fails for good; the same error raised by the handler's own code is an ordinary one."""
+def _from_payload(error: BaseException) -> bool:
+    """A payload that does not fit fails permanently; the same error raised by the handler's own code is an ordinary one."""
     frames = traceback.extract_tb(error.__traceback__)
-    if frames and frames[-1].name == "decode" and frames[-1].filename.endswith("registry.py"):
-        return Ending(Outcome.ERRORED, error=_describe(error, "payload_invalid"), permanent=True)
-    return _errored(error)
+    return bool(frames) and frames[-1].name == "decode" and frames[-1].filename.endswith("registry.py")
 
 
-def _describe(error: BaseException, code: str) -> TaskError:
-    name = type(error).__name__
-    try:
-        message = _message(error)
-        trace = "" if isinstance(error, Retry | Fail) else "".join(traceback.format_exception(error))
-    except RAISED as failure:  # the exception's own code has a fault
-        message, trace = f"{name}, which cannot say why: {type(failure).__name__}", ""
-    return TaskError(
-        code, _storable(message, MESSAGE_LIMIT), type=_storable(name, NAME_LIMIT), traceback=_storable(trace, -TRACEBACK_LIMIT)
-    )
-
-
-def _message(error: BaseException) -> str:
-    """What the exception says. A group says what its parts say, since its own message counts them only."""
-    if not isinstance(error, BaseExceptionGroup):
-        return str(error) or type(error).__name__
-    leaves = list(islice(_leaves(error), SHOWN_LEAVES + 1))
-    parts = [f"{type(leaf).__name__}: {_message(leaf)}" for leaf in leaves[:SHOWN_LEAVES]]
-    return "; ".join([*parts, "..."] if len(leaves) > SHOWN_LEAVES else parts)
-
-
-def _storable(text: str, limit: int) -> str:
-    """Cut to size (a negative limit keeps the end) and free of what JSON in Postgres cannot hold."""
-    cut = text[:limit] if limit > 0 else text[limit:]
-    return cut.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-__all__ = ["STORE_AWAY_DELAY", "Call", "Lent", "Stop", "execute", "stopped"]
+__all__ = ["Call", "Lent", "Stop", "execute", "stopped"]

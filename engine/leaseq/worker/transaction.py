@@ -26,7 +26,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 
 from leaseq.connect import Connection, ImpatientConnection, Pool, spell_settings
 from leaseq.context import BlockingConnection
-from leaseq.errors import Fenced, TransactionEnded
+from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
 from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import TOO_LARGE, UNAVAILABLE, check_replicated, unreachable
@@ -51,6 +51,14 @@ BEGIN = _script("begin_attempt")
 IDENTIFY = _script("identify_transaction")
 PREPARE_SETTLE = _script("prepare_settle")
 UNDO = _script("undo_attempt")
+# crash_shutdown: Postgres ends every session because one of them has crashed. That one is not told.
+CRASHED_ELSEWHERE = "57P02"
+
+
+def sqlstate_of(error: ServerUnreachable) -> str | None:
+    """What Postgres said when the transaction did not come about, if it said anything."""
+    cause = error.__cause__
+    return cause.sqlstate if isinstance(cause, psycopg.Error) else None
 
 
 class AttemptTransaction:
@@ -68,6 +76,7 @@ class AttemptTransaction:
         self._lent: LentConnection | None = None
         self._identity = ""
         self._is_proven = False  # is the transaction known to be the one that was opened?
+        self.told = False  # has Postgres said that the crash of another session ends this one?
 
     @property
     def is_open(self) -> bool:
@@ -99,6 +108,8 @@ class AttemptTransaction:
             await self._close(conn)
             raise
         self._conn, self._lent = conn, LentConnection(conn, self.loan)
+        for listened in (self._conn, self._lent):
+            listened.add_notice_handler(self._noticed)
         reach("transaction.open", lost=psycopg.OperationalError)
 
     def look(self) -> None:
@@ -106,6 +117,9 @@ class AttemptTransaction:
         if self._lent is not None:
             self.broken = self.broken or self._lent.broken
             self.ended = self.ended or self._lent.ended
+
+    def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
+        self.told = self.told or notice.sqlstate == CRASHED_ELSEWHERE
 
     async def commit(self, ledger: Ledger, settlement: Settlement) -> Settled:
         """Settle and commit. Raises `Fenced` (rolled back), `ServerUnreachable` (unknown), `TransactionEnded`, and
@@ -202,6 +216,7 @@ class AttemptTransaction:
         example a cursor that the handler has kept, or a thread that goes on."""
         if sys.getrefcount(conn.pgconn) > OWN_REFERENCES:
             await conn.close()
+        conn.remove_notice_handler(self._noticed)
         self._conn = None
         await self._pool.putconn(conn)
 
@@ -292,4 +307,4 @@ async def _answer(conn: Connection, script: bytes, place: int) -> str:
     return str(row[0])
 
 
-__all__ = ["AttemptTransaction", "Scope"]
+__all__ = ["AttemptTransaction", "Scope", "sqlstate_of"]

@@ -14,7 +14,7 @@ from typing import Any
 from leaseq.dispatch.dispatcher import OPEN_LANES
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.errors import ServerUnreachable
-from leaseq.loop import run_forever
+from leaseq.loop import pause, run_forever
 from leaseq.model import ClaimedTask, Lane
 from leaseq.telemetry import emit
 from leaseq.worker.attempt import RunningAttempt
@@ -28,6 +28,8 @@ from leaseq.worker.tools import Tools
 SWEEP_SECONDS = 3.0
 CANCEL_WATCH_SECONDS = 1.0
 LAST_WORDS_SECONDS = 5.0
+EXPEDITE_BATCH = 500
+EXPEDITE_AGAIN_SECONDS = 10.0
 
 
 class Worker:
@@ -67,6 +69,8 @@ class Worker:
             for intake in self._intakes.values():
                 group.create_task(intake.run(self._stop))
             group.create_task(self._sweep())
+            if not self._tools.isolated:
+                group.create_task(self._expedite())
             group.create_task(
                 run_forever(self._watch_cancels, name="cancel", interval_seconds=CANCEL_WATCH_SECONDS, stop=self._stop)
             )
@@ -116,10 +120,27 @@ class Worker:
                 emit("dispatch.unreachable", error=str(error))
                 await asyncio.sleep(CANCEL_WATCH_SECONDS)
 
+    async def _expedite(self) -> None:
+        """Make due what waits for a worker that knows its type. A second time for what was being handed back at the first."""
+        types, queues = [*self._tools.registry.handlers], [*self._intakes]
+        for wait in (0.0, EXPEDITE_AGAIN_SECONDS):
+            await pause(wait, stop=self._stop)
+            count, more = 0, bool(types)
+            while more and not self._stop.is_set():
+                try:
+                    made_due = await self._tools.fleet.expedite(types, queues, limit=EXPEDITE_BATCH)
+                    count, more = count + made_due, made_due > 0
+                except ServerUnreachable as error:
+                    emit("ledger.unreachable", error=str(error), waiting=0)
+                    await pause(CANCEL_WATCH_SECONDS, stop=self._stop)
+            if count:
+                emit("task.expedited", count=count, queues=queues)
+
     async def _watch_cancels(self) -> None:
         running = list(self._running)
         if not running:
             return
+        self._tools.outages.look()
         for task_id in await self._tools.ledger.find_cancel_requests(running):
             if task_id in self._running:
                 self._running[task_id].stop(Stop.CANCEL)

@@ -29,4 +29,4 @@ returning
         select false from leaseq.attempts as a
         where a.task_id = t.id and coalesce(a.error ->> 'code', '') not in ('unknown_type', 'isolated')
         limit 1
-    ), true) else false end as expired
+    ), true) else false end as expired, t.hand_back_count

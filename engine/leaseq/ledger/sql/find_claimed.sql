@@ -7,6 +7,6 @@ select
         select false from leaseq.attempts as a
         where a.task_id = t.id and coalesce(a.error ->> 'code', '') not in ('unknown_type', 'isolated')
         limit 1
-    ), true) else false end as expired
+    ), true) else false end as expired, hand_back_count
 from leaseq.tasks as t
 where id = any(%(ids)s::uuid[]) and worker_id = %(worker_id)s and state = 'PROCESSING'

@@ -2,6 +2,6 @@
 select
     id::text, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count, max_attempts,
     timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
-    worker_id, error::text, progress::text, payload::text, result::text
+    worker_id, error::text, progress::text, hand_back_count, payload::text, result::text
 from leaseq.tasks
 where id = any(%(ids)s::uuid[]) and tenant = %(tenant)s

@@ -5,7 +5,7 @@
 select
     id::text, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count, max_attempts,
     timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
-    worker_id, error::text, progress::text
+    worker_id, error::text, progress::text, hand_back_count
 from leaseq.tasks
 where tenant = %(tenant)s
     and (%(cursor)s::uuid is null or id < %(cursor)s::uuid)

@@ -18,7 +18,7 @@ with found as (
     where s.task_id = free.task_id
 )
 update leaseq.tasks as t
-set state = 'PENDING', retry_count = 0, crash_count = 0, loss_count = 0, run_at = now(),
+set state = 'PENDING', retry_count = 0, crash_count = 0, loss_count = 0, hand_back_count = 0, run_at = now(),
     finished_at = null, cancel_requested_at = null, expires_at = null, error = null
 from found
 where t.id = found.id

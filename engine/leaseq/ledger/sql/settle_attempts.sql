@@ -2,6 +2,9 @@
 -- The one door out of PROCESSING, for workers and reapers alike. The condition is the fence: an ending whose attempt or
 -- worker is not the current one changes nothing and does not come back. What follows was decided before
 -- (lifecycle.after); only a cancel request that came in the meantime is honoured here, where the row is locked.
+-- An attempt that its task itself caused to be handed back (`hand_backs` is the task's count then) is recorded in the row of the
+-- hand-back right before it, if that had the same cause: such a row stands for `hand_backs` attempts, the first of which is
+-- `attempt`.
 -- clock_timestamp(), because inside a handler's transaction now() is the time at which that began.
 -- `before` is a column and not a constant for the reason told in claim_tasks.sql.
 with endings as materialized (
@@ -9,9 +12,9 @@ with endings as materialized (
     from unnest(
         %(ids)s::uuid[], %(attempts)s::integer[], %(worker_ids)s::text[], %(outcomes)s::text[], %(states)s::text[],
         %(delays)s::float8[], %(retries)s::integer[], %(crashes)s::integer[], %(losses)s::integer[],
-        %(results)s::text[], %(errors)s::text[], %(attempt_errors)s::text[]
+        %(hand_backs)s::integer[], %(results)s::text[], %(errors)s::text[], %(attempt_errors)s::text[]
     ) as e (
-        id, attempt, worker_id, outcome, state, delay, retries, crashes, losses, result, error, attempt_error
+        id, attempt, worker_id, outcome, state, delay, retries, crashes, losses, hand_backs, result, error, attempt_error
     )
 ), settled as (
     update leaseq.tasks as t
@@ -31,23 +34,42 @@ with endings as materialized (
         retry_count = t.retry_count + e.retries,
         crash_count = t.crash_count + e.crashes,
         loss_count = t.loss_count + e.losses,
+        hand_back_count = coalesce(e.hand_backs, t.hand_back_count),
         result = e.result::json,
         error = case when e.state = 'SUCCESS' then null else coalesce(e.error::json, t.error) end
     from endings as e
     where t.id = e.id and t.state = e.before and t.attempt = e.attempt and t.worker_id = e.worker_id
     returning
         t.id, t.attempt, t.state, t.queue, t.priority, t.crash_count, t.loss_count, t.started_at, t.run_at,
-        e.worker_id, e.outcome, e.attempt_error
+        e.worker_id, e.outcome, e.attempt_error, t.type, e.outcome = 'released' and e.hand_backs > 0 as is_hand_back
 ), recorded as (
-    insert into leaseq.attempts
-        (task_id, attempt, outcome, worker_id, started_at, finished_at, next_state, error)
-    select id, attempt, outcome, worker_id, started_at, clock_timestamp(), state, attempt_error::json
+    insert into leaseq.attempts as a
+        (task_id, attempt, outcome, worker_id, started_at, finished_at, next_state, error, hand_backs)
+    select
+        id,
+        case
+            when is_hand_back then coalesce((
+                select b.attempt from leaseq.attempts as b
+                where b.task_id = settled.id and b.attempt < settled.attempt and b.attempt + b.hand_backs = settled.attempt
+                    and b.error ->> 'code' = settled.attempt_error::json ->> 'code'
+                limit 1
+            ), attempt)
+            else attempt
+        end,
+        outcome, worker_id, started_at, clock_timestamp(), state, attempt_error::json, case when is_hand_back then 1 end
     from settled
     where outcome <> 'succeeded'
+    on conflict (task_id, attempt) do update
+    set hand_backs = a.hand_backs + 1, worker_id = excluded.worker_id, finished_at = excluded.finished_at,
+        next_state = excluded.next_state, error = excluded.error
+    where a.hand_backs is not null
 ), waiting as (
-    insert into leaseq.scheduled (task_id, run_at, queue, priority)
-    select id, run_at, queue, priority from settled where state = 'SCHEDULED'
-    on conflict (task_id) do update set run_at = excluded.run_at
+    insert into leaseq.scheduled (task_id, run_at, queue, priority, awaited_type)
+    select
+        id, run_at, queue, priority,
+        case when is_hand_back and attempt_error::json ->> 'code' = 'unknown_type' then type end
+    from settled where state = 'SCHEDULED'
+    on conflict (task_id) do update set run_at = excluded.run_at, awaited_type = excluded.awaited_type
 )
 select id::text, attempt, state, queue, priority, crash_count, loss_count
 from settled

@@ -1,0 +1,149 @@
+"""Descriptions of a handler's exceptions that can always be stored.
+
+An exception is the handler's own code: its text may raise, its class may lie about its name, its causes may form a loop or have
+no end. So nothing here goes through an attribute that a class can override, every walk is bounded, and what still raises is
+replaced by a plain sentence. Invariant: `describe` never raises, and Postgres can store what it returns.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from itertools import islice
+from types import TracebackType
+from typing import Any
+
+from leaseq.model import TaskError
+
+TRACEBACK_LIMIT = 20_000
+MESSAGE_LIMIT = 2_000
+NAME_LIMIT = 200
+# How many exceptions of a chain or a group are told, and how many frames of each.
+EXCEPTIONS_LIMIT = 16
+FRAMES_LIMIT = 64
+SHOWN_LEAVES = 5
+
+_LINKS = {
+    "__cause__": "which was the direct cause of the following exception:",
+    "__context__": "during the handling of which the following exception occurred:",
+}
+
+
+def describe(error: BaseException, code: str, *, frames: bool = True) -> TaskError:
+    """What is stored of an exception. Without `frames` there is no traceback."""
+    name = name_of(error)
+    message = text_of(error)
+    trace = _trace(error) if frames else ""
+    return TaskError(code, storable(message, MESSAGE_LIMIT), type=name, traceback=storable(trace, -TRACEBACK_LIMIT))
+
+
+def plain(code: str, error: BaseException) -> TaskError:
+    """A description of the shortest kind, in ASCII: every database can store it."""
+    first_line = text_of(error).partition("\n")[0]  # what follows may repeat the very text that could not be stored
+    message = f"{name_of(error)}: {first_line}".encode("ascii", "replace").decode().replace("\0", "?")
+    return TaskError(code, message[:NAME_LIMIT])
+
+
+def name_of(thing: object) -> str:
+    """The name of a class, whatever its metaclass says."""
+    return storable(type.__dict__["__name__"].__get__(type(thing)), NAME_LIMIT)
+
+
+def read(error: BaseException, name: str) -> Any:
+    """An attribute of an exception, or the exception that reading it raises."""
+    try:
+        return getattr(error, name)
+    except BaseException as failure:
+        return failure
+
+
+def leaves_of(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions of a group that are no groups, in order. Not recursive, since groups may be nested at will."""
+    waiting = [error]
+    while waiting:
+        part = waiting.pop()
+        if issubclass(type(part), BaseExceptionGroup):
+            waiting += reversed(BaseExceptionGroup.exceptions.__get__(part))
+        else:
+            yield part
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says, or that it cannot. A group says what its parts say, since its own message counts them only."""
+    name = name_of(error)
+    if issubclass(type(error), BaseExceptionGroup):
+        leaves = list(islice(leaves_of(error), SHOWN_LEAVES + 1))
+        parts = [f"{name_of(leaf)}: {storable(text_of(leaf), MESSAGE_LIMIT)}" for leaf in leaves[:SHOWN_LEAVES]]
+        return "; ".join([*parts, "..."] if len(leaves) > SHOWN_LEAVES else parts)
+    try:
+        return str.__str__(str(error)) or name
+    except BaseException as failure:
+        return f"{name}, which cannot say why: {name_of(failure)}"
+
+
+def storable(text: str, limit: int) -> str:
+    """Cut to size (a negative limit keeps the end) and free of what JSON in Postgres cannot hold."""
+    cut = text[:limit] if limit > 0 else text[limit:]
+    return cut.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _trace(error: BaseException) -> str:
+    """Like `traceback.format_exception`, which follows what an exception says of itself without a bound."""
+    try:
+        told = [*_chain(error)]
+        parts = []
+        for link, one in reversed(told):
+            parts += [*_frames(one), f"{name_of(one)}: {storable(text_of(one), MESSAGE_LIMIT)}\n"]
+            parts += [*_notes(one), *_members(one)]
+            if link:
+                parts.append(f"\n{_LINKS[link]}\n\n")
+        return "".join(parts)
+    except BaseException as failure:  # source lines come from loaders, which are anybody's code
+        return f"no traceback: {name_of(failure)}"
+
+
+def _chain(error: BaseException) -> Iterator[tuple[str, BaseException]]:
+    """The exception, what caused it, and so on; each with the link that leads from it to the one before."""
+    link, one = "", error
+    seen: set[int] = set()
+    while id(one) not in seen and len(seen) < EXCEPTIONS_LIMIT:
+        seen.add(id(one))
+        yield link, one
+        cause, context = _field(one, "__cause__"), _field(one, "__context__")
+        if isinstance(cause, BaseException):
+            link, one = "__cause__", cause
+        elif isinstance(context, BaseException) and not _field(one, "__suppress_context__"):
+            link, one = "__context__", context
+
+
+def _frames(error: BaseException) -> list[str]:
+    trace = _field(error, "__traceback__")
+    if not isinstance(trace, TracebackType):
+        return []
+    return ["Traceback (most recent call last):\n", *traceback.format_tb(trace, limit=-FRAMES_LIMIT)]
+
+
+def _notes(error: BaseException) -> list[str]:
+    notes = getattr(error, "__notes__", None)
+    return [f"{storable(str.__str__(note), MESSAGE_LIMIT)}\n" for note in notes[:EXCEPTIONS_LIMIT]] if type(notes) is list else []
+
+
+def _members(error: BaseException) -> Iterator[str]:
+    """The exceptions of a group, and of groups in it, one line each."""
+    waiting, told = [(1, error)], 0
+    while waiting and told < EXCEPTIONS_LIMIT:
+        depth, one = waiting.pop()
+        if depth > 1:
+            told += 1
+            yield f"{'  ' * (depth - 1)}+ {name_of(one)}: {storable(text_of(one), MESSAGE_LIMIT)}\n"
+        if issubclass(type(one), BaseExceptionGroup):
+            members = BaseExceptionGroup.exceptions.__get__(one)
+            waiting += [(depth + 1, member) for member in reversed(members[:EXCEPTIONS_LIMIT])]
+
+
+def _field(error: BaseException, name: str) -> Any:
+    """An attribute as the interpreter has it, not as a class says."""
+    return BaseException.__dict__[name].__get__(error)
+
+
+__all__ = ["NAME_LIMIT", "describe", "leaves_of", "name_of", "plain", "read", "storable", "text_of"]

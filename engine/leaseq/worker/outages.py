@@ -1,0 +1,48 @@
+"""First-hand evidence of an outage of Postgres.
+
+When a connection breaks under a handler, Postgres was away, or the handler broke it. The worker's own connections tell which:
+whether one of them was lost or could not be made while the attempt ran, and whether Postgres answers now.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from leaseq.codec import FIRST_ID
+from leaseq.connect import Pool
+from leaseq.errors import ServerUnreachable
+from leaseq.ledger.ledger import Ledger
+
+TROUBLES = ("connections_lost", "connections_errors", "returns_bad")
+# `look` is called once a second while something runs: what it finds may have happened a little earlier.
+LOOK_SECONDS = 1.0
+
+
+class Outages:
+    """What happened to the worker's own connections."""
+
+    def __init__(self, ledger: Ledger, pool: Pool) -> None:
+        self._ledger = ledger
+        self._pool = pool
+        self._count = 0
+        self._last = float("-inf")
+
+    def look(self) -> None:
+        """Note whether a connection has been lost since the last look."""
+        stats = self._pool.get_stats()
+        count = sum(stats.get(name, 0) for name in TROUBLES)
+        if count != self._count:
+            self._count, self._last = count, monotonic()
+
+    async def seen_since(self, moment: float) -> bool:
+        """Whether Postgres has been away at any time since `moment` (monotonic), as far as this worker can see. Never raises."""
+        try:
+            # A connection that has died while idle is noticed when it is asked for.
+            await self._ledger.find_states([FIRST_ID])
+        except ServerUnreachable:
+            return True
+        self.look()
+        return self._last >= moment - LOOK_SECONDS
+
+
+__all__ = ["Outages"]

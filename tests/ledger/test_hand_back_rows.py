@@ -1,0 +1,134 @@
+"""Hand-backs in the ledger: they share a row, and a worker that knows their type makes them due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fix_ledger import claim, errored, find, holding, open_worker, promote_due, released, submit
+from leaseq.connect import Connection, Pool
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.model import Disposition, Ending, Lease, Outcome, Settlement, State, TaskError
+
+
+def handed_back(lease: Lease, count: int, *, code: str = "unknown_type", delay: float = 600.0) -> Settlement:
+    error = TaskError(code, f"hand-back {count}")
+    then = Disposition(State.SCHEDULED, delay=delay, hand_backs=count, error=error)
+    return Settlement(lease, Ending(Outcome.RELEASED, error=error, self_caused=True), then)
+
+
+async def again(ledger: Ledger, plain: Connection, task_id: str, worker: str) -> Lease:
+    """The next attempt of a task that waits."""
+    await plain.execute("update leaseq.tasks set state = 'PENDING' where id = %s and state = 'SCHEDULED'", (task_id,))
+    return await claim(ledger, task_id, worker)
+
+
+async def test_hand_backs_in_a_row_share_one_row(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+    worker = await open_worker(fleet)
+    task_id = await submit(ledger)
+    for count in range(1, 6):
+        (settled,) = (await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), count)])).values()
+        assert (settled.attempt, settled.state) == (count, State.SCHEDULED)
+    (row,) = await ledger.list_attempts(task_id, tenant="default")
+    assert (row.attempt, row.hand_backs, row.last, row.outcome) == (1, 5, 5, Outcome.RELEASED)
+    assert row.error is not None
+    assert b"hand-back 5" in row.error
+    assert row.started_at < row.finished_at
+    task = await find(ledger, task_id)
+    assert task.hand_back_count == 5
+    assert task.error is not None
+    assert b"hand-back 5" in task.error
+
+
+async def test_another_ending_in_between_begins_another_row(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+    worker = await open_worker(fleet)
+    task_id = await submit(ledger)
+    endings: list[Callable[[Lease], Settlement]] = [
+        lambda lease: handed_back(lease, 1),
+        lambda lease: handed_back(lease, 2),
+        released,
+        lambda lease: handed_back(lease, 3),
+        lambda lease: handed_back(lease, 4, code="connection_lost"),
+        errored,
+        lambda lease: handed_back(lease, 1),
+        lambda lease: handed_back(lease, 2),
+    ]
+    for ending in endings:
+        await ledger.settle([ending(await again(ledger, plain, task_id, worker))])
+    rows = await ledger.list_attempts(task_id, tenant="default")
+    assert [(row.attempt, row.hand_backs) for row in rows] == [(1, 2), (3, None), (4, 1), (5, 1), (6, None), (7, 2)]
+    assert [n for row in rows for n in range(row.attempt, row.last + 1)] == list(range(1, 9)), "each attempt once"
+
+
+async def test_an_ending_that_says_nothing_of_the_count_leaves_it(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+    worker = await open_worker(fleet)
+    task_id = await submit(ledger)
+    await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), 1)])
+    await ledger.settle([released(await again(ledger, plain, task_id, worker))])
+    (claimed,) = await ledger.claim([task_id], worker_id=worker)
+    assert claimed.counts.hand_back_count == 1
+    (found,) = await ledger.find_claimed([task_id], worker_id=worker)
+    assert found.counts.hand_back_count == 1
+
+
+async def test_a_redrive_begins_anew(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+    worker = await open_worker(fleet)
+    task_id = await submit(ledger)
+    await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), 1)])
+    await ledger.cancel([task_id], tenant="default")
+    await ledger.redrive([task_id], tenant="default")
+    assert (await find(ledger, task_id)).hand_back_count == 0
+
+
+async def waiting(ledger: Ledger, fleet: Fleet, plain: Connection, **said: str) -> str:
+    """A task that was handed back for its type, and waits for ten minutes."""
+    task_id = await submit(ledger, **said)
+    await ledger.settle([handed_back(await again(ledger, plain, task_id, await open_worker(fleet)), 3)])
+    return task_id
+
+
+async def test_expedite_makes_due_what_waits_for_these_types_in_these_queues(
+    ledger: Ledger, fleet: Fleet, plain: Connection
+) -> None:
+    wanted = [await waiting(ledger, fleet, plain) for _ in range(5)]
+    others = [
+        await waiting(ledger, fleet, plain, type="unheard"),
+        await waiting(ledger, fleet, plain, queue="elsewhere"),
+        await submit(ledger, delay_seconds=600.0),
+    ]
+    assert [await fleet.expedite(["add", "more"], ["default"], limit=3) for _ in range(3)] == [3, 2, 0]
+    promoted = await promote_due(ledger, limit=10)
+    assert {glimpse.task_id for glimpse in promoted} == set(wanted)
+    assert {(await find(ledger, task_id)).hand_back_count for task_id in wanted} == {0}
+    assert {(await find(ledger, task_id)).state for task_id in others} == {State.SCHEDULED}
+
+
+async def test_expedite_leaves_a_cancelled_task_alone(pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+    """Its row in `scheduled` may stay behind, if somebody else has it locked."""
+    task_id = await waiting(ledger, fleet, plain)
+    async with holding(pool) as held:
+        await held.conn.execute("select from leaseq.scheduled where task_id = %s for update", (task_id,))
+        await ledger.cancel([task_id], tenant="default")
+    await fleet.expedite(["add"], ["default"], limit=10)
+    assert (await find(ledger, task_id)).state is State.CANCELLED
+    assert await promote_due(ledger, limit=10) == []
+
+
+async def test_expedite_passes_over_what_another_has_locked(pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+    first, second = [await waiting(ledger, fleet, plain) for _ in range(2)]
+    async with holding(pool) as held:
+        await held.conn.execute("select from leaseq.scheduled where task_id = %s for update", (first,))
+        assert await fleet.expedite(["add"], ["default"], limit=10) == 1
+    assert (await find(ledger, second)).hand_back_count == 0
+    assert await fleet.expedite(["add"], ["default"], limit=10) == 1
+
+
+@pytest.mark.parametrize("ending", [errored, released])
+async def test_another_ending_waits_for_no_type(ledger: Ledger, fleet: Fleet, plain: Connection, ending: object) -> None:
+    worker = await open_worker(fleet)
+    task_id = await submit(ledger)
+    lease = await again(ledger, plain, task_id, worker)
+    await ledger.settle([errored(lease) if ending is errored else handed_back(lease, 1, code="connection_lost")])
+    assert await fleet.expedite(["add"], ["default"], limit=10) == 0
