@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import uvloop
@@ -44,10 +45,13 @@ def main() -> None:
     "--minutes", type=click.FloatRange(0.05), default=2.0, show_default=True, help="Length of the storm of each scenario."
 )
 @click.option("--workers", type=click.IntRange(1, 16), default=2, show_default=True, help="Worker services, two children each.")
+@click.option(
+    "--rate", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Times the tasks; less for a slow machine."
+)
 @click.option("--out", type=directory, default=Path("chaos-runs"), show_default=True, help="Where the evidence goes.")
 @click.option("--tree", type=directory, help="A source tree to run in place of the installed leaseq.")
 @click.option("--old", "other_tree", type=directory, help="A source tree of another version, to be mixed in.")
-def run(scenarios: tuple[str, ...], seed: int, minutes: float, workers: int, out: Path, **trees: Path | None) -> None:
+def run(scenarios: tuple[str, ...], seed: int, minutes: float, out: Path, **more: Any) -> None:
     """Run scenarios one after the other; the verdict of all together is the exit code."""
     console = Console(highlight=False)
     narrator = Narrator(console)
@@ -57,10 +61,11 @@ def run(scenarios: tuple[str, ...], seed: int, minutes: float, workers: int, out
             scenario=SCENARIOS[name],
             seed=seed + number,
             minutes=minutes,
-            workers=workers,
+            workers=more["workers"],
+            rate=more["rate"],
             directory=out / f"{name}-{seed + number}",
-            tree=trees["tree"],
-            other_tree=trees["other_tree"],
+            tree=more["tree"],
+            other_tree=more["other_tree"],
         )
         narrator.begin(options.command)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -55,6 +55,7 @@ class Options(Struct, frozen=True, kw_only=True):
     minutes: float
     workers: int
     directory: Path
+    rate: float = 1.0  # times as many tasks as the scenario has
     tree: Path | None = None
     other_tree: Path | None = None
     patience_seconds: float = DRAIN_PATIENCE_SECONDS
@@ -65,7 +66,10 @@ class Options(Struct, frozen=True, kw_only=True):
         """Repeats the run."""
         if self.repeat:
             return self.repeat
-        return f"leaseq-chaos run {self.scenario.name} --seed {self.seed} --minutes {self.minutes:g} --workers {self.workers}"
+        rate = "" if self.rate == 1 else f" --rate {self.rate:g}"
+        return (
+            f"leaseq-chaos run {self.scenario.name} --seed {self.seed} --minutes {self.minutes:g} --workers {self.workers}{rate}"
+        )
 
 
 class Progress(Struct, frozen=True, kw_only=True):
@@ -137,7 +141,8 @@ class Conductor:
         options = self._options
         self.began = boottime()
         self._phase("warm-up")
-        plan = make_plan(options.scenario, seed=options.seed, seconds=WARM_UP_SECONDS + schedule.seconds, accounts=ACCOUNTS)
+        scenario = msgspec.structs.replace(options.scenario, tasks_per_second=options.scenario.tasks_per_second * options.rate)
+        plan = make_plan(scenario, seed=options.seed, seconds=WARM_UP_SECONDS + schedule.seconds, accounts=ACCOUNTS)
         await clients.start(plan)
         await asyncio.sleep(WARM_UP_SECONDS)
         self._phase("storm")

@@ -95,7 +95,7 @@ NETWORK: Mapping[str, float] = {
 }
 CLOCKS: Mapping[str, float] = {"clock-worker": 1, "clock-reaper": 1, "clock-valkey": 1, "clock-and-kill": 1, "clock-api": 1}
 DISKS: Mapping[str, float] = {"fill-valkey-disk": 1, "fill-postgres-disk": 1}
-NAMES: Mapping[str, float] = {"many-queues": 1, "long-snapshot": 2}
+NAMES: Mapping[str, float] = {"many-queues": 1, "long-snapshot": 6}
 DEPLOY: Mapping[str, float] = {
     "rolling-restart": 2,
     "more-reapers": 2,

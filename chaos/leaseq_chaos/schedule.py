@@ -29,6 +29,8 @@ SERVER_FAULTS = {
     "kill-backends": "postgres",
     "kill-backend-hard": "postgres",
     "lock-tasks": "postgres",
+    "many-backlogs": "names",
+    "many-queues": "names",
 }
 
 

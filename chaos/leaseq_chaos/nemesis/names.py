@@ -24,7 +24,9 @@ __all__ = ["PREFIX", "ManyQueues"]
 
 PREFIX = "made-up-"
 CLIENTS = 8
-QUEUES_PER_WORKER = 250
+QUEUES_PER_WORKER = 500
+# A worker of theirs is small: there are hundreds of queues, and a few tasks in each.
+SMALL = ("--processes", "1", "--concurrency", "4")
 PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.2
 
@@ -62,7 +64,7 @@ class ManyQueues(Fault):
         if not queues:
             return
         parts = [queues[first : first + QUEUES_PER_WORKER] for first in range(0, len(queues), QUEUES_PER_WORKER)]
-        added = [await cluster.add("worker", arguments=["--queues", ",".join(part)]) for part in parts]
+        added = [await cluster.add("worker", arguments=["--queues", ",".join(part), *SMALL]) for part in parts]
         try:
             await _done(cluster, injury.detail["prefix"])
         finally:
