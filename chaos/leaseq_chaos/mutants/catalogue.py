@@ -170,6 +170,12 @@ _ALL = (
         expected=frozenset({"standbys"}),
     ),
     Mutant(
+        name="old-timeline-believed",
+        about="A process that has seen the new primary goes on with its open connections to the old one.",
+        provocation="moved-ledger",
+        expected=frozenset({"recovery", "accepted", "convergence"}),
+    ),
+    Mutant(
         name="demoted-redis-kept",
         about="A connection goes on with a Redis that answers READONLY, because it is open and answers.",
         provocation="moved-dispatch",

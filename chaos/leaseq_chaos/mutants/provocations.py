@@ -144,6 +144,17 @@ _ALL = (
         config=WITHOUT_NET,
     ),
     Scenario(
+        name="moved-ledger",
+        about="The address of Postgres moves, and the old server lives on and takes writes.",
+        nemeses={"failover-postgres": 1},
+        mix=QUICK,
+        tasks_per_second=12,
+        gap_seconds=1.0,
+        at_once=1,
+        bounds={"failover-postgres": 4.0},
+        config=FEW,
+    ),
+    Scenario(
         name="moved-dispatch",
         about="The address of Valkey moves, and the old server lives on as a replica.",
         nemeses={"demote-valkey": 1},
