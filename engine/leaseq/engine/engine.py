@@ -18,9 +18,10 @@ from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.survey import Survey
+from leaseq.engine.held_keys import HeldKeys
 from leaseq.engine.push import Pusher
 from leaseq.engine.reap import Reap
-from leaseq.engine.submit import Submitter
+from leaseq.engine.submit import KeyHeld, Submitter
 from leaseq.engine.wait import Waiter
 from leaseq.errors import DispatchForeign, ServerUnreachable, TaskConflict, TaskNotFound
 from leaseq.failpoints import reach
@@ -72,8 +73,9 @@ class Engine:
         )
         self._submitter = Submitter(stores.ledger, retention_seconds=config.idempotency_retention_seconds)
         self._gatherer: Gatherer[Submission, Submitted] = Gatherer(
-            self._submitter.write, batch_size=BATCH_SIZE, capacity=CAPACITY
+            self._submitter.write_hastily, batch_size=BATCH_SIZE, capacity=CAPACITY
         )
+        self._held_keys = HeldKeys(self._submitter)
 
     @property
     def takes_no_writes(self) -> bool:
@@ -85,10 +87,19 @@ class Engine:
 
         Returns once it is committed. Raises `IdempotencyKeyReused`, `IdempotencyInFlight`, `ServerUnreachable`.
         """
-        submitted = await self._gatherer.add(submission)
+        submitted = None if self._held_keys.knows(submission) else await self._gather(submission)
+        if submitted is None:
+            submitted = await self._held_keys.submit(submission)
         reach("submit.committed")
         self._deliver([(submission, submitted)])
         return submitted
+
+    async def _gather(self, submission: Submission) -> Submitted | None:
+        """Together with others; None: an open transaction elsewhere holds its key, and the others must not wait for that."""
+        try:
+            return await self._gatherer.add(submission)
+        except KeyHeld:
+            return None
 
     async def submit_many(self, batch: Sequence[Submission]) -> list[Submitted | BaseException]:
         """Record many tasks, a chunk in one transaction; one answer for each, in order.

@@ -15,15 +15,21 @@ from collections.abc import Sequence
 
 from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, ServerUnreachable, SubmissionInvalid
 from leaseq.failpoints import reach
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.ledger import PATIENCE_SECONDS, Ledger
 from leaseq.ledger.session import Connection
 from leaseq.lifecycle import lane_of
 from leaseq.model import Lane, Submission, Submitted
 
 Answer = Submitted | BaseException
 
+# A batch of many callers waits for so long, and is then divided, until the submissions whose keys are held stand alone.
+HASTE_SECONDS = 0.02
 # Each key in flight is waited for; past this many in a batch the rest is told to come again without another look.
 MAX_WAITS = 8
+
+
+class KeyHeld(IdempotencyInFlight):
+    """An open transaction elsewhere holds the key, and this submission has not waited for it yet."""
 
 
 class Submitter:
@@ -33,23 +39,28 @@ class Submitter:
         self._ledger = ledger
         self._retention = retention_seconds
 
-    async def write(self, batch: Sequence[Submission], *, conn: Connection | None = None) -> list[Answer]:
-        """Record a batch; one answer for each, in order: what was created or found, or why it was refused."""
+    async def write(self, batch: Sequence[Submission], *, conn: Connection | None = None, haste: bool = False) -> list[Answer]:
+        """Record a batch; one answer for each, in order: what was created or found, or why it was refused.
+
+        With `haste` keys that are held are hardly waited for. Then it raises `KeyHeld`, and some may be recorded.
+        """
         answers: dict[str, Answer] = {}
         open_ones = list(batch)
         for _ in range(3):
-            open_ones = await self._round(open_ones, answers, conn)
+            open_ones = await self._round(open_ones, answers, conn, haste=haste)
             if not open_ones:
                 break
         for submission in open_ones:
             answers[submission.task_id] = IdempotencyInFlight()
         return [answers[submission.task_id] for submission in batch]
 
-    async def _round(self, batch: list[Submission], answers: dict[str, Answer], conn: Connection | None) -> list[Submission]:
+    async def _round(
+        self, batch: list[Submission], answers: dict[str, Answer], conn: Connection | None, *, haste: bool
+    ) -> list[Submission]:
         """One try; returns those whose key vanished between the insert and the look."""
         leaders, followers = _split(batch)
         rest = [*followers]
-        created = await self._insert(leaders, answers, conn)
+        created = await self._insert(leaders, answers, conn, haste=haste)
         answers |= {task_id: submitted for task_id, submitted in created.items() if submitted is not None}
         rest += [s for s in leaders if s.task_id not in answers]
         if not rest:
@@ -70,13 +81,35 @@ class Submitter:
             await self._ledger.expire_keys(gone, conn=conn)
         return [s for s in rest if s.task_id not in answers]
 
+    async def write_hastily(self, batch: Sequence[Submission]) -> list[Answer]:
+        """The same for a batch of many callers, who must not wait for the key of one. Such a key is answered with `KeyHeld`."""
+        keyless = [s for s in batch if s.idempotency_key is None]
+        keyed = [s for s in batch if s.idempotency_key is not None]
+        if not keyed:
+            return await self.write(batch)
+        try:
+            return await self.write(batch, haste=True)
+        except KeyHeld:
+            if len(batch) == 1:
+                return [KeyHeld()]
+        # Those without keys go first, and half of a half finds the one that is held.
+        middle = len(keyed) // 2
+        answers: dict[str, Answer] = {}
+        for part in (keyless, keyed[:middle], keyed[middle:]):
+            if part:
+                answers |= zip((s.task_id for s in part), await self.write_hastily(part), strict=True)
+        return [answers[s.task_id] for s in batch]
+
     async def _insert(
-        self, leaders: list[Submission], answers: dict[str, Answer], conn: Connection | None
+        self, leaders: list[Submission], answers: dict[str, Answer], conn: Connection | None, *, haste: bool
     ) -> dict[str, Submitted | None]:
         reach("submit.sending")
+        patience = HASTE_SECONDS if haste else PATIENCE_SECONDS
         try:
-            return await self._ledger.submit(leaders, retention_seconds=self._retention, conn=conn)
+            return await self._ledger.submit(leaders, retention_seconds=self._retention, conn=conn, patience_seconds=patience)
         except SubmissionInvalid as error:
+            if haste and isinstance(error, IdempotencyInFlight):
+                raise KeyHeld from error
             if len(leaders) == 1 or conn is not None:
                 answers.update({s.task_id: error for s in leaders})
                 return {}
@@ -87,7 +120,7 @@ class Submitter:
             if waits == MAX_WAITS:
                 answers[leader.task_id] = IdempotencyInFlight()
                 continue
-            done |= await self._insert([leader], answers, conn)
+            done |= await self._insert([leader], answers, conn, haste=haste)
             waits += isinstance(answers.get(leader.task_id), IdempotencyInFlight)
         return done
 
@@ -142,4 +175,4 @@ def _judge(submission: Submission, fingerprint: bytes, found: Submitted) -> Answ
     return found
 
 
-__all__ = ["Submitter"]
+__all__ = ["Answer", "KeyHeld", "Submitter"]

@@ -24,8 +24,8 @@ from leaseq.ledger.session import Connection, Locked, Session
 from leaseq.model import ClaimedTask, Counts, Glimpse, Lease, Settled, Settlement, State, Submission, Submitted, Task, TaskSummary
 from leaseq.records import Attempt
 
-# How long a submission waits for an open transaction elsewhere that holds its key; everybody in its batch waits too.
-PATIENCE_MILLISECONDS = "250"
+# How long a submission waits for an open transaction elsewhere that holds its key.
+PATIENCE_SECONDS = 0.25
 
 
 class KeyFound(msgspec.Struct, frozen=True):
@@ -89,6 +89,7 @@ class Ledger:
         retention_seconds: float,
         conn: Connection | None = None,
         again: bool = True,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> dict[str, Submitted | None]:
         """Record submissions. By task id: what was created, or None where the key (or the id) exists already.
 
@@ -100,7 +101,7 @@ class Ledger:
         params = rows.submission_arrays(batch) | {
             "retention": retention_seconds,
             "after_commit": conn is not None,
-            "patience": None if conn is not None else PATIENCE_MILLISECONDS,
+            "patience": None if conn is not None else f"{patience_seconds * 1000:.0f}",
         }
         try:
             found = await self._session.fetch("submit_tasks", params, conn=conn, again=again)

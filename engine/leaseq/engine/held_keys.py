@@ -1,0 +1,71 @@
+"""Submissions whose idempotency key an open transaction elsewhere holds.
+
+They wait for that transaction apart from all others: a batch that waited with them would make every
+caller of this process wait. A key that was held a moment ago is taken to be held still, so that its
+next submissions do not even enter a batch.
+
+Invariants: at most AT_ONCE of them occupy a connection; past MOST that wait here, a caller is told
+at once to come again, which is what it would hear anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+from leaseq.engine.submit import MAX_WAITS, Submitter
+from leaseq.errors import IdempotencyInFlight
+from leaseq.model import Submission, Submitted
+
+REMEMBER_SECONDS = 1.0
+AT_ONCE = 2
+MOST_KEYS = 1000
+
+Key = tuple[str, str | None]
+
+
+class HeldKeys:
+    """Remembers keys that are held, and submits what waits for them."""
+
+    def __init__(self, submitter: Submitter) -> None:
+        self._submitter = submitter
+        self._until: dict[Key, float] = {}
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
+
+    def knows(self, submission: Submission) -> bool:
+        """Was its key held a moment ago?"""
+        return bool(self._until) and self._until.get(_key(submission), 0.0) > monotonic()
+
+    async def submit(self, submission: Submission) -> Submitted:
+        """Wait for the key, not for long. Raises `IdempotencyInFlight` where it is held still."""
+        self._remember(submission)
+        if self._waiting >= MAX_WAITS:
+            raise IdempotencyInFlight
+        self._waiting += 1
+        try:
+            async with self._turns:
+                (answer,) = await self._submitter.write([submission])
+        finally:
+            self._waiting -= 1
+        if isinstance(answer, IdempotencyInFlight):
+            self._remember(submission)
+        else:
+            self._until.pop(_key(submission), None)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def _remember(self, submission: Submission) -> None:
+        now = monotonic()
+        if len(self._until) >= MOST_KEYS:
+            self._until = {key: until for key, until in self._until.items() if until > now}
+        if len(self._until) < MOST_KEYS:
+            self._until[_key(submission)] = now + REMEMBER_SECONDS
+
+
+def _key(submission: Submission) -> Key:
+    return submission.tenant, submission.idempotency_key
+
+
+__all__ = ["HeldKeys"]

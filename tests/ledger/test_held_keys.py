@@ -1,0 +1,78 @@
+"""A key that somebody's open transaction holds delays no other submission of the process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from fix_ledger import RETENTION, holding, submission
+from leaseq.config import Config
+from leaseq.connect import Pool
+from leaseq.engine.engine import Engine, open_engine
+from leaseq.errors import IdempotencyInFlight
+from leaseq.ledger.ledger import PATIENCE_SECONDS, Ledger
+from leaseq.model import Submission, Submitted
+
+
+@pytest.fixture
+async def engine(config: Config) -> AsyncIterator[Engine]:
+    async with open_engine(config, name="leaseq test", pool_size=6) as opened:
+        await opened.stores.fleet.register_queues(["default"])  # or the name would be held too
+        yield opened
+
+
+@pytest.fixture
+def sent(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[set[str | None], float]]:
+    """Every statement: the keys in it, and for how long it may wait for one of them."""
+    record: list[tuple[set[str | None], float]] = []
+    submit = engine.stores.ledger.submit
+
+    async def note(batch: Sequence[Submission], **rest: Any) -> dict[str, Submitted | None]:
+        record.append(({one.idempotency_key for one in batch}, rest["patience_seconds"]))
+        return await submit(batch, **rest)
+
+    monkeypatch.setattr(engine.stores.ledger, "submit", note)
+    return record
+
+
+async def test_only_those_who_want_the_held_key_wait_for_it(
+    engine: Engine, pool: Pool, sent: list[tuple[set[str | None], float]]
+) -> None:
+    async with holding(pool) as held:
+        await Ledger(held).submit([submission(idempotency_key="held")], retention_seconds=RETENTION)
+        wanted = [submission(idempotency_key="held" if n % 10 == 5 else f"k{n}") for n in range(60)]
+        wanted += [submission() for _ in range(20)]
+        answers = await asyncio.gather(*(engine.submit(one) for one in wanted), return_exceptions=True)
+        refused = [one for one, answer in zip(wanted, answers, strict=True) if isinstance(answer, IdempotencyInFlight)]
+        assert {one.idempotency_key for one in refused} == {"held"}
+        assert len(refused) == 6
+        # A statement that may wait for long holds nothing else (and one without keys waits for none).
+        assert all(keys in ({"held"}, {None}) for keys, patience in sent if patience == PATIENCE_SECONDS)
+
+        sent.clear()
+        late = asyncio.create_task(engine.submit(submission(idempotency_key="held")))
+        for n in range(20):
+            await engine.submit(submission(idempotency_key=f"later{n}"))
+        assert not any("held" in keys and len(keys) > 1 for keys, _ in sent)
+        assert all("held" not in keys for keys, patience in sent if patience != PATIENCE_SECONDS)
+        with pytest.raises(IdempotencyInFlight):
+            await late
+    assert (await engine.submit(submission(idempotency_key="held"))).replayed
+
+
+async def test_a_key_that_is_let_go_is_submitted_with_the_others_again(
+    engine: Engine, pool: Pool, sent: list[tuple[set[str | None], float]]
+) -> None:
+    first = submission(idempotency_key="held")
+    async with holding(pool) as held:
+        await Ledger(held).submit([first], retention_seconds=RETENTION)
+        with pytest.raises(IdempotencyInFlight):
+            await engine.submit(submission(idempotency_key="held"))
+    answer = await engine.submit(submission(idempotency_key="held"))
+    assert (answer.replayed, answer.task_id) == (True, first.task_id)
+    sent.clear()
+    await asyncio.gather(*(engine.submit(submission(idempotency_key=key)) for key in ("held", "other")))
+    assert sent[0][1] < PATIENCE_SECONDS
