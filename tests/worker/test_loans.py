@@ -21,6 +21,7 @@ from leaseq.errors import Fenced, TransactionForeign
 from leaseq.model import State, Task
 
 ONCE = {"max_attempts": 1}
+SERVER_CURSORS: list[psycopg.AsyncServerCursor[Any]] = []
 INSERT = "insert into effects values ('stolen', 1, 0)"
 CURSOR = "select generate_series(1, 9)"
 
@@ -59,6 +60,7 @@ async def keep_many(ctx: Context, tx: Any, kept: dict[str, Any]) -> Use:
 
 async def keep_server_cursor(ctx: Context, tx: Any, kept: dict[str, Any]) -> Use:
     cursor = tx.cursor("of_the_first")
+    SERVER_CURSORS.append(cursor)
     await cursor.execute(CURSOR)
     return cast(Use, cursor.fetchone)
 
@@ -219,6 +221,9 @@ async def test_what_one_attempt_keeps_is_refused_in_the_next(config: Config, cli
             await client.ended(await client.submit("keeps", what=what, options=ONCE), timeout=30)
             task = await client.ended(await client.submit("uses_it", what=what, options=ONCE), timeout=30)
             assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 1), KEPT[what].__name__
+    for cursor in SERVER_CURSORS:
+        await cursor.close()  # psycopg warns of one that is deleted while it is open
+    SERVER_CURSORS.clear()
     unrefused = {key: error for key, error in refused.items() if not isinstance(error, Fenced)}
     assert unrefused == {}
     assert len(refused) == len(KEPT) * len(CALLERS)

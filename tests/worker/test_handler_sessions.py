@@ -1,0 +1,82 @@
+"""The reap ends every session of a worker's handlers, under any name, and no other session."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fix_client import Client
+from fix_worker import QUEUE, until, working
+from leaseq import Context, Leaseq
+from leaseq.config import Config
+from leaseq.engine.reap import Death
+from leaseq.telemetry import recorded
+
+RENAMES = [
+    "set application_name = 'mine'",
+    "set local application_name = ''",
+    "select set_config('application_name', 'leaseq', false)",
+    "reset application_name",
+]
+
+
+@pytest.mark.parametrize("statement", RENAMES)
+async def test_a_session_is_found_under_any_name(config: Config, client: Client, statement: str) -> None:
+    app, renamed, reaped = Leaseq(), asyncio.Event(), asyncio.Event()
+
+    @app.task
+    async def renames(ctx: Context) -> None:
+        async with ctx.transaction() as tx:
+            await tx.execute("insert into effects values (%s, 1, pg_backend_pid())", (ctx.task_id,))
+            await tx.execute(statement.encode())
+            renamed.set()
+            await reaped.wait()
+
+    async with working(config, app) as worker:
+        await client.submit("renames")
+        await renamed.wait()
+        with recorded() as events:
+            worker_id = worker._tools.worker_id
+            await client.engine.reaper.reap(Death(worker_id=worker_id, queues=[QUEUE], reason="killed"))
+        (report,) = [event.fields for event in events if event.name == "worker.reaped"]
+        assert report["sessions_ended"] >= 1
+        await until(lambda: _no_transaction(client))
+        reaped.set()
+
+
+async def _no_transaction(client: Client) -> bool:
+    query = "select 1 from pg_stat_activity where datname = current_database() and state = 'idle in transaction'"
+    return not await client.rows(query)
+
+
+async def test_a_later_session_with_the_same_pid_is_left_alone(config: Config, client: Client) -> None:
+    fleet = client.engine.stores.fleet
+    await fleet.open_worker("dead", host="here", pid=1, queues=[QUEUE], version="0")
+    async with client.engine.stores.ledger._session.pool.connection() as conn:
+        session = await fleet.identify_session(conn)
+        assert await fleet.register_session("dead", session)
+        await client.rows("update leaseq.sessions set backend_start = backend_start - interval '1 second'")
+        assert (await fleet.end_sessions("dead", application_name="nobody's")).ended == 0
+        assert await fleet.register_session("dead", session), "the same pid again: the later session counts"
+        await client.rows("select 1")
+        assert (await fleet.end_sessions("dead", application_name="nobody's")).ended == 1
+
+
+async def test_a_closed_worker_registers_no_session(config: Config, client: Client) -> None:
+    """Or a session that opens after the reap has looked would keep its locks."""
+    fleet = client.engine.stores.fleet
+    await fleet.open_worker("dead", host="here", pid=1, queues=[QUEUE], version="0")
+    await fleet.close_worker("dead", reason="killed")
+    async with client.engine.stores.ledger._session.pool.connection() as conn:
+        assert not await fleet.register_session("dead", await fleet.identify_session(conn))
+    assert await client.rows("select count(*) from leaseq.sessions") == [(0,)]
+
+
+async def test_sessions_that_have_ended_are_forgotten(config: Config, client: Client) -> None:
+    fleet = client.engine.stores.fleet
+    await fleet.open_worker("alive", host="here", pid=1, queues=[QUEUE], version="0")
+    await client.rows("insert into leaseq.sessions select 'alive', 2000000000 + n, now() from generate_series(1, 50) as n")
+    async with client.engine.stores.ledger._session.pool.connection() as conn:
+        assert await fleet.register_session("alive", await fleet.identify_session(conn))
+    assert await client.rows("select count(*) from leaseq.sessions") == [(1,)]
