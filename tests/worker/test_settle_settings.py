@@ -139,9 +139,7 @@ RELAXED = [
 
 
 @pytest.mark.timeout(300)
-async def test_a_success_outlives_a_crash_of_postgres_whatever_the_handler_said(
-    own_postgres: PostgresServer, config: Config
-) -> None:
+async def test_a_success_outlives_a_crash_of_postgres(own_postgres: PostgresServer, config: Config) -> None:
     """With its effect, whatever the handler said. The WAL writer, which flushes late commits, sleeps for ten seconds."""
     await migrate(own_postgres.url)
     with psycopg.connect(own_postgres.url, autocommit=True) as conn:
