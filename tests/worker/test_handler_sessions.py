@@ -35,7 +35,7 @@ async def test_a_session_is_found_under_any_name(config: Config, client: Client,
 
     async with working(config, app) as worker:
         await client.submit("renames")
-        await renamed.wait()
+        await until(renamed.is_set, seconds=30)
         with recorded() as events:
             worker_id = worker._tools.worker_id
             await client.engine.reaper.reap(Death(worker_id=worker_id, queues=[QUEUE], reason="killed"))
