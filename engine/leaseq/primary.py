@@ -115,6 +115,17 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
             if self.on_leave is not None:
                 self.on_leave()
 
+    def check_writable(self) -> None:
+        """Leave a server that became read-only after this connection was made. Raises `Refused`.
+
+        From what Postgres reports by itself; asked at the beginning of a transaction, before a handler can have said anything.
+        """
+        for name in ("default_transaction_read_only", "in_hot_standby"):
+            if self.info.parameter_status(name) == "on":
+                if self.primary is not None:
+                    self.primary.leave_refusing(self, f"the server takes no writes: {name} is on")
+                raise Refused(f"the server takes no writes: {name} is on")
+
     async def _interrupt(self, gen: PQGen[Any], asked_at: float) -> None:
         """End the statement that runs, or the connection. A server that does not answer is left by all connections to it."""
         if self.left:

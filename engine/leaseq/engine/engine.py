@@ -28,7 +28,7 @@ from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger, TaskFilter
-from leaseq.ledger.session import Connection, Session
+from leaseq.ledger.session import MARGIN_SECONDS, Connection, Session
 from leaseq.ledger.upkeep import Upkeep
 from leaseq.loop import end, run_forever
 from leaseq.model import Glimpse, State, Submission, Submitted, Task, TaskSummary
@@ -41,8 +41,6 @@ BATCH_SIZE = 500
 CAPACITY = 10_000
 # Chunks of a large batch that are on their way while another is being written: Postgres and we need not wait for each other.
 AHEAD = 1
-# A statement that the server has not ended by its own time-out is given up so much later.
-MARGIN_SECONDS = 0.5
 
 
 class Stores(Struct, frozen=True, kw_only=True):

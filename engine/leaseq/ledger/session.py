@@ -22,6 +22,8 @@ from leaseq.ledger.statements import STATEMENTS
 Rows = list[tuple[Any, ...]]
 
 TRIES = 3
+# A statement that the server has not ended by its own time-out is given up so much later.
+MARGIN_SECONDS = 0.5
 
 # Postgres has refused for now or is gone: the outcome is unknown or "not done", never "done wrong".
 UNAVAILABLE = (
@@ -103,7 +105,7 @@ class Session:
 
 async def _run_own(conn: ImpatientConnection, clock: asyncio.Timeout, name: str, params: Mapping[str, Any] | None) -> Rows:
     """Run a statement on a connection of ours, and judge the connection by the answer."""
-    conn.on_leave = lambda: _hurry(clock)
+    conn.on_leave = lambda: hurry(clock)
     try:
         found = await _run(conn, name, params)
     except REFUSING as error:
@@ -119,7 +121,7 @@ async def _run_own(conn: ImpatientConnection, clock: asyncio.Timeout, name: str,
     return found
 
 
-def _hurry(clock: asyncio.Timeout) -> None:
+def hurry(clock: asyncio.Timeout) -> None:
     """Let time be up now."""
     if not clock.expired():
         clock.reschedule(asyncio.get_running_loop().time())
@@ -145,4 +147,4 @@ def unreachable(error: BaseException) -> ServerUnreachable:
     return ServerUnreachable(f"Postgres does not answer: {said}")
 
 
-__all__ = ["UNAVAILABLE", "Connection", "Locked", "Rows", "Session", "check_replicated", "unreachable"]
+__all__ = ["UNAVAILABLE", "Connection", "Locked", "Rows", "Session", "check_replicated", "hurry", "unreachable"]

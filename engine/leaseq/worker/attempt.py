@@ -78,6 +78,9 @@ class RunningAttempt(ClaimedAttempt):
             self._handler.cancel()
             self._set_timer(PATIENCE_SECONDS, self._give_up)
 
+    def lose_server(self) -> None:
+        self.stop(Stop.SERVER)
+
     def start(self) -> None:
         """Run the handler. Never raises."""
         try:

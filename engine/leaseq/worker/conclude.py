@@ -60,7 +60,11 @@ class ClaimedAttempt:
             assert self.loan is not None, "without a context, nobody asks"
             seconds = self._tools.config.statement_timeout_seconds
             self._transaction = AttemptTransaction(self._tools.pool, self.loan, statement_timeout_seconds=seconds)
+            self._transaction.on_leave = self.lose_server
         return self._transaction
+
+    def lose_server(self) -> None:
+        """The server of the open transaction is not the primary any more, or does not answer."""
 
     def end(self, ending: Ending) -> None:
         """The handler has come to this ending, or is not waited for any longer."""

@@ -29,6 +29,9 @@ from leaseq.worker.forks import end_copy
 from leaseq.worker.lent import Loan
 from leaseq.worker.remains import Remains
 
+# Before an attempt is begun again whose server was left: the new primary may still be coming up.
+SERVER_LEFT_SECONDS = 1.0
+
 
 class Stop(StrEnum):
     """Why a running attempt is being interrupted."""
@@ -37,6 +40,7 @@ class Stop(StrEnum):
     DRAIN = "drain"  # the worker goes down, and its grace is over
     FENCE = "fence"  # the lease is no longer ours
     OVERTIME = "overtime"  # it has had its time
+    SERVER = "server"  # the server of its open transaction was left
 
 
 class Lent(Struct, frozen=True):
@@ -199,6 +203,9 @@ def stopped(reason: Stop, *, timeout_seconds: float) -> Ending:
         case Stop.OVERTIME:
             said = f"the attempt ran longer than {timeout_seconds:g} seconds"
             return Ending(Outcome.TIMED_OUT, error=TaskError("timeout", said))
+        case Stop.SERVER:
+            error = TaskError("server_unreachable", "Postgres was left while the handler's transaction was open")
+            return Ending(Outcome.RELEASED, error=error, delay=SERVER_LEFT_SECONDS)
     said = "its worker went down" if reason is Stop.DRAIN else "its worker lost its lease"
     return Ending(Outcome.RELEASED, error=TaskError("released", said))
 

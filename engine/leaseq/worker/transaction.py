@@ -29,7 +29,7 @@ from leaseq.context import BlockingConnection
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
 from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.session import TOO_LARGE, UNAVAILABLE, check_replicated, unreachable
+from leaseq.ledger.session import MARGIN_SECONDS, TOO_LARGE, UNAVAILABLE, check_replicated, hurry, unreachable
 from leaseq.model import Settled, Settlement
 from leaseq.worker.home import wait_at_home
 from leaseq.worker.lent import LentConnection, Loan
@@ -69,6 +69,7 @@ class AttemptTransaction:
         self.starved = False  # was the handler interrupted while it waited for a connection?
         self.broken = False  # did the connection die under the handler?
         self.ended = False  # has the handler ended the transaction, or closed the connection?
+        self.on_leave: Callable[[], None] | None = None  # called when the server of an open transaction is left
         self._pool = pool
         self._statement_timeout_seconds = statement_timeout_seconds
         self._opening = asyncio.Lock()
@@ -102,8 +103,10 @@ class AttemptTransaction:
         self.starved = False
         try:
             self.loan.check()  # the attempt may have ended while this waited
+            conn.on_leave = self.on_leave
             self._identity = await _answer(conn, BEGIN, -1)
             self.loan.check()
+            conn.check_writable()
         except BaseException:
             await self._close(conn)
             raise
@@ -132,22 +135,34 @@ class AttemptTransaction:
         if in_use:
             raise RuntimeError("a statement of the handler was still running when it returned")
         try:
-            await self._prepare_settle(conn)
-            settled = (await ledger.settle([settlement], conn=conn)).get(settlement.lease.task_id)
-            if settled is not None:
-                reach("transaction.settled", lost=psycopg.OperationalError)
-                await conn.commit()
-                check_replicated(conn)
-                reach("commit.sent", lost=psycopg.OperationalError)
+            async with asyncio.timeout(self._statement_timeout_seconds + MARGIN_SECONDS) as clock:
+                conn.on_leave = lambda: hurry(clock)
+                settled = await self._settle_and_commit(conn, ledger, settlement)
         except TOO_LARGE:
             raise
-        except UNAVAILABLE as error:
+        except ServerUnreachable:
+            await self._discard()
+            raise
+        except (TimeoutError, *UNAVAILABLE) as error:
             await self._discard()
             raise unreachable(error) from error
         if settled is None:
             await self.abandon()
             raise Fenced(f"attempt {settlement.lease.attempt} of {settlement.lease.task_id} was taken away")
         await self._give_back(conn)
+        return settled
+
+    async def _settle_and_commit(self, conn: ImpatientConnection, ledger: Ledger, settlement: Settlement) -> Settled | None:
+        """Ours alone, and therefore within a time-out of ours. None: the settle was fenced, and nothing is committed."""
+        await self._prepare_settle(conn)
+        settled = (await ledger.settle([settlement], conn=conn)).get(settlement.lease.task_id)
+        if settled is not None:
+            reach("transaction.settled", lost=psycopg.OperationalError)
+            await conn.commit()
+            check_replicated(conn)
+            if conn.left:
+                raise ServerUnreachable(f"Postgres was left while it committed: {conn.left}")
+            reach("commit.sent", lost=psycopg.OperationalError)
         return settled
 
     async def _prepare_settle(self, conn: ImpatientConnection) -> None:
@@ -214,6 +229,7 @@ class AttemptTransaction:
     async def _give_back(self, conn: ImpatientConnection) -> None:
         """Put the connection back into the pool, which resets its session. It is closed if anything else still refers to it, for
         example a cursor that the handler has kept, or a thread that goes on."""
+        conn.on_leave = None
         if sys.getrefcount(conn.pgconn) > OWN_REFERENCES:
             await conn.close()
         conn.remove_notice_handler(self._noticed)
@@ -227,6 +243,7 @@ class AttemptTransaction:
             await self._close(conn)
 
     async def _close(self, conn: ImpatientConnection) -> None:
+        conn.on_leave = None
         await conn.close()
         await self._pool.putconn(conn)
 

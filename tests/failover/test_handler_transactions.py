@@ -1,0 +1,108 @@
+"""An attempt with an open transaction neither hangs on a server that was left, nor pays for one that takes no writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from fix_client import Client
+from fix_processes import PATIENCE
+from fix_proxy import ProxyTo
+from fix_servers import Pair
+from fix_worker import until, working
+from leaseq import Context, Leaseq
+from leaseq.config import Config
+from leaseq.engine.engine import open_engine
+from leaseq.model import Outcome, State
+from leaseq.telemetry import Event, recorded
+
+EFFECTS = "create table effects (task_id text, attempt int)"
+
+
+@pytest.fixture
+def frozen(pair: Pair) -> Iterator[Pair]:
+    with psycopg.connect(pair.primary.url, autocommit=True) as conn:
+        conn.execute(EFFECTS)
+    yield pair
+    pair.primary.thaw()
+
+
+class Handlers:
+    """A handler that writes, and lingers in its first run: in Postgres, or at its own work."""
+
+    def __init__(self, where: str) -> None:
+        self.app = Leaseq()
+        self.go = asyncio.Event()
+        self.runs = 0
+
+        @self.app.task(timeout=3600)
+        async def write(ctx: Context) -> None:
+            self.runs += 1
+            async with ctx.transaction() as tx:
+                await tx.execute("insert into effects values (%s, %s)", (ctx.task_id, ctx.attempt))
+                if self.runs == 1:
+                    await (tx.execute("select pg_sleep(3600)") if where == "in Postgres" else asyncio.Event().wait())
+
+        @self.app.task
+        async def wait_and_write(ctx: Context) -> None:
+            self.runs += 1
+            await self.go.wait()
+            async with ctx.transaction() as tx:
+                await tx.execute("insert into effects values (%s, %s)", (ctx.task_id, ctx.attempt))
+
+
+def settled(events: list[Event]) -> list[tuple[Outcome, State]]:
+    return [(event.fields["outcome"], event.fields["state"]) for event in events if event.name == "attempt.settled"]
+
+
+@pytest.mark.parametrize("where", ["in Postgres", "at its own work"])
+async def test_an_attempt_on_a_frozen_primary_is_handed_back(config: Config, frozen: Pair, proxy_to: ProxyTo, where: str) -> None:
+    proxy = await proxy_to(frozen.primary.url)
+    far = replace(config, postgres_url=proxy.url, statement_timeout_seconds=2)
+    handlers = Handlers(where)
+    with recorded() as events:
+        async with open_engine(far) as engine, working(far, handlers.app):
+            task_id = await Client(engine, far).submit("write")
+            async with await psycopg.AsyncConnection.connect(frozen.standby.url, autocommit=True) as standby:
+                await until(lambda: _is_processing(standby, task_id), seconds=PATIENCE)
+            await until(lambda: handlers.runs == 1, seconds=PATIENCE)
+            frozen.primary.freeze()
+            await asyncio.to_thread(frozen.standby.promote)
+            proxy.move(frozen.standby.url)
+            await until(lambda: bool(settled(events)), seconds=2 * PATIENCE)
+    assert settled(events)[0] == (Outcome.RELEASED, State.SCHEDULED)
+
+
+async def test_a_handler_that_begins_to_write_in_a_read_only_window_is_not_charged(config: Config, frozen: Pair) -> None:
+    near = replace(config, postgres_url=frozen.primary.url)
+    handlers = Handlers("")
+    async with await psycopg.AsyncConnection.connect(frozen.primary.url, autocommit=True) as admin:
+        with recorded() as events:
+            async with open_engine(near) as engine, working(near, handlers.app):
+                await Client(engine, near).submit("wait_and_write")
+                await until(lambda: handlers.runs == 1, seconds=PATIENCE)
+                await admin.execute("alter system set default_transaction_read_only = on")
+                await admin.execute("select pg_reload_conf()")
+                await until(lambda: _is_read_only(frozen), seconds=PATIENCE)
+                handlers.go.set()
+                await until(lambda: any(event.name == "ledger.unreachable" for event in events), seconds=PATIENCE)
+                await admin.execute("set default_transaction_read_only = off")
+                await admin.execute("alter system reset default_transaction_read_only")
+                await admin.execute("select pg_reload_conf()")
+                await until(lambda: bool(settled(events)), seconds=PATIENCE)
+    assert settled(events)[0][0] is Outcome.RELEASED
+
+
+async def _is_processing(conn: psycopg.AsyncConnection[object], task_id: str) -> bool:
+    cursor = await conn.execute("select 1 from leaseq.tasks where id = %s and state = 'PROCESSING'", [task_id])
+    return bool(await cursor.fetchall())
+
+
+async def _is_read_only(pair: Pair) -> bool:
+    async with await psycopg.AsyncConnection.connect(pair.primary.url, autocommit=True) as conn:
+        row = await (await conn.execute("show default_transaction_read_only")).fetchone()
+        return row == ("on",)
