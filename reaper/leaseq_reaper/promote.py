@@ -11,7 +11,8 @@ One statement takes what is due by the clock of Postgres and skips what another 
 any number may promote at once and no task is promoted twice. The window "promoted, not pushed" is
 owned here while this reaper lives (`_unsent`: pushed again before anything more is promoted, so
 that a Redis that is lost or full strands one batch at most, and a lane that cannot be written to
-little more than one of its queue), and by the reconciler if it dies.
+little more than one of its queue), and by the reconciler if it dies. So is the window "promoted, the
+answer lost": the ids are read before, and those that turn out to be PENDING are pushed.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from leaseq.engine.engine import Engine
+from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Due
 from leaseq.lifecycle import LANES
-from leaseq.model import Glimpse, Priority
+from leaseq.model import Glimpse, Priority, State
 from leaseq.telemetry import emit, listening
 from leaseq_reaper.apart import Apart
 from leaseq_reaper.positions import Positions
@@ -51,11 +53,13 @@ class Promote:
         self._clock = clock
         self._positions = Positions(clock)
         self._unsent: list[Glimpse] = []
+        self._doubtful: list[str] = []  # ids of a batch whose promotion was not answered
         self._turn = 0
 
     async def run_once(self) -> None:
         """Promote what is due, as far as there is room for it."""
         until = self._clock() + PASS_SECONDS
+        await self._find_out()
         await self._send()
         known = self._positions.begin()
         due: Sequence[Due] = await self._ledger.find_due(known)
@@ -67,6 +71,13 @@ class Promote:
         while due and self._clock() < until:
             due = await self._round(due)
         self._apart.complain()
+
+    async def _find_out(self) -> None:
+        """Deliver what a promotion without an answer has promoted after all. The others are still SCHEDULED."""
+        if self._doubtful:
+            glimpses = await self._ledger.glimpse(self._doubtful)
+            self._unsent += [glimpse for glimpse in glimpses.values() if glimpse.state is State.PENDING]
+            self._doubtful = []
 
     async def _round(self, due: Sequence[Due]) -> list[Due]:
         """A share of each; returns where more may be due."""
@@ -88,7 +99,12 @@ class Promote:
         ]
         if not shares:
             return []
-        promotions = await self._ledger.promote(shares)
+        expected = await self._ledger.list_due(shares)
+        try:
+            promotions = await self._ledger.promote(shares)
+        except ServerUnreachable:
+            self._doubtful = expected
+            raise
         self._positions.promoted([(one.rest, len(one.tasks)) for one in promotions if one.tasks])
         promoted = [task for one in promotions for task in one.tasks]
         self._unsent = [*self._unsent, *promoted]

@@ -60,6 +60,10 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"queues": ["a", "default"], "priorities": "{0,0}", "after_ats": [str(NOW)] * 2, "after_ids": IDS[:2]},
         {"scheduled_due"},
     ),
+    "list_due": (
+        {"queues": ["a", "b"], "priorities": "{0,0}", "from_ats": [str(NOW)] * 2, "from_ids": IDS[:2], "limits": "{500,9}"},
+        {"scheduled_due"},
+    ),
     "promote_tasks": (
         {"queues": ["a", "b"], "priorities": "{0,0}", "from_ats": [str(NOW)] * 2, "from_ids": IDS[:2], "limits": "{500,9}"},
         {"scheduled_due", "scheduled_pkey", "tasks_pkey"},

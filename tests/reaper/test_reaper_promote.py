@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from fix_dispatch import KEYS
 from fix_ledger import RETENTION, submission
+from fix_proxy import READY_FOR_QUERY, ProxyTo
 from fix_reaper import WINDOW, FakeClock, Stage, named
 from leaseq.config import Config
 from leaseq.embedded import ValkeyServer
@@ -60,6 +61,35 @@ async def test_a_pass_goes_on_while_full_batches_come_and_stops_some_time(
     await duty.run_once()
     assert len(await stage.lane()) == 1000
     await duty.run_once()
+    assert sorted(await stage.lane()) == ids
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["carried out", "never arrived"])
+async def test_a_promotion_whose_answer_is_lost_is_delivered_in_the_next_pass(
+    config: Config, stage: Stage, proxy_to: ProxyTo, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    """After every failover: without this, they wait for the walk through the whole ledger."""
+    assert config.postgres_url is not None
+    proxy = await proxy_to(config.postgres_url)
+    async with open_engine(msgspec.structs.replace(config, postgres_url=proxy.url), pool_size=1) as engine:
+        duty = Promote(engine)
+        await due(stage, 1, queue="another")
+        await duty.run_once()  # its statements are prepared now, so that the next exchange is the promotion itself
+        ids = await due(stage, 5)
+        list_due = engine.stores.ledger.list_due
+
+        async def armed(places: Any) -> list[str]:
+            expected = await list_due(places)
+            _ = proxy.lose_reply(b"default", until=READY_FOR_QUERY) if done else proxy.lose_command(b"default")
+            return expected
+
+        monkeypatch.setattr(engine.stores.ledger, "list_due", armed)
+        with pytest.raises(ServerUnreachable):
+            await duty.run_once()
+        monkeypatch.undo()
+        assert await stage.lane() == []
+        assert ((await stage.task(ids[0])).state is State.PENDING) == done
+        await duty.run_once()
     assert sorted(await stage.lane()) == ids
 
 

@@ -163,15 +163,13 @@ class Ledger:
         }
         return [Due(*row) for row in await self._session.fetch("find_due", params, again=True)]
 
+    async def list_due(self, places: Sequence[tuple[Due, int]]) -> list[str]:
+        """The ids of the tasks that `promote` may take in these places."""
+        return [row[0] for row in await self._session.fetch("list_due", _shares(places), again=True)]
+
     async def promote(self, places: Sequence[tuple[Due, int]]) -> list[Promotion]:
         """Make due SCHEDULED tasks PENDING, in each place at most so many. One answer for each place, in order."""
-        params = {
-            "queues": quoted([due.queue for due, _ in places]),
-            "priorities": numbers([due.priority for due, _ in places]),
-            "from_ats": quoted([str(due.at) for due, _ in places]),
-            "from_ids": words([due.task_id for due, _ in places]),
-            "limits": numbers([limit for _, limit in places]),
-        }
+        params = _shares(places)
         found: dict[tuple[str, int], list[rows.Row]] = {due.place: [] for due, _ in places}
         for row in await self._session.fetch("promote_tasks", params):
             found[row[9], row[10]].append(row)
@@ -241,6 +239,16 @@ class Ledger:
         """The attempts of a task that did not succeed, oldest first."""
         found = await self._session.fetch("list_attempts", {"task_id": task_id, "tenant": tenant}, again=True)
         return [rows.to_attempt(row) for row in found]
+
+
+def _shares(places: Sequence[tuple[Due, int]]) -> dict[str, Any]:
+    return {
+        "queues": quoted([due.queue for due, _ in places]),
+        "priorities": numbers([due.priority for due, _ in places]),
+        "from_ats": quoted([str(due.at) for due, _ in places]),
+        "from_ids": words([due.task_id for due, _ in places]),
+        "limits": numbers([limit for _, limit in places]),
+    }
 
 
 def _promotion(due: Due, found: Sequence[rows.Row]) -> Promotion:
