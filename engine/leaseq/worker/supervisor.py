@@ -23,6 +23,7 @@ from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.loop import end, pause, run_forever
+from leaseq.model import Lane
 from leaseq.telemetry import emit
 from leaseq.worker.beat import Heartbeat
 from leaseq.worker.descendants import end_descendants
@@ -235,9 +236,13 @@ class Supervisor:
         self._isolation = asyncio.create_task(self._isolated(child))
 
     async def _suspects_wait(self) -> bool:
-        for queue in self._post.queues:
-            waiting = (await self._engine.stores.survey.depths(queue)).suspect > 0
-            if waiting and not await self._engine.stores.survey.is_paused(queue):
+        survey = self._engine.stores.survey
+        # One round trip for all of them: a worker may serve hundreds of queues.
+        lengths = await survey.lengths([(queue, Lane.SUSPECT) for queue in self._post.queues])
+        for (queue, _), length in lengths.items():
+            if isinstance(length, ServerUnreachable):
+                raise length
+            if length > 0 and not await survey.is_paused(queue):
                 return True
         return False
 
