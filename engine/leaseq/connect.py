@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -40,6 +41,7 @@ __all__ = [
     "open_handler_pool",
     "open_pool",
     "open_redis",
+    "scout",
     "spell_settings",
 ]
 
@@ -191,6 +193,17 @@ async def knock(config: Config, *, name: str) -> bool:
         lines = [line.strip(" \t-").removeprefix("connection failed: ") for line in str(error).splitlines()]
         said = "; ".join(line for line in lines if line and not line.startswith(hints)) or "no answer"
         raise ServerUnreachable(f"Postgres cannot be reached at {_shown(config, 'postgres_url')}: {said}") from error
+
+
+async def scout(config: Config, *, name: str) -> None:
+    """Make one connection to the primary and close it: if the address leads to a newer timeline, this process learns of it.
+
+    A server that cannot be reached, or is refused, is told of by those that need it.
+    """
+    url = _given("postgres_url", config.postgres_url)
+    with suppress(psycopg.Error, OSError):
+        conn = await ImpatientConnection.connect(url, primary=primary_at(url), **_postgres_options(name))
+        await conn.close()
 
 
 def _postgres_options(name: str) -> dict[str, Any]:

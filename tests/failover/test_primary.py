@@ -143,6 +143,20 @@ async def test_an_old_primary_that_lives_on_is_left(
         await other.close()
 
 
+async def test_an_old_primary_is_left_though_nothing_else_makes_a_connection(
+    one: Callable[[str], Config], pair: Pair, proxy_to: ProxyTo
+) -> None:
+    """Open connections stay where they are when an address moves, and answer as before."""
+    proxy = await proxy_to(pair.primary.url)
+    async with open_engine(one(proxy.url), pool_size=3) as engine:
+        assert await ask_all(pool_of(engine), TIMELINE) == {1}
+        with recorded() as events:
+            pair.standby.promote()
+            proxy.move(pair.standby.url)
+            await until(lambda: any(event.name == "ledger.left" for event in events), seconds=PATIENCE)
+        assert await is_in(pair.standby.url, await submit_soon(engine))
+
+
 async def test_what_runs_on_an_old_primary_is_not_acknowledged(one: Callable[[str], Config], pair: Pair) -> None:
     """The newer timeline becomes known while a statement runs on the old primary."""
     async with (

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from msgspec import Struct
 
 from leaseq.config import Config
-from leaseq.connect import open_pool, open_redis
+from leaseq.connect import open_pool, open_redis, scout
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.ownership import Ownership
@@ -38,6 +38,7 @@ from leaseq.redis_connection import Guard
 from leaseq.telemetry import emit, listening
 
 BATCH_SIZE = 500
+SCOUT_SECONDS = 3.0
 CAPACITY = 10_000
 # Chunks of a large batch that are on their way while another is being written: Postgres and we need not wait for each other.
 AHEAD = 1
@@ -236,7 +237,7 @@ async def open_engine(config: Config, *, name: str = "leaseq", pool_size: int = 
             survey=Survey(redis, keys),
             ownership=Ownership(redis, keys, guard, ledger_id=await fleet.ledger_id()),
         )
-        async with _owned(stores.ownership, every=config.reconcile_interval_seconds):
+        async with _owned(stores.ownership, every=config.reconcile_interval_seconds), _scouting(config, name=name):
             engine = Engine(config, stores)
             try:
                 yield engine
@@ -262,6 +263,25 @@ async def _owned(ownership: Ownership, *, every: float) -> AsyncIterator[None]:
     except ServerUnreachable:
         pass
     looking = asyncio.create_task(run_forever(look, name="ownership", interval_seconds=every, stop=asyncio.Event()))
+    try:
+        yield
+    finally:
+        await end(looking)
+
+
+@asynccontextmanager
+async def _scouting(config: Config, *, name: str) -> AsyncIterator[None]:
+    """See where the address of Postgres leads, every few seconds for as long as the block lasts.
+
+    An open connection says nothing of a failover: an old primary that lives on answers as before, and would be believed for as
+    long as no connection happens to be made.
+    """
+
+    async def look() -> None:
+        await asyncio.sleep(SCOUT_SECONDS)
+        await scout(config, name=name)
+
+    looking = asyncio.create_task(run_forever(look, name="scout", interval_seconds=0, stop=asyncio.Event()))
     try:
         yield
     finally:
