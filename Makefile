@@ -56,7 +56,7 @@ $(READY): pyproject.toml
 test: $(READY) ## run the tests against real servers (ARGS="-k settle")
 	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-test-compat: $(READY) ## run the tests on the system's PostgreSQL and Redis, and on other Pythons
+test-compat: $(READY) ## run the tests on the system's servers, under roles, and on other Pythons
 	@.ci/compat $(ARGS)
 
 chaos-short: $(READY) ## three minutes of faults of many kinds, and a verdict

@@ -15,4 +15,5 @@ pytest_plugins = [
     "fix_client",
     "fix_dispatch",
     "fix_pgbouncer",
+    "fix_skips",
 ]

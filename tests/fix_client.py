@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 import pytest
 
+from fix_servers import admin_url
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.engine.submission import Request, accept
@@ -62,8 +63,7 @@ class Client:
 
     async def rows(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         """Ask the test's database; an empty list while a table does not exist."""
-        assert self.config.postgres_url is not None
-        async with await psycopg.AsyncConnection.connect(self.config.postgres_url, autocommit=True) as conn:
+        async with await psycopg.AsyncConnection.connect(admin_url(self.config), autocommit=True) as conn:
             try:
                 cursor = await conn.execute(query.encode(), params)
             except psycopg.errors.UndefinedTable:

@@ -25,13 +25,14 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 import redis
-from msgspec import Struct
+from msgspec import Struct, structs
 from psycopg import sql
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.waiting_utils import wait_for_logs
 
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
+from leaseq.ledger.roles import HANDLER, SERVICE, RoleNames, as_role, grant
 from leaseq.ledger.schema import migrate
 
 TEMPLATE = "leaseq_template"
@@ -39,7 +40,24 @@ POSTGRES_IMAGE = "postgres:18"
 VALKEY_IMAGE = "valkey/valkey:9"
 # Of which kinds a pair is tested: the one that this test run is about, and Debian's Redis where there is one.
 REDIS_PROGRAMS = sorted({os.environ.get("LEASEQ_TEST_REDIS_SERVER", ""), *filter(os.path.exists, ["/usr/bin/redis-server"])})
+ROLE_PASSWORD = "only for tests"
+ROLE_URLS = {"postgres_url": SERVICE, "handler_postgres_url": HANDLER}
+ON_EFFECTS = (
+    "alter default privileges in schema public grant all on tables",
+    "alter default privileges in schema public grant all on sequences",
+)
+# What hosters and careful administrators choose for such roles.
+HOSTILE_DEFAULTS = {
+    "default_transaction_isolation": "serializable",
+    "idle_in_transaction_session_timeout": "1s",
+    "lock_timeout": "1s",
+    "statement_timeout": "2s",
+    "TimeZone": "Asia/Kathmandu",
+    "DateStyle": "SQL, DMY",
+    "client_min_messages": "error",
+}
 _numbers = itertools.count(1)
+_admins: dict[str, str] = {}  # who the superuser of a server is, by host and port
 
 
 def pytest_configure() -> None:
@@ -51,7 +69,8 @@ def pytest_report_header() -> str:
     if _containers():
         return f"servers: containers {POSTGRES_IMAGE} and {VALKEY_IMAGE}"
     asked = " (LEASEQ_TEST_CONTAINERS is set, but Docker does not answer)" if _containers_asked() else ""
-    return f"servers: Postgres {_bin_dir() or 'embedded'}, Redis {_redis_program() or 'embedded Valkey'}{asked}"
+    roles = ", under roles of its own" if under_roles() else ""
+    return f"servers: Postgres {_bin_dir() or 'embedded'}, Redis {_redis_program() or 'embedded Valkey'}{roles}{asked}"
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +79,7 @@ def session_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with _postgres_container() if _containers() else _postgres_server(tmp_path_factory.mktemp("postgres")) as url:
         with _admin(url) as admin:
             admin.execute(sql.SQL("create database {}").format(sql.Identifier(TEMPLATE)))
-        _outside_the_loop(lambda: asyncio.run(migrate(_database_url(url, TEMPLATE))))
+        _outside_the_loop(lambda: asyncio.run(_prepare_template(url)))
         yield url
 
 
@@ -184,10 +203,44 @@ def redis_pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Redis
             server.destroy()
 
 
+async def _prepare_template(url: str) -> None:
+    """The schema, and the roles of leaseq with their rights; tables that a test makes as superuser are for handlers too."""
+    template = _database_url(url, TEMPLATE)
+    await migrate(template)
+    await grant(template, RoleNames())
+    with _admin(template) as admin:
+        for role in (SERVICE, HANDLER):
+            admin.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(ROLE_PASSWORD)))
+            for name, value in HOSTILE_DEFAULTS.items() if under_roles() else ():
+                words = {"role": sql.Identifier(role), "name": sql.Identifier(name), "value": sql.Literal(value)}
+                admin.execute(sql.SQL("alter role {role} set {name} = {value}").format(**words))
+        admin.execute(sql.SQL("grant set on parameter deadlock_timeout to {}").format(sql.Identifier(SERVICE)))
+        for right in ("grant create, usage on schema public", *ON_EFFECTS):
+            admin.execute(sql.SQL(right + " to {}").format(sql.Identifier(HANDLER)))
+
+
+def under_roles() -> bool:
+    """Whether services and handlers use roles of their own in this run, with defaults that hosters choose (make test-compat)."""
+    return os.environ.get("LEASEQ_TEST_ROLES") == "1"
+
+
+def with_roles(config: Config) -> Config:
+    """The same database for the roles of services and handlers."""
+    url = str(config.postgres_url)
+    urls = {name: as_role(url, role, ROLE_PASSWORD) for name, role in ROLE_URLS.items()}
+    return structs.replace(config, **urls)
+
+
+def admin_url(config: Config) -> str:
+    """The URL of the same database for its superuser."""
+    parts = urlsplit(str(config.postgres_url))
+    return urlunsplit(parts._replace(netloc=_admins.get(parts.netloc.rpartition("@")[2], parts.netloc)))
+
+
 @pytest.fixture
 def config(postgres_url: str, redis_url: str, tmp_path: Path) -> Config:
     """Both servers, and times short enough to wait for."""
-    return Config(
+    superuser = Config(
         postgres_url=postgres_url,
         redis_url=redis_url,
         data_dir=tmp_path / "data",
@@ -204,6 +257,9 @@ def config(postgres_url: str, redis_url: str, tmp_path: Path) -> Config:
         reconcile_interval_seconds=0.2,
         statement_timeout_seconds=5,
     )
+    netloc = urlsplit(postgres_url).netloc
+    _admins[netloc.rpartition("@")[2]] = netloc
+    return with_roles(superuser) if under_roles() else superuser
 
 
 class RedisPair:

@@ -8,6 +8,7 @@ trust. test_deploy_servers.py tries the servers' files, test_deploy_image.py the
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -16,17 +17,23 @@ from typing import Any
 import click
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from fix_client import Client
 from fix_processes import Services
 from fix_servers import free_port
 from leaseq.cli import main
 from leaseq.config import Config
+from leaseq.embedded import PostgresServer
+from leaseq.embedded.binaries import postgres_bin
+from leaseq.fitness import survey
+from leaseq.ledger.roles import HANDLER, SERVICE, RoleNames, as_role, grant
+from leaseq.ledger.schema import migrate
 from leaseq.model import State
 from source_tree import ROOT
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-SECRETS = {"POSTGRES_PASSWORD": "letters0nly"}
+SECRETS = {"POSTGRES_PASSWORD": "letters0nly", "SERVICE_PASSWORD": "0therletters", "HANDLER_PASSWORD": "n0ne0fthem"}
 OURS = ("migrate", "api", "worker", "reaper")
 
 
@@ -94,12 +101,38 @@ def test_compose_accepts_the_file() -> None:
             read(good.replace(right, wrong))
 
 
-def test_the_password_comes_from_outside() -> None:
-    with pytest.raises(Missing, match="POSTGRES_PASSWORD"):
-        interpolated(COMPOSE, {})
+@pytest.mark.parametrize("name", SECRETS)
+def test_the_passwords_come_from_outside(name: str) -> None:
+    with pytest.raises(Missing, match=name):
+        interpolated(COMPOSE, {other: value for other, value in SECRETS.items() if other != name})
+
+
+def test_each_part_has_its_role_and_only_migrate_is_the_administrator() -> None:
     services = services_of(COMPOSE)
     assert services["postgres"]["environment"]["POSTGRES_PASSWORD"] == SECRETS["POSTGRES_PASSWORD"]
-    assert f":{SECRETS['POSTGRES_PASSWORD']}@postgres:" in services["api"]["environment"]["LEASEQ_POSTGRES_URL"]
+    assert services["postgres"]["environment"]["POSTGRES_USER"] == "leaseq"
+    for name in OURS:
+        environment, admin = services[name]["environment"], f"leaseq:{SECRETS['POSTGRES_PASSWORD']}@"
+        assert (admin in environment["LEASEQ_POSTGRES_URL"]) is (name == "migrate")
+        assert f"leaseq_handler:{SECRETS['HANDLER_PASSWORD']}@" in environment["LEASEQ_HANDLER_POSTGRES_URL"]
+        if name != "migrate":
+            assert f"leaseq_service:{SECRETS['SERVICE_PASSWORD']}@" in environment["LEASEQ_POSTGRES_URL"]
+
+
+async def test_the_roles_of_the_file_are_fit_after_the_grants(own_postgres: PostgresServer, config: Config) -> None:
+    """deploy/roles.sql by a real psql, twice, as Compose does at each start; then what `leaseq migrate --grants` does."""
+    psql = (own_postgres._bin_dir or postgres_bin(own_postgres.place.account)) / "psql"
+    command = [arg.replace("/roles.sql", str(ROOT / "deploy/roles.sql")) for arg in services_of(COMPOSE)["roles"]["command"]]
+    for _ in range(2):
+        ran = await asyncio.create_subprocess_exec(psql, *command[1:], own_postgres.url, env={**os.environ, **SECRETS})
+        assert await ran.wait() == 0
+    await migrate(own_postgres.url)
+    assert await grant(own_postgres.url, RoleNames()) == ["created role leaseq_owner"]
+    urls = {
+        "postgres_url": as_role(own_postgres.url, SERVICE, SECRETS["SERVICE_PASSWORD"]),
+        "handler_postgres_url": as_role(own_postgres.url, HANDLER, SECRETS["HANDLER_PASSWORD"]),
+    }
+    assert (await survey(replace(config, **urls))).findings == []
 
 
 def test_only_this_machine_reaches_the_api_and_nobody_the_stores() -> None:

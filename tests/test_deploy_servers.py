@@ -12,7 +12,7 @@ import pytest
 import redis
 from msgspec.structs import replace
 
-from fix_servers import free_port, new_valkey
+from fix_servers import free_port, new_valkey, with_roles
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
 from leaseq.embedded.binaries import postgres_bin, valkey_binary
@@ -75,7 +75,7 @@ async def test_valkey_takes_its_file(config: Config, tmp_path: Path) -> None:
         with redis.Redis.from_url(url) as client:
             for name, wanted in (("appendonly", "yes"), ("maxmemory-policy", "noeviction"), ("maxmemory", "536870912")):
                 assert client.config_get(name) == {name: wanted} or client.config_get(name) == {name.encode(): wanted.encode()}
-        report = await survey(replace(config, redis_url=url))
+        report = await survey(replace(with_roles(config), redis_url=url))
     assert report.findings == []
 
 

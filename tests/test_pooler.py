@@ -60,8 +60,8 @@ async def test_everything_works_through_session_mode_and_nothing_leaks(config: C
     url = pgbouncer(str(config.postgres_url), pool_mode="session")
     pooled = replace(config, postgres_url=url)
     await require_fit(pooled)
-    (finding,) = (await survey(pooled)).findings
-    assert (finding.grave, "session mode" in finding.message) == (False, True)
+    findings = (await survey(pooled)).findings
+    assert [finding.grave for finding in findings if "a pooler in session mode" in finding.message] == [False]
     assert await migrate(url) == []
     app = Leaseq()
 
@@ -99,5 +99,5 @@ async def _settings(url: str) -> list[tuple[Any, ...]]:
 
 
 async def test_a_direct_connection_is_not_taken_for_a_pooler(config: Config) -> None:
-    assert (await survey(config)).findings == []
+    assert [finding for finding in (await survey(config)).findings if "pooler" in finding.message] == []
     await asyncio.gather(*(require_fit(config) for _ in range(3)))

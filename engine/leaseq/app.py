@@ -18,7 +18,7 @@ from leaseq.context import Context
 from leaseq.embedded import embedded_servers
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import TaskNotFound
-from leaseq.ledger.schema import migrate
+from leaseq.ledger.roles import prepare_embedded
 from leaseq.openings import Openings
 from leaseq.registry import DEFAULT_QUEUE, Registry, describe
 from leaseq.task import AsyncTask, BlockingTask, BoundTask, TaskDecorator, TaskHandle, TypedTask
@@ -149,9 +149,8 @@ class Leaseq:
         servers = embedded_servers(self.config)
         config = await asyncio.to_thread(servers.__enter__)
         try:
-            if config is not self.config:
-                await migrate(config.postgres_url or "")
-            async with open_engine(config, name="leaseq client") as engine:
+            ready = await prepare_embedded(config) if self.config.postgres_url is None else config
+            async with open_engine(ready, name="leaseq client") as engine:
                 yield engine
         finally:
             if config is self.config:

@@ -46,6 +46,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     # Servers. None: the embedded default, kept in data_dir.
     postgres_url: str | None = None
+    # None: handlers use postgres_url, and its role.
+    handler_postgres_url: str | None = None
     redis_url: str | None = None
     redis_prefix: str = "leaseq"
     data_dir: Path = Path(".leaseq")
@@ -130,7 +132,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def redacted(self) -> dict[str, Any]:
         """Every field by name, with the passwords inside URLs replaced by ***: safe to print."""
         fields = msgspec.structs.asdict(self)
-        for name in ("postgres_url", "redis_url"):
+        for name in _SCHEMES:
             if fields[name] is not None:
                 fields[name] = _hide_password(fields[name])
         return fields
@@ -140,6 +142,7 @@ _FIELD_TYPES: dict[str, Any] = get_type_hints(Config)
 _KINDS = {bool: "true, false, 1 or 0", int: "a whole number", float: "a number"}
 _SCHEMES = {
     "postgres_url": ("postgresql://", "postgres://"),
+    "handler_postgres_url": ("postgresql://", "postgres://"),
     "redis_url": ("redis://", "rediss://", "unix://"),
 }
 
@@ -204,6 +207,10 @@ def _check_prefix(prefix: str) -> None:
 
 
 def _check_relations(config: Config) -> None:
+    if config.handler_postgres_url is not None and config.postgres_url is None:
+        raise ConfigInvalid(
+            "LEASEQ_HANDLER_POSTGRES_URL is set, but LEASEQ_POSTGRES_URL is not: it names the same database for another role"
+        )
     if config.dispatch_window < FEWEST_DELIVERIES:
         said = f"a lane of a queue holds at least {FEWEST_DELIVERIES} deliveries"
         raise ConfigInvalid(f"LEASEQ_DISPATCH_WINDOW={config.dispatch_window} is too small: {said}")

@@ -86,7 +86,9 @@ async def open_pool(config: Config, *, name: str, max_size: int, wait: bool = Tr
     return await _open(config, name=name, max_size=max_size, guarded=guarded, callbacks={"configure": configure})
 
 
-async def open_handler_pool(config: Config, *, name: str, max_size: int, admit: Callable[[Connection], Awaitable[None]]) -> Pool:
+async def open_handler_pool(
+    config: Config, *, name: str, max_size: int, admit: Callable[[ImpatientConnection], Awaitable[None]]
+) -> Pool:
     """Like `open_pool`, for connections that handlers use: each comes back to the same defined state after each attempt.
 
     `admit` sees every new connection before its first use, and refuses it by raising.
@@ -97,7 +99,7 @@ async def open_handler_pool(config: Config, *, name: str, max_size: int, admit: 
         async with asyncio.timeout(CONNECT_SECONDS):
             await conn.execute(script)
 
-    async def configure(conn: Connection) -> None:
+    async def configure(conn: ImpatientConnection) -> None:
         conn.prepare_threshold = None  # the reset deallocates what is prepared
         conn.add_notify_handler(_ignore)  # or psycopg would keep what nothing here reads
         await reset(conn)

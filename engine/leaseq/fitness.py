@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,14 +23,18 @@ from leaseq.dispatch.ownership import foreign
 from leaseq.dispatch.survey import Survey
 from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
 from leaseq.ledger.fleet import Fleet, ServerSettings
+from leaseq.ledger.roles import HandlerRole, ServiceRole, find_handler_role, find_service_role
 from leaseq.ledger.schema import LATEST, schema_version
 from leaseq.ledger.session import Session
 from leaseq.telemetry import emit
+
+R = TypeVar("R")
 
 OLDEST_POSTGRES = 15
 OLDEST_REDIS = (6, 2)
 PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 0.5
+SOME = 3  # of many rights that are missing: enough to recognize the cause
 
 # They return before the commit is on disk here, or before the standby that is waited for has it.
 TOO_SOON = ("off", "local")
@@ -87,6 +92,55 @@ def judge_postgres(settings: ServerSettings, *, require_standby: bool = False) -
         )
         findings.append(Finding("postgres", False, doubt))
     return findings
+
+
+def judge_roles(service: ServiceRole, handler: HandlerRole | None) -> list[Finding]:
+    """What these roles may do too much, or not enough. `handler` None: handlers use the role of the service."""
+    grant = "run `leaseq migrate --grants` as the owner of the schema"
+    faults = _lacks("the role", service.name, service.missing, grant)
+    doubts: list[str] = []
+    if service.is_superuser:
+        doubts.append(f"the role {service.name} is a superuser: {grant} and put leaseq_service into LEASEQ_POSTGRES_URL")
+    elif service.is_owner:
+        doubts.append(
+            f"the role {service.name} owns the schema leaseq, which only `leaseq migrate` needs: {grant}, and use leaseq_service"
+        )
+    if service.unsignalled:
+        doubts.append(
+            f"sessions of {', '.join(service.unsignalled)} cannot be ended when their worker dies, and keep their locks: "
+            f"{grant}, or grant that role to the owner"
+        )
+    if handler is None:
+        doubts.append(
+            f"handlers use the role {service.name}, so that SQL injected into one handler reads and changes the tasks of all: "
+            "put a URL with the role leaseq_handler into LEASEQ_HANDLER_POSTGRES_URL"
+        )
+    else:
+        faults += _lacks("the role of handlers", handler.name, handler.missing, grant)
+        if handler.is_superuser:
+            doubts.append(
+                f"the role of handlers, {handler.name}, is a superuser: use leaseq_handler in LEASEQ_HANDLER_POSTGRES_URL"
+            )
+        if handler.database != service.database:
+            faults.append(
+                "LEASEQ_HANDLER_POSTGRES_URL leads to another database than LEASEQ_POSTGRES_URL: only user and password differ"
+            )
+        if handler.excess and not handler.is_superuser:
+            some = ", ".join(handler.excess[:SOME]) + (" and more" if len(handler.excess) > SOME else "")
+            doubts.append(
+                f"the role of handlers, {handler.name}, has rights that SQL injected into one would use ({some}): {grant}"
+            )
+    return [
+        *(Finding("postgres", True, message) for message in faults),
+        *(Finding("postgres", False, message) for message in doubts),
+    ]
+
+
+def _lacks(kind: str, name: str, missing: Sequence[str], grant: str) -> list[str]:
+    if not missing:
+        return []
+    some = ", ".join(missing[:SOME]) + (" and more" if len(missing) > SOME else "")
+    return [f"{kind} {name} lacks {some}: {grant}"]
 
 
 def judge_schema(version: int) -> list[Finding]:
@@ -168,8 +222,10 @@ async def require_fit(config: Config, *, migrates: bool = False, patience_second
     except ServerUnreachable as error:
         emit("dispatch.unreachable", error=str(error))
     _refuse(findings)
-    if not migrates and (wrong := judge_schema(schema)):
-        raise SchemaMismatch(wrong[0].message)
+    if not migrates:
+        if wrong := judge_schema(schema):
+            raise SchemaMismatch(wrong[0].message)
+        _refuse(await _survey_roles(config))
 
 
 def _refuse(findings: list[Finding]) -> None:
@@ -196,6 +252,27 @@ async def _read_ledger(config: Config) -> tuple[ServerSettings, str | None]:
         await pool.close()
 
 
+async def _survey_roles(config: Config) -> list[Finding]:
+    service = await _ask_role(config, find_service_role)
+    if config.handler_postgres_url is None:
+        return judge_roles(service, None)
+    handlers = replace(config, postgres_url=config.handler_postgres_url, handler_postgres_url=None)
+    try:
+        return judge_roles(service, await _ask_role(handlers, find_handler_role))
+    except ServerUnreachable as error:
+        raise ServerUnreachable(
+            str(error).replace("Postgres cannot", "as LEASEQ_HANDLER_POSTGRES_URL, Postgres cannot")
+        ) from error
+
+
+async def _ask_role(config: Config, ask: Callable[[Session], Awaitable[R]]) -> R:
+    pool = await open_pool(config, name="leaseq check", max_size=1)
+    try:
+        return await ask(Session(pool, deadline_seconds=config.statement_timeout_seconds))
+    finally:
+        await pool.close()
+
+
 async def _ask_redis(config: Config) -> tuple[dict[str, str], str | None]:
     """The settings of Redis, and the ledger that the prefix belongs to."""
     redis = open_redis(config, name="leaseq check")
@@ -215,12 +292,15 @@ async def _survey_postgres(config: Config, servers: dict[str, str], *, migrates:
     findings = judge_postgres(settings, require_standby=config.require_standby)
     try:
         version = await schema_version(config.postgres_url or "")
+        servers["schema"] = f"version {version} of {LATEST}"
+        if migrates:
+            return findings, ledger_id
+        wrong = judge_schema(version)
+        return [*findings, *(wrong or await _survey_roles(config))], ledger_id
     except SchemaMismatch as error:
         return [*findings, Finding("schema", True, str(error))], ledger_id
-    except ServerUnreachable as error:
+    except (ServerUnfit, ServerUnreachable) as error:
         return [*findings, Finding("postgres", True, str(error))], ledger_id
-    servers["schema"] = f"version {version} of {LATEST}"
-    return findings if migrates else findings + judge_schema(version), ledger_id
 
 
 async def _survey_redis(config: Config, servers: dict[str, str], *, ledger_id: str | None) -> list[Finding]:
@@ -242,6 +322,7 @@ __all__ = [
     "judge_owner",
     "judge_postgres",
     "judge_redis",
+    "judge_roles",
     "judge_schema",
     "require_fit",
     "survey",

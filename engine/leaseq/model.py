@@ -69,6 +69,17 @@ class Lease(Struct, frozen=True):
     worker_id: str
 
 
+class Credential(Struct, frozen=True):
+    """The proof of a worker, on a connection that handlers use, that a statement is its own and not theirs."""
+
+    worker_id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        """Without the secret: connections end up in messages of errors."""
+        return f"Credential({self.worker_id!r})"
+
+
 class TaskError(Struct, frozen=True, omit_defaults=True):
     """Why an attempt did not succeed, as stored and shown."""
 
@@ -236,6 +247,7 @@ __all__ = [
     "YEAR_SECONDS",
     "ClaimedTask",
     "Counts",
+    "Credential",
     "Disposition",
     "Ending",
     "Glimpse",

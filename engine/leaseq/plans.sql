@@ -3,7 +3,7 @@
 -- analyzed, and one that was made while the table was all but empty goes through the whole of it for every row a minute later
 -- (docs/performance.md).
 select
-    set_config('enable_seqscan', 'off', %(local)s),
-    set_config('enable_bitmapscan', 'off', %(local)s),
-    set_config('enable_hashjoin', 'off', %(local)s),
-    set_config('enable_mergejoin', 'off', %(local)s)
+    pg_catalog.set_config('enable_seqscan', 'off', %(local)s),
+    pg_catalog.set_config('enable_bitmapscan', 'off', %(local)s),
+    pg_catalog.set_config('enable_hashjoin', 'off', %(local)s),
+    pg_catalog.set_config('enable_mergejoin', 'off', %(local)s)

@@ -29,6 +29,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool
 
+from leaseq.model import Credential
 from leaseq.telemetry import emit
 
 __all__ = ["ImpatientConnection", "Pool", "Primary", "Refused", "learn_timeline", "newest_timeline", "primary_at"]
@@ -68,6 +69,8 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
     `unreplicated`: a commit of this connection did not wait for its standby to the end. The server says so in a warning and
     answers as if it had. `left`: why this connection is not to be used any more. `on_leave` is called when that is decided.
     """
+
+    credential: Credential | None = None  # of a connection for handlers
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from time import monotonic
@@ -22,7 +23,9 @@ import psycopg
 import pytest
 
 from fix_processes import Service, Services, environment
+from fix_servers import admin_url
 from leaseq.config import Config
+from leaseq.ledger.roles import RoleNames, grant
 from leaseq.ledger.schema import LATEST, MIGRATIONS, migrate, schema_version
 from source_tree import ROOT
 
@@ -84,6 +87,7 @@ def old_environment(config: Config, old_code: Path) -> dict[str, str]:
         for name, value in environment(config).items()
         if not name.startswith("LEASEQ_") or f"    {name.removeprefix('LEASEQ_').lower()}: " in known
     }
+    env["LEASEQ_POSTGRES_URL"] = admin_url(config)  # there were no roles
     return env | {"PYTHONPATH": os.pathsep.join(str(old_code / package) for package in ("engine", "api", "reaper"))}
 
 
@@ -143,8 +147,9 @@ async def test_old_processes_go_on_through_every_migration_and_new_ones_take_ove
             assert await schema_version(filled) == LATEST
             assert took < services.config.statement_timeout_seconds, "old statements would have given up waiting"
 
+            await grant(filled, RoleNames())
             await more(ids, 100)
-            await eventually(lambda: ended(conn, ids[-1]))  # by an old worker, on the new schema
+            await eventually(partial(ended, conn, ids[-1]))  # by an old worker, on the new schema
 
             new_worker, new_reaper = await services.worker(), await services.reaper()
             await more(ids, 50)

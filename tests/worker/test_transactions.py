@@ -251,7 +251,7 @@ async def test_a_frozen_postgres_costs_a_handler_no_retry(config: Config, client
                 await tx.execute("select 1")
                 await asyncio.sleep(0.01)
 
-    async with working(msgspec.structs.replace(config, postgres_url=proxy.url), app):
+    async with working(msgspec.structs.replace(config, postgres_url=proxy.url, handler_postgres_url=None), app):
         task_id = await client.submit("asks", options={"timeout_seconds": 0.5})
         await entered.wait()
         proxy.freeze()

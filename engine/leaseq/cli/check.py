@@ -101,7 +101,8 @@ def _print(environment: Environment, report: Report) -> None:
     out = console()
     defaults = Config().redacted()
     for name, value in environment.config.redacted().items():
-        shown = f"embedded, in {environment.config.data_dir}" if value is None else str(_plain(value))
+        unset = "that of LEASEQ_POSTGRES_URL" if name == "handler_postgres_url" else f"embedded, in {environment.config.data_dir}"
+        shown = unset if value is None else str(_plain(value))
         is_default = value == defaults[name]
         out.print(f"LEASEQ_{name.upper()}={printable(shown)}", style="dim" if is_default else None)
     out.print()

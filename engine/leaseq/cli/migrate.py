@@ -1,4 +1,4 @@
-"""How does the schema get to the version of this code?"""
+"""The command that brings the schema to the version of this code, and gives the roles their rights."""
 
 from __future__ import annotations
 
@@ -8,21 +8,43 @@ import click
 
 from leaseq.cli.serving import held_servers
 from leaseq.config import Config
+from leaseq.ledger.roles import HANDLER, OWNER, SERVICE, RoleNames, grant, prepare_embedded
 from leaseq.ledger.schema import LATEST
 from leaseq.ledger.schema import migrate as apply
 
 
 @click.command()
-def migrate() -> None:
+@click.option("--grants", is_flag=True, help="Then make the roles that are missing, and give each its rights.")
+@click.option("--owner", metavar="ROLE", help=f"Role that owns the schema (the one that does; {OWNER} instead of a superuser).")
+@click.option(
+    "--service", "services", metavar="ROLE", multiple=True, help=f"Role of API, worker and reaper; may be repeated ({SERVICE})."
+)
+@click.option("--handler", metavar="ROLE", help=f"Role of the connections that handlers use ({HANDLER}).")
+def migrate(grants: bool, owner: str | None, services: tuple[str, ...], handler: str | None) -> None:
     """Bring the schema in Postgres up to this version of leaseq.
 
-    Safe at any time, by any number at once, and to interrupt: each step is one transaction.
+    Safe at any time, by any number at once, and to interrupt: each step is one transaction. LEASEQ_POSTGRES_URL names the
+    owner of the schema here. Repeat --grants after each migration.
     """
-    with held_servers(Config.from_env()) as config:
-        applied = asyncio.run(apply(config.postgres_url or ""))
+    if not grants and (owner or services or handler):
+        raise click.UsageError("--owner, --service and --handler name the roles for --grants: give that too")
+    names = RoleNames(owner=owner, services=services or (SERVICE,), handler=handler or HANDLER)
+    config = Config.from_env()
+    with held_servers(config) as ready:
+        url = ready.postgres_url or ""
+        applied = asyncio.run(apply(url))
+        made = asyncio.run(grant(url, names)) if grants else []
+        if config.postgres_url is None:
+            asyncio.run(prepare_embedded(ready))
     for name in applied:
         click.echo(f"applied {name}")
     click.echo(f"the schema is at version {LATEST}" + ("" if applied else "; nothing to do"))
+    for line in made:
+        click.echo(line)
+    if made:
+        click.echo("a new role has no password yet: alter role ... password '...'")
+    if grants:
+        click.echo(f"rights are granted: {', '.join(names.services)} for the services, {names.handler} for handlers")
 
 
 __all__ = ["migrate"]

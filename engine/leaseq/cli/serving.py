@@ -14,7 +14,7 @@ from leaseq.cli.signals import gate
 from leaseq.config import Config
 from leaseq.embedded import embedded_servers
 from leaseq.fitness import require_fit
-from leaseq.ledger.schema import migrate
+from leaseq.ledger.roles import prepare_embedded
 
 
 @contextmanager
@@ -26,9 +26,9 @@ def on_fit_servers(config: Config) -> Iterator[Config]:
     """
     ours = config.postgres_url is None
     with held_servers(config, unfinished=False) as ready:
-        asyncio.run(require_fit(ready, migrates=ours))
         if ours:
-            asyncio.run(migrate(ready.postgres_url or ""))
+            ready = asyncio.run(prepare_embedded(ready))
+        asyncio.run(require_fit(ready))
         yield ready
 
 

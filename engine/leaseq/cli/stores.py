@@ -16,7 +16,8 @@ from leaseq.cli.serving import held_servers
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ConfigInvalid
-from leaseq.ledger.schema import migrate, require_schema
+from leaseq.ledger.roles import prepare_embedded
+from leaseq.ledger.schema import require_schema
 from leaseq.telemetry import WARNING, Event, subscribe
 
 T = TypeVar("T")
@@ -37,12 +38,14 @@ def with_engine(work: Callable[[Engine], Awaitable[T]], *, may_create: bool = Fa
             "set it, or go where `leaseq dev` runs"
         )
     with held_servers(config) as ready:
-        with_schema = migrate if config.postgres_url is None else require_schema
-        return asyncio.run(_work(ready, work, with_schema))
+        return asyncio.run(_work(ready, work, embedded=config.postgres_url is None))
 
 
-async def _work(config: Config, work: Callable[[Engine], Awaitable[T]], with_schema: Callable[[str], Awaitable[object]]) -> T:
-    await with_schema(config.postgres_url or "")
+async def _work(config: Config, work: Callable[[Engine], Awaitable[T]], *, embedded: bool) -> T:
+    if embedded:
+        config = await prepare_embedded(config)
+    else:
+        await require_schema(config.postgres_url or "")
     unsubscribe = subscribe(_note, level=WARNING)
     try:
         async with open_engine(config, name="leaseq command", pool_size=POOL_SIZE) as engine:

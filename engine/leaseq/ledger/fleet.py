@@ -82,6 +82,10 @@ class Fleet:
         params = {"worker_id": worker_id, "host": host, "pid": pid, "queues": list(queues), "version": version}
         await self._session.fetch("open_worker", params)
 
+    async def set_secret(self, worker_id: str, secret: str) -> bool:
+        """Let this incarnation act on connections of handlers by this secret. False if it is closed."""
+        return bool(await self._session.fetch("set_secret", {"worker_id": worker_id, "secret": secret}, again=True))
+
     async def touch(self, worker_ids: Sequence[str]) -> set[str]:
         """Say that incarnations are alive. Returns those that are open; the others must stop."""
         found = await self._session.fetch("touch_workers", {"worker_ids": list(worker_ids)}, again=True)
@@ -177,6 +181,8 @@ class Fleet:
             found = await self._session.fetch("find_ledger", again=True)
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
             raise SchemaMismatch("the schema in Postgres is older than this code: run `leaseq migrate`") from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise SchemaMismatch("this role may not read leaseq.ledger: run `leaseq migrate --grants`") from error
         if not found:
             raise SchemaMismatch("leaseq.ledger has lost its row, the identity of this ledger: insert one row of defaults there")
         return str(found[0][0])

@@ -15,8 +15,8 @@ import msgspec
 import psycopg
 
 from leaseq.codec import FIRST_ID, next_id
-from leaseq.connect import Pool
-from leaseq.errors import IdempotencyInFlight, SubmissionInvalid
+from leaseq.connect import ImpatientConnection, Pool
+from leaseq.errors import IdempotencyInFlight, ServerUnreachable, SubmissionInvalid
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import numbers, quoted, words
@@ -152,6 +152,25 @@ class Ledger:
         params = rows.settlement_arrays(sorted(batch, key=lambda s: s.lease.task_id))
         found = await self._session.fetch("settle_attempts", params, conn=conn)
         return {row[0]: rows.to_settled(row) for row in found}
+
+    async def succeed(self, lease: Lease, result: bytes | None, *, conn: ImpatientConnection) -> Settled | None:
+        """End an attempt in SUCCESS inside the transaction of its handler, under its fence. None: it was fenced.
+
+        Raises `ServerUnreachable` where Postgres does not know the secret: a failover has lost it, and nothing was done.
+        """
+        assert conn.credential is not None, "a connection for handlers"
+        params = {
+            "worker_id": lease.worker_id,
+            "secret": conn.credential.secret,
+            "task_id": lease.task_id,
+            "attempt": lease.attempt,
+            "result": None if result is None else result.decode(),
+        }
+        try:
+            found = await self._session.fetch("handler_succeed", params, conn=conn)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise ServerUnreachable(f"Postgres refuses the settle of this worker: {error.diag.message_primary}") from error
+        return rows.to_settled(found[0]) if found else None
 
     async def find_due(self, known: Sequence[Due] = ()) -> list[Due]:
         """Where anything is due, from the first task on. In the places of `known` only from their position on."""

@@ -49,10 +49,11 @@ LATEST = MIGRATIONS[-1].version
 async def migrate(conninfo: str) -> list[str]:
     """Bring the schema up to this code. Returns the names of what was applied; an empty list means nothing to do."""
     applied = []
-    async with _connected(conninfo) as conn:
+    async with connected(conninfo) as conn:
+        await conn.execute(STATEMENTS["become_owner"].encode())
         for migration in MIGRATIONS:
             async with conn.transaction():
-                await conn.execute(STATEMENTS["lock_schema"].encode())
+                await lock_schema(conn)
                 await conn.execute(STATEMENTS["create_migrations"].encode())
                 present = await _present(conn)
                 _compare(present)
@@ -69,7 +70,7 @@ async def migrate(conninfo: str) -> list[str]:
 
 async def schema_version(conninfo: str) -> int:
     """The version of the schema; 0 where there is none. Raises `SchemaMismatch` if it is not ours or newer than this code."""
-    async with _connected(conninfo) as conn:
+    async with connected(conninfo) as conn:
         try:
             present = await _present(conn)
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
@@ -86,7 +87,7 @@ async def require_schema(conninfo: str) -> None:
 
 
 @asynccontextmanager
-async def _connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
+async def connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
     """A connection of its own, fit for leaseq. What Postgres says against us is told as `ServerUnreachable` or `ServerUnfit`.
 
     Its statements may take as long as they need: an index is built on a table of any size.
@@ -110,6 +111,11 @@ async def _connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tup
         raise ServerUnfit(f"Postgres says {said!r}: let this role use (and for `leaseq migrate` create) schema leaseq") from error
 
 
+async def lock_schema(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+    """One migrator at a time, until the transaction ends."""
+    await conn.execute(STATEMENTS["lock_schema"].encode())
+
+
 async def _present(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> dict[int, str]:
     cursor = await conn.execute(STATEMENTS["list_migrations"].encode())
     return {int(str(row[0])): str(row[2]) for row in await cursor.fetchall()}
@@ -124,4 +130,14 @@ def _compare(present: dict[int, str]) -> None:
             raise SchemaMismatch(f"migration {migration.version} in this schema is not the one of this code")
 
 
-__all__ = ["LATEST", "MIGRATIONS", "Migration", "load_migrations", "migrate", "require_schema", "schema_version"]
+__all__ = [
+    "LATEST",
+    "MIGRATIONS",
+    "Migration",
+    "connected",
+    "load_migrations",
+    "lock_schema",
+    "migrate",
+    "require_schema",
+    "schema_version",
+]

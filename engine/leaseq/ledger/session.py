@@ -12,6 +12,7 @@ from random import random
 from typing import Any
 
 import psycopg
+from msgspec.structs import asdict
 from psycopg.rows import tuple_row
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
@@ -51,6 +52,14 @@ TOO_LARGE = (
     psycopg.errors.TooManyArguments,
     psycopg.errors.TooManyColumns,
 )
+
+
+# What handlers' connections, whose role has no right on tables, send instead of these statements.
+FOR_HANDLERS = {
+    "expire_keys": STATEMENTS["handler_expire_keys"],
+    "find_keys": STATEMENTS["handler_find_keys"],
+    "submit_tasks": STATEMENTS["handler_submit_tasks"],
+}
 
 
 class Locked(ServerUnreachable):
@@ -130,7 +139,11 @@ def hurry(clock: asyncio.Timeout) -> None:
 async def _run(conn: Connection, name: str, params: Mapping[str, Any] | None) -> Rows:
     # Not conn.cursor(): a caller's own connection may make cursors and rows of another kind.
     cursor = psycopg.AsyncCursor(conn, row_factory=tuple_row)
-    await cursor.execute(STATEMENTS[name].encode(), params, prepare=True, binary=True)
+    statement = STATEMENTS[name]
+    credential = getattr(conn, "credential", None)
+    if credential is not None and name in FOR_HANDLERS:
+        statement, params = FOR_HANDLERS[name], {**(params or {}), **asdict(credential)}
+    await cursor.execute(statement.encode(), params, prepare=True, binary=True)
     return await cursor.fetchall() if cursor.description else []
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from secrets import token_hex
 
 import msgspec
 
-from leaseq.connect import Connection, Pool, open_blocking_redis, open_handler_pool
+from leaseq.connect import ImpatientConnection, Pool, open_blocking_redis, open_handler_pool
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.keys import Keys
 from leaseq.engine.engine import Engine
 from leaseq.engine.reap import session_name
 from leaseq.errors import Fenced
-from leaseq.model import Lane
+from leaseq.model import Credential, Lane
 from leaseq.registry import Registry
 from leaseq.worker.claim import Claimer
 from leaseq.worker.hands import Hands
@@ -61,14 +62,24 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
 
 
 async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: Spec) -> Pool:
-    handlers = msgspec.structs.replace(engine.config, statement_timeout_seconds=HANDLER_STATEMENT_SECONDS)
+    """The connections for handlers, under the role for handlers, with a secret that handlers' SQL does not get to see."""
+    config, fleet = engine.config, engine.stores.fleet
+    handlers = msgspec.structs.replace(
+        config,
+        postgres_url=config.handler_postgres_url or config.postgres_url,
+        handler_postgres_url=None,
+        statement_timeout_seconds=HANDLER_STATEMENT_SECONDS,
+    )
+    credential = Credential(spec.worker_id, token_hex(16))
     size = min(spec.concurrency, TRANSACTION_CONNECTIONS)
 
-    async def admit(conn: Connection) -> None:
-        """Let the reap find this session, whatever a handler makes of its name."""
-        fleet = engine.stores.fleet
-        if not await fleet.register_session(spec.worker_id, await fleet.identify_session(conn)):
+    async def admit(conn: ImpatientConnection) -> None:
+        """Let the reap find this session, whatever a handler makes of its name. The secret is written for each new connection,
+        because a failover, which replaces them all, may have lost it."""
+        registered = await fleet.register_session(spec.worker_id, await fleet.identify_session(conn))
+        if not (registered and await fleet.set_secret(spec.worker_id, credential.secret)):
             raise Fenced(f"worker {spec.worker_id} is closed")
+        conn.credential = credential
 
     pool = await open_handler_pool(handlers, name=session_name(spec.worker_id), max_size=size, admit=admit)
     stack.push_async_callback(pool.close)

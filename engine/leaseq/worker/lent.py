@@ -93,9 +93,10 @@ class Loan:
 class LentConnection(ImpatientConnection):
     """A psycopg connection for the handler of one attempt."""
 
-    def __init__(self, conn: Connection, loan: Loan) -> None:
+    def __init__(self, conn: ImpatientConnection, loan: Loan) -> None:
         self._handlers = (conn.pgconn.notice_handler, conn.pgconn.notify_handler)
         super().__init__(conn.pgconn)
+        self.credential = conn.credential
         self._lender = conn
         self._loan = loan
         self._autocommit = True  # the transaction is begun and ended by the worker

@@ -155,7 +155,7 @@ class AttemptTransaction:
     async def _settle_and_commit(self, conn: ImpatientConnection, ledger: Ledger, settlement: Settlement) -> Settled | None:
         """Ours alone, and therefore within a time-out of ours. None: the settle was fenced, and nothing is committed."""
         await self._prepare_settle(conn)
-        settled = (await ledger.settle([settlement], conn=conn)).get(settlement.lease.task_id)
+        settled = await ledger.succeed(settlement.lease, settlement.ending.result, conn=conn)
         if settled is not None:
             reach("transaction.settled", lost=psycopg.OperationalError)
             await conn.commit()

@@ -1,8 +1,15 @@
--- The schema's own ledger: which migrations it has seen.
-create schema if not exists leaseq;
-create table if not exists leaseq.migrations (
-    version integer primary key,
-    name text not null,
-    checksum text not null,
-    applied_at timestamptz not null default now()
-)
+-- The schema's own ledger: which migrations it has seen. The schema is made only where it is missing, because even `if not exists`
+-- asks for the right to create schemas, which its owner may not have.
+do $$
+begin
+    if to_regnamespace('leaseq') is null then
+        create schema leaseq;
+    end if;
+    create table if not exists leaseq.migrations (
+        version integer primary key,
+        name text not null,
+        checksum text not null,
+        applied_at timestamptz not null default now()
+    );
+end
+$$

@@ -1,0 +1,36 @@
+-- What the role of this session may do, asked without trying. One row always.
+-- `missing`: what services need and this role has not. `unsignalled`: roles of leaseq's sessions that a reap could not end, by the
+-- right of the owner of leaseq.end_session. Functions that are not there yet are told as an old schema, not here.
+with tables as (
+    select c.oid, c.relname from pg_class as c
+    where c.relnamespace = to_regnamespace('leaseq') and c.relkind in ('r', 'p')
+), functions as (
+    select p.oid, p.proname, p.proowner from pg_proc as p where p.pronamespace = to_regnamespace('leaseq')
+), missing as (
+    select 'usage on schema leaseq' as what
+    where to_regnamespace('leaseq') is not null and not has_schema_privilege('leaseq', 'usage')
+    union all
+    select format('%s on table leaseq.%s', needed.privilege, t.relname)
+    from tables as t
+    cross join unnest(array['select', 'insert', 'update', 'delete']) as needed (privilege)
+    where not has_table_privilege(t.oid, needed.privilege) and (t.relname <> 'migrations' or needed.privilege = 'select')
+    union all
+    select format('execute on function leaseq.%s', f.proname) from functions as f where not has_function_privilege(f.oid, 'execute')
+), ender as (
+    select r.oid, r.rolsuper from functions as f join pg_roles as r on r.oid = f.proowner where f.proname = 'end_session'
+)
+select
+    current_user::text as name,
+    coalesce((select rolsuper from pg_roles where rolname = current_user), false) as is_superuser,
+    coalesce((select pg_has_role(nspowner, 'usage') from pg_namespace where nspname = 'leaseq'), false) as is_owner,
+    array(select what from missing order by what) as missing,
+    array(
+        select distinct r.rolname::text
+        from pg_stat_activity as a
+        join pg_roles as r on r.oid = a.usesysid
+        cross join ender as e
+        where a.datname = current_database() and a.application_name like 'leaseq tx %' and not e.rolsuper
+            and (r.rolsuper or not (pg_has_role(e.oid, r.oid, 'usage') or pg_has_role(e.oid, 'pg_signal_backend', 'usage')))
+        order by 1
+    ) as unsignalled,
+    format('%s of %s', (select oid from pg_database where datname = current_database()), pg_postmaster_start_time()) as database
