@@ -20,7 +20,7 @@ from leaseq.engine.engine import open_engine
 from leaseq.model import Outcome, State
 from leaseq.telemetry import Event, recorded
 
-EFFECTS = "create table effects (task_id text, attempt int)"
+EFFECTS = "create table public.effects (task_id text, attempt int)"
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ class Handlers:
         async def write(ctx: Context) -> None:
             self.runs += 1
             async with ctx.transaction() as tx:
-                await tx.execute("insert into effects values (%s, %s)", (ctx.task_id, ctx.attempt))
+                await tx.execute("insert into public.effects values (%s, %s)", (ctx.task_id, ctx.attempt))
                 if self.runs == 1:
                     await (tx.execute("select pg_sleep(3600)") if where == "in Postgres" else asyncio.Event().wait())
 
@@ -52,7 +52,7 @@ class Handlers:
             self.runs += 1
             await self.go.wait()
             async with ctx.transaction() as tx:
-                await tx.execute("insert into effects values (%s, %s)", (ctx.task_id, ctx.attempt))
+                await tx.execute("insert into public.effects values (%s, %s)", (ctx.task_id, ctx.attempt))
 
 
 def settled(events: list[Event]) -> list[tuple[Outcome, State]]:

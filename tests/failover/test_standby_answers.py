@@ -154,7 +154,7 @@ def handlers(go: asyncio.Event) -> Leaseq:
     @app.task
     async def write(ctx: Context) -> None:
         async with ctx.transaction() as tx:
-            await tx.execute("insert into effects values (%s, %s, 0)", (ctx.task_id, ctx.attempt))
+            await tx.execute("insert into public.effects values (%s, %s, 0)", (ctx.task_id, ctx.attempt))
         await go.wait()
 
     @app.task
@@ -173,7 +173,7 @@ async def test_an_ending_whose_wait_was_cancelled_is_found_out_and_waits_again(
     guarded: Config, pair: Pair, admin: Connection, task_type: str
 ) -> None:
     go = asyncio.Event()
-    await admin.execute("create table effects (task_id text, attempt int, pid int)")
+    await admin.execute("create table public.effects (task_id text, attempt int, pid int)")
     with recorded() as events:
         async with open_engine(guarded) as engine, working(guarded, handlers(go)):
             task_id = await Client(engine, guarded).submit(task_type)
