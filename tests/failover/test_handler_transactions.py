@@ -73,7 +73,7 @@ async def test_an_attempt_on_a_frozen_primary_is_handed_back(config: Config, fro
             frozen.primary.freeze()
             await asyncio.to_thread(frozen.standby.promote)
             proxy.move(frozen.standby.url)
-            await until(lambda: bool(settled(events)), seconds=2 * PATIENCE)
+            await until(lambda: bool(settled(events)), seconds=6 * PATIENCE)
     assert settled(events)[0] == (Outcome.RELEASED, State.SCHEDULED)
 
 
