@@ -1,11 +1,18 @@
 -- End the Postgres sessions of a closed incarnation: a frozen worker would otherwise keep the row locks of its open
 -- transaction and hold up the attempt that replaces it (PostgreSQL manual, 9.28.2, pg_terminate_backend). Zero rows: none.
--- Found first, ended then: the order in which conditions are evaluated is the planner's own affair. leaseq.end_session has the rights
--- of the schema's owner, and says null of a session that even the owner may not end.
+-- Found first, ended then: the order in which conditions are evaluated is the planner's own affair. What the role of the caller may not
+-- end, leaseq.end_session may: it has the rights of the schema's owner, and says null of a session that even the owner may not end. The
+-- owner alone would not do, because workers that still run as a superuser are out of its reach.
 -- A session is known by its registration (register_session.sql), and by its name where a worker of an older version opened it: a handler
 -- can change the name.
 with found as materialized (
-    select a.pid from pg_stat_activity as a
+    select a.pid, coalesce(
+        (select s.rolsuper from pg_roles as s where s.rolname = current_user)
+        or (pg_has_role(a.usesysid, 'usage') or pg_has_role('pg_signal_backend', 'usage')) and not r.rolsuper,
+        false
+    ) as allowed
+    from pg_stat_activity as a
+    left join pg_roles as r on r.oid = a.usesysid
     where a.datname = current_database() and a.pid <> pg_backend_pid()
         and (
             a.application_name = %(application_name)s
@@ -15,4 +22,4 @@ with found as materialized (
             )
         )
 )
-select pid, leaseq.end_session(pid) as ended from found
+select pid, case when allowed then pg_terminate_backend(pid) else leaseq.end_session(pid) end as ended from found
