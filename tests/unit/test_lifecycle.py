@@ -140,3 +140,18 @@ def test_every_state_can_be_reached_and_every_task_can_end() -> None:
 def test_one_door_in_and_one_door_out_of_processing() -> None:
     assert {(source, verb) for source, verb, to in TRANSITIONS if to is State.PROCESSING} == {(State.PENDING, "claim")}
     assert {verb for source, verb, _ in TRANSITIONS if source is State.PROCESSING} == {"settle"}
+
+
+def test_what_a_task_hands_back_by_itself_waits_longer_each_time() -> None:
+    """But for the first hand-back without a delay, which is free."""
+    released = Ending(Outcome.RELEASED, self_caused=True)
+    hand_backs = Backoff(1.0, 300.0)
+    most = []
+    for count in range(1, 12):
+        counts = Counts(retry_count=0, crash_count=0, loss_count=0, max_attempts=5, hand_back_count=count)
+        disposition = after(released, counts, backoff=Backoff(1.0, 10.0), max_crashes=3, hand_backs=hand_backs)
+        assert (disposition.state, disposition.hand_backs) == (State.SCHEDULED, count + 1)
+        most.append(disposition.delay)
+    assert min(most) > 0
+    assert max(most[6:]) > 30
+    assert max(most) <= 300
