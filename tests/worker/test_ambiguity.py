@@ -18,7 +18,7 @@ from fix_client import Client
 from fix_ledger import RETENTION, submission
 from fix_processes import Services
 from fix_proxy import READY_FOR_QUERY, Proxy, ProxyTo, Trap
-from fix_worker import until, working
+from fix_worker import promoting, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.scripts import SCRIPTS
@@ -125,10 +125,11 @@ async def test_the_commit_of_a_handlers_transaction(scene: Scene, done: bool) ->
     await scene.started()
     trap = scene.lose(b"COMMIT\0", done=done)
     scene.go.set()
-    task = await client.ended(task_id, timeout=10)
+    async with promoting(client.engine):
+        task = await client.ended(task_id, timeout=10)
     assert trap.sprung.is_set()
     assert (task.state, task.retry_count, task.loss_count, task.crash_count) == (State.SUCCESS, 0, 0, 0)
-    assert scene.count("attempt.ambiguous") == 1
+    await until(lambda: scene.count("attempt.ambiguous") == 1)
     assert await client.effects(task_id) == 1
     # Where it had not been committed, it was handed back free of charge, and run again.
     assert task.attempt == (1 if done else 2)
@@ -144,7 +145,8 @@ async def test_the_settle_inside_a_handlers_transaction(scene: Scene, done: bool
     await until(lambda: left_its_block(client))
     trap = scene.proxy.lose_reply(task_id.encode(), until=b"Z\0\0\0\5T") if done else scene.proxy.lose_command(task_id.encode())
     scene.go.set()
-    task = await client.ended(task_id, timeout=10)
+    async with promoting(client.engine):
+        task = await client.ended(task_id, timeout=10)
     assert trap.sprung.is_set()
     assert (task.state, task.attempt, task.retry_count) == (State.SUCCESS, 2, 0)
     assert await client.effects(task_id) == 1

@@ -79,6 +79,8 @@ async def _commit(
     except Fenced:
         return Finish(ending, True)
     except ServerUnreachable as error:
+        lease = settlement.lease
+        emit("attempt.ambiguous", task_id=lease.task_id, attempt=lease.attempt, error=str(error))
         silent = not transaction.told and sqlstate_of(error) is None
         back = await judge(Ending(Outcome.ERRORED, error=_refusal(error)), silent)
         return await _resolve(tools, settlement, other(back), error)
@@ -89,8 +91,6 @@ async def _commit(
 async def _resolve(tools: Tools, settlement: Settlement, back: Settlement, error: ServerUnreachable) -> Finish:
     """A commit whose answer was lost. Another ending decides it: the fence lets that count only if the commit did not happen, and
     waits for it (the row is locked) if it is still happening."""
-    lease = settlement.lease
-    emit("attempt.ambiguous", task_id=lease.task_id, attempt=lease.attempt, error=str(error))
     settled = await tools.settler.settle(back)
     while settled is None:
         try:
