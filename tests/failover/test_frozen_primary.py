@@ -19,6 +19,9 @@ from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.telemetry import recorded
 
+# Two servers of its own for each test.
+pytestmark = pytest.mark.timeout(240)
+
 CONNECTIONS = 3
 
 

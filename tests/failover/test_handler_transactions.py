@@ -20,6 +20,9 @@ from leaseq.engine.engine import open_engine
 from leaseq.model import Outcome, State
 from leaseq.telemetry import Event, recorded
 
+# Two servers of its own for each test.
+pytestmark = pytest.mark.timeout(240)
+
 EFFECTS = "create table public.effects (task_id text, attempt int)"
 
 

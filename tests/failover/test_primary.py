@@ -24,6 +24,9 @@ from leaseq.ledger.session import Session
 from leaseq.primary import learn_timeline, newest_timeline
 from leaseq.telemetry import recorded
 
+# Two servers of its own for each test.
+pytestmark = pytest.mark.timeout(240)
+
 TIMELINE = "select ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int"
 SYSTEM = "select system_identifier::text from pg_control_system()"
 

@@ -13,6 +13,9 @@ from leaseq.config import Config
 from leaseq.errors import ServerUnfit
 from leaseq.fitness import require_fit, survey
 
+# Two servers of its own for each test.
+pytestmark = pytest.mark.timeout(240)
+
 
 async def test_the_start_the_check_and_readiness_ask_for_a_standby(config: Config, pair: Pair) -> None:
     careful = replace(config, postgres_url=pair.primary.url, require_standby=True)

@@ -28,6 +28,9 @@ from leaseq.errors import ServerUnreachable
 from leaseq.model import State, Submitted
 from leaseq.telemetry import Event, recorded
 
+# Two servers of its own for each test.
+pytestmark = pytest.mark.timeout(240)
+
 BODY = {"type": "add", "payload": {"n": 1}}
 KEY = {"Idempotency-Key": "order-1"}
 WAITING = "select pid from pg_stat_activity where wait_event = 'SyncRep'"
