@@ -1,0 +1,68 @@
+"""An ending that an asynchronous failover has lost: the task is PROCESSING again, under a worker that has forgotten it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from fix_client import Client
+from fix_processes import PATIENCE
+from fix_proxy import ProxyTo
+from fix_servers import Pair
+from fix_worker import until, working
+from leaseq import Leaseq
+from leaseq.config import Config
+from leaseq.engine.engine import open_engine
+from leaseq.model import State
+from leaseq.telemetry import recorded
+from leaseq_reaper.sidecar import run
+
+# Two servers of its own.
+pytestmark = pytest.mark.timeout(240)
+
+STATE = "select state from leaseq.tasks where id = %s"
+
+
+async def test_the_task_runs_again_and_ends(config: Config, pair: Pair, proxy_to: ProxyTo) -> None:
+    proxy = await proxy_to(pair.primary.url)
+    far = replace(config, postgres_url=proxy.url, lease_seconds=600)  # nothing beats for this worker
+    app, go, stop, runs = Leaseq(), asyncio.Event(), asyncio.Event(), 0
+
+    @app.task
+    async def wait() -> None:
+        nonlocal runs
+        runs += 1
+        await go.wait()
+
+    with recorded() as events:
+        async with open_engine(far) as engine, working(far, app):
+            reaping = asyncio.create_task(run(far, stop))
+            task_id = await Client(engine, far).submit("wait")
+            async with await psycopg.AsyncConnection.connect(pair.standby.url, autocommit=True) as standby:
+                await until(lambda: _is(standby, task_id, State.PROCESSING), seconds=PATIENCE)
+                await standby.execute("alter system set primary_conninfo = ''")
+                await standby.execute("select pg_reload_conf()")
+                await until(lambda: _receives_nothing(standby), seconds=PATIENCE)
+            go.set()
+            await until(lambda: any(event.name == "attempt.settled" for event in events), seconds=PATIENCE)
+            pair.primary.kill()
+            await asyncio.to_thread(pair.standby.promote)
+            proxy.move(pair.standby.url)
+            async with await psycopg.AsyncConnection.connect(pair.standby.url, autocommit=True) as promoted:
+                assert await _is(promoted, task_id, State.PROCESSING), "the failover has lost nothing"
+                await until(lambda: _is(promoted, task_id, State.SUCCESS), seconds=6 * PATIENCE)
+            stop.set()
+            await reaping
+    assert runs == 2
+
+
+async def _is(conn: psycopg.AsyncConnection[tuple[object, ...]], task_id: str, state: State) -> bool:
+    found = await (await conn.execute(STATE, [task_id])).fetchall()
+    return found == [(str(state),)]
+
+
+async def _receives_nothing(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> bool:
+    return not await (await conn.execute("select 1 from pg_stat_wal_receiver")).fetchall()
