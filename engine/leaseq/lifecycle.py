@@ -55,6 +55,7 @@ BROKEN = {
     False: "the attempt lost its connection while Postgres answered the other connections of its worker",
     True: "the attempt lost its connection, as did others of its worker",
 }
+REFUSED = "Postgres did not commit the transaction of the handler"
 
 # The longest that a task may be put off, as for a submission.
 MAX_DELAY_SECONDS = 366 * 86_400.0
@@ -106,12 +107,14 @@ def hand_back(ending: Ending, counts: Counts, *, outage: bool, silent: bool) -> 
     """
     assert ending.error is not None, "a handler said something"
     count = counts.hand_back_count
-    code = ending.error.code if ending.error.code == "commit_refused" else "server_unreachable" if outage else "connection_lost"
-    said = f"{BROKEN[outage]} (the next attempts wait longer): {ending.error.message}"
+    refused = ending.error.code == "commit_refused"
+    code = "commit_refused" if refused else "server_unreachable" if outage else "connection_lost"
+    what = REFUSED if refused else BROKEN[outage]
+    said = f"{what} (the next attempts wait longer): {ending.error.message}"
     error = structs.replace(ending.error, code=code, message=said)
     if count < FREE_BREAKS or (outage and (count < FREE_CRASHES or not silent)):
         return Ending(Outcome.RELEASED, error=error, self_caused=True)
-    said = f"{BROKEN[outage]}, {count + 1} times in a row: {ending.error.message}"
+    said = f"{what}, {count + 1} times in a row: {ending.error.message}"
     outcome = Outcome.TIMED_OUT if ending.outcome is Outcome.TIMED_OUT else Outcome.ERRORED
     return Ending(outcome, error=structs.replace(error, message=said), self_caused=True)
 

@@ -152,7 +152,7 @@ class Hand(Actor):
         self.isolated = isolated
         self.hired = self.over = False
         self.beat = Heartbeat(ground.config, self.engine.stores, [QUEUE])
-        self.transactions = Transactions(ground.lines.url, self.gate, name=session_name(self.worker_id))
+        self.transactions = Transactions(ground.lines.url, self.gate, name=session_name(self.worker_id), worker_id=self.worker_id)
         self.tools = self._tools()
         lane = Lane.SUSPECT if isolated else Lane.NORMAL
         bell = Doorbell(self.redis, KEYS, queue=QUEUE, worker_id=self.worker_id, block_seconds=BELL_SECONDS, lane=lane)
@@ -237,7 +237,7 @@ class Hand(Actor):
             settler=Settler(stores.ledger, capacity=2 * slots),
             releaser=Releaser(stores.dispatcher, worker_id=self.worker_id, capacity=2 * slots),
             hands=Hands(),
-            outages=Outages(stores.ledger, stores.ledger.pool),
+            outages=Outages(stores.ledger),
         )
 
 

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 import psycopg
+from msgspec.structs import asdict
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 from redis.asyncio import ConnectionPool, Redis
@@ -23,6 +24,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from leaseq.connect import Connection, ImpatientConnection, Pool
 from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.ledger.session import Rows, Session
+from leaseq.ledger.statements import STATEMENTS
+from leaseq.model import Credential
 from machine.gates import Gate
 
 # Durability is not what is tried here, so nothing waits for a disk. A row that an actor holds while it stands at its gate is not
@@ -135,14 +138,19 @@ class _Lender:
         async with self._lines.lend(self._gate) as line:
             yield line
 
+    def get_stats(self) -> dict[str, int]:
+        """Lines are not lost by themselves."""
+        return {}
+
 
 class Transactions:
     """The pool for the handlers of one incarnation: a new connection for each transaction, under the name it is ended by."""
 
-    def __init__(self, url: str, gate: Gate, *, name: str) -> None:
+    def __init__(self, url: str, gate: Gate, *, name: str, worker_id: str) -> None:
         self._url = url
         self._gate = gate
         self._name = name
+        self._credential = Credential(worker_id, "secret")
         self._lent: list[LentLine] = []
 
     async def getconn(self) -> LentLine:
@@ -161,6 +169,8 @@ class Transactions:
     async def _open(self) -> LentLine:
         line = await LentLine.connect(self._url, autocommit=True, application_name=self._name, options=OPTIONS)
         self._lent.append(line)
+        line.credential = self._credential
+        await line.execute(STATEMENTS["set_secret"].encode(), asdict(self._credential))
         return line
 
 

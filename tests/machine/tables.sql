@@ -27,3 +27,8 @@ begin
     return null;
 end $$;
 create trigger note_move after insert or update on leaseq.tasks for each row execute function machine.note_move();
+
+-- The functions that settle on a handler's connection run as the owner of the schema `leaseq`, and write here by the triggers.
+grant usage on schema machine to public;
+grant all on all tables in schema machine to public;
+grant all on all sequences in schema machine to public;

@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 
 from leaseq.codec import FIRST_ID, next_id
-from leaseq.connect import ImpatientConnection, Pool
+from leaseq.connect import ImpatientConnection
 from leaseq.errors import IdempotencyInFlight, ServerUnreachable, SubmissionInvalid
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
@@ -78,9 +78,9 @@ class Ledger:
         self._session = session
 
     @property
-    def pool(self) -> Pool:
+    def session(self) -> Session:
         """The connections of this process."""
-        return self._session.pool
+        return self._session
 
     async def submit(
         self,

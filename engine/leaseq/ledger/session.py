@@ -75,6 +75,7 @@ class Session:
 
     def __init__(self, pool: Pool, *, deadline_seconds: float) -> None:
         self.pool = pool
+        self.unanswered = 0  # how often Postgres was found to be away
         self._deadline = deadline_seconds
 
     async def fetch(
@@ -107,9 +108,15 @@ class Session:
                 # The other one is only now being woken: let it go first, or we meet again.
                 await asyncio.sleep(0.02 + 0.1 * random())
             except (TimeoutError, *UNAVAILABLE) as error:
+                self.unanswered += _is_away(error)
                 if attempt > 0 or not again or isinstance(error, PoolTimeout | TimeoutError):
                     raise unreachable(error) from error
         raise AssertionError("unreachable code")
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether Postgres is gone or going, in distinction from one that refuses a statement (class 57P: operator intervention)."""
+    return not isinstance(error, psycopg.Error) or error.sqlstate is None or error.sqlstate.startswith(("08", "57P", "25006"))
 
 
 async def _run_own(conn: ImpatientConnection, clock: asyncio.Timeout, name: str, params: Mapping[str, Any] | None) -> Rows:

@@ -56,7 +56,7 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
         settler=Settler(stores.ledger, capacity=capacity),
         releaser=Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=capacity),
         hands=Hands(),
-        outages=Outages(stores.ledger, stores.ledger.pool),
+        outages=Outages(stores.ledger),
     )
     return Worker(tools, {queue: _doorbell(stack, engine, spec, queue) for queue in spec.queues})
 

@@ -20,6 +20,8 @@ from leaseq.worker.transaction import AttemptTransaction, sqlstate_of
 UNKNOWN_SECONDS = 1.0
 # The class of SQLSTATE in which Postgres undoes a transaction for the sake of another.
 CONFLICT = "40"
+# With these a session ends: a broken connection, an administrator, a time-out of the role.
+ENDS_SESSIONS = ("08", "57P", "25P")
 CONFLICTED = (
     "Postgres could not commit the transaction of the handler beside another that wrote the same rows (under an isolation "
     "stricter than `read committed` this may be the row of the task itself: ctx.set_progress or a request to cancel)"
@@ -104,7 +106,9 @@ def _refusal(error: ServerUnreachable) -> TaskError:
     """Why a commit did not come about."""
     if (sqlstate_of(error) or "").startswith(CONFLICT):
         return TaskError("commit_refused", f"{CONFLICTED}: {str(error.__cause__).strip()}", type=type(error.__cause__).__name__)
-    return TaskError(error.code, str(error))
+    sqlstate = sqlstate_of(error) or "57P"
+    code = error.code if sqlstate.startswith(ENDS_SESSIONS) else "commit_refused"
+    return TaskError(code, str(error))
 
 
 def _broke(transaction: AttemptTransaction, ending: Ending) -> bool:
