@@ -172,7 +172,8 @@ class Proxy:
             self.sent += chunk
             text = link.tail + chunk
             for trap in self._traps:
-                if trap.needle in text and link.trap is None:
+                # Of what was sent before, only what the needle may begin in: a command that has passed springs no trap.
+                if link.trap is None and text.find(trap.needle, max(0, len(link.tail) - len(trap.needle) + 1)) >= 0:
                     link.trap = trap
             if link.trap is not None and link.trap in self._traps:
                 self._traps.remove(link.trap)
