@@ -229,12 +229,18 @@ class Primary:
     def leave_silent(self, conn: ImpatientConnection, asked_at: float) -> None:
         """A server answered neither what was asked `asked_at` nor a request to cancel it: leave every connection to it.
 
-        Those to the same address, unless they were made since, or have heard a moment ago: the address may have moved.
+        Those to the same address, under whatever role, unless they were made since, or have heard a moment ago: the address may
+        have moved.
         """
+        for primary in [primary for primary in _primaries.values() if primary.loop is self.loop]:
+            primary.leave_like(conn, made_before=asked_at)
+
+    def leave_like(self, conn: ImpatientConnection, *, made_before: float) -> None:
+        """Leave a connection, and those to its address that were made before this time and have heard nothing for a moment."""
         self._silent.add(conn.address)
         recently = monotonic() - LIVELY_SECONDS
-        alike = [c for c in self._conns if c.address == conn.address and c.made_at <= asked_at and c.heard_at < recently]
-        self._leave({conn, *alike}, "the server does not answer")
+        old = [c for c in self._conns if c.address == conn.address and c.made_at <= made_before and c.heard_at < recently]
+        self._leave({conn, *old} if conn in self._conns else old, "the server does not answer")
 
     def leave_older(self, system: str, timeline: int) -> None:
         """A newer timeline of this system is known: leave the connections to older ones."""

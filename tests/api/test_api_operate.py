@@ -83,8 +83,9 @@ async def test_a_service_that_stops_is_not_ready(api: Api) -> None:
 async def test_a_postgres_that_takes_no_writes_is_not_ready(config: Config, plain: Connection) -> None:
     cursor = await plain.execute("select current_database()")
     name = (await cursor.fetchall())[0][0]
-    await plain.execute(f"alter database {name} set default_transaction_read_only = on".encode())
     async with open_api(config) as api:
+        await plain.execute(f"alter database {name} set default_transaction_read_only = on".encode())
+        await plain.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'leaseq api'")
         assert problem(await api.client.get("/health/ready"), "not_ready")["postgres"] == "read only"
         problem(await api.submit(), "server_unreachable")
 

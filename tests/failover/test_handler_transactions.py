@@ -40,6 +40,7 @@ class Handlers:
     def __init__(self, where: str) -> None:
         self.app = Leaseq()
         self.go = asyncio.Event()
+        self.wrote = asyncio.Event()
         self.runs = 0
 
         @self.app.task(timeout=3600)
@@ -47,6 +48,7 @@ class Handlers:
             self.runs += 1
             async with ctx.transaction() as tx:
                 await tx.execute("insert into public.effects values (%s, %s)", (ctx.task_id, ctx.attempt))
+                self.wrote.set()
                 if self.runs == 1:
                     await (tx.execute("select pg_sleep(3600)") if where == "in Postgres" else asyncio.Event().wait())
 
@@ -72,7 +74,7 @@ async def test_an_attempt_on_a_frozen_primary_is_handed_back(config: Config, fro
             task_id = await Client(engine, far).submit("write")
             async with await psycopg.AsyncConnection.connect(frozen.standby.url, autocommit=True) as standby:
                 await until(lambda: _is_processing(standby, task_id), seconds=PATIENCE)
-            await until(lambda: handlers.runs == 1, seconds=PATIENCE)
+            await asyncio.wait_for(handlers.wrote.wait(), PATIENCE)
             frozen.primary.freeze()
             await asyncio.to_thread(frozen.standby.promote)
             proxy.move(frozen.standby.url)

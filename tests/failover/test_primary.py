@@ -28,6 +28,7 @@ from leaseq.telemetry import recorded
 pytestmark = pytest.mark.timeout(240)
 
 TIMELINE = "select ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int"
+END_SESSIONS = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'leaseq%'"
 SYSTEM = "select system_identifier::text from pg_control_system()"
 
 
@@ -90,8 +91,10 @@ async def test_of_two_hosts_the_primary_is_found(one: Callable[[str], Config], p
 async def test_an_address_that_leads_to_a_standby_for_a_while(
     one: Callable[[str], Config], pair: Pair, proxy_to: ProxyTo
 ) -> None:
-    proxy = await proxy_to(pair.standby.url)
+    proxy = await proxy_to(pair.primary.url)
     async with open_api(one(proxy.url)) as api:
+        proxy.move(pair.standby.url)
+        proxy.cut()
         problem(await api.submit(), "server_unreachable")
         assert problem(await api.client.get("/health/ready"), "not_ready")["postgres"] == "read only"
         proxy.move(pair.primary.url)
@@ -102,14 +105,18 @@ async def test_an_address_that_leads_to_a_standby_for_a_while(
 async def test_sessions_that_were_opened_in_a_read_only_window_do_not_outlast_it(
     one: Callable[[str], Config], pair: Pair
 ) -> None:
-    async with await psycopg.AsyncConnection.connect(pair.primary.url, autocommit=True) as admin:
+    async with (
+        await psycopg.AsyncConnection.connect(pair.primary.url, autocommit=True) as admin,
+        open_engine(one(pair.primary.url)) as engine,
+    ):
+        await engine.submit(submission())
         await admin.execute("alter database postgres set default_transaction_read_only = on")
-        async with open_engine(one(pair.primary.url)) as engine:
-            with pytest.raises(ServerUnreachable):
-                await engine.submit(submission())
-            await admin.execute("set default_transaction_read_only = off")
-            await admin.execute("alter database postgres reset default_transaction_read_only")
-            await submit_soon(engine)
+        await admin.execute(END_SESSIONS)
+        with pytest.raises(ServerUnreachable):
+            await engine.submit(submission())
+        await admin.execute("set default_transaction_read_only = off")
+        await admin.execute("alter database postgres reset default_transaction_read_only")
+        await submit_soon(engine)
 
 
 async def test_a_session_that_answers_read_only_is_given_up(config: Config) -> None:

@@ -151,17 +151,19 @@ async def test_a_cancellation_that_was_only_read_waits_for_the_standby(guarded: 
         assert await engine.cancel(task_id) is State.CANCELLED
 
 
-def handlers(go: asyncio.Event) -> Leaseq:
+def handlers(began: asyncio.Event, go: asyncio.Event) -> Leaseq:
     app = Leaseq()
 
     @app.task
     async def write(ctx: Context) -> None:
         async with ctx.transaction() as tx:
             await tx.execute("insert into public.effects values (%s, %s, 0)", (ctx.task_id, ctx.attempt))
+        began.set()
         await go.wait()
 
     @app.task
     async def wait() -> None:
+        began.set()
         await go.wait()
 
     return app
@@ -175,12 +177,12 @@ def count(events: list[Event], name: str) -> int:
 async def test_an_ending_whose_wait_was_cancelled_is_found_out_and_waits_again(
     guarded: Config, pair: Pair, admin: Connection, task_type: str
 ) -> None:
-    go = asyncio.Event()
+    began, go = asyncio.Event(), asyncio.Event()
     await admin.execute("create table public.effects (task_id text, attempt int, pid int)")
     with recorded() as events:
-        async with open_engine(guarded) as engine, working(guarded, handlers(go)):
+        async with open_engine(guarded) as engine, working(guarded, handlers(began, go)):
             task_id = await Client(engine, guarded).submit(task_type)
-            await until(lambda: count(events, "attempt.started") == 1, seconds=PATIENCE)
+            await asyncio.wait_for(began.wait(), PATIENCE)
             pair.cut_off()
             go.set()
             first = await until_waiting(admin)

@@ -28,6 +28,7 @@ from leaseq.worker.worker import Worker
 
 BLOCK_SECONDS = 1.0
 TRANSACTION_CONNECTIONS = 20
+IDENTIFY_SECONDS = 5.0
 # A handler's statement may take as long as its task: the attempt's own time-out ends it.
 HANDLER_STATEMENT_SECONDS = 86_400.0
 
@@ -76,7 +77,9 @@ async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: Spec) -
     async def admit(conn: ImpatientConnection) -> None:
         """Let the reap find this session, whatever a handler makes of its name. The secret is written for each new connection,
         because a failover, which replaces them all, may have lost it."""
-        registered = await fleet.register_session(spec.worker_id, await fleet.identify_session(conn))
+        async with asyncio.timeout(IDENTIFY_SECONDS):
+            session = await fleet.identify_session(conn)
+        registered = await fleet.register_session(spec.worker_id, session)
         if not (registered and await fleet.set_secret(spec.worker_id, credential.secret)):
             raise Fenced(f"worker {spec.worker_id} is closed")
         conn.credential = credential
