@@ -55,7 +55,9 @@ async def own(config: Config, own_postgres: PostgresServer, own_valkey: ValkeySe
     mine = replace(config, postgres_url=own_postgres.url, redis_url=own_valkey.url)
     async with open_engine(mine, name="leaseq test client") as engine:
         client = Client(engine, mine)
-        await client.rows("create table effects (task_id text, attempt int, pid int, at timestamptz default clock_timestamp())")
+        await client.rows(
+            "create table public.effects (task_id text, attempt int, pid int, at timestamptz default clock_timestamp())"
+        )
         yield client
 
 

@@ -30,7 +30,7 @@ from leaseq_reaper.sidecar import run
 
 pytestmark = pytest.mark.timeout(180)
 
-EFFECTS = "create table effects (task_id text, attempt int, pid int, at timestamptz default clock_timestamp())"
+EFFECTS = "create table public.effects (task_id text, attempt int, pid int, at timestamptz default clock_timestamp())"
 
 
 class Deployment:
@@ -94,7 +94,7 @@ async def test_two_deployments_with_prefixes_share_one_redis(
     assert not any(service.heard("worker.reaped") for service in (workers[1], reapers[1]))
     assert not any(service.heard("delivery.parked") for service in (*workers, *reapers))
     keys = {key.decode() async for key in store.scan_iter("*")}
-    assert all(key.startswith(("shop:{", "shop:ledger", "shop:test:{", "shop:test:ledger")) for key in keys), keys
+    assert all(key.startswith("shop:") for key in keys), keys
 
 
 @pytest.fixture
