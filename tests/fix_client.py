@@ -17,6 +17,8 @@ from leaseq.engine.submission import Request, accept
 from leaseq.model import State, Task
 from leaseq.records import Attempt
 
+EFFECTS = "create table public.effects (task_id text, attempt int, pid int, at timestamptz default clock_timestamp())"
+
 
 class Client:
     """Submits to the stores of a configuration and looks at what became of it."""

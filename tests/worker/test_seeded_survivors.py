@@ -18,7 +18,7 @@ from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.engine.reap import Death
 from leaseq.ledger.ledger import Ledger
-from leaseq.model import Settled, Settlement, State
+from leaseq.model import Lease, Settled, State
 
 pytestmark = pytest.mark.timeout(120)
 PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")
@@ -53,16 +53,15 @@ async def test_the_settle_of_a_transaction_runs_with_our_plans(
 ) -> None:
     """Whatever the handler said of them: a plan without the index reads the whole table, once for each attempt."""
     found: list[Sequence[str]] = []
-    settle = Ledger.settle
+    succeed = Ledger.succeed
 
-    async def looking(self: Ledger, batch: Sequence[Settlement], *, conn: Any = None) -> dict[str, Settled]:
-        if conn is not None:
-            asked = ", ".join(f"current_setting('{name}')" for name in PLANS)
-            cursor = await conn.execute(f"select {asked}")
-            found.append(await cursor.fetchone())
-        return await settle(self, batch, conn=conn)
+    async def looking(self: Ledger, lease: Lease, result: bytes | None, *, conn: Any) -> Settled | None:
+        asked = ", ".join(f"current_setting('{name}')" for name in PLANS)
+        cursor = await conn.execute(f"select {asked}")
+        found.append(await cursor.fetchone())
+        return await succeed(self, lease, result, conn=conn)
 
-    monkeypatch.setattr(Ledger, "settle", looking)
+    monkeypatch.setattr(Ledger, "succeed", looking)
     app = Leaseq()
 
     @app.task
