@@ -88,7 +88,5 @@ async def client(config: Config) -> AsyncIterator[Client]:
     """A client of the test's stores, with the effects table of tests/apps/probe.py in place."""
     async with open_engine(config, name="leaseq test client") as engine:
         client = Client(engine, config)
-        await client.rows(
-            "create table public.effects (task_id text, attempt int, pid int, at timestamptz default clock_timestamp())"
-        )
+        await client.rows(EFFECTS)
         yield client

@@ -11,7 +11,7 @@ import redis.asyncio
 from litestar.testing import AsyncTestClient
 from msgspec.structs import replace
 
-from fix_client import Client
+from fix_client import EFFECTS, Client
 from fix_processes import Services
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
@@ -55,9 +55,7 @@ async def own(config: Config, own_postgres: PostgresServer, own_valkey: ValkeySe
     mine = replace(config, postgres_url=own_postgres.url, redis_url=own_valkey.url)
     async with open_engine(mine, name="leaseq test client") as engine:
         client = Client(engine, mine)
-        await client.rows(
-            "create table public.effects (task_id text, attempt int, pid int, at timestamptz default clock_timestamp())"
-        )
+        await client.rows(EFFECTS)
         yield client
 
 
