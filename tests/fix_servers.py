@@ -297,8 +297,11 @@ class RedisPair:
     def wait_for_copy(self, replica: ValkeyServer) -> None:
         """Wait until a replica has all that its primary has had until now."""
         deadline = time.monotonic() + 60
+        primary = self.first if replica is self.second else self.second
+        with self.client(primary) as client:
+            written = client.info("replication")["master_repl_offset"]
         with self.client(replica) as client:
-            while client.info("replication").get("master_link_status") != "up":
+            while (has := client.info("replication")).get("master_link_status") != "up" or has["slave_repl_offset"] < written:
                 assert time.monotonic() < deadline, "the replica did not get its copy"
                 time.sleep(0.05)
 

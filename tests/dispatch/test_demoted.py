@@ -158,6 +158,7 @@ async def test_clients_leave_a_primary_that_was_demoted_and_lives_on(
         before, after = ids(2)
         await dispatcher.push(QUEUE, [before])
         assert (await ringing.rings()).task_ids == [before]
+        await asyncio.to_thread(pair.wait_for_copy, pair.second)
         waiting = asyncio.create_task(ringing.rings())  # blocks on the old primary while it is demoted
         await asyncio.to_thread(switch, pair)
         proxy.lead_to(pair.url(pair.second))
