@@ -6,7 +6,7 @@ key from there on, stretch by stretch:
 
 1. it measures a stretch with as many tasks of this lane as there is room for;
 2. it announces the stretch: from now on a push of what lies in it is taken, not refused;
-3. it reads the stretch. Whoever was refused there was refused before 2, was committed before that,
+3. it reads the stretch. A task that was refused there was refused before 2, was committed before that,
    and is seen;
 4. it pushes what is PENDING, and lets the backlog begin behind it, bite by bite, each a
    compare-and-set.

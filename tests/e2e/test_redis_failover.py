@@ -105,4 +105,4 @@ async def test_what_the_old_primary_took_after_the_promotion_is_delivered_again(
     await services.worker()
     assert {task.state for task in await client.all_ended(lost, timeout=60)} == {State.SUCCESS}
     assert await client.doubled() == []
-    await reaper.hear("reaper.quieted")  # it noticed that dispatch is another server, and suspects nobody for a lease
+    await reaper.hear("reaper.quieted")  # it noticed that dispatch is another server, and suspects no worker for a lease

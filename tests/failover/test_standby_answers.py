@@ -188,7 +188,7 @@ async def test_an_ending_whose_wait_was_cancelled_is_found_out_and_waits_again(
             first = await until_waiting(admin)
             await admin.execute("select pg_cancel_backend(%s)", [first])
             await until(lambda: _is_over(admin, task_id), seconds=PATIENCE)
-            # Whoever asked what had become of it waits again, and nothing is reported meanwhile.
+            # The client that asked what had become of it waits again, and nothing is reported meanwhile.
             await until_waiting(admin)
             assert count(events, "attempt.settled") == 0
             pair.rejoin()

@@ -106,7 +106,7 @@ async def test_expedite_makes_due_what_waits_for_these_types_in_these_queues(
 
 
 async def test_expedite_leaves_a_cancelled_task_alone(pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
-    """Its row in `scheduled` may stay behind, if somebody else has it locked."""
+    """Its row in `scheduled` may stay behind, if another transaction has it locked."""
     task_id = await waiting(ledger, fleet, plain)
     async with holding(pool) as held:
         await held.conn.execute("select from leaseq.scheduled where task_id = %s for update", (task_id,))

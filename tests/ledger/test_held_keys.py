@@ -1,4 +1,4 @@
-"""A key that somebody's open transaction holds delays no other submission of the process."""
+"""A key that an open transaction holds delays no other submission of the process."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ async def rogue(services: Services, *args: str) -> Service:
 
 
 def lives(pid: int) -> bool:
-    """Whether there is such a process, and not only the trace of one that nobody has waited for."""
+    """Whether there is such a process, and not only a zombie."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
     except OSError:

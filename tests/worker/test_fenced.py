@@ -57,7 +57,7 @@ async def test_a_fenced_ending_between_two_steps_of_a_reap_loses_no_delivery(
 
 
 async def test_a_fenced_worker_that_is_open_accounts_for_what_stayed_in_its_list(config: Config, client: Client) -> None:
-    """Without a reap: the ledger has given the attempt to nobody else. The worker's own sweep finds the delivery."""
+    """Without a reap: the ledger has given the attempt to no other worker. The worker's own sweep finds the delivery."""
     app, may_end, runs = Leaseq(), asyncio.Event(), 0
 
     @app.task

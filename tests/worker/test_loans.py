@@ -190,7 +190,7 @@ CALLERS = [of_the_attempt, of_a_bare_task, of_a_thread]
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("ending", ["return", "raise", "stop"])
 async def test_what_one_attempt_keeps_is_refused_in_the_next(config: Config, client: Client, ending: str) -> None:
-    """Whatever was kept, whoever uses it, on the same pooled connection."""
+    """Each kind of handle that an attempt can keep, used from each place, on the same pooled connection."""
     app, uses = Leaseq(), dict[str, Use]()
     refused: dict[tuple[str, str], BaseException | None] = {}
 

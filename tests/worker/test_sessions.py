@@ -161,7 +161,7 @@ async def test_a_seed_of_one_attempt_foretells_nothing_in_the_next(config: Confi
 
 
 async def test_ordinary_attempts_share_one_session(config: Config, client: Client) -> None:
-    """A connection is made anew only where something is left of an attempt."""
+    """A connection is replaced only where something is left of an attempt."""
     app, kept = Leaseq(), list[Any]()
 
     @app.task

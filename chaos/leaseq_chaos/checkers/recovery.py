@@ -65,8 +65,8 @@ def bound_of(nemesis: str, run: Run) -> float:
     """Seconds within which work has to go on after such a fault: as the run says, else by the lease.
 
     What holds work and dies or stands still is missed after a lease; a child that stands still, after a stall. If a store was
-    away, reapers suspect nobody for one more lease, and only then miss what died meanwhile. All of it takes longer on a machine
-    that is slow.
+    away, reapers suspect no worker for one more lease, and only then miss what died meanwhile. All of it takes longer on a slow
+    machine.
     """
     return run.slowness * _unscaled(nemesis, run)
 

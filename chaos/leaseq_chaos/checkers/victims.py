@@ -6,7 +6,7 @@ worker to take over). The victims of all others were PENDING or PROCESSING durin
 their time runs from the heal until the next change of their state.
 
 Not victims, because their time would measure something else: what settled itself before the fault was complete; a slow or
-hanging handler that simply ran on to its end or time-out; poison, and handlers that block; a task in a queue that nobody serves;
+hanging handler that simply ran on to its end or time-out; poison, and handlers that block; a task in a queue without a worker;
 a suspect that waits for the one slot of an isolation child (docs/lifecycle.md), so that its time ends when it is back in its
 queue; what is SCHEDULED and waits for its time.
 Invariant: what never went on is a victim until the end of the run.

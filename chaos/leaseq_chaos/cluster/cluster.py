@@ -145,7 +145,7 @@ class Cluster:
         await asyncio.gather(*(service.ready() for service in self.services.values()))
 
     async def seal(self) -> None:
-        """End all sessions of former primaries: nobody is led to them any more, so that nothing is committed there from now on.
+        """End all sessions of former primaries: no address leads to them any more, so nothing is committed there from now on.
 
         Former primaries of dispatch are destroyed; those of the ledger stay, to be read to their end.
         """

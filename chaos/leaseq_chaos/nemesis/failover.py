@@ -49,7 +49,7 @@ class _Pair:
         self.way = Proxy("postgres@standby", primary.port)
 
     async def dissolve(self) -> None:
-        """The primary waits for nobody any more, and the standby is gone."""
+        """The primary waits for no standby any more, and the standby is gone."""
         if self.primary.answers:
             await _wait_for(self.primary, None)
         await self.way.aclose()

@@ -1,6 +1,6 @@
 """A client that makes up queue names, by the hundred, and leaves work in each.
 
-Nobody serves these queues while the fault lasts, and every other queue has to recover as fast as ever. The heal starts workers
+No worker serves these queues while the fault lasts, and every other queue has to recover as fast as ever. The heal starts workers
 for them, and ends when they have done everything. Invariants: each submission is in the history; the workers that were added are
 no part of the cluster once they have done everything.
 """
@@ -32,7 +32,7 @@ POLL_SECONDS = 0.2
 
 
 class ManyQueues(Fault):
-    """So many queues that nobody has heard of, with so many tasks each."""
+    """So many queues with new names, with so many tasks each."""
 
     def __init__(self, name: str, seconds: tuple[float, float], *, queues: int, tasks: int) -> None:
         super().__init__(name, seconds)

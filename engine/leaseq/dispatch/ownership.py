@@ -71,7 +71,7 @@ class Ownership:
 
     @contextmanager
     def _judged(self) -> Iterator[None]:
-        """What a server that knows no owner and is full says is no objection; a key that is no hash is of somebody else."""
+        """What a server that knows no owner and is full says is no objection; a key that is no hash is foreign."""
         try:
             yield
         except OutOfMemoryError:

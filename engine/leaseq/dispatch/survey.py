@@ -206,7 +206,7 @@ class Survey:
         return {queue: answer if isinstance(answer, ServerUnreachable) else bool(answer) for queue, answer in found.items()}
 
     async def with_backlogs(self) -> list[str]:
-        """The queues that may have a backlog. Named by whoever saw one begin; the scan of the key space finds the others."""
+        """The queues that may have a backlog: a push that begins one names it, and the scan of the key space finds the rest."""
         with reachable():
             return [as_bytes(name).decode(errors="replace") for name in await self._client.hgetall(self._keys.backlogs())]
 

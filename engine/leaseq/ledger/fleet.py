@@ -176,7 +176,7 @@ class Fleet:
         return QueueRecord(name=row[0], paused=row[1])
 
     async def ledger_id(self) -> str:
-        """The identity of this ledger. Raises `SchemaMismatch` where the schema has none yet, or somebody has deleted it."""
+        """The identity of this ledger. Raises `SchemaMismatch` where the schema has none yet, or it was deleted."""
         try:
             found = await self._session.fetch("find_ledger", again=True)
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:

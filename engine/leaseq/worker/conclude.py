@@ -225,7 +225,7 @@ def replaced(ending: Ending | None, error: BaseException) -> Ending:
     if ending is None:
         return Ending(Outcome.ERRORED, error=plain("ending_unwritable", error))
     if ending.result is not None:
-        # Raw JSON that is none, say: whatever Postgres cannot store, no retry can mend.
+        # Raw JSON that is none, say: a retry cannot store what Postgres cannot store.
         return Ending(Outcome.ERRORED, error=plain("result_invalid", error), permanent=True)
     return replace(ending, error=plain("ending_unwritable", error))
 

@@ -53,7 +53,7 @@ class Watchdog:
         return self._set is not None
 
     def wind(self) -> None:
-        """The loop turns: begin the time anew."""
+        """The loop turns: start the time again."""
         if self._set is not None:
             self._set(self._timer, 0, ctypes.byref(self._times), None)
 

@@ -1,2 +1,2 @@
--- The identity of this ledger. Changes nothing; zero rows: somebody has deleted it.
+-- The identity of this ledger. Changes nothing; zero rows: it was deleted.
 select id::text from leaseq.ledger
