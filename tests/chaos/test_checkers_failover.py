@@ -217,6 +217,19 @@ def test_recovery_runs_from_the_promotion_while_the_old_server_lives_on() -> Non
     assert "demote-valkey" in said(judged(forged, "recovery"))
 
 
+@pytest.mark.parametrize(("lost", "goes_on", "valid"), [(True, 22.0, True), (True, 28.0, False), (False, 22.0, False)])
+def test_a_settle_that_a_failover_lost_has_the_time_of_the_reconciler(lost: bool, goes_on: float, valid: bool) -> None:
+    forged = failed_over(good())
+    forged.submit((9.0, 9.2), "k5", "t5")
+    forged.step(9.1, "t5", "PENDING", key="k5")
+    forged.step(9.5, "t5", "PROCESSING", 1, worker="w1")
+    if lost:
+        forged.lose(10.1, "t5", "SUCCESS", attempt=1)
+    forged.step(goes_on, "t5", "SUCCESS", 1)
+    finding = judged(forged, "recovery")
+    assert (finding.verdict is Verdict.VALID) == valid, said(finding)
+
+
 def test_a_copy_that_takes_long_excuses_nothing() -> None:
     forged = Forged()
     forged.submit((1.0, 1.2), "k1", "t1")

@@ -3,8 +3,8 @@
 Whose time is measured, and from when to when, is told in `victims.py`. Judged is the longest stretch of that time in which no
 other fault came or was open, and some worker was up: wherever such a stretch begins, everything is healed, and within the bound
 work has to go on. Where another fault touches the time, or ended so shortly before that its own bound is not yet over, the larger
-of the bounds counts. What cannot hold up a recorded task for long (`_harmless`) excuses nobody. And liveness: after the last
-heal, everything ends.
+of the bounds counts. A task of which a failover lost a commit has `LOST_SECONDS`, because the reconciler has to find it. What
+cannot hold up a recorded task for long (`_harmless`) excuses no delay. And liveness: after the last heal, everything ends.
 
 Nobody promises a free worker. Who waits longer than the bound while others that waited like it are claimed, one after the other,
 stands in a line; there, what is judged is the longest time in which the line did not move.
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from math import ceil
 
 from msgspec import Struct, field
@@ -36,6 +37,9 @@ INVARIANT = "After a fault, work goes on within the bound of its kind; after the
 
 CHILD_SECONDS = 3.0  # another child takes over at once; starting one takes that long where processors are scarce
 HARMLESS = frozenset({"kill-child", "more-reapers", "long-snapshot", "many-queues", "many-backlogs"})
+# For a claim or an ending that a failover lost: three until the reaper knows of the new primary, five between its two looks at an
+# attempt that its worker seems to have forgotten, three until that worker sweeps its own list, and passes in between.
+LOST_SECONDS = 16.0
 SLACK_SECONDS = 3.0  # two for the reaper's look and the next claim, one for scarce processors
 
 
@@ -89,7 +93,7 @@ def check(evidence: Evidence) -> Finding:
     found = index(evidence)
     faults = faults_of(evidence)
     tallies: dict[str, _Tally] = defaultdict(_Tally)
-    judge = _Judge(evidence, faults)
+    judge = _Judge(evidence, faults, lost=found.lost.touched)
     violations = list(judge.all(victims_of(found, faults), tallies))
     healed = max((fault.ended for fault in faults), default=evidence.run.began)
     violations += _left(found, healed)
@@ -114,10 +118,12 @@ def check(evidence: Evidence) -> Finding:
 class _Judge:
     """Measures victims against all the faults of a run."""
 
-    def __init__(self, evidence: Evidence, faults: Sequence[Fault]) -> None:
+    def __init__(self, evidence: Evidence, faults: Sequence[Fault], *, lost: AbstractSet[str]) -> None:
         self._bounds = {fault.nemesis: bound_of(fault.nemesis, evidence.run) for fault in faults}
         self._excusing = [fault for fault in faults if not _harmless(fault.nemesis)]
         self._workerless = workerless(evidence, faults)
+        self._lost = lost
+        self._lost_seconds = evidence.run.slowness * LOST_SECONDS
 
     def all(self, victims: Iterable[Victim], tallies: dict[str, _Tally]) -> Iterator[Violation]:
         """Write every victim into its tally; returns those that waited too long."""
@@ -139,6 +145,8 @@ class _Judge:
         still, in_line = Standstill(since, pauses), Standstill(since, [*pauses, *line])
         for victim in victims:
             bound = max([own, *(self._bounds[other.nemesis] for other in others if other.began < victim.until)])
+            if victim.task in self._lost:
+                bound = max(bound, self._lost_seconds)
             stretch = _seconds(min(still.until(victim.until), victim.waited))
             queued = victim.waits and stretch > bound
             if queued:
