@@ -23,6 +23,7 @@ from leaseq.connect import open_blocking_redis, open_redis
 from leaseq.dispatch.deliveries import Place, Release
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.doorbell import Doorbell
+from leaseq.dispatch.ownership import Owner
 from leaseq.dispatch.survey import Survey
 from leaseq.embedded import ValkeyServer
 from leaseq.errors import ServerUnreachable
@@ -96,6 +97,7 @@ async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: D
     assert await survey.begin_epoch("another") == await survey.epoch()
     assert await survey.with_backlogs() == [QUEUE]
     assert await survey.paused([QUEUE]) == {QUEUE: False}
+    assert await survey.owner() == Owner(None, None)
     await survey.unname_backlogs([QUEUE])
     await survey.forget("another")
 

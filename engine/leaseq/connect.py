@@ -28,13 +28,14 @@ from redis.backoff import NoBackoff
 
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, ServerUnreachable
-from leaseq.primary import ImpatientConnection, Pool, primary_at
+from leaseq.primary import ImpatientConnection, Pool, Refused, primary_at
 from leaseq.probe import probe
 from leaseq.redis_connection import Guard, guarded
 
 __all__ = [
     "Connection",
     "ImpatientConnection",
+    "NotPrimary",
     "Pool",
     "knock",
     "open_blocking_redis",
@@ -82,7 +83,7 @@ async def open_pool(config: Config, *, name: str, max_size: int, wait: bool = Tr
             await conn.execute(PLANS, {"local": False})
 
     if wait:
-        await knock(config, name=name)
+        await knock(config, name=name, guarded=guarded)
     return await _open(config, name=name, max_size=max_size, guarded=guarded, callbacks={"configure": configure})
 
 
@@ -176,20 +177,27 @@ def _check_readable(config: Config, url: str) -> None:
         raise ConfigInvalid(f"LEASEQ_POSTGRES_URL={_shown(config, 'postgres_url')} cannot be read: {error}") from None
 
 
-async def knock(config: Config, *, name: str) -> bool:
+class NotPrimary(ServerUnreachable):
+    """Postgres answers, and this server is not the primary."""
+
+
+async def knock(config: Config, *, name: str, guarded: bool = True) -> bool:
     """Make one connection and close it, because a pool tells its reasons to the log only. Whether a pooler is in between.
 
-    Raises as `open_pool` does.
+    Raises as `open_pool` does, and with `guarded` `NotPrimary` where no host is the primary.
     """
     url = _given("postgres_url", config.postgres_url)
     _check_readable(config, url)
+    primary = primary_at(url) if guarded else None
 
     async def connect() -> Connection:
-        return await psycopg.AsyncConnection.connect(url, **_postgres_options(name))
+        return await ImpatientConnection.connect(url, primary=primary, **_postgres_options(name))
 
     try:
         async with await connect() as conn:
             return await probe(conn, connect)
+    except Refused as error:
+        raise NotPrimary(str(error)) from error
     except psycopg.OperationalError as error:
         hints = ("Is the server running", "Multiple connection attempts")
         lines = [line.strip(" \t-").removeprefix("connection failed: ") for line in str(error).splitlines()]

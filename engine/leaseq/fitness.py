@@ -17,15 +17,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leaseq.config import Config
-from leaseq.connect import knock, open_pool, open_redis
+from leaseq.connect import NotPrimary, knock, open_pool, open_redis
 from leaseq.dispatch.keys import Keys
-from leaseq.dispatch.ownership import foreign
+from leaseq.dispatch.ownership import Owner, foreign
 from leaseq.dispatch.survey import Survey
 from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
 from leaseq.ledger.fleet import Fleet, ServerSettings
 from leaseq.ledger.roles import HandlerRole, ServiceRole, find_handler_role, find_service_role
 from leaseq.ledger.schema import LATEST, schema_version
 from leaseq.ledger.session import Session
+from leaseq.primary import learn_timeline
 from leaseq.telemetry import emit
 
 R = TypeVar("R")
@@ -53,6 +54,14 @@ class Report(Struct, frozen=True):
 
     servers: dict[str, str]
     findings: list[Finding]
+
+
+class FoundLedger(Struct, frozen=True):
+    """What the server behind the URL of Postgres says. `refusal` is the reason why it is not the primary, or empty."""
+
+    settings: ServerSettings
+    ledger_id: str | None  # None: the schema has no identity yet
+    refusal: str
 
 
 def judge_postgres(settings: ServerSettings, *, require_standby: bool = False) -> list[Finding]:
@@ -189,8 +198,18 @@ def judge_owner(prefix: str, *, ledger_id: str | None, owner: str | None) -> lis
 async def survey(config: Config, *, migrates: bool = False) -> Report:
     """Ask both servers and say everything that is wrong. `migrates`: an old schema is no fault, the start brings it up."""
     servers: dict[str, str] = {}
+    dispatch: tuple[dict[str, str], Owner] | ServerUnreachable
+    try:
+        dispatch = await _ask_redis(config)
+    except ServerUnreachable as error:
+        dispatch = error
     found, ledger_id = await _survey_postgres(config, servers, migrates=migrates)
-    return Report(servers, [*found, *await _survey_redis(config, servers, ledger_id=ledger_id)])
+    if isinstance(dispatch, ServerUnreachable):
+        return Report(servers, [*found, Finding("redis", True, str(dispatch))])
+    policy, owner = dispatch
+    servers["redis"] = f"{policy['product']} {policy['version']}".strip()
+    found += judge_redis(policy) + judge_owner(config.redis_prefix, ledger_id=ledger_id, owner=owner.ledger)
+    return Report(servers, found)
 
 
 async def require_fit(config: Config, *, migrates: bool = False, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -199,11 +218,30 @@ async def require_fit(config: Config, *, migrates: bool = False, patience_second
     Raises `ServerUnreachable` when it has not come within `patience_seconds`, `SchemaMismatch`, and `ServerUnfit`, which
     names everything that is wrong. What is no reason to refuse is told as `server.doubted`.
     """
+    dispatch = None
+    try:
+        dispatch = await _ask_redis(config)
+    except ServerUnreachable as error:
+        emit("dispatch.unreachable", error=str(error))
+    found, schema = await _wait_for_ledger(config, patience_seconds)
+    findings = _judge_ledger(config, found)
+    if dispatch is not None:
+        policy, owner = dispatch
+        findings += judge_redis(policy) + judge_owner(config.redis_prefix, ledger_id=found.ledger_id, owner=owner.ledger)
+    _refuse(findings)
+    if not migrates:
+        if wrong := judge_schema(schema):
+            raise SchemaMismatch(wrong[0].message)
+        _refuse(await _survey_roles(config))
+
+
+async def _wait_for_ledger(config: Config, patience_seconds: float) -> tuple[FoundLedger, int]:
+    """What Postgres says, and the version of the schema."""
     give_up = monotonic() + patience_seconds
     told = False
     while True:
         try:
-            settings, ledger_id = await _read_ledger(config)
+            found = await _read_ledger(config)
             schema = await schema_version(config.postgres_url or "")
             break
         except ServerUnreachable as error:
@@ -215,17 +253,15 @@ async def require_fit(config: Config, *, migrates: bool = False, patience_second
             await asyncio.sleep(RETRY_SECONDS)
     if told:
         emit("ledger.returned")
-    findings = judge_postgres(settings, require_standby=config.require_standby)
-    try:
-        policy, owner = await _ask_redis(config)
-        findings += judge_redis(policy) + judge_owner(config.redis_prefix, ledger_id=ledger_id, owner=owner)
-    except ServerUnreachable as error:
-        emit("dispatch.unreachable", error=str(error))
-    _refuse(findings)
-    if not migrates:
-        if wrong := judge_schema(schema):
-            raise SchemaMismatch(wrong[0].message)
-        _refuse(await _survey_roles(config))
+    return found, schema
+
+
+def _judge_ledger(config: Config, found: FoundLedger) -> list[Finding]:
+    findings = judge_postgres(found.settings, require_standby=config.require_standby)
+    # That it takes no writes was among the settings.
+    if found.refusal and not found.settings.in_recovery and found.settings.read_only != "on":
+        findings.append(Finding("postgres", True, found.refusal))
+    return findings
 
 
 def _refuse(findings: list[Finding]) -> None:
@@ -237,17 +273,21 @@ def _refuse(findings: list[Finding]) -> None:
         raise ServerUnfit("; ".join(grave))
 
 
-async def _read_ledger(config: Config) -> tuple[ServerSettings, str | None]:
-    """The settings of Postgres, and the identity of the ledger where the schema has one. Raises `ServerUnreachable`."""
-    pooled = await knock(config, name="leaseq check")
-    pool = await open_pool(config, name="leaseq check", max_size=1, wait=False, guarded=False)
+async def _read_ledger(config: Config) -> FoundLedger:
+    """What the primary among the hosts says of itself, or else the first host that answers. Raises `ServerUnreachable`."""
+    refusal, pooled = "", False
+    try:
+        pooled = await knock(config, name="leaseq check")
+    except NotPrimary as error:
+        refusal = str(error)
+    pool = await open_pool(config, name="leaseq check", max_size=1, wait=False, guarded=not refusal)
     try:
         fleet = Fleet(Session(pool, deadline_seconds=config.statement_timeout_seconds))
         settings = replace(await fleet.server_settings(), pooled=pooled)
         try:
-            return settings, await fleet.ledger_id()
+            return FoundLedger(settings, await fleet.ledger_id(), refusal)
         except SchemaMismatch:
-            return settings, None
+            return FoundLedger(settings, None, refusal)
     finally:
         await pool.close()
 
@@ -273,43 +313,40 @@ async def _ask_role(config: Config, ask: Callable[[Session], Awaitable[R]]) -> R
         await pool.close()
 
 
-async def _ask_redis(config: Config) -> tuple[dict[str, str], str | None]:
-    """The settings of Redis, and the ledger that the prefix belongs to."""
+async def _ask_redis(config: Config) -> tuple[dict[str, str], Owner]:
+    """The settings of Redis, and the owner of the prefix. From the owner this process learns the newest timeline of Postgres, so
+    Postgres is asked afterwards.
+    """
     redis = open_redis(config, name="leaseq check")
     try:
         asked = Survey(redis, Keys(config.redis_prefix))
-        return await asked.policy(), await asked.owner()
+        policy, owner = await asked.policy(), await asked.owner()
     finally:
         await redis.aclose()
+    if owner.timeline is not None:
+        learn_timeline(owner.timeline)
+    return policy, owner
 
 
 async def _survey_postgres(config: Config, servers: dict[str, str], *, migrates: bool) -> tuple[list[Finding], str | None]:
     try:
-        settings, ledger_id = await _read_ledger(config)
+        found = await _read_ledger(config)
     except (ServerUnfit, ServerUnreachable) as error:
         return [Finding("postgres", True, str(error))], None
-    servers["postgres"] = f"PostgreSQL {settings.version // 10_000}.{settings.version % 10_000}"
-    findings = judge_postgres(settings, require_standby=config.require_standby)
+    version = found.settings.version
+    servers["postgres"] = f"PostgreSQL {version // 10_000}.{version % 10_000}"
+    findings = _judge_ledger(config, found)
     try:
-        version = await schema_version(config.postgres_url or "")
-        servers["schema"] = f"version {version} of {LATEST}"
-        if migrates:
-            return findings, ledger_id
-        wrong = judge_schema(version)
-        return [*findings, *(wrong or await _survey_roles(config))], ledger_id
+        schema = await schema_version(config.postgres_url or "")
+        servers["schema"] = f"version {schema} of {LATEST}"
+        if not migrates:
+            # The roles of a server that is not the primary are those of the primary, or do not matter.
+            findings += judge_schema(schema) or ([] if found.refusal else await _survey_roles(config))
     except SchemaMismatch as error:
-        return [*findings, Finding("schema", True, str(error))], ledger_id
+        findings.append(Finding("schema", True, str(error)))
     except (ServerUnfit, ServerUnreachable) as error:
-        return [*findings, Finding("postgres", True, str(error))], ledger_id
-
-
-async def _survey_redis(config: Config, servers: dict[str, str], *, ledger_id: str | None) -> list[Finding]:
-    try:
-        policy, owner = await _ask_redis(config)
-    except ServerUnreachable as error:
-        return [Finding("redis", True, str(error))]
-    servers["redis"] = f"{policy['product']} {policy['version']}".strip()
-    return judge_redis(policy) + judge_owner(config.redis_prefix, ledger_id=ledger_id, owner=owner)
+        findings.append(Finding("postgres", True, str(error)))
+    return findings, found.ledger_id
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -4,10 +4,11 @@ After a failover the old primary may live on, frozen or not, and a name or an ad
 new primary. A connection is judged when it is made, by what the server says of itself, and it is left when it turns out to lead
 to another server than the primary.
 
-Invariants. A server in recovery, a read-only one, and one on a lower timeline than this process has seen for its system are
-refused as unreachable. When a newer timeline becomes known, every connection to an older one is left, and what its statements
-did counts as unknown. When a server answers neither a statement in time nor a request to cancel it, every connection to it is
-left. Where Postgres does not tell its system identifier and timeline, only recovery and read-only count.
+Invariants. A server in recovery, a read-only one, and one on a lower timeline than this process knows for its system are refused
+as unreachable. This process learns timelines from its own connections, and from dispatch, where every process writes what it has
+seen (ownership.py). When a newer timeline becomes known, every connection to an older one is left, and what its statements did
+counts as unknown. When a server answers neither a statement in time nor a request to cancel it, every connection to it is left.
+Where Postgres does not tell its system identifier and timeline, only recovery and read-only count.
 """
 
 from __future__ import annotations
@@ -32,7 +33,16 @@ from psycopg_pool import AsyncConnectionPool
 from leaseq.model import Credential
 from leaseq.telemetry import emit
 
-__all__ = ["ImpatientConnection", "Pool", "Primary", "Refused", "learn_timeline", "newest_timeline", "primary_at"]
+__all__ = [
+    "ImpatientConnection",
+    "Pool",
+    "Primary",
+    "Refused",
+    "Timeline",
+    "learn_timeline",
+    "newest_timeline",
+    "primary_at",
+]
 
 SESSION_OPTIONS = ("autocommit", "row_factory")  # psycopg's own, not libpq's
 CANCEL_SECONDS = 1.0
@@ -58,6 +68,13 @@ class Identity(Struct, frozen=True):
     read_only: bool
     system: str | None
     timeline: int | None
+
+
+class Timeline(Struct, frozen=True):
+    """A timeline of one Postgres system. Those of different systems have no order."""
+
+    system: str  # the system identifier
+    number: int
 
 
 class ImpatientConnection(psycopg.AsyncConnection[Any]):
@@ -167,14 +184,14 @@ def newest_timeline(system: str) -> int:
     return _timelines.get(system, 0)
 
 
-def learn_timeline(system: str, timeline: int) -> None:
+def learn_timeline(seen: Timeline) -> None:
     """Remember a timeline, and leave every connection to an older one."""
-    if timeline > newest_timeline(system):
-        _timelines[system] = timeline
+    if seen.number > newest_timeline(seen.system):
+        _timelines[seen.system] = seen.number
         for primary in list(_primaries.values()):
             # Other event loops of this process have connections of their own.
             with suppress(RuntimeError):  # that loop is closed, and its connections with it
-                primary.loop.call_soon_threadsafe(primary.leave_older, system, timeline)
+                primary.loop.call_soon_threadsafe(primary.leave_older, seen.system, seen.number)
 
 
 def primary_at(url: str) -> Primary:
@@ -193,12 +210,25 @@ class Primary:
         self.loop = loop
         self.refusal = ""  # why the last server that answered was refused; empty when one was accepted
         self.read_only = False  # was that because it takes no writes?
+        self.accepted = Identity(False, False, None, None)  # what the last server that was accepted said of itself
         self._conns: WeakSet[ImpatientConnection] = WeakSet()
         self._pools: WeakSet[Pool] = WeakSet()
         self._silent: set[str] = set()  # addresses that did not answer
         self._good = ""  # the address that led to the primary last
         self._left_at = float("-inf")
         self._draining: set[asyncio.Task[None]] = set()
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """The newest known timeline of the system that was accepted last; None where it does not tell."""
+        system = self.accepted.system
+        return None if system is None or not newest_timeline(system) else Timeline(system, newest_timeline(system))
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the server that was accepted last has turned out to be an old primary since."""
+        number, newest = self.accepted.timeline, self.timeline
+        return number is not None and newest is not None and number < newest.number
 
     def join(self, pool: Pool) -> None:
         """Empty this pool, too, when its server is left."""
@@ -273,16 +303,17 @@ class Primary:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 conn.identity = await _identify(conn)
-            self.refusal, self.read_only = _judge(conn.identity)
+            reason, self.read_only = _judge(conn.identity)
+            self.refusal = reason and f"Postgres at {conn.info.host}:{conn.info.port} {reason}"
             if self.refusal:
                 raise Refused(self.refusal)
         except BaseException:
             await conn.close()
             raise
-        conn.primary, conn.address = self, address
+        conn.primary, conn.address, self.accepted = self, address, conn.identity
         self._conns.add(conn)
         if conn.identity.system is not None and conn.identity.timeline is not None:
-            learn_timeline(conn.identity.system, conn.identity.timeline)
+            learn_timeline(Timeline(conn.identity.system, conn.identity.timeline))
 
     def _rank(self, attempt: ConnDict) -> int:
         address = _address(attempt)
@@ -292,12 +323,15 @@ class Primary:
 def _judge(found: Identity) -> tuple[str, bool]:
     """Why a server is refused (empty: it is not), and whether that is because it takes no writes."""
     if found.in_recovery:
-        return "this is a standby, which takes no writes: point LEASEQ_POSTGRES_URL at the primary", True
+        return "is a standby, which takes no writes: point LEASEQ_POSTGRES_URL at the primary", True
     if found.read_only:
-        return "transactions are read only here: default_transaction_read_only is on", True
+        return "is read-only, because default_transaction_read_only is on: set it off for this role and database", True
     newest = newest_timeline(found.system or "")
     if found.timeline is not None and found.timeline < newest:
-        return f"this is an old primary, on timeline {found.timeline} where timeline {newest} is known: stop that server", False
+        return (
+            f"is an old primary, on timeline {found.timeline} where timeline {newest} is known: stop that server (if it was "
+            'restored from an older copy on purpose, see "Failover" in docs/operations.md)'
+        ), False
     return "", False
 
 

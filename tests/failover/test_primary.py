@@ -21,7 +21,7 @@ from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
-from leaseq.primary import learn_timeline, newest_timeline
+from leaseq.primary import Timeline, learn_timeline, newest_timeline
 from leaseq.telemetry import recorded
 
 # Two servers of its own for each test.
@@ -177,7 +177,7 @@ async def test_what_runs_on_an_old_primary_is_not_acknowledged(one: Callable[[st
         await blocker.execute("lock table leaseq.tasks")
         submitting = asyncio.create_task(engine.submit(submission()))
         await until(lambda: _waits_for_a_lock(pair), seconds=PATIENCE)
-        learn_timeline(str(await ask(pair.primary.url, SYSTEM)), 7)
+        learn_timeline(Timeline(str(await ask(pair.primary.url, SYSTEM)), 7))
         with pytest.raises(ServerUnreachable):
             await submitting
         with pytest.raises(ServerUnreachable):

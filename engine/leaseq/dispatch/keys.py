@@ -83,7 +83,8 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:probe"
 
     def ledger(self) -> str:
-        """HASH; `ledger` is the identity of the ledger that this prefix belongs to (ownership.py)."""
+        """HASH; `ledger` is the identity of the ledger that this prefix belongs to, `system` and `timeline` are the newest that
+        was seen of its Postgres (ownership.py)."""
         return f"{self.prefix}:ledger"
 
     def _of(self, queue: str, what: str) -> str:

@@ -7,14 +7,21 @@ prefix: the first process that finds none sets it, and every process compares it
 Invariants: it is compared when a connection is made, every few seconds, and before each act that destroys what others may need
 (reaping, parking, opening a lease again). The path of a task has no command for it. While the prefix belongs to another ledger,
 every command fails as if Redis were away (`DispatchForeign`).
+
+Beside the identity stand the system identifier of the Postgres that holds the ledger and the highest timeline of it that any
+process has seen. A process that restarts reads them, and refuses an old primary that it would otherwise believe (primary.py).
+A timeline only grows there, unless the system is another one: then the ledger has moved, and the two have no order. A Redis that
+has lost them knows nothing, and the next process that looks writes down what it has seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
+from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
@@ -23,51 +30,85 @@ from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import reachable
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.scripts import SCRIPTS, SHAS, Scripts
+from leaseq.primary import Primary, Timeline, learn_timeline
 from leaseq.redis_connection import Guard, Refused
 from leaseq.telemetry import emit
 
-FIELD = "ledger"
 # The owner of a prefix whose key for it is no hash: nothing of leaseq has written that.
+# A timeline of Postgres has 32 bits.
+NUMBER = re.compile(r"[0-9]{1,9}")
 NO_LEDGER = "of something else (its key is no hash)"
+
+
+class Owner(Struct, frozen=True):
+    """What dispatch says of its ledger: the identity, and the newest timeline of its Postgres. None where it does not say."""
+
+    ledger: str | None
+    timeline: Timeline | None
 
 
 class Ownership:
     """Compares the identity of this process's ledger with the one that the prefix belongs to.
 
     `guard` watches over all connections of this process to Redis: it lets none be made to the dispatch of another ledger.
+    `primary` is what this process knows of its Postgres: both learn from each other which timeline is the newest.
     """
 
-    def __init__(self, client: Redis, keys: Keys, guard: Guard, *, ledger_id: str) -> None:
+    def __init__(self, client: Redis, keys: Keys, guard: Guard, *, ledger_id: str, primary: Primary | None = None) -> None:
         self.guard = guard
         self.ledger_id = ledger_id
         self._client = client
         self._keys = keys
         self._scripts = Scripts(client)
         self._foreign = False
+        self._primary = primary
+        self._told: Timeline | None = None
         guard.admit = self._admit
 
     async def check(self) -> None:
-        """Take the prefix for our ledger if it belongs to none.
+        """Take the prefix for our ledger if it belongs to none, and compare timelines.
 
         Raises `DispatchForeign` where it belongs to another ledger: then all connections of this process are condemned.
         `ServerUnreachable`: Redis is away. A Redis that is full and knows no owner passes.
         """
         name = self._keys.ledger()
         with reachable(), self._judged():
-            self._compare(await self._client.hget(name, FIELD) or await self._scripts.run("own", [name], [self.ledger_id]))
+            owner = read_owner(await self._client.hgetall(name))
+            if owner.ledger is not None:
+                self._compare(owner)
+            if self._has_news(owner):
+                told = self._seen()
+                self._compare(as_owner(*await self._scripts.run("own", [name], self._arguments(told))))
+                self._told = told
 
     async def _admit(self, connection: AbstractConnection) -> None:
         """The same on a connection that has just been made; raises a `RedisError`."""
         with self._judged():
-            self._compare(await _ask(connection, "HGET", self._keys.ledger(), FIELD) or await self._own(connection))
+            owner = read_owner(_as_mapping(await _ask(connection, "HGETALL", self._keys.ledger())))
+            self._compare(owner if owner.ledger is not None else await self._own(connection))
 
-    async def _own(self, connection: AbstractConnection) -> bytes:
-        command = ("EVALSHA", SHAS["own"], 1, self._keys.ledger(), self.ledger_id)
+    async def _own(self, connection: AbstractConnection) -> Owner:
+        command = ("EVALSHA", SHAS["own"], 1, self._keys.ledger(), *self._arguments(self._seen()))
         try:
-            return bytes(await _ask(connection, *command))
+            return as_owner(*await _ask(connection, *command))
         except NoScriptError:
             await _ask(connection, "SCRIPT", "LOAD", SCRIPTS["own"])
-            return bytes(await _ask(connection, *command))
+            return as_owner(*await _ask(connection, *command))
+
+    def _seen(self) -> Timeline | None:
+        return None if self._primary is None else self._primary.timeline
+
+    def _arguments(self, seen: Timeline | None) -> list[str | int]:
+        return [self.ledger_id, "" if seen is None else seen.system, 0 if seen is None else seen.number]
+
+    def _has_news(self, owner: Owner) -> bool:
+        """Whether this process knows what dispatch does not. Another system is told once: two that alternate have no order."""
+        seen, known = self._seen(), owner.timeline
+        if owner.ledger is None or seen is None or known is None:
+            return owner.ledger is None or seen is not None
+        if seen.system != known.system:
+            return seen != self._told
+        return seen.number > known.number
 
     @contextmanager
     def _judged(self) -> Iterator[None]:
@@ -81,14 +122,14 @@ class Ownership:
                 self._refuse(NO_LEDGER)
             raise
 
-    def _compare(self, owner: bytes | str) -> None:
-        found = as_bytes(owner).decode(errors="replace")
-        if found == self.ledger_id:
-            self._foreign = False
-            return
-        self._refuse(found)
+    def _compare(self, owner: Owner) -> None:
+        if owner.ledger != self.ledger_id:
+            self._refuse(str(owner.ledger))
+        self._foreign = False
+        if owner.timeline is not None:
+            learn_timeline(owner.timeline)
 
-    def _refuse(self, found: str) -> None:
+    def _refuse(self, found: str) -> NoReturn:
         message = foreign(self._keys.prefix, ledger_id=self.ledger_id, found=found)
         self.guard.condemn()
         if not self._foreign:
@@ -100,6 +141,23 @@ class Ownership:
 async def _ask(connection: AbstractConnection, *command: str | int) -> Any:
     await connection.send_command(*command)
     return await connection.read_response()
+
+
+def read_owner(fields: Mapping[Any, bytes | str]) -> Owner:
+    """What the hash says."""
+    return as_owner(fields.get(b"ledger"), fields.get(b"system"), fields.get(b"timeline"))
+
+
+def as_owner(*values: bytes | str | None) -> Owner:
+    """From ledger, system and timeline. A timeline that is no number counts as none: Redis may hold any text."""
+    ledger, system, number = (None if value is None else as_bytes(value).decode(errors="replace") for value in values)
+    timeline = Timeline(system, int(number)) if system and number and NUMBER.fullmatch(number) else None
+    return Owner(ledger, timeline)
+
+
+def _as_mapping(reply: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The reply of HGETALL as it comes over the connection."""
+    return dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 def is_of_another_type(error: RedisError) -> bool:
@@ -117,4 +175,4 @@ def foreign(prefix: str, *, ledger_id: str, found: str) -> str:
     )
 
 
-__all__ = ["FIELD", "NO_LEDGER", "Ownership", "foreign", "is_of_another_type"]
+__all__ = ["NO_LEDGER", "Owner", "Ownership", "foreign", "is_of_another_type", "read_owner"]

@@ -16,7 +16,7 @@ from leaseq.dispatch.backlog import Backlog, read_backlogs
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import reachable
 from leaseq.dispatch.keys import Keys
-from leaseq.dispatch.ownership import FIELD, NO_LEDGER, is_of_another_type
+from leaseq.dispatch.ownership import NO_LEDGER, Owner, is_of_another_type, read_owner
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
 
@@ -145,16 +145,15 @@ class Survey:
             await self._client.set(self._keys.data(), token, nx=True)
         return await self.epoch() or token
 
-    async def owner(self) -> str | None:
-        """The identity of the ledger that the prefix belongs to; None while it belongs to none."""
+    async def owner(self) -> Owner:
+        """The ledger that the prefix belongs to, and the newest timeline of its Postgres."""
         with reachable():
             try:
-                value = await self._client.hget(self._keys.ledger(), FIELD)
+                return read_owner(await self._client.hgetall(self._keys.ledger()))
             except ResponseError as error:
                 if not is_of_another_type(error):
                     raise
-                return NO_LEDGER
-        return None if value is None else as_bytes(value).decode(errors="replace")
+                return Owner(NO_LEDGER, None)
 
     async def run_id(self) -> str | None:
         """The identity of the server process, which changes with every restart; None where we may not know (no INFO)."""

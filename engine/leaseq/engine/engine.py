@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from msgspec import Struct
 
 from leaseq.config import Config
-from leaseq.connect import open_pool, open_redis, scout
+from leaseq.connect import knock, open_pool, open_redis, scout
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.ownership import Ownership
@@ -220,11 +220,11 @@ def _keys_differ(batch: Sequence[Submission]) -> bool:
 async def open_engine(config: Config, *, name: str = "leaseq", pool_size: int = 4) -> AsyncIterator[Engine]:
     """Connect to both stores for as long as the block lasts.
 
-    Redis may be away. Raises `ServerUnreachable` where Postgres is, `SchemaMismatch`, and `DispatchForeign` where the prefix in
-    Redis belongs to another ledger.
+    Redis may be away. Raises `ServerUnreachable` where Postgres is or where its server is not the primary, `SchemaMismatch`, and
+    `DispatchForeign` where the prefix in Redis belongs to another ledger.
     """
     pool = await open_pool(config, name=name, max_size=pool_size)
-    guard = Guard()
+    primary, guard = primary_at(str(config.postgres_url)), Guard()
     redis = open_redis(config, name=name, guard=guard)
     try:
         session = Session(pool, deadline_seconds=config.statement_timeout_seconds + MARGIN_SECONDS)
@@ -235,9 +235,12 @@ async def open_engine(config: Config, *, name: str = "leaseq", pool_size: int = 
             upkeep=Upkeep(session),
             dispatcher=Dispatcher(redis, keys, window=config.dispatch_window),
             survey=Survey(redis, keys),
-            ownership=Ownership(redis, keys, guard, ledger_id=await fleet.ledger_id()),
+            ownership=Ownership(redis, keys, guard, ledger_id=await fleet.ledger_id(), primary=primary),
         )
         async with _owned(stores.ownership, every=config.reconcile_interval_seconds), _scouting(config, name=name):
+            if primary.outdated:
+                # Dispatch knows a newer timeline: refuse this server now, unless another host of the URL is the primary.
+                await knock(config, name=name)
             engine = Engine(config, stores)
             try:
                 yield engine
