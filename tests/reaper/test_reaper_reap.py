@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fix_dispatch import KEYS
+from fix_processes import PATIENCE
 from fix_reaper import FakeClock, Stage, named, names, watch
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, State
@@ -61,6 +62,35 @@ async def test_the_tasks_of_a_dead_worker_run_again_after_a_lease(
     assert await stage.losses() == sorted((lease.task_id, 1) for lease in leases)
     assert await stage.held(worker_id) == []
     assert await stage.stores.dispatcher.list_leases("default") == []
+
+
+async def test_the_reap_of_a_worker_that_lives_and_pulls_for_ever_ends(
+    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each delivery that is moved back to its lane is pulled again, as long as the lease of the worker is registered."""
+    ids = await stage.submit(3)
+    worker_id, other = await stage.worker(), await stage.worker(queues=["other"])
+    await stage.take(worker_id)
+    dispatcher, release = stage.stores.dispatcher, stage.stores.dispatcher.release
+
+    async def release_and_pull(*args: Any, **kwargs: Any) -> int:
+        released = await release(*args, **kwargs)
+        await dispatcher.pull("default", worker_id=worker_id, limit=2)
+        return released
+
+    await stage.silence(worker_id)
+    with monkeypatch.context() as patch, recorded() as events:
+        patch.setattr(dispatcher, "release", release_and_pull)
+        async with asyncio.timeout(PATIENCE):
+            await watch(reaper().run_once, clock, seconds=2 * LEASE)
+    assert {fields["worker_id"] for fields in named(events, "worker.reaped")} == {worker_id}
+    assert await stage.stores.fleet.find_open([worker_id, other]) == {other}
+    # The worker has ended: the next pass takes back what it still pulled.
+    await watch(reaper().run_once, clock, seconds=3 * LEASE)
+    assert await stage.held(worker_id) == []
+    assert await stage.lane() == ids
+    assert await dispatcher.list_leases("default") == []
+    assert [(await stage.task(i)).state for i in ids] == [State.PENDING] * 3
 
 
 async def test_a_task_that_ran_alone_on_a_worker_that_fell_silent_is_not_charged(

@@ -30,6 +30,8 @@ from leaseq.telemetry import emit
 
 # Queues of one worker that are looked at together: one after the other, two hundred would take longer than a lost host may.
 AT_ONCE = 8
+# Of deliveries, for each list of a worker: more than a worker ever has, and an end where it pulls more meanwhile.
+ROUNDS = 20
 
 
 class Death(Struct, frozen=True, kw_only=True):
@@ -143,8 +145,13 @@ class Reap:
             await self._dispatcher.close(queue, worker_id=death.worker_id)
 
     async def _take_back(self, queue: str, death: Death, *, alone: bool) -> int:
+        """Take back what a list holds, in at most `ROUNDS` bites; returns how many attempts were settled as lost.
+
+        A worker that is closed but alive may go on pulling, for as long as its lease is registered, and would pull the very
+        deliveries that were moved back. What is left then keeps the lease (`close`), by which the next pass finds it.
+        """
         lost = 0
-        while True:
+        for _ in range(ROUNDS):
             found = await self._dispatcher.held(queue, worker_id=death.worker_id, limit=BITE)
             if not found.task_ids and not found.garbage:
                 break
