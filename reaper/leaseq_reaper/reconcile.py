@@ -4,9 +4,10 @@ A pass compares, repairs and counts (the events say how much): epochs, pause fla
 orphans, attempts that their worker has forgotten, SCHEDULED tasks that promote cannot find, ghost
 lists. Two walks go along the ledger: one over all of it, a little further in each pass; one over
 the last seconds again and again, so that a lost push is found within about five seconds whatever
-the size of the table. After a loss of data (and when the reaper starts) a sweep goes from end to
-end at once. It is told of nothing and remembers little: killed at any point, the next pass or
-another reaper begins again.
+the size of the table. After a loss of data in dispatch, after a failover of Postgres, which may
+have lost claims and endings, and when the reaper starts, a sweep goes from end to end at once. It
+is told of nothing and remembers little: killed at any point, the next pass or another reaper begins
+again.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class Reconcile:
         self._sweep_quiet = QUIET_SECONDS
         self.sweep_soon()
         self._running_at = clock()
+        self._timeline = engine.stores.ownership.timeline
         self._failed = False
         self._failed_at = clock()  # from when on there may be a sweep because of that
 
@@ -85,8 +87,8 @@ class Reconcile:
         else:
             self._sweep_again = True
 
-    def _begin_sweep(self, *, quiet_seconds: float) -> None:
-        self._sweep = Walk(self._stores.upkeep, running_seconds=RUNNING_SECONDS)
+    def _begin_sweep(self, *, quiet_seconds: float, running_seconds: float = RUNNING_SECONDS) -> None:
+        self._sweep = Walk(self._stores.upkeep, running_seconds=running_seconds)
         self._sweep_began = self._clock()
         self._sweep_quiet = quiet_seconds
         self._sweep_again = False
@@ -107,12 +109,20 @@ class Reconcile:
             self._on_loss(reason)
             # No grace for pushes on their way: what was pushed a moment before the loss is lost too.
             self._begin_sweep(quiet_seconds=0)
+        if self._has_failed_over():
+            # What ended a moment before may be PROCESSING again.
+            self._begin_sweep(quiet_seconds=0, running_seconds=0)
         await self._restore_flags(before)
         await self._orphans.settle()
         await self._forgotten.give_back()
         self._return_to_what_failed()
         await self._walk_on()
         await self._leftovers.look_on(paused=self._paused)
+
+    def _has_failed_over(self) -> bool:
+        """Whether the ledger is on a newer timeline than in the last pass."""
+        before, self._timeline = self._timeline, self._stores.ownership.timeline
+        return before is not None and self._timeline not in (None, before)
 
     async def _restore_flags(self, before: AbstractSet[str]) -> None:
         """Where the ledger has a queue paused, workers see it; where it had (`before`) and has no longer, they see that too.

@@ -18,14 +18,12 @@ from fix_reaper import FakeClock, Stage, named, names
 from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.dispatch import survey
-from leaseq.dispatch.deliveries import Release
 from leaseq.embedded import ValkeyServer
 from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
-from leaseq.model import Lane, Lease, Priority, State
+from leaseq.model import Lane, Priority, State
 from leaseq.telemetry import recorded
 from leaseq_reaper import walk
-from leaseq_reaper.forgotten import PATIENCE_SECONDS
 from leaseq_reaper.promote import Promote
 from leaseq_reaper.reconcile import Reconcile
 from leaseq_reaper.walk import first_id_at, first_recent_id
@@ -230,54 +228,6 @@ async def test_an_orphan_that_its_stale_worker_settles_first_is_not_settled_agai
     await later(reconcile, clock)
     assert (await stage.task(task_id)).state is State.SUCCESS
     assert await stage.lane() == []
-
-
-async def forgotten(stage: Stage, worker_id: str) -> str:
-    """A task that is PROCESSING under this open worker, whose list does not name it: as after a failover that lost a settle."""
-    (task_id,) = await stage.submit()
-    (lease,) = await stage.take(worker_id)
-    await stage.stores.dispatcher.release("default", [Release(task_id)], worker_id=lease.worker_id)
-    await stage.plain.execute("update leaseq.tasks set started_at = now() - interval '1 minute'")
-    return task_id
-
-
-async def test_an_attempt_that_an_open_worker_has_forgotten_goes_back_into_its_own_list(
-    stage: Stage, reconcile: Reconcile, clock: FakeClock
-) -> None:
-    worker_id = await stage.worker()
-    task_id = await forgotten(stage, worker_id)
-    await reconcile.run_once()
-    await later(reconcile, clock, seconds=PATIENCE_SECONDS - 0.1)
-    assert await stage.held(worker_id) == []  # its own sweep has the first right
-    with recorded() as events:
-        await later(reconcile, clock, seconds=0.2)
-    assert await stage.held(worker_id) == [task_id]
-    (told,) = named(events, "attempt.forgotten")
-    assert (told["worker_id"], told["task_ids"]) == (worker_id, [task_id])
-    task = await stage.task(task_id)
-    assert (task.state, task.attempt, task.worker_id) == (State.PROCESSING, 1, worker_id)
-
-
-@pytest.mark.parametrize("meanwhile", ["settled", "claimed again", "closed", "restored"])
-async def test_an_attempt_that_was_only_on_its_way_is_left_alone(
-    stage: Stage, reconcile: Reconcile, clock: FakeClock, meanwhile: str
-) -> None:
-    worker_id = await stage.worker()
-    task_id = await forgotten(stage, worker_id)
-    await reconcile.run_once()
-    match meanwhile:
-        case "settled":
-            await stage.stores.ledger.settle([succeeded(Lease(task_id, 1, worker_id))])
-        case "claimed again":
-            await stage.plain.execute("update leaseq.tasks set attempt = 2")
-        case "closed":
-            await stage.stores.fleet.close_worker(worker_id, reason="silent")
-        case _:
-            await stage.stores.dispatcher.restore("default", [task_id], worker_id=worker_id)
-    with recorded() as events:
-        await later(reconcile, clock, seconds=PATIENCE_SECONDS + 0.1)
-    assert "attempt.forgotten" not in names(events)
-    assert await stage.held(worker_id) == ([task_id] if meanwhile == "restored" else [])
 
 
 async def test_a_scheduled_task_without_its_row_is_promoted_all_the_same(

@@ -34,9 +34,9 @@ from leaseq.primary import Primary, Timeline, learn_timeline
 from leaseq.redis_connection import Guard, Refused
 from leaseq.telemetry import emit
 
+# A timeline of Postgres.
+NUMBER = re.compile(r"[0-9]{1,10}")
 # The owner of a prefix whose key for it is no hash: nothing of leaseq has written that.
-# A timeline of Postgres has 32 bits.
-NUMBER = re.compile(r"[0-9]{1,9}")
 NO_LEDGER = "of something else (its key is no hash)"
 
 
@@ -77,7 +77,7 @@ class Ownership:
             if owner.ledger is not None:
                 self._compare(owner)
             if self._has_news(owner):
-                told = self._seen()
+                told = self.timeline
                 self._compare(as_owner(*await self._scripts.run("own", [name], self._arguments(told))))
                 self._told = told
 
@@ -88,14 +88,16 @@ class Ownership:
             self._compare(owner if owner.ledger is not None else await self._own(connection))
 
     async def _own(self, connection: AbstractConnection) -> Owner:
-        command = ("EVALSHA", SHAS["own"], 1, self._keys.ledger(), *self._arguments(self._seen()))
+        command = ("EVALSHA", SHAS["own"], 1, self._keys.ledger(), *self._arguments(self.timeline))
         try:
             return as_owner(*await _ask(connection, *command))
         except NoScriptError:
             await _ask(connection, "SCRIPT", "LOAD", SCRIPTS["own"])
             return as_owner(*await _ask(connection, *command))
 
-    def _seen(self) -> Timeline | None:
+    @property
+    def timeline(self) -> Timeline | None:
+        """The newest timeline that this process knows of its Postgres; None where Postgres does not tell."""
         return None if self._primary is None else self._primary.timeline
 
     def _arguments(self, seen: Timeline | None) -> list[str | int]:
@@ -103,7 +105,7 @@ class Ownership:
 
     def _has_news(self, owner: Owner) -> bool:
         """Whether this process knows what dispatch does not. Another system is told once: two that alternate have no order."""
-        seen, known = self._seen(), owner.timeline
+        seen, known = self.timeline, owner.timeline
         if owner.ledger is None or seen is None or known is None:
             return owner.ledger is None or seen is not None
         if seen.system != known.system:
