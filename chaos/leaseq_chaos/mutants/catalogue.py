@@ -150,6 +150,7 @@ _ALL = (
         about="The supervisor renews the lease of a child whose loop stands still, and does not end it.",
         provocation="hung-loops",
         expected=frozenset({"recovery"}),
+        instead="without the timer of the kernel, too, which ends such a child two leases later",
     ),
     Mutant(
         name="settle-outside-the-transaction",
