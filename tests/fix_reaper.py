@@ -58,9 +58,9 @@ class Stage:
 
     async def silence(self, *worker_ids: str) -> None:
         """As if the ledger had not heard of these for a minute."""
-        await self.plain.execute(
-            "update leaseq.workers set last_seen = now() - interval '1 minute' where id = any(%s)", [list(worker_ids)]
-        )
+        for table, key, column in (("workers", "id", "last_seen"), ("heartbeats", "worker_id", "seen_at")):
+            query = f"update leaseq.{table} set {column} = now() - interval '1 minute' where {key} = any(%s)"
+            await self.plain.execute(query.encode(), [list(worker_ids)])
 
     async def alive(self, worker_id: str) -> None:
         """One heartbeat, in both stores."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fix_ledger import (
+    Held,
     cancelled,
     claim,
     errored,
@@ -171,6 +172,22 @@ async def test_close_of_a_stale_worker_that_was_just_seen(pool: Pool, plain: Con
     record = await fleet.find_worker(worker)
     assert record is not None
     assert record.closed_at is None
+
+
+async def test_close_of_a_stale_worker_of_an_older_version_that_was_just_seen(
+    pool: Pool, plain: Connection, fleet: Fleet, worker: str
+) -> None:
+    """It writes its heartbeat into its row in `workers`."""
+    await plain.execute("update leaseq.workers set last_seen = now() - interval '1 hour'")
+
+    async def touch(held: Session) -> None:
+        assert isinstance(held, Held)
+        await held.conn.execute("update leaseq.workers set last_seen = now() where closed_at is null")
+
+    _, closed = await race(pool, plain, winner=touch, loser=_close(worker, stale_after=60))
+
+    assert not closed
+    assert await fleet.find_open([worker]) == {worker}
 
 
 async def test_touch_by_a_worker_that_was_just_closed(pool: Pool, plain: Connection, worker: str) -> None:

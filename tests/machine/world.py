@@ -28,7 +28,8 @@ EPOCH = 1_700_000_000.0
 
 RESET = """
 delete from leaseq.tasks; delete from leaseq.scheduled; delete from leaseq.idempotency_keys; delete from leaseq.attempts;
-delete from leaseq.workers; delete from leaseq.queues; delete from machine.moves; delete from machine.effects;
+delete from leaseq.workers; delete from leaseq.heartbeats; delete from leaseq.queues;
+delete from machine.moves; delete from machine.effects;
 insert into leaseq.queues (name) values ('default')
 """
 MOVES = """
@@ -54,6 +55,7 @@ with seen as (
         update leaseq.workers
         set last_seen = last_seen - make_interval(secs => %(seconds)s), closed_at = closed_at - make_interval(secs => %(seconds)s)
     ),
+    beats as (update leaseq.heartbeats set seen_at = seen_at - make_interval(secs => %(seconds)s)),
     due as (update leaseq.scheduled set run_at = run_at - make_interval(secs => %(seconds)s))
 update leaseq.tasks set run_at = run_at - make_interval(secs => %(seconds)s)
 where id in (select id from leaseq.tasks for update skip locked)

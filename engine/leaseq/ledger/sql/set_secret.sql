@@ -1,3 +1,12 @@
 -- The secret of an open incarnation, with which its worker acts on connections of handlers. Zero rows: the incarnation is closed.
-update leaseq.workers set secret = %(secret)s where id = %(worker_id)s and closed_at is null
-returning id
+-- It is asked for with each connection, and written only if it is not there.
+with me as materialized (
+    select id, secret from leaseq.workers
+    where id = %(worker_id)s and closed_at is null
+    for no key update
+), written as (
+    update leaseq.workers as w set secret = %(secret)s
+    from me
+    where w.id = me.id and me.secret is distinct from %(secret)s
+)
+select id from me

@@ -7,8 +7,14 @@ select
     closed_at is not null as closed,
     stale
 from (
-    select id, queues, closed_at,
-        closed_at is null and last_seen < now() - make_interval(secs => %(stale_after)s) as stale
-    from leaseq.workers
-    where closed_at is null or closed_at > now() - make_interval(secs => %(closed_within)s)
+    select w.id, w.queues, w.closed_at,
+        w.closed_at is null and greatest(w.last_seen, beat.at) < now() - make_interval(secs => %(stale_after)s) as stale
+    from leaseq.workers as w
+    left join lateral (
+        select h.seen_at as at from leaseq.heartbeats as h
+        where h.worker_id = w.id and w.closed_at is null
+        order by h.seen_at desc
+        limit 1
+    ) as beat on true
+    where w.closed_at is null or w.closed_at > now() - make_interval(secs => %(closed_within)s)
 ) as w
