@@ -29,6 +29,8 @@ TRANSITIONS: frozenset[tuple[State | None, str, State]] = frozenset(
         (State.SCHEDULED, "cancel", State.CANCELLED),
         (State.FAILED, "redrive", State.PENDING),
         (State.CANCELLED, "redrive", State.PENDING),
+        (State.FAILED, "redrive", State.SCHEDULED),
+        (State.CANCELLED, "redrive", State.SCHEDULED),
     }
 )
 

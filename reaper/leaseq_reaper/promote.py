@@ -2,8 +2,9 @@
 
 A batch holds some of each place (a queue and a priority), so that a million that are due in one
 lane hold up no other, and no more of a lane than it has room for: what finds none stays SCHEDULED,
-and is looked at again in the next pass. It has precedence over the backlog of its lane (refill.py),
-since it was submitted earlier: later ones are refused by the push and become part of that backlog.
+and is looked at again in the next pass. It goes before the backlog of its lane (refill.py), since it
+was submitted earlier, but not for ever: the two take turns (turns.py). Tasks that are younger than
+the backlog are refused by the push and become part of it.
 Every pass takes a share of every place with room, however many there are and however slow the
 stores are; only what goes beyond that first share depends on the time.
 
@@ -32,6 +33,7 @@ from leaseq_reaper.apart import Apart
 from leaseq_reaper.positions import Positions
 from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock
+from leaseq_reaper.turns import Turns
 
 BATCH = 1000
 # Places that share a batch. A batch of one place costs as much as one of many.
@@ -52,6 +54,7 @@ class Promote:
         self._apart = Apart(engine.stores)
         self._clock = clock
         self._positions = Positions(clock)
+        self._turns = Turns(self._survey, window=self._dispatcher.window)
         self._unsent: list[Glimpse] = []
         self._doubtful: list[str] = []  # ids of a batch whose promotion was not answered
         self._turn = 0
@@ -106,6 +109,8 @@ class Promote:
             self._doubtful = expected
             raise
         self._positions.promoted([(one.rest, len(one.tasks)) for one in promotions if one.tasks])
+        for one in promotions:
+            self._turns.promoted(one.rest.queue, LANES[Priority(one.rest.priority)], len(one.tasks))
         promoted = [task for one in promotions for task in one.tasks]
         self._unsent = [*self._unsent, *promoted]
         await self._tell_and_send(promoted)
@@ -116,6 +121,8 @@ class Promote:
         lanes = {(one.queue, LANES[Priority(one.priority)]): one.place for one in due if one.queue != UNKNOWN}
         lengths = await self._apart.sort_out(await self._survey.lengths([*lanes]))
         rooms = {lanes[lane]: self._dispatcher.window - length for lane, length in lengths.items()}
+        for lane, most in (await self._turns.allowances(lanes)).items():
+            rooms[lanes[lane]] = min(rooms.get(lanes[lane], 0), most)
         return rooms | {one.place: BATCH for one in due if one.queue == UNKNOWN}
 
     async def _tell_and_send(self, promoted: Sequence[Glimpse]) -> None:

@@ -60,6 +60,15 @@ async def test_promote_against_cancel_and_redrive(ledger: Ledger, plain: Connect
         )
         assert set((await ledger.find_states(ids)).values()) == {State.CANCELLED}
         await asyncio.gather(ledger.redrive(ids, tenant="default"), ledger.redrive(ids[::-1], tenant="default"))
+        await ledger.cancel(ids, tenant="default")
+        await asyncio.gather(
+            ledger.redrive(ids, tenant="default", waits=True),
+            promote_due(ledger, limit=BATCH),
+            ledger.cancel(ids[::-1], tenant="default"),
+            ledger.redrive(ids[::-1], tenant="default", waits=True),
+            promote_due(ledger, limit=BATCH),
+        )
+        await ledger.redrive(ids, tenant="default")
         await plain.execute("truncate leaseq.scheduled")
         await plain.execute("update leaseq.tasks set state = 'SCHEDULED'")
         await plain.execute("insert into leaseq.scheduled select id, now() from leaseq.tasks")
@@ -89,8 +98,8 @@ async def test_rows_are_locked_in_order_of_id(pool: Pool, ledger: Ledger, plain:
         await ledger.cancel(ids, tenant="default")
 
     async def run() -> int:
-        tell: Callable[..., Awaitable[Sized]] = {"cancel": ledger.cancel, "redrive": ledger.redrive}[verb]
-        return len(await tell(ids, tenant="default"))
+        verbs: dict[str, Callable[..., Awaitable[Sized]]] = {"cancel": ledger.cancel, "redrive": ledger.redrive}
+        return len(await verbs[verb](ids, tenant="default"))
 
     middle = sorted(ids)[BATCH // 2]
     async with pool.connection() as conn, conn.transaction():

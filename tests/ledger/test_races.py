@@ -343,6 +343,38 @@ async def test_redrive_takes_the_row_with_it_that_a_cancel_could_not_see(
     assert await scheduled(plain) == set()
 
 
+async def test_redrive_waits_for_promote_which_holds_such_a_row(
+    pool: Pool, plain: Connection, ledger: Ledger, lease: Lease
+) -> None:
+    """Both lock the row first and the task second. In the other order they would wait for each other."""
+    await race(pool, plain, winner=_settle(errored(lease, delay=0.0)), loser=_cancel(lease.task_id))
+
+    promoted, redriven = await race(
+        pool,
+        plain,
+        winner=_promote(),
+        loser=lambda session: Ledger(session).redrive([lease.task_id], tenant="default", waits=True),
+    )
+
+    assert promoted == []
+    assert [glimpse.state for glimpse in redriven] == [State.SCHEDULED]
+    assert await scheduled(plain) == {lease.task_id}
+    assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [lease.task_id]
+
+
+async def test_redrive_into_a_full_lane_against_another(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease) -> None:
+    await ledger.settle([errored(lease, then=State.FAILED)])
+
+    def redrive(session: Session) -> Awaitable[Any]:
+        return Ledger(session).redrive([lease.task_id], tenant="default", waits=True)
+
+    won, nothing = await race(pool, plain, winner=redrive, loser=_redrive(lease.task_id))
+
+    assert [glimpse.state for glimpse in won] == [State.SCHEDULED]
+    assert nothing == []
+    assert await scheduled(plain) == {lease.task_id}
+
+
 async def test_promote_against_promote_shares_the_work(pool: Pool, plain: Connection, ledger: Ledger) -> None:
     due = {await _due(ledger, plain) for _ in range(4)}
 

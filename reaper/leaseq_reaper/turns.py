@@ -1,0 +1,49 @@
+"""Turns of promote and refill at a lane that has both due tasks and a backlog.
+
+Promote brings in whatever fits, in every pass, and refill waits until a lane is half empty. With many
+due tasks (a bulk redrive, a million retries) the lane would never be half empty, and its backlog
+would stand still until the last of them is done. So promote brings half a window into such a lane,
+and then leaves it alone until its backlog has moved. Then each has half of the lane.
+
+A backlog that ends, or that moves without a task, is a turn of refill as well, so neither waits for
+the other for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from leaseq.dispatch.survey import Survey
+from leaseq.errors import ServerUnreachable
+from leaseq.model import Lane
+
+Place = tuple[str, Lane]
+
+
+class Turns:
+    """How much promote may bring into lanes with a backlog."""
+
+    def __init__(self, survey: Survey, *, window: int) -> None:
+        self._survey = survey
+        self._most = max(window // 2, 1)
+        self._cursors: dict[Place, str] = {}
+        self._brought: dict[Place, int] = {}
+
+    async def allowances(self, places: Iterable[Place]) -> Mapping[Place, int]:
+        """How many tasks promote may still bring into these lanes; those without a backlog are left out."""
+        places = set(places)
+        queues = {queue for queue, _ in places} & set(await self._survey.with_backlogs()) if places else set()
+        found = await self._survey.backlogs_of(sorted(queues))
+        backlogs = {queue: {} if isinstance(lanes, ServerUnreachable) else lanes for queue, lanes in found.items()}
+        cursors = {(queue, lane): backlog.cursor for queue, lanes in backlogs.items() for lane, backlog in lanes.items()}
+        self._brought = {place: n for place, n in self._brought.items() if self._cursors.get(place) == cursors.get(place)}
+        self._cursors = cursors
+        return {place: max(self._most - self._brought.get(place, 0), 0) for place in places if place in cursors}
+
+    def promoted(self, queue: str, lane: Lane, count: int) -> None:
+        """So many were promoted for a lane."""
+        if (queue, lane) in self._cursors:
+            self._brought[queue, lane] = self._brought.get((queue, lane), 0) + count
+
+
+__all__ = ["Turns"]
