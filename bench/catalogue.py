@@ -18,6 +18,7 @@ from bench.measures.killed_child import killed_child
 from bench.measures.latency import latency
 from bench.measures.lost_worker import lost_worker
 from bench.measures.memory import memory
+from bench.measures.names import names
 from bench.measures.over_http import over_http
 from bench.measures.overload import overload
 from bench.measures.pruning import pruning
@@ -58,4 +59,5 @@ MEASUREMENTS = [
     Measurement("prune", pruning),
     Measurement("memory", memory),
     Measurement("overload", overload),
+    Measurement("names", names, repeats=True, quick=False),
 ]

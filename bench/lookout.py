@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,9 +11,11 @@ from redis.asyncio import Redis
 from leaseq.config import Config
 from leaseq.connect import open_redis
 from leaseq.dispatch.keys import Keys
+from leaseq.model import Lane
 
 LIST = "list"
 SCAN_PAGE = 1_000
+MOST = 100_000
 
 
 class Lookout:
@@ -36,6 +38,23 @@ class Lookout:
     async def memory(self) -> int:
         """Bytes that the server has allocated."""
         return int((await self._client.info("memory"))["used_memory"])
+
+    async def commands(self) -> dict[str, int]:
+        """How many commands of each kind the server has carried out so far, those inside scripts included."""
+        found: dict[str, dict[str, Any]] = await self._client.info("commandstats")
+        return {name.removeprefix("cmdstat_"): int(numbers["calls"]) for name, numbers in found.items()}
+
+    async def lengths(self, queues: Sequence[str]) -> list[int]:
+        """How many deliveries are in the normal lane of each of these queues?"""
+        pipe = self._client.pipeline(transaction=False)
+        _ = [pipe.llen(self._keys.ready(queue, Lane.NORMAL)) for queue in queues]
+        return [int(length) for length in await pipe.execute()]
+
+    async def take(self, queues: Sequence[str]) -> dict[str, int]:
+        """Take everything out of the normal lanes of these queues, as busy workers would; how many there were in each."""
+        pipe = self._client.pipeline(transaction=False)
+        _ = [pipe.lpop(self._keys.ready(queue, Lane.NORMAL), MOST) for queue in queues]
+        return {queue: len(taken or ()) for queue, taken in zip(queues, await pipe.execute(), strict=True)}
 
     async def listed(self, queue: str) -> int:
         """How many entries are in all lists of a queue, whatever they are called?"""

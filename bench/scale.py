@@ -27,6 +27,11 @@ class Scale(Struct, frozen=True, kw_only=True):
     due: int = 1_000_000
     old: int = 1_000_000
     overload_seconds: float = 60.0
+    names: int = 10_000
+    served: int = 200
+    behind: int = 500
+    idle_seconds: float = 30.0
+    moving_seconds: float = 20.0
     calm_seconds: int = 3
     settings: dict[str, str] = {}
 
@@ -51,5 +56,10 @@ QUICK = Scale(
     due=5_000,
     old=5_000,
     overload_seconds=4.0,
+    names=100,
+    served=10,
+    behind=5,
+    idle_seconds=2.0,
+    moving_seconds=3.0,
     calm_seconds=0,
 )

@@ -48,10 +48,10 @@ class Stage:
     def valkey_pid(self) -> int:
         return self._valkey.pid or 0
 
-    def start(self, *arguments: str) -> Service:
-        """Start `leaseq ARGUMENTS`; the caller waits for what it says."""
+    def start(self, *arguments: str, config: Config | None = None) -> Service:
+        """Start `leaseq ARGUMENTS`, with a `config` of its own where given; the caller waits for what it says."""
         log = self.config.data_dir / f"{len(self.services):03d}-{arguments[0]}.log"
-        service = Service(arguments, env=_environment(self.config), log=log)
+        service = Service(arguments, env=_environment(config or self.config), log=log)
         self.services.append(service)
         return service
 

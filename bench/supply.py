@@ -38,6 +38,11 @@ def noops(config: Config, count: int) -> Iterable[Submission]:
     return (submission(config, "noop", order_id=number, note=NOTE) for number in range(count))
 
 
+def noop_of(config: Config, queue: str) -> Submission:
+    """One that does nothing, of this queue."""
+    return submission(config, "noop", queue=queue, order_id=0, note=NOTE)
+
+
 async def record(stage: Stage, count: int) -> list[str]:
     """Record `count` tasks that do nothing; returns their ids, in the order in which they are to be run."""
     task_ids: list[str] = []

@@ -93,6 +93,14 @@ class Witness:
         await self._conn.execute(STATEMENTS["fill_scheduled"], {"count": count, "due_at": due_at})
         await self._tidy()
 
+    async def fill_queues(self, count: int) -> None:
+        """Make `count` queues known by name."""
+        await self._conn.execute(STATEMENTS["fill_queues"], {"count": count})
+
+    async def transactions(self) -> int:
+        """How many transactions this database has ended so far."""
+        return int((await self._rows("count_transactions"))[0][0])
+
     async def anything_scheduled(self) -> bool:
         """Is anything still to be promoted?"""
         return bool((await self._rows("find_scheduled"))[0][0])

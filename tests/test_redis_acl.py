@@ -99,7 +99,7 @@ async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: D
     assert await survey.paused([QUEUE]) == {QUEUE: False}
     assert await survey.owner() == Owner(None, None)
     await survey.unname_backlogs([QUEUE])
-    await survey.forget("another")
+    assert await dispatcher.forget(["another"]) == ["another"]
 
 
 async def test_every_right_is_enough_and_every_one_is_used(config: Config, owner: redis.asyncio.Redis) -> None:

@@ -85,7 +85,7 @@ def test_every_script_has_one_wrapper() -> None:
         node.value
         for module in services()
         if module.path.parent == PACKAGES["leaseq"] / "dispatch"
-        for call in calls(module, "run")
+        for call in [*calls(module, "run"), *calls(module, "run_each")]
         for node in call.args[:1]
         if isinstance(node, ast.Constant)
     )

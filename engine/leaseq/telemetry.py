@@ -73,6 +73,7 @@ EVENTS: dict[str, int] = {
     "epoch.changed": WARNING,
     "queue.paused": INFO,
     "queue.resumed": INFO,
+    "queue.forgotten": INFO,
     "handler.escaped": ERROR,
     "handler.overran": WARNING,
     "handler.remained": INFO,

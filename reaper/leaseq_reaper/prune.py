@@ -1,9 +1,9 @@
 """What is old enough to be forgotten?
 
 Tasks that finished longer ago than their retention (their keys stay, and remember how they ended), keys past their
-own, incarnations closed for a day. In small batches, each followed by a pause as long as it took, so that pruning
-uses half of one connection at most and holds no lock for long. Tasks are walked through in order; where a pass had no time to
-come to the end, the next one goes on.
+own, incarnations closed for a day, queues without tasks and workers (unused.py). In small batches, each followed by a
+pause as long as it took, so that pruning uses half of one connection at most and holds no lock for long. Tasks are
+walked through in order; where a pass had no time to come to the end, the next one goes on.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from leaseq.codec import FIRST_ID
 from leaseq.engine.engine import Engine
 from leaseq.telemetry import emit
 from leaseq_reaper.suspicion import Clock
+from leaseq_reaper.unused import UnusedQueues
 from leaseq_reaper.walk import first_recent_id
 
 BATCH = 1000
@@ -35,6 +36,7 @@ class Prune:
         self._clock = clock
         self._cursor = FIRST_ID
         self._expired: datetime | None = None
+        self._unused = UnusedQueues(engine, clock=clock)
 
     async def run_once(self) -> None:
         """Delete for a while, of each kind: however many tasks there are, keys have their turn."""
@@ -42,6 +44,7 @@ class Prune:
         self._expired = None
         keys = await self._in_batches(self._keys)
         workers = await self._upkeep.prune_workers(retention_seconds=WORKER_RETENTION_SECONDS)
+        await self._unused.run_once()
         if tasks or keys or workers:
             emit("task.pruned", count=tasks, keys=keys, workers=workers)
 

@@ -44,10 +44,12 @@ from leaseq.engine.engine import Engine
 from leaseq.failpoints import reach
 from leaseq.model import Lane
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import AT_ONCE, Apart
+from leaseq_reaper.apart import Apart
 from leaseq_reaper.backlogs import Backlogs, find_backlogs
 from leaseq_reaper.suspicion import Clock
 
+# Lanes under way together. What they ask of a store at the same moment goes in one round trip, fifty at a time.
+LANES_AT_ONCE = 100
 STRETCH = 5000
 SHORTEST = 500
 # Tasks that a pass looks at in the first stretches of all lanes together.
@@ -65,6 +67,7 @@ class Full(Struct, frozen=True):
     queue: str
     lane: Lane
     backlog: Backlog
+    room: int  # for deliveries, as it was measured a moment ago
     rows: int
     seconds: float
 
@@ -111,7 +114,7 @@ class Refill:
             if begun:
                 await self._survey.name_backlogs([*begun])
 
-    async def _half_empty(self, backlogs: Backlogs) -> list[tuple[str, Lane, Backlog]]:
+    async def _half_empty(self, backlogs: Backlogs) -> list[tuple[str, Lane, Backlog, int]]:
         """The lanes that want something. Queues in which none does are looked at less often while nothing moves."""
         places = [(queue, lane) for queue, lanes in backlogs.items() for lane in lanes]
         lengths = await self._apart.sort_out(await self._survey.lengths(places))
@@ -119,7 +122,7 @@ class Refill:
         busy = {queue for queue, _ in wanting}
         for queue, lanes in backlogs.items():
             self._rest(queue, tuple(lengths.get((queue, lane), -1) for lane in lanes), busy=queue in busy)
-        return [(queue, lane, backlogs[queue][lane]) for queue, lane in wanting]
+        return [(queue, lane, backlogs[queue][lane], self._window - lengths[queue, lane]) for queue, lane in wanting]
 
     def _rest(self, queue: str, lengths: tuple[int, ...], *, busy: bool) -> None:
         before = self._idle.pop(queue, None)
@@ -130,30 +133,28 @@ class Refill:
             seconds = min(max(2 * before.seconds, IDLE_SECONDS), IDLE_CAP_SECONDS)
         self._idle[queue] = Idle(lengths, seconds, self._clock() + seconds)
 
-    async def _fill_all(self, places: Sequence[tuple[str, Lane, Backlog]]) -> None:
+    async def _fill_all(self, places: Sequence[tuple[str, Lane, Backlog, int]]) -> None:
         if not places:
             return
         self._turn += 1
         first = self._turn % len(places)
-        at_once = min(AT_ONCE, len(places))
+        at_once = min(LANES_AT_ONCE, len(places))
         rows = max(SHORTEST, min(STRETCH, LOOKED_AT // len(places)))
         seconds = PASS_SECONDS * at_once / len(places)
 
-        async def fill(place: tuple[str, Lane, Backlog]) -> None:
+        async def fill(place: tuple[str, Lane, Backlog, int]) -> None:
             await self._fill(Full(*place, rows, seconds))
 
         await self._apart.each([*places[first:], *places[:first]], fill, at_once=at_once)
 
     async def _fill(self, full: Full) -> None:
         until = self._clock() + full.seconds
-        backlog: Backlog | None = full.backlog
-        while backlog is not None:
+        backlog, room = await self._bring_in(full, full.backlog, room=full.room), 0
+        while backlog is not None and self._clock() < until:
             room = self._window - await self._survey.length(full.queue, full.lane)
             if room <= 0:
                 return
             backlog = await self._bring_in(full, backlog, room=room)
-            if self._clock() >= until:
-                return
 
     async def _bring_in(self, full: Full, seen: Backlog, *, room: int) -> Backlog | None:
         """One stretch. Returns the backlog as it is then; None if there is none, or if somebody else is at it."""

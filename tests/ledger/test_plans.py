@@ -52,6 +52,7 @@ SETTLEMENTS = rows.settlement_arrays([errored(Lease(task_id, 1, "w")) for task_i
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 # Statement, its parameters, and the indexes it must use. None of them may read the whole of a table that grows.
+STRETCHES = {"queues": ["a", "default"], "priorities": "{0,0}", "cursors": IDS[:2], "sizes": "{1000,500}", "suspect": 2}
 HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "submit_tasks": (SUBMISSIONS | {"retention": 60.0, "after_commit": False, "patience": "250"}, set()),
     "find_keys": (KEYS, {"idempotency_keys_pkey", "tasks_pkey"}),
@@ -69,11 +70,11 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"scheduled_due", "scheduled_pkey", "tasks_pkey"},
     ),
     "find_boundary": (
-        {"cursor": IDS[0], "limit": 1000, "room": 10, "queue": "default", "priority": 0, "suspect": 2},
+        STRETCHES | {"rooms": "{10,20}"},
         {"tasks_pkey"},
     ),
     "refill_tasks": (
-        {"cursor": IDS[0], "until": IDS[-1], "limit": 1000, "queue": "default", "priority": 0, "suspect": 2},
+        STRETCHES | {"untils": [IDS[-1], IDS[-1]]},
         {"tasks_pkey"},
     ),
     "claim_tasks": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),

@@ -6,8 +6,9 @@ Nothing here is believed: a delivery may be missing, repeated or foreign, and th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -17,9 +18,10 @@ from leaseq.config import DISPATCH_WINDOW
 from leaseq.dispatch.backlog import WINDOWED, Backlog
 from leaseq.dispatch.deliveries import Deliveries, LeaseView, Place, PullCode, Release, sort_out
 from leaseq.dispatch.keys import Keys
-from leaseq.dispatch.scripts import Scripts
+from leaseq.dispatch.scripts import Call, Scripts
 from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.failpoints import reach
+from leaseq.gather import Gatherer
 from leaseq.model import Lane
 from leaseq.redis_connection import Refused
 from leaseq.telemetry import emit
@@ -31,6 +33,9 @@ CLOSED_UNDER_US = "the handler is closed"
 
 # Lua's unpack and the time a script may hold the server both ask for small bites.
 BITE = 500
+# Refills of one round trip, each of at most a bite, and refills that may wait.
+REFILLS = 50
+REFILLS_WAITING = 1000
 
 
 @contextmanager
@@ -58,6 +63,8 @@ class Dispatcher:
         self._client = client
         self._keys = keys
         self._scripts = Scripts(client)
+        # What is brought into several lanes at the same moment is one round trip.
+        self._refills: Gatherer[Call, Any] = Gatherer(self._refill_each, batch_size=REFILLS, capacity=REFILLS_WAITING)
 
     async def push(self, queue: str, task_ids: Sequence[str], *, lane: Lane = Lane.NORMAL, again: bool = False) -> list[str]:
         """Place deliveries at the tail of a lane, in order; returns those that were taken.
@@ -87,9 +94,11 @@ class Dispatcher:
         False if it is not as it was seen any more; then nothing has happened.
         """
         names = [self._keys.ready(queue, Lane.NORMAL), self._keys.ready(queue, lane), self._keys.backlog(queue)]
-        args = [lane.value, seen.text, left.text if left else "", "".join(task_ids)]
         with reachable():
-            return bool(await self._scripts.run("refill", names, args))
+            return bool(await self._refills.add((names, [lane.value, seen.text, left.text if left else "", "".join(task_ids)])))
+
+    async def _refill_each(self, calls: Sequence[Call]) -> list[Any]:
+        return await self._scripts.run_each("refill", calls)
 
     async def pull(
         self,
@@ -137,6 +146,40 @@ class Dispatcher:
             values = await self._client.lrange(self._keys.processing(queue, worker_id), 0 if limit is None else -limit, -1)
         return sort_out(values)
 
+    async def holding(self, queues: Sequence[str], *, lanes: Sequence[Lane]) -> list[str]:
+        """Those of these queues in which one of these lanes holds something, be it a token. One command while none does."""
+        return await self._existing({queue: [self._keys.ready(queue, lane) for lane in lanes] for queue in queues})
+
+    async def occupied(self, queues: Sequence[str], *, worker_id: str) -> list[str]:
+        """Those of these queues in which a worker's processing list holds something. One command while none does."""
+        return await self._existing({queue: [self._keys.processing(queue, worker_id)] for queue in queues})
+
+    async def _existing(self, names: Mapping[str, Sequence[str]]) -> list[str]:
+        """The queues of which one of these keys exists. An empty list is no key. EXISTS is a read that may name keys of many
+        queues: a client of a cluster divides it by slots."""
+        found: list[str] = []
+        queues = [*names]
+        for start in range(0, len(queues), BITE):
+            some = queues[start : start + BITE]
+            with reachable():
+                if await self._client.exists(*(name for queue in some for name in names[queue])):
+                    pipe = self._client.pipeline(transaction=False)
+                    _ = [pipe.exists(*names[queue]) for queue in some]
+                    found += [queue for queue, count in zip(some, await pipe.execute(), strict=True) if count]
+        return found
+
+    async def unregistered(self, queues: Sequence[str], worker_ids: Sequence[str]) -> list[tuple[str, str]]:
+        """The pairs of a queue and a worker that is not registered there: a pull under this name gets nothing."""
+        pairs = [(queue, worker_id) for queue in queues for worker_id in worker_ids]
+        missing: list[tuple[str, str]] = []
+        for start in range(0, len(pairs), BITE):
+            some = pairs[start : start + BITE]
+            with reachable():
+                pipe = self._client.pipeline(transaction=False)
+                _ = [pipe.zscore(self._keys.leases(queue), worker_id) for queue, worker_id in some]
+                missing += [pair for pair, score in zip(some, await pipe.execute(), strict=True) if score is None]
+        return missing
+
     async def open(self, queue: str, *, worker_id: str, lease_seconds: float, token: str) -> str:
         """Begin a lease; returns the epoch of the queue."""
         names = [self._keys.leases(queue), self._keys.beats(queue), self._keys.epoch(queue)]
@@ -162,6 +205,21 @@ class Dispatcher:
         names = [self._keys.processing(queue, worker_id), self._keys.leases(queue), self._keys.beats(queue)]
         with reachable():
             return bool(await self._scripts.run("close", names, [worker_id]))
+
+    async def forget(self, queues: Sequence[str]) -> list[str]:
+        """Remove what is kept of queues in which nothing waits and that no worker serves; returns those that are like that."""
+        own = self._keys
+        calls: list[Call] = []
+        for queue in queues:
+            lists = [own.ready(queue, lane) for lane in (Lane.NORMAL, Lane.HIGH, Lane.LOW, Lane.SUSPECT)]
+            names = [*lists, own.backlog(queue), own.leases(queue), own.paused(queue)]
+            calls.append(([*names, own.beats(queue), own.epoch(queue), own.parked(queue)], []))
+        with reachable():
+            replies = await self._scripts.run_each("forget", calls)
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+        return [queue for queue, forgotten in zip(queues, replies, strict=True) if forgotten]
 
 
 def _release_arguments(releases: Sequence[Release]) -> list[str | bytes]:

@@ -38,6 +38,10 @@ class Doorbell:
         reach("doorbell.moved")
         return sort_out([value])
 
+    async def hang_up(self) -> None:
+        """Give the connection up until the next wait."""
+        await self._client.aclose()
+
     async def aclose(self) -> None:
         """Close the connection."""
         await self._client.aclose()

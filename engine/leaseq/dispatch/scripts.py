@@ -31,6 +31,9 @@ SCRIPTS = load_scripts()
 # What Redis calls a script by, which is no secret.
 SHAS = {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SCRIPTS.items()}
 
+# The keys and the arguments of a script.
+Call = tuple[Sequence[str], Sequence[Any]]
+
 
 class Scripts:
     """The scripts, bound to one client."""
@@ -47,5 +50,25 @@ class Scripts:
             _ = [pipe.script_load(SCRIPTS[name]), pipe.evalsha(SHAS[name], len(keys), *keys, *args)]
             return (await pipe.execute())[-1]
 
+    async def run_each(self, name: str, calls: Sequence[Call]) -> list[Any]:
+        """Run one script for each call, in one round trip; for each its reply, or the error in its place."""
+        replies = await self._run_each(name, calls)
+        unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            again = await self._run_each(name, [calls[number] for number in unknown], load=True)
+            for number, reply in zip(unknown, again, strict=True):
+                replies[number] = reply
+        return replies
 
-__all__ = ["SCRIPTS", "SHAS", "Scripts", "load_scripts"]
+    async def _run_each(
+        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]], *, load: bool = False
+    ) -> list[Any]:
+        pipe = self._client.pipeline(transaction=False)
+        if load:
+            _ = pipe.script_load(SCRIPTS[name])
+        _ = [pipe.evalsha(SHAS[name], len(keys), *keys, *args) for keys, args in calls]
+        replies = await pipe.execute(raise_on_error=False)
+        return list(replies[1:] if load else replies)
+
+
+__all__ = ["SCRIPTS", "SHAS", "Call", "Scripts", "load_scripts"]

@@ -219,13 +219,6 @@ class Survey:
         with reachable():
             await self._client.hdel(self._keys.backlogs(), *queues)
 
-    async def forget(self, queue: str) -> None:
-        """Remove what is kept of a queue in which nothing waits and that no worker serves, but its pause flag."""
-        own = self._keys
-        lists = [own.ready(queue, lane) for lane in Lane]
-        with reachable():
-            await self._client.delete(*lists, own.backlog(queue), own.parked(queue), own.epoch(queue))
-
     async def _find(self, names: Iterable[str], among: AbstractSet[str]) -> set[str]:
         wanted = {task_id.encode() for task_id in among}
         found: set[bytes] = set()

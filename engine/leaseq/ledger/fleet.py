@@ -166,6 +166,14 @@ class Fleet:
         found = await self._session.fetch("list_queues", again=True)
         return [QueueRecord(name=row[0], paused=row[1]) for row in found]
 
+    async def survey_queues(self) -> list[tuple[str, bool]]:
+        """Every known queue, and whether it may be forgotten if no task names it."""
+        return [(row[0], row[1]) for row in await self._session.fetch("survey_queues", again=True)]
+
+    async def forget_queues(self, names: Sequence[str]) -> list[str]:
+        """Forget queues that no task names; returns those that were neither paused nor served meanwhile."""
+        return [row[0] for row in await self._session.fetch("forget_queues", {"names": list(names)}, again=True)]
+
     async def list_paused(self) -> list[str]:
         """The names of the queues that are paused."""
         return [row[0] for row in await self._session.fetch("list_paused_queues", again=True)]

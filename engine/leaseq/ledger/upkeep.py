@@ -7,12 +7,17 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from leaseq.codec import LAST_ID
+from leaseq.gather import Gatherer
 from leaseq.ledger import rows
-from leaseq.ledger.arrays import words
+from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.ledger.session import Session
 from leaseq.lifecycle import LANES, SUSPECT_CRASHES
 from leaseq.model import Counts, Glimpse, Lane, Lease, State
 
+# Stretches of one statement, and stretches that may be asked for at once.
+STRETCHES = 50
+WAITING = 1000
 PRIORITIES = {lane: priority for priority, lane in LANES.items()}
 
 
@@ -41,11 +46,25 @@ class Pruned(Struct, frozen=True):
     count: int
 
 
+class _Wanted(Struct, frozen=True):
+    """A stretch that is asked for."""
+
+    queue: str
+    lane: Lane
+    cursor: str
+    size: int
+    room: int = 0
+    until: str = LAST_ID
+
+
 class Upkeep:
     """The maintenance statements."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        # What several lanes ask for at the same moment is one statement.
+        self._boundaries = Gatherer(self._find_boundaries, batch_size=STRETCHES, capacity=WAITING)
+        self._stretches = Gatherer(self._read_stretches, batch_size=STRETCHES, capacity=WAITING)
 
     async def sweep(
         self,
@@ -96,29 +115,38 @@ class Upkeep:
 
         None: the ledger ends before.
         """
-        params = {
-            "queue": queue,
-            "priority": int(PRIORITIES[lane]),
-            "suspect": SUSPECT_CRASHES,
-            "cursor": cursor,
-            "limit": limit,
-            "room": room,
-        }
-        ((found,),) = await self._session.fetch("find_boundary", params, again=True)
-        return None if found is None else str(found)
+        return await self._boundaries.add(_Wanted(queue, lane, cursor, size=limit, room=room))
 
     async def read_stretch(self, queue: str, lane: Lane, *, cursor: str, until: str, limit: int) -> Stretch:
         """What waits in a lane that has no suspects, among at most `limit` tasks from `cursor` on and before `until`."""
+        return await self._stretches.add(_Wanted(queue, lane, cursor, size=limit, until=until))
+
+    async def _find_boundaries(self, wanted: Sequence[_Wanted]) -> list[str | None]:
         params = {
-            "queue": queue,
-            "priority": int(PRIORITIES[lane]),
+            "queues": quoted(one.queue for one in wanted),
+            "priorities": numbers(int(PRIORITIES[one.lane]) for one in wanted),
             "suspect": SUSPECT_CRASHES,
-            "cursor": cursor,
-            "until": until,
-            "limit": limit,
+            "cursors": words(one.cursor for one in wanted),
+            "sizes": numbers(one.size for one in wanted),
+            "rooms": numbers(one.room for one in wanted),
         }
-        ((last_id, looked_at, task_ids),) = await self._session.fetch("refill_tasks", params, again=True)
-        return Stretch(last_id, looked_at, task_ids)
+        return [row[0] for row in await self._session.fetch("find_boundary", params, again=True)]
+
+    async def _read_stretches(self, wanted: Sequence[_Wanted]) -> list[Stretch]:
+        params = {
+            "queues": quoted(one.queue for one in wanted),
+            "priorities": numbers(int(PRIORITIES[one.lane]) for one in wanted),
+            "suspect": SUSPECT_CRASHES,
+            "cursors": words(one.cursor for one in wanted),
+            "untils": words(one.until for one in wanted),
+            "sizes": numbers(one.size for one in wanted),
+        }
+        return [Stretch(*row) for row in await self._session.fetch("refill_tasks", params, again=True)]
+
+    async def find_queues(self, *, after: str, limit: int) -> tuple[str | None, list[str]]:
+        """The queues that the next `limit` tasks after this one name, and the last of them (None: there are none)."""
+        ((last_id, names),) = await self._session.fetch("find_queues", {"after": after, "limit": limit}, again=True)
+        return last_id, names
 
     async def prune_tasks(self, *, after: str, before: str, retention_seconds: float, limit: int) -> Pruned:
         """Delete what has finished longer ago than that, of the next `limit` tasks after one id and below another."""

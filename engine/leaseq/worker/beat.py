@@ -4,13 +4,19 @@ One beat touches the ledger and renews in dispatch. Either answer proves that th
 reaper may close an incarnation only when the ledger has not seen it for a lease *and* dispatch agrees. A lease that
 lapsed in dispatch, or that Redis has lost, is opened again if the ledger still has the incarnation open; the ledger's
 "closed" is final. When the ledger alone has been silent for long, dispatch is not renewed either: a worker that
-cannot settle must not hold its tasks for ever."""
+cannot settle must not hold its tasks for ever.
+
+The lease in the home queue, the first one, is what a reaper judges a worker by. In the other queues a lease is a
+registration, without which a pull gets nothing; its deadline says nothing. Of a few queues every one is renewed in
+every beat. Of many, a beat renews the home queue and looks whether the registrations in a share of the others still
+stand, so that each of them is looked at about once a lease."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from math import ceil
 from uuid import uuid4
 
 from msgspec import Struct
@@ -19,10 +25,14 @@ from leaseq.config import Config
 from leaseq.engine.engine import Stores
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
+from leaseq.loop import spread
 from leaseq.telemetry import emit
 from leaseq.worker.link import boottime
+from leaseq.worker.tools import FEW_QUEUES
 
 SILENT_LEASES = 3
+# Queues in which a lease is begun together.
+AT_ONCE = 8
 
 
 class Verdict(Struct, frozen=True):
@@ -49,18 +59,25 @@ class Heartbeat:
         self._queues = queues
         self._ledger_heard = boottime()
         self._touching: asyncio.Task[Touch] | None = None
+        few = len(queues) <= FEW_QUEUES
+        self._renewed, self._others = (queues, ()) if few else (queues[:1], tuple(queues[1:]))
+        self._turn = 0
 
     async def open(self, worker_id: str) -> None:
         """Begin leases in dispatch, in every queue; Redis being away does not keep a worker from starting."""
-        for queue in self._queues:
-            try:
-                await self._stores.dispatcher.open(
-                    queue, worker_id=worker_id, lease_seconds=self._config.lease_seconds, token=uuid4().hex
-                )
-            except ServerUnreachable as error:
-                emit("dispatch.unreachable", queue=queue, error=str(error))
-                return
+        at_once = min(AT_ONCE, len(self._queues))
+        try:
+            # First of all where a reaper looks.
+            await self._open(self._queues[0], worker_id)
+            await spread(self._queues[1:], lambda queue: self._open(queue, worker_id), at_once=at_once)
+        except ServerUnreachable as error:
+            emit("dispatch.unreachable", error=str(error))
+            return
         emit("lease.opened", worker_id=worker_id)
+
+    async def _open(self, queue: str, worker_id: str) -> None:
+        token, lease = uuid4().hex, self._config.lease_seconds
+        await self._stores.dispatcher.open(queue, worker_id=worker_id, lease_seconds=lease, token=token)
 
     async def beat(self, worker_ids: Sequence[str]) -> dict[str, Verdict]:
         """Renew for these; a verdict for each of which something is known."""
@@ -74,6 +91,8 @@ class Heartbeat:
         verdicts = {worker_id: Verdict(fence="the incarnation was closed") for worker_id in closed}
         alive = [worker_id for worker_id in worker_ids if worker_id not in closed]
         held = await self._renew_in_time(alive, may_reopen=touch.open_ones if touch is not None else frozenset())
+        if touch is not None and self._others and held:
+            await self._look_at_others(sorted(held & touch.open_ones))
         reach("beat.renewed")
         for worker_id in alive:
             if worker_id in held:
@@ -120,9 +139,9 @@ class Heartbeat:
             return set()
 
     async def _renew(self, worker_ids: Sequence[str], *, may_reopen: AbstractSet[str]) -> set[str]:
-        """Those whose leases are held in every queue."""
+        """Those whose leases are held: in every queue, or of many queues in the home queue."""
         held = set(worker_ids)
-        for queue in self._queues:
+        for queue in self._renewed:
             try:
                 held -= await self._renew_in(queue, worker_ids, may_reopen=may_reopen)
             except ServerUnreachable as error:
@@ -131,6 +150,29 @@ class Heartbeat:
         if held:
             emit("lease.renewed", worker_ids=sorted(held))
         return held
+
+    async def _look_at_others(self, worker_ids: Sequence[str]) -> None:
+        """Within a beat, or in a later one: what is found here is no proof of anything."""
+        try:
+            async with asyncio.timeout(self._config.heartbeat_seconds):
+                await self._register_again(worker_ids)
+        except TimeoutError:
+            emit("dispatch.unreachable", error="Redis does not answer within a heartbeat")
+        except ServerUnreachable as error:
+            emit("dispatch.unreachable", error=str(error))
+
+    async def _register_again(self, worker_ids: Sequence[str]) -> None:
+        """Look at a share of the other queues, and begin leases again where Redis has lost them."""
+        share = ceil(len(self._others) * self._config.heartbeat_seconds / self._config.lease_seconds)
+        queues = [self._others[(self._turn + number) % len(self._others)] for number in range(share)]
+        missing = await self._stores.dispatcher.unregistered(queues, worker_ids)
+        self._turn = (self._turn + share) % len(self._others)
+        if missing:
+            await self._stores.ownership.check()  # as for a lease that was lost
+        for queue, worker_id in missing:
+            emit("lease.lapsed", worker_id=worker_id, queue=queue, answer="missing")
+            await self._open(queue, worker_id)
+            emit("lease.reopened", worker_id=worker_id, queue=queue)
 
     async def _renew_in(self, queue: str, worker_ids: Sequence[str], *, may_reopen: AbstractSet[str]) -> set[str]:
         """Those whose lease was lost in this queue. It is opened again where the ledger allows."""

@@ -54,5 +54,9 @@ class Hands:
         """The ids that are in hand, of one queue."""
         return {task_id for task_id, hold in self._holds.items() if hold.queue == queue}
 
+    def queues(self) -> set[str]:
+        """The queues of which something is in hand."""
+        return {hold.queue for hold in self._holds.values()}
+
 
 __all__ = ["Hands", "Hold", "Taken"]

@@ -21,6 +21,7 @@ from leaseq.model import ClaimedTask, Glimpse, Lane, State
 from leaseq.telemetry import emit, listening
 from leaseq.worker.hands import Hold
 from leaseq.worker.tools import Tools
+from leaseq.worker.watch import Watch
 
 PAUSED_SECONDS = 0.5
 SLOT_SECONDS = 0.05
@@ -44,12 +45,15 @@ class Intake:
         lanes: Sequence[Lane],
         doorbell: Doorbell,
         start: Callable[[ClaimedTask, Hold], None],
+        watch: Watch | None = None,
     ) -> None:
         self._tools = tools
         self._queue = queue
         self._lanes = lanes
         self._doorbell = doorbell
         self._start = start
+        self._watch = watch  # of a worker with many queues
+        self._idle = True  # is nothing known to wait here?
         self._rounds = 0
         self._refused = False  # has the ledger kept back what is PENDING, and will it again?
 
@@ -58,7 +62,10 @@ class Intake:
         wait = RETRY_SECONDS
         while not stop.is_set():
             try:
-                await self._round(stop)
+                if self._watch is not None and self._idle:
+                    await self._watch.sleep(self._queue)
+                if not stop.is_set():
+                    await self._round(stop)
                 if wait != RETRY_SECONDS:
                     emit("dispatch.returned", queue=self._queue)
                     self._tools.releaser.failed.set()  # a reply may have been lost: look at our lists
@@ -74,15 +81,20 @@ class Intake:
             await self._tools.slots.wait()
             if stop.is_set():
                 return
+        self._idle = False
         found = await self._pull(self._tools.slots.free)
         if found.code is not PullCode.OK:
             # Paused; or dispatch does not know us (any more): the supervisor is told as much and renews or ends us.
             await pause(PAUSED_SECONDS, stop=stop)
+            self._idle = True
         elif found.task_ids or found.garbage:
             await self.take(found)
         elif not stop.is_set():
             began = monotonic()
             arrived = await self._doorbell.wait()
+            self._idle = not arrived.task_ids and not arrived.garbage
+            if self._idle and self._watch is not None:
+                await self._doorbell.hang_up()
             if not stop.is_set():  # or it stays in our list, and closing the incarnation brings it back
                 await self.take(arrived if monotonic() - began > QUIET_SECONDS else await self._with_more(arrived))
         if self._refused:

@@ -237,8 +237,9 @@ class Supervisor:
 
     async def _suspects_wait(self) -> bool:
         survey = self._engine.stores.survey
-        # One round trip for all of them: a worker may serve hundreds of queues.
-        lengths = await survey.lengths([(queue, Lane.SUSPECT) for queue in self._post.queues])
+        # One command while there are none: a worker may serve hundreds of queues.
+        holding = await self._engine.stores.dispatcher.holding(self._post.queues, lanes=[Lane.SUSPECT])
+        lengths = await survey.lengths([(queue, Lane.SUSPECT) for queue in holding])
         for (queue, _), length in lengths.items():
             if isinstance(length, ServerUnreachable):
                 raise length

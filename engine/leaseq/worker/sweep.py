@@ -18,7 +18,7 @@ from msgspec import Struct
 from leaseq.dispatch.deliveries import Deliveries
 from leaseq.telemetry import emit
 from leaseq.worker.intake import Intake
-from leaseq.worker.tools import Tools
+from leaseq.worker.tools import FEW_QUEUES, Tools
 
 SECOND_LOOK_SECONDS = 0.1
 
@@ -42,12 +42,22 @@ class Sweep:
         self._intakes = intakes
 
     async def run_once(self) -> None:
-        for queue, intake in self._intakes.items():
+        for queue in await self._worth_a_look():
+            intake = self._intakes[queue]
             first = await self._look(queue)
             if not first:
                 continue
             await asyncio.sleep(SECOND_LOOK_SECONDS)
             await self._mend(queue, intake, _both(first, await self._look(queue)))
+
+    async def _worth_a_look(self) -> list[str]:
+        """The queues that may be odd. Of many queues, those where the list holds something, or should."""
+        queues = [*self._intakes]
+        if len(queues) <= FEW_QUEUES:
+            return queues
+        should = self._tools.hands.queues()
+        does = await self._tools.dispatcher.occupied(queues, worker_id=self._tools.worker_id)
+        return [queue for queue in queues if queue in should.union(does)]
 
     async def _look(self, queue: str) -> Oddities:
         hands = self._tools.hands

@@ -20,6 +20,10 @@ from leaseq.worker.outages import Outages
 from leaseq.worker.settle import Releaser, Settler
 from leaseq.worker.slots import Slots
 
+# A worker of no more queues than this asks about each of them: a doorbell each, all leases in a beat, all lists in a sweep.
+# A worker of more asks about all of them together, and about one only when there is a reason.
+FEW_QUEUES = 8
+
 
 class Tools(Struct, frozen=True, kw_only=True):
     """One of each, for one incarnation."""
@@ -43,4 +47,4 @@ class Tools(Struct, frozen=True, kw_only=True):
     outages: Outages
 
 
-__all__ = ["Tools"]
+__all__ = ["FEW_QUEUES", "Tools"]

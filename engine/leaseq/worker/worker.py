@@ -23,7 +23,8 @@ from leaseq.worker.hands import Hold
 from leaseq.worker.intake import Intake
 from leaseq.worker.slots import Slots
 from leaseq.worker.sweep import Sweep
-from leaseq.worker.tools import Tools
+from leaseq.worker.tools import FEW_QUEUES, Tools
+from leaseq.worker.watch import Watch
 
 SWEEP_SECONDS = 3.0
 CANCEL_WATCH_SECONDS = 1.0
@@ -44,8 +45,10 @@ class Worker:
         self._last_busy = monotonic()
         self._refusal: Stop | None = None
         lanes = (Lane.SUSPECT,) if tools.isolated else OPEN_LANES
+        bell = Lane.SUSPECT if tools.isolated else Lane.NORMAL
+        self._watch = Watch(tools.dispatcher, lanes=lanes, bell=bell) if len(doorbells) > FEW_QUEUES else None
         self._intakes = {
-            queue: Intake(tools, queue=queue, lanes=lanes, doorbell=doorbell, start=self._start)
+            queue: Intake(tools, queue=queue, lanes=lanes, doorbell=doorbell, start=self._start, watch=self._watch)
             for queue, doorbell in doorbells.items()
         }
         self.sweep = Sweep(tools, self._intakes)
@@ -68,6 +71,8 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             for intake in self._intakes.values():
                 group.create_task(intake.run(self._stop))
+            if self._watch is not None:
+                group.create_task(self._watch.run(self._stop))
             group.create_task(self._sweep())
             if not self._tools.isolated:
                 group.create_task(self._expedite())

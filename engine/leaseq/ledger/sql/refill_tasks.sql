@@ -1,19 +1,26 @@
--- refill: the PENDING tasks of one lane in a stretch of the primary key, [cursor, until): the part of its backlog that comes next.
--- Changes nothing. One row always: the last id of the stretch that was looked at (null: there is none), how many were, and those
--- that are wanted, in order (of `s.id`, for the reason told in find_boundary.sql). Suspects have a lane of their own, without a
--- backlog (lifecycle.lane_of).
-with stretch as materialized (
-    select id, queue, state, priority, crash_count + loss_count as crashes
-    from leaseq.tasks
-    where id >= %(cursor)s::uuid and id < %(until)s::uuid
-    order by id
-    limit %(limit)s
-)
-select
-    (select s.id::text from stretch as s order by s.id desc limit 1) as last_id,
-    (select count(*) from stretch) as looked_at,
-    array(
-        select s.id::text from stretch as s
-        where s.state = 'PENDING' and s.queue = %(queue)s and s.priority = %(priority)s and s.crashes < %(suspect)s
-        order by s.id
-    ) as ids
+-- refill: the PENDING tasks of lanes in stretches of the primary key, each [cursor, until): the parts of their backlogs that come
+-- next. Changes nothing. One row for each stretch, in the order asked: the last id of it that was looked at (null: there is none), how
+-- many were, and those that are wanted, in order (of `s.id`, for the reason told in find_boundary.sql). Suspects have a lane of their
+-- own, without a backlog (lifecycle.lane_of).
+select found.last_id, found.looked_at, found.ids
+from unnest(
+    %(queues)s::text[], %(priorities)s::smallint[], %(cursors)s::uuid[], %(untils)s::uuid[], %(sizes)s::integer[]
+) with ordinality as asked (queue, priority, cursor, until, size, number)
+cross join lateral (
+    with stretch as materialized (
+        select t.id, t.queue, t.state, t.priority, t.crash_count + t.loss_count as crashes
+        from leaseq.tasks as t
+        where t.id >= asked.cursor and t.id < asked.until
+        order by t.id
+        limit asked.size
+    )
+    select
+        (select s.id::text from stretch as s order by s.id desc limit 1) as last_id,
+        (select count(*) from stretch) as looked_at,
+        array(
+            select s.id::text from stretch as s
+            where s.state = 'PENDING' and s.queue = asked.queue and s.priority = asked.priority and s.crashes < %(suspect)s
+            order by s.id
+        ) as ids
+) as found
+order by asked.number
