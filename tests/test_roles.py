@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -26,7 +27,7 @@ from leaseq.errors import ConfigInvalid, ServerUnfit
 from leaseq.fitness import require_fit, survey
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.roles import HANDLER, SERVICE, RoleNames, as_role, find_service_role, grant, prepare_embedded
+from leaseq.ledger.roles import HANDLER, OWNER, SERVICE, RoleNames, as_role, find_service_role, grant, prepare_embedded
 from leaseq.ledger.session import Session
 from leaseq.model import Credential, State
 
@@ -58,6 +59,7 @@ ATTACKS = {
     "find keys by the function": "select leaseq.handler_find_keys('{worker}', 'a guess', '{{default}}', '{{order-1}}')",
     "free keys by the function": "select leaseq.handler_expire_keys('{worker}', 'a guess', '{{default}}', '{{order-1}}')",
     "end a session by the function": "select leaseq.end_session(pg_backend_pid())",
+    "see when a session began": "select leaseq.session_start(pg_backend_pid())",
     "guess secrets": "select leaseq.check_secret('{worker}', 'a guess')",
     "become the service": "set role leaseq_service",
     "become the owner": "set role leaseq_owner",
@@ -303,6 +305,66 @@ async def test_a_reaper_of_another_role_ends_the_session_of_a_handler(roles: Con
         async with await psycopg.AsyncConnection.connect(_as_superuser(session_postgres, name), autocommit=True) as conn:
             await conn.execute("drop owned by leaseq_reaper")
             await conn.execute("drop role leaseq_reaper")
+
+
+@pytest.fixture
+async def two_services(roles: Config, session_postgres: str) -> AsyncIterator[Config]:
+    """The configuration of a reaper whose role is another one than the worker's."""
+    superuser = _as_superuser(session_postgres, await _dbname(roles))
+    with _admin(superuser) as admin:
+        admin.execute(sql.SQL("create role leaseq_reaper login password {}").format(sql.Literal(ROLE_PASSWORD)))
+    await grant(superuser, RoleNames(services=(SERVICE, "leaseq_reaper")))
+    yield replace(roles, postgres_url=as_role(str(roles.postgres_url), "leaseq_reaper", ROLE_PASSWORD))
+    with _admin(superuser) as admin:
+        admin.execute("drop owned by leaseq_reaper")
+        admin.execute("drop role leaseq_reaper")
+
+
+@pytest.mark.parametrize("of", ["postgres_url", "handler_postgres_url"], ids=["service", "handler"])
+async def test_a_reaper_of_another_role_recognizes_a_session_whose_name_a_handler_changed(
+    roles: Config, two_services: Config, fleet: Fleet, of: str
+) -> None:
+    """By when it began, which Postgres hides from the reaper's role. A later session with the same pid is left alone."""
+    worker_id, other = await open_worker(fleet), await open_worker(fleet)
+    async with open_engine(two_services, name="leaseq test reaper") as engine:
+        url = str(getattr(roles, of))
+        frozen = await psycopg.AsyncConnection.connect(url, application_name="mine", autocommit=True)
+        later = await psycopg.AsyncConnection.connect(url, application_name="mine", autocommit=True)
+        for conn, late in ((frozen, 0), (later, 1)):
+            session = await fleet.identify_session(conn)
+            await fleet.register_session(worker_id, replace(session, backend_start=session.backend_start - timedelta(late)))
+        assert await engine.reaper.reap(Death(worker_id=other, queues=["default"], reason="it is dead"))
+        await frozen.execute("begin")
+        assert await engine.reaper.reap(Death(worker_id=worker_id, queues=["default"], reason="it is dead"))
+        with pytest.raises(psycopg.OperationalError):
+            await frozen.execute("select 1")
+        await later.execute("select 1")
+        await frozen.close()
+        await later.close()
+
+
+async def test_sessions_that_no_reap_could_recognize_are_named_before(
+    roles: Config, two_services: Config, session_postgres: str
+) -> None:
+    """The owner may end every session, and is no member of the role of handlers."""
+    assert (await survey(two_services)).findings == []
+    owner = sql.Identifier(OWNER)
+    with _admin(session_postgres) as admin:
+        admin.execute(sql.SQL("revoke {} from {}").format(sql.Identifier(HANDLER), owner))
+        admin.execute(sql.SQL("grant pg_signal_backend to {}").format(owner))
+        try:
+            for reader in (roles, two_services):
+                (finding,) = (await survey(reader)).findings
+                assert not finding.grave
+                assert f"sessions of {HANDLER} cannot be recognized when their worker dies" in finding.message
+            admin.execute("grant pg_read_all_stats to leaseq_reaper")
+            assert (await survey(two_services)).findings == []
+            admin.execute(sql.SQL("revoke pg_signal_backend from {}").format(owner))
+            (finding,) = (await survey(two_services)).findings
+            assert f"sessions of {HANDLER} cannot be ended when their worker dies" in finding.message
+        finally:
+            admin.execute(sql.SQL("revoke pg_signal_backend from {}").format(owner))
+            admin.execute(sql.SQL("grant {} to {}").format(sql.Identifier(HANDLER), owner))
 
 
 async def _dbname(config: Config) -> str:

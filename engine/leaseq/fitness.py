@@ -119,6 +119,11 @@ def judge_roles(service: ServiceRole, handler: HandlerRole | None) -> list[Findi
             f"sessions of {', '.join(service.unsignalled)} cannot be ended when their worker dies, and keep their locks: "
             f"{grant}, or grant that role to the owner"
         )
+    if unseen := [role for role in service.unseen if role not in service.unsignalled]:
+        doubts.append(
+            f"sessions of {', '.join(unseen)} cannot be recognized when their worker dies, since Postgres hides their start, and "
+            f"keep their locks: {grant}, or grant pg_read_all_stats to {service.name}"
+        )
     if handler is None:
         doubts.append(
             f"handlers use the role {service.name}, so that SQL injected into one handler reads and changes the tasks of all: "

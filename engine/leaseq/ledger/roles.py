@@ -52,6 +52,7 @@ class ServiceRole(Struct, frozen=True):
     is_owner: bool
     missing: list[str]
     unsignalled: list[str]
+    unseen: list[str]
     database: str  # which one this is, and since when its server runs
 
 

@@ -1,6 +1,7 @@
 -- What the role of this session may do, asked without trying. One row always.
--- `missing`: what services need and this role has not. `unsignalled`: roles of leaseq's sessions that a reap could not end, by the
--- right of the owner of leaseq.end_session. Functions that are not there yet are told as an old schema, not here.
+-- `missing`: what services need and this role has not. `unsignalled` and `unseen`: roles of handlers whose sessions a reap could not end,
+-- or not recognize, by the right of the owner of leaseq.end_session and leaseq.session_start. These are the roles of sessions that are
+-- open now, and those that may settle on a handler's connection. Functions that are not there yet are told as an old schema, not here.
 with tables as (
     select c.oid, c.relname from pg_class as c
     where c.relnamespace = to_regnamespace('leaseq') and c.relkind in ('r', 'p')
@@ -18,6 +19,17 @@ with tables as (
     select format('execute on function leaseq.%s', f.proname) from functions as f where not has_function_privilege(f.oid, 'execute')
 ), ender as (
     select r.oid, r.rolsuper from functions as f join pg_roles as r on r.oid = f.proowner where f.proname = 'end_session'
+), handlers as (
+    select r.oid, r.rolname, r.rolsuper
+    from pg_stat_activity as a
+    join pg_roles as r on r.oid = a.usesysid
+    where a.datname = current_database() and a.application_name like 'leaseq tx %'
+    union
+    select r.oid, r.rolname, r.rolsuper
+    from pg_proc as p
+    cross join aclexplode(p.proacl) as granted
+    join pg_roles as r on r.oid = granted.grantee
+    where p.pronamespace = to_regnamespace('leaseq') and p.proname = 'handler_succeed' and not r.rolsuper
 )
 select
     current_user::text as name,
@@ -25,12 +37,21 @@ select
     coalesce((select pg_has_role(nspowner, 'usage') from pg_namespace where nspname = 'leaseq'), false) as is_owner,
     array(select what from missing order by what) as missing,
     array(
-        select distinct r.rolname::text
-        from pg_stat_activity as a
-        join pg_roles as r on r.oid = a.usesysid
+        select h.rolname::text
+        from handlers as h
         cross join ender as e
-        where a.datname = current_database() and a.application_name like 'leaseq tx %' and not e.rolsuper
-            and (r.rolsuper or not (pg_has_role(e.oid, r.oid, 'usage') or pg_has_role(e.oid, 'pg_signal_backend', 'usage')))
+        where not e.rolsuper
+            and (h.rolsuper or not (pg_has_role(e.oid, h.oid, 'usage') or pg_has_role(e.oid, 'pg_signal_backend', 'usage')))
         order by 1
     ) as unsignalled,
+    array(
+        select h.rolname::text
+        from handlers as h
+        cross join ender as e
+        where not (
+            pg_has_role(e.oid, h.oid, 'usage') or pg_has_role(e.oid, 'pg_read_all_stats', 'usage')
+            or pg_has_role(h.oid, 'usage') or pg_has_role('pg_read_all_stats', 'usage')
+        )
+        order by 1
+    ) as unseen,
     format('%s of %s', (select oid from pg_database where datname = current_database()), pg_postmaster_start_time()) as database

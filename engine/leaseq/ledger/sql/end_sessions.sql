@@ -3,6 +3,7 @@
 -- Found first, ended then: the order in which conditions are evaluated is the planner's own affair. What the role of the caller may not
 -- end, leaseq.end_session may: it has the rights of the schema's owner, and says null of a session that even the owner may not end. The
 -- owner alone would not do, because workers that still run as a superuser are out of its reach.
+-- When a session of another role began is hidden from the caller's role and shown to the owner's, by leaseq.session_start.
 -- A session is known by its registration (register_session.sql), and by its name where a worker of an older version opened it: a handler
 -- can change the name.
 with found as materialized (
@@ -18,7 +19,8 @@ with found as materialized (
             a.application_name = %(application_name)s
             or exists (
                 select from leaseq.sessions as o
-                where o.worker_id = %(worker_id)s and o.pid = a.pid and o.backend_start = a.backend_start
+                where o.worker_id = %(worker_id)s and o.pid = a.pid
+                    and o.backend_start = coalesce(a.backend_start, leaseq.session_start(a.pid))
             )
         )
 )
