@@ -16,7 +16,8 @@ import psycopg
 from msgspec import Struct
 
 from leaseq.connect import SESSION
-from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
+from leaseq.errors import SchemaMismatch, ServerUnfit
+from leaseq.ledger.session import unreachable
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.probe import probe
 
@@ -105,7 +106,7 @@ async def connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tupl
             await conn.execute(SESSION, {"statement_timeout": "0", "lock_timeout": "0", "lent": False})
             yield conn
     except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
-        raise ServerUnreachable(f"Postgres does not answer: {str(error).strip()}") from error
+        raise unreachable(error) from error
     except psycopg.errors.InsufficientPrivilege as error:
         said = error.diag.message_primary
         raise ServerUnfit(f"Postgres says {said!r}: let this role use (and for `leaseq migrate` create) schema leaseq") from error

@@ -19,6 +19,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 from leaseq.connect import Connection, ImpatientConnection, Pool
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.statements import STATEMENTS
+from leaseq.primary import Primary
 
 Rows = list[tuple[Any, ...]]
 
@@ -36,6 +37,15 @@ UNAVAILABLE = (
     TooManyRequests,
     OSError,
 )
+
+# Postgres undid the statement for the sake of another transaction. Nothing was done, and it may succeed when it is sent again.
+# Our sessions are `read committed`, but a trigger or a pooler that resets a setting may bring this answer all the same.
+CONFLICTS = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+
+# Classes of SQLSTATE with which Postgres says that it goes away: the connection, and operator intervention. Every other SQLSTATE
+# is the answer of a server that is there, also where psycopg calls the error operational: conflicts (40), resources (53), locks
+# (55), cancelled statements (57014), errors of the system (58).
+GOING = ("08", "57P")
 
 # What condemns a connection: its server takes no writes, or has ended it.
 REFUSING = (
@@ -90,7 +100,7 @@ class Session:
 
         `conn` runs it inside a transaction of the caller, whose errors are the caller's. `again` says that running it
         twice does no harm: then a connection that had died while idle costs nothing but a second try. The victim of a
-        deadlock has done nothing, and tries again in any case. Raises `Locked` where a row was not to be had in time.
+        conflict has done nothing, and tries again in any case. Raises `Locked` where a row was not to be had in time.
         """
         if conn is not None:
             return await _run(conn, name, params)
@@ -102,7 +112,7 @@ class Session:
                 raise Locked(f"a row is locked in Postgres: {error.diag.message_primary}") from error
             except TOO_LARGE:
                 raise
-            except psycopg.errors.DeadlockDetected as error:
+            except CONFLICTS as error:
                 if attempt == TRIES - 1:
                     raise unreachable(error) from error
                 # The other one is only now being woken: let it go first, or we meet again.
@@ -110,13 +120,20 @@ class Session:
             except (TimeoutError, *UNAVAILABLE) as error:
                 self.unanswered += _is_away(error)
                 if attempt > 0 or not again or isinstance(error, PoolTimeout | TimeoutError):
-                    raise unreachable(error) from error
+                    raise unreachable(error, refusal=self._refusal) from error
         raise AssertionError("unreachable code")
+
+    @property
+    def _refusal(self) -> str:
+        """Why the server behind the pool is refused, or an empty string. A pool does not tell why its connections fail."""
+        options = self.pool.kwargs
+        primary = options.get("primary") if isinstance(options, dict) else None
+        return primary.refusal if isinstance(primary, Primary) else ""
 
 
 def _is_away(error: BaseException) -> bool:
     """Whether Postgres is gone or going, in distinction from one that refuses a statement (class 57P: operator intervention)."""
-    return not isinstance(error, psycopg.Error) or error.sqlstate is None or error.sqlstate.startswith(("08", "57P", "25006"))
+    return not isinstance(error, psycopg.Error) or error.sqlstate is None or error.sqlstate.startswith((*GOING, "25006"))
 
 
 async def _run_own(conn: ImpatientConnection, clock: asyncio.Timeout, name: str, params: Mapping[str, Any] | None) -> Rows:
@@ -161,10 +178,13 @@ def check_replicated(conn: ImpatientConnection) -> None:
         raise ServerUnreachable("Postgres did not wait for its standby: the wait was cancelled")
 
 
-def unreachable(error: BaseException) -> ServerUnreachable:
-    """One line for what Postgres (or the lack of it) said."""
+def unreachable(error: BaseException, *, refusal: str = "") -> ServerUnreachable:
+    """One line for what Postgres (or the lack of it) said. `refusal`: why this process leaves the server that answers."""
+    if refusal and isinstance(error, PoolTimeout):
+        return ServerUnreachable(refusal)
     said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return ServerUnreachable(f"Postgres does not answer: {said}")
+    answered = isinstance(error, psycopg.Error) and error.sqlstate is not None and not error.sqlstate.startswith(GOING)
+    return ServerUnreachable(f"Postgres {'cannot do this now' if answered else 'does not answer'}: {said}")
 
 
 __all__ = ["UNAVAILABLE", "Connection", "Locked", "Rows", "Session", "check_replicated", "hurry", "unreachable"]
