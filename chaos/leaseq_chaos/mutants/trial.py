@@ -29,6 +29,7 @@ __all__ = ["CONTROL", "Outcome", "Trial", "trials_of", "try_out"]
 
 CONTROL = "(none)"
 WORKERS = 2
+SLOW = 2.0  # from so many times slower than usual on, bounds are too wide for some bugs
 PATIENCE_SECONDS = 20.0  # what is stuck for longer than this is lost, in scenarios of which all faults are healed
 
 
@@ -51,7 +52,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     caught: list[str]  # by these checkers
     unsure: list[str]  # of these the answer is unknown
     missed: list[str]  # faults that this machine cannot do
-    said: str  # the first violation, or why there is no verdict
+    said: str  # the first violation, or why there is none or no verdict
     seconds: float
 
     @property
@@ -87,7 +88,7 @@ def try_out(trial: Trial) -> Outcome:
     began = time.monotonic()
     findings: list[Finding] = []
     missed: list[str] = []
-    trouble = ""
+    trouble = slow = ""
     with tempfile.TemporaryDirectory(prefix="leaseq-mutant-") as place:
         try:
             tree = copy_tree(Path(place))
@@ -97,6 +98,11 @@ def try_out(trial: Trial) -> Outcome:
                 findings = runner.run(run(_options(trial, tree), show=_show_nothing))
             record = msgspec.json.decode((trial.directory / "run.json").read_bytes(), type=Run)
             missed = [skip.nemesis for skip in record.skips]
+            slow = (
+                f"the machine was {record.slowness:.1f} times slower than usual, and bounds as wide"
+                if record.slowness > SLOW
+                else ""
+            )
         except Exception as error:  # one that breaks off does not keep the others from being tried
             trouble = f"{type(error).__name__}: {error}"
     violations = [f"{finding.checker}: {violation.said}" for finding in findings for violation in finding.violations]
@@ -107,7 +113,7 @@ def try_out(trial: Trial) -> Outcome:
         caught=[finding.checker for finding in findings if finding.verdict is Verdict.INVALID],
         unsure=[finding.checker for finding in findings if finding.verdict is Verdict.UNKNOWN],
         missed=missed,
-        said=trouble or next(iter(violations), ""),
+        said=trouble or next(iter(violations), slow),
         seconds=time.monotonic() - began,
     )
 
