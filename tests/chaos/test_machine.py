@@ -61,7 +61,7 @@ HEARD: list[Step] = [PassTime(LOOK_SECONDS), Work(1, "beat"), Work(2, "beat")]
 LOOK: list[Step] = [*HEARD, Pass(0, "reap")]
 # More than the lane holds and the first worker takes, so that the lane is empty and the rest waits in the ledger.
 CROWD: list[Step] = [*[Submit("note")] * 5, Work(0, count=1)]
-UP_TO_THE_ANNOUNCEMENT = 5  # of a pass that brings a backlog in
+UP_TO_THE_ANNOUNCEMENT = 4  # of a pass that brings a backlog in
 DEATH: list[Step] = [Work(0, count=TO_ITS_WORK, fate=Fate.DIE_BEFORE), Bury(), Follow()]
 
 WRITTEN: dict[str, tuple[list[Step], set[str]]] = {

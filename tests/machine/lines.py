@@ -132,6 +132,7 @@ class _Lender:
     def __init__(self, lines: Lines, gate: Gate) -> None:
         self._lines = lines
         self._gate = gate
+        self.kwargs: dict[str, Any] = {}  # no guard of a primary
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Line]:
