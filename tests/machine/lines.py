@@ -204,7 +204,8 @@ class GatedPipeline(Pipeline):
         def operate() -> Awaitable[list[Any]]:
             return super(GatedPipeline, self).execute(raise_on_error)
 
-        return await self._gate.cross("pipeline", operate, _lost)
+        scripts = {NAMES.get(str(args[1]), "") for args, _ in self.command_stack if args[0] == "EVALSHA"}
+        return await self._gate.cross("+".join(sorted(scripts)) or "pipeline", operate, _lost)
 
 
 def _lost() -> Exception:
