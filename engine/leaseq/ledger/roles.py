@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
+import psycopg
 from msgspec import Struct
 
 from leaseq.config import Config
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 GRANT_ROLES = STATEMENTS["grant_roles"]
+TRIES = 10
 OWNER, SERVICE, HANDLER = "leaseq_owner", "leaseq_service", "leaseq_handler"
 
 
@@ -86,14 +88,23 @@ async def prepare_embedded(config: Config) -> Config:
 
 
 async def _apply(conninfo: str, names: RoleNames, *statements: str) -> list[str]:
+    """All statements in one transaction. It locks one table after the other, as services that run meanwhile do in other orders:
+    the victim of a deadlock has done nothing, and tries again."""
     told: list[str] = []
     async with connected(conninfo) as conn:
         conn.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
-        async with conn.transaction():
-            await lock_schema(conn)
-            await conn.execute(STATEMENTS["name_roles"].encode(), {"roles": msgspec.json.encode(names).decode()})
-            for statement in statements:
-                await conn.execute(statement.encode())
+        for rest in reversed(range(TRIES)):
+            told.clear()
+            try:
+                async with conn.transaction():
+                    await lock_schema(conn)
+                    await conn.execute(STATEMENTS["name_roles"].encode(), {"roles": msgspec.json.encode(names).decode()})
+                    for statement in statements:
+                        await conn.execute(statement.encode())
+                break
+            except psycopg.errors.DeadlockDetected:
+                if rest == 0:
+                    raise
     return [line for line in told if line.startswith("created role ")]
 
 
