@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from random import uniform
 
@@ -27,14 +27,15 @@ MEND_SECONDS = 1.0
 class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler is not typed
     """So many seconds after now, more or less; what was missed is not made up for."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, slack: Callable[[], float] = lambda: 1.0) -> None:
         self.seconds = seconds
+        self.slack = slack
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
         """The first time comes early, at random: reapers that were started together spread out."""
         if previous is None:
             return now + timedelta(seconds=uniform(0, min(self.seconds, 1)))
-        return now + timedelta(seconds=self.seconds * uniform(1 - JITTER, 1 + JITTER))
+        return now + timedelta(seconds=self.slack() * self.seconds * uniform(1 - JITTER, 1 + JITTER))
 
 
 async def run_duties(duties: Sequence[Duty], stop: asyncio.Event) -> None:
@@ -46,7 +47,7 @@ async def run_duties(duties: Sequence[Duty], stop: asyncio.Event) -> None:
     for duty in duties:
         scheduler.add_job(
             passes.run,
-            Every(duty.interval_seconds),
+            Every(duty.interval_seconds, duty.slack),
             args=[duty],
             id=duty.name,
             max_instances=1,
@@ -71,7 +72,7 @@ def mend(scheduler: AsyncIOScheduler, duties: Sequence[Duty]) -> None:
     now = datetime.now(UTC)
     for duty in duties:
         schedule = scheduler.get_job(duty.name)
-        if schedule.next_run_time > now + timedelta(seconds=2 * duty.interval_seconds + 1):
+        if schedule.next_run_time > now + timedelta(seconds=2 * duty.slack() * duty.interval_seconds + 1):
             schedule.modify(next_run_time=now)
 
 

@@ -15,14 +15,37 @@ from leaseq.errors import ServerUnreachable
 from leaseq.telemetry import emit
 
 FINISH_SECONDS = 0.4
+SEVERAL = 10
+
+
+def _always_once() -> float:
+    return 1.0
 
 
 class Duty(Struct, frozen=True):
-    """What is done again and again, and how often (in seconds)."""
+    """What is done again and again, and how often (in seconds). `slack`: by which factor the next interval is longer than that,
+    because the last passes have found nothing to do."""
 
     name: str
     interval_seconds: float
     run_once: Callable[[], Awaitable[None]]
+    slack: Callable[[], float] = _always_once
+
+
+class Quiet:
+    """Counts the passes in a row that have found nothing to do. After SEVERAL of them the next ones may come later."""
+
+    def __init__(self, factor: float) -> None:
+        self._factor = factor
+        self._passes = 0
+
+    def note(self, *, found: bool) -> None:
+        """A pass has found something, or nothing."""
+        self._passes = 0 if found else self._passes + 1
+
+    def slack(self) -> float:
+        """By which factor the next interval is longer."""
+        return self._factor if self._passes >= SEVERAL else 1.0
 
 
 class Passes:
@@ -64,4 +87,4 @@ class Passes:
             emit("loop.failed", loop=duty.name, error=error)
 
 
-__all__ = ["Duty", "Passes"]
+__all__ = ["Duty", "Passes", "Quiet"]

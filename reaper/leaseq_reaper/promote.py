@@ -30,6 +30,7 @@ from leaseq.lifecycle import LANES
 from leaseq.model import Glimpse, Priority, State
 from leaseq.telemetry import emit, listening
 from leaseq_reaper.apart import Apart
+from leaseq_reaper.passes import Quiet
 from leaseq_reaper.positions import Positions
 from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock
@@ -40,6 +41,8 @@ BATCH = 1000
 PLACES = 50
 # After its first share of every place, a pass that promotes for longer than this leaves the rest to the next.
 PASS_SECONDS = 1.0
+# Where nothing has been due for ten passes, a look costs more than it brings: there are half as many.
+QUIET_FACTOR = 2.0
 # Written by a process of an older version: it may be of any queue.
 UNKNOWN = ""
 
@@ -58,6 +61,7 @@ class Promote:
         self._unsent: list[Glimpse] = []
         self._doubtful: list[str] = []  # ids of a batch whose promotion was not answered
         self._turn = 0
+        self.quiet = Quiet(QUIET_FACTOR)
 
     async def run_once(self) -> None:
         """Promote what is due, as far as there is room for it."""
@@ -67,6 +71,7 @@ class Promote:
         known = self._positions.begin()
         due: Sequence[Due] = await self._ledger.find_due(known)
         self._positions.end()
+        self.quiet.note(found=bool(due))
         # Another place is the first one in each pass: where a pass is cut short by an error, it is not always by the same one.
         self._turn += 1
         first = self._turn % max(len(due), 1)

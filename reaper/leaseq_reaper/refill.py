@@ -33,7 +33,7 @@ full.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -44,21 +44,26 @@ from leaseq.engine.engine import Engine
 from leaseq.failpoints import reach
 from leaseq.model import Lane
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import Apart
+from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.backlogs import Backlogs, find_backlogs
+from leaseq_reaper.passes import Quiet
 from leaseq_reaper.suspicion import Clock
 
-# Lanes under way together. What they ask of a store at the same moment goes in one round trip, fifty at a time.
-LANES_AT_ONCE = 100
+# Lanes under way together. What they ask of a store at the same moment goes together.
+LANES_AT_ONCE = 1000
 STRETCH = 5000
 SHORTEST = 500
 # Tasks that a pass looks at in the first stretches of all lanes together.
 LOOKED_AT = 100_000
 # After its first stretch a lane goes on for its part of this.
 PASS_SECONDS = 0.5
+# Without any backlog looks are rarer: one begins with a lane that is full, so nobody waits for it.
+QUIET_FACTOR = 5.0
 # Looks at lanes that stay full: from one to the next, the time doubles up to this.
 IDLE_SECONDS = 0.2
 IDLE_CAP_SECONDS = 1.0
+# While the lengths of its lanes stay what they were, the backlogs of a queue are read at every fifth look.
+READ_EVERY = 5
 
 
 class Full(Struct, frozen=True):
@@ -73,11 +78,14 @@ class Full(Struct, frozen=True):
 
 
 class Idle(Struct, frozen=True):
-    """A queue whose lanes were full at the last look, with these lengths, and when to look again."""
+    """A queue whose lanes were full at the last look, with these lengths, and when to look again. `times`: looks that found no
+    change so far."""
 
+    lanes: tuple[Lane, ...]
     lengths: tuple[int, ...]
     seconds: float
     until: float
+    times: int
 
 
 class Refill:
@@ -94,17 +102,33 @@ class Refill:
         self._left: dict[tuple[str, Lane], tuple[bytes, set[str]]] = {}
         self._idle: dict[str, Idle] = {}
         self._turn = 0
+        self.quiet = Quiet(QUIET_FACTOR)
 
     async def run_once(self) -> None:
         """Fill the lanes that are half empty."""
         named = await self._survey.with_backlogs()
+        self.quiet.note(found=bool(named))
         now = self._clock()
         self._idle = {queue: self._idle[queue] for queue in named if queue in self._idle}
         queues = [queue for queue in named if queue not in self._idle or now >= self._idle[queue].until]
+        queues = await self._changed(queues)
         backlogs = await find_backlogs(self._survey, queues, apart=self._apart)
         await self._unname([queue for queue in queues if queue not in backlogs])
         await self._fill_all(await self._half_empty(backlogs))
         self._apart.complain()
+
+    async def _changed(self, queues: Sequence[str]) -> list[str]:
+        """Without those whose lanes are as long as they were. Of these the backlogs are read now and then all the same."""
+        resting = {queue: idle for queue in queues if (idle := self._idle.get(queue)) and idle.times % READ_EVERY}
+        places = [(queue, lane) for queue, idle in resting.items() for lane in idle.lanes]
+        lengths = await self._apart.sort_out(await self._survey.lengths(places)) if places else {}
+        unchanged = set()
+        for queue, idle in resting.items():
+            found = {lane: lengths.get((queue, lane), -1) for lane in idle.lanes}
+            if tuple(found.values()) == idle.lengths:
+                self._rest(queue, found, busy=False)
+                unchanged.add(queue)
+        return [queue for queue in queues if queue not in unchanged]
 
     async def _unname(self, queues: Sequence[str]) -> None:
         """These have no backlog. One may have begun since we looked, and been named before we take the name away."""
@@ -121,17 +145,18 @@ class Refill:
         wanting = [place for place in places if place in lengths and 2 * lengths[place] < self._window]
         busy = {queue for queue, _ in wanting}
         for queue, lanes in backlogs.items():
-            self._rest(queue, tuple(lengths.get((queue, lane), -1) for lane in lanes), busy=queue in busy)
+            self._rest(queue, {lane: lengths.get((queue, lane), -1) for lane in lanes}, busy=queue in busy)
         return [(queue, lane, backlogs[queue][lane], self._window - lengths[queue, lane]) for queue, lane in wanting]
 
-    def _rest(self, queue: str, lengths: tuple[int, ...], *, busy: bool) -> None:
+    def _rest(self, queue: str, found: Mapping[Lane, int], *, busy: bool) -> None:
         before = self._idle.pop(queue, None)
         if busy:
             return
-        seconds = 0.0
-        if before is not None and before.lengths == lengths:
-            seconds = min(max(2 * before.seconds, IDLE_SECONDS), IDLE_CAP_SECONDS)
-        self._idle[queue] = Idle(lengths, seconds, self._clock() + seconds)
+        lanes, lengths = tuple(found), tuple(found.values())
+        seconds, times = 0.0, 0
+        if before is not None and (before.lanes, before.lengths) == (lanes, lengths):
+            seconds, times = min(max(2 * before.seconds, IDLE_SECONDS), IDLE_CAP_SECONDS), before.times + 1
+        self._idle[queue] = Idle(lanes, lengths, seconds, self._clock() + seconds, times)
 
     async def _fill_all(self, places: Sequence[tuple[str, Lane, Backlog, int]]) -> None:
         if not places:
@@ -140,7 +165,7 @@ class Refill:
         first = self._turn % len(places)
         at_once = min(LANES_AT_ONCE, len(places))
         rows = max(SHORTEST, min(STRETCH, LOOKED_AT // len(places)))
-        seconds = PASS_SECONDS * at_once / len(places)
+        seconds = PASS_SECONDS * min(AT_ONCE, len(places)) / len(places)
 
         async def fill(place: tuple[str, Lane, Backlog, int]) -> None:
             await self._fill(Full(*place, rows, seconds))

@@ -67,10 +67,11 @@ def duties(engine: Engine) -> list[Duty]:
         reaping.also(queues)
 
     reconcile = Reconcile(engine, on_loss=suspicion.disturb, on_leases=on_leases)
+    promote, refill = Promote(engine), Refill(engine)
     reaping = Reaping(engine, suspicion, on_lost_list=reconcile.sweep_soon)
     return [
-        Duty("promote", config.promote_interval_seconds, Promote(engine).run_once),
-        Duty("refill", config.promote_interval_seconds, Refill(engine).run_once),
+        Duty("promote", config.promote_interval_seconds, promote.run_once, promote.quiet.slack),
+        Duty("refill", config.promote_interval_seconds, refill.run_once, refill.quiet.slack),
         Duty("reap", config.reap_interval_seconds, reaping.run_once),
         Duty("reconcile", config.reconcile_interval_seconds, reconcile.run_once),
         Duty("prune", config.prune_interval_seconds, Prune(engine).run_once),

@@ -77,6 +77,10 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         STRETCHES | {"untils": [IDS[-1], IDS[-1]]},
         {"tasks_pkey"},
     ),
+    "read_window": (
+        {"cursor": IDS[0], "limit": 1000, "suspect": 2},
+        {"tasks_pkey"},
+    ),
     "claim_tasks": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
     "find_claimed": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
     "find_held": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),

@@ -20,6 +20,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, Priority, State
 from leaseq.telemetry import recorded
 from leaseq_reaper import positions, promote
+from leaseq_reaper.passes import SEVERAL
 from leaseq_reaper.promote import PASS_SECONDS, Promote
 from leaseq_reaper.refill import Refill
 
@@ -273,3 +274,14 @@ async def test_a_lane_of_the_wrong_type_keeps_no_other_queue_waiting(stage: Stag
     await stage.redis.delete(KEYS.ready("broken", Lane.NORMAL))
     await duty.run_once()
     assert len(await stage.lane(queue="broken")) == 1
+
+
+async def test_where_nothing_is_due_looks_are_rarer_until_something_is(stage: Stage) -> None:
+    duty = Promote(stage.engine)
+    for _ in range(SEVERAL):
+        assert duty.quiet.slack() == 1
+        await duty.run_once()
+    assert duty.quiet.slack() == promote.QUIET_FACTOR
+    await due(stage, 1)
+    await duty.run_once()
+    assert duty.quiet.slack() == 1

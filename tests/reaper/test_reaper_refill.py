@@ -19,9 +19,11 @@ from leaseq.config import Config
 from leaseq.dispatch.backlog import Backlog
 from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
+from leaseq.ledger import upkeep
 from leaseq.model import Lane, Priority, State
 from leaseq.telemetry import recorded
 from leaseq_reaper import refill
+from leaseq_reaper.passes import SEVERAL
 from leaseq_reaper.reconcile import Reconcile
 from leaseq_reaper.refill import Refill
 from leaseq_reaper.sidecar import run
@@ -350,6 +352,39 @@ async def test_every_lane_gets_a_stretch_in_each_pass_however_slow_the_stores_ar
     assert set(lengths.values()) == {WINDOW}
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["in turn", "one after the other"])
+async def test_many_backlogs_come_in_once_and_in_order(narrow: Stage, monkeypatch: pytest.MonkeyPatch, apart: bool) -> None:
+    """They read the ledger together where they share a part of it, and each for itself where they do not."""
+    monkeypatch.setattr(refill, "STRETCH", WINDOW)
+    monkeypatch.setattr(refill, "SHORTEST", WINDOW)
+    queues = [f"q{n}" for n in range(upkeep.MANY_LANES + 5)]
+    submitted: dict[str, list[str]] = {queue: [] for queue in queues}
+    for _ in range(1 if apart else 4 * WINDOW):
+        for queue in queues:
+            submitted[queue] += await narrow.submit(4 * WINDOW if apart else 1, queue=queue, quiet=False)
+    seen: dict[str, list[str]] = {queue: [] for queue in queues}
+    duty = Refill(narrow.engine)
+    for _ in range(100):
+        for queue in queues:
+            taken = await narrow.redis.lpop(KEYS.ready(queue, Lane.NORMAL), WINDOW) or []
+            seen[queue] += [value.decode() for value in taken]
+        await duty.run_once()
+        if seen == submitted:
+            break
+    assert seen == submitted
+
+
+async def test_without_backlogs_looks_are_rarer(narrow: Stage) -> None:
+    duty = Refill(narrow.engine)
+    for _ in range(SEVERAL):
+        assert duty.quiet.slack() == 1
+        await duty.run_once()
+    assert duty.quiet.slack() == refill.QUIET_FACTOR
+    await narrow.submit(2 * WINDOW)
+    await duty.run_once()
+    assert duty.quiet.slack() == 1
+
+
 async def test_queues_whose_lanes_stay_full_are_asked_less_often(
     narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,6 +406,37 @@ async def test_queues_whose_lanes_stay_full_are_asked_less_often(
     clock.now += refill.IDLE_CAP_SECONDS
     await duty.run_once()
     assert len(await narrow.lane()) == WINDOW
+
+
+async def test_the_backlogs_of_full_lanes_are_read_now_and_then_only(
+    narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is looked at once a second by the length of its lane; another lane of it may begin a backlog unnoticed by that."""
+    ids = await narrow.submit(3 * WINDOW)
+    reads, read = 0, narrow.stores.survey.backlogs_of
+
+    async def count(queues: Any) -> Any:
+        nonlocal reads
+        reads += len(queues)
+        return await read(queues)
+
+    monkeypatch.setattr(narrow.stores.survey, "backlogs_of", count)
+    duty = Refill(narrow.engine, clock=clock)
+    for _ in range(40):
+        clock.now += refill.IDLE_CAP_SECONDS
+        await duty.run_once()
+    assert 8 <= reads <= 16
+    await take(narrow, WINDOW)
+    clock.now += refill.IDLE_CAP_SECONDS
+    await duty.run_once()
+    assert await narrow.lane() == ids[WINDOW : 2 * WINDOW]
+    clock.now += refill.IDLE_CAP_SECONDS
+    high = await narrow.submit(2 * WINDOW, priority=Priority.HIGH)
+    await take(narrow, WINDOW, lane=Lane.HIGH)
+    for _ in range(2 * refill.READ_EVERY):
+        clock.now += refill.IDLE_CAP_SECONDS
+        await duty.run_once()
+    assert await narrow.lane(Lane.HIGH) == high[WINDOW:]
 
 
 async def test_five_windows_full_of_tasks_run_once_each(config: Config) -> None:

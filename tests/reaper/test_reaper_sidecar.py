@@ -214,6 +214,15 @@ def test_missed_times_are_not_made_up_for_after_a_clock_was_set_forward() -> Non
     assert trigger.get_next_fire_time(None, now) - now <= timedelta(seconds=0.1)
 
 
+def test_a_duty_that_finds_nothing_to_do_comes_later() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    slack = 1.0
+    trigger = Every(10.0, lambda: slack)
+    assert trigger.get_next_fire_time(now, now) - now <= timedelta(seconds=11)
+    slack = 5.0
+    assert trigger.get_next_fire_time(now, now) - now >= timedelta(seconds=45)
+
+
 async def test_duties_come_back_after_a_clock_was_set_back() -> None:
     ran = asyncio.Event()
 

@@ -59,7 +59,7 @@ async def test_a_task_of_an_idle_queue_starts_soon(worker: Service, client: Clie
     tasks = [await client.submit("note", n=1, options=option) for option in options]
     ended = await client.all_ended(tasks)
     assert {(task.state, task.attempt) for task in ended} == {(State.SUCCESS, 1)}
-    assert time.monotonic() - began < 10.0, "a look comes four times a second"
+    assert time.monotonic() - began < 10.0, "a look comes twice a second"
 
 
 async def test_a_queue_that_was_busy_is_asleep_again_and_wakes_again(

@@ -34,7 +34,7 @@ CLOSED_UNDER_US = "the handler is closed"
 # Lua's unpack and the time a script may hold the server both ask for small bites.
 BITE = 500
 # Refills of one round trip, each of at most a bite, and refills that may wait.
-REFILLS = 50
+REFILLS = 100
 REFILLS_WAITING = 1000
 
 
@@ -63,6 +63,7 @@ class Dispatcher:
         self._client = client
         self._keys = keys
         self._scripts = Scripts(client)
+        self._lanes: dict[tuple[str, Lane], bytes] = {}
         # What is brought into several lanes at the same moment is one round trip.
         self._refills: Gatherer[Call, Any] = Gatherer(self._refill_each, batch_size=REFILLS, capacity=REFILLS_WAITING)
 
@@ -148,13 +149,20 @@ class Dispatcher:
 
     async def holding(self, queues: Sequence[str], *, lanes: Sequence[Lane]) -> list[str]:
         """Those of these queues in which one of these lanes holds something, be it a token. One command while none does."""
-        return await self._existing({queue: [self._keys.ready(queue, lane) for lane in lanes] for queue in queues})
+        return await self._existing({queue: [self._lane(queue, lane) for lane in lanes] for queue in queues})
+
+    def _lane(self, queue: str, lane: Lane) -> bytes:
+        """The key of a lane, ready to be sent: the same hundreds of them are asked about several times a second."""
+        name = self._lanes.get((queue, lane))
+        if name is None:
+            name = self._lanes[queue, lane] = self._keys.ready(queue, lane).encode()
+        return name
 
     async def occupied(self, queues: Sequence[str], *, worker_id: str) -> list[str]:
         """Those of these queues in which a worker's processing list holds something. One command while none does."""
         return await self._existing({queue: [self._keys.processing(queue, worker_id)] for queue in queues})
 
-    async def _existing(self, names: Mapping[str, Sequence[str]]) -> list[str]:
+    async def _existing(self, names: Mapping[str, Sequence[str | bytes]]) -> list[str]:
         """The queues of which one of these keys exists. An empty list is no key. EXISTS is a read that may name keys of many
         queues: a client of a cluster divides it by slots."""
         found: list[str] = []

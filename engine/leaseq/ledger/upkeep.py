@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -16,8 +19,15 @@ from leaseq.lifecycle import LANES, SUSPECT_CRASHES
 from leaseq.model import Counts, Glimpse, Lane, Lease, State
 
 # Stretches of one statement, and stretches that may be asked for at once.
-STRETCHES = 50
+STRETCHES = 100
 WAITING = 1000
+# So many lanes read a part of the ledger together, so many times as long as that of one lane; and in so many such parts at most.
+MANY_LANES = 10
+SHARED = 10
+MOST_WINDOWS = 4
+WINDOW_ROWS = 20_000
+T = TypeVar("T")
+
 PRIORITIES = {lane: priority for priority, lane in LANES.items()}
 
 
@@ -57,14 +67,43 @@ class _Wanted(Struct, frozen=True):
     until: str = LAST_ID
 
 
+class _NotCovered(Exception):
+    """A window does not hold what was asked for."""
+
+
+class _Window(Struct, frozen=True):
+    """A stretch of the ledger that was read for many lanes. `end`: the task right behind it; None: the ledger ends before."""
+
+    end: str | None
+    waiting: Mapping[tuple[str, int], list[str]]  # by queue and priority, in order
+
+    def boundary(self, one: _Wanted) -> str | None:
+        """As `find_boundary`, with the end of the window as the end of the stretch."""
+        if self.end is not None and one.cursor >= self.end:
+            raise _NotCovered
+        ids = self._from(one)
+        return ids[one.room] if len(ids) > one.room else self.end
+
+    def stretch(self, one: _Wanted) -> Stretch:
+        """As `read_stretch`, of a stretch that was looked at to its end, however long it is."""
+        if self.end is not None and one.until > self.end:
+            raise _NotCovered
+        ids = [task_id for task_id in self._from(one) if task_id < one.until]
+        return Stretch(ids[-1] if ids else None, 0, ids)
+
+    def _from(self, one: _Wanted) -> list[str]:
+        ids = self.waiting.get((one.queue, int(PRIORITIES[one.lane])), [])
+        return ids[bisect_left(ids, one.cursor) :]
+
+
 class Upkeep:
     """The maintenance statements."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         # What several lanes ask for at the same moment is one statement.
-        self._boundaries = Gatherer(self._find_boundaries, batch_size=STRETCHES, capacity=WAITING)
-        self._stretches = Gatherer(self._read_stretches, batch_size=STRETCHES, capacity=WAITING)
+        self._boundaries = Gatherer(self._find_boundaries, batch_size=WAITING, capacity=WAITING)
+        self._stretches = Gatherer(self._read_stretches, batch_size=WAITING, capacity=WAITING)
 
     async def sweep(
         self,
@@ -122,6 +161,44 @@ class Upkeep:
         return await self._stretches.add(_Wanted(queue, lane, cursor, size=limit, until=until))
 
     async def _find_boundaries(self, wanted: Sequence[_Wanted]) -> list[str | None]:
+        return await self._share(wanted, _Window.boundary, self._find_each_boundary)
+
+    async def _read_stretches(self, wanted: Sequence[_Wanted]) -> list[Stretch]:
+        return await self._share(wanted, _Window.stretch, self._read_each_stretch)
+
+    async def _share(
+        self,
+        wanted: Sequence[_Wanted],
+        answer: Callable[[_Window, _Wanted], T],
+        ask: Callable[[Sequence[_Wanted]], Awaitable[list[T]]],
+    ) -> list[T]:
+        """An answer for each, in order. Where many are at the same part of the ledger, it is read once for all of them."""
+        found: dict[int, T] = {}
+        rest = [*range(len(wanted))]
+        for _ in range(MOST_WINDOWS):
+            if len(rest) < MANY_LANES:
+                break
+            window = await self._read_window([wanted[number] for number in rest])
+            for number in rest:
+                with suppress(_NotCovered):
+                    found[number] = answer(window, wanted[number])
+            rest = [number for number in rest if number not in found]
+        for start in range(0, len(rest), STRETCHES):
+            some = rest[start : start + STRETCHES]
+            found |= zip(some, await ask([wanted[number] for number in some]), strict=True)
+        return [found[number] for number in range(len(wanted))]
+
+    async def _read_window(self, wanted: Sequence[_Wanted]) -> _Window:
+        """The part of the ledger that the first of these lanes is at."""
+        params = {
+            "suspect": SUSPECT_CRASHES,
+            "cursor": min(one.cursor for one in wanted),
+            "limit": min(SHARED * max(one.size for one in wanted), WINDOW_ROWS),
+        }
+        found = await self._session.fetch("read_window", params, again=True)
+        return _Window(found[0][0], {(row[1], row[2]): row[3] for row in found if row[1] is not None})
+
+    async def _find_each_boundary(self, wanted: Sequence[_Wanted]) -> list[str | None]:
         params = {
             "queues": quoted(one.queue for one in wanted),
             "priorities": numbers(int(PRIORITIES[one.lane]) for one in wanted),
@@ -132,7 +209,7 @@ class Upkeep:
         }
         return [row[0] for row in await self._session.fetch("find_boundary", params, again=True)]
 
-    async def _read_stretches(self, wanted: Sequence[_Wanted]) -> list[Stretch]:
+    async def _read_each_stretch(self, wanted: Sequence[_Wanted]) -> list[Stretch]:
         params = {
             "queues": quoted(one.queue for one in wanted),
             "priorities": numbers(int(PRIORITIES[one.lane]) for one in wanted),

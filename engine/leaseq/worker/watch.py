@@ -20,10 +20,10 @@ from leaseq.loop import pause
 from leaseq.model import Lane
 from leaseq.telemetry import emit
 
-WATCH_SECONDS = 0.25
-# A push to any lane leaves a token in the bell. The token is lost with a worker that dies with it, so every fourth look is at all
+WATCH_SECONDS = 0.5
+# A push to any lane leaves a token in the bell. The token is lost with a worker that dies with it, so every other look is at all
 # lanes.
-ALL_LANES_EVERY = 4
+ALL_LANES_EVERY = 2
 RETRY_CAP_SECONDS = 1.0
 
 
