@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Thread
 from typing import cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
+import uvloop
 
 from bench.processes import BenchFailed
 
@@ -42,6 +45,19 @@ class Distance:
         for link in tuple(self.links):
             link.cut()
         await asyncio.sleep(0)
+
+
+@contextmanager
+def thread_of_its_own() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop in another thread, so that what the benchmark does meanwhile does not lengthen the distance."""
+    loop = uvloop.new_event_loop()
+    thread = Thread(target=loop.run_forever, name="distance", daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
 
 
 class Near(asyncio.Protocol):
@@ -123,4 +139,4 @@ def redis_at(url: str, port: int) -> tuple[str, str]:
     return unquote(parts.path), f"redis://:{options['password'][0]}@{LOOPBACK}:{port}/0"
 
 
-__all__ = ["Distance", "postgres_at", "redis_at"]
+__all__ = ["Distance", "postgres_at", "redis_at", "thread_of_its_own"]

@@ -15,7 +15,6 @@ from leaseq.model import Lane
 
 LIST = "list"
 SCAN_PAGE = 1_000
-MOST = 100_000
 
 
 class Lookout:
@@ -50,11 +49,13 @@ class Lookout:
         _ = [pipe.llen(self._keys.ready(queue, Lane.NORMAL)) for queue in queues]
         return [int(length) for length in await pipe.execute()]
 
-    async def take(self, queues: Sequence[str]) -> dict[str, int]:
-        """Take everything out of the normal lanes of these queues, as busy workers would; how many there were in each."""
+    async def take(self, queues: Sequence[str], *, most: int) -> dict[str, list[str]]:
+        """Take at most so many deliveries out of the normal lane of each of these queues, as workers would."""
         pipe = self._client.pipeline(transaction=False)
-        _ = [pipe.lpop(self._keys.ready(queue, Lane.NORMAL), MOST) for queue in queues]
-        return {queue: len(taken or ()) for queue, taken in zip(queues, await pipe.execute(), strict=True)}
+        _ = [pipe.lpop(self._keys.ready(queue, Lane.NORMAL), most) for queue in queues]
+        return {
+            queue: [value.decode() for value in taken or ()] for queue, taken in zip(queues, await pipe.execute(), strict=True)
+        }
 
     async def listed(self, queue: str) -> int:
         """How many entries are in all lists of a queue, whatever they are called?"""

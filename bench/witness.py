@@ -97,6 +97,10 @@ class Witness:
         """Make `count` queues known by name."""
         await self._conn.execute(STATEMENTS["fill_queues"], {"count": count})
 
+    async def end_taken(self, task_ids: Sequence[str]) -> None:
+        """Let tasks be over whose deliveries were taken."""
+        await self._conn.execute(STATEMENTS["end_taken"], {"task_ids": list(task_ids)})
+
     async def transactions(self) -> int:
         """How many transactions this database has ended so far."""
         return int((await self._rows("count_transactions"))[0][0])

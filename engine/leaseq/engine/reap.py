@@ -129,7 +129,10 @@ class Reap:
             if found.task_ids or found.garbage:
                 held[queue] = found
 
-        await spread(death.queues, read, at_once=min(AT_ONCE, len(death.queues)))
+        queues = death.queues
+        if len(queues) > AT_ONCE:
+            queues = await self._dispatcher.occupied(queues, worker_id=death.worker_id)
+        await spread(queues, read, at_once=min(AT_ONCE, len(queues)))
         return held
 
     async def _ran_alone(self, death: Death, held: Mapping[str, Deliveries]) -> bool:
