@@ -163,8 +163,9 @@ async def test_a_schema_is_asked_for_where_it_is_not_ours_to_make(config: Config
         await require_fit(empty)
     await require_fit(empty, migrates=True)
     assert (await survey(empty, migrates=True)).findings == []
-    (finding,) = (await survey(empty)).findings
-    assert (finding.about, finding.grave) == ("schema", True)
+    report = await survey(empty)
+    assert [(finding.about, finding.grave) for finding in report.findings] == [("schema", True)]
+    assert "schema" not in report.servers, "what has a fault is not reported as found"
 
 
 async def test_a_newer_schema_is_refused_by_both(config: Config, plain: psycopg.AsyncConnection[Any]) -> None:

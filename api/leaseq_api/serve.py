@@ -64,7 +64,7 @@ def check_address(config: Config, *, insecure: bool) -> int:
             probe.bind((config.api_host, config.api_port))
         except OSError as error:
             where = f"LEASEQ_API_HOST={config.api_host}, LEASEQ_API_PORT={config.api_port}"
-            raise ConfigInvalid(f"cannot listen on {where}: {error.strerror}") from None
+            raise ConfigInvalid(f"cannot listen on {where}: {error.strerror}; choose another port or address") from None
         port: int = probe.getsockname()[1]
         return port
 

@@ -210,7 +210,8 @@ async def survey(config: Config, *, migrates: bool = False) -> Report:
         dispatch = error
     found, ledger_id = await _survey_postgres(config, servers, migrates=migrates)
     if isinstance(dispatch, ServerUnreachable):
-        return Report(servers, [*found, Finding("redis", True, str(dispatch))])
+        message = _away(dispatch, "start it (an empty one is enough)", "LEASEQ_REDIS_URL")
+        return Report(servers, [*found, Finding("redis", True, message)])
     policy, owner = dispatch
     servers["redis"] = f"{policy['product']} {policy['version']}".strip()
     found += judge_redis(policy) + judge_owner(config.redis_prefix, ledger_id=ledger_id, owner=owner.ledger)
@@ -336,22 +337,31 @@ async def _ask_redis(config: Config) -> tuple[dict[str, str], Owner]:
 async def _survey_postgres(config: Config, servers: dict[str, str], *, migrates: bool) -> tuple[list[Finding], str | None]:
     try:
         found = await _read_ledger(config)
-    except (ServerUnfit, ServerUnreachable) as error:
+    except ServerUnreachable as error:
+        return [Finding("postgres", True, _away(error, "start it", "LEASEQ_POSTGRES_URL"))], None
+    except ServerUnfit as error:
         return [Finding("postgres", True, str(error))], None
     version = found.settings.version
     servers["postgres"] = f"PostgreSQL {version // 10_000}.{version % 10_000}"
     findings = _judge_ledger(config, found)
     try:
         schema = await schema_version(config.postgres_url or "")
-        servers["schema"] = f"version {schema} of {LATEST}"
-        if not migrates:
-            # The roles of a server that is not the primary are those of the primary, or do not matter.
-            findings += judge_schema(schema) or ([] if found.refusal else await _survey_roles(config))
+        outdated = [] if migrates else judge_schema(schema)
+        findings += outdated
+        if not outdated:
+            servers["schema"] = f"version {schema} of {LATEST}"
+        # The roles of a server that is not the primary are those of the primary, or do not matter.
+        if not (migrates or outdated or found.refusal):
+            findings += await _survey_roles(config)
     except SchemaMismatch as error:
         findings.append(Finding("schema", True, str(error)))
     except (ServerUnfit, ServerUnreachable) as error:
         findings.append(Finding("postgres", True, str(error)))
     return findings, found.ledger_id
+
+
+def _away(error: ServerUnreachable, start: str, variable: str) -> str:
+    return f"{str(error).strip().rstrip('.')}: {start}, or correct {variable}"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

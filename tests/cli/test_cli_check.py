@@ -56,6 +56,9 @@ def test_everything_that_is_wrong_in_one_run(leaseq: Command) -> None:
     assert result.exit_code == 1
     faults = [line.split()[0] for line in result.stdout.splitlines() if "fault" in line]
     assert faults == ["environment", "environment", "Postgres", "Redis"]
+    for remedy in ("start it, or correct LEASEQ_POSTGRES_URL", "(an empty one is enough), or correct LEASEQ_REDIS_URL"):
+        assert remedy in result.stdout
+    assert "LEASEQ_STRICT_TYPES=false" in result.stdout.splitlines(), "in the words that the variable takes"
     assert "secret" not in result.stdout
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from leaseq import errors
 from leaseq.cli import COMMANDS, EXIT_CODES, main
 from leaseq.cli.exits import CODES, exit_code, explain, leaseq_error
-from leaseq.errors import LeaseqError, TaskConflict
+from leaseq.errors import DispatchForeign, LeaseqError, ServerUnreachable, TaskConflict
 
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8
 # What is not listed is a failure: 1.
 EXPECTED = {
     "ConfigInvalid": 2,
-    "DispatchForeign": 4,
+    "DispatchForeign": 5,
     "IdempotencyInFlight": 5,
     "IdempotencyKeyInvalid": 2,
     "IdempotencyKeyReused": 5,
@@ -81,6 +81,11 @@ def test_every_command_explains_itself_and_its_options_are_documented(name: str)
     undocumented = {"--help", "--json", "--tenant", "--limit"}
     for option in set(re.findall(r"--[a-z-]+", shown.stdout)) - undocumented:
         assert option in section, option
+
+
+def test_advice_is_added_only_to_errors_that_name_no_remedy() -> None:
+    assert explain(ServerUnreachable("Redis does not answer")).endswith("`leaseq check` looks at both servers")
+    assert explain(DispatchForeign("delete the keys that begin with leaseq:")) == "delete the keys that begin with leaseq:"
 
 
 def test_an_unknown_command_is_a_mistake() -> None:

@@ -108,6 +108,8 @@ def test_the_life_of_a_dead_letter_ends_once() -> None:
 PENDING = a_task()
 RUNNING = a_task(state=State.PROCESSING, attempt=1, started_at=at(1), worker_id=WORKER.worker_id)
 
+UNKNOWN = a_task(state=State.SCHEDULED, hand_back_count=1, error=b'{"code":"unknown_type","message":"no handler"}')
+
 
 @pytest.mark.parametrize(
     ("task", "where", "said"),
@@ -122,7 +124,8 @@ RUNNING = a_task(state=State.PROCESSING, attempt=1, started_at=at(1), worker_id=
         (RUNNING, replace(NOWHERE, holders=[WORKER.worker_id]), ["runs on worker a1b2c3d4e5f6 (ant, supervisor 9)"]),
         (RUNNING, NOWHERE, ["in whose processing list it is missing"]),
         (RUNNING, replace(NOWHERE, lanes=None, holders=None), ["runs on worker a1b2c3d4e5f6"]),
-        (a_task(state=State.SCHEDULED), NOWHERE, ["waits until it is due"]),
+        (a_task(state=State.SCHEDULED, run_at=at(3600)), NOWHERE, ["is due at 2030-01-01 13:00:00 UTC"]),
+        (UNKNOWN, NOWHERE, ["is due at", "no worker that took it has a handler for charge: start one that has"]),
     ],
 )
 def test_what_it_waits_for(task: Task, where: Whereabouts, said: list[str]) -> None:

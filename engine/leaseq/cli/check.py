@@ -87,7 +87,7 @@ def _examine(environment: Environment) -> Report:
     """Look at the servers, unless it is not known which: then there is nothing to look at."""
     unknown = [about for about, variable in URLS.items() if variable in environment.dropped]
     if unknown:
-        return Report({}, [Finding(about, True, f"not looked at: mend {URLS[about]} first") for about in unknown])
+        return Report({}, [Finding(about, True, f"not checked: correct {URLS[about]} first") for about in unknown])
     config = environment.config
     try:
         with held_servers(config) as ready:
@@ -102,7 +102,7 @@ def _print(environment: Environment, report: Report) -> None:
     defaults = Config().redacted()
     for name, value in environment.config.redacted().items():
         unset = "that of LEASEQ_POSTGRES_URL" if name == "handler_postgres_url" else f"embedded, in {environment.config.data_dir}"
-        shown = unset if value is None else str(_plain(value))
+        shown = unset if value is None else str(value).lower() if isinstance(value, bool) else str(_plain(value))
         is_default = value == defaults[name]
         out.print(f"LEASEQ_{name.upper()}={printable(shown)}", style="dim" if is_default else None)
     out.print()

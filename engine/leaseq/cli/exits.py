@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from leaseq.errors import (
     ConfigInvalid,
+    DispatchForeign,
     IdempotencyInFlight,
     IdempotencyKeyReused,
     LeaseqError,
@@ -34,6 +35,7 @@ CODES: tuple[tuple[type[LeaseqError], int], ...] = (
     (SubmissionInvalid, USAGE),
     (ConfigInvalid, USAGE),
     (TaskNotFound, NOT_FOUND),
+    (DispatchForeign, REFUSED),
     (ServerUnreachable, UNREACHABLE),
     (TaskConflict, REFUSED),
     (ServerUnfit, REFUSED),
@@ -41,8 +43,9 @@ CODES: tuple[tuple[type[LeaseqError], int], ...] = (
     (ResultTimeout, TIMED_OUT),
 )
 
-# What to do, for errors whose message does not say it itself.
+# The remedy, for errors whose message does not name it. The first class that fits decides.
 ADVICE: dict[type[LeaseqError], str] = {
+    DispatchForeign: "",
     IdempotencyKeyReused: "choose another --key, or send what was sent before",
     TaskNotFound: "it was mistyped, or pruned some time after it ended",
     ServerUnreachable: "`leaseq check` looks at both servers",
@@ -58,8 +61,8 @@ def exit_code(error: LeaseqError) -> int:
 def explain(error: LeaseqError) -> str:
     """The error in one line."""
     said = " ".join(str(error).split())
-    advice = next((text for kind, text in ADVICE.items() if isinstance(error, kind)), None)
-    return said if advice is None else f"{said}: {advice}"
+    advice = next((text for kind, text in ADVICE.items() if isinstance(error, kind)), "")
+    return f"{said}: {advice}" if advice else said
 
 
 def leaseq_error(raised: BaseException) -> LeaseqError | None:

@@ -58,7 +58,11 @@ def why(error: bytes | None) -> str:
     """A stored error in one line: class and message, or the code."""
     fields: dict[str, Any] = msgspec.json.decode(error) if error else {}
     said = ": ".join(str(fields[name]) for name in ("type", "message") if fields.get(name))
-    return " ".join((said or str(fields.get("code", ""))).split())
+    return " ".join((said or _code(error)).split())
+
+
+def _code(error: bytes | None) -> str:
+    return str(msgspec.json.decode(error).get("code", "")) if error else ""
 
 
 def _past(task: Task, attempts: Sequence[Attempt]) -> Iterator[Line]:
@@ -117,7 +121,10 @@ def _present(task: Task, where: Whereabouts) -> Iterator[str]:
     if task.state in TERMINAL:
         return
     if task.state is State.SCHEDULED:
-        yield "waits until it is due; a reaper then puts it into its queue"
+        yield f"is due at {task.run_at:%Y-%m-%d %H:%M:%S} UTC; a reaper then puts it into its queue"
+        if _code(task.error) == "unknown_type":
+            unknown = f"no worker that took it has a handler for {task.type}"
+            yield f"{unknown}: start one that has (it is due immediately then), or cancel it"
     elif task.state is State.PENDING:
         yield _waits(task, where)
     else:
