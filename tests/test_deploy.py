@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -53,6 +55,14 @@ def interpolated(text: str, env: Mapping[str, str]) -> str:
         return rest.removeprefix("-")
 
     return re.sub(r"\$\{([^}]+)\}", value, text)
+
+
+def test_readme_makes_every_secret_that_compose_needs(tmp_path: Path) -> None:
+    (command,) = re.findall(r"^.* > \.env$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    made = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text(encoding="utf-8").splitlines())
+    assert made.keys() == SECRETS.keys()
+    interpolated(COMPOSE, made)  # raises Missing
 
 
 def services_of(text: str) -> dict[str, Any]:

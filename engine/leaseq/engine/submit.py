@@ -170,7 +170,8 @@ def _judge(submission: Submission, fingerprint: bytes, found: Submitted) -> Answ
     if found.task_id == submission.task_id:
         return Submitted(found.task_id, found.state, False, found.created_at, found.run_at, found.queue, found.lane)
     if fingerprint != submission.fingerprint:
-        message = f"idempotency key {submission.idempotency_key!r} was used before for a different submission"
+        key = submission.idempotency_key
+        message = f"idempotency key {key!r} was used before for a different submission, task {found.task_id}"
         return IdempotencyKeyReused(message, task_id=found.task_id)
     return found
 
