@@ -32,7 +32,9 @@ class Outlet:
         self._rest = b""  # of a line that is written in part
         self._stuck = False
         self._lock = threading.Lock()
-        self._put, self.close = _putter(descriptor)
+        # A handler may close its standard output, and the next file or socket gets that number.
+        self._own = os.dup(descriptor)
+        self._put, self._close = _putter(self._own)
         _outlets.add(self)
 
     def write(self, data: bytes) -> None:
@@ -43,6 +45,11 @@ class Outlet:
                 self._rest = data[done:]
             else:
                 self.dropped += data.count(b"\n") or 1
+
+    def close(self) -> None:
+        """Close what was opened here. The descriptor itself stays as it is."""
+        self._close()
+        os.close(self._own)
 
     def _ready(self) -> bool:
         """Finish what was begun, and tell of what was dropped. False if there is no room for more."""
@@ -58,7 +65,7 @@ class Outlet:
 
     def _put_some(self, data: bytes) -> int:
         """How many bytes the descriptor has taken. One without a reader takes all, since work goes on."""
-        if self._stuck and not _has_room(self.descriptor, 0.0):
+        if self._stuck and not _has_room(self._own, 0.0):
             return 0
         deadline = time.monotonic() + PATIENCE_SECONDS
         done = 0
@@ -68,7 +75,7 @@ class Outlet:
                 self._stuck = False
             except BlockingIOError:
                 left = deadline - time.monotonic()
-                if self._stuck or left <= 0 or not _has_room(self.descriptor, left):
+                if self._stuck or left <= 0 or not _has_room(self._own, left):
                     self._stuck = True
                     break
             except (OSError, ValueError):
@@ -100,6 +107,9 @@ class OutletFile(io.RawIOBase):
         raw = bytes(data)  # type: ignore[call-overload]
         self._outlet.write(raw)
         return len(raw)
+
+    def close(self) -> None:
+        """Do nothing, because a handler that says `with sys.stdout` would close it for every other one."""
 
 
 def text_stream(outlet: Outlet, name: str) -> io.TextIOWrapper:

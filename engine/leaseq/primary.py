@@ -23,17 +23,20 @@ from weakref import WeakSet, WeakValueDictionary
 
 import psycopg
 from msgspec import Struct
-from psycopg import waiting
+from psycopg import postgres, waiting
 from psycopg.abc import RV, ConnDict, PQGen
+from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_attempts_async, conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
+from psycopg.types.array import register_all_arrays
 from psycopg_pool import AsyncConnectionPool
 
 from leaseq.model import Credential
 from leaseq.telemetry import emit
 
 __all__ = [
+    "ADAPTERS",
     "ImpatientConnection",
     "Pool",
     "Primary",
@@ -44,7 +47,7 @@ __all__ = [
     "primary_at",
 ]
 
-SESSION_OPTIONS = ("autocommit", "row_factory")  # psycopg's own, not libpq's
+SESSION_OPTIONS = ("autocommit", "context", "row_factory")  # psycopg's own, not libpq's
 CANCEL_SECONDS = 1.0
 # For the end of a statement whose cancellation was answered.
 END_SECONDS = 2.0
@@ -55,6 +58,18 @@ RECONNECT_SECONDS = 2
 LIVELY_SECONDS = 2.0
 IDENTITY = (files("leaseq") / "identity.sql").read_bytes()
 READINESS = (files("leaseq") / "readiness.sql").read_bytes()
+
+
+def _build_adapters() -> AdaptersMap:
+    adapters = AdaptersMap(types=postgres.types)
+    postgres.register_default_adapters(adapters)
+    register_all_arrays(adapters)
+    return adapters
+
+
+# How psycopg reads and writes values by default. `psycopg.adapters` belongs to the app, which may register other loaders and
+# dumpers there, so no statement of leaseq depends on it.
+ADAPTERS = _build_adapters()
 
 
 class Refused(psycopg.OperationalError):
@@ -103,6 +118,7 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
     @classmethod
     async def connect(cls, conninfo: str = "", *, primary: Primary | None = None, **options: Any) -> Self:  # type: ignore[override]
         """Connect to the `primary`, or without one to any server that answers. Raises psycopg.OperationalError."""
+        options = {"context": ADAPTERS} | options
         if primary is None:
             return await super().connect(conninfo, **options)
         conn: Self = await primary.connect(super().connect, conninfo, options)

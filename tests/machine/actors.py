@@ -225,6 +225,7 @@ class Hand(Actor):
             worker_id=self.worker_id,
             isolated=self.isolated,
             loop=asyncio.get_running_loop(),
+            main=cast("asyncio.Task[Any]", asyncio.current_task()),
             registry=app.handlers(),
             ledger=stores.ledger,
             claimer=Claimer(stores.ledger, worker_id=self.worker_id),

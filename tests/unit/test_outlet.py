@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import threading
@@ -150,3 +151,26 @@ def test_the_flags_of_a_shared_pipe_are_left_alone(outlet_to: OutletTo) -> None:
     assert os.get_blocking(writing)
     os.close(reading)
     os.close(writing)
+
+
+def test_a_descriptor_that_was_closed_and_given_to_another_file_is_not_written_to(tmp_path: Path, outlet_to: OutletTo) -> None:
+    """A handler closes standard output, and the next connection gets its number."""
+    log, other = tmp_path / "log", tmp_path / "other"
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT)
+    outlet = outlet_to(descriptor)
+    os.close(descriptor)
+    again = os.open(other, os.O_WRONLY | os.O_CREAT)
+    assert again == descriptor
+    outlet.write(b"a line\n")
+    os.close(again)
+    assert (log.read_bytes(), other.read_bytes()) == (b"a line\n", b"")
+
+
+def test_a_stream_that_one_handler_closes_is_open_for_the_next(ends: tuple[int, int], outlet_to: OutletTo) -> None:
+    reading, writing = ends
+    stream = text_stream(outlet_to(writing), "<stdout>")
+    with stream as file:
+        print("first", file=file)
+    io.TextIOWrapper(stream.buffer).close()
+    print("second", file=stream)
+    assert read_all(reading) == b"first\nsecond\n"

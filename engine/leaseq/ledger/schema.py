@@ -19,6 +19,7 @@ from leaseq.connect import SESSION
 from leaseq.errors import SchemaMismatch, ServerUnfit
 from leaseq.ledger.session import unreachable
 from leaseq.ledger.statements import STATEMENTS
+from leaseq.primary import ADAPTERS
 from leaseq.probe import probe
 
 
@@ -96,7 +97,12 @@ async def connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tupl
 
     async def connect() -> psycopg.AsyncConnection[tuple[object, ...]]:
         return await psycopg.AsyncConnection.connect(
-            conninfo, autocommit=True, client_encoding="UTF8", connect_timeout=5, application_name="leaseq migrate"
+            conninfo,
+            autocommit=True,
+            context=ADAPTERS,
+            client_encoding="UTF8",
+            connect_timeout=5,
+            application_name="leaseq migrate",
         )
 
     try:

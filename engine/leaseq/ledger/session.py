@@ -13,13 +13,14 @@ from typing import Any
 
 import psycopg
 from msgspec.structs import asdict
+from psycopg.adapt import AdaptersMap
 from psycopg.rows import tuple_row
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from leaseq.connect import Connection, ImpatientConnection, Pool
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.statements import STATEMENTS
-from leaseq.primary import Primary
+from leaseq.primary import ADAPTERS, Primary
 
 Rows = list[tuple[Any, ...]]
 
@@ -160,9 +161,17 @@ def hurry(clock: asyncio.Timeout) -> None:
         clock.reschedule(asyncio.get_running_loop().time())
 
 
+class LedgerCursor(psycopg.AsyncCursor[Any]):
+    """A cursor that reads and writes values in psycopg's default way, on a caller's connection too."""
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        return ADAPTERS
+
+
 async def _run(conn: Connection, name: str, params: Mapping[str, Any] | None) -> Rows:
     # Not conn.cursor(): a caller's own connection may make cursors and rows of another kind.
-    cursor = psycopg.AsyncCursor(conn, row_factory=tuple_row)
+    cursor = LedgerCursor(conn, row_factory=tuple_row)
     statement = STATEMENTS[name]
     credential = getattr(conn, "credential", None)
     if credential is not None and name in FOR_HANDLERS:

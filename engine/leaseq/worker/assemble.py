@@ -40,11 +40,14 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
     # A thread cannot be ended: nobody waits for one at the exit.
     stack.callback(executor.shutdown, wait=False, cancel_futures=True)
     capacity = 2 * spec.concurrency
+    main = asyncio.current_task()
+    assert main is not None, "a coroutine of the process's main task"
     tools = Tools(
         config=config,
         worker_id=spec.worker_id,
         isolated=spec.isolated,
         loop=asyncio.get_running_loop(),
+        main=main,
         registry=registry,
         ledger=stores.ledger,
         claimer=Claimer(stores.ledger, worker_id=spec.worker_id),

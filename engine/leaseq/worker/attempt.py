@@ -44,6 +44,7 @@ class RunningAttempt(ClaimedAttempt):
         self._handler: asyncio.Task[Ending] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._given_up = False  # does the attempt go on without its handler?
+        self._reporting: asyncio.Lock | None = None  # made by the first ctx.set_progress
         self._remains: Remains | None = None  # in an isolation child, which must be empty before the next suspect runs
 
     # What the handler's context asks of us
@@ -64,8 +65,15 @@ class RunningAttempt(ClaimedAttempt):
         await run_at_home(lambda: self._write_progress(progress), self._tools.loop)
 
     async def _write_progress(self, progress: bytes) -> None:
-        if not await self._tools.ledger.set_progress(self.claimed.lease, progress):
-            raise Fenced
+        """One write at a time, because the worker's few connections serve every attempt and their endings, too."""
+        if self._reporting is None:
+            self._reporting = asyncio.Lock()
+        async with self._reporting:
+            assert self.loan is not None, "without a context, nothing asks"
+            if self.loan.over:
+                raise Fenced("this attempt is over")
+            if not await self._tools.ledger.set_progress(self.claimed.lease, progress):
+                raise Fenced
 
     # What the worker asks
 
@@ -74,6 +82,8 @@ class RunningAttempt(ClaimedAttempt):
         if self._stop is not None:
             return
         self._stop = reason
+        if self._transaction is not None:
+            self._transaction.starved = self._transaction.waits
         if self._handler is not None and not self._handler.done():
             self._handler.cancel()
             self._set_timer(PATIENCE_SECONDS, self._give_up)
@@ -123,6 +133,10 @@ class RunningAttempt(ClaimedAttempt):
             return
         if self._call is not None and self._call.lingers:
             self._linger()
+        if handler.cancelled() and self._stop is None and self._tools.main.cancelling():
+            # Code of some handler has cancelled every task of the process, which ends. The reap charges a loss, as for each end.
+            self.leave()
+            return
         try:
             # Cancelled, although `execute` returns the ending of an attempt that was stopped: before it began, or by itself.
             self.end((self._interrupted() or _unannounced()) if handler.cancelled() else handler.result())

@@ -124,6 +124,7 @@ class Child:
         watchdog = Watchdog(2 * max(self._config.loop_stall_seconds, self._config.lease_seconds))
         while True:
             watchdog.wind()
+            ignore_signals()
             self._link.send(FromChild(running=worker.running, taken=worker.taken))
             if boottime() - self._proof > allowed:
                 # We may have been slow, not the supervisor: its proofs may lie unread on the link.
@@ -195,12 +196,24 @@ async def register(engine: Engine, registry: Registry, queues: Sequence[str]) ->
     await engine.stores.fleet.register_types(types)
 
 
+def ignore_signals() -> None:
+    """Ignore the signals that end a process: the supervisor, which gets them too, decides when to stop.
+
+    Called again and again, because a handler, or a server that it runs, may have set them back. Not with SIG_IGN, which the
+    programs that handlers start would inherit.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not _ignore:
+            signal.signal(number, _ignore)
+
+
+def _ignore(number: int, frame: object) -> None:
+    """It is for the supervisor."""
+
+
 async def live(spec: Spec, fd: int) -> int:
     """Run a child whose end of the link is `fd`."""
-    loop = asyncio.get_running_loop()
-    # The supervisor decides when to stop; a Ctrl-C in a terminal reaches both.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, lambda: None)
+    ignore_signals()
     os.set_inheritable(fd, False)  # the programs that handlers start have no use for it
     guard_forks(fd)
     link = await Link.over(socket.socket(fileno=fd))

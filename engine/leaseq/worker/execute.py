@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from enum import StrEnum
@@ -212,8 +211,10 @@ def stopped(reason: Stop, *, timeout_seconds: float) -> Ending:
 
 def _from_payload(error: BaseException) -> bool:
     """A payload that does not fit fails permanently; the same error raised by the handler's own code is an ordinary one."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and frames[-1].name == "decode" and frames[-1].filename.endswith("registry.py")
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code is Handler.decode.__code__
 
 
 __all__ = ["Call", "Lent", "Stop", "execute", "stopped"]

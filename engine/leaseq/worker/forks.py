@@ -15,6 +15,7 @@ import asyncio
 import gc
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -32,6 +33,8 @@ class _Copy:
 def guard_forks(link: int) -> None:
     """From here on, a process that is forked off this one has signals of its own and none of the worker's sockets."""
 
+    home, turning = asyncio.get_running_loop(), threading.get_ident()
+
     def in_child() -> None:
         _Copy.made = True
         signal.set_wakeup_fd(-1)
@@ -42,8 +45,8 @@ def guard_forks(link: int) -> None:
             with suppress(OSError):
                 os.dup2(nowhere, descriptor, inheritable=False)
         os.close(nowhere)
-        with suppress(RuntimeError):  # a thread forked: no loop goes on in the copy
-            asyncio.get_running_loop().call_soon(os._exit, EXIT_COPY)
+        if threading.get_ident() == turning:  # where another thread forked, no loop goes on in the copy
+            home.call_soon(os._exit, EXIT_COPY)  # the copy has no running loop, as far as asyncio knows
 
     os.register_at_fork(after_in_child=in_child)
 

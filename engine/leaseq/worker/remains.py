@@ -1,7 +1,8 @@
 """Find what a handler left running in its process after its attempt ended.
 
 An isolation child charges a crash to the one task that it runs (docs/decisions/0016-blame-needs-a-witness.md). That is fair only
-while nothing of an earlier task is alive there: no task, timer or callback in the event loop, no thread, no forked process.
+while nothing of an earlier task is alive there: no task, timer or callback in the event loop, no thread, no forked process, no
+alarm of the kernel, no changed limit of the process.
 
 Everything that asyncio starts on behalf of a handler holds a copy of the handler's context. So a token in that context lives for
 as long as any of it does. Threads and processes do not carry the context and are listed.
@@ -11,12 +12,17 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
+import signal
 import threading
 import weakref
 from collections.abc import Collection
 from concurrent.futures import Executor
 from contextvars import ContextVar
 from pathlib import Path
+
+# Their signals end the process (signal.alarm, signal.setitimer).
+ITIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
 class Token:
@@ -33,6 +39,7 @@ class Remains:
         self._workers = workers  # threads that run handlers, and wait for the next one
         self._threads = set(threading.enumerate())
         self._processes = children()
+        self._limits = limits()
         self._token: weakref.ref[Token] | None = None
 
     def begin(self) -> None:
@@ -50,7 +57,14 @@ class Remains:
             return "thread"
         if children() - self._processes:
             return "process"
-        return None
+        if any(map(any, map(signal.getitimer, ITIMERS))):
+            return "timer"
+        return "limit" if limits() != self._limits else None
+
+
+def limits() -> list[tuple[int, int]]:
+    """The limits of this process, beyond which the kernel ends it or refuses it memory, files or processes."""
+    return [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
 def children() -> set[int]:

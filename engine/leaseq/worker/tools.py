@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Executor
+from typing import Any
 
 from msgspec import Struct
 
@@ -32,6 +33,7 @@ class Tools(Struct, frozen=True, kw_only=True):
     worker_id: str
     isolated: bool  # serves the suspect lane: one task at a time, and nothing else in the process
     loop: asyncio.AbstractEventLoop
+    main: asyncio.Task[Any]  # the process ends with it
     registry: Registry
     ledger: Ledger
     claimer: Claimer

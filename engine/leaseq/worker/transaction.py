@@ -66,7 +66,8 @@ class AttemptTransaction:
 
     def __init__(self, pool: Pool, loan: Loan, *, statement_timeout_seconds: float) -> None:
         self.loan = loan
-        self.starved = False  # was the handler interrupted while it waited for a connection?
+        self.waits = False  # does the handler wait for a connection?
+        self.starved = False  # was the attempt interrupted while it did?
         self.broken = False  # did the connection die under the handler?
         self.ended = False  # has the handler ended the transaction, or closed the connection?
         self.on_leave: Callable[[], None] | None = None  # called when the server of an open transaction is left
@@ -94,13 +95,11 @@ class AttemptTransaction:
             return self._lent
 
     async def _open(self) -> None:
-        self.starved = True
+        self.waits = True
         try:
             conn = await self._pool.getconn()
-        except Exception:
-            self.starved = False  # the handler is told, and may go on
-            raise
-        self.starved = False
+        finally:
+            self.waits = False
         try:
             self.loan.check()  # the attempt may have ended while this waited
             conn.on_leave = self.on_leave

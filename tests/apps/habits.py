@@ -1,0 +1,224 @@
+"""An app that registers types with psycopg for its whole process, and handlers that change the process."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import concurrent.futures
+import gc
+import io
+import locale
+import logging
+import logging.config
+import multiprocessing
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Awaitable, Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Dumper, Loader
+
+from leaseq import Context, Leaseq
+
+app = Leaseq()
+
+
+class OddLoader(Loader):
+    """Reads every value as an object of the app."""
+
+    def load(self, data: Buffer) -> Any:
+        return ("odd", bytes(data))
+
+
+class OddDumper(Dumper):
+    """Writes every value in the way of the app."""
+
+    def dump(self, obj: Any) -> bytes:
+        return f"odd {obj}".encode()
+
+
+for known in list(psycopg.adapters.types):
+    psycopg.adapters.register_loader(known.oid, OddLoader)
+    psycopg.adapters.register_loader(known.oid, type("OddBinaryLoader", (OddLoader,), {"format": psycopg.pq.Format.BINARY}))
+for kind in (str, int, float, bool, bytes, list, dict, datetime, date, type(None)):
+    psycopg.adapters.register_dumper(kind, OddDumper)
+
+
+Change = Callable[[Context], Awaitable[Any]]
+CHANGES: dict[str, Change] = {}
+_left: set[asyncio.Task[None]] = set()
+
+
+def change(function: Change) -> Change:
+    CHANGES[function.__name__] = function
+    return function
+
+
+@change
+async def closes_standard_output(ctx: Context) -> None:
+    with sys.stdout as out:
+        print("a line", file=out)
+    io.TextIOWrapper(sys.stdout.buffer).close()
+    codecs.getwriter("utf-8")(sys.stdout.buffer).close()
+    sys.stderr.close()
+
+
+@change
+async def closes_its_descriptors(ctx: Context) -> None:
+    os.close(1)
+
+
+@change
+async def sets_logging_up(ctx: Context) -> None:
+    logging.config.dictConfig({"version": 1, "disable_existing_loggers": True})
+    logging.disable(logging.CRITICAL)
+    logging.shutdown()
+
+
+@change
+async def changes_the_process(ctx: Context) -> None:
+    os.chdir("/")
+    os.umask(0o777)
+    os.environ.clear()
+    time.tzset()
+    locale.setlocale(locale.LC_ALL, "C")
+    random.seed(0)
+    socket.setdefaulttimeout(0.001)
+    warnings.simplefilter("error")
+
+
+@change
+async def changes_the_interpreter(ctx: Context) -> None:
+    gc.disable()
+    gc.freeze()
+    sys.setrecursionlimit(300)
+    sys.settrace(_fail)
+    sys.setswitchinterval(0.1)
+    sys.set_asyncgen_hooks(None, None)
+    sys.settrace(None)
+
+
+@change
+async def changes_the_loop(ctx: Context) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+    loop.set_exception_handler(_fail)
+    loop.set_debug(True)
+    loop.set_task_factory(lambda loop, coro, **kwargs: asyncio.Task(coro, loop=loop, **kwargs))
+    asyncio.set_event_loop(None)
+    asyncio.set_event_loop_policy(None)
+    loop.call_soon(_fail)
+    try:
+        loop.close()
+    except RuntimeError:
+        return
+
+
+@change
+async def resets_signals(ctx: Context) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+
+
+@change
+async def exhausts_the_stack(ctx: Context) -> None:
+    def deeper() -> None:
+        deeper()
+
+    try:
+        deeper()
+    except RecursionError:
+        return
+
+
+@change
+async def uses_processes(ctx: Context) -> None:
+    loop = asyncio.get_running_loop()
+    for method in ("fork", "spawn"):
+        with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context(method)) as pool:
+            assert await loop.run_in_executor(pool, abs, -1) == 1
+    await asyncio.to_thread(subprocess.run, ["true"], check=True, close_fds=False)
+
+
+@change
+async def reports_often(ctx: Context) -> None:
+    await asyncio.gather(*[ctx.set_progress(n) for n in range(50)])
+
+
+@change
+async def reports_from_a_thread_of_its_own(ctx: Context) -> None:
+    thread = threading.Thread(target=lambda: asyncio.run(ctx.set_progress(1)))
+    thread.start()
+    await asyncio.to_thread(thread.join)
+
+
+@change
+async def forks_in_a_sub_task(ctx: Context) -> None:
+    """The copy returns into its copy of the event loop, where the other attempts wait."""
+
+    async def fork() -> None:
+        os.fork()
+
+    _left.add(asyncio.create_task(fork()))
+    await asyncio.sleep(0.4)
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a", encoding="ascii") as out:
+        out.write(text)
+
+
+def _fail(*_: object) -> NoReturn:
+    raise ZeroDivisionError
+
+
+@app.task(max_attempts=1)
+async def changes(ctx: Context, what: str) -> str:
+    await CHANGES[what](ctx)
+    return what
+
+
+@app.task(max_attempts=1)
+async def cancels_everything() -> None:
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await asyncio.sleep(0.05)
+
+
+@app.task
+async def naps(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+@app.task(max_attempts=1)
+async def receipt() -> int:
+    return 7
+
+
+@app.task(max_attempts=1)
+async def steps(ctx: Context, file: str) -> str:
+    """Writes its process id into a file ten times, which its copies in forked processes do, too."""
+    for _ in range(10):
+        _append(Path(file), f"{os.getpid()}\n")
+        print("a step")
+        await asyncio.sleep(0.05)
+    await ctx.set_progress(10)
+    async with ctx.transaction() as tx:
+        await tx.execute(f"insert into effects values ('{ctx.task_id}', 1, 0)")
+        row = await (await tx.execute("select 1")).fetchone()
+        assert row is not None
+        assert row[0][0] == "odd", "the app's own way of reading"
+        handle = await receipt.options(connection=tx).submit()
+    return handle.id
