@@ -95,6 +95,18 @@ async def test_a_replay_over_http_waits_for_the_standby(guarded: Config, pair: P
         assert (await api.get(f"/api/tasks/{answer.json()['task_id']}"))["task_id"] == answer.json()["task_id"]
 
 
+@pytest.mark.usefixtures("admin")
+async def test_a_wait_that_was_given_up_is_not_held_against_the_next_statement(guarded: Config, pair: Pair) -> None:
+    async with open_engine(guarded, pool_size=1) as engine:
+        await engine.submit(submission())
+        pair.cut_off()
+        wanted = submission()
+        with pytest.raises(ServerUnreachable):
+            await engine.submit(wanted)
+        assert (await engine.find(wanted.task_id)).state is State.PENDING
+        pair.rejoin()
+
+
 @pytest.mark.parametrize("key", ["k", None])
 @pytest.mark.parametrize("how", ["pg_cancel_backend", "pg_terminate_backend"])
 async def test_a_commit_whose_wait_an_administrator_ends_is_not_acknowledged(

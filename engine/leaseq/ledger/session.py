@@ -140,6 +140,7 @@ def _is_away(error: BaseException) -> bool:
 async def _run_own(conn: ImpatientConnection, clock: asyncio.Timeout, name: str, params: Mapping[str, Any] | None) -> Rows:
     """Run a statement on a connection of ours, and judge the connection by the answer."""
     conn.on_leave = lambda: hurry(clock)
+    conn.unreplicated = False  # of a statement before, which was given up
     try:
         found = await _run(conn, name, params)
     except REFUSING as error:
