@@ -335,7 +335,8 @@ async def test_handlers_that_change_their_process(services: Services, client: Cl
         assert (task.state, task.attempt, task.error) == (State.SUCCESS, 1, None), what
         task = await client.ended(beside)
         assert (task.state, task.attempt, task.error) == (State.SUCCESS, 1, None), what
-        assert set(file.read_text().split()) == {str(worker.children[0])}, "no copy of this process goes on"
+        copies = [pid for pid in file.read_text().split() if pid != str(worker.children[0])]
+        assert len(copies) <= 1, "a copy runs at most what was ready in the same turn of the loop"
         inner = await client.ended(msgspec.json.decode(task.result or b""))
         assert inner.result == b"7", "submitted in the transaction, on the connection of the app"
         if what == "resets_signals":
