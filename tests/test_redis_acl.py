@@ -95,7 +95,7 @@ async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: D
         await survey.pause(QUEUE, paused=paused)
     assert await survey.epoch() is None
     assert await survey.begin_epoch("another") == await survey.epoch()
-    assert await survey.with_backlogs() == [QUEUE]
+    assert [*await survey.with_backlogs()] == [QUEUE]
     assert await survey.paused([QUEUE]) == {QUEUE: False}
     assert await survey.owner() == Owner(None, None)
     await survey.unname_backlogs([QUEUE])

@@ -88,6 +88,7 @@ class Reconcile:
             self._sweep_again = True
 
     def _begin_sweep(self, *, quiet_seconds: float, running_seconds: float = RUNNING_SECONDS) -> None:
+        self._stranded.distrust()
         self._sweep = Walk(self._stores.upkeep, running_seconds=running_seconds)
         self._sweep_began = self._clock()
         self._sweep_quiet = quiet_seconds

@@ -26,8 +26,9 @@ Where a lane shares the ledger with busier ones, most of what is looked at is th
 is bounded by the tasks that are looked at, and the more lanes want something, the shorter it is.
 Every lane gets one stretch in each pass, several lanes at a time, and further ones while the time
 of the pass lasts. Queues are asked only where a push has begun a backlog (a hash in dispatch names
-them; the scan of the reconciler finds those that it lacks), and less often while their lanes stay
-full.
+them, with a new mark at each beginning; the scan of the reconciler finds those that it lacks). While
+the lanes of a queue stay full and its mark stays the same, only the lengths of these lanes are
+asked for, and less often.
 """
 
 from __future__ import annotations
@@ -57,13 +58,15 @@ SHORTEST = 500
 LOOKED_AT = 100_000
 # After its first stretch a lane goes on for its part of this.
 PASS_SECONDS = 0.5
-# Without any backlog looks are rarer: one begins with a lane that is full, so nobody waits for it.
+# Passes are rarer where every backlog stands still: one begins with a lane that is full, so no worker waits for it.
 QUIET_FACTOR = 5.0
-# Looks at lanes that stay full: from one to the next, the time doubles up to this.
+# Looks at lanes that stay full: from one to the next, the time doubles up to this. It is shorter than two of the rarer passes, so
+# that every second one of them looks, and a lane that is half empty waits for a second.
 IDLE_SECONDS = 0.2
-IDLE_CAP_SECONDS = 1.0
-# While the lengths of its lanes stay what they were, the backlogs of a queue are read at every fifth look.
-READ_EVERY = 5
+IDLE_CAP_SECONDS = 0.75
+# While the lengths of its lanes stay what they were, and no push has begun a backlog, the backlogs of a queue are read at every
+# tenth look. A client of an older version does not tell of a backlog that it begins in another lane.
+READ_EVERY = 10
 
 
 class Full(Struct, frozen=True):
@@ -79,8 +82,9 @@ class Full(Struct, frozen=True):
 
 class Idle(Struct, frozen=True):
     """A queue whose lanes were full at the last look, with these lengths, and when to look again. `times`: looks that found no
-    change so far."""
+    change so far. `mark`: of the last backlog that a push had begun in this queue, before its backlogs were read."""
 
+    mark: str
     lanes: tuple[Lane, ...]
     lengths: tuple[int, ...]
     seconds: float
@@ -101,20 +105,21 @@ class Refill:
         # The backlog as we left it, and what of it was in the lane already when we last looked.
         self._left: dict[tuple[str, Lane], tuple[bytes, set[str]]] = {}
         self._idle: dict[str, Idle] = {}
+        self._marks: Mapping[str, str] = {}
         self._turn = 0
         self.quiet = Quiet(QUIET_FACTOR)
 
     async def run_once(self) -> None:
         """Fill the lanes that are half empty."""
-        named = await self._survey.with_backlogs()
-        self.quiet.note(found=bool(named))
+        self._marks = named = await self._survey.with_backlogs()
         now = self._clock()
-        self._idle = {queue: self._idle[queue] for queue in named if queue in self._idle}
+        self._idle = {queue: idle for queue, idle in self._idle.items() if named.get(queue) == idle.mark}
         queues = [queue for queue in named if queue not in self._idle or now >= self._idle[queue].until]
         queues = await self._changed(queues)
         backlogs = await find_backlogs(self._survey, queues, apart=self._apart)
         await self._unname([queue for queue in queues if queue not in backlogs])
         await self._fill_all(await self._half_empty(backlogs))
+        self.quiet.note(found=any(queue not in self._idle or self._idle[queue].seconds < IDLE_CAP_SECONDS for queue in named))
         self._apart.complain()
 
     async def _changed(self, queues: Sequence[str]) -> list[str]:
@@ -156,7 +161,7 @@ class Refill:
         seconds, times = 0.0, 0
         if before is not None and (before.lanes, before.lengths) == (lanes, lengths):
             seconds, times = min(max(2 * before.seconds, IDLE_SECONDS), IDLE_CAP_SECONDS), before.times + 1
-        self._idle[queue] = Idle(lanes, lengths, seconds, self._clock() + seconds, times)
+        self._idle[queue] = Idle(self._marks[queue], lanes, lengths, seconds, self._clock() + seconds, times)
 
     async def _fill_all(self, places: Sequence[tuple[str, Lane, Backlog, int]]) -> None:
         if not places:

@@ -13,19 +13,28 @@ The races with live workers and pushers, and why each is harmless:
   and the task is delivered twice. So it is when two reapers find the same task.
 * Delivered twice is legal: the claim is a compare-and-set, the second delivery is skipped. Nothing here changes the
   ledger.
+
+The walks meet the tasks of a standing backlog again and again. So a reading of a backlog is trusted for a quarter of a second,
+and for up to TRUST_CAP_SECONDS where it has not changed. If the backlog moves on meanwhile, a lost push of a task that it has
+just passed is found when that time is over, which is less than the recent walk looks back. If it is lowered meanwhile, the lane
+refuses the task. No reading is trusted across a loss of data (`distrust`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
+from msgspec import Struct
+
+from leaseq.dispatch.backlog import Backlog
 from leaseq.engine.engine import Engine
 from leaseq.failpoints import reach
-from leaseq.model import Glimpse, State
+from leaseq.model import Glimpse, Lane, State
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import Apart
-from leaseq_reaper.backlogs import find_backlogs, waits_its_turn
+from leaseq_reaper.backlogs import Backlogs, find_backlogs, waits_its_turn
 from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock
 
@@ -38,6 +47,21 @@ REST_SECONDS_PER_ID = 0.0001
 CANDIDATES = 50_000
 GLIMPSES = 5000
 SHOWN = 20
+# For how long a backlog is not read again: for the rest of a walk at first, and while it stands still from the second of these
+# times on, doubling up to the third.
+TRUST_SECONDS = 0.25
+TRUST_STANDING_SECONDS = 1.5
+TRUST_CAP_SECONDS = 5.0
+# A backlog that the walks have not met for so long is forgotten.
+KEEP_SECONDS = 60.0
+
+
+class Standing(Struct, frozen=True):
+    """A backlog as it was read, and for how long it is not read again."""
+
+    backlog: Backlog
+    seconds: float
+    until: float
 
 
 class Stranded:
@@ -50,6 +74,7 @@ class Stranded:
         self._apart = apart
         self._clock = clock
         self._rested_at = clock()
+        self._standing: dict[tuple[str, Lane], Standing] = {}
 
     @property
     def resting(self) -> bool:
@@ -59,10 +84,38 @@ class Stranded:
     async def sift(self, waiting: Sequence[Glimpse]) -> list[Glimpse]:
         """Without those that wait in the ledger for their turn, because their lane is full.
 
-        The look at the backlogs comes after the ledger was read: whatever lies before them by then was pushed before.
+        A look at the backlogs comes after the ledger was read: whatever lies before them by then was pushed before.
         """
-        backlogs = await find_backlogs(self._survey, {task.queue for task in waiting}, apart=self._apart) if waiting else {}
-        return [task for task in waiting if not waits_its_turn(task, backlogs)]
+        now = self._clock()
+        lanes: dict[str, dict[Lane, Backlog]] = {}
+        for (queue, lane), one in self._standing.items():
+            if now < one.until:
+                lanes.setdefault(queue, {})[lane] = one.backlog
+        unread = {task.queue for task in waiting if task.lane not in lanes.get(task.queue, {})}
+        if unread:
+            fresh = await find_backlogs(self._survey, unread, apart=self._apart)
+            self._note(unread, fresh)
+            lanes.update({queue: dict(fresh.get(queue, {})) for queue in unread})
+        return [task for task in waiting if not waits_its_turn(task, lanes)]
+
+    def distrust(self) -> None:
+        """Dispatch may have lost its backlogs: none counts that was read before."""
+        self._standing = {}
+
+    def _note(self, queues: AbstractSet[str], backlogs: Backlogs) -> None:
+        """These queues have been read, and have these backlogs."""
+        now = self._clock()
+        before = self._standing
+        self._standing = {
+            place: one for place, one in before.items() if place[0] not in queues and now < one.until + KEEP_SECONDS
+        }
+        for queue, lanes in backlogs.items():
+            for lane, backlog in lanes.items():
+                last, seconds = before.get((queue, lane)), TRUST_SECONDS
+                if last is not None and last.backlog.text == backlog.text:
+                    longer = min(max(2 * last.seconds, TRUST_STANDING_SECONDS), TRUST_CAP_SECONDS)
+                    seconds = last.seconds if now < last.until else longer
+                self._standing[queue, lane] = Standing(backlog, seconds, now + seconds)
 
     async def worthwhile(self, candidates: Sequence[Glimpse]) -> bool:
         """Are there enough candidates to read all the lists for them? Then a full sweep reads each list a few times, not for

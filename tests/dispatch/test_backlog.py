@@ -55,7 +55,7 @@ async def test_one_lane_is_full_and_the_others_are_not(dispatcher: Dispatcher, s
     assert await dispatcher.push(QUEUE, suspects, lane=Lane.SUSPECT) == suspects
     assert await survey.backlogs("another") == {}
     assert (await survey.backlogs(QUEUE)).keys() == {Lane.NORMAL}
-    assert await survey.with_backlogs() == [QUEUE]
+    assert [*await survey.with_backlogs()] == [QUEUE]
 
 
 async def test_what_is_refused_rings_nothing(dispatcher: Dispatcher, valkey: Redis) -> None:

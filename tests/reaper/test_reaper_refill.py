@@ -23,7 +23,6 @@ from leaseq.ledger import upkeep
 from leaseq.model import Lane, Priority, State
 from leaseq.telemetry import recorded
 from leaseq_reaper import refill
-from leaseq_reaper.passes import SEVERAL
 from leaseq_reaper.reconcile import Reconcile
 from leaseq_reaper.refill import Refill
 from leaseq_reaper.sidecar import run
@@ -372,71 +371,6 @@ async def test_many_backlogs_come_in_once_and_in_order(narrow: Stage, monkeypatc
         if seen == submitted:
             break
     assert seen == submitted
-
-
-async def test_without_backlogs_looks_are_rarer(narrow: Stage) -> None:
-    duty = Refill(narrow.engine)
-    for _ in range(SEVERAL):
-        assert duty.quiet.slack() == 1
-        await duty.run_once()
-    assert duty.quiet.slack() == refill.QUIET_FACTOR
-    await narrow.submit(2 * WINDOW)
-    await duty.run_once()
-    assert duty.quiet.slack() == 1
-
-
-async def test_queues_whose_lanes_stay_full_are_asked_less_often(
-    narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await narrow.submit(2 * WINDOW)
-    looks, ask = 0, narrow.stores.survey.lengths
-
-    async def count(*args: Any) -> Any:
-        nonlocal looks
-        looks += len(args[0])
-        return await ask(*args)
-
-    monkeypatch.setattr(narrow.stores.survey, "lengths", count)
-    duty = Refill(narrow.engine, clock=clock)
-    for _ in range(100):
-        clock.now += 0.1
-        await duty.run_once()
-    assert 10 <= looks <= 20  # in ten seconds
-    await take(narrow, WINDOW)
-    clock.now += refill.IDLE_CAP_SECONDS
-    await duty.run_once()
-    assert len(await narrow.lane()) == WINDOW
-
-
-async def test_the_backlogs_of_full_lanes_are_read_now_and_then_only(
-    narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each is looked at once a second by the length of its lane; another lane of it may begin a backlog unnoticed by that."""
-    ids = await narrow.submit(3 * WINDOW)
-    reads, read = 0, narrow.stores.survey.backlogs_of
-
-    async def count(queues: Any) -> Any:
-        nonlocal reads
-        reads += len(queues)
-        return await read(queues)
-
-    monkeypatch.setattr(narrow.stores.survey, "backlogs_of", count)
-    duty = Refill(narrow.engine, clock=clock)
-    for _ in range(40):
-        clock.now += refill.IDLE_CAP_SECONDS
-        await duty.run_once()
-    assert 8 <= reads <= 16
-    await take(narrow, WINDOW)
-    clock.now += refill.IDLE_CAP_SECONDS
-    await duty.run_once()
-    assert await narrow.lane() == ids[WINDOW : 2 * WINDOW]
-    clock.now += refill.IDLE_CAP_SECONDS
-    high = await narrow.submit(2 * WINDOW, priority=Priority.HIGH)
-    await take(narrow, WINDOW, lane=Lane.HIGH)
-    for _ in range(2 * refill.READ_EVERY):
-        clock.now += refill.IDLE_CAP_SECONDS
-        await duty.run_once()
-    assert await narrow.lane(Lane.HIGH) == high[WINDOW:]
 
 
 async def test_five_windows_full_of_tasks_run_once_each(config: Config) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from secrets import token_hex
 from typing import Any
 
 from redis.asyncio import Redis
@@ -85,7 +86,7 @@ class Dispatcher:
                 count, begun = await self._scripts.run("push", names, [lane.value, *limits, "".join(bite)])
                 taken += bite[:count]
                 if begun:
-                    await self._client.hset(self._keys.backlogs(), queue, "")
+                    await self._client.hset(self._keys.backlogs(), queue, token_hex(4))
                     emit("backlog.began", queue=queue, lane=lane, window=self.window)
         return taken
 

@@ -204,10 +204,16 @@ class Survey:
         found = await self._ask_each(queues, lambda pipe, queue: pipe.exists(self._keys.paused(queue)))
         return {queue: answer if isinstance(answer, ServerUnreachable) else bool(answer) for queue, answer in found.items()}
 
-    async def with_backlogs(self) -> list[str]:
-        """The queues that may have a backlog: a push that begins one names it, and the scan of the key space finds the rest."""
+    async def with_backlogs(self) -> dict[str, str]:
+        """The queues that may have a backlog: a push that begins one names it, and the scan of the key space finds the rest.
+
+        With each queue the mark that the last push of that kind has set. A scan and older versions set an empty one.
+        """
         with reachable():
-            return [as_bytes(name).decode(errors="replace") for name in await self._client.hgetall(self._keys.backlogs())]
+            found = await self._client.hgetall(self._keys.backlogs())
+        return {
+            as_bytes(name).decode(errors="replace"): as_bytes(mark).decode("ascii", "replace") for name, mark in found.items()
+        }
 
     async def name_backlogs(self, queues: Sequence[str]) -> None:
         """These queues may have a backlog."""
