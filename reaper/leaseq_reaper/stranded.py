@@ -25,6 +25,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import islice
 
 from msgspec import Struct
 
@@ -52,6 +53,8 @@ SHOWN = 20
 TRUST_SECONDS = 0.25
 TRUST_STANDING_SECONDS = 1.5
 TRUST_CAP_SECONDS = 5.0
+# A statement names so many backlogs. What lies behind others comes, and is left out by `sift`.
+MOST_TRUSTED = 1000
 # A backlog that the walks have not met for so long is forgotten.
 KEEP_SECONDS = 60.0
 
@@ -97,6 +100,12 @@ class Stranded:
             self._note(unread, fresh)
             lanes.update({queue: dict(fresh.get(queue, {})) for queue in unread})
         return [task for task in waiting if not waits_its_turn(task, lanes)]
+
+    def trusted(self) -> dict[tuple[str, Lane], str]:
+        """Where backlogs begin that are not read again yet. The ledger leaves out what lies behind them."""
+        now = self._clock()
+        trusted = ((place, one.backlog.cursor) for place, one in self._standing.items() if now < one.until)
+        return dict(islice(trusted, MOST_TRUSTED))
 
     def distrust(self) -> None:
         """Dispatch may have lost its backlogs: none counts that was read before."""

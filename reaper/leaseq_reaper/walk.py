@@ -7,10 +7,11 @@ In chunks along the primary key, remembering where it is. Ids are UUIDv7 and sor
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from leaseq.codec import FIRST_ID
 from leaseq.ledger.upkeep import Chunk, Upkeep
+from leaseq.model import Lane
 
 CHUNK = 5000
 
@@ -43,8 +44,8 @@ class Walk:
         self.running_seconds = running_seconds
         self.cursor: str | None = None
 
-    async def step(self, *, quiet_seconds: float) -> Chunk:
-        """The next chunk; its `last_id` is None at the end."""
+    async def step(self, *, quiet_seconds: float, backlogs: Mapping[tuple[str, Lane], str]) -> Chunk:
+        """The next chunk, without the tasks of these backlogs; its `last_id` is None at the end."""
         cursor = self._begin() if self.cursor is None else self.cursor
         chunk = await self._upkeep.sweep(
             cursor=cursor,
@@ -52,6 +53,7 @@ class Walk:
             quiet_seconds=quiet_seconds,
             running_seconds=self.running_seconds,
             ahead_seconds=self._ahead,
+            backlogs=backlogs,
         )
         self.cursor = chunk.last_id
         return chunk

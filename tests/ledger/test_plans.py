@@ -97,7 +97,8 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "glimpse_tasks": ({"ids": IDS}, {"tasks_pkey"}),
     "list_attempts": ({"task_id": IDS[0], "tenant": "default"}, {"tasks_pkey"}),
     "sweep_tasks": (
-        {"cursor": IDS[0], "limit": 1000, "quiet": 5.0, "running": 10.0, "ahead": 15},
+        {"cursor": IDS[0], "limit": 1000, "quiet": 5.0, "running": 10.0, "ahead": 15}
+        | {"queues": "{default}", "priorities": "{1}", "cursors": "{" + IDS[100] + "}", "suspect": 2},
         {"tasks_pkey", "scheduled_pkey"},
     ),
     "reschedule_tasks": ({"ids": IDS}, {"tasks_pkey"}),

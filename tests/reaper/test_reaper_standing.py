@@ -8,7 +8,9 @@ import pytest
 
 from fix_dispatch import KEYS
 from fix_reaper import WINDOW, FakeClock, Stage, named
+from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, Priority
+from leaseq.redis_connection import _Guarded
 from leaseq.telemetry import recorded
 from leaseq_reaper import refill
 from leaseq_reaper.passes import SEVERAL
@@ -158,3 +160,49 @@ async def test_where_every_backlog_stands_still_passes_are_rarer_until_one_can_m
     assert await narrow.lane() == ids[WINDOW : 2 * WINDOW]
     assert waited <= 1.0
     assert duty.quiet.slack() == 1
+
+
+async def test_the_ledger_leaves_out_what_lies_behind_a_backlog_that_stands_still(
+    narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await narrow.submit(5 * WINDOW)
+    suspect, late = ids[2 * WINDOW], ids[3 * WINDOW]
+    await narrow.plain.execute("update leaseq.tasks set loss_count = 2 where id = %s", [suspect])
+    chunks, sweep = [], narrow.stores.upkeep.sweep
+
+    async def keep(**said: Any) -> Any:
+        chunks.append(await sweep(**said))
+        return chunks[-1]
+
+    monkeypatch.setattr(narrow.stores.upkeep, "sweep", keep)
+    reconcile = Reconcile(narrow.engine, clock=clock)
+    await reconcile.run_once()
+    assert late in {task.task_id for chunk in chunks for task in chunk.waiting}
+    for _ in range(10):
+        clock.now += 2.0
+        chunks.clear()
+        await reconcile.run_once()
+        if late not in {task.task_id for chunk in chunks for task in chunk.waiting}:
+            break
+    assert {task.task_id for chunk in chunks for task in chunk.waiting} == {*ids[:WINDOW], suspect}
+
+
+async def test_the_lengths_of_many_lanes_come_in_one_reply(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [(f"q{number}", Lane.NORMAL) for number in range(50)]
+    for number in (3, 7):
+        await narrow.redis.rpush(KEYS.ready(*places[number]), *(["x"] * number))
+    await narrow.redis.set(KEYS.ready(*places[5]), "not a list")
+    replies, read = 0, _Guarded.read_response
+
+    async def count(connection: Any, *args: Any, **options: Any) -> Any:
+        nonlocal replies
+        replies += 1
+        return await read(connection, *args, **options)
+
+    monkeypatch.setattr(_Guarded, "read_response", count)
+    await narrow.stores.survey.lengths(places)
+    replies = 0
+    found = await narrow.stores.survey.lengths(places)
+    assert replies == 2  # one for those that can be read, and one for the lane that cannot
+    assert isinstance(found.pop(places[5]), ServerUnreachable)
+    assert found == {place: 0 for place in places if place != places[5]} | {places[3]: 3, places[7]: 7}

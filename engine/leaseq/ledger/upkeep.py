@@ -28,7 +28,8 @@ MOST_WINDOWS = 4
 WINDOW_ROWS = 20_000
 T = TypeVar("T")
 
-PRIORITIES = {lane: priority for priority, lane in LANES.items()}
+PRIORITIES = {lane: int(priority) for priority, lane in LANES.items()}
+NO_BACKLOGS: Mapping[tuple[str, Lane], str] = {}
 
 
 class Chunk(Struct, frozen=True):
@@ -92,7 +93,7 @@ class _Window(Struct, frozen=True):
         return Stretch(ids[-1] if ids else None, 0, ids)
 
     def _from(self, one: _Wanted) -> list[str]:
-        ids = self.waiting.get((one.queue, int(PRIORITIES[one.lane])), [])
+        ids = self.waiting.get((one.queue, PRIORITIES[one.lane]), [])
         return ids[bisect_left(ids, one.cursor) :]
 
 
@@ -113,11 +114,13 @@ class Upkeep:
         quiet_seconds: float,
         running_seconds: float | None = None,
         ahead_seconds: int | None = None,
+        backlogs: Mapping[tuple[str, Lane], str] = NO_BACKLOGS,
     ) -> Chunk:
         """Look at the next `limit` tasks after `cursor`, in order of id.
 
-        With `running_seconds` also at attempts that have run for longer than that under an open worker. With `ahead_seconds`
-        not at tasks whose ids are that far ahead of the clock of Postgres.
+        Tasks at or behind the beginning of the backlog of their lane in `backlogs` are left out of those that wait. With
+        `running_seconds` also at attempts that have run for longer than that under an open worker. With `ahead_seconds` not at
+        tasks whose ids are that far ahead of the clock of Postgres.
         """
         params = {
             "cursor": cursor,
@@ -125,6 +128,10 @@ class Upkeep:
             "quiet": quiet_seconds,
             "running": running_seconds,
             "ahead": ahead_seconds,
+            "queues": quoted(queue for queue, _ in backlogs),
+            "priorities": numbers(PRIORITIES[lane] for _, lane in backlogs),
+            "cursors": words(backlogs.values()),
+            "suspect": SUSPECT_CRASHES,
         }
         found = await self._session.fetch("sweep_tasks", params, again=True)
         chunk = Chunk(found[0][0] if found else None, [], [], [], [])
@@ -201,7 +208,7 @@ class Upkeep:
     async def _find_each_boundary(self, wanted: Sequence[_Wanted]) -> list[str | None]:
         params = {
             "queues": quoted(one.queue for one in wanted),
-            "priorities": numbers(int(PRIORITIES[one.lane]) for one in wanted),
+            "priorities": numbers(PRIORITIES[one.lane] for one in wanted),
             "suspect": SUSPECT_CRASHES,
             "cursors": words(one.cursor for one in wanted),
             "sizes": numbers(one.size for one in wanted),
@@ -212,7 +219,7 @@ class Upkeep:
     async def _read_each_stretch(self, wanted: Sequence[_Wanted]) -> list[Stretch]:
         params = {
             "queues": quoted(one.queue for one in wanted),
-            "priorities": numbers(int(PRIORITIES[one.lane]) for one in wanted),
+            "priorities": numbers(PRIORITIES[one.lane] for one in wanted),
             "suspect": SUSPECT_CRASHES,
             "cursors": words(one.cursor for one in wanted),
             "untils": words(one.until for one in wanted),

@@ -1,0 +1,9 @@
+-- lengths: how many deliveries are in each of many lanes. Changes nothing.
+-- KEYS[1] to KEYS[n] PREFIX:{Q}:ready[:lane], of any number of queues. It only reads: on a cluster its caller would divide them by slots.
+-- Returns n numbers in the order of KEYS, -1 for a key of another type.
+local found = {}
+for i = 1, #KEYS do
+    local reply = redis.pcall('LLEN', KEYS[i])
+    found[i] = type(reply) == 'number' and reply or -1
+end
+return found
