@@ -14,7 +14,7 @@ from psycopg import sql
 
 from fix_client import Client
 from fix_ledger import open_worker
-from fix_servers import _admin, _database_url
+from fix_servers import _admin, _database_url, admin_url
 from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
@@ -184,12 +184,13 @@ async def test_a_database_that_is_not_utf_8_is_refused_by_everything(
 
 @pytest.fixture
 async def reaper_role(config: Config, session_postgres: str, plain: psycopg.AsyncConnection[Any]) -> AsyncIterator[Config]:
-    """A role with every right on our tables, and none over the sessions of the worker, which is another role."""
+    """A role with the rights of a service, and none over the sessions of a superuser."""
     with _admin(session_postgres) as admin:
         admin.execute("create role leaseq_other_reaper login password 'pw'")
         try:
             await plain.execute("grant usage on schema leaseq to leaseq_other_reaper")
-            await plain.execute("grant all on all tables in schema leaseq to leaseq_other_reaper")
+            for kind in ("tables", "functions"):
+                await plain.execute(f"grant all on all {kind} in schema leaseq to leaseq_other_reaper".encode())
             parts = urlsplit(str(config.postgres_url))
             netloc = f"leaseq_other_reaper:pw@{parts.hostname}:{parts.port}"
             yield replace(config, postgres_url=urlunsplit(parts._replace(netloc=netloc)))
@@ -217,7 +218,7 @@ async def test_a_session_that_may_not_be_ended_does_not_stop_the_reap(
         await until(pulled)
         await engine.stores.ledger.claim([task_id], worker_id=worker_id)
         name = session_name(worker_id)
-        async with await psycopg.AsyncConnection.connect(str(config.postgres_url), application_name=name) as frozen:
+        async with await psycopg.AsyncConnection.connect(admin_url(config), application_name=name) as frozen:
             with recorded(level=WARNING) as events:
                 assert await engine.reaper.reap(Death(worker_id=worker_id, queues=["default"], reason="it is dead"))
             assert await (await frozen.execute("select 1")).fetchall() == [(1,)], "it could not be ended"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 
 import psycopg
+import pytest
 
-from fix_servers import admin_url
+from fix_servers import admin_url, with_roles
 from fix_worker import until
 from leaseq.config import Config
+from leaseq.fitness import survey
+from leaseq.ledger import schema
 from leaseq.ledger.roles import RoleNames, grant
 
+WITH_ROLES = 10  # 0010_roles.sql
 TABLES = "select c.oid::regclass::text from pg_class as c where c.relnamespace = 'leaseq'::regnamespace and c.relkind = 'r'"
 
 
@@ -37,6 +41,19 @@ async def test_grants_that_meet_a_transaction_of_a_service_try_again(config: Con
             await watcher.execute("reassign owned by somewhere_else to leaseq_owner")
             await watcher.execute("drop owned by somewhere_else")
             await watcher.execute("drop role somewhere_else")
+
+
+async def test_a_migration_after_the_grants_lacks_no_right(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The grants are from the first version that has roles."""
+    url = admin_url(config)
+    async with await psycopg.AsyncConnection.connect(url) as conn:
+        await conn.execute("drop schema leaseq cascade")
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", [each for each in schema.MIGRATIONS if each.version <= WITH_ROLES])
+        await schema.migrate(url)
+    await grant(url, RoleNames())
+    assert await schema.migrate(url) != []
+    assert [finding for finding in (await survey(with_roles(config))).findings if finding.grave] == []
 
 
 async def _waits(conn: psycopg.AsyncConnection[tuple[object, ...]], table: str) -> bool:
