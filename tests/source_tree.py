@@ -6,7 +6,9 @@ Parsed once for each test run. Only files of the project itself: what tools and 
 from __future__ import annotations
 
 import ast
+import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -67,7 +69,24 @@ def texts() -> list[tuple[str, str]]:
 def parsed(path: Path) -> Module:
     """One file, parsed."""
     text = path.read_text(encoding="utf-8")
-    return Module(path, text, ast.parse(text, filename=str(path)))
+    with no_collection():
+        return Module(path, text, ast.parse(text, filename=str(path)))
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Hold off the garbage collector while Python parses.
+
+    In Python 3.11 a finalizer that formats a traceback parses, too, and a parser that was interrupted by another one raises
+    SystemError (https://github.com/python/cpython/issues/106905).
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def functions(module: Module) -> Iterator[Function]:
