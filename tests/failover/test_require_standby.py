@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from fix_api import Api, open_api, problem
 from fix_processes import PATIENCE
-from fix_servers import Pair
+from fix_servers import Pair, at
 from fix_worker import until
 from leaseq.config import Config
 from leaseq.errors import ServerUnfit
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 async def test_the_start_the_check_and_readiness_ask_for_a_standby(config: Config, pair: Pair) -> None:
-    careful = replace(config, postgres_url=pair.primary.url, require_standby=True)
+    careful = replace(at(config, pair.primary.url), require_standby=True)
     with pytest.raises(ServerUnfit, match="synchronous_standby_names is empty"):
         await require_fit(careful)
     assert [finding.about for finding in (await survey(careful)).findings if finding.grave] == ["postgres"]

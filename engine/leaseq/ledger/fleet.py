@@ -66,7 +66,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     read_only: str
     in_recovery: bool
     synchronous_standby_names: str
-    standbys: int | None  # connected ones that commits wait for; None: this role may not see them
+    standbys: int  # connected ones; for a role without pg_read_all_stats also those that commits do not wait for
     version: int
     pooled: bool = False  # seen by the connection itself, not by a statement
 

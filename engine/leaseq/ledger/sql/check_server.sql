@@ -1,5 +1,6 @@
 -- What could break a promise: settings of this server as this session sees them. `reset_val` is what a session of this role in
 -- this database gets by default, that is, where it does not ask for anything: in a caller's own transaction, say.
+-- `standbys`: those that commits wait for; every one that is connected where Postgres hides from this role which ones these are.
 select
     current_setting('fsync') as fsync,
     current_setting('full_page_writes') as full_page_writes,
@@ -8,8 +9,8 @@ select
     current_setting('default_transaction_read_only') as read_only,
     pg_is_in_recovery() as in_recovery,
     current_setting('synchronous_standby_names') as synchronous_standby_names,
-    case
-        when pg_has_role('pg_read_all_stats', 'usage')
-        then (select count(*)::integer from pg_stat_replication where sync_state in ('sync', 'quorum'))
-    end as standbys,
+    (
+        select count(*)::integer from pg_stat_replication
+        where sync_state in ('sync', 'quorum') or not pg_has_role('pg_read_all_stats', 'usage')
+    ) as standbys,
     current_setting('server_version_num')::integer as version
