@@ -11,11 +11,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import pytest
 
-from fix_servers import free_port
+from fix_servers import ROLE_PASSWORD, ROLE_URLS, free_port
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 START_SECONDS = 20.0
@@ -51,7 +51,9 @@ def pgbouncer() -> Iterator[PoolTo]:
 
 def _configuration(directory: Path, port: int, url: str, settings: dict[str, object]) -> Path:
     parts = urlsplit(url)
-    (directory / "users").write_text(f'"{parts.username}" "{parts.password}"\n', encoding="utf-8")
+    passwords = dict.fromkeys(ROLE_URLS.values(), ROLE_PASSWORD) | {unquote(str(parts.username)): unquote(str(parts.password))}
+    users = "".join(f'"{user}" "{password}"\n' for user, password in passwords.items())
+    (directory / "users").write_text(users, encoding="utf-8")
     lines = {
         "listen_addr": "127.0.0.1",
         "listen_port": port,

@@ -164,7 +164,7 @@ class Pair(Struct, frozen=True):
 @pytest.fixture
 def pair(own_postgres: PostgresServer, tmp_path: Path) -> Iterator[Pair]:
     """A primary with the schema, and a streaming standby; commits wait for it only when told to."""
-    _outside_the_loop(lambda: asyncio.run(migrate(own_postgres.url)))
+    _outside_the_loop(lambda: asyncio.run(prepare(own_postgres.url)))
     standby = new_postgres(tmp_path / "standby")
     try:
         standby.start_standby(own_postgres)
@@ -204,11 +204,23 @@ def redis_pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Redis
 
 
 async def _prepare_template(url: str) -> None:
-    """The schema, and the roles of leaseq with their rights; tables that a test makes as superuser are for handlers too."""
+    """The schema and the roles, also in a run that does not use them."""
     template = _database_url(url, TEMPLATE)
     await migrate(template)
-    await grant(template, RoleNames())
-    with _admin(template) as admin:
+    await _make_roles(template)
+
+
+async def prepare(url: str) -> None:
+    """The schema on a server of the test's own, and the roles in a run that uses them."""
+    await migrate(url)
+    if under_roles():
+        await _make_roles(url)
+
+
+async def _make_roles(url: str) -> None:
+    """The roles of leaseq with their rights; tables that a test makes as superuser are for handlers too."""
+    await grant(url, RoleNames())
+    with _admin(url) as admin:
         for role in (SERVICE, HANDLER):
             admin.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(ROLE_PASSWORD)))
             for name, value in HOSTILE_DEFAULTS.items() if under_roles() else ():
@@ -229,6 +241,18 @@ def with_roles(config: Config) -> Config:
     url = str(config.postgres_url)
     urls = {name: as_role(url, role, ROLE_PASSWORD) for name, role in ROLE_URLS.items()}
     return structs.replace(config, **urls)
+
+
+def at(config: Config, url: str) -> Config:
+    """The configuration with another address of Postgres: of a server of the test's own (see `prepare`), a proxy or a pooler.
+
+    In a run under roles, services and handlers go there as their roles, otherwise both as the user of `url`.
+    """
+    parts = urlsplit(url)
+    if parts.username not in ROLE_URLS.values():
+        _admins[parts.netloc.rpartition("@")[2]] = parts.netloc
+    there = structs.replace(config, postgres_url=url, handler_postgres_url=None)
+    return with_roles(there) if under_roles() else there
 
 
 def admin_url(config: Config) -> str:
@@ -257,9 +281,7 @@ def config(postgres_url: str, redis_url: str, tmp_path: Path) -> Config:
         reconcile_interval_seconds=0.2,
         statement_timeout_seconds=5,
     )
-    netloc = urlsplit(postgres_url).netloc
-    _admins[netloc.rpartition("@")[2]] = netloc
-    return with_roles(superuser) if under_roles() else superuser
+    return at(superuser, postgres_url)
 
 
 class RedisPair:

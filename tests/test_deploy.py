@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from fix_client import Client
 from fix_processes import Services
-from fix_servers import free_port
+from fix_servers import admin_url, free_port
 from leaseq.cli import main
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
@@ -191,7 +191,7 @@ async def test_the_commands_work_together(services: Services, config: Config, cl
     """The same command lines, on the servers of this test, until a task has gone through all of them."""
     described, port = services_of(COMPOSE), str(free_port())
     commands = {name: [local(word, port) for word in described[name]["command"]] for name in OURS}
-    migrated = await services.start(*commands["migrate"])
+    migrated = await services.start(*commands["migrate"], LEASEQ_POSTGRES_URL=admin_url(config))
     assert await migrated.ended() == 0
     worker = await services.start(*commands["worker"], PYTHONPATH=str(ROOT))
     api = await services.start(*commands["api"])

@@ -11,13 +11,13 @@ import pytest
 import redis.asyncio
 from msgspec.structs import replace
 
-from fix_servers import free_port, with_roles
+from fix_servers import at, free_port, prepare, with_roles
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
 from leaseq.fitness import judge_postgres, judge_redis, judge_schema, require_fit, survey
 from leaseq.ledger.fleet import ServerSettings
-from leaseq.ledger.schema import LATEST, migrate
+from leaseq.ledger.schema import LATEST
 from leaseq.telemetry import WARNING, recorded, subscribe
 
 SOUND = ServerSettings(
@@ -158,7 +158,7 @@ async def test_a_read_only_database_is_refused(config: Config, plain: psycopg.As
 
 
 async def test_a_schema_is_asked_for_where_it_is_not_ours_to_make(config: Config, own_postgres: PostgresServer) -> None:
-    empty = replace(config, postgres_url=own_postgres.url)
+    empty = replace(config, postgres_url=own_postgres.url, handler_postgres_url=None)  # there are no roles yet
     with pytest.raises(SchemaMismatch, match="run `leaseq migrate`"):
         await require_fit(empty)
     await require_fit(empty, migrates=True)
@@ -184,12 +184,12 @@ async def test_a_postgres_without_fsync_is_refused_with_everything_else(own_post
     await asyncio.to_thread(own_postgres.stop)
     await asyncio.to_thread(own_postgres.start)
     with pytest.raises(ServerUnfit, match=r"fsync is off.*; Postgres: full_page_writes is off"):
-        await require_fit(replace(config, postgres_url=own_postgres.url))
+        await require_fit(replace(config, postgres_url=own_postgres.url, handler_postgres_url=None))
 
 
 async def test_a_postgres_that_comes_late_is_waited_for(own_postgres: PostgresServer, config: Config) -> None:
-    late = replace(config, postgres_url=own_postgres.url)
-    await migrate(own_postgres.url)
+    late = at(config, own_postgres.url)
+    await prepare(own_postgres.url)
     await asyncio.to_thread(own_postgres.stop)
     told = asyncio.Event()
     unsubscribe = subscribe(lambda _: told.set(), level=WARNING)

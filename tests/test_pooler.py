@@ -7,11 +7,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from msgspec.structs import replace
 
 from fix_client import Client
 from fix_pgbouncer import PoolTo
 from fix_processes import Services
+from fix_servers import admin_url, at
 from fix_worker import working
 from leaseq import Context, Leaseq
 from leaseq.cli.exits import FAILED, REFUSED
@@ -36,7 +36,7 @@ async def test_a_pooler_that_mixes_sessions_is_refused_by_everything(
     settings: dict[str, Any], config: Config, pgbouncer: PoolTo
 ) -> None:
     url = pgbouncer(str(config.postgres_url), **settings)
-    pooled = replace(config, postgres_url=url)
+    pooled = at(config, url)
     for start in (require_fit(pooled), migrate(url), Leaseq(pooled).__aenter__()):
         with pytest.raises(ServerUnfit, match="pool_mode = session and server_reset_query = DISCARD ALL"):
             await start
@@ -46,19 +46,21 @@ async def test_a_pooler_that_mixes_sessions_is_refused_by_everything(
 
 
 @pytest.mark.parametrize("command", [["api", "--port", "0"], ["worker", "apps.probe:app"], ["reaper"], ["migrate"], ["check"]])
-async def test_each_command_refuses_to_start_on_transaction_mode(
-    command: list[str], config: Config, pgbouncer: PoolTo, services: Services
-) -> None:
+async def test_each_command_refuses_to_start_on_transaction_mode(command: list[str], config: Config, pgbouncer: PoolTo) -> None:
     url = pgbouncer(str(config.postgres_url), pool_mode="transaction")
-    service = await services.start(*command, LEASEQ_POSTGRES_URL=url)
-    assert await service.ended() == (FAILED if command == ["check"] else REFUSED)
+    services = Services(at(config, url))
+    try:
+        service = await services.start(*command)
+        assert await service.ended() == (FAILED if command == ["check"] else REFUSED)
+    finally:
+        await services.destroy()
     if command != ["check"]:  # which prints its findings
         assert "a pooler" in service.other[-1]
 
 
 async def test_everything_works_through_session_mode_and_nothing_leaks(config: Config, pgbouncer: PoolTo, client: Client) -> None:
-    url = pgbouncer(str(config.postgres_url), pool_mode="session")
-    pooled = replace(config, postgres_url=url)
+    url = pgbouncer(admin_url(config), pool_mode="session")
+    pooled = at(config, url)
     await require_fit(pooled)
     findings = (await survey(pooled)).findings
     assert [finding.grave for finding in findings if "a pooler in session mode" in finding.message] == [False]
@@ -76,10 +78,11 @@ async def test_everything_works_through_session_mode_and_nothing_leaks(config: C
     for task_id in ids:
         assert await client.effects(task_id) == 1
     usual = await _settings(str(config.postgres_url))
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as holder:
+    async with await psycopg.AsyncConnection.connect(str(pooled.postgres_url), autocommit=True) as holder:
         await holder.execute("set statement_timeout = '1d'")
     for _ in range(5):
-        assert await _settings(url) == usual, "a stranger gets a session that leaseq has used, with its defaults"
+        found = await _settings(str(pooled.postgres_url))
+        assert found == usual, "a stranger gets a session that leaseq has used, with its defaults"
 
 
 async def test_a_session_pooler_without_a_free_session_is_told_as_such(
@@ -88,7 +91,7 @@ async def test_a_session_pooler_without_a_free_session_is_told_as_such(
     monkeypatch.setattr("leaseq.probe.WAIT_SECONDS", 1.0)
     url = pgbouncer(str(config.postgres_url), pool_mode="session", default_pool_size=1)
     with pytest.raises(ServerUnreachable, match="pool_size must be larger"):
-        await require_fit(replace(config, postgres_url=url), patience_seconds=0)
+        await require_fit(at(config, url), patience_seconds=0)
 
 
 async def _settings(url: str) -> list[tuple[Any, ...]]:

@@ -22,6 +22,10 @@ from leaseq.config import Config
 from leaseq.errors import ConfigInvalid
 from leaseq_api.serve import DRAIN_SECONDS, check_address
 
+# Four test runs at a time start processes on a machine of two cores.
+pytestmark = pytest.mark.timeout(180)
+START_SECONDS = 90.0
+
 COMMAND = [sys.executable, "-m", "leaseq", "api"]
 HEAD = b"Host: leaseq\r\nContent-Type: application/json\r\n"
 
@@ -43,21 +47,24 @@ def running(config: Config, output: Path) -> Iterator[tuple[subprocess.Popen[byt
     with output.open("wb") as log, subprocess.Popen(COMMAND, env=environment(config), stdout=log, stderr=log) as process:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{config.api_port}", timeout=10) as client:
-                until_ready(process, client)
+                until_ready(process, client, output)
                 yield process, client
         finally:
             process.kill()
 
 
-def until_ready(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
-    give_up = time.monotonic() + 20
+def until_ready(process: subprocess.Popen[bytes], client: httpx.Client, output: Path) -> None:
+    give_up, said = time.monotonic() + START_SECONDS, ""
     while True:
         try:
-            if client.get("/health/ready").status_code == 200:
+            answer = client.get("/health/ready")
+            if answer.status_code == 200:
                 return
-        except httpx.TransportError:
-            assert process.poll() is None, "the service ended before it was ready"
-        assert time.monotonic() < give_up, "the service did not become ready"
+            said = answer.text
+        except httpx.TransportError as error:
+            said = repr(error)
+            assert process.poll() is None, f"the service ended before it was ready: {output.read_text()}"
+        assert time.monotonic() < give_up, f"the service did not become ready: {said}\n{output.read_text()}"
         time.sleep(0.02)
 
 
@@ -74,7 +81,7 @@ def complaint(stderr: bytes) -> str:
 
 def exchange(config: Config, request: bytes) -> bytes:
     """Send raw bytes and return the first answer, whole."""
-    with socket.create_connection(("127.0.0.1", config.api_port), timeout=5) as conn:
+    with socket.create_connection(("127.0.0.1", config.api_port), timeout=20) as conn:
         conn.sendall(request)
         answer = b""
         while chunk := conn.recv(65_536):

@@ -20,8 +20,9 @@ from msgspec.structs import replace
 
 from fix_client import Client
 from fix_processes import Service, Services
-from fix_servers import free_port
+from fix_servers import admin_url, free_port
 from leaseq.config import Config
+from leaseq.ledger.roles import HANDLER
 from leaseq.model import State, Task
 from leaseq_chaos.cluster.stores import Postgres
 from leaseq_chaos.handlers import _recorder
@@ -55,8 +56,11 @@ def config(config: Config) -> Config:
 
 @pytest.fixture
 async def accounts(config: Config) -> Direct:
-    direct = Direct(config.postgres_url or "")
+    direct = Direct(admin_url(config))
     await prepare(cast(Postgres, direct), accounts=ACCOUNTS, cents=CENTS)
+    async with await psycopg.AsyncConnection.connect(admin_url(config), autocommit=True) as admin:
+        for right in ("usage on schema chaos", "select, insert, update on all tables in schema chaos"):
+            await admin.execute(f"grant {right} to {HANDLER}".encode())
     return direct
 
 

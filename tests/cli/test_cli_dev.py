@@ -257,7 +257,7 @@ async def test_json_lines_are_passed_on_as_they_are(starter: Starter) -> None:
 
 async def test_killed_outright_it_leaves_nothing_running(data_dir: Path, starter: Starter) -> None:
     """Its parts see the end of their input, and the last of them stops the embedded servers."""
-    starter.config = replace(starter.config, postgres_url=None, redis_url=None, data_dir=data_dir)
+    starter.config = replace(starter.config, postgres_url=None, handler_postgres_url=None, redis_url=None, data_dir=data_dir)
     dev = await starter.dev("--no-reload")
     await dev.say("worker.opened")
     await dev.say("ready: ")

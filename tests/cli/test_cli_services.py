@@ -126,7 +126,7 @@ async def test_an_app_that_raises_is_shown_with_its_own_lines_only(config: Confi
 
 
 async def test_an_old_schema_is_refused_until_it_is_migrated(config: Config, own_postgres: PostgresServer) -> None:
-    config = replace(config, postgres_url=own_postgres.url)
+    config = replace(config, postgres_url=own_postgres.url, handler_postgres_url=None)  # there are no roles yet
     code, _, err = await run("reaper", config=config)
     assert code == 5
     assert err.splitlines()[-1].endswith("run `leaseq migrate`")
@@ -146,7 +146,7 @@ async def test_a_service_starts_without_redis(services: Services) -> None:
 
 
 async def test_services_without_urls_share_embedded_servers_and_leave_none(config: Config, data_dir: Path) -> None:
-    alone = replace(config, postgres_url=None, redis_url=None, data_dir=data_dir)
+    alone = replace(config, postgres_url=None, handler_postgres_url=None, redis_url=None, data_dir=data_dir)
     services = Services(alone)
     try:
         worker = await services.worker()

@@ -244,9 +244,9 @@ def test_a_command_says_which_server_is_away(leaseq: Command) -> None:
 
 
 def test_a_question_makes_no_servers(config: Config, leaseq: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LEASEQ_POSTGRES_URL", "LEASEQ_REDIS_URL"):
+    for name in ("LEASEQ_POSTGRES_URL", "LEASEQ_HANDLER_POSTGRES_URL", "LEASEQ_REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
-    result = leaseq("list", LEASEQ_POSTGRES_URL=None, LEASEQ_REDIS_URL=None)
+    result = leaseq("list", LEASEQ_POSTGRES_URL=None, LEASEQ_HANDLER_POSTGRES_URL=None, LEASEQ_REDIS_URL=None)
     assert result.exit_code == 2
     assert "leaseq dev" in result.stderr
     assert not config.data_dir.exists()

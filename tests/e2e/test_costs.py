@@ -16,13 +16,13 @@ import redis.asyncio
 from msgspec.structs import replace
 
 from fix_client import Client
+from fix_servers import admin_url, at, prepare
 from fix_worker import until, working
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
 from leaseq.engine.engine import open_engine
 from leaseq.engine.submission import Request, accept
-from leaseq.ledger.schema import migrate
 from leaseq.model import Submission
 
 TASKS = 2_000
@@ -70,17 +70,17 @@ async def counting(own_postgres: PostgresServer, config: Config) -> Config:
         conn.execute("alter system set shared_preload_libraries = 'pg_stat_statements'")
     own_postgres.stop()
     own_postgres.start()
-    await migrate(own_postgres.url)
+    await prepare(own_postgres.url)
     with psycopg.connect(own_postgres.url, autocommit=True) as conn:
         conn.execute("create extension pg_stat_statements")
-    return replace(config, postgres_url=own_postgres.url, log_level="warning")
+    return replace(at(config, own_postgres.url), log_level="warning")
 
 
 @pytest.fixture
 async def counts(counting: Config) -> AsyncIterator[Counts]:
     assert counting.redis_url is not None
     store = redis.asyncio.Redis.from_url(counting.redis_url)
-    async with await psycopg.AsyncConnection.connect(counting.postgres_url or "", autocommit=True) as conn, store:
+    async with await psycopg.AsyncConnection.connect(admin_url(counting), autocommit=True) as conn, store:
         yield Counts(conn, store)
 
 

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from fix_client import EFFECTS, Client
 from fix_processes import Services
+from fix_servers import at, prepare
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.schema import migrate
 from leaseq.model import State
 from leaseq_api.app import create_app
 
@@ -51,8 +51,8 @@ async def test_flushall_in_the_middle_of_five_thousand(services: Services, clien
 @pytest.fixture
 async def own(config: Config, own_postgres: PostgresServer, own_valkey: ValkeyServer) -> AsyncIterator[Client]:
     """A client on servers of the test's own."""
-    await migrate(own_postgres.url)
-    mine = replace(config, postgres_url=own_postgres.url, redis_url=own_valkey.url)
+    await prepare(own_postgres.url)
+    mine = replace(at(config, own_postgres.url), redis_url=own_valkey.url)
     async with open_engine(mine, name="leaseq test client") as engine:
         client = Client(engine, mine)
         await client.rows(EFFECTS)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from fix_client import Client
 from fix_processes import Services
 from fix_proxy import Proxy, ProxyTo
+from fix_servers import at
 from leaseq.config import Config
 from leaseq.model import State
 from leaseq.worker.beat import SILENT_LEASES
@@ -39,7 +40,7 @@ async def valkey(config: Config, proxy_to: ProxyTo) -> Proxy:
 @pytest.fixture
 async def far(config: Config, postgres: Proxy, valkey: Proxy) -> AsyncIterator[Services]:
     """Services behind both proxies."""
-    services = Services(replace(config, postgres_url=postgres.url, redis_url=valkey.url))
+    services = Services(replace(at(config, postgres.url), redis_url=valkey.url))
     yield services
     await services.destroy()
 

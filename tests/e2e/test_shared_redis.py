@@ -18,6 +18,7 @@ from fix_client import Client
 from fix_dispatch import KEYS
 from fix_processes import Services
 from fix_proxy import ProxyTo
+from fix_servers import at
 from leaseq import Leaseq
 from leaseq.codec import new_task_id
 from leaseq.config import Config
@@ -53,7 +54,7 @@ async def deployments(config: Config, other_postgres_url: str) -> AsyncIterator[
     """Two deployments that share a Redis, each with a prefix of its own."""
     configs = [
         msgspec.structs.replace(config, redis_prefix="shop"),
-        msgspec.structs.replace(config, redis_prefix="shop:test", postgres_url=other_postgres_url),
+        msgspec.structs.replace(at(config, other_postgres_url), redis_prefix="shop:test"),
     ]
     async with AsyncExitStack() as stack:
         made = []
@@ -100,7 +101,7 @@ async def test_two_deployments_with_prefixes_share_one_redis(
 @pytest.fixture
 def other(config: Config, other_postgres_url: str) -> Config:
     """A second deployment that says nothing of a prefix."""
-    return msgspec.structs.replace(config, postgres_url=other_postgres_url)
+    return at(config, other_postgres_url)
 
 
 @pytest.fixture

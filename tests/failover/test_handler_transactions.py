@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from fix_client import Client
 from fix_processes import PATIENCE
 from fix_proxy import ProxyTo
-from fix_servers import Pair
+from fix_servers import Pair, at
 from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
@@ -67,7 +67,7 @@ def settled(events: list[Event]) -> list[tuple[Outcome, State]]:
 @pytest.mark.parametrize("where", ["in Postgres", "at its own work"])
 async def test_an_attempt_on_a_frozen_primary_is_handed_back(config: Config, frozen: Pair, proxy_to: ProxyTo, where: str) -> None:
     proxy = await proxy_to(frozen.primary.url)
-    far = replace(config, postgres_url=proxy.url, statement_timeout_seconds=2)
+    far = replace(at(config, proxy.url), statement_timeout_seconds=2)
     handlers = Handlers(where)
     with recorded() as events:
         async with open_engine(far) as engine, working(far, handlers.app):
@@ -83,7 +83,7 @@ async def test_an_attempt_on_a_frozen_primary_is_handed_back(config: Config, fro
 
 
 async def test_a_handler_that_begins_to_write_in_a_read_only_window_is_not_charged(config: Config, frozen: Pair) -> None:
-    near = replace(config, postgres_url=frozen.primary.url)
+    near = at(config, frozen.primary.url)
     handlers = Handlers("")
     async with await psycopg.AsyncConnection.connect(frozen.primary.url, autocommit=True) as admin:
         with recorded() as events:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from fix_client import Client
 from fix_processes import PATIENCE
 from fix_proxy import ProxyTo
-from fix_servers import Pair
+from fix_servers import Pair, at
 from fix_worker import until, working
 from leaseq import Leaseq
 from leaseq.config import Config
@@ -28,7 +28,7 @@ STATE = "select state from leaseq.tasks where id = %s"
 
 async def test_the_task_runs_again_and_ends(config: Config, pair: Pair, proxy_to: ProxyTo) -> None:
     proxy = await proxy_to(pair.primary.url)
-    far = replace(config, postgres_url=proxy.url, lease_seconds=600)  # nothing beats for this worker
+    far = replace(at(config, proxy.url), lease_seconds=600)  # nothing beats for this worker
     app, go, stop, runs = Leaseq(), asyncio.Event(), asyncio.Event(), 0
 
     @app.task

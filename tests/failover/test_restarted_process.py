@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from fix_ledger import submission
 from fix_processes import PATIENCE, TESTS, Services, environment
-from fix_servers import Pair, free_port
+from fix_servers import Pair, at, free_port
 from leaseq.config import Config
 from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
@@ -31,13 +31,13 @@ LEDGER = "leaseq:ledger"
 @pytest.fixture
 def old(config: Config, pair: Pair) -> Config:
     """The configuration of a process that is given the address of the first primary only."""
-    return replace(config, postgres_url=pair.primary.url, statement_timeout_seconds=3, reconcile_interval_seconds=0.2)
+    return replace(at(config, pair.primary.url), statement_timeout_seconds=3, reconcile_interval_seconds=0.2)
 
 
 @pytest.fixture
 def new(old: Config, pair: Pair) -> Config:
     """The configuration of a process that is given the address of the second primary only."""
-    return replace(old, postgres_url=pair.standby.url)
+    return at(old, pair.standby.url)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ async def test_of_two_hosts_a_process_that_starts_takes_the_new_primary(
     old: Config, new: Config, pair: Pair, forget: Callable[[], None]
 ) -> None:
     await promote(pair, new)
-    both = replace(old, postgres_url=pair.both(first="primary"))
+    both = at(old, pair.both(first="primary"))
     forget()
     await require_fit(both)
     forget()

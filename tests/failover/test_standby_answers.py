@@ -18,7 +18,7 @@ from fix_api import open_api, problem
 from fix_client import Client
 from fix_ledger import submission
 from fix_processes import PATIENCE
-from fix_servers import Pair
+from fix_servers import Pair, at
 from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
@@ -46,7 +46,7 @@ async def admin(pair: Pair) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 def guarded(config: Config, pair: Pair) -> Config:
-    return replace(config, postgres_url=pair.primary.url, statement_timeout_seconds=1)
+    return replace(at(config, pair.primary.url), statement_timeout_seconds=1)
 
 
 async def waiting(admin: Connection) -> list[int]:
@@ -91,7 +91,7 @@ async def test_a_replay_over_http_waits_for_the_standby(guarded: Config, pair: P
         answer = await insist(lambda: api.submit(BODY, **KEY), lambda answer: answer.status_code == 202)
     pair.primary.kill()
     pair.standby.promote()
-    async with open_api(replace(guarded, postgres_url=pair.standby.url)) as api:
+    async with open_api(at(guarded, pair.standby.url)) as api:
         assert (await api.get(f"/api/tasks/{answer.json()['task_id']}"))["task_id"] == answer.json()["task_id"]
 
 
@@ -132,7 +132,7 @@ async def test_a_commit_whose_wait_an_administrator_ends_is_not_acknowledged(
         await insist(again, lambda answer: answer is not None)
     pair.primary.kill()
     pair.standby.promote()
-    async with open_engine(replace(guarded, postgres_url=pair.standby.url)) as engine:
+    async with open_engine(at(guarded, pair.standby.url)) as engine:
         assert (await engine.find(wanted.task_id)).state is State.PENDING
 
 
@@ -208,7 +208,7 @@ async def test_an_ending_whose_wait_was_cancelled_is_found_out_and_waits_again(
     assert count(events, "attempt.ambiguous") == 1
     pair.primary.kill()
     pair.standby.promote()
-    async with open_engine(replace(guarded, postgres_url=pair.standby.url)) as engine:
+    async with open_engine(at(guarded, pair.standby.url)) as engine:
         assert (await engine.find(task_id)).state is State.SUCCESS
 
 

@@ -71,6 +71,7 @@ async def test_progress_beside_a_change_of_the_task_is_written_under_every_isola
 async def test_a_conflict_is_tried_again(ledger: Ledger, lease: Lease, plain: psycopg.AsyncConnection[Any], code: str) -> None:
     """Twice, since the first repetition may meet the same other transaction."""
     await plain.execute("create sequence public.refusals")
+    await plain.execute("grant usage on sequence public.refusals to public")
     await plain.execute(REFUSE_TWICE.format(code=code).encode())
     await plain.execute(ON_UPDATE)
     assert await ledger.set_progress(lease, b"1")

@@ -18,6 +18,7 @@ from fix_client import Client
 from fix_ledger import RETENTION, submission
 from fix_processes import Services
 from fix_proxy import READY_FOR_QUERY, Proxy, ProxyTo, Trap
+from fix_servers import at
 from fix_worker import promoting, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
@@ -56,7 +57,7 @@ async def scene(config: Config, client: Client, proxy_to: ProxyTo, monkeypatch: 
     proxy = await proxy_to(config.postgres_url)
     with recorded() as events:
         scene = Scene(client, proxy, events)
-        async with working(replace(config, postgres_url=proxy.url), handlers(scene)):
+        async with working(at(config, proxy.url), handlers(scene)):
             yield scene
 
 

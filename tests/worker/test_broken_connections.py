@@ -13,13 +13,13 @@ import pytest
 from msgspec.structs import replace
 
 from fix_client import Client
+from fix_servers import at, prepare
 from fix_worker import promoting, until, working
 from leaseq import Context, Fail, Leaseq
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
 from leaseq.engine.engine import open_engine
 from leaseq.errors import Fenced, ServerUnreachable
-from leaseq.ledger.schema import migrate
 from leaseq.lifecycle import FREE_CRASHES, hand_back
 from leaseq.model import Counts, Ending, Outcome, State, Task, TaskError
 from leaseq.telemetry import recorded
@@ -161,8 +161,8 @@ async def test_a_query_that_crashes_its_backend_ends_and_its_neighbours_are_not_
     own_postgres: PostgresServer, config: Config
 ) -> None:
     """Each crash ends every session of Postgres."""
-    config = replace(config, postgres_url=own_postgres.url, hand_back_base_seconds=0.2, statement_timeout_seconds=5.0)
-    await migrate(own_postgres.url)
+    config = replace(at(config, own_postgres.url), hand_back_base_seconds=0.2, statement_timeout_seconds=5.0)
+    await prepare(own_postgres.url)
     app, crashes, ran = Leaseq(), [], asyncio.Event()
 
     @app.task

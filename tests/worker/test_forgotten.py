@@ -11,6 +11,7 @@ from fix_client import Client
 from fix_ledger import promote_due
 from fix_proxy import ProxyTo
 from fix_reaper import FakeClock
+from fix_servers import at
 from fix_worker import until, working
 from leaseq import Context, Leaseq, Retry
 from leaseq.config import Config
@@ -78,7 +79,7 @@ async def test_a_claim_that_arrives_after_its_sender_has_given_it_up_runs(
             raise Retry(delay=60)
 
     proxy = await proxy_to(str(config.postgres_url))
-    impatient = replace(config, postgres_url=proxy.url, statement_timeout_seconds=0.5)
+    impatient = replace(at(config, proxy.url), statement_timeout_seconds=0.5)
     async with working(impatient, app) as worker:
         # A parameter of its first claim, with its length before it (the name of its sessions holds the id too).
         worker_id = worker._tools.worker_id.encode()

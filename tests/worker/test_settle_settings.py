@@ -7,15 +7,14 @@ import asyncio
 import msgspec
 import psycopg
 import pytest
-from msgspec.structs import replace
 
 from fix_client import Client
+from fix_servers import at, prepare
 from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
 from leaseq.engine.engine import open_engine
-from leaseq.ledger.schema import migrate
 from leaseq.model import State
 from leaseq.telemetry import recorded
 
@@ -141,7 +140,7 @@ RELAXED = [
 @pytest.mark.timeout(300)
 async def test_a_success_outlives_a_crash_of_postgres(own_postgres: PostgresServer, config: Config) -> None:
     """With its effect, whatever the handler said. The WAL writer, which flushes late commits, sleeps for ten seconds."""
-    await migrate(own_postgres.url)
+    await prepare(own_postgres.url)
     with psycopg.connect(own_postgres.url, autocommit=True) as conn:
         conn.execute("create table public.effects (task_id text, attempt int, pid int)")
         conn.execute("alter system set wal_writer_delay = '10s'")
@@ -149,7 +148,7 @@ async def test_a_success_outlives_a_crash_of_postgres(own_postgres: PostgresServ
         conn.execute("alter system set autovacuum = off")
     own_postgres.stop()
     own_postgres.start()
-    own = replace(config, postgres_url=own_postgres.url)
+    own = at(config, own_postgres.url)
     app = Leaseq()
 
     @app.task

@@ -16,6 +16,7 @@ from fix_client import Client
 from fix_ledger import RETENTION, submission
 from fix_processes import Services, send
 from fix_proxy import ProxyTo
+from fix_servers import at
 from fix_worker import until
 from leaseq.config import Config
 from leaseq.engine.engine import open_engine
@@ -116,7 +117,7 @@ async def behind(config: Config, proxy_to: ProxyTo) -> tuple[Services, Any]:
     """Services that reach Postgres through a proxy."""
     assert config.postgres_url is not None
     proxy = await proxy_to(config.postgres_url)
-    return Services(replace(config, postgres_url=proxy.url)), proxy
+    return Services(at(config, proxy.url)), proxy
 
 
 async def test_a_postgres_that_takes_no_new_connection_is_waited_for(config: Config, client: Client, proxy_to: ProxyTo) -> None:
@@ -190,7 +191,7 @@ async def test_a_beat_is_proof_from_the_moment_the_renewal_was_sent(config: Conf
     """Not from the moment the ledger was asked: while that is frozen, three heartbeats to a lease would be too few."""
     assert config.postgres_url is not None
     proxy = await proxy_to(config.postgres_url)
-    slow = replace(config, postgres_url=proxy.url, lease_seconds=3.0, heartbeat_seconds=1.0)
+    slow = replace(at(config, proxy.url), lease_seconds=3.0, heartbeat_seconds=1.0)
     async with open_engine(slow, name="leaseq test beat") as engine:
         await client.engine.stores.fleet.open_worker("w1", host="here", pid=1, queues=["default"], version="0")
         heartbeat = Heartbeat(slow, engine.stores, ["default"])

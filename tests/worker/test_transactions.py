@@ -12,6 +12,7 @@ import pytest
 
 from fix_client import Client
 from fix_proxy import ProxyTo
+from fix_servers import at
 from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
@@ -251,7 +252,7 @@ async def test_a_frozen_postgres_costs_a_handler_no_retry(config: Config, client
                 await tx.execute("select 1")
                 await asyncio.sleep(0.01)
 
-    async with working(msgspec.structs.replace(config, postgres_url=proxy.url, handler_postgres_url=None), app):
+    async with working(at(config, proxy.url), app):
         task_id = await client.submit("asks", options={"timeout_seconds": 0.5})
         await entered.wait()
         proxy.freeze()

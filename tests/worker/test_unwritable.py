@@ -11,6 +11,7 @@ import pytest
 
 from fix_client import Client
 from fix_odd_exceptions import ODD, grouped
+from fix_servers import admin_url
 from fix_worker import until, working
 from leaseq import Context, Leaseq, lifecycle
 from leaseq.config import Config
@@ -95,8 +96,7 @@ def test_a_description_tells_causes_members_and_notes() -> None:
 
 async def refuse(client: Client, condition: str) -> None:
     """Let Postgres refuse to record such errors, as a database that lacks a character does."""
-    assert client.config.postgres_url is not None
-    async with await psycopg.AsyncConnection.connect(client.config.postgres_url, autocommit=True) as conn:
+    async with await psycopg.AsyncConnection.connect(admin_url(client.config), autocommit=True) as conn:
         await conn.execute(f"alter table leaseq.attempts add constraint refused check (not ({condition}))".encode())
 
 
