@@ -181,7 +181,9 @@ _ALL = (
         about="A synchronous standby is silent for longer than a statement may wait, so that clients are refused and ask again.",
         nemeses={"lose-standby-postgres-long": 1},
         mix=QUICK,
-        tasks_per_second=30,
+        # Few, so that clients have the time to ask again in the silence, and are not answered in one batch with what is new.
+        tasks_per_second=1.5,
+        clients=4,
         gap_seconds=1.0,
         at_once=1,
         # Shorter than a client of the suite waits, or none would be refused in time to ask again in the silence.
