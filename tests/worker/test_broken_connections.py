@@ -157,6 +157,7 @@ async def test_sessions_that_an_administrator_ends_cost_nothing(config: Config, 
     assert await client.effects(task_id) == 1
 
 
+@pytest.mark.timeout(240)
 async def test_a_query_that_crashes_its_backend_ends_and_its_neighbours_are_not_charged(
     own_postgres: PostgresServer, config: Config
 ) -> None:
