@@ -1,6 +1,7 @@
 """The cost of queue names: thousands are known, hundreds are served, hundreds have a backlog, and the stores are at a distance.
 
-Three figures. The cost of an idle fleet: a reaper, two workers that both serve the same queues, an API. Whether every backlog
+Four figures. The cost of an idle fleet: a reaper, two workers that both serve the same queues, an API. The cost of the same fleet
+while full lanes stand still, because no worker takes from them. Whether every backlog
 moves while the benchmark takes deliveries out of all lanes, as busy workers would. How soon the tasks of a lost worker run again
 meanwhile.
 """
@@ -32,6 +33,9 @@ WINDOW = 20
 BACKLOG_EACH = 300
 BLOCK = 10
 SETTLE_SECONDS = 12.0  # longer than a lease: leases and walks are in their usual turn
+STANDING_SECONDS = 20.0  # until the looks at what stands still are as rare as they get
+# Names without tasks and workers are forgotten by the second pass of this duty. They are to be known until the end.
+PRUNE_SECONDS = 600
 TAKE_SECONDS = 0.5
 TAKE_EACH = 5
 WINDOW_SECONDS = 1.0
@@ -51,7 +55,7 @@ class Fleet(Struct, frozen=True):
 
 async def names(scale: Scale) -> list[Reading]:
     """One run; the quick one has few names."""
-    settings = {"dispatch_window": str(WINDOW), "api_port": "0"} | scale.settings
+    settings = {"dispatch_window": str(WINDOW), "api_port": "0", "prune_interval_seconds": str(PRUNE_SECONDS)} | scale.settings
     async with set_up(settings) as stage:
         await stage.witness.fill_queues(scale.names)
         served = [f"served.{number}" for number in range(scale.served)]
@@ -60,7 +64,7 @@ async def names(scale: Scale) -> list[Reading]:
             idle = await _idle(stage, fleet, scale.idle_seconds, "idle fleet")
             behind = [f"behind.{number}" for number in range(scale.behind)]
             await _pile_up(stage, behind)
-            full = await _idle(stage, fleet, scale.idle_seconds / 2, f"with {scale.behind} full lanes")
+            full = await _idle(stage, fleet, scale.idle_seconds, f"with {scale.behind} full lanes that stand still")
             taking = asyncio.create_task(_take(stage, behind, scale.moving_seconds))
             try:
                 lost = await _lose(stage, fleet, served)
@@ -167,7 +171,7 @@ async def _pile_up(stage: Stage, behind: Sequence[str]) -> None:
 
     await stage.engine.pusher.aclose()  # what it has in hand is pushed or refused
     await until(all_full, what="every lane is full")
-    await asyncio.sleep(SETTLE_SECONDS)
+    await asyncio.sleep(STANDING_SECONDS)
 
 
 async def _take(stage: Stage, behind: Sequence[str], seconds: float) -> list[Reading]:

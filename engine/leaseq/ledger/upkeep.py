@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.json import encode
 
 from leaseq.codec import LAST_ID
 from leaseq.gather import Gatherer
@@ -128,9 +129,7 @@ class Upkeep:
             "quiet": quiet_seconds,
             "running": running_seconds,
             "ahead": ahead_seconds,
-            "queues": quoted(queue for queue, _ in backlogs),
-            "priorities": numbers(PRIORITIES[lane] for _, lane in backlogs),
-            "cursors": words(backlogs.values()),
+            "backlogs": encode({f"{PRIORITIES[lane]}{queue}": cursor for (queue, lane), cursor in backlogs.items()}).decode(),
             "suspect": SUSPECT_CRASHES,
         }
         found = await self._session.fetch("sweep_tasks", params, again=True)

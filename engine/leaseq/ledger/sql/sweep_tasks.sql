@@ -1,6 +1,7 @@
 -- One chunk of the reconciler's walk along the primary key:
---   * tasks that wait without having moved for a while (stranded, if dispatch does not know them), but for those at or behind one of
---     the `cursors`, where the backlog of a lane (`queues`, `priorities`) begins; suspects are in another lane;
+--   * tasks that wait without having moved for a while (stranded, if dispatch does not know them), but for those at or behind the
+--     beginning of the backlog of their lane in `backlogs` (an id for each priority and queue; one object, because Postgres may join
+--     arrays row by row); suspects are in another lane;
 --   * attempts whose worker is closed or unknown (orphans; `owned` is false);
 --   * with `running` (seconds, or null), attempts that have run for so long under an open worker (`owned` is true): it may have
 --     forgotten them;
@@ -30,11 +31,12 @@ with chunk as materialized (
     from chunk
 ), found as (
     select judged.* from judged
-    left join unnest(%(queues)s::text[], %(priorities)s::smallint[], %(cursors)s::uuid[]) as backlog (queue, priority, cursor)
-        on backlog.queue = judged.queue and backlog.priority = judged.priority
     where (
             state = 'PENDING' and run_at < now() - make_interval(secs => %(quiet)s)
-            and (backlog.cursor is null or id < backlog.cursor or crash_count + loss_count >= %(suspect)s)
+            and (
+                crash_count + loss_count >= %(suspect)s
+                or coalesce(id < (%(backlogs)s::jsonb ->> (priority || queue))::uuid, true)
+            )
         )
         or (state = 'PROCESSING' and (not owned or started_at < now() - make_interval(secs => %(running)s::float8)))
         or (state = 'SCHEDULED' and run_at < now() - interval '1 minute' and not exists (
