@@ -175,7 +175,7 @@ class Reconcile:
         waiting = []
         try:
             while True:
-                chunk = await walk.step(quiet_seconds=quiet_seconds, backlogs=self._stranded.trusted())
+                chunk = await walk.step(quiet_seconds=quiet_seconds, backlogs=await self._stranded.trusted())
                 self._orphans.note(chunk.orphans)
                 await self._forgotten.look(chunk.running)
                 await self._reschedule(chunk.unscheduled)

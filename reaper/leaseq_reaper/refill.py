@@ -65,8 +65,8 @@ QUIET_FACTOR = 5.0
 IDLE_SECONDS = 0.2
 IDLE_CAP_SECONDS = 0.75
 # While the lengths of its lanes stay what they were, and no push has begun a backlog, the backlogs of a queue are read at every
-# tenth look. A client of an older version does not tell of a backlog that it begins in another lane.
-READ_EVERY = 10
+# thirtieth look. A client of an older version does not tell of a backlog that it begins in another lane.
+READ_EVERY = 30
 
 
 class Full(Struct, frozen=True):

@@ -101,9 +101,15 @@ class Stranded:
             lanes.update({queue: dict(fresh.get(queue, {})) for queue in unread})
         return [task for task in waiting if not waits_its_turn(task, lanes)]
 
-    def trusted(self) -> dict[tuple[str, Lane], str]:
-        """Where backlogs begin that are not read again yet. The ledger leaves out what lies behind them."""
+    async def trusted(self) -> dict[tuple[str, Lane], str]:
+        """Where backlogs begin that stood still a moment ago. The ledger leaves out what lies behind them."""
         now = self._clock()
+        # These are read again now, because the ledger would send every task behind them otherwise.
+        doubtful = {
+            queue for (queue, _), one in self._standing.items() if now >= one.until and one.seconds >= TRUST_STANDING_SECONDS
+        }
+        if doubtful:
+            self._note(doubtful, await find_backlogs(self._survey, doubtful, apart=self._apart))
         trusted = ((place, one.backlog.cursor) for place, one in self._standing.items() if now < one.until)
         return dict(islice(trusted, MOST_TRUSTED))
 
