@@ -126,6 +126,7 @@ async def test_a_conflict_with_our_own_settle_is_told_and_bounded(config: Config
     assert await client.effects(task.task_id) == 0
 
 
+@pytest.mark.timeout(240)
 async def test_sessions_that_an_administrator_ends_cost_nothing(config: Config, client: Client) -> None:
     """All at once, as in a failover: the worker's own connections are gone, too."""
     app, entered, release = Leaseq(), asyncio.Event(), asyncio.Event()
@@ -140,7 +141,7 @@ async def test_sessions_that_an_administrator_ends_cost_nothing(config: Config, 
     async with promoting(client.engine), working(config, app):
         task_id = await client.submit("writes", options={"max_attempts": 1})
         for _ in range(3):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await entered.wait()
             entered.clear()
             await client.rows(
@@ -150,9 +151,9 @@ async def test_sessions_that_an_administrator_ends_cost_nothing(config: Config, 
             release.set()
             await asyncio.sleep(0)
             release.clear()
-            await until(entered.is_set, seconds=20)
+            await until(entered.is_set, seconds=60)
         release.set()
-        task = await client.ended(task_id, timeout=30)
+        task = await client.ended(task_id, timeout=60)
     assert (task.state, task.retry_count) == (State.SUCCESS, 0)
     assert await client.effects(task_id) == 1
 
