@@ -30,6 +30,7 @@ from psycopg import sql
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.waiting_utils import wait_for_logs
 
+from leaseq import primary
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.ledger.roles import HANDLER, SERVICE, RoleNames, as_role, grant
@@ -115,10 +116,25 @@ def redis_url(session_redis: str) -> str:
     return session_redis
 
 
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The files of a Postgres that was made and stopped, to be copied: initdb takes more than a second of CPU."""
+    server = new_postgres(tmp_path_factory.mktemp("cluster"))
+    server.start()
+    server.stop()
+    yield server.place.files
+    server.destroy()
+
+
 @pytest.fixture
-def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
-    """A running Postgres (no schema yet) that a test may stop, kill and start as it likes."""
+def own_postgres(cluster: Path, tmp_path: Path) -> Iterator[PostgresServer]:
+    """A running Postgres (no schema yet) that a test may stop, kill and start as it likes.
+
+    Those of one session are copies with one system identifier, so that timelines which a test before has seen must be forgotten.
+    """
+    primary._timelines.clear()
     server = new_postgres(tmp_path / "own_postgres")
+    subprocess.run(["cp", "-a", cluster / "data", cluster / "password", server.place.files], check=True)
     server.start()
     yield server
     server.destroy()
