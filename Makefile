@@ -12,7 +12,7 @@ PYTHON ?=
 CODE := engine api reaper chaos tests $(wildcard bench examples)
 ARGS ?=
 # Most tests wait for a process or a lease more than they compute: more of them at a time than there are processors.
-JOBS ?= 4
+JOBS ?= 6
 
 # Same seed, same faults at the same times.
 SEED ?= 1
@@ -54,7 +54,7 @@ $(READY): pyproject.toml
 	exit 1
 
 test: $(READY) ## run the tests against real servers (ARGS="-k settle")
-	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-compat: $(READY) ## run the tests on the system's servers, under roles, and on other Pythons
 	@.ci/compat $(ARGS)

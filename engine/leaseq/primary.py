@@ -231,6 +231,7 @@ class Primary:
         self._pools: WeakSet[Pool] = WeakSet()
         self._silent: set[str] = set()  # addresses that did not answer
         self._good = ""  # the address that led to the primary last
+        self.refused_at = float("-inf")  # when a connection of a pool was last found ended or refused by its server
         self._left_at = float("-inf")
         self._draining: set[asyncio.Task[None]] = set()
 
@@ -296,6 +297,7 @@ class Primary:
 
     def leave_refusing(self, conn: ImpatientConnection, reason: str) -> None:
         """The server takes no writes, or has ended this connection. Its neighbours in the pools probably lead there too."""
+        self.refused_at = monotonic()
         if conn.made_at > self._left_at:
             self._leave([conn], reason)
         conn.leave(reason)

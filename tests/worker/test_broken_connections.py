@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -22,7 +23,9 @@ from leaseq.engine.engine import open_engine
 from leaseq.errors import Fenced, ServerUnreachable
 from leaseq.lifecycle import FREE_CRASHES, hand_back
 from leaseq.model import Counts, Ending, Outcome, State, Task, TaskError
+from leaseq.primary import primary_at
 from leaseq.telemetry import recorded
+from leaseq.worker.outages import LOOK_SECONDS, Outages
 
 TERMINATE = "select pg_terminate_backend(pg_backend_pid())"
 INSERT = "insert into effects values (%s, %s, 0)"
@@ -124,6 +127,18 @@ async def test_a_conflict_with_our_own_settle_is_told_and_bounded(config: Config
     assert task.attempt <= 3
     assert "Postgres does not answer" not in error_of(task)["message"]
     assert await client.effects(task.task_id) == 0
+
+
+async def test_a_refusal_that_another_pool_of_the_process_meets_is_evidence_of_an_outage(config: Config, client: Client) -> None:
+    """Then all pools are emptied, and the worker's own counts no connection as lost."""
+    primary = primary_at(str(config.postgres_url))
+    outages = Outages(client.engine.stores.ledger, primary)
+    await outages.seen_since(0.0)
+    began = monotonic() + LOOK_SECONDS
+    assert not await outages.seen_since(began)
+    async with client.engine.stores.ledger.session.pool.connection() as conn:
+        primary.leave_refusing(conn, "terminating connection due to administrator command")
+    assert await outages.seen_since(began)
 
 
 @pytest.mark.timeout(240)

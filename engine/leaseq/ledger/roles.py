@@ -7,6 +7,7 @@ through functions that ask for a secret of that worker.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -34,7 +35,8 @@ __all__ = [
 ]
 
 GRANT_ROLES = STATEMENTS["grant_roles"]
-TRIES = 10
+TRIES = 20
+REST_SECONDS = 0.5
 OWNER, SERVICE, HANDLER = "leaseq_owner", "leaseq_service", "leaseq_handler"
 
 
@@ -88,8 +90,8 @@ async def prepare_embedded(config: Config) -> Config:
 
 
 async def _apply(conninfo: str, names: RoleNames, *statements: str) -> list[str]:
-    """All statements in one transaction. It locks one table after the other, as services that run meanwhile do in other orders:
-    the victim of a deadlock has done nothing, and tries again."""
+    """All statements in one transaction. It locks one table after the other, as services that run meanwhile do in other orders. A
+    try that meets a deadlock, or waits for a lock for a second while it holds others, has done nothing and is repeated."""
     told: list[str] = []
     async with connected(conninfo) as conn:
         conn.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
@@ -102,9 +104,10 @@ async def _apply(conninfo: str, names: RoleNames, *statements: str) -> list[str]
                     for statement in statements:
                         await conn.execute(statement.encode())
                 break
-            except psycopg.errors.DeadlockDetected:
+            except (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable):
                 if rest == 0:
                     raise
+                await asyncio.sleep(REST_SECONDS)  # what waited for these locks goes first
     return [line for line in told if line.startswith("created role ")]
 
 

@@ -16,6 +16,7 @@ from leaseq.engine.engine import Engine
 from leaseq.engine.reap import session_name
 from leaseq.errors import Fenced
 from leaseq.model import Credential, Lane
+from leaseq.primary import primary_at
 from leaseq.registry import Registry
 from leaseq.worker.claim import Claimer
 from leaseq.worker.hands import Hands
@@ -60,7 +61,7 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
         settler=Settler(stores.ledger, capacity=capacity),
         releaser=Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=capacity),
         hands=Hands(),
-        outages=Outages(stores.ledger),
+        outages=Outages(stores.ledger, primary_at(str(config.postgres_url))),
     )
     return Worker(tools, {queue: _doorbell(stack, engine, spec, queue) for queue in spec.queues})
 

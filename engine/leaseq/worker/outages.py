@@ -11,6 +11,7 @@ from time import monotonic
 from leaseq.codec import FIRST_ID
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Ledger
+from leaseq.primary import Primary
 
 # Of the pool. Connections that came back broken are not counted: a handler that is cancelled inside ctx.set_progress breaks one.
 TROUBLES = ("connections_lost", "connections_errors")
@@ -21,8 +22,9 @@ LOOK_SECONDS = 1.0
 class Outages:
     """What happened to the worker's own connections."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, primary: Primary | None = None) -> None:
         self._ledger = ledger
+        self._primary = primary
         self._count = 0
         self._last = float("-inf")
 
@@ -33,6 +35,9 @@ class Outages:
         count = session.unanswered + sum(stats.get(name, 0) for name in TROUBLES)
         if count != self._count:
             self._count, self._last = count, monotonic()
+        if self._primary is not None:
+            # A pool that is emptied for a refusal which another one has met counts nothing as lost.
+            self._last = max(self._last, self._primary.refused_at)
 
     async def seen_since(self, moment: float) -> bool:
         """Whether Postgres has been away at any time since `moment` (monotonic), as far as this worker can see. Never raises."""
