@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -55,12 +56,15 @@ async def test_many_keys_through_two_processes_are_one_task_each(config: Config,
 
 
 async def test_submissions_that_come_together_share_their_inserts(api: Api, plain: Connection, statements: list[str]) -> None:
+    began = monotonic()
     answers = await asyncio.gather(*(api.submit() for _ in range(CLIENTS)))
+    seconds = monotonic() - began
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["task_id"] for answer in answers}) == CLIENTS == await rows(plain, "tasks")
     assert 1 <= statements.count("submit_tasks") <= CLIENTS // 10
     assert "find_tasks" not in statements
-    assert statements.count("list_types") <= 2, "a type that nobody knows is looked for once a second, and not once for each"
+    looks = statements.count("list_types")
+    assert looks <= 2 + seconds, "a type without a handler is looked for once a second, and not once for each"
 
 
 async def test_a_lone_submission_of_a_known_type_is_one_statement(api: Api, fleet: Fleet, statements: list[str]) -> None:

@@ -228,7 +228,7 @@ class Scripts(RuleBasedStateMachine):
             self._ready(Lane.NORMAL).append(TOKEN)
 
 
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(min_value=0, max_value=2), places), max_size=6))
 @example([(0, Lane.NORMAL), (0, Place.DONE)])  # the task is PENDING: it must not lose its delivery
 @example([(0, Place.DONE), (0, Lane.NORMAL)])

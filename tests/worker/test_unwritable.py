@@ -41,13 +41,14 @@ def error_of(task: Task) -> dict[str, Any]:
     return error
 
 
+@pytest.mark.timeout(240)
 async def test_whatever_is_raised_the_attempt_ends_once(config: Config, client: Client) -> None:
     app, started = raising(attempts=1)
     with recorded() as events:
         async with working(config, app) as worker:
             ids = {what: await client.submit("raises", what=what, options=ONCE) for what in ODD}
-            tasks = await client.all_ended([*ids.values()], timeout=60)
-            await until(lambda: worker.running == 0)
+            tasks = await client.all_ended([*ids.values()], timeout=180)
+            await until(lambda: worker.running == 0, seconds=30)
     assert {what: task.state for what, task in zip(ids, tasks, strict=True) if task.state is not State.FAILED} == {}
     assert sorted(started) == sorted(ids.values())
     assert [event.fields for event in events if event.name in ("loop.failed", "delivery.stray")] == []
