@@ -1,4 +1,4 @@
-"""What can be measured?"""
+"""All measurements by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does Valkey say? Read from its keys and its own account, past leaseq: a witness must not be the accused."""
+"""What Valkey says, read from its keys and its own account, past leaseq: a witness must not be the accused."""
 
 from __future__ import annotations
 

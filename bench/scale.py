@@ -1,4 +1,4 @@
-"""How much is measured? Enough for a figure that means something, or just enough to see that it works."""
+"""How much is measured: enough for a figure that means something, or just enough to see that it works."""
 
 from __future__ import annotations
 

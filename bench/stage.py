@@ -1,4 +1,4 @@
-"""On what is a run played, and what is left of it? Fresh servers in a temporary directory; nothing.
+"""The servers of a run: fresh ones in a temporary directory, of which nothing is left.
 
 Every run begins with empty servers, so that none inherits the tables of another. They are the embedded ones, as leaseq starts
 them by itself. No LEASEQ_* variable of whoever runs the benchmark is used: it must not touch their servers.

@@ -1,4 +1,4 @@
-"""How does the service run, and how does it stop?
+"""How the service runs and stops.
 
 One process: granian's HTTP front end in Rust, the application on uvloop beside it. There is no parent process, so that
 killing the process always frees its port. On SIGTERM or SIGINT held answers are given at once, no new connections are

@@ -1,4 +1,4 @@
-"""Which answers do submissions get, and questions about tasks?
+"""The answers to submissions, and to questions about tasks.
 
 The route decides nothing: it turns HTTP into a request of the engine and back. A submission is acknowledged with
 202 only after the engine said that it is committed; every other end of that call is a problem.

@@ -95,7 +95,7 @@ async def test_a_stray_is_found_where_nothing_else_happens(worker: Service, clie
 async def test_a_registration_that_redis_has_lost_is_made_again(
     worker: Service, client: Client, store: redis.asyncio.Redis
 ) -> None:
-    """Without it the worker would pull nothing there, and nobody else may serve that queue."""
+    """Without it the worker would pull nothing there, and there may be no other worker for that queue."""
     await store.delete(KEYS.leases(NAMES[23]))
     await worker.hear("lease.reopened", queue=NAMES[23])
     task_id = await client.submit("note", n=1, options={"queue": NAMES[23]})

@@ -1,6 +1,6 @@
 -- redrive: FAILED, CANCELLED -> PENDING, by an operator; or with `waits` -> SCHEDULED and due, for a lane that is full: promote brings
--- it in where there is room, whereas the push of a task that is much older than a backlog would let that begin anew, far back.
--- Counts start anew; the attempt (the fence) goes on.
+-- it in where there is room, whereas the push of a task that is much older than a backlog would let that begin again, far back.
+-- Counts start at zero again; the attempt (the fence) goes on.
 -- Zero rows for an id: no such task in this tenant, or it is in another state.
 -- A cancel that met a settle may have left a row in `scheduled` that it could not see. It is locked first and the task second, as
 -- promote does, and is replaced or deleted. Each kind of row is locked in order of id, so that two batches over the same rows wait for
