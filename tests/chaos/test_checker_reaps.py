@@ -75,6 +75,16 @@ def test_nothing_is_lost_whose_worker_is_open() -> None:
     assert "declared lost while its worker w2 was open" in violation.said
 
 
+def test_a_closing_that_a_failover_lost_was_one() -> None:
+    evidence = story()
+    lost = evidence.commits.pop(closing(evidence))
+    assert check(replace(evidence, lost=[lost])).verdict is Verdict.VALID
+    opened = replace(lost, row=lost.row | {"closed_at": None})
+    assert check(replace(evidence, lost=[opened])).verdict is Verdict.INVALID
+    other = replace(lost, row=lost.row | {"id": "w1"})
+    assert check(replace(evidence, lost=[other])).verdict is Verdict.INVALID
+
+
 def test_nothing_is_lost_before_its_worker_is_closed() -> None:
     evidence = story()
     evidence.commits.append(evidence.commits.pop(closing(evidence)))

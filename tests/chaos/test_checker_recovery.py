@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -182,11 +183,28 @@ def too_late_to_excuse(forged: Forged) -> None:
     forged.fault("f-2", "flushall", (15, 15))
 
 
+def not_passed(forged: Forged) -> None:
+    """Who passes in a backlog came later, has the smaller id, and is in the same lane: each of these misses one."""
+    forged.fault("f-1", "flushall", (10, 10))
+    for i in range(40):
+        forged.step(8, f"s{i}", "SCHEDULED")
+    begin(forged, "t1")
+    for i in range(40):
+        forged.step(10.2 + i / 2, f"s{i}", "PENDING")
+        forged.step(10.3 + i / 2, f"s{i}", "PROCESSING", 1, worker="w2")
+        forged.step(10.4 + i / 2, f"s{i}", "SUCCESS", 1)
+        later(forged, f"u{i}", claimed=10.5 + i / 2)
+        later(forged, f"q{i}", claimed=10.5 + i / 2, queue="elsewhere")
+        later(forged, f"r{i}", claimed=10.5 + i / 2, priority=1)
+    forged.step(31, "t1", "PROCESSING", 1, worker="w2")
+    forged.step(31.1, "t1", "SUCCESS", 1)
+
+
 BAD = [
     slow_child, late_reap, frozen, never_again, suspect_kept, stranded, settle_forgotten, unpushed, after_another,
     unbroken_before_another, others_die, redriven,
     left_behind, the_line_stood, no_child_came_up_in_time,
-    stuck_beside_a_line, passed_over, too_late_to_excuse,
+    stuck_beside_a_line, passed_over, too_late_to_excuse, not_passed,
 ]  # fmt: skip
 
 
@@ -263,6 +281,23 @@ def a_line(forged: Forged) -> None:
         waiting(forged, f"line-{i}", claimed=10.3 + i / 2)
 
 
+def later(forged: Forged, task: str, *, claimed: float, **more: Any) -> None:
+    """A task that comes a moment before it is claimed."""
+    begin(forged, task, when=claimed - 0.1)
+    forged.step(claimed, task, "PROCESSING", 1, worker="w2", **more)
+    forged.step(claimed + 0.1, task, "SUCCESS", 1)
+
+
+def named_ahead(forged: Forged) -> None:
+    """The client's clock was ahead, so that its task stood at the end of the backlog; then a clock was set back."""
+    forged.fault("f-1", "flushall", (10, 10))
+    begin(forged, "t9")
+    for i in range(40):
+        later(forged, f"t5-{i}", claimed=10.5 + i / 2)
+    forged.step(31, "t9", "PROCESSING", 1, worker="w2")
+    forged.step(31.1, "t9", "SUCCESS", 1)
+
+
 def no_worker(forged: Forged) -> None:
     """The only one dies when it is flushed, and the next takes five seconds to start."""
     forged.fault("f-1", "flushall", (10, 10))
@@ -296,6 +331,7 @@ GOOD = [
     shortly_before,
     given_longer,
     a_line,
+    named_ahead,
     waited_for_a_worker,
     nobody_known_was_struck,
 ]

@@ -3,6 +3,8 @@
 Whoever is closed for its silence was silent: the ledger had not taken two signs of life from it within the lease before. (Two,
 because the first one may have been under way for long while Postgres was frozen; the second was sent after its answer.) And an
 attempt is declared lost only after its worker was closed: the owner of a task changes by release, by the end, or by a death.
+A failover may lose a closing and strike before what follows it: whoever closed the worker goes on with what it held. The worker
+is then open on the new primary, and closed anew if it is silent; its attempts were fenced all the same.
 """
 
 from __future__ import annotations
@@ -37,9 +39,12 @@ def check(evidence: Evidence) -> Finding:
     found = index(evidence)
     beats, closings = _lives(found)
     lost = [placed for placed in found.tables.get("attempts", []) if placed.commit.row.get("outcome") == "lost"]
+    forgotten = {str(commit.row["id"]) for commit in evidence.lost if commit.table == "workers" and commit.row.get("closed_at")}
     violations = list(_false(beats, closings, lease=float(evidence.run.config.get("LEASEQ_LEASE_SECONDS", "10"))))
     for placed in lost:
         commit, worker = placed.commit, str(placed.commit.row["worker_id"])
+        if worker in forgotten:
+            continue
         if worker not in closings or closings[worker].order > placed.order:
             said = f"attempt {commit.row['attempt']} was declared lost while its worker {worker} was open"
             violations.append(Violation(said, task_of(commit.row), commit.at))

@@ -7,7 +7,8 @@ of the bounds counts. A task of which a failover lost a commit has `LOST_SECONDS
 cannot hold up a recorded task for long (`_harmless`) excuses no delay. And liveness: after the last heal, everything ends.
 
 Nobody promises a free worker. Who waits longer than the bound while others that waited like it are claimed, one after the other,
-stands in a line; there, what is judged is the longest time in which the line did not move.
+stands in a line; there, what is judged is the longest time in which the line did not move. A backlog is taken in the order of
+ids, which clients make: where a clock was wrong, the line has those too that came later with a smaller id (`_Passers`).
 
 In the facts, `count` are all victims of a nemesis, `queued` those that stood in such a line, `judged` is the longest stretch of
 any that kept to the bound or that no larger one applied to, `longest` the longest time as it was. `p50`, `p99` and `max` are of
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from math import ceil
 
 from msgspec import Struct, field
@@ -26,7 +26,7 @@ from msgspec import Struct, field
 from leaseq_chaos.checkers.answer import answer
 from leaseq_chaos.checkers.faults import Fault, faults_of
 from leaseq_chaos.checkers.index import ENDED, Index, index, no_commits
-from leaseq_chaos.checkers.standstill import Standstill, workerless
+from leaseq_chaos.checkers.standstill import Pause, Standstill, workerless
 from leaseq_chaos.checkers.victims import HOLDERS, Victim, interrupts, victims_of
 from leaseq_chaos.evidence import Evidence, Run
 from leaseq_chaos.verdict import Finding, Violation
@@ -41,6 +41,8 @@ HARMLESS = frozenset({"kill-child", "more-reapers", "long-snapshot", "many-queue
 # attempt that its worker seems to have forgotten, three until that worker sweeps its own list, and passes in between.
 LOST_SECONDS = 16.0
 SLACK_SECONDS = 3.0  # two for the reaper's look and the next claim, one for scarce processors
+
+Lane = tuple[str, int]  # queue and priority
 
 
 class _Tally(Struct):
@@ -93,7 +95,7 @@ def check(evidence: Evidence) -> Finding:
     found = index(evidence)
     faults = faults_of(evidence)
     tallies: dict[str, _Tally] = defaultdict(_Tally)
-    judge = _Judge(evidence, faults, lost=found.lost.touched)
+    judge = _Judge(found, faults)
     violations = list(judge.all(victims_of(found, faults), tallies))
     healed = max((fault.ended for fault in faults), default=evidence.run.began)
     violations += _left(found, healed)
@@ -118,11 +120,13 @@ def check(evidence: Evidence) -> Finding:
 class _Judge:
     """Measures victims against all the faults of a run."""
 
-    def __init__(self, evidence: Evidence, faults: Sequence[Fault], *, lost: AbstractSet[str]) -> None:
+    def __init__(self, found: Index, faults: Sequence[Fault]) -> None:
+        evidence = found.evidence
         self._bounds = {fault.nemesis: bound_of(fault.nemesis, evidence.run) for fault in faults}
         self._excusing = [fault for fault in faults if not _harmless(fault.nemesis)]
         self._workerless = workerless(evidence, faults)
-        self._lost = lost
+        self._lost = found.lost.touched
+        self._passers = _Passers(found)
         self._lost_seconds = evidence.run.slowness * LOST_SECONDS
 
     def all(self, victims: Iterable[Victim], tallies: dict[str, _Tally]) -> Iterator[Violation]:
@@ -151,6 +155,9 @@ class _Judge:
             queued = victim.waits and stretch > bound
             if queued:
                 stretch = _seconds(min(in_line.until(victim.until), victim.waited))
+            if queued and stretch > bound and (passed := self._passers.before(victim)):
+                passing = Standstill(since, [*pauses, *line, *passed])
+                stretch = _seconds(min(passing.until(victim.until), victim.waited))
             tally.add(victim, stretch, queued=queued and stretch <= bound, counts=stretch <= own or bound == own)
             if stretch > bound:
                 yield _violation(victim, stretch=stretch, bound=bound)
@@ -158,6 +165,30 @@ class _Judge:
     def _over(self, fault: Fault) -> float:
         """When what it did has to be over."""
         return fault.ended + self._bounds[fault.nemesis] * 1e9
+
+
+class _Passers:
+    """Who came later than a task and passed it in the backlog of their lane, having the smaller id?"""
+
+    def __init__(self, found: Index) -> None:
+        self._rows = found.rows
+        self._created = {task: steps[0].order for task, steps in found.lives.items()}
+        self._claims: dict[Lane, list[tuple[int, str]]] = defaultdict(list)
+        for (task, _), step in found.claims.items():
+            self._claims[self._lane(task)].append((step.at, task))
+
+    def before(self, victim: Victim) -> list[Pause]:
+        """When such tasks were claimed while this one waited."""
+        task, created = victim.task, self._created[victim.task]
+        return [
+            (at, at)
+            for at, other in self._claims[self._lane(task)]
+            if victim.since <= at < victim.until and other < task and self._created[other] > created
+        ]
+
+    def _lane(self, task: str) -> Lane:
+        row = self._rows.get(task, {})
+        return str(row.get("queue")), int(row.get("priority") or 0)
 
 
 def _violation(victim: Victim, *, stretch: float, bound: float) -> Violation:
