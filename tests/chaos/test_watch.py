@@ -44,3 +44,11 @@ def test_a_step_that_is_no_transition_is_told() -> None:
 def test_a_second_effect_is_told() -> None:
     twice = ("effects", "insert", {"task_id": "a"})
     assert "twice" in _seen(twice, twice).violations[0]
+
+
+def test_the_creation_may_come_too_late_to_be_seen_after_a_failover() -> None:
+    table, verb, row = _state("a", "PROCESSING")
+    for timeline, kind, cries in ((2, verb, 0), (1, verb, 1), (2, "insert", 1)):
+        watch = Watch()
+        watch.see(Commit(1, 1, 1, table, kind, row, timeline=timeline))
+        assert len(watch.violations) == cries, (timeline, kind)
