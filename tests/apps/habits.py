@@ -126,6 +126,29 @@ async def changes_the_loop(ctx: Context) -> None:
 
 
 @change
+async def ends_the_threads(ctx: Context) -> None:
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert await asyncio.to_thread(abs, -1) == 1
+
+
+@change
+async def sets_threads_that_end(ctx: Context) -> None:
+    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="mine") as pool:
+        asyncio.get_running_loop().set_default_executor(pool)
+        assert (await asyncio.to_thread(threading.current_thread)).name.startswith("mine")
+
+
+@change
+async def sets_a_pool_that_refuses(ctx: Context) -> None:
+    asyncio.get_running_loop().set_default_executor(_Refusing())
+
+
+class _Refusing(concurrent.futures.ThreadPoolExecutor):
+    def submit(self, *_: Any, **__: Any) -> NoReturn:
+        raise ZeroDivisionError
+
+
+@change
 async def resets_signals(ctx: Context) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
@@ -214,6 +237,7 @@ async def steps(ctx: Context, file: str) -> str:
         _append(Path(file), f"{os.getpid()}\n")
         print("a step")
         await asyncio.sleep(0.05)
+    assert await asyncio.to_thread(abs, -1) == 1
     await ctx.set_progress(10)
     async with ctx.transaction() as tx:
         await tx.execute(f"insert into effects values ('{ctx.task_id}', 1, 0)")

@@ -55,6 +55,17 @@ def lingers(seconds: float) -> None:
 
 
 @app.task(timeout=0.2, max_attempts=1)
+async def lingers_in_threads(count: int, seconds: float) -> None:
+    """Overruns, and each of its calls keeps a thread that serves all handlers."""
+    await asyncio.gather(*[asyncio.to_thread(time.sleep, seconds) for _ in range(count)])
+
+
+@app.task
+async def asks_a_thread() -> int:
+    return await asyncio.to_thread(abs, -1)
+
+
+@app.task(timeout=0.2, max_attempts=1)
 def lingers_and_kills(seconds: float) -> None:
     """Overruns, and later ends the process from the thread that it kept."""
     time.sleep(seconds)

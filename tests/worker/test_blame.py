@@ -22,6 +22,7 @@ from fix_processes import Service, Services, send
 from leaseq.model import Lane, State
 from leaseq.worker.family import ChildProcess
 from leaseq.worker.link import FromSupervisor, Link, Spec
+from leaseq.worker.shared_loop import THREADS
 
 ONCE = {"max_attempts": 1}
 BRIEF = {"max_attempts": 1, "timeout_seconds": 0.2}
@@ -234,6 +235,20 @@ async def test_a_worker_whose_slots_are_all_held_by_threads_that_overran_is_repl
     assert (said["lingering"], said["concurrency"]) == (2, 2)
     task = await client.ended(await client.submit("nap", seconds=0), timeout=30)
     assert (task.state, task.crash_count, task.loss_count) == (State.SUCCESS, 0, 0)
+    assert not worker.heard("child.died")
+
+
+async def test_a_worker_whose_shared_threads_are_all_held_by_calls_that_overran_is_replaced(
+    services: Services, client: Client
+) -> None:
+    worker = await rogue(services, "--concurrency", "2")
+    await client.submit("lingers_in_threads", count=THREADS, seconds=60, options=BRIEF)
+    await worker.hear("attempt.settled")
+    waiting = await client.submit("asks_a_thread")
+    (said,) = await worker.hear("worker.exhausted", timeout=30)
+    assert (said["lingering"], said["threads"]) == (0, THREADS)
+    task = await client.ended(waiting, timeout=60)
+    assert (task.state, task.retry_count, task.crash_count, task.loss_count) == (State.SUCCESS, 0, 0, 0)
     assert not worker.heard("child.died")
 
 

@@ -47,13 +47,14 @@ from leaseq.worker.link import (
 )
 from leaseq.worker.load import load_app
 from leaseq.worker.runner import run
+from leaseq.worker.shared_loop import SharedLoop
 from leaseq.worker.slots import Slots
 from leaseq.worker.watchdog import Watchdog
 from leaseq.worker.worker import Worker
 
 TICK_SECONDS = 0.2
 READ_SECONDS = 0.05
-# How long handlers that overran may hold all slots, or half of them, before the process is replaced.
+# How long handlers that overran may hold all slots or threads, or half of them, before the process is replaced.
 ALL_SLOTS_SECONDS = 5.0
 HALF_OF_SLOTS_SECONDS = 60.0
 
@@ -61,8 +62,9 @@ HALF_OF_SLOTS_SECONDS = 60.0
 class Child:
     """One incarnation: the work, and the watch over its right to work."""
 
-    def __init__(self, spec: Spec, config: Config, link: Link) -> None:
+    def __init__(self, spec: Spec, config: Config, link: Link, loop: SharedLoop) -> None:
         self._spec = spec
+        self._loop = loop
         self._config = config
         self._link = link
         self._proof = spec.proof
@@ -137,15 +139,17 @@ class Child:
             await asyncio.sleep(TICK_SECONDS)
 
     def _watch_slots(self, slots: Slots) -> None:
-        """Have this process replaced when it can do little or nothing, because handlers that overran keep its slots.
+        """Have this process replaced when it can do little or nothing, because handlers that overran keep its slots, or the
+        threads of `asyncio.to_thread`.
 
         It drains: what else runs here has its grace, and no task is charged. What lingers ends with the process.
         """
-        if 2 * slots.lingering < slots.concurrency:
+        held = max(slots.lingering / slots.concurrency, self._loop.abandoned_threads / self._loop.thread_count)
+        if held < 0.5:
             self._crowded = None
             return
         self._crowded = monotonic() if self._crowded is None else self._crowded
-        limit = ALL_SLOTS_SECONDS if slots.lingering >= slots.concurrency else HALF_OF_SLOTS_SECONDS
+        limit = ALL_SLOTS_SECONDS if held >= 1 else HALF_OF_SLOTS_SECONDS
         if self._spec.isolated:
             limit = 0.0
         if monotonic() - self._crowded >= limit and not self._ending.is_set():
@@ -153,6 +157,7 @@ class Child:
                 "worker.exhausted",
                 worker_id=self._spec.worker_id,
                 lingering=slots.lingering,
+                threads=self._loop.abandoned_threads,
                 concurrency=slots.concurrency,
                 isolated=self._spec.isolated,
             )
@@ -211,8 +216,8 @@ def _ignore(number: int, frame: object) -> None:
     """It is for the supervisor."""
 
 
-async def live(spec: Spec, fd: int) -> int:
-    """Run a child whose end of the link is `fd`."""
+async def live(spec: Spec, fd: int, loop: SharedLoop) -> int:
+    """Run a child in `loop`, which runs. Its end of the link is `fd`."""
     ignore_signals()
     os.set_inheritable(fd, False)  # the programs that handlers start have no use for it
     guard_forks(fd)
@@ -220,7 +225,7 @@ async def live(spec: Spec, fd: int) -> int:
     app = load_app(spec.app)
     spare_the_collector()
     try:
-        return await Child(spec, Config.from_env(), link).run(app)
+        return await Child(spec, Config.from_env(), link, loop).run(app)
     except ServerUnreachable as error:  # only at the start: later on they are waited for
         emit("ledger.unreachable", error=str(error), waiting=0)
         return EXIT_STORE_AWAY
@@ -233,7 +238,8 @@ def main() -> None:
     spare_the_streams()
     code = 1
     try:
-        code = run(live(spec, int(sys.argv[2])))
+        loop = SharedLoop(spec.concurrency)
+        code = run(live(spec, int(sys.argv[2]), loop), loop)
     except Exception:
         traceback.print_exc()
     finally:

@@ -13,16 +13,13 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import uvloop
-
 from leaseq.telemetry import emit
 
 T = TypeVar("T")
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` to its end in a new event loop. The loop is not closed: that would wait for handlers that do not end."""
-    loop = uvloop.new_event_loop()
+def run(main: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+    """Run `main` to its end in `loop`. The loop is not closed: that would wait for handlers that do not end."""
     asyncio.set_event_loop(loop)
     task = loop.create_task(main)
     while True:

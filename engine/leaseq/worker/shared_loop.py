@@ -1,0 +1,68 @@
+"""The event loop that a worker shares with its handlers, and the threads behind it.
+
+`asyncio.to_thread` and `loop.run_in_executor(None, ...)` use one pool of threads for the whole process: for every handler, and
+for the worker itself (psycopg cancels statements there). In a plain event loop one handler could shut that pool down, or replace
+it, for all of them.
+
+Invariants: a pool that code sets (`set_default_executor`) serves that code and what it starts, so a handler sets its own and an
+app, while it is imported, that of all its handlers. No code shuts the worker's own pool down. A pool that was shut down is no
+longer used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextvars import ContextVar
+from typing import Any
+
+import uvloop
+
+# As many threads as Python gives such a pool on a large machine. A worker with more slots than that has one for each.
+THREADS = 32
+
+_set_by_app: ContextVar[Executor | None] = ContextVar("leaseq_executor", default=None)
+
+
+class SharedLoop(uvloop.Loop):
+    """An event loop whose default executor stays in working order."""
+
+    def __init__(self, concurrency: int) -> None:
+        super().__init__()
+        self.thread_count = max(THREADS, concurrency)
+        self.abandoned_threads = 0  # busy with a call whose caller was cancelled: after a time-out, say
+        self._threads = ThreadPoolExecutor(self.thread_count, thread_name_prefix="to_thread")
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
+        """As in any event loop. Raises what the given executor raises; the default one takes the call in any case."""
+        if executor is not None:
+            return super().run_in_executor(executor, func, *args)
+        if (chosen := _set_by_app.get()) is not None:
+            try:
+                return super().run_in_executor(chosen, func, *args)
+            except RuntimeError:  # it was shut down
+                _set_by_app.set(None)
+        call = self._threads.submit(func, *args)
+        future = asyncio.wrap_future(call, loop=self)
+        future.add_done_callback(lambda future: self._count_abandoned(future, call))
+        return future
+
+    def set_default_executor(self, executor: Executor | None) -> None:
+        """Use this executor for the calling code, and for the tasks that it starts from now on."""
+        _set_by_app.set(executor)
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Forget what this code has set. Its executor is its own to shut down, and that of the worker serves others."""
+        _set_by_app.set(None)
+
+    def _count_abandoned(self, future: asyncio.Future[Any], call: Future[Any]) -> None:
+        if future.cancelled() and not call.done():
+            self.abandoned_threads += 1
+            call.add_done_callback(lambda _: self.call_soon_threadsafe(self._count_returned))
+
+    def _count_returned(self) -> None:
+        self.abandoned_threads -= 1
+
+
+__all__ = ["SharedLoop"]
