@@ -7,8 +7,6 @@ here, and their children, are ever signalled; a service whose benchmark has died
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 import msgspec
+import psutil
 
 ROOT = Path(__file__).parents[1]
 STOP_SECONDS = 40.0
@@ -66,9 +65,16 @@ class Service:
         return heard
 
     def kill_whole(self) -> None:
-        """SIGKILL to the process and its children at once, as when its machine is lost: no child hands anything back."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        """SIGKILL to the process and its children at once, as when its machine is lost: no child hands anything back.
+
+        The supervisor stands still first, so that it replaces no child and no child notices that it is gone.
+        """
+        with suppress(psutil.NoSuchProcess):
+            whole = psutil.Process(self.pid)
+            whole.suspend()
+            for process in [*whole.children(), whole]:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
         self.process.wait()
 
     def stop(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -64,9 +65,10 @@ class Service:
     def signal(self, number: signal.Signals, *, children: bool = False) -> None:
         """Send a signal to it, and with `children` to all at once: none has the time to react to what happens to another."""
         if children:
-            os.killpg(self.pid, number)
-        else:
-            send(self.pid, number)
+            send(self.pid, signal.SIGSTOP)
+            for child in psutil.Process(self.pid).children():
+                send(child.pid, number)
+        send(self.pid, number)
 
     async def ended(self, *, timeout: float = PATIENCE) -> int:
         """Its exit code."""
@@ -118,7 +120,7 @@ class Services:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             limit=2**20,
-            start_new_session=True,  # its children and it are one group, which a signal reaches at once
+            start_new_session=True,  # a Ctrl-C in the terminal is for the tests
         )
         service = Service(" ".join(args), process)
         self.running.append(service)

@@ -57,11 +57,14 @@ class Service:
     def kill_whole(self) -> list[int]:
         """SIGKILL to the process and its children at once, as when its machine is lost: nobody is left to clean up.
 
-        One after the other would leave a child the time to notice that its supervisor is gone, and to hand its tasks back.
+        The supervisor stands still first. Otherwise it would replace a child, or a child would notice that its supervisor is
+        gone, and hand its tasks back.
         """
-        pids = [self.pid, *self.children()]
         with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+            os.kill(self.pid, signal.SIGSTOP)
+        pids = [self.pid, *self.children()]
+        for pid in reversed(pids):
+            kill(pid)
         self.process.wait()
         return pids
 

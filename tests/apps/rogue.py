@@ -6,6 +6,7 @@ import asyncio
 import logging
 import multiprocessing
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -24,14 +25,25 @@ async def nap(seconds: float) -> str:
 
 @app.task
 async def starts_processes(ctx: Context, seconds: float) -> None:
-    """A forked process and a program, whose ids are told as progress."""
+    """A forked process, programs and one with a session of its own, whose ids are told as progress."""
     pid = os.fork()
     if pid == 0:
         time.sleep(seconds)  # noqa: ASYNC251 (another process by now)
         os._exit(0)
-    program = await asyncio.create_subprocess_exec("sleep", str(seconds))
-    await ctx.set_progress({"pids": [pid, program.pid]})
+    sleep = ["/bin/sleep", str(seconds)]
+    program = await asyncio.create_subprocess_exec(*sleep)
+    bare = await asyncio.create_subprocess_exec(*sleep, env={})
+    apart = subprocess.Popen(sleep, env={}, process_group=0)  # noqa: ASYNC220 (it does not block)
+    detached = await asyncio.create_subprocess_exec(*sleep, start_new_session=True)
+    await ctx.set_progress({"pids": [pid, program.pid, bare.pid, apart.pid], "detached": detached.pid})
     await asyncio.sleep(seconds)
+
+
+@app.task(max_attempts=1)
+async def signals_its_group(number: int) -> str:
+    os.killpg(0, number)
+    os.killpg(os.getpgrp(), number)
+    return "signalled"
 
 
 @app.task

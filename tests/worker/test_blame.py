@@ -262,8 +262,10 @@ async def test_what_handlers_start_does_not_outlive_their_worker(
     async def told() -> bytes | None:
         return (await client.find(task_id)).progress
 
-    pids = msgspec.json.decode(await eventually(told))["pids"]
-    assert len(pids) == 2
+    progress = msgspec.json.decode(await eventually(told))
+    pids, detached = progress["pids"], progress["detached"]
+    assert len(pids) == 4
+    assert all(map(lives, [*pids, detached]))
     match end:
         case "child":
             send(worker.children[0], signal.SIGKILL)
@@ -276,4 +278,8 @@ async def test_what_handlers_start_does_not_outlive_their_worker(
     async def gone() -> bool:
         return not any(map(lives, pids))
 
-    await eventually(gone, timeout=30)
+    try:
+        await eventually(gone, timeout=30)
+        assert lives(detached), "a session of its own was asked for"
+    finally:
+        send(detached, signal.SIGKILL)

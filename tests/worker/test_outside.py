@@ -145,6 +145,26 @@ async def test_a_forked_copy_of_a_handler_reaches_nothing_of_the_worker(services
     assert not worker.heard("child.died")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_signal_to_its_process_group_reaches_no_other_worker_process(
+    services: Services, client: Client, number: signal.Signals
+) -> None:
+    worker = await services.start("worker", "apps.rogue:app", "--processes", "2", "--concurrency", "1")
+    await worker.hear("worker.opened", count=2)
+    neighbour = await client.submit("nap", seconds=5)
+    await worker.hear("attempt.started", task_id=neighbour)
+    guilty = await client.submit("signals_its_group", number=int(number))
+    if number == signal.SIGTERM:
+        task = await client.ended(guilty)
+        assert (task.state, task.attempt) == (State.SUCCESS, 1)
+    else:
+        await worker.hear("child.died", timeout=30)
+    task = await client.ended(neighbour)
+    assert (task.state, task.attempt) == (State.SUCCESS, 1)
+    assert not worker.heard("supervisor.draining")
+    assert worker.process.returncode is None
+
+
 async def test_records_that_cannot_be_formatted_are_logged_as_they_are(services: Services, client: Client) -> None:
     worker = await rogue(services)
     task = await client.ended(await client.submit("logs_oddly", options=ONCE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -106,6 +107,19 @@ async def test_sigterm_to_a_child_alone_changes_nothing(services: Services, clie
     assert (await client.ended(task_id)).attempt == 1
     assert (await client.ended(await client.submit("note"))).state is State.SUCCESS
     assert not worker.heard("worker.draining")
+
+
+async def test_an_interrupt_of_the_terminal_drains_once(services: Services, client: Client) -> None:
+    """A terminal signals the process group in its foreground, in which the children are not."""
+    worker = await services.worker(children=2)
+    task_id = await client.submit("hold", seconds=0.5)
+    await worker.hear("attempt.started")
+    os.killpg(worker.pid, signal.SIGINT)
+    assert await worker.ended() == 0
+    assert (await client.find(task_id)).attempt == 1
+    assert len(worker.heard("supervisor.draining")) == 1
+    assert len(worker.heard("worker.draining")) == 2
+    assert not worker.heard("child.died")
 
 
 @pytest.fixture

@@ -243,7 +243,7 @@ def main() -> None:
     except Exception:
         traceback.print_exc()
     finally:
-        end_descendants(spec.worker_id)  # its supervisor does so too, if it still lives
+        end_descendants(os.getpid())  # its supervisor does so too, if it still lives
         sys.stdout.flush()
         sys.stderr.flush()
         # Not sys.exit, and the loop is not closed: both would wait for handlers that do not end, as tasks or as threads.

@@ -12,7 +12,6 @@ from time import monotonic
 
 import msgspec
 
-from leaseq.worker.descendants import MARK
 from leaseq.worker.link import FromChild, FromSupervisor, Link, Spec
 
 BOOT_SECONDS = 120.0
@@ -41,7 +40,11 @@ class ChildProcess:
 
     @classmethod
     async def start(cls, spec: Spec) -> ChildProcess:
-        """Start `python -m leaseq.worker.child`. Exec, not fork: nothing of the supervisor's connections is inherited."""
+        """Start `python -m leaseq.worker.child`. Exec, not fork: nothing of the supervisor's connections is inherited.
+
+        In a session of its own: a signal that a handler sends to its process group reaches no other worker process, and what
+        handlers start is known by that session.
+        """
         ours, theirs = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -52,7 +55,8 @@ class ChildProcess:
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
-                env=os.environ | {"PYTHONUNBUFFERED": "1", MARK: spec.worker_id},
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
             )
         except BaseException:
             ours.close()

@@ -168,7 +168,7 @@ class Supervisor:
             else:
                 emit("child.died", **about, running=child.running)
                 await self._reap(child, said(code), blame=child.crashed(code))
-            await asyncio.to_thread(end_descendants, child.spec.worker_id)
+            await asyncio.to_thread(end_descendants, child.process.pid)
         finally:
             del self._children[child.spec.worker_id]
             self._gone.set()
