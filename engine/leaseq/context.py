@@ -118,7 +118,11 @@ class Context:
         return self._attempt.transaction()
 
     async def set_progress(self, value: Any) -> None:
-        """Store a JSON value that readers of the task see as `progress`. Raises `Fenced` if the attempt was taken away."""
+        """Store a JSON value that readers of the task see as `progress`. Raises `Fenced` if the attempt was taken away.
+
+        The first value is stored before this returns. Of later values the newest is stored twice a second (less often in an
+        attempt that runs for minutes), and the last one before the attempt ends.
+        """
         await self._attempt.set_progress(value)
 
 

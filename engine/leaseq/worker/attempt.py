@@ -25,6 +25,7 @@ from leaseq.worker.execute import Call, Lent, Stop, execute, stopped
 from leaseq.worker.hands import Hold
 from leaseq.worker.home import require_process, run_at_home
 from leaseq.worker.lent import Loan
+from leaseq.worker.progress import ProgressWriter
 from leaseq.worker.remains import Remains, threads_of
 from leaseq.worker.start import start
 from leaseq.worker.tools import Tools
@@ -44,7 +45,6 @@ class RunningAttempt(ClaimedAttempt):
         self._handler: asyncio.Task[Ending] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._given_up = False  # does the attempt go on without its handler?
-        self._reporting: asyncio.Lock | None = None  # made by the first ctx.set_progress
         self._remains: Remains | None = None  # in an isolation child, which must be empty before the next suspect runs
 
     # What the handler's context asks of us
@@ -65,15 +65,13 @@ class RunningAttempt(ClaimedAttempt):
         await run_at_home(lambda: self._write_progress(progress), self._tools.loop)
 
     async def _write_progress(self, progress: bytes) -> None:
-        """One write at a time, because the worker's few connections serve every attempt and their endings, too."""
-        if self._reporting is None:
-            self._reporting = asyncio.Lock()
-        async with self._reporting:
-            assert self.loan is not None, "without a context, nothing asks"
-            if self.loan.over:
-                raise Fenced("this attempt is over")
-            if not await self._tools.ledger.set_progress(self.claimed.lease, progress):
-                raise Fenced
+        assert self.loan is not None, "without a context, nothing asks"
+        if self.loan.over:
+            raise Fenced("this attempt is over")
+        if self._progress is None:
+            lease = self.claimed.lease
+            self._progress = ProgressWriter(lambda value: self._tools.ledger.set_progress(lease, value), self._tools.loop)
+        await self._progress.put(progress)
 
     # What the worker asks
 

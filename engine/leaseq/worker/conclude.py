@@ -26,6 +26,7 @@ from leaseq.worker.commit import Finish, finish
 from leaseq.worker.describe import name_of, plain, text_of
 from leaseq.worker.hands import Hold
 from leaseq.worker.lent import Loan
+from leaseq.worker.progress import ProgressWriter
 from leaseq.worker.tools import Tools
 from leaseq.worker.transaction import AttemptTransaction
 
@@ -50,6 +51,7 @@ class ClaimedAttempt:
         self._is_written = False
         self._refused_seconds = REFUSED_SECONDS
         self._transaction: AttemptTransaction | None = None
+        self._progress: ProgressWriter | None = None  # made by the first ctx.set_progress
         self._finishing: asyncio.Task[Any] | None = None
         self._ending: Ending | None = None
         self._began = monotonic()
@@ -71,7 +73,8 @@ class ClaimedAttempt:
         if not self.lingers:
             self.give_slot_back()
         reach("attempt.ending")
-        if self._transaction is None and not ending.store_away:
+        unwritten = self._progress is not None and self._progress.waits
+        if self._transaction is None and not ending.store_away and not unwritten:
             self._end_loan()
             self._settle(ending)
         else:
@@ -82,7 +85,10 @@ class ClaimedAttempt:
     async def _finish(self, ending: Ending) -> Finish:
         if self._transaction is None:
             self._end_loan()
-            return Finish(await self._judge(ending, False))
+        if self._progress is not None:
+            await self._progress.finish()
+        if self._transaction is None:
+            return Finish(await self._judge(ending, False) if ending.store_away else ending)
         return await finish(ending, self._transaction, self._tools, self._settlement, self._judge)
 
     async def _judge(self, ending: Ending, silent: bool) -> Ending:
@@ -206,6 +212,8 @@ class ClaimedAttempt:
     def _end_loan(self) -> None:
         if self.loan is not None:
             self.loan.end()
+        if self._progress is not None:
+            self._progress.close()
 
     def give_slot_back(self) -> None:
         """Its handler does not run any more. Heard once."""
