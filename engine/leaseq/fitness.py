@@ -242,13 +242,13 @@ async def require_fit(config: Config, *, migrates: bool = False, patience_second
 
 
 async def _wait_for_ledger(config: Config, patience_seconds: float) -> tuple[FoundLedger, int]:
-    """What Postgres says, and the version of the schema."""
+    """What Postgres says, and the version of the schema (0 where the server is refused anyway)."""
     give_up = monotonic() + patience_seconds
     told = False
     while True:
         try:
             found = await _read_ledger(config)
-            schema = await schema_version(config.postgres_url or "")
+            schema = 0 if found.refusal else await schema_version(config.postgres_url or "")
             break
         except ServerUnreachable as error:
             if monotonic() + RETRY_SECONDS > give_up:
@@ -344,14 +344,15 @@ async def _survey_postgres(config: Config, servers: dict[str, str], *, migrates:
     version = found.settings.version
     servers["postgres"] = f"PostgreSQL {version // 10_000}.{version % 10_000}"
     findings = _judge_ledger(config, found)
+    if found.refusal:  # the schema and the roles of a server that is not the primary do not matter
+        return findings, found.ledger_id
     try:
         schema = await schema_version(config.postgres_url or "")
         outdated = [] if migrates else judge_schema(schema)
         findings += outdated
         if not outdated:
             servers["schema"] = f"version {schema} of {LATEST}"
-        # The roles of a server that is not the primary are those of the primary, or do not matter.
-        if not (migrates or outdated or found.refusal):
+        if not (migrates or outdated):
             findings += await _survey_roles(config)
     except SchemaMismatch as error:
         findings.append(Finding("schema", True, str(error)))

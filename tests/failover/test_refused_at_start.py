@@ -22,7 +22,8 @@ from leaseq.engine.engine import open_engine
 from leaseq.errors import LeaseqError, ServerUnfit, ServerUnreachable
 from leaseq.fitness import require_fit, survey
 from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.schema import migrate
+from leaseq.ledger.roles import RoleNames, grant
+from leaseq.ledger.schema import LATEST, migrate, schema_version
 from leaseq.ledger.session import Session
 
 pytestmark = pytest.mark.timeout(240)
@@ -65,6 +66,24 @@ async def test_everything_that_opens_names_the_reason_at_once(unwritable: Config
         await require_fit(unwritable)
     (finding,) = [finding for finding in (await survey(unwritable)).findings if finding.grave]
     assert "takes no writes" in finding.message or "default_transaction_read_only is on" in finding.message
+
+
+async def test_of_two_hosts_the_schema_of_the_primary_is_read_and_migrated(pair: Pair) -> None:
+    both = pair.both(first="standby")
+    async with await psycopg.AsyncConnection.connect(pair.primary.url, autocommit=True) as admin:
+        await admin.execute("drop schema if exists leaseq cascade")
+    assert await schema_version(both) == 0
+    assert len(await migrate(both)) == LATEST
+    assert await grant(both, RoleNames()) != []
+    assert await schema_version(both) == LATEST
+    assert await schema_version(pair.primary.url) == LATEST
+
+
+async def test_an_old_primary_is_not_migrated(pair: Pair) -> None:
+    pair.standby.promote()
+    assert await migrate(pair.standby.url) == []
+    with pytest.raises(ServerUnreachable, match="is an old primary"):
+        await migrate(pair.primary.url)
 
 
 def test_a_command_names_the_server_and_the_reason(config: Config, pair: Pair) -> None:

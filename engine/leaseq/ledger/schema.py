@@ -19,7 +19,7 @@ from leaseq.connect import SESSION
 from leaseq.errors import SchemaMismatch, ServerUnfit
 from leaseq.ledger.session import unreachable
 from leaseq.ledger.statements import STATEMENTS
-from leaseq.primary import ADAPTERS
+from leaseq.primary import ImpatientConnection, primary_at
 from leaseq.probe import probe
 
 
@@ -90,16 +90,18 @@ async def require_schema(conninfo: str) -> None:
 
 @asynccontextmanager
 async def connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
-    """A connection of its own, fit for leaseq. What Postgres says against us is told as `ServerUnreachable` or `ServerUnfit`.
+    """A connection of its own to the primary, of the hosts in `conninfo`. What Postgres says against us is told as
+    `ServerUnreachable` or `ServerUnfit`.
 
     Its statements may take as long as they need: an index is built on a table of any size.
     """
+    primary = primary_at(conninfo)
 
     async def connect() -> psycopg.AsyncConnection[tuple[object, ...]]:
-        return await psycopg.AsyncConnection.connect(
+        return await ImpatientConnection.connect(
             conninfo,
+            primary=primary,
             autocommit=True,
-            context=ADAPTERS,
             client_encoding="UTF8",
             connect_timeout=5,
             application_name="leaseq migrate",
