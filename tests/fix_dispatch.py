@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 
 from leaseq.codec import FIRST_ID, new_task_id, next_id
 from leaseq.config import Config
@@ -44,6 +46,25 @@ def dispatcher(valkey: Redis) -> Dispatcher:
 @pytest.fixture
 def survey(valkey: Redis) -> Survey:
     return Survey(valkey, KEYS)
+
+
+@pytest.fixture
+def replies(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How many replies of Redis this process has read since the last call."""
+    count, read = 0, AbstractConnection.read_response
+
+    async def keep(connection: Any, *args: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        return await read(connection, *args, **options)
+
+    def counted() -> int:
+        nonlocal count
+        before, count = count, 0
+        return before
+
+    monkeypatch.setattr(AbstractConnection, "read_response", keep)
+    return counted
 
 
 def ids(count: int) -> list[str]:

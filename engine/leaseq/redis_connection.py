@@ -15,6 +15,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -69,6 +70,12 @@ class _Guarded(AbstractConnection):
         if self._guard.admit is not None:
             await self._guard.admit(self)
         self._admitted = True
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """A command as it is sent. redis-py packs in Python where it is asynchronous, argument by argument."""
+        name, *rest = args
+        words = name.encode().split() if isinstance(name, str) else name.split()  # 'SCRIPT LOAD' are two
+        return [pack_command((*words, *rest))]
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         if self._admitted and self._generation != self._guard.generation and self.is_connected:

@@ -83,12 +83,8 @@ class Leftovers:
             await self._bring_back(owners)
 
     async def _bring_back(self, owners: dict[str, set[str]]) -> None:
-        listed: dict[str, set[str]] = {}
-
-        async def read(queue: str) -> None:
-            listed[queue] = {view.worker_id for view in await self._stores.dispatcher.list_leases(queue)}
-
-        await self._apart.each(owners, read, at_once=AT_ONCE)
+        views = await self._apart.sort_out(await self._stores.dispatcher.list_leases_of([*owners]))
+        listed = {queue: {view.worker_id for view in found} for queue, found in views.items()}
         # A queue whose leases cannot be read is left alone.
         named = {worker_id for queue, leases in listed.items() for worker_id in leases | owners[queue]}
         gone = await ended(self._stores.fleet, named)

@@ -175,7 +175,8 @@ class Reconcile:
         waiting = []
         try:
             while True:
-                chunk = await walk.step(quiet_seconds=quiet_seconds, backlogs=await self._stranded.trusted())
+                accounted = await self._stranded.accounted(after=walk.next_cursor)
+                chunk = await walk.step(quiet_seconds=quiet_seconds, accounted=accounted)
                 self._orphans.note(chunk.orphans)
                 await self._forgotten.look(chunk.running)
                 await self._reschedule(chunk.unscheduled)

@@ -59,9 +59,9 @@ LOOKED_AT = 100_000
 # After its first stretch a lane goes on for its part of this.
 PASS_SECONDS = 0.5
 # Passes are rarer where every backlog stands still: one begins with a lane that is full, so no worker waits for it.
-QUIET_FACTOR = 5.0
-# Looks at lanes that stay full: from one to the next, the time doubles up to this. It is shorter than two of the rarer passes, so
-# that every second one of them looks, and a lane that is half empty waits for a second.
+QUIET_FACTOR = 9.0
+# Looks at lanes that stay full: from one to the next, the time doubles up to this. It is shorter than one of the rarer passes, so
+# that each of them looks, and a lane that is half empty waits for a second.
 IDLE_SECONDS = 0.2
 IDLE_CAP_SECONDS = 0.75
 # While the lengths of its lanes stay what they were, and no push has begun a backlog, the backlogs of a queue are read at every

@@ -14,7 +14,8 @@ The races with live workers and pushers, and why each is harmless:
 * Delivered twice is legal: the claim is a compare-and-set, the second delivery is skipped. Nothing here changes the
   ledger.
 
-The walks meet the tasks of a standing backlog again and again. So a reading of a backlog is trusted for a quarter of a second,
+The walks meet the tasks of a lane that stands still again and again. What was compared is not compared again before the lane
+changes (compared.py). And they meet the tasks of its backlog. So a reading of a backlog is trusted for a quarter of a second,
 and for up to TRUST_CAP_SECONDS where it has not changed. If the backlog moves on meanwhile, a lost push of a task that it has
 just passed is found when that time is over, which is less than the recent walk looks back. If it is lowered meanwhile, the lane
 refuses the task. No reading is trusted across a loss of data (`distrust`).
@@ -23,7 +24,8 @@ refuses the task. No reading is trusted across a loss of data (`distrust`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
 
@@ -32,12 +34,15 @@ from msgspec import Struct
 from leaseq.dispatch.backlog import Backlog
 from leaseq.engine.engine import Engine
 from leaseq.failpoints import reach
+from leaseq.ledger.upkeep import Accounted
 from leaseq.model import Glimpse, Lane, State
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import Apart
 from leaseq_reaper.backlogs import Backlogs, find_backlogs, waits_its_turn
+from leaseq_reaper.compared import Compared, Place
 from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock
+from leaseq_reaper.walk import CHUNK
 
 # A look through the lists that took t seconds is not repeated within REST * t: with a million ids waiting it happens every few
 # seconds, not in every pass. Put off, not left out: the walks stand still meanwhile. A look that took long because this reaper
@@ -77,7 +82,8 @@ class Stranded:
         self._apart = apart
         self._clock = clock
         self._rested_at = clock()
-        self._standing: dict[tuple[str, Lane], Standing] = {}
+        self._standing: dict[Place, Standing] = {}
+        self._compared = Compared(engine.stores.survey, apart=apart, clock=clock)
 
     @property
     def resting(self) -> bool:
@@ -101,8 +107,15 @@ class Stranded:
             lanes.update({queue: dict(fresh.get(queue, {})) for queue in unread})
         return [task for task in waiting if not waits_its_turn(task, lanes)]
 
-    async def trusted(self) -> dict[tuple[str, Lane], str]:
-        """Where backlogs begin that stood still a moment ago. The ledger leaves out what lies behind them."""
+    async def accounted(self, *, after: str) -> Accounted:
+        """Tasks that the ledger may leave out of the chunk after this id.
+
+        They are behind a backlog that stood still a moment ago, or were found in a lane that has not changed since.
+        """
+        return Accounted(await self._trusted(), await self._compared.behind(after, limit=CHUNK))
+
+    async def _trusted(self) -> dict[Place, str]:
+        """Where backlogs begin that stood still a moment ago."""
         now = self._clock()
         # These are read again now, because the ledger would send every task behind them otherwise.
         doubtful = {
@@ -114,8 +127,9 @@ class Stranded:
         return dict(islice(trusted, MOST_TRUSTED))
 
     def distrust(self) -> None:
-        """Dispatch may have lost its backlogs: none counts that was read before."""
+        """Dispatch may have lost its backlogs and deliveries: none counts that was read before."""
         self._standing = {}
+        self._compared.forget()
 
     def _note(self, queues: AbstractSet[str], backlogs: Backlogs) -> None:
         """These queues have been read, and have these backlogs."""
@@ -138,31 +152,31 @@ class Stranded:
         """
         if len(candidates) >= CANDIDATES:
             return True
-        return len(candidates) * 2 >= await self._depth({task.queue for task in candidates})
+        return len(candidates) * 2 >= await self._depth({(task.queue, task.lane) for task in candidates})
 
     async def redispatch(self, candidates: Sequence[Glimpse]) -> None:
         """Deliver those that are PENDING still, under the attempt they were seen with, and in no list."""
         began = self._clock()
-        queues: dict[str, dict[str, Glimpse]] = {}
+        places: defaultdict[Place, dict[str, Glimpse]] = defaultdict(dict)
         for task in candidates:
-            queues.setdefault(task.queue, {})[task.task_id] = task
+            places[task.queue, task.lane][task.task_id] = task
+        found = await self._compared.find(places)
+        queues: defaultdict[str, dict[str, Glimpse]] = defaultdict(dict)
+        for task in candidates:
+            if task.task_id not in found:
+                queues[task.queue][task.task_id] = task
 
         async def redispatch(queue: str) -> None:
             await self._redispatch(queue, queues[queue])
 
         await self._apart.each(queues, redispatch)
         now = self._clock()
-        self._rested_at = now + min(REST * (now - began), REST_SECONDS_PER_ID * await self._depth(queues))
+        read = places.keys() | {(queue, lane) for queue in queues for lane in Lane}
+        self._rested_at = now + min(REST * (now - began), REST_SECONDS_PER_ID * await self._depth(read))
 
-    async def _depth(self, queues: Iterable[str]) -> int:
-        """How many ids wait in the lists of these queues."""
-        depths: list[int] = []
-
-        async def measure(queue: str) -> None:
-            depths.append((await self._survey.depths(queue)).waiting)
-
-        await self._apart.each(queues, measure)
-        return sum(depths)
+    async def _depth(self, places: AbstractSet[Place]) -> int:
+        """How many ids wait in these lanes."""
+        return sum((await self._apart.sort_out(await self._survey.lengths([*places]))).values())
 
     async def _redispatch(self, queue: str, tasks: dict[str, Glimpse]) -> None:
         missing = sorted(await self._missing(queue, set(tasks)))

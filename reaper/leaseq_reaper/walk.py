@@ -7,11 +7,10 @@ In chunks along the primary key, remembering where it is. Ids are UUIDv7 and sor
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from leaseq.codec import FIRST_ID
-from leaseq.ledger.upkeep import Chunk, Upkeep
-from leaseq.model import Lane
+from leaseq.ledger.upkeep import Accounted, Chunk, Upkeep
 
 CHUNK = 5000
 
@@ -44,16 +43,21 @@ class Walk:
         self.running_seconds = running_seconds
         self.cursor: str | None = None
 
-    async def step(self, *, quiet_seconds: float, backlogs: Mapping[tuple[str, Lane], str]) -> Chunk:
-        """The next chunk, without the tasks of these backlogs; its `last_id` is None at the end."""
-        cursor = self._begin() if self.cursor is None else self.cursor
+    @property
+    def next_cursor(self) -> str:
+        """The id after which the next chunk begins."""
+        return self._begin() if self.cursor is None else self.cursor
+
+    async def step(self, *, quiet_seconds: float, accounted: Accounted) -> Chunk:
+        """The next chunk, without waiting tasks that are accounted for; its `last_id` is None at the end."""
+        cursor = self.next_cursor
         chunk = await self._upkeep.sweep(
             cursor=cursor,
             limit=CHUNK,
             quiet_seconds=quiet_seconds,
             running_seconds=self.running_seconds,
             ahead_seconds=self._ahead,
-            backlogs=backlogs,
+            accounted=accounted,
         )
         self.cursor = chunk.last_id
         return chunk

@@ -98,7 +98,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "list_attempts": ({"task_id": IDS[0], "tenant": "default"}, {"tasks_pkey"}),
     "sweep_tasks": (
         {"cursor": IDS[0], "limit": 1000, "quiet": 5.0, "running": 10.0, "ahead": 15}
-        | {"backlogs": f'{{"0default": "{IDS[100]}"}}', "suspect": 2},
+        | {"backlogs": f'{{"0default": "{IDS[100]}"}}', "delivered": f'{{"{IDS[0]}": 0}}', "suspect": 2},
         {"tasks_pkey", "scheduled_pkey"},
     ),
     "reschedule_tasks": ({"ids": IDS}, {"tasks_pkey"}),

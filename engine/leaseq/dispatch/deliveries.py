@@ -5,8 +5,9 @@ Every value in Redis is treated as hostile: what is not a task id is never decod
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Struct
 
@@ -52,6 +53,11 @@ class LeaseView(Struct, frozen=True):
     beat: int
 
 
+def read_leases(flat: Sequence[Any]) -> list[LeaseView]:
+    """The reply of list_leases.lua."""
+    return [LeaseView(flat[i].decode(errors="replace"), int(flat[i + 1]), int(flat[i + 2])) for i in range(0, len(flat), 3)]
+
+
 def as_bytes(value: bytes | str) -> bytes:
     """A reply of redis-py, whose types do not know that this client never decodes."""
     return value if isinstance(value, bytes) else value.encode()
@@ -71,4 +77,4 @@ def sort_out(values: Iterable[bytes | str], *, code: PullCode = PullCode.OK) -> 
     return Deliveries(task_ids, garbage, code)
 
 
-__all__ = ["Deliveries", "LeaseView", "Place", "PullCode", "Release", "as_bytes", "sort_out"]
+__all__ = ["Deliveries", "LeaseView", "Place", "PullCode", "Release", "as_bytes", "read_leases", "sort_out"]

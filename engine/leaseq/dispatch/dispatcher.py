@@ -6,8 +6,9 @@ Nothing here is believed: a delivery may be missing, repeated or foreign, and th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from secrets import token_hex
 from typing import Any
 
@@ -17,7 +18,7 @@ from redis.exceptions import RedisError
 from leaseq.codec import FIRST_ID
 from leaseq.config import DISPATCH_WINDOW
 from leaseq.dispatch.backlog import WINDOWED, Backlog
-from leaseq.dispatch.deliveries import Deliveries, LeaseView, Place, PullCode, Release, sort_out
+from leaseq.dispatch.deliveries import Deliveries, LeaseView, Place, PullCode, Release, read_leases, sort_out
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.scripts import Call, Scripts
 from leaseq.errors import DispatchForeign, ServerUnreachable
@@ -150,7 +151,7 @@ class Dispatcher:
 
     async def holding(self, queues: Sequence[str], *, lanes: Sequence[Lane]) -> list[str]:
         """Those of these queues in which one of these lanes holds something, be it a token. One command while none does."""
-        return await self._existing({queue: [self._lane(queue, lane) for lane in lanes] for queue in queues})
+        return await self._existing(queues, [[self._lane(queue, lane) for queue in queues] for lane in lanes])
 
     def _lane(self, queue: str, lane: Lane) -> bytes:
         """The key of a lane, ready to be sent: the same hundreds of them are asked about several times a second."""
@@ -161,32 +162,31 @@ class Dispatcher:
 
     async def occupied(self, queues: Sequence[str], *, worker_id: str) -> list[str]:
         """Those of these queues in which a worker's processing list holds something. One command while none does."""
-        return await self._existing({queue: [self._keys.processing(queue, worker_id)] for queue in queues})
+        return await self._existing(queues, [[self._keys.processing(queue, worker_id) for queue in queues]])
 
-    async def _existing(self, names: Mapping[str, Sequence[str | bytes]]) -> list[str]:
-        """The queues of which one of these keys exists. An empty list is no key. EXISTS is a read that may name keys of many
-        queues: a client of a cluster divides it by slots."""
+    async def _existing(self, queues: Sequence[str], names: Sequence[Sequence[str | bytes]]) -> list[str]:
+        """The queues of which one of these keys exists: `names` are lists of them in the order of the queues. An empty list is no
+        key. EXISTS is a read that may name keys of many queues: a client of a cluster divides it by slots."""
         found: list[str] = []
-        queues = [*names]
         for start in range(0, len(queues), BITE):
-            some = queues[start : start + BITE]
+            some = [column[start : start + BITE] for column in names]
             with reachable():
-                if await self._client.exists(*(name for queue in some for name in names[queue])):
+                if await self._client.exists(*chain.from_iterable(some)):
                     pipe = self._client.pipeline(transaction=False)
-                    _ = [pipe.exists(*names[queue]) for queue in some]
-                    found += [queue for queue, count in zip(some, await pipe.execute(), strict=True) if count]
+                    _ = [pipe.exists(*keys) for keys in zip(*some, strict=True)]
+                    counts = await pipe.execute()
+                    found += [queue for queue, count in zip(queues[start : start + BITE], counts, strict=True) if count]
         return found
 
     async def unregistered(self, queues: Sequence[str], worker_ids: Sequence[str]) -> list[tuple[str, str]]:
         """The pairs of a queue and a worker that is not registered there: a pull under this name gets nothing."""
-        pairs = [(queue, worker_id) for queue in queues for worker_id in worker_ids]
         missing: list[tuple[str, str]] = []
-        for start in range(0, len(pairs), BITE):
-            some = pairs[start : start + BITE]
+        for start in range(0, len(queues), BITE):
+            some = queues[start : start + BITE]
             with reachable():
-                pipe = self._client.pipeline(transaction=False)
-                _ = [pipe.zscore(self._keys.leases(queue), worker_id) for queue, worker_id in some]
-                missing += [pair for pair, score in zip(some, await pipe.execute(), strict=True) if score is None]
+                found = await self._scripts.run("unregistered", [self._keys.leases(queue) for queue in some], worker_ids)
+            # Each is a number of a queue and one of a worker, from 1 on.
+            missing += [(some[queue - 1], worker_ids[worker - 1]) for queue, worker in zip(found[::2], found[1::2], strict=True)]
         return missing
 
     async def open(self, queue: str, *, worker_id: str, lease_seconds: float, token: str) -> str:
@@ -205,9 +205,23 @@ class Dispatcher:
 
     async def list_leases(self, queue: str) -> list[LeaseView]:
         """Everybody who is registered."""
-        with reachable():
-            flat = await self._scripts.run("list_leases", [self._keys.leases(queue), self._keys.beats(queue)], [])
-        return [LeaseView(flat[i].decode(errors="replace"), int(flat[i + 1]), int(flat[i + 2])) for i in range(0, len(flat), 3)]
+        views = (await self.list_leases_of([queue]))[queue]
+        if isinstance(views, ServerUnreachable):
+            raise views
+        return views
+
+    async def list_leases_of(self, queues: Sequence[str]) -> dict[str, list[LeaseView] | ServerUnreachable]:
+        """The same for many queues, in few round trips; or why one cannot be read."""
+        found: dict[str, list[LeaseView] | ServerUnreachable] = {}
+        for start in range(0, len(queues), BITE):
+            some = queues[start : start + BITE]
+            calls: list[Call] = [([self._keys.leases(queue), self._keys.beats(queue)], []) for queue in some]
+            with reachable():
+                replies = await self._scripts.run_each("list_leases", calls)
+            for queue, reply in zip(some, replies, strict=True):
+                failed = isinstance(reply, Exception)
+                found[queue] = ServerUnreachable(f"Redis does not answer: {reply}") if failed else read_leases(reply)
+        return found
 
     async def close(self, queue: str, *, worker_id: str) -> bool:
         """Forget an incarnation; False while its list holds deliveries."""

@@ -11,6 +11,8 @@ from msgspec import Struct
 
 from leaseq.model import Lane
 
+READY = {lane: "ready" if lane is Lane.NORMAL else f"ready:{lane.value}" for lane in Lane}
+
 
 class Keys(Struct, frozen=True):
     """The keys of one deployment, bound to its prefix, which `Config` has checked: no brace, no glob character."""
@@ -19,7 +21,7 @@ class Keys(Struct, frozen=True):
 
     def ready(self, queue: str, lane: Lane) -> str:
         """LIST of task ids that wait in a lane; `ready` itself (the normal lane) doubles as the doorbell."""
-        return self._of(queue, "ready" if lane is Lane.NORMAL else f"ready:{lane.value}")
+        return f"{self.prefix}:{{{queue}}}:{READY[lane]}"
 
     def processing(self, queue: str, worker_id: str) -> str:
         """LIST of task ids that one incarnation has taken and not yet released."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, TypeVar
@@ -27,6 +28,9 @@ SLICE = 500
 # The lengths of more lanes than this come in one reply. One reply for each lane costs a client thirty times as much.
 MANY_LANES = 8
 
+# The identity of the server process, in the reply to INFO.
+RUN_ID = re.compile(rb"^run_id:(\S+)", re.MULTILINE)
+
 T = TypeVar("T", bound=Hashable)
 
 
@@ -45,6 +49,13 @@ class Depths(Struct, frozen=True):
     @property
     def waiting(self) -> int:
         return self.high + self.normal + self.low + self.suspect
+
+
+class End(Struct, frozen=True):
+    """How many deliveries are in a lane, and the last of them."""
+
+    length: int
+    last: bytes
 
 
 class Survey:
@@ -87,6 +98,42 @@ class Survey:
             found |= {place: length for place, length in zip(some, lengths, strict=True) if length >= 0}
         return found
 
+    async def ends(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], End | ServerUnreachable]:
+        """How long each of these lanes of a queue is and how it ends, or why that one cannot be read."""
+        found: dict[tuple[str, Lane], End | ServerUnreachable] = {}
+        for start in range(0, len(lanes), SLICE):
+            some = lanes[start : start + SLICE]
+            with reachable():
+                flat = await self._scripts.run("ends", [self._keys.ready(*place) for place in some], [])
+            ends = zip(some, flat[::2], flat[1::2], strict=True)
+            found |= {place: End(length, last) for place, length, last in ends if length >= 0}
+        rest = [place for place in lanes if place not in found]
+        return found | await self._ask_each(rest, lambda pipe, place: pipe.llen(self._keys.ready(*place)))
+
+    async def delivered(
+        self, wanted: Mapping[tuple[str, Lane], AbstractSet[str]], *, lengths: Mapping[tuple[str, Lane], int]
+    ) -> dict[tuple[str, Lane], set[str] | ServerUnreachable]:
+        """Which of these ids are in the lane that they are wanted in, or why that one cannot be read.
+
+        Lanes that fit into a page, as their `lengths` were a moment ago, are read many in one round trip.
+        """
+        found: dict[tuple[str, Lane], set[str] | ServerUnreachable] = {}
+        for some in _batches(lengths, most=PAGE):
+            if lengths[some[0]] > PAGE:
+                ((queue, lane),) = some
+                found[some[0]] = await self._waiting_or_why(queue, lane, among=wanted[some[0]])
+                continue
+            pages = await self._ask_each(some, lambda pipe, place: pipe.lrange(self._keys.ready(*place), -PAGE, -1))
+            for place, page in pages.items():
+                found[place] = page if isinstance(page, ServerUnreachable) else _among(wanted[place], page)
+        return found
+
+    async def _waiting_or_why(self, queue: str, lane: Lane, *, among: AbstractSet[str]) -> set[str] | ServerUnreachable:
+        try:
+            return await self.waiting(queue, among=among, lanes=[lane])
+        except ServerUnreachable as error:
+            return error
+
     async def _ask_each(self, items: Sequence[T], ask: Callable[[Pipeline, T], object]) -> dict[T, Any]:
         """One command for each, in pipelines. By item: the reply, or why there is none (a key of another type, say)."""
         answers: dict[T, Any] = {}
@@ -107,10 +154,26 @@ class Survey:
 
     async def backlogs_of(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog] | ServerUnreachable]:
         """Of which lanes of these queues a part waits in the ledger, or why one cannot be read."""
-        found = await self._ask_each(queues, lambda pipe, queue: pipe.hgetall(self._keys.backlog(queue)))
-        return {
-            queue: answer if isinstance(answer, ServerUnreachable) else read_backlogs(answer) for queue, answer in found.items()
+        found: dict[str, dict[Lane, Backlog] | ServerUnreachable] = {}
+        if len(queues) > MANY_LANES:
+            found |= await self._backlogs_of_many(queues)
+        rest = [queue for queue in queues if queue not in found]
+        answers = await self._ask_each(rest, lambda pipe, queue: pipe.hgetall(self._keys.backlog(queue)))
+        return found | {
+            queue: answer if isinstance(answer, ServerUnreachable) else read_backlogs(answer) for queue, answer in answers.items()
         }
+
+    async def _backlogs_of_many(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog]]:
+        """Without those that cannot be read."""
+        found: dict[str, dict[Lane, Backlog]] = {}
+        for start in range(0, len(queues), SLICE):
+            some = queues[start : start + SLICE]
+            with reachable():
+                hashes = await self._scripts.run("backlogs", [self._keys.backlog(queue) for queue in some], [])
+            for queue, flat in zip(some, hashes, strict=True):
+                if isinstance(flat, list):
+                    found[queue] = read_backlogs(dict(zip(flat[::2], flat[1::2], strict=True))) if flat else {}
+        return found
 
     async def waiting(self, queue: str, *, among: AbstractSet[str], lanes: Iterable[Lane] = Lane) -> set[str]:
         """Which of these ids are in these ready lists of a queue? Stops reading once it has seen them all."""
@@ -175,9 +238,12 @@ class Survey:
         """The identity of the server process, which changes with every restart; None where we may not know (no INFO)."""
         with reachable():
             try:
-                return str((await self._client.info("server"))["run_id"])
+                # In one word: of a command that it knows redis-py reads all forty lines of the reply.
+                said = await self._client.execute_command("INFO server")  # type: ignore[no-untyped-call]
             except NoPermissionError:
                 return None
+        found = RUN_ID.search(said)
+        return found and found[1].decode("ascii", "replace")
 
     async def probe(self) -> None:
         """Raises `ServerUnreachable` unless Redis is there and would take a write: one that is full, or a replica, would not."""
@@ -266,4 +332,23 @@ class Survey:
             end -= PAGE
 
 
-__all__ = ["Depths", "Survey"]
+def _batches(lengths: Mapping[T, int], *, most: int) -> Iterator[list[T]]:
+    """The keys in order, so many together that their lengths make no more than this; alone where one is longer."""
+    some: list[T] = []
+    size = 0
+    for key, length in lengths.items():
+        if some and size + length > most:
+            yield some
+            some, size = [], 0
+        some.append(key)
+        size += length
+    if some:
+        yield some
+
+
+def _among(wanted: AbstractSet[str], page: Sequence[bytes]) -> set[str]:
+    """Those ids that a page of a list holds. What else it holds may be no text."""
+    return {value.decode(errors="replace") for value in page} & wanted
+
+
+__all__ = ["Depths", "End", "Survey"]

@@ -30,7 +30,17 @@ WINDOW_ROWS = 20_000
 T = TypeVar("T")
 
 PRIORITIES = {lane: int(priority) for priority, lane in LANES.items()}
-NO_BACKLOGS: Mapping[tuple[str, Lane], str] = {}
+
+
+class Accounted(Struct, frozen=True):
+    """PENDING tasks that are not stranded, so that a walk need not be told of them: where the backlogs of lanes begin, and tasks
+    that are known to be in a lane under this attempt."""
+
+    backlogs: Mapping[tuple[str, Lane], str] = {}
+    delivered: Mapping[str, int] = {}
+
+
+NOTHING = Accounted()
 
 
 class Chunk(Struct, frozen=True):
@@ -115,13 +125,13 @@ class Upkeep:
         quiet_seconds: float,
         running_seconds: float | None = None,
         ahead_seconds: int | None = None,
-        backlogs: Mapping[tuple[str, Lane], str] = NO_BACKLOGS,
+        accounted: Accounted = NOTHING,
     ) -> Chunk:
         """Look at the next `limit` tasks after `cursor`, in order of id.
 
-        Tasks at or behind the beginning of the backlog of their lane in `backlogs` are left out of those that wait. With
-        `running_seconds` also at attempts that have run for longer than that under an open worker. With `ahead_seconds` not at
-        tasks whose ids are that far ahead of the clock of Postgres.
+        Tasks that are `accounted` for are left out of those that wait. With `running_seconds` also at attempts that have run for
+        longer than that under an open worker. With `ahead_seconds` not at tasks whose ids are that far ahead of the clock of
+        Postgres.
         """
         params = {
             "cursor": cursor,
@@ -129,7 +139,10 @@ class Upkeep:
             "quiet": quiet_seconds,
             "running": running_seconds,
             "ahead": ahead_seconds,
-            "backlogs": encode({f"{PRIORITIES[lane]}{queue}": cursor for (queue, lane), cursor in backlogs.items()}).decode(),
+            "backlogs": encode(
+                {f"{PRIORITIES[lane]}{queue}": begin for (queue, lane), begin in accounted.backlogs.items()}
+            ).decode(),
+            "delivered": encode(accounted.delivered).decode(),
             "suspect": SUSPECT_CRASHES,
         }
         found = await self._session.fetch("sweep_tasks", params, again=True)
@@ -248,4 +261,4 @@ class Upkeep:
         return len(await self._session.fetch("prune_workers", {"retention": retention_seconds}))
 
 
-__all__ = ["Chunk", "Pruned", "Stretch", "Upkeep"]
+__all__ = ["Accounted", "Chunk", "Pruned", "Stretch", "Upkeep"]

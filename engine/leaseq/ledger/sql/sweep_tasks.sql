@@ -1,7 +1,7 @@
 -- One chunk of the reconciler's walk along the primary key:
 --   * tasks that wait without having moved for a while (stranded, if dispatch does not know them), but for those at or behind the
 --     beginning of the backlog of their lane in `backlogs` (an id for each priority and queue; one object, because Postgres may join
---     arrays row by row); suspects are in another lane;
+--     arrays row by row), and for those in `delivered` under the attempt that stands there; suspects are in another lane;
 --   * attempts whose worker is closed or unknown (orphans; `owned` is false);
 --   * with `running` (seconds, or null), attempts that have run for so long under an open worker (`owned` is true): it may have
 --     forgotten them;
@@ -37,6 +37,7 @@ with chunk as materialized (
                 crash_count + loss_count >= %(suspect)s
                 or coalesce(id < (%(backlogs)s::jsonb ->> (priority || queue))::uuid, true)
             )
+            and coalesce((%(delivered)s::jsonb ->> id::text)::integer <> attempt, true)
         )
         or (state = 'PROCESSING' and (not owned or started_at < now() - make_interval(secs => %(running)s::float8)))
         or (state = 'SCHEDULED' and run_at < now() - interval '1 minute' and not exists (

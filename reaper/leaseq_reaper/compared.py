@@ -1,0 +1,125 @@
+"""Deliveries that were found in a lane, and stay found while the lane does not change.
+
+While no worker takes from a lane, the walks meet its tasks again and again. A task that was found in its lane is there for as
+long as the lane has the same length and ends with the same delivery: a pull makes a lane shorter, and a push gives it another
+end. So a comparison is remembered, Postgres leaves out the tasks that it covers (`sweep_tasks.sql`), and all lanes are looked at
+in one reply (`ends.lua`).
+
+Invariants:
+- A task is remembered under its attempt. A claim counts the attempt up, so a task that has run since is compared again.
+- The two looks before and after a comparison agree, and a later look is at most LOOK_SECONDS old where it is trusted. So a lane
+  that has lost a delivery is compared again in the first walk that comes to its tasks after that time.
+- A comparison is trusted for COMPARED_SECONDS at most. This bounds the one loss that a look does not show: a delivery vanishes
+  and another one comes in at the head, between two looks.
+- After a loss of data in dispatch no comparison counts (`forget`).
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec import Struct
+
+from leaseq.dispatch.survey import End, Survey
+from leaseq.model import Glimpse, Lane
+from leaseq_reaper.apart import Apart
+from leaseq_reaper.suspicion import Clock
+
+LOOK_SECONDS = 5.0
+COMPARED_SECONDS = 60.0
+# Deliveries that are remembered. The tasks of further ones are compared in every walk.
+MOST = 50_000
+
+Place = tuple[str, Lane]
+
+
+class Standing(Struct):
+    """A lane as it was when it was compared, when that was, when it was looked at last, and the deliveries found in it."""
+
+    end: End
+    since: float
+    looked_at: float
+    task_ids: set[str]
+
+
+class Compared:
+    """Compares tasks with their lanes, and remembers the deliveries."""
+
+    def __init__(self, survey: Survey, *, apart: Apart, clock: Clock = time.monotonic) -> None:
+        self._survey = survey
+        self._apart = apart
+        self._clock = clock
+        self._lanes: dict[Place, Standing] = {}
+        self._tasks: dict[str, tuple[int, Place]] = {}  # the attempt, and the lane
+        self._order: list[str] | None = []
+
+    async def find(self, candidates: Mapping[Place, Mapping[str, Glimpse]]) -> set[str]:
+        """The ids of those that are in their lanes. A lane that cannot be read holds none of them."""
+        self._drop_old()
+        before = await self._look_at(candidates)
+        wanted = {place: candidates[place].keys() for place in before}
+        lengths = {place: end.length for place, end in before.items()}
+        found = await self._apart.sort_out(await self._survey.delivered(wanted, lengths=lengths))
+        after = await self._look_at([place for place, task_ids in found.items() if task_ids])
+        for place, end in after.items():
+            if end == before[place]:
+                self._remember(place, end, [candidates[place][task_id] for task_id in found[place]])
+        return set().union(*found.values())
+
+    async def behind(self, cursor: str, *, limit: int) -> dict[str, int]:
+        """The first `limit` remembered tasks with ids after this one, with their attempts, in lanes that have not changed."""
+        if self._order is None:
+            self._order = sorted(self._tasks)
+        first = bisect_right(self._order, cursor)
+        task_ids = self._order[first : first + limit]
+        self._drop_old()
+        await self._look_again({self._tasks[task_id][1] for task_id in task_ids if task_id in self._tasks})
+        return {task_id: self._tasks[task_id][0] for task_id in task_ids if task_id in self._tasks}
+
+    def forget(self) -> None:
+        """Dispatch may have lost deliveries: no comparison counts."""
+        self._lanes, self._tasks, self._order = {}, {}, []
+
+    async def _look_again(self, places: Collection[Place]) -> None:
+        """Drop lanes that have changed."""
+        now = self._clock()
+        due = [place for place in places if now >= self._lanes[place].looked_at + LOOK_SECONDS]
+        ends = await self._look_at(due)
+        for place in due:
+            if ends.get(place) == self._lanes[place].end:
+                self._lanes[place].looked_at = now
+            else:
+                self._drop(place)
+
+    async def _look_at(self, places: Collection[Place]) -> dict[Place, End]:
+        return await self._apart.sort_out(await self._survey.ends([*places])) if places else {}
+
+    def _remember(self, place: Place, end: End, tasks: Sequence[Glimpse]) -> None:
+        now = self._clock()
+        known = self._lanes.get(place)
+        if known is None or known.end != end:
+            self._drop(place)
+            known = self._lanes[place] = Standing(end, now, now, set())
+        known.looked_at = now
+        for task in tasks[: MOST - len(self._tasks)]:
+            known.task_ids.add(task.task_id)
+            self._tasks[task.task_id] = task.attempt, place
+        self._order = None
+
+    def _drop_old(self) -> None:
+        """What was compared too long ago is to be compared again."""
+        old = self._clock() - COMPARED_SECONDS
+        for place in [place for place, standing in self._lanes.items() if standing.since <= old]:
+            self._drop(place)
+
+    def _drop(self, place: Place) -> None:
+        standing = self._lanes.pop(place, None)
+        if standing is not None:
+            for task_id in standing.task_ids:
+                self._tasks.pop(task_id, None)
+            self._order = None
+
+
+__all__ = ["Compared", "Place"]

@@ -1,0 +1,103 @@
+"""Questions about hundreds of queues come in few replies, and a key of another type spoils one answer only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import Connection
+
+from fix_dispatch import KEYS, WORKER, begin, ids
+from leaseq.dispatch.backlog import Backlog
+from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.dispatch.survey import End, Survey
+from leaseq.errors import ServerUnreachable
+from leaseq.model import Lane
+from leaseq.redis_connection import Guard, GuardedConnection
+
+NAMES = [f"q{number}" for number in range(40)]
+PLACES = [(name, Lane.LOW) for name in NAMES]
+BROKEN = 5
+
+
+async def test_the_ends_of_many_lanes_come_in_one_reply(survey: Survey, valkey: Redis, replies: Callable[[], int]) -> None:
+    pushed = ids(3)
+    await valkey.rpush(KEYS.ready(*PLACES[3]), *pushed)
+    await valkey.rpush(KEYS.ready(*PLACES[4]), "x" * 10_000)
+    await survey.ends(PLACES)
+    replies()
+    found = await survey.ends(PLACES)
+    assert replies() == 1
+    assert found == dict.fromkeys(PLACES, End(0, b"")) | {
+        PLACES[3]: End(3, pushed[-1].encode()),
+        PLACES[4]: End(1, b"x" * 64),
+    }
+    await valkey.set(KEYS.ready(*PLACES[BROKEN]), "not a list")
+    broken = await survey.ends(PLACES)
+    assert isinstance(broken.pop(PLACES[BROKEN]), ServerUnreachable)
+    assert broken == {place: end for place, end in found.items() if place != PLACES[BROKEN]}
+
+
+async def test_the_backlogs_of_many_queues_come_in_one_reply(survey: Survey, valkey: Redis, replies: Callable[[], int]) -> None:
+    begin_at, later = ids(2)
+    await valkey.hset(KEYS.backlog(NAMES[3]), mapping={"high": begin_at, "low": later})
+    await survey.backlogs_of(NAMES)
+    replies()
+    found = await survey.backlogs_of(NAMES)
+    assert replies() == 1
+    expected = {Lane.HIGH: Backlog.of(begin_at), Lane.LOW: Backlog.of(later)}
+    assert found == {name: {} for name in NAMES} | {NAMES[3]: expected}
+    await valkey.set(KEYS.backlog(NAMES[BROKEN]), "no hash")
+    broken = await survey.backlogs_of(NAMES)
+    assert isinstance(broken.pop(NAMES[BROKEN]), ServerUnreachable)
+    assert broken == {name: lanes for name, lanes in found.items() if name != NAMES[BROKEN]}
+
+
+async def test_what_many_lanes_hold_is_read_a_page_at_a_time(survey: Survey, valkey: Redis, replies: Callable[[], int]) -> None:
+    pushed, lost = ids(120), ids(1)
+    for number in range(40):
+        await valkey.rpush(KEYS.ready(*PLACES[number]), *pushed[3 * number : 3 * number + 3])
+    wanted = {place: {*pushed[3 * number : 3 * number + 3], *lost} for number, place in enumerate(PLACES)}
+    found = await survey.delivered(wanted, lengths=dict.fromkeys(PLACES, 3))
+    assert found == {place: task_ids - {*lost} for place, task_ids in wanted.items()}
+    await valkey.delete(KEYS.ready(*PLACES[BROKEN]))
+    await valkey.set(KEYS.ready(*PLACES[BROKEN]), "not a list")
+    broken = await survey.delivered(wanted, lengths=dict.fromkeys(PLACES, 3) | {PLACES[BROKEN]: 10**6})
+    assert isinstance(broken.pop(PLACES[BROKEN]), ServerUnreachable)
+    assert broken == {place: task_ids for place, task_ids in found.items() if place != PLACES[BROKEN]}
+
+
+async def test_the_leases_of_many_queues_come_in_one_round_trip(
+    dispatcher: Dispatcher, valkey: Redis, replies: Callable[[], int]
+) -> None:
+    for name in NAMES[:2]:
+        await begin(dispatcher, queue=name)
+    await valkey.set(KEYS.leases(NAMES[BROKEN]), "no set")
+    found = await dispatcher.list_leases_of(NAMES)
+    assert isinstance(found.pop(NAMES[BROKEN]), ServerUnreachable)
+    named = {
+        name: [view.worker_id for view in views] for name, views in found.items() if not isinstance(views, ServerUnreachable)
+    }
+    assert named == {name: [] for name in NAMES if name != NAMES[BROKEN]} | {name: [WORKER] for name in NAMES[:2]}
+
+
+async def test_registrations_in_many_queues_come_in_one_reply(dispatcher: Dispatcher, replies: Callable[[], int]) -> None:
+    for name in NAMES[1:]:
+        await begin(dispatcher, queue=name)
+    await dispatcher.unregistered(NAMES, [WORKER])
+    replies()
+    found = await dispatcher.unregistered(NAMES, [WORKER, "another"])
+    assert replies() == 1
+    assert found == [(NAMES[0], WORKER), *((name, "another") for name in NAMES)]
+
+
+def test_a_command_is_packed_as_redis_py_packs_it() -> None:
+    plain, ours = Connection(), GuardedConnection(guard=Guard())
+    for command in (
+        ("EVALSHA", "a" * 40, 2, "leaseq:{q}:ready", b"\x00\xff", 20_000, 0.25, "", "\u00fc"),
+        ("SCRIPT LOAD", "return 1"),
+        ("EXISTS", *(f"leaseq:{{{name}}}:ready".encode() for name in NAMES)),
+        (b"SET", "key", "x" * 100_000),
+        ("LPUSH", "key", Lane.HIGH),
+    ):
+        assert b"".join(ours.pack_command(*command)) == b"".join(plain.pack_command(*command))
