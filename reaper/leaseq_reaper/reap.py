@@ -42,6 +42,9 @@ PATIENCE_SECONDS = 1.0
 # After the first few, a pass that reaps for longer than this leaves the rest to the next, so that beats go on being watched.
 PASS_SECONDS = 1.0
 FIRST = 4
+# Workers that are reaped together: a lost host has as many workers as it has processors, and each takes a dozen round trips. One
+# connection of the reaper's pool stays free for its other duties.
+TOGETHER = 4
 # For so long after its closing a worker's leases are looked for, until they are seen to be gone.
 CLOSED_SECONDS = 600.0
 MANY = 10_000
@@ -148,7 +151,7 @@ class Reaping:
                     )
                 )
 
-        await self._apart.each(due, finish)
+        await self._apart.each(due, finish, at_once=TOGETHER)
 
     def _has_time(self) -> bool:
         """May one more be reaped in this pass? The first few always: a budget of time alone may be used up before they begin."""
@@ -173,7 +176,7 @@ class Reaping:
                 emit("worker.suspected", worker_id=worker.worker_id, queues=worker.queues)
                 await self._bury_one(worker)
 
-        await self._apart.each(lapsed, bury)
+        await self._apart.each(lapsed, bury, at_once=TOGETHER)
 
     async def _bury_one(self, worker: Watched) -> None:
         lost_list = self._suspicion.absent(worker.worker_id, worker.queues[:1])

@@ -4,7 +4,9 @@ Pure judgement: what was seen goes in, no store is asked. Invariants: every span
 own monotonic clock; dispatch's clock counts at one instant only, when a beat is first seen, for how much of its lease
 was left then (faults.md P7, P8: a step of that clock afterwards moves nothing). A beat that was not seen moving is no
 evidence until it has been watched for a whole lease, so a reaper that has just started, or that was away itself,
-suspects nobody. Being wrong is legal (the ledger's compare-and-set and the fences see to that), but it costs a run.
+suspects nobody. Trouble that never ends (a starved reaper, a Redis that fails now and then) does not keep it quiet for
+longer than TROUBLED_LEASES: then one look judges, by beats that stood still over all the looks before it. Being wrong is
+legal (the ledger's compare-and-set and the fences see to that), but it costs a run.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ Clock = Callable[[], float]
 
 # More left of a lease than this many leases is no lease but the trace of a clock that was set back.
 FURTHEST_LEASES = 6
+# Trouble after trouble keeps the reaper quiet for so long, and a look that comes so late begins that anew.
+TROUBLED_LEASES = 3
+AWAY_LEASES = 2
 
 
 class Sighting(Struct, frozen=True):
@@ -42,6 +47,7 @@ class Suspicion:
         self._asked = clock()
         self._quiet_until = -1.0
         self._trouble: str | None = None
+        self._troubled_since: float | None = None
 
     def disturb(self, reason: str) -> None:
         """Something happened after which silence proves nothing: from the next look on, be quiet for a whole lease."""
@@ -50,10 +56,11 @@ class Suspicion:
     def look(self, seen: Mapping[str, Sequence[LeaseView]], *, asked: float) -> str | None:
         """Take in the leases of each queue that could be read. `asked` is when the first question was sent, by `clock`.
 
-        Returns the reason if a quiet period begins now.
+        Returns the reason if a quiet period begins now, and is not the continuation of one.
         """
         now = self._clock()
-        if self._watched and now - self._asked > self._lease / 2:
+        late = now - self._asked if self._watched else 0.0
+        if late > self._lease / 2:
             # We were frozen or starved, and perhaps everybody with us: let them speak first.
             self.disturb("this reaper did not look for half a lease")
         self._asked = asked
@@ -62,10 +69,22 @@ class Suspicion:
         for queue, views in seen.items():
             self._watched.setdefault(queue, now)
             self._take_in(queue, views, now)
+        return self._keep_quiet(now, away=late > AWAY_LEASES * self._lease)
+
+    def _keep_quiet(self, now: float, *, away: bool) -> str | None:
         reason, self._trouble = self._trouble, None
-        if reason is not None:
-            self._quiet_until = now + self._lease
-        return reason
+        if reason is None:
+            if self._asked >= self._quiet_until:
+                self._troubled_since = None
+            return None
+        since, self._troubled_since = self._troubled_since, None
+        if since is not None and not away and now - since >= TROUBLED_LEASES * self._lease:
+            self._quiet_until = -1.0
+            return None
+        begins = since is None or away
+        self._troubled_since = now if begins else since
+        self._quiet_until = now + self._lease
+        return reason if begins else None
 
     @property
     def quiet(self) -> bool:

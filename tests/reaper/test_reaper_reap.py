@@ -14,7 +14,7 @@ from fix_reaper import FakeClock, Stage, named, names, watch
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, State
 from leaseq.telemetry import recorded
-from leaseq_reaper.reap import Reaping
+from leaseq_reaper.reap import TOGETHER, Reaping
 from leaseq_reaper.suspicion import Suspicion
 
 LEASE = 1.0
@@ -126,7 +126,7 @@ async def test_two_hosts_lost_together_whose_beats_are_out_of_step_charge_no_tas
     await stage.silence(*workers)
     with recorded() as events:
         await watch(reaping.run_once, clock, seconds=2 * LEASE)
-    assert [event["worker_id"] for event in named(events, "worker.reaped")] == workers
+    assert sorted(event["worker_id"] for event in named(events, "worker.reaped")) == workers
     assert [((await stage.task(i)).crash_count, (await stage.task(i)).loss_count) for i in ids] == [(0, 1)] * 2
 
 
@@ -328,6 +328,26 @@ async def test_one_host_that_takes_all_workers_along_is_no_outage(
     with recorded() as events:
         await watch(reaping.run_once, clock, seconds=LEASE)
     assert "reaper.braked" not in names(events)
+    assert await stage.stores.fleet.find_open(workers) == set()
+
+
+async def test_the_workers_of_a_lost_host_are_reaped_several_at_a_time(
+    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for a dozen answers, so that a host with 64 of them would take many seconds far from the stores."""
+    workers = [await stage.worker() for _ in range(2 * TOGETHER)]
+    await stage.silence(*workers)
+    together, close = asyncio.Barrier(TOGETHER), stage.stores.fleet.close_worker
+
+    async def close_together(*args: Any, **kwargs: Any) -> Any:
+        async with asyncio.timeout(PATIENCE):
+            await together.wait()
+        return await close(*args, **kwargs)
+
+    monkeypatch.setattr(stage.stores.fleet, "close_worker", close_together)
+    reaping = reaper()
+    await reaping.run_once()
+    await watch(reaping.run_once, clock, seconds=LEASE)
     assert await stage.stores.fleet.find_open(workers) == set()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from fix_reaper import FakeClock
 from leaseq.dispatch.deliveries import LeaseView
-from leaseq_reaper.suspicion import FURTHEST_LEASES, Brake, Suspicion
+from leaseq_reaper.suspicion import AWAY_LEASES, FURTHEST_LEASES, TROUBLED_LEASES, Brake, Suspicion
 
 LEASE = 10.0
 
@@ -154,6 +154,53 @@ def test_a_reaper_that_was_frozen_lets_the_others_speak_first(watch: Watch) -> N
     assert not watch.lapsed()
     watch.pass_time(LEASE)
     assert watch.lapsed()
+
+
+def test_a_reaper_that_is_always_late_judges_after_a_few_leases(watch: Watch) -> None:
+    watch.show(LeaseView("dead", 9_000, 7), LeaseView("w", 9_000, 0))
+    watch.look()
+    quieted, judged, late = [], [], 0.7 * LEASE
+    for beat in range(1, 20):
+        watch.clock.now += late
+        watch.show(LeaseView("dead", -1, 7), LeaseView("w", 9_000, beat))
+        quieted.append(watch.look())
+        judged.append(watch.lapsed("dead"))
+        assert not watch.lapsed("w")
+    first = judged.index(True)
+    assert TROUBLED_LEASES * LEASE <= (first + 1) * late <= (TROUBLED_LEASES + 2) * LEASE
+    assert 2 <= sum(judged) < len(judged) / 3, "after a judgement, the reaper is quiet again"
+    assert sum(reason is not None for reason in quieted) <= 1 + sum(judged), "only the beginning is told"
+
+
+def test_trouble_of_a_store_now_and_then_does_not_keep_the_reaper_quiet_for_ever(watch: Watch) -> None:
+    watch.show(LeaseView("dead", 9_000, 7))
+    watch.look()
+    began = watch.clock.now
+    while not watch.lapsed("dead"):
+        watch.suspicion.disturb("redis did not answer")
+        watch.pass_time(LEASE / 2)
+        assert watch.clock.now - began <= (TROUBLED_LEASES + 1) * LEASE
+
+
+def test_a_reaper_that_was_away_for_long_begins_to_be_quiet_anew(watch: Watch) -> None:
+    watch.show(LeaseView("w", 9_000, 7))
+    watch.look()
+    for _ in range(10):
+        watch.clock.now += AWAY_LEASES * LEASE + 1
+        watch.look()
+        assert not watch.lapsed()
+
+
+def test_trouble_that_was_over_for_a_lease_is_no_longer_counted(watch: Watch) -> None:
+    watch.show(LeaseView("w", 9_000, 7))
+    watch.look()
+    for _ in range(TROUBLED_LEASES + 1):
+        watch.suspicion.disturb("redis was away")
+        assert watch.look() == "redis was away"
+        assert not watch.lapsed()
+        watch.pass_time(LEASE)
+        assert watch.lapsed()
+        watch.look()
 
 
 def test_a_slow_answer_is_not_counted_as_silence(watch: Watch) -> None:
