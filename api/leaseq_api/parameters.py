@@ -13,10 +13,10 @@ from litestar import Request
 from litestar.params import PathParameter, QueryParameter
 
 from leaseq.codec import is_task_id
-from leaseq.engine.submission import KEY_MAX_LENGTH, NAME
+from leaseq.engine.submission import KEY_MAX_LENGTH
 from leaseq.errors import TaskNotFound
 from leaseq.ledger.ledger import TaskFilter
-from leaseq.model import State
+from leaseq.model import NAME, State
 from leaseq_api.problems import Refused
 from leaseq_api.schemas import ListQuery
 

@@ -6,10 +6,14 @@ the canonical lower-case form of a UUIDv7 (36 characters). Times are timezone-aw
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from enum import IntEnum, StrEnum
 
 from msgspec import Struct
+
+# Names of task types and queues.
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
 class State(StrEnum):
@@ -243,6 +247,7 @@ TERMINAL: frozenset[State] = frozenset({State.SUCCESS, State.FAILED, State.CANCE
 
 __all__ = [
     "MAX_ATTEMPTS",
+    "NAME",
     "TERMINAL",
     "YEAR_SECONDS",
     "ClaimedTask",

@@ -18,7 +18,7 @@ from msgspec import Struct
 from leaseq.codec import check_finite
 from leaseq.context import Context
 from leaseq.errors import PayloadInvalid
-from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, TypeDefaults
+from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, TypeDefaults
 
 DEFAULT_QUEUE = "default"
 
@@ -98,8 +98,17 @@ def describe(
     max_attempts: int | None = None,
     timeout_seconds: float | None = None,
 ) -> Handler:
-    """Read a function's signature. Raises `TypeError` for one that no JSON object could call, `ValueError` for limits."""
+    """Read a function's signature. Raises `TypeError` for what is no function, and for one that no JSON object could call;
+    `ValueError` for limits and names."""
+    if not hasattr(function, "__name__"):  # functools.partial, an object with __call__
+        raise TypeError(
+            f"a handler must be a function, not {type(function).__name__}: call it from a `def` or `async def` whose annotated "
+            "parameters are the fields of the payload"
+        )
     name = name or function.__name__
+    for what, said in (("the name of a task type", name), ("the name of a queue", queue)):
+        if not NAME.fullmatch(said):
+            raise ValueError(f"handler {name}: {what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {said[:150]!r}")
     if max_attempts is not None and not 1 <= max_attempts <= MAX_ATTEMPTS:
         raise ValueError(f"handler {name}: max_attempts must be between 1 and {MAX_ATTEMPTS}, not {max_attempts}")
     if timeout_seconds is not None and not 0 < timeout_seconds <= YEAR_SECONDS:

@@ -23,6 +23,7 @@ EVENTS: dict[str, int] = {
     "task.promoted": DEBUG,
     "task.claimed": DEBUG,
     "task.cancelled": INFO,
+    "task.failed": WARNING,
     "task.redriven": INFO,
     "task.redispatched": WARNING,
     "task.rescheduled": WARNING,

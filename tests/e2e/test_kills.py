@@ -125,6 +125,7 @@ async def test_poison_hurts_only_itself(services: Services, client: Client) -> N
     assert ended.state is State.FAILED
     assert ended.error is not None
     assert b"crashed" in ended.error
+    await worker.hear("task.failed", task_id=poison, code="crashed")
     assert ended.crash_count == 3
     assert ended.loss_count <= 2
     tasks = await client.all_ended([*neighbours, *later])

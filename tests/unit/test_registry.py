@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from decimal import Decimal
 from typing import Any
@@ -29,6 +30,28 @@ def test_what_a_handler_says_is_what_its_submissions_may_leave_unsaid() -> None:
 def test_attempts_that_no_task_may_have(attempts: int) -> None:
     with pytest.raises(ValueError, match="handler work: max_attempts must be between 1 and 1000"):
         Leaseq().task(max_attempts=attempts)(work)
+
+
+class Callable:
+    """An object that can be called."""
+
+    def __call__(self, n: int) -> None:
+        """A handler, nearly."""
+
+
+@pytest.mark.parametrize("name", [None, "named"])
+@pytest.mark.parametrize("function", [functools.partial(work, 1), Callable(), None, 5], ids=repr)
+def test_what_is_no_function_is_refused_with_the_remedy(function: Any, name: str | None) -> None:
+    with pytest.raises(TypeError, match=r"a handler must be a function, not \w+: call it from a `def` or `async def`"):
+        Leaseq().task(name=name)(function)
+
+
+@pytest.mark.parametrize("said", [{"name": "a b"}, {"name": "a" * 129}, {"queue": "ü"}, {"queue": ""}], ids=repr)
+def test_names_that_no_submission_could_give(said: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"the name of a (task type|queue) must be 1 to 128 characters"):
+        Leaseq().task(**said)(work)  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="handler <lambda>: the name of a task type"):
+        Leaseq().task(lambda: None)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])

@@ -55,6 +55,10 @@ async def test_endings_of_handlers(services: Services, client: Client) -> None:
     assert [a.outcome for a in await client.attempts(ids["overrun"])] == [Outcome.TIMED_OUT]
     assert error_of(tasks["overrun_in_a_thread"].error)["code"] == "timeout"
     await worker.hear("handler.overran", task_id=ids["overrun_in_a_thread"])
+    failed = {task.task_id: error_of(task.error)["code"] for task in tasks.values() if task.state is State.FAILED}
+    told = await worker.hear("task.failed", count=len(failed))
+    assert {line["task_id"]: line["code"] for line in told} == failed
+    assert {line["level"] for line in told} == {"warning"}
 
 
 async def test_one_line_an_attempt_at_info(services: Services, client: Client) -> None:

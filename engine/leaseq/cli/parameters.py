@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from leaseq.codec import is_task_id
-from leaseq.engine.submission import NAME
+from leaseq.model import NAME
 
 
 def to_task_id(given: str) -> str:

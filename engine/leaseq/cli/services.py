@@ -16,9 +16,9 @@ from leaseq.cli.exits import FAILED
 from leaseq.cli.serving import on_fit_servers
 from leaseq.cli.signals import stop_at_eof
 from leaseq.config import Config
-from leaseq.engine.submission import NAME
 from leaseq.errors import ConfigInvalid, LeaseqError
 from leaseq.logs import set_up_logs
+from leaseq.model import NAME
 from leaseq.worker.load import load_app
 from leaseq.worker.serve import serve as serve_worker
 from leaseq.worker.supervisor import Post

@@ -118,6 +118,9 @@ class Reap:
                     state=settled[lease.task_id].state,
                     reason=reason,
                 )
+        for given in settled.values():
+            if given.state is State.FAILED:
+                emit("task.failed", task_id=given.task_id, queue=given.queue, code="crashed")
         return list(settled.values())
 
     async def _held(self, death: Death) -> dict[str, Deliveries]:

@@ -6,7 +6,6 @@ submission has the same fingerprint whichever way it comes.
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,9 +14,8 @@ from msgspec import Struct
 from leaseq.codec import check_payload, fingerprint, new_task_id
 from leaseq.config import Config
 from leaseq.errors import IdempotencyKeyInvalid, SubmissionInvalid
-from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Priority, Submission, TypeDefaults
+from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, Priority, Submission, TypeDefaults
 
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 KEY_MAX_LENGTH = 255
 FIRST_YEAR, LAST_YEAR = 1970, 9998
 UNHEARD_OF = TypeDefaults()
@@ -120,4 +118,4 @@ def _check_key(key: str | None, *, required: bool) -> str | None:
     return key
 
 
-__all__ = ["KEY_MAX_LENGTH", "NAME", "PRIORITIES", "UNHEARD_OF", "Request", "accept"]
+__all__ = ["KEY_MAX_LENGTH", "PRIORITIES", "UNHEARD_OF", "Request", "accept"]

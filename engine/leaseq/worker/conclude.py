@@ -176,6 +176,9 @@ class ClaimedAttempt:
             seconds=round(monotonic() - self._began, 4),
             **({"error": ending.error.message[:200]} if ending.error else {}),
         )
+        if settled.state is State.FAILED:
+            code = "" if ending.error is None else ending.error.code
+            emit("task.failed", task_id=settled.task_id, type=claimed.type, queue=claimed.queue, code=code)
 
     def fail(self, error: BaseException) -> None:
         """A fault of this code, or of what it was given. The attempt comes to an ending all the same."""
