@@ -24,10 +24,10 @@ OPTIONAL = {
 
 # Who may look at the clock on the wall, and why a wrong answer does no harm there.
 WALL_CLOCKS = {
-    ("engine/leaseq/codec.py", "new_task_id"): "a UUIDv7 begins with the time; order among clients is a convenience",
+    ("engine/leaseq/codec.py", "id_time_ms"): "a UUIDv7 begins with the time; order among clients is a convenience",
+    ("engine/leaseq/codec.py", "follow_clock"): "ids follow the clock of Postgres where this one is wrong",
     ("engine/leaseq/cli/dev/printer.py", "_now"): "the time on a line, for people",
     ("engine/leaseq/logs.py", "_line"): "the time on a log line, for people",
-    ("reaper/leaseq_reaper/walk.py", "first_recent_id"): "where a walk begins; what it finds is judged by Postgres",
     ("reaper/leaseq_reaper/clockwork.py", "mend"): "APScheduler goes by the wall clock: this finds out when it was set back",
 }
 _CLOCK = re.compile(r"(time\.)?(time|time_ns|localtime|gmtime)|(datetime\.)?(datetime|date)\.(now|utcnow|today)")

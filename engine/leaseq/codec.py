@@ -30,6 +30,9 @@ LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 # The end of the year 9998: a datetime and every time zone of it can hold that.
 FURTHEST_SECONDS = 253_370_764_800.0
 
+# Less may be the way of the answer.
+CLOCK_OFF_MS = 2000
+
 _TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
@@ -42,10 +45,27 @@ _canonical = msgspec.json.Encoder(order="deterministic")
 _encode = msgspec.json.Encoder().encode
 
 
+class _Clock:
+    """By how many milliseconds the clock of Postgres is ahead of that of this machine; 0 where they agree."""
+
+    ahead_ms = 0
+
+
+def id_time_ms() -> int:
+    """The time for ids, in Unix milliseconds: by the clock of Postgres where that of this machine is wrong."""
+    return time.time_ns() // 1_000_000 + _Clock.ahead_ms
+
+
+def follow_clock(seconds: float) -> None:
+    """Postgres has just said that this is the Unix time: ids follow its clock where ours is wrong by more than CLOCK_OFF_MS."""
+    ahead = round(1000 * seconds) - time.time_ns() // 1_000_000
+    _Clock.ahead_ms = ahead if abs(ahead) > CLOCK_OFF_MS else 0
+
+
 def new_task_id() -> str:
     """A UUIDv7 (RFC 9562, 5.7): 48 bits of Unix milliseconds, then 74 random bits. Ordered by time, roughly, across clients."""
     random = int.from_bytes(os.urandom(10))
-    high = (time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF) << 16 | 0x7000 | random >> 68
+    high = (id_time_ms() & 0xFFFFFFFFFFFF) << 16 | 0x7000 | random >> 68
     low = 0x8000000000000000 | random & 0x3FFFFFFFFFFFFFFF
     text = f"{high:016x}{low:016x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
@@ -169,6 +189,8 @@ __all__ = [
     "encode_progress",
     "encode_result",
     "fingerprint",
+    "follow_clock",
+    "id_time_ms",
     "is_task_id",
     "made_at",
     "new_task_id",

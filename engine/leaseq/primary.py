@@ -32,6 +32,7 @@ from psycopg.rows import tuple_row
 from psycopg.types.array import register_all_arrays
 from psycopg_pool import AsyncConnectionPool
 
+from leaseq.codec import follow_clock
 from leaseq.model import Credential
 from leaseq.telemetry import emit
 
@@ -54,6 +55,8 @@ END_SECONDS = 2.0
 CONNECT_SECONDS = 5
 # For a host that did not answer the last time.
 RECONNECT_SECONDS = 2
+# An answer that took longer does not say what time it is.
+PROMPT_SECONDS = 1.0
 # A connection that has heard its server so recently leads to one that answers.
 LIVELY_SECONDS = 2.0
 IDENTITY = (files("leaseq") / "identity.sql").read_bytes()
@@ -83,6 +86,7 @@ class Identity(Struct, frozen=True):
     read_only: bool
     system: str | None
     timeline: int | None
+    clock: float | None = None  # its Unix time
 
 
 class Timeline(Struct, frozen=True):
@@ -319,8 +323,10 @@ class Primary:
     async def _admit(self, conn: ImpatientConnection, address: str) -> None:
         """Judge a new connection. Raises `Refused`, and closes it then."""
         try:
+            asked_at = monotonic()
             async with asyncio.timeout(CONNECT_SECONDS):
                 conn.identity = await _identify(conn)
+            took = monotonic() - asked_at
             reason, self.read_only = _judge(conn.identity)
             self.refusal = reason and f"Postgres at {conn.info.host}:{conn.info.port} {reason}"
             if self.refusal:
@@ -330,6 +336,8 @@ class Primary:
             raise
         conn.primary, conn.address, self.accepted = self, address, conn.identity
         self._conns.add(conn)
+        if conn.identity.clock is not None and took < PROMPT_SECONDS:
+            follow_clock(conn.identity.clock)
         if conn.identity.system is not None and conn.identity.timeline is not None:
             learn_timeline(Timeline(conn.identity.system, conn.identity.timeline))
 

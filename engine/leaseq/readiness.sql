@@ -3,4 +3,5 @@ select
     pg_is_in_recovery() as in_recovery,
     current_setting('transaction_read_only') = 'on' as read_only,
     null::text as system,
-    null::integer as timeline
+    null::integer as timeline,
+    extract(epoch from clock_timestamp())::float8 as clock

@@ -6,10 +6,9 @@ In chunks along the primary key, remembering where it is. Ids are UUIDv7 and sor
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-from leaseq.codec import FIRST_ID
+from leaseq.codec import FIRST_ID, id_time_ms
 from leaseq.ledger.upkeep import Accounted, Chunk, Upkeep
 
 CHUNK = 5000
@@ -22,8 +21,8 @@ def first_id_at(seconds: float) -> str:
 
 
 def first_recent_id(seconds_ago: float) -> str:
-    """The lowest id of a task submitted since then, by this machine's clock."""
-    return first_id_at(time.time() - seconds_ago)
+    """The lowest id of a task submitted since then, by the clock that ids follow."""
+    return first_id_at(id_time_ms() / 1000 - seconds_ago)
 
 
 class Walk:
