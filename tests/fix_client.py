@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 import pytest
 
+from fix_processes import PATIENCE
 from fix_servers import admin_url
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
@@ -38,7 +39,7 @@ class Client:
     async def find(self, task_id: str) -> Task:
         return await self.engine.find(task_id)
 
-    async def ended(self, task_id: str, *, timeout: float = 20.0) -> Task:
+    async def ended(self, task_id: str, *, timeout: float = PATIENCE) -> Task:
         """The task, once it has ended."""
         task = await self.engine.wait(task_id, timeout=timeout)
         assert task.finished_at is not None, f"{task.type} is still {task.state} after {timeout} s"

@@ -22,7 +22,7 @@ import pytest_asyncio
 from leaseq.config import Config
 
 TESTS = Path(__file__).parent
-PATIENCE = 20.0
+PATIENCE = 60.0
 Said = dict[str, Any]
 
 

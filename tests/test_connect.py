@@ -148,8 +148,9 @@ async def test_sessions_are_set_up(config: Config) -> None:
 @pytest.mark.parametrize(("seconds", "lock"), [(60.0, "5s"), (10.0, "5s"), (0.5, "250ms"), (0.0001, "1ms")])
 async def test_a_wait_for_a_lock_is_the_shorter_one(config: Config, seconds: float, lock: str) -> None:
     """And never zero, which would be no limit at all."""
-    async with await psycopg.AsyncConnection.connect(str(config.postgres_url)) as conn:
-        await conn.execute(SESSION, session_settings(seconds))
+    settings = session_settings(seconds)
+    async with await psycopg.AsyncConnection.connect(str(config.postgres_url), autocommit=True) as conn:
+        await conn.execute(SESSION, settings | {"statement_timeout": "5s"})
         assert await (await conn.execute("show lock_timeout")).fetchone() == (lock,)
 
 

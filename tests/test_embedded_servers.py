@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from fix_embedded import count_pushes, count_visits
-from fix_servers import free_port
+from fix_servers import new_postgres
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.errors import ServerUnreachable
 
@@ -34,7 +34,7 @@ def test_a_killed_valkey_comes_back_with_its_data(own_valkey: ValkeyServer) -> N
 
 def test_a_standby_has_what_its_primary_has_and_can_be_promoted(own_postgres: PostgresServer, data_dir: Path) -> None:
     assert count_visits(own_postgres.url) == 1
-    standby = PostgresServer(data_dir / "standby", free_port())
+    standby = new_postgres(data_dir / "standby")
     try:
         standby.start_standby(own_postgres)
         with psycopg.connect(standby.url, autocommit=True) as conn:
