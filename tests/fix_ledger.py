@@ -149,7 +149,7 @@ async def promote_due(ledger: Ledger, *, limit: int) -> list[Glimpse]:
     """Promote what is due, in every queue, as a reaper does."""
     found: list[Glimpse] = []
     for due in await ledger.find_due():
-        (promotion,) = await ledger.promote([(due, limit)])
+        (promotion,) = await ledger.promote(await ledger.list_due([(due, limit)]))
         found += promotion.tasks
     return found
 

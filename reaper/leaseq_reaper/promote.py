@@ -8,12 +8,17 @@ the backlog are refused by the push and become part of it.
 Every pass takes a share of every place with room, however many there are and however slow the
 stores are; only what goes beyond that first share depends on the time.
 
-One statement takes what is due by the clock of Postgres and skips what another reaper is taking, so
-any number may promote at once and no task is promoted twice. The window "promoted, not pushed" is
-owned here while this reaper lives (`_unsent`: pushed again before anything more is promoted, so
-that a Redis that is lost or full strands one batch at most, and a lane that cannot be written to
-little more than one of its queue), and by the reconciler if it dies. So is the window "promoted, the
-answer lost": the ids are read before, and those that turn out to be PENDING are pushed.
+One statement lists what is due by the clock of Postgres, and a second one promotes exactly these tasks.
+It skips what another transaction has locked, so any number of reapers may promote at once, no task is
+promoted twice, and one locked task holds up no other.
+
+The window "promoted, not pushed" is owned here while this reaper lives (`_unsent`: pushed again before
+anything more is promoted, so that a Redis that is lost or full strands one batch at most, and a lane
+that cannot be written to little more than one of its queue), and by the reconciler if it dies.
+So is the window "promoted, the answer lost". The ids of that statement are kept (`_doubtful`) until each
+task is seen in another state than SCHEDULED, and those that are PENDING are pushed. No time limit ends
+this: a statement that was on its way may be executed whenever a network or a frozen server lets it go
+on, and it can only take tasks that are SCHEDULED still, as they were listed.
 """
 
 from __future__ import annotations
@@ -23,9 +28,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from leaseq.engine.engine import Engine
-from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
-from leaseq.ledger.ledger import Due
+from leaseq.ledger.ledger import Due, Listed, Promotion
 from leaseq.lifecycle import LANES
 from leaseq.model import Glimpse, Priority, State
 from leaseq.telemetry import emit, listening
@@ -43,6 +47,8 @@ PLACES = 50
 PASS_SECONDS = 1.0
 # Where nothing has been due for ten passes, a look costs more than it brings: there are half as many.
 QUIET_FACTOR = 2.0
+# A statement without an answer may be executed late. Its tasks are looked at in the next pass, and then this often.
+DOUBT_SECONDS = 1.0
 # Written by a process of an older version: it may be of any queue.
 UNKNOWN = ""
 
@@ -59,7 +65,8 @@ class Promote:
         self._positions = Positions(clock)
         self._turns = Turns(self._survey, window=self._dispatcher.window)
         self._unsent: list[Glimpse] = []
-        self._doubtful: list[str] = []  # ids of a batch whose promotion was not answered
+        self._doubtful: set[str] = set()  # ids of batches whose promotion was not answered
+        self._doubt_at = clock()
         self._turn = 0
         self.quiet = Quiet(QUIET_FACTOR)
 
@@ -81,11 +88,13 @@ class Promote:
         self._apart.complain()
 
     async def _find_out(self) -> None:
-        """Deliver what a promotion without an answer has promoted after all. The others are still SCHEDULED."""
-        if self._doubtful:
-            glimpses = await self._ledger.glimpse(self._doubtful)
-            self._unsent += [glimpse for glimpse in glimpses.values() if glimpse.state is State.PENDING]
-            self._doubtful = []
+        """Deliver what a promotion without an answer has promoted after all. Those that are SCHEDULED still stay in doubt."""
+        if not self._doubtful or self._clock() < self._doubt_at:
+            return
+        glimpses = await self._ledger.glimpse(sorted(self._doubtful))
+        self._unsent += [glimpse for glimpse in glimpses.values() if glimpse.state is State.PENDING]
+        self._doubtful = {glimpse.task_id for glimpse in glimpses.values() if glimpse.state is State.SCHEDULED}
+        self._doubt_at = self._clock() + DOUBT_SECONDS
 
     async def _round(self, due: Sequence[Due]) -> list[Due]:
         """A share of each; returns where more may be due."""
@@ -107,19 +116,33 @@ class Promote:
         ]
         if not shares:
             return []
-        expected = await self._ledger.list_due(shares)
-        try:
-            promotions = await self._ledger.promote(shares)
-        except ServerUnreachable:
-            self._doubtful = expected
-            raise
+        listed = await self._ledger.list_due(shares)
+        promotions = await self._take(listed)
         self._positions.promoted([(one.rest, len(one.tasks)) for one in promotions if one.tasks])
         for one in promotions:
             self._turns.promoted(one.rest.queue, LANES[Priority(one.rest.priority)], len(one.tasks))
         promoted = [task for one in promotions for task in one.tasks]
         self._unsent = [*self._unsent, *promoted]
         await self._tell_and_send(promoted)
-        return [one.rest for one, (_, limit) in zip(promotions, shares, strict=True) if one.of == limit]
+        # From behind what was listed, so that locked tasks in any number at the head of a place are stepped over.
+        return [one.rest for one, (_, limit) in zip(listed, shares, strict=True) if one.count == limit]
+
+    async def _take(self, listed: Sequence[Listed]) -> list[Promotion]:
+        """Promote what is listed, and keep it in doubt where no answer comes."""
+        if not any(one.count for one in listed):
+            return []
+        try:
+            promotions = await self._ledger.promote(listed)
+        except BaseException:
+            self._doubtful.update(task_id for one in listed for task_id in one.task_ids)
+            self._doubt_at = self._clock()
+            raise
+        taken = {task.task_id for one in promotions for task in one.tasks}
+        self._doubtful -= taken
+        left = [task_id for one in listed for task_id in one.task_ids if task_id not in taken]
+        if left:
+            await self._ledger.discard_due(left)
+        return promotions
 
     async def _rooms(self, due: Sequence[Due]) -> dict[tuple[str, int], int]:
         """How many more each place may take."""

@@ -116,10 +116,13 @@ async def test_expedite_leaves_a_cancelled_task_alone(pool: Pool, ledger: Ledger
     assert await promote_due(ledger, limit=10) == []
 
 
-async def test_expedite_passes_over_what_another_has_locked(pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+@pytest.mark.parametrize("table", ["scheduled where task_id", "tasks where id"])
+async def test_expedite_passes_over_what_another_has_locked(
+    pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection, table: str
+) -> None:
     first, second = [await waiting(ledger, fleet, plain) for _ in range(2)]
     async with holding(pool) as held:
-        await held.conn.execute("select from leaseq.scheduled where task_id = %s for update", (first,))
+        await held.conn.execute(f"select from leaseq.{table} = %s for update".encode(), (first,))
         assert await fleet.expedite(["add"], ["default"], limit=10) == 1
     assert (await find(ledger, second)).hand_back_count == 0
     assert await fleet.expedite(["add"], ["default"], limit=10) == 1

@@ -23,8 +23,8 @@ async def test_what_is_due_is_found_place_by_place_and_taken_batch_by_batch(ledg
 
     due = await ledger.find_due()
     assert [one.place for one in due] == [("a", Priority.NORMAL), ("b", Priority.LOW), ("b", Priority.HIGH)]
-    (first,) = await ledger.promote([(due[2], 1)])
-    (second,) = await ledger.promote([(first.rest, 5)])
+    (first,) = await ledger.promote(await ledger.list_due([(due[2], 1)]))
+    (second,) = await ledger.promote(await ledger.list_due([(first.rest, 5)]))
     promoted = first.tasks + second.tasks
     assert [(glimpse.queue, glimpse.lane) for glimpse in promoted] == [("b", Lane.HIGH)] * 2
     assert promoted[0].task_id < promoted[1].task_id  # due at the same moment: in the order of their submission
@@ -38,7 +38,7 @@ async def test_several_places_are_promoted_at_once_each_up_to_its_own_limit(ledg
     await plain.execute("update leaseq.scheduled set run_at = now()")
 
     places = await ledger.find_due()
-    promotions = await ledger.promote(list(zip(places, (1, 0, 5), strict=True)))
+    promotions = await ledger.promote(await ledger.list_due(list(zip(places, (1, 0, 5), strict=True))))
     assert [len(promotion.tasks) for promotion in promotions] == [1, 0, 3]
     assert [promotion.rest.place for promotion in promotions] == [due.place for due in places]
     assert [due.queue for due in await ledger.find_due()] == ["a", "b"]
@@ -51,7 +51,8 @@ async def test_a_look_from_known_positions_sees_what_is_due_behind_them_and_ever
         for _ in range(2):
             await submit(ledger, delay_seconds=30.0, queue=queue)
     await plain.execute("update leaseq.scheduled set run_at = now() - interval '1 minute'")
-    known = [promotion.rest for promotion in await ledger.promote([(due, 1) for due in await ledger.find_due()])]
+    listed = await ledger.list_due([(due, 1) for due in await ledger.find_due()])
+    known = [promotion.rest for promotion in await ledger.promote(listed)]
     for queue in ("", "a", "c", "e", "g"):  # before, between and behind the known ones
         task_id = await submit(ledger, delay_seconds=30.0, queue=queue or "x")
         await plain.execute("update leaseq.scheduled set run_at = now(), queue = %s where task_id = %s", [queue, task_id])
@@ -68,7 +69,7 @@ async def test_what_an_older_version_has_scheduled_is_promoted_too(ledger: Ledge
     await plain.execute("insert into leaseq.scheduled (task_id, run_at) values (%s, now())", [task_id])
 
     assert [due.place for due in await ledger.find_due()] == [("", 0)]
-    (promotion,) = await ledger.promote([(Due("", 0), 5)])
+    (promotion,) = await ledger.promote(await ledger.list_due([(Due("", 0), 5)]))
     (found,) = promotion.tasks
     assert (found.task_id, found.queue, found.lane) == (task_id, "q", Lane.HIGH)
 

@@ -66,9 +66,10 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"scheduled_due"},
     ),
     "promote_tasks": (
-        {"queues": ["a", "b"], "priorities": "{0,0}", "from_ats": [str(NOW)] * 2, "from_ids": IDS[:2], "limits": "{500,9}"},
-        {"scheduled_due", "scheduled_pkey", "tasks_pkey"},
+        {"ids": IDS, "run_ats": [str(NOW)] * len(IDS)},
+        {"scheduled_pkey", "tasks_pkey"},
     ),
+    "discard_due": ({"ids": IDS}, {"scheduled_pkey", "tasks_pkey"}),
     "find_boundary": (
         STRETCHES | {"rooms": "{10,20}"},
         {"tasks_pkey"},

@@ -79,10 +79,11 @@ async def test_a_promotion_whose_answer_is_lost_is_delivered_in_the_next_pass(
         ids = await due(stage, 5)
         list_due = engine.stores.ledger.list_due
 
-        async def armed(places: Any) -> list[str]:
-            expected = await list_due(places)
-            _ = proxy.lose_reply(b"default", until=READY_FOR_QUERY) if done else proxy.lose_command(b"default")
-            return expected
+        async def armed(places: Any) -> Any:
+            listed = await list_due(places)
+            needle = ids[0].encode()
+            _ = proxy.lose_reply(needle, until=READY_FOR_QUERY) if done else proxy.lose_command(needle)
+            return listed
 
         monkeypatch.setattr(engine.stores.ledger, "list_due", armed)
         with pytest.raises(ServerUnreachable):

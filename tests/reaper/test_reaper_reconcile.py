@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from fix_dispatch import KEYS
-from fix_ledger import succeeded
+from fix_ledger import scheduled, succeeded
 from fix_reaper import FakeClock, Stage, named, names
 from leaseq.codec import new_task_id
 from leaseq.config import Config
@@ -243,6 +243,16 @@ async def test_a_scheduled_task_without_its_row_is_promoted_all_the_same(
     await Promote(stage.engine).run_once()
     assert await stage.lane() == [due]
     assert (await stage.task(later_on)).state is State.SCHEDULED
+
+
+async def test_a_locked_task_keeps_no_other_one_from_getting_its_row_back(stage: Stage, reconcile: Reconcile) -> None:
+    locked, other = await stage.submit(2, push=False, delay_seconds=60.0)
+    await stage.plain.execute("update leaseq.tasks set run_at = now() - interval '2 minutes'")
+    await stage.plain.execute("delete from leaseq.scheduled")
+    async with await psycopg.AsyncConnection.connect(str(stage.engine.config.postgres_url)) as conn:
+        await conn.execute("select from leaseq.tasks where id = %s for update", [locked])
+        await reconcile.run_once()
+        assert await scheduled(stage.plain) == {other}
 
 
 async def test_two_reconcilers_at_once_lose_nothing_and_settle_nothing_twice(stage: Stage, clock: FakeClock) -> None:

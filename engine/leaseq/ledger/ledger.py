@@ -63,11 +63,24 @@ class Due(msgspec.Struct, frozen=True):
         return self.queue, self.priority
 
 
+class Listed(msgspec.Struct, frozen=True):
+    """Tasks that are due in one place, and the position behind the last of them."""
+
+    place: tuple[str, int]
+    ids: str  # two arrays in the order in which the tasks became due, as text for the next statement
+    run_ats: str
+    count: int
+    rest: Due
+
+    @property
+    def task_ids(self) -> list[str]:
+        return self.ids[1:-1].split(",") if self.count else []
+
+
 class Promotion(msgspec.Struct, frozen=True):
-    """What was promoted in one place, of how many that the snapshot showed, and the position behind it."""
+    """The tasks that were promoted in one place, and the position behind the last of them."""
 
     tasks: list[Glimpse]
-    of: int
     rest: Due
 
 
@@ -182,17 +195,36 @@ class Ledger:
         }
         return [Due(*row) for row in await self._session.fetch("find_due", params, again=True)]
 
-    async def list_due(self, places: Sequence[tuple[Due, int]]) -> list[str]:
-        """The ids of the tasks that `promote` may take in these places."""
-        return [row[0] for row in await self._session.fetch("list_due", _shares(places), again=True)]
+    async def list_due(self, places: Sequence[tuple[Due, int]]) -> list[Listed]:
+        """What is due in these places, in each at most so many. One answer for each place, in order."""
+        params = {
+            "queues": quoted([due.queue for due, _ in places]),
+            "priorities": numbers([due.priority for due, _ in places]),
+            "from_ats": quoted([str(due.at) for due, _ in places]),
+            "from_ids": words([due.task_id for due, _ in places]),
+            "limits": numbers([limit for _, limit in places]),
+        }
+        found = await self._session.fetch("list_due", params, again=True)
+        return [_listed(due, *row) for (due, _), row in zip(places, found, strict=True)]
 
-    async def promote(self, places: Sequence[tuple[Due, int]]) -> list[Promotion]:
-        """Make due SCHEDULED tasks PENDING, in each place at most so many. One answer for each place, in order."""
-        params = _shares(places)
-        found: dict[tuple[str, int], list[rows.Row]] = {due.place: [] for due, _ in places}
+    async def promote(self, listed: Sequence[Listed]) -> list[Promotion]:
+        """Make SCHEDULED tasks that were listed as due PENDING. One answer for each place, in order.
+
+        What is missing was locked, or is no longer SCHEDULED since that moment.
+        """
+        params = {
+            "ids": words([one.ids[1:-1] for one in listed if one.count]),
+            "run_ats": words([one.run_ats[1:-1] for one in listed if one.count]),
+        }
+        found: dict[tuple[str, int], list[rows.Row]] = {one.place: [] for one in listed}
         for row in await self._session.fetch("promote_tasks", params):
             found[row[9], row[10]].append(row)
-        return [_promotion(due, found[due.place]) for due, _ in places]
+        return [_promotion(one, found[one.place]) for one in listed]
+
+    async def discard_due(self, task_ids: Sequence[str]) -> list[str]:
+        """Forget that tasks are due which do not exist any more; returns their ids."""
+        found = await self._session.fetch("discard_due", {"ids": words(sorted(task_ids))}, again=True)
+        return [row[0] for row in found]
 
     async def cancel(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, State]:
         """Stop tasks, at once or by request. By task id: CANCELLED, or PROCESSING where it was asked for."""
@@ -260,19 +292,15 @@ class Ledger:
         return [rows.to_attempt(row) for row in found]
 
 
-def _shares(places: Sequence[tuple[Due, int]]) -> dict[str, Any]:
-    return {
-        "queues": quoted([due.queue for due, _ in places]),
-        "priorities": numbers([due.priority for due, _ in places]),
-        "from_ats": quoted([str(due.at) for due, _ in places]),
-        "from_ids": words([due.task_id for due, _ in places]),
-        "limits": numbers([limit for _, limit in places]),
-    }
+def _listed(due: Due, ids: str | None, run_ats: str | None, count: int, last_at: datetime | None, last_id: str | None) -> Listed:
+    if ids is None or run_ats is None or last_at is None or last_id is None:
+        return Listed(due.place, "{}", "{}", 0, due)
+    return Listed(due.place, ids, run_ats, count, Due(*due.place, last_at, next_id(last_id)))
 
 
-def _promotion(due: Due, found: Sequence[rows.Row]) -> Promotion:
-    rest = Due(due.queue, due.priority, found[-1][8], next_id(found[-1][0])) if found else due
-    return Promotion([rows.to_delivery(row) for row in found], found[-1][11] if found else 0, rest)
+def _promotion(one: Listed, found: Sequence[rows.Row]) -> Promotion:
+    rest = Due(*one.place, found[-1][8], next_id(found[-1][0])) if found else one.rest
+    return Promotion([rows.to_delivery(row) for row in found], rest)
 
 
-__all__ = ["Due", "KeyFound", "Ledger", "Promotion", "TaskFilter"]
+__all__ = ["Due", "KeyFound", "Ledger", "Listed", "Promotion", "TaskFilter"]

@@ -1,23 +1,26 @@
 -- expedite: make tasks due that wait because no worker knew their type, in the queues of a worker that knows it; their next hand-back
 -- waits as briefly as a first one. No transition: they stay SCHEDULED until promote. At most `limit` rows.
--- Locks the scheduled row first and the task second, as promote does; what another process has locked, it makes due or promotes.
--- One row always, never zero rows: how many were made due. Zero says that none is left.
+-- Skips what another transaction has locked, in `scheduled` or in `tasks`: one locked task holds up no other. Such a task waits its
+-- backoff out.
+-- One row always, never zero rows: how many were made due. Zero says that none is left, or that others have locked the rest.
 with awaiting as (
-    select task_id from leaseq.scheduled
-    where awaited_type = any(%(types)s::text[]) and queue = any(%(queues)s::text[]) and awaited_type is not null
-    order by awaited_type, queue
+    select s.task_id, t.state from leaseq.scheduled as s
+    join leaseq.tasks as t on t.id = s.task_id
+    where s.awaited_type = any(%(types)s::text[]) and s.queue = any(%(queues)s::text[]) and s.awaited_type is not null
+    order by s.awaited_type, s.queue
     limit %(limit)s
-    for update skip locked
+    for update of s skip locked
+    for no key update of t skip locked
 ), due as (
     update leaseq.scheduled as s
     set run_at = now(), awaited_type = null
     from awaiting
     where s.task_id = awaiting.task_id
-    returning s.task_id, 'SCHEDULED' as state -- a column and not a constant for the reason told in claim_tasks.sql
+    returning s.task_id, awaiting.state
 ), hastened as (
     update leaseq.tasks as t
     set run_at = now(), hand_back_count = 0
     from due
-    where t.id = due.task_id and t.state = due.state
+    where t.id = due.task_id and due.state = 'SCHEDULED'
 )
 select count(*) from due

@@ -1,14 +1,20 @@
--- Which tasks may the next promote take in these places (promote_tasks.sql, with the same arrays)? Asked before it, since nothing
--- tells afterwards which they were if its answer is lost. Zero rows: none.
--- What becomes due between this statement and that one is named too.
-select waiting.task_id::text
+-- Which tasks are due by the clock of this server in some places (a queue and a priority each), from a position in each on, at most
+-- `limits` of them there, the longest due first? The ids of one place and the moments at which they became due are two arrays, as
+-- text, which promote_tasks.sql takes back as they are.
+-- One row for each place, in the order asked, with how many are due (zero: nothing, or another reaper has it) and the last one.
+select found.ids::text, found.run_ats::text, coalesce(cardinality(found.ids), 0),
+    found.run_ats[cardinality(found.ids)], found.ids[cardinality(found.ids)]::text
 from unnest(
     %(queues)s::text[], %(priorities)s::smallint[], %(from_ats)s::timestamptz[], %(from_ids)s::uuid[], %(limits)s::integer[]
-) as place (queue, priority, from_at, from_id, most)
+) with ordinality as place (queue, priority, from_at, from_id, most, number)
 cross join lateral (
-    select s.task_id from leaseq.scheduled as s
-    where s.queue = place.queue and s.priority = place.priority and s.run_at <= now() + interval '1 minute'
-        and (s.run_at, s.task_id) >= (place.from_at, place.from_id)
-    order by s.run_at, s.task_id
-    limit place.most
-) as waiting
+    select array_agg(waiting.task_id) as ids, array_agg(waiting.run_at) as run_ats
+    from (
+        select s.task_id, s.run_at from leaseq.scheduled as s
+        where s.queue = place.queue and s.priority = place.priority and s.run_at <= now()
+            and (s.run_at, s.task_id) >= (place.from_at, place.from_id)
+        order by s.run_at, s.task_id
+        limit place.most
+    ) as waiting
+) as found
+order by place.number
