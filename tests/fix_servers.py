@@ -126,18 +126,36 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     server.destroy()
 
 
+@pytest.fixture(scope="session")
+def cluster_with_schema(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The same, with every migration applied."""
+    with _copy_of(cluster, tmp_path_factory.mktemp("cluster_with_schema")) as server:
+        _outside_the_loop(lambda: asyncio.run(prepare(server.url)))
+        server.stop()
+        yield server.place.files
+
+
 @pytest.fixture
 def own_postgres(cluster: Path, tmp_path: Path) -> Iterator[PostgresServer]:
-    """A running Postgres (no schema yet) that a test may stop, kill and start as it likes.
+    """A running Postgres (no schema yet) that a test may stop, kill and start as it likes."""
+    with _copy_of(cluster, tmp_path / "own_postgres") as server:
+        yield server
 
-    Those of one session are copies with one system identifier, so that timelines which a test before has seen must be forgotten.
+
+@contextmanager
+def _copy_of(cluster: Path, directory: Path) -> Iterator[PostgresServer]:
+    """A running Postgres with these files.
+
+    Those of one session have one system identifier, so that timelines which a test before has seen must be forgotten.
     """
     primary._timelines.clear()
-    server = new_postgres(tmp_path / "own_postgres")
+    server = new_postgres(directory)
     subprocess.run(["cp", "-a", cluster / "data", cluster / "password", server.place.files], check=True)
     server.start()
-    yield server
-    server.destroy()
+    try:
+        yield server
+    finally:
+        server.destroy()
 
 
 class Pair(Struct, frozen=True):
@@ -178,17 +196,17 @@ class Pair(Struct, frozen=True):
 
 
 @pytest.fixture
-def pair(own_postgres: PostgresServer, tmp_path: Path) -> Iterator[Pair]:
+def pair(cluster_with_schema: Path, tmp_path: Path) -> Iterator[Pair]:
     """A primary with the schema, and a streaming standby; commits wait for it only when told to."""
-    _outside_the_loop(lambda: asyncio.run(prepare(own_postgres.url)))
     standby = new_postgres(tmp_path / "standby")
-    try:
-        standby.start_standby(own_postgres)
-        yield Pair(own_postgres, standby)
-    finally:
-        own_postgres.thaw()
-        standby.thaw()
-        standby.destroy()
+    with _copy_of(cluster_with_schema, tmp_path / "primary") as server:
+        try:
+            standby.start_standby(server)
+            yield Pair(server, standby)
+        finally:
+            server.thaw()
+            standby.thaw()
+            standby.destroy()
 
 
 @pytest.fixture
