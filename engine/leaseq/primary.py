@@ -8,15 +8,16 @@ Invariants. A server in recovery, a read-only one, and one on a lower timeline t
 as unreachable. This process learns timelines from its own connections, and from dispatch, where every process writes what it has
 seen (ownership.py). When a newer timeline becomes known, every connection to an older one is left, and what its statements did
 counts as unknown. When a server answers neither a statement in time nor a request to cancel it, every connection to it is left.
+When it answers the request and the statement goes on all the same, only that connection is closed, and its session is ended.
 Where Postgres does not tell its system identifier and timeline, only recovery and read-only count.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from importlib.resources import files
+from functools import partial
 from time import monotonic
 from typing import Any, Self
 from weakref import WeakSet, WeakValueDictionary
@@ -27,12 +28,12 @@ from psycopg import postgres, waiting
 from psycopg.abc import RV, ConnDict, PQGen
 from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_attempts_async, conninfo_to_dict, make_conninfo
-from psycopg.pq import TransactionStatus
-from psycopg.rows import tuple_row
+from psycopg.pq import ConnStatus, TransactionStatus
 from psycopg.types.array import register_all_arrays
 from psycopg_pool import AsyncConnectionPool
 
 from leaseq.codec import follow_clock
+from leaseq.identity import UNKNOWN, Identity, end_session, identify
 from leaseq.model import Credential
 from leaseq.telemetry import emit
 
@@ -59,8 +60,6 @@ RECONNECT_SECONDS = 2
 PROMPT_SECONDS = 1.0
 # A connection that has heard its server so recently leads to one that answers.
 LIVELY_SECONDS = 2.0
-IDENTITY = (files("leaseq") / "identity.sql").read_bytes()
-READINESS = (files("leaseq") / "readiness.sql").read_bytes()
 
 
 def _build_adapters() -> AdaptersMap:
@@ -79,16 +78,6 @@ class Refused(psycopg.OperationalError):
     """The server answers, and is not the primary."""
 
 
-class Identity(Struct, frozen=True):
-    """What a server says of itself."""
-
-    in_recovery: bool
-    read_only: bool
-    system: str | None
-    timeline: int | None
-    clock: float | None = None  # its Unix time
-
-
 class Timeline(Struct, frozen=True):
     """A timeline of one Postgres system. Those of different systems have no order."""
 
@@ -104,6 +93,7 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
 
     `unreplicated`: a commit of this connection did not wait for its standby to the end. The server says so in a warning and
     answers as if it had. `left`: why this connection is not to be used any more. `on_leave` is called when that is decided.
+    `abandoned`: it was closed because a statement of it went on after a cancellation that the server answered.
     """
 
     credential: Credential | None = None  # of a connection for handlers
@@ -112,9 +102,11 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
         super().__init__(*args, **options)
         self.unreplicated = False
         self.left = ""
+        self.abandoned = False
         self.on_leave: Callable[[], None] | None = None
         self.primary: Primary | None = None
-        self.identity = Identity(False, False, None, None)
+        self.connect_again: Callable[[], Awaitable[ImpatientConnection]] | None = None  # to the same server
+        self.identity = UNKNOWN
         self.address = ""
         self.made_at = self.heard_at = monotonic()
         self.add_notice_handler(self._hear)
@@ -171,15 +163,18 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
         if self.left:
             self.pgconn.finish()
             return
+        is_answered = False
         try:
             await self.cancel_safe()
+            is_answered = True
             await waiting.wait_async(gen, self.pgconn.socket, interval=0.1, timeout=END_SECONDS)
         except psycopg.errors.QueryCanceled:
             self.heard_at = monotonic()
         except (psycopg.Error, OSError):
+            is_answered = is_answered and self.pgconn.status == ConnStatus.OK  # and not a connection that its server has ended
             self.pgconn.finish()
             if self.primary is not None:
-                self.primary.leave_silent(self, asked_at)
+                (self.primary.give_up if is_answered else self.primary.leave_silent)(self, asked_at)
         except BaseException:
             self.pgconn.finish()
             raise
@@ -230,14 +225,14 @@ class Primary:
         self.loop = loop
         self.refusal = ""  # why the last server that answered was refused; empty when one was accepted
         self.read_only = False  # was that because it takes no writes?
-        self.accepted = Identity(False, False, None, None)  # what the last server that was accepted said of itself
+        self.accepted = UNKNOWN  # what the last server that was accepted said of itself
         self._conns: WeakSet[ImpatientConnection] = WeakSet()
         self._pools: WeakSet[Pool] = WeakSet()
         self._silent: set[str] = set()  # addresses that did not answer
         self._good = ""  # the address that led to the primary last
         self.refused_at = float("-inf")  # when a connection of a pool was last found ended or refused by its server
         self._left_at = float("-inf")
-        self._draining: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def timeline(self) -> Timeline | None:
@@ -274,6 +269,8 @@ class Primary:
             else:
                 self._good = address
                 self._silent.discard(address)
+                brief = make_conninfo("", **(attempt | {"connect_timeout": RECONNECT_SECONDS}))
+                conn.connect_again = partial(connect, brief, **session)
                 return conn
         raise _most_telling(errors)
 
@@ -292,6 +289,24 @@ class Primary:
         recently = monotonic() - LIVELY_SECONDS
         old = [c for c in self._conns if c.address == conn.address and c.made_at <= made_before and c.heard_at < recently]
         self._leave({conn, *old} if conn in self._conns else old, "the server does not answer")
+
+    def give_up(self, conn: ImpatientConnection, asked_at: float) -> None:
+        """A statement goes on although a request to cancel it was answered: close this connection, and none of its neighbours.
+
+        Other hosts of the URL are tried first from now on: a primary whose disk hangs answers like this.
+        """
+        conn.abandoned = True
+        self._silent.add(conn.address)
+        self._spawn(self._end_session(conn, asked_at))
+
+    async def _end_session(self, conn: ImpatientConnection, asked_at: float) -> None:
+        """End what still runs for a closed connection. A server that does not answer this either is left by all."""
+        if conn.connect_again is None:
+            return
+        try:
+            await end_session(conn.identity, conn.connect_again)
+        except TimeoutError:
+            self.leave_silent(conn, asked_at)
 
     def leave_older(self, system: str, timeline: int) -> None:
         """A newer timeline of this system is known: leave the connections to older ones."""
@@ -316,16 +331,19 @@ class Primary:
         emit("ledger.left", reason=reason, connections=len(fresh))
         for pool in list(self._pools):
             if not pool.closed:
-                draining = self.loop.create_task(pool.drain())
-                self._draining.add(draining)
-                draining.add_done_callback(self._draining.discard)
+                self._spawn(pool.drain())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _admit(self, conn: ImpatientConnection, address: str) -> None:
         """Judge a new connection. Raises `Refused`, and closes it then."""
         try:
             asked_at = monotonic()
             async with asyncio.timeout(CONNECT_SECONDS):
-                conn.identity = await _identify(conn)
+                conn.identity = await identify(conn)
             took = monotonic() - asked_at
             reason, self.read_only = _judge(conn.identity)
             self.refusal = reason and f"Postgres at {conn.info.host}:{conn.info.port} {reason}"
@@ -359,21 +377,6 @@ def _judge(found: Identity) -> tuple[str, bool]:
             'restored from an older copy on purpose, see "Failover" in docs/operations.md)'
         ), False
     return "", False
-
-
-async def _identify(conn: ImpatientConnection) -> Identity:
-    cursor = psycopg.AsyncCursor(conn, row_factory=tuple_row)
-    try:
-        await cursor.execute(IDENTITY)
-    except psycopg.OperationalError:
-        raise
-    except psycopg.DatabaseError:
-        await conn.rollback()
-        await cursor.execute(READINESS)
-    row = await cursor.fetchone()
-    await conn.rollback()
-    assert row is not None, "one row always"
-    return Identity(*row)
 
 
 def _address(attempt: Mapping[str, Any]) -> str:

@@ -4,4 +4,6 @@ select
     current_setting('transaction_read_only') = 'on' as read_only,
     null::text as system,
     null::integer as timeline,
-    extract(epoch from clock_timestamp())::float8 as clock
+    extract(epoch from clock_timestamp())::float8 as clock,
+    pg_backend_pid() as pid,
+    (select extract(epoch from backend_start)::text from pg_stat_get_activity(pg_backend_pid())) as began

@@ -81,6 +81,7 @@ EVENTS: dict[str, int] = {
     "ledger.unreachable": WARNING,
     "ledger.returned": INFO,
     "ledger.left": WARNING,
+    "ledger.abandoned": WARNING,
     "dispatch.unreachable": WARNING,
     "dispatch.foreign": ERROR,
     "dispatch.returned": INFO,

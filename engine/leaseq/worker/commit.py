@@ -112,7 +112,12 @@ def _refusal(error: ServerUnreachable) -> TaskError:
 
 
 def _broke(transaction: AttemptTransaction, ending: Ending) -> bool:
-    """Whether the connection broke under a handler that did not itself say what is to follow."""
+    """Whether the connection broke under a handler that did not itself say what is to follow.
+
+    An abandoned connection did not break: Postgres answers, and a statement of this attempt does not end. That is charged.
+    """
+    if transaction.abandoned:
+        return False
     if ending.outcome is Outcome.ERRORED:
         return transaction.broken and not ending.permanent and (ending.error is None or ending.error.code != "retry")
     return ending.outcome is Outcome.TIMED_OUT and transaction.broken

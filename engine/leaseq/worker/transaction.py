@@ -69,6 +69,7 @@ class AttemptTransaction:
         self.waits = False  # does the handler wait for a connection?
         self.starved = False  # was the attempt interrupted while it did?
         self.broken = False  # did the connection die under the handler?
+        self.abandoned = False  # was it closed by the worker, because a statement of the handler ignored its cancellation?
         self.ended = False  # has the handler ended the transaction, or closed the connection?
         self.on_leave: Callable[[], None] | None = None  # called when the server of an open transaction is left
         self._pool = pool
@@ -118,6 +119,7 @@ class AttemptTransaction:
         """Notice what the handler has done to its connection."""
         if self._lent is not None:
             self.broken = self.broken or self._lent.broken
+            self.abandoned = self.abandoned or (self._conn is not None and self._conn.abandoned)
             self.ended = self.ended or self._lent.ended
 
     def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:

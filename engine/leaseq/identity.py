@@ -1,0 +1,73 @@
+"""The identity of a server of Postgres and of one session there, and the end of a session that goes on without its client.
+
+Invariants. A session is named by its pid and its beginning together, because the operating system uses a pid again. A session is
+ended over a new connection to the same server, since its own connection is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+from msgspec import Struct
+from psycopg.rows import tuple_row
+
+from leaseq.telemetry import emit
+
+IDENTITY = (files("leaseq") / "identity.sql").read_bytes()
+READINESS = (files("leaseq") / "readiness.sql").read_bytes()
+END_SESSION = (files("leaseq") / "end_session.sql").read_bytes()
+# For the new connection and its statement.
+END_SESSION_SECONDS = 4.0
+
+Connection = psycopg.AsyncConnection[Any]
+
+
+class Identity(Struct, frozen=True):
+    """What a server says of itself, and of the session that asks."""
+
+    in_recovery: bool
+    read_only: bool
+    system: str | None
+    timeline: int | None
+    clock: float | None = None  # its Unix time
+    pid: int = 0
+    began: str = ""  # when the session began, in seconds since 1970
+
+
+UNKNOWN = Identity(False, False, None, None)
+
+
+async def identify(conn: Connection) -> Identity:
+    """Ask a new connection. Raises psycopg.Error."""
+    cursor = psycopg.AsyncCursor(conn, row_factory=tuple_row)
+    try:
+        await cursor.execute(IDENTITY)
+    except psycopg.OperationalError:
+        raise
+    except psycopg.DatabaseError:
+        await conn.rollback()
+        await cursor.execute(READINESS)
+    row = await cursor.fetchone()
+    await conn.rollback()
+    assert row is not None, "one row always"
+    return Identity(*row)
+
+
+async def end_session(session: Identity, connect: Callable[[], Awaitable[Connection]]) -> None:
+    """End a session whose connection was closed. Raises TimeoutError where its server does not answer a new connection."""
+    error = ""
+    try:
+        async with asyncio.timeout(END_SESSION_SECONDS), await connect() as conn:
+            await conn.execute(END_SESSION, {"pid": session.pid, "began": session.began})
+    except psycopg.errors.ConnectionTimeout as late:
+        raise TimeoutError from late
+    except psycopg.Error as refused:
+        error = str(refused).strip()
+    emit("ledger.abandoned", pid=session.pid, error=error)
+
+
+__all__ = ["UNKNOWN", "Identity", "end_session", "identify"]
