@@ -10,7 +10,7 @@ import msgspec
 
 from leaseq.cli import parameters
 from leaseq.cli.paper import moment, print_json, print_table
-from leaseq.cli.stores import with_engine
+from leaseq.cli.stores import reading, with_engine
 from leaseq.dispatch.survey import Depths
 from leaseq.engine.engine import Engine
 from leaseq.errors import ServerUnreachable
@@ -32,7 +32,7 @@ def workers(closed: bool, limit: int, as_json: bool) -> None:
     async def work(engine: Engine) -> list[WorkerRecord]:
         return await engine.stores.fleet.list_workers(closed=closed, limit=limit)
 
-    found = with_engine(work)
+    found = reading(work)
     if as_json:
         print_json(found)
     elif found:
@@ -52,7 +52,7 @@ def queues(ctx: click.Context, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    found = with_engine(_list_queues)
+    found = reading(_list_queues)
     if as_json:
         print_json([_queue_json(record, depths) for record, depths in found])
     elif found:

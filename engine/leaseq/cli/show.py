@@ -12,7 +12,7 @@ from rich.text import Text
 
 from leaseq.cli import parameters
 from leaseq.cli.paper import console, moment, print_json, printable, styled
-from leaseq.cli.stores import with_engine
+from leaseq.cli.stores import reading
 from leaseq.cli.story import Whereabouts, headline, tell
 from leaseq.cli.views import attempt_json, task_json
 from leaseq.engine.engine import Engine
@@ -40,7 +40,7 @@ def show(task_id: str, tenant: str, as_json: bool) -> None:
         attempts = await engine.list_attempts(task_id, tenant=tenant)
         return task, attempts, await find_whereabouts(engine, task)
 
-    task, attempts, where = with_engine(work)
+    task, attempts, where = reading(work)
     if as_json:
         print_json(_json(task, attempts, where))
     else:

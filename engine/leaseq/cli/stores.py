@@ -29,7 +29,16 @@ NOTES = {
 }
 
 
-def with_engine(work: Callable[[Engine], Awaitable[T]], *, may_create: bool = False) -> T:
+def reading(work: Callable[[Engine], Awaitable[T]]) -> T:
+    """Do `work`, which changes nothing, and change nothing on the way either.
+
+    A look at a standby that was promoted for a drill must not tell the processes of the real primary, over a Redis that they use,
+    that theirs is an old one.
+    """
+    return with_engine(work, announces=False)
+
+
+def with_engine(work: Callable[[Engine], Awaitable[T]], *, may_create: bool = False, announces: bool = True) -> T:
     """Do `work` with an engine, and return what it returns. Raises `ConfigInvalid`, `SchemaMismatch`, `ServerUnreachable`."""
     config = Config.from_env()
     if config.postgres_url is None and not may_create and not (config.data_dir / "postgres").is_dir():
@@ -38,17 +47,17 @@ def with_engine(work: Callable[[Engine], Awaitable[T]], *, may_create: bool = Fa
             "set it, or go where `leaseq dev` runs"
         )
     with held_servers(config) as ready:
-        return asyncio.run(_work(ready, work, embedded=config.postgres_url is None))
+        return asyncio.run(_work(ready, work, embedded=config.postgres_url is None, announces=announces))
 
 
-async def _work(config: Config, work: Callable[[Engine], Awaitable[T]], *, embedded: bool) -> T:
+async def _work(config: Config, work: Callable[[Engine], Awaitable[T]], *, embedded: bool, announces: bool) -> T:
     if embedded:
         config = await prepare_embedded(config)
     else:
         await require_schema(config.postgres_url or "")
     unsubscribe = subscribe(_note, level=WARNING)
     try:
-        async with open_engine(config, name="leaseq command", pool_size=POOL_SIZE) as engine:
+        async with open_engine(config, name="leaseq command", pool_size=POOL_SIZE, announces=announces) as engine:
             return await work(engine)
     finally:
         unsubscribe()
@@ -59,4 +68,4 @@ def _note(event: Event) -> None:
         click.echo(f"leaseq: {NOTES[event.name]}", err=True)
 
 
-__all__ = ["with_engine"]
+__all__ = ["reading", "with_engine"]

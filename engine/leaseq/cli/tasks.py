@@ -6,7 +6,7 @@ import click
 
 from leaseq.cli import parameters
 from leaseq.cli.paper import moment, print_json, print_table
-from leaseq.cli.stores import with_engine
+from leaseq.cli.stores import reading
 from leaseq.cli.story import why
 from leaseq.cli.views import task_json
 from leaseq.engine.engine import Engine
@@ -37,7 +37,7 @@ def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None)
     async def work(engine: Engine) -> list[TaskSummary]:
         return await engine.list_tasks(wanted, tenant=tenant)
 
-    found = with_engine(work)
+    found = reading(work)
     if as_json:
         print_json([task_json(task) for task in found])
     elif found:

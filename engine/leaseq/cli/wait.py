@@ -10,7 +10,7 @@ import msgspec
 from leaseq.cli import parameters
 from leaseq.cli.exits import FAILED, OK, TIMED_OUT
 from leaseq.cli.paper import print_json, printable
-from leaseq.cli.stores import with_engine
+from leaseq.cli.stores import reading
 from leaseq.cli.views import task_json
 from leaseq.engine.engine import Engine
 from leaseq.model import YEAR_SECONDS, State, Task
@@ -30,7 +30,7 @@ def wait(task_id: str, timeout: float | None, tenant: str, as_json: bool) -> Non
     async def work(engine: Engine) -> Task:
         return await engine.wait(task_id, timeout=YEAR_SECONDS if timeout is None else timeout, tenant=tenant)
 
-    sys.exit(tell_end(with_engine(work), as_json=as_json))
+    sys.exit(tell_end(reading(work), as_json=as_json))
 
 
 def tell_end(task: Task, *, as_json: bool) -> int:

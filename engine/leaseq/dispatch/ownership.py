@@ -51,10 +51,13 @@ class Ownership:
     """Compares the identity of this process's ledger with the one that the prefix belongs to.
 
     `guard` watches over all connections of this process to Redis: it lets none be made to the dispatch of another ledger.
-    `primary` is what this process knows of its Postgres: both learn from each other which timeline is the newest.
+    `primary` is what this process knows of its Postgres: both learn from each other which timeline is the newest. A process that
+    only reads learns from dispatch and writes nothing there (`announces` is false).
     """
 
-    def __init__(self, client: Redis, keys: Keys, guard: Guard, *, ledger_id: str, primary: Primary | None = None) -> None:
+    def __init__(
+        self, client: Redis, keys: Keys, guard: Guard, *, ledger_id: str, primary: Primary | None = None, announces: bool = True
+    ) -> None:
         self.guard = guard
         self.ledger_id = ledger_id
         self._client = client
@@ -62,6 +65,7 @@ class Ownership:
         self._scripts = Scripts(client)
         self._foreign = False
         self._primary = primary
+        self._announces = announces
         self._told: Timeline | None = None
         guard.admit = self._admit
 
@@ -76,7 +80,7 @@ class Ownership:
             owner = read_owner(await self._client.hgetall(name))
             if owner.ledger is not None:
                 self._compare(owner)
-            if self._has_news(owner):
+            if self._announces and self._has_news(owner):
                 told = self.timeline
                 self._compare(as_owner(*await self._scripts.run("own", [name], self._arguments(told))))
                 self._told = told
@@ -85,7 +89,10 @@ class Ownership:
         """The same on a connection that has just been made; raises a `RedisError`."""
         with self._judged():
             owner = read_owner(_as_mapping(await _ask(connection, "HGETALL", self._keys.ledger())))
-            self._compare(owner if owner.ledger is not None else await self._own(connection))
+            if owner.ledger is None and self._announces:
+                owner = await self._own(connection)
+            if owner.ledger is not None:
+                self._compare(owner)
 
     async def _own(self, connection: AbstractConnection) -> Owner:
         command = ("EVALSHA", SHAS["own"], 1, self._keys.ledger(), *self._arguments(self.timeline))

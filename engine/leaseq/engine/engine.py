@@ -232,8 +232,13 @@ def _keys_differ(batch: Sequence[Submission]) -> bool:
 
 
 @asynccontextmanager
-async def open_engine(config: Config, *, name: str = "leaseq", pool_size: int = 4) -> AsyncIterator[Engine]:
+async def open_engine(
+    config: Config, *, name: str = "leaseq", pool_size: int = 4, announces: bool = True
+) -> AsyncIterator[Engine]:
     """Connect to both stores for as long as the block lasts.
+
+    With `announces` false, for a caller that only reads, dispatch does not learn which ledger and which timeline of Postgres this
+    process has seen.
 
     Redis may be away. Raises `ServerUnreachable` where Postgres is or where its server is not the primary, `SchemaMismatch`, and
     `DispatchForeign` where the prefix in Redis belongs to another ledger.
@@ -250,7 +255,7 @@ async def open_engine(config: Config, *, name: str = "leaseq", pool_size: int = 
             upkeep=Upkeep(session),
             dispatcher=Dispatcher(redis, keys, window=config.dispatch_window),
             survey=Survey(redis, keys),
-            ownership=Ownership(redis, keys, guard, ledger_id=await fleet.ledger_id(), primary=primary),
+            ownership=Ownership(redis, keys, guard, ledger_id=await fleet.ledger_id(), primary=primary, announces=announces),
         )
         async with _owned(stores.ownership, every=config.reconcile_interval_seconds), _scouting(config, name=name):
             if primary.outdated:
