@@ -96,7 +96,7 @@ def test_no_statement_lies_where_nobody_reads_it() -> None:
     ledger = PACKAGES["leaseq"] / "ledger"
     read = {ledger / "sql" / f"{name}.sql" for name in STATEMENTS}
     read |= {ledger / "migrations" / f"{m.version:04}_{m.name}.sql" for m in MIGRATIONS}
-    own = ("session", "plans", "reset", "identity", "readiness", "probe_session", "probe_mark", "probe_found")
+    own = ("session", "plans", "reset", "identity", "readiness", "end_session", "probe_session", "probe_mark", "probe_found")
     read |= {PACKAGES["leaseq"] / f"{name}.sql" for name in own}
     transaction = ("begin_attempt", "prepare_settle", "identify_transaction", "undo_attempt")
     read |= {PACKAGES["leaseq"] / "worker" / "sql" / f"{name}.sql" for name in transaction}
