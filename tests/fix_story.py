@@ -169,8 +169,9 @@ class Story:
         """A person wants it to run again."""
         self.note(Kind.INVOKE, "redrive", "person", task=task)
         cleared = dict.fromkeys(("finished_at", "cancel_requested_at", "error_code"))
-        self._commit(self._set(task, state="PENDING", run_at=self.at, retry_count=0, crash_count=0, loss_count=0, **cleared))
+        self._commit(self._set(task, state="SCHEDULED", run_at=self.at, retry_count=0, crash_count=0, loss_count=0, **cleared))
         self.note(Kind.OK, "redrive", "person", task=task)
+        self.promote(task)
 
     def read(self, task: str, client: str = "client-1") -> None:
         self.answer(self.ask(task, client), self.look(task))

@@ -96,7 +96,7 @@ async def cancel(service: Injected, task_id: given.TaskId) -> Response[TaskView]
 
 @post("/{task_id:str}/redrive", status_code=202, responses=api_problems("task_not_found", "task_conflict"))
 async def redrive(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
-    """Put a FAILED or CANCELLED task back to PENDING, or to SCHEDULED where its lane is full."""
+    """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately."""
     task_id = given.check_task_id(task_id)
     await service.engine.redrive(task_id)
     return Response(task_view(await service.engine.find(task_id)), status_code=202)

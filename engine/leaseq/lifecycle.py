@@ -27,8 +27,6 @@ TRANSITIONS: frozenset[tuple[State | None, str, State]] = frozenset(
         (State.PROCESSING, "settle", State.PENDING),
         (State.PENDING, "cancel", State.CANCELLED),
         (State.SCHEDULED, "cancel", State.CANCELLED),
-        (State.FAILED, "redrive", State.PENDING),
-        (State.CANCELLED, "redrive", State.PENDING),
         (State.FAILED, "redrive", State.SCHEDULED),
         (State.CANCELLED, "redrive", State.SCHEDULED),
     }

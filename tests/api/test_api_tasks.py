@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from fix_api import Api, problem
-from fix_ledger import claim, errored, open_worker, succeeded
+from fix_ledger import claim, errored, open_worker, promote_due, succeeded
 from leaseq.codec import new_task_id
-from leaseq.dispatch.survey import Survey
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Connection
@@ -152,16 +151,12 @@ async def test_cancel_again_is_no_error_but_what_ended_otherwise_is_a_conflict(a
     assert "SUCCESS" in refused["detail"]
 
 
-async def test_redrive_puts_back_what_failed_and_delivers_it(api: Api, ledger: Ledger, fleet: Fleet) -> None:
+async def test_redrive_puts_back_what_failed_for_promote_to_deliver(api: Api, ledger: Ledger, fleet: Fleet) -> None:
     task_id = await api.submitted()
     await ledger.settle([errored(await claim(ledger, task_id, await open_worker(fleet)), then=State.FAILED)])
-    await api.service.engine.pusher.aclose()
-    survey: Survey = api.service.engine.stores.survey
-    delivered = (await survey.depths("default")).normal
     answer = await api.client.post(f"/api/tasks/{task_id}/redrive")
-    assert (answer.status_code, answer.json()["state"], answer.json()["retry_count"]) == (202, "PENDING", 0)
-    await api.service.engine.pusher.aclose()
-    assert (await survey.depths("default")).normal == delivered + 1
+    assert (answer.status_code, answer.json()["state"], answer.json()["retry_count"]) == (202, "SCHEDULED", 0)
+    assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [task_id]
     problem(await api.client.post(f"/api/tasks/{task_id}/redrive"), "task_conflict")
 
 

@@ -133,6 +133,7 @@ def redriven(forged: Forged) -> None:
     for attempt, state, outcome in ((1, "PENDING", "lost"), (2, "PENDING", "lost"), (3, "FAILED", "errored")):
         forged.step(9.1 + attempt, "t1", "PROCESSING", attempt, worker="w1")
         forged.step(9.2 + attempt, "t1", state, attempt, by=(attempt, "w1", outcome))
+    forged.step(18.9, "t1", "SCHEDULED", 3)
     forged.step(19, "t1", "PENDING", 3)
     forged.step(30, "t1", "PROCESSING", 4, worker="w1")
     forged.step(30.1, "t1", "SUCCESS", 4)

@@ -157,7 +157,7 @@ LIES: list[tuple[str, str | None, str, Lie]] = [
     ("fences", "t1", "had not returned", lambda e: edit.amend(e, edit.place(e, "t1", "SUCCESS"), later=-SECOND)),
     ("transitions", "t4", "SCHEDULED became PROCESSING", lambda e: _unmove(e, "t4", "PENDING")),
     ("transitions", "t1", "SUCCESS became FAILED", lambda e: edit.append(e, edit.place(e, "t1", "SUCCESS"), state="FAILED")),
-    ("transitions", "t6", "asked for a redrive", lambda e: edit.append(e, edit.place(e, "t6", "FAILED"), state="PENDING")),
+    ("transitions", "t6", "asked for a redrive", lambda e: edit.append(e, edit.place(e, "t6", "FAILED"), state="SCHEDULED")),
     ("transitions", "t1", "where it was not there", lambda e: _unmove(e, "t1", "PENDING")),
     ("transitions", "t1", "insert to PENDING", lambda e: edit.append(e, edit.place(e, "t1", "PENDING"))),
     ("transitions", "t1", "SUCCESS with w1", lambda e: edit.amend(e, edit.place(e, "t1", "SUCCESS"), worker_id="w1")),

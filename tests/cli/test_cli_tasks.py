@@ -189,7 +189,7 @@ def test_cancel_and_redrive(leaseq: Command, stage: Stage) -> None:
     refused = leaseq("redrive", running)
     assert refused.exit_code == 5
     assert "only FAILED and CANCELLED" in refused.stderr
-    assert leaseq("redrive", waiting).stdout == f"{waiting} is PENDING in queue default\n"
+    assert leaseq("redrive", waiting).stdout == f"{waiting} is SCHEDULED in queue default\n"
 
 
 def test_queues_are_listed_paused_and_resumed(leaseq: Command, stage: Stage) -> None:

@@ -62,10 +62,10 @@ async def test_promote_against_cancel_and_redrive(ledger: Ledger, plain: Connect
         await asyncio.gather(ledger.redrive(ids, tenant="default"), ledger.redrive(ids[::-1], tenant="default"))
         await ledger.cancel(ids, tenant="default")
         await asyncio.gather(
-            ledger.redrive(ids, tenant="default", waits=True),
+            ledger.redrive(ids, tenant="default"),
             promote_due(ledger, limit=BATCH),
             ledger.cancel(ids[::-1], tenant="default"),
-            ledger.redrive(ids[::-1], tenant="default", waits=True),
+            ledger.redrive(ids[::-1], tenant="default"),
             promote_due(ledger, limit=BATCH),
         )
         await ledger.redrive(ids, tenant="default")

@@ -91,7 +91,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"tasks_pkey"},
     ),
     "cancel_tasks": ({"ids": FEW, "tenant": "default"}, {"tasks_pkey", "scheduled_pkey"}),
-    "redrive_tasks": ({"ids": IDS, "tenant": "default", "waits": True}, {"tasks_pkey", "scheduled_pkey"}),
+    "redrive_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey", "scheduled_pkey"}),
     "find_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey"}),
     "find_states": ({"ids": IDS}, {"tasks_pkey"}),
     "find_cancel_requests": ({"ids": IDS}, {"tasks_pkey"}),

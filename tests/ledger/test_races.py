@@ -339,7 +339,9 @@ async def test_redrive_takes_the_row_with_it_that_a_cancel_could_not_see(
     await race(pool, plain, winner=_settle(errored(lease, delay=60.0)), loser=_cancel(lease.task_id))
     assert await scheduled(plain) == {lease.task_id}
 
-    await ledger.redrive([lease.task_id], tenant="default")
+    (row,) = await ledger.redrive([lease.task_id], tenant="default")
+    assert row.state is State.SCHEDULED
+    assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [lease.task_id]
     assert await scheduled(plain) == set()
 
 
@@ -353,26 +355,13 @@ async def test_redrive_waits_for_promote_which_holds_such_a_row(
         pool,
         plain,
         winner=_promote(),
-        loser=lambda session: Ledger(session).redrive([lease.task_id], tenant="default", waits=True),
+        loser=_redrive(lease.task_id),
     )
 
     assert promoted == []
     assert [glimpse.state for glimpse in redriven] == [State.SCHEDULED]
     assert await scheduled(plain) == {lease.task_id}
     assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [lease.task_id]
-
-
-async def test_redrive_into_a_full_lane_against_another(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease) -> None:
-    await ledger.settle([errored(lease, then=State.FAILED)])
-
-    def redrive(session: Session) -> Awaitable[Any]:
-        return Ledger(session).redrive([lease.task_id], tenant="default", waits=True)
-
-    won, nothing = await race(pool, plain, winner=redrive, loser=_redrive(lease.task_id))
-
-    assert [glimpse.state for glimpse in won] == [State.SCHEDULED]
-    assert nothing == []
-    assert await scheduled(plain) == {lease.task_id}
 
 
 async def test_promote_against_promote_shares_the_work(pool: Pool, plain: Connection, ledger: Ledger) -> None:
@@ -391,15 +380,17 @@ async def test_redrive_against_redrive(pool: Pool, plain: Connection, ledger: Le
 
     won, nothing = await race(pool, plain, winner=_redrive(lease.task_id), loser=_redrive(lease.task_id))
 
-    assert len(won) == 1
+    assert [glimpse.state for glimpse in won] == [State.SCHEDULED]
     assert nothing == []
+    assert await scheduled(plain) == {lease.task_id}
 
 
-async def test_redrive_before_claim(pool: Pool, ledger: Ledger, lease: Lease) -> None:
+async def test_redrive_and_promote_before_claim(pool: Pool, ledger: Ledger, lease: Lease) -> None:
     await ledger.settle([errored(lease, then=State.FAILED)])
 
     async with holding(pool) as held:
         await Ledger(held).redrive([lease.task_id], tenant="default")
+        await promote_due(Ledger(held), limit=10)
         assert await ledger.claim([lease.task_id], worker_id=lease.worker_id) == []  # not committed: still FAILED
 
     (claimed,) = await ledger.claim([lease.task_id], worker_id=lease.worker_id)
@@ -413,6 +404,7 @@ async def test_claim_of_a_redriven_task_before_another_redrive(
 
     async def redrive_and_claim(session: Session) -> Any:
         await Ledger(session).redrive([lease.task_id], tenant="default")
+        await promote_due(Ledger(session), limit=10)
         return await Ledger(session).claim([lease.task_id], worker_id=lease.worker_id)
 
     claimed, nothing = await race(pool, plain, winner=redrive_and_claim, loser=_redrive(lease.task_id))
@@ -441,4 +433,4 @@ async def test_redrive_before_prune(pool: Pool, ledger: Ledger, upkeep: Upkeep, 
         await Ledger(held).redrive([lease.task_id], tenant="default")
         assert await upkeep.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10) == Pruned(lease.task_id, 0)
 
-    assert (await find(ledger, lease.task_id)).state is State.PENDING
+    assert (await find(ledger, lease.task_id)).state is State.SCHEDULED

@@ -34,10 +34,6 @@ ATTACKS: dict[str, tuple[str, Attack]] = {
     "claim": ("claim", lambda ledger, lease, worker: ledger.claim([lease.task_id], worker_id=worker)),
     "cancel": ("cancel", lambda ledger, lease, worker: ledger.cancel([lease.task_id], tenant="default")),
     "redrive": ("redrive", lambda ledger, lease, worker: ledger.redrive([lease.task_id], tenant="default")),
-    "redrive into a full lane": (
-        "redrive",
-        lambda ledger, lease, worker: ledger.redrive([lease.task_id], tenant="default", waits=True),
-    ),
     "progress": ("progress", lambda ledger, lease, worker: ledger.set_progress(lease, b"1")),
     "succeed": ("settle", lambda ledger, lease, worker: ledger.settle([succeeded(lease)])),
     "fail": ("settle", lambda ledger, lease, worker: ledger.settle([errored(lease, then=State.FAILED)])),

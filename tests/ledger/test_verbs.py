@@ -316,9 +316,10 @@ async def test_redrive_begins_anew_under_a_higher_fence(ledger: Ledger, fleet: F
     assert await ledger.redrive([lease.task_id], tenant="another") == []
     (glimpse,) = await ledger.redrive([lease.task_id], tenant="default")
 
-    assert (glimpse.state, glimpse.attempt) == (State.PENDING, 1)
+    assert (glimpse.state, glimpse.attempt) == (State.SCHEDULED, 1)
     task = await find(ledger, lease.task_id)
     assert (task.retry_count, task.finished_at, task.error, task.expires_at) == (0, None, None, None)
+    await promote_due(ledger, limit=10)
     assert (await claim(ledger, lease.task_id, worker)).attempt == 2
 
 

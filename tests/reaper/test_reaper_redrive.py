@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import msgspec
 import pytest
 
 from fix_dispatch import KEYS
 from fix_ledger import RETENTION, errored, open_worker, submission
+from fix_proxy import READY_FOR_QUERY, ProxyTo
 from fix_reaper import WINDOW, Stage
 from leaseq.codec import new_task_id
+from leaseq.config import Config
+from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, State
 from leaseq_reaper.promote import Promote
@@ -37,7 +42,6 @@ async def failed(stage: Stage, count: int) -> list[str]:
 async def redrive(stage: Stage, ids: list[str]) -> None:
     for task_id in ids:
         await stage.engine.redrive(task_id)
-    await stage.engine.pusher.aclose()
 
 
 async def test_a_bulk_redrive_in_a_full_lane_does_not_hold_up_new_tasks(narrow: Stage) -> None:
@@ -82,22 +86,30 @@ async def test_what_is_due_leaves_a_turn_to_the_backlog_and_the_other_way_round(
     assert sorted(ran) == sorted([*backlog, *due])
 
 
-async def test_a_redrive_goes_straight_into_a_lane_with_room(narrow: Stage) -> None:
+async def test_a_redrive_needs_no_push_of_its_caller(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the caller had been killed before its push."""
     (old,) = await failed(narrow, 1)
-    assert (await narrow.engine.redrive(old)).state is State.PENDING
-    await narrow.engine.pusher.aclose()
+    monkeypatch.setattr(narrow.engine.pusher, "offer", lambda *_, **__: None)
+    assert (await narrow.engine.redrive(old)).state is State.SCHEDULED
+    await Promote(narrow.engine).run_once()
     assert await narrow.lane() == [old]
 
 
-async def test_a_redrive_without_redis_is_brought_in_by_promote(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_redrive_whose_answer_is_lost_is_delivered(
+    config: Config, narrow: Stage, proxy_to: ProxyTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (old,) = await failed(narrow, 1)
+    proxy = await proxy_to(str(config.postgres_url))
+    async with open_engine(msgspec.structs.replace(config, postgres_url=proxy.url), pool_size=1) as engine:
+        redrive = engine.stores.ledger.redrive
 
-    async def away(*_: object) -> int:
-        raise ServerUnreachable("Redis does not answer")
+        async def unanswered(*args: Any, **said: Any) -> Any:
+            _ = proxy.lose_reply(old.encode(), until=READY_FOR_QUERY)
+            return await redrive(*args, **said)
 
-    monkeypatch.setattr(narrow.stores.survey, "length", away)
-    assert (await narrow.engine.redrive(old)).state is State.SCHEDULED
-    monkeypatch.undo()
+        monkeypatch.setattr(engine.stores.ledger, "redrive", unanswered)
+        with pytest.raises(ServerUnreachable):
+            await engine.redrive(old)
     await Promote(narrow.engine).run_once()
     assert await narrow.lane() == [old]
 

@@ -30,9 +30,8 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger, TaskFilter
 from leaseq.ledger.session import MARGIN_SECONDS, Connection, Session
 from leaseq.ledger.upkeep import Upkeep
-from leaseq.lifecycle import LANES
 from leaseq.loop import end, run_forever
-from leaseq.model import Glimpse, Lane, State, Submission, Submitted, Task, TaskSummary
+from leaseq.model import Glimpse, State, Submission, Submitted, Task, TaskSummary
 from leaseq.primary import primary_at
 from leaseq.records import Attempt, QueueRecord
 from leaseq.redis_connection import Guard
@@ -174,28 +173,16 @@ class Engine:
         return state
 
     async def redrive(self, task_id: str, *, tenant: str = "default") -> Glimpse:
-        """Put a FAILED or CANCELLED task back to PENDING; where its lane is full, to SCHEDULED, so that `promote` brings it in.
+        """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately. The reaper's promote delivers it.
 
         Raises `TaskNotFound`, `TaskConflict`.
         """
-        task = await self.find(task_id, tenant=tenant)
-        waits = await self._is_full(task.queue, LANES[task.priority])
-        glimpses = await self.stores.ledger.redrive([task_id], tenant=tenant, waits=waits)
+        glimpses = await self.stores.ledger.redrive([task_id], tenant=tenant)
         if not glimpses:
             task = await self.find(task_id, tenant=tenant)
             raise TaskConflict(f"task {task_id} is {task.state}; only FAILED and CANCELLED tasks can be redriven")
-        if not waits:
-            self.deliver(glimpses)
         emit("task.redriven", task_id=task_id)
         return glimpses[0]
-
-    async def _is_full(self, queue: str, lane: Lane) -> bool:
-        """Whether a lane has no room, or a backlog. Where Redis does not answer, it counts as full."""
-        survey = self.stores.survey
-        try:
-            return await survey.length(queue, lane) >= self.config.dispatch_window or lane in await survey.backlogs(queue)
-        except ServerUnreachable:
-            return True
 
     async def pause(self, queue: str, *, paused: bool) -> QueueRecord:
         """Pause or resume a queue: in the ledger, then (best effort, repaired by the reconciler) in dispatch."""
@@ -206,10 +193,6 @@ class Engine:
             emit("push.failed", queue=queue, count=0, error=str(error))
         emit("queue.paused" if paused else "queue.resumed", queue=queue)
         return record
-
-    def deliver(self, glimpses: Sequence[Glimpse]) -> None:
-        """Push tasks that are PENDING again."""
-        self.pusher.offer(((g.queue, g.lane, g.task_id) for g in glimpses), again=True)
 
     async def aclose(self) -> None:
         """Write what was handed in, push what was recorded."""

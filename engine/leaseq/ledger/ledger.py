@@ -232,9 +232,9 @@ class Ledger:
         found = await self._session.fetch("cancel_tasks", params, again=True)
         return {row[0]: State(row[1]) for row in found}
 
-    async def redrive(self, task_ids: Sequence[str], *, tenant: str, waits: bool = False) -> list[Glimpse]:
-        """Put FAILED and CANCELLED tasks back to PENDING, or with `waits` to SCHEDULED, due immediately."""
-        params = {"ids": words(sorted(task_ids)), "tenant": tenant, "waits": waits}
+    async def redrive(self, task_ids: Sequence[str], *, tenant: str) -> list[Glimpse]:
+        """Put FAILED and CANCELLED tasks back to SCHEDULED, due immediately."""
+        params = {"ids": words(sorted(task_ids)), "tenant": tenant}
         return [rows.to_delivery(row) for row in await self._session.fetch("redrive_tasks", params)]
 
     async def find(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, Task]:
