@@ -41,8 +41,9 @@ class Apart:
             except Exception as error:
                 await self._note(error)
 
-        if at_once > 1:
-            await spread(items, attempt, at_once=at_once)
+        items = [*items]
+        if min(at_once, len(items)) > 1:
+            await spread(items, attempt, at_once=min(at_once, len(items)))
             return
         for item in items:
             await attempt(item)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from random import uniform
 
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.job import Job
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
@@ -38,15 +40,35 @@ class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler is not typed
         return now + timedelta(seconds=self.slack() * self.seconds * uniform(1 - JITTER, 1 + JITTER))
 
 
+class Loop(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler is not typed
+    """APScheduler's scheduler, always called in its event loop: it need not be woken by way of a file descriptor."""
+
+    def wakeup(self) -> None:
+        """Start what is due, and wait for what is due next."""
+        self._stop_timer()
+        self._start_timer(self._process_jobs())
+
+
+class Starter(BaseExecutor):  # type: ignore[misc]
+    """Starts a pass, and tells the scheduler when it has ended; its own one makes a second task of each, and events."""
+
+    def __init__(self, passes: Passes) -> None:
+        super().__init__()
+        self._passes = passes
+
+    def _do_submit_job(self, job: Job, run_times: Sequence[datetime]) -> None:
+        self._passes.start(*job.args).add_done_callback(lambda _: self._run_job_success(job.id, ()))
+
+
 async def run_duties(duties: Sequence[Duty], stop: asyncio.Event) -> None:
     """Do all of them, side by side, until `stop` is set."""
     # A pass that is late, or still running when its time comes again, is no news; what a pass raises, `Passes` tells.
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
-    scheduler = AsyncIOScheduler(timezone=UTC)
     passes = Passes()
+    scheduler = Loop(timezone=UTC, executors={"default": Starter(passes)})
     for duty in duties:
         scheduler.add_job(
-            passes.run,
+            passes.start,
             Every(duty.interval_seconds, duty.slack),
             args=[duty],
             id=duty.name,

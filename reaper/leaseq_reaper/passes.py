@@ -55,12 +55,12 @@ class Passes:
         self._running: set[asyncio.Task[None]] = set()
         self._troubled: set[str] = set()
 
-    async def run(self, duty: Duty) -> None:
-        """One pass, in a task of its own; ends with it and raises nothing."""
+    def start(self, duty: Duty) -> asyncio.Task[None]:
+        """One pass, in a task of its own, which raises nothing."""
         running = asyncio.create_task(self._guarded(duty))
         self._running.add(running)
         running.add_done_callback(self._running.discard)
-        await asyncio.wait({running})
+        return running
 
     async def stop(self) -> None:
         """Let what runs finish; cancel what does not within a moment."""

@@ -80,16 +80,22 @@ class Full(Struct, frozen=True):
     seconds: float
 
 
-class Idle(Struct, frozen=True):
+class Idle(Struct):
     """A queue whose lanes were full at the last look, with these lengths, and when to look again. `times`: looks that found no
     change so far. `mark`: of the last backlog that a push had begun in this queue, before its backlogs were read."""
 
     mark: str
-    lanes: tuple[Lane, ...]
-    lengths: tuple[int, ...]
-    seconds: float
+    places: list[tuple[str, Lane]]
+    lengths: list[int]
     until: float
-    times: int
+    seconds: float = 0.0
+    times: int = 0
+
+    def rest(self, now: float) -> None:
+        """One more look has found no change."""
+        self.seconds = min(max(2 * self.seconds, IDLE_SECONDS), IDLE_CAP_SECONDS)
+        self.until = now + self.seconds
+        self.times += 1
 
 
 class Refill:
@@ -111,9 +117,11 @@ class Refill:
 
     async def run_once(self) -> None:
         """Fill the lanes that are half empty."""
-        self._marks = named = await self._survey.with_backlogs()
+        named = await self._survey.with_backlogs()
         now = self._clock()
-        self._idle = {queue: idle for queue, idle in self._idle.items() if named.get(queue) == idle.mark}
+        if named != self._marks:
+            self._marks = named
+            self._idle = {queue: idle for queue, idle in self._idle.items() if named.get(queue) == idle.mark}
         queues = [queue for queue in named if queue not in self._idle or now >= self._idle[queue].until]
         queues = await self._changed(queues)
         backlogs = await find_backlogs(self._survey, queues, apart=self._apart)
@@ -125,13 +133,13 @@ class Refill:
     async def _changed(self, queues: Sequence[str]) -> list[str]:
         """Without those whose lanes are as long as they were. Of these the backlogs are read now and then all the same."""
         resting = {queue: idle for queue in queues if (idle := self._idle.get(queue)) and idle.times % READ_EVERY}
-        places = [(queue, lane) for queue, idle in resting.items() for lane in idle.lanes]
+        places = [place for idle in resting.values() for place in idle.places]
         lengths = await self._apart.sort_out(await self._survey.lengths(places)) if places else {}
+        now = self._clock()
         unchanged = set()
         for queue, idle in resting.items():
-            found = {lane: lengths.get((queue, lane), -1) for lane in idle.lanes}
-            if tuple(found.values()) == idle.lengths:
-                self._rest(queue, found, busy=False)
+            if [lengths.get(place, -1) for place in idle.places] == idle.lengths:
+                idle.rest(now)
                 unchanged.add(queue)
         return [queue for queue in queues if queue not in unchanged]
 
@@ -150,18 +158,19 @@ class Refill:
         wanting = [place for place in places if place in lengths and 2 * lengths[place] < self._window]
         busy = {queue for queue, _ in wanting}
         for queue, lanes in backlogs.items():
-            self._rest(queue, {lane: lengths.get((queue, lane), -1) for lane in lanes}, busy=queue in busy)
+            self._rest(queue, {(queue, lane): lengths.get((queue, lane), -1) for lane in lanes}, busy=queue in busy)
         return [(queue, lane, backlogs[queue][lane], self._window - lengths[queue, lane]) for queue, lane in wanting]
 
-    def _rest(self, queue: str, found: Mapping[Lane, int], *, busy: bool) -> None:
+    def _rest(self, queue: str, found: Mapping[tuple[str, Lane], int], *, busy: bool) -> None:
         before = self._idle.pop(queue, None)
         if busy:
             return
-        lanes, lengths = tuple(found), tuple(found.values())
-        seconds, times = 0.0, 0
-        if before is not None and (before.lanes, before.lengths) == (lanes, lengths):
-            seconds, times = min(max(2 * before.seconds, IDLE_SECONDS), IDLE_CAP_SECONDS), before.times + 1
-        self._idle[queue] = Idle(self._marks[queue], lanes, lengths, seconds, self._clock() + seconds, times)
+        now, places, lengths = self._clock(), [*found], [*found.values()]
+        if before is None or (before.places, before.lengths) != (places, lengths):
+            before = Idle(self._marks[queue], places, lengths, now)
+        else:
+            before.rest(now)
+        self._idle[queue] = before
 
     async def _fill_all(self, places: Sequence[tuple[str, Lane, Backlog, int]]) -> None:
         if not places:

@@ -26,7 +26,7 @@ from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State
 from leaseq.telemetry import Event, recorded, subscribe
-from leaseq_reaper.clockwork import Every, mend
+from leaseq_reaper.clockwork import Every, mend, run_duties
 from leaseq_reaper.passes import Duty, Passes
 from leaseq_reaper.sidecar import CLOSE_SECONDS, run
 
@@ -187,8 +187,22 @@ async def test_a_trouble_is_told_when_it_begins_and_again_only_after_it_was_over
     passes, duty = Passes(), Duty("reap", 1.0, run_once)
     with recorded() as events:
         while troubles:
-            await passes.run(duty)
+            await passes.start(duty)
     assert [fields["error"] for fields in named(events, "loop.failed")] == ["a", "c"]
+
+
+async def test_a_pass_is_one_task() -> None:
+    """The executor that comes with APScheduler makes two, and an idle fleet begins ten passes a second."""
+    stop, tasks = asyncio.Event(), 0
+
+    async def run_once() -> None:
+        nonlocal tasks
+        tasks = len(asyncio.all_tasks())
+        stop.set()
+
+    before = len(asyncio.all_tasks())
+    await run_duties([Duty("reap", 0.01, run_once)], stop)
+    assert tasks == before + 1
 
 
 async def test_a_pass_that_does_not_end_in_time_is_cancelled() -> None:
@@ -201,10 +215,10 @@ async def test_a_pass_that_does_not_end_in_time_is_cancelled() -> None:
             cancelled.set()
 
     passes = Passes()
-    pass_ = asyncio.create_task(passes.run(Duty("reap", 1.0, never)))
+    pass_ = passes.start(Duty("reap", 1.0, never))
     await asyncio.sleep(0)
     await passes.stop()
-    await pass_
+    assert pass_.cancelled()
     assert cancelled.is_set()
 
 

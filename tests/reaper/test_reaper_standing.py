@@ -162,6 +162,31 @@ async def test_where_every_backlog_stands_still_passes_are_rarer_until_one_can_m
     assert duty.quiet.slack() == 1
 
 
+async def test_a_backlog_that_stands_still_costs_a_pass_a_second(
+    narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await narrow.submit(3 * WINDOW)
+    looks, passes, ask = 0, 0, narrow.stores.survey.lengths
+
+    async def count(*args: Any) -> Any:
+        nonlocal looks
+        looks += bool(args[0])
+        return await ask(*args)
+
+    monkeypatch.setattr(narrow.stores.survey, "lengths", count)
+    duty = Refill(narrow.engine, clock=clock)
+    for _ in range(SEVERAL + 20):
+        clock.now += 0.1
+        await duty.run_once()
+    looks, end = 0, clock.now + 20.0
+    while clock.now < end:
+        clock.now += duty.quiet.slack() * 0.1
+        await duty.run_once()
+        passes += 1
+    assert looks >= 20
+    assert passes == looks <= 25
+
+
 async def test_the_ledger_leaves_out_what_lies_behind_a_backlog_that_stands_still(
     narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ from leaseq.model import Lane
 
 # The suspect lane has no window: it holds little, and a worker of its own waits for it.
 WINDOWED = frozenset({Lane.HIGH, Lane.NORMAL, Lane.LOW})
+FIELDS = {lane.value.encode(): lane for lane in Lane if lane in WINDOWED}
 
 
 class Backlog(Struct, frozen=True):
@@ -66,8 +67,8 @@ class Backlog(Struct, frozen=True):
 
 def read_backlogs(fields: Mapping[bytes | str, bytes | str]) -> dict[Lane, Backlog]:
     """The lanes of a queue that have a backlog, from the hash as Redis gives it."""
-    found = {as_bytes(field).decode("ascii", "replace"): as_bytes(value) for field, value in fields.items()}
-    return {lane: Backlog.read(found[lane.value]) for lane in Lane if lane in WINDOWED and lane.value in found}
+    found = {as_bytes(field): as_bytes(value) for field, value in fields.items()}
+    return {lane: Backlog.read(found[field]) for field, lane in FIELDS.items() if field in found}
 
 
 __all__ = ["WINDOWED", "Backlog", "read_backlogs"]

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 
 def load_scripts() -> dict[str, str]:
@@ -52,6 +52,12 @@ class Scripts:
 
     async def run_each(self, name: str, calls: Sequence[Call]) -> list[Any]:
         """Run one script for each call, in one round trip; for each its reply, or the error in its place."""
+        if len(calls) == 1:
+            ((keys, args),) = calls
+            try:
+                return [await self.run(name, keys, args)]
+            except ResponseError as error:
+                return [error]
         replies = await self._run_each(name, calls)
         unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:

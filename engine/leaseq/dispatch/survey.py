@@ -65,6 +65,9 @@ class Survey:
         self._client = client
         self._keys = keys
         self._scripts = Scripts(client)
+        # As they were read last: the marks of hundreds of backlogs that stand still are the same again and again.
+        self._named: Mapping[Any, Any] = {}
+        self._marks: Mapping[str, str] = {}
 
     async def depths(self, queue: str) -> Depths:
         """The lengths of the lists of a queue, and whether that is all that waits."""
@@ -286,16 +289,19 @@ class Survey:
         found = await self._ask_each(queues, lambda pipe, queue: pipe.exists(self._keys.paused(queue)))
         return {queue: answer if isinstance(answer, ServerUnreachable) else bool(answer) for queue, answer in found.items()}
 
-    async def with_backlogs(self) -> dict[str, str]:
+    async def with_backlogs(self) -> Mapping[str, str]:
         """The queues that may have a backlog: a push that begins one names it, and the scan of the key space finds the rest.
 
         With each queue the mark that the last push of that kind has set. A scan and older versions set an empty one.
         """
         with reachable():
             found = await self._client.hgetall(self._keys.backlogs())
-        return {
-            as_bytes(name).decode(errors="replace"): as_bytes(mark).decode("ascii", "replace") for name, mark in found.items()
-        }
+        if found != self._named:
+            self._named = found
+            self._marks = {
+                as_bytes(name).decode(errors="replace"): as_bytes(mark).decode("ascii", "replace") for name, mark in found.items()
+            }
+        return self._marks
 
     async def name_backlogs(self, queues: Sequence[str]) -> None:
         """These queues may have a backlog."""
