@@ -55,8 +55,8 @@ class Compared:
         self._tasks: dict[str, tuple[int, Place]] = {}  # the attempt, and the lane
         self._order: list[str] | None = []
 
-    async def find(self, candidates: Mapping[Place, Mapping[str, Glimpse]]) -> set[str]:
-        """The ids of those that are in their lanes. A lane that cannot be read holds none of them."""
+    async def find(self, candidates: Mapping[Place, Mapping[str, Glimpse]]) -> tuple[set[str], int]:
+        """The ids of those that are in their lanes, and how long these lanes are. One that cannot be read holds none of them."""
         self._drop_old()
         before = await self._look_at(candidates)
         wanted = {place: candidates[place].keys() for place in before}
@@ -66,7 +66,7 @@ class Compared:
         for place, end in after.items():
             if end == before[place]:
                 self._remember(place, end, [candidates[place][task_id] for task_id in found[place]])
-        return set().union(*found.values())
+        return set().union(*found.values()), sum(lengths.values())
 
     async def behind(self, cursor: str, *, limit: int) -> dict[str, int]:
         """The first `limit` remembered tasks with ids after this one, with their attempts, in lanes that have not changed."""

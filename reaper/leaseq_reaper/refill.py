@@ -59,7 +59,7 @@ LOOKED_AT = 100_000
 # After its first stretch a lane goes on for its part of this.
 PASS_SECONDS = 0.5
 # Passes are rarer where every backlog stands still: one begins with a lane that is full, so no worker waits for it.
-QUIET_FACTOR = 9.0
+QUIET_FACTOR = 10.0
 # Looks at lanes that stay full: from one to the next, the time doubles up to this. It is shorter than one of the rarer passes, so
 # that each of them looks, and a lane that is half empty waits for a second.
 IDLE_SECONDS = 0.2

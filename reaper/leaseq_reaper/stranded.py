@@ -160,7 +160,7 @@ class Stranded:
         places: defaultdict[Place, dict[str, Glimpse]] = defaultdict(dict)
         for task in candidates:
             places[task.queue, task.lane][task.task_id] = task
-        found = await self._compared.find(places)
+        found, depth = await self._compared.find(places)
         queues: defaultdict[str, dict[str, Glimpse]] = defaultdict(dict)
         for task in candidates:
             if task.task_id not in found:
@@ -171,8 +171,8 @@ class Stranded:
 
         await self._apart.each(queues, redispatch)
         now = self._clock()
-        read = places.keys() | {(queue, lane) for queue in queues for lane in Lane}
-        self._rested_at = now + min(REST * (now - began), REST_SECONDS_PER_ID * await self._depth(read))
+        depth += await self._depth({(queue, lane) for queue in queues for lane in Lane})
+        self._rested_at = now + min(REST * (now - began), REST_SECONDS_PER_ID * depth)
 
     async def _depth(self, places: AbstractSet[Place]) -> int:
         """How many ids wait in these lanes."""
