@@ -44,6 +44,7 @@ ALLOWED = [
     ("chaos/", r"(?i)\w*status\w*", "of an HTTP answer"),
     ("tests/", r"(?i)\w*status\w*", "of an HTTP answer"),
     ("engine/leaseq/embedded/postgres.py", r"STATUS_LINE", "what Postgres calls a line of its postmaster.pid"),
+    ("reaper/leaseq_reaper/clockwork.py", r"_do_submit_job", "APScheduler's name of what an executor does"),
 ]
 
 _SQL = re.compile(

@@ -56,8 +56,8 @@ class Starter(BaseExecutor):  # type: ignore[misc]
         super().__init__()
         self._passes = passes
 
-    def _do_submit_job(self, job: Job, run_times: Sequence[datetime]) -> None:
-        self._passes.start(*job.args).add_done_callback(lambda _: self._run_job_success(job.id, ()))
+    def _do_submit_job(self, schedule: Job, run_times: Sequence[datetime]) -> None:
+        self._passes.start(*schedule.args).add_done_callback(lambda _: self._run_job_success(schedule.id, ()))
 
 
 async def run_duties(duties: Sequence[Duty], stop: asyncio.Event) -> None:
