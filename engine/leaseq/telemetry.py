@@ -27,6 +27,7 @@ EVENTS: dict[str, int] = {
     "task.redriven": INFO,
     "task.redispatched": WARNING,
     "task.rescheduled": WARNING,
+    "task.locked": WARNING,
     "task.pruned": INFO,
     "attempt.started": DEBUG,
     "attempt.settled": INFO,

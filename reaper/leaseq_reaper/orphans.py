@@ -53,12 +53,13 @@ class Orphans:
         count = 0
         rest = iter(ready)
         while batch := list(islice(rest, BATCH)):
-            settled = await self._settle_lost(batch, reason="its worker is gone", alone=False)
+            taken = await self._settle_lost(batch, reason="its worker is gone", alone=False)
             reach("orphans.settled")
             for lease, _ in batch:
-                del self._found[lease]
-            count += len(settled)
-            await self._deliver(settled)
+                if lease.task_id not in taken.locked:  # a locked one is tried again in the next pass
+                    del self._found[lease]
+            count += len(taken.settled)
+            await self._deliver(taken.settled)
         return count
 
     async def _deliver(self, settled: Sequence[Settled]) -> None:

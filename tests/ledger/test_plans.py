@@ -85,6 +85,8 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "claim_tasks": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
     "find_claimed": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
     "find_held": ({"ids": IDS, "worker_id": "w"}, {"tasks_pkey"}),
+    "find_locked": ({"ids": IDS}, {"tasks_pkey", "scheduled_pkey"}),
+    "find_lockers": ({"ids": IDS}, {"tasks_pkey", "scheduled_pkey"}),
     "settle_attempts": (SETTLEMENTS, {"tasks_pkey"}),
     "set_progress": (
         {"progress": "1", "task_id": IDS[0], "attempt": 1, "worker_id": "w"},

@@ -35,6 +35,7 @@ from leaseq.worker.beat import Heartbeat
 from leaseq.worker.claim import Claimer
 from leaseq.worker.execute import Stop
 from leaseq.worker.hands import Hands
+from leaseq.worker.locked import LockedDeliveries
 from leaseq.worker.outages import Outages
 from leaseq.worker.settle import Releaser, Settler
 from leaseq.worker.slots import Slots
@@ -220,6 +221,7 @@ class Hand(Actor):
     def _tools(self) -> Tools:
         stores, ground = self.engine.stores, self.ground
         slots = 1 if self.isolated else SLOTS
+        hands = Hands()
         return Tools(
             config=ground.config,
             worker_id=self.worker_id,
@@ -237,7 +239,8 @@ class Hand(Actor):
             slots=Slots(slots),
             settler=Settler(stores.ledger, capacity=2 * slots),
             releaser=Releaser(stores.dispatcher, worker_id=self.worker_id, capacity=2 * slots),
-            hands=Hands(),
+            hands=hands,
+            locked=LockedDeliveries(stores.ledger, hands),
             outages=Outages(stores.ledger),
         )
 

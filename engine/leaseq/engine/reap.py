@@ -7,11 +7,16 @@ In this order, each step safe to repeat, so that a crash between any two is fini
 3. settle what it held as lost, under its fences: what it had already committed stays committed;
 4. move its deliveries back, to the head of their lanes, in bounded bites;
 5. forget it in dispatch, once its list is empty.
+
+A task whose row another transaction has locked holds up no other. Its delivery stays in the list, and with it the lease of
+the worker in dispatch, by which the next pass of the reaper finds it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from time import monotonic
 
 from msgspec import Struct
 
@@ -23,6 +28,7 @@ from leaseq.dispatch.ownership import Ownership
 from leaseq.failpoints import reach
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.locked import LockedTasks
 from leaseq.lifecycle import after
 from leaseq.loop import spread
 from leaseq.model import Counts, Ending, Glimpse, Lease, Outcome, Settled, Settlement, State, TaskError
@@ -32,6 +38,9 @@ from leaseq.telemetry import emit
 AT_ONCE = 8
 # Of deliveries, for each list of a worker: more than a worker ever has, and an end where it pulls more meanwhile.
 ROUNDS = 20
+# How long a lock is waited for when it is met first, and between two looks: sessions of a dead worker take a moment to end.
+LOCK_SECONDS = 1.0
+LOOK_SECONDS = 0.05
 
 
 class Death(Struct, frozen=True, kw_only=True):
@@ -43,6 +52,13 @@ class Death(Struct, frozen=True, kw_only=True):
     stale_after: float | None = None
     blame: bool = True  # may a task that ran alone be charged for it?
     event: str = "worker.reaped"
+
+
+class Taken(Struct, frozen=True):
+    """What became of attempts that were to be settled as lost: those that counted, and the tasks whose rows were `locked`."""
+
+    settled: list[Settled]
+    locked: set[str]
 
 
 def session_name(worker_id: str) -> str:
@@ -59,6 +75,7 @@ class Reap:
         self._fleet = fleet
         self._dispatcher = dispatcher
         self._ownership = ownership
+        self._locked = LockedTasks(ledger, verb="reap")
         self._backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)
 
     async def reap(self, death: Death) -> bool:
@@ -76,28 +93,32 @@ class Reap:
         held = await self._held(death)
         # Only the one who closed it may blame: a second pass sees what the first left, and would take it for alone.
         blame = death.blame and closed and await self._ran_alone(death, held)
-        lost = 0
+        lost = locked = 0
 
         async def take_back(queue: str) -> None:
-            nonlocal lost
-            lost += await self._take_back(queue, death, alone=blame)
+            nonlocal lost, locked
+            settled, left = await self._take_back(queue, death, alone=blame)
+            lost, locked = lost + settled, locked + left
 
         await spread(held, take_back, at_once=min(AT_ONCE, len(held)))
         await spread(death.queues, lambda queue: self._forget(queue, death), at_once=min(AT_ONCE, len(death.queues)))
-        emit(
-            death.event,
-            worker_id=death.worker_id,
-            reason=death.reason,
-            tasks=lost,
-            sessions_ended=sessions.ended,
-            first=closed,
-        )
+        if closed or lost or not locked:
+            emit(
+                death.event,
+                worker_id=death.worker_id,
+                reason=death.reason,
+                tasks=lost,
+                sessions_ended=sessions.ended,
+                first=closed,
+            )
         return True
 
-    async def settle_lost(self, held: Sequence[tuple[Lease, Counts]], *, reason: str, alone: bool) -> list[Settled]:
-        """Settle attempts as lost; returns those that counted (the others had ended already)."""
+    async def settle_lost(self, held: Sequence[tuple[Lease, Counts]], *, reason: str, alone: bool) -> Taken:
+        """Settle attempts as lost (those that do not count had ended already), but for those whose rows are locked."""
+        locked = await self._find_locked([lease.task_id for lease, _ in held])
+        held = [(lease, counts) for lease, counts in held if lease.task_id not in locked]
         if not held:
-            return []
+            return Taken([], locked)
         ending = Ending(Outcome.LOST, error=TaskError("lost", reason), alone=alone)
         batch = [
             Settlement(
@@ -121,7 +142,17 @@ class Reap:
         for given in settled.values():
             if given.state is State.FAILED:
                 emit("task.failed", task_id=given.task_id, queue=given.queue, code="crashed")
-        return list(settled.values())
+        return Taken(list(settled.values()), locked)
+
+    async def _find_locked(self, task_ids: Collection[str]) -> set[str]:
+        """Which of these tasks are locked. A lock that is new may be gone in a moment, and is waited for."""
+        locked = await self._locked.find(task_ids)
+        until = monotonic() + LOCK_SECONDS
+        while monotonic() < until and not all(self._locked.knows(task_id) for task_id in locked):
+            await asyncio.sleep(LOOK_SECONDS)
+            locked = await self._locked.find(locked)
+        await self._locked.report(task_ids, locked)
+        return locked
 
     async def _held(self, death: Death) -> dict[str, Deliveries]:
         """What its lists hold (the newest end of each), where they hold anything. A worker may serve hundreds of queues."""
@@ -150,19 +181,25 @@ class Reap:
             await self._take_back(queue, death, alone=False)
             await self._dispatcher.close(queue, worker_id=death.worker_id)
 
-    async def _take_back(self, queue: str, death: Death, *, alone: bool) -> int:
-        """Take back what a list holds, in at most `ROUNDS` bites; returns how many attempts were settled as lost.
+    async def _take_back(self, queue: str, death: Death, *, alone: bool) -> tuple[int, int]:
+        """Take back what a list holds, in at most `ROUNDS` bites; returns how many attempts were settled as lost, and how many
+        stay because their rows are locked.
 
         A worker that is closed but alive may go on pulling, for as long as its lease is registered, and would pull the very
         deliveries that were moved back. What is left then keeps the lease (`close`), by which the next pass finds it.
         """
         lost = 0
+        locked: set[str] = set()
         for _ in range(ROUNDS):
             found = await self._dispatcher.held(queue, worker_id=death.worker_id, limit=BITE)
+            found = Deliveries([task_id for task_id in found.task_ids if task_id not in locked], found.garbage)
             if not found.task_ids and not found.garbage:
                 break
             held = await self._ledger.find_held(found.task_ids, worker_id=death.worker_id)
-            lost += len(await self.settle_lost(held, reason=death.reason, alone=alone))
+            taken = await self.settle_lost(held, reason=death.reason, alone=alone)
+            lost += len(taken.settled)
+            locked |= taken.locked
+            found = Deliveries([task_id for task_id in found.task_ids if task_id not in locked], found.garbage)
             reach("reap.settled")
             glimpses = await self._ledger.glimpse(found.task_ids)
             if len(glimpses) < len(set(found.task_ids)):
@@ -171,7 +208,7 @@ class Reap:
             # To the heads of the lanes, bite by bite from the newest end: the oldest goes last, so that it comes to stand first.
             await self._dispatcher.release(queue, releases[::-1], worker_id=death.worker_id)
             reach("reap.moved")
-        return lost
+        return lost, len(locked)
 
 
 def places(found: Deliveries, glimpses: dict[str, Glimpse]) -> list[Release]:
@@ -191,4 +228,4 @@ def places(found: Deliveries, glimpses: dict[str, Glimpse]) -> list[Release]:
     return releases
 
 
-__all__ = ["Death", "Reap", "places", "session_name"]
+__all__ = ["Death", "Reap", "Taken", "places", "session_name"]

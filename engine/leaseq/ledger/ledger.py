@@ -7,7 +7,7 @@ visits them in another order after all (a small table) and finds a deadlock, its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -270,6 +270,20 @@ class Ledger:
         """What a worker holds of these, with what is needed to settle it as lost."""
         params = {"ids": words(task_ids), "worker_id": worker_id}
         return [rows.to_held(row) for row in await self._session.fetch("find_held", params, again=True)]
+
+    async def find_locked(self, task_ids: Collection[str]) -> list[str]:
+        """Which of these tasks another transaction has locked now."""
+        found = await self._session.fetch("find_locked", {"ids": words(sorted(task_ids))}, again=True)
+        return [row[0] for row in found]
+
+    async def find_lockers(self, task_ids: Sequence[str]) -> list[str]:
+        """The sessions that have locked these tasks, in words."""
+        found = await self._session.fetch("find_lockers", {"ids": words(task_ids)}, again=True)
+        return [
+            f"pid {pid} of role {role}, application {application!r}, {state or 'state unknown'}"
+            + (f", in a transaction for {seconds} s" if seconds is not None else "")
+            for pid, role, application, state, seconds in found
+        ]
 
     async def find_cancel_requests(self, task_ids: Sequence[str]) -> list[str]:
         """Which of these running tasks somebody asked to stop."""

@@ -21,6 +21,7 @@ from leaseq.registry import Registry
 from leaseq.worker.claim import Claimer
 from leaseq.worker.hands import Hands
 from leaseq.worker.link import Spec
+from leaseq.worker.locked import LockedDeliveries
 from leaseq.worker.outages import Outages
 from leaseq.worker.settle import Releaser, Settler
 from leaseq.worker.slots import Slots
@@ -43,6 +44,7 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
     capacity = 2 * spec.concurrency
     main = asyncio.current_task()
     assert main is not None, "a coroutine of the process's main task"
+    hands = Hands()
     tools = Tools(
         config=config,
         worker_id=spec.worker_id,
@@ -60,7 +62,8 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
         slots=Slots(spec.concurrency),
         settler=Settler(stores.ledger, capacity=capacity),
         releaser=Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=capacity),
-        hands=Hands(),
+        hands=hands,
+        locked=LockedDeliveries(stores.ledger, hands),
         outages=Outages(stores.ledger, primary_at(str(config.postgres_url))),
     )
     return Worker(tools, {queue: _doorbell(stack, engine, spec, queue) for queue in spec.queues})

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from leaseq.backoff import Backoff
 from leaseq.dispatch.deliveries import Place, Release
 from leaseq.failpoints import reach
+from leaseq.ledger.session import Locked
 from leaseq.lifecycle import after, hand_back
 from leaseq.model import ClaimedTask, Ending, Lane, Outcome, Settled, Settlement, State
 from leaseq.telemetry import emit
@@ -122,6 +123,9 @@ class ClaimedAttempt:
                 self.leave()
             elif not isinstance(answer, BaseException):
                 self._settled(answer)
+            elif isinstance(answer, Locked):
+                self._give_place_back()  # the other attempts do not wait for that row
+                self._tools.settler.put_apart(self._settlement(self._ending), self._answered)
             else:
                 self._replace(answer)
         except Exception as error:
@@ -225,7 +229,7 @@ class ClaimedAttempt:
             self._tools.slots.give_back(lingered=self.lingers)
 
     def _give_place_back(self) -> None:
-        """Its ending is written, or nobody will. Heard once."""
+        """Its ending is written, or will not be, or is not to be waited for. Heard once."""
         if self._is_unsettled:
             self._is_unsettled = False
             self._tools.slots.settled()

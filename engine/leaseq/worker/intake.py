@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from time import monotonic
 
 from leaseq.dispatch.deliveries import Deliveries, Place, PullCode, Release
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
+from leaseq.ledger.session import Locked
 from leaseq.loop import pause
 from leaseq.model import ClaimedTask, Glimpse, Lane, State
 from leaseq.telemetry import emit, listening
@@ -157,16 +159,24 @@ class Intake:
         """Claim, wait for a ledger that is away, and account for every id."""
         claimed: list[ClaimedTask] = []
         wait, rest = RETRY_SECONDS, list(holds)
+        locked: set[str] = set()
+        is_careful = bool(self._tools.locked)  # are rows locked, so that a claim may have to wait for one?
         while True:
             try:
+                if is_careful:
+                    locked = await self._tools.locked.tasks.among([hold.task_id for hold in rest])
                 reach("claim.sending")
-                claimed += await self._tools.claimer.claim([hold.task_id for hold in rest])
+                free = [hold.task_id for hold in rest if hold.task_id not in locked]
+                claimed += await self._tools.claimer.claim(free) if free else []
                 done = {task.lease.task_id for task in claimed}
                 rest = [hold for hold in holds if hold.task_id not in done]
                 if rest:
-                    claimed += await self._account(rest)
+                    claimed += await self._account(rest, locked)
                 break
             except ServerUnreachable as error:
+                if isinstance(error, Locked) and not is_careful:
+                    is_careful = True
+                    continue
                 # The claim may have been committed: the next round finds what is ours by the account.
                 emit("ledger.unreachable", error=str(error), waiting=len(rest))
                 await asyncio.sleep(wait)
@@ -176,8 +186,11 @@ class Intake:
                 emit("task.claimed", task_id=task.lease.task_id, attempt=task.lease.attempt, type=task.type)
         return claimed
 
-    async def _account(self, holds: Sequence[Hold]) -> list[ClaimedTask]:
-        """What of the unclaimed is ours by an earlier claim whose answer was lost; the rest is let go of."""
+    async def _account(self, holds: Sequence[Hold], locked: AbstractSet[str]) -> list[ClaimedTask]:
+        """What of the unclaimed is ours by an earlier claim whose answer was lost.
+
+        The rest is let go of, but for what is `locked`, which is kept.
+        """
         glimpses = await self._tools.ledger.glimpse([hold.task_id for hold in holds])
         ours, others = [], []
         for hold in holds:
@@ -189,9 +202,23 @@ class Intake:
                 others.append(hold)
         claimed = await self._tools.ledger.find_claimed(ours, worker_id=self._tools.worker_id) if ours else []
         # Last, since it cannot fail: a claim that is tried again would claim what was let go of, too.
+        others = [hold for hold in others if not (hold.task_id in locked and self._keep(hold, glimpses.get(hold.task_id)))]
         await self._let_go(others, glimpses)
-        self._refused = any(task.state is State.PENDING and task.queue == self._queue for task in glimpses.values())
+        self._refused = any(
+            glimpse.state is State.PENDING and glimpse.queue == self._queue
+            for hold in others
+            if (glimpse := glimpses.get(hold.task_id)) is not None
+        )
         return claimed
+
+    def _keep(self, hold: Hold, glimpse: Glimpse | None) -> bool:
+        """Keep a delivery of this queue until the row of its task is free."""
+        if glimpse is None or glimpse.state is not State.PENDING or glimpse.queue != self._queue:
+            return False
+        if not self._tools.locked.add(hold):
+            return False
+        self._tools.releaser.failed.set()  # the sweep shortens its waits
+        return True
 
     async def _let_go(self, holds: Sequence[Hold], glimpses: Mapping[str, Glimpse]) -> None:
         """The last one first: what goes back to its lane goes to the head of it."""

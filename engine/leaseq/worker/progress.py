@@ -3,9 +3,9 @@
 Each write leaves a dead version of the task's row. While a long transaction anywhere keeps all of them (pg_dump), each look for
 that row goes through them, so a handler must not choose their number (docs/decisions/0026-progress-now-and-then.md).
 
-Invariants: the first value is written before `put` returns. Of later ones the newest is written when the interval is over, and
-the last one before the attempt is settled. Writes follow each other, since the few connections of the worker serve all attempts.
-What Postgres refuses is raised by the next `put`.
+Invariants: the first value is written before `put` returns, unless another transaction has locked the row. Of later ones the
+newest is written when the interval is over, and the last one before the attempt is settled. Writes follow each other, since the
+few connections of the worker serve all attempts. What Postgres refuses is raised by the next `put`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import contextvars
 from collections.abc import Awaitable, Callable
 
 from leaseq.errors import Fenced, ServerUnreachable
+from leaseq.ledger.session import Locked
 from leaseq.telemetry import emit
 
 INTERVAL_SECONDS = 0.5
@@ -47,7 +48,10 @@ class ProgressWriter:
             raise refusal
         self._latest = progress
         if self._loop.time() >= self._due and not self._writing.locked():
-            await self._flush()
+            try:
+                await self._flush()
+            except Locked:
+                self._set_timer()
         else:
             self._set_timer()
             await asyncio.sleep(0)  # a handler that reports in a loop counts on it to let others run, and to be interrupted

@@ -3,7 +3,8 @@
 Endings are gathered into batches while the batch before is being written. A store that is away is waited for: the lease is
 kept meanwhile, and a settle may be repeated without harm, since the fence lets it count once. An ending that comes back
 without effect was either written by an earlier try whose answer was lost, or fenced: the ledger tells which. An ending that
-Postgres refuses is refused alone: its neighbours in the batch are written without it.
+Postgres refuses is refused alone: its neighbours in the batch are written without it. The ending of a task whose row another
+transaction has locked is answered with `Locked`, and then written apart, as soon as the row is free.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.locked import AGAIN_SECONDS, LockedTasks
+from leaseq.ledger.session import Locked
 from leaseq.model import TERMINAL, Glimpse, Lane, Settled, Settlement, State
 from leaseq.telemetry import emit
 
@@ -28,6 +31,8 @@ BATCH_BYTES = 8 * 1_048_576  # of results: what is larger takes Postgres longer 
 RETRY_SECONDS = 0.1
 RETRY_CAP_SECONDS = 1.0
 
+Answer = Callable[[Settled | BaseException | None], None]
+
 
 class Settler:
     """Writes endings, for one incarnation."""
@@ -35,14 +40,32 @@ class Settler:
     def __init__(self, ledger: Ledger, *, capacity: int) -> None:
         self._ledger = ledger
         self._gatherer: Gatherer[Settlement, Settled | None] = Gatherer(self._write, batch_size=BATCH_SIZE, capacity=capacity)
+        self._locked = LockedTasks(ledger, verb="settle")
+        self._apart: list[tuple[Settlement, Answer]] = []  # endings of tasks whose rows are locked
+        self._writing_apart: asyncio.Task[None] | None = None
 
     async def settle(self, settlement: Settlement) -> Settled | None:
         """End an attempt. None: it was fenced, and nothing changed. Raises what Postgres said of an ending that it refused."""
-        return await self._gatherer.add(settlement)
+        try:
+            return await self._gatherer.add(settlement)
+        except Locked:
+            written: asyncio.Future[Settled | BaseException | None] = asyncio.get_running_loop().create_future()
+            self.put_apart(settlement, lambda answer: None if written.done() else written.set_result(answer))
+            answer = await written
+            if isinstance(answer, BaseException):
+                raise answer from None
+            return answer
 
-    def put(self, settlement: Settlement, answer: Callable[[Settled | BaseException | None], None]) -> None:
-        """End an attempt, and call `answer` with what `settle` returns or raises."""
+    def put(self, settlement: Settlement, answer: Answer) -> None:
+        """End an attempt, and call `answer` with what `settle` returns or raises, or with `Locked`: then nothing was written, and
+        the caller hands it to `put_apart`."""
         self._gatherer.put(settlement, answer)
+
+    def put_apart(self, settlement: Settlement, answer: Answer) -> None:
+        """End an attempt as soon as its row is free, and call `answer` with what `settle` returns or raises."""
+        self._apart.append((settlement, answer))
+        if self._writing_apart is None or self._writing_apart.done():
+            self._writing_apart = asyncio.create_task(self._write_apart())
 
     async def find_ended(self, settlement: Settlement) -> Settled | None:
         """Did this very settlement count, although its answer never came?"""
@@ -61,12 +84,31 @@ class Settler:
         return [answer for bite in bites(batch) for answer in await self._write_bite(bite)]
 
     async def _write_bite(self, bite: Sequence[Settlement]) -> list[Settled | BaseException | None]:
+        if self._apart:  # rows are locked: without a look first, each batch with another of them would wait for it
+            return await self._write_free(bite, repeated=False)
         try:
             return [*await self._insist(bite)]
+        except Locked:
+            return await self._write_free(bite, repeated=True)
         except Exception:
             # Whose fault it was shows when each is written alone. A lone one has its second try too: what failed by accident must
             # not be taken for an ending that Postgres refuses.
             return [await self._write_alone(settlement) for settlement in bite]
+
+    async def _write_free(self, bite: Sequence[Settlement], *, repeated: bool) -> list[Settled | BaseException | None]:
+        """Write the endings of a batch whose tasks are not locked; the answer to the others is `Locked`."""
+        locked = await self._find_locked(bite)
+        free = [settlement for settlement in bite if settlement.lease.task_id not in locked]
+        written: list[Settled | BaseException | None]
+        try:
+            written = [*await self._insist(free, repeated=repeated)] if free else []
+        except Exception:  # also `Locked`: by another row that an ending needs, of a table, or since the look
+            written = [await self._write_alone(settlement) for settlement in free]
+        rest = iter(written)
+        return [
+            Locked("another transaction has locked the row of this task") if settlement.lease.task_id in locked else next(rest)
+            for settlement in bite
+        ]
 
     async def _write_alone(self, settlement: Settlement) -> Settled | BaseException | None:
         try:
@@ -75,8 +117,42 @@ class Settler:
             return error
         return answer
 
+    async def _find_locked(self, batch: Sequence[Settlement]) -> set[str]:
+        """Look until there is an answer."""
+        wait = RETRY_SECONDS
+        while True:
+            try:
+                return await self._locked.among([settlement.lease.task_id for settlement in batch])
+            except ServerUnreachable as error:
+                if wait == RETRY_SECONDS:
+                    emit("ledger.unreachable", error=str(error), waiting=len(batch))
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, RETRY_CAP_SECONDS)
+
+    async def _write_apart(self) -> None:
+        """Write the endings that are apart, each when its row is free. The other endings do not wait for that."""
+        try:
+            while self._apart:
+                await asyncio.sleep(AGAIN_SECONDS)
+                waiting = [settlement for settlement, _ in self._apart]
+                locked = await self._find_locked(waiting)
+                for settlement in waiting:
+                    if settlement.lease.task_id not in locked:
+                        self._answer_apart(settlement, await self._write_alone(settlement))
+        except BaseException as error:
+            for settlement, _ in [*self._apart]:
+                self._answer_apart(settlement, error)
+            raise
+
+    def _answer_apart(self, settlement: Settlement, said: Settled | BaseException | None) -> None:
+        if isinstance(said, Locked):
+            return  # it was locked again
+        (answer,) = (answer for waiting, answer in self._apart if waiting is settlement)
+        self._apart = [(waiting, answer) for waiting, answer in self._apart if waiting is not settlement]
+        answer(said)
+
     async def _insist(self, batch: Sequence[Settlement], *, repeated: bool = False) -> list[Settled | None]:
-        """Write until there is an answer. `repeated`: it was tried before, and may have counted then."""
+        """Write until there is an answer. `repeated`: it was tried before, and may have counted then. Raises `Locked`."""
         wait = RETRY_SECONDS
         while True:
             try:
@@ -89,6 +165,8 @@ class Settler:
                         emit("attempt.ambiguous", task_id=ended.task_id, attempt=ended.attempt, state=ended.state)
                         settled[ended.task_id] = ended
                 return [settled.get(s.lease.task_id) for s in batch]
+            except Locked:
+                raise
             except ServerUnreachable as error:
                 if not repeated:
                     emit("ledger.unreachable", error=str(error), waiting=len(batch))

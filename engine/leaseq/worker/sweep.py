@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from leaseq.dispatch.deliveries import Deliveries
+from leaseq.errors import ServerUnreachable
+from leaseq.ledger.locked import AGAIN_SECONDS
 from leaseq.telemetry import emit
 from leaseq.worker.intake import Intake
 from leaseq.worker.tools import FEW_QUEUES, Tools
@@ -42,6 +44,8 @@ class Sweep:
         self._intakes = intakes
 
     async def run_once(self) -> None:
+        if self._tools.locked:
+            await self._take_in_freed()
         for queue in await self._worth_a_look():
             intake = self._intakes[queue]
             first = await self._look(queue)
@@ -80,10 +84,19 @@ class Sweep:
         if odd.strays or odd.garbage:
             await intake.take(Deliveries(odd.strays, odd.garbage))
 
-    async def wait(self, seconds: float) -> None:
-        """Until the next look is due: after `seconds`, or at once when a release has failed."""
+    async def _take_in_freed(self) -> None:
+        """Take in deliveries whose tasks were locked and are free again."""
         try:
-            async with asyncio.timeout(seconds):
+            freed = await self._tools.locked.take_free()
+        except ServerUnreachable as error:
+            emit("ledger.unreachable", error=str(error), waiting=0)
+            return
+        await asyncio.gather(*(self._intakes[queue].take(Deliveries(ids, [])) for queue, ids in freed.items()))
+
+    async def wait(self, seconds: float) -> None:
+        """Until the next look is due: after `seconds`, immediately when a release has failed, or soon while rows are locked."""
+        try:
+            async with asyncio.timeout(min(seconds, AGAIN_SECONDS) if self._tools.locked else seconds):
                 await self._tools.releaser.failed.wait()
         except TimeoutError:
             return

@@ -17,6 +17,7 @@ from leaseq.ledger.ledger import Ledger
 from leaseq.registry import Registry
 from leaseq.worker.claim import Claimer
 from leaseq.worker.hands import Hands
+from leaseq.worker.locked import LockedDeliveries
 from leaseq.worker.outages import Outages
 from leaseq.worker.settle import Releaser, Settler
 from leaseq.worker.slots import Slots
@@ -46,6 +47,7 @@ class Tools(Struct, frozen=True, kw_only=True):
     settler: Settler
     releaser: Releaser
     hands: Hands
+    locked: LockedDeliveries
     outages: Outages
 
 

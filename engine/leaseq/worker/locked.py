@@ -1,0 +1,53 @@
+"""Deliveries whose tasks another transaction has locked.
+
+A claim of such a task waits for its row, and every other task of that claim with it. So the delivery stays in the processing
+list of this worker, without a slot, until the row is free. The sweep of the worker looks once a second and takes it in again.
+While any delivery is here, each claim is preceded by a look for locked rows, so that no second claim waits for one.
+
+Invariants: every delivery here is in hand, so that the sweep does not take it for a stray. If the worker ends, the reap of its
+lists moves the delivery back to its lane, as it does with each that was not claimed. The number is bounded: a delivery beyond it
+goes back to its lane, and the intake of that queue pauses.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.locked import LockedTasks
+from leaseq.worker.hands import Hands, Hold
+
+CAPACITY = 500
+
+
+class LockedDeliveries:
+    """The deliveries of one worker that wait for a row."""
+
+    def __init__(self, ledger: Ledger, hands: Hands) -> None:
+        self.tasks = LockedTasks(ledger, verb="claim")
+        self._hands = hands
+        self._holds: dict[str, Hold] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._holds)
+
+    def add(self, hold: Hold) -> bool:
+        """Keep this delivery until its row is free. False: there are too many."""
+        if len(self._holds) >= CAPACITY:
+            return False
+        self._hands.drop(hold)
+        (self._holds[hold.task_id],) = self._hands.take(hold.queue, [hold.task_id]).news
+        return True
+
+    async def take_free(self) -> dict[str, list[str]]:
+        """Let go of the deliveries whose rows are free; their ids, by queue. Raises `ServerUnreachable`."""
+        locked = await self.tasks.among(self._holds)
+        freed: defaultdict[str, list[str]] = defaultdict(list)
+        for task_id in [task_id for task_id in self._holds if task_id not in locked]:
+            hold = self._holds.pop(task_id)
+            self._hands.drop(hold)
+            freed[hold.queue].append(task_id)
+        return freed
+
+
+__all__ = ["LockedDeliveries"]

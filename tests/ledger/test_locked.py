@@ -1,0 +1,88 @@
+"""Statements over several tasks do not wait for the one that another transaction has locked."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from fix_ledger import claim, holding, open_worker, scheduled, submit
+from leaseq.config import Config
+from leaseq.connect import LOCK_SECONDS, Connection, Pool, open_pool
+from leaseq.errors import ServerUnreachable
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.locked import LockedTasks
+from leaseq.ledger.session import Locked, Session
+from leaseq.ledger.upkeep import Upkeep
+from leaseq.telemetry import recorded
+
+
+@pytest.mark.parametrize("table", ["tasks", "scheduled"])
+@pytest.mark.parametrize("lock", ["for update", "for no key update", "for share"])
+async def test_find_locked_names_the_locked_and_waits_for_none(pool: Pool, ledger: Ledger, table: str, lock: str) -> None:
+    ids = [await submit(ledger, delay_seconds=60.0) for _ in range(5)]
+    key = "id" if table == "tasks" else "task_id"
+    async with holding(pool) as held:
+        await held.conn.execute(f"select from leaseq.{table} where {key} = any(%s::uuid[]) {lock}".encode(), (ids[1:3],))
+        assert sorted(await ledger.find_locked(ids)) == sorted(ids[1:3])
+    assert await ledger.find_locked(ids) == []
+
+
+async def test_find_locked_takes_no_row_that_only_must_stay_for_a_locked_one(pool: Pool, ledger: Ledger) -> None:
+    """`for key share`, which a foreign key of the user's takes, hinders neither claim nor settle."""
+    task_id = await submit(ledger)
+    async with holding(pool) as held:
+        await held.conn.execute("select from leaseq.tasks where id = %s for key share", (task_id,))
+        assert await ledger.find_locked([task_id]) == []
+
+
+async def test_a_locked_task_is_reported_once_with_the_session_that_holds_it(pool: Pool, ledger: Ledger) -> None:
+    ids = [await submit(ledger) for _ in range(2)]
+    locked = LockedTasks(ledger, verb="claim")
+    with recorded() as events:
+        for _ in range(2):
+            async with holding(pool) as held:
+                await held.conn.execute("update leaseq.tasks set priority = 0 where id = %s", (ids[0],))
+                pid = held.conn.info.backend_pid
+                for _ in range(3):
+                    assert await locked.among(ids) == {ids[0]}
+            assert await locked.among(ids) == set()
+    told = [event.fields for event in events if event.name == "task.locked"]
+    assert [(fields["task_ids"], fields["count"], fields["verb"]) for fields in told] == [([ids[0]], 1, "claim")] * 2
+    assert told[1]["held_by"][0].startswith(f"pid {pid} of role ")
+    assert "idle in transaction, in a transaction for " in told[1]["held_by"][0]
+
+
+async def test_a_look_at_a_locked_table_is_an_outage(pool: Pool, ledger: Ledger) -> None:
+    task_id = await submit(ledger)
+    async with holding(pool) as held:
+        await held.conn.execute("lock table leaseq.tasks in access exclusive mode")
+        with pytest.raises(ServerUnreachable):
+            await ledger.find_locked([task_id])
+
+
+async def test_reschedule_passes_over_a_task_that_is_locked(
+    pool: Pool, ledger: Ledger, upkeep: Upkeep, plain: Connection
+) -> None:
+    first, second = [await submit(ledger, delay_seconds=60.0) for _ in range(2)]
+    await plain.execute("delete from leaseq.scheduled")
+    async with holding(pool) as held:
+        await held.conn.execute("select from leaseq.tasks where id = %s for update", (first,))
+        assert await upkeep.reschedule([first, second]) == [second]
+    assert await upkeep.reschedule([first, second]) == [first]
+    assert await scheduled(plain) == {first, second}
+
+
+async def test_progress_waits_briefly_for_a_locked_row(config: Config, pool: Pool, ledger: Ledger, fleet: Fleet) -> None:
+    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
+    patient = await open_pool(replace(config, statement_timeout_seconds=60), name="leaseq test", max_size=1)
+    async with patient, holding(pool) as held:
+        await held.conn.execute("select from leaseq.tasks where id = %s for update", (lease.task_id,))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with pytest.raises(Locked):
+            await Ledger(Session(patient, deadline_seconds=60)).set_progress(lease, b"1")
+        assert loop.time() - began < LOCK_SECONDS - 0.5, "as long as any other statement"
+    assert await ledger.set_progress(lease, b"1")
