@@ -6,11 +6,8 @@ lists are still answered, without depths.
 
 from __future__ import annotations
 
-import asyncio
-
 from litestar import Response, Router, get, post
 
-from leaseq.errors import ServerUnreachable
 from leaseq.records import QueueRecord
 from leaseq_api import parameters as given
 from leaseq_api.openapi import api_problems
@@ -18,7 +15,7 @@ from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import depths_view
 
-# A frozen Redis must not hold up the list of queues.
+# A frozen Redis must not hold up the list of queues. Depths that were not read in this time are left out.
 DEPTHS_SECONDS = 2.0
 
 
@@ -29,7 +26,7 @@ async def list_queues(service: Injected) -> Response[QueueList]:
     return Response(QueueList(queues=await _with_depths(service, records)))
 
 
-@post("/queues/{queue:str}/pause", status_code=200, responses=api_problems("not_found"))
+@post("/queues/{queue:str}/pause", status_code=200, responses=api_problems("not_found", "queue_unknown"))
 async def pause(service: Injected, queue: given.QueueName) -> Response[PausedView]:
     """Stop starting tasks of a queue; what runs goes on, and submissions are still taken."""
     return await _pause(service, queue, paused=True)
@@ -54,15 +51,9 @@ async def _pause(service: Service, queue: str, *, paused: bool) -> Response[Paus
 
 
 async def _with_depths(service: Service, records: list[QueueRecord]) -> list[QueueView]:
-    survey = service.engine.stores.survey
-    try:
-        async with asyncio.timeout(DEPTHS_SECONDS):
-            found = [depths_view(await survey.depths(record.name)) for record in records]
-    except (ServerUnreachable, TimeoutError):
-        return [QueueView(name=record.name, paused=record.paused, depths=None) for record in records]
-    return [
-        QueueView(name=record.name, paused=record.paused, depths=depths) for record, depths in zip(records, found, strict=True)
-    ]
+    found = await service.engine.stores.survey.depths_of([record.name for record in records], seconds=DEPTHS_SECONDS)
+    views = {name: depths_view(depths) for name, depths in found.items()}
+    return [QueueView(name=record.name, paused=record.paused, depths=views.get(record.name)) for record in records]
 
 
 router = Router(

@@ -43,6 +43,7 @@ KINDS: dict[str, Kind] = {
     "idempotency_in_flight": Kind(409, "A submission with this idempotency key is still in flight", retry=True),
     "task_not_found": Kind(404, "There is no such task"),
     "task_conflict": Kind(409, "The task is in a state in which this cannot be done"),
+    "queue_unknown": Kind(404, "There is no such queue"),
     "server_unreachable": Kind(503, "A store is out of reach", retry=True),
     "dispatch_foreign": Kind(503, "The prefix in Redis belongs to another ledger", retry=True),
     "schema_mismatch": Kind(503, "The schema in Postgres and this service do not fit together", retry=True),

@@ -17,6 +17,7 @@ The tree::
     |   +-- IdempotencyInFlight     idempotency_in_flight
     +-- TaskNotFound             task_not_found
     +-- TaskConflict             task_conflict
+    +-- QueueUnknown             queue_unknown
     +-- TaskFailed               task_failed
     +-- TaskCancelled            task_cancelled
     +-- ResultTimeout            result_timeout
@@ -132,6 +133,12 @@ class TaskConflict(LeaseqError):
     """The task is in a state in which this cannot be done."""
 
     code = "task_conflict"
+
+
+class QueueUnknown(LeaseqError):
+    """There is no such queue."""
+
+    code = "queue_unknown"
 
 
 class TaskFailed(LeaseqError):

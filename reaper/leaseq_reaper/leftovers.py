@@ -19,7 +19,8 @@ from collections.abc import Set as AbstractSet
 
 from leaseq.engine.engine import Engine
 from leaseq.engine.reap import Death
-from leaseq_reaper.apart import AT_ONCE, Apart
+from leaseq_reaper.apart import Apart
+from leaseq_reaper.flags import Flags
 from leaseq_reaper.owners import ended
 from leaseq_reaper.suspicion import Clock
 
@@ -37,10 +38,12 @@ class Leftovers:
         engine: Engine,
         *,
         apart: Apart,
+        flags: Flags,
         on_leases: Callable[[AbstractSet[str]], None],
         clock: Clock = time.monotonic,
     ) -> None:
         self._apart = apart
+        self._flags = flags
         self._on_leases = on_leases
         self._clock = clock
         self._lease = engine.config.lease_seconds
@@ -49,19 +52,19 @@ class Leftovers:
         self._cursor = 0
         self._round_at = clock()
 
-    async def look_on(self, *, paused: AbstractSet[str]) -> None:
-        """The next slices; `paused` are the queues that the ledger has paused."""
+    async def look_on(self) -> None:
+        """The next slices."""
         if self._cursor == 0 and self._clock() < self._round_at:
             return
         for _ in range(SLICES):
             if self._cursor == 0:
                 self._round_at = self._clock() + ROUND_SECONDS
             self._cursor, keys = await self._stores.survey.scan(self._cursor, count=SLICE)
-            await self._sort_out(keys, paused=paused)
+            await self._sort_out(keys)
             if self._cursor == 0:
                 return
 
-    async def _sort_out(self, keys: list[tuple[str, str, str]], *, paused: AbstractSet[str]) -> None:
+    async def _sort_out(self, keys: list[tuple[str, str, str]]) -> None:
         owners: defaultdict[str, set[str]] = defaultdict(set)
         flags, backlogs = [], []
         for queue, what, detail in keys:
@@ -70,13 +73,13 @@ class Leftovers:
                     owners[queue].add(detail)
                 case "leases":
                     owners[queue].update(())
-                case "paused" if queue not in paused:
+                case "paused":
                     flags.append(queue)
                 case "backlog":
                     backlogs.append(queue)
                 case _:
                     continue
-        await self._apart.each(flags, lambda queue: self._stores.survey.pause(queue, paused=False), at_once=AT_ONCE)
+        await self._flags.remove(flags)
         if backlogs:
             await self._stores.survey.name_backlogs(backlogs)
         if owners:

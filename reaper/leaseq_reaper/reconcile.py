@@ -18,8 +18,9 @@ from collections.abc import Set as AbstractSet
 
 from leaseq.engine.engine import Engine
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import AT_ONCE, Apart
+from leaseq_reaper.apart import Apart
 from leaseq_reaper.epochs import Epochs
+from leaseq_reaper.flags import Flags
 from leaseq_reaper.forgotten import Forgotten
 from leaseq_reaper.leftovers import Leftovers
 from leaseq_reaper.orphans import Orphans
@@ -65,8 +66,8 @@ class Reconcile:
         self._stranded = Stranded(engine, apart=self._apart, clock=clock)
         self._orphans = Orphans(engine, apart=self._apart, clock=clock)
         self._forgotten = Forgotten(engine, apart=self._apart, clock=clock)
-        self._leftovers = Leftovers(engine, apart=self._apart, on_leases=on_leases, clock=clock)
-        self._paused: set[str] = set()
+        self._flags = Flags(engine.stores, apart=self._apart)
+        self._leftovers = Leftovers(engine, apart=self._apart, flags=self._flags, on_leases=on_leases, clock=clock)
         self._walk = Walk(engine.stores.upkeep)
         self._recent = Walk(
             engine.stores.upkeep, begin=lambda: first_recent_id(RECENT_SECONDS), ahead_seconds=int(RECENT_SECONDS)
@@ -104,7 +105,6 @@ class Reconcile:
             raise
 
     async def _look(self) -> None:
-        before, self._paused = self._paused, set(await self._stores.fleet.list_paused())
         reason = await self._epochs.check()
         if reason is not None:
             self._on_loss(reason)
@@ -113,30 +113,17 @@ class Reconcile:
         if self._has_failed_over():
             # What ended a moment before may be PROCESSING again.
             self._begin_sweep(quiet_seconds=0, running_seconds=0)
-        await self._restore_flags(before)
         await self._orphans.settle()
         await self._forgotten.give_back()
         self._return_to_what_failed()
         await self._walk_on()
-        await self._leftovers.look_on(paused=self._paused)
+        await self._flags.restore()
+        await self._leftovers.look_on()
 
     def _has_failed_over(self) -> bool:
         """Whether the ledger is on a newer timeline than in the last pass."""
         before, self._timeline = self._timeline, self._stores.ownership.timeline
         return before is not None and self._timeline not in (None, before)
-
-    async def _restore_flags(self, before: AbstractSet[str]) -> None:
-        """Where the ledger has a queue paused, workers see it; where it had (`before`) and has no longer, they see that too.
-
-        An operator's change between our reading and our writing is undone for one pass; the next one reads it.
-        """
-        flags = await self._apart.sort_out(await self._stores.survey.paused(sorted(self._paused)))
-        wrong = {queue: True for queue, flag in flags.items() if not flag} | dict.fromkeys(before - self._paused, False)
-
-        async def restore(queue: str) -> None:
-            await self._stores.survey.pause(queue, paused=wrong[queue])
-
-        await self._apart.each(sorted(wrong), restore, at_once=AT_ONCE)
 
     async def _walk_on(self) -> None:
         if self._sweep is not None:

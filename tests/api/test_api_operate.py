@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -13,9 +15,10 @@ from fix_ledger import open_worker
 from leaseq.codec import made_at
 from leaseq.config import Config
 from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.ledger import fleet as fleet_module
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.session import Connection
-from leaseq_api import service
+from leaseq_api import operate, service
 
 
 async def test_queues_and_what_waits_in_them(api: Api) -> None:
@@ -40,6 +43,43 @@ async def test_a_queue_of_which_more_waits_in_the_ledger(api: Api) -> None:
     (queue,) = (await api.get("/api/queues"))["queues"]
     assert queue["depths"]["normal"] == 10
     assert datetime.fromisoformat(queue["depths"]["backlog_since"]) == made_at(pushed[-1])
+
+
+def counted(act: Callable[..., Any], calls: list[object]) -> Callable[..., Any]:
+    """The same, and a note of each call."""
+
+    def acts(*given: Any, **options: Any) -> Any:
+        calls.append(given)
+        return act(*given, **options)
+
+    return acts
+
+
+async def test_the_depths_of_many_queues_are_read_together(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One round trip for each of three thousand names took longer than a client is kept waiting: no depths were shown at all."""
+    monkeypatch.setattr(operate, "DEPTHS_SECONDS", 60.0)
+    stores = api.service.engine.stores
+    names = [f"made.up.{number:04}" for number in range(250)]
+    await stores.fleet.register_queues(names)
+    dispatcher = Dispatcher(stores.survey._client, KEYS, window=10)
+    await dispatcher.push(names[120], ids(11))
+    await stores.survey._client.set(KEYS.parked(names[7]), "of another type")
+    trips: list[object] = []
+    for name in ("execute_command", "pipeline"):
+        monkeypatch.setattr(stores.survey._client, name, counted(getattr(stores.survey._client, name), trips))
+    queues = (await api.get("/api/queues"))["queues"]
+    assert len(trips) <= 10
+    assert [queue["name"] for queue in queues if queue["depths"] is None] == [names[7]]
+    assert (queues[120]["depths"]["normal"], queues[121]["depths"]["normal"]) == (10, 0)
+    assert queues[120]["depths"]["backlog_since"] is not None
+    assert queues[121]["depths"]["backlog_since"] is None
+
+
+async def test_a_name_that_is_not_known_cannot_be_paused_beside_very_many(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_module, "MOST_PAUSED", 1)
+    assert (await api.client.post("/api/queues/one/pause")).status_code == 200
+    assert "is the name right" in problem(await api.client.post("/api/queues/two/pause"), "queue_unknown")["detail"]
+    assert [queue["name"] for queue in (await api.get("/api/queues"))["queues"]] == ["one"]
 
 
 async def test_pause_and_resume(api: Api) -> None:

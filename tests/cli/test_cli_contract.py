@@ -34,6 +34,7 @@ EXPECTED = {
     "ServerUnreachable": 4,
     "SubmissionInvalid": 2,
     "TaskCancelled": 1,
+    "QueueUnknown": 3,
     "TaskConflict": 5,
     "TaskFailed": 1,
     "TaskNotFound": 3,

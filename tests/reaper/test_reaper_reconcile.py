@@ -325,6 +325,7 @@ async def test_a_restarted_redis_is_noticed_though_its_epoch_is_the_old_one(
         await reconcile.run_once()
         own_valkey.stop()
         own_valkey.start()
+        await asyncio.sleep(0.1)  # the event loop has stood still, and has not seen yet that its connection is closed
         await later(reconcile, clock)
         assert told == ["the server of dispatch is another one"]
         own_valkey.kill()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import click
@@ -13,7 +12,6 @@ from leaseq.cli.paper import moment, print_json, print_table
 from leaseq.cli.stores import reading, with_engine
 from leaseq.dispatch.survey import Depths
 from leaseq.engine.engine import Engine
-from leaseq.errors import ServerUnreachable
 from leaseq.records import QueueRecord, WorkerRecord
 
 DEPTHS_SECONDS = 5.0
@@ -89,11 +87,8 @@ def _pause(name: str, *, paused: bool) -> None:
 
 async def _list_queues(engine: Engine) -> list[Row]:
     records = await engine.stores.fleet.list_queues()
-    try:
-        async with asyncio.timeout(DEPTHS_SECONDS):
-            return [(record, await engine.stores.survey.depths(record.name)) for record in records]
-    except (ServerUnreachable, TimeoutError):
-        return [(record, None) for record in records]
+    found = await engine.stores.survey.depths_of([record.name for record in records], seconds=DEPTHS_SECONDS)
+    return [(record, found.get(record.name)) for record in records]
 
 
 def _worker_row(worker: WorkerRecord) -> tuple[str, ...]:

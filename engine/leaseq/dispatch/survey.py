@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -30,6 +32,11 @@ MANY_LANES = 8
 
 # The identity of the server process, in the reply to INFO.
 RUN_ID = re.compile(rb"^run_id:(\S+)", re.MULTILINE)
+
+LISTED = (Lane.HIGH, Lane.NORMAL, Lane.LOW, Lane.SUSPECT)
+LISTS = len(LISTED) + 1  # what is parked, too
+# Queues whose depths are read together: their lists make one reply of SLICE numbers.
+QUEUES_AT_ONCE = SLICE // LISTS
 
 T = TypeVar("T", bound=Hashable)
 
@@ -71,7 +78,7 @@ class Survey:
 
     async def depths(self, queue: str) -> Depths:
         """The lengths of the lists of a queue, and whether that is all that waits."""
-        lists = [self._keys.ready(queue, lane) for lane in (Lane.HIGH, Lane.NORMAL, Lane.LOW, Lane.SUSPECT)]
+        lists = [self._keys.ready(queue, lane) for lane in LISTED]
         with reachable():
             pipe = self._client.pipeline(transaction=False)
             _ = [pipe.llen(name) for name in [*lists, self._keys.parked(queue)]]
@@ -79,6 +86,29 @@ class Survey:
             high, normal, low, suspect, parked, fields = await pipe.execute()
         since = [backlog.since for backlog in read_backlogs(fields).values()]
         return Depths(high, normal, low, suspect, parked, min(since, default=None))
+
+    async def depths_of(self, queues: Sequence[str], *, seconds: float) -> dict[str, Depths]:
+        """Those of many queues, read together within `seconds`. A queue that was not read, or cannot be, is left out."""
+        found: dict[str, Depths] = {}
+        with suppress(ServerUnreachable, TimeoutError):
+            async with asyncio.timeout(seconds):
+                with_backlogs = await self.with_backlogs()
+                for start in range(0, len(queues), QUEUES_AT_ONCE):
+                    found |= await self._depths_of(queues[start : start + QUEUES_AT_ONCE], with_backlogs)
+        return found
+
+    async def _depths_of(self, queues: Sequence[str], with_backlogs: Container[str]) -> dict[str, Depths]:
+        lists = [[*(self._keys.ready(queue, lane) for lane in LISTED), self._keys.parked(queue)] for queue in queues]
+        numbers = iter(await self._lengths_of([name for names in lists for name in names]))
+        backlogs = await self.backlogs_of([queue for queue in queues if queue in with_backlogs])
+        found: dict[str, Depths] = {}
+        for queue in queues:
+            high, normal, low, suspect, parked = (next(numbers) for _ in range(LISTS))
+            own = backlogs.get(queue, {})
+            if min(high, normal, low, suspect, parked) >= 0 and not isinstance(own, ServerUnreachable):
+                since = min((backlog.since for backlog in own.values()), default=None)
+                found[queue] = Depths(high, normal, low, suspect, parked, since)
+        return found
 
     async def length(self, queue: str, lane: Lane) -> int:
         """How many deliveries are in a lane."""
@@ -96,10 +126,13 @@ class Survey:
         found: dict[tuple[str, Lane], int] = {}
         for start in range(0, len(lanes), SLICE):
             some = lanes[start : start + SLICE]
-            with reachable():
-                lengths = await self._scripts.run("lengths", [self._keys.ready(*place) for place in some], [])
+            lengths = await self._lengths_of([self._keys.ready(*place) for place in some])
             found |= {place: length for place, length in zip(some, lengths, strict=True) if length >= 0}
         return found
+
+    async def _lengths_of(self, names: list[str]) -> list[int]:
+        with reachable():
+            return list(await self._scripts.run("lengths", names, []))
 
     async def ends(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], End | ServerUnreachable]:
         """How long each of these lanes of a queue is and how it ends, or why that one cannot be read."""
@@ -278,6 +311,12 @@ class Survey:
                 await self._client.set(self._keys.paused(queue), "1")
             else:
                 await self._client.delete(self._keys.paused(queue))
+
+    async def pause_many(self, queues: Sequence[str], *, paused: bool) -> dict[str, object]:
+        """The same for many queues. By queue: a reply, or why there is none."""
+        if paused:
+            return await self._ask_each(queues, lambda pipe, queue: pipe.set(self._keys.paused(queue), "1"))
+        return await self._ask_each(queues, lambda pipe, queue: pipe.delete(self._keys.paused(queue)))
 
     async def is_paused(self, queue: str) -> bool:
         """Whether dispatch has the pause flag of a queue."""

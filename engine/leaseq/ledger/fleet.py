@@ -11,11 +11,15 @@ from datetime import datetime
 import msgspec
 import psycopg
 
-from leaseq.errors import SchemaMismatch
+from leaseq.errors import QueueUnknown, SchemaMismatch
 from leaseq.ledger import rows
 from leaseq.ledger.session import Connection, Session
 from leaseq.model import TypeDefaults
 from leaseq.records import QueueRecord, WorkerRecord
+
+# While so many queues are paused, a queue that is not known cannot be. Operators pause queues before their first task, and
+# clients can make up names.
+MOST_PAUSED = 1000
 
 
 class TaskType(msgspec.Struct, frozen=True):
@@ -174,14 +178,23 @@ class Fleet:
         """Forget queues that no task names; returns those that were neither paused nor served meanwhile."""
         return [row[0] for row in await self._session.fetch("forget_queues", {"names": list(names)}, again=True)]
 
-    async def list_paused(self) -> list[str]:
-        """The names of the queues that are paused."""
-        return [row[0] for row in await self._session.fetch("list_paused_queues", again=True)]
+    async def list_paused(self, *, after: str = "", limit: int) -> list[str]:
+        """The next names of queues that are paused; fewer than `limit`: there are no more."""
+        return [row[0] for row in await self._session.fetch("list_paused_queues", {"after": after, "limit": limit}, again=True)]
+
+    async def find_paused(self, names: Sequence[str]) -> set[str]:
+        """Which of these queues are paused."""
+        return {row[0] for row in await self._session.fetch("find_paused_queues", {"names": list(names)}, again=True)}
 
     async def pause(self, name: str, *, paused: bool) -> QueueRecord:
-        """Pause or resume a queue."""
-        row = (await self._session.fetch("pause_queue", {"name": name, "paused": paused}, again=True))[0]
-        return QueueRecord(name=row[0], paused=row[1])
+        """Pause or resume a queue. Raises `QueueUnknown` for one to be paused that is not known, while `MOST_PAUSED` are."""
+        found = await self._session.fetch("pause_queue", {"name": name, "paused": paused, "most": MOST_PAUSED}, again=True)
+        if paused and not found:
+            raise QueueUnknown(
+                f"queue {name} is not known, and {MOST_PAUSED} queues or more are paused: is the name right? If it is, pause the "
+                "queue after its first task or its first worker, or resume queues that are not in use"
+            )
+        return QueueRecord(name=name, paused=paused)
 
     async def ledger_id(self) -> str:
         """The identity of this ledger. Raises `SchemaMismatch` where the schema has none yet, or it was deleted."""

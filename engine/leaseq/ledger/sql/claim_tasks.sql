@@ -2,6 +2,7 @@
 -- The worker's own row is locked against the reap that would close it: an incarnation that was closed claims nothing,
 -- so a worker that froze between its pull and its claim cannot come back with a task that was given to another.
 -- Nothing of a queue that is paused: a delivery may have been on its way when that began, or dispatch may have lost its flag.
+-- Up to eight paused queues are read once. Of more, each task looks up its own, because clients can make up any number of names.
 -- A row that does not come back was not PENDING, its queue is paused, or the incarnation is closed (glimpse_tasks.sql,
 -- list_queues.sql and find_worker.sql tell).
 -- The state to claim from is a column of `wanted`, not a constant, on purpose: statistics of an hour ago may say that almost
@@ -13,7 +14,7 @@ with me as (
     where id = %(worker_id)s and closed_at is null
     for share
 ), kept as materialized (
-    select array(select name from leaseq.queues where paused) as queues
+    select array(select name from leaseq.queues where paused limit 9) as queues
 ), wanted as materialized (
     select id, 'PENDING' as state from unnest(%(ids)s::uuid[]) as w (id)
 )
@@ -21,7 +22,10 @@ update leaseq.tasks as t
 set state = 'PROCESSING', attempt = t.attempt + 1, worker_id = me.id,
     started_at = clock_timestamp(), progress = null
 from wanted, me, kept
-where t.id = wanted.id and t.state = wanted.state and t.queue <> all(kept.queues)
+where t.id = wanted.id and t.state = wanted.state and case
+    when cardinality(kept.queues) < 9 then t.queue <> all(kept.queues)
+    else not coalesce((select q.paused from leaseq.queues as q where q.name = t.queue), false)
+end
 returning
     t.id::text, t.attempt, t.tenant, t.queue, t.type, t.payload::text, t.priority, t.retry_count, t.crash_count, t.loss_count,
     t.max_attempts, t.timeout_seconds, t.idempotency_key, t.headers::text, t.created_at, t.run_at,

@@ -1,2 +1,5 @@
--- The queues that are paused, of however many there are. Zero rows: none.
-select name from leaseq.queues where paused order by name
+-- The next queues that are paused, by name. Fewer than the limit: there are no more.
+select name from leaseq.queues
+where paused and name > %(after)s
+order by name
+limit %(limit)s

@@ -1,0 +1,51 @@
+"""Copy the pause flags of the ledger to where workers look.
+
+The ledger decides, and the claim asks it; a flag in dispatch spares workers the asking (decision 12). Clients can make up any
+number of names, so a pass looks at a share of the paused queues, in the order of their names, and the next pass goes on. Where
+fewer queues are paused than a share, each pass looks at all of them.
+
+Invariant. A flag is removed only after the ledger was asked once more. An operator writes to the ledger first.
+"""
+
+from __future__ import annotations
+
+from leaseq.engine.engine import Stores
+from leaseq_reaper.apart import Apart
+
+# Paused queues of one pass: two statements, and four round trips to dispatch.
+SHARE = 1000
+
+
+class Flags:
+    """Compares a share of the flags in each pass."""
+
+    def __init__(self, stores: Stores, *, apart: Apart) -> None:
+        self._stores = stores
+        self._apart = apart
+        self._after = ""
+        self._seen: set[str] = set()  # paused, in this round
+        self._before: set[str] = set()  # paused, in the round before
+
+    async def restore(self) -> None:
+        """Set the flags of this share that dispatch lacks. At the end of a round, remove those of queues that were resumed."""
+        share = await self._stores.fleet.list_paused(after=self._after, limit=SHARE)
+        flags = await self._apart.sort_out(await self._stores.survey.paused(share))
+        await self._write([queue for queue in share if not flags.get(queue, True)], paused=True)
+        self._seen.update(share)
+        self._after = share[-1] if len(share) == SHARE else ""
+        if not self._after:
+            resumed = sorted(self._before - self._seen)[:SHARE]  # the scan of dispatch finds the rest (leftovers.py)
+            self._before, self._seen = self._seen, set()
+            await self.remove(resumed)
+
+    async def remove(self, queues: list[str]) -> None:
+        """Remove the flags of those queues that the ledger does not have paused."""
+        if queues:
+            paused = await self._stores.fleet.find_paused(queues)
+            await self._write([queue for queue in queues if queue not in paused], paused=False)
+
+    async def _write(self, queues: list[str], *, paused: bool) -> None:
+        await self._apart.sort_out(await self._stores.survey.pause_many(queues, paused=paused))
+
+
+__all__ = ["Flags"]

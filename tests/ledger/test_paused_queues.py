@@ -1,0 +1,82 @@
+"""Any number of paused names, which clients can make up, costs a claim the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from fix_ledger import open_worker, submission
+from leaseq.errors import QueueUnknown
+from leaseq.ledger import fleet as fleet_module
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.statements import STATEMENTS
+
+Plain = psycopg.AsyncConnection[Any]
+
+
+async def pause_made_up(plain: Plain, count: int) -> None:
+    query = "insert into leaseq.queues (name, paused) select 'made.up.' || n, true from generate_series(1, %s::int) as n"
+    await plain.execute(query, [count])
+
+
+@pytest.mark.parametrize("others", [0, 7, 8, 9, 50])
+async def test_a_claim_takes_nothing_of_a_paused_queue_among_many(
+    ledger: Ledger, fleet: Fleet, plain: Plain, others: int
+) -> None:
+    worker = await open_worker(fleet)
+    tasks = [submission(queue="zz.kept"), submission(queue="free")]
+    await ledger.submit(tasks, retention_seconds=60)
+    kept, free = ids = [task.task_id for task in tasks]
+    await fleet.pause("zz.kept", paused=True)
+    await pause_made_up(plain, others)
+    assert [claimed.lease.task_id for claimed in await ledger.claim(ids, worker_id=worker)] == [free]
+    await fleet.pause("zz.kept", paused=False)
+    assert [claimed.lease.task_id for claimed in await ledger.claim(ids, worker_id=worker)] == [kept]
+
+
+@pytest.mark.parametrize("count", [0, 1000])
+async def test_a_claim_reads_few_names_however_many_are_paused(ledger: Ledger, fleet: Fleet, plain: Plain, count: int) -> None:
+    worker = await open_worker(fleet)
+    tasks = [submission() for _ in range(20)]
+    await ledger.submit(tasks, retention_seconds=60)
+    await pause_made_up(plain, count)
+    await plain.execute("vacuum analyze leaseq.queues")
+    params = {"ids": [task.task_id for task in tasks], "worker_id": worker}
+    query = "explain (analyze, format json) " + STATEMENTS["claim_tasks"]
+    row = await (await plain.execute(query.encode(), params)).fetchone()
+    assert row is not None
+    read = sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes(row[0][0]["Plan"]) if node.get("Alias") in NAMED)
+    assert read <= 9 + 20
+
+
+NAMED = ("queues", "q")
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+async def test_an_unknown_name_is_paused_while_few_queues_are(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_module, "MOST_PAUSED", 3)
+    await fleet.register_queues(["known"])
+    for name in ("a", "b", "c"):
+        await fleet.pause(name, paused=True)
+    with pytest.raises(QueueUnknown, match="queue d is not known, and 3 queues or more are paused"):
+        await fleet.pause("d", paused=True)
+    assert (await fleet.pause("known", paused=True)).paused
+    assert (await fleet.pause("a", paused=True)).paused
+    await fleet.pause("a", paused=False)
+    await fleet.pause("b", paused=False)
+    assert (await fleet.pause("d", paused=True)).paused
+    assert await fleet.list_paused(limit=9) == ["c", "d", "known"]
+
+
+async def test_a_name_that_is_resumed_is_not_made_known(fleet: Fleet) -> None:
+    assert not (await fleet.pause("made.up", paused=False)).paused
+    assert await fleet.list_queues() == []
