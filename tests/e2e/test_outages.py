@@ -22,7 +22,7 @@ from leaseq.model import State
 from leaseq_api.app import create_app
 
 # The limits that are promised stand in the tests. To start servers and to drain thousands of tasks takes a busy machine longer.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 TASKS = 5000
 
@@ -43,7 +43,7 @@ async def test_flushall_in_the_middle_of_five_thousand(services: Services, clien
     assert client.config.redis_url is not None
     async with redis.asyncio.Redis.from_url(client.config.redis_url) as wiper:
         await wiper.flushall()
-    tasks = await client.all_ended([*long, *ids], timeout=60)
+    tasks = await client.all_ended([*long, *ids], timeout=150)
     assert {task.state for task in tasks} == {State.SUCCESS}
     assert await client.doubled() == []
     assert len(await client.rows("select 1 from effects")) == TASKS + len(long)

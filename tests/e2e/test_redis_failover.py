@@ -81,7 +81,7 @@ async def test_every_process_goes_on_at_the_new_primary(
 
 
 async def test_what_the_old_primary_took_after_the_promotion_is_delivered_again(
-    services: Services, client: Client, redis_pair: RedisPair, proxy: Proxy
+    services: Services, client: Client, redis_pair: RedisPair, proxy: Proxy, eventually: Callable[..., Any]
 ) -> None:
     """A planned failover: until the old primary is told, everybody writes to it, and all of that is lost."""
     pair = redis_pair
@@ -90,6 +90,7 @@ async def test_what_the_old_primary_took_after_the_promotion_is_delivered_again(
     await client.engine.pusher.aclose()
     await asyncio.to_thread(pair.wait_for_copy, pair.second)
     with pair.client(pair.second) as new, pair.client(pair.first) as old:
+        await eventually(lambda: asyncio.to_thread(old.exists, KEYS.data()))  # the reaper has looked at this server
         await asyncio.to_thread(pair.promote, pair.second)
         proxy.lead_to(pair.url(pair.second))
         lost, lane = [], KEYS.ready("default", Lane.NORMAL)

@@ -58,7 +58,8 @@ async def test_one_time_out_is_enough_to_leave_it(config: Config, frozen: Pair, 
                 except ServerUnreachable:
                     failures += 1
     assert failures <= 2, "one statement that was not answered, and perhaps one that waited for a connection meanwhile"
-    assert [event.fields["connections"] for event in events if event.name == "ledger.left"] == [CONNECTIONS]
+    (left,) = [event.fields["connections"] for event in events if event.name == "ledger.left"]
+    assert left >= CONNECTIONS, "and perhaps one that the pool was opening"
 
 
 async def test_statements_that_wait_for_it_end_with_the_first(config: Config, frozen: Pair, proxy_to: ProxyTo) -> None:
