@@ -28,6 +28,7 @@ from leaseq.model import ClaimedTask, Lane, Settled, Settlement, State
 from leaseq.telemetry import recorded
 from leaseq.worker import locked as locked_module
 from leaseq.worker.execute import Stop
+from leaseq.worker.hands import Hands
 
 SECONDS = 60.0 * PATIENCE
 TOUCH = b"update leaseq.tasks set priority = priority where id = any(%s::uuid[])"
@@ -137,6 +138,23 @@ async def test_more_locked_rows_than_a_worker_keeps_go_back_to_their_lane(
             await psql.commit()
             await client.all_ended(ids, timeout=SECONDS)
     assert sorted(handlers.runs) == sorted(set(handlers.runs))
+
+
+async def test_a_delivery_that_is_kept_during_a_look_is_not_taken_for_free(client: Client, config: Config) -> None:
+    ids = await client.submit_many("quick", 2)
+    hands = Hands()
+    holds = hands.take(QUEUE, ids).news
+    kept = locked_module.LockedDeliveries(client.engine.stores.ledger, hands)
+    kept.add(holds[0])
+    async with person(config) as psql:
+        await psql.execute(TOUCH, [ids])
+        look = asyncio.create_task(kept.take_free())
+        await asyncio.sleep(0)
+        assert await kept.tasks.among(ids[1:]) == {ids[1]}
+        kept.add(holds[1])
+        assert await look == {}
+        assert await kept.take_free() == {}
+    assert await kept.take_free() == {QUEUE: ids}
 
 
 @pytest.mark.timeout(300)

@@ -41,9 +41,10 @@ class LockedDeliveries:
 
     async def take_free(self) -> dict[str, list[str]]:
         """Let go of the deliveries whose rows are free; their ids, by queue. Raises `ServerUnreachable`."""
-        locked = await self.tasks.among(self._holds)
+        asked = [*self._holds]  # an intake adds others meanwhile
+        locked = await self.tasks.among(asked)
         freed: defaultdict[str, list[str]] = defaultdict(list)
-        for task_id in [task_id for task_id in self._holds if task_id not in locked]:
+        for task_id in [task_id for task_id in asked if task_id not in locked]:
             hold = self._holds.pop(task_id)
             self._hands.drop(hold)
             freed[hold.queue].append(task_id)
