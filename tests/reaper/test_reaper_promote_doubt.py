@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,12 +17,10 @@ from fix_reaper import QUEUE, WINDOW, FakeClock, Stage
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.ledger import Listed
+from leaseq.ledger.ledger import Listed, Promotion
 from leaseq.model import Lane, State
 from leaseq_reaper import promote
 from leaseq_reaper.promote import Promote
-
-Set = Callable[[Proxy, bytes], Trap]
 
 
 @pytest.fixture
@@ -57,38 +54,33 @@ async def due(stage: Stage, count: int, *, queue: str = QUEUE) -> list[str]:
     return ids
 
 
-def trap_promotion(engine: Engine, monkeypatch: pytest.MonkeyPatch, proxy: Proxy, setting: Set) -> list[Trap]:
-    """Set a trap for the next promotion, once its tasks are listed."""
+def lose_answer(engine: Engine, monkeypatch: pytest.MonkeyPatch, proxy: Proxy) -> list[Trap]:
+    """Lose the answer of the next promotion, once its tasks are listed."""
     ledger = engine.stores.ledger
     list_due, traps = ledger.list_due, list[Trap]()
 
     async def armed(places: Any) -> list[Listed]:
         listed = await list_due(places)
         monkeypatch.setattr(ledger, "list_due", list_due)
-        traps.append(setting(proxy, listed[0].task_ids[0].encode()))
+        traps.append(proxy.lose_reply(listed[0].task_ids[0].encode(), until=READY_FOR_QUERY))
         return listed
 
     monkeypatch.setattr(ledger, "list_due", armed)
     return traps
 
 
-def lose_answer(proxy: Proxy, needle: bytes) -> Trap:
-    return proxy.lose_reply(needle, until=READY_FOR_QUERY)
+def hold_promotion(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Listed]]:
+    """Keep the next promotion under way until its reaper has given it up; returns what it is to promote."""
+    ledger = engine.stores.ledger
+    promotion, late = ledger.promote, list[Sequence[Listed]]()
 
+    async def held(listed: Sequence[Listed]) -> list[Promotion]:
+        monkeypatch.setattr(ledger, "promote", promotion)
+        late.append(listed)
+        raise ServerUnreachable("Postgres does not answer")
 
-async def sessions(stage: Stage) -> set[int]:
-    """The sessions of the reaper under test."""
-    cursor = await stage.plain.execute(
-        "select pid from pg_stat_activity where datname = current_database() and application_name = 'leaseq'"
-    )
-    return {row[0] for row in await cursor.fetchall()}
-
-
-async def let_go(stage: Stage, trap: Trap, before: set[int]) -> None:
-    """Let the statement go on that one of these sessions has not got yet, and wait until that has executed it and ended."""
-    trap.let_go.set()
-    while before & await sessions(stage):  # noqa: ASYNC110 - Postgres tells no one when a session has ended
-        await asyncio.sleep(0.02)
+    monkeypatch.setattr(ledger, "promote", held)
+    return late
 
 
 async def stranded(stage: Stage, ids: list[str]) -> set[str]:
@@ -98,36 +90,36 @@ async def stranded(stage: Stage, ids: list[str]) -> set[str]:
 
 
 async def test_a_promotion_that_arrives_late_takes_no_other_task(
-    narrow: Stage, far: Engine, duty: Promote, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = await due(narrow, 4 * WINDOW)
-    before = await sessions(narrow)
-    traps = trap_promotion(far, monkeypatch, proxy, Proxy.hold_command)
+    duty = Promote(narrow.engine, clock=clock)
+    late = hold_promotion(narrow.engine, monkeypatch)
     with pytest.raises(ServerUnreachable):
         await duty.run_once()
     await duty.run_once()
     assert await narrow.lane() == ids[:WINDOW]
 
-    await let_go(narrow, traps[0], before)
+    await narrow.stores.ledger.promote(late[0])
     assert await stranded(narrow, ids) == set()
     states = await narrow.stores.ledger.find_states(ids)
     assert [states[task_id] for task_id in ids] == [State.PENDING] * WINDOW + [State.SCHEDULED] * 3 * WINDOW
 
 
 async def test_what_a_late_promotion_has_taken_is_delivered(
-    narrow: Stage, far: Engine, duty: Promote, proxy: Proxy, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lane is full in the meantime, so that no pass promotes them again."""
     ids = await due(narrow, 5)
-    before = await sessions(narrow)
-    traps = trap_promotion(far, monkeypatch, proxy, Proxy.hold_command)
+    duty = Promote(narrow.engine, clock=clock)
+    late = hold_promotion(narrow.engine, monkeypatch)
     with pytest.raises(ServerUnreachable):
         await duty.run_once()
     others = await narrow.submit(WINDOW)
     await duty.run_once()
     assert await narrow.lane() == others
 
-    await let_go(narrow, traps[0], before)
+    await narrow.stores.ledger.promote(late[0])
     assert await stranded(narrow, ids) == set(ids)
     await narrow.redis.delete(KEYS.ready(QUEUE, Lane.NORMAL))
     clock.now += promote.DOUBT_SECONDS
@@ -141,7 +133,7 @@ async def test_of_two_reapers_one_loses_an_answer_and_no_task_is_stranded(
     """The other one has promoted in the meantime what this one had listed."""
     ids = await due(narrow, 4 * WINDOW)
     other = Promote(narrow.engine)
-    traps = trap_promotion(far, monkeypatch, proxy, lose_answer)
+    traps = lose_answer(far, monkeypatch, proxy)
     listing = far.stores.ledger.list_due
 
     async def overtaken(places: Any) -> list[Listed]:
@@ -169,6 +161,15 @@ async def test_a_locked_task_holds_up_no_other_one(stage: Stage, clock: FakeCloc
         assert (await stage.task(locked)).state is State.SCHEDULED
     await duty.run_once()
     assert (await stage.lane(queue="a"))[-1] == locked
+
+
+async def test_a_queue_whose_row_is_locked_holds_up_no_task(stage: Stage, clock: FakeClock) -> None:
+    """As while an operator pauses it in psql."""
+    ids = {queue: await due(stage, 2, queue=queue) for queue in ("a", "b")}
+    async with await psycopg.AsyncConnection.connect(str(stage.engine.config.postgres_url)) as conn:
+        await conn.execute("update leaseq.queues set paused = paused where name = 'a'")
+        await Promote(stage.engine, clock=clock).run_once()
+        assert [await stage.lane(queue=queue) for queue in ("a", "b")] == [ids["a"], ids["b"]]
 
 
 async def test_more_locked_tasks_than_a_lane_has_room_for_hold_up_no_other_one(narrow: Stage, clock: FakeClock) -> None:

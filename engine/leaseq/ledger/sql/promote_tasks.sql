@@ -31,7 +31,10 @@ with listed as materialized (
         held.run_at, held.queue as place_queue, held.priority as place_priority
 ), named as (
     insert into leaseq.queues (name)
-    select distinct queue from promoted order by queue
+    -- Known names are left out: the insertion would wait for a transaction that has changed the row of one.
+    select distinct p.queue from promoted as p
+    where not exists (select from leaseq.queues as q where q.name = p.queue)
+    order by p.queue
     on conflict (name) do nothing
 )
 select id::text, queue, state, attempt, worker_id, priority, crash_count, loss_count, run_at, place_queue, place_priority
