@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from fix_ledger import claim, holding, open_worker, scheduled, submit
+from fix_ledger import claim, find, holding, open_worker, scheduled, submit
+from leaseq.codec import FIRST_ID, LAST_ID
 from leaseq.config import Config
 from leaseq.connect import LOCK_SECONDS, Connection, Pool, open_pool
 from leaseq.errors import ServerUnreachable
@@ -86,3 +87,27 @@ async def test_progress_waits_briefly_for_a_locked_row(config: Config, pool: Poo
             await Ledger(Session(patient, deadline_seconds=60)).set_progress(lease, b"1")
         assert loop.time() - began < LOCK_SECONDS - 0.5, "as long as any other statement"
     assert await ledger.set_progress(lease, b"1")
+
+
+@pytest.mark.parametrize("table", ["tasks", "idempotency_keys"])
+async def test_prune_passes_over_a_task_that_is_locked_or_whose_key_is(
+    pool: Pool, ledger: Ledger, upkeep: Upkeep, plain: Connection, table: str
+) -> None:
+    ids = sorted([await submit(ledger, idempotency_key=f"key-{n}" if n else None) for n in range(3)])
+    await ledger.cancel(ids, tenant="default")
+    await plain.execute("update leaseq.tasks set finished_at = now() - interval '1 hour'")
+    keys = {task_id: (await find(ledger, task_id)).idempotency_key for task_id in ids}
+    locked = next(task_id for task_id in ids if keys[task_id] == "key-1")
+    key = "id" if table == "tasks" else "task_id"
+
+    async def prune() -> int:
+        pruned = await upkeep.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=60, limit=10)
+        return pruned.count
+
+    async with holding(pool) as held:
+        await held.conn.execute(f"select from leaseq.{table} where {key} = %s for update".encode(), (locked,))
+        assert await prune() == 2
+        assert set(await ledger.find_states(ids)) == {locked}
+    assert await prune() == 1
+    cursor = await plain.execute("select key, final_state from leaseq.idempotency_keys order by key")
+    assert await cursor.fetchall() == [("key-1", "CANCELLED"), ("key-2", "CANCELLED")]

@@ -1,5 +1,6 @@
 -- Of the next tasks after an id and before another, in order, delete those that have finished and are past retention, with their
--- attempts; the keys stay and remember the final state. Walks the primary key: an id is never younger than its finishing.
+-- attempts; the keys stay and remember the final state. A task is left for the next walk if another transaction has locked its row
+-- or that of its key: one of them holds up no other. Walks the primary key: an id is never younger than its finishing.
 -- One row always, never zero rows: the last id that was looked at (null: there is none), and how many were deleted.
 -- It goes on after what it has seen, because what has to stay (a task for next year, say) would be read again for each batch,
 -- and so would the dead entries that a batch leaves in the index.
@@ -10,13 +11,28 @@ with stretch as materialized (
     limit %(limit)s
 ), last as materialized (
     select s.id from stretch as s order by s.id desc limit 1
-), old as (
+), past as materialized (
     select t.id, t.tenant, t.idempotency_key, t.state
     from leaseq.tasks as t, last
     where t.id > %(after)s::uuid and t.id <= last.id
         and t.state in ('SUCCESS', 'FAILED', 'CANCELLED')
         and t.finished_at < now() - make_interval(secs => %(retention)s)
     for update of t skip locked
+), old as materialized (
+    -- Row by row, because old statistics would have Postgres read all keys. Without a limit Postgres would join them.
+    select past.* from past
+    left join lateral (
+        select k.task_id from leaseq.idempotency_keys as k
+        where k.tenant = past.tenant and k.key = past.idempotency_key
+        limit 1
+    ) as taken on true
+    left join lateral (
+        select k.task_id from leaseq.idempotency_keys as k
+        where k.tenant = past.tenant and k.key = past.idempotency_key
+        limit 1
+        for no key update skip locked
+    ) as free on true
+    where taken.task_id is distinct from past.id or free.task_id = past.id
 ), remembered as (
     update leaseq.idempotency_keys k set final_state = old.state
     from old
