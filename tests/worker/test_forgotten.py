@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from fix_client import Client
 from fix_ledger import promote_due
-from fix_proxy import ProxyTo
 from fix_reaper import FakeClock
-from fix_servers import at
 from fix_worker import until, working
 from leaseq import Context, Leaseq, Retry
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
+from leaseq.errors import ServerUnreachable
 from leaseq.model import State
 from leaseq.telemetry import recorded
+from leaseq.worker.claim import Claimer
 from leaseq_reaper.forgotten import PATIENCE_SECONDS
 from leaseq_reaper.reconcile import Reconcile
 
@@ -67,8 +67,9 @@ async def test_a_settle_that_a_failover_lost_is_made_up_for_by_the_worker_itself
 
 
 async def test_a_claim_that_arrives_after_its_sender_has_given_it_up_runs(
-    config: Config, client: Client, reaping: Engine, proxy_to: ProxyTo
+    config: Config, client: Client, reaping: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The statement is executed by another session: its sender ends its own where it can, which is luck in a failover."""
     app = Leaseq()
     attempts: list[int] = []
 
@@ -78,15 +79,19 @@ async def test_a_claim_that_arrives_after_its_sender_has_given_it_up_runs(
         if len(attempts) == 1:
             raise Retry(delay=60)
 
-    proxy = await proxy_to(str(config.postgres_url))
-    impatient = replace(at(config, proxy.url), statement_timeout_seconds=0.5)
-    async with working(impatient, app) as worker:
-        # A parameter of its first claim, with its length before it (the name of its sessions holds the id too).
-        worker_id = worker._tools.worker_id.encode()
-        late = proxy.hold_command(len(worker_id).to_bytes(4, "big") + worker_id)
+    async with working(config, app) as worker:
+        claim, late = worker._tools.claimer.claim, list[str]()
+
+        async def lost_on_the_way(task_ids: list[str]) -> Any:
+            if late:
+                return await claim(task_ids)
+            late.extend(task_ids)
+            raise ServerUnreachable("given up")
+
+        monkeypatch.setattr(Claimer, "claim", lambda _, task_ids: lost_on_the_way(task_ids))
         task_id = await client.submit("flaky", options={"max_attempts": 3})
         await until(lambda: len(attempts) == 1, seconds=30)
-        assert late.sprung.is_set()
+        assert late == [task_id]
 
         async def in_state(state: State) -> bool:
             return (await client.find(task_id)).state is state
@@ -94,8 +99,8 @@ async def test_a_claim_that_arrives_after_its_sender_has_given_it_up_runs(
         await until(lambda: in_state(State.SCHEDULED), seconds=30)
         await client.rows("update leaseq.scheduled set run_at = now()")
         await promote_due(reaping.stores.ledger, limit=10)  # its delivery is pulled by another worker, and dropped
-        late.let_go.set()
-        await until(lambda: in_state(State.PROCESSING), seconds=30)
+        await reaping.stores.ledger.claim(late, worker_id=worker._tools.worker_id)
+        assert await in_state(State.PROCESSING)
         await reconciled(reaping, client)
         task = await client.ended(task_id, timeout=30)
     assert (task.state, attempts) == (State.SUCCESS, [1, 2])
