@@ -40,7 +40,7 @@ class Callable:
 
 
 @pytest.mark.parametrize("name", [None, "named"])
-@pytest.mark.parametrize("function", [functools.partial(work, 1), Callable(), None, 5], ids=repr)
+@pytest.mark.parametrize("function", [functools.partial(work, 1), Callable(), None, 5], ids=["partial", "object", "None", "5"])
 def test_what_is_no_function_is_refused_with_the_remedy(function: Any, name: str | None) -> None:
     with pytest.raises(TypeError, match=r"a handler must be a function, not \w+: call it from a `def` or `async def`"):
         Leaseq().task(name=name)(function)
