@@ -83,6 +83,17 @@ def test_a_reader_of_the_old_primary_may_see_what_was_there_last() -> None:
     assert "which it was not" in said(judged(forged, "reads"))
 
 
+@pytest.mark.parametrize(("lost", "read_at", "verdict"), [(True, 9.5, "valid"), (False, 9.5, "invalid"), (True, 8.5, "invalid")])
+def test_what_the_standby_lacks_may_be_read_before_the_promotion(lost: bool, read_at: float, verdict: str) -> None:
+    """An asynchronous standby is behind; what was committed meanwhile is lost with the primary that showed it."""
+    forged = failed_over(good())
+    forged.submit((9.0, 9.2), "k9", "t9")
+    if lost:
+        forged.lose(9.1, "t9", "PENDING", verb="insert")
+    forged.read((read_at, read_at + 0.1), "t9", "PENDING", 0)
+    assert judged(forged, "reads").verdict.value == verdict
+
+
 def test_a_start_under_a_lost_claim_is_excused_and_another_is_not() -> None:
     forged = failed_over(good())
     forged.lose(12.1, "t1", "PROCESSING", attempt=2, worker="w2")

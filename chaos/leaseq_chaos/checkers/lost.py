@@ -9,7 +9,7 @@ read, only while an old primary could still be asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -27,11 +27,11 @@ Version = tuple[str, int]  # state and attempt of a task
 
 
 class Old(Struct, frozen=True):
-    """The time in which a former primary could still be asked."""
+    """The time in which a former primary could still be asked for what its successor does not have."""
 
     timeline: int
     branched: int  # the position at which its successor left it
-    began: int  # when its successor may have taken its first write
+    began: int  # of its first commit that was lost, or when its successor may have taken its first write
     ended: int  # when its last session had ended
 
 
@@ -71,16 +71,24 @@ def lost_of(evidence: Evidence) -> Lost:
             (_task(commit), str(commit.row["state"]), int(commit.row["attempt"])) for commit in tasks if commit.verb != "delete"
         ),
         touched=frozenset(map(_task, tasks)),
-        old=_old(faults.values()),
+        old=_old(faults.values(), _first_lost(evidence.lost)),
     )
 
 
-def _old(faults: Iterable[Fault]) -> tuple[Old, ...]:
+def _first_lost(commits: Iterable[Commit]) -> dict[int, int]:
+    """When each former primary made its first commit that was lost: before the promotion, where the standby was behind."""
+    first: dict[int, int] = {}
+    for commit in commits:
+        first[commit.timeline] = min(commit.at, first.get(commit.timeline, commit.at))
+    return first
+
+
+def _old(faults: Iterable[Fault], first_lost: Mapping[int, int]) -> tuple[Old, ...]:
     return tuple(
         Old(
             int(fault.detail["timeline"]),
             int(fault.detail["branched"]),
-            int(fault.detail.get("promoted", fault.began)),
+            min(int(fault.detail.get("promoted", fault.began)), first_lost.get(int(fault.detail["timeline"]), fault.healed)),
             fault.healed,
         )
         for fault in faults
