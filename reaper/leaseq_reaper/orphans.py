@@ -35,10 +35,12 @@ class Orphans:
 
     def __init__(self, engine: Engine, *, apart: Apart, clock: Clock = time.monotonic) -> None:
         self._settle_lost = engine.reaper.settle_lost
+        self._ledger = engine.stores.ledger
         self._dispatcher = engine.stores.dispatcher
         self._apart = apart
         self._clock = clock
         self._found: dict[Lease, tuple[Counts, float]] = {}
+        self._undelivered: dict[str, Settled] = {}
 
     def note(self, orphans: Sequence[tuple[Glimpse, Lease, Counts]]) -> None:
         """Remember what a walk has found."""
@@ -59,17 +61,30 @@ class Orphans:
                 if lease.task_id not in taken.locked:  # a locked one is tried again in the next pass
                     del self._found[lease]
             count += len(taken.settled)
-            await self._deliver(taken.settled)
+            for task in taken.settled:
+                if task.state is State.PENDING and len(self._undelivered) < CAPACITY:
+                    self._undelivered[task.task_id] = task
+            await self._deliver()
+        await self._deliver()
         return count
 
-    async def _deliver(self, settled: Sequence[Settled]) -> None:
-        """If Redis is away now, these have become stranded tasks, and are found as such by the sweep after this pass."""
-        waiting = [task for task in settled if task.state is State.PENDING]
-        if not waiting:
+    async def _deliver(self) -> None:
+        """Deliver what is to run again. What Redis does not take now is delivered in the next pass.
+
+        Raises `ServerUnreachable`.
+        """
+        if not self._undelivered:
             return
-        done = (await redeliver(self._dispatcher, waiting, apart=self._apart)).taken
-        if done:
-            emit("task.redispatched", count=len(done), task_ids=sorted(done)[:SHOWN], reason="orphaned")
+        glimpses = await self._ledger.glimpse([*self._undelivered])
+        waiting = [
+            task
+            for task in glimpses.values()
+            if task.state is State.PENDING and task.attempt == self._undelivered[task.task_id].attempt
+        ]
+        delivered = await redeliver(self._dispatcher, waiting, apart=self._apart)
+        self._undelivered = {task.task_id: self._undelivered[task.task_id] for task in delivered.failed}
+        if delivered.taken:
+            emit("task.redispatched", count=len(delivered.taken), task_ids=sorted(delivered.taken)[:SHOWN], reason="orphaned")
 
 
 __all__ = ["Orphans"]

@@ -216,6 +216,29 @@ async def test_an_orphan_is_left_for_a_moment_to_whoever_closed_its_worker(
     assert await stage.losses() == [(task_id, 1)]
 
 
+async def test_an_orphan_that_redis_did_not_take_back_is_delivered_in_the_next_pass(
+    stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id is older than what the walk over recent tasks reads, and a sweep comes once a minute at most."""
+    (task_id,) = await stage.submit()
+    worker_id = await stage.worker()
+    await stage.take(worker_id)
+    await stage.stores.fleet.close_worker(worker_id, reason="silent")
+    await reconcile.run_once()
+    with monkeypatch.context() as patched:
+
+        async def push(*args: Any, **kwargs: Any) -> Any:
+            raise ServerUnreachable("the disk is full")
+
+        patched.setattr(stage.stores.dispatcher, "push", push)
+        with pytest.raises(ServerUnreachable, match="full"):
+            await later(reconcile, clock)
+    assert await stage.losses() == [(task_id, 1)]
+    assert await stage.lane() == []
+    await reconcile.run_once()
+    assert await stage.lane() == [task_id]
+
+
 async def test_an_orphan_that_its_stale_worker_settles_first_is_not_settled_again(
     stage: Stage, reconcile: Reconcile, clock: FakeClock
 ) -> None:
