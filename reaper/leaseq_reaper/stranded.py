@@ -37,7 +37,7 @@ from leaseq.failpoints import reach
 from leaseq.ledger.upkeep import Accounted
 from leaseq.model import Glimpse, Lane, State
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import Apart
+from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.backlogs import Backlogs, find_backlogs, waits_its_turn
 from leaseq_reaper.compared import Compared, Place
 from leaseq_reaper.redeliver import redeliver
@@ -166,10 +166,13 @@ class Stranded:
             if task.task_id not in found:
                 queues[task.queue][task.task_id] = task
 
-        async def redispatch(queue: str) -> None:
-            await self._redispatch(queue, queues[queue])
+        missing: dict[str, Glimpse] = {}
 
-        await self._apart.each(queues, redispatch)
+        async def look(queue: str) -> None:
+            missing.update({task_id: queues[queue][task_id] for task_id in await self._missing(queue, set(queues[queue]))})
+
+        await self._apart.each(queues, look, at_once=AT_ONCE)
+        await self._redeliver(missing)
         now = self._clock()
         depth += await self._depth({(queue, lane) for queue in queues for lane in Lane})
         self._rested_at = now + min(REST * (now - began), REST_SECONDS_PER_ID * depth)
@@ -178,23 +181,27 @@ class Stranded:
         """How many ids wait in these lanes."""
         return sum((await self._apart.sort_out(await self._survey.lengths([*places]))).values())
 
-    async def _redispatch(self, queue: str, tasks: dict[str, Glimpse]) -> None:
-        missing = sorted(await self._missing(queue, set(tasks)))
-        done: list[str] = []
-        if missing:
+    async def _redeliver(self, missing: dict[str, Glimpse]) -> None:
+        """For all queues together: after a loss of data there may be thousands, with one task each."""
+        done: defaultdict[str, list[str]] = defaultdict(list)
+        task_ids = sorted(missing)
+        if task_ids:
             reach("reconcile.found")
         try:
-            for start in range(0, len(missing), GLIMPSES):
-                again = await self._ledger.glimpse(missing[start : start + GLIMPSES])
+            for start in range(0, len(task_ids), GLIMPSES):
+                again = await self._ledger.glimpse(task_ids[start : start + GLIMPSES])
                 stranded = [
-                    task for task in again.values() if task.state is State.PENDING and task.attempt == tasks[task.task_id].attempt
+                    task
+                    for task in again.values()
+                    if task.state is State.PENDING and task.attempt == missing[task.task_id].attempt
                 ]
-                done += (await redeliver(self._dispatcher, stranded, apart=self._apart)).taken
+                for task_id in (await redeliver(self._dispatcher, stranded, apart=self._apart)).taken:
+                    done[missing[task_id].queue].append(task_id)
                 reach("reconcile.pushed")
         finally:
-            if done:
-                shown = sorted(done)[:SHOWN]
-                emit("task.redispatched", queue=queue, count=len(done), task_ids=shown, reason="no delivery in dispatch")
+            for queue, taken in done.items():
+                shown = sorted(taken)[:SHOWN]
+                emit("task.redispatched", queue=queue, count=len(taken), task_ids=shown, reason="no delivery in dispatch")
 
     async def _missing(self, queue: str, task_ids: set[str]) -> set[str]:
         missing = task_ids - await self._survey.waiting(queue, among=task_ids)

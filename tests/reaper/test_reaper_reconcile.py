@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 from fix_dispatch import KEYS
 from fix_ledger import scheduled, succeeded
+from fix_processes import PATIENCE
 from fix_reaper import FakeClock, Stage, named, names
 from leaseq.codec import new_task_id
 from leaseq.config import Config
@@ -24,6 +25,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, Priority, State
 from leaseq.telemetry import recorded
 from leaseq_reaper import walk
+from leaseq_reaper.apart import AT_ONCE
 from leaseq_reaper.promote import Promote
 from leaseq_reaper.reconcile import Reconcile
 from leaseq_reaper.walk import first_id_at, first_recent_id
@@ -200,6 +202,30 @@ async def test_an_attempt_whose_worker_is_open_is_never_an_orphan_however_dead_i
         await later(reconcile, clock)
     assert (await stage.task(task_id)).worker_id == worker_id
     assert await stage.lane() == []
+
+
+async def test_after_a_loss_of_data_a_thousand_queues_are_not_brought_back_one_by_one(
+    stage: Stage, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each cost half a dozen round trips: on a busy machine the queues behind them waited for minutes."""
+    ids = [(await stage.submit(queue=f"q{number}", push=False))[0] for number in range(40)]
+    glimpse, list_leases = stage.stores.ledger.glimpse, stage.stores.dispatcher.list_leases
+    statements, together = list[int](), asyncio.Barrier(AT_ONCE)
+
+    async def counted(task_ids: Sequence[str]) -> Any:
+        statements.append(len(task_ids))
+        return await glimpse(task_ids)
+
+    async def in_company(queue: str) -> Any:
+        async with asyncio.timeout(PATIENCE):
+            await together.wait()
+        return await list_leases(queue)
+
+    monkeypatch.setattr(stage.stores.ledger, "glimpse", counted)
+    monkeypatch.setattr(stage.stores.dispatcher, "list_leases", in_company)
+    await reconcile.run_once()
+    assert statements == [len(ids)]
+    assert [await stage.lane(queue=f"q{number}") for number in range(40)] == [[task_id] for task_id in ids]
 
 
 async def test_an_orphan_is_left_for_a_moment_to_whoever_closed_its_worker(
