@@ -4,8 +4,8 @@ Pure judgement: what was seen goes in, no store is asked. Invariants: every span
 own monotonic clock; dispatch's clock counts at one instant only, when a beat is first seen, for how much of its lease
 was left then (faults.md P7, P8: a step of that clock afterwards moves nothing). A beat that was not seen moving is no
 evidence until it has been watched for a whole lease, so a reaper that has just started, or that was away itself,
-suspects nobody. Trouble that never ends (a starved reaper, a Redis that fails now and then) does not keep it quiet for
-longer than TROUBLED_LEASES: then one look judges, by beats that stood still over all the looks before it. Being wrong is
+suspects nobody. Continuous trouble (a starved reaper, a Redis that fails now and then) keeps it quiet for TROUBLED_LEASES
+at most. The next look then judges, by beats that stood still over all the looks before it. Being wrong is
 legal (the ledger's compare-and-set and the fences see to that), but it costs a run.
 """
 
@@ -22,7 +22,7 @@ Clock = Callable[[], float]
 
 # More left of a lease than this many leases is no lease but the trace of a clock that was set back.
 FURTHEST_LEASES = 6
-# Trouble after trouble keeps the reaper quiet for so long, and a look that comes so late begins that anew.
+# Continuous trouble keeps the reaper quiet for at most so many leases. A look that is later than AWAY_LEASES begins them anew.
 TROUBLED_LEASES = 3
 AWAY_LEASES = 2
 

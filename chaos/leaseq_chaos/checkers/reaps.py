@@ -1,10 +1,10 @@
-"""Is anybody buried alive (I10)?
+"""Judge closings of workers that were alive, and losses under workers that were open (I10).
 
 Whoever is closed for its silence was silent: the ledger had not taken two signs of life from it within the lease before. (Two,
 because the first one may have been under way for long while Postgres was frozen; the second was sent after its answer.) And an
 attempt is declared lost only after its worker was closed: the owner of a task changes by release, by the end, or by a death.
-A failover may lose a closing and strike before what follows it: whoever closed the worker goes on with what it held. The worker
-is then open on the new primary, and closed anew if it is silent; its attempts were fenced all the same.
+A failover may lose a closing. The process that closed the worker settles its attempts on the new primary all the same, where the
+worker is open; the reaper closes it anew if it is silent. The fences of these attempts hold in both cases.
 """
 
 from __future__ import annotations

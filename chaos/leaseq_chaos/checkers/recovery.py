@@ -1,4 +1,4 @@
-"""How long does work stand still after each kind of fault, and does it always go on (G5, I9)?
+"""Measure for how long work stands still after each kind of fault, and judge whether it goes on in time (G5, I9).
 
 Whose time is measured, and from when to when, is told in `victims.py`. Judged is the longest stretch of that time in which no
 other fault came or was open, and some worker was up: wherever such a stretch begins, everything is healed, and within the bound
