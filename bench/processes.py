@@ -1,4 +1,4 @@
-"""How is one service of leaseq started as a real process, what has it said, and how is it ended?
+"""Start one service of leaseq as a real process, read what it says, and end it.
 
 Its log goes to a file, which costs the benchmark nothing while it measures. Invariants: only processes that were started
 here, and their children, are ever signalled; a service whose benchmark has died ends by itself (`--until-eof`).

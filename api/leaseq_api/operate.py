@@ -1,4 +1,4 @@
-"""What can an operator see and steer: queues and workers?
+"""The routes by which an operator sees and steers queues and workers.
 
 The ledger says which queues and workers there are; dispatch only says how much waits where. While Redis is away the
 lists are still answered, without depths.

@@ -1,4 +1,4 @@
-"""What may stand in an address?
+"""The parameters that an address may hold.
 
 A path that cannot name anything is 404, a query that cannot mean anything is 400. A parameter that is unknown or
 given twice is refused: a misspelt filter that is silently dropped would answer with everything.

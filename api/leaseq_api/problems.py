@@ -1,4 +1,4 @@
-"""Which HTTP answer does an error become?
+"""The HTTP answer that an error becomes.
 
 One table, from the stable code of an error to status and title; every error leaves as `application/problem+json`
 (RFC 9457). Invariants: a code never changes once released; an answer never shows a traceback, a statement or an

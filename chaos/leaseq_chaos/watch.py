@@ -1,7 +1,7 @@
-"""What can be told of a run while it goes on?
+"""The live view of a run.
 
-How many tasks are in each state, and what is plainly wrong already, from the commits as they come in. The checkers judge
-afterwards, and from everything; this is for the terminal.
+It tells from the commits as they arrive how many tasks are in each state, and which steps are plainly wrong. It is for the
+terminal. The checkers judge afterwards, from all evidence.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""With which exit code does a command end, and what does it say?
+"""The exit code of a command that fails, and its line.
 
 The codes are part of the contract (docs/cli.md): scripts branch on them. The line reads "what is wrong: what to do".
 """
