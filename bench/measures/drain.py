@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from bench.cost import Meter
 from bench.figures import Reading
+from bench.processes import BenchFailed
 from bench.scale import Scale
 from bench.stage import set_up
 from bench.supply import all_ended, require_single_runs, supply
@@ -45,9 +46,12 @@ async def play_drain(scale: Scale, *, processes: int) -> Drained:
         await all_ended(stage)
         meter.stop()
         await require_single_runs(stage, count)
+        metered = await stage.witness.ended_between(begin, await stage.witness.now())
+        if not metered:
+            raise BenchFailed(f"all {count} tasks ended before every process of the worker took tasks: measure with more tasks")
         return Drained(
             name=f"drain, {processes} process{'es' if processes > 1 else ''}",
             endings=await stage.witness.endings(),
             meter=meter,
-            metered=await stage.witness.ended_between(begin, await stage.witness.now()),
+            metered=metered,
         )

@@ -12,15 +12,16 @@ from fix_ledger import RETENTION, holding, submission
 from leaseq.config import Config
 from leaseq.connect import Pool
 from leaseq.engine.engine import Engine, open_engine
-from leaseq.errors import IdempotencyInFlight
+from leaseq.errors import IdempotencyInFlight, ServerUnreachable
 from leaseq.ledger.ledger import PATIENCE_SECONDS, Ledger
+from leaseq.ledger.session import Locked
 from leaseq.model import Submission, Submitted
 
 
 @pytest.fixture
 async def engine(config: Config) -> AsyncIterator[Engine]:
     async with open_engine(config, name="leaseq test", pool_size=6) as opened:
-        await opened.stores.fleet.register_queues(["default"])  # or the name would be held too
+        await opened.stores.fleet.register_queues(["default"])  # or the name, still uncommitted, would be held too
         yield opened
 
 
@@ -76,3 +77,21 @@ async def test_a_key_that_is_let_go_is_submitted_with_the_others_again(
     sent.clear()
     await asyncio.gather(*(engine.submit(submission(idempotency_key=key)) for key in ("held", "other")))
     assert sent[0][1] < PATIENCE_SECONDS
+
+
+async def test_an_open_pause_of_a_queue_holds_up_no_submission_to_it(engine: Engine, pool: Pool) -> None:
+    async with holding(pool) as held:
+        await held.conn.execute("update leaseq.queues set paused = true where name = 'default'")
+        answers = await asyncio.gather(*(engine.submit(submission(idempotency_key=key)) for key in (None, "one", "two", None)))
+        assert not any(answer.replayed for answer in answers)
+    assert (await engine.submit(submission(idempotency_key="one"))).replayed
+
+
+async def test_a_locked_table_is_not_told_as_a_key_in_flight(engine: Engine, pool: Pool) -> None:
+    async with holding(pool) as held:
+        await held.conn.execute("lock table leaseq.tasks in share mode")
+        with pytest.raises(Locked, match="another transaction"):
+            await engine.stores.ledger.submit([submission(), submission()], retention_seconds=RETENTION, patience_seconds=0.1)
+        with pytest.raises(ServerUnreachable):
+            await engine.submit(submission())
+    await engine.submit(submission())

@@ -108,8 +108,9 @@ class Ledger:
 
         Within a batch no key may appear twice. With `conn` the rows belong to the caller's transaction; they
         wait as SCHEDULED and due, so that `promote` delivers them after the commit and never before.
-        Nothing was recorded where this raises `IdempotencyInFlight` (an open transaction elsewhere holds one of the keys)
-        or `SubmissionInvalid` (Postgres refuses a value).
+        Nothing was recorded where this raises `IdempotencyInFlight` (an open transaction elsewhere holds one of the keys),
+        `Locked` (no submission has a key, and another transaction holds what they need) or `SubmissionInvalid` (Postgres
+        refuses a value).
         """
         params = rows.submission_arrays(batch) | {
             "retention": retention_seconds,
@@ -119,7 +120,9 @@ class Ledger:
         try:
             found = await self._session.fetch("submit_tasks", params, conn=conn, again=again)
         except (Locked, psycopg.errors.LockNotAvailable) as error:
-            raise IdempotencyInFlight from error
+            if any(submission.idempotency_key is not None for submission in batch):
+                raise IdempotencyInFlight from error
+            raise Locked("another transaction holds a row or a table that this submission needs; nothing was recorded") from error
         except psycopg.DataError as error:
             raise SubmissionInvalid(f"Postgres cannot store this submission: {error}") from error
         reach("submit.sent")

@@ -28,9 +28,12 @@ with patience as materialized (
     returning k.task_id
 ), named as (
     -- Not inside a caller's transaction: a new name would hold up every other submission to that queue until its commit.
+    -- A known name is only read, so that no open transaction on its row (a pause without its commit) holds up submissions.
+    -- `offset 0` keeps this a look into the index for each name, instead of a join with all names.
     insert into leaseq.queues (name)
-    select distinct queue from sent where not %(after_commit)s
-    order by queue
+    select s.queue from (select distinct queue from sent where not %(after_commit)s) as s
+    where not exists (select from leaseq.queues as q where q.name = s.queue offset 0)
+    order by s.queue
     on conflict (name) do nothing
 ), created as (
     insert into leaseq.tasks (
