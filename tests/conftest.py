@@ -15,5 +15,7 @@ pytest_plugins = [
     "fix_client",
     "fix_dispatch",
     "fix_pgbouncer",
+    "fix_pace",
+    "fix_hanging",
     "fix_skips",
 ]

@@ -21,7 +21,8 @@ RANK = 0.75  # of the measurements: a bound is missed in the slow ones
 class Pace:
     """Measures until it is cancelled."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, every_seconds: float = EVERY_SECONDS) -> None:
+        self._every_seconds = every_seconds
         self._stretched: list[float] = []
 
     async def measure(self) -> None:
@@ -30,7 +31,7 @@ class Pace:
             while (needed := thread_time() - used) < WORK_SECONDS:
                 pass
             self._stretched.append((perf_counter() - began) / needed)
-            await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.sleep(self._every_seconds)
 
     @property
     def slowness(self) -> float:

@@ -26,6 +26,7 @@ from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.model import Outcome, State
 from leaseq.telemetry import Event, recorded
 from leaseq.worker import worker as worker_module
+from leaseq_chaos.pace import Pace
 
 BOTH = pytest.mark.parametrize("done", [True, False], ids=["carried out", "never arrived"])
 
@@ -159,7 +160,7 @@ async def left_its_block(client: Client) -> bool:
 
 
 async def test_an_id_that_blmove_moved_without_a_word_runs_within_five_seconds(
-    config: Config, client: Client, proxy_to: ProxyTo
+    config: Config, client: Client, proxy_to: ProxyTo, pace: Pace
 ) -> None:
     """faults.md P1, P3: the reply is lost, the id lies in the list of a worker that lives. BLMOVE is not sent again."""
     assert config.redis_url is not None
@@ -177,8 +178,8 @@ async def test_an_id_that_blmove_moved_without_a_word_runs_within_five_seconds(
         await client.engine.stores.dispatcher.push("default", [task_id])
         await asyncio.wait_for(trap.sprung.wait(), 5)
         lost_at, began = proxy.sent.rindex(b"BLMOVE"), time.monotonic()
-        task = await client.ended(task_id, timeout=5)
-        assert time.monotonic() - began < 5.0
+        task = await client.ended(task_id)
+        assert time.monotonic() - began < 5.0 * pace.slowness
         assert (task.state, task.attempt) == (State.SUCCESS, 1)
         (stray,) = await worker.hear("delivery.stray")
         assert stray["task_id"] == task_id
