@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 import structlog
@@ -172,10 +172,34 @@ def spare_the_streams() -> None:
     once logs are set up, in a process that runs handlers: one that waited would stop all of them."""
     error = _outlets[0] if _outlets else None
     if error is not None:
-        sys.stderr = text_stream(error, "<stderr>")
+        sys.stderr = _streams["stderr"] = text_stream(error, "<stderr>")
     with suppress(AttributeError, OSError, ValueError):
         outlet = Outlet(sys.stdout.fileno(), note=lambda count: f"({count} lines were dropped)\n".encode())
-        sys.stdout = text_stream(outlet, "<stdout>")
+        sys.stdout = _streams["stdout"] = text_stream(outlet, "<stdout>")
+
+
+# What `spare_the_streams` has made, by its name in `sys`.
+_streams: dict[str, TextIO] = {}
+
+
+def restore_streams() -> None:
+    """Put the streams back where what stands in their place is closed, or is no stream.
+
+    `contextlib.redirect_stdout` changes the whole process. Where two handlers use it at the same time, the second one to end puts
+    the closed stream of the first one back, and `print` fails in every other handler.
+    """
+    for name, stream in _streams.items():
+        standing = sys.__dict__.get(name)
+        if standing is not stream and _is_closed(standing):
+            setattr(sys, name, stream)
+
+
+def _is_closed(stream: object) -> bool:
+    """Whether nothing can be written there. A stream of a handler that does not tell is taken as open."""
+    try:
+        return stream is None or bool(getattr(stream, "closed", False))
+    except RAISED:
+        return False
 
 
 def _write(text: bytes) -> None:
@@ -188,4 +212,4 @@ def _write(text: bytes) -> None:
         return  # nobody reads any more; work goes on
 
 
-__all__ = ["RecordHandler", "set_up_logs", "spare_the_streams"]
+__all__ = ["RecordHandler", "restore_streams", "set_up_logs", "spare_the_streams"]

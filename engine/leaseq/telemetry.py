@@ -77,6 +77,7 @@ EVENTS: dict[str, int] = {
     "queue.resumed": INFO,
     "queue.forgotten": INFO,
     "handler.escaped": ERROR,
+    "handler.limited": WARNING,
     "handler.overran": WARNING,
     "handler.remained": INFO,
     "ledger.unreachable": WARNING,

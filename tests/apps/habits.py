@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import concurrent.futures
+import contextlib
 import gc
 import io
 import locale
@@ -13,6 +14,7 @@ import logging.config
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -75,6 +77,20 @@ async def closes_standard_output(ctx: Context) -> None:
 
 
 @change
+async def redirects_its_output(ctx: Context) -> None:
+    """Side by side: the second one to end puts the stream of the first one back, which is closed by then."""
+
+    async def redirect() -> bool:
+        with io.StringIO() as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            await asyncio.sleep(0.2)
+        return sys.stdout.closed
+
+    first = asyncio.create_task(redirect())
+    await asyncio.sleep(0.1)
+    assert [*await asyncio.gather(first, redirect())] == [False, True]
+
+
+@change
 async def closes_its_descriptors(ctx: Context) -> None:
     os.close(1)
 
@@ -126,7 +142,19 @@ async def changes_the_loop(ctx: Context) -> None:
 
 
 @change
-async def ends_the_threads(ctx: Context) -> None:
+async def sets_a_task_factory_of_old(ctx: Context) -> None:
+    """It takes no options, which newer releases of Python give it."""
+    asyncio.get_running_loop().set_task_factory(lambda loop, coro: asyncio.Task(coro, loop=loop))
+
+
+@change
+async def sets_a_task_factory_that_raises(ctx: Context) -> None:
+    asyncio.get_running_loop().set_task_factory(_fail)
+
+
+@change
+async def ends_what_the_loop_keeps(ctx: Context) -> None:
+    await asyncio.get_running_loop().shutdown_asyncgens()
     await asyncio.get_running_loop().shutdown_default_executor()
     assert await asyncio.to_thread(abs, -1) == 1
 
@@ -211,6 +239,26 @@ def _fail(*_: object) -> NoReturn:
 async def changes(ctx: Context, what: str) -> str:
     await CHANGES[what](ctx)
     return what
+
+
+@app.task(max_attempts=1)
+async def limits_its_files(hard: bool) -> None:
+    """No file can be opened any more."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3 if hard else most))
+
+
+@app.task(max_attempts=1)
+def opens_a_file() -> int:
+    return len(Path(os.devnull).read_bytes())
+
+
+@app.task(max_attempts=1)
+def prints_and_stays(seconds: float) -> None:
+    """Closes its standard output, and keeps its thread."""
+    sys.stdout = io.StringIO()
+    sys.stdout.close()
+    time.sleep(seconds)
 
 
 @app.task(max_attempts=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import multiprocessing
 import os
@@ -98,6 +99,8 @@ async def leaves_a_killer(ctx: Context, seconds: float, how: str) -> str:
             threading.Thread(target=_kill_after, args=[seconds], daemon=True).start()
         case "process":
             await asyncio.create_subprocess_exec("sleep", str(seconds))
+        case "watchdog":
+            faulthandler.dump_traceback_later(seconds, exit=True)
     return how
 
 

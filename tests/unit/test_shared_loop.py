@@ -1,4 +1,4 @@
-"""The threads that a worker shares with its handlers are in working order, whatever code does to the default executor."""
+"""The event loop that a worker shares with its handlers stays in working order, whatever code sets there."""
 
 from __future__ import annotations
 
@@ -67,3 +67,29 @@ def test_threads_whose_callers_were_cancelled_are_counted_until_they_return(loop
         return [*counts, loop.abandoned_threads]
 
     assert loop.run_until_complete(main()) == [1, 0]
+
+
+def test_a_task_factory_makes_the_tasks_of_the_code_that_set_it(loop: SharedLoop) -> None:
+    made: list[str] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        made.append(work.__name__)
+        return asyncio.Task(work, loop=loop, **options)
+
+    async def app() -> None:
+        loop.set_task_factory(factory)
+        assert loop.get_task_factory() is factory
+        await run_task(thread_name())
+
+    async def other() -> None:
+        """Not made by the factory."""
+
+    async def main() -> None:
+        await run_task(app())
+        await run_task(other())
+        assert loop.get_task_factory() is None
+
+    loop.run_until_complete(main())
+    assert made == ["thread_name"]
+    with pytest.raises(TypeError, match="callable"):
+        loop.set_task_factory(1)  # type: ignore[arg-type]

@@ -227,6 +227,15 @@ async def test_an_isolation_child_in_which_something_was_left_behind_runs_no_oth
     assert not worker.heard("child.died")
 
 
+async def test_a_watchdog_of_the_interpreter_ends_with_the_attempt_that_set_it(services: Services, client: Client) -> None:
+    """`faulthandler` ends the process from a thread that Python does not list."""
+    worker = await rogue(services)
+    await run_suspect(client, "leaves_a_killer", seconds=2, how="watchdog")
+    await run_suspect(client, "nap", seconds=3)
+    assert len(worker.heard("child.started", isolated=True)) == 1
+    assert not worker.heard("child.died")
+
+
 async def test_a_worker_whose_slots_are_all_held_by_threads_that_overran_is_replaced(services: Services, client: Client) -> None:
     worker = await rogue(services, "--concurrency", "2")
     for _ in range(2):

@@ -304,12 +304,15 @@ async def test_habits_of_users_of_psycopg(config: Config, client: Client) -> Non
 
 CHANGES = [
     "closes_standard_output",
+    "redirects_its_output",
     "closes_its_descriptors",
     "sets_logging_up",
     "changes_the_process",
     "changes_the_interpreter",
     "changes_the_loop",
-    "ends_the_threads",
+    "sets_a_task_factory_of_old",
+    "sets_a_task_factory_that_raises",
+    "ends_what_the_loop_keeps",
     "sets_threads_that_end",
     "sets_a_pool_that_refuses",
     "resets_signals",
@@ -349,6 +352,32 @@ async def test_handlers_that_change_their_process(services: Services, client: Cl
                 send(worker.children[0], number)
     assert not worker.heard("child.died")
     assert not reaper.heard("worker.reaped")
+
+
+@pytest.mark.timeout(100)
+@pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
+async def test_limits_of_a_handler_do_not_stay_with_its_neighbours(services: Services, client: Client, hard: bool) -> None:
+    """A hard limit can be raised by root alone: elsewhere the worker is replaced."""
+    worker = await habitual(services)
+    assert (await client.ended(await client.submit("limits_its_files", hard=hard))).state is State.SUCCESS
+    (said,) = await worker.hear("handler.limited")
+    assert said["limits"] == ["RLIMIT_NOFILE"]
+    if not said["restored"]:
+        await worker.hear("worker.opened", count=2)
+    for _ in range(2):
+        task = await client.ended(await client.submit("opens_a_file", options=ONCE))
+        assert (task.state, task.error) == (State.SUCCESS, None)
+    assert not worker.heard("child.died")
+
+
+@pytest.mark.timeout(100)
+async def test_a_process_ends_although_its_streams_are_closed_and_a_thread_goes_on(services: Services, client: Client) -> None:
+    worker = await habitual(services)
+    await client.submit("prints_and_stays", seconds=600, options=ONCE | {"timeout_seconds": 0.2})
+    await worker.hear("handler.overran")
+    send(worker.pid, signal.SIGTERM)
+    assert await worker.ended() == 0
+    assert [said["code"] for said in worker.heard("child.exited")] == [0], "nothing had to kill it"
 
 
 @pytest.mark.timeout(100)

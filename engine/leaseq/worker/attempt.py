@@ -17,6 +17,7 @@ from leaseq.context import Context
 from leaseq.errors import Fenced
 from leaseq.failpoints import reach
 from leaseq.lifecycle import is_suspect
+from leaseq.logs import restore_streams
 from leaseq.model import ClaimedTask, Ending, Outcome, TaskError
 from leaseq.registry import Handler
 from leaseq.telemetry import emit
@@ -124,6 +125,7 @@ class RunningAttempt(ClaimedAttempt):
 
     def _over(self, handler: asyncio.Task[Ending]) -> None:
         """The handler is done."""
+        restore_streams()
         if self._timer is not None:
             self._timer.cancel()
         if self._given_up:

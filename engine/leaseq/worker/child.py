@@ -26,7 +26,7 @@ from leaseq.engine.engine import Engine, open_engine
 from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import TaskType
-from leaseq.logs import set_up_logs, spare_the_streams
+from leaseq.logs import restore_streams, set_up_logs, spare_the_streams
 from leaseq.loop import end
 from leaseq.memory import spare_the_collector
 from leaseq.registry import Registry
@@ -35,6 +35,7 @@ from leaseq.worker.assemble import BLOCK_SECONDS, assemble
 from leaseq.worker.descendants import end_descendants
 from leaseq.worker.execute import Stop
 from leaseq.worker.forks import guard_forks
+from leaseq.worker.limits import Limits
 from leaseq.worker.link import (
     EXIT_FENCED,
     EXIT_STORE_AWAY,
@@ -73,6 +74,7 @@ class Child:
         self._hurry = asyncio.Event()
         self._fenced: str | None = None
         self._crowded: float | None = None
+        self._limits = Limits()
 
     async def run(self, app: Leaseq) -> int:
         """Work to the end; returns the exit code."""
@@ -127,6 +129,8 @@ class Child:
         while True:
             watchdog.wind()
             ignore_signals()
+            restore_streams()
+            self._keep_limits()
             self._link.send(FromChild(running=worker.running, taken=worker.taken))
             if boottime() - self._proof > allowed:
                 # We may have been slow, not the supervisor: its proofs may lie unread on the link.
@@ -137,6 +141,18 @@ class Child:
                 self._end(0.0)
             self._watch_slots(worker.slots)
             await asyncio.sleep(TICK_SECONDS)
+
+    def _keep_limits(self) -> None:
+        """Undo what handlers have done to the limits of the process. Where that is not allowed, have it replaced: it drains.
+
+        In an isolation child, which runs one task and no other, this is for `Remains`.
+        """
+        if self._spec.isolated or self._ending.is_set() or not (changed := self._limits.changed()):
+            return
+        restored = self._limits.restore(changed)
+        emit("handler.limited", worker_id=self._spec.worker_id, limits=changed, restored=restored)
+        if not restored:
+            self._end(self._config.grace_seconds)
 
     def _watch_slots(self, slots: Slots) -> None:
         """Have this process replaced when it can do little or nothing, because handlers that overran keep its slots, or the
@@ -243,9 +259,17 @@ def main() -> None:
     except Exception:
         traceback.print_exc()
     finally:
-        end_descendants(os.getpid())  # its supervisor does so too, if it still lives
+        leave(code)
+
+
+def leave(code: int) -> None:
+    """End this process with this exit code, whatever handlers have made of it."""
+    try:
+        restore_streams()
         sys.stdout.flush()
         sys.stderr.flush()
+        end_descendants(os.getpid())  # its supervisor does so too, if it still lives
+    finally:
         # Not sys.exit, and the loop is not closed: both would wait for handlers that do not end, as tasks or as threads.
         os._exit(code)
 

@@ -10,9 +10,9 @@ as long as any of it does. Threads and processes do not carry the context and ar
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
-import resource
 import signal
 import threading
 import weakref
@@ -20,6 +20,8 @@ from collections.abc import Collection
 from concurrent.futures import Executor
 from contextvars import ContextVar
 from pathlib import Path
+
+from leaseq.worker.limits import limits
 
 # Their signals end the process (signal.alarm, signal.setitimer).
 ITIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
@@ -51,6 +53,7 @@ class Remains:
     def found(self) -> str | None:
         """What is still alive, in one word. Asked once the attempt holds no reference to its handler any more."""
         gc.collect()
+        faulthandler.cancel_dump_traceback_later()  # it may be set to end the process, and nothing tells whether it is set
         if self._token is not None and self._token() is not None:
             return "task"
         if set(threading.enumerate()) - self._threads - set(self._workers):
@@ -60,11 +63,6 @@ class Remains:
         if any(map(any, map(signal.getitimer, ITIMERS))):
             return "timer"
         return "limit" if limits() != self._limits else None
-
-
-def limits() -> list[tuple[int, int]]:
-    """The limits of this process, beyond which the kernel ends it or refuses it memory, files or processes."""
-    return [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
 def children() -> set[int]:

@@ -4,9 +4,12 @@
 for the worker itself (psycopg cancels statements there). In a plain event loop one handler could shut that pool down, or replace
 it, for all of them.
 
+A task factory, too, is one for the whole loop. One that raises, or that an older release of Python called in another way, would
+end the worker with every attempt in it.
+
 Invariants: a pool that code sets (`set_default_executor`) serves that code and what it starts, so a handler sets its own and an
-app, while it is imported, that of all its handlers. No code shuts the worker's own pool down. A pool that was shut down is no
-longer used.
+app, while it is imported, that of all its handlers. The same holds for a task factory. No code shuts the worker's own pool down.
+A pool that was shut down is no longer used.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ import uvloop
 THREADS = 32
 
 _set_by_app: ContextVar[Executor | None] = ContextVar("leaseq_executor", default=None)
+
+TaskFactory = Callable[..., "asyncio.Future[Any]"]
+_factory: ContextVar[TaskFactory | None] = ContextVar("leaseq_task_factory", default=None)
 
 
 class SharedLoop(uvloop.Loop):
@@ -56,6 +62,20 @@ class SharedLoop(uvloop.Loop):
         """Forget what this code has set. Its executor is its own to shut down, and that of the worker serves others."""
         _set_by_app.set(None)
 
+    async def shutdown_asyncgens(self) -> None:
+        """Close nothing: the generators of the loop are those of all handlers, and of the worker, whose connections they hold."""
+
+    def set_task_factory(self, factory: TaskFactory | None) -> None:
+        """Make the tasks of the calling code with this factory, and those of the tasks that it starts from now on."""
+        if factory is not None and not callable(factory):
+            raise TypeError("a task factory must be a callable or None")
+        _factory.set(factory)
+        super().set_task_factory(_make_task)
+
+    def get_task_factory(self) -> TaskFactory | None:
+        """The factory of the calling code."""
+        return _factory.get()
+
     def _count_abandoned(self, future: asyncio.Future[Any], call: Future[Any]) -> None:
         if future.cancelled() and not call.done():
             self.abandoned_threads += 1
@@ -63,6 +83,11 @@ class SharedLoop(uvloop.Loop):
 
     def _count_returned(self) -> None:
         self.abandoned_threads -= 1
+
+
+def _make_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Future[Any]:
+    factory = _factory.get()
+    return asyncio.Task(work, loop=loop, **options) if factory is None else factory(loop, work, **options)
 
 
 __all__ = ["SharedLoop"]

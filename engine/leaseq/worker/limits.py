@@ -1,0 +1,45 @@
+"""The limits of a worker process, which its handlers share.
+
+A handler that sets a limit for itself (`resource.setrlimit`, to bound its memory, for example) sets it for every other attempt in
+the process, and for the worker: they find no memory, no thread, or can open no file. Nothing undoes it when the handler has
+returned.
+
+Invariant: limits that were changed after the app was imported are restored within a moment. Where that is not allowed, because
+the hard limit was lowered, the process is to be replaced.
+"""
+
+from __future__ import annotations
+
+import resource
+
+# One of them has an older name, too.
+NAMES = [name for name in dir(resource) if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"]
+
+
+class Limits:
+    """The limits of this process as they are when this is made."""
+
+    def __init__(self) -> None:
+        self._kept = limits()
+
+    def changed(self) -> list[str]:
+        """The names of the limits that are different now."""
+        now = limits()
+        return [] if now == self._kept else [name for name in NAMES if now[name] != self._kept[name]]
+
+    def restore(self, names: list[str]) -> bool:
+        """Set these back. False where this process may not."""
+        try:
+            for name in names:
+                resource.setrlimit(getattr(resource, name), self._kept[name])
+        except (OSError, ValueError):
+            return False
+        return True
+
+
+def limits() -> dict[str, tuple[int, int]]:
+    """The limits of this process, beyond which the kernel ends it or refuses it memory, files or processes."""
+    return {name: resource.getrlimit(getattr(resource, name)) for name in NAMES}
+
+
+__all__ = ["Limits", "limits"]
