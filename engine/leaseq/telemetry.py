@@ -52,6 +52,7 @@ EVENTS: dict[str, int] = {
     "lease.reopened": WARNING,
     "worker.opened": INFO,
     "worker.exhausted": WARNING,
+    "worker.locked": WARNING,
     "worker.draining": INFO,
     "worker.drained": INFO,
     "worker.closed": INFO,

@@ -89,6 +89,19 @@ async def test_progress_waits_briefly_for_a_locked_row(config: Config, pool: Poo
     assert await ledger.set_progress(lease, b"1")
 
 
+@pytest.mark.parametrize("table", ["workers", "heartbeats"])
+@pytest.mark.parametrize("lock", ["for update", "for no key update", "for share"])
+async def test_find_locked_workers_names_the_locked_and_waits_for_none(pool: Pool, fleet: Fleet, table: str, lock: str) -> None:
+    ids = [await open_worker(fleet) for _ in range(3)]
+    await fleet.touch(ids)
+    silent = await open_worker(fleet)
+    key = "id" if table == "workers" else "worker_id"
+    async with holding(pool) as held:
+        await held.conn.execute(f"select from leaseq.{table} where {key} = %s {lock}".encode(), (ids[1],))
+        assert await fleet.find_locked([*ids, silent, "unknown"]) == {ids[1]}
+    assert await fleet.find_locked(ids) == set()
+
+
 @pytest.mark.parametrize("table", ["tasks", "idempotency_keys"])
 async def test_prune_passes_over_a_task_that_is_locked_or_whose_key_is(
     pool: Pool, ledger: Ledger, upkeep: Upkeep, plain: Connection, table: str

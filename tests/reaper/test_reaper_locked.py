@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from typing import Any
 
 import psycopg
 import pytest
 
 from fix_reaper import QUEUE, FakeClock, Stage, named, names, watch
+from leaseq.connect import LOCK_SECONDS
 from leaseq.engine.reap import Death
+from leaseq.ledger.session import Locked
 from leaseq.model import State
 from leaseq.telemetry import recorded
 from leaseq_reaper.reap import PATIENCE_SECONDS, Reaping
@@ -71,6 +74,31 @@ async def test_a_locked_row_of_one_dead_worker_delays_no_other(stage: Stage, clo
     async with locking(stage, ids[0]):
         await watch(reaping.run_once, clock, seconds=4 * LEASE)
         assert sorted(await stage.lane()) == ids[1:]
+
+
+async def test_the_locked_row_of_a_dead_worker_itself_delays_no_other(stage: Stage, clock: FakeClock) -> None:
+    ids = await stage.submit(6)
+    workers = [await stage.worker() for _ in range(3)]
+    for worker_id in workers:
+        await stage.take(worker_id, limit=2)
+    await stage.silence(*workers)
+    reaping = Reaping(stage.engine, Suspicion(lease_seconds=LEASE, clock=clock), clock=clock)
+    url = str(stage.engine.config.postgres_url)
+    with recorded() as events:
+        async with await psycopg.AsyncConnection.connect(url) as psql:
+            await psql.execute("select from leaseq.workers where id = %s for update", [workers[0]])
+            with suppress(Locked):
+                await watch(reaping.run_once, clock, seconds=4 * LEASE)
+            began = monotonic()
+            for _ in range(5):
+                with suppress(Locked):
+                    await watch(reaping.run_once, clock, seconds=0.4 * LEASE)
+            assert monotonic() - began < LOCK_SECONDS, "no second pass waits for it"
+            assert sorted(await stage.lane()) == ids[2:]
+        await watch(reaping.run_once, clock, seconds=LEASE)
+    assert sorted(await stage.lane()) == ids
+    assert [told["worker_id"] for told in named(events, "worker.locked")] == [workers[0]]
+    assert "reaper.quieted" not in names(events)
 
 
 async def test_a_row_that_is_locked_for_a_moment_is_waited_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

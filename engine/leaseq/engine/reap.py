@@ -29,6 +29,7 @@ from leaseq.failpoints import reach
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.locked import LockedTasks
+from leaseq.ledger.session import Locked
 from leaseq.lifecycle import after
 from leaseq.loop import spread
 from leaseq.model import Counts, Ending, Glimpse, Lease, Outcome, Settled, Settlement, State, TaskError
@@ -76,12 +77,13 @@ class Reap:
         self._dispatcher = dispatcher
         self._ownership = ownership
         self._locked = LockedTasks(ledger, verb="reap")
+        self._locked_workers: set[str] = set()  # that could not be closed
         self._backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)
 
     async def reap(self, death: Death) -> bool:
         """Take back everything a dead worker held. False if it turned out to be alive."""
         reach("reap.closing")
-        closed = await self._fleet.close_worker(death.worker_id, reason=death.reason, stale_after=death.stale_after)
+        closed = await self._close(death)
         if not closed:
             record = await self._fleet.find_worker(death.worker_id)
             if record is not None and record.closed_at is None:
@@ -112,6 +114,19 @@ class Reap:
                 first=closed,
             )
         return True
+
+    async def _close(self, death: Death) -> bool:
+        """Close the incarnation. Raises `Locked` while another transaction has its row; a lock that is new is waited for."""
+        worker_id, until = death.worker_id, monotonic() + LOCK_SECONDS
+        while await self._fleet.find_locked([worker_id]):
+            if worker_id in self._locked_workers or monotonic() > until:
+                if worker_id not in self._locked_workers:
+                    emit("worker.locked", worker_id=worker_id, verb="reap")
+                self._locked_workers.add(worker_id)
+                raise Locked(f"another transaction has locked the row of worker {worker_id} in Postgres")
+            await asyncio.sleep(LOOK_SECONDS)
+        self._locked_workers.discard(worker_id)
+        return await self._fleet.close_worker(worker_id, reason=death.reason, stale_after=death.stale_after)
 
     async def settle_lost(self, held: Sequence[tuple[Lease, Counts]], *, reason: str, alone: bool) -> Taken:
         """Settle attempts as lost (those that do not count had ended already), but for those whose rows are locked."""

@@ -95,6 +95,11 @@ class Fleet:
         found = await self._session.fetch("touch_workers", {"worker_ids": list(worker_ids)}, again=True)
         return {row[0] for row in found}
 
+    async def find_locked(self, worker_ids: Sequence[str]) -> set[str]:
+        """Which of these incarnations another transaction has locked now."""
+        found = await self._session.fetch("find_locked_workers", {"worker_ids": list(worker_ids)}, again=True)
+        return {row[0] for row in found}
+
     async def close_worker(self, worker_id: str, *, reason: str, stale_after: float | None = None) -> bool:
         """Close an incarnation; with `stale_after` (seconds) only if it was not seen for that long. True if this call did it."""
         params = {"worker_id": worker_id, "reason": reason, "stale_after": stale_after}

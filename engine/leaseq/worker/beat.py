@@ -9,7 +9,10 @@ cannot settle must not hold its tasks for ever.
 The lease in the home queue, the first one, is what a reaper judges a worker by. In the other queues a lease is a
 registration, without which a pull gets nothing; its deadline says nothing. Of a few queues every one is renewed in
 every beat. Of many, a beat renews the home queue and looks whether the registrations in a share of the others still
-stand, so that each of them is looked at about once a lease."""
+stand, so that each of them is looked at about once a lease.
+
+An incarnation whose row another transaction has locked hears nothing of the ledger and keeps its lease in dispatch. After a beat
+has met such a lock, the next ones look first and touch only the others."""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ from leaseq.config import Config
 from leaseq.engine.engine import Stores
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
+from leaseq.ledger.session import Locked
 from leaseq.loop import spread
 from leaseq.telemetry import emit
 from leaseq.worker.link import boottime
@@ -59,6 +63,7 @@ class Heartbeat:
         self._queues = queues
         self._ledger_heard = boottime()
         self._touching: asyncio.Task[Touch] | None = None
+        self._is_careful = False  # is a row locked, so that a touch may have to wait for it?
         few = len(queues) <= FEW_QUEUES
         self._renewed, self._others = (queues, ()) if few else (queues[:1], tuple(queues[1:]))
         self._turn = 0
@@ -124,10 +129,18 @@ class Heartbeat:
             return None
 
     async def _ask(self, worker_ids: frozenset[str]) -> Touch:
+        fleet = self._stores.fleet
+        locked = await fleet.find_locked([*worker_ids]) if self._is_careful else set()
+        free = worker_ids - locked
+        self._is_careful = bool(locked)
         sent = boottime()
-        open_ones = await self._stores.fleet.touch(list(worker_ids))
+        try:
+            open_ones = await fleet.touch([*free]) if free else set()
+        except Locked:
+            self._is_careful = True
+            raise
         self._ledger_heard = sent
-        return Touch(worker_ids, frozenset(open_ones), sent)
+        return Touch(free, frozenset(open_ones), sent)
 
     async def _renew_in_time(self, worker_ids: Sequence[str], *, may_reopen: AbstractSet[str]) -> set[str]:
         """Within a beat, or nothing: a Redis that hangs must not hold up the next touch of the ledger."""

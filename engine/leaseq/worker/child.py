@@ -140,6 +140,8 @@ class Child:
             if self._spec.isolated and not self._ending.is_set() and worker.idle_seconds > self._config.lease_seconds:
                 self._end(0.0)
             self._watch_slots(worker.slots)
+            if worker.is_barred and not self._ending.is_set():
+                self._end(self._config.grace_seconds)  # another incarnation has a row of its own
             await asyncio.sleep(TICK_SECONDS)
 
     def _keep_limits(self) -> None:

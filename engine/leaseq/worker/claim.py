@@ -31,6 +31,7 @@ class Claimer:
     def __init__(self, ledger: Ledger, *, worker_id: str) -> None:
         self._ledger = ledger
         self._worker_id = worker_id
+        self.is_barred = False  # has another transaction locked the row of this incarnation? It claims nothing more then.
         self._busy = False
         self._waiting: deque[Call] = deque()
         self._draining: asyncio.Task[None] | None = None

@@ -66,7 +66,9 @@ class Intake:
             try:
                 if self._watch is not None and self._idle:
                     await self._watch.sleep(self._queue)
-                if not stop.is_set():
+                if self._tools.claimer.is_barred:
+                    await pause(PAUSED_SECONDS, stop=stop)
+                elif not stop.is_set():
                     await self._round(stop)
                 if wait != RETRY_SECONDS:
                     emit("dispatch.returned", queue=self._queue)
@@ -163,6 +165,9 @@ class Intake:
         is_careful = bool(self._tools.locked)  # are rows locked, so that a claim may have to wait for one?
         while True:
             try:
+                if self._tools.claimer.is_barred:
+                    claimed += await self._account(rest, locked)
+                    break
                 if is_careful:
                     locked = await self._tools.locked.tasks.among([hold.task_id for hold in rest])
                 reach("claim.sending")
@@ -177,6 +182,8 @@ class Intake:
                 if isinstance(error, Locked) and not is_careful:
                     is_careful = True
                     continue
+                if isinstance(error, Locked) and await self._find_barred():
+                    continue
                 # The claim may have been committed: the next round finds what is ours by the account.
                 emit("ledger.unreachable", error=str(error), waiting=len(rest))
                 await asyncio.sleep(wait)
@@ -185,6 +192,17 @@ class Intake:
             for task in claimed:
                 emit("task.claimed", task_id=task.lease.task_id, attempt=task.lease.attempt, type=task.type)
         return claimed
+
+    async def _find_barred(self) -> bool:
+        """Find out whether a claim waits in vain for the row of this incarnation and not for that of a task."""
+        worker_id = self._tools.worker_id
+        try:
+            if await self._tools.fleet.find_locked([worker_id]) and not self._tools.claimer.is_barred:
+                self._tools.claimer.is_barred = True
+                emit("worker.locked", worker_id=worker_id, verb="claim")
+        except ServerUnreachable:
+            return False
+        return self._tools.claimer.is_barred
 
     async def _account(self, holds: Sequence[Hold], locked: AbstractSet[str]) -> list[ClaimedTask]:
         """What of the unclaimed is ours by an earlier claim whose answer was lost.

@@ -58,6 +58,11 @@ class Worker:
         return self._tools.slots
 
     @property
+    def is_barred(self) -> bool:
+        """Whether this incarnation claims nothing more, because another transaction has locked its row."""
+        return self._tools.claimer.is_barred
+
+    @property
     def running(self) -> int:
         return len(self._running)
 
