@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -456,3 +458,28 @@ async def test_the_ways_of_psycopg_to_end_a_transaction_are_refused(
     async with working(config, app):
         task = await client.ended(await client.submit("tries", options=ONCE), timeout=30)
     assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 1)
+
+
+async def test_what_a_handler_sets_in_libpq_is_undone(config: Config, client: Client, tmp_path: Path) -> None:
+    app, traced = Leaseq(), tmp_path / "trace"
+
+    @app.task
+    async def sets(ctx: Context) -> int:
+        async with ctx.transaction() as tx:
+            with traced.open("wb") as file:
+                tx.pgconn.trace(os.dup(file.fileno()))
+            tx.pgconn.nonblocking = 0
+            os.set_blocking(tx.fileno(), True)
+            return tx.info.backend_pid
+
+    @app.task
+    async def looks(ctx: Context) -> list[Any]:
+        async with ctx.transaction() as tx:
+            await tx.execute("select 'of a neighbour'")
+            return [tx.info.backend_pid, tx.pgconn.nonblocking, os.get_blocking(tx.fileno())]
+
+    async with working(config, app, concurrency=1):
+        pid = msgspec.json.decode((await client.ended(await client.submit("sets"))).result or b"")
+        found = msgspec.json.decode((await client.ended(await client.submit("looks"))).result or b"")
+    assert found == [pid, 1, False]
+    assert b"of a neighbour" not in traced.read_bytes()

@@ -7,10 +7,11 @@ import asyncio
 import msgspec
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from fix_client import Client
 from fix_servers import at, prepare
-from fix_worker import until, working
+from fix_worker import promoting, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
@@ -19,6 +20,12 @@ from leaseq.model import State
 from leaseq.telemetry import recorded
 
 ONCE = {"max_attempts": 1}
+LATE = """
+create temp table late (id int) on commit drop;
+create function pg_temp.raises() returns trigger language plpgsql as
+    $$ begin raise '%', repeat('x', 1000000) using errcode = 'CODE'; end $$;
+create constraint trigger late after insert on late deferrable initially deferred for each row execute function pg_temp.raises()
+"""
 
 # Functions and an operator that our statements would meet where a search_path puts this schema first.
 EVIL = """
@@ -109,6 +116,24 @@ async def test_a_settle_waits_for_a_lock_as_long_as_any_other(config: Config, cl
 async def _blocked(client: Client) -> bool:
     waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     return bool(await client.rows(waiting))
+
+
+@pytest.mark.parametrize("code", ["P0001", "40001", "53000"])
+async def test_the_words_of_a_trigger_that_refuses_the_commit_are_cut(config: Config, client: Client, code: str) -> None:
+    app = Leaseq()
+
+    @app.task
+    async def inserts(ctx: Context) -> None:
+        async with ctx.transaction() as tx:
+            await tx.execute(LATE.replace("CODE", code).encode())
+            await tx.execute("insert into late values (1)")
+
+    quick = replace(config, hand_back_base_seconds=0.01, hand_back_cap_seconds=0.01)
+    async with promoting(client.engine), working(quick, app):
+        task = await client.ended(await client.submit("inserts", options={"max_attempts": 1}))
+    assert task.error is not None
+    assert msgspec.json.decode(task.error)["code"] == "commit_refused"
+    assert len(task.error) < 10_000
 
 
 async def test_a_deferred_constraint_is_checked_before_the_settle(config: Config, client: Client) -> None:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
 from leaseq.model import Ending, Outcome, Settled, Settlement, TaskError
 from leaseq.telemetry import emit
+from leaseq.worker.describe import MESSAGE_LIMIT, storable
 from leaseq.worker.tools import Tools
 from leaseq.worker.transaction import AttemptTransaction, sqlstate_of
 
@@ -87,7 +88,7 @@ async def _commit(
         back = await judge(Ending(Outcome.ERRORED, error=_refusal(error)), silent)
         return await _resolve(tools, settlement, other(back), error)
     except Exception as error:  # a deferred constraint of the user's own tables speaks at COMMIT
-        return Finish(Ending(Outcome.ERRORED, error=TaskError("commit_refused", str(error), type(error).__name__)))
+        return Finish(Ending(Outcome.ERRORED, error=TaskError("commit_refused", _said(error), type(error).__name__)))
 
 
 async def _resolve(tools: Tools, settlement: Settlement, back: Settlement, error: ServerUnreachable) -> Finish:
@@ -105,10 +106,16 @@ async def _resolve(tools: Tools, settlement: Settlement, back: Settlement, error
 def _refusal(error: ServerUnreachable) -> TaskError:
     """Why a commit did not come about."""
     if (sqlstate_of(error) or "").startswith(CONFLICT):
-        return TaskError("commit_refused", f"{CONFLICTED}: {str(error.__cause__).strip()}", type=type(error.__cause__).__name__)
+        cause = error.__cause__
+        return TaskError("commit_refused", f"{CONFLICTED}: {_said(cause)}", type=type(cause).__name__)
     sqlstate = sqlstate_of(error) or "57P"
     code = error.code if sqlstate.startswith(ENDS_SESSIONS) else "commit_refused"
-    return TaskError(code, str(error))
+    return TaskError(code, _said(error))
+
+
+def _said(error: BaseException | None) -> str:
+    """The words of Postgres. Those of a trigger may be megabytes."""
+    return storable(str(error).strip(), MESSAGE_LIMIT)
 
 
 def _broke(transaction: AttemptTransaction, ending: Ending) -> bool:

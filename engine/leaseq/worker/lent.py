@@ -11,6 +11,7 @@ afterwards the handle refers to a closed connection.
 from __future__ import annotations
 
 import asyncio
+import os
 from contextvars import ContextVar
 from functools import cache
 from types import TracebackType
@@ -19,7 +20,7 @@ from typing import Any, Never, Self
 import psycopg
 from psycopg import pq
 from psycopg.abc import RV, PQGen
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ConnStatus, TransactionStatus
 
 from leaseq.connect import Connection, ImpatientConnection
 from leaseq.errors import Fenced, TransactionEnded, TransactionForeign
@@ -112,6 +113,11 @@ class LentConnection(ImpatientConnection):
         """Leave the connection to the pool: this handle, and what was made from it, is closed from now on."""
         if self.pgconn is not _closed_pgconn():
             self.pgconn.notice_handler, self.pgconn.notify_handler = self._handlers
+            if self.pgconn.status == ConnStatus.OK:
+                # What code may have set in libpq and in its socket, which no statement resets.
+                self.pgconn.untrace()
+                self.pgconn.nonblocking = 1
+                os.set_blocking(self.pgconn.socket, False)
             self.pgconn = _closed_pgconn()
             del self._lender
 
