@@ -14,7 +14,7 @@ from uuid import uuid4
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
-from leaseq.loop import run_forever
+from leaseq.loop import end, run_forever
 from leaseq.worker.assemble import assemble
 from leaseq.worker.link import Spec
 from leaseq.worker.worker import Worker
@@ -46,8 +46,7 @@ async def working(config: Config, app: Leaseq, *, concurrency: int = 4) -> Async
         finally:
             worker.stop_intake()
             await asyncio.wait([running], timeout=4)
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await end(running)
 
 
 async def stop_myself() -> None:

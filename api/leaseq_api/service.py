@@ -18,6 +18,7 @@ from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.schema import require_schema
+from leaseq.loop import end
 from leaseq_api.payload_schemas import PayloadSchemas
 
 # One writer gathers all submissions; the rest are for those who look things up.
@@ -59,8 +60,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             yield service
         finally:
             service.stopping.set()
-            refreshing.cancel()
-            await asyncio.gather(refreshing, return_exceptions=True)
+            await end(refreshing)
 
 
 def provide_service(request: Request[Any, Any, Any]) -> Service:

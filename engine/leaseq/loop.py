@@ -76,8 +76,8 @@ async def spread(items: Iterable[T], act: Callable[[T], Awaitable[object]], *, a
 async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks until they have ended; raises nothing of theirs.
 
-    Once may not be enough: before Python 3.12 `asyncio.wait_for`, in which redis-py sends, loses a cancellation that comes at
-    the moment when what it waits for is done (cpython#86296).
+    Once may not be enough: before Python 3.12 `asyncio.wait_for`, in which pools of psycopg wait, loses a cancellation that
+    comes at the moment when what it waits for is done (cpython#86296).
     """
     while alive := [task for task in tasks if not task.done()]:
         for task in alive:

@@ -5,20 +5,23 @@ on as a replica, answers every write with an error, and keeps the connection ope
 it resolves the name again. So an answer of that kind condemns all connections of the process, and each is made again before its
 next command. The command that got the answer is not repeated.
 
-Invariants: a condemned connection sends nothing more. The replies that are still on their way on it (of a pipeline) are read. An
-answer that says nothing about the role of the server (full, busy, no right, wrong type) condemns nothing.
+Invariants: a cancellation is never lost in a command. A condemned connection sends nothing more. The replies that are still on
+their way on it (of a pipeline) are read. An answer that says nothing about the role of the server (full, busy, no right, wrong
+type) condemns nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 __all__ = ["Admit", "Guard", "Refused", "guarded"]
 
@@ -80,7 +83,29 @@ class _Guarded(AbstractConnection):
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         if self._admitted and self._generation != self._guard.generation and self.is_connected:
             await self.disconnect(nowait=True)
-        await super().send_packed_command(command, check_health)
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if check_health:
+            await self.check_health()  # type: ignore[no-untyped-call]
+        try:
+            await self._send(command)
+        except BaseException:
+            await self.disconnect(nowait=True)  # a part of the command may be on its way
+            raise
+
+    async def _send(self, command: Iterable[bytes]) -> None:
+        """Write a command within the time-out of the connection.
+
+        redis-py writes inside `asyncio.wait_for`, which costs a task for each command, and which before Python 3.12 loses a
+        cancellation that comes when the write is done (cpython#86296). Then a loop that was told to end would go on.
+        """
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                await self._send_packed_command(command)
+        except TimeoutError as error:
+            raise RedisTimeoutError("time-out while writing to Redis") from error
+        except OSError as error:
+            raise RedisConnectionError(f"error while writing to Redis: {error}") from error
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         try:

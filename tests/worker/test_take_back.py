@@ -17,6 +17,7 @@ from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import BITE
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.engine.reap import Death
+from leaseq.loop import end
 from leaseq.model import Lane, State
 from leaseq.telemetry import recorded
 from leaseq.worker.beat import Heartbeat
@@ -69,8 +70,7 @@ async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(engine: En
         beating = asyncio.create_task(beat())
         with recorded() as events:
             await engine.reaper.reap(Death(worker_id="dead", queues=[QUEUE], reason="killed"))
-        beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
+        await end(beating)
 
     assert max(gaps) < engine.config.lease_seconds / 2
     assert len([event for event in events if event.name == "attempt.reaped"]) == HELD // 2

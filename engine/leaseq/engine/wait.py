@@ -14,6 +14,7 @@ from time import monotonic
 
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Ledger
+from leaseq.loop import end
 from leaseq.model import TERMINAL
 
 FIRST_POLL_SECONDS = 0.002
@@ -77,8 +78,7 @@ class Waiter:
     async def aclose(self) -> None:
         """End the polls; callers that still wait run into their time-out."""
         if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.gather(self._poller, return_exceptions=True)
+            await end(self._poller)
 
     async def _poll(self) -> None:
         while self._waits:

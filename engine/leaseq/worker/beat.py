@@ -29,7 +29,7 @@ from leaseq.engine.engine import Stores
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
-from leaseq.loop import spread
+from leaseq.loop import end, spread
 from leaseq.telemetry import emit
 from leaseq.worker.link import boottime
 from leaseq.worker.tools import FEW_QUEUES
@@ -109,8 +109,7 @@ class Heartbeat:
     async def aclose(self) -> None:
         """Stop asking the ledger."""
         if self._touching is not None:
-            self._touching.cancel()
-            await asyncio.gather(self._touching, return_exceptions=True)
+            await end(self._touching)
 
     async def _touch(self, worker_ids: Sequence[str]) -> Touch | None:
         """Which of these are open, or None if the ledger does not answer within a beat. A touch that hangs (a frozen server) is
