@@ -16,10 +16,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -293,6 +294,14 @@ def admin_url(config: Config) -> str:
     """The URL of the same database for its superuser."""
     parts = urlsplit(str(config.postgres_url))
     return urlunsplit(parts._replace(netloc=_admins.get(parts.netloc.rpartition("@")[2], parts.netloc)))
+
+
+@asynccontextmanager
+async def person(config: Config) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """A session of a person, in a transaction from its first statement on. What it has locked is free when the block ends at the
+    latest, and not before: no default of a service's role ends it."""
+    async with await psycopg.AsyncConnection.connect(admin_url(config), application_name="psql") as conn:
+        yield conn
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from leaseq.engine.engine import open_engine
 from leaseq.errors import LeaseqError, ServerUnfit, ServerUnreachable
 from leaseq.fitness import require_fit, survey
 from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.roles import RoleNames, grant
+from leaseq.ledger.roles import SERVICE, RoleNames, grant
 from leaseq.ledger.schema import LATEST, migrate, schema_version
 from leaseq.ledger.session import Session
 
@@ -68,13 +68,22 @@ async def test_everything_that_opens_names_the_reason_at_once(unwritable: Config
     assert "takes no writes" in finding.message or "default_transaction_read_only is on" in finding.message
 
 
+async def granted(url: str) -> bool:
+    """May the role of the services use the schema?"""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as admin:
+        cursor = await admin.execute("select has_schema_privilege(%s, 'leaseq', 'usage')", [SERVICE])
+        (row,) = await cursor.fetchall()
+        return bool(row[0])
+
+
 async def test_of_two_hosts_the_schema_of_the_primary_is_read_and_migrated(pair: Pair) -> None:
     both = pair.both(first="standby")
     async with await psycopg.AsyncConnection.connect(pair.primary.url, autocommit=True) as admin:
         await admin.execute("drop schema if exists leaseq cascade")
     assert await schema_version(both) == 0
     assert len(await migrate(both)) == LATEST
-    assert await grant(both, RoleNames()) != []
+    await grant(both, RoleNames())
+    assert await granted(pair.primary.url)
     assert await schema_version(both) == LATEST
     assert await schema_version(pair.primary.url) == LATEST
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from fix_reaper import QUEUE, FakeClock, Stage, named, names, watch
+from fix_servers import person
 from leaseq.connect import LOCK_SECONDS
 from leaseq.engine.reap import Death
 from leaseq.ledger.session import Locked
@@ -26,8 +27,7 @@ LEASE = 1.0
 @asynccontextmanager
 async def locking(stage: Stage, *task_ids: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     """The rows of these tasks are locked until the block ends."""
-    url = stage.engine.config.postgres_url
-    async with await psycopg.AsyncConnection.connect(str(url), application_name="psql") as conn:
+    async with person(stage.engine.config) as conn:
         await conn.execute("select from leaseq.tasks where id = any(%s::uuid[]) for update", [list(task_ids)])
         yield conn
         await conn.rollback()
@@ -83,9 +83,8 @@ async def test_the_locked_row_of_a_dead_worker_itself_delays_no_other(stage: Sta
         await stage.take(worker_id, limit=2)
     await stage.silence(*workers)
     reaping = Reaping(stage.engine, Suspicion(lease_seconds=LEASE, clock=clock), clock=clock)
-    url = str(stage.engine.config.postgres_url)
     with recorded() as events:
-        async with await psycopg.AsyncConnection.connect(url) as psql:
+        async with person(stage.engine.config) as psql:
             await psql.execute("select from leaseq.workers where id = %s for update", [workers[0]])
             with suppress(Locked):
                 await watch(reaping.run_once, clock, seconds=4 * LEASE)

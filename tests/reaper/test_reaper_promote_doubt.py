@@ -14,6 +14,7 @@ from fix_dispatch import KEYS
 from fix_ledger import scheduled
 from fix_proxy import READY_FOR_QUERY, Proxy, ProxyTo, Trap
 from fix_reaper import QUEUE, WINDOW, FakeClock, Stage
+from fix_servers import person
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ServerUnreachable
@@ -192,6 +193,6 @@ async def test_what_is_due_of_a_task_that_is_gone_is_forgotten(stage: Stage, clo
 @asynccontextmanager
 async def locking(stage: Stage, ids: list[str]) -> AsyncIterator[None]:
     """As an operator who has changed tasks and not committed yet."""
-    async with await psycopg.AsyncConnection.connect(str(stage.engine.config.postgres_url)) as conn:
+    async with person(stage.engine.config) as conn:
         await conn.execute("update leaseq.tasks set priority = priority where id = any(%s::uuid[])", [ids])
         yield

@@ -16,6 +16,7 @@ from fix_dispatch import KEYS
 from fix_ledger import scheduled, succeeded
 from fix_processes import PATIENCE
 from fix_reaper import FakeClock, Stage, named, names
+from fix_servers import person
 from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.dispatch import survey
@@ -298,7 +299,7 @@ async def test_a_locked_task_keeps_no_other_one_from_getting_its_row_back(stage:
     locked, other = await stage.submit(2, push=False, delay_seconds=60.0)
     await stage.plain.execute("update leaseq.tasks set run_at = now() - interval '2 minutes'")
     await stage.plain.execute("delete from leaseq.scheduled")
-    async with await psycopg.AsyncConnection.connect(str(stage.engine.config.postgres_url)) as conn:
+    async with person(stage.engine.config) as conn:
         await conn.execute("select from leaseq.tasks where id = %s for update", [locked])
         await reconcile.run_once()
         assert await scheduled(stage.plain) == {other}

@@ -16,6 +16,7 @@ from msgspec import Struct
 from fix_dispatch import KEYS
 from fix_ledger import RETENTION, submission
 from fix_reaper import WINDOW, FakeClock, Stage
+from fix_servers import person
 from leaseq.model import Lane
 from leaseq_reaper.refill import Refill
 
@@ -116,7 +117,8 @@ async def test_its_tasks_come_through_and_no_backlog_is_read_for_them(
 ) -> None:
     found = []
     for backlog in (1_000, 20_000):
-        await narrow.plain.execute("truncate leaseq.tasks cascade")
+        async with person(narrow.engine.config) as psql:
+            await psql.execute("truncate leaseq.tasks cascade")
         await narrow.redis.flushall()
         found.append(await minute(narrow, monkeypatch, backlog=backlog, begins=begins))
     few, many = found

@@ -6,17 +6,15 @@ The lock is a real one: an open transaction of another session, as `psql` with a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
-import psycopg
 import pytest
 
 from fix_client import Client
 from fix_processes import PATIENCE
 from fix_reaper import named, names
-from fix_servers import admin_url
+from fix_servers import person
 from fix_worker import QUEUE, promoting, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
@@ -32,13 +30,6 @@ from leaseq.worker.hands import Hands
 
 SECONDS = 60.0 * PATIENCE
 TOUCH = b"update leaseq.tasks set priority = priority where id = any(%s::uuid[])"
-
-
-@asynccontextmanager
-async def person(config: Config) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """A session of a person, with an open transaction. What it has locked is free when the block ends at the latest."""
-    async with await psycopg.AsyncConnection.connect(admin_url(config), application_name="psql") as conn:
-        yield conn
 
 
 class Handlers:
