@@ -355,13 +355,13 @@ async def test_handlers_that_change_their_process(services: Services, client: Cl
 
 
 @pytest.mark.timeout(100)
-@pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
-async def test_limits_of_a_handler_do_not_stay_with_its_neighbours(services: Services, client: Client, hard: bool) -> None:
+@pytest.mark.parametrize("what", ["soft", "hard", "depth"])
+async def test_limits_of_a_handler_do_not_stay_with_its_neighbours(services: Services, client: Client, what: str) -> None:
     """A hard limit can be raised by root alone: elsewhere the worker is replaced."""
     worker = await habitual(services)
-    assert (await client.ended(await client.submit("limits_its_files", hard=hard))).state is State.SUCCESS
+    assert (await client.ended(await client.submit("limits", what=what))).state is State.SUCCESS
     (said,) = await worker.hear("handler.limited")
-    assert said["limits"] == ["RLIMIT_NOFILE"]
+    assert said["limits"] == ["recursion" if what == "depth" else "RLIMIT_NOFILE"]
     if not said["restored"]:
         await worker.hear("worker.opened", count=2)
     for _ in range(2):

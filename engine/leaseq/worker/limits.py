@@ -11,7 +11,10 @@ the hard limit was lowered, the process is to be replaced.
 from __future__ import annotations
 
 import resource
+import sys
 
+# The depth of calls in the interpreter. A handler that needs more may go on with that; one that lowers it lowers it for all.
+DEPTH = "recursion"
 # One of them has an older name, too.
 NAMES = [name for name in dir(resource) if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"]
 
@@ -21,17 +24,22 @@ class Limits:
 
     def __init__(self) -> None:
         self._kept = limits()
+        self._depth = sys.getrecursionlimit()
 
     def changed(self) -> list[str]:
         """The names of the limits that are different now."""
         now = limits()
-        return [] if now == self._kept else [name for name in NAMES if now[name] != self._kept[name]]
+        names = [] if now == self._kept else [name for name in NAMES if now[name] != self._kept[name]]
+        return [*names, DEPTH] if sys.getrecursionlimit() < self._depth else names
 
     def restore(self, names: list[str]) -> bool:
         """Set these back. False where this process may not."""
         try:
             for name in names:
-                resource.setrlimit(getattr(resource, name), self._kept[name])
+                if name == DEPTH:
+                    sys.setrecursionlimit(self._depth)
+                else:
+                    resource.setrlimit(getattr(resource, name), self._kept[name])
         except (OSError, ValueError):
             return False
         return True
