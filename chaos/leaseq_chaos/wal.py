@@ -40,6 +40,7 @@ COLUMNS: dict[str, frozenset[str]] = {
     "idempotency_keys": frozenset({"key", "task_id"}),
     "queues": frozenset({"name", "paused"}),
     "workers": frozenset({"id", "pid", "closed_at", "close_reason"}),
+    "heartbeats": frozenset({"worker_id"}),
     "effects": frozenset({"task_id", "attempt", "type"}),
     "accounts": frozenset({"id", "cents"}),
 }  # fmt: skip

@@ -31,13 +31,20 @@ def closing(evidence: Evidence) -> int:
     return next(at for at, one in enumerate(evidence.commits) if one.table == "workers" and one.row["closed_at"] is not None)
 
 
-def heard(evidence: Evidence, worker: str, *seconds: float, reason: str = "silent for more than 10 s") -> Evidence:
+def heard(
+    evidence: Evidence,
+    worker: str,
+    *seconds: float,
+    reason: str = "silent for more than 10 s",
+    table: str = "heartbeats",
+    verb: str = "update",
+) -> Evidence:
     """Say why it was closed, and when there were signs of life."""
     at = closing(evidence)
     closed = evidence.commits[at]
     evidence.commits[at] = replace(closed, row=closed.row | {"close_reason": reason})
-    beats = [Commit(closed.lsn, 0, round(s * SECOND), "workers", "update", {"id": worker, "closed_at": None}) for s in seconds]
-    evidence.commits[at:at] = beats
+    row = {"worker_id": worker} if table == "heartbeats" else {"id": worker, "closed_at": None}
+    evidence.commits[at:at] = [Commit(closed.lsn, 0, round(s * SECOND), table, verb, row) for s in seconds]
     return evidence
 
 
@@ -55,9 +62,14 @@ def test_the_signs_of_another_are_no_signs() -> None:
     assert check(heard(story(), "w1", 18, 19, 20)).verdict is Verdict.VALID
 
 
+def test_the_end_of_a_heartbeat_is_no_sign_of_life() -> None:
+    assert check(heard(story(), "w2", 20, 20.5, verb="delete")).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize("table", ["heartbeats", "workers"])
 @pytest.mark.parametrize("seconds", [(19.5, 20), (12, 20), (11.5, 12)])
-def test_who_was_heard_of_within_the_lease_was_buried_alive(seconds: tuple[float, ...]) -> None:
-    finding = check(heard(story(), "w2", *seconds))
+def test_who_was_heard_of_within_the_lease_was_buried_alive(seconds: tuple[float, ...], table: str) -> None:
+    finding = check(heard(story(), "w2", *seconds, table=table))
     assert finding.verdict is Verdict.INVALID
     assert "w2 was closed for silence, having been heard of 2 times" in finding.violations[0].said
 

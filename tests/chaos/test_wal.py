@@ -11,6 +11,13 @@ import msgspec
 import psycopg
 import pytest
 
+from fix_story import Story
+from leaseq.config import Config
+from leaseq.connect import open_pool
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.schema import migrate
+from leaseq.ledger.session import Session
+from leaseq_chaos.checkers import reaps
 from leaseq_chaos.cluster.stores import Postgres
 from leaseq_chaos.evidence import Commit
 from leaseq_chaos.history import boottime
@@ -72,6 +79,30 @@ async def test_a_crash_of_the_server_neither_hides_nor_repeats_a_commit(postgres
     assert written == seen
     assert [commit.lsn for commit in written] == sorted(commit.lsn for commit in written)
     assert all(0 <= boottime() - commit.at < 60 * 10**9 for commit in written)
+
+
+async def test_the_signs_of_life_of_a_worker_are_told(postgres: Postgres, tmp_path: Path) -> None:
+    """From what the engine writes to what the checker of reapings says of it: a sign that is not told blinds the checker."""
+    reader = CommitReader([postgres], tmp_path, wall_offset=time.time_ns() - boottime(), watch=lambda commit: None)
+    await migrate(postgres.url)
+    await reader.open()
+    async with await open_pool(Config(postgres_url=postgres.url), name="leaseq test", max_size=1) as pool:
+        fleet = Fleet(Session(pool, deadline_seconds=10))
+        await fleet.open_worker("w9", host="here", pid=1, queues=["default"], version="0")
+        for _ in range(3):
+            await fleet.touch(["w9"])
+        assert await fleet.close_worker("w9", reason="silent for more than 10 s")
+    stop = asyncio.Event()
+    stop.set()
+    await reader.follow(stop)
+    await reader.finish()
+    told = Story()
+    told.submit("note")
+    evidence = told.evidence(config={"LEASEQ_LEASE_SECONDS": "10"})
+    lines = (tmp_path / "commits.jsonl").read_bytes().splitlines()
+    evidence.commits.extend(msgspec.json.decode(line, type=Commit) for line in lines)
+    (violation,) = reaps.check(evidence).violations
+    assert "w9 was closed for silence, having been heard of 4 times" in violation.said
 
 
 async def _open_account(conn: psycopg.AsyncConnection[object], number: int) -> None:

@@ -73,12 +73,15 @@ def _lives(found: Index) -> tuple[dict[str, list[int]], dict[str, Closing]]:
             beats[worker].append(at)
         elif worker not in closings:
             closings[worker] = Closing(placed.order, at, str(row.get("close_reason") or "").startswith(_SILENT))
-    return beats, closings
+    for placed in found.tables.get("heartbeats", []):  # workers of older versions beat in the table above
+        if placed.commit.verb != "delete":
+            beats[str(placed.commit.row["worker_id"])].append(placed.commit.at)
+    return {worker: sorted(signs) for worker, signs in beats.items()}, closings
 
 
 def _false(beats: dict[str, list[int]], closings: dict[str, Closing], *, lease: float) -> Iterator[Violation]:
     for worker, closing in closings.items():
-        heard = [at for at in beats[worker] if closing.at - lease * 1e9 < at <= closing.at]
+        heard = [at for at in beats.get(worker, []) if closing.at - lease * 1e9 < at <= closing.at]
         if closing.silent and len(heard) > 1:
             last = milliseconds(closing.at - heard[-1])
             yield Violation(

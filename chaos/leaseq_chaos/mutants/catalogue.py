@@ -174,6 +174,7 @@ _ALL = (
         name="old-timeline-believed",
         about="A process that has seen the new primary goes on with its open connections to the old one.",
         provocation="moved-ledger",
+        minutes=1.2,  # in half of that one failover happens, which may interrupt nothing
         expected=frozenset({"recovery", "accepted", "convergence"}),
     ),
     Mutant(
