@@ -228,6 +228,31 @@ def test_recovery_runs_from_the_promotion_while_the_old_server_lives_on() -> Non
     assert "demote-valkey" in said(judged(forged, "recovery"))
 
 
+@pytest.mark.parametrize(
+    ("nemesis", "comes", "goes_on", "valid"),
+    [
+        ("demote-valkey", 12.0, 21.5, False),
+        ("demote-valkey", 12.0, 14.0, True),
+        ("demote-valkey", 22.5, 40.0, True),  # the old server is gone, so this waits for another reason
+        ("stop-valkey", 12.0, 23.0, True),  # nothing can go on before the heal
+    ],
+)
+def test_what_comes_while_the_old_server_lives_on_has_to_go_on_beside_it(
+    nemesis: str, comes: float, goes_on: float, valid: bool
+) -> None:
+    forged = Forged()
+    for key, task, at_once in (("k1", "t1", 1.0), ("k2", "t2", comes)):
+        forged.submit((at_once, at_once + 0.2), key, task)
+        forged.step(at_once + 0.1, task, "PENDING", key=key)
+    forged.fault("f-1", nemesis, (10.0, 22.0), struck=10.5)
+    forged.step(11.0, "t1", "PROCESSING", 1, worker="w1")
+    forged.step(11.1, "t1", "SUCCESS", 1)
+    forged.step(goes_on, "t2", "PROCESSING", 1, worker="w1")
+    forged.step(goes_on + 0.1, "t2", "SUCCESS", 1)
+    finding = judged(forged, "recovery")
+    assert (finding.verdict is Verdict.VALID) == valid, said(finding)
+
+
 @pytest.mark.parametrize(("lost", "goes_on", "valid"), [(True, 22.0, True), (True, 28.0, False), (False, 22.0, False)])
 def test_a_settle_that_a_failover_lost_has_the_time_of_the_reconciler(lost: bool, goes_on: float, valid: bool) -> None:
     forged = failed_over(good())

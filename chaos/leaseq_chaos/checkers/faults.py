@@ -7,7 +7,7 @@ its healing was never told to the end; only what said `fail` is not.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -41,6 +41,11 @@ class Fault(Struct, frozen=True, kw_only=True):
     workers: frozenset[str] = frozenset()  # the incarnations that it hit, where that is known
     told: bool = True  # was it said that the injection succeeded?
     detail: Mapping[str, Any] = {}
+
+    @property
+    def hits_until(self) -> int:
+        """Until when it may hit what begins: its end, or where an old server lives on, the moment in which that one is ended."""
+        return max(self.ended, self.healing) if self.nemesis in LIVING_ON else self.ended
 
 
 def faults_of(evidence: Evidence) -> list[Fault]:
@@ -85,19 +90,20 @@ def _value(event: Event | None) -> dict[str, Any]:
 
 
 class Calendar:
-    """Finds the faults that were open in a stretch of time, among thousands."""
+    """Finds the faults that were open in a stretch of time, among thousands. `until` says how long one is."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[Fault], *, until: Callable[[Fault], int] = lambda fault: fault.ended) -> None:
         self._faults = sorted(faults, key=lambda fault: fault.began)
         self._begins = [fault.began for fault in self._faults]
+        self._until = until
         self._latest: list[int] = []  # the latest end of any fault up to this one: where a search may stop
         for fault in self._faults:
-            self._latest.append(max(fault.ended, self._latest[-1]) if self._latest else fault.ended)
+            self._latest.append(max(until(fault), self._latest[-1]) if self._latest else until(fault))
 
     def open_in(self, start: int, end: int) -> Iterator[Fault]:
         """Those that were open at some moment from `start` to `end`, the latest beginning first."""
         for i in range(bisect_right(self._begins, end) - 1, -1, -1):
             if self._latest[i] < start:
                 return
-            if self._faults[i].ended >= start:
+            if self._until(self._faults[i]) >= start:
                 yield self._faults[i]

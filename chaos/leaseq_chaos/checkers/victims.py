@@ -3,7 +3,8 @@
 Two kinds of faults. One strikes holders of work (`HOLDERS`; it tells the incarnations): its victims were PROCESSING under one of
 these, and their time runs from the fault until the next claim or the end of the task (from the heal, where there is no second
 worker to take over). The victims of all others were PENDING or PROCESSING during the fault and had not gone on at its heal, and
-their time runs from the heal until the next change of their state.
+their time runs from the heal until the next change of their state. Where an old server lives on, work has to go on beside it:
+what comes while it lives is a victim, too, and its time runs from its coming.
 
 Not victims, because their time would measure something else: what settled itself before the fault was complete; a slow or
 hanging handler that simply ran on to its end or time-out; poison, and handlers that block; a task in a queue without a worker;
@@ -59,7 +60,8 @@ def interrupts(fault: Fault) -> bool:
 
 def victims_of(found: Index, faults: Sequence[Fault]) -> Iterator[Victim]:
     """All victims of all faults."""
-    calendar, outcomes, run = Calendar(list(filter(interrupts, faults))), _outcomes(found), found.evidence.run
+    calendar = Calendar(list(filter(interrupts, faults)), until=lambda fault: fault.hits_until)
+    outcomes, run = _outcomes(found), found.evidence.run
     for task, steps in found.lives.items():
         kind = found.rows.get(task, {}).get("type", "")
         if kind in _NEVER or found.rows.get(task, {}).get("queue", "").startswith(UNSERVED):
@@ -110,7 +112,7 @@ class _Life:
         else:
             if left <= fault.ended or (step.state == State.PENDING and self._suspect(i)):
                 return None
-            since, until, waits = fault.ended, left, step.state == State.PENDING
+            since, until, waits = max(step.at, fault.ended), left, step.state == State.PENDING
         return Victim(fault, self._task, step.state, since, max(since, until), until < self._end, waits)
 
     def _by_itself(self, i: int) -> bool:
