@@ -43,6 +43,7 @@ class Run(Struct, frozen=True, kw_only=True):
     machine: dict[str, str] = field(default_factory=dict)  # versions of Python, Postgres, Valkey; processors
     skips: list[Skip] = field(default_factory=list)
     bounds: dict[str, float] = field(default_factory=dict)  # nemesis -> seconds from the heal within which work must go on
+    has_room: bool = False  # for everything that comes, so that no task has to wait for another
     slowness: float = 1.0  # by how much the bounds are larger than on a machine that has nothing else to do
     expects: list[str] = field(default_factory=list)  # the "sometimes" that this scenario has to hit
     accounts: int = 0
@@ -55,7 +56,7 @@ class Commit(Struct, frozen=True, omit_defaults=True):
     lsn: int  # of the commit record
     xid: int
     at: int  # boottime of the commit
-    table: str  # tasks, attempts, idempotency_keys, queues, workers (schema leaseq); effects, accounts (schema chaos)
+    table: str  # tasks, attempts, idempotency_keys, queues, workers, heartbeats (schema leaseq); effects, accounts (schema chaos)
     verb: str  # insert, update, delete
     row: dict[str, Any]  # the columns named in wal.COLUMNS, after the change; ids of tasks as strings
     timeline: int = 1  # the place of its server among the primaries of the run

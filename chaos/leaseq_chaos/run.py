@@ -220,6 +220,7 @@ def _record(options: Options, conductor: Conductor, config: dict[str, str], mach
         machine=machine,
         skips=conductor.skips,
         bounds=dict(scenario.bounds),
+        has_room=scenario.has_room,
         expects=list(scenario.expects),
         slowness=conductor.pace.slowness,
         accounts=ACCOUNTS,

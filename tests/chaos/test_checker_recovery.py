@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fix_forged import Forged, at
 from leaseq_chaos.checkers import recovery
@@ -361,6 +362,15 @@ def test_those_in_a_line_are_told_apart() -> None:
     facts = judged(forged).facts
     assert (facts["flushall count"], facts["flushall queued"]) == (40, 24)
     assert (facts["flushall max"], facts["flushall longest"]) == (7.79, 19.79)
+
+
+def test_where_workers_have_room_for_everything_a_line_excuses_nothing() -> None:
+    forged = Forged()
+    a_line(forged)
+    evidence = forged.evidence()
+    finding = recovery.check(replace(evidence, run=replace(evidence.run, has_room=True)))
+    assert finding.verdict is Verdict.INVALID
+    assert finding.facts["flushall queued"] == 0
 
 
 def test_what_went_on_during_a_fault_is_not_counted() -> None:

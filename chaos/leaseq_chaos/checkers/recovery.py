@@ -8,7 +8,8 @@ cannot hold up a recorded task for long (`_harmless`) excuses no delay. And live
 
 Nobody promises a free worker. Who waits longer than the bound while others that waited like it are claimed, one after the other,
 stands in a line; there, what is judged is the longest time in which the line did not move. A backlog is taken in the order of
-ids, which clients make: where a clock was wrong, the line has those too that came later with a smaller id (`_Passers`).
+ids, which clients make: where a clock was wrong, the line has those too that came later with a smaller id (`_Passers`). Where
+workers have room for everything (`Run.has_room`), no wait is one in a line.
 
 In the facts, `count` are all victims of a nemesis, `queued` those that stood in such a line, `judged` is the longest stretch of
 any that kept to the bound or that no larger one applied to, `longest` the longest time as it was. `p50`, `p99` and `max` are of
@@ -127,6 +128,7 @@ class _Judge:
         self._workerless = workerless(evidence, faults)
         self._lost = found.lost.touched
         self._passers = _Passers(found)
+        self._has_lines = not evidence.run.has_room
         self._lost_seconds = evidence.run.slowness * LOST_SECONDS
 
     def all(self, victims: Iterable[Victim], tallies: dict[str, _Tally]) -> Iterator[Violation]:
@@ -152,7 +154,7 @@ class _Judge:
             if victim.task in self._lost:
                 bound = max(bound, self._lost_seconds)
             stretch = _seconds(min(still.until(victim.until), victim.waited))
-            queued = victim.waits and stretch > bound
+            queued = self._has_lines and victim.waits and stretch > bound
             if queued:
                 stretch = _seconds(min(in_line.until(victim.until), victim.waited))
             if queued and stretch > bound and (passed := self._passers.before(victim)):

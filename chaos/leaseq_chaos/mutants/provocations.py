@@ -152,6 +152,7 @@ _ALL = (
         gap_seconds=1.0,
         at_once=1,
         bounds={"failover-postgres": 4.0},
+        has_room=True,
         config=FEW,
     ),
     Scenario(
@@ -163,7 +164,8 @@ _ALL = (
         gap_seconds=1.0,
         at_once=1,
         # Such a server is left at its first answer, so that recovery is that of a server that was replaced.
-        bounds={"demote-valkey": 3.0},
+        bounds={"demote-valkey": 4.0},
+        has_room=True,
         config=FEW,
     ),
     Scenario(
