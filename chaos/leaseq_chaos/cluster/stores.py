@@ -22,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from leaseq.embedded import PostgresServer, ValkeyServer
+from leaseq.errors import ServerUnreachable
 from leaseq_chaos.cluster.ports import free_port
 from leaseq_chaos.statements import STATEMENTS
 
@@ -33,6 +34,7 @@ T = TypeVar("T")
 REDIS_PREFIX = "leaseq"
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
+TORN = "Bad file format reading the append only file"
 # The slot that tells the order of commits needs logical.
 POSTGRES_SETTINGS = {
     "wal_level": "logical",
@@ -242,7 +244,15 @@ class Valkey(Server):
         return client
 
     async def start(self) -> None:
-        await self._do(self.server.start)
+        """Start it, without its data if it cannot load them: a disk that is full may leave half a command in the file. The person
+        on call would do the same, because leaseq brings back what dispatch has lost."""
+        try:
+            await self._do(self.server.start)
+        except ServerUnreachable as error:
+            if TORN not in str(error):
+                raise
+            await self.forget()
+            await self._do(self.server.start)
         await self.ready()
 
     async def stop(self) -> None:
