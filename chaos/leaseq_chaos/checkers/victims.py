@@ -4,7 +4,7 @@ Two kinds of faults. One strikes holders of work (`HOLDERS`; it tells the incarn
 these, and their time runs from the fault until the next claim or the end of the task (from the heal, where there is no second
 worker to take over). The victims of all others were PENDING or PROCESSING during the fault and had not gone on at its heal, and
 their time runs from the heal until the next change of their state. Where an old server lives on, work has to go on beside it:
-what comes while it lives is a victim, too, and its time runs from its coming.
+what comes while it lives and does not go on within a second is a victim, too, and its time runs from its coming.
 
 Not victims, because their time would measure something else: what settled itself before the fault was complete; a slow or
 hanging handler that simply ran on to its end or time-out; poison, and handlers that block; a task in a queue without a worker;
@@ -32,6 +32,7 @@ HOLDERS = frozenset({
 })  # fmt: skip
 
 UNSERVED = "made-up-"  # how the names of queues begin that no worker serves for a while
+HELD_UP_NS = 1_000_000_000
 _NEVER = frozenset({"block", "segfault", "bomb"})  # task types that are a fault themselves
 _LONG = frozenset({"slow", "hang"})  # task types that may run for longer than a recovery takes
 _TAKEN = frozenset({Outcome.LOST, Outcome.RELEASED})  # outcomes of attempts that did not end by themselves
@@ -111,6 +112,8 @@ class _Life:
             until, waits = (left, False) if claimed is None else (claimed, True)
         else:
             if left <= fault.ended or (step.state == State.PENDING and self._suspect(i)):
+                return None
+            if step.at > fault.ended and left - step.at < HELD_UP_NS:
                 return None
             since, until, waits = max(step.at, fault.ended), left, step.state == State.PENDING
         return Victim(fault, self._task, step.state, since, max(since, until), until < self._end, waits)
