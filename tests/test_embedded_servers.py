@@ -12,7 +12,7 @@ import redis
 
 from fix_embedded import count_pushes, count_visits
 from fix_servers import new_postgres
-from leaseq.embedded import PostgresServer, ValkeyServer
+from leaseq.embedded import PostgresServer, ValkeyServer, segments
 from leaseq.errors import ServerUnreachable
 
 
@@ -22,6 +22,27 @@ def test_a_killed_postgres_comes_back_with_its_data(own_postgres: PostgresServer
     assert own_postgres.pid is None
     own_postgres.start()
     assert count_visits(own_postgres.url) == 2
+
+
+@pytest.mark.parametrize("killed_before", [False, True])
+def test_a_removed_postgres_leaves_no_segment_in_the_kernel(own_postgres: PostgresServer, killed_before: bool) -> None:
+    """The kernel has room for 4,096: then no Postgres starts any more, whoever's it is."""
+    segment = segments.segment_in(own_postgres._data / "postmaster.pid")
+    assert segment is not None
+    assert segments.exists(segment)
+    if killed_before:
+        own_postgres.kill()
+        assert segments.exists(segment), "Postgres itself finds it at its next start"
+    own_postgres.destroy()
+    assert not segments.exists(segment)
+
+
+def test_a_segment_that_is_in_use_stays(own_postgres: PostgresServer) -> None:
+    segment = segments.segment_in(own_postgres._data / "postmaster.pid")
+    assert segment is not None
+    segments.remove(segment)
+    segments.remove(segments.Segment(segment.key + 1, segment.id))
+    assert segments.exists(segment)
 
 
 def test_a_killed_valkey_comes_back_with_its_data(own_valkey: ValkeyServer) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from leaseq.embedded import segments
 from leaseq.embedded.binaries import postgres_bin
 from leaseq.embedded.places import Place, give, private_directory, server_account, settle, socket_directory
 from leaseq.embedded.processes import kill_tree, pid_in, run_as, signal_tree
@@ -147,7 +148,10 @@ class PostgresServer:
 
     def destroy(self) -> None:
         """Kill it and delete its data."""
+        segment = segments.segment_in(self._data / "postmaster.pid")
         self.kill()
+        if segment is not None:
+            segments.remove(segment)
         self.place.remove()
         self._place = None
 

@@ -1,0 +1,63 @@
+"""The shared-memory segment that a killed Postgres leaves in the kernel.
+
+Postgres keeps a System V segment of a few bytes, by which a second server on the same data notices the first. One that is killed
+leaves it behind, and its next start removes it. A server whose data are deleted has no next start. The kernel has room for 4,096
+segments, and when they are used up, no Postgres starts on that machine.
+
+Invariant: a segment is removed only while it has the key that the server wrote down, and no process is attached to it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+from msgspec import Struct
+
+__all__ = ["Segment", "exists", "remove", "segment_in"]
+
+# The line of postmaster.pid with the key and the id of the segment (PostgreSQL 8.0 and later).
+LINE = 6
+TABLE = Path("/proc/sysvipc/shm")
+IPC_RMID = 0
+
+
+class Segment(Struct, frozen=True):
+    """A segment by its key and the id that the kernel gave to it."""
+
+    key: int
+    id: int
+
+
+def segment_in(pid_file: Path) -> Segment | None:
+    """The segment that a server has written down, if it runs or was killed."""
+    try:
+        key, id_ = pid_file.read_text(encoding="utf-8").splitlines()[LINE].split()
+        return Segment(int(key), int(id_))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def exists(segment: Segment) -> bool:
+    """Whether the kernel still has it. False where the system does not tell."""
+    return _attached(segment) is not None
+
+
+def remove(segment: Segment) -> None:
+    """Give it back to the kernel, if nothing uses it."""
+    if _attached(segment) == 0:
+        ctypes.CDLL(None).shmctl(segment.id, IPC_RMID, None)
+
+
+def _attached(segment: Segment) -> int | None:
+    """How many processes are attached to it; None if there is no such segment."""
+    try:
+        names, *rows = (line.split() for line in TABLE.read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError):
+        return None
+    for row in rows:
+        found = dict(zip(names, row, strict=False))
+        # The table has the key as a signed number, and the server writes it down without a sign.
+        if int(found["shmid"]) == segment.id and int(found["key"]) % 2**32 == segment.key % 2**32:
+            return int(found["nattch"])
+    return None
