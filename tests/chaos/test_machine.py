@@ -117,7 +117,7 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
         [
             Submit("note"),
             Work(0, count=TO_ITS_WORK, fate=Fate.DIE_BEFORE),
-            Bury(count=2, fate=Fate.DIE_BEFORE),
+            Bury(count=3, fate=Fate.DIE_BEFORE),
             Flush(),
         ],
         {"crash before LRANGE", "attempt.reaped"},
