@@ -12,7 +12,7 @@ PYTHON ?=
 CODE := engine api reaper chaos tests $(wildcard bench examples)
 ARGS ?=
 # Most tests wait for a process or a lease more than they compute: more of them at a time than there are processors.
-JOBS ?= 6
+JOBS ?= 7
 
 # Same seed, same faults at the same times.
 SEED ?= 1
