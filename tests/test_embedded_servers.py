@@ -26,7 +26,7 @@ def test_a_killed_postgres_comes_back_with_its_data(own_postgres: PostgresServer
 
 @pytest.mark.parametrize("killed_before", [False, True])
 def test_a_removed_postgres_leaves_no_segment_in_the_kernel(own_postgres: PostgresServer, killed_before: bool) -> None:
-    """The kernel has room for 4,096: then no Postgres starts any more, whoever's it is."""
+    """The kernel has room for 4,096 segments. When they are used up, no Postgres starts on that machine."""
     segment = segments.segment_in(own_postgres._data / "postmaster.pid")
     assert segment is not None
     assert segments.exists(segment)

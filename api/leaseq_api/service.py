@@ -1,4 +1,4 @@
-"""What does every route of one process share?
+"""What every route of one process shares.
 
 Opened with the application and closed with it: the engine, the copy of the payload schemas, and the news that
 the process is about to stop.

@@ -1,4 +1,4 @@
-"""How fast are waiting tasks worked off? By one worker with one or two processes, from the first ending to the last."""
+"""The speed at which one worker with one or two processes works off waiting tasks, from the first ending to the last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of a run, for checkers and people to look at?
+"""What is left of a run, for checkers and people to look at.
 
 A directory: `run.json` (what was run), `history/` (one file per process), `logs/` (what each service said, with the time at
 which it was heard), `commits.jsonl` (the ledger's own order of commits, from a logical-decoding slot), `snapshot.json` (both

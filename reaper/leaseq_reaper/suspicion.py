@@ -22,7 +22,7 @@ Clock = Callable[[], float]
 
 # More left of a lease than this many leases is no lease but the trace of a clock that was set back.
 FURTHEST_LEASES = 6
-# Continuous trouble keeps the reaper quiet for at most TROUBLED_LEASES. A look later than AWAY_LEASES begins that time anew.
+# Continuous trouble keeps the reaper quiet for at most TROUBLED_LEASES. A look later than AWAY_LEASES begins it again.
 TROUBLED_LEASES = 3
 AWAY_LEASES = 2
 

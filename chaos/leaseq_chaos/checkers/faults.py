@@ -1,4 +1,4 @@
-"""Which faults did a run have, for a checker that has to know what was out of order when?
+"""The faults that a run had, for a checker that has to know what was out of order when.
 
 From the events of the nemeses alone. Invariant: a fault that could have had an effect is in the list, also when its injection or
 its healing was never told to the end; only what said `fail` is not.

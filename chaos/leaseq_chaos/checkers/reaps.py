@@ -4,7 +4,7 @@ Whoever is closed for its silence was silent: the ledger had not taken two signs
 because the first one may have been under way for long while Postgres was frozen; the second was sent after its answer.) And an
 attempt is declared lost only after its worker was closed: the owner of a task changes by release, by the end, or by a death.
 A failover may lose a closing. The process that closed the worker settles its attempts on the new primary all the same, where the
-worker is open; the reaper closes it anew if it is silent. The fences of these attempts hold in both cases.
+worker is open; the reaper closes it again if it is silent. The fences of these attempts hold in both cases.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which tasks did a fault hit, and when did each of them go on?
+"""The tasks that a fault hit, and the moment at which each of them went on.
 
 Two kinds of faults. One strikes holders of work (`HOLDERS`; it tells the incarnations): its victims were PROCESSING under one of
 these, and their time runs from the fault until the next claim or the end of the task (from the heal, where there is no second

@@ -1,4 +1,4 @@
-"""How are the two stores of a run started, broken and mended?
+"""The two stores of a run: how they are started, broken and repaired.
 
 Real servers on TCP ports of the loopback, in a directory of the run. What blocks is done in a thread, one thing at a time for
 each store. Invariant: `ready` returns only when a new connection is answered.
