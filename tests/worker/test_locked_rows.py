@@ -187,7 +187,7 @@ async def test_a_settle_goes_around_locked_rows(config: Config, client: Client, 
             # More than the places of unsettled attempts: those that are locked give theirs back.
             await client.all_ended(await client.submit_many("quick", 20), timeout=SECONDS)
             assert await states(client, locked) == {State.PROCESSING}
-            assert worker.running == 3
+            await until(lambda: worker.running == 3, seconds=SECONDS)
             assert waits.settles == 1
             await psql.commit()
             tasks = await client.all_ended(locked, timeout=SECONDS)
@@ -257,7 +257,7 @@ async def test_an_ending_that_needs_another_locked_row_is_written_alone(config: 
         await psql.execute(b"select from public.held for update")
         go.set()
         await client.all_ended(ids[1:], timeout=SECONDS)
-        assert worker.running == 1
+        await until(lambda: worker.running == 1, seconds=SECONDS)
         await psql.commit()
         assert (await client.ended(ids[0], timeout=SECONDS)).state is State.SUCCESS
 
@@ -324,7 +324,7 @@ async def test_progress_of_a_locked_task_fails_no_handler_and_keeps_no_connectio
             handlers.go.set()
             await client.all_ended(await client.submit_many("quick", 8), timeout=SECONDS)
             await until(lambda: "task.locked" in names(events), seconds=SECONDS)
-            assert worker.running == 6
+            await until(lambda: worker.running == 6, seconds=SECONDS)
             await psql.commit()
             tasks = await client.all_ended(ids, timeout=SECONDS)
     assert {(task.state, task.attempt) for task in tasks} == {(State.SUCCESS, 1)}

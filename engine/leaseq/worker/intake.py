@@ -21,7 +21,7 @@ from leaseq.ledger.session import Locked
 from leaseq.loop import pause
 from leaseq.model import ClaimedTask, Glimpse, Lane, State
 from leaseq.telemetry import emit, listening
-from leaseq.worker.hands import Hold
+from leaseq.worker.hands import Hold, Taken
 from leaseq.worker.tools import Tools
 from leaseq.worker.watch import Watch
 
@@ -100,7 +100,7 @@ class Intake:
             if self._idle and self._watch is not None:
                 await self._doorbell.hang_up()
             if not stop.is_set():  # or it stays in our list, and closing the incarnation brings it back
-                await self.take(arrived if monotonic() - began > QUIET_SECONDS else await self._with_more(arrived))
+                await (self.take if monotonic() - began > QUIET_SECONDS else self._take_with_more)(arrived)
         if self._refused:
             self._refused = False
             await pause(PAUSED_SECONDS, stop=stop)
@@ -115,16 +115,28 @@ class Intake:
             turn=TURNS.get(self._rounds % TURN_CYCLE, 0),
         )
 
-    async def _with_more(self, arrived: Deliveries) -> Deliveries:
-        """What rang the doorbell, and what came meanwhile: in a stream of work one claim for both, instead of one each."""
-        more = await self._pull(max(self._tools.slots.free - len(arrived.task_ids), 0))
-        return Deliveries(arrived.task_ids + more.task_ids, arrived.garbage + more.garbage)
-
     async def take(self, found: Deliveries) -> None:
         """Turn deliveries in our list into running attempts."""
-        taken = self._tools.hands.take(self._queue, found.task_ids)
+        await self._go_on_with(self._tools.hands.take(self._queue, found.task_ids), found.garbage)
+
+    async def _take_with_more(self, arrived: Deliveries) -> None:
+        """Take what rang the doorbell, and what came meanwhile: in a stream of work one claim for both, instead of one each.
+
+        What rang is in hand before the pull, or a sweep during a slow one takes it for a stray.
+        """
+        taken = self._tools.hands.take(self._queue, arrived.task_ids)
+        try:
+            more = await self._pull(max(self._tools.slots.free - len(arrived.task_ids), 0))
+        except BaseException:
+            self._forget(taken.news)
+            raise
+        also = self._tools.hands.take(self._queue, more.task_ids)
+        again = [task_id for task_id in more.task_ids if task_id in arrived.task_ids]
+        await self._go_on_with(Taken(taken.news + also.news, again + also.repeated), arrived.garbage + more.garbage)
+
+    async def _go_on_with(self, taken: Taken, garbage: Iterable[bytes]) -> None:
         await self._begin(taken.news)
-        await self._clear(taken.repeated, found.garbage)
+        await self._clear(taken.repeated, garbage)
 
     def _forget(self, holds: Iterable[Hold]) -> None:
         """What came to nothing here is a stray again, for the sweep to find."""
