@@ -17,6 +17,7 @@ from typing import Any, cast
 from redis.asyncio import ConnectionPool
 
 from fix_dispatch import KEYS
+from leaseq.backoff import Backoff
 from leaseq.config import Config
 from leaseq.connect import Pool
 from leaseq.dispatch.dispatcher import Dispatcher
@@ -33,6 +34,7 @@ from leaseq.model import Lane
 from leaseq.redis_connection import Guard
 from leaseq.worker.beat import Heartbeat
 from leaseq.worker.claim import Claimer
+from leaseq.worker.deadlines import Deadlines
 from leaseq.worker.execute import Stop
 from leaseq.worker.hands import Hands
 from leaseq.worker.locked import LockedDeliveries
@@ -237,6 +239,9 @@ class Hand(Actor):
             pool=cast(Pool, self.transactions),
             executor=ground.executor,
             slots=Slots(slots),
+            deadlines=Deadlines(asyncio.get_running_loop()),
+            backoff=Backoff(ground.config.backoff_base_seconds, ground.config.backoff_cap_seconds),
+            hand_backs=Backoff(ground.config.hand_back_base_seconds, ground.config.hand_back_cap_seconds),
             settler=Settler(stores.ledger, capacity=2 * slots),
             releaser=Releaser(stores.dispatcher, worker_id=self.worker_id, capacity=2 * slots),
             hands=hands,

@@ -9,6 +9,7 @@ from secrets import token_hex
 
 import msgspec
 
+from leaseq.backoff import Backoff
 from leaseq.connect import ImpatientConnection, Pool, open_blocking_redis, open_handler_pool
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.keys import Keys
@@ -19,6 +20,7 @@ from leaseq.model import Credential, Lane
 from leaseq.primary import primary_at
 from leaseq.registry import Registry
 from leaseq.worker.claim import Claimer
+from leaseq.worker.deadlines import Deadlines
 from leaseq.worker.hands import Hands
 from leaseq.worker.link import Spec
 from leaseq.worker.locked import LockedDeliveries
@@ -60,6 +62,9 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
         pool=await _transaction_pool(stack, engine, spec),
         executor=executor,
         slots=Slots(spec.concurrency),
+        deadlines=Deadlines(asyncio.get_running_loop()),
+        backoff=Backoff(config.backoff_base_seconds, config.backoff_cap_seconds),
+        hand_backs=Backoff(config.hand_back_base_seconds, config.hand_back_cap_seconds),
         settler=Settler(stores.ledger, capacity=capacity),
         releaser=Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=capacity),
         hands=hands,

@@ -44,9 +44,8 @@ class RunningAttempt(ClaimedAttempt):
         self._stop: Stop | None = None
         self._call: Call | None = None
         self._handler: asyncio.Task[Ending] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None  # with a handler that was asked to end
         self._given_up = False  # does the attempt go on without its handler?
-        self._remains: Remains | None = None  # in an isolation child, which must be empty before the next suspect runs
 
     # What the handler's context asks of us
 
@@ -85,7 +84,10 @@ class RunningAttempt(ClaimedAttempt):
             self._transaction.starved = self._transaction.waits
         if self._handler is not None and not self._handler.done():
             self._handler.cancel()
-            self._set_timer(PATIENCE_SECONDS, self._give_up)
+            self._patience = self._tools.loop.call_later(PATIENCE_SECONDS, self._give_up)
+
+    def overrun(self) -> None:
+        self.stop(Stop.OVERTIME)
 
     def lose_server(self) -> None:
         self.stop(Stop.SERVER)
@@ -120,26 +122,28 @@ class RunningAttempt(ClaimedAttempt):
         if self._handler.done():
             self._over(self._handler)
         else:
-            self._set_timer(self.claimed.timeout_seconds, lambda: self.stop(Stop.OVERTIME))
+            self._tools.deadlines.set(self, self.claimed.timeout_seconds)
             self._handler.add_done_callback(self._over)
 
     def _over(self, handler: asyncio.Task[Ending]) -> None:
         """The handler is done."""
         restore_streams()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._tools.deadlines.clear(self, self.claimed.timeout_seconds)
+        if self._patience is not None:
+            self._patience.cancel()
         if self._given_up:
             self.give_slot_back()
             return
         if self._call is not None and self._call.lingers:
             self._linger()
-        if handler.cancelled() and self._stop is None and self._tools.main.cancelling():
+        cancelled = handler.cancelled()
+        if cancelled and self._stop is None and self._tools.main.cancelling():
             # Code of some handler has cancelled every task of the process, which ends. The reap charges a loss, as for each end.
             self.leave()
             return
         try:
             # Cancelled, although `execute` returns the ending of an attempt that was stopped: before it began, or by itself.
-            self.end((self._interrupted() or _unannounced()) if handler.cancelled() else handler.result())
+            self.end((self._interrupted() or _unannounced()) if cancelled else handler.result())
         except Exception as error:
             self.fail(error)
 
@@ -166,10 +170,6 @@ class RunningAttempt(ClaimedAttempt):
             self.lingers = True
             self._tools.slots.linger()
 
-    def give_slot_back(self) -> None:
-        if self._remains is None:
-            super().give_slot_back()
-
     def leave(self, _: object = None) -> None:
         super().leave()
         # It refers back to us: what is left of an attempt is to go by itself, and not to wait for the garbage collector.
@@ -184,7 +184,8 @@ class RunningAttempt(ClaimedAttempt):
         assert self._remains is not None, "an isolation child looks"
         kind = self._remains.found()
         if kind is None:
-            super().give_slot_back()
+            self._remains = None
+            self.give_slot_back()
         else:
             self._keep_slot()
             emit("handler.remained", task_id=self.claimed.lease.task_id, type=self.claimed.type, kind=kind)
@@ -205,11 +206,6 @@ class RunningAttempt(ClaimedAttempt):
             # It came by a side way (a rebuilt queue, say): here it could take its neighbours with it.
             return Ending(Outcome.RELEASED, error=TaskError("isolated", "handed over, to run alone"), delay=0.0, self_caused=True)
         return _unknown_type(self.claimed.type) if handler is None else None
-
-    def _set_timer(self, seconds: float, act: Callable[[], None]) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._tools.loop.call_later(seconds, act)
 
 
 def _unannounced() -> Ending:

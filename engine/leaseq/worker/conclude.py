@@ -16,7 +16,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from leaseq.backoff import Backoff
 from leaseq.dispatch.deliveries import Place, Release
 from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
@@ -28,6 +27,7 @@ from leaseq.worker.describe import name_of, plain, text_of
 from leaseq.worker.hands import Hold
 from leaseq.worker.lent import Loan
 from leaseq.worker.progress import ProgressWriter
+from leaseq.worker.remains import Remains
 from leaseq.worker.tools import Tools
 from leaseq.worker.transaction import AttemptTransaction
 
@@ -47,6 +47,7 @@ class ClaimedAttempt:
         self._tools = tools
         self._left = left
         self._holds_slot = True
+        self._remains: Remains | None = None  # in an isolation child, which must be empty before the next suspect runs
         self._is_unsettled = True
         self._is_plain = False  # was its ending replaced?
         self._is_written = False
@@ -159,11 +160,10 @@ class ClaimedAttempt:
         self._tools.releaser.put(self.claimed.queue, Release(lease.task_id, place), self.leave)
 
     def _settlement(self, ending: Ending) -> Settlement:
-        config = self._tools.config
-        backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)
-        slower = Backoff(config.hand_back_base_seconds, config.hand_back_cap_seconds)
-        counts = self.claimed.counts
-        disposition = after(ending, counts, backoff=backoff, max_crashes=config.max_crashes, hand_backs=slower)
+        tools, counts = self._tools, self.claimed.counts
+        disposition = after(
+            ending, counts, backoff=tools.backoff, max_crashes=tools.config.max_crashes, hand_backs=tools.hand_backs
+        )
         return Settlement(self.claimed.lease, ending, disposition)
 
     def _report(self, settled: Settled) -> None:
@@ -210,9 +210,10 @@ class ClaimedAttempt:
     def leave(self, _: object = None) -> None:
         """There is nothing more to do here."""
         self._end_loan()
-        if not self.lingers:
+        if self._holds_slot and not self.lingers:
             self.give_slot_back()
-        self._give_place_back()
+        if self._is_unsettled:
+            self._give_place_back()
         self._tools.hands.drop(self._hold)
         self._left(self)
 
@@ -223,8 +224,8 @@ class ClaimedAttempt:
             self._progress.close()
 
     def give_slot_back(self) -> None:
-        """Its handler does not run any more. Heard once."""
-        if self._holds_slot:
+        """Its handler does not run any more, and left nothing behind. Heard once."""
+        if self._holds_slot and self._remains is None:
             self._holds_slot = False
             self._tools.slots.give_back(lingered=self.lingers)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from leaseq.backoff import Backoff
 from leaseq.config import Config
 from leaseq.connect import Pool
 from leaseq.dispatch.dispatcher import Dispatcher
@@ -16,6 +17,7 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.registry import Registry
 from leaseq.worker.claim import Claimer
+from leaseq.worker.deadlines import Deadlines
 from leaseq.worker.hands import Hands
 from leaseq.worker.locked import LockedDeliveries
 from leaseq.worker.outages import Outages
@@ -44,6 +46,9 @@ class Tools(Struct, frozen=True, kw_only=True):
     pool: Pool  # for handler transactions
     executor: Executor
     slots: Slots
+    deadlines: Deadlines
+    backoff: Backoff  # of retries
+    hand_backs: Backoff
     settler: Settler
     releaser: Releaser
     hands: Hands
