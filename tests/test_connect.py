@@ -221,13 +221,10 @@ async def _hold_briefly(connection: contextlib.AbstractAsyncContextManager[psyco
         await conn.execute("select pg_sleep(0.02)")
 
 
-async def test_an_absent_postgres_is_said_at_once_and_without_its_password() -> None:
-    port = free_port()
+async def test_an_absent_postgres_is_said_at_once_and_without_its_url() -> None:
     with pytest.raises(ServerUnreachable) as caught:
-        await open_pool(Config(postgres_url=f"postgresql://me:s3cret@127.0.0.1:{port}/x"), name="api", max_size=1)
-    assert str(port) in str(caught.value)
-    assert "refused" in str(caught.value)
-    assert "s3cret" not in str(caught.value)
+        await open_pool(Config(postgres_url=f"postgresql://me:s3cret@127.0.0.1:{free_port()}/x"), name="api", max_size=1)
+    assert str(caught.value) == "Postgres cannot be reached: Connection refused"
 
 
 async def test_a_pool_may_open_before_its_server(own_postgres: PostgresServer) -> None:

@@ -104,7 +104,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         _check(self)
 
     def __repr__(self) -> str:
-        """Like a struct's own, with the passwords hidden: configurations end up in logs."""
+        """Like a struct's own, without the URLs: configurations end up in logs."""
         return f"Config({', '.join(f'{name}={value!r}' for name, value in self.redacted().items())})"
 
     @classmethod
@@ -130,11 +130,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return {_variable(name): str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
 
     def redacted(self) -> dict[str, Any]:
-        """Every field by name, with the passwords inside URLs replaced by ***: safe to print."""
+        """Every field by name, and of each URL its scheme: safe to print.
+
+        Nothing else of a URL is shown. In one that is misspelt, any part may be the password: of `redis://secret` it is the host.
+        """
         fields = msgspec.structs.asdict(self)
-        for name in _SCHEMES:
-            if fields[name] is not None:
-                fields[name] = _hide_password(fields[name])
+        for name, schemes in _SCHEMES.items():
+            if (url := fields[name]) is not None:
+                fields[name] = f"{next(scheme for scheme in schemes if url.startswith(scheme))}***"
         return fields
 
 
@@ -144,6 +147,13 @@ _SCHEMES = {
     "postgres_url": ("postgresql://", "postgres://"),
     "handler_postgres_url": ("postgresql://", "postgres://"),
     "redis_url": ("redis://", "rediss://", "unix://"),
+}
+
+
+_EXAMPLES = {
+    "postgres_url": "postgresql://user:password@host:5432/database",
+    "handler_postgres_url": "postgresql://user:password@host:5432/database",
+    "redis_url": "redis://user:password@host:6379/0",
 }
 
 
@@ -160,6 +170,10 @@ def _unknown(variable: str) -> str:
 
 def _parse(field: str, text: str) -> object:
     kind = _FIELD_TYPES[field]
+    if field in _SCHEMES and not text.strip().isprintable():
+        raise ConfigInvalid(f"{_variable(field)} holds characters that no URL has: write them as in %0A")
+    if "://" in text and field not in _SCHEMES:
+        raise ConfigInvalid(f"{_variable(field)} holds a URL, and takes none: correct the name of the variable")
     if not text.strip():
         raise ConfigInvalid(f"{_variable(field)} is set but empty: unset it, or give it a value")
     if kind is Path:
@@ -185,12 +199,13 @@ def _check(config: Config) -> None:
 def _check_alone(field: str, value: Any) -> None:
     kind = _FIELD_TYPES[field]
     if field in _SCHEMES:
-        if value is not None and not value.startswith(_SCHEMES[field]):
-            shown = _hide_password(value)
-            raise ConfigInvalid(f"{_variable(field)}={shown} does not begin with {' or '.join(_SCHEMES[field])}")
+        _check_scheme(field, value)
     elif get_args(kind):
         if value not in get_args(kind):
             raise ConfigInvalid(f"{_variable(field)}={value} is not one of {', '.join(get_args(kind))}")
+    elif field == "api_host":
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigInvalid(f"{_variable(field)}={value!a} is not an address: write one such as 127.0.0.1 or ::1")
     elif field == "api_port":
         if not 0 <= value <= 65_535:
             raise ConfigInvalid(f"{_variable(field)}={value} is not a port: it must lie between 0 and 65535")
@@ -198,6 +213,11 @@ def _check_alone(field: str, value: Any) -> None:
         lowest_allowed = value >= 0 if field == "grace_seconds" else value > 0
         if not (math.isfinite(value) and lowest_allowed):
             raise ConfigInvalid(f"{_variable(field)}={value} must be a positive number")
+
+
+def _check_scheme(field: str, url: str | None) -> None:
+    if url is not None and not url.startswith(_SCHEMES[field]):
+        raise ConfigInvalid(f"{_variable(field)} does not begin with {' or '.join(_SCHEMES[field])}: write {_EXAMPLES[field]}")
 
 
 def _check_prefix(prefix: str) -> None:
@@ -228,8 +248,3 @@ def _check_relations(config: Config) -> None:
         low_value, high_value = getattr(config, low), getattr(config, high)
         if low_value > high_value:
             raise ConfigInvalid(f"{_variable(low)}={low_value:.12g} is larger than {_variable(high)}={high_value:.12g}: {reason}")
-
-
-def _hide_password(url: str) -> str:
-    hidden = re.sub(r"(?<=://)([^:/?#]*):.*@", r"\1:***@", url)
-    return re.sub(r"(?i)(?<=[?&])(password|sslpassword)=[^&]*", r"\1=***", hidden)

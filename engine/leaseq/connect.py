@@ -19,15 +19,16 @@ from importlib.resources import files
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, ServerUnreachable
+from leaseq.postgres_url import check_url
 from leaseq.primary import ImpatientConnection, Pool, Refused, primary_at
 from leaseq.probe import probe
 from leaseq.redis_connection import Guard, guarded
@@ -48,6 +49,11 @@ __all__ = [
 
 Connection = psycopg.AsyncConnection[Any]
 
+# Without the words of the driver, which quote the URL.
+UNREADABLE_REDIS = (
+    "LEASEQ_REDIS_URL cannot be read: write redis://user:password@host:6379/0 with known parameters only, and "
+    "% @ / : ? # in user and password as %25 %40 %2F %3A %3F %23"
+)
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 5.0
 RECONNECT_SECONDS = 1.0
@@ -119,7 +125,7 @@ def spell_settings(statement_timeout_seconds: float) -> bytes:
 async def _open(config: Config, *, name: str, max_size: int, guarded: bool, callbacks: dict[str, Any]) -> Pool:
     url = _given("postgres_url", config.postgres_url)
     options = _postgres_options(name)
-    _check_readable(config, url)
+    check_url(url)
     primary = primary_at(url)
     pool: Pool = AsyncConnectionPool(
         url,
@@ -154,7 +160,7 @@ def open_redis(config: Config, *, name: str, guard: Guard | None = None) -> Redi
     Connects when first used. Raises redis' ConnectionError or TimeoutError after one sending, within 3 s. `guard` watches over
     all connections of a process together; without one, those of this client are watched alone.
     """
-    options = guarded(_redis_options(config, name=name, reply_seconds=REPLY_SECONDS), guard or Guard())
+    options = _checked(guarded(_redis_options(config, name=name, reply_seconds=REPLY_SECONDS), guard or Guard()))
     return Redis.from_pool(BlockingConnectionPool(**options, max_connections=REDIS_CONNECTIONS, timeout=REPLY_SECONDS))
 
 
@@ -164,17 +170,11 @@ def open_blocking_redis(config: Config, *, name: str, block_seconds: float, guar
     The socket waits 3 s longer than the server may block, or an id moved at the last moment would be lost from
     sight (P2). One owner at a time: do not share it between tasks. `guard` as for `open_redis`.
     """
-    options = guarded(_redis_options(config, name=name, reply_seconds=block_seconds + REPLY_SECONDS), guard or Guard())
+    seconds = block_seconds + REPLY_SECONDS
+    options = _checked(guarded(_redis_options(config, name=name, reply_seconds=seconds), guard or Guard()))
     client = Redis(connection_pool=ConnectionPool(**options, max_connections=1), single_connection_client=True)
     client.auto_close_connection_pool = True
     return client
-
-
-def _check_readable(config: Config, url: str) -> None:
-    try:
-        conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise ConfigInvalid(f"LEASEQ_POSTGRES_URL={_shown(config, 'postgres_url')} cannot be read: {error}") from None
 
 
 class NotPrimary(ServerUnreachable):
@@ -187,7 +187,7 @@ async def knock(config: Config, *, name: str, guarded: bool = True) -> bool:
     Raises as `open_pool` does, and with `guarded` `NotPrimary` where no host is the primary.
     """
     url = _given("postgres_url", config.postgres_url)
-    _check_readable(config, url)
+    check_url(url)
     primary = primary_at(url) if guarded else None
 
     async def connect() -> Connection:
@@ -199,10 +199,7 @@ async def knock(config: Config, *, name: str, guarded: bool = True) -> bool:
     except Refused as error:
         raise NotPrimary(str(error)) from error
     except psycopg.OperationalError as error:
-        hints = ("Is the server running", "Multiple connection attempts")
-        lines = [line.strip(" \t-").removeprefix("connection failed: ") for line in str(error).splitlines()]
-        said = "; ".join(line for line in lines if line and not line.startswith(hints)) or "no answer"
-        raise ServerUnreachable(f"Postgres cannot be reached at {_shown(config, 'postgres_url')}: {said}") from error
+        raise ServerUnreachable(f"Postgres cannot be reached: {error}") from None
 
 
 async def scout(config: Config, *, name: str) -> None:
@@ -279,8 +276,8 @@ def _redis_options(config: Config, *, name: str, reply_seconds: float) -> dict[s
     url = _given("redis_url", config.redis_url)
     try:
         from_url = dict(parse_url(url))
-    except ValueError as error:
-        raise ConfigInvalid(f"LEASEQ_REDIS_URL={_shown(config, 'redis_url')} cannot be read: {error}") from None
+    except ValueError:
+        raise ConfigInvalid(UNREADABLE_REDIS) from None
     # What we set ourselves wins over the URL, and the first two would bring hidden sendings back.
     for ours_alone in ("retry_on_timeout", "retry_on_error", "max_connections", "timeout"):
         from_url.pop(ours_alone, None)
@@ -298,6 +295,15 @@ def _redis_options(config: Config, *, name: str, reply_seconds: float) -> dict[s
     return from_url | ours
 
 
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    """Make one connection that connects nowhere, because a pool notices a parameter that does not exist when it is first used."""
+    try:
+        options["connection_class"](**{name: value for name, value in options.items() if name != "connection_class"})
+    except (TypeError, ValueError, RedisError):
+        raise ConfigInvalid(UNREADABLE_REDIS) from None
+    return options
+
+
 def _client_name(config: Config, name: str) -> str:
     """The name of a connection in CLIENT LIST, with the prefix of the deployment. CLIENT SETNAME refuses spaces."""
     own, spoken, rest = name.partition("leaseq")
@@ -308,7 +314,3 @@ def _given(field: str, url: str | None) -> str:
     if url is None:
         raise ConfigInvalid(f"LEASEQ_{field.upper()} is not set, and no embedded server was started in its place")
     return url
-
-
-def _shown(config: Config, field: str) -> str:
-    return str(config.redacted()[field])

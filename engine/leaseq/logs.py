@@ -1,7 +1,11 @@
-"""What does a log line look like?
+"""The lines of the log.
 
-JSON on stderr, one object a line, when that is not a terminal; words and colours when it is. Events of leaseq and records of
-the standard library's logging (the user's handlers, APScheduler) come out alike. Payloads and results are never logged.
+JSON on stderr, one object a line, when that is not a terminal. Words and colours when it is. Events of leaseq, records of the
+standard library's logging (the user's handlers, APScheduler), exceptions of threads and warnings come out alike. Payloads and
+results are never logged, nor the data of rows that Postgres puts into its errors (`describe.py`).
+
+Invariant: each value is written in printable characters, so that it steers no terminal and forges no line. The lines of a
+traceback are indented on a terminal.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import logging
 import os
 import select
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +26,9 @@ import msgspec
 import structlog
 
 from leaseq.config import Config
+from leaseq.describe import trace_of
 from leaseq.outlet import Outlet, text_stream
+from leaseq.printable import printable, printable_json, printable_lines
 from leaseq.telemetry import DEBUG, ERROR, INFO, WARNING, Event, after_burst, subscribe
 
 Line = dict[str, Any]
@@ -30,6 +37,9 @@ VALUE_LIMIT = 8_192  # characters of one value, where a line is too long
 # What code of a handler may raise that is called here (`__str__` of what it logs): all but a cancellation.
 RAISED = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)
 LEVELS = {level: logging.getLevelName(level).lower() for level in (DEBUG, INFO, WARNING, ERROR)}
+
+# Fields of several lines.
+BLOCKS = ("exception", "traceback")
 
 _console = structlog.dev.ConsoleRenderer(colors=True)
 _json = msgspec.json.Encoder(enc_hook=str)
@@ -41,7 +51,7 @@ def set_up_logs(config: Config) -> None:
     wanted = config.log_format
     if wanted == "auto":
         wanted = "console" if sys.stderr.isatty() else "json"
-    render = _json.encode if wanted == "json" else _render_console
+    render = _render_json if wanted == "json" else _render_console
     lines = Lines()
     _outlets[:] = [_open_outlet(render)]
 
@@ -51,6 +61,7 @@ def set_up_logs(config: Config) -> None:
     subscribe(on_event, level=level)
     handler = RecordHandler(render)
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    _catch_the_rest()
     for name in ("apscheduler", "psycopg", "psycopg.pool", "asyncio"):
         logging.getLogger(name).setLevel(max(level, logging.ERROR))
 
@@ -64,6 +75,10 @@ class RecordHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record. Never raises: a record that cannot be formatted is written as it was given."""
+        _write(self.line(record) + b"\n")
+
+    def line(self, record: logging.LogRecord) -> bytes:
+        """The line for one record, without its end."""
         fields: Line = {"logger": _plain(record.name)}
         try:
             message = record.getMessage()
@@ -72,10 +87,31 @@ class RecordHandler(logging.Handler):
             fields |= {"args": _plain(record.args), "unformatted": type(error).__name__}
         if record.exc_info:
             try:
-                fields["exception"] = logging.Formatter().formatException(record.exc_info)
+                fields["exception"] = _exception(record.exc_info)
             except RAISED as error:
                 fields["exception"] = f"an exception that cannot be shown: {type(error).__name__}"
-        _write(_render_safely(self._render, _line(message, record.levelno, fields)) + b"\n")
+        return _render_safely(self._render, _line(message, record.levelno, fields))
+
+
+def _exception(info: object) -> str:
+    raised = info[1] if isinstance(info, tuple) else None
+    return trace_of(raised) if isinstance(raised, BaseException) else "no exception"
+
+
+def _catch_the_rest() -> None:
+    """Log what Python would write to standard error itself: exceptions that end a thread or a destructor, and warnings."""
+    logger = logging.getLogger("python")
+
+    def on_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            logger.error("a thread ended with an exception", exc_info=args.exc_value)
+
+    def on_unraisable(args: sys.UnraisableHookArgs) -> None:
+        logger.error("an exception was ignored: %s", args.err_msg or "in a destructor", exc_info=args.exc_value)
+
+    threading.excepthook = on_thread
+    sys.unraisablehook = on_unraisable
+    logging.captureWarnings(True)
 
 
 def _render_safely(render: Callable[[Line], bytes], line: Line) -> bytes:
@@ -121,9 +157,16 @@ _pid = lru_cache(maxsize=1)(os.getpid)
 os.register_at_fork(after_in_child=_pid.cache_clear)
 
 
+def _render_json(line: Line) -> bytes:
+    raw = _json.encode(line)
+    # The encoder has written out what is below U+0020. Nearly every line is such a one, and its look costs no time.
+    return raw if raw.isascii() and b"\x7f" not in raw else printable_json(raw.decode()).encode()
+
+
 def _render_console(line: Line) -> bytes:
-    text: str = _console(None, "", {key: str(v) if key != "event" else v for key, v in line.items()})
-    return text.encode("utf-8", "backslashreplace")
+    blocks = [part for name in BLOCKS if (text := line.get(name)) for part in printable_lines(str(text).rstrip())]
+    said = {printable(key): printable(str(value)) for key, value in line.items() if key not in BLOCKS}
+    return "\n    ".join([_console(None, "", said), *blocks]).encode("utf-8", "backslashreplace")
 
 
 class Lines:

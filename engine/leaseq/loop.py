@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from random import random
 from typing import Any, TypeVar
 
+from leaseq.describe import told
 from leaseq.errors import ServerUnreachable
 from leaseq.telemetry import emit
 
@@ -42,7 +43,7 @@ async def run_forever(
         except Exception as error:
             failures += 1
             wait = max(error_cap_seconds, interval_seconds)
-            emit("loop.failed", loop=name, error=f"{type(error).__name__}: {error}")
+            emit("loop.failed", loop=name, error=told(error))
         await pause(wait * (0.9 + 0.2 * random()), stop=stop)
 
 

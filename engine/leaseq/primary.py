@@ -35,7 +35,9 @@ from psycopg_pool import AsyncConnectionPool
 from leaseq.codec import follow_clock
 from leaseq.identity import UNKNOWN, Identity, end_session, identify
 from leaseq.model import Credential
+from leaseq.postgres_url import check_url
 from leaseq.telemetry import emit
+from leaseq.unreached import postgres_reason
 
 __all__ = [
     "ADAPTERS",
@@ -115,10 +117,16 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
     async def connect(cls, conninfo: str = "", *, primary: Primary | None = None, **options: Any) -> Self:  # type: ignore[override]
         """Connect to the `primary`, or without one to any server that answers. Raises psycopg.OperationalError."""
         options = {"context": ADAPTERS} | options
-        if primary is None:
-            return await super().connect(conninfo, **options)
-        conn: Self = await primary.connect(super().connect, conninfo, options)
-        return conn
+        check_url(conninfo)
+        try:
+            if primary is None:
+                return await super().connect(conninfo, **options)
+            conn: Self = await primary.connect(super().connect, conninfo, options)
+            return conn
+        except Refused:
+            raise
+        except (psycopg.OperationalError, UnicodeError) as error:
+            raise psycopg.OperationalError(postgres_reason(str(error))) from None  # the driver quotes the URL
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Like psycopg's, but a server that has gone silent is given up within a second or two."""
@@ -346,7 +354,7 @@ class Primary:
                 conn.identity = await identify(conn)
             took = monotonic() - asked_at
             reason, self.read_only = _judge(conn.identity)
-            self.refusal = reason and f"Postgres at {conn.info.host}:{conn.info.port} {reason}"
+            self.refusal = reason and f"the Postgres that answers {reason}"
             if self.refusal:
                 raise Refused(self.refusal)
         except BaseException:

@@ -41,7 +41,7 @@ async def probe(conn: Connection, connect: Connect) -> bool:
     encoding = conn.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise ServerUnfit(
-            f"the database {conn.info.dbname} is encoded in {encoding}, which cannot store every text that JSON allows: "
+            f"the database is encoded in {encoding}, which cannot store every text that JSON allows: "
             f"create one with encoding 'UTF8' template template0"
         )
     if await _ask(conn, SESSION) == conn.info.backend_pid:

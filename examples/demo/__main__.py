@@ -18,7 +18,11 @@ from examples.demo.verdict import Evidence, judge, measure
 from examples.demo.workload import make_workload
 
 INTERRUPTED = 130
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(
+    number
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    if signal.getsignal(number) is not signal.SIG_IGN  # nohup
+)
 
 
 @click.command()

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from leaseq.describe import told
 from leaseq.errors import ServerUnreachable
 from leaseq.telemetry import emit
 
@@ -77,7 +78,7 @@ class Passes:
         except ServerUnreachable as error:
             self._tell(duty, str(error))
         except Exception as error:
-            self._tell(duty, f"{type(error).__name__}: {error}")
+            self._tell(duty, told(error))
         else:
             self._troubled.discard(duty.name)
 

@@ -102,7 +102,8 @@ def test_help_imports_no_command() -> None:
     modules = set(ran.stdout.splitlines()[-1].split())
     assert "leaseq.cli" in modules
     late = {"apscheduler", "granian", "litestar", "rich", "watchfiles"}
-    assert {m for m in modules if m.split(".")[0] in late or m.startswith("leaseq.cli.")} == {"leaseq.cli.exits"}
+    needed = {"leaseq.cli.exits", "leaseq.cli.streams"}
+    assert {m for m in modules if m.split(".")[0] in late or m.startswith("leaseq.cli.")} == needed
 
 
 def test_the_module_is_the_command() -> None:

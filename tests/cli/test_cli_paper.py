@@ -12,14 +12,15 @@ import pytest
 
 from fix_cli import Stage
 from fix_processes import environment
-from leaseq.cli.paper import moment, printable
+from leaseq.cli.paper import moment
+from leaseq.printable import printable
 
 
 @pytest.mark.parametrize(
     ("raw", "shown"),
     [
         ("plain, é, 漢", "plain, é, 漢"),
-        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("two\nlines\tand a tab", "two\\nlines\\tand a tab"),
         ("\x1b[2J\x07\r\x7f", "\\x1b[2J\\x07\\r\\x7f"),
         ("\u202eright to left\u200b", "\\u202eright to left\\u200b"),
     ],

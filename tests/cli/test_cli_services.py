@@ -122,7 +122,7 @@ async def test_an_app_that_raises_is_shown_with_its_own_lines_only(config: Confi
     assert code == 1
     assert "ValueError: too hot" in err
     assert err.count('File "') == 2, "the frames of the module, none of ours"
-    assert err.splitlines()[-1] == "leaseq: sick:app cannot be imported: mend the error above"
+    assert err.splitlines()[-1] == "leaseq: sick:app cannot be imported: fix the error above"
 
 
 async def test_an_old_schema_is_refused_until_it_is_migrated(config: Config, own_postgres: PostgresServer) -> None:

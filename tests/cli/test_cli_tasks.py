@@ -34,7 +34,7 @@ def test_submit_takes_the_queue_of_the_type_and_reads_standard_input(leaseq: Com
     result = leaseq("submit", "add", "-", "--json", "--delay", "60", stdin=b' {"n": "\xc3\xa9"}\n')
     assert (result.exit_code, result.stderr) == (0, "")
     said = msgspec.json.decode(result.stdout)
-    assert (said["queue"], said["state"], said["replayed"]) == ("sums", "SCHEDULED", False)
+    assert (said["queue"], said["state"]) == ("sums", "SCHEDULED")
     task = stage.do(lambda engine: engine.find(said["task_id"]))
     assert task.payload == '{"n": "é"}'.encode()
 
@@ -139,19 +139,22 @@ def test_show_follows_a_delivery(leaseq: Command, stage: Stage) -> None:
     assert "ValueError: no cards \\x1b[31m left; not to be tried again" in story
     assert "  Traceback ..." in story
     assert "\x1b" not in story
-    assert re.search(r"^payload +\{\"name\": \"\\u001b\[31m\"\}$", story, re.MULTILINE)
+    assert re.search(r"^payload +\{\"name\":\"\\u001b\[31m\"\}$", story, re.MULTILINE)
 
 
 def test_show_for_scripts(leaseq: Command, stage: Stage) -> None:
     worker = stage.open_worker()
     task_id = stage.submit(idempotency_key="k")
     stage.fail(stage.claim(task_id, worker), "again", then=State.SCHEDULED)
-    said = msgspec.json.decode(leaseq("show", task_id, "--json").stdout)
-    assert (said["task_id"], said["state"], said["priority"], said["payload"]) == (task_id, "SCHEDULED", "normal", {"n": 1})
+    said = msgspec.json.decode(leaseq("show", task_id, "--json", "--story").stdout)
+    task = said["task"]
+    assert (task["task_id"], task["state"], task["priority"], task["payload"]) == (task_id, "SCHEDULED", "normal", {"n": 1})
     assert [(a["attempt"], a["outcome"], a["error"]["message"]) for a in said["attempts"]] == [(1, "errored", "again")]
     assert said["delivery"] == {"lanes": ["normal"], "workers": [], "backlog_since": None}, "this worker never pulled it"
     assert said["queue_workers"] == [worker]
-    assert "tenant" not in said
+    assert "tenant" not in task
+    assert msgspec.json.decode(leaseq("show", task_id, "--json").stdout) == task
+    assert leaseq("show", task_id, "--story").exit_code == 2
 
 
 def test_show_while_redis_is_away(leaseq: Command, stage: Stage) -> None:
@@ -160,7 +163,7 @@ def test_show_while_redis_is_away(leaseq: Command, stage: Stage) -> None:
     result = leaseq("show", task_id, **away)
     assert result.exit_code == 0
     assert "Redis does not answer" in result.stdout
-    assert msgspec.json.decode(leaseq("show", task_id, "--json", **away).stdout)["delivery"] is None
+    assert msgspec.json.decode(leaseq("show", task_id, "--json", "--story", **away).stdout)["delivery"] is None
 
 
 def test_list_filters_and_keeps_one_row_a_line(leaseq: Command, stage: Stage) -> None:
@@ -172,11 +175,15 @@ def test_list_filters_and_keeps_one_row_a_line(leaseq: Command, stage: Stage) ->
     assert [line.split()[:4] for line in lines[1:]] == [[new, "PENDING", "mul", "side"], [old, "FAILED", "add", "default"]]
     assert lines[2].endswith("...")
     assert leaseq("list", "--state", "failed").stdout.splitlines()[1].startswith(old)
-    (listed,) = msgspec.json.decode(leaseq("list", "--queue", "side", "--json").stdout)
+    (listed,) = msgspec.json.decode(leaseq("list", "--queue", "side", "--json").stdout)["tasks"]
     assert listed["task_id"] == new
     assert not {"payload", "result"} & set(listed)
     assert leaseq("list", "--type", "nosuch").stdout == ""
     assert len(leaseq("list", "--limit", "1").stdout.splitlines()) == 2
+    page = msgspec.json.decode(leaseq("list", "--limit", "1", "--json").stdout)
+    assert ([task["task_id"] for task in page["tasks"]], page["next_cursor"]) == ([new], new)
+    page = msgspec.json.decode(leaseq("list", "--limit", "1", "--cursor", new, "--json").stdout)
+    assert ([task["task_id"] for task in page["tasks"]], page["next_cursor"]) == ([old], None)
 
 
 def test_cancel_and_redrive(leaseq: Command, stage: Stage) -> None:
@@ -198,7 +205,7 @@ def test_queues_are_listed_paused_and_resumed(leaseq: Command, stage: Stage) -> 
     lines = leaseq("queues").stdout.splitlines()
     assert lines[0].split() == ["QUEUE", "STATE", "HIGH", "NORMAL", "LOW", "SUSPECT", "PARKED", "MORE", "SINCE"]
     assert lines[1].split() == ["default", "paused", "0", "1", "1", "0", "0", "-"]
-    (queue,) = msgspec.json.decode(leaseq("queues", "--json").stdout)
+    (queue,) = msgspec.json.decode(leaseq("queues", "--json").stdout)["queues"]
     assert (queue["name"], queue["paused"], queue["depths"]["low"]) == ("default", True, 1)
     assert leaseq("queues", "resume", "default").stdout == "queue default is open\n"
     assert "was not known before" in leaseq("queues", "pause", "defualt").stderr
@@ -209,7 +216,7 @@ def test_what_waits_in_the_ledger_is_told(leaseq: Command, stage: Stage) -> None
     row = leaseq("queues").stdout.splitlines()[1].split()
     assert row[:7] == ["default", "open", "0", "10", "0", "0", "0"]
     assert row[7].startswith("20")
-    shown = msgspec.json.decode(leaseq("show", ids[-1], "--json").stdout)
+    shown = msgspec.json.decode(leaseq("show", ids[-1], "--json", "--story").stdout)
     assert shown["delivery"]["lanes"] == shown["delivery"]["workers"] == []
     assert shown["delivery"]["backlog_since"]
     assert "waits in the ledger" in leaseq("show", ids[-1]).stdout
@@ -231,7 +238,7 @@ def test_workers_are_listed(leaseq: Command, stage: Stage) -> None:
     stage.do(lambda engine: engine.stores.fleet.close_worker(worker, reason="drained"))
     assert leaseq("workers").stdout == ""
     assert leaseq("workers", "--all").stdout.rstrip().endswith("drained")
-    (record,) = msgspec.json.decode(leaseq("workers", "--all", "--json").stdout)
+    (record,) = msgspec.json.decode(leaseq("workers", "--all", "--json").stdout)["workers"]
     assert (record["worker_id"], record["close_reason"]) == (worker, "drained")
 
 

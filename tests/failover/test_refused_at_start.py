@@ -95,13 +95,12 @@ async def test_an_old_primary_is_not_migrated(pair: Pair) -> None:
         await migrate(pair.primary.url)
 
 
-def test_a_command_names_the_server_and_the_reason(config: Config, pair: Pair) -> None:
-    parts = urlsplit(pair.standby.url)
+def test_a_command_names_the_reason(config: Config, pair: Pair) -> None:
     there = replace(config, postgres_url=pair.standby.url, statement_timeout_seconds=STATEMENT_SECONDS)
     result = CliRunner().invoke(main, ["list"], env=there.to_env())
     assert result.exit_code == 4
     said = " ".join(result.output.split())
-    assert f"Postgres at {parts.hostname}:{parts.port} is a standby, which takes no writes" in said
+    assert "the Postgres that answers is a standby, which takes no writes" in said
 
 
 @pytest.mark.parametrize("service", ["api", "reaper", "worker"])
@@ -120,6 +119,6 @@ async def test_a_pool_without_a_primary_tells_why(config: Config, pair: Pair) ->
     """A pool that waits for a connection says only that it has waited."""
     slow = replace(config, postgres_url=pair.standby.url, statement_timeout_seconds=2)
     pool = await open_pool(slow, name="leaseq test", max_size=1, wait=False)
-    with pytest.raises(ServerUnreachable, match=r"^Postgres at .* is a standby, which takes no writes"):
+    with pytest.raises(ServerUnreachable, match=r"^the Postgres that answers is a standby, which takes no writes"):
         await Ledger(Session(pool, deadline_seconds=60)).find_due()
     await pool.close()

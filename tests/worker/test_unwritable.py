@@ -15,10 +15,10 @@ from fix_servers import admin_url
 from fix_worker import until, working
 from leaseq import Context, Leaseq, lifecycle
 from leaseq.config import Config
+from leaseq.describe import MESSAGE_LIMIT, NAME_LIMIT, TRACEBACK_LIMIT, describe
 from leaseq.model import Outcome, State, Task
 from leaseq.telemetry import recorded
 from leaseq.worker import conclude
-from leaseq.worker.describe import MESSAGE_LIMIT, NAME_LIMIT, TRACEBACK_LIMIT, describe
 
 ONCE = {"max_attempts": 1}
 

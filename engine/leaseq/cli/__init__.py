@@ -1,17 +1,21 @@
-"""Which commands does `leaseq` have, and where does each one live?
+"""The commands of `leaseq`, and where each one lives.
 
-Invariants: a command's module is imported only when that command runs, so that `leaseq --help` costs nothing; every
-error of leaseq becomes one line on stderr and an exit code that a script can tell apart (`leaseq.cli.exits`).
+Invariants: a command's module is imported only when that command runs, so that `leaseq --help` costs nothing. Whatever goes wrong
+becomes one line on stderr and an exit code that a script can tell apart (`leaseq.cli.exits`).
 """
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 import click
 
-from leaseq.cli.exits import exit_code, explain, leaseq_error
+from leaseq.cli.exits import OK, failure, trace
+from leaseq.cli.streams import note, note_as_it_is, open_streams, say, silence
 
 __all__ = ["COMMANDS", "main"]
 
@@ -72,17 +76,52 @@ class Program(click.Group):
             with formatter.section(title):
                 formatter.write_dl([(name, said) for name, (_, said) in commands.items()])
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **options: Any
+    ) -> Any:
+        """Run a command. In standalone mode the process ends with its exit code."""
+        if not standalone_mode:
+            return super().main(args, standalone_mode=False, **options)
+        open_streams()
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            ctx.exit(130)
-        except Exception as raised:
-            error = leaseq_error(raised)
-            if error is None:
-                raise
-            click.echo(f"leaseq: {explain(error)}", err=True)
-            ctx.exit(exit_code(error))
+            code = self._run(sys.argv[1:] if args is None else list(args), options)
+            sys.stdout.flush()
+        except OSError as error:  # the rest of the answer finds no room
+            code = _fail(error)
+        sys.exit(code)
+
+    def _run(self, args: list[str], options: dict[str, Any]) -> int:
+        try:
+            _check_utf8(args)
+            code = super().main(args, standalone_mode=False, **options)
+            return code if isinstance(code, int) else OK
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else OK
+        except click.exceptions.NoArgsIsHelpError as error:
+            say(error.format_message(), styled=True)
+            return error.exit_code
+        except (Exception, BaseExceptionGroup, KeyboardInterrupt) as raised:
+            return _fail(raised)
+
+
+def _check_utf8(args: Sequence[str]) -> None:
+    for number, given in enumerate(args, 1):
+        try:
+            given.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(f"argument {number} is not UTF-8: {given}") from None
+
+
+def _fail(raised: BaseException) -> int:
+    line, code = failure(raised)
+    if isinstance(raised, OSError):
+        silence(sys.stdout)
+    if line.startswith("unexpected ") and os.environ.get("LEASEQ_LOG_LEVEL", "").lower() == "debug":
+        note("the traceback, without what the exceptions say")
+        note_as_it_is(trace(raised))
+    if line:
+        note(line)
+    return code
 
 
 @click.group(cls=Program, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})

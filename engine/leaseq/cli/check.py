@@ -14,11 +14,10 @@ from typing import Any
 
 import click
 from msgspec import Struct
-from rich.text import Text
 
 from leaseq.cli import parameters
 from leaseq.cli.exits import FAILED
-from leaseq.cli.paper import console, print_json, printable, styled
+from leaseq.cli.paper import STYLES, print_json, print_line, styled
 from leaseq.cli.serving import held_servers
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, LeaseqError
@@ -98,14 +97,13 @@ def _examine(environment: Environment) -> Report:
 
 
 def _print(environment: Environment, report: Report) -> None:
-    out = console()
     defaults = Config().redacted()
     for name, value in environment.config.redacted().items():
         unset = "that of LEASEQ_POSTGRES_URL" if name == "handler_postgres_url" else f"embedded, in {environment.config.data_dir}"
         shown = unset if value is None else str(value).lower() if isinstance(value, bool) else str(_plain(value))
         is_default = value == defaults[name]
-        out.print(f"LEASEQ_{name.upper()}={printable(shown)}", style="dim" if is_default else None)
-    out.print()
+        print_line(styled(f"LEASEQ_{name.upper()}={shown}", "dim" if is_default else ""))
+    print_line()
     for mistake in environment.mistakes:
         _say("environment", "fault", mistake)
     for about, name in NAMES.items():
@@ -117,7 +115,7 @@ def _print(environment: Environment, report: Report) -> None:
 
 
 def _say(name: str, level: str, message: str) -> None:
-    console().print(Text(name.ljust(11)), styled(level.ljust(7)), printable(" ".join(message.split())))
+    print_line(name.ljust(11), styled(level.ljust(7), STYLES[level]), " ".join(message.split()))
 
 
 def _plain(value: Any) -> Any:

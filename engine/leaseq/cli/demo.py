@@ -1,4 +1,4 @@
-"""`leaseq demo`: where is the demo, and how is it started from here?
+"""The command that starts the demo of the repository.
 
 It belongs to the repository (`examples/demo`), since it is code to read and to copy; the installed package does not carry it.
 """
@@ -30,4 +30,4 @@ def demo(arguments: tuple[str, ...]) -> None:
         if not (error.name or "").startswith("examples"):
             raise
         raise ConfigInvalid("there is no examples/demo here: run `leaseq demo` in a clone of the repository") from error
-    program.main(args=list(arguments), prog_name="leaseq demo")
+    program.main(args=list(arguments), prog_name="leaseq demo", standalone_mode=False)

@@ -5,6 +5,12 @@ The codes are part of the contract (docs/cli.md): scripts branch on them. The li
 
 from __future__ import annotations
 
+import errno
+import traceback
+from pathlib import Path
+
+import click
+
 from leaseq.errors import (
     ConfigInvalid,
     DispatchForeign,
@@ -20,6 +26,7 @@ from leaseq.errors import (
     TaskConflict,
     TaskNotFound,
 )
+from leaseq.printable import printable, printable_lines
 
 OK = 0
 FAILED = 1
@@ -28,6 +35,10 @@ NOT_FOUND = 3
 UNREACHABLE = 4
 REFUSED = 5
 TIMED_OUT = 124
+INTERRUPTED = 130
+
+# What the system says of an output that takes no more.
+OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
 
 # The first class that fits decides, so what is more particular stands first.
 CODES: tuple[tuple[type[LeaseqError], int], ...] = (
@@ -62,7 +73,7 @@ def exit_code(error: LeaseqError) -> int:
 
 def explain(error: LeaseqError) -> str:
     """The error in one line."""
-    said = " ".join(str(error).split())
+    said = _one_line(error)
     advice = next((text for kind, text in ADVICE.items() if isinstance(error, kind)), "")
     return f"{said}: {advice}" if advice else said
 
@@ -76,8 +87,44 @@ def leaseq_error(raised: BaseException) -> LeaseqError | None:
     return None
 
 
+def failure(raised: BaseException) -> tuple[str, int]:
+    """The line and the exit code for anything that a command raises. An empty line is not written."""
+    error = leaseq_error(raised)
+    if error is not None:
+        return explain(error), exit_code(error)
+    if isinstance(raised, KeyboardInterrupt | click.Abort):
+        return "", INTERRUPTED
+    if isinstance(raised, click.UsageError):
+        path = raised.ctx.command_path if raised.ctx is not None else "leaseq"
+        return f"{_one_line(raised.format_message()).rstrip('.')}: see `{path} --help`", raised.exit_code
+    if isinstance(raised, click.ClickException):
+        return _one_line(raised.format_message()), raised.exit_code
+    if isinstance(raised, OSError) and raised.errno in OUTPUT_LOST and raised.filename is None:
+        gone = raised.errno == errno.EPIPE  # `leaseq list | head` is no mistake
+        return "" if gone else f"the answer cannot be written: {raised.strerror}: free the disk, or write elsewhere", FAILED
+    return _unforeseen(raised), FAILED
+
+
+def _unforeseen(raised: BaseException) -> str:
+    """A fault in the code. Its message may quote anything, also a URL with its password, so it is left out."""
+    frames = traceback.extract_tb(raised.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"unexpected {type(raised).__name__}{where}: please report it with the output of LEASEQ_LOG_LEVEL=debug"
+
+
+def trace(raised: BaseException) -> str:
+    """Where an exception came from, without the words of any exception."""
+    lines = "".join(traceback.format_tb(raised.__traceback__)).rstrip().split("\n")
+    return "\n".join(f"  {line}" for part in lines for line in printable_lines(part))
+
+
+def _one_line(said: object) -> str:
+    return printable(" ".join(str(said).split()))
+
+
 __all__ = [
     "FAILED",
+    "INTERRUPTED",
     "NOT_FOUND",
     "OK",
     "REFUSED",
@@ -86,5 +133,7 @@ __all__ = [
     "USAGE",
     "exit_code",
     "explain",
+    "failure",
     "leaseq_error",
+    "trace",
 ]

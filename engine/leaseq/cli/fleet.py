@@ -1,18 +1,18 @@
-"""Who works, on what, and how much waits there?"""
+"""The commands that list workers and queues, and pause a queue."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
-import msgspec
 
 from leaseq.cli import parameters
 from leaseq.cli.paper import moment, print_json, print_table
 from leaseq.cli.stores import reading, with_engine
+from leaseq.cli.streams import note, say
 from leaseq.dispatch.survey import Depths
 from leaseq.engine.engine import Engine
 from leaseq.records import QueueRecord, WorkerRecord
+from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList
+from leaseq_api.views import depths_view
 
 DEPTHS_SECONDS = 5.0
 LANES = ("high", "normal", "low", "suspect", "parked")
@@ -32,12 +32,12 @@ def workers(closed: bool, limit: int, as_json: bool) -> None:
 
     found = reading(work)
     if as_json:
-        print_json(found)
+        print_json(WorkerList(workers=found))
     elif found:
         titles = ("worker", "host", "supervisor", "queues", "version", "started", "last seen", "closed")
         print_table(titles, [_worker_row(worker) for worker in found])
     else:
-        click.echo("leaseq: no worker is running: start one with `leaseq worker module:app`", err=True)
+        note("no worker is running: start one with `leaseq worker module:app`")
 
 
 @click.group(invoke_without_command=True)
@@ -52,37 +52,41 @@ def queues(ctx: click.Context, as_json: bool) -> None:
         return
     found = reading(_list_queues)
     if as_json:
-        print_json([_queue_json(record, depths) for record, depths in found])
+        print_json(QueueList(queues=[_queue_view(record, depths) for record, depths in found]))
     elif found:
         print_table(("queue", "state", *LANES, "more since"), [_queue_row(record, depths) for record, depths in found])
     if any(depths is None for _, depths in found):
-        click.echo("leaseq: Redis does not answer, so what waits cannot be counted", err=True)
+        note("Redis does not answer, so what waits cannot be counted: `leaseq check` looks at it")
 
 
 @queues.command()
 @parameters.queue_name
-def pause(name: str) -> None:
+@parameters.as_json
+def pause(name: str, as_json: bool) -> None:
     """Start no more tasks of queue NAME. What runs goes on, and submissions are still taken."""
-    _pause(name, paused=True)
+    _pause(name, paused=True, as_json=as_json)
 
 
 @queues.command()
 @parameters.queue_name
-def resume(name: str) -> None:
+@parameters.as_json
+def resume(name: str, as_json: bool) -> None:
     """Start tasks of queue NAME again."""
-    _pause(name, paused=False)
+    _pause(name, paused=False, as_json=as_json)
 
 
-def _pause(name: str, *, paused: bool) -> None:
-    async def work(engine: Engine) -> bool:
+def _pause(name: str, *, paused: bool, as_json: bool) -> None:
+    async def work(engine: Engine) -> tuple[bool, QueueRecord]:
         known = any(record.name == name for record in await engine.stores.fleet.list_queues())
-        await engine.pause(name, paused=paused)
-        return known
+        return known, await engine.pause(name, paused=paused)
 
-    known = with_engine(work)
-    click.echo(f"queue {name} is {'paused' if paused else 'open'}")
+    known, record = with_engine(work)
+    if as_json:
+        print_json(PausedView(name=record.name, paused=record.paused))
+    else:
+        say(f"queue {record.name} is {'paused' if record.paused else 'open'}")
     if not known:
-        click.echo(f"leaseq: queue {name} was not known before: is the name right?", err=True)
+        note(f"queue {name} was not known before: is the name right?")
 
 
 async def _list_queues(engine: Engine) -> list[Row]:
@@ -111,9 +115,8 @@ def _queue_row(record: QueueRecord, depths: Depths | None) -> tuple[str, ...]:
     return (record.name, "paused" if record.paused else "open", *counts, since)
 
 
-def _queue_json(record: QueueRecord, depths: Depths | None) -> dict[str, Any]:
-    counted = None if depths is None else {"waiting": depths.waiting, **msgspec.structs.asdict(depths)}
-    return {"name": record.name, "paused": record.paused, "depths": counted}
+def _queue_view(record: QueueRecord, depths: Depths | None) -> QueueView:
+    return QueueView(name=record.name, paused=record.paused, depths=None if depths is None else depths_view(depths))
 
 
 __all__ = ["queues", "workers"]

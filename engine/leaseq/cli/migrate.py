@@ -7,6 +7,7 @@ import asyncio
 import click
 
 from leaseq.cli.serving import held_servers
+from leaseq.cli.streams import say
 from leaseq.config import Config
 from leaseq.ledger.roles import HANDLER, OWNER, SERVICE, RoleNames, grant, prepare_embedded
 from leaseq.ledger.schema import LATEST
@@ -37,14 +38,14 @@ def migrate(grants: bool, owner: str | None, services: tuple[str, ...], handler:
         if config.postgres_url is None:
             asyncio.run(prepare_embedded(ready))
     for name in applied:
-        click.echo(f"applied {name}")
-    click.echo(f"the schema is at version {LATEST}" + ("" if applied else "; nothing to do"))
+        say(f"applied {name}")
+    say(f"the schema is at version {LATEST}" + ("" if applied else "; nothing to do"))
     for line in made:
-        click.echo(line)
+        say(line)
     if made:
-        click.echo("a new role has no password yet: alter role ... password '...'")
+        say("a new role has no password yet: alter role ... password '...'")
     if grants:
-        click.echo(f"rights are granted: {', '.join(names.services)} for the services, {names.handler} for handlers")
+        say(f"rights are granted: {', '.join(names.services)} for the services, {names.handler} for handlers")
 
 
 __all__ = ["migrate"]

@@ -1,7 +1,8 @@
-"""What do answers look like on a terminal, in a pipe, and to a script?
+"""Answers on a terminal, in a pipe, and for a script.
 
-On a terminal with colours and to its width; in a pipe plain and as wide as need be, one row a line; with `--json` one JSON
-value. Invariant: text that comes from payloads, handlers or Redis cannot steer the terminal.
+On a terminal there are colours. The text is the same in a pipe: one row a line and as wide as need be, because an id that is
+folded cannot be copied. With `--json` an answer is one JSON value. Invariant: text that comes from payloads, handlers, Redis or
+Postgres goes through `printable`, so that it can neither steer the terminal nor forge a line.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from leaseq.cli.streams import say, say_json
 from leaseq.model import State
+from leaseq.printable import printable, printable_lines
 
-PIPE_WIDTH = 100_000
+WIDTH = 100_000
 
 STYLES: dict[str, str] = {
     State.PENDING: "cyan",
@@ -35,41 +37,47 @@ STYLES: dict[str, str] = {
 }
 
 
-def console() -> Console:
-    """Where answers go. Made anew each time: the standard output of the moment counts."""
-    terminal = sys.stdout.isatty()
-    return Console(markup=False, highlight=False, emoji=False, soft_wrap=True, width=None if terminal else PIPE_WIDTH)
+def print_line(*parts: str | Text) -> None:
+    """Parts with a blank between them. A part is text from anywhere, or comes from `styled`."""
+    made = Text(" ").join(part if isinstance(part, Text) else styled(part) for part in parts)
+    say(_draw(made), styled=True)
+
+
+def print_block(text: str) -> None:
+    """The lines of a text, indented, so that none passes for a line of the answer."""
+    for line in printable_lines(text.rstrip("\n")):
+        say(f"  {line}", styled=True)
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Rows under titles. A cell that is a state, or another word of `STYLES`, gets its colour."""
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for title in titles:
-        made.add_column(title.upper(), overflow="fold", no_wrap=not sys.stdout.isatty())
+        made.add_column(title.upper(), no_wrap=True, overflow="ignore")
     for row in rows:
-        made.add_row(*(styled(cell) for cell in row))
-    if sys.stdout.isatty():
-        console().print(made)
-    else:
-        drawn = Console(file=sys.stdout, width=PIPE_WIDTH, color_system=None)
-        with drawn.capture() as captured:
-            drawn.print(made)
-        click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+        made.add_row(*(styled(cell, STYLES.get(cell, "")) for cell in row))
+    for line in _draw(made).split("\n"):
+        say(line.rstrip(), styled=True)
 
 
 def print_json(value: Any) -> None:
     """One JSON value, on several lines; bytes of JSON inside it must be `msgspec.Raw`."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    say_json(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def styled(text: str) -> Text:
-    """Text that cannot steer the terminal, coloured if it is a word that has a colour."""
-    return Text(printable(text), style=STYLES.get(text, ""))
+def print_raw_json(raw: bytes) -> None:
+    """A JSON value of a client or a handler, in one line."""
+    say_json(one_line(raw))
 
 
-def printable(text: str) -> str:
-    """The same with every control character written out; line ends and tabs stay."""
-    return "".join(char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text)
+def one_line(raw: bytes) -> str:
+    """A JSON text without the line ends and blanks that its writer has put between values."""
+    return msgspec.json.format(raw, indent=-1).decode()
+
+
+def styled(text: str, style: str = "") -> Text:
+    """Text from anywhere, in a style."""
+    return Text(printable(text), style=style)
 
 
 def moment(when: datetime | None, *, fine: bool = False) -> str:
@@ -79,4 +87,25 @@ def moment(when: datetime | None, *, fine: bool = False) -> str:
     return when.astimezone().isoformat(sep=" ", timespec="milliseconds" if fine else "seconds")[: 23 if fine else 19]
 
 
-__all__ = ["console", "moment", "print_json", "print_table", "printable", "styled"]
+def _draw(made: Text | Table) -> str:
+    """What standard output gets of this: with colours where it is a terminal. Drawn elsewhere, because Rich writes to a stream
+    without telling that it failed."""
+    console = Console(
+        file=sys.stdout, markup=False, highlight=False, emoji=False, width=WIDTH, soft_wrap=True, force_jupyter=False
+    )
+    with console.capture() as captured:
+        console.print(made)
+    return captured.get().rstrip("\n")
+
+
+__all__ = [
+    "STYLES",
+    "moment",
+    "one_line",
+    "print_block",
+    "print_json",
+    "print_line",
+    "print_raw_json",
+    "print_table",
+    "styled",
+]

@@ -1,7 +1,8 @@
-"""How are the three services started: one process each, in the foreground, until SIGTERM or SIGINT?"""
+"""The commands that start the three services: one process each, in the foreground, until a signal ends it."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 import traceback
 from importlib.util import find_spec
@@ -15,10 +16,13 @@ from leaseq.app import Leaseq
 from leaseq.cli.exits import FAILED
 from leaseq.cli.serving import on_fit_servers
 from leaseq.cli.signals import stop_at_eof
+from leaseq.cli.streams import note, note_as_it_is
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, LeaseqError
 from leaseq.logs import set_up_logs
 from leaseq.model import NAME
+from leaseq.printable import printable_lines
+from leaseq.worker import load as loading
 from leaseq.worker.load import load_app
 from leaseq.worker.serve import serve as serve_worker
 from leaseq.worker.supervisor import Post
@@ -91,19 +95,22 @@ def load(path: str) -> Leaseq:
         told = traceback.TracebackException.from_exception(error)
         own = [frame for frame in told.stack if not _is_machinery(frame.filename)]
         told.stack = traceback.StackSummary.from_list(own)
-        click.echo("".join(told.format()), nl=False, err=True)
-        click.echo(f"leaseq: {path} cannot be imported: mend the error above", err=True)
+        note_as_it_is("\n".join(printable_lines("".join(told.format()).rstrip("\n"))))
+        note(f"{path} cannot be imported: fix the error above")
         sys.exit(FAILED)
 
 
 def _is_machinery(filename: str) -> bool:
-    return filename.startswith("<frozen") or Path(filename).name in ("load.py", "services.py") or "importlib" in filename
+    """Whether this file stands between a command and the module of an app. Compared as a whole: an app may use its name."""
+    if filename.startswith("<frozen importlib"):
+        return True
+    return filename in (__file__, loading.__file__) or Path(filename).parent == Path(importlib.__file__).parent
 
 
 def _queues(given: str | None, app: Leaseq) -> list[str]:
+    if not app.registry.handlers:
+        raise ConfigInvalid("this app has no handlers, and would hand back every task that it takes: give a function @app.task")
     names = app.registry.queues() if given is None else [name.strip() for name in given.split(",")]
-    if not names:
-        raise ConfigInvalid("this app has no handlers: give a function @app.task")
     for name in names:
         if not NAME.fullmatch(name):
             raise ConfigInvalid(f"{name!r} is not the name of a queue: 1 to 128 characters of A-Z a-z 0-9 _ . -")

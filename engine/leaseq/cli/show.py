@@ -1,4 +1,4 @@
-"""What has happened to a task, and what is it waiting for?"""
+"""The command that tells what has happened to a task, and what it waits for."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from typing import Any
 
 import click
 import msgspec
-from rich.text import Text
 
 from leaseq.cli import parameters
-from leaseq.cli.paper import console, moment, print_json, printable, styled
+from leaseq.cli.paper import STYLES, moment, one_line, print_block, print_json, print_line, styled
 from leaseq.cli.stores import reading
 from leaseq.cli.story import Whereabouts, headline, tell
-from leaseq.cli.views import attempt_json, task_json
 from leaseq.engine.engine import Engine
 from leaseq.errors import ServerUnreachable
 from leaseq.lifecycle import lane_of
 from leaseq.model import TERMINAL, Task
 from leaseq.records import Attempt
+from leaseq_api.views import attempt_view, task_view
 
 # A frozen Redis must not keep the ledger's part from being shown.
 LOCATE_SECONDS = 5.0
-INDENT = "  "
 
 Found = tuple[Task, list[Attempt], Whereabouts]
 
@@ -32,8 +30,11 @@ Found = tuple[Task, list[Attempt], Whereabouts]
 @parameters.task_id
 @parameters.tenant
 @parameters.as_json
-def show(task_id: str, tenant: str, as_json: bool) -> None:
+@click.option("--story", is_flag=True, help="With --json: the task, its attempts, and where its delivery is.")
+def show(task_id: str, tenant: str, as_json: bool, story: bool) -> None:
     """Tell the story of the task ID: its attempts, its ending, or what it waits for."""
+    if story and not as_json:
+        raise click.UsageError("--story says what --json prints: give that too")
 
     async def work(engine: Engine) -> Found:
         task = await engine.find(task_id, tenant=tenant)
@@ -42,7 +43,7 @@ def show(task_id: str, tenant: str, as_json: bool) -> None:
 
     task, attempts, where = reading(work)
     if as_json:
-        print_json(_json(task, attempts, where))
+        print_json(_story_json(task, attempts, where) if story else task_view(task))
     else:
         _print(task, attempts, where)
 
@@ -78,10 +79,11 @@ async def _backlog_since(engine: Engine, task: Task) -> datetime | None:
     return None if backlog is None or task.task_id < backlog.cursor else backlog.since
 
 
-def _json(task: Task, attempts: list[Attempt], where: Whereabouts) -> dict[str, Any]:
+def _story_json(task: Task, attempts: list[Attempt], where: Whereabouts) -> dict[str, Any]:
     known = where.lanes is not None
-    return task_json(task) | {
-        "attempts": [attempt_json(attempt) for attempt in attempts],
+    return {
+        "task": task_view(task),
+        "attempts": [attempt_view(attempt) for attempt in attempts],
         "delivery": {"lanes": where.lanes, "workers": where.holders, "backlog_since": where.backlog_since} if known else None,
         "queue_paused": where.paused,
         "queue_workers": [worker.worker_id for worker in where.workers],
@@ -89,17 +91,16 @@ def _json(task: Task, attempts: list[Attempt], where: Whereabouts) -> dict[str, 
 
 
 def _print(task: Task, attempts: list[Attempt], where: Whereabouts) -> None:
-    out = console()
-    out.print(Text(task.task_id, style="bold"), styled(task.state))
-    out.print(printable(headline(task)))
-    out.print()
+    print_line(styled(task.task_id, "bold"), styled(task.state, STYLES[task.state]))
+    print_line(headline(task))
+    print_line()
     for line in tell(task, attempts, where):
         when = moment(line.when, fine=True) if line.when else "now".ljust(23)
-        out.print(Text(when, style="dim"), printable(line.said))
-    out.print()
+        print_line(styled(when, "dim"), line.said)
+    print_line()
     for name, value in (("payload", task.payload), ("progress", task.progress), ("result", task.result)):
         if value is not None:
-            out.print(Text(name.ljust(9), style="dim"), printable(value.decode()))
+            print_line(styled(name.ljust(9), "dim"), one_line(value))
     _print_error(task)
 
 
@@ -107,10 +108,9 @@ def _print_error(task: Task) -> None:
     error: dict[str, Any] = msgspec.json.decode(task.error) if task.error else {}
     if not error:
         return
-    out = console()
-    out.print(Text("error".ljust(9), style="dim"), printable(f"{error.get('code', '')}: {error.get('message', '')}"))
-    for line in printable(str(error.get("traceback", ""))).splitlines():
-        out.print(f"{INDENT}{line}")
+    print_line(styled("error".ljust(9), "dim"), f"{error.get('code', '')}: {error.get('message', '')}")
+    if error.get("traceback"):
+        print_block(str(error["traceback"]))
 
 
 __all__ = ["find_whereabouts", "show"]

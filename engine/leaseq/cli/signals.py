@@ -1,7 +1,8 @@
-"""When may a service be interrupted, and by whom?
+"""The moments at which a signal may end a process.
 
 SIGTERM and SIGINT end it at any moment but two: while embedded servers are being started, and while they are being stopped.
-An interruption there would leave a server behind that nobody holds.
+An interruption there would leave a server behind that no process holds. SIGHUP, which comes when a terminal is closed, counts as
+SIGTERM, unless the process was started to ignore it (`nohup`).
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Gate:
         self._open = False
         for number in NUMBERS:
             signal.signal(number, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, _on_hangup)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._told = number
@@ -56,7 +59,7 @@ class Gate:
 @contextmanager
 def gate(*, unfinished: bool = False) -> Iterator[Gate]:
     """A closed gate, for as long as the block lasts; then the signals are as they were."""
-    before = {number: signal.getsignal(number) for number in NUMBERS}
+    before = {number: signal.getsignal(number) for number in (*NUMBERS, signal.SIGHUP)}
     made = Gate(unfinished=unfinished)
     made.close()
     try:
@@ -64,6 +67,11 @@ def gate(*, unfinished: bool = False) -> Iterator[Gate]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _on_hangup(number: int, frame: FrameType | None) -> None:
+    # What SIGTERM does at this moment is known to the gate or to the event loop of a service.
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def stop_at_eof() -> None:

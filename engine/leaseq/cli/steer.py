@@ -1,40 +1,54 @@
-"""How does an operator stop a task, or send it on its way again?"""
+"""The commands by which an operator stops a task, or sends it on its way again."""
 
 from __future__ import annotations
 
 import click
 
 from leaseq.cli import parameters
+from leaseq.cli.paper import print_json
 from leaseq.cli.stores import with_engine
+from leaseq.cli.streams import say
 from leaseq.engine.engine import Engine
-from leaseq.model import Glimpse, State
+from leaseq.model import State, Task
+from leaseq_api.views import task_view
 
 
 @click.command()
 @parameters.task_id
 @parameters.tenant
-def cancel(task_id: str, tenant: str) -> None:
-    """Stop the task ID: at once if it waits; if it runs, its worker is asked to."""
+@parameters.as_json
+def cancel(task_id: str, tenant: str, as_json: bool) -> None:
+    """Stop the task ID: immediately if it waits; if it runs, its worker is asked to."""
 
-    async def work(engine: Engine) -> State:
-        return await engine.cancel(task_id, tenant=tenant)
+    async def work(engine: Engine) -> tuple[State, Task | None]:
+        state = await engine.cancel(task_id, tenant=tenant)
+        return state, await engine.find(task_id, tenant=tenant) if as_json else None
 
-    state = with_engine(work)
+    state, task = with_engine(work)
+    if task is not None:
+        print_json(task_view(task))
+        return
     running = state is State.PROCESSING
-    click.echo(f"{task_id} {'is running; its worker was asked to stop it' if running else f'is {state}'}")
+    say(f"{task_id} {'is running; its worker was asked to stop it' if running else f'is {state}'}")
 
 
 @click.command()
 @parameters.task_id
 @parameters.tenant
-def redrive(task_id: str, tenant: str) -> None:
+@parameters.as_json
+def redrive(task_id: str, tenant: str, as_json: bool) -> None:
     """Run the task ID, which ended in FAILED or CANCELLED, again, with all its attempts."""
 
-    async def work(engine: Engine) -> Glimpse:
-        return await engine.redrive(task_id, tenant=tenant)
+    async def work(engine: Engine) -> tuple[str, Task | None]:
+        again = await engine.redrive(task_id, tenant=tenant)
+        task = await engine.find(task_id, tenant=tenant) if as_json else None
+        return f"{task_id} is {again.state} in queue {again.queue}", task
 
-    again = with_engine(work)
-    click.echo(f"{task_id} is {again.state} in queue {again.queue}")
+    line, task = with_engine(work)
+    if task is not None:
+        print_json(task_view(task))
+    else:
+        say(line)
 
 
 __all__ = ["cancel", "redrive"]

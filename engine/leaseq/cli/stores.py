@@ -1,4 +1,4 @@
-"""How does a command that asks or changes one thing reach the two stores?
+"""The way of a command that asks or changes one thing to the two stores.
 
 Directly, without the API: it works wherever the servers can be reached, and also while the API is down. Where no URL is
 set, the embedded servers are used, but only the submission of a first task may bring them into being.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
-import click
-
 from leaseq.cli.serving import held_servers
+from leaseq.cli.streams import note
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ConfigInvalid
@@ -41,13 +41,20 @@ def reading(work: Callable[[Engine], Awaitable[T]]) -> T:
 def with_engine(work: Callable[[Engine], Awaitable[T]], *, may_create: bool = False, announces: bool = True) -> T:
     """Do `work` with an engine, and return what it returns. Raises `ConfigInvalid`, `SchemaMismatch`, `ServerUnreachable`."""
     config = Config.from_env()
-    if config.postgres_url is None and not may_create and not (config.data_dir / "postgres").is_dir():
+    if config.postgres_url is None and not may_create and not _holds_servers(config.data_dir):
         raise ConfigInvalid(
             f"LEASEQ_POSTGRES_URL is not set, and there is no embedded server in {config.data_dir}: "
             "set it, or go where `leaseq dev` runs"
         )
     with held_servers(config) as ready:
         return asyncio.run(_work(ready, work, embedded=config.postgres_url is None, announces=announces))
+
+
+def _holds_servers(data_dir: Path) -> bool:
+    try:
+        return (data_dir / "postgres").is_dir()
+    except OSError:  # no directory can have this name, or it may not be looked at: said where it is to be used
+        return True
 
 
 async def _work(config: Config, work: Callable[[Engine], Awaitable[T]], *, embedded: bool, announces: bool) -> T:
@@ -65,7 +72,7 @@ async def _work(config: Config, work: Callable[[Engine], Awaitable[T]], *, embed
 
 def _note(event: Event) -> None:
     if event.name in NOTES:
-        click.echo(f"leaseq: {NOTES[event.name]}", err=True)
+        note(NOTES[event.name])
 
 
 __all__ = ["reading", "with_engine"]

@@ -1,4 +1,4 @@
-"""How does the life of one task read, from its submission to now?
+"""The life of one task in words, from its submission to now.
 
 Pure: what the ledger recorded and where dispatch has it, in; lines, out. Times are those of Postgres, and only they are
 compared with each other.
@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from leaseq.cli.views import priority_name
 from leaseq.model import TERMINAL, Outcome, State, Task
 from leaseq.records import Attempt, WorkerRecord
 
@@ -68,7 +67,7 @@ def _code(error: bytes | None) -> str:
 def _past(task: Task, attempts: Sequence[Attempt]) -> Iterator[Line]:
     key = f", key {task.idempotency_key}" if task.idempotency_key else ""
     limits = f"at most {_count(task.max_attempts, 'attempt', 'attempts')} of {task.timeout_seconds:g} s"
-    yield Line(f"submitted with {priority_name(task.priority)} priority{key}; {limits}", task.created_at)
+    yield Line(f"submitted with {task.priority.name.lower()} priority{key}; {limits}", task.created_at)
     for attempt in attempts:
         if (attempt.hand_backs or 1) > 1:
             yield Line(f"attempt {attempt.attempt} started", attempt.started_at)

@@ -1,4 +1,4 @@
-"""How is a task submitted from the command line?
+"""The command that submits a task.
 
 It is recorded in Postgres when the command returns. The id stands alone on stdout, for scripts; the rest goes to stderr.
 """
@@ -15,12 +15,14 @@ from msgspec import Struct
 from leaseq.cli.paper import print_json
 from leaseq.cli.parameters import as_json, tenant, to_name
 from leaseq.cli.stores import with_engine
-from leaseq.cli.views import submitted_json
+from leaseq.cli.streams import note, say
 from leaseq.cli.wait import tell_end
 from leaseq.engine.engine import Engine
 from leaseq.engine.submission import PRIORITIES, UNHEARD_OF, Request, accept
-from leaseq.errors import UnknownType
+from leaseq.errors import SubmissionInvalid, TaskNotFound, UnknownType
 from leaseq.model import YEAR_SECONDS, Submission, Submitted, Task
+from leaseq_api.schemas import RememberedTask, TaskView
+from leaseq_api.views import fresh_view, remembered, task_view
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -41,7 +43,11 @@ class Asked(Struct, frozen=True, kw_only=True):
         """The same, in the words of the engine."""
         raw: bytes = self.payload.encode()
         if self.payload == "-":
-            raw = sys.stdin.buffer.read()
+            try:
+                raw = sys.stdin.buffer.read()
+            except OSError as error:
+                said = f"standard input cannot be read ({error.strerror}): give the payload as an argument, or pipe it in"
+                raise SubmissionInvalid(said) from None
         return Request(
             type=self.type_,
             payload=raw.strip(),
@@ -54,11 +60,12 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 class Done(Struct, frozen=True):
-    """What `submit` has to tell. `ended` is the task after a wait."""
+    """What `submit` has to tell. `view`: the answer that HTTP would give. `ended`: the task after a wait."""
 
     submission: Submission
     submitted: Submitted
     known: bool
+    view: TaskView | RememberedTask
     ended: Task | None = None
 
 
@@ -78,11 +85,10 @@ def submit(**options: Any) -> None:
     asked = Asked(**options)
 
     async def work(engine: Engine) -> Done:
-        done = await _submit(engine, asked.to_request())
+        done = await _submit(engine, asked.to_request(), shows=asked.as_json)
         if not asked.waits:
             return done
-        if not asked.as_json:
-            _tell(done)
+        _tell(done, as_json=asked.as_json)
         seconds = YEAR_SECONDS if asked.timeout is None else asked.timeout
         ended = await engine.wait(done.submitted.task_id, timeout=seconds, tenant=asked.tenant)
         return msgspec.structs.replace(done, ended=ended)
@@ -90,27 +96,34 @@ def submit(**options: Any) -> None:
     done = with_engine(work, may_create=True)
     if done.ended is not None:
         sys.exit(tell_end(done.ended, as_json=asked.as_json))
+    _tell(done, as_json=asked.as_json)
     if asked.as_json:
-        print_json(submitted_json(done.submission, done.submitted))
-    else:
-        _tell(done)
+        print_json(done.view)
 
 
-async def _submit(engine: Engine, request: Request) -> Done:
+async def _submit(engine: Engine, request: Request, *, shows: bool) -> Done:
     known = next((t for t in await engine.stores.fleet.list_types() if t.type == request.type), None)
     if known is None and engine.config.strict_types:
         raise UnknownType(f"no worker has registered the task type {request.type}: start one that knows it")
     submission = accept(request, engine.config, defaults=known.defaults if known else UNHEARD_OF)
-    return Done(submission, await engine.submit(submission), known is not None)
+    submitted = await engine.submit(submission)
+    view: TaskView | RememberedTask = fresh_view(submission, submitted)
+    if submitted.replayed and shows:
+        try:
+            view = task_view(await engine.find(submitted.task_id, tenant=request.tenant))
+        except TaskNotFound:
+            view = remembered(submission, submitted)
+    return Done(submission, submitted, known is not None, view)
 
 
-def _tell(done: Done) -> None:
-    click.echo(done.submitted.task_id)
+def _tell(done: Done, *, as_json: bool) -> None:
+    if not as_json:
+        say(done.submitted.task_id)
     if done.submitted.replayed:
-        click.echo(f"leaseq: this key stands for a task already, which is {done.submitted.state}", err=True)
+        note(f"this key stands for a task already, which is {done.submitted.state}")
     elif not done.known:
         said = f"no worker has registered the task type {done.submission.type} yet; it waits in queue {done.submitted.queue}"
-        click.echo(f"leaseq: {said}", err=True)
+        note(said)
 
 
 __all__ = ["submit"]

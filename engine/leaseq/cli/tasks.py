@@ -1,4 +1,4 @@
-"""Which tasks are there?"""
+"""The command that lists tasks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from leaseq.cli import parameters
 from leaseq.cli.paper import moment, print_json, print_table
 from leaseq.cli.stores import reading
 from leaseq.cli.story import why
-from leaseq.cli.views import task_json
 from leaseq.engine.engine import Engine
 from leaseq.ledger.ledger import TaskFilter
 from leaseq.model import State, TaskSummary
+from leaseq_api.views import task_page
 
 ERROR_WIDTH = 60
 
@@ -27,21 +27,23 @@ ERROR_WIDTH = 60
 @click.option("--type", type=parameters.to_name, metavar="NAME", help="Only of this type.")
 @click.option("--key", "idempotency_key", help="Only the one that this idempotency key stands for.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
+@click.option("--cursor", type=parameters.to_task_id, metavar="ID", help="Go on after this one: next_cursor of --json.")
 @parameters.tenant
 @parameters.as_json
 def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None) -> None:
     """List tasks, newest first."""
     state = filters.pop("state")
-    wanted = TaskFilter(state=State(state) if state else None, limit=limit, **filters)
+    wanted = TaskFilter(state=State(state) if state else None, limit=limit + 1, **filters)
 
     async def work(engine: Engine) -> list[TaskSummary]:
         return await engine.list_tasks(wanted, tenant=tenant)
 
     found = reading(work)
     if as_json:
-        print_json([task_json(task) for task in found])
+        print_json(task_page(found, limit=limit))
     elif found:
-        print_table(("id", "state", "type", "queue", "attempt", "submitted", "ended", "error"), [_row(task) for task in found])
+        titles = ("id", "state", "type", "queue", "attempt", "submitted", "ended", "error")
+        print_table(titles, [_row(task) for task in found[:limit]])
 
 
 def _row(task: TaskSummary) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How does a task end, in the words and exit codes of a command line?"""
+"""The end of a task, in the words and exit codes of a command line."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import msgspec
 
 from leaseq.cli import parameters
 from leaseq.cli.exits import FAILED, OK, TIMED_OUT
-from leaseq.cli.paper import print_json, printable
+from leaseq.cli.paper import print_json, print_raw_json
 from leaseq.cli.stores import reading
-from leaseq.cli.views import task_json
+from leaseq.cli.streams import note
 from leaseq.engine.engine import Engine
 from leaseq.model import YEAR_SECONDS, State, Task
+from leaseq_api.views import task_view
 
 
 @click.command()
@@ -37,20 +38,20 @@ def tell_end(task: Task, *, as_json: bool) -> int:
     """Say how it ended: the result on stdout, anything else on stderr. Returns the exit code."""
     code = {State.SUCCESS: OK, State.FAILED: FAILED, State.CANCELLED: FAILED}.get(task.state, TIMED_OUT)
     if as_json:
-        print_json(task_json(task))
+        print_json(task_view(task))
     elif task.state is State.SUCCESS:
-        click.echo((task.result or b"null").decode())
+        print_raw_json(task.result or b"null")
     elif code == TIMED_OUT:
-        click.echo(f"leaseq: task {task.task_id} is still {task.state}: wait again, or look with `leaseq show`", err=True)
+        note(f"task {task.task_id} is still {task.state}: wait again, or look with `leaseq show`")
     else:
-        click.echo(f"leaseq: task {task.task_id} ended in {task.state}{_reason(task)}", err=True)
+        note(f"task {task.task_id} ended in {task.state}{_reason(task)}")
     return code
 
 
 def _reason(task: Task) -> str:
     error = msgspec.json.decode(task.error) if task.error else {}
     kind, message = error.get("type", ""), error.get("message", "")
-    said = " ".join(printable(f"{kind}: {message}" if kind else message).split())
+    said = " ".join((f"{kind}: {message}" if kind else message).split())
     return f": {said}" if said else ""
 
 

@@ -27,6 +27,7 @@ from leaseq.gather import Gatherer
 from leaseq.model import Lane
 from leaseq.redis_connection import Refused
 from leaseq.telemetry import emit
+from leaseq.unreached import redis_reason
 
 # The order in which a worker looks; the suspect lane is not among them, it has a worker of its own.
 OPEN_LANES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
@@ -47,9 +48,8 @@ def reachable() -> Iterator[None]:
         yield
     except Refused as error:
         raise DispatchForeign(str(error)) from error
-    except (RedisError, OSError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ServerUnreachable(f"Redis does not answer: {said}") from error
+    except (RedisError, OSError, UnicodeError) as error:  # the last: of a host name
+        raise ServerUnreachable(f"Redis does not answer: {redis_reason(error)}") from error
     except RuntimeError as error:
         # What uvloop says, in place of an OSError, of a connection that was reset a moment before we wrote to it.
         if CLOSED_UNDER_US not in str(error):

@@ -1,4 +1,4 @@
-"""Which servers does a process still lack, and how long do they run?
+"""The servers that a process has no URL for.
 
 Only what no URL was given for is started, in the data directory, and for as long as any process needs it.
 """
@@ -15,7 +15,7 @@ from leaseq.config import Config
 from leaseq.embedded.holders import hold
 from leaseq.embedded.postgres import PostgresServer
 from leaseq.embedded.valkey import ValkeyServer
-from leaseq.errors import ServerUnreachable
+from leaseq.errors import ConfigInvalid, ServerUnreachable
 
 __all__ = ["embedded_servers", "remove_servers"]
 
@@ -38,6 +38,10 @@ def embedded_servers(config: Config) -> Iterator[Config]:
                 config = msgspec.structs.replace(config, redis_url=valkey.url)
         except PermissionError as error:
             raise ServerUnreachable(f"the data directory {config.data_dir} is not for this user: {error}") from error
+        except OSError as error:
+            raise ConfigInvalid(
+                f"LEASEQ_DATA_DIR={config.data_dir} cannot hold servers ({error.strerror}): name another directory"
+            ) from error
         yield config
 
 

@@ -62,10 +62,10 @@ def accept(request: Request, config: Config, *, defaults: TypeDefaults = UNHEARD
         priority=PRIORITIES[request.priority or "normal"],
         # A whole number and a broken one in one batch are of two types to psycopg.
         delay_seconds=None if request.delay_seconds is None else float(request.delay_seconds),
-        run_at=request.run_at,
+        run_at=_utc(request.run_at),
         max_attempts=request.max_attempts or defaults.max_attempts or config.max_attempts,
         timeout_seconds=float(request.timeout_seconds or defaults.timeout_seconds or config.timeout_seconds),
-        expires_at=request.expires_at,
+        expires_at=_utc(request.expires_at),
         idempotency_key=key,
         fingerprint=b"" if key is None else _fingerprint(request, content),
         headers=request.headers,
@@ -77,8 +77,13 @@ def _fingerprint(request: Request, content: Any) -> bytes:
     said = [request.type, content, request.queue, request.priority, request.max_attempts]
     # 5 and 5.0, 09:00Z and 10:00+01:00 are the same: which one it is depends on the way it came.
     numbers = [None if number is None else float(number) for number in (request.delay_seconds, request.timeout_seconds)]
-    moments = [None if moment is None else moment.astimezone(UTC) for moment in (request.run_at, request.expires_at)]
+    moments = [_utc(request.run_at), _utc(request.expires_at)]
     return fingerprint([*said, *numbers, *moments])
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    """The same moment in UTC: Postgres takes no zone beyond 15:59, and Python does."""
+    return None if moment is None else moment.astimezone(UTC)
 
 
 def _check_name(what: str, name: str) -> None:

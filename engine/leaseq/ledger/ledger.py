@@ -16,6 +16,7 @@ import psycopg
 
 from leaseq.codec import FIRST_ID, next_id
 from leaseq.connect import ImpatientConnection
+from leaseq.describe import text_of
 from leaseq.errors import IdempotencyInFlight, ServerUnreachable, SubmissionInvalid
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
@@ -124,7 +125,7 @@ class Ledger:
                 raise IdempotencyInFlight from error
             raise Locked("another transaction holds a row or a table that this submission needs; nothing was recorded") from error
         except psycopg.DataError as error:
-            raise SubmissionInvalid(f"Postgres cannot store this submission: {error}") from error
+            raise SubmissionInvalid(f"Postgres cannot store this submission: {text_of(error)}") from error
         reach("submit.sent")
         by_id = {row[0]: row for row in found}
         return {s.task_id: rows.fresh(s, by_id[s.task_id]) if s.task_id in by_id else None for s in batch}

@@ -18,6 +18,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from leaseq.connect import Connection, ImpatientConnection, Pool
+from leaseq.describe import text_of
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.primary import ADAPTERS, Primary
@@ -145,7 +146,7 @@ async def _run_own(conn: ImpatientConnection, clock: asyncio.Timeout, name: str,
         found = await _run(conn, name, params)
     except REFUSING as error:
         if conn.primary is not None:
-            conn.primary.leave_refusing(conn, str(error).strip())
+            conn.primary.leave_refusing(conn, text_of(error))
         await conn.close()
         raise
     finally:

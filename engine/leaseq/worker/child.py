@@ -9,14 +9,15 @@ the ledger holds in any case. It shows that its loop turns until the very end, a
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
 import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from time import monotonic
+from typing import Any
 
 import msgspec
 
@@ -234,19 +235,26 @@ def _ignore(number: int, frame: object) -> None:
     """It is for the supervisor."""
 
 
-async def live(spec: Spec, fd: int, loop: SharedLoop) -> int:
+async def live(spec: Spec, app: Leaseq, fd: int, loop: SharedLoop) -> int:
     """Run a child in `loop`, which runs. Its end of the link is `fd`."""
-    ignore_signals()
-    os.set_inheritable(fd, False)  # the programs that handlers start have no use for it
-    guard_forks(fd)
     link = await Link.over(socket.socket(fileno=fd))
-    app = load_app(spec.app)
     spare_the_collector()
     try:
         return await Child(spec, Config.from_env(), link, loop).run(app)
     except ServerUnreachable as error:  # only at the start: later on they are waited for
         emit("ledger.unreachable", error=str(error), waiting=0)
         return EXIT_STORE_AWAY
+
+
+def prepare(spec: Spec, fd: int) -> tuple[Coroutine[Any, Any, int], SharedLoop]:
+    """What the child is to run, and its loop. The app is imported before the loop runs, since a module may call `asyncio.run`."""
+    ignore_signals()
+    os.set_inheritable(fd, False)  # the programs that handlers start have no use for it
+    loop = SharedLoop(spec.concurrency)
+    guard_forks(fd, loop)
+    asyncio.set_event_loop(loop)
+    app = load_app(spec.app)
+    return live(spec, app, fd, loop), loop
 
 
 def main() -> None:
@@ -256,10 +264,9 @@ def main() -> None:
     spare_the_streams()
     code = 1
     try:
-        loop = SharedLoop(spec.concurrency)
-        code = run(live(spec, int(sys.argv[2]), loop), loop)
+        code = run(*prepare(spec, int(sys.argv[2])))
     except Exception:
-        traceback.print_exc()
+        logging.getLogger("leaseq").exception("the worker process cannot start")
     finally:
         leave(code)
 

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from leaseq.describe import MESSAGE_LIMIT, storable, text_of
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
 from leaseq.model import Ending, Outcome, Settled, Settlement, TaskError
 from leaseq.telemetry import emit
-from leaseq.worker.describe import MESSAGE_LIMIT, storable
 from leaseq.worker.tools import Tools
 from leaseq.worker.transaction import AttemptTransaction, sqlstate_of
 
@@ -115,7 +115,7 @@ def _refusal(error: ServerUnreachable) -> TaskError:
 
 def _said(error: BaseException | None) -> str:
     """The words of Postgres. Those of a trigger may be megabytes."""
-    return storable(str(error).strip(), MESSAGE_LIMIT)
+    return "" if error is None else storable(text_of(error).strip(), MESSAGE_LIMIT)
 
 
 def _broke(transaction: AttemptTransaction, ending: Ending) -> bool:

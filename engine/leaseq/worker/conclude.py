@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from leaseq.describe import plain, told
 from leaseq.dispatch.deliveries import Place, Release
 from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
@@ -23,7 +24,6 @@ from leaseq.lifecycle import after, hand_back
 from leaseq.model import ClaimedTask, Ending, Lane, Outcome, Settled, Settlement, State
 from leaseq.telemetry import emit
 from leaseq.worker.commit import Finish, finish
-from leaseq.worker.describe import name_of, plain, text_of
 from leaseq.worker.hands import Hold
 from leaseq.worker.lent import Loan
 from leaseq.worker.progress import ProgressWriter
@@ -139,7 +139,7 @@ class ClaimedAttempt:
             self._settle(replaced(self._ending, error))
             return
         # The ledger refuses to end this attempt at all (a role without rights, say). Nothing else may run it until that works.
-        emit("loop.failed", loop="settle", task_id=self.claimed.lease.task_id, error=f"{name_of(error)}: {text_of(error)}")
+        emit("loop.failed", loop="settle", task_id=self.claimed.lease.task_id, error=told(error))
         assert self._ending is not None, "the plain one"
         self._tools.loop.call_later(self._refused_seconds, self._settle, self._ending)
         self._refused_seconds = min(2 * self._refused_seconds, REFUSED_CAP_SECONDS)
@@ -186,7 +186,7 @@ class ClaimedAttempt:
 
     def fail(self, error: BaseException) -> None:
         """A fault of this code, or of what it was given. The attempt comes to an ending all the same."""
-        emit("loop.failed", loop="attempt", task_id=self.claimed.lease.task_id, error=f"{name_of(error)}: {text_of(error)}")
+        emit("loop.failed", loop="attempt", task_id=self.claimed.lease.task_id, error=told(error))
         if self._is_written:
             self._tools.releaser.failed.set()  # only its delivery is left: the sweep finds it
             self.leave()

@@ -20,10 +20,10 @@ from msgspec import Struct
 
 from leaseq.codec import encode_result
 from leaseq.context import Context, running
+from leaseq.describe import NAME_LIMIT, describe, leaves_of, name_of, read, storable
 from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable, TransactionEnded, TransactionForeign
 from leaseq.model import Ending, Outcome, TaskError
 from leaseq.registry import Handler
-from leaseq.worker.describe import NAME_LIMIT, describe, leaves_of, name_of, read, storable
 from leaseq.worker.forks import end_copy
 from leaseq.worker.lent import Loan
 from leaseq.worker.remains import Remains

@@ -30,10 +30,13 @@ class _Copy:
     made = False
 
 
-def guard_forks(link: int) -> None:
-    """From here on, a process that is forked off this one has signals of its own and none of the worker's sockets."""
+def guard_forks(link: int, home: asyncio.AbstractEventLoop) -> None:
+    """From here on, a process that is forked off this one has signals of its own and none of the worker's sockets.
 
-    home, turning = asyncio.get_running_loop(), threading.get_ident()
+    `home` is the loop of the worker, which runs in this thread, now or later.
+    """
+
+    turning = threading.get_ident()
 
     def in_child() -> None:
         _Copy.made = True

@@ -14,6 +14,7 @@ import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable
 
+from leaseq.describe import told
 from leaseq.errors import Fenced, ServerUnreachable
 from leaseq.ledger.session import Locked
 from leaseq.telemetry import emit
@@ -64,7 +65,7 @@ class ProgressWriter:
         except Fenced:
             return  # the settle says so, too
         except Exception as error:
-            emit("loop.failed", loop="progress", error=f"{type(error).__name__}: {error}")
+            emit("loop.failed", loop="progress", error=told(error))
 
     def close(self) -> None:
         """Write nothing later."""

@@ -128,7 +128,7 @@ class Part:
             "--until-eof",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stderr=asyncio.subprocess.PIPE,
             env=self._env,
             start_new_session=True,
             limit=LINE_BYTES,
@@ -136,18 +136,24 @@ class Part:
         try:
             if self._stopping:
                 self._send(process, signal.SIGTERM)
-            reading = asyncio.create_task(self._read(process))
+            reading = [asyncio.create_task(self._read_log(process)), asyncio.create_task(self._read_prints(process))]
             code = await process.wait()
-            # A grandchild may hold the pipe longer than the part lived.
-            await asyncio.wait({reading}, timeout=1.0)
-            reading.cancel()
+            # A grandchild may hold the pipes longer than the part lived.
+            await asyncio.wait(reading, timeout=1.0)
+            for task in reading:
+                task.cancel()
             return code
         finally:
             self._process = None
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
+    async def _read_prints(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
         while line := await process.stdout.readline():
+            self._printer.text(self.name, line.decode(errors="replace").rstrip("\n"))
+
+    async def _read_log(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None
+        while line := await process.stderr.readline():
             event = self._printer.line(self.name, line.decode(errors="replace").rstrip("\n"))
             if event is not None and event["event"] == self.errand.up:
                 self.came_up()

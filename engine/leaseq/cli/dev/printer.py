@@ -1,7 +1,8 @@
-"""How do the logs of several processes read as one?
+"""The logs of several processes as one.
 
-Each part writes JSON lines; here they become short coloured ones with the name of their part. What is no JSON (a print in a
-handler, a traceback) is shown as it is, so that nothing a part says is lost.
+Each part logs JSON lines on standard error. Here they become short coloured ones with the name of their part. Everything else (a
+print in a handler, a traceback) is shown as text, so that nothing is lost. Invariant: what a part says cannot make a second line,
+or a line of another part.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Any
 
 import click
 
-from leaseq.cli.paper import printable
+from leaseq.printable import printable, printable_json, printable_lines
 from leaseq.telemetry import Event
 
 COLOURS = {"dev": "white", "api": "blue", "worker": "green", "reaper": "magenta"}
 LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}
 # Said elsewhere in the line, or of no interest to a person.
-HIDDEN = {"event", "exception", "level", "logger", "pid", "timestamp"}
+HIDDEN = {"event", "exception", "level", "logger", "pid", "timestamp", "traceback"}
+BLOCKS = ("exception", "traceback")
 NAME_WIDTH = 6
 EVENT_WIDTH = 18
 
@@ -32,15 +34,17 @@ class Printer:
         self._raw = raw
 
     def line(self, part: str, text: str) -> dict[str, Any] | None:
-        """Print a line of a part. Returns the event in it, if it is one."""
+        """Print a line that a part has logged. Returns the event in it, if it is one."""
         event = _parse(text)
-        if self._raw:
-            _echo(text)
-        elif event is None:
-            _echo(f"{_clock(_now())} {_name(part)} {printable(text)}")
+        if event is None:
+            self.text(part, text)
         else:
-            _echo(_pretty(part, event))
+            _echo(printable_json(text).replace("\n", "") if self._raw else _pretty(part, event))
         return event
+
+    def text(self, part: str, text: str) -> None:
+        """Print a line of a part that is no log line, whatever it looks like."""
+        _echo(printable(text) if self._raw else f"{_clock(_now())} {_name(part)} {printable(text)}")
 
     def event(self, event: Event) -> None:
         """Print an event of this process."""
@@ -52,7 +56,7 @@ class Printer:
         if self._raw:
             _echo(json.dumps({"timestamp": _now().isoformat(), "level": "info", "event": text, "part": "dev"}))
             return
-        _echo(f"{_clock(_now())} {_name('dev')} {click.style(text, fg=colour, bold=colour is not None)}")
+        _echo(f"{_clock(_now())} {_name('dev')} {click.style(printable(text), fg=colour, bold=colour is not None)}")
 
 
 def _parse(text: str) -> dict[str, Any] | None:
@@ -70,7 +74,8 @@ def _pretty(part: str, event: dict[str, Any]) -> str:
     said = click.style(printable(event["event"]).ljust(EVENT_WIDTH), fg=LEVELS.get(level), bold=level in LEVELS)
     fields = " ".join(f"{name}={_value(value)}" for name, value in event.items() if name not in HIDDEN)
     lines = [f"{_time(event)} {_name(part)} {said} {printable(fields)}".rstrip()]
-    lines += [f"    {line}" for line in printable(str(event.get("exception", ""))).splitlines()]
+    blocks = [str(event[name]).rstrip() for name in BLOCKS if event.get(name)]
+    lines += [f"    {line}" for block in blocks for line in printable_lines(block)]
     return "\n".join(lines)
 
 

@@ -1,4 +1,9 @@
-"""Descriptions of a handler's exceptions that can always be stored.
+"""Descriptions of exceptions that can always be stored, and that hold no data of rows.
+
+Postgres adds to its messages the values of the rows in question (DETAIL, CONTEXT, HINT, the query inside a function). Drivers put
+them into the text of an exception, and code copies that text into other exceptions. A description keeps the type, the primary
+message, the SQLSTATE and the name of the constraint. What the database added is removed from every text of the chain, wherever
+it was copied to.
 
 An exception is the handler's own code: its text may raise, its class may lie about its name, its causes may form a loop or have
 no end. So nothing here goes through an attribute that a class can override, every walk is bounded, and what still raises is
@@ -7,8 +12,9 @@ replaced by a plain sentence. Invariant: `describe` never raises, and Postgres c
 
 from __future__ import annotations
 
+import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Any
@@ -23,6 +29,15 @@ EXCEPTIONS_LIMIT = 16
 FRAMES_LIMIT = 64
 SHOWN_LEAVES = 5
 
+# As psycopg (of a diagnostic) and asyncpg (of an exception) name what Postgres adds to its primary message.
+ADDED = ("message_detail", "message_hint", "context", "internal_query", "detail", "hint", "where")
+# Lines that libpq adds to a message, and SQLAlchemy: the latter with the values of all parameters.
+LABELLED = re.compile(
+    r"\s*(?:\n|\\n)(?:(?:DETAIL|HINT|CONTEXT|QUERY|STATEMENT|LOCATION|LINE \d+):\s|\[(?:SQL|parameters): ).*", re.DOTALL
+)
+# A shorter piece says nothing, and would be found in every text.
+SHORTEST_PIECE = 3
+
 _LINKS = {
     "__cause__": "which was the direct cause of the following exception:",
     "__context__": "during the handling of which the following exception occurred:",
@@ -33,7 +48,7 @@ def describe(error: BaseException, code: str, *, frames: bool = True) -> TaskErr
     """What is stored of an exception. Without `frames` there is no traceback."""
     name = name_of(error)
     message = text_of(error)
-    trace = _trace(error) if frames else ""
+    trace = trace_of(error) if frames else ""
     return TaskError(code, storable(message, MESSAGE_LIMIT), type=name, traceback=storable(trace, -TRACEBACK_LIMIT))
 
 
@@ -49,10 +64,10 @@ def name_of(thing: object) -> str:
     return storable(type.__dict__["__name__"].__get__(type(thing)), NAME_LIMIT)
 
 
-def read(error: BaseException, name: str) -> Any:
-    """An attribute of an exception, or the exception that reading it raises."""
+def read(thing: object, name: str) -> Any:
+    """An attribute of an exception, or of a part of it, or the exception that reading it raises."""
     try:
-        return getattr(error, name)
+        return getattr(thing, name)
     except BaseException as failure:
         return failure
 
@@ -70,13 +85,23 @@ def leaves_of(error: BaseException) -> Iterator[BaseException]:
 
 def text_of(error: BaseException) -> str:
     """What an exception says, or that it cannot. A group says what its parts say, since its own message counts them only."""
+    return _clean(error, _data_in(error))
+
+
+def told(error: BaseException) -> str:
+    """An exception as one line of a log: its type and what it says."""
+    return f"{name_of(error)}: {storable(text_of(error), MESSAGE_LIMIT)}"
+
+
+def _clean(error: BaseException, data: Sequence[str]) -> str:
+    """What an exception says, without what Postgres has added. Not yet cut, since a part of a piece would not be found."""
     name = name_of(error)
     if issubclass(type(error), BaseExceptionGroup):
         leaves = list(islice(leaves_of(error), SHOWN_LEAVES + 1))
-        parts = [f"{name_of(leaf)}: {storable(text_of(leaf), MESSAGE_LIMIT)}" for leaf in leaves[:SHOWN_LEAVES]]
+        parts = [f"{name_of(leaf)}: {storable(_clean(leaf, data), MESSAGE_LIMIT)}" for leaf in leaves[:SHOWN_LEAVES]]
         return "; ".join([*parts, "..."] if len(leaves) > SHOWN_LEAVES else parts)
     try:
-        return str.__str__(str(error)) or name
+        return _without(data, _primary(error) or str.__str__(str(error))) or name
     except BaseException as failure:
         return f"{name}, which cannot say why: {name_of(failure)}"
 
@@ -87,14 +112,14 @@ def storable(text: str, limit: int) -> str:
     return cut.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def _trace(error: BaseException) -> str:
+def trace_of(error: BaseException) -> str:
     """Like `traceback.format_exception`, which follows what an exception says of itself without a bound."""
     try:
-        told = [*_chain(error)]
+        data, chain = _data_in(error), [*_chain(error)]
         parts = []
-        for link, one in reversed(told):
-            parts += [*_frames(one), f"{name_of(one)}: {storable(text_of(one), MESSAGE_LIMIT)}\n"]
-            parts += [*_notes(one), *_members(one)]
+        for link, one in reversed(chain):
+            parts += [*_frames(one), f"{name_of(one)}: {storable(_clean(one, data), MESSAGE_LIMIT)}\n"]
+            parts += [*_notes(one, data), *_members(one, data)]
             if link:
                 parts.append(f"\n{_LINKS[link]}\n\n")
         return "".join(parts)
@@ -123,22 +148,70 @@ def _frames(error: BaseException) -> list[str]:
     return ["Traceback (most recent call last):\n", *traceback.format_tb(trace, limit=-FRAMES_LIMIT)]
 
 
-def _notes(error: BaseException) -> list[str]:
+def _notes(error: BaseException, data: Sequence[str]) -> list[str]:
     notes = getattr(error, "__notes__", None)
-    return [f"{storable(str.__str__(note), MESSAGE_LIMIT)}\n" for note in notes[:EXCEPTIONS_LIMIT]] if type(notes) is list else []
+    if type(notes) is not list:
+        return []
+    return [f"{storable(_without(data, str.__str__(note)), MESSAGE_LIMIT)}\n" for note in notes[:EXCEPTIONS_LIMIT]]
 
 
-def _members(error: BaseException) -> Iterator[str]:
+def _members(error: BaseException, data: Sequence[str]) -> Iterator[str]:
     """The exceptions of a group, and of groups in it, one line each."""
     waiting, told = [(1, error)], 0
     while waiting and told < EXCEPTIONS_LIMIT:
         depth, one = waiting.pop()
         if depth > 1:
             told += 1
-            yield f"{'  ' * (depth - 1)}+ {name_of(one)}: {storable(text_of(one), MESSAGE_LIMIT)}\n"
+            yield f"{'  ' * (depth - 1)}+ {name_of(one)}: {storable(_clean(one, data), MESSAGE_LIMIT)}\n"
         if issubclass(type(one), BaseExceptionGroup):
             members = BaseExceptionGroup.exceptions.__get__(one)
             waiting += [(depth + 1, member) for member in reversed(members[:EXCEPTIONS_LIMIT])]
+
+
+def _primary(error: BaseException) -> str:
+    """What Postgres says itself, in one message of a driver that tells it apart; an empty string for any other exception."""
+    diagnostic = read(error, "diag")
+    primary = read(diagnostic, "message_primary")
+    if type(primary) is not str:
+        return ""
+    sqlstate, constraint = read(diagnostic, "sqlstate"), read(diagnostic, "constraint_name")
+    more = [f"SQLSTATE {sqlstate}"] if type(sqlstate) is str else []
+    if type(constraint) is str and constraint not in primary:
+        more.append(f"constraint {constraint}")
+    return f"{primary} ({', '.join(more)})" if more else primary
+
+
+def _data_in(error: BaseException) -> list[str]:
+    """What Postgres has added to its messages, in all exceptions that are told with this one. The longest first."""
+    found: set[str] = set()
+    for part in _family(error):
+        for source in (read(part, "diag"), part):
+            if type(read(source, "sqlstate")) is str:
+                values = (read(source, name) for name in ADDED)
+                found |= {value for value in values if type(value) is str and len(value) >= SHORTEST_PIECE}
+    return sorted(found, key=len, reverse=True)
+
+
+def _family(error: BaseException) -> Iterator[BaseException]:
+    """An exception, the members of a group, and the causes of each."""
+    waiting, seen = [error], set[int]()
+    while waiting and len(seen) < EXCEPTIONS_LIMIT**2:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        yield part
+        waiting += [cause for name in _LINKS if isinstance(cause := _field(part, name), BaseException)]
+        if issubclass(type(part), BaseExceptionGroup):
+            waiting += BaseExceptionGroup.exceptions.__get__(part)[:EXCEPTIONS_LIMIT]
+
+
+def _without(data: Sequence[str], text: str) -> str:
+    """A text without these pieces, and without all that follows a label under which a driver or a mapper writes them."""
+    for piece in data:
+        for shape in (piece, repr(piece)[1:-1]):
+            text = text.replace(shape, "...")
+    return LABELLED.sub("", text)
 
 
 def _field(error: BaseException, name: str) -> Any:
@@ -146,4 +219,4 @@ def _field(error: BaseException, name: str) -> Any:
     return BaseException.__dict__[name].__get__(error)
 
 
-__all__ = ["NAME_LIMIT", "describe", "leaves_of", "name_of", "plain", "read", "storable", "text_of"]
+__all__ = ["NAME_LIMIT", "describe", "leaves_of", "name_of", "plain", "read", "storable", "text_of", "told", "trace_of"]

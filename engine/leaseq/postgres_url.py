@@ -1,0 +1,31 @@
+"""The check of a URL of Postgres, before any part of it can end up in a message.
+
+libpq and psycopg quote what they cannot read. What they call a host or a port may be a piece of the password.
+"""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from leaseq.errors import ConfigInvalid
+
+UNREADABLE = (
+    "LEASEQ_POSTGRES_URL (or that of handlers) cannot be read: write postgresql://user:password@host:5432/database, and "
+    "% @ / : ? # in user and password as %25 %40 %2F %3A %3F %23"
+)
+
+
+def check_url(url: str) -> None:
+    """Raises `ConfigInvalid`, without any part of the URL, where libpq cannot read it."""
+    try:
+        params = conninfo_to_dict(url)
+        ports = str(params.get("port") or "0").split(",")
+        is_readable = "\0" not in url and all((port.isdecimal() and port.isascii()) or not port for port in ports)
+    except (psycopg.Error, ValueError):
+        is_readable = False
+    if not is_readable:
+        raise ConfigInvalid(UNREADABLE)
+
+
+__all__ = ["check_url"]
