@@ -16,6 +16,7 @@ from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.loop import end, run_forever
 from leaseq.worker.assemble import assemble
+from leaseq.worker.child import register
 from leaseq.worker.link import Spec
 from leaseq.worker.worker import Worker
 from leaseq_reaper.promote import Promote
@@ -25,21 +26,23 @@ LEASE_SECONDS = 600.0
 
 
 @asynccontextmanager
-async def assembled(config: Config, app: Leaseq, *, concurrency: int = 4) -> AsyncIterator[Worker]:
-    """A worker for the handlers of `app` that does nothing by itself."""
+async def assembled(config: Config, app: Leaseq, *, concurrency: int = 4, registers: bool = False) -> AsyncIterator[Worker]:
+    """A worker for the handlers of `app` that does nothing by itself. Told to, it registers them as a child does."""
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_engine(config, name="leaseq test worker"))
         spec = Spec(worker_id=uuid4().hex, app="", queues=[QUEUE], concurrency=concurrency, isolated=False, proof=0.0)
         await engine.stores.fleet.open_worker(spec.worker_id, host="here", pid=1, queues=spec.queues, version="0")
         await engine.stores.dispatcher.open(QUEUE, worker_id=spec.worker_id, lease_seconds=LEASE_SECONDS, token="first")
+        if registers:
+            await register(engine, app.registry, spec)
         stack.enter_context(app.lend(engine))
         yield await assemble(stack, engine, app.registry, spec=spec)
 
 
 @asynccontextmanager
-async def working(config: Config, app: Leaseq, *, concurrency: int = 4) -> AsyncIterator[Worker]:
+async def working(config: Config, app: Leaseq, *, concurrency: int = 4, registers: bool = False) -> AsyncIterator[Worker]:
     """A worker for the handlers of `app`, at work while inside."""
-    async with assembled(config, app, concurrency=concurrency) as worker:
+    async with assembled(config, app, concurrency=concurrency, registers=registers) as worker:
         running = asyncio.create_task(worker.run())
         try:
             yield worker

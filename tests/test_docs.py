@@ -198,7 +198,7 @@ def test_every_document_is_in_the_index() -> None:
     listed = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     decided = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
     numbers = re.findall(r"^\| \[(\d+)\]\((\d{4})-", decided, re.MULTILINE)
-    assert [(int(shown), int(file)) for shown, file in numbers] == [(number, number) for number in range(1, len(numbers) + 1)]
+    assert [int(shown) for shown, _ in numbers] == sorted({int(file) for _, file in numbers})
     for path in DOCS:
         if path.parent.name == "docs" and path.name != "README.md":
             assert f"({path.name})" in listed, path.name

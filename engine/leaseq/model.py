@@ -160,7 +160,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     idempotency_key: str | None = None
     fingerprint: bytes = b""  # of the request as sent; compared when a key comes again
-    headers: bytes | None = None  # JSON object of strings: trace context
+    headers: bytes | None = None  # JSON object of strings: the stamp of the shape (known_type.py)
 
 
 class TaskSummary(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
-"""Which handlers does an app have, and what does each one take?
+"""The handlers of an app, and what each one takes.
 
-A handler is a function; its parameters (without the context) are the fields of a msgspec struct, which decodes the
-payload, and whose JSON Schema lets the API refuse a bad payload before it is stored.
+A handler is a function. Its parameters (without the context) are the fields of a msgspec struct, which
+decodes the payload. The shape of that struct lets other processes check a payload before it is stored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from msgspec import Struct
 from leaseq.codec import check_finite
 from leaseq.context import Context
 from leaseq.errors import PayloadInvalid
+from leaseq.known_type import KnownType
 from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, TypeDefaults
+from leaseq.shapes import shape_of, stamp_of
 
 DEFAULT_QUEUE = "default"
 
@@ -33,6 +35,9 @@ class Handler(Struct, frozen=True, kw_only=True):
     is_async: bool
     arguments: builtins.type[Struct]
     decoder: msgspec.json.Decoder[Struct]
+    shape: bytes
+    stamp: str
+    known: KnownType
     returns: Any
     max_attempts: int | None = None
     timeout_seconds: float | None = None
@@ -40,11 +45,14 @@ class Handler(Struct, frozen=True, kw_only=True):
     @property
     def defaults(self) -> TypeDefaults:
         """What a submission of this type may leave unsaid."""
-        return TypeDefaults(queue=self.queue, max_attempts=self.max_attempts, timeout_seconds=self.timeout_seconds)
+        return self.known.defaults
 
     def schema(self) -> bytes:
-        """The JSON Schema of the payload, as JSON."""
-        return msgspec.json.encode(msgspec.json.schema(self.arguments))
+        """The JSON Schema of the payload, as JSON, for processes of an older version."""
+        try:
+            return msgspec.json.encode(msgspec.json.schema(self.arguments))
+        except TypeError:  # JSON Schema has no word for it
+            return b"{}"
 
     def decode(self, payload: bytes) -> dict[str, Any]:
         """The payload as keyword arguments. Raises `msgspec.ValidationError` with the path of what does not fit."""
@@ -106,13 +114,9 @@ def describe(
             "parameters are the fields of the payload"
         )
     name = name or function.__name__
-    for what, said in (("the name of a task type", name), ("the name of a queue", queue)):
-        if not NAME.fullmatch(said):
-            raise ValueError(f"handler {name}: {what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {said[:150]!r}")
-    if max_attempts is not None and not 1 <= max_attempts <= MAX_ATTEMPTS:
-        raise ValueError(f"handler {name}: max_attempts must be between 1 and {MAX_ATTEMPTS}, not {max_attempts}")
-    if timeout_seconds is not None and not 0 < timeout_seconds <= YEAR_SECONDS:
-        raise ValueError(f"handler {name}: the time-out must be more than 0 and at most one year, not {timeout_seconds} s")
+    timeout_seconds = None if timeout_seconds is None else float(timeout_seconds)
+    defaults = TypeDefaults(queue=queue, max_attempts=max_attempts, timeout_seconds=timeout_seconds)
+    _check(name, defaults)
     hints = typing.get_type_hints(function, include_extras=True)
     context_parameter = None
     fields: list[Any] = []
@@ -124,6 +128,11 @@ def describe(
         else:
             fields.append(_field(name, parameter, hints))
     arguments = msgspec.defstruct(name, fields, kw_only=True, frozen=True, forbid_unknown_fields=True)
+    try:
+        shape, decoder = shape_of(arguments), msgspec.json.Decoder(arguments)
+    except (TypeError, ValueError) as error:
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(f"handler {name}: {error}") from error
+    stamp = stamp_of(shape)
     return Handler(
         type=name,
         queue=queue,
@@ -131,11 +140,26 @@ def describe(
         context_parameter=context_parameter,
         is_async=inspect.iscoroutinefunction(function),
         arguments=arguments,
-        decoder=msgspec.json.Decoder(arguments),
+        decoder=decoder,
+        shape=shape,
+        stamp=stamp,
+        known=KnownType(defaults, [(stamp, decoder.decode)]),
         returns=hints.get("return", Any),
         max_attempts=max_attempts,
-        timeout_seconds=None if timeout_seconds is None else float(timeout_seconds),
+        timeout_seconds=timeout_seconds,
     )
+
+
+def _check(name: str, defaults: TypeDefaults) -> None:
+    """Raise `ValueError` for names and limits that no submission could have."""
+    for what, said in (("the name of a task type", name), ("the name of a queue", defaults.queue)):
+        if not NAME.fullmatch(said):
+            raise ValueError(f"handler {name}: {what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {said[:150]!r}")
+    max_attempts, timeout_seconds = defaults.max_attempts, defaults.timeout_seconds
+    if max_attempts is not None and not 1 <= max_attempts <= MAX_ATTEMPTS:
+        raise ValueError(f"handler {name}: max_attempts must be between 1 and {MAX_ATTEMPTS}, not {max_attempts}")
+    if timeout_seconds is not None and not 0 < timeout_seconds <= YEAR_SECONDS:
+        raise ValueError(f"handler {name}: the time-out must be more than 0 and at most one year, not {timeout_seconds} s")
 
 
 def _field(name: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> tuple[Any, ...]:

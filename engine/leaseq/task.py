@@ -194,7 +194,7 @@ class TypedTask(Generic[P, R]):
             idempotency_key=options.idempotency_key,
             tenant=self._client.tenant,
         )
-        return accept(request, self._client.config, defaults=handler.defaults)
+        return accept(request, self._client.config, known=handler.known)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function. One that takes a context and is given none gets that of the attempt that calls."""

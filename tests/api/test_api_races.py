@@ -70,8 +70,8 @@ async def test_submissions_that_come_together_share_their_inserts(api: Api, plai
 
 async def test_a_lone_submission_of_a_known_type_is_one_statement(api: Api, fleet: Fleet, statements: list[str]) -> None:
     await fleet.register_types([TaskType("add", "sums", b"{}")])
-    await api.service.schemas.refresh()
-    api.service.schemas._looked_at = float("-inf")
+    await api.service.types.refresh()
+    api.service.types._looked_at = float("-inf")
     statements.clear()
     await api.submitted(Idempotency_Key="order-1")
     assert statements == ["submit_tasks"]

@@ -12,7 +12,9 @@ from fix_servers import free_port
 from leaseq.codec import is_task_id
 from leaseq.config import Config
 from leaseq.ledger.fleet import TaskType
+from leaseq.ledger.ledger import TaskFilter
 from leaseq.model import State
+from leaseq.shapes import shape_of
 
 NOBODY = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6a7b"
 
@@ -44,6 +46,19 @@ def test_submit_takes_the_limits_of_the_handler(leaseq: Command, stage: Stage) -
     task_id = leaseq("submit", "add").stdout.strip()
     task = stage.do(lambda engine: engine.find(task_id))
     assert (task.queue, task.max_attempts, task.timeout_seconds) == ("sums", 2, 30.0)
+
+
+class Sum(msgspec.Struct, forbid_unknown_fields=True):
+    n: int
+
+
+@pytest.mark.parametrize("payload", ['{"n": 1.0}', '{"n": "1"}', "{}", '{"n": 1, "m": 1}', "[]"])
+def test_submit_refuses_a_payload_that_no_worker_could_decode(leaseq: Command, stage: Stage, payload: str) -> None:
+    stage.do(lambda engine: engine.stores.fleet.register_types([TaskType("add", "sums", shape_of(Sum))]))
+    result = leaseq("submit", "add", payload)
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
+    assert stage.do(lambda engine: engine.list_tasks(TaskFilter(limit=1))) == []
+    assert leaseq("submit", "add", '{"n": 1}').exit_code == 0
 
 
 def test_submit_with_a_key_again_is_the_same_task(leaseq: Command) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.ledger.session import Connection
+from leaseq.ledger.upkeep import Upkeep
 from leaseq.model import TypeDefaults
 
 PLAIN = TaskType("add", "sums", b'{"type":"object"}')
@@ -33,7 +34,7 @@ async def test_types_come_back_as_they_were_registered(fleet: Fleet) -> None:
     "change",
     [
         {"queue": "other"},
-        {"payload_schema": b"[]"},
+        {"shape": b"[]"},
         {"max_attempts": 3},
         {"max_attempts": None},
         {"timeout_seconds": 0.5},
@@ -58,3 +59,76 @@ async def test_registering_the_same_again_writes_nothing(fleet: Fleet, plain: Co
 async def test_limits_that_mean_nothing_are_refused(fleet: Fleet, wrong: dict[str, object]) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         await fleet.register_types([replace(PLAIN, **wrong)])
+
+
+OLD = TaskType("add", "sums", b'{"classes":[1]}')
+NEW = TaskType("add", "totals", b'{"classes":[2]}', max_attempts=4)
+
+
+async def boot(fleet: Fleet, worker_id: str, *types: TaskType) -> None:
+    await fleet.open_worker(worker_id, host="here", pid=1, queues=["default"], version="0")
+    await fleet.register_types(types, worker_id=worker_id)
+
+
+async def close(fleet: Fleet, *worker_ids: str) -> None:
+    for worker_id in worker_ids:
+        await fleet.close_worker(worker_id, reason="drained")
+
+
+async def test_a_worker_of_the_release_before_that_starts_again_turns_nothing_back(fleet: Fleet) -> None:
+    await boot(fleet, "old-1", OLD)
+    await boot(fleet, "new-1", NEW)
+    assert await fleet.list_types() == [NEW, OLD], "both are live, and the newer one is first"
+    await close(fleet, "old-1")
+    assert await fleet.list_types() == [NEW]
+    await boot(fleet, "old-2", OLD)
+    assert await fleet.list_types() == [NEW, OLD]
+    assert await fleet.find_outdated([OLD, NEW, LIMITED]) == {"add"}
+    assert await fleet.find_outdated([NEW]) == set()
+
+
+async def test_a_rollback_turns_it_back_once_no_newer_worker_is_open(fleet: Fleet) -> None:
+    await boot(fleet, "old-1", OLD)
+    await boot(fleet, "new-1", NEW)
+    await close(fleet, "old-1", "new-1")
+    assert await fleet.list_types() == [NEW], "the last that was in use"
+    await boot(fleet, "old-2", OLD)
+    assert await fleet.list_types() == [OLD]
+    assert await fleet.find_outdated([OLD]) == set()
+    await close(fleet, "old-2")
+    assert await fleet.list_types() == [OLD], "also while no worker is open"
+
+
+async def test_what_closed_workers_ran_is_kept_once_for_each_version(fleet: Fleet, plain: Connection) -> None:
+    await boot(fleet, "new-0", NEW)
+    for n in range(3):
+        await boot(fleet, f"old-{n}", OLD)
+        await close(fleet, f"old-{n}")
+    cursor = await plain.execute("select worker_id from leaseq.worker_types order by 1")
+    assert await cursor.fetchall() == [("new-0",), ("old-2",)]
+
+
+async def test_a_worker_of_an_older_leaseq_turns_nothing_back(fleet: Fleet, plain: Connection) -> None:
+    """It writes `task_types` alone. What only it has registered has a JSON Schema, and no shape."""
+    await boot(fleet, "new-1", NEW)
+    for name in ("add", "note"):
+        await plain.execute(
+            "insert into leaseq.task_types (type, queue, payload_schema) values (%s, 'other', '{\"type\":\"object\"}')"
+            " on conflict (type) do update set queue = excluded.queue, payload_schema = excluded.payload_schema",
+            (name,),
+        )
+    assert await fleet.list_types() == [NEW, TaskType("note", "other", None, payload_schema=b'{"type":"object"}')]
+
+
+async def test_versions_that_no_worker_is_known_to_have_used_are_pruned(fleet: Fleet, upkeep: Upkeep, plain: Connection) -> None:
+    await fleet.register_types([OLD])
+    await fleet.register_types([NEW, LIMITED])
+    await boot(fleet, "w-1", PLAIN)
+    await upkeep.prune_workers(retention_seconds=3600)
+    cursor = await plain.execute("select count(*) from leaseq.type_versions")
+    assert await cursor.fetchall() == [(4,)]
+    await plain.execute("update leaseq.type_versions set first_seen_at = first_seen_at - interval '2 hours'")
+    await upkeep.prune_workers(retention_seconds=3600)
+    cursor = await plain.execute("select queue from leaseq.type_versions order by 1")
+    # PLAIN, which a worker runs, is the newest of its type: both older ones are gone, and so is no other type.
+    assert await cursor.fetchall() == [("billing",), ("sums",)]

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.engine.submission import Request, accept
 from leaseq.errors import IdempotencyKeyInvalid, PayloadInvalid, PayloadTooLarge, SubmissionInvalid
+from leaseq.known_type import KnownType
 from leaseq.model import Priority, TypeDefaults
 
 CONFIG = Config(max_attempts=7, timeout_seconds=77.0, payload_max_bytes=100)
@@ -26,7 +27,7 @@ def _request(**said: Any) -> Request:
 
 
 def test_defaults() -> None:
-    accepted = accept(_request(), CONFIG, defaults=TypeDefaults(queue="sums"))
+    accepted = accept(_request(), CONFIG, known=KnownType(TypeDefaults(queue="sums")))
 
     assert (accepted.type, accepted.payload, accepted.queue, accepted.tenant) == ("add", b'{"n":1}', "sums", "default")
     assert (accepted.priority, accepted.max_attempts, accepted.timeout_seconds) == (Priority.NORMAL, 7, 77.0)
@@ -34,9 +35,9 @@ def test_defaults() -> None:
 
 
 def test_what_the_type_says_wins_over_the_configuration() -> None:
-    accepted = accept(_request(), CONFIG, defaults=TypeDefaults(max_attempts=2, timeout_seconds=30.0))
+    accepted = accept(_request(), CONFIG, known=KnownType(TypeDefaults(max_attempts=2, timeout_seconds=30.0)))
     assert (accepted.queue, accepted.max_attempts, accepted.timeout_seconds) == ("default", 2, 30.0)
-    accepted = accept(_request(), CONFIG, defaults=TypeDefaults(timeout_seconds=30.0))
+    accepted = accept(_request(), CONFIG, known=KnownType(TypeDefaults(timeout_seconds=30.0)))
     assert (accepted.max_attempts, accepted.timeout_seconds) == (7, 30.0)
 
 
@@ -44,7 +45,7 @@ def test_what_was_said_wins() -> None:
     accepted = accept(
         _request(queue="q", priority="high", max_attempts=1, timeout_seconds=0.5, delay_seconds=3.0, expires_at=NOON),
         CONFIG,
-        defaults=TypeDefaults(queue="sums", max_attempts=2, timeout_seconds=30.0),
+        known=KnownType(TypeDefaults(queue="sums", max_attempts=2, timeout_seconds=30.0)),
     )
 
     assert (accepted.queue, accepted.priority, accepted.max_attempts) == ("q", Priority.HIGH, 1)
@@ -128,7 +129,7 @@ def test_a_fingerprint_is_of_what_was_said_not_of_how() -> None:
 def test_a_fingerprint_does_not_change_with_the_defaults() -> None:
     assert _fingerprint() == _fingerprint(config=replace(CONFIG, max_attempts=9, timeout_seconds=9.0))
     typed = TypeDefaults(queue="sums", max_attempts=2, timeout_seconds=30.0)
-    assert _fingerprint() == accept(_request(idempotency_key="k"), CONFIG, defaults=typed).fingerprint
+    assert _fingerprint() == accept(_request(idempotency_key="k"), CONFIG, known=KnownType(typed)).fingerprint
 
 
 def test_a_fingerprint_tells_requests_apart() -> None:

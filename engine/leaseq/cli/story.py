@@ -124,6 +124,9 @@ def _present(task: Task, where: Whereabouts) -> Iterator[str]:
         if _code(task.error) == "unknown_type":
             unknown = f"no worker that took it has a handler for {task.type}"
             yield f"{unknown}: start one that has (it is due immediately then), or cancel it"
+        elif _code(task.error) == "other_version":
+            other = f"it was submitted for another version of {task.type} than the workers that took it have"
+            yield f"{other}: start a worker with that version (it is due immediately then), or cancel it"
     elif task.state is State.PENDING:
         yield _waits(task, where)
     else:

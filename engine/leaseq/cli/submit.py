@@ -18,8 +18,9 @@ from leaseq.cli.stores import with_engine
 from leaseq.cli.streams import note, say
 from leaseq.cli.wait import tell_end
 from leaseq.engine.engine import Engine
-from leaseq.engine.submission import PRIORITIES, UNHEARD_OF, Request, accept
-from leaseq.errors import SubmissionInvalid, TaskNotFound, UnknownType
+from leaseq.engine.known_types import KnownTypes
+from leaseq.engine.submission import PRIORITIES, Request, accept
+from leaseq.errors import SubmissionInvalid, TaskNotFound
 from leaseq.model import YEAR_SECONDS, Submission, Submitted, Task
 from leaseq_api.schemas import RememberedTask, TaskView
 from leaseq_api.views import fresh_view, remembered, task_view
@@ -102,10 +103,8 @@ def submit(**options: Any) -> None:
 
 
 async def _submit(engine: Engine, request: Request, *, shows: bool) -> Done:
-    known = next((t for t in await engine.stores.fleet.list_types() if t.type == request.type), None)
-    if known is None and engine.config.strict_types:
-        raise UnknownType(f"no worker has registered the task type {request.type}: start one that knows it")
-    submission = accept(request, engine.config, defaults=known.defaults if known else UNHEARD_OF)
+    known = await KnownTypes(engine.stores.fleet).look_again(request.type)
+    submission = accept(request, engine.config, known=known)
     submitted = await engine.submit(submission)
     view: TaskView | RememberedTask = fresh_view(submission, submitted)
     if submitted.replayed and shows:

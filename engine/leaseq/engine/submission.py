@@ -13,12 +13,13 @@ from msgspec import Struct
 
 from leaseq.codec import check_payload, fingerprint, new_task_id
 from leaseq.config import Config
-from leaseq.errors import IdempotencyKeyInvalid, SubmissionInvalid
+from leaseq.errors import IdempotencyKeyInvalid, SubmissionInvalid, UnknownType
+from leaseq.known_type import KnownType
 from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, Priority, Submission, TypeDefaults
 
 KEY_MAX_LENGTH = 255
 FIRST_YEAR, LAST_YEAR = 1970, 9998
-UNHEARD_OF = TypeDefaults()
+UNKNOWN = KnownType(TypeDefaults())
 PRIORITIES = {"high": Priority.HIGH, "normal": Priority.NORMAL, "low": Priority.LOW}
 
 
@@ -39,12 +40,17 @@ class Request(Struct, frozen=True, kw_only=True):
     headers: bytes | None = None
 
 
-def accept(request: Request, config: Config, *, defaults: TypeDefaults = UNHEARD_OF) -> Submission:
-    """Check a request and complete it, with the `defaults` of its type, then with those of the configuration.
+def accept(request: Request, config: Config, *, known: KnownType | None = None) -> Submission:
+    """Check a request and its payload, and complete it with the defaults of its type, then with those of the configuration.
 
+    `known` is the type; None is for one that no worker has registered. Its payload is checked by its first worker.
     Raises `SubmissionInvalid` or one of its kinds, in one sentence.
     """
     _check_name("type", request.type)
+    if known is None and config.strict_types:
+        raise UnknownType(f"no worker has registered the task type {request.type}: start one that knows it")
+    known = known or UNKNOWN
+    defaults = known.defaults
     queue = defaults.queue if request.queue is None else request.queue
     _check_name("queue", queue)
     if request.priority is not None and request.priority not in PRIORITIES:
@@ -52,6 +58,7 @@ def accept(request: Request, config: Config, *, defaults: TypeDefaults = UNHEARD
     _check_times(request)
     _check_limits(request)
     content = check_payload(request.payload, max_bytes=config.payload_max_bytes)
+    headers = known.check(request.payload, content) or request.headers
     key = _check_key(request.idempotency_key, required=config.require_idempotency_key)
     return Submission(
         task_id=new_task_id(),
@@ -68,7 +75,7 @@ def accept(request: Request, config: Config, *, defaults: TypeDefaults = UNHEARD
         expires_at=_utc(request.expires_at),
         idempotency_key=key,
         fingerprint=b"" if key is None else _fingerprint(request, content),
-        headers=request.headers,
+        headers=headers,
     )
 
 
@@ -123,4 +130,4 @@ def _check_key(key: str | None, *, required: bool) -> str | None:
     return key
 
 
-__all__ = ["KEY_MAX_LENGTH", "PRIORITIES", "UNHEARD_OF", "Request", "accept"]
+__all__ = ["KEY_MAX_LENGTH", "PRIORITIES", "Request", "accept"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 
 import msgspec
 import psycopg
@@ -23,13 +24,23 @@ MOST_PAUSED = 1000
 
 
 class TaskType(msgspec.Struct, frozen=True):
-    """One registered task type: its queue, the JSON Schema of its payload (as JSON), the limits of its handler."""
+    """One version of a task type: its queue, the shape of its payload (as JSON), the limits of its handler.
+
+    Workers also register a JSON Schema. It comes back only where there is no shape, which is for types of older workers.
+    """
 
     type: str
     queue: str
-    payload_schema: bytes
+    shape: bytes | None
     max_attempts: int | None = None
     timeout_seconds: float | None = None
+    payload_schema: bytes | None = None
+
+    @property
+    def version(self) -> str:
+        """The hash of everything that a deploy can change, in twelve hexadecimal digits."""
+        said = [self.queue, (self.shape or b"").decode(), self.max_attempts, self.timeout_seconds]
+        return sha256(msgspec.json.encode(said)).hexdigest()[:12]
 
     @property
     def defaults(self) -> TypeDefaults:
@@ -144,27 +155,38 @@ class Fleet:
         found = await self._session.fetch("find_open_workers", {"worker_ids": list(worker_ids)}, again=True)
         return {row[0] for row in found}
 
-    async def register_types(self, types: Sequence[TaskType]) -> None:
-        """Record what an app can run."""
+    async def register_types(self, types: Sequence[TaskType], *, worker_id: str | None = None) -> None:
+        """Record what an app can run, and that this worker runs it."""
         params = {
+            "worker_id": worker_id,
             "types": [t.type for t in types],
+            "versions": [t.version for t in types],
             "queues": [t.queue for t in types],
-            "schemas": [t.payload_schema.decode() for t in types],
+            "shapes": [(t.shape or b"null").decode() for t in types],
+            "schemas": [(t.payload_schema or b"{}").decode() for t in types],
             "max_attempts": [t.max_attempts for t in types],
             "timeouts": [t.timeout_seconds for t in types],
         }
         await self._session.fetch("register_types", params, again=True)
 
     async def expedite(self, types: Sequence[str], queues: Sequence[str], *, limit: int) -> int:
-        """Make tasks of these queues due, at most `limit`, that wait for a worker with one of these types; returns how many."""
+        """Make tasks of these queues due, at most `limit`, that wait for a worker with one of these types; returns how many.
+
+        A type with a number sign stands for tasks that wait for another version of its handler.
+        """
         params = {"types": list(types), "queues": list(queues), "limit": limit}
         ((count,),) = await self._session.fetch("expedite_tasks", params, again=True)
         return int(count)
 
+    async def find_outdated(self, types: Sequence[TaskType]) -> set[str]:
+        """The names of these types of which an open worker has a newer version."""
+        params = {"types": [t.type for t in types], "versions": [t.version for t in types]}
+        return {row[0] for row in await self._session.fetch("find_outdated_types", params, again=True)}
+
     async def list_types(self) -> list[TaskType]:
-        """Every registered task type."""
+        """The versions of every registered task type that count, the newest of a type first."""
         found = await self._session.fetch("list_types", again=True)
-        return [TaskType(row[0], row[1], row[2].encode(), row[3], row[4]) for row in found]
+        return [TaskType(row[0], row[1], row[2] and row[2].encode(), row[3], row[4], row[5] and row[5].encode()) for row in found]
 
     async def register_queues(self, names: Sequence[str]) -> None:
         """Make queues known."""

@@ -16,6 +16,7 @@ from leaseq.codec import encode_progress
 from leaseq.context import Context
 from leaseq.errors import Fenced
 from leaseq.failpoints import reach
+from leaseq.known_type import stamp_in
 from leaseq.lifecycle import is_suspect
 from leaseq.logs import restore_streams
 from leaseq.model import ClaimedTask, Ending, Outcome, TaskError
@@ -143,7 +144,7 @@ class RunningAttempt(ClaimedAttempt):
             return
         try:
             # Cancelled, although `execute` returns the ending of an attempt that was stopped: before it began, or by itself.
-            self.end((self._interrupted() or _unannounced()) if cancelled else handler.result())
+            self.end((self._interrupted() or _unannounced()) if cancelled else self._judged(handler.result()))
         except Exception as error:
             self.fail(error)
 
@@ -207,11 +208,24 @@ class RunningAttempt(ClaimedAttempt):
             return Ending(Outcome.RELEASED, error=TaskError("isolated", "handed over, to run alone"), delay=0.0, self_caused=True)
         return _unknown_type(self.claimed.type) if handler is None else None
 
+    def _judged(self, ending: Ending) -> Ending:
+        """The ending of a handler, but for a payload that was accepted for another version of it: that is for another worker."""
+        if ending.error is None or ending.error.code != "payload_invalid" or not ending.permanent:
+            return ending
+        stamp, handler = stamp_in(self.claimed.headers), self._tools.registry.handlers[self.claimed.type]
+        return ending if stamp in (None, handler.stamp) else _other_version(ending.error)
+
 
 def _unannounced() -> Ending:
     return Ending(
         Outcome.ERRORED, error=TaskError("error", "it was cancelled, by nobody but its own code", type="CancelledError")
     )
+
+
+def _other_version(error: TaskError) -> Ending:
+    """The task was submitted for another version of the handler: a deploy is in progress, or was rolled back."""
+    said = f"the payload was submitted for another version of the handler than this worker has: {error.message}"
+    return Ending(Outcome.RELEASED, error=TaskError("other_version", said), self_caused=True)
 
 
 def _unknown_type(name: str) -> Ending:

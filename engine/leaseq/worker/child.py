@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from time import monotonic
 from typing import Any
@@ -26,7 +26,6 @@ from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.fleet import TaskType
 from leaseq.logs import restore_streams, set_up_logs, spare_the_streams
 from leaseq.loop import end
 from leaseq.memory import spare_the_collector
@@ -52,7 +51,7 @@ from leaseq.worker.runner import run
 from leaseq.worker.shared_loop import SharedLoop
 from leaseq.worker.slots import Slots
 from leaseq.worker.watchdog import Watchdog
-from leaseq.worker.worker import Worker
+from leaseq.worker.worker import Worker, task_types
 
 TICK_SECONDS = 0.2
 READ_SECONDS = 0.05
@@ -83,7 +82,7 @@ class Child:
             engine = await stack.enter_async_context(
                 open_engine(self._config, name=f"leaseq worker {self._spec.worker_id}", pool_size=4)
             )
-            await register(engine, app.registry, self._spec.queues)
+            await register(engine, app.registry, self._spec)
             stack.enter_context(app.lend(engine))
             worker = await assemble(stack, engine, app.registry, spec=self._spec)
             return await self._work(engine, worker)
@@ -212,12 +211,10 @@ class Child:
         self._ending.set()
 
 
-async def register(engine: Engine, registry: Registry, queues: Sequence[str]) -> None:
-    """Tell the ledger what this app can run, so that whoever submits can judge payloads and knows the limits."""
-    handlers = registry.handlers.values()
-    await engine.stores.fleet.register_queues(queues)
-    types = [TaskType(h.type, h.queue, h.schema(), h.max_attempts, h.timeout_seconds) for h in handlers]
-    await engine.stores.fleet.register_types(types)
+async def register(engine: Engine, registry: Registry, spec: Spec) -> None:
+    """Record what this worker can run, so that submissions can be checked and completed without its code."""
+    await engine.stores.fleet.register_queues(spec.queues)
+    await engine.stores.fleet.register_types(task_types(registry), worker_id=spec.worker_id)
 
 
 def ignore_signals() -> None:

@@ -14,8 +14,10 @@ from typing import Any
 from leaseq.dispatch.dispatcher import OPEN_LANES
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.errors import ServerUnreachable
+from leaseq.ledger.fleet import TaskType
 from leaseq.loop import pause, run_forever
 from leaseq.model import ClaimedTask, Lane
+from leaseq.registry import Registry
 from leaseq.telemetry import emit
 from leaseq.worker.attempt import RunningAttempt
 from leaseq.worker.execute import Stop
@@ -132,12 +134,15 @@ class Worker:
 
     async def _expedite(self) -> None:
         """Make due what waits for a worker that knows its type. A second time for what was being handed back at the first."""
-        types, queues = [*self._tools.registry.handlers], [*self._intakes]
+        registered, queues = task_types(self._tools.registry), [*self._intakes]
         for wait in (0.0, EXPEDITE_AGAIN_SECONDS):
             await pause(wait, stop=self._stop)
-            count, more = 0, bool(types)
+            count, more = 0, bool(registered)
             while more and not self._stop.is_set():
                 try:
+                    # Tasks that wait for another version of their handler wait for the newest one.
+                    outdated = await self._tools.fleet.find_outdated(registered)
+                    types = [t.type for t in registered] + [f"{t.type}#" for t in registered if t.type not in outdated]
                     made_due = await self._tools.fleet.expedite(types, queues, limit=EXPEDITE_BATCH)
                     count, more = count + made_due, made_due > 0
                 except ServerUnreachable as error:
@@ -170,4 +175,9 @@ class Worker:
             self._emptied.set()
 
 
-__all__ = ["Worker"]
+def task_types(registry: Registry) -> list[TaskType]:
+    """What an app can run, as workers register it."""
+    return [TaskType(h.type, h.queue, h.shape, h.max_attempts, h.timeout_seconds, h.schema()) for h in registry.handlers.values()]
+
+
+__all__ = ["Worker", "task_types"]

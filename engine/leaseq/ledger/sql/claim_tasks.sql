@@ -31,6 +31,6 @@ returning
     t.max_attempts, t.timeout_seconds, t.idempotency_key, t.headers::text, t.created_at, t.run_at,
     case when t.expires_at <= now() then coalesce((
         select false from leaseq.attempts as a
-        where a.task_id = t.id and coalesce(a.error ->> 'code', '') not in ('unknown_type', 'isolated')
+        where a.task_id = t.id and coalesce(a.error ->> 'code', '') not in ('unknown_type', 'other_version', 'isolated')
         limit 1
     ), true) else false end as expired, t.hand_back_count

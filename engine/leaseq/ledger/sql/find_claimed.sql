@@ -5,7 +5,7 @@ select
     max_attempts, timeout_seconds, idempotency_key, headers::text, created_at, run_at,
     case when t.expires_at <= now() then coalesce((
         select false from leaseq.attempts as a
-        where a.task_id = t.id and coalesce(a.error ->> 'code', '') not in ('unknown_type', 'isolated')
+        where a.task_id = t.id and coalesce(a.error ->> 'code', '') not in ('unknown_type', 'other_version', 'isolated')
         limit 1
     ), true) else false end as expired, hand_back_count
 from leaseq.tasks as t

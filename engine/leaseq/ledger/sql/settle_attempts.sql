@@ -67,7 +67,10 @@ with endings as materialized (
     insert into leaseq.scheduled (task_id, run_at, queue, priority, awaited_type)
     select
         id, run_at, queue, priority,
-        case when is_hand_back and attempt_error::json ->> 'code' = 'unknown_type' then type end
+        case
+            when is_hand_back and attempt_error::json ->> 'code' = 'unknown_type' then type
+            when is_hand_back and attempt_error::json ->> 'code' = 'other_version' then type || '#'
+        end
     from settled where state = 'SCHEDULED'
     on conflict (task_id) do update set run_at = excluded.run_at, awaited_type = excluded.awaited_type
 )

@@ -1,0 +1,99 @@
+"""The check of a payload at submission: the same for HTTP, Python and the command line.
+
+The check decodes the payload as a worker will. Python has the handler itself, the API and the command
+line have the shapes that workers registered (`leaseq.shapes`). During a deploy several shapes are live,
+and a payload that fits one of them is accepted.
+
+A task carries the stamp of the shape that accepted its payload. A worker that cannot decode it compares
+the stamp with its own: if they differ, the payload is for another version of the handler, and the worker
+hands the task back (docs/decisions/0031-one-check-for-payloads.md).
+
+Refusing costs no more than accepting: msgspec stops at the first value that does not fit. A message is
+short, and quotes no value of the payload.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import msgspec
+
+from leaseq.errors import PayloadInvalid
+from leaseq.model import TypeDefaults
+
+MESSAGE_LIMIT = 300
+STAMP_HEADER = "shape"
+
+_QUOTED = re.compile(r"^(Invalid (?:enum )?value) .*?((?: - at `[^`]*`)?)$", re.DOTALL)
+_PATH = re.compile(r"`\$([^`]*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]")
+
+Decode = Callable[[bytes], Any]
+
+
+class KnownType:
+    """A task type: what its submissions may leave unsaid, and which payloads they may have.
+
+    `decoders` has a stamp and a decoder for each live shape, the newest first. With none every payload is accepted.
+    """
+
+    def __init__(self, defaults: TypeDefaults, decoders: Sequence[tuple[str, Decode]] = ()) -> None:
+        self.defaults = defaults
+        self._decoders = [(decode, msgspec.json.encode({STAMP_HEADER: stamp})) for stamp, decode in decoders]
+
+    def check(self, payload: bytes, content: Any) -> bytes | None:
+        """Check a payload, whose JSON value is `content`. Returns the headers of the task, with the stamp of the shape that fits.
+
+        Raises `PayloadInvalid`, with a JSON pointer into the payload.
+        """
+        error: Exception | None = None
+        for decode, headers in self._decoders:
+            try:
+                decode(payload)
+            except Exception as raised:
+                error = error or raised
+            else:
+                return headers
+        if error is not None:
+            _refuse(error, content)
+        return None
+
+
+def stamp_in(headers: bytes | None) -> str | None:
+    """The stamp that a task carries; None for a task whose payload was not checked."""
+    found = msgspec.json.decode(headers) if headers else None
+    return found.get(STAMP_HEADER) if isinstance(found, dict) else None
+
+
+def _refuse(error: Exception, content: Any) -> NoReturn:
+    said = str(error)
+    place = _PATH.search(said)
+    if not isinstance(error, msgspec.ValidationError):
+        said = f"{type(error).__name__}: {said}"
+    said = _QUOTED.sub(r"\1\2", said)
+    if len(said) > MESSAGE_LIMIT:
+        said = said[:MESSAGE_LIMIT] + "..."
+    raise PayloadInvalid(said, pointer=_pointer(place[1] if place else "", content)) from None
+
+
+def _pointer(path: str, content: Any) -> str:
+    """A JSON pointer (RFC 6901) to the place in `content` that a path of msgspec names.
+
+    The path does not name the keys of a dict: then the pointer leads to the dict.
+    """
+    pointer, position = "", 0
+    while step := _STEP.match(path, position):
+        name, index = step.groups()
+        key = name if index is None else int(index)
+        try:
+            content = content[key]
+        except (LookupError, TypeError):
+            break
+        pointer += "/" + str(key).replace("~", "~0").replace("/", "~1")
+        position = step.end()
+    return pointer
+
+
+__all__ = ["Decode", "KnownType", "stamp_in"]
