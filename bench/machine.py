@@ -13,7 +13,10 @@ import psutil
 
 from bench.stage import set_up
 
-PACKAGES = ("leaseq", "psycopg", "psycopg-binary", "redis", "hiredis", "uvloop", "msgspec", "litestar", "granian", "apscheduler")
+PACKAGES = (
+    *("leaseq", "psycopg", "psycopg-binary", "redis", "hiredis", "uvloop"),
+    *("msgspec", "litestar", "httptools", "apscheduler"),
+)
 SYNCS = 50
 BLOCK = b"\0" * 8192
 GIB = 1_073_741_824

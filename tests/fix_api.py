@@ -73,7 +73,7 @@ async def open_api(config: Config) -> AsyncIterator[Api]:
     living = asyncio.create_task(live())
     await asyncio.wait({living, asyncio.ensure_future(opened.wait())}, return_when=asyncio.FIRST_COMPLETED)
     if opened.is_set():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(cast(Any, app)), base_url="http://leaseq") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(cast(Any, app)), base_url="http://localhost") as client:
             yield Api(app, client)
     over.set()
     await living
@@ -92,7 +92,8 @@ def problem(answer: httpx.Response, code: str) -> dict[str, Any]:
     body: dict[str, Any] = answer.json()
     assert body["code"] == code, f"{answer.request.method} {answer.request.url}: {body}"
     assert answer.status_code == body["status"] == KINDS[code].status
-    assert body["type"] == f"urn:leaseq:problem:{code}"
+    assert body["type"] == f"/problems/{code}"
+    assert answer.headers["link"].startswith(f"</problems/{code}>;")
     assert body["title"] == KINDS[code].title
     assert body["detail"]
     assert body["instance"].startswith("/")

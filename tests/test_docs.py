@@ -115,7 +115,7 @@ def test_every_setting_is_explained_with_its_default() -> None:
     defaults = {name: getattr(Config(), name) for name in Config.__struct_fields__}
     shown = {name: f"{value:.12g}" if isinstance(value, float) else str(value) for name, value in defaults.items()}
     shown |= {name: "embedded" for name, value in defaults.items() if value is None}
-    shown["handler_postgres_url"] = "postgres_url"
+    shown |= {"handler_postgres_url": "postgres_url", "api_hosts": "none"}
     shown |= {name: str(value).lower() for name, value in defaults.items() if isinstance(value, bool)}
     assert told == shown
 

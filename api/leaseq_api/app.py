@@ -1,7 +1,7 @@
-"""Of what is the HTTP application made?
+"""The HTTP application.
 
-Routes, the table of problems, and a lifespan that holds the engine. Invariants: nothing connects before the lifespan
-begins; every answer, whoever gives it, carries the same few security headers.
+Routes, the table of problems, the checks in front of both, and a lifespan that holds the engine. Invariants: nothing connects
+before the lifespan begins; every answer carries the same few security headers.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from litestar.types import Message, Scope
 
 from leaseq.config import Config
 from leaseq.errors import LeaseqError
-from leaseq_api import health, operate, problems, tasks
+from leaseq_api import health, operate, problem_pages, problems, tasks
 from leaseq_api.openapi import openapi_config
+from leaseq_api.problems import HEADERS
+from leaseq_api.security.gate import Gate
+from leaseq_api.security.hosts import Hosts
 from leaseq_api.service import open_service, provide_service
-
-# `server` is here because the HTTP server would otherwise name itself.
-HEADERS = [(b"server", b"leaseq"), (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
 
 def create_app(config: Config) -> Litestar:
@@ -34,8 +34,8 @@ def create_app(config: Config) -> Litestar:
             app.state.service = service
             yield
 
-    return Litestar(
-        route_handlers=[tasks.router, operate.router, health.router],
+    app = Litestar(
+        route_handlers=[tasks.router, operate.router, health.router, problem_pages.router],
         lifespan=[lifespan],
         dependencies={"service": Provide(provide_service, sync_to_thread=False)},
         exception_handlers={
@@ -50,6 +50,8 @@ def create_app(config: Config) -> Litestar:
         logging_config=None,
         debug=False,
     )
+    app.asgi_handler = Gate(app, app.asgi_handler, Hosts(config))
+    return app
 
 
 async def _add_headers(message: Message, _: Scope) -> None:

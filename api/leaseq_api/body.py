@@ -1,31 +1,21 @@
-"""How does the body of a request become a struct, or a reason why not?
+"""Decode the body of a request into a struct, or refuse it with a reason.
 
 The framework would parse a body into objects and so lose the payload's bytes; here the envelope is parsed and the
-payload is cut out as it is. Everything a client can send ends in a struct or in a 4xx.
+payload is cut out as it is. Everything a client can send ends in a struct or in a 4xx. The body has arrived when a
+route begins, within the bounds of the HTTP server.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
-from litestar.exceptions import InternalServerException
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
 from leaseq_api.problems import Refused
 
 T = TypeVar("T")
-
-# Longer than a megabyte takes on a slow line, short enough that a client who sends a byte now and then holds nothing.
-BODY_SECONDS = 30.0
-# How much of a body that is refused for its size is read and thrown away: a connection that is closed on a client who
-# still sends is reset, and the client may never see why.
-DRAIN_BYTES = 16 * 1_048_576
-DRAIN_SECONDS = 2.0
 
 _CONTENT_TYPE = re.compile(r'application/json[ \t]*(?:;[ \t]*(?:charset="?utf-8"?)?[ \t]*)?', re.IGNORECASE)
 _PLACE = re.compile(r"^(?P<what>.*?) - at `\$(?P<path>[^`]*)`$", re.DOTALL)
@@ -35,16 +25,7 @@ _FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<n
 async def read_json(request: Request[Any, Any, Any], decoder: msgspec.json.Decoder[T]) -> T:
     """Read and decode a body. Raises `Refused`; the limit on its size is the framework's."""
     _check_media_type(request)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            raw = await request.body()
-    except TimeoutError:
-        raise Refused("body_timeout", f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
-    except RequestEntityTooLarge:
-        await _drain(request)
-        raise
-    except InternalServerException:
-        raise Refused("body_incomplete", "the client went away before the body was complete") from None
+    raw = await request.body()
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
@@ -61,17 +42,6 @@ def _check_media_type(request: Request[Any, Any, Any]) -> None:
         raise Refused("media_type_unsupported", "the body must have Content-Type: application/json, in UTF-8")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused("media_type_unsupported", "the body must not be compressed")
-
-
-async def _drain(request: Request[Any, Any, Any]) -> None:
-    size = 0
-    with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while size < DRAIN_BYTES:
-                event = await request.receive()
-                if event["type"] != "http.request" or not event["more_body"]:
-                    return
-                size += len(event["body"])
 
 
 def _misfit(message: str) -> Refused:

@@ -15,7 +15,7 @@ from litestar import Request, Response, Router, get
 from msgspec import Struct
 
 from leaseq.errors import LeaseqError, SchemaMismatch, ServerUnreachable
-from leaseq_api.openapi import problems
+from leaseq_api.openapi import any_problems
 from leaseq_api.problems import Problem, answer
 from leaseq_api.service import Injected, Service
 
@@ -40,13 +40,13 @@ class Ready(Struct, frozen=True, kw_only=True):
     redis: RedisState
 
 
-@get("/live")
+@get("/live", responses=any_problems())
 async def live() -> Response[Live]:
     """Say that the process answers."""
     return Response(Live())
 
 
-@get("/ready", responses=problems("not_ready"))
+@get("/ready", responses=any_problems("not_ready"))
 async def ready(request: Request[Any, Any, Any], service: Injected) -> Response[Ready] | Response[Problem]:
     """Say whether tasks can be accepted."""
     postgres, redis = await asyncio.gather(_postgres(service), _redis(service))

@@ -36,6 +36,10 @@ _DESCRIPTION = (
 )
 
 
+# Found before a route is.
+IN_FRONT = ("request_malformed", "host_invalid", "header_repeated", "head_timeout", "target_too_long", "head_too_large")
+
+
 @dataclass
 class WrittenSchema(Schema):
     """A JSON Schema that stands in the document as it is."""
@@ -131,9 +135,19 @@ def problems(*codes: str) -> dict[int, ResponseSpec]:
     }
 
 
+def any_problems(*codes: str) -> dict[int, ResponseSpec]:
+    """The same, with what the HTTP server and the checks in front of all routes may answer with."""
+    return problems(*codes, *IN_FRONT)
+
+
 def api_problems(*codes: str) -> dict[int, ResponseSpec]:
     """The same, with what any route under /api may answer with."""
-    return problems(*codes, "parameter_invalid", "server_unreachable")
+    return any_problems(*codes, "parameter_invalid", "host_unknown", "server_unreachable", "overloaded", "internal_error")
+
+
+def change_problems(*codes: str) -> dict[int, ResponseSpec]:
+    """The same, with what any route under /api that changes something may answer with."""
+    return api_problems(*codes, "cross_site", "body_timeout", "body_too_large")
 
 
 def openapi_config(version: str) -> OpenAPIConfig:
@@ -149,4 +163,4 @@ def openapi_config(version: str) -> OpenAPIConfig:
     )
 
 
-__all__ = ["ListOperation", "SubmitOperation", "api_problems", "openapi_config", "problems"]
+__all__ = ["ListOperation", "SubmitOperation", "any_problems", "api_problems", "change_problems", "openapi_config", "problems"]

@@ -10,7 +10,7 @@ from litestar import Response, Router, get, post
 
 from leaseq.records import QueueRecord
 from leaseq_api import parameters as given
-from leaseq_api.openapi import api_problems
+from leaseq_api.openapi import api_problems, change_problems
 from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import depths_view
@@ -26,13 +26,13 @@ async def list_queues(service: Injected) -> Response[QueueList]:
     return Response(QueueList(queues=await _with_depths(service, records)))
 
 
-@post("/queues/{queue:str}/pause", status_code=200, responses=api_problems("not_found", "queue_unknown"))
+@post("/queues/{queue:str}/pause", status_code=200, responses=change_problems("not_found", "queue_unknown"))
 async def pause(service: Injected, queue: given.QueueName) -> Response[PausedView]:
     """Stop starting tasks of a queue; what runs goes on, and submissions are still taken."""
     return await _pause(service, queue, paused=True)
 
 
-@post("/queues/{queue:str}/resume", status_code=200, responses=api_problems("not_found"))
+@post("/queues/{queue:str}/resume", status_code=200, responses=change_problems("not_found"))
 async def resume(service: Injected, queue: given.QueueName) -> Response[PausedView]:
     """Start tasks of a queue again."""
     return await _pause(service, queue, paused=False)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request
 from litestar.params import PathParameter, QueryParameter
+from msgspec import UNSET
 
 from leaseq.codec import is_task_id
 from leaseq.engine.submission import KEY_MAX_LENGTH
@@ -82,19 +83,19 @@ def read_filter(request: Request[Any, Any, Any]) -> TaskFilter:
     except msgspec.ValidationError as error:
         raise Refused("parameter_invalid", str(error).replace("$.", "")) from None
     for name, value in (("queue", query.queue), ("type", query.type)):
-        if value is not None and not NAME.fullmatch(value):
+        if value is not UNSET and not NAME.fullmatch(value):
             raise Refused("parameter_invalid", f"{name} must be 1 to 128 characters of A-Z a-z 0-9 _ . -")
-    key = query.idempotency_key
-    if key is not None and not (1 <= len(key) <= KEY_MAX_LENGTH and key.isprintable() and key.isascii()):
+    key, cursor = query.idempotency_key, query.cursor
+    if key is not UNSET and not (1 <= len(key) <= KEY_MAX_LENGTH and key.isprintable() and key.isascii()):
         raise Refused("parameter_invalid", f"idempotency_key must be 1 to {KEY_MAX_LENGTH} printable ASCII characters")
-    if query.cursor is not None and not is_task_id(query.cursor):
+    if cursor is not UNSET and not is_task_id(cursor):
         raise Refused("parameter_invalid", "cursor must be the next_cursor of the page before")
     return TaskFilter(
-        state=None if query.state is None else State(query.state),
-        queue=query.queue,
-        type=query.type,
-        idempotency_key=key,
-        cursor=query.cursor,
+        state=None if query.state is UNSET else State(query.state),
+        queue=query.queue or None,
+        type=query.type or None,
+        idempotency_key=key or None,
+        cursor=cursor or None,
         limit=query.limit,
     )
 

@@ -8,9 +8,11 @@ address of a server; an error that is not in the table is a fault of ours, a 500
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from msgspec import UNSET, Struct, UnsetType
@@ -19,8 +21,11 @@ from leaseq.codec import is_task_id
 from leaseq.errors import IdempotencyKeyReused, LeaseqError, PayloadInvalid
 from leaseq.telemetry import emit
 
+# Of every answer.
+HEADERS = [(b"server", b"leaseq"), (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
+FAULT = "this is a fault of the service, and has been logged there"
 STORE_AWAY = "the store that has to record this does not answer; nothing was acknowledged, try again"
 
 
@@ -29,35 +34,179 @@ class Kind(Struct, frozen=True):
 
     status: int
     title: str
+    advice: str  # what a client or an operator does about it
     retry: bool = False  # the same request may succeed in a moment
 
 
 KINDS: dict[str, Kind] = {
     # What leaseq itself refuses (leaseq/errors.py).
-    "submission_invalid": Kind(422, "The submission cannot be accepted as it is"),
-    "payload_invalid": Kind(422, "The payload does not fit what the handler takes"),
-    "payload_too_large": Kind(413, "The payload is too large"),
-    "unknown_type": Kind(422, "No worker has registered this task type"),
-    "idempotency_key_invalid": Kind(400, "The idempotency key is missing or malformed"),
-    "idempotency_key_reused": Kind(422, "The idempotency key was used for a different submission"),
-    "idempotency_in_flight": Kind(409, "A submission with this idempotency key is still in flight", retry=True),
-    "task_not_found": Kind(404, "There is no such task"),
-    "task_conflict": Kind(409, "The task is in a state in which this cannot be done"),
-    "queue_unknown": Kind(404, "There is no such queue"),
-    "server_unreachable": Kind(503, "A store is out of reach", retry=True),
-    "dispatch_foreign": Kind(503, "The prefix in Redis belongs to another ledger", retry=True),
-    "schema_mismatch": Kind(503, "The schema in Postgres and this service do not fit together", retry=True),
+    "submission_invalid": Kind(
+        422,
+        "The submission cannot be accepted as it is",
+        "Correct the field that `pointer` or `detail` names. Nothing was stored.",
+    ),
+    "payload_invalid": Kind(
+        422,
+        "The payload does not fit what the handler takes",
+        "Correct the payload at `pointer`, so that it fits the parameters of the handler. Nothing was stored.",
+    ),
+    "payload_too_large": Kind(
+        413,
+        "The payload is too large",
+        "Store large data elsewhere, and submit a reference to it.",
+    ),
+    "unknown_type": Kind(
+        422,
+        "No worker has registered this task type",
+        "Start a worker that has a handler for this type, or correct `type`.",
+    ),
+    "idempotency_key_invalid": Kind(
+        400,
+        "The idempotency key is missing or malformed",
+        "Send one Idempotency-Key of 1 to 255 printable ASCII characters, as a quoted string.",
+    ),
+    "idempotency_key_reused": Kind(
+        422,
+        "The idempotency key was used for a different submission",
+        "Submit the same content as the first time, or use a new key. `task_id` is the task that has this key.",
+    ),
+    "idempotency_in_flight": Kind(
+        409,
+        "A submission with this idempotency key is still in flight",
+        "Submit the same content with the same key again, after Retry-After.",
+        retry=True,
+    ),
+    "task_not_found": Kind(
+        404,
+        "There is no such task",
+        "Check the id. A task is removed some days after it has ended.",
+    ),
+    "task_conflict": Kind(
+        409,
+        "The task is in a state in which this cannot be done",
+        "Look at the state of the task: only a FAILED or CANCELLED task can be redriven, only an unfinished one cancelled.",
+    ),
+    "queue_unknown": Kind(
+        404,
+        "There is no such queue",
+        "Check the name. A queue exists from its first submission or its first worker on.",
+    ),
+    "server_unreachable": Kind(
+        503,
+        "A store is out of reach",
+        "Send the same request again, after Retry-After. Use an Idempotency-Key for submissions.",
+        retry=True,
+    ),
+    "dispatch_foreign": Kind(
+        503,
+        "The prefix in Redis belongs to another ledger",
+        "Give each deployment a LEASEQ_REDIS_PREFIX of its own.",
+        retry=True,
+    ),
+    "schema_mismatch": Kind(
+        503,
+        "The schema in Postgres and this service do not fit together",
+        "Run `leaseq migrate` of the version that this service has.",
+        retry=True,
+    ),
     # What HTTP brings with it.
-    "json_invalid": Kind(400, "The body is not valid JSON"),
-    "body_incomplete": Kind(400, "The body ended too early"),
-    "parameter_invalid": Kind(400, "A parameter of the address is not valid"),
-    "not_found": Kind(404, "There is nothing at this address"),
-    "method_not_allowed": Kind(405, "This address does not take this method"),
-    "body_timeout": Kind(408, "The body took too long to arrive"),
-    "body_too_large": Kind(413, "The body is too large"),
-    "media_type_unsupported": Kind(415, "The body must be JSON"),
-    "not_ready": Kind(503, "The service cannot do its work at the moment", retry=True),
-    "internal_error": Kind(500, "Something went wrong inside the service"),
+    "request_malformed": Kind(
+        400,
+        "The request is not valid HTTP",
+        "Send HTTP/1.1 as RFC 9112 describes it.",
+    ),
+    "host_invalid": Kind(
+        400,
+        "The request must have exactly one valid Host header",
+        "Send exactly one Host header: a name or an address, with a port or without.",
+    ),
+    "header_repeated": Kind(
+        400,
+        "A header that may be sent once was repeated",
+        "Send the header once.",
+    ),
+    "json_invalid": Kind(
+        400,
+        "The body is not valid JSON",
+        "Send one JSON value in UTF-8.",
+    ),
+    "parameter_invalid": Kind(
+        400,
+        "A parameter of the address is not valid",
+        "Correct the parameter that `detail` names.",
+    ),
+    "cross_site": Kind(
+        403,
+        "A web page of another site may not do this",
+        "Send the request from a program or from a page of this API, or list the host of the page in LEASEQ_API_HOSTS.",
+    ),
+    "not_found": Kind(
+        404,
+        "There is nothing at this address",
+        "See the OpenAPI document at /schema for the addresses there are.",
+    ),
+    "method_not_allowed": Kind(
+        405,
+        "This address does not take this method",
+        "Use one of the methods in the Allow header.",
+    ),
+    "head_timeout": Kind(
+        408,
+        "The head of the request took too long to arrive",
+        "Send the head of a request without pause. The service closes the connection.",
+    ),
+    "body_timeout": Kind(
+        408,
+        "The body took too long to arrive",
+        "Send the body of a request without long pauses. The service closes the connection.",
+    ),
+    "body_too_large": Kind(
+        413,
+        "The body is too large",
+        "Send less. Store large data elsewhere, and submit a reference to it.",
+    ),
+    "target_too_long": Kind(
+        414,
+        "The target of the request is too long",
+        "Shorten the query, which is the longest part of a target.",
+    ),
+    "media_type_unsupported": Kind(
+        415,
+        "The body must be JSON",
+        "Send Content-Type: application/json, and no Content-Encoding.",
+    ),
+    "host_unknown": Kind(
+        421,
+        "This service does not answer for this host",
+        "Add the name under which clients reach the service to LEASEQ_API_HOSTS.",
+    ),
+    "head_too_large": Kind(
+        431,
+        "The head of the request is too large",
+        "Send fewer or shorter headers.",
+    ),
+    "method_unknown": Kind(
+        501,
+        "This service does not know the method",
+        "See the OpenAPI document at /schema for the methods there are.",
+    ),
+    "overloaded": Kind(
+        503,
+        "The service has too much to do at the moment",
+        "Send the same request again, after Retry-After. Use an Idempotency-Key for submissions.",
+        retry=True,
+    ),
+    "not_ready": Kind(
+        503,
+        "The service cannot do its work at the moment",
+        "Wait until the stores that `detail` names are back.",
+        retry=True,
+    ),
+    "internal_error": Kind(
+        500,
+        "Something went wrong inside the service",
+        "Look into the log of the service for `request.failed`, and report it.",
+    ),
 }
 
 _CODE_OF_STATUS = {
@@ -71,7 +220,7 @@ _CODE_OF_STATUS = {
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The body of every error."""
 
-    type: str  # a URN that ends in the code
+    type: str  # the path of a page about the code
     title: str
     status: int
     detail: str
@@ -92,24 +241,63 @@ class Refused(Exception):
         self.members = members
 
 
+class RawAnswer(Struct, frozen=True):
+    """An answer as it is sent."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+def raw_problem(code: str, detail: str, *, path: bytes) -> RawAnswer:
+    """The answer for a problem that is found before a route is: by the HTTP server, and by the checks in front of the routes."""
+    kind = KINDS[code]
+    body = msgspec.json.encode(_problem(code, detail, instance=quote(path or b"/", safe="/%")))
+    retry = ((b"retry-after", RETRY_AFTER_SECONDS.encode()),) if kind.retry else ()
+    framing = ((b"link", _link(code).encode()), (b"content-type", PROBLEM_JSON.encode()), (b"content-length", b"%d" % len(body)))
+    return RawAnswer(kind.status, framing + retry, body)
+
+
+def page_of(code: str) -> str:
+    """The path of the page about a code."""
+    return f"/problems/{code}"
+
+
+def _link(code: str) -> str:
+    return f'<{page_of(code)}>; rel="describedby"; type="text/html"'
+
+
+def _problem(code: str, detail: str, *, instance: str, **members: str) -> Problem:
+    kind = KINDS[code]
+    return Problem(
+        type=page_of(code),
+        title=kind.title,
+        status=kind.status,
+        detail=detail[:1000],
+        code=code,
+        instance=instance[:2000],
+        **members,
+    )
+
+
 def answer(
     request: Request[Any, Any, Any], code: str, detail: str, *, allow: str | None = None, **members: str
 ) -> Response[Problem]:
     """The response for one problem."""
     kind = KINDS[code]
-    problem = Problem(
-        type=f"urn:leaseq:problem:{code}",
-        title=kind.title,
-        status=kind.status,
-        detail=detail[:1000],
-        code=code,
-        instance=quote(request.scope["path"], errors="replace")[:2000],
-        **members,
-    )
-    headers = {} if allow is None else {"Allow": allow}
+    problem = _problem(code, detail, instance=quote(request.scope["path"], errors="replace"), **members)
+    headers = {"Link": _link(code)}
+    if allow is not None:
+        headers["Allow"] = allow
     if kind.retry:
         headers["Retry-After"] = RETRY_AFTER_SECONDS
     return Response(problem, status_code=kind.status, media_type=PROBLEM_JSON, headers=headers)
+
+
+def allow_header(methods: Iterable[str]) -> str:
+    """The methods of an address, with those that need no route."""
+    listed = {*methods, "OPTIONS"}
+    return ", ".join(sorted(listed | ({"HEAD"} if "GET" in listed else set())))
 
 
 def of_refusal(request: Request[Any, Any, Any], error: Refused) -> Response[Problem]:
@@ -138,7 +326,9 @@ def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[P
     code = _CODE_OF_STATUS.get(error.status_code)
     if code is None:
         return of_fault(request, error)
-    allow = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), None)
+    allow = next(
+        (allow_header(value.split(", ")) for name, value in (error.headers or {}).items() if name.lower() == "allow"), None
+    )
     return answer(request, code, _detail(code, error, allow), allow=allow)
 
 
@@ -146,7 +336,7 @@ def of_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Prob
     """For what nobody foresaw. The event tells where, but not the message: it may quote what a client sent."""
     where = "".join(traceback.format_tb(error.__traceback__)[-5:])
     emit("request.failed", method=request.method, error=type(error).__name__, traceback=where)
-    return answer(request, "internal_error", "this is a fault of the service, and has been logged there")
+    return answer(request, "internal_error", FAULT)
 
 
 def _detail(code: str, error: HTTPException, allow: str | None) -> str:
@@ -161,4 +351,21 @@ def _detail(code: str, error: HTTPException, allow: str | None) -> str:
     return said.get(code, error.detail)
 
 
-__all__ = ["KINDS", "PROBLEM_JSON", "Kind", "Problem", "Refused", "answer", "of_fault", "of_http", "of_leaseq", "of_refusal"]
+__all__ = [
+    "FAULT",
+    "HEADERS",
+    "KINDS",
+    "PROBLEM_JSON",
+    "Kind",
+    "Problem",
+    "RawAnswer",
+    "Refused",
+    "allow_header",
+    "answer",
+    "of_fault",
+    "of_http",
+    "of_leaseq",
+    "of_refusal",
+    "page_of",
+    "raw_problem",
+]

@@ -50,14 +50,15 @@ class SubmitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `GET /api/tasks` takes after the question mark. What is not given does not filter."""
+    """What `GET /api/tasks` takes after the question mark. A filter that is not given does not filter."""
 
-    state: Annotated[StateName, Meta(description="Only tasks in this state")] | None = None
-    queue: Annotated[str, Meta(description="Only tasks of this queue")] | None = None
-    type: Annotated[str, Meta(description="Only tasks of this type")] | None = None
-    idempotency_key: Annotated[str, Meta(description="Only the task that this key stands for")] | None = None
+    # Not None: a query has no null, and a queue may be called that.
+    state: Annotated[StateName, Meta(description="Only tasks in this state")] | UnsetType = UNSET
+    queue: Annotated[str, Meta(description="Only tasks of this queue")] | UnsetType = UNSET
+    type: Annotated[str, Meta(description="Only tasks of this type")] | UnsetType = UNSET
+    idempotency_key: Annotated[str, Meta(description="Only the task that this key stands for")] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=200, description="How many to list")] = 50
-    cursor: Annotated[str, Meta(description="`next_cursor` of the page before")] | None = None
+    cursor: Annotated[str, Meta(description="`next_cursor` of the page before")] | UnsetType = UNSET
 
 
 class TaskSummaryView(Struct, frozen=True, kw_only=True):

@@ -1,9 +1,8 @@
-"""How the service runs and stops.
+"""Run the service until it is told to stop.
 
-One process: granian's HTTP front end in Rust, the application on uvloop beside it. There is no parent process, so that
-killing the process always frees its port. On SIGTERM or SIGINT held answers are given at once, no new connections are
-taken, what is in flight has a few seconds to finish, then the engine is closed; a client that never finishes its request
-cannot keep the process alive.
+One process and one event loop, so that killing the process always frees its port. On SIGTERM or SIGINT held answers are given
+immediately, no new connections are taken, requests that have begun get a few seconds, then the engine is closed. A client that
+never finishes its request cannot keep the process alive.
 """
 
 from __future__ import annotations
@@ -13,27 +12,23 @@ import os
 import signal
 import socket
 from ipaddress import ip_address
+from typing import cast
 
 import uvloop
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server.embed import Server
 from litestar import Litestar
 from msgspec.structs import replace
 
 from leaseq.config import Config
-from leaseq.errors import ConfigInvalid, ServerUnreachable
+from leaseq.errors import ConfigInvalid
 from leaseq.ledger.schema import require_schema
 from leaseq.memory import spare_the_collector
 from leaseq.telemetry import emit
 from leaseq_api.app import create_app
+from leaseq_api.http_server.exchange import Application
+from leaseq_api.http_server.limits import MIB, Limits
+from leaseq_api.http_server.server import Server
 
-BACKLOG = 1024
 DRAIN_SECONDS = 5.0
-HEADER_SECONDS = 10.0
-# Its errors go where every other record goes, and not to a stream of its own.
-GRANIAN_LOGS = {"loggers": {"_granian": {"handlers": [], "propagate": True}}}
 
 
 def serve(config: Config, *, insecure: bool = False) -> None:
@@ -56,17 +51,20 @@ def check_address(config: Config, *, insecure: bool) -> int:
             f"LEASEQ_API_HOST={config.api_host} is open to others, and this service asks nobody for a key: "
             "serve on 127.0.0.1, or allow it with --insecure"
         )
-    # The HTTP server shares its port with whoever else asks to (SO_REUSEPORT): a second one would go unnoticed.
     family = socket.AF_INET6 if ":" in config.api_host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((config.api_host, config.api_port))
         except OSError as error:
-            where = f"LEASEQ_API_HOST={config.api_host}, LEASEQ_API_PORT={config.api_port}"
-            raise ConfigInvalid(f"cannot listen on {where}: {error.strerror}; choose another port or address") from None
+            raise _cannot_listen(config, error) from None
         port: int = probe.getsockname()[1]
         return port
+
+
+def _cannot_listen(config: Config, error: OSError) -> ConfigInvalid:
+    where = f"LEASEQ_API_HOST={config.api_host}, LEASEQ_API_PORT={config.api_port}"
+    return ConfigInvalid(f"cannot listen on {where}: {error.strerror}; choose another port or address")
 
 
 def _is_loopback(host: str) -> bool:
@@ -92,35 +90,25 @@ async def _serve(config: Config) -> None:
 
 
 async def _run_until(stop: asyncio.Event, app: Litestar, config: Config) -> None:
-    server = Server(
-        app,
-        address=config.api_host,
-        port=config.api_port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=int(HEADER_SECONDS * 1000)),
-        websockets=False,
-        backlog=BACKLOG,
-        log_level=LogLevels.error,
-        log_dictconfig=GRANIAN_LOGS,
-        log_access=False,
+    server = Server(cast(Application, app), limits_of(config))
+    try:
+        port = await server.start(config.api_host, config.api_port)
+    except OSError as error:
+        raise _cannot_listen(config, error) from None
+    emit("api.started", host=config.api_host, port=port, pid=os.getpid())
+    await stop.wait()
+    emit("api.stopping")
+    app.state.service.stopping.set()
+    await server.stop(seconds=DRAIN_SECONDS)
+
+
+def limits_of(config: Config) -> Limits:
+    """The bounds of the HTTP server: a few of the largest bodies must fit what may be in flight."""
+    return Limits(
+        connections=config.api_connections,
+        body_bytes=config.payload_max_bytes,
+        in_flight_bytes=max(64 * MIB, 4 * config.payload_max_bytes),
     )
-    serving = asyncio.create_task(server.serve())
-    emit("api.started", host=config.api_host, port=config.api_port, pid=os.getpid())
-    told = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
-    told.cancel()
-    if not serving.done():
-        emit("api.stopping")
-        app.state.service.stopping.set()
-        server.stop()  # type: ignore[no-untyped-call]
-        await asyncio.wait({serving}, timeout=DRAIN_SECONDS)
-    if not serving.done():
-        serving.cancel()
-        await asyncio.wait({serving})
-    elif not stop.is_set():
-        await serving
-        raise ServerUnreachable(f"the HTTP server on port {config.api_port} ended by itself")
 
 
-__all__ = ["check_address", "serve"]
+__all__ = ["check_address", "limits_of", "serve"]

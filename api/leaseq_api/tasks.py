@@ -19,7 +19,7 @@ from leaseq.model import State, Submission, Task
 from leaseq_api import parameters as given
 from leaseq_api.body import read_json
 from leaseq_api.idempotency import HEADER, parse_key
-from leaseq_api.openapi import ListOperation, SubmitOperation, api_problems
+from leaseq_api.openapi import ListOperation, SubmitOperation, api_problems, change_problems
 from leaseq_api.schemas import AttemptList, ListQuery, RememberedTask, SubmitBody, TaskPage, TaskView
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import attempt_view, fresh_view, remembered, task_page, task_view
@@ -32,11 +32,10 @@ AnyRequest = Request[Any, Any, Any]
     "/",
     status_code=202,
     operation_class=SubmitOperation,
-    responses=api_problems(
+    responses=change_problems(
         "json_invalid",
         "idempotency_key_invalid",
         "idempotency_in_flight",
-        "body_too_large",
         "media_type_unsupported",
         "submission_invalid",
         "payload_invalid",
@@ -49,15 +48,16 @@ async def submit(request: AnyRequest, service: Injected) -> Response[TaskView | 
     submission = await _submission(request, service)
     submitted = await service.engine.submit(submission)
     reach("submit.answering")
-    headers = {"Location": f"/api/tasks/{submitted.task_id}"}
+    location = {"Location": f"/api/tasks/{submitted.task_id}"}
     if not submitted.replayed:
-        return Response(fresh_view(submission, submitted), status_code=202, headers=headers)
-    headers["Idempotent-Replayed"] = "true"
+        return Response(fresh_view(submission, submitted), status_code=202, headers=location)
+    replayed = {"Idempotent-Replayed": "true"}
     try:
-        view: TaskView | RememberedTask = task_view(await service.engine.find(submitted.task_id))
+        task = await service.engine.find(submitted.task_id)
     except TaskNotFound:
-        view = remembered(submission, submitted)
-    return Response(view, status_code=202, headers=headers)
+        # A pruned task has no address any more.
+        return Response(remembered(submission, submitted), status_code=202, headers=replayed)
+    return Response(task_view(task), status_code=202, headers=location | replayed)
 
 
 @get("/{task_id:str}", query=("wait",), responses=api_problems("task_not_found"))
@@ -85,7 +85,7 @@ async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPag
     return Response(task_page(await service.engine.list_tasks(one_more), limit=wanted.limit))
 
 
-@post("/{task_id:str}/cancel", status_code=200, responses=api_problems("task_not_found", "task_conflict"))
+@post("/{task_id:str}/cancel", status_code=200, responses=change_problems("task_not_found", "task_conflict"))
 async def cancel(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
     """Stop a task: 200 and CANCELLED if it waited, 202 if it runs and its worker was asked to stop."""
     task_id = given.check_task_id(task_id)
@@ -94,7 +94,7 @@ async def cancel(service: Injected, task_id: given.TaskId) -> Response[TaskView]
     return Response(view, status_code=200 if state is State.CANCELLED else 202)
 
 
-@post("/{task_id:str}/redrive", status_code=202, responses=api_problems("task_not_found", "task_conflict"))
+@post("/{task_id:str}/redrive", status_code=202, responses=change_problems("task_not_found", "task_conflict"))
 async def redrive(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
     """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately."""
     task_id = given.check_task_id(task_id)

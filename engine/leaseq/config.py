@@ -13,13 +13,13 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from leaseq.errors import ConfigInvalid
 
-__all__ = ["Config"]
+__all__ = ["API_HOST", "Config"]
 
 PREFIX = "LEASEQ_"
 # These belong to the tests, the chaos suite and the benchmarks; the services leave them alone.
@@ -27,6 +27,8 @@ FOREIGN_PREFIXES = ("LEASEQ_BENCH_", "LEASEQ_CHAOS_", "LEASEQ_TEST_")
 # Names with a colon between them. A brace would move the hash tag of a key, a glob character would widen a pattern, and CLIENT
 # SETNAME refuses blanks and what is not ASCII.
 REDIS_PREFIX = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*")
+# What a Host header may say (RFC 9110, 7.2): a name or an address, with a port or without.
+API_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 HEARTBEATS_PER_LEASE = 3
 # How many deliveries a lane holds. With only a few the workers wait for the reaper, again and again; that is for tests.
 DISPATCH_WINDOW = 20_000
@@ -81,6 +83,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # Submission.
     api_host: str = "127.0.0.1"
     api_port: int = 8000
+    # Besides the loopback: the names, separated by commas, under which clients and proxies reach the API.
+    api_hosts: str | None = None
+    api_connections: int = 1000
     require_idempotency_key: bool = False
     strict_types: bool = False
     payload_max_bytes: int = MIB
@@ -193,6 +198,7 @@ def _check(config: Config) -> None:
     for field in config.__struct_fields__:
         _check_alone(field, getattr(config, field))
     _check_prefix(config.redis_prefix)
+    _check_hosts(config.api_hosts)
     _check_relations(config)
 
 
@@ -200,7 +206,7 @@ def _check_alone(field: str, value: Any) -> None:
     kind = _FIELD_TYPES[field]
     if field in _SCHEMES:
         _check_scheme(field, value)
-    elif get_args(kind):
+    elif get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise ConfigInvalid(f"{_variable(field)}={value} is not one of {', '.join(get_args(kind))}")
     elif field == "api_host":
@@ -224,6 +230,13 @@ def _check_prefix(prefix: str) -> None:
     if not REDIS_PREFIX.fullmatch(prefix):
         rule = "1 to 64 characters of A-Z a-z 0-9 _ . - (no blanks, no braces, no * ? [ ] \\), with a colon between names"
         raise ConfigInvalid(f"LEASEQ_REDIS_PREFIX={prefix!a} cannot begin the keys in Redis: use {rule}")
+
+
+def _check_hosts(hosts: str | None) -> None:
+    for host in () if hosts is None else hosts.split(","):
+        if not API_HOST.fullmatch(host.strip()):
+            rule = "separate names or addresses with commas, each with a port or without, such as queue.example.org,api:8000"
+            raise ConfigInvalid(f"LEASEQ_API_HOSTS={hosts!a} holds {host.strip()!a}, which is no host: {rule}")
 
 
 def _check_relations(config: Config) -> None:

@@ -91,6 +91,7 @@ EVENTS: dict[str, int] = {
     "log.dropped": WARNING,
     "loop.failed": ERROR,
     "api.started": INFO,
+    "api.crowded": WARNING,
     "api.stopping": INFO,
     "api.stopped": INFO,
     "request.failed": ERROR,

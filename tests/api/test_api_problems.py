@@ -51,7 +51,7 @@ def test_titles_tell_codes_apart() -> None:
 def test_every_code_is_used_somewhere() -> None:
     package = Path(problems.__file__).parent
     engine = Path(errors.__file__)
-    text = engine.read_text() + "".join(f.read_text() for f in package.glob("*.py"))
+    text = engine.read_text() + "".join(f.read_text() for f in package.rglob("*.py"))
     for code in KINDS:
         assert text.count(f'"{code}"') > 1, code
 
@@ -78,6 +78,19 @@ async def test_an_error_that_is_not_in_the_table_is_a_fault_too(api: Api, monkey
 
     monkeypatch.setattr(api.service.engine, "find", fenced)
     problem(await api.client.get(f"/api/tasks/{new_task_id()}"), "internal_error")
+
+
+async def test_the_link_of_every_problem_leads_to_a_page_about_it(api: Api) -> None:
+    for code, kind in KINDS.items():
+        page = await api.client.get(problems.page_of(code))
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert code in page.text
+        assert str(kind.status) in page.text
+        assert len(kind.advice) > 20
+        assert page.headers["content-security-policy"] == "default-src 'none'"
+    listed = (await api.client.get("/problems")).text
+    assert all(code in listed for code in KINDS)
+    problem(await api.client.get("/problems/nonsense"), "not_found")
 
 
 async def test_every_answer_carries_the_same_manners(api: Api) -> None:
@@ -133,7 +146,9 @@ async def test_the_document_describes_every_route_and_its_problems(api: Api) -> 
 async def test_the_examples_of_a_submission_are_accepted_and_fit_their_schema(api: Api) -> None:
     submit = (await api.get("/schema"))["paths"]["/api/tasks"]["post"]
     assert {parameter["name"] for parameter in submit["parameters"]} == {"Idempotency-Key"}
-    assert set(submit["responses"]) == {"202", "400", "409", "413", "415", "422", "503"}
+    assert set(submit["responses"]) == {
+        *("202", "400", "403", "408", "409", "413", "414", "415", "421", "422", "431", "500", "503")
+    }
     assert set(submit["responses"]["202"]["headers"]) == {"Location", "Idempotent-Replayed"}
     media = submit["requestBody"]["content"]["application/json"]
     assert media["schema"]["additionalProperties"] is False

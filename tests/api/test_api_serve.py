@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(180)
 START_SECONDS = 90.0
 
 COMMAND = [sys.executable, "-m", "leaseq", "api"]
-HEAD = b"Host: leaseq\r\nContent-Type: application/json\r\n"
+HEAD = b"Host: localhost\r\nContent-Type: application/json\r\n"
 
 
 def environment(config: Config, **more: str) -> dict[str, str]:
@@ -113,7 +113,7 @@ def test_hostile_bytes_get_a_4xx_each(config: Config, tmp_path: Path) -> None:
         (b"GET /api/tasks/\xff\xfe HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
         (b"GET /api/tasks/%ff%fe HTTP/1.1\r\n" + HEAD + b"\r\n", 404),
         (b"GET /api/tasks?queue=%00 HTTP/1.1\r\n" + HEAD + b"\r\n", 400),
-        (b"BREW /api/tasks HTTP/1.1\r\n" + HEAD + b"\r\n", 405),
+        (b"BREW /api/tasks HTTP/1.1\r\n" + HEAD + b"\r\n", 501),
         (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n" + HEAD + b"\r\n", 414),
         (b"GET /health/live HTTP/1.1\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n", 431),
         (b"POST /api/tasks HTTP/1.1\r\n" + HEAD + b"Content-Length: x\r\n\r\n", 400),

@@ -101,7 +101,7 @@ def test_help_imports_no_command() -> None:
     assert "Exit codes:" in ran.stdout
     modules = set(ran.stdout.splitlines()[-1].split())
     assert "leaseq.cli" in modules
-    late = {"apscheduler", "granian", "litestar", "rich", "watchfiles"}
+    late = {"apscheduler", "httptools", "litestar", "rich", "watchfiles"}
     needed = {"leaseq.cli.exits", "leaseq.cli.streams"}
     assert {m for m in modules if m.split(".")[0] in late or m.startswith("leaseq.cli.")} == needed
 

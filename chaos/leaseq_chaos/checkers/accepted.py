@@ -22,8 +22,8 @@ INVARIANT = "What was accepted is never lost: it is in the ledger, can be read, 
 
 # Refusals that a workload of right requests may meet. A request that a proxy cut short never reaches the words of the API.
 _DESERVED = {
-    "idempotency_key_reused", "idempotency_in_flight", "task_conflict", "task_not_found", "body_incomplete", "body_timeout",
-    "http_400", "http_408",
+    "idempotency_key_reused", "idempotency_in_flight", "task_conflict", "task_not_found",
+    "request_malformed", "head_timeout", "body_timeout", "http_400", "http_408",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ __all__ = ["Front", "Reply", "open_session"]
 
 TIMEOUT_SECONDS = 2.0
 # Refusals that are about this moment, not about the request. A proxy may have cut the body short.
-PASSING = {"idempotency_in_flight", "body_incomplete", "body_timeout"}
+PASSING = {"idempotency_in_flight", "request_malformed", "head_timeout", "body_timeout"}
 
 
 class Seen(Struct, frozen=True):

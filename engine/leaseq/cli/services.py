@@ -37,7 +37,7 @@ until_eof = click.option("--until-eof", is_flag=True, hidden=True, help="Stop wh
 @until_eof
 def api(host: str | None, port: int | None, insecure: bool, until_eof: bool) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
-    require_extra("api", needs=("granian", "litestar"))
+    require_extra("api", needs=("httptools", "litestar"))
     from leaseq_api.serve import serve  # an optional extra
 
     config = configure(api_host=host, api_port=port)

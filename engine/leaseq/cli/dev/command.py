@@ -27,7 +27,7 @@ def dev(app: str, port: int | None, no_reload: bool) -> None:
     The worker starts anew when a .py file below the current directory changes. Ctrl-C stops everything in order; a second
     one hurries.
     """
-    require_extra("api", needs=("granian", "litestar"))
+    require_extra("api", needs=("httptools", "litestar"))
     require_extra("reaper", needs=("apscheduler",))
     from leaseq_api.serve import check_address  # an optional extra
 

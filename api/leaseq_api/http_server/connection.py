@@ -1,0 +1,388 @@
+"""One connection of a client: requests in, answers out, in order, and nothing without a bound.
+
+llhttp (httptools) cuts the bytes into requests. A connection is idle, receives a head, receives a body, or waits for the
+application. Each of the first three has a deadline, and so has the sending of an answer. While an answer is owed nothing more is
+read than one packet: what a client sends ahead waits in the kernel. A request that is refused is answered
+by a problem, and its connection closed; the answer is sent before the rest of the request is read and thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from math import inf
+from typing import Any, cast
+
+from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
+
+from leaseq.telemetry import emit
+from leaseq_api.http_server.exchange import Exchange, closing_answer
+from leaseq_api.http_server.head import Malformed, read_head
+from leaseq_api.http_server.limits import Limits
+from leaseq_api.http_server.state import ServerState
+from leaseq_api.problems import FAULT, raw_problem
+
+HEALTH = b"/health/"
+CROWDED = "all connections of this service are in use; try again in a moment"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
+
+
+class _Enough(Exception):
+    """More requests were sent ahead than are kept."""
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one connection, for the event loop and for llhttp."""
+
+    def __init__(self, server: ServerState) -> None:
+        self.surplus = False
+        self._server = server
+        self._limits = server.limits
+        self._loop = asyncio.get_running_loop()
+        self._parser = HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._addresses: dict[str, Any] = {}
+        # Of what is being received.
+        self._in_head = False
+        self._head_size = 0
+        self._raw_size = 0
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._receiving: Exchange | None = None
+        # Of what is being answered.
+        self._queue: deque[Exchange] = deque()
+        self._running: Exchange | None = None
+        self._refusal: bytes | None = None
+        # Of the connection.
+        self._input_ended = False
+        self._lingering = False
+        self._lost = False
+        self._reading = True
+        self._writable: asyncio.Event | None = None
+        self._unsent = 0
+        self._read_deadline = inf
+        self._write_deadline = inf
+
+    # The event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's are transports in all but their ancestry.
+        self._transport = cast(asyncio.Transport, transport)
+        local, far = self._transport.get_extra_info("sockname"), self._transport.get_extra_info("peername")
+        self._addresses = {"server": tuple(local[:2]) if local else None, "client": tuple(far[:2]) if far else None}
+        if self._server.admit(self):
+            self._wait_for_request()
+        else:
+            self._transport.write(self._refused("overloaded", CROWDED))
+            self.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self._input_ended:
+            self._raw_size += len(data)
+            if self._raw_size > self._limits.linger_bytes:
+                self._transport.abort()
+            return
+        headers, receiving = self._headers if self._in_head else None, self._receiving
+        try:
+            self._feed(data)
+            self._check_size(len(data), headers=headers, receiving=receiving)
+        except Malformed as error:
+            self._refuse(error.code, str(error))
+        if self._running is not None and (self._queue or self._in_head or self._receiving is not None):
+            self._pause_reading()
+
+    def eof_received(self) -> bool:
+        # A client that sends no more is gone: nearly all of them, and proxies wait for nothing either.
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = self._input_ended = True
+        self._read_deadline = self._write_deadline = inf
+        for exchange in (*self._queue, self._receiving):
+            self._release(exchange)
+        self._queue.clear()
+        self._receiving = None
+        self.resume_writing()
+        running = self._running
+        if running is None:
+            self._server.forget(self)
+            return
+        if running.gone is not None:
+            running.gone.set()
+        if running.safe and running.task is not None:
+            running.task.cancel()
+
+    def pause_writing(self) -> None:
+        self._writable = asyncio.Event()
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        if not self._transport.is_closing():
+            self._write_deadline = inf
+        self._server.in_flight -= self._unsent
+        self._unsent = 0
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
+
+    # llhttp. What is raised here arrives at `_feed`.
+
+    def on_message_begin(self) -> None:
+        if self._input_ended or len(self._queue) >= self._limits.pipelined:
+            raise _Enough
+        self._in_head = True
+        self._head_size = self._raw_size = 0
+        self._target = b""
+        self._headers = []
+        self._read_deadline = self._loop.time() + self._limits.header_seconds
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        if len(self._target) > self._limits.target_bytes:
+            raise Malformed("target_too_long", f"the target may have {self._limits.target_bytes} bytes at most")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._receiving is None:  # else it is a trailer, which this service does not read
+            self._head_size += len(name) + len(value) + 4
+            self._headers.append((name.lower(), value))
+            if self._head_size > self._limits.head_bytes or len(self._headers) > self._limits.header_count:
+                raise self._head_too_large()
+
+    def on_headers_complete(self) -> None:
+        method, version = self._parser.get_method().decode(), self._parser.get_http_version()
+        if method == "CONNECT":
+            raise Malformed("method_unknown", "this service is no proxy")
+        head = read_head(self._target, self._headers, version=version, limits=self._limits)
+        server = self._server
+        if (self.surplus or server.in_flight > self._limits.in_flight_bytes) and not head.path.startswith(HEALTH):
+            raise Malformed("overloaded", CROWDED if self.surplus else _full(self._limits))
+        exchange = Exchange(self, method=method, version=version, headers=self._headers, head=head)
+        exchange.keep_alive = self._parser.should_keep_alive() and not (server.stopping or self.surplus)
+        self._in_head = False
+        self._receiving = exchange
+        if head.length != 0:
+            self._read_deadline = self._loop.time() + self._limits.body_seconds
+            if head.wants_continue and self._running is None:
+                self._transport.write(CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        exchange, limits = self._receiving, self._limits
+        if exchange is None:
+            return
+        exchange.body += body
+        exchange.size += len(body)
+        self._server.in_flight += len(body)
+        if exchange.size > limits.body_bytes:
+            raise Malformed("body_too_large", f"the body may have {limits.body_bytes} bytes at most")
+        if self._server.in_flight > limits.in_flight_bytes:
+            raise Malformed("overloaded", _full(limits))
+
+    def on_message_complete(self) -> None:
+        exchange = self._receiving
+        if exchange is None:
+            return
+        self._receiving = None
+        self._read_deadline = inf
+        self._input_ended = not exchange.keep_alive
+        self._queue.append(exchange)
+        self._advance()
+
+    # The exchange.
+
+    def write(self, data: bytes) -> None:
+        if not (self._lost or self._transport.is_closing()):
+            self._transport.write(data)
+
+    async def drained(self) -> None:
+        if self._writable is not None:
+            await self._writable.wait()
+
+    def date(self) -> bytes:
+        return self._server.date
+
+    def ended(self, exchange: Exchange, *, whole: bool) -> None:
+        self._running = None
+        self._release(exchange)
+        if self._lost:
+            self._server.forget(self)
+        elif not whole:
+            self._transport.abort()
+        elif not exchange.keep_alive or self._server.stopping:
+            self.close()
+        else:
+            self._advance()
+
+    # The server.
+
+    def check(self, now: float) -> None:
+        """End what is overdue."""
+        if now >= self._write_deadline:
+            unsent = self._transport.get_write_buffer_size()
+            if self._unsent - unsent < self._limits.write_bytes:
+                self._transport.abort()
+            else:
+                self._watch_writing()
+        elif now < self._read_deadline:
+            return
+        elif self._lingering:
+            self._transport.abort()
+        elif self._receiving is not None:
+            self._refuse("body_timeout", f"the body did not arrive within {self._limits.body_seconds:g} s")
+        elif self._in_head:
+            self._refuse("head_timeout", f"the head of the request did not arrive within {self._limits.header_seconds:g} s")
+        else:
+            self.close()
+
+    def stop(self) -> None:
+        """Take no more requests; close when what has begun is answered."""
+        for exchange in (*self._queue, self._running, self._receiving):
+            if exchange is not None:
+                exchange.keep_alive = False
+        if self.idle and not self._lingering:
+            self.close()
+
+    def close(self) -> None:
+        """Close when what was written is sent, within the time for that."""
+        self._input_ended = True
+        self._read_deadline = inf
+        self._transport.close()
+        self._watch_writing()
+
+    def abort(self) -> None:
+        """Close, whatever is under way."""
+        self._transport.abort()
+        if self._running is not None and self._running.task is not None:
+            self._running.task.cancel()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request has begun that is not answered."""
+        return self._running is None and self._receiving is None and not self._in_head
+
+    # Within.
+
+    def _feed(self, data: bytes) -> None:
+        """Hand bytes to llhttp. Raises `Malformed`."""
+        try:
+            while data:
+                try:
+                    self._parser.feed_data(data)
+                    return
+                except HttpParserUpgrade as upgrade:
+                    # No protocol is offered: the request is answered as if nothing had been asked (RFC 9110, 7.8).
+                    self._parser = HttpRequestParser(self)
+                    data = data[upgrade.args[0] :]
+        except HttpParserError as error:
+            cause = error.__context__
+            if isinstance(cause, Malformed):
+                raise cause from None
+            if isinstance(cause, _Enough) or self._input_ended:
+                self._end_input()
+            elif cause is not None and not isinstance(cause, HttpParserError):
+                emit("request.failed", method="", error=type(cause).__name__, traceback="")
+                raise Malformed("internal_error", FAULT) from None
+            elif isinstance(error, HttpParserInvalidMethodError) and self._running is None and _REQUEST_LINE.match(data):
+                raise Malformed("method_unknown", "see the OpenAPI document at /schema for the methods there are") from None
+            else:
+                raise Malformed("request_malformed", f"this is not HTTP/1.1: {error}") from None
+
+    def _check_size(self, count: int, *, headers: object, receiving: Exchange | None) -> None:
+        """Bound what llhttp keeps or skips without telling: the part of a header, the frames of chunks."""
+        if self._in_head and headers is self._headers:
+            self._raw_size += count
+            if self._raw_size > self._limits.head_bytes:
+                raise self._head_too_large()
+        elif receiving is not None and receiving is self._receiving:
+            self._raw_size += count
+            if self._raw_size > 2 * self._limits.body_bytes + self._limits.head_bytes:
+                raise Malformed("body_too_large", "the body has more frames of chunks than content")
+
+    def _head_too_large(self) -> Malformed:
+        limits = self._limits
+        return Malformed("head_too_large", f"the head may have {limits.head_bytes} bytes and {limits.header_count} headers")
+
+    def _end_input(self) -> None:
+        self._input_ended = True
+        last = self._queue[-1] if self._queue else self._running
+        if last is not None:
+            last.keep_alive = False
+
+    def _advance(self) -> None:
+        """Begin the next answer, if the last one is given."""
+        if self._running is not None:
+            return
+        if self._queue:
+            self._running = exchange = self._queue.popleft()
+            self._server.mark_working(self)
+            exchange.task = self._loop.create_task(exchange.run(self._server.application, self._addresses))
+        elif self._refusal is not None:
+            self._write_refusal(self._refusal)
+        else:
+            self._wait_for_request()
+
+    def _wait_for_request(self) -> None:
+        limits = self._limits
+        self._server.mark_waiting(self)
+        if self._receiving is not None:
+            seconds = limits.body_seconds
+        else:
+            seconds = limits.header_seconds if self._in_head else limits.idle_seconds
+        self._read_deadline = self._loop.time() + seconds
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _pause_reading(self) -> None:
+        self._read_deadline = inf
+        if self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _refuse(self, code: str, detail: str) -> None:
+        """Answer by a problem, behind the answers that are owed, and hear no more."""
+        refused = self._refused(code, detail)
+        self._release(self._receiving)
+        self._receiving = None
+        self._in_head = False
+        self._input_ended = True
+        self._raw_size = 0
+        self._refusal = refused
+        self._advance()
+
+    def _refused(self, code: str, detail: str) -> bytes:
+        head = self._receiving is not None and self._receiving.method == "HEAD"
+        problem = raw_problem(code, detail, path=self._target.partition(b"?")[0])
+        return closing_answer(problem, date=self._server.date, head=head)
+
+    def _write_refusal(self, refusal: bytes) -> None:
+        self._input_ended = self._lingering = True
+        self._refusal = None
+        self._transport.write(refusal)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+        self._read_deadline = self._loop.time() + self._limits.linger_seconds
+
+    def _watch_writing(self) -> None:
+        unsent = self._transport.get_write_buffer_size()
+        self._server.in_flight += unsent - self._unsent
+        self._unsent = unsent
+        self._write_deadline = self._loop.time() + self._limits.write_seconds
+
+    def _release(self, exchange: Exchange | None) -> None:
+        if exchange is not None:
+            self._server.in_flight -= exchange.size
+            exchange.size = 0
+            exchange.body = bytearray()
+
+
+def _full(limits: Limits) -> str:
+    return f"{limits.in_flight_bytes} bytes of other requests are in the works; try again in a moment"
+
+
+__all__ = ["Connection"]

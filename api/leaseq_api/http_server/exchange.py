@@ -1,0 +1,188 @@
+"""One request and its answer, as ASGI sees them.
+
+The application is called when the whole body has arrived, so that a slow client occupies no application. It may answer
+in one piece or in many; a piece waits while the client takes the one before. The first piece leaves with the head, in one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
+from traceback import format_tb
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from leaseq.telemetry import emit
+from leaseq_api.http_server.head import Head, Headers
+from leaseq_api.problems import FAULT, HEADERS, RawAnswer, raw_problem
+
+Event = dict[str, Any]
+Application = Callable[..., Coroutine[Any, Any, None]]
+
+_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_NO_BODY = (204, 304)
+
+
+class Channel(Protocol):
+    """What an exchange needs of its connection."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client; none after the connection is gone."""
+
+    async def drained(self) -> None:
+        """Wait until the client has taken most of what was written."""
+
+    def ended(self, exchange: Exchange, *, whole: bool) -> None:
+        """The application is done; `whole` unless its answer ended early."""
+
+    def date(self) -> bytes:
+        """The header line with the time."""
+
+
+class Exchange:
+    """A request, complete or on its way, and the answer to it."""
+
+    __slots__ = (
+        "_channel",
+        "_chunked",
+        "_completed",
+        "_given",
+        "_start",
+        "_started",
+        "body",
+        "gone",
+        "head",
+        "headers",
+        "keep_alive",
+        "method",
+        "size",
+        "task",
+        "version",
+    )
+
+    def __init__(self, channel: Channel, *, method: str, version: str, headers: Headers, head: Head) -> None:
+        self.method = method
+        self.version = version
+        self.headers = headers
+        self.head = head
+        self.keep_alive = True
+        self.body = bytearray()
+        self.size = 0
+        self.gone: asyncio.Event | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._channel = channel
+        self._given = False
+        self._start: Event | None = None
+        self._started = False
+        self._completed = False
+        self._chunked = False
+
+    @property
+    def safe(self) -> bool:
+        """Whether the application may be stopped when its client has gone."""
+        return self.method in ("GET", "HEAD")
+
+    async def run(self, application: Application, addresses: Mapping[str, Any]) -> None:
+        """Answer by the application, or by a 500 where it raises before it has answered."""
+        try:
+            await application(self._scope(addresses), self.receive, self.send)
+            if not self._started:
+                raise RuntimeError("the application gave no answer")
+        except Exception as error:
+            where = "".join(format_tb(error.__traceback__)[-5:])
+            emit("request.failed", method=self.method, error=type(error).__name__, traceback=where)
+            self._fail()
+        finally:
+            self._channel.ended(self, whole=self._completed)
+
+    def _scope(self, addresses: Mapping[str, Any]) -> Event:
+        path = self.head.path
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": self.version,
+            "method": self.method,
+            "scheme": "http",
+            "path": unquote(path.decode()) if b"%" in path else path.decode(),
+            "raw_path": path,
+            "query_string": self.head.query,
+            "root_path": "",
+            "headers": self.headers,
+            **addresses,
+        }
+
+    def _fail(self) -> None:
+        if not self._started:
+            self._started = self._completed = True
+            self.keep_alive = False
+            fault = raw_problem("internal_error", FAULT, path=self.head.path)
+            self._channel.write(closing_answer(fault, date=self._channel.date(), head=self.method == "HEAD"))
+
+    async def receive(self) -> Event:
+        """The whole body, then the news that the client has gone."""
+        if not self._given:
+            self._given = True
+            body, self.body = bytes(self.body), bytearray()
+            return {"type": "http.request", "body": body, "more_body": False}
+        self.gone = self.gone or asyncio.Event()
+        if not self._completed:
+            await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Event) -> None:
+        """Take a piece of the answer."""
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        if self._completed:
+            raise RuntimeError("the answer is complete")
+        await self._channel.drained()
+        body, more = message.get("body", b""), message.get("more_body", False)
+        pieces: list[bytes] = [] if self._started else self._begin(len(body), more=more)
+        if self.method != "HEAD":
+            if not self._chunked:
+                pieces.append(body)
+            else:
+                pieces += [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
+                pieces += [] if more else [b"0\r\n\r\n"]
+        self._channel.write(b"".join(pieces))
+        self._completed = not more
+
+    def _begin(self, size: int, *, more: bool) -> list[bytes]:
+        start = self._start
+        if start is None:
+            raise RuntimeError("an answer begins with its status")
+        self._started = True
+        pieces, framed = [_STATUS[start["status"]], self._channel.date()], False
+        for name, value in start["headers"]:
+            framed = framed or name == b"content-length"
+            pieces += (name, b": ", value, b"\r\n")
+        if not framed and start["status"] not in _NO_BODY:
+            pieces.append(self._framing(size, more=more))
+        if not self.keep_alive:
+            pieces.append(b"connection: close\r\n")
+        elif self.version == "1.0":
+            pieces.append(b"connection: keep-alive\r\n")
+        pieces.append(b"\r\n")
+        return pieces
+
+    def _framing(self, size: int, *, more: bool) -> bytes:
+        if not more:
+            return b"content-length: %d\r\n" % size
+        if self.version == "1.0":
+            self.keep_alive = False
+            return b""
+        self._chunked = True
+        return b"transfer-encoding: chunked\r\n"
+
+
+def closing_answer(refusal: RawAnswer, *, date: bytes, head: bool = False) -> bytes:
+    """The bytes of an answer after which the connection is closed."""
+    lines = [b"%b: %b\r\n" % header for header in (*refusal.headers, *HEADERS)]
+    body = b"" if head else refusal.body
+    return b"".join([_STATUS[refusal.status], date, *lines, b"connection: close\r\n\r\n", body])
+
+
+__all__ = ["Application", "Channel", "Event", "Exchange", "closing_answer"]

@@ -1,0 +1,86 @@
+"""The checks on the head of a request that concern its framing (RFC 9112).
+
+llhttp refuses most of what is malformed. The rest is refused here: two readings of one message, by a proxy and by this
+server, would let a request hide in the body of another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from leaseq_api.http_server.limits import Limits
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+_VISIBLE = re.compile(rb"[\x21-\x7e]+")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#@]+)((?:[/?].*)?)", re.DOTALL)
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect", b"host"})
+
+
+class Malformed(Exception):
+    """A head that is refused. `code` is one of `problems.KINDS`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+class Head(Struct, frozen=True):
+    """What the head says of the message."""
+
+    path: bytes
+    query: bytes
+    length: int | None  # None: chunked
+    wants_continue: bool
+
+
+def read_head(target: bytes, headers: Headers, *, version: str, limits: Limits) -> Head:
+    """Check target and framing of a request. Raises `Malformed`."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in _FRAMING:
+            if name in found and name != b"host":  # how often Host comes is judged with its value
+                raise Malformed("header_repeated", f"{name.decode()} may be sent only once")
+            found[name] = value
+    if version not in ("1.1", "1.0"):
+        raise Malformed("request_malformed", "this service speaks HTTP/1.1")
+    length = _length(found, version=version)
+    if length is not None and length > limits.body_bytes:
+        raise Malformed("body_too_large", f"the body may have {limits.body_bytes} bytes at most")
+    path, _, query = _origin_form(target, found.get(b"host", b"")).partition(b"?")
+    expected = found.get(b"expect", b"").lower() == b"100-continue" and version == "1.1"
+    return Head(path, query, length, expected and length != 0)
+
+
+def _length(found: dict[bytes, bytes], *, version: str) -> int | None:
+    coding, length = found.get(b"transfer-encoding"), found.get(b"content-length")
+    if coding is not None:
+        if length is not None or version == "1.0" or coding.lower() != b"chunked":
+            raise Malformed("request_malformed", "the only transfer coding is chunked, in HTTP/1.1 and without Content-Length")
+        return None
+    if length is None:
+        return 0
+    if not _DIGITS.fullmatch(length):
+        raise Malformed("request_malformed", "Content-Length must be a number")
+    return int(length)
+
+
+def _origin_form(target: bytes, host: bytes) -> bytes:
+    """Path and query. The absolute form must be taken (RFC 9112, 3.2.2); it has to name the same host as Host."""
+    if not _VISIBLE.fullmatch(target):
+        raise Malformed("request_malformed", "the target of a request is visible ASCII")
+    if target.startswith(b"/") or target == b"*":
+        return target
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        raise Malformed("request_malformed", "the target of a request is a path, with a query or without")
+    if absolute[1].lower() != host.lower():
+        raise Malformed("host_invalid", "the target names another host than the Host header")
+    return absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
+
+
+__all__ = ["Head", "Headers", "Malformed", "read_head"]

@@ -1,0 +1,149 @@
+"""Listen, count what is open, and look at the deadlines.
+
+When all connections are in use, the one that has owed a request the longest makes room, idle ones first. So a client that
+sends its request without delay is served, however many connections others hold open. A few more than all are let in: they
+get `/health/*`, and otherwise a 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from email.utils import formatdate
+
+from leaseq.telemetry import emit
+from leaseq_api.http_server.connection import Connection
+from leaseq_api.http_server.exchange import Application
+from leaseq_api.http_server.limits import Limits
+from leaseq_api.http_server.state import Counted
+
+BACKLOG = 1024
+# Descriptors of everything else: stores, log, the listening sockets.
+OTHER_FILES = 128
+CROWDED_EVERY_SECONDS = 60.0
+
+
+class Server:
+    """An application on a port."""
+
+    def __init__(self, application: Application, limits: Limits) -> None:
+        self.application = application
+        self.limits = limits
+        self.date = b""
+        self.stopping = False
+        self.in_flight = 0
+        self.connections: set[Counted] = set()
+        # Those that owe a request, the one that has done so the longest first.
+        self._waiting: dict[Counted, None] = {}
+        self._spare = 0
+        self._told_crowded = float("-inf")
+        self._empty = asyncio.Event()
+        self._listener: asyncio.Server | None = None
+        self._ticking: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen. Returns the port, which is another one where 0 was asked for. Raises `OSError`."""
+        _allow_files(self.limits.connections + self.limits.spare_connections + OTHER_FILES)
+        loop = asyncio.get_running_loop()
+        self.date = _date()
+        self._listener = await loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
+        self._ticking = asyncio.create_task(self._tick())
+        bound: int = self._listener.sockets[0].getsockname()[1]
+        return bound
+
+    async def stop(self, *, seconds: float) -> None:
+        """Take no more connections and requests, answer what has begun for so many seconds, then close everything."""
+        self.stopping = True
+        if self._listener is not None:
+            self._listener.close()
+        for connection in tuple(self.connections):
+            connection.stop()
+        await self._until_empty(seconds)
+        for connection in tuple(self.connections):
+            connection.abort()
+        await self._until_empty(seconds)
+        if self._ticking is not None:
+            self._ticking.cancel()
+
+    async def _until_empty(self, seconds: float) -> None:
+        self._empty.clear()
+        if self.connections:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._empty.wait()
+            except TimeoutError:
+                return
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self.limits.tick_seconds)
+            self.date = _date()
+            now = loop.time()
+            for connection in tuple(self.connections):
+                connection.check(now)
+
+    # For connections.
+
+    def admit(self, connection: Counted) -> bool:
+        """Count a new connection. False: it has to go."""
+        self.connections.add(connection)
+        if self.stopping:
+            return False
+        if len(self.connections) - self._spare <= self.limits.connections or self._make_room(surplus=False):
+            return True
+        self._tell_crowded()
+        room = self._spare < self.limits.spare_connections or self._make_room(surplus=True)
+        connection.surplus = True
+        self._spare += 1
+        return room
+
+    def mark_waiting(self, connection: Counted) -> None:
+        """Put a connection at the end of those that owe a request."""
+        self._waiting.pop(connection, None)
+        self._waiting[connection] = None
+
+    def mark_working(self, connection: Counted) -> None:
+        """Note that a connection is owed an answer."""
+        self._waiting.pop(connection, None)
+
+    def forget(self, connection: Counted) -> None:
+        """Forget a connection."""
+        self._waiting.pop(connection, None)
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self._spare -= connection.surplus
+        if not self.connections:
+            self._empty.set()
+
+    def _make_room(self, *, surplus: bool) -> bool:
+        """End the connection that has owed a request the longest. False: none does."""
+        owing = [connection for connection in self._waiting if connection.surplus == surplus]
+        chosen = next((connection for connection in owing if connection.idle), owing[0] if owing else None)
+        if chosen is None:
+            return False
+        # It does not count any more, although the event loop closes it a moment later.
+        self.forget(chosen)
+        chosen.abort()
+        return True
+
+    def _tell_crowded(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._told_crowded >= CROWDED_EVERY_SECONDS:
+            self._told_crowded = now
+            emit("api.crowded", connections=len(self.connections), in_flight_bytes=self.in_flight)
+
+
+def _allow_files(count: int) -> None:
+    """Raise the soft limit on open files as far as is needed and allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft not in (resource.RLIM_INFINITY, hard) and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _date() -> bytes:
+    return b"date: %b\r\n" % formatdate(usegmt=True).encode()
+
+
+__all__ = ["Server"]

@@ -1,0 +1,119 @@
+"""The checks that every request passes before a route is looked for.
+
+In order: headers that may come once come once, Host is one that this API answers for, the path has its one spelling, and no web
+page of another site sends a request that changes something. Nothing is read of the body before. HEAD is answered as GET
+without the content, and OPTIONS with the methods of the address (RFC 9110, 9.3).
+"""
+
+from __future__ import annotations
+
+import re
+
+from litestar import Litestar
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from leaseq_api.problems import Refused, allow_header, raw_problem
+from leaseq_api.security.hosts import Hosts, is_host
+
+# What this service reads of a request, and may stand in it once. A second one could be the one that a proxy has checked.
+ONCE = frozenset(
+    {b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"origin", b"sec-fetch-site"}
+)
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+# A page of this service, or no page: an address that a person typed.
+OWN_SITES = frozenset({b"same-origin", b"none"})
+HEALTH = b"/health/"
+
+# No address of this service needs an escape, so that a path has one spelling and a proxy's rules about paths hold.
+_PATH = re.compile(rb"/|(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.-]+)+")
+_PARAMETER = re.compile(r"\\\{[^/]+?\\\}")
+
+
+class Gate:
+    """An ASGI application in front of the routes of `app`."""
+
+    def __init__(self, app: Litestar, inner: ASGIApp, hosts: Hosts) -> None:
+        self._inner = inner
+        self._hosts = hosts
+        self._routes = [(_pattern(route.path), frozenset(route.methods)) for route in app.routes if hasattr(route, "methods")]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            method = self._check(scope)
+        except Refused as refused:
+            await _refuse(refused, scope, send)
+            return
+        if method == "HEAD":
+            scope["method"] = "GET"  # type: ignore[typeddict-unknown-key]
+            await self._inner(scope, receive, _without_content(send))
+        elif method == "OPTIONS" and (allowed := self._methods(scope["path"])):
+            await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allow_header(allowed).encode())]})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await self._inner(scope, receive, send)
+
+    def _check(self, scope: Scope) -> str:
+        """The method of a request that may pass. Raises `Refused`."""
+        method: str = scope["method"]  # type: ignore[typeddict-item]
+        path: bytes = scope["raw_path"]
+        found: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            if name in ONCE:
+                if name in found:
+                    code = "host_invalid" if name == b"host" else "header_repeated"
+                    raise Refused(code, f"the header {name.decode()} may be sent only once")
+                found[name] = value
+        host = self._check_host(found.get(b"host"), path)
+        if not _PATH.fullmatch(path) and not (method == "OPTIONS" and path == b"*"):
+            raise Refused("not_found", "a path of this service has one spelling: no escapes, no empty or dotted segments")
+        if method not in SAFE:
+            self._check_site(found, host)
+        return method
+
+    def _check_host(self, given: bytes | None, path: bytes) -> str:
+        if given is None:
+            raise Refused("host_invalid", "the request has no Host header")
+        host = given.decode("latin-1").lower()
+        if not is_host(host):
+            raise Refused("host_invalid", "Host must be a name or an address, with a port or without")
+        if not self._hosts.listed(host) and not path.startswith(HEALTH):
+            raise Refused("host_unknown", "this service does not answer for the host of the request: add it to LEASEQ_API_HOSTS")
+        return host
+
+    def _check_site(self, found: dict[bytes, bytes], host: str) -> None:
+        site, origin = found.get(b"sec-fetch-site"), found.get(b"origin")
+        if site is not None and site not in OWN_SITES:
+            raise Refused(
+                "cross_site", "a web page of another origin sent this request; send it from a page of this API, or a program"
+            )
+        if origin is not None and not self._hosts.same_origin(origin.decode("latin-1"), host):
+            raise Refused("cross_site", "the Origin of this request is not this API: add its host to LEASEQ_API_HOSTS if it is")
+
+    def _methods(self, path: str) -> set[str]:
+        """The methods of an address. Empty: there is nothing."""
+        if path == "*":
+            return {"GET", "HEAD", "OPTIONS", "POST"}
+        return {method for pattern, methods in self._routes if pattern.fullmatch(path) for method in methods}
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(_PARAMETER.sub("[^/]+", re.escape(path)))
+
+
+async def _refuse(refused: Refused, scope: Scope, send: Send) -> None:
+    problem = raw_problem(refused.code, str(refused), path=scope["raw_path"])
+    body = b"" if scope["method"] == "HEAD" else problem.body  # type: ignore[typeddict-item]
+    await send({"type": "http.response.start", "status": problem.status, "headers": list(problem.headers)})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _without_content(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message["body"] = b""
+        await send(message)
+
+    return send_head
+
+
+__all__ = ["Gate"]
