@@ -249,7 +249,7 @@ async def test_json_lines_are_passed_on_as_they_are(starter: Starter) -> None:
     dev = await starter.dev("--no-reload", LEASEQ_LOG_FORMAT="json")
     await dev.say("worker.opened")
     await dev.say("ready: ")
-    dev.process.send_signal(signal.SIGTERM)
+    dev.process.send_signal(signal.SIGHUP)
     assert await dev.ended() == 0
     events = [msgspec.json.decode(line)["event"] for line in dev.lines]
     assert {"supervisor.started", "reaper.started", "worker.opened", "supervisor.stopped"} <= set(events)

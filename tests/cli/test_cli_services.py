@@ -74,9 +74,9 @@ async def test_a_task_goes_all_the_way_and_every_process_stops_cleanly(services:
     (started,) = worker.heard("supervisor.started")
     assert (started["queues"], started["concurrency"]) == (["default", "side"], 3), "the queues of the app's handlers"
     children = worker.children
-    for service in (api, worker, reaper):
-        service.signal(signal.SIGTERM)
-    assert [await service.ended() for service in (api, worker, reaper)] == [0, 0, 0]
+    for service, number in ((api, signal.SIGHUP), (worker, signal.SIGTERM), (reaper, signal.SIGHUP)):
+        service.signal(number)
+    assert [await service.ended() for service in (api, worker, reaper)] == [0, 0, 0], "a hangup is a SIGTERM"
     assert not any(alive(pid) for pid in children)
 
 
