@@ -87,8 +87,8 @@ def made_at(task_id: str) -> datetime:
     return datetime.fromtimestamp(min(milliseconds / 1000, FURTHEST_SECONDS), UTC)
 
 
-def check_payload(raw: bytes, *, max_bytes: int) -> Any:
-    """Decode a payload as sent, or say why it cannot be kept. Returns the decoded JSON value."""
+def check_text(raw: bytes, *, max_bytes: int) -> None:
+    """Refuse a payload that could not be kept or parsed, be it JSON or not."""
     if len(raw) > max_bytes:
         raise PayloadTooLarge(f"the payload has {len(raw)} bytes; the limit is {max_bytes}")
     check_depth(raw)
@@ -96,6 +96,11 @@ def check_payload(raw: bytes, *, max_bytes: int) -> Any:
         raise PayloadInvalid("the payload contains \\u0000, which Postgres cannot store")
     if _SURROGATE.search(raw) and _SURROGATE.search(_PAIR.sub(b"", _unescape(raw))):
         raise PayloadInvalid("the payload contains half of a surrogate pair, which is not a character")
+
+
+def check_payload(raw: bytes, *, max_bytes: int) -> Any:
+    """Decode a payload as sent, or say why it cannot be kept. Returns the decoded JSON value."""
+    check_text(raw, max_bytes=max_bytes)
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -186,6 +191,7 @@ __all__ = [
     "check_depth",
     "check_finite",
     "check_payload",
+    "check_text",
     "encode_progress",
     "encode_result",
     "fingerprint",

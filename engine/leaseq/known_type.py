@@ -36,15 +36,17 @@ Decode = Callable[[bytes], Any]
 class KnownType:
     """A task type: what its submissions may leave unsaid, and which payloads they may have.
 
-    `decoders` has a stamp and a decoder for each live shape, the newest first. With none every payload is accepted.
+    `decoders` has a stamp and a decoder for each live shape, the newest first. With none every payload is accepted. `whole` says
+    that a payload comes from the encoder of msgspec, and that the decoder looks at every value in it: then it is JSON.
     """
 
-    def __init__(self, defaults: TypeDefaults, decoders: Sequence[tuple[str, Decode]] = ()) -> None:
+    def __init__(self, defaults: TypeDefaults, decoders: Sequence[tuple[str, Decode]] = (), *, whole: bool = False) -> None:
         self.defaults = defaults
+        self.whole = whole
         self._decoders = [(decode, msgspec.json.encode({STAMP_HEADER: stamp})) for stamp, decode in decoders]
 
-    def check(self, payload: bytes, content: Any) -> bytes | None:
-        """Check a payload, whose JSON value is `content`. Returns the headers of the task, with the stamp of the shape that fits.
+    def check(self, payload: bytes) -> bytes | None:
+        """Check a payload. Returns the headers of the task, with the stamp of the shape that fits.
 
         Raises `PayloadInvalid`, with a JSON pointer into the payload.
         """
@@ -57,7 +59,7 @@ class KnownType:
             else:
                 return headers
         if error is not None:
-            _refuse(error, content)
+            _refuse(error, payload)
         return None
 
 
@@ -67,23 +69,29 @@ def stamp_in(headers: bytes | None) -> str | None:
     return found.get(STAMP_HEADER) if isinstance(found, dict) else None
 
 
-def _refuse(error: Exception, content: Any) -> NoReturn:
+def _refuse(error: Exception, payload: bytes) -> NoReturn:
     said = str(error)
+    if len(said) > 2 * MESSAGE_LIMIT:  # it may quote a value of a megabyte, and the path comes last
+        said = f"{said[:MESSAGE_LIMIT]}...{said[-MESSAGE_LIMIT:]}"
     place = _PATH.search(said)
     if not isinstance(error, msgspec.ValidationError):
         said = f"{type(error).__name__}: {said}"
     said = _QUOTED.sub(r"\1\2", said)
     if len(said) > MESSAGE_LIMIT:
         said = said[:MESSAGE_LIMIT] + "..."
-    raise PayloadInvalid(said, pointer=_pointer(place[1] if place else "", content)) from None
+    raise PayloadInvalid(said, pointer=_pointer(place[1] if place else "", payload)) from None
 
 
-def _pointer(path: str, content: Any) -> str:
-    """A JSON pointer (RFC 6901) to the place in `content` that a path of msgspec names.
+def _pointer(path: str, payload: bytes) -> str:
+    """A JSON pointer (RFC 6901) to the place in a payload that a path of msgspec names.
 
     The path does not name the keys of a dict: then the pointer leads to the dict.
     """
     pointer, position = "", 0
+    try:
+        content: Any = msgspec.json.decode(payload) if path else None
+    except msgspec.DecodeError:
+        return ""
     while step := _STEP.match(path, position):
         name, index = step.groups()
         key = name if index is None else int(index)

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from leaseq.codec import check_finite
+from leaseq.collisions import COLLIDES, collides, guarded, may_collide
 from leaseq.context import Context
 from leaseq.errors import PayloadInvalid
 from leaseq.known_type import KnownType
@@ -37,6 +38,7 @@ class Handler(Struct, frozen=True, kw_only=True):
     decoder: msgspec.json.Decoder[Struct]
     shape: bytes
     stamp: str
+    collides: bool  # can a payload hold values of one hash, in a set say?
     known: KnownType
     returns: Any
     max_attempts: int | None = None
@@ -56,6 +58,8 @@ class Handler(Struct, frozen=True, kw_only=True):
 
     def decode(self, payload: bytes) -> dict[str, Any]:
         """The payload as keyword arguments. Raises `msgspec.ValidationError` with the path of what does not fit."""
+        if self.collides and collides(payload):
+            raise msgspec.ValidationError(COLLIDES)
         return msgspec.structs.asdict(self.decoder.decode(payload))
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -132,7 +136,6 @@ def describe(
         shape, decoder = shape_of(arguments), msgspec.json.Decoder(arguments)
     except (TypeError, ValueError) as error:
         raise (TypeError if isinstance(error, TypeError) else ValueError)(f"handler {name}: {error}") from error
-    stamp = stamp_of(shape)
     return Handler(
         type=name,
         queue=queue,
@@ -142,8 +145,9 @@ def describe(
         arguments=arguments,
         decoder=decoder,
         shape=shape,
-        stamp=stamp,
-        known=KnownType(defaults, [(stamp, decoder.decode)]),
+        stamp=(stamp := stamp_of(shape)),
+        collides=may_collide(shape),
+        known=KnownType(defaults, [(stamp, guarded(shape, decoder.decode))], whole=b'"raw"' not in shape),
         returns=hints.get("return", Any),
         max_attempts=max_attempts,
         timeout_seconds=timeout_seconds,

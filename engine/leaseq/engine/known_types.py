@@ -13,6 +13,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
+from leaseq.collisions import guarded
 from leaseq.known_type import Decode, KnownType
 from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.loop import run_forever
@@ -84,7 +85,7 @@ def _compile(versions: Sequence[TaskType]) -> KnownType:
         stamp = stamp_of(version.shape)
         try:
             if stamp not in decoders:
-                decoders[stamp] = decoder_of(version.shape).decode
+                decoders[stamp] = guarded(version.shape, decoder_of(version.shape).decode)
         except ValueError as error:
             emit("schema.refused", type=version.type, error=str(error)[:200])
             decoders.clear()

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from leaseq.codec import check_payload, fingerprint, new_task_id
+from leaseq.codec import check_payload, check_text, fingerprint, new_task_id
 from leaseq.config import Config
 from leaseq.errors import IdempotencyKeyInvalid, SubmissionInvalid, UnknownType
 from leaseq.known_type import KnownType
@@ -57,9 +57,14 @@ def accept(request: Request, config: Config, *, known: KnownType | None = None) 
         raise SubmissionInvalid(f"priority must be high, normal or low, not {request.priority!r}")
     _check_times(request)
     _check_limits(request)
-    content = check_payload(request.payload, max_bytes=config.payload_max_bytes)
-    headers = known.check(request.payload, content) or request.headers
     key = _check_key(request.idempotency_key, required=config.require_idempotency_key)
+    # Only a fingerprint needs the content, and only an unknown sender's text may be no JSON.
+    content = None
+    if key is None and known.whole:
+        check_text(request.payload, max_bytes=config.payload_max_bytes)
+    else:
+        content = check_payload(request.payload, max_bytes=config.payload_max_bytes)
+    headers = known.check(request.payload) or request.headers
     return Submission(
         task_id=new_task_id(),
         tenant=request.tenant,
