@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from fix_embedded import Holder, count_pushes, count_visits
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer, binaries, embedded_servers
 from leaseq.embedded.places import Account, can_walk_to
-from leaseq.embedded.processes import alive
-from leaseq.errors import ServerUnfit
+from leaseq.embedded.processes import alive, run_as
+from leaseq.errors import ServerUnfit, ServerUnreachable
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 
@@ -71,6 +72,74 @@ def test_an_ordinary_user_needs_nothing_special(hold: Callable[..., Holder]) -> 
         assert all(path.stat().st_uid == account.uid for path in (home / "data").rglob("*"))
     finally:
         shutil.rmtree(home)
+
+
+@as_root
+def test_root_follows_no_link_of_the_servers_account(data_dir: Path, tmp_path: Path) -> None:
+    """The account of the server puts a link to a file of root in the place of each file that a start or a stop touches."""
+    server = PostgresServer(data_dir / "postgres")
+    account = server.place.account
+    treasure = {name: tmp_path / name for name in ("file", "directory")}
+    treasure["file"].write_text("1\n")
+    treasure["directory"].mkdir()
+    (treasure["directory"] / ".s.PGSQL.5432").write_text("kept")
+    try:
+        server.start()
+        server.stop()
+        for name in ("data/postmaster.pid", "data/postgresql.conf", "log", "password", "data.new", "socket", "data"):
+            place = server.place.files / name
+            kept = place.with_name(f"{place.name}.kept")
+            target = treasure["directory" if name in ("data", "data.new", "socket") else "file"]
+            as_account(account, f'[ ! -e "{place}" ] || mv "{place}" "{kept}"; ln -s "{target}" "{place}"')
+            with suppress(ServerUnreachable, ServerUnfit):
+                server.start()
+            assert server.pid != 1
+            server.stop()
+            as_account(account, f'rm -rf "{place}"; [ ! -e "{kept}" ] || mv "{kept}" "{place}"')
+        server.start()
+        assert count_visits(server.url) == 1
+    finally:
+        server.destroy()
+    assert treasure["file"].read_text() == "1\n"
+    assert [path.name for path in treasure["directory"].iterdir()] == [".s.PGSQL.5432"]
+    assert all(path.stat().st_uid == 0 for path in treasure.values())
+
+
+@as_root
+def test_a_pid_file_names_no_process_of_another_account(data_dir: Path) -> None:
+    server = PostgresServer(data_dir / "postgres")
+    try:
+        server.start()
+        server.stop()
+        data = server.place.files / "data"
+        with subprocess.Popen(["sleep", "600"], cwd=data) as ours:
+            as_account(server.place.account, f"echo {ours.pid} > {data}/postmaster.pid")
+            server.kill()
+            assert ours.poll() is None
+            ours.kill()
+        server.start()
+    finally:
+        server.destroy()
+
+
+@as_root
+def test_a_note_leads_root_to_no_other_directory(data_dir: Path, tmp_path: Path) -> None:
+    data_dir.mkdir(mode=0o700)
+    (data_dir / "postgres").mkdir()
+    other = tmp_path / "other"
+    other.mkdir()
+    (data_dir / "postgres" / "elsewhere").write_text(f"{other}\n")
+    server = PostgresServer(data_dir / "postgres")
+    try:
+        assert server.place.files.parent != other
+        assert list(other.iterdir()) == []
+    finally:
+        server.destroy()
+
+
+def as_account(account: Account, script: str) -> None:
+    done = run_as(account, ["/bin/sh", "-c", script])
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_copy_of_the_programs_works_and_is_open_to_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+from msgspec.structs import replace
 
 from fix_embedded import count_pushes, count_visits
 from fix_servers import new_postgres
@@ -27,7 +28,7 @@ def test_a_killed_postgres_comes_back_with_its_data(own_postgres: PostgresServer
 @pytest.mark.parametrize("killed_before", [False, True])
 def test_a_removed_postgres_leaves_no_segment_in_the_kernel(own_postgres: PostgresServer, killed_before: bool) -> None:
     """The kernel has room for 4,096 segments. When they are used up, no Postgres starts on that machine."""
-    segment = segments.segment_in(own_postgres._data / "postmaster.pid")
+    segment = segments.segment_in(own_postgres._pid_file, uid=own_postgres.place.account.uid)
     assert segment is not None
     assert segments.exists(segment)
     if killed_before:
@@ -38,10 +39,21 @@ def test_a_removed_postgres_leaves_no_segment_in_the_kernel(own_postgres: Postgr
 
 
 def test_a_segment_that_is_in_use_stays(own_postgres: PostgresServer) -> None:
-    segment = segments.segment_in(own_postgres._data / "postmaster.pid")
+    segment = segments.segment_in(own_postgres._pid_file, uid=own_postgres.place.account.uid)
     assert segment is not None
     segments.remove(segment)
-    segments.remove(segments.Segment(segment.key + 1, segment.id))
+    other = replace(segment, key=segment.key + 1)
+    segments.remove(other)
+    assert segments.exists(segment)
+
+
+def test_a_segment_of_another_account_stays(own_postgres: PostgresServer) -> None:
+    """What a server has written down leads to no segment but its own."""
+    account = own_postgres.place.account
+    segment = segments.segment_in(own_postgres._pid_file, uid=account.uid)
+    assert segment is not None
+    own_postgres.kill()
+    segments.remove(replace(segment, uid=account.uid + 1))
     assert segments.exists(segment)
 
 
@@ -111,8 +123,8 @@ def test_a_port_of_the_loopback_wants_a_password(own_postgres: PostgresServer, o
 def test_a_cluster_whose_making_was_interrupted_is_made_anew(data_dir: Path) -> None:
     server = PostgresServer(data_dir / "postgres")
     unfinished = server.place.files / "data.new"
-    unfinished.mkdir()
-    (unfinished / "PG_VERSION").write_text("18\n")
+    server._files.make_directory(unfinished)
+    server._files.write(unfinished / "PG_VERSION", "18\n")
     server.start()
     assert count_visits(server.url) == 1
 

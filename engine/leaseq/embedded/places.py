@@ -108,7 +108,7 @@ def private_directory(path: Path, *, account: Account) -> None:
 def give(path: Path, *, account: Account) -> None:
     """Make `path` the account's own."""
     if account.foreign:
-        os.chown(path, account.uid, account.gid)
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
 def socket_directory(place: Place, *, name: str) -> Path:
@@ -124,10 +124,17 @@ def _far_home(asked: Path) -> Path:
     note = asked / "elsewhere"
     if note.is_file():
         home = Path(note.read_text(encoding="utf-8").strip())
-        if home.is_dir() and not home.is_symlink() and home.stat().st_uid == os.geteuid():
+        if _is_far_home(home):
             return home
     # The name is fresh, so that deleting the asked place really is a new beginning.
     home = Path(tempfile.mkdtemp(prefix="leaseq-", dir=FAR_ROOT))
     home.chmod(0o711)
     note.write_text(f"{home}\n", encoding="utf-8")
     return home
+
+
+def _is_far_home(home: Path) -> bool:
+    """Whether a note leads to a directory such as we make, and not to another one of ours (the note may be a stranger's)."""
+    if home.parent != FAR_ROOT or not home.name.startswith("leaseq-") or not home.is_dir():
+        return False
+    return not home.is_symlink() and home.stat().st_uid == os.geteuid()

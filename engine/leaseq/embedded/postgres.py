@@ -9,7 +9,6 @@ password.
 from __future__ import annotations
 
 import secrets
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -18,7 +17,8 @@ from urllib.parse import quote
 
 from leaseq.embedded import segments
 from leaseq.embedded.binaries import postgres_bin
-from leaseq.embedded.places import Place, give, private_directory, server_account, settle, socket_directory
+from leaseq.embedded.files import Files
+from leaseq.embedded.places import Place, server_account, settle, socket_directory
 from leaseq.embedded.processes import kill_tree, pid_in, run_as, signal_tree
 from leaseq.errors import ServerUnreachable
 
@@ -66,15 +66,15 @@ class PostgresServer:
     @property
     def pid(self) -> int | None:
         """The postmaster's pid; None if it does not run."""
-        return pid_in(self._data / "postmaster.pid", directory=self._data)
+        return pid_in(self._pid_file, directory=self._data, account=self.place.account)
 
     @property
     def url(self) -> str:
         """By the TCP port if there is one, else by the socket."""
         if self.port is None:
             return self.socket_url
-        password = self._password_file.read_text(encoding="utf-8").strip()
-        return f"postgresql://{ROLE}:{password}@127.0.0.1:{self.port}/postgres"
+        password = self._files.read(self._password_file) or ""
+        return f"postgresql://{ROLE}:{password.strip()}@127.0.0.1:{self.port}/postgres"
 
     @property
     def socket_url(self) -> str:
@@ -87,14 +87,14 @@ class PostgresServer:
             self._wait_until_ready()
             return
         bin_dir = self._bin_dir or postgres_bin(self.place.account)
-        if not self._data.is_dir():
+        if not self._files.has_directory(self._data):
             self._make_cluster(bin_dir)
-        private_directory(self._socket_directory, account=self.place.account)
-        (self._data / "postgresql.conf").write_text(self._configuration(), encoding="utf-8")
+        self._files.make_directory(self._socket_directory)
+        self._files.write(self._data / "postgresql.conf", self._configuration())
         # A killed postmaster leaves its pid in files, and by now the number may be somebody else's, which Postgres
         # takes for a running server. We know better: `pid` said that none works in this directory.
-        for stale in (self._data / "postmaster.pid", *self._socket_directory.glob(".s.PGSQL.*")):
-            stale.unlink(missing_ok=True)
+        self._files.remove(self._data / "postmaster.pid")
+        self._files.remove_sockets(self._socket_directory)
         self._launch(bin_dir)
 
     def start_standby(self, primary: PostgresServer) -> None:
@@ -109,9 +109,8 @@ class PostgresServer:
         made = run_as(self.place.account, command)
         if made.returncode != 0:
             raise ServerUnreachable(f"the standby could not be made: {_last_line(made.stderr)}")
-        shutil.copy(primary._password_file, self._password_file)
-        give(self._password_file, account=self.place.account)
-        unfinished.rename(self._data)
+        self._files.write(self._password_file, primary._files.read(primary._password_file) or "")
+        self._files.rename(unfinished, self._data)
         self.start()
 
     def promote(self) -> None:
@@ -148,7 +147,7 @@ class PostgresServer:
 
     def destroy(self) -> None:
         """Kill it and delete its data."""
-        segment = segments.segment_in(self._data / "postmaster.pid")
+        segment = segments.segment_in(self._pid_file, uid=self.place.account.uid)
         self.kill()
         if segment is not None:
             segments.remove(segment)
@@ -160,6 +159,15 @@ class PostgresServer:
         return self.place.files / "data"
 
     @property
+    def _files(self) -> Files:
+        return Files(self.place.account)
+
+    @property
+    def _pid_file(self) -> str | None:
+        """What stands in it, if it is there."""
+        return self._files.read(self._data / "postmaster.pid")
+
+    @property
     def _password_file(self) -> Path:
         return self.place.files / "password"
 
@@ -169,20 +177,19 @@ class PostgresServer:
 
     def _make_cluster(self, bin_dir: Path) -> None:
         unfinished = self._private_copy()
-        self._password_file.write_text(f"{secrets.token_hex(16)}\n", encoding="utf-8")
-        give(self._password_file, account=self.place.account)
+        self._files.write(self._password_file, f"{secrets.token_hex(16)}\n")
         command: list[str | Path] = [bin_dir / "initdb", "-D", unfinished, "-U", ROLE, *INITDB]
         command.append(f"--pwfile={self._password_file}")
         made = run_as(self.place.account, command)
         if made.returncode != 0:
             raise ServerUnreachable(f"the embedded Postgres could not be made: {_last_line(made.stderr)}")
-        unfinished.rename(self._data)
+        self._files.rename(unfinished, self._data)
 
     def _private_copy(self) -> Path:
         """An empty directory beside the data, to be renamed when it is complete."""
         unfinished = self.place.files / "data.new"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        private_directory(unfinished, account=self.place.account)
+        self._files.remove(unfinished)
+        self._files.make_directory(unfinished)
         return unfinished
 
     def _configuration(self) -> str:
@@ -199,7 +206,7 @@ class PostgresServer:
         command: list[str | Path] = [bin_dir / "pg_ctl", "-D", self._data, "-l", log, "-w", "-s", "start"]
         give_up = time.monotonic() + START_SECONDS
         while run_as(self.place.account, command).returncode != 0:
-            said = _last_line(log.read_text(encoding="utf-8", errors="replace")) if log.exists() else "no word"
+            said = _last_line(self._files.read(log) or "")
             # The children of a killed postmaster hold its shared memory for an instant longer.
             if "shared memory" not in said or time.monotonic() > give_up:
                 raise ServerUnreachable(f"the embedded Postgres did not start: {said} (see {log})")
@@ -209,7 +216,7 @@ class PostgresServer:
         """Somebody else's start may still be under way, or recovery after a crash."""
         give_up = time.monotonic() + START_SECONDS
         while self.pid is not None and time.monotonic() < give_up:
-            lines = (self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+            lines = (self._pid_file or "").splitlines()
             if lines[STATUS_LINE:] and lines[STATUS_LINE].strip() in SERVING:
                 return
             time.sleep(RETRY_SECONDS)

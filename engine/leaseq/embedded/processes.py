@@ -23,8 +23,10 @@ POLL_SECONDS = 0.01
 PROC = Path("/proc")
 
 
-def run_as(account: Account, command: Sequence[str | Path], *, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run a short command as `account`, in a session of its own, out of reach of a Ctrl-C in our terminal."""
+def run_as(
+    account: Account, command: Sequence[str | Path], *, given: str = "", seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a short command as `account`, in a session of its own, out of reach of a Ctrl-C in our terminal. It reads `given`."""
     return subprocess.run(
         [os.fspath(part) for part in command],
         user=account.uid if account.foreign else None,
@@ -32,7 +34,7 @@ def run_as(account: Account, command: Sequence[str | Path], *, seconds: float = 
         extra_groups=[] if account.foreign else None,
         cwd="/",
         env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
+        input=given,
         capture_output=True,
         text=True,
         errors="replace",
@@ -42,13 +44,13 @@ def run_as(account: Account, command: Sequence[str | Path], *, seconds: float = 
     )
 
 
-def pid_in(file: Path, *, directory: Path) -> int | None:
-    """The pid on the first line of `file`, if that process lives and works in `directory`."""
+def pid_in(text: str | None, *, directory: Path, account: Account) -> int | None:
+    """The pid on the first line of a pid file, if it is that of a living process of `account` that works in `directory`."""
     try:
-        pid = int(file.read_text(encoding="utf-8").split("\n", 1)[0])
-    except (FileNotFoundError, ValueError):
+        pid = int((text or "").split("\n", 1)[0])
+    except ValueError:
         return None
-    return pid if pid > 0 and alive(pid) and _works_in(pid, directory) else None
+    return pid if pid > 0 and alive(pid) and _works_in(pid, directory, account) else None
 
 
 def alive(pid: int) -> bool:
@@ -101,8 +103,8 @@ def wait_until_gone(pid: int, *, seconds: float) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _works_in(pid: int, directory: Path) -> bool:
+def _works_in(pid: int, directory: Path, account: Account) -> bool:
     try:
-        return (PROC / str(pid) / "cwd").readlink() == directory.resolve()
+        return (PROC / str(pid)).stat().st_uid == account.uid and (PROC / str(pid) / "cwd").readlink() == directory.resolve()
     except OSError:
         return not PROC.joinpath("self").exists()

@@ -4,7 +4,8 @@ Postgres keeps a System V segment of a few bytes, by which a second server on th
 leaves it behind, and its next start removes it. A server whose data are deleted has no next start. The kernel has room for 4,096
 segments, and when they are used up, no Postgres starts on that machine.
 
-Invariant: a segment is removed only while it has the key that the server wrote down, and no process is attached to it.
+Invariant: a segment is removed only while it has the key that the server wrote down, belongs to the account of the server, and
+no process is attached to it.
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ IPC_RMID = 0
 
 
 class Segment(Struct, frozen=True):
-    """A segment by its key and the id that the kernel gave to it."""
+    """A segment by its key and the id that the kernel gave to it, and the account of its server."""
 
     key: int
     id: int
+    uid: int
 
 
-def segment_in(pid_file: Path) -> Segment | None:
-    """The segment that a server has written down, if it runs or was killed."""
+def segment_in(text: str | None, *, uid: int) -> Segment | None:
+    """The segment that a server of this account has written down in its pid file, if it runs or was killed."""
     try:
-        key, id_ = pid_file.read_text(encoding="utf-8").splitlines()[LINE].split()
-        return Segment(int(key), int(id_))
-    except (OSError, ValueError, IndexError):
+        key, id_ = (text or "").splitlines()[LINE].split()
+        return Segment(int(key), int(id_), uid)
+    except (ValueError, IndexError):
         return None
 
 
@@ -58,6 +60,7 @@ def _attached(segment: Segment) -> int | None:
     for row in rows:
         found = dict(zip(names, row, strict=False))
         # The table has the key as a signed number, and the server writes it down without a sign.
-        if int(found["shmid"]) == segment.id and int(found["key"]) % 2**32 == segment.key % 2**32:
+        same = int(found["shmid"]) == segment.id and int(found["key"]) % 2**32 == segment.key % 2**32
+        if same and int(found["uid"]) == segment.uid:
             return int(found["nattch"])
     return None

@@ -59,7 +59,8 @@ class ValkeyServer:
     @property
     def pid(self) -> int | None:
         """The server's pid; None if it does not run."""
-        return pid_in(self._pid_file, directory=self.place.files)
+        text = self._pid_file.read_text(encoding="utf-8") if self._pid_file.exists() else None
+        return pid_in(text, directory=self.place.files, account=self.place.account)
 
     @property
     def url(self) -> str:
