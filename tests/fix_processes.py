@@ -105,17 +105,21 @@ class Services:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.directory = TESTS
+        self.untold: set[str] = set()  # variables of the environment that are left out
         self.running: list[Service] = []
 
     async def start(self, *args: str, **env: str) -> Service:
         """Start `leaseq ARGS`, told of the servers and times of the configuration."""
+        told = {name: value for name, value in environment(self.config).items() if name not in self.untold}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "leaseq",
             *args,
-            env=environment(self.config) | env,
-            cwd=TESTS,
+            env=told | env,
+            cwd=self.directory,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

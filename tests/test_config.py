@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaseq.config import Config
+from leaseq.config import Config, hide_secrets, split_secrets
 from leaseq.errors import ConfigInvalid
 
 
@@ -194,3 +194,54 @@ def test_a_configuration_survives_the_environment() -> None:
     again = Config.from_env(config.to_env())
     assert again == msgspec.structs.replace(config, data_dir=config.data_dir.absolute())
     assert "LEASEQ_POSTGRES_URL" not in config.to_env()
+
+
+@pytest.mark.parametrize("name", ["LEASEQ_POSTGRES_URL", "LEASEQ_HANDLER_POSTGRES_URL", "LEASEQ_REDIS_URL"])
+def test_a_url_may_stand_in_a_file(tmp_path: Path, name: str) -> None:
+    """As a secret of Docker, Kubernetes or systemd comes."""
+    file = tmp_path / "secret"
+    url = "redis://:p@cache/0" if "REDIS" in name else "postgresql://u:p@db/x"
+    env = {f"{name}_FILE": f"{file}"} | ({"LEASEQ_POSTGRES_URL": url} if "HANDLER" in name else {})
+    for ending in ("", "\n", "\r\n", "\n# a second line says nothing\n"):
+        file.write_text(url + ending)
+        config = Config.from_env(env)
+        assert getattr(config, name.removeprefix("LEASEQ_").lower()) == url
+    assert "are both set" in refusal(env | {name: url})
+    assert config.to_env() == Config.from_env(config.to_env()).to_env()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file"),
+        (b"", "is set but empty"),
+        (b"\n", "is set but empty"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"hunter2", "does not begin with"),
+        (b"postgresql://" + b"x" * 1_000_000, "longer than"),
+    ],
+)
+def test_a_file_without_a_url_is_refused_without_its_content(tmp_path: Path, content: bytes | None, said: str) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    sentence = refusal({"LEASEQ_POSTGRES_URL_FILE": str(file)})
+    assert said in sentence
+    assert "LEASEQ_POSTGRES_URL" in sentence
+    assert "hunter2" not in sentence
+    assert len(sentence) < 300
+
+
+def test_other_variables_have_no_file() -> None:
+    assert "is not a variable of leaseq" in refusal({"LEASEQ_CONCURRENCY_FILE": "/x"})
+
+
+def test_an_environment_for_other_programs_has_no_url_and_starts_no_server_of_its_own() -> None:
+    config = Config(postgres_url="postgresql://u:p@db/x", redis_url="redis://:p@cache/0")
+    values, secrets = split_secrets(config)
+    assert set(secrets) == {"LEASEQ_POSTGRES_URL", "LEASEQ_REDIS_URL"}
+    hidden = hide_secrets({"PATH": "/bin", **config.to_env()}, secrets)
+    assert hidden == {"PATH": "/bin", **values, "LEASEQ_POSTGRES_URL": "", "LEASEQ_REDIS_URL": ""}
+    assert "a worker empties it" in refusal(hidden)
+    from_file = hide_secrets({"LEASEQ_POSTGRES_URL_FILE": "/run/secret", "LEASEQ_REDIS_URL": "redis://:p@cache/0"}, secrets)
+    assert from_file == {"LEASEQ_POSTGRES_URL_FILE": "/run/secret", "LEASEQ_REDIS_URL": ""}

@@ -15,7 +15,7 @@ import pytest
 
 from leaseq import cli
 from leaseq.backoff import Backoff
-from leaseq.config import Config
+from leaseq.config import FILE_VARIABLES, Config
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.lifecycle import TRANSITIONS, after
 from leaseq.model import Counts, Ending, Outcome, State, TaskError
@@ -147,7 +147,7 @@ def _anchors(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", DOCS, ids=_name)
 def test_files_and_variables_that_are_named_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    known = {f"LEASEQ_{name.upper()}" for name in Config.__struct_fields__}
+    known = {f"LEASEQ_{name.upper()}" for name in Config.__struct_fields__} | FILE_VARIABLES
     variables = set(re.findall(r"\bLEASEQ_[A-Z_]*[A-Z]\b", text)) - known
     assert {name for name in variables if not name.startswith(("LEASEQ_TEST_", "LEASEQ_BENCH_", "LEASEQ_CHAOS_"))} == set()
     files = re.findall(r"`((?:engine|api|reaper|chaos|tests|docs|bench|deploy|examples)/[\w./-]+)`", text)

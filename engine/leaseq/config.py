@@ -19,7 +19,7 @@ import msgspec
 
 from leaseq.errors import ConfigInvalid
 
-__all__ = ["API_HOST", "Config"]
+__all__ = ["API_HOST", "FILE_VARIABLES", "Config", "hide_secrets", "split_secrets", "take_over"]
 
 PREFIX = "LEASEQ_"
 # These belong to the tests, the chaos suite and the benchmarks; the services leave them alone.
@@ -33,6 +33,7 @@ HEARTBEATS_PER_LEASE = 3
 # How many deliveries a lane holds. With only a few the workers wait for the reaper, again and again; that is for tests.
 DISPATCH_WINDOW = 20_000
 FEWEST_DELIVERIES = 10
+SECRET_CHARACTERS = 16_384
 DAY = 86_400.0
 MIB = 1_048_576
 
@@ -114,17 +115,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Config:
-        """Read LEASEQ_* from `env`, by default the environment of the process.
+        """Read LEASEQ_* from `env`, by default the environment of the process (in a worker's process together with what its
+        supervisor handed over). The URLs may stand in files: LEASEQ_POSTGRES_URL_FILE names one.
 
         Raises ConfigInvalid, in one sentence that names the variable and its value.
         """
         given: dict[str, Any] = {}
-        for variable, text in sorted((os.environ if env is None else env).items()):
+        for variable, text in sorted((_environment() if env is None else env).items()):
             if not variable.startswith(PREFIX) or variable.startswith(FOREIGN_PREFIXES):
                 continue
             field = variable.removeprefix(PREFIX).lower()
+            if variable in FILE_VARIABLES:
+                field = field.removesuffix("_file")
+                text = _read_secret(variable, text)
             if variable != variable.upper() or field not in cls.__struct_fields__:
                 raise ConfigInvalid(_unknown(variable))
+            if field in given:
+                raise ConfigInvalid(f"{_variable(field)} and {variable} are both set: unset one of them")
             given[field] = _parse(field, text)
         return cls(**given)
 
@@ -160,6 +167,43 @@ _EXAMPLES = {
     "handler_postgres_url": "postgresql://user:password@host:5432/database",
     "redis_url": "redis://user:password@host:6379/0",
 }
+FILE_VARIABLES = {f"{PREFIX}{name.upper()}_FILE" for name in _SCHEMES}
+# By variable: what the supervisor of this process handed over, and keeps from the programs that handlers start.
+_handed_over: dict[str, str] = {}
+
+
+def split_secrets(config: Config) -> tuple[dict[str, str], dict[str, str]]:
+    """What `to_env` says, without the URLs, and the URLs: for a child that must not have passwords in its environment."""
+    values = config.to_env()
+    secrets = {variable: values.pop(variable) for name in _SCHEMES if (variable := _variable(name)) in values}
+    return values, secrets
+
+
+def hide_secrets(env: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+    """An environment without these variables. One whose value does not come from a file stays, empty: with none at all a program
+    would start the embedded servers, with an empty one it says why it has none."""
+    hidden = {name: value for name, value in env.items() if name not in secrets}
+    return hidden | {name: "" for name in secrets if f"{name}_FILE" not in env}
+
+
+def take_over(secrets: Mapping[str, str]) -> None:
+    """Let `Config.from_env` find here what this process was given by other means than its environment."""
+    _handed_over.update(secrets)
+
+
+def _environment() -> dict[str, str]:
+    from_files = {f"{name}_FILE" for name in _handed_over}
+    return {name: value for name, value in os.environ.items() if name not in from_files} | _handed_over
+
+
+def _read_secret(variable: str, path: str) -> str:
+    """The first line of a file. It may be longer than any URL; then it is none."""
+    try:
+        with Path(path.strip()).open(encoding="utf-8") as file:
+            return file.readline(SECRET_CHARACTERS + 1).rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigInvalid(f"{variable} names a file that cannot be read: {reason}") from None
 
 
 def _variable(field: str) -> str:
@@ -167,7 +211,7 @@ def _variable(field: str) -> str:
 
 
 def _unknown(variable: str) -> str:
-    known = [_variable(field) for field in Config.__struct_fields__]
+    known = [*(_variable(field) for field in Config.__struct_fields__), *sorted(FILE_VARIABLES)]
     near = difflib.get_close_matches(variable.upper(), known, n=1)
     advice = f"did you mean {near[0]}?" if near else "`leaseq check` lists the names there are"
     return f"{variable} is not a variable of leaseq: {advice}"
@@ -180,7 +224,8 @@ def _parse(field: str, text: str) -> object:
     if "://" in text and field not in _SCHEMES:
         raise ConfigInvalid(f"{_variable(field)} holds a URL, and takes none: correct the name of the variable")
     if not text.strip():
-        raise ConfigInvalid(f"{_variable(field)} is set but empty: unset it, or give it a value")
+        hidden = " (a worker empties it for the programs that its handlers start)" if field in _SCHEMES else ""
+        raise ConfigInvalid(f"{_variable(field)} is set but empty{hidden}: unset it, or give it a value")
     if kind is Path:
         return Path(text)
     if field == "redis_prefix":
@@ -205,7 +250,7 @@ def _check(config: Config) -> None:
 def _check_alone(field: str, value: Any) -> None:
     kind = _FIELD_TYPES[field]
     if field in _SCHEMES:
-        _check_scheme(field, value)
+        _check_url(field, value)
     elif get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise ConfigInvalid(f"{_variable(field)}={value} is not one of {', '.join(get_args(kind))}")
@@ -221,7 +266,9 @@ def _check_alone(field: str, value: Any) -> None:
             raise ConfigInvalid(f"{_variable(field)}={value} must be a positive number")
 
 
-def _check_scheme(field: str, url: str | None) -> None:
+def _check_url(field: str, url: str | None) -> None:
+    if url is not None and len(url) > SECRET_CHARACTERS:
+        raise ConfigInvalid(f"{_variable(field)} is longer than {SECRET_CHARACTERS:,} characters: it is no URL")
     if url is not None and not url.startswith(_SCHEMES[field]):
         raise ConfigInvalid(f"{_variable(field)} does not begin with {' or '.join(_SCHEMES[field])}: write {_EXAMPLES[field]}")
 

@@ -190,7 +190,7 @@ async def test_a_machine_that_starts_no_process_for_a_while_is_waited_for(
     post = Post(app="apps.probe:app", queues=["default"], concurrency=1, processes=1)
     supervisor = Supervisor(config, client.engine, post)
 
-    async def refuse(spec: object) -> ChildProcess:
+    async def refuse(spec: object, config: object) -> ChildProcess:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(ChildProcess, "start", refuse)

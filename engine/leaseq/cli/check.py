@@ -84,7 +84,7 @@ def _named(message: str) -> list[str]:
 
 def _examine(environment: Environment) -> Report:
     """Look at the servers, unless it is not known which: then there is nothing to look at."""
-    unknown = [about for about, variable in URLS.items() if variable in environment.dropped]
+    unknown = [about for about, variable in URLS.items() if {variable, f"{variable}_FILE"} & environment.dropped]
     if unknown:
         return Report({}, [Finding(about, True, f"not checked: correct {URLS[about]} first") for about in unknown])
     config = environment.config

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from leaseq.app import Leaseq
-from leaseq.config import Config
+from leaseq.config import Config, take_over
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
@@ -47,6 +47,7 @@ from leaseq.worker.link import (
     boottime,
 )
 from leaseq.worker.load import load_app
+from leaseq.worker.orphans import die_with, outlive_supervisor
 from leaseq.worker.runner import run
 from leaseq.worker.shared_loop import SharedLoop
 from leaseq.worker.slots import Slots
@@ -92,6 +93,7 @@ class Child:
         ending = asyncio.create_task(self._ending.wait())
         ticking, listening = asyncio.create_task(self._tick(worker)), asyncio.create_task(self._listen())
         everything = [working, ending, ticking, listening]
+        outlive_supervisor()
         self._link.send(FromChild(ready=True))
         emit("worker.opened", worker_id=self._spec.worker_id, queues=self._spec.queues, isolated=self._spec.isolated)
         await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
@@ -255,8 +257,11 @@ def prepare(spec: Spec, fd: int) -> tuple[Coroutine[Any, Any, int], SharedLoop]:
 
 
 def main() -> None:
-    """`python -m leaseq.worker.child SPEC FD`, started by a supervisor only."""
+    """`python -m leaseq.worker.child SPEC LINK SECRETS`, started by a supervisor only; two are descriptors."""
     spec = msgspec.json.decode(sys.argv[1], type=Spec)
+    with os.fdopen(int(sys.argv[3]), "rb") as secrets:
+        take_over(msgspec.json.decode(secrets.read(), type=dict[str, str]))
+    die_with(spec.supervisor)
     set_up_logs(Config.from_env())
     spare_the_streams()
     code = 1

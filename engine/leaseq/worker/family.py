@@ -12,6 +12,7 @@ from time import monotonic
 
 import msgspec
 
+from leaseq.config import Config, hide_secrets, split_secrets
 from leaseq.worker.link import FromChild, FromSupervisor, Link, Spec
 
 BOOT_SECONDS = 120.0
@@ -39,23 +40,28 @@ class ChildProcess:
         self.reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, spec: Spec) -> ChildProcess:
+    async def start(cls, spec: Spec, config: Config) -> ChildProcess:
         """Start `python -m leaseq.worker.child`. Exec, not fork: nothing of the supervisor's connections is inherited.
 
         In a session of its own: a signal that a handler sends to its process group reaches no other worker process, and what
-        handlers start is known by that session.
+        handlers start is known by that session. The URLs come through a pipe, since programs that handlers start inherit the
+        environment. `-P`: a file of the working directory called `queue.py` is not the module of the standard library.
         """
+        values, secrets = split_secrets(config)
         ours, theirs = socket.socketpair()
+        given = _pipe_with(msgspec.json.encode(secrets))
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",
                 "-m",
                 "leaseq.worker.child",
                 msgspec.json.encode(spec).decode(),
                 str(theirs.fileno()),
-                pass_fds=[theirs.fileno()],
+                str(given),
+                pass_fds=[theirs.fileno(), given],
                 stdin=asyncio.subprocess.DEVNULL,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                env=hide_secrets(os.environ | values, secrets) | {"PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
         except BaseException:
@@ -63,6 +69,7 @@ class ChildProcess:
             raise
         finally:
             theirs.close()
+            os.close(given)
         return cls(spec, process, await Link.over(ours))
 
     def stalled(self, limit_seconds: float) -> bool:
@@ -108,6 +115,14 @@ class ChildProcess:
             self.leaving = self.leaving or message.leaving
             self.ready = self.ready or message.ready
             self.closed = self.closed or message.closed
+
+
+def _pipe_with(data: bytes) -> int:
+    """The end to read from of a pipe that holds this, which is less than a pipe takes."""
+    end, start = os.pipe()
+    with os.fdopen(start, "wb") as pipe:
+        pipe.write(data)
+    return end
 
 
 def is_stopped(pid: int) -> bool:

@@ -27,6 +27,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     concurrency: int
     isolated: bool
     proof: float
+    supervisor: int | None = None  # its pid
 
 
 class FromChild(Struct, frozen=True, omit_defaults=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import site
 import sys
 from pathlib import Path
 
@@ -18,9 +19,7 @@ def load_app(path: str) -> Leaseq:
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
         raise ConfigInvalid(f"{path!r} does not name an app: write module:attribute, as in examples.orders:app")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    look_here(str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -31,6 +30,16 @@ def load_app(path: str) -> Leaseq:
     if not isinstance(app, Leaseq):
         raise ConfigInvalid(f"{path} is not a Leaseq app")
     return app
+
+
+def look_here(directory: str) -> None:
+    """Import from this directory, too: before installed packages, and behind the standard library, whose modules are imported at
+    any time (an app's own `queue.py` would take the place of one)."""
+    if directory in sys.path:
+        return
+    installed = {*site.getsitepackages(), site.getusersitepackages()}
+    places = [place for place, path in enumerate(sys.path) if path in installed]
+    sys.path.insert(places[0] if places else len(sys.path), directory)
 
 
 __all__ = ["load_app"]

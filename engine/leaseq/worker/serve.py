@@ -1,13 +1,8 @@
-"""How does a worker run in the foreground?
-
-Its children are started with the environment and read their configuration from there. So what this process was told in
-other ways (on the command line, or by embedded servers whose URLs are known only now) is written into the environment first.
-"""
+"""A worker in the foreground: a supervisor and its children, until a signal."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 
 import uvloop
 
@@ -20,7 +15,6 @@ POOL_SIZE = 4
 
 def serve(config: Config, post: Post) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code. Raises `ServerUnreachable` where Postgres is away at the start."""
-    os.environ.update(config.to_env())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config, post))
 

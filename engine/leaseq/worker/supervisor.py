@@ -144,6 +144,7 @@ class Supervisor:
             concurrency=1 if isolated else self._post.concurrency,
             isolated=isolated,
             proof=boottime(),
+            supervisor=os.getpid(),
         )
         await self._engine.stores.fleet.open_worker(
             spec.worker_id, host=socket.gethostname(), pid=os.getpid(), queues=spec.queues, version=__version__
@@ -151,7 +152,7 @@ class Supervisor:
         reach("incarnation.opened")
         await self._beat.open(spec.worker_id)
         reach("lease.opened")
-        child = await ChildProcess.start(spec)
+        child = await ChildProcess.start(spec, self._config)
         self._children[spec.worker_id] = child
         emit("child.started", worker_id=spec.worker_id, pid_of_child=child.process.pid, isolated=isolated)
         return child

@@ -122,6 +122,7 @@ class Part:
         self._up = False
         process = self._process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # a file of the working directory called `queue.py` is not the module of the standard library
             "-m",
             "leaseq",
             *self.errand.arguments,

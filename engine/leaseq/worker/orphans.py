@@ -1,0 +1,39 @@
+"""The end of a child whose supervisor dies before the child works.
+
+A child imports the code of the app first. Code that never returns from there (a module that waits for a server, say) hears
+neither SIGTERM nor the end of its link, and no watchdog is wound yet. So the kernel ends such a child together with its
+supervisor (prctl(2), PR_SET_PDEATHSIG). A child that works is not ended so: it hands its tasks back within moments when the
+link ends, and the watchdog ends it where its event loop stands still (`watchdog.py`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with(supervisor: int | None) -> None:
+    """Let the kernel end this process when its supervisor ends, or end it now where that has happened already."""
+    if supervisor is None:
+        return
+    _set_signal(signal.SIGKILL)
+    if os.getppid() != supervisor:
+        os._exit(1)
+
+
+def outlive_supervisor() -> None:
+    """The child works, and hears of the end of its supervisor by the link."""
+    _set_signal(0)
+
+
+def _set_signal(number: int) -> None:
+    try:
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+    except (AttributeError, OSError):  # another system
+        return
+
+
+__all__ = ["die_with", "outlive_supervisor"]
