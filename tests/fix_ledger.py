@@ -132,10 +132,10 @@ async def submit(ledger: Ledger, **said: Any) -> str:
     return wanted.task_id
 
 
-async def open_worker(fleet: Fleet) -> str:
-    """One open incarnation; its id."""
+async def open_worker(fleet: Fleet, *queues: str) -> str:
+    """One open incarnation, of the queue `default` or of others; its id."""
     worker_id = f"worker-{next(_names)}"
-    await fleet.open_worker(worker_id, host="here", pid=1, queues=["default"], version="0")
+    await fleet.open_worker(worker_id, host="here", pid=1, queues=list(queues or ("default",)), version="0")
     return worker_id
 
 

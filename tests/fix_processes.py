@@ -136,9 +136,9 @@ class Services:
         await service.hear("worker.opened", count=children)
         return service
 
-    async def reaper(self) -> Service:
+    async def reaper(self, **env: str) -> Service:
         """A reaper, once its passes run."""
-        service = await self.start("reaper")
+        service = await self.start("reaper", **env)
         await service.hear("reaper.started")
         return service
 

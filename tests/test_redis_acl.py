@@ -1,4 +1,4 @@
-"""Is the user of Redis that docs/operations.md asks for enough for everything, and does it get no right that is not used?"""
+"""The users of Redis that docs/operations.md asks for may do all that leaseq does, and nothing else."""
 
 from __future__ import annotations
 
@@ -32,30 +32,55 @@ from leaseq.model import Lane, State
 from leaseq.telemetry import WARNING, recorded
 from source_tree import ROOT
 
+ENDLESS = "repeat\tuntil\tfalse"
+FOR_NEITHER = [
+    *(f"EVAL {ENDLESS} 0", f"EVAL_RO {ENDLESS} 0", "FUNCTION LOAD #!lua", "FCALL endless 0", "SCRIPT FLUSH", "SCRIPT KILL"),
+    *(
+        "SET another:key 1",
+        "SET leaseqx:key 1",
+        "GET leaseq:{default}:paused",
+        "FLUSHALL",
+        "KEYS *",
+        "CONFIG GET *",
+        "ACL WHOAMI",
+    ),
+]
 # What the connection itself needs, and what the test asks for as the owner of the server.
 NOT_COUNTED = {"acl", "auth", "config", "hello", "info", "flushall", "quit"}
 
 
-def documented() -> list[str]:
-    """The words after ACL in the block of docs/operations.md."""
+def documented() -> list[list[str]]:
+    """The words after ACL in the block of docs/operations.md, for each user."""
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^redis-cli ACL (.*?)\n```", text, re.DOTALL | re.MULTILINE)
-    return shlex.split(block.replace("\\\n", " "))
+    (rights,) = re.findall(r"^rights='(.*?)'$", text, re.DOTALL | re.MULTILINE)
+    commands = re.findall(r"^redis-cli ACL (SETUSER .*)$", text, re.MULTILINE)
+    return [shlex.split(words.replace("$rights", rights.replace("\n", " "))) for words in commands]
 
 
 @pytest.fixture
 async def owner(own_valkey: ValkeyServer) -> AsyncIterator[redis.asyncio.Redis]:
-    """The owner of a server that has the user of the documents, just made."""
+    """The owner of a server that has the users of the documents, just made."""
     async with redis.asyncio.Redis.from_url(own_valkey.url) as client:
-        await command(client, "ACL", *documented())
+        for words in documented():
+            await command(client, "ACL", *words)
         await client.config_resetstat()
         yield client
 
 
 @pytest.fixture
+def reapers(config: Config, own_valkey: ValkeyServer) -> Config:
+    """The way of the reapers' user to that server."""
+    return replace(config, redis_url=_as("leaseq-reaper", own_valkey))
+
+
+@pytest.fixture
 def config(config: Config, own_valkey: ValkeyServer, owner: redis.asyncio.Redis) -> Config:
-    """The restricted user's way to that server."""
-    return replace(config, redis_url=f"redis://leaseq:PASSWORD@{urlsplit(own_valkey.url).netloc.rpartition('@')[2]}/0")
+    """The way of the other processes' user to that server."""
+    return replace(config, redis_url=_as("leaseq", own_valkey))
+
+
+def _as(user: str, server: ValkeyServer) -> str:
+    return f"redis://{user}:PASSWORD@{urlsplit(server.url).netloc.rpartition('@')[2]}/0"
 
 
 async def command(client: redis.asyncio.Redis, *words: str) -> None:
@@ -99,22 +124,53 @@ async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: D
     assert await survey.paused([QUEUE]) == {QUEUE: False}
     assert await survey.owner() == Owner(None, None)
     await survey.unname_backlogs([QUEUE])
+    for name in (KEYS.epoch(QUEUE), KEYS.ready(QUEUE, Lane.LOW)):  # of another type
+        await survey._client.delete(name)
+        await survey._client.hset(name, "a", "1")
+    await dispatcher.push(QUEUE, ids(1), lane=Lane.LOW)
+    await begin(dispatcher)
+    await survey._client.delete(KEYS.ledger())
     assert await dispatcher.forget(["another"]) == ["another"]
 
 
-async def test_every_right_is_enough_and_every_one_is_used(config: Config, owner: redis.asyncio.Redis) -> None:
+async def test_every_right_is_enough_and_every_one_is_used(config: Config, reapers: Config, owner: redis.asyncio.Redis) -> None:
+    async with open_redis(reapers, name="leaseq reaper") as client:
+        await Dispatcher(client, KEYS).load_scripts()
     bell = open_blocking_redis(config, name="leaseq test doorbell", block_seconds=0.5)
     doorbell = Doorbell(bell, KEYS, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL)
     async with open_redis(config, name="leaseq test") as client, bell:
         await ask_for_everything(Dispatcher(client, KEYS), Survey(client, KEYS), doorbell)
-        asked = {name.partition("|")[0] for name, numbers in (await commands(owner)).items() if numbers["calls"]}
-        granted = {word[1:].partition("|")[0] for word in documented() if word.startswith("+")}
-        assert asked - NOT_COUNTED == granted
-        with pytest.raises(redis.exceptions.NoPermissionError):
-            await client.set("another:key", "1")
+    counted = (await commands(owner)).items()
+    asked = {name for name, numbers in counted if numbers["calls"] and name.partition("|")[0] not in NOT_COUNTED}
+    granted = {word[1:] for words in documented() for word in words if word.startswith("+")}
+    assert asked == granted
 
 
-async def test_what_info_would_say_is_unknown_and_no_failure(config: Config) -> None:
+async def test_neither_any_lua_nor_any_key_outside(config: Config, reapers: Config, owner: redis.asyncio.Redis) -> None:
+    """`EVALSHA` runs what a reaper has loaded. The reapers' user can load more, but touches no key outside the prefix either."""
+    refused = redis.exceptions.NoPermissionError
+    async with open_redis(reapers, name="leaseq reaper") as client:
+        outside = await client.script_load("return redis.call('SET', KEYS[1], '1')")
+        for call in [f"EVALSHA {outside} 1 another:key", *FOR_NEITHER]:
+            with pytest.raises(refused):
+                await command(client, *call.split(" ", 3))
+    async with open_redis(config, name="leaseq test") as client:
+        for call in [f"EVALSHA {outside} 1 another:key", f"SCRIPT LOAD {ENDLESS}", *FOR_NEITHER]:
+            with pytest.raises(refused):
+                await command(client, *call.split(" ", 3))
+
+
+async def test_what_is_not_loaded_is_told_and_loaded_by_a_reaper(config: Config, reapers: Config) -> None:
+    async with open_redis(config, name="leaseq test") as client, open_redis(reapers, name="leaseq reaper") as other:
+        with pytest.raises(ServerUnreachable, match="a reaper does that"):
+            await Dispatcher(client, KEYS).push(QUEUE, ids(1))
+        await Survey(other, KEYS).epoch()  # any script at all
+        assert len(await Dispatcher(client, KEYS).push(QUEUE, ids(1))) == 1
+
+
+async def test_what_info_would_say_is_unknown_and_no_failure(config: Config, reapers: Config) -> None:
+    async with open_redis(reapers, name="leaseq reaper") as client:
+        await Dispatcher(client, KEYS).load_scripts()
     async with open_redis(config, name="leaseq test") as client:
         survey = Survey(client, KEYS)
         assert await survey.run_id() is None
@@ -126,18 +182,19 @@ async def test_what_info_would_say_is_unknown_and_no_failure(config: Config) -> 
     assert [event.name for event in doubts] == ["server.doubted", "server.doubted"]
 
 
-async def test_another_right_that_is_missing_is_told(config: Config, owner: redis.asyncio.Redis) -> None:
-    await command(owner, "ACL", "SETUSER", "leaseq", "-get")
-    async with open_redis(config, name="leaseq test") as client:
+async def test_another_right_that_is_missing_is_told(reapers: Config, owner: redis.asyncio.Redis) -> None:
+    await command(owner, "ACL", "SETUSER", "leaseq-reaper", "-getrange")
+    async with open_redis(reapers, name="leaseq test") as client:
         with pytest.raises(ServerUnreachable, match="permission"):
             await Survey(client, KEYS).epoch()
 
 
 async def test_worker_reaper_and_api_work_as_that_user(
-    services: Services, client: Client, owner: redis.asyncio.Redis, eventually: Callable[..., Any]
+    services: Services, client: Client, reapers: Config, owner: redis.asyncio.Redis, eventually: Callable[..., Any]
 ) -> None:
     port = free_port()
-    reaper, worker = await services.reaper(), await services.worker(children=2)
+    reaper = await services.reaper(LEASEQ_REDIS_URL=str(reapers.redis_url))
+    worker = await services.worker(children=2)
     api = await services.start("api", "--port", str(port))
     await api.hear("api.started")
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
@@ -152,6 +209,10 @@ async def test_worker_reaper_and_api_work_as_that_user(
         worker.signal(signal.SIGKILL, children=True)
         await services.worker()
         assert (await client.ended(long.json()["task_id"])).state is State.SUCCESS
+        # The scripts are lost, as in a restart: the reaper loads them again.
+        await owner.script_flush()
+        again = await http.post("/api/tasks", json={"type": "note", "payload": {}})
+        assert (await client.ended(again.json()["task_id"])).state is State.SUCCESS
         # All is lost: the epoch tells, and the reconciler delivers again.
         assert (await http.post("/api/queues/default/pause")).status_code == 200
         waiting = await http.post("/api/tasks", json={"type": "note", "payload": {}})
@@ -162,4 +223,4 @@ async def test_worker_reaper_and_api_work_as_that_user(
         assert (await http.get(f"/api/tasks/{waiting.json()['task_id']}?wait=20")).json()["state"] == "SUCCESS"
     assert not reaper.heard("loop.failed")
     refused = {name for name, numbers in (await commands(owner)).items() if numbers["rejected_calls"]}
-    assert refused <= {"info"}
+    assert refused <= {"info", "script|load"}

@@ -5,6 +5,9 @@ on as a replica, answers every write with an error, and keeps the connection ope
 it resolves the name again. So an answer of that kind condemns all connections of the process, and each is made again before its
 next command. The command that got the answer is not repeated.
 
+Values in Redis are hostile, and a value is read into memory as a whole before it can be judged. So a connection is dropped once
+64 KiB of one value have come and it is still not complete. Nothing that leaseq asks for is as large as that.
+
 Invariants: a cancellation is never lost in a command. A condemned connection sends nothing more. The replies that are still on
 their way on it (of a pipeline) are read. An answer that says nothing about the role of the server (full, busy, no right, wrong
 type) condemns nothing.
@@ -18,12 +21,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from hiredis import pack_command
+from redis._parsers.hiredis import _AsyncHiredisParser
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-__all__ = ["Admit", "Guard", "Refused", "guarded"]
+__all__ = ["Admit", "Guard", "Refused", "TooLarge", "guarded"]
 
 Admit = Callable[[AbstractConnection], Awaitable[None]]
 
@@ -32,6 +36,16 @@ CONDEMNING = (BusyLoadingError, MasterDownError, ReadOnlyError)
 # LOADING: a server that has restarted, or a replica that copies its master. UNBLOCKED: it lost its role while we blocked.
 # NOREPLICAS: a master that its replicas have left, as in the smaller half of a split network.
 WORDS = re.compile(r"\b(READONLY|MASTERDOWN|LOADING|UNBLOCKED|NOREPLICAS)\b")
+
+
+# More than any reply of ours has in one value.
+VALUE_BYTES = 65_536
+# What the buffer may hold beside the value: its header, and what hiredis has not discarded yet.
+SLACK_BYTES = 2048
+
+
+class TooLarge(RedisConnectionError):
+    """A value that was not read to its end."""
 
 
 class Refused(RedisConnectionError):
@@ -53,6 +67,17 @@ class Guard:
         self.generation += 1
 
 
+class _BoundedParser(_AsyncHiredisParser):
+    """The parser of redis-py, which gives up on a value that is too large."""
+
+    async def read_from_socket(self) -> bool:
+        """Read on, because the reply is not complete. The buffer holds what has come of the value that is being read."""
+        reader: Any = self._reader
+        if reader is not None and reader.len() > VALUE_BYTES + SLACK_BYTES:
+            raise TooLarge(f"a value of more than {VALUE_BYTES} bytes came from Redis; the connection was dropped")
+        return bool(await super().read_from_socket())  # type: ignore[no-untyped-call]
+
+
 class _Guarded(AbstractConnection):
     """The part that all three kinds of connections share."""
 
@@ -60,7 +85,7 @@ class _Guarded(AbstractConnection):
         self._guard = guard
         self._generation = guard.generation
         self._admitted = False
-        super().__init__(**options)
+        super().__init__(**options, parser_class=_BoundedParser)
 
     async def _connect(self) -> None:
         # Before the name is resolved: what is condemned from here on may be where this leads.

@@ -1,7 +1,7 @@
 """The tasks that wait in the ledger for their turn, because their lane is full.
 
 Asked of dispatch, which alone knows: where a backlog begins is decided there, push by push. Many queues are asked in one
-pipeline; one that cannot be read is left out, and its trouble is reported at the end of the pass.
+round trip.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from collections.abc import Iterable, Mapping
 from leaseq.dispatch.backlog import Backlog
 from leaseq.dispatch.survey import Survey
 from leaseq.model import Glimpse, Lane
-from leaseq_reaper.apart import Apart
 
 Backlogs = Mapping[str, Mapping[Lane, Backlog]]
 
 
-async def find_backlogs(survey: Survey, queues: Iterable[str], *, apart: Apart) -> Backlogs:
+async def find_backlogs(survey: Survey, queues: Iterable[str]) -> Backlogs:
     """The backlogs of these queues, by queue and lane; queues without any are left out."""
-    found = await apart.sort_out(await survey.backlogs_of(sorted(set(queues))))
+    found = await survey.backlogs_of(sorted(set(queues)))
     return {queue: lanes for queue, lanes in found.items() if lanes}
 
 

@@ -94,7 +94,7 @@ class Compared:
                 self._drop(place)
 
     async def _look_at(self, places: Collection[Place]) -> dict[Place, End]:
-        return await self._apart.sort_out(await self._survey.ends([*places])) if places else {}
+        return await self._survey.ends([*places]) if places else {}
 
     def _remember(self, place: Place, end: End, tasks: Sequence[Glimpse]) -> None:
         now = self._clock()

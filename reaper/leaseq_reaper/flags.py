@@ -4,6 +4,9 @@ The ledger decides, and the claim asks it; a flag in dispatch spares workers the
 number of names, so a pass looks at a share of the paused queues, in the order of their names, and the next pass goes on. Where
 fewer queues are paused than a share, each pass looks at all of them.
 
+A flag that the ledger does not know of stops the workers of its queue, so the queues of open workers are looked at in each
+pass. What else has such a flag is found by the scan of dispatch (leftovers.py).
+
 Invariant. A flag is removed only after the ledger was asked once more. An operator writes to the ledger first.
 """
 
@@ -37,6 +40,10 @@ class Flags:
             resumed = sorted(self._before - self._seen)[:SHARE]  # the scan of dispatch finds the rest (leftovers.py)
             self._before, self._seen = self._seen, set()
             await self.remove(resumed)
+
+    async def remove_unknown(self) -> None:
+        """Remove the flags of queues that workers serve and that the ledger does not have paused."""
+        await self.remove(await self._stores.dispatcher.flagged(await self._stores.fleet.list_served()))
 
     async def remove(self, queues: list[str]) -> None:
         """Remove the flags of those queues that the ledger does not have paused."""

@@ -28,6 +28,8 @@ from leaseq_reaper.suspicion import Clock
 SLICE = 2000
 SLICES = 5
 ROUND_SECONDS = 20.0
+# A slice that reaps for longer than this leaves the rest to the next round.
+REAP_SECONDS = 0.5
 
 
 class Leftovers:
@@ -100,7 +102,11 @@ class Leftovers:
         if ghosts:
             await self._stores.ownership.check()  # the lists that were read were ours
 
+        until = self._clock() + REAP_SECONDS
+
         async def reap(owner: str) -> None:
+            if self._clock() >= until:
+                return  # there may be very many; those that are left are found in the next round
             await self._reap(
                 Death(
                     worker_id=owner,

@@ -147,7 +147,7 @@ class Promote:
     async def _rooms(self, due: Sequence[Due]) -> dict[tuple[str, int], int]:
         """How many more each place may take."""
         lanes = {(one.queue, LANES[Priority(one.priority)]): one.place for one in due if one.queue != UNKNOWN}
-        lengths = await self._apart.sort_out(await self._survey.lengths([*lanes]))
+        lengths = await self._survey.lengths([*lanes])
         rooms = {lanes[lane]: self._dispatcher.window - length for lane, length in lengths.items()}
         for lane, most in (await self._turns.allowances(lanes)).items():
             rooms[lanes[lane]] = min(rooms.get(lanes[lane], 0), most)

@@ -133,6 +133,7 @@ class Reaping:
                     places.setdefault(view.worker_id, []).append(queue)
         # One that came up after the ledger was read is open there by now.
         closed = await ended(self._fleet, places)
+        closed -= await self._drop_made_up(places, closed)
         self._also &= {queue for worker_id in closed for queue in places[worker_id]}
         now = self._clock()
         self._closed = {worker_id: self._closed.get(worker_id, now) for worker_id in closed}
@@ -152,6 +153,21 @@ class Reaping:
                 )
 
         await self._apart.each(due, finish, at_once=TOGETHER)
+
+    async def _drop_made_up(self, places: dict[str, list[str]], closed: AbstractSet[str]) -> set[str]:
+        """Remove leases under names that the ledger has never had or has pruned, all together: there may be thousands of them.
+
+        One whose processing list holds something is reaped like a worker. Returns those that are gone.
+        """
+        unknown = {*closed} - await self._fleet.find_known(sorted(closed)) if closed else set[str]()
+        kept: set[str] = set()
+        for queue in sorted({queue for worker_id in unknown for queue in places[worker_id]}):
+            names = sorted(worker_id for worker_id in unknown if queue in places[worker_id])
+            dropped = await self._dispatcher.close_each(queue, names)
+            kept.update(set(names).difference(dropped))
+            if dropped:
+                emit("lease.dropped", queue=queue, count=len(dropped), worker_id=dropped[0])
+        return unknown - kept
 
     def _has_time(self) -> bool:
         """May one more be reaped in this pass? The first few always: a budget of time alone may be used up before they begin."""

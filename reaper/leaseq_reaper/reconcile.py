@@ -118,6 +118,7 @@ class Reconcile:
         self._return_to_what_failed()
         await self._walk_on()
         await self._flags.restore()
+        await self._flags.remove_unknown()
         await self._leftovers.look_on()
 
     def _has_failed_over(self) -> bool:

@@ -124,7 +124,7 @@ class Refill:
             self._idle = {queue: idle for queue, idle in self._idle.items() if named.get(queue) == idle.mark}
         queues = [queue for queue in named if queue not in self._idle or now >= self._idle[queue].until]
         queues = await self._changed(queues)
-        backlogs = await find_backlogs(self._survey, queues, apart=self._apart)
+        backlogs = await find_backlogs(self._survey, queues)
         await self._unname([queue for queue in queues if queue not in backlogs])
         await self._fill_all(await self._half_empty(backlogs))
         self.quiet.note(found=any(queue not in self._idle or self._idle[queue].seconds < IDLE_CAP_SECONDS for queue in named))
@@ -134,7 +134,7 @@ class Refill:
         """Without those whose lanes are as long as they were. Of these the backlogs are read now and then all the same."""
         resting = {queue: idle for queue in queues if (idle := self._idle.get(queue)) and idle.times % READ_EVERY}
         places = [place for idle in resting.values() for place in idle.places]
-        lengths = await self._apart.sort_out(await self._survey.lengths(places)) if places else {}
+        lengths = await self._survey.lengths(places) if places else {}
         now = self._clock()
         unchanged = set()
         for queue, idle in resting.items():
@@ -147,14 +147,14 @@ class Refill:
         """These have no backlog. One may have begun since we looked, and been named before we take the name away."""
         if queues:
             await self._survey.unname_backlogs(queues)
-            begun = await find_backlogs(self._survey, queues, apart=self._apart)
+            begun = await find_backlogs(self._survey, queues)
             if begun:
                 await self._survey.name_backlogs([*begun])
 
     async def _half_empty(self, backlogs: Backlogs) -> list[tuple[str, Lane, Backlog, int]]:
         """The lanes that want something. Queues in which none does are looked at less often while nothing moves."""
         places = [(queue, lane) for queue, lanes in backlogs.items() for lane in lanes]
-        lengths = await self._apart.sort_out(await self._survey.lengths(places))
+        lengths = await self._survey.lengths(places)
         wanting = [place for place in places if place in lengths and 2 * lengths[place] < self._window]
         busy = {queue for queue, _ in wanting}
         for queue, lanes in backlogs.items():

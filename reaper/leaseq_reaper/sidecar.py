@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Set as AbstractSet
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import uvloop
 
@@ -91,7 +91,10 @@ async def _connect(config: Config, stack: AsyncExitStack, stop: asyncio.Event) -
     while not stop.is_set():
         try:
             await require_schema(str(config.postgres_url))
-            return await stack.enter_async_context(open_engine(config, name="leaseq reaper", pool_size=POOL_SIZE))
+            engine = await stack.enter_async_context(open_engine(config, name="leaseq reaper", pool_size=POOL_SIZE))
+            with suppress(ServerUnreachable):  # later, with the first script that the server does not know
+                await engine.stores.dispatcher.load_scripts()
+            return engine
         except DispatchForeign:
             raise  # waiting does not help: a person has to give one of the two another prefix
         except ServerUnreachable as error:

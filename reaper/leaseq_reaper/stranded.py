@@ -102,10 +102,18 @@ class Stranded:
                 lanes.setdefault(queue, {})[lane] = one.backlog
         unread = {task.queue for task in waiting if task.lane not in lanes.get(task.queue, {})}
         if unread:
-            fresh = await find_backlogs(self._survey, unread, apart=self._apart)
+            fresh = await find_backlogs(self._survey, unread)
+            await self._name(fresh)
             self._note(unread, fresh)
             lanes.update({queue: dict(fresh.get(queue, {})) for queue in unread})
         return [task for task in waiting if not waits_its_turn(task, lanes)]
+
+    async def _name(self, backlogs: Backlogs) -> None:
+        """Let the refill know of these: a backlog that no push has begun (values in Redis are hostile) has been named by none."""
+        named = await self._survey.with_backlogs() if backlogs else {}
+        unnamed = [queue for queue in backlogs if queue not in named]
+        if unnamed:
+            await self._survey.name_backlogs(unnamed)
 
     async def accounted(self, *, after: str) -> Accounted:
         """Tasks that the ledger may leave out of the chunk after this id.
@@ -122,7 +130,7 @@ class Stranded:
             queue for (queue, _), one in self._standing.items() if now >= one.until and one.seconds >= TRUST_STANDING_SECONDS
         }
         if doubtful:
-            self._note(doubtful, await find_backlogs(self._survey, doubtful, apart=self._apart))
+            self._note(doubtful, await find_backlogs(self._survey, doubtful))
         trusted = ((place, one.backlog.cursor) for place, one in self._standing.items() if now < one.until)
         return dict(islice(trusted, MOST_TRUSTED))
 
@@ -179,7 +187,7 @@ class Stranded:
 
     async def _depth(self, places: AbstractSet[Place]) -> int:
         """How many ids wait in these lanes."""
-        return sum((await self._apart.sort_out(await self._survey.lengths([*places]))).values())
+        return sum((await self._survey.lengths([*places])).values())
 
     async def _redeliver(self, missing: dict[str, Glimpse]) -> None:
         """For all queues together: after a loss of data there may be thousands, with one task each."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from leaseq.dispatch.survey import Survey
-from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
 
 Place = tuple[str, Lane]
@@ -33,8 +32,7 @@ class Turns:
         """How many tasks promote may still bring into these lanes; those without a backlog are left out."""
         places = set(places)
         queues = {queue for queue, _ in places} & set(await self._survey.with_backlogs()) if places else set()
-        found = await self._survey.backlogs_of(sorted(queues))
-        backlogs = {queue: {} if isinstance(lanes, ServerUnreachable) else lanes for queue, lanes in found.items()}
+        backlogs = await self._survey.backlogs_of(sorted(queues))
         cursors = {(queue, lane): backlog.cursor for queue, lanes in backlogs.items() for lane, backlog in lanes.items()}
         self._brought = {place: n for place, n in self._brought.items() if self._cursors.get(place) == cursors.get(place)}
         self._cursors = cursors

@@ -120,7 +120,7 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
             Bury(count=3, fate=Fate.DIE_BEFORE),
             Flush(),
         ],
-        {"crash before LRANGE", "attempt.reaped"},
+        {"crash before held", "attempt.reaped"},
     ),
     "a reaper that is frozen while it delivers anew": (
         [

@@ -109,17 +109,42 @@ async def test_pull_leaves_a_token_for_the_next_idle_worker(dispatcher: Dispatch
     assert await in_lane(valkey) == []
 
 
-async def test_pull_hands_garbage_out_as_it_is(dispatcher: Dispatcher, valkey: Redis) -> None:
+ODD = [b"\xff\x00", b"nonsense", b"x" * 100_000]
+
+
+async def test_pull_parks_what_can_be_no_id_and_hands_out_the_rest(dispatcher: Dispatcher, valkey: Redis) -> None:
     await begin(dispatcher)
     (good,) = ids(1)
-    garbage = [b"\xff\x00", b"nonsense", good.upper().encode(), good.encode() + b"\n", b"x" * 100_000]
-    await valkey.rpush(KEYS.ready(QUEUE, Lane.NORMAL), *garbage, good)
+    looks_alike = good.upper().encode()
+    await valkey.rpush(KEYS.ready(QUEUE, Lane.NORMAL), *ODD, looks_alike, good.encode() + b"\n", good)
 
     pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=100)
 
-    assert pulled.task_ids == [good]
-    assert pulled.garbage == garbage
-    assert await valkey.llen(KEYS.processing(QUEUE, WORKER)) == 6
+    assert (pulled.task_ids, pulled.garbage, pulled.parked) == ([good], [looks_alike], 4)
+    assert await valkey.llen(KEYS.processing(QUEUE, WORKER)) == 2
+    parked = await valkey.lrange(KEYS.parked(QUEUE), 0, -1)
+    assert parked[::-1] == [*ODD[:2], ODD[2][:65_536], good.encode() + b"\n"]
+
+
+async def test_pull_looks_at_so_many_values_and_leaves_the_rest(dispatcher: Dispatcher, valkey: Redis) -> None:
+    await begin(dispatcher)
+    await valkey.rpush(KEYS.ready(QUEUE, Lane.NORMAL), *[b"x"] * 12_000)
+    counts = [(await dispatcher.pull(QUEUE, worker_id=WORKER, limit=10)).parked for _ in range(4)]
+    assert counts == [5000, 5000, 2000, 0]
+    assert await valkey.llen(KEYS.parked(QUEUE)) == 1000
+
+
+async def test_what_can_be_no_id_leaves_a_processing_list(dispatcher: Dispatcher, valkey: Redis) -> None:
+    pushed = ids(3)
+    processing = KEYS.processing(QUEUE, WORKER)
+    await valkey.rpush(processing, pushed[0], "", *ODD, pushed[1], b"y", pushed[2])
+
+    found = await dispatcher.held(QUEUE, worker_id=WORKER, limit=3)
+    assert (found.task_ids, found.parked) == (pushed[1:], 1)
+    found = await dispatcher.held(QUEUE, worker_id=WORKER)
+    assert (found.task_ids, found.garbage, found.parked) == (pushed, [], 3)
+    assert await in_hand(valkey) == pushed
+    assert await valkey.llen(KEYS.parked(QUEUE)) == 4
 
 
 async def test_pull_is_limited(dispatcher: Dispatcher, valkey: Redis) -> None:

@@ -27,7 +27,7 @@ async def pause_made_up(plain: Plain, count: int) -> None:
 async def test_a_claim_takes_nothing_of_a_paused_queue_among_many(
     ledger: Ledger, fleet: Fleet, plain: Plain, others: int
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(fleet, "zz.kept", "free")
     tasks = [submission(queue="zz.kept"), submission(queue="free")]
     await ledger.submit(tasks, retention_seconds=60)
     kept, free = ids = [task.task_id for task in tasks]

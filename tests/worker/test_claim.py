@@ -26,7 +26,7 @@ async def multixacts(plain: Connection) -> int:
 async def test_claims_at_the_same_time_leave_no_multixact_behind(
     ledger: Ledger, fleet: Fleet, pool: Pool, plain: Connection
 ) -> None:
-    worker_id = await open_worker(fleet)
+    worker_id = await open_worker(fleet, *(f"q{n}" for n in range(5)))
     ids = [await submit(ledger, queue=f"q{n % 5}") for n in range(40)]
     before = await multixacts(plain)
     async with holding(pool) as held:  # what two statements at the same time cost

@@ -49,7 +49,7 @@ async def listed(worker: Worker, task_ids: Sequence[str]) -> Deliveries:
     return found
 
 
-async def one_runs_and_one_waits(worker: Worker, client: Client) -> tuple[str, str, asyncio.Task[None]]:
+async def one_runs_and_one_waits(worker: Worker, client: Client) -> tuple[str, str, asyncio.Task[int]]:
     """Two tasks, of which one has the only slot, and the taking of the other, which waits for it."""
     first, second = await client.submit("held"), await client.submit("held")
     await client.engine.pusher.aclose()

@@ -1,10 +1,12 @@
-"""Which of the strings found in a list are deliveries, and which are garbage?
+"""Tell deliveries from what else is found in the lists of dispatch.
 
-Every value in Redis is treated as hostile: what is not a task id is never decoded further, only parked and reported.
+Every value in Redis is treated as hostile. What cannot be a task id by its length is parked on the server and comes here as a
+number only (pull.lua, held.lua). What has that length and is no task id is never decoded further, only parked and reported.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
@@ -24,11 +26,17 @@ class PullCode(StrEnum):
 
 
 class Deliveries(Struct, frozen=True):
-    """What was found in a list: task ids, and whatever else (as it was)."""
+    """What was found in a list: task ids, whatever else has their length (as it was), and how many values were parked."""
 
     task_ids: list[str]
     garbage: list[bytes]
     code: PullCode = PullCode.OK
+    parked: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many values were found."""
+        return len(self.task_ids) + len(self.garbage) + self.parked
 
 
 class Place(StrEnum):
@@ -53,9 +61,18 @@ class LeaseView(Struct, frozen=True):
     beat: int
 
 
-def read_leases(flat: Sequence[Any]) -> list[LeaseView]:
+# What counts beats. Another text stands for a beat that has never moved.
+BEAT = re.compile(rb"[0-9]{1,19}")
+
+
+def read_leases(reply: Sequence[Any]) -> list[LeaseView]:
     """The reply of list_leases.lua."""
-    return [LeaseView(flat[i].decode(errors="replace"), int(flat[i + 1]), int(flat[i + 2])) for i in range(0, len(flat), 3)]
+    flat = reply[1:]
+    return [LeaseView(flat[i].decode(), int(flat[i + 1]), _beat(flat[i + 2])) for i in range(0, len(flat), 3)]
+
+
+def _beat(text: bytes) -> int:
+    return int(text) if BEAT.fullmatch(text) else 0
 
 
 def as_bytes(value: bytes | str) -> bytes:
@@ -63,7 +80,7 @@ def as_bytes(value: bytes | str) -> bytes:
     return value if isinstance(value, bytes) else value.encode()
 
 
-def sort_out(values: Iterable[bytes | str], *, code: PullCode = PullCode.OK) -> Deliveries:
+def sort_out(values: Iterable[bytes | str], *, code: PullCode = PullCode.OK, parked: int = 0) -> Deliveries:
     """Tell deliveries from garbage; the doorbell's empty tokens are garbage too."""
     task_ids: list[str] = []
     garbage: list[bytes] = []
@@ -74,7 +91,7 @@ def sort_out(values: Iterable[bytes | str], *, code: PullCode = PullCode.OK) -> 
             task_ids.append(text)
         else:
             garbage.append(raw)
-    return Deliveries(task_ids, garbage, code)
+    return Deliveries(task_ids, garbage, code, parked)
 
 
 __all__ = ["Deliveries", "LeaseView", "Place", "PullCode", "Release", "as_bytes", "read_leases", "sort_out"]

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from leaseq.codec import FIRST_ID
 from leaseq.config import DISPATCH_WINDOW
 from leaseq.dispatch.backlog import WINDOWED, Backlog
-from leaseq.dispatch.deliveries import Deliveries, LeaseView, Place, PullCode, Release, read_leases, sort_out
+from leaseq.dispatch.deliveries import Deliveries, LeaseView, Place, PullCode, Release, as_bytes, read_leases, sort_out
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.scripts import Call, Scripts
 from leaseq.errors import DispatchForeign, ServerUnreachable
@@ -36,6 +36,8 @@ CLOSED_UNDER_US = "the handler is closed"
 
 # Lua's unpack and the time a script may hold the server both ask for small bites.
 BITE = 500
+# Values of a processing list that are looked at together: more than a worker has slots.
+MOST_HELD = 5000
 # Refills of one round trip, each of at most a bite, and refills that may wait.
 REFILLS = 100
 REFILLS_WAITING = 1000
@@ -69,6 +71,11 @@ class Dispatcher:
         # What is brought into several lanes at the same moment is one round trip.
         self._refills: Gatherer[Call, Any] = Gatherer(self._refill_each, batch_size=REFILLS, capacity=REFILLS_WAITING)
 
+    async def load_scripts(self) -> None:
+        """Send all scripts to the server, for processes whose user of Redis may not."""
+        with reachable():
+            await self._scripts.load()
+
     async def push(self, queue: str, task_ids: Sequence[str], *, lane: Lane = Lane.NORMAL, again: bool = False) -> list[str]:
         """Place deliveries at the tail of a lane, in order; returns those that were taken.
 
@@ -87,7 +94,7 @@ class Dispatcher:
                 count, begun = await self._scripts.run("push", names, [lane.value, *limits, "".join(bite)])
                 taken += bite[:count]
                 if begun:
-                    await self._client.hset(self._keys.backlogs(), queue, token_hex(4))
+                    await self._scripts.tell("HSET", self._keys.backlogs(), queue, token_hex(4))
                     emit("backlog.began", queue=queue, lane=lane, window=self.window)
         return taken
 
@@ -117,13 +124,14 @@ class Dispatcher:
         `turn` 1 looks first at the least urgent lane that holds anything, 2 at the one before it; 0 keeps the order.
         """
         names = [self._keys.processing(queue, worker_id), self._keys.leases(queue), self._keys.paused(queue)]
-        names += [self._keys.ready(queue, lane) for lane in (Lane.NORMAL, *lanes)]
+        names += [self._keys.ready(queue, Lane.NORMAL), self._keys.parked(queue)]
+        names += [self._keys.ready(queue, lane) for lane in lanes]
         args: list[str | int] = [worker_id, min(limit, BITE), turn]
         with reachable():
-            code, values = await self._scripts.run("pull", names, args)
+            code, values, parked = await self._scripts.run("pull", names, args)
         if values:
             reach("pull.moved")
-        return sort_out(values, code=PullCode(code.decode()))
+        return sort_out(values, code=PullCode(code.decode()), parked=parked)
 
     async def release(self, queue: str, releases: Sequence[Release], *, worker_id: str) -> int:
         """Take deliveries out of a processing list, each to its place, in this order; returns how many were in it."""
@@ -143,11 +151,12 @@ class Dispatcher:
         with reachable():
             return int(await self._scripts.run("restore", [self._keys.processing(queue, worker_id)], task_ids))
 
-    async def held(self, queue: str, *, worker_id: str, limit: int | None = None) -> Deliveries:
-        """What is in a worker's processing list, oldest first; with `limit` only the newest, where a taking back begins."""
+    async def held(self, queue: str, *, worker_id: str, limit: int = MOST_HELD) -> Deliveries:
+        """The newest `limit` deliveries in a worker's processing list, oldest first. What cannot be one is parked."""
+        names = [self._keys.processing(queue, worker_id), self._keys.parked(queue)]
         with reachable():
-            values = await self._client.lrange(self._keys.processing(queue, worker_id), 0 if limit is None else -limit, -1)
-        return sort_out(values)
+            values, parked = await self._scripts.run("held", names, [limit])
+        return sort_out(values, parked=parked)
 
     async def holding(self, queues: Sequence[str], *, lanes: Sequence[Lane]) -> list[str]:
         """Those of these queues in which one of these lanes holds something, be it a token. One command while none does."""
@@ -163,6 +172,10 @@ class Dispatcher:
     async def occupied(self, queues: Sequence[str], *, worker_id: str) -> list[str]:
         """Those of these queues in which a worker's processing list holds something. One command while none does."""
         return await self._existing(queues, [[self._keys.processing(queue, worker_id) for queue in queues]])
+
+    async def flagged(self, queues: Sequence[str]) -> list[str]:
+        """Those of these queues that have a pause flag. One command while none has."""
+        return await self._existing(queues, [[self._keys.paused(queue) for queue in queues]])
 
     async def _existing(self, queues: Sequence[str], names: Sequence[Sequence[str | bytes]]) -> list[str]:
         """The queues of which one of these keys exists: `names` are lists of them in the order of the queues. An empty list is no
@@ -194,7 +207,7 @@ class Dispatcher:
         names = [self._keys.leases(queue), self._keys.beats(queue), self._keys.epoch(queue)]
         with reachable():
             epoch = await self._scripts.run("open", names, [worker_id, int(lease_seconds * 1000), token])
-        return str(epoch.decode())
+        return as_bytes(epoch).decode(errors="replace")
 
     async def renew(self, queue: str, worker_ids: Sequence[str], *, lease_seconds: float) -> dict[str, str]:
         """Renew leases. By worker id: 'held', 'lapsed' or 'missing'."""
@@ -220,14 +233,28 @@ class Dispatcher:
                 replies = await self._scripts.run_each("list_leases", calls)
             for queue, reply in zip(some, replies, strict=True):
                 failed = isinstance(reply, Exception)
+                if not failed and reply[0]:
+                    emit("lease.dropped", queue=queue, count=reply[0])
                 found[queue] = ServerUnreachable(f"Redis does not answer: {reply}") if failed else read_leases(reply)
         return found
 
     async def close(self, queue: str, *, worker_id: str) -> bool:
         """Forget an incarnation; False while its list holds deliveries."""
-        names = [self._keys.processing(queue, worker_id), self._keys.leases(queue), self._keys.beats(queue)]
-        with reachable():
-            return bool(await self._scripts.run("close", names, [worker_id]))
+        return bool(await self.close_each(queue, [worker_id]))
+
+    async def close_each(self, queue: str, worker_ids: Sequence[str]) -> list[str]:
+        """The same for many; returns those that are forgotten now."""
+        closed: list[str] = []
+        for start in range(0, len(worker_ids), BITE):
+            some = worker_ids[start : start + BITE]
+            calls: list[Call] = [
+                ([self._keys.processing(queue, one), self._keys.leases(queue), self._keys.beats(queue)], [one]) for one in some
+            ]
+            with reachable():
+                replies = await self._scripts.run_each("close", calls)
+                _raise_first(replies)
+            closed += [worker_id for worker_id, reply in zip(some, replies, strict=True) if reply == 1]
+        return closed
 
     async def forget(self, queues: Sequence[str]) -> list[str]:
         """Remove what is kept of queues in which nothing waits and that no worker serves; returns those that are like that."""
@@ -239,10 +266,15 @@ class Dispatcher:
             calls.append(([*names, own.beats(queue), own.epoch(queue), own.parked(queue)], []))
         with reachable():
             replies = await self._scripts.run_each("forget", calls)
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    raise reply
+            _raise_first(replies)
         return [queue for queue, forgotten in zip(queues, replies, strict=True) if forgotten]
+
+
+def _raise_first(replies: Sequence[object]) -> None:
+    """Raise the first error among the replies."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
 
 
 def _release_arguments(releases: Sequence[Release]) -> list[str | bytes]:

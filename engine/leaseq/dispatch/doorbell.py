@@ -11,10 +11,12 @@ from __future__ import annotations
 from typing import cast
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from leaseq.dispatch.deliveries import Deliveries, sort_out
 from leaseq.dispatch.dispatcher import reachable
 from leaseq.dispatch.keys import Keys
+from leaseq.dispatch.scripts import Scripts, is_odd
 from leaseq.failpoints import reach
 from leaseq.model import Lane
 
@@ -27,16 +29,25 @@ class Doorbell:
         self._source = keys.ready(queue, lane)
         self._target = keys.processing(queue, worker_id)
         self._block = block_seconds
+        self._scripts = Scripts(client)
 
     async def wait(self) -> Deliveries:
         """Wait for one delivery, at most `block_seconds`. An empty token in `garbage` means: look in the other lanes."""
         with reachable():
-            # The server takes fractions of a second (since 6.0); the type of redis-py does not.
-            value = await self._client.blmove(self._source, self._target, cast(int, self._block), "LEFT", "RIGHT")
+            value = await self._blmove()
         if value is None:
             return sort_out([])
         reach("doorbell.moved")
         return sort_out([value])
+
+    async def _blmove(self) -> bytes | str | None:
+        try:
+            # The server takes fractions of a second (since 6.0); the type of redis-py does not.
+            return await self._client.blmove(self._source, self._target, cast(int, self._block), "LEFT", "RIGHT")
+        except ResponseError as error:
+            if not (is_odd(error) and await self._scripts.mend([self._source, self._target])):
+                raise
+            return b""  # as if a token had come: look again
 
     async def hang_up(self) -> None:
         """Give the connection up until the next wait."""

@@ -13,6 +13,14 @@ from leaseq.model import Lane
 
 READY = {lane: "ready" if lane is Lane.NORMAL else f"ready:{lane.value}" for lane in Lane}
 
+# The type of each key, by what follows its queue or its prefix. A flag is one by being there, whatever it is, and what stands in
+# the place of the owner of a prefix is not ours to remove (ownership.py).
+LISTS = {"ready": "list", "processing": "list", "parked": "list"}
+TYPES = LISTS | {"leases": "zset", "beats": "hash", "backlog": "hash", "epoch": "string"}
+DEPLOYMENT_TYPES = {"epoch": "string", "backlogs": "hash"}
+# Without these deliveries are lost that only the ledger knows of.
+DELIVERIES = {"ready", "processing", "backlog"}
+
 
 class Keys(Struct, frozen=True):
     """The keys of one deployment, bound to its prefix, which `Config` has checked: no brace, no glob character."""
@@ -93,4 +101,18 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:{{{queue}}}:{what}"
 
 
-__all__ = ["Keys"]
+def type_of(name: str) -> str:
+    """The type that a key should have; '' where any will do."""
+    _, brace, what = name.rpartition("}:")
+    return TYPES.get(what.partition(":")[0], "") if brace else DEPLOYMENT_TYPES.get(name.rpartition(":")[2], "")
+
+
+def epoch_beside(name: str) -> str | None:
+    """The epoch of dispatch in whose deployment this key holds deliveries; None for a key that holds none."""
+    before, brace, what = name.rpartition("}:")
+    if not brace or what.partition(":")[0] not in DELIVERIES:
+        return None
+    return Keys(before.partition(":{")[0]).data()
+
+
+__all__ = ["Keys", "epoch_beside", "type_of"]

@@ -17,19 +17,19 @@ has lost them knows nothing, and the next process that looks writes down what it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, NoScriptError, OutOfMemoryError, ResponseError
 
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import reachable
 from leaseq.dispatch.keys import Keys
-from leaseq.dispatch.scripts import SCRIPTS, SHAS, Scripts
+from leaseq.dispatch.scripts import SCRIPTS, SHAS, NotLoaded, Scripts, is_odd
 from leaseq.primary import Primary, Timeline, learn_timeline
 from leaseq.redis_connection import Guard, Refused
 from leaseq.telemetry import emit
@@ -64,6 +64,7 @@ class Ownership:
         self._keys = keys
         self._scripts = Scripts(client)
         self._foreign = False
+        self._was_ours = False
         self._primary = primary
         self._announces = announces
         self._told: Timeline | None = None
@@ -75,31 +76,50 @@ class Ownership:
         Raises `DispatchForeign` where it belongs to another ledger: then all connections of this process are condemned.
         `ServerUnreachable`: Redis is away. A Redis that is full and knows no owner passes.
         """
-        name = self._keys.ledger()
-        with reachable(), self._judged():
-            owner = read_owner(await self._client.hgetall(name))
+        with reachable():
+            try:
+                await self._check()
+            except ResponseError as error:
+                # The prefix was ours a moment ago, and no other ledger has written this.
+                if not (is_odd(error) and self._was_ours):
+                    raise
+                await self._client.delete(self._keys.ledger())
+                await self._check()
+
+    async def _check(self) -> None:
+        with self._judged():
+            owner = await ask_owner(self._scripts, self._keys, self._arguments(None, sets=False))
             if owner.ledger is not None:
                 self._compare(owner)
             if self._announces and self._has_news(owner):
                 told = self.timeline
-                self._compare(as_owner(*await self._scripts.run("own", [name], self._arguments(told))))
+                self._compare(await ask_owner(self._scripts, self._keys, self._arguments(told)))
                 self._told = told
 
     async def _admit(self, connection: AbstractConnection) -> None:
         """The same on a connection that has just been made; raises a `RedisError`."""
         with self._judged():
-            owner = read_owner(_as_mapping(await _ask(connection, "HGETALL", self._keys.ledger())))
+            try:
+                owner = await self._own(connection, self._arguments(None, sets=False))
+            except ResponseError as error:
+                if not (is_odd(error) and self._was_ours):
+                    raise
+                await _ask(connection, "DEL", self._keys.ledger())
+                owner = Owner(None, None)
             if owner.ledger is None and self._announces:
-                owner = await self._own(connection)
+                owner = await self._own(connection, self._arguments(self.timeline))
             if owner.ledger is not None:
                 self._compare(owner)
 
-    async def _own(self, connection: AbstractConnection) -> Owner:
-        command = ("EVALSHA", SHAS["own"], 1, self._keys.ledger(), *self._arguments(self.timeline))
+    async def _own(self, connection: AbstractConnection, arguments: Sequence[str | int]) -> Owner:
+        command = ("EVALSHA", SHAS["own"], 1, self._keys.ledger(), *arguments)
         try:
             return as_owner(*await _ask(connection, *command))
         except NoScriptError:
-            await _ask(connection, "SCRIPT", "LOAD", SCRIPTS["own"])
+            try:
+                await _ask(connection, "SCRIPT", "LOAD", SCRIPTS["own"])
+            except NoPermissionError:
+                raise NotLoaded from None
             return as_owner(*await _ask(connection, *command))
 
     @property
@@ -107,8 +127,9 @@ class Ownership:
         """The newest timeline that this process knows of its Postgres; None where Postgres does not tell."""
         return None if self._primary is None else self._primary.timeline
 
-    def _arguments(self, seen: Timeline | None) -> list[str | int]:
-        return [self.ledger_id, "" if seen is None else seen.system, 0 if seen is None else seen.number]
+    def _arguments(self, seen: Timeline | None, *, sets: bool = True) -> list[str | int]:
+        system, number = ("", 0) if seen is None else (seen.system, seen.number)
+        return [self.ledger_id, system, number, "1" if sets else ""]
 
     def _has_news(self, owner: Owner) -> bool:
         """Whether this process knows what dispatch does not. Another system is told once: two that alternate have no order."""
@@ -127,14 +148,14 @@ class Ownership:
         except OutOfMemoryError:
             return
         except ResponseError as error:
-            if is_of_another_type(error):
+            if is_odd(error) and not self._was_ours:
                 self._refuse(NO_LEDGER)
             raise
 
     def _compare(self, owner: Owner) -> None:
         if owner.ledger != self.ledger_id:
             self._refuse(str(owner.ledger))
-        self._foreign = False
+        self._foreign, self._was_ours = False, True
         if owner.timeline is not None:
             learn_timeline(owner.timeline)
 
@@ -152,26 +173,16 @@ async def _ask(connection: AbstractConnection, *command: str | int) -> Any:
     return await connection.read_response()
 
 
-def read_owner(fields: Mapping[Any, bytes | str]) -> Owner:
-    """What the hash says."""
-    return as_owner(fields.get(b"ledger"), fields.get(b"system"), fields.get(b"timeline"))
+async def ask_owner(scripts: Scripts, keys: Keys, arguments: Sequence[str | int] = ("", "", 0, "")) -> Owner:
+    """What dispatch says of its ledger, after it was told what these arguments of own.lua say."""
+    return as_owner(*await scripts.run("own", [keys.ledger()], arguments))
 
 
 def as_owner(*values: bytes | str | None) -> Owner:
     """From ledger, system and timeline. A timeline that is no number counts as none: Redis may hold any text."""
     ledger, system, number = (None if value is None else as_bytes(value).decode(errors="replace") for value in values)
     timeline = Timeline(system, int(number)) if system and number and NUMBER.fullmatch(number) else None
-    return Owner(ledger, timeline)
-
-
-def _as_mapping(reply: Sequence[bytes]) -> dict[bytes, bytes]:
-    """The reply of HGETALL as it comes over the connection."""
-    return dict(zip(reply[::2], reply[1::2], strict=True))
-
-
-def is_of_another_type(error: RedisError) -> bool:
-    """Is the key of the owner no hash?"""
-    return "WRONGTYPE" in str(error)
+    return Owner(ledger or None, timeline)
 
 
 def foreign(prefix: str, *, ledger_id: str, found: str) -> str:
@@ -184,4 +195,4 @@ def foreign(prefix: str, *, ledger_id: str, found: str) -> str:
     )
 
 
-__all__ = ["NO_LEDGER", "Owner", "Ownership", "foreign", "is_of_another_type", "read_owner"]
+__all__ = ["NO_LEDGER", "Owner", "Ownership", "ask_owner", "foreign"]

@@ -1,9 +1,14 @@
 """Load the Lua scripts, and run them.
 
-Each is one file in `lua/` whose header lists KEYS, ARGV with units, and what it returns. They are called by their SHA and sent
-whole only when the server does not know them (after a restart, a failover or SCRIPT FLUSH), on the same connection: another one
-may lead to another server. Each is short and bounded in what it moves: a long script would starve the heartbeats of all workers
-(faults.md P11).
+Each is one file in `lua/` whose header lists KEYS, ARGV with units, and what it returns. They are called by their SHA. They are
+sent whole only when the server does not know one of them (after a restart, a failover or SCRIPT FLUSH), on the same connection:
+another one may lead to another server. Then all are sent: a user of Redis who may load scripts may run any Lua, also an endless
+one, so only reapers need that right (docs/operations.md), and they call a few of the scripts themselves. Each is short and
+bounded in what it moves: a long one would starve the heartbeats of all workers (faults.md P11).
+
+Values in Redis are hostile. A script looks at every key before it moves anything, and stops at one of another type. Such a key is
+removed here, because dispatch holds nothing that the ledger cannot give back, and the script runs once more. Where deliveries may
+have been lost with it, the epoch goes too, so that every reaper walks the whole ledger (epochs.py).
 """
 
 from __future__ import annotations
@@ -14,7 +19,10 @@ from importlib.resources import files
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
+
+from leaseq.dispatch.keys import epoch_beside, type_of
+from leaseq.telemetry import emit
 
 
 def load_scripts() -> dict[str, str]:
@@ -34,21 +42,84 @@ SHAS = {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, t
 # The keys and the arguments of a script.
 Call = tuple[Sequence[str], Sequence[Any]]
 
+# What Redis says of a key of another type, and a script of one that holds more than leaseq ever puts there.
+ODD = ("WRONGTYPE", "CROWDED")
+SHOWN = 5
+
+
+class NotLoaded(NoPermissionError):
+    """The server does not know the scripts, and this user of Redis may not load them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the scripts are not loaded, and this user of Redis may not load them: a reaper does that (is one running?)"
+        )
+
+
+def is_odd(error: object) -> bool:
+    """Whether this is the answer about a key that is not as leaseq has made it."""
+    return isinstance(error, RedisError) and any(word in str(error) for word in ODD)
+
 
 class Scripts:
     """The scripts, bound to one client."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+        self._loaded = False  # were they sent once?
+
+    async def load(self) -> None:
+        """Send all scripts. Raises `NotLoaded` where this user of Redis may not."""
+        pipe = self._client.pipeline(transaction=False)
+        _ = [pipe.script_load(text) for text in SCRIPTS.values()]
+        try:
+            await pipe.execute()
+        except NoPermissionError as error:
+            raise NotLoaded from error
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run one script; its reply as redis-py gives it (bytes for strings)."""
         try:
+            return await self._run(name, keys, args)
+        except ResponseError as error:
+            if not (is_odd(error) and await self.mend(keys)):
+                raise
+            return await self._run(name, keys, args)
+
+    async def tell(self, command: str, key: str, *args: Any) -> Any:
+        """Run one plain command on one key, with the same care for its type."""
+        try:
+            return await self._client.execute_command(command, key, *args)  # type: ignore[no-untyped-call]
+        except ResponseError as error:
+            if not (is_odd(error) and await self.mend([key])):
+                raise
+            return await self._client.execute_command(command, key, *args)  # type: ignore[no-untyped-call]
+
+    async def mend(self, keys: Sequence[str]) -> bool:
+        """Remove those of these keys that are odd. False if none is, or if the user of Redis may not."""
+        try:
+            flat = await self.run("mend", keys, [type_of(key) for key in keys])
+        except NoPermissionError:
+            return False
+        removed = {keys[number - 1]: kind.decode() for number, kind in zip(flat[::2], flat[1::2], strict=True)}
+        if removed:
+            shown = [f"{key} ({kind})" for key, kind in [*removed.items()][:SHOWN]]
+            emit("dispatch.mended", count=len(removed), keys=shown)
+        epochs = sorted({epoch for key in removed if (epoch := epoch_beside(key))})
+        if epochs:
+            await self._client.delete(*epochs)
+        return bool(removed)
+
+    async def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        try:
             return await self._client.evalsha(SHAS[name], len(keys), *keys, *args)
         except NoScriptError:
-            pipe = self._client.pipeline(transaction=False)
-            _ = [pipe.script_load(SCRIPTS[name]), pipe.evalsha(SHAS[name], len(keys), *keys, *args)]
-            return (await pipe.execute())[-1]
+            (reply,) = await self._run_each(name, [(keys, args)], load=True)
+            if isinstance(reply, NoScriptError):
+                raise NotLoaded from None
+            if isinstance(reply, Exception):
+                raise reply from None
+            return reply
 
     async def run_each(self, name: str, calls: Sequence[Call]) -> list[Any]:
         """Run one script for each call, in one round trip; for each its reply, or the error in its place."""
@@ -58,23 +129,32 @@ class Scripts:
                 return [await self.run(name, keys, args)]
             except ResponseError as error:
                 return [error]
-        replies = await self._run_each(name, calls)
+        # Sent together with the first calls: each of them would come back as unknown otherwise.
+        replies = await self._run_each(name, calls, load=not self._loaded)
         unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
-            again = await self._run_each(name, [calls[number] for number in unknown], load=True)
-            for number, reply in zip(unknown, again, strict=True):
-                replies[number] = reply
+        await self._run_again(name, calls, replies, unknown, load=True)
+        odd = [number for number, reply in enumerate(replies) if is_odd(reply)]
+        if odd and await self.mend([key for number in odd for key in calls[number][0]]):
+            await self._run_again(name, calls, replies, odd)
         return replies
 
-    async def _run_each(
-        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]], *, load: bool = False
-    ) -> list[Any]:
+    async def _run_again(
+        self, name: str, calls: Sequence[Call], replies: list[Any], numbers: Sequence[int], *, load: bool = False
+    ) -> None:
+        """Run some of the calls once more, and put their replies in place."""
+        if numbers:
+            again = await self._run_each(name, [calls[number] for number in numbers], load=load)
+            for number, reply in zip(numbers, again, strict=True):
+                replies[number] = reply
+
+    async def _run_each(self, name: str, calls: Sequence[Call], *, load: bool = False) -> list[Any]:
         pipe = self._client.pipeline(transaction=False)
         if load:
-            _ = pipe.script_load(SCRIPTS[name])
+            _ = [pipe.script_load(text) for text in SCRIPTS.values()]
+            self._loaded = True
         _ = [pipe.evalsha(SHAS[name], len(keys), *keys, *args) for keys, args in calls]
         replies = await pipe.execute(raise_on_error=False)
-        return list(replies[1:] if load else replies)
+        return list(replies[len(SCRIPTS) :] if load else replies)
 
 
-__all__ = ["SCRIPTS", "SHAS", "Call", "Scripts", "load_scripts"]
+__all__ = ["SCRIPTS", "SHAS", "Call", "NotLoaded", "Scripts", "is_odd", "load_scripts"]

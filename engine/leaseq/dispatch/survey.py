@@ -1,4 +1,8 @@
-"""What does dispatch hold as a whole? Asked by the reconciler and by operators, never by the path of a task."""
+"""Questions about dispatch as a whole, for the reconciler and for operators. The path of a task asks none of them.
+
+A key of another type is removed where it is met (scripts.py) and counts as empty. A value that cannot be what is asked for stays
+on the server, however large it is: the scripts cut it, or leave it out.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Container, Hashable, Iterab
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -15,20 +20,19 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import NoPermissionError, ResponseError
 
-from leaseq.dispatch.backlog import Backlog, read_backlogs
+from leaseq.codec import FIRST_ID
+from leaseq.dispatch.backlog import FIELDS, Backlog, read_backlogs
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import reachable
 from leaseq.dispatch.keys import Keys
-from leaseq.dispatch.ownership import NO_LEDGER, Owner, is_of_another_type, read_owner
-from leaseq.dispatch.scripts import Scripts
+from leaseq.dispatch.ownership import NO_LEDGER, Owner, ask_owner
+from leaseq.dispatch.scripts import Call, Scripts, is_odd
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
 
 PAGE = 5000
 # Commands of one pipeline: the server answers others between two of them, and a reply is bounded.
 SLICE = 500
-# The lengths of more lanes than this come in one reply. One reply for each lane costs a client thirty times as much.
-MANY_LANES = 8
 
 # The identity of the server process, in the reply to INFO.
 RUN_ID = re.compile(rb"^run_id:(\S+)", re.MULTILINE)
@@ -73,19 +77,12 @@ class Survey:
         self._keys = keys
         self._scripts = Scripts(client)
         # As they were read last: the marks of hundreds of backlogs that stand still are the same again and again.
-        self._named: Mapping[Any, Any] = {}
+        self._named: Sequence[Any] = []
         self._marks: Mapping[str, str] = {}
 
     async def depths(self, queue: str) -> Depths:
         """The lengths of the lists of a queue, and whether that is all that waits."""
-        lists = [self._keys.ready(queue, lane) for lane in LISTED]
-        with reachable():
-            pipe = self._client.pipeline(transaction=False)
-            _ = [pipe.llen(name) for name in [*lists, self._keys.parked(queue)]]
-            _ = [pipe.hgetall(self._keys.backlog(queue))]
-            high, normal, low, suspect, parked, fields = await pipe.execute()
-        since = [backlog.since for backlog in read_backlogs(fields).values()]
-        return Depths(high, normal, low, suspect, parked, min(since, default=None))
+        return (await self._depths_of([queue], [queue]))[queue]
 
     async def depths_of(self, queues: Sequence[str], *, seconds: float) -> dict[str, Depths]:
         """Those of many queues, read together within `seconds`. A queue that was not read, or cannot be, is left out."""
@@ -100,51 +97,53 @@ class Survey:
     async def _depths_of(self, queues: Sequence[str], with_backlogs: Container[str]) -> dict[str, Depths]:
         lists = [[*(self._keys.ready(queue, lane) for lane in LISTED), self._keys.parked(queue)] for queue in queues]
         numbers = iter(await self._lengths_of([name for names in lists for name in names]))
-        backlogs = await self.backlogs_of([queue for queue in queues if queue in with_backlogs])
+        backlogs = await self._backlogs_of([queue for queue in queues if queue in with_backlogs])
         found: dict[str, Depths] = {}
         for queue in queues:
             high, normal, low, suspect, parked = (next(numbers) for _ in range(LISTS))
-            own = backlogs.get(queue, {})
-            if min(high, normal, low, suspect, parked) >= 0 and not isinstance(own, ServerUnreachable):
-                since = min((backlog.since for backlog in own.values()), default=None)
-                found[queue] = Depths(high, normal, low, suspect, parked, since)
+            since = min((backlog.since for backlog in backlogs.get(queue, {}).values()), default=None)
+            found[queue] = Depths(high, normal, low, suspect, parked, since)
         return found
 
     async def length(self, queue: str, lane: Lane) -> int:
         """How many deliveries are in a lane."""
         with reachable():
-            return int(await self._client.llen(self._keys.ready(queue, lane)))
+            return int(await self._scripts.tell("LLEN", self._keys.ready(queue, lane)))
 
-    async def lengths(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], int | ServerUnreachable]:
-        """How many deliveries are in each of these lanes of a queue, or why that one cannot be read."""
-        found = await self._lengths_of_many(lanes) if len(lanes) > MANY_LANES else {}
-        rest = [place for place in lanes if place not in found]
-        return found | await self._ask_each(rest, lambda pipe, place: pipe.llen(self._keys.ready(*place)))
-
-    async def _lengths_of_many(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], int]:
-        """Without those that cannot be read."""
+    async def lengths(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], int]:
+        """How many deliveries are in each of these lanes of a queue."""
         found: dict[tuple[str, Lane], int] = {}
         for start in range(0, len(lanes), SLICE):
             some = lanes[start : start + SLICE]
             lengths = await self._lengths_of([self._keys.ready(*place) for place in some])
-            found |= {place: length for place, length in zip(some, lengths, strict=True) if length >= 0}
+            found |= dict(zip(some, lengths, strict=True))
         return found
 
     async def _lengths_of(self, names: list[str]) -> list[int]:
+        """One reply for all of them. One for each would cost a client thirty times as much."""
         with reachable():
-            return list(await self._scripts.run("lengths", names, []))
+            lengths = await self._scripts.run("lengths", names, [])
+            await self._mend(names, lengths)
+        return [max(length, 0) for length in lengths]
 
-    async def ends(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], End | ServerUnreachable]:
-        """How long each of these lanes of a queue is and how it ends, or why that one cannot be read."""
-        found: dict[tuple[str, Lane], End | ServerUnreachable] = {}
+    async def _mend(self, names: Sequence[str], replies: Sequence[object]) -> None:
+        """Remove the keys in whose place a script has answered -1: they hold nothing then. Raises where we may not."""
+        odd = [name for name, reply in zip(names, replies, strict=True) if reply == -1]
+        if odd and not await self._scripts.mend(odd):
+            raise ResponseError(f"WRONGTYPE: {odd[0]} is of another type, and this user of Redis may not remove it")
+
+    async def ends(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], End]:
+        """How long each of these lanes of a queue is and how it ends."""
+        found: dict[tuple[str, Lane], End] = {}
         for start in range(0, len(lanes), SLICE):
             some = lanes[start : start + SLICE]
+            names = [self._keys.ready(*place) for place in some]
             with reachable():
-                flat = await self._scripts.run("ends", [self._keys.ready(*place) for place in some], [])
+                flat = await self._scripts.run("ends", names, [])
+                await self._mend(names, flat[::2])
             ends = zip(some, flat[::2], flat[1::2], strict=True)
-            found |= {place: End(length, last) for place, length, last in ends if length >= 0}
-        rest = [place for place in lanes if place not in found]
-        return found | await self._ask_each(rest, lambda pipe, place: pipe.llen(self._keys.ready(*place)))
+            found |= {place: End(max(length, 0), last) for place, length, last in ends}
+        return found
 
     async def delivered(
         self, wanted: Mapping[tuple[str, Lane], AbstractSet[str]], *, lengths: Mapping[tuple[str, Lane], int]
@@ -159,9 +158,10 @@ class Survey:
                 ((queue, lane),) = some
                 found[some[0]] = await self._waiting_or_why(queue, lane, among=wanted[some[0]])
                 continue
-            pages = await self._ask_each(some, lambda pipe, place: pipe.lrange(self._keys.ready(*place), -PAGE, -1))
-            for place, page in pages.items():
-                found[place] = page if isinstance(page, ServerUnreachable) else _among(wanted[place], page)
+            pages = await self._read([self._keys.ready(*place) for place in some], end=-1)
+            for place, page in zip(some, pages, strict=True):
+                failed = isinstance(page, Exception)
+                found[place] = ServerUnreachable(f"Redis does not answer: {page}") if failed else _among(wanted[place], page)
         return found
 
     async def _waiting_or_why(self, queue: str, lane: Lane, *, among: AbstractSet[str]) -> set[str] | ServerUnreachable:
@@ -185,31 +185,21 @@ class Survey:
 
     async def backlogs(self, queue: str) -> dict[Lane, Backlog]:
         """Of which lanes of a queue a part waits in the ledger."""
-        with reachable():
-            return read_backlogs(await self._client.hgetall(self._keys.backlog(queue)))
+        return (await self._backlogs_of([queue]))[queue]
 
-    async def backlogs_of(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog] | ServerUnreachable]:
-        """Of which lanes of these queues a part waits in the ledger, or why one cannot be read."""
-        found: dict[str, dict[Lane, Backlog] | ServerUnreachable] = {}
-        if len(queues) > MANY_LANES:
-            found |= await self._backlogs_of_many(queues)
-        rest = [queue for queue in queues if queue not in found]
-        answers = await self._ask_each(rest, lambda pipe, queue: pipe.hgetall(self._keys.backlog(queue)))
-        return found | {
-            queue: answer if isinstance(answer, ServerUnreachable) else read_backlogs(answer) for queue, answer in answers.items()
-        }
-
-    async def _backlogs_of_many(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog]]:
-        """Without those that cannot be read."""
+    async def backlogs_of(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog]]:
+        """Of which lanes of these queues a part waits in the ledger."""
         found: dict[str, dict[Lane, Backlog]] = {}
         for start in range(0, len(queues), SLICE):
-            some = queues[start : start + SLICE]
-            with reachable():
-                hashes = await self._scripts.run("backlogs", [self._keys.backlog(queue) for queue in some], [])
-            for queue, flat in zip(some, hashes, strict=True):
-                if isinstance(flat, list):
-                    found[queue] = read_backlogs(dict(zip(flat[::2], flat[1::2], strict=True))) if flat else {}
+            found |= await self._backlogs_of(queues[start : start + SLICE])
         return found
+
+    async def _backlogs_of(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog]]:
+        names = [self._keys.backlog(queue) for queue in queues]
+        with reachable():
+            found = await self._scripts.run("backlogs", names, [FIRST_ID, *FIELDS]) if names else []
+            await self._mend(names, found)
+        return {queue: {} if values == -1 else read_backlogs(values) for queue, values in zip(queues, found, strict=True)}
 
     async def waiting(self, queue: str, *, among: AbstractSet[str], lanes: Iterable[Lane] = Lane) -> set[str]:
         """Which of these ids are in these ready lists of a queue? Stops reading once it has seen them all."""
@@ -251,22 +241,24 @@ class Survey:
     async def epoch(self) -> str | None:
         """The epoch of dispatch; None if Redis has none (any more)."""
         with reachable():
-            value = await self._client.get(self._keys.data())
-        return None if value is None else as_bytes(value).decode(errors="replace")
+            return await self._epoch("") or None
 
     async def begin_epoch(self, token: str) -> str:
         """Set the epoch unless there is one; returns the one that holds."""
         with reachable():
-            await self._client.set(self._keys.data(), token, nx=True)
-        return await self.epoch() or token
+            return await self._epoch(token)
+
+    async def _epoch(self, token: str) -> str:
+        value: bytes = await self._scripts.run("epoch", [self._keys.data()], [token])
+        return value.decode(errors="replace")
 
     async def owner(self) -> Owner:
         """The ledger that the prefix belongs to, and the newest timeline of its Postgres."""
         with reachable():
             try:
-                return read_owner(await self._client.hgetall(self._keys.ledger()))
+                return await ask_owner(self._scripts, self._keys)
             except ResponseError as error:
-                if not is_of_another_type(error):
+                if not is_odd(error):
                     raise
                 return Owner(NO_LEDGER, None)
 
@@ -334,23 +326,22 @@ class Survey:
         With each queue the mark that the last push of that kind has set. A scan and older versions set an empty one.
         """
         with reachable():
-            found = await self._client.hgetall(self._keys.backlogs())
+            found = await self._scripts.run("named", [self._keys.backlogs()], [])
         if found != self._named:
             self._named = found
-            self._marks = {
-                as_bytes(name).decode(errors="replace"): as_bytes(mark).decode("ascii", "replace") for name, mark in found.items()
-            }
+            texts = [text.decode("ascii", "replace") for text in found]
+            self._marks = dict(zip(texts[::2], texts[1::2], strict=True))
         return self._marks
 
     async def name_backlogs(self, queues: Sequence[str]) -> None:
         """These queues may have a backlog."""
         with reachable():
-            await self._client.hset(self._keys.backlogs(), mapping=dict.fromkeys(queues, ""))
+            await self._scripts.tell("HSET", self._keys.backlogs(), *chain.from_iterable((queue, "") for queue in queues))
 
     async def unname_backlogs(self, queues: Sequence[str]) -> None:
         """These have none. One that begins just now may lose its name: look again afterwards."""
         with reachable():
-            await self._client.hdel(self._keys.backlogs(), *queues)
+            await self._scripts.tell("HDEL", self._keys.backlogs(), *queues)
 
     async def _find(self, names: Iterable[str], among: AbstractSet[str]) -> set[str]:
         wanted = {task_id.encode() for task_id in among}
@@ -362,14 +353,22 @@ class Survey:
                     return set(among)
         return {value.decode() for value in found}
 
+    async def _read(self, names: Sequence[str], *, end: int) -> list[Any]:
+        """A page of each of these lists, up to this place; an error in place of one that cannot be read."""
+        calls: list[Call] = [([name], [end - PAGE + 1, end]) for name in names]
+        with reachable():
+            return await self._scripts.run_each("page", calls)
+
     async def _pages(self, name: str) -> AsyncIterator[list[Any]]:
         """A list in pages, from its tail to its head. Workers take from the head, which does not shift what is counted from the
         tail; a push at the tail makes the next page overlap the last one. So what stays in the list is never stepped over.
         """
         end = -1
         while True:
+            (page,) = await self._read([name], end=end)
             with reachable():
-                page = await self._client.lrange(name, end - PAGE + 1, end)
+                if isinstance(page, Exception):
+                    raise page
             if page:
                 yield page
             if len(page) < PAGE:

@@ -23,7 +23,7 @@ from msgspec import Struct
 from leaseq.backoff import Backoff
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries, Place, Release
-from leaseq.dispatch.dispatcher import BITE, Dispatcher
+from leaseq.dispatch.dispatcher import BITE, MOST_HELD, Dispatcher
 from leaseq.dispatch.ownership import Ownership
 from leaseq.failpoints import reach
 from leaseq.ledger.fleet import Fleet
@@ -175,6 +175,7 @@ class Reap:
 
         async def read(queue: str) -> None:
             found = await self._dispatcher.held(queue, worker_id=death.worker_id, limit=BITE)
+            _report_parked(queue, found.parked)
             if found.task_ids or found.garbage:
                 held[queue] = found
 
@@ -203,13 +204,15 @@ class Reap:
         A worker that is closed but alive may go on pulling, for as long as its lease is registered, and would pull the very
         deliveries that were moved back. What is left then keeps the lease (`close`), by which the next pass finds it.
         """
-        lost = 0
+        lost, limit = 0, BITE
         locked: set[str] = set()
         for _ in range(ROUNDS):
-            found = await self._dispatcher.held(queue, worker_id=death.worker_id, limit=BITE)
-            found = Deliveries([task_id for task_id in found.task_ids if task_id not in locked], found.garbage)
-            if not found.task_ids and not found.garbage:
+            found = await self._dispatcher.held(queue, worker_id=death.worker_id, limit=limit)
+            _report_parked(queue, found.parked)
+            task_ids = [task_id for task_id in found.task_ids if task_id not in locked]
+            if not (task_ids or found.garbage or found.parked):
                 break
+            found = Deliveries(task_ids, found.garbage)
             held = await self._ledger.find_held(found.task_ids, worker_id=death.worker_id)
             taken = await self.settle_lost(held, reason=death.reason, alone=alone)
             lost += len(taken.settled)
@@ -219,28 +222,36 @@ class Reap:
             glimpses = await self._ledger.glimpse(found.task_ids)
             if len(glimpses) < len(set(found.task_ids)):
                 await self._ownership.check()  # ids of another ledger are not ours to park
-            releases = places(found, glimpses)
+            limit = BITE if glimpses else MOST_HELD  # nothing but garbage: there may be very much of it
+            releases = places(queue, found, glimpses)
             # To the heads of the lanes, bite by bite from the newest end: the oldest goes last, so that it comes to stand first.
             await self._dispatcher.release(queue, releases[::-1], worker_id=death.worker_id)
             reach("reap.moved")
         return lost, len(locked)
 
 
-def places(found: Deliveries, glimpses: dict[str, Glimpse]) -> list[Release]:
-    """Where do deliveries belong: back to their lane while PENDING, nowhere once claimed or ended, parked if unknown."""
+def places(queue: str, found: Deliveries, glimpses: dict[str, Glimpse]) -> list[Release]:
+    """Where deliveries belong: back to their lane while PENDING, nowhere once claimed or ended, parked if unknown."""
     releases = []
+    unknown = [task_id for task_id in found.task_ids if task_id not in glimpses]
     for task_id in found.task_ids:
         glimpse = glimpses.get(task_id)
         if glimpse is None:
-            emit("delivery.parked", delivery=task_id, reason="the ledger does not know this id")
             releases.append(Release(task_id, Place.PARKED))
         else:
             releases.append(Release(task_id, glimpse.lane if glimpse.state is State.PENDING else Place.DONE))
-    for value in found.garbage:
-        if value:
-            emit("delivery.parked", delivery=repr(value[:100]), reason="not a task id")
-        releases.append(Release(value, Place.PARKED if value else Place.DONE))
+    garbage = [value for value in found.garbage if value]
+    releases += [Release(value, Place.PARKED) for value in garbage]
+    if unknown:
+        reason = "the ledger does not know this id"
+        emit("delivery.parked", count=len(unknown), delivery=unknown[0], reason=reason, queue=queue)
+    _report_parked(queue, len(garbage))
     return releases
+
+
+def _report_parked(queue: str, count: int) -> None:
+    if count:
+        emit("delivery.parked", count=count, reason="not a task id", queue=queue)
 
 
 __all__ = ["Death", "Reap", "Taken", "places", "session_name"]

@@ -155,6 +155,15 @@ class Fleet:
         found = await self._session.fetch("find_open_workers", {"worker_ids": list(worker_ids)}, again=True)
         return {row[0] for row in found}
 
+    async def find_known(self, worker_ids: Sequence[str]) -> set[str]:
+        """Which of these are incarnations, open or closed."""
+        found = await self._session.fetch("find_known_workers", {"worker_ids": list(worker_ids)}, again=True)
+        return {row[0] for row in found}
+
+    async def list_served(self) -> list[str]:
+        """The queues that open incarnations serve."""
+        return [row[0] for row in await self._session.fetch("list_served_queues", again=True)]
+
     async def register_types(self, types: Sequence[TaskType], *, worker_id: str | None = None) -> None:
         """Record what an app can run, and that this worker runs it."""
         params = {

@@ -1,9 +1,13 @@
-"""How does work come in: from a ready list, through the worker's own list, to a running attempt?
+"""Take in work: from a ready list, through the worker's own list, to a running attempt.
 
 One loop for each queue: wait for a free slot, pull what fits, and when there is nothing wait at the doorbell.
 Whatever arrives, and however often (a lost reply, a stray, a rebuilt queue), goes through `take`: claim what is
 PENDING, run what the ledger says is ours, let go of the rest. Nothing is believed of a delivery but that it is worth
 asking about.
+
+Values in Redis are hostile. A lane may hold any number of ids that no worker can claim: unknown, of other queues, of tasks that
+have ended. After a full pull of which nothing could be claimed, the next one takes more, up to `BITE`, however few slots are
+free, so that a hundred thousand of them are gone in a few hundred round trips. One event with a count tells of each kind.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from collections.abc import Set as AbstractSet
 from time import monotonic
 
 from leaseq.dispatch.deliveries import Deliveries, Place, PullCode, Release
+from leaseq.dispatch.dispatcher import BITE
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
@@ -22,6 +27,7 @@ from leaseq.loop import pause
 from leaseq.model import ClaimedTask, Glimpse, Lane, State
 from leaseq.telemetry import emit, listening
 from leaseq.worker.hands import Hold, Taken
+from leaseq.worker.tally import Tally
 from leaseq.worker.tools import Tools
 from leaseq.worker.watch import Watch
 
@@ -31,6 +37,8 @@ SLOT_SECONDS = 0.05
 QUIET_SECONDS = 0.005
 RETRY_SECONDS = 0.2
 RETRY_CAP_SECONDS = 1.0
+# How much more a pull takes than the one before, which was full and of no use.
+GROWTH = 4
 # In a cycle of twelve pulls the least urgent lane comes first once, and the one before it once.
 TURN_CYCLE = 12
 TURNS = {0: 1, 6: 2}
@@ -57,6 +65,8 @@ class Intake:
         self._watch = watch  # of a worker with many queues
         self._idle = True  # is nothing known to wait here?
         self._rounds = 0
+        self.tally = Tally(queue)
+        self._least = 0  # how many the next pull asks for at least
         self._refused = False  # has the ledger kept back what is PENDING, and will it again?
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -86,15 +96,21 @@ class Intake:
             if stop.is_set():
                 return
         self._idle = False
-        found = await self._pull(self._tools.slots.free)
+        asked = max(self._tools.slots.free, self._least)
+        found = await self._pull(asked)
         if found.code is not PullCode.OK:
             # Paused; or dispatch does not know us (any more): the supervisor is told as much and renews or ends us.
+            self.tally.report()
             await pause(PAUSED_SECONDS, stop=stop)
             self._idle = True
-        elif found.task_ids or found.garbage:
-            await self.take(found)
+        elif found.count:
+            begun = await self.take(found)
+            useless = not begun and not self._refused and found.count >= asked
+            self._least = min(GROWTH * asked, BITE) if useless else 0
         elif not stop.is_set():
             began = monotonic()
+            self._least = 0
+            self.tally.report()
             arrived = await self._doorbell.wait()
             self._idle = not arrived.task_ids and not arrived.garbage
             if self._idle and self._watch is not None:
@@ -115,9 +131,9 @@ class Intake:
             turn=TURNS.get(self._rounds % TURN_CYCLE, 0),
         )
 
-    async def take(self, found: Deliveries) -> None:
-        """Turn deliveries in our list into running attempts."""
-        await self._go_on_with(self._tools.hands.take(self._queue, found.task_ids), found.garbage)
+    async def take(self, found: Deliveries) -> int:
+        """Turn deliveries in our list into running attempts; returns how many were begun."""
+        return await self._go_on_with(self._tools.hands.take(self._queue, found.task_ids), found.garbage, parked=found.parked)
 
     async def _take_with_more(self, arrived: Deliveries) -> None:
         """Take what rang the doorbell, and what came meanwhile: in a stream of work one claim for both, instead of one each.
@@ -132,19 +148,21 @@ class Intake:
             raise
         also = self._tools.hands.take(self._queue, more.task_ids)
         again = [task_id for task_id in more.task_ids if task_id in arrived.task_ids]
-        await self._go_on_with(Taken(taken.news + also.news, again + also.repeated), arrived.garbage + more.garbage)
+        both = Taken(taken.news + also.news, again + also.repeated)
+        await self._go_on_with(both, arrived.garbage + more.garbage, parked=more.parked)
 
-    async def _go_on_with(self, taken: Taken, garbage: Iterable[bytes]) -> None:
-        await self._begin(taken.news)
-        await self._clear(taken.repeated, garbage)
+    async def _go_on_with(self, taken: Taken, garbage: Sequence[bytes], *, parked: int) -> int:
+        begun = await self._begin(taken.news)
+        await self._clear(taken.repeated, garbage, parked=parked)
+        return begun
 
     def _forget(self, holds: Iterable[Hold]) -> None:
         """What came to nothing here is a stray again, for the sweep to find."""
         for hold in holds:
             self._tools.hands.drop(hold)
 
-    async def _begin(self, news: Sequence[Hold]) -> None:
-        """Claim what slots are free for, and start it."""
+    async def _begin(self, news: Sequence[Hold]) -> int:
+        """Claim what slots are free for, and start it; returns how many were started."""
         slots = self._tools.slots
         if news and slots.free <= 0:
             # Another queue took the slots while we pulled, and gives them back in a moment if its handlers are quick ones.
@@ -163,6 +181,7 @@ class Intake:
                 await self._hand_back(news[len(fitting) :])
             for claimed in await self._claim(fitting) if fitting else ():
                 self._start(claimed, unstarted.pop(claimed.lease.task_id))
+            return len(fitting) - len(unstarted)
         finally:
             self._forget(unstarted.values())
             for _ in unstarted:
@@ -259,21 +278,34 @@ class Intake:
                 # Ids of another ledger are not ours to park. They stay in the list, and are strays for the sweep.
                 self._forget(hold for hold in holds if hold.task_id not in glimpses)
                 holds = [hold for hold in holds if hold.task_id in glimpses]
-        await asyncio.gather(*(self._let_one_go(hold, glimpses.get(hold.task_id)) for hold in reversed(holds)))
+        if holds:
+            await self._tools.releaser.release_all(self._queue, self._places(holds, glimpses))
+            self._forget(holds)
 
-    async def _let_one_go(self, hold: Hold, glimpse: Glimpse | None) -> None:
-        place: Place | Lane = Place.DONE
-        if glimpse is None:
-            emit("delivery.parked", delivery=hold.task_id, reason="the ledger does not know this id")
-            place = Place.PARKED
-        elif glimpse.state is State.PENDING:
-            # Not to be claimed: its queue is paused (of which a doorbell knows nothing), or we are closed. One that is in the
-            # wrong queue would come back here again and again; without a delivery it gets a new one, in the right place.
-            place = glimpse.lane if glimpse.queue == self._queue else Place.DONE
-        else:
-            emit("delivery.skipped", task_id=hold.task_id, state=glimpse.state, attempt=glimpse.attempt)
-        await self._tools.releaser.release(self._queue, hold.task_id, place)
-        self._tools.hands.drop(hold)
+    def _places(self, holds: Sequence[Hold], glimpses: Mapping[str, Glimpse]) -> list[Release]:
+        """Where each of these goes, in the order in which they are to be released. One event for each kind of them."""
+        releases: list[Release] = []
+        unknown: list[str] = []
+        skipped: list[Glimpse] = []
+        back: list[Release] = []
+        for hold in holds:
+            glimpse = glimpses.get(hold.task_id)
+            if glimpse is None:
+                unknown.append(hold.task_id)
+                releases.append(Release(hold.task_id, Place.PARKED))
+            elif glimpse.state is State.PENDING and glimpse.queue == self._queue:
+                # Not to be claimed: its queue is paused (of which a doorbell knows nothing), or we are closed.
+                back.append(Release(hold.task_id, glimpse.lane))
+            else:
+                # One in the wrong queue would come back here again and again. It gets a new delivery, in the right place.
+                releases.append(Release(hold.task_id, Place.DONE))
+                skipped.append(glimpse)
+        if unknown:
+            self.tally.add(len(unknown), unknown[0], reason="the ledger does not know this id")
+        for glimpse in skipped[:1]:
+            about = {"task_id": glimpse.task_id, "state": glimpse.state, "attempt": glimpse.attempt}
+            emit("delivery.skipped", count=len(skipped), **about, queue=glimpse.queue)
+        return releases + back[::-1]
 
     async def _hand_back(self, holds: Sequence[Hold]) -> None:
         try:
@@ -282,15 +314,15 @@ class Intake:
         finally:
             self._forget(holds)
 
-    async def _clear(self, repeated: Iterable[str], garbage: Iterable[bytes]) -> None:
-        """What is of no use leaves our list: what is there once more, and what is no task id."""
-        release = self._tools.releaser.release
-        await asyncio.gather(*(release(self._queue, task_id) for task_id in repeated))
+    async def _clear(self, repeated: Sequence[str], garbage: Sequence[bytes], *, parked: int) -> None:
+        """What is of no use leaves our list: what is there once more, and what is no task id. `parked`: left it already."""
+        odd = [value for value in garbage if value]
+        if repeated or odd:
+            releases = [*(Release(task_id) for task_id in repeated), *(Release(value, Place.PARKED) for value in odd)]
+            await self._tools.releaser.release_all(self._queue, releases)
+        self.tally.add(len(odd) + parked, repr(odd[0]) if odd else "", reason="not a task id")
         for value in garbage:
-            if value:
-                emit("delivery.parked", delivery=repr(value[:100]), reason="not a task id", queue=self._queue)
-                await release(self._queue, value, Place.PARKED)
-            else:  # a token: there is work in another lane, and nobody waits for this to be gone
+            if not value:  # a token: there is work in another lane, and this need not be gone before we look
                 self._tools.releaser.put(self._queue, Release(value), _ignore)
 
 

@@ -219,6 +219,10 @@ class Releaser:
         """Let go of one delivery."""
         await self._gatherer.add(Parting(queue, Release(delivery, place)))
 
+    async def release_all(self, queue: str, releases: Sequence[Release]) -> None:
+        """Let go of many deliveries of one queue, in this order. What fails is found by the sweep, as for one."""
+        await self._write([Parting(queue, release) for release in releases])
+
     def put(self, queue: str, release: Release, left: Callable[[object], None]) -> None:
         """Let go of one delivery, and call `left` then."""
         self._gatherer.put(Parting(queue, release), left)

@@ -242,8 +242,6 @@ class Supervisor:
         holding = await self._engine.stores.dispatcher.holding(self._post.queues, lanes=[Lane.SUSPECT])
         lengths = await survey.lengths([(queue, Lane.SUSPECT) for queue in holding])
         for (queue, _), length in lengths.items():
-            if isinstance(length, ServerUnreachable):
-                raise length
             if length > 0 and not await survey.is_paused(queue):
                 return True
         return False

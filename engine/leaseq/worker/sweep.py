@@ -1,4 +1,4 @@
-"""Is the worker's processing list what the worker believes it to be?
+"""Compare the processing lists of the worker with what the worker has in hand.
 
 A list may hold ids that the worker does not know of (a reply that was lost on the way), or lack ids that it holds (Redis
 was wiped). Every few seconds, and soon after any error of Redis, both are compared: strays are taken in like any
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from leaseq.dispatch.deliveries import Deliveries
+from leaseq.dispatch.dispatcher import MOST_HELD
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.locked import AGAIN_SECONDS
 from leaseq.telemetry import emit
@@ -66,7 +67,10 @@ class Sweep:
     async def _look(self, queue: str) -> Oddities:
         hands = self._tools.hands
         before = hands.held(queue)
-        found = await self._tools.dispatcher.held(queue, worker_id=self._tools.worker_id)
+        found = await self._tools.dispatcher.held(queue, worker_id=self._tools.worker_id, limit=MOST_HELD)
+        self._intakes[queue].tally.add(found.parked, "", reason="not a task id")
+        if found.count >= MOST_HELD:  # there is more: look again when this is done
+            self._tools.releaser.failed.set()
         return Oddities(
             strays=[task_id for task_id in found.task_ids if task_id not in hands],
             garbage=found.garbage,

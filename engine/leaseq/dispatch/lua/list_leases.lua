@@ -1,13 +1,27 @@
--- Who is registered, and how far past is each deadline, by the clock of this server?
+-- list_leases: the workers that are registered, and how far past each deadline is, by the clock of this server.
 -- KEYS[1] PREFIX:{Q}:leases   KEYS[2] PREFIX:{Q}:beats
--- Returns triples, flat: worker id, milliseconds left (negative: lapsed), beat counter.
+-- Returns the number of members that were removed because no worker has such a name, then triples, flat: worker id, milliseconds left
+-- (negative: lapsed; a distant deadline is cut), beat counter (cut at 20 bytes: it may be no number).
+-- More members than any fleet has workers are an error, CROWDED: the caller removes the key (mend.lua), and workers open their leases
+-- again with the next beat.
+local most = 10000
+if redis.call('ZCARD', KEYS[1]) > most then return redis.error_reply('CROWDED the leases of a queue are too many') end
+if redis.call('HLEN', KEYS[2]) > 10 * most then return redis.error_reply('CROWDED the beats of a queue are too many') end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local entries = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
-local answer = {}
+local answer = {0}
 for i = 1, #entries, 2 do
-    answer[#answer + 1] = entries[i]
-    answer[#answer + 1] = string.format('%.0f', tonumber(entries[i + 1]) - now)
-    answer[#answer + 1] = redis.call('HGET', KEYS[2], entries[i]) or '0'
+    local id = entries[i]
+    if #id > 128 or not string.find(id, '^[%w_.-]+$') then
+        redis.call('ZREM', KEYS[1], id)
+        redis.call('HDEL', KEYS[2], id)
+        answer[1] = answer[1] + 1
+    else
+        local left = math.max(math.min(tonumber(entries[i + 1]) - now, 1e15), -1e15)
+        answer[#answer + 1] = id
+        answer[#answer + 1] = string.format('%.0f', left)
+        answer[#answer + 1] = string.sub(redis.call('HGET', KEYS[2], id) or '0', 1, 20)
+    end
 end
 return answer

@@ -2,7 +2,7 @@
 -- KEYS[1] PREFIX:{Q}:leases   KEYS[2] PREFIX:{Q}:beats
 -- ARGV[1] lease in milliseconds   ARGV[2..] worker ids
 -- ZREM comes first: when Redis is full, a script may go on once its first write frees memory (faults.md P12), and live
--- workers keep their leases.
+-- workers keep their leases. A beat that is no number begins again at 1.
 -- Returns one word for each worker: 'held', 'lapsed' (ran out), or 'missing' (closed, or Redis lost it).
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -17,7 +17,9 @@ for i = 2, #ARGV do
     else
         redis.call('ZREM', KEYS[1], ARGV[i])
         redis.call('ZADD', KEYS[1], now + tonumber(ARGV[1]), ARGV[i])
-        redis.call('HINCRBY', KEYS[2], ARGV[i], 1)
+        if type(redis.pcall('HINCRBY', KEYS[2], ARGV[i], 1)) ~= 'number' then
+            redis.call('HSET', KEYS[2], ARGV[i], 1)
+        end
         answers[#answers + 1] = 'held'
     end
 end

@@ -1,0 +1,2 @@
+-- The queues that open incarnations serve.
+select distinct unnest(queues) from leaseq.workers where closed_at is null order by 1
