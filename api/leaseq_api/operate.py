@@ -19,10 +19,10 @@ from leaseq_api.views import depths_view
 DEPTHS_SECONDS = 2.0
 
 
-@get("/queues", responses=api_problems())
+@get("/queues", responses=api_problems("lists_busy"))
 async def list_queues(service: Injected) -> Response[QueueList]:
     """List the queues, and how much waits in each."""
-    records = await service.engine.stores.fleet.list_queues()
+    records = await service.lists.list_queues()
     return Response(QueueList(queues=await _with_depths(service, records)))
 
 
@@ -38,10 +38,10 @@ async def resume(service: Injected, queue: given.QueueName) -> Response[PausedVi
     return await _pause(service, queue, paused=False)
 
 
-@get("/workers", query=("closed", "limit"), responses=api_problems())
+@get("/workers", query=("closed", "limit"), responses=api_problems("lists_busy"))
 async def list_workers(service: Injected, closed: given.Closed = False, limit: given.Limit = 50) -> Response[WorkerList]:
     """List the incarnations of workers, newest first; with `closed`, also those that are gone."""
-    found = await service.engine.stores.fleet.list_workers(closed=closed, limit=given.check_limit(limit))
+    found = await service.lists.list_workers(closed=closed, limit=given.check_limit(limit))
     return Response(WorkerList(workers=found))
 
 

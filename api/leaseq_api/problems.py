@@ -91,6 +91,12 @@ KINDS: dict[str, Kind] = {
         "There is no such queue",
         "Check the name. A queue exists from its first submission or its first worker on.",
     ),
+    "lists_busy": Kind(
+        503,
+        "Too many lists are being read at the moment",
+        "Send the same request again, after Retry-After. Nothing is wrong; submissions go on.",
+        retry=True,
+    ),
     "server_unreachable": Kind(
         503,
         "A store is out of reach",
@@ -317,7 +323,7 @@ def of_leaseq(request: Request[Any, Any, Any], error: LeaseqError) -> Response[P
     elif is_task_id(meant := str(request.path_params.get("task_id", "")).lower()):
         members["task_id"] = meant
     # What a driver says about a store it cannot reach (addresses, users) is not for clients.
-    away = KINDS[error.code].status == 503
+    away = KINDS[error.code].status == 503 and error.code != "lists_busy"
     return answer(request, error.code, STORE_AWAY if away else str(error), **members)
 
 

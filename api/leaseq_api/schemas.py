@@ -107,7 +107,9 @@ class RememberedTask(Struct, frozen=True, kw_only=True):
 
 
 class TaskPage(Struct, frozen=True, kw_only=True):
-    """Some tasks, newest first, without payloads and results. `next_cursor` is null on the last page."""
+    """Some tasks, newest first, without payloads and results. `next_cursor` is null on the last page, and only there: a page from
+    which a filter has left few tasks, or none, has the cursor from which to look on.
+    """
 
     tasks: list[TaskSummaryView]
     next_cursor: str | None

@@ -17,6 +17,7 @@ from litestar.di import NamedDependency
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.engine.known_types import KnownTypes
+from leaseq.engine.lists import Lists, open_lists
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import end
@@ -30,9 +31,10 @@ SCHEMA_SECONDS = 5.0
 class Service:
     """What a route works with."""
 
-    def __init__(self, config: Config, engine: Engine, types: KnownTypes) -> None:
+    def __init__(self, config: Config, engine: Engine, lists: Lists, types: KnownTypes) -> None:
         self.config = config
         self.engine = engine
+        self.lists = lists
         self.types = types
         # Set when the process is told to stop: whoever holds an answer back gives it now.
         self.stopping = asyncio.Event()
@@ -51,8 +53,11 @@ class Service:
 @asynccontextmanager
 async def open_service(config: Config) -> AsyncIterator[Service]:
     """Connect for as long as the block lasts. Raises `ServerUnreachable` if Postgres is away at the start."""
-    async with open_engine(config, name="leaseq api", pool_size=POOL_SIZE) as engine:
-        service = Service(config, engine, KnownTypes(engine.stores.fleet))
+    async with (
+        open_engine(config, name="leaseq api", pool_size=POOL_SIZE) as engine,
+        open_lists(config, name="leaseq api lists") as lists,
+    ):
+        service = Service(config, engine, lists, KnownTypes(engine.stores.fleet))
         with suppress(ServerUnreachable):
             await service.types.refresh()
         refreshing = asyncio.create_task(service.types.keep_fresh(stop=service.stopping))

@@ -68,21 +68,22 @@ async def show(service: Injected, task_id: given.TaskId, wait: given.WaitSeconds
     return Response(task_view(await _await_end(service, task_id, seconds=seconds)))
 
 
-@get("/{task_id:str}/attempts", responses=api_problems("task_not_found"))
+@get("/{task_id:str}/attempts", responses=api_problems("task_not_found", "lists_busy"))
 async def attempts(service: Injected, task_id: given.TaskId) -> Response[AttemptList]:
     """List the attempts of a task that did not succeed, oldest first."""
     task_id = given.check_task_id(task_id)
-    found = await service.engine.list_attempts(task_id)
+    await service.engine.find(task_id)
+    found = await service.lists.list_attempts(task_id)
     return Response(AttemptList(task_id=task_id, attempts=[attempt_view(attempt) for attempt in found]))
 
 
-@get("/", query=ListQuery.__struct_fields__, operation_class=ListOperation, responses=api_problems())
+@get("/", query=ListQuery.__struct_fields__, operation_class=ListOperation, responses=api_problems("lists_busy"))
 async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPage]:
-    """List tasks, newest first, page by page, without payloads and results."""
-    wanted = given.read_filter(request)
-    # One more than is shown tells whether there is a next page.
-    one_more = msgspec.structs.replace(wanted, limit=wanted.limit + 1)
-    return Response(task_page(await service.engine.list_tasks(one_more), limit=wanted.limit))
+    """List tasks, newest first, page by page, without payloads and results.
+
+    A page comes from the next few thousand tasks. Where few of them match it may have few tasks or none, and a cursor to go on.
+    """
+    return Response(task_page(await service.lists.list_tasks(given.read_filter(request))))
 
 
 @post("/{task_id:str}/cancel", status_code=200, responses=change_problems("task_not_found", "task_conflict"))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec.structs import asdict
 
 from leaseq.dispatch.survey import Depths
+from leaseq.ledger.ledger import Listing
 from leaseq.model import Priority, Submission, Submitted, Task, TaskSummary
 from leaseq.records import Attempt
 from leaseq_api.schemas import (
@@ -97,13 +96,9 @@ def remembered(submission: Submission, submitted: Submitted) -> RememberedTask:
     )
 
 
-def task_page(tasks: Sequence[TaskSummary], *, limit: int) -> TaskPage:
-    """A page of at most `limit`, from up to one task more: whether there is a next page."""
-    shown = tasks[:limit]
-    return TaskPage(
-        tasks=[summary_view(task) for task in shown],
-        next_cursor=shown[-1].task_id if len(tasks) > limit else None,
-    )
+def task_page(listing: Listing) -> TaskPage:
+    """A page of tasks."""
+    return TaskPage(tasks=[summary_view(task) for task in listing.tasks], next_cursor=listing.cursor)
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:

@@ -73,8 +73,10 @@ KEEPALIVES = {
 }
 
 
-async def open_pool(config: Config, *, name: str, max_size: int, wait: bool = True, guarded: bool = True) -> Pool:
-    """Open a pool of at most `max_size` autocommit connections, called `name` in pg_stat_activity.
+async def open_pool(
+    config: Config, *, name: str, max_size: int, min_size: int = 1, wait: bool = True, guarded: bool = True
+) -> Pool:
+    """Open a pool of `min_size` to `max_size` autocommit connections, called `name` in pg_stat_activity.
 
     Waiting for a free connection is bounded by the statement time-out (then psycopg_pool.PoolTimeout). With `wait`
     false the pool opens even while Postgres is away. With `guarded` its connections lead to the primary and nowhere else
@@ -90,7 +92,8 @@ async def open_pool(config: Config, *, name: str, max_size: int, wait: bool = Tr
 
     if wait:
         await knock(config, name=name, guarded=guarded)
-    return await _open(config, name=name, max_size=max_size, guarded=guarded, callbacks={"configure": configure})
+    sizes = (min_size, max_size)
+    return await _open(config, name=name, sizes=sizes, guarded=guarded, callbacks={"configure": configure})
 
 
 async def open_handler_pool(
@@ -113,7 +116,7 @@ async def open_handler_pool(
         await admit(conn)
 
     await knock(config, name=name)
-    return await _open(config, name=name, max_size=max_size, guarded=True, callbacks={"configure": configure, "reset": reset})
+    return await _open(config, name=name, sizes=(1, max_size), guarded=True, callbacks={"configure": configure, "reset": reset})
 
 
 @cache
@@ -122,7 +125,7 @@ def spell_settings(statement_timeout_seconds: float) -> bytes:
     return _spell(SESSION, session_settings(statement_timeout_seconds)) + b";\n" + _spell(PLANS, {"local": True})
 
 
-async def _open(config: Config, *, name: str, max_size: int, guarded: bool, callbacks: dict[str, Any]) -> Pool:
+async def _open(config: Config, *, name: str, sizes: tuple[int, int], guarded: bool, callbacks: dict[str, Any]) -> Pool:
     url = _given("postgres_url", config.postgres_url)
     options = _postgres_options(name)
     check_url(url)
@@ -131,8 +134,8 @@ async def _open(config: Config, *, name: str, max_size: int, guarded: bool, call
         url,
         connection_class=ImpatientConnection,
         kwargs=options | {"primary": primary if guarded else None},
-        min_size=1,
-        max_size=max_size,
+        min_size=sizes[0],
+        max_size=sizes[1],
         name=name,
         timeout=config.statement_timeout_seconds,
         check=lambda conn: _check_idle(pool, conn),

@@ -15,6 +15,7 @@ The tree::
     |   +-- IdempotencyKeyInvalid   idempotency_key_invalid
     |   +-- IdempotencyKeyReused    idempotency_key_reused
     |   +-- IdempotencyInFlight     idempotency_in_flight
+    +-- ListsBusy                lists_busy
     +-- TaskNotFound             task_not_found
     +-- TaskConflict             task_conflict
     +-- QueueUnknown             queue_unknown
@@ -121,6 +122,12 @@ class IdempotencyInFlight(SubmissionInvalid):
     """A submission with the same idempotency key is still being recorded; try again."""
 
     code = "idempotency_in_flight"
+
+
+class ListsBusy(LeaseqError):
+    """Too many lists are being read at the moment; nothing is wrong, try again."""
+
+    code = "lists_busy"
 
 
 class TaskNotFound(LeaseqError):

@@ -99,6 +99,7 @@ async def test_what_a_task_costs(counting: Config, counts: Counts) -> None:
     async with open_engine(counting, name="leaseq test") as engine:
         client = Client(engine, counting)
         batch = noops(counting)
+        await engine.stores.dispatcher.load_scripts()  # which a server needs once
         before = await counts.statements(), await counts.commands()
         await engine.submit_many(batch)
         await engine.pusher.aclose()

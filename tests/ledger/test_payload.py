@@ -55,7 +55,7 @@ async def test_an_accepted_request_can_be_written_and_read_again(ledger: Ledger,
     await ledger.submit([accepted], retention_seconds=RETENTION)
     task = (await ledger.find([accepted.task_id], tenant="default"))[accepted.task_id]
 
-    assert [listed.task_id for listed in await ledger.list_tasks(TaskFilter(), tenant="default")] == [task.task_id]
+    assert [listed.task_id for listed in (await ledger.list_tasks(TaskFilter(), tenant="default")).tasks] == [task.task_id]
     assert task.payload == accepted.payload
     assert (task.expires_at, task.timeout_seconds) == (accepted.expires_at, accepted.timeout_seconds)
     if accepted.run_at is not None:

@@ -111,7 +111,7 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "prune_keys": ({"since": None, "limit": 100}, {"idempotency_keys_expiry", "idempotency_keys_pkey"}),
     "list_tasks": (
-        {"tenant": "default", "cursor": IDS[100], "limit": 50} | dict.fromkeys(("state", "queue", "type", "key")),
+        {"tenant": "default", "cursor": IDS[100], "limit": 50, "rows": 5000} | dict.fromkeys(("state", "queue", "type")),
         {"tasks_pkey"},
     ),
 }

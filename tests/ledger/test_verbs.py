@@ -355,7 +355,7 @@ async def test_list_tasks_pages_from_the_newest_and_filters(ledger: Ledger) -> N
 
     async def listed(**wanted: object) -> list[str]:
         found = await ledger.list_tasks(msgspec.convert(wanted, TaskFilter), tenant="default")
-        return [task.task_id for task in found]
+        return [task.task_id for task in found.tasks]
 
     assert await listed() == newest
     assert await listed(limit=2) == newest[:2]

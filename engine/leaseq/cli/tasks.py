@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from msgspec.structs import replace
 
 from leaseq.cli import parameters
 from leaseq.cli.paper import moment, print_json, print_table
@@ -36,7 +37,15 @@ def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None)
     wanted = TaskFilter(state=State(state) if state else None, limit=limit + 1, **filters)
 
     async def work(engine: Engine) -> list[TaskSummary]:
-        return await engine.list_tasks(wanted, tenant=tenant)
+        """Page by page, each from a bounded number of tasks, until there are enough or none are left."""
+        found: list[TaskSummary] = []
+        left = wanted
+        while True:
+            listing = await engine.list_tasks(left, tenant=tenant)
+            found += listing.tasks
+            if listing.cursor is None or len(found) >= limit:
+                return found
+            left = replace(left, cursor=listing.cursor, limit=limit - len(found))
 
     found = reading(work)
     if as_json:

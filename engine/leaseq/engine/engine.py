@@ -27,11 +27,11 @@ from leaseq.errors import DispatchForeign, ServerUnreachable, TaskConflict, Task
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger, TaskFilter
+from leaseq.ledger.ledger import Ledger, Listing, TaskFilter
 from leaseq.ledger.session import MARGIN_SECONDS, Connection, Session
 from leaseq.ledger.upkeep import Upkeep
 from leaseq.loop import end, run_forever
-from leaseq.model import Glimpse, State, Submission, Submitted, Task, TaskSummary
+from leaseq.model import Glimpse, State, Submission, Submitted, Task
 from leaseq.primary import primary_at
 from leaseq.records import Attempt, QueueRecord
 from leaseq.redis_connection import Guard
@@ -151,8 +151,8 @@ class Engine:
             task = await self.find(task_id, tenant=tenant)
         return task
 
-    async def list_tasks(self, wanted: TaskFilter, *, tenant: str = "default") -> list[TaskSummary]:
-        """One page of tasks, newest first, without their payloads and results."""
+    async def list_tasks(self, wanted: TaskFilter, *, tenant: str = "default") -> Listing:
+        """One page of tasks, newest first, without their payloads and results. A service for clients uses `Lists`."""
         return await self.stores.ledger.list_tasks(wanted, tenant=tenant)
 
     async def list_attempts(self, task_id: str, *, tenant: str = "default") -> list[Attempt]:

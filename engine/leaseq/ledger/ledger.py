@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import psycopg
+from msgspec.structs import replace
 
 from leaseq.codec import FIRST_ID, next_id
 from leaseq.connect import ImpatientConnection
@@ -25,6 +26,8 @@ from leaseq.ledger.session import Connection, Locked, Session
 from leaseq.model import ClaimedTask, Counts, Glimpse, Lease, Settled, Settlement, State, Submission, Submitted, Task, TaskSummary
 from leaseq.records import Attempt
 
+# Tasks that are looked at for one page of a list.
+LOOKED_AT = 5000
 # How long a submission waits for an open transaction elsewhere that holds its key.
 PATIENCE_SECONDS = 0.25
 
@@ -38,7 +41,7 @@ class KeyFound(msgspec.Struct, frozen=True):
 
 
 class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which tasks to list; `None` means any. `cursor` is the last task id of the page before."""
+    """Which tasks to list; `None` means any. `cursor` is that of the page before."""
 
     state: State | None = None
     queue: str | None = None
@@ -46,6 +49,13 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     cursor: str | None = None
     limit: int = 50
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """A page of tasks. With a `cursor` there may be more: the next page begins there, also where this one has no tasks."""
+
+    tasks: list[TaskSummary]
+    cursor: str | None
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -247,18 +257,35 @@ class Ledger:
         found = await self._session.fetch("find_tasks", params, again=True)
         return {row[0]: rows.to_task(row) for row in found}
 
-    async def list_tasks(self, wanted: TaskFilter, *, tenant: str) -> list[TaskSummary]:
-        """One page of tasks, newest first."""
+    async def list_tasks(self, wanted: TaskFilter, *, tenant: str) -> Listing:
+        """One page of tasks, newest first, from the next `LOOKED_AT` tasks."""
+        if wanted.idempotency_key is not None:
+            return await self._list_by_key(wanted, wanted.idempotency_key, tenant=tenant)
+        return await self._list(wanted, tenant=tenant, looked_at=max(LOOKED_AT, wanted.limit + 1))
+
+    async def _list_by_key(self, wanted: TaskFilter, key: str, *, tenant: str) -> Listing:
+        """At most one task, which is looked up."""
+        for (task_id,) in await self._session.fetch("find_key_task", {"tenant": tenant, "key": key}, again=True):
+            if wanted.cursor is None or task_id < wanted.cursor:
+                listing = await self._list(replace(wanted, cursor=next_id(task_id)), tenant=tenant, looked_at=1)
+                return Listing([task for task in listing.tasks if task.task_id == task_id], None)
+        return Listing([], None)
+
+    async def _list(self, wanted: TaskFilter, *, tenant: str, looked_at: int) -> Listing:
         params: dict[str, Any] = {
             "tenant": tenant,
             "cursor": wanted.cursor,
             "state": wanted.state,
             "queue": wanted.queue,
             "type": wanted.type,
-            "key": wanted.idempotency_key,
-            "limit": wanted.limit,
+            "rows": looked_at,
+            "limit": wanted.limit + 1,  # one more than is shown tells whether there is a next page
         }
-        return [rows.to_summary(row) for row in await self._session.fetch("list_tasks", params, again=True)]
+        found = await self._session.fetch("list_tasks", params, again=True)
+        tasks = [rows.to_summary(row[1:]) for row in found if row[1] is not None]
+        if len(tasks) > wanted.limit:
+            return Listing(tasks[: wanted.limit], tasks[wanted.limit - 1].task_id)
+        return Listing(tasks, found[0][0])
 
     async def find_states(self, task_ids: Sequence[str]) -> dict[str, State]:
         """The states of tasks, by id; what was pruned is missing."""
@@ -321,4 +348,4 @@ def _promotion(one: Listed, found: Sequence[rows.Row]) -> Promotion:
     return Promotion([rows.to_delivery(row) for row in found], rest)
 
 
-__all__ = ["Due", "KeyFound", "Ledger", "Listed", "Promotion", "TaskFilter"]
+__all__ = ["Due", "KeyFound", "Ledger", "Listed", "Listing", "Promotion", "TaskFilter"]

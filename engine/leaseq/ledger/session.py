@@ -66,6 +66,9 @@ TOO_LARGE = (
 )
 
 
+# A second try would take as long.
+TOO_LONG = (PoolTimeout, TimeoutError, psycopg.errors.QueryCanceled)
+
 # What handlers' connections, whose role has no right on tables, send instead of these statements.
 FOR_HANDLERS = {
     "expire_keys": STATEMENTS["handler_expire_keys"],
@@ -121,7 +124,7 @@ class Session:
                 await asyncio.sleep(0.02 + 0.1 * random())
             except (TimeoutError, *UNAVAILABLE) as error:
                 self.unanswered += _is_away(error)
-                if attempt > 0 or not again or isinstance(error, PoolTimeout | TimeoutError):
+                if attempt > 0 or not again or isinstance(error, TOO_LONG):
                     raise unreachable(error, refusal=self._refusal) from error
         raise AssertionError("unreachable code")
 

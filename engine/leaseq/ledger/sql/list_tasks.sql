@@ -1,19 +1,39 @@
--- Tasks of one tenant, newest first, one page; `cursor` is the last id of the page before (keyset paging). Payloads and results
--- are left where they are: a page of them could be hundreds of megabytes.
--- Walks the primary key and filters: cheap for recent tasks, slow for a rare state far back (no index on state, on purpose).
--- Ordered by `tasks.id`: a bare `id` would be the text that is selected, and every older task would be sorted for one page.
+-- Tasks of one tenant, newest first, one page; `cursor` is the id after which to look (keyset paging). Payloads and results are left
+-- where they are: a page of them could be hundreds of megabytes.
+-- Walks the primary key and filters, since there is no index on state, on purpose. At most `rows` tasks are looked at, of whichever
+-- tenant and state: where nothing matches, a page of a million tasks would take seconds, again and again.
+-- The first column is the id of the last task that was looked at, on a page that is not full and not the last one; it is null
+-- otherwise. One row of nulls: nothing was found. The walk for that id is left out (a one-time filter) where the page is full.
+-- Ordered by `id` of the table: the text that is selected has no index, and every older task would be sorted for one page.
+with page as materialized (
+    select t.*
+    from (
+        select
+            id, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count, max_attempts,
+            timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
+            worker_id, error, progress, hand_back_count
+        from leaseq.tasks
+        where %(cursor)s::uuid is null or id < %(cursor)s::uuid
+        order by id desc
+        limit %(rows)s
+    ) as t
+    where t.tenant = %(tenant)s
+        and (%(state)s::text is null or t.state = %(state)s::text)
+        and (%(queue)s::text is null or t.queue = %(queue)s::text)
+        and (%(type)s::text is null or t.type = %(type)s::text)
+    order by t.id desc
+    limit %(limit)s
+), rest as materialized (
+    select id
+    from leaseq.tasks
+    where (select count(*) from page) < %(limit)s and (%(cursor)s::uuid is null or id < %(cursor)s::uuid)
+    order by id desc
+    offset %(rows)s - 1
+    limit 1
+)
 select
-    id::text, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count, max_attempts,
-    timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
+    (select id::text from rest), page.id::text, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count,
+    max_attempts, timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
     worker_id, error::text, progress::text, hand_back_count
-from leaseq.tasks
-where tenant = %(tenant)s
-    and (%(cursor)s::uuid is null or id < %(cursor)s::uuid)
-    and (%(state)s::text is null or state = %(state)s::text)
-    and (%(queue)s::text is null or queue = %(queue)s::text)
-    and (%(type)s::text is null or type = %(type)s::text)
-    and (%(key)s::text is null or id in (
-        select task_id from leaseq.idempotency_keys where tenant = %(tenant)s and key = %(key)s::text
-    ))
-order by tasks.id desc
-limit %(limit)s
+from (select) as one left join page on true
+order by page.id desc

@@ -1,0 +1,83 @@
+"""Lists for clients and operators, which must not hold up submissions.
+
+A list reads much more than a submission does, and any number of clients may ask for lists. So a process that serves clients reads
+lists on a few connections of their own, with a short time-out, and looks at a bounded number of tasks for each page. A caller waits
+for its turn for a moment, and is then told to come again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from msgspec.structs import replace
+
+from leaseq.config import Config
+from leaseq.connect import open_pool
+from leaseq.errors import ListsBusy
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger, Listing, TaskFilter
+from leaseq.ledger.session import MARGIN_SECONDS, Session
+from leaseq.records import Attempt, QueueRecord, WorkerRecord
+
+# Lists that are read at the same time, each on a connection of its own.
+SHARE = 2
+# How long a caller waits for its turn, and how long one statement may take.
+WAIT_SECONDS = 2.0
+STATEMENT_SECONDS = 2.0
+
+
+class Lists:
+    """Reads lists, a few at a time."""
+
+    def __init__(self, session: Session) -> None:
+        self._ledger = Ledger(session)
+        self._fleet = Fleet(session)
+        self._share = asyncio.Semaphore(SHARE)
+
+    async def list_tasks(self, wanted: TaskFilter, *, tenant: str = "default") -> Listing:
+        """One page of tasks, newest first, without their payloads and results. Raises `ListsBusy`, as all of these do."""
+        async with self._turn():
+            return await self._ledger.list_tasks(wanted, tenant=tenant)
+
+    async def list_attempts(self, task_id: str, *, tenant: str = "default") -> list[Attempt]:
+        """The attempts of a task that did not succeed."""
+        async with self._turn():
+            return await self._ledger.list_attempts(task_id, tenant=tenant)
+
+    async def list_queues(self) -> list[QueueRecord]:
+        """Every known queue."""
+        async with self._turn():
+            return await self._fleet.list_queues()
+
+    async def list_workers(self, *, closed: bool, limit: int) -> list[WorkerRecord]:
+        """Incarnations of workers, newest first."""
+        async with self._turn():
+            return await self._fleet.list_workers(closed=closed, limit=limit)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._share.acquire()
+        except TimeoutError:
+            raise ListsBusy from None
+        try:
+            yield
+        finally:
+            self._share.release()
+
+
+@asynccontextmanager
+async def open_lists(config: Config, *, name: str) -> AsyncIterator[Lists]:
+    """The share of lists of one process, for as long as the block lasts. Its connections are made when they are first needed."""
+    seconds = min(STATEMENT_SECONDS, config.statement_timeout_seconds)
+    pool = await open_pool(replace(config, statement_timeout_seconds=seconds), name=name, min_size=0, max_size=SHARE, wait=False)
+    try:
+        yield Lists(Session(pool, deadline_seconds=seconds + MARGIN_SECONDS))
+    finally:
+        await pool.close()
+
+
+__all__ = ["Lists", "open_lists"]

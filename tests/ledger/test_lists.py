@@ -1,0 +1,100 @@
+"""A page of a list comes from a bounded number of tasks, and says how far it has looked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from fix_ledger import submit
+from leaseq.connect import Connection
+from leaseq.ledger import ledger as ledger_module
+from leaseq.ledger.ledger import Ledger, TaskFilter
+from leaseq.ledger.statements import STATEMENTS
+
+LOOKED_AT = 10
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "LOOKED_AT", LOOKED_AT)
+
+
+async def pages(ledger: Ledger, wanted: TaskFilter) -> list[list[str]]:
+    """The ids of every page until there is no cursor."""
+    found: list[list[str]] = []
+    while True:
+        listing = await ledger.list_tasks(wanted, tenant="default")
+        found.append([task.task_id for task in listing.tasks])
+        if listing.cursor is None:
+            return found
+        assert wanted.cursor is None or listing.cursor < wanted.cursor
+        wanted = replace(wanted, cursor=listing.cursor)
+
+
+async def test_a_filter_that_matches_nothing_looks_on_page_by_page(ledger: Ledger) -> None:
+    for _ in range(3 * LOOKED_AT + 5):
+        await submit(ledger)
+    assert await pages(ledger, TaskFilter(type="unheard.of", limit=5)) == [[], [], [], []]
+    assert await pages(ledger, TaskFilter(type="unheard.of", limit=2 * LOOKED_AT)) == [[], []]
+
+
+async def test_every_match_is_on_one_page(ledger: Ledger) -> None:
+    ids = [await submit(ledger, queue="rare" if n % 7 == 0 else "usual") for n in range(4 * LOOKED_AT)]
+    newest = sorted(ids, reverse=True)
+    rare = [task_id for task_id in newest if ids.index(task_id) % 7 == 0]
+    usual = [task_id for task_id in newest if task_id not in rare]
+    for limit in (1, 2, 3, LOOKED_AT - 1, LOOKED_AT, LOOKED_AT + 1, 50):
+        for wanted, expected in ((TaskFilter(queue="rare"), rare), (TaskFilter(queue="usual"), usual), (TaskFilter(), newest)):
+            found = await pages(ledger, replace(wanted, limit=limit))
+            assert [task_id for page in found for task_id in page] == expected, (limit, wanted)
+            assert max(map(len, found)) <= limit
+
+
+async def test_pages_without_a_filter_are_full(ledger: Ledger) -> None:
+    for _ in range(2 * LOOKED_AT):
+        await submit(ledger)
+    for limit in (3, 2 * LOOKED_AT - 1, 2 * LOOKED_AT):
+        found = await pages(ledger, TaskFilter(limit=limit))
+        assert all(len(page) == limit for page in found[:-1])
+
+
+async def test_tasks_of_another_tenant_are_looked_past(ledger: Ledger) -> None:
+    (mine,) = [await submit(ledger)]
+    for _ in range(2 * LOOKED_AT):
+        await submit(ledger, tenant="another")
+    assert await pages(ledger, TaskFilter(limit=5)) == [[], [], [mine]]
+
+
+async def test_a_task_is_found_by_its_key_however_old_it_is(ledger: Ledger, plain: Connection) -> None:
+    old = await submit(ledger, idempotency_key="k", type="old")
+    for n in range(3 * LOOKED_AT):
+        await submit(ledger, idempotency_key=f"k{n}")
+    assert await pages(ledger, TaskFilter(idempotency_key="k")) == [[old]]
+    assert await pages(ledger, TaskFilter(idempotency_key="k", type="old", cursor=old)) == [[]]
+    assert await pages(ledger, TaskFilter(idempotency_key="k", type="new")) == [[]]
+    assert await pages(ledger, TaskFilter(idempotency_key="unknown")) == [[]]
+    await plain.execute("delete from leaseq.tasks where id = %s", [old])
+    assert await pages(ledger, TaskFilter(idempotency_key="k")) == [[]]
+
+
+@pytest.mark.parametrize("wanted", ["unheard.of", "add"])
+async def test_a_page_reads_a_bounded_number_of_rows(ledger: Ledger, plain: Connection, wanted: str) -> None:
+    for _ in range(5 * LOOKED_AT):
+        await submit(ledger)
+    params = {"tenant": "default", "cursor": None, "state": None, "queue": None, "type": wanted, "rows": LOOKED_AT, "limit": 5}
+    query = "explain (analyze, format json) " + STATEMENTS["list_tasks"]
+    row = await (await plain.execute(query.encode(), params)).fetchone()
+    assert row is not None
+    scans = [node for node in nodes(row[0][0]["Plan"]) if node.get("Index Name") == "tasks_pkey"]
+    read = sum(node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0) for node in scans)
+    # Twice where nothing matches: once for the page, once for the place to go on from. Where a page is full the walk ends there.
+    assert read == (2 * LOOKED_AT if wanted == "unheard.of" else 5)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
