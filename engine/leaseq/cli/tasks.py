@@ -10,7 +10,7 @@ from leaseq.cli.paper import moment, print_json, print_table
 from leaseq.cli.stores import reading
 from leaseq.cli.story import why
 from leaseq.engine.engine import Engine
-from leaseq.ledger.ledger import TaskFilter
+from leaseq.ledger.ledger import Listing, TaskFilter
 from leaseq.model import State, TaskSummary
 from leaseq_api.views import task_page
 
@@ -34,9 +34,9 @@ ERROR_WIDTH = 60
 def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None) -> None:
     """List tasks, newest first."""
     state = filters.pop("state")
-    wanted = TaskFilter(state=State(state) if state else None, limit=limit + 1, **filters)
+    wanted = TaskFilter(state=State(state) if state else None, limit=limit, **filters)
 
-    async def work(engine: Engine) -> list[TaskSummary]:
+    async def work(engine: Engine) -> Listing:
         """Page by page, each from a bounded number of tasks, until there are enough or none are left."""
         found: list[TaskSummary] = []
         left = wanted
@@ -44,15 +44,15 @@ def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None)
             listing = await engine.list_tasks(left, tenant=tenant)
             found += listing.tasks
             if listing.cursor is None or len(found) >= limit:
-                return found
+                return Listing(found, listing.cursor)
             left = replace(left, cursor=listing.cursor, limit=limit - len(found))
 
     found = reading(work)
     if as_json:
-        print_json(task_page(found, limit=limit))
-    elif found:
+        print_json(task_page(found))
+    elif found.tasks:
         titles = ("id", "state", "type", "queue", "attempt", "submitted", "ended", "error")
-        print_table(titles, [_row(task) for task in found[:limit]])
+        print_table(titles, [_row(task) for task in found.tasks])
 
 
 def _row(task: TaskSummary) -> tuple[str, ...]:

@@ -282,7 +282,7 @@ class Ledger:
             "limit": wanted.limit + 1,  # one more than is shown tells whether there is a next page
         }
         found = await self._session.fetch("list_tasks", params, again=True)
-        tasks = [rows.to_summary(row[1:]) for row in found if row[1] is not None]
+        tasks = [rows.to_summary(row[1:]) for row in sorted(found, key=lambda row: row[1] or "", reverse=True) if row[1]]
         if len(tasks) > wanted.limit:
             return Listing(tasks[: wanted.limit], tasks[wanted.limit - 1].task_id)
         return Listing(tasks, found[0][0])

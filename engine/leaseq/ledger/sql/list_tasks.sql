@@ -4,7 +4,8 @@
 -- tenant and state: where nothing matches, a page of a million tasks would take seconds, again and again.
 -- The first column is the id of the last task that was looked at, on a page that is not full and not the last one; it is null
 -- otherwise. One row of nulls: nothing was found. The walk for that id is left out (a one-time filter) where the page is full.
--- Ordered by `id` of the table: the text that is selected has no index, and every older task would be sorted for one page.
+-- Ordered by `id` of the table: the text that is selected has no index, and every older task would be sorted for one page. The page
+-- itself comes in any order.
 with page as materialized (
     select t.*
     from (
@@ -36,4 +37,3 @@ select
     max_attempts, timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
     worker_id, error::text, progress::text, hand_back_count
 from (select) as one left join page on true
-order by page.id desc
