@@ -11,6 +11,7 @@ from leaseq.telemetry import recorded
 from leaseq_api.http_server.limits import Limits
 
 pytestmark = pytest.mark.timeout(120)
+
 SOON = 0.2
 LATE = 100.0
 NEVER = {"header_seconds": LATE, "body_seconds": LATE, "idle_seconds": LATE, "write_seconds": LATE}
@@ -137,6 +138,7 @@ async def test_while_all_connections_are_owed_an_answer_only_health_is_served(ec
                 client.send(GET)
                 (answer,) = take_apart(await client.rest())
                 assert (answer.code, answer.headers["connection"]) == ("overloaded", "close")
+                client.close()
             client = await served.connect()
             client.send(get("/health/live"))
             (answer,) = take_apart(await client.rest())
