@@ -63,13 +63,13 @@ class Handler(Struct, frozen=True, kw_only=True):
         return msgspec.structs.asdict(self.decoder.decode(payload))
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        """Call arguments as a payload. Raises `TypeError` where they do not fit the signature, and `PayloadInvalid` for NaN
-        and Infinity."""
+        """Call arguments as a payload. Raises `TypeError` where they do not fit the signature, and `PayloadInvalid` for what JSON
+        cannot hold: NaN and Infinity, a lone surrogate, a list that contains itself."""
         arguments = self.arguments(**self.name_arguments(args, kwargs))
-        payload = msgspec.json.encode(arguments)
         try:
+            payload = msgspec.json.encode(arguments)
             check_finite(arguments, payload)
-        except ValueError as error:
+        except (ValueError, OverflowError, RecursionError) as error:
             raise PayloadInvalid(f"the payload of {self.type} cannot be kept: {error}") from None
         return payload
 

@@ -77,6 +77,30 @@ async def test_a_huge_number_meets_the_schema(api: Api) -> None:
     assert answer.status_code == 202
 
 
+class Refund(msgspec.Struct, forbid_unknown_fields=True):
+    order_id: int
+    cents: int
+    reason: str
+
+
+async def test_during_a_deploy_payloads_of_both_releases_are_taken(api: Api, fleet: Fleet) -> None:
+    """Under the queue of the newer one, also after a worker of the older one has started again."""
+    older, newer = charge("old"), TaskType("charge", "new", shape_of(Refund))
+    for worker_id, version in (("w1", older), ("w2", newer), ("w3", older)):
+        await fleet.open_worker(worker_id, host="here", pid=1, queues=["default"], version="0")
+        await fleet.register_types([version], worker_id=worker_id)
+    await api.service.types.refresh()
+    for payload in ({"order_id": 1, "cents": 1}, {"order_id": 1, "cents": 1, "reason": "x"}):
+        answer = await api.submit(body(payload))
+        assert (answer.status_code, answer.json()["queue"]) == (202, "new")
+    refused = problem(await api.submit(body({"order_id": 1, "cents": 1, "reason": 1})), "payload_invalid")
+    assert refused["pointer"] == "/payload/reason"
+    for worker_id in ("w1", "w3"):
+        await fleet.close_worker(worker_id, reason="drained")
+    await api.service.types.refresh()
+    problem(await api.submit(body({"order_id": 1, "cents": 1})), "payload_invalid")
+
+
 async def test_the_limits_of_the_handler_hold_where_the_client_says_nothing(api: Api, fleet: Fleet) -> None:
     await fleet.register_types([replace(charge(), max_attempts=2, timeout_seconds=30)])
     await api.service.types.refresh()

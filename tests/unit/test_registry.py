@@ -60,6 +60,17 @@ def test_time_outs_that_no_attempt_may_have(seconds: float) -> None:
         Leaseq().task(timeout=seconds)(work)
 
 
+def test_arguments_that_json_cannot_hold_are_refused_where_they_are_submitted() -> None:
+    def take(value: Any) -> None:
+        """A handler."""
+
+    endless: list[Any] = []
+    endless.append(endless)
+    for value in ("\ud800", endless):
+        with pytest.raises(PayloadInvalid, match="the payload of take cannot be kept"):
+            describe(take).encode((), {"value": value})
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf, Decimal("NaN")], ids=repr)
 def test_a_payload_with_a_number_that_json_does_not_have_is_refused_where_it_is_submitted(number: Any) -> None:
     def take(values: list[float | Decimal]) -> None:
