@@ -36,14 +36,15 @@ Decode = Callable[[bytes], Any]
 class KnownType:
     """A task type: what its submissions may leave unsaid, and which payloads they may have.
 
-    `decoders` has a stamp and a decoder for each live shape, the newest first. With none every payload is accepted. `whole` says
-    that a payload comes from the encoder of msgspec, and that the decoder looks at every value in it: then it is JSON.
+    `decoders` has a stamp and a decoder for each live shape, the newest first. With none every payload is accepted.
+    The stamp is empty for a shape that does not come from a worker. `whole` says that a payload comes from the encoder
+    of msgspec, and that the decoder looks at every value in it: then it is JSON.
     """
 
     def __init__(self, defaults: TypeDefaults, decoders: Sequence[tuple[str, Decode]] = (), *, whole: bool = False) -> None:
         self.defaults = defaults
         self.whole = whole
-        self._decoders = [(decode, msgspec.json.encode({STAMP_HEADER: stamp})) for stamp, decode in decoders]
+        self._decoders = [(decode, _headers(stamp)) for stamp, decode in decoders]
 
     def check(self, payload: bytes) -> bytes | None:
         """Check a payload. Returns the headers of the task, with the stamp of the shape that fits.
@@ -61,6 +62,10 @@ class KnownType:
         if error is not None:
             _refuse(error, payload)
         return None
+
+
+def _headers(stamp: str) -> bytes | None:
+    return msgspec.json.encode({STAMP_HEADER: stamp}) if stamp else None
 
 
 def stamp_in(headers: bytes | None) -> str | None:

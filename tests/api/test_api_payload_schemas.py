@@ -77,6 +77,20 @@ async def test_a_huge_number_meets_the_schema(api: Api) -> None:
     assert answer.status_code == 202
 
 
+async def test_a_type_of_an_older_worker_is_checked_by_its_schema(api: Api, plain: Connection) -> None:
+    await plain.execute(
+        "insert into leaseq.task_types (type, queue, payload_schema) values ('older', 'billing', %s)",
+        (msgspec.json.encode(msgspec.json.schema(Charge)).decode(),),
+    )
+    await api.service.types.refresh()
+    refused = await api.submit({"type": "older", "payload": {"order_id": 1, "cents": 1.0}})
+    assert problem(refused, "payload_invalid")["pointer"] == "/payload/cents"
+    answer = await api.submit({"type": "older", "payload": {"order_id": 1, "cents": 1}})
+    assert (answer.status_code, answer.json()["queue"]) == (202, "billing")
+    cursor = await plain.execute("select headers from leaseq.tasks")
+    assert await cursor.fetchall() == [(None,)], "no version of this leaseq has accepted it"
+
+
 class Refund(msgspec.Struct, forbid_unknown_fields=True):
     order_id: int
     cents: int

@@ -146,12 +146,10 @@ async def test_old_processes_go_on_through_every_migration_and_new_ones_take_ove
             assert applied == [f"{m.version:04}_{m.name}" for m in MIGRATIONS if m.version > OLD_VERSION]
             assert await schema_version(filled) == LATEST
             assert took < services.config.statement_timeout_seconds, "old statements would have given up waiting"
-
             await grant(filled, RoleNames())
             await more(ids, 100)
             await eventually(partial(ended, conn, ids[-1]))  # by an old worker, on the new schema
 
-            assert await one(conn, "select count(*) from leaseq.type_versions") == 0, "old workers register as before"
             new_worker, new_reaper = await services.worker(), await services.reaper()
             assert await one(conn, "select count(*) from leaseq.type_versions where type = 'note'") == 1
             await more(ids, 50)

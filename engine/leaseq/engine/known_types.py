@@ -17,6 +17,7 @@ from leaseq.collisions import guarded
 from leaseq.known_type import Decode, KnownType
 from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.loop import run_forever
+from leaseq.old_schemas import shape_from
 from leaseq.shapes import decoder_of, stamp_of
 from leaseq.telemetry import emit
 
@@ -78,18 +79,15 @@ class KnownTypes:
 def _compile(versions: Sequence[TaskType]) -> KnownType:
     """A type of these versions, the newest first. A shape that cannot be used stops no submission: nothing is checked then."""
     decoders: dict[str, Decode] = {}
-    for version in versions[:MOST_VERSIONS]:
-        if version.shape is None:  # registered by a worker that knows no shapes
-            decoders.clear()
-            break
-        stamp = stamp_of(version.shape)
-        try:
+    try:
+        for version in versions[:MOST_VERSIONS]:
+            shape = shape_from(version.payload_schema or b"{}") if version.shape is None else version.shape
+            stamp = "" if version.shape is None else stamp_of(shape)
             if stamp not in decoders:
-                decoders[stamp] = guarded(version.shape, decoder_of(version.shape).decode)
-        except ValueError as error:
-            emit("schema.refused", type=version.type, error=str(error)[:200])
-            decoders.clear()
-            break
+                decoders[stamp] = guarded(shape, decoder_of(shape).decode)
+    except ValueError as error:
+        emit("schema.refused", type=versions[0].type, error=str(error)[:200])
+        decoders.clear()
     return KnownType(versions[0].defaults, list(decoders.items()))
 
 
