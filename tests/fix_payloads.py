@@ -8,11 +8,14 @@ import decimal
 import enum
 import json
 import uuid
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict, Union
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, NotRequired, TypedDict, TypeVar, Union
 
 import msgspec
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, UnsetType
+
+T = TypeVar("T")
 
 
 class Color(enum.Enum):
@@ -87,6 +90,49 @@ class FrozenPoint:
     x: int
 
 
+class Box(Struct, Generic[T]):
+    value: T
+
+
+class Tree(Struct, Generic[T]):
+    value: T
+    trees: list[Tree[T]] = []
+
+
+class Base(Struct, tag_field="kind", tag=str.lower):
+    value: int = 0
+
+
+class One(Base):
+    at: int = 1
+
+
+class Two(Base, rename={"at": "v"}):
+    at: str = ""
+
+
+class Mutual(Struct):
+    other: Other | None = None
+
+
+class Other(Struct, kw_only=True, omit_defaults=True):
+    mutual: Mutual | None = None
+    value: int = msgspec.field(name="class", default=1)
+
+
+class Rows(Struct, array_like=True):
+    rows: list[Rows] = []
+
+
+@dataclasses.dataclass(slots=True, unsafe_hash=True)
+class Slotted:
+    value: int
+    next: Slotted | None = None
+
+
+Named = TypedDict("Named", {"odd name": int, "class": str}, total=False)
+
+
 class Pair(NamedTuple):
     left: int
     right: str = "x"
@@ -102,6 +148,16 @@ class Loose(TypedDict, total=False):
 
 
 LEAVES: list[Any] = [
+    Box[int],
+    Tree[int],
+    One | Two,
+    Mutual,
+    Rows,
+    Slotted,
+    Named,
+    Sequence[int],
+    Mapping[str, int],
+    NewType("Number", int),
     Any,
     None,
     bool,

@@ -66,7 +66,7 @@ _CLASSES: dict[type[inspect.Type], str] = {
 
 
 def shape_of(arguments: type[Struct]) -> bytes:
-    """The shape of a struct, as JSON. Raises `TypeError` for a type that no JSON value can become, and `ValueError` for a pattern
+    """The shape of a struct, as JSON. Raises `TypeError` for a type that a payload cannot hold, and `ValueError` for a pattern
     that may take more than linear time."""
     classes = _Describer().describe(arguments)
     return msgspec.json.encode({"classes": classes}, order="sorted")
@@ -148,7 +148,7 @@ class _Describer:
         if isinstance(found, inspect.CustomType) and found.cls is object:
             return {"kind": "any"}
         name = getattr(getattr(found, "cls", None), "__qualname__", type(found).__name__)
-        raise TypeError(f"no JSON value can become {name}")
+        raise TypeError(f"a payload cannot hold the type {name}")
 
     def _limits(self, found: Any, names: tuple[str, ...]) -> Node:
         limits: Node = {name: getattr(found, name) for name in names}
