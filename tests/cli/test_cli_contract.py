@@ -106,6 +106,15 @@ def test_help_imports_no_command() -> None:
     assert {m for m in modules if m.split(".")[0] in late or m.startswith("leaseq.cli.")} == needed
 
 
+def test_commands_about_tasks_need_no_extra() -> None:
+    """The answers of the API are defined beside it, and its framework is an extra."""
+    said = (
+        "import sys; sys.modules.update(dict.fromkeys(('litestar', 'granian', 'httptools', 'jsonschema_rs', 'apscheduler')))\n"
+        "from leaseq.cli import main; [main([name, '--help'], standalone_mode=False) for name in sys.argv[1:]]"
+    )
+    subprocess.run([sys.executable, "-c", said, *(name for name in NAMES if name != "demo")], capture_output=True, check=True)
+
+
 def test_the_module_is_the_command() -> None:
     ran = subprocess.run([sys.executable, "-m", "leaseq", "--version"], capture_output=True, text=True, check=True)
     assert ran.stdout.startswith("leaseq, version ")

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 
 from fix_cli import Command, Stage
+from leaseq import cli
 from leaseq.cli import COMMANDS
 from leaseq.cli.dev.printer import Printer
 from leaseq.logs import RecordHandler, _line, _render_console, _render_json, _render_safely
@@ -34,6 +36,7 @@ HOSTILE = "".join(
     ]
 )
 PLAIN = "".join(char if char.isprintable() else "x" for char in HOSTILE)
+CLI = Path(cli.__file__).parent
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -198,6 +201,12 @@ def test_leaseq_dev_lets_no_text_through(raw: bool, capsys: pytest.CaptureFixtur
     lines = printable_lines(COLOUR.sub("", capsys.readouterr().out))
     own = [line for line in lines if not line.startswith("    ")]
     assert len(own) == 1 + 2 * len(logged) + 3 + 1
+
+
+def test_every_command_writes_in_one_place() -> None:
+    writes = re.compile(r"\b(click\.echo|print|secho|sys\.std(out|err)\.write)\(")
+    found = [path.name for path in sorted(CLI.rglob("*.py")) if writes.search(path.read_text(encoding="utf-8"))]
+    assert found == ["printer.py", "paper.py", "streams.py"], "or text from outside finds another way out"
 
 
 def test_a_print_is_no_event(capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,12 +51,12 @@ def reachable() -> Iterator[None]:
     except Refused as error:
         raise DispatchForeign(str(error)) from error
     except (RedisError, OSError, UnicodeError) as error:  # the last: of a host name
-        raise ServerUnreachable(f"Redis does not answer: {redis_reason(error)}") from error
+        raise ServerUnreachable(f"Redis does not answer: {redis_reason(error)}") from None  # its text quotes the URL
     except RuntimeError as error:
         # What uvloop says, in place of an OSError, of a connection that was reset a moment before we wrote to it.
         if CLOSED_UNDER_US not in str(error):
             raise
-        raise ServerUnreachable("Redis does not answer: the connection was reset") from error
+        raise ServerUnreachable("Redis does not answer: the connection was reset") from None
 
 
 class Dispatcher:
