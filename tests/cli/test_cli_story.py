@@ -127,7 +127,7 @@ UNKNOWN = a_task(state=State.SCHEDULED, hand_back_count=1, error=b'{"code":"unkn
         (RUNNING, replace(NOWHERE, lanes=None, holders=None), ["runs on worker a1b2c3d4e5f6"]),
         (a_task(state=State.SCHEDULED, run_at=at(3600)), NOWHERE, ["is due at 2030-01-01 13:00:00 UTC"]),
         (UNKNOWN, NOWHERE, ["is due at", "no worker that took it has a handler for charge: start one that has"]),
-        (OTHER, NOWHERE, ["is due at", "submitted for another version of charge", "start a worker with that version"]),
+        (OTHER, NOWHERE, ["is due at", "submitted for another version of charge"]),
     ],
 )
 def test_what_it_waits_for(task: Task, where: Whereabouts, said: list[str]) -> None:
