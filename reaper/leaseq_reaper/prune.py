@@ -56,8 +56,9 @@ class Prune:
         return pruned.count, pruned.last_id is not None
 
     async def _keys(self) -> tuple[int, bool]:
-        self._expired, count = await self._upkeep.prune_keys(since=self._expired, limit=BATCH)
-        return count, count == BATCH
+        pruned = await self._upkeep.prune_keys(since=self._expired, limit=BATCH)
+        self._expired = pruned.last
+        return pruned.count, pruned.seen == BATCH
 
     async def _in_batches(self, prune: Callable[[], Awaitable[tuple[int, bool]]]) -> int:
         """Prune until nothing is left, or the time is over. `prune` says how much went, and whether there may be more."""

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from fix_ledger import RETENTION, holding, submission
+from fix_ledger import RETENTION, holding, submission, until_blocked
 from leaseq.config import Config
-from leaseq.connect import Pool
+from leaseq.connect import Connection, Pool
 from leaseq.engine.engine import Engine, open_engine
-from leaseq.errors import IdempotencyInFlight, ServerUnreachable
+from leaseq.engine.submit import HASTE_SECONDS
+from leaseq.errors import IdempotencyInFlight
 from leaseq.ledger.ledger import PATIENCE_SECONDS, Ledger
 from leaseq.ledger.session import Locked
 from leaseq.model import Submission, Submitted
@@ -92,6 +93,21 @@ async def test_a_locked_table_is_not_told_as_a_key_in_flight(engine: Engine, poo
         await held.conn.execute("lock table leaseq.tasks in share mode")
         with pytest.raises(Locked, match="another transaction"):
             await engine.stores.ledger.submit([submission(), submission()], retention_seconds=RETENTION, patience_seconds=0.1)
-        with pytest.raises(ServerUnreachable):
-            await engine.submit(submission())
-    await engine.submit(submission())
+        for key in (None, "a key"):
+            with pytest.raises(Locked, match="another transaction"):
+                await engine.submit(submission(idempotency_key=key))
+        await held.conn.execute("savepoint keys")
+        await held.conn.execute("lock table leaseq.idempotency_keys in share mode")
+        with pytest.raises(Locked, match="another transaction"):
+            await engine.submit(submission(idempotency_key="a key"))
+    await engine.submit(submission(idempotency_key="a key"))
+
+
+async def test_a_table_that_is_locked_for_a_moment_refuses_no_submission(engine: Engine, pool: Pool, plain: Connection) -> None:
+    """Longer than a batch of many callers waits for one key."""
+    async with holding(pool) as held:
+        await held.conn.execute("lock table leaseq.tasks in share mode")
+        waiting = [asyncio.create_task(engine.submit(submission(idempotency_key=f"k{n}"))) for n in range(20)]
+        await until_blocked(plain, waiting[0])
+        await asyncio.sleep(2 * HASTE_SECONDS)
+    assert len({answer.task_id for answer in await asyncio.gather(*waiting)}) == 20

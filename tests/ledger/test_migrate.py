@@ -11,8 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from leaseq.errors import SchemaMismatch
-from leaseq.ledger.schema import LATEST, MIGRATIONS, migrate, require_schema, schema_version
+from leaseq.errors import SchemaMismatch, ServerUnfit
+from leaseq.ledger import schema
+from leaseq.ledger.schema import LATEST, MIGRATIONS, Migration, migrate, require_schema, schema_version
 
 MIGRATOR = "import asyncio, sys; from leaseq.ledger.schema import migrate; asyncio.run(migrate(sys.argv[1]))"
 NAMES = [f"{migration.version:04}_{migration.name}" for migration in MIGRATIONS]
@@ -69,3 +70,47 @@ async def _waits_for_the_lock(url: str) -> bool:
     async with await psycopg.AsyncConnection.connect(url) as conn:
         cursor = await conn.execute("select count(*) from pg_locks where locktype = 'advisory' and not granted")
         return bool((await cursor.fetchall())[0][0])
+
+
+async def test_a_migration_that_waits_for_a_lock_lets_others_work_meanwhile(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dump reads `tasks` for hours. A migration that waited behind it would stop every claim behind itself."""
+    monkeypatch.setattr(schema, "LOCK_MILLISECONDS", 200)
+    monkeypatch.setattr(schema, "REST_SECONDS", 0.2)
+    step = Migration(LATEST + 1, "alters", "alter table leaseq.tasks add column more integer", "checksum")
+    monkeypatch.setattr(schema, "MIGRATIONS", [*MIGRATIONS, step])
+    monkeypatch.setattr(schema, "LATEST", step.version)
+    told: list[str] = []
+    twice = asyncio.Event()
+
+    def waiting(said: str) -> None:
+        told.append(said)
+        if len(told) == 2:
+            twice.set()
+
+    async with (
+        await psycopg.AsyncConnection.connect(postgres_url, application_name="pg_dump") as dump,
+        await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as other,
+    ):
+        await dump.execute("lock table leaseq.tasks in access share mode")
+        migrating = asyncio.create_task(migrate(postgres_url, waiting=waiting))
+        await twice.wait()
+        await other.execute("select count(*) from leaseq.tasks")  # in the rest between two tries
+        await dump.rollback()
+        assert await migrating == [f"{step.version:04}_alters"]
+    assert all("pg_dump" in said and "waits for a lock" in said for said in told[:2])
+
+
+async def test_a_lock_that_is_not_let_go_ends_a_migration_with_its_holder(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "LOCK_MILLISECONDS", 50)
+    monkeypatch.setattr(schema, "WAIT_SECONDS", 0.0)
+    step = Migration(LATEST + 1, "alters", "alter table leaseq.tasks add column more integer", "checksum")
+    monkeypatch.setattr(schema, "MIGRATIONS", [*MIGRATIONS, step])
+    monkeypatch.setattr(schema, "LATEST", step.version)
+    async with await psycopg.AsyncConnection.connect(postgres_url, application_name="somebody's psql") as person:
+        await person.execute("select from leaseq.tasks")
+        with pytest.raises(ServerUnfit, match=r"somebody's psql.*end that transaction"):
+            await migrate(postgres_url)

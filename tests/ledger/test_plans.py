@@ -109,7 +109,10 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"after": IDS[0], "before": IDS[100], "retention": 60.0, "limit": 100},
         {"tasks_pkey", "idempotency_keys_pkey"},
     ),
-    "prune_keys": ({"since": None, "limit": 100}, {"idempotency_keys_expiry", "idempotency_keys_pkey"}),
+    "prune_keys": (
+        {"since": None, "limit": 100, "again": 3600.0},
+        {"idempotency_keys_expiry", "idempotency_keys_pkey", "tasks_pkey"},
+    ),
     "list_tasks": (
         {"tenant": "default", "cursor": IDS[100], "limit": 50, "rows": 5000} | dict.fromkeys(("state", "queue", "type")),
         {"tasks_pkey"},

@@ -156,8 +156,58 @@ async def test_an_empty_batch(submitter: Submitter) -> None:
     assert await submitter.write([]) == []
 
 
-async def test_an_expired_key_makes_a_new_task(submitter: Submitter, plain: Connection) -> None:
+UNFINISHED = [
+    "update leaseq.tasks set state = 'SCHEDULED'",
+    "update leaseq.tasks set state = 'PROCESSING', attempt = 1, worker_id = 'w', started_at = now()",
+    "select 1",
+]
+
+
+@pytest.mark.parametrize("becomes", UNFINISHED)
+async def test_a_key_stands_for_its_task_until_that_has_ended(
+    submitter: Submitter, upkeep: Upkeep, ledger: Ledger, plain: Connection, becomes: str
+) -> None:
+    """A task may wait for longer than keys are kept: the same request made a second task, and both ran."""
     first = await _one(submitter, submission(idempotency_key="k"))
+    await plain.execute(becomes.encode())
+    await plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second'")
+    for _ in range(2):
+        again = await _one(submitter, submission(idempotency_key="k"))
+        assert (again.task_id, again.replayed) == (first.task_id, True)
+        with pytest.raises(IdempotencyKeyReused):
+            await _one(submitter, submission(idempotency_key="k", fingerprint=b"other"))
+        await ledger.expire_keys([("default", "k")])
+        pruned = await upkeep.prune_keys(since=None, limit=10)
+        assert pruned.count == 0
+    assert pruned.seen == 0, "it expires later"
+    await plain.execute("update leaseq.tasks set state = 'CANCELLED', finished_at = now(), worker_id = null")
+    await plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second'")
+    assert (await upkeep.prune_keys(since=None, limit=10)).count == 1
+
+
+@pytest.mark.parametrize(
+    ("ending", "remembered"),
+    [
+        ("state = 'FAILED', finished_at = now()", State.FAILED),
+        ("state = 'SUCCESS', finished_at = now(), result = '1'", State.SUCCESS),
+        ("state = 'PENDING'", State.CANCELLED),
+    ],
+)
+async def test_a_key_remembers_a_task_that_was_deleted_by_hand(
+    submitter: Submitter, plain: Connection, ending: str, remembered: State
+) -> None:
+    first = await _one(submitter, submission(idempotency_key="k"))
+    other = await _one(submitter, submission(idempotency_key="other"))
+    await plain.execute(f"update leaseq.tasks set {ending} where id = %s".encode(), [first.task_id])
+    await plain.execute("delete from leaseq.tasks where id = %s", [first.task_id])
+    again = await _one(submitter, submission(idempotency_key="k"))
+    assert (again.task_id, again.state, again.replayed) == (first.task_id, remembered, True)
+    assert (await _one(submitter, submission(idempotency_key="other"))).task_id == other.task_id
+
+
+async def test_an_expired_key_makes_a_new_task(submitter: Submitter, ledger: Ledger, plain: Connection) -> None:
+    first = await _one(submitter, submission(idempotency_key="k"))
+    await ledger.cancel([first.task_id], tenant="default")
     await plain.execute("update leaseq.idempotency_keys set expires_at = now()")
 
     raced = await asyncio.gather(*(_one(submitter, submission(idempotency_key="k", fingerprint=b"other")) for _ in range(4)))
@@ -185,10 +235,11 @@ async def test_a_key_outlives_its_pruned_task(
         await _one(submitter, submission(idempotency_key="k", fingerprint=b"other"))
 
 
-async def test_a_pruned_key_makes_a_new_task(submitter: Submitter, upkeep: Upkeep, plain: Connection) -> None:
+async def test_a_pruned_key_makes_a_new_task(submitter: Submitter, ledger: Ledger, upkeep: Upkeep, plain: Connection) -> None:
     first = await _one(submitter, submission(idempotency_key="k"))
+    await ledger.cancel([first.task_id], tenant="default")
     await plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second'")
-    assert (await upkeep.prune_keys(since=None, limit=10))[1] == 1
+    assert (await upkeep.prune_keys(since=None, limit=10)).count == 1
 
     assert (await _one(submitter, submission(idempotency_key="k"))).task_id != first.task_id
 

@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 
 from fix_reaper import Stage, named
+from leaseq.ledger.upkeep import PrunedKeys
 from leaseq.model import State
 from leaseq.telemetry import recorded
 from leaseq_reaper import prune
@@ -84,7 +85,8 @@ async def test_a_pass_goes_on_where_the_one_before_had_no_more_time(stage: Stage
 
 
 async def test_expired_keys_and_workers_closed_long_ago_go(stage: Stage) -> None:
-    await stage.submit(idempotency_key="spent")
+    (spent,) = await stage.submit(idempotency_key="spent")
+    await stage.stores.ledger.cancel([spent], tenant="default")
     await stage.plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second'")
     gone, recent, alive = await stage.worker(), await stage.worker(), await stage.worker()
     for worker_id in (gone, recent):
@@ -101,12 +103,13 @@ async def test_keys_that_expired_at_one_moment_go_in_one_pass(stage: Stage, monk
     monkeypatch.setattr(prune, "BATCH", 2)
     for number in range(6):
         await stage.submit(idempotency_key=f"k{number}")
+    await stage.plain.execute("update leaseq.tasks set state = 'CANCELLED', finished_at = now()")
     await stage.plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second' where key < 'k5'")
     await stage.plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 minute' where key = 'k5'")
     asked: list[bool] = []
     ask = stage.stores.upkeep.prune_keys
 
-    async def told(*, since: datetime | None, limit: int) -> tuple[datetime | None, int]:
+    async def told(*, since: datetime | None, limit: int) -> PrunedKeys:
         asked.append(since is None)
         return await ask(since=since, limit=limit)
 

@@ -33,7 +33,7 @@ def migrate(grants: bool, owner: str | None, services: tuple[str, ...], handler:
     config = Config.from_env()
     with held_servers(config) as ready:
         url = ready.postgres_url or ""
-        applied = asyncio.run(apply(url))
+        applied = asyncio.run(apply(url, waiting=say))
         made = asyncio.run(grant(url, names)) if grants else []
         if config.postgres_url is None:
             asyncio.run(prepare_embedded(ready))

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, ServerUnreachable, SubmissionInvalid
 from leaseq.failpoints import reach
 from leaseq.ledger.ledger import PATIENCE_SECONDS, Ledger
-from leaseq.ledger.session import Connection
+from leaseq.ledger.session import Connection, Locked
 from leaseq.lifecycle import lane_of
 from leaseq.model import Lane, Submission, Submitted
 
@@ -89,6 +89,8 @@ class Submitter:
             return await self.write(batch)
         try:
             return await self.write(batch, haste=True)
+        except Locked:  # not by a key, and perhaps only for a moment
+            return await self.write(batch)
         except KeyHeld:
             if len(batch) == 1:
                 return [KeyHeld()]

@@ -120,8 +120,7 @@ class Ledger:
         Within a batch no key may appear twice. With `conn` the rows belong to the caller's transaction; they
         wait as SCHEDULED and due, so that `promote` delivers them after the commit and never before.
         Nothing was recorded where this raises `IdempotencyInFlight` (an open transaction elsewhere holds one of the keys),
-        `Locked` (no submission has a key, and another transaction holds what they need) or `SubmissionInvalid` (Postgres
-        refuses a value).
+        `Locked` (another transaction holds a row or a table that they need) or `SubmissionInvalid` (Postgres refuses a value).
         """
         params = rows.submission_arrays(batch) | {
             "retention": retention_seconds,
@@ -131,7 +130,7 @@ class Ledger:
         try:
             found = await self._session.fetch("submit_tasks", params, conn=conn, again=again)
         except (Locked, psycopg.errors.LockNotAvailable) as error:
-            if any(submission.idempotency_key is not None for submission in batch):
+            if _waited_for_a_key(error):
                 raise IdempotencyInFlight from error
             raise Locked("another transaction holds a row or a table that this submission needs; nothing was recorded") from error
         except psycopg.DataError as error:
@@ -346,6 +345,14 @@ def _listed(due: Due, ids: str | None, run_ats: str | None, count: int, last_at:
 def _promotion(one: Listed, found: Sequence[rows.Row]) -> Promotion:
     rest = Due(*one.place, found[-1][8], next_id(found[-1][0])) if found else one.rest
     return Promotion([rows.to_delivery(row) for row in found], rest)
+
+
+def _waited_for_a_key(error: Locked | psycopg.errors.LockNotAvailable) -> bool:
+    """Whether a statement waited for the transaction that has inserted one of its keys. Postgres then names the table of the row
+    in the first line of its context, in any language; a statement that waits for the lock of a table has no such line."""
+    cause = error if isinstance(error, psycopg.errors.LockNotAvailable) else error.__cause__
+    context = cause.diag.context if isinstance(cause, psycopg.Error) else None
+    return context is not None and "idempotency_keys" in context.split("\n", 1)[0]
 
 
 __all__ = ["Due", "KeyFound", "Ledger", "Listed", "Listing", "Promotion", "TaskFilter"]

@@ -7,10 +7,12 @@ with the transaction: a migrator killed at any point leaves the schema at a whol
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from time import monotonic
 
 import psycopg
 from msgspec import Struct
@@ -44,30 +46,67 @@ def load_migrations() -> list[Migration]:
     return migrations
 
 
+# How long a step of a migration waits for a lock at a time, how long it rests in between, and how long it tries.
+LOCK_MILLISECONDS = 1000
+REST_SECONDS = 5.0
+WAIT_SECONDS = 600.0
+
 MIGRATIONS = load_migrations()
 LATEST = MIGRATIONS[-1].version
 
 
-async def migrate(conninfo: str) -> list[str]:
-    """Bring the schema up to this code. Returns the names of what was applied; an empty list means nothing to do."""
+async def migrate(conninfo: str, *, waiting: Callable[[str], None] | None = None) -> list[str]:
+    """Bring the schema up to this code. Returns the names of what was applied; an empty list means nothing to do.
+
+    A step that waits for the lock of a table makes every claim wait behind it. So it waits for a second, gives up, and tries
+    again after a rest, for ten minutes in all: `waiting` is told who has the lock (a dump, say). Raises `ServerUnfit` after that.
+    """
     applied = []
+    until = monotonic() + WAIT_SECONDS
     async with connected(conninfo) as conn:
         await conn.execute(STATEMENTS["become_owner"].encode())
         for migration in MIGRATIONS:
-            async with conn.transaction():
-                await lock_schema(conn)
-                await conn.execute(STATEMENTS["create_migrations"].encode())
-                present = await _present(conn)
-                _compare(present)
-                if migration.version in present:
-                    continue
-                await conn.execute(migration.sql.encode())
-                await conn.execute(
-                    STATEMENTS["record_migration"].encode(),
-                    {"version": migration.version, "name": migration.name, "checksum": migration.checksum},
-                )
-                applied.append(f"{migration.version:04}_{migration.name}")
+            while True:
+                try:
+                    if await _apply(conn, migration):
+                        applied.append(f"{migration.version:04}_{migration.name}")
+                    break
+                except psycopg.errors.LockNotAvailable:
+                    said = f"migration {migration.version} waits for a lock: {await _lockers(conn)}"
+                    if monotonic() > until:
+                        raise ServerUnfit(f"{said}; end that transaction, then run `leaseq migrate` again") from None
+                    if waiting is not None:
+                        waiting(said)
+                    await asyncio.sleep(REST_SECONDS)
     return applied
+
+
+async def _apply(conn: psycopg.AsyncConnection[tuple[object, ...]], migration: Migration) -> bool:
+    """One step, in one transaction. False: it was there already."""
+    async with conn.transaction():
+        await lock_schema(conn)
+        await conn.execute(STATEMENTS["create_migrations"].encode())
+        present = await _present(conn)
+        _compare(present)
+        if migration.version in present:
+            return False
+        await conn.execute(STATEMENTS["limit_lock_waits"].encode(), {"milliseconds": str(LOCK_MILLISECONDS)})
+        await conn.execute(migration.sql.encode())
+        await conn.execute(
+            STATEMENTS["record_migration"].encode(),
+            {"version": migration.version, "name": migration.name, "checksum": migration.checksum},
+        )
+        return True
+
+
+async def _lockers(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> str:
+    cursor = await conn.execute(STATEMENTS["find_table_lockers"].encode())
+    found = [
+        f"process {pid} of role {role} ({application or 'no name'})"
+        + ("" if seconds is None else f" has had a transaction open for {seconds} s")
+        for pid, role, application, seconds in await cursor.fetchall()
+    ]
+    return "; ".join(found) or "its holder has let go"
 
 
 async def schema_version(conninfo: str) -> int:

@@ -27,6 +27,8 @@ MANY_LANES = 10
 SHARED = 10
 MOST_WINDOWS = 4
 WINDOW_ROWS = 20_000
+# An expired key whose task has not ended expires again so much later.
+KEY_AGAIN_SECONDS = 3600.0
 T = TypeVar("T")
 
 PRIORITIES = {lane: int(priority) for priority, lane in LANES.items()}
@@ -59,6 +61,14 @@ class Stretch(Struct, frozen=True):
     last_id: str | None
     looked_at: int
     task_ids: list[str]  # PENDING in that lane, in order
+
+
+class PrunedKeys(Struct, frozen=True):
+    """One batch of expired keys: when the last of them expired (None: there was none), how many it saw and deleted."""
+
+    last: datetime | None
+    seen: int
+    count: int
 
 
 class Pruned(Struct, frozen=True):
@@ -250,15 +260,15 @@ class Upkeep:
         ((last_id, count),) = await self._session.fetch("prune_tasks", params)
         return Pruned(last_id, count)
 
-    async def prune_keys(self, *, since: datetime | None, limit: int) -> tuple[datetime | None, int]:
-        """Delete up to `limit` idempotency keys that have expired since a moment (None: ever), in that order; returns when the
-        last of them had, and how many they are."""
-        ((last, count),) = await self._session.fetch("prune_keys", {"since": since, "limit": limit})
-        return last, count
+    async def prune_keys(self, *, since: datetime | None, limit: int) -> PrunedKeys:
+        """Delete idempotency keys that have expired since a moment (None: ever) and whose task has ended, in that order."""
+        params = {"since": since, "limit": limit, "again": KEY_AGAIN_SECONDS}
+        ((last, seen, count),) = await self._session.fetch("prune_keys", params)
+        return PrunedKeys(last, seen, count)
 
     async def prune_workers(self, *, retention_seconds: float) -> int:
         """Delete incarnations closed longer ago than that; returns how many."""
         return len(await self._session.fetch("prune_workers", {"retention": retention_seconds}))
 
 
-__all__ = ["Accounted", "Chunk", "Pruned", "Stretch", "Upkeep"]
+__all__ = ["Accounted", "Chunk", "Pruned", "PrunedKeys", "Stretch", "Upkeep"]

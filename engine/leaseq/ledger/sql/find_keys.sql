@@ -1,9 +1,9 @@
--- What do these idempotency keys stand for? Zero rows for a key: it was pruned or has expired; submit again.
+-- What do these idempotency keys stand for? Zero rows for a key: it was pruned, or has expired and its task has ended; submit again.
 -- `on_standbys`: this server waits for standbys, and may show what they do not have (wait_for_standby.sql).
 -- The task columns are null once the task has been pruned; then `final_state` is what is left.
 select
     k.tenant, k.key, k.fingerprint, k.task_id::text,
-    coalesce(t.state, k.final_state, 'SUCCESS') as state,
+    coalesce(t.state, k.final_state, 'CANCELLED') as state,
     coalesce(t.created_at, k.created_at) as created_at,
     coalesce(t.run_at, k.created_at) as run_at,
     k.queue, coalesce(t.priority, 0::smallint) as priority,
@@ -11,4 +11,4 @@ select
 from unnest(%(tenants)s::text[], %(keys)s::text[]) as wanted (tenant, key)
 join leaseq.idempotency_keys k on k.tenant = wanted.tenant and k.key = wanted.key
 left join leaseq.tasks t on t.id = k.task_id
-where k.expires_at > now()
+where k.expires_at > now() or t.state in ('PENDING', 'SCHEDULED', 'PROCESSING')
