@@ -38,6 +38,8 @@ class Service:
         self.types = types
         # Set when the process is told to stop: whoever holds an answer back gives it now.
         self.stopping = asyncio.Event()
+        # Answers that are held until a task ends.
+        self.held = 0
         self._schema_lock = asyncio.Lock()
         self._schema_checked = float("-inf")
 

@@ -20,9 +20,13 @@ from leaseq_api import parameters as given
 from leaseq_api.body import read_json
 from leaseq_api.idempotency import HEADER, parse_key
 from leaseq_api.openapi import ListOperation, SubmitOperation, api_problems, change_problems
+from leaseq_api.problems import Refused
 from leaseq_api.schemas import AttemptList, ListQuery, RememberedTask, SubmitBody, TaskPage, TaskView
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import attempt_view, fresh_view, remembered, task_page, task_view
+
+# Of all connections.
+HELD_SHARE = 0.75
 
 _decoder = msgspec.json.Decoder(SubmitBody)
 AnyRequest = Request[Any, Any, Any]
@@ -117,11 +121,16 @@ async def _await_end(service: Service, task_id: str, *, seconds: float) -> Task:
     task = await service.engine.find(task_id)
     if task.finished_at is not None or seconds == 0:
         return task
+    # The rest of the connections is for requests that are answered without waiting.
+    if service.held >= service.config.api_connections * HELD_SHARE:
+        raise Refused("overloaded", "too many answers are held at the moment; ask without wait, or try again in a moment")
+    service.held += 1
     ended = asyncio.ensure_future(service.engine.waiter.wait(task_id, timeout=seconds))
     stopping = asyncio.ensure_future(service.stopping.wait())
     try:
         await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        service.held -= 1
         ended.cancel()
         stopping.cancel()
     return await service.engine.find(task_id)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from fix_api import Api, problem
+from msgspec.structs import replace
+
+from fix_api import Api, open_api, problem
 from fix_ledger import claim, errored, open_worker, promote_due, succeeded
 from leaseq.codec import new_task_id
+from leaseq.config import Config
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Connection
@@ -168,3 +171,17 @@ async def test_another_tenants_task_is_not_there(api: Api, plain: Connection) ->
     for verb in ("cancel", "redrive"):
         problem(await api.client.post(f"/api/tasks/{task_id}/{verb}"), "task_not_found")
     assert await states(api, "") == []
+
+
+async def test_held_answers_leave_connections_to_others(config: Config) -> None:
+    async with open_api(replace(config, api_connections=4)) as api:
+        task_id = await api.submitted()
+        held = [asyncio.create_task(api.client.get(f"/api/tasks/{task_id}?wait=60")) for _ in range(3)]
+        async with asyncio.timeout(30):
+            while api.service.held < 3:  # noqa: ASYNC110 - the service has no event for this
+                await asyncio.sleep(0.01)
+        problem(await api.client.get(f"/api/tasks/{task_id}?wait=60"), "overloaded")
+        assert (await api.client.get(f"/api/tasks/{task_id}")).status_code == 200
+        api.service.stopping.set()
+        assert [(await answer).status_code for answer in held] == [200] * 3
+        assert api.service.held == 0

@@ -158,37 +158,55 @@ async def test_while_all_connections_are_owed_an_answer_only_health_is_served(ec
             assert (await client.answer()).status == 200
 
 
-async def test_bytes_in_flight_are_bounded_and_given_back(echo: Echo) -> None:
+async def test_bytes_in_flight_are_bounded_and_the_slowest_body_gives_way(echo: Echo) -> None:
     async with serving(echo, body_bytes=1000, in_flight_bytes=2500, **NEVER) as served:
-        clients = [await served.connect() for _ in range(3)]
-        for number, client in enumerate(clients[:2]):
+        slow = [await served.connect() for _ in range(2)]
+        for number, client in enumerate(slow):
             client.send(POST + b"Content-Length: 1000\r\n\r\n" + b"a" * 999)
             await served.until(lambda number=number: served.server.in_flight == 999 * (number + 1))  # type: ignore[misc]
-        clients[2].send(with_length(b"a" * 1000))
-        (answer,) = take_apart(await clients[2].rest())
+        assert (await (await served.connect()).ask(with_length(b"a" * 1000))).status == 200
+        (answer,) = take_apart(await slow[0].rest())
         assert answer.code == "overloaded"
-        for client in clients[:2]:
-            assert (await client.ask(b"a")).status == 200
+        assert (await slow[1].ask(b"a")).status == 200
         assert served.server.in_flight == 0
-        held = await served.connect()
-        held.send(with_length(b"a" * 1000, b"/held"))
-        await served.until(lambda: "/held" in echo.asked)
-        held.close()
-        assert served.server.in_flight == 1000  # the application still works on it
+
+
+async def test_bytes_that_are_worked_on_give_way_to_nothing(echo: Echo) -> None:
+    async with serving(echo, body_bytes=1000, in_flight_bytes=2500, **NEVER) as served:
+        held = [await served.connect() for _ in range(2)]
+        for client in held:
+            client.send(with_length(b"a" * 1000, b"/held"))
+        await served.until(lambda: len(echo.asked) == 2)
+        refused = await served.connect()
+        refused.send(with_length(b"a" * 1000))
+        assert take_apart(await refused.rest())[0].code == "overloaded"
+        held[0].writer.transport.abort()
+        assert (await (await served.connect()).ask(GET)).status == 200
+        assert served.server.in_flight == 2000  # the application still works on it
         echo.release.set()
         await served.until(lambda: served.server.in_flight == 0)
+        assert (await held[1].answer()).status == 200
 
 
-async def test_answers_that_are_not_taken_count_as_in_flight(echo: Echo) -> None:
+async def test_answers_that_are_not_taken_count_as_in_flight_and_give_way(echo: Echo) -> None:
     async with serving(echo, in_flight_bytes=100_000, **NEVER) as served:
         client = await served.connect()
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.send(get("/large"))
         await served.until(lambda: served.server.in_flight > 100_000)
-        refused = await served.connect()
-        refused.send(GET)
-        assert take_apart(await refused.rest())[0].code == "overloaded"
         assert (await (await served.connect()).ask(get("/health/live"))).status == 200
-        client.close()
-        client.writer.transport.abort()
-        await served.until(lambda: served.server.in_flight == 0)
+        assert served.server.in_flight > 100_000
+        assert (await (await served.connect()).ask(GET)).status == 200
+        await served.until(lambda: "/large" in echo.ended)
+        assert served.server.in_flight == 0
+
+
+async def test_connections_that_take_no_answer_make_room(echo: Echo) -> None:
+    async with serving(echo, connections=2, **NEVER) as served:
+        for _ in range(2):
+            client = await served.connect()
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            client.send(get("/large"))
+        await served.until(lambda: sum(connection.stuck for connection in served.server.connections) == 2)
+        assert (await (await served.connect()).ask(GET)).status == 200
+        assert (await (await served.connect()).ask(GET)).status == 200

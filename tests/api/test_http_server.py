@@ -243,17 +243,39 @@ async def test_an_application_that_fails_is_a_500_that_gives_nothing_away(served
     assert "s3cret" not in repr(events)
 
 
-async def test_a_client_that_goes_ends_what_it_asked_for_but_not_what_it_changes(served: Served, echo: Echo) -> None:
-    asking, changing = await served.connect(), await served.connect()
-    asking.send(get("/held/ask"))
-    changing.send(with_length(b"x", b"/held/change"))
-    await served.until(lambda: len(echo.asked) == 2)
-    asking.close()
-    changing.close()
-    await served.until(lambda: echo.ended == ["/held/ask"])
-    assert len(served.server.connections) == 1  # what it left behind counts
-    echo.release.set()
-    await served.until(lambda: len(echo.ended) == 2)
+async def test_a_client_that_goes_ends_what_it_asked_for_but_not_what_it_changes(echo: Echo) -> None:
+    async with serving(echo, linger_seconds=0.1, header_seconds=0.4) as served:
+        asking, changing = await served.connect(), await served.connect()
+        asking.send(get("/held/ask"))
+        changing.send(with_length(b"x", b"/held/change"))
+        await served.until(lambda: len(echo.asked) == 2)
+        asking.close()
+        changing.close()
+        await served.until(lambda: echo.ended == ["/held/ask"])
+        assert len(served.server.connections) == 1  # what it left behind counts
+        echo.release.set()
+        await served.until(lambda: len(echo.ended) == 2)
+
+
+async def test_a_client_that_has_said_all_gets_its_answers(served: Served) -> None:
+    for raw, statuses in (
+        (GET, [200]),
+        (GET + GET + with_length(b"x"), [200, 200, 200]),
+        (GET[:-4], [400]),
+        (b"G", [400]),
+        (POST + b"Content-Length: 3\r\n\r\nab", [400]),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n", [400]),
+        (GET + GET[:-4], [200, 400]),
+        (get("/pieces"), None),
+    ):
+        client = await served.connect()
+        client.send(raw)
+        client.writer.write_eof()
+        got = await client.rest()
+        if statuses is None:
+            assert got.endswith(b"0\r\n\r\n")
+        else:
+            assert [answer.status for answer in take_apart(got)] == statuses, raw
 
 
 async def test_stopping_answers_what_has_begun_and_closes_the_rest(echo: Echo) -> None:

@@ -9,25 +9,21 @@ by a problem, and its connection closed; the answer is sent before the rest of t
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from math import inf
 from typing import Any, cast
 
-from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from leaseq.telemetry import emit
 from leaseq_api.http_server.exchange import Exchange, closing_answer
-from leaseq_api.http_server.head import Malformed, read_head
-from leaseq_api.http_server.limits import Limits
+from leaseq_api.http_server.head import Malformed, explain, read_head
+from leaseq_api.http_server.outgoing import Outgoing
 from leaseq_api.http_server.state import ServerState
-from leaseq_api.problems import FAULT, raw_problem
+from leaseq_api.problems import raw_problem
 
 HEALTH = b"/health/"
 CROWDED = "all connections of this service are in use; try again in a moment"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
 
 
 class _Enough(Exception):
@@ -44,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = HttpRequestParser(self)
         self._transport: asyncio.Transport
+        self._outgoing: Outgoing
         self._addresses: dict[str, Any] = {}
         # Of what is being received.
         self._in_head = False
@@ -60,17 +57,16 @@ class Connection(asyncio.Protocol):
         self._input_ended = False
         self._lingering = False
         self._lost = False
+        self._eof = False
         self._reading = True
-        self._writable: asyncio.Event | None = None
-        self._unsent = 0
         self._read_deadline = inf
-        self._write_deadline = inf
 
     # The event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's are transports in all but their ancestry.
         self._transport = cast(asyncio.Transport, transport)
+        self._outgoing = Outgoing(self._transport, self._server, self._limits)
         local, far = self._transport.get_extra_info("sockname"), self._transport.get_extra_info("peername")
         self._addresses = {"server": tuple(local[:2]) if local else None, "client": tuple(far[:2]) if far else None}
         if self._server.admit(self):
@@ -95,17 +91,25 @@ class Connection(asyncio.Protocol):
             self._pause_reading()
 
     def eof_received(self) -> bool:
-        # A client that sends no more is gone: nearly all of them, and proxies wait for nothing either.
-        return False
+        """Go on while an answer is owed, for a moment: most clients that send no more are gone, some only have said all."""
+        self._eof = True
+        if self._lingering or self.idle:
+            return False
+        if self._receiving is not None or self._in_head:
+            self._refuse("request_malformed", "the request ended before it was complete")
+        else:
+            self._end_input()
+        self._read_deadline = self._loop.time() + self._limits.linger_seconds
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._input_ended = True
-        self._read_deadline = self._write_deadline = inf
+        self._read_deadline = self._outgoing.deadline = inf
         for exchange in (*self._queue, self._receiving):
             self._release(exchange)
         self._queue.clear()
         self._receiving = None
-        self.resume_writing()
+        self._outgoing.resume()
         running = self._running
         if running is None:
             self._server.forget(self)
@@ -116,17 +120,10 @@ class Connection(asyncio.Protocol):
             running.task.cancel()
 
     def pause_writing(self) -> None:
-        self._writable = asyncio.Event()
-        self._watch_writing()
+        self._outgoing.pause()
 
     def resume_writing(self) -> None:
-        if not self._transport.is_closing():
-            self._write_deadline = inf
-        self._server.in_flight -= self._unsent
-        self._unsent = 0
-        if self._writable is not None:
-            self._writable.set()
-            self._writable = None
+        self._outgoing.resume()
 
     # llhttp. What is raised here arrives at `_feed`.
 
@@ -157,8 +154,10 @@ class Connection(asyncio.Protocol):
             raise Malformed("method_unknown", "this service is no proxy")
         head = read_head(self._target, self._headers, version=version, limits=self._limits)
         server = self._server
-        if (self.surplus or server.in_flight > self._limits.in_flight_bytes) and not head.path.startswith(HEALTH):
-            raise Malformed("overloaded", CROWDED if self.surplus else _full(self._limits))
+        if not head.path.startswith(HEALTH):
+            if self.surplus:
+                raise Malformed("overloaded", CROWDED)
+            self._check_room()
         exchange = Exchange(self, method=method, version=version, headers=self._headers, head=head)
         exchange.keep_alive = self._parser.should_keep_alive() and not (server.stopping or self.surplus)
         self._in_head = False
@@ -177,8 +176,7 @@ class Connection(asyncio.Protocol):
         self._server.in_flight += len(body)
         if exchange.size > limits.body_bytes:
             raise Malformed("body_too_large", f"the body may have {limits.body_bytes} bytes at most")
-        if self._server.in_flight > limits.in_flight_bytes:
-            raise Malformed("overloaded", _full(limits))
+        self._check_room()
 
     def on_message_complete(self) -> None:
         exchange = self._receiving
@@ -197,8 +195,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     async def drained(self) -> None:
-        if self._writable is not None:
-            await self._writable.wait()
+        await self._outgoing.drained()
 
     def date(self) -> bytes:
         return self._server.date
@@ -219,15 +216,11 @@ class Connection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """End what is overdue."""
-        if now >= self._write_deadline:
-            unsent = self._transport.get_write_buffer_size()
-            if self._unsent - unsent < self._limits.write_bytes:
-                self._transport.abort()
-            else:
-                self._watch_writing()
+        if now >= self._outgoing.deadline:
+            self._outgoing.check()
         elif now < self._read_deadline:
             return
-        elif self._lingering:
+        elif self._lingering or self._running is not None:
             self._transport.abort()
         elif self._receiving is not None:
             self._refuse("body_timeout", f"the body did not arrive within {self._limits.body_seconds:g} s")
@@ -249,11 +242,24 @@ class Connection(asyncio.Protocol):
         self._input_ended = True
         self._read_deadline = inf
         self._transport.close()
-        self._watch_writing()
+        self._outgoing.watch()
+
+    def give_way(self) -> None:
+        """Give back the bytes that are held for a slow client."""
+        if self._receiving is not None:
+            self._refuse("overloaded", "other requests arrived sooner; try again in a moment")
+        else:
+            self.drop()
+
+    def drop(self) -> None:
+        """Close without an answer. An application that changes something goes on."""
+        self._input_ended = True
+        self._transport.abort()
+        self._outgoing.resume()
 
     def abort(self) -> None:
         """Close, whatever is under way."""
-        self._transport.abort()
+        self.drop()
         if self._running is not None and self._running.task is not None:
             self._running.task.cancel()
 
@@ -262,7 +268,17 @@ class Connection(asyncio.Protocol):
         """Whether no request has begun that is not answered."""
         return self._running is None and self._receiving is None and not self._in_head
 
-    # Within.
+    @property
+    def stuck(self) -> bool:
+        """Whether the client has not taken what was written."""
+        return self._outgoing.stuck
+
+    @property
+    def held_until(self) -> float | None:
+        """The end of the time that a client has to send or take what it holds here. None: it holds nothing."""
+        if self.stuck:
+            return self._outgoing.deadline
+        return self._read_deadline if self._receiving is not None and self._receiving.size else None
 
     def _feed(self, data: bytes) -> None:
         """Hand bytes to llhttp. Raises `Malformed`."""
@@ -281,13 +297,8 @@ class Connection(asyncio.Protocol):
                 raise cause from None
             if isinstance(cause, _Enough) or self._input_ended:
                 self._end_input()
-            elif cause is not None and not isinstance(cause, HttpParserError):
-                emit("request.failed", method="", error=type(cause).__name__, traceback="")
-                raise Malformed("internal_error", FAULT) from None
-            elif isinstance(error, HttpParserInvalidMethodError) and self._running is None and _REQUEST_LINE.match(data):
-                raise Malformed("method_unknown", "see the OpenAPI document at /schema for the methods there are") from None
             else:
-                raise Malformed("request_malformed", f"this is not HTTP/1.1: {error}") from None
+                raise explain(error, data, first=self._running is None) from None
 
     def _check_size(self, count: int, *, headers: object, receiving: Exchange | None) -> None:
         """Bound what llhttp keeps or skips without telling: the part of a header, the frames of chunks."""
@@ -300,11 +311,19 @@ class Connection(asyncio.Protocol):
             if self._raw_size > 2 * self._limits.body_bytes + self._limits.head_bytes:
                 raise Malformed("body_too_large", "the body has more frames of chunks than content")
 
+    def _check_room(self) -> None:
+        limits, server = self._limits, self._server
+        while server.in_flight > limits.in_flight_bytes:
+            if not server.free_bytes(self):
+                said = f"{limits.in_flight_bytes} bytes of other requests are in the works; try again in a moment"
+                raise Malformed("overloaded", said)
+
     def _head_too_large(self) -> Malformed:
         limits = self._limits
         return Malformed("head_too_large", f"the head may have {limits.head_bytes} bytes and {limits.header_count} headers")
 
     def _end_input(self) -> None:
+        """Answer what has been asked, then close."""
         self._input_ended = True
         last = self._queue[-1] if self._queue else self._running
         if last is not None:
@@ -361,6 +380,9 @@ class Connection(asyncio.Protocol):
         self._input_ended = self._lingering = True
         self._refusal = None
         self._transport.write(refusal)
+        if self._eof:
+            self.close()
+            return
         if self._transport.can_write_eof():
             self._transport.write_eof()
         if not self._reading:
@@ -368,21 +390,11 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         self._read_deadline = self._loop.time() + self._limits.linger_seconds
 
-    def _watch_writing(self) -> None:
-        unsent = self._transport.get_write_buffer_size()
-        self._server.in_flight += unsent - self._unsent
-        self._unsent = unsent
-        self._write_deadline = self._loop.time() + self._limits.write_seconds
-
     def _release(self, exchange: Exchange | None) -> None:
         if exchange is not None:
             self._server.in_flight -= exchange.size
             exchange.size = 0
             exchange.body = bytearray()
-
-
-def _full(limits: Limits) -> str:
-    return f"{limits.in_flight_bytes} bytes of other requests are in the works; try again in a moment"
 
 
 __all__ = ["Connection"]

@@ -9,12 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from httptools import HttpParserError, HttpParserInvalidMethodError
 from msgspec import Struct
 
+from leaseq.telemetry import emit
 from leaseq_api.http_server.limits import Limits
+from leaseq_api.problems import FAULT
 
 Headers = Sequence[tuple[bytes, bytes]]
 
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#@]+)((?:[/?].*)?)", re.DOTALL)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
@@ -83,4 +87,15 @@ def _origin_form(target: bytes, host: bytes) -> bytes:
     return absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
 
 
-__all__ = ["Head", "Headers", "Malformed", "read_head"]
+def explain(error: HttpParserError, data: bytes, *, first: bool) -> Malformed:
+    """The reason for which llhttp refused `data`. `first`: no request that ended in it came before."""
+    cause = error.__context__
+    if cause is not None and not isinstance(cause, HttpParserError):
+        emit("request.failed", method="", error=type(cause).__name__, traceback="")
+        return Malformed("internal_error", FAULT)
+    if isinstance(error, HttpParserInvalidMethodError) and first and _REQUEST_LINE.match(data):
+        return Malformed("method_unknown", "see the OpenAPI document at /schema for the methods there are")
+    return Malformed("request_malformed", f"this is not HTTP/1.1: {error}")
+
+
+__all__ = ["Head", "Headers", "Malformed", "explain", "read_head"]

@@ -116,15 +116,26 @@ class Server:
         if not self.connections:
             self._empty.set()
 
-    def _make_room(self, *, surplus: bool) -> bool:
-        """End the connection that has owed a request the longest. False: none does."""
-        owing = [connection for connection in self._waiting if connection.surplus == surplus]
-        chosen = next((connection for connection in owing if connection.idle), owing[0] if owing else None)
-        if chosen is None:
+    def free_bytes(self, asking: Counted) -> bool:
+        """End the request that has held bytes for a slow client the longest. False: that is the one that asks, or none does."""
+        holding = {connection: until for connection in self.connections if (until := connection.held_until) is not None}
+        chosen = min(holding, key=holding.__getitem__, default=asking)
+        if chosen is asking:
             return False
+        chosen.give_way()
+        return True
+
+    def _make_room(self, *, surplus: bool) -> bool:
+        """End the connection that has owed a request the longest, or takes no answer. False: there is none."""
+        owing = [connection for connection in self._waiting if connection.surplus == surplus]
+        stuck = [connection for connection in self.connections if connection.stuck and connection.surplus == surplus]
+        chosen = next((connection for connection in [*owing, *stuck] if connection.idle), None)
+        if chosen is None and not (owing or stuck):
+            return False
+        chosen = chosen or (owing or stuck)[0]
         # It does not count any more, although the event loop closes it a moment later.
         self.forget(chosen)
-        chosen.abort()
+        chosen.drop()
         return True
 
     def _tell_crowded(self) -> None:

@@ -17,6 +17,20 @@ class Counted(Protocol):
     def idle(self) -> bool:
         """Whether no request has begun that is not answered."""
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the client has not taken what was written."""
+
+    @property
+    def held_until(self) -> float | None:
+        """The end of the time that a client has to send or take what it holds here. None: it holds nothing."""
+
+    def give_way(self) -> None:
+        """Give back the bytes that are held for a slow client."""
+
+    def drop(self) -> None:
+        """Close without an answer. An application that changes something goes on."""
+
     def check(self, now: float) -> None:
         """End what is overdue."""
 
@@ -47,6 +61,9 @@ class ServerState(Protocol):
 
     def forget(self, connection: Counted) -> None:
         """The connection is gone, and its application done."""
+
+    def free_bytes(self, asking: Counted) -> bool:
+        """End the request that has held bytes for a slow client the longest. False: that is the one that asks, or none does."""
 
 
 __all__ = ["Counted", "ServerState"]
