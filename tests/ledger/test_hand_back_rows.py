@@ -62,6 +62,21 @@ async def test_another_ending_in_between_begins_another_row(ledger: Ledger, flee
     assert [n for row in rows for n in range(row.attempt, row.last + 1)] == list(range(1, 9)), "each attempt once"
 
 
+async def test_workers_without_the_type_and_without_its_version_share_one_row(
+    ledger: Ledger, fleet: Fleet, plain: Connection
+) -> None:
+    worker = await open_worker(fleet)
+    task_id = await submit(ledger)
+    for count, code in enumerate(("unknown_type", "other_version", "unknown_type", "other_version"), start=1):
+        await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), count, code=code)])
+    (row,) = await ledger.list_attempts(task_id, tenant="default")
+    assert (row.attempt, row.hand_backs) == (1, 4)
+    assert row.error is not None
+    assert b"other_version" in row.error
+    cursor = await plain.execute("select awaited_type from leaseq.scheduled where task_id = %s", (task_id,))
+    assert await cursor.fetchall() == [("add#",)]
+
+
 async def test_an_ending_that_says_nothing_of_the_count_leaves_it(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
     worker = await open_worker(fleet)
     task_id = await submit(ledger)
@@ -85,7 +100,8 @@ async def test_a_redrive_begins_anew(ledger: Ledger, fleet: Fleet, plain: Connec
 async def waiting(ledger: Ledger, fleet: Fleet, plain: Connection, **said: str) -> str:
     """A task that was handed back for its type, and waits for ten minutes."""
     task_id = await submit(ledger, **said)
-    await ledger.settle([handed_back(await again(ledger, plain, task_id, await open_worker(fleet)), 3)])
+    worker = await open_worker(fleet, said.get("queue", "default"))
+    await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), 3)])
     return task_id
 
 

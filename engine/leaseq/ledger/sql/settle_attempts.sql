@@ -3,8 +3,8 @@
 -- worker is not the current one changes nothing and does not come back. What follows was decided before
 -- (lifecycle.after); only a cancel request that came in the meantime is honoured here, where the row is locked.
 -- An attempt that its task itself caused to be handed back (`hand_backs` is the task's count then) is recorded in the row of the
--- hand-back right before it, if that had the same cause: such a row stands for `hand_backs` attempts, the first of which is
--- `attempt`.
+-- hand-back right before it, if that had the same cause. An unknown type and another version of a type are one cause, since a queue
+-- may have workers of both kinds. Such a row stands for `hand_backs` attempts, the first of which is `attempt`.
 -- clock_timestamp(), because inside a handler's transaction now() is the time at which that began.
 -- `before` is a column and not a constant for the reason told in claim_tasks.sql.
 with endings as materialized (
@@ -51,7 +51,8 @@ with endings as materialized (
             when is_hand_back then coalesce((
                 select b.attempt from leaseq.attempts as b
                 where b.task_id = settled.id and b.attempt < settled.attempt and b.attempt + b.hand_backs = settled.attempt
-                    and b.error ->> 'code' = settled.attempt_error::json ->> 'code'
+                    and replace(b.error ->> 'code', 'other_version', 'unknown_type')
+                        = replace(settled.attempt_error::json ->> 'code', 'other_version', 'unknown_type')
                 limit 1
             ), attempt)
             else attempt
