@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from leaseq.printable import printable
+
 STOP_SECONDS = 10.0
 PROC = Path("/proc")
 
@@ -80,7 +82,8 @@ class Service:
 
     def last_words(self, lines: int = 12) -> str:
         """The end of what it wrote."""
-        return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        said = self._log.read_text(encoding="utf-8", errors="replace").split("\n")[-lines:]
+        return "\n".join(printable(line) for line in said)
 
 
 def kill(pid: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import psycopg
 import pytest
@@ -29,6 +31,13 @@ def test_every_mistake_is_noted_and_the_rest_is_kept() -> None:
     told = " ".join(read.mistakes)
     for part in ("did you mean LEASEQ_LEASE_SECONDS", "LEASEQ_CONCURRENCY=many", "three heartbeats must fit a lease"):
         assert part in told
+
+
+def test_a_mistake_in_a_file_costs_the_other_variables_nothing(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("mysql://u:s3cret@h\n", encoding="utf-8")
+    read = read_environment({"LEASEQ_POSTGRES_URL_FILE": str(tmp_path / "url"), "LEASEQ_PROCESSES": "3"})
+    assert (read.dropped, read.config.processes, len(read.mistakes)) == ({"LEASEQ_POSTGRES_URL_FILE"}, 3, 1)
+    assert "s3cret" not in str(read)
 
 
 def test_a_proposal_is_not_taken_for_a_mistake() -> None:

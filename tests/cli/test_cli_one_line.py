@@ -135,6 +135,22 @@ def test_a_data_directory_that_cannot_be_one_is_told_in_one_line(name: str, tmp_
     assert "fault" in checked.stdout
 
 
+def test_a_current_directory_that_is_gone_is_told(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = 'cd "$0" && rmdir "$0" && exec "$@"'
+    env = environment(config) | {"PYTHONSAFEPATH": "1"}
+    ran = subprocess.run(
+        ["sh", "-c", command, tmp_path / "gone", sys.executable, "-m", "leaseq", "worker", "x:app"],
+        env=env,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines()[-1].startswith("leaseq: the current directory is gone")
+    assert len(ran.stderr.splitlines()) == 1
+
+
 def test_an_unforeseen_error_is_one_line_with_its_place_and_without_its_words(
     leaseq: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

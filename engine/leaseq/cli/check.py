@@ -70,7 +70,7 @@ def read_environment(env: Mapping[str, str]) -> Environment:
             return Environment(Config.from_env(left), mistakes, set(env) - set(left))
         except ConfigInvalid as error:
             mistakes.append(str(error))
-            named = [name for name in _named(str(error)) if name in left]
+            named = {variable for name in _named(str(error)) for variable in (name, f"{name}_FILE") if variable in left}
             if not named:
                 return Environment(Config(), mistakes, {name for name in env if name.startswith("LEASEQ_")})
             for name in named:

@@ -102,6 +102,8 @@ def failure(raised: BaseException) -> tuple[str, int]:
     if isinstance(raised, OSError) and raised.errno in OUTPUT_LOST and raised.filename is None:
         gone = raised.errno == errno.EPIPE  # `leaseq list | head` is no mistake
         return "" if gone else f"the answer cannot be written: {raised.strerror}: free the disk, or write elsewhere", FAILED
+    if isinstance(raised, FileNotFoundError) and raised.filename is None:  # from os.getcwd
+        return "the current directory is gone: change to one that exists", USAGE
     return _unforeseen(raised), FAILED
 
 

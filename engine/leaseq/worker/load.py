@@ -1,4 +1,4 @@
-"""Where is the user's app?"""
+"""The import of a user's app."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def load_app(path: str) -> Leaseq:
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
         raise ConfigInvalid(f"{path!r} does not name an app: write module:attribute, as in examples.orders:app")
-    look_here(str(Path.cwd()))
+    try:
+        look_here(str(Path.cwd()))
+    except FileNotFoundError:
+        raise ConfigInvalid("the current directory is gone: change to one that exists") from None
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
