@@ -71,7 +71,7 @@ async def test_valkey_away_for_twenty_seconds(own: Client, own_valkey: ValkeySer
         await worker.hear("attempt.started")
         own_valkey.kill()
         stopped = time.monotonic()
-        async with AsyncTestClient(create_app(own.config)) as http:
+        async with AsyncTestClient(create_app(own.config), base_url="http://127.0.0.1") as http:
             ids = []
             for n in range(40):
                 answer = await http.post("/api/tasks", json={"type": "note", "payload": {"n": n}})
