@@ -6,8 +6,8 @@ import pytest
 from redis.asyncio import Redis
 
 from fix_dispatch import KEYS, QUEUE, WORKER, begin, ids, in_hand, in_lane
-from leaseq.dispatch.deliveries import Place, PullCode, Release
-from leaseq.dispatch.dispatcher import BITE, Dispatcher
+from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
+from leaseq.dispatch.dispatcher import BITE, MOST_PULLED, Dispatcher
 from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.dispatch.survey import Depths, Survey
 from leaseq.model import Lane
@@ -149,10 +149,10 @@ async def test_what_can_be_no_id_leaves_a_processing_list(dispatcher: Dispatcher
 
 async def test_pull_is_limited(dispatcher: Dispatcher, valkey: Redis) -> None:
     await begin(dispatcher)
-    await dispatcher.push(QUEUE, ids(BITE + 10))
+    await dispatcher.push(QUEUE, ids(MOST_PULLED + 10))
 
     assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=0)).task_ids == []
-    assert len((await dispatcher.pull(QUEUE, worker_id=WORKER, limit=10 * BITE)).task_ids) == BITE
+    assert len((await dispatcher.pull(QUEUE, worker_id=WORKER, limit=10 * BITE)).task_ids) == MOST_PULLED
     assert len(await in_lane(valkey)) == 10
 
 
@@ -229,6 +229,22 @@ async def test_release_again_is_harmless(dispatcher: Dispatcher, valkey: Redis) 
     assert await dispatcher.release(QUEUE, [*releases, *releases], worker_id=WORKER) == 2
 
     assert await in_lane(valkey) == pushed[:1]
+
+
+async def test_very_many_that_leave_are_taken_out_together(dispatcher: Dispatcher, valkey: Redis) -> None:
+    """From the newest end, each as often as it is named; what stays keeps its order."""
+    made = ids(3000)
+    processing = KEYS.processing(QUEUE, WORKER)
+    await valkey.rpush(processing, made[0], *made, made[1])
+    leaving = [Release(task_id, Place.PARKED if n % 2 else Place.DONE) for n, task_id in enumerate(made[:2000])]
+    back = [Release(made[2500], Lane.HIGH)]
+
+    assert await dispatcher.release(QUEUE, [*leaving, *back, Release(ids(1)[0])], worker_id=WORKER) == 2001
+
+    assert await in_hand(valkey) == [made[0], made[1], *made[2000:2500], *made[2501:]]
+    assert await in_lane(valkey, Lane.HIGH) == [made[2500]]
+    parked = [as_bytes(value).decode() for value in await valkey.lrange(KEYS.parked(QUEUE), 0, -1)]
+    assert parked == made[1:2000:2][::-1]
 
 
 async def test_parked_garbage_is_capped(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:

@@ -38,6 +38,17 @@ async def test_a_claim_takes_nothing_of_a_paused_queue_among_many(
     assert [claimed.lease.task_id for claimed in await ledger.claim(ids, worker_id=worker)] == [kept]
 
 
+async def test_a_claim_takes_only_tasks_of_queues_that_the_worker_serves(ledger: Ledger, fleet: Fleet) -> None:
+    """Dispatch is not believed: a program that can write there could have any task run by any worker."""
+    one, both = await open_worker(fleet, "mail"), await open_worker(fleet, "mail", "billing")
+    tasks = [submission(queue="mail"), submission(queue="billing"), submission(queue="Mail")]
+    await ledger.submit(tasks, retention_seconds=60)
+    mail, billing, other = ids = [task.task_id for task in tasks]
+    assert [claimed.lease.task_id for claimed in await ledger.claim(ids, worker_id=one)] == [mail]
+    assert [claimed.lease.task_id for claimed in await ledger.claim(ids, worker_id=both)] == [billing]
+    assert (await ledger.glimpse([other]))[other].attempt == 0
+
+
 @pytest.mark.parametrize("count", [0, 1000])
 async def test_a_claim_reads_few_names_however_many_are_paused(ledger: Ledger, fleet: Fleet, plain: Plain, count: int) -> None:
     worker = await open_worker(fleet)

@@ -30,6 +30,7 @@ from leaseq.telemetry import WARNING, recorded
 from leaseq.worker.beat import Heartbeat
 from leaseq_chaos.pace import Pace
 from leaseq_reaper.clockwork import run_duties
+from leaseq_reaper.reconcile import Reconcile
 from leaseq_reaper.sidecar import duties
 
 Put = Callable[[redis.asyncio.Redis, str], Awaitable[Any]]
@@ -236,6 +237,61 @@ async def test_a_queue_is_well_again_whatever_value_a_key_holds(scene: Scene) ->
     elsewhere = await scene.client.submit("secret", options={"queue": OTHER})
     await check(scene, odd_values(new_task_id(), elsewhere))
     assert (await scene.client.find(elsewhere)).attempt == 0
+
+
+async def test_a_queue_is_well_again_whatever_keys_are_called(scene: Scene) -> None:
+    """Nothing of leaseq has such names. What looks for leftovers in the key space passes them over."""
+    named = [
+        "{\x00}:paused",
+        "{\x00}:leases",
+        "{}:leases",
+        "{default",
+        "{default}:",
+        "{default}:processing:",
+        "{default}:what",
+        "{" * 9,
+    ]
+    named += [
+        "{default}:processing:\x00",
+        "{default}:processing:" + "y" * 400,
+        "{a b}:backlog",
+        "{default}:ready:what",
+        "ledgers",
+    ]
+
+    async def put(store: redis.asyncio.Redis, key: str) -> None:
+        for name in named:
+            await store.rpush(f"leaseq:{name}", "x")
+        await store.set("leaseq:{default}:processing:" + "x" * LARGE, "x")
+        await store.set(b"leaseq:{\xff}:paused", "x")
+
+    before = await sent(scene.store)
+    await check(scene, [("ready", "names", put)])
+    with recorded(level=WARNING) as events:
+        await later_rounds(scene)
+    assert [event.fields for event in events if event.name == "loop.failed"] == []
+    assert await sent(scene.store) - before < LARGE / 2
+
+
+async def later_rounds(scene: Scene) -> None:
+    """A reaper looks at the whole key space."""
+    reconcile = Reconcile(scene.engine)
+    await reconcile.run_once()
+    reconcile._leftovers._round_at = 0.0
+    await reconcile.run_once()
+
+
+async def test_a_timeline_that_no_failover_has_made_is_not_believed(scene: Scene) -> None:
+    newest = 2**32 - 1
+    timeline = scene.engine.stores.ownership.timeline
+    assert timeline is not None
+
+    async def put(store: redis.asyncio.Redis, key: str) -> None:
+        await store.hset(key, mapping={"system": timeline.system, "timeline": str(newest)})
+
+    await check(scene, [("ledger", "timeline", put)])
+    await scene.engine.stores.ownership.check()
+    assert scene.engine.stores.ownership.timeline == timeline
 
 
 def large(kind: str) -> Put:

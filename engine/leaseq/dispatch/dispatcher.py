@@ -36,6 +36,10 @@ CLOSED_UNDER_US = "the handler is closed"
 
 # Lua's unpack and the time a script may hold the server both ask for small bites.
 BITE = 500
+# Deliveries of one pull. A worker takes as many only out of a lane that is full of what is of no use.
+MOST_PULLED = 2000
+# Releases that are more than a worker has in the course of its work.
+MANY = 600
 # Values of a processing list that are looked at together: more than a worker has slots.
 MOST_HELD = 5000
 # Refills of one round trip, each of at most a bite, and refills that may wait.
@@ -119,14 +123,14 @@ class Dispatcher:
         lanes: Sequence[Lane] = OPEN_LANES,
         turn: int = 0,
     ) -> Deliveries:
-        """Move up to `limit` deliveries into the worker's processing list, and say which.
+        """Move up to `limit` deliveries, at most MOST_PULLED, into the worker's processing list, and say which.
 
         `turn` 1 looks first at the least urgent lane that holds anything, 2 at the one before it; 0 keeps the order.
         """
         names = [self._keys.processing(queue, worker_id), self._keys.leases(queue), self._keys.paused(queue)]
         names += [self._keys.ready(queue, Lane.NORMAL), self._keys.parked(queue)]
         names += [self._keys.ready(queue, lane) for lane in lanes]
-        args: list[str | int] = [worker_id, min(limit, BITE), turn]
+        args: list[str | int] = [worker_id, min(limit, MOST_PULLED), turn]
         with reachable():
             code, values, parked = await self._scripts.run("pull", names, args)
         if values:
@@ -134,17 +138,36 @@ class Dispatcher:
         return sort_out(values, code=PullCode(code.decode()), parked=parked)
 
     async def release(self, queue: str, releases: Sequence[Release], *, worker_id: str) -> int:
-        """Take deliveries out of a processing list, each to its place, in this order; returns how many were in it."""
+        """Take deliveries out of a processing list, each to its place, in this order; returns how many were in it.
+
+        Of more than `MANY` those that go to no lane leave together, first.
+        """
         names = [
             self._keys.processing(queue, worker_id),
             self._keys.parked(queue),
             *(self._keys.ready(queue, lane) for lane in (Lane.NORMAL, Lane.HIGH, Lane.LOW, Lane.SUSPECT)),
         ]
         found = 0
+        if len(releases) > MANY:
+            leaving = [release for release in releases if _leaves(release)]
+            releases = [release for release in releases if not _leaves(release)]
+            for start in range(0, len(leaving), MOST_HELD):
+                found += await self._drop(names[:2], leaving[start : start + MOST_HELD])
         with reachable():
             for start in range(0, len(releases), BITE):
                 found += await self._scripts.run("release", names, _release_arguments(releases[start : start + BITE]))
         return found
+
+    async def _drop(self, names: Sequence[str], leaving: Sequence[Release]) -> int:
+        parked, done = (
+            b"".join(release.delivery.encode() if isinstance(release.delivery, str) else release.delivery for release in some)
+            for some in (
+                [release for release in leaving if release.place is Place.PARKED],
+                [release for release in leaving if release.place is Place.DONE],
+            )
+        )
+        with reachable():
+            return int(await self._scripts.run("drop", names, [parked, done, 2 * MOST_HELD]))
 
     async def restore(self, queue: str, task_ids: Sequence[str], *, worker_id: str) -> int:
         """Put back into a processing list what it has lost; returns how many were missing."""
@@ -275,6 +298,11 @@ def _raise_first(replies: Sequence[object]) -> None:
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply
+
+
+def _leaves(release: Release) -> bool:
+    """Whether it has the length of an id and goes to no lane."""
+    return len(release.delivery) == len(FIRST_ID) and isinstance(release.place, Place)
 
 
 def _release_arguments(releases: Sequence[Release]) -> list[str | bytes]:

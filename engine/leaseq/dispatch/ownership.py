@@ -88,7 +88,7 @@ class Ownership:
 
     async def _check(self) -> None:
         with self._judged():
-            owner = await ask_owner(self._scripts, self._keys, self._arguments(None, sets=False))
+            owner = await ask_owner(self._scripts, self._keys, self._arguments(self.timeline, sets=False))
             if owner.ledger is not None:
                 self._compare(owner)
             if self._announces and self._has_news(owner):
@@ -100,7 +100,7 @@ class Ownership:
         """The same on a connection that has just been made; raises a `RedisError`."""
         with self._judged():
             try:
-                owner = await self._own(connection, self._arguments(None, sets=False))
+                owner = await self._own(connection, self._arguments(self.timeline, sets=False))
             except ResponseError as error:
                 if not (is_odd(error) and self._was_ours):
                     raise

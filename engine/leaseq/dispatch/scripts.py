@@ -62,10 +62,11 @@ def is_odd(error: object) -> bool:
 
 
 class Scripts:
-    """The scripts, bound to one client."""
+    """The scripts, bound to one client. With `mends` false no key is removed."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, *, mends: bool = True) -> None:
         self._client = client
+        self._mends = mends
         self._loaded = False  # were they sent once?
 
     async def load(self) -> None:
@@ -96,7 +97,9 @@ class Scripts:
             return await self._client.execute_command(command, key, *args)  # type: ignore[no-untyped-call]
 
     async def mend(self, keys: Sequence[str]) -> bool:
-        """Remove those of these keys that are odd. False if none is, or if the user of Redis may not."""
+        """Remove those of these keys that are odd, if another process has not done it. False if we or our user may not."""
+        if not self._mends:
+            return False
         try:
             flat = await self.run("mend", keys, [type_of(key) for key in keys])
         except NoPermissionError:
@@ -108,7 +111,7 @@ class Scripts:
         epochs = sorted({epoch for key in removed if (epoch := epoch_beside(key))})
         if epochs:
             await self._client.delete(*epochs)
-        return bool(removed)
+        return True
 
     async def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         try:

@@ -28,7 +28,7 @@ from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.ownership import NO_LEDGER, Owner, ask_owner
 from leaseq.dispatch.scripts import Call, Scripts, is_odd
 from leaseq.errors import ServerUnreachable
-from leaseq.model import Lane
+from leaseq.model import NAME, Lane
 
 PAGE = 5000
 # Commands of one pipeline: the server answers others between two of them, and a reply is bounded.
@@ -70,12 +70,12 @@ class End(Struct, frozen=True):
 
 
 class Survey:
-    """Reads, and the few writes of an operator."""
+    """Reads, and the few writes of an operator. With `mends` false, for a process that only reads, odd keys stay as they are."""
 
-    def __init__(self, client: Redis, keys: Keys) -> None:
+    def __init__(self, client: Redis, keys: Keys, *, mends: bool = True) -> None:
         self._client = client
         self._keys = keys
-        self._scripts = Scripts(client)
+        self._scripts = Scripts(client, mends=mends)
         # As they were read last: the marks of hundreds of backlogs that stand still are the same again and again.
         self._named: Sequence[Any] = []
         self._marks: Mapping[str, str] = {}
@@ -160,8 +160,10 @@ class Survey:
                 continue
             pages = await self._read([self._keys.ready(*place) for place in some], end=-1)
             for place, page in zip(some, pages, strict=True):
-                failed = isinstance(page, Exception)
-                found[place] = ServerUnreachable(f"Redis does not answer: {page}") if failed else _among(wanted[place], page)
+                if isinstance(page, Exception):
+                    found[place] = ServerUnreachable(f"Redis does not answer: {page}")
+                else:
+                    found[place] = {value.decode(errors="replace") for value in page} & wanted[place]
         return found
 
     async def _waiting_or_why(self, queue: str, lane: Lane, *, among: AbstractSet[str]) -> set[str] | ServerUnreachable:
@@ -224,19 +226,25 @@ class Survey:
         return lanes, [owner for owner in sorted(owners) if await self.processing(queue, [owner], among=among)]
 
     async def processing_owners(self, queue: str) -> set[str]:
-        """The workers that have a processing list, registered or not. Walks the key space (SCAN)."""
-        with reachable():
-            return {
-                as_bytes(name).decode(errors="replace").rpartition(":")[2]
-                async for name in self._client.scan_iter(match=self._keys.processing_pattern(queue), count=1000)
-            }
+        """The workers that have a processing list, registered or not. Walks the key space."""
+        owners: set[str] = set()
+        cursor = 0
+        while True:
+            cursor, names = await self._scan(cursor, self._keys.processing_pattern(queue), count=SLICE)
+            owners.update(name.rpartition(":")[2] for name in names)
+            if cursor == 0:
+                return owners
 
     async def scan(self, cursor: int, *, count: int) -> tuple[int, list[tuple[str, str, str]]]:
         """A slice of the key space: where the next one begins (0: nowhere), and the keys of queues as `Keys.parse` reads them."""
+        after, names = await self._scan(cursor, self._keys.every(), count=count)
+        found = [self._keys.parse(name) for name in names]
+        return after, [key for key in found if key is not None and NAME.fullmatch(key[0])]
+
+    async def _scan(self, cursor: int, pattern: str, *, count: int) -> tuple[int, list[str]]:
         with reachable():
-            after, names = await self._client.scan(cursor, match=self._keys.every(), count=count)
-        found = [self._keys.parse(as_bytes(name).decode(errors="replace")) for name in names]
-        return int(after), [key for key in found if key is not None]
+            after, names = await self._scripts.run("scan", [], [cursor, pattern, count])
+        return int(after), [as_bytes(name).decode(errors="replace") for name in names]
 
     async def epoch(self) -> str | None:
         """The epoch of dispatch; None if Redis has none (any more)."""
@@ -366,9 +374,8 @@ class Survey:
         end = -1
         while True:
             (page,) = await self._read([name], end=end)
-            with reachable():
-                if isinstance(page, Exception):
-                    raise page
+            if isinstance(page, Exception):
+                raise ServerUnreachable(f"Redis does not answer: {page}")
             if page:
                 yield page
             if len(page) < PAGE:
@@ -388,11 +395,6 @@ def _batches(lengths: Mapping[T, int], *, most: int) -> Iterator[list[T]]:
         size += length
     if some:
         yield some
-
-
-def _among(wanted: AbstractSet[str], page: Sequence[bytes]) -> set[str]:
-    """Those ids that a page of a list holds. What else it holds may be no text."""
-    return {value.decode(errors="replace") for value in page} & wanted
 
 
 __all__ = ["Depths", "End", "Survey"]

@@ -237,7 +237,7 @@ async def open_engine(
             fleet=fleet,
             upkeep=Upkeep(session),
             dispatcher=Dispatcher(redis, keys, window=config.dispatch_window),
-            survey=Survey(redis, keys),
+            survey=Survey(redis, keys, mends=announces),
             ownership=Ownership(redis, keys, guard, ledger_id=await fleet.ledger_id(), primary=primary, announces=announces),
         )
         async with _owned(stores.ownership, every=config.reconcile_interval_seconds), _scouting(config, name=name):

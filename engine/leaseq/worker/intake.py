@@ -6,8 +6,8 @@ PENDING, run what the ledger says is ours, let go of the rest. Nothing is believ
 asking about.
 
 Values in Redis are hostile. A lane may hold any number of ids that no worker can claim: unknown, of other queues, of tasks that
-have ended. After a full pull of which nothing could be claimed, the next one takes more, up to `BITE`, however few slots are
-free, so that a hundred thousand of them are gone in a few hundred round trips. One event with a count tells of each kind.
+have ended. After a full pull of which nothing could be claimed, the next one takes more, up to `MOST_PULLED`, however few slots
+are free, so that a hundred thousand of them are gone in a few hundred round trips. One event with a count tells of each kind.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Set as AbstractSet
 from time import monotonic
 
 from leaseq.dispatch.deliveries import Deliveries, Place, PullCode, Release
-from leaseq.dispatch.dispatcher import BITE
+from leaseq.dispatch.dispatcher import MOST_PULLED
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
@@ -106,7 +106,7 @@ class Intake:
         elif found.count:
             begun = await self.take(found)
             useless = not begun and not self._refused and found.count >= asked
-            self._least = min(GROWTH * asked, BITE) if useless else 0
+            self._least = min(GROWTH * asked, MOST_PULLED) if useless else 0
         elif not stop.is_set():
             began = monotonic()
             self._least = 0
@@ -164,6 +164,8 @@ class Intake:
     async def _begin(self, news: Sequence[Hold]) -> int:
         """Claim what slots are free for, and start it; returns how many were started."""
         slots = self._tools.slots
+        if self._least:
+            news = await self._sift(news)
         if news and slots.free <= 0:
             # Another queue took the slots while we pulled, and gives them back in a moment if its handlers are quick ones.
             try:
@@ -187,6 +189,22 @@ class Intake:
             for _ in unstarted:
                 slots.give_back()
                 slots.settled()
+
+    async def _sift(self, holds: Sequence[Hold]) -> Sequence[Hold]:
+        """Let go of what cannot be claimed here, and return the rest: the pull before this one brought nothing else."""
+        worker_id, queue = self._tools.worker_id, self._queue
+        try:
+            glimpses = await self._tools.ledger.glimpse([hold.task_id for hold in holds])
+            wanted = {
+                glimpse.task_id
+                for glimpse in glimpses.values()
+                if (glimpse.state is State.PENDING and glimpse.queue == queue) or glimpse.worker_id == worker_id
+            }
+            await self._let_go([hold for hold in holds if hold.task_id not in wanted], glimpses)
+        except BaseException:
+            self._forget(holds)
+            raise
+        return [hold for hold in holds if hold.task_id in wanted]
 
     async def _claim(self, holds: Sequence[Hold]) -> list[ClaimedTask]:
         """Claim, wait for a ledger that is away, and account for every id."""
@@ -287,15 +305,14 @@ class Intake:
         releases: list[Release] = []
         unknown: list[str] = []
         skipped: list[Glimpse] = []
-        back: list[Release] = []
-        for hold in holds:
+        for hold in reversed(holds):  # what goes to the head of its lane: the last one first
             glimpse = glimpses.get(hold.task_id)
             if glimpse is None:
                 unknown.append(hold.task_id)
                 releases.append(Release(hold.task_id, Place.PARKED))
             elif glimpse.state is State.PENDING and glimpse.queue == self._queue:
                 # Not to be claimed: its queue is paused (of which a doorbell knows nothing), or we are closed.
-                back.append(Release(hold.task_id, glimpse.lane))
+                releases.append(Release(hold.task_id, glimpse.lane))
             else:
                 # One in the wrong queue would come back here again and again. It gets a new delivery, in the right place.
                 releases.append(Release(hold.task_id, Place.DONE))
@@ -305,7 +322,7 @@ class Intake:
         for glimpse in skipped[:1]:
             about = {"task_id": glimpse.task_id, "state": glimpse.state, "attempt": glimpse.attempt}
             emit("delivery.skipped", count=len(skipped), **about, queue=glimpse.queue)
-        return releases + back[::-1]
+        return releases
 
     async def _hand_back(self, holds: Sequence[Hold]) -> None:
         try:

@@ -2,17 +2,19 @@
 -- set-if-greater; a timeline of another system replaces the old one, because only timelines of one system have an order.
 -- KEYS[1] PREFIX:ledger, a HASH
 -- ARGV[1] the identity of the ledger that asks
--- ARGV[2] the system identifier of its Postgres, empty where that is not known or not to be written
+-- ARGV[2] the system identifier of its Postgres, empty where that is not known
 -- ARGV[3] the highest timeline that the process has seen there, 0 where that is not known
 -- ARGV[4] '1' set what is absent; '' only read
 -- Returns the identity of the ledger that this prefix belongs to from now on, its system identifier and timeline (an empty string
 -- and '0' where they are not known; the identity is empty where there is none and it was only read).
--- A value that no process of leaseq writes (an identity is 36 bytes, the others are numbers) counts as absent.
+-- A value that no process of leaseq writes (an identity is 36 bytes, the others are numbers) counts as absent, and so does a timeline
+-- that is a thousand promotions ahead of the one that the process has seen: it would have every process leave its Postgres.
 local found = redis.call('HMGET', KEYS[1], 'ledger', 'system', 'timeline')
 local owner, system, timeline = found[1] or '', found[2] or '', found[3] or ''
 if not string.find(owner, '^[%x-]+$') or #owner ~= 36 then owner = '' end
 if not string.find(system, '^%d+$') or #system > 20 then system = '' end
 if not string.find(timeline, '^%d+$') or #timeline > 10 then timeline = '0' end
+if system == ARGV[2] and tonumber(timeline) > tonumber(ARGV[3]) + 1000 then timeline = '0' end
 if ARGV[4] == '' then return {owner, system, timeline} end
 if owner == '' then
     owner = ARGV[1]

@@ -10,21 +10,23 @@
 --         client more than all the rest
 -- ARGV[2..] triples: a delivery; its place: '' = done with it, 'parked', or a lane ('normal', 'high', 'low', 'suspect': to its head);
 --         and, as in ARGV[1], the ids that are done with and follow it
+-- A list that is longer than any worker has slots is searched from its newest end, where its values are taken from (held.lua).
 -- Returns the number of deliveries that were in the list.
 local lanes = {normal = KEYS[3], high = KEYS[4], low = KEYS[5], suspect = KEYS[6]}
-for _, list in ipairs(KEYS) do redis.call('LLEN', list) end
+local from = redis.call('LLEN', KEYS[1]) > 1000 and -1 or 1
+for i = 2, #KEYS do redis.call('LLEN', KEYS[i]) end
 local found = 0
 
 local function drop(ids)
     for i = 1, #ids, 36 do
-        found = found + redis.call('LREM', KEYS[1], 1, string.sub(ids, i, i + 35))
+        found = found + redis.call('LREM', KEYS[1], from, string.sub(ids, i, i + 35))
     end
 end
 
 drop(ARGV[1])
 for i = 2, #ARGV, 3 do
     local delivery, place = ARGV[i], ARGV[i + 1]
-    if redis.call('LREM', KEYS[1], 1, delivery) == 1 then
+    if redis.call('LREM', KEYS[1], from, delivery) == 1 then
         found = found + 1
         if place == 'parked' then
             redis.call('LPUSH', KEYS[2], delivery)
