@@ -19,8 +19,8 @@ REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), reason)
     for pattern, reason in (
         (r"password authentication failed|SASL authentication failed|authentication failed", "the user or the password is wrong"),
-        (r"no password supplied|password supplied", "it wants a password, and none was given"),
-        (r"WRONGPASS|NOAUTH|invalid (username|password)|AUTH failed|without any password", "the user or the password is wrong"),
+        (r"no password supplied|Authentication required|NOAUTH", "it wants a password, and none was given"),
+        (r"WRONGPASS|invalid (username|password)|AUTH failed|without any password", "the user or the password is wrong"),
         (r"no pg_hba\.conf entry|pg_hba\.conf rejects", "pg_hba.conf does not admit this user, database, host or encryption"),
         (r"is not permitted to log in", "the role is not permitted to log in"),
         (r"permission denied for database", "the role may not connect to the database"),
@@ -47,6 +47,7 @@ REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 # Names from the URL, in which a pattern must not be found.
 QUOTED = re.compile(r"""\"[^"]*\"|'[^']*'""")
+PLACE = re.compile(r"\b(?:from|to|socket:) \S+")
 # Redis names the user in whose name it refuses a command.
 USER = re.compile(r"\b[Uu]ser \S+")
 
@@ -72,7 +73,7 @@ def redis_reason(error: BaseException) -> str:
             return "TLS failed: compare the scheme (rediss://) and the certificates with the server"
         if isinstance(part, OSError) and part.errno is not None and part.errno > 0:
             return _reason(os.strerror(part.errno), default=os.strerror(part.errno))
-    return _reason(str(error), default="the connection failed")
+    return _reason(PLACE.sub("", str(error)).replace("'", ""), default="the connection failed")
 
 
 def _is_of_connection(error: BaseException) -> bool:
