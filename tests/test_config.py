@@ -66,6 +66,7 @@ def test_booleans(text: str, value: bool) -> None:
         ("LEASEQ_TIMEOUT_SECONDS", "-1", "positive"),
         ("LEASEQ_DISPATCH_WINDOW", "9", "at least 10 deliveries"),
         ("LEASEQ_API_PORT", "65536", "between 0 and 65535"),
+        ("LEASEQ_API_HOST", "a..b", "is not an address"),
         ("LEASEQ_LOG_LEVEL", "loud", "one of critical, debug, error, info, warning"),
         ("LEASEQ_LOG_FORMAT", "xml", "one of auto, console, json"),
         ("LEASEQ_POSTGRES_URL", "mysql://db/x", "postgresql://"),

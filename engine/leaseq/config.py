@@ -255,8 +255,7 @@ def _check_alone(field: str, value: Any) -> None:
         if value not in get_args(kind):
             raise ConfigInvalid(f"{_variable(field)}={value} is not one of {', '.join(get_args(kind))}")
     elif field == "api_host":
-        if not (value.isascii() and value.isprintable()):
-            raise ConfigInvalid(f"{_variable(field)}={value!a} is not an address: write one such as 127.0.0.1 or ::1")
+        _check_host(field, value)
     elif field == "api_port":
         if not 0 <= value <= 65_535:
             raise ConfigInvalid(f"{_variable(field)}={value} is not a port: it must lie between 0 and 65535")
@@ -264,6 +263,16 @@ def _check_alone(field: str, value: Any) -> None:
         lowest_allowed = value >= 0 if field == "grace_seconds" else value > 0
         if not (math.isfinite(value) and lowest_allowed):
             raise ConfigInvalid(f"{_variable(field)}={value} must be a positive number")
+
+
+def _check_host(field: str, host: str) -> None:
+    try:
+        host.encode("idna")  # as a socket does it
+        is_host = host.isascii() and host.isprintable()
+    except UnicodeError:
+        is_host = False
+    if not is_host:
+        raise ConfigInvalid(f"{_variable(field)}={host!a} is not an address: write one such as 127.0.0.1 or ::1")
 
 
 def _check_url(field: str, url: str | None) -> None:
