@@ -41,6 +41,8 @@ REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"No route to host|Network is unreachable|Host is down", "there is no route to its host"),
         (r"timeout|timed out", "no answer in time"),
         (r"reset by peer|closed the connection|closed by server|EOF|Broken pipe", "the server closed the connection"),
+        (r"handler is closed|[Cc]onnection lost|not connected", "the connection was lost"),
+        (r"a value of more than", "it sent a value that was too large, and the connection was dropped"),
         (r"unsupported startup parameter", "a pooler refuses a parameter: add it to ignore_startup_parameters"),
         (r"codec|invalid|cannot match|out of range", "a part of the URL is not valid"),
     )
