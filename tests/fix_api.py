@@ -7,21 +7,25 @@ the one place that says what every error looks like.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
+import msgspec
 import pytest
 from litestar import Litestar
 from msgspec import Struct
 
+from fix_document import Document
 from leaseq.config import Config
 from leaseq_api.app import create_app
 from leaseq_api.problems import KINDS
 from leaseq_api.service import Service
 
 JSON = {"Content-Type": "application/json"}
+# By whether a key is required, on which alone the document of a service depends.
+_DOCUMENTS: dict[bool, Document] = {}
 
 
 class Api(Struct, frozen=True):
@@ -29,6 +33,7 @@ class Api(Struct, frozen=True):
 
     app: Litestar
     client: httpx.AsyncClient
+    document: Document
 
     @property
     def service(self) -> Service:
@@ -73,10 +78,32 @@ async def open_api(config: Config) -> AsyncIterator[Api]:
     living = asyncio.create_task(live())
     await asyncio.wait({living, asyncio.ensure_future(opened.wait())}, return_when=asyncio.FIRST_COMPLETED)
     if opened.is_set():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(cast(Any, app)), base_url="http://localhost") as client:
-            yield Api(app, client)
+        transport = httpx.ASGITransport(cast(Any, app))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            document = await document_of(client, key_required=config.require_idempotency_key)
+            client.event_hooks["response"].append(judge(document))
+            yield Api(app, client, document)
     over.set()
     await living
+
+
+async def document_of(client: httpx.AsyncClient, *, key_required: bool = False) -> Document:
+    """The document that a service gives of itself."""
+    if key_required not in _DOCUMENTS:
+        _DOCUMENTS[key_required] = Document(msgspec.json.decode((await client.get("/schema")).content))
+    return _DOCUMENTS[key_required]
+
+
+def judge(document: Document) -> Callable[[httpx.Response], Awaitable[None]]:
+    """A hook that holds every answer against the document."""
+
+    async def check(answer: httpx.Response) -> None:
+        await answer.aread()
+        request = answer.request
+        path = request.url.raw_path.partition(b"?")[0].decode()
+        document.check(request.method, path, status=answer.status_code, headers=answer.headers, body=answer.content)
+
+    return check
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def create_app(config: Config) -> Litestar:
             Exception: problems.of_fault,
         },
         before_send=[_add_headers],
-        openapi_config=openapi_config(version("leaseq")),
+        openapi_config=openapi_config(version("leaseq"), key_required=config.require_idempotency_key),
         request_max_body_size=config.payload_max_bytes,
         logging_config=None,
         debug=False,

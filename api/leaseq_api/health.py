@@ -9,49 +9,32 @@ standby is connected.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from typing import Any
 
 from litestar import Request, Response, Router, get
-from msgspec import Struct
 
 from leaseq.errors import LeaseqError, SchemaMismatch, ServerUnreachable
-from leaseq_api.openapi import any_problems
-from leaseq_api.problems import Problem, answer
+from leaseq_api.openapi import any_codes
+from leaseq_api.problems import PostgresState, Problem, RedisState, answer
+from leaseq_api.schemas import Live, Ready
 from leaseq_api.service import Injected, Service
 
 POSTGRES_SECONDS = 2.0
 REDIS_SECONDS = 1.0
 
-PostgresState = Literal["up", "away", "read only", "no standby", "wrong schema"]
-RedisState = Literal["up", "away"]
 
-
-class Live(Struct, frozen=True):
-    """The process answers."""
-
-    live: Literal[True] = True
-
-
-class Ready(Struct, frozen=True, kw_only=True):
-    """The service can do its work."""
-
-    ready: Literal[True] = True
-    postgres: PostgresState
-    redis: RedisState
-
-
-@get("/live", responses=any_problems())
+@get("/live", codes=any_codes())
 async def live() -> Response[Live]:
     """Say that the process answers."""
     return Response(Live())
 
 
-@get("/ready", responses=any_problems("not_ready"))
+@get("/ready", codes=any_codes("not_ready"))
 async def ready(request: Request[Any, Any, Any], service: Injected) -> Response[Ready] | Response[Problem]:
     """Say whether tasks can be accepted."""
     postgres, redis = await asyncio.gather(_postgres(service), _redis(service))
     if postgres == "up" and not service.stopping.is_set():
-        return Response(Ready(postgres=postgres, redis=redis))
+        return Response(Ready(redis=redis))
     why = "the service is stopping" if postgres == "up" else f"Postgres: {postgres}"
     return answer(request, "not_ready", why, postgres=postgres, redis=redis)
 

@@ -1,156 +1,107 @@
-"""What does the service say of itself at /schema?
+"""The OpenAPI document at /schema.
 
-Most of the document is derived from the routes. Two things the framework cannot see are said here: the body of
-a submission, which is decoded by our own hand, and the problems that a route may answer with.
+The framework derives paths, names, descriptions and parameters from the routes. `complete` adds the rest: the schemas as msgspec
+writes them, which are those that encode and decode; what a route reads by itself; every problem that an operation may answer
+with; the headers of answers; and HEAD and OPTIONS, which need no route. Invariants: every status that this service can answer
+with stands at its operation, and every limit on a value stands as a keyword of its schema.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from copy import deepcopy
 from typing import Any
 
 import msgspec
-from litestar.openapi import ResponseSpec
+from litestar import Litestar, Request
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import (
-    Example,
-    OpenAPIHeader,
-    OpenAPIMediaType,
-    OpenAPIResponse,
-    Operation,
-    Parameter,
-    Reference,
-    RequestBody,
-    Schema,
-)
-from litestar.openapi.spec.enums import OpenAPIType
+from litestar.routes import HTTPRoute
 
 from leaseq_api.idempotency import HEADER
-from leaseq_api.problems import KINDS, PROBLEM_JSON, Problem
-from leaseq_api.schemas import ListQuery, SubmitBody
+from leaseq_api.problems import KINDS, PROBLEM_JSON, RETRY_AFTER_SECONDS, Problem
+from leaseq_api.schemas import (
+    AttemptList,
+    ListQuery,
+    Live,
+    PausedView,
+    QueueList,
+    Ready,
+    RememberedTask,
+    SubmitBody,
+    TaskPage,
+    TaskView,
+    WorkerList,
+)
+
+Tree = dict[str, Any]
 
 _DESCRIPTION = (
     "A reliable task queue. A task answered with 202 is recorded in Postgres and reaches SUCCESS, FAILED or CANCELLED. "
-    "Errors are `application/problem+json`; look at `code`."
+    "Errors are `application/problem+json`; look at `code`. Later versions may add codes, members and optional fields."
+)
+_REF = "#/components/schemas/{name}"
+_WIRE = [SubmitBody, TaskView, RememberedTask, TaskPage, AttemptList, QueueList, PausedView, WorkerList, Live, Ready, Problem]
+
+# What the HTTP server and the checks in front of all routes may answer.
+IN_FRONT = (
+    *("request_malformed", "host_invalid", "header_repeated", "method_not_allowed", "head_timeout", "body_timeout"),
+    *("body_too_large", "target_too_long", "head_too_large", "internal_error", "method_unknown", "overloaded"),
 )
 
+_BARE_KEY = r"[!#-+\--~](?:[ -+\--~]{0,253}[!-+\--~])?"
+_QUOTED_KEY = r'"(?:[ !#-\[\]-~]|\\["\\]){1,255}"'
+KEY_SCHEMA: Tree = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": f"^(?:{_BARE_KEY}|{_QUOTED_KEY})$"}
 
-# Found before a route is.
-IN_FRONT = ("request_malformed", "host_invalid", "header_repeated", "head_timeout", "target_too_long", "head_too_large")
-
-
-@dataclass
-class WrittenSchema(Schema):
-    """A JSON Schema that stands in the document as it is."""
-
-    written: dict[str, Any] = field(default_factory=dict)
-
-    def to_schema(self) -> dict[str, Any]:
-        """What is written."""
-        return self.written
-
-
-def _submit_body() -> RequestBody:
-    _, components = msgspec.json.schema_components([SubmitBody], ref_template="#/components/schemas/{name}")
-    examples: dict[str, Example | Reference] = {
-        "smallest": Example(summary="The least that is needed", value={"type": "charge", "payload": {"cents": 500}}),
-        "later": Example(
-            summary="Later, and first in its queue",
-            value={
-                "type": "charge",
-                "payload": {"order_id": 1, "cents": 500},
-                "queue": "billing",
-                "priority": "high",
-                "delay_seconds": 60,
-                "max_attempts": 3,
-                "timeout_seconds": 30,
-            },
-        ),
-    }
-    media = OpenAPIMediaType(schema=WrittenSchema(written=components["SubmitBody"]), examples=examples)
-    return RequestBody(content={"application/json": media}, required=True)
+_EXAMPLES: Tree = {
+    "smallest": {"summary": "The least that is needed", "value": {"type": "charge", "payload": {"cents": 500}}},
+    "later": {
+        "summary": "Later, and first in its queue",
+        "value": {
+            "type": "charge",
+            "payload": {"order_id": 1, "cents": 500},
+            "queue": "billing",
+            "priority": "high",
+            "delay_seconds": 60,
+            "max_attempts": 3,
+            "timeout_seconds": 30,
+        },
+    },
+}
 
 
-def _submit_parameters() -> list[Any]:
-    return [
-        Parameter(
-            name=HEADER,
-            param_in="header",
-            required=False,
-            description="Submitting again with the same key returns the same task. At most 255 characters; bare, or "
-            "quoted as a structured field (draft-ietf-httpapi-idempotency-key-header-07).",
-            schema=Schema(type=OpenAPIType.STRING, max_length=255),
-        )
-    ]
+def any_codes(*codes: str) -> tuple[str, ...]:
+    """The codes of an operation, with those that any address may answer with."""
+    return (*codes, *IN_FRONT)
 
 
-@dataclass
-class SubmitOperation(Operation):
-    """`POST /api/tasks`, with the body that the route reads by itself."""
-
-    def __post_init__(self) -> None:
-        """Add what the signature of the route does not show."""
-        self.request_body = _submit_body()
-        self.parameters = _submit_parameters()
-        accepted = (self.responses or {}).get("202")
-        if isinstance(accepted, OpenAPIResponse):
-            text = Schema(type=OpenAPIType.STRING)
-            accepted.headers = {
-                "Location": OpenAPIHeader(schema=text, description="The address of the task"),
-                "Idempotent-Replayed": OpenAPIHeader(schema=text, description="true, when the key was seen before"),
-            }
+def api_codes(*codes: str) -> tuple[str, ...]:
+    """The same, with those of any address under /api."""
+    stores = ("server_unreachable", "dispatch_foreign", "schema_mismatch")
+    return any_codes(*codes, "parameter_invalid", "host_unknown", *stores)
 
 
-@dataclass
-class ListOperation(Operation):
-    """`GET /api/tasks`, with the query that the route reads by itself."""
-
-    def __post_init__(self) -> None:
-        """Add one parameter for each field of `ListQuery`."""
-        _, components = msgspec.json.schema_components([ListQuery], ref_template="#/components/schemas/{name}")
-        properties: dict[str, dict[str, Any]] = components["ListQuery"]["properties"]
-        self.parameters = [
-            Parameter(
-                name=name,
-                param_in="query",
-                required=False,
-                description=written.get("description"),
-                schema=WrittenSchema(written=written),
-            )
-            for name, written in properties.items()
-        ]
+def change_codes(*codes: str) -> tuple[str, ...]:
+    """The same, with those of any operation that changes something."""
+    return api_codes(*codes, "cross_site")
 
 
-def problems(*codes: str) -> dict[int, ResponseSpec]:
-    """The problem responses of a route, by status, from the codes it may answer with."""
-    by_status: dict[int, list[str]] = {}
-    for code in codes:
-        by_status.setdefault(KINDS[code].status, []).append(code)
-    return {
-        status: ResponseSpec(
-            Problem, generate_examples=False, media_type=PROBLEM_JSON, description=f"code: {', '.join(of_status)}"
-        )
-        for status, of_status in by_status.items()
-    }
+class Document(JsonRenderPlugin):
+    """The document of one process, as JSON. It depends on the configuration in one point: whether a key is required."""
+
+    def __init__(self, *, key_required: bool) -> None:
+        super().__init__(path=["/", "/openapi.json"])
+        self._key_required = key_required
+        self._rendered: bytes | None = None
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: Tree) -> bytes:
+        """The document, which is made at the first request for it."""
+        if self._rendered is None:
+            self._rendered = msgspec.json.encode(complete(request.app, openapi_schema, key_required=self._key_required))
+        return self._rendered
 
 
-def any_problems(*codes: str) -> dict[int, ResponseSpec]:
-    """The same, with what the HTTP server and the checks in front of all routes may answer with."""
-    return problems(*codes, *IN_FRONT)
-
-
-def api_problems(*codes: str) -> dict[int, ResponseSpec]:
-    """The same, with what any route under /api may answer with."""
-    return any_problems(*codes, "parameter_invalid", "host_unknown", "server_unreachable", "overloaded", "internal_error")
-
-
-def change_problems(*codes: str) -> dict[int, ResponseSpec]:
-    """The same, with what any route under /api that changes something may answer with."""
-    return api_problems(*codes, "cross_site", "body_timeout", "body_too_large")
-
-
-def openapi_config(version: str) -> OpenAPIConfig:
+def openapi_config(version: str, *, key_required: bool) -> OpenAPIConfig:
     """The document, as JSON, at /schema and /schema/openapi.json."""
     return OpenAPIConfig(
         title="leaseq",
@@ -159,8 +110,150 @@ def openapi_config(version: str) -> OpenAPIConfig:
         path="/schema",
         use_handler_docstrings=True,
         operation_id_creator=lambda handler, _method, _path: handler.handler_name,
-        render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
+        render_plugins=[Document(key_required=key_required)],
     )
 
 
-__all__ = ["ListOperation", "SubmitOperation", "any_problems", "api_problems", "change_problems", "openapi_config", "problems"]
+def complete(app: Litestar, derived: Tree, *, key_required: bool) -> Tree:
+    """The document, from what the framework has derived."""
+    document = deepcopy(derived)
+    document["components"] = {"schemas": _components()}
+    for route in app.routes:
+        item = document["paths"].get(route.path_format)
+        if item is None or not isinstance(route, HTTPRoute):
+            continue
+        codes: tuple[str, ...] = ()
+        for handler in route.route_handlers:
+            if codes_of_handler := handler.opt.get("codes"):
+                # A parameter may be spelled as no task and no queue is.
+                codes = (*codes_of_handler, "not_found") if "{" in route.path_format else codes_of_handler
+                for method in handler.http_methods & {"GET", "POST"}:
+                    _complete(item[method.lower()], codes, key_required=key_required)
+        if "get" in item:
+            item["head"] = _head(item["get"])
+        item["options"] = _options(route.path_format, item, api="host_unknown" in codes)
+    return document
+
+
+def _components() -> Tree:
+    _, components = msgspec.json.schema_components(_WIRE, ref_template=_REF)
+    _add_types(components)
+    # Null is as good as no value, for which `required` knows no word.
+    both = {"delay_seconds": {"type": "number"}, "run_at": {"type": "string"}}
+    components["SubmitBody"]["not"] = {"properties": both, "required": list(both)}
+    return components
+
+
+def _add_types(node: Any) -> None:
+    """Name the type of enumerations, without which some generators do not know them."""
+    if isinstance(node, dict):
+        if "enum" in node:
+            node.setdefault("type", "boolean" if node["enum"] == [True] else "string")
+        for inner in node.values():
+            _add_types(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            _add_types(inner)
+
+
+def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) -> None:
+    responses = {status: response for status, response in operation["responses"].items() if int(status) < 400}
+    match operation["operationId"]:
+        case "submit":
+            _complete_submit(operation, responses["202"], key_required=key_required)
+        case "list_tasks":
+            operation["parameters"] = _list_parameters()
+    for response in responses.values():
+        response.pop("headers" if not response.get("headers") else "", None)
+    operation["responses"] = dict(sorted((responses | problem_responses(codes)).items()))
+
+
+def _complete_submit(operation: Tree, accepted: Tree, *, key_required: bool) -> None:
+    key = "Submitting again with the same key returns the same task. Bare, or quoted as a structured field"
+    operation["parameters"] = [
+        {
+            "name": HEADER,
+            "in": "header",
+            "required": key_required,
+            "description": f"{key} (draft-ietf-httpapi-idempotency-key-header-07). 1 to 255 characters between the quotes.",
+            "schema": KEY_SCHEMA,
+        }
+    ]
+    body = {"schema": _ref("SubmitBody"), "examples": _EXAMPLES}
+    operation["requestBody"] = {"required": True, "content": {"application/json": body}}
+    accepted["content"]["application/json"]["schema"] = {"anyOf": [_ref("TaskView"), _ref("RememberedTask")]}
+    accepted["headers"] = {
+        "Location": _header("The address of the task, unless it was pruned", pattern="^/api/tasks/[0-9a-f-]{36}$"),
+        "Idempotent-Replayed": _header("Present where the key was seen before", enum=["true"]),
+    }
+
+
+def _list_parameters() -> list[Tree]:
+    """One parameter for each field of `ListQuery`, which the route reads by itself."""
+    _, components = msgspec.json.schema_components([ListQuery], ref_template=_REF)
+    _add_types(components)
+    properties: dict[str, Tree] = components["ListQuery"]["properties"]
+    return [
+        {"name": name, "in": "query", "required": False, "description": written.pop("description"), "schema": written}
+        for name, written in properties.items()
+    ]
+
+
+def problem_responses(codes: tuple[str, ...]) -> Tree:
+    """The responses for problems, by status."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(KINDS[code].status, []).append(code)
+    return {str(status): _problem_response(status, sorted(set(of_status))) for status, of_status in by_status.items()}
+
+
+def _problem_response(status: int, codes: list[str]) -> Tree:
+    headers = {"Link": _header("The page about the code", required=True, pattern='^</problems/[a-z_]+>; rel="describedby"')}
+    retry = [KINDS[code].retry for code in codes]
+    if any(retry):
+        seconds = {"const": RETRY_AFTER_SECONDS}
+        headers["Retry-After"] = _header("Seconds after which the same may succeed", required=all(retry), **seconds)
+    if status == 405:
+        headers["Allow"] = _header("The methods of the address", required=True, pattern="^[A-Z]+(?:, [A-Z]+)*$")
+    content = {PROBLEM_JSON: {"schema": _ref("Problem")}}
+    return {"description": f"code: {', '.join(codes)}", "headers": headers, "content": content}
+
+
+def _head(get: Tree) -> Tree:
+    """HEAD of an address: its answers to GET without their content."""
+    responses = {
+        status: {name: value for name, value in response.items() if name != "content"}
+        for status, response in get["responses"].items()
+    }
+    described = {"summary": f"{get['summary']}, head only", "description": "The same as GET, without the content."}
+    more = {"parameters": get["parameters"]} if "parameters" in get else {}
+    return {"tags": ["http"], "operationId": f"head_{get['operationId']}", "responses": responses, **described, **more}
+
+
+def _options(path: str, item: Tree, *, api: bool) -> Tree:
+    name = re.sub(r"[^a-z_]+", "_", path).strip("_")
+    allow = _header("The methods of the address", required=True, pattern="^[A-Z]+(?:, [A-Z]+)*$")
+    responses = {"204": {"description": "The methods of the address", "headers": {"Allow": allow}}}
+    codes = (*IN_FRONT, *(["host_unknown"] if api else []), *(["not_found"] if "{" in path else []))
+    operation: Tree = {
+        "tags": ["http"],
+        "summary": f"Options of {path}",
+        "description": "Say which methods an address takes.",
+        "operationId": f"options_{name}",
+        "responses": responses | problem_responses(codes),
+    }
+    # No task or queue is looked for.
+    anything = {"schema": {"type": "string", "minLength": 1, "pattern": "^[A-Za-z0-9_.-]+$"}}
+    of_path = [each | anything for each in next(iter(item.values())).get("parameters", []) if each["in"] == "path"]
+    return operation | ({"parameters": of_path} if of_path else {})
+
+
+def _header(description: str, *, required: bool = False, **schema: Any) -> Tree:
+    return {"description": description, "required": required, "schema": {"type": "string", **schema}}
+
+
+def _ref(name: str) -> Tree:
+    return {"$ref": _REF.format(name=name)}
+
+
+__all__ = ["Document", "any_codes", "api_codes", "change_codes", "complete", "openapi_config", "problem_responses"]

@@ -10,7 +10,7 @@ from litestar import Response, Router, get, post
 
 from leaseq.records import QueueRecord
 from leaseq_api import parameters as given
-from leaseq_api.openapi import api_problems, change_problems
+from leaseq_api.openapi import api_codes, change_codes
 from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import depths_view
@@ -19,26 +19,26 @@ from leaseq_api.views import depths_view
 DEPTHS_SECONDS = 2.0
 
 
-@get("/queues", responses=api_problems("lists_busy"))
+@get("/queues", codes=api_codes("lists_busy"))
 async def list_queues(service: Injected) -> Response[QueueList]:
     """List the queues, and how much waits in each."""
     records = await service.lists.list_queues()
     return Response(QueueList(queues=await _with_depths(service, records)))
 
 
-@post("/queues/{queue:str}/pause", status_code=200, responses=change_problems("not_found", "queue_unknown"))
+@post("/queues/{queue:str}/pause", status_code=200, codes=change_codes("queue_unknown"))
 async def pause(service: Injected, queue: given.QueueName) -> Response[PausedView]:
     """Stop starting tasks of a queue; what runs goes on, and submissions are still taken."""
     return await _pause(service, queue, paused=True)
 
 
-@post("/queues/{queue:str}/resume", status_code=200, responses=change_problems("not_found"))
+@post("/queues/{queue:str}/resume", status_code=200, codes=change_codes())
 async def resume(service: Injected, queue: given.QueueName) -> Response[PausedView]:
     """Start tasks of a queue again."""
     return await _pause(service, queue, paused=False)
 
 
-@get("/workers", query=("closed", "limit"), responses=api_problems("lists_busy"))
+@get("/workers", query=("closed", "limit"), codes=api_codes("lists_busy"))
 async def list_workers(service: Injected, closed: given.Closed = False, limit: given.Limit = 50) -> Response[WorkerList]:
     """List the incarnations of workers, newest first; with `closed`, also those that are gone."""
     found = await service.lists.list_workers(closed=closed, limit=given.check_limit(limit))

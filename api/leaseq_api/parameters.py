@@ -24,12 +24,21 @@ from leaseq_api.schemas import ListQuery
 MAX_WAIT_SECONDS = 60.0
 MAX_PAGE = 200
 
-TaskId = Annotated[str, PathParameter(description="The id of a task, a UUID. One that no task can have is answered with 404")]
-QueueName = Annotated[str, PathParameter(description="The name of a queue: 1 to 128 of A-Z a-z 0-9 _ . -")]
-WaitSeconds = Annotated[
-    float, QueryParameter(description="Hold the answer until the task ends, for at most so many seconds (0 to 60)")
+TaskId = Annotated[str, PathParameter(description="The id of a task", schema_extra={"format": "uuid"})]
+QueueName = Annotated[
+    str,
+    PathParameter(
+        description="The name of a queue", schema_extra={"min_length": 1, "max_length": 128, "pattern": "^[A-Za-z0-9_.-]+$"}
+    ),
 ]
-Limit = Annotated[int, QueryParameter(description="How many to list: 1 to 200")]
+WaitSeconds = Annotated[
+    float,
+    QueryParameter(
+        description="Hold the answer until the task ends, for at most so many seconds",
+        schema_extra={"minimum": 0, "maximum": MAX_WAIT_SECONDS},
+    ),
+]
+Limit = Annotated[int, QueryParameter(description="How many to list", schema_extra={"minimum": 1, "maximum": MAX_PAGE})]
 Closed = Annotated[bool, QueryParameter(description="List those that are gone, too")]
 
 

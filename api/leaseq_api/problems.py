@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import quote
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from leaseq.codec import is_task_id
 from leaseq.errors import IdempotencyKeyReused, LeaseqError, PayloadInvalid
@@ -25,6 +25,8 @@ from leaseq.telemetry import emit
 HEADERS = [(b"server", b"leaseq"), (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
+DETAIL_LENGTH = 1000
+INSTANCE_LENGTH = 2000
 FAULT = "this is a fault of the service, and has been logged there"
 STORE_AWAY = "the store that has to record this does not answer; nothing was acknowledged, try again"
 
@@ -223,19 +225,31 @@ _CODE_OF_STATUS = {
 }
 
 
-class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The body of every error."""
+PostgresState = Literal["up", "away", "read only", "no standby", "wrong schema"]
+RedisState = Literal["up", "away"]
 
-    type: str  # the path of a page about the code
-    title: str
-    status: int
-    detail: str
-    code: str  # stable; what a program should look at
-    instance: str  # the path of the request
-    pointer: str | UnsetType = UNSET  # JSON pointer (RFC 6901) into the body, where one place is to blame
-    task_id: str | UnsetType = UNSET  # the task that stands in the way, or that was meant
-    postgres: str | UnsetType = UNSET
-    redis: str | UnsetType = UNSET
+
+def _text(description: str, **keywords: Any) -> Meta:
+    """A text on the wire. Keywords of JSON Schema stand in the document; what leaves here is not checked again."""
+    return Meta(description=description, extra_json_schema=keywords)
+
+
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of every error (RFC 9457)."""
+
+    type: Annotated[str, _text("The path of a page about the code", pattern="^/problems/[a-z_]+$")]
+    title: Annotated[str, _text("The same for all problems of one code", minLength=1)]
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: Annotated[str, _text("This one problem, in a sentence", minLength=1, maxLength=DETAIL_LENGTH)]
+    code: Annotated[str, _text("Stable. Programs should look at this", pattern="^[a-z_]+$")]
+    instance: Annotated[str, _text("The path of the request", minLength=1, maxLength=INSTANCE_LENGTH, pattern="^[!-~]+$")]
+    pointer: (
+        Annotated[str, _text("A JSON pointer (RFC 6901) into the body, where one place is to blame", format="json-pointer")]
+        | UnsetType
+    ) = UNSET
+    task_id: Annotated[str, _text("The task that stands in the way, or that was meant", format="uuid")] | UnsetType = UNSET
+    postgres: Annotated[str, _text("The state of Postgres", enum=list(get_args(PostgresState)))] | UnsetType = UNSET
+    redis: Annotated[str, _text("The state of Redis", enum=list(get_args(RedisState)))] | UnsetType = UNSET
 
 
 class Refused(Exception):
@@ -279,9 +293,9 @@ def _problem(code: str, detail: str, *, instance: str, **members: str) -> Proble
         type=page_of(code),
         title=kind.title,
         status=kind.status,
-        detail=detail[:1000],
+        detail=detail[:DETAIL_LENGTH],
         code=code,
-        instance=instance[:2000],
+        instance=instance[:INSTANCE_LENGTH],
         **members,
     )
 

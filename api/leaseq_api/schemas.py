@@ -7,13 +7,37 @@ progress, error) are embedded as the bytes they are; nobody here parses and writ
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from leaseq.engine.submission import Request
-from leaseq.model import Outcome, State
+from leaseq.engine.submission import KEY_MAX_LENGTH, Request
+from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State
 from leaseq.records import WorkerRecord
+from leaseq_api.problems import RedisState, Refused
+
+Moment = Annotated[datetime, Meta(tz=True)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+def _bound(description: str | None = None, **keywords: Any) -> Meta:
+    """Keywords of JSON Schema for the document. The engine checks the same limits, for all clients and in its own words."""
+    return Meta(description=description, extra_json_schema=keywords)
+
+
+_NAME: dict[str, Any] = {"minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9_.-]+$"}
+_KEY: dict[str, Any] = {"minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": "^[ -~]+$"}
+# The years that a datetime can hold in every time zone, and no leap second.
+_YEARS = "19[7-9][0-9]|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8]"
+_TIME: dict[str, Any] = {
+    "format": "date-time",
+    "pattern": f"^(?:{_YEARS})-[0-9]{{2}}-[0-9]{{2}}[Tt][0-9]{{2}}:[0-9]{{2}}:[0-5][0-9]",
+}
+_SECONDS: dict[str, Any] = {"maximum": YEAR_SECONDS}
+
+Id = Annotated[str, _bound(format="uuid")]
+Name = Annotated[str, _bound(**_NAME)]
+Key = Annotated[str, _bound(**_KEY)]
 
 PriorityName = Literal["high", "normal", "low"]
 StateName = Literal["PENDING", "SCHEDULED", "PROCESSING", "SUCCESS", "FAILED", "CANCELLED"]
@@ -23,15 +47,23 @@ Json = Raw
 class SubmitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `POST /api/tasks` takes."""
 
-    type: Annotated[str, Meta(description="The name that selects the handler: 1 to 128 of A-Z a-z 0-9 _ . -")]
-    payload: Annotated[Json, Meta(description="JSON for the handler, kept byte for byte; at most 64 levels deep")]
-    queue: Annotated[str, Meta(description="Default: the queue of the task type, else `default`")] | None = None
+    type: Annotated[str, _bound("The name that selects the handler", **_NAME)]
+    payload: Annotated[
+        Json, Meta(description="JSON for the handler, kept byte for byte; at most 64 levels deep, no character U+0000")
+    ]
+    queue: Annotated[str, _bound("Default: the queue of the task type, else `default`", **_NAME)] | None = None
     priority: Annotated[PriorityName, Meta(description="Default: normal")] | None = None
-    delay_seconds: Annotated[float, Meta(description="Run that much later; at most one year")] | None = None
-    run_at: Annotated[datetime, Meta(description="Run at this time; instead of delay_seconds")] | None = None
-    max_attempts: Annotated[int, Meta(description="Attempts in all, 1 to 1000. Default: as its handler says")] | None = None
-    timeout_seconds: Annotated[float, Meta(description="Limit on one attempt. Default: as its handler says")] | None = None
-    expires_at: Annotated[datetime, Meta(description="Do not start it after this time")] | None = None
+    delay_seconds: Annotated[float, _bound("Run that much later; at most one year", minimum=0, **_SECONDS)] | None = None
+    run_at: Annotated[datetime, _bound("Run at this time; instead of delay_seconds", **_TIME)] | None = None
+    # A float, because 3.0 is an integer to JSON Schema.
+    max_attempts: (
+        Annotated[float, _bound("Attempts in all. Default: as its handler says", type="integer", minimum=1, maximum=MAX_ATTEMPTS)]
+        | None
+    ) = None
+    timeout_seconds: (
+        Annotated[float, _bound("Limit on one attempt. Default: as its handler says", exclusiveMinimum=0, **_SECONDS)] | None
+    ) = None
+    expires_at: Annotated[datetime, _bound("Do not start it after this time", **_TIME)] | None = None
 
     def to_request(self, *, key: str | None) -> Request:
         """The same, in the words of the engine."""
@@ -42,11 +74,17 @@ class SubmitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             priority=self.priority,
             delay_seconds=self.delay_seconds,
             run_at=self.run_at,
-            max_attempts=self.max_attempts,
+            max_attempts=_whole(self.max_attempts),
             timeout_seconds=self.timeout_seconds,
             expires_at=self.expires_at,
             idempotency_key=key,
         )
+
+
+def _whole(attempts: float | None) -> int | None:
+    if attempts is not None and not attempts.is_integer():
+        raise Refused("submission_invalid", "max_attempts must be a whole number", pointer="/max_attempts")
+    return None if attempts is None else int(attempts)
 
 
 class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,35 +92,35 @@ class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # Not None: a query has no null, and a queue may be called that.
     state: Annotated[StateName, Meta(description="Only tasks in this state")] | UnsetType = UNSET
-    queue: Annotated[str, Meta(description="Only tasks of this queue")] | UnsetType = UNSET
-    type: Annotated[str, Meta(description="Only tasks of this type")] | UnsetType = UNSET
-    idempotency_key: Annotated[str, Meta(description="Only the task that this key stands for")] | UnsetType = UNSET
+    queue: Annotated[str, _bound("Only tasks of this queue", **_NAME)] | UnsetType = UNSET
+    type: Annotated[str, _bound("Only tasks of this type", **_NAME)] | UnsetType = UNSET
+    idempotency_key: Annotated[str, _bound("Only the task that this key stands for", **_KEY)] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=200, description="How many to list")] = 50
-    cursor: Annotated[str, Meta(description="`next_cursor` of the page before")] | UnsetType = UNSET
+    cursor: Annotated[str, _bound("`next_cursor` of the page before", format="uuid")] | UnsetType = UNSET
 
 
 class TaskSummaryView(Struct, frozen=True, kw_only=True):
     """One task in a list: without payload and result. Times are RFC 3339 in UTC, by the clock of Postgres."""
 
-    task_id: str
-    type: str
-    queue: str
+    task_id: Id
+    type: Name
+    queue: Name
     state: State
     priority: PriorityName
-    attempt: int
-    retry_count: int
-    crash_count: int
-    loss_count: int
-    hand_back_count: Annotated[int, Meta(description="Hand-backs in a row that the task itself caused; each waits longer")]
-    max_attempts: int
-    timeout_seconds: float
-    idempotency_key: str | None
-    created_at: datetime
-    run_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    expires_at: datetime | None
-    cancel_requested_at: datetime | None
+    attempt: Count
+    retry_count: Count
+    crash_count: Count
+    loss_count: Count
+    hand_back_count: Annotated[int, Meta(ge=0, description="Hand-backs in a row that the task itself caused; each waits longer")]
+    max_attempts: Annotated[int, Meta(ge=1, le=MAX_ATTEMPTS)]
+    timeout_seconds: Annotated[float, Meta(gt=0, le=YEAR_SECONDS)]
+    idempotency_key: Key | None
+    created_at: Moment
+    run_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    expires_at: Moment | None
+    cancel_requested_at: Moment | None
     worker_id: str | None
     progress: Json | None
     error: Json | None
@@ -98,12 +136,12 @@ class TaskView(TaskSummaryView, frozen=True, kw_only=True):
 class RememberedTask(Struct, frozen=True, kw_only=True):
     """What is left to say of a task that was pruned, but whose idempotency key still stands for it."""
 
-    task_id: str
-    type: str
-    queue: str
+    task_id: Id
+    type: Name
+    queue: Name
     state: State
-    idempotency_key: str | None
-    created_at: datetime
+    idempotency_key: Key | None
+    created_at: Moment
 
 
 class TaskPage(Struct, frozen=True, kw_only=True):
@@ -112,20 +150,20 @@ class TaskPage(Struct, frozen=True, kw_only=True):
     """
 
     tasks: list[TaskSummaryView]
-    next_cursor: str | None
+    next_cursor: Id | None
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):
     """One attempt that did not end in SUCCESS."""
 
-    attempt: int
+    attempt: Count
     hand_backs: Annotated[
         int | None, Meta(description="Set: this stands for so many attempts in a row, from `attempt` on, all handed back")
     ]
     outcome: Outcome
     worker_id: str
-    started_at: datetime
-    finished_at: datetime
+    started_at: Moment
+    finished_at: Moment
     next_state: State
     error: Json | None
 
@@ -133,7 +171,7 @@ class AttemptView(Struct, frozen=True, kw_only=True):
 class AttemptList(Struct, frozen=True, kw_only=True):
     """The attempts of a task that did not succeed, oldest first."""
 
-    task_id: str
+    task_id: Id
     attempts: list[AttemptView]
 
 
@@ -141,19 +179,19 @@ class DepthsView(Struct, frozen=True, kw_only=True):
     """How many deliveries wait in each lane of a queue, in all, and how many are parked. Where `backlog_since` is not null a lane
     is full, and more tasks wait in the ledger; the first of them was submitted then."""
 
-    waiting: int
-    high: int
-    normal: int
-    low: int
-    suspect: int
-    parked: int
-    backlog_since: datetime | None
+    waiting: Count
+    high: Count
+    normal: Count
+    low: Count
+    suspect: Count
+    parked: Count
+    backlog_since: Moment | None
 
 
 class QueueView(Struct, frozen=True, kw_only=True):
     """One queue. `depths` is null while Redis is away."""
 
-    name: str
+    name: Name
     paused: bool
     depths: DepthsView | None
 
@@ -167,7 +205,7 @@ class QueueList(Struct, frozen=True, kw_only=True):
 class PausedView(Struct, frozen=True, kw_only=True):
     """A queue, after it was paused or resumed."""
 
-    name: str
+    name: Name
     paused: bool
 
 
@@ -177,16 +215,32 @@ class WorkerList(Struct, frozen=True, kw_only=True):
     workers: list[WorkerRecord]
 
 
+class Live(Struct, frozen=True):
+    """The process answers."""
+
+    live: Literal[True] = True
+
+
+class Ready(Struct, frozen=True, kw_only=True):
+    """The service can do its work."""
+
+    ready: Literal[True] = True
+    postgres: Literal["up"] = "up"
+    redis: RedisState
+
+
 __all__ = [
     "AttemptList",
     "AttemptView",
     "DepthsView",
     "Json",
     "ListQuery",
+    "Live",
     "PausedView",
     "PriorityName",
     "QueueList",
     "QueueView",
+    "Ready",
     "RememberedTask",
     "SubmitBody",
     "TaskPage",

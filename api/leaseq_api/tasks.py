@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, Router, get, post
+from litestar.openapi import ResponseSpec
 
 from leaseq.engine.submission import accept
 from leaseq.errors import TaskNotFound
@@ -19,7 +20,7 @@ from leaseq.model import State, Submission, Task
 from leaseq_api import parameters as given
 from leaseq_api.body import read_json
 from leaseq_api.idempotency import HEADER, parse_key
-from leaseq_api.openapi import ListOperation, SubmitOperation, api_problems, change_problems
+from leaseq_api.openapi import api_codes, change_codes
 from leaseq_api.problems import Refused
 from leaseq_api.schemas import AttemptList, ListQuery, RememberedTask, SubmitBody, TaskPage, TaskView
 from leaseq_api.service import Injected, Service
@@ -35,9 +36,9 @@ AnyRequest = Request[Any, Any, Any]
 @post(
     "/",
     status_code=202,
-    operation_class=SubmitOperation,
-    responses=change_problems(
+    codes=change_codes(
         "json_invalid",
+        "payload_too_large",
         "idempotency_key_invalid",
         "idempotency_in_flight",
         "media_type_unsupported",
@@ -64,7 +65,7 @@ async def submit(request: AnyRequest, service: Injected) -> Response[TaskView | 
     return Response(task_view(task), status_code=202, headers=location | replayed)
 
 
-@get("/{task_id:str}", query=("wait",), responses=api_problems("task_not_found"))
+@get("/{task_id:str}", query=("wait",), codes=api_codes("task_not_found"))
 async def show(service: Injected, task_id: given.TaskId, wait: given.WaitSeconds = 0.0) -> Response[TaskView]:
     """Look at one task; with `wait`, when it has ended."""
     task_id = given.check_task_id(task_id)
@@ -72,7 +73,7 @@ async def show(service: Injected, task_id: given.TaskId, wait: given.WaitSeconds
     return Response(task_view(await _await_end(service, task_id, seconds=seconds)))
 
 
-@get("/{task_id:str}/attempts", responses=api_problems("task_not_found", "lists_busy"))
+@get("/{task_id:str}/attempts", codes=api_codes("task_not_found", "lists_busy"))
 async def attempts(service: Injected, task_id: given.TaskId) -> Response[AttemptList]:
     """List the attempts of a task that did not succeed, oldest first."""
     task_id = given.check_task_id(task_id)
@@ -81,7 +82,7 @@ async def attempts(service: Injected, task_id: given.TaskId) -> Response[Attempt
     return Response(AttemptList(task_id=task_id, attempts=[attempt_view(attempt) for attempt in found]))
 
 
-@get("/", query=ListQuery.__struct_fields__, operation_class=ListOperation, responses=api_problems("lists_busy"))
+@get("/", query=ListQuery.__struct_fields__, codes=api_codes("lists_busy"))
 async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPage]:
     """List tasks, newest first, page by page, without payloads and results.
 
@@ -90,7 +91,12 @@ async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPag
     return Response(task_page(await service.lists.list_tasks(given.read_filter(request))))
 
 
-@post("/{task_id:str}/cancel", status_code=200, responses=change_problems("task_not_found", "task_conflict"))
+@post(
+    "/{task_id:str}/cancel",
+    status_code=200,
+    responses={202: ResponseSpec(TaskView, generate_examples=False, description="It runs, and its worker was asked to stop")},
+    codes=change_codes("task_not_found", "task_conflict"),
+)
 async def cancel(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
     """Stop a task: 200 and CANCELLED if it waited, 202 if it runs and its worker was asked to stop."""
     task_id = given.check_task_id(task_id)
@@ -99,7 +105,7 @@ async def cancel(service: Injected, task_id: given.TaskId) -> Response[TaskView]
     return Response(view, status_code=200 if state is State.CANCELLED else 202)
 
 
-@post("/{task_id:str}/redrive", status_code=202, responses=change_problems("task_not_found", "task_conflict"))
+@post("/{task_id:str}/redrive", status_code=202, codes=change_codes("task_not_found", "task_conflict"))
 async def redrive(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
     """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately."""
     task_id = given.check_task_id(task_id)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from leaseq.model import Outcome, State
+
+Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -36,9 +39,9 @@ class WorkerRecord(Struct, frozen=True, kw_only=True):
     pid: int
     queues: list[str]
     version: str
-    started_at: datetime
-    last_seen: datetime
-    closed_at: datetime | None
+    started_at: Moment
+    last_seen: Moment
+    closed_at: Moment | None
     close_reason: str | None
 
 
