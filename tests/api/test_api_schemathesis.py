@@ -14,7 +14,7 @@ import pytest
 
 from fix_processes import Services
 
-EXAMPLES = os.environ.get("LEASEQ_TEST_SCHEMATHESIS_EXAMPLES", "2")
+EXAMPLES = os.environ.get("LEASEQ_TEST_SCHEMATHESIS_EXAMPLES", "1")
 SEED = "11"
 # Postgres keeps no U+0000 in JSON, and JSON Schema has no word for a character that no value may contain at any depth.
 SETTINGS = "[generation]\nallow-x00 = false\n"
