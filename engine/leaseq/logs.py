@@ -23,7 +23,6 @@ from functools import lru_cache
 from typing import Any, TextIO
 
 import msgspec
-import structlog
 
 from leaseq.config import Config
 from leaseq.describe import trace_of
@@ -41,7 +40,6 @@ LEVELS = {level: logging.getLevelName(level).lower() for level in (DEBUG, INFO, 
 # Fields of several lines.
 BLOCKS = ("exception", "traceback")
 
-_console = structlog.dev.ConsoleRenderer(colors=True)
 _json = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -163,10 +161,18 @@ def _render_json(line: Line) -> bytes:
     return raw if raw.isascii() and b"\x7f" not in raw else printable_json(raw.decode()).encode()
 
 
+@lru_cache(maxsize=1)
+def _console() -> Callable[..., str]:
+    """The renderer for a terminal. It brings `rich` and `pygments` with it, which takes longer to import than all of leaseq."""
+    from structlog.dev import ConsoleRenderer
+
+    return ConsoleRenderer(colors=True)
+
+
 def _render_console(line: Line) -> bytes:
     blocks = [part for name in BLOCKS if (text := line.get(name)) for part in printable_lines(str(text).rstrip())]
     said = {printable(key): printable(str(value)) for key, value in line.items() if key not in BLOCKS}
-    return "\n    ".join([_console(None, "", said), *blocks]).encode("utf-8", "backslashreplace")
+    return "\n    ".join([_console()(None, "", said), *blocks]).encode("utf-8", "backslashreplace")
 
 
 class Lines:
