@@ -10,9 +10,11 @@ import os
 import statistics
 from collections.abc import Iterator
 
+import httpx
 import psutil
 import pytest
 
+from fix_api import document_of
 from fix_fuzz import CLOSE, requests
 from fix_http import Answer, Client, take_apart
 from fix_processes import Service, Services
@@ -117,6 +119,11 @@ async def test_whatever_is_sent_the_api_answers_grows_by_nothing_and_goes_on(ser
     memory, files = process.memory_info().rss, process.num_fds()
     fuzzing = Fuzzing(port, SEED, REQUESTS)
     await fuzzing.run()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        document = await document_of(http)
+    for answer in fuzzing.answers:
+        if answer.status >= 400 and answer.body:
+            document.check("GET", "/nowhere", status=answer.status, headers=answer.headers, body=answer.body)
     statuses = {answer.status for answer in fuzzing.answers}
     assert not {status for status in statuses if status >= 500} - {501}, statuses
     assert statuses >= {200, 202, 204, 400, 403, 404, 405, 413, 414, 421, 422}, statuses
