@@ -16,7 +16,7 @@ JOBS ?= 7
 
 # Same seed, same faults at the same times.
 SEED ?= 1
-CHAOS_SHORT_MINUTES ?= 2
+CHAOS_SHORT_MINUTES ?= 1
 CHAOS_MINUTES ?= 4
 # The revision that is mixed in as the old version, where the repository has it. It is told of later migrations, as if it had begun
 # before them: whoever runs already goes on with a newer schema.
@@ -59,7 +59,7 @@ test: $(READY) ## run the tests against real servers (ARGS="-k settle")
 test-compat: $(READY) ## run the tests on the system's servers, under roles, and on other Pythons
 	@.ci/compat $(ARGS)
 
-chaos-short: $(READY) ## three minutes of faults of many kinds, and a verdict
+chaos-short: $(READY) ## two minutes of faults of many kinds, and a verdict
 	@$(BIN)/leaseq-chaos run short --minutes $(CHAOS_SHORT_MINUTES) --seed $(SEED) $(ARGS)
 
 chaos: $(READY) ## every fault there is for most of an hour, and the state machine at length

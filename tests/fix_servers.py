@@ -63,8 +63,13 @@ _admins: dict[str, str] = {}  # who the superuser of a server is, by host and po
 
 
 def pytest_configure() -> None:
-    """Let a SIGTERM end the run the way a Ctrl-C does, so that the servers are stopped."""
+    """Let a SIGTERM end the run the way a Ctrl-C does, so that the servers are stopped.
+
+    What tests start inherits signals that are ignored, as under nohup and in the background of a shell.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_report_header() -> str:

@@ -266,12 +266,9 @@ def _check_alone(field: str, value: Any) -> None:
 
 
 def _check_host(field: str, host: str) -> None:
-    try:
-        host.encode("idna")  # as a socket does it
-        is_host = host.isascii() and host.isprintable()
-    except UnicodeError:
-        is_host = False
-    if not is_host:
+    # A socket encodes a name by IDNA, whose labels have 1 to 63 characters.
+    labels = host.removesuffix(".").split(".")
+    if not (host.isascii() and host.isprintable() and all(0 < len(label) < 64 for label in labels)):
         raise ConfigInvalid(f"{_variable(field)}={host!a} is not an address: write one such as 127.0.0.1 or ::1")
 
 

@@ -69,7 +69,7 @@ def read(thing: object, name: str) -> Any:
     try:
         return getattr(thing, name)
     except BaseException as failure:
-        return failure
+        return failure.with_traceback(None)  # whose frames would keep the exception alive, and with it a handler's connection
 
 
 def leaves_of(error: BaseException) -> Iterator[BaseException]:

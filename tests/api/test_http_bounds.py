@@ -86,10 +86,12 @@ async def test_a_client_that_takes_no_answer_is_cut_off(echo: Echo) -> None:
 
 
 async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(echo: Echo) -> None:
-    async with serving(echo, **(NEVER | {"write_seconds": SOON})) as served:
+    """For longer than the time that it has without any progress."""
+    seconds = 5 * SOON
+    async with serving(echo, **(NEVER | {"write_seconds": seconds})) as served:
         client = await served.connect()
         client.send(get("/large", b"Connection: close\r\n"))
-        size, slow = 0, asyncio.get_running_loop().time() + 5 * SOON
+        size, slow = 0, asyncio.get_running_loop().time() + 1.5 * seconds
         while piece := await client.reader.read(524_288):
             size += len(piece)
             if asyncio.get_running_loop().time() < slow:

@@ -21,7 +21,7 @@ from machine.steps import Bury, Fate, Flush, Follow, GoOn, Pass, PassTime, Step,
 from machine.world import LOOK_SECONDS, World
 
 ASKED = os.environ.get("LEASEQ_TEST_MACHINE_EXAMPLES")
-EXAMPLES = int(ASKED or 16)
+EXAMPLES = int(ASKED or 10)
 STEPS = 60
 
 # What must have happened in a long search, or it was worth nothing; each by any of these. That it can, the runs that are written

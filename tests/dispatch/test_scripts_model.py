@@ -7,6 +7,7 @@ that the server holds must be what the model holds, and no id may have appeared 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import defaultdict
 from collections.abc import Awaitable
 from typing import TypeVar
@@ -26,6 +27,7 @@ from leaseq.dispatch.survey import Survey
 from leaseq.model import Lane
 
 T = TypeVar("T")
+EXAMPLES = int(os.environ.get("LEASEQ_TEST_SCRIPT_EXAMPLES", "15"))
 
 WORKERS = ("w1", "w2")
 TOKEN = ""
@@ -228,7 +230,7 @@ class Scripts(RuleBasedStateMachine):
             self._ready(Lane.NORMAL).append(TOKEN)
 
 
-@settings(max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(min_value=0, max_value=2), places), max_size=6))
 @example([(0, Lane.NORMAL), (0, Place.DONE)])  # the task is PENDING: it must not lose its delivery
 @example([(0, Place.DONE), (0, Lane.NORMAL)])
@@ -258,7 +260,7 @@ def test_the_scripts_do_what_the_model_does(redis_url: str) -> None:
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=40,
+            max_examples=EXAMPLES,
             stateful_step_count=30,
             deadline=None,
             database=None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -132,3 +134,27 @@ def test_json_stays_json(violations: list[BaseException]) -> None:
     error = violations[0]
     record = logging.LogRecord("a", logging.ERROR, "x.py", 1, "m", None, (type(error), error, error.__traceback__))
     assert "UniqueViolation" in json.loads(RecordHandler(_render_json).line(record))["exception"]
+
+
+def test_a_description_keeps_no_exception_alive() -> None:
+    """A handler's frames hold its connection, which is closed where it is still held when the attempt is over."""
+
+    class Held:
+        pass
+
+    held: list[weakref.ref[Held]] = []
+
+    def fails() -> None:
+        one = Held()
+        held.append(weakref.ref(one))
+        raise ValueError("plain")
+
+    gc.disable()
+    try:
+        try:
+            fails()
+        except ValueError as error:
+            describe(error, "error")
+        assert held[0]() is None
+    finally:
+        gc.enable()

@@ -121,22 +121,25 @@ def of_type(kind: str) -> Put:
     """A key of this type with one value in it."""
 
     async def put(store: redis.asyncio.Redis, key: str) -> None:
-        await store.delete(key)
+        # At once, since the services go on writing to some of these keys.
+        change: Any = store.pipeline(transaction=True)
+        change.delete(key)
         match kind:
             case "string":
-                await store.set(key, b"\xff\x00odd")
+                change.set(key, b"\xff\x00odd")
             case "list":
-                await store.rpush(key, b"\xff\x00odd")
+                change.rpush(key, b"\xff\x00odd")
             case "hash":
-                await store.hset(key, b"\xff\x00odd", b"\xff")
+                change.hset(key, b"\xff\x00odd", b"\xff")
             case "set":
-                await store.sadd(key, b"\xff\x00odd")
+                change.sadd(key, b"\xff\x00odd")
             case "zset":
-                await store.zadd(key, {b"\xff\x00odd": 1})
+                change.zadd(key, {b"\xff\x00odd": 1})
             case "stream":
-                await store.xadd(key, {b"\xff\x00odd": b"\xff"})
+                change.xadd(key, {b"\xff\x00odd": b"\xff"})
             case "absent":
                 pass
+        await change.execute()
 
     return put
 
