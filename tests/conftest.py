@@ -17,5 +17,6 @@ pytest_plugins = [
     "fix_pgbouncer",
     "fix_pace",
     "fix_hanging",
+    "fix_order",
     "fix_skips",
 ]

@@ -20,6 +20,7 @@ from leaseq.errors import LeaseqError
 from leaseq_api import health, operate, problem_pages, problems, tasks
 from leaseq_api.openapi import openapi_config
 from leaseq_api.problems import HEADERS
+from leaseq_api.refused import Refused
 from leaseq_api.security.gate import Gate
 from leaseq_api.security.hosts import Hosts
 from leaseq_api.service import open_service, provide_service
@@ -39,7 +40,7 @@ def create_app(config: Config) -> Litestar:
         lifespan=[lifespan],
         dependencies={"service": Provide(provide_service, sync_to_thread=False)},
         exception_handlers={
-            problems.Refused: problems.of_refusal,
+            Refused: problems.of_refusal,
             LeaseqError: problems.of_leaseq,
             HTTPException: problems.of_http,
             Exception: problems.of_fault,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 from litestar import Request
 
-from leaseq_api.problems import Refused
+from leaseq_api.refused import Refused
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from litestar import Request, Response, Router, get
 
 from leaseq.errors import LeaseqError, SchemaMismatch, ServerUnreachable
 from leaseq_api.openapi import any_codes
-from leaseq_api.problems import PostgresState, Problem, RedisState, answer
-from leaseq_api.schemas import Live, Ready
+from leaseq_api.problems import Problem, answer
+from leaseq_api.schemas import Live, PostgresState, Ready, RedisState
 from leaseq_api.service import Injected, Service
 
 POSTGRES_SECONDS = 2.0

@@ -18,7 +18,7 @@ from leaseq.engine.submission import KEY_MAX_LENGTH
 from leaseq.errors import TaskNotFound
 from leaseq.ledger.ledger import TaskFilter
 from leaseq.model import NAME, State
-from leaseq_api.problems import Refused
+from leaseq_api.refused import Refused
 from leaseq_api.schemas import ListQuery
 
 MAX_WAIT_SECONDS = 60.0

@@ -9,7 +9,8 @@ from litestar import Response, Router, get
 from litestar.enums import MediaType
 from litestar.params import PathParameter
 
-from leaseq_api.problems import KINDS, Refused, page_of
+from leaseq_api.problems import KINDS, page_of
+from leaseq_api.refused import Refused
 
 Code = Annotated[str, PathParameter(description="The code of a problem")]
 

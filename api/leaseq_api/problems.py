@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 from urllib.parse import quote
 
 import msgspec
@@ -20,6 +20,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from leaseq.codec import is_task_id
 from leaseq.errors import IdempotencyKeyReused, LeaseqError, PayloadInvalid
 from leaseq.telemetry import emit
+from leaseq_api.refused import Refused
+from leaseq_api.schemas import PostgresState, RedisState
 
 # Of every answer.
 HEADERS = [(b"server", b"leaseq"), (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
@@ -225,10 +227,6 @@ _CODE_OF_STATUS = {
 }
 
 
-PostgresState = Literal["up", "away", "read only", "no standby", "wrong schema"]
-RedisState = Literal["up", "away"]
-
-
 def _text(description: str, **keywords: Any) -> Meta:
     """A text on the wire. Keywords of JSON Schema stand in the document; what leaves here is not checked again."""
     return Meta(description=description, extra_json_schema=keywords)
@@ -250,15 +248,6 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     task_id: Annotated[str, _text("The task that stands in the way, or that was meant", format="uuid")] | UnsetType = UNSET
     postgres: Annotated[str, _text("The state of Postgres", enum=list(get_args(PostgresState)))] | UnsetType = UNSET
     redis: Annotated[str, _text("The state of Redis", enum=list(get_args(RedisState)))] | UnsetType = UNSET
-
-
-class Refused(Exception):
-    """A request that HTTP manners refuse, before leaseq is asked. `code` is one of `KINDS`."""
-
-    def __init__(self, code: str, detail: str, **members: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.members = members
 
 
 class RawAnswer(Struct, frozen=True):

@@ -14,7 +14,10 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from leaseq.engine.submission import KEY_MAX_LENGTH, Request
 from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State
 from leaseq.records import WorkerRecord
-from leaseq_api.problems import RedisState, Refused
+from leaseq_api.refused import Refused
+
+PostgresState = Literal["up", "away", "read only", "no standby", "wrong schema"]
+RedisState = Literal["up", "away"]
 
 Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0)]

@@ -21,7 +21,7 @@ from leaseq_api import parameters as given
 from leaseq_api.body import read_json
 from leaseq_api.idempotency import HEADER, parse_key
 from leaseq_api.openapi import api_codes, change_codes
-from leaseq_api.problems import Refused
+from leaseq_api.refused import Refused
 from leaseq_api.schemas import AttemptList, ListQuery, RememberedTask, SubmitBody, TaskPage, TaskView
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import attempt_view, fresh_view, remembered, task_page, task_view

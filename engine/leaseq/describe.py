@@ -24,6 +24,7 @@ from leaseq.model import TaskError
 TRACEBACK_LIMIT = 20_000
 MESSAGE_LIMIT = 2_000
 NAME_LIMIT = 200
+TEXT_LIMIT = 65_536  # characters of a text that are searched
 # How many exceptions of a chain or a group are told, and how many frames of each.
 EXCEPTIONS_LIMIT = 16
 FRAMES_LIMIT = 64
@@ -207,11 +208,19 @@ def _family(error: BaseException) -> Iterator[BaseException]:
 
 
 def _without(data: Sequence[str], text: str) -> str:
-    """A text without these pieces, and without all that follows a label under which a driver or a mapper writes them."""
-    for piece in data:
-        for shape in (piece, repr(piece)[1:-1]):
-            text = text.replace(shape, "...")
-    return LABELLED.sub("", text)
+    """A text without these pieces, and without all that follows a label under which a driver or a mapper writes them.
+
+    Of an enormous text only the beginning is looked at, since the event loop waits for this.
+    """
+    shapes = [shape for piece in data for shape in (piece, repr(piece)[1:-1])]
+    longest = max(map(len, shapes), default=0)
+    limit = TEXT_LIMIT + 2 * longest
+    told = text[:limit]
+    for shape in shapes:
+        told = told.replace(shape, "...")
+    if len(text) > limit:
+        told = told[: len(told) - longest]  # where a piece may stand in part
+    return LABELLED.sub("", told)
 
 
 def _field(error: BaseException, name: str) -> Any:

@@ -12,7 +12,8 @@ import re
 from litestar import Litestar
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from leaseq_api.problems import Refused, allow_header, raw_problem
+from leaseq_api.problems import allow_header, raw_problem
+from leaseq_api.refused import Refused
 from leaseq_api.security.hosts import Hosts, is_host
 
 # What this service reads of a request, and may stand in it once. A second one could be the one that a proxy has checked.
