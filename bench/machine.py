@@ -1,4 +1,4 @@
-"""On what was it measured? A figure without its machine means nothing."""
+"""The machine of a measurement. A figure without it means nothing."""
 
 from __future__ import annotations
 

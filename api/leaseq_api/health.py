@@ -1,4 +1,4 @@
-"""Is the process alive, and can it do its work?
+"""The two answers about health: that the process is alive, and that it can do its work.
 
 `/health/live` touches no store: a restart does not mend a store that is away. `/health/ready` asks Postgres through the
 same pool that submissions use, since without it nothing can be accepted. Redis is shown, but its absence does not make the

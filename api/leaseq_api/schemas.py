@@ -1,7 +1,7 @@
-"""How do tasks look on the wire?
+"""Tasks as HTTP and `--json` show them, and submissions as HTTP takes them.
 
 The body of a submission, and what comes back. JSON values that belong to clients and handlers (payload, result,
-progress, error) are embedded as the bytes they are; nobody here parses and writes them anew.
+progress, error) are embedded as the bytes they are, and not parsed and written anew.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How does what the ledger says become what the wire shows?"""
+"""Turn what the ledger says into what HTTP and `--json` show."""
 
 from __future__ import annotations
 

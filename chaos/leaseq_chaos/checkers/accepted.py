@@ -1,7 +1,7 @@
-"""Is anything lost that was accepted (I1, I2, I13, I18)?
+"""Nothing is lost that was accepted (I1, I2, I13, I18).
 
 What was acknowledged is in the ledger at the end, has ended, was never unknown to a later reader, and had been committed when it
-was acknowledged; nothing was refused without a reason. And the other way round: what is in the ledger, or had an effect, somebody
+was acknowledged; nothing was refused without a reason. And the other way round: what is in the ledger, or had an effect, a client
 has submitted.
 """
 

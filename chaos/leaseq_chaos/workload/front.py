@@ -1,4 +1,4 @@
-"""What did the API answer, and how much does that claim?
+"""The answers of the API, and how much each of them claims.
 
 The HTTP of the clients. Invariants: only an answer that says so is `ok`; only a refusal (4xx) is `fail`; time-outs, resets, 5xx
 and answers that cannot be read are `info`, since what was asked may have been done.
