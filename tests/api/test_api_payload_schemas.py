@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from fix_api import Api, open_api, problem
+from fix_worker import until
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.engine import known_types
@@ -156,9 +157,13 @@ async def test_the_same_submission_from_python_and_over_http_is_one_task(config:
 async def test_a_type_that_was_registered_a_moment_ago_is_known(config: Config, fleet: Fleet) -> None:
     async with open_api(config) as api:
         await fleet.register_types([replace(charge(), max_attempts=2)])
-        api.service.types._looked_at = float("-inf")
-        said = (await api.submit(body({"order_id": 1, "cents": 500}))).json()
-        assert (said["queue"], said["max_attempts"]) == ("billing", 2)
+
+        async def is_known() -> bool:
+            api.service.types._looked_at = float("-inf")  # a look may be under way that began before
+            said = (await api.submit(body({"order_id": 1, "cents": 500}))).json()
+            return (said["queue"], said["max_attempts"]) == ("billing", 2)
+
+        await until(is_known, seconds=30)
         problem(await api.submit(body({})), "payload_invalid")
 
 
