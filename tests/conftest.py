@@ -7,6 +7,7 @@ settings.register_profile("leaseq", deadline=None, suppress_health_check=[Health
 settings.load_profile("leaseq")
 
 pytest_plugins = [
+    "fix_memory",
     "fix_servers",
     "fix_embedded",
     "fix_proxy",

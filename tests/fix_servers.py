@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -31,6 +31,7 @@ from psycopg import sql
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.waiting_utils import wait_for_logs
 
+from fix_memory import in_memory
 from leaseq import primary
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
@@ -127,6 +128,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The files of a Postgres that was made and stopped, to be copied: initdb takes more than a second of CPU."""
     server = new_postgres(tmp_path_factory.mktemp("cluster"))
     server.start()
+    _hash_lightly(server.url)
     server.stop()
     yield server.place.files
     server.destroy()
@@ -378,7 +380,7 @@ class RedisPair:
 
 def new_postgres(directory: Path) -> PostgresServer:
     """A server on a free TCP port, of the kind this test run is about; not started."""
-    return PostgresServer(directory, free_port(), bin_dir=_bin_dir())
+    return PostgresServer(in_memory(directory), free_port(), bin_dir=_bin_dir())
 
 
 def new_valkey(directory: Path) -> ValkeyServer:
@@ -399,7 +401,7 @@ def _database(postgres: str) -> Iterator[str]:
     name = f"leaseq_test_{next(_numbers)}"
     names = {"name": sql.Identifier(name), "template": sql.Identifier(TEMPLATE)}
     with _admin(postgres) as admin:
-        admin.execute(sql.SQL("create database {name} template {template}").format(**names))
+        admin.execute(sql.SQL("create database {name} template {template} strategy file_copy").format(**names))
         # The role is called leaseq, so that "$user" would put the tables of tests into our schema (test_hosted.py).
         admin.execute(sql.SQL("alter database {name} set search_path = public").format(**names))
     yield _database_url(postgres, name)
@@ -412,6 +414,7 @@ def _postgres_server(directory: Path) -> Iterator[str]:
     server = new_postgres(directory)
     try:
         server.start()
+        _hash_lightly(server.url)
         yield server.url
     finally:
         server.destroy()
@@ -462,6 +465,16 @@ def _bin_dir() -> Path | None:
 def _redis_program() -> Path | None:
     named = os.environ.get("LEASEQ_TEST_REDIS_SERVER")
     return Path(named) if named else None
+
+
+def _hash_lightly(url: str) -> None:
+    """Let clients prove the superuser's password with one round of hashing instead of 4,096: 5 ms for each connection."""
+    parts = urlsplit(url)
+    with _admin(url) as admin:
+        if admin.info.server_version >= 160_000:
+            admin.execute("set scram_iterations = 1")
+            names = {"role": sql.Identifier(parts.username or ""), "password": sql.Literal(unquote(parts.password or ""))}
+            admin.execute(sql.SQL("alter role {role} password {password}").format(**names))
 
 
 def _admin(url: str) -> psycopg.Connection:

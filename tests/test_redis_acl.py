@@ -197,7 +197,7 @@ async def test_worker_reaper_and_api_work_as_that_user(
     worker = await services.worker(children=2)
     api = await services.start("api", "--port", str(port))
     await api.hear("api.started")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         ready = await http.get("/health/ready")
         assert ready.json() == {"ready": True, "postgres": "up", "redis": "up"}
         answers = [await http.post("/api/tasks", json={"type": "note", "payload": {"n": n}}) for n in range(5)]

@@ -119,7 +119,7 @@ async def test_whatever_is_sent_the_api_answers_grows_by_nothing_and_goes_on(ser
     memory, files = process.memory_info().rss, process.num_fds()
     fuzzing = Fuzzing(port, SEED, REQUESTS)
     await fuzzing.run()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         document = await document_of(http)
     for answer in fuzzing.answers:
         if answer.status >= 400 and answer.body:

@@ -152,7 +152,7 @@ async def test_everything_runs_and_stops_in_order(starter: Starter, client: Clie
     dev = await starter.dev()
     assert f"http://127.0.0.1:{dev.port}" in await dev.say("ready: ")
     await dev.say("worker.opened")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{dev.port}") as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{dev.port}", timeout=60) as http:
         answer = await http.post("/api/tasks", json={"type": "version", "payload": {}})
     task = await client.ended(answer.json()["task_id"])
     assert (task.state, task.result) == (State.SUCCESS, b"1")

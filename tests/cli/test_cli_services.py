@@ -49,7 +49,7 @@ async def run(*args: str, config: Config, cwd: Path = TESTS, **env: str) -> tupl
 
 
 async def until_ready(service: Service, port: int) -> None:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         while True:
             assert service.process.returncode is None, service.other
             try:
@@ -66,7 +66,7 @@ async def test_a_task_goes_all_the_way_and_every_process_stops_cleanly(services:
     reaper, worker = await services.reaper(), await services.worker("--concurrency", "3")
     api = await services.start("api", "--port", str(port))
     await until_ready(api, port)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         answer = await http.post("/api/tasks", json={"type": "aside", "payload": {"n": 3}})
     assert answer.status_code == 202, answer.text
     task = await client.ended(answer.json()["task_id"])

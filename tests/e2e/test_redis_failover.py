@@ -42,7 +42,7 @@ async def test_every_process_goes_on_at_the_new_primary(
     worker, reaper = await services.worker(), await services.reaper()
     api = await services.start("api", "--port", str(port))
     await api.hear("api.started")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         first = (await http.post("/api/tasks", json=BODY)).json()["task_id"]
         napping = (await http.post("/api/tasks", json={"type": "nap", "payload": {"seconds": 2.0}})).json()["task_id"]
         assert (await client.ended(first)).state is State.SUCCESS
