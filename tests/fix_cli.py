@@ -16,7 +16,7 @@ from leaseq.cli import main
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.engine.submission import Request, accept
-from leaseq.model import Disposition, Ending, Lease, Outcome, Settlement, State, TaskError
+from leaseq.model import Claim, Disposition, Ending, Outcome, Settlement, State, TaskError
 
 T = TypeVar("T")
 Command = Callable[..., Result]
@@ -75,20 +75,20 @@ class Stage:
 
         return self.do(work)
 
-    def claim(self, task_id: str, worker_id: str) -> Lease:
-        async def work(engine: Engine) -> Lease:
+    def claim(self, task_id: str, worker_id: str) -> Claim:
+        async def work(engine: Engine) -> Claim:
             (claimed,) = await engine.stores.ledger.claim([task_id], worker_id=worker_id)
-            return claimed.lease
+            return claimed.claim
 
         return self.do(work)
 
-    def succeed(self, lease: Lease, result: bytes = b'{"sum":42}') -> None:
-        self._settle(Settlement(lease, Ending(Outcome.SUCCEEDED, result=result), Disposition(State.SUCCESS)))
+    def succeed(self, claim: Claim, result: bytes = b'{"sum":42}') -> None:
+        self._settle(Settlement(claim, Ending(Outcome.SUCCEEDED, result=result), Disposition(State.SUCCESS)))
 
-    def fail(self, lease: Lease, message: str, *, then: State = State.FAILED) -> None:
+    def fail(self, claim: Claim, message: str, *, then: State = State.FAILED) -> None:
         error = TaskError("error", message, "ValueError", f"Traceback ...\nValueError: {message}")
         ending = Ending(Outcome.ERRORED, error=error)
-        self._settle(Settlement(lease, ending, Disposition(then, delay=60.0, retries=1, error=error)))
+        self._settle(Settlement(claim, ending, Disposition(then, delay=60.0, retries=1, error=error)))
 
     def _settle(self, settlement: Settlement) -> None:
         async def work(engine: Engine) -> None:

@@ -25,7 +25,7 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Rows, Session
 from leaseq.ledger.upkeep import Upkeep
-from leaseq.model import Disposition, Ending, Glimpse, Lease, Outcome, Settlement, State, Submission, Task, TaskError
+from leaseq.model import Claim, Disposition, Ending, Glimpse, Outcome, Settlement, State, Submission, Task, TaskError
 
 RETENTION = 7 * 86_400.0
 _names = itertools.count(1)
@@ -86,9 +86,9 @@ class Held(Session):
         params: Mapping[str, Any] | None = None,
         *,
         conn: Connection | None = None,
-        again: bool = False,
+        idempotent: bool = False,
     ) -> Rows:
-        return await super().fetch(name, params, conn=self.conn, again=again)
+        return await super().fetch(name, params, conn=self.conn, idempotent=idempotent)
 
 
 @asynccontextmanager
@@ -139,10 +139,10 @@ async def open_worker(fleet: Fleet, *queues: str) -> str:
     return worker_id
 
 
-async def claim(ledger: Ledger, task_id: str, worker_id: str) -> Lease:
-    """Claim one PENDING task; its lease."""
+async def claim_task(ledger: Ledger, task_id: str, worker_id: str) -> Claim:
+    """Claim one PENDING task."""
     (claimed,) = await ledger.claim([task_id], worker_id=worker_id)
-    return claimed.lease
+    return claimed.claim
 
 
 async def promote_due(ledger: Ledger, *, limit: int) -> list[Glimpse]:
@@ -154,25 +154,25 @@ async def promote_due(ledger: Ledger, *, limit: int) -> list[Glimpse]:
     return found
 
 
-def succeeded(lease: Lease, result: bytes = b"42") -> Settlement:
-    return Settlement(lease, Ending(Outcome.SUCCEEDED, result=result), Disposition(State.SUCCESS))
+def succeeded(claim: Claim, result: bytes = b"42") -> Settlement:
+    return Settlement(claim, Ending(Outcome.SUCCEEDED, result=result), Disposition(State.SUCCESS))
 
 
-def errored(lease: Lease, *, then: State = State.SCHEDULED, delay: float = 60.0) -> Settlement:
+def errored(claim: Claim, *, then: State = State.SCHEDULED, delay: float = 60.0) -> Settlement:
     error = TaskError("error", "it did not work")
-    return Settlement(lease, Ending(Outcome.ERRORED, error=error), Disposition(then, delay=delay, retries=1, error=error))
+    return Settlement(claim, Ending(Outcome.ERRORED, error=error), Disposition(then, delay=delay, retries=1, error=error))
 
 
-def released(lease: Lease) -> Settlement:
-    return Settlement(lease, Ending(Outcome.RELEASED), Disposition(State.PENDING))
+def released(claim: Claim) -> Settlement:
+    return Settlement(claim, Ending(Outcome.RELEASED), Disposition(State.PENDING))
 
 
-def cancelled(lease: Lease) -> Settlement:
-    return Settlement(lease, Ending(Outcome.CANCELLED), Disposition(State.CANCELLED))
+def cancelled(claim: Claim) -> Settlement:
+    return Settlement(claim, Ending(Outcome.CANCELLED), Disposition(State.CANCELLED))
 
 
-def lost(lease: Lease) -> Settlement:
-    return Settlement(lease, Ending(Outcome.LOST), Disposition(State.PENDING, losses=1))
+def lost(claim: Claim) -> Settlement:
+    return Settlement(claim, Ending(Outcome.LOST), Disposition(State.PENDING, losses=1))
 
 
 async def find(ledger: Ledger, task_id: str) -> Task:

@@ -15,7 +15,7 @@ import psycopg
 from fix_dispatch import KEYS
 from fix_ledger import RETENTION, submission
 from leaseq.engine.engine import Engine
-from leaseq.model import Lane, Lease, Task
+from leaseq.model import Claim, Lane, Task
 
 QUEUE = "default"
 WINDOW = 10  # of a narrow stage
@@ -80,11 +80,11 @@ class Stage:
                 await self.stores.dispatcher.push(answer.queue, [answer.task_id], lane=answer.lane)
         return ids
 
-    async def take(self, worker_id: str, limit: int = 500) -> list[Lease]:
+    async def take(self, worker_id: str, limit: int = 500) -> list[Claim]:
         """Pull and claim, as a worker does."""
         found = await self.stores.dispatcher.pull(QUEUE, worker_id=worker_id, limit=limit)
         claimed = await self.stores.ledger.claim(found.task_ids, worker_id=worker_id)
-        return [task.lease for task in claimed]
+        return [task.claim for task in claimed]
 
     async def lane(self, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> list[str]:
         """What is in a ready list, from its head."""
@@ -110,11 +110,11 @@ class Stage:
         return [(row[0], row[1]) for row in await cursor.fetchall()]
 
 
-async def watch(run_once: Callable[[], Awaitable[None]], clock: FakeClock, *, seconds: float, lease: float = 1.0) -> None:
+async def watch(run_once: Callable[[], Awaitable[None]], clock: FakeClock, *, seconds: float, claim: float = 1.0) -> None:
     """Passes for so long, each a bit less than half a lease after the one before."""
     end = clock.now + seconds
     while clock.now < end - 1e-9:
-        clock.now = min(end, clock.now + 0.4 * lease)
+        clock.now = min(end, clock.now + 0.4 * claim)
         await run_once()
 
 

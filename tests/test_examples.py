@@ -14,7 +14,7 @@ from aiosmtpd.controller import Controller
 from examples import orders
 from fix_servers import free_port
 from leaseq import Context, Fail
-from leaseq.model import ClaimedTask, Counts, Lease, Priority
+from leaseq.model import Claim, ClaimedTask, Counts, Priority
 
 
 class Refusing:
@@ -41,7 +41,7 @@ def context(attempt: int) -> Context:
     """One attempt at a task, for handlers that ask for no more than who they are."""
     nothing: Any = None
     task = ClaimedTask(
-        lease=Lease("0199", attempt, "worker"),
+        claim=Claim("0199", attempt, "worker"),
         tenant="default",
         queue="mail",
         type="send_receipt",

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from psycopg import sql
 
 from fix_client import Client
-from fix_ledger import claim, find, open_worker, promote_due, submit, succeeded
+from fix_ledger import claim_task, find, open_worker, promote_due, submit, succeeded
 from fix_servers import ROLE_PASSWORD, _admin, with_roles
 from fix_worker import until, working
 from leaseq import Context, Leaseq
@@ -214,21 +214,21 @@ async def test_both_doors_out_of_processing_leave_the_same(roles: Config, ours: 
     worker_id = await open_worker(fleet)
     credential = Credential(worker_id, "s3cret")
     assert await fleet.set_secret(worker_id, credential.secret)
-    leases = [await claim(ledger, await submit(ledger), worker_id) for _ in range(2)]
-    usual = (await ledger.settle([succeeded(leases[0])]))[leases[0].task_id]
+    claims = [await claim_task(ledger, await submit(ledger), worker_id) for _ in range(2)]
+    usual = (await ledger.settle([succeeded(claims[0])]))[claims[0].task_id]
     handlers = replace(roles, postgres_url=roles.handler_postgres_url, handler_postgres_url=None)
 
     async def admit(conn: ImpatientConnection) -> None:
         conn.credential = credential
 
     async with await open_handler_pool(handlers, name="leaseq test", max_size=1, admit=admit) as pool, pool.connection() as conn:
-        wrong = replace(leases[1], attempt=2)
+        wrong = replace(claims[1], attempt=2)
         assert await ledger.succeed(wrong, b"42", conn=conn) is None, "the fence"
-        settled = await ledger.succeed(leases[1], b"42", conn=conn)
-        assert await ledger.succeed(leases[1], b"42", conn=conn) is None, "once"
+        settled = await ledger.succeed(claims[1], b"42", conn=conn)
+        assert await ledger.succeed(claims[1], b"42", conn=conn) is None, "once"
     assert settled is not None
     assert replace(settled, task_id="") == replace(usual, task_id="")
-    both = [await find(ledger, lease.task_id) for lease in leases]
+    both = [await find(ledger, lease.task_id) for lease in claims]
     varies = {"task_id": "", "created_at": None, "run_at": None, "started_at": None, "finished_at": None}
     assert replace(both[0], **varies) == replace(both[1], **varies)
 

@@ -61,7 +61,7 @@ class Context:
 
     @property
     def task_id(self) -> str:
-        return self._claimed.lease.task_id
+        return self._claimed.claim.task_id
 
     @property
     def type(self) -> str:
@@ -78,12 +78,12 @@ class Context:
     @property
     def attempt(self) -> int:
         """The number of this attempt, from 1. Every claim counts, also after a crash or a hand-back."""
-        return self._claimed.lease.attempt
+        return self._claimed.claim.attempt
 
     @property
     def fence(self) -> int:
         """The fencing token of this attempt: grows with every attempt of the task. Have your own stores refuse a lower one."""
-        return self._claimed.lease.attempt
+        return self._claimed.claim.attempt
 
     @property
     def retry_count(self) -> int:

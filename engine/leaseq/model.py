@@ -65,7 +65,7 @@ class Counts(Struct, frozen=True):
     hand_back_count: int = 0  # attempts in a row that the task itself caused to be handed back
 
 
-class Lease(Struct, frozen=True):
+class Claim(Struct, frozen=True):
     """The right to end one attempt. `attempt` is the fence: an older one changes nothing."""
 
     task_id: str
@@ -121,7 +121,7 @@ class Disposition(Struct, frozen=True):
 class Settlement(Struct, frozen=True):
     """One ending on its way to the ledger: who ends what, how, and what follows."""
 
-    lease: Lease
+    claim: Claim
     ending: Ending
     disposition: Disposition
 
@@ -213,7 +213,7 @@ class Submitted(Struct, frozen=True):
 class ClaimedTask(Struct, frozen=True, kw_only=True):
     """What a worker needs to run one attempt."""
 
-    lease: Lease
+    claim: Claim
     tenant: str
     queue: str
     type: str
@@ -250,6 +250,7 @@ __all__ = [
     "NAME",
     "TERMINAL",
     "YEAR_SECONDS",
+    "Claim",
     "ClaimedTask",
     "Counts",
     "Credential",
@@ -257,7 +258,6 @@ __all__ = [
     "Ending",
     "Glimpse",
     "Lane",
-    "Lease",
     "Outcome",
     "Priority",
     "Settled",

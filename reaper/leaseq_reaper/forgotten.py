@@ -23,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from leaseq.engine.engine import Engine
-from leaseq.model import Glimpse, Lease, State
+from leaseq.model import Claim, Glimpse, State
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.suspicion import Clock
@@ -48,78 +48,78 @@ class Forgotten:
         self._survey = engine.stores.survey
         self._apart = apart
         self._clock = clock
-        self._found: dict[Lease, tuple[str, float]] = {}  # the queue, and when it was first seen
+        self._found: dict[Claim, tuple[str, float]] = {}  # the queue, and when it was first seen
 
-    async def look(self, running: Sequence[tuple[Glimpse, Lease]]) -> None:
+    async def look(self, running: Sequence[tuple[Glimpse, Claim]]) -> None:
         """The first look: remember which of these are in no list of their owner."""
-        leases = {lease: glimpse.queue for glimpse, lease in running}
-        missing = await self._missing(leases)
-        for lease, queue in leases.items():
-            if lease not in missing:
-                self._found.pop(lease, None)
+        claims = {claim: glimpse.queue for glimpse, claim in running}
+        missing = await self._missing(claims)
+        for claim, queue in claims.items():
+            if claim not in missing:
+                self._found.pop(claim, None)
             elif len(self._found) < CAPACITY:
-                self._found.setdefault(lease, (queue, self._clock()))
+                self._found.setdefault(claim, (queue, self._clock()))
 
     async def give_back(self) -> int:
         """The second look, for those found a while ago; returns how many were put back."""
         due = self._clock() - PATIENCE_SECONDS
-        ready = {lease: queue for lease, (queue, since) in self._found.items() if since <= due}
+        ready = {claim: queue for claim, (queue, since) in self._found.items() if since <= due}
         count = 0
         for start in range(0, len(ready), BATCH):
             some = [*ready][start : start + BATCH]
-            glimpses = await self._ledger.glimpse([lease.task_id for lease in some])
-            open_ones = await self._fleet.find_open(sorted({lease.worker_id for lease in some}))
-            still = {lease: ready[lease] for lease in some if _runs(glimpses.get(lease.task_id), lease)}
-            missing = await self._missing({lease: queue for lease, queue in still.items() if lease.worker_id in open_ones})
-            for lease in some:
-                del self._found[lease]
-            count += await self._restore({lease: ready[lease] for lease in missing})
+            glimpses = await self._ledger.glimpse([claim.task_id for claim in some])
+            open_ones = await self._fleet.find_open(sorted({claim.worker_id for claim in some}))
+            still = {claim: ready[claim] for claim in some if _runs(glimpses.get(claim.task_id), claim)}
+            missing = await self._missing({claim: queue for claim, queue in still.items() if claim.worker_id in open_ones})
+            for claim in some:
+                del self._found[claim]
+            count += await self._restore({claim: ready[claim] for claim in missing})
         return count
 
-    async def _missing(self, leases: dict[Lease, str]) -> set[Lease]:
+    async def _missing(self, claims: dict[Claim, str]) -> set[Claim]:
         """Those that the list of their owner does not name."""
-        missing: set[Lease] = set()
+        missing: set[Claim] = set()
 
         async def read(owner: Owner) -> None:
             queue, worker_id = owner
-            ids = {lease.task_id for lease in owners[owner]}
+            ids = {claim.task_id for claim in owners[owner]}
             named = await self._survey.processing(queue, [worker_id], among=ids)
-            missing.update(lease for lease in owners[owner] if lease.task_id not in named)
+            missing.update(claim for claim in owners[owner] if claim.task_id not in named)
 
-        owners = _by_owner(leases)
+        owners = _by_owner(claims)
         await self._apart.each(owners, read, at_once=min(AT_ONCE, len(owners)))
         return missing
 
-    async def _restore(self, leases: dict[Lease, str]) -> int:
+    async def _restore(self, claims: dict[Claim, str]) -> int:
         count = 0
 
         async def restore(owner: Owner) -> None:
             nonlocal count
             queue, worker_id = owner
-            ids = sorted(lease.task_id for lease in owners[owner])
+            ids = sorted(claim.task_id for claim in owners[owner])
             restored = await self._dispatcher.restore(queue, ids, worker_id=worker_id)
             if restored:
                 emit("attempt.forgotten", worker_id=worker_id, queue=queue, count=restored, task_ids=ids[:SHOWN])
             count += restored
 
-        owners = _by_owner(leases)
+        owners = _by_owner(claims)
         await self._apart.each(owners, restore, at_once=min(AT_ONCE, len(owners)))
         return count
 
 
-def _by_owner(leases: dict[Lease, str]) -> dict[Owner, list[Lease]]:
-    owners: defaultdict[Owner, list[Lease]] = defaultdict(list)
-    for lease, queue in leases.items():
-        owners[queue, lease.worker_id].append(lease)
+def _by_owner(claims: dict[Claim, str]) -> dict[Owner, list[Claim]]:
+    owners: defaultdict[Owner, list[Claim]] = defaultdict(list)
+    for claim, queue in claims.items():
+        owners[queue, claim.worker_id].append(claim)
     return owners
 
 
-def _runs(glimpse: Glimpse | None, lease: Lease) -> bool:
+def _runs(glimpse: Glimpse | None, claim: Claim) -> bool:
     """Is the task still PROCESSING under this very attempt and worker?"""
     return (
         glimpse is not None
         and glimpse.state is State.PROCESSING
-        and (glimpse.attempt, glimpse.worker_id) == (lease.attempt, lease.worker_id)
+        and (glimpse.attempt, glimpse.worker_id) == (claim.attempt, claim.worker_id)
     )
 
 

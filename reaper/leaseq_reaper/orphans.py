@@ -17,7 +17,7 @@ from itertools import islice
 
 from leaseq.engine.engine import Engine
 from leaseq.failpoints import reach
-from leaseq.model import Counts, Glimpse, Lease, Settled, State
+from leaseq.model import Claim, Counts, Glimpse, Settled, State
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import Apart
 from leaseq_reaper.redeliver import redeliver
@@ -39,27 +39,27 @@ class Orphans:
         self._dispatcher = engine.stores.dispatcher
         self._apart = apart
         self._clock = clock
-        self._found: dict[Lease, tuple[Counts, float]] = {}
+        self._found: dict[Claim, tuple[Counts, float]] = {}
         self._undelivered: dict[str, Settled] = {}
 
-    def note(self, orphans: Sequence[tuple[Glimpse, Lease, Counts]]) -> None:
+    def note(self, orphans: Sequence[tuple[Glimpse, Claim, Counts]]) -> None:
         """Remember what a walk has found."""
-        for _, lease, counts in orphans:
+        for _, claim, counts in orphans:
             if len(self._found) < CAPACITY:
-                self._found.setdefault(lease, (counts, self._clock()))
+                self._found.setdefault(claim, (counts, self._clock()))
 
     async def settle(self) -> int:
         """Settle those found a while ago; returns how many that counted for."""
         due = self._clock() - PATIENCE_SECONDS
-        ready = [(lease, counts) for lease, (counts, since) in self._found.items() if since <= due]
+        ready = [(claim, counts) for claim, (counts, since) in self._found.items() if since <= due]
         count = 0
         rest = iter(ready)
         while batch := list(islice(rest, BATCH)):
             taken = await self._settle_lost(batch, reason="its worker is gone", alone=False)
             reach("orphans.settled")
-            for lease, _ in batch:
-                if lease.task_id not in taken.locked:  # a locked one is tried again in the next pass
-                    del self._found[lease]
+            for claim, _ in batch:
+                if claim.task_id not in taken.locked:  # a locked one is tried again in the next pass
+                    del self._found[claim]
             count += len(taken.settled)
             for task in taken.settled:
                 if task.state is State.PENDING and len(self._undelivered) < CAPACITY:

@@ -46,7 +46,7 @@ async def redeliver(dispatcher: Dispatcher, tasks: Sequence[T], *, apart: Apart)
             try:
                 reach("redeliver.sending")
                 ids = [task.task_id for task in queues[queue][lane]]
-                taken.extend(await dispatcher.push(queue, ids, lane=lane, again=True))
+                taken.extend(await dispatcher.push(queue, ids, lane=lane, redelivery=True))
             except Exception as error:
                 failed.extend(queues[queue][lane])
                 trouble = trouble or error

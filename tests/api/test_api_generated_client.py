@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from fix_api import Api
-from fix_ledger import claim, open_worker, succeeded
+from fix_ledger import claim_task, open_worker, succeeded
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 
@@ -59,12 +59,12 @@ async def test_a_generated_client_submits_waits_and_cancels(
     again = await submit("generated-1", max_attempts=3)
     assert (done.state, again.task_id) == (models.State.PENDING, done.task_id)
     assert isinstance(done.task_id, UUID)
-    lease = await claim(ledger, str(done.task_id), await open_worker(fleet))
+    claim = await claim_task(ledger, str(done.task_id), await open_worker(fleet))
     waiting = asyncio.create_task(tasks["show"].asyncio(done.task_id, client=client, wait=60.0))
     running = await tasks["cancel"].asyncio_detailed(done.task_id, client=client)
     assert (running.status_code, running.parsed.state) == (202, models.State.PROCESSING)
     assert running.parsed.cancel_requested_at is not None
-    await ledger.settle([succeeded(lease, b"[1]")])
+    await ledger.settle([succeeded(claim, b"[1]")])
     ended = await waiting
     assert (ended.state, ended.result) == (models.State.SUCCESS, [1])
     conflict = await tasks["cancel"].asyncio_detailed(done.task_id, client=client)

@@ -7,7 +7,7 @@ import asyncio
 from msgspec.structs import replace
 
 from fix_api import Api, open_api, problem
-from fix_ledger import claim, errored, open_worker, promote_due, succeeded
+from fix_ledger import claim_task, errored, open_worker, promote_due, succeeded
 from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.ledger.fleet import Fleet
@@ -29,12 +29,12 @@ async def until_waited_for(api: Api, task_id: str) -> None:
 async def test_a_finished_task_shows_its_result_as_it_was_stored(api: Api, ledger: Ledger, fleet: Fleet) -> None:
     task_id = await api.submitted()
     worker_id = await open_worker(fleet)
-    lease = await claim(ledger, task_id, worker_id)
-    await ledger.set_progress(lease, b'{"done":  1}')
+    claim = await claim_task(ledger, task_id, worker_id)
+    await ledger.set_progress(claim, b'{"done":  1}')
     running = await api.get(f"/api/tasks/{task_id}")
     assert (running["state"], running["attempt"], running["worker_id"]) == ("PROCESSING", 1, worker_id)
     assert (running["progress"], running["result"], running["finished_at"]) == ({"done": 1}, None, None)
-    await ledger.settle([succeeded(lease, b"[1,  2.50]")])
+    await ledger.settle([succeeded(claim, b"[1,  2.50]")])
     answer = await api.client.get(f"/api/tasks/{task_id}")
     assert b'"result":[1,  2.50]' in answer.content
     assert answer.json()["state"] == "SUCCESS"
@@ -43,11 +43,11 @@ async def test_a_finished_task_shows_its_result_as_it_was_stored(api: Api, ledge
 
 async def test_wait_holds_the_answer_until_the_task_ends(api: Api, ledger: Ledger, fleet: Fleet) -> None:
     task_id = await api.submitted()
-    lease = await claim(ledger, task_id, await open_worker(fleet))
+    claim = await claim_task(ledger, task_id, await open_worker(fleet))
     waiting = asyncio.create_task(api.get(f"/api/tasks/{task_id}?wait=30"))
     await until_waited_for(api, task_id)
     assert not waiting.done()
-    await ledger.settle([succeeded(lease)])
+    await ledger.settle([succeeded(claim)])
     async with asyncio.timeout(5):
         assert (await waiting)["state"] == "SUCCESS"
 
@@ -80,7 +80,7 @@ async def test_attempts_that_did_not_succeed(api: Api, ledger: Ledger, fleet: Fl
     task_id = await api.submitted()
     assert await api.get(f"/api/tasks/{task_id}/attempts") == {"task_id": task_id, "attempts": []}
     worker_id = await open_worker(fleet)
-    await ledger.settle([errored(await claim(ledger, task_id, worker_id), then=State.FAILED)])
+    await ledger.settle([errored(await claim_task(ledger, task_id, worker_id), then=State.FAILED)])
     (attempt,) = (await api.get(f"/api/tasks/{task_id}/attempts"))["attempts"]
     assert (attempt["attempt"], attempt["outcome"], attempt["worker_id"]) == (1, "errored", worker_id)
     assert attempt["next_state"] == "FAILED"
@@ -106,7 +106,7 @@ async def test_pages_walk_through_everything_once_newest_first(api: Api) -> None
 
 async def test_pages_leave_payloads_and_results_to_the_tasks_themselves(api: Api, ledger: Ledger, fleet: Fleet) -> None:
     task_id = await api.submitted({"type": "add", "payload": {"long": "a" * 1000}})
-    await ledger.settle([succeeded(await claim(ledger, task_id, await open_worker(fleet)), b'"long"')])
+    await ledger.settle([succeeded(await claim_task(ledger, task_id, await open_worker(fleet)), b'"long"')])
     (listed,) = (await api.get("/api/tasks"))["tasks"]
     whole = await api.get(f"/api/tasks/{task_id}")
     assert whole == listed | {"payload": {"long": "a" * 1000}, "result": "long"}
@@ -133,7 +133,7 @@ async def test_filters(api: Api) -> None:
 
 async def test_cancel_ends_what_waits_and_asks_what_runs(api: Api, ledger: Ledger, fleet: Fleet) -> None:
     waiting, running = await api.submitted(), await api.submitted()
-    lease = await claim(ledger, running, await open_worker(fleet))
+    claim = await claim_task(ledger, running, await open_worker(fleet))
     answer = await api.client.post(f"/api/tasks/{waiting}/cancel")
     assert (answer.status_code, answer.json()["state"]) == (200, "CANCELLED")
     assert answer.json()["error"]["code"] == "cancelled"
@@ -141,14 +141,14 @@ async def test_cancel_ends_what_waits_and_asks_what_runs(api: Api, ledger: Ledge
     assert (answer.status_code, answer.json()["state"]) == (202, "PROCESSING")
     assert answer.json()["cancel_requested_at"] is not None
     assert await ledger.find_cancel_requests([running]) == [running]
-    assert lease.attempt == 1
+    assert claim.attempt == 1
 
 
 async def test_cancel_again_is_no_error_but_what_ended_otherwise_is_a_conflict(api: Api, ledger: Ledger, fleet: Fleet) -> None:
     task_id, done = await api.submitted(), await api.submitted()
     for _ in range(2):
         assert (await api.client.post(f"/api/tasks/{task_id}/cancel")).status_code == 200
-    await ledger.settle([succeeded(await claim(ledger, done, await open_worker(fleet)))])
+    await ledger.settle([succeeded(await claim_task(ledger, done, await open_worker(fleet)))])
     refused = problem(await api.client.post(f"/api/tasks/{done}/cancel"), "task_conflict")
     assert refused["task_id"] == done
     assert "SUCCESS" in refused["detail"]
@@ -156,7 +156,7 @@ async def test_cancel_again_is_no_error_but_what_ended_otherwise_is_a_conflict(a
 
 async def test_redrive_puts_back_what_failed_for_promote_to_deliver(api: Api, ledger: Ledger, fleet: Fleet) -> None:
     task_id = await api.submitted()
-    await ledger.settle([errored(await claim(ledger, task_id, await open_worker(fleet)), then=State.FAILED)])
+    await ledger.settle([errored(await claim_task(ledger, task_id, await open_worker(fleet)), then=State.FAILED)])
     answer = await api.client.post(f"/api/tasks/{task_id}/redrive")
     assert (answer.status_code, answer.json()["state"], answer.json()["retry_count"]) == (202, "SCHEDULED", 0)
     assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [task_id]

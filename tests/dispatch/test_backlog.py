@@ -82,9 +82,9 @@ async def test_what_is_delivered_again_begins_no_backlog_at_the_window(
     dispatcher: Dispatcher, survey: Survey, valkey: Redis
 ) -> None:
     again = ids(2 * WINDOW + 1)
-    assert await dispatcher.push(QUEUE, again[: WINDOW + 3], again=True) == again[: WINDOW + 3]
+    assert await dispatcher.push(QUEUE, again[: WINDOW + 3], redelivery=True) == again[: WINDOW + 3]
     assert await backlog_of(survey) is None
-    await dispatcher.push(QUEUE, again[WINDOW + 3 :], again=True)
+    await dispatcher.push(QUEUE, again[WINDOW + 3 :], redelivery=True)
     assert await backlog_of(survey) == Backlog.of(again[2 * WINDOW])
 
 

@@ -68,7 +68,7 @@ async def test_what_is_refused_is_not_told_as_pushed_and_an_old_task_begins_no_b
     with recorded() as events:
         pusher.offer(("a", Lane.NORMAL, task_id) for task_id in fresh)
         await pusher.aclose()
-        pusher.offer([("a", Lane.NORMAL, old[0])], again=True)
+        pusher.offer([("a", Lane.NORMAL, old[0])], redelivery=True)
         await pusher.aclose()
         pusher.offer(("a", Lane.NORMAL, task_id) for task_id in ids(2))
         await pusher.aclose()

@@ -78,27 +78,27 @@ class Scripts(RuleBasedStateMachine):
     def push(self, lane: Lane, count: int) -> None:
         fresh = ids(count)
         self.made += fresh
-        self._push(lane, fresh, again=False)
+        self._push(lane, fresh, redelivery=False)
 
-    @rule(lane=lanes, again=st.booleans(), data=st.data())
-    def push_again(self, lane: Lane, again: bool, data: st.DataObject) -> None:
+    @rule(lane=lanes, redelivery=st.booleans(), data=st.data())
+    def push_again(self, lane: Lane, redelivery: bool, data: st.DataObject) -> None:
         """A delivery may be repeated at any time, in any lane, in any company."""
         if self.made:
-            self._push(lane, data.draw(st.lists(st.sampled_from(self.made), min_size=1, max_size=4)), again=again)
+            self._push(lane, data.draw(st.lists(st.sampled_from(self.made), min_size=1, max_size=4)), redelivery=redelivery)
 
-    def _push(self, lane: Lane, task_ids: list[str], *, again: bool) -> None:
-        taken = self.run(self.dispatcher.push(QUEUE, task_ids, lane=lane, again=again))
-        assert taken == self._take_in(lane, sorted(task_ids), again=again)
+    def _push(self, lane: Lane, task_ids: list[str], *, redelivery: bool) -> None:
+        taken = self.run(self.dispatcher.push(QUEUE, task_ids, lane=lane, redelivery=redelivery))
+        assert taken == self._take_in(lane, sorted(task_ids), redelivery=redelivery)
         self._ready(lane).extend(taken)
         if taken:
             self._ring(lane)
 
-    def _take_in(self, lane: Lane, task_ids: list[str], *, again: bool) -> list[str]:
+    def _take_in(self, lane: Lane, task_ids: list[str], *, redelivery: bool) -> list[str]:
         """Which of them are taken. The first that does not fit begins the backlog, or lets it begin earlier."""
         if lane is Lane.SUSPECT:
             return task_ids
         backlog = self.backlogs.get(lane)
-        room = max((2 * WINDOW if again or backlog else WINDOW) - len(self._ready(lane)), 0)
+        room = max((2 * WINDOW if redelivery or backlog else WINDOW) - len(self._ready(lane)), 0)
         wanted = [task_id for task_id in task_ids if backlog is None or task_id < (backlog.until or backlog.cursor)]
         if len(wanted) > room:
             refused = wanted[room]

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from fix_ledger import claim, open_worker, submit
+from fix_ledger import claim_task, open_worker, submit
 from fix_processes import PATIENCE
 from leaseq.config import Config
 from leaseq.connect import open_pool
@@ -17,7 +17,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
-from leaseq.model import Lease
+from leaseq.model import Claim
 
 # Operational errors, for psycopg: each is the answer of a server that is there.
 ANSWERS = {
@@ -41,14 +41,14 @@ WAITING = "select count(*) > 0 from pg_stat_activity where datname = current_dat
 
 
 @pytest.fixture
-async def lease(ledger: Ledger, fleet: Fleet) -> Lease:
+async def claim(ledger: Ledger, fleet: Fleet) -> Claim:
     """A running attempt."""
-    return await claim(ledger, await submit(ledger), await open_worker(fleet))
+    return await claim_task(ledger, await submit(ledger), await open_worker(fleet))
 
 
 @pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
 async def test_progress_beside_a_change_of_the_task_is_written_under_every_isolation(
-    config: Config, lease: Lease, plain: psycopg.AsyncConnection[Any], eventually: Callable[..., Any], isolation: str
+    config: Config, claim: Claim, plain: psycopg.AsyncConnection[Any], eventually: Callable[..., Any], isolation: str
 ) -> None:
     """The session of the pool has the isolation of its role again, as behind a pooler that resets it."""
 
@@ -60,7 +60,7 @@ async def test_progress_beside_a_change_of_the_task_is_written_under_every_isola
         await conn.execute(f"set default_transaction_isolation = '{isolation}'".encode())
     async with await psycopg.AsyncConnection.connect(str(config.postgres_url)) as other:
         await other.execute("update leaseq.tasks set cancel_requested_at = now()")
-        writing = asyncio.create_task(Ledger(Session(pool, deadline_seconds=PATIENCE)).set_progress(lease, b"1"))
+        writing = asyncio.create_task(Ledger(Session(pool, deadline_seconds=PATIENCE)).set_progress(claim, b"1"))
         await eventually(waits)
         await other.commit()
         assert await writing
@@ -68,21 +68,21 @@ async def test_progress_beside_a_change_of_the_task_is_written_under_every_isola
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01"])
-async def test_a_conflict_is_tried_again(ledger: Ledger, lease: Lease, plain: psycopg.AsyncConnection[Any], code: str) -> None:
+async def test_a_conflict_is_tried_again(ledger: Ledger, claim: Claim, plain: psycopg.AsyncConnection[Any], code: str) -> None:
     """Twice, since the first repetition may meet the same other transaction."""
     await plain.execute("create sequence public.refusals")
     await plain.execute("grant usage on sequence public.refusals to public")
     await plain.execute(REFUSE_TWICE.format(code=code).encode())
     await plain.execute(ON_UPDATE)
-    assert await ledger.set_progress(lease, b"1")
+    assert await ledger.set_progress(claim, b"1")
 
 
 @pytest.mark.parametrize("code", ANSWERS.values(), ids=ANSWERS.keys())
 async def test_an_answer_is_told_as_an_answer(
-    ledger: Ledger, lease: Lease, plain: psycopg.AsyncConnection[Any], code: str
+    ledger: Ledger, claim: Claim, plain: psycopg.AsyncConnection[Any], code: str
 ) -> None:
     await plain.execute(REFUSE.format(code=code).encode())
     await plain.execute(ON_UPDATE)
     with pytest.raises(ServerUnreachable, match=r"^Postgres cannot do this now: refused by a trigger"):
-        await ledger.set_progress(lease, b"1")
+        await ledger.set_progress(claim, b"1")
     assert ledger.session.unanswered == 0

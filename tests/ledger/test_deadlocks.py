@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from fix_ledger import RETENTION, claim, errored, holding, lost, open_worker, promote_due, submission, submit, until_blocked
+from fix_ledger import RETENTION, claim_task, errored, holding, lost, open_worker, promote_due, submission, submit, until_blocked
 from leaseq.config import Config
 from leaseq.connect import Connection, Pool
 from leaseq.ledger.arrays import words
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Locked, Rows, Session
-from leaseq.model import Lease, State
+from leaseq.model import Claim, State
 
 ROUNDS = 50
 BATCH = 20
@@ -39,11 +39,11 @@ async def tasks(ledger: Ledger) -> list[str]:
 async def test_overlapping_claims_and_settles(ledger: Ledger, fleet: Fleet, tasks: list[str]) -> None:
     one, two = await open_worker(fleet), await open_worker(fleet)
     for _ in range(ROUNDS):
-        claims = await asyncio.gather(ledger.claim(tasks, worker_id=one), ledger.claim(tasks[::-1], worker_id=two))
-        leases = [claimed.lease for won in claims for claimed in won]
-        assert sorted(lease.task_id for lease in leases) == sorted(tasks)
+        both = await asyncio.gather(ledger.claim(tasks, worker_id=one), ledger.claim(tasks[::-1], worker_id=two))
+        claims = [claimed.claim for won in both for claimed in won]
+        assert sorted(claim.task_id for claim in claims) == sorted(tasks)
         settled = await asyncio.gather(
-            ledger.settle([lost(lease) for lease in leases]), ledger.settle([lost(lease) for lease in leases[::-1]])
+            ledger.settle([lost(claim) for claim in claims]), ledger.settle([lost(claim) for claim in claims[::-1]])
         )
         assert sum(map(len, settled)) == BATCH
 
@@ -124,7 +124,7 @@ async def test_batches_are_sent_in_order_of_id(pool: Pool) -> None:
     ledger = Ledger(Noting(pool, deadline_seconds=5))
     ids = [wanted.task_id for wanted in (submission() for _ in range(BATCH))][::-1]
     await ledger.claim(ids, worker_id="w")
-    await ledger.settle([lost(Lease(task_id, 1, "w")) for task_id in ids])
+    await ledger.settle([lost(Claim(task_id, 1, "w")) for task_id in ids])
     await ledger.cancel(ids, tenant="default")
     await ledger.redrive(ids, tenant="default")
 
@@ -148,12 +148,12 @@ async def test_the_victim_of_a_deadlock_tries_again(pool: Pool, ledger: Ledger, 
 async def test_a_row_that_stays_locked_is_not_waited_for_for_ever(
     pool: Pool, ledger: Ledger, fleet: Fleet, config: Config
 ) -> None:
-    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
     assert config.postgres_url is not None
     hasty: Pool = AsyncConnectionPool(
         config.postgres_url, kwargs={"autocommit": True, "options": "-c lock_timeout=50"}, open=False
     )
     async with hasty, holding(pool) as held:
-        assert await Ledger(held).settle([errored(lease)])
+        assert await Ledger(held).settle([errored(claim)])
         with pytest.raises(Locked, match="locked"):
-            await Ledger(Session(hasty, deadline_seconds=5)).settle([lost(lease)])
+            await Ledger(Session(hasty, deadline_seconds=5)).settle([lost(claim)])

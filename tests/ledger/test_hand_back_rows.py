@@ -6,23 +6,23 @@ from collections.abc import Callable
 
 import pytest
 
-from fix_ledger import claim, errored, find, holding, open_worker, promote_due, released, submit
+from fix_ledger import claim_task, errored, find, holding, open_worker, promote_due, released, submit
 from leaseq.connect import Connection, Pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
-from leaseq.model import Disposition, Ending, Lease, Outcome, Settlement, State, TaskError
+from leaseq.model import Claim, Disposition, Ending, Outcome, Settlement, State, TaskError
 
 
-def handed_back(lease: Lease, count: int, *, code: str = "unknown_type", delay: float = 600.0) -> Settlement:
+def handed_back(claim: Claim, count: int, *, code: str = "unknown_type", delay: float = 600.0) -> Settlement:
     error = TaskError(code, f"hand-back {count}")
     then = Disposition(State.SCHEDULED, delay=delay, hand_backs=count, error=error)
-    return Settlement(lease, Ending(Outcome.RELEASED, error=error, self_caused=True), then)
+    return Settlement(claim, Ending(Outcome.RELEASED, error=error, self_caused=True), then)
 
 
-async def again(ledger: Ledger, plain: Connection, task_id: str, worker: str) -> Lease:
+async def again(ledger: Ledger, plain: Connection, task_id: str, worker: str) -> Claim:
     """The next attempt of a task that waits."""
     await plain.execute("update leaseq.tasks set state = 'PENDING' where id = %s and state = 'SCHEDULED'", (task_id,))
-    return await claim(ledger, task_id, worker)
+    return await claim_task(ledger, task_id, worker)
 
 
 async def test_hand_backs_in_a_row_share_one_row(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
@@ -45,15 +45,15 @@ async def test_hand_backs_in_a_row_share_one_row(ledger: Ledger, fleet: Fleet, p
 async def test_another_ending_in_between_begins_another_row(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
     worker = await open_worker(fleet)
     task_id = await submit(ledger)
-    endings: list[Callable[[Lease], Settlement]] = [
-        lambda lease: handed_back(lease, 1),
-        lambda lease: handed_back(lease, 2),
+    endings: list[Callable[[Claim], Settlement]] = [
+        lambda claim: handed_back(claim, 1),
+        lambda claim: handed_back(claim, 2),
         released,
-        lambda lease: handed_back(lease, 3),
-        lambda lease: handed_back(lease, 4, code="connection_lost"),
+        lambda claim: handed_back(claim, 3),
+        lambda claim: handed_back(claim, 4, code="connection_lost"),
         errored,
-        lambda lease: handed_back(lease, 1),
-        lambda lease: handed_back(lease, 2),
+        lambda claim: handed_back(claim, 1),
+        lambda claim: handed_back(claim, 2),
     ]
     for ending in endings:
         await ledger.settle([ending(await again(ledger, plain, task_id, worker))])
@@ -148,6 +148,6 @@ async def test_expedite_passes_over_what_another_has_locked(
 async def test_another_ending_waits_for_no_type(ledger: Ledger, fleet: Fleet, plain: Connection, ending: object) -> None:
     worker = await open_worker(fleet)
     task_id = await submit(ledger)
-    lease = await again(ledger, plain, task_id, worker)
-    await ledger.settle([errored(lease) if ending is errored else handed_back(lease, 1, code="connection_lost")])
+    claim = await again(ledger, plain, task_id, worker)
+    await ledger.settle([errored(claim) if ending is errored else handed_back(claim, 1, code="connection_lost")])
     assert await fleet.expedite(["add"], ["default"], limit=10) == 0

@@ -20,7 +20,7 @@ async def test_claim_and_settle_are_hot_updates(pool: Pool, ledger: Ledger, flee
         batch = [submission() for _ in range(BATCH)]
         await ledger.submit(batch, retention_seconds=RETENTION)
         claimed = await ledger.claim([wanted.task_id for wanted in batch], worker_id=worker)
-        await ledger.settle([succeeded(c.lease) for c in claimed])
+        await ledger.settle([succeeded(c.claim) for c in claimed])
 
     await pool.close()  # a session reports its numbers when it ends
     updated, hot = 0, 0

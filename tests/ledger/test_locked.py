@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from fix_ledger import claim, find, holding, open_worker, scheduled, submit
+from fix_ledger import claim_task, find, holding, open_worker, scheduled, submit
 from leaseq.codec import FIRST_ID, LAST_ID
 from leaseq.config import Config
 from leaseq.connect import LOCK_SECONDS, Connection, Pool, open_pool
@@ -77,16 +77,16 @@ async def test_reschedule_passes_over_a_task_that_is_locked(
 
 
 async def test_progress_waits_briefly_for_a_locked_row(config: Config, pool: Pool, ledger: Ledger, fleet: Fleet) -> None:
-    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
     patient = await open_pool(replace(config, statement_timeout_seconds=60), name="leaseq test", max_size=1)
     async with patient, holding(pool) as held:
-        await held.conn.execute("select from leaseq.tasks where id = %s for update", (lease.task_id,))
+        await held.conn.execute("select from leaseq.tasks where id = %s for update", (claim.task_id,))
         loop = asyncio.get_running_loop()
         began = loop.time()
         with pytest.raises(Locked):
-            await Ledger(Session(patient, deadline_seconds=60)).set_progress(lease, b"1")
+            await Ledger(Session(patient, deadline_seconds=60)).set_progress(claim, b"1")
         assert loop.time() - began < LOCK_SECONDS - 0.5, "as long as any other statement"
-    assert await ledger.set_progress(lease, b"1")
+    assert await ledger.set_progress(claim, b"1")
 
 
 @pytest.mark.parametrize("table", ["workers", "heartbeats"])

@@ -33,9 +33,9 @@ async def test_a_claim_takes_nothing_of_a_paused_queue_among_many(
     kept, free = ids = [task.task_id for task in tasks]
     await fleet.pause("zz.kept", paused=True)
     await pause_made_up(plain, others)
-    assert [claimed.lease.task_id for claimed in await ledger.claim(ids, worker_id=worker)] == [free]
+    assert [claimed.claim.task_id for claimed in await ledger.claim(ids, worker_id=worker)] == [free]
     await fleet.pause("zz.kept", paused=False)
-    assert [claimed.lease.task_id for claimed in await ledger.claim(ids, worker_id=worker)] == [kept]
+    assert [claimed.claim.task_id for claimed in await ledger.claim(ids, worker_id=worker)] == [kept]
 
 
 async def test_a_claim_takes_only_tasks_of_queues_that_the_worker_serves(ledger: Ledger, fleet: Fleet) -> None:
@@ -44,8 +44,8 @@ async def test_a_claim_takes_only_tasks_of_queues_that_the_worker_serves(ledger:
     tasks = [submission(queue="mail"), submission(queue="billing"), submission(queue="Mail")]
     await ledger.submit(tasks, retention_seconds=60)
     mail, billing, other = ids = [task.task_id for task in tasks]
-    assert [claimed.lease.task_id for claimed in await ledger.claim(ids, worker_id=one)] == [mail]
-    assert [claimed.lease.task_id for claimed in await ledger.claim(ids, worker_id=both)] == [billing]
+    assert [claimed.claim.task_id for claimed in await ledger.claim(ids, worker_id=one)] == [mail]
+    assert [claimed.claim.task_id for claimed in await ledger.claim(ids, worker_id=both)] == [billing]
     assert (await ledger.glimpse([other]))[other].attempt == 0
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from fix_ledger import claim, open_worker, submit
+from fix_ledger import claim_task, open_worker, submit
 from leaseq.codec import LAST_ID, new_task_id
 from leaseq.connect import Connection
 from leaseq.ledger.fleet import Fleet
@@ -79,7 +79,7 @@ async def test_a_stretch_of_the_ledger_for_one_lane(ledger: Ledger, fleet: Fleet
     ids = [await submit(ledger, task_id=task_id) for task_id in sorted(new_task_id() for _ in range(6))]
     await submit(ledger, queue="another")
     await submit(ledger, priority=Priority.HIGH)
-    await claim(ledger, ids[1], worker)
+    await claim_task(ledger, ids[1], worker)
     await plain.execute("update leaseq.tasks set crash_count = 1, loss_count = 1 where id = %s", [ids[2]])
 
     async def read(cursor: str, until: str, limit: int) -> Stretch:

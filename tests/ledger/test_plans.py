@@ -22,7 +22,7 @@ from leaseq.connect import PLANS
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import quoted
 from leaseq.ledger.statements import STATEMENTS
-from leaseq.model import Lease
+from leaseq.model import Claim
 
 TASKS = 20_000
 FILL = f"""
@@ -44,11 +44,11 @@ analyze leaseq.tasks; analyze leaseq.scheduled; analyze leaseq.idempotency_keys;
 analyze leaseq.queues; analyze leaseq.attempts;
 """
 IDS = [f"01900000-0000-7000-8000-{n:012x}" for n in range(1, 201)]
-LEASE = Lease(IDS[0], 1, "w")
+LEASE = Claim(IDS[0], 1, "w")
 FEW = IDS[:20]
 KEYS = {"tenants": ["default"] * 20, "keys": [f"key-{n}" for n in range(20)]}
 SUBMISSIONS = rows.submission_arrays([submission(idempotency_key=f"new-{n}") for n in range(200)])
-SETTLEMENTS = rows.settlement_arrays([errored(Lease(task_id, 1, "w")) for task_id in IDS])
+SETTLEMENTS = rows.settlement_arrays([errored(Claim(task_id, 1, "w")) for task_id in IDS])
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 # Statement, its parameters, and the indexes it must use. None of them may read the whole of a table that grows.

@@ -15,7 +15,7 @@ import pytest
 from fix_ledger import (
     Held,
     cancelled,
-    claim,
+    claim_task,
     errored,
     find,
     holding,
@@ -35,7 +35,7 @@ from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.ledger.upkeep import Pruned, Upkeep
-from leaseq.model import Lease, Settlement, State
+from leaseq.model import Claim, Settlement, State
 
 Verb = Callable[[Session], Awaitable[Any]]
 
@@ -73,8 +73,8 @@ def _promote() -> Verb:
     return lambda session: promote_due(Ledger(session), limit=10)
 
 
-def _progress(lease: Lease) -> Verb:
-    return lambda session: Ledger(session).set_progress(lease, b"50")
+def _progress(claim: Claim) -> Verb:
+    return lambda session: Ledger(session).set_progress(claim, b"50")
 
 
 def _close(worker: str, *, stale_after: float | None = None) -> Verb:
@@ -91,9 +91,9 @@ async def worker(fleet: Fleet) -> str:
 
 
 @pytest.fixture
-async def lease(ledger: Ledger, worker: str) -> Lease:
+async def claim(ledger: Ledger, worker: str) -> Claim:
     """A running attempt."""
-    return await claim(ledger, await submit(ledger), worker)
+    return await claim_task(ledger, await submit(ledger), worker)
 
 
 @pytest.mark.parametrize(
@@ -101,32 +101,32 @@ async def lease(ledger: Ledger, worker: str) -> Lease:
     [(succeeded, lost), (lost, succeeded), (errored, lost), (lost, errored), (released, succeeded), (cancelled, lost)],
 )
 async def test_settle_against_settle(
-    pool: Pool, plain: Connection, ledger: Ledger, lease: Lease, first: Any, second: Any
+    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim, first: Any, second: Any
 ) -> None:
-    won, lost_race = await race(pool, plain, winner=_settle(first(lease)), loser=_settle(second(lease)))
+    won, lost_race = await race(pool, plain, winner=_settle(first(claim)), loser=_settle(second(claim)))
 
-    assert list(won) == [lease.task_id]
+    assert list(won) == [claim.task_id]
     assert lost_race == {}
-    task = await find(ledger, lease.task_id)
-    assert task.state is first(lease).disposition.state
-    assert len(await ledger.list_attempts(lease.task_id, tenant="default")) == (first is not succeeded)
+    task = await find(ledger, claim.task_id)
+    assert task.state is first(claim).disposition.state
+    assert len(await ledger.list_attempts(claim.task_id, tenant="default")) == (first is not succeeded)
 
 
 async def test_settle_after_the_task_was_taken_back_and_claimed_anew(
-    pool: Pool, plain: Connection, ledger: Ledger, fleet: Fleet, lease: Lease
+    pool: Pool, plain: Connection, ledger: Ledger, fleet: Fleet, claim: Claim
 ) -> None:
     """The stale worker waits while the reap and the next claim happen in one breath."""
     other = await open_worker(fleet)
 
     async def reap_and_claim(session: Session) -> Any:
-        await Ledger(session).settle([lost(lease)])
-        return await Ledger(session).claim([lease.task_id], worker_id=other)
+        await Ledger(session).settle([lost(claim)])
+        return await Ledger(session).claim([claim.task_id], worker_id=other)
 
-    won, fenced = await race(pool, plain, winner=reap_and_claim, loser=_settle(succeeded(lease)))
+    won, fenced = await race(pool, plain, winner=reap_and_claim, loser=_settle(succeeded(claim)))
 
-    assert [claimed.lease for claimed in won] == [Lease(lease.task_id, 2, other)]
+    assert [claimed.claim for claimed in won] == [Claim(claim.task_id, 2, other)]
     assert fenced == {}
-    task = await find(ledger, lease.task_id)
+    task = await find(ledger, claim.task_id)
     assert (task.state, task.attempt, task.worker_id) == (State.PROCESSING, 2, other)
 
 
@@ -136,7 +136,7 @@ async def test_claim_against_claim(pool: Pool, plain: Connection, ledger: Ledger
 
     won, nothing = await race(pool, plain, winner=_claim(task_id, worker), loser=_claim(task_id, other))
 
-    assert [claimed.lease for claimed in won] == [Lease(task_id, 1, worker)]
+    assert [claimed.claim for claimed in won] == [Claim(task_id, 1, worker)]
     assert nothing == []
     assert (await find(ledger, task_id)).worker_id == worker
 
@@ -159,7 +159,7 @@ async def test_close_waits_for_a_running_claim(pool: Pool, plain: Connection, le
     assert len(won) == 1
     assert closed
     held = await ledger.find_held([task_id], worker_id=worker)
-    assert [found for found, _ in held] == [Lease(task_id, 1, worker)]
+    assert [found for found, _ in held] == [Claim(task_id, 1, worker)]
 
 
 async def test_close_of_a_stale_worker_that_was_just_seen(pool: Pool, plain: Connection, fleet: Fleet, worker: str) -> None:
@@ -201,20 +201,20 @@ async def test_close_against_close_has_one_closer(pool: Pool, plain: Connection,
     assert await race(pool, plain, winner=_close(worker), loser=_close(worker)) == (True, False)
 
 
-async def test_progress_before_settle(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease) -> None:
-    stored, settled = await race(pool, plain, winner=_progress(lease), loser=_settle(succeeded(lease)))
+async def test_progress_before_settle(pool: Pool, plain: Connection, ledger: Ledger, claim: Claim) -> None:
+    stored, settled = await race(pool, plain, winner=_progress(claim), loser=_settle(succeeded(claim)))
 
     assert stored
-    assert settled[lease.task_id].state is State.SUCCESS
-    assert (await find(ledger, lease.task_id)).progress == b"50"
+    assert settled[claim.task_id].state is State.SUCCESS
+    assert (await find(ledger, claim.task_id)).progress == b"50"
 
 
 @pytest.mark.parametrize("ending", [succeeded, lost])
-async def test_settle_before_progress(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease, ending: Any) -> None:
-    _, stored = await race(pool, plain, winner=_settle(ending(lease)), loser=_progress(lease))
+async def test_settle_before_progress(pool: Pool, plain: Connection, ledger: Ledger, claim: Claim, ending: Any) -> None:
+    _, stored = await race(pool, plain, winner=_settle(ending(claim)), loser=_progress(claim))
 
     assert not stored
-    assert (await find(ledger, lease.task_id)).progress is None
+    assert (await find(ledger, claim.task_id)).progress is None
 
 
 async def test_cancel_before_claim(pool: Pool, plain: Connection, ledger: Ledger, worker: str) -> None:
@@ -244,30 +244,30 @@ async def test_claim_before_cancel(pool: Pool, plain: Connection, ledger: Ledger
     [(succeeded, State.SUCCESS), (errored, State.CANCELLED), (released, State.CANCELLED), (lost, State.CANCELLED)],
 )
 async def test_cancel_before_settle(
-    pool: Pool, plain: Connection, ledger: Ledger, lease: Lease, ending: Any, then: State
+    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim, ending: Any, then: State
 ) -> None:
-    asked, settled = await race(pool, plain, winner=_cancel(lease.task_id), loser=_settle(ending(lease)))
+    asked, settled = await race(pool, plain, winner=_cancel(claim.task_id), loser=_settle(ending(claim)))
 
-    assert asked == {lease.task_id: State.PROCESSING}
-    assert settled[lease.task_id].state is then
-    assert (await find(ledger, lease.task_id)).state is then
+    assert asked == {claim.task_id: State.PROCESSING}
+    assert settled[claim.task_id].state is then
+    assert (await find(ledger, claim.task_id)).state is then
     assert await scheduled(plain) == set()
 
 
-async def test_settle_success_before_cancel(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease) -> None:
-    _, states = await race(pool, plain, winner=_settle(succeeded(lease)), loser=_cancel(lease.task_id))
+async def test_settle_success_before_cancel(pool: Pool, plain: Connection, ledger: Ledger, claim: Claim) -> None:
+    _, states = await race(pool, plain, winner=_settle(succeeded(claim)), loser=_cancel(claim.task_id))
 
     assert states == {}
-    assert (await find(ledger, lease.task_id)).cancel_requested_at is None
+    assert (await find(ledger, claim.task_id)).cancel_requested_at is None
 
 
-async def test_settle_retry_before_cancel(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease) -> None:
-    _, states = await race(pool, plain, winner=_settle(errored(lease, delay=0.0)), loser=_cancel(lease.task_id))
+async def test_settle_retry_before_cancel(pool: Pool, plain: Connection, ledger: Ledger, claim: Claim) -> None:
+    _, states = await race(pool, plain, winner=_settle(errored(claim, delay=0.0)), loser=_cancel(claim.task_id))
 
-    assert states == {lease.task_id: State.CANCELLED}
+    assert states == {claim.task_id: State.CANCELLED}
     # The cancel could not see the new row of the table of what is due; promote takes it away and nothing else.
     assert await promote_due(ledger, limit=10) == []
-    assert (await find(ledger, lease.task_id)).state is State.CANCELLED
+    assert (await find(ledger, claim.task_id)).state is State.CANCELLED
     assert await scheduled(plain) == set()
 
 
@@ -315,14 +315,14 @@ async def test_promote_leaves_a_row_that_a_settle_has_rewritten_since_its_snapsh
     """Such a row was left by a cancel; the task was redriven and claimed, and is to wait again. Found by a model checker."""
     task_id = await submit(ledger)
     await plain.execute("insert into leaseq.scheduled (task_id, run_at, queue) values (%s, now(), 'default')", [task_id])
-    lease = await claim(ledger, task_id, worker)
+    claim = await claim_task(ledger, task_id, worker)
     # Promote has its snapshot and waits for this lock, before it locks any row.
     gate = "run_at <= now() and (select pg_advisory_xact_lock(77) is not null)"
     await plain.execute("select pg_advisory_lock(77)")
     with monkeypatch.context() as patch:
         patch.setitem(STATEMENTS, "promote_tasks", STATEMENTS["promote_tasks"].replace("run_at <= now()", gate, 1))
         async with holding(pool) as held:
-            await Ledger(held).settle([errored(lease, delay=0.0)])
+            await Ledger(held).settle([errored(claim, delay=0.0)])
             promoting = asyncio.create_task(promote_due(ledger, limit=10))
             await until_blocked(plain, promoting)
         await plain.execute("select pg_advisory_unlock(77)")
@@ -334,34 +334,34 @@ async def test_promote_leaves_a_row_that_a_settle_has_rewritten_since_its_snapsh
 
 
 async def test_redrive_takes_the_row_with_it_that_a_cancel_could_not_see(
-    pool: Pool, plain: Connection, ledger: Ledger, lease: Lease
+    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
 ) -> None:
-    await race(pool, plain, winner=_settle(errored(lease, delay=60.0)), loser=_cancel(lease.task_id))
-    assert await scheduled(plain) == {lease.task_id}
+    await race(pool, plain, winner=_settle(errored(claim, delay=60.0)), loser=_cancel(claim.task_id))
+    assert await scheduled(plain) == {claim.task_id}
 
-    (row,) = await ledger.redrive([lease.task_id], tenant="default")
+    (row,) = await ledger.redrive([claim.task_id], tenant="default")
     assert row.state is State.SCHEDULED
-    assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [lease.task_id]
+    assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [claim.task_id]
     assert await scheduled(plain) == set()
 
 
 async def test_redrive_waits_for_promote_which_holds_such_a_row(
-    pool: Pool, plain: Connection, ledger: Ledger, lease: Lease
+    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
 ) -> None:
     """Both lock the row first and the task second. In the other order they would wait for each other."""
-    await race(pool, plain, winner=_settle(errored(lease, delay=0.0)), loser=_cancel(lease.task_id))
+    await race(pool, plain, winner=_settle(errored(claim, delay=0.0)), loser=_cancel(claim.task_id))
 
     promoted, redriven = await race(
         pool,
         plain,
         winner=_promote(),
-        loser=_redrive(lease.task_id),
+        loser=_redrive(claim.task_id),
     )
 
     assert promoted == []
     assert [glimpse.state for glimpse in redriven] == [State.SCHEDULED]
-    assert await scheduled(plain) == {lease.task_id}
-    assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [lease.task_id]
+    assert await scheduled(plain) == {claim.task_id}
+    assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [claim.task_id]
 
 
 async def test_promote_against_promote_shares_the_work(pool: Pool, plain: Connection, ledger: Ledger) -> None:
@@ -375,62 +375,62 @@ async def test_promote_against_promote_shares_the_work(pool: Pool, plain: Connec
     assert (len(first), len(second)) == (2, 2)
 
 
-async def test_redrive_against_redrive(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease) -> None:
-    await ledger.settle([errored(lease, then=State.FAILED)])
+async def test_redrive_against_redrive(pool: Pool, plain: Connection, ledger: Ledger, claim: Claim) -> None:
+    await ledger.settle([errored(claim, then=State.FAILED)])
 
-    won, nothing = await race(pool, plain, winner=_redrive(lease.task_id), loser=_redrive(lease.task_id))
+    won, nothing = await race(pool, plain, winner=_redrive(claim.task_id), loser=_redrive(claim.task_id))
 
     assert [glimpse.state for glimpse in won] == [State.SCHEDULED]
     assert nothing == []
-    assert await scheduled(plain) == {lease.task_id}
+    assert await scheduled(plain) == {claim.task_id}
 
 
-async def test_redrive_and_promote_before_claim(pool: Pool, ledger: Ledger, lease: Lease) -> None:
-    await ledger.settle([errored(lease, then=State.FAILED)])
+async def test_redrive_and_promote_before_claim(pool: Pool, ledger: Ledger, claim: Claim) -> None:
+    await ledger.settle([errored(claim, then=State.FAILED)])
 
     async with holding(pool) as held:
-        await Ledger(held).redrive([lease.task_id], tenant="default")
+        await Ledger(held).redrive([claim.task_id], tenant="default")
         await promote_due(Ledger(held), limit=10)
-        assert await ledger.claim([lease.task_id], worker_id=lease.worker_id) == []  # not committed: still FAILED
+        assert await ledger.claim([claim.task_id], worker_id=claim.worker_id) == []  # not committed: still FAILED
 
-    (claimed,) = await ledger.claim([lease.task_id], worker_id=lease.worker_id)
-    assert claimed.lease.attempt == 2
+    (claimed,) = await ledger.claim([claim.task_id], worker_id=claim.worker_id)
+    assert claimed.claim.attempt == 2
 
 
 async def test_claim_of_a_redriven_task_before_another_redrive(
-    pool: Pool, plain: Connection, ledger: Ledger, lease: Lease
+    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
 ) -> None:
-    await ledger.settle([errored(lease, then=State.FAILED)])
+    await ledger.settle([errored(claim, then=State.FAILED)])
 
     async def redrive_and_claim(session: Session) -> Any:
-        await Ledger(session).redrive([lease.task_id], tenant="default")
+        await Ledger(session).redrive([claim.task_id], tenant="default")
         await promote_due(Ledger(session), limit=10)
-        return await Ledger(session).claim([lease.task_id], worker_id=lease.worker_id)
+        return await Ledger(session).claim([claim.task_id], worker_id=claim.worker_id)
 
-    claimed, nothing = await race(pool, plain, winner=redrive_and_claim, loser=_redrive(lease.task_id))
+    claimed, nothing = await race(pool, plain, winner=redrive_and_claim, loser=_redrive(claim.task_id))
 
     assert len(claimed) == 1
     assert nothing == []
-    assert (await find(ledger, lease.task_id)).state is State.PROCESSING
+    assert (await find(ledger, claim.task_id)).state is State.PROCESSING
 
 
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
-async def test_prune_before_redrive(pool: Pool, plain: Connection, ledger: Ledger, lease: Lease) -> None:
-    await ledger.settle([errored(lease, then=State.FAILED)])
+async def test_prune_before_redrive(pool: Pool, plain: Connection, ledger: Ledger, claim: Claim) -> None:
+    await ledger.settle([errored(claim, then=State.FAILED)])
 
     def prune(session: Session) -> Awaitable[Any]:
         return Upkeep(session).prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10)
 
-    assert await race(pool, plain, winner=prune, loser=_redrive(lease.task_id)) == (Pruned(lease.task_id, 1), [])
+    assert await race(pool, plain, winner=prune, loser=_redrive(claim.task_id)) == (Pruned(claim.task_id, 1), [])
 
 
-async def test_redrive_before_prune(pool: Pool, ledger: Ledger, upkeep: Upkeep, lease: Lease) -> None:
-    await ledger.settle([errored(lease, then=State.FAILED)])
+async def test_redrive_before_prune(pool: Pool, ledger: Ledger, upkeep: Upkeep, claim: Claim) -> None:
+    await ledger.settle([errored(claim, then=State.FAILED)])
 
     async with holding(pool) as held:
-        await Ledger(held).redrive([lease.task_id], tenant="default")
-        assert await upkeep.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10) == Pruned(lease.task_id, 0)
+        await Ledger(held).redrive([claim.task_id], tenant="default")
+        assert await upkeep.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10) == Pruned(claim.task_id, 0)
 
-    assert (await find(ledger, lease.task_id)).state is State.SCHEDULED
+    assert (await find(ledger, claim.task_id)).state is State.SCHEDULED

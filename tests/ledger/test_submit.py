@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from fix_ledger import (
     RETENTION,
-    claim,
+    claim_task,
     errored,
     find,
     holding,
@@ -87,8 +87,8 @@ async def test_a_key_again_is_the_same_task(submitter: Submitter, ledger: Ledger
 
 async def test_a_key_again_shows_what_became_of_the_task(submitter: Submitter, ledger: Ledger, fleet: Fleet) -> None:
     first = await _one(submitter, submission(idempotency_key="k"))
-    lease = await claim(ledger, first.task_id, await open_worker(fleet))
-    await ledger.settle([succeeded(lease)])
+    claim = await claim_task(ledger, first.task_id, await open_worker(fleet))
+    await ledger.settle([succeeded(claim)])
 
     again = await _one(submitter, submission(idempotency_key="k"))
 
@@ -392,20 +392,20 @@ async def test_a_claim_whose_answer_was_lost_is_found(far: Far, ledger: Ledger, 
         await far.ledger.claim([task_id], worker_id=worker)
     (claimed,) = await far.ledger.find_claimed([task_id], worker_id=worker)
 
-    assert claimed.lease.attempt == 1
+    assert claimed.claim.attempt == 1
     assert (await find(ledger, task_id)).attempt == 1
 
 
 async def test_a_settle_whose_answer_was_lost_counted_once(far: Far, ledger: Ledger, fleet: Fleet) -> None:
-    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
-    far.proxy.lose_reply(lease.task_id.encode(), until=READY_FOR_QUERY)
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
+    far.proxy.lose_reply(claim.task_id.encode(), until=READY_FOR_QUERY)
 
     with pytest.raises(ServerUnreachable):
-        await far.ledger.settle([errored(lease)])
-    assert await far.ledger.settle([errored(lease)]) == {}
+        await far.ledger.settle([errored(claim)])
+    assert await far.ledger.settle([errored(claim)]) == {}
 
-    assert (await find(ledger, lease.task_id)).retry_count == 1
-    assert len(await ledger.list_attempts(lease.task_id, tenant="default")) == 1
+    assert (await find(ledger, claim.task_id)).retry_count == 1
+    assert len(await ledger.list_attempts(claim.task_id, tenant="default")) == 1
 
 
 async def test_a_connection_that_dies_before_the_statement_arrives_costs_a_second_try(far: Far) -> None:

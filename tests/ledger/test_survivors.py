@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import pytest
 
-from fix_ledger import claim, errored, find, open_worker, promote_due, released, scheduled, submit, succeeded
+from fix_ledger import claim_task, errored, find, open_worker, promote_due, released, scheduled, submit, succeeded
 from leaseq.connect import Connection
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.upkeep import Upkeep
-from leaseq.model import Lease
+from leaseq.model import Claim
 
 pytestmark = pytest.mark.timeout(120)
 KEY = "order-1"
@@ -29,7 +29,7 @@ async def test_pruning_a_task_leaves_a_key_that_names_another(
 ) -> None:
     """The key of the first task expired and was used again; the second task is the one that it names."""
     first = await submit(ledger, idempotency_key=KEY)
-    await ledger.settle([succeeded(await claim(ledger, first, worker_id))])
+    await ledger.settle([succeeded(await claim_task(ledger, first, worker_id))])
     await plain.execute("delete from leaseq.idempotency_keys")
     await submit(ledger, idempotency_key=KEY)
     pruned = await upkeep.prune_tasks(after=LEAST, before=MOST, retention_seconds=0, limit=100)
@@ -42,7 +42,7 @@ async def test_pruning_a_task_leaves_its_state_with_its_key(
     ledger: Ledger, upkeep: Upkeep, plain: Connection, worker_id: str
 ) -> None:
     task_id = await submit(ledger, idempotency_key=KEY)
-    await ledger.settle([succeeded(await claim(ledger, task_id, worker_id))])
+    await ledger.settle([succeeded(await claim_task(ledger, task_id, worker_id))])
     await upkeep.prune_tasks(after=LEAST, before=MOST, retention_seconds=0, limit=100)
     cursor = await plain.execute("select final_state from leaseq.idempotency_keys where key = %s", (KEY,))
     assert await cursor.fetchall() == [("SUCCESS",)]
@@ -50,12 +50,12 @@ async def test_pruning_a_task_leaves_its_state_with_its_key(
 
 async def test_an_ending_without_an_error_keeps_the_error_of_an_earlier_attempt(ledger: Ledger, worker_id: str) -> None:
     task_id = await submit(ledger)
-    await ledger.settle([errored(await claim(ledger, task_id, worker_id), delay=0)])
+    await ledger.settle([errored(await claim_task(ledger, task_id, worker_id), delay=0)])
     before = (await find(ledger, task_id)).error
     assert before is not None
     await ledger.settle([released(await _claimed_again(ledger, task_id, worker_id))])
     assert (await find(ledger, task_id)).error == before
-    await ledger.settle([succeeded(await claim(ledger, task_id, worker_id))])
+    await ledger.settle([succeeded(await claim_task(ledger, task_id, worker_id))])
     assert (await find(ledger, task_id)).error is None
 
 
@@ -63,13 +63,13 @@ async def test_a_retry_moves_a_row_that_was_left_in_the_schedule(ledger: Ledger,
     """A row that is too early would start the retry before its time, and one that is too late would hold it up."""
     for left in ("-1 hour", "1 hour"):
         task_id = await submit(ledger)
-        lease = await claim(ledger, task_id, worker_id)
+        claim = await claim_task(ledger, task_id, worker_id)
         await plain.execute(
             "insert into leaseq.scheduled (task_id, run_at, queue, priority)"
             " select id, now() + %s::interval, queue, priority from leaseq.tasks where id = %s",
             (left, task_id),
         )
-        await ledger.settle([errored(lease, delay=60.0)])
+        await ledger.settle([errored(claim, delay=60.0)])
         assert task_id in await scheduled(plain)
         cursor = await plain.execute(
             "select s.run_at = t.run_at from leaseq.scheduled as s join leaseq.tasks as t on t.id = s.task_id where t.id = %s",
@@ -78,6 +78,6 @@ async def test_a_retry_moves_a_row_that_was_left_in_the_schedule(ledger: Ledger,
         assert await cursor.fetchall() == [(True,)]
 
 
-async def _claimed_again(ledger: Ledger, task_id: str, worker_id: str) -> Lease:
+async def _claimed_again(ledger: Ledger, task_id: str, worker_id: str) -> Claim:
     assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [task_id]
-    return await claim(ledger, task_id, worker_id)
+    return await claim_task(ledger, task_id, worker_id)

@@ -9,7 +9,7 @@ import pytest
 from fix_ledger import (
     RETENTION,
     cancelled,
-    claim,
+    claim_task,
     errored,
     open_worker,
     promote_due,
@@ -24,39 +24,39 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.upkeep import Pruned, Upkeep
 from leaseq.lifecycle import TRANSITIONS
-from leaseq.model import Lease, State, Submission
+from leaseq.model import Claim, State, Submission
 
-# What each attack needs to know: the task, a lease that would fit if it were running, and an open worker.
-Attack = Callable[[Ledger, Lease, str], Awaitable[object]]
+# What each attack needs to know: the task, a claim that would fit if it were running, and an open worker.
+Attack = Callable[[Ledger, Claim, str], Awaitable[object]]
 
 ATTACKS: dict[str, tuple[str, Attack]] = {
-    "promote": ("promote", lambda ledger, lease, worker: promote_due(ledger, limit=10)),
-    "claim": ("claim", lambda ledger, lease, worker: ledger.claim([lease.task_id], worker_id=worker)),
-    "cancel": ("cancel", lambda ledger, lease, worker: ledger.cancel([lease.task_id], tenant="default")),
-    "redrive": ("redrive", lambda ledger, lease, worker: ledger.redrive([lease.task_id], tenant="default")),
-    "progress": ("progress", lambda ledger, lease, worker: ledger.set_progress(lease, b"1")),
-    "succeed": ("settle", lambda ledger, lease, worker: ledger.settle([succeeded(lease)])),
-    "fail": ("settle", lambda ledger, lease, worker: ledger.settle([errored(lease, then=State.FAILED)])),
-    "retry": ("settle", lambda ledger, lease, worker: ledger.settle([errored(lease)])),
-    "release": ("settle", lambda ledger, lease, worker: ledger.settle([released(lease)])),
-    "stop": ("settle", lambda ledger, lease, worker: ledger.settle([cancelled(lease)])),
+    "promote": ("promote", lambda ledger, claim, worker: promote_due(ledger, limit=10)),
+    "claim": ("claim", lambda ledger, claim, worker: ledger.claim([claim.task_id], worker_id=worker)),
+    "cancel": ("cancel", lambda ledger, claim, worker: ledger.cancel([claim.task_id], tenant="default")),
+    "redrive": ("redrive", lambda ledger, claim, worker: ledger.redrive([claim.task_id], tenant="default")),
+    "progress": ("progress", lambda ledger, claim, worker: ledger.set_progress(claim, b"1")),
+    "succeed": ("settle", lambda ledger, claim, worker: ledger.settle([succeeded(claim)])),
+    "fail": ("settle", lambda ledger, claim, worker: ledger.settle([errored(claim, then=State.FAILED)])),
+    "retry": ("settle", lambda ledger, claim, worker: ledger.settle([errored(claim)])),
+    "release": ("settle", lambda ledger, claim, worker: ledger.settle([released(claim)])),
+    "stop": ("settle", lambda ledger, claim, worker: ledger.settle([cancelled(claim)])),
 }
 
 
-async def _in_state(ledger: Ledger, state: State, worker: str) -> Lease:
-    """A task that was claimed once and came to be in that state, with the lease of that attempt."""
+async def _in_state(ledger: Ledger, state: State, worker: str) -> Claim:
+    """A task that was claimed once and came to be in that state, with the claim of that attempt."""
     task_id = await submit(ledger)
-    lease = await claim(ledger, task_id, worker)
+    claim = await claim_task(ledger, task_id, worker)
     endings = {
-        State.PENDING: released(lease),
-        State.SCHEDULED: errored(lease),
-        State.SUCCESS: succeeded(lease),
-        State.FAILED: errored(lease, then=State.FAILED),
-        State.CANCELLED: cancelled(lease),
+        State.PENDING: released(claim),
+        State.SCHEDULED: errored(claim),
+        State.SUCCESS: succeeded(claim),
+        State.FAILED: errored(claim, then=State.FAILED),
+        State.CANCELLED: cancelled(claim),
     }
     if state is not State.PROCESSING:
         assert (await ledger.settle([endings[state]]))[task_id].state is state
-    return lease
+    return claim
 
 
 @pytest.mark.parametrize("state", State)
@@ -67,12 +67,12 @@ async def test_no_verb_makes_a_transition_that_is_not_in_the_table(
     allowed = {(verb, to) for source, verb, to in TRANSITIONS if source is state}
     made = set()
     for verb, attack in ATTACKS.values():
-        lease = await _in_state(ledger, state, worker)
+        claim = await _in_state(ledger, state, worker)
         # Whatever the state: promote finds the task among those that are due.
         await plain.execute("truncate leaseq.scheduled")
-        await plain.execute("insert into leaseq.scheduled values (%s, now())", [lease.task_id])
-        await attack(ledger, lease, worker)
-        after = (await ledger.find_states([lease.task_id]))[lease.task_id]
+        await plain.execute("insert into leaseq.scheduled values (%s, now())", [claim.task_id])
+        await attack(ledger, claim, worker)
+        after = (await ledger.find_states([claim.task_id]))[claim.task_id]
         if after is not state:
             made.add((verb, after))
     assert made == allowed
@@ -87,12 +87,12 @@ async def test_submit_makes_the_transitions_of_the_table(ledger: Ledger, said: S
 
 @pytest.mark.parametrize("state", State)
 async def test_only_what_is_finished_and_old_enough_is_pruned(ledger: Ledger, fleet: Fleet, upkeep: Upkeep, state: State) -> None:
-    lease = await _in_state(ledger, state, await open_worker(fleet))
+    claim = await _in_state(ledger, state, await open_worker(fleet))
     last = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
-    assert await upkeep.prune_tasks(after=FIRST_ID, before=last, retention_seconds=3600, limit=10) == Pruned(lease.task_id, 0)
+    assert await upkeep.prune_tasks(after=FIRST_ID, before=last, retention_seconds=3600, limit=10) == Pruned(claim.task_id, 0)
     pruned = await upkeep.prune_tasks(after=FIRST_ID, before=last, retention_seconds=0, limit=10)
 
     terminal = state in (State.SUCCESS, State.FAILED, State.CANCELLED)
-    assert pruned == Pruned(lease.task_id, 1 if terminal else 0)
-    assert (lease.task_id in await ledger.find_states([lease.task_id])) is not terminal
+    assert pruned == Pruned(claim.task_id, 1 if terminal else 0)
+    assert (claim.task_id in await ledger.find_states([claim.task_id])) is not terminal

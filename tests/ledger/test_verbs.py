@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from fix_ledger import (
     RETENTION,
     cancelled,
-    claim,
+    claim_task,
     errored,
     find,
     lost,
@@ -29,10 +29,10 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger, TaskFilter
 from leaseq.lifecycle import SUSPECT_CRASHES
 from leaseq.model import (
+    Claim,
     Disposition,
     Ending,
     Lane,
-    Lease,
     Outcome,
     Priority,
     Settlement,
@@ -122,7 +122,7 @@ async def test_claim_gives_a_new_attempt_once(ledger: Ledger, fleet: Fleet) -> N
     (claimed,) = await ledger.claim([task_id, task_id], worker_id=worker)
     again = await ledger.claim([task_id], worker_id=worker)
 
-    assert claimed.lease == Lease(task_id, 1, worker)
+    assert claimed.claim == Claim(task_id, 1, worker)
     assert (claimed.payload, claimed.headers, claimed.idempotency_key) == (b'{"n":1}', b'{"traceparent": "00-1"}', "k")
     assert again == []
     assert await ledger.find_claimed([task_id], worker_id=worker) == [claimed]
@@ -150,7 +150,7 @@ async def test_claim_says_what_has_expired(ledger: Ledger, fleet: Fleet) -> None
 
     claimed = await ledger.claim([dead, alive], worker_id=worker)
 
-    assert {c.lease.task_id: c.expired for c in claimed} == {dead: True, alive: False}
+    assert {c.claim.task_id: c.expired for c in claimed} == {dead: True, alive: False}
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ async def test_a_task_whose_first_attempt_began_in_time_does_not_expire(
     task_id = await submit(ledger, expires_at=datetime.now(UTC) + timedelta(hours=1))
     (first,) = await ledger.claim([task_id], worker_id=worker)
     assert not first.expired
-    await ledger.settle([Settlement(first.lease, ending, Disposition(State.PENDING))])
+    await ledger.settle([Settlement(first.claim, ending, Disposition(State.PENDING))])
     await plain.execute("update leaseq.tasks set expires_at = now() - interval '1 second'")
 
     (second,) = await ledger.claim([task_id], worker_id=worker)
@@ -181,72 +181,72 @@ async def test_a_task_whose_first_attempt_began_in_time_does_not_expire(
 
 
 async def test_settle_success_stores_the_result_and_no_attempt(ledger: Ledger, fleet: Fleet) -> None:
-    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
 
-    settled = await ledger.settle([succeeded(lease, b'{"x" : null}')])
+    settled = await ledger.settle([succeeded(claim, b'{"x" : null}')])
 
-    assert settled[lease.task_id].state is State.SUCCESS
-    task = await find(ledger, lease.task_id)
+    assert settled[claim.task_id].state is State.SUCCESS
+    task = await find(ledger, claim.task_id)
     assert (task.state, task.result, task.worker_id, task.error) == (State.SUCCESS, b'{"x" : null}', None, None)
     assert task.finished_at is not None
-    assert await ledger.list_attempts(lease.task_id, tenant="default") == []
+    assert await ledger.list_attempts(claim.task_id, tenant="default") == []
 
 
 async def test_settle_retry_waits_for_its_delay_and_records_the_attempt(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
     worker = await open_worker(fleet)
-    lease = await claim(ledger, await submit(ledger), worker)
+    claim = await claim_task(ledger, await submit(ledger), worker)
 
-    await ledger.settle([errored(lease, delay=60.0)])
+    await ledger.settle([errored(claim, delay=60.0)])
 
-    task = await find(ledger, lease.task_id)
+    task = await find(ledger, claim.task_id)
     assert (task.state, task.retry_count, task.finished_at) == (State.SCHEDULED, 1, None)
     assert task.started_at is not None
     assert timedelta(seconds=59) < task.run_at - task.started_at < timedelta(seconds=65)
-    assert await scheduled(plain) == {lease.task_id}
-    (attempt,) = await ledger.list_attempts(lease.task_id, tenant="default")
+    assert await scheduled(plain) == {claim.task_id}
+    (attempt,) = await ledger.list_attempts(claim.task_id, tenant="default")
     assert (attempt.outcome, attempt.worker_id, attempt.next_state) == (Outcome.ERRORED, worker, State.SCHEDULED)
     assert msgspec.json.decode(attempt.error or b"")["code"] == "error"
-    assert await ledger.list_attempts(lease.task_id, tenant="another") == []
+    assert await ledger.list_attempts(claim.task_id, tenant="another") == []
 
 
 async def test_settle_lost_counts_the_crash_and_changes_the_lane(ledger: Ledger, fleet: Fleet) -> None:
-    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
     crashed = Disposition(State.PENDING, crashes=SUSPECT_CRASHES)
 
-    settled = await ledger.settle([Settlement(lease, Ending(Outcome.LOST, alone=True), crashed)])
+    settled = await ledger.settle([Settlement(claim, Ending(Outcome.LOST, alone=True), crashed)])
 
-    assert settled[lease.task_id].lane is Lane.SUSPECT
-    task = await find(ledger, lease.task_id)
+    assert settled[claim.task_id].lane is Lane.SUSPECT
+    task = await find(ledger, claim.task_id)
     assert (task.state, task.crash_count, task.loss_count, task.retry_count) == (State.PENDING, SUSPECT_CRASHES, 0, 0)
 
 
 async def test_settle_with_an_old_fence_changes_nothing(ledger: Ledger, fleet: Fleet) -> None:
     first, second = await open_worker(fleet), await open_worker(fleet)
     task_id = await submit(ledger)
-    old = await claim(ledger, task_id, first)
+    old = await claim_task(ledger, task_id, first)
     await ledger.settle([lost(old)])
-    current = await claim(ledger, task_id, second)
+    current = await claim_task(ledger, task_id, second)
     before = await find(ledger, task_id)
 
     stale = [succeeded(old), errored(old), released(old), cancelled(old)]
-    forged = [Lease(task_id, 2, first), Lease(task_id, 1, second), Lease(task_id, 3, second)]
-    for settlement in [*stale, *(succeeded(lease) for lease in forged)]:
+    forged = [Claim(task_id, 2, first), Claim(task_id, 1, second), Claim(task_id, 3, second)]
+    for settlement in [*stale, *(succeeded(claim) for claim in forged)]:
         assert await ledger.settle([settlement]) == {}
     assert not await ledger.set_progress(old, b"1")
 
     assert await find(ledger, task_id) == before
-    assert current == Lease(task_id, 2, second)
+    assert current == Claim(task_id, 2, second)
 
 
 async def test_settle_of_a_batch_counts_each_on_its_own(ledger: Ledger, fleet: Fleet) -> None:
     worker = await open_worker(fleet)
-    leases = [await claim(ledger, await submit(ledger), worker) for _ in range(4)]
-    await ledger.settle([succeeded(leases[0])])
+    claims = [await claim_task(ledger, await submit(ledger), worker) for _ in range(4)]
+    await ledger.settle([succeeded(claims[0])])
 
-    batch = [errored(leases[0]), errored(leases[1], then=State.FAILED), released(leases[2]), cancelled(leases[3])]
+    batch = [errored(claims[0]), errored(claims[1], then=State.FAILED), released(claims[2]), cancelled(claims[3])]
     settled = await ledger.settle([*batch, *batch])
 
-    ids = [lease.task_id for lease in leases]
+    ids = [claim.task_id for claim in claims]
     assert {task_id: s.state for task_id, s in settled.items()} == {
         ids[1]: State.FAILED,
         ids[2]: State.PENDING,
@@ -258,7 +258,7 @@ async def test_settle_of_a_batch_counts_each_on_its_own(ledger: Ledger, fleet: F
 @pytest.mark.parametrize("said", ["\ud800", "a\x00b", "\U0001f980", '"\\'])
 async def test_settle_takes_any_text_that_an_exception_may_hold(ledger: Ledger, fleet: Fleet, said: str) -> None:
     worker = await open_worker(fleet)
-    ugly, neighbour = [await claim(ledger, await submit(ledger), worker) for _ in range(2)]
+    ugly, neighbour = [await claim_task(ledger, await submit(ledger), worker) for _ in range(2)]
     error = TaskError("error", said, type=said, traceback=said)
     ending = Settlement(ugly, Ending(Outcome.ERRORED, error=error), Disposition(State.FAILED, error=error))
 
@@ -271,75 +271,75 @@ async def test_settle_takes_any_text_that_an_exception_may_hold(ledger: Ledger, 
 async def test_cancel_stops_what_waits_and_asks_what_runs(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
     worker = await open_worker(fleet)
     pending, later = await submit(ledger), await submit(ledger, delay_seconds=60.0)
-    lease = await claim(ledger, await submit(ledger), worker)
-    done = await claim(ledger, await submit(ledger), worker)
+    claim = await claim_task(ledger, await submit(ledger), worker)
+    done = await claim_task(ledger, await submit(ledger), worker)
     await ledger.settle([succeeded(done)])
-    ids = [pending, later, lease.task_id, done.task_id]
+    ids = [pending, later, claim.task_id, done.task_id]
 
     assert await ledger.cancel(ids, tenant="another") == {}
     answers = await ledger.cancel(ids, tenant="default")
 
-    assert answers == {pending: State.CANCELLED, later: State.CANCELLED, lease.task_id: State.PROCESSING}
+    assert answers == {pending: State.CANCELLED, later: State.CANCELLED, claim.task_id: State.PROCESSING}
     assert await scheduled(plain) == set()
-    assert await ledger.find_cancel_requests(ids) == [lease.task_id]
+    assert await ledger.find_cancel_requests(ids) == [claim.task_id]
     assert (await find(ledger, pending)).finished_at is not None
-    assert (await find(ledger, lease.task_id)).finished_at is None
+    assert (await find(ledger, claim.task_id)).finished_at is None
 
 
 @pytest.mark.parametrize("ending", [released, errored, lost, cancelled])
 async def test_settle_honours_a_cancel_request(ledger: Ledger, fleet: Fleet, plain: Connection, ending: object) -> None:
-    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
-    await ledger.cancel([lease.task_id], tenant="default")
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
+    await ledger.cancel([claim.task_id], tenant="default")
 
     assert callable(ending)
-    settled = await ledger.settle([ending(lease)])
+    settled = await ledger.settle([ending(claim)])
 
-    assert settled[lease.task_id].state is State.CANCELLED
-    assert (await find(ledger, lease.task_id)).finished_at is not None
+    assert settled[claim.task_id].state is State.CANCELLED
+    assert (await find(ledger, claim.task_id)).finished_at is not None
     assert await scheduled(plain) == set()
 
 
 async def test_settle_success_beats_a_cancel_request(ledger: Ledger, fleet: Fleet) -> None:
-    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
-    await ledger.cancel([lease.task_id], tenant="default")
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
+    await ledger.cancel([claim.task_id], tenant="default")
 
-    await ledger.settle([succeeded(lease)])
+    await ledger.settle([succeeded(claim)])
 
-    assert (await find(ledger, lease.task_id)).state is State.SUCCESS
+    assert (await find(ledger, claim.task_id)).state is State.SUCCESS
 
 
 async def test_redrive_begins_anew_under_a_higher_fence(ledger: Ledger, fleet: Fleet) -> None:
     worker = await open_worker(fleet)
-    lease = await claim(ledger, await submit(ledger, expires_at=datetime.now(UTC)), worker)
-    await ledger.settle([errored(lease, then=State.FAILED)])
+    claim = await claim_task(ledger, await submit(ledger, expires_at=datetime.now(UTC)), worker)
+    await ledger.settle([errored(claim, then=State.FAILED)])
 
-    assert await ledger.redrive([lease.task_id], tenant="another") == []
-    (glimpse,) = await ledger.redrive([lease.task_id], tenant="default")
+    assert await ledger.redrive([claim.task_id], tenant="another") == []
+    (glimpse,) = await ledger.redrive([claim.task_id], tenant="default")
 
     assert (glimpse.state, glimpse.attempt) == (State.SCHEDULED, 1)
-    task = await find(ledger, lease.task_id)
+    task = await find(ledger, claim.task_id)
     assert (task.retry_count, task.finished_at, task.error, task.expires_at) == (0, None, None, None)
     await promote_due(ledger, limit=10)
-    assert (await claim(ledger, lease.task_id, worker)).attempt == 2
+    assert (await claim_task(ledger, claim.task_id, worker)).attempt == 2
 
 
 async def test_progress_is_kept_until_the_next_attempt(ledger: Ledger, fleet: Fleet) -> None:
     worker = await open_worker(fleet)
-    lease = await claim(ledger, await submit(ledger), worker)
+    claim = await claim_task(ledger, await submit(ledger), worker)
 
-    assert await ledger.set_progress(lease, b'{"done" : 3}')
-    assert (await find(ledger, lease.task_id)).progress == b'{"done" : 3}'
-    await ledger.settle([released(lease)])
-    assert not await ledger.set_progress(lease, b"4")
-    await claim(ledger, lease.task_id, worker)
-    assert (await find(ledger, lease.task_id)).progress is None
+    assert await ledger.set_progress(claim, b'{"done" : 3}')
+    assert (await find(ledger, claim.task_id)).progress == b'{"done" : 3}'
+    await ledger.settle([released(claim)])
+    assert not await ledger.set_progress(claim, b"4")
+    await claim_task(ledger, claim.task_id, worker)
+    assert (await find(ledger, claim.task_id)).progress is None
 
 
 async def test_progress_of_an_attempt_that_the_same_worker_has_begun_anew(ledger: Ledger, fleet: Fleet) -> None:
     worker = await open_worker(fleet)
-    old = await claim(ledger, await submit(ledger), worker)
+    old = await claim_task(ledger, await submit(ledger), worker)
     await ledger.settle([released(old)])
-    current = await claim(ledger, old.task_id, worker)
+    current = await claim_task(ledger, old.task_id, worker)
 
     assert not await ledger.set_progress(old, b"1")
     assert await ledger.settle([succeeded(old)]) == {}

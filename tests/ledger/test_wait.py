@@ -8,7 +8,7 @@ from time import monotonic
 
 import pytest
 
-from fix_ledger import claim, open_worker, submit, succeeded
+from fix_ledger import claim_task, open_worker, submit, succeeded
 from leaseq.engine.wait import BURST, POLLS_PER_SECOND, SLOWEST_POLL_SECONDS, Waiter
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet
@@ -51,12 +51,12 @@ async def waiter(counting: Counting) -> AsyncIterator[Waiter]:
 async def test_a_waiter_is_woken_by_the_end_and_not_before(
     waiter: Waiter, counting: Counting, ledger: Ledger, fleet: Fleet
 ) -> None:
-    lease = await claim(ledger, await submit(ledger), await open_worker(fleet))
-    waiting = asyncio.create_task(waiter.wait(lease.task_id, timeout=30))
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
+    waiting = asyncio.create_task(waiter.wait(claim.task_id, timeout=30))
     await counting.answered.wait()
     assert not waiting.done()
 
-    await ledger.settle([succeeded(lease)])
+    await ledger.settle([succeeded(claim)])
 
     assert await waiting
 

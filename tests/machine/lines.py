@@ -117,11 +117,11 @@ class GatedSession(Session):
         params: Mapping[str, Any] | None = None,
         *,
         conn: Connection | None = None,
-        again: bool = False,
+        idempotent: bool = False,
     ) -> Rows:
         token = _statement.set(name)
         try:
-            return await super().fetch(name, params, conn=conn, again=again)
+            return await super().fetch(name, params, conn=conn, idempotent=idempotent)
         finally:
             _statement.reset(token)
 

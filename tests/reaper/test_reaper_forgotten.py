@@ -9,7 +9,7 @@ import pytest
 from fix_ledger import succeeded
 from fix_reaper import FakeClock, Stage, named, names
 from leaseq.dispatch.deliveries import Release
-from leaseq.model import Lease, State
+from leaseq.model import Claim, State
 from leaseq.primary import Timeline
 from leaseq.telemetry import recorded
 from leaseq_reaper.forgotten import PATIENCE_SECONDS
@@ -30,8 +30,8 @@ async def later(reconcile: Reconcile, clock: FakeClock, *, seconds: float = 2.0)
 async def forgotten(stage: Stage, worker_id: str, *, since_seconds: int = 60) -> str:
     """A task that is PROCESSING under this open worker, whose list does not name it: as after a failover that lost a settle."""
     (task_id,) = await stage.submit()
-    (lease,) = await stage.take(worker_id)
-    await stage.stores.dispatcher.release("default", [Release(task_id)], worker_id=lease.worker_id)
+    (claim,) = await stage.take(worker_id)
+    await stage.stores.dispatcher.release("default", [Release(task_id)], worker_id=claim.worker_id)
     await stage.plain.execute("update leaseq.tasks set started_at = now() - make_interval(secs => %s)", [since_seconds])
     return task_id
 
@@ -77,7 +77,7 @@ async def test_an_attempt_that_was_only_on_its_way_is_left_alone(
     await reconcile.run_once()
     match meanwhile:
         case "settled":
-            await stage.stores.ledger.settle([succeeded(Lease(task_id, 1, worker_id))])
+            await stage.stores.ledger.settle([succeeded(Claim(task_id, 1, worker_id))])
         case "claimed again":
             await stage.plain.execute("update leaseq.tasks set attempt = 2")
         case "closed":

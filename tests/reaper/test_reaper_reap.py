@@ -49,7 +49,7 @@ async def test_the_tasks_of_a_dead_worker_run_again_after_a_lease(
 ) -> None:
     ids = await stage.submit(3)
     worker_id = await stage.worker()
-    leases = await stage.take(worker_id, limit=2)
+    claims = await stage.take(worker_id, limit=2)
     await stage.stores.dispatcher.pull("default", worker_id=worker_id, limit=1)  # moved, never claimed
     await stage.silence(worker_id)
     reaping = reaper()
@@ -59,7 +59,7 @@ async def test_the_tasks_of_a_dead_worker_run_again_after_a_lease(
     await watch(reaping.run_once, clock, seconds=0.1)
     assert await stage.lane() == ids
     assert [(await stage.task(i)).state for i in ids] == [State.PENDING] * 3
-    assert await stage.losses() == sorted((lease.task_id, 1) for lease in leases)
+    assert await stage.losses() == sorted((claim.task_id, 1) for claim in claims)
     assert await stage.held(worker_id) == []
     assert await stage.stores.dispatcher.list_leases("default") == []
 
@@ -191,7 +191,7 @@ async def test_a_worker_heard_of_between_the_judgement_and_the_closing_lives_on(
 ) -> None:
     (task_id,) = await stage.submit()
     worker_id = await stage.worker()
-    (lease,) = await stage.take(worker_id)
+    (claim,) = await stage.take(worker_id)
     await stage.silence(worker_id)
     close = stage.stores.fleet.close_worker
 
@@ -205,7 +205,7 @@ async def test_a_worker_heard_of_between_the_judgement_and_the_closing_lives_on(
     assert "worker.suspected" in names(events)
     assert "worker.reaped" not in names(events)
     task = await stage.task(task_id)
-    assert (task.state, task.worker_id, task.attempt) == (State.PROCESSING, worker_id, lease.attempt)
+    assert (task.state, task.worker_id, task.attempt) == (State.PROCESSING, worker_id, claim.attempt)
     assert await stage.held(worker_id) == [task_id]
 
 

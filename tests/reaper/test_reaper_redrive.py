@@ -35,7 +35,7 @@ async def failed(stage: Stage, count: int) -> list[str]:
     batch = sorted((submission(task_id=aged(new_task_id(), 3)) for _ in range(count)), key=lambda one: one.task_id)
     await stage.stores.ledger.submit(batch, retention_seconds=RETENTION)
     claimed = await stage.stores.ledger.claim([one.task_id for one in batch], worker_id=await open_worker(stage.stores.fleet))
-    await stage.stores.ledger.settle([errored(one.lease, then=State.FAILED) for one in claimed])
+    await stage.stores.ledger.settle([errored(one.claim, then=State.FAILED) for one in claimed])
     return [one.task_id for one in batch]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from leaseq import model
 from leaseq.lifecycle import TRANSITIONS
-from leaseq.model import TERMINAL, Lease, Priority, State, TaskError
+from leaseq.model import TERMINAL, Claim, Priority, State, TaskError
 
 
 def test_the_six_states() -> None:
@@ -32,9 +32,9 @@ def test_every_struct_is_frozen() -> None:
     assert len(structs) > 10
     for struct in structs:
         assert struct is msgspec.Struct or struct.__struct_config__.frozen, struct
-    lease = Lease("t", 1, "w")
+    claim = Claim("t", 1, "w")
     with pytest.raises(AttributeError):
-        lease.attempt = 2  # type: ignore[misc]
+        claim.attempt = 2  # type: ignore[misc]
 
 
 def test_an_error_is_stored_without_its_empty_parts() -> None:

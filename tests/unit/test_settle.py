@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leaseq.model import Disposition, Ending, Glimpse, Lane, Lease, Outcome, Settlement, State
+from leaseq.model import Claim, Disposition, Ending, Glimpse, Lane, Outcome, Settlement, State
 from leaseq.worker.settle import _ended
 
 
@@ -23,11 +23,11 @@ from leaseq.worker.settle import _ended
     ],
 )
 def test_what_counts_as_our_own_ending(wanted: State, attempt: int, found: State, ours: bool) -> None:
-    settlement = Settlement(Lease("id", 3, "me"), Ending(Outcome.RELEASED), Disposition(wanted))
+    settlement = Settlement(Claim("id", 3, "me"), Ending(Outcome.RELEASED), Disposition(wanted))
     ended = _ended(settlement, Glimpse("id", "default", found, attempt, None, Lane.NORMAL))
     assert (ended is not None) == ours
     assert ended is None or ended.state is found
 
 
 def test_a_task_that_is_gone_is_not_ours() -> None:
-    assert _ended(Settlement(Lease("id", 3, "me"), Ending(Outcome.SUCCEEDED), Disposition(State.SUCCESS)), None) is None
+    assert _ended(Settlement(Claim("id", 3, "me"), Ending(Outcome.SUCCEEDED), Disposition(State.SUCCESS)), None) is None

@@ -37,7 +37,7 @@ async def test_claims_at_the_same_time_leave_no_multixact_behind(
 
     claimer = Claimer(ledger, worker_id=worker_id)
     answers = await asyncio.gather(*(claimer.claim([task_id]) for task_id in ids[2:]))
-    assert [task.lease.task_id for claimed in answers for task in claimed] == ids[2:]
+    assert [task.claim.task_id for claimed in answers for task in claimed] == ids[2:]
     assert await multixacts(plain) == used
 
 
@@ -63,7 +63,7 @@ async def test_claims_that_wait_go_together_and_each_gets_its_own(
         await until_blocked(plain, first)
         rest = [asyncio.create_task(claimer.claim(some)) for some in (ids[1:3], ids[3:5], ids[5:])]
         await asyncio.sleep(0)
-    answers: list[Any] = [[task.lease.task_id for task in await one] for one in (first, *rest)]
+    answers: list[Any] = [[task.claim.task_id for task in await one] for one in (first, *rest)]
     assert answers == [ids[:1], ids[1:3], ids[3:4], ids[5:]]
     assert sent == [1, 5]
 
@@ -78,7 +78,7 @@ async def test_a_claim_that_is_held_up_holds_up_no_other_for_long(
         await Ledger(held).cancel([locked], tenant="default")
         first = asyncio.create_task(claimer.claim([locked]))
         await until_blocked(plain, first)
-        assert [task.lease.task_id for task in await claimer.claim([free])] == [free]
+        assert [task.claim.task_id for task in await claimer.claim([free])] == [free]
         assert not first.done()
     assert await first == []
 

@@ -61,11 +61,11 @@ class Waits:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.claims = self.settles = 0
-        claim, settle = Ledger.claim, Ledger.settle
+        claim_task, settle = Ledger.claim, Ledger.settle
 
         async def counted_claim(ledger: Ledger, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:
             try:
-                return await claim(ledger, task_ids, worker_id=worker_id)
+                return await claim_task(ledger, task_ids, worker_id=worker_id)
             except Locked:
                 self.claims += 1
                 raise
@@ -274,7 +274,7 @@ async def test_a_settle_whose_answer_was_lost_and_whose_row_is_locked_counts(
         async def losing(ledger: Ledger, batch: Sequence[Settlement], **said: Any) -> dict[str, Settled]:
             found = await settle(ledger, batch, **said)
             if not lost:
-                lost.append(batch[0].lease.task_id)
+                lost.append(batch[0].claim.task_id)
                 await psql.execute(TOUCH, [lost])
                 raise Locked("the answer to this settle was lost, and the row is locked now")
             return found

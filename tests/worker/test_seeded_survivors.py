@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from fix_client import Client
-from fix_ledger import claim, find, submit
+from fix_ledger import claim_task, find, submit
 from fix_worker import QUEUE, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.engine.engine import Engine, open_engine
 from leaseq.engine.reap import Death
 from leaseq.ledger.ledger import Ledger
-from leaseq.model import Lease, Settled, State
+from leaseq.model import Claim, Settled, State
 
 pytestmark = pytest.mark.timeout(120)
 PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")
@@ -39,7 +39,7 @@ async def test_a_death_is_blamed_by_the_one_that_closed_the_worker(engine: Engin
     task_id = await submit(stores.ledger, queue=QUEUE)
     await stores.dispatcher.push(QUEUE, [task_id])
     await stores.dispatcher.pull(QUEUE, worker_id="dead", limit=1)
-    await claim(stores.ledger, task_id, "dead")
+    await claim_task(stores.ledger, task_id, "dead")
     if other_was_first:
         assert await stores.fleet.close_worker("dead", reason="another reaper", stale_after=None)
     assert await engine.reaper.reap(Death(worker_id="dead", queues=[QUEUE], reason="killed", blame=True))
@@ -55,11 +55,11 @@ async def test_the_settle_of_a_transaction_runs_with_our_plans(
     found: list[Sequence[str]] = []
     succeed = Ledger.succeed
 
-    async def looking(self: Ledger, lease: Lease, result: bytes | None, *, conn: Any) -> Settled | None:
+    async def looking(self: Ledger, claim: Claim, result: bytes | None, *, conn: Any) -> Settled | None:
         asked = ", ".join(f"current_setting('{name}')" for name in PLANS)
         cursor = await conn.execute(f"select {asked}")
         found.append(await cursor.fetchone())
-        return await succeed(self, lease, result, conn=conn)
+        return await succeed(self, claim, result, conn=conn)
 
     monkeypatch.setattr(Ledger, "succeed", looking)
     app = Leaseq()

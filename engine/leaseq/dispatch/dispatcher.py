@@ -80,16 +80,16 @@ class Dispatcher:
         with reachable():
             await self._scripts.load()
 
-    async def push(self, queue: str, task_ids: Sequence[str], *, lane: Lane = Lane.NORMAL, again: bool = False) -> list[str]:
+    async def push(self, queue: str, task_ids: Sequence[str], *, lane: Lane = Lane.NORMAL, redelivery: bool = False) -> list[str]:
         """Place deliveries at the tail of a lane, in order; returns those that were taken.
 
-        The others wait in the ledger, because the lane is full or has a backlog before them; `refill` brings them in. With
-        `again` (what is promoted, or delivered anew) they are older tasks, from anywhere: the lane may hold twice its window
-        before one of them begins a backlog, in which everything from there on would have to be sought.
+        The others wait in the ledger, because the lane is full or has a backlog before them; `refill` brings them in.
+        With `redelivery` (tasks that are promoted or delivered again) they are older tasks, from anywhere. The lane may then hold
+        twice its window before one of them begins a backlog, in which everything from there on would have to be sought.
         """
         names = [self._keys.ready(queue, Lane.NORMAL), self._keys.ready(queue, lane), self._keys.backlog(queue)]
         most = 2 * self.window
-        limits = (most if again else self.window, most) if lane in WINDOWED else (0, 0)
+        limits = (most if redelivery else self.window, most) if lane in WINDOWED else (0, 0)
         ordered = sorted(task_ids)
         taken: list[str] = []
         with reachable():

@@ -28,12 +28,12 @@ class Pusher:
         self._waiting: list[tuple[str, Lane, bool, str]] = []
         self._worker: asyncio.Task[None] | None = None
 
-    def offer(self, deliveries: Iterable[tuple[str, Lane, str]], *, again: bool = False) -> None:
+    def offer(self, deliveries: Iterable[tuple[str, Lane, str]], *, redelivery: bool = False) -> None:
         """Hand in (queue, lane, task id); returns at once. `again`: tasks that were submitted long ago (`Dispatcher.push`)."""
         dropped = 0
         for queue, lane, task_id in deliveries:
             if len(self._waiting) < CAPACITY:
-                self._waiting.append((queue, lane, again, task_id))
+                self._waiting.append((queue, lane, redelivery, task_id))
             else:
                 dropped += 1
         if dropped:
@@ -52,11 +52,11 @@ class Pusher:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             groups: dict[tuple[str, Lane, bool], list[str]] = defaultdict(list)
-            for queue, lane, again, task_id in batch:
-                groups[queue, lane, again].append(task_id)
-            for (queue, lane, again), task_ids in groups.items():
+            for queue, lane, redelivery, task_id in batch:
+                groups[queue, lane, redelivery].append(task_id)
+            for (queue, lane, redelivery), task_ids in groups.items():
                 try:
-                    taken = await self._dispatcher.push(queue, task_ids, lane=lane, again=again)
+                    taken = await self._dispatcher.push(queue, task_ids, lane=lane, redelivery=redelivery)
                     reach("push.sent")
                     if taken:
                         emit("delivery.pushed", queue=queue, lane=lane, count=len(taken))

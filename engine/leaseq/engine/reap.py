@@ -32,7 +32,7 @@ from leaseq.ledger.locked import LockedTasks
 from leaseq.ledger.session import Locked
 from leaseq.lifecycle import after
 from leaseq.loop import spread
-from leaseq.model import Counts, Ending, Glimpse, Lease, Outcome, Settled, Settlement, State, TaskError
+from leaseq.model import Claim, Counts, Ending, Glimpse, Outcome, Settled, Settlement, State, TaskError
 from leaseq.telemetry import emit
 
 # Queues of one worker that are looked at together: one after the other, two hundred would take longer than a lost host may.
@@ -128,30 +128,30 @@ class Reap:
         self._locked_workers.discard(worker_id)
         return await self._fleet.close_worker(worker_id, reason=death.reason, stale_after=death.stale_after)
 
-    async def settle_lost(self, held: Sequence[tuple[Lease, Counts]], *, reason: str, alone: bool) -> Taken:
+    async def settle_lost(self, held: Sequence[tuple[Claim, Counts]], *, reason: str, alone: bool) -> Taken:
         """Settle attempts as lost (those that do not count had ended already), but for those whose rows are locked."""
-        locked = await self._find_locked([lease.task_id for lease, _ in held])
-        held = [(lease, counts) for lease, counts in held if lease.task_id not in locked]
+        locked = await self._find_locked([claim.task_id for claim, _ in held])
+        held = [(claim, counts) for claim, counts in held if claim.task_id not in locked]
         if not held:
             return Taken([], locked)
         ending = Ending(Outcome.LOST, error=TaskError("lost", reason), alone=alone)
         batch = [
             Settlement(
-                lease,
+                claim,
                 ending,
                 after(ending, counts, backoff=self._backoff, max_crashes=self._config.max_crashes),
             )
-            for lease, counts in held
+            for claim, counts in held
         ]
         settled = await self._ledger.settle(batch)
-        for lease, _ in held:
-            if lease.task_id in settled:
+        for claim, _ in held:
+            if claim.task_id in settled:
                 emit(
                     "attempt.reaped",
-                    task_id=lease.task_id,
-                    attempt=lease.attempt,
-                    worker_id=lease.worker_id,
-                    state=settled[lease.task_id].state,
+                    task_id=claim.task_id,
+                    attempt=claim.attempt,
+                    worker_id=claim.worker_id,
+                    state=settled[claim.task_id].state,
                     reason=reason,
                 )
         for given in settled.values():

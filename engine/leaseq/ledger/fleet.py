@@ -99,22 +99,22 @@ class Fleet:
 
     async def set_secret(self, worker_id: str, secret: str) -> bool:
         """Let this incarnation act on connections of handlers by this secret. False if it is closed."""
-        return bool(await self._session.fetch("set_secret", {"worker_id": worker_id, "secret": secret}, again=True))
+        return bool(await self._session.fetch("set_secret", {"worker_id": worker_id, "secret": secret}, idempotent=True))
 
     async def touch(self, worker_ids: Sequence[str]) -> set[str]:
         """Say that incarnations are alive. Returns those that are open; the others must stop."""
-        found = await self._session.fetch("touch_workers", {"worker_ids": list(worker_ids)}, again=True)
+        found = await self._session.fetch("touch_workers", {"worker_ids": list(worker_ids)}, idempotent=True)
         return {row[0] for row in found}
 
     async def find_locked(self, worker_ids: Sequence[str]) -> set[str]:
         """Which of these incarnations another transaction has locked now."""
-        found = await self._session.fetch("find_locked_workers", {"worker_ids": list(worker_ids)}, again=True)
+        found = await self._session.fetch("find_locked_workers", {"worker_ids": list(worker_ids)}, idempotent=True)
         return {row[0] for row in found}
 
     async def close_worker(self, worker_id: str, *, reason: str, stale_after: float | None = None) -> bool:
         """Close an incarnation; with `stale_after` (seconds) only if it was not seen for that long. True if this call did it."""
         params = {"worker_id": worker_id, "reason": reason, "stale_after": stale_after}
-        return bool(await self._session.fetch("close_worker", params, again=stale_after is None))
+        return bool(await self._session.fetch("close_worker", params, idempotent=stale_after is None))
 
     async def identify_session(self, conn: Connection) -> SessionIdentity:
         """What tells the session of this connection from every other one."""
@@ -123,7 +123,7 @@ class Fleet:
     async def register_session(self, worker_id: str, session: SessionIdentity) -> bool:
         """Record that handlers of this incarnation use a session. False if the incarnation is closed."""
         params = {"worker_id": worker_id, "pid": session.pid, "backend_start": session.backend_start}
-        return bool(await self._session.fetch("register_session", params, again=True))
+        return bool(await self._session.fetch("register_session", params, idempotent=True))
 
     async def end_sessions(self, worker_id: str, *, application_name: str) -> Sessions:
         """End the Postgres sessions of an incarnation's handlers, those that we may end."""
@@ -137,32 +137,32 @@ class Fleet:
     async def watch(self, *, stale_after: float, closed_within: float) -> list[Watched]:
         """The open incarnations, and those that were closed within so many seconds."""
         params = {"stale_after": stale_after, "closed_within": closed_within}
-        found = await self._session.fetch("watch_workers", params, again=True)
+        found = await self._session.fetch("watch_workers", params, idempotent=True)
         return [Watched(*row) for row in found]
 
     async def list_workers(self, *, closed: bool = False, limit: int = 200) -> list[WorkerRecord]:
         """Incarnations, newest first."""
-        found = await self._session.fetch("list_workers", {"closed": closed, "limit": limit}, again=True)
+        found = await self._session.fetch("list_workers", {"closed": closed, "limit": limit}, idempotent=True)
         return [rows.to_worker(row) for row in found]
 
     async def find_worker(self, worker_id: str) -> WorkerRecord | None:
         """One incarnation, or None."""
-        found = await self._session.fetch("find_worker", {"worker_id": worker_id}, again=True)
+        found = await self._session.fetch("find_worker", {"worker_id": worker_id}, idempotent=True)
         return rows.to_worker(found[0]) if found else None
 
     async def find_open(self, worker_ids: Sequence[str]) -> set[str]:
         """Which of these are open; the others are closed or unknown."""
-        found = await self._session.fetch("find_open_workers", {"worker_ids": list(worker_ids)}, again=True)
+        found = await self._session.fetch("find_open_workers", {"worker_ids": list(worker_ids)}, idempotent=True)
         return {row[0] for row in found}
 
     async def find_known(self, worker_ids: Sequence[str]) -> set[str]:
         """Which of these are incarnations, open or closed."""
-        found = await self._session.fetch("find_known_workers", {"worker_ids": list(worker_ids)}, again=True)
+        found = await self._session.fetch("find_known_workers", {"worker_ids": list(worker_ids)}, idempotent=True)
         return {row[0] for row in found}
 
     async def list_served(self) -> list[str]:
         """The queues that open incarnations serve."""
-        return [row[0] for row in await self._session.fetch("list_served_queues", again=True)]
+        return [row[0] for row in await self._session.fetch("list_served_queues", idempotent=True)]
 
     async def register_types(self, types: Sequence[TaskType], *, worker_id: str | None = None) -> None:
         """Record what an app can run, and that this worker runs it."""
@@ -176,7 +176,7 @@ class Fleet:
             "max_attempts": [t.max_attempts for t in types],
             "timeouts": [t.timeout_seconds for t in types],
         }
-        await self._session.fetch("register_types", params, again=True)
+        await self._session.fetch("register_types", params, idempotent=True)
 
     async def expedite(self, types: Sequence[str], queues: Sequence[str], *, limit: int) -> int:
         """Make tasks of these queues due, at most `limit`, that wait for a worker with one of these types; returns how many.
@@ -184,47 +184,49 @@ class Fleet:
         A type with a number sign stands for tasks that wait for another version of its handler.
         """
         params = {"types": list(types), "queues": list(queues), "limit": limit}
-        ((count,),) = await self._session.fetch("expedite_tasks", params, again=True)
+        ((count,),) = await self._session.fetch("expedite_tasks", params, idempotent=True)
         return int(count)
 
     async def find_outdated(self, types: Sequence[TaskType]) -> set[str]:
         """The names of these types of which an open worker has a newer version."""
         params = {"types": [t.type for t in types], "versions": [t.version for t in types]}
-        return {row[0] for row in await self._session.fetch("find_outdated_types", params, again=True)}
+        return {row[0] for row in await self._session.fetch("find_outdated_types", params, idempotent=True)}
 
     async def list_types(self) -> list[TaskType]:
         """The versions of every registered task type that count, the newest of a type first."""
-        found = await self._session.fetch("list_types", again=True)
+        found = await self._session.fetch("list_types", idempotent=True)
         return [TaskType(row[0], row[1], row[2] and row[2].encode(), row[3], row[4], row[5] and row[5].encode()) for row in found]
 
     async def register_queues(self, names: Sequence[str]) -> None:
         """Make queues known."""
-        await self._session.fetch("register_queues", {"names": list(names)}, again=True)
+        await self._session.fetch("register_queues", {"names": list(names)}, idempotent=True)
 
     async def list_queues(self) -> list[QueueRecord]:
         """Every known queue."""
-        found = await self._session.fetch("list_queues", again=True)
+        found = await self._session.fetch("list_queues", idempotent=True)
         return [QueueRecord(name=row[0], paused=row[1]) for row in found]
 
     async def survey_queues(self) -> list[tuple[str, bool]]:
         """Every known queue, and whether it may be forgotten if no task names it."""
-        return [(row[0], row[1]) for row in await self._session.fetch("survey_queues", again=True)]
+        return [(row[0], row[1]) for row in await self._session.fetch("survey_queues", idempotent=True)]
 
     async def forget_queues(self, names: Sequence[str]) -> list[str]:
         """Forget queues that no task names; returns those that were neither paused nor served meanwhile."""
-        return [row[0] for row in await self._session.fetch("forget_queues", {"names": list(names)}, again=True)]
+        return [row[0] for row in await self._session.fetch("forget_queues", {"names": list(names)}, idempotent=True)]
 
     async def list_paused(self, *, after: str = "", limit: int) -> list[str]:
         """The next names of queues that are paused; fewer than `limit`: there are no more."""
-        return [row[0] for row in await self._session.fetch("list_paused_queues", {"after": after, "limit": limit}, again=True)]
+        return [
+            row[0] for row in await self._session.fetch("list_paused_queues", {"after": after, "limit": limit}, idempotent=True)
+        ]
 
     async def find_paused(self, names: Sequence[str]) -> set[str]:
         """Which of these queues are paused."""
-        return {row[0] for row in await self._session.fetch("find_paused_queues", {"names": list(names)}, again=True)}
+        return {row[0] for row in await self._session.fetch("find_paused_queues", {"names": list(names)}, idempotent=True)}
 
     async def pause(self, name: str, *, paused: bool) -> QueueRecord:
         """Pause or resume a queue. Raises `QueueUnknown` for one to be paused that is not known, while `MOST_PAUSED` are."""
-        found = await self._session.fetch("pause_queue", {"name": name, "paused": paused, "most": MOST_PAUSED}, again=True)
+        found = await self._session.fetch("pause_queue", {"name": name, "paused": paused, "most": MOST_PAUSED}, idempotent=True)
         if paused and not found:
             raise QueueUnknown(
                 f"queue {name} is not known, and {MOST_PAUSED} queues or more are paused: is the name right? If it is, pause the "
@@ -235,7 +237,7 @@ class Fleet:
     async def ledger_id(self) -> str:
         """The identity of this ledger. Raises `SchemaMismatch` where the schema has none yet, or it was deleted."""
         try:
-            found = await self._session.fetch("find_ledger", again=True)
+            found = await self._session.fetch("find_ledger", idempotent=True)
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
             raise SchemaMismatch("the schema in Postgres is older than this code: run `leaseq migrate`") from error
         except psycopg.errors.InsufficientPrivilege as error:
@@ -246,7 +248,7 @@ class Fleet:
 
     async def server_settings(self) -> ServerSettings:
         """What could break a promise."""
-        row = (await self._session.fetch("check_server", again=True))[0]
+        row = (await self._session.fetch("check_server", idempotent=True))[0]
         return ServerSettings(*row)
 
 

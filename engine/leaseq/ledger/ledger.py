@@ -23,7 +23,7 @@ from leaseq.failpoints import reach
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.ledger.session import Connection, Locked, Session
-from leaseq.model import ClaimedTask, Counts, Glimpse, Lease, Settled, Settlement, State, Submission, Submitted, Task, TaskSummary
+from leaseq.model import Claim, ClaimedTask, Counts, Glimpse, Settled, Settlement, State, Submission, Submitted, Task, TaskSummary
 from leaseq.records import Attempt
 
 # Tasks that are looked at for one page of a list.
@@ -112,7 +112,7 @@ class Ledger:
         *,
         retention_seconds: float,
         conn: Connection | None = None,
-        again: bool = True,
+        idempotent: bool = True,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> dict[str, Submitted | None]:
         """Record submissions. By task id: what was created, or None where the key (or the id) exists already.
@@ -128,7 +128,7 @@ class Ledger:
             "patience": None if conn is not None else f"{patience_seconds * 1000:.0f}",
         }
         try:
-            found = await self._session.fetch("submit_tasks", params, conn=conn, again=again)
+            found = await self._session.fetch("submit_tasks", params, conn=conn, idempotent=idempotent)
         except (Locked, psycopg.errors.LockNotAvailable) as error:
             if _waited_for_a_key(error):
                 raise IdempotencyInFlight from error
@@ -144,7 +144,7 @@ class Ledger:
     ) -> dict[tuple[str, str], KeyFound]:
         """What unexpired keys (tenant, key) stand for."""
         params = {"tenants": [tenant for tenant, _ in keys], "keys": [key for _, key in keys]}
-        found = await self._session.fetch("find_keys", params, conn=conn, again=True)
+        found = await self._session.fetch("find_keys", params, conn=conn, idempotent=True)
         return {(row[0], row[1]): KeyFound(bytes(row[2]), rows.replay(row), row[9]) for row in found}
 
     async def wait_for_standby(self, *, conn: Connection | None = None) -> None:
@@ -153,12 +153,12 @@ class Ledger:
         Called between reading and an answer that rests on what was read. One round trip, and a commit only where standbys are
         waited for. Raises `ServerUnreachable` while they are away.
         """
-        await self._session.fetch("wait_for_standby", conn=conn, again=True)
+        await self._session.fetch("wait_for_standby", conn=conn, idempotent=True)
 
     async def expire_keys(self, keys: Sequence[tuple[str, str]], *, conn: Connection | None = None) -> None:
         """Free these keys (tenant, key) where their retention is over."""
         params = {"tenants": [tenant for tenant, _ in keys], "keys": [key for _, key in keys]}
-        await self._session.fetch("expire_keys", params, conn=conn, again=True)
+        await self._session.fetch("expire_keys", params, conn=conn, idempotent=True)
 
     async def claim(self, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:
         """Take what is PENDING of these, each under a new attempt. A closed incarnation gets nothing."""
@@ -170,26 +170,26 @@ class Ledger:
     async def find_claimed(self, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:
         """What this worker holds of these: asked after a claim whose answer was lost."""
         params = {"ids": words(task_ids), "worker_id": worker_id}
-        found = await self._session.fetch("find_claimed", params, again=True)
+        found = await self._session.fetch("find_claimed", params, idempotent=True)
         return [rows.to_claimed(row, worker_id) for row in found]
 
     async def settle(self, batch: Sequence[Settlement], *, conn: Connection | None = None) -> dict[str, Settled]:
         """End attempts under their fences. By task id: those that counted; the others were fenced."""
-        params = rows.settlement_arrays(sorted(batch, key=lambda s: s.lease.task_id))
+        params = rows.settlement_arrays(sorted(batch, key=lambda s: s.claim.task_id))
         found = await self._session.fetch("settle_attempts", params, conn=conn)
         return {row[0]: rows.to_settled(row) for row in found}
 
-    async def succeed(self, lease: Lease, result: bytes | None, *, conn: ImpatientConnection) -> Settled | None:
+    async def succeed(self, claim: Claim, result: bytes | None, *, conn: ImpatientConnection) -> Settled | None:
         """End an attempt in SUCCESS inside the transaction of its handler, under its fence. None: it was fenced.
 
         Raises `ServerUnreachable` where Postgres does not know the secret: a failover has lost it, and nothing was done.
         """
         assert conn.credential is not None, "a connection for handlers"
         params = {
-            "worker_id": lease.worker_id,
+            "worker_id": claim.worker_id,
             "secret": conn.credential.secret,
-            "task_id": lease.task_id,
-            "attempt": lease.attempt,
+            "task_id": claim.task_id,
+            "attempt": claim.attempt,
             "result": None if result is None else result.decode(),
         }
         try:
@@ -206,7 +206,7 @@ class Ledger:
             "after_ats": quoted([str(due.at) for due in known]),
             "after_ids": words([due.task_id for due in known]),
         }
-        return [Due(*row) for row in await self._session.fetch("find_due", params, again=True)]
+        return [Due(*row) for row in await self._session.fetch("find_due", params, idempotent=True)]
 
     async def list_due(self, places: Sequence[tuple[Due, int]]) -> list[Listed]:
         """What is due in these places, in each at most so many. One answer for each place, in order."""
@@ -217,7 +217,7 @@ class Ledger:
             "from_ids": words([due.task_id for due, _ in places]),
             "limits": numbers([limit for _, limit in places]),
         }
-        found = await self._session.fetch("list_due", params, again=True)
+        found = await self._session.fetch("list_due", params, idempotent=True)
         return [_listed(due, *row) for (due, _), row in zip(places, found, strict=True)]
 
     async def promote(self, listed: Sequence[Listed]) -> list[Promotion]:
@@ -236,13 +236,13 @@ class Ledger:
 
     async def discard_due(self, task_ids: Sequence[str]) -> list[str]:
         """Forget that tasks are due which do not exist any more; returns their ids."""
-        found = await self._session.fetch("discard_due", {"ids": words(sorted(task_ids))}, again=True)
+        found = await self._session.fetch("discard_due", {"ids": words(sorted(task_ids))}, idempotent=True)
         return [row[0] for row in found]
 
     async def cancel(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, State]:
         """Stop tasks, at once or by request. By task id: CANCELLED, or PROCESSING where it was asked for."""
         params = {"ids": words(sorted(task_ids)), "tenant": tenant}
-        found = await self._session.fetch("cancel_tasks", params, again=True)
+        found = await self._session.fetch("cancel_tasks", params, idempotent=True)
         return {row[0]: State(row[1]) for row in found}
 
     async def redrive(self, task_ids: Sequence[str], *, tenant: str) -> list[Glimpse]:
@@ -253,7 +253,7 @@ class Ledger:
     async def find(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, Task]:
         """Whole tasks, by id."""
         params = {"ids": words(task_ids), "tenant": tenant}
-        found = await self._session.fetch("find_tasks", params, again=True)
+        found = await self._session.fetch("find_tasks", params, idempotent=True)
         return {row[0]: rows.to_task(row) for row in found}
 
     async def list_tasks(self, wanted: TaskFilter, *, tenant: str) -> Listing:
@@ -264,7 +264,7 @@ class Ledger:
 
     async def _list_by_key(self, wanted: TaskFilter, key: str, *, tenant: str) -> Listing:
         """At most one task, which is looked up."""
-        for (task_id,) in await self._session.fetch("find_key_task", {"tenant": tenant, "key": key}, again=True):
+        for (task_id,) in await self._session.fetch("find_key_task", {"tenant": tenant, "key": key}, idempotent=True):
             if wanted.cursor is None or task_id < wanted.cursor:
                 listing = await self._list(replace(wanted, cursor=next_id(task_id)), tenant=tenant, looked_at=1)
                 return Listing([task for task in listing.tasks if task.task_id == task_id], None)
@@ -280,7 +280,7 @@ class Ledger:
             "rows": looked_at,
             "limit": wanted.limit + 1,  # one more than is shown tells whether there is a next page
         }
-        found = await self._session.fetch("list_tasks", params, again=True)
+        found = await self._session.fetch("list_tasks", params, idempotent=True)
         tasks = [rows.to_summary(row[1:]) for row in sorted(found, key=lambda row: row[1] or "", reverse=True) if row[1]]
         if len(tasks) > wanted.limit:
             return Listing(tasks[: wanted.limit], tasks[wanted.limit - 1].task_id)
@@ -288,27 +288,27 @@ class Ledger:
 
     async def find_states(self, task_ids: Sequence[str]) -> dict[str, State]:
         """The states of tasks, by id; what was pruned is missing."""
-        found = await self._session.fetch("find_states", {"ids": words(task_ids)}, again=True)
+        found = await self._session.fetch("find_states", {"ids": words(task_ids)}, idempotent=True)
         return {row[0]: State(row[1]) for row in found}
 
     async def glimpse(self, task_ids: Sequence[str]) -> dict[str, Glimpse]:
         """Just enough of tasks to judge their deliveries."""
-        found = await self._session.fetch("glimpse_tasks", {"ids": words(task_ids)}, again=True)
+        found = await self._session.fetch("glimpse_tasks", {"ids": words(task_ids)}, idempotent=True)
         return {row[0]: rows.to_glimpse(row) for row in found}
 
-    async def find_held(self, task_ids: Sequence[str], *, worker_id: str) -> list[tuple[Lease, Counts]]:
+    async def find_held(self, task_ids: Sequence[str], *, worker_id: str) -> list[tuple[Claim, Counts]]:
         """What a worker holds of these, with what is needed to settle it as lost."""
         params = {"ids": words(task_ids), "worker_id": worker_id}
-        return [rows.to_held(row) for row in await self._session.fetch("find_held", params, again=True)]
+        return [rows.to_held(row) for row in await self._session.fetch("find_held", params, idempotent=True)]
 
     async def find_locked(self, task_ids: Collection[str]) -> list[str]:
         """Which of these tasks another transaction has locked now."""
-        found = await self._session.fetch("find_locked", {"ids": words(sorted(task_ids))}, again=True)
+        found = await self._session.fetch("find_locked", {"ids": words(sorted(task_ids))}, idempotent=True)
         return [row[0] for row in found]
 
     async def find_lockers(self, task_ids: Sequence[str]) -> list[str]:
         """The sessions that have locked these tasks, in words."""
-        found = await self._session.fetch("find_lockers", {"ids": words(task_ids)}, again=True)
+        found = await self._session.fetch("find_lockers", {"ids": words(task_ids)}, idempotent=True)
         return [
             f"pid {pid} of role {role}, application {application!r}, {state or 'state unknown'}"
             + (f", in a transaction for {seconds} s" if seconds is not None else "")
@@ -317,22 +317,22 @@ class Ledger:
 
     async def find_cancel_requests(self, task_ids: Sequence[str]) -> list[str]:
         """Which of these running tasks somebody asked to stop."""
-        found = await self._session.fetch("find_cancel_requests", {"ids": words(task_ids)}, again=True)
+        found = await self._session.fetch("find_cancel_requests", {"ids": words(task_ids)}, idempotent=True)
         return [row[0] for row in found]
 
-    async def set_progress(self, lease: Lease, progress: bytes) -> bool:
+    async def set_progress(self, claim: Claim, progress: bytes) -> bool:
         """Store the progress of a running attempt; False if it was taken away."""
         params = {
-            "task_id": lease.task_id,
-            "attempt": lease.attempt,
-            "worker_id": lease.worker_id,
+            "task_id": claim.task_id,
+            "attempt": claim.attempt,
+            "worker_id": claim.worker_id,
             "progress": progress.decode(),
         }
-        return bool(await self._session.fetch("set_progress", params, again=True))
+        return bool(await self._session.fetch("set_progress", params, idempotent=True))
 
     async def list_attempts(self, task_id: str, *, tenant: str) -> list[Attempt]:
         """The attempts of a task that did not succeed, oldest first."""
-        found = await self._session.fetch("list_attempts", {"task_id": task_id, "tenant": tenant}, again=True)
+        found = await self._session.fetch("list_attempts", {"task_id": task_id, "tenant": tenant}, idempotent=True)
         return [rows.to_attempt(row) for row in found]
 
 

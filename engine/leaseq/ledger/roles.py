@@ -120,9 +120,9 @@ def as_role(url: str, name: str, password: str | None = None) -> str:
 
 async def find_service_role(session: Session) -> ServiceRole:
     """What the role of this session may do."""
-    return ServiceRole(*(await session.fetch("check_roles", again=True))[0])
+    return ServiceRole(*(await session.fetch("check_roles", idempotent=True))[0])
 
 
 async def find_handler_role(session: Session) -> HandlerRole:
     """What the role of this session, which is for handlers, may do."""
-    return HandlerRole(*(await session.fetch("check_handler_role", again=True))[0])
+    return HandlerRole(*(await session.fetch("check_handler_role", idempotent=True))[0])

@@ -14,11 +14,11 @@ from msgspec.structs import asdict, astuple
 from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.lifecycle import lane_of
 from leaseq.model import (
+    Claim,
     ClaimedTask,
     Counts,
     Glimpse,
     Lane,
-    Lease,
     Outcome,
     Priority,
     Settled,
@@ -84,7 +84,7 @@ def to_task(row: Row) -> Task:
 def to_claimed(row: Row, worker_id: str) -> ClaimedTask:
     """claim_tasks.sql, find_claimed.sql"""
     return ClaimedTask(
-        lease=Lease(row[0], row[1], worker_id),
+        claim=Claim(row[0], row[1], worker_id),
         tenant=row[2],
         queue=row[3],
         type=row[4],
@@ -115,9 +115,9 @@ def to_delivery(row: Row) -> Glimpse:
     return Glimpse(row[0], row[1], STATES[row[2]], row[3], row[4], lane(row[5], row[6], row[7]))
 
 
-def to_held(row: Row) -> tuple[Lease, Counts]:
+def to_held(row: Row) -> tuple[Claim, Counts]:
     """find_held.sql"""
-    return Lease(row[0], row[1], row[2]), Counts(row[3], row[4], row[5], row[6])
+    return Claim(row[0], row[1], row[2]), Counts(row[3], row[4], row[5], row[6])
 
 
 def to_attempt(row: Row) -> Attempt:
@@ -185,13 +185,13 @@ def submission_arrays(batch: Sequence[Submission]) -> dict[str, Any]:
 
 def settlement_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
     """The arrays of settle_attempts.sql."""
-    leases = [s.lease for s in batch]
+    claims = [s.claim for s in batch]
     endings = [s.ending for s in batch]
     what = [s.disposition for s in batch]
     return {
-        "ids": words([lease.task_id for lease in leases]),
-        "attempts": numbers([lease.attempt for lease in leases]),
-        "worker_ids": quoted([lease.worker_id for lease in leases]),
+        "ids": words([claim.task_id for claim in claims]),
+        "attempts": numbers([claim.attempt for claim in claims]),
+        "worker_ids": quoted([claim.worker_id for claim in claims]),
         "outcomes": words([ending.outcome for ending in endings]),
         "states": words([d.state for d in what]),
         "delays": numbers([d.delay for d in what]),

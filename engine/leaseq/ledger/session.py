@@ -99,11 +99,11 @@ class Session:
         params: Mapping[str, Any] | None = None,
         *,
         conn: Connection | None = None,
-        again: bool = False,
+        idempotent: bool = False,
     ) -> Rows:
         """Run one statement and return its rows.
 
-        `conn` runs it inside a transaction of the caller, whose errors are the caller's. `again` says that running it
+        `conn` runs it inside a transaction of the caller, whose errors are the caller's. `idempotent` says that running it
         twice does no harm: then a connection that had died while idle costs nothing but a second try. The victim of a
         conflict has done nothing, and tries again in any case. Raises `Locked` where a row was not to be had in time.
         """
@@ -124,7 +124,7 @@ class Session:
                 await asyncio.sleep(0.02 + 0.1 * random())
             except (TimeoutError, *UNAVAILABLE) as error:
                 self.unanswered += _is_away(error)
-                if attempt > 0 or not again or isinstance(error, TOO_LONG):
+                if attempt > 0 or not idempotent or isinstance(error, TOO_LONG):
                     raise unreachable(error, refusal=self._refusal) from error
         raise AssertionError("unreachable code")
 

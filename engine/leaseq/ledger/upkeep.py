@@ -17,7 +17,7 @@ from leaseq.ledger import rows
 from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.ledger.session import Session
 from leaseq.lifecycle import LANES, SUSPECT_CRASHES
-from leaseq.model import Counts, Glimpse, Lane, Lease, State
+from leaseq.model import Claim, Counts, Glimpse, Lane, State
 
 # Stretches of one statement, and stretches that may be asked for at once.
 STRETCHES = 100
@@ -50,8 +50,8 @@ class Chunk(Struct, frozen=True):
 
     last_id: str | None
     waiting: list[Glimpse]  # PENDING for a while: stranded, unless dispatch knows them
-    orphans: list[tuple[Glimpse, Lease, Counts]]  # PROCESSING under a closed or unknown incarnation
-    running: list[tuple[Glimpse, Lease]]  # PROCESSING under an open incarnation for longer than was asked for
+    orphans: list[tuple[Glimpse, Claim, Counts]]  # PROCESSING under a closed or unknown incarnation
+    running: list[tuple[Glimpse, Claim]]  # PROCESSING under an open incarnation for longer than was asked for
     unscheduled: list[str]  # SCHEDULED and due, without the row by which promote would find them
 
 
@@ -155,27 +155,27 @@ class Upkeep:
             "delivered": encode(accounted.delivered).decode(),
             "suspect": SUSPECT_CRASHES,
         }
-        found = await self._session.fetch("sweep_tasks", params, again=True)
+        found = await self._session.fetch("sweep_tasks", params, idempotent=True)
         chunk = Chunk(found[0][0] if found else None, [], [], [], [])
         for row in found:
             if row[1] is None:
                 continue
             glimpse = Glimpse(row[1], row[2], State(row[3]), row[4], row[5], rows.lane(row[6], row[8], row[9]))
-            lease = Lease(row[1], row[4], row[5])
+            claim = Claim(row[1], row[4], row[5])
             match glimpse.state, row[11]:
                 case State.PENDING, _:
                     chunk.waiting.append(glimpse)
                 case State.SCHEDULED, _:
                     chunk.unscheduled.append(glimpse.task_id)
                 case _, True:
-                    chunk.running.append((glimpse, lease))
+                    chunk.running.append((glimpse, claim))
                 case _:
-                    chunk.orphans.append((glimpse, lease, Counts(row[7], row[8], row[9], row[10])))
+                    chunk.orphans.append((glimpse, claim, Counts(row[7], row[8], row[9], row[10])))
         return chunk
 
     async def reschedule(self, task_ids: Sequence[str]) -> list[str]:
         """Give SCHEDULED tasks the rows back by which promote finds them; returns the ids of those that had none."""
-        found = await self._session.fetch("reschedule_tasks", {"ids": words(sorted(task_ids))}, again=True)
+        found = await self._session.fetch("reschedule_tasks", {"ids": words(sorted(task_ids))}, idempotent=True)
         return [row[0] for row in found]
 
     async def find_boundary(self, queue: str, lane: Lane, *, cursor: str, limit: int, room: int) -> str | None:
@@ -224,7 +224,7 @@ class Upkeep:
             "cursor": min(one.cursor for one in wanted),
             "limit": min(SHARED * max(one.size for one in wanted), WINDOW_ROWS),
         }
-        found = await self._session.fetch("read_window", params, again=True)
+        found = await self._session.fetch("read_window", params, idempotent=True)
         return _Window(found[0][0], {(row[1], row[2]): row[3] for row in found if row[1] is not None})
 
     async def _find_each_boundary(self, wanted: Sequence[_Wanted]) -> list[str | None]:
@@ -236,7 +236,7 @@ class Upkeep:
             "sizes": numbers(one.size for one in wanted),
             "rooms": numbers(one.room for one in wanted),
         }
-        return [row[0] for row in await self._session.fetch("find_boundary", params, again=True)]
+        return [row[0] for row in await self._session.fetch("find_boundary", params, idempotent=True)]
 
     async def _read_each_stretch(self, wanted: Sequence[_Wanted]) -> list[Stretch]:
         params = {
@@ -247,11 +247,11 @@ class Upkeep:
             "untils": words(one.until for one in wanted),
             "sizes": numbers(one.size for one in wanted),
         }
-        return [Stretch(*row) for row in await self._session.fetch("refill_tasks", params, again=True)]
+        return [Stretch(*row) for row in await self._session.fetch("refill_tasks", params, idempotent=True)]
 
     async def find_queues(self, *, after: str, limit: int) -> tuple[str | None, list[str]]:
         """The queues that the next `limit` tasks after this one name, and the last of them (None: there are none)."""
-        ((last_id, names),) = await self._session.fetch("find_queues", {"after": after, "limit": limit}, again=True)
+        ((last_id, names),) = await self._session.fetch("find_queues", {"after": after, "limit": limit}, idempotent=True)
         return last_id, names
 
     async def prune_tasks(self, *, after: str, before: str, retention_seconds: float, limit: int) -> Pruned:

@@ -70,8 +70,8 @@ class RunningAttempt(ClaimedAttempt):
         if self.loan.over:
             raise Fenced("this attempt is over")
         if self._progress is None:
-            lease = self.claimed.lease
-            self._progress = ProgressWriter(lambda value: self._tools.ledger.set_progress(lease, value), self._tools.loop)
+            claim = self.claimed.claim
+            self._progress = ProgressWriter(lambda value: self._tools.ledger.set_progress(claim, value), self._tools.loop)
         await self._progress.put(progress)
 
     # What the worker asks
@@ -109,7 +109,7 @@ class RunningAttempt(ClaimedAttempt):
 
     def _run(self, handler: Handler) -> None:
         reach("attempt.starting")
-        emit("attempt.started", task_id=self.claimed.lease.task_id, attempt=self.claimed.lease.attempt)
+        emit("attempt.started", task_id=self.claimed.claim.task_id, attempt=self.claimed.claim.attempt)
         lent = None
         if handler.context_parameter is not None:  # without a context, no transaction can be asked for
             self.loan = Loan()
@@ -164,7 +164,7 @@ class RunningAttempt(ClaimedAttempt):
 
     def _linger(self) -> None:
         self._keep_slot()
-        emit("handler.overran", task_id=self.claimed.lease.task_id, type=self.claimed.type)
+        emit("handler.overran", task_id=self.claimed.claim.task_id, type=self.claimed.type)
 
     def _keep_slot(self) -> None:
         if not self.lingers:
@@ -189,7 +189,7 @@ class RunningAttempt(ClaimedAttempt):
             self.give_slot_back()
         else:
             self._keep_slot()
-            emit("handler.remained", task_id=self.claimed.lease.task_id, type=self.claimed.type, kind=kind)
+            emit("handler.remained", task_id=self.claimed.claim.task_id, type=self.claimed.type, kind=kind)
 
     def _interrupted(self) -> Ending | None:
         """The ending of whoever was told to stop."""

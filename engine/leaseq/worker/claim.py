@@ -81,7 +81,7 @@ class Claimer:
             if not isinstance(error, Exception):
                 raise
             return
-        by_id = {task.lease.task_id: task for task in claimed}
+        by_id = {task.claim.task_id: task for task in claimed}
         for task_ids, future in calls:
             if not future.done():
                 future.set_result([by_id[task_id] for task_id in task_ids if task_id in by_id])

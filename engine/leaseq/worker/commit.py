@@ -82,8 +82,8 @@ async def _commit(
     except Fenced:
         return Finish(ending, True)
     except ServerUnreachable as error:
-        lease = settlement.lease
-        emit("attempt.ambiguous", task_id=lease.task_id, attempt=lease.attempt, error=str(error))
+        claim = settlement.claim
+        emit("attempt.ambiguous", task_id=claim.task_id, attempt=claim.attempt, error=str(error))
         silent = not transaction.told and sqlstate_of(error) is None
         back = await judge(Ending(Outcome.ERRORED, error=_refusal(error)), silent)
         return await _resolve(tools, settlement, other(back), error)

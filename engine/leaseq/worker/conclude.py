@@ -139,32 +139,32 @@ class ClaimedAttempt:
             self._settle(replaced(self._ending, error))
             return
         # The ledger refuses to end this attempt at all (a role without rights, say). Nothing else may run it until that works.
-        emit("loop.failed", loop="settle", task_id=self.claimed.lease.task_id, error=told(error))
+        emit("loop.failed", loop="settle", task_id=self.claimed.claim.task_id, error=told(error))
         assert self._ending is not None, "the plain one"
         self._tools.loop.call_later(self._refused_seconds, self._settle, self._ending)
         self._refused_seconds = min(2 * self._refused_seconds, REFUSED_CAP_SECONDS)
 
     def _settled(self, settled: Settled | None) -> None:
         self._is_written = True
-        lease = self.claimed.lease
+        claim = self.claimed.claim
         reach("settle.committed")
         self._give_place_back()
         if settled is None:
             # The delivery stays in our list. If we are closed, the reap is about to move it, to its lane if the task is PENDING
             # again; if not, it is a stray, and the sweep asks the ledger about it.
-            emit("attempt.fenced", task_id=lease.task_id, attempt=lease.attempt, worker_id=lease.worker_id)
+            emit("attempt.fenced", task_id=claim.task_id, attempt=claim.attempt, worker_id=claim.worker_id)
             self.leave()
             return
         self._report(settled)
         place: Place | Lane = settled.lane if settled.state is State.PENDING else Place.DONE  # to its head
-        self._tools.releaser.put(self.claimed.queue, Release(lease.task_id, place), self.leave)
+        self._tools.releaser.put(self.claimed.queue, Release(claim.task_id, place), self.leave)
 
     def _settlement(self, ending: Ending) -> Settlement:
         tools, counts = self._tools, self.claimed.counts
         disposition = after(
             ending, counts, backoff=tools.backoff, max_crashes=tools.config.max_crashes, hand_backs=tools.hand_backs
         )
-        return Settlement(self.claimed.lease, ending, disposition)
+        return Settlement(self.claimed.claim, ending, disposition)
 
     def _report(self, settled: Settled) -> None:
         claimed, ending = self.claimed, self._ending
@@ -186,7 +186,7 @@ class ClaimedAttempt:
 
     def fail(self, error: BaseException) -> None:
         """A fault of this code, or of what it was given. The attempt comes to an ending all the same."""
-        emit("loop.failed", loop="attempt", task_id=self.claimed.lease.task_id, error=told(error))
+        emit("loop.failed", loop="attempt", task_id=self.claimed.claim.task_id, error=told(error))
         if self._is_written:
             self._tools.releaser.failed.set()  # only its delivery is left: the sweep finds it
             self.leave()

@@ -182,7 +182,7 @@ class Intake:
                 # They would wait here while another worker may have a slot.
                 await self._hand_back(news[len(fitting) :])
             for claimed in await self._claim(fitting) if fitting else ():
-                self._start(claimed, unstarted.pop(claimed.lease.task_id))
+                self._start(claimed, unstarted.pop(claimed.claim.task_id))
             return len(fitting) - len(unstarted)
         finally:
             self._forget(unstarted.values())
@@ -222,7 +222,7 @@ class Intake:
                 reach("claim.sending")
                 free = [hold.task_id for hold in rest if hold.task_id not in locked]
                 claimed += await self._tools.claimer.claim(free) if free else []
-                done = {task.lease.task_id for task in claimed}
+                done = {task.claim.task_id for task in claimed}
                 rest = [hold for hold in holds if hold.task_id not in done]
                 if rest:
                     claimed += await self._account(rest, locked)
@@ -239,7 +239,7 @@ class Intake:
                 wait = min(wait * 2, RETRY_CAP_SECONDS)
         if listening("task.claimed"):
             for task in claimed:
-                emit("task.claimed", task_id=task.lease.task_id, attempt=task.lease.attempt, type=task.type)
+                emit("task.claimed", task_id=task.claim.task_id, attempt=task.claim.attempt, type=task.type)
         return claimed
 
     async def _find_barred(self) -> bool:

@@ -69,12 +69,12 @@ class Settler:
 
     async def find_ended(self, settlement: Settlement) -> Settled | None:
         """Did this very settlement count, although its answer never came?"""
-        return (await self._find_ended([settlement])).get(settlement.lease.task_id)
+        return (await self._find_ended([settlement])).get(settlement.claim.task_id)
 
     async def _find_ended(self, batch: Sequence[Settlement]) -> dict[str, Settled]:
         """Those of a batch that counted although no answer came, by task id. The standbys have them too."""
-        glimpses = await self._ledger.glimpse([s.lease.task_id for s in batch])
-        ended = [_ended(settlement, glimpses.get(settlement.lease.task_id)) for settlement in batch]
+        glimpses = await self._ledger.glimpse([s.claim.task_id for s in batch])
+        ended = [_ended(settlement, glimpses.get(settlement.claim.task_id)) for settlement in batch]
         found = {settled.task_id: settled for settled in ended if settled is not None}
         if found:
             await self._ledger.wait_for_standby()
@@ -98,7 +98,7 @@ class Settler:
     async def _write_free(self, bite: Sequence[Settlement], *, repeated: bool) -> list[Settled | BaseException | None]:
         """Write the endings of a batch whose tasks are not locked; the answer to the others is `Locked`."""
         locked = await self._find_locked(bite)
-        free = [settlement for settlement in bite if settlement.lease.task_id not in locked]
+        free = [settlement for settlement in bite if settlement.claim.task_id not in locked]
         written: list[Settled | BaseException | None]
         try:
             written = [*await self._insist(free, repeated=repeated)] if free else []
@@ -106,7 +106,7 @@ class Settler:
             written = [await self._write_alone(settlement) for settlement in free]
         rest = iter(written)
         return [
-            Locked("another transaction has locked the row of this task") if settlement.lease.task_id in locked else next(rest)
+            Locked("another transaction has locked the row of this task") if settlement.claim.task_id in locked else next(rest)
             for settlement in bite
         ]
 
@@ -122,7 +122,7 @@ class Settler:
         wait = RETRY_SECONDS
         while True:
             try:
-                return await self._locked.among([settlement.lease.task_id for settlement in batch])
+                return await self._locked.among([settlement.claim.task_id for settlement in batch])
             except ServerUnreachable as error:
                 if wait == RETRY_SECONDS:
                     emit("ledger.unreachable", error=str(error), waiting=len(batch))
@@ -137,7 +137,7 @@ class Settler:
                 waiting = [settlement for settlement, _ in self._apart]
                 locked = await self._find_locked(waiting)
                 for settlement in waiting:
-                    if settlement.lease.task_id not in locked:
+                    if settlement.claim.task_id not in locked:
                         self._answer_apart(settlement, await self._write_alone(settlement))
         except BaseException as error:
             for settlement, _ in [*self._apart]:
@@ -159,12 +159,12 @@ class Settler:
                 reach("settle.sending")
                 settled = await self._ledger.settle(batch)
                 reach("settle.sent")
-                missing = [s for s in batch if s.lease.task_id not in settled]
+                missing = [s for s in batch if s.claim.task_id not in settled]
                 if missing and repeated:
                     for ended in (await self._find_ended(missing)).values():
                         emit("attempt.ambiguous", task_id=ended.task_id, attempt=ended.attempt, state=ended.state)
                         settled[ended.task_id] = ended
-                return [settled.get(s.lease.task_id) for s in batch]
+                return [settled.get(s.claim.task_id) for s in batch]
             except Locked:
                 raise
             except ServerUnreachable as error:
@@ -191,7 +191,7 @@ def _ended(settlement: Settlement, glimpse: Glimpse | None) -> Settled | None:
     """The same attempt, no longer running, in the state that was asked for (or CANCELLED, where a request came before and the
     task would have gone on): it was us. (A reap would have left PENDING or FAILED as lost; a hand-back of ours that looks the
     same has the same effect.)"""
-    if glimpse is None or glimpse.attempt != settlement.lease.attempt or glimpse.state is State.PROCESSING:
+    if glimpse is None or glimpse.attempt != settlement.claim.attempt or glimpse.state is State.PROCESSING:
         return None
     wanted = settlement.disposition.state
     if glimpse.state is not wanted and (glimpse.state is not State.CANCELLED or wanted in TERMINAL):

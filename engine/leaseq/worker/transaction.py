@@ -149,14 +149,14 @@ class AttemptTransaction:
             raise unreachable(error) from error
         if settled is None:
             await self.abandon()
-            raise Fenced(f"attempt {settlement.lease.attempt} of {settlement.lease.task_id} was taken away")
+            raise Fenced(f"attempt {settlement.claim.attempt} of {settlement.claim.task_id} was taken away")
         await self._give_back(conn)
         return settled
 
     async def _settle_and_commit(self, conn: ImpatientConnection, ledger: Ledger, settlement: Settlement) -> Settled | None:
         """Ours alone, and therefore within a time-out of ours. None: the settle was fenced, and nothing is committed."""
         await self._prepare_settle(conn)
-        settled = await ledger.succeed(settlement.lease, settlement.ending.result, conn=conn)
+        settled = await ledger.succeed(settlement.claim, settlement.ending.result, conn=conn)
         if settled is not None:
             reach("transaction.settled", lost=psycopg.OperationalError)
             await conn.commit()

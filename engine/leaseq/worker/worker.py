@@ -164,12 +164,12 @@ class Worker:
         attempt = RunningAttempt(claimed, hold, self._tools, left=self._left)
         if self._refusal is not None:
             attempt.stop(self._refusal)
-        self._running[claimed.lease.task_id] = attempt
+        self._running[claimed.claim.task_id] = attempt
         self.taken += 1
         attempt.start()
 
     def _left(self, attempt: RunningAttempt) -> None:
-        self._running.pop(attempt.claimed.lease.task_id, None)
+        self._running.pop(attempt.claimed.claim.task_id, None)
         if not self._running:
             self._last_busy = monotonic()
             self._emptied.set()
