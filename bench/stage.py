@@ -21,8 +21,8 @@ from bench.processes import Service
 from bench.witness import Witness, open_witness
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer, remove_servers
-from leaseq.engine.engine import Engine, open_engine
 from leaseq.ledger.schema import migrate
+from leaseq.operations.engine import Engine, open_engine
 
 APP = "bench.app:app"
 SERVER = "postgres."

@@ -14,8 +14,8 @@ from bench.processes import BenchFailed
 from bench.stage import Stage
 from bench.witness import Endings
 from leaseq.config import Config
-from leaseq.engine.submission import Request, accept
 from leaseq.model import Submission
+from leaseq.operations.submission import Request, accept
 
 QUEUE = "default"
 # For what goes on beside the queue that is measured.

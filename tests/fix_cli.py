@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 
 from leaseq.cli import main
 from leaseq.config import Config
-from leaseq.engine.engine import Engine, open_engine
-from leaseq.engine.submission import Request, accept
 from leaseq.model import Claim, Disposition, Ending, Outcome, Settlement, State, TaskError
+from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.submission import Request, accept
 
 T = TypeVar("T")
 Command = Callable[..., Result]

@@ -13,9 +13,9 @@ import pytest
 from fix_processes import PATIENCE
 from fix_servers import admin_url
 from leaseq.config import Config
-from leaseq.engine.engine import Engine, open_engine
-from leaseq.engine.submission import Request, accept
 from leaseq.model import State, Task
+from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.submission import Request, accept
 from leaseq.records import Attempt
 
 EFFECTS = "create table public.effects (task_id text, attempt int, pid int, at timestamptz default clock_timestamp())"

@@ -14,8 +14,8 @@ import psycopg
 
 from fix_dispatch import KEYS
 from fix_ledger import RETENTION, submission
-from leaseq.engine.engine import Engine
 from leaseq.model import Claim, Lane, Task
+from leaseq.operations.engine import Engine
 
 QUEUE = "default"
 WINDOW = 10  # of a narrow stage

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from leaseq import Leaseq
 from leaseq.config import Config
-from leaseq.engine.engine import Engine, open_engine
 from leaseq.loop import end, run_forever
+from leaseq.operations.engine import Engine, open_engine
 from leaseq.worker.assemble import assemble
 from leaseq.worker.child import register
 from leaseq.worker.link import Spec

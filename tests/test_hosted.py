@@ -19,14 +19,14 @@ from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.connect import open_pool
-from leaseq.engine.engine import open_engine
-from leaseq.engine.reap import Death, session_name
 from leaseq.errors import ServerUnfit
 from leaseq.fitness import require_fit, survey
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.schema import migrate
 from leaseq.ledger.session import Session
 from leaseq.model import State
+from leaseq.operations.engine import open_engine
+from leaseq.operations.reap import Death, session_name
 from leaseq.telemetry import WARNING, recorded
 
 HOSTILE = {

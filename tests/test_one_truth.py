@@ -13,10 +13,10 @@ from typing import get_args
 from fix_dispatch import KEYS
 from leaseq import errors
 from leaseq.dispatch.scripts import SCRIPTS
-from leaseq.engine.submission import PRIORITIES
 from leaseq.errors import LeaseqError
 from leaseq.ledger.schema import MIGRATIONS
 from leaseq.model import NAME, TERMINAL, Lane, Outcome, Priority, State
+from leaseq.operations.submission import PRIORITIES
 from leaseq_api.problems import KINDS
 from leaseq_api.schemas import PriorityName, StateName
 

@@ -21,8 +21,6 @@ from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.connect import ImpatientConnection, open_handler_pool, open_pool
 from leaseq.embedded import embedded_servers
-from leaseq.engine.engine import open_engine
-from leaseq.engine.reap import Death, session_name
 from leaseq.errors import ConfigInvalid, ServerUnfit
 from leaseq.fitness import require_fit, survey
 from leaseq.ledger.fleet import Fleet
@@ -30,6 +28,8 @@ from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.roles import HANDLER, OWNER, SERVICE, RoleNames, as_role, find_service_role, grant, prepare_embedded
 from leaseq.ledger.session import Session
 from leaseq.model import Credential, State
+from leaseq.operations.engine import open_engine
+from leaseq.operations.reap import Death, session_name
 
 DENIED = psycopg.errors.InsufficientPrivilege
 

@@ -5,7 +5,7 @@ The `Idempotency-Key` header of draft-ietf-httpapi-idempotency-key-header-07 is 
 `"order-1"` and `order-1` are the same key. A proxy may join two lines of a header with a comma (RFC 9110, 5.3), so a comma in a
 bare text is refused: it could be two keys, or one key sent twice. A key with a comma has to be quoted. Quoted keys that were
 joined are one key if they are equal. The length and the characters of a key are checked where Python submissions are checked too
-(leaseq/engine/submission.py).
+(leaseq/operations/submission.py).
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ from litestar.params import PathParameter, QueryParameter
 from msgspec import UNSET
 
 from leaseq.codec import is_task_id
-from leaseq.engine.submission import KEY_MAX_LENGTH
 from leaseq.errors import TaskNotFound
 from leaseq.ledger.ledger import TaskFilter
 from leaseq.model import NAME, State
+from leaseq.operations.submission import KEY_MAX_LENGTH
 from leaseq_api.refused import Refused
 from leaseq_api.schemas import ListQuery
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from leaseq.engine.submission import KEY_MAX_LENGTH, Request
 from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State
+from leaseq.operations.submission import KEY_MAX_LENGTH, Request
 from leaseq.records import WorkerRecord
 from leaseq_api.refused import Refused
 

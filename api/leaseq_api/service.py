@@ -15,12 +15,12 @@ from litestar import Request
 from litestar.di import NamedDependency
 
 from leaseq.config import Config
-from leaseq.engine.engine import Engine, open_engine
-from leaseq.engine.known_types import KnownTypes
-from leaseq.engine.lists import Lists, open_lists
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import end
+from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.known_types import KnownTypes
+from leaseq.operations.lists import Lists, open_lists
 
 # One writer gathers all submissions; the rest are for those who look things up.
 POOL_SIZE = 8

@@ -13,10 +13,10 @@ import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.openapi import ResponseSpec
 
-from leaseq.engine.submission import accept
 from leaseq.errors import TaskNotFound
 from leaseq.failpoints import reach
 from leaseq.model import State, Submission, Task
+from leaseq.operations.submission import accept
 from leaseq_api import parameters as given
 from leaseq_api.body import read_json
 from leaseq_api.idempotency import HEADER, parse_key

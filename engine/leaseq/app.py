@@ -16,10 +16,10 @@ from leaseq.codec import is_task_id
 from leaseq.config import Config
 from leaseq.context import Context
 from leaseq.embedded import embedded_servers
-from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import TaskNotFound
 from leaseq.ledger.roles import prepare_embedded
 from leaseq.openings import Openings
+from leaseq.operations.engine import Engine, open_engine
 from leaseq.registry import DEFAULT_QUEUE, Registry, describe
 from leaseq.task import AsyncTask, BlockingTask, BoundTask, TaskDecorator, TaskHandle, TypedTask
 

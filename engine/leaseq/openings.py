@@ -16,8 +16,8 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from leaseq.engine.engine import Engine
 from leaseq.errors import NotOpen
+from leaseq.operations.engine import Engine
 
 T = TypeVar("T")
 

@@ -16,11 +16,11 @@ from msgspec import Struct
 from leaseq.config import Config
 from leaseq.connect import Connection
 from leaseq.context import BlockingConnection, Context, running
-from leaseq.engine.engine import Engine
-from leaseq.engine.submission import Request, accept
 from leaseq.errors import NotOpen, ResultTimeout, SubmissionInvalid, TaskCancelled, TaskFailed
 from leaseq.model import State, Submission, Submitted, Task
 from leaseq.openings import Openings
+from leaseq.operations.engine import Engine
+from leaseq.operations.submission import Request, accept
 from leaseq.registry import Handler
 
 P = ParamSpec("P")

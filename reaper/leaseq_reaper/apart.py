@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
-from leaseq.engine.engine import Stores
 from leaseq.errors import ServerUnreachable
 from leaseq.loop import spread
+from leaseq.operations.engine import Stores
 
 T = TypeVar("T")
 K = TypeVar("K")

@@ -12,7 +12,7 @@ Invariant. A flag is removed only after the ledger was asked once more. An opera
 
 from __future__ import annotations
 
-from leaseq.engine.engine import Stores
+from leaseq.operations.engine import Stores
 from leaseq_reaper.apart import Apart
 
 # Paused queues of one pass: two statements, and four round trips to dispatch.

@@ -22,8 +22,8 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 
-from leaseq.engine.engine import Engine
 from leaseq.model import Claim, Glimpse, State
+from leaseq.operations.engine import Engine
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.suspicion import Clock

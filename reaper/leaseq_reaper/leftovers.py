@@ -17,8 +17,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
-from leaseq.engine.engine import Engine
-from leaseq.engine.reap import Death
+from leaseq.operations.engine import Engine
+from leaseq.operations.reap import Death
 from leaseq_reaper.apart import Apart
 from leaseq_reaper.flags import Flags
 from leaseq_reaper.owners import ended

@@ -15,9 +15,9 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 
-from leaseq.engine.engine import Engine
 from leaseq.failpoints import reach
 from leaseq.model import Claim, Counts, Glimpse, Settled, State
+from leaseq.operations.engine import Engine
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import Apart
 from leaseq_reaper.redeliver import redeliver

@@ -27,11 +27,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from leaseq.engine.engine import Engine
 from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Due, Listed, Promotion
 from leaseq.lifecycle import LANES
 from leaseq.model import Glimpse, Priority, State
+from leaseq.operations.engine import Engine
 from leaseq.telemetry import emit, listening
 from leaseq_reaper.apart import Apart
 from leaseq_reaper.passes import Quiet

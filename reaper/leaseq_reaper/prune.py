@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from leaseq.codec import FIRST_ID
-from leaseq.engine.engine import Engine
+from leaseq.operations.engine import Engine
 from leaseq.telemetry import emit
 from leaseq_reaper.suspicion import Clock
 from leaseq_reaper.unused import UnusedQueues

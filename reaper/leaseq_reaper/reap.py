@@ -28,10 +28,10 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
 from leaseq.dispatch.deliveries import LeaseView
-from leaseq.engine.engine import Engine
-from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Watched
+from leaseq.operations.engine import Engine
+from leaseq.operations.reap import Death
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.owners import ended

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
-from leaseq.engine.engine import Engine
+from leaseq.operations.engine import Engine
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import Apart
 from leaseq_reaper.epochs import Epochs

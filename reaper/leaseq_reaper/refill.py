@@ -41,9 +41,9 @@ from msgspec import Struct
 from leaseq.codec import LAST_ID, next_id
 from leaseq.dispatch.backlog import Backlog
 from leaseq.dispatch.dispatcher import BITE
-from leaseq.engine.engine import Engine
 from leaseq.failpoints import reach
 from leaseq.model import Lane
+from leaseq.operations.engine import Engine
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.backlogs import Backlogs, find_backlogs

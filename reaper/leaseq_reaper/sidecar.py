@@ -16,10 +16,10 @@ from contextlib import AsyncExitStack, suppress
 import uvloop
 
 from leaseq.config import Config
-from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import pause
+from leaseq.operations.engine import Engine, open_engine
 from leaseq.telemetry import emit
 from leaseq_reaper.clockwork import run_duties
 from leaseq_reaper.passes import Duty

@@ -32,10 +32,10 @@ from itertools import islice
 from msgspec import Struct
 
 from leaseq.dispatch.backlog import Backlog
-from leaseq.engine.engine import Engine
 from leaseq.failpoints import reach
 from leaseq.ledger.upkeep import Accounted
 from leaseq.model import Glimpse, Lane, State
+from leaseq.operations.engine import Engine
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.backlogs import Backlogs, find_backlogs, waits_its_turn

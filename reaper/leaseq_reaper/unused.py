@@ -21,7 +21,7 @@ import asyncio
 import time
 
 from leaseq.codec import FIRST_ID
-from leaseq.engine.engine import Engine
+from leaseq.operations.engine import Engine
 from leaseq.telemetry import emit
 from leaseq_reaper.suspicion import Clock
 

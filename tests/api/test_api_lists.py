@@ -12,8 +12,8 @@ import pytest
 from fix_api import Api, problem
 from fix_worker import until
 from leaseq.connect import Connection
-from leaseq.engine import lists
 from leaseq.ledger.statements import STATEMENTS
+from leaseq.operations import lists
 from leaseq_chaos.pace import Pace
 
 CLIENTS = 24

@@ -22,10 +22,10 @@ from fix_api import Api, open_api, problem
 from fix_servers import admin_url
 from leaseq import Leaseq
 from leaseq.config import Config
-from leaseq.engine.engine import open_engine
 from leaseq.errors import PayloadInvalid
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.session import Connection
+from leaseq.operations.engine import open_engine
 from leaseq.task import AsyncTask
 from leaseq.worker.worker import task_types
 

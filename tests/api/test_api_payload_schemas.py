@@ -13,11 +13,11 @@ from fix_api import Api, open_api, problem
 from fix_worker import until
 from leaseq import Leaseq
 from leaseq.config import Config
-from leaseq.engine import known_types
-from leaseq.engine.known_types import KnownTypes
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.ledger.session import Connection
+from leaseq.operations import known_types
+from leaseq.operations.known_types import KnownTypes
 from leaseq.shapes import shape_of
 from leaseq.telemetry import recorded
 

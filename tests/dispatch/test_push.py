@@ -10,8 +10,8 @@ from fix_proxy import ProxyTo
 from leaseq.config import Config
 from leaseq.connect import open_redis
 from leaseq.dispatch.dispatcher import Dispatcher
-from leaseq.engine.push import Pusher
 from leaseq.model import Lane
+from leaseq.operations.push import Pusher
 from leaseq.telemetry import recorded
 
 
@@ -48,7 +48,7 @@ async def test_what_cannot_be_pushed_is_told_and_dropped(redis_only: Config, pro
 
 
 async def test_what_waits_is_bounded(dispatcher: Dispatcher, valkey: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leaseq.engine.push.CAPACITY", 2)
+    monkeypatch.setattr("leaseq.operations.push.CAPACITY", 2)
     pusher = Pusher(dispatcher)
     offered = ids(4)
 

@@ -21,9 +21,9 @@ from fix_worker import until, working
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
-from leaseq.engine.engine import open_engine
-from leaseq.engine.submission import Request, accept
 from leaseq.model import Submission
+from leaseq.operations.engine import open_engine
+from leaseq.operations.submission import Request, accept
 
 TASKS = 2_000
 SLOTS = 100

@@ -16,9 +16,9 @@ from fix_processes import Services
 from fix_servers import at, prepare
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
-from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State
+from leaseq.operations.engine import open_engine
 from leaseq_api.app import create_app
 
 # The limits that are promised stand in the tests. To start servers and to drain thousands of tasks takes a busy machine longer.

@@ -23,10 +23,10 @@ from leaseq import Leaseq
 from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.embedded import ValkeyServer
-from leaseq.engine.engine import open_engine
 from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.fitness import survey
 from leaseq.model import Lane, State
+from leaseq.operations.engine import open_engine
 from leaseq_reaper.sidecar import run
 
 pytestmark = pytest.mark.timeout(180)

@@ -13,7 +13,7 @@ from fix_ledger import submission
 from fix_processes import PATIENCE, TESTS, environment
 from fix_servers import Pair, at
 from leaseq.config import Config
-from leaseq.engine.engine import open_engine
+from leaseq.operations.engine import open_engine
 from leaseq.primary import _timelines
 
 pytestmark = pytest.mark.timeout(240)

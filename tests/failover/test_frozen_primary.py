@@ -15,8 +15,8 @@ from fix_ledger import submission
 from fix_proxy import ProxyTo
 from fix_servers import Pair
 from leaseq.config import Config
-from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ServerUnreachable
+from leaseq.operations.engine import Engine, open_engine
 from leaseq.telemetry import recorded
 
 # Two servers of its own for each test.

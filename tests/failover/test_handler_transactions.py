@@ -16,8 +16,8 @@ from fix_servers import Pair, at
 from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
-from leaseq.engine.engine import open_engine
 from leaseq.model import Outcome, State
+from leaseq.operations.engine import open_engine
 from leaseq.telemetry import Event, recorded
 
 # Two servers of its own for each test.

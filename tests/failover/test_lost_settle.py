@@ -15,8 +15,8 @@ from fix_servers import Pair, at
 from fix_worker import until, working
 from leaseq import Leaseq
 from leaseq.config import Config
-from leaseq.engine.engine import open_engine
 from leaseq.model import State
+from leaseq.operations.engine import open_engine
 from leaseq.telemetry import recorded
 from leaseq_reaper.sidecar import run
 

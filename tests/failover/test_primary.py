@@ -17,10 +17,10 @@ from fix_servers import Pair
 from fix_worker import until
 from leaseq.config import Config
 from leaseq.connect import Pool, open_pool
-from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
+from leaseq.operations.engine import Engine, open_engine
 from leaseq.primary import Timeline, learn_timeline, newest_timeline
 from leaseq.telemetry import recorded
 

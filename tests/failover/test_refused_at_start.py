@@ -18,13 +18,13 @@ from leaseq import Leaseq
 from leaseq.cli import main
 from leaseq.config import Config
 from leaseq.connect import open_pool
-from leaseq.engine.engine import open_engine
 from leaseq.errors import LeaseqError, ServerUnfit, ServerUnreachable
 from leaseq.fitness import require_fit, survey
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.roles import SERVICE, RoleNames, grant
 from leaseq.ledger.schema import LATEST, migrate, schema_version
 from leaseq.ledger.session import Session
+from leaseq.operations.engine import open_engine
 
 pytestmark = pytest.mark.timeout(240)
 

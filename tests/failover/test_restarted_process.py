@@ -18,9 +18,9 @@ from fix_ledger import submission
 from fix_processes import PATIENCE, TESTS, Services, environment
 from fix_servers import Pair, at, free_port
 from leaseq.config import Config
-from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.fitness import require_fit
+from leaseq.operations.engine import open_engine
 from leaseq.primary import _timelines
 
 pytestmark = pytest.mark.timeout(240)

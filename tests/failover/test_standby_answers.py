@@ -23,9 +23,9 @@ from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.connect import Connection
-from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State, Submitted
+from leaseq.operations.engine import open_engine
 from leaseq.telemetry import Event, recorded
 
 # Two servers of its own for each test.

@@ -11,12 +11,12 @@ import pytest
 from fix_ledger import RETENTION, holding, submission, until_blocked
 from leaseq.config import Config
 from leaseq.connect import Connection, Pool
-from leaseq.engine.engine import Engine, open_engine
-from leaseq.engine.submit import HASTE_SECONDS
 from leaseq.errors import IdempotencyInFlight
 from leaseq.ledger.ledger import PATIENCE_SECONDS, Ledger
 from leaseq.ledger.session import Locked
 from leaseq.model import Submission, Submitted
+from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.submit import HASTE_SECONDS
 
 
 @pytest.fixture

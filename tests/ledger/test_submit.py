@@ -26,13 +26,13 @@ from fix_proxy import READY_FOR_QUERY, Proxy, ProxyTo
 from leaseq.codec import FIRST_ID
 from leaseq.config import Config
 from leaseq.connect import Connection, Pool, open_pool
-from leaseq.engine.submit import MAX_WAITS, Submitter
 from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, ServerUnreachable, SubmissionInvalid
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
 from leaseq.ledger.upkeep import Pruned, Upkeep
 from leaseq.model import State, Submission, Submitted
+from leaseq.operations.submit import MAX_WAITS, Submitter
 
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 

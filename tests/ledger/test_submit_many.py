@@ -10,9 +10,9 @@ import pytest
 
 from fix_ledger import submission
 from leaseq.config import Config
-from leaseq.engine.engine import BATCH_SIZE, Engine, open_engine
 from leaseq.errors import IdempotencyKeyReused, ServerUnreachable
 from leaseq.model import Submission, Submitted
+from leaseq.operations.engine import BATCH_SIZE, Engine, open_engine
 
 CHUNKS = 3
 

@@ -24,13 +24,13 @@ from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.survey import Survey
-from leaseq.engine.engine import Engine, Stores
-from leaseq.engine.reap import Death, session_name
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.upkeep import Upkeep
 from leaseq.model import Lane
+from leaseq.operations.engine import Engine, Stores
+from leaseq.operations.reap import Death, session_name
 from leaseq.redis_connection import Guard
 from leaseq.worker.beat import Heartbeat
 from leaseq.worker.claim import Claimer

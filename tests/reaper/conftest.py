@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from fix_reaper import WINDOW, FakeClock, Stage
 from leaseq.config import Config
-from leaseq.engine.engine import open_engine
+from leaseq.operations.engine import open_engine
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pytest
 from fix_reaper import QUEUE, FakeClock, Stage, named, names, watch
 from fix_servers import person
 from leaseq.connect import LOCK_SECONDS
-from leaseq.engine.reap import Death
 from leaseq.ledger.session import Locked
 from leaseq.model import State
+from leaseq.operations.reap import Death
 from leaseq.telemetry import recorded
 from leaseq_reaper.reap import PATIENCE_SECONDS, Reaping
 from leaseq_reaper.reconcile import Reconcile

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fix_reaper import Stage
-from leaseq.engine.reap import Death
 from leaseq.model import State
+from leaseq.operations.reap import Death
 
 
 async def test_a_worker_of_many_queues_is_taken_back_wherever_it_held_something(stage: Stage) -> None:

@@ -15,9 +15,9 @@ from fix_proxy import READY_FOR_QUERY, ProxyTo
 from fix_reaper import WINDOW, FakeClock, Stage, named
 from leaseq.config import Config
 from leaseq.embedded import ValkeyServer
-from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, Priority, State
+from leaseq.operations.engine import open_engine
 from leaseq.telemetry import recorded
 from leaseq_reaper import positions, promote
 from leaseq_reaper.passes import SEVERAL

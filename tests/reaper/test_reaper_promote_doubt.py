@@ -16,10 +16,10 @@ from fix_proxy import READY_FOR_QUERY, Proxy, ProxyTo, Trap
 from fix_reaper import QUEUE, WINDOW, FakeClock, Stage
 from fix_servers import person
 from leaseq.config import Config
-from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Listed, Promotion
 from leaseq.model import Lane, State
+from leaseq.operations.engine import Engine, open_engine
 from leaseq_reaper import promote
 from leaseq_reaper.promote import Promote
 

@@ -21,9 +21,9 @@ from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.dispatch import survey
 from leaseq.embedded import ValkeyServer
-from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, Priority, State
+from leaseq.operations.engine import open_engine
 from leaseq.telemetry import recorded
 from leaseq_reaper import walk
 from leaseq_reaper.apart import AT_ONCE

@@ -14,9 +14,9 @@ from fix_proxy import READY_FOR_QUERY, ProxyTo
 from fix_reaper import WINDOW, Stage
 from leaseq.codec import new_task_id
 from leaseq.config import Config
-from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, State
+from leaseq.operations.engine import open_engine
 from leaseq_reaper.promote import Promote
 from leaseq_reaper.refill import Refill
 

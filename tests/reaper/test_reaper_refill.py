@@ -17,9 +17,9 @@ from leaseq import Leaseq
 from leaseq.codec import LAST_ID, next_id
 from leaseq.config import Config
 from leaseq.dispatch.backlog import Backlog
-from leaseq.engine.engine import open_engine
 from leaseq.ledger import upkeep
 from leaseq.model import Lane, Priority, State
+from leaseq.operations.engine import open_engine
 from leaseq.telemetry import recorded
 from leaseq_reaper import refill
 from leaseq_reaper.reconcile import Reconcile

@@ -22,9 +22,9 @@ from fix_reaper import Stage, named, names
 from fix_servers import free_port
 from leaseq.config import Config
 from leaseq.embedded import ValkeyServer
-from leaseq.engine.engine import open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State
+from leaseq.operations.engine import open_engine
 from leaseq.telemetry import Event, recorded, subscribe
 from leaseq_chaos.pace import Pace
 from leaseq_reaper.clockwork import Every, mend, run_duties

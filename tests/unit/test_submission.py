@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from leaseq.config import Config
-from leaseq.engine.submission import Request, accept
 from leaseq.errors import IdempotencyKeyInvalid, PayloadInvalid, PayloadTooLarge, SubmissionInvalid
 from leaseq.known_type import KnownType
 from leaseq.model import Priority, TypeDefaults
+from leaseq.operations.submission import Request, accept
 
 CONFIG = Config(max_attempts=7, timeout_seconds=77.0, payload_max_bytes=100)
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

@@ -19,10 +19,10 @@ from fix_worker import promoting, until, working
 from leaseq import Context, Fail, Leaseq
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
-from leaseq.engine.engine import open_engine
 from leaseq.errors import Fenced, ServerUnreachable
 from leaseq.lifecycle import FREE_CRASHES, hand_back
 from leaseq.model import Counts, Ending, Outcome, State, Task, TaskError
+from leaseq.operations.engine import open_engine
 from leaseq.primary import primary_at
 from leaseq.telemetry import recorded
 from leaseq.worker.outages import LOOK_SECONDS, Outages

@@ -13,8 +13,8 @@ from fix_worker import QUEUE, assembled, until, working
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries, as_bytes
-from leaseq.engine.reap import Death
 from leaseq.model import Lane, State
+from leaseq.operations.reap import Death
 from leaseq.telemetry import recorded
 
 

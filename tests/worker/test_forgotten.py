@@ -13,9 +13,9 @@ from fix_reaper import FakeClock
 from fix_worker import until, working
 from leaseq import Context, Leaseq, Retry
 from leaseq.config import Config
-from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State
+from leaseq.operations.engine import Engine, open_engine
 from leaseq.telemetry import recorded
 from leaseq.worker.claim import Claimer
 from leaseq_reaper.forgotten import PATIENCE_SECONDS

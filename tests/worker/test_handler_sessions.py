@@ -10,7 +10,7 @@ from fix_client import Client
 from fix_worker import QUEUE, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
-from leaseq.engine.reap import Death
+from leaseq.operations.reap import Death
 from leaseq.telemetry import recorded
 
 RENAMES = [

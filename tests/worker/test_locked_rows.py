@@ -19,10 +19,10 @@ from fix_worker import QUEUE, promoting, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.dispatcher import Dispatcher
-from leaseq.engine.reap import Death
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Locked
 from leaseq.model import ClaimedTask, Lane, Settled, Settlement, State
+from leaseq.operations.reap import Death
 from leaseq.telemetry import recorded
 from leaseq.worker import locked as locked_module
 from leaseq.worker.execute import Stop

@@ -19,8 +19,8 @@ from fix_servers import admin_url
 from fix_worker import QUEUE, until, working
 from leaseq import Leaseq
 from leaseq.config import Config
-from leaseq.engine.engine import open_engine
 from leaseq.model import Lane, State
+from leaseq.operations.engine import open_engine
 from leaseq.telemetry import recorded
 from leaseq.worker.beat import SILENT_LEASES, Heartbeat
 

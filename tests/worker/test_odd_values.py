@@ -23,9 +23,9 @@ from fix_worker import QUEUE, until, working
 from leaseq import Context, Leaseq
 from leaseq.codec import FIRST_ID, LAST_ID, new_task_id
 from leaseq.config import Config
-from leaseq.engine.engine import Engine
 from leaseq.loop import run_forever
 from leaseq.model import Lane, State
+from leaseq.operations.engine import Engine
 from leaseq.telemetry import WARNING, recorded
 from leaseq.worker.beat import Heartbeat
 from leaseq_chaos.pace import Pace

@@ -27,9 +27,9 @@ from fix_odd_exceptions import ODD
 from fix_worker import promoting, until, working
 from leaseq import Context, Fail, Leaseq, Retry
 from leaseq.config import Config
-from leaseq.engine.engine import open_engine
 from leaseq.errors import Fenced, ServerUnreachable
 from leaseq.model import State
+from leaseq.operations.engine import open_engine
 from leaseq.worker import attempt
 from leaseq.worker.worker import Worker
 

@@ -15,10 +15,10 @@ from fix_ledger import claim_task, find, submit
 from fix_worker import QUEUE, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
-from leaseq.engine.engine import Engine, open_engine
-from leaseq.engine.reap import Death
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import Claim, Settled, State
+from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.reap import Death
 
 pytestmark = pytest.mark.timeout(120)
 PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")

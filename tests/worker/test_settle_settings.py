@@ -15,8 +15,8 @@ from fix_worker import promoting, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
-from leaseq.engine.engine import open_engine
 from leaseq.model import State
+from leaseq.operations.engine import open_engine
 from leaseq.telemetry import recorded
 
 ONCE = {"max_attempts": 1}

@@ -20,8 +20,8 @@ from fix_proxy import ProxyTo
 from fix_servers import at
 from fix_worker import until
 from leaseq.config import Config
-from leaseq.engine.engine import open_engine
 from leaseq.model import Lane, State
+from leaseq.operations.engine import open_engine
 from leaseq.telemetry import recorded
 from leaseq.worker.beat import Heartbeat
 from leaseq.worker.family import ChildProcess

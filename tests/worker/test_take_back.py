@@ -15,10 +15,10 @@ from fix_worker import QUEUE
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import BITE
-from leaseq.engine.engine import Engine, open_engine
-from leaseq.engine.reap import Death
 from leaseq.loop import end
 from leaseq.model import Lane, State
+from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.reap import Death
 from leaseq.telemetry import recorded
 from leaseq.worker.beat import Heartbeat
 

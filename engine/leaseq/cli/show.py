@@ -13,10 +13,10 @@ from leaseq.cli import parameters
 from leaseq.cli.paper import STYLES, moment, one_line, print_block, print_json, print_line, styled
 from leaseq.cli.stores import reading
 from leaseq.cli.story import Whereabouts, headline, tell
-from leaseq.engine.engine import Engine
 from leaseq.errors import ServerUnreachable
 from leaseq.lifecycle import lane_of
 from leaseq.model import TERMINAL, Task
+from leaseq.operations.engine import Engine
 from leaseq.records import Attempt
 from leaseq_api.views import attempt_view, task_view
 

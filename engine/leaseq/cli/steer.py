@@ -8,8 +8,8 @@ from leaseq.cli import parameters
 from leaseq.cli.paper import print_json
 from leaseq.cli.stores import with_engine
 from leaseq.cli.streams import say
-from leaseq.engine.engine import Engine
 from leaseq.model import State, Task
+from leaseq.operations.engine import Engine
 from leaseq_api.views import task_view
 
 

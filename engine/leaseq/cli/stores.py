@@ -14,10 +14,10 @@ from typing import TypeVar
 from leaseq.cli.serving import held_servers
 from leaseq.cli.streams import note
 from leaseq.config import Config
-from leaseq.engine.engine import Engine, open_engine
 from leaseq.errors import ConfigInvalid
 from leaseq.ledger.roles import prepare_embedded
 from leaseq.ledger.schema import require_schema
+from leaseq.operations.engine import Engine, open_engine
 from leaseq.telemetry import WARNING, Event, subscribe
 
 T = TypeVar("T")

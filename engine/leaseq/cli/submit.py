@@ -17,11 +17,11 @@ from leaseq.cli.parameters import as_json, tenant, to_name
 from leaseq.cli.stores import with_engine
 from leaseq.cli.streams import note, say
 from leaseq.cli.wait import tell_end
-from leaseq.engine.engine import Engine
-from leaseq.engine.known_types import KnownTypes
-from leaseq.engine.submission import PRIORITIES, Request, accept
 from leaseq.errors import SubmissionInvalid, TaskNotFound
 from leaseq.model import YEAR_SECONDS, Submission, Submitted, Task
+from leaseq.operations.engine import Engine
+from leaseq.operations.known_types import KnownTypes
+from leaseq.operations.submission import PRIORITIES, Request, accept
 from leaseq_api.schemas import RememberedTask, TaskView
 from leaseq_api.views import fresh_view, remembered, task_view
 

@@ -9,9 +9,9 @@ from leaseq.cli import parameters
 from leaseq.cli.paper import moment, print_json, print_table
 from leaseq.cli.stores import reading
 from leaseq.cli.story import why
-from leaseq.engine.engine import Engine
 from leaseq.ledger.ledger import Listing, TaskFilter
 from leaseq.model import State, TaskSummary
+from leaseq.operations.engine import Engine
 from leaseq_api.views import task_page
 
 ERROR_WIDTH = 60

@@ -12,8 +12,8 @@ from leaseq.cli.exits import FAILED, OK, TIMED_OUT
 from leaseq.cli.paper import print_json, print_raw_json
 from leaseq.cli.stores import reading
 from leaseq.cli.streams import note
-from leaseq.engine.engine import Engine
 from leaseq.model import YEAR_SECONDS, State, Task
+from leaseq.operations.engine import Engine
 from leaseq_api.views import task_view
 
 

@@ -13,10 +13,10 @@ from leaseq.backoff import Backoff
 from leaseq.connect import ImpatientConnection, Pool, open_blocking_redis, open_handler_pool
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.keys import Keys
-from leaseq.engine.engine import Engine
-from leaseq.engine.reap import session_name
 from leaseq.errors import Fenced
 from leaseq.model import Credential, Lane
+from leaseq.operations.engine import Engine
+from leaseq.operations.reap import session_name
 from leaseq.primary import primary_at
 from leaseq.registry import Registry
 from leaseq.worker.claim import Claimer

@@ -25,11 +25,11 @@ from uuid import uuid4
 from msgspec import Struct
 
 from leaseq.config import Config
-from leaseq.engine.engine import Stores
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
 from leaseq.loop import end, spread
+from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit
 from leaseq.worker.link import boottime
 from leaseq.worker.tools import FEW_QUEUES

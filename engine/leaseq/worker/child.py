@@ -23,12 +23,12 @@ import msgspec
 
 from leaseq.app import Leaseq
 from leaseq.config import Config, take_over
-from leaseq.engine.engine import Engine, open_engine
-from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
 from leaseq.logs import restore_streams, set_up_logs, spare_the_streams
 from leaseq.loop import end
 from leaseq.memory import spare_the_collector
+from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.reap import Death
 from leaseq.registry import Registry
 from leaseq.telemetry import emit
 from leaseq.worker.assemble import BLOCK_SECONDS, assemble

@@ -7,7 +7,7 @@ import asyncio
 import uvloop
 
 from leaseq.config import Config
-from leaseq.engine.engine import open_engine
+from leaseq.operations.engine import open_engine
 from leaseq.worker.supervisor import Post, Supervisor
 
 POOL_SIZE = 4

@@ -18,12 +18,12 @@ from msgspec import Struct
 
 from leaseq import __version__
 from leaseq.config import Config
-from leaseq.engine.engine import Engine
-from leaseq.engine.reap import Death
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.loop import end, pause, run_forever
 from leaseq.model import Lane
+from leaseq.operations.engine import Engine
+from leaseq.operations.reap import Death
 from leaseq.telemetry import emit
 from leaseq.worker.beat import Heartbeat
 from leaseq.worker.descendants import end_descendants

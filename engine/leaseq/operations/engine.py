@@ -18,11 +18,6 @@ from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.survey import Survey
-from leaseq.engine.held_keys import HeldKeys
-from leaseq.engine.push import Pusher
-from leaseq.engine.reap import Reap
-from leaseq.engine.submit import KeyHeld, Submitter
-from leaseq.engine.wait import Waiter
 from leaseq.errors import DispatchForeign, ServerUnreachable, TaskConflict, TaskNotFound
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
@@ -32,6 +27,11 @@ from leaseq.ledger.session import MARGIN_SECONDS, Connection, Session
 from leaseq.ledger.upkeep import Upkeep
 from leaseq.loop import end, run_forever
 from leaseq.model import Glimpse, State, Submission, Submitted, Task
+from leaseq.operations.held_keys import HeldKeys
+from leaseq.operations.push import Pusher
+from leaseq.operations.reap import Reap
+from leaseq.operations.submit import KeyHeld, Submitter
+from leaseq.operations.wait import Waiter
 from leaseq.primary import primary_at
 from leaseq.records import Attempt, QueueRecord
 from leaseq.redis_connection import Guard

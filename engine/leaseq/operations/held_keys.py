@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-from leaseq.engine.submit import MAX_WAITS, Submitter
 from leaseq.errors import IdempotencyInFlight
 from leaseq.model import Submission, Submitted
+from leaseq.operations.submit import MAX_WAITS, Submitter
 
 REMEMBER_SECONDS = 1.0
 AT_ONCE = 2
