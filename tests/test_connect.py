@@ -169,7 +169,7 @@ async def test_a_row_that_stays_locked_is_told_as_locked(config: Config) -> None
 
 
 async def test_the_pool_heals_after_a_restart(own_postgres: PostgresServer) -> None:
-    """Neither the connections that died while idle nor the outage's length are the callers' trouble (P23)."""
+    """Neither the connections that died while idle nor the outage's length are the callers' trouble (docs/pitfalls.md#p23)."""
     async with await open_pool(Config(postgres_url=own_postgres.url), name="worker", max_size=4) as pool:
         await asyncio.gather(*(_hold_briefly(pool.connection()) for _ in range(4)))
         own_postgres.stop("immediate")
@@ -196,7 +196,7 @@ async def test_the_pool_heals_after_an_outage_in_which_everybody_asked(own_postg
 
 
 async def test_a_frozen_postgres_does_not_keep_the_caller(own_postgres: PostgresServer) -> None:
-    """The kernel keeps a frozen server's connections alive, and its own time-outs are frozen with it (P22)."""
+    """The kernel keeps a frozen server's connections alive, and its own time-outs are frozen with it (docs/pitfalls.md#p22)."""
     async with await open_pool(Config(postgres_url=own_postgres.url), name="worker", max_size=2) as pool:
         await _hold_briefly(pool.connection())
         pid = own_postgres.pid

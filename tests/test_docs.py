@@ -20,6 +20,9 @@ from leaseq.ledger.statements import STATEMENTS
 from leaseq.lifecycle import TRANSITIONS, after
 from leaseq.model import Counts, Ending, Outcome, State, TaskError
 from leaseq.telemetry import EVENTS
+from leaseq_chaos.checkers.catalogue import CHECKERS
+from prose import all_prose, read_prose
+from references import NUMBERED, dead_references
 from source_tree import PACKAGES, ROOT
 
 DOCS = sorted(path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
@@ -162,6 +165,51 @@ def test_tests_that_are_named_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
         assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), f"{file}::{name}"
+
+
+def test_references_in_prose_exist() -> None:
+    dead = [reference for prose in all_prose() for reference in dead_references(prose)]
+    assert not dead, "\n" + "\n".join(dead)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("engine/leaseq/forged.py", '"""A bound (P99)."""\n'),
+        ("engine/leaseq/forged.py", "x = 1  # as docs/pitfalls.md#p99 says\n"),
+        ("engine/leaseq/forged.py", "x = 1  # docs/pitfalls.md#p1 to #p99\n"),
+        ("engine/leaseq/forged.py", '"""A checker (I99)."""\n'),
+        ("engine/leaseq/ledger/sql/forged.sql", "-- forged: see settle_nothing.sql\nselect 1\n"),
+        ("engine/leaseq/dispatch/lua/forged.lua", "-- forged: see nothing.py\nreturn 1\n"),
+        ("docs/forged.md", "As G99 promises.\n"),
+        ("docs/forged.md", "See `dispatch/lua/nothing.lua`.\n"),
+    ],
+)
+def test_reference_to_nothing_is_found(name: str, text: str) -> None:
+    assert list(dead_references(read_prose(name, text)))
+
+
+def test_every_checker_has_a_numbered_invariant() -> None:
+    rows = _table(ROOT / "docs" / "chaos.md", "number", "invariant", "checker")
+    assert {row[2] for row in rows} == set(CHECKERS)
+    for number, _, checker in rows:
+        (prose,) = [prose for prose in all_prose() if prose.name == f"chaos/leaseq_chaos/checkers/{checker}.py"]
+        assert re.search(rf"\b{number}\b", prose.text), f"{prose.name} does not name {number}"
+
+
+def test_every_pitfall_is_cited() -> None:
+    file, form = NUMBERED["P"]
+    pitfalls = re.findall(form, (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+    cited = {number for prose in all_prose() if prose.name.endswith((".py", ".sql", ".lua")) for number in _cited(prose.text)}
+    assert set(pitfalls) == cited
+
+
+def _cited(text: str) -> set[str]:
+    found = set()
+    for first, joint, last in re.findall(r"docs/pitfalls\.md#p(\d+)(?:(, | to |\nto )#p(\d+))?", text):
+        numbers = range(int(first), int(last) + 1) if "to" in joint else {int(first), int(last or first)}
+        found |= {f"P{number}" for number in numbers}
+    return found
 
 
 @pytest.mark.parametrize("path", DOCS, ids=_name)

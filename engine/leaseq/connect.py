@@ -2,10 +2,10 @@
 
 Invariants. Postgres: every session commits synchronously and has time-outs; a connection that the server closed
 while it lay idle is not handed out; after an outage the pool is whole again within about a second of the server's
-return; whoever gives up on a query of a frozen server is free again within about a second (P22).
+return; whoever gives up on a query of a frozen server is free again within about a second (docs/pitfalls.md#p22).
 Redis: a command is sent at most once. A client with redis-py's defaults sends a command whose reply is lost up to
-eleven times, and a repeated BLMOVE moves a second id (P1-P4), so every client here is built without retries, and
-nothing in a URL brings them back. Whoever may repeat a command does so in plain sight.
+eleven times, and a repeated BLMOVE moves a second id (docs/pitfalls.md#p1 to #p4), so every client here is
+built without retries, and nothing in a URL brings them back. Whoever may repeat a command does so in plain sight.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def open_blocking_redis(config: Config, *, name: str, block_seconds: float, guar
     """A client with one connection, for a command that blocks on the server for at most `block_seconds`.
 
     The socket waits 3 s longer than the server may block, or an id moved at the last moment would be lost from
-    sight (P2). One owner at a time: do not share it between tasks. `guard` as for `open_redis`.
+    sight (docs/pitfalls.md#p2). One owner at a time: do not share it between tasks. `guard` as for `open_redis`.
     """
     seconds = block_seconds + REPLY_SECONDS
     options = _checked(guarded(_redis_options(config, name=name, reply_seconds=seconds), guard or Guard()))
@@ -226,7 +226,7 @@ async def _check_idle(pool: Pool, conn: ImpatientConnection) -> None:
     """Refuse a connection that died while it was idle, without a round trip for one that lives.
 
     A quiet socket is taken as sound. One with something to read was closed by the server, or brings a notice: then
-    it is asked, and if it is dead, so probably are its neighbours, which are all given up now (P23).
+    it is asked, and if it is dead, so probably are its neighbours, which are all given up now (docs/pitfalls.md#p23).
     """
     if conn.left:
         await conn.close()

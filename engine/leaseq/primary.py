@@ -91,7 +91,7 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
     """A connection to the primary, which is closed when the server does not even answer a request to cancel.
 
     psycopg waits up to five seconds for that answer and then five more for the query, all the while holding on to
-    the task that was to be cancelled (P22).
+    the task that was to be cancelled (docs/pitfalls.md#p22).
 
     `unreplicated`: a commit of this connection did not wait for its standby to the end. The server says so in a warning and
     answers as if it had. `left`: why this connection is not to be used any more. `on_leave` is called when that is decided.

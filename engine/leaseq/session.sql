@@ -4,7 +4,7 @@
 -- synchronous_commit: an acknowledged task survives a crash (G1), whatever the server's or the role's default is.
 -- default_transaction_isolation: our statements wait for a locked row and then see what its winner left. Under a stricter level they
 -- fail instead, and a settle fails for ever on the row whose progress the same attempt has written from another connection.
--- statement_timeout, lock_timeout: no statement waits for ever behind a frozen session (P25).
+-- statement_timeout, lock_timeout: no statement waits for ever behind a frozen session (docs/pitfalls.md#p25).
 -- idle_*_timeout, transaction_timeout (PostgreSQL 17): a handler may think for as long as its attempt may run, and a pool may rest.
 -- search_path: our own statements find nothing but Postgres' own functions. A handler keeps its default without schema leaseq:
 -- for a role of that name "$user" is our schema, and a handler's `create table tasks` would be there.

@@ -2,7 +2,7 @@
 
 It waits for servers that are not there yet, does its duties side by side for as long as it lives, and ends within
 about a second of being told to, whatever the servers are doing. Any number may run at once and none is the leader:
-each takes what it finds, and what two of them find is taken once, because the ledger decides (faults.md P28).
+each takes what it finds, and what two of them find is taken once, because the ledger decides (docs/pitfalls.md#p28).
 """
 
 from __future__ import annotations

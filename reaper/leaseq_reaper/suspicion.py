@@ -2,7 +2,7 @@
 
 Pure judgement: what was seen goes in, no store is asked. Invariants: every span of time is measured on this reaper's
 own monotonic clock; dispatch's clock counts at one instant only, when a beat is first seen, for how much of its lease
-was left then (faults.md P7, P8: a step of that clock afterwards moves nothing). A beat that was not seen moving is no
+was left then (docs/pitfalls.md#p7, #p8: a step of that clock afterwards moves nothing). A beat that was not seen moving is no
 evidence until it has been watched for a whole lease, so a reaper that has just started, or that was away itself,
 suspects nobody. Continuous trouble (a starved reaper, a Redis that fails now and then) keeps it quiet for TROUBLED_LEASES
 at most. The next look then judges, by beats that stood still over all the looks before it. Being wrong is

@@ -201,7 +201,7 @@ async def bell(redis_only: Config, proxy_to: ProxyTo) -> AsyncIterator[tuple[Any
 async def test_blmove_is_sent_once_when_its_reply_is_lost(
     bell: tuple[Any, Doorbell], dispatcher: Dispatcher, valkey: Redis
 ) -> None:
-    """By default redis-py would send it again, eleven times, and move an id each time (faults P1)."""
+    """By default redis-py would send it again, eleven times, and move an id each time (docs/pitfalls.md#p1)."""
     proxy, doorbell = bell
     await doorbell.wait()  # connected: what follows is one command and nothing else
     pushed = ids(12)

@@ -1,4 +1,4 @@
-"""What becomes of the tasks of a worker that has lost one of the two stores, while everybody else has both? (F39, F40, F43)"""
+"""What becomes of the tasks of a worker that has lost one of the two stores, while everybody else has both?"""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_a_worker_that_lost_redis_alone_goes_on(services: Services, far: S
 async def test_both_connections_reset_again_and_again(
     services: Services, far: Services, client: Client, postgres: Proxy, valkey: Proxy
 ) -> None:
-    """F44: no reply meets the wrong question, nothing is lost, nothing is committed twice."""
+    """No reply meets the wrong question, nothing is lost, nothing is committed twice."""
     await services.reaper()
     await far.worker()
     ids = await client.submit_many("note", 300, n=1)

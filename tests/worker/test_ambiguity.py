@@ -162,7 +162,7 @@ async def left_its_block(client: Client) -> bool:
 async def test_an_id_that_blmove_moved_without_a_word_runs_within_five_seconds(
     config: Config, client: Client, proxy_to: ProxyTo, pace: Pace
 ) -> None:
-    """faults.md P1, P3: the reply is lost, the id lies in the list of a worker that lives. BLMOVE is not sent again."""
+    """docs/pitfalls.md#p1, #p3: the reply is lost, the id lies in the list of a worker that lives. BLMOVE is not sent again."""
     assert config.redis_url is not None
     proxy = await proxy_to(config.redis_url)
     services = Services(replace(config, redis_url=proxy.url))

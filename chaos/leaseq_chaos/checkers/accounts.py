@@ -1,4 +1,4 @@
-"""Does money appear or vanish?
+"""Does money appear or vanish (I16)?
 
 Transfers move cents between accounts, so the sum over all is the same at every boundary between two transactions, and at the end.
 An account counts as soon as the commits have told its balance; a boundary is judged once all of them have.

@@ -1,4 +1,4 @@
-"""Whether a task was charged for a crash that was not its own (G7).
+"""Whether a task was charged for a crash that was not its own (I21, G7).
 
 A crash is charged on first-hand evidence alone: the task ran alone, in a child that runs suspects one at a time, and a supervisor
 saw that child die. Silence, a lapsed lease, a lost host or a death in company are losses, which cost the task nothing.

@@ -1,4 +1,4 @@
-"""Is every task linearizable: do submit, claim, settle, cancel and read look as if they had happened one after the other (4.3)?
+"""Is every task linearizable: do submit, claim, settle, cancel and read look as if they had happened one after the other (I24)?
 
 Each task is judged alone, and a key with the task that it stands for: objects that are linearizable are so together. What clients
 did are intervals; one without an answer may take effect at any later time, or never. What the ledger did is given: its own order

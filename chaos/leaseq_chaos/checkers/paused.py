@@ -1,4 +1,4 @@
-"""Does a queue that is paused begin nothing?
+"""Does a queue that is paused begin nothing (I20)?
 
 From the ledger's own order of commits: between the pausing of a queue and its resumption none of its tasks is claimed, whatever
 dispatch holds or says. A claim that was sent before may be committed after it, within `LATE`; where Postgres was frozen,

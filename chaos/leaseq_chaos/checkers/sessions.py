@@ -1,4 +1,4 @@
-"""Whether anything of one attempt reached another one's session (G3).
+"""Whether anything of one attempt reached another one's session (I22, G3).
 
 Every connection that a handler is lent is as if it were new: what another handler said of its session is gone, and what was
 lent ends with its attempt. `observe` notes the marks that `meddle` leaves; `keep` and `linger` note each write that was taken

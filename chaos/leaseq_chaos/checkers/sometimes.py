@@ -1,4 +1,4 @@
-"""Did the run provoke what it was meant to provoke?
+"""Did the run provoke what it was meant to provoke (I25)?
 
 A promise about stale workers says nothing where no worker was ever stale. Each name below is something rare that a run can hit;
 a scenario names those that it has to. Invariants: what was not hit makes the run unknown, which is no pass; every name is counted

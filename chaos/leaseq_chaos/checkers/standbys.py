@@ -1,4 +1,4 @@
-"""Whether anything was promised that no standby had (G1).
+"""Whether anything was promised that no standby had (I23, G1).
 
 While a synchronous standby does not answer, nothing that was committed beyond its last word may be acknowledged, neither at
 first nor in answer to a repetition: the row is visible on the primary, and would be gone with it. The position of that word and

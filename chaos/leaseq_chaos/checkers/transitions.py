@@ -1,4 +1,4 @@
-"""Does the ledger make only the transitions of the table?
+"""Does the ledger make only the transitions of the table (I15)?
 
 The table is `leaseq.lifecycle.TRANSITIONS`. A task that has ended stays so, unless somebody asked for a redrive and the history
 says who. The snapshot is where the commits lead.

@@ -1,7 +1,7 @@
 """What can be asked of dispatch, one method for each verb?
 
 Nothing here is believed: a delivery may be missing, repeated or foreign, and the ledger decides. Every error of Redis
-(gone, loading, read-only, full, busy) becomes `ServerUnreachable`: try again later, never fatal (faults.md P6).
+(gone, loading, read-only, full, busy) becomes `ServerUnreachable`: try again later, never fatal (docs/pitfalls.md#p6).
 """
 
 from __future__ import annotations

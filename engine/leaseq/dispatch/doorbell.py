@@ -1,8 +1,8 @@
 """How does an idle worker learn of new work at once?
 
 It blocks in BLMOVE from the normal lane (or the suspect lane) into its own processing list, on a connection of its
-own: never shared, never re-sent, with a short block on the server and a socket time-out longer than that (faults.md
-P1-P4). What arrives is already in the worker's list; if the reply is lost on the way, the sweep of its own list finds
+own: never shared, never re-sent, with a short block on the server and a socket time-out longer than that (docs/pitfalls.md#p1
+to #p4). What arrives is already in the worker's list; if the reply is lost on the way, the sweep of its own list finds
 it.
 """
 

@@ -4,7 +4,7 @@ Each is one file in `lua/` whose header lists KEYS, ARGV with units, and what it
 sent whole only when the server does not know one of them (after a restart, a failover or SCRIPT FLUSH), on the same connection:
 another one may lead to another server. Then all are sent: a user of Redis who may load scripts may run any Lua, also an endless
 one, so only reapers need that right (docs/operations.md), and they call a few of the scripts themselves. Each is short and
-bounded in what it moves: a long one would starve the heartbeats of all workers (faults.md P11).
+bounded in what it moves: a long one would starve the heartbeats of all workers (docs/pitfalls.md#p11).
 
 Values in Redis are hostile. A script looks at every key before it moves anything, and stops at one of another type. Such a key is
 removed here, because dispatch holds nothing that the ledger cannot give back, and the script runs once more. Where deliveries may

@@ -101,7 +101,7 @@ class Child:
         self._link.send(FromChild(running=worker.running, taken=worker.taken, leaving=True))
         reason = Stop.FENCE if self._fenced else Stop.DRAIN
         await worker.drain(0.0 if self._fenced or crashed else self._grace, hurry=self._hurry, reason=reason)
-        # A cancelled BLMOVE may still move an id afterwards (faults.md P4): let it lapse, then look at our lists.
+        # A cancelled BLMOVE may still move an id afterwards (docs/pitfalls.md#p4): let it lapse, then look at our lists.
         await asyncio.wait([working], timeout=BLOCK_SECONDS + 1)
         await worker.finish()
         await end(working)

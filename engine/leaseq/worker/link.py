@@ -49,7 +49,7 @@ class FromSupervisor(Struct, frozen=True, omit_defaults=True):
 
 
 def boottime() -> float:
-    """Seconds on a clock that runs on while the machine is suspended (CLOCK_BOOTTIME where there is one; faults.md P34)."""
+    """Seconds on a clock that runs on while the machine is suspended (CLOCK_BOOTTIME if available; docs/pitfalls.md#p34)."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
 

@@ -2,7 +2,7 @@
 
 A list may hold ids that the worker does not know of (a reply that was lost on the way), or lack ids that it holds (Redis
 was wiped). Every few seconds, and soon after any error of Redis, both are compared: strays are taken in like any
-delivery, and what is missing is put back, so that a reap after our death finds it (faults.md 0.2, P3).
+delivery, and what is missing is put back, so that a reap after our death finds it (docs/pitfalls.md#p3).
 
 Ids come and go while the list is on its way here. So whoever looks odd is looked at twice: what a pull has just brought is
 known by then, and what a release has just taken is gone.

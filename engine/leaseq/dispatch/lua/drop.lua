@@ -2,7 +2,7 @@
 -- KEYS[1] PREFIX:{Q}:processing:<worker>   KEYS[2] PREFIX:{Q}:parked
 -- ARGV[1] values to be parked, one after the other, 36 bytes each   ARGV[2] values that are done with, the same
 -- ARGV[3] how many values of the list are looked at
--- Returns how many were found. LTRIM comes first: a script whose first write frees memory may go on when Redis is full (faults.md P12).
+-- Returns how many were found. LTRIM comes first: a script whose first write frees memory may go on when Redis is full (docs/pitfalls.md#p12).
 local wanted, parked = {}, {}
 for number = 1, 2 do
     for i = 1, #ARGV[number], 36 do

@@ -3,7 +3,7 @@
 -- KEYS[1] PREFIX:{Q}:processing:<worker>   KEYS[2] PREFIX:{Q}:parked
 -- ARGV[1] how many values are looked at
 -- Returns {ids, parked}: the ids, oldest first, and how many values were parked. The tokens of the doorbell are dropped.
--- LTRIM comes first: a script whose first write frees memory may go on when Redis is full (faults.md P12). A value is cut at 64 KiB.
+-- LTRIM comes first: a script whose first write frees memory may go on when Redis is full (docs/pitfalls.md#p12). A value is cut at 64 KiB.
 local page = redis.call('LRANGE', KEYS[1], -tonumber(ARGV[1]), -1)
 redis.call('LLEN', KEYS[2])
 local ids, odd = {}, {}

@@ -6,9 +6,9 @@
 --         last, 2 the one before it; so that low and normal still move under any load of high
 -- Returns {code, ids, parked}: 'ok', 'paused' or 'closed' (no lease is registered: pull nothing more under this incarnation), and how
 -- many values were parked because they are no deliveries, by their length. Such a value is cut at 64 KiB and travels to no worker.
--- After 5,000 values the rest is left for the next pull: a long script would starve the heartbeats (faults.md P11).
+-- After 5,000 values the rest is left for the next pull: a long script would starve the heartbeats (docs/pitfalls.md#p11).
 -- What is left in a lane that rings no bell of its own leaves a token on the doorbell: the next idle worker need not wait.
--- LPOP comes before RPUSH: a script whose first write frees memory may go on when Redis is full (faults.md P12).
+-- LPOP comes before RPUSH: a script whose first write frees memory may go on when Redis is full (docs/pitfalls.md#p12).
 -- Every list is looked at before the first write: a key of another type stops the script while nothing has moved.
 if redis.call('EXISTS', KEYS[3]) == 1 then
     return {'paused', {}, 0}

@@ -9,7 +9,7 @@
 -- Returns {taken, begun}: how many were taken, always the first ones, and 1 if the lane has a backlog from now on.
 -- An idle worker blocks on the doorbell only, so a push to another lane leaves an empty token there when it is empty (the
 -- suspect lane has its own worker, and rings no bell). What is refused moves nothing and rings nothing.
--- RPUSH comes before HSET: when Redis is full the first write of either stops the script (faults.md P12).
+-- RPUSH comes before HSET: when Redis is full the first write of either stops the script (docs/pitfalls.md#p12).
 local ids = {}
 for i = 1, #ARGV[4], 36 do ids[#ids + 1] = string.sub(ARGV[4], i, i + 35) end
 

@@ -1,5 +1,5 @@
 -- release: take deliveries out of a processing list, each to where it belongs next, in the given order. Safe to run again: what is
--- no longer in the list is left alone. LREM comes first (OOM, faults.md P12), and before it a look at every list: a key of another
+-- no longer in the list is left alone. LREM comes first (OOM, docs/pitfalls.md#p12), and before it a look at every list: a key of another
 -- type stops the script while nothing has moved.
 -- The order counts where an id comes twice and the list holds it once: the first place wins. If all that are done with went first, an
 -- id that goes back to its lane and comes a second time as done with would lose its delivery, and its task, PENDING, would wait for
