@@ -36,7 +36,12 @@ COMPAT_REDIS ?= /usr/bin/redis-server
 COMPAT_PYTHONS ?= 3.11 3.13
 export COMPAT_POSTGRES COMPAT_REDIS COMPAT_PYTHONS
 
-.PHONY: help setup test test-compat chaos chaos-short chaos-sweep chaos-mutants demo check fmt bench bench-quick bench-peers clean
+# What locks the dependencies and lists the components of a release. Apart from $(VENV): it brings thirty packages that no test needs.
+RELEASE := $(VENV)-release
+RELEASE_TOOLS := 'cyclonedx-bom>=7.5,<8' 'uv>=0.13,<0.14'
+LOCK := $(RELEASE)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
+
+.PHONY: help setup test test-compat chaos chaos-short chaos-sweep chaos-mutants demo check fmt bench bench-quick bench-peers lock build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +110,23 @@ bench-quick: $(VENV)/.bench-ready ## a little of every measurement, to see that 
 bench-peers: $(READY) ## the same work on other task queues, beside leaseq (ARGS="celery --runs 1")
 	@$(BIN)/python -m bench.peers setup --python $(PEERS_PYTHON) || echo "What could not be installed is named again at the end." >&2
 	@$(BIN)/python -m bench.peers run $(ARGS)
+
+$(RELEASE)/.ready: $(READY) deploy/build.lock
+	@$(BIN)/python -m venv $(RELEASE)
+	@$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check $(RELEASE_TOOLS)
+	@$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement deploy/build.lock
+	@touch $@
+
+lock: $(RELEASE)/.ready ## pin what the image installs, with hashes (ARGS=--upgrade for newer versions)
+	@$(LOCK) --extra api --extra reaper --output-file deploy/requirements.lock $(ARGS) pyproject.toml
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	    | $(LOCK) --output-file deploy/build.lock $(ARGS) -
+
+build: $(RELEASE)/.ready ## wheel, source distribution and list of components (SBOM) in dist/
+	@rm -rf dist
+	@$(RELEASE)/bin/python -m hatchling build
+	@PYTHONWARNINGS=ignore::UserWarning $(RELEASE)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application \
+	    --output-reproducible --output-format JSON --output-file dist/leaseq.cdx.json deploy/requirements.lock
 
 clean: ## remove the environment and every cache
 	@rm -rf $(VENV) $(VENV)-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -21,7 +21,7 @@ PACKAGES = {
     "leaseq_chaos": ROOT / "chaos" / "leaseq_chaos",
 }
 FOLDERS = [*PACKAGES.values(), *(ROOT / name for name in (".ci", "bench", "deploy", "docs", "examples", "tests"))]
-TEXT = {".lua", ".md", ".py", ".sql", ".toml", ".yml", ".yaml", ".conf", ".sh", ".json", ".cfg", ".ini", ""}
+TEXT = {".lock", ".lua", ".md", ".py", ".sql", ".toml", ".yml", ".yaml", ".conf", ".sh", ".json", ".cfg", ".ini", ""}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

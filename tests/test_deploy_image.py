@@ -1,17 +1,22 @@
-"""Is everything there that deploy/Dockerfile copies, does a wheel come of it, and do signals arrive?
+"""deploy/Dockerfile: the files that it copies, its own pip commands, and the arrival of signals.
 
-The image itself is not built: no container engine is asked for by these tests.
+The image itself is not built, because these tests need no container engine. The commands of the first stage run here as they
+stand there, with a package of our own in place of an index.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
 from fnmatch import fnmatch
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -67,33 +72,84 @@ def test_it_does_not_run_as_root_and_hears_signals() -> None:
     assert parsed(command).params["app"] == "examples.orders:app"
 
 
-def test_the_extras_that_it_installs_exist() -> None:
+def test_it_installs_the_extras_that_are_locked() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    text = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
-    assert text.count("[api,reaper]") == 2
-    assert {"api", "reaper"} <= extras.keys()
+    (installed,) = re.findall(r"leaseq\[(.*)\]", (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8"))
+    locked = re.findall(r"--extra (\w+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert installed.split(",") == locked
+    assert set(locked) <= extras.keys()
+
+
+def test_pip_takes_only_files_whose_hashes_are_locked() -> None:
+    runs = [rest for stage in instructions() for name, rest in stage if name == "RUN" and "pip " in rest]
+    assert len(runs) == 4
+    for rest in runs:
+        assert "--no-index" in rest or ("--require-hashes" in rest and "--only-binary :all:" in rest), rest
+
+
+class Stage:
+    """The first stage, in a folder of this machine: its files, and its commands as they stand in the Dockerfile."""
+
+    def __init__(self, place: Path) -> None:
+        self.source, self.wheels, self.index = (place / name for name in ("src", "wheels", "index"))
+        self.source.mkdir()
+        self.index.mkdir()
+        (build, _) = instructions()
+        self.commands = [shlex.split(rest.replace("/wheels", str(self.wheels))) for name, rest in build if name == "RUN"]
+        for name, rest in build:
+            if name == "COPY":
+                *sources, target = rest.split()
+                for each in sources:
+                    self._copy(ROOT / each, self.source / target)
+
+    def offer(self, content: str) -> str:
+        """Put a package into the index. Return its hash."""
+        path = self.index / "sealed-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("sealed.py", content)
+            file.writestr("sealed-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: sealed\nVersion: 1.0\n")
+            file.writestr("sealed-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            file.writestr("sealed-1.0.dist-info/RECORD", "")
+        return sha256(path.read_bytes()).hexdigest()
+
+    def run(self, number: int) -> subprocess.CompletedProcess[str]:
+        """Run one of the commands. The environment, not the command, says where packages are."""
+        program, *arguments = self.commands[number]
+        assert program == "pip"
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+        env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.index)}
+        command = [sys.executable, "-m", "pip", *arguments]
+        return subprocess.run(command, cwd=self.source, env=env, capture_output=True, text=True, check=False)
+
+    @staticmethod
+    def _copy(path: Path, target: Path) -> None:
+        if path.is_dir():
+            shutil.copytree(path, target)
+        else:
+            target.mkdir(exist_ok=True)
+            shutil.copy(path, target)
 
 
 @pytest.fixture
-def wheel(tmp_path: Path) -> Path:
-    """Built in a place where there is nothing but what the first stage copies."""
-    source = tmp_path / "source"
-    source.mkdir()
-    (build, _) = instructions()
-    for name, rest in build:
-        if name == "COPY":
-            *sources, _ = rest.split()
-            for each in sources:
-                path = ROOT / each
-                shutil.copytree(path, source / each) if path.is_dir() else shutil.copy(path, source / each)
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
-    built = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def test_a_package_that_changed_since_it_was_locked_is_refused(stage: Stage) -> None:
+    wheel_requirements = 0
+    locked, served = stage.offer("import os"), stage.offer("import sys")
+    (stage.source / "deploy" / "requirements.lock").write_text(f"sealed==1.0 --hash=sha256:{locked}\n", encoding="utf-8")
+    refused = stage.run(wheel_requirements)
+    assert refused.returncode != 0
+    assert re.search(rf"Expected sha256 {locked}\s+Got +{served}", refused.stderr), refused.stderr
+    assert list(stage.wheels.glob("*")) == []
+
+
+def test_a_whole_wheel_comes_of_it(stage: Stage) -> None:
+    wheel_leaseq = 2
+    built = stage.run(wheel_leaseq)
     assert built.returncode == 0, built.stderr
-    (found,) = tmp_path.glob("*.whl")
-    return found
-
-
-def test_a_whole_wheel_comes_of_it(wheel: Path) -> None:
+    (wheel,) = stage.wheels.glob("*.whl")
     wanted = {
         f"{package}/{path.relative_to(folder).as_posix()}"
         for package, folder in PACKAGES.items()
