@@ -15,9 +15,9 @@ from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.loop import end, run_forever
 from leaseq.operations.engine import Engine, open_engine
-from leaseq.worker.assemble import assemble
+from leaseq.supervisor.protocol import Spec
+from leaseq.worker.build import assemble
 from leaseq.worker.child import register
-from leaseq.worker.link import Spec
 from leaseq.worker.worker import Worker
 from leaseq_reaper.promote import Promote
 

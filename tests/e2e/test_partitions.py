@@ -15,7 +15,7 @@ from fix_proxy import Proxy, ProxyTo
 from fix_servers import at
 from leaseq.config import Config
 from leaseq.model import State
-from leaseq.worker.beat import SILENT_LEASES
+from leaseq.supervisor.heartbeat import SILENT_LEASES
 from leaseq_chaos.pace import Pace
 
 LEASE = 2.0

@@ -32,14 +32,14 @@ from leaseq.model import Lane
 from leaseq.operations.engine import Engine, Stores
 from leaseq.operations.reap import Death, session_name
 from leaseq.redis_connection import Guard
-from leaseq.worker.beat import Heartbeat
+from leaseq.supervisor.heartbeat import Heartbeat
+from leaseq.worker.attempt.deadlines import Deadlines
+from leaseq.worker.attempt.outages import Outages
+from leaseq.worker.attempt.run_handler import Stop
+from leaseq.worker.attempt.settle import Releaser, Settler
 from leaseq.worker.claim import Claimer
-from leaseq.worker.deadlines import Deadlines
-from leaseq.worker.execute import Stop
-from leaseq.worker.hands import Hands
-from leaseq.worker.locked import LockedDeliveries
-from leaseq.worker.outages import Outages
-from leaseq.worker.settle import Releaser, Settler
+from leaseq.worker.in_flight import Hands
+from leaseq.worker.locked_deliveries import LockedDeliveries
 from leaseq.worker.slots import Slots
 from leaseq.worker.tools import Tools
 from leaseq.worker.worker import Worker

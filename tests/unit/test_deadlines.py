@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, cast
 
-from leaseq.worker.deadlines import Deadlines
+from leaseq.worker.attempt.deadlines import Deadlines
 
 
 class Clockwork:

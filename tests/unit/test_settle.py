@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from leaseq.model import Claim, Disposition, Ending, Glimpse, Lane, Outcome, Settlement, State
-from leaseq.worker.settle import _ended
+from leaseq.worker.attempt.settle import _ended
 
 
 @pytest.mark.parametrize(

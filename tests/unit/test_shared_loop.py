@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from leaseq.worker.shared_loop import SharedLoop
+from leaseq.worker.process.shared_loop import SharedLoop
 
 
 @pytest.fixture

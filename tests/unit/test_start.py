@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from leaseq.worker.start import start
+from leaseq.worker.attempt.start import start
 
 WHO: ContextVar[str] = ContextVar("who", default="nobody")
 

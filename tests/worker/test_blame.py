@@ -20,9 +20,9 @@ from fix_client import Client
 from fix_ledger import RETENTION, submission
 from fix_processes import Service, Services, send
 from leaseq.model import Lane, State
-from leaseq.worker.family import ChildProcess
-from leaseq.worker.link import FromSupervisor, Link, Spec
-from leaseq.worker.shared_loop import THREADS
+from leaseq.supervisor.child_process import ChildProcess
+from leaseq.supervisor.protocol import FromSupervisor, Link, Spec
+from leaseq.worker.process.shared_loop import THREADS
 
 ONCE = {"max_attempts": 1}
 BRIEF = {"max_attempts": 1, "timeout_seconds": 0.2}

@@ -25,7 +25,7 @@ from leaseq.model import Counts, Ending, Outcome, State, Task, TaskError
 from leaseq.operations.engine import open_engine
 from leaseq.primary import primary_at
 from leaseq.telemetry import recorded
-from leaseq.worker.outages import LOOK_SECONDS, Outages
+from leaseq.worker.attempt.outages import LOOK_SECONDS, Outages
 
 TERMINATE = "select pg_terminate_backend(pg_backend_pid())"
 INSERT = "insert into effects values (%s, %s, 0)"
@@ -226,7 +226,7 @@ async def ended(client: Client, task_id: str) -> Task:
 async def test_starved_of_connections_slows_down_and_says_so(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leaseq.worker.assemble.TRANSACTION_CONNECTIONS", 1)
+    monkeypatch.setattr("leaseq.worker.build.TRANSACTION_CONNECTIONS", 1)
     app, holding, release = Leaseq(), asyncio.Event(), asyncio.Event()
 
     @app.task

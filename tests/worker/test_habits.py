@@ -24,7 +24,7 @@ from fix_worker import promoting, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.model import State, Task
-from leaseq.worker.remains import Remains
+from leaseq.worker.attempt.remains import Remains
 
 Habit = Callable[[Context, Any], Awaitable[Any]]
 HABITS: dict[str, tuple[Habit, str]] = {}
@@ -446,7 +446,7 @@ async def test_only_an_attempt_that_ends_while_it_waits_is_starved_of_connection
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another one has given up its wait, and overruns for a reason of its own."""
-    monkeypatch.setattr("leaseq.worker.assemble.TRANSACTION_CONNECTIONS", 1)
+    monkeypatch.setattr("leaseq.worker.build.TRANSACTION_CONNECTIONS", 1)
     app, holding, release = Leaseq(), asyncio.Event(), asyncio.Event()
 
     @app.task

@@ -16,7 +16,7 @@ from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries
 from leaseq.model import ClaimedTask, State
 from leaseq.worker import intake
-from leaseq.worker.hands import Hands, Taken
+from leaseq.worker.in_flight import Hands, Taken
 from leaseq.worker.worker import Worker
 
 

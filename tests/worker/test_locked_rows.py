@@ -24,9 +24,9 @@ from leaseq.ledger.session import Locked
 from leaseq.model import ClaimedTask, Lane, Settled, Settlement, State
 from leaseq.operations.reap import Death
 from leaseq.telemetry import recorded
-from leaseq.worker import locked as locked_module
-from leaseq.worker.execute import Stop
-from leaseq.worker.hands import Hands
+from leaseq.worker import locked_deliveries as locked_module
+from leaseq.worker.attempt.run_handler import Stop
+from leaseq.worker.in_flight import Hands
 
 SECONDS = 60.0 * PATIENCE
 TOUCH = b"update leaseq.tasks set priority = priority where id = any(%s::uuid[])"

@@ -21,8 +21,8 @@ from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.model import Lane, State
 from leaseq.operations.engine import open_engine
+from leaseq.supervisor.heartbeat import SILENT_LEASES, Heartbeat
 from leaseq.telemetry import recorded
-from leaseq.worker.beat import SILENT_LEASES, Heartbeat
 
 LOCKS = {
     "workers": "select id from leaseq.workers where id = %s for update",

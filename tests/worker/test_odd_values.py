@@ -26,8 +26,8 @@ from leaseq.config import Config
 from leaseq.loop import run_forever
 from leaseq.model import Lane, State
 from leaseq.operations.engine import Engine
+from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq.telemetry import WARNING, recorded
-from leaseq.worker.beat import Heartbeat
 from leaseq_chaos.pace import Pace
 from leaseq_reaper.clockwork import run_duties
 from leaseq_reaper.reconcile import Reconcile

@@ -18,7 +18,7 @@ from leaseq.errors import Fenced, ServerUnreachable
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import State
-from leaseq.worker.progress import INTERVAL_SECONDS, INTERVAL_SHARE, ProgressWriter
+from leaseq.worker.attempt.progress import INTERVAL_SECONDS, INTERVAL_SHARE, ProgressWriter
 
 ONCE = {"max_attempts": 1}
 OFTEN = 3_000

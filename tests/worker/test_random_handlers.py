@@ -30,7 +30,7 @@ from leaseq.config import Config
 from leaseq.errors import Fenced, ServerUnreachable
 from leaseq.model import State
 from leaseq.operations.engine import open_engine
-from leaseq.worker import attempt
+from leaseq.worker.attempt import attempt
 from leaseq.worker.worker import Worker
 
 HANDLERS = int(os.environ.get("LEASEQ_TEST_HANDLERS", "40"))

@@ -22,10 +22,10 @@ from fix_worker import until
 from leaseq.config import Config
 from leaseq.model import Lane, State
 from leaseq.operations.engine import open_engine
+from leaseq.supervisor.child_process import ChildProcess
+from leaseq.supervisor.heartbeat import Heartbeat
+from leaseq.supervisor.supervisor import Post, Supervisor
 from leaseq.telemetry import recorded
-from leaseq.worker.beat import Heartbeat
-from leaseq.worker.family import ChildProcess
-from leaseq.worker.supervisor import Post, Supervisor
 
 
 async def test_a_grace_longer_than_every_other_time_is_kept(services: Services, client: Client) -> None:

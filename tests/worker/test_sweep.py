@@ -10,7 +10,7 @@ from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.model import State
 from leaseq.telemetry import recorded
-from leaseq.worker import sweep as sweep_module
+from leaseq.worker import list_audit as sweep_module
 from leaseq.worker import worker as worker_module
 
 NOISE = {"delivery.restored", "delivery.stray", "delivery.skipped"}

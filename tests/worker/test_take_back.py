@@ -19,8 +19,8 @@ from leaseq.loop import end
 from leaseq.model import Lane, State
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.reap import Death
+from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq.telemetry import recorded
-from leaseq.worker.beat import Heartbeat
 
 HELD = 10_000
 

@@ -13,7 +13,7 @@ from fix_worker import stop_myself, working
 from leaseq import Context, Leaseq, Retry
 from leaseq.config import Config
 from leaseq.model import State, Task
-from leaseq.worker.transaction import SAVEPOINT
+from leaseq.worker.attempt.transaction import SAVEPOINT
 
 ONCE = {"max_attempts": 1}
 INSERT = "insert into effects values (%s, %s, 0)"

@@ -19,7 +19,8 @@ from leaseq.config import Config
 from leaseq.connect import Connection
 from leaseq.errors import Fenced
 from leaseq.model import Outcome, State, Task
-from leaseq.worker import assemble, transaction
+from leaseq.worker import build
+from leaseq.worker.attempt import transaction
 
 ONCE = {"max_attempts": 1}
 INSERT = "insert into effects values (%s, %s, 0)"
@@ -151,7 +152,7 @@ async def test_the_statement_of_a_thread_ends_with_its_attempt(
 async def test_whoever_waits_for_a_connection_past_its_time_is_not_charged_and_keeps_none(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assemble, "TRANSACTION_CONNECTIONS", 1)
+    monkeypatch.setattr(build, "TRANSACTION_CONNECTIONS", 1)
     app, holding, release = Leaseq(), asyncio.Event(), asyncio.Event()
 
     @app.task
@@ -188,7 +189,7 @@ async def test_whoever_waits_for_a_connection_past_its_time_is_not_charged_and_k
 async def test_a_transaction_that_opens_after_its_attempt_has_ended_leaves_no_connection_behind(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assemble, "TRANSACTION_CONNECTIONS", 1)
+    monkeypatch.setattr(build, "TRANSACTION_CONNECTIONS", 1)
     app, begun, begin = Leaseq(), asyncio.Event(), asyncio.Event()
     answer = transaction._answer
 

@@ -18,7 +18,7 @@ from leaseq.config import Config
 from leaseq.describe import MESSAGE_LIMIT, NAME_LIMIT, TRACEBACK_LIMIT, describe
 from leaseq.model import Outcome, State, Task
 from leaseq.telemetry import recorded
-from leaseq.worker import conclude
+from leaseq.worker.attempt import conclude
 
 ONCE = {"max_attempts": 1}
 

@@ -22,10 +22,10 @@ from leaseq.errors import ConfigInvalid, LeaseqError
 from leaseq.logs import set_up_logs
 from leaseq.model import NAME
 from leaseq.printable import printable_lines
+from leaseq.supervisor.supervisor import Post
+from leaseq.supervisor.supervisor import serve as serve_worker
 from leaseq.worker import load as loading
 from leaseq.worker.load import load_app
-from leaseq.worker.serve import serve as serve_worker
-from leaseq.worker.supervisor import Post
 
 until_eof = click.option("--until-eof", is_flag=True, hidden=True, help="Stop when standard input ends.")
 

@@ -30,13 +30,8 @@ from leaseq.memory import spare_the_collector
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.reap import Death
 from leaseq.registry import Registry
-from leaseq.telemetry import emit
-from leaseq.worker.assemble import BLOCK_SECONDS, assemble
-from leaseq.worker.descendants import end_descendants
-from leaseq.worker.execute import Stop
-from leaseq.worker.forks import guard_forks
-from leaseq.worker.limits import Limits
-from leaseq.worker.link import (
+from leaseq.supervisor.descendants import end_descendants
+from leaseq.supervisor.protocol import (
     EXIT_FENCED,
     EXIT_STORE_AWAY,
     EXIT_UNCLOSED,
@@ -46,12 +41,17 @@ from leaseq.worker.link import (
     Spec,
     boottime,
 )
+from leaseq.telemetry import emit
+from leaseq.worker.attempt.run_handler import Stop
+from leaseq.worker.build import BLOCK_SECONDS, assemble
 from leaseq.worker.load import load_app
-from leaseq.worker.orphans import die_with, outlive_supervisor
-from leaseq.worker.runner import run
-from leaseq.worker.shared_loop import SharedLoop
+from leaseq.worker.process.forks import guard_forks
+from leaseq.worker.process.limits import Limits
+from leaseq.worker.process.parent_death import die_with, outlive_supervisor
+from leaseq.worker.process.runner import run
+from leaseq.worker.process.shared_loop import SharedLoop
+from leaseq.worker.process.watchdog import Watchdog
 from leaseq.worker.slots import Slots
-from leaseq.worker.watchdog import Watchdog
 from leaseq.worker.worker import Worker, task_types
 
 TICK_SECONDS = 0.2

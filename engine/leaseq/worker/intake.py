@@ -26,10 +26,10 @@ from leaseq.ledger.session import Locked
 from leaseq.loop import pause
 from leaseq.model import ClaimedTask, Glimpse, Lane, State
 from leaseq.telemetry import emit, listening
-from leaseq.worker.hands import Hold, Taken
-from leaseq.worker.tally import Tally
+from leaseq.worker.in_flight import Hold, Taken
+from leaseq.worker.lane_watch import Watch
+from leaseq.worker.parked_values import Tally
 from leaseq.worker.tools import Tools
-from leaseq.worker.watch import Watch
 
 PAUSED_SECONDS = 0.5
 SLOT_SECONDS = 0.05

@@ -16,17 +16,13 @@ from leaseq.dispatch.ownership import Ownership
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.registry import Registry
+from leaseq.worker.attempt.deadlines import Deadlines
+from leaseq.worker.attempt.outages import Outages
+from leaseq.worker.attempt.settle import Releaser, Settler
 from leaseq.worker.claim import Claimer
-from leaseq.worker.deadlines import Deadlines
-from leaseq.worker.hands import Hands
-from leaseq.worker.locked import LockedDeliveries
-from leaseq.worker.outages import Outages
-from leaseq.worker.settle import Releaser, Settler
+from leaseq.worker.in_flight import Hands
+from leaseq.worker.locked_deliveries import LockedDeliveries
 from leaseq.worker.slots import Slots
-
-# A worker of no more queues than this asks about each of them: a doorbell each, all leases in a beat, all lists in a sweep.
-# A worker of more asks about all of them together, and about one only when there is a reason.
-FEW_QUEUES = 8
 
 
 class Tools(Struct, frozen=True, kw_only=True):
@@ -56,4 +52,4 @@ class Tools(Struct, frozen=True, kw_only=True):
     outages: Outages
 
 
-__all__ = ["FEW_QUEUES", "Tools"]
+__all__ = ["Tools"]

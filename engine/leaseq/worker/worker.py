@@ -18,15 +18,16 @@ from leaseq.ledger.fleet import TaskType
 from leaseq.loop import pause, run_forever
 from leaseq.model import ClaimedTask, Lane
 from leaseq.registry import Registry
+from leaseq.supervisor.protocol import FEW_QUEUES
 from leaseq.telemetry import emit
-from leaseq.worker.attempt import RunningAttempt
-from leaseq.worker.execute import Stop
-from leaseq.worker.hands import Hold
+from leaseq.worker.attempt.attempt import RunningAttempt
+from leaseq.worker.attempt.run_handler import Stop
+from leaseq.worker.in_flight import Hold
 from leaseq.worker.intake import Intake
+from leaseq.worker.lane_watch import Watch
+from leaseq.worker.list_audit import Sweep
 from leaseq.worker.slots import Slots
-from leaseq.worker.sweep import Sweep
-from leaseq.worker.tools import FEW_QUEUES, Tools
-from leaseq.worker.watch import Watch
+from leaseq.worker.tools import Tools
 
 SWEEP_SECONDS = 3.0
 CANCEL_WATCH_SECONDS = 1.0

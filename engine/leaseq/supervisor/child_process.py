@@ -13,7 +13,7 @@ from time import monotonic
 import msgspec
 
 from leaseq.config import Config, hide_secrets, split_secrets
-from leaseq.worker.link import FromChild, FromSupervisor, Link, Spec
+from leaseq.supervisor.protocol import FromChild, FromSupervisor, Link, Spec
 
 BOOT_SECONDS = 120.0
 LAST_WORDS_SECONDS = 0.3

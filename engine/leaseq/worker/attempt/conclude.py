@@ -23,13 +23,13 @@ from leaseq.ledger.session import Locked
 from leaseq.lifecycle import after, hand_back
 from leaseq.model import ClaimedTask, Ending, Lane, Outcome, Settled, Settlement, State
 from leaseq.telemetry import emit
-from leaseq.worker.commit import Finish, finish
-from leaseq.worker.hands import Hold
-from leaseq.worker.lent import Loan
-from leaseq.worker.progress import ProgressWriter
-from leaseq.worker.remains import Remains
+from leaseq.worker.attempt.commit import Finish, finish
+from leaseq.worker.attempt.handler_connection import Loan
+from leaseq.worker.attempt.progress import ProgressWriter
+from leaseq.worker.attempt.remains import Remains
+from leaseq.worker.attempt.transaction import AttemptTransaction
+from leaseq.worker.in_flight import Hold
 from leaseq.worker.tools import Tools
-from leaseq.worker.transaction import AttemptTransaction
 
 # Between two tries to write an ending that Postgres refuses in its plainest form.
 REFUSED_SECONDS = 1.0

@@ -14,6 +14,7 @@ import socket
 from time import monotonic
 from uuid import uuid4
 
+import uvloop
 from msgspec import Struct
 
 from leaseq import __version__
@@ -22,13 +23,13 @@ from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.loop import end, pause, run_forever
 from leaseq.model import Lane
-from leaseq.operations.engine import Engine
+from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.reap import Death
+from leaseq.supervisor.child_process import ChildProcess
+from leaseq.supervisor.descendants import end_descendants
+from leaseq.supervisor.heartbeat import Heartbeat
+from leaseq.supervisor.protocol import EXIT_FENCED, EXIT_STORE_AWAY, EXIT_UNCLOSED, FromSupervisor, Spec, boottime
 from leaseq.telemetry import emit
-from leaseq.worker.beat import Heartbeat
-from leaseq.worker.descendants import end_descendants
-from leaseq.worker.family import ChildProcess
-from leaseq.worker.link import EXIT_FENCED, EXIT_STORE_AWAY, EXIT_UNCLOSED, FromSupervisor, Spec, boottime
 
 STALL_CHECK_SECONDS = 0.5
 LAGGED_SECONDS = 1.5
@@ -37,6 +38,7 @@ IDLE_ISOLATION_CAP_SECONDS = 60.0
 RESPAWN_CAP_SECONDS = 10.0
 SHORT_LIFE_SECONDS = 2.0
 STORE_AWAY_SECONDS = 1.0
+POOL_SIZE = 4
 
 EXITS = {
     EXIT_FENCED: "lost its lease",
@@ -262,4 +264,18 @@ def said(code: int) -> str:
     return EXITS.get(code, f"exited with code {code}")
 
 
-__all__ = ["Post", "Supervisor"]
+def serve(config: Config, post: Post) -> int:
+    """Run a supervisor until SIGTERM or SIGINT; returns the exit code.
+
+    Raises `ServerUnreachable` where Postgres is away at the start.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(config, post))
+
+
+async def _serve(config: Config, post: Post) -> int:
+    async with open_engine(config, name="leaseq supervisor", pool_size=POOL_SIZE) as engine:
+        return await Supervisor(config, engine, post).run()
+
+
+__all__ = ["Post", "Supervisor", "serve"]

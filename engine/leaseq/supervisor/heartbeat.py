@@ -30,9 +30,8 @@ from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
 from leaseq.loop import end, spread
 from leaseq.operations.engine import Stores
+from leaseq.supervisor.protocol import FEW_QUEUES, boottime
 from leaseq.telemetry import emit
-from leaseq.worker.link import boottime
-from leaseq.worker.tools import FEW_QUEUES
 
 SILENT_LEASES = 3
 # Queues in which a lease is begun together.

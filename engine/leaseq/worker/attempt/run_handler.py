@@ -24,9 +24,9 @@ from leaseq.describe import NAME_LIMIT, describe, leaves_of, name_of, read, stor
 from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable, TransactionEnded, TransactionForeign
 from leaseq.model import Ending, Outcome, TaskError
 from leaseq.registry import Handler
-from leaseq.worker.forks import end_copy
-from leaseq.worker.lent import Loan
-from leaseq.worker.remains import Remains
+from leaseq.worker.attempt.handler_connection import Loan
+from leaseq.worker.attempt.remains import Remains
+from leaseq.worker.process.forks import end_copy
 
 # Before an attempt is begun again whose server was left: the new primary may still be coming up.
 SERVER_LEFT_SECONDS = 1.0

@@ -15,7 +15,7 @@ from collections import defaultdict
 
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.locked import LockedTasks
-from leaseq.worker.hands import Hands, Hold
+from leaseq.worker.in_flight import Hands, Hold
 
 CAPACITY = 500
 

@@ -19,13 +19,13 @@ from leaseq.operations.engine import Engine
 from leaseq.operations.reap import session_name
 from leaseq.primary import primary_at
 from leaseq.registry import Registry
+from leaseq.supervisor.protocol import Spec
+from leaseq.worker.attempt.deadlines import Deadlines
+from leaseq.worker.attempt.outages import Outages
+from leaseq.worker.attempt.settle import Releaser, Settler
 from leaseq.worker.claim import Claimer
-from leaseq.worker.deadlines import Deadlines
-from leaseq.worker.hands import Hands
-from leaseq.worker.link import Spec
-from leaseq.worker.locked import LockedDeliveries
-from leaseq.worker.outages import Outages
-from leaseq.worker.settle import Releaser, Settler
+from leaseq.worker.in_flight import Hands
+from leaseq.worker.locked_deliveries import LockedDeliveries
 from leaseq.worker.slots import Slots
 from leaseq.worker.tools import Tools
 from leaseq.worker.worker import Worker

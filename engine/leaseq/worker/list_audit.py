@@ -19,9 +19,10 @@ from leaseq.dispatch.deliveries import Deliveries
 from leaseq.dispatch.dispatcher import MOST_HELD
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.locked import AGAIN_SECONDS
+from leaseq.supervisor.protocol import FEW_QUEUES
 from leaseq.telemetry import emit
 from leaseq.worker.intake import Intake
-from leaseq.worker.tools import FEW_QUEUES, Tools
+from leaseq.worker.tools import Tools
 
 SECOND_LOOK_SECONDS = 0.1
 

@@ -15,8 +15,8 @@ from leaseq.describe import MESSAGE_LIMIT, storable, text_of
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
 from leaseq.model import Ending, Outcome, Settled, Settlement, TaskError
 from leaseq.telemetry import emit
+from leaseq.worker.attempt.transaction import AttemptTransaction, sqlstate_of
 from leaseq.worker.tools import Tools
-from leaseq.worker.transaction import AttemptTransaction, sqlstate_of
 
 UNKNOWN_SECONDS = 1.0
 # The class of SQLSTATE in which Postgres undoes a transaction for the sake of another.

@@ -17,6 +17,10 @@ EXIT_STORE_AWAY = 69  # it could not start: Postgres takes no connections
 EXIT_UNCLOSED = 74  # it drained, but could not close its incarnation: a store was away
 EXIT_FENCED = 75  # it lost its right to work
 
+# A worker of no more queues than this asks about each of them: a doorbell each, all leases in a beat, all lists in a sweep.
+# A worker of more asks about all of them together, and about one only when there is a reason.
+FEW_QUEUES = 8
+
 
 class Spec(Struct, frozen=True, kw_only=True):
     """What a child is to be, given on its command line as JSON."""
@@ -88,6 +92,7 @@ __all__ = [
     "EXIT_FENCED",
     "EXIT_STORE_AWAY",
     "EXIT_UNCLOSED",
+    "FEW_QUEUES",
     "FromChild",
     "FromSupervisor",
     "Link",

@@ -4,10 +4,11 @@ Each attempt has at most one, opened when the handler first asks for it, on a co
 `transaction()` block is a savepoint in it. After the handler has returned, the fenced settle is the last statement; then it
 commits. If the fence refuses, or the handler raised, everything is rolled back.
 
-Invariants. The handler works through a `LentConnection` (`lent.py`), the worker on the connection of the pool itself, never both
-at a time. The settle does not depend on what the handler said: before it, the worker proves that the transaction is still the
-one that it opened, and resets every setting. A connection goes back to the pool only when nothing of the attempt can reach it;
-the pool then resets its session.
+Invariants. The handler works through a `LentConnection` (`handler_connection.py`), the worker on
+the connection of the pool itself, never both at a time. The settle does not depend on what the
+handler said: before it, the worker proves that the transaction is still the one that it opened, and
+resets every setting. A connection goes back to the pool only when nothing of the attempt can reach
+it; the pool then resets its session.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import MARGIN_SECONDS, TOO_LARGE, UNAVAILABLE, check_replicated, hurry, unreachable
 from leaseq.model import Settled, Settlement
-from leaseq.worker.home import wait_at_home
-from leaseq.worker.lent import LentConnection, Loan
+from leaseq.worker.attempt.handler_connection import LentConnection, Loan
+from leaseq.worker.attempt.worker_loop import wait_at_home
 
 QUIET_SECONDS = 3.0
 # What refers to the libpq handle of an idle connection: the connection itself, and the argument of getrefcount.
@@ -43,7 +44,7 @@ SAVEPOINT = f"leaseq_{secrets.token_hex(8)}"
 
 
 def _script(name: str) -> bytes:
-    text = (files("leaseq.worker") / "sql" / f"{name}.sql").read_text(encoding="utf-8").rstrip()
+    text = (files("leaseq.worker.attempt") / "sql" / f"{name}.sql").read_text(encoding="utf-8").rstrip()
     return text.replace("leaseq_attempt", SAVEPOINT).encode()
 
 

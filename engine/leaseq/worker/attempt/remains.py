@@ -21,7 +21,7 @@ from concurrent.futures import Executor
 from contextvars import ContextVar
 from pathlib import Path
 
-from leaseq.worker.limits import limits
+from leaseq.worker.process.limits import limits
 
 # Their signals end the process (signal.alarm, signal.setitimer).
 ITIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)

@@ -22,16 +22,16 @@ from leaseq.logs import restore_streams
 from leaseq.model import ClaimedTask, Ending, Outcome, TaskError
 from leaseq.registry import Handler
 from leaseq.telemetry import emit
-from leaseq.worker.conclude import ClaimedAttempt
-from leaseq.worker.execute import Call, Lent, Stop, execute, stopped
-from leaseq.worker.hands import Hold
-from leaseq.worker.home import require_process, run_at_home
-from leaseq.worker.lent import Loan
-from leaseq.worker.progress import ProgressWriter
-from leaseq.worker.remains import Remains, threads_of
-from leaseq.worker.start import start
+from leaseq.worker.attempt.conclude import ClaimedAttempt
+from leaseq.worker.attempt.handler_connection import Loan
+from leaseq.worker.attempt.progress import ProgressWriter
+from leaseq.worker.attempt.remains import Remains, threads_of
+from leaseq.worker.attempt.run_handler import Call, Lent, Stop, execute, stopped
+from leaseq.worker.attempt.start import start
+from leaseq.worker.attempt.transaction import Scope
+from leaseq.worker.attempt.worker_loop import require_process, run_at_home
+from leaseq.worker.in_flight import Hold
 from leaseq.worker.tools import Tools
-from leaseq.worker.transaction import Scope
 
 # For a handler that was asked to end. Shorter than what a draining worker waits for its last endings (worker.LAST_WORDS_SECONDS).
 PATIENCE_SECONDS = 3.0

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from leaseq.worker.forks import is_copy
+from leaseq.worker.process.forks import is_copy
 
 T = TypeVar("T")
 

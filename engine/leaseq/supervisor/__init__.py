@@ -1,0 +1,1 @@
+"""Keep worker processes alive and hold their leases."""
