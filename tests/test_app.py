@@ -11,10 +11,10 @@ import textwrap
 
 import pytest
 
-from fix_client import Client
-from fix_worker import until, working
 from leaseq import Config, Context, Leaseq, NotOpen, TaskNotFound
 from leaseq.codec import new_task_id
+from support.client import Client
+from support.worker import until, working
 
 
 async def connections(client: Client) -> int:

@@ -18,12 +18,12 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
-from fix_servers import free_port
 from leaseq.config import Config
 from leaseq.connect import SESSION, open_blocking_redis, open_pool, open_redis, session_settings
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.embedded.processes import children
 from leaseq.errors import ConfigInvalid, ServerUnreachable
+from support.servers import free_port
 
 
 class SilentServer:

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from source_tree import ROOT
+from support.source_tree import ROOT
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 IMAGE = ("api", "reaper")

@@ -21,9 +21,6 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_processes import Services
-from fix_servers import admin_url, free_port
 from leaseq.cli import main
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
@@ -32,7 +29,10 @@ from leaseq.fitness import survey
 from leaseq.ledger.roles import HANDLER, SERVICE, RoleNames, as_role, grant
 from leaseq.ledger.schema import migrate
 from leaseq.model import State
-from source_tree import ROOT
+from support.client import Client
+from support.processes import Services
+from support.servers import admin_url, free_port
+from support.source_tree import ROOT
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 SECRETS = {"POSTGRES_PASSWORD": "letters0nly", "SERVICE_PASSWORD": "0therletters", "HANDLER_PASSWORD": "n0ne0fthem"}

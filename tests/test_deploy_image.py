@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from source_tree import PACKAGES, ROOT
+from support.source_tree import PACKAGES, ROOT
 from test_deploy import parsed
 
 Instruction = tuple[str, str]

@@ -12,7 +12,6 @@ import pytest
 import redis
 from msgspec.structs import replace
 
-from fix_servers import free_port, new_valkey, with_roles
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
 from leaseq.embedded.binaries import postgres_bin, valkey_binary
@@ -20,7 +19,8 @@ from leaseq.embedded.places import give
 from leaseq.embedded.processes import run_as
 from leaseq.errors import ServerUnreachable
 from leaseq.fitness import survey
-from source_tree import ROOT
+from support.servers import free_port, new_valkey, with_roles
+from support.source_tree import ROOT
 
 DEPLOY = ROOT / "deploy"
 

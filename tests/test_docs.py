@@ -21,9 +21,9 @@ from leaseq.lifecycle import TRANSITIONS, after
 from leaseq.model import Counts, Ending, Outcome, State, TaskError
 from leaseq.telemetry import EVENTS
 from leaseq_chaos.checkers.catalogue import CHECKERS
-from prose import all_prose, read_prose
-from references import NUMBERED, dead_references
-from source_tree import PACKAGES, ROOT
+from support.prose import all_prose, read_prose
+from support.references import NUMBERED, dead_references
+from support.source_tree import PACKAGES, ROOT
 
 DOCS = sorted(path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 LIFECYCLE, OPERATIONS = ROOT / "docs" / "lifecycle.md", ROOT / "docs" / "operations.md"

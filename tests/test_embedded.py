@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fix_embedded import Holder, count_pushes, count_visits
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer, binaries, embedded_servers, remove_servers
 from leaseq.embedded.processes import alive
 from leaseq.errors import ServerUnreachable
+from support.embedded import Holder, count_pushes, count_visits
 
 
 def test_servers_are_shared_and_the_last_one_out_stops_them(data_dir: Path, hold: Callable[..., Holder]) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from fix_embedded import Holder, count_pushes, count_visits
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer, binaries, embedded_servers
 from leaseq.embedded.places import Account, can_walk_to
 from leaseq.embedded.processes import alive, run_as
 from leaseq.errors import ServerUnfit, ServerUnreachable
+from support.embedded import Holder, count_pushes, count_visits
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 

@@ -11,10 +11,10 @@ import pytest
 import redis
 from msgspec.structs import replace
 
-from fix_embedded import count_pushes, count_visits
-from fix_servers import new_postgres
 from leaseq.embedded import PostgresServer, ValkeyServer, segments
 from leaseq.errors import ServerUnreachable
+from support.embedded import count_pushes, count_visits
+from support.servers import new_postgres
 
 
 def test_a_killed_postgres_comes_back_with_its_data(own_postgres: PostgresServer) -> None:

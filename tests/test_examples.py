@@ -12,9 +12,9 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from examples import orders
-from fix_servers import free_port
 from leaseq import Context, Fail
 from leaseq.model import Claim, ClaimedTask, Counts, Priority
+from support.servers import free_port
 
 
 class Refusing:

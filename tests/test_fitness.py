@@ -11,7 +11,6 @@ import pytest
 import redis.asyncio
 from msgspec.structs import replace
 
-from fix_servers import at, free_port, prepare, with_roles
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
@@ -19,6 +18,7 @@ from leaseq.fitness import judge_postgres, judge_redis, judge_schema, require_fi
 from leaseq.ledger.fleet import ServerSettings
 from leaseq.ledger.schema import LATEST
 from leaseq.telemetry import WARNING, recorded, subscribe
+from support.servers import at, free_port, prepare, with_roles
 
 SOUND = ServerSettings(
     fsync="on",

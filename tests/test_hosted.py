@@ -12,10 +12,6 @@ import pytest
 from msgspec.structs import replace
 from psycopg import sql
 
-from fix_client import Client
-from fix_ledger import open_worker
-from fix_servers import _admin, _database_url, admin_url
-from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.connect import open_pool
@@ -28,6 +24,10 @@ from leaseq.model import State
 from leaseq.operations.engine import open_engine
 from leaseq.operations.reap import Death, session_name
 from leaseq.telemetry import WARNING, recorded
+from support.client import Client
+from support.ledger import open_worker
+from support.servers import _admin, _database_url, admin_url
+from support.worker import until, working
 
 HOSTILE = {
     "idle_in_transaction_session_timeout": "1s",

@@ -10,7 +10,6 @@ import inspect
 import re
 from typing import get_args
 
-from fix_dispatch import KEYS
 from leaseq import errors
 from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.errors import LeaseqError
@@ -19,6 +18,7 @@ from leaseq.model import NAME, TERMINAL, Lane, Outcome, Priority, State
 from leaseq.operations.submission import PRIORITIES
 from leaseq_api.problems import KINDS
 from leaseq_api.schemas import PriorityName, StateName
+from support.dispatch import KEYS
 
 SCHEMA = "\n".join(migration.sql for migration in MIGRATIONS)
 

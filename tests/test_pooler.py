@@ -8,11 +8,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from fix_client import Client
-from fix_pgbouncer import PoolTo
-from fix_processes import Services
-from fix_servers import admin_url, at
-from fix_worker import working
 from leaseq import Context, Leaseq
 from leaseq.cli.exits import FAILED, REFUSED
 from leaseq.config import Config
@@ -20,6 +15,11 @@ from leaseq.errors import ServerUnfit, ServerUnreachable
 from leaseq.fitness import require_fit, survey
 from leaseq.ledger.schema import migrate
 from leaseq.model import State
+from support.client import Client
+from support.pgbouncer import PoolTo
+from support.processes import Services
+from support.servers import admin_url, at
+from support.worker import working
 
 UNFIT: dict[str, dict[str, Any]] = {
     "transaction": {"pool_mode": "transaction"},

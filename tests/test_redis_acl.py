@@ -14,10 +14,6 @@ import pytest
 import redis.asyncio
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_dispatch import KEYS, QUEUE, WORKER, begin, ids
-from fix_processes import Services
-from fix_servers import free_port
 from leaseq.config import Config
 from leaseq.connect import open_blocking_redis, open_redis
 from leaseq.dispatch.deliveries import Place, Release
@@ -30,7 +26,11 @@ from leaseq.errors import ServerUnreachable
 from leaseq.fitness import require_fit
 from leaseq.model import Lane, State
 from leaseq.telemetry import WARNING, recorded
-from source_tree import ROOT
+from support.client import Client
+from support.dispatch import KEYS, QUEUE, WORKER, begin, ids
+from support.processes import Services
+from support.servers import free_port
+from support.source_tree import ROOT
 
 ENDLESS = "repeat\tuntil\tfalse"
 FOR_NEITHER = [

@@ -13,10 +13,6 @@ import pytest
 from msgspec.structs import replace
 from psycopg import sql
 
-from fix_client import Client
-from fix_ledger import claim_task, find, open_worker, promote_due, submit, succeeded
-from fix_servers import ROLE_PASSWORD, _admin, with_roles
-from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.connect import ImpatientConnection, open_handler_pool, open_pool
@@ -30,6 +26,10 @@ from leaseq.ledger.session import Session
 from leaseq.model import Credential, State
 from leaseq.operations.engine import open_engine
 from leaseq.operations.reap import Death, session_name
+from support.client import Client
+from support.ledger import claim_task, find, open_worker, promote_due, submit, succeeded
+from support.servers import ROLE_PASSWORD, _admin, with_roles
+from support.worker import until, working
 
 DENIED = psycopg.errors.InsufficientPrivilege
 

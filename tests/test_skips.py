@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fix_skips import LISTED
-from source_tree import ROOT
+from support.skips import LISTED
+from support.source_tree import ROOT
 
 SKIPS = """
 import pytest
@@ -43,10 +43,10 @@ def test_a_skip_that_is_not_listed_fails_the_run(
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     # Only the plugins that count: the others take longer to import than the rest of the run.
     env = {**os.environ, "LEASEQ_TEST_SKIPS": listed, "PYTHONPATH": str(ROOT / "tests"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-n", workers, "-p", "fix_skips", file]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-n", workers, "-p", "support.skips", file]
     ran = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert ran.returncode == code, ran.stdout + ran.stderr
-    assert ("not listed in tests/fix_skips.py" in ran.stdout) is (reason == "laziness"), ran.stdout
+    assert ("not listed in tests/support/skips.py" in ran.stdout) is (reason == "laziness"), ran.stdout
 
 
 def test_what_is_listed_exists() -> None:

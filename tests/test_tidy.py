@@ -16,9 +16,9 @@ from typing import cast
 
 import pytest
 
-import tidy_rules as rules
 from leaseq.telemetry import EVENTS
-from source_tree import PACKAGES, ROOT, Module, calls, functions, parsed, services, shipped, texts, written
+from support import tidy_rules as rules
+from support.source_tree import PACKAGES, ROOT, Module, calls, functions, parsed, services, shipped, texts, written
 
 Rule = Callable[[Module], Iterator[str]]
 Scope = Callable[[], list[Module]]

@@ -17,7 +17,7 @@ from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.ledger.schema import MIGRATIONS
 from leaseq.ledger.statements import STATEMENTS
 from leaseq_chaos.statements import STATEMENTS as CHAOS_STATEMENTS
-from source_tree import PACKAGES, ROOT, calls, literals, services, shipped
+from support.source_tree import PACKAGES, ROOT, calls, literals, services, shipped
 
 SQL = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.sql"))
 CHAOS = PACKAGES["leaseq_chaos"]

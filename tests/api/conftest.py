@@ -1,6 +1,6 @@
 """What do the tests of the HTTP service share?"""
 
-from fix_api import api
-from fix_http import echo
+from support.api import api
+from support.raw_http import echo
 
 __all__ = ["api", "echo"]

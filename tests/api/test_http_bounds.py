@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from fix_http import GET, POST, Client, Echo, get, serving, take_apart, with_length
 from leaseq.telemetry import recorded
 from leaseq_api.http_server.limits import Limits
+from support.raw_http import GET, POST, Client, Echo, get, serving, take_apart, with_length
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from fix_http import GET, POST, Client, Echo, Served, get, serving, take_apart, with_length
 from leaseq.telemetry import recorded
 from leaseq_api.http_server.limits import Limits
+from support.raw_http import GET, POST, Client, Echo, Served, get, serving, take_apart, with_length
 
 pytestmark = pytest.mark.timeout(120)
 

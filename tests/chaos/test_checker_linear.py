@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fix_forged import Forged, at
 from leaseq_chaos.checkers import linear
 from leaseq_chaos.checkers.linear_model import FOREVER, Mark, Operation, What
 from leaseq_chaos.checkers.linear_search import search
 from leaseq_chaos.evidence import Commit
 from leaseq_chaos.history import Kind
 from leaseq_chaos.verdict import Verdict
+from support.synthetic_history import Forged, at
 
 
 def good() -> Forged:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fix_forged import Forged
 from leaseq_chaos.checkers.paused import check
 from leaseq_chaos.evidence import Evidence
 from leaseq_chaos.verdict import Verdict
+from support.synthetic_history import Forged
 
 
 def told(

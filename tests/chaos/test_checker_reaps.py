@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from fix_story import Story
 from leaseq_chaos.checkers.reaps import check
 from leaseq_chaos.evidence import Commit, Evidence
 from leaseq_chaos.verdict import Verdict
+from support.valid_history import Story
 
 SECOND = 1_000_000_000
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fix_forged import Forged, at
 from leaseq_chaos.checkers import recovery
 from leaseq_chaos.evidence import Heard
 from leaseq_chaos.verdict import Finding, Verdict
+from support.synthetic_history import Forged, at
 
 
 def taken(forged: Forged, task: str, *, lost: float, again: float, kind: str = "note", worker: str = "w1") -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from fix_forged import Forged
 from leaseq import telemetry
 from leaseq_chaos.checkers import sometimes
 from leaseq_chaos.history import Kind
 from leaseq_chaos.verdict import Verdict
+from support.synthetic_history import Forged
 
 
 def whole() -> Forged:

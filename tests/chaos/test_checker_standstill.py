@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from fix_forged import Forged, at
 from leaseq_chaos.checkers.faults import Calendar, faults_of
 from leaseq_chaos.checkers.standstill import Standstill, workerless
 from leaseq_chaos.evidence import Heard
 from leaseq_chaos.history import Event, Kind
+from support.synthetic_history import Forged, at
 
 
 def test_the_faults_of_a_run() -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-import fix_edits as edit
-from fix_story import TICK, Story, told
 from leaseq_chaos.checkers import reads
 from leaseq_chaos.checkers.answer import KEPT, answer
 from leaseq_chaos.checkers.catalogue import CHECKERS
@@ -16,6 +14,8 @@ from leaseq_chaos.checkers.index import index
 from leaseq_chaos.evidence import Evidence
 from leaseq_chaos.history import Event, Kind
 from leaseq_chaos.verdict import Verdict, Violation
+from support import corrupted_history as edit
+from support.valid_history import TICK, Story, told
 
 WITHOUT_COMMITS = {"accepted", "keys", "convergence", "poison"}
 BY_COMMITS = {"effects", "terminal", "fences", "transitions", "reads", "accounts", "schedule", "cancel"}

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from fix_forged import Forged, at
 from leaseq_chaos.checkers.catalogue import CHECKERS
 from leaseq_chaos.verdict import Finding, Verdict
+from support.synthetic_history import Forged, at
 
 FAILOVER = "failover-postgres"
 SPAN = (10.0, 22.0)

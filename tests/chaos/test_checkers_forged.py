@@ -12,12 +12,12 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-import fix_edits as edit
-from fix_story import TICK, told
 from leaseq_chaos.checkers.catalogue import CHECKERS
 from leaseq_chaos.evidence import Evidence
 from leaseq_chaos.history import Kind
 from leaseq_chaos.verdict import Verdict
+from support import corrupted_history as edit
+from support.valid_history import TICK, told
 
 SECOND = 1_000_000_000
 OURS = [

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fix_story import MAX_CRASHES, Asked, Row, Story
 from leaseq_chaos.checkers.catalogue import CHECKERS
 from leaseq_chaos.checkers.fates import FATES, POISON
 from leaseq_chaos.checkers.index import ENDED
 from leaseq_chaos.verdict import Verdict
+from support.valid_history import MAX_CRASHES, Asked, Row, Story
 
 TYPES = sorted(FATES)
 # These judge a run by its faults, or by what its services said, and here is neither.

@@ -18,9 +18,6 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_processes import Service, Services
-from fix_servers import admin_url, free_port
 from leaseq.config import Config
 from leaseq.ledger.roles import HANDLER
 from leaseq.model import State, Task
@@ -32,6 +29,9 @@ from leaseq_chaos.statements import STATEMENTS
 from leaseq_chaos.workload.accounts import prepare
 from leaseq_chaos.workload.clients import Clients
 from leaseq_chaos.workload.plan import make_plan
+from support.client import Client
+from support.processes import Service, Services
+from support.servers import admin_url, free_port
 
 ACCOUNTS, CENTS = 5, 1_000
 APP = "leaseq_chaos.handlers:app"

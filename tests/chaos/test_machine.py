@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from machine.servers import Servers
-from machine.steps import Bury, Fate, Flush, Follow, GoOn, Pass, PassTime, Step, Submit, Watch, Work, beginnings, steps, take
-from machine.world import LOOK_SECONDS, World
+from simulation.servers import Servers
+from simulation.steps import Bury, Fate, Flush, Follow, GoOn, Pass, PassTime, Step, Submit, Watch, Work, beginnings, steps, take
+from simulation.world import LOOK_SECONDS, World
 
 ASKED = os.environ.get("LEASEQ_TEST_MACHINE_EXAMPLES")
 EXAMPLES = int(ASKED or 10)

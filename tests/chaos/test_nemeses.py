@@ -20,10 +20,18 @@ import pytest
 import pytest_asyncio
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
-import fix_nemeses_failover  # noqa: F401 (its proofs)
-import fix_nemeses_network  # noqa: F401 (its proofs)
-import fix_nemeses_rogues  # noqa: F401 (its proofs)
-from fix_nemeses import (
+import support.nemeses_failover
+import support.nemeses_network
+import support.nemeses_rogues  # noqa: F401 (its proofs)
+from leaseq_chaos.cluster.cluster import Cluster, Layout, open_cluster
+from leaseq_chaos.cluster.stores import REDIS_PREFIX
+from leaseq_chaos.history import Kind, read_history
+from leaseq_chaos.nemesis import clocks
+from leaseq_chaos.nemesis.catalogue import NEMESES
+from leaseq_chaos.nemesis.nemesis import Impossible
+from leaseq_chaos.scenario import DEFAULT_CONFIG
+from leaseq_chaos.workload.accounts import prepare
+from support.nemeses import (
     ALL,
     PROOFS,
     SILENCE,
@@ -39,15 +47,7 @@ from fix_nemeses import (
     stopped,
     whole,
 )
-from leaseq_chaos.cluster.cluster import Cluster, Layout, open_cluster
-from leaseq_chaos.cluster.stores import REDIS_PREFIX
-from leaseq_chaos.history import Kind, read_history
-from leaseq_chaos.nemesis import clocks
-from leaseq_chaos.nemesis.catalogue import NEMESES
-from leaseq_chaos.nemesis.nemesis import Impossible
-from leaseq_chaos.scenario import DEFAULT_CONFIG
-from leaseq_chaos.workload.accounts import prepare
-from source_tree import ROOT
+from support.source_tree import ROOT
 
 pytestmark = pytest.mark.timeout(120)
 HOUR = 3600

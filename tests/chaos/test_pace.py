@@ -8,9 +8,9 @@ from contextlib import suppress
 import pytest
 from msgspec.structs import replace
 
-from fix_forged import Forged
 from leaseq_chaos.checkers.recovery import bound_of
 from leaseq_chaos.pace import EVERY_SECONDS, Pace, slowness_of
+from support.synthetic_history import Forged
 
 
 @pytest.mark.parametrize(

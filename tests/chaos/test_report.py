@@ -21,9 +21,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from fix_report import CHECKS, KINDS, Bulk, invent
 from leaseq_chaos.report.write import write_report
 from leaseq_chaos.verdict import Finding, Verdict, Violation
+from support.invented_run import CHECKS, KINDS, Bulk, invent
 
 Look = Callable[..., dict[str, Any]]
 

@@ -11,7 +11,6 @@ import msgspec
 import psycopg
 import pytest
 
-from fix_story import Story
 from leaseq.config import Config
 from leaseq.connect import open_pool
 from leaseq.ledger.fleet import Fleet
@@ -22,6 +21,7 @@ from leaseq_chaos.cluster.stores import Postgres
 from leaseq_chaos.evidence import Commit
 from leaseq_chaos.history import boottime
 from leaseq_chaos.wal import CommitReader, parse
+from support.valid_history import Story
 
 TASK = "01a20e90-af38-7ee4-90f6-2ff7d3aa329d"
 

@@ -1,5 +1,5 @@
 """Which fixtures do the tests of the command line share?"""
 
-from fix_cli import leaseq, stage
+from support.cli import leaseq, stage
 
 __all__ = ["leaseq", "stage"]

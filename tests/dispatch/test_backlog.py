@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import pytest
 from redis.asyncio import Redis
 
-from fix_dispatch import KEYS, QUEUE, ids, in_lane
 from leaseq.codec import FIRST_ID, LAST_ID, made_at, new_task_id, next_id
 from leaseq.dispatch.backlog import Backlog, read_backlogs
 from leaseq.dispatch.dispatcher import BITE, Dispatcher
 from leaseq.dispatch.survey import Survey
 from leaseq.model import Lane
 from leaseq.telemetry import recorded
+from support.dispatch import KEYS, QUEUE, ids, in_lane
 
 WINDOW = 10
 

@@ -12,9 +12,6 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from fix_dispatch import KEYS, QUEUE, WORKER, begin, ids
-from fix_proxy import ProxyTo
-from fix_servers import RedisPair
 from leaseq.config import Config
 from leaseq.connect import open_blocking_redis, open_redis
 from leaseq.dispatch.deliveries import Deliveries
@@ -23,6 +20,9 @@ from leaseq.dispatch.doorbell import Doorbell
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
 from leaseq.redis_connection import Guard
+from support.dispatch import KEYS, QUEUE, WORKER, begin, ids
+from support.proxy import ProxyTo
+from support.servers import RedisPair
 
 SCRIPT = "Error running script (call to f_0123): @user_script:13: @user_script: 13:"
 CONDEMN = [

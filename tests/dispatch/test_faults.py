@@ -10,8 +10,6 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from fix_dispatch import KEYS, QUEUE, WORKER, begin, ids, in_hand, in_lane
-from fix_proxy import ProxyTo
 from leaseq.config import Config
 from leaseq.connect import open_blocking_redis, open_redis
 from leaseq.dispatch.backlog import Backlog
@@ -22,6 +20,8 @@ from leaseq.dispatch.survey import Survey
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
 from leaseq.telemetry import recorded
+from support.dispatch import KEYS, QUEUE, WORKER, begin, ids, in_hand, in_lane
+from support.proxy import ProxyTo
 
 
 @pytest.fixture

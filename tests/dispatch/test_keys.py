@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from redis.crc import key_slot
 
-from fix_dispatch import KEYS
 from leaseq.dispatch.keys import Keys
 from leaseq.model import Lane
+from support.dispatch import KEYS
 
 
 def _all_keys(queue: str, keys: Keys = KEYS) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
-from fix_dispatch import KEYS, ids, in_lane
-from fix_proxy import ProxyTo
 from leaseq.config import Config
 from leaseq.connect import open_redis
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.model import Lane
 from leaseq.operations.push import Pusher
 from leaseq.telemetry import recorded
+from support.dispatch import KEYS, ids, in_lane
+from support.proxy import ProxyTo
 
 
 async def test_each_goes_to_its_lane_in_order(dispatcher: Dispatcher, valkey: Redis) -> None:

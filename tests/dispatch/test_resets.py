@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import uvloop
 
-from fix_dispatch import KEYS, QUEUE, WORKER
 from leaseq.config import Config
 from leaseq.connect import open_redis
 from leaseq.dispatch.dispatcher import Dispatcher, reachable
 from leaseq.errors import ServerUnreachable
+from support.dispatch import KEYS, QUEUE, WORKER
 
 
 def test_uvloop_says_it_in_its_own_way_and_it_is_an_outage_all_the_same(redis_only: Config) -> None:

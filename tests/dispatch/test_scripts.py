@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
-from fix_dispatch import KEYS, QUEUE, WORKER, begin, ids, in_hand, in_lane
 from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import BITE, MOST_PULLED, Dispatcher
 from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.dispatch.survey import Depths, Survey
 from leaseq.model import Lane
+from support.dispatch import KEYS, QUEUE, WORKER, begin, ids, in_hand, in_lane
 
 
 async def test_push_appends_in_order(dispatcher: Dispatcher, valkey: Redis) -> None:

@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from fix_dispatch import KEYS, QUEUE, ids
 from leaseq.codec import FIRST_ID, LAST_ID
 from leaseq.config import Config
 from leaseq.connect import open_redis
@@ -25,6 +24,7 @@ from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import OPEN_LANES, Dispatcher
 from leaseq.dispatch.survey import Survey
 from leaseq.model import Lane
+from support.dispatch import KEYS, QUEUE, ids
 
 T = TypeVar("T")
 EXAMPLES = int(os.environ.get("LEASEQ_TEST_SCRIPT_EXAMPLES", "15"))

@@ -15,15 +15,15 @@ import pytest
 import redis.asyncio
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_servers import admin_url, at, prepare
-from fix_worker import until, working
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
 from leaseq.model import Submission
 from leaseq.operations.engine import open_engine
 from leaseq.operations.submission import Request, accept
+from support.client import Client
+from support.servers import admin_url, at, prepare
+from support.worker import until, working
 
 TASKS = 2_000
 SLOTS = 100

@@ -20,7 +20,7 @@ from examples.demo.ledger import FoundTask
 from examples.demo.submit import Answer
 from examples.demo.verdict import Evidence, Finding, at, judge, measure
 from examples.demo.workload import Errand, Workload
-from source_tree import ROOT
+from support.source_tree import ROOT
 
 PLAY_SECONDS = 100
 Demo = asyncio.subprocess.Process

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_processes import Services, send
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import Release
 from leaseq.model import Outcome, State, Task
 from leaseq_chaos.pace import Pace
+from support.client import Client
+from support.processes import Services, send
 
 LEASE = 2.0
 

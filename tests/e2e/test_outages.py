@@ -11,15 +11,15 @@ import redis.asyncio
 from litestar.testing import AsyncTestClient
 from msgspec.structs import replace
 
-from fix_client import EFFECTS, Client
-from fix_processes import Services
-from fix_servers import at, prepare
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State
 from leaseq.operations.engine import open_engine
 from leaseq_api.app import create_app
+from support.client import EFFECTS, Client
+from support.processes import Services
+from support.servers import at, prepare
 
 # The limits that are promised stand in the tests. To start servers and to drain thousands of tasks takes a busy machine longer.
 pytestmark = pytest.mark.timeout(300)

@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_processes import Services
-from fix_proxy import Proxy, ProxyTo
-from fix_servers import at
 from leaseq.config import Config
 from leaseq.model import State
 from leaseq.supervisor.heartbeat import SILENT_LEASES
 from leaseq_chaos.pace import Pace
+from support.client import Client
+from support.processes import Services
+from support.proxy import Proxy, ProxyTo
+from support.servers import at
 
 LEASE = 2.0
 

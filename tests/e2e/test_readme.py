@@ -20,9 +20,9 @@ import httpx
 import psycopg
 import pytest
 
-from fix_servers import free_port
 from leaseq.embedded import PostgresServer, ValkeyServer
-from source_tree import ROOT
+from support.servers import free_port
+from support.source_tree import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 START_SECONDS = 40

@@ -11,13 +11,13 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_dispatch import KEYS
-from fix_processes import Services
-from fix_proxy import Proxy, ProxyTo
-from fix_servers import RedisPair, free_port
 from leaseq.config import Config
 from leaseq.model import Lane, State
+from support.client import Client
+from support.dispatch import KEYS
+from support.processes import Services
+from support.proxy import Proxy, ProxyTo
+from support.servers import RedisPair, free_port
 
 pytestmark = pytest.mark.timeout(180)
 

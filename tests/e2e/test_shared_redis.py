@@ -14,11 +14,6 @@ import psycopg
 import pytest
 import redis.asyncio
 
-from fix_client import Client
-from fix_dispatch import KEYS
-from fix_processes import Services
-from fix_proxy import ProxyTo
-from fix_servers import at
 from leaseq import Leaseq
 from leaseq.codec import new_task_id
 from leaseq.config import Config
@@ -28,6 +23,11 @@ from leaseq.fitness import survey
 from leaseq.model import Lane, State
 from leaseq.operations.engine import open_engine
 from leaseq_reaper.sidecar import run
+from support.client import Client
+from support.dispatch import KEYS
+from support.processes import Services
+from support.proxy import ProxyTo
+from support.servers import at
 
 pytestmark = pytest.mark.timeout(180)
 

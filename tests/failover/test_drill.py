@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from fix_ledger import submission
-from fix_processes import PATIENCE, TESTS, environment
-from fix_servers import Pair, at
 from leaseq.config import Config
 from leaseq.operations.engine import open_engine
 from leaseq.primary import _timelines
+from support.ledger import submission
+from support.processes import PATIENCE, TESTS, environment
+from support.servers import Pair, at
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from fix_ledger import submission
-from fix_proxy import ProxyTo
-from fix_servers import Pair
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.telemetry import recorded
+from support.ledger import submission
+from support.proxy import ProxyTo
+from support.servers import Pair
 
 # Two servers of its own for each test.
 pytestmark = pytest.mark.timeout(240)

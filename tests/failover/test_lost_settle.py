@@ -8,17 +8,17 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_processes import PATIENCE
-from fix_proxy import ProxyTo
-from fix_servers import Pair, at
-from fix_worker import until, working
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.model import State
 from leaseq.operations.engine import open_engine
 from leaseq.telemetry import recorded
 from leaseq_reaper.sidecar import run
+from support.client import Client
+from support.processes import PATIENCE
+from support.proxy import ProxyTo
+from support.servers import Pair, at
+from support.worker import until, working
 
 # Two servers of its own.
 pytestmark = pytest.mark.timeout(240)

@@ -9,12 +9,6 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from fix_api import Api, open_api, problem
-from fix_ledger import RETENTION, submission
-from fix_processes import PATIENCE
-from fix_proxy import ProxyTo
-from fix_servers import Pair
-from fix_worker import until
 from leaseq.config import Config
 from leaseq.connect import Pool, open_pool
 from leaseq.errors import ServerUnreachable
@@ -23,6 +17,12 @@ from leaseq.ledger.session import Session
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.primary import Timeline, learn_timeline, newest_timeline
 from leaseq.telemetry import recorded
+from support.api import Api, open_api, problem
+from support.ledger import RETENTION, submission
+from support.processes import PATIENCE
+from support.proxy import ProxyTo
+from support.servers import Pair
+from support.worker import until
 
 # Two servers of its own for each test.
 pytestmark = pytest.mark.timeout(240)

@@ -12,8 +12,6 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
-from fix_processes import Services
-from fix_servers import Pair, free_port
 from leaseq import Leaseq
 from leaseq.cli import main
 from leaseq.config import Config
@@ -25,6 +23,8 @@ from leaseq.ledger.roles import SERVICE, RoleNames, grant
 from leaseq.ledger.schema import LATEST, migrate, schema_version
 from leaseq.ledger.session import Session
 from leaseq.operations.engine import open_engine
+from support.processes import Services
+from support.servers import Pair, free_port
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from fix_api import Api, open_api, problem
-from fix_processes import PATIENCE
-from fix_servers import Pair, at
-from fix_worker import until
 from leaseq.config import Config
 from leaseq.errors import ServerUnfit
 from leaseq.fitness import require_fit, survey
+from support.api import Api, open_api, problem
+from support.processes import PATIENCE
+from support.servers import Pair, at
+from support.worker import until
 
 # Two servers of its own for each test.
 pytestmark = pytest.mark.timeout(240)

@@ -14,14 +14,14 @@ import pytest
 import redis.asyncio
 from msgspec.structs import replace
 
-from fix_ledger import submission
-from fix_processes import PATIENCE, TESTS, Services, environment
-from fix_servers import Pair, at, free_port
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.fitness import require_fit
 from leaseq.operations.engine import open_engine
 from leaseq.primary import _timelines
+from support.ledger import submission
+from support.processes import PATIENCE, TESTS, Services, environment
+from support.servers import Pair, at, free_port
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -14,12 +14,6 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from fix_api import open_api, problem
-from fix_client import Client
-from fix_ledger import submission
-from fix_processes import PATIENCE
-from fix_servers import Pair, at
-from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.connect import Connection
@@ -27,6 +21,12 @@ from leaseq.errors import ServerUnreachable
 from leaseq.model import State, Submitted
 from leaseq.operations.engine import open_engine
 from leaseq.telemetry import Event, recorded
+from support.api import open_api, problem
+from support.client import Client
+from support.ledger import submission
+from support.processes import PATIENCE
+from support.servers import Pair, at
+from support.worker import until, working
 
 # Two servers of its own for each test.
 pytestmark = pytest.mark.timeout(240)

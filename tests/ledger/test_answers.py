@@ -9,8 +9,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from fix_ledger import claim_task, open_worker, submit
-from fix_processes import PATIENCE
 from leaseq.config import Config
 from leaseq.connect import open_pool
 from leaseq.errors import ServerUnreachable
@@ -18,6 +16,8 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
 from leaseq.model import Claim
+from support.ledger import claim_task, open_worker, submit
+from support.processes import PATIENCE
 
 # Operational errors, for psycopg: each is the answer of a server that is there.
 ANSWERS = {

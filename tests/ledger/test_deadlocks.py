@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from fix_ledger import RETENTION, claim_task, errored, holding, lost, open_worker, promote_due, submission, submit, until_blocked
 from leaseq.config import Config
 from leaseq.connect import Connection, Pool
 from leaseq.ledger.arrays import words
@@ -17,6 +16,18 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Locked, Rows, Session
 from leaseq.model import Claim, State
+from support.ledger import (
+    RETENTION,
+    claim_task,
+    errored,
+    holding,
+    lost,
+    open_worker,
+    promote_due,
+    submission,
+    submit,
+    until_blocked,
+)
 
 ROUNDS = 50
 BATCH = 20

@@ -7,12 +7,12 @@ import asyncio
 import psycopg
 import pytest
 
-from fix_servers import admin_url, with_roles
-from fix_worker import until
 from leaseq.config import Config
 from leaseq.fitness import survey
 from leaseq.ledger import schema
 from leaseq.ledger.roles import RoleNames, grant
+from support.servers import admin_url, with_roles
+from support.worker import until
 
 WITH_ROLES = 10  # 0010_roles.sql
 TABLES = "select c.oid::regclass::text from pg_class as c where c.relnamespace = 'leaseq'::regnamespace and c.relkind = 'r'"

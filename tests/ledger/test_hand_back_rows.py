@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from fix_ledger import claim_task, errored, find, holding, open_worker, promote_due, released, submit
 from leaseq.connect import Connection, Pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import Claim, Disposition, Ending, Outcome, Settlement, State, TaskError
+from support.ledger import claim_task, errored, find, holding, open_worker, promote_due, released, submit
 
 
 def handed_back(claim: Claim, count: int, *, code: str = "unknown_type", delay: float = 600.0) -> Settlement:

@@ -15,13 +15,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from fix_ledger import open_worker, submit
 from leaseq.connect import Connection, Pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.ledger.upkeep import Upkeep
+from support.ledger import open_worker, submit
 
 WORKERS = 20
 BEATS = 500

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from fix_ledger import RETENTION, holding, submission, until_blocked
 from leaseq.config import Config
 from leaseq.connect import Connection, Pool
 from leaseq.errors import IdempotencyInFlight
@@ -17,6 +16,7 @@ from leaseq.ledger.session import Locked
 from leaseq.model import Submission, Submitted
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.submit import HASTE_SECONDS
+from support.ledger import RETENTION, holding, submission, until_blocked
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ Postgres calls such an update HOT (heap-only tuple; PostgreSQL manual, 66.7); it
 
 from __future__ import annotations
 
-from fix_ledger import RETENTION, open_worker, submission, succeeded
 from leaseq.connect import Connection, Pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
+from support.ledger import RETENTION, open_worker, submission, succeeded
 
 TASKS = 2_000
 BATCH = 200

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from fix_ledger import submission
 from leaseq import codec
 from leaseq.codec import CLOCK_OFF_MS, follow_clock, id_time_ms, made_at, new_task_id
 from leaseq.config import Config
 from leaseq.connect import scout
 from leaseq.operations.engine import open_engine
 from leaseq_reaper.walk import first_recent_id
+from support.ledger import submission
 
 DAY_NS = 86_400 * 10**9
 

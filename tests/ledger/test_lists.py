@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fix_ledger import submit
 from leaseq.connect import Connection
 from leaseq.ledger import ledger as ledger_module
 from leaseq.ledger.ledger import Ledger, TaskFilter
 from leaseq.ledger.statements import STATEMENTS
+from support.ledger import submit
 
 LOOKED_AT = 10
 

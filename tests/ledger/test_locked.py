@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from fix_ledger import claim_task, find, holding, open_worker, scheduled, submit
 from leaseq.codec import FIRST_ID, LAST_ID
 from leaseq.config import Config
 from leaseq.connect import LOCK_SECONDS, Connection, Pool, open_pool
@@ -18,6 +17,7 @@ from leaseq.ledger.locked import LockedTasks
 from leaseq.ledger.session import Locked, Session
 from leaseq.ledger.upkeep import Upkeep
 from leaseq.telemetry import recorded
+from support.ledger import claim_task, find, holding, open_worker, scheduled, submit
 
 
 @pytest.mark.parametrize("table", ["tasks", "scheduled"])

@@ -21,13 +21,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from fix_processes import Service, Services, environment
-from fix_servers import admin_url
 from leaseq.config import Config
 from leaseq.ledger import schema
 from leaseq.ledger.roles import RoleNames, grant
 from leaseq.ledger.schema import LATEST, MIGRATIONS, migrate, schema_version
-from source_tree import ROOT
+from support.processes import Service, Services, environment
+from support.servers import admin_url
+from support.source_tree import ROOT
 
 OLD = "16e9784"
 OLD_VERSION = 5

@@ -8,12 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from fix_ledger import open_worker, submission
 from leaseq.errors import QueueUnknown
 from leaseq.ledger import fleet as fleet_module
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.statements import STATEMENTS
+from support.ledger import open_worker, submission
 
 Plain = psycopg.AsyncConnection[Any]
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fix_ledger import RETENTION
 from leaseq.codec import check_payload
 from leaseq.config import Config
 from leaseq.errors import PayloadInvalid
 from leaseq.ledger.ledger import Ledger, TaskFilter
 from leaseq.model import State
 from leaseq.operations.submission import Request, accept
+from support.ledger import RETENTION
 
 PIECES = ["{", "}", "[", "]", '"', ":", ",", "\\", "\\u0000", "\\ud83d", "\\ude00", "\\u00e9", "1", "-0", "1e308", ".5"]
 PIECES += ["true", "null", " ", "\n", "\t", '"a"', '{"a":', "[]", "\u2028", "\ufeff", "\x7f", "é", "1e-400"]

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from fix_ledger import claim_task, open_worker, submit
 from leaseq.codec import LAST_ID, new_task_id
 from leaseq.connect import Connection
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Due, Ledger
 from leaseq.ledger.upkeep import Stretch, Upkeep
 from leaseq.model import Lane, Priority
+from support.ledger import claim_task, open_worker, submit
 
 
 async def test_what_is_due_is_found_place_by_place_and_taken_batch_by_batch(ledger: Ledger, plain: Connection) -> None:

@@ -16,13 +16,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from fix_ledger import errored, submission
-from fix_servers import TEMPLATE, _admin, _database_url
 from leaseq.connect import PLANS
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import quoted
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.model import Claim
+from support.ledger import errored, submission
+from support.servers import TEMPLATE, _admin, _database_url
 
 TASKS = 20_000
 FILL = f"""

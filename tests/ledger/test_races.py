@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from fix_ledger import (
+from leaseq.codec import FIRST_ID
+from leaseq.connect import Connection, Pool
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.session import Session
+from leaseq.ledger.statements import STATEMENTS
+from leaseq.ledger.upkeep import Pruned, Upkeep
+from leaseq.model import Claim, Settlement, State
+from support.ledger import (
     Held,
     cancelled,
     claim_task,
@@ -28,14 +36,6 @@ from fix_ledger import (
     succeeded,
     until_blocked,
 )
-from leaseq.codec import FIRST_ID
-from leaseq.connect import Connection, Pool
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.session import Session
-from leaseq.ledger.statements import STATEMENTS
-from leaseq.ledger.upkeep import Pruned, Upkeep
-from leaseq.model import Claim, Settlement, State
 
 Verb = Callable[[Session], Awaitable[Any]]
 

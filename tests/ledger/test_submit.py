@@ -9,7 +9,17 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fix_ledger import (
+from leaseq.codec import FIRST_ID
+from leaseq.config import Config
+from leaseq.connect import Connection, Pool, open_pool
+from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, ServerUnreachable, SubmissionInvalid
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.session import Session
+from leaseq.ledger.upkeep import Pruned, Upkeep
+from leaseq.model import State, Submission, Submitted
+from leaseq.operations.submit import MAX_WAITS, Submitter
+from support.ledger import (
     RETENTION,
     claim_task,
     errored,
@@ -22,17 +32,7 @@ from fix_ledger import (
     succeeded,
     until_blocked,
 )
-from fix_proxy import READY_FOR_QUERY, Proxy, ProxyTo
-from leaseq.codec import FIRST_ID
-from leaseq.config import Config
-from leaseq.connect import Connection, Pool, open_pool
-from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, ServerUnreachable, SubmissionInvalid
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.session import Session
-from leaseq.ledger.upkeep import Pruned, Upkeep
-from leaseq.model import State, Submission, Submitted
-from leaseq.operations.submit import MAX_WAITS, Submitter
+from support.proxy import READY_FOR_QUERY, Proxy, ProxyTo
 
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from fix_ledger import submission
 from leaseq.config import Config
 from leaseq.errors import IdempotencyKeyReused, ServerUnreachable
 from leaseq.model import Submission, Submitted
 from leaseq.operations.engine import BATCH_SIZE, Engine, open_engine
+from support.ledger import submission
 
 CHUNKS = 3
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import pytest
 
-from fix_ledger import claim_task, errored, find, open_worker, promote_due, released, scheduled, submit, succeeded
 from leaseq.connect import Connection
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.upkeep import Upkeep
 from leaseq.model import Claim
+from support.ledger import claim_task, errored, find, open_worker, promote_due, released, scheduled, submit, succeeded
 
 pytestmark = pytest.mark.timeout(120)
 KEY = "order-1"

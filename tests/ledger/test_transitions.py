@@ -6,7 +6,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from fix_ledger import (
+from leaseq.codec import FIRST_ID
+from leaseq.connect import Connection
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.upkeep import Pruned, Upkeep
+from leaseq.lifecycle import TRANSITIONS
+from leaseq.model import Claim, State, Submission
+from support.ledger import (
     RETENTION,
     cancelled,
     claim_task,
@@ -18,13 +25,6 @@ from fix_ledger import (
     submit,
     succeeded,
 )
-from leaseq.codec import FIRST_ID
-from leaseq.connect import Connection
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.upkeep import Pruned, Upkeep
-from leaseq.lifecycle import TRANSITIONS
-from leaseq.model import Claim, State, Submission
 
 # What each attack needs to know: the task, a claim that would fit if it were running, and an open worker.
 Attack = Callable[[Ledger, Claim, str], Awaitable[object]]

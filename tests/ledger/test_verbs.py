@@ -9,21 +9,6 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from fix_ledger import (
-    RETENTION,
-    cancelled,
-    claim_task,
-    errored,
-    find,
-    lost,
-    open_worker,
-    promote_due,
-    released,
-    scheduled,
-    submission,
-    submit,
-    succeeded,
-)
 from leaseq.connect import Connection
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger, TaskFilter
@@ -38,6 +23,21 @@ from leaseq.model import (
     Settlement,
     State,
     TaskError,
+)
+from support.ledger import (
+    RETENTION,
+    cancelled,
+    claim_task,
+    errored,
+    find,
+    lost,
+    open_worker,
+    promote_due,
+    released,
+    scheduled,
+    submission,
+    submit,
+    succeeded,
 )
 
 

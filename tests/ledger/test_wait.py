@@ -8,13 +8,13 @@ from time import monotonic
 
 import pytest
 
-from fix_ledger import claim_task, open_worker, submit, succeeded
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
 from leaseq.model import State
 from leaseq.operations.wait import BURST, POLLS_PER_SECOND, SLOWEST_POLL_SECONDS, Waiter
+from support.ledger import claim_task, open_worker, submit, succeeded
 
 
 class Counting(Ledger):

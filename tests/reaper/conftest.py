@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from fix_reaper import WINDOW, FakeClock, Stage
 from leaseq.config import Config
 from leaseq.operations.engine import open_engine
+from support.reaper import WINDOW, FakeClock, Stage
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from mypy import api
 
-from source_tree import ROOT
+from support.source_tree import ROOT
 
 RIGHT, WRONG = (Path(__file__).with_name(name) for name in ("right.py", "wrong.py"))
 MISTAKES = {number for number, line in enumerate(WRONG.read_text(encoding="utf-8").splitlines(), 1) if line.endswith("# wrong")}

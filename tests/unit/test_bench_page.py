@@ -14,7 +14,7 @@ from bench.others import Others, best_other, read_others
 from bench.page import as_document, bind
 from bench.paper import Report
 
-from source_tree import ROOT
+from support.source_tree import ROOT
 
 SAMPLES = ROOT / "tests" / "samples"
 PNG = b"\x89PNG"

@@ -18,7 +18,7 @@ import pytest
 from leaseq import failpoints
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import POINTS, VARIABLE, reach
-from source_tree import ROOT, calls, services
+from support.source_tree import ROOT, calls, services
 
 POINT = "claim.sent"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from fix_hanging import unfinished
+from support.hanging import unfinished
 
 
 async def inner(gate: asyncio.Event) -> None:

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec import Meta, Struct, defstruct
 
-from fix_payloads import ODD, payload_types, texts
 from leaseq.errors import PayloadInvalid
 from leaseq.known_type import KnownType, stamp_in
 from leaseq.model import TypeDefaults
 from leaseq.shapes import decoder_of, shape_of
+from support.payloads import ODD, payload_types, texts
 
 # A millisecond on a machine three times slower. A refusal that takes no longer is cheap, whatever an acceptance takes.
 FLOOR_SECONDS = 0.003

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec import Meta, Struct, defstruct
 
-from fix_payloads import LEAVES, ODD, payload_types, texts
 from leaseq.old_schemas import shape_from
 from leaseq.shapes import decoder_of
+from support.payloads import LEAVES, ODD, payload_types, texts
 
 
 def accepts(decoder: msgspec.json.Decoder[Any], raw: bytes) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fix_reaper import FakeClock
 from leaseq.ledger.ledger import Due
 from leaseq_reaper.positions import REREAD_SECONDS, WHOLE_REST, WHOLE_REST_CAP_SECONDS, Positions
+from support.reaper import FakeClock
 
 
 def look(positions: Positions, clock: FakeClock, *, seconds: float) -> list[Due]:

@@ -14,12 +14,6 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_ledger import RETENTION, submission
-from fix_processes import Services
-from fix_proxy import READY_FOR_QUERY, Proxy, ProxyTo, Trap
-from fix_servers import at
-from fix_worker import promoting, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.scripts import SCRIPTS
@@ -27,6 +21,12 @@ from leaseq.model import Outcome, State
 from leaseq.telemetry import Event, recorded
 from leaseq.worker import worker as worker_module
 from leaseq_chaos.pace import Pace
+from support.client import Client
+from support.ledger import RETENTION, submission
+from support.processes import Services
+from support.proxy import READY_FOR_QUERY, Proxy, ProxyTo, Trap
+from support.servers import at
+from support.worker import promoting, until, working
 
 BOTH = pytest.mark.parametrize("done", [True, False], ids=["carried out", "never arrived"])
 

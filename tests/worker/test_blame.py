@@ -16,13 +16,13 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_ledger import RETENTION, submission
-from fix_processes import Service, Services, send
 from leaseq.model import Lane, State
 from leaseq.supervisor.child_process import ChildProcess
 from leaseq.supervisor.protocol import FromSupervisor, Link, Spec
 from leaseq.worker.process.shared_loop import THREADS
+from support.client import Client
+from support.ledger import RETENTION, submission
+from support.processes import Service, Services, send
 
 ONCE = {"max_attempts": 1}
 BRIEF = {"max_attempts": 1, "timeout_seconds": 0.2}

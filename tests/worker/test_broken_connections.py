@@ -13,9 +13,6 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_servers import at, prepare
-from fix_worker import promoting, until, working
 from leaseq import Context, Fail, Leaseq
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
@@ -26,6 +23,9 @@ from leaseq.operations.engine import open_engine
 from leaseq.primary import primary_at
 from leaseq.telemetry import recorded
 from leaseq.worker.attempt.outages import LOOK_SECONDS, Outages
+from support.client import Client
+from support.servers import at, prepare
+from support.worker import promoting, until, working
 
 TERMINATE = "select pg_terminate_backend(pg_backend_pid())"
 INSERT = "insert into effects values (%s, %s, 0)"

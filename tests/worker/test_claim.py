@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from fix_ledger import holding, open_worker, submit, until_blocked
 from leaseq.connect import Connection, Pool
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import ClaimedTask
 from leaseq.worker.claim import Claimer
+from support.ledger import holding, open_worker, submit, until_blocked
 
 
 async def multixacts(plain: Connection) -> int:

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from fix_client import Client
-from fix_worker import QUEUE, assembled, until
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries
@@ -16,6 +14,8 @@ from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State
 from leaseq.telemetry import recorded
+from support.client import Client
+from support.worker import QUEUE, assembled, until
 
 app = Leaseq()
 runs: list[str] = []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from fix_client import Client
-from fix_processes import Services
 from leaseq.model import Outcome, State
+from support.client import Client
+from support.processes import Services
 
 
 def error_of(raw: bytes | None) -> dict[str, str]:

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from fix_client import Client
-from fix_dispatch import KEYS
-from fix_worker import QUEUE, assembled, until, working
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries, as_bytes
 from leaseq.model import Lane, State
 from leaseq.operations.reap import Death
 from leaseq.telemetry import recorded
+from support.client import Client
+from support.dispatch import KEYS
+from support.worker import QUEUE, assembled, until, working
 
 
 async def listed(client: Client, key: str) -> list[str]:

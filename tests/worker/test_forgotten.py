@@ -7,10 +7,6 @@ from typing import Any
 
 import pytest
 
-from fix_client import Client
-from fix_ledger import promote_due
-from fix_reaper import FakeClock
-from fix_worker import until, working
 from leaseq import Context, Leaseq, Retry
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
@@ -20,6 +16,10 @@ from leaseq.telemetry import recorded
 from leaseq.worker.claim import Claimer
 from leaseq_reaper.forgotten import PATIENCE_SECONDS
 from leaseq_reaper.reconcile import Reconcile
+from support.client import Client
+from support.ledger import promote_due
+from support.reaper import FakeClock
+from support.worker import until, working
 
 
 @pytest.fixture

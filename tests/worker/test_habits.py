@@ -18,13 +18,13 @@ import pytest
 from psycopg.types import TypeInfo
 from psycopg.types.composite import CompositeInfo, register_composite
 
-from fix_client import Client
-from fix_processes import Service, Services, send
-from fix_worker import promoting, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.model import State, Task
 from leaseq.worker.attempt.remains import Remains
+from support.client import Client
+from support.processes import Service, Services, send
+from support.worker import promoting, until, working
 
 Habit = Callable[[Context, Any], Awaitable[Any]]
 HABITS: dict[str, tuple[Habit, str]] = {}

@@ -8,14 +8,14 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_ledger import promote_due
-from fix_worker import promoting, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.model import Lane, Outcome, State, Task
 from leaseq.telemetry import recorded
 from leaseq.worker import worker as worker_module
+from support.client import Client
+from support.ledger import promote_due
+from support.worker import promoting, until, working
 
 
 def code_of(task: Task) -> str:

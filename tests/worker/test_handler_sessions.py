@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from fix_client import Client
-from fix_worker import QUEUE, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.operations.reap import Death
 from leaseq.telemetry import recorded
+from support.client import Client
+from support.worker import QUEUE, until, working
 
 RENAMES = [
     "set application_name = 'mine'",

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from fix_client import Client
-from fix_worker import QUEUE, assembled, until
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries
@@ -18,6 +16,8 @@ from leaseq.model import ClaimedTask, State
 from leaseq.worker import intake
 from leaseq.worker.in_flight import Hands, Taken
 from leaseq.worker.worker import Worker
+from support.client import Client
+from support.worker import QUEUE, assembled, until
 
 
 class Desk:

@@ -10,14 +10,14 @@ import asyncio
 import psycopg
 import pytest
 
-from fix_client import Client
-from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.connect import open_pool
 from leaseq.model import Outcome, State
 from leaseq.primary import ImpatientConnection, primary_at
 from leaseq.telemetry import recorded
+from support.client import Client
+from support.worker import until, working
 
 Plain = psycopg.AsyncConnection[tuple[object, ...]]
 

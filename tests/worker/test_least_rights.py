@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from fix_client import Client
-from fix_processes import TESTS, Services, send
-from fix_worker import until
 from leaseq.model import State, Task
+from support.client import Client
+from support.processes import TESTS, Services, send
+from support.worker import until
 
 APP = "apps.secrets_app:app"
 

@@ -15,12 +15,12 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from fix_client import Client
-from fix_worker import stop_myself, working
 from leaseq import Context, Fail, Leaseq
 from leaseq.config import Config
 from leaseq.errors import Fenced, TransactionForeign
 from leaseq.model import State, Task
+from support.client import Client
+from support.worker import stop_myself, working
 
 ONCE = {"max_attempts": 1}
 SERVER_CURSORS: list[psycopg.AsyncServerCursor[Any]] = []

@@ -11,11 +11,6 @@ from typing import Any
 
 import pytest
 
-from fix_client import Client
-from fix_processes import PATIENCE
-from fix_reaper import named, names
-from fix_servers import person
-from fix_worker import QUEUE, promoting, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.dispatcher import Dispatcher
@@ -27,6 +22,11 @@ from leaseq.telemetry import recorded
 from leaseq.worker import locked_deliveries as locked_module
 from leaseq.worker.attempt.run_handler import Stop
 from leaseq.worker.in_flight import Hands
+from support.client import Client
+from support.processes import PATIENCE
+from support.reaper import named, names
+from support.servers import person
+from support.worker import QUEUE, promoting, until, working
 
 SECONDS = 60.0 * PATIENCE
 TOUCH = b"update leaseq.tasks set priority = priority where id = any(%s::uuid[])"

@@ -11,18 +11,18 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_dispatch import KEYS
-from fix_processes import Services
-from fix_reaper import named
-from fix_servers import admin_url
-from fix_worker import QUEUE, until, working
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.model import Lane, State
 from leaseq.operations.engine import open_engine
 from leaseq.supervisor.heartbeat import SILENT_LEASES, Heartbeat
 from leaseq.telemetry import recorded
+from support.client import Client
+from support.dispatch import KEYS
+from support.processes import Services
+from support.reaper import named
+from support.servers import admin_url
+from support.worker import QUEUE, until, working
 
 LOCKS = {
     "workers": "select id from leaseq.workers where id = %s for update",

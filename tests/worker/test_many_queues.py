@@ -12,12 +12,12 @@ import pytest
 import redis.asyncio
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_dispatch import KEYS, WORKER, begin, ids
-from fix_processes import Service, Services
 from leaseq.dispatch.deliveries import Release
 from leaseq.dispatch.dispatcher import BITE, Dispatcher
 from leaseq.model import Lane, State
+from support.client import Client
+from support.dispatch import KEYS, WORKER, begin, ids
+from support.processes import Service, Services
 
 NAMES = [f"many.{number}" for number in range(40)]
 WATCHED_SECONDS = 4.0

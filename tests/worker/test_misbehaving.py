@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from fix_client import Client
-from fix_worker import until, working
 from leaseq import Context, Fail, Leaseq, Retry
 from leaseq.config import Config
 from leaseq.model import Outcome, State, Task
 from leaseq.telemetry import recorded
+from support.client import Client
+from support.worker import until, working
 
 ONCE = {"max_attempts": 1}
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from fix_client import Client
-from fix_ledger import promote_due
-from fix_worker import until, working
 from leaseq import Context, Fail, Leaseq
 from leaseq.config import Config
 from leaseq.model import State, Task
+from support.client import Client
+from support.ledger import promote_due
+from support.worker import until, working
 
 ONCE = {"max_attempts": 1}
 

@@ -17,9 +17,6 @@ import pytest
 import redis.asyncio
 from msgspec import Struct
 
-from fix_client import Client
-from fix_dispatch import KEYS
-from fix_worker import QUEUE, until, working
 from leaseq import Context, Leaseq
 from leaseq.codec import FIRST_ID, LAST_ID, new_task_id
 from leaseq.config import Config
@@ -32,6 +29,9 @@ from leaseq_chaos.pace import Pace
 from leaseq_reaper.clockwork import run_duties
 from leaseq_reaper.reconcile import Reconcile
 from leaseq_reaper.sidecar import duties
+from support.client import Client
+from support.dispatch import KEYS
+from support.worker import QUEUE, until, working
 
 Put = Callable[[redis.asyncio.Redis, str], Awaitable[Any]]
 

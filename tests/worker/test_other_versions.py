@@ -8,8 +8,6 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_worker import promoting, until, working
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.ledger.fleet import Fleet
@@ -17,6 +15,8 @@ from leaseq.model import Outcome, State, Task
 from leaseq.task import AsyncTask
 from leaseq.telemetry import recorded
 from leaseq.worker.worker import task_types
+from support.client import Client
+from support.worker import promoting, until, working
 
 
 def code_of(task: Task) -> str:

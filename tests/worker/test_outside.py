@@ -13,13 +13,13 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_processes import TESTS, Service, Services, environment, send
-from fix_worker import working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.errors import Fenced
 from leaseq.model import State, Task
+from support.client import Client
+from support.processes import TESTS, Service, Services, environment, send
+from support.worker import working
 
 ONCE = {"max_attempts": 1}
 

@@ -9,9 +9,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from fix_client import Client
-from fix_ledger import open_worker
-from fix_worker import until, working
 from leaseq import Context, Fail, Leaseq
 from leaseq.config import Config
 from leaseq.errors import Fenced, ServerUnreachable
@@ -19,6 +16,9 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import State
 from leaseq.worker.attempt.progress import INTERVAL_SECONDS, INTERVAL_SHARE, ProgressWriter
+from support.client import Client
+from support.ledger import open_worker
+from support.worker import until, working
 
 ONCE = {"max_attempts": 1}
 OFTEN = 3_000

@@ -22,9 +22,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_odd_exceptions import ODD
-from fix_worker import promoting, until, working
 from leaseq import Context, Fail, Leaseq, Retry
 from leaseq.config import Config
 from leaseq.errors import Fenced, ServerUnreachable
@@ -32,6 +29,9 @@ from leaseq.model import State
 from leaseq.operations.engine import open_engine
 from leaseq.worker.attempt import attempt
 from leaseq.worker.worker import Worker
+from support.client import Client
+from support.odd_exceptions import ODD
+from support.worker import promoting, until, working
 
 HANDLERS = int(os.environ.get("LEASEQ_TEST_HANDLERS", "40"))
 PROGRAMS = 20

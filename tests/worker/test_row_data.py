@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import psycopg
 
-from fix_client import Client
-from fix_worker import working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.model import State
 from leaseq.telemetry import recorded
+from support.client import Client
+from support.worker import working
 
 SECRET = "ada@example.org"
 TABLES = (

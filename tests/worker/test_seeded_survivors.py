@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from fix_client import Client
-from fix_ledger import claim_task, find, submit
-from fix_worker import QUEUE, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import Claim, Settled, State
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.reap import Death
+from support.client import Client
+from support.ledger import claim_task, find, submit
+from support.worker import QUEUE, working
 
 pytestmark = pytest.mark.timeout(120)
 PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")

@@ -9,11 +9,11 @@ import msgspec
 import psycopg
 import pytest
 
-from fix_client import Client
-from fix_worker import stop_myself, working
 from leaseq import Context, Fail, Leaseq
 from leaseq.config import Config
 from leaseq.model import State
+from support.client import Client
+from support.worker import stop_myself, working
 
 ONCE = {"max_attempts": 1}
 

@@ -9,15 +9,15 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_servers import at, prepare
-from fix_worker import promoting, until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
 from leaseq.model import State
 from leaseq.operations.engine import open_engine
 from leaseq.telemetry import recorded
+from support.client import Client
+from support.servers import at, prepare
+from support.worker import promoting, until, working
 
 ONCE = {"max_attempts": 1}
 LATE = """

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from fix_client import Client
-from fix_dispatch import KEYS
-from fix_processes import Services
 from leaseq.codec import new_task_id
 from leaseq.model import Lane, State
 from leaseq_chaos.pace import Pace
+from support.client import Client
+from support.dispatch import KEYS
+from support.processes import Services
 
 READY = KEYS.ready("default", Lane.NORMAL)
 

@@ -13,12 +13,6 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from fix_client import Client
-from fix_ledger import RETENTION, submission
-from fix_processes import Services, send
-from fix_proxy import ProxyTo
-from fix_servers import at
-from fix_worker import until
 from leaseq.config import Config
 from leaseq.model import Lane, State
 from leaseq.operations.engine import open_engine
@@ -26,6 +20,12 @@ from leaseq.supervisor.child_process import ChildProcess
 from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq.supervisor.supervisor import Post, Supervisor
 from leaseq.telemetry import recorded
+from support.client import Client
+from support.ledger import RETENTION, submission
+from support.processes import Services, send
+from support.proxy import ProxyTo
+from support.servers import at
+from support.worker import until
 
 
 async def test_a_grace_longer_than_every_other_time_is_kept(services: Services, client: Client) -> None:

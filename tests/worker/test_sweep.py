@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from fix_client import Client
-from fix_worker import working
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.model import State
 from leaseq.telemetry import recorded
 from leaseq.worker import list_audit as sweep_module
 from leaseq.worker import worker as worker_module
+from support.client import Client
+from support.worker import working
 
 NOISE = {"delivery.restored", "delivery.stray", "delivery.skipped"}
 

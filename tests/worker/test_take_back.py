@@ -9,9 +9,6 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
-from fix_dispatch import KEYS
-from fix_ledger import RETENTION, submission
-from fix_worker import QUEUE
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import BITE
@@ -21,6 +18,9 @@ from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.reap import Death
 from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq.telemetry import recorded
+from support.dispatch import KEYS
+from support.ledger import RETENTION, submission
+from support.worker import QUEUE
 
 HELD = 10_000
 

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from fix_client import Client
-from fix_worker import stop_myself, working
 from leaseq import Context, Leaseq, Retry
 from leaseq.config import Config
 from leaseq.model import State, Task
 from leaseq.worker.attempt.transaction import SAVEPOINT
+from support.client import Client
+from support.worker import stop_myself, working
 
 ONCE = {"max_attempts": 1}
 INSERT = "insert into effects values (%s, %s, 0)"

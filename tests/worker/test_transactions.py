@@ -10,10 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from fix_client import Client
-from fix_proxy import ProxyTo
-from fix_servers import at
-from fix_worker import until, working
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.connect import Connection
@@ -21,6 +17,10 @@ from leaseq.errors import Fenced
 from leaseq.model import Outcome, State, Task
 from leaseq.worker import build
 from leaseq.worker.attempt import transaction
+from support.client import Client
+from support.proxy import ProxyTo
+from support.servers import at
+from support.worker import until, working
 
 ONCE = {"max_attempts": 1}
 INSERT = "insert into effects values (%s, %s, 0)"

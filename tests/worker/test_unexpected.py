@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from fix_client import Client
-from fix_worker import promoting, until, working
 from leaseq import Context, Leaseq, failpoints
 from leaseq.config import Config
 from leaseq.model import State
+from support.client import Client
+from support.worker import promoting, until, working
 
 INSERT = "insert into effects values (%s, %s, 0)"
 

@@ -9,16 +9,16 @@ import msgspec
 import psycopg
 import pytest
 
-from fix_client import Client
-from fix_odd_exceptions import ODD, grouped
-from fix_servers import admin_url
-from fix_worker import until, working
 from leaseq import Context, Leaseq, lifecycle
 from leaseq.config import Config
 from leaseq.describe import MESSAGE_LIMIT, NAME_LIMIT, TRACEBACK_LIMIT, describe
 from leaseq.model import Outcome, State, Task
 from leaseq.telemetry import recorded
 from leaseq.worker.attempt import conclude
+from support.client import Client
+from support.odd_exceptions import ODD, grouped
+from support.servers import admin_url
+from support.worker import until, working
 
 ONCE = {"max_attempts": 1}
 

@@ -1,0 +1,182 @@
+"""The OpenAPI document against the service: what it allows is accepted, what it forbids is refused, and nothing is left out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from leaseq.codec import new_task_id
+from leaseq.config import Config
+from leaseq_api.problems import KINDS
+from support.api import Api, open_api, problem
+
+YEAR = 366 * 86_400
+NAMES = ["a", "A-Z_0.9", "a" * 128, "", "a" * 129, "a b", "a\n", "é", "a/b", "\u0000", 1, None]
+OFFSETS = ["Z", "z", "+00:00", "-00:00", "+14:00", "+15:59", "+16:00", "-16:00", "+23:59", "-23:59", "+24:00", "+1600", "+16", ""]
+TIMES = [
+    *(f"2100-01-01T00:00:00{offset}" for offset in OFFSETS),
+    *(
+        f"{year}-06-01T00:00:00+16:00"
+        for year in ("0000", "0001", "1969", "1970", "1999", "2999", "9998", "9999", "10000", "-001")
+    ),
+    *("1970-01-01T00:00:00+23:59", "9998-12-31T23:59:59-23:59", "2100-01-01T23:59:60Z", "2100-01-01T24:00:00Z"),
+    *("2100-02-30T00:00:00Z", "2100-01-01T00:00:00.123456789Z", "2100-01-01", "tomorrow", "infinity", "", 4_102_444_800, True),
+]
+NUMBERS = [-1, -0.5, 0, 1e-9, 0.5, 1, 3.0, 1000, 1001, YEAR, YEAR + 1, 1e300, 10**30, "1", True, []]
+# Values of each field, of which some are at its limits and some beyond.
+VALUES: dict[str, list[Any]] = {
+    "type": NAMES,
+    "queue": NAMES,
+    "priority": ["high", "normal", "low", "HIGH", "", 1, None],
+    "delay_seconds": NUMBERS,
+    "timeout_seconds": NUMBERS,
+    "max_attempts": NUMBERS,
+    "run_at": TIMES,
+    "expires_at": TIMES,
+    "payload": [None, True, 1, "", [], {}],
+    "state": ["PENDING"],
+}
+# Spellings that are no time of RFC 3339 (no colon in the offset) and mean one all the same.
+LENIENT = {"2100-01-01T00:00:00+1600"}
+KEYS = [
+    "k",
+    "k" * 255,
+    "k" * 256,
+    '"k"',
+    '"' + "k" * 255 + '"',
+    '"' + "k" * 256 + '"',
+    r'"a \" b"',
+    r'"\a"',
+    "a b",
+    "a,b",
+    '"a,b"',
+    '"',
+    "a\u007f",
+]
+ADDRESSES: dict[str, list[tuple[str, Any]]] = {
+    "/api/tasks": [
+        *(("limit", limit) for limit in (0, 1, 200, 201)),
+        *(("state", state) for state in ("PENDING", "null", "pending")),
+        *((name, value) for name in ("queue", "type") for value in ("a", "a" * 128, "a" * 129, "a b")),
+        *(("idempotency_key", key) for key in ("a b", "k" * 255, "k" * 256, "é")),
+        *(("cursor", cursor) for cursor in (new_task_id(), "first")),
+    ],
+    "/api/workers": [*(("limit", limit) for limit in (0, 1, 200, 201)), ("closed", True), ("closed", "perhaps")],
+}
+
+
+async def test_the_document_and_the_service_agree_about_every_value_of_a_submission(api: Api) -> None:
+    schema = {"$ref": "#/components/schemas/SubmitBody"}
+    for field, values in VALUES.items():
+        for value in values:
+            body = {"type": "add", "payload": 1, field: value}
+            answer = await api.submit(body)
+            assert answer.status_code in (202, 422), (body, answer.text)
+            if not (isinstance(value, str) and value in LENIENT):
+                assert (answer.status_code == 202) == api.document.fits(schema, body), (body, answer.text)
+            if answer.status_code == 422:
+                assert "CONTEXT" not in problem(answer, "submission_invalid")["detail"]
+    both = {"type": "add", "payload": 1, "delay_seconds": 1, "run_at": "2100-01-01T00:00:00Z"}
+    assert not api.document.fits(schema, both)
+    assert api.document.fits(schema, both | {"delay_seconds": None})
+    assert (await api.submit(both | {"delay_seconds": None})).status_code == 202
+
+
+async def test_the_document_and_the_service_agree_about_keys(api: Api) -> None:
+    (parameter,) = api.document.paths["/api/tasks"]["post"]["parameters"]
+    for key in KEYS:
+        answer = await api.submit(Idempotency_Key=key)
+        assert answer.status_code in (202, 400), (key, answer.text)
+        assert (answer.status_code == 202) == api.document.fits(parameter["schema"], key), (key, answer.text)
+
+
+async def test_the_document_and_the_service_agree_about_parameters(api: Api) -> None:
+    for path, given in ADDRESSES.items():
+        schemas = {each["name"]: each["schema"] for each in api.document.paths[path]["get"]["parameters"]}
+        assert {name for name, _ in given} == set(schemas)
+        for name, value in given:
+            answer = await api.client.get(path, params={name: value})
+            assert answer.status_code in (200, 400), (name, value, answer.text)
+            assert (answer.status_code == 200) == api.document.fits(schemas[name], value), (name, value, answer.text)
+
+
+async def test_an_attempt_count_of_3_and_of_3_point_0_is_the_same_submission(api: Api) -> None:
+    whole = await api.submitted({"type": "add", "payload": 1, "max_attempts": 3}, Idempotency_Key="k")
+    assert await api.submitted({"type": "add", "payload": 1, "max_attempts": 3.0}, Idempotency_Key="k") == whole
+
+
+@pytest.mark.parametrize("required", [False, True])
+async def test_a_key_is_required_in_the_document_where_the_service_requires_it(config: Config, required: bool) -> None:
+    async with open_api(replace(config, require_idempotency_key=required)) as api:
+        (parameter,) = api.document.paths["/api/tasks"]["post"]["parameters"]
+        assert (parameter["name"], parameter["required"]) == ("Idempotency-Key", required)
+        assert (await api.submit()).status_code == (400 if required else 202)
+
+
+async def test_every_code_stands_at_an_operation_and_every_problem_has_its_headers(api: Api) -> None:
+    told: set[str] = set()
+    for path, item in api.document.paths.items():
+        for method, operation in item.items():
+            for status, response in operation["responses"].items():
+                if int(status) < 400:
+                    continue
+                codes = response["description"].removeprefix("code: ").split(", ")
+                assert {KINDS[code].status for code in codes} == {int(status)}, (method, path, codes)
+                assert response["headers"]["Link"]["required"], (method, path, status)
+                told.update(codes)
+    assert told == set(KINDS)
+
+
+async def test_every_address_is_in_the_document_with_head_and_options(api: Api) -> None:
+    for path, item in api.document.paths.items():
+        assert ("get" in item) == ("head" in item)
+        allowed = (await api.client.options(re.sub(r"\{[^}]+\}", "x", path))).headers["allow"]
+        assert {method.upper() for method in item} == set(allowed.split(", ")), path
+
+
+def _nodes(node: Any) -> list[dict[str, Any]]:
+    inner = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
+    return ([node] if isinstance(node, dict) else []) + [found for each in inner for found in _nodes(each)]
+
+
+async def test_schemas_have_no_exclusive_choice_and_every_time_its_format(api: Api) -> None:
+    schemas = api.document.content["components"]["schemas"]
+    assert not [node for node in _nodes(api.document.content) if "oneOf" in node]
+    times = [
+        (name, field, node)
+        for name, schema in schemas.items()
+        for field, written in schema.get("properties", {}).items()
+        if re.search(r"_at$|_seen$|_since$", field)
+        for node in _nodes(written)
+        if node.get("type") == "string"
+    ]
+    assert len(times) > 15
+    assert all(node.get("format") == "date-time" for _, _, node in times), times
+
+
+async def test_a_wrong_answer_is_found(api: Api) -> None:
+    """The judge of all other tests of the API refuses what the document does not say."""
+    page: dict[str, Any] = {"tasks": [], "next_cursor": None}
+    good: dict[str, Any] = {"status": 200, "headers": {"content-type": "application/json"}, "body": _json(page)}
+    api.document.check("GET", "/api/tasks", **good)
+    bad: list[dict[str, Any]] = [
+        {"status": 201},
+        {"headers": {"content-type": "text/html"}},
+        {"headers": good["headers"] | {"retry-after": "1"}},
+        {"body": _json(page | {"next_cursor": "x"})},
+        {"body": _json({"tasks": []})},
+        {"status": 409},
+    ]
+    for change in bad:
+        with pytest.raises(AssertionError):
+            api.document.check("GET", "/api/tasks", **(good | change))
+    with pytest.raises(AssertionError):
+        api.document.check("GET", "/api/nowhere", **good)
+
+
+def _json(value: Any) -> bytes:
+    return msgspec.json.encode(value)

@@ -1,0 +1,92 @@
+"""Lists have a small share of connections of their own, so that clients that list cannot starve submissions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from leaseq.connect import Connection
+from leaseq.ledger.statements import STATEMENTS
+from leaseq.operations import lists
+from leaseq_chaos.pace import Pace
+from support.api import Api, problem
+from support.worker import until
+
+CLIENTS = 24
+TASKS = 60_000
+# A list that takes a while, in place of one over a million tasks.
+SLOW_SECONDS = 0.4
+SLOW = f"select null::text, null::text from pg_sleep({SLOW_SECONDS}) where %(cursor)s::uuid is null"
+LISTS = ("/api/tasks?type=unheard.of", "/api/tasks?state=FAILED&limit=200", "/api/tasks?queue=unheard.of")
+FILL = """
+insert into leaseq.tasks (id, tenant, queue, type, state, payload, max_attempts, timeout_seconds, run_at, finished_at, result)
+select gen_random_uuid(), 'default', 'default', 'add', 'SUCCESS', '{}', 5, 60, now(), now(), '1' from generate_series(1, %s)
+"""
+
+
+@asynccontextmanager
+async def listing(api: Api, *paths: str) -> AsyncIterator[list[int]]:
+    """So many clients that do nothing but list; the statuses of their answers."""
+    statuses: list[int] = []
+
+    async def client(number: int) -> None:
+        while True:
+            answer = await api.client.get(paths[number % len(paths)])
+            statuses.append(answer.status_code)
+            if answer.status_code == 503:
+                assert answer.headers["Retry-After"] == "1"
+                assert problem(answer, "lists_busy")
+
+    running = [asyncio.create_task(client(number)) for number in range(CLIENTS)]
+    try:
+        yield statuses
+    finally:
+        for task in running:
+            task.cancel()
+        ended = await asyncio.gather(*running, return_exceptions=True)
+        assert [error for error in ended if not isinstance(error, asyncio.CancelledError)] == []
+
+
+async def slowest_submission(api: Api, *, count: int = 10) -> float:
+    """In seconds."""
+    took = []
+    for _ in range(count):
+        began = time.monotonic()
+        await api.submitted()
+        took.append(time.monotonic() - began)
+    return max(took)
+
+
+async def test_lists_that_take_long_delay_no_submission(api: Api, pace: Pace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "WAIT_SECONDS", SLOW_SECONDS)
+    await api.submitted()
+    monkeypatch.setitem(STATEMENTS, "list_tasks", SLOW)
+    async with listing(api, "/api/tasks") as statuses:
+        while len(statuses) < 2 * lists.SHARE:
+            assert await slowest_submission(api, count=1) < SLOW_SECONDS * pace.slowness
+            ready = await api.client.get("/health/ready")
+            assert ready.status_code == 200
+        assert await slowest_submission(api) < SLOW_SECONDS * pace.slowness
+        await until(lambda: {200, 503} <= set(statuses), seconds=30 * pace.slowness)
+
+
+async def test_submissions_stay_fast_beside_many_clients_that_list(api: Api, plain: Connection, pace: Pace) -> None:
+    await plain.execute(FILL.encode(), [TASKS])
+    await plain.execute("analyze leaseq.tasks")
+    await api.submitted()
+    async with listing(api, *LISTS) as statuses:
+        while len(statuses) < CLIENTS:
+            await slowest_submission(api, count=1)
+        assert await slowest_submission(api, count=20) < 1.0 * pace.slowness
+    assert set(statuses) <= {200, 503}
+
+
+async def test_a_list_is_ended_by_its_own_time_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STATEMENTS, "list_tasks", SLOW.replace(str(SLOW_SECONDS), "60"))
+    began = time.monotonic()
+    problem(await api.client.get("/api/tasks"), "server_unreachable")
+    assert time.monotonic() - began < 30

@@ -1,0 +1,282 @@
+"""Who acts in the state machine: a client, workers, reapers. Each is made of the engine's own parts, at a gate of its own.
+
+An activity is one round of what the real process does in a loop (an intake, a sweep, a heartbeat, a pass), run as a task; in one
+actor no activity runs twice at a time. `kill` ends an actor as SIGKILL does: nothing of it reaches a store any more, and what
+it had open in Postgres is undone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from typing import Any, cast
+
+from redis.asyncio import ConnectionPool
+
+from leaseq.backoff import Backoff
+from leaseq.config import Config
+from leaseq.connect import Pool
+from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.dispatch.doorbell import Doorbell
+from leaseq.dispatch.ownership import Ownership
+from leaseq.dispatch.survey import Survey
+from leaseq.errors import ServerUnreachable
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.upkeep import Upkeep
+from leaseq.model import Lane
+from leaseq.operations.engine import Engine, Stores
+from leaseq.operations.reap import Death, session_name
+from leaseq.redis_connection import Guard
+from leaseq.supervisor.heartbeat import Heartbeat
+from leaseq.worker.attempt.deadlines import Deadlines
+from leaseq.worker.attempt.outages import Outages
+from leaseq.worker.attempt.run_handler import Stop
+from leaseq.worker.attempt.settle import Releaser, Settler
+from leaseq.worker.claim import Claimer
+from leaseq.worker.in_flight import Hands
+from leaseq.worker.locked_deliveries import LockedDeliveries
+from leaseq.worker.slots import Slots
+from leaseq.worker.tools import Tools
+from leaseq.worker.worker import Worker
+from leaseq_reaper.promote import Promote
+from leaseq_reaper.reap import Reaping
+from leaseq_reaper.reconcile import Reconcile
+from leaseq_reaper.refill import Refill
+from leaseq_reaper.suspicion import Suspicion
+from simulation import app
+from simulation.gates import ACTIVITY, Gate, Yard
+from simulation.lines import GatedRedis, GatedSession, Lines, Transactions
+from support.dispatch import KEYS
+
+Book = set[tuple[str, int, bool]]
+
+QUEUE = "default"
+SLOTS = 2
+WINDOW = 2  # a lane is full with so few deliveries, and the rest waits in the ledger
+KILLED = "killed"
+FIRST_HAND = [KILLED, Stop.DRAIN.value, Stop.FENCE.value]  # the reasons of those who close a worker without asking
+BELL_SECONDS = 0.001
+
+_actor: ContextVar[Actor | None] = ContextVar("machine_actor", default=None)
+_numbers = itertools.count(1)
+
+
+class Ground:
+    """What the actors of one run stand on: servers, and the yard with their gates."""
+
+    def __init__(self, config: Config, yard: Yard, lines: Lines, pool: ConnectionPool, book: Book) -> None:
+        self.config = config
+        self.yard = yard
+        self.lines = lines
+        self.pool = pool
+        self.book = book
+        self.executor = ThreadPoolExecutor(1)  # for plain functions, of which there are none
+        self.surprises: list[str] = []
+
+
+class Actor:
+    """One process, with whatever it has under way."""
+
+    def __init__(self, ground: Ground, name: str) -> None:
+        self.ground = ground
+        self.name = name
+        self.gate = Gate(ground.yard, name)
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.activities: dict[str, asyncio.Task[Any]] = {}
+        self.redis = GatedRedis(ground.pool, self.gate)
+        session = GatedSession(ground.lines, self.gate)
+        stores = Stores(
+            ledger=Ledger(session),
+            fleet=Fleet(session),
+            upkeep=Upkeep(session),
+            dispatcher=Dispatcher(self.redis, KEYS, window=WINDOW),
+            survey=Survey(self.redis, KEYS),
+            ownership=Ownership(self.redis, KEYS, Guard(), ledger_id="ledger"),
+        )
+        self.engine = Engine(ground.config, stores)
+
+    @property
+    def alive(self) -> bool:
+        return not self.gate.shut
+
+    def begin(self, activity: str, act: Callable[[], Coroutine[Any, Any, Any]]) -> bool:
+        """Start an activity, unless it is under way."""
+        if self.busy(activity) or not self.alive:
+            return False
+        context = copy_context()
+        context.run(_actor.set, self)
+        context.run(ACTIVITY.set, activity)
+        self.prepare(context)
+        task = asyncio.get_running_loop().create_task(act(), context=context)
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+        self.activities[activity] = task
+        return True
+
+    def busy(self, activity: str) -> bool:
+        return activity in self.activities and not self.activities[activity].done()
+
+    def prepare(self, context: Any) -> None:
+        """For what is to be known in all that this process runs."""
+
+    async def kill(self) -> None:
+        self.gate.shut = True
+        while alive := [task for task in self.tasks if not task.done()]:
+            for task in alive:
+                task.cancel()
+            await asyncio.wait(alive)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, ServerUnreachable):
+            self.ground.surprises.append(f"{self.name}: {type(error).__name__}: {error}")
+
+
+def factory(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+    """A task of the loop, known to the actor that starts it."""
+    task = asyncio.Task(work, loop=loop, **options)
+    actor = _actor.get()
+    if actor is not None:
+        actor.tasks.add(task)
+        if not actor.alive:
+            task.cancel()
+    return task
+
+
+class Hand(Actor):
+    """A worker: the child with its handlers, and the supervisor's part that keeps its lease."""
+
+    def __init__(self, ground: Ground, name: str, *, isolated: bool) -> None:
+        super().__init__(ground, name)
+        self.worker_id = f"{name}-{next(_numbers)}"
+        self.isolated = isolated
+        self.hired = self.over = False
+        self.beat = Heartbeat(ground.config, self.engine.stores, [QUEUE])
+        self.transactions = Transactions(ground.lines.url, self.gate, name=session_name(self.worker_id), worker_id=self.worker_id)
+        self.tools = self._tools()
+        lane = Lane.SUSPECT if isolated else Lane.NORMAL
+        bell = Doorbell(self.redis, KEYS, queue=QUEUE, worker_id=self.worker_id, block_seconds=BELL_SECONDS, lane=lane)
+        self.worker = Worker(self.tools, {QUEUE: bell})
+
+    def prepare(self, context: Any) -> None:
+        context.run(app.WORK.set, self._work)
+        context.run(app.BOOK.set, self.ground.book)
+
+    def act(self, activity: str) -> bool:
+        """Start one of its activities; only the hiring until it is hired, and nothing new once it is on its way out."""
+        rounds: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+            "pull": self._pull,
+            "sweep": self.worker.sweep.run_once,
+            "beat": self._beat_once,
+            "watch": self.worker._watch_cancels,
+            "retire": self._retire,
+        }
+        if not self.hired and not self.over:
+            return self.begin("hire", self.hire)
+        if self.over or (activity != "beat" and self.busy("retire")):
+            return False
+        return self.begin(activity, rounds[activity])
+
+    async def hire(self) -> None:
+        """As a supervisor does it: the ledger first, then the leases."""
+        try:
+            await self.engine.stores.fleet.open_worker(self.worker_id, host="here", pid=1, queues=[QUEUE], version="0")
+        except ServerUnreachable:
+            self.over = True  # it may be recorded all the same; the next one to be hired has another id
+            return
+        await self.beat.open(self.worker_id)
+        self.hired = True
+
+    async def kill(self) -> None:
+        self.gate.shut = True
+        self.transactions.hang_up()
+        await super().kill()
+
+    async def _pull(self) -> None:
+        await self.worker._intakes[QUEUE]._round(self.worker._stop)
+
+    async def _beat_once(self) -> None:
+        verdict = (await self.beat.beat([self.worker_id])).get(self.worker_id)
+        if verdict is not None and verdict.fence is not None:
+            self.begin("retire", lambda: self._leave(Stop.FENCE))
+
+    async def _retire(self) -> None:
+        await self._leave(Stop.DRAIN)
+
+    async def _leave(self, reason: Stop) -> None:
+        """Hand back what runs, and be closed: by its own hand, or (fenced) by its supervisor's."""
+        hurry = asyncio.Event()
+        hurry.set()
+        await self.worker.drain(0.0, hurry=hurry, reason=reason)
+        await self.engine.reaper.reap(Death(worker_id=self.worker_id, queues=[QUEUE], reason=reason.value, blame=False))
+        self.over = True
+
+    async def _work(self) -> None:
+        async def nothing() -> None:
+            return None
+
+        await self.gate.cross("work", nothing, lambda: RuntimeError("something went wrong outside"))
+
+    def _tools(self) -> Tools:
+        stores, ground = self.engine.stores, self.ground
+        slots = 1 if self.isolated else SLOTS
+        hands = Hands()
+        return Tools(
+            config=ground.config,
+            worker_id=self.worker_id,
+            isolated=self.isolated,
+            loop=asyncio.get_running_loop(),
+            main=cast("asyncio.Task[Any]", asyncio.current_task()),
+            registry=app.handlers(),
+            ledger=stores.ledger,
+            claimer=Claimer(stores.ledger, worker_id=self.worker_id),
+            fleet=stores.fleet,
+            dispatcher=stores.dispatcher,
+            ownership=stores.ownership,
+            pool=cast(Pool, self.transactions),
+            executor=ground.executor,
+            slots=Slots(slots),
+            deadlines=Deadlines(asyncio.get_running_loop()),
+            backoff=Backoff(ground.config.backoff_base_seconds, ground.config.backoff_cap_seconds),
+            hand_backs=Backoff(ground.config.hand_back_base_seconds, ground.config.hand_back_cap_seconds),
+            settler=Settler(stores.ledger, capacity=2 * slots),
+            releaser=Releaser(stores.dispatcher, worker_id=self.worker_id, capacity=2 * slots),
+            hands=hands,
+            locked=LockedDeliveries(stores.ledger, hands),
+            outages=Outages(stores.ledger),
+        )
+
+
+class Sidecar(Actor):
+    """A reaper: all its passes but the pruning, each as often as the test likes, by the clock of the test."""
+
+    def __init__(self, ground: Ground, name: str) -> None:
+        super().__init__(ground, name)
+        clock = asyncio.get_running_loop().time
+        suspicion = Suspicion(lease_seconds=ground.config.lease_seconds, clock=clock)
+        reconcile = Reconcile(self.engine, on_loss=suspicion.disturb, clock=clock)
+        reaping = Reaping(self.engine, suspicion, on_lost_list=reconcile.sweep_soon, clock=clock)
+        self._passes: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "reap": reaping.run_once,
+            "promote": Promote(self.engine, clock=clock).run_once,
+            "refill": Refill(self.engine, clock=clock).run_once,
+            "reconcile": reconcile.run_once,
+        }
+
+    def act(self, activity: str) -> bool:
+        """Start a pass."""
+        return self.begin(activity, self._passes[activity])
+
+    def bury(self, worker_id: str) -> bool:
+        """Reap a worker whose death is known first-hand, as its supervisor does."""
+        death = Death(worker_id=worker_id, queues=[QUEUE], reason=KILLED)
+        return self.begin(f"bury {worker_id}", lambda: self._bury(death))
+
+    async def _bury(self, death: Death) -> None:
+        await self.engine.reaper.reap(death)
+
+
+__all__ = ["FIRST_HAND", "QUEUE", "Actor", "Ground", "Hand", "Sidecar", "factory"]

