@@ -7,6 +7,7 @@ settings.register_profile("leaseq", deadline=None, suppress_health_check=[Health
 settings.load_profile("leaseq")
 
 pytest_plugins = [
+    "support.events",
     "support.memory",
     "support.servers",
     "support.embedded",

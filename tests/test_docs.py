@@ -16,10 +16,10 @@ import pytest
 from leaseq import cli
 from leaseq.backoff import Backoff
 from leaseq.config import FILE_VARIABLES, Config
+from leaseq.events import CATALOGUE
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.lifecycle import TRANSITIONS, after
 from leaseq.model import Counts, Ending, Outcome, State, TaskError
-from leaseq.telemetry import EVENTS
 from leaseq_chaos.checkers.catalogue import CHECKERS
 from support.prose import all_prose, read_prose
 from support.references import NUMBERED, dead_references
@@ -109,8 +109,15 @@ def _decided(ending: Ending, counts: Counts) -> list[str]:
 
 
 def test_every_event_is_explained() -> None:
-    told = {row[0]: row[1] for row in _table(OPERATIONS, "event", "level", "what it means, and what to do")}
-    assert told == {name: logging.getLevelName(level).lower() for name, level in EVENTS.items()}
+    told = {row[0]: (row[1], row[2]) for row in _table(OPERATIONS, "event", "level", "fields", "what it means, and what to do")}
+    assert told == {
+        name: (logging.getLevelName(kind.level).lower(), ", ".join([*kind.required.split(), *_bracketed(kind.optional)]))
+        for name, kind in CATALOGUE.items()
+    }
+
+
+def _bracketed(names: str) -> list[str]:
+    return [f"[{name}]" for name in names.split()]
 
 
 def test_every_setting_is_explained_with_its_default() -> None:

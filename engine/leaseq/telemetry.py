@@ -1,7 +1,7 @@
-"""Through which door does everything that happens go?
+"""Emit events, and listen to them.
 
-`emit(name, **fields)` with a past-tense name from `EVENTS`. Logs, metrics, tests and the chaos history listen here;
-nothing else writes a log line. With nobody listening at its level, an event costs one comparison.
+`emit(name, **fields)` with a name and the fields of the catalogue in `leaseq.events`. Logs, metrics, tests and the chaos history
+listen here, and nothing else writes a log line. An event without a listener at its level costs one comparison.
 """
 
 from __future__ import annotations
@@ -14,92 +14,10 @@ from typing import Any
 
 from msgspec import Struct
 
-DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+from leaseq.events import CATALOGUE, DEBUG, ERROR, INFO, WARNING
 
-# Transitions at debug, one line an attempt at info, what a person should know at warning.
-EVENTS: dict[str, int] = {
-    "task.submitted": DEBUG,
-    "task.replayed": DEBUG,
-    "task.promoted": DEBUG,
-    "task.claimed": DEBUG,
-    "task.cancelled": INFO,
-    "task.failed": WARNING,
-    "task.redriven": INFO,
-    "task.redispatched": WARNING,
-    "task.rescheduled": WARNING,
-    "task.locked": WARNING,
-    "task.pruned": INFO,
-    "attempt.started": DEBUG,
-    "attempt.settled": INFO,
-    "attempt.fenced": WARNING,
-    "attempt.reaped": WARNING,
-    "attempt.ambiguous": WARNING,
-    "attempt.forgotten": WARNING,
-    "delivery.pushed": DEBUG,
-    "delivery.refilled": DEBUG,
-    "task.expedited": INFO,
-    "delivery.released": DEBUG,
-    "delivery.skipped": INFO,
-    "delivery.parked": WARNING,
-    "delivery.stray": WARNING,
-    "delivery.restored": WARNING,
-    "push.failed": WARNING,
-    "backlog.began": INFO,
-    "backlog.ended": INFO,
-    "lease.opened": DEBUG,
-    "lease.renewed": DEBUG,
-    "lease.lapsed": WARNING,
-    "lease.reopened": WARNING,
-    "lease.dropped": WARNING,
-    "worker.opened": INFO,
-    "worker.exhausted": WARNING,
-    "worker.locked": WARNING,
-    "worker.draining": INFO,
-    "worker.drained": INFO,
-    "worker.closed": INFO,
-    "worker.fenced": ERROR,
-    "worker.suspected": WARNING,
-    "worker.reaped": WARNING,
-    "sessions.kept": WARNING,
-    "child.started": INFO,
-    "child.exited": INFO,
-    "child.died": ERROR,
-    "child.stalled": ERROR,
-    "supervisor.started": INFO,
-    "supervisor.lagged": WARNING,
-    "supervisor.draining": INFO,
-    "supervisor.stopped": INFO,
-    "supervisor.lost": ERROR,
-    "reaper.started": INFO,
-    "reaper.braked": ERROR,
-    "reaper.quieted": WARNING,
-    "reaper.stopped": INFO,
-    "epoch.changed": WARNING,
-    "queue.paused": INFO,
-    "queue.resumed": INFO,
-    "queue.forgotten": INFO,
-    "handler.escaped": ERROR,
-    "handler.limited": WARNING,
-    "handler.overran": WARNING,
-    "handler.remained": INFO,
-    "ledger.unreachable": WARNING,
-    "ledger.returned": INFO,
-    "ledger.left": WARNING,
-    "ledger.abandoned": WARNING,
-    "dispatch.unreachable": WARNING,
-    "dispatch.mended": WARNING,
-    "dispatch.foreign": ERROR,
-    "dispatch.returned": INFO,
-    "log.dropped": WARNING,
-    "loop.failed": ERROR,
-    "api.started": INFO,
-    "api.crowded": WARNING,
-    "api.stopping": INFO,
-    "api.stopped": INFO,
-    "request.failed": ERROR,
-    "schema.refused": WARNING,
-    "server.doubted": WARNING,
-}
+# The level of each event, apart from its fields: `emit` looks nothing else up.
+EVENTS: dict[str, int] = {name: kind.level for name, kind in CATALOGUE.items()}
 
 
 class Event(Struct, frozen=True):
@@ -196,4 +114,18 @@ def _lower() -> None:
     _lowest = min((least for least, _ in _listeners), default=logging.CRITICAL)
 
 
-__all__ = ["EVENTS", "Event", "Listener", "after_burst", "burst", "emit", "listening", "recorded", "subscribe"]
+__all__ = [
+    "DEBUG",
+    "ERROR",
+    "EVENTS",
+    "INFO",
+    "WARNING",
+    "Event",
+    "Listener",
+    "after_burst",
+    "burst",
+    "emit",
+    "listening",
+    "recorded",
+    "subscribe",
+]

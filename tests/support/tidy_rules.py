@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from leaseq.telemetry import EVENTS
+from leaseq.events import CATALOGUE
 from support.source_tree import PACKAGES, Function, Module, calls, functions, literals
 
 SOURCE_LINES, TEST_LINES, FUNCTION_LINES = 400, 500, 50
@@ -158,8 +158,24 @@ def names_keep_to_the_vocabulary(module: Module) -> Iterator[str]:
 def events_are_known(module: Module) -> Iterator[str]:
     """A misspelt event would be an error at the worst moment."""
     for call in calls(module, "emit", "listening"):
-        names = [node.value for node in ast.walk(call.args[0]) if isinstance(node, ast.Constant)] if call.args else []
-        yield from (f"{module.name}:{call.lineno} {name}" for name in names if isinstance(name, str) and name not in EVENTS)
+        yield from (f"{module.name}:{call.lineno} {name}" for name in _names_of(call) if name not in CATALOGUE)
+
+
+def events_have_their_fields(module: Module) -> Iterator[str]:
+    """The catalogue declares the fields of each event. What a call adds with ** is looked at when the tests record it."""
+    for call in calls(module, "emit"):
+        given = {keyword.arg for keyword in call.keywords if keyword.arg}
+        is_open = any(keyword.arg is None for keyword in call.keywords)
+        for name in _names_of(call):
+            if kind := CATALOGUE.get(name):
+                misfit = kind.misfit(given | set(kind.required.split()) if is_open else given)
+                yield from [f"{module.name}:{call.lineno} {name}: {misfit}"] if misfit else []
+
+
+def _names_of(call: ast.Call) -> list[str]:
+    """The names that stand in the first argument of `emit`, which may be a condition."""
+    nodes = ast.walk(call.args[0]) if call.args else ()
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
 def _cancels(kinds: list[ast.expr | None] | list[ast.expr]) -> bool:

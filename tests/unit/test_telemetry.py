@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from leaseq.telemetry import EVENTS, INFO, WARNING, Event, after_burst, burst, emit, listening, recorded, subscribe
+
+
+@pytest.fixture(autouse=True)
+def with_any_fields(events_as_declared: list[str]) -> Iterator[None]:
+    """These tests are about listeners; their events have too few fields."""
+    yield
+    events_as_declared.clear()
+
+
+def test_an_event_with_other_fields_than_declared_is_noticed(events_as_declared: list[str]) -> None:
+    with recorded():
+        emit("queue.paused", queue="a")
+        assert events_as_declared == []
+        emit("queue.paused", queue="a", by="me")
+    assert events_as_declared == ["queue.paused: missing [], unknown ['by']"]
 
 
 def test_an_event_reaches_its_listeners_with_its_fields() -> None:
