@@ -62,6 +62,11 @@ RULES: list[tuple[Rule, Scope, list[str]]] = [
         services,
         ["emit('queue.paused')\n", "emit('queue.paused', queue='a', by='me')\n", "emit('child.exited', pid=1, **about)\n"],
     ),
+    (
+        rules.stores_stay_behind_the_engine,
+        services,
+        ["async def f(engine):\n    await engine.stores.fleet.list_queues()\n", "stores = service.engine.stores\n"],
+    ),
 ]
 NAMES = [rule.__name__ for rule, _, _ in RULES]
 

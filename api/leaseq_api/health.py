@@ -42,7 +42,7 @@ async def ready(request: Request[Any, Any, Any], service: Injected) -> Response[
 async def _postgres(service: Service) -> PostgresState:
     try:
         async with asyncio.timeout(POSTGRES_SECONDS):
-            settings = await service.engine.stores.fleet.server_settings()
+            settings = await service.engine.read_server_settings()
             await service.check_schema()
     except SchemaMismatch:
         return "wrong schema"
@@ -58,7 +58,7 @@ async def _postgres(service: Service) -> PostgresState:
 async def _redis(service: Service) -> RedisState:
     try:
         async with asyncio.timeout(REDIS_SECONDS):
-            await service.engine.stores.survey.run_id()
+            await service.engine.check_dispatch()
     except (ServerUnreachable, TimeoutError):
         return "away"
     return "up"

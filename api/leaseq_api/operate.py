@@ -51,7 +51,7 @@ async def _pause(service: Service, queue: str, *, paused: bool) -> Response[Paus
 
 
 async def _with_depths(service: Service, records: list[QueueRecord]) -> list[QueueView]:
-    found = await service.engine.stores.survey.depths_of([record.name for record in records], seconds=DEPTHS_SECONDS)
+    found = await service.engine.count_deliveries([record.name for record in records], seconds=DEPTHS_SECONDS)
     views = {name: depths_view(depths) for name, depths in found.items()}
     return [QueueView(name=record.name, paused=record.paused, depths=views.get(record.name)) for record in records]
 

@@ -59,7 +59,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         open_engine(config, name="leaseq api", pool_size=POOL_SIZE) as engine,
         open_lists(config, name="leaseq api lists") as lists,
     ):
-        service = Service(config, engine, lists, KnownTypes(engine.stores.fleet))
+        service = Service(config, engine, lists, engine.known_types())
         with suppress(ServerUnreachable):
             await service.types.refresh()
         refreshing = asyncio.create_task(service.types.keep_fresh(stop=service.stopping))

@@ -23,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from leaseq.model import Claim, Glimpse, State
-from leaseq.operations.engine import Engine
+from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.suspicion import Clock
@@ -41,11 +41,11 @@ Owner = tuple[str, str]  # the queue, the worker
 class Forgotten:
     """Finds forgotten attempts and gives them back to their workers."""
 
-    def __init__(self, engine: Engine, *, apart: Apart, clock: Clock = time.monotonic) -> None:
-        self._ledger = engine.stores.ledger
-        self._fleet = engine.stores.fleet
-        self._dispatcher = engine.stores.dispatcher
-        self._survey = engine.stores.survey
+    def __init__(self, stores: Stores, *, apart: Apart, clock: Clock = time.monotonic) -> None:
+        self._ledger = stores.ledger
+        self._fleet = stores.fleet
+        self._dispatcher = stores.dispatcher
+        self._survey = stores.survey
         self._apart = apart
         self._clock = clock
         self._found: dict[Claim, tuple[str, float]] = {}  # the queue, and when it was first seen

@@ -17,8 +17,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
-from leaseq.operations.engine import Engine
-from leaseq.operations.reap import Death
+from leaseq.operations.engine import Stores
+from leaseq.operations.reap import Death, Reap
 from leaseq_reaper.apart import Apart
 from leaseq_reaper.flags import Flags
 from leaseq_reaper.owners import ended
@@ -37,7 +37,8 @@ class Leftovers:
 
     def __init__(
         self,
-        engine: Engine,
+        stores: Stores,
+        reap: Reap,
         *,
         apart: Apart,
         flags: Flags,
@@ -48,9 +49,9 @@ class Leftovers:
         self._flags = flags
         self._on_leases = on_leases
         self._clock = clock
-        self._lease = engine.config.lease_seconds
-        self._reap = engine.reaper.reap
-        self._stores = engine.stores
+        self._lease = reap.lease_seconds
+        self._reap = reap.reap
+        self._stores = stores
         self._cursor = 0
         self._round_at = clock()
 

@@ -17,7 +17,8 @@ from itertools import islice
 
 from leaseq.failpoints import reach
 from leaseq.model import Claim, Counts, Glimpse, Settled, State
-from leaseq.operations.engine import Engine
+from leaseq.operations.engine import Stores
+from leaseq.operations.reap import Reap
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import Apart
 from leaseq_reaper.redeliver import redeliver
@@ -33,10 +34,10 @@ SHOWN = 20
 class Orphans:
     """Settles orphans as lost, and delivers what is to run again."""
 
-    def __init__(self, engine: Engine, *, apart: Apart, clock: Clock = time.monotonic) -> None:
-        self._settle_lost = engine.reaper.settle_lost
-        self._ledger = engine.stores.ledger
-        self._dispatcher = engine.stores.dispatcher
+    def __init__(self, stores: Stores, reap: Reap, *, apart: Apart, clock: Clock = time.monotonic) -> None:
+        self._settle_lost = reap.settle_lost
+        self._ledger = stores.ledger
+        self._dispatcher = stores.dispatcher
         self._apart = apart
         self._clock = clock
         self._found: dict[Claim, tuple[Counts, float]] = {}

@@ -31,7 +31,7 @@ from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Due, Listed, Promotion
 from leaseq.lifecycle import LANES
 from leaseq.model import Glimpse, Priority, State
-from leaseq.operations.engine import Engine
+from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit, listening
 from leaseq_reaper.apart import Apart
 from leaseq_reaper.passes import Quiet
@@ -56,11 +56,11 @@ UNKNOWN = ""
 class Promote:
     """The duty."""
 
-    def __init__(self, engine: Engine, *, clock: Clock = time.monotonic) -> None:
-        self._ledger = engine.stores.ledger
-        self._dispatcher = engine.stores.dispatcher
-        self._survey = engine.stores.survey
-        self._apart = Apart(engine.stores)
+    def __init__(self, stores: Stores, *, clock: Clock = time.monotonic) -> None:
+        self._ledger = stores.ledger
+        self._dispatcher = stores.dispatcher
+        self._survey = stores.survey
+        self._apart = Apart(stores)
         self._clock = clock
         self._positions = Positions(clock)
         self._turns = Turns(self._survey, window=self._dispatcher.window)

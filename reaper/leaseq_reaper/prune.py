@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from leaseq.codec import FIRST_ID
-from leaseq.operations.engine import Engine
+from leaseq.config import Config
+from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit
 from leaseq_reaper.suspicion import Clock
 from leaseq_reaper.unused import UnusedQueues
@@ -29,14 +30,14 @@ WORKER_RETENTION_SECONDS = 86_400.0
 class Prune:
     """The duty."""
 
-    def __init__(self, engine: Engine, *, clock: Clock = time.monotonic) -> None:
-        self._upkeep = engine.stores.upkeep
-        self._retention = engine.config.task_retention_seconds
-        self._seconds = SHARE * engine.config.prune_interval_seconds
+    def __init__(self, stores: Stores, config: Config, *, clock: Clock = time.monotonic) -> None:
+        self._upkeep = stores.upkeep
+        self._retention = config.task_retention_seconds
+        self._seconds = SHARE * config.prune_interval_seconds
         self._clock = clock
         self._cursor = FIRST_ID
         self._expired: datetime | None = None
-        self._unused = UnusedQueues(engine, clock=clock)
+        self._unused = UnusedQueues(stores, interval_seconds=config.prune_interval_seconds, clock=clock)
 
     async def run_once(self) -> None:
         """Delete for a while, of each kind: however many tasks there are, keys have their turn."""

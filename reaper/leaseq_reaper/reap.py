@@ -30,8 +30,8 @@ from collections.abc import Set as AbstractSet
 from leaseq.dispatch.deliveries import LeaseView
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Watched
-from leaseq.operations.engine import Engine
-from leaseq.operations.reap import Death
+from leaseq.operations.engine import Stores
+from leaseq.operations.reap import Death, Reap
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.owners import ended
@@ -57,18 +57,19 @@ class Reaping:
 
     def __init__(
         self,
-        engine: Engine,
+        stores: Stores,
+        reap: Reap,
         suspicion: Suspicion,
         *,
         on_lost_list: Callable[[], None] = lambda: None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._lease = engine.config.lease_seconds
-        self._fleet = engine.stores.fleet
-        self._dispatcher = engine.stores.dispatcher
-        self._ownership = engine.stores.ownership
-        self._reap = engine.reaper.reap
-        self._apart = Apart(engine.stores)
+        self._lease = reap.lease_seconds
+        self._fleet = stores.fleet
+        self._dispatcher = stores.dispatcher
+        self._ownership = stores.ownership
+        self._reap = reap.reap
+        self._apart = Apart(stores)
         self._suspicion = suspicion
         self._brake = Brake(lease_seconds=self._lease, clock=clock)
         self._braked = False

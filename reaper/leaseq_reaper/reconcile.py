@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
-from leaseq.operations.engine import Engine
+from leaseq.operations.engine import Stores
+from leaseq.operations.reap import Reap
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import Apart
 from leaseq_reaper.epochs import Epochs
@@ -51,33 +52,33 @@ class Reconcile:
 
     def __init__(
         self,
-        engine: Engine,
+        stores: Stores,
+        reap: Reap,
         *,
+        interval_seconds: float,
         on_loss: Callable[[str], None] = lambda _: None,
         on_leases: Callable[[AbstractSet[str]], None] = lambda _: None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._stores = engine.stores
+        self._stores = stores
         self._clock = clock
         self._on_loss = on_loss
-        self._budget = SHARE * engine.config.reconcile_interval_seconds
-        self._apart = Apart(engine.stores)
-        self._epochs = Epochs(engine.stores.survey, engine.stores.ownership, apart=self._apart)
-        self._stranded = Stranded(engine, apart=self._apart, clock=clock)
-        self._orphans = Orphans(engine, apart=self._apart, clock=clock)
-        self._forgotten = Forgotten(engine, apart=self._apart, clock=clock)
-        self._flags = Flags(engine.stores, apart=self._apart)
-        self._leftovers = Leftovers(engine, apart=self._apart, flags=self._flags, on_leases=on_leases, clock=clock)
-        self._walk = Walk(engine.stores.upkeep)
-        self._recent = Walk(
-            engine.stores.upkeep, begin=lambda: first_recent_id(RECENT_SECONDS), ahead_seconds=int(RECENT_SECONDS)
-        )
+        self._budget = SHARE * interval_seconds
+        self._apart = Apart(stores)
+        self._epochs = Epochs(stores.survey, stores.ownership, apart=self._apart)
+        self._stranded = Stranded(stores, apart=self._apart, clock=clock)
+        self._orphans = Orphans(stores, reap, apart=self._apart, clock=clock)
+        self._forgotten = Forgotten(stores, apart=self._apart, clock=clock)
+        self._flags = Flags(stores, apart=self._apart)
+        self._leftovers = Leftovers(stores, reap, apart=self._apart, flags=self._flags, on_leases=on_leases, clock=clock)
+        self._walk = Walk(stores.upkeep)
+        self._recent = Walk(stores.upkeep, begin=lambda: first_recent_id(RECENT_SECONDS), ahead_seconds=int(RECENT_SECONDS))
         self._sweep: Walk | None = None
         self._sweep_again = False
         self._sweep_quiet = QUIET_SECONDS
         self.sweep_soon()
         self._running_at = clock()
-        self._timeline = engine.stores.ownership.timeline
+        self._timeline = stores.ownership.timeline
         self._failed = False
         self._failed_at = clock()  # from when on there may be a sweep because of that
 

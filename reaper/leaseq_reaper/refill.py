@@ -43,7 +43,7 @@ from leaseq.dispatch.backlog import Backlog
 from leaseq.dispatch.dispatcher import BITE
 from leaseq.failpoints import reach
 from leaseq.model import Lane
-from leaseq.operations.engine import Engine
+from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.backlogs import Backlogs, find_backlogs
@@ -101,12 +101,12 @@ class Idle(Struct):
 class Refill:
     """The duty."""
 
-    def __init__(self, engine: Engine, *, clock: Clock = time.monotonic) -> None:
-        self._upkeep = engine.stores.upkeep
-        self._dispatcher = engine.stores.dispatcher
-        self._survey = engine.stores.survey
-        self._window = engine.stores.dispatcher.window
-        self._apart = Apart(engine.stores)
+    def __init__(self, stores: Stores, *, clock: Clock = time.monotonic) -> None:
+        self._upkeep = stores.upkeep
+        self._dispatcher = stores.dispatcher
+        self._survey = stores.survey
+        self._window = stores.dispatcher.window
+        self._apart = Apart(stores)
         self._clock = clock
         # The backlog as we left it, and what of it was in the lane already when we last looked.
         self._left: dict[tuple[str, Lane], tuple[bytes, set[str]]] = {}

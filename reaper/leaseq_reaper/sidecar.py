@@ -60,21 +60,27 @@ async def run(config: Config, stop: asyncio.Event) -> None:
 
 def duties(engine: Engine) -> list[Duty]:
     """All that a reaper does."""
-    config = engine.config
+    config, stores, reap = engine.config, engine.stores, engine.reaper
     suspicion = Suspicion(lease_seconds=config.lease_seconds)
 
     def on_leases(queues: AbstractSet[str]) -> None:
         reaping.also(queues)
 
-    reconcile = Reconcile(engine, on_loss=suspicion.disturb, on_leases=on_leases)
-    promote, refill = Promote(engine), Refill(engine)
-    reaping = Reaping(engine, suspicion, on_lost_list=reconcile.sweep_soon)
+    reconcile = Reconcile(
+        stores,
+        reap,
+        interval_seconds=config.reconcile_interval_seconds,
+        on_loss=suspicion.disturb,
+        on_leases=on_leases,
+    )
+    promote, refill = Promote(stores), Refill(stores)
+    reaping = Reaping(stores, reap, suspicion, on_lost_list=reconcile.sweep_soon)
     return [
         Duty("promote", config.promote_interval_seconds, promote.run_once, promote.quiet.slack),
         Duty("refill", config.promote_interval_seconds, refill.run_once, refill.quiet.slack),
         Duty("reap", config.reap_interval_seconds, reaping.run_once),
         Duty("reconcile", config.reconcile_interval_seconds, reconcile.run_once),
-        Duty("prune", config.prune_interval_seconds, Prune(engine).run_once),
+        Duty("prune", config.prune_interval_seconds, Prune(stores, config).run_once),
     ]
 
 

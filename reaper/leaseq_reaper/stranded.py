@@ -35,7 +35,7 @@ from leaseq.dispatch.backlog import Backlog
 from leaseq.failpoints import reach
 from leaseq.ledger.upkeep import Accounted
 from leaseq.model import Glimpse, Lane, State
-from leaseq.operations.engine import Engine
+from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit
 from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.backlogs import Backlogs, find_backlogs, waits_its_turn
@@ -75,15 +75,15 @@ class Standing(Struct, frozen=True):
 class Stranded:
     """Finds and redelivers stranded tasks."""
 
-    def __init__(self, engine: Engine, *, apart: Apart, clock: Clock = time.monotonic) -> None:
-        self._ledger = engine.stores.ledger
-        self._dispatcher = engine.stores.dispatcher
-        self._survey = engine.stores.survey
+    def __init__(self, stores: Stores, *, apart: Apart, clock: Clock = time.monotonic) -> None:
+        self._ledger = stores.ledger
+        self._dispatcher = stores.dispatcher
+        self._survey = stores.survey
         self._apart = apart
         self._clock = clock
         self._rested_at = clock()
         self._standing: dict[Place, Standing] = {}
-        self._compared = Compared(engine.stores.survey, apart=apart, clock=clock)
+        self._compared = Compared(stores.survey, apart=apart, clock=clock)
 
     @property
     def resting(self) -> bool:

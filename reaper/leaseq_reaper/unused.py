@@ -21,7 +21,7 @@ import asyncio
 import time
 
 from leaseq.codec import FIRST_ID
-from leaseq.operations.engine import Engine
+from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit
 from leaseq_reaper.suspicion import Clock
 
@@ -38,11 +38,11 @@ SHOWN = 20
 class UnusedQueues:
     """One part of the duty to prune."""
 
-    def __init__(self, engine: Engine, *, clock: Clock = time.monotonic) -> None:
-        self._upkeep = engine.stores.upkeep
-        self._fleet = engine.stores.fleet
-        self._dispatcher = engine.stores.dispatcher
-        self._seconds = SHARE * engine.config.prune_interval_seconds
+    def __init__(self, stores: Stores, *, interval_seconds: float, clock: Clock = time.monotonic) -> None:
+        self._upkeep = stores.upkeep
+        self._fleet = stores.fleet
+        self._dispatcher = stores.dispatcher
+        self._seconds = SHARE * interval_seconds
         self._clock = clock
         self._cursor: str | None = None  # None: no walk is under way
         self._known: set[str] = set()

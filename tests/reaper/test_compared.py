@@ -12,7 +12,7 @@ from leaseq.telemetry import recorded
 from leaseq_reaper import compared
 from leaseq_reaper.reconcile import Reconcile
 from support.dispatch import KEYS, ids
-from support.reaper import WINDOW, FakeClock, Stage, named
+from support.reaper import WINDOW, FakeClock, Stage, named, reconciler
 
 NORMAL = KEYS.ready("default", Lane.NORMAL)
 PASS_SECONDS = 2.0
@@ -43,7 +43,7 @@ def told(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 @pytest.fixture
 async def reconcile(narrow: Stage, clock: FakeClock) -> Reconcile:
-    return Reconcile(narrow.engine, clock=clock)
+    return reconciler(narrow.engine, clock=clock)
 
 
 async def walk(reconcile: Reconcile, clock: FakeClock, *, seconds: float) -> list[str]:

@@ -9,14 +9,14 @@ import pytest
 from leaseq_reaper import flags
 from leaseq_reaper.reconcile import Reconcile
 from support.dispatch import KEYS
-from support.reaper import FakeClock, Stage
+from support.reaper import FakeClock, Stage, reconciler
 
 NAMES = [f"made.up.{number}" for number in range(7)]
 
 
 @pytest.fixture
 def reconcile(stage: Stage, clock: FakeClock) -> Reconcile:
-    return Reconcile(stage.engine, clock=clock)
+    return reconciler(stage.engine, clock=clock)
 
 
 @pytest.fixture

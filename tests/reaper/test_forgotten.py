@@ -13,12 +13,12 @@ from leaseq.telemetry import recorded
 from leaseq_reaper.forgotten import PATIENCE_SECONDS
 from leaseq_reaper.reconcile import Reconcile
 from support.ledger import succeeded
-from support.reaper import FakeClock, Stage, named, names
+from support.reaper import FakeClock, Stage, named, names, reconciler
 
 
 @pytest.fixture
 def reconcile(stage: Stage, clock: FakeClock) -> Reconcile:
-    return Reconcile(stage.engine, clock=clock)
+    return reconciler(stage.engine, clock=clock)
 
 
 async def later(reconcile: Reconcile, clock: FakeClock, *, seconds: float = 2.0) -> None:
@@ -58,7 +58,7 @@ async def test_after_a_failover_of_postgres_an_attempt_that_was_just_started_may
 ) -> None:
     known = SimpleNamespace(timeline=Timeline("another system", 1))
     monkeypatch.setattr(stage.stores.ownership, "_primary", known)
-    reconcile = Reconcile(stage.engine, clock=clock)
+    reconcile = reconciler(stage.engine, clock=clock)
     await reconcile.run_once()
     worker_id = await stage.worker()
     task_id = await forgotten(stage, worker_id, since_seconds=0)

@@ -16,9 +16,8 @@ from leaseq.model import State
 from leaseq.operations.reap import Death
 from leaseq.telemetry import recorded
 from leaseq_reaper.reap import PATIENCE_SECONDS, Reaping
-from leaseq_reaper.reconcile import Reconcile
 from leaseq_reaper.suspicion import Suspicion
-from support.reaper import QUEUE, FakeClock, Stage, named, names, watch
+from support.reaper import QUEUE, FakeClock, Stage, named, names, reconciler, watch
 from support.servers import person
 
 LEASE = 1.0
@@ -42,7 +41,7 @@ async def test_a_reap_goes_around_a_locked_row_and_the_next_pass_finishes_it(sta
     worker_id = await stage.worker()
     await stage.take(worker_id)
     locked, free = ids[3], ids[:3] + ids[4:]
-    reaping = Reaping(stage.engine, Suspicion(lease_seconds=LEASE, clock=clock), clock=clock)
+    reaping = Reaping(stage.engine.stores, stage.engine.reaper, Suspicion(lease_seconds=LEASE, clock=clock), clock=clock)
     with recorded() as events:
         async with locking(stage, locked):
             assert await stage.engine.reaper.reap(death(worker_id))
@@ -70,7 +69,7 @@ async def test_a_locked_row_of_one_dead_worker_delays_no_other(stage: Stage, clo
     for worker_id in workers:
         await stage.take(worker_id, limit=2)
     await stage.silence(*workers)
-    reaping = Reaping(stage.engine, Suspicion(lease_seconds=LEASE, clock=clock), clock=clock)
+    reaping = Reaping(stage.engine.stores, stage.engine.reaper, Suspicion(lease_seconds=LEASE, clock=clock), clock=clock)
     async with locking(stage, ids[0]):
         await watch(reaping.run_once, clock, seconds=4 * LEASE)
         assert sorted(await stage.lane()) == ids[1:]
@@ -82,7 +81,7 @@ async def test_the_locked_row_of_a_dead_worker_itself_delays_no_other(stage: Sta
     for worker_id in workers:
         await stage.take(worker_id, limit=2)
     await stage.silence(*workers)
-    reaping = Reaping(stage.engine, Suspicion(lease_seconds=LEASE, clock=clock), clock=clock)
+    reaping = Reaping(stage.engine.stores, stage.engine.reaper, Suspicion(lease_seconds=LEASE, clock=clock), clock=clock)
     with recorded() as events:
         async with person(stage.engine.config) as psql:
             await psql.execute("select from leaseq.workers where id = %s for update", [workers[0]])
@@ -121,7 +120,7 @@ async def test_a_row_that_is_locked_for_a_moment_is_waited_for(stage: Stage, mon
 
 
 async def test_an_orphan_whose_row_is_locked_is_tried_again_and_holds_up_no_other(stage: Stage, clock: FakeClock) -> None:
-    reconcile = Reconcile(stage.engine, clock=clock)
+    reconcile = reconciler(stage.engine, clock=clock)
     ids = await stage.submit(3)
     worker_id = await stage.worker()
     await stage.take(worker_id)

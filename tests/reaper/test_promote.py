@@ -39,7 +39,7 @@ async def test_what_is_due_is_delivered_in_its_lane_and_what_is_not_waits(stage:
     high = await due(stage, 1, priority=Priority.HIGH)
     later = await stage.submit(delay_seconds=60.0, push=False, quiet=False)
     with recorded() as events:
-        await Promote(stage.engine).run_once()
+        await Promote(stage.engine.stores).run_once()
     assert await stage.lane() == normal
     assert await stage.lane(Lane.HIGH) == high
     assert (await stage.task(later[0])).state is State.SCHEDULED
@@ -58,7 +58,7 @@ async def test_a_pass_goes_on_while_full_batches_come_and_stops_some_time(
     monkeypatch.setattr(promote, "BATCH", 500)
     monkeypatch.setattr(stage.stores.dispatcher, "push", slowly)
     ids = await due(stage, 1100)
-    duty = Promote(stage.engine, clock=clock)
+    duty = Promote(stage.engine.stores, clock=clock)
     await duty.run_once()
     assert len(await stage.lane()) == 1000
     await duty.run_once()
@@ -73,7 +73,7 @@ async def test_a_promotion_whose_answer_is_lost_is_delivered_in_the_next_pass(
     assert config.postgres_url is not None
     proxy = await proxy_to(config.postgres_url)
     async with open_engine(msgspec.structs.replace(config, postgres_url=proxy.url), pool_size=1) as engine:
-        duty = Promote(engine)
+        duty = Promote(engine.stores)
         await due(stage, 1, queue="another")
         await duty.run_once()  # its statements are prepared now, so that the next exchange is the promotion itself
         ids = await due(stage, 5)
@@ -100,7 +100,7 @@ async def test_one_queue_has_room_and_another_has_not(narrow: Stage) -> None:
     crowd = await due(narrow, 5 * WINDOW, queue="crowded")
     high = await due(narrow, 2, queue="crowded", priority=Priority.HIGH)
     others = await due(narrow, 3)
-    duty = Promote(narrow.engine)
+    duty = Promote(narrow.engine.stores)
     for _ in range(2):
         await duty.run_once()
     # A push to the high lane may have left a token on the doorbell.
@@ -127,13 +127,13 @@ async def test_what_becomes_due_has_precedence_over_a_backlog_that_is_younger_an
     backlog = (await narrow.submit(WINDOW + 3))[WINDOW:]
     younger = await due(narrow, 2)
     await narrow.redis.ltrim(KEYS.ready("default", Lane.NORMAL), 0, 3)
-    await Promote(narrow.engine).run_once()
+    await Promote(narrow.engine.stores).run_once()
     assert (await narrow.lane())[4:] == older
     assert await narrow.backlog() == backlog[0]
     for _ in range(2):
-        await Refill(narrow.engine).run_once()
+        await Refill(narrow.engine.stores).run_once()
     await narrow.redis.ltrim(KEYS.ready("default", Lane.NORMAL), 6, -1)
-    await Refill(narrow.engine).run_once()
+    await Refill(narrow.engine.stores).run_once()
     assert await narrow.lane() == backlog + younger
 
 
@@ -151,7 +151,7 @@ async def test_every_queue_has_its_share_in_one_pass_however_slow_the_stores_are
         return await fetch(*args, **kwargs)
 
     monkeypatch.setattr(stage.stores.ledger, "promote", slowly)
-    await Promote(stage.engine, clock=clock).run_once()
+    await Promote(stage.engine.stores, clock=clock).run_once()
     lengths = await stage.stores.survey.lengths([(queue, Lane.NORMAL) for queue in queues])
     assert set(lengths.values()) == {2}
 
@@ -169,7 +169,7 @@ async def test_what_becomes_visible_behind_the_position_of_a_pass_is_promoted_al
         return await find_due(known)
 
     monkeypatch.setattr(stage.stores.ledger, "find_due", slowly)
-    duty = Promote(stage.engine, clock=clock)
+    duty = Promote(stage.engine.stores, clock=clock)
     ids = await due(stage, 3)
     for _ in range(8):
         await duty.run_once()
@@ -191,7 +191,7 @@ async def test_what_becomes_visible_behind_the_position_of_a_pass_is_promoted_al
 
 async def test_two_at_once_deliver_each_task_once(stage: Stage) -> None:
     ids = await due(stage, 2000)
-    both = [Promote(stage.engine) for _ in range(2)]
+    both = [Promote(stage.engine.stores) for _ in range(2)]
     while len(await stage.lane()) < len(ids):  # a pass has a limited time, which is short on a busy machine
         await asyncio.gather(*(duty.run_once() for duty in both))
     assert sorted(await stage.lane()) == ids
@@ -203,7 +203,7 @@ async def test_without_redis_one_batch_is_promoted_and_delivered_when_it_is_back
     monkeypatch.setattr(promote, "BATCH", 5)
     ids = await due(stage, 15)
     async with open_engine(msgspec.structs.replace(config, redis_url=own_valkey.url)) as engine:
-        duty = Promote(engine)
+        duty = Promote(engine.stores)
         take = engine.stores.ledger.promote
 
         async def take_and_lose_redis(*args: Any, **kwargs: Any) -> Any:
@@ -232,7 +232,7 @@ async def test_with_a_full_redis_one_batch_is_promoted_and_delivered_when_it_has
         open_engine(msgspec.structs.replace(config, redis_url=own_valkey.url)) as engine,
         Redis.from_url(own_valkey.url) as redis,
     ):
-        duty = Promote(engine)
+        duty = Promote(engine.stores)
         await redis.config_set("maxmemory", 1)
         for _ in range(3):
             with pytest.raises(ServerUnreachable, match="maxmemory"):
@@ -248,7 +248,7 @@ async def test_what_a_broken_connection_has_not_taken_is_delivered_in_the_next_p
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids, others = await due(stage, 3), await due(stage, 1, queue="other")
-    duty = Promote(stage.engine)
+    duty = Promote(stage.engine.stores)
     push = stage.stores.dispatcher.push
 
     async def breaks(queue: str, *args: Any, **kwargs: Any) -> list[str]:
@@ -268,13 +268,13 @@ async def test_what_a_broken_connection_has_not_taken_is_delivered_in_the_next_p
 async def test_a_lane_of_another_type_keeps_no_queue_waiting(stage: Stage) -> None:
     broken, ids = await due(stage, 1, queue="broken"), await due(stage, 1)
     await stage.redis.set(KEYS.ready("broken", Lane.NORMAL), "not a list")
-    await Promote(stage.engine).run_once()
+    await Promote(stage.engine.stores).run_once()
     assert await stage.lane() == ids
     assert await stage.lane(queue="broken") == broken
 
 
 async def test_where_nothing_is_due_looks_are_rarer_until_something_is(stage: Stage) -> None:
-    duty = Promote(stage.engine)
+    duty = Promote(stage.engine.stores)
     for _ in range(SEVERAL):
         assert duty.quiet.slack() == 1
         await duty.run_once()

@@ -42,7 +42,7 @@ async def far(config: Config, proxy: Proxy) -> AsyncIterator[Engine]:
 @pytest.fixture
 async def duty(far: Engine, narrow: Stage, clock: FakeClock) -> Promote:
     """A reaper whose statements are prepared, so that the next exchange is the promotion itself."""
-    duty = Promote(far, clock=clock)
+    duty = Promote(far.stores, clock=clock)
     await due(narrow, 1, queue="another")
     await duty.run_once()
     return duty
@@ -94,7 +94,7 @@ async def test_a_promotion_that_arrives_late_takes_no_other_task(
     narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = await due(narrow, 4 * WINDOW)
-    duty = Promote(narrow.engine, clock=clock)
+    duty = Promote(narrow.engine.stores, clock=clock)
     late = hold_promotion(narrow.engine, monkeypatch)
     with pytest.raises(ServerUnreachable):
         await duty.run_once()
@@ -112,7 +112,7 @@ async def test_what_a_late_promotion_has_taken_is_delivered(
 ) -> None:
     """The lane is full in the meantime, so that no pass promotes them again."""
     ids = await due(narrow, 5)
-    duty = Promote(narrow.engine, clock=clock)
+    duty = Promote(narrow.engine.stores, clock=clock)
     late = hold_promotion(narrow.engine, monkeypatch)
     with pytest.raises(ServerUnreachable):
         await duty.run_once()
@@ -133,7 +133,7 @@ async def test_of_two_reapers_one_loses_an_answer_and_no_task_is_stranded(
 ) -> None:
     """The other one has promoted in the meantime what this one had listed."""
     ids = await due(narrow, 4 * WINDOW)
-    other = Promote(narrow.engine)
+    other = Promote(narrow.engine.stores)
     traps = lose_answer(far, monkeypatch, proxy)
     listing = far.stores.ledger.list_due
 
@@ -154,7 +154,7 @@ async def test_of_two_reapers_one_loses_an_answer_and_no_task_is_stranded(
 async def test_a_locked_task_holds_up_no_other_one(stage: Stage, clock: FakeClock) -> None:
     ids = {queue: await due(stage, 5, queue=queue) for queue in ("a", "b", "c")}
     locked = ids["a"][3]
-    duty = Promote(stage.engine, clock=clock)
+    duty = Promote(stage.engine.stores, clock=clock)
     async with locking(stage, [locked]):
         await duty.run_once()
         assert await stage.lane(queue="a") == [task_id for task_id in ids["a"] if task_id != locked]
@@ -169,14 +169,14 @@ async def test_a_queue_whose_row_is_locked_holds_up_no_task(stage: Stage, clock:
     ids = {queue: await due(stage, 2, queue=queue) for queue in ("a", "b")}
     async with await psycopg.AsyncConnection.connect(str(stage.engine.config.postgres_url)) as conn:
         await conn.execute("update leaseq.queues set paused = paused where name = 'a'")
-        await Promote(stage.engine, clock=clock).run_once()
+        await Promote(stage.engine.stores, clock=clock).run_once()
         assert [await stage.lane(queue=queue) for queue in ("a", "b")] == [ids["a"], ids["b"]]
 
 
 async def test_more_locked_tasks_than_a_lane_has_room_for_hold_up_no_other_one(narrow: Stage, clock: FakeClock) -> None:
     ids = await due(narrow, 3 * WINDOW)
     async with locking(narrow, ids[: WINDOW + 3]):
-        await Promote(narrow.engine, clock=clock).run_once()
+        await Promote(narrow.engine.stores, clock=clock).run_once()
         assert await narrow.lane() == ids[WINDOW + 3 : 2 * WINDOW + 3]
 
 
@@ -185,7 +185,7 @@ async def test_what_is_due_of_a_task_that_is_gone_is_forgotten(stage: Stage, clo
     gone, locked, last = await due(stage, 3)
     await stage.plain.execute("delete from leaseq.tasks where id = %s", [gone])
     async with locking(stage, [locked]):
-        await Promote(stage.engine, clock=clock).run_once()
+        await Promote(stage.engine.stores, clock=clock).run_once()
         assert await stage.lane() == [last]
         assert await scheduled(stage.plain) == {locked}
 

@@ -43,7 +43,7 @@ async def test_old_finished_tasks_go_and_their_keys_remember(stage: Stage) -> No
     (fresh,) = await stage.submit()
     await stage.stores.ledger.cancel([fresh], tenant="default")
     with recorded() as events:
-        await Prune(stage.engine).run_once()
+        await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert named(events, "task.pruned") == [{"count": 1, "keys": 0, "workers": 0}]
     assert (await stage.task(fresh)).state is State.CANCELLED
     assert await rows(stage, "tasks") == 1
@@ -54,14 +54,14 @@ async def test_old_finished_tasks_go_and_their_keys_remember(stage: Stage) -> No
 async def test_an_old_task_that_has_not_finished_stays(stage: Stage) -> None:
     (task_id,) = await stage.submit()
     await stage.plain.execute("update leaseq.tasks set id = %s where id = %s", [first_recent_id(4 * 86_400), task_id])
-    await Prune(stage.engine).run_once()
+    await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert await rows(stage, "tasks") == 1
 
 
 async def test_all_batches_go_in_one_pass_and_two_at_once_do_no_harm(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prune, "BATCH", 2)
     await finished(stage, 5)
-    await Prune(stage.engine).run_once()
+    await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert await rows(stage, "tasks") == 0
 
 
@@ -72,7 +72,7 @@ async def test_a_pass_goes_on_where_the_one_before_had_no_more_time(stage: Stage
     await stage.plain.execute("update leaseq.tasks set id = %s where id = %s", [first_recent_id(5 * 86_400), waits])
     await finished(stage, 4)
     # Each look at the clock is later than any pass may last: one batch in each.
-    passes = Prune(stage.engine, clock=itertools.count(step=1_000_000).__next__)
+    passes = Prune(stage.engine.stores, stage.engine.config, clock=itertools.count(step=1_000_000).__next__)
     left = []
     for _ in range(4):
         await passes.run_once()
@@ -93,7 +93,7 @@ async def test_expired_keys_and_workers_closed_long_ago_go(stage: Stage) -> None
         await stage.stores.fleet.close_worker(worker_id, reason="drained")
     await stage.plain.execute("update leaseq.workers set closed_at = now() - interval '25 hours' where id = %s", [gone])
     with recorded() as events:
-        await Prune(stage.engine).run_once()
+        await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert named(events, "task.pruned") == [{"count": 0, "keys": 1, "workers": 1}]
     assert {w.worker_id for w in await stage.stores.fleet.list_workers(closed=True)} == {recent, alive}
 
@@ -114,12 +114,12 @@ async def test_keys_that_expired_at_one_moment_go_in_one_pass(stage: Stage, monk
         return await ask(since=since, limit=limit)
 
     monkeypatch.setattr(stage.stores.upkeep, "prune_keys", told)
-    await Prune(stage.engine).run_once()
+    await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert await rows(stage, "idempotency_keys") == 0
     assert asked == [True, False, False, False]
 
 
 async def test_nothing_to_prune_is_no_news(stage: Stage) -> None:
     with recorded() as events:
-        await Prune(stage.engine).run_once()
+        await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert events == []

@@ -27,7 +27,13 @@ def reaper(stage: Stage, clock: FakeClock) -> Callable[[], Reaping]:
 
 
 def new_reaping(stage: Stage, clock: FakeClock, on_lost_list: Callable[[], None] = lambda: None) -> Reaping:
-    return Reaping(stage.engine, Suspicion(lease_seconds=LEASE, clock=clock), on_lost_list=on_lost_list, clock=clock)
+    return Reaping(
+        stage.engine.stores,
+        stage.engine.reaper,
+        Suspicion(lease_seconds=LEASE, clock=clock),
+        on_lost_list=on_lost_list,
+        clock=clock,
+    )
 
 
 def failing_once(call: Callable[..., Any]) -> Callable[..., Any]:

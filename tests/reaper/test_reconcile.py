@@ -28,13 +28,13 @@ from leaseq_reaper.walk import first_id_at, first_recent_id
 from support.dispatch import KEYS
 from support.ledger import scheduled, succeeded
 from support.processes import PATIENCE
-from support.reaper import FakeClock, Stage, named, names
+from support.reaper import FakeClock, Stage, named, names, reconciler
 from support.servers import person
 
 
 @pytest.fixture
 def reconcile(stage: Stage, clock: FakeClock) -> Reconcile:
-    return Reconcile(stage.engine, clock=clock)
+    return reconciler(stage.engine, clock=clock)
 
 
 async def later(reconcile: Reconcile, clock: FakeClock, *, seconds: float = 2.0) -> None:
@@ -168,7 +168,7 @@ async def test_a_task_claimed_and_released_between_the_two_looks_is_let_go(
 
 async def test_flushall_brings_back_the_waiting_in_order_and_leaves_live_work_alone(stage: Stage, clock: FakeClock) -> None:
     told: list[str] = []
-    reconcile = Reconcile(stage.engine, on_loss=told.append, clock=clock)
+    reconcile = reconciler(stage.engine, on_loss=told.append, clock=clock)
     worker_id, closed = await stage.worker(), await stage.worker()
     running, orphan, *waiting = await stage.submit(5)
     await stage.take(worker_id, limit=1)
@@ -290,7 +290,7 @@ async def test_a_scheduled_task_without_its_row_is_promoted_all_the_same(
         await reconcile.run_once()
     (told,) = named(events, "task.rescheduled")
     assert told["task_ids"] == [due]
-    await Promote(stage.engine).run_once()
+    await Promote(stage.engine.stores).run_once()
     assert await stage.lane() == [due]
     assert (await stage.task(later_on)).state is State.SCHEDULED
 
@@ -309,7 +309,7 @@ async def test_two_reconcilers_at_once_lose_nothing_and_settle_nothing_twice(sta
     ids = await stage.submit(50)
     worker_id = await stage.worker()
     taken = await stage.take(worker_id, limit=20)
-    two = [Reconcile(stage.engine, clock=clock) for _ in range(2)]
+    two = [reconciler(stage.engine, clock=clock) for _ in range(2)]
     await asyncio.gather(*(one.run_once() for one in two))
     await stage.redis.flushall()
     await stage.stores.fleet.close_worker(worker_id, reason="silent")
@@ -349,7 +349,7 @@ async def test_a_list_without_an_owner_is_brought_back_and_one_with_an_open_owne
 
 async def test_a_lease_of_a_worker_that_was_closed_long_ago_is_found_by_the_scan(stage: Stage, clock: FakeClock) -> None:
     told: set[str] = set()
-    reconcile = Reconcile(stage.engine, on_leases=told.update, clock=clock)
+    reconcile = reconciler(stage.engine, on_leases=told.update, clock=clock)
     closed = await stage.worker(queues=["default", "other"])
     await stage.worker(queues=["served"])
     await stage.stores.fleet.close_worker(closed, reason="reaped before")
@@ -370,7 +370,7 @@ async def test_a_restarted_redis_is_noticed_though_its_epoch_is_the_old_one(
 ) -> None:
     async with on_valkey(config, own_valkey) as stage:
         told: list[str] = []
-        reconcile = Reconcile(stage.engine, on_loss=told.append, clock=clock)
+        reconcile = reconciler(stage.engine, on_loss=told.append, clock=clock)
         await stage.submit(2)
         await reconcile.run_once()
         own_valkey.stop()
@@ -407,7 +407,7 @@ async def test_after_a_full_redis_everything_is_swept(
     slow walk is far from it."""
     monkeypatch.setattr(walk, "CHUNK", 3)
     async with on_valkey(config, own_valkey) as stage:
-        reconcile = Reconcile(stage.engine, clock=clock)
+        reconcile = reconciler(stage.engine, clock=clock)
         monkeypatch.setattr(reconcile, "_budget", 0.0)  # one chunk of each walk in a pass
         before = await stage.submit(30)
         await reconcile.run_once()

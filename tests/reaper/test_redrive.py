@@ -53,7 +53,7 @@ async def test_a_bulk_redrive_in_a_full_lane_does_not_hold_up_new_tasks(narrow: 
     assert cursor is not None
     assert cursor >= new[0]
 
-    promote, refill = Promote(narrow.engine), Refill(narrow.engine)
+    promote, refill = Promote(narrow.engine.stores), Refill(narrow.engine.stores)
     ran: list[str] = []
     for _ in range(200):
         ran += [value.decode() for value in await narrow.redis.lpop(NORMAL, 3) or [] if value]
@@ -75,7 +75,7 @@ async def test_what_is_due_leaves_a_turn_to_the_backlog_and_the_other_way_round(
     await narrow.stores.ledger.submit(batch, retention_seconds=RETENTION)
     await narrow.plain.execute("update leaseq.scheduled set run_at = now() - interval '1 hour'")
     due = {one.task_id for one in batch}
-    promote, refill = Promote(narrow.engine), Refill(narrow.engine)
+    promote, refill = Promote(narrow.engine.stores), Refill(narrow.engine.stores)
     ran: list[str] = []
     for _ in range(100):
         ran += [value.decode() for value in await narrow.redis.lpop(NORMAL, 3) or [] if value]
@@ -91,7 +91,7 @@ async def test_a_redrive_needs_no_push_of_its_caller(narrow: Stage, monkeypatch:
     (old,) = await failed(narrow, 1)
     monkeypatch.setattr(narrow.engine.pusher, "offer", lambda *_, **__: None)
     assert (await narrow.engine.redrive(old)).state is State.SCHEDULED
-    await Promote(narrow.engine).run_once()
+    await Promote(narrow.engine.stores).run_once()
     assert await narrow.lane() == [old]
 
 
@@ -110,7 +110,7 @@ async def test_a_redrive_whose_answer_is_lost_is_delivered(
         monkeypatch.setattr(engine.stores.ledger, "redrive", unanswered)
         with pytest.raises(ServerUnreachable):
             await engine.redrive(old)
-    await Promote(narrow.engine).run_once()
+    await Promote(narrow.engine.stores).run_once()
     assert await narrow.lane() == [old]
 
 

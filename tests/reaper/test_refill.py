@@ -20,12 +20,11 @@ from leaseq.model import Lane, Priority, State
 from leaseq.operations.engine import open_engine
 from leaseq.telemetry import recorded
 from leaseq_reaper import refill
-from leaseq_reaper.reconcile import Reconcile
 from leaseq_reaper.refill import Refill
 from leaseq_reaper.sidecar import run
 from support.dispatch import KEYS
 from support.ledger import submission
-from support.reaper import WINDOW, FakeClock, Stage, named, names
+from support.reaper import WINDOW, FakeClock, Stage, named, names, reconciler
 from support.worker import until, working
 
 NORMAL = KEYS.ready("default", Lane.NORMAL)
@@ -54,7 +53,7 @@ async def test_a_backlog_comes_through_a_lane_that_never_holds_more_than_its_win
     assert await narrow.lane() == ids[:WINDOW]
     assert await narrow.backlog() == ids[WINDOW]
     with recorded() as events:
-        assert await drained(narrow, Refill(narrow.engine)) == ids
+        assert await drained(narrow, Refill(narrow.engine.stores)) == ids
     assert not await narrow.redis.exists(KEYS.backlog("default"))
     assert sum(fields["count"] for fields in named(events, "delivery.refilled")) == 4 * WINDOW
     assert names(events).count("backlog.ended") == 1
@@ -70,13 +69,13 @@ async def test_a_lane_is_read_once_for_a_backlog_that_nobody_else_touches(narrow
 
     ids = await narrow.submit(8 * WINDOW)
     monkeypatch.setattr(narrow.stores.survey, "ahead", count)
-    assert await drained(narrow, Refill(narrow.engine)) == ids
+    assert await drained(narrow, Refill(narrow.engine.stores)) == ids
     assert 1 <= looks <= 2  # at its beginning, and for the end of it
 
 
 async def test_what_another_refill_leaves_is_looked_at_anew_and_nothing_piles_up(narrow: Stage) -> None:
     ids = await narrow.submit(8 * WINDOW)
-    duties = [Refill(narrow.engine), Refill(narrow.engine)]
+    duties = [Refill(narrow.engine.stores), Refill(narrow.engine.stores)]
     seen: list[str] = []
     while len(seen) < len(ids):
         seen += await take(narrow, 6)
@@ -88,7 +87,7 @@ async def test_what_another_refill_leaves_is_looked_at_anew_and_nothing_piles_up
 
 async def test_a_lane_is_filled_when_it_is_half_empty(narrow: Stage) -> None:
     ids = await narrow.submit(3 * WINDOW)
-    duty = Refill(narrow.engine)
+    duty = Refill(narrow.engine.stores)
     await take(narrow, WINDOW // 2)
     await duty.run_once()
     assert len(await narrow.lane()) == WINDOW // 2
@@ -103,7 +102,7 @@ async def test_each_lane_has_a_backlog_of_its_own(narrow: Stage) -> None:
     later = await narrow.submit(2)
     assert await narrow.lane(Lane.HIGH) == high[:WINDOW]  # however much waits in the normal lane
     await take(narrow, WINDOW, lane=Lane.HIGH)
-    await Refill(narrow.engine).run_once()
+    await Refill(narrow.engine.stores).run_once()
     assert await narrow.lane(Lane.HIGH) == high[WINDOW:]
     assert await narrow.backlog(Lane.HIGH) is None
     assert not set(later) & set(await narrow.lane())
@@ -111,7 +110,7 @@ async def test_each_lane_has_a_backlog_of_its_own(narrow: Stage) -> None:
 
 async def test_two_at_once_bring_everything_in_once(narrow: Stage) -> None:
     ids = await narrow.submit(4 * WINDOW)
-    duties = [Refill(narrow.engine) for _ in range(3)]
+    duties = [Refill(narrow.engine.stores) for _ in range(3)]
     seen: list[str] = []
     while len(seen) < len(ids):
         seen += await take(narrow, 7)
@@ -154,7 +153,7 @@ async def test_what_is_committed_while_the_last_stretch_is_read_is_in_the_lane(
 
     await take(narrow, WINDOW)
     meanwhile(narrow, monkeypatch, **{when: commit_and_push})
-    await Refill(narrow.engine).run_once()
+    await Refill(narrow.engine.stores).run_once()
     assert sorted(await narrow.lane()) == ids[WINDOW:] + late
     assert await narrow.backlog() is None
 
@@ -172,11 +171,11 @@ async def test_what_is_committed_in_a_stretch_while_it_is_read_is_in_the_lane(
 
     await take(narrow, WINDOW)
     meanwhile(narrow, monkeypatch, **{when: commit_and_push})
-    await Refill(narrow.engine).run_once()
+    await Refill(narrow.engine.stores).run_once()
     assert (await narrow.lane()).count(late) == 1
     # And behind the stretch nobody was let in.
     assert set(await narrow.lane()) <= {late, *ids[WINDOW : 2 * WINDOW]}
-    assert sorted(await drained(narrow, Refill(narrow.engine))) == sorted([late, *ids[WINDOW:]])
+    assert sorted(await drained(narrow, Refill(narrow.engine.stores))) == sorted([late, *ids[WINDOW:]])
 
 
 async def test_what_was_announced_anew_is_not_taken_for_what_was_announced_before(
@@ -195,10 +194,10 @@ async def test_what_was_announced_anew_is_not_taken_for_what_was_announced_befor
         ids.append(crowd[-1])
 
     meanwhile(narrow, monkeypatch, after=withdraw_and_announce)
-    await Refill(narrow.engine).run_once()
+    await Refill(narrow.engine.stores).run_once()
     assert await narrow.lane() == []
     assert await narrow.backlog() == ids[WINDOW]
-    assert set(ids[WINDOW:]) <= set(await drained(narrow, Refill(narrow.engine)))
+    assert set(ids[WINDOW:]) <= set(await drained(narrow, Refill(narrow.engine.stores)))
 
 
 @pytest.mark.parametrize("step", ["refill.announced", "refill.read", "refill.pushed"])
@@ -214,9 +213,9 @@ async def test_one_that_dies_is_continued_by_another(narrow: Stage, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(refill, "reach", die)
         with pytest.raises(RuntimeError):
-            await Refill(narrow.engine).run_once()
+            await Refill(narrow.engine.stores).run_once()
     ids += await narrow.submit(2)  # while nobody is there; behind the announced stretch
-    assert seen + await drained(narrow, Refill(narrow.engine)) == ids
+    assert seen + await drained(narrow, Refill(narrow.engine.stores)) == ids
 
 
 async def test_what_was_taken_under_an_announcement_is_not_pushed_again(narrow: Stage) -> None:
@@ -226,7 +225,7 @@ async def test_what_was_taken_under_an_announcement_is_not_pushed_again(narrow: 
     await narrow.stores.dispatcher.refill("default", [], lane=Lane.NORMAL, seen=seen, left=seen.announce(LAST_ID))
     direct = await narrow.submit(2)
     assert await narrow.lane() == direct
-    await Refill(narrow.engine).run_once()
+    await Refill(narrow.engine.stores).run_once()
     assert await narrow.lane() == direct + ids[WINDOW:]
 
 
@@ -236,7 +235,7 @@ async def test_what_is_no_longer_wanted_and_what_is_anothers_is_left_out(narrow:
     await narrow.stores.ledger.cancel(ids[WINDOW : WINDOW + 3], tenant="default")
     await narrow.plain.execute("update leaseq.tasks set loss_count = 2 where id = %s", [ids[WINDOW + 3]])
     await take(narrow, WINDOW)
-    await Refill(narrow.engine).run_once()
+    await Refill(narrow.engine.stores).run_once()
     assert await narrow.lane() == ids[WINDOW + 4 :]
     assert await narrow.backlog() is None
 
@@ -258,7 +257,7 @@ async def test_a_pass_goes_through_the_tasks_of_others_until_its_time_is_over(
     monkeypatch.setattr(refill, "SHORTEST", WINDOW)
 
     monkeypatch.setattr(narrow.stores.upkeep, "find_boundary", slowly)
-    duty = Refill(narrow.engine, clock=clock)
+    duty = Refill(narrow.engine.stores, clock=clock)
     places = []
     while (place := await narrow.backlog()) is not None:
         places.append(place)
@@ -271,7 +270,7 @@ async def test_a_pass_goes_through_the_tasks_of_others_until_its_time_is_over(
 async def test_the_reconciler_neither_pushes_nor_tells_of_a_backlog(narrow: Stage, clock: FakeClock) -> None:
     ids = await narrow.submit(3 * WINDOW)
     await narrow.redis.lrem(NORMAL, 1, ids[4])  # this one is stranded
-    reconcile = Reconcile(narrow.engine, clock=clock)
+    reconcile = reconciler(narrow.engine, clock=clock)
     with recorded() as events:
         for _ in range(3):
             clock.now += 2.0
@@ -283,7 +282,10 @@ async def test_the_reconciler_neither_pushes_nor_tells_of_a_backlog(narrow: Stag
 
 async def test_flushall_brings_back_a_lane_and_a_backlog_in_order(narrow: Stage, clock: FakeClock) -> None:
     ids = await narrow.submit(6 * WINDOW)
-    reconcile, duty = Reconcile(narrow.engine, clock=clock), Refill(narrow.engine)
+    reconcile, duty = (
+        reconciler(narrow.engine, clock=clock),
+        Refill(narrow.engine.stores),
+    )
     await reconcile.run_once()
     await narrow.redis.flushall()
     fresh = await narrow.submit(WINDOW + 1)  # goes in before the reconciler has noticed
@@ -304,7 +306,7 @@ async def test_a_backlog_of_another_type_is_no_backlog(narrow: Stage) -> None:
     await narrow.stores.survey.name_backlogs(["broken"])
     ids = await narrow.submit(WINDOW + 2)
     await take(narrow, WINDOW)
-    duty = Refill(narrow.engine)
+    duty = Refill(narrow.engine.stores)
     await duty.run_once()
     assert await narrow.lane() == ids[WINDOW:]
     assert not await narrow.redis.exists(KEYS.backlog("broken"))
@@ -314,7 +316,7 @@ async def test_a_value_of_somebody_else_makes_a_backlog_from_the_beginning(narro
     ids = await narrow.submit(3, push=False)
     await narrow.redis.hset(KEYS.backlog("default"), "normal", "whatever")
     await narrow.stores.survey.name_backlogs(["default"])
-    await Refill(narrow.engine).run_once()
+    await Refill(narrow.engine.stores).run_once()
     assert await narrow.lane() == ids
     assert not await narrow.redis.exists(KEYS.backlog("default"))
 
@@ -324,10 +326,10 @@ async def test_a_backlog_that_nobody_has_named_is_found_by_the_scan(narrow: Stag
     ids = await narrow.submit(WINDOW + 3)
     await narrow.redis.delete(KEYS.backlogs())
     await take(narrow, WINDOW)
-    duty = Refill(narrow.engine)
+    duty = Refill(narrow.engine.stores)
     await duty.run_once()
     assert await narrow.lane() == []
-    await Reconcile(narrow.engine, clock=clock).run_once()
+    await reconciler(narrow.engine, clock=clock).run_once()
     await duty.run_once()
     assert set(ids) & set(await narrow.lane()), "which ones is decided by their ids, made within one millisecond"
 
@@ -347,7 +349,7 @@ async def test_every_lane_gets_a_stretch_in_each_pass_however_slow_the_stores_ar
         return await measure(*args, **given)
 
     monkeypatch.setattr(narrow.stores.upkeep, "find_boundary", slowly)
-    await Refill(narrow.engine, clock=clock).run_once()
+    await Refill(narrow.engine.stores, clock=clock).run_once()
     lengths = await narrow.stores.survey.lengths([(queue, Lane.NORMAL) for queue in queues])
     assert set(lengths.values()) == {WINDOW}
 
@@ -363,7 +365,7 @@ async def test_many_backlogs_come_in_once_and_in_order(narrow: Stage, monkeypatc
         for queue in queues:
             submitted[queue] += await narrow.submit(4 * WINDOW if apart else 1, queue=queue, quiet=False)
     seen: dict[str, list[str]] = {queue: [] for queue in queues}
-    duty = Refill(narrow.engine)
+    duty = Refill(narrow.engine.stores)
     for _ in range(100):
         for queue in queues:
             taken = await narrow.redis.lpop(KEYS.ready(queue, Lane.NORMAL), WINDOW) or []

@@ -95,7 +95,7 @@ async def minute(stage: Stage, monkeypatch: pytest.MonkeyPatch, *, backlog: int,
     await submit_slowly(slow[0]) if begins == "with the slow one" else None
     await push(stage, *honest[WINDOW : 2 * WINDOW])
     clock, taken = FakeClock(), list[str]()
-    duty = Refill(stage.engine, clock=clock)
+    duty = Refill(stage.engine.stores, clock=clock)
     for n in range(1, SECONDS):
         await submit_slowly(slow[n])
         if begins != "while no worker takes anything" or n > SECONDS // 2:

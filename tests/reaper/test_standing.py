@@ -11,10 +11,9 @@ from leaseq.redis_connection import _Guarded
 from leaseq.telemetry import recorded
 from leaseq_reaper import compared, refill
 from leaseq_reaper.passes import SEVERAL
-from leaseq_reaper.reconcile import Reconcile
 from leaseq_reaper.refill import Refill
 from support.dispatch import KEYS
-from support.reaper import WINDOW, FakeClock, Stage, named
+from support.reaper import WINDOW, FakeClock, Stage, named, reconciler
 
 NORMAL = KEYS.ready("default", Lane.NORMAL)
 
@@ -36,7 +35,7 @@ async def test_the_walks_read_a_backlog_that_stands_still_less_often(
         return await read(queues)
 
     monkeypatch.setattr(narrow.stores.survey, "backlogs_of", count)
-    reconcile = Reconcile(narrow.engine, clock=clock)
+    reconcile = reconciler(narrow.engine, clock=clock)
     for _ in range(20):
         clock.now += 2.0
         await reconcile.run_once()
@@ -45,7 +44,10 @@ async def test_the_walks_read_a_backlog_that_stands_still_less_often(
 
 async def test_a_lost_push_that_a_trusted_backlog_has_passed_is_found(narrow: Stage, clock: FakeClock) -> None:
     ids = await narrow.submit(3 * WINDOW)
-    reconcile, duty = Reconcile(narrow.engine, clock=clock), Refill(narrow.engine)
+    reconcile, duty = (
+        reconciler(narrow.engine, clock=clock),
+        Refill(narrow.engine.stores),
+    )
     for _ in range(10):
         clock.now += 2.0
         await reconcile.run_once()
@@ -62,7 +64,7 @@ async def test_a_lost_push_that_a_trusted_backlog_has_passed_is_found(narrow: St
 
 async def test_no_backlog_is_trusted_across_a_loss_of_data(narrow: Stage, clock: FakeClock) -> None:
     ids = await narrow.submit(3 * WINDOW)
-    reconcile = Reconcile(narrow.engine, clock=clock)
+    reconcile = reconciler(narrow.engine, clock=clock)
     for _ in range(10):
         clock.now += 2.0
         await reconcile.run_once()
@@ -73,7 +75,7 @@ async def test_no_backlog_is_trusted_across_a_loss_of_data(narrow: Stage, clock:
 
 
 async def test_without_backlogs_looks_are_rarer(narrow: Stage) -> None:
-    duty = Refill(narrow.engine)
+    duty = Refill(narrow.engine.stores)
     for _ in range(SEVERAL):
         assert duty.quiet.slack() == 1
         await duty.run_once()
@@ -95,7 +97,7 @@ async def test_queues_whose_lanes_stay_full_are_asked_less_often(
         return await ask(*args)
 
     monkeypatch.setattr(narrow.stores.survey, "lengths", count)
-    duty = Refill(narrow.engine, clock=clock)
+    duty = Refill(narrow.engine.stores, clock=clock)
     for _ in range(100):
         clock.now += 0.1
         await duty.run_once()
@@ -119,7 +121,7 @@ async def test_the_backlogs_of_full_lanes_are_read_now_and_then_only(
         return await read(queues)
 
     monkeypatch.setattr(narrow.stores.survey, "backlogs_of", count)
-    duty = Refill(narrow.engine, clock=clock)
+    duty = Refill(narrow.engine.stores, clock=clock)
     for _ in range(40):
         clock.now += refill.IDLE_CAP_SECONDS
         await duty.run_once()
@@ -132,7 +134,7 @@ async def test_the_backlogs_of_full_lanes_are_read_now_and_then_only(
 
 async def test_a_backlog_that_begins_beside_a_full_lane_is_noticed_in_the_next_pass(narrow: Stage, clock: FakeClock) -> None:
     await narrow.submit(3 * WINDOW)
-    duty = Refill(narrow.engine, clock=clock)
+    duty = Refill(narrow.engine.stores, clock=clock)
     for _ in range(12):
         clock.now += refill.IDLE_CAP_SECONDS
         await duty.run_once()
@@ -145,7 +147,7 @@ async def test_a_backlog_that_begins_beside_a_full_lane_is_noticed_in_the_next_p
 
 async def test_where_every_backlog_stands_still_passes_are_rarer_until_one_can_move(narrow: Stage, clock: FakeClock) -> None:
     ids = await narrow.submit(3 * WINDOW)
-    duty = Refill(narrow.engine, clock=clock)
+    duty = Refill(narrow.engine.stores, clock=clock)
     for _ in range(SEVERAL + 20):
         clock.now += 0.1
         await duty.run_once()
@@ -173,7 +175,7 @@ async def test_a_backlog_that_stands_still_costs_a_pass_a_second(
         return await ask(*args)
 
     monkeypatch.setattr(narrow.stores.survey, "lengths", count)
-    duty = Refill(narrow.engine, clock=clock)
+    duty = Refill(narrow.engine.stores, clock=clock)
     for _ in range(SEVERAL + 20):
         clock.now += 0.1
         await duty.run_once()
@@ -200,7 +202,7 @@ async def test_the_ledger_leaves_out_what_lies_behind_a_backlog_that_stands_stil
         return chunks[-1]
 
     monkeypatch.setattr(narrow.stores.upkeep, "sweep", keep)
-    reconcile = Reconcile(narrow.engine, clock=clock)
+    reconcile = reconciler(narrow.engine, clock=clock)
     await reconcile.run_once()
     assert late in {task.task_id for chunk in chunks for task in chunk.waiting}
     for _ in range(10):

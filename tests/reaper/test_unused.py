@@ -13,7 +13,7 @@ from leaseq_reaper.prune import Prune
 from leaseq_reaper.unused import UnusedQueues
 from support.dispatch import KEYS
 from support.ledger import RETENTION, submission
-from support.reaper import FakeClock, Stage, named
+from support.reaper import FakeClock, Stage, named, unused_queues
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def test_what_has_neither_tasks_nor_workers_is_forgotten_in_both_stores(st
     await stage.worker(queues=["home", "served"])
     await stage.submit(queue="waiting")
     await stage.stores.ledger.cancel(await stage.submit(queue="ended", push=False), tenant="default")
-    duty = Prune(stage.engine)
+    duty = Prune(stage.engine.stores, stage.engine.config)
     await duty.run_once()
     assert "empty" in await names(stage), "it may have been made a moment ago"
     with recorded() as events:
@@ -65,7 +65,7 @@ async def test_what_has_neither_tasks_nor_workers_is_forgotten_in_both_stores(st
 
 async def test_a_queue_is_forgotten_after_its_last_task(stage: Stage) -> None:
     (task_id,) = await stage.submit(queue="short", push=False)
-    duty = UnusedQueues(stage.engine, clock=FakeClock())
+    duty = unused_queues(stage.engine, clock=FakeClock())
     assert await twice(duty) == 0
     await stage.plain.execute("delete from leaseq.tasks where id = %s", [task_id])
     assert await twice(duty) == 1
@@ -74,7 +74,7 @@ async def test_a_queue_is_forgotten_after_its_last_task(stage: Stage) -> None:
 
 async def test_a_submission_while_the_walk_is_under_way_keeps_its_queue(stage: Stage) -> None:
     await was_used(stage, "again")
-    duty = UnusedQueues(stage.engine, clock=FakeClock())
+    duty = unused_queues(stage.engine, clock=FakeClock())
     await duty.run_once()
     await stage.submit(queue="again")
     assert await duty.run_once() == 0
@@ -117,7 +117,7 @@ async def test_a_submission_at_the_last_moment_keeps_its_delivery_and_gets_its_n
         late.extend(await stage.submit(queue="late"))
 
     after_dispatch(stage, monkeypatch, submit)
-    duty = UnusedQueues(stage.engine, clock=FakeClock())
+    duty = unused_queues(stage.engine, clock=FakeClock())
     assert await twice(duty) == 1
     assert await names(stage) == set()
     assert await stage.lane(queue="late") == late
@@ -134,7 +134,7 @@ async def test_a_submission_does_not_wait_for_the_deletion_of_its_queue_and_a_wa
     assert submitted[one.task_id] is not None
     assert await names(stage) == set()
     await was_used(stage, "empty")  # or there were nothing to walk for
-    assert await twice(UnusedQueues(stage.engine, clock=FakeClock())) == 1
+    assert await twice(unused_queues(stage.engine, clock=FakeClock())) == 1
     assert await names(stage) == {"q"}
 
 
@@ -147,7 +147,7 @@ async def test_a_worker_that_begins_to_serve_it_at_the_last_moment_keeps_it(
         await stage.worker(queues=["late"])
 
     after_dispatch(stage, monkeypatch, begin)
-    assert await twice(UnusedQueues(stage.engine, clock=FakeClock())) == 0
+    assert await twice(unused_queues(stage.engine, clock=FakeClock())) == 0
     assert await names(stage) == {"late"}
     assert {"leases", "beats", "epoch"} <= await keys(stage, "late")
 
@@ -159,7 +159,7 @@ async def test_a_queue_that_is_paused_at_the_last_moment_stays_paused(stage: Sta
         await stage.engine.pause("late", paused=True)
 
     after_dispatch(stage, monkeypatch, pause)
-    assert await twice(UnusedQueues(stage.engine, clock=FakeClock())) == 0
+    assert await twice(unused_queues(stage.engine, clock=FakeClock())) == 0
     assert await stage.stores.fleet.list_paused(limit=9) == ["late"]
 
 
@@ -173,9 +173,9 @@ async def test_what_a_reaper_that_died_has_forgotten_by_half_is_forgotten_by_the
 
     after_dispatch(stage, monkeypatch, die)
     with pytest.raises(RuntimeError):
-        await twice(UnusedQueues(stage.engine, clock=FakeClock()))
+        await twice(unused_queues(stage.engine, clock=FakeClock()))
     assert await names(stage) == {"half"}
-    assert await twice(UnusedQueues(stage.engine, clock=FakeClock())) == 1
+    assert await twice(unused_queues(stage.engine, clock=FakeClock())) == 1
 
 
 async def test_a_walk_goes_on_where_the_last_pass_ended(stage: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ async def test_a_walk_goes_on_where_the_last_pass_ended(stage: Stage, clock: Fak
 
     monkeypatch.setattr(stage.stores.upkeep, "find_queues", slowly)
     monkeypatch.setattr(unused, "PAUSE_CAP_SECONDS", 0)
-    duty = UnusedQueues(stage.engine, clock=clock)
+    duty = unused_queues(stage.engine, clock=clock)
     assert [await duty.run_once() for _ in range(4)] == [0, 0, 0, 1]  # three chunks, and the end
     assert await names(stage) == {f"q{number}" for number in range(6)}
 
@@ -211,7 +211,7 @@ async def test_a_walk_is_not_begun_without_a_reason_nor_all_the_time(
     monkeypatch.setattr(unused, "PAUSE_CAP_SECONDS", 0)
     await stage.worker(queues=["served"])
     await stage.stores.fleet.register_queues(["served"])
-    duty = UnusedQueues(stage.engine, clock=clock)
+    duty = unused_queues(stage.engine, clock=clock)
     assert await twice(duty) == 0
     assert looks == 0, "every queue is served"
     await stage.submit(queue="busy", push=False)

@@ -257,12 +257,18 @@ class Sidecar(Actor):
         super().__init__(ground, name)
         clock = asyncio.get_running_loop().time
         suspicion = Suspicion(lease_seconds=ground.config.lease_seconds, clock=clock)
-        reconcile = Reconcile(self.engine, on_loss=suspicion.disturb, clock=clock)
-        reaping = Reaping(self.engine, suspicion, on_lost_list=reconcile.sweep_soon, clock=clock)
+        reconcile = Reconcile(
+            self.engine.stores,
+            self.engine.reaper,
+            interval_seconds=self.engine.config.reconcile_interval_seconds,
+            on_loss=suspicion.disturb,
+            clock=clock,
+        )
+        reaping = Reaping(self.engine.stores, self.engine.reaper, suspicion, on_lost_list=reconcile.sweep_soon, clock=clock)
         self._passes: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "reap": reaping.run_once,
-            "promote": Promote(self.engine, clock=clock).run_once,
-            "refill": Refill(self.engine, clock=clock).run_once,
+            "promote": Promote(self.engine.stores, clock=clock).run_once,
+            "refill": Refill(self.engine.stores, clock=clock).run_once,
             "reconcile": reconcile.run_once,
         }
 

@@ -14,6 +14,9 @@ import psycopg
 
 from leaseq.model import Claim, Lane, Task
 from leaseq.operations.engine import Engine
+from leaseq_reaper.reconcile import Reconcile
+from leaseq_reaper.suspicion import Clock
+from leaseq_reaper.unused import UnusedQueues
 from support.dispatch import KEYS
 from support.ledger import RETENTION, submission
 
@@ -30,6 +33,17 @@ class FakeClock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def reconciler(engine: Engine, **options: Any) -> Reconcile:
+    """The duty to reconcile, on the stores of an engine."""
+    seconds = engine.config.reconcile_interval_seconds
+    return Reconcile(engine.stores, engine.reaper, interval_seconds=seconds, **options)
+
+
+def unused_queues(engine: Engine, *, clock: Clock) -> UnusedQueues:
+    """The part of the duty to prune that forgets queues."""
+    return UnusedQueues(engine.stores, interval_seconds=engine.config.prune_interval_seconds, clock=clock)
 
 
 class Stage:

@@ -50,6 +50,14 @@ ALLOWED = [
     ("reaper/leaseq_reaper/clockwork.py", r"_do_submit_job", "APScheduler's name of what an executor does"),
 ]
 
+# Which code may read `engine.stores`, and why.
+STORE_BUILDERS = {
+    "engine/leaseq/operations/": "the operations join both stores",
+    "engine/leaseq/worker/": "a worker and its supervisor claim, settle and renew in the stores: their builders hand them on",
+    "engine/leaseq/supervisor/": "as the worker",
+    "reaper/leaseq_reaper/sidecar.py": "builds the duties, which compare the two stores and repair them statement by statement",
+}
+
 _SQL = re.compile(
     r"\bselect\b.+\bfrom\b|\binsert\s+into\b|\bupdate\b.+\bset\b|\bdelete\s+from\b|\btruncate\s+\w"
     r"|\b(create|alter|drop)\s+(table|schema|index|view|function)\b|^\s*select\b|^\s*(begin|commit|rollback)\s*;?\s*$",
@@ -176,6 +184,14 @@ def _names_of(call: ast.Call) -> list[str]:
     """The names that stand in the first argument of `emit`, which may be a condition."""
     nodes = ast.walk(call.args[0]) if call.args else ()
     return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def stores_stay_behind_the_engine(module: Module) -> Iterator[str]:
+    """Outside of `operations/` an engine is used by its methods. Only code that builds a process hands its stores on."""
+    if not module.name.startswith(tuple(STORE_BUILDERS)):
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Attribute) and node.attr == "stores":
+                yield f"{module.name}:{node.lineno} {ast.unparse(node)}"
 
 
 def _cancels(kinds: list[ast.expr | None] | list[ast.expr]) -> bool:

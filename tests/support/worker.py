@@ -34,7 +34,7 @@ async def assembled(config: Config, app: Leaseq, *, concurrency: int = 4, regist
         await engine.stores.fleet.open_worker(spec.worker_id, host="here", pid=1, queues=spec.queues, version="0")
         await engine.stores.dispatcher.open(QUEUE, worker_id=spec.worker_id, lease_seconds=LEASE_SECONDS, token="first")
         if registers:
-            await register(engine, app.registry, spec)
+            await register(engine.stores.fleet, app.registry, spec)
         stack.enter_context(app.lend(engine))
         yield await assemble(stack, engine, app.registry, spec=spec)
 
@@ -64,7 +64,7 @@ async def stop_myself() -> None:
 async def promoting(engine: Engine) -> AsyncIterator[None]:
     """A reaper that does nothing but promote what is due, while inside."""
     stop = asyncio.Event()
-    work = asyncio.create_task(run_forever(Promote(engine).run_once, name="promote", interval_seconds=0.02, stop=stop))
+    work = asyncio.create_task(run_forever(Promote(engine.stores).run_once, name="promote", interval_seconds=0.02, stop=stop))
     try:
         yield
     finally:

@@ -32,7 +32,7 @@ async def reconciled(engine: Engine, client: Client) -> None:
     """The passes of a reaper that see an attempt which has run for a while, twice."""
     await client.rows("update leaseq.tasks set started_at = started_at - interval '1 minute'")
     clock = FakeClock()
-    reconcile = Reconcile(engine, clock=clock)
+    reconcile = Reconcile(engine.stores, engine.reaper, interval_seconds=engine.config.reconcile_interval_seconds, clock=clock)
     await reconcile.run_once()
     clock.now += PATIENCE_SECONDS
     await reconcile.run_once()

@@ -278,7 +278,9 @@ async def test_a_queue_is_well_again_whatever_keys_are_called(scene: Scene) -> N
 
 async def later_rounds(scene: Scene) -> None:
     """A reaper looks at the whole key space."""
-    reconcile = Reconcile(scene.engine)
+    reconcile = Reconcile(
+        scene.engine.stores, scene.engine.reaper, interval_seconds=scene.engine.config.reconcile_interval_seconds
+    )
     await reconcile.run_once()
     reconcile._leftovers._round_at = 0.0
     await reconcile.run_once()

@@ -188,7 +188,7 @@ async def test_a_machine_that_starts_no_process_for_a_while_is_waited_for(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post = Post(app="apps.probe:app", queues=["default"], concurrency=1, processes=1)
-    supervisor = Supervisor(config, client.engine, post)
+    supervisor = Supervisor(config, client.engine.stores, client.engine.reaper, post)
 
     async def refuse(spec: object, config: object) -> ChildProcess:
         raise BlockingIOError(11, "Resource temporarily unavailable")

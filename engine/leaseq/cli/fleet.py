@@ -28,7 +28,7 @@ def workers(closed: bool, limit: int, as_json: bool) -> None:
     """List the workers, newest first: one line for each process that runs handlers."""
 
     async def work(engine: Engine) -> list[WorkerRecord]:
-        return await engine.stores.fleet.list_workers(closed=closed, limit=limit)
+        return await engine.list_workers(closed=closed, limit=limit)
 
     found = reading(work)
     if as_json:
@@ -77,7 +77,7 @@ def resume(name: str, as_json: bool) -> None:
 
 def _pause(name: str, *, paused: bool, as_json: bool) -> None:
     async def work(engine: Engine) -> tuple[bool, QueueRecord]:
-        known = any(record.name == name for record in await engine.stores.fleet.list_queues())
+        known = any(record.name == name for record in await engine.list_queues())
         return known, await engine.pause(name, paused=paused)
 
     known, record = with_engine(work)
@@ -90,8 +90,8 @@ def _pause(name: str, *, paused: bool, as_json: bool) -> None:
 
 
 async def _list_queues(engine: Engine) -> list[Row]:
-    records = await engine.stores.fleet.list_queues()
-    found = await engine.stores.survey.depths_of([record.name for record in records], seconds=DEPTHS_SECONDS)
+    records = await engine.list_queues()
+    found = await engine.count_deliveries([record.name for record in records], seconds=DEPTHS_SECONDS)
     return [(record, found.get(record.name)) for record in records]
 
 

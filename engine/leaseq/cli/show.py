@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from typing import Any
 
 import click
@@ -14,9 +13,8 @@ from leaseq.cli.paper import STYLES, moment, one_line, print_block, print_json, 
 from leaseq.cli.stores import reading
 from leaseq.cli.story import Whereabouts, headline, tell
 from leaseq.errors import ServerUnreachable
-from leaseq.lifecycle import lane_of
 from leaseq.model import TERMINAL, Task
-from leaseq.operations.engine import Engine
+from leaseq.operations.engine import DeliveryLocation, Engine
 from leaseq.records import Attempt
 from leaseq_api.views import attempt_view, task_view
 
@@ -52,31 +50,20 @@ async def find_whereabouts(engine: Engine, task: Task) -> Whereabouts:
     """Where its delivery is. Not asked for a task that has ended."""
     if task.state in TERMINAL:
         return Whereabouts(lanes=[], holders=[], paused=False, workers=[])
-    lanes: list[str] | None = None
-    holders: list[str] | None = None
-    backlog_since: datetime | None = None
+    found: DeliveryLocation | None = None
     try:
         async with asyncio.timeout(LOCATE_SECONDS):
-            found, holders = await engine.stores.survey.locate(task.queue, task.task_id)
-            lanes = [lane.value for lane in found]
-            backlog_since = await _backlog_since(engine, task)
+            found = await engine.locate(task)
     except (ServerUnreachable, TimeoutError):
         pass
-    workers = await engine.stores.fleet.list_workers()
+    workers = await engine.list_workers()
     return Whereabouts(
-        lanes=lanes,
-        holders=holders,
-        paused=any(q.paused for q in await engine.stores.fleet.list_queues() if q.name == task.queue),
+        lanes=None if found is None else [lane.value for lane in found.lanes],
+        holders=None if found is None else found.worker_ids,
+        paused=any(q.paused for q in await engine.list_queues() if q.name == task.queue),
         workers=[worker for worker in workers if task.queue in worker.queues],
-        backlog_since=backlog_since,
+        backlog_since=None if found is None else found.backlog_since,
     )
-
-
-async def _backlog_since(engine: Engine, task: Task) -> datetime | None:
-    """When the first task of the backlog was submitted that this one is part of."""
-    lane = lane_of(task.priority, crash_count=task.crash_count, loss_count=task.loss_count)
-    backlog = (await engine.stores.survey.backlogs(task.queue)).get(lane)
-    return None if backlog is None or task.task_id < backlog.cursor else backlog.since
 
 
 def _story_json(task: Task, attempts: list[Attempt], where: Whereabouts) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from leaseq.cli.wait import tell_end
 from leaseq.errors import SubmissionInvalid, TaskNotFound
 from leaseq.model import YEAR_SECONDS, Submission, Submitted, Task
 from leaseq.operations.engine import Engine
-from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.submission import PRIORITIES, Request, accept
 from leaseq_api.schemas import RememberedTask, TaskView
 from leaseq_api.views import fresh_view, remembered, task_view
@@ -103,7 +102,7 @@ def submit(**options: Any) -> None:
 
 
 async def _submit(engine: Engine, request: Request, *, shows: bool) -> Done:
-    known = await KnownTypes(engine.stores.fleet).look_again(request.type)
+    known = await engine.known_types().look_again(request.type)
     submission = accept(request, engine.config, known=known)
     submitted = await engine.submit(submission)
     view: TaskView | RememberedTask = fresh_view(submission, submitted)

@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -17,23 +18,25 @@ from leaseq.connect import knock, open_pool, open_redis, scout
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.ownership import Ownership
-from leaseq.dispatch.survey import Survey
+from leaseq.dispatch.survey import Depths, Survey
 from leaseq.errors import DispatchForeign, ServerUnreachable, TaskConflict, TaskNotFound
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
-from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.fleet import Fleet, ServerSettings
 from leaseq.ledger.ledger import Ledger, Listing, TaskFilter
 from leaseq.ledger.session import MARGIN_SECONDS, Connection, Session
 from leaseq.ledger.upkeep import Upkeep
+from leaseq.lifecycle import lane_of
 from leaseq.loop import end, run_forever
-from leaseq.model import Glimpse, State, Submission, Submitted, Task
+from leaseq.model import Glimpse, Lane, State, Submission, Submitted, Task
 from leaseq.operations.held_keys import HeldKeys
+from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.push import Pusher
 from leaseq.operations.reap import Reap
 from leaseq.operations.submit import KeyHeld, Submitter
 from leaseq.operations.wait import Waiter
 from leaseq.primary import primary_at
-from leaseq.records import Attempt, QueueRecord
+from leaseq.records import Attempt, QueueRecord, WorkerRecord
 from leaseq.redis_connection import Guard
 from leaseq.telemetry import emit, listening
 
@@ -55,8 +58,16 @@ class Stores(Struct, frozen=True, kw_only=True):
     ownership: Ownership
 
 
+class DeliveryLocation(Struct, frozen=True):
+    """The places in dispatch that hold the delivery of a task, when each of them was read."""
+
+    lanes: list[Lane]
+    worker_ids: list[str]  # workers whose processing lists hold it
+    backlog_since: datetime | None  # set: the task waits in the ledger, because its lane is full since then
+
+
 class Engine:
-    """Everything a client may do, over HTTP or from Python."""
+    """Operations on both stores, for clients, operators and the parts of leaseq outside `operations/`."""
 
     def __init__(self, config: Config, stores: Stores) -> None:
         self.config = config
@@ -194,6 +205,42 @@ class Engine:
         emit("queue.paused" if paused else "queue.resumed", queue=queue)
         return record
 
+    async def list_queues(self) -> list[QueueRecord]:
+        """Read every known queue."""
+        return await self.stores.fleet.list_queues()
+
+    async def list_workers(self, *, closed: bool = False, limit: int = 200) -> list[WorkerRecord]:
+        """Read the open workers, newest first, and with `closed` those that have ended too."""
+        return await self.stores.fleet.list_workers(closed=closed, limit=limit)
+
+    async def count_deliveries(self, queues: Sequence[str], *, seconds: float) -> dict[str, Depths]:
+        """Count what waits in each of these queues, within `seconds`. A queue that could not be read is left out."""
+        return await self.stores.survey.depths_of(queues, seconds=seconds)
+
+    async def locate(self, task: Task) -> DeliveryLocation:
+        """Find the delivery of one task. Reads whole lists: meant for a person who looks at one task.
+
+        Raises `ServerUnreachable`.
+        """
+        survey = self.stores.survey
+        lanes, worker_ids = await survey.locate(task.queue, task.task_id)
+        lane = lane_of(task.priority, crash_count=task.crash_count, loss_count=task.loss_count)
+        backlog = (await survey.backlogs(task.queue)).get(lane)
+        since = None if backlog is None or task.task_id < backlog.cursor else backlog.since
+        return DeliveryLocation(lanes, worker_ids, since)
+
+    def known_types(self) -> KnownTypes:
+        """An empty copy of the registered task types, which its owner refreshes."""
+        return KnownTypes(self.stores.fleet)
+
+    async def read_server_settings(self) -> ServerSettings:
+        """Read the settings of Postgres that a promise rests on."""
+        return await self.stores.fleet.server_settings()
+
+    async def check_dispatch(self) -> None:
+        """Raise `ServerUnreachable` unless Redis answers."""
+        await self.stores.survey.run_id()
+
     async def aclose(self) -> None:
         """Write what was handed in, push what was recorded."""
         await self._gatherer.aclose()
@@ -294,4 +341,4 @@ async def _scouting(config: Config, *, name: str) -> AsyncIterator[None]:
         await end(looking)
 
 
-__all__ = ["Engine", "Stores", "open_engine"]
+__all__ = ["DeliveryLocation", "Engine", "Stores", "open_engine"]

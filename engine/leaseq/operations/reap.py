@@ -80,6 +80,11 @@ class Reap:
         self._locked_workers: set[str] = set()  # that could not be closed
         self._backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)
 
+    @property
+    def lease_seconds(self) -> float:
+        """How long a worker may be silent before it may be declared dead."""
+        return self._config.lease_seconds
+
     async def reap(self, death: Death) -> bool:
         """Take back everything a dead worker held. False if it turned out to be alive."""
         reach("reap.closing")

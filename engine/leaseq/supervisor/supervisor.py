@@ -23,8 +23,8 @@ from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.loop import end, pause, run_forever
 from leaseq.model import Lane
-from leaseq.operations.engine import Engine, open_engine
-from leaseq.operations.reap import Death
+from leaseq.operations.engine import Stores, open_engine
+from leaseq.operations.reap import Death, Reap
 from leaseq.supervisor.child_process import ChildProcess
 from leaseq.supervisor.descendants import end_descendants
 from leaseq.supervisor.heartbeat import Heartbeat
@@ -59,12 +59,13 @@ class Post(Struct, frozen=True, kw_only=True):
 class Supervisor:
     """Keeps `processes` children at work."""
 
-    def __init__(self, config: Config, engine: Engine, post: Post) -> None:
+    def __init__(self, config: Config, stores: Stores, reap: Reap, post: Post) -> None:
         self._config = config
-        self._engine = engine
+        self._stores = stores
+        self._reaper = reap
         self._post = post
         self._children: dict[str, ChildProcess] = {}
-        self._beat = Heartbeat(config, engine.stores, post.queues)
+        self._beat = Heartbeat(config, stores, post.queues)
         self._stop = asyncio.Event()
         self._gone = asyncio.Event()
         self._isolating = False
@@ -148,7 +149,7 @@ class Supervisor:
             proof=boottime(),
             supervisor=os.getpid(),
         )
-        await self._engine.stores.fleet.open_worker(
+        await self._stores.fleet.open_worker(
             spec.worker_id, host=socket.gethostname(), pid=os.getpid(), queues=spec.queues, version=__version__
         )
         reach("incarnation.opened")
@@ -182,7 +183,7 @@ class Supervisor:
         deadline = monotonic() + self._config.lease_seconds
         while True:
             try:
-                await self._engine.reaper.reap(death)
+                await self._reaper.reap(death)
                 return
             except ServerUnreachable as error:
                 # Beyond a lease the reaper sidecar sees it as well as we do.
@@ -239,9 +240,9 @@ class Supervisor:
         self._isolation = asyncio.create_task(self._isolated(child))
 
     async def _suspects_wait(self) -> bool:
-        survey = self._engine.stores.survey
+        survey = self._stores.survey
         # One command while there are none: a worker may serve hundreds of queues.
-        holding = await self._engine.stores.dispatcher.holding(self._post.queues, lanes=[Lane.SUSPECT])
+        holding = await self._stores.dispatcher.holding(self._post.queues, lanes=[Lane.SUSPECT])
         lengths = await survey.lengths([(queue, Lane.SUSPECT) for queue in holding])
         for (queue, _), length in lengths.items():
             if length > 0 and not await survey.is_paused(queue):
@@ -275,7 +276,7 @@ def serve(config: Config, post: Post) -> int:
 
 async def _serve(config: Config, post: Post) -> int:
     async with open_engine(config, name="leaseq supervisor", pool_size=POOL_SIZE) as engine:
-        return await Supervisor(config, engine, post).run()
+        return await Supervisor(config, engine.stores, engine.reaper, post).run()
 
 
 __all__ = ["Post", "Supervisor", "serve"]

@@ -24,6 +24,7 @@ import msgspec
 from leaseq.app import Leaseq
 from leaseq.config import Config, take_over
 from leaseq.errors import ServerUnreachable
+from leaseq.ledger.fleet import Fleet
 from leaseq.logs import restore_streams, set_up_logs, spare_the_streams
 from leaseq.loop import end
 from leaseq.memory import spare_the_collector
@@ -83,7 +84,7 @@ class Child:
             engine = await stack.enter_async_context(
                 open_engine(self._config, name=f"leaseq worker {self._spec.worker_id}", pool_size=4)
             )
-            await register(engine, app.registry, self._spec)
+            await register(engine.stores.fleet, app.registry, self._spec)
             stack.enter_context(app.lend(engine))
             worker = await assemble(stack, engine, app.registry, spec=self._spec)
             return await self._work(engine, worker)
@@ -213,10 +214,10 @@ class Child:
         self._ending.set()
 
 
-async def register(engine: Engine, registry: Registry, spec: Spec) -> None:
+async def register(fleet: Fleet, registry: Registry, spec: Spec) -> None:
     """Record what this worker can run, so that submissions can be checked and completed without its code."""
-    await engine.stores.fleet.register_queues(spec.queues)
-    await engine.stores.fleet.register_types(task_types(registry), worker_id=spec.worker_id)
+    await fleet.register_queues(spec.queues)
+    await fleet.register_types(task_types(registry), worker_id=spec.worker_id)
 
 
 def ignore_signals() -> None:
