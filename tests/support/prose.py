@@ -1,6 +1,7 @@
-"""The prose of the repository: comments, docstrings, headers of statements and scripts, and Markdown.
+"""Read the prose of the repository: comments, docstrings, messages, headers, Markdown.
 
-Code inside Markdown (fenced blocks) is not prose.
+Messages are the string literals with a space in them, except those of tests. Headers are the comments of statements and
+scripts. Fenced blocks of Markdown are code.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ _FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 
 
 class Prose(NamedTuple):
-    """The prose of one file: numbered lines."""
+    """The prose of one file: numbered lines, and the docstring of a Python module."""
 
     name: str
     lines: list[tuple[int, str]]
+    docstring: str = ""
 
     @property
     def text(self) -> str:
@@ -46,25 +48,34 @@ def read_prose(name: str, text: str) -> Prose:
     """The prose in a file with this name and text."""
     match Path(name).suffix:
         case ".py":
-            return Prose(name, [*_docstrings(text), *_comments(text)])
+            with no_collection():
+                tree = ast.parse(text)
+            lines = [*_docstrings(tree), *_comments(text)]
+            lines += [] if name.startswith("tests/") else _messages(tree)
+            return Prose(name, lines, ast.get_docstring(tree) or "")
         case ".md":
             plain = _FENCE.sub(lambda block: "\n" * block[0].count("\n"), text)
             return Prose(name, list(enumerate(plain.splitlines(), 1)))
         case _:
-            lines = ((number, line.partition("--")) for number, line in enumerate(text.splitlines(), 1))
-            return Prose(name, [(number, comment) for number, (_, found, comment) in lines if found])
+            split = ((number, line.partition("--")) for number, line in enumerate(text.splitlines(), 1))
+            return Prose(name, [(number, comment) for number, (_, found, comment) in split if found])
 
 
 def _ours(path: Path) -> bool:
     return not any(part == "__pycache__" or part.endswith(".egg-info") for part in path.parts)
 
 
-def _docstrings(text: str) -> Iterator[tuple[int, str]]:
-    with no_collection():
-        tree = ast.parse(text)
+def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | Function) and (docstring := ast.get_docstring(node, clean=False)):
             yield from enumerate(docstring.splitlines(), node.body[0].lineno)
+
+
+def _messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    known = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip() and id(node) not in known:
+            yield from ((node.lineno, line) for line in node.value.splitlines())
 
 
 def _comments(text: str) -> Iterator[tuple[int, str]]:
