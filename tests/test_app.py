@@ -108,7 +108,7 @@ async def test_a_task_type_is_called_as_the_function_that_it_decorates() -> None
         "Twice the number.",
         "(n: 'int') -> 'int'",
     )
-    with pytest.raises(NotOpen, match="give ctx="):
+    with pytest.raises(NotOpen, match="pass ctx="):
         await needs_a_context(1)
     with pytest.raises(TypeError):
         await double(1, 2)  # type: ignore[call-arg]

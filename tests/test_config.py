@@ -120,7 +120,7 @@ def test_an_empty_url_does_not_silently_mean_the_embedded_server() -> None:
     ("env", "said"),
     [
         ({"LEASEQ_LEASE_SECONDS": "5"}, "three heartbeats must fit a lease"),
-        ({"LEASEQ_BACKOFF_CAP_SECONDS": "0.5"}, "a backoff starts below its cap"),
+        ({"LEASEQ_BACKOFF_CAP_SECONDS": "0.5"}, "the base must not exceed the cap"),
         ({"LEASEQ_TASK_RETENTION_SECONDS": "9999999"}, "a key must outlive its finished task"),
         ({"LEASEQ_LOOP_STALL_SECONDS": "1"}, "stalled"),
     ],
@@ -148,7 +148,7 @@ def test_relations_hold_however_a_config_is_made() -> None:
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_right_one(wrong: str, right: str) -> None:
-    assert refusal({wrong: "1"}) == f"{wrong} is not a variable of leaseq: did you mean {right}?"
+    assert refusal({wrong: "1"}) == f"{wrong} is not a known variable: did you mean {right}?"
 
 
 def test_a_name_near_to_nothing_points_to_the_list() -> None:
@@ -218,7 +218,7 @@ def test_a_url_may_stand_in_a_file(tmp_path: Path, name: str) -> None:
         (b"", "is set but empty"),
         (b"\n", "is set but empty"),
         (b"\xff\xfe", "not UTF-8"),
-        (b"hunter2", "does not begin with"),
+        (b"hunter2", "must begin with"),
         (b"postgresql://" + b"x" * 1_000_000, "longer than"),
     ],
 )
@@ -234,7 +234,7 @@ def test_a_file_without_a_url_is_refused_without_its_content(tmp_path: Path, con
 
 
 def test_other_variables_have_no_file() -> None:
-    assert "is not a variable of leaseq" in refusal({"LEASEQ_CONCURRENCY_FILE": "/x"})
+    assert "is not a known variable" in refusal({"LEASEQ_CONCURRENCY_FILE": "/x"})
 
 
 def test_an_environment_for_other_programs_has_no_url_and_starts_no_server_of_its_own() -> None:

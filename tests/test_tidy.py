@@ -168,7 +168,9 @@ def test_prose_has_no_more_hidden_subjects_than_are_still_allowed() -> None:
 
 def test_allowance_for_hidden_subjects_shrinks_with_them() -> None:
     found = {owner: len(places) for owner, places in offences(all_prose()).items() if owner}
-    assert found == STILL_ALLOWED, "lower the numbers in tests/support/plain_english.py to those that are found; drop an entry at 0"
+    assert found == STILL_ALLOWED, (
+        "lower the numbers in tests/support/plain_english.py to those that are found; drop an entry at 0"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""leaseq: a reliable task queue on Postgres (ledger) and Redis or Valkey (dispatch)."""
+"""A reliable task queue on Postgres (ledger) and Redis or Valkey (dispatch)."""
 
 from importlib.metadata import version
 

@@ -1,7 +1,7 @@
-"""The app of a Python program: its task types, and the way to the stores.
+"""The app: task types, and the connections of a Python program to both stores.
 
-`Leaseq` holds the handlers and, inside `async with app:`, the connections. Nothing connects at import: a worker, an API
-and a test may all import the same module. In a worker the app is open already.
+`Leaseq` holds the handlers and, inside `async with app:`, the connections. Importing an app opens no connection, so a
+worker, an API and a test can import the same module. In a worker the app is already open.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 
 class Leaseq:
-    """An app: task types and, while it is open, the way to the stores.
+    """An app: task types and, while it is open, connections to both stores.
 
     `config` defaults to the environment (LEASEQ_*), read when the app is opened.
     """
@@ -39,7 +39,7 @@ class Leaseq:
         self.openings = Openings(self._connect)
         self._config = config
 
-    # An awaitable is also a plain result, so the first two overlap the last two; the order decides, as it should.
+    # An awaitable is also a plain result, so the first two overloads overlap the last two. The order resolves that correctly.
     @overload
     def task(self, function: Callable[Concatenate[Context, P], Awaitable[R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload
@@ -71,8 +71,8 @@ class Leaseq:
         The function may be `async def` or plain `def` (then it runs in a thread). A parameter annotated `Context` gets
         the context; the others are the fields of the payload. `timeout` is in seconds, for one attempt.
 
-        The result submits (`await charge.submit(order_id=1)`) and can still be called: `await charge(order_id=1)` runs the
-        function here and now, as any function, and records nothing.
+        Call `submit` on the result to submit a task (`await charge.submit(order_id=1)`). The result can also be called:
+        `await charge(order_id=1)` runs the function directly and records nothing.
         """
 
         def register(function: Callable[..., Any]) -> TypedTask[..., Any]:
@@ -89,11 +89,11 @@ class Leaseq:
         self, tasks: Iterable[BoundTask[R]], *, return_exceptions: Literal[True]
     ) -> list[TaskHandle[R] | BaseException]: ...
     async def submit_many(self, tasks: Iterable[BoundTask[R]], *, return_exceptions: bool = False) -> list[Any]:
-        """Record many tasks at once, 500 in a transaction: `await app.submit_many(charge.bind(order.id) for order in orders)`.
+        """Record many tasks, 500 in a transaction: `await app.submit_many(charge.bind(order.id) for order in orders)`.
 
-        Each stands for itself, as if it had been submitted alone; handles come in the same order. Where some are refused
-        (`IdempotencyKeyReused`, `IdempotencyInFlight`), the first refusal is raised, or with `return_exceptions` each stands in
-        the place of its handle; the others are recorded all the same. With `ServerUnreachable` it is unknown which exist.
+        Each task is independent, as if it had been submitted alone. Handles come in the same order. If some are refused
+        (`IdempotencyKeyReused`, `IdempotencyInFlight`), the first refusal is raised. With `return_exceptions` each refusal takes
+        the place of its handle. The other tasks are recorded in both cases. After `ServerUnreachable` it is unknown which exist.
         """
         bound = list(tasks)
         answers = await self.engine.submit_many([task.submission for task in bound])
@@ -109,12 +109,12 @@ class Leaseq:
         ]
 
     async def find(self, task_id: str) -> TaskHandle[Any]:
-        """The handle of a task that was submitted earlier, or elsewhere, from its id. Raises `TaskNotFound`.
+        """Return a handle for a task that was submitted earlier or elsewhere. Raises `TaskNotFound`.
 
-        `result()` returns what the handler's annotation says, if this app has the handler.
+        `result()` decodes the result as the handler's annotation says, if this app has the handler.
         """
         if not is_task_id(task_id):
-            raise TaskNotFound(f"{task_id!r} is not the id of a task")
+            raise TaskNotFound(f"{task_id!r} is not a task id")
         task = await self.engine.find(task_id, tenant=self.tenant)
         handler = self.registry.handlers.get(task.type)
         return TaskHandle(self, task.task_id, replayed=False, returns=Any if handler is None else handler.returns)
@@ -132,7 +132,7 @@ class Leaseq:
         return self.openings.engine
 
     async def __aenter__(self) -> Self:
-        """Connect, with the embedded servers where no URL is given. Openings may be nested, and side by side."""
+        """Connect, and start the embedded servers if no URL is given. Openings may be nested and concurrent."""
         await self.openings.enter()
         return self
 
@@ -140,12 +140,12 @@ class Leaseq:
         await self.openings.leave()
 
     def lend(self, engine: Engine) -> AbstractContextManager[None]:
-        """For a worker: handlers on this event loop, and in its threads, use the worker's own connections."""
+        """Let handlers on this event loop, and in its threads, use the worker's own connections."""
         return self.openings.lend(engine)
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[Engine]:
-        # Starting a server takes a second or two: not on the event loop.
+        # Starting a server takes a second or two, so it must not run on the event loop.
         servers = embedded_servers(self.config)
         config = await asyncio.to_thread(servers.__enter__)
         try:
@@ -160,7 +160,7 @@ class Leaseq:
 
 
 async def _in_a_thread(leave: Callable[[None, None, None], object]) -> None:
-    """Stop servers beside the event loop; within it where the interpreter ends and starts no threads any more."""
+    """Stop servers in a thread, or directly if the interpreter is ending and starts no more threads."""
     try:
         stopping = asyncio.get_running_loop().run_in_executor(None, leave, None, None, None)
     except RuntimeError:

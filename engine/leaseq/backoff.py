@@ -1,9 +1,9 @@
-"""The wait of a task before its next attempt.
+"""The delay of a task before its next attempt.
 
 Exponential with equal jitter and a cap (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015): half of
-the wait is fixed, half is random. Tasks that failed together do not come back together, and the sum of all waits has a lower
-bound, so that `max_attempts` says which outage a task survives (docs/decisions/0021-an-hours-outage.md).
-Pure: randomness is passed in.
+the delay is fixed, half is random. The jitter spreads tasks that failed together. The fixed half gives the sum of all delays
+a lower bound, so `max_attempts` tells which outage a task survives (docs/decisions/0021-an-hours-outage.md).
+The functions are pure: randomness is a parameter.
 """
 
 from __future__ import annotations

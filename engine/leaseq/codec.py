@@ -1,7 +1,7 @@
-"""How do ids, payloads and results become bytes, and which bytes are refused?
+"""Encode ids, payloads and results, and refuse bytes that cannot be stored.
 
-Everything on the wire and in the ledger is JSON; nothing is ever unpickled. What Postgres could not store
-(`\\u0000`, lone surrogates) or what would exhaust a parser's stack (deep nesting) is refused here, before it is stored.
+Everything on the wire and in the ledger is JSON. Nothing is ever unpickled. Values that Postgres cannot store (`\\u0000`,
+lone surrogates) and values that would exhaust a parser's stack (deep nesting) are refused here, before they are stored.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from leaseq.errors import PayloadInvalid, PayloadTooLarge, ResultInvalid
 MAX_DEPTH = 64
 PROGRESS_MAX_BYTES = 1_048_576
 
-# No task id lies below the first or above the last.
+# Every task id lies between these two, inclusive.
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-# The end of the year 9998: a datetime and every time zone of it can hold that.
+# The end of the year 9998, which a datetime can hold in every time zone.
 FURTHEST_SECONDS = 253_370_764_800.0
 
-# Less may be the way of the answer.
+# A smaller difference may be the network latency of the answer.
 CLOCK_OFF_MS = 2000
 
 _TASK_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
-# Possessive, and content with an unterminated string: each byte is looked at once, whatever is sent.
+# Possessive, and it accepts an unterminated string: each byte is read once, for any input.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
@@ -46,24 +46,24 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Clock:
-    """By how many milliseconds the clock of Postgres is ahead of that of this machine; 0 where they agree."""
+    """How many milliseconds the clock of Postgres is ahead of this machine's clock; 0 if they agree."""
 
     ahead_ms = 0
 
 
 def id_time_ms() -> int:
-    """The time for ids, in Unix milliseconds: by the clock of Postgres where that of this machine is wrong."""
+    """The Unix time for ids in milliseconds, by the clock of Postgres if this machine's clock is wrong."""
     return time.time_ns() // 1_000_000 + _Clock.ahead_ms
 
 
 def follow_clock(seconds: float) -> None:
-    """Postgres has just said that this is the Unix time: ids follow its clock where ours is wrong by more than CLOCK_OFF_MS."""
+    """Take the Unix time that Postgres just reported. Ids follow its clock if ours differs by more than CLOCK_OFF_MS."""
     ahead = round(1000 * seconds) - time.time_ns() // 1_000_000
     _Clock.ahead_ms = ahead if abs(ahead) > CLOCK_OFF_MS else 0
 
 
 def new_task_id() -> str:
-    """A UUIDv7 (RFC 9562, 5.7): 48 bits of Unix milliseconds, then 74 random bits. Ordered by time, roughly, across clients."""
+    """A UUIDv7 (RFC 9562, 5.7): 48 bits of Unix milliseconds, then 74 random bits. Roughly ordered by time across clients."""
     random = int.from_bytes(os.urandom(10))
     high = (id_time_ms() & 0xFFFFFFFFFFFF) << 16 | 0x7000 | random >> 68
     low = 0x8000000000000000 | random & 0x3FFFFFFFFFFFFFFF
@@ -72,34 +72,34 @@ def new_task_id() -> str:
 
 
 def is_task_id(text: str) -> bool:
-    """Is this the canonical form of a task id (lower-case, hyphens)?"""
+    """Whether the text is a task id in its canonical form (lower-case, hyphens)."""
     return _TASK_ID.fullmatch(text) is not None
 
 
 def next_id(task_id: str) -> str:
-    """The id right after this one, in their order."""
+    """The id that follows this one in the order of ids."""
     return str(UUID(int=UUID(task_id).int + 1))
 
 
 def made_at(task_id: str) -> datetime:
-    """When an id was made, by the clock of whoever made it. The year 1970 or a distant one: it is none of ours."""
+    """The time at which an id was made, by the clock of its maker. An id that is not ours can give 1970 or a distant year."""
     milliseconds = int(task_id[:8] + task_id[9:13], 16)
     return datetime.fromtimestamp(min(milliseconds / 1000, FURTHEST_SECONDS), UTC)
 
 
 def check_text(raw: bytes, *, max_bytes: int) -> None:
-    """Refuse a payload that could not be kept or parsed, be it JSON or not."""
+    """Refuse a payload that cannot be stored or parsed, whether it is JSON or not."""
     if len(raw) > max_bytes:
         raise PayloadTooLarge(f"the payload has {len(raw)} bytes; the limit is {max_bytes}")
     check_depth(raw)
     if b"\\u0000" in raw and _has_escape(raw, b"\\u0000"):
         raise PayloadInvalid("the payload contains \\u0000, which Postgres cannot store")
     if _SURROGATE.search(raw) and _SURROGATE.search(_PAIR.sub(b"", _unescape(raw))):
-        raise PayloadInvalid("the payload contains half of a surrogate pair, which is not a character")
+        raise PayloadInvalid("the payload contains an unpaired surrogate, which is not a character")
 
 
 def check_payload(raw: bytes, *, max_bytes: int) -> Any:
-    """Decode a payload as sent, or say why it cannot be kept. Returns the decoded JSON value."""
+    """Decode a payload, or raise an error that explains why it cannot be stored. Returns the decoded JSON value."""
     check_text(raw, max_bytes=max_bytes)
     try:
         return msgspec.json.decode(raw)
@@ -110,7 +110,7 @@ def check_payload(raw: bytes, *, max_bytes: int) -> Any:
 def check_depth(raw: bytes) -> None:
     """Refuse JSON nested deeper than `MAX_DEPTH` without parsing it: a parser would recurse on the C stack.
 
-    Strings go, then everything but brackets; each of those is a step up or down. A megabyte takes some 50 ms at worst.
+    Strings are removed, then everything but brackets. Each bracket is a step up or down. A megabyte takes about 50 ms at worst.
     """
     if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
         return
@@ -125,9 +125,9 @@ def fingerprint(content: Any) -> bytes:
 
 
 def encode_result(value: Any, *, max_bytes: int) -> bytes:
-    """A handler's return value as JSON, no deeper and no larger than a payload may be. Raises `ResultInvalid`."""
+    """Encode a handler's return value as JSON, within the limits of payloads. Raises `ResultInvalid`."""
     if value is None:
-        return b"null"  # most of them
+        return b"null"  # the most common result
     try:
         raw = _encode(value)
         check_finite(value, raw)
@@ -143,7 +143,7 @@ def encode_result(value: Any, *, max_bytes: int) -> bytes:
 
 
 def encode_progress(value: Any) -> bytes:
-    """A progress value as JSON. Raises `ValueError` where it cannot be stored as it is."""
+    """Encode a progress value as JSON. Raises `ValueError` if it cannot be stored."""
     try:
         return encode_result(value, max_bytes=PROGRESS_MAX_BYTES)
     except ResultInvalid as error:
@@ -153,13 +153,13 @@ def encode_progress(value: Any) -> bytes:
 def check_finite(value: Any, raw: bytes) -> None:
     """Refuse NaN and Infinity, which JSON does not have: msgspec writes `null` for a float and a string for a Decimal.
 
-    `raw` is `value` as JSON. Only where it holds one of these words are the parts of `value` looked at. Raises `ValueError`.
+    `raw` is `value` as JSON. The parts of `value` are examined only if `raw` contains one of these words. Raises `ValueError`.
     """
-    # How a number that is not finite comes out, as a value and as a key. Written out, since every result comes past here.
+    # How a non-finite number appears as a value and as a key. Written out, because every result passes here.
     if not (b"null" in raw or b"NaN" in raw or b"Infinity" in raw or b'"nan"' in raw or b'inf"' in raw):
         return
     try:
-        # The hook is asked for msgspec.Raw alone, which is JSON already.
+        # The hook is called for msgspec.Raw only, which is already JSON.
         plain = msgspec.to_builtins(value, builtin_types=(Decimal,), enc_hook=lambda _: None)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
@@ -176,7 +176,7 @@ def check_finite(value: Any, raw: bytes) -> None:
 
 
 def _unescape(raw: bytes) -> bytes:
-    r"""Drop escaped backslashes, so that in `\\u0000` (a backslash, then text) no escape is seen."""
+    r"""Drop escaped backslashes, so that `\\u0000` (a backslash, then text) does not look like an escape."""
     return raw.replace(b"\\\\", b"")
 
 

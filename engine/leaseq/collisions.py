@@ -1,9 +1,9 @@
-"""Payloads whose values all have the same hash.
+"""Refuse payloads whose values collide in a hash table.
 
-The hash of an int, a Decimal or a UUID is the number modulo a known prime. A megabyte of multiples of it
-keeps a set busy for a minute, since each value is compared with all before it. Strings, bytes, dates and
-floats do not have this weakness. Where a handler takes a set of such numbers, or a dict with such keys, a
-payload with many values of one hash is refused before it is decoded.
+The hash of an int, a Decimal or a UUID is the number modulo a known prime. A megabyte of multiples of that prime keeps a set
+busy for a minute, because each value is compared with all values before it. Strings, bytes, dates and floats do not have this
+weakness. If a handler takes a set of such numbers, or a dict with such keys, a payload with many values of one hash is refused
+before it is decoded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-# So many values of one hash take a few milliseconds.
+# This many values with one hash take a few milliseconds.
 MOST_ALIKE = 500
 COLLIDES = "the payload holds many values with the same hash"
 
@@ -27,7 +27,7 @@ _STRONG = {"str", "bytes", "bool", "null", "float", "enum", "flag", "int_flag", 
 
 
 def may_collide(shape: bytes) -> bool:
-    """Whether a shape has a set or a dict whose values an attacker can give one hash."""
+    """Whether a shape has a set or a dict whose values an attacker can give the same hash."""
     waiting, weak = [msgspec.json.decode(shape)], False
     while waiting and not weak:
         part = waiting.pop()
@@ -74,7 +74,7 @@ def collides(payload: bytes) -> bool:
 
 
 def _most_alike(values: Collection[Any]) -> int:
-    # A text of 32 digits may be read as either.
+    # A text of 32 digits can be either.
     return max(_alike(values, readers) for readers in ((UUID, Decimal), (Decimal, UUID)))
 
 
@@ -85,7 +85,7 @@ def _alike(values: Collection[Any], readers: Readers) -> int:
 
 
 def _hash(value: Any, readers: Readers) -> int:
-    """The hash of what a decoder makes of a JSON value: a text may be a number, a Decimal or a UUID."""
+    """The hash of the value that a decoder makes of a JSON value. A text may become a number, a Decimal or a UUID."""
     if isinstance(value, list):
         return hash(tuple(_hash(part, readers) for part in value))
     if isinstance(value, dict):
@@ -94,7 +94,7 @@ def _hash(value: Any, readers: Readers) -> int:
         for read in readers:
             try:
                 return hash(read(value))
-            except (ValueError, ArithmeticError, TypeError):  # a signalling NaN has no hash
+            except (ValueError, ArithmeticError, TypeError):  # a signalling NaN is not hashable
                 continue
     return hash(value)
 

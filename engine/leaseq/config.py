@@ -1,8 +1,8 @@
-"""What is a process of leaseq told from outside, and is it consistent?
+"""The configuration of one process, read from LEASEQ_* variables and checked.
 
-One frozen `Config` per process, read from LEASEQ_* at the edge and handed down. Invariants: every `Config`
-that exists has passed `_check`, so no code below asks again; a name that is set but unknown is refused, since
-a misspelt limit is a limit that does not hold. Units stand in the names.
+There is one frozen `Config` per process. It is read at the edge and passed down. Invariants: every `Config` that exists has
+passed `_check`, so no code below checks again. A variable that is set but unknown is refused, because a misspelt limit is a
+limit that does not hold. Field names include their units.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from leaseq.errors import ConfigInvalid
 __all__ = ["API_HOST", "FILE_VARIABLES", "Config", "hide_secrets", "split_secrets", "take_over"]
 
 PREFIX = "LEASEQ_"
-# These belong to the tests, the chaos suite and the benchmarks; the services leave them alone.
+# These belong to the tests, the chaos suite and the benchmarks. The services ignore them.
 FOREIGN_PREFIXES = ("LEASEQ_BENCH_", "LEASEQ_CHAOS_", "LEASEQ_TEST_")
-# Names with a colon between them. A brace would move the hash tag of a key, a glob character would widen a pattern, and CLIENT
-# SETNAME refuses blanks and what is not ASCII.
+# Names with colons between them. A brace would move the hash tag of a key, a glob character would widen a pattern, and
+# CLIENT SETNAME refuses blanks and non-ASCII characters.
 REDIS_PREFIX = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*")
-# What a Host header may say (RFC 9110, 7.2): a name or an address, with a port or without.
+# A valid Host header (RFC 9110, 7.2): a name or an address, with or without a port.
 API_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 HEARTBEATS_PER_LEASE = 3
-# How many deliveries a lane holds. With only a few the workers wait for the reaper, again and again; that is for tests.
+# Deliveries that a lane holds. With a small window the workers keep waiting for the reaper; small values are for tests.
 DISPATCH_WINDOW = 20_000
 FEWEST_DELIVERIES = 10
 SECRET_CHARACTERS = 16_384
@@ -42,20 +42,20 @@ LogLevel = Literal["critical", "debug", "error", "info", "warning"]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that can be set from outside. The variable of a field is `LEASEQ_` and its name in capitals.
+    """All settings. The variable of a field is `LEASEQ_` and its name in capitals.
 
-    Raises ConfigInvalid when a value or a relation between two values makes no sense.
+    Raises ConfigInvalid if a value, or a relation between two values, is not valid.
     """
 
-    # Servers. None: the embedded default, kept in data_dir.
+    # Servers. None: an embedded server, with its files in data_dir.
     postgres_url: str | None = None
-    # None: handlers use postgres_url, and its role.
+    # None: handlers use postgres_url and its role.
     handler_postgres_url: str | None = None
     redis_url: str | None = None
     redis_prefix: str = "leaseq"
     data_dir: Path = Path(".leaseq")
 
-    # Refuse a Postgres whose commits wait for no standby.
+    # Refuse a Postgres whose commits do not wait for a standby.
     require_standby: bool = False
 
     # Leases.
@@ -68,23 +68,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     processes: int = 1
     grace_seconds: float = 30.0
 
-    # Of each lane, in deliveries. What is more waits in the ledger.
+    # Deliveries in each lane. Further tasks wait in the ledger.
     dispatch_window: int = DISPATCH_WINDOW
 
-    # Defaults for a task that does not say otherwise.
+    # Defaults for a task that does not set its own.
     max_attempts: int = 15
     timeout_seconds: float = 300.0
     max_crashes: int = 3
     backoff_base_seconds: float = 1.0
     backoff_cap_seconds: float = 3600.0
-    # Of hand-backs that a task itself causes: an unknown type, a connection that its handler breaks.
+    # Hand-backs that the task itself causes: an unknown type, or a connection that its handler breaks.
     hand_back_base_seconds: float = 1.0
     hand_back_cap_seconds: float = 300.0
 
     # Submission.
     api_host: str = "127.0.0.1"
     api_port: int = 8000
-    # Besides the loopback: the names, separated by commas, under which clients and proxies reach the API.
+    # Names, separated by commas, under which clients and proxies reach the API, besides the loopback.
     api_hosts: str | None = None
     api_connections: int = 1000
     require_idempotency_key: bool = False
@@ -92,11 +92,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     payload_max_bytes: int = MIB
     result_max_bytes: int = MIB
 
-    # Retention: of a key since its first use, of a task since it finished.
+    # Retention of a key since its first use, and of a task since it finished.
     idempotency_retention_seconds: float = 7 * DAY
     task_retention_seconds: float = 3 * DAY
 
-    # The passes of the reaper, and the limit on any one statement.
+    # Intervals of the reaper's passes, and the limit on any one statement.
     reap_interval_seconds: float = 0.5
     promote_interval_seconds: float = 0.1
     reconcile_interval_seconds: float = 2.0
@@ -110,15 +110,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         _check(self)
 
     def __repr__(self) -> str:
-        """Like a struct's own, without the URLs: configurations end up in logs."""
+        """Like a struct's repr, without the URLs, because configurations end up in logs."""
         return f"Config({', '.join(f'{name}={value!r}' for name, value in self.redacted().items())})"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Config:
-        """Read LEASEQ_* from `env`, by default the environment of the process (in a worker's process together with what its
-        supervisor handed over). The URLs may stand in files: LEASEQ_POSTGRES_URL_FILE names one.
+        """Read LEASEQ_* from `env`, by default the environment of the process. A worker process adds the values that its
+        supervisor passed to it. The URLs may be in files: LEASEQ_POSTGRES_URL_FILE names one.
 
-        Raises ConfigInvalid, in one sentence that names the variable and its value.
+        Raises ConfigInvalid, with one sentence that names the variable and its value.
         """
         given: dict[str, Any] = {}
         for variable, text in sorted((_environment() if env is None else env).items()):
@@ -136,15 +136,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return cls(**given)
 
     def to_env(self) -> dict[str, str]:
-        """The variables from which `from_env` makes this configuration again: for a child process. Paths become absolute."""
+        """The variables from which `from_env` makes the same configuration in a child process. Paths become absolute."""
         values = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
         values["data_dir"] = self.data_dir.absolute()
         return {_variable(name): str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
 
     def redacted(self) -> dict[str, Any]:
-        """Every field by name, and of each URL its scheme: safe to print.
+        """Every field by name, and only the scheme of each URL. Safe to print.
 
-        Nothing else of a URL is shown. In one that is misspelt, any part may be the password: of `redis://secret` it is the host.
+        Any other part of a misspelt URL may be the password: in `redis://secret` it is the host.
         """
         fields = msgspec.structs.asdict(self)
         for name, schemes in _SCHEMES.items():
@@ -168,26 +168,26 @@ _EXAMPLES = {
     "redis_url": "redis://user:password@host:6379/0",
 }
 FILE_VARIABLES = {f"{PREFIX}{name.upper()}_FILE" for name in _SCHEMES}
-# By variable: what the supervisor of this process handed over, and keeps from the programs that handlers start.
+# Values that the supervisor passed to this process and hides from the programs that handlers start, by variable.
 _handed_over: dict[str, str] = {}
 
 
 def split_secrets(config: Config) -> tuple[dict[str, str], dict[str, str]]:
-    """What `to_env` says, without the URLs, and the URLs: for a child that must not have passwords in its environment."""
+    """The variables of `to_env` without the URLs, and the URLs: a child must not have passwords in its environment."""
     values = config.to_env()
     secrets = {variable: values.pop(variable) for name in _SCHEMES if (variable := _variable(name)) in values}
     return values, secrets
 
 
 def hide_secrets(env: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
-    """An environment without these variables. One whose value does not come from a file stays, empty: with none at all a program
-    would start the embedded servers, with an empty one it says why it has none."""
+    """An environment without the values of these variables. A variable whose value does not come from a file stays, but empty.
+    A program without the variable would start the embedded servers; with an empty one it reports why it has no URL."""
     hidden = {name: value for name, value in env.items() if name not in secrets}
     return hidden | {name: "" for name in secrets if f"{name}_FILE" not in env}
 
 
 def take_over(secrets: Mapping[str, str]) -> None:
-    """Let `Config.from_env` find here what this process was given by other means than its environment."""
+    """Make values that did not come from the environment available to `Config.from_env`."""
     _handed_over.update(secrets)
 
 
@@ -197,7 +197,7 @@ def _environment() -> dict[str, str]:
 
 
 def _read_secret(variable: str, path: str) -> str:
-    """The first line of a file. It may be longer than any URL; then it is none."""
+    """The first line of a file. A line longer than any URL is cut, and refused later."""
     try:
         with Path(path.strip()).open(encoding="utf-8") as file:
             return file.readline(SECRET_CHARACTERS + 1).rstrip("\r\n")
@@ -213,23 +213,23 @@ def _variable(field: str) -> str:
 def _unknown(variable: str) -> str:
     known = [*(_variable(field) for field in Config.__struct_fields__), *sorted(FILE_VARIABLES)]
     near = difflib.get_close_matches(variable.upper(), known, n=1)
-    advice = f"did you mean {near[0]}?" if near else "`leaseq check` lists the names there are"
-    return f"{variable} is not a variable of leaseq: {advice}"
+    advice = f"did you mean {near[0]}?" if near else "`leaseq check` lists the known variables"
+    return f"{variable} is not a known variable: {advice}"
 
 
 def _parse(field: str, text: str) -> object:
     kind = _FIELD_TYPES[field]
     if field in _SCHEMES and not text.strip().isprintable():
-        raise ConfigInvalid(f"{_variable(field)} holds characters that no URL has: write them as in %0A")
+        raise ConfigInvalid(f"{_variable(field)} contains unprintable characters: percent-encode them (%0A)")
     if "://" in text and field not in _SCHEMES:
-        raise ConfigInvalid(f"{_variable(field)} holds a URL, and takes none: correct the name of the variable")
+        raise ConfigInvalid(f"{_variable(field)} contains a URL, but is not a URL setting: correct the name of the variable")
     if not text.strip():
         hidden = " (a worker empties it for the programs that its handlers start)" if field in _SCHEMES else ""
-        raise ConfigInvalid(f"{_variable(field)} is set but empty{hidden}: unset it, or give it a value")
+        raise ConfigInvalid(f"{_variable(field)} is set but empty{hidden}: unset it, or set a value")
     if kind is Path:
         return Path(text)
     if field == "redis_prefix":
-        return text  # with its blanks, which are refused
+        return text  # blanks are kept, and refused later
     if kind in (str, str | None):
         return text.strip()
     try:
@@ -258,7 +258,7 @@ def _check_alone(field: str, value: Any) -> None:
         _check_host(field, value)
     elif field == "api_port":
         if not 0 <= value <= 65_535:
-            raise ConfigInvalid(f"{_variable(field)}={value} is not a port: it must lie between 0 and 65535")
+            raise ConfigInvalid(f"{_variable(field)}={value} is not a port: use a number between 0 and 65535")
     elif kind in (int, float):
         lowest_allowed = value >= 0 if field == "grace_seconds" else value > 0
         if not (math.isfinite(value) and lowest_allowed):
@@ -266,7 +266,7 @@ def _check_alone(field: str, value: Any) -> None:
 
 
 def _check_host(field: str, host: str) -> None:
-    # A socket encodes a name by IDNA, whose labels have 1 to 63 characters.
+    # A socket encodes a name with IDNA, whose labels have 1 to 63 characters.
     labels = host.removesuffix(".").split(".")
     if not (host.isascii() and host.isprintable() and all(0 < len(label) < 64 for label in labels)):
         raise ConfigInvalid(f"{_variable(field)}={host!a} is not an address: write one such as 127.0.0.1 or ::1")
@@ -274,42 +274,42 @@ def _check_host(field: str, host: str) -> None:
 
 def _check_url(field: str, url: str | None) -> None:
     if url is not None and len(url) > SECRET_CHARACTERS:
-        raise ConfigInvalid(f"{_variable(field)} is longer than {SECRET_CHARACTERS:,} characters: it is no URL")
+        raise ConfigInvalid(f"{_variable(field)} is longer than {SECRET_CHARACTERS:,} characters: it is not a URL")
     if url is not None and not url.startswith(_SCHEMES[field]):
-        raise ConfigInvalid(f"{_variable(field)} does not begin with {' or '.join(_SCHEMES[field])}: write {_EXAMPLES[field]}")
+        raise ConfigInvalid(f"{_variable(field)} must begin with {' or '.join(_SCHEMES[field])}, for example {_EXAMPLES[field]}")
 
 
 def _check_prefix(prefix: str) -> None:
     if not REDIS_PREFIX.fullmatch(prefix):
         rule = "1 to 64 characters of A-Z a-z 0-9 _ . - (no blanks, no braces, no * ? [ ] \\), with a colon between names"
-        raise ConfigInvalid(f"LEASEQ_REDIS_PREFIX={prefix!a} cannot begin the keys in Redis: use {rule}")
+        raise ConfigInvalid(f"LEASEQ_REDIS_PREFIX={prefix!a} is not a valid key prefix: use {rule}")
 
 
 def _check_hosts(hosts: str | None) -> None:
     for host in () if hosts is None else hosts.split(","):
         if not API_HOST.fullmatch(host.strip()):
-            rule = "separate names or addresses with commas, each with a port or without, such as queue.example.org,api:8000"
-            raise ConfigInvalid(f"LEASEQ_API_HOSTS={hosts!a} holds {host.strip()!a}, which is no host: {rule}")
+            rule = "separate names or addresses with commas, each with an optional port, such as queue.example.org,api:8000"
+            raise ConfigInvalid(f"LEASEQ_API_HOSTS={hosts!a} contains {host.strip()!a}, which is not a host: {rule}")
 
 
 def _check_relations(config: Config) -> None:
     if config.handler_postgres_url is not None and config.postgres_url is None:
         raise ConfigInvalid(
-            "LEASEQ_HANDLER_POSTGRES_URL is set, but LEASEQ_POSTGRES_URL is not: it names the same database for another role"
+            "LEASEQ_HANDLER_POSTGRES_URL is set, but LEASEQ_POSTGRES_URL is not: set both, for two roles of the same database"
         )
     if config.dispatch_window < FEWEST_DELIVERIES:
-        said = f"a lane of a queue holds at least {FEWEST_DELIVERIES} deliveries"
-        raise ConfigInvalid(f"LEASEQ_DISPATCH_WINDOW={config.dispatch_window} is too small: {said}")
+        minimum = f"a lane must hold at least {FEWEST_DELIVERIES} deliveries"
+        raise ConfigInvalid(f"LEASEQ_DISPATCH_WINDOW={config.dispatch_window} is too small: {minimum}")
     if config.heartbeat_seconds * HEARTBEATS_PER_LEASE > config.lease_seconds:
         raise ConfigInvalid(
             f"LEASEQ_LEASE_SECONDS={config.lease_seconds:.12g} is too short for "
             f"LEASEQ_HEARTBEAT_SECONDS={config.heartbeat_seconds:.12g}: three heartbeats must fit a lease"
         )
     for low, high, reason in (
-        ("backoff_base_seconds", "backoff_cap_seconds", "a backoff starts below its cap"),
-        ("hand_back_base_seconds", "hand_back_cap_seconds", "a backoff starts below its cap"),
+        ("backoff_base_seconds", "backoff_cap_seconds", "the base must not exceed the cap"),
+        ("hand_back_base_seconds", "hand_back_cap_seconds", "the base must not exceed the cap"),
         ("task_retention_seconds", "idempotency_retention_seconds", "a key must outlive its finished task"),
-        ("heartbeat_seconds", "loop_stall_seconds", "a loop cannot be found stalled between two heartbeats"),
+        ("heartbeat_seconds", "loop_stall_seconds", "a loop can be found stalled only at a heartbeat"),
     ):
         low_value, high_value = getattr(config, low), getattr(config, high)
         if low_value > high_value:

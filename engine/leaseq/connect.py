@@ -1,11 +1,12 @@
-"""How does a process reach Postgres and Redis, and what becomes of its connections when a server goes away?
+"""Open connections to Postgres and Redis, and replace them after an outage.
 
-Invariants. Postgres: every session commits synchronously and has time-outs; a connection that the server closed
-while it lay idle is not handed out; after an outage the pool is whole again within about a second of the server's
-return; whoever gives up on a query of a frozen server is free again within about a second (docs/pitfalls.md#p22).
-Redis: a command is sent at most once. A client with redis-py's defaults sends a command whose reply is lost up to
-eleven times, and a repeated BLMOVE moves a second id (docs/pitfalls.md#p1 to #p4), so every client here is
-built without retries, and nothing in a URL brings them back. Whoever may repeat a command does so in plain sight.
+Invariants for Postgres. Every session commits synchronously and has time-outs. A connection that the server closed while it
+was idle is not handed out. After an outage the pool is complete again about a second after the server returns. A caller that
+abandons a query of a frozen server is free again within about a second (docs/pitfalls.md#p22).
+
+Invariant for Redis: a command is sent at most once. A client with redis-py's defaults sends a command up to eleven times when
+its reply is lost, and a repeated BLMOVE moves a second id (docs/pitfalls.md#p1 to #p4). So every client here is built without
+retries, and no parameter of a URL enables them. A caller that may repeat a command does so explicitly.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ __all__ = [
 
 Connection = psycopg.AsyncConnection[Any]
 
-# Without the words of the driver, which quote the URL.
+# Without the driver's text, which quotes the URL.
 UNREADABLE_REDIS = (
     "LEASEQ_REDIS_URL cannot be read: write redis://user:password@host:6379/0 with known parameters only, and "
     "% @ / : ? # in user and password as %25 %40 %2F %3A %3F %23"
@@ -63,7 +64,7 @@ SESSION = (files("leaseq") / "session.sql").read_bytes()
 PLANS = (files("leaseq") / "plans.sql").read_bytes()
 RESET = (files("leaseq") / "reset.sql").read_bytes().rstrip()
 
-# The client's half of noticing a lost host; ignored on a unix socket.
+# How the client notices a lost host; ignored on a unix socket.
 KEEPALIVES = {
     "keepalives": 1,
     "keepalives_idle": 5,
@@ -78,11 +79,11 @@ async def open_pool(
 ) -> Pool:
     """Open a pool of `min_size` to `max_size` autocommit connections, called `name` in pg_stat_activity.
 
-    Waiting for a free connection is bounded by the statement time-out (then psycopg_pool.PoolTimeout). With `wait`
-    false the pool opens even while Postgres is away. With `guarded` its connections lead to the primary and nowhere else
-    (primary.py).
-    Raises ServerUnreachable at once when Postgres cannot be reached or refuses us, ConfigInvalid when there is no URL or it
-    cannot be read, ServerUnfit when this kind of Postgres cannot work (`probe`).
+    Waiting for a free connection is bounded by the statement time-out (then psycopg_pool.PoolTimeout). Without `wait` the pool
+    opens even while Postgres is away. With `guarded` its connections lead only to the primary (primary.py).
+
+    Raises ServerUnreachable immediately if Postgres cannot be reached or refuses the connection, ConfigInvalid if there is no
+    URL or it cannot be read, and ServerUnfit if leaseq cannot work with this kind of Postgres (`probe`).
     """
 
     async def configure(conn: Connection) -> None:
@@ -99,9 +100,9 @@ async def open_pool(
 async def open_handler_pool(
     config: Config, *, name: str, max_size: int, admit: Callable[[ImpatientConnection], Awaitable[None]]
 ) -> Pool:
-    """Like `open_pool`, for connections that handlers use: each comes back to the same defined state after each attempt.
+    """Like `open_pool`, for connections that handlers use. Each one is reset to the same state after each attempt.
 
-    `admit` sees every new connection before its first use, and refuses it by raising.
+    `admit` examines every new connection before its first use, and raises to refuse it.
     """
     script = RESET + b";\n" + _spell(SESSION, session_settings(config.statement_timeout_seconds, lent=True))
 
@@ -110,8 +111,8 @@ async def open_handler_pool(
             await conn.execute(script)
 
     async def configure(conn: ImpatientConnection) -> None:
-        conn.prepare_threshold = None  # the reset deallocates what is prepared
-        conn.add_notify_handler(_ignore)  # or psycopg would keep what nothing here reads
+        conn.prepare_threshold = None  # the reset deallocates all prepared statements
+        conn.add_notify_handler(_ignore)  # otherwise psycopg would keep notifications that no code reads
         await reset(conn)
         await admit(conn)
 
@@ -121,7 +122,7 @@ async def open_handler_pool(
 
 @cache
 def spell_settings(statement_timeout_seconds: float) -> bytes:
-    """The settings of `session.sql` and `plans.sql`, as one message, for the part of a handler's transaction that is ours."""
+    """The settings of `session.sql` and `plans.sql` as one message, for the engine's part of a handler's transaction."""
     return _spell(SESSION, session_settings(statement_timeout_seconds)) + b";\n" + _spell(PLANS, {"local": True})
 
 
@@ -139,7 +140,7 @@ async def _open(config: Config, *, name: str, sizes: tuple[int, int], guarded: b
         name=name,
         timeout=config.statement_timeout_seconds,
         check=lambda conn: _check_idle(pool, conn),
-        # Give up on an attempt early and begin a fresh one, so that the back-off between attempts stays short.
+        # Abandon an attempt early and begin a new one, so that the back-off between attempts stays short.
         reconnect_timeout=RECONNECT_SECONDS,
         reconnect_failed=_grow,
         open=False,
@@ -151,17 +152,17 @@ async def _open(config: Config, *, name: str, sizes: tuple[int, int], guarded: b
 
 
 async def _grow(pool: Pool) -> None:
-    """Let the pool try again to connect, for callers that wait. None waits while connections are idle, and to check those of a
-    frozen server would take for ever."""
+    """Let the pool try to connect again, for callers that wait. No caller waits while connections are idle. Checking idle
+    connections of a frozen server would not end."""
     if not pool.get_stats().get("pool_available"):
         await pool.check()
 
 
 def open_redis(config: Config, *, name: str, guard: Guard | None = None) -> Redis:
-    """A client for commands that answer at once, shared by any number of tasks; bytes in and out.
+    """A client for commands that do not block, shared by any number of tasks. Sends and receives bytes.
 
-    Connects when first used. Raises redis' ConnectionError or TimeoutError after one sending, within 3 s. `guard` watches over
-    all connections of a process together; without one, those of this client are watched alone.
+    Connects at first use. A command is sent once; if it fails, ConnectionError or TimeoutError of redis-py is raised within 3 s.
+    `guard` watches all connections of a process together. Without it, this client's connections have their own guard.
     """
     options = _checked(guarded(_redis_options(config, name=name, reply_seconds=REPLY_SECONDS), guard or Guard()))
     return Redis.from_pool(BlockingConnectionPool(**options, max_connections=REDIS_CONNECTIONS, timeout=REPLY_SECONDS))
@@ -170,8 +171,8 @@ def open_redis(config: Config, *, name: str, guard: Guard | None = None) -> Redi
 def open_blocking_redis(config: Config, *, name: str, block_seconds: float, guard: Guard | None = None) -> Redis:
     """A client with one connection, for a command that blocks on the server for at most `block_seconds`.
 
-    The socket waits 3 s longer than the server may block, or an id moved at the last moment would be lost from
-    sight (docs/pitfalls.md#p2). One owner at a time: do not share it between tasks. `guard` as for `open_redis`.
+    The socket waits 3 s longer than the server may block. Otherwise an id that is moved at the last moment would be lost from
+    sight (docs/pitfalls.md#p2). The client has one owner: do not share it between tasks. `guard` as for `open_redis`.
     """
     seconds = block_seconds + REPLY_SECONDS
     options = _checked(guarded(_redis_options(config, name=name, reply_seconds=seconds), guard or Guard()))
@@ -181,13 +182,13 @@ def open_blocking_redis(config: Config, *, name: str, block_seconds: float, guar
 
 
 class NotPrimary(ServerUnreachable):
-    """Postgres answers, and this server is not the primary."""
+    """Postgres answers, but this server is not the primary."""
 
 
 async def knock(config: Config, *, name: str, guarded: bool = True) -> bool:
-    """Make one connection and close it, because a pool tells its reasons to the log only. Whether a pooler is in between.
+    """Make one connection and close it, because a pool reports failures only to the log. Returns whether a pooler is between.
 
-    Raises as `open_pool` does, and with `guarded` `NotPrimary` where no host is the primary.
+    Raises as `open_pool` does. With `guarded`, raises `NotPrimary` if no host is the primary.
     """
     url = _given("postgres_url", config.postgres_url)
     check_url(url)
@@ -206,9 +207,9 @@ async def knock(config: Config, *, name: str, guarded: bool = True) -> bool:
 
 
 async def scout(config: Config, *, name: str) -> None:
-    """Make one connection to the primary and close it: if the address leads to a newer timeline, this process learns of it.
+    """Make one connection to the primary and close it, so that this process learns of a newer timeline.
 
-    A server that cannot be reached, or is refused, is told of by those that need it.
+    Errors are ignored: the connections that need the server report them.
     """
     url = _given("postgres_url", config.postgres_url)
     with suppress(psycopg.Error, OSError):
@@ -217,7 +218,7 @@ async def scout(config: Config, *, name: str) -> None:
 
 
 def _postgres_options(name: str) -> dict[str, Any]:
-    # The encoding of the client is asked for here, because psycopg sends text as a role's default says.
+    # Set here, because otherwise psycopg encodes text as the role's default says.
     options = {"autocommit": True, "application_name": name, "client_encoding": "UTF8", "connect_timeout": CONNECT_SECONDS}
     return options | KEEPALIVES
 
@@ -225,8 +226,8 @@ def _postgres_options(name: str) -> dict[str, Any]:
 async def _check_idle(pool: Pool, conn: ImpatientConnection) -> None:
     """Refuse a connection that died while it was idle, without a round trip for one that lives.
 
-    A quiet socket is taken as sound. One with something to read was closed by the server, or brings a notice: then
-    it is asked, and if it is dead, so probably are its neighbours, which are all given up now (docs/pitfalls.md#p23).
+    A quiet socket is assumed to be sound. A readable socket was closed by the server, or carries a notice, so the server is
+    asked. If it is dead, the neighbours probably are too, and all are closed now (docs/pitfalls.md#p23).
     """
     if conn.left:
         await conn.close()
@@ -242,13 +243,13 @@ async def _check_idle(pool: Pool, conn: ImpatientConnection) -> None:
         if conn.primary is not None:
             conn.primary.leave_refusing(conn, str(error).strip() or "the server does not answer")
         await conn.close()
-        await asyncio.sleep(0)  # its neighbours go now, and are not offered to this caller one by one
+        await asyncio.sleep(0)  # the neighbours are closed now, not offered to this caller one by one
         raise
 
 
 def session_settings(statement_timeout_seconds: float, *, lent: bool = False) -> dict[str, Any]:
-    """The parameters of SESSION. `lent`: for a connection of handlers."""
-    # Clearly the shorter one: a statement that waits for a row must end as locked, not as too slow.
+    """The parameters of SESSION. `lent`: for a connection that handlers use."""
+    # Clearly the shorter one: a statement that waits for a row must fail as locked, not as too slow.
     lock = min(LOCK_SECONDS, statement_timeout_seconds / 2)
     return {
         "statement_timeout": _milliseconds(statement_timeout_seconds),
@@ -258,7 +259,7 @@ def session_settings(statement_timeout_seconds: float, *, lent: bool = False) ->
 
 
 def _spell(statement: bytes, values: dict[str, Any]) -> bytes:
-    """The statement with its parameters (plain words and numbers) as literals, since only such fit into a message of several."""
+    """The statement with its parameters (plain words and numbers) as literals, because a multi-statement message takes none."""
     for name, value in values.items():
         word = str(value).lower()
         assert word.isalnum(), value
@@ -267,11 +268,11 @@ def _spell(statement: bytes, values: dict[str, Any]) -> bytes:
 
 
 def _ignore(_: psycopg.Notify) -> None:
-    """A notification to the last borrower."""
+    """A notification for the attempt that used the connection before."""
 
 
 def _milliseconds(seconds: float) -> str:
-    """At least one: to Postgres, zero is no limit at all."""
+    """At least one, because Postgres reads zero as no limit."""
     return f"{max(1, seconds * 1000):.0f}"
 
 
@@ -281,15 +282,15 @@ def _redis_options(config: Config, *, name: str, reply_seconds: float) -> dict[s
         from_url = dict(parse_url(url))
     except ValueError:
         raise ConfigInvalid(UNREADABLE_REDIS) from None
-    # What we set ourselves wins over the URL, and the first two would bring hidden sendings back.
+    # These options override the URL. The first two would re-enable hidden retries.
     for ours_alone in ("retry_on_timeout", "retry_on_error", "max_connections", "timeout"):
         from_url.pop(ours_alone, None)
     ours: dict[str, Any] = {
         "client_name": _client_name(config, name),
         "decode_responses": False,
-        "driver_info": None,  # CLIENT SETINFO is refused by an old server, and by a narrow ACL, on every connection
+        "driver_info": None,  # CLIENT SETINFO is refused by old servers and by narrow ACLs, on every connection
         "health_check_interval": 0,
-        "protocol": 2,  # the same replies from every server, and no maintenance pushes that hide a stray reply
+        "protocol": 2,  # every server gives the same replies, and no push message hides a stray reply
         "retry": Retry(NoBackoff(), 0),
         "socket_timeout": reply_seconds,
     }
@@ -299,7 +300,7 @@ def _redis_options(config: Config, *, name: str, reply_seconds: float) -> dict[s
 
 
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
-    """Make one connection that connects nowhere, because a pool notices a parameter that does not exist when it is first used."""
+    """Build one connection without connecting it, because a pool notices an unknown parameter only at its first use."""
     try:
         options["connection_class"](**{name: value for name, value in options.items() if name != "connection_class"})
     except (TypeError, ValueError, RedisError):

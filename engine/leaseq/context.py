@@ -1,7 +1,7 @@
-"""What may a handler ask while it runs?
+"""The handler's view of its attempt: ids, keys, progress and the transaction.
 
-A `Context` belongs to one attempt. It says which task and attempt this is, gives stable keys for the outside world, and
-opens the transaction in which the handler's writes and the completion of the task are one commit.
+A `Context` belongs to one attempt. It identifies the task and the attempt, gives stable keys for external services, and opens
+the transaction that commits the handler's writes together with the completion of the task.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from leaseq.model import ClaimedTask
 
 @runtime_checkable
 class BlockingConnection(Protocol):
-    """The handler's transaction as a plain `def` handler sees it. Also what `options(connection=...)` takes there."""
+    """The handler's transaction for a plain `def` handler. `options(connection=...)` accepts it there, too."""
 
     def execute(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
-        """Run one statement; returns its rows, or an empty list."""
+        """Run one statement, and return its rows or an empty list."""
 
     async def lent_connection(self) -> Connection:
-        """The connection behind it, for the worker's event loop."""
+        """The underlying connection, for the worker's event loop."""
 
 
 class TransactionScope(Protocol):
-    """One `with` or `async with` block inside the attempt's transaction; an error inside undoes the block."""
+    """One `with` or `async with` block inside the attempt's transaction. An error inside rolls the block back."""
 
     async def __aenter__(self) -> Connection: ...
 
@@ -42,7 +42,7 @@ class TransactionScope(Protocol):
 
 
 class Attempt(Protocol):
-    """What the worker lends to a context."""
+    """The operations that the worker provides to a context."""
 
     def transaction(self) -> TransactionScope: ...
 
@@ -77,12 +77,12 @@ class Context:
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt, from 1. Every claim counts, also after a crash or a hand-back."""
+        """The number of this attempt, from 1. Every claim counts, including those that ended in a crash or a hand-back."""
         return self._claimed.claim.attempt
 
     @property
     def fence(self) -> int:
-        """The fencing token of this attempt: grows with every attempt of the task. Have your own stores refuse a lower one."""
+        """The fencing token of this attempt. It grows with every attempt of the task. Let your own stores refuse a lower one."""
         return self._claimed.claim.attempt
 
     @property
@@ -96,7 +96,7 @@ class Context:
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt of this task and for no other task: hand it to the outside service."""
+        """A key that is the same for every attempt of this task and different for every other task, for external services."""
         return self.task_id
 
     def key(self, step: str) -> str:
@@ -105,28 +105,28 @@ class Context:
 
     @property
     def stopping(self) -> bool:
-        """Has this attempt been asked to end? For plain `def` handlers, which cannot be interrupted."""
+        """Whether this attempt was asked to end. For plain `def` handlers, which cannot be interrupted."""
         return self._attempt.stopping
 
     def transaction(self) -> TransactionScope:
-        """A transaction whose writes are committed together with the completion of this task, or not at all.
+        """A transaction that commits together with the completion of this task, or not at all.
 
-        `async with ctx.transaction() as tx:` gives a psycopg connection (`with`, in a plain `def` handler, a
-        blocking face of it). It commits after the handler has returned, under the fence: exactly once, whatever dies.
-        Several blocks of one attempt share one transaction; an error that leaves a block undoes that block.
+        `async with ctx.transaction() as tx:` gives a psycopg connection. In a plain `def` handler, `with` gives a blocking
+        interface to it. It commits after the handler returns, under the fence: exactly once, even if the worker dies.
+        All blocks of one attempt share one transaction. An error that leaves a block rolls that block back.
         """
         return self._attempt.transaction()
 
     async def set_progress(self, value: Any) -> None:
-        """Store a JSON value that readers of the task see as `progress`. Raises `Fenced` if the attempt was taken away.
+        """Store a JSON value that readers of the task see as `progress`. Raises `Fenced` if the attempt is no longer current.
 
-        The first value is stored before this returns. Of later values the newest is stored twice a second (less often in an
-        attempt that runs for minutes), and the last one before the attempt ends.
+        The first value is stored before this returns. Later, the newest value is stored twice a second (less often in an attempt
+        that runs for minutes), and the last value is stored before the attempt ends.
         """
         await self._attempt.set_progress(value)
 
 
-# Set for handlers that take a context: what they call, and the tasks and threads that they start, finds it here.
+# The context of the running handler. Functions that it calls and tasks and threads that it starts find it here.
 running: ContextVar[Context | None] = ContextVar("leaseq_running", default=None)
 
 

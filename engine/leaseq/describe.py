@@ -1,13 +1,13 @@
-"""Descriptions of exceptions that can always be stored, and that hold no data of rows.
+"""Describe exceptions without row data, in a form that can always be stored.
 
-Postgres adds to its messages the values of the rows in question (DETAIL, CONTEXT, HINT, the query inside a function). Drivers put
+Postgres adds values of the affected rows to its messages (DETAIL, CONTEXT, HINT, the query inside a function). Drivers put
 them into the text of an exception, and code copies that text into other exceptions. A description keeps the type, the primary
-message, the SQLSTATE and the name of the constraint. What the database added is removed from every text of the chain, wherever
-it was copied to.
+message, the SQLSTATE and the name of the constraint. Text that the database added is removed from every text of the chain,
+wherever it was copied to.
 
-An exception is the handler's own code: its text may raise, its class may lie about its name, its causes may form a loop or have
-no end. So nothing here goes through an attribute that a class can override, every walk is bounded, and what still raises is
-replaced by a plain sentence. Invariant: `describe` never raises, and Postgres can store what it returns.
+An exception belongs to the handler's code. Its text may raise, its class may give a false name, and its causes may form a
+loop or have no end. So this module reads no attribute that a class can override, bounds every walk, and replaces a part that
+still raises with a plain sentence. Invariant: `describe` never raises, and Postgres can store its result.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ TRACEBACK_LIMIT = 20_000
 MESSAGE_LIMIT = 2_000
 NAME_LIMIT = 200
 TEXT_LIMIT = 65_536  # characters of a text that are searched
-# How many exceptions of a chain or a group are told, and how many frames of each.
+# How many exceptions of a chain or a group are described, and how many frames of each.
 EXCEPTIONS_LIMIT = 16
 FRAMES_LIMIT = 64
 SHOWN_LEAVES = 5
 
-# As psycopg (of a diagnostic) and asyncpg (of an exception) name what Postgres adds to its primary message.
+# The names that psycopg (on a diagnostic) and asyncpg (on an exception) give to the additions of Postgres.
 ADDED = ("message_detail", "message_hint", "context", "internal_query", "detail", "hint", "where")
-# Lines that libpq adds to a message, and SQLAlchemy: the latter with the values of all parameters.
+# Lines that libpq and SQLAlchemy add to a message. SQLAlchemy's contain the values of all parameters.
 LABELLED = re.compile(
     r"\s*(?:\n|\\n)(?:(?:DETAIL|HINT|CONTEXT|QUERY|STATEMENT|LOCATION|LINE \d+):\s|\[(?:SQL|parameters): ).*", re.DOTALL
 )
-# A shorter piece says nothing, and would be found in every text.
+# A shorter piece carries no information, and would be found in every text.
 SHORTEST_PIECE = 3
 
 _LINKS = {
@@ -46,7 +46,7 @@ _LINKS = {
 
 
 def describe(error: BaseException, code: str, *, frames: bool = True) -> TaskError:
-    """What is stored of an exception. Without `frames` there is no traceback."""
+    """The stored description of an exception. Without `frames` there is no traceback."""
     name = name_of(error)
     message = text_of(error)
     trace = trace_of(error) if frames else ""
@@ -54,27 +54,27 @@ def describe(error: BaseException, code: str, *, frames: bool = True) -> TaskErr
 
 
 def plain(code: str, error: BaseException) -> TaskError:
-    """A description of the shortest kind, in ASCII: every database can store it."""
-    first_line = text_of(error).partition("\n")[0]  # what follows may repeat the very text that could not be stored
+    """The shortest description, in ASCII, which every database can store."""
+    first_line = text_of(error).partition("\n")[0]  # later lines may repeat the text that could not be stored
     message = f"{name_of(error)}: {first_line}".encode("ascii", "replace").decode().replace("\0", "?")
     return TaskError(code, message[:NAME_LIMIT])
 
 
 def name_of(thing: object) -> str:
-    """The name of a class, whatever its metaclass says."""
+    """The name of a class, even if its metaclass overrides it."""
     return storable(type.__dict__["__name__"].__get__(type(thing)), NAME_LIMIT)
 
 
 def read(thing: object, name: str) -> Any:
-    """An attribute of an exception, or of a part of it, or the exception that reading it raises."""
+    """An attribute of an exception or of a part of it, or the exception that reading it raises."""
     try:
         return getattr(thing, name)
     except BaseException as failure:
-        return failure.with_traceback(None)  # whose frames would keep the exception alive, and with it a handler's connection
+        return failure.with_traceback(None)  # its frames would keep the exception and a handler's connection alive
 
 
 def leaves_of(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions of a group that are no groups, in order. Not recursive, since groups may be nested at will."""
+    """The leaf exceptions of a group, in order. Not recursive, since groups may be nested to any depth."""
     waiting = [error]
     while waiting:
         part = waiting.pop()
@@ -85,17 +85,17 @@ def leaves_of(error: BaseException) -> Iterator[BaseException]:
 
 
 def text_of(error: BaseException) -> str:
-    """What an exception says, or that it cannot. A group says what its parts say, since its own message counts them only."""
+    """The text of an exception, or a note that it has none. A group gives the texts of its parts."""
     return _clean(error, _data_in(error))
 
 
 def told(error: BaseException) -> str:
-    """An exception as one line of a log: its type and what it says."""
+    """An exception as one line of a log: its type and its text."""
     return f"{name_of(error)}: {storable(text_of(error), MESSAGE_LIMIT)}"
 
 
 def _clean(error: BaseException, data: Sequence[str]) -> str:
-    """What an exception says, without what Postgres has added. Not yet cut, since a part of a piece would not be found."""
+    """The text of an exception without the additions of Postgres. Not cut yet, since a part of a piece would not be found."""
     name = name_of(error)
     if issubclass(type(error), BaseExceptionGroup):
         leaves = list(islice(leaves_of(error), SHOWN_LEAVES + 1))
@@ -104,17 +104,17 @@ def _clean(error: BaseException, data: Sequence[str]) -> str:
     try:
         return _without(data, _primary(error) or str.__str__(str(error))) or name
     except BaseException as failure:
-        return f"{name}, which cannot say why: {name_of(failure)}"
+        return f"{name}, which has no readable text: {name_of(failure)}"
 
 
 def storable(text: str, limit: int) -> str:
-    """Cut to size (a negative limit keeps the end) and free of what JSON in Postgres cannot hold."""
+    """Cut to size (a negative limit keeps the end), without characters that JSON in Postgres cannot hold."""
     cut = text[:limit] if limit > 0 else text[limit:]
     return cut.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def trace_of(error: BaseException) -> str:
-    """Like `traceback.format_exception`, which follows what an exception says of itself without a bound."""
+    """Like `traceback.format_exception`, which follows the links of an exception without a bound."""
     try:
         data, chain = _data_in(error), [*_chain(error)]
         parts = []
@@ -124,12 +124,12 @@ def trace_of(error: BaseException) -> str:
             if link:
                 parts.append(f"\n{_LINKS[link]}\n\n")
         return "".join(parts)
-    except BaseException as failure:  # source lines come from loaders, which are anybody's code
+    except BaseException as failure:  # source lines come from loaders, which can be any code
         return f"no traceback: {name_of(failure)}"
 
 
 def _chain(error: BaseException) -> Iterator[tuple[str, BaseException]]:
-    """The exception, what caused it, and so on; each with the link that leads from it to the one before."""
+    """The exception, its cause, and so on; each with the link from the previous one."""
     link, one = "", error
     seen: set[int] = set()
     while id(one) not in seen and len(seen) < EXCEPTIONS_LIMIT:
@@ -157,7 +157,7 @@ def _notes(error: BaseException, data: Sequence[str]) -> list[str]:
 
 
 def _members(error: BaseException, data: Sequence[str]) -> Iterator[str]:
-    """The exceptions of a group, and of groups in it, one line each."""
+    """The exceptions of a group and of its nested groups, one line each."""
     waiting, told = [(1, error)], 0
     while waiting and told < EXCEPTIONS_LIMIT:
         depth, one = waiting.pop()
@@ -170,7 +170,7 @@ def _members(error: BaseException, data: Sequence[str]) -> Iterator[str]:
 
 
 def _primary(error: BaseException) -> str:
-    """What Postgres says itself, in one message of a driver that tells it apart; an empty string for any other exception."""
+    """Postgres' own words in one message of a driver that separates them; an empty string for any other exception."""
     diagnostic = read(error, "diag")
     primary = read(diagnostic, "message_primary")
     if type(primary) is not str:
@@ -183,7 +183,7 @@ def _primary(error: BaseException) -> str:
 
 
 def _data_in(error: BaseException) -> list[str]:
-    """What Postgres has added to its messages, in all exceptions that are told with this one. The longest first."""
+    """The additions of Postgres in all exceptions that are described together with this one, the longest first."""
     found: set[str] = set()
     for part in _family(error):
         for source in (read(part, "diag"), part):
@@ -208,9 +208,9 @@ def _family(error: BaseException) -> Iterator[BaseException]:
 
 
 def _without(data: Sequence[str], text: str) -> str:
-    """A text without these pieces, and without all that follows a label under which a driver or a mapper writes them.
+    """A text without these pieces, and without the text after a label that a driver or a mapper writes.
 
-    Of an enormous text only the beginning is looked at, since the event loop waits for this.
+    Only the beginning of an enormous text is searched, because the event loop waits for this.
     """
     shapes = [shape for piece in data for shape in (piece, repr(piece)[1:-1])]
     longest = max(map(len, shapes), default=0)
@@ -219,12 +219,12 @@ def _without(data: Sequence[str], text: str) -> str:
     for shape in shapes:
         told = told.replace(shape, "...")
     if len(text) > limit:
-        told = told[: len(told) - longest]  # where a piece may stand in part
+        told = told[: len(told) - longest]  # which may hold a part of a piece
     return LABELLED.sub("", told)
 
 
 def _field(error: BaseException, name: str) -> Any:
-    """An attribute as the interpreter has it, not as a class says."""
+    """An attribute as the interpreter sees it, not as the class defines it."""
     return BaseException.__dict__[name].__get__(error)
 
 

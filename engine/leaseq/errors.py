@@ -1,4 +1,4 @@
-"""Which errors can leaseq raise, and what stable code does each one carry?
+"""The error tree of leaseq, with a stable code for each class.
 
 The tree::
 
@@ -28,15 +28,15 @@ The tree::
     +-- TransactionEnded         transaction_ended
     +-- NotOpen                  not_open
 
-`Retry` and `Fail` are not errors of leaseq: a handler raises them to steer the ending of its attempt.
-The docstring of a class is its default message; `code` never changes once released.
+`Retry` and `Fail` are not errors of leaseq. A handler raises them to choose how its attempt ends.
+The docstring of a class is its default message. A `code` never changes once released.
 """
 
 from __future__ import annotations
 
 
 class LeaseqError(Exception):
-    """Something went wrong in leaseq."""
+    """An error in leaseq."""
 
     code = "leaseq_error"
 
@@ -45,7 +45,7 @@ class LeaseqError(Exception):
 
 
 class ConfigInvalid(LeaseqError):
-    """The configuration contradicts itself."""
+    """The configuration is not valid."""
 
     code = "config_invalid"
 
@@ -63,19 +63,19 @@ class DispatchForeign(ServerUnreachable):
 
 
 class ServerUnfit(LeaseqError):
-    """A server is set up in a way that would break a promise."""
+    """A server is configured in a way that would break a guarantee."""
 
     code = "server_unfit"
 
 
 class SchemaMismatch(LeaseqError):
-    """The schema in Postgres and this code do not fit together."""
+    """The schema in Postgres and this code have different versions."""
 
     code = "schema_mismatch"
 
 
 class SubmissionInvalid(LeaseqError):
-    """The submission cannot be accepted as it is."""
+    """The submission is not valid."""
 
     code = "submission_invalid"
 
@@ -125,7 +125,7 @@ class IdempotencyInFlight(SubmissionInvalid):
 
 
 class ListsBusy(LeaseqError):
-    """Too many lists are being read at the moment; nothing is wrong, try again."""
+    """Too many lists are being read at the moment; try again."""
 
     code = "lists_busy"
 
@@ -137,7 +137,7 @@ class TaskNotFound(LeaseqError):
 
 
 class TaskConflict(LeaseqError):
-    """The task is in a state in which this cannot be done."""
+    """The state of the task does not allow this."""
 
     code = "task_conflict"
 
@@ -161,7 +161,7 @@ class TaskCancelled(LeaseqError):
 
 
 class ResultTimeout(LeaseqError):
-    """The task did not end within the time that was given."""
+    """The task did not end within the given time."""
 
     code = "result_timeout"
 
@@ -173,20 +173,20 @@ class ResultInvalid(LeaseqError):
 
 
 class Fenced(LeaseqError):
-    """The attempt was taken away: nothing that it still writes will count."""
+    """The attempt is no longer current: its further writes have no effect."""
 
     code = "fenced"
 
 
 class TransactionForeign(Fenced):
-    """This transaction belongs to another attempt: use the one of the handler's own context, in tasks and threads that carry its
-    contextvars (asyncio.create_task and asyncio.to_thread do)."""
+    """This transaction belongs to another attempt. Use the transaction of the handler's own context, in tasks and threads that
+    inherit its contextvars (asyncio.create_task and asyncio.to_thread do)."""
 
     code = "transaction_foreign"
 
 
 class TransactionEnded(LeaseqError):
-    """The handler ended the transaction of ctx.transaction() itself; what it wrote cannot share the fate of its task."""
+    """The handler ended the transaction of ctx.transaction() itself, so its writes cannot be committed with the task."""
 
     code = "transaction_ended"
 
@@ -198,9 +198,9 @@ class NotOpen(LeaseqError):
 
 
 class Retry(Exception):
-    """Raised by a handler: run this task again later. Costs a retry.
+    """Raised by a handler to run this task again later. Costs a retry.
 
-    `delay` is in seconds; without it the usual backoff applies.
+    `delay` is in seconds. Without it the usual backoff applies.
     """
 
     def __init__(self, reason: str = "the handler asked for a retry", *, delay: float | None = None) -> None:
@@ -209,7 +209,7 @@ class Retry(Exception):
 
 
 class Fail(Exception):
-    """Raised by a handler: this task cannot succeed; end it in FAILED now, whatever retries are left."""
+    """Raised by a handler when this task cannot succeed. Ends it in FAILED immediately, even if retries are left."""
 
     def __init__(self, reason: str = "the handler declared the task failed") -> None:
         super().__init__(reason)

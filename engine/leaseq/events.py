@@ -31,7 +31,7 @@ class Kind(Struct, frozen=True):
         return [*self.required.split(), *self.optional.split()]
 
     def misfit(self, fields: set[str]) -> str | None:
-        """What is wrong with an event that has these fields, or None."""
+        """The error of an event that has these fields, or None."""
         missing, unknown = set(self.required.split()) - fields, fields - set(self.fields)
         return f"missing {sorted(missing)}, unknown {sorted(unknown)}" if missing or unknown else None
 

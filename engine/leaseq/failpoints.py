@@ -1,8 +1,8 @@
-"""Where can a chaos run make this process die, stop or err?
+"""Failpoints: let a chaos run kill, stop or fail this process at a named point.
 
-At named points between two operations on the stores. In production a point costs one comparison. With LEASEQ_CHAOS_FAILPOINTS
-set, the file of a point's name in that directory holds an action. Invariant: a file acts once, in one process: whoever renames it
-wins, and the new name tells whose pid that was.
+The points lie between two operations on the stores. In production a point costs one comparison. If LEASEQ_CHAOS_FAILPOINTS is
+set, the file with the name of a point in that directory holds an action. Invariant: a file acts once, in one process. The
+process that renames the file wins, and the new name contains its pid.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from leaseq.errors import ServerUnreachable
 
 VARIABLE = "LEASEQ_CHAOS_FAILPOINTS"
 
-# docs/failpoints.md has the same table; tests compare both with the places where the points are reached.
+# docs/failpoints.md has the same table. Tests compare both with the places where the points are reached.
 POINTS: dict[str, str] = {
     "submit.sending": "a batch of submissions is about to be written",
     "submit.sent": "the submissions are committed, the answer of Postgres is not taken in",
@@ -37,10 +37,10 @@ POINTS: dict[str, str] = {
     "release.sent": "deliveries have left the worker's list, the answer is not taken in",
     "incarnation.opened": "the ledger has a new incarnation, dispatch has no lease for it",
     "lease.opened": "a new incarnation is open in both stores, its child is not started",
-    "beat.renewed": "leases are renewed, the children are not told",
-    "reap.closing": "a worker is taken for dead, its incarnation is still open",
+    "beat.renewed": "leases are renewed, the children are not informed",
+    "reap.closing": "a worker is considered dead, its incarnation is still open",
     "reap.closed": "the incarnation is closed, nothing of it is taken back",
-    "reap.settled": "what a dead worker held is settled as lost, its deliveries are still in its list",
+    "reap.settled": "the attempts of a dead worker are settled as lost, its deliveries are still in its list",
     "reap.moved": "deliveries of a dead worker are back in their lanes, the worker is not forgotten",
     "promote.committed": "tasks are promoted, their deliveries are not pushed",
     "promote.sent": "the deliveries of promoted tasks are pushed, the pass is not over",
@@ -58,9 +58,9 @@ _directory = os.environ.get(VARIABLE)
 
 
 def reach(point: str, *, lost: type[Exception] = ServerUnreachable) -> None:
-    """Do here what the file of this point says, if there is one.
+    """Perform the action in the file of this point, if there is one.
 
-    `lost` is what a connection raises that breaks just here: the operation before went through, and its answer never came.
+    `lost` is the exception of a connection that breaks here: the operation before succeeded, and its answer was lost.
     """
     if _directory is not None:
         _act(Path(_directory), point, lost)
@@ -76,7 +76,7 @@ def _act(directory: Path, point: str, lost: type[Exception]) -> None:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "stop":
-            os.kill(os.getpid(), signal.SIGSTOP)  # until somebody sends SIGCONT
+            os.kill(os.getpid(), signal.SIGSTOP)  # until the chaos run sends SIGCONT
         case "error":
             raise RuntimeError(f"failpoint {point}")
         case "lost":

@@ -1,8 +1,8 @@
-"""May this process start on these servers?
+"""Check that the servers are configured so that leaseq can keep its guarantees.
 
-A promise of leaseq rests on settings that are not its own: a Postgres that forgets what it acknowledged or a Redis that
-evicts queues would break it silently. `judge_*` are pure; `require_fit` refuses to start, `survey` tells everything at once.
-Redis being away keeps nobody from starting, since nothing in it carries authority; Postgres being away is waited for.
+The guarantees depend on settings of the servers: a Postgres that forgets acknowledged commits or a Redis that evicts queues
+would break them silently. `judge_*` are pure functions. `require_fit` refuses to start, and `survey` reports all findings
+together. A missing Redis does not prevent a start, since nothing in it carries authority. A missing Postgres is waited for.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ OLDEST_POSTGRES = 15
 OLDEST_REDIS = (6, 2)
 PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 0.5
-SOME = 3  # of many rights that are missing: enough to recognize the cause
+SOME = 3  # of many missing rights: enough to recognize the cause
 
-# They return before the commit is on disk here, or before the standby that is waited for has it.
+# With these, a commit returns before it is on disk here, or before the standby has it.
 TOO_SOON = ("off", "local")
 
 
 class Finding(Struct, frozen=True):
-    """One thing that is wrong, with what to do about it. A grave one is a reason not to start."""
+    """One problem and its fix. A grave one prevents a start."""
 
     about: str  # postgres, schema, redis
     grave: bool
@@ -50,14 +50,14 @@ class Finding(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """What was found: the servers that answered, in words, and what is wrong."""
+    """The findings, and the servers that answered, in words."""
 
     servers: dict[str, str]
     findings: list[Finding]
 
 
 class FoundLedger(Struct, frozen=True):
-    """What the server behind the URL of Postgres says. `refusal` is the reason why it is not the primary, or empty."""
+    """The answers of the server behind the URL of Postgres. `refusal` says why it is not the primary, or is empty."""
 
     settings: ServerSettings
     ledger_id: str | None  # None: the schema has no identity yet
@@ -65,13 +65,13 @@ class FoundLedger(Struct, frozen=True):
 
 
 def judge_postgres(settings: ServerSettings, *, require_standby: bool = False) -> list[Finding]:
-    """What these settings would break. `require_standby`: what is accepted has to be on a standby too."""
+    """Findings about the settings of Postgres. `require_standby`: an accepted task must be on a standby, too."""
     said: list[str] = []
     major = settings.version // 10_000
     if major < OLDEST_POSTGRES:
         said.append(f"PostgreSQL {major} is too old: use {OLDEST_POSTGRES} or newer")
     if settings.fsync == "off":
-        said.append("fsync is off, so a crash of the server loses what was accepted: set fsync = on and restart it")
+        said.append("fsync is off, so a crash of the server loses accepted tasks: set fsync = on and restart it")
     if settings.full_page_writes == "off":
         said.append("full_page_writes is off, so a crash can leave torn pages: set full_page_writes = on")
     if settings.synchronous_commit in TOO_SOON:
@@ -104,7 +104,7 @@ def judge_postgres(settings: ServerSettings, *, require_standby: bool = False) -
 
 
 def judge_roles(service: ServiceRole, handler: HandlerRole | None) -> list[Finding]:
-    """What these roles may do too much, or not enough. `handler` None: handlers use the role of the service."""
+    """Findings about excessive or missing rights of these roles. `handler` None: handlers use the role of the service."""
     grant = "run `leaseq migrate --grants` as the owner of the schema"
     faults = _lacks("the role", service.name, service.missing, grant)
     doubts: list[str] = []
@@ -158,7 +158,7 @@ def _lacks(kind: str, name: str, missing: Sequence[str], grant: str) -> list[str
 
 
 def judge_schema(version: int) -> list[Finding]:
-    """What is wrong with a schema of this version. A newer one is refused where it is read (`SchemaMismatch`)."""
+    """Findings about a schema of this version. A newer schema is refused where it is read (`SchemaMismatch`)."""
     if version == LATEST:
         return []
     if version == 0:
@@ -168,7 +168,7 @@ def judge_schema(version: int) -> list[Finding]:
 
 
 def judge_redis(policy: Mapping[str, str]) -> list[Finding]:
-    """What these settings (`Survey.policy`) would break or cost."""
+    """Findings about the settings of Redis (`Survey.policy`)."""
     faults: list[str] = []
     doubts: list[str] = []
     version = _numbers(policy["version"])
@@ -194,14 +194,14 @@ def judge_redis(policy: Mapping[str, str]) -> list[Finding]:
 
 
 def judge_owner(prefix: str, *, ledger_id: str | None, owner: str | None) -> list[Finding]:
-    """What is wrong with the owner of a prefix in Redis. None: the ledger has no identity yet, or the prefix no owner."""
+    """Findings about the owner of a prefix in Redis. None: the ledger has no identity yet, or the prefix no owner."""
     if ledger_id is None or owner in (None, ledger_id):
         return []
     return [Finding("redis", True, foreign(prefix, ledger_id=ledger_id, found=str(owner)))]
 
 
 async def survey(config: Config, *, migrates: bool = False) -> Report:
-    """Ask both servers and say everything that is wrong. `migrates`: an old schema is no fault, the start brings it up."""
+    """Ask both servers and return all findings. `migrates`: the start migrates an old schema, so it is not a problem."""
     servers: dict[str, str] = {}
     dispatch: tuple[dict[str, str], Owner] | ServerUnreachable
     try:
@@ -222,7 +222,7 @@ async def require_fit(config: Config, *, migrates: bool = False, patience_second
     """Return when a process may start on these servers; waits for a Postgres that does not answer yet.
 
     Raises `ServerUnreachable` when it has not come within `patience_seconds`, `SchemaMismatch`, and `ServerUnfit`, which
-    names everything that is wrong. What is no reason to refuse is told as `server.doubted`.
+    names all grave findings. The other findings are emitted as `server.doubted`.
     """
     dispatch = None
     try:
@@ -242,7 +242,7 @@ async def require_fit(config: Config, *, migrates: bool = False, patience_second
 
 
 async def _wait_for_ledger(config: Config, patience_seconds: float) -> tuple[FoundLedger, int]:
-    """What Postgres says, and the version of the schema (0 where the server is refused anyway)."""
+    """The findings about Postgres, and the version of the schema (0 if the server is refused anyway)."""
     give_up = monotonic() + patience_seconds
     told = False
     while True:
@@ -264,7 +264,7 @@ async def _wait_for_ledger(config: Config, patience_seconds: float) -> tuple[Fou
 
 def _judge_ledger(config: Config, found: FoundLedger) -> list[Finding]:
     findings = judge_postgres(found.settings, require_standby=config.require_standby)
-    # That it takes no writes was among the settings.
+    # The findings about its settings already say that it takes no writes.
     if found.refusal and not found.settings.in_recovery and found.settings.read_only != "on":
         findings.append(Finding("postgres", True, found.refusal))
     return findings
@@ -280,7 +280,7 @@ def _refuse(findings: list[Finding]) -> None:
 
 
 async def _read_ledger(config: Config) -> FoundLedger:
-    """What the primary among the hosts says of itself, or else the first host that answers. Raises `ServerUnreachable`."""
+    """The answers of the primary among the hosts, or of the first host that answers. Raises `ServerUnreachable`."""
     refusal, pooled = "", False
     try:
         pooled = await knock(config, name="leaseq check")
@@ -320,8 +320,8 @@ async def _ask_role(config: Config, ask: Callable[[Session], Awaitable[R]]) -> R
 
 
 async def _ask_redis(config: Config) -> tuple[dict[str, str], Owner]:
-    """The settings of Redis, and the owner of the prefix. From the owner this process learns the newest timeline of Postgres, so
-    Postgres is asked afterwards.
+    """The settings of Redis, and the owner of the prefix. The owner also tells this process the newest timeline of Postgres,
+    so Postgres is asked afterwards.
     """
     redis = open_redis(config, name="leaseq check")
     try:

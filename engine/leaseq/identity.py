@@ -1,7 +1,7 @@
-"""The identity of a server of Postgres and of one session there, and the end of a session that goes on without its client.
+"""Identify a Postgres server and one session there, and end an abandoned session.
 
-Invariants. A session is named by its pid and its beginning together, because the operating system uses a pid again. A session is
-ended over a new connection to the same server, since its own connection is closed.
+Invariants. A session is identified by its pid and its start time together, because the operating system reuses pids. A session
+is ended over a new connection to the same server, because its own connection is closed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from leaseq.telemetry import emit
 IDENTITY = (files("leaseq") / "identity.sql").read_bytes()
 READINESS = (files("leaseq") / "readiness.sql").read_bytes()
 END_SESSION = (files("leaseq") / "end_session.sql").read_bytes()
-# For the new connection and its statement.
+# For the new connection and its statement together.
 END_SESSION_SECONDS = 4.0
 
 Connection = psycopg.AsyncConnection[Any]
 
 
 class Identity(Struct, frozen=True):
-    """What a server says of itself, and of the session that asks."""
+    """The report of a server about itself and about the session that asks."""
 
     in_recovery: bool
     read_only: bool
@@ -58,7 +58,7 @@ async def identify(conn: Connection) -> Identity:
 
 
 async def end_session(session: Identity, connect: Callable[[], Awaitable[Connection]]) -> None:
-    """End a session whose connection was closed. Raises TimeoutError where its server does not answer a new connection."""
+    """End a session whose connection was closed. Raises TimeoutError if its server does not answer a new connection."""
     error = ""
     try:
         async with asyncio.timeout(END_SESSION_SECONDS), await connect() as conn:

@@ -1,15 +1,15 @@
-"""The check of a payload at submission: the same for HTTP, Python and the command line.
+"""Check a payload at submission, with the same rules for HTTP, Python and the CLI.
 
-The check decodes the payload as a worker will. Python has the handler itself, the API and the command
-line have the shapes that workers registered (`leaseq.shapes`). During a deploy several shapes are live,
-and a payload that fits one of them is accepted.
+The check decodes the payload as a worker does. Python has the handler itself. The API and the command line have the shapes
+that workers registered (`leaseq.shapes`). During a deploy several shapes are live, and a payload that fits one of them is
+accepted.
 
-A task carries the stamp of the shape that accepted its payload. A worker that cannot decode it compares
-the stamp with its own: if they differ, the payload is for another version of the handler, and the worker
-hands the task back (docs/decisions/0031-one-check-for-payloads.md).
+A task carries the stamp of the shape that accepted its payload. A worker that cannot decode the payload compares the stamp with
+its own. If they differ, the payload is for another version of the handler, and the worker hands the task back
+(docs/decisions/0031-one-check-for-payloads.md).
 
-Refusing costs no more than accepting: msgspec stops at the first value that does not fit. A message is
-short, and quotes no value of the payload.
+Refusing costs no more than accepting: msgspec stops at the first value that does not fit. A message is short and quotes no
+value of the payload.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ Decode = Callable[[bytes], Any]
 
 
 class KnownType:
-    """A task type: what its submissions may leave unsaid, and which payloads they may have.
+    """A task type: defaults for its submissions, and the payloads that it accepts.
 
-    `decoders` has a stamp and a decoder for each live shape, the newest first. With none every payload is accepted.
-    The stamp is empty for a shape that does not come from a worker. `whole` says that a payload comes from the encoder
-    of msgspec, and that the decoder looks at every value in it: then it is JSON.
+    `decoders` holds a stamp and a decoder for each live shape, the newest first. Without any, every payload is accepted.
+    The stamp is empty for a shape that does not come from a worker. `whole` means that a payload comes from the encoder of
+    msgspec and that the decoder examines every value in it, so it is valid JSON.
     """
 
     def __init__(self, defaults: TypeDefaults, decoders: Sequence[tuple[str, Decode]] = (), *, whole: bool = False) -> None:
@@ -69,14 +69,14 @@ def _headers(stamp: str) -> bytes | None:
 
 
 def stamp_in(headers: bytes | None) -> str | None:
-    """The stamp that a task carries; None for a task whose payload was not checked."""
+    """The stamp that a task carries; None if its payload was not checked."""
     found = msgspec.json.decode(headers) if headers else None
     return found.get(STAMP_HEADER) if isinstance(found, dict) else None
 
 
 def _refuse(error: Exception, payload: bytes) -> NoReturn:
     said = str(error)
-    if len(said) > 2 * MESSAGE_LIMIT:  # it may quote a value of a megabyte, and the path comes last
+    if len(said) > 2 * MESSAGE_LIMIT:  # it may quote a value of a megabyte before the path
         said = f"{said[:MESSAGE_LIMIT]}...{said[-MESSAGE_LIMIT:]}"
     place = _PATH.search(said)
     if not isinstance(error, msgspec.ValidationError):
@@ -88,9 +88,9 @@ def _refuse(error: Exception, payload: bytes) -> NoReturn:
 
 
 def _pointer(path: str, payload: bytes) -> str:
-    """A JSON pointer (RFC 6901) to the place in a payload that a path of msgspec names.
+    """A JSON pointer (RFC 6901) to the place in a payload that a msgspec path names.
 
-    The path does not name the keys of a dict: then the pointer leads to the dict.
+    The path does not name the keys of a dict, so the pointer then leads to the dict.
     """
     pointer, position = "", 0
     try:

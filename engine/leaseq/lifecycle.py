@@ -1,8 +1,8 @@
-"""Which transitions may a task make, and what follows from the way an attempt ended?
+"""The state machine: allowed transitions, and the next step after an attempt ends.
 
-`TRANSITIONS` is the truth: the diagram in docs/lifecycle.md is tested against it. `after` is the one place
-that turns an outcome into a disposition; workers and reapers both ask it, the ledger only applies it.
-The fence makes the decision safe: the counts that a holder was given at claim cannot change under it.
+`TRANSITIONS` is the authority: the diagram in docs/lifecycle.md is tested against it. Only `after` turns an outcome into a
+disposition. Workers and reapers call it, and the ledger applies the result. The fence makes the decision safe: the counts that
+a holder received at claim cannot change under it.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ TRANSITIONS: frozenset[tuple[State | None, str, State]] = frozenset(
 
 LANES = {Priority.HIGH: Lane.HIGH, Priority.NORMAL: Lane.NORMAL, Priority.LOW: Lane.LOW}
 
-# A task that was present at this many crashes runs alone from then on: the next crash, if it comes, is its own. Not at
-# the first: most crashes are nobody's fault, and isolation costs the start of a process.
+# A task that was present at this many crashes runs alone from then on, so that the next crash is certainly its own. Not after
+# the first, because most crashes are not a task's fault, and isolation costs a process start.
 SUSPECT_CRASHES = 2
 
 # A loss costs the task nothing and delays nothing: the worker was lost, not the task. Beyond this many losses the task itself
-# may be the reason (it takes its whole host along, so that no process is left to bear witness), and the next run waits longer
-# each time, up to the cap.
+# may be the reason (it may kill its whole host, so that no supervisor remains to observe it), and each further run is delayed
+# longer, up to the cap.
 PROMPT_LOSSES = 10
 LOSS_DELAY_CAP_SECONDS = 300.0
 
-# How long the hand-backs wait that a task itself causes, where the configuration says nothing.
+# Default delays of hand-backs that the task itself causes.
 HAND_BACKS = Backoff(1.0, 300.0)
 
-# How often in a row a task may lose its connection before that is an error of its handler: while Postgres answers the worker, and
-# while the worker's other connections break as well.
+# How often in a row a task may lose its connection before that counts as an error of its handler: while Postgres answers the
+# worker, and while the worker's other connections break as well.
 FREE_BREAKS = 1
 FREE_CRASHES = 3
 BROKEN = {
@@ -57,24 +57,24 @@ BROKEN = {
 }
 REFUSED = "Postgres did not commit the transaction of the handler"
 
-# The longest that a task may be put off, as for a submission.
+# The longest delay of a task, as for a submission.
 MAX_DELAY_SECONDS = 366 * 86_400.0
 
 
 def is_suspect(counts: Counts) -> bool:
-    """Must this task run alone, because it may be what kills its workers?"""
+    """Whether this task must run alone, because it may be the cause of its workers' crashes."""
     return counts.crash_count + counts.loss_count >= SUSPECT_CRASHES
 
 
 def lane_of(priority: Priority, *, crash_count: int, loss_count: int) -> Lane:
-    """The ready list that a delivery of such a task belongs in."""
+    """The ready list for a delivery of a task with these counts."""
     if crash_count + loss_count >= SUSPECT_CRASHES:
         return Lane.SUSPECT
     return LANES[priority]
 
 
 def after(ending: Ending, counts: Counts, *, backoff: Backoff, max_crashes: int, hand_backs: Backoff = HAND_BACKS) -> Disposition:
-    """Decide what happens to the task next. `hand_backs`: how long the hand-backs wait that a task itself causes."""
+    """Decide the next step of the task. `hand_backs`: the delays of hand-backs that the task itself causes."""
     match ending.outcome:
         case Outcome.SUCCEEDED:
             return Disposition(State.SUCCESS)
@@ -100,12 +100,12 @@ def _released(ending: Ending, counts: Counts, hand_backs: Backoff) -> Dispositio
 
 
 def hand_back(ending: Ending, counts: Counts, *, outage: bool, silent: bool) -> Ending:
-    """Judge an attempt that lost its connection to Postgres, or whose handler says that a store is away.
+    """Judge an attempt that lost its connection to Postgres, or whose handler reports that a store is away.
 
-    `outage`: the worker's own connections saw Postgres away, too. `silent`: the session ended without a word of Postgres, as
-    does that of a query which crashes its backend; the sessions beside it are told why they end.
+    `outage`: the worker's own connections found Postgres away, too. `silent`: the session ended without a message of Postgres.
+    A query that crashes its backend ends its session like that, while the sessions beside it get a message.
     """
-    assert ending.error is not None, "a handler said something"
+    assert ending.error is not None, "a handler always gives an error"
     count = counts.hand_back_count
     refused = ending.error.code == "commit_refused"
     code = "commit_refused" if refused else "server_unreachable" if outage else "connection_lost"
@@ -134,17 +134,17 @@ def _lost(ending: Ending, counts: Counts, max_crashes: int) -> Disposition:
 
 
 def _errored(ending: Ending, counts: Counts, backoff: Backoff) -> Disposition:
-    # What was charged in place of one more hand-back leaves the count, so that the next one is charged too.
+    # The hand-back that was charged as an error leaves the count, so that the next one is charged, too.
     hand_backs = 0 if counts.hand_back_count and not ending.self_caused else None
     if ending.permanent or counts.retry_count + 1 >= counts.max_attempts:
         return Disposition(State.FAILED, hand_backs=hand_backs, error=ending.error)
     delay = backoff.delay(counts.retry_count) if ending.delay is None else ending.delay
-    # A delay of 0 still goes through SCHEDULED: one way back for every retry.
+    # A delay of 0 still goes through SCHEDULED: there is one way back for every retry.
     return Disposition(State.SCHEDULED, delay=_bounded(delay), retries=1, hand_backs=hand_backs, error=ending.error)
 
 
 def _bounded(delay: float) -> float:
-    """Handlers ask for any float, and one that Postgres cannot add to a time would fail a whole batch of settlements."""
+    """Bound a delay. Handlers may ask for any float, and an invalid one would fail a whole batch of settlements in Postgres."""
     return 0.0 if math.isnan(delay) else min(max(delay, 0.0), MAX_DELAY_SECONDS)
 
 

@@ -1,10 +1,10 @@
-"""The lines of the log.
+"""Format and write log lines.
 
-JSON on stderr, one object a line, when that is not a terminal. Words and colours when it is. Events of leaseq, records of the
-standard library's logging (the user's handlers, APScheduler), exceptions of threads and warnings come out alike. Payloads and
-results are never logged, nor the data of rows that Postgres puts into its errors (`describe.py`).
+A line is a JSON object on stderr, or words and colours if stderr is a terminal. Events of leaseq, records of the standard
+library's logging (the user's handlers, APScheduler), exceptions of threads and warnings have the same format. Payloads and
+results are never logged, nor the row data that Postgres puts into its errors (`describe.py`).
 
-Invariant: each value is written in printable characters, so that it steers no terminal and forges no line. The lines of a
+Invariant: each value is written in printable characters, so it cannot control a terminal or forge a line. The lines of a
 traceback are indented on a terminal.
 """
 
@@ -31,20 +31,20 @@ from leaseq.printable import printable, printable_json, printable_lines
 from leaseq.telemetry import DEBUG, ERROR, INFO, WARNING, Event, after_burst, subscribe
 
 Line = dict[str, Any]
-LINE_LIMIT = 65_536  # bytes; what a pipe holds
-VALUE_LIMIT = 8_192  # characters of one value, where a line is too long
-# What code of a handler may raise that is called here (`__str__` of what it logs): all but a cancellation.
+LINE_LIMIT = 65_536  # bytes; the capacity of a pipe
+VALUE_LIMIT = 8_192  # characters of one value, if the line is too long
+# Exceptions that a handler's code may raise here (`__str__` of a logged value): all but a cancellation.
 RAISED = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)
 LEVELS = {level: logging.getLevelName(level).lower() for level in (DEBUG, INFO, WARNING, ERROR)}
 
-# Fields of several lines.
+# Fields with several lines.
 BLOCKS = ("exception", "traceback")
 
 _json = msgspec.json.Encoder(enc_hook=str)
 
 
 def set_up_logs(config: Config) -> None:
-    """Send events and log records of at least the configured level to stderr. Call once, in a process of its own."""
+    """Write events and log records of at least the configured level to stderr. Call this once, in a dedicated process."""
     level = logging.getLevelNamesMapping()[config.log_level.upper()]
     wanted = config.log_format
     if wanted == "auto":
@@ -65,18 +65,18 @@ def set_up_logs(config: Config) -> None:
 
 
 class RecordHandler(logging.Handler):
-    """Brings records of the standard library's logging into the same form."""
+    """Formats records of the standard library's logging like events."""
 
     def __init__(self, render: Callable[[Line], bytes]) -> None:
         super().__init__()
         self._render = render
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record. Never raises: a record that cannot be formatted is written as it was given."""
+        """Write one record. Never raises: a record that cannot be formatted is written unformatted."""
         _write(self.line(record) + b"\n")
 
     def line(self, record: logging.LogRecord) -> bytes:
-        """The line for one record, without its end."""
+        """The line for one record, without its line end."""
         fields: Line = {"logger": _plain(record.name)}
         try:
             message = record.getMessage()
@@ -97,7 +97,7 @@ def _exception(info: object) -> str:
 
 
 def _catch_the_rest() -> None:
-    """Log what Python would write to standard error itself: exceptions that end a thread or a destructor, and warnings."""
+    """Log the texts that Python itself would write to stderr: exceptions that end a thread or a destructor, and warnings."""
     logger = logging.getLogger("python")
 
     def on_thread(args: threading.ExceptHookArgs) -> None:
@@ -113,8 +113,8 @@ def _catch_the_rest() -> None:
 
 
 def _render_safely(render: Callable[[Line], bytes], line: Line) -> bytes:
-    """A line in its usual form, or in a plain one where a value of it cannot be written (its own code fails, half of a surrogate
-    pair, a megabyte of text)."""
+    """A line in its usual form, or in a plain form if one of its values cannot be written (its own code fails, an unpaired
+    surrogate, a megabyte of text)."""
     try:
         rendered = render(line)
         if len(rendered) <= LINE_LIMIT:
@@ -127,7 +127,7 @@ def _render_safely(render: Callable[[Line], bytes], line: Line) -> bytes:
 
 
 def _plain(value: object) -> str:
-    """A value as text that can be written everywhere, cut to size."""
+    """A value as text that can always be written, cut to size."""
     try:
         text = value if type(value) is str else str(value)
         return text[:VALUE_LIMIT].encode("utf-8", "backslashreplace").decode()
@@ -145,7 +145,7 @@ def _line(event: str, level: int, fields: Line) -> Line:
     }
 
 
-# Thousands of lines may be said in one second, and these two take as long as all the rest of a line.
+# Thousands of lines may be written in a second, and these two steps cost as much as the rest of a line.
 @lru_cache(maxsize=1)
 def _timestamp(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
@@ -157,13 +157,13 @@ os.register_at_fork(after_in_child=_pid.cache_clear)
 
 def _render_json(line: Line) -> bytes:
     raw = _json.encode(line)
-    # The encoder has written out what is below U+0020. Nearly every line is such a one, and its look costs no time.
+    # The encoder has escaped characters below U+0020. Nearly every line passes this test, which costs no time.
     return raw if raw.isascii() and b"\x7f" not in raw else printable_json(raw.decode()).encode()
 
 
 @lru_cache(maxsize=1)
 def _console() -> Callable[..., str]:
-    """The renderer for a terminal. It brings `rich` and `pygments` with it, which takes longer to import than all of leaseq."""
+    """The renderer for a terminal. It imports `rich` and `pygments`, which takes longer than importing all of leaseq."""
     from structlog.dev import ConsoleRenderer
 
     return ConsoleRenderer(colors=True)
@@ -176,9 +176,9 @@ def _render_console(line: Line) -> bytes:
 
 
 class Lines:
-    """Writes lines to stderr, those of a burst together: one call of the system for each would cost more than all the rest.
+    """Writes lines to stderr. The lines of a burst are written together, since a system call for each would dominate the cost.
 
-    Never more at once than a pipe takes in one piece, since the processes of a worker share theirs.
+    Never writes more than a pipe accepts as one piece, since the processes of a worker share their pipe.
     """
 
     def __init__(self) -> None:
@@ -186,7 +186,7 @@ class Lines:
         self._size = 0
 
     def write(self, text: bytes) -> None:
-        """One line, without its end; it is written when this returns, or when the burst is over."""
+        """Write one line, given without its end. It is written when this returns, or when the burst is over."""
         size = len(text) + 1
         if self._size + size > select.PIPE_BUF:
             self._flush()
@@ -197,18 +197,18 @@ class Lines:
             _write(text + b"\n")
 
     def _flush(self) -> None:
-        # Taken in one step: another thread may add a line meanwhile.
+        # Taken in one step, because another thread may add a line concurrently.
         waiting, self._waiting, self._size = self._waiting, [], 0
         if waiting:
             _write(b"\n".join(waiting) + b"\n")
 
 
-# At most one: that of standard error, in a process that has set up its logs.
+# At most one: for standard error, in a process that has set up its logs.
 _outlets: list[Outlet | None] = []
 
 
 def _open_outlet(render: Callable[[Line], bytes]) -> Outlet | None:
-    """Standard error, or None where something that is no file stands in for it."""
+    """Standard error, or None if it was replaced by an object that is not a file."""
     try:
         descriptor = sys.stderr.fileno()
         return Outlet(descriptor, note=lambda count: render(_line("log.dropped", WARNING, {"count": count})) + b"\n")
@@ -217,8 +217,8 @@ def _open_outlet(render: Callable[[Line], bytes]) -> Outlet | None:
 
 
 def spare_the_streams() -> None:
-    """Let `print` and what else writes to standard output and standard error never wait for a reader that has stopped. Called
-    once logs are set up, in a process that runs handlers: one that waited would stop all of them."""
+    """Make writes to standard output and standard error never wait for a reader that has stopped. Called once logs are set up, in
+    a process that runs handlers: one waiting handler would stop all of them."""
     error = _outlets[0] if _outlets else None
     if error is not None:
         sys.stderr = _streams["stderr"] = text_stream(error, "<stderr>")
@@ -227,15 +227,15 @@ def spare_the_streams() -> None:
         sys.stdout = _streams["stdout"] = text_stream(outlet, "<stdout>")
 
 
-# What `spare_the_streams` has made, by its name in `sys`.
+# The streams that `spare_the_streams` has made, by their name in `sys`.
 _streams: dict[str, TextIO] = {}
 
 
 def restore_streams() -> None:
-    """Put the streams back where what stands in their place is closed, or is no stream.
+    """Restore the streams if their replacement is closed or is not a stream.
 
-    `contextlib.redirect_stdout` changes the whole process. Where two handlers use it at the same time, the second one to end puts
-    the closed stream of the first one back, and `print` fails in every other handler.
+    `contextlib.redirect_stdout` changes the whole process. If two handlers use it at the same time, the second one to end
+    restores the closed stream of the first one, and `print` fails in every other handler.
     """
     for name, stream in _streams.items():
         standing = sys.__dict__.get(name)
@@ -244,7 +244,7 @@ def restore_streams() -> None:
 
 
 def _is_closed(stream: object) -> bool:
-    """Whether nothing can be written there. A stream of a handler that does not tell is taken as open."""
+    """Whether the stream is closed. A handler's stream that does not tell is assumed to be open."""
     try:
         return stream is None or bool(getattr(stream, "closed", False))
     except RAISED:
@@ -258,7 +258,7 @@ def _write(text: bytes) -> None:
     try:
         sys.stderr.write(text.decode())
     except (OSError, ValueError):
-        return  # nobody reads any more; work goes on
+        return  # there is no reader any more; work goes on
 
 
 __all__ = ["RecordHandler", "restore_streams", "set_up_logs", "spare_the_streams"]

@@ -1,7 +1,7 @@
-"""How does a `run_once` run for ever?
+"""Run background loops with jitter and backoff, and end tasks.
 
-One shared runner for every background loop: it waits between rounds with jitter, waits longer after an error and says so,
-and ends when told to. It never swallows a cancellation.
+Every background loop uses this runner. It waits between rounds with jitter, and after an error it waits longer and reports
+that. It ends when `stop` is set. It never swallows a cancellation.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ async def run_forever(
 
 
 async def pause(seconds: float, *, stop: asyncio.Event) -> None:
-    """Sleep, but not beyond the setting of `stop`."""
+    """Sleep, but end early when `stop` is set."""
     if seconds <= 0:
         await asyncio.sleep(0)
         return
@@ -60,7 +60,7 @@ async def pause(seconds: float, *, stop: asyncio.Event) -> None:
 
 
 async def spread(items: Iterable[T], act: Callable[[T], Awaitable[object]], *, at_once: int) -> None:
-    """Do `act` for each item, for `at_once` of them together. The first error ends it, and is raised."""
+    """Call `act` for each item, with up to `at_once` calls at a time. The first error ends all calls and is raised."""
     left = iter(items)
 
     async def work() -> None:
@@ -75,10 +75,10 @@ async def spread(items: Iterable[T], act: Callable[[T], Awaitable[object]], *, a
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks until they have ended; raises nothing of theirs.
+    """Cancel tasks until they have ended. Raises none of their exceptions.
 
-    Once may not be enough: before Python 3.12 `asyncio.wait_for`, in which pools of psycopg wait, loses a cancellation that
-    comes at the moment when what it waits for is done (cpython#86296).
+    One cancellation may not be enough: before Python 3.12 `asyncio.wait_for`, which psycopg's pools use, loses a
+    cancellation that arrives when the awaited operation completes (cpython#86296).
     """
     while alive := [task for task in tasks if not task.done()]:
         for task in alive:

@@ -1,7 +1,7 @@
-"""What need the garbage collector not look at?
+"""Keep long-lived objects out of garbage collection.
 
-A process of ours imports some hundred thousand objects that live as long as it does, and then makes short-lived ones at a high
-rate. Each full collection goes through all of them: measured, a sixth of what a task costs its worker.
+A process imports about a hundred thousand objects that live as long as it does, and then allocates short-lived ones at a high
+rate. Each full collection visits all of them. Measured, that was a sixth of a task's cost in its worker.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import gc
 
 
 def spare_the_collector() -> None:
-    """What is there now stays out of every later collection. Called once, when a process has begun its work."""
+    """Exclude all current objects from later garbage collections. Call this once, when the process has begun its work."""
     gc.collect()
     gc.freeze()
 

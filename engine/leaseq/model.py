@@ -1,7 +1,7 @@
-"""Which nouns does leaseq speak of?
+"""The data types that the ledger, dispatch, operations and workers exchange.
 
-Frozen structs that the ledger, dispatch, engine and worker hand to each other. Task ids are strings in
-the canonical lower-case form of a UUIDv7 (36 characters). Times are timezone-aware, by the clock of Postgres.
+All are frozen structs. Task ids are strings in the canonical lower-case form of a UUIDv7 (36 characters). Times are
+timezone-aware, by the clock of Postgres.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
 class State(StrEnum):
-    """What a task is. Only the ledger says so."""
+    """The state of a task. Only the ledger is authoritative."""
 
     PENDING = "PENDING"  # ready; waits for a worker
-    SCHEDULED = "SCHEDULED"  # not due yet: a delayed submission, or a retry waiting out its backoff
-    PROCESSING = "PROCESSING"  # claimed; exactly one current attempt holds it
-    SUCCESS = "SUCCESS"  # ended well; the result is stored. Terminal.
-    FAILED = "FAILED"  # ended badly; the dead letters. Terminal.
+    SCHEDULED = "SCHEDULED"  # not due yet: a delayed submission, or a retry in its backoff
+    PROCESSING = "PROCESSING"  # claimed; exactly one attempt is current
+    SUCCESS = "SUCCESS"  # succeeded; the result is stored. Terminal.
+    FAILED = "FAILED"  # gave up; the dead letters. Terminal.
     CANCELLED = "CANCELLED"  # stopped by request or expiry before it could succeed. Terminal.
 
 
 class Priority(IntEnum):
-    """The order between tasks of one queue; stored as the number."""
+    """The order of tasks within one queue; stored as the number."""
 
     LOW = -1
     NORMAL = 0
@@ -56,17 +56,17 @@ class Outcome(StrEnum):
 
 
 class Counts(Struct, frozen=True):
-    """What a task has used up so far, and what it may use."""
+    """The attempts that a task has used up, and its limits."""
 
     retry_count: int
-    crash_count: int  # crashes at which the task ran alone: its own fault, each one a strike
-    loss_count: int  # crashes at which others ran beside it: no blame, only suspicion
+    crash_count: int  # crashes at which the task ran alone: each one is charged to the task
+    loss_count: int  # crashes while other tasks ran in the process: not charged, but suspicious
     max_attempts: int
     hand_back_count: int = 0  # attempts in a row that the task itself caused to be handed back
 
 
 class Claim(Struct, frozen=True):
-    """The right to end one attempt. `attempt` is the fence: an older one changes nothing."""
+    """The right to end one attempt. `attempt` is the fence: a write with an older number has no effect."""
 
     task_id: str
     attempt: int
@@ -74,18 +74,18 @@ class Claim(Struct, frozen=True):
 
 
 class Credential(Struct, frozen=True):
-    """The proof of a worker, on a connection that handlers use, that a statement is its own and not theirs."""
+    """Proof that a statement on a handler's connection comes from the worker and not from the handler."""
 
     worker_id: str
     secret: str
 
     def __repr__(self) -> str:
-        """Without the secret: connections end up in messages of errors."""
+        """Omits the secret, because connections end up in error messages."""
         return f"Credential({self.worker_id!r})"
 
 
 class TaskError(Struct, frozen=True, omit_defaults=True):
-    """Why an attempt did not succeed, as stored and shown."""
+    """The reason why an attempt did not succeed, as stored and shown."""
 
     code: str  # stable: error, timeout, payload_invalid, result_invalid, crashed, expired, ...
     message: str
@@ -94,32 +94,32 @@ class TaskError(Struct, frozen=True, omit_defaults=True):
 
 
 class Ending(Struct, frozen=True):
-    """How one attempt ended, before anyone has decided what follows."""
+    """How one attempt ended, before its next step is decided."""
 
     outcome: Outcome
     result: bytes | None = None  # JSON, with SUCCEEDED
     error: TaskError | None = None
-    permanent: bool = False  # an error that no retry can mend
+    permanent: bool = False  # an error that no retry can fix
     delay: float | None = None  # seconds; asked for by the handler or by the hand-back
     alone: bool = False  # with LOST: nothing else ran in the process that died
-    store_away: bool = False  # the handler says so; the worker looks for itself before it believes that
+    store_away: bool = False  # reported by the handler; the worker verifies it
     self_caused: bool = False  # the task would cause the same on any worker: it counts, and its next attempt waits longer
 
 
 class Disposition(Struct, frozen=True):
-    """What happens to the task next. Counts are what is added, delay is in seconds."""
+    """The next step of the task. Counts are increments, the delay is in seconds."""
 
     state: State
     delay: float = 0.0
     retries: int = 0
     crashes: int = 0
     losses: int = 0
-    hand_backs: int | None = None  # the new count of hand-backs; None: as it was
+    hand_backs: int | None = None  # the new count of hand-backs; None: unchanged
     error: TaskError | None = None
 
 
 class Settlement(Struct, frozen=True):
-    """One ending on its way to the ledger: who ends what, how, and what follows."""
+    """One ending to be written to the ledger: claim, ending and next step."""
 
     claim: Claim
     ending: Ending
@@ -127,17 +127,17 @@ class Settlement(Struct, frozen=True):
 
 
 class Settled(Struct, frozen=True):
-    """The ledger's answer to a settlement that counted."""
+    """The ledger's answer to a settlement that took effect."""
 
     task_id: str
     attempt: int
-    state: State  # as it now is: CANCELLED where a cancel request came first
+    state: State  # the new state: CANCELLED if a cancel request came first
     queue: str
     lane: Lane
 
 
 class TypeDefaults(Struct, frozen=True, kw_only=True):
-    """What holds for the tasks of a type where a submission says nothing; None: the configuration decides."""
+    """Defaults for submissions of one task type. None: the configuration decides."""
 
     queue: str = "default"
     max_attempts: int | None = None
@@ -145,7 +145,7 @@ class TypeDefaults(Struct, frozen=True, kw_only=True):
 
 
 class Submission(Struct, frozen=True, kw_only=True):
-    """A client's request to create a task, checked and complete."""
+    """A client's request to create a task, validated and complete."""
 
     task_id: str
     type: str
@@ -159,12 +159,12 @@ class Submission(Struct, frozen=True, kw_only=True):
     timeout_seconds: float
     expires_at: datetime | None = None
     idempotency_key: str | None = None
-    fingerprint: bytes = b""  # of the request as sent; compared when a key comes again
+    fingerprint: bytes = b""  # of the request as sent; compared when the key is used again
     headers: bytes | None = None  # JSON object of strings: the stamp of the shape (known_type.py)
 
 
 class TaskSummary(Struct, frozen=True, kw_only=True):
-    """One task as a list shows it: without its payload and its result, which may be a megabyte each."""
+    """One task as lists show it: without its payload and its result, which may be a megabyte each."""
 
     task_id: str
     tenant: str
@@ -192,14 +192,14 @@ class TaskSummary(Struct, frozen=True, kw_only=True):
 
 
 class Task(TaskSummary, frozen=True, kw_only=True):
-    """One durable unit of work, as the ledger has it."""
+    """One durable unit of work, as recorded in the ledger."""
 
     payload: bytes
     result: bytes | None
 
 
 class Submitted(Struct, frozen=True):
-    """What became of a submission: a new task, or the one that its key already stood for."""
+    """The result of a submission: a new task, or the task that already has the key."""
 
     task_id: str
     state: State
@@ -211,7 +211,7 @@ class Submitted(Struct, frozen=True):
 
 
 class ClaimedTask(Struct, frozen=True, kw_only=True):
-    """What a worker needs to run one attempt."""
+    """The data that a worker needs to run one attempt."""
 
     claim: Claim
     tenant: str
@@ -229,7 +229,7 @@ class ClaimedTask(Struct, frozen=True, kw_only=True):
 
 
 class Glimpse(Struct, frozen=True):
-    """The little that dispatch work has to know of a task: is this delivery still wanted, and where?"""
+    """The part of a task that dispatch work needs: whether a delivery is still wanted, and in which lane."""
 
     task_id: str
     queue: str
@@ -239,7 +239,7 @@ class Glimpse(Struct, frozen=True):
     lane: Lane
 
 
-# What one task may ask for at most.
+# Limits on the attempts and the time-out of one task.
 MAX_ATTEMPTS = 1000
 YEAR_SECONDS = 366 * 86_400.0
 

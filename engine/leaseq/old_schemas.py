@@ -1,8 +1,8 @@
-"""Shapes for the JSON Schemas that workers of an older leaseq have registered.
+"""Build shapes from the JSON Schemas that workers of older releases registered.
 
-They register no shape. While a release replaces them, the API that is newer already checks payloads by
-what their schemas say. A shape made here accepts whatever their decoder accepts, and somewhat more: of
-what it cannot read, such as a union of several objects, it checks nothing.
+Those workers register no shape. During an upgrade the newer API already checks payloads against their schemas. A shape made
+here accepts every payload that their decoder accepts, and more: a part that it cannot read, such as a union of several
+objects, is not checked.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _FORMATS: dict[str, Node] = {
 }
 _NUMBER = {"exclusiveMinimum": "gt", "minimum": "ge", "exclusiveMaximum": "lt", "maximum": "le", "multipleOf": "multiple_of"}
 _TEXT = {"minLength": "min_length", "maxLength": "max_length"}
-_ITEMS = {"maxItems": "max_length"}  # the least number is that of different items where they are a set
+_ITEMS = {"maxItems": "max_length"}  # for a set, the minimum counts distinct items
 _PLAIN = {"null": "null", "boolean": "bool", "integer": "int", "number": "float", "string": "str"}
 
 
 def shape_from(schema: bytes) -> bytes:
-    """A shape for a JSON Schema that msgspec has written. Raises `ValueError` for another one."""
+    """A shape for a JSON Schema that msgspec has written. Raises `ValueError` for any other schema."""
     try:
         return msgspec.json.encode({"classes": _Reader(msgspec.json.decode(schema)).read()}, order="sorted")
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -80,7 +80,7 @@ class _Reader:
         return self._typed(schema)
 
     def _union(self, parts: list[Node]) -> Node:
-        """An optional type, which most unions are."""
+        """An optional type. Most unions are optional types."""
         rest = [part for part in parts if part["kind"] != "null"]
         if len(rest) == 1 and rest[0] != ANY and len(parts) == 2:
             return {"kind": "union", "of": parts}
@@ -103,7 +103,7 @@ class _Reader:
 
 
 def _enum(schema: Node) -> Node:
-    """A class of enum. One of integers may be a flag, which takes sums of its members."""
+    """An enum class. An enum of integers may be a flag, which accepts sums of its members."""
     return {"kind": "int"} if any(isinstance(value, int) for value in schema["enum"]) else _literal(schema)
 
 
@@ -117,7 +117,7 @@ def _limits(schema: Node, names: dict[str, str]) -> Node:
 
 
 def _pattern(schema: Node) -> Node:
-    """The pattern, if it takes linear time. The others were allowed."""
+    """The pattern, if it takes linear time. Other patterns are not checked."""
     try:
         require_linear(schema["pattern"])
     except (KeyError, ValueError):

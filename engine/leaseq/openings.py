@@ -1,8 +1,8 @@
-"""The connections of an app, one set for each event loop that it is open on.
+"""The connections of an app: one set for each event loop on which it is open.
 
-Invariants. Openings on one loop are counted: the first one connects, the last one disconnects, and those in between share.
-A set of connections is used from its own loop only. A worker lends its own engine to the app whose handlers it runs, so a
-handler opens nothing.
+Invariants. Openings on one loop are counted: the first one connects, the last one disconnects, and all of them share the
+connections. A set of connections is used only on its own loop. A worker lends its own engine to the app whose handlers it
+runs, so a handler opens nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Opening:
         try:
             if self._connecting is None:
                 self._connecting = asyncio.create_task(self._open())
-            # Shielded: a caller that is cancelled leaves the connections to the others.
+            # Shielded: a cancelled caller leaves the connections to the others.
             await asyncio.shield(self._connecting)
         except BaseException:
             await self.leave()
@@ -67,7 +67,7 @@ class Opening:
 
 
 class Openings:
-    """What an app has open. `connect` opens an engine for the loop that it is called on."""
+    """The open connections of an app. `connect` opens an engine for the loop on which it is called."""
 
     def __init__(self, connect: Callable[[], AbstractAsyncContextManager[Engine]]) -> None:
         self._connect = connect
@@ -93,20 +93,20 @@ class Openings:
         raise NotOpen
 
     async def enter(self) -> None:
-        """Open on the running loop, once more."""
+        """Open on the running loop, or count one more opening."""
         loop = asyncio.get_running_loop()
         if loop not in self._lent:
             await self._openings.setdefault(loop, Opening(self._connect)).enter()
 
     async def leave(self) -> None:
-        """Close on the running loop, once."""
+        """Count one opening less on the running loop, and close after the last."""
         opening = self._openings.get(asyncio.get_running_loop())
         if opening is not None and opening.count > 0:
             await opening.leave()
 
     @contextmanager
     def lend(self, engine: Engine) -> Iterator[None]:
-        """A worker's own engine, for the handlers that run on the running loop and in its threads."""
+        """Provide a worker's engine to the handlers on the running loop and in its threads."""
         loop = asyncio.get_running_loop()
         before = self._lent.get(loop)
         self._lent[loop] = engine
@@ -119,7 +119,7 @@ class Openings:
                 self._lent[loop] = before
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` from code without an event loop, on the worker's loop or on one in a thread of its own, and wait for it."""
+        """Run `work` from code without an event loop, and wait for it: on the worker's loop or in a separate thread."""
         if running_loop() is not None:
             raise NotOpen("an event loop runs in this thread, which .sync would block: await the method itself")
         lent = next(iter(self._lent), None)
@@ -127,7 +127,7 @@ class Openings:
         return asyncio.run_coroutine_threadsafe(work(), loop).result()
 
     def _start_portal(self) -> Portal:
-        """The loop for code that has none. A process that was forked starts its own: threads are not inherited."""
+        """The loop for code without one. A forked process starts its own, because threads are not inherited."""
         with self._guard:
             if self._portal is None or self._portal.pid != os.getpid():
                 portal = Portal()
@@ -155,7 +155,7 @@ class Portal:
         self._thread.start()
 
     def close(self, leave: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Disconnect and end the thread. In a forked child there is none."""
+        """Disconnect and end the thread. A forked child has no such thread."""
         if self.pid != os.getpid():
             return
         asyncio.run_coroutine_threadsafe(leave(), self.loop).result(CLOSE_SECONDS)

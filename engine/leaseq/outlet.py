@@ -1,10 +1,10 @@
-"""Write lines to a stream whose reader may have stopped reading.
+"""Write lines to a stream without ever blocking on its reader.
 
-A pipe holds 64 KiB. A process that writes more to a reader that has stopped waits for ever, and with it every attempt and its own
-drain. So nothing here waits for longer than `PATIENCE_SECONDS`, and after that for nothing at all until the stream takes data
-again: lines are dropped and counted, and the count is written when there is room.
+A pipe holds 64 KiB. A process that writes more to a reader that has stopped would wait forever, and with it every attempt and
+its own drain. So writes here wait for at most `PATIENCE_SECONDS`, and after that not at all until the stream takes data again.
+Meanwhile lines are dropped and counted, and the count is written when there is room.
 
-Invariants: a line is written whole or not at all. Never blocks, whatever other processes do with the same pipe.
+Invariants: a line is written completely or not at all. A write never blocks, even if other processes use the same pipe.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ PATIENCE_SECONDS = 0.1
 
 
 class Outlet:
-    """One descriptor. `note` makes the line that tells how many lines were dropped."""
+    """One descriptor. `note` formats the line that reports how many lines were dropped."""
 
     def __init__(self, descriptor: int, *, note: Callable[[int], bytes]) -> None:
         self.descriptor = descriptor
         self.dropped = 0
         self._note = note
-        self._rest = b""  # of a line that is written in part
+        self._rest = b""  # the rest of a partly written line
         self._stuck = False
         self._lock = threading.Lock()
-        # A handler may close its standard output, and the next file or socket gets that number.
+        # A handler may close its standard output, and the next file or socket would get that number.
         self._own = os.dup(descriptor)
         self._put, self._close = _putter(self._own)
         _outlets.add(self)
@@ -47,12 +47,12 @@ class Outlet:
                 self.dropped += data.count(b"\n") or 1
 
     def close(self) -> None:
-        """Close what was opened here. The descriptor itself stays as it is."""
+        """Close the files that were opened here. The descriptor itself is unchanged."""
         self._close()
         os.close(self._own)
 
     def _ready(self) -> bool:
-        """Finish what was begun, and tell of what was dropped. False if there is no room for more."""
+        """Finish a partly written line, and report dropped lines. False if there is no room for more."""
         if self._rest:
             self._rest = self._rest[self._put_some(self._rest) :]
         if self.dropped and not self._rest:
@@ -64,7 +64,7 @@ class Outlet:
         return not self._rest
 
     def _put_some(self, data: bytes) -> int:
-        """How many bytes the descriptor has taken. One without a reader takes all, since work goes on."""
+        """How many bytes the descriptor has taken. Without a reader it takes all, since work goes on."""
         if self._stuck and not _has_room(self._own, 0.0):
             return 0
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -83,12 +83,12 @@ class Outlet:
         return done
 
     def renew_lock(self) -> None:
-        """In a forked process, whose copy of the lock another thread may have held."""
+        """Reset the lock in a forked process, whose copy another thread may have held."""
         self._lock = threading.Lock()
 
 
 class OutletFile(io.RawIOBase):
-    """An outlet as the raw file below a text stream."""
+    """An outlet that serves as the raw file below a text stream."""
 
     def __init__(self, outlet: Outlet, name: str) -> None:
         self._outlet = outlet
@@ -109,7 +109,7 @@ class OutletFile(io.RawIOBase):
         return len(raw)
 
     def close(self) -> None:
-        """Do nothing, because a handler that says `with sys.stdout` would close it for every other one."""
+        """Do nothing, because a handler's `with sys.stdout` would close it for all handlers."""
 
 
 def text_stream(outlet: Outlet, name: str) -> io.TextIOWrapper:
@@ -119,7 +119,7 @@ def text_stream(outlet: Outlet, name: str) -> io.TextIOWrapper:
 
 
 def _putter(descriptor: int) -> tuple[Callable[[bytes], int], Callable[[], None]]:
-    """What writes to this descriptor without waiting (it raises `BlockingIOError` where there is no room), and what ends that.
+    """A function that writes to this descriptor without waiting (`BlockingIOError` if there is no room), and one that closes it.
 
     The descriptor itself is left as it is, since other processes share it. A pipe is opened a second time instead.
     """
@@ -137,11 +137,11 @@ def _putter(descriptor: int) -> tuple[Callable[[bytes], int], Callable[[], None]
 
 
 def _nothing() -> None:
-    """There is nothing to close."""
+    """Do nothing; there is nothing to close."""
 
 
 def _put_if_ready(descriptor: int, data: bytes) -> int:
-    """Where the descriptor could not be opened again: as much as a pipe takes when it says that it has room."""
+    """For a descriptor that could not be reopened: write as much as a pipe takes when it reports room."""
     if not _has_room(descriptor, 0.0):
         raise BlockingIOError
     return os.write(descriptor, data[: select.PIPE_BUF])

@@ -1,15 +1,14 @@
-"""Patterns that Python's regular expression engine matches in linear time.
+"""Refuse patterns that may not match in linear time.
 
-The decoder of a worker runs `msgspec.Meta(pattern=...)` in the engine of the standard library, which
-backtracks: a bad pattern and a good payload keep it busy for hours, and nothing can interrupt it. A
-handler with such a pattern is refused where it is written.
+A worker's decoder runs `msgspec.Meta(pattern=...)` in the engine of the standard library, which backtracks. A bad pattern and
+a matching payload keep it busy for hours, and nothing can interrupt it. A handler with such a pattern is refused at its
+definition.
 
-The analysis bounds the steps of the engine from above, for texts of every length. It walks through the
-parsed pattern and multiplies the ways in which each part can match. A repeat counts as one way where the
-text that follows it cannot begin with a character that the repeat takes: then a shorter match is tried,
-and fails at its first character. A pattern is linear if the steps per character stay below a constant.
-What the analysis does not understand counts as the worst case, so it refuses too much and never too
-little (docs/decisions/0031-one-check-for-payloads.md).
+The analysis bounds the engine's steps from above, for texts of every length. It walks through the parsed pattern and multiplies
+the ways in which each part can match. A repeat counts as one way if the text after it cannot begin with a character that the
+repeat takes: then each shorter match fails at its first character. A pattern is linear if the steps per character stay below a
+constant. Constructs that the analysis does not understand count as the worst case, so it refuses too much and never too little
+(docs/decisions/0031-one-check-for-payloads.md).
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ LENGTHS = (8, 32, 128, 512, 2048, 2**14, 2**17, 2**20)
 STEPS_PER_CHARACTER = 16
 STEPS_PER_NODE = 4
 MOST_STEPS = 1 << 62
-# A repeat that takes no more characters than this counts by itself, and not for each character of the text.
+# A repeat that takes at most this many characters counts as a constant, not for each character of the text.
 SHORT = 16
 
-# A set of characters is a bit mask: one bit for each of the first characters of Unicode, and one for each class of the others.
+# A set of characters is a bit mask: one bit for each of the first characters of Unicode, one for each class of the others.
 LOW = 0x180
 LOW_BITS = (1 << LOW) - 1
 HIGH_DIGIT, HIGH_WORD, HIGH_SPACE, HIGH_OTHER = (1 << (LOW + n) for n in range(4))
@@ -60,7 +59,7 @@ Node = tuple[Any, Any]
 
 @dataclass(frozen=True)
 class Bound:
-    """What a part of a pattern costs at most from one place of the text: ways to match it, and steps to try them all.
+    """The worst cost of a part of a pattern from one place of the text: ways to match it, and steps to try them all.
 
     A part with one way may be steady: it takes `fixed` steps, and `rate` more for each character that it consumes. The rounds of
     a repeat consume different characters, so a steady part costs no more in many rounds than in one. `fixed` is None for others.
@@ -78,7 +77,7 @@ def _steady(fixed: int, rate: int, length: int) -> Bound:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a part stands: texts have at most `length` characters, and `follow` may come right after it."""
+    """The context of a part: texts have at most `length` characters, and `follow` may come right after it."""
 
     length: int
     flags: int
@@ -107,7 +106,7 @@ def require_linear(pattern: str) -> None:
 
 
 def _flat(nodes: Any) -> list[Node]:
-    """The nodes of a sequence, without groups that only group."""
+    """The nodes of a sequence, with plain groups expanded."""
     flat: list[Node] = []
     for kind, value in nodes:
         if kind is op.SUBPATTERN and value[1] == value[2] == 0:
@@ -121,7 +120,7 @@ def _search_steps(nodes: list[Node], place: Place) -> int:
     """The steps of a search. It begins at every place of the text, unless the pattern is anchored."""
     anchored = bool(nodes) and nodes[0][0] is op.AT and nodes[0][1] in (op.AT_BEGINNING, op.AT_BEGINNING_STRING)
     anchored = anchored and not place.flags & re.MULTILINE
-    # A repeat at the very end: the search is over once it has its least number of rounds. Rounds beyond that cost steps once.
+    # A repeat at the very end: the search ends once it has its minimum of rounds. Steps beyond that are counted once.
     last = nodes[-1] if nodes else None
     extra = 0
     if last is not None and last[0] in _REPEATS:
@@ -134,7 +133,7 @@ def _search_steps(nodes: list[Node], place: Place) -> int:
 
 
 def _sequence(nodes: Sequence[Node], place: Place) -> Bound:
-    """A sequence, from its end to its beginning, since each part asks what follows it."""
+    """Cost of a sequence, from its end to its beginning, since each part depends on the text after it."""
     ways, steps, follow = 1, 1, place.follow
     fixed: int | None = 1
     rate = 0
@@ -158,7 +157,7 @@ def _node(node: Node, place: Place) -> Bound:
     if kind is op.ATOMIC_GROUP:
         return replace(_sequence(_flat(value), replace(place, follow=ALL)), ways=1)
     if kind in (op.ASSERT, op.ASSERT_NOT):
-        # It may read far, and consumes nothing.
+        # It may read far, but it consumes nothing.
         bound = _sequence(_flat(value[1]), replace(place, follow=ALL))
         return _steady(bound.fixed, 0, 0) if bound.fixed is not None and bound.rate == 0 else Bound(1, bound.steps)
     if kind is op.BRANCH:
@@ -174,7 +173,7 @@ def _branch(branches: list[list[Node]], place: Place) -> Bound:
     if not apart:
         ways, steps = sum(b.ways for b in bounds), len(bounds) + sum(b.steps for b in bounds)
         return Bound(min(ways, MOST_STEPS), min(steps, MOST_STEPS))
-    # At most one of them gets past the characters in which they differ.
+    # At most one alternative matches beyond the characters in which they differ.
     fixed = 0
     for bound in bounds:
         if bound.fixed is None:
@@ -184,7 +183,7 @@ def _branch(branches: list[list[Node]], place: Place) -> Bound:
 
 
 def _exclude(one: Sequence[Node], other: Sequence[Node], flags: int) -> bool:
-    """Whether no text can begin as both do: they differ in their first characters, or in a later one of a fixed beginning."""
+    """Whether no text can begin as both do: they differ in the first characters, or later in a fixed beginning."""
     for n in range(min(len(one), len(other))):
         (first, nullable), (second, may_be_empty) = _first(one[n:], flags), _first(other[n:], flags)
         if nullable or may_be_empty:
@@ -206,7 +205,7 @@ def _repeat(kind: Any, value: tuple[int, int, Any], place: Place) -> Bound:
         raise Unknown("it repeats what can be empty")
     possessive = kind is op.POSSESSIVE_REPEAT
     bound = _sequence(body, replace(place, follow=first | (ALL if possessive else place.follow)))
-    # Where what follows cannot begin as a round does, every shorter match fails at once.
+    # If the text after the repeat cannot begin like a round, every shorter match fails immediately.
     single = possessive or most == least or not first & place.follow
     if bound.fixed is not None and not nullable:
         fixed, rate = bound.fixed + 2, bound.fixed + 1 + bound.rate
@@ -294,7 +293,7 @@ def _range(first: int, last: int) -> int:
 
 def _cased(characters: int, flags: int) -> int:
     if flags & re.ASCII and characters & HIGH:
-        characters |= ALL  # the classes mean less then
+        characters |= ALL  # the classes have a narrower meaning in that mode
     if not flags & re.IGNORECASE:
         return characters
     cased = characters | HIGH

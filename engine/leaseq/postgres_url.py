@@ -1,6 +1,6 @@
-"""The check of a URL of Postgres, before any part of it can end up in a message.
+"""Check a URL of Postgres before any part of it can appear in a message.
 
-libpq and psycopg quote what they cannot read. What they call a host or a port may be a piece of the password.
+libpq and psycopg quote the part that they cannot read. A part that they call a host or a port may belong to the password.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ UNREADABLE = (
 
 
 def check_url(url: str) -> None:
-    """Raises `ConfigInvalid`, without any part of the URL, where libpq cannot read it."""
+    """Raise `ConfigInvalid`, without any part of the URL, if libpq cannot read it."""
     try:
         params = conninfo_to_dict(url)
         ports = str(params.get("port") or "0").split(",")

@@ -1,15 +1,16 @@
-"""Which server is the primary, and which connections lead to another one.
+"""Find the primary, and leave connections that lead to any other server.
 
-After a failover the old primary may live on, frozen or not, and a name or an address may lead to it, to a standby, or to the
-new primary. A connection is judged when it is made, by what the server says of itself, and it is left when it turns out to lead
-to another server than the primary.
+After a failover the old primary may still run, frozen or not. A name or an address may lead to it, to a standby, or to the new
+primary. A connection is judged when it is made, by the server's own report. It is left when it turns out to lead to another
+server than the primary.
 
-Invariants. A server in recovery, a read-only one, and one on a lower timeline than this process knows for its system are refused
-as unreachable. This process learns timelines from its own connections, and from dispatch, where every process writes what it has
-seen (ownership.py). When a newer timeline becomes known, every connection to an older one is left, and what its statements did
-counts as unknown. When a server answers neither a statement in time nor a request to cancel it, every connection to it is left.
-When it answers the request and the statement goes on all the same, only that connection is closed, and its session is ended.
-Where Postgres does not tell its system identifier and timeline, only recovery and read-only count.
+Invariants. A server in recovery, a read-only server, and a server on a lower timeline than this process knows for its system
+are refused as unreachable. This process learns timelines from its own connections, and from dispatch, where every process
+writes the timelines that it has seen (ownership.py). When a newer timeline becomes known, every connection to an older one is
+left, and the outcome of its statements counts as unknown. When a server answers neither a statement in time nor a request to
+cancel it, every connection to it is left. When it answers the request but the statement goes on, only that connection is
+closed, and its session is ended. If Postgres does not report its system identifier and timeline, only recovery and read-only
+count.
 """
 
 from __future__ import annotations
@@ -53,14 +54,14 @@ __all__ = [
 
 SESSION_OPTIONS = ("autocommit", "context", "row_factory")  # psycopg's own, not libpq's
 CANCEL_SECONDS = 1.0
-# For the end of a statement whose cancellation was answered.
+# For ending a statement whose cancellation was answered.
 END_SECONDS = 2.0
 CONNECT_SECONDS = 5
-# For a host that did not answer the last time.
+# For a host that did not answer last time.
 RECONNECT_SECONDS = 2
-# An answer that took longer does not say what time it is.
+# A slower answer does not tell the time.
 PROMPT_SECONDS = 1.0
-# A connection that has heard its server so recently leads to one that answers.
+# A connection that received data so recently leads to a server that answers.
 LIVELY_SECONDS = 2.0
 
 
@@ -71,31 +72,31 @@ def _build_adapters() -> AdaptersMap:
     return adapters
 
 
-# How psycopg reads and writes values by default. `psycopg.adapters` belongs to the app, which may register other loaders and
-# dumpers there, so no statement of leaseq depends on it.
+# psycopg's default conversion of values. `psycopg.adapters` belongs to the app, which may register other loaders and dumpers
+# there, so no statement of leaseq depends on it.
 ADAPTERS = _build_adapters()
 
 
 class Refused(psycopg.OperationalError):
-    """The server answers, and is not the primary."""
+    """The server answers, but it is not the primary."""
 
 
 class Timeline(Struct, frozen=True):
-    """A timeline of one Postgres system. Those of different systems have no order."""
+    """A timeline of one Postgres system. Timelines of different systems are not ordered."""
 
     system: str  # the system identifier
     number: int
 
 
 class ImpatientConnection(psycopg.AsyncConnection[Any]):
-    """A connection to the primary, which is closed when the server does not even answer a request to cancel.
+    """A connection to the primary that is closed when the server does not even answer a cancel request.
 
-    psycopg waits up to five seconds for that answer and then five more for the query, all the while holding on to
-    the task that was to be cancelled (docs/pitfalls.md#p22).
+    psycopg waits up to five seconds for that answer and then five more for the query, and the cancelled task waits with it
+    (docs/pitfalls.md#p22).
 
-    `unreplicated`: a commit of this connection did not wait for its standby to the end. The server says so in a warning and
-    answers as if it had. `left`: why this connection is not to be used any more. `on_leave` is called when that is decided.
-    `abandoned`: it was closed because a statement of it went on after a cancellation that the server answered.
+    `unreplicated`: a commit of this connection stopped waiting for its standby. The server reports that in a warning, and answers
+    as if it had waited. `left`: why this connection must not be used any more. `on_leave` is called when that is decided.
+    `abandoned`: it was closed because a statement continued after the server had answered the cancellation.
     """
 
     credential: Credential | None = None  # of a connection for handlers
@@ -129,7 +130,7 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
             raise psycopg.OperationalError(postgres_reason(str(error))) from None  # the driver quotes the URL
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Like psycopg's, but a server that has gone silent is given up within a second or two."""
+        """Like psycopg's, but a server that has gone silent is abandoned within a second or two."""
         asked_at = monotonic()
         try:
             answer = await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
@@ -141,7 +142,7 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
         return answer
 
     async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:
-        """Ask the server to cancel what runs; closes the connection if there is no answer within a second."""
+        """Ask the server to cancel the running statement. Closes the connection if there is no answer within a second."""
         try:
             await super().cancel_safe(timeout=min(timeout, CANCEL_SECONDS))
         except psycopg.errors.CancellationTimeout:
@@ -149,7 +150,7 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
             raise
 
     def leave(self, reason: str) -> None:
-        """Decide that this connection is not to be used any more. It is closed where it is given back."""
+        """Decide that this connection must not be used any more. It is closed when it is returned."""
         if not self.left:
             self.left = reason
             if self.on_leave is not None:
@@ -158,7 +159,8 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
     def check_writable(self) -> None:
         """Leave a server that became read-only after this connection was made. Raises `Refused`.
 
-        From what Postgres reports by itself; asked at the beginning of a transaction, before a handler can have said anything.
+        Uses the values that Postgres reports without being asked. Called at the beginning of a transaction, before a handler can
+        have changed them.
         """
         for name in ("default_transaction_read_only", "in_hot_standby"):
             if self.info.parameter_status(name) == "on":
@@ -167,7 +169,7 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
                 raise Refused(f"the server takes no writes: {name} is on")
 
     async def _interrupt(self, gen: PQGen[Any], asked_at: float) -> None:
-        """End the statement that runs, or the connection. A server that does not answer is left by all connections to it."""
+        """End the running statement, or the connection. If the server does not answer, all connections to it are left."""
         if self.left:
             self.pgconn.finish()
             return
@@ -179,7 +181,7 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
         except psycopg.errors.QueryCanceled:
             self.heard_at = monotonic()
         except (psycopg.Error, OSError):
-            is_answered = is_answered and self.pgconn.status == ConnStatus.OK  # and not a connection that its server has ended
+            is_answered = is_answered and self.pgconn.status == ConnStatus.OK  # not a connection that its server has ended
             self.pgconn.finish()
             if self.primary is not None:
                 (self.primary.give_up if is_answered else self.primary.leave_silent)(self, asked_at)
@@ -190,7 +192,7 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
             self.heard_at = monotonic()
 
     def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
-        # By the function of the server that says it, since the words are translated.
+        # Identified by the server's function, since the text is translated.
         said = notice.message_primary or ""
         if notice.source_function == "SyncRepWaitForLSN" or "wait for synchronous replication" in said:
             self.unreplicated = True
@@ -212,13 +214,13 @@ def learn_timeline(seen: Timeline) -> None:
     if seen.number > newest_timeline(seen.system):
         _timelines[seen.system] = seen.number
         for primary in list(_primaries.values()):
-            # Other event loops of this process have connections of their own.
-            with suppress(RuntimeError):  # that loop is closed, and its connections with it
+            # Other event loops of this process have their own connections.
+            with suppress(RuntimeError):  # that loop is closed, as are its connections
                 primary.loop.call_soon_threadsafe(primary.leave_older, seen.system, seen.number)
 
 
 def primary_at(url: str) -> Primary:
-    """What this event loop knows of the primary behind a URL: one object for all its connections."""
+    """The primary behind a URL, as this event loop knows it: one object for all its connections."""
     loop = asyncio.get_running_loop()
     primary = _primaries.get((url, loop))
     if primary is None:
@@ -232,8 +234,8 @@ class Primary:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.refusal = ""  # why the last server that answered was refused; empty when one was accepted
-        self.read_only = False  # was that because it takes no writes?
-        self.accepted = UNKNOWN  # what the last server that was accepted said of itself
+        self.read_only = False  # whether it was refused because it takes no writes
+        self.accepted = UNKNOWN  # the report of the last accepted server
         self._conns: WeakSet[ImpatientConnection] = WeakSet()
         self._pools: WeakSet[Pool] = WeakSet()
         self._silent: set[str] = set()  # addresses that did not answer
@@ -250,7 +252,7 @@ class Primary:
 
     @property
     def outdated(self) -> bool:
-        """Whether the server that was accepted last has turned out to be an old primary since."""
+        """Whether the last accepted server has since turned out to be an old primary."""
         number, newest = self.accepted.timeline, self.timeline
         return number is not None and newest is not None and number < newest.number
 
@@ -283,32 +285,32 @@ class Primary:
         raise _most_telling(errors)
 
     def leave_silent(self, conn: ImpatientConnection, asked_at: float) -> None:
-        """A server answered neither what was asked `asked_at` nor a request to cancel it: leave every connection to it.
+        """A server answered neither a request sent at `asked_at` nor its cancellation: leave every connection to it.
 
-        Those to the same address, under whatever role, unless they were made since, or have heard a moment ago: the address may
-        have moved.
+        This covers all connections to the same address, under any role, except those made since or that received data a moment
+        ago, because the address may have moved.
         """
         for primary in [primary for primary in _primaries.values() if primary.loop is self.loop]:
             primary.leave_like(conn, made_before=asked_at)
 
     def leave_like(self, conn: ImpatientConnection, *, made_before: float) -> None:
-        """Leave a connection, and those to its address that were made before this time and have heard nothing for a moment."""
+        """Leave a connection, and older connections to its address that have received nothing for a moment."""
         self._silent.add(conn.address)
         recently = monotonic() - LIVELY_SECONDS
         old = [c for c in self._conns if c.address == conn.address and c.made_at <= made_before and c.heard_at < recently]
         self._leave({conn, *old} if conn in self._conns else old, "the server does not answer")
 
     def give_up(self, conn: ImpatientConnection, asked_at: float) -> None:
-        """A statement goes on although a request to cancel it was answered: close this connection, and none of its neighbours.
+        """A statement continues although the server answered its cancellation: close this connection only.
 
-        Other hosts of the URL are tried first from now on: a primary whose disk hangs answers like this.
+        Other hosts of the URL are tried first from now on, because a primary whose disk hangs behaves like this.
         """
         conn.abandoned = True
         self._silent.add(conn.address)
         self._spawn(self._end_session(conn, asked_at))
 
     async def _end_session(self, conn: ImpatientConnection, asked_at: float) -> None:
-        """End what still runs for a closed connection. A server that does not answer this either is left by all."""
+        """End the session of a closed connection. If its server does not answer this either, all connections leave it."""
         if conn.connect_again is None:
             return
         try:
@@ -323,7 +325,7 @@ class Primary:
         self._leave(older, f"the server is on an older timeline than {timeline}: it was replaced by a standby")
 
     def leave_refusing(self, conn: ImpatientConnection, reason: str) -> None:
-        """The server takes no writes, or has ended this connection. Its neighbours in the pools probably lead there too."""
+        """The server takes no writes, or has ended this connection. Pooled connections probably lead there, too."""
         self.refused_at = monotonic()
         if conn.made_at > self._left_at:
             self._leave([conn], reason)
@@ -373,7 +375,7 @@ class Primary:
 
 
 def _judge(found: Identity) -> tuple[str, bool]:
-    """Why a server is refused (empty: it is not), and whether that is because it takes no writes."""
+    """Why a server is refused (empty if it is not), and whether that is because it takes no writes."""
     if found.in_recovery:
         return "is a standby, which takes no writes: point LEASEQ_POSTGRES_URL at the primary", True
     if found.read_only:
@@ -392,5 +394,5 @@ def _address(attempt: Mapping[str, Any]) -> str:
 
 
 def _most_telling(errors: Sequence[Exception]) -> Exception:
-    """Of several hosts, what one said that answered."""
+    """Of several hosts, the report of one that answered."""
     return next((error for error in errors if isinstance(error, Refused)), errors[-1])

@@ -1,32 +1,32 @@
-"""Text from outside, written so that it cannot steer a terminal or forge a line.
+"""Escape text from outside, so that it cannot control a terminal or forge a line.
 
-Every way out of a process (answers of commands, errors, log lines) goes through one of these functions. They write out each
-character that Python does not call printable: U+0000 to U+001F, U+007F to U+00A0, controls of the writing direction, zero-width
-characters, line separators, private and unassigned characters, and halves of a surrogate pair. What is left fills one line.
+Every output of a process (answers of commands, errors, log lines) passes one of these functions. They escape each character that
+Python does not call printable: U+0000 to U+001F, U+007F to U+00A0, controls of the writing direction, zero-width characters,
+line separators, private and unassigned characters, and unpaired surrogates. The result fills one line.
 """
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """The text in one line, with other characters as Python escapes: `\\x1b`, `\\n`, `\\u202e`."""
+    """The text in one line, with unprintable characters as Python escapes: `\\x1b`, `\\n`, `\\u202e`."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def printable_lines(text: str) -> list[str]:
-    """The lines of a text whose line ends are wanted (a traceback), each of them printable.
+    """The lines of a text that keeps its line ends (a traceback), each of them printable.
 
-    A caller indents them, so that none can be mistaken for a line of its own.
+    The caller indents them, so that none can be mistaken for a separate log line.
     """
     return [printable(line) for line in text.split("\n")]
 
 
 def printable_json(text: str) -> str:
-    """A JSON text with the same value, whose strings hold printable characters only.
+    """A JSON text with the same value, whose strings contain only printable characters.
 
-    Line ends stay: in valid JSON they stand between values. The writer of the text has put them there.
+    Line ends stay: in valid JSON they stand between values, where the writer of the text put them.
     """
     if text.isprintable():
         return text
@@ -34,7 +34,7 @@ def printable_json(text: str) -> str:
 
 
 def ascii_json(text: str) -> str:
-    """The same for a stream that takes nothing but ASCII."""
+    """The same for a stream that accepts only ASCII."""
     return "".join(char if char.isascii() else _escape_json(char) for char in printable_json(text))
 
 

@@ -1,8 +1,8 @@
-"""Find out on which kind of Postgres a connection has arrived, before anything relies on it.
+"""Detect the kind of Postgres behind a connection before anything relies on it.
 
-Two things cannot be made to work and are refused here, wherever leaseq connects: a database that is not UTF-8, and a pooler that
-gives one client several sessions in turn or hands a session to the next client as it is. A session pooler that cleans up
-passes. A direct connection costs one round trip for this when a pool is opened, and none later.
+Two kinds cannot work and are refused at every connection of leaseq: a database that is not UTF-8, and a pooler that gives one
+client several sessions in turn or passes a session on without a reset. A session pooler that resets sessions is accepted. A
+direct connection pays one round trip for this when a pool is opened, and none later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Connection = psycopg.AsyncConnection[Any]
 Connect = Callable[[], Awaitable[Connection]]
 
 ROUNDS = 10
-# A session pooler whose sessions are all taken lets a client wait, for two minutes by PgBouncer's default.
+# When all its sessions are taken, a session pooler lets a client wait; PgBouncer's default is two minutes.
 WAIT_SECONDS = 10.0
 SESSION = (files("leaseq") / "probe_session.sql").read_bytes()
 MARK = (files("leaseq") / "probe_mark.sql").read_bytes()
@@ -34,9 +34,9 @@ FIX = "connect directly to Postgres, or through a pool with pool_mode = session 
 
 
 async def probe(conn: Connection, connect: Connect) -> bool:
-    """Whether a pooler in session mode stands between us and Postgres. `connect` makes more connections like `conn`.
+    """Whether a pooler in session mode stands in between. `connect` makes more connections like `conn`.
 
-    Raises `ServerUnfit` for what cannot work, and `ServerUnreachable` where a pooler has no second session to give.
+    Raises `ServerUnfit` for a kind that cannot work, and `ServerUnreachable` if a pooler has no second session to give.
     """
     encoding = conn.info.parameter_status("server_encoding")
     if encoding != "UTF8":
@@ -84,7 +84,7 @@ async def _ask(conn: Connection, query: bytes, params: dict[str, str] | None = N
 
 async def _changes_sessions(first: Connection, second: Connection) -> bool:
     """Whether a session ever serves two clients that are both connected. An idle pooler shows it in the first round, because it
-    gives the session that was used last. A busy one, or one that takes sessions in turn, changes them between two questions."""
+    gives out the session that was used last. A busy one, or one that rotates sessions, changes them between two questions."""
     firsts, seconds = set(), set()
     for _ in range(ROUNDS):
         firsts |= {await _ask(first, SESSION), await _ask(first, SESSION)}
@@ -94,7 +94,7 @@ async def _changes_sessions(first: Connection, second: Connection) -> bool:
 
 
 async def _leaves_marks(conn: Connection, connect: Connect) -> bool:
-    """Whether a client finds in its session what the one before has left: now, or after we have left something."""
+    """Whether a client sees settings of the previous client in its session: now, or after we have left one."""
     if await _ask(conn, FOUND):
         return True
     marked = await _ask(conn, MARK, {"mark": "marked"}, prepare=True)
@@ -104,4 +104,4 @@ async def _leaves_marks(conn: Connection, connect: Connect) -> bool:
             other = await stack.enter_async_context(await connect())
             if await _ask(other, SESSION) == marked:
                 return bool(await _ask(other, FOUND))
-    return False  # another client has it, or the pooler has closed it
+    return False  # another client has the session, or the pooler has closed it

@@ -1,4 +1,4 @@
-"""What does the ledger record beside the tasks themselves: attempts, workers, queues?"""
+"""Records of the ledger about attempts, workers and queues."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Attempt(Struct, frozen=True, kw_only=True):
     finished_at: datetime
     next_state: State
     error: bytes | None
-    hand_backs: int | None = None  # a row of hand-backs stands for so many attempts, from `attempt` on; None for any other ending
+    hand_backs: int | None = None  # the number of attempts that a row of hand-backs stands for, from `attempt` on; otherwise None
 
     @property
     def last(self) -> int:
-        """The number of the last attempt that this stands for."""
+        """The number of the last attempt that this row stands for."""
         return self.attempt + (self.hand_backs or 1) - 1
 
 

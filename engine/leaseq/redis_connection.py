@@ -1,16 +1,16 @@
-"""Connections to Redis that leave a server which no longer takes our writes.
+"""Connections to Redis that leave a server which no longer accepts writes.
 
-A connection lives for hours, and the server at its other end may lose its role meanwhile: after a failover the old master goes
-on as a replica, answers every write with an error, and keeps the connection open. A new connection finds the new master, because
-it resolves the name again. So an answer of that kind condemns all connections of the process, and each is made again before its
-next command. The command that got the answer is not repeated.
+A connection lives for hours, and its server may lose its role meanwhile. After a failover the old master continues as a
+replica, answers every write with an error, and keeps the connection open. A new connection finds the new master, because it
+resolves the name again. So such an answer condemns all connections of the process, and each is replaced before its next
+command. The command that got the answer is not repeated.
 
-Values in Redis are hostile, and a value is read into memory as a whole before it can be judged. So a connection is dropped once
-64 KiB of one value have come and it is still not complete. Nothing that leaseq asks for is as large as that.
+Values in Redis are hostile, and a value is read into memory completely before it can be judged. So a connection is dropped
+once 64 KiB of one incomplete value have arrived. No value that leaseq reads is that large.
 
-Invariants: a cancellation is never lost in a command. A condemned connection sends nothing more. The replies that are still on
-their way on it (of a pipeline) are read. An answer that says nothing about the role of the server (full, busy, no right, wrong
-type) condemns nothing.
+Invariants: a command never loses a cancellation. A condemned connection sends nothing more, but outstanding replies of a
+pipeline are read. An answer that says nothing about the role of the server (full, busy, no right, wrong type) condemns no
+connection.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ __all__ = ["Admit", "Guard", "Refused", "TooLarge", "guarded"]
 Admit = Callable[[AbstractConnection], Awaitable[None]]
 
 CONDEMNING = (BusyLoadingError, MasterDownError, ReadOnlyError)
-# The same answers inside the error of a script, and those for which redis-py has no class. READONLY and MASTERDOWN: a replica.
+# The same answers inside the error of a script, and those without a class in redis-py. READONLY and MASTERDOWN: a replica.
 # LOADING: a server that has restarted, or a replica that copies its master. UNBLOCKED: it lost its role while we blocked.
-# NOREPLICAS: a master that its replicas have left, as in the smaller half of a split network.
+# NOREPLICAS: a master whose replicas have left it, as in the smaller half of a split network.
 WORDS = re.compile(r"\b(READONLY|MASTERDOWN|LOADING|UNBLOCKED|NOREPLICAS)\b")
 
 
-# More than any reply of ours has in one value.
+# Larger than any single value in our replies.
 VALUE_BYTES = 65_536
-# What the buffer may hold beside the value: its header, and what hiredis has not discarded yet.
+# The buffer also holds the header of the value, and data that hiredis has not discarded yet.
 SLACK_BYTES = 2048
 
 
 class TooLarge(RedisConnectionError):
-    """A value that was not read to its end."""
+    """A value was too large and was not read to its end."""
 
 
 class Refused(RedisConnectionError):
-    """The server at the other end of a new connection is not ours to use."""
+    """The server behind a new connection is not ours to use."""
 
 
 class Guard:
-    """What all connections of one process share.
+    """The state that all connections of one process share.
 
     `generation` counts the reasons to leave a server. `admit` examines each new connection, and refuses it with a `RedisError`.
     """
@@ -63,15 +63,15 @@ class Guard:
         self.admit: Admit | None = None
 
     def condemn(self) -> None:
-        """Have every connection made again before its next command."""
+        """Have every connection replaced before its next command."""
         self.generation += 1
 
 
 class _BoundedParser(_AsyncHiredisParser):
-    """The parser of redis-py, which gives up on a value that is too large."""
+    """The parser of redis-py, which stops at a value that is too large."""
 
     async def read_from_socket(self) -> bool:
-        """Read on, because the reply is not complete. The buffer holds what has come of the value that is being read."""
+        """Read on, because the reply is incomplete. The buffer holds the received part of the current value."""
         reader: Any = self._reader
         if reader is not None and reader.len() > VALUE_BYTES + SLACK_BYTES:
             raise TooLarge(f"a value of more than {VALUE_BYTES} bytes came from Redis; the connection was dropped")
@@ -79,7 +79,7 @@ class _BoundedParser(_AsyncHiredisParser):
 
 
 class _Guarded(AbstractConnection):
-    """The part that all three kinds of connections share."""
+    """The common part of the three kinds of connections."""
 
     def __init__(self, *, guard: Guard, **options: Any) -> None:
         self._guard = guard
@@ -88,7 +88,7 @@ class _Guarded(AbstractConnection):
         super().__init__(**options, parser_class=_BoundedParser)
 
     async def _connect(self) -> None:
-        # Before the name is resolved: what is condemned from here on may be where this leads.
+        # Before the name is resolved: the next condemnation may concern the server that this connection reaches.
         self._generation = self._guard.generation
         self._admitted = False
         await super()._connect()  # type: ignore[safe-super, no-untyped-call]
@@ -100,7 +100,7 @@ class _Guarded(AbstractConnection):
         self._admitted = True
 
     def pack_command(self, *args: Any) -> list[bytes]:
-        """A command as it is sent. redis-py packs in Python where it is asynchronous, argument by argument."""
+        """A command as bytes. The asynchronous client of redis-py packs each argument in Python."""
         name, *rest = args
         words = name.encode().split() if isinstance(name, str) else name.split()  # 'SCRIPT LOAD' are two
         return [pack_command((*words, *rest))]
@@ -115,14 +115,14 @@ class _Guarded(AbstractConnection):
         try:
             await self._send(command)
         except BaseException:
-            await self.disconnect(nowait=True)  # a part of the command may be on its way
+            await self.disconnect(nowait=True)  # a part of the command may have been sent
             raise
 
     async def _send(self, command: Iterable[bytes]) -> None:
         """Write a command within the time-out of the connection.
 
         redis-py writes inside `asyncio.wait_for`, which costs a task for each command, and which before Python 3.12 loses a
-        cancellation that comes when the write is done (cpython#86296). Then a loop that was told to end would go on.
+        cancellation that arrives when the write completes (cpython#86296). Then a loop would not end when asked to.
         """
         try:
             async with asyncio.timeout(self.socket_timeout):
@@ -136,13 +136,13 @@ class _Guarded(AbstractConnection):
         try:
             return await super().read_response(*args, **options)
         except RedisError as error:
-            # One that was condemned before has nothing new to say: its successors may be at the right server already.
+            # A connection that was condemned before carries no news: its successors may already be at the right server.
             if self._generation == self._guard.generation and _condemns(error):
                 self._guard.condemn()
             raise
 
     def should_reconnect(self) -> bool:
-        """Is it to be closed when it comes back to its pool?"""
+        """Whether to close the connection when it returns to its pool."""
         return self._generation != self._guard.generation or bool(super().should_reconnect())  # type: ignore[no-untyped-call]
 
 

@@ -1,7 +1,7 @@
-"""The handlers of an app, and what each one takes.
+"""The handlers of an app, and the payloads that they accept.
 
-A handler is a function. Its parameters (without the context) are the fields of a msgspec struct, which
-decodes the payload. The shape of that struct lets other processes check a payload before it is stored.
+A handler is a function. Its parameters, without the context, are the fields of a msgspec struct that decodes the payload. The
+shape of that struct lets other processes check a payload before it is stored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEFAULT_QUEUE = "default"
 
 
 class Handler(Struct, frozen=True, kw_only=True):
-    """What a worker runs for one task type. Limits that are None come from the configuration."""
+    """The handler of one task type. Limits that are None come from the configuration."""
 
     type: str
     queue: str
@@ -38,7 +38,7 @@ class Handler(Struct, frozen=True, kw_only=True):
     decoder: msgspec.json.Decoder[Struct]
     shape: bytes
     stamp: str
-    collides: bool  # can a payload hold values of one hash, in a set say?
+    collides: bool  # whether a payload can hold values with the same hash, as in a set
     known: KnownType
     returns: Any
     max_attempts: int | None = None
@@ -46,35 +46,35 @@ class Handler(Struct, frozen=True, kw_only=True):
 
     @property
     def defaults(self) -> TypeDefaults:
-        """What a submission of this type may leave unsaid."""
+        """The defaults for submissions of this type."""
         return self.known.defaults
 
     def schema(self) -> bytes:
         """The JSON Schema of the payload, as JSON, for processes of an older version."""
         try:
             return msgspec.json.encode(msgspec.json.schema(self.arguments))
-        except TypeError:  # JSON Schema has no word for it
+        except TypeError:  # JSON Schema cannot express it
             return b"{}"
 
     def decode(self, payload: bytes) -> dict[str, Any]:
-        """The payload as keyword arguments. Raises `msgspec.ValidationError` with the path of what does not fit."""
+        """The payload as keyword arguments. Raises `msgspec.ValidationError` with the path of a value that does not fit."""
         if self.collides and collides(payload):
             raise msgspec.ValidationError(COLLIDES)
         return msgspec.structs.asdict(self.decoder.decode(payload))
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        """Call arguments as a payload. Raises `TypeError` where they do not fit the signature, and `PayloadInvalid` for what JSON
-        cannot hold: NaN and Infinity, a lone surrogate, a list that contains itself."""
+        """Call arguments as a payload. Raises `TypeError` if they do not fit the signature, and `PayloadInvalid` for values that
+        JSON cannot hold: NaN and Infinity, a lone surrogate, a list that contains itself."""
         arguments = self.arguments(**self.name_arguments(args, kwargs))
         try:
             payload = msgspec.json.encode(arguments)
             check_finite(arguments, payload)
         except (ValueError, OverflowError, RecursionError) as error:
-            raise PayloadInvalid(f"the payload of {self.type} cannot be kept: {error}") from None
+            raise PayloadInvalid(f"the payload of {self.type} cannot be stored: {error}") from None
         return payload
 
     def name_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Call arguments by the names of the payload's fields. Raises `TypeError` for too many, or for one given twice."""
+        """Call arguments by the names of the payload's fields. Raises `TypeError` for too many, or for a duplicate."""
         names = self.arguments.__struct_fields__
         if len(args) > len(names):
             raise TypeError(f"{self.type} takes {len(names)} arguments, {len(args)} were given")
@@ -91,14 +91,14 @@ class Registry:
         self.handlers: dict[str, Handler] = {}
 
     def add(self, handler: Handler) -> None:
-        """Add a handler; its type must be new."""
+        """Add a handler, whose type must be new."""
         if handler.type in self.handlers:
             raise ValueError(f"two handlers for task type {handler.type!r}; give one of them a name=")
         self.handlers[handler.type] = handler
 
     def queues(self) -> list[str]:
-        """Every queue that a handler of this app belongs to, and the default queue: a task whose type was not yet known when it
-        was submitted waits there, and any worker that knows the type by now may run it."""
+        """Every queue of a handler of this app, and the default queue. A task whose type was unknown at submission waits
+        there, and any worker that has learned the type may run it."""
         return sorted({DEFAULT_QUEUE, *(handler.queue for handler in self.handlers.values())})
 
 
@@ -110,8 +110,8 @@ def describe(
     max_attempts: int | None = None,
     timeout_seconds: float | None = None,
 ) -> Handler:
-    """Read a function's signature. Raises `TypeError` for what is no function, and for one that no JSON object could call;
-    `ValueError` for limits and names."""
+    """Read a function's signature. Raises `TypeError` for a value that is not a function, and for a function that no JSON object
+    can call; `ValueError` for limits and names."""
     if not hasattr(function, "__name__"):  # functools.partial, an object with __call__
         raise TypeError(
             f"a handler must be a function, not {type(function).__name__}: call it from a `def` or `async def` whose annotated "
@@ -155,7 +155,7 @@ def describe(
 
 
 def _check(name: str, defaults: TypeDefaults) -> None:
-    """Raise `ValueError` for names and limits that no submission could have."""
+    """Raise `ValueError` for names and limits that no submission can have."""
     for what, said in (("the name of a task type", name), ("the name of a queue", defaults.queue)):
         if not NAME.fullmatch(said):
             raise ValueError(f"handler {name}: {what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {said[:150]!r}")

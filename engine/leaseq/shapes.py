@@ -1,13 +1,12 @@
-"""Shapes of payloads: what a handler takes, as JSON, for processes that do not have its code.
+"""Shapes of payloads: the accepted arguments of a handler, as JSON.
 
-A worker registers the shape of every task type. The API and the command line build msgspec types from it
-and decode with them, so that the check of a submission and the decoder of a worker are the same code of
-msgspec, with the same rules for numbers, dates, unions, tags, limits and unknown fields. JSON Schema
-cannot say many of these rules.
+A worker registers the shape of every task type. The API and the command line have no handler code. They build msgspec types
+from the shape and decode with them, so the check of a submission and the decoder of a worker are the same msgspec code, with
+the same rules for numbers, dates, unions, tags, limits and unknown fields. JSON Schema cannot express many of these rules.
 
-A shape leaves out what only the code of the handler can do: `__post_init__`, validators of attrs, and
-`_missing_` of an enum. Class names, defaults and descriptions do not belong to it. The stamp of a shape
-is a hash: two handlers with the same stamp take the same payloads.
+A shape omits the checks that only the handler's code can make: `__post_init__`, validators of attrs, and `_missing_` of an
+enum. Class names, defaults and descriptions are not part of it. The stamp of a shape is a hash: two handlers with the same
+stamp take the same payloads.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Node = dict[str, Any]
 
 _NUMBER = ("gt", "ge", "lt", "le", "multiple_of")
 _LENGTH = ("min_length", "max_length")
-# The name of a kind in a shape, its node in msgspec.inspect, its type, and the limits that it may have.
+# The name of a kind in a shape, its node in msgspec.inspect, its type, and its possible limits.
 _LEAVES: dict[str, tuple[type[inspect.Type], Any, tuple[str, ...]]] = {
     "any": (inspect.AnyType, Any, ()),
     "raw": (inspect.RawType, msgspec.Raw, ()),
@@ -78,7 +77,7 @@ def stamp_of(shape: bytes) -> str:
 
 
 def decoder_of(shape: bytes) -> msgspec.json.Decoder[Any]:
-    """A decoder that accepts what fits a shape. Raises `ValueError` for what is not a shape of this version."""
+    """A decoder that accepts payloads of a shape. Raises `ValueError` for a text that is not a shape of this version."""
     try:
         classes = msgspec.json.decode(shape, type=dict[str, list[Node]])["classes"]
         return msgspec.json.Decoder(_Builder(classes).build())
@@ -87,14 +86,14 @@ def decoder_of(shape: bytes) -> msgspec.json.Decoder[Any]:
 
 
 class _Describer:
-    """Turns types into nodes. A class is described once, and referred to by its number, since it may contain itself."""
+    """Turns types into nodes. A class is described once and referenced by its number, since it may contain itself."""
 
     def __init__(self) -> None:
         self._numbers: dict[int, int] = {}
         self._found: list[Any] = []
 
     def describe(self, arguments: type[Struct]) -> list[Node]:
-        # The list grows while it is walked: a field may be of a class that is new.
+        # The list grows during the walk: a field may have a new class.
         self._number(inspect.type_info(arguments))
         return [self._class(found) for found in self._found]
 
@@ -168,7 +167,7 @@ class _Builder:
         classes = [self._class(number, node) for number, node in enumerate(self._nodes)]
         for one in classes:
             for name, found in self._types.items():
-                setattr(one, name, found)  # where msgspec looks for the names in annotations
+                setattr(one, name, found)  # msgspec looks up the names in annotations there
         return classes[0]
 
     def _class(self, number: int, node: Node) -> Any:
@@ -234,7 +233,7 @@ def _dataclass(name: str, annotations: dict[str, str], optional: list[str], node
 def _typed_dict(name: str, annotations: dict[str, str], optional: list[str], node: Node) -> Any:
     make: Any = TypedDict
     found = make(name, dict.fromkeys(annotations, Any))
-    # As names: TypedDict would make references of them that are looked up in this module.
+    # As names: TypedDict would turn them into references that are looked up in this module.
     found.__annotations__ = annotations
     found.__required_keys__, found.__optional_keys__ = frozenset(annotations) - set(optional), frozenset(optional)
     return found
@@ -248,7 +247,7 @@ def _named_tuple(name: str, annotations: dict[str, str], optional: list[str], no
 
 
 def _hash_of(found: Any) -> str:
-    """How objects of a class are hashed: by `value`, by `identity`, or `never`. The latter cannot be elements of a set."""
+    """How objects of a class are hashed: by `value`, by `identity`, or `never`. The last kind cannot be elements of a set."""
     method = found.cls.__hash__
     if isinstance(found, inspect.StructType) and method is Struct.__hash__:
         config = found.cls.__struct_config__

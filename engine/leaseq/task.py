@@ -1,7 +1,7 @@
-"""Task types as their users see them, and handles of tasks that were submitted.
+"""The user's view of task types, and handles of submitted tasks.
 
-`TypedTask` has the signature of its handler, so that a type checker sees a wrong argument where it is written.
-`TaskHandle` knows the type of the result.
+`TypedTask` has the signature of its handler, so a type checker reports a wrong argument at the call. `TaskHandle` knows the
+type of the result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Client(Protocol):
-    """What a task type needs of its app."""
+    """The part of an app that a task type uses."""
 
     @property
     def engine(self) -> Engine: ...
@@ -45,7 +45,7 @@ class Client(Protocol):
 
 
 class TaskHandle(Generic[R]):
-    """A submitted task: its id, and ways to ask what became of it."""
+    """A submitted task: its id, and methods to follow and cancel it."""
 
     def __init__(self, client: Client, task_id: str, *, replayed: bool, returns: Any) -> None:
         self._client = client
@@ -57,21 +57,21 @@ class TaskHandle(Generic[R]):
         return f"<TaskHandle {self.id}>"
 
     async def find(self) -> Task:
-        """The task as the ledger has it now. Raises `TaskNotFound` once it has been pruned."""
+        """The task as recorded in the ledger. Raises `TaskNotFound` once it has been pruned."""
         return await self._client.engine.find(self.id, tenant=self._client.tenant)
 
     async def state(self) -> State:
-        """The state of the task now."""
+        """The current state of the task."""
         return (await self.find()).state
 
     async def cancel(self) -> State:
-        """Stop the task: CANCELLED if it was waiting, PROCESSING if its worker has been asked to. Raises `TaskConflict`."""
+        """Cancel the task: CANCELLED if it was waiting, PROCESSING if its worker was asked to stop. Raises `TaskConflict`."""
         return await self._client.engine.cancel(self.id, tenant=self._client.tenant)
 
     async def result(self, *, timeout: float = 30.0) -> R:
-        """Wait up to `timeout` seconds for the task to succeed, and return what its handler returned.
+        """Wait up to `timeout` seconds for the task to succeed, and return the return value of its handler.
 
-        Raises `TaskFailed`, `TaskCancelled`, or `ResultTimeout` (the task goes on; ask again later).
+        Raises `TaskFailed`, `TaskCancelled`, or `ResultTimeout` (the task continues; wait again later).
         """
         task = await self._client.engine.wait(self.id, timeout=timeout, tenant=self._client.tenant)
         if task.state is State.SUCCESS:
@@ -99,7 +99,7 @@ class OptionFields(TypedDict, total=False):
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What was said of one submission; None means nothing was."""
+    """The options of one submission; None means that an option was not given."""
 
     idempotency_key: str | None = None
     queue: str | None = None
@@ -113,7 +113,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class BoundTask(Generic[R_co]):
-    """A task that is to be submitted with others: its type, its arguments, its options, checked. One is good for one task."""
+    """A checked submission for `submit_many`: task type, arguments, options. A BoundTask can be submitted once."""
 
     def __init__(self, submission: Submission, *, returns: Any) -> None:
         self.submission = submission
@@ -124,14 +124,14 @@ class BoundTask(Generic[R_co]):
 
 
 class TypedTask(Generic[P, R]):
-    """A task type with the signature of its handler: `submit` takes what the handler takes.
+    """A task type with the signature of its handler: `submit` takes the handler's arguments.
 
-    It can be called like the function that it decorates, which runs the function and records nothing.
+    It can be called like the decorated function, which runs the function and records nothing.
     """
 
     def __init__(self, client: Client, handler: Handler, options: Options | None = None) -> None:
         self.__name__, self.__doc__ = getattr(handler.function, "__name__", handler.type), handler.function.__doc__
-        self.__wrapped__ = handler.function  # where inspect.signature and documentation tools look
+        self.__wrapped__ = handler.function  # for inspect.signature and documentation tools
         self._client = client
         self._options = options or Options()
         self.handler = handler
@@ -142,32 +142,32 @@ class TypedTask(Generic[P, R]):
 
     @property
     def sync(self) -> SyncTask[P, R]:
-        """The same for code without an event loop: plain `def` handlers, Django and Flask, scripts."""
+        """The same interface for code without an event loop: plain `def` handlers, Django and Flask, scripts."""
         return SyncTask(self._client.openings, self)
 
     def options(self, **chosen: Unpack[OptionFields]) -> Self:
-        """The same task type, to be submitted with these options: a fresh set, not added to earlier ones.
+        """The same task type with these submission options. They replace earlier ones.
 
-        `connection` is a psycopg connection with an open transaction: the task then exists if and when that commits. In a
-        handler it is what `ctx.transaction()` gives: the task exists if and when this attempt succeeds.
+        `connection` is a psycopg connection with an open transaction: the task exists if and when that transaction commits. In a
+        handler, pass the transaction of `ctx.transaction()`: the task exists if and when this attempt succeeds.
         """
         return type(self)(self._client, self.handler, Options(**chosen))
 
     async def submit(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
-        """Record one task. When this returns, it is committed (or, with `connection`, part of that transaction).
+        """Record one task. It is committed when this returns (or, with `connection`, part of that transaction).
 
-        A handler may submit too, without opening anything. An attempt that is repeated submits again: give
-        `options(idempotency_key=ctx.key("step"))`, or `options(connection=tx)`.
-        Raises `SubmissionInvalid` and its kinds, and `ServerUnreachable`: then it is unknown whether the task exists,
-        and the same call with the same idempotency key is safe.
+        A handler may submit without opening the app. A repeated attempt submits again, so give
+        `options(idempotency_key=ctx.key("step"))` or `options(connection=tx)`.
+        Raises `SubmissionInvalid` and its subclasses, and `ServerUnreachable`. After the latter it is unknown whether the
+        task exists. Repeating the same call with the same idempotency key is safe.
         """
         submitted = await self._record(self._accept(self.handler.encode(args, kwargs)))
         return TaskHandle(self._client, submitted.task_id, replayed=submitted.replayed, returns=self.handler.returns)
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundTask[R]:
-        """What `submit` would record, for `Leaseq.submit_many`. Raises `SubmissionInvalid` and its kinds."""
+        """Prepare a submission for `Leaseq.submit_many`. Raises `SubmissionInvalid` and its subclasses."""
         if self._options.connection is not None:
-            raise SubmissionInvalid("what belongs to a transaction is submitted by itself: options(connection=...).submit(...)")
+            raise SubmissionInvalid("submit_many() cannot use options(connection=...): call .submit(...) on each task")
         return BoundTask(self._accept(self.handler.encode(args, kwargs)), returns=self.handler.returns)
 
     async def _record(self, submission: Submission) -> Submitted:
@@ -180,7 +180,7 @@ class TypedTask(Generic[P, R]):
 
     def _accept(self, payload: bytes) -> Submission:
         options, handler = self._options, self.handler
-        # What the handler says by itself stays out: the same submission over HTTP must have the same fingerprint.
+        # The handler's own defaults are omitted: the same submission over HTTP must have the same fingerprint.
         request = Request(
             type=handler.type,
             payload=payload,
@@ -197,14 +197,14 @@ class TypedTask(Generic[P, R]):
         return accept(request, self._client.config, known=handler.known)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the function. One that takes a context and is given none gets that of the attempt that calls."""
+        """Call the function. If it takes a context and none is given, it gets the context of the calling attempt."""
         handler, parameter = self.handler, self.handler.context_parameter
         if parameter is None or any(isinstance(value, Context) for value in args):
             return handler.function(*args, **kwargs)
         rest = dict(kwargs)
         context = rest.pop(parameter, None) or running.get()
         if context is None:
-            raise NotOpen(f"{handler.type} takes a Context: call it from a handler that has one, or give {parameter}=...")
+            raise NotOpen(f"{handler.type} takes a Context: call it from a handler with a context, or pass {parameter}=...")
         return handler.function(**{parameter: context}, **handler.name_arguments(args, rest))
 
 
@@ -212,7 +212,7 @@ class AsyncTask(TypedTask[P, R]):
     """A task type whose handler is `async def`."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Run the handler here and now, as a function. A context that is not given is that of the calling handler."""
+        """Run the handler directly, as a function. A missing context is taken from the calling handler."""
         coroutine: Coroutine[Any, Any, R] = self._call(args, kwargs)
         return coroutine
 
@@ -221,27 +221,27 @@ class BlockingTask(TypedTask[P, R]):
     """A task type whose handler is a plain `def`."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the handler here and now, as a function. A context that is not given is that of the calling handler."""
+        """Run the handler directly, as a function. A missing context is taken from the calling handler."""
         result: R = self._call(args, kwargs)
         return result
 
 
 class SyncTask(Generic[P, R]):
-    """A task type for code without an event loop. The first use connects, in a thread of its own, for as long as the process
-    lives; in a plain `def` handler the worker's connections are used."""
+    """A task type for code without an event loop. The first use connects, in a separate thread, for the life of the process. In a
+    plain `def` handler the worker's connections are used."""
 
     def __init__(self, openings: Openings, task: TypedTask[P, R]) -> None:
         self._openings = openings
         self._task = task
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> SyncTaskHandle[R]:
-        """As `TypedTask.submit`. Raises `NotOpen` where an event loop runs, which it would block."""
+        """As `TypedTask.submit`. Raises `NotOpen` if an event loop runs in this thread, because the call would block it."""
         handle = self._openings.run(lambda: self._task.submit(*args, **kwargs))
         return SyncTaskHandle(self._openings, handle)
 
 
 class SyncTaskHandle(Generic[R]):
-    """A submitted task, for code without an event loop. Each method is that of `TaskHandle`, and blocks."""
+    """A submitted task, for code without an event loop. Each method is the blocking form of that of `TaskHandle`."""
 
     def __init__(self, openings: Openings, handle: TaskHandle[R]) -> None:
         self._openings = openings
@@ -253,15 +253,15 @@ class SyncTaskHandle(Generic[R]):
         return f"<SyncTaskHandle {self.id}>"
 
     def find(self) -> Task:
-        """The task as the ledger has it now. Raises `TaskNotFound` once it has been pruned."""
+        """The task as recorded in the ledger. Raises `TaskNotFound` once it has been pruned."""
         return self._openings.run(self._handle.find)
 
     def state(self) -> State:
-        """The state of the task now."""
+        """The current state of the task."""
         return self._openings.run(self._handle.state)
 
     def cancel(self) -> State:
-        """Stop the task: CANCELLED if it was waiting, PROCESSING if its worker has been asked to. Raises `TaskConflict`."""
+        """Cancel the task: CANCELLED if it was waiting, PROCESSING if its worker was asked to stop. Raises `TaskConflict`."""
         return self._openings.run(self._handle.cancel)
 
     def result(self, *, timeout: float = 30.0) -> R:
@@ -270,9 +270,9 @@ class SyncTaskHandle(Generic[R]):
 
 
 class TaskDecorator(Protocol):
-    """What `@app.task(...)` is: it keeps the signature of the handler, without its context."""
+    """The decorator `@app.task(...)`: it keeps the signature of the handler, without its context."""
 
-    # An awaitable is also a plain result, so the first two overlap the last two; the order decides, as it should.
+    # An awaitable is also a plain result, so the first two overloads overlap the last two. The order resolves that correctly.
     @overload
     def __call__(self, function: Callable[Concatenate[Context, P], Awaitable[R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload

@@ -21,7 +21,7 @@ EVENTS: dict[str, int] = {name: kind.level for name, kind in CATALOGUE.items()}
 
 
 class Event(Struct, frozen=True):
-    """Something that happened."""
+    """One event and its fields."""
 
     name: str
     level: int
@@ -35,7 +35,7 @@ _lowest = logging.CRITICAL
 
 
 class Burst(threading.local):
-    """The burst that is going on in this thread: how deep, and what to do when it is over."""
+    """The current burst of this thread: its depth, and the calls to make when it is over."""
 
     def __init__(self) -> None:
         self.depth = 0
@@ -46,7 +46,7 @@ _burst = Burst()
 
 
 def emit(name: str, /, **fields: Any) -> None:
-    """Say that something happened. A listener that fails is not heard of: telemetry never ends an attempt."""
+    """Emit an event. An exception in a listener is logged and ignored: telemetry never ends an attempt."""
     level = EVENTS[name]
     if level < _lowest:
         return
@@ -60,13 +60,13 @@ def emit(name: str, /, **fields: Any) -> None:
 
 
 def listening(name: str) -> bool:
-    """Would anybody hear this event? For callers that emit one per task in a batch."""
+    """Whether any listener observes this event. For callers that emit one event for each task in a batch."""
     return EVENTS[name] >= _lowest
 
 
 @contextmanager
 def burst() -> Iterator[None]:
-    """Events of the code inside, which must not wait for anything, belong together: whoever writes them down may write once."""
+    """Group the events of the code inside, which must not wait for anything, so that a listener may write them together."""
     _burst.depth += 1
     try:
         yield
@@ -78,14 +78,14 @@ def burst() -> Iterator[None]:
 
 
 def after_burst(act: Callable[[], None]) -> bool:
-    """Call this when the burst that is going on is over, once. False, and no call, if there is none."""
+    """Call this when the current burst is over, once. Returns False, without calling it, if there is no burst."""
     if _burst.depth:
         _burst.after[act] = None
     return _burst.depth > 0
 
 
 def subscribe(listener: Listener, *, level: int = DEBUG) -> Callable[[], None]:
-    """Hear every event of at least this level from now on. Returns what ends it."""
+    """Observe every event of at least this level. Returns a function that stops it."""
     entry = (level, listener)
     _listeners.append(entry)
     _lower()

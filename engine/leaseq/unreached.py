@@ -1,7 +1,7 @@
-"""Why a server cannot be reached, in words that hold nothing of its URL.
+"""Explain why a server cannot be reached, in words without any part of its URL.
 
-The text of a driver quotes hosts, users, databases and pieces of a URL that was misread, and a misread piece may be the password.
-So that text is never passed on. Each known reason has a sentence here, and an unknown one is left to the log of the server.
+The text of a driver quotes hosts, users, databases and misread pieces of a URL, and a misread piece may be the password. So that
+text is never passed on. Each known reason has a sentence here. An unknown one is left to the log of the server.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-UNKNOWN = "it refuses the connection for a reason that its own log has"
+UNKNOWN = "it refuses the connection; see the log of the server"
 
-# What a driver, the operating system, a server or a pooler says -> what we say. The first that is found decides.
+# The text of a driver, the operating system, a server or a pooler, and our sentence for it. The first match decides.
 REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), reason)
     for pattern, reason in (
         (r"password authentication failed|SASL authentication failed|authentication failed", "the user or the password is wrong"),
-        (r"no password supplied|Authentication required|NOAUTH", "it wants a password, and none was given"),
+        (r"no password supplied|Authentication required|NOAUTH", "it requires a password, and none was given"),
         (r"WRONGPASS|invalid (username|password)|AUTH failed|without any password", "the user or the password is wrong"),
         (r"no pg_hba\.conf entry|pg_hba\.conf rejects", "pg_hba.conf does not admit this user, database, host or encryption"),
         (r"is not permitted to log in", "the role is not permitted to log in"),
@@ -47,22 +47,22 @@ REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"codec|invalid|cannot match|out of range", "a part of the URL is not valid"),
     )
 )
-# Names from the URL, in which a pattern must not be found.
+# Names from the URL, in which no pattern must be found.
 QUOTED = re.compile(r"""\"[^"]*\"|'[^']*'""")
 PLACE = re.compile(r"\b(?:from|to|socket:) \S+")
-# Redis names the user in whose name it refuses a command.
+# Redis names the user whose command it refuses.
 USER = re.compile(r"\b[Uu]ser \S+")
 
 
 def postgres_reason(text: str) -> str:
-    """Why no connection was made, from the text of psycopg. Several hosts may have several reasons."""
+    """The reason why no connection was made, from the text of psycopg. Several hosts may have several reasons."""
     reasons = dict.fromkeys(_reason(line) for line in text.splitlines() if _is_telling(line))
     known = [reason for reason in reasons if reason != UNKNOWN]
     return "; ".join(known) or UNKNOWN
 
 
 def redis_reason(error: BaseException) -> str:
-    """Why Redis cannot be used. What it answers to a command of ours is passed on: no part of a URL is in that."""
+    """The reason why Redis cannot be used. Its answer to our command is passed on, because that contains no part of a URL."""
     if isinstance(error, UnicodeError):
         return "its host name is not valid"
     if any(kind.__name__ == "ResponseError" for kind in type(error).__mro__) or not _is_of_connection(error):

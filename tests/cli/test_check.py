@@ -86,7 +86,7 @@ def test_for_scripts(leaseq: Command, config: Config) -> None:
 def test_a_url_that_cannot_be_read_starts_no_server_in_its_place(leaseq: Command, config: Config, name: str) -> None:
     result = leaseq("check", **{name: "http://db"})
     assert result.exit_code == 1
-    assert "does not begin with" in result.stdout
+    assert "must begin with" in result.stdout
     assert not config.data_dir.exists()
 
 

@@ -67,7 +67,7 @@ def test_arguments_that_json_cannot_hold_are_refused_where_they_are_submitted() 
     endless: list[Any] = []
     endless.append(endless)
     for value in ("\ud800", endless):
-        with pytest.raises(PayloadInvalid, match="the payload of take cannot be kept"):
+        with pytest.raises(PayloadInvalid, match="the payload of take cannot be stored"):
             describe(take).encode((), {"value": value})
 
 
@@ -76,5 +76,5 @@ def test_a_payload_with_a_number_that_json_does_not_have_is_refused_where_it_is_
     def take(values: list[float | Decimal]) -> None:
         """A handler."""
 
-    with pytest.raises(PayloadInvalid, match="the payload of take cannot be kept: JSON has no"):
+    with pytest.raises(PayloadInvalid, match="the payload of take cannot be stored: JSON has no"):
         describe(take).encode((), {"values": [1.0, number]})

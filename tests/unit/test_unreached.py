@@ -22,7 +22,7 @@ AT = 'connection failed: connection to server at "s3cret", port 5432 failed: '
 POSTGRES = [
     (AT + "Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?", "Connection refused"),
     (AT + 'FATAL:  password authentication failed for user "s3cret"', "the user or the password is wrong"),
-    (AT + "fe_sendauth: no password supplied", "it wants a password, and none was given"),
+    (AT + "fe_sendauth: no password supplied", "it requires a password, and none was given"),
     (AT + 'FATAL:  role "s3cret" does not exist', "there is no such role"),
     (AT + 'FATAL:  database "s3cret" does not exist', "there is no such database"),
     (
@@ -88,7 +88,7 @@ REDIS = [
     (RedisConnectionError("Error while reading from s3cret:6379 : (104, 'Connection reset by peer')"), "the server closed"),
     (RedisConnectionError("No connection available."), "the connection failed"),
     (AuthenticationError("invalid username-password pair or user is disabled."), "the user or the password is wrong"),
-    (AuthenticationError("Authentication required."), "it wants a password, and none was given"),
+    (AuthenticationError("Authentication required."), "it requires a password, and none was given"),
     (BusyLoadingError("Redis is loading the dataset in memory"), "it is loading its data"),
     (
         NoPermissionError("User s3cret has no permissions to run the 'eval' command"),
