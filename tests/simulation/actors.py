@@ -37,7 +37,7 @@ from leaseq.worker.attempt.outages import Outages
 from leaseq.worker.attempt.run_handler import Stop
 from leaseq.worker.attempt.settle import Releaser, Settler
 from leaseq.worker.claim import Claimer
-from leaseq.worker.in_flight import Hands
+from leaseq.worker.in_flight import InFlight
 from leaseq.worker.locked_deliveries import LockedDeliveries
 from leaseq.worker.slots import Slots
 from leaseq.worker.tools import Tools
@@ -58,7 +58,7 @@ QUEUE = "default"
 SLOTS = 2
 WINDOW = 2  # a lane is full with so few deliveries, and the rest waits in the ledger
 KILLED = "killed"
-FIRST_HAND = [KILLED, Stop.DRAIN.value, Stop.FENCE.value]  # the reasons of those who close a worker without asking
+FIRST_HAND = [KILLED, Stop.DRAIN.value, Stop.LEASE_LOST.value]  # the reasons of those who close a worker without asking
 BELL_SECONDS = 0.001
 
 _actor: ContextVar[Actor | None] = ContextVar("machine_actor", default=None)
@@ -169,7 +169,7 @@ class Hand(Actor):
         """Start one of its activities; only the hiring until it is hired, and nothing new once it is on its way out."""
         rounds: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
             "pull": self._pull,
-            "sweep": self.worker.sweep.run_once,
+            "sweep": self.worker.list_audit.run_once,
             "beat": self._beat_once,
             "watch": self.worker._watch_cancels,
             "retire": self._retire,
@@ -200,8 +200,8 @@ class Hand(Actor):
 
     async def _beat_once(self) -> None:
         verdict = (await self.beat.beat([self.worker_id])).get(self.worker_id)
-        if verdict is not None and verdict.fence is not None:
-            self.begin("retire", lambda: self._leave(Stop.FENCE))
+        if verdict is not None and verdict.lease_lost is not None:
+            self.begin("retire", lambda: self._leave(Stop.LEASE_LOST))
 
     async def _retire(self) -> None:
         await self._leave(Stop.DRAIN)
@@ -223,7 +223,7 @@ class Hand(Actor):
     def _tools(self) -> Tools:
         stores, ground = self.engine.stores, self.ground
         slots = 1 if self.isolated else SLOTS
-        hands = Hands()
+        in_flight = InFlight()
         return Tools(
             config=ground.config,
             worker_id=self.worker_id,
@@ -244,8 +244,8 @@ class Hand(Actor):
             hand_backs=Backoff(ground.config.hand_back_base_seconds, ground.config.hand_back_cap_seconds),
             settler=Settler(stores.ledger, capacity=2 * slots),
             releaser=Releaser(stores.dispatcher, worker_id=self.worker_id, capacity=2 * slots),
-            hands=hands,
-            locked=LockedDeliveries(stores.ledger, hands),
+            in_flight=in_flight,
+            locked=LockedDeliveries(stores.ledger, in_flight),
             outages=Outages(stores.ledger),
         )
 

@@ -15,8 +15,8 @@ from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.loop import end, run_forever
 from leaseq.operations.engine import Engine, open_engine
-from leaseq.supervisor.protocol import Spec
-from leaseq.worker.build import assemble
+from leaseq.supervisor.protocol import ChildSpec
+from leaseq.worker.build import build_worker
 from leaseq.worker.child import register
 from leaseq.worker.worker import Worker
 from leaseq_reaper.promote import Promote
@@ -30,13 +30,13 @@ async def assembled(config: Config, app: Leaseq, *, concurrency: int = 4, regist
     """A worker for the handlers of `app` that does nothing by itself. Told to, it registers them as a child does."""
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_engine(config, name="leaseq test worker"))
-        spec = Spec(worker_id=uuid4().hex, app="", queues=[QUEUE], concurrency=concurrency, isolated=False, proof=0.0)
+        spec = ChildSpec(worker_id=uuid4().hex, app="", queues=[QUEUE], concurrency=concurrency, isolated=False, renewed_at=0.0)
         await engine.stores.fleet.open_worker(spec.worker_id, host="here", pid=1, queues=spec.queues, version="0")
         await engine.stores.dispatcher.open(QUEUE, worker_id=spec.worker_id, lease_seconds=LEASE_SECONDS, token="first")
         if registers:
             await register(engine.stores.fleet, app.registry, spec)
         stack.enter_context(app.lend(engine))
-        yield await assemble(stack, engine, app.registry, spec=spec)
+        yield await build_worker(stack, engine, app.registry, spec=spec)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from leaseq.model import Lane, State
 from leaseq.supervisor.child_process import ChildProcess
-from leaseq.supervisor.protocol import FromSupervisor, Link, Spec
+from leaseq.supervisor.protocol import Channel, ChildSpec, FromSupervisor
 from leaseq.worker.process.shared_loop import THREADS
 from support.client import Client
 from support.ledger import RETENTION, submission
@@ -166,15 +166,15 @@ def _leave(child: ChildProcess) -> None:
         (True, _leave, 75, False),
         (True, _leave, 1, False),
         (True, lambda child: child.tell(FromSupervisor(drain=0.0)), -signal.SIGKILL, False),
-        (True, lambda child: child.tell(FromSupervisor(fence="closed")), -signal.SIGKILL, False),
-        (True, lambda child: child.tell(FromSupervisor(proof=1.0)), -signal.SIGSEGV, True),
+        (True, lambda child: child.tell(FromSupervisor(lease_lost="closed")), -signal.SIGKILL, False),
+        (True, lambda child: child.tell(FromSupervisor(renewed_at=1.0)), -signal.SIGSEGV, True),
     ],
 )
 async def test_which_ends_of_a_child_are_a_crash_of_what_it_ran(isolated: bool, act: Act, code: int, charged: bool) -> None:
     ours, theirs = socket.socketpair()
-    spec = Spec(worker_id="w", app="", queues=[], concurrency=1, isolated=isolated, proof=0.0)
+    spec = ChildSpec(worker_id="w", app="", queues=[], concurrency=1, isolated=isolated, renewed_at=0.0)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
-    child = ChildProcess(spec, process, await Link.over(ours))
+    child = ChildProcess(spec, process, await Channel.over(ours))
     act(child)
     assert child.crashed(code) is charged
     theirs.close()
@@ -183,9 +183,9 @@ async def test_which_ends_of_a_child_are_a_crash_of_what_it_ran(isolated: bool, 
 
 async def test_a_child_that_was_stopped_is_excused_when_its_loop_stood_still() -> None:
     ours, theirs = socket.socketpair()
-    spec = Spec(worker_id="w", app="", queues=[], concurrency=1, isolated=True, proof=0.0)
+    spec = ChildSpec(worker_id="w", app="", queues=[], concurrency=1, isolated=True, renewed_at=0.0)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(60)")
-    child = ChildProcess(spec, process, await Link.over(ours))
+    child = ChildProcess(spec, process, await Channel.over(ours))
     send(process.pid, signal.SIGSTOP)
     await asyncio.sleep(0.2)
     child.kill()

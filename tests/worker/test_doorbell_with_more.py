@@ -62,7 +62,7 @@ async def test_a_sweep_during_the_pull_finds_no_stray(config: Config, client: Cl
             pulls.brings = Deliveries(arrived.task_ids, [])  # and it is in the list once more
             taking = asyncio.create_task(worker._intakes[QUEUE]._take_with_more(arrived))
             await pulls.begun.wait()
-            await worker.sweep.run_once()
+            await worker.list_audit.run_once()
             pulls.go.set()
             await taking
             assert (await client.ended(arrived.task_ids[0])).state is State.SUCCESS
@@ -82,7 +82,7 @@ async def test_a_pull_that_fails_leaves_the_delivery_to_the_sweep(
         with pytest.raises(ServerUnreachable):
             await worker._intakes[QUEUE]._take_with_more(arrived)
         assert runs == []
-        await worker.sweep.run_once()
+        await worker.list_audit.run_once()
         assert (await client.ended(arrived.task_ids[0])).state is State.SUCCESS
         await until(lambda: worker.running == 0, seconds=30)
     assert runs == arrived.task_ids

@@ -21,7 +21,7 @@ from psycopg.types.composite import CompositeInfo, register_composite
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.model import State, Task
-from leaseq.worker.attempt.remains import Remains
+from leaseq.worker.process.leftovers import Leftovers
 from support.client import Client
 from support.processes import Service, Services, send
 from support.worker import promoting, until, working
@@ -472,7 +472,7 @@ async def test_only_an_attempt_that_ends_while_it_waits_is_starved_of_connection
 
 def test_an_alarm_or_a_limit_that_a_handler_leaves_is_found() -> None:
     """An isolation child that the kernel ends for one of them would charge the next task."""
-    before = Remains(())
+    before = Leftovers(())
     signal.setitimer(signal.ITIMER_REAL, 600)
     try:
         assert before.found() == "timer"

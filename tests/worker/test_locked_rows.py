@@ -21,7 +21,7 @@ from leaseq.operations.reap import Death
 from leaseq.telemetry import recorded
 from leaseq.worker import locked_deliveries as locked_module
 from leaseq.worker.attempt.run_handler import Stop
-from leaseq.worker.in_flight import Hands
+from leaseq.worker.in_flight import InFlight
 from support.client import Client
 from support.processes import PATIENCE
 from support.reaper import named, names
@@ -133,9 +133,9 @@ async def test_more_locked_rows_than_a_worker_keeps_go_back_to_their_lane(
 
 async def test_a_delivery_that_is_kept_during_a_look_is_not_taken_for_free(client: Client, config: Config) -> None:
     ids = await client.submit_many("quick", 2)
-    hands = Hands()
-    holds = hands.take(QUEUE, ids).news
-    kept = locked_module.LockedDeliveries(client.engine.stores.ledger, hands)
+    in_flight = InFlight()
+    holds = in_flight.add(QUEUE, ids).new
+    kept = locked_module.LockedDeliveries(client.engine.stores.ledger, in_flight)
     kept.add(holds[0])
     async with person(config) as psql:
         await psql.execute(TOUCH, [ids])
@@ -159,7 +159,7 @@ async def test_a_worker_that_ends_leaves_no_locked_delivery_behind(config: Confi
             async with working(config, handlers.app) as worker:
                 await client.ended(free, timeout=SECONDS)
                 await until(lambda: "task.locked" in names(events), seconds=SECONDS)
-                await worker.sweep.run_once()  # it is in hand: neither a stray nor forgotten
+                await worker.list_audit.run_once()  # it is in hand: neither a stray nor forgotten
                 worker_id = worker._tools.worker_id
                 assert (await dispatcher.held(QUEUE, worker_id=worker_id)).task_ids == [locked]
             await client.engine.reaper.reap(Death(worker_id=worker_id, queues=[QUEUE], reason="killed"))

@@ -55,16 +55,16 @@ async def test_a_beat_goes_around_a_locked_row(config: Config, client: Client, t
             until_silent = loop.time() + (SILENT_LEASES + 2) * quick.lease_seconds
             while loop.time() < until_silent:
                 verdicts = await heartbeat.beat(workers)
-                assert [verdicts[worker_id].fence for worker_id in workers] == [None] * 3
+                assert [verdicts[worker_id].lease_lost for worker_id in workers] == [None] * 3
                 await asyncio.sleep(quick.heartbeat_seconds)
             await engine.stores.fleet.close_worker("closed", reason="tested")
 
             async def is_told() -> bool:
                 verdict = (await heartbeat.beat(workers)).get("closed")
-                return verdict is not None and verdict.fence is not None
+                return verdict is not None and verdict.lease_lost is not None
 
             await until(is_told, seconds=60)
-        assert [bool(verdict.proof) for _, verdict in sorted((await heartbeat.beat(workers[:2])).items())] == [True, True]
+        assert [bool(verdict.renewed_at) for _, verdict in sorted((await heartbeat.beat(workers[:2])).items())] == [True, True]
         await heartbeat.aclose()
 
 

@@ -18,7 +18,7 @@ from leaseq.model import Lane, State
 from leaseq.operations.engine import open_engine
 from leaseq.supervisor.child_process import ChildProcess
 from leaseq.supervisor.heartbeat import Heartbeat
-from leaseq.supervisor.supervisor import Post, Supervisor
+from leaseq.supervisor.supervisor import Supervisor, SupervisorSpec
 from leaseq.telemetry import recorded
 from support.client import Client
 from support.ledger import RETENTION, submission
@@ -187,15 +187,15 @@ async def test_a_drain_that_postgres_kept_from_ending_blames_nobody(config: Conf
 async def test_a_machine_that_starts_no_process_for_a_while_is_waited_for(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    post = Post(app="apps.probe:app", queues=["default"], concurrency=1, processes=1)
-    supervisor = Supervisor(config, client.engine.stores, client.engine.reaper, post)
+    spec = SupervisorSpec(app="apps.probe:app", queues=["default"], concurrency=1, processes=1)
+    supervisor = Supervisor(config, client.engine.stores, client.engine.reaper, spec)
 
     async def refuse(spec: object, config: object) -> ChildProcess:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(ChildProcess, "start", refuse)
     with recorded() as events:
-        staffing = asyncio.create_task(supervisor._staff())
+        staffing = asyncio.create_task(supervisor._keep_running())
         await until(lambda: any(event.name == "loop.failed" for event in events))
         supervisor.drain()
         await asyncio.wait_for(staffing, 5)
@@ -213,7 +213,7 @@ async def test_a_beat_is_proof_from_the_moment_the_renewal_was_sent(config: Conf
         proxy.freeze()
         asked = time.clock_gettime(time.CLOCK_BOOTTIME)
         verdict = (await heartbeat.beat(["w1"]))["w1"]
-        assert verdict.proof is not None
-        assert verdict.proof - asked > 0.9 * slow.heartbeat_seconds
+        assert verdict.renewed_at is not None
+        assert verdict.renewed_at - asked > 0.9 * slow.heartbeat_seconds
         proxy.thaw()
         await heartbeat.aclose()

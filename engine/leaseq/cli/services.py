@@ -22,7 +22,7 @@ from leaseq.errors import ConfigInvalid, LeaseqError
 from leaseq.logs import set_up_logs
 from leaseq.model import NAME
 from leaseq.printable import printable_lines
-from leaseq.supervisor.supervisor import Post
+from leaseq.supervisor.supervisor import SupervisorSpec
 from leaseq.supervisor.supervisor import serve as serve_worker
 from leaseq.worker import load as loading
 from leaseq.worker.load import load_app
@@ -74,8 +74,8 @@ def worker(app: str, queues: str | None, concurrency: int | None, processes: int
     chosen = _queues(queues, load(app))
     _begin(config, until_eof=until_eof)
     with on_fit_servers(config) as ready:
-        post = Post(app=app, queues=chosen, concurrency=ready.concurrency, processes=ready.processes)
-        code = serve_worker(ready, post)
+        spec = SupervisorSpec(app=app, queues=chosen, concurrency=ready.concurrency, processes=ready.processes)
+        code = serve_worker(ready, spec)
     sys.exit(code)
 
 

@@ -13,7 +13,7 @@ from time import monotonic
 import msgspec
 
 from leaseq.config import Config, hide_secrets, split_secrets
-from leaseq.supervisor.protocol import FromChild, FromSupervisor, Link, Spec
+from leaseq.supervisor.protocol import Channel, ChildSpec, FromChild, FromSupervisor
 
 BOOT_SECONDS = 120.0
 LAST_WORDS_SECONDS = 0.3
@@ -25,10 +25,10 @@ SENT_BY_OTHERS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal
 class ChildProcess:
     """A running child, as its supervisor sees it."""
 
-    def __init__(self, spec: Spec, process: asyncio.subprocess.Process, link: Link) -> None:
+    def __init__(self, spec: ChildSpec, process: asyncio.subprocess.Process, channel: Channel) -> None:
         self.spec = spec
         self.process = process
-        self.link = link
+        self.channel = channel
         self.started = monotonic()
         self.last_tick = monotonic()
         self.running = 0
@@ -40,7 +40,7 @@ class ChildProcess:
         self.reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, spec: Spec, config: Config) -> ChildProcess:
+    async def start(cls, spec: ChildSpec, config: Config) -> ChildProcess:
         """Start `python -m leaseq.worker.child`. Exec, not fork: nothing of the supervisor's connections is inherited.
 
         In a session of its own: a signal that a handler sends to its process group reaches no other worker process, and what
@@ -70,7 +70,7 @@ class ChildProcess:
         finally:
             theirs.close()
             os.close(given)
-        return cls(spec, process, await Link.over(ours))
+        return cls(spec, process, await Channel.over(ours))
 
     def stalled(self, limit_seconds: float) -> bool:
         """Has its loop stopped turning? A child that is still importing its app has longer: it holds no task yet."""
@@ -82,8 +82,8 @@ class ChildProcess:
         return monotonic() - self.last_tick
 
     def tell(self, message: FromSupervisor) -> None:
-        self.excused = self.excused or message.drain is not None or message.fence is not None
-        self.link.send(message)
+        self.excused = self.excused or message.drain is not None or message.lease_lost is not None
+        self.channel.send(message)
 
     def kill(self) -> None:
         """End a child whose loop has stopped turning. One that another process has stopped (SIGSTOP) is excused."""
@@ -103,11 +103,11 @@ class ChildProcess:
         # What it said last is here already. The end of the stream may not come: what it forked holds its end open, too.
         await asyncio.wait([self.reading], timeout=LAST_WORDS_SECONDS)
         self.reading.cancel()
-        self.link.close()
+        self.channel.close()
         return code
 
     async def _read(self) -> None:
-        while (line := await self.link.receive()) is not None:
+        while (line := await self.channel.receive()) is not None:
             message = msgspec.json.decode(line, type=FromChild)
             self.last_tick = monotonic()
             self.running = message.running

@@ -17,7 +17,7 @@ from pathlib import Path
 PROC = Path("/proc")
 
 
-def end_descendants(session: int) -> int:
+def kill_descendants(session: int) -> int:
     """Kill what is in the session of a worker process, other than this one; returns how many processes it killed.
 
     `session` is the process id of the worker. Where there is no /proc, only the process group of the worker is killed, and not
@@ -39,4 +39,4 @@ def end_descendants(session: int) -> int:
     return ended
 
 
-__all__ = ["end_descendants"]
+__all__ = ["kill_descendants"]

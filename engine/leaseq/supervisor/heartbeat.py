@@ -38,14 +38,14 @@ SILENT_LEASES = 3
 AT_ONCE = 8
 
 
-class Verdict(Struct, frozen=True):
+class Renewal(Struct, frozen=True):
     """What one beat says to one child: proof (boot time, seconds) that its lease held, or the reason why it has none."""
 
-    proof: float | None = None
-    fence: str | None = None
+    renewed_at: float | None = None
+    lease_lost: str | None = None
 
 
-class Touch(Struct, frozen=True):
+class LedgerReply(Struct, frozen=True):
     """The ledger's answer to one beat: who was asked for, who is open, and when the question was sent (boot time)."""
 
     asked: frozenset[str]
@@ -61,7 +61,7 @@ class Heartbeat:
         self._stores = stores
         self._queues = queues
         self._ledger_heard = boottime()
-        self._touching: asyncio.Task[Touch] | None = None
+        self._touching: asyncio.Task[LedgerReply] | None = None
         self._is_careful = False  # is a row locked, so that a touch may have to wait for it?
         few = len(queues) <= FEW_QUEUES
         self._renewed, self._others = (queues, ()) if few else (queues[:1], tuple(queues[1:]))
@@ -83,7 +83,7 @@ class Heartbeat:
         token, lease = uuid4().hex, self._config.lease_seconds
         await self._stores.dispatcher.open(queue, worker_id=worker_id, lease_seconds=lease, token=token)
 
-    async def beat(self, worker_ids: Sequence[str]) -> dict[str, Verdict]:
+    async def beat(self, worker_ids: Sequence[str]) -> dict[str, Renewal]:
         """Renew for these; a verdict for each of which something is known."""
         if not worker_ids:
             return {}
@@ -92,7 +92,7 @@ class Heartbeat:
         if touch is None and sent - self._ledger_heard > SILENT_LEASES * self._config.lease_seconds:
             return {}
         closed = set() if touch is None else touch.asked - touch.open_ones
-        verdicts = {worker_id: Verdict(fence="the incarnation was closed") for worker_id in closed}
+        renewals = {worker_id: Renewal(lease_lost="the incarnation was closed") for worker_id in closed}
         alive = [worker_id for worker_id in worker_ids if worker_id not in closed]
         held = await self._renew_in_time(alive, may_reopen=touch.open_ones if touch is not None else frozenset())
         if touch is not None and self._others and held:
@@ -100,17 +100,17 @@ class Heartbeat:
         reach("beat.renewed")
         for worker_id in alive:
             if worker_id in held:
-                verdicts[worker_id] = Verdict(proof=sent)
+                renewals[worker_id] = Renewal(renewed_at=sent)
             elif touch is not None and worker_id in touch.open_ones:
-                verdicts[worker_id] = Verdict(proof=touch.sent)
-        return verdicts
+                renewals[worker_id] = Renewal(renewed_at=touch.sent)
+        return renewals
 
     async def aclose(self) -> None:
         """Stop asking the ledger."""
         if self._touching is not None:
             await end(self._touching)
 
-    async def _touch(self, worker_ids: Sequence[str]) -> Touch | None:
+    async def _touch(self, worker_ids: Sequence[str]) -> LedgerReply | None:
         """Which of these are open, or None if the ledger does not answer within a beat. A touch that hangs (a frozen server) is
         left to hang, not cancelled: it must not hold up the renewal in dispatch, and later beats wait for that one alone."""
         if self._touching is None:
@@ -126,7 +126,7 @@ class Heartbeat:
             emit("ledger.unreachable", error=str(error), waiting=0)
             return None
 
-    async def _ask(self, worker_ids: frozenset[str]) -> Touch:
+    async def _ask(self, worker_ids: frozenset[str]) -> LedgerReply:
         fleet = self._stores.fleet
         locked = await fleet.find_locked([*worker_ids]) if self._is_careful else set()
         free = worker_ids - locked
@@ -138,7 +138,7 @@ class Heartbeat:
             self._is_careful = True
             raise
         self._ledger_heard = sent
-        return Touch(free, frozenset(open_ones), sent)
+        return LedgerReply(free, frozenset(open_ones), sent)
 
     async def _renew_in_time(self, worker_ids: Sequence[str], *, may_reopen: AbstractSet[str]) -> set[str]:
         """Within a beat, or nothing: a Redis that hangs must not hold up the next touch of the ledger."""
@@ -200,4 +200,4 @@ class Heartbeat:
         return set(lost)
 
 
-__all__ = ["Heartbeat", "Verdict"]
+__all__ = ["Heartbeat", "Renewal"]

@@ -11,18 +11,18 @@ import socket
 import time
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 EXIT_STORE_AWAY = 69  # it could not start: Postgres takes no connections
 EXIT_UNCLOSED = 74  # it drained, but could not close its incarnation: a store was away
-EXIT_FENCED = 75  # it lost its right to work
+EXIT_LEASE_LOST = 75  # it lost its right to work
 
 # A worker of no more queues than this asks about each of them: a doorbell each, all leases in a beat, all lists in a sweep.
 # A worker of more asks about all of them together, and about one only when there is a reason.
 FEW_QUEUES = 8
 
 
-class Spec(Struct, frozen=True, kw_only=True):
+class ChildSpec(Struct, frozen=True, kw_only=True):
     """What a child is to be, given on its command line as JSON."""
 
     worker_id: str
@@ -30,7 +30,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     queues: list[str]
     concurrency: int
     isolated: bool
-    proof: float
+    renewed_at: float = field(name="proof")  # boot time in seconds
     supervisor: int | None = None  # its pid
 
 
@@ -47,9 +47,9 @@ class FromChild(Struct, frozen=True, omit_defaults=True):
 class FromSupervisor(Struct, frozen=True, omit_defaults=True):
     """A line from the supervisor. `proof` is boot time in seconds; `drain` is the grace in seconds."""
 
-    proof: float | None = None
+    renewed_at: float | None = field(default=None, name="proof")
     drain: float | None = None
-    fence: str | None = None
+    lease_lost: str | None = field(default=None, name="fence")
 
 
 def boottime() -> float:
@@ -58,7 +58,7 @@ def boottime() -> float:
     return time.clock_gettime(clock)
 
 
-class Link:
+class Channel:
     """One end of the pair."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -66,7 +66,7 @@ class Link:
         self._writer = writer
 
     @classmethod
-    async def over(cls, end: socket.socket) -> Link:
+    async def over(cls, end: socket.socket) -> Channel:
         """The end of a socket pair as a link."""
         return cls(*await asyncio.open_unix_connection(sock=end))
 
@@ -89,13 +89,13 @@ class Link:
 
 
 __all__ = [
-    "EXIT_FENCED",
+    "EXIT_LEASE_LOST",
     "EXIT_STORE_AWAY",
     "EXIT_UNCLOSED",
     "FEW_QUEUES",
+    "Channel",
+    "ChildSpec",
     "FromChild",
     "FromSupervisor",
-    "Link",
-    "Spec",
     "boottime",
 ]

@@ -26,9 +26,9 @@ from leaseq.model import Lane
 from leaseq.operations.engine import Stores, open_engine
 from leaseq.operations.reap import Death, Reap
 from leaseq.supervisor.child_process import ChildProcess
-from leaseq.supervisor.descendants import end_descendants
+from leaseq.supervisor.descendants import kill_descendants
 from leaseq.supervisor.heartbeat import Heartbeat
-from leaseq.supervisor.protocol import EXIT_FENCED, EXIT_STORE_AWAY, EXIT_UNCLOSED, FromSupervisor, Spec, boottime
+from leaseq.supervisor.protocol import EXIT_LEASE_LOST, EXIT_STORE_AWAY, EXIT_UNCLOSED, ChildSpec, FromSupervisor, boottime
 from leaseq.telemetry import emit
 
 STALL_CHECK_SECONDS = 0.5
@@ -41,13 +41,13 @@ STORE_AWAY_SECONDS = 1.0
 POOL_SIZE = 4
 
 EXITS = {
-    EXIT_FENCED: "lost its lease",
+    EXIT_LEASE_LOST: "lost its lease",
     EXIT_STORE_AWAY: "could not start while a store was away",
     EXIT_UNCLOSED: "drained while a store was away",
 }
 
 
-class Post(Struct, frozen=True, kw_only=True):
+class SupervisorSpec(Struct, frozen=True, kw_only=True):
     """What this supervisor is to staff."""
 
     app: str
@@ -59,13 +59,13 @@ class Post(Struct, frozen=True, kw_only=True):
 class Supervisor:
     """Keeps `processes` children at work."""
 
-    def __init__(self, config: Config, stores: Stores, reap: Reap, post: Post) -> None:
+    def __init__(self, config: Config, stores: Stores, reap: Reap, spec: SupervisorSpec) -> None:
         self._config = config
         self._stores = stores
         self._reaper = reap
-        self._post = post
+        self._spec = spec
         self._children: dict[str, ChildProcess] = {}
-        self._beat = Heartbeat(config, stores, post.queues)
+        self._beat = Heartbeat(config, stores, spec.queues)
         self._stop = asyncio.Event()
         self._gone = asyncio.Event()
         self._isolating = False
@@ -82,17 +82,17 @@ class Supervisor:
         emit(
             "supervisor.started",
             pid=os.getpid(),
-            queues=self._post.queues,
-            processes=self._post.processes,
-            concurrency=self._post.concurrency,
+            queues=self._spec.queues,
+            processes=self._spec.processes,
+            concurrency=self._spec.concurrency,
         )
         async with asyncio.TaskGroup() as group:
             # A draining child is renewed and watched as well: these two end after the last of them.
             watches = [group.create_task(self._beat_forever()), group.create_task(self._watch_stalls())]
             isolating = group.create_task(
-                run_forever(self._isolate, name="isolate", interval_seconds=ISOLATION_CHECK_SECONDS, stop=self._stop)
+                run_forever(self._spawn_isolated, name="isolate", interval_seconds=ISOLATION_CHECK_SECONDS, stop=self._stop)
             )
-            places = [group.create_task(self._staff()) for _ in range(self._post.processes)]
+            places = [group.create_task(self._keep_running()) for _ in range(self._spec.processes)]
             await asyncio.wait(places)
             self._stop.set()
             await asyncio.wait([isolating])
@@ -112,17 +112,17 @@ class Supervisor:
         for child in self._children.values():
             child.tell(FromSupervisor(drain=grace))
 
-    async def _staff(self) -> None:
+    async def _keep_running(self) -> None:
         """Keep one place filled."""
         short_lives = 0
         while not self._stop.is_set():
             try:
-                child = await self._hire(isolated=False)
+                child = await self._spawn(isolated=False)
             except (ServerUnreachable, OSError) as error:
                 emit("loop.failed", loop="staff", error=str(error))
                 await pause(STORE_AWAY_SECONDS, stop=self._stop)
                 continue
-            code = await self._accompany(child)
+            code = await self._wait_and_recover(child)
             if child.ready:
                 short_lives = 0
             elif code == EXIT_STORE_AWAY:
@@ -138,15 +138,15 @@ class Supervisor:
             if monotonic() - child.started < SHORT_LIFE_SECONDS:
                 await pause(min(0.5 * 2**short_lives, RESPAWN_CAP_SECONDS), stop=self._stop)
 
-    async def _hire(self, *, isolated: bool) -> ChildProcess:
+    async def _spawn(self, *, isolated: bool) -> ChildProcess:
         """Open an incarnation in both stores, then start the child for it."""
-        spec = Spec(
+        spec = ChildSpec(
             worker_id=uuid4().hex,
-            app=self._post.app,
-            queues=self._post.queues,
-            concurrency=1 if isolated else self._post.concurrency,
+            app=self._spec.app,
+            queues=self._spec.queues,
+            concurrency=1 if isolated else self._spec.concurrency,
             isolated=isolated,
-            proof=boottime(),
+            renewed_at=boottime(),
             supervisor=os.getpid(),
         )
         await self._stores.fleet.open_worker(
@@ -160,7 +160,7 @@ class Supervisor:
         emit("child.started", worker_id=spec.worker_id, pid_of_child=child.process.pid, isolated=isolated)
         return child
 
-    async def _accompany(self, child: ChildProcess) -> int:
+    async def _wait_and_recover(self, child: ChildProcess) -> int:
         """Until its end, and beyond: what it held is taken back. Returns its exit code."""
         if self._stop.is_set():
             child.tell(FromSupervisor(drain=0.0))
@@ -171,14 +171,14 @@ class Supervisor:
                 emit("child.exited", **about)
             else:
                 emit("child.died", **about, running=child.running)
-                await self._reap(child, said(code), blame=child.crashed(code))
-            await asyncio.to_thread(end_descendants, child.process.pid)
+                await self._recover(child, describe_exit(code), blame=child.crashed(code))
+            await asyncio.to_thread(kill_descendants, child.process.pid)
         finally:
             del self._children[child.spec.worker_id]
             self._gone.set()
         return code
 
-    async def _reap(self, child: ChildProcess, reason: str, *, blame: bool) -> None:
+    async def _recover(self, child: ChildProcess, reason: str, *, blame: bool) -> None:
         death = Death(worker_id=child.spec.worker_id, queues=child.spec.queues, reason=reason, blame=blame)
         deadline = monotonic() + self._config.lease_seconds
         while True:
@@ -200,11 +200,11 @@ class Supervisor:
         """Renew for those whose loop still turns, and hand them the proof."""
         limit = self._config.loop_stall_seconds
         lively = [worker_id for worker_id, child in self._children.items() if not child.stalled(limit)]
-        verdicts = await self._beat.beat(lively)
-        for worker_id, verdict in verdicts.items():
+        renewals = await self._beat.beat(lively)
+        for worker_id, renewal in renewals.items():
             child = self._children.get(worker_id)
             if child is not None:
-                child.tell(FromSupervisor(proof=verdict.proof, fence=verdict.fence))
+                child.tell(FromSupervisor(renewed_at=renewal.renewed_at, lease_lost=renewal.lease_lost))
 
     async def _watch_stalls(self) -> None:
         never = asyncio.Event()
@@ -224,7 +224,7 @@ class Supervisor:
                 emit("child.stalled", worker_id=child.spec.worker_id, seconds=round(child.silent_seconds, 1))
                 child.kill()
 
-    async def _isolate(self) -> None:
+    async def _spawn_isolated(self) -> None:
         """Start a one-slot child for tasks under suspicion, when there are any. It goes when it has been idle for a lease.
 
         Where such children find nothing that they may run, the next one waits longer each time.
@@ -235,48 +235,48 @@ class Supervisor:
             await pause(min(2.0**self._idle_isolations, IDLE_ISOLATION_CAP_SECONDS), stop=self._stop)
             if self._stop.is_set() or not await self._suspects_wait():
                 return
-        child = await self._hire(isolated=True)
+        child = await self._spawn(isolated=True)
         self._isolating = True
-        self._isolation = asyncio.create_task(self._isolated(child))
+        self._isolation = asyncio.create_task(self._run_isolated(child))
 
     async def _suspects_wait(self) -> bool:
         survey = self._stores.survey
         # One command while there are none: a worker may serve hundreds of queues.
-        holding = await self._stores.dispatcher.holding(self._post.queues, lanes=[Lane.SUSPECT])
+        holding = await self._stores.dispatcher.holding(self._spec.queues, lanes=[Lane.SUSPECT])
         lengths = await survey.lengths([(queue, Lane.SUSPECT) for queue in holding])
         for (queue, _), length in lengths.items():
             if length > 0 and not await survey.is_paused(queue):
                 return True
         return False
 
-    async def _isolated(self, child: ChildProcess) -> None:
+    async def _run_isolated(self, child: ChildProcess) -> None:
         try:
-            code = await self._accompany(child)
+            code = await self._wait_and_recover(child)
             idle = child.taken == 0 and code == 0
             self._idle_isolations = self._idle_isolations + 1 if idle else 0
         finally:
             self._isolating = False
 
 
-def said(code: int) -> str:
+def describe_exit(code: int) -> str:
     """An exit code in words."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return EXITS.get(code, f"exited with code {code}")
 
 
-def serve(config: Config, post: Post) -> int:
+def serve(config: Config, spec: SupervisorSpec) -> int:
     """Run a supervisor until SIGTERM or SIGINT; returns the exit code.
 
     Raises `ServerUnreachable` where Postgres is away at the start.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config, post))
+        return runner.run(_serve(config, spec))
 
 
-async def _serve(config: Config, post: Post) -> int:
+async def _serve(config: Config, spec: SupervisorSpec) -> int:
     async with open_engine(config, name="leaseq supervisor", pool_size=POOL_SIZE) as engine:
-        return await Supervisor(config, engine.stores, engine.reaper, post).run()
+        return await Supervisor(config, engine.stores, engine.reaper, spec).run()
 
 
-__all__ = ["Post", "Supervisor", "serve"]
+__all__ = ["Supervisor", "SupervisorSpec", "serve"]

@@ -19,12 +19,12 @@ from leaseq.operations.engine import Engine
 from leaseq.operations.reap import session_name
 from leaseq.primary import primary_at
 from leaseq.registry import Registry
-from leaseq.supervisor.protocol import Spec
+from leaseq.supervisor.protocol import ChildSpec
 from leaseq.worker.attempt.deadlines import Deadlines
 from leaseq.worker.attempt.outages import Outages
 from leaseq.worker.attempt.settle import Releaser, Settler
 from leaseq.worker.claim import Claimer
-from leaseq.worker.in_flight import Hands
+from leaseq.worker.in_flight import InFlight
 from leaseq.worker.locked_deliveries import LockedDeliveries
 from leaseq.worker.slots import Slots
 from leaseq.worker.tools import Tools
@@ -37,7 +37,7 @@ IDENTIFY_SECONDS = 5.0
 HANDLER_STATEMENT_SECONDS = 86_400.0
 
 
-async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *, spec: Spec) -> Worker:
+async def build_worker(stack: AsyncExitStack, engine: Engine, registry: Registry, *, spec: ChildSpec) -> Worker:
     """A worker for the incarnation of `spec`; its connections and threads end with `stack`."""
     config, stores = engine.config, engine.stores
     executor = ThreadPoolExecutor(spec.concurrency, thread_name_prefix="leaseq")
@@ -46,7 +46,7 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
     capacity = 2 * spec.concurrency
     main = asyncio.current_task()
     assert main is not None, "a coroutine of the process's main task"
-    hands = Hands()
+    in_flight = InFlight()
     tools = Tools(
         config=config,
         worker_id=spec.worker_id,
@@ -67,14 +67,14 @@ async def assemble(stack: AsyncExitStack, engine: Engine, registry: Registry, *,
         hand_backs=Backoff(config.hand_back_base_seconds, config.hand_back_cap_seconds),
         settler=Settler(stores.ledger, capacity=capacity),
         releaser=Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=capacity),
-        hands=hands,
-        locked=LockedDeliveries(stores.ledger, hands),
+        in_flight=in_flight,
+        locked=LockedDeliveries(stores.ledger, in_flight),
         outages=Outages(stores.ledger, primary_at(str(config.postgres_url))),
     )
     return Worker(tools, {queue: _doorbell(stack, engine, spec, queue) for queue in spec.queues})
 
 
-async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: Spec) -> Pool:
+async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSpec) -> Pool:
     """The connections for handlers, under the role for handlers, with a secret that handlers' SQL does not get to see."""
     config, fleet = engine.config, engine.stores.fleet
     handlers = msgspec.structs.replace(
@@ -101,7 +101,7 @@ async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: Spec) -
     return pool
 
 
-def _doorbell(stack: AsyncExitStack, engine: Engine, spec: Spec, queue: str) -> Doorbell:
+def _doorbell(stack: AsyncExitStack, engine: Engine, spec: ChildSpec, queue: str) -> Doorbell:
     config, guard = engine.config, engine.stores.ownership.guard
     redis = open_blocking_redis(config, name=f"leaseq {spec.worker_id}", block_seconds=BLOCK_SECONDS, guard=guard)
     lane = Lane.SUSPECT if spec.isolated else Lane.NORMAL
@@ -111,4 +111,4 @@ def _doorbell(stack: AsyncExitStack, engine: Engine, spec: Spec, queue: str) -> 
     return doorbell
 
 
-__all__ = ["BLOCK_SECONDS", "assemble"]
+__all__ = ["BLOCK_SECONDS", "build_worker"]

@@ -31,24 +31,24 @@ from leaseq.memory import spare_the_collector
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.reap import Death
 from leaseq.registry import Registry
-from leaseq.supervisor.descendants import end_descendants
+from leaseq.supervisor.descendants import kill_descendants
 from leaseq.supervisor.protocol import (
-    EXIT_FENCED,
+    EXIT_LEASE_LOST,
     EXIT_STORE_AWAY,
     EXIT_UNCLOSED,
+    Channel,
+    ChildSpec,
     FromChild,
     FromSupervisor,
-    Link,
-    Spec,
     boottime,
 )
 from leaseq.telemetry import emit
 from leaseq.worker.attempt.run_handler import Stop
-from leaseq.worker.build import BLOCK_SECONDS, assemble
+from leaseq.worker.build import BLOCK_SECONDS, build_worker
 from leaseq.worker.load import load_app
 from leaseq.worker.process.forks import guard_forks
 from leaseq.worker.process.limits import Limits
-from leaseq.worker.process.parent_death import die_with, outlive_supervisor
+from leaseq.worker.process.parent_death import die_with_supervisor, outlive_supervisor
 from leaseq.worker.process.runner import run
 from leaseq.worker.process.shared_loop import SharedLoop
 from leaseq.worker.process.watchdog import Watchdog
@@ -65,16 +65,16 @@ HALF_OF_SLOTS_SECONDS = 60.0
 class Child:
     """One incarnation: the work, and the watch over its right to work."""
 
-    def __init__(self, spec: Spec, config: Config, link: Link, loop: SharedLoop) -> None:
+    def __init__(self, spec: ChildSpec, config: Config, channel: Channel, loop: SharedLoop) -> None:
         self._spec = spec
         self._loop = loop
         self._config = config
-        self._link = link
-        self._proof = spec.proof
+        self._channel = channel
+        self._renewed_at = spec.renewed_at
         self._grace = config.grace_seconds
         self._ending = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._fenced: str | None = None
+        self._lease_lost: str | None = None
         self._crowded: float | None = None
         self._limits = Limits()
 
@@ -86,7 +86,7 @@ class Child:
             )
             await register(engine.stores.fleet, app.registry, self._spec)
             stack.enter_context(app.lend(engine))
-            worker = await assemble(stack, engine, app.registry, spec=self._spec)
+            worker = await build_worker(stack, engine, app.registry, spec=self._spec)
             return await self._work(engine, worker)
 
     async def _work(self, engine: Engine, worker: Worker) -> int:
@@ -95,21 +95,21 @@ class Child:
         ticking, listening = asyncio.create_task(self._tick(worker)), asyncio.create_task(self._listen())
         everything = [working, ending, ticking, listening]
         outlive_supervisor()
-        self._link.send(FromChild(ready=True))
+        self._channel.send(FromChild(ready=True))
         emit("worker.opened", worker_id=self._spec.worker_id, queues=self._spec.queues, isolated=self._spec.isolated)
         await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
         crashed = next((e for task in everything if task.done() and (e := task.exception())), None)
-        self._link.send(FromChild(running=worker.running, taken=worker.taken, leaving=True))
-        reason = Stop.FENCE if self._fenced else Stop.DRAIN
-        await worker.drain(0.0 if self._fenced or crashed else self._grace, hurry=self._hurry, reason=reason)
+        self._channel.send(FromChild(running=worker.running, taken=worker.taken, leaving=True))
+        reason = Stop.LEASE_LOST if self._lease_lost else Stop.DRAIN
+        await worker.drain(0.0 if self._lease_lost or crashed else self._grace, hurry=self._hurry, reason=reason)
         # A cancelled BLMOVE may still move an id afterwards (docs/pitfalls.md#p4): let it lapse, then look at our lists.
         await asyncio.wait([working], timeout=BLOCK_SECONDS + 1)
         await worker.finish()
         await end(working)
         if crashed:
             raise crashed
-        if self._fenced:
-            return EXIT_FENCED
+        if self._lease_lost:
+            return EXIT_LEASE_LOST
         return 0 if await self._close(engine) else EXIT_UNCLOSED
 
     async def _close(self, engine: Engine) -> bool:
@@ -121,7 +121,7 @@ class Child:
         except ServerUnreachable as error:
             emit("ledger.unreachable", error=str(error), waiting=0)
             return False
-        self._link.send(FromChild(closed=True))
+        self._channel.send(FromChild(closed=True))
         return True
 
     async def _tick(self, worker: Worker) -> None:
@@ -134,12 +134,12 @@ class Child:
             ignore_signals()
             restore_streams()
             self._keep_limits()
-            self._link.send(FromChild(running=worker.running, taken=worker.taken))
-            if boottime() - self._proof > allowed:
+            self._channel.send(FromChild(running=worker.running, taken=worker.taken))
+            if boottime() - self._renewed_at > allowed:
                 # We may have been slow, not the supervisor: its proofs may lie unread on the link.
                 await asyncio.sleep(READ_SECONDS)
-            if (age := boottime() - self._proof) > allowed:
-                self._fence(f"the lease was not renewed for {age:.1f} s")
+            if (age := boottime() - self._renewed_at) > allowed:
+                self._lose_lease(f"the lease was not renewed for {age:.1f} s")
             if self._spec.isolated and not self._ending.is_set() and worker.idle_seconds > self._config.lease_seconds:
                 self._end(0.0)
             self._watch_slots(worker.slots)
@@ -150,7 +150,7 @@ class Child:
     def _keep_limits(self) -> None:
         """Undo what handlers have done to the limits of the process. Where that is not allowed, have it replaced: it drains.
 
-        In an isolation child, which runs one task and no other, this is for `Remains`.
+        In an isolation child, which runs one task and no other, this is for `Leftovers`.
         """
         if self._spec.isolated or self._ending.is_set() or not (changed := self._limits.changed()):
             return
@@ -186,17 +186,17 @@ class Child:
 
     async def _listen(self) -> None:
         while True:
-            line = await self._link.receive()
+            line = await self._channel.receive()
             if line is None:
                 emit("supervisor.lost", worker_id=self._spec.worker_id)
                 self._hurry.set()
                 self._end(0.0)
                 return
             message = msgspec.json.decode(line, type=FromSupervisor)
-            if message.proof is not None:
-                self._proof = max(self._proof, message.proof)
-            if message.fence is not None:
-                self._fence(message.fence)
+            if message.renewed_at is not None:
+                self._renewed_at = max(self._renewed_at, message.renewed_at)
+            if message.lease_lost is not None:
+                self._lose_lease(message.lease_lost)
             if message.drain is not None:
                 self._end(message.drain)
 
@@ -206,15 +206,15 @@ class Child:
         self._grace = grace
         self._ending.set()
 
-    def _fence(self, reason: str) -> None:
-        if self._fenced is None:
+    def _lose_lease(self, reason: str) -> None:
+        if self._lease_lost is None:
             emit("worker.fenced", worker_id=self._spec.worker_id, reason=reason)
-        self._fenced = self._fenced or reason
+        self._lease_lost = self._lease_lost or reason
         self._hurry.set()
         self._ending.set()
 
 
-async def register(fleet: Fleet, registry: Registry, spec: Spec) -> None:
+async def register(fleet: Fleet, registry: Registry, spec: ChildSpec) -> None:
     """Record what this worker can run, so that submissions can be checked and completed without its code."""
     await fleet.register_queues(spec.queues)
     await fleet.register_types(task_types(registry), worker_id=spec.worker_id)
@@ -235,18 +235,18 @@ def _ignore(number: int, frame: object) -> None:
     """It is for the supervisor."""
 
 
-async def live(spec: Spec, app: Leaseq, fd: int, loop: SharedLoop) -> int:
+async def live(spec: ChildSpec, app: Leaseq, fd: int, loop: SharedLoop) -> int:
     """Run a child in `loop`, which runs. Its end of the link is `fd`."""
-    link = await Link.over(socket.socket(fileno=fd))
+    channel = await Channel.over(socket.socket(fileno=fd))
     spare_the_collector()
     try:
-        return await Child(spec, Config.from_env(), link, loop).run(app)
+        return await Child(spec, Config.from_env(), channel, loop).run(app)
     except ServerUnreachable as error:  # only at the start: later on they are waited for
         emit("ledger.unreachable", error=str(error), waiting=0)
         return EXIT_STORE_AWAY
 
 
-def prepare(spec: Spec, fd: int) -> tuple[Coroutine[Any, Any, int], SharedLoop]:
+def prepare(spec: ChildSpec, fd: int) -> tuple[Coroutine[Any, Any, int], SharedLoop]:
     """What the child is to run, and its loop. The app is imported before the loop runs, since a module may call `asyncio.run`."""
     ignore_signals()
     os.set_inheritable(fd, False)  # the programs that handlers start have no use for it
@@ -259,10 +259,10 @@ def prepare(spec: Spec, fd: int) -> tuple[Coroutine[Any, Any, int], SharedLoop]:
 
 def main() -> None:
     """`python -m leaseq.worker.child SPEC LINK SECRETS`, started by a supervisor only; two are descriptors."""
-    spec = msgspec.json.decode(sys.argv[1], type=Spec)
+    spec = msgspec.json.decode(sys.argv[1], type=ChildSpec)
     with os.fdopen(int(sys.argv[3]), "rb") as secrets:
         take_over(msgspec.json.decode(secrets.read(), type=dict[str, str]))
-    die_with(spec.supervisor)
+    die_with_supervisor(spec.supervisor)
     set_up_logs(Config.from_env())
     spare_the_streams()
     code = 1
@@ -280,7 +280,7 @@ def leave(code: int) -> None:
         restore_streams()
         sys.stdout.flush()
         sys.stderr.flush()
-        end_descendants(os.getpid())  # its supervisor does so too, if it still lives
+        kill_descendants(os.getpid())  # its supervisor does so too, if it still lives
     finally:
         # Not sys.exit, and the loop is not closed: both would wait for handlers that do not end, as tasks or as threads.
         os._exit(code)

@@ -1,7 +1,8 @@
-"""Which deliveries has this worker in hand, from their pull to their release, and which of its parts has each?
+"""The deliveries that this worker holds, from their pull to their release.
 
-An id may come several times: twice in one list, through the intake and through the sweep, and again after it was let go. So each
-taking is a `Hold` of its own, and it is the hold that is let go of: whoever is late with that takes nothing away from another.
+An id may arrive several times: twice in one list, through the intake and through the list audit, and
+again after its release. Each arrival is an `InFlightDelivery` of its own, and a caller removes that
+object and not the id. So a late removal takes nothing away from a newer arrival of the same id.
 """
 
 from __future__ import annotations
@@ -11,52 +12,55 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 
-class Hold(Struct, frozen=True, eq=False):
-    """One delivery, taken once. Two holds are never equal."""
+class InFlightDelivery(Struct, frozen=True, eq=False):
+    """One arrival of a delivery. Two of them are never equal."""
 
     task_id: str
     queue: str
 
 
-class Taken(Struct, frozen=True):
-    """What a list held that was not in hand, and what it held once more: that is of no use to anybody."""
+class Arrivals(Struct, frozen=True):
+    """The deliveries of a list that were not in flight, and the ids that the list held more than once.
 
-    news: list[Hold]
-    repeated: list[str]
+    A duplicate has no use: its first occurrence stands for it.
+    """
+
+    new: list[InFlightDelivery]
+    duplicates: list[str]
 
 
-class Hands:
-    """The worker's own memory of what its processing lists should hold."""
+class InFlight:
+    """What the processing lists of this worker should hold, as the worker itself remembers it."""
 
     def __init__(self) -> None:
-        self._holds: dict[str, Hold] = {}
+        self._deliveries: dict[str, InFlightDelivery] = {}
 
     def __contains__(self, task_id: str) -> bool:
-        return task_id in self._holds
+        return task_id in self._deliveries
 
-    def take(self, queue: str, task_ids: Iterable[str]) -> Taken:
-        """Note what has come in, and say what is new. No two ways of coming in take the same id twice."""
-        news: dict[str, Hold] = {}
-        repeated = []
+    def add(self, queue: str, task_ids: Iterable[str]) -> Arrivals:
+        """Record what has arrived, and return what is new. Two ways of arrival never add the same id twice."""
+        new: dict[str, InFlightDelivery] = {}
+        duplicates = []
         for task_id in task_ids:
-            if task_id in news:
-                repeated.append(task_id)
-            elif task_id not in self._holds:
-                news[task_id] = self._holds[task_id] = Hold(task_id, queue)
-        return Taken([*news.values()], repeated)
+            if task_id in new:
+                duplicates.append(task_id)
+            elif task_id not in self._deliveries:
+                new[task_id] = self._deliveries[task_id] = InFlightDelivery(task_id, queue)
+        return Arrivals([*new.values()], duplicates)
 
-    def drop(self, hold: Hold) -> None:
-        """What this hold stood for is no longer in hand; if it is taken anew meanwhile, that stays."""
-        if self._holds.get(hold.task_id) is hold:
-            del self._holds[hold.task_id]
+    def remove(self, delivery: InFlightDelivery) -> None:
+        """Forget this arrival. A newer arrival of the same id stays."""
+        if self._deliveries.get(delivery.task_id) is delivery:
+            del self._deliveries[delivery.task_id]
 
-    def held(self, queue: str) -> set[str]:
-        """The ids that are in hand, of one queue."""
-        return {task_id for task_id, hold in self._holds.items() if hold.queue == queue}
+    def task_ids(self, queue: str) -> set[str]:
+        """The ids of one queue that are in flight."""
+        return {task_id for task_id, delivery in self._deliveries.items() if delivery.queue == queue}
 
     def queues(self) -> set[str]:
-        """The queues of which something is in hand."""
-        return {hold.queue for hold in self._holds.values()}
+        """The queues with at least one delivery in flight."""
+        return {delivery.queue for delivery in self._deliveries.values()}
 
 
-__all__ = ["Hands", "Hold", "Taken"]
+__all__ = ["Arrivals", "InFlight", "InFlightDelivery"]

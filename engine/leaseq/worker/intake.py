@@ -26,9 +26,9 @@ from leaseq.ledger.session import Locked
 from leaseq.loop import pause
 from leaseq.model import ClaimedTask, Glimpse, Lane, State
 from leaseq.telemetry import emit, listening
-from leaseq.worker.in_flight import Hold, Taken
-from leaseq.worker.lane_watch import Watch
-from leaseq.worker.parked_values import Tally
+from leaseq.worker.in_flight import Arrivals, InFlightDelivery
+from leaseq.worker.lane_watch import LaneWatch
+from leaseq.worker.parked_values import ParkedValues
 from leaseq.worker.tools import Tools
 
 PAUSED_SECONDS = 0.5
@@ -54,8 +54,8 @@ class Intake:
         queue: str,
         lanes: Sequence[Lane],
         doorbell: Doorbell,
-        start: Callable[[ClaimedTask, Hold], None],
-        watch: Watch | None = None,
+        start: Callable[[ClaimedTask, InFlightDelivery], None],
+        watch: LaneWatch | None = None,
     ) -> None:
         self._tools = tools
         self._queue = queue
@@ -65,7 +65,7 @@ class Intake:
         self._watch = watch  # of a worker with many queues
         self._idle = True  # is nothing known to wait here?
         self._rounds = 0
-        self.tally = Tally(queue)
+        self.parked_values = ParkedValues(queue)
         self._least = 0  # how many the next pull asks for at least
         self._refused = False  # has the ledger kept back what is PENDING, and will it again?
 
@@ -100,7 +100,7 @@ class Intake:
         found = await self._pull(asked)
         if found.code is not PullCode.OK:
             # Paused; or dispatch does not know us (any more): the supervisor is told as much and renews or ends us.
-            self.tally.report()
+            self.parked_values.report()
             await pause(PAUSED_SECONDS, stop=stop)
             self._idle = True
         elif found.count:
@@ -110,7 +110,7 @@ class Intake:
         elif not stop.is_set():
             began = monotonic()
             self._least = 0
-            self.tally.report()
+            self.parked_values.report()
             arrived = await self._doorbell.wait()
             self._idle = not arrived.task_ids and not arrived.garbage
             if self._idle and self._watch is not None:
@@ -133,54 +133,54 @@ class Intake:
 
     async def take(self, found: Deliveries) -> int:
         """Turn deliveries in our list into running attempts; returns how many were begun."""
-        return await self._go_on_with(self._tools.hands.take(self._queue, found.task_ids), found.garbage, parked=found.parked)
+        return await self._go_on_with(self._tools.in_flight.add(self._queue, found.task_ids), found.garbage, parked=found.parked)
 
     async def _take_with_more(self, arrived: Deliveries) -> None:
         """Take what rang the doorbell, and what came meanwhile: in a stream of work one claim for both, instead of one each.
 
         What rang is in hand before the pull, or a sweep during a slow one takes it for a stray.
         """
-        taken = self._tools.hands.take(self._queue, arrived.task_ids)
+        taken = self._tools.in_flight.add(self._queue, arrived.task_ids)
         try:
             more = await self._pull(max(self._tools.slots.free - len(arrived.task_ids), 0))
         except BaseException:
-            self._forget(taken.news)
+            self._forget(taken.new)
             raise
-        also = self._tools.hands.take(self._queue, more.task_ids)
+        also = self._tools.in_flight.add(self._queue, more.task_ids)
         again = [task_id for task_id in more.task_ids if task_id in arrived.task_ids]
-        both = Taken(taken.news + also.news, again + also.repeated)
+        both = Arrivals(taken.new + also.new, again + also.duplicates)
         await self._go_on_with(both, arrived.garbage + more.garbage, parked=more.parked)
 
-    async def _go_on_with(self, taken: Taken, garbage: Sequence[bytes], *, parked: int) -> int:
-        begun = await self._begin(taken.news)
-        await self._clear(taken.repeated, garbage, parked=parked)
+    async def _go_on_with(self, taken: Arrivals, garbage: Sequence[bytes], *, parked: int) -> int:
+        begun = await self._begin(taken.new)
+        await self._clear(taken.duplicates, garbage, parked=parked)
         return begun
 
-    def _forget(self, holds: Iterable[Hold]) -> None:
+    def _forget(self, deliveries: Iterable[InFlightDelivery]) -> None:
         """What came to nothing here is a stray again, for the sweep to find."""
-        for hold in holds:
-            self._tools.hands.drop(hold)
+        for delivery in deliveries:
+            self._tools.in_flight.remove(delivery)
 
-    async def _begin(self, news: Sequence[Hold]) -> int:
+    async def _begin(self, new: Sequence[InFlightDelivery]) -> int:
         """Claim what slots are free for, and start it; returns how many were started."""
         slots = self._tools.slots
         if self._least:
-            news = await self._sift(news)
-        if news and slots.free <= 0:
+            new = await self._sift(new)
+        if new and slots.free <= 0:
             # Another queue took the slots while we pulled, and gives them back in a moment if its handlers are quick ones.
             try:
                 await slots.wait_for_one(SLOT_SECONDS)
             except BaseException:
-                self._forget(news)
+                self._forget(new)
                 raise
-        fitting = news[: max(slots.free, 0)]
+        fitting = new[: max(slots.free, 0)]
         for _ in fitting:
             slots.take()
-        unstarted = {hold.task_id: hold for hold in fitting}
+        unstarted = {delivery.task_id: delivery for delivery in fitting}
         try:
-            if len(fitting) < len(news):
+            if len(fitting) < len(new):
                 # They would wait here while another worker may have a slot.
-                await self._hand_back(news[len(fitting) :])
+                await self._hand_back(new[len(fitting) :])
             for claimed in await self._claim(fitting) if fitting else ():
                 self._start(claimed, unstarted.pop(claimed.claim.task_id))
             return len(fitting) - len(unstarted)
@@ -190,26 +190,26 @@ class Intake:
                 slots.give_back()
                 slots.settled()
 
-    async def _sift(self, holds: Sequence[Hold]) -> Sequence[Hold]:
+    async def _sift(self, deliveries: Sequence[InFlightDelivery]) -> Sequence[InFlightDelivery]:
         """Let go of what cannot be claimed here, and return the rest: the pull before this one brought nothing else."""
         worker_id, queue = self._tools.worker_id, self._queue
         try:
-            glimpses = await self._tools.ledger.glimpse([hold.task_id for hold in holds])
+            glimpses = await self._tools.ledger.glimpse([delivery.task_id for delivery in deliveries])
             wanted = {
                 glimpse.task_id
                 for glimpse in glimpses.values()
                 if (glimpse.state is State.PENDING and glimpse.queue == queue) or glimpse.worker_id == worker_id
             }
-            await self._let_go([hold for hold in holds if hold.task_id not in wanted], glimpses)
+            await self._let_go([delivery for delivery in deliveries if delivery.task_id not in wanted], glimpses)
         except BaseException:
-            self._forget(holds)
+            self._forget(deliveries)
             raise
-        return [hold for hold in holds if hold.task_id in wanted]
+        return [delivery for delivery in deliveries if delivery.task_id in wanted]
 
-    async def _claim(self, holds: Sequence[Hold]) -> list[ClaimedTask]:
+    async def _claim(self, deliveries: Sequence[InFlightDelivery]) -> list[ClaimedTask]:
         """Claim, wait for a ledger that is away, and account for every id."""
         claimed: list[ClaimedTask] = []
-        wait, rest = RETRY_SECONDS, list(holds)
+        wait, rest = RETRY_SECONDS, list(deliveries)
         locked: set[str] = set()
         is_careful = bool(self._tools.locked)  # are rows locked, so that a claim may have to wait for one?
         while True:
@@ -218,12 +218,12 @@ class Intake:
                     claimed += await self._account(rest, locked)
                     break
                 if is_careful:
-                    locked = await self._tools.locked.tasks.among([hold.task_id for hold in rest])
+                    locked = await self._tools.locked.tasks.among([delivery.task_id for delivery in rest])
                 reach("claim.sending")
-                free = [hold.task_id for hold in rest if hold.task_id not in locked]
+                free = [delivery.task_id for delivery in rest if delivery.task_id not in locked]
                 claimed += await self._tools.claimer.claim(free) if free else []
                 done = {task.claim.task_id for task in claimed}
-                rest = [hold for hold in holds if hold.task_id not in done]
+                rest = [delivery for delivery in deliveries if delivery.task_id not in done]
                 if rest:
                     claimed += await self._account(rest, locked)
                 break
@@ -253,83 +253,87 @@ class Intake:
             return False
         return self._tools.claimer.is_barred
 
-    async def _account(self, holds: Sequence[Hold], locked: AbstractSet[str]) -> list[ClaimedTask]:
+    async def _account(self, deliveries: Sequence[InFlightDelivery], locked: AbstractSet[str]) -> list[ClaimedTask]:
         """What of the unclaimed is ours by an earlier claim whose answer was lost.
 
         The rest is let go of, but for what is `locked`, which is kept.
         """
-        glimpses = await self._tools.ledger.glimpse([hold.task_id for hold in holds])
+        glimpses = await self._tools.ledger.glimpse([delivery.task_id for delivery in deliveries])
         ours, others = [], []
-        for hold in holds:
-            glimpse = glimpses.get(hold.task_id)
+        for delivery in deliveries:
+            glimpse = glimpses.get(delivery.task_id)
             if glimpse is not None and glimpse.worker_id == self._tools.worker_id:
-                emit("attempt.ambiguous", task_id=hold.task_id, attempt=glimpse.attempt, state=glimpse.state)
-                ours.append(hold.task_id)
+                emit("attempt.ambiguous", task_id=delivery.task_id, attempt=glimpse.attempt, state=glimpse.state)
+                ours.append(delivery.task_id)
             else:
-                others.append(hold)
+                others.append(delivery)
         claimed = await self._tools.ledger.find_claimed(ours, worker_id=self._tools.worker_id) if ours else []
         # Last, since it cannot fail: a claim that is tried again would claim what was let go of, too.
-        others = [hold for hold in others if not (hold.task_id in locked and self._keep(hold, glimpses.get(hold.task_id)))]
+        others = [
+            delivery
+            for delivery in others
+            if not (delivery.task_id in locked and self._keep(delivery, glimpses.get(delivery.task_id)))
+        ]
         await self._let_go(others, glimpses)
         self._refused = any(
             glimpse.state is State.PENDING and glimpse.queue == self._queue
-            for hold in others
-            if (glimpse := glimpses.get(hold.task_id)) is not None
+            for delivery in others
+            if (glimpse := glimpses.get(delivery.task_id)) is not None
         )
         return claimed
 
-    def _keep(self, hold: Hold, glimpse: Glimpse | None) -> bool:
+    def _keep(self, delivery: InFlightDelivery, glimpse: Glimpse | None) -> bool:
         """Keep a delivery of this queue until the row of its task is free."""
         if glimpse is None or glimpse.state is not State.PENDING or glimpse.queue != self._queue:
             return False
-        if not self._tools.locked.add(hold):
+        if not self._tools.locked.add(delivery):
             return False
         self._tools.releaser.failed.set()  # the sweep shortens its waits
         return True
 
-    async def _let_go(self, holds: Sequence[Hold], glimpses: Mapping[str, Glimpse]) -> None:
+    async def _let_go(self, deliveries: Sequence[InFlightDelivery], glimpses: Mapping[str, Glimpse]) -> None:
         """The last one first: what goes back to its lane goes to the head of it."""
-        if any(hold.task_id not in glimpses for hold in holds):
+        if any(delivery.task_id not in glimpses for delivery in deliveries):
             try:
                 await self._tools.ownership.check()
             except ServerUnreachable:
                 # Ids of another ledger are not ours to park. They stay in the list, and are strays for the sweep.
-                self._forget(hold for hold in holds if hold.task_id not in glimpses)
-                holds = [hold for hold in holds if hold.task_id in glimpses]
-        if holds:
-            await self._tools.releaser.release_all(self._queue, self._places(holds, glimpses))
-            self._forget(holds)
+                self._forget(delivery for delivery in deliveries if delivery.task_id not in glimpses)
+                deliveries = [delivery for delivery in deliveries if delivery.task_id in glimpses]
+        if deliveries:
+            await self._tools.releaser.release_all(self._queue, self._places(deliveries, glimpses))
+            self._forget(deliveries)
 
-    def _places(self, holds: Sequence[Hold], glimpses: Mapping[str, Glimpse]) -> list[Release]:
+    def _places(self, deliveries: Sequence[InFlightDelivery], glimpses: Mapping[str, Glimpse]) -> list[Release]:
         """Where each of these goes, in the order in which they are to be released. One event for each kind of them."""
         releases: list[Release] = []
         unknown: list[str] = []
         skipped: list[Glimpse] = []
-        for hold in reversed(holds):  # what goes to the head of its lane: the last one first
-            glimpse = glimpses.get(hold.task_id)
+        for delivery in reversed(deliveries):  # what goes to the head of its lane: the last one first
+            glimpse = glimpses.get(delivery.task_id)
             if glimpse is None:
-                unknown.append(hold.task_id)
-                releases.append(Release(hold.task_id, Place.PARKED))
+                unknown.append(delivery.task_id)
+                releases.append(Release(delivery.task_id, Place.PARKED))
             elif glimpse.state is State.PENDING and glimpse.queue == self._queue:
                 # Not to be claimed: its queue is paused (of which a doorbell knows nothing), or we are closed.
-                releases.append(Release(hold.task_id, glimpse.lane))
+                releases.append(Release(delivery.task_id, glimpse.lane))
             else:
                 # One in the wrong queue would come back here again and again. It gets a new delivery, in the right place.
-                releases.append(Release(hold.task_id, Place.DONE))
+                releases.append(Release(delivery.task_id, Place.DONE))
                 skipped.append(glimpse)
         if unknown:
-            self.tally.add(len(unknown), unknown[0], reason="the ledger does not know this id")
+            self.parked_values.add(len(unknown), unknown[0], reason="the ledger does not know this id")
         for glimpse in skipped[:1]:
             about = {"task_id": glimpse.task_id, "state": glimpse.state, "attempt": glimpse.attempt}
             emit("delivery.skipped", count=len(skipped), **about, queue=glimpse.queue)
         return releases
 
-    async def _hand_back(self, holds: Sequence[Hold]) -> None:
+    async def _hand_back(self, deliveries: Sequence[InFlightDelivery]) -> None:
         try:
-            glimpses = await self._tools.ledger.glimpse([hold.task_id for hold in holds])
-            await self._let_go(holds, glimpses)
+            glimpses = await self._tools.ledger.glimpse([delivery.task_id for delivery in deliveries])
+            await self._let_go(deliveries, glimpses)
         finally:
-            self._forget(holds)
+            self._forget(deliveries)
 
     async def _clear(self, repeated: Sequence[str], garbage: Sequence[bytes], *, parked: int) -> None:
         """What is of no use leaves our list: what is there once more, and what is no task id. `parked`: left it already."""
@@ -337,7 +341,7 @@ class Intake:
         if repeated or odd:
             releases = [*(Release(task_id) for task_id in repeated), *(Release(value, Place.PARKED) for value in odd)]
             await self._tools.releaser.release_all(self._queue, releases)
-        self.tally.add(len(odd) + parked, repr(odd[0]) if odd else "", reason="not a task id")
+        self.parked_values.add(len(odd) + parked, repr(odd[0]) if odd else "", reason="not a task id")
         for value in garbage:
             if not value:  # a token: there is work in another lane, and this need not be gone before we look
                 self._tools.releaser.put(self._queue, Release(value), _ignore)

@@ -27,7 +27,7 @@ ALL_LANES_EVERY = 2
 RETRY_CAP_SECONDS = 1.0
 
 
-class Watch:
+class LaneWatch:
     """The watch of one worker. `bell`: the lane that holds something whenever another one does, but for a lost token."""
 
     def __init__(self, dispatcher: Dispatcher, *, lanes: Sequence[Lane], bell: Lane) -> None:
@@ -77,4 +77,4 @@ class Watch:
                 event.set()
 
 
-__all__ = ["WATCH_SECONDS", "Watch"]
+__all__ = ["WATCH_SECONDS", "LaneWatch"]

@@ -24,21 +24,21 @@ from leaseq.telemetry import emit
 from leaseq.worker.intake import Intake
 from leaseq.worker.tools import Tools
 
-SECOND_LOOK_SECONDS = 0.1
+RECHECK_SECONDS = 0.1
 
 
-class Oddities(Struct, frozen=True):
+class Differences(Struct, frozen=True):
     """What is in a list and should not be, and what should be in it and is not."""
 
-    strays: list[str]
+    unknown: list[str]
     garbage: list[bytes]
     missing: list[str]
 
     def __bool__(self) -> bool:
-        return bool(self.strays or self.garbage or self.missing)
+        return bool(self.unknown or self.garbage or self.missing)
 
 
-class Sweep:
+class ListAudit:
     """Compares the processing lists with what is in hand."""
 
     def __init__(self, tools: Tools, intakes: Mapping[str, Intake]) -> None:
@@ -48,46 +48,46 @@ class Sweep:
     async def run_once(self) -> None:
         if self._tools.locked:
             await self._take_in_freed()
-        for queue in await self._worth_a_look():
+        for queue in await self._queues_to_audit():
             intake = self._intakes[queue]
             first = await self._look(queue)
             if not first:
                 continue
-            await asyncio.sleep(SECOND_LOOK_SECONDS)
-            await self._mend(queue, intake, _both(first, await self._look(queue)))
+            await asyncio.sleep(RECHECK_SECONDS)
+            await self._repair(queue, intake, _both(first, await self._look(queue)))
 
-    async def _worth_a_look(self) -> list[str]:
+    async def _queues_to_audit(self) -> list[str]:
         """The queues that may be odd. Of many queues, those where the list holds something, or should."""
         queues = [*self._intakes]
         if len(queues) <= FEW_QUEUES:
             return queues
-        should = self._tools.hands.queues()
+        should = self._tools.in_flight.queues()
         does = await self._tools.dispatcher.occupied(queues, worker_id=self._tools.worker_id)
         return [queue for queue in queues if queue in should.union(does)]
 
-    async def _look(self, queue: str) -> Oddities:
-        hands = self._tools.hands
-        before = hands.held(queue)
+    async def _look(self, queue: str) -> Differences:
+        in_flight = self._tools.in_flight
+        before = in_flight.task_ids(queue)
         found = await self._tools.dispatcher.held(queue, worker_id=self._tools.worker_id, limit=MOST_HELD)
-        self._intakes[queue].tally.add(found.parked, "", reason="not a task id")
+        self._intakes[queue].parked_values.add(found.parked, "", reason="not a task id")
         if found.count >= MOST_HELD:  # there is more: look again when this is done
             self._tools.releaser.failed.set()
-        return Oddities(
-            strays=[task_id for task_id in found.task_ids if task_id not in hands],
+        return Differences(
+            unknown=[task_id for task_id in found.task_ids if task_id not in in_flight],
             garbage=found.garbage,
             # Only what was in hand before the look and still is: an id released in between is rightly gone.
-            missing=[task_id for task_id in before.difference(found.task_ids) if task_id in hands],
+            missing=[task_id for task_id in before.difference(found.task_ids) if task_id in in_flight],
         )
 
-    async def _mend(self, queue: str, intake: Intake, odd: Oddities) -> None:
+    async def _repair(self, queue: str, intake: Intake, odd: Differences) -> None:
         if odd.missing:
             restored = await self._tools.dispatcher.restore(queue, odd.missing, worker_id=self._tools.worker_id)
             if restored:
                 emit("delivery.restored", queue=queue, count=restored)
-        if odd.strays:
-            emit("delivery.stray", queue=queue, count=len(odd.strays), task_id=odd.strays[0])
-        if odd.strays or odd.garbage:
-            await intake.take(Deliveries(odd.strays, odd.garbage))
+        if odd.unknown:
+            emit("delivery.stray", queue=queue, count=len(odd.unknown), task_id=odd.unknown[0])
+        if odd.unknown or odd.garbage:
+            await intake.take(Deliveries(odd.unknown, odd.garbage))
 
     async def _take_in_freed(self) -> None:
         """Take in deliveries whose tasks were locked and are free again."""
@@ -109,14 +109,14 @@ class Sweep:
             self._tools.releaser.failed.clear()
 
 
-def _both(first: Oddities, second: Oddities) -> Oddities:
+def _both(first: Differences, second: Differences) -> Differences:
     """What looked odd twice."""
-    strays, garbage, missing = set(first.strays), set(first.garbage), set(first.missing)
-    return Oddities(
-        [task_id for task_id in second.strays if task_id in strays],
+    unknown, garbage, missing = set(first.unknown), set(first.garbage), set(first.missing)
+    return Differences(
+        [task_id for task_id in second.unknown if task_id in unknown],
         [value for value in second.garbage if value in garbage],
         [task_id for task_id in second.missing if task_id in missing],
     )
 
 
-__all__ = ["Sweep"]
+__all__ = ["ListAudit"]

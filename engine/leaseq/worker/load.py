@@ -20,7 +20,7 @@ def load_app(path: str) -> Leaseq:
     if not module_name or not attribute:
         raise ConfigInvalid(f"{path!r} does not name an app: write module:attribute, as in examples.orders:app")
     try:
-        look_here(str(Path.cwd()))
+        add_to_import_path(str(Path.cwd()))
     except FileNotFoundError:
         raise ConfigInvalid("the current directory is gone: change to one that exists") from None
     try:
@@ -35,7 +35,7 @@ def load_app(path: str) -> Leaseq:
     return app
 
 
-def look_here(directory: str) -> None:
+def add_to_import_path(directory: str) -> None:
     """Import from this directory, too: before installed packages, and behind the standard library, whose modules are imported at
     any time (an app's own `queue.py` would take the place of one)."""
     if directory in sys.path:

@@ -15,7 +15,7 @@ from collections import defaultdict
 
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.locked import LockedTasks
-from leaseq.worker.in_flight import Hands, Hold
+from leaseq.worker.in_flight import InFlight, InFlightDelivery
 
 CAPACITY = 500
 
@@ -23,31 +23,31 @@ CAPACITY = 500
 class LockedDeliveries:
     """The deliveries of one worker that wait for a row."""
 
-    def __init__(self, ledger: Ledger, hands: Hands) -> None:
+    def __init__(self, ledger: Ledger, in_flight: InFlight) -> None:
         self.tasks = LockedTasks(ledger, verb="claim")
-        self._hands = hands
-        self._holds: dict[str, Hold] = {}
+        self._in_flight = in_flight
+        self._deliveries: dict[str, InFlightDelivery] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._holds)
+        return bool(self._deliveries)
 
-    def add(self, hold: Hold) -> bool:
+    def add(self, delivery: InFlightDelivery) -> bool:
         """Keep this delivery until its row is free. False: there are too many."""
-        if len(self._holds) >= CAPACITY:
+        if len(self._deliveries) >= CAPACITY:
             return False
-        self._hands.drop(hold)
-        (self._holds[hold.task_id],) = self._hands.take(hold.queue, [hold.task_id]).news
+        self._in_flight.remove(delivery)
+        (self._deliveries[delivery.task_id],) = self._in_flight.add(delivery.queue, [delivery.task_id]).new
         return True
 
     async def take_free(self) -> dict[str, list[str]]:
         """Let go of the deliveries whose rows are free; their ids, by queue. Raises `ServerUnreachable`."""
-        asked = [*self._holds]  # an intake adds others meanwhile
+        asked = [*self._deliveries]  # an intake adds others meanwhile
         locked = await self.tasks.among(asked)
         freed: defaultdict[str, list[str]] = defaultdict(list)
         for task_id in [task_id for task_id in asked if task_id not in locked]:
-            hold = self._holds.pop(task_id)
-            self._hands.drop(hold)
-            freed[hold.queue].append(task_id)
+            delivery = self._deliveries.pop(task_id)
+            self._in_flight.remove(delivery)
+            freed[delivery.queue].append(task_id)
         return freed
 
 

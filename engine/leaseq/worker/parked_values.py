@@ -14,7 +14,7 @@ from leaseq.telemetry import emit
 EVERY_SECONDS = 1.0
 
 
-class Tally:
+class ParkedValues:
     """Counts the parked values of one queue."""
 
     def __init__(self, queue: str) -> None:
@@ -38,4 +38,4 @@ class Tally:
                 emit("delivery.parked", count=count, delivery=delivery, reason=reason, queue=self._queue)
 
 
-__all__ = ["Tally"]
+__all__ = ["ParkedValues"]

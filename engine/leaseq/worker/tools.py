@@ -20,7 +20,7 @@ from leaseq.worker.attempt.deadlines import Deadlines
 from leaseq.worker.attempt.outages import Outages
 from leaseq.worker.attempt.settle import Releaser, Settler
 from leaseq.worker.claim import Claimer
-from leaseq.worker.in_flight import Hands
+from leaseq.worker.in_flight import InFlight
 from leaseq.worker.locked_deliveries import LockedDeliveries
 from leaseq.worker.slots import Slots
 
@@ -47,7 +47,7 @@ class Tools(Struct, frozen=True, kw_only=True):
     hand_backs: Backoff
     settler: Settler
     releaser: Releaser
-    hands: Hands
+    in_flight: InFlight
     locked: LockedDeliveries
     outages: Outages
 

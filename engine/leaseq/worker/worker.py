@@ -22,14 +22,14 @@ from leaseq.supervisor.protocol import FEW_QUEUES
 from leaseq.telemetry import emit
 from leaseq.worker.attempt.attempt import RunningAttempt
 from leaseq.worker.attempt.run_handler import Stop
-from leaseq.worker.in_flight import Hold
+from leaseq.worker.in_flight import InFlightDelivery
 from leaseq.worker.intake import Intake
-from leaseq.worker.lane_watch import Watch
-from leaseq.worker.list_audit import Sweep
+from leaseq.worker.lane_watch import LaneWatch
+from leaseq.worker.list_audit import ListAudit
 from leaseq.worker.slots import Slots
 from leaseq.worker.tools import Tools
 
-SWEEP_SECONDS = 3.0
+AUDIT_SECONDS = 3.0
 CANCEL_WATCH_SECONDS = 1.0
 LAST_WORDS_SECONDS = 5.0
 EXPEDITE_BATCH = 500
@@ -49,12 +49,12 @@ class Worker:
         self._refusal: Stop | None = None
         lanes = (Lane.SUSPECT,) if tools.isolated else OPEN_LANES
         bell = Lane.SUSPECT if tools.isolated else Lane.NORMAL
-        self._watch = Watch(tools.dispatcher, lanes=lanes, bell=bell) if len(doorbells) > FEW_QUEUES else None
+        self._watch = LaneWatch(tools.dispatcher, lanes=lanes, bell=bell) if len(doorbells) > FEW_QUEUES else None
         self._intakes = {
             queue: Intake(tools, queue=queue, lanes=lanes, doorbell=doorbell, start=self._start, watch=self._watch)
             for queue, doorbell in doorbells.items()
         }
-        self.sweep = Sweep(tools, self._intakes)
+        self.list_audit = ListAudit(tools, self._intakes)
 
     @property
     def slots(self) -> Slots:
@@ -81,7 +81,7 @@ class Worker:
                 group.create_task(intake.run(self._stop))
             if self._watch is not None:
                 group.create_task(self._watch.run(self._stop))
-            group.create_task(self._sweep())
+            group.create_task(self._audit_lists())
             if not self._tools.isolated:
                 group.create_task(self._expedite())
             group.create_task(
@@ -122,13 +122,13 @@ class Worker:
         await asyncio.wait([emptied, *others], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         emptied.cancel()
 
-    async def _sweep(self) -> None:
+    async def _audit_lists(self) -> None:
         while not self._stop.is_set():
-            await self.sweep.wait(SWEEP_SECONDS)
+            await self.list_audit.wait(AUDIT_SECONDS)
             if self._stop.is_set():
                 return  # what arrived since is brought back by the closing of the incarnation
             try:
-                await self.sweep.run_once()
+                await self.list_audit.run_once()
             except ServerUnreachable as error:
                 emit("dispatch.unreachable", error=str(error))
                 await asyncio.sleep(CANCEL_WATCH_SECONDS)
@@ -161,8 +161,8 @@ class Worker:
             if task_id in self._running:
                 self._running[task_id].stop(Stop.CANCEL)
 
-    def _start(self, claimed: ClaimedTask, hold: Hold) -> None:
-        attempt = RunningAttempt(claimed, hold, self._tools, left=self._left)
+    def _start(self, claimed: ClaimedTask, delivery: InFlightDelivery) -> None:
+        attempt = RunningAttempt(claimed, delivery, self._tools, left=self._left)
         if self._refusal is not None:
             attempt.stop(self._refusal)
         self._running[claimed.claim.task_id] = attempt

@@ -23,14 +23,14 @@ from leaseq.model import ClaimedTask, Ending, Outcome, TaskError
 from leaseq.registry import Handler
 from leaseq.telemetry import emit
 from leaseq.worker.attempt.conclude import ClaimedAttempt
-from leaseq.worker.attempt.handler_connection import Loan
+from leaseq.worker.attempt.handler_connection import AccessToken
 from leaseq.worker.attempt.progress import ProgressWriter
-from leaseq.worker.attempt.remains import Remains, threads_of
 from leaseq.worker.attempt.run_handler import Call, Lent, Stop, execute, stopped
 from leaseq.worker.attempt.start import start
 from leaseq.worker.attempt.transaction import Scope
-from leaseq.worker.attempt.worker_loop import require_process, run_at_home
-from leaseq.worker.in_flight import Hold
+from leaseq.worker.in_flight import InFlightDelivery
+from leaseq.worker.process.leftovers import Leftovers, threads_of
+from leaseq.worker.process.worker_loop import require_worker_process, run_on_worker_loop
 from leaseq.worker.tools import Tools
 
 # For a handler that was asked to end. Shorter than what a draining worker waits for its last endings (worker.LAST_WORDS_SECONDS).
@@ -40,8 +40,10 @@ PATIENCE_SECONDS = 3.0
 class RunningAttempt(ClaimedAttempt):
     """One attempt of this worker. `start` takes it to its end, which `left` is told; `stop` interrupts it."""
 
-    def __init__(self, claimed: ClaimedTask, hold: Hold, tools: Tools, *, left: Callable[[RunningAttempt], None]) -> None:
-        super().__init__(claimed, hold, tools, left=left)
+    def __init__(
+        self, claimed: ClaimedTask, delivery: InFlightDelivery, tools: Tools, *, left: Callable[[RunningAttempt], None]
+    ) -> None:
+        super().__init__(claimed, delivery, tools, left=left)
         self._stop: Stop | None = None
         self._call: Call | None = None
         self._handler: asyncio.Task[Ending] | None = None
@@ -52,22 +54,22 @@ class RunningAttempt(ClaimedAttempt):
 
     @property
     def stopping(self) -> bool:
-        return self._stop is not None or (self.loan is not None and self.loan.over)
+        return self._stop is not None or (self.access is not None and self.access.over)
 
     def transaction(self) -> Scope:
-        require_process()
+        require_worker_process()
         return Scope(self.lend, self._tools.loop)
 
     async def set_progress(self, value: Any) -> None:
-        assert self.loan is not None, "without a context, nothing asks"
-        if self.loan.over:
+        assert self.access is not None, "without a context, nothing asks"
+        if self.access.over:
             raise Fenced("this attempt is over")
         progress = encode_progress(value)
-        await run_at_home(lambda: self._write_progress(progress), self._tools.loop)
+        await run_on_worker_loop(lambda: self._write_progress(progress), self._tools.loop)
 
     async def _write_progress(self, progress: bytes) -> None:
-        assert self.loan is not None, "without a context, nothing asks"
-        if self.loan.over:
+        assert self.access is not None, "without a context, nothing asks"
+        if self.access.over:
             raise Fenced("this attempt is over")
         if self._progress is None:
             claim = self.claimed.claim
@@ -112,11 +114,11 @@ class RunningAttempt(ClaimedAttempt):
         emit("attempt.started", task_id=self.claimed.claim.task_id, attempt=self.claimed.claim.attempt)
         lent = None
         if handler.context_parameter is not None:  # without a context, no transaction can be asked for
-            self.loan = Loan()
-            lent = Lent(Context(self.claimed, self), self.loan)
+            self.access = AccessToken()
+            lent = Lent(Context(self.claimed, self), self.access)
         if self._tools.isolated:
-            self._remains = Remains(threads_of(self._tools.executor))
-        self._call = Call(handler, lent, executor=self._tools.executor, lingered=self.give_slot_back, remains=self._remains)
+            self._leftovers = Leftovers(threads_of(self._tools.executor))
+        self._call = Call(handler, lent, executor=self._tools.executor, lingered=self.give_slot_back, leftovers=self._leftovers)
         max_bytes = self._tools.config.result_max_bytes
         work = execute(self._call, self.claimed.payload, result_max_bytes=max_bytes, interrupted=self._interrupted)
         self._handler = start(self._tools.loop, work)
@@ -175,17 +177,17 @@ class RunningAttempt(ClaimedAttempt):
         super().leave()
         # It refers back to us: what is left of an attempt is to go by itself, and not to wait for the garbage collector.
         self._call = None
-        if self._remains is not None and not self.lingers:
+        if self._leftovers is not None and not self.lingers:
             self._handler = self._finishing = None
             # In a context of its own, since this one may be the handler's.
             self._tools.loop.call_soon(self._look_for_remains, context=contextvars.Context())
 
     def _look_for_remains(self) -> None:
         """Give the slot of an isolation child back only while nothing of this task is alive."""
-        assert self._remains is not None, "an isolation child looks"
-        kind = self._remains.found()
+        assert self._leftovers is not None, "an isolation child looks"
+        kind = self._leftovers.found()
         if kind is None:
-            self._remains = None
+            self._leftovers = None
             self.give_slot_back()
         else:
             self._keep_slot()

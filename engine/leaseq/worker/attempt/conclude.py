@@ -24,11 +24,11 @@ from leaseq.lifecycle import after, hand_back
 from leaseq.model import ClaimedTask, Ending, Lane, Outcome, Settled, Settlement, State
 from leaseq.telemetry import emit
 from leaseq.worker.attempt.commit import Finish, finish
-from leaseq.worker.attempt.handler_connection import Loan
+from leaseq.worker.attempt.handler_connection import AccessToken
 from leaseq.worker.attempt.progress import ProgressWriter
-from leaseq.worker.attempt.remains import Remains
 from leaseq.worker.attempt.transaction import AttemptTransaction
-from leaseq.worker.in_flight import Hold
+from leaseq.worker.in_flight import InFlightDelivery
+from leaseq.worker.process.leftovers import Leftovers
 from leaseq.worker.tools import Tools
 
 # Between two tries to write an ending that Postgres refuses in its plainest form.
@@ -39,15 +39,15 @@ REFUSED_CAP_SECONDS = 60.0
 class ClaimedAttempt:
     """One attempt of this worker, from its claim. `left` is called once, when nothing is left of it."""
 
-    def __init__(self, claimed: ClaimedTask, hold: Hold, tools: Tools, *, left: Callable[[Any], None]) -> None:
+    def __init__(self, claimed: ClaimedTask, delivery: InFlightDelivery, tools: Tools, *, left: Callable[[Any], None]) -> None:
         self.claimed = claimed
-        self.loan: Loan | None = None  # of a handler that has a context
+        self.access: AccessToken | None = None  # of a handler that has a context
         self.lingers = False  # does its handler still run, although the attempt is at its end?
-        self._hold = hold
+        self._delivery = delivery
         self._tools = tools
         self._left = left
         self._holds_slot = True
-        self._remains: Remains | None = None  # in an isolation child, which must be empty before the next suspect runs
+        self._leftovers: Leftovers | None = None  # in an isolation child, which must be empty before the next suspect runs
         self._is_unsettled = True
         self._is_plain = False  # was its ending replaced?
         self._is_written = False
@@ -61,9 +61,9 @@ class ClaimedAttempt:
     def lend(self) -> AttemptTransaction:
         """The one transaction; asked for in the event loop only."""
         if self._transaction is None:
-            assert self.loan is not None, "without a context, nobody asks"
+            assert self.access is not None, "without a context, nobody asks"
             seconds = self._tools.config.statement_timeout_seconds
-            self._transaction = AttemptTransaction(self._tools.pool, self.loan, statement_timeout_seconds=seconds)
+            self._transaction = AttemptTransaction(self._tools.pool, self.access, statement_timeout_seconds=seconds)
             self._transaction.on_leave = self.lose_server
         return self._transaction
 
@@ -214,18 +214,18 @@ class ClaimedAttempt:
             self.give_slot_back()
         if self._is_unsettled:
             self._give_place_back()
-        self._tools.hands.drop(self._hold)
+        self._tools.in_flight.remove(self._delivery)
         self._left(self)
 
     def _end_loan(self) -> None:
-        if self.loan is not None:
-            self.loan.end()
+        if self.access is not None:
+            self.access.end()
         if self._progress is not None:
             self._progress.close()
 
     def give_slot_back(self) -> None:
         """Its handler does not run any more, and left nothing behind. Heard once."""
-        if self._holds_slot and self._remains is None:
+        if self._holds_slot and self._leftovers is None:
             self._holds_slot = False
             self._tools.slots.give_back(lingered=self.lingers)
 

@@ -1,6 +1,6 @@
 """The connection that a handler gets: a handle of one attempt around a connection of the pool.
 
-Each attempt has a `LentConnection` of its own, so that nothing which a handler sets on the Python object (row factory, cursor
+Each attempt has a `HandlerConnection` of its own, so that nothing which a handler sets on the Python object (row factory, cursor
 factory, adapters, handlers of notices, prepared statements) reaches another attempt.
 
 Invariants. Every round trip of psycopg, of a cursor, a savepoint, a pipeline or COPY, goes through `wait`, and `wait` serves only
@@ -25,10 +25,10 @@ from psycopg.pq import ConnStatus, TransactionStatus
 from leaseq.connect import Connection, ImpatientConnection
 from leaseq.errors import Fenced, TransactionEnded, TransactionForeign
 
-_loan: ContextVar[Loan | None] = ContextVar("leaseq_loan", default=None)
+_access: ContextVar[AccessToken | None] = ContextVar("leaseq_loan", default=None)
 
 
-class Loan:
+class AccessToken:
     """The right of one attempt to its transaction. Belongs to the event loop in which it is made."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Loan:
 
     def begin(self) -> None:
         """Make the current context, and every task that is started from it, a part of this attempt."""
-        _loan.set(self)
+        _access.set(self)
 
     def end(self) -> None:
         """Refuse every use from now on, and interrupt the statements that still run."""
@@ -55,20 +55,20 @@ class Loan:
         """Whether a statement runs."""
         return bool(self._waits)
 
-    async def until_quiet(self) -> None:
+    async def until_idle(self) -> None:
         """Wait until no statement runs."""
         await self._quiet.wait()
 
-    def check_borrower(self) -> None:
+    def check_owner(self) -> None:
         """Raise `TransactionForeign` unless the caller is a part of this attempt."""
-        if _loan.get() is not self:
+        if _access.get() is not self:
             raise TransactionForeign
         if _running_loop() is not self._loop:
             raise TransactionForeign("the transaction of an attempt can be used in the event loop of the worker only")
 
     def check(self) -> None:
         """Raise `TransactionForeign` unless the caller is a part of this attempt, `Fenced` once the attempt is over."""
-        self.check_borrower()
+        self.check_owner()
         if self.over:
             raise Fenced("this attempt is over")
 
@@ -91,15 +91,15 @@ class Loan:
             raise
 
 
-class LentConnection(ImpatientConnection):
+class HandlerConnection(ImpatientConnection):
     """A psycopg connection for the handler of one attempt."""
 
-    def __init__(self, conn: ImpatientConnection, loan: Loan) -> None:
+    def __init__(self, conn: ImpatientConnection, access: AccessToken) -> None:
         self._handlers = (conn.pgconn.notice_handler, conn.pgconn.notify_handler)
         super().__init__(conn.pgconn)
         self.credential = conn.credential
         self._lender = conn
-        self._loan = loan
+        self._access = access
         self._autocommit = True  # the transaction is begun and ended by the worker
 
     @property
@@ -122,26 +122,26 @@ class LentConnection(ImpatientConnection):
             del self._lender
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        self._loan.check()
+        self._access.check()
         if self.pgconn.transaction_status == TransactionStatus.IDLE:
             raise TransactionEnded
-        return await self._loan.run(self._lender, gen, interval, timeout)
+        return await self._access.run(self._lender, gen, interval, timeout)
 
     def _check_connection_ok(self) -> None:
-        self._loan.check()  # psycopg would say "the connection is closed"
+        self._access.check()  # psycopg would say "the connection is closed"
         super()._check_connection_ok()
 
     async def close(self) -> None:
         """Close the connection. This ends the transaction, and the task fails with `transaction_ended`."""
-        self._loan.check_borrower()
+        self._access.check_owner()
         await super().close()
 
     def cancel(self) -> None:
-        self._loan.check_borrower()
+        self._access.check_owner()
         super().cancel()
 
     async def cancel_safe(self, *, timeout: float = 1.0) -> None:
-        self._loan.check_borrower()
+        self._access.check_owner()
         await super().cancel_safe(timeout=timeout)
 
     async def commit(self) -> Never:
@@ -176,4 +176,4 @@ def _closed_pgconn() -> Any:
     return pgconn
 
 
-__all__ = ["LentConnection", "Loan"]
+__all__ = ["AccessToken", "HandlerConnection"]

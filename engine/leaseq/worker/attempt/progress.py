@@ -94,7 +94,7 @@ class ProgressWriter:
             self._latest = progress
 
     def _set_timer(self) -> None:
-        # In a context of its own: what an attempt leaves behind is known by the context of its handler (remains.py).
+        # In a context of its own: what an attempt leaves behind is known by the context of its handler (leftovers.py).
         if self._timer is None:
             self._timer = self._loop.call_at(self._due, self._write_later, context=contextvars.Context())
 

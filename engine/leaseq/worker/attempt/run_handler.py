@@ -24,9 +24,9 @@ from leaseq.describe import NAME_LIMIT, describe, leaves_of, name_of, read, stor
 from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable, TransactionEnded, TransactionForeign
 from leaseq.model import Ending, Outcome, TaskError
 from leaseq.registry import Handler
-from leaseq.worker.attempt.handler_connection import Loan
-from leaseq.worker.attempt.remains import Remains
-from leaseq.worker.process.forks import end_copy
+from leaseq.worker.attempt.handler_connection import AccessToken
+from leaseq.worker.process.forks import exit_forked_copy
+from leaseq.worker.process.leftovers import Leftovers
 
 # Before an attempt is begun again whose server was left: the new primary may still be coming up.
 SERVER_LEFT_SECONDS = 1.0
@@ -37,7 +37,7 @@ class Stop(StrEnum):
 
     CANCEL = "cancel"  # somebody asked for it
     DRAIN = "drain"  # the worker goes down, and its grace is over
-    FENCE = "fence"  # the lease is no longer ours
+    LEASE_LOST = "lease_lost"  # the lease is no longer ours
     OVERTIME = "overtime"  # it has had its time
     SERVER = "server"  # the server of its open transaction was left
 
@@ -46,7 +46,7 @@ class Lent(Struct, frozen=True):
     """What a handler gets that asks for its context, and the right to use it."""
 
     context: Context
-    loan: Loan
+    access: AccessToken
 
 
 class Call:
@@ -59,10 +59,10 @@ class Call:
         *,
         executor: Executor,
         lingered: Callable[[], None],
-        remains: Remains | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
         self._handler = handler
-        self._remains = remains
+        self._leftovers = leftovers
         self._lent = lent
         self._executor = executor
         self._lingered = lingered
@@ -71,17 +71,17 @@ class Call:
     async def run(self, payload: bytes) -> Any:
         """Decode the payload and run the handler. A thread that outlives its time-out lingers, and says when it ends."""
         arguments = self._handler.decode(payload)
-        if self._remains is not None:
-            self._remains.begin()
+        if self._leftovers is not None:
+            self._leftovers.begin()
         if self._handler.context_parameter is not None and self._lent is not None:
-            self._lent.loan.begin()
+            self._lent.access.begin()
             running.set(self._lent.context)
             arguments[self._handler.context_parameter] = self._lent.context
         if self._handler.is_async:
             try:
                 return await self._handler.function(**arguments)
             finally:
-                end_copy()
+                exit_forked_copy()
         call = partial(contextvars.copy_context().run, _call, self._handler.function, arguments)
         future = asyncio.get_running_loop().run_in_executor(self._executor, call)
         try:
@@ -105,7 +105,7 @@ def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         # No future can carry it: whoever waits for the thread would wait for ever.
         raise RuntimeError("the handler raised StopIteration") from error
     finally:
-        end_copy()
+        exit_forked_copy()
 
 
 async def execute(call: Call, payload: bytes, *, result_max_bytes: int, interrupted: Callable[[], Ending | None]) -> Ending:

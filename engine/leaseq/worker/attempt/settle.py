@@ -81,7 +81,7 @@ class Settler:
         return found
 
     async def _write(self, batch: Sequence[Settlement]) -> list[Settled | BaseException | None]:
-        return [answer for bite in bites(batch) for answer in await self._write_bite(bite)]
+        return [answer for bite in split_by_size(batch) for answer in await self._write_bite(bite)]
 
     async def _write_bite(self, bite: Sequence[Settlement]) -> list[Settled | BaseException | None]:
         if self._apart:  # rows are locked: without a look first, each batch with another of them would wait for it
@@ -175,7 +175,7 @@ class Settler:
                 wait = min(wait * 2, RETRY_CAP_SECONDS)
 
 
-def bites(batch: Sequence[Settlement]) -> Iterator[Sequence[Settlement]]:
+def split_by_size(batch: Sequence[Settlement]) -> Iterator[Sequence[Settlement]]:
     """Cut a batch where its results grow too large for one statement."""
     start = size = 0
     for end, settlement in enumerate(batch):
@@ -199,7 +199,7 @@ def _ended(settlement: Settlement, glimpse: Glimpse | None) -> Settled | None:
     return Settled(glimpse.task_id, glimpse.attempt, glimpse.state, glimpse.queue, glimpse.lane)
 
 
-class Parting(Struct, frozen=True):
+class QueuedRelease(Struct, frozen=True):
     """One delivery on its way out of the processing list."""
 
     queue: str
@@ -213,21 +213,21 @@ class Releaser:
         self._dispatcher = dispatcher
         self._worker_id = worker_id
         self.failed = asyncio.Event()  # something may have stayed behind in our lists; the sweep listens
-        self._gatherer: Gatherer[Parting, None] = Gatherer(self._write, batch_size=BATCH_SIZE, capacity=capacity)
+        self._gatherer: Gatherer[QueuedRelease, None] = Gatherer(self._write, batch_size=BATCH_SIZE, capacity=capacity)
 
     async def release(self, queue: str, delivery: str | bytes, place: Place | Lane = Place.DONE) -> None:
         """Let go of one delivery."""
-        await self._gatherer.add(Parting(queue, Release(delivery, place)))
+        await self._gatherer.add(QueuedRelease(queue, Release(delivery, place)))
 
     async def release_all(self, queue: str, releases: Sequence[Release]) -> None:
         """Let go of many deliveries of one queue, in this order. What fails is found by the sweep, as for one."""
-        await self._write([Parting(queue, release) for release in releases])
+        await self._write([QueuedRelease(queue, release) for release in releases])
 
     def put(self, queue: str, release: Release, left: Callable[[object], None]) -> None:
         """Let go of one delivery, and call `left` then."""
-        self._gatherer.put(Parting(queue, release), left)
+        self._gatherer.put(QueuedRelease(queue, release), left)
 
-    async def _write(self, batch: Sequence[Parting]) -> list[None]:
+    async def _write(self, batch: Sequence[QueuedRelease]) -> list[None]:
         by_queue: defaultdict[str, list[Release]] = defaultdict(list)
         for parting in batch:
             by_queue[parting.queue].append(parting.release)
@@ -242,4 +242,4 @@ class Releaser:
         return [None] * len(batch)
 
 
-__all__ = ["Releaser", "Settler", "bites"]
+__all__ = ["Releaser", "Settler", "split_by_size"]

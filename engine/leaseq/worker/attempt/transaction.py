@@ -4,7 +4,7 @@ Each attempt has at most one, opened when the handler first asks for it, on a co
 `transaction()` block is a savepoint in it. After the handler has returned, the fenced settle is the last statement; then it
 commits. If the fence refuses, or the handler raised, everything is rolled back.
 
-Invariants. The handler works through a `LentConnection` (`handler_connection.py`), the worker on
+Invariants. The handler works through a `HandlerConnection` (`handler_connection.py`), the worker on
 the connection of the pool itself, never both at a time. The settle does not depend on what the
 handler said: before it, the worker proves that the transaction is still the one that it opened, and
 resets every setting. A connection goes back to the pool only when nothing of the attempt can reach
@@ -32,8 +32,8 @@ from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import MARGIN_SECONDS, TOO_LARGE, UNAVAILABLE, check_replicated, hurry, unreachable
 from leaseq.model import Settled, Settlement
-from leaseq.worker.attempt.handler_connection import LentConnection, Loan
-from leaseq.worker.attempt.worker_loop import wait_at_home
+from leaseq.worker.attempt.handler_connection import AccessToken, HandlerConnection
+from leaseq.worker.process.worker_loop import wait_on_worker_loop
 
 QUIET_SECONDS = 3.0
 # What refers to the libpq handle of an idle connection: the connection itself, and the argument of getrefcount.
@@ -65,8 +65,8 @@ def sqlstate_of(error: ServerUnreachable) -> str | None:
 class AttemptTransaction:
     """The one transaction of an attempt; does nothing until the handler enters a block."""
 
-    def __init__(self, pool: Pool, loan: Loan, *, statement_timeout_seconds: float) -> None:
-        self.loan = loan
+    def __init__(self, pool: Pool, access: AccessToken, *, statement_timeout_seconds: float) -> None:
+        self.access = access
         self.waits = False  # does the handler wait for a connection?
         self.starved = False  # was the attempt interrupted while it did?
         self.broken = False  # did the connection die under the handler?
@@ -77,7 +77,7 @@ class AttemptTransaction:
         self._statement_timeout_seconds = statement_timeout_seconds
         self._opening = asyncio.Lock()
         self._conn: ImpatientConnection | None = None
-        self._lent: LentConnection | None = None
+        self._lent: HandlerConnection | None = None
         self._identity = ""
         self._is_proven = False  # is the transaction known to be the one that was opened?
         self.told = False  # has Postgres said that the crash of another session ends this one?
@@ -86,10 +86,10 @@ class AttemptTransaction:
     def is_open(self) -> bool:
         return self._conn is not None
 
-    async def begin(self) -> LentConnection:
+    async def begin(self) -> HandlerConnection:
         """The handler's connection, with the transaction open. Raises `Fenced` once the attempt is over."""
         async with self._opening:
-            self.loan.check()
+            self.access.check()
             if self._lent is None:
                 await self._open()
             assert self._lent is not None, "just opened"
@@ -103,15 +103,15 @@ class AttemptTransaction:
         finally:
             self.waits = False
         try:
-            self.loan.check()  # the attempt may have ended while this waited
+            self.access.check()  # the attempt may have ended while this waited
             conn.on_leave = self.on_leave
             self._identity = await _answer(conn, BEGIN, -1)
-            self.loan.check()
+            self.access.check()
             conn.check_writable()
         except BaseException:
             await self._close(conn)
             raise
-        self._conn, self._lent = conn, LentConnection(conn, self.loan)
+        self._conn, self._lent = conn, HandlerConnection(conn, self.access)
         for listened in (self._conn, self._lent):
             listened.add_notice_handler(self._noticed)
         reach("transaction.open", lost=psycopg.OperationalError)
@@ -181,7 +181,7 @@ class AttemptTransaction:
     async def abandon(self) -> None:
         """Undo everything, and find out whether the handler has ended the transaction before."""
         if self._conn is None:
-            self.loan.end()
+            self.access.end()
             return
         conn = await self._take_back(self._conn)
         try:
@@ -203,11 +203,11 @@ class AttemptTransaction:
     async def _take_back(self, conn: ImpatientConnection) -> ImpatientConnection:
         """End the loan. Afterwards only the worker uses the connection, which is closed if it is in no state for that."""
         self.look()
-        self.loan.end()
+        self.access.end()
         is_fit = True
         try:
             async with asyncio.timeout(QUIET_SECONDS):
-                await self.loan.until_quiet()
+                await self.access.until_idle()
                 if conn.info.transaction_status is TransactionStatus.ACTIVE:  # COPY, or a stream that is read to no end
                     await conn.cancel_safe()
         except (TimeoutError, psycopg.Error):
@@ -223,7 +223,7 @@ class AttemptTransaction:
     def _is_in_use(self, conn: ImpatientConnection) -> bool:
         """Whether a statement of the handler, a COPY or a pipeline has begun and not ended."""
         return (
-            self.loan.in_use
+            self.access.in_use
             or conn.info.transaction_status is TransactionStatus.ACTIVE
             or (not conn.closed and conn.pgconn.pipeline_status != PipelineStatus.OFF)
         )
@@ -258,7 +258,7 @@ class Scope:
         self._loop = loop
         self._savepoint: psycopg.AsyncTransaction | None = None
 
-    async def __aenter__(self) -> LentConnection:
+    async def __aenter__(self) -> HandlerConnection:
         try:
             conn = await self._lend().begin()
             savepoint = psycopg.AsyncTransaction(conn)  # not conn.transaction(): a generator would be finalized after the attempt
@@ -273,7 +273,7 @@ class Scope:
     ) -> bool | None:
         transaction, savepoint = self._lend(), self._savepoint
         transaction.look()
-        if savepoint is None or transaction.broken or transaction.loan.over:
+        if savepoint is None or transaction.broken or transaction.access.over:
             return None
         if transaction.ended:
             raise TransactionEnded
@@ -284,11 +284,11 @@ class Scope:
             raise TransactionEnded from gone
 
     def __enter__(self) -> BlockingConnection:
-        wait_at_home(self.__aenter__, self._loop)
+        wait_on_worker_loop(self.__aenter__, self._loop)
         return Blocking(self._lend, self._loop)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
-        return wait_at_home(lambda: self.__aexit__(kind, error, trace), self._loop)
+        return wait_on_worker_loop(lambda: self.__aexit__(kind, error, trace), self._loop)
 
 
 class Blocking:
@@ -300,7 +300,7 @@ class Blocking:
 
     def execute(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
         """Run one statement on the event loop's connection, and wait for its rows here."""
-        return wait_at_home(lambda: self._execute(query, params), self._loop)
+        return wait_on_worker_loop(lambda: self._execute(query, params), self._loop)
 
     async def lent_connection(self) -> Connection:
         """The connection behind it."""

@@ -30,7 +30,7 @@ class _Copy:
     made = False
 
 
-def guard_forks(link: int, home: asyncio.AbstractEventLoop) -> None:
+def guard_forks(channel: int, loop: asyncio.AbstractEventLoop) -> None:
     """From here on, a process that is forked off this one has signals of its own and none of the worker's sockets.
 
     `home` is the loop of the worker, which runs in this thread, now or later.
@@ -44,23 +44,23 @@ def guard_forks(link: int, home: asyncio.AbstractEventLoop) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for descriptor in {link, *_sockets()}:
+        for descriptor in {channel, *_sockets()}:
             with suppress(OSError):
                 os.dup2(nowhere, descriptor, inheritable=False)
         os.close(nowhere)
         if threading.get_ident() == turning:  # where another thread forked, no loop goes on in the copy
-            home.call_soon(os._exit, EXIT_COPY)  # the copy has no running loop, as far as asyncio knows
+            loop.call_soon(os._exit, EXIT_COPY)  # the copy has no running loop, as far as asyncio knows
 
     os.register_at_fork(after_in_child=in_child)
 
 
-def end_copy() -> None:
+def exit_forked_copy() -> None:
     """End this process if it is a copy. Called where a handler is over: what follows is the worker's."""
     if _Copy.made:
         os._exit(EXIT_COPY)
 
 
-def is_copy() -> bool:
+def is_forked_copy() -> bool:
     """Whether this process was forked off a worker."""
     return _Copy.made
 
@@ -75,4 +75,4 @@ def _sockets() -> Iterator[int]:
                 yield found.get_extra_info("socket").fileno()
 
 
-__all__ = ["end_copy", "guard_forks", "is_copy"]
+__all__ = ["exit_forked_copy", "guard_forks", "is_forked_copy"]

@@ -15,7 +15,7 @@ import signal
 PR_SET_PDEATHSIG = 1
 
 
-def die_with(supervisor: int | None) -> None:
+def die_with_supervisor(supervisor: int | None) -> None:
     """Let the kernel end this process when its supervisor ends, or end it now where that has happened already."""
     if supervisor is None:
         return
@@ -36,4 +36,4 @@ def _set_signal(number: int) -> None:
         return
 
 
-__all__ = ["die_with", "outlive_supervisor"]
+__all__ = ["die_with_supervisor", "outlive_supervisor"]

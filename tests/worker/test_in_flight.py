@@ -14,7 +14,7 @@ from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries
 from leaseq.model import ClaimedTask, State
 from leaseq.worker import intake
-from leaseq.worker.in_flight import Hands, Taken
+from leaseq.worker.in_flight import Arrivals, InFlight
 from leaseq.worker.worker import Worker
 from support.client import Client
 from support.worker import QUEUE, assembled, until
@@ -57,7 +57,7 @@ async def one_runs_and_one_waits(worker: Worker, client: Client) -> tuple[str, s
     takes = worker._intakes[QUEUE].take
     await takes(Deliveries([first], []))
     taking = asyncio.create_task(takes(Deliveries([second], [])))
-    await until(lambda: second in worker._tools.hands)
+    await until(lambda: second in worker._tools.in_flight)
     return first, second, taking
 
 
@@ -86,7 +86,7 @@ async def test_a_delivery_that_comes_again_while_it_is_handed_back_is_in_hand(
 
         monkeypatch.setattr(worker._tools.ledger, "claim", claim_slowly)
         taking = asyncio.create_task(own.take(found))  # one slot is free: the first is claimed, the second handed back
-        await until(lambda: slow in worker._tools.hands and again not in worker._tools.hands)
+        await until(lambda: slow in worker._tools.in_flight and again not in worker._tools.in_flight)
         desk.let(busy)
         await until(lambda: worker._tools.slots.free == 1)
         await own._round(asyncio.Event())  # pulls what was handed back
@@ -94,8 +94,8 @@ async def test_a_delivery_that_comes_again_while_it_is_handed_back_is_in_hand(
         gate.set()
         await taking
 
-        await worker.sweep.run_once()
-        assert again in worker._tools.hands
+        await worker.list_audit.run_once()
+        assert again in worker._tools.in_flight
         desk.let(*strays)
         tasks = await client.all_ended([busy, *strays], timeout=5)
     assert {task.state for task in tasks} == {State.SUCCESS}
@@ -132,7 +132,7 @@ async def test_a_slot_is_waited_for_but_not_for_long(
         if soon:
             desk.let(first)
         await taking
-        assert (second in worker._tools.hands) is soon
+        assert (second in worker._tools.in_flight) is soon
         assert (await client.find(second)).attempt == int(soon)
         desk.let(first, second)
         await until(lambda: worker.running == 0)
@@ -149,11 +149,11 @@ async def test_who_is_cancelled_while_it_waits_for_a_slot_has_nothing_in_hand(
         taking.cancel()
         await asyncio.wait([taking])
         assert taking.cancelled()
-        assert second not in worker._tools.hands
+        assert second not in worker._tools.in_flight
         assert worker._tools.slots.running == 1
         desk.let(first, second)
         await until(lambda: worker.running == 0)
-        await worker.sweep.run_once()
+        await worker.list_audit.run_once()
         await desk.until_begun(second)
         tasks = await client.all_ended([first, second], timeout=5)
     assert {task.state for task in tasks} == {State.SUCCESS}
@@ -161,14 +161,14 @@ async def test_who_is_cancelled_while_it_waits_for_a_slot_has_nothing_in_hand(
 
 
 def test_only_who_took_it_lets_go_of_it() -> None:
-    hands = Hands()
-    taken = hands.take("q", ["a", "a", "a"])
-    (first,) = taken.news
-    assert taken.repeated == ["a", "a"]
-    assert hands.take("q", ["a", "a"]) == Taken([], [])
-    hands.drop(first)
-    (second,) = hands.take("q", ["a"]).news
-    hands.drop(first)
-    assert hands.held("q") == {"a"}
-    hands.drop(second)
-    assert "a" not in hands
+    in_flight = InFlight()
+    taken = in_flight.add("q", ["a", "a", "a"])
+    (first,) = taken.new
+    assert taken.duplicates == ["a", "a"]
+    assert in_flight.add("q", ["a", "a"]) == Arrivals([], [])
+    in_flight.remove(first)
+    (second,) = in_flight.add("q", ["a"]).new
+    in_flight.remove(first)
+    assert in_flight.task_ids("q") == {"a"}
+    in_flight.remove(second)
+    assert "a" not in in_flight

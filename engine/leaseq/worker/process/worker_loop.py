@@ -11,39 +11,39 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from leaseq.worker.process.forks import is_copy
+from leaseq.worker.process.forks import is_forked_copy
 
 T = TypeVar("T")
 
 
-async def run_at_home(make: Callable[[], Coroutine[Any, Any, T]], home: asyncio.AbstractEventLoop) -> T:
+async def run_on_worker_loop(make: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop) -> T:
     """Run a coroutine on the worker's loop, and wait for it on this one."""
-    require_process()
-    if asyncio.get_running_loop() is home:
+    require_worker_process()
+    if asyncio.get_running_loop() is loop:
         return await make()
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(make(), home))
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(make(), loop))
 
 
-def wait_at_home(make: Callable[[], Coroutine[Any, Any, T]], home: asyncio.AbstractEventLoop) -> T:
+def wait_on_worker_loop(make: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop) -> T:
     """Run a coroutine on the worker's loop, and wait for it in this thread. Raises `RuntimeError` on that loop itself."""
-    require_process()
-    if is_at_home(home):
+    require_worker_process()
+    if is_on_worker_loop(loop):
         raise RuntimeError("a blocking call in an async handler would stop its worker: use `async with ctx.transaction()` here")
-    return asyncio.run_coroutine_threadsafe(make(), home).result()
+    return asyncio.run_coroutine_threadsafe(make(), loop).result()
 
 
-def is_at_home(home: asyncio.AbstractEventLoop) -> bool:
+def is_on_worker_loop(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether this code runs on the worker's event loop."""
     try:
-        return asyncio.get_running_loop() is home
+        return asyncio.get_running_loop() is loop
     except RuntimeError:  # no loop runs in this thread
         return False
 
 
-def require_process() -> None:
+def require_worker_process() -> None:
     """Raises `RuntimeError` in a process that a handler forked."""
-    if is_copy():
+    if is_forked_copy():
         raise RuntimeError("a forked process has no connection to the worker: use the context in the handler itself")
 
 
-__all__ = ["is_at_home", "require_process", "run_at_home", "wait_at_home"]
+__all__ = ["is_on_worker_loop", "require_worker_process", "run_on_worker_loop", "wait_on_worker_loop"]

@@ -20,8 +20,8 @@ async def test_a_sweep_in_the_middle_of_work_finds_nothing(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ids come and go while it looks; each that it takes for lost is a warning, a claim and a release for nothing."""
-    monkeypatch.setattr(worker_module, "SWEEP_SECONDS", 0.005)
-    monkeypatch.setattr(sweep_module, "SECOND_LOOK_SECONDS", 1.0)  # a release takes longer than usual on a busy machine
+    monkeypatch.setattr(worker_module, "AUDIT_SECONDS", 0.005)
+    monkeypatch.setattr(sweep_module, "RECHECK_SECONDS", 1.0)  # a release takes longer than usual on a busy machine
     app = Leaseq()
 
     @app.task

@@ -34,7 +34,7 @@ class Token:
 _token: ContextVar[Token | None] = ContextVar("leaseq_token", default=None)
 
 
-class Remains:
+class Leftovers:
     """What one handler leaves behind. Made before the handler starts."""
 
     def __init__(self, workers: Collection[threading.Thread]) -> None:
@@ -81,4 +81,4 @@ def threads_of(executor: Executor) -> Collection[threading.Thread]:
     return getattr(executor, "_threads", ())
 
 
-__all__ = ["Remains", "children", "threads_of"]
+__all__ = ["Leftovers", "children", "threads_of"]
