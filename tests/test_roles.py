@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -442,8 +443,8 @@ async def test_a_handler_url_of_another_database_is_refused(roles: Config, other
         Config(handler_postgres_url=str(roles.handler_postgres_url))
 
 
-async def test_no_service_and_no_handler_is_a_superuser_on_the_embedded_server(config: Config) -> None:
-    with embedded_servers(Config(data_dir=config.data_dir, redis_url=config.redis_url)) as servers:
+async def test_no_service_and_no_handler_is_a_superuser_on_the_embedded_server(config: Config, data_dir: Path) -> None:
+    with embedded_servers(Config(data_dir=data_dir, redis_url=config.redis_url)) as servers:
         ready = await prepare_embedded(servers)
         assert (await prepare_embedded(servers)) == ready, "again at every start"
         await require_fit(ready)
