@@ -106,7 +106,7 @@ CATALOGUE: dict[str, Kind] = {
     "ledger.left": Kind(WARNING, "reason connections"),
     "ledger.abandoned": Kind(WARNING, "pid error"),
     "dispatch.unreachable": Kind(WARNING, "error", "queue"),
-    "dispatch.mended": Kind(WARNING, "count keys"),
+    "dispatch.repaired": Kind(WARNING, "count keys"),
     "dispatch.foreign": Kind(ERROR, "prefix ledger found error"),
     "dispatch.returned": Kind(INFO, "", "queue"),
     "log.dropped": Kind(WARNING, "count"),

@@ -1,9 +1,9 @@
-"""When is each duty done next?
+"""Schedule the duties of the reaper at intervals.
 
-One APScheduler schedule for each; a pass that is still running when its next time comes is not run twice at once.
-APScheduler goes by the wall clock, which may be set: forward, and its own interval trigger would count every missed
-run one by one; back, and it would wait for the old time to come again. `Every` and `mend` are there for that:
-intervals, not times, are what we promise (G8).
+Each duty has one APScheduler schedule. A pass that still runs when its next time comes is not started a second time.
+APScheduler uses the wall clock, which may be set. Set forward, its own interval trigger would run every missed pass, one by one.
+Set back, it would wait for the old time to come again. `Every` and `repair_after_clock_change` prevent both, because leaseq
+promises intervals and not times (G8).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ async def run_duties(duties: Sequence[Duty], stop: asyncio.Event) -> None:
     try:
         while not stop.is_set():
             await pause(MEND_SECONDS, stop=stop)
-            mend(scheduler, duties)
+            repair_after_clock_change(scheduler, duties)
     finally:
         scheduler.pause()
         await passes.stop()
@@ -89,7 +89,7 @@ async def run_duties(duties: Sequence[Duty], stop: asyncio.Event) -> None:
         await asyncio.sleep(0)
 
 
-def mend(scheduler: AsyncIOScheduler, duties: Sequence[Duty]) -> None:
+def repair_after_clock_change(scheduler: AsyncIOScheduler, duties: Sequence[Duty]) -> None:
     """Bring back duties whose next time lies too far ahead: the wall clock was set back."""
     now = datetime.now(UTC)
     for duty in duties:
@@ -98,4 +98,4 @@ def mend(scheduler: AsyncIOScheduler, duties: Sequence[Duty]) -> None:
             schedule.modify(next_run_time=now)
 
 
-__all__ = ["Every", "mend", "run_duties"]
+__all__ = ["Every", "repair_after_clock_change", "run_duties"]

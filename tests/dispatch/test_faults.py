@@ -144,12 +144,12 @@ async def test_a_key_of_another_type_is_removed_and_the_rest_stays(dispatcher: D
         before = await _ids(valkey)
         with recorded() as events:
             await CALLS[call](dispatcher)
-        mended = [event.fields["keys"] for event in events if event.name == "dispatch.mended"]
+        repaired = [event.fields["keys"] for event in events if event.name == "dispatch.repaired"]
         if hostile not in TOUCHED[call]:
-            assert mended == []
+            assert repaired == []
             continue
         kind = "string" if hostile in ("beats", "backlog") else "hash"
-        assert mended == [[f"{name} ({kind})"]]
+        assert repaired == [[f"{name} ({kind})"]]
         assert await _ids(valkey) >= before
         # What dispatch may have lost with it is delivered again by the reaper that sees another epoch.
         assert bool(await valkey.exists(KEYS.data())) == (hostile in ("leases", "beats", "epoch", "parked"))

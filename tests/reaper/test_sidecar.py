@@ -23,7 +23,7 @@ from leaseq.model import State
 from leaseq.operations.engine import open_engine
 from leaseq.telemetry import Event, recorded, subscribe
 from leaseq_chaos.pace import Pace
-from leaseq_reaper.clockwork import Every, mend, run_duties
+from leaseq_reaper.clockwork import Every, repair_after_clock_change, run_duties
 from leaseq_reaper.passes import Duty, Passes
 from leaseq_reaper.sidecar import CLOSE_SECONDS, run
 from support.processes import PATIENCE
@@ -255,7 +255,7 @@ async def test_duties_come_back_after_a_clock_was_set_back() -> None:
     scheduler.add_job(run_once, Every(0.5), args=[duty], id="reap", next_run_time=an_hour_ahead)
     scheduler.start()
     try:
-        mend(scheduler, [duty])
+        repair_after_clock_change(scheduler, [duty])
         async with asyncio.timeout(5):
             await ran.wait()
     finally:

@@ -13,24 +13,22 @@ from support.prose import Prose
 # How many places are still allowed, by folder or file. A number only goes down; what is not listed has none.
 # Files belong to the longest name in the table that they begin with.
 STILL_ALLOWED: dict[str, int] = {
-    "CHANGELOG.md": 33,
+    "CHANGELOG.md": 32,
     "CONTRIBUTING.md": 1,
     "README.md": 10,
     "SECURITY.md": 2,
     "api/": 52,
     "bench/": 234,
     "chaos/": 519,
-    "docs/": 163,
-    "docs/decisions/": 120,
+    "docs/": 162,
+    "docs/decisions/": 115,
     "engine/leaseq/cli/": 58,
-    "engine/leaseq/dispatch/": 63,
-    "engine/leaseq/embedded/": 35,
     "engine/leaseq/ledger/": 75,
     "engine/leaseq/operations/": 40,
     "engine/leaseq/worker/": 169,
     "examples/": 72,
-    "reaper/": 103,
-    "tests/": 667,
+    "reaper/": 100,
+    "tests/": 662,
 }
 # Folders that are counted together, because files move from one to the other.
 TOGETHER = ("engine/leaseq/supervisor/", "engine/leaseq/worker/")
@@ -56,13 +54,15 @@ WORDS = {
 }
 _WORD = re.compile("|".join(rf"\b(?:{words})\b" for words in WORDS), re.IGNORECASE)
 _FREE_RELATIVE = re.compile(r"(?:^|(?<=[.:;] ))(?:What|Who|Whose)\b", re.MULTILINE)
+_CODE = re.compile(r"`[^`]*`")
 FIRST_LINE = 80
 
 
 def hidden_subjects(prose: Prose) -> Iterator[str]:
     """Each place in a text where one of the words stands, or a sentence begins with What or Who."""
     for number, line in prose.lines:
-        for found in (*_WORD.findall(line), *_FREE_RELATIVE.findall(line)):
+        plain = _CODE.sub("``", line)
+        for found in (*_WORD.findall(plain), *_FREE_RELATIVE.findall(plain)):
             yield f"{prose.name}:{number} {found!r}: {line.strip()[:100]}"
 
 

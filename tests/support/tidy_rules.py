@@ -30,7 +30,10 @@ WALL_CLOCKS = {
     ("engine/leaseq/codec.py", "follow_clock"): "ids follow the clock of Postgres where this one is wrong",
     ("engine/leaseq/cli/dev/printer.py", "_now"): "the time on a line, for people",
     ("engine/leaseq/logs.py", "_line"): "the time on a log line, for people",
-    ("reaper/leaseq_reaper/clockwork.py", "mend"): "APScheduler goes by the wall clock: this finds out when it was set back",
+    (
+        "reaper/leaseq_reaper/clockwork.py",
+        "repair_after_clock_change",
+    ): "APScheduler goes by the wall clock: this finds out when it was set back",
 }
 _CLOCK = re.compile(r"(time\.)?(time|time_ns|localtime|gmtime)|(datetime\.)?(datetime|date)\.(now|utcnow|today)")
 

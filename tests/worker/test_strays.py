@@ -120,6 +120,6 @@ async def test_a_lane_of_another_type_does_not_stop_a_worker(
 ) -> None:
     await store.set(READY, "not a list")
     worker = await services.worker()
-    await worker.hear("dispatch.mended", keys=[f"{READY} (string)"])
+    await worker.hear("dispatch.repaired", keys=[f"{READY} (string)"])
     task_id = await client.submit("note", n=1)
     assert (await client.ended(task_id)).state is State.SUCCESS

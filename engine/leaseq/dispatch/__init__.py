@@ -1,1 +1,1 @@
-"""Dispatch (Redis or Valkey): who should look next, and whom to suspect. Rebuildable, never believed."""
+"""Dispatch in Redis or Valkey: a rebuildable hint, never an authority."""

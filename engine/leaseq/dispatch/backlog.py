@@ -1,13 +1,13 @@
-"""Which part of a lane waits in the ledger, because the lane is full?
+"""The part of a full lane that waits in the ledger.
 
-Ids are UUIDv7, so their order is that of submission, and that part is known by where it begins: the cursor. Of the lane's
-PENDING tasks those from the cursor on wait in the ledger, and a push of one of them is refused. `until`, if there is one, ends
-the stretch that somebody is bringing in just now: a push of what lies before it is taken, so that a task which is committed while
-the stretch is being read is not missed. All this is one field of one hash, and changes in a compare-and-set; the token tells
-one announcement of a stretch from another that was made after it was withdrawn.
+Ids are UUIDv7 and therefore ordered by submission, so one id marks where that part begins: the cursor. The lane's PENDING tasks
+from the cursor on wait in the ledger, and a push of one of them is refused. `until`, if present, ends the stretch that a reaper
+is reading at the moment: a push of an id before it is accepted, so that a task which is committed during that read is not
+missed. All of this is one field of one hash, and changes by compare-and-set. The token distinguishes an announcement of a
+stretch from a later one that was made after the first was withdrawn.
 
-Whatever else is found there (values in Redis are hostile) is read as a backlog that begins at the beginning: more than is needed
-will be looked at, and nothing is missed.
+Any other value (values in Redis are hostile) is read as a backlog that begins at the first id: more tasks than necessary are
+examined, and none is missed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from msgspec import Struct
 from leaseq.codec import FIRST_ID, is_task_id, made_at
 from leaseq.model import Lane
 
-# The suspect lane has no window: it holds little, and a worker of its own waits for it.
+# The suspect lane has no window: it holds few tasks, and a separate worker serves it.
 WINDOWED = frozenset({Lane.HIGH, Lane.NORMAL, Lane.LOW})
 FIELDS = {lane.value: lane for lane in Lane if lane in WINDOWED}
 
 
 class Backlog(Struct, frozen=True):
-    """Where the backlog of a lane begins. `text` is the value as it stands in Redis, for comparing."""
+    """Where the backlog of a lane begins. `text` is the value in Redis, for comparison."""
 
     text: bytes
     cursor: str
@@ -36,12 +36,12 @@ class Backlog(Struct, frozen=True):
 
     @classmethod
     def of(cls, cursor: str, until: str | None = None, token: str = "") -> Backlog:
-        """One to be written."""
+        """A backlog to be written."""
         return cls((f"{cursor} {until} {token}" if until else cursor).encode(), cursor, until, token)
 
     @classmethod
     def read(cls, text: bytes) -> Backlog:
-        """One that was found."""
+        """A backlog from a value that was read."""
         match text.decode("ascii", "replace").split(" "):
             case [cursor] if is_task_id(cursor):
                 return cls(text, cursor)
@@ -51,16 +51,16 @@ class Backlog(Struct, frozen=True):
                 return cls(text, FIRST_ID)
 
     def announce(self, until: str) -> Backlog:
-        """The same, with a stretch that is being brought in."""
+        """The same backlog, with a stretch that is about to be brought in."""
         return Backlog.of(self.cursor, until, token_hex(4))
 
     def later(self, cursor: str) -> Backlog:
-        """The same, within the same stretch, further on."""
+        """The same backlog within the same stretch, further on."""
         return Backlog.of(cursor, self.until, self.token)
 
     @property
     def since(self) -> datetime:
-        """When the first task of the backlog was submitted, by the clock of whoever took it."""
+        """When the first task of the backlog was submitted, by the clock of its submitter."""
         return made_at(self.cursor)
 
 

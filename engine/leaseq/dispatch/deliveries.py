@@ -1,7 +1,7 @@
-"""Tell deliveries from what else is found in the lists of dispatch.
+"""Separate deliveries from other values in the lists of dispatch.
 
-Every value in Redis is treated as hostile. What cannot be a task id by its length is parked on the server and comes here as a
-number only (pull.lua, held.lua). What has that length and is no task id is never decoded further, only parked and reported.
+Every value in Redis is treated as hostile. A value whose length is not that of a task id is parked on the server, and only
+counted here (pull.lua, held.lua). A value of that length that is not a task id is never decoded, only parked and reported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class PullCode(StrEnum):
 
 
 class Deliveries(Struct, frozen=True):
-    """What was found in a list: task ids, whatever else has their length (as it was), and how many values were parked."""
+    """The contents of a list: task ids, other values of that length (unchanged), and the number of parked values."""
 
     task_ids: list[str]
     garbage: list[bytes]
@@ -35,19 +35,19 @@ class Deliveries(Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        """How many values were found."""
+        """The number of values in the list."""
         return len(self.task_ids) + len(self.garbage) + self.parked
 
 
 class Place(StrEnum):
-    """Where a delivery goes when it leaves a processing list, besides the head of a lane."""
+    """The destination of a delivery that leaves a processing list, besides the head of a lane."""
 
     DONE = ""
     PARKED = "parked"
 
 
 class Release(Struct, frozen=True):
-    """One delivery and where it goes: done with, parked, or to the head of a lane."""
+    """One delivery and its destination: done, parked, or the head of a lane."""
 
     delivery: str | bytes
     place: Place | Lane = Place.DONE
@@ -61,7 +61,7 @@ class LeaseView(Struct, frozen=True):
     beat: int
 
 
-# What counts beats. Another text stands for a beat that has never moved.
+# A beat counter. Any other text counts as a beat that has never moved.
 BEAT = re.compile(rb"[0-9]{1,19}")
 
 
@@ -76,12 +76,12 @@ def _beat(text: bytes) -> int:
 
 
 def as_bytes(value: bytes | str) -> bytes:
-    """A reply of redis-py, whose types do not know that this client never decodes."""
+    """A reply of redis-py, whose types do not express that this client never decodes."""
     return value if isinstance(value, bytes) else value.encode()
 
 
 def sort_out(values: Iterable[bytes | str], *, code: PullCode = PullCode.OK, parked: int = 0) -> Deliveries:
-    """Tell deliveries from garbage; the doorbell's empty tokens are garbage too."""
+    """Separate deliveries from garbage. The doorbell's empty tokens count as garbage, too."""
     task_ids: list[str] = []
     garbage: list[bytes] = []
     for value in values:

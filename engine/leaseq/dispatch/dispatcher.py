@@ -1,7 +1,7 @@
-"""What can be asked of dispatch, one method for each verb?
+"""The operations of dispatch, one method for each verb.
 
-Nothing here is believed: a delivery may be missing, repeated or foreign, and the ledger decides. Every error of Redis
-(gone, loading, read-only, full, busy) becomes `ServerUnreachable`: try again later, never fatal (docs/pitfalls.md#p6).
+Nothing here is authoritative: a delivery may be missing, repeated or foreign, and the ledger decides. Every error of Redis
+(gone, loading, read-only, full, busy) becomes `ServerUnreachable`: retry later, never fatal (docs/pitfalls.md#p6).
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ from leaseq.redis_connection import Refused
 from leaseq.telemetry import emit
 from leaseq.unreached import redis_reason
 
-# The order in which a worker looks; the suspect lane is not among them, it has a worker of its own.
+# The order in which a worker reads the lanes. The suspect lane is missing, because it has a separate worker.
 OPEN_LANES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
 
 CLOSED_UNDER_US = "the handler is closed"
 
-# Lua's unpack and the time a script may hold the server both ask for small bites.
+# Lua's unpack and the time for which a script may block the server both require small batches.
 BITE = 500
-# Deliveries of one pull. A worker takes as many only out of a lane that is full of what is of no use.
+# Deliveries of one pull. A worker takes this many only from a lane that is full of unusable values.
 MOST_PULLED = 2000
-# Releases that are more than a worker has in the course of its work.
+# More releases than a worker makes in normal operation.
 MANY = 600
-# Values of a processing list that are looked at together: more than a worker has slots.
+# Values of a processing list that are read together: more than a worker has slots.
 MOST_HELD = 5000
-# Refills of one round trip, each of at most a bite, and refills that may wait.
+# Refills of one round trip, each of at most one bite, and refills that may wait.
 REFILLS = 100
 REFILLS_WAITING = 1000
 
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Turn whatever Redis or the way to it says into `ServerUnreachable`."""
+    """Convert Redis and connection errors to ServerUnreachable."""
     try:
         yield
     except Refused as error:
         raise DispatchForeign(str(error)) from error
-    except (RedisError, OSError, UnicodeError) as error:  # the last: of a host name
+    except (RedisError, OSError, UnicodeError) as error:  # UnicodeError: of a host name
         raise ServerUnreachable(f"Redis does not answer: {redis_reason(error)}") from None  # its text quotes the URL
     except RuntimeError as error:
-        # What uvloop says, in place of an OSError, of a connection that was reset a moment before we wrote to it.
+        # uvloop raises this in place of an OSError if the connection was reset just before the write.
         if CLOSED_UNDER_US not in str(error):
             raise
         raise ServerUnreachable("Redis does not answer: the connection was reset") from None
 
 
 class Dispatcher:
-    """The queues in Redis or Valkey. `window`: how many deliveries a lane holds before the rest waits in the ledger."""
+    """The queues in Redis or Valkey. `window`: deliveries that a lane holds before further tasks wait in the ledger."""
 
     def __init__(self, client: Redis, keys: Keys, *, window: int = DISPATCH_WINDOW) -> None:
         self.window = window
@@ -72,20 +72,20 @@ class Dispatcher:
         self._keys = keys
         self._scripts = Scripts(client)
         self._lanes: dict[tuple[str, Lane], bytes] = {}
-        # What is brought into several lanes at the same moment is one round trip.
+        # Concurrent refills of several lanes share one round trip.
         self._refills: Gatherer[Call, Any] = Gatherer(self._refill_each, batch_size=REFILLS, capacity=REFILLS_WAITING)
 
     async def load_scripts(self) -> None:
-        """Send all scripts to the server, for processes whose user of Redis may not."""
+        """Send all scripts to the server, for processes whose Redis user may not."""
         with reachable():
             await self._scripts.load()
 
     async def push(self, queue: str, task_ids: Sequence[str], *, lane: Lane = Lane.NORMAL, redelivery: bool = False) -> list[str]:
-        """Place deliveries at the tail of a lane, in order; returns those that were taken.
+        """Place deliveries at the tail of a lane, in order. Returns those that were accepted.
 
-        The others wait in the ledger, because the lane is full or has a backlog before them; `refill` brings them in.
-        With `redelivery` (tasks that are promoted or delivered again) they are older tasks, from anywhere. The lane may then hold
-        twice its window before one of them begins a backlog, in which everything from there on would have to be sought.
+        The others wait in the ledger, because the lane is full or has a backlog before them; `refill` brings them in. With
+        `redelivery` (promoted tasks and tasks that are delivered again) the ids are older and in any order. The lane may
+        then hold twice its window before one of them begins a backlog, in which every later id would have to be searched.
         """
         names = [self._keys.ready(queue, Lane.NORMAL), self._keys.ready(queue, lane), self._keys.backlog(queue)]
         most = 2 * self.window
@@ -103,9 +103,9 @@ class Dispatcher:
         return taken
 
     async def refill(self, queue: str, task_ids: Sequence[str], *, lane: Lane, seen: Backlog, left: Backlog | None) -> bool:
-        """Bring at most `BITE` deliveries of a backlog into their lane. It is as `seen`, and then as `left` (None: at its end).
+        """Bring at most `BITE` deliveries of a backlog into their lane. Expects `seen`, writes `left` (None: it ends).
 
-        False if it is not as it was seen any more; then nothing has happened.
+        Returns False if the backlog has changed since it was read. Then nothing was done.
         """
         names = [self._keys.ready(queue, Lane.NORMAL), self._keys.ready(queue, lane), self._keys.backlog(queue)]
         with reachable():
@@ -123,9 +123,9 @@ class Dispatcher:
         lanes: Sequence[Lane] = OPEN_LANES,
         turn: int = 0,
     ) -> Deliveries:
-        """Move up to `limit` deliveries, at most MOST_PULLED, into the worker's processing list, and say which.
+        """Move up to `limit` deliveries, at most MOST_PULLED, into the worker's processing list, and return them.
 
-        `turn` 1 looks first at the least urgent lane that holds anything, 2 at the one before it; 0 keeps the order.
+        `turn` 1 begins with the least urgent lane that holds anything, 2 with the one before it; 0 keeps the order.
         """
         names = [self._keys.processing(queue, worker_id), self._keys.leases(queue), self._keys.paused(queue)]
         names += [self._keys.ready(queue, Lane.NORMAL), self._keys.parked(queue)]
@@ -138,9 +138,9 @@ class Dispatcher:
         return sort_out(values, code=PullCode(code.decode()), parked=parked)
 
     async def release(self, queue: str, releases: Sequence[Release], *, worker_id: str) -> int:
-        """Take deliveries out of a processing list, each to its place, in this order; returns how many were in it.
+        """Move deliveries out of a processing list, each to its destination, in this order. Returns how many were in the list.
 
-        Of more than `MANY` those that go to no lane leave together, first.
+        If there are more than `MANY`, those that go to no lane are removed together, first.
         """
         names = [
             self._keys.processing(queue, worker_id),
@@ -170,39 +170,39 @@ class Dispatcher:
             return int(await self._scripts.run("drop", names, [parked, done, 2 * MOST_HELD]))
 
     async def restore(self, queue: str, task_ids: Sequence[str], *, worker_id: str) -> int:
-        """Put back into a processing list what it has lost; returns how many were missing."""
+        """Put lost deliveries back into a processing list. Returns how many were missing."""
         with reachable():
             return int(await self._scripts.run("restore", [self._keys.processing(queue, worker_id)], task_ids))
 
     async def held(self, queue: str, *, worker_id: str, limit: int = MOST_HELD) -> Deliveries:
-        """The newest `limit` deliveries in a worker's processing list, oldest first. What cannot be one is parked."""
+        """The newest `limit` deliveries in a worker's processing list, oldest first. Other values are parked."""
         names = [self._keys.processing(queue, worker_id), self._keys.parked(queue)]
         with reachable():
             values, parked = await self._scripts.run("held", names, [limit])
         return sort_out(values, parked=parked)
 
     async def holding(self, queues: Sequence[str], *, lanes: Sequence[Lane]) -> list[str]:
-        """Those of these queues in which one of these lanes holds something, be it a token. One command while none does."""
+        """The queues in which one of these lanes holds a value, even a token. One command if none does."""
         return await self._existing(queues, [[self._lane(queue, lane) for queue in queues] for lane in lanes])
 
     def _lane(self, queue: str, lane: Lane) -> bytes:
-        """The key of a lane, ready to be sent: the same hundreds of them are asked about several times a second."""
+        """The key of a lane as bytes. The same hundreds of keys are sent several times a second."""
         name = self._lanes.get((queue, lane))
         if name is None:
             name = self._lanes[queue, lane] = self._keys.ready(queue, lane).encode()
         return name
 
     async def occupied(self, queues: Sequence[str], *, worker_id: str) -> list[str]:
-        """Those of these queues in which a worker's processing list holds something. One command while none does."""
+        """The queues in which a worker's processing list holds a value. One command if none does."""
         return await self._existing(queues, [[self._keys.processing(queue, worker_id) for queue in queues]])
 
     async def flagged(self, queues: Sequence[str]) -> list[str]:
-        """Those of these queues that have a pause flag. One command while none has."""
+        """The queues that have a pause flag. One command if none has."""
         return await self._existing(queues, [[self._keys.paused(queue) for queue in queues]])
 
     async def _existing(self, queues: Sequence[str], names: Sequence[Sequence[str | bytes]]) -> list[str]:
-        """The queues of which one of these keys exists: `names` are lists of them in the order of the queues. An empty list is no
-        key. EXISTS is a read that may name keys of many queues: a client of a cluster divides it by slots."""
+        """The queues of which one of these keys exists. `names` holds lists of keys in the order of the queues; an empty list is
+        allowed. EXISTS is a read that may name keys of many queues: a cluster client divides it by slots."""
         found: list[str] = []
         for start in range(0, len(queues), BITE):
             some = [column[start : start + BITE] for column in names]
@@ -215,18 +215,18 @@ class Dispatcher:
         return found
 
     async def unregistered(self, queues: Sequence[str], worker_ids: Sequence[str]) -> list[tuple[str, str]]:
-        """The pairs of a queue and a worker that is not registered there: a pull under this name gets nothing."""
+        """The pairs of a queue and a worker without a registration there. A pull under such a name returns nothing."""
         missing: list[tuple[str, str]] = []
         for start in range(0, len(queues), BITE):
             some = queues[start : start + BITE]
             with reachable():
                 found = await self._scripts.run("unregistered", [self._keys.leases(queue) for queue in some], worker_ids)
-            # Each is a number of a queue and one of a worker, from 1 on.
+            # Each pair is a number of a queue and one of a worker, from 1 on.
             missing += [(some[queue - 1], worker_ids[worker - 1]) for queue, worker in zip(found[::2], found[1::2], strict=True)]
         return missing
 
     async def open(self, queue: str, *, worker_id: str, lease_seconds: float, token: str) -> str:
-        """Begin a lease; returns the epoch of the queue."""
+        """Begin a lease. Returns the epoch of the queue."""
         names = [self._keys.leases(queue), self._keys.beats(queue), self._keys.epoch(queue)]
         with reachable():
             epoch = await self._scripts.run("open", names, [worker_id, int(lease_seconds * 1000), token])
@@ -240,14 +240,14 @@ class Dispatcher:
         return {worker_id: answer.decode() for worker_id, answer in zip(worker_ids, answers, strict=True)}
 
     async def list_leases(self, queue: str) -> list[LeaseView]:
-        """Everybody who is registered."""
+        """All registered workers."""
         views = (await self.list_leases_of([queue]))[queue]
         if isinstance(views, ServerUnreachable):
             raise views
         return views
 
     async def list_leases_of(self, queues: Sequence[str]) -> dict[str, list[LeaseView] | ServerUnreachable]:
-        """The same for many queues, in few round trips; or why one cannot be read."""
+        """The registered workers of many queues, in few round trips, or the error of a queue that cannot be read."""
         found: dict[str, list[LeaseView] | ServerUnreachable] = {}
         for start in range(0, len(queues), BITE):
             some = queues[start : start + BITE]
@@ -262,11 +262,11 @@ class Dispatcher:
         return found
 
     async def close(self, queue: str, *, worker_id: str) -> bool:
-        """Forget an incarnation; False while its list holds deliveries."""
+        """Forget an incarnation. False while its list holds deliveries."""
         return bool(await self.close_each(queue, [worker_id]))
 
     async def close_each(self, queue: str, worker_ids: Sequence[str]) -> list[str]:
-        """The same for many; returns those that are forgotten now."""
+        """The same for many incarnations. Returns those that are now forgotten."""
         closed: list[str] = []
         for start in range(0, len(worker_ids), BITE):
             some = worker_ids[start : start + BITE]
@@ -280,7 +280,7 @@ class Dispatcher:
         return closed
 
     async def forget(self, queues: Sequence[str]) -> list[str]:
-        """Remove what is kept of queues in which nothing waits and that no worker serves; returns those that are like that."""
+        """Remove the data of queues in which nothing waits and that no worker serves. Returns these queues."""
         own = self._keys
         calls: list[Call] = []
         for queue in queues:
@@ -301,12 +301,12 @@ def _raise_first(replies: Sequence[object]) -> None:
 
 
 def _leaves(release: Release) -> bool:
-    """Whether it has the length of an id and goes to no lane."""
+    """Whether the value has the length of an id and goes to no lane."""
     return len(release.delivery) == len(FIRST_ID) and isinstance(release.place, Place)
 
 
 def _release_arguments(releases: Sequence[Release]) -> list[str | bytes]:
-    """As release.lua wants them: what is done with in one text, from one delivery with another place to the next."""
+    """The arguments of release.lua: finished ids in one text, between the deliveries with other destinations."""
     arguments: list[str | bytes] = []
     done: list[str] = []
     for release in releases:

@@ -1,9 +1,9 @@
-"""How does an idle worker learn of new work at once?
+"""Wake an idle worker when work arrives, by a blocking pull.
 
-It blocks in BLMOVE from the normal lane (or the suspect lane) into its own processing list, on a connection of its
-own: never shared, never re-sent, with a short block on the server and a socket time-out longer than that (docs/pitfalls.md#p1
-to #p4). What arrives is already in the worker's list; if the reply is lost on the way, the sweep of its own list finds
-it.
+The doorbell blocks in BLMOVE from the normal lane (or the suspect lane) into the worker's own processing list. It uses a
+dedicated connection that is never shared and never sends a command again. The server blocks for a short time, and the socket
+time-out is longer (docs/pitfalls.md#p1 to #p4). A delivery that arrives is already in the worker's list. If the reply is lost,
+the worker's comparison of that list finds the delivery.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Doorbell:
         self._scripts = Scripts(client)
 
     async def wait(self) -> Deliveries:
-        """Wait for one delivery, at most `block_seconds`. An empty token in `garbage` means: look in the other lanes."""
+        """Wait for one delivery, at most `block_seconds`. An empty token in `garbage` means: pull from the other lanes."""
         with reachable():
             value = await self._blmove()
         if value is None:
@@ -42,15 +42,15 @@ class Doorbell:
 
     async def _blmove(self) -> bytes | str | None:
         try:
-            # The server takes fractions of a second (since 6.0); the type of redis-py does not.
+            # The server takes fractions of a second (since 6.0), but the type annotation of redis-py does not.
             return await self._client.blmove(self._source, self._target, cast(int, self._block), "LEFT", "RIGHT")
         except ResponseError as error:
-            if not (is_odd(error) and await self._scripts.mend([self._source, self._target])):
+            if not (is_odd(error) and await self._scripts.repair([self._source, self._target])):
                 raise
-            return b""  # as if a token had come: look again
+            return b""  # like a token: pull again
 
     async def hang_up(self) -> None:
-        """Give the connection up until the next wait."""
+        """Disconnect until the next wait."""
         await self._client.aclose()
 
     async def aclose(self) -> None:

@@ -1,17 +1,17 @@
-"""The ledger that a prefix in Redis belongs to.
+"""Check which ledger owns a prefix in Redis.
 
-Dispatch holds ids that only one ledger knows. A process that works on the dispatch of another ledger reaps workers that live,
-parks ids that are wanted, and mixes its deliveries with those of others. So the identity of the ledger stands in Redis, under the
-prefix: the first process that finds none sets it, and every process compares it with its own ledger's.
+Dispatch holds ids that only one ledger knows. A process that worked on the dispatch of another ledger would reap live workers,
+park ids that are wanted, and mix its deliveries with foreign ones. So the identity of the ledger is stored in Redis, under the
+prefix. The first process that finds none sets it, and every process compares it with the identity of its own ledger.
 
-Invariants: it is compared when a connection is made, every few seconds, and before each act that destroys what others may need
-(reaping, parking, opening a lease again). The path of a task has no command for it. While the prefix belongs to another ledger,
-every command fails as if Redis were away (`DispatchForeign`).
+Invariants: the identity is compared when a connection is made, every few seconds, and before each action that destroys data
+which others may need (reaping, parking, reopening a lease). The path of a task has no command for it. While the prefix belongs
+to another ledger, every command fails as if Redis were away (`DispatchForeign`).
 
-Beside the identity stand the system identifier of the Postgres that holds the ledger and the highest timeline of it that any
-process has seen. A process that restarts reads them, and refuses an old primary that it would otherwise believe (primary.py).
-A timeline only grows there, unless the system is another one: then the ledger has moved, and the two have no order. A Redis that
-has lost them knows nothing, and the next process that looks writes down what it has seen.
+Beside the identity, Redis holds the system identifier of the ledger's Postgres and its highest timeline that any process has
+seen. A process that restarts reads them, and refuses an old primary that it would otherwise accept (primary.py). The timeline
+only grows, unless the system is a different one: then the ledger has moved, and the two timelines have no order. If Redis loses
+these values, the next process writes the ones that it has seen.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from leaseq.primary import Primary, Timeline, learn_timeline
 from leaseq.redis_connection import Guard, Refused
 from leaseq.telemetry import emit
 
-# A timeline of Postgres.
+# A plausible timeline of Postgres.
 NUMBER = re.compile(r"[0-9]{1,10}")
-# The owner of a prefix whose key for it is no hash: nothing of leaseq has written that.
+# The owner of a prefix whose key is not a hash, which leaseq never writes.
 NO_LEDGER = "of something else (its key is no hash)"
 
 
 class Owner(Struct, frozen=True):
-    """What dispatch says of its ledger: the identity, and the newest timeline of its Postgres. None where it does not say."""
+    """The ledger that dispatch names: its identity, and the newest timeline of its Postgres. None for unknown parts."""
 
     ledger: str | None
     timeline: Timeline | None
 
 
 class Ownership:
-    """Compares the identity of this process's ledger with the one that the prefix belongs to.
+    """Compares the identity of this process's ledger with the owner of the prefix.
 
-    `guard` watches over all connections of this process to Redis: it lets none be made to the dispatch of another ledger.
-    `primary` is what this process knows of its Postgres: both learn from each other which timeline is the newest. A process that
-    only reads learns from dispatch and writes nothing there (`announces` is false).
+    `guard` watches all connections of this process to Redis, and refuses those to the dispatch of another ledger. `primary` is
+    this process's knowledge of its Postgres. Both learn from each other which timeline is the newest. A process that only
+    reads learns from dispatch and writes nothing there (`announces` is false).
     """
 
     def __init__(
@@ -71,16 +71,16 @@ class Ownership:
         guard.admit = self._admit
 
     async def check(self) -> None:
-        """Take the prefix for our ledger if it belongs to none, and compare timelines.
+        """Claim the prefix for our ledger if it has no owner, and compare timelines.
 
-        Raises `DispatchForeign` where it belongs to another ledger: then all connections of this process are condemned.
-        `ServerUnreachable`: Redis is away. A Redis that is full and knows no owner passes.
+        Raises `DispatchForeign` if it belongs to another ledger: then all connections of this process are condemned. Raises
+        `ServerUnreachable` if Redis is away. A full Redis without a known owner passes.
         """
         with reachable():
             try:
                 await self._check()
             except ResponseError as error:
-                # The prefix was ours a moment ago, and no other ledger has written this.
+                # The prefix was ours a moment ago, so no other ledger has written this.
                 if not (is_odd(error) and self._was_ours):
                     raise
                 await self._client.delete(self._keys.ledger())
@@ -97,7 +97,7 @@ class Ownership:
                 self._told = told
 
     async def _admit(self, connection: AbstractConnection) -> None:
-        """The same on a connection that has just been made; raises a `RedisError`."""
+        """The same check on a new connection. Raises a `RedisError`."""
         with self._judged():
             try:
                 owner = await self._own(connection, self._arguments(self.timeline, sets=False))
@@ -124,7 +124,7 @@ class Ownership:
 
     @property
     def timeline(self) -> Timeline | None:
-        """The newest timeline that this process knows of its Postgres; None where Postgres does not tell."""
+        """The newest timeline of Postgres that this process knows; None if Postgres does not report it."""
         return None if self._primary is None else self._primary.timeline
 
     def _arguments(self, seen: Timeline | None, *, sets: bool = True) -> list[str | int]:
@@ -132,7 +132,7 @@ class Ownership:
         return [self.ledger_id, system, number, "1" if sets else ""]
 
     def _has_news(self, owner: Owner) -> bool:
-        """Whether this process knows what dispatch does not. Another system is told once: two that alternate have no order."""
+        """Whether this process knows more than dispatch. A different system is written once, since systems have no order."""
         seen, known = self.timeline, owner.timeline
         if owner.ledger is None or seen is None or known is None:
             return owner.ledger is None or seen is not None
@@ -142,7 +142,7 @@ class Ownership:
 
     @contextmanager
     def _judged(self) -> Iterator[None]:
-        """What a server that knows no owner and is full says is no objection; a key that is no hash is foreign."""
+        """Accept a full server without an owner. A key that is not a hash belongs to another program."""
         try:
             yield
         except OutOfMemoryError:
@@ -174,19 +174,19 @@ async def _ask(connection: AbstractConnection, *command: str | int) -> Any:
 
 
 async def ask_owner(scripts: Scripts, keys: Keys, arguments: Sequence[str | int] = ("", "", 0, "")) -> Owner:
-    """What dispatch says of its ledger, after it was told what these arguments of own.lua say."""
+    """The ledger that dispatch names, after own.lua ran with these arguments."""
     return as_owner(*await scripts.run("own", [keys.ledger()], arguments))
 
 
 def as_owner(*values: bytes | str | None) -> Owner:
-    """From ledger, system and timeline. A timeline that is no number counts as none: Redis may hold any text."""
+    """Build it from ledger, system and timeline. A timeline that is not a number counts as none: Redis may hold any text."""
     ledger, system, number = (None if value is None else as_bytes(value).decode(errors="replace") for value in values)
     timeline = Timeline(system, int(number)) if system and number and NUMBER.fullmatch(number) else None
     return Owner(ledger or None, timeline)
 
 
 def foreign(prefix: str, *, ledger_id: str, found: str) -> str:
-    """What is wrong where a prefix belongs to another ledger, and what to do. `found` was read in Redis: it may be any text."""
+    """The error for a prefix that belongs to another ledger, and its fix. `found` was read from Redis and may be any text."""
     shown = found[:100] if found.isprintable() else ascii(found[:100])
     return (
         f"the prefix {prefix} in Redis belongs to ledger {shown}, and this Postgres holds ledger {ledger_id}: give this "

@@ -1,14 +1,15 @@
 """Load the Lua scripts, and run them.
 
-Each is one file in `lua/` whose header lists KEYS, ARGV with units, and what it returns. They are called by their SHA. They are
-sent whole only when the server does not know one of them (after a restart, a failover or SCRIPT FLUSH), on the same connection:
-another one may lead to another server. Then all are sent: a user of Redis who may load scripts may run any Lua, also an endless
-one, so only reapers need that right (docs/operations.md), and they call a few of the scripts themselves. Each is short and
-bounded in what it moves: a long one would starve the heartbeats of all workers (docs/pitfalls.md#p11).
+Each script is one file in `lua/` whose header lists KEYS, ARGV with units, and the reply. Scripts are called by their SHA. They
+are sent whole only when the server does not know one of them (after a restart, a failover or SCRIPT FLUSH), and on the same
+connection, because another connection may lead to another server. Then all scripts are sent. A Redis user who may load scripts
+may run any Lua, even an endless script, so only reapers need that right (docs/operations.md), and reapers call a few of the
+scripts themselves. Each script is short and bounded in what it moves, because a long one would starve the heartbeats of all
+workers (docs/pitfalls.md#p11).
 
-Values in Redis are hostile. A script looks at every key before it moves anything, and stops at one of another type. Such a key is
-removed here, because dispatch holds nothing that the ledger cannot give back, and the script runs once more. Where deliveries may
-have been lost with it, the epoch goes too, so that every reaper walks the whole ledger (epochs.py).
+Values in Redis are hostile. A script checks the type of every key before it moves anything, and stops at a wrong one. Such a key
+is removed here, because the ledger can restore everything in dispatch, and the script runs again. If deliveries may have been
+lost with the key, the epoch is removed, too, so that every reaper walks the whole ledger (epochs.py).
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ def load_scripts() -> dict[str, str]:
 
 
 SCRIPTS = load_scripts()
-# What Redis calls a script by, which is no secret.
+# The names of the scripts in Redis. They are no secrets.
 SHAS = {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SCRIPTS.items()}
 
 # The keys and the arguments of a script.
 Call = tuple[Sequence[str], Sequence[Any]]
 
-# What Redis says of a key of another type, and a script of one that holds more than leaseq ever puts there.
+# The errors for a key of another type (Redis), and for a key that holds more than leaseq ever stores there (scripts).
 ODD = ("WRONGTYPE", "CROWDED")
 SHOWN = 5
 
@@ -57,20 +58,20 @@ class NotLoaded(NoPermissionError):
 
 
 def is_odd(error: object) -> bool:
-    """Whether this is the answer about a key that is not as leaseq has made it."""
+    """Whether this is the error about a key that leaseq has not made like this."""
     return isinstance(error, RedisError) and any(word in str(error) for word in ODD)
 
 
 class Scripts:
-    """The scripts, bound to one client. With `mends` false no key is removed."""
+    """The scripts, bound to one client. With `repairs` false no key is removed."""
 
-    def __init__(self, client: Redis, *, mends: bool = True) -> None:
+    def __init__(self, client: Redis, *, repairs: bool = True) -> None:
         self._client = client
-        self._mends = mends
-        self._loaded = False  # were they sent once?
+        self._repairs = repairs
+        self._loaded = False  # whether they were sent once
 
     async def load(self) -> None:
-        """Send all scripts. Raises `NotLoaded` where this user of Redis may not."""
+        """Send all scripts. Raises `NotLoaded` if this Redis user may not."""
         pipe = self._client.pipeline(transaction=False)
         _ = [pipe.script_load(text) for text in SCRIPTS.values()]
         try:
@@ -79,35 +80,35 @@ class Scripts:
             raise NotLoaded from error
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run one script; its reply as redis-py gives it (bytes for strings)."""
+        """Run one script. Returns its reply as redis-py gives it (bytes for strings)."""
         try:
             return await self._run(name, keys, args)
         except ResponseError as error:
-            if not (is_odd(error) and await self.mend(keys)):
+            if not (is_odd(error) and await self.repair(keys)):
                 raise
             return await self._run(name, keys, args)
 
     async def tell(self, command: str, key: str, *args: Any) -> Any:
-        """Run one plain command on one key, with the same care for its type."""
+        """Run one plain command on one key, and handle a key of another type in the same way."""
         try:
             return await self._client.execute_command(command, key, *args)  # type: ignore[no-untyped-call]
         except ResponseError as error:
-            if not (is_odd(error) and await self.mend([key])):
+            if not (is_odd(error) and await self.repair([key])):
                 raise
             return await self._client.execute_command(command, key, *args)  # type: ignore[no-untyped-call]
 
-    async def mend(self, keys: Sequence[str]) -> bool:
-        """Remove those of these keys that are odd, if another process has not done it. False if we or our user may not."""
-        if not self._mends:
+    async def repair(self, keys: Sequence[str]) -> bool:
+        """Remove the odd ones of these keys, unless another process has done it. False if we or our user may not."""
+        if not self._repairs:
             return False
         try:
-            flat = await self.run("mend", keys, [type_of(key) for key in keys])
+            flat = await self.run("repair", keys, [type_of(key) for key in keys])
         except NoPermissionError:
             return False
         removed = {keys[number - 1]: kind.decode() for number, kind in zip(flat[::2], flat[1::2], strict=True)}
         if removed:
             shown = [f"{key} ({kind})" for key, kind in [*removed.items()][:SHOWN]]
-            emit("dispatch.mended", count=len(removed), keys=shown)
+            emit("dispatch.repaired", count=len(removed), keys=shown)
         epochs = sorted({epoch for key in removed if (epoch := epoch_beside(key))})
         if epochs:
             await self._client.delete(*epochs)
@@ -125,26 +126,26 @@ class Scripts:
             return reply
 
     async def run_each(self, name: str, calls: Sequence[Call]) -> list[Any]:
-        """Run one script for each call, in one round trip; for each its reply, or the error in its place."""
+        """Run one script for each call, in one round trip. Returns a reply or an error for each."""
         if len(calls) == 1:
             ((keys, args),) = calls
             try:
                 return [await self.run(name, keys, args)]
             except ResponseError as error:
                 return [error]
-        # Sent together with the first calls: each of them would come back as unknown otherwise.
+        # Sent together with the first calls: otherwise each call would fail as unknown.
         replies = await self._run_each(name, calls, load=not self._loaded)
         unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         await self._run_again(name, calls, replies, unknown, load=True)
         odd = [number for number, reply in enumerate(replies) if is_odd(reply)]
-        if odd and await self.mend([key for number in odd for key in calls[number][0]]):
+        if odd and await self.repair([key for number in odd for key in calls[number][0]]):
             await self._run_again(name, calls, replies, odd)
         return replies
 
     async def _run_again(
         self, name: str, calls: Sequence[Call], replies: list[Any], numbers: Sequence[int], *, load: bool = False
     ) -> None:
-        """Run some of the calls once more, and put their replies in place."""
+        """Run some of the calls again, and put their replies in place."""
         if numbers:
             again = await self._run_each(name, [calls[number] for number in numbers], load=load)
             for number, reply in zip(numbers, again, strict=True):

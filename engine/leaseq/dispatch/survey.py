@@ -1,7 +1,7 @@
-"""Questions about dispatch as a whole, for the reconciler and for operators. The path of a task asks none of them.
+"""Read the state of dispatch as a whole, for the reconciler and for operators.
 
-A key of another type is removed where it is met (scripts.py) and counts as empty. A value that cannot be what is asked for stays
-on the server, however large it is: the scripts cut it, or leave it out.
+The path of a task calls none of this. A key of another type is removed where it is found (scripts.py) and counts as empty. A
+value that cannot be valid stays on the server, however large it is: the scripts cut it or omit it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from leaseq.errors import ServerUnreachable
 from leaseq.model import NAME, Lane
 
 PAGE = 5000
-# Commands of one pipeline: the server answers others between two of them, and a reply is bounded.
+# Commands of one pipeline: the server answers other clients between two pipelines, and a reply is bounded.
 SLICE = 500
 
-# The identity of the server process, in the reply to INFO.
+# The run id of the server process, in the reply to INFO.
 RUN_ID = re.compile(rb"^run_id:(\S+)", re.MULTILINE)
 
 LISTED = (Lane.HIGH, Lane.NORMAL, Lane.LOW, Lane.SUSPECT)
-LISTS = len(LISTED) + 1  # what is parked, too
+LISTS = len(LISTED) + 1  # parked values, too
 # Queues whose depths are read together: their lists make one reply of SLICE numbers.
 QUEUES_AT_ONCE = SLICE // LISTS
 
@@ -46,8 +46,8 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Depths(Struct, frozen=True):
-    """How many deliveries wait in each lane of a queue, and how many are parked. With `backlog_since` a lane is full, and more
-    tasks wait in the ledger: how many is not known, but when the first of them was submitted.
+    """The number of deliveries in each lane of a queue, and of parked values. `backlog_since` is set if a lane is full and more
+    tasks wait in the ledger: their number is unknown, but this is when the first of them was submitted.
     """
 
     high: int
@@ -63,29 +63,29 @@ class Depths(Struct, frozen=True):
 
 
 class End(Struct, frozen=True):
-    """How many deliveries are in a lane, and the last of them."""
+    """The number of deliveries in a lane, and the last one."""
 
     length: int
     last: bytes
 
 
 class Survey:
-    """Reads, and the few writes of an operator. With `mends` false, for a process that only reads, odd keys stay as they are."""
+    """Reads, and the few writes of an operator. With `repairs` false, for a process that only reads, odd keys are not changed."""
 
-    def __init__(self, client: Redis, keys: Keys, *, mends: bool = True) -> None:
+    def __init__(self, client: Redis, keys: Keys, *, repairs: bool = True) -> None:
         self._client = client
         self._keys = keys
-        self._scripts = Scripts(client, mends=mends)
-        # As they were read last: the marks of hundreds of backlogs that stand still are the same again and again.
+        self._scripts = Scripts(client, repairs=repairs)
+        # The marks of the last read: hundreds of idle backlogs have the same marks each time.
         self._named: Sequence[Any] = []
         self._marks: Mapping[str, str] = {}
 
     async def depths(self, queue: str) -> Depths:
-        """The lengths of the lists of a queue, and whether that is all that waits."""
+        """The lengths of the lists of a queue, and whether more tasks wait."""
         return (await self._depths_of([queue], [queue]))[queue]
 
     async def depths_of(self, queues: Sequence[str], *, seconds: float) -> dict[str, Depths]:
-        """Those of many queues, read together within `seconds`. A queue that was not read, or cannot be, is left out."""
+        """The depths of many queues, read together within `seconds`. Unread and unreadable queues are omitted."""
         found: dict[str, Depths] = {}
         with suppress(ServerUnreachable, TimeoutError):
             async with asyncio.timeout(seconds):
@@ -106,12 +106,12 @@ class Survey:
         return found
 
     async def length(self, queue: str, lane: Lane) -> int:
-        """How many deliveries are in a lane."""
+        """The number of deliveries in a lane."""
         with reachable():
             return int(await self._scripts.tell("LLEN", self._keys.ready(queue, lane)))
 
     async def lengths(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], int]:
-        """How many deliveries are in each of these lanes of a queue."""
+        """The number of deliveries in each of these lanes of a queue."""
         found: dict[tuple[str, Lane], int] = {}
         for start in range(0, len(lanes), SLICE):
             some = lanes[start : start + SLICE]
@@ -120,27 +120,27 @@ class Survey:
         return found
 
     async def _lengths_of(self, names: list[str]) -> list[int]:
-        """One reply for all of them. One for each would cost a client thirty times as much."""
+        """One reply for all queues. A reply for each would cost a client thirty times as much."""
         with reachable():
             lengths = await self._scripts.run("lengths", names, [])
-            await self._mend(names, lengths)
+            await self._repair(names, lengths)
         return [max(length, 0) for length in lengths]
 
-    async def _mend(self, names: Sequence[str], replies: Sequence[object]) -> None:
-        """Remove the keys in whose place a script has answered -1: they hold nothing then. Raises where we may not."""
+    async def _repair(self, names: Sequence[str], replies: Sequence[object]) -> None:
+        """Remove the keys for which a script has answered -1; they then count as empty. Raises if we may not remove them."""
         odd = [name for name, reply in zip(names, replies, strict=True) if reply == -1]
-        if odd and not await self._scripts.mend(odd):
+        if odd and not await self._scripts.repair(odd):
             raise ResponseError(f"WRONGTYPE: {odd[0]} is of another type, and this user of Redis may not remove it")
 
     async def ends(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], End]:
-        """How long each of these lanes of a queue is and how it ends."""
+        """The length of each of these lanes of a queue, and its last delivery."""
         found: dict[tuple[str, Lane], End] = {}
         for start in range(0, len(lanes), SLICE):
             some = lanes[start : start + SLICE]
             names = [self._keys.ready(*place) for place in some]
             with reachable():
                 flat = await self._scripts.run("ends", names, [])
-                await self._mend(names, flat[::2])
+                await self._repair(names, flat[::2])
             ends = zip(some, flat[::2], flat[1::2], strict=True)
             found |= {place: End(max(length, 0), last) for place, length, last in ends}
         return found
@@ -148,9 +148,9 @@ class Survey:
     async def delivered(
         self, wanted: Mapping[tuple[str, Lane], AbstractSet[str]], *, lengths: Mapping[tuple[str, Lane], int]
     ) -> dict[tuple[str, Lane], set[str] | ServerUnreachable]:
-        """Which of these ids are in the lane that they are wanted in, or why that one cannot be read.
+        """Which of these ids are in their lanes, or why a lane cannot be read.
 
-        Lanes that fit into a page, as their `lengths` were a moment ago, are read many in one round trip.
+        Lanes that fit into a page, by their recent `lengths`, are read together in one round trip.
         """
         found: dict[tuple[str, Lane], set[str] | ServerUnreachable] = {}
         for some in _batches(lengths, most=PAGE):
@@ -173,7 +173,7 @@ class Survey:
             return error
 
     async def _ask_each(self, items: Sequence[T], ask: Callable[[Pipeline, T], object]) -> dict[T, Any]:
-        """One command for each, in pipelines. By item: the reply, or why there is none (a key of another type, say)."""
+        """One command for each item, in pipelines. By item: the reply, or the error (for a key of another type, say)."""
         answers: dict[T, Any] = {}
         for start in range(0, len(items), SLICE):
             some = items[start : start + SLICE]
@@ -186,11 +186,11 @@ class Survey:
         return answers
 
     async def backlogs(self, queue: str) -> dict[Lane, Backlog]:
-        """Of which lanes of a queue a part waits in the ledger."""
+        """The lanes of a queue of which a part waits in the ledger."""
         return (await self._backlogs_of([queue]))[queue]
 
     async def backlogs_of(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog]]:
-        """Of which lanes of these queues a part waits in the ledger."""
+        """The lanes of these queues of which a part waits in the ledger."""
         found: dict[str, dict[Lane, Backlog]] = {}
         for start in range(0, len(queues), SLICE):
             found |= await self._backlogs_of(queues[start : start + SLICE])
@@ -200,22 +200,22 @@ class Survey:
         names = [self._keys.backlog(queue) for queue in queues]
         with reachable():
             found = await self._scripts.run("backlogs", names, [FIRST_ID, *FIELDS]) if names else []
-            await self._mend(names, found)
+            await self._repair(names, found)
         return {queue: {} if values == -1 else read_backlogs(values) for queue, values in zip(queues, found, strict=True)}
 
     async def waiting(self, queue: str, *, among: AbstractSet[str], lanes: Iterable[Lane] = Lane) -> set[str]:
-        """Which of these ids are in these ready lists of a queue? Stops reading once it has seen them all."""
+        """Which of these ids are in these ready lists of a queue. Stops reading once all are found."""
         return await self._find([self._keys.ready(queue, lane) for lane in lanes], among)
 
     async def ahead(self, queue: str, lane: Lane, *, cursor: str) -> set[str]:
-        """Which ids in a lane lie at or after this one?"""
+        """Which ids in a lane are at or after this one."""
         first, found = cursor.encode(), set[bytes]()
         async for page in self._pages(self._keys.ready(queue, lane)):
             found.update(value for value in page if value >= first)
         return {value.decode(errors="replace") for value in found}
 
     async def processing(self, queue: str, worker_ids: Iterable[str], *, among: AbstractSet[str]) -> set[str]:
-        """Which of these ids are in the processing lists of these workers?"""
+        """Which of these ids are in the processing lists of these workers."""
         return await self._find([self._keys.processing(queue, worker_id) for worker_id in worker_ids], among)
 
     async def locate(self, queue: str, task_id: str) -> tuple[list[Lane], list[str]]:
@@ -236,7 +236,7 @@ class Survey:
                 return owners
 
     async def scan(self, cursor: int, *, count: int) -> tuple[int, list[tuple[str, str, str]]]:
-        """A slice of the key space: where the next one begins (0: nowhere), and the keys of queues as `Keys.parse` reads them."""
+        """A slice of the key space: the next position (0: the end), and the keys of queues as `Keys.parse` reads them."""
         after, names = await self._scan(cursor, self._keys.every(), count=count)
         found = [self._keys.parse(name) for name in names]
         return after, [key for key in found if key is not None and NAME.fullmatch(key[0])]
@@ -247,12 +247,12 @@ class Survey:
         return int(after), [as_bytes(name).decode(errors="replace") for name in names]
 
     async def epoch(self) -> str | None:
-        """The epoch of dispatch; None if Redis has none (any more)."""
+        """The epoch of dispatch; None if Redis has none."""
         with reachable():
             return await self._epoch("") or None
 
     async def begin_epoch(self, token: str) -> str:
-        """Set the epoch unless there is one; returns the one that holds."""
+        """Set the epoch unless there is one. Returns the current epoch."""
         with reachable():
             return await self._epoch(token)
 
@@ -261,7 +261,7 @@ class Survey:
         return value.decode(errors="replace")
 
     async def owner(self) -> Owner:
-        """The ledger that the prefix belongs to, and the newest timeline of its Postgres."""
+        """The ledger that owns the prefix, and the newest timeline of its Postgres."""
         with reachable():
             try:
                 return await ask_owner(self._scripts, self._keys)
@@ -271,10 +271,10 @@ class Survey:
                 return Owner(NO_LEDGER, None)
 
     async def run_id(self) -> str | None:
-        """The identity of the server process, which changes with every restart; None where we may not know (no INFO)."""
+        """The run id of the server process, which changes with every restart; None if INFO is not allowed."""
         with reachable():
             try:
-                # In one word: of a command that it knows redis-py reads all forty lines of the reply.
+                # As one word: for a command that redis-py knows, it parses all forty lines of the reply.
                 said = await self._client.execute_command("INFO server")  # type: ignore[no-untyped-call]
             except NoPermissionError:
                 return None
@@ -282,12 +282,12 @@ class Survey:
         return found and found[1].decode("ascii", "replace")
 
     async def probe(self) -> None:
-        """Raises `ServerUnreachable` unless Redis is there and would take a write: one that is full, or a replica, would not."""
+        """Raise `ServerUnreachable` unless Redis answers and would accept a write. A full server or a replica would not."""
         with reachable():
             await self._client.set(self._keys.probe(), "", xx=True)
 
     async def policy(self) -> dict[str, str]:
-        """What could break a promise, as far as the server tells and lets us ask (some of it may be hidden: then empty)."""
+        """Settings that could break a guarantee, as far as the server reports them (some may be hidden: then empty)."""
         with reachable():
             pipe = self._client.pipeline(transaction=False)
             _ = [pipe.info(section) for section in ("memory", "persistence", "replication", "server")]
@@ -305,7 +305,7 @@ class Survey:
         }
 
     async def pause(self, queue: str, *, paused: bool) -> None:
-        """Copy the ledger's pause flag to where workers look."""
+        """Copy the ledger's pause flag to dispatch, where workers read it."""
         with reachable():
             if paused:
                 await self._client.set(self._keys.paused(queue), "1")
@@ -313,7 +313,7 @@ class Survey:
                 await self._client.delete(self._keys.paused(queue))
 
     async def pause_many(self, queues: Sequence[str], *, paused: bool) -> dict[str, object]:
-        """The same for many queues. By queue: a reply, or why there is none."""
+        """The same for many queues. By queue: a reply, or the error."""
         if paused:
             return await self._ask_each(queues, lambda pipe, queue: pipe.set(self._keys.paused(queue), "1"))
         return await self._ask_each(queues, lambda pipe, queue: pipe.delete(self._keys.paused(queue)))
@@ -324,14 +324,14 @@ class Survey:
             return bool(await self._client.exists(self._keys.paused(queue)))
 
     async def paused(self, queues: Sequence[str]) -> dict[str, bool | ServerUnreachable]:
-        """Whether each of these queues has the flag at which workers look."""
+        """Which of these queues have the flag that workers read."""
         found = await self._ask_each(queues, lambda pipe, queue: pipe.exists(self._keys.paused(queue)))
         return {queue: answer if isinstance(answer, ServerUnreachable) else bool(answer) for queue, answer in found.items()}
 
     async def with_backlogs(self) -> Mapping[str, str]:
-        """The queues that may have a backlog: a push that begins one names it, and the scan of the key space finds the rest.
+        """The queues that may have a backlog. A push that begins one names it, and the scan of the key space finds the others.
 
-        With each queue the mark that the last push of that kind has set. A scan and older versions set an empty one.
+        Each queue comes with the mark that the last such push has set. A scan and older versions set an empty mark.
         """
         with reachable():
             found = await self._scripts.run("named", [self._keys.backlogs()], [])
@@ -342,12 +342,12 @@ class Survey:
         return self._marks
 
     async def name_backlogs(self, queues: Sequence[str]) -> None:
-        """These queues may have a backlog."""
+        """Record that these queues may have a backlog."""
         with reachable():
             await self._scripts.tell("HSET", self._keys.backlogs(), *chain.from_iterable((queue, "") for queue in queues))
 
     async def unname_backlogs(self, queues: Sequence[str]) -> None:
-        """These have none. One that begins just now may lose its name: look again afterwards."""
+        """Record that these queues have none. A backlog that begins now may lose its name: check again afterwards."""
         with reachable():
             await self._scripts.tell("HDEL", self._keys.backlogs(), *queues)
 
@@ -362,14 +362,14 @@ class Survey:
         return {value.decode() for value in found}
 
     async def _read(self, names: Sequence[str], *, end: int) -> list[Any]:
-        """A page of each of these lists, up to this place; an error in place of one that cannot be read."""
+        """A page of each of these lists, in this range; an error in place of a list that cannot be read."""
         calls: list[Call] = [([name], [end - PAGE + 1, end]) for name in names]
         with reachable():
             return await self._scripts.run_each("page", calls)
 
     async def _pages(self, name: str) -> AsyncIterator[list[Any]]:
-        """A list in pages, from its tail to its head. Workers take from the head, which does not shift what is counted from the
-        tail; a push at the tail makes the next page overlap the last one. So what stays in the list is never stepped over.
+        """A list in pages, from its tail to its head. Workers take from the head, which does not move positions counted from the
+        tail. A push at the tail makes the next page overlap the last one. So a value that stays in the list is never skipped.
         """
         end = -1
         while True:
@@ -384,7 +384,7 @@ class Survey:
 
 
 def _batches(lengths: Mapping[T, int], *, most: int) -> Iterator[list[T]]:
-    """The keys in order, so many together that their lengths make no more than this; alone where one is longer."""
+    """The keys in order, in groups whose lengths add up to at most this; a longer list is alone in its group."""
     some: list[T] = []
     size = 0
     for key, length in lengths.items():

@@ -1,7 +1,7 @@
-"""Where do Postgres and Valkey come from when nobody gave us any?
+"""Run Postgres and Valkey as embedded servers when no URL is given.
 
-From real servers kept in LEASEQ_DATA_DIR, shared by the processes of one machine, started by the first and stopped
-by the last. They keep their data, and they are no toys: `fsync` stays on in the one, the append-only file in the other.
+They are real servers in LEASEQ_DATA_DIR, shared by the processes of one machine. The first process starts them and the last one
+stops them. They keep their data durably: `fsync` stays on in Postgres, and the append-only file in Valkey.
 """
 
 from leaseq.embedded.postgres import PostgresServer

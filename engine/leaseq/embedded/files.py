@@ -1,10 +1,10 @@
-"""The files of a server whose account is not the account of this process.
+"""Access files of a server that runs under another account.
 
 Postgres refuses root, so a root process starts it under an ordinary account, which owns the directory of the server. That account
-can put a link in the place of every file there, and its superuser in SQL can do so too (`copy ... to program`). Root that opened,
-changed or renamed a file there by its path would follow the link with the rights of root.
+can replace every file there with a link, and so can its superuser in SQL (`copy ... to program`). If root opened, changed or
+renamed a file there by its path, it would follow the link with the rights of root.
 
-Invariant: nothing below a server's directory is touched but by a program that runs under the account of the server.
+Invariant: only a program that runs under the account of the server touches anything below the server's directory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from leaseq.errors import ServerUnfit, ServerUnreachable
 
 __all__ = ["Files"]
 
-# Programs of POSIX, because an account may not be able to run our Python (an environment below /root).
+# POSIX programs, because the account may not be able to run our Python (an environment below /root).
 READ = '[ -f "$1" ] && cat -- "$1"'
 WRITE = 'rm -f -- "$1" && umask 077 && cat > "$1"'
 OWN_DIRECTORY = 'mkdir -m 700 -- "$1" 2>/dev/null; [ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] && chmod 700 -- "$1"'
@@ -30,21 +30,21 @@ RENAME = 'mv -- "$1" "$2"'
 
 
 class Files(Struct, frozen=True):
-    """What one account does with its files."""
+    """The file operations of one account."""
 
     account: Account
 
     def read(self, path: Path) -> str | None:
-        """The text of a file; None if there is none that the account can read."""
+        """The text of a file; None if the account can read no such file."""
         done = run_as(self.account, _shell(READ, path))
         return done.stdout if done.returncode == 0 else None
 
     def write(self, path: Path, text: str) -> None:
-        """Write a file that only the account may read, in the place of whatever has this name."""
+        """Write a file that only the account may read, and replace any file of this name."""
         self._do(WRITE, path, given=text)
 
     def make_directory(self, path: Path) -> None:
-        """A directory that only the account may enter, made or found. Raises ServerUnfit for one that another account made."""
+        """Make or find a directory that only the account may enter. Raises ServerUnfit if another account made it."""
         if run_as(self.account, _shell(OWN_DIRECTORY, path)).returncode != 0:
             raise ServerUnfit(
                 f"{path} belongs to another account, or cannot be made: remove it, or choose another LEASEQ_DATA_DIR"
@@ -54,11 +54,11 @@ class Files(Struct, frozen=True):
         return run_as(self.account, _shell(HAS_DIRECTORY, path)).returncode == 0
 
     def remove(self, *paths: Path) -> None:
-        """Delete files and directories, those that are there."""
+        """Delete those of these files and directories that exist."""
         self._do(REMOVE, *paths)
 
     def remove_sockets(self, directory: Path) -> None:
-        """Delete the sockets of a Postgres that does not run, and the locks beside them."""
+        """Delete the sockets of a Postgres that is not running, and the locks beside them."""
         self._do(REMOVE_SOCKETS, directory)
 
     def rename(self, path: Path, to: Path) -> None:

@@ -1,10 +1,10 @@
-"""Who still needs a shared server, and who stops it?
+"""Count the holders of a shared server, and stop it after the last one.
 
-Each process that uses a server holds a shared lock on its `.holders` file; the one that leaves and then can lock it
-alone was the last, and stops the server. Starting and stopping happen under a second, exclusive lock, so that nobody
-starts what another is stopping. Both are flock(2): the kernel drops them with the process, however it ends, so a
-SIGKILLed holder is simply no holder any more. A server whose last holder was killed goes on running; the next
-process finds it, holds it, and stops it in its turn.
+Each process that uses a server holds a shared lock on its `.holders` file. A process that leaves, and then can lock the file
+exclusively, was the last holder and stops the server. Starting and stopping happen under a second, exclusive lock, so a server
+that is being stopped is not started at the same time. Both are flock(2): the kernel drops them when the process ends in any
+way, so a SIGKILLed process is no holder any more. A server whose last holder was killed keeps running. The next process finds
+it, holds it, and stops it later.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ POLL_SECONDS = 0.02
 
 @contextmanager
 def hold(directory: Path, *, start: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
-    """Within the block the server in `directory` runs: `start` finds or starts it, the last one out calls `stop`.
+    """Keep the server in `directory` running within the block: `start` finds or starts it, the last holder calls `stop`.
 
-    The lock files lie beside the directory, so that its making, too, is one process's work.
+    The lock files lie beside the directory, so that only one process creates it.
     """
     holders = directory.with_name(f"{directory.name}.holders")
     starting = directory.with_name(f"{directory.name}.lock")
@@ -42,7 +42,7 @@ def hold(directory: Path, *, start: Callable[[], None], stop: Callable[[], None]
         yield
     finally:
         with _alone(starting):
-            # Closing, not unlocking: a forked child that still has this file open is a holder too.
+            # Closed, not unlocked: a forked child that still has this file open is a holder, too.
             os.close(mine)
             if _nobody_holds(holders):
                 stop()

@@ -1,9 +1,9 @@
-"""Where may an embedded server live, and as whom does it run?
+"""Choose the account and the directory of an embedded server.
 
-Postgres refuses to run as root, so under root it runs as `nobody`, who must be able to walk to its files. Invariants:
-a server's files lie in a directory that only its account may enter; no permission of a directory that we did not make
-is ever changed. Where the account cannot walk to the place that was asked for (a checkout below /root, say), the files
-lie in /var/tmp instead, and a note called `elsewhere` in the asked place says where.
+Postgres refuses to run as root, so under root it runs as `nobody`, which must be able to reach its files. Invariants: a server's
+files lie in a directory that only its account may enter. Permissions of directories that we did not make are never changed. If
+the account cannot reach the requested directory (a checkout below /root, say), the files lie in /var/tmp instead, and a file
+called `elsewhere` in the requested directory names that location.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ __all__ = [
 ]
 
 FAR_ROOT = Path("/var/tmp")
-# A unix socket's path must fit 107 bytes (sun_path less the final zero); on some systems 103.
+# The path of a unix socket must fit 107 bytes (sun_path without the final zero); on some systems 103.
 SOCKET_PATH_BYTES = 100
 
 
 class Account(Struct, frozen=True):
-    """Who runs a server. `foreign` says that it is not the account of this process."""
+    """The account that runs a server. `foreign`: it is not the account of this process."""
 
     uid: int
     gid: int
@@ -46,14 +46,14 @@ class Account(Struct, frozen=True):
 
 
 class Place(Struct, frozen=True):
-    """The files of one server: `asked` is ours and holds the locks, `files` belongs to the account."""
+    """The directories of one server: `asked` is ours and holds the locks, `files` belongs to the account."""
 
     asked: Path
     files: Path
     account: Account
 
     def remove(self) -> None:
-        """Delete everything, as if the server had never been. It must not be running."""
+        """Delete all files of the server, which must not be running."""
         shutil.rmtree(socket_directory(self, name=""), ignore_errors=True)
         if self.files.parent != self.asked:
             shutil.rmtree(self.files.parent, ignore_errors=True)
@@ -65,7 +65,7 @@ def our_account() -> Account:
 
 
 def server_account() -> Account:
-    """The account for a server that refuses root: ourselves, or `nobody` if we are root."""
+    """The account for a server that refuses root: our own, or `nobody` if we are root."""
     if os.geteuid() != 0:
         return our_account()
     try:
@@ -76,7 +76,7 @@ def server_account() -> Account:
 
 
 def settle(directory: Path, *, account: Account) -> Place:
-    """Make `directory`, or find it, and in it or elsewhere a directory that belongs to `account` alone."""
+    """Make or find `directory`, and in it or elsewhere a directory that belongs to `account` alone."""
     asked = directory.absolute()
     if not asked.is_dir():
         asked.mkdir(parents=True, exist_ok=True)
@@ -88,31 +88,31 @@ def settle(directory: Path, *, account: Account) -> Place:
 
 
 def can_walk_to(path: Path, *, account: Account) -> bool:
-    """Whether `account` may enter `path` and everything above it, judged by the plain permission bits."""
+    """Whether `account` may enter `path` and all its parents, judged by the plain permission bits."""
     return not account.foreign or all(
         parent.stat().st_mode & stat.S_IXOTH for parent in (path.resolve(), *path.resolve().parents)
     )
 
 
 def private_directory(path: Path, *, account: Account) -> None:
-    """Make `path` with mode 0700 for `account`; refuse one that somebody else made there."""
+    """Make `path` with mode 0700 for `account`. Refuse one that another account made there."""
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (account.uid, os.geteuid()):
-            raise ServerUnfit(f"{path} belongs to somebody else: remove it, or choose another LEASEQ_DATA_DIR") from None
+            raise ServerUnfit(f"{path} belongs to another account: remove it, or choose another LEASEQ_DATA_DIR") from None
     give(path, account=account)
 
 
 def give(path: Path, *, account: Account) -> None:
-    """Make `path` the account's own."""
+    """Give `path` to the account."""
     if account.foreign:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
 def socket_directory(place: Place, *, name: str) -> Path:
-    """Where the unix socket called `name` may lie: beside the data, or in /tmp if that path is too long."""
+    """A directory for the unix socket called `name`: beside the data, or in /tmp if that path is too long."""
     near = place.files / "socket"
     if len(os.fsencode(near / name)) <= SOCKET_PATH_BYTES and name:
         return near
@@ -126,7 +126,7 @@ def _far_home(asked: Path) -> Path:
         home = Path(note.read_text(encoding="utf-8").strip())
         if _is_far_home(home):
             return home
-    # The name is fresh, so that deleting the asked place really is a new beginning.
+    # The name is random, so that deleting the requested directory really starts from empty data.
     home = Path(tempfile.mkdtemp(prefix="leaseq-", dir=FAR_ROOT))
     home.chmod(0o711)
     note.write_text(f"{home}\n", encoding="utf-8")
@@ -134,7 +134,7 @@ def _far_home(asked: Path) -> Path:
 
 
 def _is_far_home(home: Path) -> bool:
-    """Whether a note leads to a directory such as we make, and not to another one of ours (the note may be a stranger's)."""
+    """Whether a note leads to a directory that we would make, and not to another one of ours (the note may be forged)."""
     if home.parent != FAR_ROOT or not home.name.startswith("leaseq-") or not home.is_dir():
         return False
     return not home.is_symlink() and home.stat().st_uid == os.geteuid()

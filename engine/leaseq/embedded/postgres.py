@@ -1,9 +1,8 @@
-"""How is the embedded Postgres made, started, found again and stopped?
+"""Create, start, find and stop the embedded Postgres.
 
-Invariants: a cluster is complete or absent (it is made under another name and renamed); `postgresql.conf` is ours and
-written anew at each start (what a person wants to differ goes through ALTER SYSTEM); `fsync` is never off. Whoever can
-open the socket is trusted, and only the account can; the TCP port, if asked for, listens on 127.0.0.1 and wants a
-password.
+Invariants: a cluster is complete or absent (it is made under another name and then renamed). `postgresql.conf` is ours and
+written at each start (use ALTER SYSTEM for other values). `fsync` is never off. Every client that can open the socket is
+trusted, and only the account can open it. The TCP port, if requested, listens on 127.0.0.1 and requires a password.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ ROLE = "leaseq"
 DEFAULT_PORT = 5432
 START_SECONDS = 30.0
 RETRY_SECONDS = 0.1
-# The line of postmaster.pid that says how far the server has come (PostgreSQL 10 and later).
+# The line of postmaster.pid with the server's status (PostgreSQL 10 and later).
 STATUS_LINE = 7
 SERVING = ("ready", "standby")
 
 INITDB = ("--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=scram-sha-256")
 SETTINGS = {
-    "dynamic_shared_memory_type": "mmap",  # in its directory: what is killed and removed leaves nothing behind
+    "dynamic_shared_memory_type": "mmap",  # in its directory, so that a killed and removed server leaves nothing behind
     "log_min_messages": "warning",
     "log_timezone": "UTC",
     "max_connections": "200",
@@ -46,9 +45,9 @@ SETTINGS = {
 
 
 class PostgresServer:
-    """One Postgres in `directory`. Without `port` it listens on its unix socket only.
+    """One Postgres in `directory`. Without `port` it listens only on its unix socket.
 
-    `bin_dir` takes another installation's programs, from PostgreSQL 15 on. One object is used by one thread.
+    `bin_dir` selects the programs of another installation, from PostgreSQL 15 on. One object is used by one thread.
     """
 
     def __init__(self, directory: Path, port: int | None = None, *, bin_dir: Path | None = None) -> None:
@@ -70,7 +69,7 @@ class PostgresServer:
 
     @property
     def url(self) -> str:
-        """By the TCP port if there is one, else by the socket."""
+        """The URL by the TCP port if there is one, else by the socket."""
         if self.port is None:
             return self.socket_url
         password = self._files.read(self._password_file) or ""
@@ -82,7 +81,7 @@ class PostgresServer:
         return f"postgresql://{ROLE}@/postgres?host={host}&port={self.port or DEFAULT_PORT}"
 
     def start(self) -> None:
-        """Return when it serves, started or found running; a new place gets a new cluster. Raises ServerUnreachable."""
+        """Start the server or find it running, and return when it serves. Creates a missing cluster. Raises ServerUnreachable."""
         if self.pid is not None:
             self._wait_until_ready()
             return
@@ -91,14 +90,14 @@ class PostgresServer:
             self._make_cluster(bin_dir)
         self._files.make_directory(self._socket_directory)
         self._files.write(self._data / "postgresql.conf", self._configuration())
-        # A killed postmaster leaves its pid in files, and by now the number may be somebody else's, which Postgres
-        # takes for a running server. We know better: `pid` said that none works in this directory.
+        # A killed postmaster leaves its pid in files. The number may now belong to another process, and Postgres would assume a
+        # running server. `pid` has already reported that no server works in this directory.
         self._files.remove(self._data / "postmaster.pid")
         self._files.remove_sockets(self._socket_directory)
         self._launch(bin_dir)
 
     def start_standby(self, primary: PostgresServer) -> None:
-        """Copy the running `primary` into this new place and serve as its streaming standby. Raises ServerUnreachable.
+        """Copy the running `primary` into this empty directory and serve as its streaming standby. Raises ServerUnreachable.
 
         Its WAL receiver is called `walreceiver`, and `synchronous_standby_names = '*'` on the primary waits for it.
         """
@@ -114,24 +113,24 @@ class PostgresServer:
         self.start()
 
     def promote(self) -> None:
-        """Make a standby a primary on a new timeline; returns when it takes writes. Raises ServerUnreachable."""
+        """Make a standby a primary on a new timeline. Returns when it takes writes. Raises ServerUnreachable."""
         bin_dir = self._bin_dir or postgres_bin(self.place.account)
         made = run_as(self.place.account, [bin_dir / "pg_ctl", "-D", self._data, "-w", "-t", "30", "-s", "promote"])
         if made.returncode != 0:
             raise ServerUnreachable(f"the standby was not promoted: {_last_line(made.stderr)}")
 
     def freeze(self) -> None:
-        """SIGSTOP to the postmaster, then to its children, so that it starts nothing meanwhile."""
+        """SIGSTOP to the postmaster first and then to its children, so that it starts no process in between."""
         if (pid := self.pid) is not None:
             signal_tree(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """SIGCONT to all of it."""
+        """SIGCONT to the postmaster and its children."""
         if (pid := self.pid) is not None:
             signal_tree(pid, signal.SIGCONT)
 
     def stop(self, mode: Literal["fast", "immediate", "smart"] = "fast") -> None:
-        """Stop it and wait for its end. `immediate` leaves recovery to the next start."""
+        """Stop it and wait for its end. With `immediate`, recovery is left to the next start."""
         if (pid := self.pid) is None:
             return
         bin_dir = self._bin_dir or postgres_bin(self.place.account)
@@ -164,7 +163,7 @@ class PostgresServer:
 
     @property
     def _pid_file(self) -> str | None:
-        """What stands in it, if it is there."""
+        """The text of a file in the directory, if it exists."""
         return self._files.read(self._data / "postmaster.pid")
 
     @property
@@ -207,23 +206,23 @@ class PostgresServer:
         give_up = time.monotonic() + START_SECONDS
         while run_as(self.place.account, command).returncode != 0:
             said = _last_line(self._files.read(log) or "")
-            # The children of a killed postmaster hold its shared memory for an instant longer.
+            # The children of a killed postmaster hold its shared memory for a moment longer.
             if "shared memory" not in said or time.monotonic() > give_up:
                 raise ServerUnreachable(f"the embedded Postgres did not start: {said} (see {log})")
             time.sleep(RETRY_SECONDS)
 
     def _wait_until_ready(self) -> None:
-        """Somebody else's start may still be under way, or recovery after a crash."""
+        """Wait for a start by another process, or for crash recovery, to complete."""
         give_up = time.monotonic() + START_SECONDS
         while self.pid is not None and time.monotonic() < give_up:
             lines = (self._pid_file or "").splitlines()
             if lines[STATUS_LINE:] and lines[STATUS_LINE].strip() in SERVING:
                 return
             time.sleep(RETRY_SECONDS)
-        raise ServerUnreachable(f"the embedded Postgres in {self.directory} is starting and does not get ready")
+        raise ServerUnreachable(f"the embedded Postgres in {self.directory} did not become ready in time")
 
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.strip().splitlines()]
     fatal = [line for line in lines if "FATAL" in line or "error:" in line]
-    return (fatal or lines or ["it said nothing"])[-1]
+    return (fatal or lines or ["it wrote no message"])[-1]

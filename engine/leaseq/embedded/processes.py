@@ -1,8 +1,8 @@
-"""How is a server's process run, recognised and ended, by whichever of our processes happens to look?
+"""Run, recognise and end the process of an embedded server.
 
-A server is nobody's child: it outlives the process that started it and is known by the number in its pid file.
-Invariant: no signal goes to a number that the kernel may have given to somebody else meanwhile; a process counts as
-the server only while it works in the server's own directory (where the system has /proc to tell).
+A server is not a child of the process that uses it: it outlives the process that started it and is identified by the number in
+its pid file. Invariant: no signal goes to a number that the kernel may have reused. A process counts as the server only while it
+works in the server's own directory (if the system has /proc to check that).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROC = Path("/proc")
 def run_as(
     account: Account, command: Sequence[str | Path], *, given: str = "", seconds: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Run a short command as `account`, in a session of its own, out of reach of a Ctrl-C in our terminal. It reads `given`."""
+    """Run a short command as `account` in its own session, so that our Ctrl-C does not reach it. It reads `given`."""
     return subprocess.run(
         [os.fspath(part) for part in command],
         user=account.uid if account.foreign else None,
@@ -45,7 +45,7 @@ def run_as(
 
 
 def pid_in(text: str | None, *, directory: Path, account: Account) -> int | None:
-    """The pid on the first line of a pid file, if it is that of a living process of `account` that works in `directory`."""
+    """The pid on the first line of a pid file, if a living process of `account` that works in `directory` has it."""
     try:
         pid = int((text or "").split("\n", 1)[0])
     except ValueError:
@@ -54,7 +54,7 @@ def pid_in(text: str | None, *, directory: Path, account: Account) -> int | None
 
 
 def alive(pid: int) -> bool:
-    """Whether the process still runs. One that has died and waits for its parent to notice does not."""
+    """Whether the process still runs. A zombie does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -69,7 +69,7 @@ def alive(pid: int) -> bool:
 
 
 def kill_tree(pid: int) -> None:
-    """SIGKILL to the process and its children at once, as a power cut would."""
+    """SIGKILL to the process and all its children together, as in a power cut."""
     for each in signal_tree(pid, signal.SIGKILL):
         wait_until_gone(each, seconds=10)
 
@@ -86,7 +86,7 @@ def signal_tree(pid: int, number: signal.Signals) -> list[int]:
 
 
 def children(pid: int) -> list[int]:
-    """The pids of the process's children; none where the system does not list them, and they fend for themselves."""
+    """The pids of the process's children; none if the system does not list them."""
     try:
         listed = (PROC / str(pid) / "task" / str(pid) / "children").read_text(encoding="utf-8")
     except OSError:

@@ -1,11 +1,11 @@
-"""The shared-memory segment that a killed Postgres leaves in the kernel.
+"""Remove the shared-memory segment that a killed Postgres leaves in the kernel.
 
-Postgres keeps a System V segment of a few bytes, by which a second server on the same data notices the first. One that is killed
+Postgres keeps a System V segment of a few bytes, by which a second server on the same data notices the first. A killed server
 leaves it behind, and its next start removes it. A server whose data are deleted has no next start. The kernel has room for 4,096
 segments, and when they are used up, no Postgres starts on that machine.
 
-Invariant: a segment is removed only while it has the key that the server wrote down, belongs to the account of the server, and
-no process is attached to it.
+Invariant: a segment is removed only if it has the key that the server wrote down, belongs to the account of the server, and has
+no attached process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IPC_RMID = 0
 
 
 class Segment(Struct, frozen=True):
-    """A segment by its key and the id that the kernel gave to it, and the account of its server."""
+    """A segment: its key, the id from the kernel, and the account of its server."""
 
     key: int
     id: int
@@ -32,7 +32,7 @@ class Segment(Struct, frozen=True):
 
 
 def segment_in(text: str | None, *, uid: int) -> Segment | None:
-    """The segment that a server of this account has written down in its pid file, if it runs or was killed."""
+    """The segment in the pid file of a server of this account that runs or was killed."""
     try:
         key, id_ = (text or "").splitlines()[LINE].split()
         return Segment(int(key), int(id_), uid)
@@ -41,12 +41,12 @@ def segment_in(text: str | None, *, uid: int) -> Segment | None:
 
 
 def exists(segment: Segment) -> bool:
-    """Whether the kernel still has it. False where the system does not tell."""
+    """Whether the kernel still has it. False if the system does not report it."""
     return _attached(segment) is not None
 
 
 def remove(segment: Segment) -> None:
-    """Give it back to the kernel, if nothing uses it."""
+    """Return it to the kernel, if no process uses it."""
     if _attached(segment) == 0:
         ctypes.CDLL(None).shmctl(segment.id, IPC_RMID, None)
 
@@ -59,7 +59,7 @@ def _attached(segment: Segment) -> int | None:
         return None
     for row in rows:
         found = dict(zip(names, row, strict=False))
-        # The table has the key as a signed number, and the server writes it down without a sign.
+        # The table has the key as a signed number, the pid file as an unsigned one.
         same = int(found["shmid"]) == segment.id and int(found["key"]) % 2**32 == segment.key % 2**32
         if same and int(found["uid"]) == segment.uid:
             return int(found["nattch"])

@@ -1,6 +1,6 @@
-"""The servers that a process has no URL for.
+"""Start the servers for which a process has no URL.
 
-Only what no URL was given for is started, in the data directory, and for as long as any process needs it.
+A server without a URL is started in the data directory, and runs as long as any process needs it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ __all__ = ["embedded_servers", "remove_servers"]
 
 @contextmanager
 def embedded_servers(config: Config) -> Iterator[Config]:
-    """Yield `config` with both URLs filled in; the embedded servers behind them run at least within the block.
+    """Yield `config` with both URLs set. Embedded servers behind them run at least within the block.
 
-    Raises ServerUnreachable, in one line with the reason, when a server cannot be had.
+    Raises ServerUnreachable, in one line with the reason, if a server cannot be provided.
     """
     with ExitStack() as held:
         try:
@@ -37,7 +37,7 @@ def embedded_servers(config: Config) -> Iterator[Config]:
                 held.enter_context(hold(valkey.directory, start=valkey.start, stop=valkey.stop))
                 config = msgspec.structs.replace(config, redis_url=valkey.url)
         except PermissionError as error:
-            raise ServerUnreachable(f"the data directory {config.data_dir} is not for this user: {error}") from error
+            raise ServerUnreachable(f"the data directory {config.data_dir} cannot be used by this user: {error}") from error
         except OSError as error:
             raise ConfigInvalid(
                 f"LEASEQ_DATA_DIR={config.data_dir} cannot hold servers ({error.strerror}): name another directory"
@@ -46,9 +46,9 @@ def embedded_servers(config: Config) -> Iterator[Config]:
 
 
 def remove_servers(data_dir: Path) -> None:
-    """End the embedded servers of `data_dir`, whoever holds them, and delete their data, wherever it lies.
+    """End the embedded servers of `data_dir`, even if processes hold them, and delete all their data.
 
-    For a data directory that was temporary: deleting it alone would leave behind what had to live elsewhere.
+    For a temporary data directory. Deleting only that directory would leave behind the data that had to lie elsewhere.
     """
     PostgresServer(data_dir / "postgres").destroy()
     ValkeyServer(data_dir / "valkey").destroy()

@@ -1,7 +1,7 @@
-"""How is the embedded Valkey (or a system's Redis) started, found again and stopped?
+"""Start, find and stop the embedded Valkey (or a system's Redis).
 
-Invariants: the append-only file is on and nothing is evicted, as leaseq asks of every server; the unix socket lies
-where only its account may enter; the TCP port, if asked for, listens on 127.0.0.1 and wants a password.
+Invariants: the append-only file is on and nothing is evicted, as leaseq requires of every server. The unix socket lies where only
+its account may enter. The TCP port, if requested, listens on 127.0.0.1 and requires a password.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ SETTINGS = {
 
 
 class ValkeyServer:
-    """One Valkey in `directory`. Without `port` it listens on its unix socket only.
+    """One Valkey in `directory`. Without `port` it listens only on its unix socket.
 
-    `binary` takes another program, such as a `redis-server` from 6.2 on. One object is used by one thread.
+    `binary` selects another program, such as a `redis-server` from 6.2 on. One object is used by one thread.
     """
 
     def __init__(self, directory: Path, port: int | None = None, *, binary: Path | None = None) -> None:
@@ -64,7 +64,7 @@ class ValkeyServer:
 
     @property
     def url(self) -> str:
-        """By the TCP port if there is one, else by the socket."""
+        """The URL by the TCP port if there is one, else by the socket."""
         if self.port is None:
             return self.socket_url
         return f"redis://:{self._password()}@127.0.0.1:{self.port}/0"
@@ -74,7 +74,7 @@ class ValkeyServer:
         return f"unix://{quote(str(self._socket))}?password={self._password()}"
 
     def start(self) -> None:
-        """Start it and wait until its data is loaded; does nothing while it runs. Raises ServerUnreachable."""
+        """Start it and wait until its data is loaded. Does nothing while it runs. Raises ServerUnreachable."""
         if self.pid is None:
             binary = self._binary or valkey_binary()
             private_directory(self._socket.parent, account=self.place.account)
@@ -89,7 +89,7 @@ class ValkeyServer:
         self._wait_until_ready()
 
     def stop(self) -> None:
-        """Stop it, with everything written, and wait for its end."""
+        """Stop it after it has written everything, and wait for its end."""
         if (pid := self.pid) is None:
             return
         os.kill(pid, signal.SIGTERM)
@@ -99,7 +99,7 @@ class ValkeyServer:
             kill_tree(pid)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         if (pid := self.pid) is not None:
             kill_tree(pid)
 
@@ -140,11 +140,11 @@ class ValkeyServer:
         return "".join(f"{name} {value}\n" for name, value in sorted(settings.items()))
 
     def _wait_until_ready(self) -> None:
-        """It serves once it answers PING; before that it may still be loading its file."""
+        """Wait until it answers PING. Before that it may still be loading its file."""
         last_alive = began = time.monotonic()
         while not self._answers():
             now = time.monotonic()
-            # Its pid file is there a moment before the number in it.
+            # Its pid file exists a moment before it contains the number.
             last_alive = last_alive if self.pid is None else now
             if now - last_alive > GONE_SECONDS or now - began > START_SECONDS:
                 raise ServerUnreachable(f"the embedded Valkey did not start: {self._said()}")
@@ -165,7 +165,7 @@ class ValkeyServer:
 
     def _said(self, text: str = "") -> str:
         log = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
-        lines = (text.strip() or log.strip() or "it said nothing").splitlines()
+        lines = (text.strip() or log.strip() or "it wrote no message").splitlines()
         return f"{lines[-1].strip()} (see {self._log})"
 
 

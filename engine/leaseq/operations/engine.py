@@ -284,7 +284,7 @@ async def open_engine(
             fleet=fleet,
             upkeep=Upkeep(session),
             dispatcher=Dispatcher(redis, keys, window=config.dispatch_window),
-            survey=Survey(redis, keys, mends=announces),
+            survey=Survey(redis, keys, repairs=announces),
             ownership=Ownership(redis, keys, guard, ledger_id=await fleet.ledger_id(), primary=primary, announces=announces),
         )
         async with _owned(stores.ownership, every=config.reconcile_interval_seconds), _scouting(config, name=name):

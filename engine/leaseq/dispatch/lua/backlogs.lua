@@ -1,8 +1,9 @@
 -- backlogs: which lanes of many queues have a backlog, and where it begins.
 -- KEYS[1] to KEYS[n] PREFIX:{Q}:backlog, of any number of queues: on a cluster its caller would divide them by slots.
--- ARGV[1] the first id there can be   ARGV[2..] the lanes
--- Returns n lists of values in the order of the lanes, a null where a lane has none; -1 in place of the list for a key of another type.
--- A value longer than any cursor is replaced by the first id, and what is of no lane is removed: more than is needed is looked at.
+-- ARGV[1] the lowest possible id   ARGV[2..] the lanes
+-- Returns n lists of values in the order of the lanes, with a null for a lane without a backlog; -1 in place of the list for a key
+-- of another type. A value longer than any cursor is replaced by the lowest id, and fields that are no lanes are removed: the
+-- caller examines more tasks than necessary, and misses none.
 local found = {}
 for i = 1, #KEYS do
     local values = redis.pcall('HMGET', KEYS[i], unpack(ARGV, 2))

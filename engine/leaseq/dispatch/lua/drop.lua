@@ -1,8 +1,9 @@
--- drop: take very many values out of the newest end of a processing list at once, where release.lua would search for each.
+-- drop: remove very many values from the newest end of a processing list in one step; release.lua would search for each of them.
 -- KEYS[1] PREFIX:{Q}:processing:<worker>   KEYS[2] PREFIX:{Q}:parked
--- ARGV[1] values to be parked, one after the other, 36 bytes each   ARGV[2] values that are done with, the same
--- ARGV[3] how many values of the list are looked at
--- Returns how many were found. LTRIM comes first: a script whose first write frees memory may go on when Redis is full (docs/pitfalls.md#p12).
+-- ARGV[1] values to be parked, concatenated, 36 bytes each   ARGV[2] finished values, the same
+-- ARGV[3] how many values of the list are examined
+-- Returns how many were found.
+-- LTRIM comes first: a full server lets a script run whose first write frees memory (docs/pitfalls.md#p12).
 local wanted, parked = {}, {}
 for number = 1, 2 do
     for i = 1, #ARGV[number], 36 do

@@ -1,9 +1,10 @@
--- held: the deliveries at the newest end of a processing list. What is no delivery, by its length, is parked here and now, so that it
--- travels to no worker.
+-- held: the deliveries at the newest end of a processing list. Values that are no deliveries, by their length, are parked
+-- immediately and not sent to a worker.
 -- KEYS[1] PREFIX:{Q}:processing:<worker>   KEYS[2] PREFIX:{Q}:parked
--- ARGV[1] how many values are looked at
+-- ARGV[1] how many values are examined
 -- Returns {ids, parked}: the ids, oldest first, and how many values were parked. The tokens of the doorbell are dropped.
--- LTRIM comes first: a script whose first write frees memory may go on when Redis is full (docs/pitfalls.md#p12). A value is cut at 64 KiB.
+-- LTRIM comes first: a full server lets a script run whose first write frees memory (docs/pitfalls.md#p12).
+-- A parked value is cut at 64 KiB.
 local page = redis.call('LRANGE', KEYS[1], -tonumber(ARGV[1]), -1)
 redis.call('LLEN', KEYS[2])
 local ids, odd = {}, {}

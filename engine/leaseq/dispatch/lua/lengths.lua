@@ -1,5 +1,5 @@
--- lengths: how many deliveries are in each of many lanes. Changes nothing.
--- KEYS[1] to KEYS[n] PREFIX:{Q}:ready[:lane], of any number of queues. It only reads: on a cluster its caller would divide them by slots.
+-- lengths: the number of deliveries in each of many lanes. Changes nothing.
+-- KEYS[1] to KEYS[n] PREFIX:{Q}:ready[:lane], of any number of queues. Read-only: on a cluster the caller divides them by slots.
 -- Returns n numbers in the order of KEYS, -1 for a key of another type.
 local found = {}
 for i = 1, #KEYS do

@@ -1,9 +1,9 @@
--- list_leases: the workers that are registered, and how far past each deadline is, by the clock of this server.
+-- list_leases: the registered workers, and the time since or until each deadline, by the clock of this server.
 -- KEYS[1] PREFIX:{Q}:leases   KEYS[2] PREFIX:{Q}:beats
--- Returns the number of members that were removed because no worker has such a name, then triples, flat: worker id, milliseconds left
--- (negative: lapsed; a distant deadline is cut), beat counter (cut at 20 bytes: it may be no number).
--- More members than any fleet has workers are an error, CROWDED: the caller removes the key (mend.lua), and workers open their leases
--- again with the next beat.
+-- Returns the number of members that were removed because they cannot be workers, then flat triples: worker id, milliseconds left
+-- (negative: lapsed; a distant deadline is cut), beat counter (cut at 20 bytes, because it may not be a number).
+-- More members than any deployment has workers are an error, CROWDED: the caller removes the key (repair.lua), and workers reopen
+-- their leases with the next beat.
 local most = 10000
 if redis.call('ZCARD', KEYS[1]) > most then return redis.error_reply('CROWDED the leases of a queue are too many') end
 if redis.call('HLEN', KEYS[2]) > 10 * most then return redis.error_reply('CROWDED the beats of a queue are too many') end

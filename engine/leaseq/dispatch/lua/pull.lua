@@ -2,14 +2,14 @@
 -- KEYS[1] PREFIX:{Q}:processing:<worker>   KEYS[2] PREFIX:{Q}:leases   KEYS[3] PREFIX:{Q}:paused
 -- KEYS[4] PREFIX:{Q}:ready, the doorbell   KEYS[5] PREFIX:{Q}:parked   KEYS[6..] the lanes, the most urgent first
 -- ARGV[1] worker id   ARGV[2] n
--- ARGV[3] which lane that holds anything comes first this time, counted from the least urgent: 0 none (the usual order), 1 the
---         last, 2 the one before it; so that low and normal still move under any load of high
--- Returns {code, ids, parked}: 'ok', 'paused' or 'closed' (no lease is registered: pull nothing more under this incarnation), and how
--- many values were parked because they are no deliveries, by their length. Such a value is cut at 64 KiB and travels to no worker.
+-- ARGV[3] which non-empty lane comes first this time, counted from the least urgent: 0 none (the usual order), 1 the last, 2 the one
+--         before it; so that low and normal still move under any load of high
+-- Returns {code, ids, parked}: 'ok', 'paused' or 'closed' (no lease is registered: pull nothing more under this incarnation), and
+-- how many values were parked because their length is not that of a delivery. Such a value is cut at 64 KiB and not sent.
 -- After 5,000 values the rest is left for the next pull: a long script would starve the heartbeats (docs/pitfalls.md#p11).
--- What is left in a lane that rings no bell of its own leaves a token on the doorbell: the next idle worker need not wait.
--- LPOP comes before RPUSH: a script whose first write frees memory may go on when Redis is full (docs/pitfalls.md#p12).
--- Every list is looked at before the first write: a key of another type stops the script while nothing has moved.
+-- If deliveries remain in a lane that idle workers do not block on, a token on the doorbell wakes the next idle worker.
+-- LPOP comes before RPUSH: a full server lets a script run whose first write frees memory (docs/pitfalls.md#p12).
+-- The type of every list is checked before the first write: a key of another type stops the script before anything has moved.
 if redis.call('EXISTS', KEYS[3]) == 1 then
     return {'paused', {}, 0}
 end

@@ -1,10 +1,9 @@
--- refill: bring the next deliveries of a backlog into their lane, and let it begin behind them: a compare-and-set.
+-- refill: bring the next deliveries of a backlog into their lane, and move the backlog's beginning behind them, by compare-and-set.
 -- KEYS[1] PREFIX:{Q}:ready, the doorbell   KEYS[2] PREFIX:{Q}:ready[:lane]   KEYS[3] PREFIX:{Q}:backlog
 -- ARGV[1] the lane, its field in the backlog
--- ARGV[2] what the field held when the ledger was asked   ARGV[3] what it is to hold from now on; '' nothing: the backlog ends
--- ARGV[4] task ids in order, one after the other, 36 characters each (see release.lua); '': a stretch is only announced, or has
---         nothing in it
--- Returns 1, or 0 if the field has changed meanwhile (another refill, a push, a loss of data): then nothing is done.
+-- ARGV[2] the field's value when the ledger was read   ARGV[3] its new value; '' removes it: the backlog ends
+-- ARGV[4] task ids in order, concatenated, 36 characters each (see release.lua); '': a stretch is only announced, or is empty
+-- Returns 1, or 0 if the field has changed (another refill, a push, a loss of data): then nothing is done.
 local quiet = redis.call('LLEN', KEYS[1]) == 0
 redis.call('LLEN', KEYS[2])
 if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then

@@ -1,16 +1,16 @@
--- release: take deliveries out of a processing list, each to where it belongs next, in the given order. Safe to run again: what is
--- no longer in the list is left alone. LREM comes first (OOM, docs/pitfalls.md#p12), and before it a look at every list: a key of another
--- type stops the script while nothing has moved.
--- The order counts where an id comes twice and the list holds it once: the first place wins. If all that are done with went first, an
--- id that goes back to its lane and comes a second time as done with would lose its delivery, and its task, PENDING, would wait for
+-- release: move deliveries out of a processing list, each to its destination, in the given order. Safe to run again: a delivery that
+-- is no longer in the list is ignored. LREM comes first (full server, docs/pitfalls.md#p12). Before it the type of every list is
+-- checked: a key of another type stops the script before anything has moved.
+-- The order matters if an id comes twice and the list holds it once: the first destination wins. If all finished ids went first, an
+-- id that goes back to its lane and then comes again as finished would lose its delivery, and its task, PENDING, would wait for
 -- the reconciler.
 -- KEYS[1] PREFIX:{Q}:processing:<worker>   KEYS[2] PREFIX:{Q}:parked
 -- KEYS[3] normal lane (the doorbell)   KEYS[4] high   KEYS[5] low   KEYS[6] suspect
--- ARGV[1] task ids that are done with, one after the other, 36 characters each: most of them are, and an argument each would cost the
---         client more than all the rest
--- ARGV[2..] triples: a delivery; its place: '' = done with it, 'parked', or a lane ('normal', 'high', 'low', 'suspect': to its head);
---         and, as in ARGV[1], the ids that are done with and follow it
--- A list that is longer than any worker has slots is searched from its newest end, where its values are taken from (held.lua).
+-- ARGV[1] finished task ids, concatenated, 36 characters each: most ids are finished, and an argument for each would cost the
+--         client more than the rest of the call
+-- ARGV[2..] triples: a delivery; its destination: '' = finished, 'parked', or a lane ('normal', 'high', 'low', 'suspect': to its
+--         head); and, as in ARGV[1], the finished ids that follow it
+-- A list that is longer than any worker has slots is searched from its newest end, where held.lua reads its values.
 -- Returns the number of deliveries that were in the list.
 local lanes = {normal = KEYS[3], high = KEYS[4], low = KEYS[5], suspect = KEYS[6]}
 local from = redis.call('LLEN', KEYS[1]) > 1000 and -1 or 1

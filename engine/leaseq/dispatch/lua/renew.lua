@@ -1,9 +1,9 @@
--- renew: move lease deadlines forward, and count the beat. A lease that has run out is not extended.
+-- renew: move lease deadlines forward, and count the beat. A lease that has lapsed is not extended.
 -- KEYS[1] PREFIX:{Q}:leases   KEYS[2] PREFIX:{Q}:beats
 -- ARGV[1] lease in milliseconds   ARGV[2..] worker ids
--- ZREM comes first: when Redis is full, a script may go on once its first write frees memory (docs/pitfalls.md#p12), and live
--- workers keep their leases. A beat that is no number begins again at 1.
--- Returns one word for each worker: 'held', 'lapsed' (ran out), or 'missing' (closed, or Redis lost it).
+-- ZREM comes first: a full server lets a script run whose first write frees memory (docs/pitfalls.md#p12), so live workers keep
+-- their leases. A beat that is not a number begins again at 1.
+-- Returns one word for each worker: 'held', 'lapsed', or 'missing' (closed, or Redis lost it).
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local answers = {}

@@ -1,4 +1,4 @@
--- restore: put back into a worker's processing list what it holds and the list has lost.
+-- restore: put deliveries that a worker holds, and that its processing list has lost, back into that list.
 -- KEYS[1] PREFIX:{Q}:processing:<worker>
 -- ARGV task ids
 -- Returns how many were missing.
