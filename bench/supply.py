@@ -14,7 +14,7 @@ from bench.processes import BenchFailed
 from bench.stage import Stage
 from bench.witness import Endings
 from leaseq.config import Config
-from leaseq.model import Submission
+from leaseq.model import DEFAULT_TENANT, Submission
 from leaseq.operations.submission import Request, accept
 
 QUEUE = "default"
@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 300.0
 
 def submission(config: Config, task_type: str, *, queue: str = QUEUE, **payload: Any) -> Submission:
     """One submission, as an engine takes it."""
-    return accept(Request(type=task_type, queue=queue, payload=msgspec.json.encode(payload)), config)
+    return accept(Request(type=task_type, queue=queue, payload=msgspec.json.encode(payload)), config, tenant=DEFAULT_TENANT)
 
 
 def noops(config: Config, count: int) -> Iterable[Submission]:

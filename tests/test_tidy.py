@@ -65,6 +65,16 @@ RULES: list[tuple[Rule, Scope, list[str]]] = [
         ["emit('queue.paused')\n", "emit('queue.paused', queue='a', by='me')\n", "emit('child.exited', pid=1, **about)\n"],
     ),
     (
+        rules.tenants_are_bound_at_the_edge,
+        services,
+        [
+            "async def find(task_id, *, tenant='default'): ...\n",
+            "def find(task_id, tenant=None): ...\n",
+            "class Request(Struct):\n    tenant: str = 'default'\n",
+            "client = engine.for_tenant(DEFAULT_TENANT)\n",
+        ],
+    ),
+    (
         rules.stores_stay_behind_the_engine,
         services,
         ["async def f(engine):\n    await engine.stores.fleet.list_queues()\n", "stores = service.engine.stores\n"],
@@ -118,6 +128,16 @@ def test_garbage_of_earlier_tests_does_not_disturb_the_parser() -> None:
         assert parsed.__wrapped__(cast(Path, Littered())).tree.body
     finally:
         gc.set_threshold(*usual)
+
+
+def test_every_edge_names_the_default_tenant_once() -> None:
+    names = [
+        module.name
+        for module in services()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Name) and node.id == "DEFAULT_TENANT" and isinstance(node.ctx, ast.Load)
+    ]
+    assert sorted(names) == sorted(rules.TENANT_EDGES)
 
 
 def test_who_may_look_at_the_clock_does() -> None:

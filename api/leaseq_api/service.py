@@ -18,6 +18,7 @@ from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import end
+from leaseq.model import DEFAULT_TENANT
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.lists import Lists, open_lists
@@ -34,6 +35,8 @@ class Service:
     def __init__(self, config: Config, engine: Engine, lists: Lists, types: KnownTypes) -> None:
         self.config = config
         self.engine = engine
+        # The one place where the API binds a tenant: it asks for no key yet that could name another one.
+        self.tasks = engine.for_tenant(DEFAULT_TENANT)
         self.lists = lists
         self.types = types
         # Set when the process is told to stop: whoever holds an answer back gives it now.

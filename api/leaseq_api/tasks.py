@@ -51,14 +51,14 @@ AnyRequest = Request[Any, Any, Any]
 async def submit(request: AnyRequest, service: Injected) -> Response[TaskView | RememberedTask]:
     """Submit a task. It is recorded before it is acknowledged."""
     submission = await _submission(request, service)
-    submitted = await service.engine.submit(submission)
+    submitted = await service.tasks.submit(submission)
     reach("submit.answering")
     location = {"Location": f"/api/tasks/{submitted.task_id}"}
     if not submitted.replayed:
         return Response(fresh_view(submission, submitted), status_code=202, headers=location)
     replayed = {"Idempotent-Replayed": "true"}
     try:
-        task = await service.engine.find(submitted.task_id)
+        task = await service.tasks.find(submitted.task_id)
     except TaskNotFound:
         # A pruned task has no address any more.
         return Response(remembered(submission, submitted), status_code=202, headers=replayed)
@@ -77,8 +77,8 @@ async def show(service: Injected, task_id: given.TaskId, wait: given.WaitSeconds
 async def attempts(service: Injected, task_id: given.TaskId) -> Response[AttemptList]:
     """List the attempts of a task that did not succeed, oldest first."""
     task_id = given.check_task_id(task_id)
-    await service.engine.find(task_id)
-    found = await service.lists.list_attempts(task_id)
+    await service.tasks.find(task_id)
+    found = await service.lists.list_attempts(task_id, tenant=service.tasks.tenant)
     return Response(AttemptList(task_id=task_id, attempts=[attempt_view(attempt) for attempt in found]))
 
 
@@ -88,7 +88,7 @@ async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPag
 
     A page comes from the next few thousand tasks. Where few of them match it may have few tasks or none, and a cursor to go on.
     """
-    return Response(task_page(await service.lists.list_tasks(given.read_filter(request))))
+    return Response(task_page(await service.lists.list_tasks(given.read_filter(request), tenant=service.tasks.tenant)))
 
 
 @post(
@@ -100,8 +100,8 @@ async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPag
 async def cancel(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
     """Stop a task: 200 and CANCELLED if it waited, 202 if it runs and its worker was asked to stop."""
     task_id = given.check_task_id(task_id)
-    state = await service.engine.cancel(task_id)
-    view = task_view(await service.engine.find(task_id))
+    state = await service.tasks.cancel(task_id)
+    view = task_view(await service.tasks.find(task_id))
     return Response(view, status_code=200 if state is State.CANCELLED else 202)
 
 
@@ -109,8 +109,8 @@ async def cancel(service: Injected, task_id: given.TaskId) -> Response[TaskView]
 async def redrive(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
     """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately."""
     task_id = given.check_task_id(task_id)
-    await service.engine.redrive(task_id)
-    return Response(task_view(await service.engine.find(task_id)), status_code=202)
+    await service.tasks.redrive(task_id)
+    return Response(task_view(await service.tasks.find(task_id)), status_code=202)
 
 
 async def _submission(request: AnyRequest, service: Service) -> Submission:
@@ -119,12 +119,12 @@ async def _submission(request: AnyRequest, service: Service) -> Submission:
     known = service.types.known(body.type)
     if known is None:
         known = await service.types.look_again(body.type)
-    return accept(body.to_request(key=key), service.config, known=known)
+    return accept(body.to_request(key=key), service.config, tenant=service.tasks.tenant, known=known)
 
 
 async def _await_end(service: Service, task_id: str, *, seconds: float) -> Task:
     """One task, after it ended, after `seconds`, or when this process is told to stop."""
-    task = await service.engine.find(task_id)
+    task = await service.tasks.find(task_id)
     if task.finished_at is not None or seconds == 0:
         return task
     # The rest of the connections is for requests that are answered without waiting.
@@ -139,7 +139,7 @@ async def _await_end(service: Service, task_id: str, *, seconds: float) -> Task:
         service.held -= 1
         ended.cancel()
         stopping.cancel()
-    return await service.engine.find(task_id)
+    return await service.tasks.find(task_id)
 
 
 router = Router(

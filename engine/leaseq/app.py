@@ -18,8 +18,10 @@ from leaseq.context import Context
 from leaseq.embedded import embedded_servers
 from leaseq.errors import TaskNotFound
 from leaseq.ledger.roles import prepare_embedded
+from leaseq.model import DEFAULT_TENANT
 from leaseq.openings import Openings
 from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.tenant_client import TenantClient
 from leaseq.registry import DEFAULT_QUEUE, Registry, describe
 from leaseq.task import AsyncTask, BlockingTask, BoundTask, TaskDecorator, TaskHandle, TypedTask
 
@@ -33,7 +35,7 @@ class Leaseq:
     `config` defaults to the environment (LEASEQ_*), read when the app is opened.
     """
 
-    def __init__(self, config: Config | None = None, *, tenant: str = "default") -> None:
+    def __init__(self, config: Config | None = None, *, tenant: str = DEFAULT_TENANT) -> None:
         self.registry = Registry()
         self.tenant = tenant
         self.openings = Openings(self._connect)
@@ -115,7 +117,7 @@ class Leaseq:
         """
         if not is_task_id(task_id):
             raise TaskNotFound(f"{task_id!r} is not a task id")
-        task = await self.engine.find(task_id, tenant=self.tenant)
+        task = await self.tenant_client.find(task_id)
         handler = self.registry.handlers.get(task.type)
         return TaskHandle(self, task.task_id, replayed=False, returns=Any if handler is None else handler.returns)
 
@@ -130,6 +132,11 @@ class Leaseq:
     def engine(self) -> Engine:
         """The open engine. Raises `NotOpen` outside `async with app:` (and in a handler, outside its worker's event loop)."""
         return self.openings.engine
+
+    @property
+    def tenant_client(self) -> TenantClient:
+        """The open engine, bound to the tenant of this app. Raises `NotOpen`, as `engine`."""
+        return self.engine.for_tenant(self.tenant)
 
     async def __aenter__(self) -> Self:
         """Connect, and start the embedded servers if no URL is given. Openings may be nested and concurrent."""

@@ -12,6 +12,8 @@ from enum import IntEnum, StrEnum
 
 from msgspec import Struct
 
+# The tenant of an edge that knows no other: a Python app, the HTTP API and the command line bind it, each in one place.
+DEFAULT_TENANT = "default"
 # Names of task types and queues.
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
@@ -151,7 +153,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     type: str
     payload: bytes  # JSON, byte for byte as it was sent
     queue: str
-    tenant: str = "default"
+    tenant: str
     priority: Priority = Priority.NORMAL
     delay_seconds: float | None = None
     run_at: datetime | None = None
@@ -246,6 +248,7 @@ YEAR_SECONDS = 366 * 86_400.0
 TERMINAL: frozenset[State] = frozenset({State.SUCCESS, State.FAILED, State.CANCELLED})
 
 __all__ = [
+    "DEFAULT_TENANT",
     "MAX_ATTEMPTS",
     "NAME",
     "TERMINAL",

@@ -21,6 +21,7 @@ from leaseq.model import State, Submission, Submitted, Task
 from leaseq.openings import Openings
 from leaseq.operations.engine import Engine
 from leaseq.operations.submission import Request, accept
+from leaseq.operations.tenant_client import TenantClient
 from leaseq.registry import Handler
 
 P = ParamSpec("P")
@@ -41,6 +42,9 @@ class Client(Protocol):
     def tenant(self) -> str: ...
 
     @property
+    def tenant_client(self) -> TenantClient: ...
+
+    @property
     def openings(self) -> Openings: ...
 
 
@@ -58,7 +62,7 @@ class TaskHandle(Generic[R]):
 
     async def find(self) -> Task:
         """The task as recorded in the ledger. Raises `TaskNotFound` once it has been pruned."""
-        return await self._client.engine.find(self.id, tenant=self._client.tenant)
+        return await self._client.tenant_client.find(self.id)
 
     async def state(self) -> State:
         """The current state of the task."""
@@ -66,14 +70,14 @@ class TaskHandle(Generic[R]):
 
     async def cancel(self) -> State:
         """Cancel the task: CANCELLED if it was waiting, PROCESSING if its worker was asked to stop. Raises `TaskConflict`."""
-        return await self._client.engine.cancel(self.id, tenant=self._client.tenant)
+        return await self._client.tenant_client.cancel(self.id)
 
     async def result(self, *, timeout: float = 30.0) -> R:
         """Wait up to `timeout` seconds for the task to succeed, and return the return value of its handler.
 
         Raises `TaskFailed`, `TaskCancelled`, or `ResultTimeout` (the task continues; wait again later).
         """
-        task = await self._client.engine.wait(self.id, timeout=timeout, tenant=self._client.tenant)
+        task = await self._client.tenant_client.wait(self.id, timeout=timeout)
         if task.state is State.SUCCESS:
             result: R = msgspec.json.decode(task.result or b"null", type=self._returns)
             return result
@@ -192,9 +196,8 @@ class TypedTask(Generic[P, R]):
             max_attempts=options.max_attempts,
             timeout_seconds=options.timeout,
             idempotency_key=options.idempotency_key,
-            tenant=self._client.tenant,
         )
-        return accept(request, self._client.config, known=handler.known)
+        return accept(request, self._client.config, tenant=self._client.tenant, known=handler.known)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function. If it takes a context and none is given, it gets the context of the calling attempt."""

@@ -14,6 +14,7 @@ from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.ledger.session import Connection
+from leaseq.model import DEFAULT_TENANT
 from leaseq.operations import known_types
 from leaseq.operations.known_types import KnownTypes
 from leaseq.shapes import shape_of
@@ -121,7 +122,7 @@ async def test_the_limits_of_the_handler_hold_where_the_client_says_nothing(api:
     await api.service.types.refresh()
     said = (await api.submit(body({"order_id": 1, "cents": 500}))).json()
     assert (said["max_attempts"], said["timeout_seconds"]) == (2, 30.0)
-    task = await api.service.engine.find(said["task_id"])
+    task = await api.service.engine.for_tenant(DEFAULT_TENANT).find(said["task_id"])
     assert (task.max_attempts, task.timeout_seconds) == (2, 30.0)
     said = (await api.submit(body({"order_id": 1, "cents": 500}, max_attempts=9))).json()
     assert (said["max_attempts"], said["timeout_seconds"]) == (9, 30.0)
@@ -150,7 +151,7 @@ async def test_the_same_submission_from_python_and_over_http_is_one_task(config:
         again = await refund.options(idempotency_key="r-2").submit(order_id=1, cents=5)
         assert (again.id, again.replayed) == (second["task_id"], True)
         for task_id in (first.id, again.id):
-            task = await api.service.engine.find(task_id)
+            task = await api.service.engine.for_tenant(DEFAULT_TENANT).find(task_id)
             assert (task.queue, task.max_attempts, task.timeout_seconds) == ("billing", 2, 30.0)
 
 

@@ -59,7 +59,7 @@ async def test_a_fault_of_ours_is_a_500_that_gives_nothing_away(api: Api, monkey
     async def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("select s3cret from /etc/leaseq")
 
-    monkeypatch.setattr(api.service.engine, "find", broken)
+    monkeypatch.setattr(api.service.tasks, "find", broken)
     with recorded() as events:
         answer = await api.client.get(f"/api/tasks/{new_task_id()}")
     problem(answer, "internal_error")
@@ -75,7 +75,7 @@ async def test_an_error_that_is_not_in_the_table_is_a_fault_too(api: Api, monkey
     async def fenced(*_: Any, **__: Any) -> None:
         raise errors.Fenced
 
-    monkeypatch.setattr(api.service.engine, "find", fenced)
+    monkeypatch.setattr(api.service.tasks, "find", fenced)
     problem(await api.client.get(f"/api/tasks/{new_task_id()}"), "internal_error")
 
 

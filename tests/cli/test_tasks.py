@@ -11,7 +11,7 @@ from leaseq.codec import is_task_id
 from leaseq.config import Config
 from leaseq.ledger.fleet import TaskType
 from leaseq.ledger.ledger import TaskFilter
-from leaseq.model import State
+from leaseq.model import DEFAULT_TENANT, State
 from leaseq.shapes import shape_of
 from support.cli import Command, Stage
 from support.servers import free_port
@@ -25,7 +25,7 @@ def test_submit_prints_the_id_alone(leaseq: Command, stage: Stage) -> None:
     task_id = result.stdout.strip()
     assert is_task_id(task_id)
     assert "no worker has registered the task type add" in result.stderr
-    task = stage.do(lambda engine: engine.find(task_id))
+    task = stage.do(lambda engine: engine.for_tenant(DEFAULT_TENANT).find(task_id))
     assert (task.queue, task.priority, task.payload, task.state) == ("side", 1, b'{"n": 1}', State.PENDING)
     depths = stage.do(lambda engine: engine.stores.survey.depths("side"))
     assert (depths.high, depths.normal) == (1, 1), "it was pushed, with a token on the doorbell, before the command ended"
@@ -37,14 +37,14 @@ def test_submit_takes_the_queue_of_the_type_and_reads_standard_input(leaseq: Com
     assert (result.exit_code, result.stderr) == (0, "")
     said = msgspec.json.decode(result.stdout)
     assert (said["queue"], said["state"]) == ("sums", "SCHEDULED")
-    task = stage.do(lambda engine: engine.find(said["task_id"]))
+    task = stage.do(lambda engine: engine.for_tenant(DEFAULT_TENANT).find(said["task_id"]))
     assert task.payload == '{"n": "é"}'.encode()
 
 
 def test_submit_takes_the_limits_of_the_handler(leaseq: Command, stage: Stage) -> None:
     stage.do(lambda engine: engine.stores.fleet.register_types([TaskType("add", "sums", b"{}", 2, 30.0)]))
     task_id = leaseq("submit", "add").stdout.strip()
-    task = stage.do(lambda engine: engine.find(task_id))
+    task = stage.do(lambda engine: engine.for_tenant(DEFAULT_TENANT).find(task_id))
     assert (task.queue, task.max_attempts, task.timeout_seconds) == ("sums", 2, 30.0)
 
 
@@ -57,7 +57,7 @@ def test_submit_refuses_a_payload_that_no_worker_could_decode(leaseq: Command, s
     stage.do(lambda engine: engine.stores.fleet.register_types([TaskType("add", "sums", shape_of(Sum))]))
     result = leaseq("submit", "add", payload)
     assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
-    assert stage.do(lambda engine: engine.list_tasks(TaskFilter(limit=1))).tasks == []
+    assert stage.do(lambda engine: engine.for_tenant(DEFAULT_TENANT).list_tasks(TaskFilter(limit=1))).tasks == []
     assert leaseq("submit", "add", '{"n": 1}').exit_code == 0
 
 
@@ -96,7 +96,7 @@ def test_submit_is_recorded_while_redis_is_away(leaseq: Command, stage: Stage) -
     result = leaseq("submit", "add", LEASEQ_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     assert result.exit_code == 0
     assert "Redis does not answer" in result.stderr
-    assert stage.do(lambda engine: engine.find(result.stdout.strip())).state is State.PENDING
+    assert stage.do(lambda engine: engine.for_tenant(DEFAULT_TENANT).find(result.stdout.strip())).state is State.PENDING
 
 
 def test_wait_tells_the_result_the_failure_and_the_time(leaseq: Command, stage: Stage) -> None:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
-from leaseq.model import Submission
+from leaseq.model import DEFAULT_TENANT, Submission
 from leaseq.operations.engine import open_engine
 from leaseq.operations.submission import Request, accept
 from support.client import Client
@@ -85,7 +85,7 @@ async def counts(counting: Config) -> AsyncIterator[Counts]:
 
 
 def noops(config: Config) -> list[Submission]:
-    return [accept(Request(type="noop", payload=PAYLOAD), config) for _ in range(TASKS)]
+    return [accept(Request(type="noop", payload=PAYLOAD), config, tenant=DEFAULT_TENANT) for _ in range(TASKS)]
 
 
 async def test_what_a_task_costs(counting: Config, counts: Counts) -> None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
+from leaseq.model import DEFAULT_TENANT
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.telemetry import recorded
 from support.ledger import submission
@@ -69,9 +70,9 @@ async def test_statements_that_wait_for_it_end_with_the_first(config: Config, fr
     async with open_engine(settings, pool_size=CONNECTIONS) as engine:
         await use_all(engine)
         frozen.primary.freeze()
-        first = asyncio.create_task(engine.find("0" * 32))
+        first = asyncio.create_task(engine.for_tenant(DEFAULT_TENANT).find("0" * 32))
         await asyncio.sleep(2.5)
-        second = asyncio.create_task(engine.find("0" * 32))
+        second = asyncio.create_task(engine.for_tenant(DEFAULT_TENANT).find("0" * 32))
         await asyncio.wait([first])
         # Its own time-out would come two and a half seconds later than that of the first.
         await asyncio.wait([second], timeout=2)

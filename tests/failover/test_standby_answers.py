@@ -18,7 +18,7 @@ from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.connect import Connection
 from leaseq.errors import ServerUnreachable
-from leaseq.model import State, Submitted
+from leaseq.model import DEFAULT_TENANT, State, Submitted
 from leaseq.operations.engine import open_engine
 from leaseq.telemetry import Event, recorded
 from support.api import open_api, problem
@@ -103,7 +103,7 @@ async def test_a_wait_that_was_given_up_is_not_held_against_the_next_statement(g
         wanted = submission()
         with pytest.raises(ServerUnreachable):
             await engine.submit(wanted)
-        assert (await engine.find(wanted.task_id)).state is State.PENDING
+        assert (await engine.for_tenant(DEFAULT_TENANT).find(wanted.task_id)).state is State.PENDING
         pair.rejoin()
 
 
@@ -133,7 +133,7 @@ async def test_a_commit_whose_wait_an_administrator_ends_is_not_acknowledged(
     pair.primary.kill()
     pair.standby.promote()
     async with open_engine(at(guarded, pair.standby.url)) as engine:
-        assert (await engine.find(wanted.task_id)).state is State.PENDING
+        assert (await engine.for_tenant(DEFAULT_TENANT).find(wanted.task_id)).state is State.PENDING
 
 
 async def test_a_replay_inside_a_callers_transaction_makes_its_commit_wait(
@@ -158,9 +158,9 @@ async def test_a_cancellation_that_was_only_read_waits_for_the_standby(guarded: 
         pair.cut_off()
         for _ in range(2):
             with pytest.raises(ServerUnreachable):
-                await engine.cancel(task_id)
+                await engine.for_tenant(DEFAULT_TENANT).cancel(task_id)
         pair.rejoin()
-        assert await engine.cancel(task_id) is State.CANCELLED
+        assert await engine.for_tenant(DEFAULT_TENANT).cancel(task_id) is State.CANCELLED
 
 
 def handlers(began: asyncio.Event, go: asyncio.Event) -> Leaseq:
@@ -209,7 +209,7 @@ async def test_an_ending_whose_wait_was_cancelled_is_found_out_and_waits_again(
     pair.primary.kill()
     pair.standby.promote()
     async with open_engine(at(guarded, pair.standby.url)) as engine:
-        assert (await engine.find(task_id)).state is State.SUCCESS
+        assert (await engine.for_tenant(DEFAULT_TENANT).find(task_id)).state is State.SUCCESS
 
 
 async def _is_over(admin: Connection, task_id: str) -> bool:

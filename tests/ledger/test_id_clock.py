@@ -12,6 +12,7 @@ from leaseq import codec
 from leaseq.codec import CLOCK_OFF_MS, follow_clock, id_time_ms, made_at, new_task_id
 from leaseq.config import Config
 from leaseq.connect import scout
+from leaseq.model import DEFAULT_TENANT
 from leaseq.operations.engine import open_engine
 from leaseq_reaper.walk import first_recent_id
 from support.ledger import submission
@@ -46,7 +47,7 @@ async def test_ids_of_a_client_whose_clock_is_wrong_are_those_of_the_others(conf
     assert abs(made_at(new_task_id()).timestamp() - time.time()) > 80_000
     async with open_engine(config) as engine:
         created = await engine.submit(submission())
-        task = await engine.find(created.task_id, tenant="default")
+        task = await engine.for_tenant(DEFAULT_TENANT).find(created.task_id)
         assert abs(made_at(new_task_id()).timestamp() - task.created_at.timestamp()) < 60
         assert abs(made_at(first_recent_id(15)).timestamp() - task.created_at.timestamp()) < 60
 

@@ -37,8 +37,8 @@ MIGRATOR = "import asyncio, sys; from leaseq.ledger.schema import migrate; async
 CLIENT = """
 import asyncio, sys
 from leaseq import Config, LeaseqError
-from leaseq.operations.engine import open_engine
-from leaseq.operations.submission import Request, accept
+from leaseq.engine.engine import open_engine
+from leaseq.engine.submission import Request, accept
 
 async def main():
     config = Config.from_env()

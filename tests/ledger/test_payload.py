@@ -16,7 +16,7 @@ from leaseq.codec import check_payload
 from leaseq.config import Config
 from leaseq.errors import PayloadInvalid
 from leaseq.ledger.ledger import Ledger, TaskFilter
-from leaseq.model import State
+from leaseq.model import DEFAULT_TENANT, State
 from leaseq.operations.submission import Request, accept
 from support.ledger import RETENTION
 
@@ -50,7 +50,7 @@ def test_an_accepted_payload_is_json_to_postgres_too(server: psycopg.Connection,
 )
 async def test_an_accepted_request_can_be_written_and_read_again(ledger: Ledger, said: dict[str, Any]) -> None:
     """Else one of them would fail everybody's batch, or every list that it is in."""
-    accepted = accept(Request(**({"type": "add", "payload": b"{}"} | said)), Config())
+    accepted = accept(Request(**({"type": "add", "payload": b"{}"} | said)), Config(), tenant=DEFAULT_TENANT)
 
     await ledger.submit([accepted], retention_seconds=RETENTION)
     task = (await ledger.find([accepted.task_id], tenant="default"))[accepted.task_id]

@@ -11,7 +11,7 @@ import pytest
 from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
-from leaseq.model import Lane, State
+from leaseq.model import DEFAULT_TENANT, Lane, State
 from leaseq.operations.engine import open_engine
 from leaseq_reaper.promote import Promote
 from leaseq_reaper.refill import Refill
@@ -41,7 +41,7 @@ async def failed(stage: Stage, count: int) -> list[str]:
 
 async def redrive(stage: Stage, ids: list[str]) -> None:
     for task_id in ids:
-        await stage.engine.redrive(task_id)
+        await stage.engine.for_tenant(DEFAULT_TENANT).redrive(task_id)
 
 
 async def test_a_bulk_redrive_in_a_full_lane_does_not_hold_up_new_tasks(narrow: Stage) -> None:
@@ -90,7 +90,7 @@ async def test_a_redrive_needs_no_push_of_its_caller(narrow: Stage, monkeypatch:
     """As if the caller had been killed before its push."""
     (old,) = await failed(narrow, 1)
     monkeypatch.setattr(narrow.engine.pusher, "offer", lambda *_, **__: None)
-    assert (await narrow.engine.redrive(old)).state is State.SCHEDULED
+    assert (await narrow.engine.for_tenant(DEFAULT_TENANT).redrive(old)).state is State.SCHEDULED
     await Promote(narrow.engine.stores).run_once()
     assert await narrow.lane() == [old]
 
@@ -109,7 +109,7 @@ async def test_a_redrive_whose_answer_is_lost_is_delivered(
 
         monkeypatch.setattr(engine.stores.ledger, "redrive", unanswered)
         with pytest.raises(ServerUnreachable):
-            await engine.redrive(old)
+            await engine.for_tenant(DEFAULT_TENANT).redrive(old)
     await Promote(narrow.engine.stores).run_once()
     assert await narrow.lane() == [old]
 
@@ -117,9 +117,9 @@ async def test_a_redrive_whose_answer_is_lost_is_delivered(
 async def test_a_redrive_that_waits_can_be_cancelled_and_redriven(narrow: Stage) -> None:
     (old,) = await failed(narrow, 1)
     await narrow.submit(2 * WINDOW)
-    assert (await narrow.engine.redrive(old)).state is State.SCHEDULED
-    assert await narrow.engine.cancel(old) is State.CANCELLED
-    assert (await narrow.engine.redrive(old)).state is State.SCHEDULED
+    assert (await narrow.engine.for_tenant(DEFAULT_TENANT).redrive(old)).state is State.SCHEDULED
+    assert await narrow.engine.for_tenant(DEFAULT_TENANT).cancel(old) is State.CANCELLED
+    assert (await narrow.engine.for_tenant(DEFAULT_TENANT).redrive(old)).state is State.SCHEDULED
     task = await narrow.task(old)
     assert (task.retry_count, task.error, task.finished_at) == (0, None, None)
     assert abs(task.run_at - datetime.now(UTC)) < timedelta(hours=1)

@@ -16,7 +16,7 @@ from leaseq.config import Config
 from leaseq.dispatch.backlog import Backlog
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger import upkeep
-from leaseq.model import Lane, Priority, State
+from leaseq.model import DEFAULT_TENANT, Lane, Priority, State
 from leaseq.operations.engine import open_engine
 from leaseq.telemetry import recorded
 from leaseq_reaper import refill
@@ -399,7 +399,7 @@ async def test_five_windows_full_of_tasks_run_once_each(config: Config) -> None:
             answers = await asyncio.gather(*(engine.submit_many(batch[start : start + 40]) for start in range(0, 400, 40)))
             assert not [answer for chunk in answers for answer in chunk if isinstance(answer, BaseException)]
             for wanted in batch:
-                await engine.wait(wanted.task_id, timeout=20)
+                await engine.for_tenant(DEFAULT_TENANT).wait(wanted.task_id, timeout=20)
         states = await engine.stores.ledger.find_states([wanted.task_id for wanted in batch])
 
         async def at_its_end() -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from leaseq.codec import fingerprint
 from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, TaskConflict, TaskNotFound
-from leaseq.model import Lane, Outcome, Priority, State, Submission
+from leaseq.model import DEFAULT_TENANT, Lane, Outcome, Priority, State, Submission
 from leaseq.telemetry import Event, subscribe
 from leaseq_reaper.walk import first_id_at
 from simulation.actors import FIRST_HAND, QUEUE, Actor, Ground, Hand, Sidecar
@@ -127,7 +127,7 @@ class World:
 
         async def ask() -> None:
             try:
-                state = await client.engine.cancel(task_id)
+                state = await client.engine.for_tenant(DEFAULT_TENANT).cancel(task_id)
             except (TaskConflict, TaskNotFound):
                 return
             self.model.lives[task_id].cancelled_for_sure |= state is State.CANCELLED
@@ -141,7 +141,7 @@ class World:
 
         async def ask() -> None:
             try:
-                await client.engine.redrive(task_id)
+                await client.engine.for_tenant(DEFAULT_TENANT).redrive(task_id)
             except (TaskConflict, TaskNotFound):
                 return
 

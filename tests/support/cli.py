@@ -47,12 +47,12 @@ class Stage:
 
         return asyncio.run(act())
 
-    def submit(self, name: str = "add", **said: Any) -> str:
+    def submit(self, name: str = "add", *, tenant: str = "default", **said: Any) -> str:
         """One task of the type `name`; its id."""
 
         async def work(engine: Engine) -> str:
             request = Request(type=name, **({"payload": b'{"n":1}'} | said))
-            return (await engine.submit(accept(request, engine.config))).task_id
+            return (await engine.submit(accept(request, engine.config, tenant=tenant))).task_id
 
         return self.do(work)
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from leaseq.config import Config
-from leaseq.model import State, Task
+from leaseq.model import DEFAULT_TENANT, State, Task
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.submission import Request, accept
 from leaseq.records import Attempt
@@ -31,17 +31,17 @@ class Client:
     async def submit(self, task_type: str, /, *, options: dict[str, Any] | None = None, **payload: Any) -> str:
         """One task; its id."""
         request = Request(type=task_type, payload=msgspec.json.encode(payload), **(options or {}))
-        return (await self.engine.submit(accept(request, self.config))).task_id
+        return (await self.engine.submit(accept(request, self.config, tenant=DEFAULT_TENANT))).task_id
 
     async def submit_many(self, task_type: str, count: int, /, **payload: Any) -> list[str]:
         return list(await asyncio.gather(*(self.submit(task_type, **payload) for _ in range(count))))
 
     async def find(self, task_id: str) -> Task:
-        return await self.engine.find(task_id)
+        return await self.engine.for_tenant(DEFAULT_TENANT).find(task_id)
 
     async def ended(self, task_id: str, *, timeout: float = PATIENCE) -> Task:
         """The task, once it has ended."""
-        task = await self.engine.wait(task_id, timeout=timeout)
+        task = await self.engine.for_tenant(DEFAULT_TENANT).wait(task_id, timeout=timeout)
         assert task.finished_at is not None, f"{task.type} is still {task.state} after {timeout} s"
         return task
 
@@ -57,7 +57,7 @@ class Client:
         return [found[task_id] for task_id in task_ids]
 
     async def attempts(self, task_id: str) -> list[Attempt]:
-        return await self.engine.list_attempts(task_id)
+        return await self.engine.for_tenant(DEFAULT_TENANT).list_attempts(task_id)
 
     async def running(self, task_ids: Sequence[str]) -> list[Task]:
         """Those of these tasks that are PROCESSING now."""

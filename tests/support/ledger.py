@@ -24,7 +24,19 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Rows, Session
 from leaseq.ledger.upkeep import Upkeep
-from leaseq.model import Claim, Disposition, Ending, Glimpse, Outcome, Settlement, State, Submission, Task, TaskError
+from leaseq.model import (
+    DEFAULT_TENANT,
+    Claim,
+    Disposition,
+    Ending,
+    Glimpse,
+    Outcome,
+    Settlement,
+    State,
+    Submission,
+    Task,
+    TaskError,
+)
 from support.servers import _admin
 
 RETENTION = 7 * 86_400.0
@@ -113,6 +125,7 @@ def submission(**said: Any) -> Submission:
     """A submission that nobody could object to, with what was said about it."""
     payload = said.pop("payload", b'{"n":1}')
     usual = Submission(
+        tenant=DEFAULT_TENANT,
         task_id=new_task_id(),
         type="add",
         payload=payload,

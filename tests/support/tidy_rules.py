@@ -61,6 +61,13 @@ STORE_BUILDERS = {
     "reaper/leaseq_reaper/sidecar.py": "builds the duties, which compare the two stores and repair them statement by statement",
 }
 
+# Where a tenant is bound.
+TENANT_EDGES = {
+    "engine/leaseq/app.py": "the Python app",
+    "engine/leaseq/cli/parameters.py": "the option --tenant of the command line",
+    "api/leaseq_api/service.py": "the HTTP API",
+}
+
 _SQL = re.compile(
     r"\bselect\b.+\bfrom\b|\binsert\s+into\b|\bupdate\b.+\bset\b|\bdelete\s+from\b|\btruncate\s+\w"
     r"|\b(create|alter|drop)\s+(table|schema|index|view|function)\b|^\s*select\b|^\s*(begin|commit|rollback)\s*;?\s*$",
@@ -195,6 +202,23 @@ def stores_stay_behind_the_engine(module: Module) -> Iterator[str]:
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Attribute) and node.attr == "stores":
                 yield f"{module.name}:{node.lineno} {ast.unparse(node)}"
+
+
+def tenants_are_bound_at_the_edge(module: Module) -> Iterator[str]:
+    """The default tenant is named by each edge once. Below the edges no signature and no struct has a default for a tenant."""
+    if module.name in TENANT_EDGES:
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Name) and node.id == "DEFAULT_TENANT" and isinstance(node.ctx, ast.Load):
+            yield f"{module.name}:{node.lineno} DEFAULT_TENANT"
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "tenant" and node.value is not None:
+            yield f"{module.name}:{node.lineno} {ast.unparse(node)}"
+        elif isinstance(node, ast.arguments):
+            plain = [*node.posonlyargs, *node.args]
+            pairs = [*zip(plain[::-1], node.defaults[::-1], strict=False), *zip(node.kwonlyargs, node.kw_defaults, strict=True)]
+            yield from (
+                f"{module.name}:{arg.lineno} {arg.arg}" for arg, value in pairs if arg.arg == "tenant" and value is not None
+            )
 
 
 def _cancels(kinds: list[ast.expr | None] | list[ast.expr]) -> bool:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.errors import IdempotencyKeyInvalid, PayloadInvalid, PayloadTooLarge, SubmissionInvalid
 from leaseq.known_type import KnownType
-from leaseq.model import Priority, TypeDefaults
+from leaseq.model import DEFAULT_TENANT, Priority, TypeDefaults
 from leaseq.operations.submission import Request, accept
 
 CONFIG = Config(max_attempts=7, timeout_seconds=77.0, payload_max_bytes=100)
@@ -27,7 +27,7 @@ def _request(**said: Any) -> Request:
 
 
 def test_defaults() -> None:
-    accepted = accept(_request(), CONFIG, known=KnownType(TypeDefaults(queue="sums")))
+    accepted = accept(_request(), CONFIG, tenant=DEFAULT_TENANT, known=KnownType(TypeDefaults(queue="sums")))
 
     assert (accepted.type, accepted.payload, accepted.queue, accepted.tenant) == ("add", b'{"n":1}', "sums", "default")
     assert (accepted.priority, accepted.max_attempts, accepted.timeout_seconds) == (Priority.NORMAL, 7, 77.0)
@@ -35,9 +35,11 @@ def test_defaults() -> None:
 
 
 def test_what_the_type_says_wins_over_the_configuration() -> None:
-    accepted = accept(_request(), CONFIG, known=KnownType(TypeDefaults(max_attempts=2, timeout_seconds=30.0)))
+    accepted = accept(
+        _request(), CONFIG, tenant=DEFAULT_TENANT, known=KnownType(TypeDefaults(max_attempts=2, timeout_seconds=30.0))
+    )
     assert (accepted.queue, accepted.max_attempts, accepted.timeout_seconds) == ("default", 2, 30.0)
-    accepted = accept(_request(), CONFIG, known=KnownType(TypeDefaults(timeout_seconds=30.0)))
+    accepted = accept(_request(), CONFIG, tenant=DEFAULT_TENANT, known=KnownType(TypeDefaults(timeout_seconds=30.0)))
     assert (accepted.max_attempts, accepted.timeout_seconds) == (7, 30.0)
 
 
@@ -45,6 +47,7 @@ def test_what_was_said_wins() -> None:
     accepted = accept(
         _request(queue="q", priority="high", max_attempts=1, timeout_seconds=0.5, delay_seconds=3.0, expires_at=NOON),
         CONFIG,
+        tenant=DEFAULT_TENANT,
         known=KnownType(TypeDefaults(queue="sums", max_attempts=2, timeout_seconds=30.0)),
     )
 
@@ -85,38 +88,38 @@ def test_what_was_said_wins() -> None:
 )
 def test_refused_in_one_sentence(said: dict[str, Any], complaint: str) -> None:
     with pytest.raises(SubmissionInvalid, match=complaint) as caught:
-        accept(_request(**said), CONFIG)
+        accept(_request(**said), CONFIG, tenant=DEFAULT_TENANT)
     assert caught.value.code == "submission_invalid"
     assert "\n" not in str(caught.value)
 
 
 def test_payloads_are_checked() -> None:
     with pytest.raises(PayloadTooLarge):
-        accept(_request(payload=b'"' + b"a" * 99 + b'"'), CONFIG)
+        accept(_request(payload=b'"' + b"a" * 99 + b'"'), CONFIG, tenant=DEFAULT_TENANT)
     with pytest.raises(PayloadInvalid):
-        accept(_request(payload=b"{"), CONFIG)
+        accept(_request(payload=b"{"), CONFIG, tenant=DEFAULT_TENANT)
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "a\nb", "é", "\x7f"])
 def test_keys_that_are_refused(key: str) -> None:
     with pytest.raises(IdempotencyKeyInvalid):
-        accept(_request(idempotency_key=key), CONFIG)
+        accept(_request(idempotency_key=key), CONFIG, tenant=DEFAULT_TENANT)
 
 
 @pytest.mark.parametrize("key", ["k", "k" * 255, '"; drop table', " "])
 def test_keys_that_are_taken(key: str) -> None:
-    accepted = accept(_request(idempotency_key=key), CONFIG)
+    accepted = accept(_request(idempotency_key=key), CONFIG, tenant=DEFAULT_TENANT)
     assert accepted.idempotency_key == key
     assert len(accepted.fingerprint) == 32
 
 
 def test_a_key_may_be_required() -> None:
     with pytest.raises(IdempotencyKeyInvalid, match="required"):
-        accept(_request(), replace(CONFIG, require_idempotency_key=True))
+        accept(_request(), replace(CONFIG, require_idempotency_key=True), tenant=DEFAULT_TENANT)
 
 
 def _fingerprint(config: Config = CONFIG, **said: Any) -> bytes:
-    return accept(_request(idempotency_key="k", **said), config).fingerprint
+    return accept(_request(idempotency_key="k", **said), config, tenant=DEFAULT_TENANT).fingerprint
 
 
 def test_a_fingerprint_is_of_what_was_said_not_of_how() -> None:
@@ -129,7 +132,9 @@ def test_a_fingerprint_is_of_what_was_said_not_of_how() -> None:
 def test_a_fingerprint_does_not_change_with_the_defaults() -> None:
     assert _fingerprint() == _fingerprint(config=replace(CONFIG, max_attempts=9, timeout_seconds=9.0))
     typed = TypeDefaults(queue="sums", max_attempts=2, timeout_seconds=30.0)
-    assert _fingerprint() == accept(_request(idempotency_key="k"), CONFIG, known=KnownType(typed)).fingerprint
+    assert (
+        _fingerprint() == accept(_request(idempotency_key="k"), CONFIG, tenant=DEFAULT_TENANT, known=KnownType(typed)).fingerprint
+    )
 
 
 def test_a_fingerprint_tells_requests_apart() -> None:
@@ -169,6 +174,6 @@ anything = st.fixed_dictionaries(
 @given(anything)
 def test_no_request_raises_anything_else(said: dict[str, Any]) -> None:
     with suppress(SubmissionInvalid):
-        accepted = accept(_request(**said), CONFIG)
+        accepted = accept(_request(**said), CONFIG, tenant=DEFAULT_TENANT)
         assert accepted.timeout_seconds > 0
         assert accepted.max_attempts >= 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from leaseq.model import Outcome, State
+from leaseq.model import DEFAULT_TENANT, Outcome, State
 from support.client import Client
 from support.processes import Services
 
@@ -94,7 +94,7 @@ async def test_a_running_task_is_cancelled(services: Services, client: Client) -
     worker = await services.worker()
     task_id = await client.submit("hold", seconds=60)
     await worker.hear("attempt.started", task_id=task_id)
-    assert await client.engine.cancel(task_id) is State.PROCESSING
+    assert await client.engine.for_tenant(DEFAULT_TENANT).cancel(task_id) is State.PROCESSING
     task = await client.ended(task_id)
     assert task.state is State.CANCELLED
     assert await client.effects(task_id) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from leaseq.codec import is_task_id
-from leaseq.model import NAME
+from leaseq.model import DEFAULT_TENANT, NAME
 
 
 def to_task_id(given: str) -> str:
@@ -26,6 +26,6 @@ def to_name(given: str) -> str:
 task_id = click.argument("task_id", type=to_task_id, metavar="ID")
 queue_name = click.argument("name", type=to_name, metavar="NAME")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-tenant = click.option("--tenant", default="default", show_default=True, help="Whose tasks.")
+tenant = click.option("--tenant", default=DEFAULT_TENANT, show_default=True, help="Whose tasks.")
 
 __all__ = ["as_json", "queue_name", "task_id", "tenant", "to_name", "to_task_id"]

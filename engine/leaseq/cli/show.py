@@ -35,8 +35,8 @@ def show(task_id: str, tenant: str, as_json: bool, story: bool) -> None:
         raise click.UsageError("--story says what --json prints: give that too")
 
     async def work(engine: Engine) -> Found:
-        task = await engine.find(task_id, tenant=tenant)
-        attempts = await engine.list_attempts(task_id, tenant=tenant)
+        client = engine.for_tenant(tenant)
+        task, attempts = await client.find(task_id), await client.list_attempts(task_id)
         return task, attempts, await find_whereabouts(engine, task)
 
     task, attempts, where = reading(work)

@@ -21,8 +21,9 @@ def cancel(task_id: str, tenant: str, as_json: bool) -> None:
     """Stop the task ID: immediately if it waits; if it runs, its worker is asked to."""
 
     async def work(engine: Engine) -> tuple[State, Task | None]:
-        state = await engine.cancel(task_id, tenant=tenant)
-        return state, await engine.find(task_id, tenant=tenant) if as_json else None
+        client = engine.for_tenant(tenant)
+        state = await client.cancel(task_id)
+        return state, await client.find(task_id) if as_json else None
 
     state, task = with_engine(work)
     if task is not None:
@@ -40,8 +41,9 @@ def redrive(task_id: str, tenant: str, as_json: bool) -> None:
     """Run the task ID, which ended in FAILED or CANCELLED, again, with all its attempts."""
 
     async def work(engine: Engine) -> tuple[str, Task | None]:
-        again = await engine.redrive(task_id, tenant=tenant)
-        task = await engine.find(task_id, tenant=tenant) if as_json else None
+        client = engine.for_tenant(tenant)
+        again = await client.redrive(task_id)
+        task = await client.find(task_id) if as_json else None
         return f"{task_id} is {again.state} in queue {again.queue}", task
 
     line, task = with_engine(work)

@@ -55,7 +55,6 @@ class Asked(Struct, frozen=True, kw_only=True):
             priority=self.priority,
             delay_seconds=self.delay,
             idempotency_key=self.key,
-            tenant=self.tenant,
         )
 
 
@@ -85,12 +84,12 @@ def submit(**options: Any) -> None:
     asked = Asked(**options)
 
     async def work(engine: Engine) -> Done:
-        done = await _submit(engine, asked.to_request(), shows=asked.as_json)
+        done = await _submit(engine, asked)
         if not asked.waits:
             return done
         _tell(done, as_json=asked.as_json)
         seconds = YEAR_SECONDS if asked.timeout is None else asked.timeout
-        ended = await engine.wait(done.submitted.task_id, timeout=seconds, tenant=asked.tenant)
+        ended = await engine.for_tenant(asked.tenant).wait(done.submitted.task_id, timeout=seconds)
         return msgspec.structs.replace(done, ended=ended)
 
     done = with_engine(work, may_create=True)
@@ -101,14 +100,15 @@ def submit(**options: Any) -> None:
         print_json(done.view)
 
 
-async def _submit(engine: Engine, request: Request, *, shows: bool) -> Done:
+async def _submit(engine: Engine, asked: Asked) -> Done:
+    request, client = asked.to_request(), engine.for_tenant(asked.tenant)
     known = await engine.known_types().look_again(request.type)
-    submission = accept(request, engine.config, known=known)
-    submitted = await engine.submit(submission)
+    submission = accept(request, engine.config, tenant=client.tenant, known=known)
+    submitted = await client.submit(submission)
     view: TaskView | RememberedTask = fresh_view(submission, submitted)
-    if submitted.replayed and shows:
+    if submitted.replayed and asked.as_json:
         try:
-            view = task_view(await engine.find(submitted.task_id, tenant=request.tenant))
+            view = task_view(await client.find(submitted.task_id))
         except TaskNotFound:
             view = remembered(submission, submitted)
     return Done(submission, submitted, known is not None, view)

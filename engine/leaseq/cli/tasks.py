@@ -41,7 +41,7 @@ def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None)
         found: list[TaskSummary] = []
         left = wanted
         while True:
-            listing = await engine.list_tasks(left, tenant=tenant)
+            listing = await engine.for_tenant(tenant).list_tasks(left)
             found += listing.tasks
             if listing.cursor is None or len(found) >= limit:
                 return Listing(found, listing.cursor)

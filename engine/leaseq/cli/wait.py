@@ -29,7 +29,7 @@ def wait(task_id: str, timeout: float | None, tenant: str, as_json: bool) -> Non
     """
 
     async def work(engine: Engine) -> Task:
-        return await engine.wait(task_id, timeout=YEAR_SECONDS if timeout is None else timeout, tenant=tenant)
+        return await engine.for_tenant(tenant).wait(task_id, timeout=YEAR_SECONDS if timeout is None else timeout)
 
     sys.exit(tell_end(reading(work), as_json=as_json))
 

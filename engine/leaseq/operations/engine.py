@@ -19,24 +19,25 @@ from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.survey import Depths, Survey
-from leaseq.errors import DispatchForeign, ServerUnreachable, TaskConflict, TaskNotFound
+from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.ledger.fleet import Fleet, ServerSettings
-from leaseq.ledger.ledger import Ledger, Listing, TaskFilter
+from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import MARGIN_SECONDS, Connection, Session
 from leaseq.ledger.upkeep import Upkeep
 from leaseq.lifecycle import lane_of
 from leaseq.loop import end, run_forever
-from leaseq.model import Glimpse, Lane, State, Submission, Submitted, Task
+from leaseq.model import Lane, State, Submission, Submitted, Task
 from leaseq.operations.held_keys import HeldKeys
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.push import Pusher
 from leaseq.operations.reap import Reap
 from leaseq.operations.submit import KeyHeld, Submitter
+from leaseq.operations.tenant_client import TenantClient
 from leaseq.operations.wait import Waiter
 from leaseq.primary import primary_at
-from leaseq.records import Attempt, QueueRecord, WorkerRecord
+from leaseq.records import QueueRecord, WorkerRecord
 from leaseq.redis_connection import Guard
 from leaseq.telemetry import emit, listening
 
@@ -147,53 +148,16 @@ class Engine:
             raise answer
         return answer
 
-    async def find(self, task_id: str, *, tenant: str = "default") -> Task:
-        """One task. Raises `TaskNotFound`."""
-        task = (await self.stores.ledger.find([task_id], tenant=tenant)).get(task_id)
-        if task is None:
-            raise TaskNotFound(f"there is no task {task_id}")
-        return task
-
-    async def wait(self, task_id: str, *, timeout: float, tenant: str = "default") -> Task:
-        """One task, as soon as it has ended or after `timeout` seconds, whichever comes first."""
-        task = await self.find(task_id, tenant=tenant)
-        if task.finished_at is None and timeout > 0:
-            await self.waiter.wait(task_id, timeout=timeout)
-            task = await self.find(task_id, tenant=tenant)
-        return task
-
-    async def list_tasks(self, wanted: TaskFilter, *, tenant: str = "default") -> Listing:
-        """One page of tasks, newest first, without their payloads and results. A service for clients uses `Lists`."""
-        return await self.stores.ledger.list_tasks(wanted, tenant=tenant)
-
-    async def list_attempts(self, task_id: str, *, tenant: str = "default") -> list[Attempt]:
-        """The attempts of a task that did not succeed. Raises `TaskNotFound`."""
-        await self.find(task_id, tenant=tenant)
-        return await self.stores.ledger.list_attempts(task_id, tenant=tenant)
-
-    async def cancel(self, task_id: str, *, tenant: str = "default") -> State:
-        """Stop a task: CANCELLED at once if it waits; PROCESSING means asked for. Raises `TaskNotFound`, `TaskConflict`."""
-        state = (await self.stores.ledger.cancel([task_id], tenant=tenant)).get(task_id)
-        if state is None:
-            task = await self.find(task_id, tenant=tenant)
-            if task.state is State.CANCELLED:
-                await self.stores.ledger.wait_for_standby()
-                return task.state
-            raise TaskConflict(f"task {task_id} has already ended in {task.state}")
-        emit("task.cancelled", task_id=task_id, state=state)
-        return state
-
-    async def redrive(self, task_id: str, *, tenant: str = "default") -> Glimpse:
-        """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately. The reaper's promote delivers it.
-
-        Raises `TaskNotFound`, `TaskConflict`.
-        """
-        glimpses = await self.stores.ledger.redrive([task_id], tenant=tenant)
-        if not glimpses:
-            task = await self.find(task_id, tenant=tenant)
-            raise TaskConflict(f"task {task_id} is {task.state}; only FAILED and CANCELLED tasks can be redriven")
-        emit("task.redriven", task_id=task_id)
-        return glimpses[0]
+    def for_tenant(self, tenant: str) -> TenantClient:
+        """Bind a tenant: the client for the tasks of this tenant alone."""
+        return TenantClient(
+            tenant,
+            ledger=self.stores.ledger,
+            waiter=self.waiter,
+            submit=self.submit,
+            submit_within=self.submit_within,
+            submit_many=self.submit_many,
+        )
 
     async def pause(self, queue: str, *, paused: bool) -> QueueRecord:
         """Pause or resume a queue: in the ledger, then (best effort, repaired by the reconciler) in dispatch."""

@@ -36,12 +36,12 @@ class Lists:
         self._fleet = Fleet(session)
         self._share = asyncio.Semaphore(SHARE)
 
-    async def list_tasks(self, wanted: TaskFilter, *, tenant: str = "default") -> Listing:
+    async def list_tasks(self, wanted: TaskFilter, *, tenant: str) -> Listing:
         """One page of tasks, newest first, without their payloads and results. Raises `ListsBusy`, as all of these do."""
         async with self._turn():
             return await self._ledger.list_tasks(wanted, tenant=tenant)
 
-    async def list_attempts(self, task_id: str, *, tenant: str = "default") -> list[Attempt]:
+    async def list_attempts(self, task_id: str, *, tenant: str) -> list[Attempt]:
         """The attempts of a task that did not succeed."""
         async with self._turn():
             return await self._ledger.list_attempts(task_id, tenant=tenant)

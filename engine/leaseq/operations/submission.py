@@ -36,11 +36,10 @@ class Request(Struct, frozen=True, kw_only=True):
     timeout_seconds: float | None = None
     expires_at: datetime | None = None
     idempotency_key: str | None = None
-    tenant: str = "default"
     headers: bytes | None = None
 
 
-def accept(request: Request, config: Config, *, known: KnownType | None = None) -> Submission:
+def accept(request: Request, config: Config, *, tenant: str, known: KnownType | None = None) -> Submission:
     """Check a request and its payload, and complete it with the defaults of its type, then with those of the configuration.
 
     `known` is the type; None is for one that no worker has registered. Its payload is checked by its first worker.
@@ -67,7 +66,7 @@ def accept(request: Request, config: Config, *, known: KnownType | None = None) 
     headers = known.check(request.payload) or request.headers
     return Submission(
         task_id=new_task_id(),
-        tenant=request.tenant,
+        tenant=tenant,
         queue=queue,
         type=request.type,
         payload=request.payload,

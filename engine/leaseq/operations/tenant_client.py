@@ -1,0 +1,101 @@
+"""Operations on the tasks of one tenant.
+
+An edge (the Python app, the HTTP API, the command line) binds the tenant once, with `Engine.for_tenant`. No signature below has a
+default tenant, so a forgotten tenant is an error and not a look at the tasks of another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from leaseq.errors import TaskConflict, TaskNotFound
+from leaseq.ledger.ledger import Ledger, Listing, TaskFilter
+from leaseq.ledger.session import Connection
+from leaseq.model import Glimpse, State, Submission, Submitted, Task
+from leaseq.operations.wait import Waiter
+from leaseq.records import Attempt
+from leaseq.telemetry import emit
+
+Submit = Callable[[Submission], Awaitable[Submitted]]
+SubmitWithin = Callable[[Submission, Connection], Awaitable[Submitted]]
+SubmitMany = Callable[[Sequence[Submission]], Awaitable[list[Submitted | BaseException]]]
+
+
+class TenantClient:
+    """The tasks of one tenant.
+
+    `submit`, `submit_within` and `submit_many` are those of the engine: a `Submission` carries its tenant already,
+    and a second call for each task would cost the hot path.
+    """
+
+    def __init__(
+        self,
+        tenant: str,
+        *,
+        ledger: Ledger,
+        waiter: Waiter,
+        submit: Submit,
+        submit_within: SubmitWithin,
+        submit_many: SubmitMany,
+    ) -> None:
+        self.tenant = tenant
+        self.submit = submit
+        self.submit_within = submit_within
+        self.submit_many = submit_many
+        self._ledger = ledger
+        self._waiter = waiter
+
+    async def find(self, task_id: str) -> Task:
+        """Read one task. Raises `TaskNotFound`."""
+        task = (await self._ledger.find([task_id], tenant=self.tenant)).get(task_id)
+        if task is None:
+            raise TaskNotFound(f"there is no task {task_id}")
+        return task
+
+    async def wait(self, task_id: str, *, timeout: float) -> Task:
+        """Read one task when it has ended, or after `timeout` seconds. Raises `TaskNotFound`."""
+        task = await self.find(task_id)
+        if task.finished_at is None and timeout > 0:
+            await self._waiter.wait(task_id, timeout=timeout)
+            task = await self.find(task_id)
+        return task
+
+    async def list_tasks(self, wanted: TaskFilter) -> Listing:
+        """Read one page of tasks, newest first, without payloads and results. A service for clients uses `Lists`."""
+        return await self._ledger.list_tasks(wanted, tenant=self.tenant)
+
+    async def list_attempts(self, task_id: str) -> list[Attempt]:
+        """Read the attempts of a task that did not succeed. Raises `TaskNotFound`."""
+        await self.find(task_id)
+        return await self._ledger.list_attempts(task_id, tenant=self.tenant)
+
+    async def cancel(self, task_id: str) -> State:
+        """Stop a task. CANCELLED: it was waiting. PROCESSING: its worker was asked to stop it.
+
+        Raises `TaskNotFound`, `TaskConflict`.
+        """
+        state = (await self._ledger.cancel([task_id], tenant=self.tenant)).get(task_id)
+        if state is None:
+            task = await self.find(task_id)
+            if task.state is State.CANCELLED:
+                # This answer rests on a read, and a standby may not have that state yet.
+                await self._ledger.wait_for_standby()
+                return task.state
+            raise TaskConflict(f"task {task_id} has already ended in {task.state}")
+        emit("task.cancelled", task_id=task_id, state=state)
+        return state
+
+    async def redrive(self, task_id: str) -> Glimpse:
+        """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately. The reaper's promote delivers it.
+
+        Raises `TaskNotFound`, `TaskConflict`.
+        """
+        glimpses = await self._ledger.redrive([task_id], tenant=self.tenant)
+        if not glimpses:
+            task = await self.find(task_id)
+            raise TaskConflict(f"task {task_id} is {task.state}; only FAILED and CANCELLED tasks can be redriven")
+        emit("task.redriven", task_id=task_id)
+        return glimpses[0]
+
+
+__all__ = ["TenantClient"]
