@@ -48,7 +48,7 @@ def test_an_app_without_handlers_does_not_start(args: list[str], config: Config,
     (tmp_path / "bare_app.py").write_text("from leaseq import Leaseq\napp = Leaseq()\n", encoding="utf-8")
     result = run_worker("bare_app:app", config, tmp_path, *args)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("leaseq: this app has no handlers")
+    assert result.stderr.startswith("leaseq: the app has no handlers")
     assert len(result.stderr.splitlines()) == 1
 
 

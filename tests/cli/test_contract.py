@@ -85,7 +85,7 @@ def test_every_command_explains_itself_and_its_options_are_documented(name: str)
 
 
 def test_advice_is_added_only_to_errors_that_name_no_remedy() -> None:
-    assert explain(ServerUnreachable("Redis does not answer")).endswith("`leaseq check` looks at both servers")
+    assert explain(ServerUnreachable("Redis does not answer")).endswith("run `leaseq check`, which tests both servers")
     assert explain(DispatchForeign("delete the keys that begin with leaseq:")) == "delete the keys that begin with leaseq:"
 
 

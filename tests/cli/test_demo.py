@@ -25,4 +25,4 @@ def test_outside_a_clone_it_says_where_to_go(tmp_path: Path, monkeypatch: pytest
         monkeypatch.delitem(sys.modules, name)
     result = CliRunner().invoke(main, ["demo"])
     assert result.exit_code == 2
-    assert result.output == "leaseq: there is no examples/demo here: run `leaseq demo` in a clone of the repository\n"
+    assert result.output == "leaseq: there is no directory examples/demo here: run `leaseq demo` in a clone of the repository\n"

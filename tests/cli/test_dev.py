@@ -174,7 +174,7 @@ async def test_a_part_that_dies_is_started_again(starter: Starter, client: Clien
     await dev.say("reaper.started")
     for name in ("api", "worker", "reaper"):
         send(dev.part(name), signal.SIGKILL)
-        await dev.say(f"{name} ended with code -9; it is started again")
+        await dev.say(f"{name} ended with code -9; restarting it")
     await dev.say("worker.opened", count=2)
     await dev.say("reaper.started", count=2)
     assert (await client.ended(await client.submit("version"))).state is State.SUCCESS
@@ -191,9 +191,9 @@ async def test_changed_code_is_loaded_and_broken_code_waits_to_be_mended(starter
     shop = starter.folder / "shop.py"
 
     shop.write_text("import nosuch\n" + APP, encoding="utf-8")
-    await dev.say("shop.py changed: the worker starts anew")
+    await dev.say("shop.py changed: restarting the worker")
     await dev.say("ModuleNotFoundError: No module named 'nosuch'")
-    await dev.say("worker cannot start; it is tried again when a file changes")
+    await dev.say("worker cannot start; waiting for a file to change")
 
     shop.write_text(APP.replace("return 1", "return 2"), encoding="utf-8")
     await dev.say("worker.opened", count=2)
@@ -230,7 +230,7 @@ async def test_a_part_that_cannot_start_ends_everything(starter: Starter) -> Non
     (starter.folder / "shop.py").write_text("raise RuntimeError('no shop today')\n", encoding="utf-8")
     dev = await starter.dev()
     await dev.say("RuntimeError: no shop today")
-    await dev.say("worker cannot start (see above): everything stops")
+    await dev.say("worker cannot start (see above): stopping everything")
     assert await dev.ended() == 1
     await dev.all_gone()
 

@@ -88,7 +88,8 @@ def test_no_encoding_and_no_stream_makes_a_traceback(config: Config, task_id: st
     assert ended["ascii"][1].isascii()
     assert ended["full"][0] == 1
     assert (
-        ended["full"][2] == "leaseq: the answer cannot be written: No space left on device: free the disk, or write elsewhere\n"
+        ended["full"][2]
+        == "leaseq: the answer cannot be written: No space left on device: free disk space, or write to another file\n"
     )
     assert (ended["full error"][0], ended["no reader"][0], ended["no reader"][2]) == (2, 1, "")
     assert (ended["closed output"][0], ended["closed error"][0], ended["all closed"][0]) == (0, 2, 0)

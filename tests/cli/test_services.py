@@ -104,7 +104,7 @@ async def test_an_unfit_server_is_refused_in_one_line(service: str, config: Conf
         (["worker", "nosuch:app"], 2, "there is no module 'nosuch'"),
         (["worker", "apps.probe:nosuch"], 2, "is not a Leaseq app"),
         (["worker", "apps.probe"], 2, "write module:attribute"),
-        (["worker", "apps.probe:app", "--queues", "a b"], 2, "not the name of a queue"),
+        (["worker", "apps.probe:app", "--queues", "a b"], 2, "not a queue name"),
         (["worker", "apps.probe:app", "--concurrency", "0"], 2, "--concurrency"),
         (["api", "--host", "0.0.0.0"], 2, "--insecure"),
     ],

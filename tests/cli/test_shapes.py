@@ -103,7 +103,7 @@ def test_a_submission_is_answered_in_the_same_shape(leaseq: Command, stage: Stag
     alike(fresh.stdout, post("b"), TaskView, equal=False)
     again = leaseq("submit", "add", '{"n":1}', "--key", "a", "--json")
     alike(again.stdout, post("a"), TaskView)
-    assert "stands for a task already" in again.stderr
+    assert "a task with this key already exists" in again.stderr
     task_id = msgspec.json.decode(fresh.stdout)["task_id"]
 
     worker = stage.open_worker()

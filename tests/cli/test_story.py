@@ -85,13 +85,13 @@ def test_the_life_of_a_task_that_failed_twice_and_then_succeeded() -> None:
     assert [(line.when, line.said) for line in tell(task, attempts, NOWHERE)] == [
         (START, "submitted with high priority, key order-1; at most 1 attempt of 30 s"),
         (at(1), "attempt 1 started on worker a1b2c3d4e5f6"),
-        (at(1.25), "attempt 1 failed after 0.250 s: ValueError: card declined; to be tried again later"),
+        (at(1.25), "attempt 1 failed after 0.250 s: ValueError: card declined; to be retried later"),
         (at(2), "attempt 2 started on worker a1b2c3d4e5f6"),
         (at(2.25), "attempt 2 was lost with its worker after 0.250 s; back to the queue"),
         (at(3), "attempt 3 started"),
         (at(4), "ended in SUCCESS after 1.000 s"),
     ]
-    assert headline(task) == "charge in queue billing: attempt 3, 1 retry, present at 1 loss of a worker"
+    assert headline(task) == "charge in queue billing: attempt 3, 1 retry, running at 1 loss of a worker"
 
 
 def test_the_life_of_a_dead_letter_ends_once() -> None:
@@ -100,7 +100,7 @@ def test_the_life_of_a_dead_letter_ends_once() -> None:
     said = [line.said for line in tell(task, attempts, NOWHERE)]
     assert said[1:] == [
         "attempt 1 started on worker a1b2c3d4e5f6",
-        "attempt 1 timed out after 0.250 s: 30 s; not to be tried again",
+        "attempt 1 timed out after 0.250 s: 30 s; not to be retried",
         "ended in FAILED",
     ]
 
@@ -120,10 +120,10 @@ UNKNOWN = a_task(state=State.SCHEDULED, hand_back_count=1, error=b'{"code":"unkn
         (PENDING, NOWHERE, ["dispatch has no delivery of it"]),
         (PENDING, replace(NOWHERE, lanes=None, holders=None), ["Redis does not answer"]),
         (PENDING, replace(NOWHERE, workers=[]), ["dispatch has no delivery", "no worker serves queue billing"]),
-        (PENDING, replace(NOWHERE, backlog_since=START), ["others wait before it, the first since 2030-01-01 12:00:00 UTC"]),
+        (PENDING, replace(NOWHERE, backlog_since=START), ["other tasks wait before it, the first since 2030-01-01 12:00:00 UTC"]),
         (PENDING, replace(NOWHERE, paused=True), ["dispatch has no delivery", "leaseq queues resume billing"]),
         (RUNNING, replace(NOWHERE, holders=[WORKER.worker_id]), ["runs on worker a1b2c3d4e5f6 (ant, supervisor 9)"]),
-        (RUNNING, NOWHERE, ["in whose processing list it is missing"]),
+        (RUNNING, NOWHERE, ["is missing in its processing list"]),
         (RUNNING, replace(NOWHERE, lanes=None, holders=None), ["runs on worker a1b2c3d4e5f6"]),
         (a_task(state=State.SCHEDULED, run_at=at(3600)), NOWHERE, ["is due at 2030-01-01 13:00:00 UTC"]),
         (UNKNOWN, NOWHERE, ["is due at", "no worker that took it has a handler for charge: start one that has"]),
@@ -140,7 +140,7 @@ def test_what_it_waits_for(task: Task, where: Whereabouts, said: list[str]) -> N
 def test_a_finished_task_waits_for_nothing() -> None:
     done = a_task(state=State.CANCELLED, finished_at=at(2), cancel_requested_at=at(1))
     lines = tell(done, [], replace(NOWHERE, workers=[], paused=True))
-    assert [line.said for line in lines][1:] == ["its cancellation was asked for", "ended in CANCELLED"]
+    assert [line.said for line in lines][1:] == ["cancellation was requested", "ended in CANCELLED"]
 
 
 def test_an_error_without_words_is_told_by_its_code() -> None:

@@ -65,7 +65,7 @@ def test_submit_with_a_key_again_is_the_same_task(leaseq: Command) -> None:
     first = leaseq("submit", "add", "--key", "k")
     again = leaseq("submit", "add", "--key", "k")
     assert first.stdout == again.stdout
-    assert "stands for a task already" in again.stderr
+    assert "a task with this key already exists" in again.stderr
     other = leaseq("submit", "add", "[1]", "--key", "k")
     assert (other.exit_code, other.stdout) == (5, "")
     assert "choose another --key" in other.stderr
@@ -151,7 +151,7 @@ def test_show_follows_a_delivery(leaseq: Command, stage: Stage) -> None:
     stage.fail(lease, "no cards \x1b[31m left")
     story = leaseq("show", task_id).stdout
     assert "attempt 1 failed after" in story
-    assert "ValueError: no cards \\x1b[31m left; not to be tried again" in story
+    assert "ValueError: no cards \\x1b[31m left; not to be retried" in story
     assert "  Traceback ..." in story
     assert "\x1b" not in story
     assert re.search(r"^payload +\{\"name\":\"\\u001b\[31m\"\}$", story, re.MULTILINE)
@@ -207,7 +207,7 @@ def test_cancel_and_redrive(leaseq: Command, stage: Stage) -> None:
     stage.claim(running, worker)
     assert leaseq("cancel", waiting).stdout == f"{waiting} is CANCELLED\n"
     assert "its worker was asked to stop" in leaseq("cancel", running).stdout
-    assert "its cancellation was asked for" in leaseq("show", running).stdout
+    assert "cancellation was requested" in leaseq("show", running).stdout
     refused = leaseq("redrive", running)
     assert refused.exit_code == 5
     assert "only FAILED and CANCELLED" in refused.stderr

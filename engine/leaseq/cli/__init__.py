@@ -1,7 +1,7 @@
-"""The commands of `leaseq`, and where each one lives.
+"""The commands of `leaseq`, and the modules that implement them.
 
-Invariants: a command's module is imported only when that command runs, so that `leaseq --help` costs nothing. Whatever goes wrong
-becomes one line on stderr and an exit code that a script can tell apart (`leaseq.cli.exits`).
+Invariants: a command's module is imported only when that command runs, so `leaseq --help` stays fast. Every error becomes one
+line on stderr and an exit code that a script can distinguish (`leaseq.cli.exits`).
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from leaseq.cli.streams import note, note_as_it_is, open_streams, say, silence
 
 __all__ = ["COMMANDS", "main"]
 
-# name -> (where: module and attribute below leaseq.cli, what `leaseq --help` says of it)
+# name -> (module and attribute below leaseq.cli, text of `leaseq --help`)
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Run": {
-        "dev": ("dev.command:dev", "Everything on this machine, with reload: servers, API, reaper, worker."),
-        "demo": ("demo:demo", "Watch it work, and survive being killed (in a clone of the repository)."),
+        "dev": ("dev.command:dev", "Run servers, API, reaper and worker on this machine, with reload."),
+        "demo": ("demo:demo", "Run the demo: real tasks, two kills, checked results (needs a clone)."),
         "api": ("services:api", "Serve the HTTP API."),
         "worker": ("services:worker", "Run the handlers of an app."),
-        "reaper": ("services:reaper", "Run a reaper: takes back what the dead held, delivers what is due."),
-        "migrate": ("migrate:migrate", "Bring the schema in Postgres up to this version of leaseq."),
-        "check": ("check:check", "Say what is wrong with the configuration and the servers."),
+        "reaper": ("services:reaper", "Run a reaper: recovers tasks of dead workers, delivers due tasks."),
+        "migrate": ("migrate:migrate", "Migrate the schema in Postgres to this version of leaseq."),
+        "check": ("check:check", "Check the configuration and the servers."),
     },
     "Tasks": {
         "submit": ("submit:submit", "Submit a task."),
-        "show": ("show:show", "Tell the story of a task."),
-        "wait": ("wait:wait", "Wait for a task to end; print its result."),
+        "show": ("show:show", "Show a task's history and what it is waiting for."),
+        "wait": ("wait:wait", "Wait for a task to end, and print its result."),
         "list": ("tasks:list_tasks", "List tasks, newest first."),
-        "cancel": ("steer:cancel", "Stop a task."),
-        "redrive": ("steer:redrive", "Run a task that ended in FAILED or CANCELLED again."),
+        "cancel": ("steer:cancel", "Cancel a task."),
+        "redrive": ("steer:redrive", "Retry a FAILED or CANCELLED task from its first attempt."),
     },
     "Fleet": {
         "workers": ("fleet:workers", "List the workers."),
-        "queues": ("fleet:queues", "List the queues; pause or resume one."),
+        "queues": ("fleet:queues", "List the queues, or pause or resume one."),
     },
 }
 
@@ -58,7 +58,7 @@ Exit codes:
 
 
 class Program(click.Group):
-    """The group: imports late, explains errors."""
+    """The command group: imports commands late and explains errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for commands in COMMANDS.values() for name in commands]
@@ -86,7 +86,7 @@ class Program(click.Group):
         try:
             code = self._run(sys.argv[1:] if args is None else list(args), options)
             sys.stdout.flush()
-        except OSError as error:  # the rest of the answer finds no room
+        except OSError as error:  # the rest of the answer cannot be written
             code = _fail(error)
         sys.exit(code)
 
@@ -117,7 +117,7 @@ def _fail(raised: BaseException) -> int:
     if isinstance(raised, OSError):
         silence(sys.stdout)
     if line.startswith("unexpected ") and os.environ.get("LEASEQ_LOG_LEVEL", "").lower() == "debug":
-        note("the traceback, without what the exceptions say")
+        note("the traceback, without the texts of the exceptions")
         note_as_it_is(trace(raised))
     if line:
         note(line)
@@ -129,6 +129,6 @@ def _fail(raised: BaseException) -> int:
 def main() -> None:
     """A reliable task queue: recorded in Postgres, dispatched through Redis or Valkey, safe to kill at any moment.
 
-    Configured by LEASEQ_* variables; `leaseq check` shows them all. Without LEASEQ_POSTGRES_URL or LEASEQ_REDIS_URL a server
-    of its own is used, kept in .leaseq.
+    Configured by LEASEQ_* variables; `leaseq check` shows all of them. Without LEASEQ_POSTGRES_URL or LEASEQ_REDIS_URL an
+    embedded server is used, with its data in .leaseq.
     """

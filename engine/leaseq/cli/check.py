@@ -1,6 +1,6 @@
-"""What is wrong, in the environment and on the servers, before anything starts?
+"""The command that checks the environment and both servers before a start.
 
-Everything is said in one run: a mistake in one variable does not hide the next, nor what ails the servers.
+All problems are reported in one run: a wrong variable hides neither the next one nor the problems of the servers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAMES = {"postgres": "Postgres", "schema": "schema", "redis": "Redis"}
 
 
 class Environment(Struct, frozen=True):
-    """What the environment says: the configuration without the mistakes, the mistakes, the variables they are in."""
+    """The environment: the configuration without the wrong variables, the errors, and the variables that they concern."""
 
     config: Config
     mistakes: list[str]
@@ -39,9 +39,9 @@ class Environment(Struct, frozen=True):
 @click.command()
 @parameters.as_json
 def check(as_json: bool) -> None:
-    """Print the configuration, look at both servers, and say everything that is wrong.
+    """Print the configuration, check both servers, and report every problem.
 
-    Exit code 0: api, worker and reaper would start; 1: they would refuse to. Warnings alone do not count.
+    Exit code 0: api, worker and reaper would start; 1: they would refuse to start. Warnings do not count.
     """
     environment = read_environment(os.environ)
     report = _examine(environment)
@@ -62,7 +62,7 @@ def check(as_json: bool) -> None:
 
 
 def read_environment(env: Mapping[str, str]) -> Environment:
-    """Read LEASEQ_*; each mistake is noted and its variables are left out, until what is left makes sense."""
+    """Read LEASEQ_*. Each error is noted and its variables are omitted, until the rest is valid."""
     left = dict(env)
     mistakes: list[str] = []
     while True:
@@ -78,12 +78,12 @@ def read_environment(env: Mapping[str, str]) -> Environment:
 
 
 def _named(message: str) -> list[str]:
-    """The variables that a mistake is about; what follows "did you mean" is only a proposal."""
+    """The variables that an error is about. A name after "did you mean" is only a proposal."""
     return VARIABLE.findall(message.partition(": did you mean")[0])
 
 
 def _examine(environment: Environment) -> Report:
-    """Look at the servers, unless it is not known which: then there is nothing to look at."""
+    """Check the servers, unless their URLs are wrong: then there is nothing to check."""
     unknown = [about for about, variable in URLS.items() if {variable, f"{variable}_FILE"} & environment.dropped]
     if unknown:
         return Report({}, [Finding(about, True, f"not checked: correct {URLS[about]} first") for about in unknown])

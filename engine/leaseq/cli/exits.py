@@ -1,6 +1,6 @@
-"""The exit code of a command that fails, and its line.
+"""The exit code and the error line of a command that fails.
 
-The codes are part of the contract (docs/cli.md): scripts branch on them. The line reads "what is wrong: what to do".
+The codes are part of the contract (docs/cli.md), because scripts branch on them. The line has the form "problem: fix".
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ REFUSED = 5
 TIMED_OUT = 124
 INTERRUPTED = 130
 
-# What the system says of an output that takes no more.
+# The error numbers of an output that cannot be written.
 OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
 
-# The first class that fits decides, so what is more particular stands first.
+# The first class that matches decides, so subclasses come first.
 CODES: tuple[tuple[type[LeaseqError], int], ...] = (
     (IdempotencyInFlight, REFUSED),
     (IdempotencyKeyReused, REFUSED),
@@ -56,18 +56,18 @@ CODES: tuple[tuple[type[LeaseqError], int], ...] = (
     (ResultTimeout, TIMED_OUT),
 )
 
-# The remedy, for errors whose message does not name it. The first class that fits decides.
+# The fix, for errors whose message does not name it. The first class that matches decides.
 ADVICE: dict[type[LeaseqError], str] = {
     DispatchForeign: "",
-    IdempotencyKeyReused: "choose another --key, or send what was sent before",
-    TaskNotFound: "it was mistyped, or pruned some time after it ended",
-    ServerUnreachable: "`leaseq check` looks at both servers",
-    ResultTimeout: "it goes on; wait again, or look with `leaseq show`",
+    IdempotencyKeyReused: "choose another --key, or send the same submission as before",
+    TaskNotFound: "check the id; a task is deleted after its retention period",
+    ServerUnreachable: "run `leaseq check`, which tests both servers",
+    ResultTimeout: "the task is still running: wait again, or run `leaseq show`",
 }
 
 
 def exit_code(error: LeaseqError) -> int:
-    """The exit code that stands for this error."""
+    """The exit code for this error."""
     return next((code for kind, code in CODES if isinstance(error, kind)), FAILED)
 
 
@@ -79,7 +79,7 @@ def explain(error: LeaseqError) -> str:
 
 
 def leaseq_error(raised: BaseException) -> LeaseqError | None:
-    """The error of leaseq in what was raised, also where a group of tasks wraps it; None if there is none."""
+    """The leaseq error in an exception, also if a task group wraps it; None if there is none."""
     if isinstance(raised, LeaseqError):
         return raised
     if isinstance(raised, BaseExceptionGroup):
@@ -88,7 +88,7 @@ def leaseq_error(raised: BaseException) -> LeaseqError | None:
 
 
 def failure(raised: BaseException) -> tuple[str, int]:
-    """The line and the exit code for anything that a command raises. An empty line is not written."""
+    """The line and the exit code for any exception of a command. An empty line is not written."""
     error = leaseq_error(raised)
     if error is not None:
         return explain(error), exit_code(error)
@@ -100,22 +100,25 @@ def failure(raised: BaseException) -> tuple[str, int]:
     if isinstance(raised, click.ClickException):
         return _one_line(raised.format_message()), raised.exit_code
     if isinstance(raised, OSError) and raised.errno in OUTPUT_LOST and raised.filename is None:
-        gone = raised.errno == errno.EPIPE  # `leaseq list | head` is no mistake
-        return "" if gone else f"the answer cannot be written: {raised.strerror}: free the disk, or write elsewhere", FAILED
+        gone = raised.errno == errno.EPIPE  # `leaseq list | head` is not an error
+        return (
+            "" if gone else f"the answer cannot be written: {raised.strerror}: free disk space, or write to another file",
+            FAILED,
+        )
     if isinstance(raised, FileNotFoundError) and raised.filename is None:  # from os.getcwd
-        return "the current directory is gone: change to one that exists", USAGE
+        return "the current directory does not exist any more: change to one that exists", USAGE
     return _unforeseen(raised), FAILED
 
 
 def _unforeseen(raised: BaseException) -> str:
-    """A fault in the code. Its message may quote anything, also a URL with its password, so it is left out."""
+    """A bug in leaseq. The message may quote anything, even a URL with its password, so it is omitted."""
     frames = traceback.extract_tb(raised.__traceback__)
     where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
     return f"unexpected {type(raised).__name__}{where}: please report it with the output of LEASEQ_LOG_LEVEL=debug"
 
 
 def trace(raised: BaseException) -> str:
-    """Where an exception came from, without the words of any exception."""
+    """Where an exception was raised, without the text of any exception."""
     lines = "".join(traceback.format_tb(raised.__traceback__)).rstrip().split("\n")
     return "\n".join(f"  {line}" for part in lines for line in printable_lines(part))
 

@@ -21,8 +21,8 @@ Row = tuple[QueueRecord, Depths | None]
 
 
 @click.command()
-@click.option("--all", "closed", is_flag=True, help="Also those that are gone.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True, help="How many.")
+@click.option("--all", "closed", is_flag=True, help="Include closed workers.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Maximum number of rows.")
 @parameters.as_json
 def workers(closed: bool, limit: int, as_json: bool) -> None:
     """List the workers, newest first: one line for each process that runs handlers."""
@@ -44,9 +44,9 @@ def workers(closed: bool, limit: int, as_json: bool) -> None:
 @parameters.as_json
 @click.pass_context
 def queues(ctx: click.Context, as_json: bool) -> None:
-    """List the queues and what waits in each.
+    """List the queues and the deliveries that wait in each.
 
-    MORE SINCE: a lane is full, and more tasks wait in the ledger; the first of them was submitted then.
+    MORE SINCE: a lane is full and more tasks wait in the ledger, the first of them since that time.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -56,14 +56,14 @@ def queues(ctx: click.Context, as_json: bool) -> None:
     elif found:
         print_table(("queue", "state", *LANES, "more since"), [_queue_row(record, depths) for record, depths in found])
     if any(depths is None for _, depths in found):
-        note("Redis does not answer, so what waits cannot be counted: `leaseq check` looks at it")
+        note("Redis does not answer, so waiting deliveries cannot be counted: run `leaseq check`")
 
 
 @queues.command()
 @parameters.queue_name
 @parameters.as_json
 def pause(name: str, as_json: bool) -> None:
-    """Start no more tasks of queue NAME. What runs goes on, and submissions are still taken."""
+    """Start no more tasks of queue NAME. Running tasks continue, and submissions are still accepted."""
     _pause(name, paused=True, as_json=as_json)
 
 
@@ -86,7 +86,7 @@ def _pause(name: str, *, paused: bool, as_json: bool) -> None:
     else:
         say(f"queue {record.name} is {'paused' if record.paused else 'open'}")
     if not known:
-        note(f"queue {name} was not known before: is the name right?")
+        note(f"queue {name} was not known before: check the name")
 
 
 async def _list_queues(engine: Engine) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The command that brings the schema to the version of this code, and gives the roles their rights."""
+"""The command that migrates the schema and grants rights to the roles."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ from leaseq.ledger.schema import migrate as apply
 
 
 @click.command()
-@click.option("--grants", is_flag=True, help="Then make the roles that are missing, and give each its rights.")
-@click.option("--owner", metavar="ROLE", help=f"Role that owns the schema (the one that does; {OWNER} instead of a superuser).")
+@click.option("--grants", is_flag=True, help="Then create missing roles, and grant each role its rights.")
 @click.option(
-    "--service", "services", metavar="ROLE", multiple=True, help=f"Role of API, worker and reaper; may be repeated ({SERVICE})."
+    "--owner", metavar="ROLE", help=f"Role that owns the schema (default: the current owner; {OWNER} instead of a superuser)."
 )
-@click.option("--handler", metavar="ROLE", help=f"Role of the connections that handlers use ({HANDLER}).")
+@click.option(
+    "--service",
+    "services",
+    metavar="ROLE",
+    multiple=True,
+    help=f"Role of API, worker and reaper; may be repeated (default: {SERVICE}).",
+)
+@click.option("--handler", metavar="ROLE", help=f"Role of the connections that handlers use (default: {HANDLER}).")
 def migrate(grants: bool, owner: str | None, services: tuple[str, ...], handler: str | None) -> None:
-    """Bring the schema in Postgres up to this version of leaseq.
+    """Migrate the schema in Postgres to this version of leaseq.
 
-    Safe at any time, by any number at once, and to interrupt: each step is one transaction. LEASEQ_POSTGRES_URL names the
-    owner of the schema here. Repeat --grants after each migration.
+    Safe to run at any time, concurrently, and to interrupt: each step is one transaction. LEASEQ_POSTGRES_URL must name the owner
+    of the schema here. Repeat --grants after each migration.
     """
     if not grants and (owner or services or handler):
-        raise click.UsageError("--owner, --service and --handler name the roles for --grants: give that too")
+        raise click.UsageError("--owner, --service and --handler name the roles for --grants: add --grants")
     names = RoleNames(owner=owner, services=services or (SERVICE,), handler=handler or HANDLER)
     config = Config.from_env()
     with held_servers(config) as ready:

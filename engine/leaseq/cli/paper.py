@@ -1,8 +1,8 @@
-"""Answers on a terminal, in a pipe, and for a script.
+"""Write answers for a terminal, a pipe, or a script.
 
-On a terminal there are colours. The text is the same in a pipe: one row a line and as wide as need be, because an id that is
-folded cannot be copied. With `--json` an answer is one JSON value. Invariant: text that comes from payloads, handlers, Redis or
-Postgres goes through `printable`, so that it can neither steer the terminal nor forge a line.
+A terminal gets colours. A pipe gets the same text: one row a line, as wide as necessary, because a folded id cannot be copied.
+With `--json` an answer is one JSON value. Invariant: text from payloads, handlers, Redis or Postgres goes through `printable`, so
+it can neither control the terminal nor forge a line.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ STYLES: dict[str, str] = {
 
 
 def print_line(*parts: str | Text) -> None:
-    """Parts with a blank between them. A part is text from anywhere, or comes from `styled`."""
+    """Parts with a blank between them. A part is arbitrary text, or comes from `styled`."""
     made = Text(" ").join(part if isinstance(part, Text) else styled(part) for part in parts)
     say(_draw(made), styled=True)
 
 
 def print_block(text: str) -> None:
-    """The lines of a text, indented, so that none passes for a line of the answer."""
+    """The lines of a text, indented, so that none looks like a line of the answer."""
     for line in printable_lines(text.rstrip("\n")):
         say(f"  {line}", styled=True)
 
@@ -61,7 +61,7 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON value, on several lines; bytes of JSON inside it must be `msgspec.Raw`."""
+    """One JSON value on several lines. JSON bytes inside it must be `msgspec.Raw`."""
     say_json(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
@@ -71,25 +71,25 @@ def print_raw_json(raw: bytes) -> None:
 
 
 def one_line(raw: bytes) -> str:
-    """A JSON text without the line ends and blanks that its writer has put between values."""
+    """A JSON text without line ends and blanks between values."""
     return msgspec.json.format(raw, indent=-1).decode()
 
 
 def styled(text: str, style: str = "") -> Text:
-    """Text from anywhere, in a style."""
+    """Arbitrary text, in a style."""
     return Text(printable(text), style=style)
 
 
 def moment(when: datetime | None, *, fine: bool = False) -> str:
-    """A time of the ledger in the time zone of this machine; `fine` to the millisecond."""
+    """A time of the ledger in the time zone of this machine; `fine`: to the millisecond."""
     if when is None:
         return "-"
     return when.astimezone().isoformat(sep=" ", timespec="milliseconds" if fine else "seconds")[: 23 if fine else 19]
 
 
 def _draw(made: Text | Table) -> str:
-    """What standard output gets of this: with colours where it is a terminal. Drawn elsewhere, because Rich writes to a stream
-    without telling that it failed."""
+    """The text for standard output, with colours if it is a terminal. Rendered to a string, because Rich does not report a failed
+    write."""
     console = Console(
         file=sys.stdout, markup=False, highlight=False, emoji=False, width=WIDTH, soft_wrap=True, force_jupyter=False
     )

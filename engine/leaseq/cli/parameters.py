@@ -1,4 +1,4 @@
-"""What do several commands take?"""
+"""Parameters that several commands share."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from leaseq.model import DEFAULT_TENANT, NAME
 
 
 def to_task_id(given: str) -> str:
-    """A task id in its canonical form, from one in any case."""
+    """A task id in its canonical form, from one in upper or lower case."""
     text = given.strip().lower()
     if not is_task_id(text):
-        raise click.BadParameter(f"{given!r} is not the id of a task: it looks like 019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6a7b")
+        raise click.BadParameter(f"{given!r} is not a task id: an id looks like 019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6a7b")
     return text
 
 
@@ -26,6 +26,6 @@ def to_name(given: str) -> str:
 task_id = click.argument("task_id", type=to_task_id, metavar="ID")
 queue_name = click.argument("name", type=to_name, metavar="NAME")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-tenant = click.option("--tenant", default=DEFAULT_TENANT, show_default=True, help="Whose tasks.")
+tenant = click.option("--tenant", default=DEFAULT_TENANT, show_default=True, help="Tenant of the tasks.")
 
 __all__ = ["as_json", "queue_name", "task_id", "tenant", "to_name", "to_task_id"]

@@ -1,4 +1,4 @@
-"""The commands that start the three services: one process each, in the foreground, until a signal ends it."""
+"""The commands that run the three services in the foreground, one process each."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ until_eof = click.option("--until-eof", is_flag=True, hidden=True, help="Stop wh
 @click.command()
 @click.option("--host", help="Address to listen on (LEASEQ_API_HOST, 127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on (LEASEQ_API_PORT, 8000).")
-@click.option("--insecure", is_flag=True, help="Serve on any address although nobody is asked for a key.")
+@click.option("--insecure", is_flag=True, help="Listen on non-loopback addresses without authentication.")
 @until_eof
 def api(host: str | None, port: int | None, insecure: bool, until_eof: bool) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
@@ -49,7 +49,7 @@ def api(host: str | None, port: int | None, insecure: bool, until_eof: bool) -> 
 @click.command()
 @until_eof
 def reaper(until_eof: bool) -> None:
-    """Run one reaper until SIGTERM or Ctrl-C. Any number of them may run at once."""
+    """Run one reaper until SIGTERM or Ctrl-C. Any number of reapers may run at the same time."""
     require_extra("reaper", needs=("apscheduler",))
     from leaseq_reaper import serve  # an optional extra
 
@@ -61,14 +61,14 @@ def reaper(until_eof: bool) -> None:
 
 @click.command()
 @click.argument("app", metavar="MODULE:APP")
-@click.option("--queues", metavar="A,B", help="Queues to take tasks from (those of the app's handlers).")
+@click.option("--queues", metavar="A,B", help="Queues to take tasks from (default: those of the app's handlers).")
 @click.option("--concurrency", type=click.IntRange(1), help="Tasks at a time in each process (LEASEQ_CONCURRENCY, 100).")
 @click.option("--processes", type=click.IntRange(1), help="Processes that run handlers (LEASEQ_PROCESSES, 1).")
 @until_eof
 def worker(app: str, queues: str | None, concurrency: int | None, processes: int | None, until_eof: bool) -> None:
     """Run the handlers of MODULE:APP until SIGTERM or Ctrl-C.
 
-    The first signal lets running tasks finish within LEASEQ_GRACE_SECONDS, a second one hands them back at once.
+    The first signal lets running tasks finish within LEASEQ_GRACE_SECONDS. A second one hands them back immediately.
     """
     config = configure(concurrency=concurrency, processes=processes)
     chosen = _queues(queues, load(app))
@@ -80,13 +80,13 @@ def worker(app: str, queues: str | None, concurrency: int | None, processes: int
 
 
 def configure(**options: Any) -> Config:
-    """The configuration of the environment, with the options of the command line in it that were given."""
+    """The configuration of the environment, overridden by the given command line options."""
     given = {name: value for name, value in options.items() if value is not None}
     return msgspec.structs.replace(Config.from_env(), **given)
 
 
 def load(path: str) -> Leaseq:
-    """The app, or the reason why there is none: one line where the name is wrong, the traceback where the module fails."""
+    """The app. A wrong name is reported in one line; if the module fails, its traceback is shown, too."""
     try:
         return load_app(path)
     except LeaseqError:
@@ -101,7 +101,7 @@ def load(path: str) -> Leaseq:
 
 
 def _is_machinery(filename: str) -> bool:
-    """Whether this file stands between a command and the module of an app. Compared as a whole: an app may use its name."""
+    """Whether this file lies between a command and the module of an app. Compared as a whole: an app may use the same name."""
     if filename.startswith("<frozen importlib"):
         return True
     return filename in (__file__, loading.__file__) or Path(filename).parent == Path(importlib.__file__).parent
@@ -109,11 +109,11 @@ def _is_machinery(filename: str) -> bool:
 
 def _queues(given: str | None, app: Leaseq) -> list[str]:
     if not app.registry.handlers:
-        raise ConfigInvalid("this app has no handlers, and would hand back every task that it takes: give a function @app.task")
+        raise ConfigInvalid("the app has no handlers: decorate one with @app.task")
     names = app.registry.queues() if given is None else [name.strip() for name in given.split(",")]
     for name in names:
         if not NAME.fullmatch(name):
-            raise ConfigInvalid(f"{name!r} is not the name of a queue: 1 to 128 characters of A-Z a-z 0-9 _ . -")
+            raise ConfigInvalid(f"{name!r} is not a queue name: use 1 to 128 characters of A-Z a-z 0-9 _ . -")
     return sorted(set(names))
 
 

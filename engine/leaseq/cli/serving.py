@@ -1,7 +1,7 @@
-"""What do api, reaper, worker and dev do before they begin, and after they have ended?
+"""Prepare the servers for api, reaper, worker and dev, and stop them afterwards.
 
-The servers are found or started and judged; only then does the service begin. The embedded ones run for as long as it does.
-A schema is brought up to date without asking only in the embedded Postgres, which is ours.
+The servers are found or started and checked before the service begins. Embedded servers run as long as the service. A schema is
+migrated without a command only in the embedded Postgres, which belongs to leaseq.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from leaseq.ledger.roles import prepare_embedded
 
 @contextmanager
 def on_fit_servers(config: Config) -> Iterator[Config]:
-    """Yield the configuration with both URLs in it, once a service may start.
+    """Yield the configuration with both URLs once the service may start.
 
-    Call `set_up_logs` before. Raises `ServerUnreachable`, `ServerUnfit`, `SchemaMismatch`. A signal before the service
-    begins ends the process.
+    Call `set_up_logs` before. Raises `ServerUnreachable`, `ServerUnfit`, `SchemaMismatch`. A signal before the service begins
+    ends the process.
     """
     ours = config.postgres_url is None
     with held_servers(config, unfinished=False) as ready:
@@ -34,9 +34,9 @@ def on_fit_servers(config: Config) -> Iterator[Config]:
 
 @contextmanager
 def held_servers(config: Config, *, unfinished: bool = True) -> Iterator[Config]:
-    """Like `embedded_servers`, but a signal ends the process between its two halves only, never within one.
+    """Like `embedded_servers`, but a signal ends the process only between its start and its stop, never within one of them.
 
-    `unfinished`: a process that is told to end has not done what it was started for (see `Gate`).
+    `unfinished`: a process that a signal ends has not completed its work (see `Gate`).
     """
     with gate(unfinished=unfinished) as signals, embedded_servers(config) as ready:
         try:

@@ -1,4 +1,4 @@
-"""The command that tells what has happened to a task, and what it waits for."""
+"""The command that shows the history of a task and what it is waiting for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from leaseq.operations.engine import DeliveryLocation, Engine
 from leaseq.records import Attempt
 from leaseq_api.views import attempt_view, task_view
 
-# A frozen Redis must not keep the ledger's part from being shown.
+# A frozen Redis must not delay the part that comes from the ledger.
 LOCATE_SECONDS = 5.0
 
 Found = tuple[Task, list[Attempt], Whereabouts]
@@ -30,9 +30,9 @@ Found = tuple[Task, list[Attempt], Whereabouts]
 @parameters.as_json
 @click.option("--story", is_flag=True, help="With --json: the task, its attempts, and where its delivery is.")
 def show(task_id: str, tenant: str, as_json: bool, story: bool) -> None:
-    """Tell the story of the task ID: its attempts, its ending, or what it waits for."""
+    """Show the history of task ID: its attempts, its end, or what it is waiting for."""
     if story and not as_json:
-        raise click.UsageError("--story says what --json prints: give that too")
+        raise click.UsageError("--story adds to the output of --json: add --json")
 
     async def work(engine: Engine) -> Found:
         client = engine.for_tenant(tenant)
@@ -47,7 +47,7 @@ def show(task_id: str, tenant: str, as_json: bool, story: bool) -> None:
 
 
 async def find_whereabouts(engine: Engine, task: Task) -> Whereabouts:
-    """Where its delivery is. Not asked for a task that has ended."""
+    """Where the delivery of the task is. Not read for a task that has ended."""
     if task.state in TERMINAL:
         return Whereabouts(lanes=[], holders=[], paused=False, workers=[])
     found: DeliveryLocation | None = None

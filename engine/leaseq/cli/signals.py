@@ -1,8 +1,8 @@
-"""The moments at which a signal may end a process.
+"""Delay signals while embedded servers start or stop.
 
-SIGTERM and SIGINT end it at any moment but two: while embedded servers are being started, and while they are being stopped.
-An interruption there would leave a server behind that no process holds. SIGHUP, which comes when a terminal is closed, counts as
-SIGTERM, unless the process was started to ignore it (`nohup`).
+SIGTERM and SIGINT end the process at any other moment. An interruption during a start or a stop would leave a server behind that
+no process holds. SIGHUP, which is sent when a terminal is closed, counts as SIGTERM, unless the process was started to ignore it
+(`nohup`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ LAST_SECONDS = 30.0
 
 
 class Gate:
-    """Open, a signal ends the process; closed, it is remembered until the gate opens.
+    """While open, a signal ends the process. While closed, a signal is remembered until the gate opens.
 
-    A service has then done what it was told, and ends with code 0; with `unfinished` the code is 128 and the signal's number.
+    A service that a signal ends has done its work, and ends with code 0. With `unfinished` it is 128 plus the signal.
     """
 
     def __init__(self, *, unfinished: bool) -> None:
@@ -34,13 +34,13 @@ class Gate:
         self._told = 0
 
     def open(self) -> None:
-        """From now on a signal counts, also one that came before."""
+        """From now on a signal takes effect, including one that came before."""
         self._open = True
         if self._told:
             self._end()
 
     def close(self) -> None:
-        """From now on a signal waits. Takes the signals back from an event loop that had them meanwhile."""
+        """From now on a signal waits. Takes the signals back from an event loop that has had them."""
         self._open = False
         for number in NUMBERS:
             signal.signal(number, self._on_signal)
@@ -58,7 +58,7 @@ class Gate:
 
 @contextmanager
 def gate(*, unfinished: bool = False) -> Iterator[Gate]:
-    """A closed gate, for as long as the block lasts; then the signals are as they were."""
+    """Keep the gate closed within the block; afterwards the signals are as before."""
     before = {number: signal.getsignal(number) for number in (*NUMBERS, signal.SIGHUP)}
     made = Gate(unfinished=unfinished)
     made.close()
@@ -70,12 +70,12 @@ def gate(*, unfinished: bool = False) -> Iterator[Gate]:
 
 
 def _on_hangup(number: int, frame: FrameType | None) -> None:
-    # What SIGTERM does at this moment is known to the gate or to the event loop of a service.
+    # The gate, or the event loop of a service, knows the current effect of SIGTERM.
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def stop_at_eof() -> None:
-    """End this process, as SIGTERM would, when its standard input ends: whoever started it is gone, however it went."""
+    """End this process, as SIGTERM would, when its standard input ends: its parent has then ended, in any way."""
     threading.Thread(target=_wait_for_eof, name="stdin", daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""The commands by which an operator stops a task, or sends it on its way again."""
+"""The commands by which an operator cancels a task or runs it again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from leaseq_api.views import task_view
 @parameters.tenant
 @parameters.as_json
 def cancel(task_id: str, tenant: str, as_json: bool) -> None:
-    """Stop the task ID: immediately if it waits; if it runs, its worker is asked to."""
+    """Cancel task ID. A waiting task ends immediately; for a running task, its worker is asked to stop it."""
 
     async def work(engine: Engine) -> tuple[State, Task | None]:
         client = engine.for_tenant(tenant)
@@ -38,7 +38,7 @@ def cancel(task_id: str, tenant: str, as_json: bool) -> None:
 @parameters.tenant
 @parameters.as_json
 def redrive(task_id: str, tenant: str, as_json: bool) -> None:
-    """Run the task ID, which ended in FAILED or CANCELLED, again, with all its attempts."""
+    """Retry task ID, which is FAILED or CANCELLED, from its first attempt."""
 
     async def work(engine: Engine) -> tuple[str, Task | None]:
         client = engine.for_tenant(tenant)

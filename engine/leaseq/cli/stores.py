@@ -1,7 +1,7 @@
-"""The way of a command that asks or changes one thing to the two stores.
+"""Connect a command directly to the two stores.
 
-Directly, without the API: it works wherever the servers can be reached, and also while the API is down. Where no URL is
-set, the embedded servers are used, but only the submission of a first task may bring them into being.
+Commands do not use the API, so they work wherever the servers can be reached, even while the API is down. Without a URL the
+embedded servers are used, but only the submission of a first task may create them.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from leaseq.telemetry import WARNING, Event, subscribe
 T = TypeVar("T")
 POOL_SIZE = 2
 
-# What a person should hear of although the command goes on.
+# Events that a person should see although the command continues.
 NOTES = {
-    "push.failed": "Redis does not answer; what was recorded is delivered once it is back",
+    "push.failed": "Redis does not answer; recorded tasks are delivered once it is back",
 }
 
 
 def reading(work: Callable[[Engine], Awaitable[T]]) -> T:
-    """Do `work`, which changes nothing, and change nothing on the way either.
+    """Run `work`, which only reads, and make sure that nothing else is written, either.
 
-    A look at a standby that was promoted for a drill must not tell the processes of the real primary, over a Redis that they use,
-    that theirs is an old one.
+    A look at a standby that was promoted for a drill must not tell the processes of the real primary, over a shared Redis, that
+    their primary is an old one.
     """
     return with_engine(work, announces=False)
 
 
 def with_engine(work: Callable[[Engine], Awaitable[T]], *, may_create: bool = False, announces: bool = True) -> T:
-    """Do `work` with an engine, and return what it returns. Raises `ConfigInvalid`, `SchemaMismatch`, `ServerUnreachable`."""
+    """Run `work` with an engine, and return its result. Raises `ConfigInvalid`, `SchemaMismatch`, `ServerUnreachable`."""
     config = Config.from_env()
     if config.postgres_url is None and not may_create and not _holds_servers(config.data_dir):
         raise ConfigInvalid(
@@ -53,7 +53,7 @@ def with_engine(work: Callable[[Engine], Awaitable[T]], *, may_create: bool = Fa
 def _holds_servers(data_dir: Path) -> bool:
     try:
         return (data_dir / "postgres").is_dir()
-    except OSError:  # no directory can have this name, or it may not be looked at: said where it is to be used
+    except OSError:  # an impossible name, or no right to read it: reported when it is used
         return True
 
 

@@ -1,7 +1,7 @@
-"""The life of one task in words, from its submission to now.
+"""The history of one task in words, from its submission to now.
 
-Pure: what the ledger recorded and where dispatch has it, in; lines, out. Times are those of Postgres, and only they are
-compared with each other.
+Pure functions: from the records of the ledger and the location of the delivery to lines. All times are those of Postgres, and
+they are compared only with each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHORT = 12
 
 
 class Whereabouts(Struct, frozen=True, kw_only=True):
-    """Where the delivery of a task is, and who could run it. Lanes and holders are None while Redis is away."""
+    """Where the delivery of a task is, and which workers could run it. Lanes and holders are None while Redis is away."""
 
     lanes: list[str] | None
     holders: list[str] | None
@@ -32,23 +32,23 @@ class Whereabouts(Struct, frozen=True, kw_only=True):
 
 
 class Line(Struct, frozen=True):
-    """One thing that happened (`when`), or that is so now (no `when`)."""
+    """One event of the past (`when`), or a fact about now (no `when`)."""
 
     said: str
     when: datetime | None = None
 
 
 def tell(task: Task, attempts: Sequence[Attempt], where: Whereabouts) -> list[Line]:
-    """The whole story, oldest first, ending with what the task waits for, if it has not ended."""
+    """The whole history, oldest first, ending with what the task is waiting for, if it has not ended."""
     return [*_past(task, attempts), *(Line(said) for said in _present(task, where))]
 
 
 def headline(task: Task) -> str:
-    """How it stands, in a line."""
+    """The state of the task in one line."""
     counts = [f"attempt {task.attempt}" if task.attempt else "not started yet"]
     counts += [_count(task.retry_count, "retry", "retries")] if task.retry_count else []
     counts += [_count(task.crash_count, "crash", "crashes")] if task.crash_count else []
-    counts += [f"present at {_count(task.loss_count, 'loss', 'losses')} of a worker"] if task.loss_count else []
+    counts += [f"running at {_count(task.loss_count, 'loss', 'losses')} of a worker"] if task.loss_count else []
     counts += [f"handed back {_count(task.hand_back_count, 'time', 'times')} in a row"] if task.hand_back_count else []
     return f"{task.type} in queue {task.queue}: {', '.join(counts)}"
 
@@ -79,7 +79,7 @@ def _past(task: Task, attempts: Sequence[Attempt]) -> Iterator[Line]:
         on = f" on worker {task.worker_id[:SHORT]}" if task.worker_id else ""
         yield Line(f"attempt {task.attempt} started{on}", task.started_at)
     if task.cancel_requested_at is not None:
-        yield Line("its cancellation was asked for", task.cancel_requested_at)
+        yield Line("cancellation was requested", task.cancel_requested_at)
     if task.state in TERMINAL:
         yield Line(_end(task, recorded=recorded), task.finished_at)
 
@@ -92,9 +92,9 @@ def _ending(attempt: Attempt) -> str:
         said = f"attempts {attempt.attempt} to {attempt.last} were handed back within {took}, the last by worker {by}"
     reason = why(attempt.error)
     follows = {
-        State.SCHEDULED: "to be tried again later",
+        State.SCHEDULED: "to be retried later",
         State.PENDING: "back to the queue",
-        State.FAILED: "not to be tried again",
+        State.FAILED: "not to be retried",
         State.CANCELLED: "cancelled",
     }.get(attempt.next_state, attempt.next_state)
     return f"{said}{': ' + reason if reason else ''}; {follows}"
@@ -120,13 +120,13 @@ def _present(task: Task, where: Whereabouts) -> Iterator[str]:
     if task.state in TERMINAL:
         return
     if task.state is State.SCHEDULED:
-        yield f"is due at {task.run_at:%Y-%m-%d %H:%M:%S} UTC; a reaper then puts it into its queue"
+        yield f"is due at {task.run_at:%Y-%m-%d %H:%M:%S} UTC; a reaper then delivers it"
         if _code(task.error) == "unknown_type":
             unknown = f"no worker that took it has a handler for {task.type}"
-            yield f"{unknown}: start one that has (it is due immediately then), or cancel it"
+            yield f"{unknown}: start one that has (the task is then due immediately), or cancel it"
         elif _code(task.error) == "other_version":
-            other = f"it was submitted for another version of {task.type} than the workers that took it have"
-            yield f"{other}: start a worker with that version (it is due immediately then), or cancel it"
+            other = f"it was submitted for another version of {task.type} than its workers have"
+            yield f"{other}: start a worker with that version (the task is then due immediately), or cancel it"
     elif task.state is State.PENDING:
         yield _waits(task, where)
     else:
@@ -139,7 +139,7 @@ def _present(task: Task, where: Whereabouts) -> Iterator[str]:
 
 def _waits(task: Task, where: Whereabouts) -> str:
     if where.lanes is None or where.holders is None:
-        return "waits for a worker; Redis does not answer, so where its delivery is cannot be told"
+        return "waits for a worker; Redis does not answer, so the location of its delivery is unknown"
     if where.lanes:
         lanes = " and ".join(where.lanes)
         return f"waits for a worker: its delivery is in the {lanes} lane of queue {task.queue}"
@@ -147,15 +147,15 @@ def _waits(task: Task, where: Whereabouts) -> str:
         return f"was taken by {_worker(where.holders[0], where)}, which has not claimed it yet"
     if where.backlog_since:
         since = f"{where.backlog_since:%Y-%m-%d %H:%M:%S} UTC"
-        full = f"its lane of queue {task.queue} is full, and others wait before it, the first since {since}"
-        return f"waits in the ledger: {full}; a reaper places its delivery in its turn (is one running?)"
-    return "waits for a worker, but dispatch has no delivery of it: a reaper places one within seconds (is one running?)"
+        full = f"its lane of queue {task.queue} is full, and other tasks wait before it, the first since {since}"
+        return f"waits in the ledger: {full}; a reaper delivers it in order (check that one runs)"
+    return "waits for a worker, but dispatch has no delivery of it: a reaper delivers it within seconds (check that one runs)"
 
 
 def _runs(task: Task, where: Whereabouts) -> str:
     worker = _worker(task.worker_id or "", where)
     if where.holders is not None and task.worker_id not in where.holders:
-        return f"runs on {worker}, in whose processing list it is missing: the worker or a reaper puts it back"
+        return f"runs on {worker}, but is missing in its processing list: the worker or a reaper restores it"
     return f"runs on {worker}"
 
 

@@ -1,8 +1,8 @@
-"""Standard streams that a command can always write to.
+"""Make the standard streams safe to write to.
 
-Invariants: descriptors 0, 1 and 2 are open before any other is. Otherwise a connection to a store would get the number of a
-closed one, and what is printed would travel to that store. A character that the encoding of a stream lacks is written out and
-raises nothing. A reader that is gone, or a full disk, is found out before the process ends.
+Invariants: descriptors 0, 1 and 2 are open before any other. Otherwise a connection to a store would get the number of a closed
+one, and output would be sent to that store. A character that the encoding of a stream lacks is escaped and raises nothing. A
+reader that is gone, or a full disk, is detected before the process ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
 
 def open_streams() -> None:
-    """Open each closed standard stream on the null device, and let no encoding be in the way. Call before anything else."""
+    """Open each closed standard stream on the null device, and allow every character. Call before anything else."""
     for number, (name, mode) in enumerate(MODES.items()):
         _open_descriptor(number)
         if getattr(sys, name) is None:
@@ -40,9 +40,9 @@ def _open_descriptor(number: int) -> None:
 
 
 def say(text: str = "", *, styled: bool = False) -> None:
-    """Write one line of an answer. `styled`: the text has gone through `printable` already, and holds colours of our own.
+    """Write one line of an answer. `styled`: the text has already gone through `printable`, and contains our own colours.
 
-    Raises `OSError` where nothing can be written.
+    Raises `OSError` if it cannot be written.
     """
     sys.stdout.write(f"{text if styled else printable(text)}\n")
     sys.stdout.flush()
@@ -64,7 +64,7 @@ def note(text: str) -> None:
 
 
 def note_as_it_is(text: str) -> None:
-    """Write lines to standard error that went through `printable` already. Never raises."""
+    """Write lines to standard error that have already gone through `printable`. Never raises."""
     try:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
@@ -73,7 +73,7 @@ def note_as_it_is(text: str) -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Let what this stream still holds go nowhere, because its reader is gone or its disk full: Python flushes it at the end."""
+    """Discard the buffer of a stream whose reader is gone or whose disk is full, because Python flushes it at the end."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

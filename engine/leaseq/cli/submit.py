@@ -1,6 +1,6 @@
 """The command that submits a task.
 
-It is recorded in Postgres when the command returns. The id stands alone on stdout, for scripts; the rest goes to stderr.
+The task is recorded in Postgres when the command returns. Only the id goes to stdout, for scripts; the rest goes to stderr.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from leaseq_api.views import fresh_view, remembered, task_view
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """The command line, as click read it."""
+    """The command line, as parsed by click."""
 
     type_: str
     payload: str
@@ -40,7 +40,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     as_json: bool
 
     def to_request(self) -> Request:
-        """The same, in the words of the engine."""
+        """The same as a request to the engine."""
         raw: bytes = self.payload.encode()
         if self.payload == "-":
             try:
@@ -59,7 +59,7 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 class Done(Struct, frozen=True):
-    """What `submit` has to tell. `view`: the answer that HTTP would give. `ended`: the task after a wait."""
+    """The result of `submit`. `view`: the answer that HTTP would give. `ended`: the task after a wait."""
 
     submission: Submission
     submitted: Submitted
@@ -71,12 +71,12 @@ class Done(Struct, frozen=True):
 @click.command()
 @click.argument("type_", type=to_name, metavar="TYPE")
 @click.argument("payload", default="{}", metavar="[PAYLOAD_JSON | -]")
-@click.option("--key", help="Idempotency key: submitting again with it gives the same task.")
-@click.option("--queue", type=to_name, metavar="NAME", help="Queue (the one of the task type, else default).")
-@click.option("--priority", type=click.Choice(list(PRIORITIES)), help="Order within the queue (normal).")
-@click.option("--delay", type=float, metavar="SECONDS", help="Run it that much later.")
-@click.option("--wait", "waits", is_flag=True, help="Wait for its end and print its result, like `leaseq wait`.")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: give up after that long.")
+@click.option("--key", help="Idempotency key: a repeated submission returns the same task.")
+@click.option("--queue", type=to_name, metavar="NAME", help="Queue (default: the queue of the task type, else default).")
+@click.option("--priority", type=click.Choice(list(PRIORITIES)), help="Priority within the queue (default: normal).")
+@click.option("--delay", type=float, metavar="SECONDS", help="Delay before the task is due.")
+@click.option("--wait", "waits", is_flag=True, help="Wait for the task to end and print its result, like `leaseq wait`.")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: stop waiting after this time.")
 @tenant
 @as_json
 def submit(**options: Any) -> None:
@@ -118,7 +118,7 @@ def _tell(done: Done, *, as_json: bool) -> None:
     if not as_json:
         say(done.submitted.task_id)
     if done.submitted.replayed:
-        note(f"this key stands for a task already, which is {done.submitted.state}")
+        note(f"a task with this key already exists ({done.submitted.state})")
     elif not done.known:
         said = f"no worker has registered the task type {done.submission.type} yet; it waits in queue {done.submitted.queue}"
         note(said)

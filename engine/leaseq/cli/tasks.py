@@ -22,13 +22,13 @@ ERROR_WIDTH = 60
     "--state",
     type=click.Choice([state.value for state in State], case_sensitive=False),
     metavar="STATE",
-    help=f"Only in this state: {', '.join(State)}.",
+    help=f"Only tasks in this state: {', '.join(State)}.",
 )
-@click.option("--queue", type=parameters.to_name, metavar="NAME", help="Only of this queue.")
-@click.option("--type", type=parameters.to_name, metavar="NAME", help="Only of this type.")
-@click.option("--key", "idempotency_key", help="Only the one that this idempotency key stands for.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
-@click.option("--cursor", type=parameters.to_task_id, metavar="ID", help="Go on after this one: next_cursor of --json.")
+@click.option("--queue", type=parameters.to_name, metavar="NAME", help="Only tasks of this queue.")
+@click.option("--type", type=parameters.to_name, metavar="NAME", help="Only tasks of this type.")
+@click.option("--key", "idempotency_key", help="Only the task with this idempotency key.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Maximum number of rows.")
+@click.option("--cursor", type=parameters.to_task_id, metavar="ID", help="Continue after this task: next_cursor of --json.")
 @parameters.tenant
 @parameters.as_json
 def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None) -> None:
@@ -37,7 +37,7 @@ def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None)
     wanted = TaskFilter(state=State(state) if state else None, limit=limit, **filters)
 
     async def work(engine: Engine) -> Listing:
-        """Page by page, each from a bounded number of tasks, until there are enough or none are left."""
+        """Page by page, each from a bounded number of tasks, until there are enough or no more."""
         found: list[TaskSummary] = []
         left = wanted
         while True:

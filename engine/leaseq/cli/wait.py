@@ -1,4 +1,4 @@
-"""The end of a task, in the words and exit codes of a command line."""
+"""Report the end of a task with the words and exit codes of the command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from leaseq_api.views import task_view
 
 @click.command()
 @parameters.task_id
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after that long (exit code 124).")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after this time (exit code 124).")
 @parameters.tenant
 @parameters.as_json
 def wait(task_id: str, timeout: float | None, tenant: str, as_json: bool) -> None:
@@ -35,14 +35,14 @@ def wait(task_id: str, timeout: float | None, tenant: str, as_json: bool) -> Non
 
 
 def tell_end(task: Task, *, as_json: bool) -> int:
-    """Say how it ended: the result on stdout, anything else on stderr. Returns the exit code."""
+    """Report how it ended: the result on stdout, everything else on stderr. Returns the exit code."""
     code = {State.SUCCESS: OK, State.FAILED: FAILED, State.CANCELLED: FAILED}.get(task.state, TIMED_OUT)
     if as_json:
         print_json(task_view(task))
     elif task.state is State.SUCCESS:
         print_raw_json(task.result or b"null")
     elif code == TIMED_OUT:
-        note(f"task {task.task_id} is still {task.state}: wait again, or look with `leaseq show`")
+        note(f"task {task.task_id} is still {task.state}: wait again, or run `leaseq show`")
     else:
         note(f"task {task.task_id} ended in {task.state}{_reason(task)}")
     return code

@@ -1,1 +1,1 @@
-"""`leaseq dev`: everything on one machine, for whoever writes handlers."""
+"""`leaseq dev`: all processes on one machine, for developers of handlers."""

@@ -1,4 +1,4 @@
-"""How does a developer run everything with one command?"""
+"""The command that runs everything for a developer."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from leaseq.telemetry import subscribe
 def dev(app: str, port: int | None, no_reload: bool) -> None:
     """Run everything for MODULE:APP on this machine: servers, API, reaper and worker.
 
-    The worker starts anew when a .py file below the current directory changes. Ctrl-C stops everything in order; a second
-    one hurries.
+    The worker restarts when a .py file below the current directory changes. Ctrl-C stops everything in order; a second Ctrl-C
+    shortens the wait.
     """
     require_extra("api", needs=("httptools", "litestar"))
     require_extra("reaper", needs=("apscheduler",))

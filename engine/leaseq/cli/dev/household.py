@@ -1,8 +1,8 @@
-"""How do API, worker and reaper live together, and in which order do they go?
+"""Run API, worker and reaper together, and stop them in order.
 
-They start together. They stop in this order: the API, so that nothing more comes in; the worker, which finishes or hands
-back what it runs; the reaper; and last, when nobody holds them any more, the embedded servers. If one part cannot start,
-all stop.
+They start together. They stop in this order: the API, so that no more tasks come in; the worker, which finishes or hands back its
+running tasks; the reaper; and finally, when no process holds them any more, the embedded servers. If one part cannot start, all
+of them stop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Changes = Callable[[asyncio.Event], AsyncIterator[str]]
 
 
 class Household:
-    """The parts, in the order in which they stop. `changes` tells of changed code until its event is set; None: nobody does."""
+    """The parts, in the order in which they stop. `changes` reports changed code until its event is set; None: no reload."""
 
     def __init__(self, config: Config, app: str, *, changes: Changes | None, printer: Printer) -> None:
         self._config = config
@@ -47,7 +47,7 @@ class Household:
         self._api, self._worker, self._reaper = (Part(e, env=env, printer=printer) for e in (api, worker, reaper))
 
     async def run(self) -> int:
-        """Until told to stop, or until a part is given up; returns the exit code."""
+        """Run until a signal, or until a part is given up. Returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop)
         parts = (self._api, self._worker, self._reaper)
@@ -74,28 +74,28 @@ class Household:
             for part in (self._api, self._worker, self._reaper):
                 part.hurry()
         else:
-            self._printer.say("stopping; again to hurry")
+            self._printer.say("stopping; press Ctrl-C again to hurry")
         self._told.set()
 
     def _judge(self, parts: Sequence[Part]) -> int:
         for part in parts:
             if part.given_up is not None:
-                self._printer.say(f"{part.name} cannot start (see above): everything stops", colour="red")
+                self._printer.say(f"{part.name} cannot start (see above): stopping everything", colour="red")
                 return part.given_up if part.given_up > 0 else FAILED
         return OK
 
     async def _announce(self) -> None:
-        """Say where it is once it answers."""
+        """Print the address of the API once it answers."""
         host, port = self._config.api_host, self._config.api_port
         while not await asyncio.to_thread(_answers, host, port):
             await pause(PROBE_SECONDS, stop=self._told)
         self._api.came_up()
         where = f"[{host}]" if ":" in host else host
-        self._printer.say(f"ready: http://{where}:{port} (what it can do: /schema); Ctrl-C stops it", colour="green")
+        self._printer.say(f"ready: http://{where}:{port} (API description: /schema); Ctrl-C stops it", colour="green")
 
     async def _reload(self, changes: Changes) -> None:
         async for path in changes(self._told):
-            self._printer.say(f"{path} changed: the worker starts anew", colour="yellow")
+            self._printer.say(f"{path} changed: restarting the worker", colour="yellow")
             await self._worker.reload()
 
 

@@ -1,8 +1,9 @@
-"""How is one part of the household kept running?
+"""Keep one part of `leaseq dev` running.
 
-A part is a process of its own, `python -m leaseq ...`, in a session of its own, so that a Ctrl-C in the terminal reaches only
-us and everything stops in order. Its standard input is a pipe that we hold: however we end, it ends, and so does the part.
-Once a part has come up, it is started again whenever it dies; one that never comes up is given up.
+A part is a process, `python -m leaseq ...`, in a separate session, so that Ctrl-C in the terminal reaches only us and
+everything stops in order. Its standard input is a pipe that we hold: when we end in any way, the pipe
+ends, and so does the part. Once a part
+has come up, it is restarted whenever it dies. A part that never comes up is given up.
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ from leaseq.cli.dev.printer import Printer
 from leaseq.cli.exits import FAILED, USAGE
 from leaseq.loop import pause
 
-# Without word from it (a quiet log level), a part that has lived this long has come up.
+# Without its event (a quiet log level), a part that has lived this long counts as up.
 UP_SECONDS = 30.0
 SHORT_LIVES = 5
 PAUSE_SECONDS = 0.5
 RELOAD_SECONDS = 2.0
 LINE_BYTES = 16 * 1_048_576
-# How a worker ends whose app cannot be imported.
+# The exit code of a worker whose app cannot be imported.
 BROKEN = (FAILED, USAGE)
 
 
 class Errand(Struct, frozen=True, kw_only=True):
-    """What a part is to do: its command line, the event that says it has come up, how long its end may take."""
+    """The definition of a part: its command line, the event that shows that it is up, and the time for its end."""
 
     name: str
     arguments: list[str]
-    up: str | None  # None: somebody else finds out
+    up: str | None  # None: detected elsewhere
     stop_seconds: float
     reloads: bool = False
 
 
 class Part:
-    """One process, and its successors."""
+    """One process, and its successors after restarts."""
 
     def __init__(self, errand: Errand, *, env: Mapping[str, str], printer: Printer) -> None:
         self.errand = errand
@@ -49,8 +50,8 @@ class Part:
         self._env = dict(env)
         self._printer = printer
         self._process: asyncio.subprocess.Process | None = None
-        self._up = False  # in this life
-        self._proven = False  # in any
+        self._up = False  # in this process
+        self._proven = False  # in any process
         self._stopping = False
         self._reloading = False
         self._changed = asyncio.Event()
@@ -60,7 +61,7 @@ class Part:
         return self.errand.name
 
     async def run(self) -> None:
-        """Keep it running until it is stopped, or given up."""
+        """Keep it running until it is stopped or given up."""
         short_lives = 0
         while not self._stopping:
             self._changed.clear()
@@ -79,23 +80,23 @@ class Part:
             await self._mourn(code, short_lives)
 
     def came_up(self) -> None:
-        """It does its work. From now on its end is an accident."""
+        """The part is up. From now on its end is a failure."""
         self._up = self._proven = True
 
     def _was_asked(self) -> bool:
         return self._stopping or self._reloading
 
     async def _mourn(self, code: int, short_lives: int) -> None:
-        """Wait until it makes sense to start it again: where the code is broken, that takes a person."""
+        """Wait before a restart. If the code is broken, a person has to change it first."""
         if short_lives and self.errand.reloads and code in BROKEN:
-            self._printer.say(f"{self.name} cannot start; it is tried again when a file changes", colour="yellow")
+            self._printer.say(f"{self.name} cannot start; waiting for a file to change", colour="yellow")
             await self._changed.wait()
             return
-        self._printer.say(f"{self.name} ended with code {code}; it is started again", colour="yellow")
+        self._printer.say(f"{self.name} ended with code {code}; restarting it", colour="yellow")
         await pause(PAUSE_SECONDS * 2**short_lives, stop=self._changed)
 
     async def reload(self) -> None:
-        """Start it anew, with the code as it is now. What runs has a moment to finish and is then handed back."""
+        """Restart it with the current code. Running tasks have a moment to finish and are then handed back."""
         self._reloading = True
         self._changed.set()
         process = self._process
@@ -103,22 +104,22 @@ class Part:
             await self._end(process, (signal.SIGTERM, RELOAD_SECONDS), (signal.SIGTERM, self.errand.stop_seconds))
 
     def retire(self) -> None:
-        """However it ends from now on, it is not started again."""
+        """Do not restart it, however it ends from now on."""
         self._stopping = True
         self._changed.set()
 
     async def stop(self) -> None:
-        """End it for good, and wait for its end."""
+        """Stop it permanently, and wait for its end."""
         self.retire()
         if self._process is not None:
             await self._end(self._process, (signal.SIGTERM, self.errand.stop_seconds))
 
     def hurry(self) -> None:
-        """Tell a part that is stopping that nobody wants to wait."""
+        """Make a part that is stopping stop faster."""
         self._send(self._process, signal.SIGTERM)
 
     async def _live(self) -> int:
-        """One life: start it, pass on what it says, and return its exit code."""
+        """Run one process: start it, pass on its output, and return its exit code."""
         self._up = False
         process = self._process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -139,7 +140,7 @@ class Part:
                 self._send(process, signal.SIGTERM)
             reading = [asyncio.create_task(self._read_log(process)), asyncio.create_task(self._read_prints(process))]
             code = await process.wait()
-            # A grandchild may hold the pipes longer than the part lived.
+            # A grandchild may hold the pipes longer than the part lives.
             await asyncio.wait(reading, timeout=1.0)
             for task in reading:
                 task.cancel()
@@ -160,7 +161,7 @@ class Part:
                 self.came_up()
 
     async def _end(self, process: asyncio.subprocess.Process, *steps: tuple[signal.Signals, float]) -> None:
-        """Signals, each with the seconds it is given; then SIGKILL."""
+        """Signals, each with the seconds that it is given; then SIGKILL."""
         for number, seconds in steps:
             self._send(process, number)
             try:

@@ -1,8 +1,9 @@
-"""The logs of several processes as one.
+"""Merge the logs of several processes into one stream.
 
-Each part logs JSON lines on standard error. Here they become short coloured ones with the name of their part. Everything else (a
-print in a handler, a traceback) is shown as text, so that nothing is lost. Invariant: what a part says cannot make a second line,
-or a line of another part.
+Each part logs JSON lines on standard error. Here they become short coloured lines with the name of their part. Other output (a
+print in a handler, a traceback) is shown as text, so nothing is lost. Invariant: the output of a part cannot forge a second
+line, or a
+line of another part.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from leaseq.telemetry import Event
 
 COLOURS = {"dev": "white", "api": "blue", "worker": "green", "reaper": "magenta"}
 LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}
-# Said elsewhere in the line, or of no interest to a person.
+# Shown elsewhere in the line, or not useful to a person.
 HIDDEN = {"event", "exception", "level", "logger", "pid", "timestamp", "traceback"}
 BLOCKS = ("exception", "traceback")
 NAME_WIDTH = 6
@@ -34,7 +35,7 @@ class Printer:
         self._raw = raw
 
     def line(self, part: str, text: str) -> dict[str, Any] | None:
-        """Print a line that a part has logged. Returns the event in it, if it is one."""
+        """Print a line that a part has logged. Returns its event, if it is an event."""
         event = _parse(text)
         if event is None:
             self.text(part, text)
@@ -43,7 +44,7 @@ class Printer:
         return event
 
     def text(self, part: str, text: str) -> None:
-        """Print a line of a part that is no log line, whatever it looks like."""
+        """Print a line of a part that is not a log line, whether or not it looks like one."""
         _echo(printable(text) if self._raw else f"{_clock(_now())} {_name(part)} {printable(text)}")
 
     def event(self, event: Event) -> None:
@@ -52,7 +53,7 @@ class Printer:
         self.line("dev", json.dumps({"timestamp": _now().isoformat(), **fields}, default=str))
 
     def say(self, text: str, *, colour: str | None = None) -> None:
-        """Print something of our own."""
+        """Print a message of our own."""
         if self._raw:
             _echo(json.dumps({"timestamp": _now().isoformat(), "level": "info", "event": text, "part": "dev"}))
             return
@@ -107,7 +108,7 @@ def _echo(text: str) -> None:
         click.echo(text)
         sys.stdout.flush()
     except (OSError, ValueError):
-        return  # nobody reads any more; the parts go on
+        return  # there is no reader any more; the parts go on
 
 
 __all__ = ["Printer"]

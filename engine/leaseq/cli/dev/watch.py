@@ -1,4 +1,4 @@
-"""When has somebody changed the code?"""
+"""Watch the code for changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-# Editors write a file in several steps, and a checkout changes many files at once.
+# Editors write a file in several steps, and a checkout changes many files together.
 DEBOUNCE_MILLISECONDS = 400
 
 
