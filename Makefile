@@ -13,6 +13,9 @@ CODE := engine api reaper chaos tests $(wildcard bench examples)
 ARGS ?=
 # Most tests wait for a process or a lease more than they compute: more of them at a time than there are processors.
 JOBS ?= 7
+# Tests of code that needs no process and, but for a few of tests/unit, no server.
+FAST := tests/unit $(wildcard tests/chaos/test_check*.py) $(addprefix tests/chaos/test_,report_parts.py schedule.py workload.py) \
+    $(addprefix tests/test_,config.py docs.py examples.py one_truth.py tidy_files.py)
 
 # The tests start more than a thousand processes: each would compile all of leaseq, a third of what its start costs.
 unexport PYTHONDONTWRITEBYTECODE
@@ -41,7 +44,7 @@ RELEASE := $(VENV)-release
 RELEASE_TOOLS := 'cyclonedx-bom>=7.5,<8' 'uv>=0.13,<0.14'
 LOCK := $(RELEASE)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 
-.PHONY: help setup test test-compat chaos chaos-short chaos-sweep chaos-mutants demo check fmt bench bench-quick bench-peers lock build clean
+.PHONY: help setup test test-fast test-compat chaos chaos-short chaos-sweep chaos-mutants demo check fmt bench bench-quick bench-peers lock build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +66,9 @@ $(READY): pyproject.toml
 
 test: $(READY) ## run the tests against real servers (ARGS="-k settle")
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+test-fast: $(READY) ## run the tests that need no process of their own, in well under a minute
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal $(FAST) $(ARGS)
 
 test-compat: $(READY) ## run the tests on the system's servers, under roles, and on other Pythons
 	@.ci/compat $(ARGS)

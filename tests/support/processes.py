@@ -20,16 +20,22 @@ import pytest
 import pytest_asyncio
 
 from leaseq.config import Config
+from support.fork_server import Forked, ForkServer
 
 TESTS = Path(__file__).parents[1]
 PATIENCE = 60.0
+FORKS = ForkServer()
 Said = dict[str, Any]
+
+
+def pytest_unconfigure() -> None:
+    FORKS.close()
 
 
 class Service:
     """One running process: `leaseq` with some arguments."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process | Forked) -> None:
         self.name = name
         self.process = process
         self.said: list[Said] = []
@@ -111,21 +117,25 @@ class Services:
 
     async def start(self, *args: str, **env: str) -> Service:
         """Start `leaseq ARGS`, told of the servers and times of the configuration."""
-        told = {name: value for name, value in environment(self.config).items() if name not in self.untold}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "leaseq",
-            *args,
-            env=told | env,
-            cwd=self.directory,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            limit=2**20,
-            start_new_session=True,  # a Ctrl-C in the terminal is for the tests
-        )
+        env = {name: value for name, value in environment(self.config).items() if name not in self.untold} | env
+        process: asyncio.subprocess.Process | Forked
+        if FORKS.can_run(env):
+            process = await FORKS.start(list(args), env=env, cwd=self.directory)
+        else:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                "leaseq",
+                *args,
+                env=env,
+                cwd=self.directory,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                limit=2**20,
+                start_new_session=True,  # a Ctrl-C in the terminal is for the tests
+            )
         service = Service(" ".join(args), process)
         self.running.append(service)
         return service
