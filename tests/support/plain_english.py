@@ -27,7 +27,7 @@ STILL_ALLOWED: dict[str, int] = {
     "engine/leaseq/worker/": 169,
     "examples/": 72,
     "reaper/": 100,
-    "tests/": 666,
+    "tests/": 668,
 }
 # Folders that are counted together, because files move from one to the other.
 TOGETHER = ("engine/leaseq/supervisor/", "engine/leaseq/worker/")

@@ -367,7 +367,7 @@ async def test_limits_of_a_handler_do_not_stay_with_its_neighbours(services: Ser
     for _ in range(2):
         task = await client.ended(await client.submit("opens_a_file", options=ONCE))
         assert (task.state, task.error) == (State.SUCCESS, None)
-    assert not (died := worker.heard("child.died")), died
+    assert not (died := worker.heard("child.died")), [*died, *worker.said[-30:], *worker.other]
 
 
 @pytest.mark.timeout(100)
