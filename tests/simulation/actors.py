@@ -16,7 +16,6 @@ from typing import Any, cast
 
 from redis.asyncio import ConnectionPool
 
-from leaseq.backoff import Backoff
 from leaseq.config import Config
 from leaseq.connect import Pool
 from leaseq.dispatch.dispatcher import Dispatcher
@@ -32,16 +31,9 @@ from leaseq.operations.engine import Engine, Stores
 from leaseq.operations.reap import Death, session_name
 from leaseq.redis_connection import Guard
 from leaseq.supervisor.heartbeat import Heartbeat
-from leaseq.worker.attempt.deadlines import Deadlines
-from leaseq.worker.attempt.outages import Outages
-from leaseq.worker.attempt.run_handler import Stop
-from leaseq.worker.attempt.settle import Releaser, Settler
-from leaseq.worker.claim import Claimer
-from leaseq.worker.in_flight import InFlight
-from leaseq.worker.locked_deliveries import LockedDeliveries
-from leaseq.worker.slots import Slots
-from leaseq.worker.tools import Tools
-from leaseq.worker.worker import Worker
+from leaseq.supervisor.protocol import ChildSpec
+from leaseq.worker.attempt.outcome import Stop
+from leaseq.worker.build import compose
 from leaseq_reaper.promote import Promote
 from leaseq_reaper.reap import Reaping
 from leaseq_reaper.reconcile import Reconcile
@@ -156,10 +148,18 @@ class Hand(Actor):
         self.hired = self.over = False
         self.beat = Heartbeat(ground.config, self.engine.stores, [QUEUE])
         self.transactions = Transactions(ground.lines.url, self.gate, name=session_name(self.worker_id), worker_id=self.worker_id)
-        self.tools = self._tools()
+        slots = 1 if isolated else SLOTS
+        spec = ChildSpec(worker_id=self.worker_id, app="", queues=[QUEUE], concurrency=slots, isolated=isolated, renewed_at=0.0)
         lane = Lane.SUSPECT if isolated else Lane.NORMAL
         bell = Doorbell(self.redis, KEYS, queue=QUEUE, worker_id=self.worker_id, block_seconds=BELL_SECONDS, lane=lane)
-        self.worker = Worker(self.tools, {QUEUE: bell})
+        self.worker = compose(
+            self.engine,
+            app.handlers(),
+            spec,
+            pool=cast(Pool, self.transactions),
+            threads=ground.executor,
+            doorbells={QUEUE: bell},
+        )
 
     def prepare(self, context: Any) -> None:
         context.run(app.WORK.set, self._work)
@@ -219,35 +219,6 @@ class Hand(Actor):
             return None
 
         await self.gate.cross("work", nothing, lambda: RuntimeError("something went wrong outside"))
-
-    def _tools(self) -> Tools:
-        stores, ground = self.engine.stores, self.ground
-        slots = 1 if self.isolated else SLOTS
-        in_flight = InFlight()
-        return Tools(
-            config=ground.config,
-            worker_id=self.worker_id,
-            isolated=self.isolated,
-            loop=asyncio.get_running_loop(),
-            main=cast("asyncio.Task[Any]", asyncio.current_task()),
-            registry=app.handlers(),
-            ledger=stores.ledger,
-            claimer=Claimer(stores.ledger, worker_id=self.worker_id),
-            fleet=stores.fleet,
-            dispatcher=stores.dispatcher,
-            ownership=stores.ownership,
-            pool=cast(Pool, self.transactions),
-            executor=ground.executor,
-            slots=Slots(slots),
-            deadlines=Deadlines(asyncio.get_running_loop()),
-            backoff=Backoff(ground.config.backoff_base_seconds, ground.config.backoff_cap_seconds),
-            hand_backs=Backoff(ground.config.hand_back_base_seconds, ground.config.hand_back_cap_seconds),
-            settler=Settler(stores.ledger, capacity=2 * slots),
-            releaser=Releaser(stores.dispatcher, worker_id=self.worker_id, capacity=2 * slots),
-            in_flight=in_flight,
-            locked=LockedDeliveries(stores.ledger, in_flight),
-            outages=Outages(stores.ledger),
-        )
 
 
 class Sidecar(Actor):

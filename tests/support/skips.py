@@ -17,7 +17,7 @@ LISTED = [
     ("tests/chaos/test_nemeses.py", "", "a nemesis names the right that it lacks; chaos runs report it too"),
     ("tests/chaos/test_report.py", "the report cannot be looked at", "a browser is large; the report's text is tested without"),
     ("tests/unit/test_bench_page.py", "only the extra `bench`", "pictures of the benchmark"),
-    ("tests/unit/test_start.py", "this Python starts every task", "Python 3.11 has no eager tasks"),
+    ("tests/unit/test_start_task.py", "this Python starts every task", "Python 3.11 has no eager tasks"),
     ("tests/ledger/test_migrate_live.py", "has no history", "a source archive has no old revision"),
     ("tests/test_embedded_places.py", "", "one half is for root, the other for everybody else"),
     ("tests/test_deploy.py", "compose-spec has wheels", "other systems cannot read Compose's grammar"),

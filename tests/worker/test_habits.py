@@ -297,7 +297,7 @@ async def test_habits_of_users_of_psycopg(config: Config, client: Client) -> Non
             wanted[what] = (ends, [committed, 1, 1], [(State.SUCCESS, usual)] * 2)
             await until(lambda: worker.running == 0 and worker.slots.running == 0)
             KEPT.clear()
-        assert worker._tools.pool.get_stats()["pool_size"] <= 3
+        assert worker._tools.attempts.handle.pool.get_stats()["pool_size"] <= 3
     assert found == wanted
     assert await client.effects("undone") == 0
 

@@ -20,7 +20,7 @@ from leaseq.model import ClaimedTask, Lane, Settled, Settlement, State
 from leaseq.operations.reap import Death
 from leaseq.telemetry import recorded
 from leaseq.worker import locked_deliveries as locked_module
-from leaseq.worker.attempt.run_handler import Stop
+from leaseq.worker.attempt.outcome import Stop
 from leaseq.worker.in_flight import InFlight
 from support.client import Client
 from support.processes import PATIENCE

@@ -14,7 +14,7 @@ from leaseq.config import Config
 from leaseq.describe import MESSAGE_LIMIT, NAME_LIMIT, TRACEBACK_LIMIT, describe
 from leaseq.model import Outcome, State, Task
 from leaseq.telemetry import recorded
-from leaseq.worker.attempt import conclude
+from leaseq.worker.attempt import attempt, decide
 from support.client import Client
 from support.odd_exceptions import ODD, grouped
 from support.servers import admin_url
@@ -125,7 +125,7 @@ async def test_an_error_that_cannot_be_written_is_replaced_by_a_plain_one(config
 async def test_an_attempt_that_no_ending_fits_is_not_run_again_until_one_does(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conclude, "REFUSED_SECONDS", 0.1)
+    monkeypatch.setattr(attempt, "REFUSED_SECONDS", 0.1)
     app, started = raising(attempts=1)
     await refuse(client, "true")
     with recorded() as events:
@@ -154,10 +154,10 @@ async def test_a_fault_of_our_own_ends_the_attempt_and_is_counted(
                 await tx.execute("insert into effects values (%s, %s, 0)", (ctx.task_id, ctx.attempt))
 
     def fails_once(*args: Any, **kwargs: Any) -> Any:
-        monkeypatch.setattr(conclude, "after", after)
+        monkeypatch.setattr(decide, "after", after)
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(conclude, "after", fails_once)
+    monkeypatch.setattr(decide, "after", fails_once)
     async with working(config, app) as worker:
         task = await client.ended(await client.submit("works", options=ONCE), timeout=15)
         await until(lambda: worker.running == 0 and worker._tools.slots.free == worker._tools.slots.concurrency)

@@ -1,15 +1,15 @@
-"""How is a worker put together from its parts?"""
+"""Build a worker from its parts."""
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from secrets import token_hex
 
 import msgspec
 
-from leaseq.backoff import Backoff
 from leaseq.connect import ImpatientConnection, Pool, open_blocking_redis, open_handler_pool
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.keys import Keys
@@ -20,9 +20,15 @@ from leaseq.operations.reap import session_name
 from leaseq.primary import primary_at
 from leaseq.registry import Registry
 from leaseq.supervisor.protocol import ChildSpec
+from leaseq.worker.attempt.attempt_handle import HandleServices
+from leaseq.worker.attempt.commit import Committer
 from leaseq.worker.attempt.deadlines import Deadlines
+from leaseq.worker.attempt.decide import Decider
 from leaseq.worker.attempt.outages import Outages
-from leaseq.worker.attempt.settle import Releaser, Settler
+from leaseq.worker.attempt.release import Releaser
+from leaseq.worker.attempt.run_handler import HandlerRunner
+from leaseq.worker.attempt.services import AttemptServices
+from leaseq.worker.attempt.settle import Settler
 from leaseq.worker.claim import Claimer
 from leaseq.worker.in_flight import InFlight
 from leaseq.worker.locked_deliveries import LockedDeliveries
@@ -38,40 +44,65 @@ HANDLER_STATEMENT_SECONDS = 86_400.0
 
 
 async def build_worker(stack: AsyncExitStack, engine: Engine, registry: Registry, *, spec: ChildSpec) -> Worker:
-    """A worker for the incarnation of `spec`; its connections and threads end with `stack`."""
-    config, stores = engine.config, engine.stores
-    executor = ThreadPoolExecutor(spec.concurrency, thread_name_prefix="leaseq")
-    # A thread cannot be ended: nobody waits for one at the exit.
-    stack.callback(executor.shutdown, wait=False, cancel_futures=True)
-    capacity = 2 * spec.concurrency
-    main = asyncio.current_task()
-    assert main is not None, "a coroutine of the process's main task"
-    in_flight = InFlight()
+    """A worker for `spec`; its connections and threads end with `stack`."""
+    threads = ThreadPoolExecutor(spec.concurrency, thread_name_prefix="leaseq")
+    # A thread cannot be ended: the exit does not wait for one.
+    stack.callback(threads.shutdown, wait=False, cancel_futures=True)
+    pool = await _transaction_pool(stack, engine, spec)
+    doorbells = {queue: _doorbell(stack, engine, spec, queue) for queue in spec.queues}
+    return compose(engine, registry, spec, pool=pool, threads=threads, doorbells=doorbells)
+
+
+def compose(
+    engine: Engine,
+    registry: Registry,
+    spec: ChildSpec,
+    *,
+    pool: Pool,
+    threads: Executor,
+    doorbells: Mapping[str, Doorbell],
+) -> Worker:
+    """Put the parts of a worker together. Called in the main task of its process.
+
+    `pool`: the connections for handlers' transactions. `threads`: those of plain handlers.
+    """
+    config, stores, loop = engine.config, engine.stores, asyncio.get_running_loop()
+    in_flight, slots = InFlight(), Slots(spec.concurrency)
+    outages = Outages(stores.ledger, primary_at(str(config.postgres_url)))
+    settler = Settler(stores.ledger, capacity=2 * spec.concurrency)
+    releaser = Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=2 * spec.concurrency)
+    services = AttemptServices(
+        loop=loop,
+        handlers=HandlerRunner(
+            registry, Deadlines(loop), pool=threads, result_max_bytes=config.result_max_bytes, isolated=spec.isolated
+        ),
+        handle=HandleServices(
+            loop=loop, ledger=stores.ledger, pool=pool, statement_timeout_seconds=config.statement_timeout_seconds
+        ),
+        decider=Decider(config, outages),
+        committer=Committer(stores.ledger, settler),
+        settler=settler,
+        releaser=releaser,
+        slots=slots,
+        in_flight=in_flight,
+    )
     tools = Tools(
-        config=config,
         worker_id=spec.worker_id,
         isolated=spec.isolated,
-        loop=asyncio.get_running_loop(),
-        main=main,
         registry=registry,
         ledger=stores.ledger,
         claimer=Claimer(stores.ledger, worker_id=spec.worker_id),
         fleet=stores.fleet,
         dispatcher=stores.dispatcher,
         ownership=stores.ownership,
-        pool=await _transaction_pool(stack, engine, spec),
-        executor=executor,
-        slots=Slots(spec.concurrency),
-        deadlines=Deadlines(asyncio.get_running_loop()),
-        backoff=Backoff(config.backoff_base_seconds, config.backoff_cap_seconds),
-        hand_backs=Backoff(config.hand_back_base_seconds, config.hand_back_cap_seconds),
-        settler=Settler(stores.ledger, capacity=capacity),
-        releaser=Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=capacity),
+        slots=slots,
+        attempts=services,
+        releaser=releaser,
         in_flight=in_flight,
         locked=LockedDeliveries(stores.ledger, in_flight),
-        outages=Outages(stores.ledger, primary_at(str(config.postgres_url))),
+        outages=outages,
     )
-    return Worker(tools, {queue: _doorbell(stack, engine, spec, queue) for queue in spec.queues})
+    return Worker(tools, doorbells)
 
 
 async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSpec) -> Pool:
@@ -111,4 +142,4 @@ def _doorbell(stack: AsyncExitStack, engine: Engine, spec: ChildSpec, queue: str
     return doorbell
 
 
-__all__ = ["BLOCK_SECONDS", "build_worker"]
+__all__ = ["BLOCK_SECONDS", "build_worker", "compose"]

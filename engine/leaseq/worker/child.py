@@ -43,7 +43,7 @@ from leaseq.supervisor.protocol import (
     boottime,
 )
 from leaseq.telemetry import emit
-from leaseq.worker.attempt.run_handler import Stop
+from leaseq.worker.attempt.outcome import Stop
 from leaseq.worker.build import BLOCK_SECONDS, build_worker
 from leaseq.worker.load import load_app
 from leaseq.worker.process.forks import guard_forks

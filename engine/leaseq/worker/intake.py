@@ -188,7 +188,7 @@ class Intake:
             self._forget(unstarted.values())
             for _ in unstarted:
                 slots.give_back()
-                slots.settled()
+                slots.mark_settled()
 
     async def _sift(self, deliveries: Sequence[InFlightDelivery]) -> Sequence[InFlightDelivery]:
         """Let go of what cannot be claimed here, and return the rest: the pull before this one brought nothing else."""

@@ -41,7 +41,7 @@ class Slots:
         self.lingering -= lingered
         self._changed.set()
 
-    def settled(self) -> None:
+    def mark_settled(self) -> None:
         """An ending is written."""
         self.unsettled -= 1
         self._changed.set()

@@ -20,8 +20,8 @@ from leaseq.model import ClaimedTask, Lane
 from leaseq.registry import Registry
 from leaseq.supervisor.protocol import FEW_QUEUES
 from leaseq.telemetry import emit
-from leaseq.worker.attempt.attempt import RunningAttempt
-from leaseq.worker.attempt.run_handler import Stop
+from leaseq.worker.attempt.attempt import Attempt
+from leaseq.worker.attempt.outcome import Stop
 from leaseq.worker.in_flight import InFlightDelivery
 from leaseq.worker.intake import Intake
 from leaseq.worker.lane_watch import LaneWatch
@@ -41,7 +41,7 @@ class Worker:
 
     def __init__(self, tools: Tools, doorbells: Mapping[str, Doorbell]) -> None:
         self._tools = tools
-        self._running: dict[str, RunningAttempt] = {}
+        self._running: dict[str, Attempt] = {}
         self.taken = 0  # attempts that were begun here
         self._emptied = asyncio.Event()  # for whoever waits until nothing runs
         self._stop = asyncio.Event()
@@ -162,14 +162,14 @@ class Worker:
                 self._running[task_id].stop(Stop.CANCEL)
 
     def _start(self, claimed: ClaimedTask, delivery: InFlightDelivery) -> None:
-        attempt = RunningAttempt(claimed, delivery, self._tools, left=self._left)
+        attempt = Attempt(claimed, delivery, self._tools.attempts, done=self._attempt_done)
         if self._refusal is not None:
             attempt.stop(self._refusal)
         self._running[claimed.claim.task_id] = attempt
         self.taken += 1
         attempt.start()
 
-    def _left(self, attempt: RunningAttempt) -> None:
+    def _attempt_done(self, attempt: Attempt) -> None:
         self._running.pop(attempt.claimed.claim.task_id, None)
         if not self._running:
             self._last_busy = monotonic()

@@ -1,8 +1,15 @@
-"""What happens to one claimed task while its handler runs?
+"""One attempt of a task, from its claim to the release of its delivery.
 
-The handler is one asyncio task, and there is no other: whoever is over calls what follows (`conclude.py`).
+The file reads from top to bottom: start, run the handler, decide the ending, settle it, release the
+delivery. Each step that waits for an answer goes on in a callback that is named for it: `handler_done`,
+`settle_done`, `release_done`. The handler is one asyncio task, and there is no other, unless the attempt
+has used a transaction or has progress to write: then `_finish` is a second one (`commit.py`). Endings are
+written and deliveries are released in batches.
 
-Invariants: an attempt comes to one ending. A handler that does not end when it is asked to keeps its slot, and nothing else.
+Invariants: an attempt has exactly one ending. Its slot, its count among the unsettled attempts and its
+delivery are given back once each, even if a step in between raises. An ending that cannot be written is
+replaced by a plain one that can be: an attempt does not stay PROCESSING, and none runs uncounted. A handler
+that does not end when it is told to keeps its slot, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,230 +17,381 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
-from leaseq.codec import encode_progress
-from leaseq.context import Context
-from leaseq.errors import Fenced
+from leaseq.describe import told
+from leaseq.dispatch.deliveries import Place, Release
 from leaseq.failpoints import reach
-from leaseq.known_type import stamp_in
+from leaseq.ledger.session import Locked
 from leaseq.lifecycle import is_suspect
 from leaseq.logs import restore_streams
-from leaseq.model import ClaimedTask, Ending, Outcome, TaskError
+from leaseq.model import ClaimedTask, Ending, Lane, Settled, Settlement, State
 from leaseq.registry import Handler
 from leaseq.telemetry import emit
-from leaseq.worker.attempt.conclude import ClaimedAttempt
-from leaseq.worker.attempt.handler_connection import AccessToken
-from leaseq.worker.attempt.progress import ProgressWriter
-from leaseq.worker.attempt.run_handler import Call, Lent, Stop, execute, stopped
-from leaseq.worker.attempt.start import start
-from leaseq.worker.attempt.transaction import Scope
+from leaseq.worker.attempt import outcome
+from leaseq.worker.attempt.attempt_handle import AttemptHandle
+from leaseq.worker.attempt.commit import Committed
+from leaseq.worker.attempt.outcome import Stop
+from leaseq.worker.attempt.services import AttemptServices
 from leaseq.worker.in_flight import InFlightDelivery
 from leaseq.worker.process.leftovers import Leftovers, threads_of
-from leaseq.worker.process.worker_loop import require_worker_process, run_on_worker_loop
-from leaseq.worker.tools import Tools
 
-# For a handler that was asked to end. Shorter than what a draining worker waits for its last endings (worker.LAST_WORDS_SECONDS).
+# For a handler that was told to end. Shorter than a draining worker waits for its last endings (worker.LAST_WORDS_SECONDS).
 PATIENCE_SECONDS = 3.0
+# Between two tries to write an ending that Postgres refuses in its plainest form.
+REFUSED_SECONDS = 1.0
+REFUSED_CAP_SECONDS = 60.0
 
 
-class RunningAttempt(ClaimedAttempt):
-    """One attempt of this worker. `start` takes it to its end, which `left` is told; `stop` interrupts it."""
+class Attempt:
+    """One attempt of this worker. `done` is called once, when nothing is left of it but, perhaps, its handler."""
+
+    handler: Handler  # set when it starts to run
 
     def __init__(
-        self, claimed: ClaimedTask, delivery: InFlightDelivery, tools: Tools, *, left: Callable[[RunningAttempt], None]
+        self, claimed: ClaimedTask, delivery: InFlightDelivery, services: AttemptServices, *, done: Callable[[Attempt], None]
     ) -> None:
-        super().__init__(claimed, delivery, tools, left=left)
+        self.claimed = claimed
+        self._delivery = delivery
+        self._services = services
+        self._done = done
+        self._began = monotonic()
         self._stop: Stop | None = None
-        self._call: Call | None = None
-        self._handler: asyncio.Task[Ending] | None = None
-        self._patience: asyncio.TimerHandle | None = None  # with a handler that was asked to end
-        self._given_up = False  # does the attempt go on without its handler?
+        self._handle: AttemptHandle | None = None  # of a handler that takes a context
+        self._handler_task: asyncio.Task[Ending] | None = None
+        self._patience: asyncio.TimerHandle | None = None  # with a handler that was told to end
+        self._is_abandoned = False  # the attempt goes on without its handler
+        self._is_outlived = False  # the executor has stopped waiting for the handler, which goes on
+        self._leftovers: Leftovers | None = None  # in an isolation child, which must be empty before the next suspect runs
+        self._holds_slot = True
+        self._lingers = False  # the handler still runs, although the attempt is at its end
+        self._ending: Ending | None = None
+        self._finishing: asyncio.Task[Any] | None = None
+        self._is_unsettled = True
+        self._is_plain = False  # the ending was replaced by a plain one
+        self._is_written = False
+        self._refused_seconds = REFUSED_SECONDS
 
-    # What the handler's context asks of us
-
-    @property
-    def stopping(self) -> bool:
-        return self._stop is not None or (self.access is not None and self.access.over)
-
-    def transaction(self) -> Scope:
-        require_worker_process()
-        return Scope(self.lend, self._tools.loop)
-
-    async def set_progress(self, value: Any) -> None:
-        assert self.access is not None, "without a context, nothing asks"
-        if self.access.over:
-            raise Fenced("this attempt is over")
-        progress = encode_progress(value)
-        await run_on_worker_loop(lambda: self._write_progress(progress), self._tools.loop)
-
-    async def _write_progress(self, progress: bytes) -> None:
-        assert self.access is not None, "without a context, nothing asks"
-        if self.access.over:
-            raise Fenced("this attempt is over")
-        if self._progress is None:
-            claim = self.claimed.claim
-            self._progress = ProgressWriter(lambda value: self._tools.ledger.set_progress(claim, value), self._tools.loop)
-        await self._progress.put(progress)
-
-    # What the worker asks
-
-    def stop(self, reason: Stop) -> None:
-        """Interrupt the handler, or keep it from starting; its ending says why."""
-        if self._stop is not None:
-            return
-        self._stop = reason
-        if self._transaction is not None:
-            self._transaction.starved = self._transaction.waits
-        if self._handler is not None and not self._handler.done():
-            self._handler.cancel()
-            self._patience = self._tools.loop.call_later(PATIENCE_SECONDS, self._give_up)
-
-    def overrun(self) -> None:
-        self.stop(Stop.OVERTIME)
-
-    def lose_server(self) -> None:
-        self.stop(Stop.SERVER)
+    # Start
 
     def start(self) -> None:
         """Run the handler. Never raises."""
         try:
-            handler = self._tools.registry.handlers.get(self.claimed.type)
-            refusal = self._refuse(handler)
+            handler = self._services.handlers.registry.handlers.get(self.claimed.type)
+            refusal = self._refusal()
             if handler is None or refusal is not None:
-                self.end(refusal or _unknown_type(self.claimed.type))
+                self._end(refusal or outcome.unknown_type(self.claimed.type))
             else:
                 self._run(handler)
         except Exception as error:
-            self.fail(error)
+            self._fail(error)
 
-    # From the start of the handler to its ending
+    def _refusal(self) -> Ending | None:
+        """The ending of an attempt whose handler is not to run at all."""
+        if self._stop is not None:
+            return self.interrupted()
+        if self.claimed.expired:
+            return outcome.expired()
+        if is_suspect(self.claimed.counts) and not self._services.handlers.isolated:
+            return outcome.isolated()  # it came another way (a rebuilt queue), and here it could take its neighbours with it
+        return None
+
+    # Run the handler
 
     def _run(self, handler: Handler) -> None:
         reach("attempt.starting")
-        emit("attempt.started", task_id=self.claimed.claim.task_id, attempt=self.claimed.claim.attempt)
-        lent = None
-        if handler.context_parameter is not None:  # without a context, no transaction can be asked for
-            self.access = AccessToken()
-            lent = Lent(Context(self.claimed, self), self.access)
-        if self._tools.isolated:
-            self._leftovers = Leftovers(threads_of(self._tools.executor))
-        self._call = Call(handler, lent, executor=self._tools.executor, lingered=self.give_slot_back, leftovers=self._leftovers)
-        max_bytes = self._tools.config.result_max_bytes
-        work = execute(self._call, self.claimed.payload, result_max_bytes=max_bytes, interrupted=self._interrupted)
-        self._handler = start(self._tools.loop, work)
-        if self._handler.done():
-            self._over(self._handler)
+        claimed, handlers = self.claimed, self._services.handlers
+        emit("attempt.started", task_id=claimed.claim.task_id, attempt=claimed.claim.attempt)
+        self.handler = handler
+        if handler.context_parameter is not None:
+            self._handle = AttemptHandle(claimed, self._services.handle, on_server_left=self.server_left)
+        if handlers.isolated:
+            self._leftovers = Leftovers(threads_of(handlers.pool))
+        self._handler_task = handlers.start(self)
+        if self._handler_task.done():
+            self.handler_done(self._handler_task)
         else:
-            self._tools.deadlines.set(self, self.claimed.timeout_seconds)
-            self._handler.add_done_callback(self._over)
+            handlers.deadlines.set(self, claimed.timeout_seconds)
+            self._handler_task.add_done_callback(self.handler_done)
 
-    def _over(self, handler: asyncio.Task[Ending]) -> None:
-        """The handler is done."""
+    def enter(self, arguments: dict[str, Any]) -> None:
+        """Make the current context the handler's, and add the handler's own context to its arguments."""
+        if self._leftovers is not None:
+            self._leftovers.begin()
+        if self._handle is not None and self.handler.context_parameter is not None:
+            arguments[self.handler.context_parameter] = self._handle.enter()
+
+    def stop(self, reason: Stop) -> None:
+        """Interrupt the handler, or keep it from starting. Its ending tells the reason."""
+        if self._stop is not None:
+            return
+        self._stop = reason
+        if self._handle is not None:
+            self._handle.stop()
+        if self._handler_task is not None and not self._handler_task.done():
+            self._handler_task.cancel()
+            self._patience = self._services.loop.call_later(PATIENCE_SECONDS, self._abandon_handler)
+
+    def overrun(self) -> None:
+        """The time-out has passed."""
+        self.stop(Stop.OVERTIME)
+
+    def server_left(self) -> None:
+        """The server of the open transaction is no longer the primary, or does not answer."""
+        self.stop(Stop.SERVER)
+
+    def interrupted(self) -> Ending | None:
+        """The ending of an attempt that was told to stop."""
+        return None if self._stop is None else outcome.stopped(self._stop, timeout_seconds=self.claimed.timeout_seconds)
+
+    def handler_done(self, task: asyncio.Task[Ending]) -> None:
+        """Go on with the ending of the handler."""
         restore_streams()
-        self._tools.deadlines.clear(self, self.claimed.timeout_seconds)
+        self._services.handlers.deadlines.clear(self, self.claimed.timeout_seconds)
         if self._patience is not None:
             self._patience.cancel()
-        if self._given_up:
-            self.give_slot_back()
+        if self._is_abandoned:
+            self._give_slot_back()
             return
-        if self._call is not None and self._call.lingers:
-            self._linger()
-        cancelled = handler.cancelled()
-        if cancelled and self._stop is None and self._tools.main.cancelling():
-            # Code of some handler has cancelled every task of the process, which ends. The reap charges a loss, as for each end.
-            self.leave()
+        if self._is_outlived:
+            self._handler_overran()
+        cancelled = task.cancelled()
+        if cancelled and self._stop is None and self._services.handlers.is_process_ending:
+            # Code of some handler has cancelled every task of the process, which ends. The recovery of this worker
+            # charges a loss, as for each end.
+            self.release_done()
             return
         try:
-            # Cancelled, although `execute` returns the ending of an attempt that was stopped: before it began, or by itself.
-            self.end((self._interrupted() or _unannounced()) if cancelled else self._judged(handler.result()))
+            # A cancelled task, although executors return the ending of an attempt that was stopped: it was cancelled before it
+            # began, or by its own code.
+            if cancelled:
+                self._end(self.interrupted() or outcome.cancelled_itself())
+            else:
+                self._end(outcome.for_this_version(task.result(), self.claimed, self.handler))
         except Exception as error:
-            self.fail(error)
+            self._fail(error)
 
-    def _give_up(self) -> None:
-        """A cancellation is a request: a handler (or a library under it) may swallow it and go on. Not with it."""
-        if self._handler is None or self._handler.done():
+    def _abandon_handler(self) -> None:
+        """Go on without a handler that does not end.
+
+        A cancellation is a request: a handler (or a library under it) may swallow it and continue.
+        """
+        if self._handler_task is None or self._handler_task.done():
             return
-        self._given_up = True
-        self._linger()
-        self._handler.cancel()
-        interrupted = self._interrupted()
-        assert interrupted is not None, "or nobody would have given up"
+        self._is_abandoned = True
+        self._handler_overran()
+        self._handler_task.cancel()
+        interrupted = self.interrupted()
+        assert interrupted is not None, "only a stopped handler is abandoned"
         try:
-            self.end(interrupted)
+            self._end(interrupted)
         except Exception as error:
-            self.fail(error)
+            self._fail(error)
 
-    def _linger(self) -> None:
+    def handler_outlived(self) -> None:
+        """The executor has stopped waiting for the handler. `handler_done` follows, outside of the handler's context."""
+        self._is_outlived = True
+
+    def handler_exited(self) -> None:
+        """The handler that outlived its attempt has ended."""
+        self._give_slot_back()
+
+    def _handler_overran(self) -> None:
         self._keep_slot()
         emit("handler.overran", task_id=self.claimed.claim.task_id, type=self.claimed.type)
 
-    def _keep_slot(self) -> None:
-        if not self.lingers:
-            self.lingers = True
-            self._tools.slots.linger()
+    # Decide the ending
 
-    def leave(self, _: object = None) -> None:
-        super().leave()
-        # It refers back to us: what is left of an attempt is to go by itself, and not to wait for the garbage collector.
-        self._call = None
-        if self._leftovers is not None and not self.lingers:
-            self._handler = self._finishing = None
+    def _end(self, ending: Ending) -> None:
+        """Take this ending: of the handler, or of an attempt that does not wait for its handler any longer."""
+        if not self._lingers:
+            self._give_slot_back()
+        reach("attempt.ending")
+        if not ending.store_away and (self._handle is None or self._handle.close_if_written()):
+            self._handle = None
+            self._settle(ending)
+        else:
+            self._finishing = self._services.loop.create_task(self._finish(ending))
+            self._finishing.add_done_callback(self._finish_done)
+
+    async def _finish(self, ending: Ending) -> Committed:
+        """Write the last progress, and commit the transaction with the ending or undo it."""
+        if self._handle is not None:
+            await self._handle.finish_progress()
+            if self._handle.attempt_transaction is not None:
+                committer, transaction = self._services.committer, self._handle.attempt_transaction
+                return await committer.finish(ending, transaction, settlement=self._settlement, charge=self._charge)
+        return Committed(await self._charge(ending, False) if ending.store_away else ending)
+
+    async def _charge(self, ending: Ending, silent: bool) -> Ending:
+        return await self._services.decider.charge(self.claimed, ending, began=self._began, silent=silent)
+
+    def _finish_done(self, finishing: asyncio.Task[Committed]) -> None:
+        """The transaction is committed, or it is undone and an ending is to be written."""
+        if finishing.cancelled():
+            self.release_done()
+            return
+        try:
+            committed = finishing.result()
+            self._ending = committed.ending
+            if committed.written:
+                self._settled(committed.settled)
+            else:
+                self._settle(committed.ending)
+        except Exception as error:
+            self._fail(error)
+
+    # Settle
+
+    def _settle(self, ending: Ending) -> None:
+        self._ending = ending
+        self._services.settler.put(self._services.decider.settlement(self.claimed, ending), self.settle_done)
+
+    def _settlement(self, ending: Ending) -> Settlement:
+        return self._services.decider.settlement(self.claimed, ending)
+
+    def settle_done(self, answer: Settled | BaseException | None) -> None:
+        """Go on with the answer of the settler."""
+        assert self._ending is not None, "it was sent"
+        try:
+            if isinstance(answer, asyncio.CancelledError):  # the process ends
+                self.release_done()
+            elif not isinstance(answer, BaseException):
+                self._settled(answer)
+            elif isinstance(answer, Locked):
+                self._mark_settled()  # the other attempts do not wait for that row
+                self._services.settler.put_when_unlocked(self._settlement(self._ending), self.settle_done)
+            else:
+                self._settle_plainly(answer)
+        except Exception as error:
+            self._fail(error)
+
+    def _settle_plainly(self, error: BaseException) -> None:
+        """Postgres refuses the ending, or it could not even be sent: write a plain one instead."""
+        if not self._is_plain:
+            self._is_plain = True
+            self._settle(outcome.plain_ending(self._ending, error))
+            return
+        # The ledger refuses to end this attempt at all (a role without rights, for example). Nothing else may run the task
+        # until that works.
+        emit("loop.failed", loop="settle", task_id=self.claimed.claim.task_id, error=told(error))
+        assert self._ending is not None, "the plain one"
+        self._services.loop.call_later(self._refused_seconds, self._settle, self._ending)
+        self._refused_seconds = min(2 * self._refused_seconds, REFUSED_CAP_SECONDS)
+
+    def _settled(self, settled: Settled | None) -> None:
+        self._is_written = True
+        claim = self.claimed.claim
+        reach("settle.committed")
+        self._mark_settled()
+        if settled is None:
+            # The delivery stays in the processing list. If this worker is closed, its recovery is about to move the delivery, to
+            # its lane if the task is PENDING again; if not, the list audit finds it unknown and asks the ledger about it.
+            emit("attempt.fenced", task_id=claim.task_id, attempt=claim.attempt, worker_id=claim.worker_id)
+            self.release_done()
+            return
+        self._report(settled)
+        self._release(settled)
+
+    def _report(self, settled: Settled) -> None:
+        claimed, ending = self.claimed, self._ending
+        assert ending is not None, "it was settled"
+        emit(
+            "attempt.settled",
+            task_id=settled.task_id,
+            type=claimed.type,
+            queue=claimed.queue,
+            attempt=settled.attempt,
+            outcome=ending.outcome,
+            state=settled.state,
+            seconds=round(monotonic() - self._began, 4),
+            **({"error": ending.error.message[:200]} if ending.error else {}),
+        )
+        if settled.state is State.FAILED:
+            code = "" if ending.error is None else ending.error.code
+            emit("task.failed", task_id=settled.task_id, type=claimed.type, queue=claimed.queue, code=code)
+
+    # Release
+
+    def _release(self, settled: Settled) -> None:
+        """Take the delivery out of the processing list. That of a PENDING task goes to the head of its lane."""
+        destination: Place | Lane = settled.lane if settled.state is State.PENDING else Place.DONE
+        self._services.releaser.put(self.claimed.queue, Release(self.claimed.claim.task_id, destination), self.release_done)
+
+    def release_done(self, _: object = None) -> None:
+        """Give back what the attempt still has. Nothing follows."""
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None  # it refers back: what is left of an attempt does not wait for the garbage collector
+        if self._holds_slot and not self._lingers:
+            self._give_slot_back()
+        if self._is_unsettled:
+            self._mark_settled()
+        self._services.in_flight.remove(self._delivery)
+        self._done(self)
+        if self._leftovers is not None and not self._lingers:
+            self._handler_task = self._finishing = None
             # In a context of its own, since this one may be the handler's.
-            self._tools.loop.call_soon(self._look_for_remains, context=contextvars.Context())
+            self._services.loop.call_soon(self._look_for_leftovers, context=contextvars.Context())
 
-    def _look_for_remains(self) -> None:
+    def _look_for_leftovers(self) -> None:
         """Give the slot of an isolation child back only while nothing of this task is alive."""
-        assert self._leftovers is not None, "an isolation child looks"
+        assert self._leftovers is not None, "only an isolation child looks"
         kind = self._leftovers.found()
         if kind is None:
             self._leftovers = None
-            self.give_slot_back()
+            self._give_slot_back()
         else:
             self._keep_slot()
             emit("handler.remained", task_id=self.claimed.claim.task_id, type=self.claimed.type, kind=kind)
 
-    def _interrupted(self) -> Ending | None:
-        """The ending of whoever was told to stop."""
-        if self._stop is None:
-            return None
-        return stopped(self._stop, timeout_seconds=self.claimed.timeout_seconds)
+    # What an attempt has, given back once each
 
-    def _refuse(self, handler: Handler | None) -> Ending | None:
-        """Reasons not to run the handler at all."""
-        if self._stop is not None:
-            return self._interrupted()
-        if self.claimed.expired:
-            return Ending(Outcome.CANCELLED, error=TaskError("expired", "it was not started before expires_at"))
-        if is_suspect(self.claimed.counts) and not self._tools.isolated:
-            # It came by a side way (a rebuilt queue, say): here it could take its neighbours with it.
-            return Ending(Outcome.RELEASED, error=TaskError("isolated", "handed over, to run alone"), delay=0.0, self_caused=True)
-        return _unknown_type(self.claimed.type) if handler is None else None
+    def _keep_slot(self) -> None:
+        """The attempt ends, and its handler, or what that left running, keeps the slot."""
+        if not self._lingers:
+            self._lingers = True
+            self._services.slots.linger()
 
-    def _judged(self, ending: Ending) -> Ending:
-        """The ending of a handler, but for a payload that was accepted for another version of it: that is for another worker."""
-        if ending.error is None or ending.error.code != "payload_invalid" or not ending.permanent:
-            return ending
-        stamp, handler = stamp_in(self.claimed.headers), self._tools.registry.handlers[self.claimed.type]
-        return ending if stamp in (None, handler.stamp) else _other_version(ending.error)
+    def _give_slot_back(self) -> None:
+        """The handler does not run any more, and left nothing running."""
+        if self._holds_slot and self._leftovers is None:
+            self._holds_slot = False
+            self._services.slots.give_back(lingered=self._lingers)
+
+    def _mark_settled(self) -> None:
+        """The ending is written, or will not be, or other attempts are not to wait for it."""
+        if self._is_unsettled:
+            self._is_unsettled = False
+            self._services.slots.mark_settled()
+
+    # Faults of this code, or of what it was given
+
+    def _fail(self, error: BaseException) -> None:
+        """End the attempt all the same."""
+        emit("loop.failed", loop="attempt", task_id=self.claimed.claim.task_id, error=told(error))
+        transaction = None if self._handle is None else self._handle.attempt_transaction
+        if self._is_written:
+            self._services.releaser.failed.set()  # only the delivery is left: the list audit finds it
+            self.release_done()
+        elif transaction is None or not transaction.is_open:
+            self._end_plainly(error)
+        else:
+            self._finishing = self._services.loop.create_task(transaction.abandon())
+            self._finishing.add_done_callback(lambda _: self._end_plainly(error))
+
+    def _end_plainly(self, error: BaseException) -> None:
+        if not self._lingers:
+            self._give_slot_back()
+        if self._handle is not None:
+            self._handle.close()
+        if self._ending is not None and self._ending.result is not None:
+            self._ending = None  # the fault is not the result's
+        try:
+            self._settle_plainly(error)
+        except Exception:  # the loop is being closed, for example
+            self.release_done()
 
 
-def _unannounced() -> Ending:
-    return Ending(
-        Outcome.ERRORED, error=TaskError("error", "it was cancelled, by nobody but its own code", type="CancelledError")
-    )
-
-
-def _other_version(error: TaskError) -> Ending:
-    """The task was submitted for another version of the handler: a deploy is in progress, or was rolled back."""
-    said = f"the payload was submitted for another version of the handler than this worker has: {error.message}"
-    return Ending(Outcome.RELEASED, error=TaskError("other_version", said), self_caused=True)
-
-
-def _unknown_type(name: str) -> Ending:
-    """A deploy may be in progress: another worker, or this one after its restart, will know the type."""
-    said = f"no handler for {name!r} in this worker"
-    return Ending(Outcome.RELEASED, error=TaskError("unknown_type", said), self_caused=True)
-
-
-__all__ = ["RunningAttempt"]
+__all__ = ["Attempt"]

@@ -1,7 +1,9 @@
-"""How does an attempt end that has used its transaction?
+"""End an attempt that has used its transaction.
 
-Writes of the handler's transaction and the settle are one commit, if the handler succeeded; every other ending undoes the
-transaction first, and is then written by itself. What Postgres did not answer is found out before anything else is said.
+If the handler succeeded, the writes of its transaction and the settle are one commit. For every other
+ending the transaction is undone first, and the ending is then written separately.
+
+Invariant: if Postgres does not answer a commit, its effect is found out before anything else is reported.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from msgspec import Struct
 
 from leaseq.describe import MESSAGE_LIMIT, storable, text_of
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
+from leaseq.ledger.ledger import Ledger
 from leaseq.model import Ending, Outcome, Settled, Settlement, TaskError
 from leaseq.telemetry import emit
+from leaseq.worker.attempt.settle import Settler
 from leaseq.worker.attempt.transaction import AttemptTransaction, sqlstate_of
-from leaseq.worker.tools import Tools
 
 UNKNOWN_SECONDS = 1.0
 # The class of SQLSTATE in which Postgres undoes a transaction for the sake of another.
@@ -27,101 +30,100 @@ CONFLICTED = (
     "Postgres could not commit the transaction of the handler beside another that wrote the same rows (under an isolation "
     "stricter than `read committed` this may be the row of the task itself: ctx.set_progress or a request to cancel)"
 )
-# With these Postgres says that it is not this session which is at fault.
-TOLD = frozenset({"AdminShutdown", "CrashShutdown", "CannotConnectNow"})
+# With these Postgres reports that this session is not at fault.
+EXCULPATING = frozenset({"AdminShutdown", "CrashShutdown", "CannotConnectNow"})
 STARVED = TaskError("starved", "no connection for ctx.transaction() was free before the time of the attempt was over")
 
-Judge = Callable[[Ending, bool], Awaitable[Ending]]
+# The settlement for an ending.
+Decide = Callable[[Ending], Settlement]
+# The ending of an attempt whose connection broke: a hand-back, or a charge. The bool: Postgres sent no message.
+Charge = Callable[[Ending, bool], Awaitable[Ending]]
 
 
-class Finish(Struct, frozen=True):
-    """The ending as it now is, and whether it was `written`: then `settled` is what became of it (None: fenced)."""
+class Committed(Struct, frozen=True):
+    """The ending as it is now. If it is `written`, `settled` tells what became of it (None: fenced)."""
 
     ending: Ending
     written: bool = False
     settled: Settled | None = None
 
 
-async def finish(
-    ending: Ending,
-    transaction: AttemptTransaction,
-    tools: Tools,
-    settlement: Callable[[Ending], Settlement],
-    judge: Judge,
-) -> Finish:
-    """Commit the transaction with the ending, or undo it. `settlement` says what is to be written of an ending, `judge` whether
-    a connection that broke is charged."""
-    if transaction.is_open and ending.outcome is Outcome.SUCCEEDED:
-        done = await _commit(transaction, tools, settlement(ending), settlement, judge)
-        if done.written:
-            return done
-        ending = done.ending
-    await transaction.abandon()
-    if transaction.ended:
-        # Part of it may be committed: to run the task again would be to commit that part again.
-        ended = TransactionEnded()
-        ending = Ending(Outcome.ERRORED, error=TaskError(ended.code, str(ended)), permanent=True)
-    elif ending.outcome is Outcome.TIMED_OUT and transaction.starved:
-        ending = Ending(Outcome.RELEASED, error=STARVED, self_caused=True)
-    elif ending.store_away or _broke(transaction, ending):
-        told = ending.error is not None and ending.error.type in TOLD
-        ending = await judge(ending, transaction.broken and not told and not transaction.told)
-    return Finish(ending)
+class Committer:
+    """Commits or undoes the transactions of one worker's attempts."""
 
+    def __init__(self, ledger: Ledger, settler: Settler) -> None:
+        self._ledger = ledger
+        self._settler = settler
 
-async def _commit(
-    transaction: AttemptTransaction,
-    tools: Tools,
-    settlement: Settlement,
-    other: Callable[[Ending], Settlement],
-    judge: Judge,
-) -> Finish:
-    ending = settlement.ending
-    try:
-        return Finish(ending, True, await transaction.commit(tools.ledger, settlement))
-    except Fenced:
-        return Finish(ending, True)
-    except ServerUnreachable as error:
-        claim = settlement.claim
-        emit("attempt.ambiguous", task_id=claim.task_id, attempt=claim.attempt, error=str(error))
-        silent = not transaction.told and sqlstate_of(error) is None
-        back = await judge(Ending(Outcome.ERRORED, error=_refusal(error)), silent)
-        return await _resolve(tools, settlement, other(back), error)
-    except Exception as error:  # a deferred constraint of the user's own tables speaks at COMMIT
-        return Finish(Ending(Outcome.ERRORED, error=TaskError("commit_refused", _said(error), type(error).__name__)))
+    async def finish(self, ending: Ending, transaction: AttemptTransaction, *, settlement: Decide, charge: Charge) -> Committed:
+        """Commit the transaction with the ending, or undo it."""
+        if transaction.is_open and ending.outcome is Outcome.SUCCEEDED:
+            committed = await self._commit(transaction, ending, settlement, charge)
+            if committed.written:
+                return committed
+            ending = committed.ending
+        await transaction.abandon()
+        if transaction.ended:
+            # Part of it may be committed: another run of the task would commit that part again.
+            ended = TransactionEnded()
+            ending = Ending(Outcome.ERRORED, error=TaskError(ended.code, str(ended)), permanent=True)
+        elif ending.outcome is Outcome.TIMED_OUT and transaction.starved:
+            ending = Ending(Outcome.RELEASED, error=STARVED, self_caused=True)
+        elif ending.store_away or _broke(transaction, ending):
+            exculpated = ending.error is not None and ending.error.type in EXCULPATING
+            ending = await charge(ending, transaction.broken and not exculpated and not transaction.told)
+        return Committed(ending)
 
-
-async def _resolve(tools: Tools, settlement: Settlement, back: Settlement, error: ServerUnreachable) -> Finish:
-    """A commit whose answer was lost. Another ending decides it: the fence lets that count only if the commit did not happen, and
-    waits for it (the row is locked) if it is still happening."""
-    settled = await tools.settler.settle(back)
-    while settled is None:
+    async def _commit(self, transaction: AttemptTransaction, ending: Ending, settlement: Decide, charge: Charge) -> Committed:
+        success = settlement(ending)
         try:
-            return Finish(settlement.ending, True, await tools.settler.find_ended(settlement))
-        except ServerUnreachable:
-            await asyncio.sleep(UNKNOWN_SECONDS)
-    return Finish(back.ending, True, settled)
+            return Committed(ending, True, await transaction.commit(self._ledger, success))
+        except Fenced:
+            return Committed(ending, True)
+        except ServerUnreachable as error:
+            claim = success.claim
+            emit("attempt.ambiguous", task_id=claim.task_id, attempt=claim.attempt, error=str(error))
+            silent = not transaction.told and sqlstate_of(error) is None
+            failure = await charge(Ending(Outcome.ERRORED, error=_refusal(error)), silent)
+            return await self._resolve_unknown_commit(success, settlement(failure))
+        except Exception as error:  # a deferred constraint of the user's own tables is checked at COMMIT
+            return Committed(Ending(Outcome.ERRORED, error=TaskError("commit_refused", _message(error), type(error).__name__)))
+
+    async def _resolve_unknown_commit(self, success: Settlement, failure: Settlement) -> Committed:
+        """Find out whether a commit whose answer was lost has happened.
+
+        Another ending of the same attempt decides it. The fence lets that ending count only if the commit
+        did not happen. If the commit is still happening, that ending waits for it, since the row is locked.
+        """
+        settled = await self._settler.settle(failure)
+        while settled is None:
+            try:
+                return Committed(success.ending, True, await self._settler.find_ended(success))
+            except ServerUnreachable:
+                await asyncio.sleep(UNKNOWN_SECONDS)
+        return Committed(failure.ending, True, settled)
 
 
 def _refusal(error: ServerUnreachable) -> TaskError:
-    """Why a commit did not come about."""
+    """The error of a commit that did not happen."""
     if (sqlstate_of(error) or "").startswith(CONFLICT):
         cause = error.__cause__
-        return TaskError("commit_refused", f"{CONFLICTED}: {_said(cause)}", type=type(cause).__name__)
+        return TaskError("commit_refused", f"{CONFLICTED}: {_message(cause)}", type=type(cause).__name__)
     sqlstate = sqlstate_of(error) or "57P"
     code = error.code if sqlstate.startswith(ENDS_SESSIONS) else "commit_refused"
-    return TaskError(code, _said(error))
+    return TaskError(code, _message(error))
 
 
-def _said(error: BaseException | None) -> str:
-    """The words of Postgres. Those of a trigger may be megabytes."""
+def _message(error: BaseException | None) -> str:
+    """The message of Postgres, cut: that of a trigger may be megabytes."""
     return "" if error is None else storable(text_of(error).strip(), MESSAGE_LIMIT)
 
 
 def _broke(transaction: AttemptTransaction, ending: Ending) -> bool:
-    """Whether the connection broke under a handler that did not itself say what is to follow.
+    """Whether the connection broke under a handler that did not itself decide what follows.
 
-    An abandoned connection did not break: Postgres answers, and a statement of this attempt does not end. That is charged.
+    An abandoned connection did not break: Postgres answers, and a statement of this attempt does not end.
+    That is charged.
     """
     if transaction.abandoned:
         return False
@@ -130,4 +132,4 @@ def _broke(transaction: AttemptTransaction, ending: Ending) -> bool:
     return ending.outcome is Outcome.TIMED_OUT and transaction.broken
 
 
-__all__ = ["Finish", "finish"]
+__all__ = ["Committed", "Committer"]

@@ -32,21 +32,21 @@ class AccessToken:
     """The right of one attempt to its transaction. Belongs to the event loop in which it is made."""
 
     def __init__(self) -> None:
-        self.over = False
+        self.revoked = False
         self._loop = asyncio.get_running_loop()
         self._waits: set[asyncio.Timeout] = set()
         self._quiet = asyncio.Event()
         self._quiet.set()
 
-    def begin(self) -> None:
+    def bind(self) -> None:
         """Make the current context, and every task that is started from it, a part of this attempt."""
         _access.set(self)
 
-    def end(self) -> None:
+    def revoke(self) -> None:
         """Refuse every use from now on, and interrupt the statements that still run."""
-        if self.over:
+        if self.revoked:
             return
-        self.over = True
+        self.revoked = True
         for wait in self._waits:
             wait.reschedule(self._loop.time())
 
@@ -69,7 +69,7 @@ class AccessToken:
     def check(self) -> None:
         """Raise `TransactionForeign` unless the caller is a part of this attempt, `Fenced` once the attempt is over."""
         self.check_owner()
-        if self.over:
+        if self.revoked:
             raise Fenced("this attempt is over")
 
     async def run(self, conn: Connection, gen: PQGen[RV], interval: float, timeout: float | None) -> RV:

@@ -1,29 +1,28 @@
-"""How does an ending reach the ledger, and its delivery leave dispatch?
+"""Write the endings of one worker's attempts to the ledger, in batches.
 
-Endings are gathered into batches while the batch before is being written. A store that is away is waited for: the lease is
-kept meanwhile, and a settle may be repeated without harm, since the fence lets it count once. An ending that comes back
-without effect was either written by an earlier try whose answer was lost, or fenced: the ledger tells which. An ending that
-Postgres refuses is refused alone: its neighbours in the batch are written without it. The ending of a task whose row another
-transaction has locked is answered with `Locked`, and then written apart, as soon as the row is free.
+Endings gather into a batch while the batch before is being written. While Postgres is away the settler
+tries again: the lease is kept meanwhile, and a repeated settle does no harm, since the fence lets it count
+once.
+
+- An ending that comes back without effect was either written by an earlier try whose answer was lost, or
+  it was fenced. The ledger tells which.
+- An ending that Postgres refuses is refused alone: the other endings of its batch are written without it.
+- The ending of a task whose row another transaction has locked is answered with `Locked`. It is then
+  written separately, as soon as the row is free.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from msgspec import Struct
-
-from leaseq.dispatch.deliveries import Place, Release
-from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.locked import AGAIN_SECONDS, LockedTasks
 from leaseq.ledger.session import Locked
-from leaseq.model import TERMINAL, Glimpse, Lane, Settled, Settlement, State
+from leaseq.model import TERMINAL, Glimpse, Settled, Settlement, State
 from leaseq.telemetry import emit
 
 BATCH_SIZE = 500
@@ -35,44 +34,46 @@ Answer = Callable[[Settled | BaseException | None], None]
 
 
 class Settler:
-    """Writes endings, for one incarnation."""
+    """Writes endings, for one worker."""
 
     def __init__(self, ledger: Ledger, *, capacity: int) -> None:
         self._ledger = ledger
         self._gatherer: Gatherer[Settlement, Settled | None] = Gatherer(self._write, batch_size=BATCH_SIZE, capacity=capacity)
-        self._locked = LockedTasks(ledger, verb="settle")
-        self._apart: list[tuple[Settlement, Answer]] = []  # endings of tasks whose rows are locked
-        self._writing_apart: asyncio.Task[None] | None = None
+        self._locks = LockedTasks(ledger, verb="settle")
+        self._locked_out: list[tuple[Settlement, Answer]] = []  # with locked rows
+        self._writing_unlocked: asyncio.Task[None] | None = None
 
     async def settle(self, settlement: Settlement) -> Settled | None:
-        """End an attempt. None: it was fenced, and nothing changed. Raises what Postgres said of an ending that it refused."""
+        """End an attempt. None: it was fenced, and nothing changed. Raises the error with which Postgres refused the ending."""
         try:
             return await self._gatherer.add(settlement)
         except Locked:
             written: asyncio.Future[Settled | BaseException | None] = asyncio.get_running_loop().create_future()
-            self.put_apart(settlement, lambda answer: None if written.done() else written.set_result(answer))
+            self.put_when_unlocked(settlement, lambda answer: None if written.done() else written.set_result(answer))
             answer = await written
             if isinstance(answer, BaseException):
                 raise answer from None
             return answer
 
     def put(self, settlement: Settlement, answer: Answer) -> None:
-        """End an attempt, and call `answer` with what `settle` returns or raises, or with `Locked`: then nothing was written, and
-        the caller hands it to `put_apart`."""
+        """End an attempt, and call `answer` with what `settle` returns or raises.
+
+        `answer` may also get `Locked`: then nothing was written, and the caller uses `put_when_unlocked`.
+        """
         self._gatherer.put(settlement, answer)
 
-    def put_apart(self, settlement: Settlement, answer: Answer) -> None:
+    def put_when_unlocked(self, settlement: Settlement, answer: Answer) -> None:
         """End an attempt as soon as its row is free, and call `answer` with what `settle` returns or raises."""
-        self._apart.append((settlement, answer))
-        if self._writing_apart is None or self._writing_apart.done():
-            self._writing_apart = asyncio.create_task(self._write_apart())
+        self._locked_out.append((settlement, answer))
+        if self._writing_unlocked is None or self._writing_unlocked.done():
+            self._writing_unlocked = asyncio.create_task(self._write_unlocked())
 
     async def find_ended(self, settlement: Settlement) -> Settled | None:
-        """Did this very settlement count, although its answer never came?"""
+        """What became of this very settlement if it counted although its answer was lost, else None."""
         return (await self._find_ended([settlement])).get(settlement.claim.task_id)
 
     async def _find_ended(self, batch: Sequence[Settlement]) -> dict[str, Settled]:
-        """Those of a batch that counted although no answer came, by task id. The standbys have them too."""
+        """The settlements of a batch that counted although no answer came, by task id. The standbys have them too."""
         glimpses = await self._ledger.glimpse([s.claim.task_id for s in batch])
         ended = [_ended(settlement, glimpses.get(settlement.claim.task_id)) for settlement in batch]
         found = {settled.task_id: settled for settled in ended if settled is not None}
@@ -80,79 +81,79 @@ class Settler:
             await self._ledger.wait_for_standby()
         return found
 
-    async def _write(self, batch: Sequence[Settlement]) -> list[Settled | BaseException | None]:
-        return [answer for bite in split_by_size(batch) for answer in await self._write_bite(bite)]
+    async def _write(self, gathered: Sequence[Settlement]) -> list[Settled | BaseException | None]:
+        return [answer for batch in split_by_size(gathered) for answer in await self._write_batch(batch)]
 
-    async def _write_bite(self, bite: Sequence[Settlement]) -> list[Settled | BaseException | None]:
-        if self._apart:  # rows are locked: without a look first, each batch with another of them would wait for it
-            return await self._write_free(bite, repeated=False)
+    async def _write_batch(self, batch: Sequence[Settlement]) -> list[Settled | BaseException | None]:
+        if self._locked_out:  # without a look first, each batch with another locked row would wait for it
+            return await self._write_free(batch, repeated=False)
         try:
-            return [*await self._insist(bite)]
+            return [*await self._write_until_answered(batch)]
         except Locked:
-            return await self._write_free(bite, repeated=True)
+            return await self._write_free(batch, repeated=True)
         except Exception:
-            # Whose fault it was shows when each is written alone. A lone one has its second try too: what failed by accident must
-            # not be taken for an ending that Postgres refuses.
-            return [await self._write_alone(settlement) for settlement in bite]
+            # Write each ending alone, which shows which one Postgres refuses. A lone ending has its second try too: an
+            # accident must not be treated as a refusal.
+            return [await self._write_alone(settlement) for settlement in batch]
 
-    async def _write_free(self, bite: Sequence[Settlement], *, repeated: bool) -> list[Settled | BaseException | None]:
-        """Write the endings of a batch whose tasks are not locked; the answer to the others is `Locked`."""
-        locked = await self._find_locked(bite)
-        free = [settlement for settlement in bite if settlement.claim.task_id not in locked]
+    async def _write_free(self, batch: Sequence[Settlement], *, repeated: bool) -> list[Settled | BaseException | None]:
+        """Write the endings of a batch whose tasks are not locked. The answer to the others is `Locked`."""
+        locked = await self._find_locked(batch)
+        free = [settlement for settlement in batch if settlement.claim.task_id not in locked]
         written: list[Settled | BaseException | None]
         try:
-            written = [*await self._insist(free, repeated=repeated)] if free else []
-        except Exception:  # also `Locked`: by another row that an ending needs, of a table, or since the look
+            written = [*await self._write_until_answered(free, repeated=repeated)] if free else []
+        except Exception:  # also `Locked`: another row that an ending needs, a table, or a lock since the look
             written = [await self._write_alone(settlement) for settlement in free]
-        rest = iter(written)
+        answers = iter(written)
         return [
-            Locked("another transaction has locked the row of this task") if settlement.claim.task_id in locked else next(rest)
-            for settlement in bite
+            Locked("another transaction has locked the row of this task") if settlement.claim.task_id in locked else next(answers)
+            for settlement in batch
         ]
 
     async def _write_alone(self, settlement: Settlement) -> Settled | BaseException | None:
         try:
-            (answer,) = await self._insist([settlement], repeated=True)
+            (answer,) = await self._write_until_answered([settlement], repeated=True)
         except Exception as error:
             return error
         return answer
 
     async def _find_locked(self, batch: Sequence[Settlement]) -> set[str]:
-        """Look until there is an answer."""
+        """The tasks of a batch whose rows are locked. Asks until Postgres answers."""
         wait = RETRY_SECONDS
         while True:
             try:
-                return await self._locked.among([settlement.claim.task_id for settlement in batch])
+                return await self._locks.among([settlement.claim.task_id for settlement in batch])
             except ServerUnreachable as error:
                 if wait == RETRY_SECONDS:
                     emit("ledger.unreachable", error=str(error), waiting=len(batch))
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, RETRY_CAP_SECONDS)
 
-    async def _write_apart(self) -> None:
-        """Write the endings that are apart, each when its row is free. The other endings do not wait for that."""
+    async def _write_unlocked(self) -> None:
+        """Write each ending that met a locked row when that row is free. The other endings do not wait for this."""
         try:
-            while self._apart:
+            while self._locked_out:
                 await asyncio.sleep(AGAIN_SECONDS)
-                waiting = [settlement for settlement, _ in self._apart]
+                waiting = [settlement for settlement, _ in self._locked_out]
                 locked = await self._find_locked(waiting)
                 for settlement in waiting:
                     if settlement.claim.task_id not in locked:
-                        self._answer_apart(settlement, await self._write_alone(settlement))
+                        self._answer_unlocked(settlement, await self._write_alone(settlement))
         except BaseException as error:
-            for settlement, _ in [*self._apart]:
-                self._answer_apart(settlement, error)
+            for settlement, _ in [*self._locked_out]:
+                self._answer_unlocked(settlement, error)
             raise
 
-    def _answer_apart(self, settlement: Settlement, said: Settled | BaseException | None) -> None:
-        if isinstance(said, Locked):
+    def _answer_unlocked(self, settlement: Settlement, result: Settled | BaseException | None) -> None:
+        if isinstance(result, Locked):
             return  # it was locked again
-        (answer,) = (answer for waiting, answer in self._apart if waiting is settlement)
-        self._apart = [(waiting, answer) for waiting, answer in self._apart if waiting is not settlement]
-        answer(said)
+        (answer,) = (answer for waiting, answer in self._locked_out if waiting is settlement)
+        self._locked_out = [(waiting, answer) for waiting, answer in self._locked_out if waiting is not settlement]
+        answer(result)
 
-    async def _insist(self, batch: Sequence[Settlement], *, repeated: bool = False) -> list[Settled | None]:
-        """Write until there is an answer. `repeated`: it was tried before, and may have counted then. Raises `Locked`."""
+    async def _write_until_answered(self, batch: Sequence[Settlement], *, repeated: bool = False) -> list[Settled | None]:
+        """Write a batch until Postgres answers. `repeated`: an earlier try may have counted. Raises `Locked`."""
         wait = RETRY_SECONDS
         while True:
             try:
@@ -188,9 +189,13 @@ def split_by_size(batch: Sequence[Settlement]) -> Iterator[Sequence[Settlement]]
 
 
 def _ended(settlement: Settlement, glimpse: Glimpse | None) -> Settled | None:
-    """The same attempt, no longer running, in the state that was asked for (or CANCELLED, where a request came before and the
-    task would have gone on): it was us. (A reap would have left PENDING or FAILED as lost; a hand-back of ours that looks the
-    same has the same effect.)"""
+    """What this settlement did, judged by the task as it is now. None: the settlement did not count.
+
+    It counted if the same attempt no longer runs and the task is in the state that the settlement asked for,
+    or in CANCELLED where a request came before and the task would have gone on. A recovery of this worker
+    would have left the task PENDING, or FAILED as lost. A hand-back of this worker that looks the same has
+    the same effect.
+    """
     if glimpse is None or glimpse.attempt != settlement.claim.attempt or glimpse.state is State.PROCESSING:
         return None
     wanted = settlement.disposition.state
@@ -199,47 +204,4 @@ def _ended(settlement: Settlement, glimpse: Glimpse | None) -> Settled | None:
     return Settled(glimpse.task_id, glimpse.attempt, glimpse.state, glimpse.queue, glimpse.lane)
 
 
-class QueuedRelease(Struct, frozen=True):
-    """One delivery on its way out of the processing list."""
-
-    queue: str
-    release: Release
-
-
-class Releaser:
-    """Takes deliveries out of the worker's processing lists, gathered. What fails here is found by the sweep."""
-
-    def __init__(self, dispatcher: Dispatcher, *, worker_id: str, capacity: int) -> None:
-        self._dispatcher = dispatcher
-        self._worker_id = worker_id
-        self.failed = asyncio.Event()  # something may have stayed behind in our lists; the sweep listens
-        self._gatherer: Gatherer[QueuedRelease, None] = Gatherer(self._write, batch_size=BATCH_SIZE, capacity=capacity)
-
-    async def release(self, queue: str, delivery: str | bytes, place: Place | Lane = Place.DONE) -> None:
-        """Let go of one delivery."""
-        await self._gatherer.add(QueuedRelease(queue, Release(delivery, place)))
-
-    async def release_all(self, queue: str, releases: Sequence[Release]) -> None:
-        """Let go of many deliveries of one queue, in this order. What fails is found by the sweep, as for one."""
-        await self._write([QueuedRelease(queue, release) for release in releases])
-
-    def put(self, queue: str, release: Release, left: Callable[[object], None]) -> None:
-        """Let go of one delivery, and call `left` then."""
-        self._gatherer.put(QueuedRelease(queue, release), left)
-
-    async def _write(self, batch: Sequence[QueuedRelease]) -> list[None]:
-        by_queue: defaultdict[str, list[Release]] = defaultdict(list)
-        for parting in batch:
-            by_queue[parting.queue].append(parting.release)
-        for queue, releases in by_queue.items():
-            try:
-                found = await self._dispatcher.release(queue, releases, worker_id=self._worker_id)
-                reach("release.sent")
-                emit("delivery.released", queue=queue, count=found)
-            except ServerUnreachable as error:
-                emit("dispatch.unreachable", error=str(error), queue=queue)
-                self.failed.set()
-        return [None] * len(batch)
-
-
-__all__ = ["Releaser", "Settler", "split_by_size"]
+__all__ = ["Settler", "split_by_size"]

@@ -77,7 +77,7 @@ class AttemptTransaction:
         self._statement_timeout_seconds = statement_timeout_seconds
         self._opening = asyncio.Lock()
         self._conn: ImpatientConnection | None = None
-        self._lent: HandlerConnection | None = None
+        self._handler_conn: HandlerConnection | None = None
         self._identity = ""
         self._is_proven = False  # is the transaction known to be the one that was opened?
         self.told = False  # has Postgres said that the crash of another session ends this one?
@@ -90,11 +90,11 @@ class AttemptTransaction:
         """The handler's connection, with the transaction open. Raises `Fenced` once the attempt is over."""
         async with self._opening:
             self.access.check()
-            if self._lent is None:
+            if self._handler_conn is None:
                 await self._open()
-            assert self._lent is not None, "just opened"
+            assert self._handler_conn is not None, "just opened"
             self.look()
-            return self._lent
+            return self._handler_conn
 
     async def _open(self) -> None:
         self.waits = True
@@ -111,17 +111,17 @@ class AttemptTransaction:
         except BaseException:
             await self._close(conn)
             raise
-        self._conn, self._lent = conn, HandlerConnection(conn, self.access)
-        for listened in (self._conn, self._lent):
+        self._conn, self._handler_conn = conn, HandlerConnection(conn, self.access)
+        for listened in (self._conn, self._handler_conn):
             listened.add_notice_handler(self._noticed)
         reach("transaction.open", lost=psycopg.OperationalError)
 
     def look(self) -> None:
         """Notice what the handler has done to its connection."""
-        if self._lent is not None:
-            self.broken = self.broken or self._lent.broken
+        if self._handler_conn is not None:
+            self.broken = self.broken or self._handler_conn.broken
             self.abandoned = self.abandoned or (self._conn is not None and self._conn.abandoned)
-            self.ended = self.ended or self._lent.ended
+            self.ended = self.ended or self._handler_conn.ended
 
     def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
         self.told = self.told or notice.sqlstate == CRASHED_ELSEWHERE
@@ -181,7 +181,7 @@ class AttemptTransaction:
     async def abandon(self) -> None:
         """Undo everything, and find out whether the handler has ended the transaction before."""
         if self._conn is None:
-            self.access.end()
+            self.access.revoke()
             return
         conn = await self._take_back(self._conn)
         try:
@@ -203,7 +203,7 @@ class AttemptTransaction:
     async def _take_back(self, conn: ImpatientConnection) -> ImpatientConnection:
         """End the loan. Afterwards only the worker uses the connection, which is closed if it is in no state for that."""
         self.look()
-        self.access.end()
+        self.access.revoke()
         is_fit = True
         try:
             async with asyncio.timeout(QUIET_SECONDS):
@@ -215,9 +215,9 @@ class AttemptTransaction:
         self.look()
         if not is_fit or self._is_in_use(conn):
             await conn.close()
-        if self._lent is not None:
-            self._lent.detach()
-            self._lent = None
+        if self._handler_conn is not None:
+            self._handler_conn.detach()
+            self._handler_conn = None
         return conn
 
     def _is_in_use(self, conn: ImpatientConnection) -> bool:
@@ -273,7 +273,7 @@ class Scope:
     ) -> bool | None:
         transaction, savepoint = self._lend(), self._savepoint
         transaction.look()
-        if savepoint is None or transaction.broken or transaction.access.over:
+        if savepoint is None or transaction.broken or transaction.access.revoked:
             return None
         if transaction.ended:
             raise TransactionEnded

@@ -1,4 +1,4 @@
-"""Does a handler that waits for nothing cost the event loop nothing, and does one that waits run like any task?"""
+"""A handler that waits for nothing costs the event loop nothing, and one that waits runs like any task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from leaseq.worker.attempt.start import start
+from leaseq.worker.attempt.run_handler import start_task
 
 WHO: ContextVar[str] = ContextVar("who", default="nobody")
 
@@ -27,7 +27,7 @@ async def test_what_waits_is_a_task_like_any_other() -> None:
         assert task is not None
         return task.get_name()
 
-    task = start(asyncio.get_running_loop(), slow())
+    task = start_task(asyncio.get_running_loop(), slow())
     assert not task.done()
     go.set()
     assert await task == task.get_name()
@@ -35,7 +35,7 @@ async def test_what_waits_is_a_task_like_any_other() -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="this Python starts every task with the next turn of the loop")
 async def test_what_waits_for_nothing_is_done_at_once() -> None:
-    assert start(asyncio.get_running_loop(), quick()).result() == 1
+    assert start_task(asyncio.get_running_loop(), quick()).result() == 1
 
 
 async def test_it_sees_a_copy_of_the_context() -> None:
@@ -45,7 +45,7 @@ async def test_it_sees_a_copy_of_the_context() -> None:
         return before
 
     WHO.set("the worker")
-    assert await start(asyncio.get_running_loop(), claim()) == "the worker"
+    assert await start_task(asyncio.get_running_loop(), claim()) == "the worker"
     assert WHO.get() == "the worker"
 
 
@@ -59,7 +59,7 @@ async def test_a_task_factory_is_asked() -> None:
 
     loop.set_task_factory(factory)
     try:
-        assert await start(loop, quick()) == 1
+        assert await start_task(loop, quick()) == 1
     finally:
         loop.set_task_factory(None)
     assert len(made) == 1

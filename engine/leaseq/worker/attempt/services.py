@@ -1,0 +1,33 @@
+"""The parts of a worker that all its attempts share, so that one attempt costs no more than itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec import Struct
+
+from leaseq.worker.attempt.attempt_handle import HandleServices
+from leaseq.worker.attempt.commit import Committer
+from leaseq.worker.attempt.decide import Decider
+from leaseq.worker.attempt.release import Releaser
+from leaseq.worker.attempt.run_handler import HandlerRunner
+from leaseq.worker.attempt.settle import Settler
+from leaseq.worker.in_flight import InFlight
+from leaseq.worker.slots import Slots
+
+
+class AttemptServices(Struct, frozen=True, kw_only=True):
+    """What an attempt needs of its worker."""
+
+    loop: asyncio.AbstractEventLoop
+    handlers: HandlerRunner
+    handle: HandleServices
+    decider: Decider
+    committer: Committer
+    settler: Settler
+    releaser: Releaser
+    slots: Slots
+    in_flight: InFlight
+
+
+__all__ = ["AttemptServices"]
