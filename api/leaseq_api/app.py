@@ -1,7 +1,7 @@
-"""The HTTP application.
+"""Build the Litestar application of the API.
 
-Routes, the table of problems, the checks in front of both, and a lifespan that holds the engine. Invariants: nothing connects
-before the lifespan begins; every answer carries the same few security headers.
+It has the routes, the table of problems, the checks in front of both, and a lifespan that holds the engine. Invariants: nothing
+connects before the lifespan begins. Every answer carries the same few security headers.
 """
 
 from __future__ import annotations

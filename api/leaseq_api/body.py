@@ -1,8 +1,8 @@
 """Decode the body of a request into a struct, or refuse it with a reason.
 
-The framework would parse a body into objects and so lose the payload's bytes; here the envelope is parsed and the
-payload is cut out as it is. Everything a client can send ends in a struct or in a 4xx. The body has arrived when a
-route begins, within the bounds of the HTTP server.
+The framework would parse a body into objects and so lose the payload's bytes. Here the envelope is
+parsed and the payload is cut out unchanged. Every input of a client becomes a struct or a 4xx. The
+body has arrived completely when a route begins, within the bounds of the HTTP server.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<n
 
 
 async def read_json(request: Request[Any, Any, Any], decoder: msgspec.json.Decoder[T]) -> T:
-    """Read and decode a body. Raises `Refused`; the limit on its size is the framework's."""
+    """Read and decode a body. Raises `Refused`. The framework limits its size."""
     _check_media_type(request)
     raw = await request.body()
     try:
@@ -33,7 +33,7 @@ async def read_json(request: Request[Any, Any, Any], decoder: msgspec.json.Decod
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused("json_invalid", f"the body is not valid JSON: {error}") from None
     except RecursionError:
-        raise Refused("json_invalid", "the body is nested far too deep") from None
+        raise Refused("json_invalid", "the body is nested too deeply") from None
 
 
 def _check_media_type(request: Request[Any, Any, Any]) -> None:
@@ -45,7 +45,7 @@ def _check_media_type(request: Request[Any, Any, Any]) -> None:
 
 
 def _misfit(message: str) -> Refused:
-    """JSON that is not what was asked for, with a pointer to the place where one is known."""
+    """The problem for JSON that does not fit, with a pointer to the place if it is known."""
     if place := _PLACE.match(message):
         steps = re.sub(r"\[(\d+)\]", r".\1", place["path"]).split(".")
         return Refused("submission_invalid", place["what"], pointer="/".join(steps))

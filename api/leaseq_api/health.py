@@ -1,9 +1,10 @@
-"""The two answers about health: that the process is alive, and that it can do its work.
+"""The two health checks: whether the process is alive, and whether it is ready.
 
-`/health/live` touches no store: a restart does not mend a store that is away. `/health/ready` asks Postgres through the
-same pool that submissions use, since without it nothing can be accepted. Redis is shown, but its absence does not make the
-service unready: submissions are recorded all the same. With LEASEQ_REQUIRE_STANDBY the service is unready while no synchronous
-standby is connected.
+`/health/live` uses no store, because a restart would not fix a missing store. `/health/ready` asks
+Postgres through the pool of the submissions, because without Postgres no submission can be
+accepted. Redis is reported, but its absence does not make the service unready: submissions are
+recorded anyway. With LEASEQ_REQUIRE_STANDBY the service is unready while no synchronous standby is
+connected.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ REDIS_SECONDS = 1.0
 
 @get("/live", codes=any_codes())
 async def live() -> Response[Live]:
-    """Say that the process answers."""
+    """Report that the process answers."""
     return Response(Live())
 
 
 @get("/ready", codes=any_codes("not_ready"))
 async def ready(request: Request[Any, Any, Any], service: Injected) -> Response[Ready] | Response[Problem]:
-    """Say whether tasks can be accepted."""
+    """Report whether tasks can be accepted."""
     postgres, redis = await asyncio.gather(_postgres(service), _redis(service))
     if postgres == "up" and not service.stopping.is_set():
         return Response(Ready(redis=redis))

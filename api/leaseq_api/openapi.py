@@ -1,9 +1,10 @@
 """The OpenAPI document at /schema.
 
-The framework derives paths, names, descriptions and parameters from the routes. `complete` adds the rest: the schemas as msgspec
-writes them, which are those that encode and decode; what a route reads by itself; every problem that an operation may answer
-with; the headers of answers; and HEAD and OPTIONS, which need no route. Invariants: every status that this service can answer
-with stands at its operation, and every limit on a value stands as a keyword of its schema.
+The framework derives paths, names, descriptions and parameters from the routes. `complete` adds the
+rest: the msgspec schemas, which also encode and decode; the parameters that a route reads itself;
+every problem that an operation may answer with; the headers of answers; and HEAD and OPTIONS, which
+need no route. Invariants: every status that this service can answer with is listed at its
+operation, and every limit on a value is a keyword of its schema.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _DESCRIPTION = (
 _REF = "#/components/schemas/{name}"
 _WIRE = [SubmitBody, TaskView, RememberedTask, TaskPage, AttemptList, QueueList, PausedView, WorkerList, Live, Ready, Problem]
 
-# What the HTTP server and the checks in front of all routes may answer.
+# The possible answers of the HTTP server and of the checks in front of all routes.
 IN_FRONT = (
     *("request_malformed", "host_invalid", "header_repeated", "method_not_allowed", "head_timeout", "body_timeout"),
     *("body_too_large", "target_too_long", "head_too_large", "internal_error", "method_unknown", "overloaded"),
@@ -189,7 +190,7 @@ def _complete_submit(operation: Tree, accepted: Tree, *, key_required: bool) -> 
 
 
 def _list_parameters() -> list[Tree]:
-    """One parameter for each field of `ListQuery`, which the route reads by itself."""
+    """One parameter for each field of `ListQuery`, which the route reads itself."""
     _, components = msgspec.json.schema_components([ListQuery], ref_template=_REF)
     _add_types(components)
     properties: dict[str, Tree] = components["ListQuery"]["properties"]

@@ -1,7 +1,7 @@
-"""The routes by which an operator sees and steers queues and workers.
+"""The routes by which an operator lists and controls queues and workers.
 
-The ledger says which queues and workers there are; dispatch only says how much waits where. While Redis is away the
-lists are still answered, without depths.
+The ledger knows the queues and workers; dispatch only knows how many deliveries wait. While Redis is away the lists are still
+answered, without depths.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import depths_view
 
-# A frozen Redis must not hold up the list of queues. Depths that were not read in this time are left out.
+# A frozen Redis must not delay the list of queues. Depths that were not read in this time are omitted.
 DEPTHS_SECONDS = 2.0
 
 
 @get("/queues", codes=api_codes("lists_busy"))
 async def list_queues(service: Injected) -> Response[QueueList]:
-    """List the queues, and how much waits in each."""
+    """List the queues, with the deliveries that wait in each."""
     records = await service.lists.list_queues()
     return Response(QueueList(queues=await _with_depths(service, records)))
 
 
 @post("/queues/{queue:str}/pause", status_code=200, codes=change_codes("queue_unknown"))
 async def pause(service: Injected, queue: given.QueueName) -> Response[PausedView]:
-    """Stop starting tasks of a queue; what runs goes on, and submissions are still taken."""
+    """Pause a queue: no more of its tasks start. Running tasks continue, and submissions are still accepted."""
     return await _pause(service, queue, paused=True)
 
 
 @post("/queues/{queue:str}/resume", status_code=200, codes=change_codes())
 async def resume(service: Injected, queue: given.QueueName) -> Response[PausedView]:
-    """Start tasks of a queue again."""
+    """Resume a queue."""
     return await _pause(service, queue, paused=False)
 
 
 @get("/workers", query=("closed", "limit"), codes=api_codes("lists_busy"))
 async def list_workers(service: Injected, closed: given.Closed = False, limit: given.Limit = 50) -> Response[WorkerList]:
-    """List the incarnations of workers, newest first; with `closed`, also those that are gone."""
+    """List the workers, newest first; with `closed`, closed workers, too."""
     found = await service.lists.list_workers(closed=closed, limit=given.check_limit(limit))
     return Response(WorkerList(workers=found))
 

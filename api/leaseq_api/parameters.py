@@ -1,7 +1,7 @@
-"""The parameters that an address may hold.
+"""Parse the parameters of an address.
 
-A path that cannot name anything is 404, a query that cannot mean anything is 400. A parameter that is unknown or
-given twice is refused: a misspelt filter that is silently dropped would answer with everything.
+A path that cannot name anything is 404, and a query that is not valid is 400. An unknown or repeated parameter is refused: if a
+misspelt filter were ignored, the answer would contain everything.
 """
 
 from __future__ import annotations
@@ -39,33 +39,33 @@ WaitSeconds = Annotated[
     ),
 ]
 Limit = Annotated[int, QueryParameter(description="How many to list", schema_extra={"minimum": 1, "maximum": MAX_PAGE})]
-Closed = Annotated[bool, QueryParameter(description="List those that are gone, too")]
+Closed = Annotated[bool, QueryParameter(description="Include closed workers")]
 
 
 def check_task_id(text: str) -> str:
     """The canonical form of a task id. Raises `TaskNotFound`."""
     task_id = text.lower()
     if not is_task_id(task_id):
-        raise TaskNotFound("this is not the id of a task: ids are UUIDs")
+        raise TaskNotFound("this is not a task id: ids are UUIDs")
     return task_id
 
 
 def check_queue_name(text: str) -> str:
     """A queue name from the path."""
     if not NAME.fullmatch(text):
-        raise Refused("not_found", "this is not the name of a queue: 1 to 128 characters of A-Z a-z 0-9 _ . -")
+        raise Refused("not_found", "this is not a queue name: use 1 to 128 characters of A-Z a-z 0-9 _ . -")
     return text
 
 
 async def check_query(request: Request[Any, Any, Any]) -> None:
-    """Before a route: refuse parameters that it does not name in `query`, and repeated ones."""
+    """Before a route: refuse repeated parameters, and parameters that it does not name in `query`."""
     if not request.scope["query_string"]:
         return
     known = request.route_handler.opt.get("query", ())
     given = [name for name, _ in request.query_params.multi_items()]
     for name in given:
         if name not in known:
-            allowed = f"this address takes {', '.join(known)}" if known else "this address takes none"
+            allowed = f"this address takes {', '.join(known)}" if known else "this address takes no parameters"
             raise Refused("parameter_invalid", f"there is no parameter {name[:100]!r}: {allowed}")
         if given.count(name) > 1:
             raise Refused("parameter_invalid", f"the parameter {name!r} was given more than once")
@@ -86,7 +86,7 @@ def check_limit(limit: int) -> int:
 
 
 def read_filter(request: Request[Any, Any, Any]) -> TaskFilter:
-    """What `GET /api/tasks` asks for."""
+    """The query of `GET /api/tasks`."""
     try:
         query = msgspec.convert(dict(request.query_params.multi_items()), ListQuery, strict=False)
     except msgspec.ValidationError as error:

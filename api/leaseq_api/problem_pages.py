@@ -1,4 +1,4 @@
-"""The pages to which `type` and Link of a problem lead: one for each code, with what to do about it."""
+"""The pages about problem codes, to which `type` and Link of a problem lead."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def show_code(code: Code) -> Response[str]:
     """Say what a code means and what to do."""
     kind = KINDS.get(code)
     if kind is None:
-        raise Refused("not_found", "there is no such problem; /problems lists those there are")
+        raise Refused("not_found", "there is no such problem; /problems lists all of them")
     more = "<p>The same request may succeed in a moment.</p>\n" if kind.retry else ""
     page = _PAGE.format(title=escape(kind.title), status=kind.status, code=code, advice=escape(kind.advice), more=more)
     return Response(page, media_type=MediaType.HTML, headers=_POLICY)

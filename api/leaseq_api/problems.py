@@ -1,8 +1,9 @@
-"""The HTTP answer that an error becomes.
+"""Turn errors into problem+json answers.
 
-One table, from the stable code of an error to status and title; every error leaves as `application/problem+json`
-(RFC 9457). Invariants: a code never changes once released; an answer never shows a traceback, a statement or an
-address of a server; an error that is not in the table is a fault of ours, a 500 that says nothing but that.
+One table leads from the stable code of an error to status and title. Every error is sent as
+`application/problem+json` (RFC 9457). Invariants: a code never changes once released. An answer
+never shows a traceback, a statement or an address of a server. An error that is not in the table is
+a bug: a 500 that says only that.
 """
 
 from __future__ import annotations
@@ -29,24 +30,24 @@ PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
 DETAIL_LENGTH = 1000
 INSTANCE_LENGTH = 2000
-FAULT = "this is a fault of the service, and has been logged there"
-STORE_AWAY = "the store that has to record this does not answer; nothing was acknowledged, try again"
+FAULT = "this is an internal error, which the log of the service describes"
+STORE_AWAY = "the store that must record this does not answer; nothing was acknowledged, so try again"
 
 
 class Kind(Struct, frozen=True):
-    """What all problems of one code have in common."""
+    """The common properties of all problems of one code."""
 
     status: int
     title: str
-    advice: str  # what a client or an operator does about it
+    advice: str  # the fix, for a client or an operator
     retry: bool = False  # the same request may succeed in a moment
 
 
 KINDS: dict[str, Kind] = {
-    # What leaseq itself refuses (leaseq/errors.py).
+    # Refusals by leaseq itself (leaseq/errors.py).
     "submission_invalid": Kind(
         422,
-        "The submission cannot be accepted as it is",
+        "The submission is not valid",
         "Correct the field that `pointer` or `detail` names. Nothing was stored.",
     ),
     "payload_invalid": Kind(
@@ -83,12 +84,12 @@ KINDS: dict[str, Kind] = {
     "task_not_found": Kind(
         404,
         "There is no such task",
-        "Check the id. A task is removed some days after it has ended.",
+        "Check the id. A task is deleted after its retention period.",
     ),
     "task_conflict": Kind(
         409,
-        "The task is in a state in which this cannot be done",
-        "Look at the state of the task: only a FAILED or CANCELLED task can be redriven, only an unfinished one cancelled.",
+        "The state of the task does not allow this",
+        "Check the state of the task. Only a FAILED or CANCELLED task can be redriven, and only an unfinished one cancelled.",
     ),
     "queue_unknown": Kind(
         404,
@@ -98,28 +99,28 @@ KINDS: dict[str, Kind] = {
     "lists_busy": Kind(
         503,
         "Too many lists are being read at the moment",
-        "Send the same request again, after Retry-After. Nothing is wrong; submissions go on.",
+        "Send the same request again, after Retry-After. Submissions are not affected.",
         retry=True,
     ),
     "server_unreachable": Kind(
         503,
-        "A store is out of reach",
+        "A store cannot be reached",
         "Send the same request again, after Retry-After. Use an Idempotency-Key for submissions.",
         retry=True,
     ),
     "dispatch_foreign": Kind(
         503,
         "The prefix in Redis belongs to another ledger",
-        "Give each deployment a LEASEQ_REDIS_PREFIX of its own.",
+        "Give each deployment its own LEASEQ_REDIS_PREFIX.",
         retry=True,
     ),
     "schema_mismatch": Kind(
         503,
-        "The schema in Postgres and this service do not fit together",
-        "Run `leaseq migrate` of the version that this service has.",
+        "The schema in Postgres and this service have different versions",
+        "Run `leaseq migrate` with the version of this service.",
         retry=True,
     ),
-    # What HTTP brings with it.
+    # Refusals by HTTP.
     "request_malformed": Kind(
         400,
         "The request is not valid HTTP",
@@ -128,7 +129,7 @@ KINDS: dict[str, Kind] = {
     "host_invalid": Kind(
         400,
         "The request must have exactly one valid Host header",
-        "Send exactly one Host header: a name or an address, with a port or without.",
+        "Send exactly one Host header: a name or an address, with an optional port.",
     ),
     "header_repeated": Kind(
         400,
@@ -147,17 +148,17 @@ KINDS: dict[str, Kind] = {
     ),
     "cross_site": Kind(
         403,
-        "A web page of another site may not do this",
+        "A web page of another site sent this request",
         "Send the request from a program or from a page of this API, or list the host of the page in LEASEQ_API_HOSTS.",
     ),
     "not_found": Kind(
         404,
-        "There is nothing at this address",
-        "See the OpenAPI document at /schema for the addresses there are.",
+        "There is no such address",
+        "See the OpenAPI document at /schema for the known addresses.",
     ),
     "method_not_allowed": Kind(
         405,
-        "This address does not take this method",
+        "This address does not support this method",
         "Use one of the methods in the Allow header.",
     ),
     "head_timeout": Kind(
@@ -198,24 +199,24 @@ KINDS: dict[str, Kind] = {
     "method_unknown": Kind(
         501,
         "This service does not know the method",
-        "See the OpenAPI document at /schema for the methods there are.",
+        "See the OpenAPI document at /schema for the known methods.",
     ),
     "overloaded": Kind(
         503,
-        "The service has too much to do at the moment",
+        "The service is overloaded",
         "Send the same request again, after Retry-After. Use an Idempotency-Key for submissions.",
         retry=True,
     ),
     "not_ready": Kind(
         503,
-        "The service cannot do its work at the moment",
+        "The service is not ready",
         "Wait until the stores that `detail` names are back.",
         retry=True,
     ),
     "internal_error": Kind(
         500,
-        "Something went wrong inside the service",
-        "Look into the log of the service for `request.failed`, and report it.",
+        "Internal error",
+        "Look for `request.failed` in the log of the service, and report it.",
     ),
 }
 
@@ -228,7 +229,7 @@ _CODE_OF_STATUS = {
 
 
 def _text(description: str, **keywords: Any) -> Meta:
-    """A text on the wire. Keywords of JSON Schema stand in the document; what leaves here is not checked again."""
+    """A text on the wire. The limits are in the document; outgoing values are not validated again."""
     return Meta(description=description, extra_json_schema=keywords)
 
 
@@ -239,13 +240,12 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: Annotated[str, _text("The same for all problems of one code", minLength=1)]
     status: Annotated[int, Meta(ge=400, le=599)]
     detail: Annotated[str, _text("This one problem, in a sentence", minLength=1, maxLength=DETAIL_LENGTH)]
-    code: Annotated[str, _text("Stable. Programs should look at this", pattern="^[a-z_]+$")]
+    code: Annotated[str, _text("Stable. Programs should use this field", pattern="^[a-z_]+$")]
     instance: Annotated[str, _text("The path of the request", minLength=1, maxLength=INSTANCE_LENGTH, pattern="^[!-~]+$")]
     pointer: (
-        Annotated[str, _text("A JSON pointer (RFC 6901) into the body, where one place is to blame", format="json-pointer")]
-        | UnsetType
+        Annotated[str, _text("A JSON pointer (RFC 6901) into the body, if one place is wrong", format="json-pointer")] | UnsetType
     ) = UNSET
-    task_id: Annotated[str, _text("The task that stands in the way, or that was meant", format="uuid")] | UnsetType = UNSET
+    task_id: Annotated[str, _text("The conflicting task, or the requested one", format="uuid")] | UnsetType = UNSET
     postgres: Annotated[str, _text("The state of Postgres", enum=list(get_args(PostgresState)))] | UnsetType = UNSET
     redis: Annotated[str, _text("The state of Redis", enum=list(get_args(RedisState)))] | UnsetType = UNSET
 
@@ -259,7 +259,7 @@ class RawAnswer(Struct, frozen=True):
 
 
 def raw_problem(code: str, detail: str, *, path: bytes) -> RawAnswer:
-    """The answer for a problem that is found before a route is: by the HTTP server, and by the checks in front of the routes."""
+    """The answer for a problem that is found before a route: by the HTTP server, and by the checks in front of the routes."""
     kind = KINDS[code]
     body = msgspec.json.encode(_problem(code, detail, instance=quote(path or b"/", safe="/%")))
     retry = ((b"retry-after", RETRY_AFTER_SECONDS.encode()),) if kind.retry else ()
@@ -310,12 +310,12 @@ def allow_header(methods: Iterable[str]) -> str:
 
 
 def of_refusal(request: Request[Any, Any, Any], error: Refused) -> Response[Problem]:
-    """For what the handlers of this service refuse."""
+    """For refusals by the handlers of this service."""
     return answer(request, error.code, str(error), **error.members)
 
 
 def of_leaseq(request: Request[Any, Any, Any], error: LeaseqError) -> Response[Problem]:
-    """For what leaseq refuses, or cannot do at the moment."""
+    """For refusals and temporary failures of leaseq."""
     if error.code not in KINDS:
         return of_fault(request, error)
     members: dict[str, str] = {}
@@ -325,13 +325,13 @@ def of_leaseq(request: Request[Any, Any, Any], error: LeaseqError) -> Response[P
         members["task_id"] = error.task_id
     elif is_task_id(meant := str(request.path_params.get("task_id", "")).lower()):
         members["task_id"] = meant
-    # What a driver says about a store it cannot reach (addresses, users) is not for clients.
+    # The text of a driver about an unreachable store (addresses, users) is not for clients.
     away = KINDS[error.code].status == 503 and error.code != "lists_busy"
     return answer(request, error.code, STORE_AWAY if away else str(error), **members)
 
 
 def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
-    """For what the framework refuses: routes, methods, parameters, sizes."""
+    """For refusals by the framework: routes, methods, parameters, sizes."""
     code = _CODE_OF_STATUS.get(error.status_code)
     if code is None:
         return of_fault(request, error)
@@ -342,7 +342,7 @@ def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[P
 
 
 def of_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """For what nobody foresaw. The event tells where, but not the message: it may quote what a client sent."""
+    """For unexpected exceptions. The event reports where, but not the message, which may quote the client's input."""
     where = "".join(traceback.format_tb(error.__traceback__)[-5:])
     emit("request.failed", method=request.method, error=type(error).__name__, traceback=where)
     return answer(request, "internal_error", FAULT)
@@ -353,9 +353,9 @@ def _detail(code: str, error: HTTPException, allow: str | None) -> str:
         blamed = [f"{e['key']}: {e['message']}" for e in error.extra if isinstance(e, dict) and "key" in e]
         return "; ".join(blamed) or error.detail
     said = {
-        "not_found": "no route leads here; /schema lists those there are",
-        "method_not_allowed": f"this address takes {allow}",
-        "body_too_large": "the body is larger than this service takes",
+        "not_found": "no route has this path; /schema lists all routes",
+        "method_not_allowed": f"this address supports {allow}",
+        "body_too_large": "the body is larger than this service accepts",
     }
     return said.get(code, error.detail)
 

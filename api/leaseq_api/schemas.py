@@ -1,7 +1,7 @@
-"""Tasks as HTTP and `--json` show them, and submissions as HTTP takes them.
+"""Tasks as HTTP and `--json` show them, and submissions over HTTP.
 
-The body of a submission, and what comes back. JSON values that belong to clients and handlers (payload, result,
-progress, error) are embedded as the bytes they are, and not parsed and written anew.
+JSON values that belong to clients and handlers (payload, result, progress, error) are embedded byte
+for byte, neither parsed nor formatted again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 def _bound(description: str | None = None, **keywords: Any) -> Meta:
-    """Keywords of JSON Schema for the document. The engine checks the same limits, for all clients and in its own words."""
+    """Keywords of JSON Schema for the document. The engine checks the same limits for all clients, with its own messages."""
     return Meta(description=description, extra_json_schema=keywords)
 
 
@@ -48,7 +48,7 @@ Json = Raw
 
 
 class SubmitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `POST /api/tasks` takes."""
+    """The body of `POST /api/tasks`."""
 
     type: Annotated[str, _bound("The name that selects the handler", **_NAME)]
     payload: Annotated[
@@ -56,20 +56,23 @@ class SubmitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ]
     queue: Annotated[str, _bound("Default: the queue of the task type, else `default`", **_NAME)] | None = None
     priority: Annotated[PriorityName, Meta(description="Default: normal")] | None = None
-    delay_seconds: Annotated[float, _bound("Run that much later; at most one year", minimum=0, **_SECONDS)] | None = None
-    run_at: Annotated[datetime, _bound("Run at this time; instead of delay_seconds", **_TIME)] | None = None
+    delay_seconds: Annotated[float, _bound("Delay before the task is due; at most one year", minimum=0, **_SECONDS)] | None = None
+    run_at: Annotated[datetime, _bound("Time at which the task is due, in place of delay_seconds", **_TIME)] | None = None
     # A float, because 3.0 is an integer to JSON Schema.
     max_attempts: (
-        Annotated[float, _bound("Attempts in all. Default: as its handler says", type="integer", minimum=1, maximum=MAX_ATTEMPTS)]
+        Annotated[
+            float,
+            _bound("Total number of attempts. Default: that of the handler", type="integer", minimum=1, maximum=MAX_ATTEMPTS),
+        ]
         | None
     ) = None
     timeout_seconds: (
-        Annotated[float, _bound("Limit on one attempt. Default: as its handler says", exclusiveMinimum=0, **_SECONDS)] | None
+        Annotated[float, _bound("Limit on one attempt. Default: that of the handler", exclusiveMinimum=0, **_SECONDS)] | None
     ) = None
     expires_at: Annotated[datetime, _bound("Do not start it after this time", **_TIME)] | None = None
 
     def to_request(self, *, key: str | None) -> Request:
-        """The same, in the words of the engine."""
+        """The same as a request to the engine."""
         return Request(
             type=self.type,
             payload=bytes(self.payload),
@@ -91,15 +94,15 @@ def _whole(attempts: float | None) -> int | None:
 
 
 class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `GET /api/tasks` takes after the question mark. A filter that is not given does not filter."""
+    """The query of `GET /api/tasks`. A filter that is not given does not filter."""
 
-    # Not None: a query has no null, and a queue may be called that.
+    # Not None: a query has no null, and a queue may have that name.
     state: Annotated[StateName, Meta(description="Only tasks in this state")] | UnsetType = UNSET
     queue: Annotated[str, _bound("Only tasks of this queue", **_NAME)] | UnsetType = UNSET
     type: Annotated[str, _bound("Only tasks of this type", **_NAME)] | UnsetType = UNSET
-    idempotency_key: Annotated[str, _bound("Only the task that this key stands for", **_KEY)] | UnsetType = UNSET
-    limit: Annotated[int, Meta(ge=1, le=200, description="How many to list")] = 50
-    cursor: Annotated[str, _bound("`next_cursor` of the page before", format="uuid")] | UnsetType = UNSET
+    idempotency_key: Annotated[str, _bound("Only the task with this key", **_KEY)] | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of items")] = 50
+    cursor: Annotated[str, _bound("`next_cursor` of the previous page", format="uuid")] | UnsetType = UNSET
 
 
 class TaskSummaryView(Struct, frozen=True, kw_only=True):
@@ -114,7 +117,9 @@ class TaskSummaryView(Struct, frozen=True, kw_only=True):
     retry_count: Count
     crash_count: Count
     loss_count: Count
-    hand_back_count: Annotated[int, Meta(ge=0, description="Hand-backs in a row that the task itself caused; each waits longer")]
+    hand_back_count: Annotated[
+        int, Meta(ge=0, description="Hand-backs in a row that the task itself caused; each is delayed longer")
+    ]
     max_attempts: Annotated[int, Meta(ge=1, le=MAX_ATTEMPTS)]
     timeout_seconds: Annotated[float, Meta(gt=0, le=YEAR_SECONDS)]
     idempotency_key: Key | None
@@ -133,11 +138,11 @@ class TaskView(TaskSummaryView, frozen=True, kw_only=True):
     """One task. Times are RFC 3339 in UTC, by the clock of Postgres."""
 
     result: Json | None
-    payload: Json | UnsetType = UNSET  # not repeated to whoever has just sent it
+    payload: Json | UnsetType = UNSET  # omitted in the answer to a submission
 
 
 class RememberedTask(Struct, frozen=True, kw_only=True):
-    """What is left to say of a task that was pruned, but whose idempotency key still stands for it."""
+    """The rest of a task that was pruned, but whose idempotency key still exists."""
 
     task_id: Id
     type: Name
@@ -148,8 +153,8 @@ class RememberedTask(Struct, frozen=True, kw_only=True):
 
 
 class TaskPage(Struct, frozen=True, kw_only=True):
-    """Some tasks, newest first, without payloads and results. `next_cursor` is null on the last page, and only there: a page from
-    which a filter has left few tasks, or none, has the cursor from which to look on.
+    """Some tasks, newest first, without payloads and results. Only the last page has a null `next_cursor`. A
+    filtered page may have few tasks or none, and still a cursor from which to continue.
     """
 
     tasks: list[TaskSummaryView]
@@ -161,7 +166,7 @@ class AttemptView(Struct, frozen=True, kw_only=True):
 
     attempt: Count
     hand_backs: Annotated[
-        int | None, Meta(description="Set: this stands for so many attempts in a row, from `attempt` on, all handed back")
+        int | None, Meta(description="If set, this stands for this many attempts in a row, from `attempt` on, all handed back")
     ]
     outcome: Outcome
     worker_id: str
@@ -179,8 +184,8 @@ class AttemptList(Struct, frozen=True, kw_only=True):
 
 
 class DepthsView(Struct, frozen=True, kw_only=True):
-    """How many deliveries wait in each lane of a queue, in all, and how many are parked. Where `backlog_since` is not null a lane
-    is full, and more tasks wait in the ledger; the first of them was submitted then."""
+    """The number of deliveries in each lane of a queue, in total, and of parked values. If `backlog_since` is not null, a lane is
+    full and more tasks wait in the ledger; the first of them was submitted then."""
 
     waiting: Count
     high: Count
@@ -213,7 +218,7 @@ class PausedView(Struct, frozen=True, kw_only=True):
 
 
 class WorkerList(Struct, frozen=True, kw_only=True):
-    """Incarnations of workers, newest first."""
+    """Workers, newest first."""
 
     workers: list[WorkerRecord]
 

@@ -1,8 +1,9 @@
-"""Run the service until it is told to stop.
+"""Run the API service until a signal stops it.
 
-One process and one event loop, so that killing the process always frees its port. On SIGTERM or SIGINT held answers are given
-immediately, no new connections are taken, requests that have begun get a few seconds, then the engine is closed. A client that
-never finishes its request cannot keep the process alive.
+There is one process and one event loop, so that killing the process always frees its port. On
+SIGTERM or SIGINT held answers are given immediately, new connections are refused, requests that
+have begun get a few seconds, and then the engine is closed. A client that never finishes its
+request cannot keep the process alive.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ DRAIN_SECONDS = 5.0
 def serve(config: Config, *, insecure: bool = False) -> None:
     """Serve in the foreground until SIGTERM or SIGINT.
 
-    Raises `ConfigInvalid` where the address may not be used, `ServerUnreachable` where Postgres is away at the
-    start, `SchemaMismatch` where the schema is not this code's; each in one line.
+    Raises `ConfigInvalid` if the address may not be used, `ServerUnreachable` if Postgres is away at the start, and
+    `SchemaMismatch` if the schema has another version; each in one line.
     """
     port = check_address(config, insecure=insecure)
     uvloop.run(_serve(replace(config, api_port=port)))
@@ -44,11 +45,11 @@ def serve(config: Config, *, insecure: bool = False) -> None:
 def check_address(config: Config, *, insecure: bool) -> int:
     """The port to listen on: the one of the configuration, or a free one if that is 0.
 
-    Raises `ConfigInvalid` for an address that others can reach (without `insecure`), and for a port that is taken.
+    Raises `ConfigInvalid` for an address that other machines can reach (without `insecure`), and for a port in use.
     """
     if not insecure and not _is_loopback(config.api_host):
         raise ConfigInvalid(
-            f"LEASEQ_API_HOST={config.api_host} is open to others, and this service asks nobody for a key: "
+            f"LEASEQ_API_HOST={config.api_host} can be reached by other machines, and this service requires no API key: "
             "serve on 127.0.0.1, or allow it with --insecure"
         )
     family = socket.AF_INET6 if ":" in config.api_host else socket.AF_INET
@@ -81,8 +82,8 @@ async def _serve(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # The lifespan is ours and not the HTTP server's: an error at the start is ours to tell, and the engine is closed
-    # even if a connection refuses to end.
+    # The lifespan belongs to us and not to the HTTP server, so that we report an error at the
+    # start, and close the engine even if a connection does not end.
     async with app.lifespan():
         spare_the_collector()
         await _run_until(stop, app, config)
@@ -103,7 +104,7 @@ async def _run_until(stop: asyncio.Event, app: Litestar, config: Config) -> None
 
 
 def limits_of(config: Config) -> Limits:
-    """The bounds of the HTTP server: a few of the largest bodies must fit what may be in flight."""
+    """The bounds of the HTTP server. The bytes in flight must hold a few bodies of the largest size."""
     return Limits(
         connections=config.api_connections,
         body_bytes=config.payload_max_bytes,

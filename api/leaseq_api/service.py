@@ -1,7 +1,7 @@
-"""What every route of one process shares.
+"""The resources that all routes of one process share.
 
-Opened with the application and closed with it: the engine, the copy of the task types, and the news that
-the process is about to stop.
+They are opened and closed with the application: the engine, the copy of the task types, and the
+event that announces the stop of the process.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.lists import Lists, open_lists
 
-# One writer gathers all submissions; the rest are for those who look things up.
+# One writer batches all submissions; the other connections are for reads.
 POOL_SIZE = 8
-# The schema is looked at through a connection of its own, which must not be had for the asking.
+# The schema is checked through a separate connection, so that clients cannot occupy it.
 SCHEMA_SECONDS = 5.0
 
 
 class Service:
-    """What a route works with."""
+    """The resources of a route."""
 
     def __init__(self, config: Config, engine: Engine, lists: Lists, types: KnownTypes) -> None:
         self.config = config
@@ -39,7 +39,7 @@ class Service:
         self.tasks = engine.for_tenant(DEFAULT_TENANT)
         self.lists = lists
         self.types = types
-        # Set when the process is told to stop: whoever holds an answer back gives it now.
+        # Set when the process is asked to stop: routes that hold an answer back then give it.
         self.stopping = asyncio.Event()
         # Answers that are held until a task ends.
         self.held = 0
@@ -47,7 +47,7 @@ class Service:
         self._schema_checked = float("-inf")
 
     async def check_schema(self) -> None:
-        """Raise `SchemaMismatch` if the schema is not this code's. Asked again after a few seconds, once for all who ask."""
+        """Raise `SchemaMismatch` if the schema has another version. Checked again after a few seconds, once for all callers."""
         async with self._schema_lock:
             now = asyncio.get_running_loop().time()
             if now - self._schema_checked >= SCHEMA_SECONDS:
@@ -57,7 +57,7 @@ class Service:
 
 @asynccontextmanager
 async def open_service(config: Config) -> AsyncIterator[Service]:
-    """Connect for as long as the block lasts. Raises `ServerUnreachable` if Postgres is away at the start."""
+    """Connect within the block. Raises `ServerUnreachable` if Postgres is away at the start."""
     async with (
         open_engine(config, name="leaseq api", pool_size=POOL_SIZE) as engine,
         open_lists(config, name="leaseq api lists") as lists,
@@ -74,7 +74,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
 
 
 def provide_service(request: Request[Any, Any, Any]) -> Service:
-    """The service of the application that a request reached."""
+    """The service of the application that received a request."""
     service: Service = request.app.state.service
     return service
 

@@ -1,7 +1,8 @@
-"""The answers to submissions, and to questions about tasks.
+"""The routes for submissions and for questions about tasks.
 
-The route decides nothing: it turns HTTP into a request of the engine and back. A submission is acknowledged with
-202 only after the engine said that it is committed; every other end of that call is a problem.
+A route decides nothing: it turns HTTP into a request to the engine, and the result into HTTP. A
+submission is acknowledged with 202 only after the engine reports that it is committed. Every other
+outcome of that call is a problem.
 """
 
 from __future__ import annotations
@@ -60,14 +61,14 @@ async def submit(request: AnyRequest, service: Injected) -> Response[TaskView | 
     try:
         task = await service.tasks.find(submitted.task_id)
     except TaskNotFound:
-        # A pruned task has no address any more.
+        # A pruned task has no address.
         return Response(remembered(submission, submitted), status_code=202, headers=replayed)
     return Response(task_view(task), status_code=202, headers=location | replayed)
 
 
 @get("/{task_id:str}", query=("wait",), codes=api_codes("task_not_found"))
 async def show(service: Injected, task_id: given.TaskId, wait: given.WaitSeconds = 0.0) -> Response[TaskView]:
-    """Look at one task; with `wait`, when it has ended."""
+    """Show one task; with `wait`, when it has ended."""
     task_id = given.check_task_id(task_id)
     seconds = given.check_wait(wait)
     return Response(task_view(await _await_end(service, task_id, seconds=seconds)))
@@ -86,7 +87,8 @@ async def attempts(service: Injected, task_id: given.TaskId) -> Response[Attempt
 async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPage]:
     """List tasks, newest first, page by page, without payloads and results.
 
-    A page comes from the next few thousand tasks. Where few of them match it may have few tasks or none, and a cursor to go on.
+    A page comes from the next few thousand tasks. If few of them match, it may have few tasks or
+    none, and a cursor to continue.
     """
     return Response(task_page(await service.lists.list_tasks(given.read_filter(request), tenant=service.tasks.tenant)))
 
@@ -94,11 +96,15 @@ async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPag
 @post(
     "/{task_id:str}/cancel",
     status_code=200,
-    responses={202: ResponseSpec(TaskView, generate_examples=False, description="It runs, and its worker was asked to stop")},
+    responses={
+        202: ResponseSpec(
+            TaskView, generate_examples=False, description="The task is running, and its worker was asked to stop it"
+        )
+    },
     codes=change_codes("task_not_found", "task_conflict"),
 )
 async def cancel(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
-    """Stop a task: 200 and CANCELLED if it waited, 202 if it runs and its worker was asked to stop."""
+    """Cancel a task: 200 and CANCELLED if it waited, 202 if it runs and its worker was asked to stop it."""
     task_id = given.check_task_id(task_id)
     state = await service.tasks.cancel(task_id)
     view = task_view(await service.tasks.find(task_id))
@@ -123,13 +129,13 @@ async def _submission(request: AnyRequest, service: Service) -> Submission:
 
 
 async def _await_end(service: Service, task_id: str, *, seconds: float) -> Task:
-    """One task, after it ended, after `seconds`, or when this process is told to stop."""
+    """The task after it has ended, after `seconds`, or when this process is asked to stop."""
     task = await service.tasks.find(task_id)
     if task.finished_at is not None or seconds == 0:
         return task
-    # The rest of the connections is for requests that are answered without waiting.
+    # The other connections are for requests that are answered without waiting.
     if service.held >= service.config.api_connections * HELD_SHARE:
-        raise Refused("overloaded", "too many answers are held at the moment; ask without wait, or try again in a moment")
+        raise Refused("overloaded", "too many requests are waiting for a task: send the request without wait, or try again later")
     service.held += 1
     ended = asyncio.ensure_future(service.engine.waiter.wait(task_id, timeout=seconds))
     stopping = asyncio.ensure_future(service.stopping.wait())

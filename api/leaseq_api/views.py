@@ -1,4 +1,4 @@
-"""Turn what the ledger says into what HTTP and `--json` show."""
+"""Turn records of the ledger into the JSON of HTTP and `--json`."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def summary_view(task: TaskSummary) -> TaskSummaryView:
 
 
 def task_view(task: Task) -> TaskView:
-    """A task as the ledger has it."""
+    """A task as recorded in the ledger."""
     return TaskView(**asdict(summary_view(task)), result=_json(task.result), payload=Json(task.payload))
 
 
 def fresh_view(submission: Submission, submitted: Submitted) -> TaskView:
-    """A task that was created a moment ago: known without asking the ledger again."""
+    """A task that was just created, without reading the ledger again."""
     return TaskView(
         task_id=submitted.task_id,
         type=submission.type,
@@ -102,7 +102,7 @@ def task_page(listing: Listing) -> TaskPage:
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:
-    """An attempt as the ledger has it."""
+    """An attempt as recorded in the ledger."""
     return AttemptView(
         attempt=attempt.attempt,
         hand_backs=attempt.hand_backs,
@@ -116,7 +116,7 @@ def attempt_view(attempt: Attempt) -> AttemptView:
 
 
 def depths_view(depths: Depths) -> DepthsView:
-    """The lengths of the lists of a queue, and whether that is all."""
+    """The lengths of the lists of a queue, and whether more tasks wait in the ledger."""
     return DepthsView(
         waiting=depths.waiting,
         high=depths.high,

@@ -1,1 +1,1 @@
-"""The chaos suite of leaseq: a black box outside, which breaks things and judges the history."""
+"""The chaos suite of leaseq: break a running system, and judge its history."""

@@ -1,4 +1,4 @@
-"""How is the suite run from a shell?
+"""The command line of the chaos suite.
 
 Exit codes: 0 valid, 1 invalid, 2 bad usage (click's own), 3 unknown. Unknown is not a pass.
 """
@@ -28,7 +28,7 @@ from leaseq_chaos.verdict import Verdict, merged
 
 __all__ = ["main"]
 
-PAPER_WIDTH = 140  # of a table that nobody looks at just now
+PAPER_WIDTH = 140  # of a table that is not on a terminal
 EXITS = {Verdict.VALID: 0, Verdict.INVALID: 1, Verdict.UNKNOWN: 3}
 directory = click.Path(path_type=Path, file_okay=False)
 

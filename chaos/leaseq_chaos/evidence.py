@@ -1,4 +1,4 @@
-"""What is left of a run, for checkers and people to look at.
+"""The evidence of a run, for checkers and readers.
 
 A directory: `run.json` (what was run), `history/` (one file per process), `logs/` (what each service said, with the time at
 which it was heard), `commits.jsonl` (the ledger's own order of commits, from a logical-decoding slot), `snapshot.json` (both
@@ -29,7 +29,7 @@ class Skip(Struct, frozen=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """What was run, where, and how to run it again."""
+    """The parameters of a run, and how to repeat it."""
 
     scenario: str
     about: str
@@ -63,7 +63,7 @@ class Commit(Struct, frozen=True, omit_defaults=True):
 
 
 class Heard(Struct, frozen=True):
-    """One line that a service said."""
+    """One log line of a service."""
 
     at: int
     service: str

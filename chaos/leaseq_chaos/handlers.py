@@ -1,8 +1,9 @@
-"""What do the workers of a run run?
+"""The app of an imagined user, which the workers of a run execute.
 
-An app as anybody would write one, on the public face of leaseq alone. Transactional handlers write a row that nothing keeps from
-being there twice; a plain one notes its effect in the history; some fail, hang, block or kill their process. Invariants: whatever
-a handler does within Postgres it does through `ctx.transaction()`; what it notes in the history is written before it returns.
+An app as anybody would write one, on the public face of leaseq alone. Transactional handlers write
+a row that nothing keeps from being there twice; a plain one notes its effect in the history; some
+fail, hang, block or kill their process. Invariants: whatever a handler does within Postgres it does
+through `ctx.transaction()`; what it notes in the history is written before it returns.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ async def plain(ctx: Context, n: int) -> int:
 
 @app.task
 async def refuse(ctx: Context) -> None:
-    """Fails for good."""
+    """Fails permanently."""
     with running(ctx):
         raise Fail("refused on purpose")
 
@@ -138,7 +139,7 @@ async def segfault(ctx: Context) -> None:
 
 @app.task
 async def bomb(ctx: Context) -> None:
-    """Takes much memory, and ends as the kernel ends whoever took too much."""
+    """Takes much memory, and ends as the kernel ends a process that takes too much."""
     with running(ctx):
         taken = b"\x01" * BOMB_BYTES
         os.kill(os.getpid(), signal.SIGKILL)

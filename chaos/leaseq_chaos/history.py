@@ -1,4 +1,4 @@
-"""What happened, as each process saw it?
+"""The history of a run, as each process recorded it.
 
 The history is the only evidence: append-only, one file per process, one JSON line per event, in the four kinds of Jepsen.
 Invariants: `fail` is said only of what certainly had no effect (time-outs, resets and 5xx are `info`); an event is one
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 
 class Event(Struct, frozen=True, omit_defaults=True):
-    """One line of a history. What `op` and `value` may be is listed in docs/chaos.md."""
+    """One line of a history. docs/chaos.md lists the possible values of `op` and `value`."""
 
     at: int  # CLOCK_BOOTTIME of this host in nanoseconds: one clock for all processes of a run
     process: str

@@ -1,7 +1,7 @@
 """How slow the machine of a run is.
 
 A bound in seconds means something only on a machine that has the time to work. The measure is how much longer a piece of work
-takes than the processor time that it needs. A run keeps its own processors busy, so that twice as long is taken for ordinary.
+takes than the processor time that it needs. A run keeps its own processors busy, so twice as long counts as ordinary.
 """
 
 from __future__ import annotations

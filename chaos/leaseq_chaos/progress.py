@@ -1,6 +1,6 @@
-"""What does a person see while a run goes on?
+"""Show the progress of a run.
 
-One line that is written anew every second in a terminal, or every ten seconds anew below the last one elsewhere.
+One line, rewritten every second in a terminal, or a new line every ten seconds elsewhere.
 """
 
 from __future__ import annotations

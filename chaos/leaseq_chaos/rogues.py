@@ -1,9 +1,10 @@
 """Handlers that misbehave, in the app of the imagined user.
 
-They change their session, keep what was lent to them, end their connection, their transaction or their process, and leave
-threads behind. Each is told of in the history, so that checkers know whether a neighbour felt it. Invariants: what a rogue writes
-after its time goes to a table of its own, and is noted only if it was taken; `meddle`, `observe`, `keep` and `linger` end in
-SUCCESS with one effect, the others in FAILED with none.
+They change their session, keep what was lent to them, end their connection, their transaction or
+their process, and leave threads behind. Each is told of in the history, so that checkers know
+whether a neighbour felt it. Invariants: what a rogue writes after its time goes to a table of its
+own, and is noted only if it was taken; `meddle`, `observe`, `keep` and `linger` end in SUCCESS with
+one effect, the others in FAILED with none.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["app"]
 
 MEDDLING = ("meddle", "create_temporary", "listen")
 LATE_SECONDS = (0.3, 1.0, 2.0)
-# What was lent to the last attempts, and by whom.
+# The connections of the latest attempts, and their attempts.
 _kept: list[tuple[Any, dict[str, str | int], Context]] = []
 MOST_KEPT = 3
 KEPT_SECONDS = 0.2
@@ -109,7 +110,7 @@ async def _quit() -> None:
 async def _write_through_kept(writer: Context) -> None:
     for tx, row, ctx in tuple(_kept):
         began = boottime()
-        with suppress(Exception):  # it has to be refused, in whatever words
+        with suppress(Exception):  # it has to be refused, with any message
             await tx.execute(STATEMENTS["insert_late"].encode(), row)
             record(Kind.OK, "late", ctx, began=began, by=writer.task_id)
 

@@ -1,4 +1,4 @@
-"""How does one run go, from an empty machine to a verdict?
+"""Conduct one run, from an empty machine to a verdict.
 
 Start the cluster; let clients work and faults happen; heal everything; let the clients finish and the queue drain; take the
 snapshot; and only then judge, from what was written down. A run that breaks off leaves its evidence, and no verdict.
@@ -48,7 +48,7 @@ MOST_PATIENCE_SECONDS = 240.0  # however slow the machine is
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What a person asks for."""
+    """The options of a run."""
 
     scenario: Scenario
     seed: int
@@ -73,7 +73,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """What can be seen of a run while it goes on."""
+    """The visible progress of a run."""
 
     options: Options
     watch: Watch

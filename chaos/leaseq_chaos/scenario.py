@@ -1,7 +1,7 @@
-"""What is a scenario, and which ones are there?
+"""The definition of a scenario.
 
-A named pairing of a workload, faults and recovery bounds. It is data: the schedule and the plan of operations follow from it and
-a seed alone, so that the same seed is the same run.
+A named pairing of a workload, faults and recovery bounds. It is data: the schedule and the plan of
+operations follow from it and a seed alone, so that the same seed is the same run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which scenarios are there?
+"""The scenarios.
 
 One for each part that may break, one with everything, and the short one that every change has to pass.
 """
@@ -23,7 +23,7 @@ MIX: Mapping[str, float] = {
     "hang": 0.1,
     "observe": 1,
 }
-# More that is under way at any moment: whoever is frozen holds something, and is stale when it wakes.
+# More tasks in flight: a frozen process then holds some, and is stale when it wakes.
 LONGER = {**MIX, "slow": 8}
 PROCESSES: Mapping[str, float] = {
     "kill-child": 6,
@@ -211,7 +211,7 @@ _ALL = (
     ),
     Scenario(
         name="deploy",
-        about="Rolling restarts under load, two versions at once, one to eight reapers.",
+        about="Rolling restarts under load, two versions at the same time, one to eight reapers.",
         nemeses=DEPLOY,
         mix=MIX,
         gap_seconds=3,
@@ -258,7 +258,7 @@ _ALL = (
     ),
     Scenario(
         name="everything",
-        about="All of it at once.",
+        about="All kinds of faults in one run.",
         nemeses=_several(
             PROCESSES,
             PROCESSES,

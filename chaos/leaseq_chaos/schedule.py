@@ -1,4 +1,4 @@
-"""Which fault happens when?
+"""Plan which fault happens when.
 
 A pure function of the scenario, the seed and the length of the run. Invariants: a quarter of the time is quiet, with no fault
 open; every fault is over before a quiet period begins; two faults on the same ground (both break the same server, say) never
@@ -62,8 +62,8 @@ class Schedule(Struct, frozen=True):
 def make_schedule(scenario: Scenario, *, seed: int, minutes: float, spans: Mapping[str, tuple[float, float]]) -> Schedule:
     """Draw the schedule. `spans` are the shortest and longest duration of each nemesis, in seconds.
 
-    Nemeses that this machine cannot do are drawn like the others, and left out when their time comes: so the seed means the same
-    schedule everywhere.
+    Nemeses that this machine cannot do are drawn like the others, and left out when their time
+    comes: so the seed means the same schedule everywhere.
     """
     rng = Random(f"schedule {scenario.name} {seed}")
     seconds = minutes * 60
@@ -82,7 +82,7 @@ def make_schedule(scenario: Scenario, *, seed: int, minutes: float, spans: Mappi
 
 
 def ground(nemesis: str) -> str | None:
-    """What a nemesis breaks that another one must not break at the same time; None: nothing in common."""
+    """The component that two nemeses must not break at the same time; None: nothing in common."""
     if nemesis.startswith(NETWORK):
         return f"links to {nemesis.rpartition('-')[2]}"
     if nemesis in SERVER_FAULTS:

@@ -1,4 +1,4 @@
-"""What is in both stores when everything has been healed and has drained?"""
+"""Take a snapshot of both stores after the heal and the drain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which statements does the suite itself send to Postgres? One per file in `sql/`, by name."""
+"""The SQL statements of the suite, one per file in `sql/`, by name."""
 
 from __future__ import annotations
 

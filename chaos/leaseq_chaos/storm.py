@@ -1,7 +1,8 @@
-"""How is a schedule of faults carried out?
+"""Carry out a schedule of faults.
 
-Each fault at its time, its heal when its span is over, both told to the history. Invariant: when `rage` returns, everything that
-was injected has been healed, or the history says that it could not be.
+Each fault at its time, its heal when its span is over, both told to the history. Invariant: when
+`rage` returns, everything that was injected has been healed, or the history says that it could not
+be.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Storm:
         try:
             async with asyncio.timeout(HEAL_SECONDS):
                 await nemesis.heal(self._cluster, injury)
-        except Exception as error:  # the end of the storm heals whatever is left
+        except Exception as error:  # the end of the storm heals all remaining faults
             self._recorder.note(Kind.INFO, "heal", key=key, value=about | {"error": _said(error)})
         else:
             self._recorder.note(Kind.OK, "heal", key=key, value=about)

@@ -1,4 +1,4 @@
-"""What do several runs come to, taken together?"""
+"""Add up the results of several runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What does a checker say?
+"""The verdict of a checker.
 
-One of three: `valid`, `invalid` (with the violations), `unknown` (the evidence does not suffice). Invariant: an unknown is never
-a pass, alone or merged with others.
+One of three: `valid`, `invalid` (with the violations), `unknown` (the evidence does not suffice).
+Invariant: an unknown is never a pass, alone or merged with others.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Violation(Struct, frozen=True, omit_defaults=True):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """What one checker found."""
+    """The finding of one checker."""
 
     checker: str
     invariant: str  # the sentence that has to hold
     verdict: Verdict
-    said: str  # what was looked at, in one sentence with numbers
+    said: str  # the examined evidence, in one sentence with numbers
     facts: dict[str, float] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
 

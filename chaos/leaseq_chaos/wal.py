@@ -1,8 +1,8 @@
 """The order in which the ledger commits.
 
-A logical-decoding slot of the run's own Postgres tells, independently of anything the engine says of itself. The slot is read by
-looking first and moving on afterwards: when Postgres dies in between, the same changes come again, and are known by the position
-of their commit.
+A logical-decoding slot of the run's own Postgres tells, independently of anything the engine says
+of itself. The slot is read by looking first and moving on afterwards: when Postgres dies in
+between, the same changes come again, and are known by the position of their commit.
 
 After a failover there are two servers to read. The position at which the new primary left the log of the old one divides the
 commits of the old one exactly: those up to it are in both and count; those beyond it are lost, and are kept aside. Invariants:
@@ -30,7 +30,7 @@ POLL_SECONDS = 0.5
 AT_MOST = 5000  # changes in one look
 NANOSECONDS = 1_000_000_000
 
-# What is kept of a row; "id" of a task becomes task_id.
+# The columns of a row that are kept; "id" of a task becomes task_id.
 COLUMNS: dict[str, frozenset[str]] = {
     "tasks": frozenset({
         "id", "type", "state", "attempt", "retry_count", "crash_count", "loss_count", "worker_id", "idempotency_key",
@@ -109,11 +109,11 @@ class CommitReader:
         self._encoder = msgspec.json.Encoder()
 
     async def open(self) -> None:
-        """Create the slot. What was committed before is not told."""
+        """Create the slot. Earlier commits are not reported."""
         await self._timelines[0].fetch("create_slot")
 
     async def follow(self, stop: asyncio.Event) -> None:
-        """Read until told to stop; waits for a Postgres that is away."""
+        """Read until stopped. Waits for a Postgres that is away."""
         while not stop.is_set():
             more = False
             for source in self._all():
@@ -123,7 +123,7 @@ class CommitReader:
                 await asyncio.wait([asyncio.ensure_future(stop.wait())], timeout=POLL_SECONDS)
 
     async def finish(self) -> None:
-        """Read what is left, then close and sort. Raises psycopg.Error."""
+        """Read the rest, then close and sort. Raises psycopg.Error."""
         for source in self._all():
             while not source.done and await self._read(source):
                 pass
@@ -158,7 +158,7 @@ class CommitReader:
         for lsn, commits in parse(found, wall_offset=self._wall_offset):
             last = lsn
             if lsn <= source.last:
-                continue  # told before a crash made the slot forget how far we were
+                continue  # reported before a crash made the slot forget our position
             source.last = lsn
             branched = source.postgres.branched
             for commit in commits:
@@ -172,7 +172,7 @@ class CommitReader:
         return len(found) >= AT_MOST
 
     def _sort(self) -> None:
-        """Divide what each source told at the point where its successor left it."""
+        """Divide the changes of each source at the point where its successor left it."""
         kept, lost = self._directory / "kept.jsonl", self._directory / "lost.jsonl"
         decoder = msgspec.json.Decoder(Commit)
         with kept.open("wb") as survivors, lost.open("wb") as others:

@@ -49,7 +49,7 @@ class Watch:
         before = self._state.get(task)
         if before == state:
             return
-        # What a later primary updates and we never saw was created on a former one that could not be read in time.
+        # A row that a later primary updates and we never saw was created on a former one that could not be read in time.
         late = before is None and commit.verb == "update" and commit.timeline > 1
         if task in self._unsure or late:
             self._unsure.discard(task)

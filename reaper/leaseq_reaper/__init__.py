@@ -1,4 +1,4 @@
-"""The reaper sidecar: finishes what others died in the middle of. Any number of them may run at once."""
+"""The reaper sidecar: recovers and delivers tasks that other processes left."""
 
 from leaseq_reaper.sidecar import run, serve
 

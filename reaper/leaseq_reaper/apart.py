@@ -1,11 +1,11 @@
-"""Keep the trouble of one queue or worker apart from the others.
+"""Isolate failures: one broken queue must not stop the pass for the others.
 
-A key of the wrong type makes every command on it fail for ever, and must not keep a pass from the
-queues behind it. But when a server is gone, one pass must not wait out a time-out for each of a
-hundred queues; and one that answers and takes no writes (full, or a replica) would have it promote,
-and walk past, what it cannot deliver. So after a failure both servers are asked something simple:
-if they do it, the trouble is the item's own and the pass goes on; it is raised at the end, so that
-it is reported.
+A key of the wrong type makes every command on it fail permanently, and must not keep a pass from
+the queues behind it. But when a server is gone, one pass must not wait for a time-out for each of a
+hundred queues. A server that answers and takes no writes (full, or a replica) would let the pass
+promote tasks, and walk past tasks, that it cannot deliver. So after a failure both servers are
+asked for something simple. If they do it, the failure belongs to the item and the pass continues.
+The failure is raised at the end, so that it is reported.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from leaseq.operations.engine import Stores
 T = TypeVar("T")
 K = TypeVar("K")
 
-# Items that a pass has under way together. A round trip takes milliseconds and a queue name costs a client
-# one POST: one after the other, a thousand queues would take seconds.
+# Items that a pass handles concurrently. A round trip takes milliseconds, and a queue name costs a
+# client one POST: one after the other, a thousand queues would take seconds.
 AT_ONCE = 8
 
 
 class Apart:
-    """Keeps the troubles of one pass apart from each other."""
+    """Isolates the failures of one pass from each other."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._trouble: Exception | None = None
 
     async def each(self, items: Iterable[T], act: Callable[[T], Awaitable[object]], *, at_once: int = 1) -> None:
-        """Do `act` for each item, for `at_once` of them together. Raises only when a server is away, or Redis takes no writes."""
+        """Call `act` for each item, `at_once` at a time. Raises only when a server is away, or Redis takes no writes."""
 
         async def attempt(item: T) -> None:
             try:
@@ -56,7 +56,7 @@ class Apart:
         return {key: answer for key, answer in answers.items() if not isinstance(answer, ServerUnreachable)}
 
     def complain(self) -> None:
-        """Raise the first trouble of this pass, if there was one. Last thing in a pass."""
+        """Raise the first failure of this pass, if there was one. Call it last in a pass."""
         trouble, self._trouble = self._trouble, None
         if trouble is not None:
             raise trouble

@@ -1,7 +1,6 @@
-"""The tasks that wait in the ledger for their turn, because their lane is full.
+"""The tasks that wait in the ledger because their lane is full.
 
-Asked of dispatch, which alone knows: where a backlog begins is decided there, push by push. Many queues are asked in one
-round trip.
+Only dispatch knows where a backlog begins, because pushes decide that there. Many queues are read in one round trip.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ Backlogs = Mapping[str, Mapping[Lane, Backlog]]
 
 
 async def find_backlogs(survey: Survey, queues: Iterable[str]) -> Backlogs:
-    """The backlogs of these queues, by queue and lane; queues without any are left out."""
+    """The backlogs of these queues, by queue and lane. Queues without any are omitted."""
     found = await survey.backlogs_of(sorted(set(queues)))
     return {queue: lanes for queue, lanes in found.items() if lanes}
 
 
 def waits_its_turn(task: Glimpse, backlogs: Backlogs) -> bool:
-    """Is this PENDING task part of a backlog? Then no delivery of it is missed."""
+    """Whether this PENDING task is part of a backlog. Then no delivery of it is missing."""
     backlog = backlogs.get(task.queue, {}).get(task.lane)
     return backlog is not None and task.task_id >= backlog.cursor
 

@@ -1,9 +1,10 @@
 """Schedule the duties of the reaper at intervals.
 
-Each duty has one APScheduler schedule. A pass that still runs when its next time comes is not started a second time.
-APScheduler uses the wall clock, which may be set. Set forward, its own interval trigger would run every missed pass, one by one.
-Set back, it would wait for the old time to come again. `Every` and `repair_after_clock_change` prevent both, because leaseq
-promises intervals and not times (G8).
+Each duty has one APScheduler schedule. A pass that still runs when its next time comes is not
+started a second time. APScheduler uses the wall clock, which may be set. Set forward, its own
+interval trigger would run every missed pass, one by one. Set back, it would wait for the old time
+to come again. `Every` and `repair_after_clock_change` prevent both, because leaseq promises
+intervals and not times (G8).
 """
 
 from __future__ import annotations
@@ -27,30 +28,30 @@ MEND_SECONDS = 1.0
 
 
 class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler is not typed
-    """So many seconds after now, more or less; what was missed is not made up for."""
+    """A number of seconds after now, with jitter. Missed runs are not made up for."""
 
     def __init__(self, seconds: float, slack: Callable[[], float] = lambda: 1.0) -> None:
         self.seconds = seconds
         self.slack = slack
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
-        """The first time comes early, at random: reapers that were started together spread out."""
+        """The first run comes early, at random, so that reapers that were started together spread out."""
         if previous is None:
             return now + timedelta(seconds=uniform(0, min(self.seconds, 1)))
         return now + timedelta(seconds=self.slack() * self.seconds * uniform(1 - JITTER, 1 + JITTER))
 
 
 class Loop(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler is not typed
-    """APScheduler's scheduler, always called in its event loop: it need not be woken by way of a file descriptor."""
+    """APScheduler's scheduler, always called in its event loop, so it need not be woken through a file descriptor."""
 
     def wakeup(self) -> None:
-        """Start what is due, and wait for what is due next."""
+        """Start the jobs that are due, and wait for the next."""
         self._stop_timer()
         self._start_timer(self._process_jobs())
 
 
 class Starter(BaseExecutor):  # type: ignore[misc]
-    """Starts a pass, and tells the scheduler when it has ended; its own one makes a second task of each, and events."""
+    """Starts a pass, and reports its end to the scheduler. APScheduler's own executor makes a second task."""
 
     def __init__(self, passes: Passes) -> None:
         super().__init__()
@@ -61,8 +62,8 @@ class Starter(BaseExecutor):  # type: ignore[misc]
 
 
 async def run_duties(duties: Sequence[Duty], stop: asyncio.Event) -> None:
-    """Do all of them, side by side, until `stop` is set."""
-    # A pass that is late, or still running when its time comes again, is no news; what a pass raises, `Passes` tells.
+    """Run all duties concurrently until `stop` is set."""
+    # A late pass, or one that still runs at its next time, is not worth a log line. `Passes` reports exceptions of a pass.
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
     passes = Passes()
     scheduler = Loop(timezone=UTC, executors={"default": Starter(passes)})
@@ -85,7 +86,7 @@ async def run_duties(duties: Sequence[Duty], stop: asyncio.Event) -> None:
         scheduler.pause()
         await passes.stop()
         scheduler.shutdown(wait=False)
-        # Its shutdown is a callback in the loop: let it come.
+        # Its shutdown is a callback in the loop, so yield once.
         await asyncio.sleep(0)
 
 

@@ -1,16 +1,17 @@
-"""Deliveries that were found in a lane, and stay found while the lane does not change.
+"""Remember deliveries that were found in a lane while the lane does not change.
 
-While no worker takes from a lane, the walks meet its tasks again and again. A task that was found in its lane is there for as
-long as the lane has the same length and ends with the same delivery: a pull makes a lane shorter, and a push gives it another
-end. So a comparison is remembered, Postgres leaves out the tasks that it covers (`sweep_tasks.sql`), and all lanes are looked at
-in one reply (`ends.lua`).
+While no worker takes from a lane, the walks meet its tasks again and again. A task that was found
+in its lane is there as long as the lane has the same length and ends with the same delivery: a pull
+makes a lane shorter, and a push changes its end. So a comparison is remembered, Postgres omits the
+tasks that it covers (`sweep_tasks.sql`), and all lanes are read in one reply (`ends.lua`).
 
 Invariants:
-- A task is remembered under its attempt. A claim counts the attempt up, so a task that has run since is compared again.
-- The two looks before and after a comparison agree, and a later look is at most LOOK_SECONDS old where it is trusted. So a lane
-  that has lost a delivery is compared again in the first walk that comes to its tasks after that time.
-- A comparison is trusted for COMPARED_SECONDS at most. This bounds the one loss that a look does not show: a delivery vanishes
-  and another one comes in at the head, between two looks.
+- A task is remembered under its attempt. A claim increments the attempt, so a task that has run since is compared again.
+- The reads before and after a comparison agree, and a later read is at most LOOK_SECONDS old when
+  it is trusted. So a lane that has lost a delivery is compared again in the first walk that comes
+  to its tasks after that time.
+- A comparison is trusted for at most COMPARED_SECONDS. This bounds the one loss that a read does
+  not show: a delivery vanishes and another one comes in at the head, between two reads.
 - After a loss of data in dispatch no comparison counts (`forget`).
 """
 
@@ -29,14 +30,14 @@ from leaseq_reaper.suspicion import Clock
 
 LOOK_SECONDS = 5.0
 COMPARED_SECONDS = 60.0
-# Deliveries that are remembered. The tasks of further ones are compared in every walk.
+# Remembered deliveries. The tasks of further ones are compared in every walk.
 MOST = 50_000
 
 Place = tuple[str, Lane]
 
 
 class Standing(Struct):
-    """A lane as it was when it was compared, when that was, when it was looked at last, and the deliveries found in it."""
+    """A lane at its comparison: its state, the time, the last read, and the deliveries found in it."""
 
     end: End
     since: float
@@ -56,7 +57,7 @@ class Compared:
         self._order: list[str] | None = []
 
     async def find(self, candidates: Mapping[Place, Mapping[str, Glimpse]]) -> tuple[set[str], int]:
-        """The ids of those that are in their lanes, and how long these lanes are. One that cannot be read holds none of them."""
+        """The ids that are in their lanes, and the length of these lanes. A lane that cannot be read holds none of them."""
         self._drop_old()
         before = await self._look_at(candidates)
         wanted = {place: candidates[place].keys() for place in before}
@@ -79,7 +80,7 @@ class Compared:
         return {task_id: self._tasks[task_id][0] for task_id in task_ids if task_id in self._tasks}
 
     def forget(self) -> None:
-        """Dispatch may have lost deliveries: no comparison counts."""
+        """Dispatch may have lost deliveries: discard all comparisons."""
         self._lanes, self._tasks, self._order = {}, {}, []
 
     async def _look_again(self, places: Collection[Place]) -> None:
@@ -109,7 +110,7 @@ class Compared:
         self._order = None
 
     def _drop_old(self) -> None:
-        """What was compared too long ago is to be compared again."""
+        """Discard comparisons that are too old."""
         old = self._clock() - COMPARED_SECONDS
         for place in [place for place, standing in self._lanes.items() if standing.since <= old]:
             self._drop(place)

@@ -1,12 +1,12 @@
-"""Notice that dispatch has lost data since the last look.
+"""Detect that dispatch has lost data since the last read.
 
-Dispatch has an epoch, a random value. It is missing or another one after FLUSHALL or a restart
-without data. A server that came back from an older copy has the old epoch but another identity, and
-so has a promoted replica. Where the user of Redis may not ask for the identity, a promoted replica
-is noticed only if the old master has refused a write of ours before (redis_connection.py);
-otherwise the walks along the ledger find what the failover cost, as they do where single keys are
-lost. While we could not ask, others could not push. Whatever the reason, what follows is the same:
-nothing that dispatch held before is taken for granted.
+Dispatch has an epoch, a random value. It is missing or different after FLUSHALL or a restart
+without data. A server that was restored from an older copy has the old epoch but another run id,
+and so has a promoted replica. If the Redis user may not read the run id, a promoted replica is
+noticed only if the old master has refused a write of ours before (redis_connection.py). Otherwise
+the walks along the ledger find the losses of the failover, as they do for single lost keys. While
+we could not read, other processes could not push. The consequence is the same for every reason:
+nothing that dispatch held before is trusted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from leaseq_reaper.apart import Apart
 
 
 class Epochs:
-    """Remembers the epoch and the identity of the server."""
+    """Remembers the epoch and the run id of the server."""
 
     def __init__(self, survey: Survey, ownership: Ownership, *, apart: Apart) -> None:
         self._survey = survey
@@ -34,13 +34,13 @@ class Epochs:
         self._reason: str | None = None
 
     async def check(self) -> str | None:
-        """Begin an epoch where there is none. Returns why dispatch may have lost data, or None if it has not.
+        """Begin an epoch if there is none. Returns why dispatch may have lost data, or None if it has not.
 
-        What was never seen before is new, not lost: of it the sweep at the reaper's start knows. A reason that was
-        found before an error is told after it.
+        A server that is seen for the first time is new, not lost: the full walk at the reaper's
+        start covers it. A reason that was found before an error is returned after it.
         """
         try:
-            # First: the epochs of another ledger would look like a loss, and all that waits would be delivered there.
+            # First: the epochs of another ledger would look like a loss, and all waiting tasks would be delivered there.
             await self._ownership.check()
             server = await self._survey.run_id()
             if self._left != self._ownership.guard.generation:

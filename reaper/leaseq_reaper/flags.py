@@ -1,13 +1,14 @@
-"""Copy the pause flags of the ledger to where workers look.
+"""Copy the pause flags of the ledger to dispatch, where workers read them.
 
-The ledger decides, and the claim asks it; a flag in dispatch spares workers the asking (decision 12). Clients can make up any
-number of names, so a pass looks at a share of the paused queues, in the order of their names, and the next pass goes on. Where
-fewer queues are paused than a share, each pass looks at all of them.
+The ledger decides, and the claim reads it. A flag in dispatch saves workers that read (decision
+12). Clients can invent any number of names, so a pass reads a share of the paused queues, in the
+order of their names, and the next pass continues. If fewer queues are paused than a share, each
+pass reads all of them.
 
-A flag that the ledger does not know of stops the workers of its queue, so the queues of open workers are looked at in each
-pass. What else has such a flag is found by the scan of dispatch (leftovers.py).
+A flag that the ledger does not know stops the workers of its queue, so the queues of open workers
+are read in each pass. The scan of dispatch finds other queues with such a flag (leftovers.py).
 
-Invariant. A flag is removed only after the ledger was asked once more. An operator writes to the ledger first.
+Invariant: a flag is removed only after the ledger was read again. An operator writes to the ledger first.
 """
 
 from __future__ import annotations

@@ -1,19 +1,19 @@
-"""Attempts that an open worker has forgotten, and how they get back to it.
+"""Return attempts that an open worker has forgotten to that worker.
 
-PROCESSING under an open incarnation whose processing list does not name the task. There are two
-ways to get there. A settle was committed and acknowledged, and a failover of Postgres lost it: the
-worker is done with the task. Or a claim arrived after its sender had given it up, and the task had
-gone on meanwhile: the worker never heard of this attempt.
+These are PROCESSING under an open incarnation whose processing list does not name the task. There
+are two causes. A settle was committed and acknowledged, and a failover of Postgres lost it: the
+worker has finished the task. Or a claim arrived after its sender had abandoned it and the task had
+continued meanwhile: the worker never learned of this attempt.
 
-Nothing is taken from the worker. The id goes back into the worker's own list, where its sweep finds
-a stray: it claims in vain, learns that the attempt is its own, and runs it. A worker that has the
-attempt in hand after all (Redis has lost the entry) loses nothing by an entry that it would put
-back itself. To settle the attempt as lost from here would take live attempts from workers that
-cannot reach Redis.
+Nothing is taken from the worker. The id goes back into the worker's own list, where its audit finds
+an unknown delivery. Its claim fails, it learns that the attempt is its own, and it runs the
+attempt. A worker that holds the attempt after all (Redis has lost the entry) loses nothing by an
+entry that it would restore itself. To settle the attempt as lost from here would take live attempts
+from workers that cannot reach Redis.
 
-Invariants: an id is put back after two looks, PATIENCE_SECONDS apart, under the same attempt and
-worker; the second look asks the ledger and the list again. In the time between them the worker's
-own sweep puts back what it has in hand.
+Invariants: an id is put back after two reads, PATIENCE_SECONDS apart, under the same attempt and
+worker. The second read asks the ledger and the list again. In between, the worker's own audit
+restores the entries that it holds.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from leaseq.telemetry import emit
 from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.suspicion import Clock
 
-# Longer than the time between two sweeps of a worker's own lists.
+# Longer than the time between two audits of a worker's own lists.
 PATIENCE_SECONDS = 5.0
 BATCH = 500
-# More than this is found again by a later walk.
+# A later walk finds further ones.
 CAPACITY = 20_000
 SHOWN = 20
 
@@ -51,7 +51,7 @@ class Forgotten:
         self._found: dict[Claim, tuple[str, float]] = {}  # the queue, and when it was first seen
 
     async def look(self, running: Sequence[tuple[Glimpse, Claim]]) -> None:
-        """The first look: remember which of these are in no list of their owner."""
+        """The first read: remember which of these are in no list of their owner."""
         claims = {claim: glimpse.queue for glimpse, claim in running}
         missing = await self._missing(claims)
         for claim, queue in claims.items():
@@ -61,7 +61,7 @@ class Forgotten:
                 self._found.setdefault(claim, (queue, self._clock()))
 
     async def give_back(self) -> int:
-        """The second look, for those found a while ago; returns how many were put back."""
+        """The second read, for those found a while ago. Returns how many were put back."""
         due = self._clock() - PATIENCE_SECONDS
         ready = {claim: queue for claim, (queue, since) in self._found.items() if since <= due}
         count = 0
@@ -115,7 +115,7 @@ def _by_owner(claims: dict[Claim, str]) -> dict[Owner, list[Claim]]:
 
 
 def _runs(glimpse: Glimpse | None, claim: Claim) -> bool:
-    """Is the task still PROCESSING under this very attempt and worker?"""
+    """Whether the task is still PROCESSING under this attempt and worker."""
     return (
         glimpse is not None
         and glimpse.state is State.PROCESSING

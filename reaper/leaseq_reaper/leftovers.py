@@ -1,13 +1,14 @@
-"""What a scan of dispatch finds that no other duty looks for.
+"""Scan dispatch for data that no other duty looks for.
 
-A few slices of the key space in each pass, round after round: the number of queues does not matter to a pass. Found are
-- processing lists whose owner has no lease in dispatch and is closed or missing in the ledger (ghost lists): left by a blocked
-  client that was handed one more id after its worker had been reaped, or by a Redis that came back from an older copy. An owner
-  that is open in the ledger is left alone: it opens its lease again, or goes stale and is reaped. The order makes it safe: lists
-  are read first, leases second, the ledger last; a worker that came up in between is open there;
-- leases of workers that are closed or missing in the ledger: the reaping is told to look at those queues;
+Each pass reads a few slices of the key space, round after round, so the number of queues does not matter to a pass. It finds
+- processing lists whose owner has no lease in dispatch and is closed or missing in the ledger
+  (ghost lists): left by a blocked client that received one more id after its worker had been
+  reaped, or by a Redis that was restored from an older copy. An owner that is open in the ledger is
+  left alone: it reopens its lease, or goes stale and is reaped. The order makes it safe: lists are
+  read first, leases second, the ledger last; a worker that came up in between is open there;
+- leases of workers that are closed or missing in the ledger: the reaping is given those queues;
 - pause flags of queues that are not paused in the ledger: they are removed;
-- backlogs whose queue the refill has not been told of, because their author died a moment too early.
+- backlogs whose queue the refill does not know, because the process that began them died too early.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ REAP_SECONDS = 0.5
 
 
 class Leftovers:
-    """Scans dispatch, a little in each pass. `on_leases` is told the queues that hold leases of closed workers."""
+    """Scans dispatch, a little in each pass. `on_leases` receives the queues that hold leases of closed workers."""
 
     def __init__(
         self,
@@ -107,13 +108,13 @@ class Leftovers:
 
         async def reap(owner: str) -> None:
             if self._clock() >= until:
-                return  # there may be very many; those that are left are found in the next round
+                return  # there may be very many; the next round finds the rest
             await self._reap(
                 Death(
                     worker_id=owner,
                     queues=ghosts[owner],
                     reason="a list without an owner",
-                    stale_after=self._lease,  # a second lock on the door: never closes a worker that is heard of
+                    stale_after=self._lease,  # a second safeguard: never closes a worker that still beats
                     blame=False,
                 )
             )

@@ -1,12 +1,13 @@
-"""Which attempts have nobody left to end them?
+"""Settle attempts whose worker can no longer end them.
 
-PROCESSING under an incarnation that is closed or unknown in the ledger. It can neither be closed twice nor opened
-again, and a claim needs it open (claim_tasks.sql), so such an attempt ends only here, or by its stale worker's own
-settle, which may still come first: both carry the fence, one of them counts. An owner that is *open* is never touched
-here, however dead it looks.
+These are PROCESSING under an incarnation that is closed or unknown in the ledger. An incarnation is
+neither closed twice nor opened again, and a claim needs an open one (claim_tasks.sql). So such an
+attempt ends only here, or by its stale worker's own settle, which may still come first. Both carry
+the fence, so one of them counts. An owner that is *open* is never touched here, even if it looks
+dead.
 
-Found in one pass, settled in the next: whoever closed the owner is most likely settling these very attempts now, and
-knows whom to blame for the crash. Here nobody is blamed.
+An orphan found in one pass is settled in the next: the process that closed the owner is most likely
+settling these attempts now, and knows which task to charge for the crash. Here no task is charged.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from leaseq_reaper.suspicion import Clock
 
 PATIENCE_SECONDS = 1.0
 BATCH = 500
-# More than this is found again by a later walk.
+# A later walk finds further ones.
 CAPACITY = 20_000
 SHOWN = 20
 
 
 class Orphans:
-    """Settles orphans as lost, and delivers what is to run again."""
+    """Settles orphans as lost, and delivers the tasks that run again."""
 
     def __init__(self, stores: Stores, reap: Reap, *, apart: Apart, clock: Clock = time.monotonic) -> None:
         self._settle_lost = reap.settle_lost
@@ -44,13 +45,13 @@ class Orphans:
         self._undelivered: dict[str, Settled] = {}
 
     def note(self, orphans: Sequence[tuple[Glimpse, Claim, Counts]]) -> None:
-        """Remember what a walk has found."""
+        """Remember the orphans of a walk."""
         for _, claim, counts in orphans:
             if len(self._found) < CAPACITY:
                 self._found.setdefault(claim, (counts, self._clock()))
 
     async def settle(self) -> int:
-        """Settle those found a while ago; returns how many that counted for."""
+        """Settle those found a while ago. Returns how many of these settlements counted."""
         due = self._clock() - PATIENCE_SECONDS
         ready = [(claim, counts) for claim, (counts, since) in self._found.items() if since <= due]
         count = 0
@@ -59,7 +60,7 @@ class Orphans:
             taken = await self._settle_lost(batch, reason="its worker is gone", alone=False)
             reach("orphans.settled")
             for claim, _ in batch:
-                if claim.task_id not in taken.locked:  # a locked one is tried again in the next pass
+                if claim.task_id not in taken.locked:  # a locked row is settled in the next pass
                     del self._found[claim]
             count += len(taken.settled)
             for task in taken.settled:
@@ -70,7 +71,7 @@ class Orphans:
         return count
 
     async def _deliver(self) -> None:
-        """Deliver what is to run again. What Redis does not take now is delivered in the next pass.
+        """Deliver the tasks that run again. Deliveries that Redis does not take now are made in the next pass.
 
         Raises `ServerUnreachable`.
         """

@@ -1,7 +1,8 @@
-"""Which of the workers that dispatch names may not act any more, by the word of the ledger?
+"""Find the workers in dispatch that the ledger has closed.
 
-A worker is recorded in the ledger before it first appears in dispatch, and `closed_at` is never cleared. So a name
-that was read in dispatch *first* and is closed or missing in the ledger *afterwards* can claim nothing, now or later.
+A worker is recorded in the ledger before it first appears in dispatch, and `closed_at` is never
+cleared. So a worker that was read in dispatch *first* and is closed or missing in the ledger
+*afterwards* can claim nothing, now or later.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ LONGEST = 128
 
 
 async def ended(fleet: Fleet, worker_ids: Iterable[str]) -> set[str]:
-    """Those that are closed or unknown. What cannot be the id of a worker is left out (values in Redis are hostile)."""
+    """The workers that are closed or unknown. Names that cannot be worker ids are omitted (values in Redis are hostile)."""
     named = {worker_id for worker_id in worker_ids if plausible(worker_id)}
     return named - await fleet.find_open(sorted(named)) if named else set()
 
 
 def plausible(worker_id: str) -> bool:
-    """Could Postgres and a Redis key hold this name as it is?"""
+    """Whether Postgres and a Redis key can hold this name unchanged."""
     return 0 < len(worker_id) <= LONGEST and worker_id.isascii() and worker_id.isprintable() and " " not in worker_id
 
 

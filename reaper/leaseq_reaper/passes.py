@@ -1,7 +1,8 @@
-"""How does a pass run, so that nothing it raises ends anything and its troubles are told once?
+"""Run passes so that an exception ends nothing and is reported once.
 
-Invariants: a trouble is told when it begins and not again before a pass has gone well; told to stop, passes get a
-moment to finish and are then cancelled, which is safe anywhere: every step of theirs may be repeated.
+Invariants: a failure is reported when it begins, and not again before a pass has succeeded. At a
+stop, passes get a moment to finish and are then cancelled, which is safe anywhere: each of their
+steps may be repeated.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def _always_once() -> float:
 
 
 class Duty(Struct, frozen=True):
-    """What is done again and again, and how often (in seconds). `slack`: by which factor the next interval is longer than that,
-    because the last passes have found nothing to do."""
+    """A pass and its interval in seconds. `slack`: the factor of the next interval, larger after passes
+    that found nothing to do."""
 
     name: str
     interval_seconds: float
@@ -41,30 +42,30 @@ class Quiet:
         self._passes = 0
 
     def note(self, *, found: bool) -> None:
-        """A pass has found something, or nothing."""
+        """A pass has found something to do, or nothing."""
         self._passes = 0 if found else self._passes + 1
 
     def slack(self) -> float:
-        """By which factor the next interval is longer."""
+        """The factor by which the next interval is longer."""
         return self._factor if self._passes >= SEVERAL else 1.0
 
 
 class Passes:
-    """Runs passes, and tells of their troubles once."""
+    """Runs passes, and reports each failure once."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
         self._troubled: set[str] = set()
 
     def start(self, duty: Duty) -> asyncio.Task[None]:
-        """One pass, in a task of its own, which raises nothing."""
+        """Run one pass, in a separate task, and raise nothing."""
         running = asyncio.create_task(self._guarded(duty))
         self._running.add(running)
         running.add_done_callback(self._running.discard)
         return running
 
     async def stop(self) -> None:
-        """Let what runs finish; cancel what does not within a moment."""
+        """Let running passes finish, and cancel those that take longer than a moment."""
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=FINISH_SECONDS)
             for task in late:

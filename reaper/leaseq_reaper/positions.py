@@ -1,4 +1,4 @@
-"""The positions from which promote looks for what is due.
+"""The positions in the schedule from which promote reads due tasks.
 
 A promoted row leaves an entry in the index `scheduled_due`, at the head of its place (a queue and a
 priority). While a long transaction anywhere (pg_dump, a forgotten session) still sees that row,
@@ -7,7 +7,7 @@ a second, ten times a second.
 
 So most looks begin where the promotions of a place stood REREAD_SECONDS ago, and read no entry
 twice for longer than that. Why no row is missed:
-- Promotions follow `run_at`, and only what is due is promoted, so a position is never ahead of the
+- Promotions follow `run_at`, and only due tasks are promoted, so a position is never ahead of the
   moment at which it was noted. A row that becomes visible within REREAD_SECONDS of its `run_at`
   therefore lies behind the position, and the next look finds it.
 - A row that becomes visible later (a caller's own transaction that commits long after its

@@ -1,24 +1,24 @@
-"""Deliver what has become due: delayed tasks, retries, and those of a caller's own transaction.
+"""Deliver due tasks: delayed tasks, retries, and those of a caller's transaction.
 
-A batch holds some of each place (a queue and a priority), so that a million that are due in one
-lane hold up no other, and no more of a lane than it has room for: what finds none stays SCHEDULED,
-and is looked at again in the next pass. It goes before the backlog of its lane (refill.py), since it
-was submitted earlier, but not for ever: the two take turns (turns.py). Tasks that are younger than
-the backlog are refused by the push and become part of it.
-Every pass takes a share of every place with room, however many there are and however slow the
-stores are; only what goes beyond that first share depends on the time.
+A batch holds some tasks of each place (a queue and a priority), so that a million due tasks in one
+lane do not delay the others. It holds no more tasks of a lane than the lane has room for: the
+others stay SCHEDULED, and are read again in the next pass. Due tasks go before the backlog of their
+lane (refill.py), since they were submitted earlier, but not always: the two alternate (turns.py).
+Tasks that are younger than the backlog are refused by the push and become part of it. Every pass
+takes a share of every place with room, however many there are and however slow the stores are. Only
+the work beyond that first share depends on the time.
 
-One statement lists what is due by the clock of Postgres, and a second one promotes exactly these tasks.
-It skips what another transaction has locked, so any number of reapers may promote at once, no task is
-promoted twice, and one locked task holds up no other.
+One statement lists the tasks that are due by the clock of Postgres, and a second one promotes
+exactly these. It skips rows that another transaction has locked, so any number of reapers may
+promote at the same time, no task is promoted twice, and one locked task does not delay the others.
 
-The window "promoted, not pushed" is owned here while this reaper lives (`_unsent`: pushed again before
-anything more is promoted, so that a Redis that is lost or full strands one batch at most, and a lane
-that cannot be written to little more than one of its queue), and by the reconciler if it dies.
-So is the window "promoted, the answer lost". The ids of that statement are kept (`_doubtful`) until each
-task is seen in another state than SCHEDULED, and those that are PENDING are pushed. No time limit ends
-this: a statement that was on its way may be executed whenever a network or a frozen server lets it go
-on, and it can only take tasks that are SCHEDULED still, as they were listed.
+This reaper owns the window "promoted, not pushed" while it lives: `_unsent` is pushed before any
+further promotion, so a Redis that is lost or full strands at most one batch, and a lane that cannot
+be written little more than one of its queue. If the reaper dies, the reconciler owns it. The same
+holds for the window "promoted, the answer lost". The ids of that statement are kept (`_doubtful`)
+until each task is seen in another state than SCHEDULED, and those that are PENDING are pushed. No
+time limit ends this: a delayed network or a frozen server may execute the statement at any later
+time, and it can only take tasks that are still SCHEDULED as they were listed.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ BATCH = 1000
 PLACES = 50
 # After its first share of every place, a pass that promotes for longer than this leaves the rest to the next.
 PASS_SECONDS = 1.0
-# Where nothing has been due for ten passes, a look costs more than it brings: there are half as many.
+# If nothing was due for ten passes, a read costs more than it brings: half as many are made.
 QUIET_FACTOR = 2.0
-# A statement without an answer may be executed late. Its tasks are looked at in the next pass, and then this often.
+# A statement without an answer may be executed late. Its tasks are read in the next pass, and then at this interval.
 DOUBT_SECONDS = 1.0
 # Written by a process of an older version: it may be of any queue.
 UNKNOWN = ""
@@ -71,7 +71,7 @@ class Promote:
         self.quiet = Quiet(QUIET_FACTOR)
 
     async def run_once(self) -> None:
-        """Promote what is due, as far as there is room for it."""
+        """Promote due tasks, as far as there is room for them."""
         until = self._clock() + PASS_SECONDS
         await self._find_out()
         await self._send()
@@ -79,7 +79,8 @@ class Promote:
         due: Sequence[Due] = await self._ledger.find_due(known)
         self._positions.end()
         self.quiet.note(found=bool(due))
-        # Another place is the first one in each pass: where a pass is cut short by an error, it is not always by the same one.
+        # Each pass begins with another place, so that an error which cuts passes short does not
+        # always come from the same place.
         self._turn += 1
         first = self._turn % max(len(due), 1)
         due = await self._round([*due[first:], *due[:first]])
@@ -88,7 +89,7 @@ class Promote:
         self._apart.complain()
 
     async def _find_out(self) -> None:
-        """Deliver what a promotion without an answer has promoted after all. Those that are SCHEDULED still stay in doubt."""
+        """Deliver tasks that a promotion without an answer has promoted. Tasks that are still SCHEDULED stay in doubt."""
         if not self._doubtful or self._clock() < self._doubt_at:
             return
         glimpses = await self._ledger.glimpse(sorted(self._doubtful))
@@ -124,11 +125,11 @@ class Promote:
         promoted = [task for one in promotions for task in one.tasks]
         self._unsent = [*self._unsent, *promoted]
         await self._tell_and_send(promoted)
-        # From behind what was listed, so that locked tasks in any number at the head of a place are stepped over.
+        # Continue behind the last listed task, so that any number of locked tasks at the head of a place is skipped.
         return [one.rest for one, (_, limit) in zip(listed, shares, strict=True) if one.count == limit]
 
     async def _take(self, listed: Sequence[Listed]) -> list[Promotion]:
-        """Promote what is listed, and keep it in doubt where no answer comes."""
+        """Promote the listed tasks, and keep them in doubt if no answer comes."""
         if not any(one.count for one in listed):
             return []
         try:
@@ -145,7 +146,7 @@ class Promote:
         return promotions
 
     async def _rooms(self, due: Sequence[Due]) -> dict[tuple[str, int], int]:
-        """How many more each place may take."""
+        """How many more tasks each place may take."""
         lanes = {(one.queue, LANES[Priority(one.priority)]): one.place for one in due if one.queue != UNKNOWN}
         lengths = await self._survey.lengths([*lanes])
         rooms = {lanes[lane]: self._dispatcher.window - length for lane, length in lengths.items()}

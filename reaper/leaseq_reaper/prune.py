@@ -1,9 +1,10 @@
-"""What is old enough to be forgotten?
+"""Delete finished tasks, expired keys, closed workers and unused queues.
 
-Tasks that finished longer ago than their retention (their keys stay, and remember how they ended), keys past their
-own, incarnations closed for a day, queues without tasks and workers (unused.py). In small batches, each followed by a
-pause as long as it took, so that pruning uses half of one connection at most and holds no lock for long. Tasks are
-walked through in order; where a pass had no time to come to the end, the next one goes on.
+Deleted are tasks that finished longer ago than their retention (their keys stay, and remember how
+they ended), keys past their own retention, incarnations closed for a day, and queues without tasks
+and workers (unused.py). This happens in small batches, each followed by a pause as long as the
+batch, so that pruning uses at most half of one connection and holds no lock for long. Tasks are
+walked in order; if a pass did not reach the end, the next one continues.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from leaseq_reaper.unused import UnusedQueues
 from leaseq_reaper.walk import first_recent_id
 
 BATCH = 1000
-# Of the time between two passes, for tasks and for keys; what is left over waits for the next.
+# The share of the time between two passes, for tasks and for keys. The rest waits for the next pass.
 SHARE = 0.25
 WORKER_RETENTION_SECONDS = 86_400.0
 
@@ -40,7 +41,7 @@ class Prune:
         self._unused = UnusedQueues(stores, interval_seconds=config.prune_interval_seconds, clock=clock)
 
     async def run_once(self) -> None:
-        """Delete for a while, of each kind: however many tasks there are, keys have their turn."""
+        """Delete for a while, of each kind: even with many tasks, keys get their share."""
         tasks = await self._in_batches(self._tasks)
         self._expired = None
         keys = await self._in_batches(self._keys)
@@ -50,7 +51,7 @@ class Prune:
             emit("task.pruned", count=tasks, keys=keys, workers=workers)
 
     async def _tasks(self) -> tuple[int, bool]:
-        # An id is never younger than its finishing; whether that is long enough ago is for the clock of Postgres to say.
+        # A task's id is always older than its finish time. Postgres decides, by its clock, whether that is long enough ago.
         before = first_recent_id(self._retention)
         pruned = await self._upkeep.prune_tasks(after=self._cursor, before=before, retention_seconds=self._retention, limit=BATCH)
         self._cursor = pruned.last_id or FIRST_ID
@@ -62,7 +63,7 @@ class Prune:
         return pruned.count, pruned.seen == BATCH
 
     async def _in_batches(self, prune: Callable[[], Awaitable[tuple[int, bool]]]) -> int:
-        """Prune until nothing is left, or the time is over. `prune` says how much went, and whether there may be more."""
+        """Prune until nothing is left, or the time is over. `prune` returns the number deleted, and if there may be more."""
         until = self._clock() + self._seconds
         total = 0
         while True:

@@ -1,17 +1,17 @@
-"""Reap dead workers, and finish what an earlier reaping left half done.
+"""Reap dead workers, and finish reapings that another reaper left half done.
 
 A pass looks at workers, not at queues: clients can make up queue names, and recovery must not
 depend on how many there are. A worker renews its lease with every beat in its home queue, the first
 of its queues, and that lease says whether it lives. The leases of a worker that was closed a moment
-ago are looked for in all of its queues until they are gone; what is left of an older one is found
+ago are looked for in all of its queues until they are gone; remains of an older one are found
 by the scan of dispatch (leftovers.py).
 
-Two pieces of evidence are needed, from two stores: the ledger has not heard of the worker for a
-lease (by its own clock), and in dispatch its beats have stood still for a lease (by ours, see
-suspicion.py) or are gone. Either store alone may have lost touch with a worker that is well. The
-closing itself asks the ledger once more, in the same statement (close_worker.sql): a worker that is
-heard of between our judgement and the closing lives on. Half-done reapings need no evidence: the
-ledger has the incarnation closed.
+Two pieces of evidence are necessary, from both stores: the ledger has received no beat of the
+worker for a lease (by its own clock), and in dispatch its beats have not moved for a lease (by
+ours, see suspicion.py) or are gone. Either store alone may have lost touch with a healthy worker.
+The closing itself reads the ledger again, in the same statement (close_worker.sql): a worker that
+beats between our judgement and the closing lives on. Half-done reapings need no evidence, because
+the ledger has closed the incarnation.
 
 Silence is no evidence against a task. A worker that fell silent may have been preempted, cut off or
 taken down with its host, so what it held is settled as a loss; only a supervisor that saw the exit
@@ -37,15 +37,16 @@ from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.owners import ended
 from leaseq_reaper.suspicion import Brake, Clock, Suspicion, mass
 
-# Whoever closed an incarnation is about to take its tasks back, and knows best whom to blame: leave them time for it.
+# The process that closed an incarnation is about to recover its tasks, and knows best which task to
+# charge: leave it time for that.
 PATIENCE_SECONDS = 1.0
 # After the first few, a pass that reaps for longer than this leaves the rest to the next, so that beats go on being watched.
 PASS_SECONDS = 1.0
 FIRST = 4
-# Workers that are reaped together: a lost host has as many workers as it has processors, and each takes a dozen round trips. One
-# connection of the reaper's pool stays free for its other duties.
+# Workers that are reaped together: a lost host has as many workers as it has processors, and each
+# takes a dozen round trips. One connection of the reaper's pool stays free for its other duties.
 TOGETHER = 4
-# For so long after its closing a worker's leases are looked for, until they are seen to be gone.
+# For this long after its closing a worker's leases are looked for, until they are gone.
 CLOSED_SECONDS = 600.0
 MANY = 10_000
 
@@ -53,7 +54,7 @@ Leases = dict[str, Sequence[LeaseView]]
 
 
 class Reaping:
-    """The duty. `on_lost_list` is told when a dead worker's list may have been lost with a Redis that forgot."""
+    """The duty. `on_lost_list` is called when a dead worker's list may have been lost with the data of Redis."""
 
     def __init__(
         self,
@@ -82,11 +83,11 @@ class Reaping:
         self._count = 0
 
     async def run_once(self) -> None:
-        """Watch everybody, finish what was begun, and reap who is dead."""
+        """Watch all workers, finish half-done reapings, and reap dead workers."""
         self._count = 0
         try:
             watched, leases = await self._look()
-            # What was read was ours: workers of another ledger are not reaped here.
+            # The prefix was ours when the leases were read: workers of another ledger are not reaped here.
             await self._ownership.check()
             self._until = self._clock() + PASS_SECONDS
             await self._finish(watched, leases)
@@ -125,14 +126,14 @@ class Reaping:
         return watched, leases
 
     async def _finish(self, watched: Sequence[Watched], leases: Leases) -> None:
-        """Take up reapings whose author seems to have died: closed in the ledger, still listed in dispatch."""
+        """Complete reapings whose reaper seems to have died: closed in the ledger, still listed in dispatch."""
         places: dict[str, list[str]] = {}
         open_ones = {worker.worker_id for worker in watched if not worker.closed}
         for queue, views in leases.items():
             for view in views:
                 if view.worker_id not in open_ones:
                     places.setdefault(view.worker_id, []).append(queue)
-        # One that came up after the ledger was read is open there by now.
+        # A worker that came up after the ledger was read is open there by now.
         closed = await ended(self._fleet, places)
         closed -= await self._drop_made_up(places, closed)
         self._also &= {queue for worker_id in closed for queue in places[worker_id]}
@@ -147,7 +148,7 @@ class Reaping:
                         worker_id=worker_id,
                         queues=places[worker_id],
                         reason="its reaping was left unfinished",
-                        # Closed it is, so this closes nothing. Should that ever be wrong, only a stale worker is closed.
+                        # The worker is already closed. `stale_after` protects it if that assumption is ever wrong.
                         stale_after=self._lease,
                         blame=False,
                     )
@@ -171,7 +172,7 @@ class Reaping:
         return unknown - kept
 
     def _has_time(self) -> bool:
-        """May one more be reaped in this pass? The first few always: a budget of time alone may be used up before they begin."""
+        """Whether one more may be reaped in this pass. The first few always may, even if time is used up."""
         self._count += 1
         return self._count <= FIRST or self._clock() < self._until
 
@@ -208,7 +209,7 @@ class Reaping:
         try:
             reaped = await self._reap(death)
         except ServerUnreachable:
-            # It may be closed by now, and we are the author: no patience with ourselves.
+            # It may be closed by now. We closed it ourselves, so do not wait for another reaper to finish.
             self._closed[worker.worker_id] = -PATIENCE_SECONDS
             reaped = True
             raise

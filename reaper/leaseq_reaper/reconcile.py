@@ -1,13 +1,13 @@
-"""Bring dispatch to hold what the ledger says it should.
+"""Make dispatch agree with the ledger.
 
-A pass compares, repairs and counts (the events say how much): epochs, pause flags, stranded tasks,
-orphans, attempts that their worker has forgotten, SCHEDULED tasks that promote cannot find, ghost
-lists. Two walks go along the ledger: one over all of it, a little further in each pass; one over
-the last seconds again and again, so that a lost push is found within about five seconds whatever
-the size of the table. After a loss of data in dispatch, after a failover of Postgres, which may
-have lost claims and endings, and when the reaper starts, a sweep goes from end to end at once. It
-is told of nothing and remembers little: killed at any point, the next pass or another reaper begins
-again.
+A pass compares, repairs and counts (the events report the counts): epochs, pause flags, stranded
+tasks, orphans, attempts that their worker has forgotten, SCHEDULED tasks that promote cannot find,
+ghost lists. Two walks go along the ledger: one over all of it, a little further in each pass; one
+over the last seconds again and again, so that a lost push is found within about five seconds for
+any size of the table. After a loss of data in dispatch, after a failover of Postgres, which may
+have lost claims and endings, and when the reaper starts, a full walk goes from end to end without a
+pause. It needs no message and remembers little: if it is killed at any point, the next pass or
+another reaper begins again.
 """
 
 from __future__ import annotations
@@ -29,26 +29,27 @@ from leaseq_reaper.stranded import Stranded
 from leaseq_reaper.suspicion import Clock
 from leaseq_reaper.walk import Walk, first_recent_id
 
-# A push that has not arrived after this long is taken for lost.
+# A push that has not arrived after this long counts as lost.
 QUIET_SECONDS = 2.5
 # Long enough for a clock or a commit that is a few seconds late, short enough to be read again in most passes.
 RECENT_SECONDS = 15.0
-# Of the time between two passes, this part at most is walked, by each of the two walks.
+# The share of the time between two passes that each of the two walks may use.
 SHARE = 0.025
-# A sweep goes on for this long in one pass; the next pass continues it.
+# A full walk goes on for this long in one pass; the next pass continues it.
 SWEEP_SECONDS = 5.0
 # Attempts that have run for so long are compared with the list of their worker; most have ended by then.
 RUNNING_SECONDS = 10.0
 # A walk of a small ledger begins again in every pass, and compares them no more often than this.
 RUNNING_INTERVAL_SECONDS = 10.0
-# What fails in every pass (a broken key, say) costs a sweep in this time at most, and a fifth of the time where sweeps take long.
+# An error in every pass (a broken key, say) costs a full walk at most this often, and a fifth of
+# the time if full walks take long.
 FAILED_SECONDS = 60.0
 FAILED_REST = 4
 SHOWN = 20
 
 
 class Reconcile:
-    """The duty. `on_loss` is told why dispatch may have lost data, `on_leases` where closed workers still have leases."""
+    """The duty. `on_loss` receives why dispatch may have lost data, `on_leases` which queues hold leases of closed workers."""
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class Reconcile:
         self._running_at = clock()
         self._timeline = stores.ownership.timeline
         self._failed = False
-        self._failed_at = clock()  # from when on there may be a sweep because of that
+        self._failed_at = clock()  # when a full walk because of that is allowed
 
     def sweep_soon(self) -> None:
         """Walk the whole ledger from its beginning, starting with the next pass (or after the sweep under way)."""
@@ -97,7 +98,7 @@ class Reconcile:
         self._sweep_again = False
 
     async def run_once(self) -> None:
-        """Look at everything for a while."""
+        """Examine everything for a while."""
         try:
             await self._look()
             self._apart.complain()
@@ -109,10 +110,10 @@ class Reconcile:
         reason = await self._epochs.check()
         if reason is not None:
             self._on_loss(reason)
-            # No grace for pushes on their way: what was pushed a moment before the loss is lost too.
+            # No grace for pushes on their way: a delivery that was pushed a moment before the loss is lost, too.
             self._begin_sweep(quiet_seconds=0)
         if self._has_failed_over():
-            # What ended a moment before may be PROCESSING again.
+            # A task that ended a moment before may be PROCESSING again.
             self._begin_sweep(quiet_seconds=0, running_seconds=0)
         await self._orphans.settle()
         await self._forgotten.give_back()
@@ -147,17 +148,20 @@ class Reconcile:
             await self._go(self._walk, seconds=self._budget, quiet_seconds=QUIET_SECONDS)
 
     def _return_to_what_failed(self) -> None:
-        """After a pass that did not do all it should: the walks may have gone past what they could not deliver, or not have come
-        to it while it was new; and what was promoted or settled as lost and not delivered is old."""
+        """Walk again after a pass that failed in part.
+
+        The walks may have passed tasks that they could not deliver, or not have reached them while
+        they were new. Tasks that were promoted or settled as lost, and not delivered, are old.
+        """
         if self._failed and self._sweep is None and self._clock() >= self._failed_at:
             self._failed = False
             self._failed_at = self._clock() + FAILED_SECONDS
             self.sweep_soon()
 
     async def _go(self, walk: Walk, *, seconds: float, quiet_seconds: float) -> None:
-        """Walk for so long (one chunk at least, at most to the end) and repair what is found.
+        """Walk for this long (at least one chunk, at most to the end) and repair the differences.
 
-        If a repair fails, the walk goes back to where the tasks in hand began.
+        If a repair fails, the walk returns to where the current tasks began.
         """
         until = self._clock() + seconds
         mark = walk.cursor

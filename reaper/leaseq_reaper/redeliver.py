@@ -1,6 +1,6 @@
-"""How does a pass place deliveries, so that it knows whether they arrived?
+"""Push deliveries from a pass, and report which of them arrived.
 
-In the foreground, unlike a submission's: a pass has nobody waiting for it, and what it could not place is not
+The push runs in the foreground, unlike that of a submission: no client waits for a pass, and a task without its delivery is not
 repaired.
 """
 
@@ -41,7 +41,7 @@ async def redeliver(dispatcher: Dispatcher, tasks: Sequence[T], *, apart: Apart)
 
     async def push(queue: str) -> None:
         trouble: Exception | None = None
-        # The normal lane first: it is the doorbell, and where it holds something the others leave no token there.
+        # The normal lane first: it is the doorbell, and if it holds a delivery, the others leave no token there.
         for lane in sorted(queues[queue], key=lambda lane: lane is not Lane.NORMAL):
             try:
                 reach("redeliver.sending")

@@ -1,34 +1,32 @@
-"""Bring what waits in the ledger into its lane, in order, and miss nothing.
+"""Bring waiting tasks from the ledger into their lane, in order and completely.
 
 A push finds its lane full and is refused: the task is PENDING in the ledger, and from its id on the
 lane has a backlog (dispatch/backlog.py). When the lane is half empty, a pass goes along the primary
 key from there on, stretch by stretch:
 
 1. it measures a stretch with as many tasks of this lane as there is room for;
-2. it announces the stretch: from now on a push of what lies in it is taken, not refused;
-3. it reads the stretch. A task that was refused there was refused before 2, was committed before that,
-   and is seen;
-4. it pushes what is PENDING, and lets the backlog begin behind it, bite by bite, each a
-   compare-and-set.
+2. it announces the stretch: from now on a push of an id within it is accepted, not refused;
+3. it reads the stretch. A task within it that was refused was refused before 2, had been committed before that, and is seen;
+4. it pushes the PENDING tasks, and moves the beginning of the backlog behind them, batch by batch, each by a compare-and-set.
 
 If fewer tasks are left than there is room for, the stretch has no end, and the backlog ends with
 it. Without step 2 a task that is committed while the stretch is being read, and refused, would lie
 before the backlog and in no lane.
 
-Two refills at once: one wins each compare-and-set, the other lets go. One that died is continued by
-anybody: what it announced is announced still. Some of a stretch may be in the lane already: pushed
-before the backlog began, by a client that was quicker than another, or since the stretch was
-announced. So the lane is read when a backlog is not as this duty left it, where that reading has
-shown a part of the stretch, and for a stretch that has no end. (What is pushed into one that has an
-end while it is being read may be delivered twice; the claim decides, as ever.)
+Two concurrent refills: one wins each compare-and-set, the other stops. Any reaper continues the
+refill of one that died, because its announcement still stands. Part of a stretch may already be in
+the lane: pushed before the backlog began, by a client that was quicker than another, or since the
+stretch was announced. So the lane is read when a backlog is not as this duty left it, when that
+reading has shown a part of the stretch, and for a stretch without an end. (A push into a stretch
+with an end, while it is being read, may be delivered twice; the claim decides, as always.)
 
-Where a lane shares the ledger with busier ones, most of what is looked at is theirs. So a stretch
-is bounded by the tasks that are looked at, and the more lanes want something, the shorter it is.
-Every lane gets one stretch in each pass, several lanes at a time, and further ones while the time
-of the pass lasts. Queues are asked only where a push has begun a backlog (a hash in dispatch names
-them, with a new mark at each beginning; the scan of the reconciler finds those that it lacks). While
-the lanes of a queue stay full and its mark stays the same, only the lengths of these lanes are
-asked for, and less often.
+If a lane shares the ledger with busier ones, most of the examined tasks are theirs. So a stretch is
+bounded by the number of examined tasks, and the more lanes need tasks, the shorter it is. Every
+lane gets one stretch in each pass, several lanes at a time, and further ones while the time of the
+pass lasts. Queues are read only if a push has begun a backlog (a hash in dispatch names them, with
+a new mark at each beginning; the scan of the reconciler finds missing names). While the lanes of a
+queue stay full and its mark stays the same, only the lengths of these lanes are read, and less
+often.
 """
 
 from __future__ import annotations
@@ -50,18 +48,19 @@ from leaseq_reaper.backlogs import Backlogs, find_backlogs
 from leaseq_reaper.passes import Quiet
 from leaseq_reaper.suspicion import Clock
 
-# Lanes under way together. What they ask of a store at the same moment goes together.
+# Lanes under way together. Their concurrent requests to a store are sent together.
 LANES_AT_ONCE = 1000
 STRETCH = 5000
 SHORTEST = 500
 # Tasks that a pass looks at in the first stretches of all lanes together.
 LOOKED_AT = 100_000
-# After its first stretch a lane goes on for its part of this.
+# After its first stretch a lane continues for its share of this.
 PASS_SECONDS = 0.5
 # Passes are rarer where every backlog stands still: one begins with a lane that is full, so no worker waits for it.
 QUIET_FACTOR = 10.0
-# Looks at lanes that stay full: from one to the next, the time doubles up to this. It is shorter than one of the rarer passes, so
-# that each of them looks, and a lane that is half empty waits for a second.
+# Looks at lanes that stay full: from one to the next, the time doubles up to this. It is shorter
+# than one of the rarer passes, so that each of them looks, and a lane that is half empty waits for
+# a second.
 IDLE_SECONDS = 0.2
 IDLE_CAP_SECONDS = 0.75
 # While the lengths of its lanes stay what they were, and no push has begun a backlog, the backlogs of a queue are read at every
@@ -196,7 +195,7 @@ class Refill:
             backlog = await self._bring_in(full, backlog, room=room)
 
     async def _bring_in(self, full: Full, seen: Backlog, *, room: int) -> Backlog | None:
-        """One stretch. Returns the backlog as it is then; None if there is none, or if somebody else is at it."""
+        """Read and push one stretch. Returns the backlog afterwards; None if there is none, or if another reaper works on it."""
         text, ahead = self._left.pop((full.queue, full.lane), (b"", set[str]()))
         as_left = text == seen.text
         if seen.until is None:
@@ -207,7 +206,7 @@ class Refill:
             reach("refill.announced")
             seen = announced
         end = seen.until or LAST_ID
-        # One more than was measured, to see whether that was all: somebody else may have announced more.
+        # One more than was measured, to see whether that was all: another reaper may have announced more.
         stretch = await self._upkeep.read_stretch(full.queue, full.lane, cursor=seen.cursor, until=end, limit=full.rows + 1)
         reach("refill.read")
         wanted = stretch.task_ids[:room]

@@ -1,8 +1,9 @@
-"""How does a reaper start, what does it do, and how does it end?
+"""Start the reaper, run its duties, and stop it.
 
-It waits for servers that are not there yet, does its duties side by side for as long as it lives, and ends within
-about a second of being told to, whatever the servers are doing. Any number may run at once and none is the leader:
-each takes what it finds, and what two of them find is taken once, because the ledger decides (docs/pitfalls.md#p28).
+The reaper waits for servers that are not there yet, runs its duties concurrently, and ends within
+about a second of a stop signal, regardless of the state of the servers. Any number of reapers may
+run at the same time, and none is the leader: each takes the work that it finds, and work that two
+of them find is done once, because the ledger decides (docs/pitfalls.md#p28).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
             emit("reaper.stopped", pid=os.getpid())
     finally:
         try:
-            # A server that does not answer must not hold up the end.
+            # A server that does not answer must not delay the end.
             async with asyncio.timeout(CLOSE_SECONDS):
                 await stack.aclose()
         except TimeoutError:

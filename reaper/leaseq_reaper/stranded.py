@@ -1,24 +1,27 @@
-"""Which PENDING tasks does dispatch not know of, and how do they get there?
+"""Find PENDING tasks without a delivery in dispatch, and deliver them.
 
-Those of a backlog are in no list either, and are known all the same: where it begins is known (backlogs.py), and refill.py
-brings them in. They are neither pushed nor told of here.
+Tasks of a backlog are in no list either, but they are accounted for: the beginning of the backlog
+is known (backlogs.py), and refill.py brings them in. They are neither pushed nor reported here.
 
 The races with live workers and pushers, and why each is harmless:
-* A task is seen PENDING, then claimed and settled while we look: its state or attempt has changed in the second look
-  at the ledger, and it is let go.
-* An id moves from a ready list to a processing list while we read. Ready lists are read first and processing lists
-  (of whoever is registered *then*) after them, so it is seen in the one or in the other. The way back (released,
-  reaped: to the head of a lane) can slip past both reads; then the task is delivered twice.
-* A push is on its way (committed, not yet in Redis): only what has waited for `quiet_seconds` is a candidate; slower,
-  and the task is delivered twice. So it is when two reapers find the same task.
-* Delivered twice is legal: the claim is a compare-and-set, the second delivery is skipped. Nothing here changes the
-  ledger.
+* A task is seen PENDING, then claimed and settled while we read: its state or attempt has changed
+  in the second read of the ledger, and it is dropped.
+* An id moves from a ready list to a processing list while we read. Ready lists are read first and
+  processing lists (of the workers that are registered *then*) after them, so it is seen in one of
+  them. The way back (released, reaped: to the head of a lane) can escape both reads; then the task
+  is delivered twice.
+* A push is on its way (committed, not yet in Redis): only a task that has waited for
+  `quiet_seconds` is a candidate; if the push takes longer, the task is delivered twice. The same
+  happens when two reapers find the same task.
+* A double delivery is legal: the claim is a compare-and-set, and the second delivery is skipped.
+  Nothing here changes the ledger.
 
-The walks meet the tasks of a lane that stands still again and again. What was compared is not compared again before the lane
-changes (compared.py). And they meet the tasks of its backlog. So a reading of a backlog is trusted for a quarter of a second,
-and for up to TRUST_CAP_SECONDS where it has not changed. If the backlog moves on meanwhile, a lost push of a task that it has
-just passed is found when that time is over, which is less than the recent walk looks back. If it is lowered meanwhile, the lane
-refuses the task. No reading is trusted across a loss of data (`distrust`).
+The walks meet the tasks of an idle lane again and again. A comparison is not repeated before the
+lane changes (compared.py). They also meet the tasks of its backlog. So a read of a backlog is
+trusted for a quarter of a second, and for up to TRUST_CAP_SECONDS if it has not changed. If the
+backlog moves on meanwhile, a lost push of a task that it has just passed is found when that time is
+over, which is less than the recent walk looks back. If it is lowered meanwhile, the lane refuses
+the task. No read is trusted across a loss of data (`distrust`).
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ SHOWN = 20
 TRUST_SECONDS = 0.25
 TRUST_STANDING_SECONDS = 1.5
 TRUST_CAP_SECONDS = 5.0
-# A statement names so many backlogs. What lies behind others comes, and is left out by `sift`.
+# The largest number of backlogs in one statement. Tasks behind further ones are returned, and `sift` omits them.
 MOST_TRUSTED = 1000
 # A backlog that the walks have not met for so long is forgotten.
 KEEP_SECONDS = 60.0
@@ -87,13 +90,13 @@ class Stranded:
 
     @property
     def resting(self) -> bool:
-        """Were the lists so long that they should not be read again yet?"""
+        """Whether the lists were so long that they should not be read again yet."""
         return self._clock() < self._rested_at
 
     async def sift(self, waiting: Sequence[Glimpse]) -> list[Glimpse]:
         """Without those that wait in the ledger for their turn, because their lane is full.
 
-        A look at the backlogs comes after the ledger was read: whatever lies before them by then was pushed before.
+        The backlogs are read after the ledger: a task before its backlog by then was pushed before.
         """
         now = self._clock()
         lanes: dict[str, dict[Lane, Backlog]] = {}
@@ -155,8 +158,9 @@ class Stranded:
                 self._standing[queue, lane] = Standing(backlog, seconds, now + seconds)
 
     async def worthwhile(self, candidates: Sequence[Glimpse]) -> bool:
-        """Are there enough candidates to read all the lists for them? Then a full sweep reads each list a few times, not for
-        each chunk: with empty lists (Redis lost them) at once, with long ones for many candidates together.
+        """Whether there are enough candidates to read all the lists for them. Then a full walk reads each list a few times,
+        not for each chunk:         immediately if the lists are empty (Redis lost them), and for
+        many candidates together if they are long.
         """
         if len(candidates) >= CANDIDATES:
             return True

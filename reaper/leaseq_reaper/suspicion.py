@@ -1,12 +1,13 @@
-"""Which workers look dead, going by their beats as this reaper saw them over time?
+"""Judge which workers look dead, from their beats over time.
 
-Pure judgement: what was seen goes in, no store is asked. Invariants: every span of time is measured on this reaper's
-own monotonic clock; dispatch's clock counts at one instant only, when a beat is first seen, for how much of its lease
-was left then (docs/pitfalls.md#p7, #p8: a step of that clock afterwards moves nothing). A beat that was not seen moving is no
-evidence until it has been watched for a whole lease, so a reaper that has just started, or that was away itself,
-suspects nobody. Continuous trouble (a starved reaper, a Redis that fails now and then) keeps it quiet for TROUBLED_LEASES
-at most. The next look then judges, by beats that stood still over all the looks before it. Being wrong is
-legal (the ledger's compare-and-set and the fences see to that), but it costs a run.
+This is pure judgement: it takes observations, and reads no store. Invariants: every time span is
+measured on this reaper's own monotonic clock. The clock of dispatch counts at one instant only,
+when a beat is first seen, for the rest of its lease (docs/pitfalls.md#p7, #p8: a later step of that
+clock changes nothing). A beat that was not seen moving is no evidence until it has been watched for
+a whole lease, so a reaper that has just started, or was itself away, suspects no worker. Continuous
+trouble (a starved reaper, a Redis that fails now and then) suspends it for at most TROUBLED_LEASES.
+The next look then judges, by beats that did not move over all the looks before it. A wrong
+judgement is legal (the ledger's compare-and-set and the fences handle it), but it costs a run.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Suspicion:
         self._troubled_since: float | None = None
 
     def disturb(self, reason: str) -> None:
-        """Something happened after which silence proves nothing: from the next look on, be quiet for a whole lease."""
+        """Note an event after which silence proves nothing: from the next look on, suspect no worker for a whole lease."""
         self._trouble = self._trouble or reason
 
     def look(self, seen: Mapping[str, Sequence[LeaseView]], *, asked: float) -> str | None:
@@ -61,7 +62,7 @@ class Suspicion:
         now = self._clock()
         late = now - self._asked if self._watched else 0.0
         if late > self._lease / 2:
-            # We were frozen or starved, and perhaps everybody with us: let them speak first.
+            # We were frozen or starved, and perhaps all workers with us: wait for their next beats.
             self.disturb("this reaper did not look for half a lease")
         self._asked = asked
         for queue in set(self._watched) - set(seen):
@@ -88,15 +89,15 @@ class Suspicion:
 
     @property
     def quiet(self) -> bool:
-        """Is this a time in which nobody is suspected?"""
+        """Whether no worker is suspected at present."""
         return self._trouble is not None or self._asked < self._quiet_until
 
     def lapsed(self, worker_id: str, queues: Iterable[str]) -> bool:
-        """Has this worker been silent in each of its queues for as long as its leases there could last?"""
+        """Whether this worker has been silent in each of its queues for as long as its leases there could last."""
         return not self.quiet and all(self._silent(queue, worker_id) for queue in queues)
 
     def absent(self, worker_id: str, queues: Iterable[str]) -> bool:
-        """Is it unknown to dispatch in at least one of these? Then its list there may have been lost with its lease."""
+        """Whether at least one of these does not know it. Then its list there may have been lost with its lease."""
         return any(worker_id not in self._sightings.get(queue, {}) for queue in queues)
 
     def _silent(self, queue: str, worker_id: str) -> bool:

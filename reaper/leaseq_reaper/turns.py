@@ -1,9 +1,9 @@
-"""Turns of promote and refill at a lane that has both due tasks and a backlog.
+"""Alternate promote and refill at a lane with both due tasks and a backlog.
 
-Promote brings in whatever fits, in every pass, and refill waits until a lane is half empty. With many
-due tasks (a bulk redrive, a million retries) the lane would never be half empty, and its backlog
-would stand still until the last of them is done. So promote brings half a window into such a lane,
-and then leaves it alone until its backlog has moved. Then each has half of the lane.
+Promote fills a lane in every pass, and refill waits until a lane is half empty. With many due tasks
+(a bulk redrive, a million retries) the lane would never be half empty, and its backlog would not
+move until the last of them is done. So promote brings half a window into such a lane, and then
+leaves it alone until its backlog has moved. Then each has half of the lane.
 
 A backlog that ends, or that moves without a task, is a turn of refill as well, so neither waits for
 the other for long.

@@ -1,7 +1,8 @@
 """Forget queues that have no tasks and no workers.
 
-Any client can make up a queue name, so names must not stay forever. A queue is forgotten, in the ledger and in dispatch, when no
-task of any state names it (the last one is past its retention), no open worker serves it, and it is not paused.
+Any client can make up a queue name, so names must not stay forever. A queue is forgotten, in the
+ledger and in dispatch, when no task of any state names it (the last one is past its retention), no
+open worker serves it, and it is not paused.
 
 No index names the queues of tasks, so a walk goes along the primary key, in chunks, for a share of each pass, and goes on where
 the last pass has ended. Names that were listed before the walk began, and that it does not meet, are unused. A walk ends in a
@@ -10,9 +11,10 @@ later pass than it began: a name that was made a moment ago is left alone for at
 Invariants:
 - Dispatch comes first. A reaper that dies between the two leaves the name, and the next walk begins again.
 - Nothing that waits is removed in dispatch (forget.lua).
-- The name of a task may be missing in the ledger for a while. That is harmless, because nothing but lists of queues reads it, and
-  the next submission makes it again. A walk inserts every name that it meets and that is not known, and a walk that has forgotten
-  something is followed by another one.
+- The name of a task may be missing in the ledger for a while. That is harmless, because nothing but
+  lists of queues reads it, and the next submission makes it again. A walk inserts every name that
+  it meets and that is not known, and a walk that has forgotten something is followed by another
+  one.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ class UnusedQueues:
         return 0
 
     async def _begin(self) -> bool:
-        """List what is known. False if nothing could be forgotten."""
+        """List the known names. False if nothing could be forgotten."""
         found = await self._fleet.survey_queues()
         self._known = {name for name, _ in found}
         self._unserved = {name for name, unserved in found if unserved}

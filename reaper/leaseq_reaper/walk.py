@@ -1,7 +1,8 @@
-"""How does the reconciler get along a ledger of any size without an index on state, and without being felt?
+"""Walk a ledger of any size in chunks, without an index on state.
 
-In chunks along the primary key, remembering where it is. Ids are UUIDv7 and sort by the time of their making, so
-"recent" is a place on that way; clocks of clients decide only how soon something is looked at, never what it is.
+The chunks follow the primary key, and the position is remembered. Ids are UUIDv7 and sort by the
+time at which they were made, so "recent" is a position. Clocks of clients decide only how soon a
+task is examined, never its state.
 """
 
 from __future__ import annotations

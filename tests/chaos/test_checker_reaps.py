@@ -71,7 +71,7 @@ def test_the_end_of_a_heartbeat_is_no_sign_of_life() -> None:
 def test_who_was_heard_of_within_the_lease_was_buried_alive(seconds: tuple[float, ...], table: str) -> None:
     finding = check(heard(story(), "w2", *seconds, table=table))
     assert finding.verdict is Verdict.INVALID
-    assert "w2 was closed for silence, having been heard of 2 times" in finding.violations[0].said
+    assert "w2 was closed for silence, after 2 beats" in finding.violations[0].said
 
 
 @pytest.mark.parametrize("reason", ["killed by SIGKILL", "drained"])

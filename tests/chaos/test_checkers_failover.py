@@ -100,7 +100,7 @@ def test_a_start_under_a_lost_claim_is_excused_and_another_is_not() -> None:
     forged.did("run", (12.2, 12.4), task="t1", attempt=2, process="handler-2")
     assert judged(forged, "terminal").verdict is Verdict.VALID
     forged.did("run", (12.5, 12.6), task="t2", attempt=7, process="handler-2")
-    assert "nobody claimed" in said(judged(forged, "terminal"))
+    assert "no worker claimed" in said(judged(forged, "terminal"))
 
 
 def test_a_second_start_is_excused_where_the_ending_of_the_first_was_lost() -> None:

@@ -102,7 +102,7 @@ async def test_the_signs_of_life_of_a_worker_are_told(postgres: Postgres, tmp_pa
     lines = (tmp_path / "commits.jsonl").read_bytes().splitlines()
     evidence.commits.extend(msgspec.json.decode(line, type=Commit) for line in lines)
     (violation,) = reaps.check(evidence).violations
-    assert "w9 was closed for silence, having been heard of 4 times" in violation.said
+    assert "w9 was closed for silence, after 4 beats" in violation.said
 
 
 async def _open_account(conn: psycopg.AsyncConnection[object], number: int) -> None:

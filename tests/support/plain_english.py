@@ -14,19 +14,14 @@ from support.prose import Prose
 # Files belong to the longest name in the table that they begin with.
 STILL_ALLOWED: dict[str, int] = {
     "CHANGELOG.md": 32,
-    "CONTRIBUTING.md": 1,
-    "README.md": 10,
-    "SECURITY.md": 2,
-    "api/": 52,
     "bench/": 234,
-    "chaos/": 519,
-    "docs/": 153,
+    "chaos/": 326,
+    "docs/": 24,
     "docs/decisions/": 115,
     "engine/leaseq/ledger/": 75,
     "engine/leaseq/operations/": 39,
     "engine/leaseq/worker/": 134,
     "examples/": 72,
-    "reaper/": 100,
     "tests/": 668,
 }
 # Folders that are counted together, because files move from one to the other.

@@ -1,1 +1,1 @@
-"""The HTTP/1.1 server of the API: llhttp parses, everything after that has a bound."""
+"""The HTTP/1.1 server of the API, on llhttp, with a bound on every resource."""

@@ -1,9 +1,9 @@
-"""One connection of a client: requests in, answers out, in order, and nothing without a bound.
+"""One client connection: parse requests, send answers in order, within bounds.
 
 llhttp (httptools) cuts the bytes into requests. A connection is idle, receives a head, receives a body, or waits for the
-application. Each of the first three has a deadline, and so has the sending of an answer. While an answer is owed nothing more is
-read than one packet: what a client sends ahead waits in the kernel. A request that is refused is answered
-by a problem, and its connection closed; the answer is sent before the rest of the request is read and thrown away.
+application. Each of the first three has a deadline, and so has the sending of an answer. While an answer is owed, at most one
+more packet is read; the kernel holds the rest. A refused request is answered by a problem, and its connection is closed. The
+answer is sent before the rest of the request is read and discarded.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._outgoing: Outgoing
         self._addresses: dict[str, Any] = {}
-        # Of what is being received.
+        # Of the message that is being received.
         self._in_head = False
         self._head_size = 0
         self._raw_size = 0
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._receiving: Exchange | None = None
-        # Of what is being answered.
+        # Of the request that is being answered.
         self._queue: deque[Exchange] = deque()
         self._running: Exchange | None = None
         self._refusal: bytes | None = None
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
     # The event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's are transports in all but their ancestry.
+        # uvloop's transports do not inherit from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self._outgoing = Outgoing(self._transport, self._server, self._limits)
         local, far = self._transport.get_extra_info("sockname"), self._transport.get_extra_info("peername")
@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
             self._pause_reading()
 
     def eof_received(self) -> bool:
-        """Go on while an answer is owed, for a moment: most clients that send no more are gone, some only have said all."""
+        """Keep the connection for a moment while an answer is owed: most silent clients are gone, a few half-close."""
         self._eof = True
         if self._lingering or self.idle:
             return False
@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._outgoing.resume()
 
-    # llhttp. What is raised here arrives at `_feed`.
+    # Callbacks of llhttp. Exceptions that they raise arrive at `_feed`.
 
     def on_message_begin(self) -> None:
         if self._input_ended or len(self._queue) >= self._limits.pipelined:
@@ -215,7 +215,7 @@ class Connection(asyncio.Protocol):
     # The server.
 
     def check(self, now: float) -> None:
-        """End what is overdue."""
+        """End the connection or request whose deadline has passed."""
         if now >= self._outgoing.deadline:
             self._outgoing.check()
         elif now < self._read_deadline:
@@ -230,7 +230,7 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def stop(self) -> None:
-        """Take no more requests; close when what has begun is answered."""
+        """Accept no more requests, and close when those that have begun are answered."""
         for exchange in (*self._queue, self._running, self._receiving):
             if exchange is not None:
                 exchange.keep_alive = False
@@ -238,14 +238,14 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def close(self) -> None:
-        """Close when what was written is sent, within the time for that."""
+        """Close when all written bytes are sent, within the time for that."""
         self._input_ended = True
         self._read_deadline = inf
         self._transport.close()
         self._outgoing.watch()
 
     def give_way(self) -> None:
-        """Give back the bytes that are held for a slow client."""
+        """Release the bytes that are held for a slow client."""
         if self._receiving is not None:
             self._refuse("overloaded", "other requests arrived sooner; try again in a moment")
         else:
@@ -258,7 +258,7 @@ class Connection(asyncio.Protocol):
         self._outgoing.resume()
 
     def abort(self) -> None:
-        """Close, whatever is under way."""
+        """Close immediately."""
         self.drop()
         if self._running is not None and self._running.task is not None:
             self._running.task.cancel()
@@ -270,7 +270,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def stuck(self) -> bool:
-        """Whether the client has not taken what was written."""
+        """Whether the client has not yet read all written bytes."""
         return self._outgoing.stuck
 
     @property
@@ -288,7 +288,7 @@ class Connection(asyncio.Protocol):
                     self._parser.feed_data(data)
                     return
                 except HttpParserUpgrade as upgrade:
-                    # No protocol is offered: the request is answered as if nothing had been asked (RFC 9110, 7.8).
+                    # No protocol upgrade is offered: the request is answered as if none had been requested (RFC 9110, 7.8).
                     self._parser = HttpRequestParser(self)
                     data = data[upgrade.args[0] :]
         except HttpParserError as error:
@@ -301,7 +301,7 @@ class Connection(asyncio.Protocol):
                 raise explain(error, data, first=self._running is None) from None
 
     def _check_size(self, count: int, *, headers: object, receiving: Exchange | None) -> None:
-        """Bound what llhttp keeps or skips without telling: the part of a header, the frames of chunks."""
+        """Bound the data that llhttp keeps or skips without a callback: the part of a header, the frames of chunks."""
         if self._in_head and headers is self._headers:
             self._raw_size += count
             if self._raw_size > self._limits.head_bytes:
@@ -323,7 +323,7 @@ class Connection(asyncio.Protocol):
         return Malformed("head_too_large", f"the head may have {limits.head_bytes} bytes and {limits.header_count} headers")
 
     def _end_input(self) -> None:
-        """Answer what has been asked, then close."""
+        """Answer the received requests, then close."""
         self._input_ended = True
         last = self._queue[-1] if self._queue else self._running
         if last is not None:
@@ -361,7 +361,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _refuse(self, code: str, detail: str) -> None:
-        """Answer by a problem, behind the answers that are owed, and hear no more."""
+        """Answer by a problem, after the answers that are owed, and read no more."""
         refused = self._refused(code, detail)
         self._release(self._receiving)
         self._receiving = None

@@ -1,7 +1,8 @@
 """One request and its answer, as ASGI sees them.
 
-The application is called when the whole body has arrived, so that a slow client occupies no application. It may answer
-in one piece or in many; a piece waits while the client takes the one before. The first piece leaves with the head, in one write.
+The application is called when the whole body has arrived, so that a slow client occupies no
+application. It may answer in one piece or in many; a piece waits while the client takes the one
+before. The first piece leaves with the head, in one write.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ _NO_BODY = (204, 304)
 
 
 class Channel(Protocol):
-    """What an exchange needs of its connection."""
+    """The part of a connection that an exchange uses."""
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client; none after the connection is gone."""
 
     async def drained(self) -> None:
-        """Wait until the client has taken most of what was written."""
+        """Wait until the client has read most of the written bytes."""
 
     def ended(self, exchange: Exchange, *, whole: bool) -> None:
         """The application is done; `whole` unless its answer ended early."""

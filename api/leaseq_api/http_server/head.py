@@ -1,7 +1,7 @@
 """The checks on the head of a request that concern its framing (RFC 9112).
 
-llhttp refuses most of what is malformed. The rest is refused here: two readings of one message, by a proxy and by this
-server, would let a request hide in the body of another.
+llhttp refuses most malformed messages. The rest is refused here: if a proxy and this server read
+one message differently, a request could hide in the body of another.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Malformed(Exception):
 
 
 class Head(Struct, frozen=True):
-    """What the head says of the message."""
+    """The properties of the message that its head declares."""
 
     path: bytes
     query: bytes

@@ -1,7 +1,7 @@
 """The bounds of the HTTP server.
 
-No client holds memory, a connection or a place in line for longer than these say. Only the answer itself has no
-deadline: an application may hold one for as long as it likes.
+No client holds memory, a connection or a place in a queue for longer than these limits. Only the
+answer itself has no deadline: an application may hold it for any time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Bytes that were written to a client and that it has not taken.
+"""Count the bytes that were written to a client and not yet read by it.
 
 The event loop says when too many have gathered and when few are left. Between the two they count as in flight, the application
 waits, and the client has a time in which to take the next of them.
@@ -34,7 +34,7 @@ class Outgoing:
 
     @property
     def stuck(self) -> bool:
-        """Whether the client has not taken what was written."""
+        """Whether the client has not yet read all written bytes."""
         return self._writable is not None
 
     def pause(self) -> None:
@@ -58,7 +58,7 @@ class Outgoing:
             await self._writable.wait()
 
     def watch(self) -> None:
-        """Count what is left, and give the client its time for it."""
+        """Count the unread bytes, and give the client its time for them."""
         unsent = self._transport.get_write_buffer_size()
         self._counter.in_flight += unsent - self._unsent
         self._unsent = unsent

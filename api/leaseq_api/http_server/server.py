@@ -1,8 +1,9 @@
-"""Listen, count what is open, and look at the deadlines.
+"""Listen, count open connections, and enforce their deadlines.
 
-When all connections are in use, the one that has owed a request the longest makes room, idle ones first. So a client that
-sends its request without delay is served, however many connections others hold open. A few more than all are let in: they
-get `/health/*`, and otherwise a 503.
+When all connections are in use, the connection that has owed a request the longest is closed, idle
+ones first. So a client that sends its request without delay is served, even if others hold many
+connections open. A few connections more than the limit are accepted: they get `/health/*`, and
+otherwise a 503.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ class Server:
 
 
 def _allow_files(count: int) -> None:
-    """Raise the soft limit on open files as far as is needed and allowed."""
+    """Raise the soft limit on open files as far as necessary and allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft not in (resource.RLIM_INFINITY, hard) and soft < wanted:

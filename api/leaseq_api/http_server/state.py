@@ -19,30 +19,30 @@ class Counted(Protocol):
 
     @property
     def stuck(self) -> bool:
-        """Whether the client has not taken what was written."""
+        """Whether the client has not yet read all written bytes."""
 
     @property
     def held_until(self) -> float | None:
         """The end of the time that a client has to send or take what it holds here. None: it holds nothing."""
 
     def give_way(self) -> None:
-        """Give back the bytes that are held for a slow client."""
+        """Release the bytes that are held for a slow client."""
 
     def drop(self) -> None:
         """Close without an answer. An application that changes something goes on."""
 
     def check(self, now: float) -> None:
-        """End what is overdue."""
+        """End the connection or request whose deadline has passed."""
 
     def stop(self) -> None:
-        """Take no more requests; close when what has begun is answered."""
+        """Accept no more requests, and close when those that have begun are answered."""
 
     def abort(self) -> None:
-        """Close, whatever is under way."""
+        """Close immediately."""
 
 
 class ServerState(Protocol):
-    """What a connection needs of its server."""
+    """The part of the server that a connection uses."""
 
     application: Application
     limits: Limits

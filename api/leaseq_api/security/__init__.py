@@ -1,1 +1,1 @@
-"""What a request must show before a route is looked for."""
+"""Checks on every request before routing."""

@@ -1,8 +1,9 @@
-"""The checks that every request passes before a route is looked for.
+"""The checks that every request passes before routing.
 
-In order: headers that may come once come once, Host is one that this API answers for, the path has its one spelling, and no web
-page of another site sends a request that changes something. Nothing is read of the body before. HEAD is answered as GET
-without the content, and OPTIONS with the methods of the address (RFC 9110, 9.3).
+In order: headers that must be unique are unique, Host is one that this API serves, the path has its
+canonical spelling, and no web page of another site sends a request that changes something. The body
+is not read before. HEAD is answered as GET without the content, and OPTIONS with the methods of the
+address (RFC 9110, 9.3).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from leaseq_api.problems import allow_header, raw_problem
 from leaseq_api.refused import Refused
 from leaseq_api.security.hosts import Hosts, is_host
 
-# What this service reads of a request, and may stand in it once. A second one could be the one that a proxy has checked.
+# Headers that this service reads and that must be unique. A proxy could have checked a different copy.
 ONCE = frozenset(
     {b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"origin", b"sec-fetch-site"}
 )
@@ -25,7 +26,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_SITES = frozenset({b"same-origin", b"none"})
 HEALTH = b"/health/"
 
-# No address of this service needs an escape, so that a path has one spelling and a proxy's rules about paths hold.
+# No address of this service needs an escape, so a path has one spelling, and rules of a proxy about paths hold.
 _PATH = re.compile(rb"/|(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.-]+)+")
 _PARAMETER = re.compile(r"\\\{[^/]+?\\\}")
 
@@ -54,7 +55,7 @@ class Gate:
             await self._inner(scope, receive, send)
 
     def _check(self, scope: Scope) -> str:
-        """The method of a request that may pass. Raises `Refused`."""
+        """The method of a request that passes. Raises `Refused`."""
         method: str = scope["method"]  # type: ignore[typeddict-item]
         path: bytes = scope["raw_path"]
         found: dict[bytes, bytes] = {}
@@ -76,7 +77,7 @@ class Gate:
             raise Refused("host_invalid", "the request has no Host header")
         host = given.decode("latin-1").lower()
         if not is_host(host):
-            raise Refused("host_invalid", "Host must be a name or an address, with a port or without")
+            raise Refused("host_invalid", "Host must be a name or an address, with an optional port")
         if not self._hosts.listed(host) and not path.startswith(HEALTH):
             raise Refused("host_unknown", "this service does not answer for the host of the request: add it to LEASEQ_API_HOSTS")
         return host
@@ -91,7 +92,7 @@ class Gate:
             raise Refused("cross_site", "the Origin of this request is not this API: add its host to LEASEQ_API_HOSTS if it is")
 
     def _methods(self, path: str) -> set[str]:
-        """The methods of an address. Empty: there is nothing."""
+        """The methods of an address. Empty: there is no such address."""
         if path == "*":
             return {"GET", "HEAD", "OPTIONS", "POST"}
         return {method for pattern, methods in self._routes if pattern.fullmatch(path) for method in methods}

@@ -1,8 +1,9 @@
-"""The names under which this API answers.
+"""The host names for which this API answers.
 
-A page of any web site can send requests to an address that only its visitor reaches, by letting its own name resolve to that
-address (DNS rebinding). Such a request still carries the name of that site in Host, so a name that is not listed is refused.
-The loopback interface is always listed. A port is compared only where the list names one: tunnels and published ports change it.
+A page of any web site can send requests to an address that only its visitor reaches, by letting its
+own name resolve to that address (DNS rebinding). Such a request still carries the name of that site
+in Host, so a name that is not listed is refused. The loopback interface is always listed. A port is
+compared only where the list names one: tunnels and published ports change it.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Hosts:
 
 
 def is_host(text: str) -> bool:
-    """Whether this is a name or an address, with a port or without (RFC 9110, 7.2)."""
+    """Whether this is a name or an address, with an optional port (RFC 9110, 7.2)."""
     return API_HOST.fullmatch(text) is not None
 
 

@@ -1,1 +1,1 @@
-"""Was every promise kept? One invariant each; `catalogue.CHECKERS` has them all by name."""
+"""The checkers, one for each invariant, by name in `catalogue.CHECKERS`."""

@@ -1,8 +1,8 @@
-"""Nothing is lost that was accepted (I1, I2, I13, I18).
+"""Check that no accepted task is lost (I1, I2, I13, I18).
 
-What was acknowledged is in the ledger at the end, has ended, was never unknown to a later reader, and had been committed when it
-was acknowledged; nothing was refused without a reason. And the other way round: what is in the ledger, or had an effect, a client
-has submitted.
+An acknowledged task is in the ledger at the end, has ended, was found by every later reader, and
+had been committed when it was acknowledged. No submission was refused without a reason. Conversely,
+a client has submitted every task that is in the ledger or had an effect.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from leaseq_chaos.verdict import Finding, Violation
 
 __all__ = ["check"]
 
-INVARIANT = "What was accepted is never lost: it is in the ledger, can be read, and ends; and nothing is there that nobody sent."
+INVARIANT = (
+    "An accepted task is never lost: it is in the ledger, can be read, and ends; and every task was submitted by a client."
+)
 
 # Refusals that a workload of right requests may meet. A request that a proxy cut short never reaches the words of the API.
 _DESERVED = {
@@ -61,7 +63,7 @@ def _lost(found: Index, accepted: dict[str, int]) -> Iterator[Violation]:
 
 
 def _hasty(found: Index, accepted: dict[str, int]) -> Iterator[Violation]:
-    """Nobody is told of a task before it is committed."""
+    """No client gets an answer about a task before it is committed."""
     for task, at in accepted.items():
         steps = found.lives.get(task)
         if steps and steps[0].verb == "insert" and steps[0].at > at + EARLY:
@@ -69,7 +71,7 @@ def _hasty(found: Index, accepted: dict[str, int]) -> Iterator[Violation]:
 
 
 def _unknown_to_readers(found: Index) -> Iterator[Violation]:
-    """A 404 is a lie once anybody was told that the task exists."""
+    """A 404 is wrong once any client was informed that the task exists."""
     witnessed: dict[str, int] = {}
     for op in (*found.ops["submit"], *found.ops["read"]):
         task = op.heard.get("task") if op.kind is Kind.FAIL else op.task if op.kind is Kind.OK else None
@@ -79,7 +81,7 @@ def _unknown_to_readers(found: Index) -> Iterator[Violation]:
         known = witnessed.get(op.task or "")
         if known is not None and known < op.began and op.heard.get("code") == "task_not_found" and not _elsewhere(found, op):
             later = milliseconds(op.began - known)
-            yield Violation(f"{op.process} was told task_not_found {later} after somebody knew of it", op.task, op.began)
+            yield Violation(f"{op.process} got task_not_found {later} after a client knew the task", op.task, op.began)
 
 
 def _elsewhere(found: Index, op: Op) -> bool:
@@ -111,8 +113,8 @@ def _phantoms(found: Index) -> Iterator[Violation]:
         if row.get("idempotency_key") is None and unsure[row.get("type")] > 0:
             unsure[row.get("type")] -= 1
         else:
-            yield Violation(f"in the ledger ({row['state']}), and nobody submitted it", task)
+            yield Violation(f"in the ledger ({row['state']}), but no client submitted it", task)
     rows = {task_of(row) for row in found.evidence.snapshot.effects}
     for task in sorted(rows | {event.task or "" for event in found.remarks.get("effect", [])}):
         if task not in found.rows and task not in known and task not in found.lost.touched:
-            yield Violation("had an effect, and nobody submitted it", task)
+            yield Violation("had an effect, but no client submitted it", task)

@@ -1,7 +1,8 @@
-"""Does money appear or vanish (I16)?
+"""Check that no money appears or vanishes (I16).
 
-Transfers move cents between accounts, so the sum over all is the same at every boundary between two transactions, and at the end.
-An account counts as soon as the commits have told its balance; a boundary is judged once all of them have.
+Transfers move cents between accounts, so the sum over all is the same at every boundary between two
+transactions, and at the end. An account counts as soon as the commits have shown its balance. A
+boundary is judged once all accounts count.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""How is the answer of a checker put together?
+"""Build the finding of a checker.
 
-Invariants: what is missing makes it unknown, whatever else was found, since half the evidence accuses the innocent; a run without
-violations is valid only if nothing was missing; of a thousand violations the first hundred are kept, and their number is told.
+Invariants: missing evidence makes a finding unknown, regardless of other results, since half the
+evidence accuses the innocent. A run without violations is valid only if nothing was missing. Of a
+thousand violations the first hundred are kept, and all are counted.
 """
 
 from __future__ import annotations

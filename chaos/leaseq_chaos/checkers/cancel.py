@@ -1,8 +1,8 @@
-"""Is a cancel that was acknowledged honoured (I17)?
+"""Check that an acknowledged cancel is honoured (I17).
 
 CANCELLED means that no attempt starts any more. PROCESSING means that it was asked for: the running attempt ends the task, in
 CANCELLED or, since an ending that was won beats a request, in SUCCESS or FAILED; it is never claimed again. A cancel that was
-refused because the task had ended was right about that. A redrive that somebody asked for makes a task claimable again.
+refused because the task had ended was right about that. A requested redrive makes a task claimable again.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def _untrue(op: Op, by_then: set[str]) -> Iterator[str]:
     elif op.told not in (None, op.task):
         yield f"asked to cancel this task and was answered about {op.told}"
     elif state not in _AFTER_A_CANCEL:
-        yield f"was told {state} by a cancel that was acknowledged"
+        yield f"got {state} from an acknowledged cancel"
     elif state == "CANCELLED" and state not in by_then:
-        yield "was told CANCELLED, and by then the ledger had never said so"
+        yield "got CANCELLED, but the ledger had not recorded that by then"
 
 
 def _claims(found: Index) -> Iterator[Violation]:
@@ -85,7 +85,7 @@ def _claims(found: Index) -> Iterator[Violation]:
 
 
 def _despite(found: Index) -> Iterator[Violation]:
-    """A claim leaves a request as it is, and there must be none to leave: whatever ends an attempt honours it."""
+    """A claim leaves a cancel request unchanged, and must not find one: every end of an attempt honours it."""
     for (task, attempt), claim in found.claims.items():
         if found.evidence.commits[claim.order].row.get("cancel_requested_at") is not None:
             yield Violation(f"attempt {attempt} was claimed though the ledger had a request to cancel", task, claim.at)

@@ -1,4 +1,4 @@
-"""Which checkers are there, and what do they all say of a run?"""
+"""The checkers by name, and the findings of all of them for one run."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ CHECKERS: Mapping[str, Checker] = {
 
 
 def judge(evidence: Evidence) -> list[Finding]:
-    """What every checker says, in the order of the catalogue."""
+    """The findings of all checkers, in the order of the catalogue."""
     return [check(evidence) for check in CHECKERS.values()]

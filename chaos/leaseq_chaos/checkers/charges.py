@@ -1,7 +1,8 @@
-"""Whether a task was charged for a crash that was not its own (I21, G7).
+"""Check that a task is charged only for its own crashes (I21, G7).
 
-A crash is charged on first-hand evidence alone: the task ran alone, in a child that runs suspects one at a time, and a supervisor
-saw that child die. Silence, a lapsed lease, a lost host or a death in company are losses, which cost the task nothing.
+A crash is charged on first-hand evidence alone: the task ran alone, in a child that runs suspects
+one at a time, and a supervisor saw that child die. Silence, a lapsed lease, a lost host or the
+death of a process with several tasks are losses, which cost the task nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class _Charge(Struct, frozen=True):
 
 
 def check(evidence: Evidence) -> Finding:
-    """Compare each charge with what supervisors said of the worker."""
+    """Compare each charge with the reports of supervisors about the worker."""
     found = index(evidence)
     charges = list(_charges(found))
     said = {"child.started": set[str](), "child.died": set[str]()}
@@ -41,7 +42,7 @@ def check(evidence: Evidence) -> Finding:
             said[event].add(str(heard.said.get("worker_id")))
     missing = no_commits(found)
     if missing is None and charges and not evidence.logs:
-        missing = f"{len(charges)} crashes were charged, and no supervisor is heard of"
+        missing = f"{len(charges)} crashes were charged, but there is no report of any supervisor"
     types = {task: str(row.get("type")) for task, row in found.rows.items()}
     return answer(
         "charges",

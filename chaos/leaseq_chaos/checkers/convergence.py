@@ -1,7 +1,8 @@
-"""Is everything at rest after the drain (I14)?
+"""Check that both stores are at rest after the drain (I14).
 
-No task waits or runs, dispatch holds no delivery and no lane has a backlog, nobody but an open worker has a lease or beats, and
-there is no key that nobody owns. What is parked (it was found in a ready list, and is no delivery) is a remark, not a violation.
+No task waits or runs, dispatch holds no delivery and no lane has a backlog, only open workers have
+leases or beats, and every key has an owner. Parked values (they were found in a ready list and are
+no deliveries) are a remark, not a violation.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _SHARED = ("epoch", "backlogs")
 
 
 def check(evidence: Evidence) -> Finding:
-    """Look at what is left in both stores."""
+    """Examine both stores after the drain."""
     found = index(evidence)
     snapshot = evidence.snapshot
     violations = [*_tasks(found), *(violation for lane in snapshot.dispatch for violation in _lane(found, lane))]
@@ -65,10 +66,10 @@ def _lane(found: Index, lane: Lane) -> Iterator[Violation]:
         for worker in sorted(set(lane.members) - set(found.evidence.snapshot.open_workers)):
             yield Violation(f"{lane.key} has {worker}, which the ledger does not have open", at=at)
     elif what not in _LISTS | _FLAGS and lane.key.rpartition(":")[2] not in _SHARED:
-        yield Violation(f"{lane.key} is a key that nobody owns", at=at)
+        yield Violation(f"{lane.key} is a key without an owner", at=at)
 
 
 def _what(key: str) -> str:
-    """What a key is: the word after the queue's hash tag, or after the prefix if it is of no queue."""
+    """The kind of a key: the word after the queue's hash tag, or after the prefix if it belongs to no queue."""
     _, tag, rest = key.partition("}:")
     return rest.partition(":")[0] if tag else key.rpartition(":")[2]

@@ -1,8 +1,9 @@
-"""Did every success have its effect, once (I4)?
+"""Check that every success had its effect exactly once (I4).
 
-A transactional handler writes one row without any constraint to keep it from doing so twice. Exactly one row for a SUCCESS, under
-the attempt that succeeded and in the very transaction that says so; none for whatever did not succeed. A plain handler notes its
-effect outside of Postgres: at least once for a SUCCESS, and only under attempts that there were.
+A transactional handler writes one row without any constraint to keep it from doing so twice.
+Exactly one row for a SUCCESS, under the attempt that succeeded and in the transaction that recorded
+it; none for a task that did not succeed. A plain handler notes its effect outside of Postgres: at
+least once for a SUCCESS, and only under attempts that there were.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def _plain(found: Index) -> Iterator[Violation]:
     for event in found.remarks.get("effect", []):
         claim = (event.task or "", event.attempt or 0)
         if event.task in found.rows and claim not in found.claims and claim not in found.lost.claims:
-            yield Violation(f"an effect under attempt {event.attempt}, which nobody claimed", event.task, event.at)
+            yield Violation(f"an effect under attempt {event.attempt}, which no worker claimed", event.task, event.at)
 
 
 def _repeated(found: Index) -> int:

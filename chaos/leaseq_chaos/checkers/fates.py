@@ -1,7 +1,8 @@
-"""How may a task of each type of the workload end?
+"""The allowed endings for each task type of the workload.
 
-`FATES` is the table: the states, with the code of the error where that matters. A cancel that was asked for allows CANCELLED to
-every type. Where a fault may decide (a loop blocked under a dead supervisor goes on when it is done), more than one end is right.
+`FATES` is the table: the states, with the code of the error where that matters. A cancel that was
+asked for allows CANCELLED to every type. Where a fault may decide (a loop blocked under a dead
+supervisor goes on when it is done), more than one end is right.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The faults that a run had, for a checker that has to know what was out of order when.
+"""The faults of a run, for checkers that must know when a component was broken.
 
-From the events of the nemeses alone. Invariant: a fault that could have had an effect is in the list, also when its injection or
-its healing was never told to the end; only what said `fail` is not.
+From the events of the nemeses alone. Invariant: a fault that could have had an effect is in the
+list, also when its injection or its healing was never reported as complete; only a fault with
+`fail` did not happen.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from leaseq_chaos.history import Event, Kind
 __all__ = ["LIVING_ON", "Calendar", "Fault", "faults_of"]
 
 
-# Where an old server lives on. The new one serves from the moment of the injection's end, so that recovery begins there; the heal
-# only ends the old one, and must not be what work waits for.
+# Where an old server lives on. The new one serves from the moment of the injection's end, so that
+# recovery begins there; the heal only ends the old one, and must not be what work waits for.
 LIVING_ON = frozenset({
     "failover-postgres", "failover-postgres-sync", "failover-frozen-postgres", "failover-killed-postgres",
     "failover-readonly-postgres", "demote-valkey", "split-valkey",
@@ -34,12 +35,12 @@ class Fault(Struct, frozen=True, kw_only=True):
     began: int  # from here on there may be effects: its injection began, or where that takes long, did its first harm
     struck: int  # its injection was complete
     ended: (
-        int  # when it has to be over: at the heal, or at once where an old server merely lives on; the end of the run if unhealed
+        int  # when it has to be over: at the heal, or immediately if only an old server lives on; the end of the run if unhealed
     )
     healing: int  # its healing began
     healed: int  # its healing was complete, or given up; without any word of that, the end of the run
     workers: frozenset[str] = frozenset()  # the incarnations that it hit, where that is known
-    told: bool = True  # was it said that the injection succeeded?
+    told: bool = True  # whether the injection was reported as successful
     detail: Mapping[str, Any] = {}
 
     @property

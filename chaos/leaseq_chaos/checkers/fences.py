@@ -1,8 +1,9 @@
-"""Does only the holder of the current attempt change a task (I5, I7, I8)?
+"""Check that only the current attempt changes a task (I5, I7, I8).
 
-Attempts count 1, 2, .., n in the order of commits. An attempt leaves PROCESSING by a settlement of that very attempt by, or for,
-the worker that claimed it, and passes to nobody without one. A closed incarnation claims nothing. A success is one that its own
-attempt's handler has returned, not a stale one's.
+Attempts count 1, 2, .., n in the order of commits. An attempt leaves PROCESSING by a settlement of
+that attempt, by or for the worker that claimed it; it changes its owner in no other way. A closed
+incarnation claims nothing. A success is one that its own attempt's handler returned, not a stale
+one's.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _doors(found: Index) -> Iterator[Violation]:
 
 
 def _settlements(found: Index) -> Iterator[Violation]:
-    """What is recorded of an attempt's end is of the claim that was current, and did what it says."""
+    """The recorded end of an attempt belongs to the claim that was current, and has the recorded outcome."""
     after = {(task, step.lsn): (before, step) for task, steps in found.lives.items() for before, step in pairwise(steps)}
     seen = set()
     for placed in found.tables.get("attempts", []):
@@ -95,7 +96,7 @@ def _closed(found: Index) -> Iterator[Violation]:
 
 
 def _returned(found: Index) -> Iterator[Violation]:
-    """A success is of an attempt whose handler came to its end, and not of another that was taken for it."""
+    """A success belongs to an attempt whose handler has returned, and not to another one."""
     returned: dict[tuple[str | None, int | None], int | None] = {}
     for op in found.ops["run"]:
         if op.kind is Kind.OK:

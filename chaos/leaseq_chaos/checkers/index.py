@@ -1,11 +1,12 @@
-"""What does the evidence say of each task?
+"""Index the evidence of a run by task.
 
 The events and commits of a run, sorted once by task, so that the checkers need not search them again. Invariants: nothing here
 judges; the order of commits is kept as the ledger made it, and is believed more than any time.
 
-The time of a commit is taken when its record is written, on another clock than the history's. It may therefore seem up to `EARLY`
-away from where it belongs (the two clocks are related once, and are then good to a few milliseconds), and others see what was
-committed only after the record has reached the disk: up to `LATE` later, and later still while Postgres is frozen.
+The time of a commit is taken when its record is written, on another clock than the history's. It
+may therefore seem up to `EARLY` away from where it belongs (the two clocks are related once, and
+are then good to a few milliseconds), and others see what was committed only after the record has
+reached the disk: up to `LATE` later, and later still while Postgres is frozen.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class Index(Struct, frozen=True):
         return found
 
     def redriven(self) -> set[str | None]:
-        """The tasks that somebody wanted to run again after their end."""
+        """The tasks for which a client requested a redrive after their end."""
         return {event.task for event in self.remarks.get("redrive", []) if event.kind is not Kind.FAIL}
 
     def accepted(self) -> list[Op]:
@@ -120,12 +121,12 @@ def index(evidence: Evidence) -> Index:
 
 
 def no_history(found: Index) -> str | None:
-    """Why nothing can be said, if so: for every checker."""
+    """The reason why no checker can judge this run, if there is one."""
     return None if found.accepted() else "no submission was acknowledged, so there is nothing to judge"
 
 
 def no_commits(found: Index) -> str | None:
-    """Why nothing can be said, if so: for checkers that go by the order of commits."""
+    """The reason why checkers that use the order of commits cannot judge this run, if there is one."""
     if (silent := no_history(found)) is not None:
         return silent
     if not found.lives:
@@ -225,7 +226,7 @@ def _events(events: Sequence[Event]) -> tuple[dict[str, list[Op]], dict[str, lis
 
 
 def _thread(event: Event) -> tuple[object, ...]:
-    """What does one thing at a time: a client with a key, a client (whatever the answer is about), an attempt in a process."""
+    """The actor that does one thing at a time: a client with a key, a client, or an attempt in a process."""
     match event.op:
         case "run":
             return event.process, event.op, event.task, event.attempt

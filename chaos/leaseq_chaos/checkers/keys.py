@@ -1,6 +1,7 @@
-"""Does a key stand for one task (I3)?
+"""Check that one idempotency key stands for one task (I3).
 
-However often it is sent, by however many at once: one task, made of one body; another body is refused, the same one never is.
+However often and however concurrently a key is sent, it stands for one task with one body. Another
+body is refused, the same never.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _refusals(
 
 
 def _recorded(found: Index, accepted: Mapping[str, Sequence[Op]]) -> Iterator[Violation]:
-    """What the ledger has under a key is what was acknowledged."""
+    """The ledger has the acknowledged task under a key."""
     recorded = {str(row["key"]): task_of(row) for row in found.evidence.snapshot.keys}
     for key, oks in accepted.items():
         first = oks[0]

@@ -1,10 +1,12 @@
-"""Is every task linearizable: do submit, claim, settle, cancel and read look as if they had happened one after the other (I24)?
+"""Check that the operations on every task are linearizable (I24).
 
-Each task is judged alone, and a key with the task that it stands for: objects that are linearizable are so together. What clients
-did are intervals; one without an answer may take effect at any later time, or never. What the ledger did is given: its own order
-of commits, each visible to others from some moment not more than `EARLY` before its time, and not later than the next commit to
-the same row (which had to wait for it) or `LATE` after its time; while a fault of Postgres is open, that may wait for the heal.
-Invariant: a task that could not be decided within the limits of the search is unknown, never valid.
+Each task is judged alone, and a key with the task that it stands for: objects that are linearizable
+are so together. What clients did are intervals; one without an answer may take effect at any later
+time, or never. What the ledger did is given: its own order of commits, each visible to others from
+some moment not more than `EARLY` before its time, and not later than the next commit to the same
+row (which had to wait for it) or `LATE` after its time; while a fault of Postgres is open, that may
+wait for the heal. Invariant: a task that could not be decided within the limits of the search is
+unknown, never valid.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from leaseq_chaos.verdict import Finding, Violation
 
 __all__ = ["check"]
 
-INVARIANT = "What clients saw of each task is what some order of its operations, one after the other, would have shown them."
+INVARIANT = "The answers about each task are those of some sequential order of its operations."
 
 _POSTGRES = re.compile(r".*postgres.*|.*backends?(-.*)?|lock-tasks")
 
@@ -95,7 +97,7 @@ def _objects(found: Index) -> dict[str, _Object]:
         for op in found.ops[what]:
             name = op.key or (keys.get(op.task, op.task) if op.task else None)
             if name is None:
-                continue  # a submission without key and answer: whatever it made is nobody's
+                continue  # a submission without key and answer: its task belongs to no client
             each = objects[name]
             each.keyed = each.keyed or op.key is not None
             each.ops.append((what, op))
@@ -159,7 +161,7 @@ def _operations(ops: Sequence[tuple[str, Op]]) -> list[Operation]:
 
 
 def _halves(what: str, op: Op, *, place: int) -> Iterator[Operation]:
-    """What an operation of a client is in the model: nothing, one thing, or two of which the second is a look."""
+    """An operation of a client in the model: nothing, one operation, or two of which the second is a read."""
     known = _known(what, op)
     if known is None:
         return
@@ -177,7 +179,7 @@ def _halves(what: str, op: Op, *, place: int) -> Iterator[Operation]:
 
 
 def _known(what: str, op: Op) -> tuple[What, bool] | None:
-    """What it is, and whether it certainly took effect; None: it certainly did not, or only looked and saw nothing."""
+    """The operation, and whether it certainly took effect; None: it certainly did not, or only read and saw nothing."""
     code = op.heard.get("code")
     match what, op.kind:
         case "submit", Kind.OK:
@@ -187,7 +189,7 @@ def _known(what: str, op: Op) -> tuple[What, bool] | None:
         case "submit", Kind.INFO:
             return What.SUBMIT, False
         case "submit", Kind.FAIL if code == "idempotency_in_flight":
-            return What.SUBMIT, False  # "come again" says nothing about what was sent before, by the API itself for instance
+            return What.SUBMIT, False  # "come again" says nothing about earlier requests, for instance by the API itself
         case "read", Kind.OK:
             return What.READ, True
         case "cancel", Kind.OK:

@@ -1,9 +1,11 @@
-"""What is one task, as a sequential object?
+"""The model of one task as a sequential object.
 
-Nothing, until a submission creates it; then a state and an attempt that change by the transitions of the lifecycle. Its
-operations: submit (none -> new; the same content -> the same task; other content -> refused), claim (PENDING -> attempt + 1),
-settle (by the current attempt and its owner only), promote, redrive, cancel, read. Invariants: a request to cancel is honoured at
-the next settle, so that afterwards the task never waits again; nothing is cancelled that nobody asked to cancel.
+Nothing, until a submission creates it; then a state and an attempt that change by the transitions
+of the lifecycle. Its operations: submit (none -> new; the same content -> the same task; other
+content -> refused), claim (PENDING -> attempt + 1), settle (by the current attempt and its owner
+only), promote, redrive, cancel, read. Invariants: a request to cancel is honoured at the next
+settle, so that afterwards the task never waits again; nothing is cancelled that nobody asked to
+cancel.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ class Mark(Struct, frozen=True, gc=False):
 
 
 class What(StrEnum):
-    """What a client did, or one half of it: whoever submits or cancels is also shown the task, at that moment or later."""
+    """One operation of a client, or half of it: a submit or a cancel also shows the task, at that moment or later."""
 
     SUBMIT = "submit"
     REUSED = "submit with other content"
@@ -63,7 +65,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
 
 def allowed(before: Mark | None, mark: Mark, *, asked: bool) -> bool:
-    """May the ledger take this step, with nobody's help but its own workers' and reapers'?
+    """Whether the ledger may take this step through its own workers and reapers only.
 
     Not here: the creation, and the cancelling of a task that waits. Those need a client.
     """

@@ -1,10 +1,11 @@
-"""Is there an order of a task's operations that explains what everybody saw?
+"""Search for an order of a task's operations that explains all answers.
 
-The search of Wing and Gong, with Lowe's memory of the configurations that were tried: something may come next if it began before
-everything that is still to come has ended. The ledger's steps are part of it, in the one order that their commits give them, and
-a step that needs a client (a creation, the cancelling of a task that waits) is one with that client's operation. Invariants: what
-only looks is placed as soon as it fits, which loses no solution; an operation without an answer may be placed or left out; beyond
-`MOST` configurations nothing is claimed.
+The search of Wing and Gong, with Lowe's memory of the configurations that were tried: something may
+come next if it began before everything that is still to come has ended. The ledger's steps are part
+of it, in the one order that their commits give them, and a step that needs a client (a creation,
+the cancelling of a task that waits) is one with that client's operation. Invariants: what only
+looks is placed as soon as it fits, which loses no solution; an operation without an answer may be
+placed or left out; beyond `MOST` configurations nothing is claimed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Config = tuple[int, int, str | None, bool]
 
 
 class Answer(Struct, frozen=True):
-    """What a search found."""
+    """The result of a search."""
 
     explained: bool | None  # None: given up
     said: str = ""  # what could not be explained
@@ -69,7 +70,7 @@ class _Search:
         return self._failure(best)
 
     def _limit(self, place: int, done: int) -> int:
-        """Whatever comes next has to have begun by then."""
+        """All later operations must have begun by then."""
         limit = self._lates[place]
         for i, operation in enumerate(self._operations):
             if operation.ended < limit and not done >> i & 1:
@@ -85,7 +86,7 @@ class _Search:
         return self._marks[place - 1] if place else None
 
     def _settled(self, config: Config) -> Config:
-        """After everything that can be done at once and only looks."""
+        """The state after all reads that are possible now."""
         place, done, variant, asked = config
         now = self._now(place)
         while True:
@@ -126,7 +127,7 @@ class _Search:
             yield place + 1, done, variant, False  # a settle answers a request, and only PROCESSING has one
 
     def _failure(self, config: Config) -> Answer:
-        """What stands in the way where the search came furthest: that which ends first."""
+        """The operation that blocks the search at its furthest point: the one that ends first."""
         place, done, _, asked = config
         left: list[Operation | Mark] = [op for i, op in enumerate(self._operations) if op.sure and not done >> i & 1]
         left += self._marks[place : place + 1]

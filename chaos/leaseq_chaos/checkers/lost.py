@@ -1,4 +1,4 @@
-"""What failovers have lost, for checkers that must excuse that and nothing else.
+"""The commits that failovers have lost, which checkers must excuse.
 
 The authority is the log of the old primary beyond the position at which the new one left it (`Evidence.lost`). The loss of an
 acknowledged commit is excused only where no standby was waited for: with a synchronous one, `accepted`, `keys` and `cancel`
@@ -36,7 +36,7 @@ class Old(Struct, frozen=True):
 
 
 class Lost(Struct, frozen=True):
-    """What no successor has."""
+    """The commits that no successor has."""
 
     created: frozenset[str] = frozenset()  # tasks whose creation an asynchronous failover lost
     cancelled: frozenset[str] = frozenset()  # tasks of which it lost a cancellation, or the request for one

@@ -1,7 +1,8 @@
-"""Does poison hurt only itself, and does every task end as its type should (I12)?
+"""Check that poison fails alone, and that every task ends as its type should (I12).
 
-What kills its worker each time is given up in FAILED with the code `crashed` after `max_crashes` crashes of its own; what merely
-ran beside it never ends so. All others end as `fates.FATES` says, and are cancelled only where that was asked for.
+What kills its worker each time is given up in FAILED with the code `crashed` after `max_crashes`
+crashes of its own; what merely ran beside it never ends so. All others end as `fates.FATES` says,
+and are cancelled only where that was asked for.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def _ends(found: Index) -> Iterator[Violation]:
             due = " or ".join(map(str, FATES[row["type"]]))
             yield Violation(f"{row['type']} ended in {state} ({code or 'no code'}), and {due} was due", task)
         elif task not in asked:
-            yield Violation(f"{row['type']} ended in CANCELLED, and nobody asked for that", task)
+            yield Violation(f"{row['type']} ended in CANCELLED, but no client requested that", task)
 
 
 def _crashes(found: Index) -> Iterator[Violation]:

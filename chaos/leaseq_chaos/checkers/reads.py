@@ -1,12 +1,13 @@
-"""Does a reader ever see a task go back, or be what it was not (I11)?
+"""Check that readers see true states that never go back (I11).
 
 What a read answers (state, attempt) must be one of the task's versions in the order of commits; the version must have been
 current at some moment between question and answer; and it must not be older than what an earlier read, finished before this one
 began, has seen. For each read the oldest version that fits is taken: if any choice satisfies all reads, this one does.
 
-When a version begins and ends is known as well as times of commits are: it may seem to begin up to `EARLY` too late, and be seen
-up to `LATE` after its successor was written, since that is visible only once it is on the disk. A Postgres that is frozen,
-restarted or without a disk stretches that to its heal. That reads do not go back is the stricter half, and needs no clock.
+When a version begins and ends is known as well as times of commits are: it may seem to begin up to
+`EARLY` too late, and be seen up to `LATE` after its successor was written, since that is visible
+only once it is on the disk. A Postgres that is frozen, restarted or without a disk stretches that
+to its heal. That reads do not go back is the stricter half, and needs no clock.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ __all__ = ["check"]
 # The nemeses under which Postgres may have written a commit and shows it later.
 _SLOWING = re.compile(r"(freeze|restart|fill)-postgres|kill-backend|failover-|lose-standby")
 
-INVARIANT = "What is read of a task was true while it was read, and never goes back."
+INVARIANT = "Each read of a task was true during the read, and reads never go back."
 
 
 def check(evidence: Evidence) -> Finding:
@@ -111,7 +112,7 @@ def _current(steps: Sequence[Step], place: int, op: Op, slow: Calendar) -> bool:
 
 
 def _seen_by_all(steps: Sequence[Step], place: int, slow: Calendar) -> int:
-    """From when on nobody can have missed this version. The next one waited for its row, so it was visible by then."""
+    """The time from which every reader sees this version. The next version waited for its row, so it was visible by then."""
     at = steps[place].at
     late = max([at, *(fault.ended for fault in slow.open_in(at - LATE, at + LATE))]) + LATE
     return min(late, steps[place + 1].at + EARLY) if place + 1 < len(steps) else late

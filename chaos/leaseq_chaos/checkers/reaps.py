@@ -1,10 +1,12 @@
-"""Judge closings of workers that were alive, and losses under workers that were open (I10).
+"""Check that only silent workers are closed, and only closed ones lose tasks (I10).
 
-Whoever is closed for its silence was silent: the ledger had not taken two signs of life from it within the lease before. (Two,
-because the first one may have been under way for long while Postgres was frozen; the second was sent after its answer.) And an
-attempt is declared lost only after its worker was closed: the owner of a task changes by release, by the end, or by a death.
-A failover may lose a closing. The process that closed the worker settles its attempts on the new primary all the same, where the
-worker is open; the reaper closes it again if it is silent. The fences of these attempts hold in both cases.
+Whoever is closed for its silence was silent: the ledger had not taken two signs of life from it
+within the lease before. (Two, because the first one may have been under way for long while Postgres
+was frozen; the second was sent after its answer.) And an attempt is declared lost only after its
+worker was closed: the owner of a task changes by release, by the end, or by a death. A failover may
+lose a closing. The process that closed the worker settles its attempts on the new primary all the
+same, where the worker is open; the reaper closes it again if it is silent. The fences of these
+attempts hold in both cases.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from leaseq_chaos.verdict import Finding, Violation
 
 __all__ = ["check"]
 
-INVARIANT = "Nobody is closed for silence who was heard of within a lease, and nothing is lost whose worker is open."
+INVARIANT = "No worker is closed for silence that beat within a lease, and no attempt is lost under an open worker."
 
 _SILENT = "silent"  # how the reason of a closing begins that rests on silence
 
@@ -85,6 +87,6 @@ def _false(beats: dict[str, list[int]], closings: dict[str, Closing], *, lease: 
         if closing.silent and len(heard) > 1:
             last = milliseconds(closing.at - heard[-1])
             yield Violation(
-                f"{worker} was closed for silence, having been heard of {len(heard)} times within the lease, last {last} before",
+                f"{worker} was closed for silence, after {len(heard)} beats within the lease, last {last} before",
                 at=closing.at,
             )

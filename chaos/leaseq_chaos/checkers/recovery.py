@@ -1,15 +1,18 @@
-"""Measure for how long work stands still after each kind of fault, and judge whether it goes on in time (G5, I9).
+"""Check that work continues within the bound of each kind of fault (G5, I9).
 
-Whose time is measured, and from when to when, is told in `victims.py`. Judged is the longest stretch of that time in which no
-other fault came or was open, and some worker was up: wherever such a stretch begins, everything is healed, and within the bound
-work has to go on. Where another fault touches the time, or ended so shortly before that its own bound is not yet over, the larger
-of the bounds counts. A task of which a failover lost a commit has `LOST_SECONDS`, because the reconciler has to find it. What
-cannot hold up a recorded task for long (`_harmless`) excuses no delay. And liveness: after the last heal, everything ends.
+Whose time is measured, and from when to when, is told in `victims.py`. Judged is the longest
+stretch of that time in which no other fault came or was open, and some worker was up: wherever such
+a stretch begins, everything is healed, and within the bound work has to go on. Where another fault
+touches the time, or ended so shortly before that its own bound is not yet over, the larger of the
+bounds counts. A task of which a failover lost a commit has `LOST_SECONDS`, because the reconciler
+has to find it. What cannot hold up a recorded task for long (`_harmless`) excuses no delay. And
+liveness: after the last heal, everything ends.
 
-Nobody promises a free worker. Who waits longer than the bound while others that waited like it are claimed, one after the other,
-stands in a line; there, what is judged is the longest time in which the line did not move. A backlog is taken in the order of
-ids, which clients make: where a clock was wrong, the line has those too that came later with a smaller id (`_Passers`). Where
-workers have room for everything (`Run.has_room`), no wait is one in a line.
+Nobody promises a free worker. Who waits longer than the bound while others that waited like it are
+claimed, one after the other, stands in a line; there, what is judged is the longest time in which
+the line did not move. A backlog is taken in the order of ids, which clients make: where a clock was
+wrong, the line has those too that came later with a smaller id (`_Passers`). Where workers have
+room for everything (`Run.has_room`), no wait is one in a line.
 
 In the facts, `count` are all victims of a nemesis, `queued` those that stood in such a line, `judged` is the longest stretch of
 any that kept to the bound or that no larger one applied to, `longest` the longest time as it was. `p50`, `p99` and `max` are of
@@ -36,10 +39,11 @@ __all__ = ["bound_of", "check"]
 
 INVARIANT = "After a fault, work goes on within the bound of its kind; after the last one, everything ends."
 
-CHILD_SECONDS = 3.0  # another child takes over at once; starting one takes that long where processors are scarce
+CHILD_SECONDS = 3.0  # another child takes over immediately; starting one takes that long on a busy machine
 HARMLESS = frozenset({"kill-child", "more-reapers", "long-snapshot", "many-queues", "many-backlogs"})
-# For a claim or an ending that a failover lost: three until the reaper knows of the new primary, five between its two looks at an
-# attempt that its worker seems to have forgotten, three until that worker sweeps its own list, and passes in between.
+# For a claim or an ending that a failover lost: three until the reaper knows of the new primary,
+# five between its two looks at an attempt that its worker seems to have forgotten, three until that
+# worker sweeps its own list, and passes in between.
 LOST_SECONDS = 16.0
 SLACK_SECONDS = 3.0  # two for the reaper's look and the next claim, one for scarce processors
 
@@ -47,7 +51,7 @@ Lane = tuple[str, int]  # queue and priority
 
 
 class _Tally(Struct):
-    """What was measured of one nemesis, in seconds."""
+    """The measurements of one nemesis, in seconds."""
 
     count: int = 0
     judged: float = 0.0
@@ -92,7 +96,7 @@ def _unscaled(nemesis: str, run: Run) -> float:
 
 
 def check(evidence: Evidence) -> Finding:
-    """Measure all victims of all faults, then look at what is left after the last heal."""
+    """Measure all victims of all faults, then check liveness after the last heal."""
     found = index(evidence)
     faults = faults_of(evidence)
     tallies: dict[str, _Tally] = defaultdict(_Tally)
@@ -170,7 +174,7 @@ class _Judge:
 
 
 class _Passers:
-    """Who came later than a task and passed it in the backlog of their lane, having the smaller id?"""
+    """The tasks that came later and passed a task in the backlog of their lane, because they have smaller ids."""
 
     def __init__(self, found: Index) -> None:
         self._rows = found.rows
@@ -207,7 +211,7 @@ def _harmless(nemesis: str) -> bool:
 
 
 def _left(found: Index, healed: int) -> Iterator[Violation]:
-    """What has not ended after the drain."""
+    """The tasks that have not ended after the drain."""
     snapshot = found.evidence.snapshot
     for task, row in found.rows.items():
         if row.get("state") not in ENDED:

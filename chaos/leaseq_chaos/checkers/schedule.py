@@ -1,4 +1,4 @@
-"""Does anything start before it is due (I19)?
+"""Check that no task starts before it is due (I19).
 
 By the clock of Postgres: no claim in the commits is earlier than the `run_at` of its row, which every retry moves, nor, in the
 snapshot, the last start of a task that ended in SUCCESS or FAILED. By the clock of the history, for delays that were asked for:
@@ -74,7 +74,7 @@ def _delayed(found: Index) -> dict[str, tuple[int, float]]:
             if op.began < first.began:
                 sent[op.key, op.said.get("variant")] = op
     delays: dict[str, tuple[int, float]] = {}
-    redriven = found.redriven()  # these are due at once
+    redriven = found.redriven()  # these are due immediately
     for op in found.accepted():
         first = sent.get((op.key or "", op.said.get("variant")), op)
         if op.task is not None and op.task not in redriven and first.said.get("delay_seconds"):

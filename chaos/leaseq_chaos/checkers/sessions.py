@@ -1,6 +1,6 @@
-"""Whether anything of one attempt reached another one's session (I22, G3).
+"""Check that no attempt reaches the session of another one (I22, G3).
 
-Every connection that a handler is lent is as if it were new: what another handler said of its session is gone, and what was
+Every connection of a handler is as if it were new: session settings of another handler are gone, and every object that was
 lent ends with its attempt. `observe` notes the marks that `meddle` leaves; `keep` and `linger` note each write that was taken
 through a transaction of an attempt that is over.
 """
@@ -16,11 +16,11 @@ from leaseq_chaos.verdict import Finding, Violation
 
 __all__ = ["check"]
 
-INVARIANT = "Nothing that one attempt said of its session, or kept of it, reaches another attempt."
+INVARIANT = "No session setting of one attempt, and no connection that it kept, reaches another attempt."
 
 
 def check(evidence: Evidence) -> Finding:
-    """Look at what handlers found in their sessions, and at what was taken from them too late."""
+    """Examine the marks that handlers found in their sessions, and the writes that were taken too late."""
     found = index(evidence)
     observed = found.remarks.get("session", [])
     return answer(

@@ -1,8 +1,8 @@
-"""Did the run provoke what it was meant to provoke (I25)?
+"""Check that the run provoked the rare events of its scenario (I25).
 
-A promise about stale workers says nothing where no worker was ever stale. Each name below is something rare that a run can hit;
-a scenario names those that it has to. Invariants: what was not hit makes the run unknown, which is no pass; every name is counted
-in every run, expected or not.
+A promise about stale workers says nothing where no worker was ever stale. Each name below is
+something rare that a run can hit; a scenario names those that it has to. Invariants: what was not
+hit makes the run unknown, which is no pass; every name is counted in every run, expected or not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from leaseq_chaos.verdict import Finding, Verdict
 
 __all__ = ["NAMES", "check"]
 
-INVARIANT = "What this scenario has to provoke was provoked, so that what held was put to the test."
+INVARIANT = "The rare events of this scenario happened, so the other invariants were really tested."
 
 Said = Mapping[str, Any]
 
@@ -67,11 +67,11 @@ def check(evidence: Evidence) -> Finding:
     """Count every name, and look at those that the run expects."""
     hits = _logged(evidence.logs) + _done(evidence)
     expected = evidence.run.expects
-    missing = [f"nobody can tell whether anything was {name}: there is no such name" for name in expected if name not in NAMES]
+    missing = [f"{name} cannot be counted: there is no such name" for name in expected if name not in NAMES]
     unhit = [name for name in expected if name in NAMES and not hits[name]]
     missing += [f"a run in which nothing was {name} proves nothing about it" for name in unhit]
     if not evidence.logs and not evidence.events:
-        missing.append("neither the services nor the clients said anything")
+        missing.append("there are neither logs of services nor histories of clients")
     return Finding(
         checker="sometimes",
         invariant=INVARIANT,
@@ -92,13 +92,13 @@ def _logged(logs: Iterable[Heard]) -> Counter[str]:
         if event == "epoch.changed":
             changed += 1
         elif event == "task.redispatched" and changed:
-            hits["rebuilt"] += changed  # what was lost is being delivered again
+            hits["rebuilt"] += changed  # lost deliveries are being made again
             changed = 0
     return hits
 
 
 def _done(evidence: Evidence) -> Counter[str]:
-    """What clients lived through: a key that was known already, an answer that had been lost, another body."""
+    """Rare events of clients: a key that was already known, an answer that had been lost, another body."""
     found = index(evidence)
     hits: Counter[str] = Counter()
     unanswered = {op.key: op.began for op in reversed(found.ops["submit"]) if op.kind is Kind.INFO and op.key is not None}

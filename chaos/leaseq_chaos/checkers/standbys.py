@@ -1,4 +1,4 @@
-"""Whether anything was promised that no standby had (I23, G1).
+"""Check that an acknowledged commit is on the synchronous standby (I23, G1).
 
 While a synchronous standby does not answer, nothing that was committed beyond its last word may be acknowledged, neither at
 first nor in answer to a repetition: the row is visible on the primary, and would be gone with it. The position of that word and
@@ -18,7 +18,7 @@ from leaseq_chaos.verdict import Finding, Violation
 
 __all__ = ["check"]
 
-INVARIANT = "What is acknowledged is on as many servers as Postgres was told to wait for."
+INVARIANT = "An acknowledged commit is on as many servers as Postgres is configured to wait for."
 NEMESES = frozenset({"lose-standby-postgres", "lose-standby-postgres-long"})
 
 

@@ -1,4 +1,4 @@
-"""For how long did nothing happen that could excuse a wait?
+"""The longest time of a wait in which nothing could excuse it.
 
 A wait is walked through once, from its beginning, for all tasks that share it. What interrupts it are pauses: times in which
 something else was broken, in which no worker was there to take anything, or moments at which the line moved. The longest time
@@ -17,7 +17,7 @@ __all__ = ["Pause", "Standstill", "workerless"]
 
 Pause = tuple[int, int]  # from, to
 
-# What a worker, or whoever watches it, says when it takes nothing more.
+# The events of a worker, or of its supervisor, after which it takes no more tasks.
 _GONE = frozenset({
     "worker.draining", "worker.closed", "worker.fenced", "worker.reaped", "child.stalled", "child.died", "child.exited",
     "supervisor.lost",
@@ -46,7 +46,7 @@ class Standstill:
 
 
 def workerless(evidence: Evidence, faults: Iterable[Fault]) -> list[Pause]:
-    """When was no worker up that serves everybody? Nothing if the services did not tell when they were."""
+    """The times without a worker that serves all queues. Empty if the services did not report their times."""
     began: dict[str, int] = {}
     gone: dict[str, int] = {}
     for heard in evidence.logs:

@@ -1,4 +1,4 @@
-"""Does anything start after its task has ended (I6)?
+"""Check that no attempt starts after its task has ended (I6).
 
 The order of commits is the authority: no claim after a terminal state. A handler that starts late, under an attempt that was
 claimed in time and taken away since, is legal (its writes are fenced); one that starts under an attempt that nobody claimed, or
@@ -40,7 +40,7 @@ def _claims(found: Index) -> Iterator[Violation]:
             if step.state in ENDED:
                 ended = step
             elif step.state == "PENDING" and ended is not None and ended.state != "SUCCESS":
-                ended = None  # redriven; whether somebody asked for that is for `transitions`
+                ended = None  # redriven; `transitions` checks whether that was requested
             elif step.state == "PROCESSING" and ended is not None:
                 over = f"attempt {ended.attempt} ended in {ended.state}"
                 yield Violation(f"attempt {step.attempt} was claimed after {over}", task, step.at)
@@ -54,7 +54,7 @@ def _starts(found: Index) -> Iterator[Violation]:
         if (task, op.attempt or 0) in found.lost.claims:
             continue  # claimed where it was lost; another start under the same number is of the claim that was not
         if claim is None:
-            yield Violation(f"{op.process} started attempt {op.attempt}, which nobody claimed", task, op.began)
+            yield Violation(f"{op.process} started attempt {op.attempt}, which no worker claimed", task, op.began)
         elif op.began and claim.at > op.began + EARLY:
             early = milliseconds(claim.at - op.began)
             yield Violation(f"{op.process} started attempt {op.attempt} {early} before it was claimed", task, op.began)

@@ -1,4 +1,4 @@
-"""Does the ledger make only the transitions of the table (I15)?
+"""Check that the ledger makes only the transitions of the table (I15).
 
 The table is `leaseq.lifecycle.TRANSITIONS`. A task that has ended stays so, unless somebody asked for a redrive and the history
 says who. The snapshot is where the commits lead.
@@ -52,7 +52,7 @@ def _life(task: str, steps: Sequence[Step], made: Counter[tuple[str | None, str]
         elif pair not in _ALLOWED:
             yield Violation(f"{before} became {step.state}, which is not in the table", task, step.at)
         elif pair in _REDRIVES and not asked:
-            yield Violation(f"{before} became {step.state}, and nobody asked for a redrive", task, step.at)
+            yield Violation(f"{before} became {step.state}, but no client requested a redrive", task, step.at)
         if (step.worker is not None) != (step.state == "PROCESSING"):
             yield Violation(f"{step.state} with {step.worker or 'no worker'}", task, step.at)
         if step.state == "PROCESSING" and step.attempt < 1:

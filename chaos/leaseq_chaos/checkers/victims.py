@@ -1,15 +1,17 @@
 """The tasks that a fault hit, and the moment at which each of them went on.
 
-Two kinds of faults. One strikes holders of work (`HOLDERS`; it tells the incarnations): its victims were PROCESSING under one of
-these, and their time runs from the fault until the next claim or the end of the task (from the heal, where there is no second
-worker to take over). The victims of all others were PENDING or PROCESSING during the fault and had not gone on at its heal, and
-their time runs from the heal until the next change of their state. Where an old server lives on, work has to go on beside it:
-what comes while it lives and does not go on within a second is a victim, too, and its time runs from its coming.
+Two kinds of faults. One strikes holders of work (`HOLDERS`; it tells the incarnations): its victims
+were PROCESSING under one of these, and their time runs from the fault until the next claim or the
+end of the task (from the heal, where there is no second worker to take over). The victims of all
+others were PENDING or PROCESSING during the fault and had not gone on at its heal, and their time
+runs from the heal until the next change of their state. Where an old server lives on, work has to
+go on beside it: what comes while it lives and does not go on within a second is a victim, too, and
+its time runs from its coming.
 
 Not victims, because their time would measure something else: what settled itself before the fault was complete; a slow or
 hanging handler that simply ran on to its end or time-out; poison, and handlers that block; a task in a queue without a worker;
 a suspect that waits for the one slot of an isolation child (docs/lifecycle.md), so that its time ends when it is back in its
-queue; what is SCHEDULED and waits for its time.
+queue; or SCHEDULED tasks that wait for their time.
 Invariant: what never went on is a victim until the end of the run.
 """
 
@@ -26,7 +28,7 @@ from leaseq_chaos.checkers.index import Index, Step, last_attempt, task_of
 
 __all__ = ["HOLDERS", "Victim", "interrupts", "victims_of"]
 
-# The faults that strike whoever holds work.
+# The faults that strike processes which hold work.
 HOLDERS = frozenset({
     "kill-child", "kill-supervisor", "kill-worker", "freeze-child", "hang-child", "freeze-worker", "freeze-worker-briefly",
 })  # fmt: skip
@@ -55,7 +57,7 @@ class Victim(Struct, frozen=True, gc=False):
 
 
 def interrupts(fault: Fault) -> bool:
-    """Can it have victims? A poison task hurts nobody by being submitted, which is all that such a fault does."""
+    """Whether it can have victims. Submitting a poison task, which is all that such a fault does, has none."""
     return fault.told and not fault.nemesis.startswith("poison-")
 
 
@@ -99,7 +101,7 @@ class _Life:
         return self._steps[i + 1].at if i + 1 < len(self._steps) else self._end
 
     def victim(self, i: int, fault: Fault, *, several: bool) -> Victim | None:
-        """What this fault did to the task in this step, if anything."""
+        """The effect of this fault on the task in this step, if any."""
         step, left = self._steps[i], self.left(i)
         ran_on = step.state == State.PROCESSING and self._by_itself(i)
         if ran_on and self._long:
@@ -125,7 +127,7 @@ class _Life:
         return self._outcomes.get((self._task, self._steps[i].attempt)) not in _TAKEN
 
     def _claimed_after(self, i: int) -> int | None:
-        """When was claimed again what was PROCESSING here? None: it ended, or was back where it has to wait for other reasons."""
+        """When the task that was PROCESSING here was claimed again. None: it ended, or waited for other reasons."""
         back = i + 1
         if back < len(self._steps) and self._steps[back].state == State.PENDING and not self._suspect(back):
             return self.left(back)
