@@ -23,6 +23,7 @@ from leaseq.connect import SESSION, open_blocking_redis, open_pool, open_redis, 
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.embedded.processes import children
 from leaseq.errors import ConfigInvalid, ServerUnreachable
+from leaseq_chaos.pace import Pace
 from support.servers import free_port
 
 
@@ -168,7 +169,7 @@ async def test_a_row_that_stays_locked_is_told_as_locked(config: Config) -> None
             await waiter.execute("insert into leaseq.queues (name) values ('q')")
 
 
-async def test_the_pool_heals_after_a_restart(own_postgres: PostgresServer) -> None:
+async def test_the_pool_heals_after_a_restart(own_postgres: PostgresServer, pace: Pace) -> None:
     """Neither the connections that died while idle nor the outage's length are the callers' trouble (docs/pitfalls.md#p23)."""
     async with await open_pool(Config(postgres_url=own_postgres.url), name="worker", max_size=4) as pool:
         await asyncio.gather(*(_hold_briefly(pool.connection()) for _ in range(4)))
@@ -176,12 +177,12 @@ async def test_the_pool_heals_after_a_restart(own_postgres: PostgresServer) -> N
         await asyncio.to_thread(own_postgres.start)
         began = time.monotonic()
         await _hold_briefly(pool.connection())
-        assert time.monotonic() - began < 0.9  # one dead connection told of the other three
+        assert time.monotonic() - began < 0.9 * pace.slowness  # one dead connection told of the other three
         await asyncio.gather(*(_hold_briefly(pool.connection()) for _ in range(8)))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 2 * pace.slowness
 
 
-async def test_the_pool_heals_after_an_outage_in_which_everybody_asked(own_postgres: PostgresServer) -> None:
+async def test_the_pool_heals_after_an_outage_in_which_everybody_asked(own_postgres: PostgresServer, pace: Pace) -> None:
     config = Config(postgres_url=own_postgres.url, statement_timeout_seconds=0.4)
     async with await open_pool(config, name="worker", max_size=4) as pool:
         await asyncio.gather(*(_hold_briefly(pool.connection()) for _ in range(4)))
@@ -191,11 +192,11 @@ async def test_the_pool_heals_after_an_outage_in_which_everybody_asked(own_postg
                 await _hold_briefly(pool.connection())
         await asyncio.to_thread(own_postgres.start)
         began = time.monotonic()
-        await _hold_briefly(pool.connection(timeout=10))
-        assert time.monotonic() - began < 2
+        await _hold_briefly(pool.connection(timeout=60))
+        assert time.monotonic() - began < 2 * pace.slowness
 
 
-async def test_a_frozen_postgres_does_not_keep_the_caller(own_postgres: PostgresServer) -> None:
+async def test_a_frozen_postgres_does_not_keep_the_caller(own_postgres: PostgresServer, pace: Pace) -> None:
     """The kernel keeps a frozen server's connections alive, and its own time-outs are frozen with it (docs/pitfalls.md#p22)."""
     async with await open_pool(Config(postgres_url=own_postgres.url), name="worker", max_size=2) as pool:
         await _hold_briefly(pool.connection())
@@ -209,7 +210,7 @@ async def test_a_frozen_postgres_does_not_keep_the_caller(own_postgres: Postgres
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
                     await _hold_briefly(pool.connection())
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 2 * pace.slowness
         finally:
             for each in frozen:
                 os.kill(each, signal.SIGCONT)

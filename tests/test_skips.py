@@ -23,7 +23,6 @@ def test_is_skipped():
 """
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("file", "reason", "listed", "code", "workers"),
     [

@@ -10,8 +10,6 @@ from leaseq.telemetry import recorded
 from leaseq_api.http_server.limits import Limits
 from support.raw_http import GET, POST, Client, Echo, get, serving, take_apart, with_length
 
-pytestmark = pytest.mark.timeout(120)
-
 SOON = 0.2
 LATE = 100.0
 NEVER = {"header_seconds": LATE, "body_seconds": LATE, "idle_seconds": LATE, "write_seconds": LATE}

@@ -12,8 +12,6 @@ from leaseq.telemetry import recorded
 from leaseq_api.http_server.limits import Limits
 from support.raw_http import GET, POST, Client, Echo, Served, get, serving, take_apart, with_length
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 async def served(echo: Echo) -> AsyncIterator[Served]:

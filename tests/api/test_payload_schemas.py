@@ -233,7 +233,7 @@ async def test_the_copy_is_refreshed_in_the_background(config: Config, fleet: Fl
     async with open_api(config) as api:
         assert api.service.types.known("charge") is None
         await fleet.register_types([charge()])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while api.service.types.known("charge") is None:  # noqa: ASYNC110 - the refresh has no event
                 await asyncio.sleep(0.01)
         problem(await api.submit(body({})), "payload_invalid")

@@ -23,7 +23,6 @@ from leaseq_api.serve import DRAIN_SECONDS, check_address
 from support.servers import free_port
 
 # Four test runs at a time start processes on a machine of two cores.
-pytestmark = pytest.mark.timeout(180)
 START_SECONDS = 90.0
 
 COMMAND = [sys.executable, "-m", "leaseq", "api"]
@@ -46,7 +45,7 @@ def running(config: Config, output: Path) -> Iterator[tuple[subprocess.Popen[byt
     """The service in a process of its own, ready; killed at the end if it still runs."""
     with output.open("wb") as log, subprocess.Popen(COMMAND, env=environment(config), stdout=log, stderr=log) as process:
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{config.api_port}", timeout=10) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{config.api_port}", timeout=60) as client:
                 until_ready(process, client, output)
                 yield process, client
         finally:

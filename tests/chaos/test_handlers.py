@@ -139,7 +139,7 @@ async def test_poison_ends_as_crashed(services: Services, client: Client, accoun
     await services.reaper()
     payload = {"seconds": 4.0} if poison == "block" else {}
     options = {"idempotency_key": f"poison-{poison}"}
-    task = await client.ended(await client.submit(poison, options=options, **payload), timeout=40)
+    task = await client.ended(await client.submit(poison, options=options, **payload))
     assert task.state is State.FAILED
     assert task.error is not None
     assert msgspec.json.decode(task.error)["code"] == "crashed"
@@ -195,7 +195,7 @@ async def start_api(services: Services) -> str:
     port = free_port()
     api = await services.start("api", "--port", str(port))
     await api.hear("api.started")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -49,7 +49,6 @@ from support.nemeses import (
 )
 from support.source_tree import ROOT
 
-pytestmark = pytest.mark.timeout(120)
 HOUR = 3600
 KEY = "untouched"
 CLOCKS = ("clock-and-kill", "clock-api", "clock-reaper", "clock-valkey", "clock-worker")

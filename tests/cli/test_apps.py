@@ -16,8 +16,6 @@ from leaseq.model import State
 from support.client import Client
 from support.processes import Services
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def run_worker(app: str, config: Config, folder: Path, *args: str) -> Result:
     """`leaseq worker` in this process: what is tried ends before it sets anything up."""

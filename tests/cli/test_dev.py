@@ -22,7 +22,6 @@ from support.processes import environment, send
 from support.servers import free_port
 
 # Seven processes start here, on a machine that may have two cores and other things to do.
-pytestmark = pytest.mark.timeout(240)
 PATIENCE = 60.0
 
 APP = """

@@ -24,8 +24,6 @@ from leaseq.embedded.processes import alive
 from support.cli import Command, Stage
 from support.processes import environment
 
-pytestmark = pytest.mark.timeout(180)
-
 TESTS = Path(__file__).parents[1]
 TEXT = "é漢\u202e"
 

@@ -20,8 +20,6 @@ from support.client import Client
 from support.processes import Service, Services, environment
 from support.servers import free_port
 
-pytestmark = pytest.mark.timeout(120)
-
 TESTS = Path(__file__).parents[1]
 
 

@@ -143,7 +143,6 @@ async def pushed(dispatcher: Dispatcher, task_id: str) -> int:
             assert failures < 5, "the old server was not left"
 
 
-@pytest.mark.timeout(120)
 async def test_clients_leave_a_primary_that_was_demoted_and_lives_on(
     redis_only: Config, redis_pair: RedisPair, proxy_to: ProxyTo
 ) -> None:

@@ -60,7 +60,7 @@ async def test_a_worker_dies_with_all_that_belongs_to_it(tmp_path: Path, argumen
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             if condition():
                 return

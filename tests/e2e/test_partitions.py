@@ -95,7 +95,7 @@ async def test_both_connections_reset_again_and_again(
         await asyncio.sleep(0.15)  # the rhythm of the storm
         postgres.cut()
         valkey.cut()
-    tasks = await client.all_ended(ids, timeout=30)
+    tasks = await client.all_ended(ids)
     assert {task.state for task in tasks} == {State.SUCCESS}
     assert {task.retry_count for task in tasks} == {0}
     assert await client.doubled() == []

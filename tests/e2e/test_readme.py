@@ -91,7 +91,10 @@ async def until_types_are_known(port: int) -> None:
     """The API knows what the worker can run as soon as it refuses what the worker could not take."""
     wrong = {"type": "charge", "payload": {"no": "order"}, "queue": "nobody"}
     headers = {"Idempotency-Key": "are-you-there"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as client, asyncio.timeout(START_SECONDS):
+    async with (
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client,
+        asyncio.timeout(START_SECONDS),
+    ):
         while True:
             try:
                 if (await client.post("/api/tasks", json=wrong)).status_code == 422:
@@ -116,7 +119,6 @@ async def run(dev: Dev, *command: str, stdin: str = "") -> str:
     return said.decode()
 
 
-@pytest.mark.timeout(120)
 async def test_the_curl_lines(dev: Dev) -> None:
     """In one shell, one after the other, as a reader would."""
     shown = blocks("sh")
@@ -131,7 +133,6 @@ async def test_the_curl_lines(dev: Dev) -> None:
         assert conn.execute("select order_id, cents from charges").fetchall() == [(7, 1250)], "Ada is charged once"
 
 
-@pytest.mark.timeout(120)
 async def test_the_python_example(dev: Dev) -> None:
     (block,) = blocks("python")
     (dev.home / "shop.py").write_text(block.code, encoding="utf-8")
@@ -141,7 +142,6 @@ async def test_the_python_example(dev: Dev) -> None:
         assert conn.execute("select sku, pieces from reserved").fetchall() == [("espresso", 2)]
 
 
-@pytest.mark.timeout(120)
 async def test_the_clients(dev: Dev) -> None:
     """examples/client.sh takes the address; examples/http_client.py has the one of the README."""
     said = await run(dev, "sh", str(ROOT / "examples" / "client.sh"), f"http://127.0.0.1:{dev.port}")

@@ -19,8 +19,6 @@ from support.processes import Services
 from support.proxy import Proxy, ProxyTo
 from support.servers import RedisPair, free_port
 
-pytestmark = pytest.mark.timeout(180)
-
 BODY = {"type": "note", "payload": {}}
 
 

@@ -29,8 +29,6 @@ from support.processes import Services
 from support.proxy import ProxyTo
 from support.servers import at
 
-pytestmark = pytest.mark.timeout(180)
-
 EFFECTS = "create table public.effects (task_id text, attempt int, pid int, at timestamptz default clock_timestamp())"
 
 

@@ -16,8 +16,6 @@ from support.ledger import submission
 from support.processes import PATIENCE, TESTS, environment
 from support.servers import Pair, at
 
-pytestmark = pytest.mark.timeout(240)
-
 LEDGER = "leaseq:ledger"
 
 

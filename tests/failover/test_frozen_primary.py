@@ -21,8 +21,6 @@ from support.proxy import ProxyTo
 from support.servers import Pair
 
 # Two servers of its own for each test.
-pytestmark = pytest.mark.timeout(240)
-
 CONNECTIONS = 3
 
 

@@ -21,8 +21,6 @@ from support.servers import Pair, at
 from support.worker import until, working
 
 # Two servers of its own for each test.
-pytestmark = pytest.mark.timeout(240)
-
 EFFECTS = "create table public.effects (task_id text, attempt int)"
 
 

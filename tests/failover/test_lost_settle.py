@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import psycopg
-import pytest
 from msgspec.structs import replace
 
 from leaseq import Leaseq
@@ -21,8 +20,6 @@ from support.servers import Pair, at
 from support.worker import until, working
 
 # Two servers of its own.
-pytestmark = pytest.mark.timeout(240)
-
 STATE = "select state from leaseq.tasks where id = %s"
 
 

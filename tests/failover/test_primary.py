@@ -25,8 +25,6 @@ from support.servers import Pair
 from support.worker import until
 
 # Two servers of its own for each test.
-pytestmark = pytest.mark.timeout(240)
-
 TIMELINE = "select ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int"
 END_SESSIONS = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'leaseq%'"
 SYSTEM = "select system_identifier::text from pg_control_system()"

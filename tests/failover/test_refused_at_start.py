@@ -26,8 +26,6 @@ from leaseq.operations.engine import open_engine
 from support.processes import Services
 from support.servers import Pair, free_port
 
-pytestmark = pytest.mark.timeout(240)
-
 # Longer than any machine takes to connect: a process that waits for it is too late.
 STATEMENT_SECONDS = 60
 READ_ONLY = "alter database postgres set default_transaction_read_only = on"

@@ -14,7 +14,6 @@ from support.servers import Pair, at
 from support.worker import until
 
 # Two servers of its own for each test.
-pytestmark = pytest.mark.timeout(240)
 
 
 async def test_the_start_the_check_and_readiness_ask_for_a_standby(config: Config, pair: Pair) -> None:

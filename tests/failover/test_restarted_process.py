@@ -23,8 +23,6 @@ from support.ledger import submission
 from support.processes import PATIENCE, TESTS, Services, environment
 from support.servers import Pair, at, free_port
 
-pytestmark = pytest.mark.timeout(240)
-
 LEDGER = "leaseq:ledger"
 
 

@@ -29,8 +29,6 @@ from support.servers import Pair, at
 from support.worker import until, working
 
 # Two servers of its own for each test.
-pytestmark = pytest.mark.timeout(240)
-
 BODY = {"type": "add", "payload": {"n": 1}}
 KEY = {"Idempotency-Key": "order-1"}
 WAITING = "select pid from pg_stat_activity where wait_event = 'SyncRep'"

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-import pytest
 
 from leaseq.connect import Connection, Pool
 from leaseq.ledger.fleet import Fleet
@@ -62,7 +61,6 @@ async def costs(conn: Connection, workers: list[str], task_id: str) -> dict[str,
     return {name: await pages(conn, name, params) for name, params in statements.items()}
 
 
-@pytest.mark.timeout(180)
 async def test_heartbeats_beside_a_long_transaction_slow_nothing_down(
     pool: Pool, fleet: Fleet, ledger: Ledger, postgres_url: str
 ) -> None:

@@ -14,7 +14,6 @@ from leaseq.ledger.upkeep import Upkeep
 from leaseq.model import Claim
 from support.ledger import claim_task, errored, find, open_worker, promote_due, released, scheduled, submit, succeeded
 
-pytestmark = pytest.mark.timeout(120)
 KEY = "order-1"
 LEAST, MOST = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 

@@ -110,7 +110,6 @@ async def minute(stage: Stage, monkeypatch: pytest.MonkeyPatch, *, backlog: int,
     return Minute(counted.asked, counted.looked_at, len(seen) - len(of_honest), of_honest)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("begins", ["with an honest one", "with the slow one", "while no worker takes anything"])
 async def test_its_tasks_come_through_and_no_backlog_is_read_for_them(
     narrow: Stage, monkeypatch: pytest.MonkeyPatch, begins: str

@@ -45,7 +45,7 @@ class Client:
         assert task.finished_at is not None, f"{task.type} is still {task.state} after {timeout} s"
         return task
 
-    async def all_ended(self, task_ids: Sequence[str], *, timeout: float = 30.0) -> list[Task]:
+    async def all_ended(self, task_ids: Sequence[str], *, timeout: float = PATIENCE) -> list[Task]:
         """All these tasks, once the last has ended."""
         deadline = asyncio.get_running_loop().time() + timeout
         for task_id in task_ids:

@@ -20,6 +20,7 @@ from leaseq.worker.build import build_worker
 from leaseq.worker.child import register
 from leaseq.worker.worker import Worker
 from leaseq_reaper.promote import Promote
+from support.processes import PATIENCE
 
 QUEUE = "default"
 LEASE_SECONDS = 600.0
@@ -72,7 +73,7 @@ async def promoting(engine: Engine) -> AsyncIterator[None]:
         await work
 
 
-async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, seconds: float = 5.0) -> None:
+async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, seconds: float = PATIENCE) -> None:
     """Wait for a fact that nobody announces."""
     async with asyncio.timeout(seconds):
         while True:

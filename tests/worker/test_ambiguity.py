@@ -92,7 +92,7 @@ async def test_the_claim(scene: Scene, done: bool) -> None:
     task_id = wanted.task_id
     trap = scene.lose(task_id.encode(), done=done)
     await client.engine.submit(wanted)
-    task = await client.ended(task_id, timeout=10)
+    task = await client.ended(task_id)
     assert trap.sprung.is_set()
     assert (task.state, task.attempt, task.retry_count) == (State.SUCCESS, 1, 0)
     assert scene.count("attempt.started") == 1
@@ -128,7 +128,7 @@ async def test_the_commit_of_a_handlers_transaction(scene: Scene, done: bool) ->
     trap = scene.lose(b"COMMIT\0", done=done)
     scene.go.set()
     async with promoting(client.engine):
-        task = await client.ended(task_id, timeout=10)
+        task = await client.ended(task_id)
     assert trap.sprung.is_set()
     assert (task.state, task.retry_count, task.loss_count, task.crash_count) == (State.SUCCESS, 0, 0, 0)
     await until(lambda: scene.count("attempt.ambiguous") == 1)
@@ -148,7 +148,7 @@ async def test_the_settle_inside_a_handlers_transaction(scene: Scene, done: bool
     trap = scene.proxy.lose_reply(task_id.encode(), until=b"Z\0\0\0\5T") if done else scene.proxy.lose_command(task_id.encode())
     scene.go.set()
     async with promoting(client.engine):
-        task = await client.ended(task_id, timeout=10)
+        task = await client.ended(task_id)
     assert trap.sprung.is_set()
     assert (task.state, task.attempt, task.retry_count) == (State.SUCCESS, 2, 0)
     assert await client.effects(task_id) == 1

@@ -204,7 +204,6 @@ async def run_suspect(client: Client, task_type: str, **payload: object) -> None
     assert (await client.ended(found.task_id, timeout=60)).state is State.SUCCESS
 
 
-@pytest.mark.timeout(240)  # several processes are started one after the other
 async def test_an_isolation_child_is_used_again_where_nothing_was_left_behind(services: Services, client: Client) -> None:
     worker = await rogue(services)
     for task_type in ("nap", "writes", "naps_in_a_thread"):
@@ -214,7 +213,6 @@ async def test_an_isolation_child_is_used_again_where_nothing_was_left_behind(se
     assert not worker.heard("worker.exhausted")
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("how", ["timer", "task", "thread", "bare thread", "process"])
 async def test_an_isolation_child_in_which_something_was_left_behind_runs_no_other_task(
     services: Services, client: Client, how: str
@@ -240,9 +238,9 @@ async def test_a_worker_whose_slots_are_all_held_by_threads_that_overran_is_repl
     worker = await rogue(services, "--concurrency", "2")
     for _ in range(2):
         await client.submit("lingers", seconds=60, options=BRIEF)
-    (said,) = await worker.hear("worker.exhausted", timeout=30)
+    (said,) = await worker.hear("worker.exhausted")
     assert (said["lingering"], said["concurrency"]) == (2, 2)
-    task = await client.ended(await client.submit("nap", seconds=0), timeout=30)
+    task = await client.ended(await client.submit("nap", seconds=0))
     assert (task.state, task.crash_count, task.loss_count) == (State.SUCCESS, 0, 0)
     assert not worker.heard("child.died")
 
@@ -254,7 +252,7 @@ async def test_a_worker_whose_shared_threads_are_all_held_by_calls_that_overran_
     await client.submit("lingers_in_threads", count=THREADS, seconds=60, options=BRIEF)
     await worker.hear("attempt.settled")
     waiting = await client.submit("asks_a_thread")
-    (said,) = await worker.hear("worker.exhausted", timeout=30)
+    (said,) = await worker.hear("worker.exhausted")
     assert (said["lingering"], said["threads"]) == (0, THREADS)
     task = await client.ended(waiting, timeout=60)
     assert (task.state, task.retry_count, task.crash_count, task.loss_count) == (State.SUCCESS, 0, 0, 0)
@@ -288,7 +286,7 @@ async def test_what_handlers_start_does_not_outlive_their_worker(
         return not any(map(lives, pids))
 
     try:
-        await eventually(gone, timeout=30)
+        await eventually(gone)
         assert lives(detached), "a session of its own was asked for"
     finally:
         send(detached, signal.SIGKILL)

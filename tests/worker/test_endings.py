@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from leaseq.model import DEFAULT_TENANT, Outcome, State
+from leaseq_chaos.pace import Pace
 from support.client import Client
 from support.processes import Services
 
@@ -120,7 +121,7 @@ async def test_queues_priorities_and_pause(services: Services, client: Client) -
     assert [said["task_id"] for said in worker.heard("attempt.started")] == [high, normal, low]
 
 
-async def test_an_idle_worker_hears_of_other_priorities_at_once(services: Services, client: Client) -> None:
+async def test_an_idle_worker_hears_of_other_priorities_at_once(services: Services, client: Client, pace: Pace) -> None:
     worker = await services.worker()
     warm = await client.submit("nap", seconds=0)
     await client.ended(warm)
@@ -128,5 +129,5 @@ async def test_an_idle_worker_hears_of_other_priorities_at_once(services: Servic
         task_id = await client.submit("nap", seconds=0, options={"priority": priority})
         task = await client.ended(task_id)
         assert task.started_at is not None
-        assert (task.started_at - task.created_at).total_seconds() < 0.5
+        assert (task.started_at - task.created_at).total_seconds() < 0.5 * pace.slowness
     assert worker.process.returncode is None

@@ -59,7 +59,7 @@ async def test_a_settle_that_a_failover_lost_is_made_up_for_by_the_worker_itself
         )
         with recorded() as events:
             await reconciled(reaping, client)
-            task = await client.ended(task_id, timeout=30)
+            task = await client.ended(task_id)
     assert "attempt.forgotten" in {event.name for event in events}
     assert (task.state, task.attempt) == (State.SUCCESS, 1)
     assert len(fences) == 2
@@ -102,5 +102,5 @@ async def test_a_claim_that_arrives_after_its_sender_has_given_it_up_runs(
         await reaping.stores.ledger.claim(late, worker_id=worker._tools.worker_id)
         assert await in_state(State.PROCESSING)
         await reconciled(reaping, client)
-        task = await client.ended(task_id, timeout=30)
+        task = await client.ended(task_id)
     assert (task.state, attempts) == (State.SUCCESS, [1, 2])

@@ -280,7 +280,6 @@ def code_of(task: Task) -> str:
     return str(msgspec.json.decode(task.error)["code"]) if task.error else SUCCESS
 
 
-@pytest.mark.timeout(200)
 async def test_habits_of_users_of_psycopg(config: Config, client: Client) -> None:
     found, wanted = dict[str, Any](), dict[str, Any]()
     async with working(config, app_of_habits(), concurrency=3) as worker:
@@ -331,7 +330,6 @@ async def habitual(services: Services) -> Service:
     return worker
 
 
-@pytest.mark.timeout(200)
 async def test_handlers_that_change_their_process(services: Services, client: Client, tmp_path: Path) -> None:
     """The app reads and writes values in its own way, too: no statement of leaseq depends on `psycopg.adapters`."""
     reaper, worker = await services.reaper(), await habitual(services)
@@ -354,7 +352,6 @@ async def test_handlers_that_change_their_process(services: Services, client: Cl
     assert not reaper.heard("worker.reaped")
 
 
-@pytest.mark.timeout(100)
 @pytest.mark.parametrize("what", ["soft", "hard", "depth"])
 async def test_limits_of_a_handler_do_not_stay_with_its_neighbours(services: Services, client: Client, what: str) -> None:
     """A hard limit can be raised by root alone: elsewhere the worker is replaced."""
@@ -370,7 +367,6 @@ async def test_limits_of_a_handler_do_not_stay_with_its_neighbours(services: Ser
     assert not (died := worker.heard("child.died")), [*died, *worker.said[-30:], *worker.other]
 
 
-@pytest.mark.timeout(100)
 async def test_a_process_ends_although_its_streams_are_closed_and_a_thread_goes_on(services: Services, client: Client) -> None:
     worker = await habitual(services)
     await client.submit("prints_and_stays", seconds=600, options=ONCE | {"timeout_seconds": 0.2})
@@ -380,7 +376,6 @@ async def test_a_process_ends_although_its_streams_are_closed_and_a_thread_goes_
     assert [said["code"] for said in worker.heard("child.exited")] == [0], "nothing had to kill it"
 
 
-@pytest.mark.timeout(100)
 async def test_a_handler_that_cancels_every_task_of_the_process_has_no_neighbour_charged(
     services: Services, client: Client
 ) -> None:

@@ -97,7 +97,7 @@ async def test_a_delivery_that_comes_again_while_it_is_handed_back_is_in_hand(
         await worker.list_audit.run_once()
         assert again in worker._tools.in_flight
         desk.let(*strays)
-        tasks = await client.all_ended([busy, *strays], timeout=5)
+        tasks = await client.all_ended([busy, *strays])
     assert {task.state for task in tasks} == {State.SUCCESS}
     assert desk.begun == {busy: 1, slow: 1, again: 1}
 
@@ -113,7 +113,7 @@ async def test_a_delivery_that_comes_often_in_one_list_takes_one_slot(config: Co
         await worker._intakes[QUEUE].take(found)
         assert worker._tools.slots.running == 1
         desk.let(task_id)
-        assert (await client.ended(task_id, timeout=5)).state is State.SUCCESS
+        assert (await client.ended(task_id)).state is State.SUCCESS
         await until(lambda: worker.running == 0)
         assert (worker._tools.slots.running, worker._tools.slots.unsettled) == (0, 0)
         assert (await worker._tools.dispatcher.held(QUEUE, worker_id=worker._tools.worker_id)).task_ids == []
@@ -155,7 +155,7 @@ async def test_who_is_cancelled_while_it_waits_for_a_slot_has_nothing_in_hand(
         await until(lambda: worker.running == 0)
         await worker.list_audit.run_once()
         await desk.until_begun(second)
-        tasks = await client.all_ended([first, second], timeout=5)
+        tasks = await client.all_ended([first, second])
     assert {task.state for task in tasks} == {State.SUCCESS}
     assert desk.begun == {first: 1, second: 1}
 

@@ -30,7 +30,7 @@ async def test_a_sweep_in_the_middle_of_work_finds_nothing(
 
     with recorded() as events:
         async with working(config, app, concurrency=50):
-            tasks = await client.all_ended(await client.submit_many("quick", 1500), timeout=40)
+            tasks = await client.all_ended(await client.submit_many("quick", 1500))
     assert {(task.state, task.attempt) for task in tasks} == {(State.SUCCESS, 1)}
     noise = [(event.name, event.fields.get("count", 1)) for event in events if event.name in NOISE]
     assert noise == []

@@ -189,7 +189,6 @@ async def of_a_thread(use: Use) -> Any:
 CALLERS = [of_the_attempt, of_a_bare_task, of_a_thread]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("ending", ["return", "raise", "stop"])
 async def test_what_one_attempt_keeps_is_refused_in_the_next(config: Config, client: Client, ending: str) -> None:
     """Each kind of handle that an attempt can keep, used from each place, on the same pooled connection."""
@@ -220,8 +219,8 @@ async def test_what_one_attempt_keeps_is_refused_in_the_next(config: Config, cli
 
     async with working(config, app, concurrency=1):
         for what in range(len(KEPT)):
-            await client.ended(await client.submit("keeps", what=what, options=ONCE), timeout=30)
-            task = await client.ended(await client.submit("uses_it", what=what, options=ONCE), timeout=30)
+            await client.ended(await client.submit("keeps", what=what, options=ONCE))
+            task = await client.ended(await client.submit("uses_it", what=what, options=ONCE))
             assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 1), KEPT[what].__name__
     for cursor in SERVER_CURSORS:
         await cursor.close()  # psycopg warns of one that is deleted while it is open
@@ -260,9 +259,9 @@ async def test_a_live_transaction_is_refused_to_every_other_caller(config: Confi
     async with working(config, app, concurrency=2):
         keeper = await client.submit("keeps", options=ONCE)
         await kept_all.wait()
-        user = await client.ended(await client.submit("uses_them", options=ONCE), timeout=30)
+        user = await client.ended(await client.submit("uses_them", options=ONCE))
         done.set()
-        task = await client.ended(keeper, timeout=30)
+        task = await client.ended(keeper)
     assert {key: error for key, error in refused.items() if not isinstance(error, TransactionForeign)} == {}
     assert (user.state, task.state) == (State.SUCCESS, State.SUCCESS)
     assert (await client.effects("stolen"), await client.effects(task.task_id)) == (0, 1)
@@ -282,8 +281,8 @@ async def test_a_foreign_transaction_is_the_handlers_own_error(config: Config, c
         await kept[0].execute(INSERT)
 
     async with working(config, app, concurrency=1):
-        await client.ended(await client.submit("keeps"), timeout=30)
-        task = await client.ended(await client.submit("uses_it", options=ONCE), timeout=30)
+        await client.ended(await client.submit("keeps"))
+        task = await client.ended(await client.submit("uses_it", options=ONCE))
     assert (task.state, code_of(task)) == (State.FAILED, "transaction_foreign")
 
 
@@ -311,7 +310,7 @@ async def test_tasks_and_threads_of_the_attempt_are_served(config: Config, clien
 
     async with working(config, app):
         for name in ("in_tasks", "in_threads"):
-            task = await client.ended(await client.submit(name, options=ONCE), timeout=30)
+            task = await client.ended(await client.submit(name, options=ONCE))
             assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 3)
 
 
@@ -333,7 +332,7 @@ async def test_the_blocking_face_of_one_attempt_is_refused_in_the_next(config: C
 
     async with working(config, app, concurrency=1):
         for name in ("keeps", "uses_it"):
-            assert (await client.ended(await client.submit(name, options=ONCE), timeout=30)).state is State.SUCCESS
+            assert (await client.ended(await client.submit(name, options=ONCE))).state is State.SUCCESS
     assert [type(error) for error in refused] == [TransactionForeign]
     assert await client.effects("stolen") == 0
 
@@ -357,7 +356,7 @@ async def test_a_libpq_handle_that_was_kept_reaches_no_other_attempt(config: Con
 
     async with working(config, app, concurrency=1):
         for name in ("keeps", "uses_it"):
-            assert (await client.ended(await client.submit(name, options=ONCE), timeout=30)).state is State.SUCCESS
+            assert (await client.ended(await client.submit(name, options=ONCE))).state is State.SUCCESS
     assert len(refused) == 1
     assert await client.effects("stolen") == 0
 
@@ -381,7 +380,7 @@ async def test_an_open_wait_for_notifications_ends_with_its_attempt(config: Conf
 
     async with working(config, app, concurrency=1):
         first, second = [await client.submit("listens", ending=how, options=ONCE) for how in ("return", "raise")]
-        tasks = await client.all_ended([first, second], timeout=30)
+        tasks = await client.all_ended([first, second])
         assert [code_of(task) for task in tasks] == ["commit_refused", "error"]
         refused = await asyncio.wait_for(asyncio.gather(*left, return_exceptions=True), 10)
         assert [type(error) for error in refused] == [Fenced, Fenced]
@@ -420,9 +419,9 @@ async def test_nothing_that_a_handler_sets_on_its_connection_is_there_in_the_nex
             return [row, [str(getattr(tx, name).__name__) for name in ("row_factory", "cursor_factory")], state]
 
     async with working(config, app, concurrency=1):
-        fresh = await client.ended(await client.submit("looks"), timeout=30)
-        await client.ended(await client.submit("sets"), timeout=30)
-        task = await client.ended(await client.submit("looks"), timeout=30)
+        fresh = await client.ended(await client.submit("looks"))
+        await client.ended(await client.submit("sets"))
+        task = await client.ended(await client.submit("looks"))
     assert (task.state, task.result, seen) == (State.SUCCESS, fresh.result, [])
     assert fresh.result is not None
     assert msgspec.json.decode(fresh.result) == [[1], ["tuple_row", "AsyncCursor"], [5, 100, True, False]]
@@ -456,7 +455,7 @@ async def test_the_ways_of_psycopg_to_end_a_transaction_are_refused(
                 await refused(tx)
 
     async with working(config, app):
-        task = await client.ended(await client.submit("tries", options=ONCE), timeout=30)
+        task = await client.ended(await client.submit("tries", options=ONCE))
     assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 1)
 
 

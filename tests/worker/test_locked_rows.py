@@ -90,7 +90,6 @@ async def states(client: Client, ids: Sequence[str]) -> set[State]:
     return {task.state for task in (await client.engine.stores.ledger.find(ids, tenant="default")).values()}
 
 
-@pytest.mark.timeout(300)
 async def test_a_claim_goes_around_locked_rows(config: Config, client: Client, waits: Waits) -> None:
     handlers = Handlers()
     ids = await client.submit_many("quick", 40)
@@ -114,7 +113,6 @@ async def test_a_claim_goes_around_locked_rows(config: Config, client: Client, w
     assert "ledger.unreachable" not in names(events)
 
 
-@pytest.mark.timeout(300)
 async def test_more_locked_rows_than_a_worker_keeps_go_back_to_their_lane(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +146,6 @@ async def test_a_delivery_that_is_kept_during_a_look_is_not_taken_for_free(clien
     assert await kept.take_free() == {QUEUE: ids}
 
 
-@pytest.mark.timeout(300)
 async def test_a_worker_that_ends_leaves_no_locked_delivery_behind(config: Config, client: Client) -> None:
     handlers = Handlers()
     locked, free = await client.submit("quick"), await client.submit("quick")
@@ -173,7 +170,6 @@ async def test_a_worker_that_ends_leaves_no_locked_delivery_behind(config: Confi
     assert "delivery.stray" not in names(events)
 
 
-@pytest.mark.timeout(300)
 async def test_a_settle_goes_around_locked_rows(config: Config, client: Client, waits: Waits) -> None:
     handlers = Handlers()
     with recorded() as events:
@@ -198,7 +194,6 @@ async def test_a_settle_goes_around_locked_rows(config: Config, client: Client, 
     assert not {"attempt.fenced", "loop.failed", "delivery.stray"} & set(names(events))
 
 
-@pytest.mark.timeout(300)
 async def test_endings_that_come_later_than_the_lock_is_known_wait_for_none(config: Config, client: Client, waits: Waits) -> None:
     """Each handler ends by itself, so each locked ending comes in a batch of its own."""
     app, gates = Leaseq(), [asyncio.Event() for _ in range(6)]
@@ -226,7 +221,6 @@ async def test_endings_that_come_later_than_the_lock_is_known_wait_for_none(conf
         assert {task.state for task in await client.all_ended(ids, timeout=SECONDS)} == {State.SUCCESS}
 
 
-@pytest.mark.timeout(300)
 async def test_an_ending_that_needs_another_locked_row_is_written_alone(config: Config, client: Client) -> None:
     """A trigger of the user needs it here."""
     app = Leaseq()
@@ -262,7 +256,6 @@ async def test_an_ending_that_needs_another_locked_row_is_written_alone(config: 
         assert (await client.ended(ids[0], timeout=SECONDS)).state is State.SUCCESS
 
 
-@pytest.mark.timeout(300)
 async def test_a_settle_whose_answer_was_lost_and_whose_row_is_locked_counts(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,7 +284,6 @@ async def test_a_settle_whose_answer_was_lost_and_whose_row_is_locked_counts(
     assert [fields["state"] for fields in named(events, "attempt.settled")] == [State.SUCCESS]
 
 
-@pytest.mark.timeout(300)
 async def test_a_drain_does_not_wait_for_a_locked_row(config: Config, client: Client) -> None:
     """The other attempts are handed back, and the incarnation is closed. The locked task runs again when its row is free."""
     handlers = Handlers()
@@ -312,7 +304,6 @@ async def test_a_drain_does_not_wait_for_a_locked_row(config: Config, client: Cl
     assert await states(client, ids) == {State.PENDING}
 
 
-@pytest.mark.timeout(300)
 async def test_progress_of_a_locked_task_fails_no_handler_and_keeps_no_connection(config: Config, client: Client) -> None:
     """More such tasks than the worker has connections."""
     handlers = Handlers()
@@ -330,7 +321,6 @@ async def test_progress_of_a_locked_task_fails_no_handler_and_keeps_no_connectio
     assert {(task.state, task.attempt) for task in tasks} == {(State.SUCCESS, 1)}
 
 
-@pytest.mark.timeout(300)
 async def test_a_transaction_whose_task_is_locked_takes_effect_once(config: Config, client: Client) -> None:
     """Its commit meets the lock: it is undone, the task is handed back when its row is free, and runs again."""
     app, go = Leaseq(), asyncio.Event()
@@ -357,7 +347,6 @@ async def test_a_transaction_whose_task_is_locked_takes_effect_once(config: Conf
     assert await client.effects(locked) == 1
 
 
-@pytest.mark.timeout(300)
 async def test_a_locked_table_is_an_outage(config: Config, client: Client) -> None:
     """Everything waits, no task is taken for the one that is locked, and all goes on afterwards."""
     handlers = Handlers()

@@ -95,7 +95,6 @@ async def test_a_worker_whose_own_row_is_locked_hands_its_deliveries_back(config
         assert {task.state for task in await client.all_ended(ids)} == {State.SUCCESS}
 
 
-@pytest.mark.timeout(300)
 async def test_work_goes_on_beside_a_locked_worker_and_in_a_new_process(services: Services, client: Client) -> None:
     services.config = replace(services.config, **BRIEF)
     worker = await services.start("worker", "apps.rogue:app", "--processes", "2", "--concurrency", "2")

@@ -79,7 +79,7 @@ async def test_a_worker_with_the_version_makes_it_due_and_runs_it(config: Config
         task_id = await submit(second(config), a=1, b=2)
         await until(lambda: is_scheduled(client, task_id), seconds=30)
     async with promoting(client.engine), working(config, second(), registers=True):
-        task = await client.ended(task_id, timeout=30)
+        task = await client.ended(task_id)
     assert (task.state, task.result) == (State.SUCCESS, b'"second 3"')
 
 
@@ -89,7 +89,7 @@ async def test_an_older_payload_waits_for_a_worker_of_its_version_too(config: Co
         task_id = await submit(first(config), a=1)
         await until(lambda: is_scheduled(client, task_id), seconds=30)
         async with working(config, first(), registers=True):
-            task = await client.ended(task_id, timeout=30)
+            task = await client.ended(task_id)
     assert (task.state, task.result) == (State.SUCCESS, b'"first 1"')
 
 
@@ -119,5 +119,5 @@ async def test_what_was_not_accepted_for_another_version_fails(config: Config, c
     """A payload that no check saw, since the type was unknown; and one that the same version should have refused."""
     task_id = await client.submit("add", options={"headers": headers}, a=1)
     async with working(config, second(), registers=True):
-        task = await client.ended(task_id, timeout=30)
+        task = await client.ended(task_id)
     assert (task.state, code_of(task)) == (State.FAILED, "payload_invalid")

@@ -158,7 +158,7 @@ async def test_a_signal_to_its_process_group_reaches_no_other_worker_process(
         task = await client.ended(guilty)
         assert (task.state, task.attempt) == (State.SUCCESS, 1)
     else:
-        await worker.hear("child.died", timeout=30)
+        await worker.hear("child.died")
     task = await client.ended(neighbour)
     assert (task.state, task.attempt) == (State.SUCCESS, 1)
     assert not worker.heard("supervisor.draining")
@@ -194,14 +194,14 @@ async def test_a_reader_of_logs_that_has_stopped_stops_neither_work_nor_drain(co
     os.close(writing)
     try:
         ids = [await client.submit("prints", lines=50) for _ in range(20)]
-        tasks = await client.all_ended(ids, timeout=40)
+        tasks = await client.all_ended(ids)
         assert {(task.state, task.attempt) for task in tasks} == {(State.SUCCESS, 1)}
         os.set_blocking(reading, False)
         assert len(os.read(reading, 1 << 20)) > 60_000, "it was full"
-        tasks = await client.all_ended([await client.submit("prints", lines=1)], timeout=40)
+        tasks = await client.all_ended([await client.submit("prints", lines=1)])
         seen = os.read(reading, 1 << 20)
         assert b'"event":"log.dropped"' in seen
-        await client.all_ended([await client.submit("prints", lines=500)], timeout=40)
+        await client.all_ended([await client.submit("prints", lines=500)])
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(40):
             assert await process.wait() == 0
@@ -225,7 +225,7 @@ async def test_a_blocked_child_does_not_outlive_its_supervisor_for_long(
     async def gone() -> bool:
         return not is_running(child)
 
-    await eventually(gone, timeout=30)
+    await eventually(gone)
 
 
 def is_running(pid: int) -> bool:

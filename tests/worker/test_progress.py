@@ -36,7 +36,6 @@ async def pages_of(postgres_url: str, task_id: str) -> int:
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
-@pytest.mark.timeout(120)
 async def test_progress_beside_a_long_transaction_slows_no_look_at_its_task_down(
     config: Config, client: Client, postgres_url: str
 ) -> None:

@@ -20,7 +20,6 @@ from support.client import Client
 from support.ledger import claim_task, find, submit
 from support.worker import QUEUE, working
 
-pytestmark = pytest.mark.timeout(120)
 PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")
 
 

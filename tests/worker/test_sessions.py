@@ -113,14 +113,13 @@ def app_of_two() -> Leaseq:
 
 
 async def look(client: Client) -> list[Any]:
-    task = await client.ended(await client.submit("looks", options=ONCE), timeout=30)
+    task = await client.ended(await client.submit("looks", options=ONCE))
     assert (task.state, task.error) == (State.SUCCESS, None)
     assert task.result is not None
     found: list[Any] = msgspec.json.decode(task.result)
     return found
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("ending", ["return", "raise", "stop"])
 async def test_nothing_that_a_handler_says_outlives_its_attempt(config: Config, client: Client, ending: str) -> None:
     await client.rows("create sequence of_all")
@@ -129,7 +128,7 @@ async def test_nothing_that_a_handler_says_outlives_its_attempt(config: Config, 
         await look(client)  # the first settle of a session loads PL/pgSQL, whose settings are listed from then on
         fresh = await look(client)
         for what in LEAKS:
-            await client.ended(await client.submit("leaves", what=what, ending=ending, options=ONCE), timeout=30)
+            await client.ended(await client.submit("leaves", what=what, ending=ending, options=ONCE))
             found = await look(client)
             if found[1:] != fresh[1:]:
                 left[what] = difference(fresh[1], found[1]) or found[2]
@@ -156,7 +155,7 @@ async def test_a_seed_of_one_attempt_foretells_nothing_in_the_next(config: Confi
         return str(row)
 
     async with working(config, app, concurrency=1):
-        drawn = [(await client.ended(await client.submit("seeds", first=first), timeout=30)).result for first in (True, False)]
+        drawn = [(await client.ended(await client.submit("seeds", first=first))).result for first in (True, False)]
     assert drawn[0] != drawn[1]
 
 
@@ -197,7 +196,7 @@ async def test_ordinary_attempts_share_one_session(config: Config, client: Clien
     async with working(config, app, concurrency=1):
         for how in ("return", "raise", "err", "overrun", "idle", "return"):
             limit = {"timeout_seconds": 1.0} if how in ("overrun", "idle") else {}
-            await client.ended(await client.submit("works", how=how, options=ONCE | limit), timeout=30)
-            await client.ended(await client.submit("works_in_a_thread", options=ONCE), timeout=30)
+            await client.ended(await client.submit("works", how=how, options=ONCE | limit))
+            await client.ended(await client.submit("works_in_a_thread", options=ONCE))
     pids = await client.rows("select count(*), count(distinct pid) from effects where task_id = 'pids'")
     assert pids == [(12, 1)]

@@ -83,7 +83,7 @@ async def test_no_setting_of_a_handler_changes_its_settle(config: Config, client
     async with working(config, app, concurrency=2):
         for what in SETTINGS:
             for inside in (True, False):
-                task = await client.ended(await client.submit("sets", what=what, inside=inside, options=ONCE), timeout=30)
+                task = await client.ended(await client.submit("sets", what=what, inside=inside, options=ONCE))
                 refused = task.error is not None and b"InsufficientPrivilege" in task.error  # where handlers have few rights
                 found[what, inside] = refused or (task.state, task.result, await client.effects(task.task_id))
     result = msgspec.json.encode("\N{EURO SIGN} \\'")
@@ -109,7 +109,7 @@ async def test_a_settle_waits_for_a_lock_as_long_as_any_other(config: Config, cl
         async with await psycopg.AsyncConnection.connect(config.postgres_url) as holder:
             await holder.execute("select 1 from leaseq.tasks where id = %s for update", (task_id,))
             await until(lambda: _blocked(client))
-        task = await client.ended(task_id, timeout=30)
+        task = await client.ended(task_id)
     assert (task.state, task.attempt, await client.effects(task_id)) == (State.SUCCESS, 1, 1)
 
 
@@ -148,7 +148,7 @@ async def test_a_deferred_constraint_is_checked_before_the_settle(config: Config
     await client.rows("create table parents (id int primary key)")
     await client.rows("create table children (id int references parents (id) deferrable initially deferred)")
     async with working(config, app):
-        task = await client.ended(await client.submit("breaks", options=ONCE), timeout=30)
+        task = await client.ended(await client.submit("breaks", options=ONCE))
     assert task.error is not None
     assert (task.state, msgspec.json.decode(task.error)["code"]) == (State.FAILED, "commit_refused")
     assert await client.effects(task.task_id) == 0
@@ -162,7 +162,6 @@ RELAXED = [
 ]
 
 
-@pytest.mark.timeout(300)
 async def test_a_success_outlives_a_crash_of_postgres(own_postgres: PostgresServer, config: Config) -> None:
     """With its effect, whatever the handler said. The WAL writer, which flushes late commits, sleeps for ten seconds."""
     await prepare(own_postgres.url)

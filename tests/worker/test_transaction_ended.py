@@ -93,7 +93,6 @@ def app_that_ends_its_transaction() -> Leaseq:
     return app
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("where", ["inside", "outside", "swallowing", "in_a_thread"])
 async def test_a_handler_that_ends_its_transaction_fails_once(config: Config, client: Client, where: str) -> None:
     """However it does it and however it goes on: what is committed is never committed twice."""
@@ -116,7 +115,7 @@ async def test_each_part_of_a_chained_transaction_is_told_as_one_failure(config:
                 await tx.execute("commit and chain")
 
     async with working(config, app):
-        task = await client.ended(await client.submit("chains"), timeout=30)
+        task = await client.ended(await client.submit("chains"))
     assert (task.state, code_of(task), task.attempt) == (State.FAILED, "transaction_ended", 1)
     assert await client.effects(task.task_id) == 3
 
@@ -136,7 +135,7 @@ async def test_savepoints_of_the_handler_end_nothing(config: Config, client: Cli
         await tx.execute(INSERT, (ctx.task_id, 3))
 
     async with working(config, app):
-        task = await client.ended(await client.submit("plays"), timeout=30)
+        task = await client.ended(await client.submit("plays"))
     assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 2)
 
 
@@ -152,5 +151,5 @@ async def test_an_error_that_was_swallowed_between_blocks_is_no_end(config: Conf
             await tx.execute("select no_such_column")
 
     async with working(config, app):
-        task = await client.ended(await client.submit("errs", options=ONCE), timeout=30)
+        task = await client.ended(await client.submit("errs", options=ONCE))
     assert (task.state, code_of(task), await client.effects(task.task_id)) == (State.FAILED, "commit_refused", 0)

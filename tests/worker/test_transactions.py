@@ -45,7 +45,7 @@ async def test_blocks_that_overlap_never_lose_a_write(config: Config, client: Cl
 
     async with working(config, app):
         for _ in range(5):
-            task = await client.ended(await client.submit("two_at_once", options=ONCE), timeout=5)
+            task = await client.ended(await client.submit("two_at_once", options=ONCE))
             assert (task.state, await client.effects(task.task_id)) in [(State.SUCCESS, 2), (State.FAILED, 0)]
 
 
@@ -79,8 +79,8 @@ async def test_what_a_handler_left_running_writes_nothing_any_more(config: Confi
             await client.submit("leaves_a_task", how=how, options=ONCE | {"timeout_seconds": 0.3})
             for how in ("return", "raise", "overrun")
         ]
-        await client.all_ended(ids, timeout=10)
-        assert (await client.ended(await client.submit("holds"), timeout=5)).state is State.SUCCESS
+        await client.all_ended(ids)
+        assert (await client.ended(await client.submit("holds"))).state is State.SUCCESS
         refused = await asyncio.gather(*left, return_exceptions=True)
     assert [type(error) for error in refused] == [Fenced] * 3
     assert [await client.effects(task_id) for task_id in ids] == [0, 0, 0]
@@ -99,7 +99,7 @@ async def test_a_statement_that_a_handler_left_running_holds_nobody_up(config: C
         raise ValueError
 
     async with working(config, app):
-        task = await client.ended(await client.submit("leaves_a_statement", options=ONCE), timeout=5)
+        task = await client.ended(await client.submit("leaves_a_statement", options=ONCE))
         assert code_of(task) == "error"
         await asyncio.wait(left, timeout=5)
         assert left[0].exception() is not None
@@ -117,7 +117,7 @@ async def test_a_handler_that_returns_in_the_middle_of_a_statement_has_not_succe
         await asyncio.sleep(0.1)
 
     async with working(config, app):
-        task = await client.ended(await client.submit("forgets", options=ONCE), timeout=5)
+        task = await client.ended(await client.submit("forgets", options=ONCE))
         assert (task.state, code_of(task)) == (State.FAILED, "commit_refused")
         await asyncio.wait(left, timeout=5)
         assert left[0].exception() is not None
@@ -137,14 +137,14 @@ async def test_the_statement_of_a_thread_ends_with_its_attempt(
             tx.execute("select pg_sleep(50)")
 
     async with working(config, app, concurrency=1) as worker:
-        task = await client.ended(await client.submit("sleeps_in_postgres", options=ONCE | {"timeout_seconds": 0.3}), timeout=5)
+        task = await client.ended(await client.submit("sleeps_in_postgres", options=ONCE | {"timeout_seconds": 0.3}))
         assert code_of(task) == "timeout"
 
         async def nothing_sleeps() -> bool:
             running = "select 1 from pg_stat_activity where state = 'active' and query like 'select pg_sleep(50)%%'"
             return not await client.rows(running)
 
-        await eventually(nothing_sleeps, timeout=5)
+        await eventually(nothing_sleeps)
         await until(lambda: worker._tools.slots.running == 0)
         assert await client.effects(task.task_id) == 0
 
@@ -181,9 +181,9 @@ async def test_whoever_waits_for_a_connection_past_its_time_is_not_charged_and_k
             assert (task.state, task.retry_count) == (State.SCHEDULED, 0)
             assert [a.outcome for a in await client.attempts(task_id)] == [Outcome.RELEASED]
         release.set()
-        assert (await client.ended(holder, timeout=5)).state is State.SUCCESS
+        assert (await client.ended(holder)).state is State.SUCCESS
         await until(lambda: worker._tools.slots.running == 0)
-        assert (await client.ended(await client.submit("waits"), timeout=5)).state is State.SUCCESS
+        assert (await client.ended(await client.submit("waits"))).state is State.SUCCESS
 
 
 async def test_a_transaction_that_opens_after_its_attempt_has_ended_leaves_no_connection_behind(
@@ -209,10 +209,10 @@ async def test_a_transaction_that_opens_after_its_attempt_has_ended_leaves_no_co
         monkeypatch.setattr(transaction, "_answer", answer_late)
         late = await client.submit("in_a_thread", options=ONCE | {"timeout_seconds": 0.2})
         await begun.wait()
-        assert (await client.ended(late, timeout=5)).state is State.FAILED
+        assert (await client.ended(late)).state is State.FAILED
         begin.set()
         await until(lambda: worker._tools.slots.running == 0)
-        assert (await client.ended(await client.submit("in_a_thread"), timeout=5)).state is State.SUCCESS
+        assert (await client.ended(await client.submit("in_a_thread"))).state is State.SUCCESS
 
 
 async def _tried(client: Client, task_id: str) -> bool:
@@ -234,7 +234,7 @@ async def test_a_handler_that_closes_the_connection_has_ended_its_transaction(co
 
     async with working(config, app):
         for inside in (True, False):
-            task = await client.ended(await client.submit("closes", inside=inside), timeout=5)
+            task = await client.ended(await client.submit("closes", inside=inside))
             assert (task.state, code_of(task), task.attempt) == (State.FAILED, "transaction_ended", 1)
             assert await client.effects(task.task_id) == 0
 
@@ -280,7 +280,7 @@ async def test_threads_do_not_share_their_ends(config: Config, client: Client) -
             loop.call_soon_threadsafe(refused.set)
 
     async with working(config, app):
-        task = await client.ended(await client.submit("comes_late", options=ONCE | {"timeout_seconds": 0.2}), timeout=5)
+        task = await client.ended(await client.submit("comes_late", options=ONCE | {"timeout_seconds": 0.2}))
         late.set()
         await asyncio.wait_for(refused.wait(), 5)
         assert await client.effects(task.task_id) == 0

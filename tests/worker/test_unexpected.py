@@ -37,7 +37,7 @@ async def test_an_ending_that_goes_wrong_alone_is_tried_once_more(
 
     async with working(config, app):
         (armed / point).write_text("error")
-        task = await client.ended(await client.submit("answer"), timeout=5)
+        task = await client.ended(await client.submit("answer"))
         await until(lambda: not (armed / point).exists())
     assert (task.state, task.attempt, task.result, runs) == (State.SUCCESS, 1, b"42", 1)
 
@@ -55,7 +55,7 @@ async def test_a_connection_for_transactions_is_never_lost(config: Config, clien
     async with promoting(client.engine), working(config, app, concurrency=1) as worker:
         (armed / point).write_text("error")
         for _ in range(2):
-            task = await client.ended(await client.submit("write"), timeout=10)
+            task = await client.ended(await client.submit("write"))
             assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 1)
             assert not (armed / point).exists()
         await until(lambda: worker.running == 0)

@@ -41,7 +41,6 @@ def error_of(task: Task) -> dict[str, Any]:
     return error
 
 
-@pytest.mark.timeout(240)
 async def test_whatever_is_raised_the_attempt_ends_once(config: Config, client: Client) -> None:
     app, started = raising(attempts=1)
     with recorded() as events:
@@ -113,7 +112,7 @@ async def test_an_error_that_cannot_be_written_is_replaced_by_a_plain_one(config
     async with working(config, app):
         odd = await client.submit("raises", text="10 €", options=ONCE)
         even = await client.submit("raises", text="10 EUR", options=ONCE)
-        tasks = await client.all_ended([odd, even], timeout=15)
+        tasks = await client.all_ended([odd, even])
     assert [task.state for task in tasks] == [State.FAILED] * 2
     assert error_of(tasks[0])["code"] == "ending_unwritable"
     assert "refused" in error_of(tasks[0])["message"]
@@ -135,7 +134,7 @@ async def test_an_attempt_that_no_ending_fits_is_not_run_again_until_one_does(
             worker._tools.releaser.failed.set()  # the sweep looks, too
             await until(lambda: len([e for e in events if e.name == "loop.failed"]) >= 5, seconds=15)
             await client.rows("alter table leaseq.attempts drop constraint refused")
-            task = await client.ended(task_id, timeout=15)
+            task = await client.ended(task_id)
     assert (task.state, task.attempt, started) == (State.FAILED, 1, [task_id])
 
 
@@ -159,7 +158,7 @@ async def test_a_fault_of_our_own_ends_the_attempt_and_is_counted(
 
     monkeypatch.setattr(decide, "after", fails_once)
     async with working(config, app) as worker:
-        task = await client.ended(await client.submit("works", options=ONCE), timeout=15)
+        task = await client.ended(await client.submit("works", options=ONCE))
         await until(lambda: worker.running == 0 and worker._tools.slots.free == worker._tools.slots.concurrency)
     assert (task.state, started) == (State.FAILED, [task.task_id])
     assert error_of(task)["code"] == "ending_unwritable"
@@ -178,5 +177,5 @@ async def test_nothing_is_left_of_an_attempt_whose_ending_was_replaced(config: C
     gate.set()
     async with working(config, app, concurrency=2) as worker:
         ids = [await client.submit("raises", options=ONCE) for _ in range(6)]
-        await client.all_ended(ids, timeout=20)
+        await client.all_ended(ids)
         await until(lambda: worker.running == 0 and worker._tools.slots.free == 2 and worker._tools.slots.unsettled == 0)
