@@ -16,6 +16,7 @@ from bench.witness import Endings
 from leaseq.config import Config
 from leaseq.model import DEFAULT_TENANT, Submission
 from leaseq.operations.submission import Request, accept
+from leaseq.options import SubmitOptions
 
 QUEUE = "default"
 # For what goes on beside the queue that is measured.
@@ -30,7 +31,8 @@ PATIENCE_SECONDS = 300.0
 
 def submission(config: Config, task_type: str, *, queue: str = QUEUE, **payload: Any) -> Submission:
     """One submission, as an engine takes it."""
-    return accept(Request(type=task_type, queue=queue, payload=msgspec.json.encode(payload)), config, tenant=DEFAULT_TENANT)
+    request = Request(type=task_type, payload=msgspec.json.encode(payload), options=SubmitOptions(queue=queue))
+    return accept(request, config, tenant=DEFAULT_TENANT)
 
 
 def noops(config: Config, count: int) -> Iterable[Submission]:

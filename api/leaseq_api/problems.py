@@ -19,7 +19,7 @@ from litestar.exceptions import HTTPException
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from leaseq.codec import is_task_id
-from leaseq.errors import IdempotencyKeyReused, LeaseqError, PayloadInvalid
+from leaseq.errors import IdempotencyKeyReused, LeaseqError, PayloadInvalid, SubmissionInvalid
 from leaseq.telemetry import emit
 from leaseq_api.refused import Refused
 from leaseq_api.schemas import PostgresState, RedisState
@@ -321,6 +321,8 @@ def of_leaseq(request: Request[Any, Any, Any], error: LeaseqError) -> Response[P
     members: dict[str, str] = {}
     if isinstance(error, PayloadInvalid):
         members["pointer"] = "/payload" + error.pointer
+    elif isinstance(error, SubmissionInvalid) and error.field:
+        members["pointer"] = "/" + error.field
     if isinstance(error, IdempotencyKeyReused):
         members["task_id"] = error.task_id
     elif is_task_id(meant := str(request.path_params.get("task_id", "")).lower()):

@@ -13,8 +13,8 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State
 from leaseq.operations.submission import KEY_MAX_LENGTH, Request
+from leaseq.options import NAME_KEYWORDS, PriorityName, SubmitOptions, described
 from leaseq.records import WorkerRecord
-from leaseq_api.refused import Refused
 
 PostgresState = Literal["up", "away", "read only", "no standby", "wrong schema"]
 RedisState = Literal["up", "away"]
@@ -23,74 +23,27 @@ Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0)]
 
 
-def _bound(description: str | None = None, **keywords: Any) -> Meta:
-    """Keywords of JSON Schema for the document. The engine checks the same limits for all clients, with its own messages."""
-    return Meta(description=description, extra_json_schema=keywords)
-
-
-_NAME: dict[str, Any] = {"minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9_.-]+$"}
 _KEY: dict[str, Any] = {"minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": "^[ -~]+$"}
-# The years that a datetime can hold in every time zone, and no leap second.
-_YEARS = "19[7-9][0-9]|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8]"
-_TIME: dict[str, Any] = {
-    "format": "date-time",
-    "pattern": f"^(?:{_YEARS})-[0-9]{{2}}-[0-9]{{2}}[Tt][0-9]{{2}}:[0-9]{{2}}:[0-5][0-9]",
-}
-_SECONDS: dict[str, Any] = {"maximum": YEAR_SECONDS}
 
-Id = Annotated[str, _bound(format="uuid")]
-Name = Annotated[str, _bound(**_NAME)]
-Key = Annotated[str, _bound(**_KEY)]
+Id = Annotated[str, described(format="uuid")]
+Name = Annotated[str, described(**NAME_KEYWORDS)]
+Key = Annotated[str, described(**_KEY)]
 
-PriorityName = Literal["high", "normal", "low"]
 StateName = Literal["PENDING", "SCHEDULED", "PROCESSING", "SUCCESS", "FAILED", "CANCELLED"]
 Json = Raw
 
 
-class SubmitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SubmitBody(SubmitOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /api/tasks`."""
 
-    type: Annotated[str, _bound("The name that selects the handler", **_NAME)]
+    type: Annotated[str, described("The name that selects the handler", **NAME_KEYWORDS)]
     payload: Annotated[
         Json, Meta(description="JSON for the handler, kept byte for byte; at most 64 levels deep, no character U+0000")
     ]
-    queue: Annotated[str, _bound("Default: the queue of the task type, else `default`", **_NAME)] | None = None
-    priority: Annotated[PriorityName, Meta(description="Default: normal")] | None = None
-    delay_seconds: Annotated[float, _bound("Delay before the task is due; at most one year", minimum=0, **_SECONDS)] | None = None
-    run_at: Annotated[datetime, _bound("Time at which the task is due, in place of delay_seconds", **_TIME)] | None = None
-    # A float, because 3.0 is an integer to JSON Schema.
-    max_attempts: (
-        Annotated[
-            float,
-            _bound("Total number of attempts. Default: that of the handler", type="integer", minimum=1, maximum=MAX_ATTEMPTS),
-        ]
-        | None
-    ) = None
-    timeout_seconds: (
-        Annotated[float, _bound("Limit on one attempt. Default: that of the handler", exclusiveMinimum=0, **_SECONDS)] | None
-    ) = None
-    expires_at: Annotated[datetime, _bound("Do not start it after this time", **_TIME)] | None = None
 
     def to_request(self, *, key: str | None) -> Request:
-        """The same as a request to the engine."""
-        return Request(
-            type=self.type,
-            payload=bytes(self.payload),
-            queue=self.queue,
-            priority=self.priority,
-            delay_seconds=self.delay_seconds,
-            run_at=self.run_at,
-            max_attempts=_whole(self.max_attempts),
-            timeout_seconds=self.timeout_seconds,
-            expires_at=self.expires_at,
-            idempotency_key=key,
-        )
-
-
-def _whole(attempts: float | None) -> int | None:
-    if attempts is not None and not attempts.is_integer():
-        raise Refused("submission_invalid", "max_attempts must be a whole number", pointer="/max_attempts")
-    return None if attempts is None else int(attempts)
+        """The same as a request to the engine. The body is its own options."""
+        return Request(type=self.type, payload=bytes(self.payload), options=self, idempotency_key=key)
 
 
 class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,11 +51,11 @@ class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # Not None: a query has no null, and a queue may have that name.
     state: Annotated[StateName, Meta(description="Only tasks in this state")] | UnsetType = UNSET
-    queue: Annotated[str, _bound("Only tasks of this queue", **_NAME)] | UnsetType = UNSET
-    type: Annotated[str, _bound("Only tasks of this type", **_NAME)] | UnsetType = UNSET
-    idempotency_key: Annotated[str, _bound("Only the task with this key", **_KEY)] | UnsetType = UNSET
+    queue: Annotated[str, described("Only tasks of this queue", **NAME_KEYWORDS)] | UnsetType = UNSET
+    type: Annotated[str, described("Only tasks of this type", **NAME_KEYWORDS)] | UnsetType = UNSET
+    idempotency_key: Annotated[str, described("Only the task with this key", **_KEY)] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of items")] = 50
-    cursor: Annotated[str, _bound("`next_cursor` of the previous page", format="uuid")] | UnsetType = UNSET
+    cursor: Annotated[str, described("`next_cursor` of the previous page", format="uuid")] | UnsetType = UNSET
 
 
 class TaskSummaryView(Struct, frozen=True, kw_only=True):

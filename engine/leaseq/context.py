@@ -94,14 +94,13 @@ class Context:
     def max_attempts(self) -> int:
         return self._claimed.counts.max_attempts
 
-    @property
-    def idempotency_key(self) -> str:
-        """A key that is the same for every attempt of this task and different for every other task, for external services."""
-        return self.task_id
+    def key(self, step: str | None = None) -> str:
+        """A key that is the same in every attempt of this task, and in no other task: hand it to external services.
 
-    def key(self, step: str) -> str:
-        """Like `idempotency_key`, for one step of several."""
-        return f"{self.task_id}:{step}"
+        Without a step it is the task id. A handler with several calls gives each one a step: `ctx.key("charge")`. It is not the
+        idempotency key that the client submitted the task with (`Task.idempotency_key`).
+        """
+        return self.task_id if step is None else f"{self.task_id}:{step}"
 
     @property
     def stopping(self) -> bool:

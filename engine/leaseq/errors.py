@@ -75,9 +75,13 @@ class SchemaMismatch(LeaseqError):
 
 
 class SubmissionInvalid(LeaseqError):
-    """The submission is not valid."""
+    """The submission is not valid. `field`: the option to blame, where its name says more than the message."""
 
     code = "submission_invalid"
+
+    def __init__(self, message: str | None = None, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class PayloadInvalid(SubmissionInvalid):

@@ -7,8 +7,7 @@ type of the result.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import datetime
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +21,7 @@ from leaseq.openings import Openings
 from leaseq.operations.engine import Engine
 from leaseq.operations.submission import Request, accept
 from leaseq.operations.tenant_client import TenantClient
+from leaseq.options import OptionFields, SubmitOptions, from_keywords
 from leaseq.registry import Handler
 
 P = ParamSpec("P")
@@ -88,31 +88,11 @@ class TaskHandle(Generic[R]):
         raise ResultTimeout(f"task {self.id} is still {task.state} after {timeout} seconds")
 
 
-class OptionFields(TypedDict, total=False):
-    """The keywords of `TypedTask.options`. Delays and time-outs are in seconds."""
+class Chosen(Struct, frozen=True, kw_only=True):
+    """The arguments of `TypedTask.options`: options of the task, its key, and the transaction that it belongs to."""
 
-    idempotency_key: str | None
-    queue: str | None
-    priority: str | None
-    delay: float | None
-    run_at: datetime | None
-    expires_at: datetime | None
-    max_attempts: int | None
-    timeout: float | None
-    connection: Connection | BlockingConnection | None
-
-
-class Options(Struct, frozen=True, kw_only=True):
-    """The options of one submission; None means that an option was not given."""
-
+    options: SubmitOptions = SubmitOptions()
     idempotency_key: str | None = None
-    queue: str | None = None
-    priority: str | None = None
-    delay: float | None = None
-    run_at: datetime | None = None
-    expires_at: datetime | None = None
-    max_attempts: int | None = None
-    timeout: float | None = None
     connection: Connection | BlockingConnection | None = None
 
 
@@ -133,11 +113,11 @@ class TypedTask(Generic[P, R]):
     It can be called like the decorated function, which runs the function and records nothing.
     """
 
-    def __init__(self, client: Client, handler: Handler, options: Options | None = None) -> None:
+    def __init__(self, client: Client, handler: Handler, chosen: Chosen | None = None) -> None:
         self.__name__, self.__doc__ = getattr(handler.function, "__name__", handler.type), handler.function.__doc__
         self.__wrapped__ = handler.function  # for inspect.signature and documentation tools
         self._client = client
-        self._options = options or Options()
+        self._chosen = chosen or Chosen()
         self.handler = handler
 
     @property
@@ -155,7 +135,9 @@ class TypedTask(Generic[P, R]):
         `connection` is a psycopg connection with an open transaction: the task exists if and when that transaction commits. In a
         handler, pass the transaction of `ctx.transaction()`: the task exists if and when this attempt succeeds.
         """
-        return type(self)(self._client, self.handler, Options(**chosen))
+        key, connection = chosen.pop("idempotency_key", None), chosen.pop("connection", None)
+        made = Chosen(options=from_keywords({**chosen}), idempotency_key=key, connection=connection)
+        return type(self)(self._client, self.handler, made)
 
     async def submit(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Record one task. It is committed when this returns (or, with `connection`, part of that transaction).
@@ -170,12 +152,12 @@ class TypedTask(Generic[P, R]):
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundTask[R]:
         """Prepare a submission for `Leaseq.submit_many`. Raises `SubmissionInvalid` and its subclasses."""
-        if self._options.connection is not None:
+        if self._chosen.connection is not None:
             raise SubmissionInvalid("submit_many() cannot use options(connection=...): call .submit(...) on each task")
         return BoundTask(self._accept(self.handler.encode(args, kwargs)), returns=self.handler.returns)
 
     async def _record(self, submission: Submission) -> Submitted:
-        engine, connection = self._client.engine, self._options.connection
+        engine, connection = self._client.engine, self._chosen.connection
         if connection is None:
             return await engine.submit(submission)
         if isinstance(connection, BlockingConnection):
@@ -183,20 +165,9 @@ class TypedTask(Generic[P, R]):
         return await engine.submit_within(submission, connection)
 
     def _accept(self, payload: bytes) -> Submission:
-        options, handler = self._options, self.handler
+        chosen, handler = self._chosen, self.handler
         # The handler's own defaults are omitted: the same submission over HTTP must have the same fingerprint.
-        request = Request(
-            type=handler.type,
-            payload=payload,
-            queue=options.queue,
-            priority=options.priority,
-            delay_seconds=options.delay,
-            run_at=options.run_at,
-            expires_at=options.expires_at,
-            max_attempts=options.max_attempts,
-            timeout_seconds=options.timeout,
-            idempotency_key=options.idempotency_key,
-        )
+        request = Request(type=handler.type, payload=payload, options=chosen.options, idempotency_key=chosen.idempotency_key)
         return accept(request, self._client.config, tenant=self._client.tenant, known=handler.known)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -295,8 +266,6 @@ __all__ = [
     "AsyncTask",
     "BlockingTask",
     "BoundTask",
-    "OptionFields",
-    "Options",
     "SyncTask",
     "SyncTaskHandle",
     "TaskDecorator",

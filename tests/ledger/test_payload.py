@@ -17,8 +17,9 @@ from leaseq.config import Config
 from leaseq.errors import PayloadInvalid
 from leaseq.ledger.ledger import Ledger, TaskFilter
 from leaseq.model import DEFAULT_TENANT, State
-from leaseq.operations.submission import Request, accept
+from leaseq.operations.submission import accept
 from support.ledger import RETENTION
+from support.requests import request_of
 
 PIECES = ["{", "}", "[", "]", '"', ":", ",", "\\", "\\u0000", "\\ud83d", "\\ude00", "\\u00e9", "1", "-0", "1e308", ".5"]
 PIECES += ["true", "null", " ", "\n", "\t", '"a"', '{"a":', "[]", "\u2028", "\ufeff", "\x7f", "é", "1e-400"]
@@ -50,7 +51,7 @@ def test_an_accepted_payload_is_json_to_postgres_too(server: psycopg.Connection,
 )
 async def test_an_accepted_request_can_be_written_and_read_again(ledger: Ledger, said: dict[str, Any]) -> None:
     """Else one of them would fail everybody's batch, or every list that it is in."""
-    accepted = accept(Request(**({"type": "add", "payload": b"{}"} | said)), Config(), tenant=DEFAULT_TENANT)
+    accepted = accept(request_of(**({"payload": b"{}"} | said)), Config(), tenant=DEFAULT_TENANT)
 
     await ledger.submit([accepted], retention_seconds=RETENTION)
     task = (await ledger.find([accepted.task_id], tenant="default"))[accepted.task_id]

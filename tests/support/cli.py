@@ -16,7 +16,8 @@ from leaseq.cli import main
 from leaseq.config import Config
 from leaseq.model import Claim, Disposition, Ending, Outcome, Settlement, State, TaskError
 from leaseq.operations.engine import Engine, open_engine
-from leaseq.operations.submission import Request, accept
+from leaseq.operations.submission import accept
+from support.requests import request_of
 
 T = TypeVar("T")
 Command = Callable[..., Result]
@@ -51,7 +52,7 @@ class Stage:
         """One task of the type `name`; its id."""
 
         async def work(engine: Engine) -> str:
-            request = Request(type=name, **({"payload": b'{"n":1}'} | said))
+            request = request_of(type=name, **said)
             return (await engine.submit(accept(request, engine.config, tenant=tenant))).task_id
 
         return self.do(work)

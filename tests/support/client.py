@@ -13,9 +13,10 @@ import pytest
 from leaseq.config import Config
 from leaseq.model import DEFAULT_TENANT, State, Task
 from leaseq.operations.engine import Engine, open_engine
-from leaseq.operations.submission import Request, accept
+from leaseq.operations.submission import accept
 from leaseq.records import Attempt
 from support.processes import PATIENCE
+from support.requests import request_of
 from support.servers import admin_url
 
 EFFECTS = "create table public.effects (task_id text, attempt int, pid int, at timestamptz default clock_timestamp())"
@@ -30,7 +31,7 @@ class Client:
 
     async def submit(self, task_type: str, /, *, options: dict[str, Any] | None = None, **payload: Any) -> str:
         """One task; its id."""
-        request = Request(type=task_type, payload=msgspec.json.encode(payload), **(options or {}))
+        request = request_of(type=task_type, payload=msgspec.json.encode(payload), **(options or {}))
         return (await self.engine.submit(accept(request, self.config, tenant=DEFAULT_TENANT))).task_id
 
     async def submit_many(self, task_type: str, count: int, /, **payload: Any) -> list[str]:

@@ -17,13 +17,14 @@ from leaseq.errors import IdempotencyKeyInvalid, PayloadInvalid, PayloadTooLarge
 from leaseq.known_type import KnownType
 from leaseq.model import DEFAULT_TENANT, Priority, TypeDefaults
 from leaseq.operations.submission import Request, accept
+from support.requests import request_of
 
 CONFIG = Config(max_attempts=7, timeout_seconds=77.0, payload_max_bytes=100)
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 def _request(**said: Any) -> Request:
-    return Request(**({"type": "add", "payload": b'{"n":1}'} | said))
+    return request_of(**said)
 
 
 def test_defaults() -> None:

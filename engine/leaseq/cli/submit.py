@@ -21,6 +21,7 @@ from leaseq.errors import SubmissionInvalid, TaskNotFound
 from leaseq.model import YEAR_SECONDS, Submission, Submitted, Task
 from leaseq.operations.engine import Engine
 from leaseq.operations.submission import PRIORITIES, Request, accept
+from leaseq.options import SubmitOptions
 from leaseq_api.schemas import RememberedTask, TaskView
 from leaseq_api.views import fresh_view, remembered, task_view
 
@@ -30,10 +31,8 @@ class Asked(Struct, frozen=True, kw_only=True):
 
     type_: str
     payload: str
+    options: SubmitOptions
     key: str | None
-    queue: str | None
-    priority: str | None
-    delay: float | None
     waits: bool
     timeout: float | None
     tenant: str
@@ -48,14 +47,7 @@ class Asked(Struct, frozen=True, kw_only=True):
             except OSError as error:
                 said = f"standard input cannot be read ({error.strerror}): give the payload as an argument, or pipe it in"
                 raise SubmissionInvalid(said) from None
-        return Request(
-            type=self.type_,
-            payload=raw.strip(),
-            queue=self.queue,
-            priority=self.priority,
-            delay_seconds=self.delay,
-            idempotency_key=self.key,
-        )
+        return Request(type=self.type_, payload=raw.strip(), options=self.options, idempotency_key=self.key)
 
 
 class Done(Struct, frozen=True):
@@ -74,14 +66,15 @@ class Done(Struct, frozen=True):
 @click.option("--key", help="Idempotency key: a repeated submission returns the same task.")
 @click.option("--queue", type=to_name, metavar="NAME", help="Queue (default: the queue of the task type, else default).")
 @click.option("--priority", type=click.Choice(list(PRIORITIES)), help="Priority within the queue (default: normal).")
-@click.option("--delay", type=float, metavar="SECONDS", help="Delay before the task is due.")
+@click.option("--delay", "delay_seconds", type=float, metavar="SECONDS", help="Delay before the task is due.")
 @click.option("--wait", "waits", is_flag=True, help="Wait for the task to end and print its result, like `leaseq wait`.")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: stop waiting after this time.")
 @tenant
 @as_json
-def submit(**options: Any) -> None:
+def submit(**given: Any) -> None:
     """Submit a task of TYPE with a JSON payload ({}; - reads it from standard input). Prints the task's id."""
-    asked = Asked(**options)
+    options = SubmitOptions(**{name: given.pop(name) for name in SubmitOptions.__struct_fields__ if name in given})
+    asked = Asked(options=options, **given)
 
     async def work(engine: Engine) -> Done:
         done = await _submit(engine, asked)

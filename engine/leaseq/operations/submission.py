@@ -16,27 +16,21 @@ from leaseq.config import Config
 from leaseq.errors import IdempotencyKeyInvalid, SubmissionInvalid, UnknownType
 from leaseq.known_type import KnownType
 from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, Priority, Submission, TypeDefaults
+from leaseq.options import PriorityName, SubmitOptions
 
 KEY_MAX_LENGTH = 255
 FIRST_YEAR, LAST_YEAR = 1970, 9998
 UNKNOWN = KnownType(TypeDefaults())
-PRIORITIES = {"high": Priority.HIGH, "normal": Priority.NORMAL, "low": Priority.LOW}
+PRIORITIES: dict[PriorityName, Priority] = {"high": Priority.HIGH, "normal": Priority.NORMAL, "low": Priority.LOW}
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """What a client asked for. `payload` is JSON; what is None takes the default of the type or the configuration."""
+    """A submission as a client asks for it. `payload` is JSON."""
 
     type: str
     payload: bytes
-    queue: str | None = None
-    priority: str | None = None
-    delay_seconds: float | None = None
-    run_at: datetime | None = None
-    max_attempts: int | None = None
-    timeout_seconds: float | None = None
-    expires_at: datetime | None = None
+    options: SubmitOptions = SubmitOptions()
     idempotency_key: str | None = None
-    headers: bytes | None = None
 
 
 def accept(request: Request, config: Config, *, tenant: str, known: KnownType | None = None) -> Submission:
@@ -49,13 +43,13 @@ def accept(request: Request, config: Config, *, tenant: str, known: KnownType | 
     if known is None and config.strict_types:
         raise UnknownType(f"no worker has registered the task type {request.type}: start one that knows it")
     known = known or UNKNOWN
-    defaults = known.defaults
-    queue = defaults.queue if request.queue is None else request.queue
+    defaults, options = known.defaults, request.options
+    queue = defaults.queue if options.queue is None else options.queue
     _check_name("queue", queue)
-    if request.priority is not None and request.priority not in PRIORITIES:
-        raise SubmissionInvalid(f"priority must be high, normal or low, not {request.priority!r}")
-    _check_times(request)
-    _check_limits(request)
+    if options.priority is not None and options.priority not in PRIORITIES:
+        raise SubmissionInvalid(f"priority must be high, normal or low, not {options.priority!r}")
+    _check_times(options)
+    _check_limits(options)
     key = _check_key(request.idempotency_key, required=config.require_idempotency_key)
     # Only a fingerprint needs the content, and only an unknown sender's text may be no JSON.
     content = None
@@ -63,20 +57,20 @@ def accept(request: Request, config: Config, *, tenant: str, known: KnownType | 
         check_text(request.payload, max_bytes=config.payload_max_bytes)
     else:
         content = check_payload(request.payload, max_bytes=config.payload_max_bytes)
-    headers = known.check(request.payload) or request.headers
+    headers = known.check(request.payload)
     return Submission(
         task_id=new_task_id(),
         tenant=tenant,
         queue=queue,
         type=request.type,
         payload=request.payload,
-        priority=PRIORITIES[request.priority or "normal"],
+        priority=PRIORITIES[options.priority or "normal"],
         # A whole number and a broken one in one batch are of two types to psycopg.
-        delay_seconds=None if request.delay_seconds is None else float(request.delay_seconds),
-        run_at=_utc(request.run_at),
-        max_attempts=request.max_attempts or defaults.max_attempts or config.max_attempts,
-        timeout_seconds=float(request.timeout_seconds or defaults.timeout_seconds or config.timeout_seconds),
-        expires_at=_utc(request.expires_at),
+        delay_seconds=None if options.delay_seconds is None else float(options.delay_seconds),
+        run_at=_utc(options.run_at),
+        max_attempts=_whole(options.max_attempts) or defaults.max_attempts or config.max_attempts,
+        timeout_seconds=float(options.timeout_seconds or defaults.timeout_seconds or config.timeout_seconds),
+        expires_at=_utc(options.expires_at),
         idempotency_key=key,
         fingerprint=b"" if key is None else _fingerprint(request, content),
         headers=headers,
@@ -85,11 +79,17 @@ def accept(request: Request, config: Config, *, tenant: str, known: KnownType | 
 
 def _fingerprint(request: Request, content: Any) -> bytes:
     """Of what the client said, not of what we made of it: a new default does not turn a retry into another request."""
-    said = [request.type, content, request.queue, request.priority, request.max_attempts]
+    options = request.options
+    said = [request.type, content, options.queue, options.priority, _whole(options.max_attempts)]
     # 5 and 5.0, 09:00Z and 10:00+01:00 are the same: which one it is depends on the way it came.
-    numbers = [None if number is None else float(number) for number in (request.delay_seconds, request.timeout_seconds)]
-    moments = [_utc(request.run_at), _utc(request.expires_at)]
+    numbers = [None if number is None else float(number) for number in (options.delay_seconds, options.timeout_seconds)]
+    moments = [_utc(options.run_at), _utc(options.expires_at)]
     return fingerprint([*said, *numbers, *moments])
+
+
+def _whole(attempts: float | None) -> int | None:
+    """JSON has one kind of number: 3.0 attempts are 3, for the fingerprint too."""
+    return None if attempts is None else int(attempts)
 
 
 def _utc(moment: datetime | None) -> datetime | None:
@@ -102,12 +102,12 @@ def _check_name(what: str, name: str) -> None:
         raise SubmissionInvalid(f"{what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {name[:150]!r}")
 
 
-def _check_times(request: Request) -> None:
-    if request.delay_seconds is not None and request.run_at is not None:
+def _check_times(options: SubmitOptions) -> None:
+    if options.delay_seconds is not None and options.run_at is not None:
         raise SubmissionInvalid("give delay_seconds or run_at, not both")
-    if request.delay_seconds is not None and not 0 <= request.delay_seconds <= YEAR_SECONDS:
+    if options.delay_seconds is not None and not 0 <= options.delay_seconds <= YEAR_SECONDS:
         raise SubmissionInvalid("delay_seconds must be between 0 and one year")
-    for what, moment in (("run_at", request.run_at), ("expires_at", request.expires_at)):
+    for what, moment in (("run_at", options.run_at), ("expires_at", options.expires_at)):
         if moment is not None and moment.tzinfo is None:
             raise SubmissionInvalid(f"{what} must carry a time zone, as in 2026-01-31T09:00:00Z")
         # Near the ends of what a datetime can hold, another time zone's date cannot be read back from Postgres.
@@ -115,10 +115,12 @@ def _check_times(request: Request) -> None:
             raise SubmissionInvalid(f"{what} must lie between the years {FIRST_YEAR} and {LAST_YEAR}")
 
 
-def _check_limits(request: Request) -> None:
-    if request.max_attempts is not None and not 1 <= request.max_attempts <= MAX_ATTEMPTS:
+def _check_limits(options: SubmitOptions) -> None:
+    if options.max_attempts is not None and not float(options.max_attempts).is_integer():
+        raise SubmissionInvalid("max_attempts must be a whole number", field="max_attempts")
+    if options.max_attempts is not None and not 1 <= options.max_attempts <= MAX_ATTEMPTS:
         raise SubmissionInvalid(f"max_attempts must be between 1 and {MAX_ATTEMPTS}")
-    if request.timeout_seconds is not None and not 0 < request.timeout_seconds <= YEAR_SECONDS:
+    if options.timeout_seconds is not None and not 0 < options.timeout_seconds <= YEAR_SECONDS:
         raise SubmissionInvalid("timeout_seconds must be more than 0 and at most one year")
 
 
