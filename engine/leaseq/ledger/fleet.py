@@ -86,6 +86,9 @@ class ServerSettings(msgspec.Struct, frozen=True):
     pooled: bool = False  # seen by the connection itself, not by a statement
 
 
+_to_type = rows.reader(TaskType)
+
+
 class Fleet:
     """Workers, queues and task types in Postgres."""
 
@@ -138,7 +141,7 @@ class Fleet:
         """The open incarnations, and those that were closed within so many seconds."""
         params = {"stale_after": stale_after, "closed_within": closed_within}
         found = await self._session.fetch("watch_workers", params, idempotent=True)
-        return [Watched(*row) for row in found]
+        return [Watched(row.id, row.queues, row.closed, row.stale) for row in found]
 
     async def list_workers(self, *, closed: bool = False, limit: int = 200) -> list[WorkerRecord]:
         """Incarnations, newest first."""
@@ -195,7 +198,7 @@ class Fleet:
     async def list_types(self) -> list[TaskType]:
         """The versions of every registered task type that count, the newest of a type first."""
         found = await self._session.fetch("list_types", idempotent=True)
-        return [TaskType(row[0], row[1], row[2] and row[2].encode(), row[3], row[4], row[5] and row[5].encode()) for row in found]
+        return [_to_type(row) for row in found]
 
     async def register_queues(self, names: Sequence[str]) -> None:
         """Make queues known."""
@@ -204,7 +207,7 @@ class Fleet:
     async def list_queues(self) -> list[QueueRecord]:
         """Every known queue."""
         found = await self._session.fetch("list_queues", idempotent=True)
-        return [QueueRecord(name=row[0], paused=row[1]) for row in found]
+        return [rows.to_queue(row) for row in found]
 
     async def survey_queues(self) -> list[tuple[str, bool]]:
         """Every known queue, and whether it may be forgotten if no task names it."""
@@ -248,8 +251,8 @@ class Fleet:
 
     async def server_settings(self) -> ServerSettings:
         """What could break a promise."""
-        row = (await self._session.fetch("check_server", idempotent=True))[0]
-        return ServerSettings(*row)
+        (row,) = await self._session.fetch("check_server", idempotent=True)
+        return ServerSettings(**row._asdict())
 
 
 __all__ = ["Fleet", "ServerSettings", "SessionIdentity", "Sessions", "TaskType", "Watched"]

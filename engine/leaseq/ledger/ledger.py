@@ -145,7 +145,7 @@ class Ledger:
         """What unexpired keys (tenant, key) stand for."""
         params = {"tenants": [tenant for tenant, _ in keys], "keys": [key for _, key in keys]}
         found = await self._session.fetch("find_keys", params, conn=conn, idempotent=True)
-        return {(row[0], row[1]): KeyFound(bytes(row[2]), rows.replay(row), row[9]) for row in found}
+        return {(row.tenant, row.key): KeyFound(bytes(row.fingerprint), rows.replay(row), row.on_standbys) for row in found}
 
     async def wait_for_standby(self, *, conn: Connection | None = None) -> None:
         """Return when every standby that commits wait for has what was read before this call.
@@ -229,9 +229,9 @@ class Ledger:
             "ids": words([one.ids[1:-1] for one in listed if one.count]),
             "run_ats": words([one.run_ats[1:-1] for one in listed if one.count]),
         }
-        found: dict[tuple[str, int], list[rows.Row]] = {one.place: [] for one in listed}
+        found: dict[tuple[str, int], list[Any]] = {one.place: [] for one in listed}
         for row in await self._session.fetch("promote_tasks", params):
-            found[row[9], row[10]].append(row)
+            found[row.place_queue, row.place_priority].append(row)
         return [_promotion(one, found[one.place]) for one in listed]
 
     async def discard_due(self, task_ids: Sequence[str]) -> list[str]:
@@ -248,13 +248,13 @@ class Ledger:
     async def redrive(self, task_ids: Sequence[str], *, tenant: str) -> list[Glimpse]:
         """Put FAILED and CANCELLED tasks back to SCHEDULED, due immediately."""
         params = {"ids": words(sorted(task_ids)), "tenant": tenant}
-        return [rows.to_delivery(row) for row in await self._session.fetch("redrive_tasks", params)]
+        return [rows.to_glimpse(row) for row in await self._session.fetch("redrive_tasks", params)]
 
     async def find(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, Task]:
         """Whole tasks, by id."""
         params = {"ids": words(task_ids), "tenant": tenant}
         found = await self._session.fetch("find_tasks", params, idempotent=True)
-        return {row[0]: rows.to_task(row) for row in found}
+        return {row.task_id: rows.to_task(row) for row in found}
 
     async def list_tasks(self, wanted: TaskFilter, *, tenant: str) -> Listing:
         """One page of tasks, newest first, from the next `LOOKED_AT` tasks."""
@@ -281,10 +281,11 @@ class Ledger:
             "limit": wanted.limit + 1,  # one more than is shown tells whether there is a next page
         }
         found = await self._session.fetch("list_tasks", params, idempotent=True)
-        tasks = [rows.to_summary(row[1:]) for row in sorted(found, key=lambda row: row[1] or "", reverse=True) if row[1]]
+        tasks = [rows.to_summary(row) for row in found if row.task_id]
+        tasks.sort(key=lambda task: task.task_id, reverse=True)
         if len(tasks) > wanted.limit:
             return Listing(tasks[: wanted.limit], tasks[wanted.limit - 1].task_id)
-        return Listing(tasks, found[0][0])
+        return Listing(tasks, found[0].cursor)
 
     async def find_states(self, task_ids: Sequence[str]) -> dict[str, State]:
         """The states of tasks, by id; what was pruned is missing."""
@@ -294,12 +295,13 @@ class Ledger:
     async def glimpse(self, task_ids: Sequence[str]) -> dict[str, Glimpse]:
         """Just enough of tasks to judge their deliveries."""
         found = await self._session.fetch("glimpse_tasks", {"ids": words(task_ids)}, idempotent=True)
-        return {row[0]: rows.to_glimpse(row) for row in found}
+        return {row.task_id: rows.to_glimpse(row) for row in found}
 
     async def find_held(self, task_ids: Sequence[str], *, worker_id: str) -> list[tuple[Claim, Counts]]:
         """What a worker holds of these, with what is needed to settle it as lost."""
         params = {"ids": words(task_ids), "worker_id": worker_id}
-        return [rows.to_held(row) for row in await self._session.fetch("find_held", params, idempotent=True)]
+        found = await self._session.fetch("find_held", params, idempotent=True)
+        return [(rows.to_claim(row), rows.to_counts(row)) for row in found]
 
     async def find_locked(self, task_ids: Collection[str]) -> list[str]:
         """Which of these tasks another transaction has locked now."""
@@ -342,9 +344,9 @@ def _listed(due: Due, ids: str | None, run_ats: str | None, count: int, last_at:
     return Listed(due.place, ids, run_ats, count, Due(*due.place, last_at, next_id(last_id)))
 
 
-def _promotion(one: Listed, found: Sequence[rows.Row]) -> Promotion:
-    rest = Due(*one.place, found[-1][8], next_id(found[-1][0])) if found else one.rest
-    return Promotion([rows.to_delivery(row) for row in found], rest)
+def _promotion(one: Listed, found: Sequence[Any]) -> Promotion:
+    rest = Due(*one.place, found[-1].run_at, next_id(found[-1].task_id)) if found else one.rest
+    return Promotion([rows.to_glimpse(row) for row in found], rest)
 
 
 def _waited_for_a_key(error: Locked | psycopg.errors.LockNotAvailable) -> bool:

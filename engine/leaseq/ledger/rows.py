@@ -1,15 +1,19 @@
-"""How do rows of the ledger become structs, and structs become arrays?
+"""Convert rows of the ledger to structs, and structs to arrays.
 
-The column order of each function is the select list of the statement named in its docstring.
+Rows are read by the names of their columns. Rows of submit, claim and settle are read by position, because they are on the hot
+path: there the order of columns is the select list of the statement that the docstring names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from enum import EnumType
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
-from msgspec.structs import asdict, astuple
+from msgspec.structs import astuple
 
 from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.lifecycle import lane_of
@@ -19,7 +23,6 @@ from leaseq.model import (
     Counts,
     Glimpse,
     Lane,
-    Outcome,
     Priority,
     Settled,
     Settlement,
@@ -30,8 +33,9 @@ from leaseq.model import (
     TaskError,
     TaskSummary,
 )
-from leaseq.records import Attempt, WorkerRecord
+from leaseq.records import Attempt, QueueRecord, WorkerRecord
 
+T = TypeVar("T")
 Row = Sequence[Any]
 _encode = msgspec.json.Encoder().encode
 # A look into a dict is quicker than the call of an enum, and there are three in the life of a task.
@@ -47,38 +51,39 @@ def lane(priority: int, crash_count: int, loss_count: int) -> Lane:
     return lane_of(PRIORITIES[priority], crash_count=crash_count, loss_count=loss_count)
 
 
-def to_summary(row: Row) -> TaskSummary:
-    """list_tasks.sql, and the first columns of find_tasks.sql"""
-    return TaskSummary(
-        task_id=row[0],
-        tenant=row[1],
-        queue=row[2],
-        type=row[3],
-        state=STATES[row[4]],
-        priority=PRIORITIES[row[5]],
-        attempt=row[6],
-        retry_count=row[7],
-        crash_count=row[8],
-        loss_count=row[9],
-        max_attempts=row[10],
-        timeout_seconds=row[11],
-        idempotency_key=row[12],
-        created_at=row[13],
-        run_at=row[14],
-        started_at=row[15],
-        finished_at=row[16],
-        expires_at=row[17],
-        cancel_requested_at=row[18],
-        worker_id=row[19],
-        error=_bytes(row[20]),
-        progress=_bytes(row[21]),
-        hand_back_count=row[22],
-    )
+def _plain(hint: Any) -> Any:
+    """The type of a field that may be None."""
+    return next((part for part in get_args(hint) if part is not NoneType), hint)
 
 
-def to_task(row: Row) -> Task:
-    """find_tasks.sql"""
-    return Task(**asdict(to_summary(row)), payload=row[23].encode(), result=_bytes(row[24]))
+def _converter(hint: Any) -> Callable[[Any], Any] | None:
+    """How a column becomes a field of this type; None: it is one already."""
+    plain = _plain(hint)
+    if plain is bytes:
+        return _bytes
+    return plain if isinstance(plain, EnumType) else None
+
+
+def reader(kind: type[T]) -> Callable[[Any], T]:
+    """Make structs of one kind from rows whose columns are named like its fields. JSON comes as text and is kept as bytes."""
+    converters = {name: _converter(hint) for name, hint in get_type_hints(kind).items()}
+
+    def read(row: Any) -> T:
+        return kind(
+            **{
+                name: getattr(row, name) if convert is None else convert(getattr(row, name))
+                for name, convert in converters.items()
+            }
+        )
+
+    return read
+
+
+to_summary = reader(TaskSummary)
+to_task = reader(Task)
+to_attempt = reader(Attempt)
+to_worker = reader(WorkerRecord)
+to_queue = reader(QueueRecord)
 
 
 def to_claimed(row: Row, worker_id: str) -> ClaimedTask:
@@ -105,49 +110,20 @@ def to_settled(row: Row) -> Settled:
     return Settled(row[0], row[1], STATES[row[2]], row[3], lane(row[4], row[5], row[6]))
 
 
-def to_glimpse(row: Row) -> Glimpse:
-    """glimpse_tasks.sql"""
-    return Glimpse(row[0], row[1], STATES[row[2]], row[3], row[4], lane(row[5], row[6], row[7]))
+def to_glimpse(row: Any) -> Glimpse:
+    """glimpse_tasks.sql, promote_tasks.sql, redrive_tasks.sql, sweep_tasks.sql"""
+    place = lane(row.priority, row.crash_count, row.loss_count)
+    return Glimpse(row.task_id, row.queue, STATES[row.state], row.attempt, row.worker_id, place)
 
 
-def to_delivery(row: Row) -> Glimpse:
-    """promote_tasks.sql, redrive_tasks.sql"""
-    return Glimpse(row[0], row[1], STATES[row[2]], row[3], row[4], lane(row[5], row[6], row[7]))
+def to_claim(row: Any) -> Claim:
+    """find_held.sql, sweep_tasks.sql"""
+    return Claim(row.task_id, row.attempt, row.worker_id)
 
 
-def to_held(row: Row) -> tuple[Claim, Counts]:
-    """find_held.sql"""
-    return Claim(row[0], row[1], row[2]), Counts(row[3], row[4], row[5], row[6])
-
-
-def to_attempt(row: Row) -> Attempt:
-    """list_attempts.sql"""
-    return Attempt(
-        task_id=row[0],
-        attempt=row[1],
-        outcome=Outcome(row[2]),
-        worker_id=row[3],
-        started_at=row[4],
-        finished_at=row[5],
-        next_state=STATES[row[6]],
-        error=_bytes(row[7]),
-        hand_backs=row[8],
-    )
-
-
-def to_worker(row: Row) -> WorkerRecord:
-    """list_workers.sql, find_worker.sql"""
-    return WorkerRecord(
-        worker_id=row[0],
-        host=row[1],
-        pid=row[2],
-        queues=row[3],
-        version=row[4],
-        started_at=row[5],
-        last_seen=row[6],
-        closed_at=row[7],
-        close_reason=row[8],
-    )
+def to_counts(row: Any) -> Counts:
+    """find_held.sql, sweep_tasks.sql"""
+    return Counts(row.retry_count, row.crash_count, row.loss_count, row.max_attempts)
 
 
 def fresh(submission: Submission, row: Row) -> Submitted:
@@ -157,30 +133,35 @@ def fresh(submission: Submission, row: Row) -> Submitted:
     return Submitted(submission.task_id, STATES[row[1]], False, row[2], row[3], submission.queue, placed)
 
 
-def replay(row: Row) -> Submitted:
+def replay(row: Any) -> Submitted:
     """find_keys.sql"""
-    placed = lane_of(PRIORITIES[row[8]], crash_count=0, loss_count=0)
-    return Submitted(row[3], STATES[row[4]], True, row[5], row[6], row[7], placed)
+    placed = lane_of(PRIORITIES[row.priority], crash_count=0, loss_count=0)
+    return Submitted(row.task_id, STATES[row.state], True, row.created_at, row.run_at, row.queue, placed)
+
+
+Pack = Callable[[Iterable[Any]], str]
+
+# How the values of a field become an array, by the type of the field.
+_PACKS: dict[Any, Pack] = {
+    str: quoted,
+    bytes: lambda values: quoted([None if value is None else value.decode() for value in values]),
+    datetime: lambda values: quoted([None if value is None else value.isoformat() for value in values]),
+    float: numbers,
+    int: numbers,
+    Priority: lambda values: numbers([int(value) for value in values]),
+}
+_SPECIAL: dict[str, Pack] = {
+    "task_id": words,  # has no character to quote
+    "fingerprint": lambda values: quoted(["\\x" + value.hex() for value in values]),
+}
+_HINTS = get_type_hints(Submission)
+_SUBMISSION = [(name, _SPECIAL.get(name) or _PACKS[_plain(_HINTS[name])]) for name in Submission.__struct_fields__]
 
 
 def submission_arrays(batch: Sequence[Submission]) -> dict[str, Any]:
-    """The arrays of submit_tasks.sql."""
-    return {
-        "ids": words([s.task_id for s in batch]),
-        "tenants": quoted([s.tenant for s in batch]),
-        "queues": quoted([s.queue for s in batch]),
-        "types": quoted([s.type for s in batch]),
-        "payloads": quoted([s.payload.decode() for s in batch]),
-        "headers": quoted([None if s.headers is None else s.headers.decode() for s in batch]),
-        "keys": quoted([s.idempotency_key for s in batch]),
-        "fingerprints": quoted(["\\x" + s.fingerprint.hex() for s in batch]),
-        "priorities": numbers([int(s.priority) for s in batch]),
-        "max_attempts": numbers([s.max_attempts for s in batch]),
-        "timeouts": numbers([s.timeout_seconds for s in batch]),
-        "delays": numbers([s.delay_seconds for s in batch]),
-        "run_ats": quoted([None if s.run_at is None else s.run_at.isoformat() for s in batch]),
-        "expires_ats": quoted([None if s.expires_at is None else s.expires_at.isoformat() for s in batch]),
-    }
+    """The arrays of submit_tasks.sql: one for each field of `Submission`, by its name."""
+    columns = [*zip(*map(astuple, batch), strict=True)] or [()] * len(_SUBMISSION)
+    return {name: pack(column) for (name, pack), column in zip(_SUBMISSION, columns, strict=True)}
 
 
 def settlement_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from msgspec.structs import asdict
 from psycopg.adapt import AdaptersMap
-from psycopg.rows import tuple_row
+from psycopg.rows import namedtuple_row, tuple_row
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from leaseq.connect import Connection, ImpatientConnection, Pool
@@ -23,7 +23,8 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.primary import ADAPTERS, Primary
 
-Rows = list[tuple[Any, ...]]
+# Named tuples, or plain ones (`POSITIONAL`).
+Rows = list[Any]
 
 TRIES = 3
 # A statement that the server has not ended by its own time-out is given up so much later.
@@ -75,6 +76,10 @@ FOR_HANDLERS = {
     "find_keys": STATEMENTS["handler_find_keys"],
     "submit_tasks": STATEMENTS["handler_submit_tasks"],
 }
+
+
+# Statements of the hot path, whose rows are read by position: rows of names cost more. All others are read by name.
+POSITIONAL = {"submit_tasks", "claim_tasks", "find_claimed", "settle_attempts", "handler_succeed"}
 
 
 class Locked(ServerUnreachable):
@@ -176,7 +181,7 @@ class LedgerCursor(psycopg.AsyncCursor[Any]):
 
 async def _run(conn: Connection, name: str, params: Mapping[str, Any] | None) -> Rows:
     # Not conn.cursor(): a caller's own connection may make cursors and rows of another kind.
-    cursor = LedgerCursor(conn, row_factory=tuple_row)
+    cursor = LedgerCursor(conn, row_factory=tuple_row if name in POSITIONAL else namedtuple_row)
     statement = STATEMENTS[name]
     credential = getattr(conn, "credential", None)
     if credential is not None and name in FOR_HANDLERS:

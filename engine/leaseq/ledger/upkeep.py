@@ -156,21 +156,20 @@ class Upkeep:
             "suspect": SUSPECT_CRASHES,
         }
         found = await self._session.fetch("sweep_tasks", params, idempotent=True)
-        chunk = Chunk(found[0][0] if found else None, [], [], [], [])
+        chunk = Chunk(found[0].last_id if found else None, [], [], [], [])
         for row in found:
-            if row[1] is None:
+            if row.task_id is None:
                 continue
-            glimpse = Glimpse(row[1], row[2], State(row[3]), row[4], row[5], rows.lane(row[6], row[8], row[9]))
-            claim = Claim(row[1], row[4], row[5])
-            match glimpse.state, row[11]:
+            glimpse = rows.to_glimpse(row)
+            match glimpse.state, row.owned:
                 case State.PENDING, _:
                     chunk.waiting.append(glimpse)
                 case State.SCHEDULED, _:
                     chunk.unscheduled.append(glimpse.task_id)
                 case _, True:
-                    chunk.running.append((glimpse, claim))
+                    chunk.running.append((glimpse, rows.to_claim(row)))
                 case _:
-                    chunk.orphans.append((glimpse, claim, Counts(row[7], row[8], row[9], row[10])))
+                    chunk.orphans.append((glimpse, rows.to_claim(row), rows.to_counts(row)))
         return chunk
 
     async def reschedule(self, task_ids: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 -- `on_standbys`: this server waits for standbys, and may show what they do not have (wait_for_standby.sql).
 -- The task columns are null once the task has been pruned; then `final_state` is what is left.
 select
-    k.tenant, k.key, k.fingerprint, k.task_id::text,
+    k.tenant, k.key, k.fingerprint, k.task_id::text as task_id,
     coalesce(t.state, k.final_state, 'CANCELLED') as state,
     coalesce(t.created_at, k.created_at) as created_at,
     coalesce(t.run_at, k.created_at) as run_at,

@@ -1,9 +1,9 @@
--- Tasks of one tenant, newest first, one page; `cursor` is the id after which to look (keyset paging). Payloads and results are left
+-- Tasks of one tenant, newest first, one page; the parameter `cursor` is the id after which to look (keyset paging). Payloads and results are left
 -- where they are: a page of them could be hundreds of megabytes.
 -- Walks the primary key and filters, since there is no index on state, on purpose. At most `rows` tasks are looked at, of whichever
 -- tenant and state: where nothing matches, a page of a million tasks would take seconds, again and again.
--- The first column is the id of the last task that was looked at, on a page that is not full and not the last one; it is null
--- otherwise. One row of nulls: nothing was found. The walk for that id is left out (a one-time filter) where the page is full.
+-- `cursor` is the id of the last task that was looked at, on a page that is not full and not the last one; it is null
+-- otherwise. One row without a `task_id`: nothing was found. The walk for that id is left out (a one-time filter) where the page is full.
 -- Ordered by `id` of the table: the text that is selected has no index, and every older task would be sorted for one page. The page
 -- itself comes in any order.
 with page as materialized (
@@ -33,7 +33,7 @@ with page as materialized (
     limit 1
 )
 select
-    (select id::text from rest), page.id::text, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count,
+    (select id::text from rest) as cursor, page.id::text as task_id, tenant, queue, type, state, priority, attempt, retry_count, crash_count, loss_count,
     max_attempts, timeout_seconds, idempotency_key, created_at, run_at, started_at, finished_at, expires_at, cancel_requested_at,
     worker_id, error::text, progress::text, hand_back_count
 from (select) as one left join page on true

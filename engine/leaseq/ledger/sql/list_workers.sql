@@ -1,5 +1,6 @@
 -- Incarnations, newest first: the open ones, or with `closed` the closed ones too.
-select id, host, pid, queues, version, started_at, leaseq.last_seen(id), closed_at, close_reason
+select
+    id as worker_id, host, pid, queues, version, started_at, leaseq.last_seen(id) as last_seen, closed_at, close_reason
 from (
     select id, host, pid, queues, version, started_at, closed_at, close_reason from leaseq.workers
     where closed_at is null or %(closed)s

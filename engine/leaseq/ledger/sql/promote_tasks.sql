@@ -37,6 +37,6 @@ with listed as materialized (
     order by p.queue
     on conflict (name) do nothing
 )
-select id::text, queue, state, attempt, worker_id, priority, crash_count, loss_count, run_at, place_queue, place_priority
+select id::text as task_id, queue, state, attempt, worker_id, priority, crash_count, loss_count, run_at, place_queue, place_priority
 from promoted
 order by run_at, id

@@ -22,4 +22,5 @@ with old as materialized (
     where not j.waits and k.tenant = j.tenant and k.key = j.key
     returning k.key
 )
-select (select max(expires_at) from old), (select count(*) from old), (select count(*) from gone)
+select
+    (select max(expires_at) from old) as last, (select count(*) from old) as seen, (select count(*) from gone) as count

@@ -29,4 +29,4 @@ with left_over as materialized (
     on conflict (task_id) do update
     set run_at = excluded.run_at, queue = excluded.queue, priority = excluded.priority, awaited_type = null
 )
-select id::text, queue, state, attempt, worker_id, priority, crash_count, loss_count from redriven
+select id::text as task_id, queue, state, attempt, worker_id, priority, crash_count, loss_count from redriven

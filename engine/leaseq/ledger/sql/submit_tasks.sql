@@ -10,10 +10,10 @@ with patience as materialized (
 ), sent as (
     select *
     from unnest(
-        %(ids)s::uuid[], %(tenants)s::text[], %(queues)s::text[], %(types)s::text[], %(payloads)s::text[],
-        %(headers)s::text[], %(keys)s::text[], %(fingerprints)s::bytea[], %(priorities)s::smallint[],
-        %(max_attempts)s::integer[], %(timeouts)s::float8[], %(delays)s::float8[], %(run_ats)s::timestamptz[],
-        %(expires_ats)s::timestamptz[]
+        %(task_id)s::uuid[], %(tenant)s::text[], %(queue)s::text[], %(type)s::text[], %(payload)s::text[],
+        %(headers)s::text[], %(idempotency_key)s::text[], %(fingerprint)s::bytea[], %(priority)s::smallint[],
+        %(max_attempts)s::integer[], %(timeout_seconds)s::float8[], %(delay_seconds)s::float8[], %(run_at)s::timestamptz[],
+        %(expires_at)s::timestamptz[]
     ) as s (
         id, tenant, queue, type, payload, headers, key, fingerprint, priority,
         max_attempts, timeout_seconds, delay, run_at, expires_at

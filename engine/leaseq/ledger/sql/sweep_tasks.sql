@@ -45,7 +45,7 @@ with chunk as materialized (
         ))
 )
 select
-    last.id::text as last_id, found.id::text, found.queue, found.state, found.attempt, found.worker_id, found.priority,
+    last.id::text as last_id, found.id::text as task_id, found.queue, found.state, found.attempt, found.worker_id, found.priority,
     found.retry_count, found.crash_count, found.loss_count, found.max_attempts, found.owned
 from (select id from chunk order by id desc limit 1) as last
 left join found on true
