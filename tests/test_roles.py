@@ -132,7 +132,7 @@ async def test_injected_sql_reaches_nothing_of_leaseq_and_nothing_of_the_machine
             options={"idempotency_key": "order-1"},
         )
         await injected.running.wait()
-        known = injected.victim | {"worker": worker._tools.worker_id}
+        known = injected.victim | {"worker": worker.worker_id}
         task_id = await ours.submit("inject", statements=[attack.format(**known) for attack in ATTACKS.values()])
         said = await ours.ended(task_id)
         assert said.state is State.SUCCESS, said.error
@@ -165,9 +165,7 @@ async def test_injected_sql_sees_no_text_of_other_sessions_and_no_secret(
         assert task.state is State.SUCCESS, task.error
         assert task.result is not None
         assert task.result.count(b'"[]"') == 2, task.result
-        secret = await (
-            await plain.execute("select secret from leaseq.workers where id = %s", (worker._tools.worker_id,))
-        ).fetchall()
+        secret = await (await plain.execute("select secret from leaseq.workers where id = %s", (worker.worker_id,))).fetchall()
     assert secret[0][0]
     assert await (await plain.execute("select what from public.spied")).fetchall() == []
 

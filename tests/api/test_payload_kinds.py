@@ -25,7 +25,7 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.session import Connection
 from leaseq.operations.engine import open_engine
 from leaseq.task import AsyncTask
-from leaseq.worker.worker import task_types
+from leaseq.worker.expedite import task_types
 from support.api import Api, open_api, problem
 from support.servers import admin_url
 

@@ -171,7 +171,7 @@ class Hand(Actor):
             "pull": self._pull,
             "sweep": self.worker.list_audit.run_once,
             "beat": self._beat_once,
-            "watch": self.worker._watch_cancels,
+            "watch": self.worker.cancel_watch.run_once,
             "retire": self._retire,
         }
         if not self.hired and not self.over:
@@ -196,7 +196,7 @@ class Hand(Actor):
         await super().kill()
 
     async def _pull(self) -> None:
-        await self.worker._intakes[QUEUE]._round(self.worker._stop)
+        await self.worker.intakes[QUEUE]._round(self.worker._stop)
 
     async def _beat_once(self) -> None:
         verdict = (await self.beat.beat([self.worker_id])).get(self.worker_id)

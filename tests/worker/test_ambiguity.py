@@ -19,7 +19,7 @@ from leaseq.config import Config
 from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.model import Outcome, State
 from leaseq.telemetry import Event, recorded
-from leaseq.worker import worker as worker_module
+from leaseq.worker import cancel_watch
 from leaseq_chaos.pace import Pace
 from support.client import Client
 from support.ledger import RETENTION, submission
@@ -53,7 +53,7 @@ class Scene:
 @pytest.fixture
 async def scene(config: Config, client: Client, proxy_to: ProxyTo, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     # The watch for cancel requests names running tasks as well, and would spring the trap.
-    monkeypatch.setattr(worker_module, "CANCEL_WATCH_SECONDS", 3600)
+    monkeypatch.setattr(cancel_watch, "CANCEL_WATCH_SECONDS", 3600)
     assert config.postgres_url is not None
     proxy = await proxy_to(config.postgres_url)
     with recorded() as events:

@@ -13,7 +13,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import ClaimedTask
-from leaseq.worker.claim import Claimer
+from leaseq.worker.intake.claimer import Claimer
 from support.ledger import holding, open_worker, submit, until_blocked
 
 
@@ -35,7 +35,7 @@ async def test_claims_at_the_same_time_leave_no_multixact_behind(
     used = await multixacts(plain)
     assert used > before
 
-    claimer = Claimer(ledger, worker_id=worker_id)
+    claimer = Claimer(ledger, fleet, worker_id=worker_id)
     answers = await asyncio.gather(*(claimer.claim([task_id]) for task_id in ids[2:]))
     assert [task.claim.task_id for claimed in answers for task in claimed] == ids[2:]
     assert await multixacts(plain) == used
@@ -55,7 +55,7 @@ async def test_claims_that_wait_go_together_and_each_gets_its_own(
         return await claim(task_ids, worker_id=worker_id)
 
     monkeypatch.setattr(ledger, "claim", count)
-    claimer = Claimer(ledger, worker_id=worker_id)
+    claimer = Claimer(ledger, fleet, worker_id=worker_id)
     async with holding(pool) as held:
         await held.fetch("close_worker", {"worker_id": other, "reason": "", "stale_after": None})
         await held.fetch("touch_workers", {"worker_ids": [worker_id]})
@@ -73,7 +73,7 @@ async def test_a_claim_that_is_held_up_holds_up_no_other_for_long(
 ) -> None:
     worker_id = await open_worker(fleet)
     locked, free = await submit(ledger), await submit(ledger)
-    claimer = Claimer(ledger, worker_id=worker_id)
+    claimer = Claimer(ledger, fleet, worker_id=worker_id)
     async with holding(pool) as held:
         await Ledger(held).cancel([locked], tenant="default")
         first = asyncio.create_task(claimer.claim([locked]))
@@ -92,7 +92,7 @@ async def test_an_outage_is_told_to_every_claim_and_the_next_one_goes(ledger: Le
         await asyncio.sleep(0.01)
         raise ServerUnreachable("away")
 
-    claimer = Claimer(ledger, worker_id=worker_id)
+    claimer = Claimer(ledger, fleet, worker_id=worker_id)
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "claim", away)
         told = await asyncio.gather(*(claimer.claim([task_id]) for task_id in ids), return_exceptions=True)

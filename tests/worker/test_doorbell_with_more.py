@@ -57,10 +57,10 @@ async def rung(client: Client, dispatcher: Dispatcher, *, worker_id: str) -> Del
 async def test_a_sweep_during_the_pull_finds_no_stray(config: Config, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     with recorded() as events:
         async with assembled(config, app) as worker:
-            arrived = await rung(client, worker._tools.dispatcher, worker_id=worker._tools.worker_id)
+            arrived = await rung(client, worker.list_audit._dispatcher, worker_id=worker.worker_id)
             pulls = Pulls(monkeypatch)
             pulls.brings = Deliveries(arrived.task_ids, [])  # and it is in the list once more
-            taking = asyncio.create_task(worker._intakes[QUEUE]._take_with_more(arrived))
+            taking = asyncio.create_task(worker.intakes[QUEUE]._take_with_more(arrived))
             await pulls.begun.wait()
             await worker.list_audit.run_once()
             pulls.go.set()
@@ -75,12 +75,12 @@ async def test_a_pull_that_fails_leaves_the_delivery_to_the_sweep(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with assembled(config, app) as worker:
-        arrived = await rung(client, worker._tools.dispatcher, worker_id=worker._tools.worker_id)
+        arrived = await rung(client, worker.list_audit._dispatcher, worker_id=worker.worker_id)
         pulls = Pulls(monkeypatch)
         pulls.brings = ServerUnreachable("Redis is away")
         pulls.go.set()
         with pytest.raises(ServerUnreachable):
-            await worker._intakes[QUEUE]._take_with_more(arrived)
+            await worker.intakes[QUEUE]._take_with_more(arrived)
         assert runs == []
         await worker.list_audit.run_once()
         assert (await client.ended(arrived.task_ids[0])).state is State.SUCCESS

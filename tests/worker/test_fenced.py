@@ -49,7 +49,7 @@ async def test_a_fenced_ending_between_two_steps_of_a_reap_loses_no_delivery(
             monkeypatch.setattr(dispatcher, "release", release_late)
             task_id = await client.submit("linger")
             await until(lambda: worker.running == 1, seconds=30)
-            death = Death(worker_id=worker._tools.worker_id, queues=[QUEUE], reason="taken for dead", blame=False)
+            death = Death(worker_id=worker.worker_id, queues=[QUEUE], reason="taken for dead", blame=False)
             assert await client.engine.reaper.reap(death)
             assert await listed(client, KEYS.ready(QUEUE, Lane.NORMAL)) == [task_id], "to the head of its lane"
             assert (await client.find(task_id)).state is State.PENDING
@@ -78,7 +78,7 @@ async def test_a_fenced_worker_that_is_open_accounts_for_what_stayed_in_its_list
         assert runs == 2
 
         async def emptied() -> bool:  # the ledger shows an ending before the delivery is released
-            return await listed(client, KEYS.processing(QUEUE, worker._tools.worker_id)) == []
+            return await listed(client, KEYS.processing(QUEUE, worker.worker_id)) == []
 
         await until(emptied, seconds=30)
 
@@ -94,11 +94,11 @@ async def test_what_a_worker_hands_back_keeps_its_order(config: Config, client: 
         await client.engine.stores.fleet.pause(QUEUE, paused=True)  # in the ledger alone: its claims get nothing
         order = sorted(await client.submit_many("nothing", 5))
         await client.engine.pusher.aclose()
-        pulled = await client.engine.stores.dispatcher.pull(QUEUE, worker_id=worker._tools.worker_id, limit=5)
+        pulled = await client.engine.stores.dispatcher.pull(QUEUE, worker_id=worker.worker_id, limit=5)
         waiting = await client.submit("nothing")
         await client.engine.pusher.aclose()
         assert sorted(pulled.task_ids) == order
-        await worker._intakes[QUEUE].take(Deliveries(pulled.task_ids, []))
+        await worker.intakes[QUEUE].take(Deliveries(pulled.task_ids, []))
         assert await listed(client, KEYS.ready(QUEUE, Lane.NORMAL)) == [*pulled.task_ids, waiting]
 
 
@@ -111,7 +111,7 @@ async def test_what_finds_no_slot_is_handed_back_in_its_order(config: Config, cl
     async with assembled(config, app, concurrency=2) as worker:
         await client.submit_many("nothing", 6)
         await client.engine.pusher.aclose()
-        pulled = await client.engine.stores.dispatcher.pull(QUEUE, worker_id=worker._tools.worker_id, limit=6)
-        await worker._intakes[QUEUE].take(Deliveries(pulled.task_ids, []))
+        pulled = await client.engine.stores.dispatcher.pull(QUEUE, worker_id=worker.worker_id, limit=6)
+        await worker.intakes[QUEUE].take(Deliveries(pulled.task_ids, []))
         assert await listed(client, KEYS.ready(QUEUE, Lane.NORMAL)) == pulled.task_ids[2:]
         await until(lambda: worker.running == 0, seconds=30)

@@ -13,7 +13,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.model import State
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.telemetry import recorded
-from leaseq.worker.claim import Claimer
+from leaseq.worker.intake.claimer import Claimer
 from leaseq_reaper.forgotten import PATIENCE_SECONDS
 from leaseq_reaper.reconcile import Reconcile
 from support.client import Client
@@ -55,7 +55,7 @@ async def test_a_settle_that_a_failover_lost_is_made_up_for_by_the_worker_itself
         # What the promoted standby knows: the settle is not in it.
         await client.rows(
             "update leaseq.tasks set state = 'PROCESSING', finished_at = null, result = null, worker_id = %s",
-            worker._tools.worker_id,
+            worker.worker_id,
         )
         with recorded() as events:
             await reconciled(reaping, client)
@@ -80,7 +80,7 @@ async def test_a_claim_that_arrives_after_its_sender_has_given_it_up_runs(
             raise Retry(delay=60)
 
     async with working(config, app) as worker:
-        claim, late = worker._tools.claimer.claim, list[str]()
+        claim, late = worker._claimer.claim, list[str]()
 
         async def lost_on_the_way(task_ids: list[str]) -> Any:
             if late:
@@ -99,7 +99,7 @@ async def test_a_claim_that_arrives_after_its_sender_has_given_it_up_runs(
         await until(lambda: in_state(State.SCHEDULED), seconds=30)
         await client.rows("update leaseq.scheduled set run_at = now()")
         await promote_due(reaping.stores.ledger, limit=10)  # its delivery is pulled by another worker, and dropped
-        await reaping.stores.ledger.claim(late, worker_id=worker._tools.worker_id)
+        await reaping.stores.ledger.claim(late, worker_id=worker.worker_id)
         assert await in_state(State.PROCESSING)
         await reconciled(reaping, client)
         task = await client.ended(task_id)

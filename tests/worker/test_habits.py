@@ -296,7 +296,7 @@ async def test_habits_of_users_of_psycopg(config: Config, client: Client) -> Non
             wanted[what] = (ends, [committed, 1, 1], [(State.SUCCESS, usual)] * 2)
             await until(lambda: worker.running == 0 and worker.slots.running == 0)
             KEPT.clear()
-        assert worker._tools.attempts.handle.pool.get_stats()["pool_size"] <= 3
+        assert worker.attempts._services.handle.pool.get_stats()["pool_size"] <= 3
     assert found == wanted
     assert await client.effects("undone") == 0
 
@@ -398,7 +398,7 @@ async def test_a_handler_writes_one_progress_at_a_time(config: Config, client: C
         await asyncio.gather(*[ctx.set_progress(n) for n in range(30)])
 
     async with working(config, app) as worker:
-        ledger = worker._tools.ledger
+        ledger = worker.attempts._services.handle.ledger
         write = ledger.set_progress
 
         async def count(*args: Any) -> bool:

@@ -12,7 +12,7 @@ from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.model import Lane, Outcome, State, Task
 from leaseq.telemetry import recorded
-from leaseq.worker import worker as worker_module
+from leaseq.worker import expedite
 from support.client import Client
 from support.ledger import promote_due
 from support.worker import promoting, until, working
@@ -73,7 +73,7 @@ async def test_a_worker_that_knows_the_type_makes_its_tasks_due(config: Config, 
 async def test_a_task_handed_back_while_its_worker_opens_is_found_by_the_second_look(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_module, "EXPEDITE_AGAIN_SECONDS", 0.5)
+    monkeypatch.setattr(expedite, "EXPEDITE_AGAIN_SECONDS", 0.5)
     config = replace(config, hand_back_base_seconds=300.0, hand_back_cap_seconds=300.0)
     async with promoting(client.engine):
         async with working(config, knowing("other")):
@@ -102,7 +102,7 @@ async def test_expedite_goes_on_where_another_died(config: Config, client: Clien
 
         await until(all_wait, seconds=30)
     assert await client.engine.stores.fleet.expedite(["later"], ["default"], limit=5) == 5, "and then it died"
-    monkeypatch.setattr(worker_module, "EXPEDITE_BATCH", 3)
+    monkeypatch.setattr(expedite, "EXPEDITE_BATCH", 3)
     async with promoting(client.engine), working(config, knowing("later")):
         tasks = await client.all_ended(ids)
     assert {task.state for task in tasks} == {State.SUCCESS}

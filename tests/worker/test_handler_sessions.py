@@ -37,7 +37,7 @@ async def test_a_session_is_found_under_any_name(config: Config, client: Client,
         await client.submit("renames")
         await until(renamed.is_set, seconds=30)
         with recorded() as events:
-            worker_id = worker._tools.worker_id
+            worker_id = worker.worker_id
             worker.stop_intake()  # a worker that pulls on would take back what the reap moves
             await client.engine.reaper.reap(Death(worker_id=worker_id, queues=[QUEUE], reason="killed"))
         (report,) = [event.fields for event in events if event.name == "worker.reaped"]

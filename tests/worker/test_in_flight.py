@@ -13,8 +13,8 @@ from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries
 from leaseq.model import ClaimedTask, State
-from leaseq.worker import intake
-from leaseq.worker.in_flight import Arrivals, InFlight
+from leaseq.worker.intake import intake
+from leaseq.worker.intake.in_flight import Arrivals, InFlight
 from leaseq.worker.worker import Worker
 from support.client import Client
 from support.worker import QUEUE, assembled, until
@@ -43,8 +43,7 @@ class Desk:
 
 async def listed(worker: Worker, task_ids: Sequence[str]) -> Deliveries:
     """What a sweep finds: ids in the worker's list that the worker does not know of."""
-    tools = worker._tools
-    found = await tools.dispatcher.pull(QUEUE, worker_id=tools.worker_id, limit=len(task_ids))
+    found = await worker.list_audit._dispatcher.pull(QUEUE, worker_id=worker.worker_id, limit=len(task_ids))
     assert found.task_ids == list(task_ids)
     return found
 
@@ -54,10 +53,10 @@ async def one_runs_and_one_waits(worker: Worker, client: Client) -> tuple[str, s
     first, second = await client.submit("held"), await client.submit("held")
     await client.engine.pusher.aclose()
     await listed(worker, [first, second])
-    takes = worker._intakes[QUEUE].take
+    takes = worker.intakes[QUEUE].take
     await takes(Deliveries([first], []))
     taking = asyncio.create_task(takes(Deliveries([second], [])))
-    await until(lambda: second in worker._tools.in_flight)
+    await until(lambda: second in worker.list_audit._in_flight)
     return first, second, taking
 
 
@@ -68,7 +67,7 @@ async def test_a_delivery_that_comes_again_while_it_is_handed_back_is_in_hand(
     the list, unknown, and run it a second time beside the first (seed 9 of `everything`)."""
     desk, gate = Desk(), asyncio.Event()
     async with assembled(config, desk.app, concurrency=2) as worker:
-        own = worker._intakes[QUEUE]
+        own = worker.intakes[QUEUE]
         busy = await client.submit("held")
         await client.engine.pusher.aclose()
         await own._round(asyncio.Event())
@@ -77,25 +76,25 @@ async def test_a_delivery_that_comes_again_while_it_is_handed_back_is_in_hand(
         await client.engine.pusher.aclose()
         slow, again = strays
         found = await listed(worker, strays)
-        claim = worker._tools.ledger.claim
+        claim = worker.attempts._services.handle.ledger.claim
 
         async def claim_slowly(task_ids: Sequence[str], **rest: Any) -> list[ClaimedTask]:
             if slow in task_ids:
                 await gate.wait()
             return await claim(task_ids, **rest)
 
-        monkeypatch.setattr(worker._tools.ledger, "claim", claim_slowly)
+        monkeypatch.setattr(worker.attempts._services.handle.ledger, "claim", claim_slowly)
         taking = asyncio.create_task(own.take(found))  # one slot is free: the first is claimed, the second handed back
-        await until(lambda: slow in worker._tools.in_flight and again not in worker._tools.in_flight)
+        await until(lambda: slow in worker.list_audit._in_flight and again not in worker.list_audit._in_flight)
         desk.let(busy)
-        await until(lambda: worker._tools.slots.free == 1)
+        await until(lambda: worker.slots.free == 1)
         await own._round(asyncio.Event())  # pulls what was handed back
         await desk.until_begun(again)
         gate.set()
         await taking
 
         await worker.list_audit.run_once()
-        assert again in worker._tools.in_flight
+        assert again in worker.list_audit._in_flight
         desk.let(*strays)
         tasks = await client.all_ended([busy, *strays])
     assert {task.state for task in tasks} == {State.SUCCESS}
@@ -110,13 +109,13 @@ async def test_a_delivery_that_comes_often_in_one_list_takes_one_slot(config: Co
         await client.engine.pusher.aclose()
         await client.engine.stores.dispatcher.push(QUEUE, [task_id] * 9)
         found = await listed(worker, [task_id] * 10)
-        await worker._intakes[QUEUE].take(found)
-        assert worker._tools.slots.running == 1
+        await worker.intakes[QUEUE].take(found)
+        assert worker.slots.running == 1
         desk.let(task_id)
         assert (await client.ended(task_id)).state is State.SUCCESS
         await until(lambda: worker.running == 0)
-        assert (worker._tools.slots.running, worker._tools.slots.unsettled) == (0, 0)
-        assert (await worker._tools.dispatcher.held(QUEUE, worker_id=worker._tools.worker_id)).task_ids == []
+        assert (worker.slots.running, worker.slots.unsettled) == (0, 0)
+        assert (await worker.list_audit._dispatcher.held(QUEUE, worker_id=worker.worker_id)).task_ids == []
 
 
 @pytest.mark.parametrize("soon", [True, False])
@@ -132,7 +131,7 @@ async def test_a_slot_is_waited_for_but_not_for_long(
         if soon:
             desk.let(first)
         await taking
-        assert (second in worker._tools.in_flight) is soon
+        assert (second in worker.list_audit._in_flight) is soon
         assert (await client.find(second)).attempt == int(soon)
         desk.let(first, second)
         await until(lambda: worker.running == 0)
@@ -149,8 +148,8 @@ async def test_who_is_cancelled_while_it_waits_for_a_slot_has_nothing_in_hand(
         taking.cancel()
         await asyncio.wait([taking])
         assert taking.cancelled()
-        assert second not in worker._tools.in_flight
-        assert worker._tools.slots.running == 1
+        assert second not in worker.list_audit._in_flight
+        assert worker.slots.running == 1
         desk.let(first, second)
         await until(lambda: worker.running == 0)
         await worker.list_audit.run_once()

@@ -8,8 +8,7 @@ from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.model import State
 from leaseq.telemetry import recorded
-from leaseq.worker import list_audit as sweep_module
-from leaseq.worker import worker as worker_module
+from leaseq.worker.intake import list_audit
 from support.client import Client
 from support.worker import working
 
@@ -20,8 +19,8 @@ async def test_a_sweep_in_the_middle_of_work_finds_nothing(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ids come and go while it looks; each that it takes for lost is a warning, a claim and a release for nothing."""
-    monkeypatch.setattr(worker_module, "AUDIT_SECONDS", 0.005)
-    monkeypatch.setattr(sweep_module, "RECHECK_SECONDS", 1.0)  # a release takes longer than usual on a busy machine
+    monkeypatch.setattr(list_audit, "AUDIT_SECONDS", 0.005)
+    monkeypatch.setattr(list_audit, "RECHECK_SECONDS", 1.0)  # a release takes longer than usual on a busy machine
     app = Leaseq()
 
     @app.task

@@ -19,9 +19,9 @@ from leaseq.ledger.session import Locked
 from leaseq.model import ClaimedTask, Lane, Settled, Settlement, State
 from leaseq.operations.reap import Death
 from leaseq.telemetry import recorded
-from leaseq.worker import locked_deliveries as locked_module
 from leaseq.worker.attempt.outcome import Stop
-from leaseq.worker.in_flight import InFlight
+from leaseq.worker.intake import locked_deliveries
+from leaseq.worker.intake.in_flight import InFlight
 from support.client import Client
 from support.processes import PATIENCE
 from support.reaper import named, names
@@ -116,7 +116,7 @@ async def test_a_claim_goes_around_locked_rows(config: Config, client: Client, w
 async def test_more_locked_rows_than_a_worker_keeps_go_back_to_their_lane(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locked_module, "CAPACITY", 1)
+    monkeypatch.setattr(locked_deliveries, "CAPACITY", 1)
     handlers = Handlers()
     ids = await client.submit_many("quick", 4)
     async with person(config) as psql:
@@ -133,7 +133,7 @@ async def test_a_delivery_that_is_kept_during_a_look_is_not_taken_for_free(clien
     ids = await client.submit_many("quick", 2)
     in_flight = InFlight()
     holds = in_flight.add(QUEUE, ids).new
-    kept = locked_module.LockedDeliveries(client.engine.stores.ledger, in_flight)
+    kept = locked_deliveries.LockedDeliveries(client.engine.stores.ledger, in_flight)
     kept.add(holds[0])
     async with person(config) as psql:
         await psql.execute(TOUCH, [ids])
@@ -157,7 +157,7 @@ async def test_a_worker_that_ends_leaves_no_locked_delivery_behind(config: Confi
                 await client.ended(free, timeout=SECONDS)
                 await until(lambda: "task.locked" in names(events), seconds=SECONDS)
                 await worker.list_audit.run_once()  # it is in hand: neither a stray nor forgotten
-                worker_id = worker._tools.worker_id
+                worker_id = worker.worker_id
                 assert (await dispatcher.held(QUEUE, worker_id=worker_id)).task_ids == [locked]
             await client.engine.reaper.reap(Death(worker_id=worker_id, queues=[QUEUE], reason="killed"))
             found = await dispatcher.pull(QUEUE, worker_id=worker_id, limit=5)
@@ -295,7 +295,7 @@ async def test_a_drain_does_not_wait_for_a_locked_row(config: Config, client: Cl
             hurry = asyncio.Event()
             hurry.set()
             await worker.drain(0.0, hurry=hurry, reason=Stop.DRAIN)
-            death = Death(worker_id=worker._tools.worker_id, queues=[QUEUE], reason="drained", blame=False)
+            death = Death(worker_id=worker.worker_id, queues=[QUEUE], reason="drained", blame=False)
             assert await client.engine.reaper.reap(death)
             assert await states(client, ids[1:]) == {State.PENDING}
             assert await states(client, ids[:1]) == {State.PROCESSING}

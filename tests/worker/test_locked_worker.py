@@ -79,7 +79,7 @@ async def test_a_worker_whose_own_row_is_locked_hands_its_deliveries_back(config
     with recorded() as events:
         async with (
             working(replace(config, **BRIEF), app) as worker,
-            locking(config, "workers", worker._tools.worker_id),
+            locking(config, "workers", worker.worker_id),
         ):
             ids = [await client.submit("quick") for _ in range(3)]
             await until(lambda: worker.is_barred, seconds=60)
@@ -90,7 +90,7 @@ async def test_a_worker_whose_own_row_is_locked_hands_its_deliveries_back(config
             await until(are_back, seconds=60)
             await until(lambda: worker.slots.running == 0, seconds=60)
     (told,) = named(events, "worker.locked")
-    assert (told["verb"], told["worker_id"]) == ("claim", worker._tools.worker_id)
+    assert (told["verb"], told["worker_id"]) == ("claim", worker.worker_id)
     async with working(config, app):
         assert {task.state for task in await client.all_ended(ids)} == {State.SUCCESS}
 

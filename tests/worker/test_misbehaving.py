@@ -230,7 +230,7 @@ async def test_an_endless_thread_holds_its_slot_and_nothing_else(config: Config,
         for _ in range(5):
             assert (await client.ended(await client.submit("quick"))).state is State.SUCCESS
         release.set()
-        await until(lambda: worker._tools.slots.running == 0)
+        await until(lambda: worker.slots.running == 0)
 
 
 GROUPS: dict[str, tuple[list[BaseException], State, str]] = {

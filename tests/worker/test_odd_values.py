@@ -78,7 +78,7 @@ async def running(config: Config, client: Client, redis_url: str, pace: Pace) ->
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(redis.asyncio.Redis.from_url(redis_url))
         worker = await stack.enter_async_context(working(config, app))
-        stores, worker_id = client.engine.stores, worker._tools.worker_id
+        stores, worker_id = client.engine.stores, worker.worker_id
         heartbeat = Heartbeat(config, stores, [QUEUE])
         stack.push_async_callback(heartbeat.aclose)
 

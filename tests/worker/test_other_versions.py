@@ -14,7 +14,7 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.model import Outcome, State, Task
 from leaseq.task import AsyncTask
 from leaseq.telemetry import recorded
-from leaseq.worker.worker import task_types
+from leaseq.worker.expedite import task_types
 from support.client import Client
 from support.worker import promoting, until, working
 

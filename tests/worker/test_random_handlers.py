@@ -349,16 +349,16 @@ class Scene:
 
     async def _check_worker(self) -> None:
         """All slots are free, and every connection of the pool is usable and as it was."""
-        tools = self._worker._tools
-        await until(lambda: self._worker.running == 0 and tools.slots.running == 0 and tools.slots.unsettled == 0, seconds=60)
-        assert tools.attempts.handle.pool.get_stats().get("requests_waiting", 0) == 0
+        slots, pool = self._worker.slots, self._worker.attempts._services.handle.pool
+        await until(lambda: self._worker.running == 0 and slots.running == 0 and slots.unsettled == 0, seconds=60)
+        assert pool.get_stats().get("requests_waiting", 0) == 0
         async with AsyncExitStack() as stack:
             for _ in range(SLOTS):
-                conn = await stack.enter_async_context(tools.attempts.handle.pool.connection(timeout=30))
+                conn = await stack.enter_async_context(pool.connection(timeout=30))
                 assert conn.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
                 assert conn.autocommit
                 assert isinstance(await (await conn.execute("select 1")).fetchone(), tuple)
-        assert tools.attempts.handle.pool.get_stats()["pool_size"] <= SLOTS
+        assert pool.get_stats()["pool_size"] <= SLOTS
 
 
 @asynccontextmanager

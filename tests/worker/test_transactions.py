@@ -145,7 +145,7 @@ async def test_the_statement_of_a_thread_ends_with_its_attempt(
             return not await client.rows(running)
 
         await eventually(nothing_sleeps)
-        await until(lambda: worker._tools.slots.running == 0)
+        await until(lambda: worker.slots.running == 0)
         assert await client.effects(task.task_id) == 0
 
 
@@ -182,7 +182,7 @@ async def test_whoever_waits_for_a_connection_past_its_time_is_not_charged_and_k
             assert [a.outcome for a in await client.attempts(task_id)] == [Outcome.RELEASED]
         release.set()
         assert (await client.ended(holder)).state is State.SUCCESS
-        await until(lambda: worker._tools.slots.running == 0)
+        await until(lambda: worker.slots.running == 0)
         assert (await client.ended(await client.submit("waits"))).state is State.SUCCESS
 
 
@@ -211,7 +211,7 @@ async def test_a_transaction_that_opens_after_its_attempt_has_ended_leaves_no_co
         await begun.wait()
         assert (await client.ended(late)).state is State.FAILED
         begin.set()
-        await until(lambda: worker._tools.slots.running == 0)
+        await until(lambda: worker.slots.running == 0)
         assert (await client.ended(await client.submit("in_a_thread"))).state is State.SUCCESS
 
 

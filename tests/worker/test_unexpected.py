@@ -59,4 +59,4 @@ async def test_a_connection_for_transactions_is_never_lost(config: Config, clien
             assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 1)
             assert not (armed / point).exists()
         await until(lambda: worker.running == 0)
-        assert worker._tools.attempts.handle.pool.get_stats()["pool_available"] == 1
+        assert worker.attempts._services.handle.pool.get_stats()["pool_available"] == 1

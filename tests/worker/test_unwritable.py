@@ -131,7 +131,7 @@ async def test_an_attempt_that_no_ending_fits_is_not_run_again_until_one_does(
         async with working(config, app) as worker:
             task_id = await client.submit("raises", what="NUL", options=ONCE)
             await until(lambda: len([e for e in events if e.name == "loop.failed"]) >= 3, seconds=15)
-            worker._tools.releaser.failed.set()  # the sweep looks, too
+            worker.list_audit.wake()  # the sweep looks, too
             await until(lambda: len([e for e in events if e.name == "loop.failed"]) >= 5, seconds=15)
             await client.rows("alter table leaseq.attempts drop constraint refused")
             task = await client.ended(task_id)
@@ -159,7 +159,7 @@ async def test_a_fault_of_our_own_ends_the_attempt_and_is_counted(
     monkeypatch.setattr(decide, "after", fails_once)
     async with working(config, app) as worker:
         task = await client.ended(await client.submit("works", options=ONCE))
-        await until(lambda: worker.running == 0 and worker._tools.slots.free == worker._tools.slots.concurrency)
+        await until(lambda: worker.running == 0 and worker.slots.free == worker.slots.concurrency)
     assert (task.state, started) == (State.FAILED, [task.task_id])
     assert error_of(task)["code"] == "ending_unwritable"
     assert await client.effects(task.task_id) == 0
@@ -178,4 +178,4 @@ async def test_nothing_is_left_of_an_attempt_whose_ending_was_replaced(config: C
     async with working(config, app, concurrency=2) as worker:
         ids = [await client.submit("raises", options=ONCE) for _ in range(6)]
         await client.all_ended(ids)
-        await until(lambda: worker.running == 0 and worker._tools.slots.free == 2 and worker._tools.slots.unsettled == 0)
+        await until(lambda: worker.running == 0 and worker.slots.free == 2 and worker.slots.unsettled == 0)

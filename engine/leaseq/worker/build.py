@@ -11,6 +11,7 @@ from secrets import token_hex
 import msgspec
 
 from leaseq.connect import ImpatientConnection, Pool, open_blocking_redis, open_handler_pool
+from leaseq.dispatch.dispatcher import OPEN_LANES
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.keys import Keys
 from leaseq.errors import Fenced
@@ -19,7 +20,7 @@ from leaseq.operations.engine import Engine
 from leaseq.operations.reap import session_name
 from leaseq.primary import primary_at
 from leaseq.registry import Registry
-from leaseq.supervisor.protocol import ChildSpec
+from leaseq.supervisor.protocol import FEW_QUEUES, ChildSpec
 from leaseq.worker.attempt.attempt_handle import HandleServices
 from leaseq.worker.attempt.commit import Committer
 from leaseq.worker.attempt.deadlines import Deadlines
@@ -29,11 +30,19 @@ from leaseq.worker.attempt.release import Releaser
 from leaseq.worker.attempt.run_handler import HandlerRunner
 from leaseq.worker.attempt.services import AttemptServices
 from leaseq.worker.attempt.settle import Settler
-from leaseq.worker.claim import Claimer
-from leaseq.worker.in_flight import InFlight
-from leaseq.worker.locked_deliveries import LockedDeliveries
+from leaseq.worker.cancel_watch import CancelWatch
+from leaseq.worker.expedite import Expediter
+from leaseq.worker.intake.claim import QueueClaims
+from leaseq.worker.intake.claimer import Claimer
+from leaseq.worker.intake.in_flight import InFlight
+from leaseq.worker.intake.intake import Intake
+from leaseq.worker.intake.lane_watch import LaneWatch
+from leaseq.worker.intake.list_audit import ListAudit
+from leaseq.worker.intake.locked_deliveries import LockedDeliveries
+from leaseq.worker.intake.queue_deliveries import QueueDeliveries
+from leaseq.worker.intake.queue_source import QueueSource
+from leaseq.worker.running_attempts import RunningAttempts
 from leaseq.worker.slots import Slots
-from leaseq.worker.tools import Tools
 from leaseq.worker.worker import Worker
 
 BLOCK_SECONDS = 1.0
@@ -54,24 +63,59 @@ async def build_worker(stack: AsyncExitStack, engine: Engine, registry: Registry
 
 
 def compose(
-    engine: Engine,
-    registry: Registry,
-    spec: ChildSpec,
-    *,
-    pool: Pool,
-    threads: Executor,
-    doorbells: Mapping[str, Doorbell],
+    engine: Engine, registry: Registry, spec: ChildSpec, *, pool: Pool, threads: Executor, doorbells: Mapping[str, Doorbell]
 ) -> Worker:
     """Put the parts of a worker together. Called in the main task of its process.
 
     `pool`: the connections for handlers' transactions. `threads`: those of plain handlers.
     """
+    stores = engine.stores
+    outages = Outages(stores.ledger, primary_at(str(engine.config.postgres_url)))
+    services = _services(engine, registry, spec, pool=pool, threads=threads, outages=outages)
+    attempts = RunningAttempts(services)
+    claimer = Claimer(stores.ledger, stores.fleet, worker_id=spec.worker_id)
+    locked = LockedDeliveries(stores.ledger, services.in_flight)
+    lanes = (Lane.SUSPECT,) if spec.isolated else OPEN_LANES
+    watch = LaneWatch(stores.dispatcher, lanes=lanes, bell=_bell_lane(spec)) if len(doorbells) > FEW_QUEUES else None
+    expediter = None if spec.isolated else Expediter(stores.fleet, registry, spec.queues)
+
+    def intake(queue: str, doorbell: Doorbell) -> Intake:
+        source = QueueSource(stores.dispatcher, doorbell, queue=queue, worker_id=spec.worker_id, lanes=lanes, watch=watch)
+        deliveries = QueueDeliveries(
+            queue,
+            worker_id=spec.worker_id,
+            ledger=stores.ledger,
+            ownership=stores.ownership,
+            releaser=services.releaser,
+            in_flight=services.in_flight,
+        )
+        claims = QueueClaims(claimer, ledger=stores.ledger, locked=locked, deliveries=deliveries)
+        return Intake(source, deliveries=deliveries, claims=claims, slots=services.slots, start=attempts.start)
+
+    intakes = {queue: intake(queue, doorbell) for queue, doorbell in doorbells.items()}
+    return Worker(
+        attempts,
+        claimer,
+        intakes=intakes,
+        list_audit=ListAudit(
+            intakes,
+            worker_id=spec.worker_id,
+            dispatcher=stores.dispatcher,
+            in_flight=services.in_flight,
+            locked=locked,
+            releaser=services.releaser,
+        ),
+        cancel_watch=CancelWatch(stores.ledger, attempts, outages),
+        duties=[duty for duty in (watch, expediter) if duty is not None],
+    )
+
+
+def _services(
+    engine: Engine, registry: Registry, spec: ChildSpec, *, pool: Pool, threads: Executor, outages: Outages
+) -> AttemptServices:
     config, stores, loop = engine.config, engine.stores, asyncio.get_running_loop()
-    in_flight, slots = InFlight(), Slots(spec.concurrency)
-    outages = Outages(stores.ledger, primary_at(str(config.postgres_url)))
     settler = Settler(stores.ledger, capacity=2 * spec.concurrency)
-    releaser = Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=2 * spec.concurrency)
-    services = AttemptServices(
+    return AttemptServices(
         loop=loop,
         handlers=HandlerRunner(
             registry, Deadlines(loop), pool=threads, result_max_bytes=config.result_max_bytes, isolated=spec.isolated
@@ -82,27 +126,10 @@ def compose(
         decider=Decider(config, outages),
         committer=Committer(stores.ledger, settler),
         settler=settler,
-        releaser=releaser,
-        slots=slots,
-        in_flight=in_flight,
+        releaser=Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=2 * spec.concurrency),
+        slots=Slots(spec.concurrency),
+        in_flight=InFlight(),
     )
-    tools = Tools(
-        worker_id=spec.worker_id,
-        isolated=spec.isolated,
-        registry=registry,
-        ledger=stores.ledger,
-        claimer=Claimer(stores.ledger, worker_id=spec.worker_id),
-        fleet=stores.fleet,
-        dispatcher=stores.dispatcher,
-        ownership=stores.ownership,
-        slots=slots,
-        attempts=services,
-        releaser=releaser,
-        in_flight=in_flight,
-        locked=LockedDeliveries(stores.ledger, in_flight),
-        outages=outages,
-    )
-    return Worker(tools, doorbells)
 
 
 async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSpec) -> Pool:
@@ -135,11 +162,15 @@ async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSp
 def _doorbell(stack: AsyncExitStack, engine: Engine, spec: ChildSpec, queue: str) -> Doorbell:
     config, guard = engine.config, engine.stores.ownership.guard
     redis = open_blocking_redis(config, name=f"leaseq {spec.worker_id}", block_seconds=BLOCK_SECONDS, guard=guard)
-    lane = Lane.SUSPECT if spec.isolated else Lane.NORMAL
     keys = Keys(config.redis_prefix)
-    doorbell = Doorbell(redis, keys, queue=queue, worker_id=spec.worker_id, block_seconds=BLOCK_SECONDS, lane=lane)
+    doorbell = Doorbell(redis, keys, queue=queue, worker_id=spec.worker_id, block_seconds=BLOCK_SECONDS, lane=_bell_lane(spec))
     stack.push_async_callback(doorbell.aclose)
     return doorbell
+
+
+def _bell_lane(spec: ChildSpec) -> Lane:
+    """The lane that holds something whenever another lane of the worker does."""
+    return Lane.SUSPECT if spec.isolated else Lane.NORMAL
 
 
 __all__ = ["BLOCK_SECONDS", "build_worker", "compose"]

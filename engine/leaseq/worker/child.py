@@ -45,6 +45,7 @@ from leaseq.supervisor.protocol import (
 from leaseq.telemetry import emit
 from leaseq.worker.attempt.outcome import Stop
 from leaseq.worker.build import BLOCK_SECONDS, build_worker
+from leaseq.worker.expedite import task_types
 from leaseq.worker.load import load_app
 from leaseq.worker.process.forks import guard_forks
 from leaseq.worker.process.limits import Limits
@@ -53,7 +54,7 @@ from leaseq.worker.process.runner import run
 from leaseq.worker.process.shared_loop import SharedLoop
 from leaseq.worker.process.watchdog import Watchdog
 from leaseq.worker.slots import Slots
-from leaseq.worker.worker import Worker, task_types
+from leaseq.worker.worker import Worker
 
 TICK_SECONDS = 0.2
 READ_SECONDS = 0.05
@@ -99,7 +100,7 @@ class Child:
         emit("worker.opened", worker_id=self._spec.worker_id, queues=self._spec.queues, isolated=self._spec.isolated)
         await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
         crashed = next((e for task in everything if task.done() and (e := task.exception())), None)
-        self._channel.send(FromChild(running=worker.running, taken=worker.taken, leaving=True))
+        self._channel.send(FromChild(running=worker.running, taken=worker.attempts.taken, leaving=True))
         reason = Stop.LEASE_LOST if self._lease_lost else Stop.DRAIN
         await worker.drain(0.0 if self._lease_lost or crashed else self._grace, hurry=self._hurry, reason=reason)
         # A cancelled BLMOVE may still move an id afterwards (docs/pitfalls.md#p4): let it lapse, then look at our lists.
@@ -134,13 +135,13 @@ class Child:
             ignore_signals()
             restore_streams()
             self._keep_limits()
-            self._channel.send(FromChild(running=worker.running, taken=worker.taken))
+            self._channel.send(FromChild(running=worker.running, taken=worker.attempts.taken))
             if boottime() - self._renewed_at > allowed:
                 # We may have been slow, not the supervisor: its proofs may lie unread on the link.
                 await asyncio.sleep(READ_SECONDS)
             if (age := boottime() - self._renewed_at) > allowed:
                 self._lose_lease(f"the lease was not renewed for {age:.1f} s")
-            if self._spec.isolated and not self._ending.is_set() and worker.idle_seconds > self._config.lease_seconds:
+            if self._spec.isolated and not self._ending.is_set() and worker.attempts.idle_seconds > self._config.lease_seconds:
                 self._end(0.0)
             self._watch_slots(worker.slots)
             if worker.is_barred and not self._ending.is_set():

@@ -1,7 +1,8 @@
-"""How many attempts may run at once in this process, and how many endings may wait to be written?
+"""Bound the attempts of one process: how many run at a time, and how many endings may wait to be written.
 
-Two bounds, so that neither memory nor the ledger is flooded: `concurrency` handlers run, and no more than three times as many
-attempts exist including those whose endings are not written yet. Intake waits here: backpressure instead of growth.
+Two bounds keep memory and the ledger from being flooded: `concurrency` handlers run, and at most three
+times as many attempts exist, including those whose endings are not written yet. Intake waits here:
+backpressure instead of growth.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ UNSETTLED = 3
 
 
 class Slots:
-    """Counts what runs and what is unsettled."""
+    """Counts the attempts that run, and those that are unsettled."""
 
     def __init__(self, concurrency: int) -> None:
         self.concurrency = concurrency
@@ -27,27 +28,27 @@ class Slots:
         return min(self.concurrency - self.running, UNSETTLED * self.concurrency - self.unsettled)
 
     def take(self) -> None:
-        """An attempt begins."""
+        """Count an attempt that begins."""
         self.running += 1
         self.unsettled += 1
 
     def linger(self) -> None:
-        """An attempt ends without its handler, which keeps the slot."""
+        """Count an attempt that ends without its handler, which keeps the slot."""
         self.lingering += 1
 
     def give_back(self, *, lingered: bool = False) -> None:
-        """A handler is done (its ending need not be written yet)."""
+        """Free the slot of a handler that is done. Its ending need not be written yet."""
         self.running -= 1
         self.lingering -= lingered
         self._changed.set()
 
     def mark_settled(self) -> None:
-        """An ending is written."""
+        """Count an ending that is written."""
         self.unsettled -= 1
         self._changed.set()
 
-    def nudge(self) -> None:
-        """Wake whoever waits, to look at the world again."""
+    def wake(self) -> None:
+        """Let everything that waits here look again."""
         self._changed.set()
 
     async def wait(self) -> None:
@@ -56,7 +57,7 @@ class Slots:
         await self._changed.wait()
 
     async def wait_for_one(self, seconds: float) -> None:
-        """Wait until a slot is free, or so long."""
+        """Wait until a slot is free, at most for so long."""
         try:
             async with asyncio.timeout(seconds):
                 while self.free <= 0:

@@ -12,7 +12,7 @@ from leaseq.worker.attempt.decide import Decider
 from leaseq.worker.attempt.release import Releaser
 from leaseq.worker.attempt.run_handler import HandlerRunner
 from leaseq.worker.attempt.settle import Settler
-from leaseq.worker.in_flight import InFlight
+from leaseq.worker.intake.in_flight import InFlight
 from leaseq.worker.slots import Slots
 
 

@@ -1,12 +1,13 @@
-"""Deliveries whose tasks another transaction has locked.
+"""Keep the deliveries whose tasks another transaction has locked.
 
-A claim of such a task waits for its row, and every other task of that claim with it. So the delivery stays in the processing
-list of this worker, without a slot, until the row is free. The sweep of the worker looks once a second and takes it in again.
-While any delivery is here, each claim is preceded by a look for locked rows, so that no second claim waits for one.
+A claim of such a task waits for its row, and every other task of that claim with it. So the delivery stays
+in the processing list of this worker, without a slot, until the row is free. The list audit looks once a
+second and takes it in again. While any delivery is here, each claim first looks for locked rows, so that no
+second claim waits for one.
 
-Invariants: every delivery here is in hand, so that the sweep does not take it for a stray. If the worker ends, the reap of its
-lists moves the delivery back to its lane, as it does with each that was not claimed. The number is bounded: a delivery beyond it
-goes back to its lane, and the intake of that queue pauses.
+Invariants: every delivery here is in flight, so that the list audit does not find it unknown. If the worker
+ends, its recovery moves the delivery back to its lane, as each that was not claimed. The number is bounded:
+a delivery beyond it goes back to its lane, and the intake of that queue pauses.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import defaultdict
 
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.locked import LockedTasks
-from leaseq.worker.in_flight import InFlight, InFlightDelivery
+from leaseq.worker.intake.in_flight import InFlight, InFlightDelivery
 
 CAPACITY = 500
 
@@ -40,7 +41,7 @@ class LockedDeliveries:
         return True
 
     async def take_free(self) -> dict[str, list[str]]:
-        """Let go of the deliveries whose rows are free; their ids, by queue. Raises `ServerUnreachable`."""
+        """Stop keeping the deliveries whose rows are free, and return their ids, by queue. Raises `ServerUnreachable`."""
         asked = [*self._deliveries]  # an intake adds others meanwhile
         locked = await self.tasks.among(asked)
         freed: defaultdict[str, list[str]] = defaultdict(list)

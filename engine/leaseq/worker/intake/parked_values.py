@@ -1,8 +1,8 @@
-"""Report what was parked, at most once a second for each reason.
+"""Report parked values, at most once a second for each reason.
 
-A queue in Redis may hold a hundred thousand values that are no deliveries. One event for each pull of them would still be
-hundreds of lines. The first event comes immediately. What follows is added up, and reported when a second is over or nothing is
-left.
+A queue in Redis may hold a hundred thousand values that are no deliveries. One event for each pull of them
+would still be hundreds of lines. The first event comes immediately. Later ones are added up, and reported
+when a second has passed or nothing is left.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ParkedValues:
         self._reported = -EVERY_SECONDS
 
     def add(self, count: int, delivery: str, *, reason: str) -> None:
-        """So many more were parked, one of them `delivery` (printable)."""
+        """Count so many more, one of them `delivery` (printable)."""
         if count:
             self._counts[reason] = (self._counts.get(reason, (0, ""))[0] + count, delivery)
             if monotonic() - self._reported >= EVERY_SECONDS:

@@ -1,0 +1,56 @@
+"""Make tasks due that wait for a worker that knows their type.
+
+A worker without the handler, or with another version of it, hands a task back with a growing delay. A
+worker that opens with the handler ends that wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from leaseq.errors import ServerUnreachable
+from leaseq.ledger.fleet import Fleet, TaskType
+from leaseq.loop import pause
+from leaseq.registry import Registry
+from leaseq.telemetry import emit
+
+EXPEDITE_BATCH = 500
+EXPEDITE_AGAIN_SECONDS = 10.0
+RETRY_SECONDS = 1.0
+
+
+class Expediter:
+    """Expedites the tasks of one worker's types and queues, once when the worker opens."""
+
+    def __init__(self, fleet: Fleet, registry: Registry, queues: Sequence[str]) -> None:
+        self._fleet = fleet
+        self._registry = registry
+        self._queues = list(queues)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Expedite, and once more after a moment: for tasks that were being handed back at the first time."""
+        registered = task_types(self._registry)
+        for wait in (0.0, EXPEDITE_AGAIN_SECONDS):
+            await pause(wait, stop=stop)
+            count, more = 0, bool(registered)
+            while more and not stop.is_set():
+                try:
+                    # Tasks that wait for another version of their handler wait for the newest one.
+                    outdated = await self._fleet.find_outdated(registered)
+                    types = [t.type for t in registered] + [f"{t.type}#" for t in registered if t.type not in outdated]
+                    made_due = await self._fleet.expedite(types, self._queues, limit=EXPEDITE_BATCH)
+                    count, more = count + made_due, made_due > 0
+                except ServerUnreachable as error:
+                    emit("ledger.unreachable", error=str(error), waiting=0)
+                    await pause(RETRY_SECONDS, stop=stop)
+            if count:
+                emit("task.expedited", count=count, queues=self._queues)
+
+
+def task_types(registry: Registry) -> list[TaskType]:
+    """The types that an app can run, as workers register them."""
+    return [TaskType(h.type, h.queue, h.shape, h.max_attempts, h.timeout_seconds, h.schema()) for h in registry.handlers.values()]
+
+
+__all__ = ["Expediter", "task_types"]

@@ -1,0 +1,113 @@
+"""Claim the deliveries of one queue, and account for each that the claim did not bring.
+
+A claim whose answer was lost may have been committed. The account finds what this worker claimed by it: the
+ledger says PROCESSING under this worker. Every other delivery is released, except those whose rows another
+transaction has locked: these are kept until the row is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from leaseq.errors import ServerUnreachable
+from leaseq.failpoints import reach
+from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.session import Locked
+from leaseq.model import ClaimedTask, Glimpse
+from leaseq.telemetry import emit, listening
+from leaseq.worker.intake.claimer import Claimer
+from leaseq.worker.intake.in_flight import InFlightDelivery
+from leaseq.worker.intake.locked_deliveries import LockedDeliveries
+from leaseq.worker.intake.queue_deliveries import QueueDeliveries
+
+RETRY_SECONDS = 0.2
+RETRY_CAP_SECONDS = 1.0
+
+
+class QueueClaims:
+    """The claims of one queue."""
+
+    def __init__(self, claimer: Claimer, *, ledger: Ledger, locked: LockedDeliveries, deliveries: QueueDeliveries) -> None:
+        self.refused = False  # the ledger has kept back what is PENDING, and will again
+        self._claimer = claimer
+        self._ledger = ledger
+        self._locked = locked
+        self._deliveries = deliveries
+
+    @property
+    def is_barred(self) -> bool:
+        """Whether this worker claims nothing more."""
+        return self._claimer.is_barred
+
+    async def claim(self, deliveries: Sequence[InFlightDelivery]) -> list[ClaimedTask]:
+        """Claim, wait for a ledger that is away, and account for every id."""
+        claimed: list[ClaimedTask] = []
+        wait, unclaimed = RETRY_SECONDS, list(deliveries)
+        locked: set[str] = set()
+        is_careful = bool(self._locked)  # rows are locked, so that a claim may have to wait for one
+        while True:
+            try:
+                if self._claimer.is_barred:
+                    claimed += await self._account(unclaimed, locked)
+                    break
+                if is_careful:
+                    locked = await self._locked.tasks.among([delivery.task_id for delivery in unclaimed])
+                reach("claim.sending")
+                free = [delivery.task_id for delivery in unclaimed if delivery.task_id not in locked]
+                claimed += await self._claimer.claim(free) if free else []
+                done = {task.claim.task_id for task in claimed}
+                unclaimed = [delivery for delivery in deliveries if delivery.task_id not in done]
+                if unclaimed:
+                    claimed += await self._account(unclaimed, locked)
+                break
+            except ServerUnreachable as error:
+                if isinstance(error, Locked) and not is_careful:
+                    is_careful = True
+                    continue
+                if isinstance(error, Locked) and await self._claimer.find_barred():
+                    continue
+                # The claim may have been committed: the account of the next round finds what is ours.
+                emit("ledger.unreachable", error=str(error), waiting=len(unclaimed))
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, RETRY_CAP_SECONDS)
+        if listening("task.claimed"):
+            for task in claimed:
+                emit("task.claimed", task_id=task.claim.task_id, attempt=task.claim.attempt, type=task.type)
+        return claimed
+
+    async def _account(self, deliveries: Sequence[InFlightDelivery], locked: AbstractSet[str]) -> list[ClaimedTask]:
+        """The tasks among the unclaimed that are ours by an earlier claim whose answer was lost.
+
+        The other deliveries are released, except those that are `locked`, which are kept.
+        """
+        glimpses = await self._ledger.glimpse([delivery.task_id for delivery in deliveries])
+        ours, others = [], []
+        for delivery in deliveries:
+            glimpse = glimpses.get(delivery.task_id)
+            if glimpse is not None and glimpse.worker_id == self._claimer.worker_id:
+                emit("attempt.ambiguous", task_id=delivery.task_id, attempt=glimpse.attempt, state=glimpse.state)
+                ours.append(delivery.task_id)
+            else:
+                others.append(delivery)
+        claimed = await self._ledger.find_claimed(ours, worker_id=self._claimer.worker_id) if ours else []
+        # Last, since it cannot fail: a claim that is tried again would claim what was released, too.
+        others = [
+            delivery
+            for delivery in others
+            if not (delivery.task_id in locked and self._keep(delivery, glimpses.get(delivery.task_id)))
+        ]
+        await self._deliveries.release(others, glimpses)
+        self.refused = any(self._deliveries.is_pending_here(glimpses.get(delivery.task_id)) for delivery in others)
+        return claimed
+
+    def _keep(self, delivery: InFlightDelivery, glimpse: Glimpse | None) -> bool:
+        """Keep a delivery of this queue until the row of its task is free."""
+        if not self._deliveries.is_pending_here(glimpse) or not self._locked.add(delivery):
+            return False
+        self._deliveries.audit_soon()  # while rows are locked, the list audit waits for shorter
+        return True
+
+
+__all__ = ["QueueClaims"]

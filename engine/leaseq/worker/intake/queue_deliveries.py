@@ -1,0 +1,140 @@
+"""The deliveries of one queue that this worker holds and has not started: record them, and release those that cannot start.
+
+The ledger alone tells where a delivery goes. A value that is no task id, or that the ledger does not know,
+is parked. A delivery of a task that is not PENDING in this queue is done. A PENDING task that this worker
+may not claim, or has no slot for, goes back to the head of its lane.
+
+Invariant: a delivery that is no longer in flight here and is still in the processing list is unknown to
+this worker, so the list audit finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from leaseq.dispatch.deliveries import Place, Release
+from leaseq.dispatch.ownership import Ownership
+from leaseq.errors import ServerUnreachable
+from leaseq.ledger.ledger import Ledger
+from leaseq.model import Glimpse, State
+from leaseq.telemetry import emit
+from leaseq.worker.attempt.release import Releaser
+from leaseq.worker.intake.in_flight import Arrivals, InFlight, InFlightDelivery
+from leaseq.worker.intake.parked_values import ParkedValues
+
+
+class QueueDeliveries:
+    """The deliveries of one queue."""
+
+    def __init__(
+        self,
+        queue: str,
+        *,
+        worker_id: str,
+        ledger: Ledger,
+        ownership: Ownership,
+        releaser: Releaser,
+        in_flight: InFlight,
+    ) -> None:
+        self.queue = queue
+        self.parked_values = ParkedValues(queue)
+        self._worker_id = worker_id
+        self._ledger = ledger
+        self._ownership = ownership
+        self._releaser = releaser
+        self._in_flight = in_flight
+
+    def add(self, task_ids: Iterable[str]) -> Arrivals:
+        """Record what has arrived, and return what is new."""
+        return self._in_flight.add(self.queue, task_ids)
+
+    def forget(self, deliveries: Iterable[InFlightDelivery]) -> None:
+        """Record that these were not started here. What is still in the list is unknown now, for the list audit to find."""
+        for delivery in deliveries:
+            self._in_flight.remove(delivery)
+
+    def audit_soon(self) -> None:
+        """Have the list audit look at the processing lists now."""
+        self._releaser.failed.set()
+
+    async def sift(self, deliveries: Sequence[InFlightDelivery]) -> Sequence[InFlightDelivery]:
+        """Release what cannot be claimed here, and return the rest."""
+        try:
+            glimpses = await self._ledger.glimpse([delivery.task_id for delivery in deliveries])
+            wanted = {
+                glimpse.task_id
+                for glimpse in glimpses.values()
+                if self.is_pending_here(glimpse) or glimpse.worker_id == self._worker_id
+            }
+            await self.release([delivery for delivery in deliveries if delivery.task_id not in wanted], glimpses)
+        except BaseException:
+            self.forget(deliveries)
+            raise
+        return [delivery for delivery in deliveries if delivery.task_id in wanted]
+
+    async def hand_back(self, deliveries: Sequence[InFlightDelivery]) -> None:
+        """Release deliveries for which there is no slot: they would wait here while another worker may have one."""
+        try:
+            glimpses = await self._ledger.glimpse([delivery.task_id for delivery in deliveries])
+            await self.release(deliveries, glimpses)
+        finally:
+            self.forget(deliveries)
+
+    async def release(self, deliveries: Sequence[InFlightDelivery], glimpses: Mapping[str, Glimpse]) -> None:
+        """Release each of these to where the ledger's answer says. `glimpses`: that answer, by task id."""
+        if any(delivery.task_id not in glimpses for delivery in deliveries):
+            try:
+                await self._ownership.check()
+            except ServerUnreachable:
+                # Ids of another ledger are not ours to park. They stay in the list, unknown, for the list audit.
+                self.forget(delivery for delivery in deliveries if delivery.task_id not in glimpses)
+                deliveries = [delivery for delivery in deliveries if delivery.task_id in glimpses]
+        if deliveries:
+            await self._releaser.release_all(self.queue, self._releases(deliveries, glimpses))
+            self.forget(deliveries)
+
+    def _releases(self, deliveries: Sequence[InFlightDelivery], glimpses: Mapping[str, Glimpse]) -> list[Release]:
+        """The destination of each, in the order in which they are to be released. One event for each kind of them."""
+        releases: list[Release] = []
+        unknown: list[str] = []
+        skipped: list[Glimpse] = []
+        for delivery in reversed(deliveries):  # each goes to the head of its lane: the last one first
+            glimpse = glimpses.get(delivery.task_id)
+            if glimpse is None:
+                unknown.append(delivery.task_id)
+                releases.append(Release(delivery.task_id, Place.PARKED))
+            elif self.is_pending_here(glimpse):
+                # It cannot be claimed: its queue is paused (the doorbell does not know that), or this worker is closed.
+                releases.append(Release(delivery.task_id, glimpse.lane))
+            else:
+                # In the lane of a wrong queue it would come back here again and again. It gets a new delivery, in its own queue.
+                releases.append(Release(delivery.task_id, Place.DONE))
+                skipped.append(glimpse)
+        if unknown:
+            self.parked_values.add(len(unknown), unknown[0], reason="the ledger does not know this id")
+        for glimpse in skipped[:1]:
+            about = {"task_id": glimpse.task_id, "state": glimpse.state, "attempt": glimpse.attempt}
+            emit("delivery.skipped", count=len(skipped), **about, queue=glimpse.queue)
+        return releases
+
+    async def clear(self, duplicates: Sequence[str], garbage: Sequence[bytes], *, parked: int) -> None:
+        """Release duplicates, and park values that are no task ids. `parked`: so many left the list already."""
+        odd = [value for value in garbage if value]
+        if duplicates or odd:
+            releases = [*(Release(task_id) for task_id in duplicates), *(Release(value, Place.PARKED) for value in odd)]
+            await self._releaser.release_all(self.queue, releases)
+        self.parked_values.add(len(odd) + parked, repr(odd[0]) if odd else "", reason="not a task id")
+        for value in garbage:
+            if not value:  # a token: there is work in another lane, and the token need not be gone before the next look
+                self._releaser.put(self.queue, Release(value), _ignore)
+
+    def is_pending_here(self, glimpse: Glimpse | None) -> bool:
+        """Whether a task of this queue waits to be claimed."""
+        return glimpse is not None and glimpse.state is State.PENDING and glimpse.queue == self.queue
+
+
+def _ignore(_: object) -> None:
+    """The result of this release has no use."""
+
+
+__all__ = ["QueueDeliveries"]
