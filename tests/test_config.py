@@ -50,7 +50,7 @@ def test_every_kind_of_value_is_read() -> None:
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False), ("0", False)])
-def test_booleans(text: str, value: bool) -> None:
+def test_boolean_setting_is_read(text: str, value: bool) -> None:
     assert Config.from_env({"LEASEQ_STRICT_TYPES": text}).strict_types is value
 
 

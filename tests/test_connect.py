@@ -155,7 +155,7 @@ async def test_a_wait_for_a_lock_is_the_shorter_one(config: Config, seconds: flo
         assert await (await conn.execute("show lock_timeout")).fetchone() == (lock,)
 
 
-async def test_a_row_that_stays_locked_is_told_as_locked(config: Config) -> None:
+async def test_row_that_stays_locked_is_reported_as_locked(config: Config) -> None:
     """Not as a statement that was too slow, for which something else would have to be done."""
     hasty = msgspec.structs.replace(config, statement_timeout_seconds=0.4)
     async with (
@@ -222,7 +222,7 @@ async def _hold_briefly(connection: contextlib.AbstractAsyncContextManager[psyco
         await conn.execute("select pg_sleep(0.02)")
 
 
-async def test_an_absent_postgres_is_said_at_once_and_without_its_url() -> None:
+async def test_absent_postgres_is_reported_immediately_without_its_url() -> None:
     with pytest.raises(ServerUnreachable) as caught:
         await open_pool(Config(postgres_url=f"postgresql://me:s3cret@127.0.0.1:{free_port()}/x"), name="api", max_size=1)
     assert str(caught.value) == "Postgres cannot be reached: Connection refused"

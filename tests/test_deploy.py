@@ -145,7 +145,7 @@ async def test_the_roles_of_the_file_are_fit_after_the_grants(own_postgres: Post
     assert (await survey(replace(config, **urls))).findings == []
 
 
-def test_only_this_machine_reaches_the_api_and_nobody_the_stores() -> None:
+def test_compose_opens_the_api_to_this_machine_and_no_store() -> None:
     services = services_of(COMPOSE)
     assert {name for name, service in services.items() if "ports" in service} == {"api"}
     assert services["api"]["ports"] == ["127.0.0.1:8000:8000"]
@@ -165,7 +165,7 @@ def test_nothing_starts_too_early_and_nothing_is_killed_too_soon() -> None:
     assert seconds(services["worker"]["stop_grace_period"]) >= grace + 10, "handing back takes a moment after the grace"
 
 
-def test_what_is_mounted_is_there() -> None:
+def test_mounted_files_exist() -> None:
     declared = yaml.safe_load(interpolated(COMPOSE, SECRETS))["volumes"]
     for name, service in services_of(COMPOSE).items():
         for source in (volume.split(":")[0] for volume in service.get("volumes", [])):

@@ -55,13 +55,13 @@ def allowed() -> list[str]:
     return sorted(rule.removeprefix("!") for rule in rules if rule.startswith("!"))
 
 
-def test_what_is_copied_is_there_and_is_all_that_gets_in() -> None:
+def test_image_copies_existing_files_and_no_others() -> None:
     assert copied() == allowed()
     assert [name for name in copied() if not (ROOT / name).exists()] == []
     assert not any(fnmatch(".env", rule) for rule in allowed())
 
 
-def test_it_does_not_run_as_root_and_hears_signals() -> None:
+def test_image_runs_without_root_and_receives_signals() -> None:
     (_, final) = instructions()
     names = [name for name, _ in final]
     user = dict(final)["USER"]
@@ -72,7 +72,7 @@ def test_it_does_not_run_as_root_and_hears_signals() -> None:
     assert parsed(command).params["app"] == "examples.orders:app"
 
 
-def test_it_installs_the_extras_that_are_locked() -> None:
+def test_image_installs_the_locked_extras() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     (installed,) = re.findall(r"leaseq\[(.*)\]", (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8"))
     locked = re.findall(r"--extra (\w+)", (ROOT / "Makefile").read_text(encoding="utf-8"))

@@ -80,7 +80,7 @@ def test_only_what_is_missing_is_started(data_dir: Path) -> None:
         assert config == complete
 
 
-def test_without_the_extra_the_way_out_is_said(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_named_with_the_remedy(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binaries, "find_spec", lambda name: None)
     with pytest.raises(ServerUnreachable) as caught, embedded_servers(Config(data_dir=data_dir)):
         pass

@@ -84,7 +84,7 @@ def test_a_standby_has_what_its_primary_has_and_can_be_promoted(own_postgres: Po
         standby.destroy()
 
 
-def test_a_pid_file_that_names_somebody_else_is_stale(own_postgres: PostgresServer, own_valkey: ValkeyServer) -> None:
+def test_pid_file_of_another_process_is_stale(own_postgres: PostgresServer, own_valkey: ValkeyServer) -> None:
     """After a reboot the number in the file may be anybody's: here, ours."""
     own_postgres.kill()
     own_valkey.kill()
@@ -120,7 +120,7 @@ def test_a_port_of_the_loopback_wants_a_password(own_postgres: PostgresServer, o
         client.ping()
 
 
-def test_a_cluster_whose_making_was_interrupted_is_made_anew(data_dir: Path) -> None:
+def test_interrupted_cluster_creation_is_repeated(data_dir: Path) -> None:
     server = PostgresServer(data_dir / "postgres")
     unfinished = server.place.files / "data.new"
     server._files.make_directory(unfinished)
@@ -129,7 +129,7 @@ def test_a_cluster_whose_making_was_interrupted_is_made_anew(data_dir: Path) -> 
     assert count_visits(server.url) == 1
 
 
-def test_why_a_server_did_not_start_is_said(data_dir: Path, own_valkey: ValkeyServer) -> None:
+def test_reason_why_a_server_did_not_start_is_reported(data_dir: Path, own_valkey: ValkeyServer) -> None:
     second = ValkeyServer(data_dir / "valkey", own_valkey.port)
     with pytest.raises(ServerUnreachable, match=r"did not start: .*log"):
         second.start()

@@ -93,7 +93,7 @@ def test_each_setting_of_redis_that_breaks_a_promise(wrong: dict[str, str], grav
     assert ": " in finding.message
 
 
-def test_everything_that_is_wrong_is_said() -> None:
+def test_each_server_fault_is_a_finding() -> None:
     assert len(judge_postgres(replace(SOUND, fsync="off", full_page_writes="off", in_recovery=True, version=130_000))) == 4
     assert [f.grave for f in judge_postgres(SOUND, require_standby=True)] == [True]
     assert judge_postgres(replace(SOUND, synchronous_standby_names="*"), require_standby=True) == []

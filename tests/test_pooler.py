@@ -85,7 +85,7 @@ async def test_everything_works_through_session_mode_and_nothing_leaks(config: C
         assert found == usual, "a stranger gets a session that leaseq has used, with its defaults"
 
 
-async def test_a_session_pooler_without_a_free_session_is_told_as_such(
+async def test_session_pooler_without_a_free_session_is_named(
     config: Config, pgbouncer: PoolTo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("leaseq.probe.WAIT_SECONDS", 1.0)

@@ -40,7 +40,7 @@ def test_the_face_is_sorted_and_complete() -> None:
     assert set(leaseq.__all__) - {"__version__"} == shown - modules
 
 
-def test_what_is_on_the_face_says_what_it_is() -> None:
+def test_public_names_have_docstrings() -> None:
     assert [name for name in leaseq.__all__ if name != "__version__" and not getattr(leaseq, name).__doc__] == []
 
 

@@ -160,7 +160,7 @@ async def test_neither_any_lua_nor_any_key_outside(config: Config, reapers: Conf
                 await command(client, *call.split(" ", 3))
 
 
-async def test_what_is_not_loaded_is_told_and_loaded_by_a_reaper(config: Config, reapers: Config) -> None:
+async def test_missing_script_is_reported_and_loaded_by_a_reaper(config: Config, reapers: Config) -> None:
     async with open_redis(config, name="leaseq test") as client, open_redis(reapers, name="leaseq reaper") as other:
         with pytest.raises(ServerUnreachable, match="a reaper does that"):
             await Dispatcher(client, KEYS).push(QUEUE, ids(1))
@@ -168,7 +168,7 @@ async def test_what_is_not_loaded_is_told_and_loaded_by_a_reaper(config: Config,
         assert len(await Dispatcher(client, KEYS).push(QUEUE, ids(1))) == 1
 
 
-async def test_what_info_would_say_is_unknown_and_no_failure(config: Config, reapers: Config) -> None:
+async def test_unreadable_info_is_unknown_and_no_failure(config: Config, reapers: Config) -> None:
     async with open_redis(reapers, name="leaseq reaper") as client:
         await Dispatcher(client, KEYS).load_scripts()
     async with open_redis(config, name="leaseq test") as client:
@@ -182,7 +182,7 @@ async def test_what_info_would_say_is_unknown_and_no_failure(config: Config, rea
     assert [event.name for event in doubts] == ["server.doubted", "server.doubted"]
 
 
-async def test_another_right_that_is_missing_is_told(reapers: Config, owner: redis.asyncio.Redis) -> None:
+async def test_other_missing_right_is_reported(reapers: Config, owner: redis.asyncio.Redis) -> None:
     await command(owner, "ACL", "SETUSER", "leaseq-reaper", "-getrange")
     async with open_redis(reapers, name="leaseq test") as client:
         with pytest.raises(ServerUnreachable, match="permission"):

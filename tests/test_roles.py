@@ -193,7 +193,7 @@ async def test_defaults_that_injected_sql_gives_its_own_role_do_not_reach_the_wo
         await plain.execute("alter role leaseq_handler reset all")
 
 
-async def test_what_injected_sql_can_still_do(roles: Config, ours: Client, plain: psycopg.AsyncConnection[Any]) -> None:
+async def test_reach_of_injected_sql(roles: Config, ours: Client, plain: psycopg.AsyncConnection[Any]) -> None:
     """The tables of the application, and sessions of the same role, are not leaseq's to protect."""
     await plain.execute("create table public.orders (n integer)")
     injected = Injected()

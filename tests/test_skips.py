@@ -48,7 +48,7 @@ def test_a_skip_that_is_not_listed_fails_the_run(
     assert ("not listed in tests/support/skips.py" in ran.stdout) is (reason == "laziness"), ran.stdout
 
 
-def test_what_is_listed_exists() -> None:
+def test_listed_skips_exist() -> None:
     for file, _, why in LISTED:
         assert (ROOT / file).is_file(), file
         assert why

@@ -140,7 +140,7 @@ def test_every_edge_names_the_default_tenant_once() -> None:
     assert sorted(names) == sorted(rules.TENANT_EDGES)
 
 
-def test_who_may_look_at_the_clock_does() -> None:
+def test_modules_that_may_read_the_clock_do() -> None:
     known = {(module.name, function.name) for module in shipped() for function in functions(module)}
     assert set(rules.WALL_CLOCKS) <= known
 

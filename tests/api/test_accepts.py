@@ -29,7 +29,7 @@ async def test_json_by_any_of_its_names(api: Api) -> None:
         assert answer.status_code == 202, media_type
 
 
-async def test_bodies(api: Api) -> None:
+async def test_submit_accepts_each_valid_body(api: Api) -> None:
     for raw in BODIES:
         assert (await api.send(raw)).status_code == 202, raw[:100]
 

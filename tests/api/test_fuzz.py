@@ -111,7 +111,7 @@ async def started(services: Services) -> tuple[Service, int]:
     return api, said["port"]
 
 
-async def test_whatever_is_sent_the_api_answers_grows_by_nothing_and_goes_on(services: Services) -> None:
+async def test_api_answers_any_bytes_without_growth(services: Services) -> None:
     api, port = await started(services)
     process = psutil.Process(api.pid)
     warm = Fuzzing(port, SEED + 1, max(100, REQUESTS // 10))

@@ -267,7 +267,7 @@ async def test_filters_that_say_null_do_not_answer_with_everything(api: Api) -> 
 
 
 @pytest.mark.parametrize("hosts", ["a b", "a,,b", ",", "http://a", "a/b", "a:", "a:x", "*", "*.example.org", "[::1", "é", "a@b"])
-def test_what_is_no_host_is_not_a_setting(hosts: str) -> None:
+def test_invalid_host_is_refused(hosts: str) -> None:
     with pytest.raises(ConfigInvalid, match="LEASEQ_API_HOSTS"):
         Config.from_env({"LEASEQ_API_HOSTS": hosts})
 

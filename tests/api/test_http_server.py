@@ -95,9 +95,7 @@ async def send_slowly(client: Client, raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("slowly", [False, True])
-async def test_what_is_malformed_or_too_large_is_a_problem_and_the_end_of_its_connection(
-    served: Served, echo: Echo, slowly: bool
-) -> None:
+async def test_malformed_or_large_request_is_a_problem_and_ends_its_connection(served: Served, echo: Echo, slowly: bool) -> None:
     for name, (raw, code) in REFUSED.items():
         client = await served.connect()
         if slowly:
@@ -255,7 +253,7 @@ async def test_a_client_that_goes_ends_what_it_asked_for_but_not_what_it_changes
         await served.until(lambda: len(echo.ended) == 2)
 
 
-async def test_a_client_that_has_said_all_gets_its_answers(served: Served) -> None:
+async def test_client_that_closes_its_sending_side_gets_its_answers(served: Served) -> None:
     for raw, statuses in (
         (GET, [200]),
         (GET + GET + with_length(b"x"), [200, 200, 200]),

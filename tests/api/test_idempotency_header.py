@@ -53,7 +53,7 @@ def test_a_key_is_read(values: list[str], key: str | None) -> None:
         ),
     ],
 )
-def test_what_is_malformed_or_contradicts_itself_is_refused(values: list[str]) -> None:
+def test_malformed_or_contradictory_request_is_refused(values: list[str]) -> None:
     with pytest.raises(IdempotencyKeyInvalid):
         parse_key(values)
 

@@ -103,7 +103,7 @@ async def test_workers_and_those_that_are_gone(api: Api, fleet: Fleet) -> None:
     assert len((await api.get("/api/workers?closed=true&limit=1"))["workers"]) == 1
 
 
-async def test_health(api: Api) -> None:
+async def test_health_with_both_stores_up_is_ready(api: Api) -> None:
     assert await api.get("/health/live") == {"live": True}
     assert await api.get("/health/ready") == {"ready": True, "postgres": "up", "redis": "up"}
 

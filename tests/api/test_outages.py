@@ -121,7 +121,7 @@ async def test_without_redis_tasks_are_taken_all_the_same(config: Config, own_va
         assert await count(config.postgres_url) == 1
 
 
-async def test_a_frozen_redis_holds_nobody_up(config: Config, proxy_to: ProxyTo) -> None:
+async def test_frozen_redis_delays_no_request(config: Config, proxy_to: ProxyTo) -> None:
     assert config.redis_url is not None
     proxy = await proxy_to(config.redis_url)
     async with open_api(replace(config, redis_url=proxy.url)) as api:

@@ -168,12 +168,12 @@ async def test_a_type_that_was_registered_a_moment_ago_is_known(config: Config, 
         problem(await api.submit(body({})), "payload_invalid")
 
 
-async def test_a_type_that_nobody_registered_is_taken(api: Api) -> None:
+async def test_unregistered_type_is_accepted(api: Api) -> None:
     answer = await api.submit({"type": "unheard", "payload": "of"})
     assert (answer.status_code, answer.json()["queue"]) == (202, "default")
 
 
-async def test_strict_types_refuse_what_nobody_registered(config: Config, fleet: Fleet) -> None:
+async def test_strict_types_refuse_an_unregistered_type(config: Config, fleet: Fleet) -> None:
     async with open_api(replace(config, strict_types=True)) as api:
         api.service.types._looked_at = float("-inf")
         problem(await api.submit(body({"order_id": 1, "cents": 1})), "unknown_type")

@@ -100,7 +100,7 @@ async def test_every_answer_carries_the_same_manners(api: Api) -> None:
         assert headers["server"] == "leaseq"
 
 
-async def test_what_clients_send_is_not_logged_at_info(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+async def test_client_input_is_not_logged_at_info(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     with recorded(level=INFO) as events:
         task_id = await api.submitted({"type": "add", "payload": "s3cret"}, Idempotency_Key="s3cret")

@@ -92,7 +92,7 @@ def exchange(config: Config, request: bytes) -> bytes:
     return answer
 
 
-def test_it_serves_and_ends_with_sigterm(config: Config, tmp_path: Path) -> None:
+def test_api_serves_and_ends_on_sigterm(config: Config, tmp_path: Path) -> None:
     with running(config, tmp_path / "log") as (process, client):
         answer = client.post("/api/tasks", json={"type": "add", "payload": [1, 2]}, headers={"Idempotency-Key": "k"})
         assert answer.status_code == 202
@@ -172,7 +172,7 @@ def test_a_second_one_on_the_same_port_is_refused(config: Config, tmp_path: Path
         ("LEASEQ_API_PROT", "1", "did you mean LEASEQ_API_PORT?"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(config: Config, variable: str, value: str, said: str) -> None:
+def test_impossible_command_is_refused_in_one_line(config: Config, variable: str, value: str, said: str) -> None:
     env = environment(config, **{variable: value})
     ended = subprocess.run(COMMAND, env=env, capture_output=True, timeout=20, check=False)
     assert ended.returncode == 2

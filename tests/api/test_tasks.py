@@ -120,7 +120,7 @@ async def test_a_full_last_page_has_no_next(api: Api) -> None:
     assert page["next_cursor"] is None
 
 
-async def test_filters(api: Api) -> None:
+async def test_list_filters_by_each_parameter(api: Api) -> None:
     mail = await api.submitted({"type": "mail", "payload": 1, "queue": "slow"}, Idempotency_Key="mail-1")
     later = await api.submitted({"type": "add", "payload": 1, "delay_seconds": 60})
     assert await states(api, "?state=SCHEDULED") == [later]

@@ -161,7 +161,7 @@ def test_a_good_run_is_valid() -> None:
 
 
 @pytest.mark.parametrize(("lie", "task"), BAD, ids=[lie.__name__ for lie, _ in BAD])
-def test_a_lie_is_found(lie: Callable[[Forged], None], task: str) -> None:
+def test_corrupted_history_is_found(lie: Callable[[Forged], None], task: str) -> None:
     forged = good()
     lie(forged)
     finding = linear.check(forged.evidence())
@@ -188,7 +188,7 @@ def test_of_a_task_that_was_pruned_nothing_is_known() -> None:
     assert (finding.verdict, finding.facts["undecided"]) == (Verdict.UNKNOWN, 1)
 
 
-def test_what_a_frozen_postgres_had_written_is_seen_after_its_heal() -> None:
+def test_writes_of_a_frozen_postgres_are_seen_after_its_heal() -> None:
     """A read of the old state four seconds after the commit: a lie, unless Postgres stood still."""
     forged = Forged()
     forged.submit((0, 0.2), "k", "t1")

@@ -45,7 +45,7 @@ def told(
     ],
     ids=["before", "under way", "after", "of another queue", "frozen on its way", "locked out on its way"],
 )
-def test_what_was_sent_before_may_come_after(evidence: Evidence) -> None:
+def test_operation_sent_before_may_take_effect_after(evidence: Evidence) -> None:
     finding = check(evidence)
     assert finding.verdict is Verdict.VALID, finding.violations
     assert finding.facts["pauses"] == 1
@@ -64,7 +64,7 @@ def test_what_was_sent_before_may_come_after(evidence: Evidence) -> None:
     ],
     ids=["early", "at the end", "for good", "dispatch forgot", "long after a freeze", "before a freeze", "sent long after it"],
 )
-def test_what_was_sent_later_is_found(evidence: Evidence) -> None:
+def test_attempt_sent_while_its_queue_is_paused_is_found(evidence: Evidence) -> None:
     finding = check(evidence)
     assert finding.verdict is Verdict.INVALID
     assert [(one.task, "side was paused" in one.said) for one in finding.violations] == [("t1", True)]

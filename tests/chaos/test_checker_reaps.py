@@ -48,7 +48,7 @@ def heard(
     return evidence
 
 
-def test_who_was_silent_for_a_lease_is_rightly_closed() -> None:
+def test_reap_of_a_worker_silent_for_a_lease_is_right() -> None:
     finding = check(heard(story(), "w2", 9, 9.5, 10))
     assert finding.verdict is Verdict.VALID, finding.violations
     assert (finding.facts["closed"], finding.facts["closed for silence"], finding.facts["lost attempts"]) == (1, 1, 1)
@@ -68,14 +68,14 @@ def test_the_end_of_a_heartbeat_is_no_sign_of_life() -> None:
 
 @pytest.mark.parametrize("table", ["heartbeats", "workers"])
 @pytest.mark.parametrize("seconds", [(19.5, 20), (12, 20), (11.5, 12)])
-def test_who_was_heard_of_within_the_lease_was_buried_alive(seconds: tuple[float, ...], table: str) -> None:
+def test_reap_of_a_worker_seen_within_its_lease_is_wrong(seconds: tuple[float, ...], table: str) -> None:
     finding = check(heard(story(), "w2", *seconds, table=table))
     assert finding.verdict is Verdict.INVALID
     assert "w2 was closed for silence, after 2 beats" in finding.violations[0].said
 
 
 @pytest.mark.parametrize("reason", ["killed by SIGKILL", "drained"])
-def test_who_is_known_to_be_dead_need_not_have_been_silent(reason: str) -> None:
+def test_worker_known_to_be_dead_need_not_be_silent(reason: str) -> None:
     assert check(heard(story(), "w2", 19, 20, reason=reason)).verdict is Verdict.VALID
 
 

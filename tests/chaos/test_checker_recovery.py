@@ -340,14 +340,14 @@ GOOD = [
 
 
 @pytest.mark.parametrize("truth", GOOD, ids=[truth.__name__ for truth in GOOD])
-def test_what_is_nobodys_fault_is_valid(truth: Callable[[Forged], None]) -> None:
+def test_crash_without_a_culprit_is_valid(truth: Callable[[Forged], None]) -> None:
     forged = Forged()
     truth(forged)
     finding = judged(forged)
     assert (finding.verdict, finding.violations) == (Verdict.VALID, [])
 
 
-def test_what_another_fault_touched_is_told() -> None:
+def test_task_touched_by_another_fault_is_reported() -> None:
     forged = Forged()
     excused(forged)
     facts = judged(forged).facts
@@ -356,7 +356,7 @@ def test_what_another_fault_touched_is_told() -> None:
     assert "kill-child max" not in facts, "nobody was alone with the fault"
 
 
-def test_those_in_a_line_are_told_apart() -> None:
+def test_queued_recoveries_are_counted_apart() -> None:
     forged = Forged()
     a_line(forged)
     facts = judged(forged).facts
@@ -373,7 +373,7 @@ def test_where_workers_have_room_for_everything_a_line_excuses_nothing() -> None
     assert finding.facts["flushall queued"] == 0
 
 
-def test_what_went_on_during_a_fault_is_not_counted() -> None:
+def test_work_during_a_fault_is_not_counted() -> None:
     forged = Forged()
     forged.fault("f-1", "delay-valkey", (10, 12))
     waiting(forged, "t1", claimed=11)
@@ -400,7 +400,7 @@ def test_a_lone_worker_can_go_on_after_the_heal_only() -> None:
     assert run(1).facts["kill-worker max"] == 0.5
 
 
-def test_what_has_not_ended_is_a_violation_though_no_fault_hit_it() -> None:
+def test_unfinished_task_without_a_fault_is_a_violation() -> None:
     forged = Forged()
     forged.fault("f-1", "kill-child", (10, 10), workers=("w1",))
     taken(forged, "t1", lost=10.1, again=10.2)
@@ -416,7 +416,7 @@ def test_of_nothing_nothing_is_known() -> None:
     assert judged(Forged()).verdict is Verdict.UNKNOWN
 
 
-def test_faults_that_hit_nobody_prove_nothing() -> None:
+def test_faults_without_a_victim_prove_nothing() -> None:
     forged = Forged()
     forged.life("t1", "k1")
     forged.fault("f-1", "kill-child", (30, 30), workers=("w1",))

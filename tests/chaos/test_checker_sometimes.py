@@ -37,14 +37,14 @@ def test_a_run_that_hit_everything_is_valid() -> None:
     assert finding.facts["reaped"] == 2, "a worker and an attempt"
 
 
-def test_every_name_is_counted_though_nobody_expects_it() -> None:
+def test_every_coverage_name_is_counted() -> None:
     finding = sometimes.check(whole().evidence())
     assert finding.verdict is Verdict.VALID
     assert set(finding.facts) == set(sometimes.NAMES)
 
 
 @pytest.mark.parametrize("name", sometimes.NAMES)
-def test_what_was_not_hit_is_unknown_and_no_pass(name: str) -> None:
+def test_kind_without_an_injection_is_unknown(name: str) -> None:
     forged = Forged()
     forged.life("t1", "k")
     forged.say("supervisor.started")
@@ -66,7 +66,7 @@ def test_half_of_what_a_name_means_is_not_a_hit() -> None:
     assert {name for name in sometimes.NAMES if facts[name]} == set(), "lost afterwards is not tried again"
 
 
-def test_a_name_that_does_not_exist_is_told() -> None:
+def test_unknown_name_is_reported() -> None:
     forged = whole()
     forged.expects = ["fenced", "frightened"]
     finding = sometimes.check(forged.evidence())
@@ -79,6 +79,6 @@ def test_of_nothing_nothing_is_known() -> None:
     assert sometimes.check(Forged().evidence()).verdict is Verdict.UNKNOWN
 
 
-def test_the_events_exist_and_are_said_at_the_level_of_a_run() -> None:
+def test_expected_events_exist_at_the_log_level_of_a_run() -> None:
     events = {event for events in sometimes._EVENTS.values() for event in events} | {"epoch.changed"}
     assert {event for event in events if telemetry.EVENTS.get(event, 0) < telemetry.INFO} == set()

@@ -95,7 +95,7 @@ def test_a_stale_handler_that_starts_late_is_not_accused() -> None:
     assert set(verdicts(story.evidence()).values()) == {Verdict.VALID}
 
 
-def test_a_redrive_that_somebody_asked_for_is_legal() -> None:
+def test_requested_redrive_is_legal() -> None:
     story = told()
     story.redrive("t9")
     story.claim("t9")
@@ -136,7 +136,7 @@ def test_a_postgres_that_was_frozen_may_show_late_what_it_wrote() -> None:
     assert reads.check(_slow_to_show("flushall", 5)).verdict is Verdict.INVALID
 
 
-def test_what_was_overwritten_was_visible_before() -> None:
+def test_overwritten_value_was_visible_before() -> None:
     """The next writer of a row waits for the one before, so a fault excuses no reader of what was overtaken long ago."""
     story = Story()
     task = story.submit("note")
@@ -149,7 +149,7 @@ def test_what_was_overwritten_was_visible_before() -> None:
     assert reads.check(story.evidence()).verdict is Verdict.INVALID
 
 
-def test_an_operation_that_nobody_answered_may_happen_at_any_time() -> None:
+def test_unanswered_operation_may_happen_at_any_time() -> None:
     evidence = told().evidence()
     at = evidence.events[0].at
     evidence.events.insert(0, Event(at - 1, "client-7", Kind.INVOKE, "submit", key="k1", value={"type": "note", "variant": "a"}))
@@ -183,6 +183,6 @@ def test_of_many_violations_the_first_are_kept_and_all_are_counted() -> None:
     assert (len(finding.violations), finding.facts["violations"]) == (KEPT, KEPT + 20)
 
 
-def test_what_is_missing_counts_more_than_what_was_found() -> None:
+def test_missing_evidence_outweighs_findings() -> None:
     finding = answer("any", "None.", said="much", missing="everything", violations=[Violation("x")])
     assert (finding.verdict, finding.said, finding.violations) == (Verdict.UNKNOWN, "everything", [])

@@ -50,7 +50,7 @@ def lost_task(forged: Forged, *, again: str | None = None) -> None:
 
 
 @pytest.mark.parametrize("checker", ["accepted", "keys", "reads", "linear"])
-def test_what_an_asynchronous_failover_lost_is_excused(checker: str) -> None:
+def test_loss_by_an_asynchronous_failover_is_excused(checker: str) -> None:
     forged = failed_over(good())
     lost_task(forged, again="t10")
     assert judged(forged, checker).verdict is Verdict.VALID, judged(forged, checker).violations
@@ -84,7 +84,7 @@ def test_a_reader_of_the_old_primary_may_see_what_was_there_last() -> None:
 
 
 @pytest.mark.parametrize(("lost", "read_at", "verdict"), [(True, 9.5, "valid"), (False, 9.5, "invalid"), (True, 8.5, "invalid")])
-def test_what_the_standby_lacks_may_be_read_before_the_promotion(lost: bool, read_at: float, verdict: str) -> None:
+def test_data_that_the_standby_lacks_may_be_read_before_the_promotion(lost: bool, read_at: float, verdict: str) -> None:
     """An asynchronous standby is behind; what was committed meanwhile is lost with the primary that showed it."""
     forged = failed_over(good())
     forged.submit((9.0, 9.2), "k9", "t9")
@@ -237,7 +237,7 @@ def test_recovery_runs_from_the_promotion_while_the_old_server_lives_on() -> Non
         ("stop-valkey", 12.0, 23.0, True),  # nothing can go on before the heal
     ],
 )
-def test_what_comes_while_the_old_server_lives_on_has_to_go_on_beside_it(
+def test_write_while_the_old_server_lives_has_to_succeed_beside_it(
     nemesis: str, comes: float, goes_on: float, valid: bool
 ) -> None:
     forged = Forged()

@@ -249,7 +249,7 @@ def _late_cancel(e: Evidence) -> Evidence:
 
 
 @pytest.mark.parametrize(("checker", "task", "words", "lie"), LIES, ids=[f"{lie[0]}-{number}" for number, lie in enumerate(LIES)])
-def test_a_lie_is_found(checker: str, task: str | None, words: str, lie: Lie) -> None:
+def test_corrupted_history_is_found(checker: str, task: str | None, words: str, lie: Lie) -> None:
     evidence = told().evidence()
     assert CHECKERS[checker](evidence).verdict is Verdict.VALID
     evidence = told().evidence()

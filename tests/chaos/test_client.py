@@ -161,7 +161,7 @@ async def test_an_acknowledgement_and_a_replay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["hang", "reset", "cut", "problem 503 server_unreachable", "garbage 503", "garbage 202"])
-async def test_whatever_may_have_happened_is_info_and_sent_again_under_another_name(tmp_path: Path, trouble: str) -> None:
+async def test_unknown_reply_is_info_and_is_sent_again_by_another_process(tmp_path: Path, trouble: str) -> None:
     async with misbehaving({"k": [trouble, trouble, "task 202 t1 PENDING"]}) as (api,):
         events, clients = await history_of([api.url], [op("k")], tmp_path)
     assert [e.kind.value for e in events] == ["invoke", "info", "invoke", "info", "invoke", "ok"]
@@ -233,7 +233,7 @@ async def test_a_task_is_read_through_the_other_api_and_followed_to_its_end(tmp_
     assert clients.counts.ended == {"SUCCESS": 1}
 
 
-async def test_what_a_read_is_refused_or_told_of_another_task_ends_it(tmp_path: Path) -> None:
+async def test_read_that_is_refused_or_answers_another_task_ends(tmp_path: Path) -> None:
     script = {
         "k": ["task 202 t1 PENDING"],
         "k2": ["task 202 t2 PENDING"],

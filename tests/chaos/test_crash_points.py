@@ -94,7 +94,7 @@ def test_a_good_end_is_not_complained_of(cell: Cell) -> None:
         (TRANSACTIONAL, {"cents_changed": -100}, "changed by -100"),
     ],
 )
-def test_what_is_wrong_is_complained_of(cell: Cell, wrong: dict[str, Any], said: str) -> None:
+def test_crash_point_violation_is_reported(cell: Cell, wrong: dict[str, Any], said: str) -> None:
     assert re.search(said, "\n".join(complaints(cell, found(**wrong), tasks=2)))
 
 

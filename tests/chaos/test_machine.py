@@ -231,7 +231,7 @@ def test_a_run_that_was_written_down(servers: Servers, name: str) -> None:
 
 
 @pytest.mark.timeout(86_400 if ASKED else 600)
-def test_whatever_crashes_the_promises_hold(servers: Servers) -> None:
+def test_promises_hold_through_any_crash(servers: Servers) -> None:
     class Here(Machine):
         pass
 

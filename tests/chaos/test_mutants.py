@@ -67,7 +67,7 @@ def test_there_is_one_patch_for_each_mutant() -> None:
     assert len({mutant.patch for mutant in MUTANTS.values()}) == len(MUTANTS) >= 18
 
 
-def test_what_a_mutant_names_exists_and_nothing_is_there_for_nobody() -> None:
+def test_every_file_and_provocation_of_a_mutant_exists_and_is_used() -> None:
     assert {mutant.provocation for mutant in MUTANTS.values()} == PROVOCATIONS.keys()
     for mutant in MUTANTS.values():
         assert mutant.expected
@@ -94,7 +94,7 @@ def test_a_patch_that_does_not_fit_is_an_error(text: str, tmp_path: Path) -> Non
         patched(EXAMPLE, tmp_path / "nowhere")
 
 
-def test_what_is_no_patch_is_an_error() -> None:
+def test_invalid_patch_is_an_error() -> None:
     with pytest.raises(Misfit, match="no line of a patch"):
         hunks("some words\n")
 

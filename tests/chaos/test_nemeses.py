@@ -71,7 +71,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", sorted(NEMESES) if ALL else ORDINARY.split())
-async def test_it_breaks_and_mends(cluster: Cluster, name: str) -> None:
+async def test_nemesis_injects_and_heals(cluster: Cluster, name: str) -> None:
     reason = await NEMESES[name].unable(cluster)
     if reason is not None:
         pytest.skip(reason)
@@ -81,7 +81,7 @@ async def test_it_breaks_and_mends(cluster: Cluster, name: str) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_what_cannot_be_done_is_said(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unsupported_nemesis_names_the_reason(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clocks, "LIBRARIES", ("nowhere",))
     monkeypatch.setattr(cluster, "layout", msgspec.structs.replace(cluster.layout, other_tree=None))
     monkeypatch.setattr(cluster, "disks", {})

@@ -134,13 +134,13 @@ def test_its_script_runs_to_the_end(desktop: dict[str, Any]) -> None:
     assert len(desktop["ticks"]) > 5
 
 
-def test_it_shows_the_verdict_and_every_checker(desktop: dict[str, Any], bulk: Bulk) -> None:
+def test_report_shows_the_verdict_and_every_checker(desktop: dict[str, Any], bulk: Bulk) -> None:
     assert "invalid" in desktop["verdict"]
     assert desktop["checkers"] == {f"checker-{finding.checker}": finding.verdict for finding in bulk.findings}
     assert set(desktop["checkers"].values()) == {"valid", "invalid"}
 
 
-def test_it_draws_every_fault_in_the_lane_of_its_kind(desktop: dict[str, Any], bulk: Bulk) -> None:
+def test_report_draws_every_fault_in_the_lane_of_its_kind(desktop: dict[str, Any], bulk: Bulk) -> None:
     injected = [event for event in bulk.evidence.events if event.op == "fault" and event.kind == "ok"]
     assert len(desktop["bars"]) == len(injected) > 50
     assert set(desktop["lanes"]) == {event.value["nemesis"] for event in injected}
@@ -149,25 +149,25 @@ def test_it_draws_every_fault_in_the_lane_of_its_kind(desktop: dict[str, Any], b
     assert all(width > 1 and height > 5 for width, height in lasting)
 
 
-def test_it_shows_recovery_and_what_happened_sometimes(desktop: dict[str, Any]) -> None:
+def test_report_shows_recovery_and_coverage(desktop: dict[str, Any]) -> None:
     assert sorted(desktop["recoveries"]) == sorted(KINDS)
     assert ["stranded", "never"] in desktop["hits"]
     assert ["fenced", "hit"] in desktop["hits"]
 
 
-def test_it_tells_the_life_of_the_task_concerned(desktop: dict[str, Any], bulk: Bulk) -> None:
+def test_report_shows_the_timeline_of_the_task_concerned(desktop: dict[str, Any], bulk: Bulk) -> None:
     ((name, unfolded, moments),) = desktop["lives"]
     assert (name, unfolded) == (f"life-{bulk.wronged}", True)
     assert moments > 12
 
 
-def test_it_says_what_is_under_the_pointer(desktop: dict[str, Any]) -> None:
+def test_report_describes_the_moment_under_the_pointer(desktop: dict[str, Any]) -> None:
     assert not desktop["tip_hidden"]
     for part in (desktop["lanes"][0], "f-", "ended /s", "PROCESSING"):
         assert part in desktop["tip"]
 
 
-def test_it_zooms(desktop: dict[str, Any]) -> None:
+def test_report_zooms_in_and_out(desktop: dict[str, Any]) -> None:
     def span(view: str) -> tuple[float, float]:
         left, _, width, _ = map(float, view.split())
         return left, width
@@ -190,7 +190,7 @@ def test_nothing_is_wider_than_the_window(look: Look, width: int) -> None:
     assert found["error"] is None
 
 
-def test_it_is_dark_for_who_wants_that(look: Look, desktop: dict[str, Any]) -> None:
+def test_report_follows_a_dark_colour_scheme(look: Look, desktop: dict[str, Any]) -> None:
     dark = look(1280, dark=True)
     assert dark["ready"] == "yes"
     assert dark["paper"] != desktop["paper"]
@@ -212,7 +212,7 @@ def test_its_colours_can_be_read(theme: str) -> None:
         assert _contrast(colours[name], colours["sheet"]) >= 3, name
 
 
-def test_it_needs_nothing_from_elsewhere(written: Path) -> None:
+def test_report_loads_nothing_from_elsewhere(written: Path) -> None:
     page = (written / "report.html").read_text(encoding="utf-8")
     assert "default-src 'none'" in page
     assert not re.findall(r"""(?:src|href)=["'](?!#|tasks/)[^"']*""", page)
@@ -231,7 +231,7 @@ def test_every_link_within_it_leads_somewhere(written: Path) -> None:
     assert all((written / name).is_file() for name in files_told)
 
 
-def test_what_comes_from_the_evidence_stays_text(bulk: Bulk, tmp_path: Path) -> None:
+def test_report_escapes_text_of_the_evidence(bulk: Bulk, tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
     run = msgspec.structs.replace(bulk.evidence.run, about=evil, scenario=evil, command=evil, machine={evil: evil})
     events = [
@@ -263,7 +263,7 @@ def test_an_unknown_is_never_shown_as_valid(bulk: Bulk, tmp_path: Path, verdicts
     assert ("All 1 checkers" in page) == (shown == "valid")
 
 
-def test_what_had_to_happen_and_did_not_is_shown_first(bulk: Bulk, tmp_path: Path) -> None:
+def test_missing_coverage_is_shown_first(bulk: Bulk, tmp_path: Path) -> None:
     run = msgspec.structs.replace(bulk.evidence.run, expects=["fenced", "stranded", "unheard-of"])
     page = write_report(tmp_path, msgspec.structs.replace(bulk.evidence, run=run), bulk.findings).read_text(encoding="utf-8")
     tiles = re.findall(r'<li class="(\w+)" data-hit="([\w-]+)">', page)

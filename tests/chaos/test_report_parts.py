@@ -75,7 +75,7 @@ def test_a_fault_that_never_healed_lasts_to_the_end() -> None:
     assert (fault.ended, fault.remark) == (10, "never healed")
 
 
-def test_what_went_by_halves_is_remarked() -> None:
+def test_partial_injection_is_reported() -> None:
     events = [
         _fault(1, Kind.INVOKE, "fault", "f-1"),
         _fault(1.1, Kind.INFO, "fault", "f-1", error="OSError: gone"),
@@ -85,7 +85,7 @@ def test_what_went_by_halves_is_remarked() -> None:
     assert (fault.ended, fault.remark) == (2, "injected by halves: OSError: gone")
 
 
-def test_what_was_impossible_is_no_fault() -> None:
+def test_impossible_injection_is_no_fault() -> None:
     events = [_fault(1, Kind.INVOKE, "fault", "f-1"), _fault(1, Kind.FAIL, "fault", "f-1", reason="nobody lives")]
     evidence = _evidence(events=events)
     assert faults_of(evidence) == []
@@ -223,7 +223,7 @@ def _lived() -> Evidence:
     return _evidence(events=events, commits=commits, logs=logs)
 
 
-def test_a_life_is_told_from_everything_that_mentions_the_task() -> None:
+def test_timeline_uses_all_evidence_of_its_task() -> None:
     (life,) = lives_of(_lived(), _wronged(TASK, None, TASK))
     assert [(moment.source, moment.what, moment.open) for moment in life.moments] == [
         ("client-3", 'submit invoke, key k-1, {"type":"note"}', ()),

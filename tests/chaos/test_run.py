@@ -71,7 +71,7 @@ def _has_healed_everything(evidence: Evidence) -> None:
     assert evidence.snapshot.drained
 
 
-def test_what_does_not_exist_is_refused() -> None:
+def test_unknown_scenario_is_refused() -> None:
     refused = CliRunner().invoke(main, ["run", "earthquake"])
     assert refused.exit_code == 2
     assert "earthquake" in refused.output

@@ -81,7 +81,7 @@ async def test_a_crash_of_the_server_neither_hides_nor_repeats_a_commit(postgres
     assert all(0 <= boottime() - commit.at < 60 * 10**9 for commit in written)
 
 
-async def test_the_signs_of_life_of_a_worker_are_told(postgres: Postgres, tmp_path: Path) -> None:
+async def test_heartbeats_of_a_worker_are_read_from_the_wal(postgres: Postgres, tmp_path: Path) -> None:
     """From what the engine writes to what the checker of reapings says of it: a sign that is not told blinds the checker."""
     reader = CommitReader([postgres], tmp_path, wall_offset=time.time_ns() - boottime(), watch=lambda commit: None)
     await migrate(postgres.url)

@@ -32,7 +32,7 @@ def test_a_good_life_is_counted() -> None:
     assert watch.violations == []
 
 
-def test_a_step_that_is_no_transition_is_told() -> None:
+def test_illegal_transition_is_reported() -> None:
     assert (
         "from SUCCESS to PROCESSING"
         in _seen(
@@ -41,7 +41,7 @@ def test_a_step_that_is_no_transition_is_told() -> None:
     )
 
 
-def test_a_second_effect_is_told() -> None:
+def test_second_effect_is_reported() -> None:
     twice = ("effects", "insert", {"task_id": "a"})
     assert "twice" in _seen(twice, twice).violations[0]
 

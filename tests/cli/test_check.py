@@ -71,7 +71,7 @@ def test_everything_that_is_wrong_in_one_run(leaseq: Command) -> None:
     assert "secret" not in result.stdout
 
 
-def test_for_scripts(leaseq: Command, config: Config) -> None:
+def test_check_as_json_for_scripts(leaseq: Command, config: Config) -> None:
     result = leaseq("check", "--json", LEASEQ_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     assert result.exit_code == 1
     said = msgspec.json.decode(result.stdout)

@@ -234,7 +234,7 @@ async def test_a_part_that_cannot_start_ends_everything(starter: Starter) -> Non
     await dev.all_gone()
 
 
-async def test_a_port_in_use_is_said_before_anything_starts(starter: Starter) -> None:
+async def test_port_in_use_is_reported_before_anything_starts(starter: Starter) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

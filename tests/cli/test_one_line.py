@@ -117,7 +117,7 @@ DIRECTORIES: dict[str, Callable[[Path], Path]] = {
 
 
 @pytest.mark.parametrize("name", DIRECTORIES)
-def test_a_data_directory_that_cannot_be_one_is_told_in_one_line(name: str, tmp_path: Path, leaseq: Command) -> None:
+def test_unusable_data_directory_is_reported_in_one_line(name: str, tmp_path: Path, leaseq: Command) -> None:
     where = DIRECTORIES[name](tmp_path / "data")
     env: dict[str, Any] = {f"LEASEQ_{url}_URL": None for url in ("POSTGRES", "HANDLER_POSTGRES", "REDIS")}
     env["LEASEQ_DATA_DIR"] = str(where)
@@ -134,7 +134,7 @@ def test_a_data_directory_that_cannot_be_one_is_told_in_one_line(name: str, tmp_
     assert "fault" in checked.stdout
 
 
-def test_a_current_directory_that_is_gone_is_told(config: Config, tmp_path: Path) -> None:
+def test_removed_current_directory_is_reported(config: Config, tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     command = 'cd "$0" && rmdir "$0" && exec "$@"'
     env = environment(config) | {"PYTHONSAFEPATH": "1"}
@@ -219,7 +219,7 @@ def running_below(data: Path) -> list[int]:
     return [int(file.read_text().split()[0]) for file in files]
 
 
-def test_a_process_that_was_told_to_ignore_a_hangup_does() -> None:
+def test_process_with_ignored_hangup_survives_one() -> None:
     """As `nohup` does. Otherwise it counts as SIGTERM."""
     usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

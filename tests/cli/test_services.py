@@ -78,7 +78,7 @@ async def test_a_task_goes_all_the_way_and_every_process_stops_cleanly(services:
     assert not any(alive(pid) for pid in children)
 
 
-async def test_a_worker_serves_the_queues_it_is_told_to(services: Services, client: Client) -> None:
+async def test_worker_serves_the_queues_of_its_option(services: Services, client: Client) -> None:
     worker = await services.worker("--queues", "side, other")
     assert worker.heard("supervisor.started")[0]["queues"] == ["other", "side"]
     assert (await client.ended(await client.submit("aside", n=1, options={"queue": "side"}))).state is State.SUCCESS
@@ -169,7 +169,7 @@ def pid_files(data: Path) -> list[Path]:
     return [homes[0] / "server" / "data" / "postmaster.pid", homes[1] / "server" / "valkey.pid"]
 
 
-async def test_a_role_that_may_not_is_told_so_in_one_line(config: Config, client: Client) -> None:
+async def test_missing_right_of_a_role_is_reported_in_one_line(config: Config, client: Client) -> None:
     await client.rows("create role nobody_much login password 'x'")
     try:
         url = urlsplit(str(config.postgres_url))

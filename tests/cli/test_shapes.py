@@ -61,7 +61,7 @@ def alike(command: str, answer: bytes, kind: Any, *, equal: bool = True) -> None
     fits(over_http, kind)
 
 
-def test_what_is_read_is_the_same(leaseq: Command, stage: Stage, http: Door) -> None:
+def test_reads_have_one_shape_everywhere(leaseq: Command, stage: Stage, http: Door) -> None:
     worker = stage.open_worker(queues=("default", "side"))
     failed, done, waiting = stage.submit(idempotency_key="k"), stage.submit(), stage.submit("mul", queue="side")
     stage.fail(stage.claim(failed, worker), "no \x1b[31m \u202e")
@@ -79,7 +79,7 @@ def test_what_is_read_is_the_same(leaseq: Command, stage: Stage, http: Door) -> 
     alike(leaseq("workers", "--all", "--json").stdout, http.ask("GET", "/api/workers?closed=true"), WorkerList)
 
 
-def test_what_is_changed_is_told_in_the_same_shape(leaseq: Command, stage: Stage, http: Door) -> None:
+def test_changes_are_printed_in_the_shape_of_reads(leaseq: Command, stage: Stage, http: Door) -> None:
     one, other = stage.submit(), stage.submit()
     alike(leaseq("cancel", one, "--json").stdout, http.ask("POST", f"/api/tasks/{other}/cancel"), TaskView, equal=False)
     alike(leaseq("redrive", one, "--json").stdout, http.ask("POST", f"/api/tasks/{other}/redrive"), TaskView, equal=False)

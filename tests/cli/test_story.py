@@ -130,7 +130,7 @@ UNKNOWN = a_task(state=State.SCHEDULED, hand_back_count=1, error=b'{"code":"unkn
         (OTHER, NOWHERE, ["is due at", "submitted for another version of charge"]),
     ],
 )
-def test_what_it_waits_for(task: Task, where: Whereabouts, said: list[str]) -> None:
+def test_show_names_the_reason_of_the_wait(task: Task, where: Whereabouts, said: list[str]) -> None:
     present = [line.said for line in tell(task, [], where) if line.when is None]
     assert len(present) == len(said)
     for line, part in zip(present, said, strict=True):
@@ -143,6 +143,6 @@ def test_a_finished_task_waits_for_nothing() -> None:
     assert [line.said for line in lines][1:] == ["cancellation was requested", "ended in CANCELLED"]
 
 
-def test_an_error_without_words_is_told_by_its_code() -> None:
+def test_error_without_words_shows_its_code() -> None:
     assert why(b'{"code":"expired"}') == "expired"
     assert why(None) == ""

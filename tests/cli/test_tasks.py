@@ -226,7 +226,7 @@ def test_queues_are_listed_paused_and_resumed(leaseq: Command, stage: Stage) -> 
     assert "was not known before" in leaseq("queues", "pause", "defualt").stderr
 
 
-def test_what_waits_in_the_ledger_is_told(leaseq: Command, stage: Stage) -> None:
+def test_tasks_waiting_in_the_ledger_are_reported(leaseq: Command, stage: Stage) -> None:
     ids = [leaseq("submit", "add", LEASEQ_DISPATCH_WINDOW="10").stdout.strip() for _ in range(11)]
     row = leaseq("queues").stdout.splitlines()[1].split()
     assert row[:7] == ["default", "open", "0", "10", "0", "0", "0"]

@@ -27,9 +27,7 @@ async def backlog_of(survey: Survey, lane: Lane = Lane.NORMAL) -> Backlog | None
     return (await survey.backlogs(QUEUE)).get(lane)
 
 
-async def test_what_does_not_fit_waits_and_what_comes_after_it_waits_too(
-    dispatcher: Dispatcher, survey: Survey, valkey: Redis
-) -> None:
+async def test_push_to_a_full_lane_and_every_later_one_waits(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
     first, second = ids(WINDOW + 5), ids(3)
     with recorded() as events:
         assert await dispatcher.push(QUEUE, first) == first[:WINDOW]
@@ -58,7 +56,7 @@ async def test_one_lane_is_full_and_the_others_are_not(dispatcher: Dispatcher, s
     assert [*await survey.with_backlogs()] == [QUEUE]
 
 
-async def test_what_is_refused_rings_nothing(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_refused_push_wakes_no_worker(dispatcher: Dispatcher, valkey: Redis) -> None:
     await dispatcher.push(QUEUE, ids(WINDOW + 1), lane=Lane.LOW)
     await valkey.delete(KEYS.ready(QUEUE, Lane.NORMAL))
     await dispatcher.push(QUEUE, ids(1), lane=Lane.LOW)
@@ -78,9 +76,7 @@ async def test_an_older_task_goes_in_before_the_backlog_up_to_twice_the_window(
     assert await backlog_of(survey) == Backlog.of(older[WINDOW])
 
 
-async def test_what_is_delivered_again_begins_no_backlog_at_the_window(
-    dispatcher: Dispatcher, survey: Survey, valkey: Redis
-) -> None:
+async def test_redelivery_starts_no_backlog_at_the_window(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
     again = ids(2 * WINDOW + 1)
     assert await dispatcher.push(QUEUE, again[: WINDOW + 3], redelivery=True) == again[: WINDOW + 3]
     assert await backlog_of(survey) is None
@@ -88,7 +84,7 @@ async def test_what_is_delivered_again_begins_no_backlog_at_the_window(
     assert await backlog_of(survey) == Backlog.of(again[2 * WINDOW])
 
 
-async def test_what_lies_in_an_announced_stretch_is_taken(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+async def test_push_into_an_announced_batch_is_accepted(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
     pushed, within, behind = ids(WINDOW + 1), ids(2), ids(2)
     await dispatcher.push(QUEUE, pushed)
     await valkey.ltrim(KEYS.ready(QUEUE, Lane.NORMAL), 0, 1)
@@ -136,7 +132,7 @@ async def test_a_refill_of_another_lane_rings_the_bell_once(dispatcher: Dispatch
     assert await in_lane(valkey) == [""]
 
 
-def test_a_value_that_nobody_of_us_wrote_is_a_backlog_from_the_beginning() -> None:
+def test_unreadable_backlog_value_counts_from_the_beginning() -> None:
     task_id = new_task_id()
     for hostile in (b"", b"x", b"\xff\xfe", f"{task_id} x".encode(), f"{task_id} {task_id}".encode()):
         assert Backlog.read(hostile) == Backlog(hostile, FIRST_ID)
@@ -145,7 +141,7 @@ def test_a_value_that_nobody_of_us_wrote_is_a_backlog_from_the_beginning() -> No
     assert read_backlogs([None, None, b"x"]) == {Lane.LOW: Backlog(b"x", FIRST_ID)}
 
 
-async def test_a_backlog_that_nobody_of_us_wrote_harms_no_push(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+async def test_foreign_backlog_value_harms_no_push(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
     """It refuses everything or nothing, as may be; what is refused is sought from the beginning on."""
     for hostile in ("", "x", "0", "\xff" * 50, "z" * 100):
         await valkey.hset(KEYS.backlog(QUEUE), "normal", hostile)
@@ -158,7 +154,7 @@ async def test_a_backlog_that_nobody_of_us_wrote_harms_no_push(dispatcher: Dispa
         assert await dispatcher.refill(QUEUE, [], lane=Lane.NORMAL, seen=found, left=None)
 
 
-def test_the_places_of_ids() -> None:
+def test_next_id_follows_its_id() -> None:
     task_id = new_task_id()
     assert task_id < next_id(task_id) < LAST_ID
     assert next_id("01900000-0000-7000-8000-ffffffffffff") == "01900000-0000-7000-8001-000000000000"

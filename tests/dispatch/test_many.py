@@ -51,7 +51,7 @@ async def test_the_backlogs_of_many_queues_come_in_one_reply(survey: Survey, val
     assert not await valkey.exists(KEYS.backlog(NAMES[BROKEN]))
 
 
-async def test_what_many_lanes_hold_is_read_a_page_at_a_time(survey: Survey, valkey: Redis, replies: Callable[[], int]) -> None:
+async def test_deliveries_of_many_lanes_are_read_in_pages(survey: Survey, valkey: Redis, replies: Callable[[], int]) -> None:
     pushed, lost = ids(120), ids(1)
     for number in range(40):
         await valkey.rpush(KEYS.ready(*PLACES[number]), *pushed[3 * number : 3 * number + 3])

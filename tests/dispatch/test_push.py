@@ -27,7 +27,7 @@ async def test_each_goes_to_its_lane_in_order(dispatcher: Dispatcher, valkey: Re
     assert await in_lane(valkey, Lane.HIGH, queue="b") == second[:1]
 
 
-async def test_what_cannot_be_pushed_is_told_and_dropped(redis_only: Config, proxy_to: ProxyTo, valkey: Redis) -> None:
+async def test_push_that_fails_is_logged_and_dropped(redis_only: Config, proxy_to: ProxyTo, valkey: Redis) -> None:
     assert redis_only.redis_url is not None
     proxy = await proxy_to(redis_only.redis_url)
     far = open_redis(Config(redis_url=proxy.url), name="leaseq-test")
@@ -47,7 +47,7 @@ async def test_what_cannot_be_pushed_is_told_and_dropped(redis_only: Config, pro
     assert await in_lane(valkey, queue="a") == [later]
 
 
-async def test_what_waits_is_bounded(dispatcher: Dispatcher, valkey: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_items_are_bounded(dispatcher: Dispatcher, valkey: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("leaseq.operations.push.CAPACITY", 2)
     pusher = Pusher(dispatcher)
     offered = ids(4)
@@ -60,7 +60,7 @@ async def test_what_waits_is_bounded(dispatcher: Dispatcher, valkey: Redis, monk
     assert [event.fields["count"] for event in events if event.name == "push.failed"] == [2]
 
 
-async def test_what_is_refused_is_not_told_as_pushed_and_an_old_task_begins_no_backlog(valkey: Redis) -> None:
+async def test_refused_push_is_not_counted_and_an_old_task_starts_no_backlog(valkey: Redis) -> None:
     dispatcher = Dispatcher(valkey, KEYS, window=10)
     pusher = Pusher(dispatcher)
     old, fresh = ids(1), ids(10)

@@ -33,7 +33,7 @@ async def test_push_to_another_lane_rings_the_bell_once(dispatcher: Dispatcher, 
     assert await in_lane(valkey) == [""]
 
 
-async def test_push_rings_no_bell_where_work_waits_or_nobody_listens(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_push_wakes_no_worker_where_work_waits_or_none_listens(dispatcher: Dispatcher, valkey: Redis) -> None:
     (normal,) = ids(1)
     await dispatcher.push(QUEUE, ids(1), lane=Lane.SUSPECT)
     assert await in_lane(valkey) == []
@@ -134,7 +134,7 @@ async def test_pull_looks_at_so_many_values_and_leaves_the_rest(dispatcher: Disp
     assert await valkey.llen(KEYS.parked(QUEUE)) == 1000
 
 
-async def test_what_can_be_no_id_leaves_a_processing_list(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_invalid_id_leaves_a_processing_list(dispatcher: Dispatcher, valkey: Redis) -> None:
     pushed = ids(3)
     processing = KEYS.processing(QUEUE, WORKER)
     await valkey.rpush(processing, pushed[0], "", *ODD, pushed[1], b"y", pushed[2])

@@ -88,7 +88,7 @@ def noops(config: Config) -> list[Submission]:
     return [accept(Request(type="noop", payload=PAYLOAD), config, tenant=DEFAULT_TENANT) for _ in range(TASKS)]
 
 
-async def test_what_a_task_costs(counting: Config, counts: Counts) -> None:
+async def test_plain_task_costs_its_budget(counting: Config, counts: Counts) -> None:
     """The least of up to three measurements: beats and sweeps count too, and a busy machine takes longer for the same tasks."""
     found = await measure(counting, counts)
     for _ in range(2):

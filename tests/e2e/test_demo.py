@@ -72,7 +72,7 @@ def below(directory: Path) -> list[str]:
 
 
 @pytest.mark.timeout(PLAY_SECONDS + 20)
-async def test_it_keeps_every_promise_through_two_kills(start: Start, tmp_path: Path) -> None:
+async def test_demo_keeps_every_promise_through_two_kills(start: Start, tmp_path: Path) -> None:
     demo = await start("--tasks", "800")
     said, _ = await asyncio.wait_for(demo.communicate(), PLAY_SECONDS)
     text = said.decode()
@@ -88,7 +88,7 @@ async def test_it_keeps_every_promise_through_two_kills(start: Start, tmp_path: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_it_can_be_interrupted_and_leaves_nothing_behind(start: Start, tmp_path: Path, number: signal.Signals) -> None:
+async def test_interrupted_demo_leaves_nothing_behind(start: Start, tmp_path: Path, number: signal.Signals) -> None:
     demo = await start()
     assert demo.stdout is not None
     text = ""
@@ -175,11 +175,11 @@ UNDER_TWO_IDS = replace(GOOD.answers[1], task_id="d", replayed=False)
         ({"worker": Recovery(0, 0.0, 9.9)}, ["A lost worker: back within lease + 2 s = 5 s"]),
     ],
 )
-def test_the_verdict_notices(seen: dict[str, Any], promises: list[str]) -> None:
+def test_demo_verdict_names_each_broken_promise(seen: dict[str, Any], promises: list[str]) -> None:
     assert [finding.promise for finding in broken(evidence(**seen))] == promises
 
 
-def test_the_numbers() -> None:
+def test_demo_percentiles() -> None:
     values = [float(number) for number in range(1, 201)]
     assert (at(values, 50), at(values, 99), at([7.0], 99)) == (100.0, 198.0, 7.0)
     assert any("2 lost" in each.value for each in measure(evidence()))

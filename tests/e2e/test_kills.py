@@ -102,7 +102,7 @@ async def test_a_frozen_worker_changes_nothing_when_it_wakes(
     await frozen.hear("worker.opened", count=2)
 
 
-async def test_frozen_for_less_than_a_lease_nobody_is_reaped(services: Services, client: Client) -> None:
+async def test_worker_frozen_for_less_than_a_lease_is_not_reaped(services: Services, client: Client) -> None:
     reaper = await services.reaper()
     worker = await services.worker()
     task_id = await client.submit("hold", seconds=1.5)
@@ -136,7 +136,7 @@ async def test_poison_hurts_only_itself(services: Services, client: Client) -> N
     assert len(worker.heard("child.died")) <= 5
 
 
-async def test_a_blocked_loop_is_ended_and_said(services: Services, client: Client) -> None:
+async def test_blocked_loop_is_ended_and_logged(services: Services, client: Client) -> None:
     services.config = replace(services.config, loop_stall_seconds=1.0)
     worker = await services.worker()
     task_id = await client.submit("block", seconds=60)

@@ -142,7 +142,7 @@ async def test_the_python_example(dev: Dev) -> None:
         assert conn.execute("select sku, pieces from reserved").fetchall() == [("espresso", 2)]
 
 
-async def test_the_clients(dev: Dev) -> None:
+async def test_readme_clients_run_as_printed(dev: Dev) -> None:
     """examples/client.sh takes the address; examples/http_client.py has the one of the README."""
     said = await run(dev, "sh", str(ROOT / "examples" / "client.sh"), f"http://127.0.0.1:{dev.port}")
     assert '"state":"SUCCESS"' in said

@@ -78,7 +78,7 @@ async def test_every_process_goes_on_at_the_new_primary(
     await eventually(everybody)
 
 
-async def test_what_the_old_primary_took_after_the_promotion_is_delivered_again(
+async def test_deliveries_taken_by_the_old_primary_are_delivered_again(
     services: Services, client: Client, redis_pair: RedisPair, proxy: Proxy, eventually: Callable[..., Any]
 ) -> None:
     """A planned failover: until the old primary is told, everybody writes to it, and all of that is lost."""

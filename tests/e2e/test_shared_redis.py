@@ -150,7 +150,7 @@ async def test_check_tells_of_another_ledger(ledgers: list[str], other: Config) 
     assert all(name in finding.message for name in [*ledgers, "LEASEQ_REDIS_PREFIX"])
 
 
-async def test_what_flushall_took_is_set_again(
+async def test_ledger_mark_is_set_again_after_flushall(
     client: Client, store: redis.asyncio.Redis, eventually: Callable[..., Any]
 ) -> None:
     ((mine,),) = await client.rows("select id::text from leaseq.ledger")

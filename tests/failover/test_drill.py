@@ -64,7 +64,7 @@ async def test_a_client_that_may_write_announces_what_it_has_seen(config: Config
     _timelines.clear()
 
 
-async def test_who_only_reads_does_not_take_an_empty_dispatch(config: Config, dispatch: Redis) -> None:
+async def test_reader_does_not_claim_an_empty_dispatch(config: Config, dispatch: Redis) -> None:
     async with open_engine(config, announces=False) as engine:
         await engine.stores.survey.epoch()
         assert await dispatch.hgetall(LEDGER) == {}

@@ -165,7 +165,7 @@ async def test_an_old_primary_is_left_though_nothing_else_makes_a_connection(
         assert await is_in(pair.standby.url, await submit_soon(engine))
 
 
-async def test_what_runs_on_an_old_primary_is_not_acknowledged(one: Callable[[str], Config], pair: Pair) -> None:
+async def test_writes_on_an_old_primary_are_not_acknowledged(one: Callable[[str], Config], pair: Pair) -> None:
     """The newer timeline becomes known while a statement runs on the old primary."""
     async with (
         open_engine(one(pair.primary.url)) as engine,

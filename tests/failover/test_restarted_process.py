@@ -143,7 +143,7 @@ async def test_a_running_process_that_reaches_only_the_old_primary_leaves_it(
         await eventually(lambda: answers(503))
 
 
-async def test_what_redis_has_lost_is_written_again(
+async def test_timeline_that_redis_lost_is_written_again(
     new: Config, pair: Pair, dispatch: redis.asyncio.Redis, eventually: Callable[..., Any]
 ) -> None:
     async def known() -> bool:

@@ -78,7 +78,7 @@ async def test_a_conflict_is_tried_again(ledger: Ledger, claim: Claim, plain: ps
 
 
 @pytest.mark.parametrize("code", ANSWERS.values(), ids=ANSWERS.keys())
-async def test_an_answer_is_told_as_an_answer(
+async def test_refusal_by_a_trigger_counts_as_an_answer(
     ledger: Ledger, claim: Claim, plain: psycopg.AsyncConnection[Any], code: str
 ) -> None:
     await plain.execute(REFUSE.format(code=code).encode())

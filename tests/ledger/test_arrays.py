@@ -15,7 +15,7 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 @settings(max_examples=150, deadline=None)
 @given(texts=st.lists(st.none() | TEXTS, max_size=6))
-def test_any_text(server: psycopg.Connection, texts: list[str | None]) -> None:
+def test_text_array_keeps_any_text(server: psycopg.Connection, texts: list[str | None]) -> None:
     cursor = server.execute("select %s::text[]", [quoted(texts)])
     assert cursor.fetchone() == (texts,)
 
@@ -28,7 +28,7 @@ def test_text_that_means_something_in_an_array(server: psycopg.Connection, text:
     assert cursor.fetchone() == ([text, None, text],)
 
 
-def test_numbers(server: psycopg.Connection) -> None:
+def test_number_arrays_keep_their_values(server: psycopg.Connection) -> None:
     values = [0.0, 1e-7, 86_400.0 * 366, None, 0.1 + 0.2]
     cursor = server.execute("select %s::float8[], %s::integer[]", [numbers(values), numbers([1, None, -1])])
     assert cursor.fetchone() == (values, [1, None, -1])

@@ -88,7 +88,7 @@ async def test_an_ending_that_says_nothing_of_the_count_leaves_it(ledger: Ledger
     assert found.counts.hand_back_count == 1
 
 
-async def test_a_redrive_begins_anew(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+async def test_redrive_starts_from_the_first_attempt(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
     worker = await open_worker(fleet)
     task_id = await submit(ledger)
     await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), 1)])

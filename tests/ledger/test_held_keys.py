@@ -88,7 +88,7 @@ async def test_an_open_pause_of_a_queue_holds_up_no_submission_to_it(engine: Eng
     assert (await engine.submit(submission(idempotency_key="one"))).replayed
 
 
-async def test_a_locked_table_is_not_told_as_a_key_in_flight(engine: Engine, pool: Pool) -> None:
+async def test_locked_table_is_not_reported_as_a_key_in_flight(engine: Engine, pool: Pool) -> None:
     async with holding(pool) as held:
         await held.conn.execute("lock table leaseq.tasks in share mode")
         with pytest.raises(Locked, match="another transaction"):

@@ -15,7 +15,7 @@ from leaseq.model import Lane, Priority
 from support.ledger import claim_task, open_worker, submit
 
 
-async def test_what_is_due_is_found_place_by_place_and_taken_batch_by_batch(ledger: Ledger, plain: Connection) -> None:
+async def test_due_tasks_are_found_by_queue_and_promoted_by_batch(ledger: Ledger, plain: Connection) -> None:
     for queue, priority in (("b", Priority.LOW), ("b", Priority.HIGH), ("a", Priority.NORMAL), ("c", Priority.NORMAL)):
         for _ in range(2):
             await submit(ledger, delay_seconds=30.0, queue=queue, priority=priority)
@@ -63,7 +63,7 @@ async def test_a_look_from_known_positions_sees_what_is_due_behind_them_and_ever
     assert [due.queue for due in await ledger.find_due([passed])] == ["", "a", "b", "c", "e", "f", "g"]
 
 
-async def test_what_an_older_version_has_scheduled_is_promoted_too(ledger: Ledger, plain: Connection) -> None:
+async def test_task_scheduled_by_an_older_version_is_promoted(ledger: Ledger, plain: Connection) -> None:
     task_id = await submit(ledger, delay_seconds=30.0, queue="q", priority=Priority.HIGH)
     await plain.execute("delete from leaseq.scheduled")
     await plain.execute("insert into leaseq.scheduled (task_id, run_at) values (%s, now())", [task_id])

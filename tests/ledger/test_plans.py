@@ -154,7 +154,7 @@ def full(session_postgres: str, request: pytest.FixtureRequest) -> Iterator[psyc
 @pytest.mark.parametrize(
     ("name", "mode"), [pair for pair in MODES if pair[0] not in CUSTOM_ONLY or pair[1] == "force_custom_plan"]
 )
-def test_plan(full: psycopg.Connection, name: str, mode: str) -> None:
+def test_hot_statement_uses_its_index(full: psycopg.Connection, name: str, mode: str) -> None:
     params, indexes = HOT[name]
 
     nodes = list(_nodes(_explain(full, name, params, mode)))

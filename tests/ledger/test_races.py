@@ -112,7 +112,7 @@ async def test_settle_against_settle(
     assert len(await ledger.list_attempts(claim.task_id, tenant="default")) == (first is not succeeded)
 
 
-async def test_settle_after_the_task_was_taken_back_and_claimed_anew(
+async def test_settle_after_the_task_was_taken_back_and_claimed_again(
     pool: Pool, plain: Connection, ledger: Ledger, fleet: Fleet, claim: Claim
 ) -> None:
     """The stale worker waits while the reap and the next claim happen in one breath."""

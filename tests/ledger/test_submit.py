@@ -281,7 +281,7 @@ async def test_own_transaction_is_delivered_after_the_commit_and_not_before(
     assert [queue.name for queue in await fleet.list_queues()] == ["new"]
 
 
-async def test_own_transaction_with_a_new_queue_holds_nobody_up(pool: Pool, submitter: Submitter) -> None:
+async def test_own_transaction_with_a_new_queue_delays_no_other(pool: Pool, submitter: Submitter) -> None:
     async with pool.connection() as conn, conn.transaction():
         await _one(submitter, submission(queue="new"), conn=conn)
 
@@ -347,7 +347,7 @@ async def test_many_keys_in_flight_do_not_hold_up_a_batch_for_long(pool: Pool, s
     assert all(isinstance(answer, IdempotencyInFlight) for answer in answers[1:])
 
 
-async def test_what_postgres_refuses_is_its_callers_affair(submitter: Submitter) -> None:
+async def test_refused_submission_fails_its_caller_only(submitter: Submitter) -> None:
     good, bad, fine = await submitter.write([submission(), submission(tenant="a\x00b"), submission()])
 
     assert isinstance(good, Submitted)

@@ -48,7 +48,7 @@ async def test_types_and_options_may_be_mixed(shop: Shop) -> None:
     assert (second.id, second.replayed, third.replayed) == (third.id, False, True)
 
 
-async def test_nothing_is_nothing(shop: Shop) -> None:
+async def test_submit_many_of_nothing_returns_nothing(shop: Shop) -> None:
     assert await shop.app.submit_many([]) == []
 
 
@@ -66,7 +66,7 @@ async def test_a_refusal_is_raised_and_the_others_are_recorded(shop: Shop) -> No
     assert (await after.find()).payload == b'{"to":"after"}'
 
 
-async def test_what_is_wrong_is_said_where_it_is_bound(shop: Shop, config: Config) -> None:
+async def test_wrong_options_are_refused_where_they_are_bound(shop: Shop, config: Config) -> None:
     with pytest.raises(TypeError):
         shop.label.bind(1, 2, 3)
     with pytest.raises(SubmissionInvalid, match="priority"):

@@ -99,7 +99,7 @@ async def test_a_rollback_turns_it_back_once_no_newer_worker_is_open(fleet: Flee
     assert await fleet.list_types() == [OLD], "also while no worker is open"
 
 
-async def test_what_closed_workers_ran_is_kept_once_for_each_version(fleet: Fleet, plain: Connection) -> None:
+async def test_types_of_closed_workers_are_kept_once_per_version(fleet: Fleet, plain: Connection) -> None:
     await boot(fleet, "new-0", NEW)
     for n in range(3):
         await boot(fleet, f"old-{n}", OLD)

@@ -308,7 +308,7 @@ async def test_settle_success_beats_a_cancel_request(ledger: Ledger, fleet: Flee
     assert (await find(ledger, claim.task_id)).state is State.SUCCESS
 
 
-async def test_redrive_begins_anew_under_a_higher_fence(ledger: Ledger, fleet: Fleet) -> None:
+async def test_redrive_starts_again_under_a_higher_fence(ledger: Ledger, fleet: Fleet) -> None:
     worker = await open_worker(fleet)
     claim = await claim_task(ledger, await submit(ledger, expires_at=datetime.now(UTC)), worker)
     await ledger.settle([errored(claim, then=State.FAILED)])
@@ -335,7 +335,7 @@ async def test_progress_is_kept_until_the_next_attempt(ledger: Ledger, fleet: Fl
     assert (await find(ledger, claim.task_id)).progress is None
 
 
-async def test_progress_of_an_attempt_that_the_same_worker_has_begun_anew(ledger: Ledger, fleet: Fleet) -> None:
+async def test_progress_of_an_earlier_attempt_of_the_same_worker(ledger: Ledger, fleet: Fleet) -> None:
     worker = await open_worker(fleet)
     old = await claim_task(ledger, await submit(ledger), worker)
     await ledger.settle([released(old)])

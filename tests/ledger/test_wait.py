@@ -116,7 +116,7 @@ async def test_an_outage_is_waited_out(waiter: Waiter, counting: Counting, ledge
     assert await waiter.wait(task_id, timeout=30)
 
 
-async def test_whoever_gives_up_leaves_nothing_behind(waiter: Waiter, counting: Counting, ledger: Ledger) -> None:
+async def test_abandoned_wait_leaves_nothing_behind(waiter: Waiter, counting: Counting, ledger: Ledger) -> None:
     task_id = await submit(ledger)
     waiting = asyncio.create_task(waiter.wait(task_id, timeout=30))
     await counting.answered.wait()

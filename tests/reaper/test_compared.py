@@ -123,7 +123,7 @@ async def test_no_comparison_counts_after_a_loss_of_data(
     assert await walk(reconcile, clock, seconds=PASS_SECONDS) == [task_ids[4]]
 
 
-async def test_what_is_remembered_is_bounded(
+async def test_memory_of_the_reconciler_is_bounded(
     narrow: Stage, reconcile: Reconcile, clock: FakeClock, told: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compared, "MOST", WINDOW // 2)
@@ -144,7 +144,7 @@ async def test_a_lane_longer_than_a_page_is_remembered(
 
 
 @pytest.mark.parametrize("each", [1, 3 * WINDOW])
-async def test_what_a_pass_asks_of_redis_does_not_grow_with_the_lanes(
+async def test_commands_of_a_pass_do_not_grow_with_the_lanes(
     narrow: Stage, reconcile: Reconcile, clock: FakeClock, replies: Counted, each: int
 ) -> None:
     """Tasks of queues that no worker serves, and lanes that are full. Scans of the key space have a time of their own."""

@@ -34,7 +34,7 @@ async def due(stage: Stage, count: int, *, queue: str = "default", priority: Pri
     return ids
 
 
-async def test_what_is_due_is_delivered_in_its_lane_and_what_is_not_waits(stage: Stage) -> None:
+async def test_due_task_is_delivered_in_its_lane_and_others_wait(stage: Stage) -> None:
     normal = await due(stage, 3)
     high = await due(stage, 1, priority=Priority.HIGH)
     later = await stage.submit(delay_seconds=60.0, push=False, quiet=False)
@@ -120,7 +120,7 @@ async def test_one_queue_has_room_and_another_has_not(narrow: Stage) -> None:
     assert await narrow.stores.survey.backlogs_of(["crowded", "default"]) == {"crowded": {}, "default": {}}
 
 
-async def test_what_becomes_due_has_precedence_over_a_backlog_that_is_younger_and_waits_behind_one_that_is_older(
+async def test_promoted_task_goes_before_younger_backlog_and_after_older(
     narrow: Stage,
 ) -> None:
     older = await due(narrow, 2)
@@ -156,7 +156,7 @@ async def test_every_queue_has_its_share_in_one_pass_however_slow_the_stores_are
     assert set(lengths.values()) == {2}
 
 
-async def test_what_becomes_visible_behind_the_position_of_a_pass_is_promoted_all_the_same(
+async def test_row_visible_behind_the_position_of_a_pass_is_promoted(
     stage: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first look is slow, as beside a long transaction: the next ones begin where the promotions stood a while ago."""
@@ -244,7 +244,7 @@ async def test_with_a_full_redis_one_batch_is_promoted_and_delivered_when_it_has
         assert await engine.stores.survey.waiting("default", among=set(ids)) == set(ids)
 
 
-async def test_what_a_broken_connection_has_not_taken_is_delivered_in_the_next_pass(
+async def test_promoted_task_with_a_broken_push_is_delivered_in_the_next_pass(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids, others = await due(stage, 3), await due(stage, 1, queue="other")

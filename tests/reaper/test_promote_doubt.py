@@ -107,9 +107,7 @@ async def test_a_promotion_that_arrives_late_takes_no_other_task(
     assert [states[task_id] for task_id in ids] == [State.PENDING] * WINDOW + [State.SCHEDULED] * 3 * WINDOW
 
 
-async def test_what_a_late_promotion_has_taken_is_delivered(
-    narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_task_of_a_late_promotion_is_delivered(narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lane is full in the meantime, so that no pass promotes them again."""
     ids = await due(narrow, 5)
     duty = Promote(narrow.engine.stores, clock=clock)
@@ -180,7 +178,7 @@ async def test_more_locked_tasks_than_a_lane_has_room_for_hold_up_no_other_one(n
         assert await narrow.lane() == ids[WINDOW + 3 : 2 * WINDOW + 3]
 
 
-async def test_what_is_due_of_a_task_that_is_gone_is_forgotten(stage: Stage, clock: FakeClock) -> None:
+async def test_due_row_without_a_task_is_forgotten(stage: Stage, clock: FakeClock) -> None:
     """A locked task is not gone."""
     gone, locked, last = await due(stage, 3)
     await stage.plain.execute("delete from leaseq.tasks where id = %s", [gone])

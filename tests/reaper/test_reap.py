@@ -149,9 +149,7 @@ async def test_when_two_die_together_no_task_is_charged_for_it(
     assert [((await stage.task(i)).crash_count, (await stage.task(i)).loss_count) for i in ids] == [(0, 1)] * 2
 
 
-async def test_a_worker_that_only_the_ledger_hears_of_lives(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
-) -> None:
+async def test_worker_renewed_only_in_the_ledger_is_alive(stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]) -> None:
     await stage.submit()
     worker_id = await stage.worker()
     await stage.take(worker_id)
@@ -162,7 +160,7 @@ async def test_a_worker_that_only_the_ledger_hears_of_lives(
     assert await stage.losses() == []
 
 
-async def test_a_worker_that_only_dispatch_hears_of_lives(stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]) -> None:
+async def test_worker_renewed_only_in_dispatch_is_alive(stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]) -> None:
     await stage.submit()
     worker_id = await stage.worker()
     await stage.take(worker_id)
@@ -246,7 +244,7 @@ async def test_two_reapers_at_once_lose_nothing_and_settle_nothing_twice(
         pytest.param("dispatcher", "close", id="moved, not forgotten"),
     ],
 )
-async def test_what_is_cut_off_between_two_steps_is_finished(
+async def test_forgetting_cut_off_between_two_steps_is_finished(
     store: str,
     step: str,
     stage: Stage,
@@ -357,7 +355,7 @@ async def test_the_workers_of_a_lost_host_are_reaped_several_at_a_time(
     assert await stage.stores.fleet.find_open(workers) == set()
 
 
-async def test_after_redis_was_away_nobody_is_reaped_for_a_lease(
+async def test_no_worker_is_reaped_for_a_lease_after_a_redis_outage(
     stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker_id = await stage.worker()

@@ -54,7 +54,7 @@ async def on_valkey(config: Config, server: ValkeyServer) -> AsyncIterator[Stage
         yield Stage(engine, plain)
 
 
-async def test_a_lost_push_is_found_in_the_next_pass_and_told(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
+async def test_lost_push_is_found_in_the_next_pass_and_logged(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
     await reconcile.run_once()
     ids = await stage.submit(3, push=False)
     high = await stage.submit(1, push=False, priority=Priority.HIGH)
@@ -85,13 +85,13 @@ async def test_a_look_during_which_the_reaper_was_frozen_is_not_rested_from(
     assert await stage.lane() == ids
 
 
-async def test_what_was_submitted_just_now_is_left_to_its_push(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
+async def test_recent_submission_is_left_to_its_push(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
     await stage.submit(push=False, quiet=False)
     await reconcile.run_once()
     assert await stage.lane() == []
 
 
-async def test_what_dispatch_knows_of_is_not_delivered_again(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
+async def test_task_known_to_dispatch_is_not_delivered_again(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
     waiting = await stage.submit(2)
     worker_id = await stage.worker()
     await stage.stores.dispatcher.pull("default", worker_id=worker_id, limit=1)
@@ -102,7 +102,7 @@ async def test_what_dispatch_knows_of_is_not_delivered_again(stage: Stage, recon
     assert await stage.lane() == waiting[1:]
 
 
-async def test_a_client_whose_clock_is_ahead_holds_up_nobody_elses_lost_push(
+async def test_client_clock_ahead_delays_no_other_lost_push(
     stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The walk over recent tasks ends a little after now; what lies further ahead is for the walk over all of them."""
@@ -425,7 +425,7 @@ async def test_after_a_full_redis_everything_is_swept(
         assert await stage.lane() == [*before, *lost]
 
 
-async def test_what_a_lane_has_refused_is_looked_for_again_but_not_all_the_time(
+async def test_backlog_of_a_full_lane_is_checked_with_pauses(
     stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await reconcile.run_once()

@@ -67,7 +67,7 @@ async def test_a_bulk_redrive_in_a_full_lane_does_not_hold_up_new_tasks(narrow: 
     assert sum(task_id in set(old) for task_id in ran[:at]) >= WINDOW
 
 
-async def test_what_is_due_leaves_a_turn_to_the_backlog_and_the_other_way_round(narrow: Stage) -> None:
+async def test_due_tasks_and_backlog_take_turns(narrow: Stage) -> None:
     """Whatever is due: retries of a long outage, for one."""
     backlog = await narrow.submit(5 * WINDOW)
     # Older than the backlog, as retries are.

@@ -59,7 +59,7 @@ async def test_a_backlog_comes_through_a_lane_that_never_holds_more_than_its_win
     assert names(events).count("backlog.ended") == 1
 
 
-async def test_a_lane_is_read_once_for_a_backlog_that_nobody_else_touches(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lane_is_read_once_for_an_untouched_backlog(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     looks, ahead = 0, narrow.stores.survey.ahead
 
     async def count(*args: Any, **kwargs: Any) -> set[str]:
@@ -73,7 +73,7 @@ async def test_a_lane_is_read_once_for_a_backlog_that_nobody_else_touches(narrow
     assert 1 <= looks <= 2  # at its beginning, and for the end of it
 
 
-async def test_what_another_refill_leaves_is_looked_at_anew_and_nothing_piles_up(narrow: Stage) -> None:
+async def test_rest_of_another_refill_is_read_again_without_growth(narrow: Stage) -> None:
     ids = await narrow.submit(8 * WINDOW)
     duties = [Refill(narrow.engine.stores), Refill(narrow.engine.stores)]
     seen: list[str] = []
@@ -142,7 +142,7 @@ def meanwhile(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_what_is_committed_while_the_last_stretch_is_read_is_in_the_lane(
+async def test_task_committed_while_the_last_batch_is_read_is_in_the_lane(
     narrow: Stage, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     ids = await narrow.submit(WINDOW + 3)
@@ -159,7 +159,7 @@ async def test_what_is_committed_while_the_last_stretch_is_read_is_in_the_lane(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_what_is_committed_in_a_stretch_while_it_is_read_is_in_the_lane(
+async def test_task_committed_in_a_batch_while_it_is_read_is_in_the_lane(
     narrow: Stage, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """By a client whose clock is behind, or one that took its time between the id and the commit."""
@@ -178,9 +178,7 @@ async def test_what_is_committed_in_a_stretch_while_it_is_read_is_in_the_lane(
     assert sorted(await drained(narrow, Refill(narrow.engine.stores))) == sorted([late, *ids[WINDOW:]])
 
 
-async def test_what_was_announced_anew_is_not_taken_for_what_was_announced_before(
-    narrow: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_new_announcement_is_told_apart_from_an_earlier_one(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refill that stood still has read the ledger too early for the stretch that is open now."""
     ids = await narrow.submit(WINDOW + 3)
     await take(narrow, WINDOW)
@@ -218,7 +216,7 @@ async def test_one_that_dies_is_continued_by_another(narrow: Stage, monkeypatch:
     assert seen + await drained(narrow, Refill(narrow.engine.stores)) == ids
 
 
-async def test_what_was_taken_under_an_announcement_is_not_pushed_again(narrow: Stage) -> None:
+async def test_push_accepted_under_an_announcement_is_not_repeated(narrow: Stage) -> None:
     ids = await narrow.submit(WINDOW + 3)
     await take(narrow, WINDOW)
     seen = Backlog.of(ids[WINDOW])
@@ -229,7 +227,7 @@ async def test_what_was_taken_under_an_announcement_is_not_pushed_again(narrow: 
     assert await narrow.lane() == direct + ids[WINDOW:]
 
 
-async def test_what_is_no_longer_wanted_and_what_is_anothers_is_left_out(narrow: Stage) -> None:
+async def test_refill_leaves_out_cancelled_suspect_and_foreign_tasks(narrow: Stage) -> None:
     ids = await narrow.submit(2 * WINDOW)
     await narrow.submit(3, queue="another", push=False)
     await narrow.stores.ledger.cancel(ids[WINDOW : WINDOW + 3], tenant="default")
@@ -312,7 +310,7 @@ async def test_a_backlog_of_another_type_is_no_backlog(narrow: Stage) -> None:
     assert not await narrow.redis.exists(KEYS.backlog("broken"))
 
 
-async def test_a_value_of_somebody_else_makes_a_backlog_from_the_beginning(narrow: Stage) -> None:
+async def test_foreign_backlog_value_counts_from_the_beginning(narrow: Stage) -> None:
     ids = await narrow.submit(3, push=False)
     await narrow.redis.hset(KEYS.backlog("default"), "normal", "whatever")
     await narrow.stores.survey.name_backlogs(["default"])
@@ -321,7 +319,7 @@ async def test_a_value_of_somebody_else_makes_a_backlog_from_the_beginning(narro
     assert not await narrow.redis.exists(KEYS.backlog("default"))
 
 
-async def test_a_backlog_that_nobody_has_named_is_found_by_the_scan(narrow: Stage, clock: FakeClock) -> None:
+async def test_backlog_without_a_known_lane_is_found_by_the_scan(narrow: Stage, clock: FakeClock) -> None:
     """Its author died between the push and the naming, or is of an older version."""
     ids = await narrow.submit(WINDOW + 3)
     await narrow.redis.delete(KEYS.backlogs())

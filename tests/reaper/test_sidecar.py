@@ -101,7 +101,7 @@ async def test_all_duties_are_done_again_and_again(config: Config, stage: Stage,
     assert set(stranded + again) <= set(await stage.lane())
 
 
-async def test_redis_dying_and_coming_back_is_told_once_and_survived(
+async def test_redis_outage_is_logged_once_and_survived(
     config: Config, own_valkey: ValkeyServer, stage: Stage, heard: Heard
 ) -> None:
     config = msgspec.structs.replace(config, redis_url=own_valkey.url)
@@ -122,7 +122,7 @@ async def test_redis_dying_and_coming_back_is_told_once_and_survived(
         assert await engine.stores.survey.waiting("default", among={task_id}) == {task_id}
 
 
-async def test_it_waits_for_servers_that_are_not_there_yet(config: Config, heard: Heard) -> None:
+async def test_reaper_waits_for_servers_that_are_away(config: Config, heard: Heard) -> None:
     url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     async with running(msgspec.structs.replace(config, postgres_url=url)):
         await heard.until(lambda events: "loop.failed" in names(events))
@@ -182,7 +182,7 @@ async def test_the_process_ends_soon_after_sigterm(config: Config, stage: Stage)
             await process.wait()
 
 
-async def test_a_trouble_is_told_when_it_begins_and_again_only_after_it_was_over() -> None:
+async def test_trouble_is_logged_once_until_it_is_over() -> None:
     troubles: list[Exception | None] = [ServerUnreachable("a"), ValueError("b"), None, ServerUnreachable("c")]
 
     async def run_once() -> None:

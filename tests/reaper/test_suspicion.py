@@ -40,7 +40,7 @@ def watch(clock: FakeClock) -> Watch:
     return Watch(clock)
 
 
-def test_a_reaper_that_has_just_started_suspects_nobody(watch: Watch) -> None:
+def test_reaper_that_has_just_started_suspects_no_worker(watch: Watch) -> None:
     watch.show(LeaseView("w", -50_000, 7))
     watch.look()
     assert not watch.lapsed()
@@ -117,7 +117,7 @@ def test_life_in_one_queue_is_life(watch: Watch) -> None:
     assert not watch.lapsed(queues=("q", "other"))
 
 
-def test_a_queue_that_cannot_be_read_proves_nothing_and_counts_anew(watch: Watch) -> None:
+def test_unreadable_queue_proves_nothing_and_restarts_the_count(watch: Watch) -> None:
     watch.show(LeaseView("w", 9_000, 7))
     watch.look()
     watch.pass_time(LEASE)
@@ -182,7 +182,7 @@ def test_trouble_of_a_store_now_and_then_does_not_keep_the_reaper_quiet_for_ever
         assert watch.clock.now - began <= (TROUBLED_LEASES + 1) * LEASE
 
 
-def test_a_reaper_that_was_away_for_long_begins_to_be_quiet_anew(watch: Watch) -> None:
+def test_reaper_after_a_long_absence_suspends_suspicion_again(watch: Watch) -> None:
     watch.show(LeaseView("w", 9_000, 7))
     watch.look()
     for _ in range(10):

@@ -46,7 +46,7 @@ async def twice(duty: UnusedQueues) -> int:
     return await duty.run_once() + await duty.run_once()
 
 
-async def test_what_has_neither_tasks_nor_workers_is_forgotten_in_both_stores(stage: Stage) -> None:
+async def test_queue_without_tasks_and_workers_is_forgotten_in_both_stores(stage: Stage) -> None:
     await was_used(stage, "empty", "paused", "served", "waiting", "ended")
     await stage.stores.fleet.pause("paused", paused=True)
     await stage.worker(queues=["home", "served"])
@@ -163,7 +163,7 @@ async def test_a_queue_that_is_paused_at_the_last_moment_stays_paused(stage: Sta
     assert await stage.stores.fleet.list_paused(limit=9) == ["late"]
 
 
-async def test_what_a_reaper_that_died_has_forgotten_by_half_is_forgotten_by_the_next(
+async def test_half_forgotten_queue_of_a_dead_reaper_is_forgotten_by_the_next(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await was_used(stage, "half")

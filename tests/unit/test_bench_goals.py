@@ -31,7 +31,7 @@ def test_a_goal_may_be_a_share_of_another_figure() -> None:
     assert (due.bound, due.reached) == (900.0, True)
 
 
-def test_what_was_measured_on_a_small_scale_decides_over_no_goal_for_a_large_one() -> None:
+def test_small_scale_measure_decides_no_large_scale_goal() -> None:
     figures = {"kill-many": [Figure("process killed with 10 tasks, 1 kills: p99", "ms", [1.0])]}
     assert len(judge(figures, Scale())) == 1
     assert judge(figures, QUICK) == []

@@ -72,7 +72,7 @@ def test_the_best_of_the_comparison_takes_the_place_of_what_is_known_from_elsewh
     assert re.search(r"\| submit in bulk \|.*elsewhere: PgQueuer", text)
 
 
-def test_the_comparison_is_told_with_settings_versions_and_failures(report: Report, comparison: Others) -> None:
+def test_comparison_shows_settings_versions_and_failures(report: Report, comparison: Others) -> None:
     text = as_document(report, comparison)
     assert "\n| fast | - | - | 9,000 (8,500 to 9,500) | - | - | - |\n" in text
     assert "\n| fast | 3 | 0 | 8 | 3 | 0.5 | 0.5 | - |\n" in text

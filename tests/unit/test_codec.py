@@ -93,7 +93,7 @@ def test_no_bytes_raise_anything_else(raw: bytes) -> None:
         b'{"\\u0000": 1}',
     ],
 )
-def test_refused(raw: bytes) -> None:
+def test_payload_outside_json_is_refused(raw: bytes) -> None:
     with pytest.raises(PayloadInvalid):
         check_payload(raw, max_bytes=MIB)
 
@@ -116,18 +116,18 @@ def test_half_of_a_pair_is_named_as_what_it_is(raw: bytes) -> None:
         (b'{"a":1,"a":2}', {"a": 2}),
     ],
 )
-def test_taken(raw: bytes, value: Any) -> None:
+def test_payload_is_accepted_with_its_value(raw: bytes, value: Any) -> None:
     assert check_payload(raw, max_bytes=MIB) == value
 
 
-def test_too_large() -> None:
+def test_payload_above_the_size_limit_is_refused() -> None:
     assert check_payload(b'"12345678"', max_bytes=10) == "12345678"
     with pytest.raises(PayloadTooLarge, match="11 bytes; the limit is 10"):
         check_payload(b'"123456789"', max_bytes=10)
 
 
 @pytest.mark.parametrize("pair", [(b"[", b"]"), (b'{"a":', b"}")])
-def test_depth(pair: tuple[bytes, bytes]) -> None:
+def test_payload_at_the_depth_limit_is_accepted_and_beyond_is_refused(pair: tuple[bytes, bytes]) -> None:
     opened, closed = pair
     fits = opened * MAX_DEPTH + b"1" + closed * MAX_DEPTH
     check_payload(fits, max_bytes=MIB)

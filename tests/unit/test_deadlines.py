@@ -48,7 +48,7 @@ class Attempt:
         self.heard.append(self._loop.now)
 
 
-def test_each_attempt_hears_once_and_at_its_own_time() -> None:
+def test_each_deadline_fires_once_and_at_its_time() -> None:
     loop, random = Clockwork(), Random(7)
     deadlines = Deadlines(loop.as_loop)
     expected: dict[Attempt, list[float]] = {}
@@ -67,7 +67,7 @@ def test_each_attempt_hears_once_and_at_its_own_time() -> None:
     assert deadlines._lines == {}
 
 
-def test_an_attempt_may_clear_another_and_set_itself_anew_when_it_hears() -> None:
+def test_deadline_may_clear_another_and_set_itself_again() -> None:
     loop = Clockwork()
     deadlines = Deadlines(loop.as_loop)
     second = Attempt(loop)

@@ -121,7 +121,7 @@ def test_no_way_of_passing_an_error_on_brings_data_along(violations: list[BaseEx
             assert SECRET not in everything_told(error), type(cause)
 
 
-def test_what_a_person_needs_is_kept(violations: list[BaseException]) -> None:
+def test_details_for_a_person_are_kept(violations: list[BaseException]) -> None:
     unique, missing, _, raised = violations
     assert text_of(unique) == 'duplicate key value violates unique constraint "people_email" (SQLSTATE 23505)'
     assert text_of(missing).startswith('null value in column "age" of relation "owners" violates not-null constraint')

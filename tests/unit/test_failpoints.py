@@ -48,9 +48,7 @@ def test_without_the_variable_nothing_happens_and_it_costs_next_to_nothing(tmp_p
         ("explode", {}, ValueError),
     ],
 )
-def test_what_a_file_says_is_done_once(
-    armed: Path, action: str, given: dict[str, type[Exception]], raised: type[Exception]
-) -> None:
+def test_failpoint_file_acts_once(armed: Path, action: str, given: dict[str, type[Exception]], raised: type[Exception]) -> None:
     (armed / POINT).write_text(action)
     reach("claim.sending")
     with pytest.raises(raised, match=re.escape(POINT)):
@@ -96,7 +94,7 @@ def test_of_two_processes_one_is_killed(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [f"{POINT}.reached-{dead}"]
 
 
-def test_a_stopped_process_goes_on_when_it_is_told_to(tmp_path: Path) -> None:
+def test_stopped_process_continues_after_sigcont(tmp_path: Path) -> None:
     with _start(tmp_path) as process:
         (tmp_path / POINT).write_text("stop")
         _go(process)

@@ -42,7 +42,7 @@ async def test_a_lone_item_goes_straight_through(writer: Writer) -> None:
     assert writer.batches == [[1]]
 
 
-async def test_what_comes_while_a_batch_is_written_becomes_the_next(writer: Writer) -> None:
+async def test_item_added_during_a_write_joins_the_next_batch(writer: Writer) -> None:
     gatherer = _gatherer(writer)
     writer.go.clear()
     first = asyncio.create_task(gatherer.add(0))
@@ -153,7 +153,7 @@ async def test_an_answer_can_be_called_back(writer: Writer) -> None:
     assert [type(answer) for answer in answers] == [RuntimeError, RuntimeError]
 
 
-async def test_whoever_is_called_back_is_told_of_the_end(writer: Writer) -> None:
+async def test_callback_is_called_at_the_end(writer: Writer) -> None:
     gatherer = _gatherer(writer)
     answers: list[int | BaseException] = []
     writer.go.clear()

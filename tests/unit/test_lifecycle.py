@@ -142,7 +142,7 @@ def test_one_door_in_and_one_door_out_of_processing() -> None:
     assert {verb for source, verb, _ in TRANSITIONS if source is State.PROCESSING} == {"settle"}
 
 
-def test_what_a_task_hands_back_by_itself_waits_longer_each_time() -> None:
+def test_repeated_hand_back_waits_longer_each_time() -> None:
     """But for the first hand-back without a delay, which is free."""
     released = Ending(Outcome.RELEASED, self_caused=True)
     hand_backs = Backoff(1.0, 300.0)

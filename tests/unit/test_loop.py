@@ -41,27 +41,27 @@ async def _run(rounds: Rounds, *, interval_seconds: float = 0.0, error_cap_secon
     )
 
 
-async def test_it_runs_until_it_is_stopped() -> None:
+async def test_loop_runs_until_it_is_stopped() -> None:
     rounds = Rounds(rounds=5)
     await _run(rounds)
     assert rounds.count == 5
 
 
-async def test_it_does_not_run_when_it_was_stopped_before() -> None:
+async def test_loop_stopped_before_its_start_does_not_run() -> None:
     rounds = Rounds(rounds=5)
     rounds.stop.set()
     await _run(rounds)
     assert rounds.count == 0
 
 
-async def test_every_error_is_told_and_survived() -> None:
+async def test_every_error_of_a_duty_is_logged_and_survived() -> None:
     rounds = Rounds(rounds=4, error=ValueError("odd"), failures=3)
     with recorded() as events:
         await _run(rounds)
     assert [event.fields["error"] for event in events if event.name == "loop.failed"] == ["ValueError: odd"] * 3
 
 
-async def test_an_outage_is_told_once() -> None:
+async def test_outage_is_logged_once() -> None:
     rounds = Rounds(rounds=6, error=ServerUnreachable(), failures=4)
     with recorded() as events:
         await _run(rounds)
@@ -120,7 +120,7 @@ async def test_a_pause_takes_its_time() -> None:
     await pause(-1, stop=asyncio.Event())
 
 
-async def test_whoever_loses_a_cancellation_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lost_cancellation_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "AGAIN_SECONDS", 0.01)
     lost = 0
 

@@ -34,7 +34,7 @@ def decoders(annotation: Any) -> tuple[msgspec.json.Decoder[Any], msgspec.json.D
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(payload_types, st.lists(st.one_of(st.sampled_from(ODD), texts), min_size=5, max_size=20))
-def test_what_the_decoder_accepts_passes(annotation: Any, values: list[str]) -> None:
+def test_payload_that_the_decoder_accepts_passes(annotation: Any, values: list[str]) -> None:
     try:
         worker, check = decoders(annotation)
     except TypeError:
@@ -45,7 +45,7 @@ def test_what_the_decoder_accepts_passes(annotation: Any, values: list[str]) -> 
 
 
 @pytest.mark.parametrize("annotation", LEAVES, ids=repr)
-def test_what_the_decoder_accepts_passes_for_every_leaf(annotation: Any) -> None:
+def test_payload_that_the_decoder_accepts_passes_for_every_leaf(annotation: Any) -> None:
     worker, check = decoders(annotation)
     refused = [text for text in ODD if accepts(worker, raw := f'{{"value":{text}}}'.encode()) and not accepts(check, raw)]
     assert refused == []

@@ -134,7 +134,7 @@ def test_a_file_is_written_at_its_end(tmp_path: Path, outlet_to: OutletTo) -> No
     assert path.read_bytes() == b"before\nafter\n"
 
 
-def test_what_is_printed_is_written_a_line_at_a_time(outlet_to: OutletTo) -> None:
+def test_output_is_written_a_line_at_a_time(outlet_to: OutletTo) -> None:
     reading, writing = os.pipe()
     stream = text_stream(outlet_to(writing), "<stdout>")
     print("one", "\ud800", file=stream)

@@ -71,12 +71,12 @@ BACKTRACKING = [
 
 
 @pytest.mark.parametrize("pattern", LINEAR)
-def test_what_is_linear_is_taken(pattern: str) -> None:
+def test_linear_pattern_is_accepted(pattern: str) -> None:
     require_linear(pattern)
 
 
 @pytest.mark.parametrize("pattern", BACKTRACKING)
-def test_what_backtracks_is_refused_in_one_line(pattern: str) -> None:
+def test_backtracking_pattern_is_refused_in_one_line(pattern: str) -> None:
     with pytest.raises(ValueError, match="may take more than linear time") as refused:
         require_linear(pattern)
     assert "\n" not in str(refused.value)

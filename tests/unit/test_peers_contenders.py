@@ -80,7 +80,7 @@ def test_the_common_side_runs_on_the_bare_interpreter() -> None:
     subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, check=True, timeout=30)
 
 
-async def test_who_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_peer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def describe() -> dict[str, str]:
         return {"packages": "ours"}
 
@@ -91,7 +91,7 @@ async def test_who_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest
     assert comparison.figures == {}
 
 
-def test_an_environment_is_made_anew_when_its_requirements_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_rebuilt_when_its_requirements_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [(0, ""), (0, ""), (0, ""), (1, "WARNING: old\nERROR: no such version\nERROR: none at all\n")]
     commands: list[list[str]] = []
 
@@ -122,7 +122,7 @@ def test_a_misspelt_field_is_refused() -> None:
         msgspec.convert({"name": "x", "slot": 1}, Contender)
 
 
-async def test_what_a_peer_comes_up_with_is_told_and_does_not_end_the_rest() -> None:
+async def test_failure_of_a_peer_is_reported_and_does_not_end_the_rest() -> None:
     async def fails() -> int:
         raise KeyError("state")
 

@@ -48,7 +48,7 @@ def test_the_middle_rate_is_not_held_up_by_a_worker_that_begins_late() -> None:
 
 
 @pytest.mark.parametrize("times", [[], [1.0], [1.0, 1.0]])
-def test_what_takes_no_time_has_no_rate(times: list[float]) -> None:
+def test_measure_without_time_has_no_rate(times: list[float]) -> None:
     with pytest.raises(BenchFailed, match="no rate"):
         outcomes.rate([effect(END, number, at) for number, at in enumerate(times)])
 
@@ -65,7 +65,7 @@ def test_a_delay_is_that_of_the_first_time() -> None:
     assert outcomes.delays_ms(found, range(5, 6)) == [pytest.approx(500.0)]
 
 
-def test_what_was_begun_and_not_done_is_an_orphan_until_it_is_begun_again() -> None:
+def test_started_task_is_an_orphan_until_it_is_started_again() -> None:
     found = [
         effect(START, 0, 1.0),
         effect(END, 0, 1.3),
@@ -81,7 +81,7 @@ def test_what_was_begun_and_not_done_is_an_orphan_until_it_is_begun_again() -> N
     assert judged.done_seconds == pytest.approx(4.8)
 
 
-def test_an_orphan_that_nobody_began_again_is_lost() -> None:
+def test_orphan_that_was_not_started_again_is_lost() -> None:
     found = [effect(START, 0, 1.9), effect(START, 1, 1.9, SECOND_WORKER), effect(END, 1, 2.2, SECOND_WORKER)]
     judged = outcomes.judge(found, [kill(2.0, FIRST)], count=3)
     # The third was never begun: lost too, but nobody's orphan.
@@ -96,7 +96,7 @@ def test_a_task_may_be_orphaned_twice_and_each_kill_counts() -> None:
     assert judged.rerun_seconds == pytest.approx([1.0, 3.0])
 
 
-def test_what_was_done_before_the_kill_and_again_after_it_is_doubled_and_no_orphan() -> None:
+def test_task_done_before_and_after_the_kill_is_doubled_and_no_orphan() -> None:
     found = [effect(START, 0, 1.0), effect(END, 0, 1.3), effect(START, 0, 5.0, NEXT), effect(END, 0, 5.3, NEXT)]
     judged = outcomes.judge(found, [kill(2.0, FIRST)], count=1)
     assert (judged.doubled, judged.orphans, judged.lost) == (1, 0, 0)

@@ -19,7 +19,7 @@ def work(n: int) -> None:
     """A handler."""
 
 
-def test_what_a_handler_says_is_what_its_submissions_may_leave_unsaid() -> None:
+def test_options_of_a_handler_are_the_defaults_of_its_submissions() -> None:
     assert describe(work).defaults == TypeDefaults(queue="default", max_attempts=None, timeout_seconds=None)
     said = describe(work, queue="sums", max_attempts=2, timeout_seconds=30).defaults
     assert said == TypeDefaults(queue="sums", max_attempts=2, timeout_seconds=30.0)
@@ -41,7 +41,7 @@ class Callable:
 
 @pytest.mark.parametrize("name", [None, "named"])
 @pytest.mark.parametrize("function", [functools.partial(work, 1), Callable(), None, 5], ids=["partial", "object", "None", "5"])
-def test_what_is_no_function_is_refused_with_the_remedy(function: Any, name: str | None) -> None:
+def test_handler_that_is_no_function_is_refused_with_the_remedy(function: Any, name: str | None) -> None:
     with pytest.raises(TypeError, match=r"a handler must be a function, not \w+: call it from a `def` or `async def`"):
         Leaseq().task(name=name)(function)
 

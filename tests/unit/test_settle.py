@@ -22,7 +22,7 @@ from leaseq.worker.attempt.settle import _ended
         (State.PENDING, 3, State.PROCESSING, False),
     ],
 )
-def test_what_counts_as_our_own_ending(wanted: State, attempt: int, found: State, ours: bool) -> None:
+def test_ending_counts_as_ours_under_the_same_claim(wanted: State, attempt: int, found: State, ours: bool) -> None:
     settlement = Settlement(Claim("id", 3, "me"), Ending(Outcome.RELEASED), Disposition(wanted))
     ended = _ended(settlement, Glimpse("id", "default", found, attempt, None, Lane.NORMAL))
     assert (ended is not None) == ours

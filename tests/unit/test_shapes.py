@@ -55,7 +55,7 @@ def test_the_check_accepts_what_the_decoder_accepts_and_nothing_else(annotation:
 
 
 @pytest.mark.parametrize("annotation", LEAVES, ids=repr)
-def test_what_a_handler_was_given_can_be_submitted(annotation: Any) -> None:
+def test_payload_of_a_handler_can_be_submitted_again(annotation: Any) -> None:
     def take(value: Any) -> None:
         """A handler."""
 
@@ -147,7 +147,7 @@ def test_a_pattern_that_backtracks_is_refused_where_it_is_written(annotation: An
 @pytest.mark.parametrize(
     "shape", [b"{}", b"[]", b'{"classes":[]}', b'{"classes":[{"fields":[{}]}]}', b'{"classes":[1]}'], ids=repr
 )
-def test_what_is_no_shape_is_refused(shape: bytes) -> None:
+def test_invalid_shape_is_refused(shape: bytes) -> None:
     with pytest.raises(ValueError, match="not a shape of this version"):
         decoder_of(shape)
 

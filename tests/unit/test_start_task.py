@@ -18,7 +18,7 @@ async def quick() -> int:
     return 1
 
 
-async def test_what_waits_is_a_task_like_any_other() -> None:
+async def test_waiting_coroutine_is_an_ordinary_task() -> None:
     go = asyncio.Event()
 
     async def slow() -> str:
@@ -34,11 +34,11 @@ async def test_what_waits_is_a_task_like_any_other() -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="this Python starts every task with the next turn of the loop")
-async def test_what_waits_for_nothing_is_done_at_once() -> None:
+async def test_coroutine_without_a_wait_is_done_immediately() -> None:
     assert start_task(asyncio.get_running_loop(), quick()).result() == 1
 
 
-async def test_it_sees_a_copy_of_the_context() -> None:
+async def test_eager_task_sees_a_copy_of_the_context() -> None:
     async def claim() -> str:
         before = WHO.get()
         WHO.set("the handler")

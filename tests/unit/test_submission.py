@@ -27,7 +27,7 @@ def _request(**said: Any) -> Request:
     return request_of(**said)
 
 
-def test_defaults() -> None:
+def test_submission_without_options_has_the_defaults() -> None:
     accepted = accept(_request(), CONFIG, tenant=DEFAULT_TENANT, known=KnownType(TypeDefaults(queue="sums")))
 
     assert (accepted.type, accepted.payload, accepted.queue, accepted.tenant) == ("add", b'{"n":1}', "sums", "default")
@@ -35,7 +35,7 @@ def test_defaults() -> None:
     assert (accepted.idempotency_key, accepted.fingerprint) == (None, b"")
 
 
-def test_what_the_type_says_wins_over_the_configuration() -> None:
+def test_options_of_a_type_win_over_the_configuration() -> None:
     accepted = accept(
         _request(), CONFIG, tenant=DEFAULT_TENANT, known=KnownType(TypeDefaults(max_attempts=2, timeout_seconds=30.0))
     )
@@ -44,7 +44,7 @@ def test_what_the_type_says_wins_over_the_configuration() -> None:
     assert (accepted.max_attempts, accepted.timeout_seconds) == (7, 30.0)
 
 
-def test_what_was_said_wins() -> None:
+def test_explicit_options_win() -> None:
     accepted = accept(
         _request(queue="q", priority="high", max_attempts=1, timeout_seconds=0.5, delay_seconds=3.0, expires_at=NOON),
         CONFIG,
@@ -123,7 +123,7 @@ def _fingerprint(config: Config = CONFIG, **said: Any) -> bytes:
     return accept(_request(idempotency_key="k", **said), config, tenant=DEFAULT_TENANT).fingerprint
 
 
-def test_a_fingerprint_is_of_what_was_said_not_of_how() -> None:
+def test_fingerprint_ignores_the_spelling_of_a_payload() -> None:
     assert _fingerprint(payload=b'{"a":1,"b":2}') == _fingerprint(payload=b'{ "b":2, "a":1 }')
     assert _fingerprint(delay_seconds=5) == _fingerprint(delay_seconds=5.0)
     assert _fingerprint(timeout_seconds=5) == _fingerprint(timeout_seconds=5.0)

@@ -39,7 +39,7 @@ def test_an_event_that_is_not_in_the_table_is_a_mistake() -> None:
         emit("task.exploded")
 
 
-def test_a_listener_hears_its_level_and_above() -> None:
+def test_listener_receives_its_level_and_above() -> None:
     with recorded(level=WARNING) as loud, recorded(level=INFO) as all_but_debug:
         emit("task.claimed")
         emit("task.cancelled")
@@ -59,7 +59,7 @@ def test_listening_says_whether_anybody_would_hear() -> None:
     assert not listening("task.cancelled")
 
 
-def test_a_listener_that_fails_is_nobody_elses_trouble(caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_listener_disturbs_no_other(caplog: pytest.LogCaptureFixture) -> None:
     def fail(event: Event) -> None:
         raise ValueError(event.name)
 

@@ -85,7 +85,7 @@ def handlers(scene: Scene) -> Leaseq:
 
 
 @BOTH
-async def test_the_claim(scene: Scene, done: bool) -> None:
+async def test_claim_with_lost_reply(scene: Scene, done: bool) -> None:
     scene.go.set()
     client = scene.client
     wanted = submission(type="write", payload=b"{}")
@@ -103,7 +103,7 @@ async def test_the_claim(scene: Scene, done: bool) -> None:
 
 @BOTH
 @pytest.mark.parametrize("fails", [False, True], ids=["success", "retry"])
-async def test_the_settle(scene: Scene, done: bool, fails: bool) -> None:
+async def test_settle_with_lost_reply(scene: Scene, done: bool, fails: bool) -> None:
     client = scene.client
     task_id = await client.submit("wait", fails=fails)
     await scene.started()

@@ -60,7 +60,7 @@ async def test_a_thread_that_outlives_its_attempt_and_kills_the_process_is_not_c
 
 
 @pytest.mark.parametrize("how", ["timer", "task", "thread"])
-async def test_what_a_handler_left_behind_is_not_charged_to_a_neighbour(services: Services, client: Client, how: str) -> None:
+async def test_leftover_of_a_handler_is_not_charged_to_a_neighbour(services: Services, client: Client, how: str) -> None:
     worker = await rogue(services)
     await client.ended(await client.submit("leaves_a_killer", seconds=2.0, how=how))
     neighbour = await client.submit("nap", seconds=30)
@@ -260,7 +260,7 @@ async def test_a_worker_whose_shared_threads_are_all_held_by_calls_that_overran_
 
 
 @pytest.mark.parametrize("end", ["child", "supervisor", "drain"])
-async def test_what_handlers_start_does_not_outlive_their_worker(
+async def test_processes_of_handlers_do_not_outlive_their_worker(
     services: Services, client: Client, eventually: Callable[..., Any], end: str
 ) -> None:
     worker = await rogue(services)

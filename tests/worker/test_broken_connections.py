@@ -102,7 +102,7 @@ async def test_a_handler_that_breaks_its_connection_ends(config: Config, client:
     assert "idle-in-transaction" in error_of(tasks[2])["message"]
 
 
-async def test_what_the_handler_says_itself_stands(config: Config, client: Client) -> None:
+async def test_error_raised_by_the_handler_stands(config: Config, client: Client) -> None:
     app, _ = breaking()
     async with promoting(client.engine), working(config, app):
         failed = await client.ended(await client.submit("breaks", how="fails"))
@@ -111,7 +111,7 @@ async def test_what_the_handler_says_itself_stands(config: Config, client: Clien
     assert (fenced.state, fenced.attempt, error_of(fenced)["code"]) == (State.FAILED, 1, "fenced")
 
 
-async def test_a_conflict_with_our_own_settle_is_told_and_bounded(config: Config, client: Client) -> None:
+async def test_conflict_with_our_settle_is_logged_and_bounded(config: Config, client: Client) -> None:
     app = Leaseq()
 
     @app.task(max_attempts=2)
@@ -267,7 +267,7 @@ async def test_starved_of_connections_slows_down_and_says_so(
         (50, True, False, False),
     ],
 )
-def test_what_is_charged_and_what_is_not(count: int, outage: bool, silent: bool, charged: bool) -> None:
+def test_charge_of_each_lost_session(count: int, outage: bool, silent: bool, charged: bool) -> None:
     ending = hand_back(Ending(Outcome.ERRORED, error=LOST), Counts(0, 0, 0, 5, count), outage=outage, silent=silent)
     assert ending.outcome is (Outcome.ERRORED if charged else Outcome.RELEASED)
     assert ending.self_caused

@@ -83,7 +83,7 @@ async def test_a_claim_that_is_held_up_holds_up_no_other_for_long(
     assert await first == []
 
 
-async def test_an_outage_is_told_to_every_claim_and_the_next_one_goes(ledger: Ledger, fleet: Fleet, monkeypatch: Any) -> None:
+async def test_outage_fails_every_claim_and_the_next_one_succeeds(ledger: Ledger, fleet: Fleet, monkeypatch: Any) -> None:
     worker_id = await open_worker(fleet)
     ids = [await submit(ledger) for _ in range(3)]
     claim = ledger.claim

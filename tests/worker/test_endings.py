@@ -121,7 +121,7 @@ async def test_queues_priorities_and_pause(services: Services, client: Client) -
     assert [said["task_id"] for said in worker.heard("attempt.started")] == [high, normal, low]
 
 
-async def test_an_idle_worker_hears_of_other_priorities_at_once(services: Services, client: Client, pace: Pace) -> None:
+async def test_idle_worker_pulls_other_priorities_immediately(services: Services, client: Client, pace: Pace) -> None:
     worker = await services.worker()
     warm = await client.submit("nap", seconds=0)
     await client.ended(warm)

@@ -83,7 +83,7 @@ async def test_a_fenced_worker_that_is_open_accounts_for_what_stayed_in_its_list
         await until(emptied, seconds=30)
 
 
-async def test_what_a_worker_hands_back_keeps_its_order(config: Config, client: Client) -> None:
+async def test_deliveries_handed_back_keep_their_order(config: Config, client: Client) -> None:
     """To the head of its lane, before what waits there, the oldest first."""
     app = Leaseq()
 
@@ -102,7 +102,7 @@ async def test_what_a_worker_hands_back_keeps_its_order(config: Config, client: 
         assert await listed(client, KEYS.ready(QUEUE, Lane.NORMAL)) == [*pulled.task_ids, waiting]
 
 
-async def test_what_finds_no_slot_is_handed_back_in_its_order(config: Config, client: Client) -> None:
+async def test_deliveries_without_a_slot_are_handed_back_in_order(config: Config, client: Client) -> None:
     app = Leaseq()
 
     @app.task

@@ -137,7 +137,7 @@ async def test_a_slot_is_waited_for_but_not_for_long(
         await until(lambda: worker.running == 0)
 
 
-async def test_who_is_cancelled_while_it_waits_for_a_slot_has_nothing_in_hand(
+async def test_delivery_cancelled_while_it_waits_for_a_slot_is_not_in_flight(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that the sweep finds it in the list, a stray, and takes it anew."""

@@ -190,7 +190,7 @@ CALLERS = [of_the_attempt, of_a_bare_task, of_a_thread]
 
 
 @pytest.mark.parametrize("ending", ["return", "raise", "stop"])
-async def test_what_one_attempt_keeps_is_refused_in_the_next(config: Config, client: Client, ending: str) -> None:
+async def test_objects_kept_from_one_attempt_are_refused_in_the_next(config: Config, client: Client, ending: str) -> None:
     """Each kind of handle that an attempt can keep, used from each place, on the same pooled connection."""
     app, uses = Leaseq(), dict[str, Use]()
     refused: dict[tuple[str, str], BaseException | None] = {}
@@ -459,7 +459,7 @@ async def test_the_ways_of_psycopg_to_end_a_transaction_are_refused(
     assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 1)
 
 
-async def test_what_a_handler_sets_in_libpq_is_undone(config: Config, client: Client, tmp_path: Path) -> None:
+async def test_libpq_settings_of_a_handler_are_undone(config: Config, client: Client, tmp_path: Path) -> None:
     app, traced = Leaseq(), tmp_path / "trace"
 
     @app.task

@@ -129,7 +129,7 @@ async def test_one_command_tells_which_of_many_hold_something(
     assert await dispatcher.holding(names, lanes=[Lane.SUSPECT]) == [names[7]]
 
 
-async def test_registrations_and_lists_of_many_queues_are_told(dispatcher: Dispatcher) -> None:
+async def test_registrations_and_lists_of_many_queues_are_shown(dispatcher: Dispatcher) -> None:
     names = ["a", "b", "c"]
     for name in names[:2]:
         await begin(dispatcher, queue=name)

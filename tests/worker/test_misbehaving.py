@@ -77,7 +77,7 @@ def code_of(task: Task) -> str:
 @pytest.mark.parametrize(
     "what", ["cancelled", "cancelled inside", "cancels itself", "speechless", "panic", "group", "retry in words"]
 )
-async def test_whatever_a_handler_raises_is_an_error_of_its_own(config: Config, client: Client, what: str) -> None:
+async def test_exception_of_a_handler_is_its_error(config: Config, client: Client, what: str) -> None:
     app, started = misbehaving()
     with recorded() as events:
         async with working(config, app):

@@ -115,7 +115,7 @@ async def test_a_worker_that_is_outdated_leaves_them_waiting(
 
 
 @pytest.mark.parametrize("headers", [None, b'{"shape":"' + second().registry.handlers["add"].stamp.encode() + b'"}'])
-async def test_what_was_not_accepted_for_another_version_fails(config: Config, client: Client, headers: bytes | None) -> None:
+async def test_payload_that_no_check_of_this_version_saw_fails(config: Config, client: Client, headers: bytes | None) -> None:
     """A payload that no check saw, since the type was unknown; and one that the same version should have refused."""
     task_id = await client.submit("add", options={"headers": headers}, a=1)
     async with working(config, second(), registers=True):

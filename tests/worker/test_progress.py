@@ -117,7 +117,7 @@ async def test_an_attempt_that_runs_for_long_writes_less_often() -> None:
     assert writer._timer is None
 
 
-async def test_what_is_refused_later_is_raised_by_the_next_call() -> None:
+async def test_late_refusal_is_raised_by_the_next_call() -> None:
     for answer, kind in ((ValueError("no"), ValueError), (False, Fenced)):
         row = Row()
         row.answers = [True, answer]

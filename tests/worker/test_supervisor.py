@@ -166,7 +166,7 @@ async def test_suspects_are_run_after_postgres_was_away_when_they_came(config: C
         await services.destroy()
 
 
-async def test_a_drain_that_postgres_kept_from_ending_blames_nobody(config: Config, client: Client, proxy_to: ProxyTo) -> None:
+async def test_drain_blocked_by_postgres_charges_no_task(config: Config, client: Client, proxy_to: ProxyTo) -> None:
     services, proxy = await behind(replace(config, grace_seconds=0.0, lease_seconds=20), proxy_to)
     try:
         worker = await services.worker()

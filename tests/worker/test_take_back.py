@@ -80,7 +80,7 @@ async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(engine: En
     assert {(task.state, task.crash_count) for task in found.values()} == {(State.PENDING, 0)}
 
 
-async def test_what_is_taken_back_keeps_its_order(engine: Engine) -> None:
+async def test_deliveries_taken_back_keep_their_order(engine: Engine) -> None:
     """Over several bites too: the oldest comes to stand first, before what was waiting already."""
     ids = await holding(engine, "dead", 3 * BITE)
     waiting = sorted(submission().task_id for _ in range(2))

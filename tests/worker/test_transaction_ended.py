@@ -104,7 +104,7 @@ async def test_a_handler_that_ends_its_transaction_fails_once(config: Config, cl
     assert {case: seen for case, seen in found.items() if seen != (State.FAILED, "transaction_ended", 1)} == {}
 
 
-async def test_each_part_of_a_chained_transaction_is_told_as_one_failure(config: Config, client: Client) -> None:
+async def test_chained_transaction_is_reported_as_one_failure(config: Config, client: Client) -> None:
     app = Leaseq()
 
     @app.task

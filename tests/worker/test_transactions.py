@@ -49,7 +49,7 @@ async def test_blocks_that_overlap_never_lose_a_write(config: Config, client: Cl
             assert (task.state, await client.effects(task.task_id)) in [(State.SUCCESS, 2), (State.FAILED, 0)]
 
 
-async def test_what_a_handler_left_running_writes_nothing_any_more(config: Config, client: Client) -> None:
+async def test_task_left_running_by_a_handler_writes_nothing(config: Config, client: Client) -> None:
     """The connection goes back to the pool and serves other attempts; whoever still holds it is refused."""
     app, late = Leaseq(), asyncio.Event()
     left: list[asyncio.Task[Any]] = []
@@ -86,7 +86,7 @@ async def test_what_a_handler_left_running_writes_nothing_any_more(config: Confi
     assert [await client.effects(task_id) for task_id in ids] == [0, 0, 0]
 
 
-async def test_a_statement_that_a_handler_left_running_holds_nobody_up(config: Config, client: Client) -> None:
+async def test_statement_left_running_delays_no_other_attempt(config: Config, client: Client) -> None:
     app = Leaseq()
     left: list[asyncio.Task[Any]] = []
 
@@ -149,7 +149,7 @@ async def test_the_statement_of_a_thread_ends_with_its_attempt(
         assert await client.effects(task.task_id) == 0
 
 
-async def test_whoever_waits_for_a_connection_past_its_time_is_not_charged_and_keeps_none(
+async def test_attempt_timed_out_while_it_waits_for_a_connection_is_not_charged(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "TRANSACTION_CONNECTIONS", 1)

@@ -41,7 +41,7 @@ def error_of(task: Task) -> dict[str, Any]:
     return error
 
 
-async def test_whatever_is_raised_the_attempt_ends_once(config: Config, client: Client) -> None:
+async def test_attempt_ends_once_with_any_exception(config: Config, client: Client) -> None:
     app, started = raising(attempts=1)
     with recorded() as events:
         async with working(config, app) as worker:
