@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 MOST_FILES = 10
 MOST_LINES = 400
 MOST_SENTENCES = 3
-PAGES = ["docs/one-crash.md"]
+PAGES = ["docs/one-task.md", "docs/one-crash.md"]
 
 _ITEM = re.compile(r"^\d+\. `(?P<path>[^`]+)`(?P<text>.*?)(?=^\d+\. |\Z|\n\n)", re.MULTILINE | re.DOTALL)
 
