@@ -1,4 +1,4 @@
-"""How does a supervisor start one child, and what does it know of it?"""
+"""Start one worker process, and know its state as its supervisor sees it."""
 
 from __future__ import annotations
 
@@ -36,16 +36,17 @@ class ChildProcess:
         self.ready = False
         self.leaving = False
         self.closed = False
-        self.excused = False  # was it told to end, or ended by us while it stood still?
+        self.excused = False  # it was told to end, or it was killed while something else had stopped it
         self.reading = asyncio.create_task(self._read())
 
     @classmethod
     async def start(cls, spec: ChildSpec, config: Config) -> ChildProcess:
-        """Start `python -m leaseq.worker.child`. Exec, not fork: nothing of the supervisor's connections is inherited.
+        """Start `python -m leaseq.worker.child`. Exec, not fork: the process inherits none of the supervisor's connections.
 
-        In a session of its own: a signal that a handler sends to its process group reaches no other worker process, and what
-        handlers start is known by that session. The URLs come through a pipe, since programs that handlers start inherit the
-        environment. `-P`: a file of the working directory called `queue.py` is not the module of the standard library.
+        The process leads a session: a signal that a handler sends to its process group reaches no other
+        worker process, and the processes that handlers start are known by that session. The URLs come
+        through a pipe, since programs that handlers start inherit the environment. `-P`: a file of the
+        working directory called `queue.py` does not replace the module of the standard library.
         """
         values, secrets = split_secrets(config)
         ours, theirs = socket.socketpair()
@@ -73,12 +74,12 @@ class ChildProcess:
         return cls(spec, process, await Channel.over(ours))
 
     def stalled(self, limit_seconds: float) -> bool:
-        """Has its loop stopped turning? A child that is still importing its app has longer: it holds no task yet."""
+        """Whether its loop has stopped turning. A child that is still importing its app has longer: it holds no task yet."""
         return self.silent_seconds > (limit_seconds if self.ready else max(limit_seconds, BOOT_SECONDS))
 
     @property
     def silent_seconds(self) -> float:
-        """For how long has its loop not been seen to turn?"""
+        """For how long its loop was not seen to turn."""
         return monotonic() - self.last_tick
 
     def tell(self, message: FromSupervisor) -> None:
@@ -91,16 +92,16 @@ class ChildProcess:
         self.process.kill()
 
     def crashed(self, code: int) -> bool:
-        """Did what it ran end it? Only of an isolation child can that be said: it runs one task and nothing else
+        """Whether the task that it ran ended it. Known of an isolation child only, which runs one task and nothing else
         (docs/decisions/0016-blame-needs-a-witness.md)."""
         if not self.spec.isolated or self.leaving or self.closed or self.excused:
             return False
         return -code not in SENT_BY_OTHERS
 
     async def wait(self) -> int:
-        """Its exit code, once the kernel has it (negative: the signal that ended it)."""
+        """Wait for its end; returns the exit code (negative: the signal that ended it)."""
         code = await self.process.wait()
-        # What it said last is here already. The end of the stream may not come: what it forked holds its end open, too.
+        # Its last message is here already. The end of the stream may not come: a process that it forked holds its end open, too.
         await asyncio.wait([self.reading], timeout=LAST_WORDS_SECONDS)
         self.reading.cancel()
         self.channel.close()
@@ -118,7 +119,7 @@ class ChildProcess:
 
 
 def _pipe_with(data: bytes) -> int:
-    """The end to read from of a pipe that holds this, which is less than a pipe takes."""
+    """A pipe that holds this data, which is less than a pipe takes; returns the end to read from."""
     end, start = os.pipe()
     with os.fdopen(start, "wb") as pipe:
         pipe.write(data)
@@ -126,7 +127,7 @@ def _pipe_with(data: bytes) -> int:
 
 
 def is_stopped(pid: int) -> bool:
-    """Has this process been stopped by a signal or a debugger? False where the system does not tell."""
+    """Whether a signal or a debugger has stopped this process. False where the system does not tell."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] in ("T", "t")
     except OSError:

@@ -1,10 +1,10 @@
-"""End the processes that handlers of a worker process started, once that process has ended.
+"""Kill the processes that handlers of a worker process started, once that process has ended.
 
-A forked process (os.fork, multiprocessing) holds every socket of its worker, and a program that a handler started holds its
-standard error. Neither may outlive the worker, whose tasks run elsewhere by then.
+A forked process (os.fork, multiprocessing) holds every socket of its worker, and a program that a handler
+started holds its standard error. Neither may outlive the worker, whose tasks run elsewhere by then.
 
-Each worker process leads a session of its own, which those processes are in. A process that was given another session (setsid,
-start_new_session=True) was meant to live on, and is left alone.
+Each worker process leads a session, and those processes are in it. A process that was given another session
+(setsid, start_new_session=True) was meant to live on, and is left alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PROC = Path("/proc")
 
 
 def kill_descendants(session: int) -> int:
-    """Kill what is in the session of a worker process, other than this one; returns how many processes it killed.
+    """Kill the processes in the session of a worker process, except this one; returns how many it killed.
 
     `session` is the process id of the worker. Where there is no /proc, only the process group of the worker is killed, and not
     by the worker itself.
@@ -31,7 +31,7 @@ def kill_descendants(session: int) -> int:
     ended = 0
     for path in PROC.glob("[0-9]*"):
         pid = int(path.name)
-        # What is gone, or is another user's, is none of them.
+        # A process that is gone, or is another user's, is none of them.
         with suppress(OSError):
             if pid != os.getpid() and os.getsid(pid) == session:
                 os.kill(pid, signal.SIGKILL)

@@ -1,18 +1,20 @@
-"""How are the leases of a supervisor's children renewed, and what counts as proof that they still hold?
+"""Renew the leases of a supervisor's workers in both stores.
 
-One beat touches the ledger and renews in dispatch. Either answer proves that the lease held when the beat was sent: a
-reaper may close an incarnation only when the ledger has not seen it for a lease *and* dispatch agrees. A lease that
-lapsed in dispatch, or that Redis has lost, is opened again if the ledger still has the incarnation open; the ledger's
-"closed" is final. When the ledger alone has been silent for long, dispatch is not renewed either: a worker that
-cannot settle must not hold its tasks for ever.
+One heartbeat touches the ledger and renews in dispatch. Either answer proves that the lease held when the
+heartbeat was sent: a reaper may close a worker only if the ledger has not seen it for a lease *and* dispatch
+agrees. A lease that lapsed in dispatch, or that Redis has lost, is opened again if the ledger still has the
+worker open. The ledger's "closed" is final. If the ledger alone has been silent for long, dispatch is not
+renewed either: a worker that cannot settle must not hold its tasks for ever.
 
-The lease in the home queue, the first one, is what a reaper judges a worker by. In the other queues a lease is a
-registration, without which a pull gets nothing; its deadline says nothing. Of a few queues every one is renewed in
-every beat. Of many, a beat renews the home queue and looks whether the registrations in a share of the others still
-stand, so that each of them is looked at about once a lease.
+A reaper judges a worker by its lease in the home queue, the first one. In the other queues a lease is a
+registration, without which a pull gets nothing; its deadline means nothing. Of a few queues every one is
+renewed in every heartbeat. Of many, a heartbeat renews the home queue and checks the registrations in a
+share of the others, so that each of them is checked about once in the time of a lease.
 
-An incarnation whose row another transaction has locked hears nothing of the ledger and keeps its lease in dispatch. After a beat
-has met such a lock, the next ones look first and touch only the others."""
+A worker whose row another transaction has locked gets no answer of the ledger and keeps its lease in
+dispatch. After a heartbeat has met such a lock, the next ones first ask which rows are locked, and touch
+only the others.
+"""
 
 from __future__ import annotations
 
@@ -34,22 +36,22 @@ from leaseq.supervisor.protocol import FEW_QUEUES, boottime
 from leaseq.telemetry import emit
 
 SILENT_LEASES = 3
-# Queues in which a lease is begun together.
-AT_ONCE = 8
+# Leases of one worker that are opened at a time.
+OPENED_TOGETHER = 8
 
 
 class Renewal(Struct, frozen=True):
-    """What one beat says to one child: proof (boot time, seconds) that its lease held, or the reason why it has none."""
+    """The result of one heartbeat for one worker: when its lease held (boot time, seconds), or why it has none."""
 
     renewed_at: float | None = None
     lease_lost: str | None = None
 
 
 class LedgerReply(Struct, frozen=True):
-    """The ledger's answer to one beat: who was asked for, who is open, and when the question was sent (boot time)."""
+    """The answer of the ledger to one heartbeat. `asked`: the workers that it was about. `sent`: boot time."""
 
     asked: frozenset[str]
-    open_ones: frozenset[str]
+    still_open: frozenset[str]
     sent: float
 
 
@@ -61,17 +63,17 @@ class Heartbeat:
         self._stores = stores
         self._queues = queues
         self._ledger_heard = boottime()
-        self._touching: asyncio.Task[LedgerReply] | None = None
-        self._is_careful = False  # is a row locked, so that a touch may have to wait for it?
+        self._asking: asyncio.Task[LedgerReply] | None = None
+        self._is_careful = False  # a row is locked, so that a touch may have to wait for it
         few = len(queues) <= FEW_QUEUES
         self._renewed, self._others = (queues, ()) if few else (queues[:1], tuple(queues[1:]))
         self._turn = 0
 
     async def open(self, worker_id: str) -> None:
-        """Begin leases in dispatch, in every queue; Redis being away does not keep a worker from starting."""
-        at_once = min(AT_ONCE, len(self._queues))
+        """Open leases in dispatch, in every queue. A worker starts also while Redis is away."""
+        at_once = min(OPENED_TOGETHER, len(self._queues))
         try:
-            # First of all where a reaper looks.
+            # First in the home queue, where a reaper looks.
             await self._open(self._queues[0], worker_id)
             await spread(self._queues[1:], lambda queue: self._open(queue, worker_id), at_once=at_once)
         except ServerUnreachable as error:
@@ -84,44 +86,47 @@ class Heartbeat:
         await self._stores.dispatcher.open(queue, worker_id=worker_id, lease_seconds=lease, token=token)
 
     async def beat(self, worker_ids: Sequence[str]) -> dict[str, Renewal]:
-        """Renew for these; a verdict for each of which something is known."""
+        """Renew the leases of these workers; returns a result for each of which something is known."""
         if not worker_ids:
             return {}
-        touch = await self._touch(worker_ids)
+        reply = await self._touch(worker_ids)
         sent = boottime()
-        if touch is None and sent - self._ledger_heard > SILENT_LEASES * self._config.lease_seconds:
+        if reply is None and sent - self._ledger_heard > SILENT_LEASES * self._config.lease_seconds:
             return {}
-        closed = set() if touch is None else touch.asked - touch.open_ones
-        renewals = {worker_id: Renewal(lease_lost="the incarnation was closed") for worker_id in closed}
+        closed = set() if reply is None else reply.asked - reply.still_open
+        renewals = {worker_id: Renewal(lease_lost="the worker was closed") for worker_id in closed}
         alive = [worker_id for worker_id in worker_ids if worker_id not in closed]
-        held = await self._renew_in_time(alive, may_reopen=touch.open_ones if touch is not None else frozenset())
-        if touch is not None and self._others and held:
-            await self._look_at_others(sorted(held & touch.open_ones))
+        held = await self._renew_in_time(alive, may_reopen=reply.still_open if reply is not None else frozenset())
+        if reply is not None and self._others and held:
+            await self._check_registrations(sorted(held & reply.still_open))
         reach("beat.renewed")
         for worker_id in alive:
             if worker_id in held:
                 renewals[worker_id] = Renewal(renewed_at=sent)
-            elif touch is not None and worker_id in touch.open_ones:
-                renewals[worker_id] = Renewal(renewed_at=touch.sent)
+            elif reply is not None and worker_id in reply.still_open:
+                renewals[worker_id] = Renewal(renewed_at=reply.sent)
         return renewals
 
     async def aclose(self) -> None:
         """Stop asking the ledger."""
-        if self._touching is not None:
-            await end(self._touching)
+        if self._asking is not None:
+            await end(self._asking)
 
     async def _touch(self, worker_ids: Sequence[str]) -> LedgerReply | None:
-        """Which of these are open, or None if the ledger does not answer within a beat. A touch that hangs (a frozen server) is
-        left to hang, not cancelled: it must not hold up the renewal in dispatch, and later beats wait for that one alone."""
-        if self._touching is None:
-            self._touching = asyncio.create_task(self._ask(frozenset(worker_ids)))
-        touching = self._touching
-        await asyncio.wait([touching], timeout=self._config.heartbeat_seconds)
-        if not touching.done():
+        """Ask the ledger which of these are open. None: it does not answer within a heartbeat.
+
+        A touch that hangs (a frozen server) is not cancelled. It must not hold up the renewal in dispatch,
+        and later heartbeats wait for that one alone.
+        """
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask(frozenset(worker_ids)))
+        asking = self._asking
+        await asyncio.wait([asking], timeout=self._config.heartbeat_seconds)
+        if not asking.done():
             return None
-        self._touching = None
+        self._asking = None
         try:
-            return touching.result()
+            return asking.result()
         except ServerUnreachable as error:
             emit("ledger.unreachable", error=str(error), waiting=0)
             return None
@@ -133,15 +138,15 @@ class Heartbeat:
         self._is_careful = bool(locked)
         sent = boottime()
         try:
-            open_ones = await fleet.touch([*free]) if free else set()
+            still_open = await fleet.touch([*free]) if free else set()
         except Locked:
             self._is_careful = True
             raise
         self._ledger_heard = sent
-        return LedgerReply(free, frozenset(open_ones), sent)
+        return LedgerReply(free, frozenset(still_open), sent)
 
     async def _renew_in_time(self, worker_ids: Sequence[str], *, may_reopen: AbstractSet[str]) -> set[str]:
-        """Within a beat, or nothing: a Redis that hangs must not hold up the next touch of the ledger."""
+        """Renew within a heartbeat, or not at all: a Redis that hangs must not hold up the next touch of the ledger."""
         try:
             async with asyncio.timeout(self._config.heartbeat_seconds):
                 return await self._renew(worker_ids, may_reopen=may_reopen)
@@ -150,7 +155,7 @@ class Heartbeat:
             return set()
 
     async def _renew(self, worker_ids: Sequence[str], *, may_reopen: AbstractSet[str]) -> set[str]:
-        """Those whose leases are held: in every queue, or of many queues in the home queue."""
+        """The workers whose leases are held: in every queue, or of many queues in the home queue."""
         held = set(worker_ids)
         for queue in self._renewed:
             try:
@@ -162,8 +167,8 @@ class Heartbeat:
             emit("lease.renewed", worker_ids=sorted(held))
         return held
 
-    async def _look_at_others(self, worker_ids: Sequence[str]) -> None:
-        """Within a beat, or in a later one: what is found here is no proof of anything."""
+    async def _check_registrations(self, worker_ids: Sequence[str]) -> None:
+        """Check registrations within a heartbeat, or in a later one: they prove nothing."""
         try:
             async with asyncio.timeout(self._config.heartbeat_seconds):
                 await self._register_again(worker_ids)
@@ -173,7 +178,7 @@ class Heartbeat:
             emit("dispatch.unreachable", error=str(error))
 
     async def _register_again(self, worker_ids: Sequence[str]) -> None:
-        """Look at a share of the other queues, and begin leases again where Redis has lost them."""
+        """Check a share of the other queues, and open leases again where Redis has lost them."""
         share = ceil(len(self._others) * self._config.heartbeat_seconds / self._config.lease_seconds)
         queues = [self._others[(self._turn + number) % len(self._others)] for number in range(share)]
         missing = await self._stores.dispatcher.unregistered(queues, worker_ids)
@@ -186,11 +191,11 @@ class Heartbeat:
             emit("lease.reopened", worker_id=worker_id, queue=queue)
 
     async def _renew_in(self, queue: str, worker_ids: Sequence[str], *, may_reopen: AbstractSet[str]) -> set[str]:
-        """Those whose lease was lost in this queue. It is opened again where the ledger allows."""
+        """Renew in one queue; returns the workers whose lease was lost there. It is opened again where the ledger allows."""
         answers = await self._stores.dispatcher.renew(queue, worker_ids, lease_seconds=self._config.lease_seconds)
         lost = {worker_id: answer for worker_id, answer in answers.items() if answer != "held"}
         if lost:
-            # What Redis has lost may have been taken by another ledger meanwhile.
+            # A Redis that has lost leases may have been taken by another ledger meanwhile.
             await self._stores.ownership.check()
         for worker_id, answer in lost.items():
             emit("lease.lapsed", worker_id=worker_id, queue=queue, answer=answer)

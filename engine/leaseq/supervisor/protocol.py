@@ -1,7 +1,11 @@
-"""What do a supervisor and its child tell each other?
+"""The messages between a supervisor and a worker process that it has started.
 
-Lines of JSON over a socket pair. The child says that its loop turns (`tick`); the supervisor says until when the lease is good
-(`proof`), and asks it to drain. The end of the stream is a message too: the other one is dead. So is the exit code.
+They are lines of JSON over a socket pair. The worker process reports that its event loop turns, and how many
+attempts run. The supervisor sends the time of the last renewal of the lease, and asks the process to drain.
+The end of the stream is a message too: the other process is dead. So is the exit code.
+
+Invariant: the names in JSON stay as they are, since a supervisor may outlive an upgrade of the package and
+start a newer worker process.
 """
 
 from __future__ import annotations
@@ -13,17 +17,17 @@ import time
 import msgspec
 from msgspec import Struct, field
 
-EXIT_STORE_AWAY = 69  # it could not start: Postgres takes no connections
-EXIT_UNCLOSED = 74  # it drained, but could not close its incarnation: a store was away
-EXIT_LEASE_LOST = 75  # it lost its right to work
+EXIT_STORE_AWAY = 69  # the process could not start: Postgres takes no connections
+EXIT_UNCLOSED = 74  # it drained, but could not close its worker: a store was away
+EXIT_LEASE_LOST = 75  # it lost its lease
 
-# A worker of no more queues than this asks about each of them: a doorbell each, all leases in a beat, all lists in a sweep.
+# A worker of no more queues than this asks about each of them: a doorbell each, all leases in a heartbeat, all lists in an audit.
 # A worker of more asks about all of them together, and about one only when there is a reason.
 FEW_QUEUES = 8
 
 
 class ChildSpec(Struct, frozen=True, kw_only=True):
-    """What a child is to be, given on its command line as JSON."""
+    """The worker that a child process is, given on its command line as JSON."""
 
     worker_id: str
     app: str  # "module:attribute"
@@ -40,12 +44,16 @@ class FromChild(Struct, frozen=True, omit_defaults=True):
     running: int = 0
     taken: int = 0  # attempts that it has run so far
     ready: bool = False
-    leaving: bool = False  # it ends by its own decision: no handler ended it
-    closed: bool = False  # everything was settled and released: nothing to reap
+    leaving: bool = False  # the process ends by its own decision: no handler ended it
+    closed: bool = False  # everything was settled and released: there is nothing to recover
 
 
 class FromSupervisor(Struct, frozen=True, omit_defaults=True):
-    """A line from the supervisor. `proof` is boot time in seconds; `drain` is the grace in seconds."""
+    """A line from the supervisor.
+
+    `renewed_at`: when the last acknowledged renewal was sent (boot time in seconds). `drain`: the grace in
+    seconds. `lease_lost`: the reason why the worker has no lease any more.
+    """
 
     renewed_at: float | None = field(default=None, name="proof")
     drain: float | None = None
@@ -67,11 +75,11 @@ class Channel:
 
     @classmethod
     async def over(cls, end: socket.socket) -> Channel:
-        """The end of a socket pair as a link."""
+        """Make a channel of one end of a socket pair."""
         return cls(*await asyncio.open_unix_connection(sock=end))
 
     def send(self, message: FromChild | FromSupervisor) -> None:
-        """Say something; to a dead one in vain. Messages are few and tiny, so nothing waits for the buffer."""
+        """Send a message. A dead process does not get it. Messages are few and tiny, so nothing waits for the buffer."""
         if not self._writer.is_closing():
             self._writer.write(msgspec.json.encode(message) + b"\n")
 
@@ -84,7 +92,7 @@ class Channel:
         return line if line.endswith(b"\n") else None
 
     def close(self) -> None:
-        """Hang up."""
+        """Close this end."""
         self._writer.close()
 
 

@@ -1,8 +1,9 @@
-"""Who keeps workers alive, holds their leases, and takes back their tasks the moment they die?
+"""Keep worker processes alive, hold their leases, and recover their tasks when they die.
 
-The supervisor runs no user code in its loop. It opens an incarnation before it starts the child for it, renews the
-leases of all its children in one beat, kills a child whose loop has stopped turning, and reaps a child that died at
-once and first-hand: the kernel told it. It starts another in its place. SIGTERM drains; a second SIGTERM hurries.
+The supervisor runs no user code. It opens a worker in both stores before it starts the process of that
+worker, and renews the leases of all its workers in one heartbeat. It kills a process whose event loop has
+stopped turning. When a process dies, the kernel tells the supervisor, which recovers its tasks immediately
+and starts another one in its place. SIGTERM drains; a second SIGTERM hurries.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ EXITS = {
 
 
 class SupervisorSpec(Struct, frozen=True, kw_only=True):
-    """What this supervisor is to staff."""
+    """The worker processes that a supervisor keeps running."""
 
     app: str
     queues: list[str]
@@ -57,7 +58,7 @@ class SupervisorSpec(Struct, frozen=True, kw_only=True):
 
 
 class Supervisor:
-    """Keeps `processes` children at work."""
+    """Keeps `processes` worker processes running."""
 
     def __init__(self, config: Config, stores: Stores, reap: Reap, spec: SupervisorSpec) -> None:
         self._config = config
@@ -92,8 +93,8 @@ class Supervisor:
             isolating = group.create_task(
                 run_forever(self._spawn_isolated, name="isolate", interval_seconds=ISOLATION_CHECK_SECONDS, stop=self._stop)
             )
-            places = [group.create_task(self._keep_running()) for _ in range(self._spec.processes)]
-            await asyncio.wait(places)
+            keepers = [group.create_task(self._keep_running()) for _ in range(self._spec.processes)]
+            await asyncio.wait(keepers)
             self._stop.set()
             await asyncio.wait([isolating])
             while self._children:
@@ -113,7 +114,7 @@ class Supervisor:
             child.tell(FromSupervisor(drain=grace))
 
     async def _keep_running(self) -> None:
-        """Keep one place filled."""
+        """Keep one worker process running."""
         short_lives = 0
         while not self._stop.is_set():
             try:
@@ -131,7 +132,7 @@ class Supervisor:
             elif not self._stop.is_set():
                 short_lives += 1
                 if short_lives >= 3:
-                    # It has never come up: a broken app is for a person to mend, not for a loop to hide.
+                    # It has never become ready: a person must fix a broken app, and a loop must not hide it.
                     self.failed = True
                     self.drain()
                     return
@@ -139,7 +140,7 @@ class Supervisor:
                 await pause(min(0.5 * 2**short_lives, RESPAWN_CAP_SECONDS), stop=self._stop)
 
     async def _spawn(self, *, isolated: bool) -> ChildProcess:
-        """Open an incarnation in both stores, then start the child for it."""
+        """Open a worker in both stores, then start its process."""
         spec = ChildSpec(
             worker_id=uuid4().hex,
             app=self._spec.app,
@@ -161,7 +162,7 @@ class Supervisor:
         return child
 
     async def _wait_and_recover(self, child: ChildProcess) -> int:
-        """Until its end, and beyond: what it held is taken back. Returns its exit code."""
+        """Wait for the end of a process, and recover the tasks that it held. Returns its exit code."""
         if self._stop.is_set():
             child.tell(FromSupervisor(drain=0.0))
         try:
@@ -186,7 +187,7 @@ class Supervisor:
                 await self._reaper.reap(death)
                 return
             except ServerUnreachable as error:
-                # Beyond a lease the reaper sidecar sees it as well as we do.
+                # After a lease the reaper sees the death as well.
                 if monotonic() > deadline or self._stop.is_set():
                     emit("loop.failed", loop="reap", error=str(error))
                     return
@@ -197,7 +198,7 @@ class Supervisor:
         await run_forever(self._beat_once, name="heartbeat", interval_seconds=self._config.heartbeat_seconds, stop=never)
 
     async def _beat_once(self) -> None:
-        """Renew for those whose loop still turns, and hand them the proof."""
+        """Renew for the workers whose loop still turns, and send them the time of it."""
         limit = self._config.loop_stall_seconds
         lively = [worker_id for worker_id, child in self._children.items() if not child.stalled(limit)]
         renewals = await self._beat.beat(lively)
@@ -214,8 +215,8 @@ class Supervisor:
         now, looked = monotonic(), self._looked
         self._looked = now
         if now - looked > LAGGED_SECONDS:
-            # Suspended, starved or stopped, with or without the children: we did not see whose loop turned meanwhile. That time
-            # is not counted, and only that: a loop that is blocked is found though we lag again and again.
+            # This process was suspended, starved or stopped, with or without its children, and did not see which loops turned
+            # meanwhile. That time is not counted, and only that: a blocked loop is found even if this happens again and again.
             emit("supervisor.lagged", seconds=round(now - looked, 1), children=len(self._children))
             for child in self._children.values():
                 child.last_tick = min(now, child.last_tick + now - looked)
@@ -225,9 +226,9 @@ class Supervisor:
                 child.kill()
 
     async def _spawn_isolated(self) -> None:
-        """Start a one-slot child for tasks under suspicion, when there are any. It goes when it has been idle for a lease.
+        """Start a process with one slot for suspects, when there are any. It ends when it has been idle for a lease.
 
-        Where such children find nothing that they may run, the next one waits longer each time.
+        If such a process finds nothing that it may run, the next one waits longer each time.
         """
         if self._isolating or not await self._suspects_wait():
             return
@@ -259,7 +260,7 @@ class Supervisor:
 
 
 def describe_exit(code: int) -> str:
-    """An exit code in words."""
+    """The exit code as a message."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return EXITS.get(code, f"exited with code {code}")

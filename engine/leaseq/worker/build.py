@@ -133,7 +133,7 @@ def _services(
 
 
 async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSpec) -> Pool:
-    """The connections for handlers, under the role for handlers, with a secret that handlers' SQL does not get to see."""
+    """The connections for handlers, under the role for handlers, with a secret that the SQL of handlers cannot read."""
     config, fleet = engine.config, engine.stores.fleet
     handlers = msgspec.structs.replace(
         config,
@@ -145,8 +145,11 @@ async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSp
     size = min(spec.concurrency, TRANSACTION_CONNECTIONS)
 
     async def admit(conn: ImpatientConnection) -> None:
-        """Let the reap find this session, whatever a handler makes of its name. The secret is written for each new connection,
-        because a failover, which replaces them all, may have lost it."""
+        """Register this session, so that a recovery finds it whatever name a handler gives it.
+
+        The secret is written for each new connection, because a failover, which replaces them all, may have
+        lost it.
+        """
         async with asyncio.timeout(IDENTIFY_SECONDS):
             session = await fleet.identify_session(conn)
         registered = await fleet.register_session(spec.worker_id, session)

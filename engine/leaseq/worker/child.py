@@ -1,9 +1,10 @@
-"""What is the life of a child process, from its start to its exit?
+"""The life of a worker process, from its start to its exit.
 
-It is started by a supervisor, which has opened its incarnation and renews its lease. It works until it is told to
-drain, until its supervisor is gone, or until it can no longer know that the lease is its own; then it starts nothing,
-interrupts what runs, and exits. It never outlives its right to work by its own judgement of time alone: the fence in
-the ledger holds in any case. It shows that its loop turns until the very end, also while it drains.
+A supervisor starts the process. It has opened the worker in both stores before, and renews its lease. The
+process works until it is told to drain, until its supervisor is gone, or until it can no longer know that
+it holds the lease. Then it starts nothing, interrupts its attempts, and exits. It never works beyond its
+lease by its own judgement of time alone: the fence in the ledger holds in any case. It shows that its loop
+turns until the very end, also while it drains.
 """
 
 from __future__ import annotations
@@ -58,13 +59,13 @@ from leaseq.worker.worker import Worker
 
 TICK_SECONDS = 0.2
 READ_SECONDS = 0.05
-# How long handlers that overran may hold all slots or threads, or half of them, before the process is replaced.
+# Handlers that overran may hold all slots or threads, or half of them, for so long; then the process is replaced.
 ALL_SLOTS_SECONDS = 5.0
 HALF_OF_SLOTS_SECONDS = 60.0
 
 
 class Child:
-    """One incarnation: the work, and the watch over its right to work."""
+    """The work of one process, and the watch over its lease."""
 
     def __init__(self, spec: ChildSpec, config: Config, channel: Channel, loop: SharedLoop) -> None:
         self._spec = spec
@@ -103,7 +104,7 @@ class Child:
         self._channel.send(FromChild(running=worker.running, taken=worker.attempts.taken, leaving=True))
         reason = Stop.LEASE_LOST if self._lease_lost else Stop.DRAIN
         await worker.drain(0.0 if self._lease_lost or crashed else self._grace, hurry=self._hurry, reason=reason)
-        # A cancelled BLMOVE may still move an id afterwards (docs/pitfalls.md#p4): let it lapse, then look at our lists.
+        # A cancelled BLMOVE may still move an id afterwards (docs/pitfalls.md#p4): let it lapse, before the lists are given back.
         await asyncio.wait([working], timeout=BLOCK_SECONDS + 1)
         await worker.finish()
         await end(working)
@@ -114,7 +115,7 @@ class Child:
         return 0 if await self._close(engine) else EXIT_UNCLOSED
 
     async def _close(self, engine: Engine) -> bool:
-        """Close our own incarnation; what is left in our lists goes back. Fails with the stores: then the reaper does it."""
+        """Close our own worker, and give back the deliveries in our lists. False if a store is away: then the reaper does it."""
         spec = self._spec
         death = Death(worker_id=spec.worker_id, queues=spec.queues, reason="drained", blame=False, event="worker.closed")
         try:
@@ -126,9 +127,9 @@ class Child:
         return True
 
     async def _tick(self, worker: Worker) -> None:
-        """Show that the loop turns, and judge our right to work: from the sending of the last renewal that was acknowledged."""
+        """Show that the loop turns, and check the lease: it counts from the sending of the last acknowledged renewal."""
         allowed = self._config.lease_seconds - self._config.heartbeat_seconds / 2
-        # Much later than a supervisor would act, and later than the lease: by then this process has no right to work.
+        # Much later than a supervisor would act, and later than the lease: by then this process may not work any more.
         watchdog = Watchdog(2 * max(self._config.loop_stall_seconds, self._config.lease_seconds))
         while True:
             watchdog.wind()
@@ -137,7 +138,7 @@ class Child:
             self._keep_limits()
             self._channel.send(FromChild(running=worker.running, taken=worker.attempts.taken))
             if boottime() - self._renewed_at > allowed:
-                # We may have been slow, not the supervisor: its proofs may lie unread on the link.
+                # This process may have been slow, not the supervisor: its messages may lie unread on the channel.
                 await asyncio.sleep(READ_SECONDS)
             if (age := boottime() - self._renewed_at) > allowed:
                 self._lose_lease(f"the lease was not renewed for {age:.1f} s")
@@ -145,13 +146,13 @@ class Child:
                 self._end(0.0)
             self._watch_slots(worker.slots)
             if worker.is_barred and not self._ending.is_set():
-                self._end(self._config.grace_seconds)  # another incarnation has a row of its own
+                self._end(self._config.grace_seconds)  # a new worker has a row of its own
             await asyncio.sleep(TICK_SECONDS)
 
     def _keep_limits(self) -> None:
-        """Undo what handlers have done to the limits of the process. Where that is not allowed, have it replaced: it drains.
+        """Restore the limits of the process that handlers have changed. Where that is not allowed, it drains, to be replaced.
 
-        In an isolation child, which runs one task and no other, this is for `Leftovers`.
+        In an isolation child, which runs one task at a time, `Leftovers` does this.
         """
         if self._spec.isolated or self._ending.is_set() or not (changed := self._limits.changed()):
             return
@@ -161,10 +162,10 @@ class Child:
             self._end(self._config.grace_seconds)
 
     def _watch_slots(self, slots: Slots) -> None:
-        """Have this process replaced when it can do little or nothing, because handlers that overran keep its slots, or the
+        """Replace this process when it can do little or nothing, because handlers that overran keep its slots, or the
         threads of `asyncio.to_thread`.
 
-        It drains: what else runs here has its grace, and no task is charged. What lingers ends with the process.
+        It drains: the other attempts have their grace, and no task is charged. Lingering handlers end with the process.
         """
         held = max(slots.lingering / slots.concurrency, self._loop.abandoned_threads / self._loop.thread_count)
         if held < 0.5:
@@ -233,24 +234,24 @@ def ignore_signals() -> None:
 
 
 def _ignore(number: int, frame: object) -> None:
-    """It is for the supervisor."""
+    """The supervisor handles it."""
 
 
 async def live(spec: ChildSpec, app: Leaseq, fd: int, loop: SharedLoop) -> int:
-    """Run a child in `loop`, which runs. Its end of the link is `fd`."""
+    """Run a worker process in `loop`, which runs. Its end of the channel is `fd`."""
     channel = await Channel.over(socket.socket(fileno=fd))
     spare_the_collector()
     try:
         return await Child(spec, Config.from_env(), channel, loop).run(app)
-    except ServerUnreachable as error:  # only at the start: later on they are waited for
+    except ServerUnreachable as error:  # only at the start: later the parts of the worker wait for a store
         emit("ledger.unreachable", error=str(error), waiting=0)
         return EXIT_STORE_AWAY
 
 
 def prepare(spec: ChildSpec, fd: int) -> tuple[Coroutine[Any, Any, int], SharedLoop]:
-    """What the child is to run, and its loop. The app is imported before the loop runs, since a module may call `asyncio.run`."""
+    """The coroutine of the process, and its loop. The app is imported before the loop runs: a module may call `asyncio.run`."""
     ignore_signals()
-    os.set_inheritable(fd, False)  # the programs that handlers start have no use for it
+    os.set_inheritable(fd, False)  # programs that handlers start do not inherit it
     loop = SharedLoop(spec.concurrency)
     guard_forks(fd, loop)
     asyncio.set_event_loop(loop)
@@ -276,12 +277,12 @@ def main() -> None:
 
 
 def leave(code: int) -> None:
-    """End this process with this exit code, whatever handlers have made of it."""
+    """End this process with this exit code, whatever its handlers still do."""
     try:
         restore_streams()
         sys.stdout.flush()
         sys.stderr.flush()
-        kill_descendants(os.getpid())  # its supervisor does so too, if it still lives
+        kill_descendants(os.getpid())  # its supervisor does so too, if it is alive
     finally:
         # Not sys.exit, and the loop is not closed: both would wait for handlers that do not end, as tasks or as threads.
         os._exit(code)

@@ -1,4 +1,4 @@
-"""The import of a user's app."""
+"""Import the app of a user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leaseq.errors import ConfigInvalid
 
 
 def load_app(path: str) -> Leaseq:
-    """The app named `module:attribute`, looked for from the current directory too.
+    """The app named `module:attribute`, found from the current directory too.
 
     Raises `ConfigInvalid` where the name leads nowhere; an error inside the module comes through as it is.
     """
@@ -36,13 +36,15 @@ def load_app(path: str) -> Leaseq:
 
 
 def add_to_import_path(directory: str) -> None:
-    """Import from this directory, too: before installed packages, and behind the standard library, whose modules are imported at
-    any time (an app's own `queue.py` would take the place of one)."""
+    """Import from this directory too: before installed packages, and behind the standard library.
+
+    Modules of the standard library are imported at any time, and an app's own `queue.py` would replace one.
+    """
     if directory in sys.path:
         return
     installed = {*site.getsitepackages(), site.getusersitepackages()}
-    places = [place for place, path in enumerate(sys.path) if path in installed]
-    sys.path.insert(places[0] if places else len(sys.path), directory)
+    positions = [position for position, path in enumerate(sys.path) if path in installed]
+    sys.path.insert(positions[0] if positions else len(sys.path), directory)
 
 
 __all__ = ["load_app"]

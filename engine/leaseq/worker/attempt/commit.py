@@ -71,7 +71,7 @@ class Committer:
             ending = Ending(Outcome.RELEASED, error=STARVED, self_caused=True)
         elif ending.store_away or _broke(transaction, ending):
             exculpated = ending.error is not None and ending.error.type in EXCULPATING
-            ending = await charge(ending, transaction.broken and not exculpated and not transaction.told)
+            ending = await charge(ending, transaction.broken and not exculpated and not transaction.crashed_elsewhere)
         return Committed(ending)
 
     async def _commit(self, transaction: AttemptTransaction, ending: Ending, settlement: Decide, charge: Charge) -> Committed:
@@ -83,7 +83,7 @@ class Committer:
         except ServerUnreachable as error:
             claim = success.claim
             emit("attempt.ambiguous", task_id=claim.task_id, attempt=claim.attempt, error=str(error))
-            silent = not transaction.told and sqlstate_of(error) is None
+            silent = not transaction.crashed_elsewhere and sqlstate_of(error) is None
             failure = await charge(Ending(Outcome.ERRORED, error=_refusal(error)), silent)
             return await self._resolve_unknown_commit(success, settlement(failure))
         except Exception as error:  # a deferred constraint of the user's own tables is checked at COMMIT

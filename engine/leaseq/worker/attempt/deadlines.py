@@ -1,9 +1,11 @@
 """The times at which running attempts are out of time.
 
-One timer of the event loop serves all attempts of a process, because setting and cancelling one for each costs a task several
-microseconds. Attempts with the same time-out are kept in the order of their starts, which is the order of their deadlines.
+One timer of the event loop serves all attempts of a process, because setting and cancelling one for each
+costs a task several microseconds. Attempts with the same time-out are kept in the order of their starts,
+which is the order of their deadlines.
 
-Invariants: an attempt that is cleared in time never hears of its deadline. The timer fires no later than the earliest deadline.
+Invariants: an attempt that is cleared in time is never told of its deadline. The timer fires no later than
+the earliest deadline.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ class Timed(Protocol):
     """An attempt that can run out of time."""
 
     def overrun(self) -> None:
-        """Hear that the deadline has passed. Called once, in the event loop; must not raise."""
+        """Called once, in the event loop, when the deadline has passed; must not raise."""
 
 
 class Deadlines:
@@ -28,14 +30,14 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, timed: Timed, seconds: float) -> None:
-        """Let an attempt hear of it when so many seconds have passed."""
+        """Tell an attempt when so many seconds have passed."""
         deadline = self._loop.time() + seconds
         self._lines.setdefault(seconds, {})[timed] = deadline
         if self._timer is None or deadline < self._timer.when():
             self._fire_at(deadline)
 
     def clear(self, timed: Timed, seconds: float) -> None:
-        """Forget an attempt, which was set with so many seconds, or has heard already, or was never set."""
+        """Forget an attempt, which was set with so many seconds, or was told already, or was never set."""
         line = self._lines.get(seconds)
         if line is not None:
             line.pop(timed, None)

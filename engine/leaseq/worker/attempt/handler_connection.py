@@ -1,11 +1,12 @@
 """The connection that a handler gets: a handle of one attempt around a connection of the pool.
 
-Each attempt has a `HandlerConnection` of its own, so that nothing which a handler sets on the Python object (row factory, cursor
-factory, adapters, handlers of notices, prepared statements) reaches another attempt.
+Each attempt has a `HandlerConnection` of its own, so that nothing which a handler sets on the Python object
+(row factory, cursor factory, adapters, handlers of notices, prepared statements) reaches another attempt.
 
-Invariants. Every round trip of psycopg, of a cursor, a savepoint, a pipeline or COPY, goes through `wait`, and `wait` serves only
-code that runs on behalf of the borrowing attempt, while the attempt lasts. When the loan ends, what still waits is interrupted;
-afterwards the handle refers to a closed connection.
+Invariants. Every round trip of psycopg, of a cursor, a savepoint, a pipeline or COPY, goes through `wait`,
+and `wait` serves only code that runs on behalf of the attempt, while the attempt lasts. When the access
+token is revoked, the statements that still wait are interrupted. Afterwards the handle refers to a closed
+connection.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from psycopg.pq import ConnStatus, TransactionStatus
 from leaseq.connect import Connection, ImpatientConnection
 from leaseq.errors import Fenced, TransactionEnded, TransactionForeign
 
-_access: ContextVar[AccessToken | None] = ContextVar("leaseq_loan", default=None)
+_access: ContextVar[AccessToken | None] = ContextVar("leaseq_access", default=None)
 
 
 class AccessToken:
-    """The right of one attempt to its transaction. Belongs to the event loop in which it is made."""
+    """The right of one attempt to its transaction and progress. Belongs to the event loop in which it is made."""
 
     def __init__(self) -> None:
         self.revoked = False
@@ -39,7 +40,7 @@ class AccessToken:
         self._quiet.set()
 
     def bind(self) -> None:
-        """Make the current context, and every task that is started from it, a part of this attempt."""
+        """Make the current context (contextvars), and every task that is started from it, a part of this attempt."""
         _access.set(self)
 
     def revoke(self) -> None:
@@ -73,7 +74,7 @@ class AccessToken:
             raise Fenced("this attempt is over")
 
     async def run(self, conn: Connection, gen: PQGen[RV], interval: float, timeout: float | None) -> RV:
-        """Run one operation on the pool's connection, until it is done or the loan ends."""
+        """Run one operation on the pool's connection, until it is done or the access is revoked."""
         limit = asyncio.timeout(None)
         try:
             async with limit:
@@ -98,7 +99,7 @@ class HandlerConnection(ImpatientConnection):
         self._handlers = (conn.pgconn.notice_handler, conn.pgconn.notify_handler)
         super().__init__(conn.pgconn)
         self.credential = conn.credential
-        self._lender = conn
+        self._pooled = conn
         self._access = access
         self._autocommit = True  # the transaction is begun and ended by the worker
 
@@ -110,22 +111,22 @@ class HandlerConnection(ImpatientConnection):
         return self.closed or self.pgconn.transaction_status == TransactionStatus.IDLE
 
     def detach(self) -> None:
-        """Leave the connection to the pool: this handle, and what was made from it, is closed from now on."""
+        """Leave the connection to the pool: this handle, and each object that was made from it, is closed from now on."""
         if self.pgconn is not _closed_pgconn():
             self.pgconn.notice_handler, self.pgconn.notify_handler = self._handlers
             if self.pgconn.status == ConnStatus.OK:
-                # What code may have set in libpq and in its socket, which no statement resets.
+                # The handler may have set these in libpq and in its socket, and no statement resets them.
                 self.pgconn.untrace()
                 self.pgconn.nonblocking = 1
                 os.set_blocking(self.pgconn.socket, False)
             self.pgconn = _closed_pgconn()
-            del self._lender
+            del self._pooled
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         self._access.check()
         if self.pgconn.transaction_status == TransactionStatus.IDLE:
             raise TransactionEnded
-        return await self._access.run(self._lender, gen, interval, timeout)
+        return await self._access.run(self._pooled, gen, interval, timeout)
 
     def _check_connection_ok(self) -> None:
         self._access.check()  # psycopg would say "the connection is closed"
@@ -170,7 +171,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 @cache
 def _closed_pgconn() -> Any:
-    """What a detached handle refers to."""
+    """The closed connection that a detached handle refers to."""
     pgconn = pq.PGconn.connect_start(b"host=/nowhere")
     pgconn.finish()
     return pgconn

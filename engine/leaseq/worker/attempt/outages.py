@@ -1,7 +1,8 @@
 """First-hand evidence of an outage of Postgres.
 
-When a connection breaks under a handler, Postgres was away, or the handler broke it. The worker's own connections tell which:
-whether one of them was lost or could not be made while the attempt ran, and whether Postgres answers now.
+When a connection breaks under a handler, either Postgres was away, or the handler broke it. The worker's
+own connections tell which: whether one of them was lost or could not be made while the attempt ran, and
+whether Postgres answers now.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from leaseq.primary import Primary
 
 # Of the pool. Connections that came back broken are not counted: a handler that is cancelled inside ctx.set_progress breaks one.
 TROUBLES = ("connections_lost", "connections_errors")
-# `look` is called once a second while something runs: what it finds may have happened a little earlier.
+# `look` is called once a second while something runs: a loss that it finds may have happened a little earlier.
 LOOK_SECONDS = 1.0
 
 
 class Outages:
-    """What happened to the worker's own connections."""
+    """Observes the worker's own connections."""
 
     def __init__(self, ledger: Ledger, primary: Primary | None = None) -> None:
         self._ledger = ledger

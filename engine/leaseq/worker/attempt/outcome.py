@@ -148,9 +148,7 @@ def stopped(reason: Stop, *, timeout_seconds: float) -> Ending:
 
 def cancelled_itself() -> Ending:
     """The ending of a handler whose own code cancelled its task."""
-    return Ending(
-        Outcome.ERRORED, error=TaskError("error", "it was cancelled, by nobody but its own code", type="CancelledError")
-    )
+    return Ending(Outcome.ERRORED, error=TaskError("error", "it was cancelled by its own code", type="CancelledError"))
 
 
 def expired() -> Ending:

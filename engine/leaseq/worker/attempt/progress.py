@@ -1,11 +1,13 @@
 """Write the progress of one attempt, at most so often.
 
-Each write leaves a dead version of the task's row. While a long transaction anywhere keeps all of them (pg_dump), each look for
-that row goes through them, so a handler must not choose their number (docs/decisions/0026-progress-now-and-then.md).
+Each write leaves a dead version of the task's row. While a long transaction anywhere keeps all of them
+(pg_dump), each look for that row goes through them, so a handler must not choose their number
+(docs/decisions/0026-progress-now-and-then.md).
 
-Invariants: the first value is written before `put` returns, unless another transaction has locked the row. Of later ones the
-newest is written when the interval is over, and the last one before the attempt is settled. Writes follow each other, since the
-few connections of the worker serve all attempts. What Postgres refuses is raised by the next `put`.
+Invariants: the first value is written before `put` returns, unless another transaction has locked the row.
+Of later ones the newest is written when the interval is over, and the last one before the attempt is
+settled. Writes follow each other, since the few connections of the worker serve all attempts. An error with
+which Postgres refuses a write is raised by the next `put`.
 """
 
 from __future__ import annotations
@@ -58,12 +60,12 @@ class ProgressWriter:
             await asyncio.sleep(0)  # a handler that reports in a loop counts on it to let others run, and to be interrupted
 
     async def finish(self) -> None:
-        """Write the last value, if that is possible: the attempt is over."""
+        """Write the last value, if possible: the attempt is over."""
         self.close()
         try:
             await self._flush()
         except Fenced:
-            return  # the settle says so, too
+            return  # the settle finds that, too
         except Exception as error:
             emit("loop.failed", loop="progress", error=told(error))
 
@@ -89,7 +91,7 @@ class ProgressWriter:
                 raise Fenced
 
     def _keep(self, progress: bytes) -> None:
-        """It was not written, or not known to be. A newer value may have come meanwhile."""
+        """Keep a value that may not have been written, unless a newer one has come meanwhile."""
         if self._latest is None:
             self._latest = progress
 

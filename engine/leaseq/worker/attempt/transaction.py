@@ -1,14 +1,14 @@
 """The transaction in which a handler's writes and the completion of its task are one commit.
 
-Each attempt has at most one, opened when the handler first asks for it, on a connection of a pool of its own. Each
-`transaction()` block is a savepoint in it. After the handler has returned, the fenced settle is the last statement; then it
-commits. If the fence refuses, or the handler raised, everything is rolled back.
+Each attempt has at most one, opened when the handler first asks for it, on a connection of a separate pool.
+Each `transaction()` block is a savepoint in it. After the handler has returned, the fenced settle is the
+last statement; then it commits. If the fence refuses, or the handler raised, everything is rolled back.
 
-Invariants. The handler works through a `HandlerConnection` (`handler_connection.py`), the worker on
-the connection of the pool itself, never both at a time. The settle does not depend on what the
-handler said: before it, the worker proves that the transaction is still the one that it opened, and
-resets every setting. A connection goes back to the pool only when nothing of the attempt can reach
-it; the pool then resets its session.
+Invariants. The handler works through a `HandlerConnection` (`handler_connection.py`), the worker on the
+connection of the pool itself, never both at a time. The settle does not depend on the settings of the
+handler: before it, the worker proves that the transaction is still the one that it opened, and resets every
+setting. A connection goes back to the pool only when nothing of the attempt can reach it; the pool then
+resets its session.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from leaseq.worker.attempt.handler_connection import AccessToken, HandlerConnect
 from leaseq.worker.process.worker_loop import wait_on_worker_loop
 
 QUIET_SECONDS = 3.0
-# What refers to the libpq handle of an idle connection: the connection itself, and the argument of getrefcount.
+# The references to the libpq handle of an idle connection: the connection itself, and the argument of getrefcount.
 OWN_REFERENCES = 2
 
-# Of this process, so that no handler rolls back to it or releases it by a name that stands in the code.
+# Random for each process, so that no handler rolls back to it or releases it by a name that is in the code.
 SAVEPOINT = f"leaseq_{secrets.token_hex(8)}"
 
 
@@ -52,12 +52,12 @@ BEGIN = _script("begin_attempt")
 IDENTIFY = _script("identify_transaction")
 PREPARE_SETTLE = _script("prepare_settle")
 UNDO = _script("undo_attempt")
-# crash_shutdown: Postgres ends every session because one of them has crashed. That one is not told.
+# crash_shutdown: Postgres ends every session because one of them has crashed. The crashed one gets no message.
 CRASHED_ELSEWHERE = "57P02"
 
 
 def sqlstate_of(error: ServerUnreachable) -> str | None:
-    """What Postgres said when the transaction did not come about, if it said anything."""
+    """The SQLSTATE with which Postgres refused the transaction, if it sent one."""
     cause = error.__cause__
     return cause.sqlstate if isinstance(cause, psycopg.Error) else None
 
@@ -67,11 +67,11 @@ class AttemptTransaction:
 
     def __init__(self, pool: Pool, access: AccessToken, *, statement_timeout_seconds: float) -> None:
         self.access = access
-        self.waits = False  # does the handler wait for a connection?
-        self.starved = False  # was the attempt interrupted while it did?
-        self.broken = False  # did the connection die under the handler?
-        self.abandoned = False  # was it closed by the worker, because a statement of the handler ignored its cancellation?
-        self.ended = False  # has the handler ended the transaction, or closed the connection?
+        self.waits = False  # the handler waits for a connection
+        self.starved = False  # the attempt was interrupted while it waited for one
+        self.broken = False  # the connection died under the handler
+        self.abandoned = False  # the worker closed it, because a statement of the handler ignored its cancellation
+        self.ended = False  # the handler has ended the transaction, or closed the connection
         self.on_leave: Callable[[], None] | None = None  # called when the server of an open transaction is left
         self._pool = pool
         self._statement_timeout_seconds = statement_timeout_seconds
@@ -79,8 +79,8 @@ class AttemptTransaction:
         self._conn: ImpatientConnection | None = None
         self._handler_conn: HandlerConnection | None = None
         self._identity = ""
-        self._is_proven = False  # is the transaction known to be the one that was opened?
-        self.told = False  # has Postgres said that the crash of another session ends this one?
+        self._is_proven = False  # the transaction is known to be the one that was opened
+        self.crashed_elsewhere = False  # Postgres has sent that the crash of another session ends this one
 
     @property
     def is_open(self) -> bool:
@@ -117,14 +117,14 @@ class AttemptTransaction:
         reach("transaction.open", lost=psycopg.OperationalError)
 
     def look(self) -> None:
-        """Notice what the handler has done to its connection."""
+        """Record whether the handler has broken or ended its connection."""
         if self._handler_conn is not None:
             self.broken = self.broken or self._handler_conn.broken
             self.abandoned = self.abandoned or (self._conn is not None and self._conn.abandoned)
             self.ended = self.ended or self._handler_conn.ended
 
     def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
-        self.told = self.told or notice.sqlstate == CRASHED_ELSEWHERE
+        self.crashed_elsewhere = self.crashed_elsewhere or notice.sqlstate == CRASHED_ELSEWHERE
 
     async def commit(self, ledger: Ledger, settlement: Settlement) -> Settled:
         """Settle and commit. Raises `Fenced` (rolled back), `ServerUnreachable` (unknown), `TransactionEnded`, and
@@ -155,7 +155,7 @@ class AttemptTransaction:
         return settled
 
     async def _settle_and_commit(self, conn: ImpatientConnection, ledger: Ledger, settlement: Settlement) -> Settled | None:
-        """Ours alone, and therefore within a time-out of ours. None: the settle was fenced, and nothing is committed."""
+        """Settle and commit on our own, and so within our own time-out. None: it was fenced, and nothing is committed."""
         await self._prepare_settle(conn)
         settled = await ledger.succeed(settlement.claim, settlement.ending.result, conn=conn)
         if settled is not None:
@@ -168,7 +168,7 @@ class AttemptTransaction:
         return settled
 
     async def _prepare_settle(self, conn: ImpatientConnection) -> None:
-        """Prove that this is the transaction that `begin` opened, and undo what could change the settle."""
+        """Prove that this is the transaction that `begin` opened, and reset the settings that could change the settle."""
         try:
             identity = await _answer(conn, _prepare_settle(self._statement_timeout_seconds), -1)
         except psycopg.errors.InvalidSavepointSpecification:
@@ -201,7 +201,7 @@ class AttemptTransaction:
             self.ended = True
 
     async def _take_back(self, conn: ImpatientConnection) -> ImpatientConnection:
-        """End the loan. Afterwards only the worker uses the connection, which is closed if it is in no state for that."""
+        """Revoke the access. Afterwards only the worker uses the connection, which is closed if it is in no state for that."""
         self.look()
         self.access.revoke()
         is_fit = True
@@ -292,7 +292,7 @@ class Scope:
 
 
 class Blocking:
-    """The transaction for a handler that runs in a thread."""
+    """The transaction, for a handler that runs in a thread."""
 
     def __init__(self, lend: Callable[[], AttemptTransaction], loop: asyncio.AbstractEventLoop) -> None:
         self._lend = lend

@@ -1,12 +1,12 @@
-"""Take what belongs to the worker away from a process that a handler forks.
+"""Take the worker's sockets and signals away from a process that a handler forks.
 
-A forked process (os.fork, multiprocessing) is a copy of the worker. It would ignore SIGTERM as the worker does, so that
-`multiprocessing.Pool` could not end it and would wait for it for ever. It would report the worker's signals through the
-worker's own wakeup pipe. It holds the worker's sockets, whose bytes it could take, and a copy of the event loop with the other
-attempts in it.
+A forked process (os.fork, multiprocessing) is a copy of the worker. It would ignore SIGTERM as the worker
+does, so that `multiprocessing.Pool` could not end it and would wait for it for ever. It would report the
+worker's signals through the worker's own wakeup pipe. It holds the worker's sockets, whose bytes it could
+take, and a copy of the event loop with the other attempts in it.
 
-Invariants: in the copy the worker's sockets lead nowhere, and keep their numbers. The copy ends where the handler does, and
-before its copy of the loop goes on.
+Invariants: in the copy the worker's sockets lead nowhere, and keep their numbers. The copy ends where the
+handler does, and before its copy of the loop goes on.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ EXIT_COPY = 70
 
 
 class _Copy:
-    """Whether this process is a copy."""
+    """Whether this process is a forked copy of a worker."""
 
     made = False
 
 
 def guard_forks(channel: int, loop: asyncio.AbstractEventLoop) -> None:
-    """From here on, a process that is forked off this one has signals of its own and none of the worker's sockets.
+    """Give each process that is forked from now on default signals and none of the worker's sockets.
 
-    `home` is the loop of the worker, which runs in this thread, now or later.
+    `loop` is the loop of the worker, which runs in this thread, now or later.
     """
 
     turning = threading.get_ident()
@@ -55,7 +55,7 @@ def guard_forks(channel: int, loop: asyncio.AbstractEventLoop) -> None:
 
 
 def exit_forked_copy() -> None:
-    """End this process if it is a copy. Called where a handler is over: what follows is the worker's."""
+    """End this process if it is a forked copy. Called after a handler: the code that follows belongs to the worker."""
     if _Copy.made:
         os._exit(EXIT_COPY)
 

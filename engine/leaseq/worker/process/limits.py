@@ -1,11 +1,11 @@
 """The limits of a worker process, which its handlers share.
 
-A handler that sets a limit for itself (`resource.setrlimit`, to bound its memory, for example) sets it for every other attempt in
-the process, and for the worker: they find no memory, no thread, or can open no file. Nothing undoes it when the handler has
-returned.
+A handler that sets a limit for itself (`resource.setrlimit`, to bound its memory, for example) sets it for
+every other attempt in the process, and for the worker: they find no memory or no thread, or cannot open a
+file. Nothing undoes it when the handler has returned.
 
-Invariant: limits that were changed after the app was imported are restored within a moment. Where that is not allowed, because
-the hard limit was lowered, the process is to be replaced.
+Invariant: limits that were changed after the app was imported are restored within a moment. Where that is
+not allowed, because the hard limit was lowered, the process is to be replaced.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import sys
 
 # The depth of calls in the interpreter. A handler that needs more may go on with that; one that lowers it lowers it for all.
 DEPTH = "recursion"
-# One of them has an older name, too.
+# RLIMIT_OFILE is an older name of another one.
 NAMES = [name for name in dir(resource) if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"]
 
 
 class Limits:
-    """The limits of this process as they are when this is made."""
+    """The limits of this process at the time when this is made."""
 
     def __init__(self) -> None:
         self._kept = limits()
@@ -33,7 +33,7 @@ class Limits:
         return [*names, DEPTH] if sys.getrecursionlimit() < self._depth else names
 
     def restore(self, names: list[str]) -> bool:
-        """Set these back. False where this process may not."""
+        """Restore these. False where this process may not."""
         try:
             for name in names:
                 if name == DEPTH:
@@ -46,7 +46,7 @@ class Limits:
 
 
 def limits() -> dict[str, tuple[int, int]]:
-    """The limits of this process, beyond which the kernel ends it or refuses it memory, files or processes."""
+    """The limits of this process. Beyond them the kernel ends it, or refuses it memory, files or processes."""
     return {name: resource.getrlimit(getattr(resource, name)) for name in NAMES}
 
 

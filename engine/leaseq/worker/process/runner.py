@@ -1,8 +1,9 @@
 """Run the main task of a process that runs handlers, whatever their code does to the event loop.
 
-An event loop stops when a callback raises `SystemExit` or `KeyboardInterrupt`, and when `loop.stop()` is called. A handler's own
-exceptions end its attempt (`run_handler.py`). Code that a handler left in a task of its own, in a callback or in a timer reaches
-the loop directly, where it would end the process and every other attempt in it.
+An event loop stops when a callback raises `SystemExit` or `KeyboardInterrupt`, and when `loop.stop()` is
+called. A handler's own exceptions end its attempt (`outcome.py`). Code that a handler left in a task of its
+own, in a callback or in a timer reaches the loop directly, where it would end the process and every other
+attempt in it.
 
 Invariant: the loop runs until the main task is done. Ready callbacks are kept while it is entered again.
 """

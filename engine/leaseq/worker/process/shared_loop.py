@@ -1,15 +1,14 @@
 """The event loop that a worker shares with its handlers, and the threads behind it.
 
-`asyncio.to_thread` and `loop.run_in_executor(None, ...)` use one pool of threads for the whole process: for every handler, and
-for the worker itself (psycopg cancels statements there). In a plain event loop one handler could shut that pool down, or replace
-it, for all of them.
+`asyncio.to_thread` and `loop.run_in_executor(None, ...)` use one pool of threads for the whole process: for
+every handler, and for the worker itself (psycopg cancels statements there). In a plain event loop one
+handler could shut that pool down, or replace it, for all of them. A task factory, too, is one for the whole
+loop. One that raises, or that an older release of Python called in another way, would end the worker with
+every attempt in it.
 
-A task factory, too, is one for the whole loop. One that raises, or that an older release of Python called in another way, would
-end the worker with every attempt in it.
-
-Invariants: a pool that code sets (`set_default_executor`) serves that code and what it starts, so a handler sets its own and an
-app, while it is imported, that of all its handlers. The same holds for a task factory. No code shuts the worker's own pool down.
-A pool that was shut down is no longer used.
+Invariants: a pool that code sets (`set_default_executor`) serves that code and what it starts. So a handler
+sets its own, and an app, while it is imported, that of all its handlers. The same holds for a task factory.
+No code shuts the worker's own pool down. A pool that was shut down is no longer used.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Bring what a handler asks of its context to the event loop of the worker.
 
-The worker's connections belong to its event loop. A plain `def` handler runs in a thread, where `asyncio.run` starts an event
-loop of its own, and a forked process has a copy of the loop that never turns. A connection that is used from there hangs both
-sides. So a call either runs on the worker's loop, or raises an error that names the remedy.
+The worker's connections belong to its event loop. A plain `def` handler runs in a thread, where
+`asyncio.run` starts a separate event loop, and a forked process has a copy of the loop that never turns. A
+connection that is used from there hangs both sides. So a call either runs on the worker's loop, or raises
+an error that names the remedy.
 """
 
 from __future__ import annotations
