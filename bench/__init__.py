@@ -1,4 +1,4 @@
-"""The benchmark: how much, how fast, how soon again, measured on real processes and real servers.
+"""The benchmark: throughput, latency and recovery on real processes and servers.
 
-`make bench`, or `python -m bench` from the root of the repository. What each figure means stands in README.md.
+`make bench`, or `python -m bench` from the root of the repository. README.md explains each figure.
 """

@@ -1,6 +1,8 @@
-"""How is the benchmark run? `python -m bench [NAMES] [--quick]`. Exit code 1 if a measurement failed, 130 after Ctrl-C.
+"""Run the benchmark: `python -m bench [NAMES] [--quick]`.
 
-`python -m bench page RESULT.json [PEERS.json]` makes docs/benchmarks.md of what was kept.
+Exit code 1 if a measurement failed, 130 after Ctrl-C.
+
+`python -m bench page RESULT.json [PEERS.json]` makes docs/benchmarks.md from kept results.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ console = Console(stderr=True)
 @click.option("--deep", type=click.IntRange(1_000), help="How many tasks wait while others are drained (1,000,000).")
 @click.option("--aged", type=click.IntRange(1_000), help="How many tasks have ended before (10,000,000).")
 @click.option("--backlog", type=click.IntRange(1_000), help="How many tasks pile up (1,000,000).")
-@click.option("--due", type=click.IntRange(1_000), help="How many tasks become due at once (1,000,000).")
+@click.option("--due", type=click.IntRange(1_000), help="How many tasks become due together (1,000,000).")
 @click.option("--old", type=click.IntRange(1_000), help="How many tasks, and keys, are to be pruned (1,000,000).")
 @click.option(
     "--set",
@@ -93,7 +95,7 @@ def choose(scale: Scale, settings: tuple[str, ...], numbers: dict[str, int | Non
 
 
 async def measure_all(chosen: list[Measurement], scale: Scale) -> Report:
-    """One measurement after the other. One that fails is told, and does not end the rest."""
+    """Run one measurement after the other. A failure is reported, and does not end the others."""
     began = datetime.now(UTC).isoformat(timespec="seconds")
     machine = await describe()
     show_machine(console, machine)

@@ -1,4 +1,4 @@
-"""Which handlers does the benchmark run?"""
+"""The handlers of the benchmark."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ app = Leaseq()
 
 @app.task
 async def noop(order_id: int, note: str) -> None:
-    """Nothing: what is measured is everything around it."""
+    """Do nothing, so that only the surroundings are measured."""
 
 
 @app.task

@@ -1,6 +1,6 @@
-"""Does it matter how much there is already? The same work on empty servers and on full ones, in turn.
+"""Compare the same work on empty and on full servers, in turn.
 
-Machines drift by more than what is asked about, so the two take turns on servers of their own, and what counts is the ratio
+Machines drift by more than the expected effect, so the two alternate on separate servers, and the result is the ratio
 within a turn. Both have a reaper, whose walks are part of living with a large table; the one that waits for its turn is frozen.
 """
 
@@ -20,7 +20,7 @@ from bench.supply import ASIDE, QUEUE, single_runs_since, supply, until
 
 ASK_SECONDS = 0.1
 
-# What fills the servers; it returns the tasks that wait now, the next one first.
+# Fills the servers, and returns the tasks that wait now, the next one first.
 Fill = Callable[[Stage], Awaitable[list[str]]]
 
 

@@ -1,4 +1,4 @@
-"""How does one run look as a page by itself? One HTML file with everything inside, for light and for dark screens."""
+"""Render one run as a single HTML file, for light and for dark screens."""
 
 from __future__ import annotations
 

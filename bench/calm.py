@@ -1,4 +1,4 @@
-"""When are the servers done with what a run has begun with, so that it is not measured too?"""
+"""Wait until the servers have finished the start-up work of a run."""
 
 from __future__ import annotations
 

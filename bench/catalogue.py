@@ -29,7 +29,7 @@ Play = Callable[[Scale], Awaitable[list[Reading]]]
 
 
 class Measurement(Struct, frozen=True):
-    """One measurement: its name on the command line, one play of it, and whether it repeats by itself (kill after kill).
+    """One measurement: its name on the command line, one play of it, and whether it repeats within one play (kill after kill).
 
     `quick` is False for what waits long, or asks others once more, and has a neighbour that shows as well whether it works.
     """

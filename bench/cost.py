@@ -1,7 +1,7 @@
-"""How much CPU has been used, and by whom?
+"""Measure the CPU time of processes.
 
 Of whole process trees, as the operating system accounts for them. A child that has ended counts too, once its parent has waited
-for it. The benchmark counts for itself alone: its children are what it measures. What else the machine did is told as well, so
+for it. The benchmark counts only itself: its children are measured separately. Other work of the machine is reported, too, so
 that nothing is hidden and one sees whether it was quiet. (The benchmark itself is in that, where it is not named.)
 """
 
@@ -72,7 +72,7 @@ class Meter:
             if name == "worker":
                 readings.append(_reading(f"{about}, of that its supervisor", used.root, tasks))
         rest = max(self._machine - sum(used.total for used in self._used.values()), 0.0)
-        readings.append(_reading(f"{prefix}: CPU of whatever else ran", rest, tasks))
+        readings.append(_reading(f"{prefix}: CPU of all other processes", rest, tasks))
         return readings
 
     def _read(self) -> dict[str, Used]:
@@ -80,7 +80,7 @@ class Meter:
 
 
 def cpu_used(pid: int) -> Used:
-    """What the process `pid` and its descendants have used so far."""
+    """The CPU time of the process `pid` and its descendants so far."""
     root = psutil.Process(pid)
     times = root.cpu_times()
     if pid == os.getpid():
@@ -99,7 +99,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def machine_seconds() -> float:
-    """What all processors together have been busy so far, with whatever it was."""
+    """The busy time of all processors together so far, for any work."""
     times = psutil.cpu_times()
     return float(sum(getattr(times, name, 0.0) for name in BUSY))
 

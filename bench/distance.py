@@ -1,6 +1,6 @@
-"""Put a store at a distance: a proxy on the loopback that adds a delay to each round trip.
+"""Put a store at a distance: a loopback proxy that delays each round trip.
 
-What a client sends is passed on after the delay, in order. Requests may follow each other before the first of them has arrived,
+Data of a client is passed on after the delay, in order. Requests may follow each other before the first of them has arrived,
 as on a wire. With `counting` the commands of Redis that pass are counted by name.
 """
 

@@ -1,4 +1,4 @@
-"""What is a figure, and what remains of it after several runs?"""
+"""Readings, and their summary over several runs."""
 
 from __future__ import annotations
 

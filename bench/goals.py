@@ -1,4 +1,4 @@
-"""What is to be reached, and has it been? The goals themselves stand in goals.toml."""
+"""Compare figures with the goals in goals.toml."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `share_of`: the bound is a share of the median of another figure (measurement, name). `others`: what others reach, in words;
     `best`, `best_is`: the best of them that promises as much. `beside`: the figure of a comparison (bench/peers) that says it.
-    `at_least`: what is measured on a smaller scale than that does not decide over it.
+    `at_least`: a measurement on a smaller scale does not decide it.
     """
 
     about: str

@@ -1,4 +1,6 @@
-"""When did each worker renew its lease? Read from the deadlines in dispatch, by the clock of its server.
+"""Measure when each worker renewed its lease.
+
+The times come from the deadlines in dispatch, by the clock of its server.
 
 A deadline is a renewal plus the length of the lease, so it tells the moment exactly, however seldom one looks (but more often
 than leases are renewed).
@@ -27,7 +29,7 @@ class Heartbeats:
         self.stopping = False
 
     async def watch(self) -> None:
-        """Look again and again until told to stop (and not only until cancelled: wait_for, in which redis-py sends, loses
+        """Read repeatedly until stopped (and not only until cancelled: wait_for, in which redis-py sends, loses
         a cancellation now and then before Python 3.12)."""
         while not self.stopping:
             await self.look()

@@ -1,4 +1,4 @@
-"""How is an API kept busy by a client that costs next to nothing?
+"""Load an API with a client that costs next to nothing.
 
 A fixed number of connections, each with one request under way at any time: a client as slow as the answers. Requests are
 bytes made once, with a number in two places; of an answer only the code and the length are read.

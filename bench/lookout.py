@@ -1,4 +1,4 @@
-"""What Valkey says, read from its keys and its own account, past leaseq: a witness must not be the accused."""
+"""Read Valkey directly, without leaseq, as an independent measurement."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Lookout:
         }
 
     async def listed(self, queue: str) -> int:
-        """How many entries are in all lists of a queue, whatever they are called?"""
+        """The number of entries in all lists of a queue, under any key name."""
         names = self._client.scan_iter(match=self._keys.pattern(queue), count=SCAN_PAGE, _type=LIST)
         return sum([int(await self._client.llen(name)) async for name in names])
 

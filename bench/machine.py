@@ -51,7 +51,7 @@ def _processor() -> str:
 
 
 def _sync_seconds(file: Path) -> float:
-    """What the disk takes for one small write that has to be durable: a commit cannot be faster."""
+    """The time of one small durable write to the disk: a commit cannot be faster."""
     taken = []
     with file.open("wb") as disk:
         for _ in range(SYNCS):

@@ -1,6 +1,6 @@
-"""What did other task queues reach, in a comparison kept by bench/peers?
+"""Results of other task queues, from a comparison kept by bench/peers.
 
-Read from its JSON, of which only what is shown here is asked for.
+Only the shown parts of its JSON are read.
 """
 
 from __future__ import annotations

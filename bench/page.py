@@ -1,6 +1,6 @@
-"""What does docs/benchmarks.md say? It is made of the JSON of one run, and of a comparison if there is one.
+"""Write docs/benchmarks.md from the JSON of a run, and of a comparison.
 
-`python -m bench page RESULT.json [PEERS.json]`. The comparison is told by bench/peers.
+`python -m bench page RESULT.json [PEERS.json]`. bench/peers makes the comparison.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ INTRODUCTION = """\
 
 <!-- Made by `python -m bench page` from kept results: change those, not this. -->
 
-What leaseq reaches with every guarantee on: `fsync` and `synchronous_commit` on, append-only file on, results kept, each task
+The results of leaseq with every guarantee on: `fsync` and `synchronous_commit` on, append-only file on, results kept, each task
 committed, leased, fenced and settled in Postgres. Client, services and both servers share one machine, and the handler does
-nothing: read these as upper bounds of a machine like it, and as a comparison. What each figure is and is not, and how to
-measure it, stands in [bench/README.md](../bench/README.md)."""
+nothing: read these as upper bounds of a machine like it, and as a comparison. The meaning and the limits of each figure, and how to
+measure it, are in [bench/README.md](../bench/README.md)."""
 COMPARED = """\
 The same work on the others, in turn with leaseq in one run of one harness, which reaches everything over TCP and measures from
-outside: its figures for leaseq differ from those above. Medians, with the least and the most. Promises differ too: what is lost
-or done twice when workers are killed stands in the tables of kills."""
+outside: its figures for leaseq differ from those above. Medians, with the least and the most. Guarantees differ, too: tasks
+that are lost or done twice when workers are killed are in the tables of kills."""
 file_argument = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -94,7 +94,7 @@ def _goals(verdicts: list[Verdict], comparison: Others | None) -> Iterator[str]:
 
 
 def _others(verdict: Verdict, comparison: Others | None) -> str:
-    """The best other of the comparison, or what is known from another one."""
+    """The best other queue of the comparison, or the known result of another one."""
     found = None if comparison is None else best_other(verdict.goal, comparison)
     if found is not None:
         return f"{found[1]} {number(found[0])}"

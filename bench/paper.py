@@ -1,4 +1,4 @@
-"""How are the figures shown and kept? A table for the eye on stderr, Markdown on stdout, everything as JSON in results/.
+"""Show and keep figures: a table on stderr, Markdown on stdout, JSON in results/.
 
 A figure for which there is a goal has the goal beside it, and a word on whether it is reached.
 """
@@ -45,7 +45,7 @@ def show(console: Console, report: Report) -> None:
 
 
 def show_machine(console: Console, machine: Mapping[str, str]) -> None:
-    """What it is measured on, as a table."""
+    """The machine, as a table."""
     table = Table("measured on", "", show_header=False)
     for name, value in machine.items():
         table.add_row(name, value)
@@ -60,7 +60,7 @@ def as_markdown(report: Report) -> str:
 
 
 def circumstances(report: Report) -> Iterator[str]:
-    """A list: machine, what was set, what failed."""
+    """A list: machine, settings, failures."""
     yield from (f"- {name}: {value}" for name, value in report.machine.items())
     yield from (f"- set: {name} = {value}" for name, value in report.scale.settings.items())
     yield from (f"- FAILED: {name}: {reason}" for name, reason in report.failed.items())

@@ -1,7 +1,7 @@
 """Start one service of leaseq as a real process, read what it says, and end it.
 
 Its log goes to a file, which costs the benchmark nothing while it measures. Invariants: only processes that were started
-here, and their children, are ever signalled; a service whose benchmark has died ends by itself (`--until-eof`).
+here, and their children, are ever signalled; a service whose benchmark has died ends (`--until-eof`).
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ class Service:
         return [said for line in lines if event.encode() in line and (said := _decoded(line)).get("event") == event]
 
     async def hear(self, event: str, *, count: int = 1) -> list[dict[str, Any]]:
-        """Wait until it has said this. Raises `BenchFailed`, with its last words, if it ends or takes too long."""
+        """Wait for this event. Raises `BenchFailed`, with the last log lines, if the service ends or takes too long."""
         give_up = monotonic() + START_SECONDS
         while len(heard := self.heard(event)) < count:
             if self.process.poll() is not None or monotonic() > give_up:
-                raise BenchFailed(f"leaseq {self.name} did not say {event}; it said last:\n{self.last_words()}")
+                raise BenchFailed(f"leaseq {self.name} did not log {event}; its last lines:\n{self.last_words()}")
             await asyncio.sleep(POLL_SECONDS)
         return heard
 
     def kill_whole(self) -> None:
-        """SIGKILL to the process and its children at once, as when its machine is lost: no child hands anything back.
+        """SIGKILL to the process and its children together, as when its machine is lost: no child hands anything back.
 
         The supervisor stands still first, so that it replaces no child and no child notices that it is gone.
         """
@@ -78,7 +78,7 @@ class Service:
         self.process.wait()
 
     def stop(self) -> None:
-        """SIGTERM twice (the second hurries), and SIGKILL if that is not heard."""
+        """SIGTERM twice (the second hurries), and SIGKILL if that has no effect."""
         for patience in (1.0, STOP_SECONDS):
             if self.process.poll() is None:
                 self.process.terminate()

@@ -1,4 +1,4 @@
-"""Where does a worker process spend its time while it drains? Asked of py-spy, which watches from outside.
+"""Profile a worker process with py-spy while it drains.
 
 Its samples are kept as collapsed stacks, which flame graph viewers read; the functions that lead are printed.
 """

@@ -1,4 +1,4 @@
-"""Whom does a kill hit, and when do all tasks of whoever was killed run again? Read from the ledger, by its own clock."""
+"""Recovery after a kill, by the ledger: its victims, and when they all run again."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def restarted(stage: Stage, task_ids: Sequence[str], killed_at: datetime, 
     The ledger is asked `every` so many seconds; what it answers does not depend on that.
     """
     if not task_ids:
-        raise BenchFailed("whoever was killed ran nothing")
+        raise BenchFailed("the killed process ran no task")
 
     async def all_restarted() -> bool:
         return (await stage.witness.restarts(task_ids, killed_at)).restarted == len(task_ids)

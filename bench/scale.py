@@ -1,4 +1,4 @@
-"""How much is measured: enough for a figure that means something, or just enough to see that it works."""
+"""The scale of a run: large enough for meaningful figures, or just a smoke test."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The servers of a run: fresh ones in a temporary directory, of which nothing is left.
+"""The servers of a run, in a temporary directory that is removed afterwards.
 
 Every run begins with empty servers, so that none inherits the tables of another. They are the embedded ones, as leaseq starts
-them by itself. No LEASEQ_* variable of whoever runs the benchmark is used: it must not touch their servers.
+them automatically. No LEASEQ_* variable of the caller is used: the benchmark must not touch the caller's servers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where do the tasks of a run come from, and when is the last of them done?"""
+"""Submit the tasks of a run, and wait until the last one is done."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def until(
     give_up = monotonic() + seconds
     while not await condition():
         if monotonic() > give_up:
-            raise BenchFailed(f"after {seconds:.0f} s it was still in vain to wait until {what}")
+            raise BenchFailed(f"after {seconds:.0f} s this had not happened: {what}")
         await asyncio.sleep(every)
 
 
@@ -119,7 +119,7 @@ async def require_single_runs(stage: Stage, count: int) -> None:
 
 
 async def single_runs_since(stage: Stage, moment: datetime | None) -> Endings:
-    """What has ended since a moment. Raises `BenchFailed` if one of them failed or ran twice."""
+    """The tasks that ended since a moment. Raises `BenchFailed` if one of them failed or ran twice."""
     endings = await stage.witness.endings(moment)
     if not endings.ended == endings.succeeded == endings.first_attempts:
         raise BenchFailed(

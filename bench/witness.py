@@ -1,4 +1,4 @@
-"""What does Postgres say? Read from the tables themselves, past leaseq: a witness must not be the accused."""
+"""Read Postgres directly, without leaseq, as an independent measurement."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Witness:
         return int((await self._rows("count_unfinished"))[0][0])
 
     async def results(self, task_ids: Sequence[str]) -> list[int]:
-        """What tasks returned, whole numbers, in the order of the ids. Those that have not succeeded are left out."""
+        """The results of tasks, whole numbers, in the order of the ids. Tasks that have not succeeded are omitted."""
         return [row[0] for row in await self._rows("list_results", task_ids=list(task_ids))]
 
     async def held(self, worker_id: str) -> list[str]:
@@ -110,7 +110,7 @@ class Witness:
         return bool((await self._rows("find_scheduled"))[0][0])
 
     async def _tidy(self) -> None:
-        """Do now what the server would do by itself in the middle of a measurement."""
+        """Do now the work that the server would do in the middle of a measurement."""
         for statement in ("vacuum", "checkpoint"):
             await self._conn.execute(STATEMENTS[statement])
 

@@ -1,1 +1,1 @@
-"""Code to copy from: an app, a client in Python, a client in shell, and the demo that kills them."""
+"""Code to copy: an app, a client in Python, one in shell, and a demo."""

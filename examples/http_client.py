@@ -1,7 +1,8 @@
-"""How does a program without leaseq submit a task, whatever goes wrong on the way?
+"""Submit a task over HTTP from a program without leaseq, and lose none.
 
-Three rules: give every submission a key that follows from what it is about, never from the attempt to send it; send it
-again, unchanged, until there is an answer; take a 4xx other than 409 and 429 as final. Whoever keeps them has each task once.
+Three rules: give every submission a key that follows from what it is about, never from the attempt
+to send it; send it again, unchanged, until there is an answer; take a 4xx other than 409 and 429 as
+final. A client that keeps these rules gets each task exactly once.
 """
 
 from __future__ import annotations

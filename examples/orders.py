@@ -1,4 +1,4 @@
-"""What does a shop do outside its requests? It charges a customer, sends a receipt, and sums up a month.
+"""The tasks of a shop: charge a customer, send a receipt, and sum up a month.
 
 The three kinds of effect there are: rows in Postgres (exactly once, with the completion of the task), a message to a
 service outside (at least once, under a key that never changes), and a file (replaced as a whole, so that writing it
@@ -51,7 +51,7 @@ class Report(Struct, frozen=True):
 async def charge(ctx: Context, order_id: int, customer: str, cents: Cents) -> Charged:
     """Take the money for an order: two tables and the completion of the task, in one commit."""
     async with ctx.transaction() as tx:
-        await tx.execute(TABLES)  # creates what is missing; a real application has migrations
+        await tx.execute(TABLES)  # creates missing tables; a real application has migrations
         account = await tx.execute(
             "insert into accounts as account values (%(customer)s, -%(cents)s) on conflict (customer)"
             " do update set balance_cents = account.balance_cents - %(cents)s returning balance_cents",
@@ -68,7 +68,7 @@ async def charge(ctx: Context, order_id: int, customer: str, cents: Cents) -> Ch
 
 @app.task(queue="mail", timeout=60)
 def send_receipt(ctx: Context, order_id: int, to: str, cents: Cents) -> str:
-    """Send an e-mail. A mail server offers no transaction: the Message-ID lets whoever receives it twice drop one."""
+    """Send an e-mail. A mail server offers no transaction: the Message-ID lets a receiver drop a duplicate."""
     message = EmailMessage()
     # The same for every attempt of this task. An address may not hold a colon.
     message["Message-ID"] = f"<{ctx.key('receipt').replace(':', '.')}@orders.example>"

@@ -1,4 +1,4 @@
--- The tables of examples/orders.py. Safe to run any number of times, by any number of workers at once.
+-- The tables of examples/orders.py. Safe to run any number of times, by any number of workers concurrently.
 -- `charges` has no unique constraint on purpose: a charge that were made twice would show as two rows.
 do $$
 begin

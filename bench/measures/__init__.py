@@ -1,1 +1,1 @@
-"""One file for each measurement: a coroutine that takes a `Scale`, plays one run, and returns its readings."""
+"""The measurements: each is a coroutine that plays one run of a `Scale`."""

@@ -1,4 +1,4 @@
-"""Does Valkey grow with a backlog, and how fast is it worked off once a worker comes?"""
+"""Memory of Valkey during a backlog, and the speed of its drain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a task cost in CPU, and who uses it? From the operating system's accounting of all processes.
+"""The CPU cost of a task, by process.
 
 It is the figure that carries over to another machine. The same work as for the rates, played again, so that these stay short.
 """

@@ -1,4 +1,4 @@
-"""Is it slower when a great many tasks wait, or when a great many have ended?"""
+"""Speed with many waiting tasks, and with many finished ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The speed at which one worker with one or two processes works off waiting tasks, from the first ending to the last."""
+"""The speed at which one worker drains waiting tasks.
+
+It has one or two processes. The time runs from the first ending to the last.
+"""
 
 from __future__ import annotations
 

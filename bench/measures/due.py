@@ -1,4 +1,4 @@
-"""What happens when a great many tasks become due at the same second: how fast are they drained, and who else has to wait?"""
+"""Many tasks that become due in one second: their drain, and the wait of others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.supply import ASIDE, QUEUE, all_ended, require_single_runs, until
 
 EVERY_SECONDS = 0.05
 BEFORE_SECONDS = 2.0
-# How long it takes to fill the tables, generously, and what is left to look at before.
+# A generous time to fill the tables, and the rest of the preparation.
 FILLED_PER_SECOND = 15_000
 READY_SECONDS = 4.0
 ASK_SECONDS = 1.0

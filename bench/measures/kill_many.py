@@ -1,7 +1,7 @@
-"""How soon do the tasks of a killed process run again when it held thousands, and does anybody's heartbeat come late?
+"""Recovery after the kill of a process with thousands of tasks; late heartbeats.
 
 The host lives, so the supervisor takes the tasks back, in bites, and renews leases meanwhile; another worker stands by, with
-a queue of its own. Whether a heartbeat came late is read from the deadlines of the leases, for everybody that lives.
+a queue of its own. Whether a heartbeat came late is read from the deadlines of the leases, for every live worker.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.scale import Scale
 from bench.stage import Stage, set_up
 from bench.supply import ASIDE, QUEUE, all_ended, submission, until
 
-# Long enough for all of them to be under way at once.
+# Long enough for all of them to run at the same time.
 NAP_SECONDS = 3.0
 NAP_SECONDS_PER_TASK = 1e-3
 # With thousands of ids each question costs the ledger something.
@@ -60,7 +60,7 @@ async def _kill(stage: Stage, worker: Service, beats: Heartbeats, *, tasks: int)
 
 
 async def _occupy(stage: Stage, worker_id: str, tasks: int) -> Sequence[str]:
-    """Give a worker tasks that sleep until all of them are under way at once."""
+    """Give a worker tasks that sleep until all of them run at the same time."""
     nap = NAP_SECONDS + NAP_SECONDS_PER_TASK * tasks
     await stage.engine.submit_many([submission(stage.config, "nap", seconds=nap) for _ in range(tasks)])
     held: list[str] = []

@@ -1,4 +1,4 @@
-"""How soon do the tasks of a killed worker process run again, on a host that lives? The supervisor sees to it."""
+"""Recovery after the kill of a worker process on a living host, by its supervisor."""
 
 from __future__ import annotations
 

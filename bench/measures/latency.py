@@ -1,4 +1,4 @@
-"""How soon does a task start on an idle system? From the call that submits it to the first line of its handler."""
+"""Latency on an idle system, from the submission to the first line of the handler."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def probing(stage: Stage, *, queue: str, every_seconds: float) -> AsyncIte
 
 
 class Probe:
-    """Submits one task after the other, at fixed moments whatever becomes of the ones before, and asks how long each waited.
+    """Submits one task after the other, at fixed moments, independent of the tasks before, and asks how long each waited.
 
     Both moments are taken from the machine's monotonic clock: the handler returns the difference.
     """
@@ -57,7 +57,7 @@ class Probe:
         self._task_ids: list[str] = []
 
     async def run(self, count: int | None = None) -> None:
-        """Submit `count` tasks, or until told to stop. Returns when the last one is recorded."""
+        """Submit `count` tasks, or until stopped. Returns when the last one is recorded."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         number = 0

@@ -1,4 +1,4 @@
-"""How soon do the tasks of a lost host run again elsewhere? Nobody is left to say that it died: the lease has to run out."""
+"""Recovery after the loss of a host, when the lease has to expire."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLL_SECONDS = 0.02
 
 
 async def lost_worker(scale: Scale, *, lease_seconds: float, heartbeat_seconds: float) -> list[Reading]:
-    """SIGKILL to supervisor and child at once, `scale.lost_workers` times; another worker and a reaper live on."""
+    """SIGKILL to supervisor and child together, `scale.lost_workers` times; another worker and a reaper live on."""
     times = {"lease_seconds": str(lease_seconds), "heartbeat_seconds": str(heartbeat_seconds)}
     taken = []
     async with set_up(times | scale.settings) as stage:

@@ -1,4 +1,4 @@
-"""How much memory does a worker take, idle and with every slot busy?"""
+"""Memory of a worker, idle and with every slot busy."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def memory(scale: Scale) -> list[Reading]:
 
 
 def _taken(worker: Service, when: str) -> list[Reading]:
-    """What the supervisor, its child, and both together take."""
+    """The memory of the supervisor, of its child, and of both together."""
     supervisor = psutil.Process(worker.pid)
     (child,) = supervisor.children()
     readings = []

@@ -1,9 +1,11 @@
-"""The cost of queue names: thousands are known, hundreds are served, hundreds have a backlog, and the stores are at a distance.
+"""The cost of queue names.
 
-Four figures. The cost of an idle fleet: a reaper, two workers that both serve the same queues, an API. The cost of the same fleet
-while full lanes stand still, because no worker takes from them. Whether every backlog
-moves while the benchmark takes deliveries out of all lanes, as busy workers would. How soon the tasks of a lost worker run again
-meanwhile.
+Thousands are known, hundreds are served, hundreds have a backlog, and the stores are at a distance.
+
+Four figures. The cost of an idle fleet: a reaper, two workers that both serve the same queues, an
+API. The cost of the same fleet while full lanes stand still, because no worker takes from them.
+Whether every backlog moves while the benchmark takes deliveries out of all lanes, as busy workers
+would. How soon the tasks of a lost worker run again meanwhile.
 """
 
 from __future__ import annotations
@@ -115,7 +117,7 @@ async def _way(stack: AsyncExitStack, loop: asyncio.AbstractEventLoop, path: str
 
 
 class Count(Struct, frozen=True):
-    """What was used up to a moment."""
+    """The consumption up to a moment."""
 
     moment: float
     cpu: dict[str, float]
@@ -137,7 +139,7 @@ async def _count(stage: Stage, fleet: Fleet) -> Count:
 
 
 async def _idle(stage: Stage, fleet: Fleet, seconds: float, about: str) -> list[Reading]:
-    """What the fleet costs while it has nothing to do."""
+    """The cost of an idle fleet."""
     before = await _count(stage, fleet)
     await asyncio.sleep(seconds)
     after = await _count(stage, fleet)
@@ -186,12 +188,12 @@ async def _take(stage: Stage, behind: Sequence[str], seconds: float) -> list[Rea
         await stage.witness.end_taken([task_id for ids in taken.values() for task_id in ids])
         window.update({queue: len(ids) for queue, ids in taken.items()})
         if monotonic() - window_began >= WINDOW_SECONDS:
-            # What is less than a lane holds may be the end of a backlog.
+            # Fewer deliveries than a lane holds may be the end of a backlog.
             moved += [window[queue] for queue in behind if left[queue] > WINDOW]
             left -= window
             window_began, window = monotonic(), Counter()
     if not moved:
-        raise BenchFailed("nothing was taken for a whole second")
+        raise BenchFailed("no delivery was pulled for a whole second")
     return [
         Reading("every backlog moves: the least in a second", "tasks", min(moved)),
         Reading("every backlog moves: seconds in which one stood still", "%", moved.count(0) / len(moved) * 100),

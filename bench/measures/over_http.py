@@ -1,4 +1,4 @@
-"""How many submissions over HTTP does everything together keep up with?
+"""The rate of submissions over HTTP that the whole system sustains.
 
 An API, a worker and a reaper, as `leaseq dev` runs them, on both servers. It only counts as kept up with if the backlog does
 not grow; so that is a figure too.
@@ -27,7 +27,7 @@ NAME = "HTTP end to end"
 
 
 class Window(Struct, frozen=True, kw_only=True):
-    """What happened within some seconds of steady load. `taken`: seconds of each request; `depths`: of the backlog, in turn."""
+    """Measurements of some seconds of steady load. `taken`: seconds of each request; `depths`: of the backlog, in turn."""
 
     seconds: float
     accepted: int
@@ -38,7 +38,7 @@ class Window(Struct, frozen=True, kw_only=True):
 
 
 async def over_http(scale: Scale) -> list[Reading]:
-    """What was accepted and what was done within the same seconds, and what it costs."""
+    """Accepted and finished tasks within the same seconds, and their cost."""
     window = await play_http(scale)
     return [
         Reading(f"{NAME}: accepted", "tasks/s", window.accepted / window.seconds),
@@ -67,7 +67,7 @@ async def play_http(scale: Scale) -> Window:
 
 
 async def _window(stage: Stage, load: Load, pids: dict[str, int], *, seconds: float) -> Window:
-    """What happens within some seconds of steady load."""
+    """Measure some seconds of steady load."""
     begin, began, before = await stage.witness.now(), monotonic(), load.accepted
     meter = Meter(pids | {"Postgres": stage.postgres_pid, "Valkey": stage.valkey_pid, "client": os.getpid()})
     depths = []

@@ -1,4 +1,4 @@
-"""Does anything grow when much more is submitted than can be worked off? The API, the worker, the reaper, and Valkey.
+"""Growth of API, worker, reaper and Valkey under overload.
 
 Everything between them is bounded: what waits, waits in the ledger.
 """

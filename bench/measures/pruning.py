@@ -1,4 +1,4 @@
-"""How fast is what is past its retention deleted, and who has to wait meanwhile?"""
+"""The speed of pruning, and the wait of other work meanwhile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.supply import ASIDE, until
 EVERY_SECONDS = 0.05
 BEFORE_SECONDS = 4.0
 PATIENCE_SECONDS = 900.0
-# Of what is old, tasks are past the first, and keys of tasks that are gone past the second.
+# Old tasks are past the first retention, and keys of deleted tasks past the second.
 SETTINGS = {"task_retention_seconds": "3600", "prune_interval_seconds": "4"}
 
 
@@ -41,10 +41,10 @@ async def pruning(scale: Scale) -> list[Reading]:
 
 
 async def _pruned(reaper: Service, count: int) -> None:
-    """Until the reaper has said that so many tasks and keys are gone."""
+    """Wait until the reaper has reported so many deleted tasks and keys."""
 
     async def all_gone() -> bool:
         said = reaper.heard("task.pruned")
         return all(sum(line[what] for line in said) >= count for what in ("count", "keys"))
 
-    await until(all_gone, what="what is old is pruned", seconds=PATIENCE_SECONDS)
+    await until(all_gone, what="old rows are pruned", seconds=PATIENCE_SECONDS)

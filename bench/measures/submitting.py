@@ -1,4 +1,4 @@
-"""How fast are tasks recorded from Python? One after the other, a hundred callers at once, and in bulk; no worker runs."""
+"""The speed of submissions from Python: one by one, a hundred callers, in bulk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is the comparison run? `python -m bench.peers setup` once, then `python -m bench.peers run`.
+"""Run the comparison: `python -m bench.peers setup` once, then `... run`.
 
 Rounds go contender by contender, so that noise hits all alike; leaseq is one of them. Exit code 1 if anything failed: it is
 named, and the others go on.
@@ -57,7 +57,7 @@ def setup(peers: tuple[str, ...], python: str) -> None:
 @click.option("--quick", is_flag=True, help="A little of everything, once: to see that it works.")
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), default=RESULTS, help="Where the values are kept.")
 def run(peers: tuple[str, ...], measures: str, runs: int | None, at_once: int, *, quick: bool, results: Path) -> None:
-    """Measure peers, and leaseq with them if it is named or nobody is."""
+    """Measure peers, and leaseq with them if it is named or no peer is."""
     wanted = measures.split(",")
     if unknown := set(wanted) - set(EVERYTHING):
         raise click.UsageError(f"no such measure: {', '.join(sorted(unknown))}")

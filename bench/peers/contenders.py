@@ -1,4 +1,4 @@
-"""Who takes part, and what has to be known to let them play? The list itself is `contenders.toml`."""
+"""The contenders of `contenders.toml`, and the settings that they need."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ LIST = Path(__file__).with_suffix(".toml")
 class Contender(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One task queue in one way of running it.
 
-    `environment`: names its requirements, and its module in `sides/`. `tasks`: how many are drained, from its speed, for some
-    seconds of work. `slots`: how many a worker runs at a time. `pace_seconds`: from one task to the next on an idle system.
-    `worker`, `companion`: command lines in its environment (without one its module is told to work); `{slots}` stands for a
-    number. `env`: more variables, in which `{postgres}` and `{valkey}` stand for URLs. What begins with `reliable` is added
-    in the second half of the crash comparison; no reliable settings are documented where `reliable` is empty. `bulk`: the
-    documented call that submits many.
+    `environment`: names its requirements, and its module in `sides/`. `tasks`: how many are
+    drained, from its speed, for some seconds of work. `slots`: how many a worker runs at a time.
+    `pace_seconds`: from one task to the next on an idle system. `worker`, `companion`: command
+    lines in its environment (without one its module runs the worker); `{slots}` stands for a
+    number. `env`: more variables, in which `{postgres}` and `{valkey}` stand for URLs. Settings
+    that begin with `reliable` are added in the second half of the crash comparison; no reliable
+    settings are documented where `reliable` is empty. `bulk`: the documented call that submits
+    many.
     """
 
     name: str
@@ -41,7 +43,7 @@ class Contender(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def module(self) -> str:
-        """What of ours runs in its environment."""
+        """Our own packages in its environment."""
         return f"bench.peers.sides.on_{self.environment}"
 
     @property

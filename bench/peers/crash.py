@@ -1,7 +1,8 @@
-"""What becomes of tasks whose worker is killed, again and again? The same play for every contender.
+"""Kill workers repeatedly, and follow their tasks, in the same way for all.
 
-Two workers, two tasks at a time in each (or what the contender can), sleeping tasks. Every few seconds one of the workers is
-killed with all its children, as when its container dies, and a new one starts at once. Which one is chance, the same for all.
+Two workers, two tasks at a time in each (or what the contender can), sleeping tasks. Every few
+seconds one of the workers is killed with all its children, as when its container dies, and a new
+one starts immediately. Which one is chance, the same for all.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ async def _kill_some(ground: Ground, scope: Scope) -> list[Kill]:
     for _ in range(scope.kills):
         await asyncio.sleep(scope.kill_every_seconds)
         place = chance.randrange(WORKERS)
-        # One that ended by itself is nobody's to kill; it is not started again, for nobody supervises here.
+        # One that ended on its own is not killed, and not restarted, since nothing supervises here.
         if ground.crew.alive(place):
             kills.append(ground.crew.kill(place))
             ground.start_worker(place)

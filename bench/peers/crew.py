@@ -1,6 +1,6 @@
-"""Which processes work for a contender, how much CPU have they used, and how does one of them die?
+"""The worker processes of a contender: start, CPU time, and kill.
 
-Each is started in a session of its own, and what is killed is a whole worker: the process, its descendants, and whatever else
+Each is started in a separate session, and a kill takes a whole worker: the process, its descendants, and all other processes
 is in its session (a child whose parent has already gone). Invariant: only processes that were started here are ever signalled.
 """
 
@@ -43,7 +43,7 @@ class Crew:
         self._workers[place] = self._launch("worker", command, BENCH_PLACE=str(place))
 
     def start_companion(self, command: Sequence[str]) -> None:
-        """Start something that is no worker, and that nobody kills but at the end."""
+        """Start a process that is not a worker, and that is killed only at the end."""
         self._companions.append(self._launch("companion", command))
 
     def alive(self, place: int) -> bool:
@@ -69,7 +69,7 @@ class Crew:
             _kill(process)
 
     def last_words(self) -> str:
-        """The last line that the youngest worker said."""
+        """The last line that the youngest worker wrote."""
         logs = sorted(self._directory.glob("*-worker.log"))
         lines = [line for log in logs for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         return lines[-1] if lines else "nothing"
@@ -89,7 +89,7 @@ class Crew:
 
 
 def _kill(root: subprocess.Popen[bytes]) -> Kill:
-    """Again until nobody is found: a child may have been born while the first were dying."""
+    """Repeat until no process is found: a child may have been born while the first were dying."""
     pids: set[int] = set()
     found = _members(root)
     at_ns = time.monotonic_ns()
@@ -104,7 +104,7 @@ def _kill(root: subprocess.Popen[bytes]) -> Kill:
 
 
 def _members(root: subprocess.Popen[bytes]) -> set[int]:
-    """Who belongs to a worker? After its death, only who is still in its session."""
+    """The processes of a worker. After its death, only those that are still in its session."""
     found: set[int] = set()
     if root.poll() is None:
         with suppress(psutil.NoSuchProcess):

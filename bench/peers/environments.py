@@ -1,6 +1,6 @@
-"""In which Python does a contender run? One virtual environment each, for their dependencies exclude one another.
+"""Virtual environments of the contenders, one each: their dependencies conflict.
 
-They lie in `.venv-peers/` beside `.venv`, made on demand from `requirements/NAME.txt`, and made anew when that file changes.
+They lie in `.venv-peers/` beside `.venv`, made on demand from `requirements/NAME.txt`, and made again when that file changes.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Environment:
 
     @property
     def _recipe(self) -> str:
-        """What was installed must not differ from this. What leaseq needs is said elsewhere."""
+        """The installed packages must not differ from this. The needs of leaseq are listed elsewhere."""
         ours = (ROOT / "pyproject.toml").read_text(encoding="utf-8") if EDITABLE in self._wanted else ""
         return self._wanted + ours
 
     @property
     def pins(self) -> list[str]:
-        """What is asked for, by its exact version; leaseq itself as it lies here."""
+        """The requirements with exact versions; leaseq itself from this checkout."""
         return [line.replace(EDITABLE, "this leaseq") for line in self._wanted.splitlines()]
 
     @property
@@ -71,7 +71,7 @@ def _checked(command: list[str]) -> None:
     ended = _run(command)
     if ended.returncode:
         lines = [line for line in ended.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("ERROR")] or lines or ["it said nothing"]
+        errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no output"]
         raise BenchFailed(errors[0])
 
 

@@ -1,8 +1,8 @@
-"""On what does one contender play, once? On servers of its own, fresh, with an empty log of effects.
+"""Fresh servers and an empty effect log for one play of one contender.
 
 The servers are those of leaseq's own benchmark (append-only file, `fsync` and `synchronous_commit` on), reached over TCP on
 the loopback interface, because not every contender can use a unix socket. Invariants: only what a contender needs is started,
-and nothing of it is left; no LEASEQ_* variable of whoever runs this reaches a contender.
+and nothing of it is left; no LEASEQ_* variable of the caller reaches a contender.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ POLL_SECONDS = 0.01
 
 
 class Submitted(msgspec.Struct, frozen=True):
-    """What a script says that it has submitted, by the monotonic clock."""
+    """The report of a script about its submissions, by the monotonic clock."""
 
     count: int
     began_ns: int
@@ -68,7 +68,7 @@ class Ground:
         return msgspec.json.decode(said.splitlines()[-1], type=Submitted)
 
     def start_worker(self, place: int) -> None:
-        """Start a worker. Whoever takes over from one that was killed takes its place."""
+        """Start a worker. One that replaces a killed worker takes its place."""
         contender = self.contender
         command = contender.worker or ("python", "-m", contender.module, "work")
         if self._env["BENCH_RELIABLE"] == "1":
@@ -96,7 +96,7 @@ class Ground:
             alive = self.crew.any_alive
             if not alive or monotonic() > give_up:
                 end = f"after {seconds:.0f} s" if alive else "no worker is left"
-                raise BenchFailed(f"{self.count()} of {count} effects, {end}; a worker said last: {self.crew.last_words()}")
+                raise BenchFailed(f"{self.count()} of {count} effects, {end}; last lines of a worker: {self.crew.last_words()}")
             await asyncio.sleep(POLL_SECONDS)
 
     async def _script(self, *arguments: str) -> str:
@@ -119,7 +119,7 @@ class Ground:
                 process.kill()
                 await process.wait()
         if process.returncode:
-            lines = said.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            lines = said.decode(errors="replace").strip().splitlines() or ["no output"]
             raise BenchFailed(f"{arguments[0]} failed: {lines[-1]}")
         return out.decode()
 
@@ -143,7 +143,7 @@ async def set_up(contender: Contender, *, slots: int, reliable: bool = False) ->
 
 
 async def _to_its_end(work: Awaitable[T]) -> T:
-    """Also if it is no longer wanted: who takes down must not meet somebody who still puts up."""
+    """Wait even for unwanted servers: the teardown must not run beside a setup."""
     future = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(future)

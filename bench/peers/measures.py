@@ -1,4 +1,4 @@
-"""What is measured of a contender, and how? One play of one measurement each, on fresh servers."""
+"""The measurements of a contender, one play each, on fresh servers."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def _ready(contender: Contender) -> AsyncIterator[Ground]:
 
 
 async def _all_done(ground: Ground, count: int) -> None:
-    """Wait until each task 0 to `count` is done. What was done twice does not stand for what is missing."""
+    """Wait until each task 0 to `count` is done. A task done twice does not replace a missing one."""
     wanted = count
     while True:
         await ground.until(wanted, seconds=DRAIN_SECONDS)

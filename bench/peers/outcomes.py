@@ -1,7 +1,7 @@
-"""What do the effects of a run come to? Arithmetic only; every time is of the machine's monotonic clock, in nanoseconds.
+"""Compute results from the effects of a run. All times are monotonic nanoseconds.
 
 An orphan is a task that a killed process had begun and not done. It counts as run again from the first moment after the kill
-at which anybody began it.
+at which any worker began it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def within(effects: Sequence[Effect], *, began_ns: int, ended_ns: int) -> int:
 
 
 def judge(effects: Sequence[Effect], kills: Sequence[Kill], *, count: int) -> Recovery:
-    """What became of the tasks 0 to `count`, of which some were running when their worker was killed."""
+    """The fate of the tasks 0 to `count`, of which some were running when their worker was killed."""
     ends = done(effects)
     lost = sum(order_id not in ends for order_id in range(count))
     reruns = [_rerun(effects, kill, order_id) for kill in kills for order_id in _orphans(effects, kill)]
@@ -89,14 +89,14 @@ def judge(effects: Sequence[Effect], kills: Sequence[Kill], *, count: int) -> Re
 
 
 def _orphans(effects: Sequence[Effect], kill: Kill) -> set[int]:
-    """What the killed processes had begun and not done."""
+    """Tasks that the killed processes had begun and not done."""
     theirs = [effect for effect in effects if effect.pid in kill.pids]
     begun = Counter(effect.order_id for effect in theirs if effect.kind == START)
     return set(begun - Counter(effect.order_id for effect in theirs if effect.kind == END))
 
 
 def _rerun(effects: Sequence[Effect], kill: Kill, order_id: int) -> float | None:
-    """Seconds until somebody began it again."""
+    """Seconds until a worker began it again."""
     starts = (
         effect.at_ns
         for effect in effects

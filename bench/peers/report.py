@@ -1,4 +1,4 @@
-"""How is the comparison shown and kept? Markdown on stdout, one row for each contender; every single value as JSON."""
+"""Show and keep the comparison: Markdown on stdout, every value as JSON."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _figures(comparison: Comparison) -> Iterator[str]:
     for contender, figures in comparison.figures.items():
         twice = sum(value for figure in figures if figure.name.endswith("done twice") for value in figure.values)
         if twice:
-            yield f"\n{contender} did {twice:.0f} tasks twice while nobody disturbed it."
+            yield f"\n{contender} did {twice:.0f} tasks twice without any disturbance."
 
 
 def _crashes(recoveries: Mapping[str, Recovery], never: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""In which order is measured? Round by round, and in a round contender by contender, so that noise hits all alike.
+"""The order of measurements: round by round, so that noise hits all alike.
 
-The crash comparison comes last and several at a time: its tasks sleep, and what is measured there are seconds.
+The crash comparison comes last and several at a time: its tasks sleep, and it measures seconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CRASHES = {"crash-default": "default", "crash-reliable": "most reliable document
 
 
 class Rounds:
-    """What has been found out so far."""
+    """The results so far."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -51,10 +51,10 @@ class Rounds:
             console.print(f"{name}: {found.lost} never done, {found.doubled} done twice", markup=False)
 
     async def attempt(self, name: str, work: Awaitable[T]) -> T | None:
-        """Its result. What fails is told, and does not end the rest."""
+        """Its result. A failure is reported, and does not end the others."""
         try:
             return await work
-        except Exception as error:  # whatever a peer comes up with
+        except Exception as error:  # a peer may raise anything
             self.failed[name] = str(error) or type(error).__name__
             console.print(f"{name} FAILED: {self.failed[name]}", style="bold red", markup=False)
             return None

@@ -1,4 +1,4 @@
-"""How much is measured of each contender?"""
+"""The scale of the measurements of a contender."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Scope(Struct, frozen=True, kw_only=True):
     crash_tasks: int = 200
     kills: int = 5
     kill_every_seconds: float = 2.0
-    # From the last kill on. Whoever is done sooner is watched a little longer: a task may still be done twice.
+    # From the last kill on. A contender that is done sooner is watched a little longer: a task may still be done twice.
     patience_seconds: float = 120.0
     watch_seconds: float = 15.0
 
     def few(self, tasks: int) -> int:
-        """How many for what is usually so many?"""
+        """The number for a usual number."""
         return max(round(tasks * self.share), LEAST)
 
 

@@ -1,1 +1,1 @@
-"""The pictures of a report. Needs matplotlib, which only the extra `bench` brings; nothing that measures imports this."""
+"""The pictures of a report, drawn with matplotlib (extra `bench`)."""

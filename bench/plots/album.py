@@ -1,4 +1,4 @@
-"""Which pictures does a report give?"""
+"""The pictures of a report, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where do the microseconds of a task go? A bar for each way of working, in parts by kind of process."""
+"""Plot the CPU time of a task by kind of process."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""How far is it to the goals? Every figure as a share of its goal, the goal as a line, the best other as a mark.
+"""Plot every figure as a share of its goal, with the best other queue as a mark.
 
-Where more is better, a bar wants to reach the line. Where less is better, a dot wants to stay to the left of it; there the shares
-differ by orders of magnitude, so the axis is logarithmic, on which a bar would mean nothing.
+Where more is better, a bar wants to reach the line. Where less is better, a dot wants to stay to
+the left of it; there the shares differ by orders of magnitude, so the axis is logarithmic, on which
+a bar would mean nothing.
 """
 
 from __future__ import annotations

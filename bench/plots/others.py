@@ -1,4 +1,4 @@
-"""How does it compare? Bars for every contender of a comparison, the fastest on top, ours in its colour."""
+"""Plot bars for every contender of a comparison, the fastest on top."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How soon does work go on after a kill? Every kill as a dot, on a logarithmic axis of seconds."""
+"""Plot recovery after kills, a dot for each kill, on a logarithmic axis."""
 
 from __future__ import annotations
 

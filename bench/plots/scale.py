@@ -1,4 +1,4 @@
-"""Does more of everything change anything? What a full ledger leaves of the speed, and what a backlog costs Valkey."""
+"""Plot the effect of a full ledger on speed, and of a backlog on Valkey."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""How do the pictures look? One theme for light paper, one for dark; the colours are those of Okabe and Ito, which nearly
-everybody can tell apart.
+"""The themes of the pictures, light and dark, in the colours of Okabe and Ito.
+
+Nearly all readers can distinguish these colours.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def bare(axes: Axes, theme: Theme, *, title: str) -> None:
 
 
 def readable_on(colour: str) -> str:
-    """Black or white, whichever is told apart more easily (by relative luminance, as WCAG has it, roughly)."""
+    """Black or white, the one with more contrast (by relative luminance, roughly as WCAG defines it)."""
     red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
     return "#ffffff" if 0.21 * red**2.2 + 0.72 * green**2.2 + 0.07 * blue**2.2 < 0.2 else "#101418"
 

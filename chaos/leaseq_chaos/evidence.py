@@ -1,8 +1,9 @@
 """The evidence of a run, for checkers and readers.
 
-A directory: `run.json` (what was run), `history/` (one file per process), `logs/` (what each service said, with the time at
-which it was heard), `commits.jsonl` (the ledger's own order of commits, from a logical-decoding slot), `snapshot.json` (both
-stores after the drain). A run can be judged again from it at any time; nothing here talks to a server.
+A directory: `run.json` (the parameters), `history/` (one file per process), `logs/` (the log lines
+of each service, with the time of their arrival), `commits.jsonl` (the ledger's own order of
+commits, from a logical-decoding slot), `snapshot.json` (both stores after the drain). A run can be
+judged again from it at any time; nothing here talks to a server.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The app of an imagined user, which the workers of a run execute.
 
-An app as anybody would write one, on the public face of leaseq alone. Transactional handlers write
-a row that nothing keeps from being there twice; a plain one notes its effect in the history; some
-fail, hang, block or kill their process. Invariants: whatever a handler does within Postgres it does
-through `ctx.transaction()`; what it notes in the history is written before it returns.
+The app uses only the public interface of leaseq. Transactional handlers write a row without a
+unique constraint. A plain handler notes its effect in the history. Some handlers fail, hang, block
+or kill their process. Invariants: a handler writes to Postgres only through `ctx.transaction()`,
+and its notes in the history are written before it returns.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The history of a run, as each process recorded it.
 
-The history is the only evidence: append-only, one file per process, one JSON line per event, in the four kinds of Jepsen.
-Invariants: `fail` is said only of what certainly had no effect (time-outs, resets and 5xx are `info`); an event is one
-`write` on a descriptor opened for appending, so that a process killed in the middle tears at most its own last line.
+The history is the only evidence: append-only, one file per process, one JSON line per event, in the
+four kinds of Jepsen. Invariants: `fail` is recorded only for operations that certainly had no
+effect (time-outs, resets and 5xx are `info`); an event is one `write` on a descriptor opened for
+appending, so that a process killed in the middle tears at most its own last line.
 """
 
 from __future__ import annotations

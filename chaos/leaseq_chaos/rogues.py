@@ -1,9 +1,9 @@
 """Handlers that misbehave, in the app of the imagined user.
 
-They change their session, keep what was lent to them, end their connection, their transaction or
-their process, and leave threads behind. Each is told of in the history, so that checkers know
-whether a neighbour felt it. Invariants: what a rogue writes after its time goes to a table of its
-own, and is noted only if it was taken; `meddle`, `observe`, `keep` and `linger` end in SUCCESS with
+They change their session, keep their connections, end their connection, their transaction or
+their process, and leave threads behind. Each is recorded in the history, so that checkers know
+whether a neighbour felt it. Invariants: writes of a rogue after its time go to a separate table,
+and are noted only if they were accepted; `meddle`, `observe`, `keep` and `linger` end in SUCCESS with
 one effect, the others in FAILED with none.
 """
 

@@ -1,7 +1,7 @@
 """Conduct one run, from an empty machine to a verdict.
 
 Start the cluster; let clients work and faults happen; heal everything; let the clients finish and the queue drain; take the
-snapshot; and only then judge, from what was written down. A run that breaks off leaves its evidence, and no verdict.
+snapshot; and only then judge, from the recorded evidence. A run that breaks off leaves its evidence, and no verdict.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Carry out a schedule of faults.
 
-Each fault at its time, its heal when its span is over, both told to the history. Invariant: when
-`rage` returns, everything that was injected has been healed, or the history says that it could not
-be.
+Each fault is injected at its time and healed when its span is over, and both are recorded in the
+history. Invariant: when `rage` returns, every injected fault has been healed, or the history says
+that it could not be.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How is the demo run? Put up, play, judge, take down. Exit code 1 if a promise was broken, 130 after Ctrl-C."""
+"""Run the demo: set up, play, judge, tear down.
+
+Exit code 1 if a guarantee was broken, 130 after Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +92,7 @@ def interrupt(number: int, frame: object) -> NoReturn:
 
 
 def ignore_signals() -> None:
-    """What is being taken down is taken down."""
+    """Interrupts do not stop the teardown."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,4 +1,4 @@
-"""What is there to judge by, once everything is over? The ledger, the mailbox and the files."""
+"""The evidence after the demo: ledger, mailbox and files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def gather_evidence(
 
 
 def read_report(directory: Path, month: str) -> tuple[int, int] | None:
-    """What a month's report says in all, orders and cents; None if there is none."""
+    """The sums of a month's report, orders and cents; None if there is none."""
     file = directory / f"report-{month}.csv"
     if not file.exists():
         return None

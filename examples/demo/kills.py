@@ -1,7 +1,8 @@
-"""How long does it take until the tasks of a killed process are back, and run again?
+"""Measure the time until the tasks of a killed process are back, and run again.
 
-Killed while many tasks run, with SIGKILL, and measured in the ledger, by the clock of Postgres: from the kill to the moment
-when the last of the lost tasks was back in its queue, which is promised, and to its next start, for which a slot has to be free.
+Killed while many tasks run, with SIGKILL, and measured in the ledger, by the clock of Postgres:
+from the kill to the moment when the last of the lost tasks was back in its queue, which is
+promised, and to its next start, for which a slot has to be free.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ RECOVERY_SECONDS = 30.0
 
 
 class Kill(Struct, frozen=True):
-    """What was killed, while how many tasks ran in it. `workers` are its incarnations in the ledger."""
+    """The killed process, and the number of tasks that ran in it. `workers` are its incarnations in the ledger."""
 
     pids: list[int]
     workers: list[str]
@@ -57,7 +58,7 @@ async def kill_busy(ledger: Ledger, worker: Service, *, whole: bool) -> Kill:
 
 
 async def recovered(ledger: Ledger, killed: Kill) -> Recovery:
-    """Wait until every task that was lost has been started again; in vain, if that takes longer than RECOVERY_SECONDS."""
+    """Wait until every task that was lost has been started again; stops after RECOVERY_SECONDS."""
     give_up = monotonic() + RECOVERY_SECONDS
     while True:
         found = await ledger.recovery(killed.workers, killed.killed_at)

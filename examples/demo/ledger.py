@@ -1,4 +1,4 @@
-"""What does Postgres say? Read from the tables themselves, past leaseq: a witness must not be the accused."""
+"""Read Postgres directly, without leaseq, as an independent check."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Ledger:
         return dict(await self._rows("count_charges"))
 
     async def money(self) -> tuple[int, int]:
-        """What the charges add up to, and what the accounts have lost, in cents."""
+        """The sum of the charges, and the sum that the accounts have lost, in cents."""
         charged, taken = (await self._rows("compare_money"))[0]
         return charged, taken
 

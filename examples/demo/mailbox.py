@@ -1,4 +1,4 @@
-"""What does the world outside see of the receipts? A real SMTP server that remembers what it was sent."""
+"""A real SMTP server that keeps the receipts that it receives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens in the demo, and when?
+"""The script of the demo.
 
 Submissions come in as fast as the API takes them. When some of the tasks are finished a worker's child is killed, and when
 more are, a whole worker. Then nothing is left to do but wait.
@@ -79,7 +79,7 @@ async def kill_twice(stage: Stage, progress: Watch, screen: Screen) -> tuple[Rec
         killed = await kill_busy(ledger, second, whole=True)
         pids = " ".join(map(str, killed.pids))
         screen.say(f"kill -9 {pids}: all of worker 2, supervisor and child, with {killed.running} tasks", "bold yellow")
-        screen.say("  nobody is left to take them back: its lease has to run out")
+        screen.say("  no supervisor is left to recover them: its lease has to expire")
         worker = await recovered(ledger, killed)
         screen.say(f"  the reaper took them back: {worker}")
     return child, worker

@@ -1,7 +1,7 @@
-"""How is one service of leaseq started as a real process, and ended, gently or not?
+"""Start a service of leaseq as a real process, and stop or kill it.
 
 Invariants: only processes that the demo started, and their children, are ever signalled; a service whose demo has died
-ends by itself, because its standard input ends (`--until-eof`).
+ends, because its standard input ends (`--until-eof`).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Service:
         return [int(pid) for pid, parent in found if parent == str(self.pid)]
 
     def kill_whole(self) -> list[int]:
-        """SIGKILL to the process and its children at once, as when its machine is lost: nobody is left to clean up.
+        """SIGKILL to the process and its children together, as when its machine is lost: no process is left to clean up.
 
         The supervisor stands still first. Otherwise it would replace a child, or a child would notice that its supervisor is
         gone, and hand its tasks back.

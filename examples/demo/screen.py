@@ -1,4 +1,4 @@
-"""What does the audience see? A bar and sentences in a terminal; sentences and now and then a count elsewhere."""
+"""The output of the demo: a bar and sentences in a terminal, sentences elsewhere."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Screen:
         self._bar.stop()
 
     def report(self, findings: list[Finding], measures: list[Measure]) -> None:
-        """What was promised, what was seen, and what it took."""
-        promises = Table(title="What was promised, what was seen", title_justify="left", box=SIMPLE)
+        """The guarantees, the findings, and the costs."""
+        promises = Table(title="Guarantees and findings", title_justify="left", box=SIMPLE)
         for heading in ("promise", "seen", ""):
             promises.add_column(heading)
         for finding in findings:
             held = "[green]held[/]" if finding.held else "[bold red]BROKEN[/]"
             promises.add_row(finding.promise, finding.seen, held)
-        numbers = Table(title="What it took, on this machine", title_justify="left", box=SIMPLE, show_header=False)
+        numbers = Table(title="Costs on this machine", title_justify="left", box=SIMPLE, show_header=False)
         for measure in measures:
             numbers.add_row(measure.what, measure.value)
         for table in (promises, numbers):

@@ -1,8 +1,8 @@
-"""On what does the demo play, and how is it taken down again?
+"""Set up the servers and services of the demo, and tear them down.
 
-Two servers, an API, a reaper and two workers, all real processes with all their files in one temporary directory. Whatever
-happens in between, what was put up is taken down in the reverse order. No LEASEQ_* variable of whoever runs the demo is used:
-it must not touch their servers.
+Two servers, an API, a reaper and two workers, all real processes with all their files in one temporary directory. In all
+cases they are stopped in the reverse order. No LEASEQ_* variable of the caller is used: the demo must not touch the caller's
+servers.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class DemoFailed(Exception):
 
 
 class Stage(Struct, frozen=True):
-    """What is up, and where."""
+    """The running services, and their places."""
 
     directory: Path
     postgres_url: str
@@ -81,7 +81,7 @@ def set_up() -> Iterator[Stage]:
 
 
 def environment(stage: Stage, *, redis_url: str, port: int) -> dict[str, str]:
-    """What every service is told."""
+    """The environment of every service."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("LEASEQ_")}
     return own | {
         "LEASEQ_POSTGRES_URL": stage.postgres_url,
@@ -114,7 +114,7 @@ def start_services(stage: Stage, env: dict[str, str]) -> None:
 
 
 def types_known(postgres_url: str) -> bool:
-    """Have both workers come up and said what they can run?"""
+    """Whether both workers have started and registered their types."""
     with psycopg.connect(postgres_url) as conn:
         found = conn.execute(STATEMENTS["count_ready"]).fetchone()
     return found == (TASK_TYPES, 2)
@@ -147,7 +147,7 @@ def stop(services: list[Service]) -> None:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody uses at the moment."""
+    """A free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

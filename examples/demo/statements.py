@@ -1,4 +1,4 @@
-"""What does the demo ask Postgres? One file each, in `sql/`."""
+"""The SQL statements of the demo, one per file in `sql/`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""How do the errands get in, and what did the API answer?
+"""Submit the tasks of the demo, and keep the answers.
 
-Over HTTP, as any client would, some submissions at once. Every acknowledgement is kept: the verdict holds it against the ledger.
+Over HTTP, as any client would, some submissions concurrently. Every acknowledgement is kept: the
+verdict holds it against the ledger.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Answer(Struct, frozen=True):
 
 
 async def submit_all(api_url: str, errands: Sequence[Errand]) -> list[Answer]:
-    """Submit everything, and what is to be sent again later once all the rest is in."""
+    """Submit everything, then send again the submissions that were set aside."""
     limits = httpx.Limits(max_connections=2 * CLIENTS)
     async with httpx.AsyncClient(base_url=api_url, limits=limits, timeout=30) as client:
         answers: list[Answer] = []

@@ -1,7 +1,7 @@
-"""Were the promises kept?
+"""Check the guarantees.
 
-Pure functions from what was acknowledged, what the ledger says and what the world outside has seen to findings. What
-is not promised (a mail may come twice) is shown, and judged only by what is.
+Pure functions from the acknowledgements, the ledger and the outside effects to findings. Effects without a guarantee (a mail
+may come twice) are shown, and judged only by the guarantees.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from examples.demo.workload import Workload
 
 
 class Finding(Struct, frozen=True):
-    """One promise, held against what was seen."""
+    """One guarantee and its finding."""
 
     promise: str
     seen: str
@@ -26,7 +26,7 @@ class Finding(Struct, frozen=True):
 
 
 class Measure(Struct, frozen=True):
-    """One number that nobody promised."""
+    """One number without a guarantee."""
 
     what: str
     value: str
@@ -53,7 +53,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 
 def judge(seen: Evidence) -> list[Finding]:
-    """Hold every promise against what was seen."""
+    """Check every guarantee against the evidence."""
     return [
         accepted_is_kept(seen),
         all_succeeded(seen),
@@ -84,7 +84,7 @@ def all_succeeded(seen: Evidence) -> Finding:
 
 
 def one_key_one_task(seen: Evidence) -> Finding:
-    """Two submissions with one key are answered with one task, and the second one is told so."""
+    """Two submissions with one key are answered with one task, and the second answer is marked as a replay."""
     by_key: dict[str, set[str]] = {}
     for answer in seen.answers:
         by_key.setdefault(answer.key, set()).add(answer.task_id)
@@ -128,20 +128,20 @@ def reported(seen: Evidence) -> Finding:
 
 
 def child_recovered(seen: Evidence) -> Finding:
-    """The kernel tells the supervisor at once."""
+    """The kernel notifies the supervisor immediately."""
     held = seen.child.lost > 0 and seen.child.returned < 1.0
     return Finding("A killed process: back in under 1 s", str(seen.child), held)
 
 
 def worker_recovered(seen: Evidence) -> Finding:
-    """Nobody is left to tell, and the lease runs out."""
+    """No process is left to notice, and the lease expires."""
     limit = seen.lease_seconds + 2.0
     held = seen.worker.lost > 0 and seen.worker.returned <= limit
     return Finding(f"A lost worker: back within lease + 2 s = {limit:g} s", str(seen.worker), held)
 
 
 def measure(seen: Evidence) -> list[Measure]:
-    """What a client and a task had to wait."""
+    """The waiting times of a client and of a task."""
     submits = [answer.seconds * 1000 for answer in seen.answers]
     finishes = [task.seconds for task in seen.tasks if task.seconds is not None]
     again = ", ".join(f"{times} {outcome}" for outcome, times in seen.attempts.items()) or "none"

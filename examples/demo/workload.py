@@ -1,4 +1,4 @@
-"""What does the demo submit? The errands of a made-up shop, the same in every run (one seed)."""
+"""The tasks of a made-up shop, the same in every run (one seed)."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def test_the_tables_have_a_row_for_each_contender_and_name_what_failed(tmp_path:
         "| contender | drain, 1 worker /s | idle p50 ms |",
         "| leaseq | 1,200 (1,000 to 3,000) | - |",
         "| other | - | 1.25 |",
-        "leaseq did 3 tasks twice while nobody disturbed it.",
+        "leaseq did 3 tasks twice without any disturbance.",
         "| leaseq | 0 | 1 | 2 | 0 | 6.0 | 9.0 | 9.5 |",
         "| other | 4 | 0 | 4 | 4 | - | - | - |",
         "- disk: slow",

@@ -1,1 +1,4 @@
-"""What does each contender have to do? One module for each; it may import that contender and the standard library only."""
+"""The adapters, one module for each contender.
+
+A module may import its contender and the standard library only.
+"""

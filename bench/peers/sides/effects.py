@@ -1,4 +1,4 @@
-"""What does a handler leave behind, and how is it read? Records of 40 bytes in one file, the same for all contenders.
+"""The effect log of handlers: records of 40 bytes in one file, for all contenders.
 
 Each is appended by one `write`, which survives a `kill -9` of its process and costs a microsecond on a file in memory.
 Times are of the monotonic clock, which all processes of a machine share. Standard library only.

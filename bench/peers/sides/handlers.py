@@ -1,4 +1,4 @@
-"""What does a task do? Nothing but leave its record, or sleep between two records. Standard library only."""
+"""The tasks: write a record, or sleep between two records. Standard library only."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from bench.peers.sides.settings import NAP_SECONDS
 
 
 def noop(payload: Payload) -> None:
-    """What is measured is everything around it."""
+    """Do nothing, so that only the surroundings are measured."""
     effects.record(effects.END, payload)
 
 

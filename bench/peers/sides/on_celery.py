@@ -16,7 +16,7 @@ if RELIABLE:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
-        # Without the last two, kombu looks for what was not acknowledged every hundred seconds only.
+        # Without the last two, kombu looks for unacknowledged messages only every hundred seconds.
         broker_transport_options={"visibility_timeout": 10, "unacked_restore_interval": 2, "unacked_restore_throttle": 1},
     )
 TASKS: dict[str, Any] = {

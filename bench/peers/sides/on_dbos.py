@@ -14,7 +14,7 @@ from bench.peers.sides.settings import PLACE, POSTGRES_URL, RELIABLE, SLOTS
 QUEUE = "bench"
 CONFIG: Any = {"name": "leaseq-bench", "system_database_url": POSTGRES_URL, "application_version": "1"}
 if RELIABLE:
-    # What a process had begun is begun again when one with the same id starts; by default all have the same.
+    # Work that a process had begun is restarted when one with the same id starts; by default all have the same.
     CONFIG |= {"executor_id": f"executor-{PLACE}"}
 
 

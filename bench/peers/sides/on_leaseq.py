@@ -1,4 +1,4 @@
-"""leaseq itself, by the same rules as the others: a worker and a reaper, started as its documentation says."""
+"""leaseq itself, by the same rules: a worker and a reaper, started as documented."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""taskiq on Redis, as a list (what is popped is gone) or as a stream (what is not acknowledged can be claimed)."""
+"""taskiq on Redis: a list (popped is gone), or a stream (can be claimed again)."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

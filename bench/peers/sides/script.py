@@ -1,4 +1,4 @@
-"""How is a contender told what to do? `python -m bench.peers.sides.on_X prepare | submit | work`, the same for all.
+"""The command line of an adapter: `prepare | submit | work`, the same for all.
 
 `submit` prints one line of JSON at its end: how many tasks it submitted, and when it began and ended. One by one means
 that the next submission begins when the last has returned. Standard library only (and uvloop, where it is installed).
@@ -68,7 +68,7 @@ def run(main: Awaitable[None]) -> None:
 
 
 async def submit(open_client: OpenClient, wanted: argparse.Namespace) -> None:
-    """Submit as it was said, and print how it went."""
+    """Submit as requested, and print the result."""
     ids = range(wanted.first, wanted.first + wanted.count)
     async with open_client() as client:
         began = time.monotonic_ns()
@@ -84,7 +84,7 @@ async def submit(open_client: OpenClient, wanted: argparse.Namespace) -> None:
 
 
 def payload(order_id: int) -> Payload:
-    """What every task is given. `t`: when its submission began."""
+    """The payload of every task. `t`: when its submission began."""
     return {"order_id": order_id, "t": time.monotonic_ns(), "note": NOTE}
 
 
@@ -106,7 +106,7 @@ async def _bulk(client: Client, task: str, ids: range) -> int:
 
 
 async def _pace(client: Client, task: str, ids: range, seconds: float) -> int:
-    """One task each so many seconds. Whoever is late does not hurry."""
+    """One task each so many seconds. A late sender does not hurry."""
     due = time.monotonic()
     for order_id in ids:
         await client.one(task, payload(order_id))

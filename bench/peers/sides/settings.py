@@ -1,4 +1,4 @@
-"""What has the benchmark decided for this process? Standard library only."""
+"""The settings of the benchmark for this process. Standard library only."""
 
 import os
 

@@ -5,7 +5,7 @@ judges; the order of commits is kept as the ledger made it, and is believed more
 
 The time of a commit is taken when its record is written, on another clock than the history's. It
 may therefore seem up to `EARLY` away from where it belongs (the two clocks are related once, and
-are then good to a few milliseconds), and others see what was committed only after the record has
+are then good to a few milliseconds), and others see a commit only after the record has
 reached the disk: up to `LATE` later, and later still while Postgres is frozen.
 """
 

@@ -1,8 +1,8 @@
 """Check that the operations on every task are linearizable (I24).
 
 Each task is judged alone, and a key with the task that it stands for: objects that are linearizable
-are so together. What clients did are intervals; one without an answer may take effect at any later
-time, or never. What the ledger did is given: its own order of commits, each visible to others from
+are so together. The operations of clients are intervals; one without an answer may take effect at any later
+time, or never. The steps of the ledger are given: its own order of commits, each visible to others from
 some moment not more than `EARLY` before its time, and not later than the next commit to the same
 row (which had to wait for it) or `LATE` after its time; while a fault of Postgres is open, that may
 wait for the heal. Invariant: a task that could not be decided within the limits of the search is

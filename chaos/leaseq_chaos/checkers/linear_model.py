@@ -4,7 +4,7 @@ Nothing, until a submission creates it; then a state and an attempt that change 
 of the lifecycle. Its operations: submit (none -> new; the same content -> the same task; other
 content -> refused), claim (PENDING -> attempt + 1), settle (by the current attempt and its owner
 only), promote, redrive, cancel, read. Invariants: a request to cancel is honoured at the next
-settle, so that afterwards the task never waits again; nothing is cancelled that nobody asked to
+settle, so that afterwards the task never waits again; no task is cancelled without a request to
 cancel.
 """
 

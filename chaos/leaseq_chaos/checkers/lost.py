@@ -2,9 +2,9 @@
 
 The authority is the log of the old primary beyond the position at which the new one left it (`Evidence.lost`). The loss of an
 acknowledged commit is excused only where no standby was waited for: with a synchronous one, `accepted`, `keys` and `cancel`
-excuse nothing. What handlers and readers saw of the old primary is excused in both cases, since a statement need not be
-acknowledged to be seen there. Invariant: only tasks with a lost commit of the kind in question are excused, and, for what was
-read, only while an old primary could still be asked.
+excuse nothing. Observations of handlers and readers on the old primary are excused in both cases, since a statement need not be
+acknowledged to be seen there. Invariant: only tasks with a lost commit of the kind in question are excused, and, for
+reads, only while an old primary could still be asked.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Check that a paused queue starts no task (I20).
 
 From the ledger's own order of commits: between the pausing of a queue and its resumption none of
-its tasks is claimed, whatever dispatch holds or says. A claim that was sent before may be committed
+its tasks is claimed, regardless of dispatch. A claim that was sent before may be committed
 after it, within `LATE`; where Postgres was frozen, restarted, out of disk or locked before that was
 over, within as much from the heal of that, and as long as a statement may wait.
 
-The reconciler tells dispatch of a pause within about half a second, so what this finds in an ordinary run is little: the mutant
+The reconciler tells dispatch of a pause within about half a second, so this finds little in an ordinary run: the mutant
 `paused-queue-claimed` is tried without it.
 """
 

@@ -1,8 +1,8 @@
-"""Check that poison fails alone, and that every task ends as its type should (I12).
+"""Check that poison fails alone, and that every task ends as its type may (I12).
 
-What kills its worker each time is given up in FAILED with the code `crashed` after `max_crashes`
-crashes of its own; what merely ran beside it never ends so. All others end as `fates.FATES` says,
-and are cancelled only where that was asked for.
+A task that kills its worker each time ends in FAILED with the code `crashed` after `max_crashes`
+crashes of its own. A task that merely ran beside it never ends so. All others end as `fates.FATES`
+defines, and are CANCELLED only if a client requested it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Check that readers see true states that never go back (I11).
 
-What a read answers (state, attempt) must be one of the task's versions in the order of commits; the version must have been
+The answer of a read (state, attempt) must be one of the task's versions in the order of commits; the version must have been
 current at some moment between question and answer; and it must not be older than what an earlier read, finished before this one
 began, has seen. For each read the oldest version that fits is taken: if any choice satisfies all reads, this one does.
 

@@ -1,12 +1,12 @@
-"""Check that only silent workers are closed, and only closed ones lose tasks (I10).
+"""Check that only silent workers are closed, and only they lose tasks (I10).
 
-Whoever is closed for its silence was silent: the ledger had not taken two signs of life from it
-within the lease before. (Two, because the first one may have been under way for long while Postgres
-was frozen; the second was sent after its answer.) And an attempt is declared lost only after its
-worker was closed: the owner of a task changes by release, by the end, or by a death. A failover may
-lose a closing. The process that closed the worker settles its attempts on the new primary all the
-same, where the worker is open; the reaper closes it again if it is silent. The fences of these
-attempts hold in both cases.
+A worker that is closed for its silence was silent: the ledger had not received two beats from it
+within the lease before. (Two, because the first one may have been delayed for long while Postgres
+was frozen; the second was sent after its answer.) An attempt is declared lost only after its worker
+was closed: the owner of a task changes by a release, by the end, or by a death. A failover may lose
+a closing. The process that closed the worker settles its attempts on the new primary anyway, where
+the worker is open; the reaper closes it again if it is silent. The fences of these attempts hold in
+both cases.
 """
 
 from __future__ import annotations

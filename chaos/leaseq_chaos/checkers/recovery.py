@@ -1,18 +1,18 @@
 """Check that work continues within the bound of each kind of fault (G5, I9).
 
-Whose time is measured, and from when to when, is told in `victims.py`. Judged is the longest
-stretch of that time in which no other fault came or was open, and some worker was up: wherever such
-a stretch begins, everything is healed, and within the bound work has to go on. Where another fault
-touches the time, or ended so shortly before that its own bound is not yet over, the larger of the
+`victims.py` defines whose time is measured, and from when to when. The judged time is the longest
+stretch of it in which no other fault came or was open, and some worker was up. Wherever such a
+stretch begins, everything is healed, and work has to continue within the bound. Where another fault
+touches the time, or ended so shortly before that its own bound is not over, the larger of the
 bounds counts. A task of which a failover lost a commit has `LOST_SECONDS`, because the reconciler
-has to find it. What cannot hold up a recorded task for long (`_harmless`) excuses no delay. And
-liveness: after the last heal, everything ends.
+has to find it. A fault that cannot delay a recorded task for long (`_harmless`) excuses no delay.
+Liveness: after the last heal, everything ends.
 
-Nobody promises a free worker. Who waits longer than the bound while others that waited like it are
-claimed, one after the other, stands in a line; there, what is judged is the longest time in which
-the line did not move. A backlog is taken in the order of ids, which clients make: where a clock was
-wrong, the line has those too that came later with a smaller id (`_Passers`). Where workers have
-room for everything (`Run.has_room`), no wait is one in a line.
+A free worker is not guaranteed. A task that waits longer than the bound while other tasks that
+waited like it are claimed, one after the other, stands in a line. In a line, the longest time
+without a claim is judged. A backlog is taken in the order of ids, which clients make: where a clock
+was wrong, the line also has tasks that came later with a smaller id (`_Passers`). If the workers
+have room for everything (`Run.has_room`), there are no lines.
 
 In the facts, `count` are all victims of a nemesis, `queued` those that stood in such a line, `judged` is the longest stretch of
 any that kept to the bound or that no larger one applied to, `longest` the longest time as it was. `p50`, `p99` and `max` are of

@@ -1,8 +1,8 @@
 """Check that the run provoked the rare events of its scenario (I25).
 
-A promise about stale workers says nothing where no worker was ever stale. Each name below is
-something rare that a run can hit; a scenario names those that it has to. Invariants: what was not
-hit makes the run unknown, which is no pass; every name is counted in every run, expected or not.
+A guarantee about stale workers is not tested if no worker was ever stale. Each name below is a rare
+event that a run can hit, and a scenario names those that it has to hit. Invariants: a missing event
+makes the run unknown, which is no pass; every name is counted in every run, expected or not.
 """
 
 from __future__ import annotations

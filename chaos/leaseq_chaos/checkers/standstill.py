@@ -1,8 +1,8 @@
 """The longest time of a wait in which nothing could excuse it.
 
-A wait is walked through once, from its beginning, for all tasks that share it. What interrupts it are pauses: times in which
+A wait is walked through once, from its beginning, for all tasks that share it. Pauses interrupt it: times in which
 something else was broken, in which no worker was there to take anything, or moments at which the line moved. The longest time
-between two pauses is what can be held against anybody.
+between two pauses has no excuse.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Check that no attempt starts after its task has ended (I6).
 
-The order of commits is the authority: no claim after a terminal state. A handler that starts late, under an attempt that was
-claimed in time and taken away since, is legal (its writes are fenced); one that starts under an attempt that nobody claimed, or
-before the claim, or for the second time, is not.
+The order of commits is the authority: no claim after a terminal state. A handler that starts late,
+under an attempt that was claimed in time and taken away since, is legal (its writes are fenced);
+one that starts under an attempt that no worker claimed, or before the claim, or for the second
+time, is not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Check that the ledger makes only the transitions of the table (I15).
 
-The table is `leaseq.lifecycle.TRANSITIONS`. A task that has ended stays so, unless somebody asked for a redrive and the history
-says who. The snapshot is where the commits lead.
+The table is `leaseq.lifecycle.TRANSITIONS`. A task that has ended stays so, unless the history has a client that requested a
+redrive. The snapshot agrees with the commits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What does a run break? Two stores, some services, and a proxy on every way between them, all on this machine.
+"""The cluster of a run: two stores, some services, and a proxy on each connection.
 
-Each service reaches each store through a proxy of its own, and the clients reach each API through one, so that any one way can be
-cut while the others hold. Everything is ended and deleted when the block ends, whatever happened inside.
+Each service reaches each store through a proxy of its own, and the clients reach each API through
+one, so that any one way can be cut while the others hold. Everything is ended and deleted when the
+block ends in any way.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Cluster:
         self.layout = layout
         self.timelines = [postgres]  # every primary that the ledger has had, the present one last
         self.valkey = valkey
-        self.moving = asyncio.Lock()  # held while the ledger moves to another server: what is told to the old one may be lost
+        self.moving = asyncio.Lock()  # held while the ledger moves to another server: writes to the old one may be lost
         self.former: list[Valkey] = []  # primaries of dispatch that were replaced and live on
         self.services: dict[str, Service] = {}
         self.proxies: dict[str, Proxy] = {}  # "postgres@worker-1", "valkey@reaper-2", "api@api-1"
@@ -125,14 +126,14 @@ class Cluster:
         return first.with_name(f"{first.name}-{next(self._servers)}")
 
     async def remove(self, service: Service) -> None:
-        """End a service for good, and close its proxies."""
+        """End a service permanently, and close its proxies."""
         del self.services[service.name]
         await service.destroy()
         for name in [name for name in self.proxies if name.endswith(f"@{service.name}")]:
             await self.proxies.pop(name).aclose()
 
     async def heal(self) -> None:
-        """Whatever is still broken: mend it, and wait until everything is ready."""
+        """Repair everything that is still broken, and wait until everything is ready."""
         for proxy in self.proxies.values():
             proxy.clear()
         await self.seal()
@@ -226,7 +227,7 @@ def _small_disks(stack: AsyncExitStack, home: Path) -> tuple[dict[str, Path], st
 
 
 async def _migrate(cluster: Cluster) -> None:
-    """`leaseq migrate`, as whoever deploys would."""
+    """`leaseq migrate`, as in a deploy."""
     env = _environment() | dict(cluster.layout.config)
     env |= {"LEASEQ_POSTGRES_URL": cluster.postgres.url, "LEASEQ_REDIS_URL": cluster.valkey.url}
     command = Command(name="migrate", kind="", arguments=["migrate"], env=env, ready_event="", tree=cluster.layout.tree)
@@ -234,7 +235,7 @@ async def _migrate(cluster: Cluster) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """What the machine says, without what it says of leaseq."""
+    """The properties of the machine, without those of leaseq."""
     return {name: value for name, value in os.environ.items() if not name.startswith("LEASEQ_")}
 
 

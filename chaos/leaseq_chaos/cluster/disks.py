@@ -1,4 +1,7 @@
-"""Where can a disk be filled without harm to anybody? On a small tmpfs, mounted for one run, where this process may mount."""
+"""A small tmpfs for one run, whose disk can be filled without harm.
+
+It exists only where this process may mount.
+"""
 
 from __future__ import annotations
 

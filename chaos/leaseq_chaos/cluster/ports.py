@@ -1,4 +1,4 @@
-"""Which TCP ports of the loopback may a run use?
+"""Choose free TCP ports of the loopback for a run.
 
 None of those that the system gives to outgoing connections: a server that is down for a moment has to find its port free again.
 """
@@ -11,12 +11,12 @@ import socket
 
 __all__ = ["free_port"]
 
-# Below where Linux (32768) and others (49152) begin with their own choice; above what is well known.
+# Below the ranges from which Linux (32768) and other systems (49152) choose; above the well-known ports.
 PORTS = range(15_000, 32_000)
 
 
 def free_port() -> int:
-    """A port that nobody uses at the moment. Drawn at random, so that two runs at the same time do not meet."""
+    """A free port. Drawn at random, so that two runs at the same time do not collide."""
     for port in random.sample(PORTS, 100):
         with socket.socket() as probe:
             try:

@@ -1,4 +1,4 @@
-"""What does a bad network do, on demand?
+"""A TCP proxy that injects network faults on demand.
 
 A TCP proxy on the loopback, one for each way from a service to a store, and from the clients to an API. It forwards bytes and
 knows nothing of the protocols. Invariants: its port stays its own for the whole run; `clear` ends every fault, and cuts the
@@ -46,7 +46,7 @@ class Link:
 
 
 class Proxy:
-    """A port of 127.0.0.1 that leads to another one, until told otherwise."""
+    """A port of 127.0.0.1 that leads to another one, and can be redirected."""
 
     def __init__(self, name: str, target_port: int) -> None:
         self.name = name
@@ -59,7 +59,7 @@ class Proxy:
             event.set()
         self.delay_seconds = 0.0  # of each read, in both directions
         self.refusing = False  # new connections are reset
-        self.swallowing: frozenset[Way] = frozenset()  # bytes that way vanish, and nobody is told
+        self.swallowing: frozenset[Way] = frozenset()  # bytes in that direction vanish without an error
         self.lost_replies = 0  # how many replies have been lost so far
         self.cuts = 0  # how many connections were cut in the middle
         self._lose_at: int | None = None
@@ -92,7 +92,7 @@ class Proxy:
         self.swallowing = frozenset(ways or tuple(Way))
 
     def lose_reply(self, nth: int = 1, *, to: bytes = b"") -> None:
-        """The n-th reply from now (to a request with these bytes in it) is lost after the server has carried out what was
+        """The n-th reply from now (to a request with these bytes in it) is lost after the server has carried out the
         asked; its connection is cut."""
         self._lose_at, self._lose_to = nth, to
 

@@ -1,7 +1,7 @@
-"""What is one service of the cluster: an API, a worker (a supervisor with its children) or a reaper?
+"""One service of the cluster: an API, a worker with its children, or a reaper.
 
 A real process, `python -m leaseq ...`, that is started again a moment after it has ended, as an init system would, unless it is
-held down. What it says goes to its log with the time at which it was heard. It ends when this process does, however that
+held down. Its output goes to its log with the time of its arrival. It ends when this process does, however that
 happens: its standard input is ours.
 """
 
@@ -45,12 +45,12 @@ class Command(Struct, frozen=True, kw_only=True):
 
 
 class Child(Struct, frozen=True):
-    """A child of a worker that has started and, as far as its supervisor said, not ended."""
+    """A child of a worker that has started and, by its supervisor's log, not ended."""
 
     pid: int
     worker_id: str  # its incarnation
     isolated: bool
-    at_work: bool = False  # has it said that it takes tasks?
+    at_work: bool = False  # whether it has reported that it takes tasks
 
 
 class Service:
@@ -152,7 +152,7 @@ class Service:
         await self.ready()
 
     async def destroy(self) -> None:
-        """End it for good, its children too, frozen ones included."""
+        """End it permanently, and its children, even frozen ones."""
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.wait([self._keeping])
@@ -197,7 +197,7 @@ class Service:
         )
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        """Until it has ended. Its stderr may live longer, held open by orphaned children; they are heard to their end."""
+        """Wait until it has ended. Its stderr may live longer, held open by orphaned children; it is read to its end."""
         reading = asyncio.create_task(self._read(process))
         waiting = asyncio.create_task(process.wait())
         try:
@@ -234,7 +234,7 @@ class Service:
 
 
 def _lives(child: Child) -> bool:
-    """And is not just somebody else who was given its number: nobody reports the death of those whose supervisor was killed."""
+    """And it is not another process with a reused number: no supervisor reports the death of its orphans."""
     try:
         return child.worker_id in " ".join(psutil.Process(child.pid).cmdline())
     except psutil.Error:

@@ -1,6 +1,6 @@
 """The two stores of a run: how they are started, broken and repaired.
 
-Real servers on TCP ports of the loopback, in a directory of the run. What blocks is done in a thread, one thing at a time for
+Real servers on TCP ports of the loopback, in a directory of the run. Blocking calls run in a thread, one at a time for
 each store. Invariant: `ready` returns only when a new connection is answered.
 """
 
@@ -30,7 +30,7 @@ __all__ = ["REDIS_PREFIX", "Postgres", "Valkey", "send"]
 
 T = TypeVar("T")
 
-# What the keys of a run begin with: the default, since an older version that is mixed in may know no other.
+# The prefix of the keys of a run: the default, since a mixed-in older version may know no other.
 REDIS_PREFIX = "leaseq"
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
@@ -58,7 +58,7 @@ def send(pid: int, number: signal.Signals) -> bool:
 
 
 class Server:
-    """What blocks is done in a thread, one thing at a time."""
+    """Runs blocking calls in a thread, one at a time."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()

@@ -1,1 +1,1 @@
-"""Can the suite fail? Bugs that somebody might have written, and which checker caught each."""
+"""Seeded bugs, and the checkers that catch them."""

@@ -1,4 +1,4 @@
-"""Which bugs are tried?
+"""The seeded bugs.
 
 The eighteen that a queue of this kind is most often shipped with, and two of our own. Each is a patch in `patches/` that might
 have passed a review: on a quiet day every task runs. Where the usual form of a bug does no harm in this design, `instead` says
@@ -34,7 +34,7 @@ class Mutant(Struct, frozen=True, kw_only=True):
 _ALL = (
     Mutant(
         name="settle-without-fence",
-        about="An ending counts whoever brings it: the condition on attempt and worker is gone.",
+        about="An ending counts from any attempt: the condition on attempt and worker is gone.",
         provocation="frozen-workers",
         expected=frozenset({"fences"}),
         instead="the fence is a pair here, attempt and worker; with either of them left almost nothing would show",
@@ -44,11 +44,11 @@ _ALL = (
         about="The delivery is pushed before the task is committed; a worker that is quicker finds nothing and parks it.",
         provocation="deaths-without-net",
         expected=frozenset({"accepted", "convergence"}),
-        instead="the same bug, tried without the reconciler, which would push again what was parked",
+        instead="the same bug, tried without the reconciler, which would push parked tasks again",
     ),
     Mutant(
         name="ack-before-commit",
-        about="When Postgres is slow the client is told that its task is accepted, and the write goes on behind its back.",
+        about="When Postgres is slow the API reports a task as accepted before its write is complete.",
         provocation="ledger-restarts",
         expected=frozenset({"accepted", "keys"}),
     ),
@@ -89,13 +89,13 @@ _ALL = (
     ),
     Mutant(
         name="no-sweep-of-the-own-list",
-        about="Nobody compares the worker's list with what the worker knows of.",
+        about="The worker's list is not compared with its deliveries in flight.",
         provocation="lost-replies",
         expected=frozenset({"accepted", "convergence"}),
     ),
     Mutant(
         name="no-grace-after-a-loss",
-        about="A worker whose lease is gone is dead at once, also when Valkey has just lost all of them.",
+        about="A worker whose lease is gone is dead immediately, also when Valkey has just lost all of them.",
         provocation="wiped-dispatch",
         expected=frozenset({"reaps"}),
         instead="the word of the ledger is dropped too, since a worker that it hears of is never reaped, grace or not",
@@ -122,7 +122,7 @@ _ALL = (
     ),
     Mutant(
         name="commit-not-flushed",
-        about="synchronous_commit is off, and nobody objects: Postgres acknowledges what it would not remember.",
+        about="synchronous_commit is off without a refusal: Postgres acknowledges commits that a crash loses.",
         provocation="ledger-restarts",
         # Which commits are forgotten is chance; if they are claims, handlers were started under attempts that never came to be.
         expected=frozenset({"accepted", "keys", "terminal"}),
@@ -135,13 +135,13 @@ _ALL = (
     ),
     Mutant(
         name="claim-without-a-look",
-        about="A claim takes whatever it is given: what has ended is not skipped.",
+        about="A claim takes every delivery: ended tasks are not skipped.",
         provocation="duplicates",
         expected=frozenset({"terminal", "transitions"}),
     ),
     Mutant(
         name="running-tasks-redelivered",
-        about="The reconciler redelivers what runs and is in no list, and a claim takes it over from whoever has it.",
+        about="The reconciler redelivers running tasks that are in no list, and a claim takes them over from their worker.",
         provocation="wiped-dispatch",
         expected=frozenset({"fences", "transitions"}),
     ),

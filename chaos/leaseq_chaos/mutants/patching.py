@@ -1,8 +1,8 @@
-"""How is a bug put into a copy of the tree?
+"""Apply a bug to a copy of the source tree.
 
-By a patch in the unified format, hunk by hunk: what a hunk shows of the old text must be in the file exactly once, wherever. Line
-numbers are not believed, since lines are added above; and nothing is guessed: a patch that has come apart from the code is an
-error, not a mutant that survives.
+By a patch in the unified format, hunk by hunk: what a hunk shows of the old text must be in the
+file exactly once, wherever. Line numbers are not believed, since lines are added above; and nothing
+is guessed: a patch that has come apart from the code is an error, not a mutant that survives.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Under which circumstances does a bug show itself?
+"""The scenarios that provoke each bug.
 
-Small scenarios, each with the few faults that a family of bugs is helpless against. The unpatched code has to stand all of them.
+Small scenarios, each with the few faults that a family of bugs is helpless against. The unpatched
+code has to stand all of them.
 
-In some of them the reconciler is put out of action: it is the net under every mistake in dispatch, and finds within seconds what
-the code above it has dropped, so that a bug there costs time and breaks no promise. With the net gone, what is dropped is lost.
+In some of them the reconciler is put out of action: it is the net under every mistake in dispatch,
+and finds within seconds what the code above it has dropped, so that a bug there costs time and
+breaks no promise. With the net gone, dropped data is lost.
 """
 
 from __future__ import annotations
@@ -105,7 +107,7 @@ _ALL = (
     ),
     Scenario(
         name="duplicates",
-        about="The same key from several clients at once, and deliveries that lie in the lists twice.",
+        about="The same key from several clients at the same time, and deliveries that lie in the lists twice.",
         nemeses={"duplicate-deliveries": 1},
         mix=SLOW,
         tasks_per_second=15,
@@ -115,7 +117,7 @@ _ALL = (
     ),
     Scenario(
         name="stuck-handlers",
-        about="Many handlers hang for ever and have to be stopped.",
+        about="Many handlers hang and have to be stopped.",
         nemeses={"kill-child": 1},
         mix={"hang": 3, "note": 4, "slow": 1},
         tasks_per_second=12,
@@ -170,7 +172,7 @@ _ALL = (
     ),
     Scenario(
         name="rogue-sessions",
-        about="Handlers leave everything in their sessions, and use what was lent to others.",
+        about="Handlers leave everything in their sessions, and use connections of others.",
         nemeses={"poison-meddle": 1, "poison-keep": 1},
         mix={"observe": 4, "meddle": 2, "keep": 4, "linger": 1, "note": 2},
         tasks_per_second=15,
@@ -183,7 +185,7 @@ _ALL = (
         about="A synchronous standby is silent for longer than a statement may wait, so that clients are refused and ask again.",
         nemeses={"lose-standby-postgres-long": 1},
         mix=QUICK,
-        # Few, so that clients have the time to ask again in the silence, and are not answered in one batch with what is new.
+        # Few, so that clients have the time to ask again in the silence, and are not answered in one batch with new requests.
         tasks_per_second=1.5,
         clients=4,
         gap_seconds=1.0,

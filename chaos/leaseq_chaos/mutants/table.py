@@ -1,4 +1,4 @@
-"""Which bug was caught by which checker? Tries them, some side by side, and prints what came of it."""
+"""Try the seeded bugs, and print which checker caught which."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
 
 
 def word(outcome: Outcome) -> str:
-    """What came of it."""
+    """The result."""
     if outcome.trial.mutant == CONTROL and outcome.judged:
         return str(outcome.verdict)
     if outcome.passed:

@@ -1,9 +1,10 @@
-"""How is one bug tried?
+"""Try one seeded bug.
 
-A copy of the tree, with the patch in it, is run under the scenario that brings the bug out. A control is the same without a
-patch, and has to be valid: else the scenario asks for more than was promised, and what it says of a mutant means nothing.
-Invariant: a mutant counts as killed only by a checker of which that was expected; that a run broke off, or that the machine could
-not do a fault, kills nothing.
+A copy of the tree, with the patch in it, is run under the scenario that brings the bug out. A
+control is the same without a patch, and has to be valid: else the scenario asks for more than was
+promised, and what it says of a mutant means nothing. Invariant: a mutant counts as killed only by a
+checker of which that was expected; that a run broke off, or that the machine could not do a fault,
+kills nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ __all__ = ["CONTROL", "Outcome", "Trial", "trials_of", "try_out"]
 CONTROL = "(none)"
 WORKERS = 2
 SLOW = 2.0  # from so many times slower than usual on, bounds are too wide for some bugs
-PATIENCE_SECONDS = 20.0  # what is stuck for longer than this is lost, in scenarios of which all faults are healed
+PATIENCE_SECONDS = 20.0  # a task that is stuck for longer than this is lost, in scenarios whose faults are all healed
 
 
 class Trial(Struct, frozen=True, kw_only=True):
@@ -44,7 +45,7 @@ class Trial(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What came of a trial."""
+    """The result of a trial."""
 
     trial: Trial
     judged: bool  # did it come to a verdict at all?

@@ -1,1 +1,1 @@
-"""What breaks things, and heals them again? One kind of fault each; `catalogue.NEMESES` has them all by name."""
+"""The nemeses, one for each kind of fault, by name in `catalogue.NEMESES`."""

@@ -1,4 +1,4 @@
-"""Which nemeses are there, and how long do they last?
+"""The nemeses and their durations.
 
 All by the name that schedules and reports use. Spans that are about a lease are parts of the lease of the usual configuration.
 """

@@ -1,6 +1,6 @@
-"""What if somebody sets the clock of one machine?
+"""Set the clock of one process wrong.
 
-The process is started anew with libfaketime in it, and then its clock on the wall jumps by an hour, or begins to run at
+The process is restarted with libfaketime in it, and then its clock on the wall jumps by an hour, or begins to run at
 twice the speed, while its monotonic clocks go on as they were, as they do on a real machine. Invariants: until the jump the
 clock is right; the heal starts the process without all this, and leaves nothing of libfaketime's behind.
 """
@@ -37,7 +37,7 @@ SHARED_NAMES = ("faketime_shm_", "sem.faketime_sem_")
 
 
 class Clock(Fault):
-    """What both have in common: a folder with the file that says what time it is."""
+    """The common part: a folder with the file that holds the time."""
 
     async def unable(self, cluster: Cluster) -> str | None:
         return None if _library() is not None else "libfaketime is not installed"
@@ -112,7 +112,7 @@ class ClockOfValkey(Clock):
 
 
 def faketime(folder: Path) -> dict[str, str]:
-    """The environment in which the clock is what the file in `folder` says, looked at once a second."""
+    """The environment in which the clock follows the file in `folder`, which is read once a second."""
     return {
         "LD_PRELOAD": str(_library()),
         "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"),

@@ -1,6 +1,6 @@
-"""What if one thing comes on top of another? Most outages are two.
+"""Combine two faults, since most outages are two.
 
-Invariant: where the second half cannot be done, the first is healed at once.
+Invariant: if the second half cannot be done, the first is healed immediately.
 """
 
 from __future__ import annotations

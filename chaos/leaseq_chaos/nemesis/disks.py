@@ -1,6 +1,6 @@
-"""What if a store's disk is full?
+"""Fill the disk of a store.
 
-Only a small disk that the run has mounted for the purpose is filled, never one that belongs to somebody. Invariant: the heal
+Only a small disk that the run has mounted for the purpose is filled, never any other. Invariant: the heal
 makes room first, and then starts the store if it has died of it.
 """
 
@@ -42,7 +42,7 @@ class FillDisk(Fault):
 
 
 def _fill(ballast: Path) -> int:
-    """Take what is free, again and again, since others give back and take meanwhile; returns how much it was."""
+    """Take all free space, repeatedly, since other processes free and take space meanwhile. Returns the amount."""
     try:
         fd = os.open(ballast, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -55,7 +55,7 @@ def _fill(ballast: Path) -> int:
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-                share *= 2  # somebody else has just taken some of it
+                share *= 2  # another process has just taken some of it
             else:
                 size += bite
     finally:

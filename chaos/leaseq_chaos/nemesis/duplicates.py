@@ -1,7 +1,7 @@
-"""What if dispatch hands out twice what was submitted once?
+"""Make dispatch hand out a task twice.
 
-Legal: a list in Redis may hold an id as often as it likes, and hold it long after its task has ended. Copies come of lost replies
-and of older data that returns; here they come on purpose.
+Legal: a list in Redis may hold an id as often as it likes, and hold it long after its task has
+ended. Copies come of lost replies and of older data that returns; here they come on purpose.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
-"""Failovers of the ledger: a standby is promoted and the address moves, while the old primary lives on, freezes or dies.
+"""Failovers of the ledger to a promoted standby.
 
-With a synchronous standby nothing that was acknowledged may be lost. Without one, what the old primary committed beyond the
-position at which the new one branched off is lost, and only that; the position is in the detail of the fault, the commits are in
-`lost.jsonl`. Invariants: the slot of the new primary exists before a client can write there; each heal leaves one primary, with
-no standby and no session on the old one; a failover that fails half way leaves the old primary in charge.
+The address moves, while the old primary lives on, freezes or dies.
+
+With a synchronous standby nothing that was acknowledged may be lost. Without one, what the old
+primary committed beyond the position at which the new one branched off is lost, and only that; the
+position is in the detail of the fault, the commits are in `lost.jsonl`. Invariants: the slot of the
+new primary exists before a client can write there; each heal leaves one primary, with no standby
+and no session on the old one; a failover that fails half way leaves the old primary in charge.
 """
 
 from __future__ import annotations
@@ -26,13 +29,13 @@ COPY_SECONDS = 60.0
 TOGETHER_SECONDS = (0.3, 1.5)  # from the first commit that waits for the standby to its promotion
 LAG_SECONDS = (0.0, 0.5)  # how far an asynchronous standby is behind
 READING_SECONDS = (0.5, 3.0)  # for so long the address leads to a standby that takes no writes
-LAST_WORD_SECONDS = 0.2  # until what a standby said before it froze has arrived
+LAST_WORD_SECONDS = 0.2  # until the last messages of a frozen standby have arrived
 POLL_SECONDS = 0.05
 READ_ONLY = {"default_transaction_read_only": "on"}
 
 
 class Fate(StrEnum):
-    """What becomes of the old primary."""
+    """The fate of the old primary."""
 
     LIVES = "lives"  # keeps its connections, and takes writes as far as it can
     FREEZES = "freezes"  # SIGSTOP to all of it; it wakes at the heal
@@ -103,7 +106,7 @@ class FailOver(Fault):
         await cluster.postgres.ready()
 
     async def _part(self, cluster: Cluster, pair: _Pair, rng: Random) -> None:
-        """What happens to the old primary before the new one is made."""
+        """Steps on the old primary before the new one is made."""
         match self._fate:
             case Fate.FREEZES:
                 pair.primary.freeze()

@@ -1,7 +1,7 @@
-"""What do the nemeses have in common?
+"""The common part of the nemeses.
 
-A name, a span, and a way to draw a target. Invariant: a store that does not answer within a few seconds, for whatever reason,
-makes a fault impossible just now; nobody waits for it.
+It has a name, a span, and a way to draw a target. Invariant: if a store does not answer within a
+few seconds, for any reason, the fault is impossible for now, and the run does not wait for it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What do people do to a fleet in the middle of its work? They deploy it anew, add to it, and mix versions.
+"""Deploy, scale and mix versions in the middle of the work.
 
-Invariant: what was added for a while is ended gracefully when the while is over, and is no part of the cluster afterwards.
+Invariant: services that were added for a while are ended gracefully afterwards, and leave the cluster.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RollingRestart(Fault):
 
 
 class MoreReapers(Fault):
-    """One to six more reapers at once, for a while."""
+    """One to six more reapers together, for a while."""
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         number = rng.randint(1, MOST_MORE_REAPERS)
@@ -69,7 +69,7 @@ class MixedVersions(Fault):
 
 async def _roll(fleet: Sequence[Service]) -> None:
     for service in fleet:
-        if service.alive:  # else somebody else's fault was quicker
+        if service.alive:  # otherwise another fault was quicker
             await service.restart()
 
 

@@ -1,6 +1,6 @@
-"""What is a nemesis?
+"""The interface of a nemesis.
 
-Something that injects one kind of fault into a running cluster and can heal it. Invariants: whatever `inject` has begun, `heal`
+A nemesis injects one kind of fault into a running cluster and can heal it. Invariants: all that `inject` has begun, `heal`
 undoes, also when the process it concerned has died meanwhile; `heal` after a half-failed `inject` does no harm.
 """
 
@@ -17,7 +17,7 @@ __all__ = ["Impossible", "Injury", "Nemesis"]
 
 
 class Impossible(Exception):
-    """The fault cannot be done just now: nothing of the kind is alive, say. Not a failure of anybody."""
+    """The fault cannot be injected now: no process of the kind is alive, say. This is not a failure."""
 
 
 class Injury(Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class Nemesis(Protocol):
     def name(self) -> str: ...  # as in the schedule: kill-child, flushall, freeze-postgres
 
     @property
-    def seconds(self) -> tuple[float, float]: ...  # shortest and longest time between inject and heal; (0, 0): heals at once
+    def seconds(self) -> tuple[float, float]: ...  # shortest and longest time between inject and heal; (0, 0): heals immediately
 
     async def unable(self, cluster: Cluster) -> str | None:
         """Why this machine cannot do it, or None. Asked once, before the run."""

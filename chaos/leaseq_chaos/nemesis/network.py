@@ -1,7 +1,7 @@
-"""What can a network do to the way between a service and a store, or between a client and an API?
+"""Network faults between a service and a store, or between a client and an API.
 
-Each kind of trouble comes for one way at a time or for all of its sort at once, through the proxies. Invariant: a way has one
-trouble at a time, so that no heal ends the trouble of another.
+Each kind of fault affects one connection or all of its kind, through the proxies. Invariant: a connection has one
+fault at a time, so that no heal ends another fault.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def half_open(proxy: Proxy, rng: Random) -> Detail:
 
 
 def drop_reply(proxy: Proxy, rng: Random) -> Detail:
-    """What was asked is done, but its reply is lost with the connection."""
+    """The request is carried out, but its reply is lost with the connection."""
     nth = rng.randint(*REPLIES)
     proxy.lose_reply(nth)
     return {"nth": nth}
@@ -84,7 +84,7 @@ def cut(proxy: Proxy, rng: Random) -> Detail:
 
 
 def refuse(proxy: Proxy, rng: Random) -> Detail:
-    """What is open is reset, and nothing new is let in."""
+    """Open connections are reset, and new ones are refused."""
     proxy.refusing = True
     return {"connections": proxy.reset()}
 
@@ -121,7 +121,7 @@ class Network(Fault):
 
 
 class Partition(Fault):
-    """One worker alone has trouble with one store; usually nothing arrives, and nobody is told."""
+    """Only one worker has a fault to one store; usually packets vanish without an error."""
 
     def __init__(self, name: str, seconds: tuple[float, float], *, store: str, trouble: Trouble = stall) -> None:
         super().__init__(name, seconds)
@@ -138,7 +138,7 @@ class Partition(Fault):
 
 
 def _sound(ways: Iterable[Proxy]) -> list[Proxy]:
-    """Those that nobody troubles."""
+    """The connections without a fault."""
     return [proxy for proxy in ways if proxy not in _troubled]
 
 

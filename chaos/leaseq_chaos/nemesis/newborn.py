@@ -1,4 +1,4 @@
-"""What if a worker dies in the first moments of its life, when it has taken something and is hardly known to anybody?"""
+"""Kill a worker in the first moments of its life, when it holds tasks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What if somebody submits a task that kills whoever runs it?
+"""Submit a task that kills the worker that runs it.
 
 Through the API, as a client would, under a key of its own; there is nothing to heal. Invariant: the submission is in the
-history like everybody else's, with its answer or the lack of one.
+history like every client's, with its answer or without one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
-"""What can become of the ledger's server: sessions ended, crashed, restarted, frozen, out of connections, read-only, locked?
+"""Faults of the ledger's server.
 
-Invariants: nothing it has acknowledged is ever taken from it (its files are not touched, fsync stays on); what a fault holds open
-is closed by its heal; a heal returns when a new connection is answered.
+Sessions ended, crashed, restarted, frozen, out of connections, read-only, locked.
+
+Invariants: nothing it has acknowledged is ever taken from it (its files are not touched, fsync
+stays on); what a fault holds open is closed by its heal; a heal returns when a new connection is
+answered.
 """
 
 from __future__ import annotations
@@ -79,7 +82,7 @@ class RestartPostgres(Fault):
 
 
 class FreezePostgres(Fault):
-    """SIGSTOP to the postmaster and all backends: connections stay up and nobody answers."""
+    """SIGSTOP to the postmaster and all backends: connections stay up without answers."""
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         pids = _running(cluster)
@@ -105,14 +108,14 @@ class Holding(Fault):
         return Injury(target="postgres", detail={"hold": number, "connections": len(connections)} | detail)
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
-        # What is open in them is rolled back by the server.
+        # The server rolls back their open transactions.
         for conn in self._held.pop(injury.detail.get("hold", 0), []):
             await conn.close()
         await cluster.postgres.ready()
 
 
 class ExhaustPostgres(Holding):
-    """No connection is left for anybody, and some of leaseq's have just been ended."""
+    """No connection is left, and some of leaseq's have just been ended."""
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         taken: list[Connection] = []
@@ -131,7 +134,7 @@ class ExhaustPostgres(Holding):
 
 
 class LockTasks(Holding):
-    """A transaction of somebody else holds the rows of tasks that wait or run."""
+    """A foreign transaction holds the rows of tasks that wait or run."""
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         async with store_must_answer("Postgres"):
@@ -201,7 +204,7 @@ async def _sessions(cluster: Cluster) -> list[int]:
 
 
 async def _take_all(cluster: Cluster, taken: list[Connection]) -> None:
-    """Connect until Postgres refuses. Raises Impossible if it refuses at once, for then it is something else."""
+    """Connect until Postgres refuses. Raises Impossible if it refuses immediately, since that has another cause."""
     while len(taken) < MOST_CONNECTIONS:
         try:
             taken.append(await cluster.postgres.connect())

@@ -1,7 +1,8 @@
-"""What can become of a process: killed, or stopped for less or more than a lease?
+"""Kill processes, or stop them for less or more than a lease.
 
-Invariants: what a kill has ended stays down until its heal, except a child, whom its supervisor replaces by itself. A child
-that runs suspects alone is nobody's target: its death would be evidence against an innocent task.
+Invariants: killed processes stay down until the heal, except a child, which its supervisor
+replaces. A child that runs suspects alone is never a target: its death would be evidence against an
+innocent task.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class FreezeChild(Fault):
 
 
 class HangChild(FreezeChild):
-    """SIGSTOP to one child, for good: if its supervisor does not end it, nobody else does, for many leases."""
+    """SIGSTOP to one child, permanently: if its supervisor does not end it, no process does for many leases."""
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
         service = cluster.services.get(injury.target)

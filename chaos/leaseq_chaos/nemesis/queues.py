@@ -1,7 +1,7 @@
-"""What does whoever is on call do to a queue? Stop it, look, and let it go on.
+"""Pause a queue, and resume it.
 
-In the ledger alone, as by an API that died before it had told dispatch: the copy there is for the reconciler to mend.
-Invariant: a queue whose pausing may have gone through is resumed, whatever was said of it.
+In the ledger only, as by an API that died before its write to dispatch: the reconciler repairs the copy there.
+Invariant: a queue whose pause may have succeeded is resumed, regardless of the answer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Failovers of dispatch: a replica is promoted and the address moves, while the old primary lives on.
+"""Failovers of dispatch to a promoted replica.
+
+The address moves, while the old primary lives on.
 
 It keeps its connections, as behind a service address whose target moves. Either it is a replica of the new primary and answers
-READONLY, or it takes writes that no successor will ever see. Invariant: whatever it is told, the old primary ends with the heal.
+READONLY, or it takes writes that no successor will ever see. Invariant: the old primary ends with the heal.
 """
 
 from __future__ import annotations

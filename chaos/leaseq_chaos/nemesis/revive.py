@@ -1,4 +1,4 @@
-"""How does a store that may have died of a fault come back?"""
+"""Restart a store that may have died of a fault."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What can become of dispatch: dead, empty, older than it was, frozen, full, read-only, busy?
+"""Faults of dispatch: dead, empty, outdated, frozen, full, read-only, busy.
 
-Nothing here is of consequence for a task: the ledger has it all. Invariant: a heal returns when Valkey has undone what it was
-told; what somebody else's fault has done to it is for that one's heal.
+No fault here affects a task, since the ledger has all of them. Invariant: a heal returns when
+Valkey has undone the fault. Other faults have their own heal.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def running_valkey(cluster: Cluster) -> int:
 
 
 class KillValkey(Fault):
-    """SIGKILL; it starts again with what is in its files, or without them."""
+    """SIGKILL; it restarts with the data of its files, or without them."""
 
     def __init__(self, name: str, seconds: tuple[float, float], *, forget: bool = False) -> None:
         super().__init__(name, seconds)
@@ -101,7 +101,7 @@ class FlushAll(Fault):
 
 
 class FreezeValkey(Fault):
-    """SIGSTOP: connections stay up and nobody answers."""
+    """SIGSTOP: connections stay up without answers."""
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         pid = running_valkey(cluster)
@@ -125,7 +125,7 @@ class FillValkey(Fault):
 
 
 class ReadonlyValkey(Fault):
-    """A primary that was made a replica of somebody unreachable: READONLY."""
+    """A primary that became a replica of an unreachable server: READONLY."""
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         async with store_must_answer("Valkey"), cluster.valkey.client() as client:
@@ -137,7 +137,7 @@ class ReadonlyValkey(Fault):
 
 
 class SlowValkey(Fault):
-    """A script of somebody else that takes its time: silence at first, then BUSY for everybody."""
+    """A slow foreign script: silence at first, then BUSY for all clients."""
 
     def __init__(self, name: str, seconds: tuple[float, float]) -> None:
         super().__init__(name, seconds)
@@ -151,7 +151,7 @@ class SlowValkey(Fault):
         return Injury(target="valkey")
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
-        with suppress(RedisError, OSError):  # it may have ended by itself, or with the server
+        with suppress(RedisError, OSError):  # it may have ended, or the server with it
             async with cluster.valkey.client() as client:
                 await client.script_kill()
         await _insist(cluster, "config", "set", "busy-reply-threshold", BUSY_REPLY_DEFAULT)
@@ -170,7 +170,7 @@ async def _configure(cluster: Cluster, name: str, value: int) -> None:
 
 
 async def _insist(cluster: Cluster, *command: str | int) -> None:
-    """Until it has been done: whatever else is out of order has a heal of its own. Raises TimeoutError."""
+    """Repeat until it has been done: other faults have their own heal. Raises TimeoutError."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             try:

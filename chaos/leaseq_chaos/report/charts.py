@@ -1,4 +1,4 @@
-"""Where does a line run on the paper?
+"""Draw lines and axes.
 
 Pure geometry. Across, the unit is one second of the run, so that a script can zoom by changing the view box and nothing else;
 down, it is one pixel. The paper is stretched to the width of the window: strokes keep their width, words stand outside.
@@ -23,7 +23,7 @@ def linear(*, top: float, height: float) -> Scale:
 
 
 def logarithmic(*, bottom: float, top: float, height: float) -> Scale:
-    """Each power of ten as high as the next; what is below the bottom lies on it."""
+    """A logarithmic axis; values below the bottom lie on it."""
     span = log10(top / bottom)
     return lambda value: height - height * log10(max(value, bottom) / bottom) / span
 

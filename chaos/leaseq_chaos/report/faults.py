@@ -1,6 +1,6 @@
-"""Which faults were there, when, and what was the run doing meanwhile?
+"""The faults of a run for the report, with their times and details.
 
-What counts as a fault, and how long it lasts, is what the checkers say (`checkers/faults.py`); here it gets its family, its
+The checkers define faults and their durations (`checkers/faults.py`); here a fault gets its family, its
 target, and a remark where it did not go as planned. Times are seconds from the beginning of the run.
 """
 
@@ -28,7 +28,7 @@ FAMILIES: dict[str, str] = {
     "process": r".*",
 }
 _ORDER = ["process", "valkey", "postgres", "network", "machine", "poison", "combined"]
-SHORTEST = 0.4  # seconds; what is shorter is drawn as a point
+SHORTEST = 0.4  # seconds; a shorter fault is drawn as a point
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -93,7 +93,7 @@ def faults_of(evidence: Evidence) -> list[Fault]:
 
 
 def refusals_of(evidence: Evidence) -> list[Refusal]:
-    """What was scheduled and could not be done just then."""
+    """Scheduled faults that could not be injected."""
     return [
         Refusal(event.key or "", _value(event, "nemesis"), (event.at - evidence.run.began) / 1e9, _value(event, "reason"))
         for event in _said(evidence, "fault")

@@ -1,6 +1,6 @@
-"""What is the answer, and how is it got again?
+"""The top of the report: the verdict, and how to repeat the run.
 
-The top of the page: the verdict, why, what was run, and the command to repeat it.
+It has the verdict, the reason, the parameters of the run, and the command to repeat it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What did the checkers say, and of which tasks?
+"""The findings of the checkers, and their tasks.
 
 The table of all checkers, the wrong ones first, and the lives of the tasks that they complain of. A violation links to the life
 of its task on this page, which names the file beside the page that tells the same.
@@ -22,7 +22,7 @@ _RANK = [Verdict.INVALID, Verdict.UNKNOWN, Verdict.VALID]
 
 
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
-    """What needs a reader comes first; else as the catalogue has it."""
+    """Findings that need a reader come first; otherwise the order of the catalogue."""
     return sorted(findings, key=lambda finding: _RANK.index(finding.verdict))
 
 
@@ -30,9 +30,7 @@ def draw_checkers(findings: Sequence[Finding], lives: Sequence[Life], *, began: 
     """One row for each checker."""
     told = {life.task for life in lives}
     rows = [_row(finding, told, began) for finding in in_order(findings)]
-    return table(
-        columns("checker", "verdict", "what has to hold, and what was seen"), rows, caption="Checkers", class_="checkers"
-    )
+    return table(columns("checker", "verdict", "invariant and finding"), rows, caption="Checkers", class_="checkers")
 
 
 def draw_lives(lives: Sequence[Life]) -> HTML:

@@ -1,8 +1,8 @@
-"""What happened to one task, from beginning to end?
+"""The history of one task in the evidence, for the tasks of violations.
 
-Everything that the evidence has about it, in the order of time: what clients asked and were told, what the ledger committed, what
-handlers said, the log lines that name it, how the workers that held it came and went, and the faults that were open
-meanwhile. Told for the tasks of violations; a report is no place for all of them.
+It has all evidence in the order of time: requests of clients and their answers, commits of the
+ledger, events of handlers, the log lines that name the task, the lives of the workers that held it,
+and the faults that were open meanwhile. It is written only for the tasks of violations.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Life(Struct, frozen=True):
 
     task: str
     about: str  # its type, and what it is now
-    wrongs: list[str]  # what checkers said of it
-    began: float  # when it is heard of first
+    wrongs: list[str]  # the violations of the task
+    began: float  # when it is first mentioned
     moments: list[Moment]
 
     def as_text(self) -> str:
@@ -61,7 +61,7 @@ class Life(Struct, frozen=True):
 
 
 def write_lives(directory: Path, evidence: Evidence, findings: Sequence[Finding]) -> list[Life]:
-    """Write `tasks/<id>.txt` for each task of a violation, at most fifty; returns what was written."""
+    """Write `tasks/<id>.txt` for each task of a violation, at most fifty. Returns the written files."""
     lives = lives_of(evidence, findings)
     folder = directory / "tasks"
     for left in folder.glob("*.txt"):  # of an earlier judgement
@@ -134,7 +134,7 @@ def _event(event: Event) -> str:
 
 
 def _changes(commits: Iterable[Commit]) -> Iterator[tuple[int, str]]:
-    """What each commit changed in the row of the task, and what it added beside it."""
+    """The changes of each commit in the row of the task, and its additions beside it."""
     before: dict[str, Any] = {}
     for commit in commits:
         row = {name: value for name, value in commit.row.items() if name != "task_id"}

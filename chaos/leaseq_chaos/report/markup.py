@@ -1,4 +1,4 @@
-"""How is a piece of the page written?
+"""Write pieces of HTML.
 
 Everything that comes from outside passes through `text` or an attribute, and both escape: a payload or an error in the evidence
 cannot become markup. The type says which strings have been through.
@@ -39,7 +39,7 @@ def span(words: object, class_: str | None = None, **attributes: object) -> HTML
 
 
 def badge(verdict: str) -> HTML:
-    """A verdict, told by sign and word and not by its colour alone."""
+    """A verdict, shown by sign and word and not only by its colour."""
     sign = {"valid": "✓", "invalid": "✕"}.get(verdict, "?")
     return element("span", span(sign, "sign", aria_hidden="true"), text(verdict), class_=f"badge is-{verdict}")
 
@@ -50,7 +50,7 @@ def columns(*names: str) -> list[HTML]:
 
 
 def table(heads: Iterable[HTML], rows: Iterable[HTML], *, caption: str, class_: str = "") -> HTML:
-    """A table whose heads and rows are ready, in a frame that scrolls by itself where the page is narrow."""
+    """A table whose heads and rows are ready, in a frame that scrolls separately if the page is narrow."""
     head = element("thead", element("tr", *heads))
     whole = element("table", element("caption", text(caption)), head, element("tbody", *rows), class_=class_ or None)
     return element("div", whole, class_="frame", tabindex="0", role="region", aria_label=caption)

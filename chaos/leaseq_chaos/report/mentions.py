@@ -1,8 +1,9 @@
-"""What in the evidence speaks of these tasks?
+"""Collect all evidence about given tasks.
 
-One walk through each part of it, whatever the number of tasks. A submission that was not answered names no task: it belongs to
-the task of its idempotency key. A log line belongs to a task whose id stands in it, anywhere; lines about the beginning and
-the end of a worker belong to every task that this incarnation has held.
+One walk through each part of the evidence, for any number of tasks. A submission that was not
+answered names no task: it belongs to the task of its idempotency key. A log line belongs to a task
+whose id stands in it, anywhere; lines about the beginning and the end of a worker belong to every
+task that this incarnation has held.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""How long did it take to go on, after which fault?
+"""Recovery times by kind of fault.
 
-Drawn from the figures of the checker `recovery`. p50, p99 and max are of the victims during whose time no other fault came; what
-is judged is the longest stretch without another fault, of any victim, and it must keep the bound. The axis is logarithmic;
-what comes nearest to its bound stands first.
+Drawn from the figures of the checker `recovery`. p50, p99 and max are of the victims during whose
+time no other fault came; the judged time is the longest stretch without another fault, of any
+victim, and it must keep the bound. The axis is logarithmic; what comes nearest to its bound stands
+first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much was done, how much waited, and how long did it take, second by second?
+"""Throughput, waiting tasks and latency, second by second.
 
 Computed from the ledger's commits alone, in one walk. Buckets are one second, or as wide as it takes to have no more than 1800
 of them. Latencies stand at the moment of submission, so that a slow minute is seen where it began; a task that was
@@ -40,12 +40,12 @@ class Series(Struct, frozen=True, kw_only=True):
 
 
 class _Walk:
-    """What is known of every task at a commit."""
+    """The known state of every task at a commit."""
 
     def __init__(self, *, began: int, width: int, buckets: int) -> None:
         self._began, self._width, self._last = began, width, buckets - 1
         self._states: dict[str, State] = {}
-        self._born: dict[str, int] = {}  # when, of those which were due at once and are not claimed, or not ended
+        self._born: dict[str, int] = {}  # when, of tasks that were due immediately and are not claimed, or not ended
         self._unclaimed: set[str] = set()
         self.submitted, self.ended = [0] * buckets, [0] * buckets
         self.changes = {state: [0] * buckets for state in WAITING}

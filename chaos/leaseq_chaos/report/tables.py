@@ -1,7 +1,7 @@
-"""What else should a reader know?
+"""Further tables of the report.
 
-What rare things happened at all, what was submitted and how it ended, what clients were told, which faults this machine could
-not do, and every fault that was injected.
+They show rare events, submissions and their endings, answers to clients, faults that this machine
+cannot inject, and every injected fault.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def draw_workload(evidence: Evidence) -> HTML:
 
 
 def draw_clients(evidence: Evidence) -> HTML:
-    """What clients were told: info is a question that stayed open."""
+    """The answers to clients: info is a question that stayed open."""
     told: Counter[tuple[str, Kind]] = Counter()
     codes: Counter[str] = Counter()
     for event in evidence.events:
@@ -82,7 +82,7 @@ def draw_clients(evidence: Evidence) -> HTML:
     rows = [element("tr", element("th", text(op), scope="row"), *(_count(told[op, kind]) for kind in Kind)) for op in _OPS]
     refused = ", ".join(f"{code} ({count:,})" for code, count in codes.most_common(12)) or "nothing"
     heads = columns("operation", *(f"#{kind.value}" for kind in Kind))
-    answers = table(heads, rows, caption="What clients asked, and how sure the answers were", class_="clients")
+    answers = table(heads, rows, caption="Requests of clients, and the certainty of their answers", class_="clients")
     return element("div", answers, element("p", text(f"Refused: {refused}."), class_="remark"))
 
 
@@ -98,7 +98,7 @@ def draw_skips(evidence: Evidence) -> HTML:
 
 
 def draw_refusals(evidence: Evidence) -> HTML:
-    """What was scheduled, and impossible at its moment."""
+    """Scheduled faults that were impossible at their moment."""
     refused = Counter((refusal.nemesis, refusal.reason) for refusal in refusals_of(evidence))
     if not refused:
         return element("p", text("Every fault of the schedule could be injected at its moment."), class_="remark")

@@ -1,7 +1,8 @@
-"""What happened when?
+"""Draw the timeline of a run.
 
-One picture with one time axis: a lane for each nemesis, and under it what was submitted and ended, what waited, how long it
-took. The drawing is complete without its script, which adds the axis' marks, the zoom and what is said under the pointer.
+One picture with one time axis: a lane for each nemesis, and below it the rates of submissions and
+endings, the waiting tasks, and the latencies. The drawing is complete without its script, which
+adds the axis' marks, the zoom and the text under the pointer.
 """
 
 from __future__ import annotations

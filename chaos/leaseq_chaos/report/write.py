@@ -1,6 +1,6 @@
-"""How does the page come to be?
+"""Write the report page.
 
-Template, style and script lie beside this file. What is written is one page that needs no network and opens from a folder; the
+Template, style and script lie beside this file. The result is one page that needs no network and opens from a folder; the
 policy in its head forbids it to load anything.
 """
 

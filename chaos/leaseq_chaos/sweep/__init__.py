@@ -1,1 +1,1 @@
-"""The crash-point sweep: every named point of the services, with everything that can happen there."""
+"""The crash-point sweep: every failpoint of the services, with every action."""

@@ -1,4 +1,4 @@
-"""How is the sweep run from a shell?
+"""The command line of the sweep.
 
 Exit codes as elsewhere: 0 all green, 1 something is wrong, 3 a point was not reached.
 """

@@ -1,7 +1,8 @@
-"""How does one cell go?
+"""Run one cell of the sweep.
 
-Arm the point, submit tasks, provoke what leads there, wait until a process stands there, do the action, wait until everything has
-ended; then look into both stores. Invariant: whatever was frozen, paused or armed is free again afterwards.
+Arm the point, submit tasks, provoke what leads there, wait until a process stands there, do the
+action, wait until everything has ended; then look into both stores. Invariant: every frozen, paused
+or armed thing is released afterwards.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from leaseq_chaos.verdict import Verdict, merged
 __all__ = ["Bench", "run_cell"]
 
 QUEUES = ("default", "side")  # of the handlers
-CLAIMED = "attempt.starting"  # whoever stands here holds claimed tasks
+CLAIMED = "attempt.starting"  # a process at this point holds claimed tasks
 REACH_SECONDS = 15.0
 DRAIN_SECONDS = 40.0
-# A loss may be mended so quickly that nobody comes by the point: then it is repeated.
+# A loss may be repaired so quickly that no process reaches the point: then it is repeated.
 FLUSH_SECONDS, FLUSHES = 2.0, 8
 PLACED_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
@@ -78,7 +79,7 @@ class Experiment:
         said = complaints(self._cell, await self._find(drained=drained, cents=cents), tasks=TASKS)
         verdict = Verdict.INVALID if said else Verdict.VALID
         if caught is None:
-            said.append(f"nobody came to {self._cell.point}")
+            said.append(f"no process reached {self._cell.point}")
             verdict = merged([verdict, Verdict.UNKNOWN])
         return Outcome(
             cell=self._cell,
@@ -90,7 +91,7 @@ class Experiment:
         )
 
     async def _happen(self) -> Caught | None:
-        """Bring somebody to the point, and do there what is to be done."""
+        """Bring a process to the point, and perform the action there."""
         caught: Caught | None = None
         try:
             caught = await self._spring()
@@ -103,7 +104,7 @@ class Experiment:
         return caught
 
     async def _spring(self) -> Caught | None:
-        """Bring somebody to the point."""
+        """Bring a process to the point."""
         match self._cell.place.provocation:
             case Provocation.NOTHING | Provocation.DELAY:
                 self._arm()
@@ -142,7 +143,7 @@ class Experiment:
     async def _crowd(self) -> None:
         """Let all tasks wait: as many as a lane holds in dispatch, and the others in the ledger."""
         await self._steer("pause")
-        # A reaper that has read the queues a moment before undoes the pause, once (reconcile.py); so it is said again.
+        # A reaper that has read the queues a moment before undoes the pause, once (reconcile.py), so it is repeated.
         await asyncio.sleep(PAUSE_SECONDS)
         await self._steer("pause")
         self._begin()
@@ -179,7 +180,7 @@ class Experiment:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _act(self, caught: Caught) -> None:
-        """What happens while it stands there."""
+        """The events while the process stands there."""
         match self._cell.action:
             case Action.STOP:
                 self._trap.freeze(caught)
@@ -207,7 +208,7 @@ class Experiment:
             rows=[Row(*row) for row in rows],
             noted=self._noted.news(),
             drained=drained,
-            # Once drained, a stale worker may still put a delivery back into its own list; what is parked stays.
+            # After the drain, a stale worker may still put a delivery back into its own list; parked values stay.
             leftovers=[name for name in lists if not drained or name.endswith(":parked")],
             cents_changed=await self._cents() - cents,
         )
@@ -217,7 +218,7 @@ class Experiment:
         return int(cents or 0)
 
     def _heard(self) -> Counter[str]:
-        """How often the services have said what is counted."""
+        """How often the services have logged the counted events."""
         heard: Counter[str] = Counter()
         for service in self._cluster.services.values():
             for event, heading in COUNTED.items():

@@ -1,4 +1,4 @@
-"""Which cells has the sweep: what happens, at which point, to which kind of task?
+"""The cells of the sweep: an action, at a point, for a kind of task.
 
 Invariant: every failpoint of leaseq has an entry here (tested), and a cell that is left out has its reason in the table.
 """
@@ -15,12 +15,12 @@ __all__ = ["PLACES", "Action", "Cell", "Effects", "Place", "Provocation", "cells
 
 
 class Action(StrEnum):
-    """What happens at a point."""
+    """The action at a point."""
 
     KILL = "kill"  # SIGKILL
     STOP = "stop"  # SIGSTOP for two leases (a child together with its supervisor), then SIGCONT
-    ERROR = "error"  # an error that nobody expects
-    LOST = "lost"  # the connection breaks: what was sent went through, the answer is lost
+    ERROR = "error"  # an unexpected error
+    LOST = "lost"  # the connection breaks: the request was carried out, the answer is lost
     POSTGRES = "postgres"  # Postgres is restarted without a checkpoint while the process stands there
     VALKEY = "valkey"  # Valkey is killed and started again meanwhile
     FLUSHALL = "flushall"  # Valkey loses everything meanwhile
@@ -34,7 +34,7 @@ class Effects(StrEnum):
 
 
 class Provocation(StrEnum):
-    """What has to be done so that a point is reached. Without any, a task on its way passes it."""
+    """A precondition for reaching a point. Without one, every task passes the point."""
 
     NOTHING = "nothing"
     DELAY = "delay"  # the tasks are submitted for a little later

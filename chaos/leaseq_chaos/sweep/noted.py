@@ -1,4 +1,4 @@
-"""Which effects have plain handlers noted since we last looked?"""
+"""Read the effects that plain handlers have noted since the last read."""
 
 from __future__ import annotations
 

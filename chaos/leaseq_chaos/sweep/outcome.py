@@ -1,7 +1,7 @@
-"""What became of a cell, and was that right?
+"""Judge the outcome of a cell.
 
-A pure judgement of what was found in both stores and in the history after the cell had drained. Green takes both: the point was
-reached, and nothing is wrong.
+A pure function of both stores and the history after the cell has drained. Green means that the point was reached, and that no
+invariant is violated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from leaseq_chaos.verdict import Verdict
 
 __all__ = ["COUNTED", "Found", "Outcome", "Row", "complaints"]
 
-# What services say, and under which heading it is counted. That some of it happens shows that a cell tests something.
+# Counted events of services, by heading. Some of them show that a cell really tests something.
 COUNTED = {
     "attempt.fenced": "fenced",
     "worker.fenced": "fenced",
@@ -42,7 +42,7 @@ class Row(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """What was found after a cell."""
+    """The findings after a cell."""
 
     acknowledged: Mapping[str, str]  # key -> task
     refused: Sequence[str]  # answers to submissions that no client should get
@@ -59,14 +59,14 @@ class Outcome(Struct, frozen=True, kw_only=True):
     cell: Cell
     verdict: Verdict
     ended: bool = True  # or did the harness break off?
-    reached_by: str = ""  # the service; empty: nobody
+    reached_by: str = ""  # the service; empty: none
     seconds: float = 0.0
     complaints: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
 
 def complaints(cell: Cell, found: Found, *, tasks: int) -> list[str]:
-    """What is wrong, in sentences."""
+    """The violations, in sentences."""
     said = list(found.refused)
     if len(found.acknowledged) + len(found.refused) != tasks:
         said.append(f"of {tasks} submissions {len(found.acknowledged)} were acknowledged")

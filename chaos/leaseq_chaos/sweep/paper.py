@@ -1,4 +1,4 @@
-"""How is a sweep shown: as a page to look at, and as a table for the documents?
+"""Render a sweep as a page and as a table for the documents.
 
 One row for each point, one column for each action, and in each field a mark for transactional and one for plain tasks.
 """
@@ -29,7 +29,7 @@ Fields = dict[tuple[str, Action, Effects], Outcome]
 
 
 def draw_grid(sweep: Sweep) -> str:
-    """The table in Markdown, with what was counted."""
+    """The table in Markdown, with the counts."""
     done = _fields(sweep)
     lines = [
         "# The crash-point sweep",
@@ -40,7 +40,7 @@ def draw_grid(sweep: Sweep) -> str:
         "- ✓ the point was reached, and in the end every task had succeeded, with exactly one effect (transactional) or at least",
         "  one (plain), in attempts without a gap, one task for each key, no money made or lost, no delivery left in dispatch",
         "- ✕ something of that did not hold",
-        "- ? nobody reached the point",
+        "- ? no process reached the point",
         "- `-` tasks of this kind do not pass there",
         "- · not tried",
         "",

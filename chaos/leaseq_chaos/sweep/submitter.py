@@ -1,4 +1,4 @@
-"""How do the tasks of a cell get in, whatever happens to the API meanwhile?
+"""Submit the tasks of a cell, even while the API fails.
 
 Over HTTP, each under a key, and again under the same key until there is an answer, as a good client does.
 """
@@ -26,7 +26,7 @@ AGAIN_SECONDS = 0.1
 
 
 class Submitter:
-    """Submits the tasks of one cell. `acknowledged` and `refused` tell what the API said."""
+    """Submits the tasks of one cell. `acknowledged` and `refused` hold the answers of the API."""
 
     def __init__(self, session: aiohttp.ClientSession, urls: list[str], cell: Cell) -> None:
         self._session = session

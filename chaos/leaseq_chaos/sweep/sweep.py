@@ -1,7 +1,8 @@
-"""How does the whole sweep go?
+"""Run the whole sweep.
 
-Some lanes side by side, each with a cluster of its own, take cells from one list. A cluster lives as long as its cells are green.
-After one that is not, its stores and services are thrown away, so that nothing of it is blamed on the next.
+Some lanes side by side, each with a cluster of its own, take cells from one list. A cluster lives
+as long as its cells are green. After one that is not, its stores and services are thrown away, so
+that nothing of it is blamed on the next.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ CONFIG: Mapping[str, str] = {
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What a person asks for. Without points or actions: all of them."""
+    """The options. Without points or actions: all of them."""
 
     directory: Path
     seed: int = 1
@@ -60,7 +61,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class Sweep(Struct, frozen=True, kw_only=True):
-    """What was found."""
+    """The results."""
 
     command: str
     seconds: float

@@ -1,6 +1,7 @@
-"""How is a failpoint armed, who came to it, and how does that process go on?
+"""Arm a failpoint, detect the process that reaches it, and release that process.
 
-The harness's side of `leaseq.failpoints`: a file that holds an action; whoever reaches the point renames it, and adds its pid.
+The harness's side of `leaseq.failpoints`: a file that holds an action; the process that reaches the
+point renames it, and adds its pid.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ POLL_SECONDS = 0.02
 
 
 class Caught(Struct, frozen=True):
-    """The process that reached a point. What was killed there has no service any more."""
+    """The process that reached a point. A killed one has no service any more."""
 
     pid: int
     service: Service | None
@@ -44,7 +45,7 @@ class Trap:
         self._frozen: list[int] = []
 
     def arm(self, action: str) -> None:
-        """Set it, in one step: nobody reads half an action."""
+        """Set it in one step, so that no process reads half an action."""
         self._action = action
         self._clear()
         fresh = self._file.with_name(f"{self._file.name}.fresh")
@@ -52,7 +53,7 @@ class Trap:
         fresh.rename(self._file)
 
     async def caught(self, *, timeout: float) -> Caught | None:
-        """Who reached it, and stands still there if that is the action; None if nobody does within `timeout` seconds."""
+        """The process that reached it, and stands there if that is the action; None if none does within `timeout` seconds."""
         until = monotonic() + timeout
         while monotonic() < until:
             for taken in self._file.parent.glob(f"{self._file.name}.reached-*"):
@@ -71,7 +72,7 @@ class Trap:
                 send(pid, signal.SIGSTOP)
 
     def release(self, caught: Caught | None) -> None:
-        """Let everybody go on, and disarm."""
+        """Release all processes, and disarm."""
         for pid in (*self._frozen, *(() if caught is None else (caught.pid,))):
             send(pid, signal.SIGCONT)
         self._frozen.clear()
@@ -95,7 +96,7 @@ class Trap:
 
 
 def _stands_still(pid: int) -> bool:
-    """A SIGCONT that comes before its SIGSTOP would be lost. Whoever is gone will not move either."""
+    """A SIGCONT that comes before its SIGSTOP would be lost. A dead process does not move, either."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_STOPPED
     except psutil.NoSuchProcess:

@@ -1,1 +1,1 @@
-"""The workload: what clients ask of the system, and what its handlers do with the database of their own."""
+"""The workload: requests of clients, and the handlers with their database."""

@@ -1,4 +1,4 @@
-"""What do the handlers of the workload find in their database when a run begins?"""
+"""The initial database of the workload's handlers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""What does one client do?
+"""One client of the workload.
 
-One thing at a time, each in its turn: the submissions of its plan, what it has to try again, the tasks that it wanted to look at
-or to cancel. Invariants: a submission is repeated only with its key and only byte for byte; every operation that begins in the
-history also ends there; after an `info` it goes on under another name, because that operation may still be under way.
+One thing at a time, each in its turn: the submissions of its plan, what it has to try again, the
+tasks that it wanted to look at or to cancel. Invariants: a submission is repeated only with its key
+and only byte for byte; every operation that begins in the history also ends there; after an `info`
+it goes on under another name, because that operation may still be under way.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Turn = Callable[[], Awaitable[object]]
 
 
 class Counts(Struct):
-    """What clients have been told so far."""
+    """The answers that clients have received so far."""
 
     submitted: int = 0  # submissions begun, those tried again not counted
     acknowledged: int = 0
@@ -57,7 +58,7 @@ class Client:
         self._order = count()
 
     async def run(self, operations: Sequence[Operation]) -> None:
-        """Do all of it, and whatever follows from it; returns when nothing is left to do."""
+        """Carry out the plan and all that follows from it. Returns when nothing is left to do."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         for operation in operations:
@@ -132,7 +133,7 @@ class Client:
         return reply
 
     def _after(self, reply: Reply) -> None:
-        """What no answer, or a refusal, means for whoever asked."""
+        """The meaning of a missing answer, or of a refusal, for the client."""
         if reply.kind is Kind.INFO:
             self._counts.infos += 1
             self._front.move_on()

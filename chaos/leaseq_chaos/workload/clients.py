@@ -1,4 +1,4 @@
-"""How do all clients of a run work through its plan, and when have they finished?
+"""Run all clients of a plan, and wait for their end.
 
 Invariant: each client has a history of its own, in which nothing overlaps.
 """
@@ -27,7 +27,7 @@ class Clients:
         self.counts = Counts()
 
     async def start(self, plan: Iterable[Operation]) -> None:
-        """Begin with the plan, now; returns at once."""
+        """Begin with the plan, and return immediately."""
         shares: defaultdict[int, list[Operation]] = defaultdict(list)
         for operation in plan:
             shares[operation.client].append(operation)
@@ -39,7 +39,7 @@ class Clients:
         ]
 
     async def finish(self, *, patience: float) -> bool:
-        """Wait until the plan is done, everything was answered, and whatever is followed has ended; at most `patience`
+        """Wait until the plan is done, everything was answered, and all followed tasks have ended; at most `patience`
         seconds, then break off. Was everything done? Raises what went wrong in a client."""
         done, open_ones = await asyncio.wait(self._working, timeout=patience) if self._working else (set(), set())
         for task in open_ones:

@@ -1,7 +1,7 @@
 """The answers of the API, and how much each of them claims.
 
 The HTTP of the clients. Invariants: only an answer that says so is `ok`; only a refusal (4xx) is `fail`; time-outs, resets, 5xx
-and answers that cannot be read are `info`, since what was asked may have been done.
+and answers that cannot be read are `info`, since the request may have been carried out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PASSING = {"idempotency_in_flight", "request_malformed", "head_timeout", "body_t
 
 
 class Seen(Struct, frozen=True):
-    """What a client looks at in the answer about a task."""
+    """The part of an answer about a task that a client reads."""
 
     task_id: str
     state: str
@@ -33,7 +33,7 @@ class Seen(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True):
-    """What a client looks at in a refusal."""
+    """The part of a refusal that a client reads."""
 
     code: str = ""
     task_id: str | None = None

@@ -1,4 +1,4 @@
-"""What does a submission of each task type carry?
+"""The payload of each task type.
 
 One function for each type of handlers.py. Invariant: it draws from the given generator alone, so that a seed is a workload.
 """
@@ -23,7 +23,7 @@ DELAY_SECONDS = (0.2, 5.0)
 
 
 class Draw(Struct, frozen=True):
-    """What a payload is drawn from."""
+    """The sources from which a payload is drawn."""
 
     rng: Random
     number: int  # of the task in its plan

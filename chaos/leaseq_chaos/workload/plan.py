@@ -1,9 +1,11 @@
-"""Who submits what, when, and with which trouble?
+"""Plan the submissions: which client, when, and with which faults.
 
-A plan is a function of scenario and seed: two runs with the same seed ask the same at the same times, whatever the answers are.
-Trouble is what clients do to each other and to themselves: the same key from several places at once, the same key with another
-body, requests to cancel, bursts. Invariants: a submission is one operation of one client; operations are in the order of time;
-whoever shares a key shares the type; another body is another payload, and is called another variant.
+A plan is a function of scenario and seed: two runs with the same seed make the same requests at the
+same times, regardless of the answers. Clients also interfere with each other and with themselves:
+the same key from several places at the same time, the same key with another body, requests to
+cancel, bursts. Invariants: a submission is one operation of one client. Operations are in the order
+of time. Submissions that share a key share the type. Another body is another payload, and is called
+another variant.
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ from leaseq_chaos.workload.payloads import PAYLOADS, Draw, Payload, delay_of
 
 __all__ = ["Operation", "make_plan"]
 
-KEYLESS = 0.01  # without a key nobody may try again
+KEYLESS = 0.01  # without a key no client may retry
 TWINS, MOST_TWINS = 0.06, 5
 OTHER_BODY, OTHER_BODY_AT_ONCE, OTHER_BODY_SECONDS = 0.04, 0.5, 5.0
-# Most tasks have ended before anybody can change his mind; those that last are asked to stop more often.
+# Most tasks have ended before a client can cancel them; those that last are asked to stop more often.
 CANCEL, CANCEL_LASTING, CANCEL_SECONDS = 0.03, 0.15, 1.5
 LASTING = {"slow", "later", "flaky", "hang"}
 READ, READ_AT_ONCE, READ_SECONDS = 0.15, 0.4, 3.0
 FOLLOW = 0.08
 LANES = {"high": 0.05, "low": 0.05}
 BURST, BURST_SIZES = 0.004, (20, 60)
-# Their end is to be seen, and their neighbours' trouble: nobody cancels them.
+# Their end is to be seen, and their neighbours' trouble: no client cancels them.
 POISON = {"segfault", "bomb", "block"}
 
 
@@ -71,7 +73,7 @@ def _moments(rng: Random, rate: float, seconds: float) -> Iterator[float]:
 
 
 def _submissions(draw: Draw, scenario: Scenario, *, key: str, at: float) -> Iterator[Operation]:
-    """One task: its first submission, and whatever else is sent under its key."""
+    """One task: its first submission, and all further requests under its key."""
     rng = draw.rng
     (task_type,) = rng.choices(list(scenario.mix), list(scenario.mix.values()))
     keyless = rng.random() < KEYLESS
@@ -99,7 +101,7 @@ def _lane(rng: Random) -> str | None:
 
 
 def _cancel(task_type: str, rng: Random) -> float | None:
-    # Squared: more often at once, where it meets the claim.
+    # Squared: more often immediately, when it meets the claim.
     moment, chance = round(CANCEL_SECONDS * rng.random() ** 2, 4), rng.random()
     if task_type in POISON:
         return None
@@ -113,7 +115,7 @@ def _reads(rng: Random) -> tuple[float, ...]:
 
 
 def _twins(first: Operation, rng: Random, clients: int) -> Iterator[Operation]:
-    """The same submission from other clients at the same moment. Each looks at once at what it was told of."""
+    """The same submission from other clients at the same moment. Each immediately reads the task of its answer."""
     others = [client for client in range(clients) if client != first.client]
     if rng.random() >= TWINS or not others:
         return
@@ -122,7 +124,7 @@ def _twins(first: Operation, rng: Random, clients: int) -> Iterator[Operation]:
 
 
 def _other_body(first: Operation, draw: Draw, clients: int) -> Iterator[Operation]:
-    """Somebody takes the key for something else, at the same moment or later."""
+    """Another client uses the key for a different submission, at the same moment or later."""
     rng = draw.rng
     if rng.random() >= OTHER_BODY:
         return

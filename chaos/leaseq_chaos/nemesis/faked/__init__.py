@@ -1,1 +1,1 @@
-"""What a Python process needs beside libfaketime. This folder comes first on its PYTHONPATH."""
+"""Modules that Python needs beside libfaketime; first on its PYTHONPATH."""

@@ -1,7 +1,8 @@
-"""How does Python sleep under libfaketime?
+"""Replace the sleep of Python under libfaketime.
 
-Not with `clock_nanosleep`: when the monotonic clocks are to stay as they are, libfaketime 0.9.10 hands it a time that the kernel
-refuses. Every Python process imports this module by its name when it starts.
+Not with `clock_nanosleep`: when the monotonic clocks are to stay as they are, libfaketime 0.9.10
+hands it a time that the kernel refuses. Every Python process imports this module by its name when
+it starts.
 """
 
 from __future__ import annotations
