@@ -1,4 +1,4 @@
-"""Which fixtures do all tests share? Each plugin answers one question of its own."""
+"""The plugins with the fixtures of all tests."""
 
 from hypothesis import HealthCheck, settings
 

@@ -1,4 +1,4 @@
-"""The app of a Python program: openings, handles, and task types that are called as functions."""
+"""The app: openings, handles, and task types that are called as functions."""
 
 from __future__ import annotations
 

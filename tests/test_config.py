@@ -1,4 +1,4 @@
-"""Is what comes in through LEASEQ_* read rightly, and refused in one clear sentence where it is wrong?"""
+"""LEASEQ_* variables are parsed correctly or refused in one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a command sent to Redis once and only once, and does the pool of Postgres heal by itself?"""
+"""Redis commands are sent once, and the Postgres pool recovers."""
 
 from __future__ import annotations
 

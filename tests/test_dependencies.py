@@ -1,4 +1,4 @@
-"""The dependencies: floors above known advisories, and lock files with hashes of all that the image installs.
+"""Dependency floors above advisories, and lock files with hashes.
 
 The files are pyproject.toml, deploy/requirements.lock, deploy/build.lock and deploy/advisories.toml. No test needs a network.
 Each rule yields complaints, and the table of forged files shows that it does.

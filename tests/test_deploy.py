@@ -1,4 +1,4 @@
-"""Would Compose take docker-compose.yml, does it say what leaseq needs, and do its commands work?
+"""docker-compose.yml is valid, complete, and its commands work.
 
 Checked: the file by a parser of the Compose specification; the settings that promises rest on; every `leaseq ...` command by
 running it, on this machine. Not checked: no container runs here, so the images and the networks between them are taken on

@@ -1,4 +1,4 @@
-"""deploy/Dockerfile: the files that it copies, its own pip commands, and the arrival of signals.
+"""deploy/Dockerfile: copied files, pip commands, and signals.
 
 The image itself is not built, because these tests need no container engine. The commands of the first stage run here as they
 stand there, with a package of our own in place of an index.

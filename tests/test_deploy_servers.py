@@ -1,4 +1,4 @@
-"""Do the real servers take deploy/postgres.conf and deploy/valkey.conf, and does leaseq find them fit then?"""
+"""Real servers accept the configurations in deploy/."""
 
 from __future__ import annotations
 

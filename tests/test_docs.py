@@ -1,4 +1,4 @@
-"""Do the documents say what the code does?
+"""The documents agree with the code.
 
 Tables that repeat the code are compared with it; links lead somewhere; Python blocks run, named commands and tests exist.
 """

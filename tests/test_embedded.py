@@ -1,4 +1,4 @@
-"""Do the embedded servers start for whoever needs them, keep their data, and end with the last who does?"""
+"""Embedded servers start on demand, keep data, and end with the last holder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the embedded servers find a place to live, as root and as anybody, without opening what is closed?"""
+"""Directories of embedded servers, as root and as other users."""
 
 from __future__ import annotations
 

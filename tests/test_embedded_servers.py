@@ -1,4 +1,4 @@
-"""Is one embedded server safe to use, safe to kill, and clear about why it does not start?"""
+"""An embedded server is safe to use and to kill, and reports failed starts."""
 
 from __future__ import annotations
 

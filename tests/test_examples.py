@@ -1,4 +1,4 @@
-"""Do the handlers of examples/orders.py end as they should when the world outside says no? The demo shows the rest."""
+"""The handlers of examples/orders.py when external services refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a process refuse servers on which a promise would not hold, and say why, all of it?"""
+"""A process refuses unsuitable servers, with all reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hosted Postgres: other defaults of roles and databases change nothing, and what cannot work is refused with the reason."""
+"""Hosted Postgres with other defaults of roles and databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where code says the same thing twice, does it say the same?
+"""Facts that the code states twice agree.
 
 A list of states in a CHECK constraint, the tree that is drawn at the top of errors.py, the names on the wire: each is
 compared with the one place that decides it.

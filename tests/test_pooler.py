@@ -1,4 +1,4 @@
-"""Poolers: everything works through one that keeps sessions apart, and every other is refused with the reason and the fix."""
+"""Session poolers work, and every other pooler is refused with a reason."""
 
 from __future__ import annotations
 

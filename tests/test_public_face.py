@@ -1,4 +1,4 @@
-"""Does the library show exactly what it means to show, and does it come whole out of its package?
+"""The library exports exactly its public names, and its package is complete.
 
 A bare `pip install leaseq` must be enough to define tasks, submit them and run a worker: no extra may creep into those imports.
 """

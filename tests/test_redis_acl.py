@@ -1,4 +1,4 @@
-"""The users of Redis that docs/operations.md asks for may do all that leaseq does, and nothing else."""
+"""The Redis users of docs/operations.md have exactly the necessary rights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Roles: what each may do, what SQL that is injected into a handler can do under its role, and who makes the rights."""
+"""The rights of each role, and the limits of injected SQL."""
 
 from __future__ import annotations
 

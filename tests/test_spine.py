@@ -1,4 +1,4 @@
-"""The pages that follow one task and one crash name few files, short ones, and what is in them."""
+"""The pages that follow one task and one crash name few, short files."""
 
 from __future__ import annotations
 

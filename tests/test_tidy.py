@@ -1,4 +1,4 @@
-"""Is the house in order?
+"""The rules of the house hold in the whole tree.
 
 Every rule is tried twice: on the whole tree, where it must find nothing, and on a forged module, where it must find something
 (a checker that has never failed is not a checker).

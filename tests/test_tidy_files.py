@@ -1,4 +1,4 @@
-"""Are the statements, scripts and migrations what their readers expect?
+"""Statements, scripts and migrations have headers, one wrapper, and a use.
 
 Each has a header that says what it does and what no rows (or a return value) mean; each is named in exactly one place, by the
 one method that wraps it; what nobody names is dead and goes. What a wrapper hands over is what the file asks for.

@@ -1,4 +1,4 @@
-"""What do the tests of the HTTP service share?"""
+"""Fixtures for the tests of the HTTP service."""
 
 from support.api import api
 from support.raw_http import echo

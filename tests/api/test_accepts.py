@@ -1,4 +1,4 @@
-"""Is what looks odd but is right taken?"""
+"""Unusual but valid requests are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does everything a client can get wrong end in the right 4xx, with nothing stored?"""
+"""Each client error gets the right 4xx, and nothing is stored."""
 
 from __future__ import annotations
 

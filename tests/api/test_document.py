@@ -1,4 +1,4 @@
-"""The OpenAPI document against the service: what it allows is accepted, what it forbids is refused, and nothing is left out."""
+"""The OpenAPI document agrees with the service, and is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API under requests that nobody should send: it answers each, grows by nothing and goes on.
+"""Every malformed request is answered, and the API neither grows nor stops.
 
 LEASEQ_TEST_FUZZ_REQUESTS sets how many are sent, LEASEQ_TEST_FUZZ_SEED which.
 """

@@ -1,4 +1,4 @@
-"""What a request must show before a route is looked for: host, origin, path and method."""
+"""Checks before routing: host, origin, path and method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client that a public generator makes from the OpenAPI document, against the service that gave the document."""
+"""A generated client of the OpenAPI document works with the service."""
 
 from __future__ import annotations
 

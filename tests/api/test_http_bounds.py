@@ -1,4 +1,4 @@
-"""Deadlines and bounds of the HTTP server: what a client cannot hold, and for how long."""
+"""Deadlines and bounds of the HTTP server."""
 
 from __future__ import annotations
 

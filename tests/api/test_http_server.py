@@ -1,4 +1,4 @@
-"""Requests, answers and connections of the HTTP server, with an application that has no stores."""
+"""Requests, answers and connections of the HTTP server, without stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the Idempotency-Key header read as RFC 8941 and as most clients write it?"""
+"""The Idempotency-Key header is read as RFC 8941 and as plain text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists have a small share of connections of their own, so that clients that list cannot starve submissions."""
+"""Lists use separate connections, so they cannot starve submissions."""
 
 from __future__ import annotations
 

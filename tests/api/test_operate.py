@@ -1,4 +1,4 @@
-"""Can an operator see and steer the fleet, and a load balancer the service?"""
+"""Routes for operators, and health checks for load balancers."""
 
 from __future__ import annotations
 

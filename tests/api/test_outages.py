@@ -1,4 +1,4 @@
-"""Is a submission acknowledged only if it is recorded, whatever is away?"""
+"""A submission is acknowledged only if it is recorded, in every outage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payloads that no worker could decode are refused before anything is stored, through every door.
+"""Payloads that no worker could decode are refused by every interface.
 
 At 16e9784 twelve of these kinds were stored and failed later, and the corrected payload was then refused under the same key.
 """

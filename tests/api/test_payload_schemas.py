@@ -1,4 +1,4 @@
-"""Is a payload measured by the schema that a worker registered, without asking Postgres each time?"""
+"""Payloads are checked against registered schemas, from a local copy."""
 
 from __future__ import annotations
 

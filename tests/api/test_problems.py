@@ -1,4 +1,4 @@
-"""Does every error have its answer, and does no answer say more than it should?"""
+"""Every error has its problem, and no problem reveals internals."""
 
 from __future__ import annotations
 

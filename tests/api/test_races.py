@@ -1,4 +1,4 @@
-"""Do clients that race get one task for one key, and share inserts when they have keys of their own?"""
+"""Racing clients with one key get one task, and other keys share inserts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A running service under requests that schemathesis derives from its OpenAPI document, held against all of its checks.
+"""A running service passes all checks of schemathesis.
 
 LEASEQ_TEST_SCHEMATHESIS_EXAMPLES sets how many requests are made up for each operation, beside those that it derives from limits.
 """

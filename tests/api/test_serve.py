@@ -1,4 +1,4 @@
-"""Does the service run as a process, refuse what it must in one line, and stop in time?"""
+"""The service process starts, refuses in one line, and stops in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a submission answered with what was recorded, and a repeated one with the same task?"""
+"""A submission returns the recorded task, and a repeated one the same task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the routes about tasks tell what the ledger has, and change only what they may?"""
+"""The task routes show the ledger, and change only what they may."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An app that registers types with psycopg for its whole process, and handlers that change the process."""
+"""An app with process-wide psycopg types, and handlers that change the process."""
 
 from __future__ import annotations
 

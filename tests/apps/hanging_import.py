@@ -1,4 +1,4 @@
-"""An app whose import never returns in a child. (Its supervisor imports it first, and writes the file that makes it hang.)"""
+"""An app whose import never returns in a child process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handlers that do what a test needs done. Effects go to a table without a unique constraint, so that doubles show."""
+"""Handlers for tests, with effects in a table without a unique constraint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handlers whose code goes on outside its own task: in threads, sub-tasks, callbacks, forked processes and streams."""
+"""Handlers whose code continues outside its own task."""
 
 from __future__ import annotations
 

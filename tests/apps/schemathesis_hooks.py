@@ -1,4 +1,4 @@
-"""The two rules of the API that a document cannot state, for requests that schemathesis makes up.
+"""The two rules of the API that a document cannot state.
 
 A key that comes again with another content is refused, so that a key which was sent before is replaced. An answer is held for as
 long as the client asks, so that a long but valid `wait` is shortened. Everything else is sent as it was made.

@@ -1,4 +1,4 @@
-"""Does the linear checker find an order where there is one, and only there?"""
+"""The linear checker finds an order exactly if there is one."""
 
 from __future__ import annotations
 

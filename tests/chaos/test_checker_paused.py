@@ -1,4 +1,4 @@
-"""Does the checker of pauses know a claim that was under way from one that should not have been?"""
+"""The checker of pauses allows only claims that were already under way."""
 
 from __future__ import annotations
 

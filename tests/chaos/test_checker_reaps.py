@@ -1,4 +1,4 @@
-"""Does the checker of reapings know a death from a burial alive?"""
+"""The checker of reaps distinguishes dead workers from live ones."""
 
 from __future__ import annotations
 

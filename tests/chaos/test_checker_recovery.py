@@ -1,4 +1,4 @@
-"""Is time counted where work stood still, excused where something else was broken, and judged against the bound?"""
+"""Standstill is measured, excused during other faults, and bounded."""
 
 from __future__ import annotations
 

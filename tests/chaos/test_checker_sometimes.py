@@ -1,4 +1,4 @@
-"""Is a run that did not provoke what it should called unknown, and what it did provoke counted?"""
+"""A run without its rare events is unknown, and rare events are counted."""
 
 from __future__ import annotations
 

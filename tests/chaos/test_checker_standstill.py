@@ -1,4 +1,4 @@
-"""Which faults had a run, which were open when, and when did nothing excuse a wait?"""
+"""Faults of a run, their times, and the time without an excuse."""
 
 from __future__ import annotations
 

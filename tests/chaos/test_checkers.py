@@ -1,4 +1,4 @@
-"""Are runs that kept the rules called good, and runs of which too little is known called neither?
+"""Correct runs are valid, and runs with too little evidence are unknown.
 
 Also what looks wrong and is not: handlers that start late, readers that are slow, a Postgres that shows late what it has written.
 """

@@ -1,4 +1,4 @@
-"""What checkers say of failovers, silent standbys, sessions and charges, in small forged histories.
+"""Checkers on failovers, silent standbys, sessions and charges.
 
 Each lie differs in one place from a history that is good, and must be found; what a failover rightly lost must be excused, and
 nothing beside it.

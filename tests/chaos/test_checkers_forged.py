@@ -1,4 +1,4 @@
-"""Does each checker find what is wrong, and say of which task?
+"""Each checker finds the error in a forged history, and names the task.
 
 One good story, and for each checker several lies: the smallest edits of the evidence that break its invariant. A checker that has
 never said `invalid` proves nothing by saying `valid`.

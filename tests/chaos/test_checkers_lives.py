@@ -1,4 +1,4 @@
-"""Is every legal run valid, not only the one that we thought of?
+"""Every legal run is valid.
 
 Hypothesis makes up runs: tasks of all types under two workers, in any order of legal steps, with workers that die, requests to
 cancel, redrives, readers that overlap everything, and commits whose recorded times are off by what the checkers must forgive.

@@ -1,4 +1,4 @@
-"""Do clients tell the truth about an API that answers, refuses, is silent, cuts them off and forgets to say that it did it?
+"""Clients record truthfully what an unreliable API did.
 
 The API is a few lines of the test's own: what it does is scripted by key, one entry for each request.
 """

@@ -1,4 +1,4 @@
-"""Does the sweep know every failpoint, does it see what is wrong after a cell, and does a cell really go through a crash?"""
+"""The sweep knows every failpoint, and one real cell goes through a crash."""
 
 from __future__ import annotations
 

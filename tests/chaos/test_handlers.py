@@ -1,4 +1,4 @@
-"""Do the handlers of the workload do to a real worker what their names say, and does their history tell it?
+"""The handlers of the workload behave as named, and record it.
 
 Real workers and a real API: what the clients and handlers note here is what checkers will read.
 """

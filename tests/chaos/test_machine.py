@@ -1,4 +1,4 @@
-"""Do ledger and dispatch keep their promises whatever crashes between any two of their operations, in any order?
+"""Ledger and dispatch keep the guarantees under every crash order.
 
 A state machine (Hypothesis) moves a client, workers and reapers one store operation at a time: it lets them go on, holds answers
 back, loses them, kills whoever stands there, wipes Redis, lets time pass. The stores and the engine are the real ones. After

@@ -1,4 +1,4 @@
-"""Are the seeded bugs what they claim to be? They fit the code of today, they compile, and each names what has to catch it.
+"""The seeded bugs fit the code, compile, and name their checker.
 
 That each of them is caught is shown by `leaseq-chaos mutants`, which takes longer than a test may.
 """

@@ -1,4 +1,4 @@
-"""Does each nemesis do what its name says, and does its heal leave nothing of it?
+"""Each nemesis injects its fault, and its heal removes it.
 
 One or two of each family run with the ordinary tests, all of them with LEASEQ_TEST_ALL_NEMESES=1.
 """

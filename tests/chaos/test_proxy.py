@@ -1,4 +1,4 @@
-"""Does the proxy do to a connection what a bad network would, and nothing when it is told nothing?"""
+"""The proxy injects network faults on demand, and none otherwise."""
 
 from __future__ import annotations
 

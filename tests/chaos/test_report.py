@@ -1,4 +1,4 @@
-"""Does the report show a person what happened?
+"""The report shows the run.
 
 The page is opened in a real browser, the machine's own Chromium, driven by its command line. A page around it measures it in a
 frame of the wanted width (a window cannot be as narrow as a phone), plays the reader, and leaves what it found in its own

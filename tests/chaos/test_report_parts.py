@@ -1,4 +1,4 @@
-"""Are the figures in the report those of the evidence?
+"""The figures of the report are those of the evidence.
 
 Small evidence, made by hand, of which one can say beforehand what must be drawn and told.
 """

@@ -1,4 +1,4 @@
-"""Does a run, started as a person would, leave its evidence and an honest verdict?"""
+"""A run leaves its evidence and a verdict."""
 
 from __future__ import annotations
 

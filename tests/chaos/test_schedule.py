@@ -1,4 +1,4 @@
-"""Is the schedule a function of its seed, a quarter of it quiet, and never too much at once?"""
+"""The schedule is a function of its seed, and a quarter of it is quiet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the order of commits come out as Postgres made them, once each, whatever happens to the server in between?"""
+"""The order of commits is that of Postgres, each once, in any outage."""
 
 from __future__ import annotations
 

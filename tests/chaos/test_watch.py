@@ -1,4 +1,4 @@
-"""Does the watch count states, and cry out at what is plainly wrong?"""
+"""The watch counts states and reports obvious errors."""
 
 from __future__ import annotations
 

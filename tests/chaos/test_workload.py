@@ -1,4 +1,4 @@
-"""Is the plan of a run a function of its seed, with the mix and the trouble that it is meant to hold?"""
+"""The plan is a function of its seed, with the intended mix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which fixtures do the tests of the command line share?"""
+"""Fixtures for the tests of the command line."""
 
 from support.cli import leaseq, stage
 

@@ -1,4 +1,4 @@
-"""Tests of apps that a worker cannot run, or that do something unusual while they are imported."""
+"""Apps that a worker cannot run, or that are unusual during their import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does `leaseq check` say everything that is wrong in one run, and keep passwords to itself?"""
+"""`leaseq check` reports every problem in one run, and no password."""
 
 from __future__ import annotations
 

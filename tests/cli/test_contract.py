@@ -1,4 +1,4 @@
-"""Is what scripts rely on as documented: commands, exit codes, one line for each error, a quick `--help`?"""
+"""The contract of the CLI: commands, exit codes, error lines, fast help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does `leaseq demo` lead to the demo of the repository, and say so where there is none?"""
+"""`leaseq demo` runs the demo of a clone, or reports that there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does `leaseq dev` run everything, mend what breaks, reload what changes, and leave nothing behind?"""
+"""`leaseq dev` runs, repairs and reloads everything, and cleans up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that text from outside neither steers a terminal nor forges a line, in every command and log format.
+"""Text from outside neither controls a terminal nor forges a line.
 
 Each command runs twice, on tasks that differ in one thing: the hostile one has line ends and controls where the plain one has
 letters. Both answers have the same number of lines, and no unprintable character.

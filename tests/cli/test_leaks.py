@@ -1,4 +1,4 @@
-"""Tests that no command, log line or error shows anything of a URL: two passwords of one length give the same output."""
+"""No output shows any part of a URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that whatever goes wrong outside of leaseq becomes one line: streams, encodings, arguments, directories, signals.
+"""Every error outside of leaseq becomes one line.
 
 Real processes, since a stream is closed before Python starts. Each is started beside the others.
 """

@@ -1,4 +1,4 @@
-"""Can text from outside steer a terminal, and does a terminal get colours that a pipe does not?"""
+"""Colours on a terminal, none in a pipe, and escaped text in both."""
 
 from __future__ import annotations
 

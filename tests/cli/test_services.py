@@ -1,4 +1,4 @@
-"""Do api, worker and reaper run as processes, stop when told, and refuse to start in one line with the right code?"""
+"""The services start, stop, and refuse to start with the right exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that `--json` of a command has the shape of the HTTP answer: both decode into the same structs, field by field."""
+"""`--json` has the shape of the HTTP answer, field by field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When does a signal end a process, and does the end of its standard input?"""
+"""The effect of signals, and of the end of standard input."""
 
 from __future__ import annotations
 

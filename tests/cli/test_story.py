@@ -1,4 +1,4 @@
-"""Does the story of a task say what happened, and why it still waits?"""
+"""The history of a task, and the reason why it still waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the commands about tasks and queues do what they say, on real stores, for people and for scripts?"""
+"""The commands about tasks and queues, on real stores."""
 
 from __future__ import annotations
 

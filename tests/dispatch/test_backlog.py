@@ -1,4 +1,4 @@
-"""Does a lane hold no more than its window, does the rest wait in order, and is nothing refused that nobody would look for?"""
+"""A lane keeps to its window, and the other tasks wait in order."""
 
 from __future__ import annotations
 

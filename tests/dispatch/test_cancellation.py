@@ -1,4 +1,4 @@
-"""A command to Redis never loses the cancellation of the task that sends it, and a write that fails closes the connection."""
+"""A Redis command never loses a cancellation."""
 
 from __future__ import annotations
 

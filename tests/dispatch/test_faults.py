@@ -1,4 +1,4 @@
-"""What does dispatch do when Redis is full, hostile, gone, or answers into the void?"""
+"""Dispatch when Redis is full, hostile, gone, or answers into the void."""
 
 from __future__ import annotations
 

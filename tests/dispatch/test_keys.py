@@ -1,4 +1,4 @@
-"""Do all keys of a queue live in one slot of a cluster, and no two meanings in one key?"""
+"""All keys of a queue share one cluster slot, and each has one meaning."""
 
 from __future__ import annotations
 

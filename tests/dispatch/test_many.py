@@ -1,4 +1,4 @@
-"""Questions about hundreds of queues come in few replies, and a key of another type counts as empty and is removed."""
+"""Reads of many queues take few replies, and repair odd keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do deliveries reach their lanes in the background, and is a Redis that is away nobody's problem but the reconciler's?"""
+"""Deliveries reach their lanes in the background, or the reconciler's."""
 
 from __future__ import annotations
 

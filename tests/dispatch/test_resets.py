@@ -1,4 +1,4 @@
-"""What becomes of a command whose connection is reset a moment before it is written, on the loop that services run on?"""
+"""A command whose connection is reset just before it is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does each script move exactly what it says, and nothing when it must not?"""
+"""Each script moves exactly what its header says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the scripts, in any order, do what a few lines of Python say they do?
+"""The scripts agree with a model in Python, in any order.
 
 A state machine (Hypothesis) drives the real scripts on a real server and a model of lists side by side; after every step all
 that the server holds must be what the model holds, and no id may have appeared or vanished that a step did not place or remove.

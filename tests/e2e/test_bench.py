@@ -1,4 +1,4 @@
-"""Does the benchmark still run on what it measures, and leave nothing behind?"""
+"""The benchmark runs on its subjects, and leaves nothing behind."""
 
 from __future__ import annotations
 

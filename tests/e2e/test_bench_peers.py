@@ -1,4 +1,4 @@
-"""Does leaseq play by the rules that it has for other task queues, and does a killed worker leave nothing behind?"""
+"""leaseq in the comparison with other queues, with kills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a task cost, counted and not timed: statements, calls of Redis, calls of Python functions?
+"""The cost of a task in statements, Redis commands and function calls.
 
 A guard that does not depend on the machine. The bounds are about one and a half times of what was counted when they were set, and
 a round trip or a layer more for each task is far beyond them. docs/performance.md says what the counts are made of.

@@ -1,4 +1,4 @@
-"""Does the demo show what it claims, would it notice a broken promise, and does it leave nothing behind?"""
+"""The demo notices broken guarantees, and leaves nothing behind."""
 
 from __future__ import annotations
 

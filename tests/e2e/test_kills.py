@@ -1,4 +1,4 @@
-"""What becomes of tasks whose worker is killed or frozen?
+"""The tasks of killed and frozen workers.
 
 Real worker processes, real signals. Times are read from the ledger: from the kill to the start of the attempt that
 replaces the lost one (one machine, one clock).

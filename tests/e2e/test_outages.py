@@ -1,4 +1,4 @@
-"""What do clients and tasks feel when a store is wiped, stopped or restarted in the middle of work? (G1, G3, G6)"""
+"""Clients and tasks while a store is wiped, stopped or restarted (G1, G3, G6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of the tasks of a worker that has lost one of the two stores, while everybody else has both?"""
+"""The tasks of a worker that has lost one of the two stores."""
 
 from __future__ import annotations
 

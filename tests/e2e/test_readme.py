@@ -1,4 +1,4 @@
-"""Does what the README shows happen as it shows it?
+"""The README's examples work as shown.
 
 Every block marked `test` is run as it stands, against a real `leaseq dev examples.orders:app`; only the port is another. The
 block marked `output` after it says what has to come out: each of its lines is in the output, in that order, where `…` stands

@@ -1,4 +1,4 @@
-"""A failover of Redis in which the old primary lives on, keeps its connections, and takes writes for a while or none."""
+"""A failover of Redis in which the old primary lives on."""
 
 from __future__ import annotations
 

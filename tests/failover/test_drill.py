@@ -1,4 +1,4 @@
-"""A standby is promoted for a drill while the primary stays in use: to look at it changes nothing for the primary."""
+"""A drill with a promoted standby changes nothing for the primary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A primary that is frozen (a hung disk, a suspended machine) is left when one statement was not answered in time.
+"""A frozen primary is left after one unanswered statement.
 
 Its kernel still accepts connections and acknowledges what is sent, so nothing ever fails by itself.
 """

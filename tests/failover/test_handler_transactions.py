@@ -1,4 +1,4 @@
-"""An attempt with an open transaction neither hangs on a server that was left, nor pays for one that takes no writes."""
+"""Attempts with an open transaction during a failover."""
 
 from __future__ import annotations
 

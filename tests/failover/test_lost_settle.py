@@ -1,4 +1,4 @@
-"""An ending that an asynchronous failover has lost: the task is PROCESSING again, under a worker that has forgotten it."""
+"""A settle that an asynchronous failover has lost."""
 
 from __future__ import annotations
 

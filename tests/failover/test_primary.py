@@ -1,4 +1,4 @@
-"""Connections lead to the primary: not to a standby, a server that takes no writes, or an old primary that lives on."""
+"""Connections lead to the primary only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that opens on a server which takes no writes is told so, with the reason, before any time-out."""
+"""A server that takes no writes is refused at the start, with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With LEASEQ_REQUIRE_STANDBY a process refuses a Postgres whose commits wait for no standby."""
+"""With LEASEQ_REQUIRE_STANDBY a Postgres without a standby is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that starts after a failover and reaches only the old primary learns from dispatch that it is old."""
+"""A process that restarts after a failover refuses the old primary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With a synchronous standby, no answer acknowledges what the standby does not have.
+"""No answer acknowledges a commit that the standby does not have.
 
 The standby is cut off with SIGSTOP to its WAL receiver: commits of the primary then wait, and reads see what such a commit left
 behind when its wait was cancelled.

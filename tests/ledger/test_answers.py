@@ -1,4 +1,4 @@
-"""An error that Postgres answers with is not told as silence, and a conflict is tried again."""
+"""Errors of Postgres are not treated as silence, and conflicts are retried."""
 
 from __future__ import annotations
 

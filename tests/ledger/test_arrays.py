@@ -1,4 +1,4 @@
-"""Does Postgres read back from an array's text what was put into it, whatever that is?"""
+"""Postgres reads back the exact values of an array's text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do batches over the same rows wait for each other instead of deadlocking, whichever way round they come?"""
+"""Batches over the same rows wait for each other without deadlocks."""
 
 from __future__ import annotations
 

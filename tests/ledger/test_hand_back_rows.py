@@ -1,4 +1,4 @@
-"""Hand-backs in the ledger: they share a row, and a worker that knows their type makes them due."""
+"""Hand-backs share a row, and a worker that knows their type expedites them."""
 
 from __future__ import annotations
 

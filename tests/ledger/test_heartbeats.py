@@ -1,4 +1,4 @@
-"""The cost of a heartbeat and of a claim beside a long transaction, and who is heard of.
+"""The cost of heartbeats and claims beside a long transaction.
 
 The transaction keeps every version of every row that is written after it began, as pg_dump does for hours. Cost is counted in the
 pages that a statement touches, which does not depend on the machine.

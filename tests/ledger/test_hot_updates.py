@@ -1,4 +1,4 @@
-"""Do claim and settle leave the indexes of `tasks` alone?
+"""Claim and settle do not write the indexes of `tasks`.
 
 Postgres calls such an update HOT (heap-only tuple; PostgreSQL manual, 66.7); it is worth a factor of two in throughput.
 """

@@ -1,4 +1,4 @@
-"""Ids follow the clock of Postgres, so that a client with a wrong clock does not put its tasks before or behind all others."""
+"""Ids follow the clock of Postgres when a client's clock is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does Postgres itself refuse a row that no transition could have made?"""
+"""Postgres refuses rows that no transition can make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page of a list comes from a bounded number of tasks, and says how far it has looked."""
+"""A page of a list reads a bounded number of tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements over several tasks do not wait for the one that another transaction has locked."""
+"""Statements over several tasks skip rows that are locked elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the schema arrive at a whole version, whoever else migrates and whenever the migrator is killed?"""
+"""Migrations are complete or absent, under concurrency and kills."""
 
 from __future__ import annotations
 

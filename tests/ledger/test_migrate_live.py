@@ -1,4 +1,4 @@
-"""Every migration since 16e9784, on a filled ledger, while processes of that revision work on it.
+"""Every migration since 16e9784, on a filled ledger in use.
 
 The old code comes out of the history of this repository. Its worker, its reaper and its client go on with their own
 statements before, during and after the migrations; then new ones take over.

@@ -1,4 +1,4 @@
-"""Does Postgres take, and give back byte for byte, everything that passed the checks in front of it?"""
+"""Postgres stores every checked payload byte for byte."""
 
 from __future__ import annotations
 

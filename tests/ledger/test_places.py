@@ -1,4 +1,4 @@
-"""Are tasks found place by place: what is due in one queue at one priority, what waits in one lane of a stretch of the ledger?"""
+"""Tasks are found by place: a queue and a priority, or a lane and a stretch."""
 
 from __future__ import annotations
 

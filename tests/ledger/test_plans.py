@@ -1,4 +1,4 @@
-"""Does every hot statement find its rows by the index it was written for, however many tasks there are?
+"""Every hot statement uses its index, for any number of tasks.
 
 Asked of Postgres itself, with the values of one call (custom plan) and without (generic plan), on a table of 20,000 tasks,
 with statistics that are right and with such as have gone stale.

@@ -1,4 +1,4 @@
-"""When two writers meet at one row, does exactly one of them count?
+"""When two writers meet at one row, exactly one of them counts.
 
 Each race is run in both orders. The winner makes its write in an open transaction and keeps the lock; the loser is started
 and seen to wait by Postgres itself (or to give up at once, where it skips what is locked); then the winner commits.

@@ -1,4 +1,4 @@
-"""Does one key stand for one task, whoever submits it, however often, and whatever breaks on the way?"""
+"""One key stands for one task, under repetition, concurrency and faults."""
 
 from __future__ import annotations
 

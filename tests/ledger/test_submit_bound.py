@@ -1,4 +1,4 @@
-"""Does a bulk from Python record each task as if it had been submitted alone, and answer in its place?"""
+"""A bulk submission records each task as if it were alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are many submissions answered one by one, in order, although the next chunk is on its way while one is written?"""
+"""Many submissions are answered individually, in order, across chunks."""
 
 from __future__ import annotations
 

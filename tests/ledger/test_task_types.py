@@ -1,4 +1,4 @@
-"""Does the ledger keep what a worker's app says of its task types, and refuse what no handler can mean?"""
+"""The ledger keeps registered task types, and refuses invalid ones."""
 
 from __future__ import annotations
 

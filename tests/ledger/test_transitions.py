@@ -1,4 +1,4 @@
-"""Is the table of transitions the truth: does every verb, tried from every state, make those transitions and no other?"""
+"""Every verb from every state makes the transitions of the table only."""
 
 from __future__ import annotations
 

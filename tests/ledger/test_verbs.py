@@ -1,4 +1,4 @@
-"""Does each verb make its transition, and what does it leave in the row?"""
+"""Each verb makes its transition and leaves the right row."""
 
 from __future__ import annotations
 

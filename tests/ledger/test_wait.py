@@ -1,4 +1,4 @@
-"""Is everybody who waits for a task woken when it has ended, and nobody before?"""
+"""Every waiter is woken when its task has ended, and not before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which fixtures do the tests of the reaper share?"""
+"""Fixtures for the tests of the reaper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lanes that stand still are compared with the ledger once a minute, and again as soon as they change."""
+"""Idle lanes are compared once a minute, and again when they change."""
 
 from __future__ import annotations
 

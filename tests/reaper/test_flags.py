@@ -1,4 +1,4 @@
-"""Pause flags are restored a share at a time, and redelivery does not wait for them."""
+"""Pause flags are restored in shares, without delaying redelivery."""
 
 from __future__ import annotations
 

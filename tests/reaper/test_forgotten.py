@@ -1,4 +1,4 @@
-"""Attempts that an open worker has forgotten: after a failover that lost their ending, or a claim that arrived late."""
+"""Attempts that an open worker has forgotten."""
 
 from __future__ import annotations
 

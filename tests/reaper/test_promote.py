@@ -1,4 +1,4 @@
-"""Is everything that has become due delivered, once, and nothing before its time?"""
+"""Every due task is delivered once, and none before its time."""
 
 from __future__ import annotations
 

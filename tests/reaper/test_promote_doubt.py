@@ -1,4 +1,4 @@
-"""Promotions without an answer, promotions that arrive late, and due tasks that another transaction has locked."""
+"""Promotions without an answer, late promotions, and locked due tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what is past its retention forgotten, and nothing else?"""
+"""Rows past their retention are deleted, and no others."""
 
 from __future__ import annotations
 

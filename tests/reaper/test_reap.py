@@ -1,4 +1,4 @@
-"""Are the tasks of the dead taken back, all of them, once, and nobody else's?"""
+"""All tasks of dead workers are recovered once, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does dispatch come to hold what the ledger says it should, whatever it lost, and is live work left alone?"""
+"""Dispatch comes to agree with the ledger after any loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Old dead letters that are put back in bulk, in a lane that is full: they and new tasks move side by side."""
+"""A bulk redrive shares a full lane with new tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does what waits in the ledger come in, once and in order, whatever is committed, pushed, lost or dies meanwhile?"""
+"""Waiting tasks come into their lane once and in order, under any fault."""
 
 from __future__ import annotations
 

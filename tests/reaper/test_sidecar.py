@@ -1,4 +1,4 @@
-"""Do the duties run side by side through every trouble, and do they end when told to?"""
+"""The duties run concurrently through failures, and end when stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client whose clock is two days behind makes ids that lie before the backlog of every other client.
+"""A client whose clock is two days behind, beside a backlog.
 
 What it costs is counted in tasks that refills look at: neither the length of the backlog nor the number of its submissions may
 show there.

@@ -1,4 +1,4 @@
-"""Backlogs that stand still are asked for seldom, and noticed within a second when they can move."""
+"""Idle backlogs are read seldom, and noticed within a second."""
 
 from __future__ import annotations
 

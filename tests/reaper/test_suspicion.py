@@ -1,4 +1,4 @@
-"""Does the reaper suspect exactly those whose silence it has watched for a lease?"""
+"""The reaper suspects exactly the workers whose silence it has watched."""
 
 from __future__ import annotations
 

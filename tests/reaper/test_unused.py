@@ -1,4 +1,4 @@
-"""Queues without tasks and workers are forgotten, and no other queue is, whatever happens at that moment."""
+"""Unused queues are forgotten, and no others, in every race."""
 
 from __future__ import annotations
 

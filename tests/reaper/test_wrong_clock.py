@@ -1,4 +1,4 @@
-"""A lost push is found by the walk over recent tasks, although the clock of the reaper or of the client is wrong."""
+"""Lost pushes are found although a clock is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who acts in the state machine: a client, workers, reapers. Each is made of the engine's own parts, at a gate of its own.
+"""The actors of the state machine: a client, workers and reapers.
 
 An activity is one round of what the real process does in a loop (an intake, a sweep, a heartbeat, a pass), run as a task; in one
 actor no activity runs twice at a time. `kill` ends an actor as SIGKILL does: nothing of it reaches a store any more, and what

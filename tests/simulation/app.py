@@ -1,4 +1,4 @@
-"""Which tasks does the state machine run, and what do their handlers do?
+"""The tasks and handlers of the state machine.
 
 A handler writes one row of `machine.effects` in its transaction, or nothing; and it stands at the gate of its worker while it
 "works", so that it can be overtaken, interrupted and killed there.

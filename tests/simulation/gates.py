@@ -1,4 +1,4 @@
-"""How does a test decide when each store operation of each actor happens, and what becomes of its answer?
+"""Gates: a test decides when each store operation happens, and its answer.
 
 Whatever an actor wants of a store stands at its gate first. The test lets it go, holds its answer back, refuses it (it did not
 happen), loses its answer (it happened, and the actor is told of a broken connection), or lets the actor die there. Between two

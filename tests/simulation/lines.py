@@ -1,4 +1,4 @@
-"""How do the engine's own clients of both stores come to stand at gates?
+"""The engine's clients of both stores, at gates.
 
 Below everything that leaseq wrote itself: a round trip to Postgres is one `wait` of its connection (also BEGIN, a savepoint and
 COMMIT of a handler's transaction), a command to Redis one `execute_command`. So every retry, translation of errors and batch

@@ -1,4 +1,4 @@
-"""What may be seen of tasks, whatever crashes, when and however often?
+"""The model: what may be seen of tasks under any crashes.
 
 The model is told what was asked for, what was answered, what handlers did, and every move that a task made in the ledger, in the
 order of its commits (a trigger writes them down). It says what of this must not be. It knows nothing of leases, lists or passes.

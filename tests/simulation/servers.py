@@ -1,4 +1,4 @@
-"""Which servers does the state machine run on, and what is set up there once for all its runs?"""
+"""The servers of the state machine, set up once for all runs."""
 
 from __future__ import annotations
 

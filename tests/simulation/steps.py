@@ -1,4 +1,4 @@
-"""What can happen next in the state machine?
+"""The possible next steps of the state machine.
 
 Each kind of step is a struct, so that a run that went wrong can be written down as a list of them and played again. Numbers that
 choose among what is there (an actor, an operation at a gate, a task) are taken modulo how many there are; a step for which there

@@ -1,4 +1,4 @@
-"""How does one run of the state machine go, from empty stores to the judgement of its end?
+"""One run of the state machine, from empty stores to the final judgement.
 
 The world moves one operation at a time. Time passes only in `pass_time`, for everybody at once: for the loop of the actors,
 for what Postgres has written down of time, and for the leases in Redis. So nothing here sleeps, and a lease of a minute is over

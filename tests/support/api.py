@@ -1,4 +1,4 @@
-"""How does a test talk to the HTTP service, with real stores behind it?
+"""Talk to the HTTP service with real stores.
 
 Mostly without a socket: the application runs in the event loop of the test, its lifespan around the block. `problem` is
 the one place that says what every error looks like.

@@ -1,4 +1,4 @@
-"""How does a test run a command of `leaseq`, and put the stores into a certain position first?
+"""Run a command of `leaseq`, and prepare the stores.
 
 Most commands run in this process, on the servers of the test; services and `dev` run as the processes that they are.
 """

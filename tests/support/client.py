@@ -1,4 +1,4 @@
-"""How does a test submit tasks, wait for them, and read what they left?"""
+"""Submit tasks, wait for them, and read their effects."""
 
 from __future__ import annotations
 

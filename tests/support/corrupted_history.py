@@ -1,4 +1,4 @@
-"""How is good evidence made bad by one small edit?
+"""Corrupt good evidence by one small edit.
 
 Each function changes one line of what `Story.evidence` returned; who asks for a line that is not there has told another story.
 """

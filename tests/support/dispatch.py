@@ -1,4 +1,4 @@
-"""How does a test look at dispatch, through leaseq and behind its back?"""
+"""Inspect dispatch, through leaseq and directly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that hold the embedded servers, and a trace of one's visit in each server."""
+"""Processes that hold the embedded servers, and traces of their visits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that holds the embedded servers of a data directory until its standard input closes.
+"""A process that holds embedded servers until its standard input closes.
 
 Called as `embedded_holder.py DATA_DIR [UID GID]`; with the numbers it gives up root first. Prints the two URLs and the
 two pids as one line of JSON.

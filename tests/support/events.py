@@ -1,4 +1,4 @@
-"""Compare every event that a test records with the catalogue: the fields that a call adds with ** are seen here only."""
+"""Compare every recorded event with the catalogue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start processes of leaseq as forks of a process that has imported it: half of what a start costs is imports.
+"""Start processes of leaseq as forks of one that has imported it.
 
 A fork runs the same `main` as `python -m leaseq`, with the environment, directory and stderr of its own, in a session of its own,
 and ends as a program ends. It differs in what it has imported and in `/proc/PID/cmdline`. Services that a test gives other than

@@ -1,4 +1,4 @@
-"""Where the asyncio tasks of a test stood when its time was up: pytest-timeout shows threads, which all stand in `select`."""
+"""Show where the asyncio tasks of a test stood when it timed out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that nobody should send: valid ones with odd parts, damaged ones, and bytes.
+"""Malformed requests: valid ones with odd parts, damaged ones, and bytes.
 
 The same seed makes the same requests.
 """

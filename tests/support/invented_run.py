@@ -1,4 +1,4 @@
-"""Where does a whole run come from, without running one?
+"""Invent the evidence of a whole run.
 
 A seeded invention: tasks arrive, are claimed and end; stores fail and hold them up; workers die and their tasks run again. It
 looks like a run to whoever draws or walks through it, in bulk; whether it keeps every invariant is not its concern (the forged

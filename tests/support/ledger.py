@@ -1,4 +1,4 @@
-"""How does a test put the ledger into a certain position, and watch two writers meet at one row?
+"""Prepare the ledger, and watch two writers meet at one row.
 
 Positions are reached through the verbs themselves. `Held` runs any verb inside an open transaction of a second connection:
 that is how a winner keeps its row lock while the loser tries. `until_blocked` waits until Postgres itself says that somebody

@@ -1,4 +1,4 @@
-"""Keep the files of the tests' Postgres servers in memory, and long-lived objects out of garbage collections.
+"""Keep files of test servers in memory, and skip old objects in collections.
 
 A database for each test is some hundred files, which Postgres makes, syncs and removes: on a disk two thirds of the time of such
 a test. A test process holds all tests and all that they import, so a full collection takes 0.4 s, and a worker begins with one.

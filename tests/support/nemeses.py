@@ -1,4 +1,4 @@
-"""How does a test see what a nemesis does to a cluster, and that nothing is left of it?
+"""A cluster on which a test observes a nemesis and its heal.
 
 One small cluster for all of them, which they break and mend in turn; after each of them a task has to go through, from the API
 to its effect.

@@ -1,4 +1,4 @@
-"""What does each trouble of the network look like from outside?
+"""The visible effects of each network fault.
 
 The proofs of those nemeses, for tests/chaos/test_nemeses.py, which they come to by being imported there.
 """

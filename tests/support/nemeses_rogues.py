@@ -1,4 +1,4 @@
-"""How a task of each handler that misbehaves ends, and what a long snapshot and a client with a wrong clock look like.
+"""The endings of misbehaving handlers, long snapshots and wrong clocks.
 
 The proofs of those nemeses, for tests/chaos/test_nemeses.py, which they come to by being imported there.
 """

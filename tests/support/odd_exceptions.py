@@ -1,4 +1,4 @@
-"""Exceptions that handlers might raise, and that lie about themselves, have no end, or cannot be stored."""
+"""Exceptions that lie, have no end, or cannot be stored."""
 
 from __future__ import annotations
 

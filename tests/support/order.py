@@ -1,4 +1,4 @@
-"""The order of the tests in a parallel run: none that takes long is among the last.
+"""The order of the tests in a parallel run: long ones are not among the last.
 
 Each process begins with an equal part of the list, and those that are done take from the ends of the others' parts. Where long
 tests stand at the end of the list, most processes wait for the last one. So the files with tests of whole processes, which take

@@ -1,4 +1,4 @@
-"""Types that the signature of a handler may use, and JSON texts for them, made by Hypothesis."""
+"""Types of handler signatures, and JSON texts for them, from Hypothesis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real PgBouncer in front of the session's Postgres, on a loopback port, in the mode that a test asks for."""
+"""A real PgBouncer in front of the session's Postgres."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a test run real processes of leaseq, hear what they say, and end every one of them?
+"""Run real processes of leaseq, read their events, and end all of them.
 
 A `Service` is one process whose stderr (JSON lines, its children's too) becomes a list of events that tests wait for.
 All are ended by pid when the test is over, frozen ones included.

@@ -1,4 +1,4 @@
-"""Read the prose of the repository: comments, docstrings, messages, headers, Markdown.
+"""Read the prose of the repository.
 
 Messages are the string literals with a space in them, except those of tests. Headers are the comments of statements and
 scripts. Fenced blocks of Markdown are code.

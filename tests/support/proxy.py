@@ -1,4 +1,4 @@
-"""What does a bad network between us and a server do, on demand?
+"""A proxy that injects network faults on demand.
 
 A TCP proxy on the loopback, in the event loop of the test: it can lose the reply to a command that the server has carried
 out, freeze (bytes stay under way, connections stay up), delay, cut what is open, and refuse what is new. It looks for byte

@@ -1,4 +1,4 @@
-"""How does a test of the reaper set a scene in both stores, and move time along?
+"""Prepare both stores for a test of the reaper, and advance time.
 
 Workers here are rows and leases without a process: they live when the test says so (`alive`) and are silent otherwise. The
 reaper's own clock is the test's; only the ledger's opinion of a worker's silence is written into its row directly.

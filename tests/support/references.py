@@ -1,4 +1,4 @@
-"""Find references in prose that lead nowhere: numbers, files and anchors that do not exist."""
+"""Find references in prose to numbers, files and anchors that do not exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which real Postgres and Valkey does a test talk to?
+"""The real Postgres and Valkey servers of the tests.
 
 One of each per session, a fresh database per test (cloned from a template with the migrations applied) and an emptied
 Valkey. A test that kills a server takes one of its own. By default the embedded servers; LEASEQ_TEST_POSTGRES_BIN (a

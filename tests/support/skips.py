@@ -1,4 +1,4 @@
-"""Skips are listed, and the run of CI fails on one that is not: a test that is silently skipped everywhere protects nothing.
+"""The list of allowed skips; the CI run fails on any other.
 
 With LEASEQ_TEST_SKIPS=listed (`.ci/run` sets it) a skip that LISTED does not name makes the run fail. Without it the skip is only
 named at the end, so that a machine without PgBouncer, say, can run the rest.

@@ -1,4 +1,4 @@
-"""What is written in this repository, as the tests of tidiness see it?
+"""The files of this repository, as the tidy tests read them.
 
 Parsed once for each test run. Only files of the project itself: what tools and servers leave behind is no part of it.
 """

@@ -1,4 +1,4 @@
-"""How is the evidence of a run put together by hand, event by event, so that one of them can be a lie?
+"""Build the evidence of a run by hand, event by event.
 
 Times are seconds since the run began, task ids are any words. Nothing is checked here: whoever forges decides what is good.
 """

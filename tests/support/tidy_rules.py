@@ -1,4 +1,4 @@
-"""Which rules of the house can be read off a single Python file?
+"""Rules that can be checked on a single Python file.
 
 Each rule takes a module and yields complaints. What ruff, mypy and import-linter (`make check`) can say is left to them.
 There are no exception lists for sizes: a file that has outgrown its limit wants a second room.

@@ -1,4 +1,4 @@
-"""How does a run look in which everybody kept the rules?
+"""The evidence of a run without violations.
 
 A story is told step by step: what clients ask, what the ledger commits, what handlers do. It keeps the rows as the ledger would,
 so that the evidence of it is good unless somebody edits it (`support.corrupted_history`). Each step takes 20 ms.

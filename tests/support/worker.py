@@ -1,4 +1,4 @@
-"""How does a test run one worker in its own process, with handlers of its own?
+"""Run one worker in a separate process, with its own handlers.
 
 The parts are those of a child (`worker.assemble`), without the child's process: no supervisor renews its lease, so the
 lease is opened for longer than any test.

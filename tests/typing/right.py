@@ -1,4 +1,4 @@
-"""Code that a user may write, with the types that an editor should show for it. Checked, never run (test_types.py)."""
+"""User code that a type checker accepts, with the expected types."""
 
 from __future__ import annotations
 

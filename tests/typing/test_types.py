@@ -1,4 +1,4 @@
-"""Do type checkers see the signatures of tasks as we promise: what is right passes, and each mistake is found in its line?
+"""Type checkers see the signatures of tasks.
 
 mypy always; pyright where there is a `node` to run it (its wheel brings the rest, nothing is fetched).
 """

@@ -1,4 +1,4 @@
-"""Mistakes that a type checker must find: each line that ends in `# wrong` is one, and no other line is.
+"""Mistakes that a type checker must find, marked with `# wrong`.
 
 Checked, never run (test_types.py).
 """

@@ -1,4 +1,4 @@
-"""What does the benchmark make of its readings?"""
+"""The summary of readings into figures."""
 
 from __future__ import annotations
 

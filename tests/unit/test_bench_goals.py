@@ -1,4 +1,4 @@
-"""Does the benchmark judge its figures fairly, and does it read heartbeats and CPU as they were?"""
+"""The judgement of goals, and the readings of heartbeats and CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made of kept results? Of two small, forged ones, in which there is a figure for every goal."""
+"""The page of the benchmark, from two small invented results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which bytes become payloads, results and fingerprints, and which are refused?"""
+"""Payloads, results and fingerprints: accepted and refused bytes."""
 
 from __future__ import annotations
 

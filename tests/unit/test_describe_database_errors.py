@@ -1,4 +1,4 @@
-"""Tests that a description of an exception holds no data of rows, however the exception came about."""
+"""Descriptions of exceptions contain no row data."""
 
 from __future__ import annotations
 

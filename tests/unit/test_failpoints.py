@@ -1,4 +1,4 @@
-"""Does an armed failpoint act once, in one process, and does every name stand for one place in the code?"""
+"""A failpoint acts once, and every name stands for one place in the code."""
 
 from __future__ import annotations
 

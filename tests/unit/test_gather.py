@@ -1,4 +1,4 @@
-"""Do single calls become batches, and does each caller get its own answer, whatever happens to the others?"""
+"""Single calls become batches, and each caller gets its own answer."""
 
 from __future__ import annotations
 

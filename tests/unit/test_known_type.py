@@ -1,4 +1,4 @@
-"""The check of a payload: in few words, with the place, and no dearer than an acceptance."""
+"""The check of a payload is short, precise and cheap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does every ending lead to exactly one disposition, and does each one cost what it should?"""
+"""Every ending leads to one disposition with the right cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the lines of a burst written together, whole, in order, and in pieces that a shared pipe does not tear?"""
+"""Lines of a burst are written together, whole, and in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a loop go on through every error, and stop when it is told to?"""
+"""A loop continues after errors, and stops when asked."""
 
 from __future__ import annotations
 

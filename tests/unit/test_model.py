@@ -1,4 +1,4 @@
-"""Are the nouns values: frozen, comparable, and spelt on the wire as everybody expects?"""
+"""The data types are frozen, comparable, and spelt as on the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a process go on, whatever the reader of its lines does?"""
+"""A process continues, regardless of the reader of its lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is everything there that a contender of the comparison needs, and is nothing there that none needs?"""
+"""The list of contenders and their files is complete and minimal."""
 
 from __future__ import annotations
 

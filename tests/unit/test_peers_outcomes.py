@@ -1,4 +1,4 @@
-"""What does the comparison with other task queues make of the effects that handlers left?"""
+"""Results of the comparison from the effects of handlers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does promote begin behind what it has promoted, and still find what becomes visible late?"""
+"""Promote begins behind earlier promotions, and still finds late rows."""
 
 from __future__ import annotations
 

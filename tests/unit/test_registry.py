@@ -1,4 +1,4 @@
-"""Is a handler whose limits mean nothing refused where it is written, and are its defaults what it says?"""
+"""Handlers with invalid limits are refused where they are defined."""
 
 from __future__ import annotations
 

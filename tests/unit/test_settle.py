@@ -1,4 +1,4 @@
-"""Does a settlement that is sent again know its own effect, when the first answer was lost?"""
+"""A repeated settlement recognizes its own effect."""
 
 from __future__ import annotations
 

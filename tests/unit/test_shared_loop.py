@@ -1,4 +1,4 @@
-"""The event loop that a worker shares with its handlers stays in working order, whatever code sets there."""
+"""The event loop that a worker shares with its handlers stays usable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A handler that waits for nothing costs the event loop nothing, and one that waits runs like any task."""
+"""A handler that waits for nothing costs the event loop nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which requests become submissions, with which defaults, and which are refused in which words?"""
+"""Requests become submissions with defaults, or are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does every event go through one door, to everybody who asked for its level, and harm nobody?"""
+"""Events reach every listener of their level, and harm no caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the sentences that stand for what a driver says of a connection that was not made."""
+"""Sentences that replace the text of a driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a worker do when it cannot know whether a statement of its own was carried out?
+"""A worker whose statement may or may not have been carried out.
 
 The answer is lost, or the command is: to the worker both look alike. In both cases there is one attempt that counts, one
 effect, and no retry is charged.

@@ -1,4 +1,4 @@
-"""Is a task charged for a crash only where its supervisor saw the end of a process that ran nothing else?"""
+"""A crash is charged only to a task that ran alone under a witness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that a handler breaks: the task ends or slows down, and an outage costs it nothing."""
+"""Connections that a handler breaks."""
 
 from __future__ import annotations
 

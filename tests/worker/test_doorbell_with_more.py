@@ -1,4 +1,4 @@
-"""The delivery that rings the doorbell is in hand while the worker pulls what came with it."""
+"""The delivery of the doorbell is in flight while the worker pulls more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does every way in which a handler can end lead to the ending that it should?"""
+"""Every ending of a handler leads to the right ending of its attempt."""
 
 from __future__ import annotations
 

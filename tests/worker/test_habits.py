@@ -1,4 +1,4 @@
-"""Habits of users of psycopg and asyncio: each attempt comes to its ending, and no other attempt notices."""
+"""Habits of users of psycopg and asyncio do not affect other attempts."""
 
 from __future__ import annotations
 

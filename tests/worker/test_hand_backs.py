@@ -1,4 +1,4 @@
-"""Hand-backs that a task itself causes: they slow down and show why, and those of a worker cost nothing."""
+"""Hand-backs by a task slow down, and those by a worker cost nothing."""
 
 from __future__ import annotations
 

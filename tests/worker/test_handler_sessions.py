@@ -1,4 +1,4 @@
-"""The reap ends every session of a worker's handlers, under any name, and no other session."""
+"""The reap ends every session of a worker's handlers, and no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a worker know at any time which deliveries it has in hand, however they come, and how often?"""
+"""The deliveries in flight of a worker, with duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A statement that goes on although Postgres answered the request to cancel it: only its own connection is given up.
+"""A statement that continues after its cancellation was answered.
 
 The statement here ignores each cancellation. Others answer one late: geometry, large numerics, PL/Python.
 """

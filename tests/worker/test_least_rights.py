@@ -1,4 +1,4 @@
-"""What a worker's process inherits from its supervisor, and passes on: no passwords, no modules of the working directory."""
+"""The inheritance of a worker process: no passwords, no local modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the sweep tell what is missing from what is on its way out?"""
+"""The list audit distinguishes missing deliveries from those on their way out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row of `leaseq.workers` or `leaseq.heartbeats` that a person has locked holds up one worker process and no other."""
+"""A locked worker row delays one worker process and no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker of many queues: what it asks for while nothing happens, and what it does when something does."""
+"""A worker of many queues, idle and busy."""
 
 from __future__ import annotations
 

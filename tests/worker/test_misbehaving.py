@@ -1,4 +1,4 @@
-"""Does a handler that does what no handler should still come to one ending, and give its slot back?"""
+"""Misbehaving handlers come to one ending and free their slot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Submission from inside a handler: without opening anything, alone or as a part of the attempt's transaction."""
+"""Submission from inside a handler."""
 
 from __future__ import annotations
 

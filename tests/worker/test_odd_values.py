@@ -1,4 +1,4 @@
-"""Values in Redis are hostile: whatever a key of dispatch is and holds, the queue is well again within a lease.
+"""Any value in Redis: the queue recovers within a lease.
 
 A worker with its heartbeat and a reaper run in this process. Each case puts an odd value into one key while one task runs, and
 submits another one: both end, and what leaseq logs and reads from Redis meanwhile is small.

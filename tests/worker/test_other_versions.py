@@ -1,4 +1,4 @@
-"""A deploy that changes a parameter: no task ends in FAILED, whichever worker sees it first."""
+"""A deploy that changes a parameter ends no task in FAILED."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does code of a handler that runs outside its own task reach nothing of the worker: from threads, forks, and through streams?"""
+"""Handler code outside its own task reaches no part of the worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress is written now and then: the first value immediately, the last one always, and too few to slow reading down."""
+"""Progress is written rarely: the first value, some, and the last one."""
 
 from __future__ import annotations
 

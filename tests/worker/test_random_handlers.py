@@ -1,4 +1,4 @@
-"""Handlers that misbehave at random: every task ends, and neither a neighbour nor the connection pool notices.
+"""Random misbehaviour of handlers affects no neighbour.
 
 A program is a few steps and an ending. `PROGRAMS` of them run at a time in one worker, between tasks that behave. The number of
 handlers is LEASEQ_TEST_HANDLERS; the suite runs few.

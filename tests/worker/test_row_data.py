@@ -1,4 +1,4 @@
-"""Tests that data of rows in an error of Postgres stays out of what is stored, shown and reported of an attempt."""
+"""Row data in a Postgres error is not stored, shown or reported."""
 
 from __future__ import annotations
 

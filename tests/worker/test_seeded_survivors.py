@@ -1,4 +1,4 @@
-"""Conditions in a reaping and in a commit that no other test missed when they were left out.
+"""Conditions in reap and commit that no other test covered.
 
 Each test fails if the condition that its name tells of is removed (docs/chaos.md, Mutants).
 """

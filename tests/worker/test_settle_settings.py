@@ -1,4 +1,4 @@
-"""What a handler says changes neither what its settle does nor how durably it commits."""
+"""Settings of a handler change neither the settle nor its durability."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a worker make of deliveries that are not what they should be?"""
+"""Deliveries that a worker does not expect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a supervisor get its children up, keep them, and get rid of them, whatever they and the stores do?"""
+"""A supervisor starts, keeps and ends its children in all conditions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the reaping of a worker that held very much leave room for everybody else's heartbeats?"""
+"""The reap of a large worker leaves room for other heartbeats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A handler that ends its transaction itself has given the promise up: its task fails once, with `transaction_ended`."""
+"""A handler that ends its transaction fails with `transaction_ended`."""
 
 from __future__ import annotations
 

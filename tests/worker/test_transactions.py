@@ -1,4 +1,4 @@
-"""Does the handler's transaction end with its attempt, whatever the handler still does with it?"""
+"""The handler's transaction ends with its attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a task when something raises within the worker that nobody expects there? (Armed failpoints do.)"""
+"""Unexpected exceptions within the worker, from armed failpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endings that cannot be written, or not as the handler wants them: each attempt ends all the same, and is counted."""
+"""Endings that cannot be written as the handler wants them."""
 
 from __future__ import annotations
 
