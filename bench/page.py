@@ -25,8 +25,8 @@ INTRODUCTION = """\
 
 The results of leaseq with every guarantee on: `fsync` and `synchronous_commit` on, append-only file on, results kept, each task
 committed, leased, fenced and settled in Postgres. Client, services and both servers share one machine, and the handler does
-nothing: read these as upper bounds of a machine like it, and as a comparison. The meaning and the limits of each figure, and how to
-measure it, are in [bench/README.md](../bench/README.md)."""
+nothing: read these as upper bounds of a machine like it, and as a comparison. The meaning and the limits of each figure,
+and how to measure it, are in [bench/README.md](../bench/README.md)."""
 COMPARED = """\
 The same work on the others, in turn with leaseq in one run of one harness, which reaches everything over TCP and measures from
 outside: its figures for leaseq differ from those above. Medians, with the least and the most. Guarantees differ, too: tasks

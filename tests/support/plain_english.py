@@ -13,16 +13,12 @@ from support.prose import Prose
 # How many places are still allowed, by folder or file. A number only goes down; what is not listed has none.
 # Files belong to the longest name in the table that they begin with.
 STILL_ALLOWED: dict[str, int] = {
-    "CHANGELOG.md": 32,
-    "bench/": 234,
-    "chaos/": 326,
-    "docs/": 24,
-    "docs/decisions/": 115,
+    "bench/": 3,
+    "docs/": 17,
     "engine/leaseq/ledger/": 74,
     "engine/leaseq/operations/": 37,
     "engine/leaseq/worker/": 64,
-    "examples/": 72,
-    "tests/": 668,
+    "tests/": 331,
 }
 # Folders that are counted together, because files move from one to the other.
 TOGETHER = ("engine/leaseq/supervisor/", "engine/leaseq/worker/")
