@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from support.source_tree import FOLDERS, ROOT, Function, no_collection
+from support.source_tree import FOLDERS, ROOT, Function, tree_of, walk
 
 SUFFIXES = (".py", ".sql", ".lua", ".md")
 _FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
@@ -48,8 +48,7 @@ def read_prose(name: str, text: str) -> Prose:
     """The prose in a file with this name and text."""
     match Path(name).suffix:
         case ".py":
-            with no_collection():
-                tree = ast.parse(text)
+            tree = tree_of(text)
             lines = [*_docstrings(tree), *_comments(text)]
             lines += [] if name.startswith("tests/") else _messages(tree)
             return Prose(name, lines, ast.get_docstring(tree) or "")
@@ -66,14 +65,14 @@ def _ours(path: Path) -> bool:
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | Function) and (docstring := ast.get_docstring(node, clean=False)):
             yield from enumerate(docstring.splitlines(), node.body[0].lineno)
 
 
 def _messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    known = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    known = {id(node.value) for node in walk(tree) if isinstance(node, ast.Expr)}
+    for node in walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip() and id(node) not in known:
             yield from ((node.lineno, line) for line in node.value.splitlines())
 

@@ -42,7 +42,7 @@ def _dead_files(name: str, line: str) -> Iterator[str]:
     if name.startswith(HISTORY):
         return
     for file in _FILE.findall(re.sub(r"https?://\S+", "", line)):
-        if file not in FOREIGN and not any(known.endswith(f"/{file.removeprefix('../')}") for known in _files()):
+        if file not in FOREIGN and file.removeprefix("../") not in _files():
             yield file
 
 
@@ -69,5 +69,7 @@ def _defined(kind: str) -> set[str]:
 
 @cache
 def _files() -> set[str]:
+    """Every file by all ends of its path that begin behind a slash."""
     paths = [*ROOT.iterdir(), *(path for folder in FOLDERS for path in folder.rglob("*"))]
-    return {f"/{path.relative_to(ROOT).as_posix()}" for path in paths if path.is_file()}
+    parts = [path.relative_to(ROOT).parts for path in paths if path.is_file()]
+    return {"/".join(each[start:]) for each in parts for start in range(len(each))}

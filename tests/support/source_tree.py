@@ -9,9 +9,9 @@ import ast
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
@@ -26,14 +26,15 @@ TEXT = {".lock", ".lua", ".md", ".py", ".sql", ".toml", ".yml", ".yaml", ".conf"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-class Module(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Module:
     """One Python file."""
 
     path: Path
     text: str
     tree: ast.Module
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The path from the root of the repository, as people write it."""
         return self.path.relative_to(ROOT).as_posix()
@@ -69,8 +70,20 @@ def texts() -> list[tuple[str, str]]:
 def parsed(path: Path) -> Module:
     """One file, parsed."""
     text = path.read_text(encoding="utf-8")
+    return Module(path, text, tree_of(text))
+
+
+@cache
+def tree_of(text: str) -> ast.Module:
+    """The syntax of a Python file."""
     with no_collection():
-        return Module(path, text, ast.parse(text, filename=str(path)))
+        return ast.parse(text)
+
+
+@cache
+def walk(node: ast.AST) -> list[ast.AST]:
+    """A node and all below it. Two dozen rules walk the same trees."""
+    return list(ast.walk(node))
 
 
 @contextmanager
@@ -91,12 +104,12 @@ def no_collection() -> Iterator[None]:
 
 def functions(module: Module) -> Iterator[Function]:
     """Every function and method of a module, also those inside others."""
-    return (node for node in ast.walk(module.tree) if isinstance(node, Function))
+    return (node for node in walk(module.tree) if isinstance(node, Function))
 
 
 def calls(module: Module, *names: str) -> Iterator[ast.Call]:
     """Calls of a function or method that is written with one of these names."""
-    for node in ast.walk(module.tree):
+    for node in walk(module.tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in names:
             yield node
 
@@ -105,10 +118,10 @@ def literals(module: Module) -> Iterator[tuple[int, str]]:
     """Line and text of every string that is not a docstring."""
     docstrings = {
         id(node.body[0].value)
-        for node in ast.walk(module.tree)
+        for node in walk(module.tree)
         if isinstance(node, ast.Module | ast.ClassDef | Function) and node.body and isinstance(node.body[0], ast.Expr)
     }
-    for node in ast.walk(module.tree):
+    for node in walk(module.tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             yield node.lineno, node.value
 

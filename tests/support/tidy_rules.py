@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from leaseq.events import CATALOGUE
-from support.source_tree import PACKAGES, Function, Module, calls, functions, literals
+from support.source_tree import PACKAGES, Function, Module, calls, functions, literals, walk
 
 SOURCE_LINES, TEST_LINES, FUNCTION_LINES = 400, 500, 50
 VAGUE_NAMES = {"base", "common", "constants", "helper", "helpers", "manager", "misc", "types", "util", "utils"}
@@ -106,7 +106,7 @@ def file_names_say_something(module: Module) -> Iterator[str]:
 
 def annotations_are_real(module: Module) -> Iterator[str]:
     """No imports for the type checker alone."""
-    for node in ast.walk(module.tree):
+    for node in walk(module.tree):
         if "TYPE_CHECKING" in (getattr(node, "id", None), getattr(node, "attr", None)):
             yield f"{module.name}:{getattr(node, 'lineno', 0)}"
 
@@ -114,7 +114,7 @@ def annotations_are_real(module: Module) -> Iterator[str]:
 def imports_stand_at_the_top(module: Module) -> Iterator[str]:
     """Within a function, only extras that may be missing, and what is slow to import and seldom needed."""
     for function in functions(module):
-        for node in ast.walk(function):
+        for node in walk(function):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             yield from (f"{module.name}:{function.lineno} {name}" for name in names if name.split(".")[0] not in OPTIONAL | SLOW)
@@ -123,7 +123,7 @@ def imports_stand_at_the_top(module: Module) -> Iterator[str]:
 def no_judgement_goes_by_the_clock_on_the_wall(module: Module) -> Iterator[str]:
     """Spans of time are measured on a monotonic clock or by one server; who reads the wall clock is listed with a reason."""
     for function in functions(module):
-        for node in ast.walk(function):
+        for node in walk(function):
             told = isinstance(node, ast.Call) and _CLOCK.fullmatch(ast.unparse(node.func))
             if told and (module.name, function.name) not in WALL_CLOCKS:
                 yield f"{module.name}:{function.lineno} {function.name} calls {ast.unparse(node)}"
@@ -133,7 +133,7 @@ def cancellations_are_never_swallowed(module: Module) -> Iterator[str]:
     """Whoever catches one can raise it again."""
     if module.name == "engine/leaseq/describe.py":
         return  # it awaits nothing, and calls code of handlers that may raise anything
-    for node in ast.walk(module.tree):
+    for node in walk(module.tree):
         caught = [node.type] if isinstance(node, ast.ExceptHandler) else []
         if isinstance(node, ast.ExceptHandler) and _cancels(caught) and not _raises(node):
             yield f"{module.name}:{node.lineno}"
@@ -192,14 +192,14 @@ def events_have_their_fields(module: Module) -> Iterator[str]:
 
 def _names_of(call: ast.Call) -> list[str]:
     """The names that stand in the first argument of `emit`, which may be a condition."""
-    nodes = ast.walk(call.args[0]) if call.args else ()
+    nodes = walk(call.args[0]) if call.args else ()
     return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
 def stores_stay_behind_the_engine(module: Module) -> Iterator[str]:
     """Outside of `operations/` an engine is used by its methods. Only code that builds a process hands its stores on."""
     if not module.name.startswith(tuple(STORE_BUILDERS)):
-        for node in ast.walk(module.tree):
+        for node in walk(module.tree):
             if isinstance(node, ast.Attribute) and node.attr == "stores":
                 yield f"{module.name}:{node.lineno} {ast.unparse(node)}"
 
@@ -208,7 +208,7 @@ def tenants_are_bound_at_the_edge(module: Module) -> Iterator[str]:
     """The default tenant is named by each edge once. Below the edges no signature and no struct has a default for a tenant."""
     if module.name in TENANT_EDGES:
         return
-    for node in ast.walk(module.tree):
+    for node in walk(module.tree):
         if isinstance(node, ast.Name) and node.id == "DEFAULT_TENANT" and isinstance(node.ctx, ast.Load):
             yield f"{module.name}:{node.lineno} DEFAULT_TENANT"
         elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "tenant" and node.value is not None:
@@ -228,14 +228,14 @@ def _cancels(kinds: list[ast.expr | None] | list[ast.expr]) -> bool:
 
 
 def _raises(handler: ast.ExceptHandler) -> bool:
-    inner = [node for node in ast.walk(handler) if isinstance(node, Function | ast.Lambda)]
-    hidden = {id(node) for function in inner for node in ast.walk(function)}
-    return any(isinstance(node, ast.Raise) and id(node) not in hidden for node in ast.walk(handler))
+    inner = [node for node in walk(handler) if isinstance(node, Function | ast.Lambda)]
+    hidden = {id(node) for function in inner for node in walk(function)}
+    return any(isinstance(node, ast.Raise) and id(node) not in hidden for node in walk(handler))
 
 
 def _given_names(module: Module) -> Iterator[tuple[int, str]]:
     yield 1, module.path.stem
-    for node in ast.walk(module.tree):
+    for node in walk(module.tree):
         if isinstance(node, Function | ast.ClassDef):
             yield node.lineno, node.name
         elif isinstance(node, ast.arg):
