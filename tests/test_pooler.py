@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from leaseq import Context, Leaseq
-from leaseq.cli.exits import FAILED, REFUSED
+from leaseq.cli.exit_codes import FAILED, REFUSED
 from leaseq.config import Config
 from leaseq.errors import ServerUnfit, ServerUnreachable
 from leaseq.fitness import require_fit, survey

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from leaseq.dispatch.survey import End, Survey
 from leaseq.model import Glimpse, Lane
-from leaseq_reaper.apart import Apart
+from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.suspicion import Clock
 
 LOOK_SECONDS = 5.0
@@ -48,9 +48,9 @@ class Standing(Struct):
 class Compared:
     """Compares tasks with their lanes, and remembers the deliveries."""
 
-    def __init__(self, survey: Survey, *, apart: Apart, clock: Clock = time.monotonic) -> None:
+    def __init__(self, survey: Survey, *, isolation: FailureIsolation, clock: Clock = time.monotonic) -> None:
         self._survey = survey
-        self._apart = apart
+        self._isolation = isolation
         self._clock = clock
         self._lanes: dict[Place, Standing] = {}
         self._tasks: dict[str, tuple[int, Place]] = {}  # the attempt, and the lane
@@ -62,7 +62,7 @@ class Compared:
         before = await self._look_at(candidates)
         wanted = {place: candidates[place].keys() for place in before}
         lengths = {place: end.length for place, end in before.items()}
-        found = await self._apart.sort_out(await self._survey.delivered(wanted, lengths=lengths))
+        found = await self._isolation.sort_out(await self._survey.delivered(wanted, lengths=lengths))
         after = await self._look_at([place for place, task_ids in found.items() if task_ids])
         for place, end in after.items():
             if end == before[place]:

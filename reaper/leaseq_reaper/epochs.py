@@ -18,17 +18,17 @@ from leaseq.dispatch.survey import Survey
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import Apart
+from leaseq_reaper.isolation import FailureIsolation
 
 
 class Epochs:
     """Remembers the epoch and the run id of the server."""
 
-    def __init__(self, survey: Survey, ownership: Ownership, *, apart: Apart) -> None:
+    def __init__(self, survey: Survey, ownership: Ownership, *, isolation: FailureIsolation) -> None:
         self._survey = survey
         self._ownership = ownership
         self._left = ownership.guard.generation
-        self._apart = apart
+        self._isolation = isolation
         self._epoch: str | None = None
         self._server: str | None = None
         self._reason: str | None = None
@@ -49,7 +49,7 @@ class Epochs:
             if None not in (server, self._server) and self._server != server:
                 self._reason = "the server of dispatch is another one"
             self._server = server
-            await self._apart.each([None], lambda _: self._check())
+            await self._isolation.each([None], lambda _: self._check())
         except ServerUnreachable:
             self._reason = self._reason or "dispatch was out of reach"
             raise

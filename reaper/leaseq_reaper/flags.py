@@ -14,7 +14,7 @@ Invariant: a flag is removed only after the ledger was read again. An operator w
 from __future__ import annotations
 
 from leaseq.operations.engine import Stores
-from leaseq_reaper.apart import Apart
+from leaseq_reaper.isolation import FailureIsolation
 
 # Paused queues of one pass: two statements, and four round trips to dispatch.
 SHARE = 1000
@@ -23,9 +23,9 @@ SHARE = 1000
 class Flags:
     """Compares a share of the flags in each pass."""
 
-    def __init__(self, stores: Stores, *, apart: Apart) -> None:
+    def __init__(self, stores: Stores, *, isolation: FailureIsolation) -> None:
         self._stores = stores
-        self._apart = apart
+        self._isolation = isolation
         self._after = ""
         self._seen: set[str] = set()  # paused, in this round
         self._before: set[str] = set()  # paused, in the round before
@@ -33,7 +33,7 @@ class Flags:
     async def restore(self) -> None:
         """Set the flags of this share that dispatch lacks. At the end of a round, remove those of queues that were resumed."""
         share = await self._stores.fleet.list_paused(after=self._after, limit=SHARE)
-        flags = await self._apart.sort_out(await self._stores.survey.paused(share))
+        flags = await self._isolation.sort_out(await self._stores.survey.paused(share))
         await self._write([queue for queue in share if not flags.get(queue, True)], paused=True)
         self._seen.update(share)
         self._after = share[-1] if len(share) == SHARE else ""
@@ -53,7 +53,7 @@ class Flags:
             await self._write([queue for queue in queues if queue not in paused], paused=False)
 
     async def _write(self, queues: list[str], *, paused: bool) -> None:
-        await self._apart.sort_out(await self._stores.survey.pause_many(queues, paused=paused))
+        await self._isolation.sort_out(await self._stores.survey.pause_many(queues, paused=paused))
 
 
 __all__ = ["Flags"]

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from leaseq.model import Claim, Glimpse, State
 from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import AT_ONCE, Apart
+from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 from leaseq_reaper.suspicion import Clock
 
 # Longer than the time between two audits of a worker's own lists.
@@ -41,12 +41,12 @@ Owner = tuple[str, str]  # the queue, the worker
 class Forgotten:
     """Finds forgotten attempts and gives them back to their workers."""
 
-    def __init__(self, stores: Stores, *, apart: Apart, clock: Clock = time.monotonic) -> None:
+    def __init__(self, stores: Stores, *, isolation: FailureIsolation, clock: Clock = time.monotonic) -> None:
         self._ledger = stores.ledger
         self._fleet = stores.fleet
         self._dispatcher = stores.dispatcher
         self._survey = stores.survey
-        self._apart = apart
+        self._isolation = isolation
         self._clock = clock
         self._found: dict[Claim, tuple[str, float]] = {}  # the queue, and when it was first seen
 
@@ -87,7 +87,7 @@ class Forgotten:
             missing.update(claim for claim in owners[owner] if claim.task_id not in named)
 
         owners = _by_owner(claims)
-        await self._apart.each(owners, read, at_once=min(AT_ONCE, len(owners)))
+        await self._isolation.each(owners, read, at_once=min(AT_ONCE, len(owners)))
         return missing
 
     async def _restore(self, claims: dict[Claim, str]) -> int:
@@ -103,7 +103,7 @@ class Forgotten:
             count += restored
 
         owners = _by_owner(claims)
-        await self._apart.each(owners, restore, at_once=min(AT_ONCE, len(owners)))
+        await self._isolation.each(owners, restore, at_once=min(AT_ONCE, len(owners)))
         return count
 
 

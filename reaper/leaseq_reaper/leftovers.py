@@ -20,8 +20,8 @@ from collections.abc import Set as AbstractSet
 
 from leaseq.operations.engine import Stores
 from leaseq.operations.reap import Death, Reap
-from leaseq_reaper.apart import Apart
 from leaseq_reaper.flags import Flags
+from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.owners import ended
 from leaseq_reaper.suspicion import Clock
 
@@ -41,12 +41,12 @@ class Leftovers:
         stores: Stores,
         reap: Reap,
         *,
-        apart: Apart,
+        isolation: FailureIsolation,
         flags: Flags,
         on_leases: Callable[[AbstractSet[str]], None],
         clock: Clock = time.monotonic,
     ) -> None:
-        self._apart = apart
+        self._isolation = isolation
         self._flags = flags
         self._on_leases = on_leases
         self._clock = clock
@@ -90,7 +90,7 @@ class Leftovers:
             await self._bring_back(owners)
 
     async def _bring_back(self, owners: dict[str, set[str]]) -> None:
-        views = await self._apart.sort_out(await self._stores.dispatcher.list_leases_of([*owners]))
+        views = await self._isolation.sort_out(await self._stores.dispatcher.list_leases_of([*owners]))
         listed = {queue: {view.worker_id for view in found} for queue, found in views.items()}
         # A queue whose leases cannot be read is left alone.
         named = {worker_id for queue, leases in listed.items() for worker_id in leases | owners[queue]}
@@ -119,7 +119,7 @@ class Leftovers:
                 )
             )
 
-        await self._apart.each(sorted(ghosts), reap)
+        await self._isolation.each(sorted(ghosts), reap)
 
 
 __all__ = ["Leftovers"]

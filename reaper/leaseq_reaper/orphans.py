@@ -21,7 +21,7 @@ from leaseq.model import Claim, Counts, Glimpse, Settled, State
 from leaseq.operations.engine import Stores
 from leaseq.operations.reap import Reap
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import Apart
+from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock
 
@@ -35,11 +35,11 @@ SHOWN = 20
 class Orphans:
     """Settles orphans as lost, and delivers the tasks that run again."""
 
-    def __init__(self, stores: Stores, reap: Reap, *, apart: Apart, clock: Clock = time.monotonic) -> None:
+    def __init__(self, stores: Stores, reap: Reap, *, isolation: FailureIsolation, clock: Clock = time.monotonic) -> None:
         self._settle_lost = reap.settle_lost
         self._ledger = stores.ledger
         self._dispatcher = stores.dispatcher
-        self._apart = apart
+        self._isolation = isolation
         self._clock = clock
         self._found: dict[Claim, tuple[Counts, float]] = {}
         self._undelivered: dict[str, Settled] = {}
@@ -83,7 +83,7 @@ class Orphans:
             for task in glimpses.values()
             if task.state is State.PENDING and task.attempt == self._undelivered[task.task_id].attempt
         ]
-        delivered = await redeliver(self._dispatcher, waiting, apart=self._apart)
+        delivered = await redeliver(self._dispatcher, waiting, isolation=self._isolation)
         self._undelivered = {task.task_id: self._undelivered[task.task_id] for task in delivered.failed}
         if delivered.taken:
             emit("task.redispatched", count=len(delivered.taken), task_ids=sorted(delivered.taken)[:SHOWN], reason="orphaned")

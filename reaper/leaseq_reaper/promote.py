@@ -33,7 +33,7 @@ from leaseq.lifecycle import LANES
 from leaseq.model import Glimpse, Priority, State
 from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit, listening
-from leaseq_reaper.apart import Apart
+from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.passes import Quiet
 from leaseq_reaper.positions import Positions
 from leaseq_reaper.redeliver import redeliver
@@ -60,7 +60,7 @@ class Promote:
         self._ledger = stores.ledger
         self._dispatcher = stores.dispatcher
         self._survey = stores.survey
-        self._apart = Apart(stores)
+        self._isolation = FailureIsolation(stores)
         self._clock = clock
         self._positions = Positions(clock)
         self._turns = Turns(self._survey, window=self._dispatcher.window)
@@ -86,7 +86,7 @@ class Promote:
         due = await self._round([*due[first:], *due[:first]])
         while due and self._clock() < until:
             due = await self._round(due)
-        self._apart.complain()
+        self._isolation.raise_first()
 
     async def _find_out(self) -> None:
         """Deliver tasks that a promotion without an answer has promoted. Tasks that are still SCHEDULED stay in doubt."""
@@ -165,7 +165,7 @@ class Promote:
     async def _send(self) -> None:
         # Pushed twice when the answer was lost: legal, the claim is a compare-and-set.
         if self._unsent:
-            self._unsent = (await redeliver(self._dispatcher, self._unsent, apart=self._apart)).failed
+            self._unsent = (await redeliver(self._dispatcher, self._unsent, isolation=self._isolation)).failed
             reach("promote.sent")
 
 

@@ -33,9 +33,9 @@ from leaseq.ledger.fleet import Watched
 from leaseq.operations.engine import Stores
 from leaseq.operations.reap import Death, Reap
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import AT_ONCE, Apart
+from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 from leaseq_reaper.owners import ended
-from leaseq_reaper.suspicion import Brake, Clock, Suspicion, mass
+from leaseq_reaper.suspicion import Clock, MassFailureBrake, Suspicion, is_mass_failure
 
 # The process that closed an incarnation is about to recover its tasks, and knows best which task to
 # charge: leave it time for that.
@@ -70,9 +70,9 @@ class Reaping:
         self._dispatcher = stores.dispatcher
         self._ownership = stores.ownership
         self._reap = reap.reap
-        self._apart = Apart(stores)
+        self._isolation = FailureIsolation(stores)
         self._suspicion = suspicion
-        self._brake = Brake(lease_seconds=self._lease, clock=clock)
+        self._brake = MassFailureBrake(lease_seconds=self._lease, clock=clock)
         self._braked = False
         self._on_lost_list = on_lost_list
         self._clock = clock
@@ -98,7 +98,7 @@ class Reaping:
         except ServerUnreachable as error:
             self._suspicion.disturb(str(error))
             raise
-        self._apart.complain()
+        self._isolation.raise_first()
 
     def also(self, queues: AbstractSet[str]) -> None:
         """Look for leases of closed workers in these queues too, until there are none."""
@@ -116,7 +116,7 @@ class Reaping:
             leases[queue] = await self._dispatcher.list_leases(queue)
 
         # A queue that cannot be read is left unwatched, and its workers unsuspected.
-        await self._apart.each(sorted(queues), read, at_once=AT_ONCE)
+        await self._isolation.each(sorted(queues), read, at_once=AT_ONCE)
         reason = self._suspicion.look({queue: leases[queue] for queue in homes if queue in leases}, asked=asked)
         if reason is not None:
             emit("reaper.quieted", seconds=self._lease, reason=reason)
@@ -154,7 +154,7 @@ class Reaping:
                     )
                 )
 
-        await self._apart.each(due, finish, at_once=TOGETHER)
+        await self._isolation.each(due, finish, at_once=TOGETHER)
 
     async def _drop_made_up(self, places: dict[str, list[str]], closed: AbstractSet[str]) -> set[str]:
         """Remove leases under names that the ledger has never had or has pruned, all together: there may be thousands of them.
@@ -178,7 +178,7 @@ class Reaping:
 
     async def _held_back(self, lapsed: Sequence[Watched], total: int) -> bool:
         hosts = 0
-        if mass(lapsed=len(lapsed), of=total):
+        if is_mass_failure(lapsed=len(lapsed), of=total):
             names = {worker.worker_id for worker in lapsed}
             records = await self._fleet.list_workers(limit=MANY)
             hosts = len({record.host for record in records if record.worker_id in names})
@@ -194,7 +194,7 @@ class Reaping:
                 emit("worker.suspected", worker_id=worker.worker_id, queues=worker.queues)
                 await self._bury_one(worker)
 
-        await self._apart.each(lapsed, bury, at_once=TOGETHER)
+        await self._isolation.each(lapsed, bury, at_once=TOGETHER)
 
     async def _bury_one(self, worker: Watched) -> None:
         lost_list = self._suspicion.absent(worker.worker_id, worker.queues[:1])

@@ -19,10 +19,10 @@ from collections.abc import Set as AbstractSet
 from leaseq.operations.engine import Stores
 from leaseq.operations.reap import Reap
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import Apart
 from leaseq_reaper.epochs import Epochs
 from leaseq_reaper.flags import Flags
 from leaseq_reaper.forgotten import Forgotten
+from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.leftovers import Leftovers
 from leaseq_reaper.orphans import Orphans
 from leaseq_reaper.stranded import Stranded
@@ -65,13 +65,13 @@ class Reconcile:
         self._clock = clock
         self._on_loss = on_loss
         self._budget = SHARE * interval_seconds
-        self._apart = Apart(stores)
-        self._epochs = Epochs(stores.survey, stores.ownership, apart=self._apart)
-        self._stranded = Stranded(stores, apart=self._apart, clock=clock)
-        self._orphans = Orphans(stores, reap, apart=self._apart, clock=clock)
-        self._forgotten = Forgotten(stores, apart=self._apart, clock=clock)
-        self._flags = Flags(stores, apart=self._apart)
-        self._leftovers = Leftovers(stores, reap, apart=self._apart, flags=self._flags, on_leases=on_leases, clock=clock)
+        self._isolation = FailureIsolation(stores)
+        self._epochs = Epochs(stores.survey, stores.ownership, isolation=self._isolation)
+        self._stranded = Stranded(stores, isolation=self._isolation, clock=clock)
+        self._orphans = Orphans(stores, reap, isolation=self._isolation, clock=clock)
+        self._forgotten = Forgotten(stores, isolation=self._isolation, clock=clock)
+        self._flags = Flags(stores, isolation=self._isolation)
+        self._leftovers = Leftovers(stores, reap, isolation=self._isolation, flags=self._flags, on_leases=on_leases, clock=clock)
         self._walk = Walk(stores.upkeep)
         self._recent = Walk(stores.upkeep, begin=lambda: first_recent_id(RECENT_SECONDS), ahead_seconds=int(RECENT_SECONDS))
         self._sweep: Walk | None = None
@@ -101,7 +101,7 @@ class Reconcile:
         """Examine everything for a while."""
         try:
             await self._look()
-            self._apart.complain()
+            self._isolation.raise_first()
         except BaseException:
             self._failed = True
             raise

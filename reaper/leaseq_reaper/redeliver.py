@@ -15,7 +15,7 @@ from msgspec import Struct
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.failpoints import reach
 from leaseq.model import Glimpse, Lane, Settled
-from leaseq_reaper.apart import AT_ONCE, Apart
+from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 
 T = TypeVar("T", Glimpse, Settled)
 
@@ -28,7 +28,7 @@ class Redelivered(Struct, Generic[T], frozen=True):
     failed: list[T]
 
 
-async def redeliver(dispatcher: Dispatcher, tasks: Sequence[T], *, apart: Apart) -> Redelivered[T]:
+async def redeliver(dispatcher: Dispatcher, tasks: Sequence[T], *, isolation: FailureIsolation) -> Redelivered[T]:
     """Push PENDING tasks to the tails of their lanes, oldest first.
 
     Raises `ServerUnreachable` with some or none pushed.
@@ -53,7 +53,7 @@ async def redeliver(dispatcher: Dispatcher, tasks: Sequence[T], *, apart: Apart)
         if trouble is not None:
             raise trouble
 
-    await apart.each(queues, push, at_once=min(AT_ONCE, len(queues)))
+    await isolation.each(queues, push, at_once=min(AT_ONCE, len(queues)))
     return Redelivered(taken, failed)
 
 

@@ -43,8 +43,8 @@ from leaseq.failpoints import reach
 from leaseq.model import Lane
 from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.backlogs import Backlogs, find_backlogs
+from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 from leaseq_reaper.passes import Quiet
 from leaseq_reaper.suspicion import Clock
 
@@ -105,7 +105,7 @@ class Refill:
         self._dispatcher = stores.dispatcher
         self._survey = stores.survey
         self._window = stores.dispatcher.window
-        self._apart = Apart(stores)
+        self._isolation = FailureIsolation(stores)
         self._clock = clock
         # The backlog as we left it, and what of it was in the lane already when we last looked.
         self._left: dict[tuple[str, Lane], tuple[bytes, set[str]]] = {}
@@ -127,7 +127,7 @@ class Refill:
         await self._unname([queue for queue in queues if queue not in backlogs])
         await self._fill_all(await self._half_empty(backlogs))
         self.quiet.note(found=any(queue not in self._idle or self._idle[queue].seconds < IDLE_CAP_SECONDS for queue in named))
-        self._apart.complain()
+        self._isolation.raise_first()
 
     async def _changed(self, queues: Sequence[str]) -> list[str]:
         """Without those whose lanes are as long as they were. Of these the backlogs are read now and then all the same."""
@@ -183,7 +183,7 @@ class Refill:
         async def fill(place: tuple[str, Lane, Backlog, int]) -> None:
             await self._fill(Full(*place, rows, seconds))
 
-        await self._apart.each([*places[first:], *places[:first]], fill, at_once=at_once)
+        await self._isolation.each([*places[first:], *places[:first]], fill, at_once=at_once)
 
     async def _fill(self, full: Full) -> None:
         until = self._clock() + full.seconds

@@ -40,9 +40,9 @@ from leaseq.ledger.upkeep import Accounted
 from leaseq.model import Glimpse, Lane, State
 from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit
-from leaseq_reaper.apart import AT_ONCE, Apart
 from leaseq_reaper.backlogs import Backlogs, find_backlogs, waits_its_turn
 from leaseq_reaper.compared import Compared, Place
+from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock
 from leaseq_reaper.walk import CHUNK
@@ -78,15 +78,15 @@ class Standing(Struct, frozen=True):
 class Stranded:
     """Finds and redelivers stranded tasks."""
 
-    def __init__(self, stores: Stores, *, apart: Apart, clock: Clock = time.monotonic) -> None:
+    def __init__(self, stores: Stores, *, isolation: FailureIsolation, clock: Clock = time.monotonic) -> None:
         self._ledger = stores.ledger
         self._dispatcher = stores.dispatcher
         self._survey = stores.survey
-        self._apart = apart
+        self._isolation = isolation
         self._clock = clock
         self._rested_at = clock()
         self._standing: dict[Place, Standing] = {}
-        self._compared = Compared(stores.survey, apart=apart, clock=clock)
+        self._compared = Compared(stores.survey, isolation=isolation, clock=clock)
 
     @property
     def resting(self) -> bool:
@@ -183,7 +183,7 @@ class Stranded:
         async def look(queue: str) -> None:
             missing.update({task_id: queues[queue][task_id] for task_id in await self._missing(queue, set(queues[queue]))})
 
-        await self._apart.each(queues, look, at_once=AT_ONCE)
+        await self._isolation.each(queues, look, at_once=AT_ONCE)
         await self._redeliver(missing)
         now = self._clock()
         depth += await self._depth({(queue, lane) for queue in queues for lane in Lane})
@@ -207,7 +207,7 @@ class Stranded:
                     for task in again.values()
                     if task.state is State.PENDING and task.attempt == missing[task.task_id].attempt
                 ]
-                for task_id in (await redeliver(self._dispatcher, stranded, apart=self._apart)).taken:
+                for task_id in (await redeliver(self._dispatcher, stranded, isolation=self._isolation)).taken:
                     done[missing[task_id].queue].append(task_id)
                 reach("reconcile.pushed")
         finally:

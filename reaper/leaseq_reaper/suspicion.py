@@ -28,7 +28,7 @@ TROUBLED_LEASES = 3
 AWAY_LEASES = 2
 
 
-class Sighting(Struct, frozen=True):
+class HeartbeatObservation(Struct, frozen=True):
     """One value of a beat counter: when it was first seen, and for how long it may stand still from then on."""
 
     beat: int
@@ -42,7 +42,7 @@ class Suspicion:
     def __init__(self, *, lease_seconds: float, clock: Clock = time.monotonic) -> None:
         self._lease = lease_seconds
         self._clock = clock
-        self._sightings: dict[str, dict[str, Sighting]] = {}
+        self._observations: dict[str, dict[str, HeartbeatObservation]] = {}
         self._gone: dict[str, dict[str, float]] = {}
         self._watched: dict[str, float] = {}
         self._asked = clock()
@@ -98,38 +98,38 @@ class Suspicion:
 
     def absent(self, worker_id: str, queues: Iterable[str]) -> bool:
         """Whether at least one of these does not know it. Then its list there may have been lost with its lease."""
-        return any(worker_id not in self._sightings.get(queue, {}) for queue in queues)
+        return any(worker_id not in self._observations.get(queue, {}) for queue in queues)
 
     def _silent(self, queue: str, worker_id: str) -> bool:
         if queue not in self._watched:
             return False
-        sighting = self._sightings[queue].get(worker_id)
+        sighting = self._observations[queue].get(worker_id)
         if sighting is not None:
             return self._asked - sighting.since >= sighting.good_for
         # It may have been there before we came, so an absence counts from when we began to watch.
         return self._asked - self._gone[queue].get(worker_id, self._watched[queue]) >= self._lease
 
     def _take_in(self, queue: str, views: Sequence[LeaseView], now: float) -> None:
-        before = self._sightings.get(queue, {})
-        after: dict[str, Sighting] = {}
+        before = self._observations.get(queue, {})
+        after: dict[str, HeartbeatObservation] = {}
         for view in views:
             known = before.get(view.worker_id)
             if known is None or known.beat != view.beat:
                 left = min(view.left_ms / 1000, FURTHEST_LEASES * self._lease)
-                known = Sighting(view.beat, now, max(self._lease, left))
+                known = HeartbeatObservation(view.beat, now, max(self._lease, left))
             after[view.worker_id] = known
         old = self._gone.get(queue, {})
         gone = {worker_id: since for worker_id, since in old.items() if now - since < 2 * self._lease}
         gone |= dict.fromkeys(before.keys() - after.keys(), now)
-        self._sightings[queue] = after
+        self._observations[queue] = after
         self._gone[queue] = gone
 
     def _forget(self, queue: str) -> None:
-        for book in (self._sightings, self._gone, self._watched):
+        for book in (self._observations, self._gone, self._watched):
             book.pop(queue, None)
 
 
-class Brake:
+class MassFailureBrake:
     """Tells an outage from deaths: when most of the fleet lapses together, look again after a further lease.
 
     The workers of one host die together when it does, and that is a death like any other, promised back within a lease and two
@@ -143,7 +143,7 @@ class Brake:
 
     def holds(self, *, lapsed: int, of: int, hosts: int) -> bool:
         """May these not be reaped yet? `lapsed` workers of `of` open ones, on so many hosts."""
-        if not mass(lapsed=lapsed, of=of) or hosts < 2:
+        if not is_mass_failure(lapsed=lapsed, of=of) or hosts < 2:
             self._since = None
             return False
         if self._since is None:
@@ -151,9 +151,9 @@ class Brake:
         return self._clock() - self._since < self._lease
 
 
-def mass(*, lapsed: int, of: int) -> bool:
+def is_mass_failure(*, lapsed: int, of: int) -> bool:
     """Is that more than half of the workers, and at least three?"""
     return lapsed >= 3 and 2 * lapsed > of
 
 
-__all__ = ["Brake", "Clock", "Sighting", "Suspicion", "mass"]
+__all__ = ["Clock", "HeartbeatObservation", "MassFailureBrake", "Suspicion", "is_mass_failure"]

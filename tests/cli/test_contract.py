@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from leaseq import errors
 from leaseq.cli import COMMANDS, EXIT_CODES, main
-from leaseq.cli.exits import CODES, exit_code, explain, leaseq_error
+from leaseq.cli.exit_codes import CODES, exit_code, explain, leaseq_error
 from leaseq.errors import DispatchForeign, LeaseqError, ServerUnreachable, TaskConflict
 
 NAMES = [name for commands in COMMANDS.values() for name in commands]
@@ -102,7 +102,7 @@ def test_help_imports_no_command() -> None:
     modules = set(ran.stdout.splitlines()[-1].split())
     assert "leaseq.cli" in modules
     late = {"apscheduler", "httptools", "litestar", "rich", "watchfiles"}
-    needed = {"leaseq.cli.exits", "leaseq.cli.streams"}
+    needed = {"leaseq.cli.exit_codes", "leaseq.cli.streams"}
     assert {m for m in modules if m.split(".")[0] in late or m.startswith("leaseq.cli.")} == needed
 
 

@@ -21,7 +21,7 @@ from leaseq.model import Lane, Priority, State
 from leaseq.operations.engine import open_engine
 from leaseq.telemetry import recorded
 from leaseq_reaper import walk
-from leaseq_reaper.apart import AT_ONCE
+from leaseq_reaper.isolation import AT_ONCE
 from leaseq_reaper.promote import Promote
 from leaseq_reaper.reconcile import Reconcile
 from leaseq_reaper.walk import first_id_at, first_recent_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from leaseq.dispatch.deliveries import LeaseView
-from leaseq_reaper.suspicion import AWAY_LEASES, FURTHEST_LEASES, TROUBLED_LEASES, Brake, Suspicion
+from leaseq_reaper.suspicion import AWAY_LEASES, FURTHEST_LEASES, TROUBLED_LEASES, MassFailureBrake, Suspicion
 from support.reaper import FakeClock
 
 LEASE = 10.0
@@ -214,7 +214,7 @@ def test_a_slow_answer_is_not_counted_as_silence(watch: Watch) -> None:
 
 
 def test_the_brake_holds_for_a_lease_and_then_lets_go(clock: FakeClock) -> None:
-    brake = Brake(lease_seconds=LEASE, clock=clock)
+    brake = MassFailureBrake(lease_seconds=LEASE, clock=clock)
     assert brake.holds(lapsed=3, of=5, hosts=2)
     clock.now += LEASE - 0.1
     assert brake.holds(lapsed=4, of=5, hosts=2)
@@ -223,7 +223,7 @@ def test_the_brake_holds_for_a_lease_and_then_lets_go(clock: FakeClock) -> None:
 
 
 def test_the_brake_is_ready_again_once_the_outage_is_over(clock: FakeClock) -> None:
-    brake = Brake(lease_seconds=LEASE, clock=clock)
+    brake = MassFailureBrake(lease_seconds=LEASE, clock=clock)
     brake.holds(lapsed=3, of=5, hosts=2)
     clock.now += LEASE
     assert not brake.holds(lapsed=3, of=5, hosts=2)
@@ -240,4 +240,4 @@ def test_the_brake_is_ready_again_once_the_outage_is_over(clock: FakeClock) -> N
     ],
 )
 def test_no_brake_for(lapsed: int, of: int, hosts: int, clock: FakeClock) -> None:
-    assert not Brake(lease_seconds=LEASE, clock=clock).holds(lapsed=lapsed, of=of, hosts=hosts)
+    assert not MassFailureBrake(lease_seconds=LEASE, clock=clock).holds(lapsed=lapsed, of=of, hosts=hosts)

@@ -1,7 +1,7 @@
 """The commands of `leaseq`, and the modules that implement them.
 
 Invariants: a command's module is imported only when that command runs, so `leaseq --help` stays fast. Every error becomes one
-line on stderr and an exit code that a script can distinguish (`leaseq.cli.exits`).
+line on stderr and an exit code that a script can distinguish (`leaseq.cli.exit_codes`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from leaseq.cli.exits import OK, failure, trace
+from leaseq.cli.exit_codes import OK, failure, trace
 from leaseq.cli.streams import note, note_as_it_is, open_streams, say, silence
 
 __all__ = ["COMMANDS", "main"]
@@ -35,8 +35,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("show:show", "Show a task's history and what it is waiting for."),
         "wait": ("wait:wait", "Wait for a task to end, and print its result."),
         "list": ("tasks:list_tasks", "List tasks, newest first."),
-        "cancel": ("steer:cancel", "Cancel a task."),
-        "redrive": ("steer:redrive", "Retry a FAILED or CANCELLED task from its first attempt."),
+        "cancel": ("control:cancel", "Cancel a task."),
+        "redrive": ("control:redrive", "Retry a FAILED or CANCELLED task from its first attempt."),
     },
     "Fleet": {
         "workers": ("fleet:workers", "List the workers."),

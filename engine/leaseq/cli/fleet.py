@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from leaseq.cli import parameters
-from leaseq.cli.paper import moment, print_json, print_table
+from leaseq.cli.output import moment, print_json, print_table
 from leaseq.cli.stores import reading, with_engine
 from leaseq.cli.streams import note, say
 from leaseq.dispatch.survey import Depths

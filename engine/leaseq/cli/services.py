@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from leaseq.app import Leaseq
-from leaseq.cli.exits import FAILED
+from leaseq.cli.exit_codes import FAILED
 from leaseq.cli.serving import on_fit_servers
 from leaseq.cli.signals import stop_at_eof
 from leaseq.cli.streams import note, note_as_it_is

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from leaseq.cli import parameters
-from leaseq.cli.paper import STYLES, moment, one_line, print_block, print_json, print_line, styled
+from leaseq.cli.output import STYLES, moment, one_line, print_block, print_json, print_line, styled
 from leaseq.cli.stores import reading
 from leaseq.cli.story import Whereabouts, headline, tell
 from leaseq.errors import ServerUnreachable

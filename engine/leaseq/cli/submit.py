@@ -12,7 +12,7 @@ import click
 import msgspec
 from msgspec import Struct
 
-from leaseq.cli.paper import print_json
+from leaseq.cli.output import print_json
 from leaseq.cli.parameters import as_json, tenant, to_name
 from leaseq.cli.stores import with_engine
 from leaseq.cli.streams import note, say

@@ -6,7 +6,7 @@ import click
 from msgspec.structs import replace
 
 from leaseq.cli import parameters
-from leaseq.cli.paper import moment, print_json, print_table
+from leaseq.cli.output import moment, print_json, print_table
 from leaseq.cli.stores import reading
 from leaseq.cli.story import why
 from leaseq.ledger.ledger import Listing, TaskFilter

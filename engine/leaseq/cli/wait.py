@@ -8,8 +8,8 @@ import click
 import msgspec
 
 from leaseq.cli import parameters
-from leaseq.cli.exits import FAILED, OK, TIMED_OUT
-from leaseq.cli.paper import print_json, print_raw_json
+from leaseq.cli.exit_codes import FAILED, OK, TIMED_OUT
+from leaseq.cli.output import print_json, print_raw_json
 from leaseq.cli.stores import reading
 from leaseq.cli.streams import note
 from leaseq.model import YEAR_SECONDS, State, Task

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 
 import click
 
-from leaseq.cli.dev.household import Household
 from leaseq.cli.dev.printer import Printer
+from leaseq.cli.dev.process_group import ProcessGroup
 from leaseq.cli.dev.watch import changes
 from leaseq.cli.services import configure, require_extra
 from leaseq.cli.serving import on_fit_servers
@@ -40,7 +40,7 @@ def dev(app: str, port: int | None, no_reload: bool) -> None:
         printer.say("watchfiles is not installed, so nothing is reloaded: pip install 'leaseq[reload]'", colour="yellow")
         reloads = False
     with on_fit_servers(config) as ready:
-        code = asyncio.run(Household(ready, app, changes=changes if reloads else None, printer=printer).run())
+        code = asyncio.run(ProcessGroup(ready, app, changes=changes if reloads else None, printer=printer).run())
     sys.exit(code)
 
 

@@ -18,7 +18,7 @@ from time import monotonic
 from msgspec import Struct
 
 from leaseq.cli.dev.printer import Printer
-from leaseq.cli.exits import FAILED, USAGE
+from leaseq.cli.exit_codes import FAILED, USAGE
 from leaseq.loop import pause
 
 # Without its event (a quiet log level), a part that has lived this long counts as up.
@@ -31,7 +31,7 @@ LINE_BYTES = 16 * 1_048_576
 BROKEN = (FAILED, USAGE)
 
 
-class Errand(Struct, frozen=True, kw_only=True):
+class ProcessSpec(Struct, frozen=True, kw_only=True):
     """The definition of a part: its command line, the event that shows that it is up, and the time for its end."""
 
     name: str
@@ -41,11 +41,11 @@ class Errand(Struct, frozen=True, kw_only=True):
     reloads: bool = False
 
 
-class Part:
+class ManagedProcess:
     """One process, and its successors after restarts."""
 
-    def __init__(self, errand: Errand, *, env: Mapping[str, str], printer: Printer) -> None:
-        self.errand = errand
+    def __init__(self, spec: ProcessSpec, *, env: Mapping[str, str], printer: Printer) -> None:
+        self.spec = spec
         self.given_up: int | None = None  # the exit code of a part that does not come up
         self._env = dict(env)
         self._printer = printer
@@ -58,7 +58,7 @@ class Part:
 
     @property
     def name(self) -> str:
-        return self.errand.name
+        return self.spec.name
 
     async def run(self) -> None:
         """Keep it running until it is stopped or given up."""
@@ -88,7 +88,7 @@ class Part:
 
     async def _mourn(self, code: int, short_lives: int) -> None:
         """Wait before a restart. If the code is broken, a person has to change it first."""
-        if short_lives and self.errand.reloads and code in BROKEN:
+        if short_lives and self.spec.reloads and code in BROKEN:
             self._printer.say(f"{self.name} cannot start; waiting for a file to change", colour="yellow")
             await self._changed.wait()
             return
@@ -101,7 +101,7 @@ class Part:
         self._changed.set()
         process = self._process
         if process is not None:
-            await self._end(process, (signal.SIGTERM, RELOAD_SECONDS), (signal.SIGTERM, self.errand.stop_seconds))
+            await self._end(process, (signal.SIGTERM, RELOAD_SECONDS), (signal.SIGTERM, self.spec.stop_seconds))
 
     def retire(self) -> None:
         """Do not restart it, however it ends from now on."""
@@ -112,7 +112,7 @@ class Part:
         """Stop it permanently, and wait for its end."""
         self.retire()
         if self._process is not None:
-            await self._end(self._process, (signal.SIGTERM, self.errand.stop_seconds))
+            await self._end(self._process, (signal.SIGTERM, self.spec.stop_seconds))
 
     def hurry(self) -> None:
         """Make a part that is stopping stop faster."""
@@ -126,7 +126,7 @@ class Part:
             "-P",  # a file of the working directory called `queue.py` is not the module of the standard library
             "-m",
             "leaseq",
-            *self.errand.arguments,
+            *self.spec.arguments,
             "--until-eof",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -157,7 +157,7 @@ class Part:
         assert process.stderr is not None
         while line := await process.stderr.readline():
             event = self._printer.line(self.name, line.decode(errors="replace").rstrip("\n"))
-            if event is not None and event["event"] == self.errand.up:
+            if event is not None and event["event"] == self.spec.up:
                 self.came_up()
 
     async def _end(self, process: asyncio.subprocess.Process, *steps: tuple[signal.Signals, float]) -> None:
@@ -183,4 +183,4 @@ class Part:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-__all__ = ["Errand", "Part"]
+__all__ = ["ManagedProcess", "ProcessSpec"]

@@ -25,7 +25,7 @@ K = TypeVar("K")
 AT_ONCE = 8
 
 
-class Apart:
+class FailureIsolation:
     """Isolates the failures of one pass from each other."""
 
     def __init__(self, stores: Stores) -> None:
@@ -55,7 +55,7 @@ class Apart:
             await self._note(failed)
         return {key: answer for key, answer in answers.items() if not isinstance(answer, ServerUnreachable)}
 
-    def complain(self) -> None:
+    def raise_first(self) -> None:
         """Raise the first failure of this pass, if there was one. Call it last in a pass."""
         trouble, self._trouble = self._trouble, None
         if trouble is not None:
@@ -67,4 +67,4 @@ class Apart:
         self._trouble = self._trouble or error
 
 
-__all__ = ["AT_ONCE", "Apart"]
+__all__ = ["AT_ONCE", "FailureIsolation"]

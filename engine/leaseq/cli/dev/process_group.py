@@ -13,9 +13,9 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from http.client import HTTPConnection, HTTPException
 
-from leaseq.cli.dev.part import Errand, Part
+from leaseq.cli.dev.managed_process import ManagedProcess, ProcessSpec
 from leaseq.cli.dev.printer import Printer
-from leaseq.cli.exits import FAILED, OK
+from leaseq.cli.exit_codes import FAILED, OK
 from leaseq.config import Config
 from leaseq.loop import pause
 
@@ -26,7 +26,7 @@ ANSWER_SECONDS = 2.0
 Changes = Callable[[asyncio.Event], AsyncIterator[str]]
 
 
-class Household:
+class ProcessGroup:
     """The parts, in the order in which they stop. `changes` reports changed code until its event is set; None: no reload."""
 
     def __init__(self, config: Config, app: str, *, changes: Changes | None, printer: Printer) -> None:
@@ -35,16 +35,16 @@ class Household:
         self._changes = changes
         self._told = asyncio.Event()
         env = os.environ | {"LEASEQ_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
-        api = Errand(name="api", arguments=["api", "--port", str(config.api_port)], up=None, stop_seconds=STOP_SECONDS)
-        worker = Errand(
+        api = ProcessSpec(name="api", arguments=["api", "--port", str(config.api_port)], up=None, stop_seconds=STOP_SECONDS)
+        worker = ProcessSpec(
             name="worker",
             arguments=["worker", app],
             up="worker.opened",
             stop_seconds=config.grace_seconds + STOP_SECONDS,
             reloads=changes is not None,
         )
-        reaper = Errand(name="reaper", arguments=["reaper"], up="reaper.started", stop_seconds=STOP_SECONDS)
-        self._api, self._worker, self._reaper = (Part(e, env=env, printer=printer) for e in (api, worker, reaper))
+        reaper = ProcessSpec(name="reaper", arguments=["reaper"], up="reaper.started", stop_seconds=STOP_SECONDS)
+        self._api, self._worker, self._reaper = (ManagedProcess(e, env=env, printer=printer) for e in (api, worker, reaper))
 
     async def run(self) -> int:
         """Run until a signal, or until a part is given up. Returns the exit code."""
@@ -77,7 +77,7 @@ class Household:
             self._printer.say("stopping; press Ctrl-C again to hurry")
         self._told.set()
 
-    def _judge(self, parts: Sequence[Part]) -> int:
+    def _judge(self, parts: Sequence[ManagedProcess]) -> int:
         for part in parts:
             if part.given_up is not None:
                 self._printer.say(f"{part.name} cannot start (see above): stopping everything", colour="red")
@@ -110,4 +110,4 @@ def _answers(host: str, port: int) -> bool:
         connection.close()
 
 
-__all__ = ["Household"]
+__all__ = ["ProcessGroup"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from leaseq.cli import parameters
-from leaseq.cli.paper import print_json
+from leaseq.cli.output import print_json
 from leaseq.cli.stores import with_engine
 from leaseq.cli.streams import say
 from leaseq.model import State, Task

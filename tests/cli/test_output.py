@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from leaseq.cli.paper import moment
+from leaseq.cli.output import moment
 from leaseq.printable import printable
 from support.cli import Stage
 from support.processes import environment
