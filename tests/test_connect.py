@@ -177,7 +177,7 @@ async def test_the_pool_heals_after_a_restart(own_postgres: PostgresServer, pace
         await asyncio.to_thread(own_postgres.start)
         began = time.monotonic()
         await _hold_briefly(pool.connection())
-        assert time.monotonic() - began < 0.9 * pace.slowness  # one dead connection told of the other three
+        assert time.monotonic() - began < 0.9 * pace.slowness  # one dead connection revealed the other three
         await asyncio.gather(*(_hold_briefly(pool.connection()) for _ in range(8)))
         assert time.monotonic() - began < 2 * pace.slowness
 

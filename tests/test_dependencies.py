@@ -44,7 +44,7 @@ class Pin(NamedTuple):
 class Project(NamedTuple):
     """The files that the rules compare."""
 
-    requirements: dict[str, list[Requirement]]  # by extra; "" is what is always installed, "build" what builds
+    requirements: dict[str, list[Requirement]]  # by extra; "" for those always installed, "build" for the build
     advisories: list[dict[str, str]]
     looked_for: set[str]
     image: str

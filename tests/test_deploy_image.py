@@ -42,13 +42,13 @@ def instructions() -> list[list[Instruction]]:
 
 
 def copied() -> list[str]:
-    """What is copied from the repository, in all stages."""
+    """The files that are copied from the repository, in all stages."""
     lines = [rest.split() for stage in instructions() for name, rest in stage if name == "COPY" and not rest.startswith("--from")]
     return sorted(source for words in lines for source in words[:-1])
 
 
 def allowed() -> list[str]:
-    """What .dockerignore lets through: it shuts everything out, and names what may come in."""
+    """The files that .dockerignore allows: it excludes everything and lists exceptions."""
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"

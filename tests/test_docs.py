@@ -32,7 +32,7 @@ ASKED = 5.0
 FRESH, LAST = Counts(0, 0, 0, 5), Counts(4, 0, 0, 5)
 ERROR = TaskError("error", "no")
 
-# What `after` is asked for each row of the table of outcomes, in its order.
+# The arguments of `after` for each row of the table of outcomes, in its order.
 CASES = [
     (Ending(Outcome.SUCCEEDED), FRESH),
     (Ending(Outcome.ERRORED, error=ERROR), FRESH),

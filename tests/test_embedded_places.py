@@ -39,7 +39,7 @@ def test_a_long_path_gets_a_short_socket(tmp_path: Path) -> None:
 
 @as_root
 def test_root_below_a_closed_directory_loosens_nothing(data_dir: Path) -> None:
-    """Postgres runs as nobody, who may not enter our directory: its files lie elsewhere, and a note says where."""
+    """Postgres runs as `nobody`, which may not enter our directory: its files lie elsewhere, and a note names the place."""
     data_dir.mkdir(mode=0o700)
     with embedded_servers(Config(data_dir=data_dir)) as config:
         assert config.postgres_url
@@ -143,7 +143,7 @@ def as_account(account: Account, script: str) -> None:
 
 
 def test_a_copy_of_the_programs_works_and_is_open_to_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root's environment may lie below /root: then the programs are copied to where nobody can run them."""
+    """Root's environment may lie below /root: then the programs are copied to a place where all users can run them."""
     monkeypatch.setattr(binaries, "FAR_ROOT", tmp_path)
     monkeypatch.setattr(binaries, "can_walk_to", lambda path, account: False)
     ours = Account(uid=os.geteuid(), gid=os.getegid(), foreign=False)

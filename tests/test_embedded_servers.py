@@ -48,7 +48,7 @@ def test_a_segment_that_is_in_use_stays(own_postgres: PostgresServer) -> None:
 
 
 def test_a_segment_of_another_account_stays(own_postgres: PostgresServer) -> None:
-    """What a server has written down leads to no segment but its own."""
+    """The pid file of a server leads to its own segment only."""
     account = own_postgres.place.account
     segment = segments.segment_in(own_postgres._pid_file, uid=account.uid)
     assert segment is not None
@@ -85,7 +85,7 @@ def test_a_standby_has_what_its_primary_has_and_can_be_promoted(own_postgres: Po
 
 
 def test_pid_file_of_another_process_is_stale(own_postgres: PostgresServer, own_valkey: ValkeyServer) -> None:
-    """After a reboot the number in the file may be anybody's: here, ours."""
+    """After a reboot the number in the file may belong to any process: here, to ours."""
     own_postgres.kill()
     own_valkey.kill()
     pid_file = own_postgres.place.files / "data" / "postmaster.pid"

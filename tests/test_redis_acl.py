@@ -45,7 +45,7 @@ FOR_NEITHER = [
         "ACL WHOAMI",
     ),
 ]
-# What the connection itself needs, and what the test asks for as the owner of the server.
+# Commands of the connection itself, and of the test as the owner of the server.
 NOT_COUNTED = {"acl", "auth", "config", "hello", "info", "flushall", "quit"}
 
 
@@ -84,12 +84,12 @@ def _as(user: str, server: ValkeyServer) -> str:
 
 
 async def command(client: redis.asyncio.Redis, *words: str) -> None:
-    # What the client has of its own for this is untyped, too.
+    # The client's own method for this is untyped, too.
     await client.execute_command(*words)  # type: ignore[no-untyped-call]
 
 
 async def commands(owner: redis.asyncio.Redis) -> dict[str, dict[str, Any]]:
-    """What the server has been asked for since it was started, by the scripts too."""
+    """The commands that the server has received since its start, including those of scripts."""
     counted: dict[str, dict[str, Any]] = await owner.info("commandstats")
     return {name.removeprefix("cmdstat_"): numbers for name, numbers in counted.items()}
 

@@ -34,7 +34,7 @@ from support.worker import until, working
 
 DENIED = psycopg.errors.InsufficientPrivilege
 
-# What injected SQL tries. `{task}`, `{worker}` and `{attempt}` are those of another task that is running in the same worker.
+# Attempts of injected SQL. `{task}`, `{worker}` and `{attempt}` are those of another task that is running in the same worker.
 ATTACKS = {
     "read payloads": "select payload from leaseq.tasks",
     "read keys": "select * from leaseq.idempotency_keys",

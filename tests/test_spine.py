@@ -17,7 +17,7 @@ _ITEM = re.compile(r"^\d+\. `(?P<path>[^`]+)`(?P<text>.*?)(?=^\d+\. |\Z|\n\n)", 
 
 
 def complaints(page: str) -> list[str]:
-    """What is wrong with such a page: too many files, too long ones, and names that a file does not contain."""
+    """The problems of such a page: too many files, too long ones, and names that a file does not contain."""
     items = [(match["path"], match["text"]) for match in _ITEM.finditer(page)]
     found = [] if 5 <= len(items) <= MOST_FILES else [f"{len(items)} files"]
     for path, text in items:

@@ -100,7 +100,7 @@ def test_the_rule_finds_what_breaks_it(rule: Rule, codes: list[str]) -> None:
 
 
 class ParsesAtItsEnd:
-    """What Python 3.11 does when it logs a task whose exception was never retrieved."""
+    """The behaviour of Python 3.11 when it logs a task whose exception was never retrieved."""
 
     def __init__(self) -> None:
         self.me = self

@@ -123,7 +123,7 @@ async def report_progress(ctx: Context) -> None:
 
 @app.task
 async def shrug(seconds: float) -> None:
-    """Swallows every cancellation, as careless code does, and waits in a thread that nobody knows of besides."""
+    """Swallows every cancellation, as careless code does, and waits in a hidden thread."""
     end = time.monotonic() + seconds
     thread = asyncio.get_running_loop().run_in_executor(None, time.sleep, seconds)
     while time.monotonic() < end:

@@ -87,7 +87,7 @@ def lingers_and_kills(seconds: float) -> None:
 
 @app.task
 async def leaves_a_killer(ctx: Context, seconds: float, how: str) -> str:
-    """Succeeds at once, and what it left behind ends the process later."""
+    """Succeeds immediately, and a timer that it left ends the process later."""
     match how:
         case "timer":
             asyncio.get_running_loop().call_later(seconds, os._exit, 139)
@@ -230,7 +230,7 @@ def _read_all(descriptor: int) -> str:
 
 
 class Unspeakable:
-    """What cannot be written down."""
+    """A result that cannot be written."""
 
     def __str__(self) -> str:
         raise SystemExit("no text for you")

@@ -1,4 +1,4 @@
-"""What a handler, and a program that it starts, find of the URLs."""
+"""Parts of the URLs that a handler, and a program that it starts, can read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from queue import Queue  # the standard library's, whatever the working directory holds
+from queue import Queue  # the standard library's, not that of the working directory
 
 from leaseq import Leaseq
 from leaseq.config import Config

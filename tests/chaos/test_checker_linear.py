@@ -84,7 +84,7 @@ def foreign_settle(forged: Forged) -> None:
 
 
 def stale_commit(forged: Forged) -> None:
-    """What succeeded under attempt 1 was written by an attempt 0."""
+    """The success of attempt 1 was written by an attempt 0."""
     _change(forged, "effects", lambda row: row["task_id"] == "t1", attempt=0)
 
 
@@ -124,7 +124,7 @@ def ended_cancelled_by_nobody(forged: Forged) -> None:
 
 
 def request_forgotten(forged: Forged) -> None:
-    """It was asked to stop, was told so, and waits again."""
+    """It was asked to stop, the client was informed, and it waits again."""
     forged.did("cancel", (14.6, 14.8), task="t2", heard={"state": "PROCESSING"}, process="client-6")
 
 

@@ -100,7 +100,7 @@ def settle_forgotten(forged: Forged) -> None:
 
 
 def unpushed(forged: Forged) -> None:
-    """The API was killed between commit and push, and nobody looked for what it left."""
+    """The API was killed between commit and push, and no reaper looked for the task."""
     forged.fault("f-1", "kill-api", (9.05, 10))
     waiting(forged, "t1", claimed=19)
 
@@ -265,7 +265,7 @@ def excused(forged: Forged) -> None:
 
 
 def shortly_before(forged: Forged) -> None:
-    """What was flushed just before is still being rebuilt."""
+    """Data that was flushed just before is still being rebuilt."""
     forged.fault("f-1", "flushall", (9.5, 9.5))
     forged.fault("f-2", "kill-child", (10, 10), workers=("w1",))
     taken(forged, "t1", lost=10.2, again=15)

@@ -137,7 +137,7 @@ def test_a_postgres_that_was_frozen_may_show_late_what_it_wrote() -> None:
 
 
 def test_overwritten_value_was_visible_before() -> None:
-    """The next writer of a row waits for the one before, so a fault excuses no reader of what was overtaken long ago."""
+    """The next writer of a row waits for the one before, so a fault excuses no read of an old version."""
     story = Story()
     task = story.submit("note")
     story.note(Kind.INVOKE, "fault", "nemesis", key="f-1", value={"nemesis": "freeze-postgres"})

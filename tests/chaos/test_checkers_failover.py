@@ -85,7 +85,7 @@ def test_a_reader_of_the_old_primary_may_see_what_was_there_last() -> None:
 
 @pytest.mark.parametrize(("lost", "read_at", "verdict"), [(True, 9.5, "valid"), (False, 9.5, "invalid"), (True, 8.5, "invalid")])
 def test_data_that_the_standby_lacks_may_be_read_before_the_promotion(lost: bool, read_at: float, verdict: str) -> None:
-    """An asynchronous standby is behind; what was committed meanwhile is lost with the primary that showed it."""
+    """An asynchronous standby is behind; later commits are lost with the primary that showed them."""
     forged = failed_over(good())
     forged.submit((9.0, 9.2), "k9", "t9")
     if lost:

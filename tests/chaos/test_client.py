@@ -25,7 +25,7 @@ REASONS = {202: "Accepted", 200: "OK", 404: "Not Found", 409: "Conflict", 422: "
 
 
 class Misbehaving:
-    """An API that does to each key and path what its script says next; the last entry goes on for ever."""
+    """An API that does to each key and path what its script says next; the last entry is repeated."""
 
     def __init__(self, script: dict[str, list[str]]) -> None:
         self.script = script
@@ -67,7 +67,7 @@ class Misbehaving:
             writer.transport.abort()
 
     async def _request(self, reader: asyncio.StreamReader) -> tuple[str, bytes]:
-        """What the script knows it by: the key, or `METHOD path`."""
+        """The name of a request in the script: the key, or `METHOD path`."""
         lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))

@@ -24,7 +24,7 @@ GOOD = [Row("t1", "k1", "SUCCESS", 1, [], [1]), Row("t2", "k2", "SUCCESS", 3, [1
 
 
 def found(**other: Any) -> Found:
-    """What a cell of two tasks leaves when all is well."""
+    """The outcome of a cell of two tasks without any error."""
     well = Found(
         acknowledged={"k1": "t1", "k2": "t2"},
         refused=[],

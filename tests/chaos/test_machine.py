@@ -56,7 +56,7 @@ USUALLY = {
 # One transactional task up to its commit: pull, claim, connect, begin, a savepoint around the insert, the work, plans, settle.
 TO_ITS_WORK, TO_ITS_COMMIT = 7, 10
 UP_TO_THE_CLOSING = 4  # of a pass that takes one worker for dead
-OTHERS = 0b110  # everybody but the first worker is heard of
+OTHERS = 0b110  # all workers but the first one beat
 HEARD: list[Step] = [PassTime(LOOK_SECONDS), Work(1, "beat"), Work(2, "beat")]
 LOOK: list[Step] = [*HEARD, Pass(0, "reap")]
 # More than the lane holds and the first worker takes, so that the lane is empty and the rest waits in the ledger.

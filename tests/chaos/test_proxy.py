@@ -28,7 +28,7 @@ class Caller:
             return (await self._reader.readline()).rstrip(b"\n")
 
     async def rest(self) -> bytes:
-        """What still comes, until the connection ends in whatever way."""
+        """The remaining bytes, until the connection ends in any way."""
         async with asyncio.timeout(SOON):
             try:
                 return await self._reader.read()
@@ -144,7 +144,7 @@ async def test_a_reply_is_cut_in_the_middle(proxy: Proxy, dial: Dial) -> None:
     caller = await dial()
     proxy.cut_after(4)
     caller.writer.write(b"longer than that\n")
-    assert await caller.rest() in (b"long", b"")  # a reset may overtake what was written
+    assert await caller.rest() in (b"long", b"")  # a reset may overtake written bytes
     assert proxy.cuts == 1
 
 

@@ -203,7 +203,7 @@ def test_everything_drawn_has_a_name(desktop: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_its_colours_can_be_read(theme: str) -> None:
-    """WCAG 2.2: 4.5 for text (1.4.3), 3 for what is drawn (1.4.11)."""
+    """WCAG 2.2: 4.5 for text (1.4.3), 3 for drawings (1.4.11)."""
     colours = _colours()[theme]
     for name in ("ink", "soft", "valid", "invalid", "unknown", "link"):
         assert _contrast(colours[name], colours["paper"]) >= 4.5, name
@@ -298,7 +298,7 @@ def test_a_run_in_which_nothing_happened_can_be_shown(bulk: Bulk, tmp_path: Path
     page = write_report(tmp_path, empty, []).read_text(encoding="utf-8")
     assert "no faults were injected" in page
     assert "not drained after" in page
-    assert "The checker sometimes had no figures" in page  # nobody counted: that is not the same as never
+    assert "The checker sometimes had no figures" in page  # not counted, which is not the same as never
     assert "never happened</span>" not in page
 
 

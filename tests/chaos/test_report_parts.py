@@ -138,7 +138,7 @@ def test_series_count_what_was_committed() -> None:
     assert series.backlog[State.PENDING] == [0, 1, 1, 1, 1, 0, 0, 0, 0, 0]
     assert series.backlog[State.PROCESSING] == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
     assert series.backlog[State.SCHEDULED] == [0, 1, 1, 1, 1, 1, 1, 0, 0, 0]
-    assert series.claimed.p50 == [None, 2.25, *[None] * 8]  # the first claim, and not of what was meant for later
+    assert series.claimed.p50 == [None, 2.25, *[None] * 8]  # the first claim, and not of a scheduled task
     assert series.finished.p99 == [None, 5.0, *[None] * 8]
 
 

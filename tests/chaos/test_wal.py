@@ -82,7 +82,7 @@ async def test_a_crash_of_the_server_neither_hides_nor_repeats_a_commit(postgres
 
 
 async def test_heartbeats_of_a_worker_are_read_from_the_wal(postgres: Postgres, tmp_path: Path) -> None:
-    """From what the engine writes to what the checker of reapings says of it: a sign that is not told blinds the checker."""
+    """Events from the engine to the checker of reaps: a missing beat would blind the checker."""
     reader = CommitReader([postgres], tmp_path, wall_offset=time.time_ns() - boottime(), watch=lambda commit: None)
     await migrate(postgres.url)
     await reader.open()

@@ -58,7 +58,7 @@ _numbers = itertools.count(1)
 
 
 class Ground:
-    """What the actors of one run stand on: servers, and the yard with their gates."""
+    """The common ground of the actors of one run: servers, and the yard with their gates."""
 
     def __init__(self, config: Config, yard: Yard, lines: Lines, pool: ConnectionPool, book: Book) -> None:
         self.config = config
@@ -71,7 +71,7 @@ class Ground:
 
 
 class Actor:
-    """One process, with whatever it has under way."""
+    """One process, with its operations under way."""
 
     def __init__(self, ground: Ground, name: str) -> None:
         self.ground = ground
@@ -113,7 +113,7 @@ class Actor:
         return activity in self.activities and not self.activities[activity].done()
 
     def prepare(self, context: Any) -> None:
-        """For what is to be known in all that this process runs."""
+        """Set a context variable for everything that this process runs."""
 
     async def kill(self) -> None:
         self.gate.shut = True

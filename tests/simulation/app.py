@@ -29,7 +29,7 @@ async def note(ctx: Context, body: str) -> None:
 
 
 async def flaky(ctx: Context, body: str) -> None:
-    """An effect in vain, then an effect."""
+    """An effect that is rolled back, then an effect."""
     await _write(ctx, body)
     if ctx.retry_count == 0:
         raise RuntimeError("not at the first time")

@@ -21,7 +21,7 @@ ACTIVITY: ContextVar[str] = ContextVar("machine_activity", default="")
 
 
 class StillLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock moves only when told to: a timer is due when the test says so, not because a machine is slow."""
+    """An event loop whose clock moves only when the test moves it, so that a slow machine makes no timer due."""
 
     now = 1000.0
 
@@ -36,7 +36,7 @@ class StillLoop(asyncio.SelectorEventLoop):
 
 
 class Verdict(Enum):
-    """What becomes of an operation that stands at a gate."""
+    """The fate of an operation at a gate."""
 
     GO = auto()
     HOLD = auto()  # it happens, and its answer stands at the gate again
@@ -79,7 +79,7 @@ class Yard:
         assert isinstance(loop, StillLoop)
         while True:
             await asyncio.sleep(0)
-            while not loop.idle:  # noqa: ASYNC110 (nobody could set an event for "nothing is left to run")
+            while not loop.idle:  # noqa: ASYNC110 (no code could set an event for "nothing is left to run")
                 await asyncio.sleep(0)
             if self._flying == 0:
                 return

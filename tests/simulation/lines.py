@@ -37,7 +37,7 @@ _statement: ContextVar[str] = ContextVar("machine_statement", default="")
 
 
 class Gated(psycopg.AsyncConnection[Any]):
-    """A connection whose every round trip stands at the gate of whoever has it."""
+    """A connection whose every round trip stops at the gate of its owner."""
 
     gate: Gate | None = None
     dies = False  # an answer that is lost takes the connection with it
@@ -62,7 +62,7 @@ class Gated(psycopg.AsyncConnection[Any]):
         return psycopg.OperationalError("the connection was lost")
 
     def _said(self, gen: PQGen[Any]) -> str:
-        """What a transaction is about to do, by the name of psycopg's generator."""
+        """The next action of a transaction, by the name of psycopg's generator."""
         return getattr(gen, "__name__", "").strip("_").removesuffix("_gen")
 
 
@@ -127,7 +127,7 @@ class GatedSession(Session):
 
 
 class _Lender:
-    """What a session asks of a pool."""
+    """The interface of a pool that a session uses."""
 
     def __init__(self, lines: Lines, gate: Gate) -> None:
         self._lines = lines
@@ -176,7 +176,7 @@ class Transactions:
 
 
 class GatedRedis(Redis):
-    """A client of one actor; the connections are everybody's."""
+    """A client of one actor; all actors share the connections."""
 
     def __init__(self, pool: ConnectionPool, gate: Gate) -> None:
         super().__init__(connection_pool=pool)

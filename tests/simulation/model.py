@@ -53,17 +53,17 @@ class Model:
 
     def __init__(self) -> None:
         self.lives: dict[str, Life] = {}
-        self.keys: dict[str, str] = {}  # what a key stands for, once anybody was told
-        self.book: set[tuple[str, int, bool]] = set()  # handlers that came to their end: returned, or failed for good
+        self.keys: dict[str, str] = {}  # the task of a key, once a client knows it
+        self.book: set[tuple[str, int, bool]] = set()  # handlers that came to their end: returned, or failed permanently
         self.complaints: list[str] = []
         self.moves = 0
 
     def asked(self, submission: Submission) -> None:
-        """Somebody submits this; it may come to nothing."""
+        """A client submits this; it may come to nothing."""
         self.lives[submission.task_id] = Life(submission)
 
     def answered(self, submission: Submission, answer: Submitted) -> None:
-        """Somebody was told that this is recorded."""
+        """A client was informed that this is recorded."""
         key, life = submission.idempotency_key, self.lives.get(answer.task_id)
         if life is None:
             self._complain(answer.task_id, "was acknowledged, and nobody has submitted it")
@@ -78,7 +78,7 @@ class Model:
         self._stands_for(key, answer.task_id)
 
     def refused(self, submission: Submission, error: IdempotencyKeyReused) -> None:
-        """Somebody was told that the key stands for something else."""
+        """A client was informed that the key stands for something else."""
         life = self.lives.get(error.task_id)
         if life is None or life.submission.fingerprint == submission.fingerprint:
             self._complain(error.task_id, f"is said to be other content than {submission.task_id}")
@@ -94,7 +94,7 @@ class Model:
         runs.append(attempt)
 
     def moved(self, moves: Iterable[Move]) -> None:
-        """What tasks have done since the last look."""
+        """The moves of tasks since the last look."""
         for move in moves:
             self.moves += 1
             life = self.lives.get(move.task_id)

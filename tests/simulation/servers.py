@@ -20,7 +20,7 @@ LEASE_SECONDS = 60.0
 
 
 class Servers:
-    """Both stores, one event loop, and what was seen in all the runs on them."""
+    """Both stores, one event loop, and the observations of all runs on them."""
 
     def __init__(self, postgres_url: str, redis_url: str) -> None:
         self.runner = asyncio.Runner(loop_factory=StillLoop)
@@ -43,7 +43,7 @@ class Servers:
         return self.runner.run(work)
 
     async def sql(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
-        """Behind everybody's back."""
+        """A separate connection that no actor sees."""
         async with self.lines.lend(None) as line:
             cursor = await line.execute(query.encode(), params)
             return await cursor.fetchall() if cursor.description else []

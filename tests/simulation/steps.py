@@ -23,12 +23,12 @@ WATCH_ROUNDS = 4
 
 
 class Fate(Enum):
-    """What befalls an operation that stands at a gate."""
+    """The fate of an operation at a gate."""
 
     HOLD = auto()
     REFUSE = auto()
     LOSE = auto()
-    DIE_BEFORE = auto()  # whoever stands there dies before it has happened
+    DIE_BEFORE = auto()  # the actor dies before it has happened
     DIE_AFTER = auto()
 
 
@@ -75,7 +75,7 @@ class Pass(Struct, frozen=True):
 
 
 class GoOn(Struct, frozen=True):
-    """Some operations of somebody who stands go on."""
+    """Some operations of a waiting actor go on."""
 
     actor: int
     count: int
@@ -89,13 +89,13 @@ class Befall(Struct, frozen=True):
 
 
 class Follow(Struct, frozen=True):
-    """Somebody takes a vacant post."""
+    """A new actor takes a vacant post."""
 
     count: int = ALL
 
 
 class Bury(Struct, frozen=True):
-    """A dead worker is reaped by somebody who knows first-hand."""
+    """A dead worker is reaped by an actor with first-hand evidence."""
 
     dead: int = -1
     reaper: int = 0

@@ -80,7 +80,7 @@ class World:
         self._known: set[int] = set()
 
     async def begin(self) -> None:
-        """Empty stores, and everybody at their posts."""
+        """Empty stores, and all actors at their posts."""
         await self.servers.sql(RESET)
         await self.servers.redis.flushall()
         self.clients = [Actor(self.ground, "client")]
@@ -93,7 +93,7 @@ class World:
     # What actors do
 
     async def submit(self, key: str | None, body: str, kind: str, *, priority: Priority, delay: float | None) -> None:
-        """A client submits; what it is told is heard when it is told."""
+        """A client submits; its answer is recorded when it arrives."""
         wanted = submission(
             task_id=first_id_at(EPOCH + len(self.model.lives) / 1000),
             type=kind,
@@ -175,7 +175,7 @@ class World:
             await self.yard.decide(stands[0], Verdict.GO)
 
     async def run_out(self) -> None:
-        """Let everybody go on until nobody stands."""
+        """Let all actors go on until none waits."""
         for _ in range(MANY_STEPS):
             if not self.yard.standing:
                 return
@@ -188,7 +188,7 @@ class World:
         await self.yard.decide(stand, verdict)
 
     async def crash(self, stand: Stand, *, done: bool) -> None:
-        """Kill whoever stands there: before the operation happened, or right after it, before the answer was heard."""
+        """Kill the waiting actor: before the operation happened, or right after it, before its answer."""
         (actor,) = (actor for actor in self.actors if actor.gate is stand.gate)
         if done and not stand.after:
             await self.yard.decide(stand, Verdict.HOLD)
@@ -224,7 +224,7 @@ class World:
         await self.servers.redis.flushall()
 
     async def pass_time(self, seconds: float) -> None:
-        """For everybody, everywhere."""
+        """For all actors, everywhere."""
         await self.servers.sql(OLDER, {"seconds": seconds})
         redis = self.servers.redis
         leases = await redis.zrange(KEYS.leases(QUEUE), 0, -1, withscores=True)
@@ -263,7 +263,7 @@ class World:
     # The end
 
     async def heal(self) -> None:
-        """Nobody crashes any more, and every post is filled: everything comes to rest, or this fails."""
+        """No actor crashes any more, and every post is filled: everything comes to rest, or this fails."""
         for _ in range(MANY_ROUNDS):
             for name in {"worker1", "hermit"} - {hand.name for hand in self.hands}:
                 self.hands.append(Hand(self.ground, name, isolated=name == "hermit"))
@@ -295,7 +295,7 @@ class World:
             await self.run_out()
 
     async def _unrest(self) -> list[str]:
-        """What has not come to rest, in both stores."""
+        """The tasks and deliveries that have not come to rest, in both stores."""
         unrest = [row[0] for row in await self.servers.sql(UNREST)]
         redis = self.servers.redis
         for lane in Lane:
@@ -306,7 +306,7 @@ class World:
         return unrest + [f"lease of {row[0]}" for row in await self.servers.sql(CLOSED, [leased])]
 
     async def check(self) -> list[str]:
-        """What has happened since the last look that must not happen."""
+        """The forbidden events since the last look."""
         rows = [row for row in await self.servers.sql(MOVES) if row[0] not in self._known]
         self._known.update(row[0] for row in rows)
         self.model.moved(move_of(row[1:]) for row in rows)
@@ -337,7 +337,7 @@ class World:
         return self.model.complaints + self.ground.surprises
 
     async def end(self) -> None:
-        """Nobody is left."""
+        """End all actors."""
         for actor in self.actors:
             await actor.kill()
         self._deaf()

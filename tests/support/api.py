@@ -29,7 +29,7 @@ _DOCUMENTS: dict[bool, Document] = {}
 
 
 class Api(Struct, frozen=True):
-    """One running application: how to ask it, and what is inside."""
+    """One running application: a client for it, and its internals."""
 
     app: Litestar
     client: httpx.AsyncClient
@@ -65,7 +65,7 @@ class Api(Struct, frozen=True):
 
 @asynccontextmanager
 async def open_api(config: Config) -> AsyncIterator[Api]:
-    """Run the application for as long as the block lasts. What it raises beyond its own answers fails the test."""
+    """Run the application within the block. An unhandled exception fails the test."""
     app = create_app(config)
     opened, over = asyncio.Event(), asyncio.Event()
 

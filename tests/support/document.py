@@ -30,7 +30,7 @@ class Document:
         self._templates = {
             template: re.compile(re.sub(r"\\\{[^/]+\\\}", "[^/]+", re.escape(template))) for template in self.paths
         }
-        # For requests that lead to no operation: whatever some operation can answer.
+        # For requests that lead to no operation: the possible answers of any operation.
         self._anywhere: dict[str, Any] = {}
         for item in self.paths.values():
             for operation in (item.get("get", {}), item.get("post", {})):

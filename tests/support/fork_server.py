@@ -29,7 +29,7 @@ LARGEST_REQUEST = 2**18  # bytes; an environment is a few kilobytes
 
 
 class Start(NamedTuple):
-    """What a fork runs, and where."""
+    """The arguments and the environment of a fork."""
 
     args: list[str]
     env: dict[str, str]

@@ -47,7 +47,7 @@ CHECKS = {
 
 
 class Bulk(Struct, frozen=True):
-    """A run, what was found in it, and the task that was wronged."""
+    """A run, its findings, and the task of the violation."""
 
     evidence: Evidence
     findings: list[Finding]

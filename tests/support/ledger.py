@@ -73,7 +73,7 @@ def upkeep(session: Session) -> Upkeep:
 
 @pytest.fixture
 async def plain(postgres_url: str) -> AsyncIterator[Connection]:
-    """A connection that is nobody's: to look behind the scenes, and to watch locks."""
+    """A separate connection, to inspect tables and to watch locks."""
     async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as conn:
         yield conn
 
@@ -105,7 +105,7 @@ class Held(Session):
 
 @asynccontextmanager
 async def holding(pool: Pool) -> AsyncIterator[Held]:
-    """Whatever is done through this session keeps its locks until the block ends; then it commits."""
+    """Statements through this session keep their locks until the block ends; then it commits."""
     async with pool.connection() as conn, conn.transaction():
         yield Held(pool, conn)
 
@@ -122,7 +122,7 @@ async def until_blocked(plain: Connection, waiting: asyncio.Task[Any]) -> None:
 
 
 def submission(**said: Any) -> Submission:
-    """A submission that nobody could object to, with what was said about it."""
+    """A valid submission with these fields."""
     payload = said.pop("payload", b'{"n":1}')
     usual = Submission(
         tenant=DEFAULT_TENANT,
@@ -159,7 +159,7 @@ async def claim_task(ledger: Ledger, task_id: str, worker_id: str) -> Claim:
 
 
 async def promote_due(ledger: Ledger, *, limit: int) -> list[Glimpse]:
-    """Promote what is due, in every queue, as a reaper does."""
+    """Promote due tasks in every queue, as a reaper does."""
     found: list[Glimpse] = []
     for due in await ledger.find_due():
         (promotion,) = await ledger.promote(await ledger.list_due([(due, limit)]))
@@ -193,6 +193,6 @@ async def find(ledger: Ledger, task_id: str) -> Task:
 
 
 async def scheduled(plain: Connection) -> set[str]:
-    """The ids in the table of what is due later."""
+    """The ids in the table of scheduled tasks."""
     cursor = await plain.execute("select task_id::text from leaseq.scheduled")
     return {row[0] for row in await cursor.fetchall()}

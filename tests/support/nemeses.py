@@ -27,7 +27,7 @@ from leaseq_chaos.nemesis.nemesis import Injury
 ALL = os.environ.get("LEASEQ_TEST_ALL_NEMESES") == "1"
 SOON = 20.0
 SILENCE = 0.4
-# What a client may say first, whereupon the server says something.
+# Some protocols begin with a message of the client, to which the server answers.
 HELLO = {
     "api": b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n",
     "valkey": b"PING\r\n",
@@ -42,7 +42,7 @@ numbers = count(1)
 
 
 class Least(Random):
-    """Draws the least of what has a range, the last of what is listed, and one way rather than all."""
+    """Draws the minimum of a range, the last of a list, and one connection rather than all."""
 
     def choice(self, seq: Sequence[T]) -> T:  # type: ignore[override]  # we are given lists
         return seq[-1]
@@ -111,7 +111,7 @@ async def followed(cluster: Cluster, task_id: str) -> dict[str, Any]:
 
 
 async def eventually(question: Callable[[], bool]) -> None:
-    """Wait until it is so: nobody announces what becomes of a process."""
+    """Wait until the condition holds: no event announces the fate of a process."""
 
     async def answer() -> bool:
         return question()
@@ -129,7 +129,7 @@ async def eventually_said(question: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def asked(proxy: Proxy, *, patience: float = 5.0) -> bytes:
-    """What the far end of a way answers to a hello; nothing, or ConnectionError, where the connection ends first."""
+    """The answer of the far end to a hello; nothing, or ConnectionError, if the connection ends first."""
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     try:
         writer.write(HELLO[store_of(proxy)])

@@ -59,7 +59,7 @@ class Service:
         return [line for line in self.said if line["event"] == event and all(line.get(k) == v for k, v in fields.items())]
 
     async def hear(self, event: str, *, count: int = 1, timeout: float = PATIENCE, **fields: Any) -> list[Said]:
-        """Wait until it has said this `count` times."""
+        """Wait until it has logged this `count` times."""
         try:
             async with asyncio.timeout(timeout), self._news:
                 await self._news.wait_for(lambda: len(self.heard(event, **fields)) >= count)
@@ -84,7 +84,7 @@ class Service:
         return code
 
     async def destroy(self) -> None:
-        """End it and its children, whatever they are doing."""
+        """End it and its children in any state."""
         for pid in self.children:
             send(pid, signal.SIGKILL)
         if self.process.returncode is None:
@@ -116,7 +116,7 @@ class Services:
         self.running: list[Service] = []
 
     async def start(self, *args: str, **env: str) -> Service:
-        """Start `leaseq ARGS`, told of the servers and times of the configuration."""
+        """Start `leaseq ARGS` with the servers and times of the configuration."""
         env = {name: value for name, value in environment(self.config).items() if name not in self.untold} | env
         process: asyncio.subprocess.Process | Forked
         if FORKS.can_run(env):
@@ -185,7 +185,7 @@ async def services(config: Config) -> AsyncIterator[Services]:
 
 @pytest.fixture
 def eventually() -> Callable[..., Any]:
-    """Poll an async question until its answer is true: for facts in a store, which nobody announces."""
+    """Poll an async question until its answer is true: for facts in a store, which no event announces."""
 
     async def ask(question: Callable[[], Any], *, timeout: float = PATIENCE, every: float = 0.02) -> Any:
         loop = asyncio.get_running_loop()

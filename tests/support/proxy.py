@@ -65,7 +65,7 @@ class Link:
 
 
 class Proxy:
-    """A port of 127.0.0.1 that leads to a server, until told otherwise."""
+    """A port of 127.0.0.1 that leads to a server, and can be redirected."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -125,11 +125,11 @@ class Proxy:
         self._target = (parts.hostname, parts.port)
 
     def freeze(self) -> None:
-        """Nothing moves any more, and nobody is told."""
+        """Freeze all bytes, without an error."""
         self._flowing.clear()
 
     def thaw(self) -> None:
-        """Everything moves again, what was under way first."""
+        """Let all bytes move again, the older ones first."""
         self._flowing.set()
 
     def cut(self) -> None:

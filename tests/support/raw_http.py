@@ -126,7 +126,7 @@ class Served(Struct, frozen=True):
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition of the server."""
         async with asyncio.timeout(GIVE_UP_SECONDS):
-            while not condition():  # noqa: ASYNC110 (the server tells nobody)
+            while not condition():  # noqa: ASYNC110 (the server emits no event)
                 await asyncio.sleep(0.01)
 
 

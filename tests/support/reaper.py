@@ -26,7 +26,7 @@ _names = itertools.count(1)
 
 
 class FakeClock:
-    """A monotonic clock that moves when told to."""
+    """A monotonic clock that moves only when the test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -71,7 +71,7 @@ class Stage:
             )
 
     async def silence(self, *worker_ids: str) -> None:
-        """As if the ledger had not heard of these for a minute."""
+        """Set their last heartbeats in the ledger back by a minute."""
         for table, key, column in (("workers", "id", "last_seen"), ("heartbeats", "worker_id", "seen_at")):
             query = f"update leaseq.{table} set {column} = now() - interval '1 minute' where {key} = any(%s)"
             await self.plain.execute(query.encode(), [list(worker_ids)])
@@ -101,7 +101,7 @@ class Stage:
         return [task.claim for task in claimed]
 
     async def lane(self, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> list[str]:
-        """What is in a ready list, from its head."""
+        """The contents of a ready list, from its head."""
         return [value.decode() for value in await self.redis.lrange(KEYS.ready(queue, lane), 0, -1)]
 
     async def backlog(self, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> str | None:
@@ -110,7 +110,7 @@ class Stage:
         return None if found is None else found.cursor
 
     async def held(self, worker_id: str) -> list[str]:
-        """What is in a processing list."""
+        """The contents of a processing list."""
         return (await self.stores.dispatcher.held(QUEUE, worker_id=worker_id)).task_ids
 
     async def task(self, task_id: str) -> Task:

@@ -49,7 +49,7 @@ ON_EFFECTS = (
     "alter default privileges in schema public grant all on tables",
     "alter default privileges in schema public grant all on sequences",
 )
-# What hosters and careful administrators choose for such roles.
+# Settings that hosters and careful administrators choose for such roles.
 HOSTILE_DEFAULTS = {
     "default_transaction_isolation": "serializable",
     "idle_in_transaction_session_timeout": "1s",
@@ -190,7 +190,7 @@ class Pair(Struct, frozen=True):
         return urlunsplit(one._replace(netloc=hosts, query=attributes))
 
     def cut_off(self) -> None:
-        """The standby receives nothing more, and the primary is told nothing: SIGSTOP to its WAL receiver."""
+        """Stop the standby without an error on the primary: SIGSTOP to its WAL receiver."""
         self._to_receivers(signal.SIGSTOP)
 
     def rejoin(self) -> None:
@@ -389,7 +389,7 @@ def new_valkey(directory: Path) -> ValkeyServer:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses at the moment."""
+    """A free TCP port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -113,7 +113,7 @@ class Forged:
         self.read((begin + 2.0, begin + 2.1), task, "SUCCESS", 1)
 
     def evidence(self) -> Evidence:
-        """What such a run would have left."""
+        """The evidence of such a run."""
         run = Run(
             scenario="forged",
             about="",

@@ -16,7 +16,7 @@ from support.source_tree import PACKAGES, Function, Module, calls, functions, li
 SOURCE_LINES, TEST_LINES, FUNCTION_LINES = 400, 500, 50
 VAGUE_NAMES = {"base", "common", "constants", "helper", "helpers", "manager", "misc", "types", "util", "utils"}
 
-# What an installation may lack, and a command therefore imports only when it is used.
+# Packages that an installation may lack, and that a command therefore imports only when it is used.
 # Brings rich and pygments with it, which take longer to import than all of leaseq; only a terminal needs it.
 SLOW = {"structlog"}
 OPTIONAL = {
@@ -24,7 +24,7 @@ OPTIONAL = {
     "leaseq_api", "leaseq_chaos", "leaseq_reaper",
 }  # fmt: skip
 
-# Who may look at the clock on the wall, and why a wrong answer does no harm there.
+# Functions that may read the wall clock, and why a wrong time does no harm there.
 WALL_CLOCKS = {
     ("engine/leaseq/codec.py", "id_time_ms"): "a UUIDv7 begins with the time; order among clients is a convenience",
     ("engine/leaseq/codec.py", "follow_clock"): "ids follow the clock of Postgres where this one is wrong",
@@ -112,7 +112,7 @@ def annotations_are_real(module: Module) -> Iterator[str]:
 
 
 def imports_stand_at_the_top(module: Module) -> Iterator[str]:
-    """Within a function, only extras that may be missing, and what is slow to import and seldom needed."""
+    """Within a function, only extras that may be missing, and modules that are slow to import and seldom needed."""
     for function in functions(module):
         for node in walk(function):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -130,7 +130,7 @@ def no_judgement_goes_by_the_clock_on_the_wall(module: Module) -> Iterator[str]:
 
 
 def cancellations_are_never_swallowed(module: Module) -> Iterator[str]:
-    """Whoever catches one can raise it again."""
+    """A handler that catches a cancellation can raise it again."""
     if module.name == "engine/leaseq/describe.py":
         return  # it awaits nothing, and calls code of handlers that may raise anything
     for node in walk(module.tree):

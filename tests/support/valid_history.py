@@ -21,7 +21,7 @@ EPOCH = 1_800_000_000  # seconds since 1970 at the beginning of the story
 TICK = 20_000_000
 MAX_CRASHES = 3
 
-# What the recorder of commits keeps of a task.
+# The columns of a task that the recorder of commits keeps.
 TASK_COLUMNS = ("task_id", "type", "state", "attempt", "retry_count", "crash_count", "loss_count", "worker_id", "idempotency_key")
 TIME_COLUMNS = ("run_at", "started_at", "finished_at", "cancel_requested_at")
 
@@ -153,7 +153,7 @@ class Story:
         self._commit(("workers", "update", {"id": worker, "closed_at": "now"}))
 
     def cancel(self, task: str, client: str = "client-1") -> None:
-        """Ask for it and hear the answer, whatever it is."""
+        """Request it and record the answer."""
         row = self.tasks[task]
         self.note(Kind.INVOKE, "cancel", client, task=task)
         if row["state"] in {"SUCCESS", "FAILED"}:
@@ -181,14 +181,14 @@ class Story:
         return Asked(client, "read", task)
 
     def look(self, task: str) -> Row:
-        """What a reader is answered, if the ledger is asked now."""
+        """The answer of a read now."""
         return {name: self.tasks[task][name] for name in ("state", "attempt", "retry_count", "crash_count", "loss_count")}
 
     def answer(self, asked: Asked, seen: Row) -> None:
         self.note(Kind.OK, asked.op, asked.client, task=asked.task, value=seen)
 
     def evidence(self, *, drained: bool = True, config: Mapping[str, str] | None = None) -> Evidence:
-        """What is left of it. Each call makes lists and rows of its own, to be edited at will."""
+        """The evidence. Each call makes new lists and rows, which may be edited."""
         run = Run(
             scenario="story", about="", seed=1, minutes=1, workers=1, command="", began=0, ended=self.at + TICK,
             config={"LEASEQ_MAX_CRASHES": str(MAX_CRASHES), **(config or {})}, accounts=ACCOUNTS, cents=ACCOUNTS * CENTS,

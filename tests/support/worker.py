@@ -63,7 +63,7 @@ async def stop_myself() -> None:
 
 @asynccontextmanager
 async def promoting(engine: Engine) -> AsyncIterator[None]:
-    """A reaper that does nothing but promote what is due, while inside."""
+    """A reaper that only promotes due tasks, within the block."""
     stop = asyncio.Event()
     work = asyncio.create_task(run_forever(Promote(engine.stores).run_once, name="promote", interval_seconds=0.02, stop=stop))
     try:
@@ -74,7 +74,7 @@ async def promoting(engine: Engine) -> AsyncIterator[None]:
 
 
 async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, seconds: float = PATIENCE) -> None:
-    """Wait for a fact that nobody announces."""
+    """Wait for a fact that no event announces."""
     async with asyncio.timeout(seconds):
         while True:
             answer = true()
