@@ -13,8 +13,8 @@ from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries
 from leaseq.model import ClaimedTask, State
+from leaseq.worker.in_flight import Arrivals, InFlight
 from leaseq.worker.intake import intake
-from leaseq.worker.intake.in_flight import Arrivals, InFlight
 from leaseq.worker.worker import Worker
 from support.client import Client
 from support.worker import QUEUE, assembled, until

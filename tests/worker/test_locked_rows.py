@@ -20,8 +20,8 @@ from leaseq.model import ClaimedTask, Lane, Settled, Settlement, State
 from leaseq.operations.reap import Death
 from leaseq.telemetry import recorded
 from leaseq.worker.attempt.outcome import Stop
+from leaseq.worker.in_flight import InFlight
 from leaseq.worker.intake import locked_deliveries
-from leaseq.worker.intake.in_flight import InFlight
 from support.client import Client
 from support.processes import PATIENCE
 from support.reaper import named, names

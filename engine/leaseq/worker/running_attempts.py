@@ -10,7 +10,7 @@ from leaseq.model import ClaimedTask
 from leaseq.worker.attempt.attempt import Attempt
 from leaseq.worker.attempt.outcome import Stop
 from leaseq.worker.attempt.services import AttemptServices
-from leaseq.worker.intake.in_flight import InFlightDelivery
+from leaseq.worker.in_flight import InFlightDelivery
 
 
 class RunningAttempts:

@@ -34,7 +34,7 @@ from leaseq.worker.attempt.attempt_handle import AttemptHandle
 from leaseq.worker.attempt.commit import Committed
 from leaseq.worker.attempt.outcome import Stop
 from leaseq.worker.attempt.services import AttemptServices
-from leaseq.worker.intake.in_flight import InFlightDelivery
+from leaseq.worker.in_flight import InFlightDelivery
 from leaseq.worker.process.leftovers import Leftovers, threads_of
 
 # For a handler that was told to end. Shorter than a draining worker waits for its last endings (worker.LAST_WORDS_SECONDS).

@@ -9,10 +9,10 @@ from msgspec import Struct
 from leaseq.worker.attempt.attempt_handle import HandleServices
 from leaseq.worker.attempt.commit import Committer
 from leaseq.worker.attempt.decide import Decider
-from leaseq.worker.attempt.release import Releaser
 from leaseq.worker.attempt.run_handler import HandlerRunner
 from leaseq.worker.attempt.settle import Settler
-from leaseq.worker.intake.in_flight import InFlight
+from leaseq.worker.in_flight import InFlight
+from leaseq.worker.release import Releaser
 from leaseq.worker.slots import Slots
 
 

@@ -17,8 +17,8 @@ from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Locked
 from leaseq.model import ClaimedTask, Glimpse
 from leaseq.telemetry import emit, listening
+from leaseq.worker.in_flight import InFlightDelivery
 from leaseq.worker.intake.claimer import Claimer
-from leaseq.worker.intake.in_flight import InFlightDelivery
 from leaseq.worker.intake.locked_deliveries import LockedDeliveries
 from leaseq.worker.intake.queue_deliveries import QueueDeliveries
 

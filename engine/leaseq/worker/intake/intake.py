@@ -23,8 +23,8 @@ from leaseq.errors import ServerUnreachable
 from leaseq.loop import pause
 from leaseq.model import ClaimedTask
 from leaseq.telemetry import emit
+from leaseq.worker.in_flight import Arrivals, InFlightDelivery
 from leaseq.worker.intake.claim import QueueClaims
-from leaseq.worker.intake.in_flight import Arrivals, InFlightDelivery
 from leaseq.worker.intake.queue_deliveries import QueueDeliveries
 from leaseq.worker.intake.queue_source import QueueSource
 from leaseq.worker.slots import Slots

@@ -23,10 +23,10 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.locked import AGAIN_SECONDS
 from leaseq.supervisor.protocol import FEW_QUEUES
 from leaseq.telemetry import emit
-from leaseq.worker.attempt.release import Releaser
-from leaseq.worker.intake.in_flight import InFlight
+from leaseq.worker.in_flight import InFlight
 from leaseq.worker.intake.intake import Intake
 from leaseq.worker.intake.locked_deliveries import LockedDeliveries
+from leaseq.worker.release import Releaser
 
 AUDIT_SECONDS = 3.0
 RECHECK_SECONDS = 0.1

@@ -16,7 +16,7 @@ from collections import defaultdict
 
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.locked import LockedTasks
-from leaseq.worker.intake.in_flight import InFlight, InFlightDelivery
+from leaseq.worker.in_flight import InFlight, InFlightDelivery
 
 CAPACITY = 500
 

@@ -18,9 +18,9 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import Glimpse, State
 from leaseq.telemetry import emit
-from leaseq.worker.attempt.release import Releaser
-from leaseq.worker.intake.in_flight import Arrivals, InFlight, InFlightDelivery
+from leaseq.worker.in_flight import Arrivals, InFlight, InFlightDelivery
 from leaseq.worker.intake.parked_values import ParkedValues
+from leaseq.worker.release import Releaser
 
 
 class QueueDeliveries:
