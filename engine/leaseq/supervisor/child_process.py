@@ -36,7 +36,7 @@ class ChildProcess:
         self.ready = False
         self.leaving = False
         self.closed = False
-        self.excused = False  # it was told to end, or it was killed while something else had stopped it
+        self.excused = False  # the supervisor asked it to end, or it was killed while something else had stopped it
         self.reading = asyncio.create_task(self._read())
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Kill the processes that handlers of a worker process started, once that process has ended.
+"""Kill the processes that handlers started, once their worker process has ended.
 
 A forked process (os.fork, multiprocessing) holds every socket of its worker, and a program that a handler
 started holds its standard error. Neither may outlive the worker, whose tasks run elsewhere by then.

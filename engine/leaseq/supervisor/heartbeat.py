@@ -4,7 +4,7 @@ One heartbeat touches the ledger and renews in dispatch. Either answer proves th
 heartbeat was sent: a reaper may close a worker only if the ledger has not seen it for a lease *and* dispatch
 agrees. A lease that lapsed in dispatch, or that Redis has lost, is opened again if the ledger still has the
 worker open. The ledger's "closed" is final. If the ledger alone has been silent for long, dispatch is not
-renewed either: a worker that cannot settle must not hold its tasks for ever.
+renewed either: a worker that cannot settle must not hold its tasks forever.
 
 A reaper judges a worker by its lease in the home queue, the first one. In the other queues a lease is a
 registration, without which a pull gets nothing; its deadline means nothing. Of a few queues every one is

@@ -1,4 +1,4 @@
-"""Keep worker processes alive, hold their leases, and recover their tasks when they die.
+"""Keep worker processes alive, hold their leases, and recover their tasks.
 
 The supervisor runs no user code. It opens a worker in both stores before it starts the process of that
 worker, and renews the leases of all its workers in one heartbeat. It kills a process whose event loop has
@@ -76,7 +76,7 @@ class Supervisor:
         self.failed = False
 
     async def run(self) -> int:
-        """Work until told to stop; returns the exit code."""
+        """Work until a signal; returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.drain)

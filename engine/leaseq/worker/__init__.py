@@ -1,1 +1,1 @@
-"""The worker: a supervisor that keeps children alive and holds their leases, and children that run handlers."""
+"""Run the handlers of an app in a worker process that a supervisor keeps alive."""

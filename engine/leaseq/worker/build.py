@@ -145,7 +145,7 @@ async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSp
     size = min(spec.concurrency, TRANSACTION_CONNECTIONS)
 
     async def admit(conn: ImpatientConnection) -> None:
-        """Register this session, so that a recovery finds it whatever name a handler gives it.
+        """Register this session, so that a recovery finds it under any name that a handler gives it.
 
         The secret is written for each new connection, because a failover, which replaces them all, may have
         lost it.

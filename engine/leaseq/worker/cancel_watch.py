@@ -1,4 +1,4 @@
-"""Look for requests to cancel the tasks that run here, and interrupt their attempts."""
+"""Find requests to cancel the tasks that run here, and interrupt their attempts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CancelWatch:
         self._outages = outages
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look until told to stop."""
+        """Look until `stop` is set."""
         await run_forever(self.run_once, name="cancel", interval_seconds=CANCEL_WATCH_SECONDS, stop=stop)
 
     async def run_once(self) -> None:

@@ -1,7 +1,7 @@
 """The life of a worker process, from its start to its exit.
 
 A supervisor starts the process. It has opened the worker in both stores before, and renews its lease. The
-process works until it is told to drain, until its supervisor is gone, or until it can no longer know that
+process works until it must drain, until its supervisor is gone, or until it can no longer know that
 it holds the lease. Then it starts nothing, interrupts its attempts, and exits. It never works beyond its
 lease by its own judgement of time alone: the fence in the ledger holds in any case. It shows that its loop
 turns until the very end, also while it drains.
@@ -277,7 +277,7 @@ def main() -> None:
 
 
 def leave(code: int) -> None:
-    """End this process with this exit code, whatever its handlers still do."""
+    """End this process with this exit code, even while handlers still run."""
     try:
         restore_streams()
         sys.stdout.flush()

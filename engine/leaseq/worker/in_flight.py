@@ -30,7 +30,7 @@ class Arrivals(Struct, frozen=True):
 
 
 class InFlight:
-    """What the processing lists of this worker should hold, as the worker itself remembers it."""
+    """The deliveries that the processing lists of this worker should hold, as the worker itself remembers them."""
 
     def __init__(self) -> None:
         self._deliveries: dict[str, InFlightDelivery] = {}
@@ -39,7 +39,7 @@ class InFlight:
         return task_id in self._deliveries
 
     def add(self, queue: str, task_ids: Iterable[str]) -> Arrivals:
-        """Record what has arrived, and return what is new. Two ways of arrival never add the same id twice."""
+        """Record arrivals, and return the new ones. Two ways of arrival never add the same id twice."""
         new: dict[str, InFlightDelivery] = {}
         duplicates = []
         for task_id in task_ids:

@@ -1,4 +1,4 @@
-"""Bound the attempts of one process: how many run at a time, and how many endings may wait to be written.
+"""Bound the attempts of one process: those that run, and those unsettled.
 
 Two bounds keep memory and the ledger from being flooded: `concurrency` handlers run, and at most three
 times as many attempts exist, including those whose endings are not written yet. Intake waits here:

@@ -27,7 +27,7 @@ class Duty(Protocol):
     """Work in the background."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until told to stop."""
+        """Work until `stop` is set."""
 
 
 class Worker:

@@ -9,7 +9,7 @@ written and deliveries are released in batches.
 Invariants: an attempt has exactly one ending. Its slot, its count among the unsettled attempts and its
 delivery are given back once each, even if a step in between raises. An ending that cannot be written is
 replaced by a plain one that can be: an attempt does not stay PROCESSING, and none runs uncounted. A handler
-that does not end when it is told to keeps its slot, and nothing else.
+that ignores its cancellation keeps its slot, and nothing else.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from leaseq.worker.attempt.services import AttemptServices
 from leaseq.worker.in_flight import InFlightDelivery
 from leaseq.worker.process.leftovers import Leftovers, threads_of
 
-# For a handler that was told to end. Shorter than a draining worker waits for its last endings (worker.LAST_WORDS_SECONDS).
+# For a handler that was cancelled. Shorter than a draining worker waits for its last endings (worker.LAST_WORDS_SECONDS).
 PATIENCE_SECONDS = 3.0
 # Between two tries to write an ending that Postgres refuses in its plainest form.
 REFUSED_SECONDS = 1.0
@@ -60,7 +60,7 @@ class Attempt:
         self._stop: Stop | None = None
         self._handle: AttemptHandle | None = None  # of a handler that takes a context
         self._handler_task: asyncio.Task[Ending] | None = None
-        self._patience: asyncio.TimerHandle | None = None  # with a handler that was told to end
+        self._patience: asyncio.TimerHandle | None = None  # with a handler that was cancelled
         self._is_abandoned = False  # the attempt goes on without its handler
         self._is_outlived = False  # the executor has stopped waiting for the handler, which goes on
         self._leftovers: Leftovers | None = None  # in an isolation child, which must be empty before the next suspect runs
@@ -142,7 +142,7 @@ class Attempt:
         self.stop(Stop.SERVER)
 
     def interrupted(self) -> Ending | None:
-        """The ending of an attempt that was told to stop."""
+        """The ending of an attempt that was stopped, else None."""
         return None if self._stop is None else outcome.stopped(self._stop, timeout_seconds=self.claimed.timeout_seconds)
 
     def handler_done(self, task: asyncio.Task[Ending]) -> None:
@@ -323,7 +323,7 @@ class Attempt:
         """Give back what the attempt still has. Nothing follows."""
         if self._handle is not None:
             self._handle.close()
-            self._handle = None  # it refers back: what is left of an attempt does not wait for the garbage collector
+            self._handle = None  # it refers back to the attempt, which would wait for the garbage collector
         if self._holds_slot and not self._lingers:
             self._give_slot_back()
         if self._is_unsettled:
@@ -346,7 +346,7 @@ class Attempt:
             self._keep_slot()
             emit("handler.remained", task_id=self.claimed.claim.task_id, type=self.claimed.type, kind=kind)
 
-    # What an attempt has, given back once each
+    # Give back, once each
 
     def _keep_slot(self) -> None:
         """The attempt ends, and its handler, or what that left running, keeps the slot."""

@@ -1,4 +1,4 @@
-"""Serve what a handler asks of its context: the transaction of the attempt, and its progress.
+"""Serve a handler's context: the transaction of its attempt, and its progress.
 
 Only a handler that takes a context has an `AttemptHandle`. A plain handler can ask for nothing.
 
@@ -36,7 +36,7 @@ class HandleServices(Struct, frozen=True, kw_only=True):
 
 
 class AttemptHandle:
-    """What one attempt lends to the context of its handler. `on_server_left`: called when its transaction loses its server."""
+    """Serves the context of one handler. `on_server_left`: called when its transaction loses its server."""
 
     def __init__(self, claimed: ClaimedTask, services: HandleServices, *, on_server_left: Callable[[], None]) -> None:
         self.attempt_transaction: AttemptTransaction | None = None

@@ -4,7 +4,7 @@ One timer of the event loop serves all attempts of a process, because setting an
 costs a task several microseconds. Attempts with the same time-out are kept in the order of their starts,
 which is the order of their deadlines.
 
-Invariants: an attempt that is cleared in time is never told of its deadline. The timer fires no later than
+Invariants: an attempt that is cleared in time never gets its deadline. The timer fires no later than
 the earliest deadline.
 """
 
@@ -37,7 +37,7 @@ class Deadlines:
             self._fire_at(deadline)
 
     def clear(self, timed: Timed, seconds: float) -> None:
-        """Forget an attempt, which was set with so many seconds, or was told already, or was never set."""
+        """Forget an attempt, which was set with so many seconds, or whose deadline has passed already, or was never set."""
         line = self._lines.get(seconds)
         if line is not None:
             line.pop(timed, None)

@@ -1,4 +1,4 @@
-"""Decide what follows from the ending of an attempt, by the rules and limits of this worker's configuration."""
+"""Decide what follows from the ending of an attempt, as this worker is configured."""
 
 from __future__ import annotations
 

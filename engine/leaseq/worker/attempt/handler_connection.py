@@ -1,6 +1,6 @@
-"""The connection that a handler gets: a handle of one attempt around a connection of the pool.
+"""The connection that a handler gets: a handle around a connection of the pool.
 
-Each attempt has a `HandlerConnection` of its own, so that nothing which a handler sets on the Python object
+Each attempt has a separate `HandlerConnection`, so that nothing which a handler sets on the Python object
 (row factory, cursor factory, adapters, handlers of notices, prepared statements) reaches another attempt.
 
 Invariants. Every round trip of psycopg, of a cursor, a savepoint, a pipeline or COPY, goes through `wait`,

@@ -1,7 +1,7 @@
 """Turn the way in which a handler ended into the ending of its attempt.
 
 Each way becomes one `Ending`: the handler returned, raised, asked for a retry, declared failure, ran out
-of time, was cancelled, or was told to hand its task back. `lifecycle.after` decides what follows.
+of time, was cancelled, or had to hand its task back. `lifecycle.after` decides what follows.
 
 Invariants: these functions ask for the type of an exception only, since an exception may lie about its
 class, and they read nothing of it that could run its code.
@@ -40,7 +40,7 @@ class Stop(StrEnum):
 def ending_of(error: BaseException, interrupted: Callable[[], Ending | None]) -> Ending | None:
     """The ending for what a handler raised. None: its task was cancelled, and the worker did not announce that.
 
-    `interrupted` gives the ending of an attempt that was told to stop. That one also counts where the
+    `interrupted` gives the ending of an attempt that was stopped. That one also counts where the
     handler has made an error of its own out of the interruption. A `Retry` or a `Fail` keeps its meaning.
     """
     kind = type(error)

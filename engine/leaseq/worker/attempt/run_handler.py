@@ -35,7 +35,7 @@ class HandlerRun(Protocol):
         """Make the current context (contextvars) the handler's, and add the handler's own context to its arguments."""
 
     def interrupted(self) -> Ending | None:
-        """The ending for an attempt that was told to stop, else None."""
+        """The ending of an attempt that was stopped, else None."""
 
     def handler_outlived(self) -> None:
         """Hear that the handler goes on although its executor has stopped waiting for it."""
@@ -53,7 +53,7 @@ class Executor(Protocol):
       its result, any exception (also `SystemExit`, and panics of extensions), a payload that does not fit.
     - It raises only a cancellation of its task that the worker did not announce (`interrupted()` is None).
       After an announced one it returns that ending, unless the handler has returned a result or has raised
-      `Retry` or `Fail` by itself (`outcome.ending_of`).
+      `Retry` or `Fail` on its own (`outcome.ending_of`).
     - It calls `enter` once, before the handler, in the context from which the handler's code runs, so that
       all that the handler starts belongs to the attempt.
     - When its task is cancelled, it interrupts the handler if it can. If it cannot, it calls
@@ -124,7 +124,7 @@ def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     try:
         return function(**arguments)
     except StopIteration as error:
-        # No future can carry it: the attempt would wait for the thread for ever.
+        # No future can carry it: the attempt would wait for the thread forever.
         raise RuntimeError("the handler raised StopIteration") from error
     finally:
         exit_forked_copy()

@@ -1,4 +1,4 @@
-"""The parts of a worker that all its attempts share, so that one attempt costs no more than itself."""
+"""The parts of a worker that all its attempts share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from leaseq.worker.slots import Slots
 
 
 class AttemptServices(Struct, frozen=True, kw_only=True):
-    """What an attempt needs of its worker."""
+    """The parts of a worker that an attempt needs."""
 
     loop: asyncio.AbstractEventLoop
     handlers: HandlerRunner

@@ -26,7 +26,7 @@ from leaseq.model import TERMINAL, Glimpse, Settled, Settlement, State
 from leaseq.telemetry import emit
 
 BATCH_SIZE = 500
-BATCH_BYTES = 8 * 1_048_576  # of results: what is larger takes Postgres longer than a statement may
+BATCH_BYTES = 8 * 1_048_576  # of results: more would take Postgres longer than a statement may
 RETRY_SECONDS = 0.1
 RETRY_CAP_SECONDS = 1.0
 
@@ -69,7 +69,7 @@ class Settler:
             self._writing_unlocked = asyncio.create_task(self._write_unlocked())
 
     async def find_ended(self, settlement: Settlement) -> Settled | None:
-        """What became of this very settlement if it counted although its answer was lost, else None."""
+        """The effect of this very settlement if it counted although its answer was lost, else None."""
         return (await self._find_ended([settlement])).get(settlement.claim.task_id)
 
     async def _find_ended(self, batch: Sequence[Settlement]) -> dict[str, Settled]:
@@ -189,7 +189,7 @@ def split_by_size(batch: Sequence[Settlement]) -> Iterator[Sequence[Settlement]]
 
 
 def _ended(settlement: Settlement, glimpse: Glimpse | None) -> Settled | None:
-    """What this settlement did, judged by the task as it is now. None: the settlement did not count.
+    """The effect of this settlement, judged by the task as it is now. None: the settlement did not count.
 
     It counted if the same attempt no longer runs and the task is in the state that the settlement asked for,
     or in CANCELLED where a request came before and the task would have gone on. A recovery of this worker

@@ -1,4 +1,4 @@
-"""The transaction in which a handler's writes and the completion of its task are one commit.
+"""The transaction that commits a handler's writes with the end of its task.
 
 Each attempt has at most one, opened when the handler first asks for it, on a connection of a separate pool.
 Each `transaction()` block is a savepoint in it. After the handler has returned, the fenced settle is the

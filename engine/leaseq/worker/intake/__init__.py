@@ -1,1 +1,1 @@
-"""Bring deliveries from the lanes of dispatch to running attempts, and keep the processing lists right."""
+"""Bring deliveries from dispatch to running attempts, and audit the lists."""

@@ -1,4 +1,4 @@
-"""Claim the deliveries of one queue, and account for each that the claim did not bring.
+"""Claim the deliveries of one queue, and account for those that are not claimed.
 
 A claim whose answer was lost may have been committed. The account finds what this worker claimed by it: the
 ledger says PROCESSING under this worker. Every other delivery is released, except those whose rows another
@@ -30,7 +30,7 @@ class QueueClaims:
     """The claims of one queue."""
 
     def __init__(self, claimer: Claimer, *, ledger: Ledger, locked: LockedDeliveries, deliveries: QueueDeliveries) -> None:
-        self.refused = False  # the ledger has kept back what is PENDING, and will again
+        self.refused = False  # the ledger refused PENDING tasks, and would again
         self._claimer = claimer
         self._ledger = ledger
         self._locked = locked
@@ -68,7 +68,7 @@ class QueueClaims:
                     continue
                 if isinstance(error, Locked) and await self._claimer.find_barred():
                     continue
-                # The claim may have been committed: the account of the next round finds what is ours.
+                # The claim may have been committed: the account of the next round finds our tasks.
                 emit("ledger.unreachable", error=str(error), waiting=len(unclaimed))
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, RETRY_CAP_SECONDS)
@@ -92,7 +92,7 @@ class QueueClaims:
             else:
                 others.append(delivery)
         claimed = await self._ledger.find_claimed(ours, worker_id=self._claimer.worker_id) if ours else []
-        # Last, since it cannot fail: a claim that is tried again would claim what was released, too.
+        # Last, since it cannot fail: a claim that is tried again would claim the released tasks, too.
         others = [
             delivery
             for delivery in others

@@ -1,8 +1,8 @@
-"""Take in work: from the lanes, through the worker's own list, to a running attempt.
+"""Take in work: from a lane, through the worker's list, to a running attempt.
 
 One loop for each queue: wait for a free slot, pull what fits, and wait at the doorbell while there is
 nothing. Every delivery goes through `take`, however it arrived (by a lost reply, from the list audit, in a
-rebuilt queue): claim what is PENDING, run what the ledger says is ours, release the rest. A delivery is a
+rebuilt queue): claim the PENDING tasks, run those that are ours in the ledger, release the rest. A delivery is a
 reason to ask the ledger, and nothing more.
 
 Values in Redis are hostile. A lane may hold any number of ids that no worker can claim: unknown, of other
@@ -59,7 +59,7 @@ class Intake:
         self._least = 0  # the next pull asks for at least so many
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take in work until told to stop. Ends within one block of the doorbell."""
+        """Take in work until `stop` is set. Ends within one block of the doorbell."""
         queue, wait = self.deliveries.queue, RETRY_SECONDS
         while not stop.is_set():
             try:
@@ -87,7 +87,7 @@ class Intake:
         asked = max(self._slots.free, self._least)
         found = await self._source.pull(asked)
         if found.code is not PullCode.OK:
-            # Paused; or dispatch does not know this worker (any more): its supervisor is told so too, and renews the lease or
+            # Paused; or dispatch does not know this worker (any more): its supervisor learns that too, and renews the lease or
             # ends this process.
             self.deliveries.parked_values.report()
             await pause(PAUSED_SECONDS, stop=stop)

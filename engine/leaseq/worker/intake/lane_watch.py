@@ -47,7 +47,7 @@ class LaneWatch:
         await event.wait()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look until told to stop."""
+        """Look until `stop` is set."""
         wait = WATCH_SECONDS
         try:
             while not stop.is_set():

@@ -1,4 +1,4 @@
-"""Compare the processing lists of this worker with the deliveries that it has in flight.
+"""Compare the worker's processing lists with its deliveries in flight.
 
 A list may hold ids that the worker does not know of (a reply was lost on the way), or lack ids that the
 worker holds (Redis was wiped). Every few seconds, and soon after any error of Redis, both are compared.
@@ -65,7 +65,7 @@ class ListAudit:
         self._releaser = releaser
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Audit until told to stop. `wake` makes it notice that."""
+        """Audit until `stop` is set. `wake` makes it look at that."""
         while not stop.is_set():
             await self._wait(AUDIT_SECONDS)
             if stop.is_set():

@@ -30,7 +30,7 @@ class ParkedValues:
                 self.report()
 
     def report(self) -> None:
-        """Report what was added since the last report."""
+        """Report the values since the last report."""
         if self._counts:
             self._reported = monotonic()
             counts, self._counts = self._counts, {}

@@ -1,8 +1,9 @@
-"""The deliveries of one queue that this worker holds and has not started: record them, and release those that cannot start.
+"""The deliveries of one queue that this worker holds and has not started.
 
-The ledger alone tells where a delivery goes. A value that is no task id, or that the ledger does not know,
-is parked. A delivery of a task that is not PENDING in this queue is done. A PENDING task that this worker
-may not claim, or has no slot for, goes back to the head of its lane.
+They are recorded here, and released where they cannot start. The ledger alone tells where a delivery
+goes. A value that is no task id, or that the ledger does not know, is parked. A delivery of a task that
+is not PENDING in this queue is done. A PENDING task that this worker may not claim, or has no slot for,
+goes back to the head of its lane.
 
 Invariant: a delivery that is no longer in flight here and is still in the processing list is unknown to
 this worker, so the list audit finds it.
@@ -45,11 +46,11 @@ class QueueDeliveries:
         self._in_flight = in_flight
 
     def add(self, task_ids: Iterable[str]) -> Arrivals:
-        """Record what has arrived, and return what is new."""
+        """Record arrivals, and return the new ones."""
         return self._in_flight.add(self.queue, task_ids)
 
     def forget(self, deliveries: Iterable[InFlightDelivery]) -> None:
-        """Record that these were not started here. What is still in the list is unknown now, for the list audit to find."""
+        """Record that these were not started here. Those still in the list are unknown now, and the list audit finds them."""
         for delivery in deliveries:
             self._in_flight.remove(delivery)
 

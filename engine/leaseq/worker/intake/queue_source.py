@@ -1,4 +1,4 @@
-"""The deliveries of one queue, from the lanes of dispatch: by a pull, or by the doorbell while the lanes are empty.
+"""Get deliveries of one queue: by a pull, or by the doorbell of empty lanes.
 
 Both move a delivery into the processing list of this worker in the same step, so a lost reply loses nothing.
 """

@@ -1,1 +1,1 @@
-"""Keep one worker process in order, whatever the code of its handlers does."""
+"""Keep a worker process in order against the code of its handlers."""

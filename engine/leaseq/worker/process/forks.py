@@ -1,7 +1,7 @@
 """Take the worker's sockets and signals away from a process that a handler forks.
 
 A forked process (os.fork, multiprocessing) is a copy of the worker. It would ignore SIGTERM as the worker
-does, so that `multiprocessing.Pool` could not end it and would wait for it for ever. It would report the
+does, so that `multiprocessing.Pool` could not end it and would wait for it forever. It would report the
 worker's signals through the worker's own wakeup pipe. It holds the worker's sockets, whose bytes it could
 take, and a copy of the event loop with the other attempts in it.
 

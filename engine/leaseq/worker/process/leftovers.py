@@ -53,7 +53,7 @@ class Leftovers:
         _token.set(token)
 
     def found(self) -> str | None:
-        """One word for what is still alive, or None. Asked once the attempt holds no reference to its handler any more."""
+        """One word for the kind of leftover, or None. Asked once the attempt holds no reference to its handler any more."""
         gc.collect()
         faulthandler.cancel_dump_traceback_later()  # it may be set to end the process, and Python does not tell whether it is set
         if self._token is not None and self._token() is not None:

@@ -1,4 +1,4 @@
-"""Run the main task of a process that runs handlers, whatever their code does to the event loop.
+"""Run the main task of a process, even where handlers stop its event loop.
 
 An event loop stops when a callback raises `SystemExit` or `KeyboardInterrupt`, and when `loop.stop()` is
 called. A handler's own exceptions end its attempt (`outcome.py`). Code that a handler left in a task of its

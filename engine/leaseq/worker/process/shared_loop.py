@@ -1,4 +1,4 @@
-"""The event loop that a worker shares with its handlers, and the threads behind it.
+"""The event loop that a worker shares with its handlers, and its threads.
 
 `asyncio.to_thread` and `loop.run_in_executor(None, ...)` use one pool of threads for the whole process: for
 every handler, and for the worker itself (psycopg cancels statements there). In a plain event loop one

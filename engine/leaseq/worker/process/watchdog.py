@@ -1,9 +1,10 @@
-"""Have the kernel end this process when its event loop stands still and no supervisor is left to see it.
+"""Have the kernel end this process when its event loop stands still.
 
-A supervisor kills a worker process whose loop has stopped turning. A process that is blocked in C code when
-its supervisor dies ignores SIGTERM and would run for ever, since neither a signal handler nor a thread of
-Python gets its turn. So the loop winds up a timer of the kernel again and again, and the kernel sends
-SIGKILL when that runs down (timer_create(2)).
+This is for a process that no supervisor sees any more. A supervisor kills a worker process whose loop
+has stopped turning. A process that is blocked in C code when its supervisor dies ignores SIGTERM and
+would run forever, since neither a signal handler nor a thread of Python gets its turn. So the loop
+winds up a timer of the kernel again and again, and the kernel sends SIGKILL when that runs down
+(timer_create(2)).
 
 A forked process does not inherit the timer. Where the system has no such timer, there is no watchdog.
 """
