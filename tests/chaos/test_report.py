@@ -115,7 +115,7 @@ def look(written: Path) -> Look:
             f"--window-size={max(width, 500)},900", f"--blink-settings=preferredColorScheme={0 if dark else 1}",
             "--dump-dom", around.as_uri(),
         ]  # fmt: skip
-        dumped = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True).stdout
+        dumped = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         inside = re.search(r'<pre id="found">(.+?)</pre>', dumped, re.DOTALL)
         assert inside is not None, dumped[-2000:]
         found: dict[str, Any] = json.loads(unescape(inside[1]))

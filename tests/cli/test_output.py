@@ -47,7 +47,7 @@ def test_a_terminal_gets_colours(stage: Stage) -> None:
         with subprocess.Popen(command, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
             os.close(theirs)
             seen = read_all(ours)
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=60) == 0
     finally:
         os.close(ours)
     assert f"{task_id}".encode() in seen

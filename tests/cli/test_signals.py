@@ -59,6 +59,6 @@ def test_the_end_of_standard_input_is_a_sigterm() -> None:
             process.stdin.flush()
             assert process.poll() is None
             process.stdin.close()
-            assert process.wait(timeout=20) == -signal.SIGTERM
+            assert process.wait(timeout=60) == -signal.SIGTERM
         finally:
             process.kill()

@@ -22,7 +22,7 @@ from examples.demo.verdict import Evidence, Finding, at, judge, measure
 from examples.demo.workload import Errand, Workload
 from support.source_tree import ROOT
 
-PLAY_SECONDS = 100
+PLAY_SECONDS = 300
 Demo = asyncio.subprocess.Process
 Start = Callable[..., Awaitable[Demo]]
 

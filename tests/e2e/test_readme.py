@@ -25,7 +25,7 @@ from support.servers import free_port
 from support.source_tree import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-START_SECONDS = 40
+START_SECONDS = 120
 
 
 class Block(NamedTuple):

@@ -397,7 +397,7 @@ async def test_five_windows_full_of_tasks_run_once_each(config: Config) -> None:
             answers = await asyncio.gather(*(engine.submit_many(batch[start : start + 40]) for start in range(0, 400, 40)))
             assert not [answer for chunk in answers for answer in chunk if isinstance(answer, BaseException)]
             for wanted in batch:
-                await engine.for_tenant(DEFAULT_TENANT).wait(wanted.task_id, timeout=20)
+                await engine.for_tenant(DEFAULT_TENANT).wait(wanted.task_id, timeout=60)
         states = await engine.stores.ledger.find_states([wanted.task_id for wanted in batch])
 
         async def at_its_end() -> bool:

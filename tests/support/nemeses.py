@@ -25,7 +25,7 @@ from leaseq_chaos.nemesis.catalogue import NEMESES
 from leaseq_chaos.nemesis.nemesis import Injury
 
 ALL = os.environ.get("LEASEQ_TEST_ALL_NEMESES") == "1"
-SOON = 20.0
+SOON = 60.0
 SILENCE = 0.4
 # Some protocols begin with a message of the client, to which the server answers.
 HELLO = {

@@ -18,7 +18,7 @@ import pytest
 from support.servers import ROLE_PASSWORD, ROLE_URLS, free_port
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 PoolTo = Callable[..., str]
 
@@ -44,7 +44,7 @@ def pgbouncer() -> Iterator[PoolTo]:
     yield start
     for process in running:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
     for directory in directories:
         shutil.rmtree(directory)
 

@@ -17,7 +17,7 @@ from leaseq_api.http_server.limits import Limits
 from leaseq_api.http_server.server import Server
 from leaseq_api.problems import KINDS, PROBLEM_JSON
 
-GIVE_UP_SECONDS = 30.0
+GIVE_UP_SECONDS = 60.0
 SECRET = "s3cret"
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
