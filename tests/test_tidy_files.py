@@ -1,7 +1,7 @@
 """Statements, scripts and migrations have headers, one wrapper, and a use.
 
 Each has a header that says what it does and what no rows (or a return value) mean; each is named in exactly one place, by the
-one method that wraps it; what nobody names is dead and goes. What a wrapper hands over is what the file asks for.
+one method that wraps it; an unnamed file is dead and must go. A wrapper passes exactly the parameters of its file.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def field(name: str, value: str) -> bytes:
     return submission(more=f',"{name}":{value}'.encode())
 
 
-# What is sent -> the code, and the pointer where one place is to blame.
+# Request -> the code, and the pointer if one place is wrong.
 BODIES: dict[str, tuple[bytes, str, str | None]] = {
     "nothing": (b"", "json_invalid", None),
     "no JSON": (b"type=add", "json_invalid", None),

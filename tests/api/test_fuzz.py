@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(120 + REQUESTS // 10)
 
 
 class Fuzzing:
-    """What was sent, and what came back."""
+    """A request and its answer."""
 
     def __init__(self, port: int, seed: int, count: int) -> None:
         self.answers: list[Answer] = []
@@ -133,7 +133,7 @@ async def test_api_answers_any_bytes_without_growth(services: Services) -> None:
     first, last = statistics.median(fuzzing.probes[:third]), statistics.median(fuzzing.probes[-third:])
     assert last < 5 * first + 0.1
     async with asyncio.timeout(60):
-        while process.num_fds() > files + AT_ONCE:  # noqa: ASYNC110 (the service tells nobody)
+        while process.num_fds() > files + AT_ONCE:  # noqa: ASYNC110 (the service emits no event)
             await asyncio.sleep(0.05)
     worrying = {line["event"] for line in api.said if line["level"] not in ("debug", "info")}
     assert worrying <= {"server.doubted"}, worrying

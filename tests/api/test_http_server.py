@@ -23,7 +23,7 @@ def chunked(*pieces: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (*pieces, b""))
 
 
-# What is sent -> the code of the problem.
+# Request -> the code of the problem.
 REFUSED: dict[str, tuple[bytes, str]] = {
     "no request": (b"hello\r\n\r\n", "request_malformed"),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "request_malformed"),

@@ -35,7 +35,7 @@ def test_a_key_is_read(values: list[str], key: str | None) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    # The lines after the first are what a proxy makes of two headers: no key of its own, whatever it joined.
+    # The lines after the first are two headers that a proxy has joined: not a valid key.
     [
         *(['"open'], ['"a"b'], ['"a";p=1'], [r'"\a"'], ['"tab\there"'], ['"é"'], ['"'], ["a", "b"], ["a", "A"], ['"a", "b"']),
         *(

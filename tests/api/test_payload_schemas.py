@@ -129,7 +129,7 @@ async def test_the_limits_of_the_handler_hold_where_the_client_says_nothing(api:
 
 
 async def test_the_same_submission_from_python_and_over_http_is_one_task(config: Config, api: Api, fleet: Fleet) -> None:
-    """Also where the handler has a queue and limits of its own, and whether the API has heard of them or not."""
+    """Also where the handler has a queue and limits of its own, and whether the API knows them or not."""
     app = Leaseq(config)
 
     @app.task(queue="billing", max_attempts=2, timeout=30)
@@ -178,7 +178,7 @@ async def test_strict_types_refuse_an_unregistered_type(config: Config, fleet: F
         api.service.types._looked_at = float("-inf")
         problem(await api.submit(body({"order_id": 1, "cents": 1})), "unknown_type")
         await fleet.register_types([charge()])
-        # Within a second nobody looks again, however often it is asked.
+        # Within a second the copy is not read again, for any number of submissions.
         problem(await api.submit(body({"order_id": 1, "cents": 1})), "unknown_type")
         api.service.types._looked_at = float("-inf")
         answer = await api.submit(body({"order_id": 1, "cents": 1}))

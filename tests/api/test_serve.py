@@ -74,7 +74,7 @@ def logged(output: Path) -> list[str]:
 
 
 def complaint(stderr: bytes) -> str:
-    """What a process said beside its events."""
+    """The output of a process besides its events."""
     return "".join(line for line in stderr.decode().splitlines(keepends=True) if not line.startswith("{"))
 
 

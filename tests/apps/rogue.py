@@ -26,7 +26,7 @@ async def nap(seconds: float) -> str:
 
 @app.task
 async def starts_processes(ctx: Context, seconds: float) -> None:
-    """A forked process, programs and one with a session of its own, whose ids are told as progress."""
+    """A forked process, programs and one with a session of its own, whose ids are stored as progress."""
     pid = os.fork()
     if pid == 0:
         time.sleep(seconds)  # noqa: ASYNC251 (another process by now)

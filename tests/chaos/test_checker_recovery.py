@@ -186,7 +186,7 @@ def too_late_to_excuse(forged: Forged) -> None:
 
 
 def not_passed(forged: Forged) -> None:
-    """Who passes in a backlog came later, has the smaller id, and is in the same lane: each of these misses one."""
+    """A task that passes in a backlog came later, has the smaller id, and is in the same lane: each of these misses one."""
     forged.fault("f-1", "flushall", (10, 10))
     for i in range(40):
         forged.step(8, f"s{i}", "SCHEDULED")

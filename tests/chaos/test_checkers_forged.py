@@ -1,7 +1,7 @@
 """Each checker finds the error in a forged history, and names the task.
 
 One good story, and for each checker several lies: the smallest edits of the evidence that break its invariant. A checker that has
-never said `invalid` proves nothing by saying `valid`.
+never reported `invalid` proves nothing by reporting `valid`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from leaseq_chaos.verdict import Verdict
 from support.valid_history import MAX_CRASHES, Asked, Row, Story
 
 TYPES = sorted(FATES)
-# These judge a run by its faults, or by what its services said, and here is neither.
+# These judge a run by its faults, or by the logs of its services, and here is neither.
 JUDGES = sorted(CHECKERS.keys() - {"charges", "reaps", "recovery", "sometimes"})
 
 

@@ -1,9 +1,11 @@
 """Ledger and dispatch keep the guarantees under every crash order.
 
-A state machine (Hypothesis) moves a client, workers and reapers one store operation at a time: it lets them go on, holds answers
-back, loses them, kills whoever stands there, wipes Redis, lets time pass. The stores and the engine are the real ones. After
-every step, the moves of all tasks must be among those that the model allows; at the end, once nobody crashes any more, everything
-must come to rest. It tries a fixed number of runs; LEASEQ_TEST_MACHINE_EXAMPLES asks for so many, at random.
+A state machine (Hypothesis) moves a client, workers and reapers one store operation at a time: it
+lets them go on, holds answers back, loses them, kills the actor that stands there, wipes Redis,
+lets time pass. The stores and the engine are the real ones. After every step, the moves of all
+tasks must be among those that the model allows; at the end, once no actor crashes any more,
+everything must come to rest. It tries a fixed number of runs; LEASEQ_TEST_MACHINE_EXAMPLES asks for
+so many, at random.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ ASKED = os.environ.get("LEASEQ_TEST_MACHINE_EXAMPLES")
 EXAMPLES = int(ASKED or 10)
 STEPS = 60
 
-# What must have happened in a long search, or it was worth nothing; each by any of these. That it can, the runs that are written
-# down show.
+# Events that must have happened in a long search, or it was worth nothing; each by any of these.
+# That it can, the runs that are written down show.
 SOMETIMES = {
     "a stale worker is fenced": ("attempt.fenced",),
     "a worker dies with a claim whose answer it has not heard": ("crash after claim_tasks",),

@@ -1,6 +1,6 @@
 """The figures of the report are those of the evidence.
 
-Small evidence, made by hand, of which one can say beforehand what must be drawn and told.
+Small evidence, made by hand, for which the drawing and the text are known beforehand.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from support.processes import Services
 
 
 def run_worker(app: str, config: Config, folder: Path, *args: str) -> Result:
-    """`leaseq worker` in this process: what is tried ends before it sets anything up."""
+    """`leaseq worker` in this process: the tested errors end it before any setup."""
     here = Path.cwd()
     os.chdir(folder)
     try:

@@ -19,7 +19,7 @@ from leaseq.errors import DispatchForeign, LeaseqError, ServerUnreachable, TaskC
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 
-# What is not listed is a failure: 1.
+# An unlisted error is a failure: 1.
 EXPECTED = {
     "ConfigInvalid": 2,
     "DispatchForeign": 5,

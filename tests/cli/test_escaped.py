@@ -76,7 +76,7 @@ class Crowd:
         self.stage.do(lambda engine: engine.stores.fleet.close_worker(self.worker_id, reason=text))
 
 
-# What is run, for each command: arguments made from a crowd and its text.
+# The arguments of each command, made from a crowd and its text.
 Table = dict[str, list[Callable[[Crowd, str], list[str]]]]
 TABLE: Table = {
     "dev": [lambda c, t: ["dev", "--port", t]],
@@ -172,7 +172,7 @@ def nasty_records() -> list[logging.LogRecord]:
 
 @pytest.mark.parametrize("render", [_render_json, _render_console])
 def test_no_log_format_lets_text_through(render: Callable[[dict[str, Any]], bytes]) -> None:
-    """A line of the log begins at the margin. What else has lines is indented."""
+    """A line of the log begins at the margin. Further lines are indented."""
     field = HOSTILE + "\0\ud800"
     lines = [RecordHandler(render).line(record) for record in nasty_records()]
     lines.append(

@@ -53,7 +53,7 @@ async def until_ready(service: Service, port: int) -> None:
             try:
                 answer = await http.get("/health/ready")
             except httpx.TransportError:
-                await asyncio.sleep(0.02)  # nobody announces the opening of a port
+                await asyncio.sleep(0.02)  # no event announces the opening of a port
                 continue
             assert answer.status_code == 200, answer.text
             return

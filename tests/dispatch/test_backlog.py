@@ -97,7 +97,7 @@ async def test_push_into_an_announced_batch_is_accepted(dispatcher: Dispatcher, 
 
 
 async def test_a_stretch_that_finds_no_room_is_announced_no_longer(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
-    """Or what is refused now would not be seen by whoever has read the stretch before."""
+    """Otherwise a pass that has read the stretch before would miss a task that is refused now."""
     pushed, within = ids(WINDOW + 1), ids(WINDOW + 1)
     await dispatcher.push(QUEUE, pushed)
     announced = Backlog.of(pushed[WINDOW]).announce(LAST_ID)
@@ -142,7 +142,7 @@ def test_unreadable_backlog_value_counts_from_the_beginning() -> None:
 
 
 async def test_foreign_backlog_value_harms_no_push(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
-    """It refuses everything or nothing, as may be; what is refused is sought from the beginning on."""
+    """It refuses everything or nothing, as may be; a refused task is sought from the beginning on."""
     for hostile in ("", "x", "0", "\xff" * 50, "z" * 100):
         await valkey.hset(KEYS.backlog(QUEUE), "normal", hostile)
         pushed = ids(3)

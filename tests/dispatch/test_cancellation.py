@@ -24,7 +24,7 @@ async def client(config: Config) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def connection(client: Redis) -> AbstractConnection:
-    """The one connection that the client has so far, and takes for its next command."""
+    """The one connection that the client has so far, and uses next."""
     (only,) = client.connection_pool._available_connections
     return only
 

@@ -1,4 +1,4 @@
-"""What becomes of a connection whose server says that it takes no writes any more."""
+"""A connection whose server reports that it takes no writes any more."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_an_answer_of_a_server_that_lost_its_role_condemns_the_connection(
 
 
 async def test_a_condemned_connection_hands_over_what_is_on_its_way_and_sends_nothing_more() -> None:
-    """A pipeline is answered whole: its later replies are not taken for those of the next command."""
+    """A pipeline is answered whole: its later replies are not treated as those of the next command."""
     server = Answering(CONDEMN[0])
     async with server.running() as url, open_redis(Config(redis_url=url), name="general") as client:
         pipe = client.pipeline(transaction=False)

@@ -53,7 +53,7 @@ async def test_a_full_redis_refuses_pushes_and_still_drains(full: list[str], dis
 
 
 async def test_a_full_redis_begins_no_backlog_and_ends_one(full: list[str], valkey: Redis) -> None:
-    """What is not in a lane must not be counted as waiting its turn either: then the reconciler has it."""
+    """A delivery that is not in a lane must not be counted as waiting its turn either: then the reconciler has it."""
     narrow = Dispatcher(valkey, KEYS, window=10)
     with pytest.raises(ServerUnreachable, match=r"(?i)oom|memory"):
         await narrow.push(QUEUE, ids(2))
@@ -70,7 +70,7 @@ async def test_a_full_redis_begins_no_backlog_and_ends_one(full: list[str], valk
 
 
 async def test_a_full_redis_still_renews_leases(full: list[str], dispatcher: Dispatcher) -> None:
-    """Else every lease would lapse, although nobody died."""
+    """Otherwise every lease would lapse, although no worker died."""
     assert await dispatcher.renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
 
 
@@ -151,12 +151,12 @@ async def test_a_key_of_another_type_is_removed_and_the_rest_stays(dispatcher: D
         kind = "string" if hostile in ("beats", "backlog") else "hash"
         assert repaired == [[f"{name} ({kind})"]]
         assert await _ids(valkey) >= before
-        # What dispatch may have lost with it is delivered again by the reaper that sees another epoch.
+        # Deliveries that may have been lost with it are made again by the reaper that sees another epoch.
         assert bool(await valkey.exists(KEYS.data())) == (hostile in ("leases", "beats", "epoch", "parked"))
 
 
 async def _ids(valkey: Redis) -> set[bytes]:
-    """What the lists hold, all together."""
+    """The contents of all lists together."""
     lists = [name for name in await valkey.keys("*") if await valkey.type(name) == b"list"]
     return {as_bytes(value) for name in lists for value in await valkey.lrange(name, 0, -1)} - {b""}
 

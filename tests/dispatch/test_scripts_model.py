@@ -107,7 +107,7 @@ class Scripts(RuleBasedStateMachine):
 
     @rule(lane=st.sampled_from(sorted(WINDOWED)), stale=st.booleans(), data=st.data())
     def refill(self, lane: Lane, stale: bool, data: st.DataObject) -> None:
-        """A stretch is announced, comes in, or is the last one; by somebody who looked now or before the last change."""
+        """A stretch is announced, comes in, or is the last one; by a pass that looked now or before the last change."""
         if not self.made:
             return
         seen = self.backlogs.get(lane)
@@ -155,7 +155,7 @@ class Scripts(RuleBasedStateMachine):
 
     @rule(worker=workers)
     def ring(self, worker: str) -> None:
-        """What the doorbell's BLMOVE does when something waits, tokens included."""
+        """The effect of the doorbell's BLMOVE when a value waits, tokens included."""
         moved = self.run(self.client.lmove(KEYS.ready(QUEUE, Lane.NORMAL), KEYS.processing(QUEUE, worker), "LEFT", "RIGHT"))
         waiting = self._ready(Lane.NORMAL)
         assert (moved is None) == (not waiting)

@@ -1,6 +1,6 @@
 """The cost of a task in statements, Redis commands and function calls.
 
-A guard that does not depend on the machine. The bounds are about one and a half times of what was counted when they were set, and
+A guard that does not depend on the machine. The bounds are about one and a half times of the counts when they were set, and
 a round trip or a layer more for each task is far beyond them. docs/performance.md says what the counts are made of.
 """
 
@@ -55,7 +55,7 @@ class Counts:
         return row[0]
 
     async def commands(self) -> int:
-        """What clients sent; commands inside a script are not counted."""
+        """The commands that clients sent; commands inside a script are not counted."""
         found: dict[str, dict[str, Any]] = await self._store.info("commandstats")
         return sum(numbers["calls"] for name, numbers in found.items() if name.removeprefix("cmdstat_") in SENT)
 

@@ -29,7 +29,7 @@ Start = Callable[..., Awaitable[Demo]]
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Start the demo with its temporary files below `tmp_path`; whatever happens, it ends in order."""
+    """Start the demo with its temporary files below `tmp_path`; it ends in order in any case."""
     started: list[Demo] = []
 
     async def begin(*arguments: str) -> Demo:
@@ -54,13 +54,13 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
 
 def pids_said(text: str) -> list[int]:
-    """Every pid of a service, and of what was killed."""
+    """Every pid of a service, and of a killed process."""
     killed = [pid for pids in re.findall(r"^kill -9 ([\d ]+):", text, re.MULTILINE) for pid in pids.split()]
     return [int(pid) for pid in [*re.findall(r"\(pid (\d+)\)", text), *killed]]
 
 
 def lives(pid: int) -> bool:
-    """Does this process run, and not only wait for somebody to notice its end?"""
+    """Whether this process runs, and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
@@ -106,7 +106,7 @@ async def test_interrupted_demo_leaves_nothing_behind(start: Start, tmp_path: Pa
 
 
 def evidence(**other: Any) -> Evidence:
-    """What is seen when all went well: one task of each type, the charge submitted twice; or something `other`."""
+    """The findings when all went well: one task of each type, the charge submitted twice; or something `other`."""
     errands = [
         Errand("charge", {"order_id": 1, "customer": "ada", "cents": 500}, "charge-1", twice=True),
         Errand("send_receipt", {"order_id": 1, "to": "ada", "cents": 500}, "receipt-1"),

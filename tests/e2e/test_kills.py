@@ -145,7 +145,7 @@ async def test_blocked_loop_is_ended_and_logged(services: Services, client: Clie
 
 
 async def test_a_drain_finishes_what_it_can_and_hands_back_the_rest(services: Services, client: Client) -> None:
-    """SIGTERM: no new work; running work finishes within the grace; the rest goes back at once, free of charge."""
+    """SIGTERM: no new work; running work finishes within the grace period; the rest is handed back without a charge."""
     services.config = replace(services.config, grace_seconds=1.0)
     worker = await services.worker()
     short, long = await client.submit("hold", seconds=0.5), await client.submit("hold", seconds=60)

@@ -31,7 +31,7 @@ def config(config: Config) -> Config:
 
 
 async def test_flushall_in_the_middle_of_five_thousand(services: Services, client: Client) -> None:
-    """None lost, none committed twice, and what was running is not run a second time."""
+    """None lost, none committed twice, and running tasks are not run a second time."""
     await services.reaper()
     worker = await services.worker("--concurrency", "60")
     long = await client.submit_many("hold", 10, seconds=4)
@@ -87,7 +87,7 @@ async def test_valkey_away_for_twenty_seconds(own: Client, own_valkey: ValkeySer
 
 
 async def test_postgres_restarted_in_the_middle(own: Client, own_postgres: PostgresServer) -> None:
-    """Immediate shutdown under load: everything heals by itself within five seconds of its return."""
+    """Immediate shutdown under load: everything recovers within five seconds of its return."""
     services = Services(own.config)
     try:
         await services.reaper()

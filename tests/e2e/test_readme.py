@@ -29,7 +29,7 @@ START_SECONDS = 120
 
 
 class Block(NamedTuple):
-    """What is to be run, and what has to come out."""
+    """A command and its expected output."""
 
     code: str
     output: list[str]

@@ -81,7 +81,7 @@ async def test_every_process_goes_on_at_the_new_primary(
 async def test_deliveries_taken_by_the_old_primary_are_delivered_again(
     services: Services, client: Client, redis_pair: RedisPair, proxy: Proxy, eventually: Callable[..., Any]
 ) -> None:
-    """A planned failover: until the old primary is told, everybody writes to it, and all of that is lost."""
+    """A planned failover: until the old primary is demoted, all clients write to it, and all of that is lost."""
     pair = redis_pair
     reaper = await services.reaper()
     await client.submit("note")

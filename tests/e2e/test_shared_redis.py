@@ -202,7 +202,7 @@ async def test_a_running_deployment_leaves_a_prefix_that_another_ledger_took(
     for service in (worker, reaper):
         (said, *_) = await service.hear("dispatch.foreign")
         assert (said["found"], said["ledger"]) == (ledgers[1], ledgers[0])
-    # BLMOVE may have been under way: it does not ask for the owner. What it moves is left where it is.
+    # BLMOVE may have been under way: it does not ask for the owner. A value that it moves is left where it is.
     await store.rpush(keys.ready("default", Lane.NORMAL), new_task_id(), new_task_id())
     assert (await client.ended(running)).state is State.SUCCESS, "what runs needs no dispatch"
     waiting = await client.submit("note")

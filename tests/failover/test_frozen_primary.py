@@ -1,6 +1,6 @@
 """A frozen primary is left after one unanswered statement.
 
-Its kernel still accepts connections and acknowledges what is sent, so nothing ever fails by itself.
+Its kernel still accepts connections and acknowledges packets, so no connection ever fails.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ async def test_one_time_out_is_enough_to_leave_it(config: Config, frozen: Pair, 
 
 
 async def test_statements_that_wait_for_it_end_with_the_first(config: Config, frozen: Pair, proxy_to: ProxyTo) -> None:
-    """What is sent later does not wait for a time-out of its own."""
+    """Later statements do not wait for their own time-out."""
     proxy = await proxy_to(frozen.primary.url)
     settings = replace(config, postgres_url=proxy.url, statement_timeout_seconds=3)
     async with open_engine(settings, pool_size=CONNECTIONS) as engine:

@@ -42,7 +42,7 @@ async def ask(url: str, query: str) -> object:
 
 
 async def ask_all(pool: Pool, query: str) -> set[object]:
-    """What every connection of a pool answers."""
+    """The answers of every connection of a pool."""
     conns = [await pool.getconn() for _ in range(pool.max_size)]
     try:
         return {(await (await conn.execute(query.encode())).fetchall())[0][0] for conn in conns}

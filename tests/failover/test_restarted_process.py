@@ -65,7 +65,7 @@ async def promote(pair: Pair, new: Config) -> None:
 
 
 async def check(config: Config) -> dict[str, Any]:
-    """What `leaseq check` says in a process of its own."""
+    """The output of `leaseq check` in a separate process."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "leaseq", "check", "--json"),
         env=environment(config),

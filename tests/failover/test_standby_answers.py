@@ -68,7 +68,7 @@ async def cancel_wait(admin: Connection, how: str = "pg_cancel_backend") -> None
 
 
 async def insist(submit: Callable[[], Awaitable[Any]], accepted: Callable[[Any], bool]) -> Any:
-    """Repeat a submission, as a client is told to, until it is accepted."""
+    """Repeat a submission, as the answer asks, until it is accepted."""
     async with asyncio.timeout(PATIENCE):
         while True:
             answer = await submit()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from leaseq.ledger.arrays import numbers, quoted
 
-# What Postgres can store as text at all: no NUL, no half of a surrogate pair.
+# Texts that Postgres can store: no NUL, no unpaired surrogate.
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
 

@@ -35,7 +35,7 @@ BATCH = 20
 
 @pytest.fixture
 def no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The victim of a deadlock would try again and nobody would see: here it is an error."""
+    """The victim of a deadlock would retry unnoticed: here it is an error."""
     monkeypatch.setattr("leaseq.ledger.session.TRIES", 1)
 
 

@@ -24,7 +24,7 @@ from support.ledger import open_worker, submit
 
 WORKERS = 20
 BEATS = 500
-# What may grow with the logarithm: the depth of an index.
+# The part that may grow with the logarithm: the depth of an index.
 TIMES = 2
 
 

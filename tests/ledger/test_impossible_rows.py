@@ -8,7 +8,7 @@ import pytest
 from leaseq.codec import new_task_id
 from leaseq.connect import Connection
 
-# What is written over a good PENDING row, and the constraint that must object.
+# Values written over a good PENDING row, and the constraint that must object.
 IMPOSSIBLE = {
     "pending and finished": ({"finished_at": "now()"}, "finished_exactly_when_terminal"),
     "failed and not finished": ({"state": "'FAILED'"}, "finished_exactly_when_terminal"),

@@ -50,7 +50,7 @@ def test_an_accepted_payload_is_json_to_postgres_too(server: psycopg.Connection,
     ],
 )
 async def test_an_accepted_request_can_be_written_and_read_again(ledger: Ledger, said: dict[str, Any]) -> None:
-    """Else one of them would fail everybody's batch, or every list that it is in."""
+    """Otherwise one of them would fail the whole batch, or every list that contains it."""
     accepted = accept(request_of(**({"payload": b"{}"} | said)), Config(), tenant=DEFAULT_TENANT)
 
     await ledger.submit([accepted], retention_seconds=RETENTION)

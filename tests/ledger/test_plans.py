@@ -124,7 +124,7 @@ MODES = [(name, mode) for name in HOT for mode in ("force_custom_plan", "force_g
 GROWING = {"tasks", "scheduled", "idempotency_keys"}
 
 
-# What the statistics may say an hour after they were gathered: that everything has ended, or that everything waits.
+# The possible statistics an hour after they were gathered: that everything has ended, or that everything waits.
 ALL_ENDED = (
     "update leaseq.tasks set state = 'SUCCESS', finished_at = now(), result = '1', worker_id = null; analyze leaseq.tasks;"
 )

@@ -1,7 +1,7 @@
 """When two writers meet at one row, exactly one of them counts.
 
 Each race is run in both orders. The winner makes its write in an open transaction and keeps the lock; the loser is started
-and seen to wait by Postgres itself (or to give up at once, where it skips what is locked); then the winner commits.
+and seen to wait by Postgres itself (or to return immediately, if it skips locked rows); then the winner commits.
 """
 
 from __future__ import annotations
@@ -265,7 +265,7 @@ async def test_settle_retry_before_cancel(pool: Pool, plain: Connection, ledger:
     _, states = await race(pool, plain, winner=_settle(errored(claim, delay=0.0)), loser=_cancel(claim.task_id))
 
     assert states == {claim.task_id: State.CANCELLED}
-    # The cancel could not see the new row of the table of what is due; promote takes it away and nothing else.
+    # The cancel could not see the new row of the table of scheduled tasks; promote takes it away and nothing else.
     assert await promote_due(ledger, limit=10) == []
     assert (await find(ledger, claim.task_id)).state is State.CANCELLED
     assert await scheduled(plain) == set()
@@ -291,7 +291,7 @@ async def test_cancel_before_promote(pool: Pool, plain: Connection, ledger: Ledg
 
     async with holding(pool) as held:
         assert await Ledger(held).cancel([task_id], tenant="default") == {task_id: State.CANCELLED}
-        assert await promote_due(ledger, limit=10) == []  # skips what is locked
+        assert await promote_due(ledger, limit=10) == []  # skips locked rows
 
     assert await promote_due(ledger, limit=10) == []
     assert (await find(ledger, task_id)).state is State.CANCELLED

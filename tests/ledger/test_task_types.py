@@ -109,7 +109,7 @@ async def test_types_of_closed_workers_are_kept_once_per_version(fleet: Fleet, p
 
 
 async def test_a_worker_of_an_older_leaseq_turns_nothing_back(fleet: Fleet, plain: Connection) -> None:
-    """It writes `task_types` alone. What only it has registered has a JSON Schema, and no shape."""
+    """It writes `task_types` alone. A type that only it has registered has a JSON Schema, and no shape."""
     await boot(fleet, "new-1", NEW)
     for name in ("add", "note"):
         await plain.execute(

@@ -26,7 +26,7 @@ from support.ledger import (
     succeeded,
 )
 
-# What each attack needs to know: the task, a claim that would fit if it were running, and an open worker.
+# The parameters of each attack: the task, a claim that would fit if it were running, and an open worker.
 Attack = Callable[[Ledger, Claim, str], Awaitable[object]]
 
 ATTACKS: dict[str, tuple[str, Attack]] = {
@@ -68,7 +68,7 @@ async def test_no_verb_makes_a_transition_that_is_not_in_the_table(
     made = set()
     for verb, attack in ATTACKS.values():
         claim = await _in_state(ledger, state, worker)
-        # Whatever the state: promote finds the task among those that are due.
+        # In any state: promote finds the task among the scheduled ones.
         await plain.execute("truncate leaseq.scheduled")
         await plain.execute("insert into leaseq.scheduled values (%s, now())", [claim.task_id])
         await attack(ledger, claim, worker)

@@ -23,7 +23,7 @@ Counted = Callable[[], int]
 
 @pytest.fixture
 def told(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> Counted:
-    """How many waiting tasks the ledger has told the walks of since the last call."""
+    """How many waiting tasks the ledger has returned to the walks since the last call."""
     count, sweep = 0, narrow.stores.upkeep.sweep
 
     async def keep(**said: Any) -> Any:
@@ -56,7 +56,7 @@ async def walk(reconcile: Reconcile, clock: FakeClock, *, seconds: float) -> lis
 
 
 async def settled(narrow: Stage, reconcile: Reconcile, clock: FakeClock, told: Counted) -> Sequence[str]:
-    """A full lane with a backlog whose tasks the walks are told of no longer."""
+    """A full lane with a backlog whose tasks the ledger no longer returns to the walks."""
     task_ids = await narrow.submit(3 * WINDOW)
     await walk(reconcile, clock, seconds=10.0)
     told()

@@ -140,7 +140,7 @@ async def test_promoted_task_goes_before_younger_backlog_and_after_older(
 async def test_every_queue_has_its_share_in_one_pass_however_slow_the_stores_are(
     stage: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Queue names are free: with a time limit for the pass, the first ones used it up and the others waited for ever."""
+    """Queue names are free: with a time limit for the pass, the first ones used it up and the others waited permanently."""
     queues = [f"q{n}" for n in range(120)]
     for queue in queues:
         await due(stage, 2, queue=queue)
@@ -225,7 +225,7 @@ async def test_without_redis_one_batch_is_promoted_and_delivered_when_it_is_back
 async def test_with_a_full_redis_one_batch_is_promoted_and_delivered_when_it_has_room(
     config: Config, own_valkey: ValkeyServer, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It answers whatever is asked of it, and takes nothing."""
+    """It answers every read, and accepts no write."""
     monkeypatch.setattr(promote, "BATCH", 5)
     ids = await due(stage, 15)
     async with (

@@ -78,7 +78,7 @@ async def test_a_pass_goes_on_where_the_one_before_had_no_more_time(stage: Stage
         await passes.run_once()
         left.append(await rows(stage, "tasks"))
     assert left == [4, 2, 1, 1]
-    # It came to the end, and begins anew.
+    # It came to the end, and begins again.
     await finished(stage, 1)
     await passes.run_once()
     assert await rows(stage, "tasks") == 1

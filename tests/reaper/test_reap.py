@@ -117,7 +117,7 @@ async def test_a_task_that_ran_alone_on_a_worker_that_fell_silent_is_not_charged
 async def test_two_hosts_lost_together_whose_beats_are_out_of_step_charge_no_task(
     stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
 ) -> None:
-    """Each pass finds one of them lapsed, as if it had died by itself."""
+    """Each pass finds one of them lapsed, as if it had died alone."""
     ids = []
     reaping = reaper()
     workers = []
@@ -260,7 +260,7 @@ async def test_forgetting_cut_off_between_two_steps_is_finished(
     monkeypatch.setattr(target, step, failing_once(getattr(target, step)))
     reaping = reaper()
     await reaping.run_once()
-    # Both servers answer, so the cut is taken for this worker's own trouble, and told at the end of the pass.
+    # Both servers answer, so the cut counts as this worker's own failure, and is reported at the end of the pass.
     with pytest.raises(ServerUnreachable, match="cut"):
         await watch(reaping.run_once, clock, seconds=LEASE)
     await reaping.run_once()

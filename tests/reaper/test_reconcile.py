@@ -403,7 +403,7 @@ async def test_keys_of_another_type_keep_no_queue_waiting(stage: Stage, reconcil
 async def test_after_a_full_redis_everything_is_swept(
     config: Config, own_valkey: ValkeyServer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, paused: bool
 ) -> None:
-    """It answers whatever is asked of it, and takes nothing. By the time it does, what was submitted is no longer new, and the
+    """It answers every read, and accepts no write. By the time it does, the submitted tasks are no longer new, and the
     slow walk is far from it."""
     monkeypatch.setattr(walk, "CHUNK", 3)
     async with on_valkey(config, own_valkey) as stage:

@@ -68,7 +68,7 @@ async def test_a_bulk_redrive_in_a_full_lane_does_not_hold_up_new_tasks(narrow: 
 
 
 async def test_due_tasks_and_backlog_take_turns(narrow: Stage) -> None:
-    """Whatever is due: retries of a long outage, for one."""
+    """Any due tasks: retries of a long outage, for example."""
     backlog = await narrow.submit(5 * WINDOW)
     # Older than the backlog, as retries are.
     batch = [submission(task_id=aged(new_task_id(), 1), delay_seconds=60.0) for _ in range(5 * WINDOW)]

@@ -119,7 +119,7 @@ async def test_two_at_once_bring_everything_in_once(narrow: Stage) -> None:
     assert await narrow.backlog() is None
 
 
-# What may happen at a moment: a task is committed, and pushed.
+# The possible events of a moment: a task is committed, and pushed.
 Moment = Callable[[], Awaitable[object]]
 
 
@@ -173,7 +173,7 @@ async def test_task_committed_in_a_batch_while_it_is_read_is_in_the_lane(
     meanwhile(narrow, monkeypatch, **{when: commit_and_push})
     await Refill(narrow.engine.stores).run_once()
     assert (await narrow.lane()).count(late) == 1
-    # And behind the stretch nobody was let in.
+    # And no task was accepted behind the stretch.
     assert set(await narrow.lane()) <= {late, *ids[WINDOW : 2 * WINDOW]}
     assert sorted(await drained(narrow, Refill(narrow.engine.stores))) == sorted([late, *ids[WINDOW:]])
 
@@ -212,7 +212,7 @@ async def test_one_that_dies_is_continued_by_another(narrow: Stage, monkeypatch:
         patch.setattr(refill, "reach", die)
         with pytest.raises(RuntimeError):
             await Refill(narrow.engine.stores).run_once()
-    ids += await narrow.submit(2)  # while nobody is there; behind the announced stretch
+    ids += await narrow.submit(2)  # while no pass runs; behind the announced stretch
     assert seen + await drained(narrow, Refill(narrow.engine.stores)) == ids
 
 
@@ -376,8 +376,8 @@ async def test_many_backlogs_come_in_once_and_in_order(narrow: Stage, monkeypatc
 
 
 async def test_five_windows_full_of_tasks_run_once_each(config: Config) -> None:
-    """With a worker, a reaper, submissions by many, in three lanes; and no reconciler, which would find what is missed."""
-    # Nobody renews the lease of a worker without a supervisor.
+    """With a worker, a reaper, submissions by many, in three lanes; and no reconciler, which would find missed tasks."""
+    # No supervisor renews the lease of this worker.
     config = replace(config, dispatch_window=WINDOW, reconcile_interval_seconds=3600, lease_seconds=600)
     app = Leaseq()
     ran: list[int] = []

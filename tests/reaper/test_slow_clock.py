@@ -1,6 +1,6 @@
 """A client whose clock is two days behind, beside a backlog.
 
-What it costs is counted in tasks that refills look at: neither the length of the backlog nor the number of its submissions may
+The cost is counted in tasks that refills read: neither the length of the backlog nor the number of its submissions may
 show there.
 """
 
@@ -25,7 +25,7 @@ BEHIND_MS = 2 * DAY_MS
 # Tasks that ended in the two days.
 HISTORY = 2_000
 SECONDS = 60
-# What workers take in a second.
+# The deliveries that workers take in a second.
 TAKEN = 4
 
 ENDED = """
@@ -70,7 +70,7 @@ async def push(stage: Stage, *task_ids: str) -> None:
 
 
 class Minute(Struct, frozen=True):
-    """What a minute beside a backlog has cost, and what workers took."""
+    """The cost of a minute beside a backlog, and the deliveries that workers took."""
 
     asked: int
     looked_at: int
@@ -103,7 +103,7 @@ async def minute(stage: Stage, monkeypatch: pytest.MonkeyPatch, *, backlog: int,
         await duty.run_once()
         clock.now += 1.0
     monkeypatch.undo()
-    seen = dict.fromkeys(taken)  # what is pushed into a stretch that is being read may come twice (refill.py)
+    seen = dict.fromkeys(taken)  # a delivery that is pushed into a stretch that is being read may come twice (refill.py)
     of_honest = [task_id for task_id in seen if task_id in set(honest)]
     assert of_honest == honest[: len(of_honest)], "in order, and none is passed over"
 
@@ -122,7 +122,7 @@ async def test_its_tasks_come_through_and_no_backlog_is_read_for_them(
         found.append(await minute(narrow, monkeypatch, backlog=backlog, begins=begins))
     few, many = found
     assert (many.asked, many.looked_at) == (few.asked, few.looked_at)
-    # A backlog that begins with a task of the slow client begins two days ago: what ended since is looked at once.
+    # A backlog that begins with a task of the slow client begins two days ago: tasks that ended since are read once.
     history = 0 if begins == "with an honest one" else HISTORY
     assert many.looked_at <= history + 6 * SECONDS
     assert many.slow >= SECONDS - 10

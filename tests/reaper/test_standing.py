@@ -70,7 +70,7 @@ async def test_no_backlog_is_trusted_across_a_loss_of_data(narrow: Stage, clock:
         await reconcile.run_once()
     await narrow.redis.flushall()
     await reconcile.run_once()
-    assert await narrow.lane() == ids[: 2 * WINDOW]  # what is delivered again may take twice the window
+    assert await narrow.lane() == ids[: 2 * WINDOW]  # redeliveries may take twice the window
     assert await narrow.backlog() == ids[2 * WINDOW]
 
 
@@ -111,7 +111,7 @@ async def test_queues_whose_lanes_stay_full_are_asked_less_often(
 async def test_the_backlogs_of_full_lanes_are_read_now_and_then_only(
     narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is looked at once a second by the length of its lane; another lane of it may begin a backlog unnoticed by that."""
+    """Each is read once a second by the length of its lane; another lane of it may begin a backlog unnoticed by that."""
     ids = await narrow.submit(3 * WINDOW)
     reads, read = 0, narrow.stores.survey.backlogs_of
 

@@ -28,7 +28,7 @@ async def names(stage: Stage) -> set[str]:
 
 
 async def keys(stage: Stage, queue: str) -> set[str]:
-    """What dispatch keeps of a queue."""
+    """The keys of a queue in dispatch."""
     return {name.decode().rpartition("}:")[2] for name in await stage.redis.keys(KEYS.pattern(queue))}
 
 

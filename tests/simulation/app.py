@@ -13,7 +13,7 @@ from leaseq.context import Context
 from leaseq.errors import Fail
 from leaseq.registry import Registry, describe
 
-# What the worker in whose process a handler runs lends to it: a place to stand, and a book of how attempts came out.
+# The worker of a handler gives it: a place to stand, and a book of how attempts came out.
 WORK: ContextVar[Callable[[], Awaitable[None]]] = ContextVar("machine_work")
 BOOK: ContextVar[set[tuple[str, int, bool]]] = ContextVar("machine_book")
 

@@ -1,8 +1,8 @@
 """Gates: a test decides when each store operation happens, and its answer.
 
-Whatever an actor wants of a store stands at its gate first. The test lets it go, holds its answer back, refuses it (it did not
-happen), loses its answer (it happened, and the actor is told of a broken connection), or lets the actor die there. Between two
-decisions nothing moves: time stands still (`StillLoop`), and `Yard.quiet` returns once everybody stands or waits for time.
+Every operation of an actor on a store stops at its gate first. The test lets it go, holds its answer back, refuses it (it did not
+happen), loses its answer (it happened, and the actor gets a broken connection), or lets the actor die there. Between two
+decisions nothing moves: time stands still (`StillLoop`), and `Yard.quiet` returns once every actor stands or waits for time.
 """
 
 from __future__ import annotations

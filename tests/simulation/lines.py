@@ -28,8 +28,8 @@ from leaseq.ledger.statements import STATEMENTS
 from leaseq.model import Credential
 from simulation.gates import Gate
 
-# Durability is not what is tried here, so nothing waits for a disk. A row that an actor holds while it stands at its gate is not
-# to be had: whoever wants it is told so soon.
+# Durability is not tested here, so nothing waits for a disk. A row that an actor holds while it stands at its gate is not
+# to be had: an actor that wants it soon gets an error.
 OPTIONS = "-c synchronous_commit=off -c lock_timeout=100"
 NAMES = {hashlib.sha1(text.encode()).hexdigest(): name for name, text in SCRIPTS.items()}
 
@@ -77,7 +77,7 @@ class LentLine(Gated, ImpatientConnection):
 
 
 class Lines:
-    """Connections that all actors take turns with: what is done on them is over when it is answered."""
+    """Connections that all actors take turns with: an operation on them is over when it is answered."""
 
     def __init__(self, url: str) -> None:
         self.url = url

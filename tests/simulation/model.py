@@ -1,6 +1,6 @@
 """The model: what may be seen of tasks under any crashes.
 
-The model is told what was asked for, what was answered, what handlers did, and every move that a task made in the ledger, in the
+The model receives the requests, the answers, the actions of handlers, and every move that a task made in the ledger, in the
 order of its commits (a trigger writes them down). It says what of this must not be. It knows nothing of leases, lists or passes.
 """
 

@@ -1,8 +1,8 @@
 """The possible next steps of the state machine.
 
-Each kind of step is a struct, so that a run that went wrong can be written down as a list of them and played again. Numbers that
-choose among what is there (an actor, an operation at a gate, a task) are taken modulo how many there are; a step for which there
-is nothing does nothing.
+Each kind of step is a struct, so that a run that went wrong can be written down as a list of them
+and played again. Numbers that choose among the possibilities (an actor, an operation at a gate, a
+task) are taken modulo how many there are; a step for which there is nothing does nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ VERDICTS = {Fate.HOLD: Verdict.HOLD, Fate.REFUSE: Verdict.REFUSE, Fate.LOSE: Ver
 
 
 class Submit(Struct, frozen=True):
-    """A client submits. `count` of its operations go on at once, and the next one meets its fate, if it has one."""
+    """A client submits. `count` of its operations go on immediately, and the next one meets its fate, if it has one."""
 
     type: str = "note"
     key: str | None = None
@@ -114,7 +114,7 @@ class PassTime(Struct, frozen=True):
 
 
 class Watch(Struct, frozen=True):
-    """A reaper is awake for longer than a lease, and these workers (one bit each) are heard of."""
+    """A reaper is awake for longer than a lease, and these workers (one bit each) beat."""
 
     reaper: int = 0
     beating: int = 0

@@ -1,6 +1,6 @@
 """One run of the state machine, from empty stores to the final judgement.
 
-The world moves one operation at a time. Time passes only in `pass_time`, for everybody at once: for the loop of the actors,
+The world moves one operation at a time. Time passes only in `pass_time`, for all actors together: for the loop of the actors,
 for what Postgres has written down of time, and for the leases in Redis. So nothing here sleeps, and a lease of a minute is over
 when the test says so.
 """
@@ -40,7 +40,7 @@ UNREST = """
 select 'task ' || id || ' ' || state from leaseq.tasks where state in ('PENDING', 'SCHEDULED', 'PROCESSING')
 union all select 'scheduled ' || task_id from leaseq.scheduled
 """
-# Closed by somebody who did not know first-hand, though it had been heard of within a lease.
+# Closed without first-hand evidence, although it had beaten within a lease.
 HASTY = """
 select id || ' was closed at once: ' || close_reason from leaseq.workers
 where not close_reason = any(%s) and closed_at - last_seen < make_interval(secs => %s)
@@ -90,7 +90,7 @@ class World:
             await self.act(hand, "hire")
             await self.drive(hand, "hire")
 
-    # What actors do
+    # Actions of actors
 
     async def submit(self, key: str | None, body: str, kind: str, *, priority: Priority, delay: float | None) -> None:
         """A client submits; its answer is recorded when it arrives."""
@@ -153,7 +153,7 @@ class World:
         actor.act(activity)
         await self.yard.quiet()
 
-    # What becomes of them
+    # Fates of actors
 
     @property
     def actors(self) -> list[Actor]:
@@ -207,7 +207,7 @@ class World:
         await self.yard.quiet()
 
     async def hire(self, name: str, count: int) -> None:
-        """Another incarnation at a vacant post; `count` operations of its hiring happen at once."""
+        """Another incarnation at a vacant post; `count` operations of its start happen immediately."""
         hand = Hand(self.ground, name, isolated=name == "hermit")
         self.hands.append(hand)
         await self.act(hand, "hire")
@@ -241,7 +241,7 @@ class World:
         self.hands.remove(hand)
 
     async def watch(self, reaper: Sidecar, beating: list[Hand], rounds: int) -> None:
-        """Let so much time go by that a reaper which is awake finds out who is not among the beating, and takes nobody else for
+        """Let so much time go by that a reaper which is awake finds out which workers do not beat, and treats no other worker as
         dead."""
         heard = [hand for hand in beating if hand.hired and not hand.over and not hand.busy("retire")]
         before = await self._open(heard)

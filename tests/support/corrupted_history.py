@@ -1,6 +1,6 @@
 """Corrupt good evidence by one small edit.
 
-Each function changes one line of what `Story.evidence` returned; who asks for a line that is not there has told another story.
+Each function changes one line of what `Story.evidence` returned; a line that does not exist is an error in the test.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def retell(evidence: Evidence, nth: int, **changes: Any) -> None:
 
 
 def ask(evidence: Evidence, op: str, kind: Kind, *, key: str | None = None, task: str | None = None, **about: Any) -> None:
-    """One more operation by somebody else, at the end of the history or at `at`. `said` and `heard` are its values."""
+    """One more operation by another process, at the end of the history or at `at`. `said` and `heard` are its values."""
     at = about.get("at", evidence.events[-1].at + TICK)
     process = about.get("process", "client-9")
     asked_for = task if op != "submit" else None

@@ -1,7 +1,7 @@
 """Invent the evidence of a whole run.
 
 A seeded invention: tasks arrive, are claimed and end; stores fail and hold them up; workers die and their tasks run again. It
-looks like a run to whoever draws or walks through it, in bulk; whether it keeps every invariant is not its concern (the forged
+looks like a run to code that draws or reads it, in bulk; whether it keeps every invariant is not its concern (the forged
 histories of the checkers are elsewhere). One task may be given an effect too many.
 """
 

@@ -1,7 +1,7 @@
 """Prepare the ledger, and watch two writers meet at one row.
 
 Positions are reached through the verbs themselves. `Held` runs any verb inside an open transaction of a second connection:
-that is how a winner keeps its row lock while the loser tries. `until_blocked` waits until Postgres itself says that somebody
+that is how a winner keeps its row lock while the loser tries. `until_blocked` waits until Postgres itself says that a session
 waits for a lock; nothing here sleeps.
 """
 

@@ -1,6 +1,6 @@
 """A cluster on which a test observes a nemesis and its heal.
 
-One small cluster for all of them, which they break and mend in turn; after each of them a task has to go through, from the API
+One small cluster for all of them, which they break and heal in turn; after each of them a task has to go through, from the API
 to its effect.
 """
 

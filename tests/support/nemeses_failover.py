@@ -1,4 +1,4 @@
-"""What each failover looks like from outside.
+"""The visible effects of each failover.
 
 The proofs of those nemeses, for tests/chaos/test_nemeses.py, which they come to by being imported there.
 """

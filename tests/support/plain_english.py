@@ -17,7 +17,7 @@ STILL_ALLOWED: dict[str, int] = {
     "docs/": 17,
     "engine/leaseq/ledger/": 74,
     "engine/leaseq/operations/": 37,
-    "tests/": 202,
+    "tests/": 1,
 }
 # Folders that are counted together, because files move from one to the other.
 TOGETHER = ("engine/leaseq/supervisor/", "engine/leaseq/worker/")

@@ -1,7 +1,7 @@
 """A proxy that injects network faults on demand.
 
 A TCP proxy on the loopback, in the event loop of the test: it can lose the reply to a command that the server has carried
-out, freeze (bytes stay under way, connections stay up), delay, cut what is open, and refuse what is new. It looks for byte
+out, freeze (bytes stay under way, connections stay up), delay, cut open connections, and refuse new ones. It looks for byte
 strings in what the client sends and knows nothing of the protocol.
 """
 
@@ -172,7 +172,7 @@ class Proxy:
             self.sent += chunk
             text = link.tail + chunk
             for trap in self._traps:
-                # Of what was sent before, only what the needle may begin in: a command that has passed springs no trap.
+                # Of earlier bytes, only the possible beginning of the needle: a command that has passed springs no trap.
                 if link.trap is None and text.find(trap.needle, max(0, len(link.tail) - len(trap.needle) + 1)) >= 0:
                     link.trap = trap
             if link.trap is not None and link.trap in self._traps:
@@ -200,7 +200,7 @@ class Proxy:
                 trap.sprung.set()
 
     async def _chunks(self, link: Link, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-        """What arrives on one side, when it may go on; the end of either side is the end of both."""
+        """Bytes that arrive on one side, when it may go on; the end of either side is the end of both."""
         try:
             while chunk := await reader.read(65_536):
                 if self.delay_seconds:

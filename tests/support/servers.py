@@ -205,7 +205,7 @@ class Pair(Struct, frozen=True):
 
 @pytest.fixture
 def pair(cluster_with_schema: Path, tmp_path: Path) -> Iterator[Pair]:
-    """A primary with the schema, and a streaming standby; commits wait for it only when told to."""
+    """A primary with the schema, and a streaming standby; commits wait for it only on request."""
     standby = new_postgres(tmp_path / "standby")
     with _copy_of(cluster_with_schema, tmp_path / "primary") as server:
         try:
@@ -305,7 +305,7 @@ def admin_url(config: Config) -> str:
 
 @asynccontextmanager
 async def person(config: Config) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """A session of a person, in a transaction from its first statement on. What it has locked is free when the block ends at the
+    """A session of a person, in a transaction from its first statement on. Its locks are free when the block ends at the
     latest, and not before: no default of a service's role ends it."""
     async with await psycopg.AsyncConnection.connect(admin_url(config), application_name="psql") as conn:
         yield conn

@@ -1,6 +1,7 @@
 """Build the evidence of a run by hand, event by event.
 
-Times are seconds since the run began, task ids are any words. Nothing is checked here: whoever forges decides what is good.
+Times are seconds since the run began, task ids are any words. Nothing is checked here: the caller
+decides which histories are good.
 """
 
 from __future__ import annotations

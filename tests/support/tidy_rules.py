@@ -1,6 +1,6 @@
 """Rules that can be checked on a single Python file.
 
-Each rule takes a module and yields complaints. What ruff, mypy and import-linter (`make check`) can say is left to them.
+Each rule takes a module and yields complaints. Checks that ruff, mypy and import-linter (`make check`) can make are left to them.
 There are no exception lists for sizes: a file that has outgrown its limit wants a second room.
 """
 
@@ -180,7 +180,7 @@ def events_are_known(module: Module) -> Iterator[str]:
 
 
 def events_have_their_fields(module: Module) -> Iterator[str]:
-    """The catalogue declares the fields of each event. What a call adds with ** is looked at when the tests record it."""
+    """The catalogue declares the fields of each event. Fields that a call adds with ** are checked when the tests record it."""
     for call in calls(module, "emit"):
         given = {keyword.arg for keyword in call.keywords if keyword.arg}
         is_open = any(keyword.arg is None for keyword in call.keywords)

@@ -1,7 +1,8 @@
 """The evidence of a run without violations.
 
-A story is told step by step: what clients ask, what the ledger commits, what handlers do. It keeps the rows as the ledger would,
-so that the evidence of it is good unless somebody edits it (`support.corrupted_history`). Each step takes 20 ms.
+A story is built step by step: requests of clients, commits of the ledger, actions of handlers. It
+keeps the rows as the ledger would, so that the evidence of it is good unless a test edits it
+(`support.corrupted_history`). Each step takes 20 ms.
 """
 
 from __future__ import annotations

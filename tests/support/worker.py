@@ -28,7 +28,7 @@ LEASE_SECONDS = 600.0
 
 @asynccontextmanager
 async def assembled(config: Config, app: Leaseq, *, concurrency: int = 4, registers: bool = False) -> AsyncIterator[Worker]:
-    """A worker for the handlers of `app` that does nothing by itself. Told to, it registers them as a child does."""
+    """A worker for the handlers of `app` that does nothing on its own. On request it registers them as a child does."""
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_engine(config, name="leaseq test worker"))
         spec = ChildSpec(worker_id=uuid4().hex, app="", queues=[QUEUE], concurrency=concurrency, isolated=False, renewed_at=0.0)

@@ -58,7 +58,7 @@ async def forget(order_id: int) -> None:
 
 
 async def submit_and_wait(conn: Connection) -> None:
-    """What a client does."""
+    """The calls of a client."""
     async with app as opened:
         assert_type(opened, Leaseq)
 

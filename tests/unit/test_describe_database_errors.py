@@ -76,7 +76,7 @@ def ways(cause: BaseException) -> Iterator[BaseException]:
         try:
             raise cause
         except BaseException:
-            raise RuntimeError("while cleaning up")  # noqa: B904 (the context is what is tried)
+            raise RuntimeError("while cleaning up")  # noqa: B904 (the test is about the context)
 
     def far() -> None:
         try:

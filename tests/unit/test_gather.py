@@ -97,7 +97,7 @@ async def test_a_caller_that_goes_away_does_not_take_its_item_back(writer: Write
     writer.go.clear()
     first = asyncio.create_task(gatherer.add(1))
     await writer.begun.wait()
-    gone = asyncio.create_task(gatherer.add(-2))  # its refusal is nobody's news
+    gone = asyncio.create_task(gatherer.add(-2))  # no caller gets its refusal
     stays = asyncio.create_task(gatherer.add(3))
     await asyncio.sleep(0)
     gone.cancel()
@@ -137,7 +137,7 @@ async def test_aclose_waits_for_what_was_handed_in(writer: Writer) -> None:
 
 
 async def test_an_answer_can_be_called_back(writer: Writer) -> None:
-    """Whoever waits in no task of its own; each gets its own answer, in order."""
+    """Callers without their own task; each gets its own answer, in order."""
     gatherer = _gatherer(writer)
     answers: list[int | BaseException] = []
     for n in (1, -2, 3):

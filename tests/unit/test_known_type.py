@@ -20,7 +20,7 @@ from leaseq.model import TypeDefaults
 from leaseq.shapes import decoder_of, shape_of
 from support.payloads import ODD, payload_types, texts
 
-# A millisecond on a machine three times slower. A refusal that takes no longer is cheap, whatever an acceptance takes.
+# A millisecond on a machine three times slower. A refusal that takes no longer is cheap, for any cost of an acceptance takes.
 FLOOR_SECONDS = 0.003
 
 

@@ -46,11 +46,11 @@ def test_every_ending_has_a_disposition_that_the_ledger_can_apply(ending: Ending
 
 @given(endings, counts)
 def test_nothing_goes_round_for_ever(ending: Ending, used: Counts) -> None:
-    """Repeated, an ending that is anybody's fault leads to FAILED within the limits."""
+    """Repeated, an ending that is charged leads to FAILED within the limits."""
     if ending.outcome in (Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.RELEASED):
         return
     if ending.outcome is Outcome.LOST and not ending.alone:
-        return  # nobody's fault; SUSPECT_CRASHES of them, and the task runs alone
+        return  # no fault of the task; SUSPECT_CRASHES of them, and the task runs alone
     for _ in range(30):
         then = after(ending, used, backoff=BACKOFF, max_crashes=3)
         if then.state is State.FAILED:

@@ -14,7 +14,7 @@ from leaseq.telemetry import recorded
 
 
 class Rounds:
-    """A run_once that fails as often as told, and stops its loop after a number of rounds."""
+    """A run_once that fails a number of times, and stops its loop after a number of rounds."""
 
     def __init__(self, *, rounds: int, error: Exception | None = None, failures: int = 0) -> None:
         self.stop = asyncio.Event()

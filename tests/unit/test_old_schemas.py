@@ -1,4 +1,4 @@
-"""JSON Schemas of older workers: whatever their decoder accepts passes the check."""
+"""JSON Schemas of older workers: payloads that their decoder accepts pass."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def outlet_to() -> Iterator[OutletTo]:
 
 
 def read_all(descriptor: int) -> bytes:
-    """What is there now."""
+    """The bytes that are there now."""
     os.set_blocking(descriptor, False)
     found = b""
     while True:
@@ -145,7 +145,7 @@ def test_output_is_written_a_line_at_a_time(outlet_to: OutletTo) -> None:
 
 
 def test_the_flags_of_a_shared_pipe_are_left_alone(outlet_to: OutletTo) -> None:
-    """Other processes write to it too, and would be told that it is full."""
+    """Other processes write to it too, and would get an error that it is full."""
     reading, writing = os.pipe()
     outlet_to(writing).write(b"line\n")
     assert os.get_blocking(writing)

@@ -84,7 +84,7 @@ def test_started_task_is_an_orphan_until_it_is_started_again() -> None:
 def test_orphan_that_was_not_started_again_is_lost() -> None:
     found = [effect(START, 0, 1.9), effect(START, 1, 1.9, SECOND_WORKER), effect(END, 1, 2.2, SECOND_WORKER)]
     judged = outcomes.judge(found, [kill(2.0, FIRST)], count=3)
-    # The third was never begun: lost too, but nobody's orphan.
+    # The third was never begun: lost too, but not an orphan.
     assert (judged.lost, judged.orphans, judged.never_rerun, judged.rerun_seconds) == (2, 1, 1, [])
     assert judged.done_seconds is None
 
@@ -140,7 +140,7 @@ async def test_a_script_submits_each_order_once(
 
         yield script.Client(one, many)
 
-    # What a flood has no time for it does not submit; here it ends for want of ids.
+    # A flood does not submit tasks for which it has no time; here it ends for lack of ids.
     seconds = 60.0 if mode == "flood" else 0.0
     await script.submit(client, Namespace(task="noop", mode=mode, first=100, count=7, seconds=seconds))
     assert [order_id for call in calls for order_id in call] == list(range(100, 107))

@@ -52,7 +52,7 @@ async def test_a_settle_that_a_failover_lost_is_made_up_for_by_the_worker_itself
         task_id = await client.submit("note")
         await client.ended(task_id)
         await until(lambda: not worker.running)
-        # What the promoted standby knows: the settle is not in it.
+        # The state of the promoted standby, which lacks the settle.
         await client.rows(
             "update leaseq.tasks set state = 'PROCESSING', finished_at = null, result = null, worker_id = %s",
             worker.worker_id,

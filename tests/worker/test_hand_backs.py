@@ -124,7 +124,7 @@ async def test_drains_neither_delay_nor_count(config: Config, client: Client) ->
                 await started.wait()
             await worker.drain(0.0, hurry=asyncio.Event())
         task = await client.find(task_id)
-        # What a claim that is still on its way brings while the worker drains is an attempt too.
+        # A claim that is still on its way while the worker drains brings an attempt, too.
         assert (task.state, task.hand_back_count, task.attempt >= attempt) == (State.PENDING, 0, True)
     assert {row.hand_backs for row in await client.attempts(task_id)} == {None}
 

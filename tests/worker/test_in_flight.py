@@ -42,7 +42,7 @@ class Desk:
 
 
 async def listed(worker: Worker, task_ids: Sequence[str]) -> Deliveries:
-    """What a sweep finds: ids in the worker's list that the worker does not know of."""
+    """The findings of an audit: ids in the worker's list that the worker does not know of."""
     found = await worker.list_audit._dispatcher.pull(QUEUE, worker_id=worker.worker_id, limit=len(task_ids))
     assert found.task_ids == list(task_ids)
     return found
@@ -63,7 +63,7 @@ async def one_runs_and_one_waits(worker: Worker, client: Client) -> tuple[str, s
 async def test_a_delivery_that_comes_again_while_it_is_handed_back_is_in_hand(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A taking that is late with letting go of a delivery takes it away from nobody who has it by now: the sweep would find it in
+    """A late release of a delivery takes it away from no newer holder: the sweep would find it in
     the list, unknown, and run it a second time beside the first (seed 9 of `everything`)."""
     desk, gate = Desk(), asyncio.Event()
     async with assembled(config, desk.app, concurrency=2) as worker:
@@ -88,7 +88,7 @@ async def test_a_delivery_that_comes_again_while_it_is_handed_back_is_in_hand(
         await until(lambda: slow in worker.list_audit._in_flight and again not in worker.list_audit._in_flight)
         desk.let(busy)
         await until(lambda: worker.slots.free == 1)
-        await own._round(asyncio.Event())  # pulls what was handed back
+        await own._round(asyncio.Event())  # pulls the deliveries that were handed back
         await desk.until_begun(again)
         gate.set()
         await taking
@@ -123,7 +123,7 @@ async def test_a_slot_is_waited_for_but_not_for_long(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch, soon: bool
 ) -> None:
     """Where the queues of a worker share its slots, one of them often finds all taken. If that is over in a moment, its delivery
-    need not go back, and come again to the same; if not, somebody else may have a slot."""
+    need not go back, and come again to the same; if not, another task may have a slot."""
     monkeypatch.setattr(intake, "SLOT_SECONDS", 10.0 if soon else 0.01)
     desk = Desk()
     async with assembled(config, desk.app, concurrency=1) as worker:
@@ -140,7 +140,7 @@ async def test_a_slot_is_waited_for_but_not_for_long(
 async def test_delivery_cancelled_while_it_waits_for_a_slot_is_not_in_flight(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that the sweep finds it in the list, a stray, and takes it anew."""
+    """So that the sweep finds it in the list, a stray, and takes it again."""
     monkeypatch.setattr(intake, "SLOT_SECONDS", 10.0)
     desk = Desk()
     async with assembled(config, desk.app, concurrency=1) as worker:

@@ -36,7 +36,7 @@ end $$
 
 @pytest.fixture(autouse=True)
 def quiet_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A neighbour that hears its server now and then is never left: these have heard nothing for long."""
+    """A neighbour that receives data now and then is never left: these have received nothing for long."""
     monkeypatch.setattr("leaseq.primary.LIVELY_SECONDS", 0.0)
 
 

@@ -51,7 +51,7 @@ async def test_no_program_of_a_handler_inherits_a_password(
 
 
 async def test_a_child_that_does_not_get_ready_dies_with_its_supervisor(services: Services, tmp_path: Path) -> None:
-    """Its import waits for ever, so that it hears neither SIGTERM nor the end of its link."""
+    """Its import never ends, so it notices neither SIGTERM nor the end of its link."""
     marker = tmp_path / "pid"
     worker = await services.start("worker", "apps.hanging_import:app", "--processes", "1", LEASEQ_TEST_HANGS=str(marker))
     await until(lambda: marker.exists() and marker.read_text() != "", seconds=60)

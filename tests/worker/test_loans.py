@@ -268,7 +268,7 @@ async def test_a_live_transaction_is_refused_to_every_other_caller(config: Confi
 
 
 async def test_a_foreign_transaction_is_the_handlers_own_error(config: Config, client: Client) -> None:
-    """Unlike `Fenced`, which costs nothing: a handler with this fault would run for ever."""
+    """Unlike `Fenced`, which costs nothing: a handler with this fault would run without end."""
     app, kept = Leaseq(), list[Any]()
 
     @app.task

@@ -57,7 +57,7 @@ class Handlers:
 
 
 class Waits:
-    """How often a statement of the worker has waited for a lock in vain."""
+    """How often a statement of the worker has timed out on a lock."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.claims = self.settles = 0
@@ -195,7 +195,7 @@ async def test_a_settle_goes_around_locked_rows(config: Config, client: Client, 
 
 
 async def test_endings_that_come_later_than_the_lock_is_known_wait_for_none(config: Config, client: Client, waits: Waits) -> None:
-    """Each handler ends by itself, so each locked ending comes in a batch of its own."""
+    """Handlers end one by one, so each locked ending comes in a batch of its own."""
     app, gates = Leaseq(), [asyncio.Event() for _ in range(6)]
     started = []
 
@@ -348,7 +348,7 @@ async def test_a_transaction_whose_task_is_locked_takes_effect_once(config: Conf
 
 
 async def test_a_locked_table_is_an_outage(config: Config, client: Client) -> None:
-    """Everything waits, no task is taken for the one that is locked, and all goes on afterwards."""
+    """Everything waits, no task is treated as the locked one, and all continues afterwards."""
     handlers = Handlers()
     with recorded() as events:
         async with person(config) as psql, working(config, handlers.app):

@@ -29,11 +29,11 @@ class Speechless(Exception):
 
 
 class Panic(BaseException):
-    """What extensions in other languages raise: no `Exception`."""
+    """Exceptions of extensions in other languages: no `Exception`."""
 
 
 def misbehaving() -> tuple[Leaseq, list[str]]:
-    """Handlers that raise what is no ordinary exception; the list tells which were started."""
+    """Handlers that raise unusual exceptions; the list shows which were started."""
     app, started = Leaseq(), []
 
     @app.task
@@ -107,7 +107,7 @@ async def stubborn(release: asyncio.Event) -> None:
 
 
 async def test_a_handler_that_swallows_its_time_out_is_ended_without_it(config: Config, client: Client) -> None:
-    """As with a thread that overruns: the attempt ends, the slot stays taken for as long as the handler runs."""
+    """As with a thread that overruns: the attempt ends, the slot stays occupied as long as the handler runs."""
     app, release = Leaseq(), asyncio.Event()
 
     @app.task

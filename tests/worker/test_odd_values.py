@@ -62,7 +62,7 @@ async def secret() -> None:
 
 
 class Scene(Struct):
-    """What a case needs."""
+    """The parameters of a case."""
 
     store: redis.asyncio.Redis
     client: Client
@@ -121,7 +121,7 @@ def of_type(kind: str) -> Put:
     """A key of this type with one value in it."""
 
     async def put(store: redis.asyncio.Redis, key: str) -> None:
-        # At once, since the services go on writing to some of these keys.
+        # Immediately, since the services go on writing to some of these keys.
         change: Any = store.pipeline(transaction=True)
         change.delete(key)
         match kind:
@@ -243,7 +243,7 @@ async def test_a_queue_is_well_again_whatever_value_a_key_holds(scene: Scene) ->
 
 
 async def test_a_queue_is_well_again_whatever_keys_are_called(scene: Scene) -> None:
-    """Nothing of leaseq has such names. What looks for leftovers in the key space passes them over."""
+    """Nothing of leaseq has such names. Scans of the key space ignore them."""
     named = [
         "{\x00}:paused",
         "{\x00}:leases",

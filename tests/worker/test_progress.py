@@ -80,7 +80,7 @@ async def test_the_last_value_is_there_whatever_the_ending(config: Config, clien
 
 
 class Row:
-    """Takes what is written, with the time."""
+    """Records written values, with the time."""
 
     def __init__(self) -> None:
         self.values: list[bytes] = []

@@ -43,7 +43,7 @@ MOST_RUNS = 2 * MOST_ATTEMPTS + 1
 TIME_OUT = 2.0
 INSERT = "insert into effects values (%s, %s, 0)"
 
-# What a handler may say inside its transaction.
+# Possible statements of a handler inside its transaction.
 STATEMENTS = {
     "writes": "select 1",
     "terminates itself": "select pg_terminate_backend(pg_backend_pid())",
@@ -229,7 +229,7 @@ LOOP_ENDS = {"an exit", "an interruption"}
 
 
 class Program(msgspec.Struct, frozen=True):
-    """What one handler does."""
+    """The actions of one handler."""
 
     steps: list[str]
     swallows: bool

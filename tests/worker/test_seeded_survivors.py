@@ -50,7 +50,7 @@ async def test_a_death_is_blamed_by_the_one_that_closed_the_worker(engine: Engin
 async def test_the_settle_of_a_transaction_runs_with_our_plans(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the handler said of them: a plan without the index reads the whole table, once for each attempt."""
+    """Settings of the handler do not matter: a plan without the index reads the whole table, once for each attempt."""
     found: list[Sequence[str]] = []
     succeed = Ledger.succeed
 

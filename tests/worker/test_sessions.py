@@ -17,7 +17,7 @@ from support.worker import stop_myself, working
 
 ONCE = {"max_attempts": 1}
 
-# What a handler says that outlives its transaction, on a plain Postgres.
+# Statements of a handler that outlive its transaction, on a plain Postgres.
 LEAKS = {
     "search_path": "set search_path = pg_temp, public",
     "custom": "select set_config('app.tenant', 'acme', false)",

@@ -91,7 +91,7 @@ async def test_no_setting_of_a_handler_changes_its_settle(config: Config, client
 
 
 async def test_a_settle_waits_for_a_lock_as_long_as_any_other(config: Config, client: Client) -> None:
-    """And not for as long as the handler has said."""
+    """And not for as long as the handler has set."""
     app, ready = Leaseq(), asyncio.Event()
 
     @app.task
@@ -163,7 +163,7 @@ RELAXED = [
 
 
 async def test_a_success_outlives_a_crash_of_postgres(own_postgres: PostgresServer, config: Config) -> None:
-    """With its effect, whatever the handler said. The WAL writer, which flushes late commits, sleeps for ten seconds."""
+    """With its effect, for any settings. The WAL writer, which flushes late commits, sleeps for ten seconds."""
     await prepare(own_postgres.url)
     with psycopg.connect(own_postgres.url, autocommit=True) as conn:
         conn.execute("create table public.effects (task_id text, attempt int, pid int)")

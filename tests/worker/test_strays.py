@@ -33,7 +33,7 @@ async def test_a_stray_in_a_live_workers_list_is_found(
     worker = await services.worker()
     (opened,) = worker.heard("worker.opened")
     await store.set(KEYS.paused("default"), "1")  # here only, so that the worker pulls nothing, and may claim
-    await asyncio.sleep(1.2)  # longer than one block of the doorbell: whoever waited has let go
+    await asyncio.sleep(1.2)  # longer than one block of the doorbell: the waiter has returned
     task_id = await client.submit("note", n=1)
     await client.engine.pusher.aclose()
     moved = await store.lmove(READY, KEYS.processing("default", opened["worker_id"]), "LEFT", "RIGHT")
@@ -45,7 +45,7 @@ async def test_a_stray_in_a_live_workers_list_is_found(
 
 async def test_a_paused_queue_starts_nothing_whatever_dispatch_says(services: Services, client: Client) -> None:
     worker = await services.worker()
-    await client.engine.stores.fleet.pause("default", paused=True)  # and dispatch has lost it, or not heard of it yet
+    await client.engine.stores.fleet.pause("default", paused=True)  # and dispatch has lost it, or does not know it yet
     task_id = await client.submit("note", n=1)
     await worker.hear("delivery.released", count=2)  # back to its lane
     assert (await client.find(task_id)).attempt == 0

@@ -43,7 +43,7 @@ async def test_a_grace_longer_than_every_other_time_is_kept(services: Services, 
 
 
 async def test_a_supervisor_that_stood_still_blames_no_child(services: Services, client: Client) -> None:
-    """A suspended machine: everybody was silent, and nobody's loop was blocked."""
+    """A suspended machine: all workers were silent, and no loop was blocked."""
     services.config = replace(services.config, lease_seconds=10, heartbeat_seconds=0.5, loop_stall_seconds=1.0)
     worker = await services.worker()
     task_id = await client.submit("hold", seconds=3)

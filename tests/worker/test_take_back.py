@@ -81,7 +81,7 @@ async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(engine: En
 
 
 async def test_deliveries_taken_back_keep_their_order(engine: Engine) -> None:
-    """Over several bites too: the oldest comes to stand first, before what was waiting already."""
+    """Over several bites too: the oldest comes to stand first, before tasks that waited already."""
     ids = await holding(engine, "dead", 3 * BITE)
     waiting = sorted(submission().task_id for _ in range(2))
     await engine.stores.dispatcher.push(QUEUE, waiting)

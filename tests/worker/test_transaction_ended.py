@@ -18,7 +18,7 @@ from support.worker import stop_myself, working
 ONCE = {"max_attempts": 1}
 INSERT = "insert into effects values (%s, %s, 0)"
 
-# What ends the transaction that leaseq opened, or leaves another one open in its place.
+# Statements that end the transaction that leaseq opened, or leave another one open in its place.
 ENDINGS = {
     "commit": "commit",
     "end": "end",
@@ -95,7 +95,7 @@ def app_that_ends_its_transaction() -> Leaseq:
 
 @pytest.mark.parametrize("where", ["inside", "outside", "swallowing", "in_a_thread"])
 async def test_a_handler_that_ends_its_transaction_fails_once(config: Config, client: Client, where: str) -> None:
-    """However it does it and however it goes on: what is committed is never committed twice."""
+    """In every case, committed rows are never committed twice."""
     cases = [(how, afterwards) for how in ENDINGS for afterwards in AFTERWARDS]
     async with working(config, app_that_ends_its_transaction(), concurrency=4):
         ids = [await client.submit(where, how=how, afterwards=afterwards, options=ONCE) for how, afterwards in cases]

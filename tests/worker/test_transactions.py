@@ -32,7 +32,7 @@ def code_of(task: Task) -> str:
 
 
 async def test_blocks_that_overlap_never_lose_a_write(config: Config, client: Client) -> None:
-    """Two blocks at once in one handler: they share the transaction, and where they cross it is an error, never a loss."""
+    """Two concurrent blocks in one handler: they share the transaction, and where they cross it is an error, never a loss."""
     app = Leaseq()
 
     @app.task
@@ -50,7 +50,7 @@ async def test_blocks_that_overlap_never_lose_a_write(config: Config, client: Cl
 
 
 async def test_task_left_running_by_a_handler_writes_nothing(config: Config, client: Client) -> None:
-    """The connection goes back to the pool and serves other attempts; whoever still holds it is refused."""
+    """The connection goes back to the pool and serves other attempts; a handler that still holds it is refused."""
     app, late = Leaseq(), asyncio.Event()
     left: list[asyncio.Task[Any]] = []
 
@@ -220,7 +220,7 @@ async def _tried(client: Client, task_id: str) -> bool:
 
 
 async def test_a_handler_that_closes_the_connection_has_ended_its_transaction(config: Config, client: Client) -> None:
-    """For good: to hand it back for free would be to run it for ever."""
+    """Permanently: handing it back without a charge would run it without end."""
     app = Leaseq()
 
     @app.task

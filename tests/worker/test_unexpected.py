@@ -26,7 +26,7 @@ def armed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def test_an_ending_that_goes_wrong_alone_is_tried_once_more(
     config: Config, client: Client, armed: Path, point: str
 ) -> None:
-    """It must not be taken for a result that Postgres refuses: the next try may well go through."""
+    """It must not be treated as a result that Postgres refuses: the next try may well go through."""
     app, runs = Leaseq(), 0
 
     @app.task
@@ -44,7 +44,7 @@ async def test_an_ending_that_goes_wrong_alone_is_tried_once_more(
 
 @pytest.mark.parametrize("point", ["attempt.ending", "commit.sent", "settle.committed"])
 async def test_a_connection_for_transactions_is_never_lost(config: Config, client: Client, armed: Path, point: str) -> None:
-    """There is one; whatever happens to it in the first run, the next one gets it, and finds no lock of the first."""
+    """There is one connection. The second run gets it, and finds no lock of the first run."""
     app = Leaseq()
 
     @app.task
