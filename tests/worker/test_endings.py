@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Any
 
+import msgspec
+import pytest
+
+from apps.probe import app
+from leaseq.config import Config
 from leaseq.model import DEFAULT_TENANT, Outcome, State
+from leaseq.telemetry import WARNING, recorded
 from leaseq_chaos.pace import Pace
 from support.client import Client
 from support.processes import Services
+from support.worker import promoting, until, working
 
 
 def error_of(raw: bytes | None) -> dict[str, str]:
@@ -16,50 +23,72 @@ def error_of(raw: bytes | None) -> dict[str, str]:
     return error
 
 
-async def test_endings_of_handlers(services: Services, client: Client) -> None:
-    await services.reaper()
-    worker = await services.worker()
-    ids = {
-        "note": await client.submit("note", n=7),
-        "doze": await client.submit("doze", seconds=0),
-        "flaky": await client.submit("flaky", failures=2, options={"max_attempts": 3}),
-        "hopeless": await client.submit("flaky", failures=9, options={"max_attempts": 3}),
-        "later": await client.submit("later", delay=0.2),
-        "refuse": await client.submit("refuse", reason="card declined"),
-        "unwritable": await client.submit("unwritable"),
-        "misfit": await client.submit("note", n="seven"),
-        "commits_itself": await client.submit("commits_itself"),
-        "overrun": await client.submit("overrun", options={"timeout_seconds": 0.2, "max_attempts": 1}),
-        "overrun_in_a_thread": await client.submit(
-            "overrun_in_a_thread", seconds=1, options={"timeout_seconds": 0.2, "max_attempts": 1}
-        ),
-    }
-    tasks = dict(zip(ids, await client.all_ended(list(ids.values())), strict=True))
+@pytest.mark.parametrize(
+    ("task_type", "payload", "options", "state", "attempt", "code"),
+    [
+        ("note", {"n": 7}, {}, State.SUCCESS, 1, None),
+        ("doze", {"seconds": 0}, {}, State.SUCCESS, 1, None),
+        ("flaky", {"failures": 2}, {"max_attempts": 3}, State.SUCCESS, 3, None),
+        ("later", {"delay": 0.2}, {}, State.SUCCESS, 2, None),
+        ("flaky", {"failures": 9}, {"max_attempts": 3}, State.FAILED, 3, "error"),
+        ("refuse", {"reason": "card declined"}, {}, State.FAILED, 1, "failed"),
+        ("unwritable", {}, {}, State.FAILED, 1, "result_invalid"),
+        ("note", {"n": "seven"}, {}, State.FAILED, 1, "payload_invalid"),
+        ("commits_itself", {}, {}, State.FAILED, 1, "transaction_ended"),
+        ("overrun", {}, {"timeout_seconds": 0.2, "max_attempts": 1}, State.FAILED, 1, "timeout"),
+        ("overrun_in_a_thread", {"seconds": 1}, {"timeout_seconds": 0.2, "max_attempts": 1}, State.FAILED, 1, "timeout"),
+    ],
+)
+async def test_task_ends_as_its_handler_does(
+    config: Config,
+    client: Client,
+    task_type: str,
+    payload: dict[str, Any],
+    options: dict[str, Any],
+    state: State,
+    attempt: int,
+    code: str | None,
+) -> None:
+    with recorded() as events:
+        async with promoting(client.engine), working(config, app):
+            task = await client.ended(await client.submit(task_type, options=options, **payload))
+            await until(lambda: [event.name for event in events].count("attempt.settled") == attempt)
+    failures = [(event.level, event.fields["code"]) for event in events if event.name == "task.failed"]
+    assert (task.state, task.attempt) == (state, attempt)
+    assert failures == ([] if code is None else [(WARNING, code)])
+    assert code is None or error_of(task.error)["code"] == code
 
-    assert (tasks["note"].state, tasks["note"].result) == (State.SUCCESS, b"7")
-    assert tasks["doze"].result == b'"dozed beside 1"'
-    assert (tasks["flaky"].state, tasks["flaky"].attempt, tasks["flaky"].retry_count) == (State.SUCCESS, 3, 2)
-    assert await client.effects(ids["flaky"]) == 1, "what a failing attempt wrote was rolled back"
-    assert (tasks["hopeless"].state, tasks["hopeless"].attempt) == (State.FAILED, 3)
-    assert error_of(tasks["hopeless"].error)["type"] == "ValueError"
-    assert await client.effects(ids["hopeless"]) == 0
-    assert (tasks["later"].state, tasks["later"].attempt) == (State.SUCCESS, 2)
-    assert (tasks["refuse"].state, tasks["refuse"].attempt) == (State.FAILED, 1)
-    assert error_of(tasks["refuse"].error) == {"code": "failed", "message": "card declined", "type": "Fail"}
-    assert error_of(tasks["unwritable"].error)["code"] == "result_invalid"
-    assert tasks["unwritable"].attempt == 1
-    assert await client.effects(ids["unwritable"]) == 0, "an unwritable result takes the transaction with it"
-    assert error_of(tasks["misfit"].error)["code"] == "payload_invalid"
-    assert tasks["misfit"].attempt == 1
-    assert error_of(tasks["commits_itself"].error)["code"] == "transaction_ended"
-    assert error_of(tasks["overrun"].error)["code"] == "timeout"
-    assert [a.outcome for a in await client.attempts(ids["overrun"])] == [Outcome.TIMED_OUT]
-    assert error_of(tasks["overrun_in_a_thread"].error)["code"] == "timeout"
-    await worker.hear("handler.overran", task_id=ids["overrun_in_a_thread"])
-    failed = {task.task_id: error_of(task.error)["code"] for task in tasks.values() if task.state is State.FAILED}
-    told = await worker.hear("task.failed", count=len(failed))
-    assert {line["task_id"]: line["code"] for line in told} == failed
-    assert {line["level"] for line in told} == {"warning"}
+
+async def test_results_are_what_handlers_return(config: Config, client: Client) -> None:
+    async with working(config, app):
+        assert (await client.ended(await client.submit("note", n=7))).result == b"7"
+        assert (await client.ended(await client.submit("doze", seconds=0))).result == b'"dozed beside 1"'
+
+
+async def test_failure_of_a_handler_is_stored_with_its_words_and_type(config: Config, client: Client) -> None:
+    async with working(config, app):
+        task = await client.ended(await client.submit("refuse", reason="card declined"))
+    assert error_of(task.error) == {"code": "failed", "message": "card declined", "type": "Fail"}
+
+
+@pytest.mark.parametrize(
+    ("task_type", "payload", "effects"), [("flaky", {"failures": 2}, 1), ("flaky", {"failures": 9}, 0), ("unwritable", {}, 0)]
+)
+async def test_writes_of_an_attempt_that_fails_are_rolled_back(
+    config: Config, client: Client, task_type: str, payload: dict[str, Any], effects: int
+) -> None:
+    async with promoting(client.engine), working(config, app):
+        task = await client.ended(await client.submit(task_type, options={"max_attempts": 3}, **payload))
+    assert await client.effects(task.task_id) == effects
+
+
+async def test_attempt_that_overran_is_recorded_as_timed_out(config: Config, client: Client) -> None:
+    with recorded() as events:
+        async with working(config, app):
+            options = {"timeout_seconds": 0.2, "max_attempts": 1}
+            task = await client.ended(await client.submit("overrun_in_a_thread", seconds=1, options=options))
+            await until(lambda: any(event.name == "handler.overran" for event in events))
+    assert [row.outcome for row in await client.attempts(task.task_id)] == [Outcome.TIMED_OUT]
 
 
 async def test_one_line_an_attempt_at_info(services: Services, client: Client) -> None:
