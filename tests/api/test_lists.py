@@ -20,7 +20,7 @@ CLIENTS = 24
 TASKS = 60_000
 # A list that takes a while, in place of one over a million tasks.
 SLOW_SECONDS = 0.4
-SLOW = f"select null::text, null::text from pg_sleep({SLOW_SECONDS}) where %(cursor)s::uuid is null"
+SLOW = f"select null::text as cursor, null::text as task_id from pg_sleep({SLOW_SECONDS}) where %(cursor)s::uuid is null"
 LISTS = ("/api/tasks?type=unheard.of", "/api/tasks?state=FAILED&limit=200", "/api/tasks?queue=unheard.of")
 FILL = """
 insert into leaseq.tasks (id, tenant, queue, type, state, payload, max_attempts, timeout_seconds, run_at, finished_at, result)

@@ -1,1 +1,1 @@
-"""The ledger (Postgres): the authority on what a task is, and on whether a write counts."""
+"""The ledger in Postgres, the authority on tasks and on whether a write counts."""

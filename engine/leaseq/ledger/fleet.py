@@ -1,4 +1,4 @@
-"""What does the ledger know of workers, queues and task types?
+"""Workers, queues and task types in the ledger.
 
 `workers.closed_at` is the one authority on whether an incarnation may still act; it is set once and never cleared.
 """
@@ -44,7 +44,7 @@ class TaskType(msgspec.Struct, frozen=True):
 
     @property
     def defaults(self) -> TypeDefaults:
-        """What a submission of this type may leave unsaid."""
+        """Defaults for the submissions of this type."""
         return TypeDefaults(queue=self.queue, max_attempts=self.max_attempts, timeout_seconds=self.timeout_seconds)
 
 
@@ -120,7 +120,7 @@ class Fleet:
         return bool(await self._session.fetch("close_worker", params, idempotent=stale_after is None))
 
     async def identify_session(self, conn: Connection) -> SessionIdentity:
-        """What tells the session of this connection from every other one."""
+        """Identify the session of this connection among all others."""
         return SessionIdentity(*(await self._session.fetch("identify_session", conn=conn))[0])
 
     async def register_session(self, worker_id: str, session: SessionIdentity) -> bool:
@@ -250,7 +250,7 @@ class Fleet:
         return str(found[0][0])
 
     async def server_settings(self) -> ServerSettings:
-        """What could break a promise."""
+        """Read the settings that could break a promise."""
         (row,) = await self._session.fetch("check_server", idempotent=True)
         return ServerSettings(**row._asdict())
 

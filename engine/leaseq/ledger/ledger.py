@@ -1,8 +1,8 @@
-"""What may happen to a task, one method for each verb?
+"""Tasks in the ledger, with one method for each verb.
 
-Every method that writes is one compare-and-set statement over a batch. What it returns is what counted; what is missing
-from the answer did not. Ids are sent in order, so that two batches over the same rows wait for each other; where Postgres
-visits them in another order after all (a small table) and finds a deadlock, its victim tries again (session.py).
+Every method that writes is one compare-and-set statement over a batch. It returns the tasks whose write counted; for a task
+that is missing from the answer it did not. Ids are sent in order, so that two batches over the same rows wait for each other;
+where Postgres visits them in another order after all (a small table) and finds a deadlock, its victim tries again (session.py).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ PATIENCE_SECONDS = 0.25
 
 
 class KeyFound(msgspec.Struct, frozen=True):
-    """What an idempotency key already stands for."""
+    """The task that an idempotency key already stands for."""
 
     fingerprint: bytes
     submitted: Submitted
-    on_standbys: bool  # does this server wait for standbys? Then they may not have what was read here
+    on_standbys: bool  # this server waits for standbys, and they may not have the rows that were read here
 
 
 class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A place (queue and priority) and a position in it: what is due there from this moment and id on.
+    """A place (queue and priority) and a position in it: tasks that are due there from this moment and id on.
 
     Queue '' holds what a process of an older version has scheduled (migration 3).
     """
@@ -115,7 +115,7 @@ class Ledger:
         idempotent: bool = True,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> dict[str, Submitted | None]:
-        """Record submissions. By task id: what was created, or None where the key (or the id) exists already.
+        """Record submissions. By task id: the new task, or None where the key (or the id) exists already.
 
         Within a batch no key may appear twice. With `conn` the rows belong to the caller's transaction; they
         wait as SCHEDULED and due, so that `promote` delivers them after the commit and never before.
@@ -142,15 +142,15 @@ class Ledger:
     async def find_keys(
         self, keys: Sequence[tuple[str, str]], *, conn: Connection | None = None
     ) -> dict[tuple[str, str], KeyFound]:
-        """What unexpired keys (tenant, key) stand for."""
+        """Read the tasks that unexpired keys (tenant, key) stand for."""
         params = {"tenants": [tenant for tenant, _ in keys], "keys": [key for _, key in keys]}
         found = await self._session.fetch("find_keys", params, conn=conn, idempotent=True)
         return {(row.tenant, row.key): KeyFound(bytes(row.fingerprint), rows.replay(row), row.on_standbys) for row in found}
 
     async def wait_for_standby(self, *, conn: Connection | None = None) -> None:
-        """Return when every standby that commits wait for has what was read before this call.
+        """Return when every standby that commits wait for has the rows that were read before this call.
 
-        Called between reading and an answer that rests on what was read. One round trip, and a commit only where standbys are
+        Called between a read and an answer that rests on it. One round trip, and a commit only where standbys are
         waited for. Raises `ServerUnreachable` while they are away.
         """
         await self._session.fetch("wait_for_standby", conn=conn, idempotent=True)
@@ -161,14 +161,14 @@ class Ledger:
         await self._session.fetch("expire_keys", params, conn=conn, idempotent=True)
 
     async def claim(self, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:
-        """Take what is PENDING of these, each under a new attempt. A closed incarnation gets nothing."""
+        """Claim the PENDING ones of these tasks, each under a new attempt. A closed worker gets nothing."""
         params = {"ids": words(sorted(task_ids)), "worker_id": worker_id}
         found = await self._session.fetch("claim_tasks", params)
         reach("claim.sent")
         return [rows.to_claimed(row, worker_id) for row in found]
 
     async def find_claimed(self, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:
-        """What this worker holds of these: asked after a claim whose answer was lost."""
+        """Read which of these this worker holds, after a claim whose answer was lost."""
         params = {"ids": words(task_ids), "worker_id": worker_id}
         found = await self._session.fetch("find_claimed", params, idempotent=True)
         return [rows.to_claimed(row, worker_id) for row in found]
@@ -209,7 +209,7 @@ class Ledger:
         return [Due(*row) for row in await self._session.fetch("find_due", params, idempotent=True)]
 
     async def list_due(self, places: Sequence[tuple[Due, int]]) -> list[Listed]:
-        """What is due in these places, in each at most so many. One answer for each place, in order."""
+        """List the tasks that are due in these places, in each at most so many. One answer for each place, in order."""
         params = {
             "queues": quoted([due.queue for due, _ in places]),
             "priorities": numbers([due.priority for due, _ in places]),
@@ -223,7 +223,7 @@ class Ledger:
     async def promote(self, listed: Sequence[Listed]) -> list[Promotion]:
         """Make SCHEDULED tasks that were listed as due PENDING. One answer for each place, in order.
 
-        What is missing was locked, or is no longer SCHEDULED since that moment.
+        A task that is missing was locked, or is no longer SCHEDULED since that moment.
         """
         params = {
             "ids": words([one.ids[1:-1] for one in listed if one.count]),
@@ -240,7 +240,7 @@ class Ledger:
         return [row[0] for row in found]
 
     async def cancel(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, State]:
-        """Stop tasks, at once or by request. By task id: CANCELLED, or PROCESSING where it was asked for."""
+        """Stop tasks, immediately or by request. By task id: CANCELLED, or PROCESSING where it was asked for."""
         params = {"ids": words(sorted(task_ids)), "tenant": tenant}
         found = await self._session.fetch("cancel_tasks", params, idempotent=True)
         return {row[0]: State(row[1]) for row in found}
@@ -288,17 +288,17 @@ class Ledger:
         return Listing(tasks, found[0].cursor)
 
     async def find_states(self, task_ids: Sequence[str]) -> dict[str, State]:
-        """The states of tasks, by id; what was pruned is missing."""
+        """Read the states of tasks, by id. Pruned tasks are missing."""
         found = await self._session.fetch("find_states", {"ids": words(task_ids)}, idempotent=True)
         return {row[0]: State(row[1]) for row in found}
 
     async def glimpse(self, task_ids: Sequence[str]) -> dict[str, Glimpse]:
-        """Just enough of tasks to judge their deliveries."""
+        """Read the few fields of tasks by which their deliveries are judged."""
         found = await self._session.fetch("glimpse_tasks", {"ids": words(task_ids)}, idempotent=True)
         return {row.task_id: rows.to_glimpse(row) for row in found}
 
     async def find_held(self, task_ids: Sequence[str], *, worker_id: str) -> list[tuple[Claim, Counts]]:
-        """What a worker holds of these, with what is needed to settle it as lost."""
+        """Read which of these a worker holds, with the counts that settling them as lost needs."""
         params = {"ids": words(task_ids), "worker_id": worker_id}
         found = await self._session.fetch("find_held", params, idempotent=True)
         return [(rows.to_claim(row), rows.to_counts(row)) for row in found]
@@ -318,7 +318,7 @@ class Ledger:
         ]
 
     async def find_cancel_requests(self, task_ids: Sequence[str]) -> list[str]:
-        """Which of these running tasks somebody asked to stop."""
+        """Find the running tasks among these that have a cancel request."""
         found = await self._session.fetch("find_cancel_requests", {"ids": words(task_ids)}, idempotent=True)
         return [row[0] for row in found]
 

@@ -1,7 +1,7 @@
 """Tasks whose rows another transaction has locked.
 
 A statement over many tasks waits for each of their rows. One open transaction that has locked one of them (an `update` by a
-person, without its commit) would hold up all the others. So they are told apart, and the locked ones are left for later.
+person, without its commit) would hold up all the others. So the locked ones are found first, and left for later.
 
 Invariants: no plain task comes here, only what has met a lock, and the attempts of a dead worker. A task is reported once for as
 long as it is found locked. A table that is locked as a whole remains an outage of Postgres: `among` raises `ServerUnreachable`,

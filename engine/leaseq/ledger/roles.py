@@ -1,4 +1,6 @@
-"""The three kinds of roles in Postgres, and what each may do (docs/decisions/0014-three-roles.md).
+"""The three roles in Postgres and their rights.
+
+The reasons are in docs/decisions/0014-three-roles.md.
 
 The owner owns the schema and runs migrations. A service role (of the API, of workers' own statements, of reapers; one or several)
 reads and writes rows. The handler role has no right on any table of leaseq: what a worker does on a handler's connection goes
@@ -49,7 +51,7 @@ class RoleNames(Struct, frozen=True, kw_only=True):
 
 
 class ServiceRole(Struct, frozen=True):
-    """What check_roles.sql finds."""
+    """The answer of check_roles.sql."""
 
     name: str
     is_superuser: bool
@@ -61,7 +63,7 @@ class ServiceRole(Struct, frozen=True):
 
 
 class HandlerRole(Struct, frozen=True):
-    """What check_handler_role.sql finds."""
+    """The answer of check_handler_role.sql."""
 
     name: str
     is_superuser: bool
@@ -71,7 +73,7 @@ class HandlerRole(Struct, frozen=True):
 
 
 async def grant(conninfo: str, names: RoleNames) -> list[str]:
-    """Make the roles that are missing and give each its rights; what was made, in words. Safe to repeat and to interrupt.
+    """Make the roles that are missing and give each its rights; a list of the changes, in words. Safe to repeat and to interrupt.
 
     Raises `ServerUnfit` where the role of `conninfo` may not do this, and `ServerUnreachable`.
     """
@@ -119,10 +121,10 @@ def as_role(url: str, name: str, password: str | None = None) -> str:
 
 
 async def find_service_role(session: Session) -> ServiceRole:
-    """What the role of this session may do."""
+    """Read the rights of the role of this session."""
     return ServiceRole(*(await session.fetch("check_roles", idempotent=True))[0])
 
 
 async def find_handler_role(session: Session) -> HandlerRole:
-    """What the role of this session, which is for handlers, may do."""
+    """Read the rights of the role of this session, which is for handlers."""
     return HandlerRole(*(await session.fetch("check_handler_role", idempotent=True))[0])

@@ -187,7 +187,7 @@ def settlement_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
 
 
 def _error(error: TaskError | None) -> str | None:
-    """As JSON. What an exception said may hold lone surrogates, and one such text must not fail a whole batch."""
+    """As JSON. The message of an exception may hold lone surrogates, and one such text must not fail a whole batch."""
     if error is None:
         return None
     return _encode(TaskError(*(_text(part) for part in astuple(error)))).decode()

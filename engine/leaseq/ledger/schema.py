@@ -1,4 +1,4 @@
-"""Is the schema in Postgres the one this code was written for, and how does it get there?
+"""Check and migrate the schema in Postgres.
 
 Migrations are plain SQL files, append only, applied in order, each in one transaction under an advisory lock that ends
 with the transaction: a migrator killed at any point leaves the schema at a whole version and no lock behind
@@ -56,10 +56,11 @@ LATEST = MIGRATIONS[-1].version
 
 
 async def migrate(conninfo: str, *, waiting: Callable[[str], None] | None = None) -> list[str]:
-    """Bring the schema up to this code. Returns the names of what was applied; an empty list means nothing to do.
+    """Bring the schema up to this code. Returns the names of the migrations that were applied; an empty list means nothing to do.
 
     A step that waits for the lock of a table makes every claim wait behind it. So it waits for a second, gives up, and tries
-    again after a rest, for ten minutes in all: `waiting` is told who has the lock (a dump, say). Raises `ServerUnfit` after that.
+    again after a rest, for ten minutes in all: `waiting` is called with the holder of the lock (a dump, say). Raises
+    `ServerUnfit` after that.
     """
     applied = []
     until = monotonic() + WAIT_SECONDS
@@ -129,7 +130,7 @@ async def require_schema(conninfo: str) -> None:
 
 @asynccontextmanager
 async def connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
-    """A connection of its own to the primary, of the hosts in `conninfo`. What Postgres says against us is told as
+    """A connection of its own to the primary, of the hosts in `conninfo`. A refusal by Postgres is raised as
     `ServerUnreachable` or `ServerUnfit`.
 
     Its statements may take as long as they need: an index is built on a table of any size.

@@ -1,7 +1,7 @@
-"""How does a statement reach Postgres, and what becomes of it when Postgres does not answer?
+"""Send statements to Postgres, and classify its refusals and outages.
 
 One round trip a statement, one transaction each (autocommit). A statement that did not come back may or may not have
-been committed: `ServerUnreachable` says "unknown", and whoever called knows how to find out (docs/lifecycle.md).
+been committed: `ServerUnreachable` means "unknown", and the caller knows how to find out (docs/lifecycle.md).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ CONFLICTS = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailur
 # (55), cancelled statements (57014), errors of the system (58).
 GOING = ("08", "57P")
 
-# What condemns a connection: its server takes no writes, or has ended it.
+# Errors after which a connection is closed: its server takes no writes, or has ended it.
 REFUSING = (
     psycopg.errors.ReadOnlySqlTransaction,
     psycopg.errors.AdminShutdown,
@@ -58,7 +58,7 @@ REFUSING = (
     psycopg.errors.CannotConnectNow,
 )
 
-# Operational errors by their class, but said of the statement: it will never be taken, however often it is sent.
+# Operational errors by their class, but about the statement: it will be refused however often it is sent.
 TOO_LARGE = (
     psycopg.errors.ProgramLimitExceeded,
     psycopg.errors.StatementTooComplex,
@@ -70,7 +70,7 @@ TOO_LARGE = (
 # A second try would take as long.
 TOO_LONG = (PoolTimeout, TimeoutError, psycopg.errors.QueryCanceled)
 
-# What handlers' connections, whose role has no right on tables, send instead of these statements.
+# Statements that connections of handlers, whose role has no right on tables, send instead.
 FOR_HANDLERS = {
     "expire_keys": STATEMENTS["handler_expire_keys"],
     "find_keys": STATEMENTS["handler_find_keys"],
@@ -198,7 +198,7 @@ def check_replicated(conn: ImpatientConnection) -> None:
 
 
 def unreachable(error: BaseException, *, refusal: str = "") -> ServerUnreachable:
-    """One line for what Postgres (or the lack of it) said. `refusal`: why this process leaves the server that answers."""
+    """The error of Postgres or of its connection in one line. `refusal`: why this process leaves the server that answers."""
     if refusal and isinstance(error, PoolTimeout):
         return ServerUnreachable(refusal)
     said = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""What do the reaper's passes ask of the ledger: the walk over all tasks, what a full lane has left behind, what is old?"""
+"""Statements of the reaper: scan all tasks, read backlogs, prune old rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from leaseq.ledger.session import Session
 from leaseq.lifecycle import LANES, SUSPECT_CRASHES
 from leaseq.model import Claim, Counts, Glimpse, Lane, State
 
-# Stretches of one statement, and stretches that may be asked for at once.
+# Stretches of one statement, and stretches that may be asked for at the same time.
 STRETCHES = 100
 WAITING = 1000
 # So many lanes read a part of the ledger together, so many times as long as that of one lane; and in so many such parts at most.
@@ -35,7 +35,7 @@ PRIORITIES = {lane: int(priority) for priority, lane in LANES.items()}
 
 
 class Accounted(Struct, frozen=True):
-    """PENDING tasks that are not stranded, so that a walk need not be told of them: where the backlogs of lanes begin, and tasks
+    """PENDING tasks that are not stranded, so that a scan leaves them out: those behind the beginnings of backlogs, and tasks
     that are known to be in a lane under this attempt."""
 
     backlogs: Mapping[tuple[str, Lane], str] = {}
@@ -90,7 +90,7 @@ class _Wanted(Struct, frozen=True):
 
 
 class _NotCovered(Exception):
-    """A window does not hold what was asked for."""
+    """A window does not hold the part of the ledger that is wanted."""
 
 
 class _Window(Struct, frozen=True):
@@ -123,7 +123,7 @@ class Upkeep:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        # What several lanes ask for at the same moment is one statement.
+        # Questions of several lanes at the same moment become one statement.
         self._boundaries = Gatherer(self._find_boundaries, batch_size=WAITING, capacity=WAITING)
         self._stretches = Gatherer(self._read_stretches, batch_size=WAITING, capacity=WAITING)
 
@@ -185,7 +185,7 @@ class Upkeep:
         return await self._boundaries.add(_Wanted(queue, lane, cursor, size=limit, room=room))
 
     async def read_stretch(self, queue: str, lane: Lane, *, cursor: str, until: str, limit: int) -> Stretch:
-        """What waits in a lane that has no suspects, among at most `limit` tasks from `cursor` on and before `until`."""
+        """Read the tasks of a lane without suspects, among at most `limit` tasks from `cursor` on and before `until`."""
         return await self._stretches.add(_Wanted(queue, lane, cursor, size=limit, until=until))
 
     async def _find_boundaries(self, wanted: Sequence[_Wanted]) -> list[str | None]:

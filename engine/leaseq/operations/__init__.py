@@ -1,1 +1,1 @@
-"""The engine joins ledger and dispatch: submit, find, wait, cancel, redrive, reap."""
+"""Operations of clients and operators, which join ledger and dispatch."""

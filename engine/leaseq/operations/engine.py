@@ -1,6 +1,7 @@
-"""How do ledger and dispatch work together for whoever submits, looks up, waits, cancels and redrives?
+"""The engine: submissions and operator commands on ledger and dispatch.
 
-The ledger is written first and decides; dispatch is told afterwards and may fail. `open_engine` is the only door.
+The ledger is written first and decides. Dispatch is written afterwards, and that may fail. `open_engine` is the only way to an
+engine.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ from leaseq.telemetry import emit, listening
 BATCH_SIZE = 500
 SCOUT_SECONDS = 3.0
 CAPACITY = 10_000
-# Chunks of a large batch that are on their way while another is being written: Postgres and we need not wait for each other.
+# Chunks of a large batch that are sent while another one is being written, so that client and Postgres do not wait for each
+# other.
 AHEAD = 1
 
 
@@ -90,7 +92,7 @@ class Engine:
 
     @property
     def takes_no_writes(self) -> bool:
-        """Does the server behind the URL of Postgres answer, and take no writes?"""
+        """Whether the server behind the URL of Postgres answers, and takes no writes."""
         return primary_at(str(self.config.postgres_url)).read_only
 
     async def submit(self, submission: Submission) -> Submitted:
@@ -106,7 +108,7 @@ class Engine:
         return submitted
 
     async def _gather(self, submission: Submission) -> Submitted | None:
-        """Together with others; None: an open transaction elsewhere holds its key, and the others must not wait for that."""
+        """Record it in a batch with others. None: an open transaction holds its key, and the batch must not wait for that."""
         try:
             return await self._gatherer.add(submission)
         except KeyHeld:
@@ -206,7 +208,7 @@ class Engine:
         await self.stores.survey.run_id()
 
     async def aclose(self) -> None:
-        """Write what was handed in, push what was recorded."""
+        """Write the submissions that wait, and push the deliveries of those that are recorded."""
         await self._gatherer.aclose()
         await self.pusher.aclose()
         await self.waiter.aclose()
@@ -269,7 +271,7 @@ async def _owned(ownership: Ownership, *, every: float) -> AsyncIterator[None]:
     """Refuse a prefix of another ledger now, and look again and again for as long as the block lasts."""
 
     async def look() -> None:
-        # The event has been told, and every command fails; what is away is told by those that need it.
+        # `check` has emitted the event, and every command fails. A store that is away is reported by the code that needs it.
         with suppress(ServerUnreachable):
             await ownership.check()
 

@@ -4,8 +4,8 @@ They wait for that transaction apart from all others: a batch that waited with t
 caller of this process wait. A key that was held a moment ago is taken to be held still, so that its
 next submissions do not even enter a batch.
 
-Invariants: at most AT_ONCE of them occupy a connection; past MOST that wait here, a caller is told
-at once to come again, which is what it would hear anyway.
+Invariants: at most AT_ONCE of them occupy a connection. Past MAX_WAITS that wait here, a caller gets `IdempotencyInFlight`
+immediately, the same answer that it would get after the wait.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class HeldKeys:
         self._waiting = 0
 
     def knows(self, submission: Submission) -> bool:
-        """Was its key held a moment ago?"""
+        """Whether its key was held a moment ago."""
         return bool(self._until) and self._until.get(_key(submission), 0.0) > monotonic()
 
     async def submit(self, submission: Submission) -> Submitted:

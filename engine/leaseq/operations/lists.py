@@ -2,7 +2,7 @@
 
 A list reads much more than a submission does, and any number of clients may ask for lists. So a process that serves clients reads
 lists on a few connections of their own, with a short time-out, and looks at a bounded number of tasks for each page. A caller
-waits for its turn for a moment, and is then told to come again (docs/decisions/0032-lists-have-a-share.md).
+waits for its turn for a moment, and then gets `ListsBusy` (docs/decisions/0032-lists-have-a-share.md).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How do recorded tasks reach dispatch, without anybody waiting for it?
+"""Push the deliveries of recorded tasks to dispatch in the background.
 
-Deliveries are offered after the commit and pushed in the background, in batches. Redis being away costs the client
-nothing: what could not be pushed is dropped here and found again by the reconciler, who reads the ledger
-(window "committed, not pushed" in docs/lifecycle.md).
+Deliveries are offered after the commit and pushed in batches. An outage of Redis does not delay the client: a delivery that
+could not be pushed is dropped here, and the reconciler finds its task in the ledger (window "committed, not pushed" in
+docs/lifecycle.md).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Pusher:
         self._worker: asyncio.Task[None] | None = None
 
     def offer(self, deliveries: Iterable[tuple[str, Lane, str]], *, redelivery: bool = False) -> None:
-        """Hand in (queue, lane, task id); returns at once. `again`: tasks that were submitted long ago (`Dispatcher.push`)."""
+        """Hand in (queue, lane, task id) without waiting. `redelivery`: the tasks are older ones (`Dispatcher.push`)."""
         dropped = 0
         for queue, lane, task_id in deliveries:
             if len(self._waiting) < CAPACITY:
@@ -42,12 +42,12 @@ class Pusher:
             self._worker = asyncio.create_task(self._drain())
 
     async def aclose(self) -> None:
-        """Wait until everything offered was pushed or given up."""
+        """Wait until every offered delivery was pushed or dropped."""
         while self._worker is not None and not self._worker.done():
             await asyncio.wait([self._worker])
 
     async def _drain(self) -> None:
-        # Whoever was told of a commit may have something for Postgres next: that is on its way while we pack for Redis.
+        # A caller that was just answered may have a statement for Postgres next: it is sent while this batch for Redis is packed.
         await asyncio.sleep(0)
         while self._waiting:
             batch, self._waiting = self._waiting, []

@@ -1,7 +1,7 @@
-"""What happens to the tasks of a worker that died?
+"""Reap a dead worker: close it, settle its attempts as lost, return its deliveries.
 
-In this order, each step safe to repeat, so that a crash between any two is finished by whoever comes next:
-1. close the incarnation in the ledger: from here on it claims nothing, and no two reapers blame twice;
+The steps come in this order. Each is safe to repeat, so that after a crash between any two the next reaper finishes them:
+1. close the worker in the ledger: from here on it claims nothing, and no two reapers charge the same crash;
 2. end its Postgres sessions, so that a frozen transaction does not keep its locks (where Postgres refuses, the other steps follow
    all the same, and the session ends with its connection);
 3. settle what it held as lost, under its fences: what it had already committed stays committed;
@@ -45,7 +45,7 @@ LOOK_SECONDS = 0.05
 
 
 class Death(Struct, frozen=True, kw_only=True):
-    """Who is to be reaped, and on which evidence. Without `stale_after` (seconds) the death is known first-hand."""
+    """A dead worker, and the evidence of its death. Without `stale_after` (seconds) its death is certain."""
 
     worker_id: str
     queues: Sequence[str]
@@ -56,7 +56,7 @@ class Death(Struct, frozen=True, kw_only=True):
 
 
 class Taken(Struct, frozen=True):
-    """What became of attempts that were to be settled as lost: those that counted, and the tasks whose rows were `locked`."""
+    """The result of settling attempts as lost: those that counted, and the tasks whose rows were `locked`."""
 
     settled: list[Settled]
     locked: set[str]
@@ -86,7 +86,7 @@ class Reap:
         return self._config.lease_seconds
 
     async def reap(self, death: Death) -> bool:
-        """Take back everything a dead worker held. False if it turned out to be alive."""
+        """Take back everything that a dead worker held. False if it is alive."""
         reach("reap.closing")
         closed = await self._close(death)
         if not closed:
@@ -98,7 +98,8 @@ class Reap:
         if sessions.kept:
             emit("sessions.kept", worker_id=death.worker_id, count=sessions.kept)
         held = await self._held(death)
-        # Only the one who closed it may blame: a second pass sees what the first left, and would take it for alone.
+        # Only the caller that closed the worker may charge a crash: a second pass sees fewer attempts, and one of them would
+        # seem alone.
         blame = death.blame and closed and await self._ran_alone(death, held)
         lost = locked = 0
 
@@ -134,7 +135,7 @@ class Reap:
         return await self._fleet.close_worker(worker_id, reason=death.reason, stale_after=death.stale_after)
 
     async def settle_lost(self, held: Sequence[tuple[Claim, Counts]], *, reason: str, alone: bool) -> Taken:
-        """Settle attempts as lost (those that do not count had ended already), but for those whose rows are locked."""
+        """Settle attempts as lost, except those whose rows are locked. An attempt that does not count had ended already."""
         locked = await self._find_locked([claim.task_id for claim, _ in held])
         held = [(claim, counts) for claim, counts in held if claim.task_id not in locked]
         if not held:
@@ -175,7 +176,7 @@ class Reap:
         return locked
 
     async def _held(self, death: Death) -> dict[str, Deliveries]:
-        """What its lists hold (the newest end of each), where they hold anything. A worker may serve hundreds of queues."""
+        """Read the newest end of each of its lists that is not empty. A worker may serve hundreds of queues."""
         held: dict[str, Deliveries] = {}
 
         async def read(queue: str) -> None:
@@ -207,7 +208,7 @@ class Reap:
         stay because their rows are locked.
 
         A worker that is closed but alive may go on pulling, for as long as its lease is registered, and would pull the very
-        deliveries that were moved back. What is left then keeps the lease (`close`), by which the next pass finds it.
+        deliveries that were moved back. Deliveries that are left keep the lease (`close`), by which the next pass finds them.
         """
         lost, limit = 0, BITE
         locked: set[str] = set()

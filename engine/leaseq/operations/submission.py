@@ -1,7 +1,7 @@
-"""When is a request to create a task complete and acceptable?
+"""Check a submission and complete it with defaults.
 
-The one place where defaults are filled in and limits are checked, for HTTP and Python alike, so that the same
-submission has the same fingerprint whichever way it comes.
+This is the only place that fills in defaults and checks limits, for Python, HTTP and the command line. So the same submission
+has the same fingerprint whichever way it comes.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def accept(request: Request, config: Config, *, tenant: str, known: KnownType | 
 
 
 def _fingerprint(request: Request, content: Any) -> bytes:
-    """Of what the client said, not of what we made of it: a new default does not turn a retry into another request."""
+    """Hash the fields as the client gave them, without defaults: a new default does not turn a retry into another request."""
     options = request.options
     said = [request.type, content, options.queue, options.priority, _whole(options.max_attempts)]
     # 5 and 5.0, 09:00Z and 10:00+01:00 are the same: which one it is depends on the way it came.

@@ -1,12 +1,12 @@
-"""How does a batch of submissions become tasks, and each caller learn what became of its own?
+"""Record a batch of submissions, with an answer for each caller.
 
-A key stands for one task, whoever submits it and however often. The key row and the task row are written by one
+A key stands for one task, however often it is submitted. The key row and the task row are written by one
 statement. A submission that finds its key taken waits a moment for the other transaction to end (Postgres does that), then
-looks the key up; if the key has expired, or was pruned in between, it starts over. What is wrong with one submission is
-told to its caller alone.
+looks the key up; if the key has expired, or was pruned in between, it starts over. An error in one submission is
+raised to its caller alone.
 
 Where commits wait for a standby, an answer that was only read waits too: the standby may not have it, and a failover would
-take back what was acknowledged.
+take back an acknowledged submission.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Answer = Submitted | BaseException
 
 # A batch of many callers waits for so long, and is then divided, until the submissions whose keys are held stand alone.
 HASTE_SECONDS = 0.02
-# Each key in flight is waited for; past this many in a batch the rest is told to come again without another look.
+# Each key in flight is waited for; past this many in a batch the rest gets `IdempotencyInFlight` without another look.
 MAX_WAITS = 8
 
 
@@ -40,7 +40,7 @@ class Submitter:
         self._retention = retention_seconds
 
     async def write(self, batch: Sequence[Submission], *, conn: Connection | None = None, haste: bool = False) -> list[Answer]:
-        """Record a batch; one answer for each, in order: what was created or found, or why it was refused.
+        """Record a batch; one answer for each, in order: the task that was created or found, or the error.
 
         With `haste` keys that are held are hardly waited for. Then it raises `KeyHeld`, and some may be recorded.
         """
@@ -127,7 +127,7 @@ class Submitter:
         return done
 
     async def _confirm(self, found: Sequence[Submission], answers: dict[str, Answer], conn: Connection | None) -> None:
-        """Acknowledge what was only read as a commit would be: when the standbys have it. One commit for the whole batch."""
+        """Acknowledge answers that were only read like a commit: when the standbys have them. One commit for the whole batch."""
         acknowledged = [s.task_id for s in found if isinstance(answers.get(s.task_id), Submitted)]
         if not acknowledged:
             return

@@ -20,14 +20,14 @@ from leaseq.model import TERMINAL
 FIRST_POLL_SECONDS = 0.002
 SLOWEST_POLL_SECONDS = 0.25
 PACE = 1.5
-# While this many tasks are waited for, polls have a budget. A few waits need none: each ends its quick looks by itself.
+# While this many tasks are waited for, polls have a budget. A few waits need none: the quick looks of each end soon.
 CROWD = 32
 BURST = 16.0
 POLLS_PER_SECOND = 20.0
 
 
 class Wait:
-    """One task that is waited for: by whom, and when it is looked at next."""
+    """One task that callers wait for: their events, and the time of its next look."""
 
     def __init__(self, now: float) -> None:
         self.events: set[asyncio.Event] = set()

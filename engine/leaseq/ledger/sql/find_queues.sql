@@ -1,4 +1,4 @@
--- The queues that the next tasks along the primary key name, whatever their state. One row always: the last id that was looked at
+-- The queues that the next tasks along the primary key name, in any state. One row always: the last id that was looked at
 -- (null: the ledger ends before), and the names.
 with chunk as materialized (
     select id, queue from leaseq.tasks

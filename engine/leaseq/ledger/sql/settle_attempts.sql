@@ -6,7 +6,7 @@
 -- hand-back right before it, if that had the same cause. An unknown type and another version of a type are one cause, since a queue
 -- may have workers of both kinds. Such a row stands for `hand_backs` attempts, the first of which is `attempt`.
 -- clock_timestamp(), because inside a handler's transaction now() is the time at which that began.
--- `before` is a column and not a constant for the reason told in claim_tasks.sql.
+-- `before` is a column and not a constant for the reason in claim_tasks.sql.
 with endings as materialized (
     select *, 'PROCESSING' as before
     from unnest(
