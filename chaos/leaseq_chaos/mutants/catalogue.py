@@ -85,10 +85,10 @@ _ALL = (
         about="The client of the doorbell has the retries that redis-py comes with, and sends a BLMOVE again that went through.",
         provocation="lost-replies",
         expected=frozenset({"accepted", "convergence"}),
-        instead="the sweep of the own list is left to errors alone: every three seconds it would find what a retry has hidden",
+        instead="the audit of the own list is left to errors alone: every three seconds it would find what a retry has hidden",
     ),
     Mutant(
-        name="no-sweep-of-the-own-list",
+        name="no-audit-of-the-own-list",
         about="The worker's list is not compared with its deliveries in flight.",
         provocation="lost-replies",
         expected=frozenset({"accepted", "convergence"}),
@@ -190,7 +190,7 @@ _ALL = (
         expected=frozenset({"sessions"}),
     ),
     Mutant(
-        name="loan-not-checked",
+        name="access-not-checked",
         about="A transaction that is open serves every attempt that has a reference to it.",
         provocation="rogue-sessions",
         expected=frozenset({"sessions"}),
