@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.ledger.fleet import Fleet
-from leaseq.model import Outcome, State, Task
+from leaseq.model import DEFAULT_TENANT, Outcome, State, Task
+from leaseq.operations.submission import Request, accept
 from leaseq.task import AsyncTask
 from leaseq.telemetry import recorded
 from leaseq.worker.expedite import task_types
@@ -117,7 +118,8 @@ async def test_a_worker_that_is_outdated_leaves_them_waiting(
 @pytest.mark.parametrize("headers", [None, b'{"shape":"' + second().registry.handlers["add"].stamp.encode() + b'"}'])
 async def test_payload_that_no_check_of_this_version_saw_fails(config: Config, client: Client, headers: bytes | None) -> None:
     """A payload that no check saw, since the type was unknown; and one that the same version should have refused."""
-    task_id = await client.submit("add", options={"headers": headers}, a=1)
+    submission = accept(Request(type="add", payload=b'{"a":1}'), config, tenant=DEFAULT_TENANT)
+    task_id = (await client.engine.submit(replace(submission, headers=headers))).task_id
     async with working(config, second(), registers=True):
         task = await client.ended(task_id)
     assert (task.state, code_of(task)) == (State.FAILED, "payload_invalid")
