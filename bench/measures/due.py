@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 900.0
 
 async def due(scale: Scale) -> list[Reading]:
     """`scale.due` tasks of one second, a reaper, and a worker that serves another queue too: there a task comes every 50 ms."""
-    name = f"{scale.due:,} due at once"
+    name = f"{scale.due:,} due together"
     async with set_up(scale.settings) as stage:
         await stage.reaper()
         await stage.worker(queues=[QUEUE, ASIDE])

@@ -43,7 +43,7 @@ async def over_http(scale: Scale) -> list[Reading]:
     return [
         Reading(f"{NAME}: accepted", "tasks/s", window.accepted / window.seconds),
         Reading(f"{NAME}: done", "tasks/s", window.done / window.seconds),
-        Reading(f"{NAME}: done of what was accepted", "%", 100 * window.done / window.accepted),
+        Reading(f"{NAME}: finished share of accepted tasks", "%", 100 * window.done / window.accepted),
         Reading(f"{NAME}: backlog, most", "tasks", max(window.depths)),
         Reading(f"{NAME}: backlog, at the end", "tasks", window.depths[-1]),
         *percentiles(f"{NAME}: answer", [taken * MILLISECONDS for taken in window.taken], unit="ms"),

@@ -53,7 +53,7 @@ async def _one_by_one(submit: Submit, count: int) -> list[Reading]:
 
 
 async def _at_once(stage: Stage, submit: Submit, count: int) -> list[Reading]:
-    name = f"submit, {CALLERS} at once"
+    name = f"submit, {CALLERS} callers"
     numbers = iter(range(count))
 
     async def call() -> None:

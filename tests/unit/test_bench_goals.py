@@ -24,7 +24,7 @@ def test_a_rate_has_to_reach_its_goal_and_a_time_has_to_stay_below_it() -> None:
 
 
 def test_a_goal_may_be_a_share_of_another_figure() -> None:
-    drained = {"due": [Figure("1,000,000 due at once: drained", "tasks/s", [950.0])]}
+    drained = {"due": [Figure("1,000,000 due together: drained", "tasks/s", [950.0])]}
     plain = {"drain-1": [Figure("drain, 1 process", "tasks/s", [1_000.0])]}
     assert judge(drained, Scale()) == []
     (due,) = (verdict for verdict in judge(drained | plain, Scale()) if verdict.goal.measurement == "due")
