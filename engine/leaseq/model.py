@@ -230,7 +230,7 @@ class ClaimedTask(Struct, frozen=True, kw_only=True):
     expired: bool
 
 
-class Glimpse(Struct, frozen=True):
+class TaskSnapshot(Struct, frozen=True):
     """The part of a task that dispatch work needs: whether a delivery is still wanted, and in which lane."""
 
     task_id: str
@@ -259,7 +259,6 @@ __all__ = [
     "Credential",
     "Disposition",
     "Ending",
-    "Glimpse",
     "Lane",
     "Outcome",
     "Priority",
@@ -270,6 +269,7 @@ __all__ = [
     "Submitted",
     "Task",
     "TaskError",
+    "TaskSnapshot",
     "TaskSummary",
     "TypeDefaults",
 ]

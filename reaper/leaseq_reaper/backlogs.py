@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from leaseq.dispatch.backlog import Backlog
 from leaseq.dispatch.survey import Survey
-from leaseq.model import Glimpse, Lane
+from leaseq.model import Lane, TaskSnapshot
 
 Backlogs = Mapping[str, Mapping[Lane, Backlog]]
 
@@ -20,7 +20,7 @@ async def find_backlogs(survey: Survey, queues: Iterable[str]) -> Backlogs:
     return {queue: lanes for queue, lanes in found.items() if lanes}
 
 
-def waits_its_turn(task: Glimpse, backlogs: Backlogs) -> bool:
+def waits_its_turn(task: TaskSnapshot, backlogs: Backlogs) -> bool:
     """Whether this PENDING task is part of a backlog. Then no delivery of it is missing."""
     backlog = backlogs.get(task.queue, {}).get(task.lane)
     return backlog is not None and task.task_id >= backlog.cursor

@@ -3,7 +3,7 @@
 While no worker takes from a lane, the walks meet its tasks again and again. A task that was found
 in its lane is there as long as the lane has the same length and ends with the same delivery: a pull
 makes a lane shorter, and a push changes its end. So a comparison is remembered, Postgres omits the
-tasks that it covers (`sweep_tasks.sql`), and all lanes are read in one reply (`ends.lua`).
+tasks that it covers (`scan_tasks.sql`), and all lanes are read in one reply (`ends.lua`).
 
 Invariants:
 - A task is remembered under its attempt. A claim increments the attempt, so a task that has run since is compared again.
@@ -24,7 +24,7 @@ from collections.abc import Collection, Mapping, Sequence
 from msgspec import Struct
 
 from leaseq.dispatch.survey import End, Survey
-from leaseq.model import Glimpse, Lane
+from leaseq.model import Lane, TaskSnapshot
 from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.suspicion import Clock
 
@@ -56,7 +56,7 @@ class Compared:
         self._tasks: dict[str, tuple[int, Place]] = {}  # the attempt, and the lane
         self._order: list[str] | None = []
 
-    async def find(self, candidates: Mapping[Place, Mapping[str, Glimpse]]) -> tuple[set[str], int]:
+    async def find(self, candidates: Mapping[Place, Mapping[str, TaskSnapshot]]) -> tuple[set[str], int]:
         """The ids that are in their lanes, and the length of these lanes. A lane that cannot be read holds none of them."""
         self._drop_old()
         before = await self._look_at(candidates)
@@ -97,7 +97,7 @@ class Compared:
     async def _look_at(self, places: Collection[Place]) -> dict[Place, End]:
         return await self._survey.ends([*places]) if places else {}
 
-    def _remember(self, place: Place, end: End, tasks: Sequence[Glimpse]) -> None:
+    def _remember(self, place: Place, end: End, tasks: Sequence[TaskSnapshot]) -> None:
         now = self._clock()
         known = self._lanes.get(place)
         if known is None or known.end != end:

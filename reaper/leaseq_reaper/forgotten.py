@@ -22,7 +22,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 
-from leaseq.model import Claim, Glimpse, State
+from leaseq.model import Claim, State, TaskSnapshot
 from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
@@ -50,9 +50,9 @@ class Forgotten:
         self._clock = clock
         self._found: dict[Claim, tuple[str, float]] = {}  # the queue, and when it was first seen
 
-    async def look(self, running: Sequence[tuple[Glimpse, Claim]]) -> None:
+    async def look(self, running: Sequence[tuple[TaskSnapshot, Claim]]) -> None:
         """The first read: remember which of these are in no list of their owner."""
-        claims = {claim: glimpse.queue for glimpse, claim in running}
+        claims = {claim: snapshot.queue for snapshot, claim in running}
         missing = await self._missing(claims)
         for claim, queue in claims.items():
             if claim not in missing:
@@ -67,9 +67,9 @@ class Forgotten:
         count = 0
         for start in range(0, len(ready), BATCH):
             some = [*ready][start : start + BATCH]
-            glimpses = await self._ledger.glimpse([claim.task_id for claim in some])
+            snapshots = await self._ledger.find_snapshots([claim.task_id for claim in some])
             open_ones = await self._fleet.find_open(sorted({claim.worker_id for claim in some}))
-            still = {claim: ready[claim] for claim in some if _runs(glimpses.get(claim.task_id), claim)}
+            still = {claim: ready[claim] for claim in some if _runs(snapshots.get(claim.task_id), claim)}
             missing = await self._missing({claim: queue for claim, queue in still.items() if claim.worker_id in open_ones})
             for claim in some:
                 del self._found[claim]
@@ -114,12 +114,12 @@ def _by_owner(claims: dict[Claim, str]) -> dict[Owner, list[Claim]]:
     return owners
 
 
-def _runs(glimpse: Glimpse | None, claim: Claim) -> bool:
+def _runs(snapshot: TaskSnapshot | None, claim: Claim) -> bool:
     """Whether the task is still PROCESSING under this attempt and worker."""
     return (
-        glimpse is not None
-        and glimpse.state is State.PROCESSING
-        and (glimpse.attempt, glimpse.worker_id) == (claim.attempt, claim.worker_id)
+        snapshot is not None
+        and snapshot.state is State.PROCESSING
+        and (snapshot.attempt, snapshot.worker_id) == (claim.attempt, claim.worker_id)
     )
 
 

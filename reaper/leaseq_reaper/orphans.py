@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from leaseq.failpoints import reach
-from leaseq.model import Claim, Counts, Glimpse, Settled, State
+from leaseq.model import Claim, Counts, Settled, State, TaskSnapshot
 from leaseq.operations.engine import Stores
 from leaseq.operations.reap import Reap
 from leaseq.telemetry import emit
@@ -44,7 +44,7 @@ class Orphans:
         self._found: dict[Claim, tuple[Counts, float]] = {}
         self._undelivered: dict[str, Settled] = {}
 
-    def note(self, orphans: Sequence[tuple[Glimpse, Claim, Counts]]) -> None:
+    def note(self, orphans: Sequence[tuple[TaskSnapshot, Claim, Counts]]) -> None:
         """Remember the orphans of a walk."""
         for _, claim, counts in orphans:
             if len(self._found) < CAPACITY:
@@ -77,10 +77,10 @@ class Orphans:
         """
         if not self._undelivered:
             return
-        glimpses = await self._ledger.glimpse([*self._undelivered])
+        snapshots = await self._ledger.find_snapshots([*self._undelivered])
         waiting = [
             task
-            for task in glimpses.values()
+            for task in snapshots.values()
             if task.state is State.PENDING and task.attempt == self._undelivered[task.task_id].attempt
         ]
         delivered = await redeliver(self._dispatcher, waiting, isolation=self._isolation)

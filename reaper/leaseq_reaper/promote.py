@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Due, Listed, Promotion
 from leaseq.lifecycle import LANES
-from leaseq.model import Glimpse, Priority, State
+from leaseq.model import Priority, State, TaskSnapshot
 from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit, listening
 from leaseq_reaper.isolation import FailureIsolation
@@ -64,7 +64,7 @@ class Promote:
         self._clock = clock
         self._positions = Positions(clock)
         self._turns = Turns(self._survey, window=self._dispatcher.window)
-        self._unsent: list[Glimpse] = []
+        self._unsent: list[TaskSnapshot] = []
         self._doubtful: set[str] = set()  # ids of batches whose promotion was not answered
         self._doubt_at = clock()
         self._turn = 0
@@ -92,9 +92,9 @@ class Promote:
         """Deliver tasks that a promotion without an answer has promoted. Tasks that are still SCHEDULED stay in doubt."""
         if not self._doubtful or self._clock() < self._doubt_at:
             return
-        glimpses = await self._ledger.glimpse(sorted(self._doubtful))
-        self._unsent += [glimpse for glimpse in glimpses.values() if glimpse.state is State.PENDING]
-        self._doubtful = {glimpse.task_id for glimpse in glimpses.values() if glimpse.state is State.SCHEDULED}
+        snapshots = await self._ledger.find_snapshots(sorted(self._doubtful))
+        self._unsent += [snapshot for snapshot in snapshots.values() if snapshot.state is State.PENDING]
+        self._doubtful = {snapshot.task_id for snapshot in snapshots.values() if snapshot.state is State.SCHEDULED}
         self._doubt_at = self._clock() + DOUBT_SECONDS
 
     async def _round(self, due: Sequence[Due]) -> list[Due]:
@@ -154,7 +154,7 @@ class Promote:
             rooms[lanes[lane]] = min(rooms.get(lanes[lane], 0), most)
         return rooms | {one.place: BATCH for one in due if one.queue == UNKNOWN}
 
-    async def _tell_and_send(self, promoted: Sequence[Glimpse]) -> None:
+    async def _tell_and_send(self, promoted: Sequence[TaskSnapshot]) -> None:
         if promoted:
             reach("promote.committed")
         if listening("task.promoted"):

@@ -32,7 +32,7 @@ class Prune:
     """The duty."""
 
     def __init__(self, stores: Stores, config: Config, *, clock: Clock = time.monotonic) -> None:
-        self._upkeep = stores.upkeep
+        self._maintenance = stores.maintenance
         self._retention = config.task_retention_seconds
         self._seconds = SHARE * config.prune_interval_seconds
         self._clock = clock
@@ -45,7 +45,7 @@ class Prune:
         tasks = await self._in_batches(self._tasks)
         self._expired = None
         keys = await self._in_batches(self._keys)
-        workers = await self._upkeep.prune_workers(retention_seconds=WORKER_RETENTION_SECONDS)
+        workers = await self._maintenance.prune_workers(retention_seconds=WORKER_RETENTION_SECONDS)
         await self._unused.run_once()
         if tasks or keys or workers:
             emit("task.pruned", count=tasks, keys=keys, workers=workers)
@@ -53,12 +53,14 @@ class Prune:
     async def _tasks(self) -> tuple[int, bool]:
         # A task's id is always older than its finish time. Postgres decides, by its clock, whether that is long enough ago.
         before = first_recent_id(self._retention)
-        pruned = await self._upkeep.prune_tasks(after=self._cursor, before=before, retention_seconds=self._retention, limit=BATCH)
+        pruned = await self._maintenance.prune_tasks(
+            after=self._cursor, before=before, retention_seconds=self._retention, limit=BATCH
+        )
         self._cursor = pruned.last_id or FIRST_ID
         return pruned.count, pruned.last_id is not None
 
     async def _keys(self) -> tuple[int, bool]:
-        pruned = await self._upkeep.prune_keys(since=self._expired, limit=BATCH)
+        pruned = await self._maintenance.prune_keys(since=self._expired, limit=BATCH)
         self._expired = pruned.last
         return pruned.count, pruned.seen == BATCH
 

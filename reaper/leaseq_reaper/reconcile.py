@@ -72,8 +72,8 @@ class Reconcile:
         self._forgotten = Forgotten(stores, isolation=self._isolation, clock=clock)
         self._flags = Flags(stores, isolation=self._isolation)
         self._leftovers = Leftovers(stores, reap, isolation=self._isolation, flags=self._flags, on_leases=on_leases, clock=clock)
-        self._walk = Walk(stores.upkeep)
-        self._recent = Walk(stores.upkeep, begin=lambda: first_recent_id(RECENT_SECONDS), ahead_seconds=int(RECENT_SECONDS))
+        self._walk = Walk(stores.maintenance)
+        self._recent = Walk(stores.maintenance, begin=lambda: first_recent_id(RECENT_SECONDS), ahead_seconds=int(RECENT_SECONDS))
         self._sweep: Walk | None = None
         self._sweep_again = False
         self._sweep_quiet = QUIET_SECONDS
@@ -92,7 +92,7 @@ class Reconcile:
 
     def _begin_sweep(self, *, quiet_seconds: float, running_seconds: float = RUNNING_SECONDS) -> None:
         self._stranded.distrust()
-        self._sweep = Walk(self._stores.upkeep, running_seconds=running_seconds)
+        self._sweep = Walk(self._stores.maintenance, running_seconds=running_seconds)
         self._sweep_began = self._clock()
         self._sweep_quiet = quiet_seconds
         self._sweep_again = False
@@ -186,7 +186,7 @@ class Reconcile:
             raise
 
     async def _reschedule(self, task_ids: Sequence[str]) -> None:
-        done = await self._stores.upkeep.reschedule(task_ids) if task_ids else []
+        done = await self._stores.maintenance.reschedule(task_ids) if task_ids else []
         if done:
             emit("task.rescheduled", count=len(done), task_ids=sorted(done)[:SHOWN])
 

@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.failpoints import reach
-from leaseq.model import Glimpse, Lane, Settled
+from leaseq.model import Lane, Settled, TaskSnapshot
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 
-T = TypeVar("T", Glimpse, Settled)
+T = TypeVar("T", TaskSnapshot, Settled)
 
 
 class Redelivered(Struct, Generic[T], frozen=True):

@@ -101,7 +101,7 @@ class Refill:
     """The duty."""
 
     def __init__(self, stores: Stores, *, clock: Clock = time.monotonic) -> None:
-        self._upkeep = stores.upkeep
+        self._maintenance = stores.maintenance
         self._dispatcher = stores.dispatcher
         self._survey = stores.survey
         self._window = stores.dispatcher.window
@@ -199,7 +199,9 @@ class Refill:
         text, ahead = self._left.pop((full.queue, full.lane), (b"", set[str]()))
         as_left = text == seen.text
         if seen.until is None:
-            boundary = await self._upkeep.find_boundary(full.queue, full.lane, cursor=seen.cursor, limit=full.rows, room=room)
+            boundary = await self._maintenance.find_boundary(
+                full.queue, full.lane, cursor=seen.cursor, limit=full.rows, room=room
+            )
             announced = seen.announce(boundary or LAST_ID)
             if not await self._dispatcher.refill(full.queue, [], lane=full.lane, seen=seen, left=announced):
                 return None
@@ -207,7 +209,7 @@ class Refill:
             seen = announced
         end = seen.until or LAST_ID
         # One more than was measured, to see whether that was all: another reaper may have announced more.
-        stretch = await self._upkeep.read_stretch(full.queue, full.lane, cursor=seen.cursor, until=end, limit=full.rows + 1)
+        stretch = await self._maintenance.read_backlog(full.queue, full.lane, cursor=seen.cursor, until=end, limit=full.rows + 1)
         reach("refill.read")
         wanted = stretch.task_ids[:room]
         left: Backlog | None = None

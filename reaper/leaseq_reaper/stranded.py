@@ -36,8 +36,8 @@ from msgspec import Struct
 
 from leaseq.dispatch.backlog import Backlog
 from leaseq.failpoints import reach
-from leaseq.ledger.upkeep import Accounted
-from leaseq.model import Glimpse, Lane, State
+from leaseq.ledger.maintenance import Accounted
+from leaseq.model import Lane, State, TaskSnapshot
 from leaseq.operations.engine import Stores
 from leaseq.telemetry import emit
 from leaseq_reaper.backlogs import Backlogs, find_backlogs, waits_its_turn
@@ -54,7 +54,7 @@ REST = 20
 REST_SECONDS_PER_ID = 0.0001
 # How many candidates are held in hand before the lists are read for them all at once.
 CANDIDATES = 50_000
-GLIMPSES = 5000
+SNAPSHOTS = 5000
 SHOWN = 20
 # For how long a backlog is not read again: for the rest of a walk at first, and while it stands still from the second of these
 # times on, doubling up to the third.
@@ -93,7 +93,7 @@ class Stranded:
         """Whether the lists were so long that they should not be read again yet."""
         return self._clock() < self._rested_at
 
-    async def sift(self, waiting: Sequence[Glimpse]) -> list[Glimpse]:
+    async def sift(self, waiting: Sequence[TaskSnapshot]) -> list[TaskSnapshot]:
         """Without those that wait in the ledger for their turn, because their lane is full.
 
         The backlogs are read after the ledger: a task before its backlog by then was pushed before.
@@ -157,7 +157,7 @@ class Stranded:
                     seconds = last.seconds if now < last.until else longer
                 self._standing[queue, lane] = Standing(backlog, seconds, now + seconds)
 
-    async def worthwhile(self, candidates: Sequence[Glimpse]) -> bool:
+    async def worthwhile(self, candidates: Sequence[TaskSnapshot]) -> bool:
         """Whether there are enough candidates to read all the lists for them. Then a full walk reads each list a few times,
         not for each chunk:         immediately if the lists are empty (Redis lost them), and for
         many candidates together if they are long.
@@ -166,19 +166,19 @@ class Stranded:
             return True
         return len(candidates) * 2 >= await self._depth({(task.queue, task.lane) for task in candidates})
 
-    async def redispatch(self, candidates: Sequence[Glimpse]) -> None:
+    async def redispatch(self, candidates: Sequence[TaskSnapshot]) -> None:
         """Deliver those that are PENDING still, under the attempt they were seen with, and in no list."""
         began = self._clock()
-        places: defaultdict[Place, dict[str, Glimpse]] = defaultdict(dict)
+        places: defaultdict[Place, dict[str, TaskSnapshot]] = defaultdict(dict)
         for task in candidates:
             places[task.queue, task.lane][task.task_id] = task
         found, depth = await self._compared.find(places)
-        queues: defaultdict[str, dict[str, Glimpse]] = defaultdict(dict)
+        queues: defaultdict[str, dict[str, TaskSnapshot]] = defaultdict(dict)
         for task in candidates:
             if task.task_id not in found:
                 queues[task.queue][task.task_id] = task
 
-        missing: dict[str, Glimpse] = {}
+        missing: dict[str, TaskSnapshot] = {}
 
         async def look(queue: str) -> None:
             missing.update({task_id: queues[queue][task_id] for task_id in await self._missing(queue, set(queues[queue]))})
@@ -193,15 +193,15 @@ class Stranded:
         """How many ids wait in these lanes."""
         return sum((await self._survey.lengths([*places])).values())
 
-    async def _redeliver(self, missing: dict[str, Glimpse]) -> None:
+    async def _redeliver(self, missing: dict[str, TaskSnapshot]) -> None:
         """For all queues together: after a loss of data there may be thousands, with one task each."""
         done: defaultdict[str, list[str]] = defaultdict(list)
         task_ids = sorted(missing)
         if task_ids:
             reach("reconcile.found")
         try:
-            for start in range(0, len(task_ids), GLIMPSES):
-                again = await self._ledger.glimpse(task_ids[start : start + GLIMPSES])
+            for start in range(0, len(task_ids), SNAPSHOTS):
+                again = await self._ledger.find_snapshots(task_ids[start : start + SNAPSHOTS])
                 stranded = [
                     task
                     for task in again.values()

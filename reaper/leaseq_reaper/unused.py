@@ -41,7 +41,7 @@ class UnusedQueues:
     """One part of the duty to prune."""
 
     def __init__(self, stores: Stores, *, interval_seconds: float, clock: Clock = time.monotonic) -> None:
-        self._upkeep = stores.upkeep
+        self._maintenance = stores.maintenance
         self._fleet = stores.fleet
         self._dispatcher = stores.dispatcher
         self._seconds = SHARE * interval_seconds
@@ -81,7 +81,7 @@ class UnusedQueues:
         until = self._clock() + self._seconds
         while True:
             began = self._clock()
-            last_id, names = await self._upkeep.find_queues(after=self._cursor, limit=CHUNK)
+            last_id, names = await self._maintenance.find_queues(after=self._cursor, limit=CHUNK)
             self._met.update(names)
             took = self._clock() - began
             self._took += took

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from leaseq.codec import FIRST_ID, id_time_ms
-from leaseq.ledger.upkeep import Accounted, Chunk, Upkeep
+from leaseq.ledger.maintenance import Accounted, Maintenance, ScanBatch
 
 CHUNK = 5000
 
@@ -31,13 +31,13 @@ class Walk:
 
     def __init__(
         self,
-        upkeep: Upkeep,
+        maintenance: Maintenance,
         *,
         begin: Callable[[], str] = lambda: FIRST_ID,
         running_seconds: float | None = None,
         ahead_seconds: int | None = None,
     ) -> None:
-        self._upkeep = upkeep
+        self._maintenance = maintenance
         self._ahead = ahead_seconds
         self._begin = begin
         self.running_seconds = running_seconds
@@ -48,10 +48,10 @@ class Walk:
         """The id after which the next chunk begins."""
         return self._begin() if self.cursor is None else self.cursor
 
-    async def step(self, *, quiet_seconds: float, accounted: Accounted) -> Chunk:
+    async def step(self, *, quiet_seconds: float, accounted: Accounted) -> ScanBatch:
         """The next chunk, without waiting tasks that are accounted for; its `last_id` is None at the end."""
         cursor = self.next_cursor
-        chunk = await self._upkeep.sweep(
+        chunk = await self._maintenance.scan(
             cursor=cursor,
             limit=CHUNK,
             quiet_seconds=quiet_seconds,

@@ -159,7 +159,7 @@ async def test_redrive_puts_back_what_failed_for_promote_to_deliver(api: Api, le
     await ledger.settle([errored(await claim_task(ledger, task_id, await open_worker(fleet)), then=State.FAILED)])
     answer = await api.client.post(f"/api/tasks/{task_id}/redrive")
     assert (answer.status_code, answer.json()["state"], answer.json()["retry_count"]) == (202, "SCHEDULED", 0)
-    assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [task_id]
+    assert [snapshot.task_id for snapshot in await promote_due(ledger, limit=10)] == [task_id]
     problem(await api.client.post(f"/api/tasks/{task_id}/redrive"), "task_conflict")
 
 

@@ -116,7 +116,7 @@ async def test_expedite_makes_due_what_waits_for_these_types_in_these_queues(
     ]
     assert [await fleet.expedite(["add", "more"], ["default"], limit=3) for _ in range(3)] == [3, 2, 0]
     promoted = await promote_due(ledger, limit=10)
-    assert {glimpse.task_id for glimpse in promoted} == set(wanted)
+    assert {snapshot.task_id for snapshot in promoted} == set(wanted)
     assert {(await find(ledger, task_id)).hand_back_count for task_id in wanted} == {0}
     assert {(await find(ledger, task_id)).state for task_id in others} == {State.SCHEDULED}
 

@@ -17,9 +17,9 @@ import psycopg
 from leaseq.connect import Connection, Pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.session import Session
 from leaseq.ledger.statements import STATEMENTS
-from leaseq.ledger.upkeep import Upkeep
 from support.ledger import open_worker, submit
 
 WORKERS = 20
@@ -96,7 +96,7 @@ async def test_a_worker_was_heard_of_when_either_version_wrote_it(fleet: Fleet, 
         assert not await fleet.close_worker(record.worker_id, reason="silent", stale_after=60)
 
 
-async def test_heartbeats_go_with_their_worker(fleet: Fleet, upkeep: Upkeep, plain: Connection) -> None:
+async def test_heartbeats_go_with_their_worker(fleet: Fleet, maintenance: Maintenance, plain: Connection) -> None:
     gone, other = await open_worker(fleet), await open_worker(fleet)
     await fleet.touch([gone, other])
     await fleet.touch([gone, other])
@@ -108,7 +108,7 @@ async def test_heartbeats_go_with_their_worker(fleet: Fleet, upkeep: Upkeep, pla
     assert closed.last_seen == seen.last_seen
 
     assert await fleet.touch([gone, other]) == {other}
-    assert await upkeep.prune_workers(retention_seconds=0) == 1
+    assert await maintenance.prune_workers(retention_seconds=0) == 1
     cursor = await plain.execute("select worker_id from leaseq.heartbeats")
     assert await cursor.fetchall() == [(other,)]
 

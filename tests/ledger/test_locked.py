@@ -14,8 +14,8 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.locked import LockedTasks
+from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.session import Locked, Session
-from leaseq.ledger.upkeep import Upkeep
 from leaseq.telemetry import recorded
 from support.ledger import claim_task, find, holding, open_worker, scheduled, submit
 
@@ -65,14 +65,14 @@ async def test_a_look_at_a_locked_table_is_an_outage(pool: Pool, ledger: Ledger)
 
 
 async def test_reschedule_passes_over_a_task_that_is_locked(
-    pool: Pool, ledger: Ledger, upkeep: Upkeep, plain: Connection
+    pool: Pool, ledger: Ledger, maintenance: Maintenance, plain: Connection
 ) -> None:
     first, second = [await submit(ledger, delay_seconds=60.0) for _ in range(2)]
     await plain.execute("delete from leaseq.scheduled")
     async with holding(pool) as held:
         await held.conn.execute("select from leaseq.tasks where id = %s for update", (first,))
-        assert await upkeep.reschedule([first, second]) == [second]
-    assert await upkeep.reschedule([first, second]) == [first]
+        assert await maintenance.reschedule([first, second]) == [second]
+    assert await maintenance.reschedule([first, second]) == [first]
     assert await scheduled(plain) == {first, second}
 
 
@@ -104,7 +104,7 @@ async def test_find_locked_workers_names_the_locked_and_waits_for_none(pool: Poo
 
 @pytest.mark.parametrize("table", ["tasks", "idempotency_keys"])
 async def test_prune_passes_over_a_task_that_is_locked_or_whose_key_is(
-    pool: Pool, ledger: Ledger, upkeep: Upkeep, plain: Connection, table: str
+    pool: Pool, ledger: Ledger, maintenance: Maintenance, plain: Connection, table: str
 ) -> None:
     ids = sorted([await submit(ledger, idempotency_key=f"key-{n}" if n else None) for n in range(3)])
     await ledger.cancel(ids, tenant="default")
@@ -114,7 +114,7 @@ async def test_prune_passes_over_a_task_that_is_locked_or_whose_key_is(
     key = "id" if table == "tasks" else "task_id"
 
     async def prune() -> int:
-        pruned = await upkeep.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=60, limit=10)
+        pruned = await maintenance.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=60, limit=10)
         return pruned.count
 
     async with holding(pool) as held:

@@ -46,7 +46,7 @@ async def test_a_claim_takes_only_tasks_of_queues_that_the_worker_serves(ledger:
     mail, billing, other = ids = [task.task_id for task in tasks]
     assert [claimed.claim.task_id for claimed in await ledger.claim(ids, worker_id=one)] == [mail]
     assert [claimed.claim.task_id for claimed in await ledger.claim(ids, worker_id=both)] == [billing]
-    assert (await ledger.glimpse([other]))[other].attempt == 0
+    assert (await ledger.find_snapshots([other]))[other].attempt == 0
 
 
 @pytest.mark.parametrize("count", [0, 1000])

@@ -10,7 +10,7 @@ from leaseq.codec import LAST_ID, new_task_id
 from leaseq.connect import Connection
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Due, Ledger
-from leaseq.ledger.upkeep import Stretch, Upkeep
+from leaseq.ledger.maintenance import BacklogBatch, Maintenance
 from leaseq.model import Lane, Priority
 from support.ledger import claim_task, open_worker, submit
 
@@ -26,7 +26,7 @@ async def test_due_tasks_are_found_by_queue_and_promoted_by_batch(ledger: Ledger
     (first,) = await ledger.promote(await ledger.list_due([(due[2], 1)]))
     (second,) = await ledger.promote(await ledger.list_due([(first.rest, 5)]))
     promoted = first.tasks + second.tasks
-    assert [(glimpse.queue, glimpse.lane) for glimpse in promoted] == [("b", Lane.HIGH)] * 2
+    assert [(snapshot.queue, snapshot.lane) for snapshot in promoted] == [("b", Lane.HIGH)] * 2
     assert promoted[0].task_id < promoted[1].task_id  # due at the same moment: in the order of their submission
     assert await ledger.find_due() == due[:2]
 
@@ -74,7 +74,9 @@ async def test_task_scheduled_by_an_older_version_is_promoted(ledger: Ledger, pl
     assert (found.task_id, found.queue, found.lane) == (task_id, "q", Lane.HIGH)
 
 
-async def test_a_stretch_of_the_ledger_for_one_lane(ledger: Ledger, fleet: Fleet, upkeep: Upkeep, plain: Connection) -> None:
+async def test_a_stretch_of_the_ledger_for_one_lane(
+    ledger: Ledger, fleet: Fleet, maintenance: Maintenance, plain: Connection
+) -> None:
     worker = await open_worker(fleet)
     ids = [await submit(ledger, task_id=task_id) for task_id in sorted(new_task_id() for _ in range(6))]
     await submit(ledger, queue="another")
@@ -82,21 +84,23 @@ async def test_a_stretch_of_the_ledger_for_one_lane(ledger: Ledger, fleet: Fleet
     await claim_task(ledger, ids[1], worker)
     await plain.execute("update leaseq.tasks set crash_count = 1, loss_count = 1 where id = %s", [ids[2]])
 
-    async def read(cursor: str, until: str, limit: int) -> Stretch:
-        return await upkeep.read_stretch("default", Lane.NORMAL, cursor=cursor, until=until, limit=limit)
+    async def read(cursor: str, until: str, limit: int) -> BacklogBatch:
+        return await maintenance.read_backlog("default", Lane.NORMAL, cursor=cursor, until=until, limit=limit)
 
-    assert await read(ids[0], ids[5], 100) == Stretch(ids[4], 5, [ids[0], ids[3], ids[4]])
-    assert await read(ids[1], LAST_ID, 3) == Stretch(ids[3], 3, [ids[3]])
-    assert await read(LAST_ID, LAST_ID, 3) == Stretch(None, 0, [])
+    assert await read(ids[0], ids[5], 100) == BacklogBatch(ids[4], 5, [ids[0], ids[3], ids[4]])
+    assert await read(ids[1], LAST_ID, 3) == BacklogBatch(ids[3], 3, [ids[3]])
+    assert await read(LAST_ID, LAST_ID, 3) == BacklogBatch(None, 0, [])
 
 
-async def test_a_stretch_ends_where_a_lane_has_no_more_room_or_enough_was_looked_at(ledger: Ledger, upkeep: Upkeep) -> None:
+async def test_a_stretch_ends_where_a_lane_has_no_more_room_or_enough_was_looked_at(
+    ledger: Ledger, maintenance: Maintenance
+) -> None:
     ids = sorted(new_task_id() for _ in range(8))
     for n, task_id in enumerate(ids):
         await submit(ledger, task_id=task_id, queue="busy" if n % 2 else "default")
 
     async def end(limit: int, room: int) -> str | None:
-        return await upkeep.find_boundary("default", Lane.NORMAL, cursor=ids[0], limit=limit, room=room)
+        return await maintenance.find_boundary("default", Lane.NORMAL, cursor=ids[0], limit=limit, room=room)
 
     assert await end(limit=50, room=2) == ids[4]
     assert await end(limit=3, room=2) == ids[3]

@@ -97,9 +97,9 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "find_tasks": ({"ids": IDS, "tenant": "default"}, {"tasks_pkey"}),
     "find_states": ({"ids": IDS}, {"tasks_pkey"}),
     "find_cancel_requests": ({"ids": IDS}, {"tasks_pkey"}),
-    "glimpse_tasks": ({"ids": IDS}, {"tasks_pkey"}),
+    "find_snapshots": ({"ids": IDS}, {"tasks_pkey"}),
     "list_attempts": ({"task_id": IDS[0], "tenant": "default"}, {"tasks_pkey"}),
-    "sweep_tasks": (
+    "scan_tasks": (
         {"cursor": IDS[0], "limit": 1000, "quiet": 5.0, "running": 10.0, "ahead": 15}
         | {"backlogs": f'{{"0default": "{IDS[100]}"}}', "delivered": f'{{"{IDS[0]}": 0}}', "suspect": 2},
         {"tasks_pkey", "scheduled_pkey"},

@@ -16,9 +16,9 @@ from leaseq.codec import FIRST_ID
 from leaseq.connect import Connection, Pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.maintenance import Maintenance, Pruned
 from leaseq.ledger.session import Session
 from leaseq.ledger.statements import STATEMENTS
-from leaseq.ledger.upkeep import Pruned, Upkeep
 from leaseq.model import Claim, Settlement, State
 from support.ledger import (
     Held,
@@ -282,7 +282,7 @@ async def test_promote_before_cancel(pool: Pool, plain: Connection, ledger: Ledg
 
     promoted, states = await race(pool, plain, winner=_promote(), loser=_cancel(task_id))
 
-    assert [glimpse.task_id for glimpse in promoted] == [task_id]
+    assert [snapshot.task_id for snapshot in promoted] == [task_id]
     assert states == {task_id: State.CANCELLED}
 
 
@@ -330,7 +330,7 @@ async def test_promote_leaves_a_row_that_a_settle_has_rewritten_since_its_snapsh
 
     assert (await find(ledger, task_id)).state is State.SCHEDULED
     assert await scheduled(plain) == {task_id}
-    assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [task_id]
+    assert [snapshot.task_id for snapshot in await promote_due(ledger, limit=10)] == [task_id]
 
 
 async def test_redrive_takes_the_row_with_it_that_a_cancel_could_not_see(
@@ -341,7 +341,7 @@ async def test_redrive_takes_the_row_with_it_that_a_cancel_could_not_see(
 
     (row,) = await ledger.redrive([claim.task_id], tenant="default")
     assert row.state is State.SCHEDULED
-    assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [claim.task_id]
+    assert [snapshot.task_id for snapshot in await promote_due(ledger, limit=10)] == [claim.task_id]
     assert await scheduled(plain) == set()
 
 
@@ -359,9 +359,9 @@ async def test_redrive_waits_for_promote_which_holds_such_a_row(
     )
 
     assert promoted == []
-    assert [glimpse.state for glimpse in redriven] == [State.SCHEDULED]
+    assert [snapshot.state for snapshot in redriven] == [State.SCHEDULED]
     assert await scheduled(plain) == {claim.task_id}
-    assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [claim.task_id]
+    assert [snapshot.task_id for snapshot in await promote_due(ledger, limit=10)] == [claim.task_id]
 
 
 async def test_promote_against_promote_shares_the_work(pool: Pool, plain: Connection, ledger: Ledger) -> None:
@@ -371,7 +371,7 @@ async def test_promote_against_promote_shares_the_work(pool: Pool, plain: Connec
         first = await promote_due(Ledger(held), limit=2)
         second = await promote_due(ledger, limit=10)
 
-    assert {glimpse.task_id for glimpse in first + second} == due
+    assert {snapshot.task_id for snapshot in first + second} == due
     assert (len(first), len(second)) == (2, 2)
 
 
@@ -380,7 +380,7 @@ async def test_redrive_against_redrive(pool: Pool, plain: Connection, ledger: Le
 
     won, nothing = await race(pool, plain, winner=_redrive(claim.task_id), loser=_redrive(claim.task_id))
 
-    assert [glimpse.state for glimpse in won] == [State.SCHEDULED]
+    assert [snapshot.state for snapshot in won] == [State.SCHEDULED]
     assert nothing == []
     assert await scheduled(plain) == {claim.task_id}
 
@@ -421,16 +421,18 @@ async def test_prune_before_redrive(pool: Pool, plain: Connection, ledger: Ledge
     await ledger.settle([errored(claim, then=State.FAILED)])
 
     def prune(session: Session) -> Awaitable[Any]:
-        return Upkeep(session).prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10)
+        return Maintenance(session).prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10)
 
     assert await race(pool, plain, winner=prune, loser=_redrive(claim.task_id)) == (Pruned(claim.task_id, 1), [])
 
 
-async def test_redrive_before_prune(pool: Pool, ledger: Ledger, upkeep: Upkeep, claim: Claim) -> None:
+async def test_redrive_before_prune(pool: Pool, ledger: Ledger, maintenance: Maintenance, claim: Claim) -> None:
     await ledger.settle([errored(claim, then=State.FAILED)])
 
     async with holding(pool) as held:
         await Ledger(held).redrive([claim.task_id], tenant="default")
-        assert await upkeep.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10) == Pruned(claim.task_id, 0)
+        assert await maintenance.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10) == Pruned(
+            claim.task_id, 0
+        )
 
     assert (await find(ledger, claim.task_id)).state is State.SCHEDULED

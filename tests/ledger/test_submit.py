@@ -15,8 +15,8 @@ from leaseq.connect import Connection, Pool, open_pool
 from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, ServerUnreachable, SubmissionInvalid
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.maintenance import Maintenance, Pruned
 from leaseq.ledger.session import Session
-from leaseq.ledger.upkeep import Pruned, Upkeep
 from leaseq.model import State, Submission, Submitted
 from leaseq.operations.submit import MAX_WAITS, Submitter
 from support.ledger import (
@@ -165,7 +165,7 @@ UNFINISHED = [
 
 @pytest.mark.parametrize("becomes", UNFINISHED)
 async def test_a_key_stands_for_its_task_until_that_has_ended(
-    submitter: Submitter, upkeep: Upkeep, ledger: Ledger, plain: Connection, becomes: str
+    submitter: Submitter, maintenance: Maintenance, ledger: Ledger, plain: Connection, becomes: str
 ) -> None:
     """A task may wait for longer than keys are kept: the same request made a second task, and both ran."""
     first = await _one(submitter, submission(idempotency_key="k"))
@@ -177,12 +177,12 @@ async def test_a_key_stands_for_its_task_until_that_has_ended(
         with pytest.raises(IdempotencyKeyReused):
             await _one(submitter, submission(idempotency_key="k", fingerprint=b"other"))
         await ledger.expire_keys([("default", "k")])
-        pruned = await upkeep.prune_keys(since=None, limit=10)
+        pruned = await maintenance.prune_keys(since=None, limit=10)
         assert pruned.count == 0
     assert pruned.seen == 0, "it expires later"
     await plain.execute("update leaseq.tasks set state = 'CANCELLED', finished_at = now(), worker_id = null")
     await plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second'")
-    assert (await upkeep.prune_keys(since=None, limit=10)).count == 1
+    assert (await maintenance.prune_keys(since=None, limit=10)).count == 1
 
 
 @pytest.mark.parametrize(
@@ -220,11 +220,13 @@ async def test_an_expired_key_makes_a_new_task(submitter: Submitter, ledger: Led
 
 
 async def test_a_key_outlives_its_pruned_task(
-    submitter: Submitter, ledger: Ledger, fleet: Fleet, upkeep: Upkeep, plain: Connection
+    submitter: Submitter, ledger: Ledger, fleet: Fleet, maintenance: Maintenance, plain: Connection
 ) -> None:
     first = await _one(submitter, submission(idempotency_key="k", queue="mail"))
     await ledger.cancel([first.task_id], tenant="default")
-    assert await upkeep.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10) == Pruned(first.task_id, 1)
+    assert await maintenance.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10) == Pruned(
+        first.task_id, 1
+    )
 
     again = await _one(submitter, submission(idempotency_key="k", queue="mail"))
 
@@ -235,11 +237,13 @@ async def test_a_key_outlives_its_pruned_task(
         await _one(submitter, submission(idempotency_key="k", fingerprint=b"other"))
 
 
-async def test_a_pruned_key_makes_a_new_task(submitter: Submitter, ledger: Ledger, upkeep: Upkeep, plain: Connection) -> None:
+async def test_a_pruned_key_makes_a_new_task(
+    submitter: Submitter, ledger: Ledger, maintenance: Maintenance, plain: Connection
+) -> None:
     first = await _one(submitter, submission(idempotency_key="k"))
     await ledger.cancel([first.task_id], tenant="default")
     await plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second'")
-    assert (await upkeep.prune_keys(since=None, limit=10)).count == 1
+    assert (await maintenance.prune_keys(since=None, limit=10)).count == 1
 
     assert (await _one(submitter, submission(idempotency_key="k"))).task_id != first.task_id
 
@@ -275,9 +279,9 @@ async def test_own_transaction_is_delivered_after_the_commit_and_not_before(
         assert submitted.state is State.SCHEDULED
         assert await promote_due(ledger, limit=10) == []
 
-    (glimpse,) = await promote_due(ledger, limit=10)
+    (snapshot,) = await promote_due(ledger, limit=10)
 
-    assert (glimpse.task_id, glimpse.queue, glimpse.state) == (submitted.task_id, "new", State.PENDING)
+    assert (snapshot.task_id, snapshot.queue, snapshot.state) == (submitted.task_id, "new", State.PENDING)
     assert [queue.name for queue in await fleet.list_queues()] == ["new"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from leaseq.connect import Connection
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.upkeep import Upkeep
+from leaseq.ledger.maintenance import Maintenance
 from leaseq.model import Claim
 from support.ledger import claim_task, errored, find, open_worker, promote_due, released, scheduled, submit, succeeded
 
@@ -24,25 +24,25 @@ async def worker_id(fleet: Fleet) -> str:
 
 
 async def test_pruning_a_task_leaves_a_key_that_names_another(
-    ledger: Ledger, upkeep: Upkeep, plain: Connection, worker_id: str
+    ledger: Ledger, maintenance: Maintenance, plain: Connection, worker_id: str
 ) -> None:
     """The key of the first task expired and was used again; the second task is the one that it names."""
     first = await submit(ledger, idempotency_key=KEY)
     await ledger.settle([succeeded(await claim_task(ledger, first, worker_id))])
     await plain.execute("delete from leaseq.idempotency_keys")
     await submit(ledger, idempotency_key=KEY)
-    pruned = await upkeep.prune_tasks(after=LEAST, before=MOST, retention_seconds=0, limit=100)
+    pruned = await maintenance.prune_tasks(after=LEAST, before=MOST, retention_seconds=0, limit=100)
     assert pruned.count == 1
     cursor = await plain.execute("select final_state from leaseq.idempotency_keys where key = %s", (KEY,))
     assert await cursor.fetchall() == [(None,)]
 
 
 async def test_pruning_a_task_leaves_its_state_with_its_key(
-    ledger: Ledger, upkeep: Upkeep, plain: Connection, worker_id: str
+    ledger: Ledger, maintenance: Maintenance, plain: Connection, worker_id: str
 ) -> None:
     task_id = await submit(ledger, idempotency_key=KEY)
     await ledger.settle([succeeded(await claim_task(ledger, task_id, worker_id))])
-    await upkeep.prune_tasks(after=LEAST, before=MOST, retention_seconds=0, limit=100)
+    await maintenance.prune_tasks(after=LEAST, before=MOST, retention_seconds=0, limit=100)
     cursor = await plain.execute("select final_state from leaseq.idempotency_keys where key = %s", (KEY,))
     assert await cursor.fetchall() == [("SUCCESS",)]
 
@@ -78,5 +78,5 @@ async def test_a_retry_moves_a_row_that_was_left_in_the_schedule(ledger: Ledger,
 
 
 async def _claimed_again(ledger: Ledger, task_id: str, worker_id: str) -> Claim:
-    assert [glimpse.task_id for glimpse in await promote_due(ledger, limit=10)] == [task_id]
+    assert [snapshot.task_id for snapshot in await promote_due(ledger, limit=10)] == [task_id]
     return await claim_task(ledger, task_id, worker_id)

@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from leaseq.ledger.fleet import Fleet, TaskType
+from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.session import Connection
-from leaseq.ledger.upkeep import Upkeep
 from leaseq.model import TypeDefaults
 
 PLAIN = TaskType("add", "sums", b'{"type":"object"}')
@@ -120,15 +120,17 @@ async def test_a_worker_of_an_older_leaseq_turns_nothing_back(fleet: Fleet, plai
     assert await fleet.list_types() == [NEW, TaskType("note", "other", None, payload_schema=b'{"type":"object"}')]
 
 
-async def test_versions_that_no_worker_is_known_to_have_used_are_pruned(fleet: Fleet, upkeep: Upkeep, plain: Connection) -> None:
+async def test_versions_that_no_worker_is_known_to_have_used_are_pruned(
+    fleet: Fleet, maintenance: Maintenance, plain: Connection
+) -> None:
     await fleet.register_types([OLD])
     await fleet.register_types([NEW, LIMITED])
     await boot(fleet, "w-1", PLAIN)
-    await upkeep.prune_workers(retention_seconds=3600)
+    await maintenance.prune_workers(retention_seconds=3600)
     cursor = await plain.execute("select count(*) from leaseq.type_versions")
     assert await cursor.fetchall() == [(4,)]
     await plain.execute("update leaseq.type_versions set first_seen_at = first_seen_at - interval '2 hours'")
-    await upkeep.prune_workers(retention_seconds=3600)
+    await maintenance.prune_workers(retention_seconds=3600)
     cursor = await plain.execute("select queue from leaseq.type_versions order by 1")
     # PLAIN, which a worker runs, is the newest of its type: both older ones are gone, and so is no other type.
     assert await cursor.fetchall() == [("billing",), ("sums",)]

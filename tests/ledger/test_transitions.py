@@ -10,7 +10,7 @@ from leaseq.codec import FIRST_ID
 from leaseq.connect import Connection
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.upkeep import Pruned, Upkeep
+from leaseq.ledger.maintenance import Maintenance, Pruned
 from leaseq.lifecycle import TRANSITIONS
 from leaseq.model import Claim, State, Submission
 from support.ledger import (
@@ -86,12 +86,16 @@ async def test_submit_makes_the_transitions_of_the_table(ledger: Ledger, said: S
 
 
 @pytest.mark.parametrize("state", State)
-async def test_only_what_is_finished_and_old_enough_is_pruned(ledger: Ledger, fleet: Fleet, upkeep: Upkeep, state: State) -> None:
+async def test_only_what_is_finished_and_old_enough_is_pruned(
+    ledger: Ledger, fleet: Fleet, maintenance: Maintenance, state: State
+) -> None:
     claim = await _in_state(ledger, state, await open_worker(fleet))
     last = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
-    assert await upkeep.prune_tasks(after=FIRST_ID, before=last, retention_seconds=3600, limit=10) == Pruned(claim.task_id, 0)
-    pruned = await upkeep.prune_tasks(after=FIRST_ID, before=last, retention_seconds=0, limit=10)
+    assert await maintenance.prune_tasks(after=FIRST_ID, before=last, retention_seconds=3600, limit=10) == Pruned(
+        claim.task_id, 0
+    )
+    pruned = await maintenance.prune_tasks(after=FIRST_ID, before=last, retention_seconds=0, limit=10)
 
     terminal = state in (State.SUCCESS, State.FAILED, State.CANCELLED)
     assert pruned == Pruned(claim.task_id, 1 if terminal else 0)

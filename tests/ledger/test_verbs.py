@@ -98,9 +98,9 @@ async def test_promote_takes_what_is_due_and_no_more(ledger: Ledger, fleet: Flee
     first = await promote_due(ledger, limit=2)
     second = await promote_due(ledger, limit=2)
 
-    assert sorted(glimpse.task_id for glimpse in first + second) == sorted(due)
+    assert sorted(snapshot.task_id for snapshot in first + second) == sorted(due)
     assert len(first) == 2
-    assert {glimpse.lane for glimpse in first} == {Lane.HIGH}
+    assert {snapshot.lane for snapshot in first} == {Lane.HIGH}
     assert await promote_due(ledger, limit=2) == []
     assert await scheduled(plain) == {later}
     assert (await find(ledger, due[0])).state is State.PENDING
@@ -314,9 +314,9 @@ async def test_redrive_starts_again_under_a_higher_fence(ledger: Ledger, fleet: 
     await ledger.settle([errored(claim, then=State.FAILED)])
 
     assert await ledger.redrive([claim.task_id], tenant="another") == []
-    (glimpse,) = await ledger.redrive([claim.task_id], tenant="default")
+    (snapshot,) = await ledger.redrive([claim.task_id], tenant="default")
 
-    assert (glimpse.state, glimpse.attempt) == (State.SCHEDULED, 1)
+    assert (snapshot.state, snapshot.attempt) == (State.SCHEDULED, 1)
     task = await find(ledger, claim.task_id)
     assert (task.retry_count, task.finished_at, task.error, task.expires_at) == (0, None, None, None)
     await promote_due(ledger, limit=10)

@@ -24,7 +24,7 @@ Counted = Callable[[], int]
 @pytest.fixture
 def told(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> Counted:
     """How many waiting tasks the ledger has returned to the walks since the last call."""
-    count, sweep = 0, narrow.stores.upkeep.sweep
+    count, sweep = 0, narrow.stores.maintenance.scan
 
     async def keep(**said: Any) -> Any:
         nonlocal count
@@ -37,7 +37,7 @@ def told(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> Counted:
         before, count = count, 0
         return before
 
-    monkeypatch.setattr(narrow.stores.upkeep, "sweep", keep)
+    monkeypatch.setattr(narrow.stores.maintenance, "scan", keep)
     return counted
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from leaseq.ledger.upkeep import PrunedKeys
+from leaseq.ledger.maintenance import PrunedKeys
 from leaseq.model import State
 from leaseq.telemetry import recorded
 from leaseq_reaper import prune
@@ -107,13 +107,13 @@ async def test_keys_that_expired_at_one_moment_go_in_one_pass(stage: Stage, monk
     await stage.plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second' where key < 'k5'")
     await stage.plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 minute' where key = 'k5'")
     asked: list[bool] = []
-    ask = stage.stores.upkeep.prune_keys
+    ask = stage.stores.maintenance.prune_keys
 
     async def told(*, since: datetime | None, limit: int) -> PrunedKeys:
         asked.append(since is None)
         return await ask(since=since, limit=limit)
 
-    monkeypatch.setattr(stage.stores.upkeep, "prune_keys", told)
+    monkeypatch.setattr(stage.stores.maintenance, "prune_keys", told)
     await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert await rows(stage, "idempotency_keys") == 0
     assert asked == [True, False, False, False]

@@ -239,7 +239,7 @@ async def test_two_reapers_at_once_lose_nothing_and_settle_nothing_twice(
         pytest.param("fleet", "end_sessions", id="closed, sessions not ended"),
         pytest.param("ledger", "find_held", id="closed, nothing settled"),
         pytest.param("ledger", "settle", id="closed, settling cut off"),
-        pytest.param("ledger", "glimpse", id="settled, deliveries not moved"),
+        pytest.param("ledger", "find_snapshots", id="settled, deliveries not moved"),
         pytest.param("dispatcher", "release", id="settled, moving cut off"),
         pytest.param("dispatcher", "close", id="moved, not forgotten"),
     ],

@@ -210,19 +210,19 @@ async def test_after_a_loss_of_data_a_thousand_queues_are_not_brought_back_one_b
 ) -> None:
     """Each cost half a dozen round trips: on a busy machine the queues behind them waited for minutes."""
     ids = [(await stage.submit(queue=f"q{number}", push=False))[0] for number in range(40)]
-    glimpse, list_leases = stage.stores.ledger.glimpse, stage.stores.dispatcher.list_leases
+    snapshot, list_leases = stage.stores.ledger.find_snapshots, stage.stores.dispatcher.list_leases
     statements, together = list[int](), asyncio.Barrier(AT_ONCE)
 
     async def counted(task_ids: Sequence[str]) -> Any:
         statements.append(len(task_ids))
-        return await glimpse(task_ids)
+        return await snapshot(task_ids)
 
     async def in_company(queue: str) -> Any:
         async with asyncio.timeout(PATIENCE):
             await together.wait()
         return await list_leases(queue)
 
-    monkeypatch.setattr(stage.stores.ledger, "glimpse", counted)
+    monkeypatch.setattr(stage.stores.ledger, "find_snapshots", counted)
     monkeypatch.setattr(stage.stores.dispatcher, "list_leases", in_company)
     await reconcile.run_once()
     assert statements == [len(ids)]
@@ -458,7 +458,7 @@ async def test_a_walk_goes_back_to_what_it_could_not_deliver(
 ) -> None:
     monkeypatch.setattr(walk, "CHUNK", 3)
     ids = await stage.submit(10, push=False)
-    one = walk.Walk(stage.stores.upkeep)
+    one = walk.Walk(stage.stores.maintenance)
 
     async def away(*args: Any, **kwargs: Any) -> Any:
         raise ServerUnreachable("cut")

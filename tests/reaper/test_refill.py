@@ -15,7 +15,7 @@ from leaseq.codec import LAST_ID, next_id
 from leaseq.config import Config
 from leaseq.dispatch.backlog import Backlog
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger import upkeep
+from leaseq.ledger import maintenance
 from leaseq.model import DEFAULT_TENANT, Lane, Priority, State
 from leaseq.operations.engine import open_engine
 from leaseq.telemetry import recorded
@@ -127,10 +127,10 @@ def meanwhile(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, *, before: Moment | None = None, after: Moment | None = None
 ) -> None:
     """Something happens just before the next stretch is read, or just after."""
-    read = stage.stores.upkeep.read_stretch
+    read = stage.stores.maintenance.read_backlog
 
-    async def read_stretch(*args: Any, **kwargs: Any) -> Any:
-        monkeypatch.setattr(stage.stores.upkeep, "read_stretch", read)
+    async def read_backlog(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(stage.stores.maintenance, "read_backlog", read)
         if before is not None:
             await before()
         stretch = await read(*args, **kwargs)
@@ -138,7 +138,7 @@ def meanwhile(
             await after()
         return stretch
 
-    monkeypatch.setattr(stage.stores.upkeep, "read_stretch", read_stretch)
+    monkeypatch.setattr(stage.stores.maintenance, "read_backlog", read_backlog)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -245,7 +245,7 @@ async def test_a_pass_goes_through_the_tasks_of_others_until_its_time_is_over(
     await narrow.submit(8 * WINDOW, queue="another", push=False)
     ids += await narrow.submit(3)
     await take(narrow, WINDOW)
-    measure = narrow.stores.upkeep.find_boundary
+    measure = narrow.stores.maintenance.find_boundary
 
     async def slowly(*args: Any, **given: Any) -> str | None:
         clock.now += 0.3 * refill.PASS_SECONDS
@@ -254,7 +254,7 @@ async def test_a_pass_goes_through_the_tasks_of_others_until_its_time_is_over(
     monkeypatch.setattr(refill, "STRETCH", WINDOW)
     monkeypatch.setattr(refill, "SHORTEST", WINDOW)
 
-    monkeypatch.setattr(narrow.stores.upkeep, "find_boundary", slowly)
+    monkeypatch.setattr(narrow.stores.maintenance, "find_boundary", slowly)
     duty = Refill(narrow.engine.stores, clock=clock)
     places = []
     while (place := await narrow.backlog()) is not None:
@@ -340,13 +340,13 @@ async def test_every_lane_gets_a_stretch_in_each_pass_however_slow_the_stores_ar
     for queue in queues:
         await narrow.submit(2 * WINDOW, queue=queue)
         await narrow.redis.delete(KEYS.ready(queue, Lane.NORMAL))
-    measure = narrow.stores.upkeep.find_boundary
+    measure = narrow.stores.maintenance.find_boundary
 
     async def slowly(*args: Any, **given: Any) -> str | None:
         clock.now += 2 * refill.PASS_SECONDS
         return await measure(*args, **given)
 
-    monkeypatch.setattr(narrow.stores.upkeep, "find_boundary", slowly)
+    monkeypatch.setattr(narrow.stores.maintenance, "find_boundary", slowly)
     await Refill(narrow.engine.stores, clock=clock).run_once()
     lengths = await narrow.stores.survey.lengths([(queue, Lane.NORMAL) for queue in queues])
     assert set(lengths.values()) == {WINDOW}
@@ -357,7 +357,7 @@ async def test_many_backlogs_come_in_once_and_in_order(narrow: Stage, monkeypatc
     """They read the ledger together where they share a part of it, and each for itself where they do not."""
     monkeypatch.setattr(refill, "STRETCH", WINDOW)
     monkeypatch.setattr(refill, "SHORTEST", WINDOW)
-    queues = [f"q{n}" for n in range(upkeep.MANY_LANES + 5)]
+    queues = [f"q{n}" for n in range(maintenance.MANY_LANES + 5)]
     submitted: dict[str, list[str]] = {queue: [] for queue in queues}
     for _ in range(1 if apart else 4 * WINDOW):
         for queue in queues:

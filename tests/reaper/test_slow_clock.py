@@ -48,10 +48,10 @@ class Counted:
     def __init__(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         self.looked_at = 0
         self.asked = 0
-        upkeep = stage.stores.upkeep
-        read, find = upkeep.read_stretch, upkeep.find_boundary
+        maintenance = stage.stores.maintenance
+        read, find = maintenance.read_backlog, maintenance.find_boundary
 
-        async def read_stretch(*args: Any, **said: Any) -> Any:
+        async def read_backlog(*args: Any, **said: Any) -> Any:
             stretch = await read(*args, **said)
             self.looked_at += stretch.looked_at
             self.asked += 1
@@ -61,8 +61,8 @@ class Counted:
             self.asked += 1
             return await find(*args, **said)
 
-        monkeypatch.setattr(upkeep, "read_stretch", read_stretch)
-        monkeypatch.setattr(upkeep, "find_boundary", find_boundary)
+        monkeypatch.setattr(maintenance, "read_backlog", read_backlog)
+        monkeypatch.setattr(maintenance, "find_boundary", find_boundary)
 
 
 async def push(stage: Stage, *task_ids: str) -> None:

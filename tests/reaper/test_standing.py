@@ -195,13 +195,13 @@ async def test_the_ledger_leaves_out_what_lies_behind_a_backlog_that_stands_stil
     suspect, late = ids[2 * WINDOW], ids[3 * WINDOW]
     await narrow.plain.execute("update leaseq.tasks set loss_count = 2 where id = %s", [suspect])
     monkeypatch.setattr(compared, "MOST", 0)
-    chunks, sweep = [], narrow.stores.upkeep.sweep
+    chunks, sweep = [], narrow.stores.maintenance.scan
 
     async def keep(**said: Any) -> Any:
         chunks.append(await sweep(**said))
         return chunks[-1]
 
-    monkeypatch.setattr(narrow.stores.upkeep, "sweep", keep)
+    monkeypatch.setattr(narrow.stores.maintenance, "scan", keep)
     reconcile = reconciler(narrow.engine, clock=clock)
     await reconcile.run_once()
     assert late in {task.task_id for chunk in chunks for task in chunk.waiting}

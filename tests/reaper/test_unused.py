@@ -183,13 +183,13 @@ async def test_a_walk_goes_on_where_the_last_pass_ended(stage: Stage, clock: Fak
     for number in range(6):
         await stage.submit(queue=f"q{number}", push=False)
     monkeypatch.setattr(unused, "CHUNK", 2)
-    find = stage.stores.upkeep.find_queues
+    find = stage.stores.maintenance.find_queues
 
     async def slowly(**asked: Any) -> Any:
         clock.now += stage.engine.config.prune_interval_seconds
         return await find(**asked)
 
-    monkeypatch.setattr(stage.stores.upkeep, "find_queues", slowly)
+    monkeypatch.setattr(stage.stores.maintenance, "find_queues", slowly)
     monkeypatch.setattr(unused, "PAUSE_CAP_SECONDS", 0)
     duty = unused_queues(stage.engine, clock=clock)
     assert [await duty.run_once() for _ in range(4)] == [0, 0, 0, 1]  # three chunks, and the end
@@ -199,7 +199,7 @@ async def test_a_walk_goes_on_where_the_last_pass_ended(stage: Stage, clock: Fak
 async def test_a_walk_is_not_begun_without_a_reason_nor_all_the_time(
     stage: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks, find = 0, stage.stores.upkeep.find_queues
+    looks, find = 0, stage.stores.maintenance.find_queues
 
     async def count(**asked: Any) -> Any:
         nonlocal looks
@@ -207,7 +207,7 @@ async def test_a_walk_is_not_begun_without_a_reason_nor_all_the_time(
         clock.now += 1.0
         return await find(**asked)
 
-    monkeypatch.setattr(stage.stores.upkeep, "find_queues", count)
+    monkeypatch.setattr(stage.stores.maintenance, "find_queues", count)
     monkeypatch.setattr(unused, "PAUSE_CAP_SECONDS", 0)
     await stage.worker(queues=["served"])
     await stage.stores.fleet.register_queues(["served"])

@@ -25,7 +25,7 @@ from leaseq.dispatch.survey import Survey
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.upkeep import Upkeep
+from leaseq.ledger.maintenance import Maintenance
 from leaseq.model import Lane
 from leaseq.operations.engine import Engine, Stores
 from leaseq.operations.reap import Death, session_name
@@ -84,7 +84,7 @@ class Actor:
         stores = Stores(
             ledger=Ledger(session),
             fleet=Fleet(session),
-            upkeep=Upkeep(session),
+            maintenance=Maintenance(session),
             dispatcher=Dispatcher(self.redis, KEYS, window=WINDOW),
             survey=Survey(self.redis, KEYS),
             ownership=Ownership(self.redis, KEYS, Guard(), ledger_id="ledger"),

@@ -22,20 +22,20 @@ from leaseq.config import Config
 from leaseq.connect import Connection, Pool, open_pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.session import Rows, Session
-from leaseq.ledger.upkeep import Upkeep
 from leaseq.model import (
     DEFAULT_TENANT,
     Claim,
     Disposition,
     Ending,
-    Glimpse,
     Outcome,
     Settlement,
     State,
     Submission,
     Task,
     TaskError,
+    TaskSnapshot,
 )
 from support.servers import _admin
 
@@ -67,8 +67,8 @@ def fleet(session: Session) -> Fleet:
 
 
 @pytest.fixture
-def upkeep(session: Session) -> Upkeep:
-    return Upkeep(session)
+def maintenance(session: Session) -> Maintenance:
+    return Maintenance(session)
 
 
 @pytest.fixture
@@ -158,9 +158,9 @@ async def claim_task(ledger: Ledger, task_id: str, worker_id: str) -> Claim:
     return claimed.claim
 
 
-async def promote_due(ledger: Ledger, *, limit: int) -> list[Glimpse]:
+async def promote_due(ledger: Ledger, *, limit: int) -> list[TaskSnapshot]:
     """Promote due tasks in every queue, as a reaper does."""
-    found: list[Glimpse] = []
+    found: list[TaskSnapshot] = []
     for due in await ledger.find_due():
         (promotion,) = await ledger.promote(await ledger.list_due([(due, limit)]))
         found += promotion.tasks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leaseq.model import Claim, Disposition, Ending, Glimpse, Lane, Outcome, Settlement, State
+from leaseq.model import Claim, Disposition, Ending, Lane, Outcome, Settlement, State, TaskSnapshot
 from leaseq.worker.attempt.settle import _ended
 
 
@@ -24,7 +24,7 @@ from leaseq.worker.attempt.settle import _ended
 )
 def test_ending_counts_as_ours_under_the_same_claim(wanted: State, attempt: int, found: State, ours: bool) -> None:
     settlement = Settlement(Claim("id", 3, "me"), Ending(Outcome.RELEASED), Disposition(wanted))
-    ended = _ended(settlement, Glimpse("id", "default", found, attempt, None, Lane.NORMAL))
+    ended = _ended(settlement, TaskSnapshot("id", "default", found, attempt, None, Lane.NORMAL))
     assert (ended is not None) == ours
     assert ended is None or ended.state is found
 

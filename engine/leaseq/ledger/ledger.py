@@ -23,7 +23,19 @@ from leaseq.failpoints import reach
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.ledger.session import Connection, Locked, Session
-from leaseq.model import Claim, ClaimedTask, Counts, Glimpse, Settled, Settlement, State, Submission, Submitted, Task, TaskSummary
+from leaseq.model import (
+    Claim,
+    ClaimedTask,
+    Counts,
+    Settled,
+    Settlement,
+    State,
+    Submission,
+    Submitted,
+    Task,
+    TaskSnapshot,
+    TaskSummary,
+)
 from leaseq.records import Attempt
 
 # Tasks that are looked at for one page of a list.
@@ -91,7 +103,7 @@ class Listed(msgspec.Struct, frozen=True):
 class Promotion(msgspec.Struct, frozen=True):
     """The tasks that were promoted in one place, and the position behind the last of them."""
 
-    tasks: list[Glimpse]
+    tasks: list[TaskSnapshot]
     rest: Due
 
 
@@ -245,10 +257,10 @@ class Ledger:
         found = await self._session.fetch("cancel_tasks", params, idempotent=True)
         return {row[0]: State(row[1]) for row in found}
 
-    async def redrive(self, task_ids: Sequence[str], *, tenant: str) -> list[Glimpse]:
+    async def redrive(self, task_ids: Sequence[str], *, tenant: str) -> list[TaskSnapshot]:
         """Put FAILED and CANCELLED tasks back to SCHEDULED, due immediately."""
         params = {"ids": words(sorted(task_ids)), "tenant": tenant}
-        return [rows.to_glimpse(row) for row in await self._session.fetch("redrive_tasks", params)]
+        return [rows.to_snapshot(row) for row in await self._session.fetch("redrive_tasks", params)]
 
     async def find(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, Task]:
         """Whole tasks, by id."""
@@ -292,10 +304,10 @@ class Ledger:
         found = await self._session.fetch("find_states", {"ids": words(task_ids)}, idempotent=True)
         return {row[0]: State(row[1]) for row in found}
 
-    async def glimpse(self, task_ids: Sequence[str]) -> dict[str, Glimpse]:
+    async def find_snapshots(self, task_ids: Sequence[str]) -> dict[str, TaskSnapshot]:
         """Read the few fields of tasks by which their deliveries are judged."""
-        found = await self._session.fetch("glimpse_tasks", {"ids": words(task_ids)}, idempotent=True)
-        return {row.task_id: rows.to_glimpse(row) for row in found}
+        found = await self._session.fetch("find_snapshots", {"ids": words(task_ids)}, idempotent=True)
+        return {row.task_id: rows.to_snapshot(row) for row in found}
 
     async def find_held(self, task_ids: Sequence[str], *, worker_id: str) -> list[tuple[Claim, Counts]]:
         """Read which of these a worker holds, with the counts that settling them as lost needs."""
@@ -346,7 +358,7 @@ def _listed(due: Due, ids: str | None, run_ats: str | None, count: int, last_at:
 
 def _promotion(one: Listed, found: Sequence[Any]) -> Promotion:
     rest = Due(*one.place, found[-1].run_at, next_id(found[-1].task_id)) if found else one.rest
-    return Promotion([rows.to_glimpse(row) for row in found], rest)
+    return Promotion([rows.to_snapshot(row) for row in found], rest)
 
 
 def _waited_for_a_key(error: Locked | psycopg.errors.LockNotAvailable) -> bool:

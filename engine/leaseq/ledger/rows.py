@@ -21,7 +21,6 @@ from leaseq.model import (
     Claim,
     ClaimedTask,
     Counts,
-    Glimpse,
     Lane,
     Priority,
     Settled,
@@ -31,6 +30,7 @@ from leaseq.model import (
     Submitted,
     Task,
     TaskError,
+    TaskSnapshot,
     TaskSummary,
 )
 from leaseq.records import Attempt, QueueRecord, WorkerRecord
@@ -110,19 +110,19 @@ def to_settled(row: Row) -> Settled:
     return Settled(row[0], row[1], STATES[row[2]], row[3], lane(row[4], row[5], row[6]))
 
 
-def to_glimpse(row: Any) -> Glimpse:
-    """glimpse_tasks.sql, promote_tasks.sql, redrive_tasks.sql, sweep_tasks.sql"""
+def to_snapshot(row: Any) -> TaskSnapshot:
+    """find_snapshots.sql, promote_tasks.sql, redrive_tasks.sql, scan_tasks.sql"""
     place = lane(row.priority, row.crash_count, row.loss_count)
-    return Glimpse(row.task_id, row.queue, STATES[row.state], row.attempt, row.worker_id, place)
+    return TaskSnapshot(row.task_id, row.queue, STATES[row.state], row.attempt, row.worker_id, place)
 
 
 def to_claim(row: Any) -> Claim:
-    """find_held.sql, sweep_tasks.sql"""
+    """find_held.sql, scan_tasks.sql"""
     return Claim(row.task_id, row.attempt, row.worker_id)
 
 
 def to_counts(row: Any) -> Counts:
-    """find_held.sql, sweep_tasks.sql"""
+    """find_held.sql, scan_tasks.sql"""
     return Counts(row.retry_count, row.crash_count, row.loss_count, row.max_attempts)
 
 

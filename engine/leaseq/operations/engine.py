@@ -25,8 +25,8 @@ from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.ledger.fleet import Fleet, ServerSettings
 from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.session import MARGIN_SECONDS, Connection, Session
-from leaseq.ledger.upkeep import Upkeep
 from leaseq.lifecycle import lane_of
 from leaseq.loop import end, run_forever
 from leaseq.model import Lane, State, Submission, Submitted, Task
@@ -55,7 +55,7 @@ class Stores(Struct, frozen=True, kw_only=True):
 
     ledger: Ledger
     fleet: Fleet
-    upkeep: Upkeep
+    maintenance: Maintenance
     dispatcher: Dispatcher
     survey: Survey
     ownership: Ownership
@@ -248,7 +248,7 @@ async def open_engine(
         stores = Stores(
             ledger=Ledger(session),
             fleet=fleet,
-            upkeep=Upkeep(session),
+            maintenance=Maintenance(session),
             dispatcher=Dispatcher(redis, keys, window=config.dispatch_window),
             survey=Survey(redis, keys, repairs=announces),
             ownership=Ownership(redis, keys, guard, ledger_id=await fleet.ledger_id(), primary=primary, announces=announces),

@@ -32,7 +32,7 @@ from leaseq.ledger.locked import LockedTasks
 from leaseq.ledger.session import Locked
 from leaseq.lifecycle import after
 from leaseq.loop import spread
-from leaseq.model import Claim, Counts, Ending, Glimpse, Outcome, Settled, Settlement, State, TaskError
+from leaseq.model import Claim, Counts, Ending, Outcome, Settled, Settlement, State, TaskError, TaskSnapshot
 from leaseq.telemetry import emit
 
 # Queues of one worker that are looked at together: one after the other, two hundred would take longer than a lost host may.
@@ -225,27 +225,27 @@ class Reap:
             locked |= taken.locked
             found = Deliveries([task_id for task_id in found.task_ids if task_id not in locked], found.garbage)
             reach("reap.settled")
-            glimpses = await self._ledger.glimpse(found.task_ids)
-            if len(glimpses) < len(set(found.task_ids)):
+            snapshots = await self._ledger.find_snapshots(found.task_ids)
+            if len(snapshots) < len(set(found.task_ids)):
                 await self._ownership.check()  # ids of another ledger are not ours to park
-            limit = BITE if glimpses else MOST_HELD  # nothing but garbage: there may be very much of it
-            releases = places(queue, found, glimpses)
+            limit = BITE if snapshots else MOST_HELD  # nothing but garbage: there may be very much of it
+            releases = places(queue, found, snapshots)
             # To the heads of the lanes, bite by bite from the newest end: the oldest goes last, so that it comes to stand first.
             await self._dispatcher.release(queue, releases[::-1], worker_id=death.worker_id)
             reach("reap.moved")
         return lost, len(locked)
 
 
-def places(queue: str, found: Deliveries, glimpses: dict[str, Glimpse]) -> list[Release]:
+def places(queue: str, found: Deliveries, snapshots: dict[str, TaskSnapshot]) -> list[Release]:
     """Where deliveries belong: back to their lane while PENDING, nowhere once claimed or ended, parked if unknown."""
     releases = []
-    unknown = [task_id for task_id in found.task_ids if task_id not in glimpses]
+    unknown = [task_id for task_id in found.task_ids if task_id not in snapshots]
     for task_id in found.task_ids:
-        glimpse = glimpses.get(task_id)
-        if glimpse is None:
+        snapshot = snapshots.get(task_id)
+        if snapshot is None:
             releases.append(Release(task_id, Place.PARKED))
         else:
-            releases.append(Release(task_id, glimpse.lane if glimpse.state is State.PENDING else Place.DONE))
+            releases.append(Release(task_id, snapshot.lane if snapshot.state is State.PENDING else Place.DONE))
     garbage = [value for value in found.garbage if value]
     releases += [Release(value, Place.PARKED) for value in garbage]
     if unknown:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from leaseq.errors import TaskConflict, TaskNotFound
 from leaseq.ledger.ledger import Ledger, Listing, TaskFilter
 from leaseq.ledger.session import Connection
-from leaseq.model import Glimpse, State, Submission, Submitted, Task
+from leaseq.model import State, Submission, Submitted, Task, TaskSnapshot
 from leaseq.operations.wait import Waiter
 from leaseq.records import Attempt
 from leaseq.telemetry import emit
@@ -85,17 +85,17 @@ class TenantClient:
         emit("task.cancelled", task_id=task_id, state=state)
         return state
 
-    async def redrive(self, task_id: str) -> Glimpse:
+    async def redrive(self, task_id: str) -> TaskSnapshot:
         """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately. The reaper's promote delivers it.
 
         Raises `TaskNotFound`, `TaskConflict`.
         """
-        glimpses = await self._ledger.redrive([task_id], tenant=self.tenant)
-        if not glimpses:
+        snapshots = await self._ledger.redrive([task_id], tenant=self.tenant)
+        if not snapshots:
             task = await self.find(task_id)
             raise TaskConflict(f"task {task_id} is {task.state}; only FAILED and CANCELLED tasks can be redriven")
         emit("task.redriven", task_id=task_id)
-        return glimpses[0]
+        return snapshots[0]
 
 
 __all__ = ["TenantClient"]

@@ -5,7 +5,7 @@
 -- stand in its own row, so that no statement and no argument is added.
 -- Nothing of a queue that is paused: a delivery may have been on its way when that began, or dispatch may have lost its flag.
 -- Up to eight paused queues are read once. Of more, each task looks up its own, because clients can make up any number of names.
--- A row that does not come back was not PENDING, its queue is paused or of other workers, or the incarnation is closed (glimpse_tasks.sql,
+-- A row that does not come back was not PENDING, its queue is paused or of other workers, or the incarnation is closed (find_snapshots.sql,
 -- list_queues.sql and find_worker.sql tell).
 -- The state to claim from is a column of `wanted`, not a constant, on purpose: statistics of an hour ago may say that almost
 -- nothing is PENDING, and Postgres would then begin with "the one" PENDING row and compare it, and 20,000 others, with each id.

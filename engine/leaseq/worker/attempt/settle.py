@@ -22,7 +22,7 @@ from leaseq.gather import Gatherer
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.locked import AGAIN_SECONDS, LockedTasks
 from leaseq.ledger.session import Locked
-from leaseq.model import TERMINAL, Glimpse, Settled, Settlement, State
+from leaseq.model import TERMINAL, Settled, Settlement, State, TaskSnapshot
 from leaseq.telemetry import emit
 
 BATCH_SIZE = 500
@@ -74,8 +74,8 @@ class Settler:
 
     async def _find_ended(self, batch: Sequence[Settlement]) -> dict[str, Settled]:
         """The settlements of a batch that counted although no answer came, by task id. The standbys have them too."""
-        glimpses = await self._ledger.glimpse([s.claim.task_id for s in batch])
-        ended = [_ended(settlement, glimpses.get(settlement.claim.task_id)) for settlement in batch]
+        snapshots = await self._ledger.find_snapshots([s.claim.task_id for s in batch])
+        ended = [_ended(settlement, snapshots.get(settlement.claim.task_id)) for settlement in batch]
         found = {settled.task_id: settled for settled in ended if settled is not None}
         if found:
             await self._ledger.wait_for_standby()
@@ -188,7 +188,7 @@ def split_by_size(batch: Sequence[Settlement]) -> Iterator[Sequence[Settlement]]
     yield batch[start:]
 
 
-def _ended(settlement: Settlement, glimpse: Glimpse | None) -> Settled | None:
+def _ended(settlement: Settlement, snapshot: TaskSnapshot | None) -> Settled | None:
     """The effect of this settlement, judged by the task as it is now. None: the settlement did not count.
 
     It counted if the same attempt no longer runs and the task is in the state that the settlement asked for,
@@ -196,12 +196,12 @@ def _ended(settlement: Settlement, glimpse: Glimpse | None) -> Settled | None:
     would have left the task PENDING, or FAILED as lost. A hand-back of this worker that looks the same has
     the same effect.
     """
-    if glimpse is None or glimpse.attempt != settlement.claim.attempt or glimpse.state is State.PROCESSING:
+    if snapshot is None or snapshot.attempt != settlement.claim.attempt or snapshot.state is State.PROCESSING:
         return None
     wanted = settlement.disposition.state
-    if glimpse.state is not wanted and (glimpse.state is not State.CANCELLED or wanted in TERMINAL):
+    if snapshot.state is not wanted and (snapshot.state is not State.CANCELLED or wanted in TERMINAL):
         return None
-    return Settled(glimpse.task_id, glimpse.attempt, glimpse.state, glimpse.queue, glimpse.lane)
+    return Settled(snapshot.task_id, snapshot.attempt, snapshot.state, snapshot.queue, snapshot.lane)
 
 
 __all__ = ["Settler", "split_by_size"]

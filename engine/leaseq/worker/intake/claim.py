@@ -15,7 +15,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Locked
-from leaseq.model import ClaimedTask, Glimpse
+from leaseq.model import ClaimedTask, TaskSnapshot
 from leaseq.telemetry import emit, listening
 from leaseq.worker.in_flight import InFlightDelivery
 from leaseq.worker.intake.claimer import Claimer
@@ -82,12 +82,12 @@ class QueueClaims:
 
         The other deliveries are released, except those that are `locked`, which are kept.
         """
-        glimpses = await self._ledger.glimpse([delivery.task_id for delivery in deliveries])
+        snapshots = await self._ledger.find_snapshots([delivery.task_id for delivery in deliveries])
         ours, others = [], []
         for delivery in deliveries:
-            glimpse = glimpses.get(delivery.task_id)
-            if glimpse is not None and glimpse.worker_id == self._claimer.worker_id:
-                emit("attempt.ambiguous", task_id=delivery.task_id, attempt=glimpse.attempt, state=glimpse.state)
+            snapshot = snapshots.get(delivery.task_id)
+            if snapshot is not None and snapshot.worker_id == self._claimer.worker_id:
+                emit("attempt.ambiguous", task_id=delivery.task_id, attempt=snapshot.attempt, state=snapshot.state)
                 ours.append(delivery.task_id)
             else:
                 others.append(delivery)
@@ -96,15 +96,15 @@ class QueueClaims:
         others = [
             delivery
             for delivery in others
-            if not (delivery.task_id in locked and self._keep(delivery, glimpses.get(delivery.task_id)))
+            if not (delivery.task_id in locked and self._keep(delivery, snapshots.get(delivery.task_id)))
         ]
-        await self._deliveries.release(others, glimpses)
-        self.refused = any(self._deliveries.is_pending_here(glimpses.get(delivery.task_id)) for delivery in others)
+        await self._deliveries.release(others, snapshots)
+        self.refused = any(self._deliveries.is_pending_here(snapshots.get(delivery.task_id)) for delivery in others)
         return claimed
 
-    def _keep(self, delivery: InFlightDelivery, glimpse: Glimpse | None) -> bool:
+    def _keep(self, delivery: InFlightDelivery, snapshot: TaskSnapshot | None) -> bool:
         """Keep a delivery of this queue until the row of its task is free."""
-        if not self._deliveries.is_pending_here(glimpse) or not self._locked.add(delivery):
+        if not self._deliveries.is_pending_here(snapshot) or not self._locked.add(delivery):
             return False
         self._deliveries.audit_soon()  # while rows are locked, the list audit waits for shorter
         return True

@@ -17,7 +17,7 @@ from leaseq.dispatch.deliveries import Place, Release
 from leaseq.dispatch.ownership import Ownership
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Ledger
-from leaseq.model import Glimpse, State
+from leaseq.model import State, TaskSnapshot
 from leaseq.telemetry import emit
 from leaseq.worker.in_flight import Arrivals, InFlight, InFlightDelivery
 from leaseq.worker.intake.parked_values import ParkedValues
@@ -61,13 +61,13 @@ class QueueDeliveries:
     async def sift(self, deliveries: Sequence[InFlightDelivery]) -> Sequence[InFlightDelivery]:
         """Release what cannot be claimed here, and return the rest."""
         try:
-            glimpses = await self._ledger.glimpse([delivery.task_id for delivery in deliveries])
+            snapshots = await self._ledger.find_snapshots([delivery.task_id for delivery in deliveries])
             wanted = {
-                glimpse.task_id
-                for glimpse in glimpses.values()
-                if self.is_pending_here(glimpse) or glimpse.worker_id == self._worker_id
+                snapshot.task_id
+                for snapshot in snapshots.values()
+                if self.is_pending_here(snapshot) or snapshot.worker_id == self._worker_id
             }
-            await self.release([delivery for delivery in deliveries if delivery.task_id not in wanted], glimpses)
+            await self.release([delivery for delivery in deliveries if delivery.task_id not in wanted], snapshots)
         except BaseException:
             self.forget(deliveries)
             raise
@@ -76,46 +76,46 @@ class QueueDeliveries:
     async def hand_back(self, deliveries: Sequence[InFlightDelivery]) -> None:
         """Release deliveries for which there is no slot: they would wait here while another worker may have one."""
         try:
-            glimpses = await self._ledger.glimpse([delivery.task_id for delivery in deliveries])
-            await self.release(deliveries, glimpses)
+            snapshots = await self._ledger.find_snapshots([delivery.task_id for delivery in deliveries])
+            await self.release(deliveries, snapshots)
         finally:
             self.forget(deliveries)
 
-    async def release(self, deliveries: Sequence[InFlightDelivery], glimpses: Mapping[str, Glimpse]) -> None:
-        """Release each of these to where the ledger's answer says. `glimpses`: that answer, by task id."""
-        if any(delivery.task_id not in glimpses for delivery in deliveries):
+    async def release(self, deliveries: Sequence[InFlightDelivery], snapshots: Mapping[str, TaskSnapshot]) -> None:
+        """Release each of these to where the ledger's answer says. `snapshots`: that answer, by task id."""
+        if any(delivery.task_id not in snapshots for delivery in deliveries):
             try:
                 await self._ownership.check()
             except ServerUnreachable:
                 # Ids of another ledger are not ours to park. They stay in the list, unknown, for the list audit.
-                self.forget(delivery for delivery in deliveries if delivery.task_id not in glimpses)
-                deliveries = [delivery for delivery in deliveries if delivery.task_id in glimpses]
+                self.forget(delivery for delivery in deliveries if delivery.task_id not in snapshots)
+                deliveries = [delivery for delivery in deliveries if delivery.task_id in snapshots]
         if deliveries:
-            await self._releaser.release_all(self.queue, self._releases(deliveries, glimpses))
+            await self._releaser.release_all(self.queue, self._releases(deliveries, snapshots))
             self.forget(deliveries)
 
-    def _releases(self, deliveries: Sequence[InFlightDelivery], glimpses: Mapping[str, Glimpse]) -> list[Release]:
+    def _releases(self, deliveries: Sequence[InFlightDelivery], snapshots: Mapping[str, TaskSnapshot]) -> list[Release]:
         """The destination of each, in the order in which they are to be released. One event for each kind of them."""
         releases: list[Release] = []
         unknown: list[str] = []
-        skipped: list[Glimpse] = []
+        skipped: list[TaskSnapshot] = []
         for delivery in reversed(deliveries):  # each goes to the head of its lane: the last one first
-            glimpse = glimpses.get(delivery.task_id)
-            if glimpse is None:
+            snapshot = snapshots.get(delivery.task_id)
+            if snapshot is None:
                 unknown.append(delivery.task_id)
                 releases.append(Release(delivery.task_id, Place.PARKED))
-            elif self.is_pending_here(glimpse):
+            elif self.is_pending_here(snapshot):
                 # It cannot be claimed: its queue is paused (the doorbell does not know that), or this worker is closed.
-                releases.append(Release(delivery.task_id, glimpse.lane))
+                releases.append(Release(delivery.task_id, snapshot.lane))
             else:
                 # In the lane of a wrong queue it would come back here again and again. It gets a new delivery, in its own queue.
                 releases.append(Release(delivery.task_id, Place.DONE))
-                skipped.append(glimpse)
+                skipped.append(snapshot)
         if unknown:
             self.parked_values.add(len(unknown), unknown[0], reason="the ledger does not know this id")
-        for glimpse in skipped[:1]:
-            about = {"task_id": glimpse.task_id, "state": glimpse.state, "attempt": glimpse.attempt}
-            emit("delivery.skipped", count=len(skipped), **about, queue=glimpse.queue)
+        for snapshot in skipped[:1]:
+            about = {"task_id": snapshot.task_id, "state": snapshot.state, "attempt": snapshot.attempt}
+            emit("delivery.skipped", count=len(skipped), **about, queue=snapshot.queue)
         return releases
 
     async def clear(self, duplicates: Sequence[str], garbage: Sequence[bytes], *, parked: int) -> None:
@@ -129,9 +129,9 @@ class QueueDeliveries:
             if not value:  # a token: there is work in another lane, and the token need not be gone before the next look
                 self._releaser.put(self.queue, Release(value), _ignore)
 
-    def is_pending_here(self, glimpse: Glimpse | None) -> bool:
+    def is_pending_here(self, snapshot: TaskSnapshot | None) -> bool:
         """Whether a task of this queue waits to be claimed."""
-        return glimpse is not None and glimpse.state is State.PENDING and glimpse.queue == self.queue
+        return snapshot is not None and snapshot.state is State.PENDING and snapshot.queue == self.queue
 
 
 def _ignore(_: object) -> None:

@@ -17,7 +17,7 @@ from leaseq.ledger import rows
 from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.ledger.session import Session
 from leaseq.lifecycle import LANES, SUSPECT_CRASHES
-from leaseq.model import Claim, Counts, Glimpse, Lane, State
+from leaseq.model import Claim, Counts, Lane, State, TaskSnapshot
 
 # Stretches of one statement, and stretches that may be asked for at the same time.
 STRETCHES = 100
@@ -45,17 +45,17 @@ class Accounted(Struct, frozen=True):
 NOTHING = Accounted()
 
 
-class Chunk(Struct, frozen=True):
+class ScanBatch(Struct, frozen=True):
     """One step of the reconciler's walk. `last_id` is where the next one begins; None means the walk is at its end."""
 
     last_id: str | None
-    waiting: list[Glimpse]  # PENDING for a while: stranded, unless dispatch knows them
-    orphans: list[tuple[Glimpse, Claim, Counts]]  # PROCESSING under a closed or unknown incarnation
-    running: list[tuple[Glimpse, Claim]]  # PROCESSING under an open incarnation for longer than was asked for
+    waiting: list[TaskSnapshot]  # PENDING for a while: stranded, unless dispatch knows them
+    orphans: list[tuple[TaskSnapshot, Claim, Counts]]  # PROCESSING under a closed or unknown incarnation
+    running: list[tuple[TaskSnapshot, Claim]]  # PROCESSING under an open incarnation for longer than was asked for
     unscheduled: list[str]  # SCHEDULED and due, without the row by which promote would find them
 
 
-class Stretch(Struct, frozen=True):
+class BacklogBatch(Struct, frozen=True):
     """Part of the ledger, for one lane. `last_id` is the last that was looked at (None: nothing was there to look at)."""
 
     last_id: str | None
@@ -106,19 +106,19 @@ class _Window(Struct, frozen=True):
         ids = self._from(one)
         return ids[one.room] if len(ids) > one.room else self.end
 
-    def stretch(self, one: _Wanted) -> Stretch:
-        """As `read_stretch`, of a stretch that was looked at to its end, however long it is."""
+    def stretch(self, one: _Wanted) -> BacklogBatch:
+        """As `read_backlog`, of a stretch that was looked at to its end, however long it is."""
         if self.end is not None and one.until > self.end:
             raise _NotCovered
         ids = [task_id for task_id in self._from(one) if task_id < one.until]
-        return Stretch(ids[-1] if ids else None, 0, ids)
+        return BacklogBatch(ids[-1] if ids else None, 0, ids)
 
     def _from(self, one: _Wanted) -> list[str]:
         ids = self.waiting.get((one.queue, PRIORITIES[one.lane]), [])
         return ids[bisect_left(ids, one.cursor) :]
 
 
-class Upkeep:
+class Maintenance:
     """The maintenance statements."""
 
     def __init__(self, session: Session) -> None:
@@ -127,7 +127,7 @@ class Upkeep:
         self._boundaries = Gatherer(self._find_boundaries, batch_size=WAITING, capacity=WAITING)
         self._stretches = Gatherer(self._read_stretches, batch_size=WAITING, capacity=WAITING)
 
-    async def sweep(
+    async def scan(
         self,
         *,
         cursor: str,
@@ -136,7 +136,7 @@ class Upkeep:
         running_seconds: float | None = None,
         ahead_seconds: int | None = None,
         accounted: Accounted = NOTHING,
-    ) -> Chunk:
+    ) -> ScanBatch:
         """Look at the next `limit` tasks after `cursor`, in order of id.
 
         Tasks that are `accounted` for are left out of those that wait. With `running_seconds` also at attempts that have run for
@@ -155,21 +155,21 @@ class Upkeep:
             "delivered": encode(accounted.delivered).decode(),
             "suspect": SUSPECT_CRASHES,
         }
-        found = await self._session.fetch("sweep_tasks", params, idempotent=True)
-        chunk = Chunk(found[0].last_id if found else None, [], [], [], [])
+        found = await self._session.fetch("scan_tasks", params, idempotent=True)
+        chunk = ScanBatch(found[0].last_id if found else None, [], [], [], [])
         for row in found:
             if row.task_id is None:
                 continue
-            glimpse = rows.to_glimpse(row)
-            match glimpse.state, row.owned:
+            snapshot = rows.to_snapshot(row)
+            match snapshot.state, row.owned:
                 case State.PENDING, _:
-                    chunk.waiting.append(glimpse)
+                    chunk.waiting.append(snapshot)
                 case State.SCHEDULED, _:
-                    chunk.unscheduled.append(glimpse.task_id)
+                    chunk.unscheduled.append(snapshot.task_id)
                 case _, True:
-                    chunk.running.append((glimpse, rows.to_claim(row)))
+                    chunk.running.append((snapshot, rows.to_claim(row)))
                 case _:
-                    chunk.orphans.append((glimpse, rows.to_claim(row), rows.to_counts(row)))
+                    chunk.orphans.append((snapshot, rows.to_claim(row), rows.to_counts(row)))
         return chunk
 
     async def reschedule(self, task_ids: Sequence[str]) -> list[str]:
@@ -184,14 +184,14 @@ class Upkeep:
         """
         return await self._boundaries.add(_Wanted(queue, lane, cursor, size=limit, room=room))
 
-    async def read_stretch(self, queue: str, lane: Lane, *, cursor: str, until: str, limit: int) -> Stretch:
+    async def read_backlog(self, queue: str, lane: Lane, *, cursor: str, until: str, limit: int) -> BacklogBatch:
         """Read the tasks of a lane without suspects, among at most `limit` tasks from `cursor` on and before `until`."""
         return await self._stretches.add(_Wanted(queue, lane, cursor, size=limit, until=until))
 
     async def _find_boundaries(self, wanted: Sequence[_Wanted]) -> list[str | None]:
         return await self._share(wanted, _Window.boundary, self._find_each_boundary)
 
-    async def _read_stretches(self, wanted: Sequence[_Wanted]) -> list[Stretch]:
+    async def _read_stretches(self, wanted: Sequence[_Wanted]) -> list[BacklogBatch]:
         return await self._share(wanted, _Window.stretch, self._read_each_stretch)
 
     async def _share(
@@ -237,7 +237,7 @@ class Upkeep:
         }
         return [row[0] for row in await self._session.fetch("find_boundary", params, idempotent=True)]
 
-    async def _read_each_stretch(self, wanted: Sequence[_Wanted]) -> list[Stretch]:
+    async def _read_each_stretch(self, wanted: Sequence[_Wanted]) -> list[BacklogBatch]:
         params = {
             "queues": quoted(one.queue for one in wanted),
             "priorities": numbers(PRIORITIES[one.lane] for one in wanted),
@@ -246,7 +246,7 @@ class Upkeep:
             "untils": words(one.until for one in wanted),
             "sizes": numbers(one.size for one in wanted),
         }
-        return [Stretch(*row) for row in await self._session.fetch("refill_tasks", params, idempotent=True)]
+        return [BacklogBatch(*row) for row in await self._session.fetch("refill_tasks", params, idempotent=True)]
 
     async def find_queues(self, *, after: str, limit: int) -> tuple[str | None, list[str]]:
         """The queues that the next `limit` tasks after this one name, and the last of them (None: there are none)."""
@@ -270,4 +270,4 @@ class Upkeep:
         return len(await self._session.fetch("prune_workers", {"retention": retention_seconds}))
 
 
-__all__ = ["Accounted", "Chunk", "Pruned", "PrunedKeys", "Stretch", "Upkeep"]
+__all__ = ["Accounted", "BacklogBatch", "Maintenance", "Pruned", "PrunedKeys", "ScanBatch"]
