@@ -46,16 +46,36 @@ console = Console(stderr=True)
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice([*NAMES, PROFILE]))
 @click.option("--quick", is_flag=True, help="Little of everything, once: to see that it works.")
-@click.option("--runs", type=click.IntRange(1, 50), help="How often each measurement is played (3).")
-@click.option("--tasks", type=click.IntRange(1_000, 2_000_000), help="How many tasks are drained (100,000).")
+@click.option(
+    "--runs", type=click.IntRange(1, 50), help="How often each measurement is played (3)."
+)
+@click.option(
+    "--tasks", type=click.IntRange(1_000, 2_000_000), help="How many tasks are drained (100,000)."
+)
 @click.option("--kills", type=click.IntRange(1, 1_000), help="How often a process is killed (20).")
 @click.option("--lost", type=click.IntRange(1, 100), help="How often a whole worker is lost (5).")
-@click.option("--in-flight", type=click.IntRange(1, 100_000), help="How many tasks a process that is killed holds (10,000).")
-@click.option("--deep", type=click.IntRange(1_000), help="How many tasks wait while others are drained (1,000,000).")
-@click.option("--aged", type=click.IntRange(1_000), help="How many tasks have ended before (10,000,000).")
+@click.option(
+    "--in-flight",
+    type=click.IntRange(1, 100_000),
+    help="How many tasks a process that is killed holds (10,000).",
+)
+@click.option(
+    "--deep",
+    type=click.IntRange(1_000),
+    help="How many tasks wait while others are drained (1,000,000).",
+)
+@click.option(
+    "--aged", type=click.IntRange(1_000), help="How many tasks have ended before (10,000,000)."
+)
 @click.option("--backlog", type=click.IntRange(1_000), help="How many tasks pile up (1,000,000).")
-@click.option("--due", type=click.IntRange(1_000), help="How many tasks become due together (1,000,000).")
-@click.option("--old", type=click.IntRange(1_000), help="How many tasks, and keys, are to be pruned (1,000,000).")
+@click.option(
+    "--due", type=click.IntRange(1_000), help="How many tasks become due together (1,000,000)."
+)
+@click.option(
+    "--old",
+    type=click.IntRange(1_000),
+    help="How many tasks, and keys, are to be pruned (1,000,000).",
+)
 @click.option(
     "--set",
     "settings",
@@ -63,34 +83,59 @@ console = Console(stderr=True)
     metavar="NAME=VALUE",
     help="Another value of the configuration, or of Postgres (postgres.NAME=VALUE).",
 )
-@click.option("--results", type=click.Path(path_type=Path, file_okay=False), default=RESULTS, help="Where the values are kept.")
-def main(names: tuple[str, ...], quick: bool, settings: tuple[str, ...], results: Path, **numbers: int | None) -> None:
-    """Measure NAMES, by default everything but `profile`: where one worker process spends its time while it drains.
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=RESULTS,
+    help="Where the values are kept.",
+)
+def main(
+    names: tuple[str, ...],
+    quick: bool,
+    settings: tuple[str, ...],
+    results: Path,
+    **numbers: int | None,
+) -> None:
+    """Measure NAMES, by default everything but `profile`: where one worker process spends its time
+    while it drains.
 
-    With --quick, by default neither `cpu` nor `lost`: what they show is seen, sooner, in `drain-1` and `lost-short`.
+    With --quick, by default neither `cpu` nor `lost`: what they show is seen, sooner, in `drain-1`
+    and `lost-short`.
     """
     scale = choose(QUICK if quick else Scale(), settings, numbers)
     if PROFILE in names:
         finish(profile(scale, console, results))
         return
     usual = [measurement for measurement in MEASUREMENTS if measurement.quick or not quick]
-    chosen = [measurement for measurement in MEASUREMENTS if measurement.name in names] if names else usual
+    chosen = (
+        [measurement for measurement in MEASUREMENTS if measurement.name in names]
+        if names
+        else usual
+    )
     report = finish(measure_all(chosen, scale))
     show(console, report)
     file = keep(report, results)
     print(as_markdown(report))
     console.print(f"Every value stands in {file}, to look at in {bind(report, file)[-1]}")
     if find_spec("matplotlib") is None:
-        console.print("No pictures: matplotlib is not installed (the extra `bench` brings it)", style="yellow", markup=False)
+        console.print(
+            "No pictures: matplotlib is not installed (the extra `bench` brings it)",
+            style="yellow",
+            markup=False,
+        )
     sys.exit(1 if report.failed else 0)
 
 
 def choose(scale: Scale, settings: tuple[str, ...], numbers: dict[str, int | None]) -> Scale:
     """The scale with what the command line says otherwise."""
-    given = {FIELDS.get(name, name): number for name, number in numbers.items() if number is not None}
+    given = {
+        FIELDS.get(name, name): number for name, number in numbers.items() if number is not None
+    }
     pairs = dict(pair.partition("=")[::2] for pair in settings)
     if refused := pairs.keys() & OURS:
-        raise click.UsageError(f"{', '.join(sorted(refused))} cannot be set: the benchmark needs it as it is")
+        raise click.UsageError(
+            f"{', '.join(sorted(refused))} cannot be set: the benchmark needs it as it is"
+        )
     return replace(scale, settings=pairs, **given)
 
 
@@ -106,7 +151,11 @@ async def measure_all(chosen: list[Measurement], scale: Scale) -> Report:
             figures[measurement.name] = await measure(measurement, scale)
         except (BenchFailed, LeaseqError, OSError, TimeoutError) as error:
             failed[measurement.name] = str(error) or type(error).__name__
-            console.print(f"{measurement.name} FAILED: {failed[measurement.name]}", style="bold red", markup=False)
+            console.print(
+                f"{measurement.name} FAILED: {failed[measurement.name]}",
+                style="bold red",
+                markup=False,
+            )
     return Report(began=began, machine=machine, scale=scale, figures=figures, failed=failed)
 
 
@@ -119,7 +168,10 @@ async def measure(measurement: Measurement, scale: Scale) -> list[Figure]:
             async with asyncio.timeout(PLAY_SECONDS):
                 runs.append(await measurement.play(scale))
         first = runs[-1][0]
-        console.print(f"{measurement.name} {number}/{count}: {first.name} {first.value:,.1f} {first.unit}", markup=False)
+        console.print(
+            f"{measurement.name} {number}/{count}: {first.name} {first.value:,.1f} {first.unit}",
+            markup=False,
+        )
     return combine(runs)
 
 

@@ -1,7 +1,8 @@
 """Compare the same work on empty and on full servers, in turn.
 
-Machines drift by more than the expected effect, so the two alternate on separate servers, and the result is the ratio
-within a turn. Both have a reaper, whose walks are part of living with a large table; the one that waits for its turn is frozen.
+Machines drift by more than the expected effect, so the two alternate on separate servers, and the
+result is the ratio within a turn. Both have a reaper, whose walks are part of living with a large
+table; the one that waits for its turn is frozen.
 """
 
 from __future__ import annotations
@@ -51,14 +52,19 @@ class Side:
             worker.stop()
 
     async def rate(self) -> float:
-        """Tasks per second while the next ones are drained; as many more are recorded before, so that the depth remains."""
+        """Tasks per second while the next ones are drained; as many more are recorded before, so
+        that the depth remains."""
         count = self._scale.beside_tasks
         self._waiting += await supply(self._stage, count)
         await calm(self._stage, seconds=self._scale.calm_seconds)
         last = self._waiting[count - 1]
         since = await self._stage.witness.now()
         worker = await self._stage.worker(queues=[QUEUE])
-        await until(lambda: self._stage.witness.has_ended(last), what=f"{count:,} tasks have ended", every=ASK_SECONDS)
+        await until(
+            lambda: self._stage.witness.has_ended(last),
+            what=f"{count:,} tasks have ended",
+            every=ASK_SECONDS,
+        )
         worker.stop()
         endings = await single_runs_since(self._stage, since)
         del self._waiting[: endings.ended]
@@ -66,7 +72,8 @@ class Side:
 
 
 async def beside(scale: Scale, *, name: str, without: str, fill: Fill) -> list[Reading]:
-    """Latency and drain, `scale.runs` times on each of the two, and what the full one reaches of the empty one."""
+    """Latency and drain, `scale.runs` times on each of the two, and what the full one reaches of
+    the empty one."""
     readings = []
     async with set_up(scale.settings) as empty_stage, set_up(scale.settings) as full_stage:
         full = Side(full_stage, await full_stage.reaper(), await fill(full_stage), scale=scale)
@@ -84,6 +91,10 @@ async def beside(scale: Scale, *, name: str, without: str, fill: Fill) -> list[R
                     Reading(f"{where}: latency p50", "ms", p50s[-1]),
                     Reading(f"{where}: latency p99", "ms", percentile(taken, 0.99)),
                 ]
-            readings.append(Reading(f"{name}: drain, of that without", "%", 100 * rates[1] / rates[0]))
-            readings.append(Reading(f"{name}: latency p50, of that without", "%", 100 * p50s[1] / p50s[0]))
+            readings.append(
+                Reading(f"{name}: drain, of that without", "%", 100 * rates[1] / rates[0])
+            )
+            readings.append(
+                Reading(f"{name}: latency p50, of that without", "%", 100 * p50s[1] / p50s[0])
+            )
     return readings

@@ -22,7 +22,9 @@ NAMES = {
 }
 
 
-def as_html(report: Report, pictures: Sequence[tuple[str, bytes, bytes]], comparison: Others | None = None) -> str:
+def as_html(
+    report: Report, pictures: Sequence[tuple[str, bytes, bytes]], comparison: Others | None = None
+) -> str:
     """The page. `pictures`: name, PNG for light paper, PNG for dark paper."""
     verdicts = judge(report.figures, report.scale)
     reached = sum(verdict.reached for verdict in verdicts)
@@ -36,7 +38,9 @@ def as_html(report: Report, pictures: Sequence[tuple[str, bytes, bytes]], compar
         *(_picture(*picture) for picture in pictures),
     ]
     if not pictures:
-        parts.append("<p>No pictures: matplotlib is not installed (the extra <code>bench</code> brings it).</p>")
+        parts.append(
+            "<p>No pictures: matplotlib is not installed (the extra <code>bench</code> brings it).</p>"
+        )
     parts.append("<h2>Every figure</h2>")
     for name, rows in rows_of(report).items():
         parts += [f"<h3>{escape(name)}</h3>", *_table(HEADINGS, rows)]
@@ -57,7 +61,9 @@ def _goals(verdicts: Sequence[Verdict], comparison: Others | None) -> Iterator[s
         spread = f"{number(least)} to {number(most)}"
         measured = number(verdict.figure.median)
         word = "reached" if verdict.reached else "missed"
-        rows.append((goal.about, f"{bound_in_words(verdict)} {goal.unit}", measured, spread, others, word))
+        rows.append(
+            (goal.about, f"{bound_in_words(verdict)} {goal.unit}", measured, spread, others, word)
+        )
     return _table(("what", "goal", "measured", "least to most", "others", ""), rows)
 
 

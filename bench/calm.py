@@ -14,7 +14,8 @@ PATIENCE_SECONDS = 600
 
 
 async def calm(stage: Stage, *, seconds: int) -> None:
-    """Wait until both servers have had little to do for so many seconds on end. Raises `BenchFailed` if that does not come."""
+    """Wait until both servers have had little to do for so many seconds on end. Raises
+    `BenchFailed` if that does not come."""
     calm_for = waited = 0
     before = _used(stage)
     while calm_for < seconds:

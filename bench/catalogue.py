@@ -29,9 +29,11 @@ Play = Callable[[Scale], Awaitable[list[Reading]]]
 
 
 class Measurement(Struct, frozen=True):
-    """One measurement: its name on the command line, one play of it, and whether it repeats within one play (kill after kill).
+    """One measurement: its name on the command line, one play of it, and whether it repeats within
+    one play (kill after kill).
 
-    `quick` is False for what waits long, or asks others once more, and has a neighbour that shows as well whether it works.
+    `quick` is False for what waits long, or asks others once more, and has a neighbour that shows
+    as well whether it works.
     """
 
     name: str
@@ -50,8 +52,15 @@ MEASUREMENTS = [
     Measurement("kill-1", partial(killed_child, processes=1), repeats=True),
     Measurement("kill-2", partial(killed_child, processes=2), repeats=True),
     Measurement("kill-many", kill_many, repeats=True),
-    Measurement("lost", partial(lost_worker, lease_seconds=10.0, heartbeat_seconds=2.0), repeats=True, quick=False),
-    Measurement("lost-short", partial(lost_worker, lease_seconds=2.0, heartbeat_seconds=0.5), repeats=True),
+    Measurement(
+        "lost",
+        partial(lost_worker, lease_seconds=10.0, heartbeat_seconds=2.0),
+        repeats=True,
+        quick=False,
+    ),
+    Measurement(
+        "lost-short", partial(lost_worker, lease_seconds=2.0, heartbeat_seconds=0.5), repeats=True
+    ),
     Measurement("deep", deep, repeats=True),
     Measurement("aged", aged, repeats=True),
     Measurement("backlog", backlog),

@@ -1,8 +1,9 @@
 """Measure the CPU time of processes.
 
-Of whole process trees, as the operating system accounts for them. A child that has ended counts too, once its parent has waited
-for it. The benchmark counts only itself: its children are measured separately. Other work of the machine is reported, too, so
-that nothing is hidden and one sees whether it was quiet. (The benchmark itself is in that, where it is not named.)
+Of whole process trees, as the operating system accounts for them. A child that has ended counts
+too, once its parent has waited for it. The benchmark counts only itself: its children are measured
+separately. Other work of the machine is reported, too, so that nothing is hidden and one sees
+whether it was quiet. (The benchmark itself is in that, where it is not named.)
 """
 
 from __future__ import annotations
@@ -58,10 +59,14 @@ class Meter:
 
     def per_task(self, prefix: str, tasks: int) -> list[Reading]:
         """Microseconds of each tree for each task."""
-        return [_reading(f"{prefix}: CPU of {name}", used.total, tasks) for name, used in self._used.items()]
+        return [
+            _reading(f"{prefix}: CPU of {name}", used.total, tasks)
+            for name, used in self._used.items()
+        ]
 
     def in_detail(self, prefix: str, tasks: int) -> list[Reading]:
-        """The same, with user and system time apart, a worker's supervisor for itself, the servers together, and the rest."""
+        """The same, with user and system time apart, a worker's supervisor for itself, the servers
+        together, and the rest."""
         servers = sum((self._used[name] for name in SERVERS), Used())
         readings = []
         for name, used in (self._used | {"both servers": servers}).items():

@@ -1,7 +1,8 @@
 """Put a store at a distance: a loopback proxy that delays each round trip.
 
-Data of a client is passed on after the delay, in order. Requests may follow each other before the first of them has arrived,
-as on a wire. With `counting` the commands of Redis that pass are counted by name.
+Data of a client is passed on after the delay, in order. Requests may follow each other before the
+first of them has arrived, as on a wire. With `counting` the commands of Redis that pass are counted
+by name.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Distance:
 
 @contextmanager
 def thread_of_its_own() -> Iterator[asyncio.AbstractEventLoop]:
-    """An event loop in another thread, so that what the benchmark does meanwhile does not lengthen the distance."""
+    """An event loop in another thread, so that what the benchmark does meanwhile does not lengthen
+    the distance."""
     loop = uvloop.new_event_loop()
     thread = Thread(target=loop.run_forever, name="distance", daemon=True)
     thread.start()
@@ -70,7 +72,8 @@ class Near(asyncio.Protocol):
         self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's own kind is no subclass of it
+        # uvloop's own kind is no subclass of it
+        self.transport = cast(asyncio.Transport, transport)
         self._distance.links.add(self)
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
@@ -110,7 +113,8 @@ class Near(asyncio.Protocol):
 
 
 class Far(asyncio.Protocol):
-    """The side that faces the server. Answers are passed on immediately: the delay is that of the whole round trip."""
+    """The side that faces the server. Answers are passed on immediately: the delay is that of the
+    whole round trip."""
 
     def __init__(self, near: Near) -> None:
         self._near = near
@@ -129,7 +133,10 @@ def postgres_at(url: str, port: int) -> tuple[str, str]:
     if "host" not in options:
         raise BenchFailed("Postgres is not reached by a unix socket")
     number = options.get("port", ["5432"])[0]
-    return f"{options['host'][0]}/.s.PGSQL.{number}", f"postgresql://{parts.username}@{LOOPBACK}:{port}{parts.path}"
+    return (
+        f"{options['host'][0]}/.s.PGSQL.{number}",
+        f"postgresql://{parts.username}@{LOOPBACK}:{port}{parts.path}",
+    )
 
 
 def redis_at(url: str, port: int) -> tuple[str, str]:

@@ -49,7 +49,10 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def each_kill(name: str, values: Sequence[float]) -> list[Reading]:
     """The usual three of a row of kills, in milliseconds, and every single one."""
-    return [*percentiles(name, values, unit="ms"), *(Reading(f"{name} each", "ms", value) for value in values)]
+    return [
+        *percentiles(name, values, unit="ms"),
+        *(Reading(f"{name} each", "ms", value) for value in values),
+    ]
 
 
 def percentiles(name: str, values: Sequence[float], *, unit: str) -> list[Reading]:

@@ -17,11 +17,13 @@ Figures = Mapping[str, Sequence[Figure]]
 
 
 class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One of them. `figure`: how the name of the figure ends. `more`: at least the bound is wanted; otherwise less than it.
+    """One of them. `figure`: how the name of the figure ends. `more`: at least the bound is wanted;
+    otherwise less than it.
 
-    `share_of`: the bound is a share of the median of another figure (measurement, name). `others`: what others reach, in words;
-    `best`, `best_is`: the best of them that promises as much. `beside`: the figure of a comparison (bench/peers) that says it.
-    `at_least`: a measurement on a smaller scale does not decide it.
+    `share_of`: the bound is a share of the median of another figure (measurement, name). `others`:
+    what others reach, in words; `best`, `best_is`: the best of them that promises as much.
+    `beside`: the figure of a comparison (bench/peers) that says it. `at_least`: a measurement on a
+    smaller scale does not decide it.
     """
 
     about: str
@@ -47,7 +49,9 @@ class Verdict(Struct, frozen=True):
 
     @property
     def reached(self) -> bool:
-        return self.figure.median >= self.bound if self.goal.more else self.figure.median < self.bound
+        return (
+            self.figure.median >= self.bound if self.goal.more else self.figure.median < self.bound
+        )
 
 
 class _List(Struct, forbid_unknown_fields=True):
@@ -63,7 +67,14 @@ def judge(figures: Figures, scale: Scale) -> list[Verdict]:
     for goal in GOALS:
         if any(getattr(scale, name) < least for name, least in goal.at_least.items()):
             continue
-        found = next((figure for figure in figures.get(goal.measurement, ()) if figure.name.endswith(goal.figure)), None)
+        found = next(
+            (
+                figure
+                for figure in figures.get(goal.measurement, ())
+                if figure.name.endswith(goal.figure)
+            ),
+            None,
+        )
         bound = _bound(goal, figures)
         if found is not None and bound is not None:
             verdicts.append(Verdict(goal, found, bound))

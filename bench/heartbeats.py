@@ -2,8 +2,8 @@
 
 The times come from the deadlines in dispatch, by the clock of its server.
 
-A deadline is a renewal plus the length of the lease, so it tells the moment exactly, however seldom one looks (but more often
-than leases are renewed).
+A deadline is a renewal plus the length of the lease, so it tells the moment exactly, however seldom
+one looks (but more often than leases are renewed).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Heartbeats:
         self.stopping = False
 
     async def watch(self) -> None:
-        """Read repeatedly until stopped (and not only until cancelled: wait_for, in which redis-py sends, loses
-        a cancellation now and then before Python 3.12)."""
+        """Read repeatedly until stopped (and not only until cancelled: wait_for, in which redis-py
+        sends, loses a cancellation now and then before Python 3.12)."""
         while not self.stopping:
             await self.look()
             await asyncio.sleep(LOOK_SECONDS)
@@ -48,15 +48,19 @@ class Heartbeats:
             seen.append(moment)
 
     def longest_gap(self, *, since: int, until: int, dead: Collection[str]) -> int:
-        """The longest time, of those that end after `since`, in which a worker that lives renewed nothing. Milliseconds.
+        """The longest time, of those that end after `since`, in which a worker that lives renewed
+        nothing. Milliseconds.
 
-        The one that has not ended `until` then counts too: a heartbeat that never comes is late as well.
+        The one that has not ended `until` then counts too: a heartbeat that never comes is late as
+        well.
         """
         gaps = [0]
         for worker_id, moments in self._renewals.items():
             if worker_id not in dead:
                 ends = [*moments[1:], until]
-                gaps += [end - begin for begin, end in zip(moments, ends, strict=True) if end > since]
+                gaps += [
+                    end - begin for begin, end in zip(moments, ends, strict=True) if end > since
+                ]
         return max(gaps)
 
 

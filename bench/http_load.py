@@ -1,7 +1,8 @@
 """Load an API with a client that costs next to nothing.
 
-A fixed number of connections, each with one request under way at any time: a client as slow as the answers. Requests are
-bytes made once, with a number in two places; of an answer only the code and the length are read.
+A fixed number of connections, each with one request under way at any time: a client as slow as the
+answers. Requests are bytes made once, with a number in two places; of an answer only the code and
+the length are read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ RETRY_SECONDS = 0.05
 
 
 class Load:
-    """Submissions over HTTP, each with a fresh key and `body` with a number of nine digits in it, from `start` to `stop`."""
+    """Submissions over HTTP, each with a fresh key and `body` with a number of nine digits in it,
+    from `start` to `stop`."""
 
     def __init__(self, port: int, *, connections: int, body: bytes = BODY) -> None:
         self.accepted = 0
@@ -43,7 +45,9 @@ class Load:
         give_up = monotonic() + START_SECONDS
         while len(self._connections) < self._count:
             try:
-                _, connection = await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._port)
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self), "127.0.0.1", self._port
+                )
                 self._connections.append(connection)
             except OSError:
                 if monotonic() > give_up:
@@ -53,7 +57,9 @@ class Load:
     async def stop(self) -> None:
         """Wait for the requests under way. Raises `BenchFailed` if one was not accepted."""
         self.stopping = True
-        await asyncio.wait([connection.ended for connection in self._connections], timeout=START_SECONDS)
+        await asyncio.wait(
+            [connection.ended for connection in self._connections], timeout=START_SECONDS
+        )
         self.check()
 
     def check(self) -> None:

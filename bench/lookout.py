@@ -30,7 +30,8 @@ class Lookout:
         return int(seconds) * 1_000 + int(microseconds) // 1_000
 
     async def deadlines(self, queue: str) -> dict[str, int]:
-        """Until when does each registered worker hold its lease? Milliseconds of the server's clock."""
+        """Until when does each registered worker hold its lease? Milliseconds of the server's
+        clock."""
         entries: Any = await self._client.zrange(self._keys.leases(queue), 0, -1, withscores=True)
         return {worker_id.decode(): int(deadline) for worker_id, deadline in entries}
 
@@ -39,9 +40,12 @@ class Lookout:
         return int((await self._client.info("memory"))["used_memory"])
 
     async def commands(self) -> dict[str, int]:
-        """How many commands of each kind the server has carried out so far, those inside scripts included."""
+        """How many commands of each kind the server has carried out so far, those inside scripts
+        included."""
         found: dict[str, dict[str, Any]] = await self._client.info("commandstats")
-        return {name.removeprefix("cmdstat_"): int(numbers["calls"]) for name, numbers in found.items()}
+        return {
+            name.removeprefix("cmdstat_"): int(numbers["calls"]) for name, numbers in found.items()
+        }
 
     async def lengths(self, queues: Sequence[str]) -> list[int]:
         """How many deliveries are in the normal lane of each of these queues?"""
@@ -50,11 +54,13 @@ class Lookout:
         return [int(length) for length in await pipe.execute()]
 
     async def take(self, queues: Sequence[str], *, most: int) -> dict[str, list[str]]:
-        """Take at most so many deliveries out of the normal lane of each of these queues, as workers would."""
+        """Take at most so many deliveries out of the normal lane of each of these queues, as
+        workers would."""
         pipe = self._client.pipeline(transaction=False)
         _ = [pipe.lpop(self._keys.ready(queue, Lane.NORMAL), most) for queue in queues]
         return {
-            queue: [value.decode() for value in taken or ()] for queue, taken in zip(queues, await pipe.execute(), strict=True)
+            queue: [value.decode() for value in taken or ()]
+            for queue, taken in zip(queues, await pipe.execute(), strict=True)
         }
 
     async def listed(self, queue: str) -> int:

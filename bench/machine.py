@@ -36,8 +36,11 @@ async def describe() -> dict[str, str]:
         "load before (1, 5, 15 min)": load,
         "fdatasync of 8 KiB": f"{sync_ms:.2f} ms (median of {SYNCS})",
         "Python": platform.python_version(),
-        "Postgres": ", ".join(f"{name} {value}" for name, value in sorted(settings.items())) + "; unix socket",
-        dispatch["product"]: f"{dispatch['version']}, appendonly {dispatch['aof_enabled']}; unix socket",
+        "Postgres": ", ".join(f"{name} {value}" for name, value in sorted(settings.items()))
+        + "; unix socket",
+        dispatch[
+            "product"
+        ]: f"{dispatch['version']}, appendonly {dispatch['aof_enabled']}; unix socket",
         "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
     }
 

@@ -35,7 +35,15 @@ TABLES = {
         "CPU of servers": "drain, 1 worker: CPU of servers",
     },
 }
-CRASH_COLUMNS = ("not done", "done twice", "orphans", "never rerun", "rerun after s, median", "most", "all done after s")
+CRASH_COLUMNS = (
+    "not done",
+    "done twice",
+    "orphans",
+    "never rerun",
+    "rerun after s, median",
+    "most",
+    "all done after s",
+)
 
 
 class Contender(Struct, frozen=True):
@@ -60,7 +68,8 @@ class Recovery(Struct, frozen=True):
 
 
 class Others(Struct, frozen=True, kw_only=True):
-    """One comparison. `figures` by contender, `crashes` by settings (default, reliable) and contender, `failed` with reasons."""
+    """One comparison. `figures` by contender, `crashes` by settings (default, reliable) and
+    contender, `failed` with reasons."""
 
     machine: Mapping[str, str]
     contenders: list[Contender]
@@ -71,7 +80,12 @@ class Others(Struct, frozen=True, kw_only=True):
 
     def column(self, name: str) -> dict[str, Figure]:
         """One figure of every contender that has it."""
-        return {who: figure for who, figures in self.figures.items() for figure in figures if figure.name == name}
+        return {
+            who: figure
+            for who, figures in self.figures.items()
+            for figure in figures
+            if figure.name == name
+        }
 
 
 def read_others(file: Path) -> Others:
@@ -83,7 +97,9 @@ def best_other(goal: Goal, others: Others) -> tuple[float, str] | None:
     """The best of them all, in the unit of the goal, and who that is."""
     if goal.beside == CRASH:
         return _best_recovery(others)
-    found = {who: figure.median for who, figure in others.column(goal.beside).items() if who != OURS}
+    found = {
+        who: figure.median for who, figure in others.column(goal.beside).items() if who != OURS
+    }
     if not found:
         return None
     who = (max if goal.more else min)(found, key=found.__getitem__)
@@ -91,7 +107,8 @@ def best_other(goal: Goal, others: Others) -> tuple[float, str] | None:
 
 
 def _best_recovery(others: Others) -> tuple[float, str] | None:
-    """The slowest rerun, in milliseconds, of who is fastest among those that lost nothing, by whichever settings."""
+    """The slowest rerun, in milliseconds, of who is fastest among those that lost nothing, by
+    whichever settings."""
     found = {
         f"{who} ({settings} settings)": max(recovery.rerun_seconds) * 1e3
         for settings, recoveries in others.crashes.items()
@@ -106,13 +123,22 @@ def tables(others: Others) -> Iterator[str]:
     for title, columns in TABLES.items():
         yield from ("", f"### {title}", "", *table_head("contender", *columns))
         for who in others.figures:
-            yield table_row(who, *(_cell(others.column(name).get(who)) for name in columns.values()))
+            yield table_row(
+                who, *(_cell(others.column(name).get(who)) for name in columns.values())
+            )
     for settings, recoveries in others.crashes.items():
         if recoveries:
-            yield from ("", f"### Workers killed, {settings} settings", "", *table_head("contender", *CRASH_COLUMNS))
+            yield from (
+                "",
+                f"### Workers killed, {settings} settings",
+                "",
+                *table_head("contender", *CRASH_COLUMNS),
+            )
             yield from (table_row(who, *_recovery(found)) for who, found in recoveries.items())
     yield from ("", "### Settings", "")
-    yield from table_head("contender", "versions", "settings", "most reliable settings", "bulk call", numbers=range(0))
+    yield from table_head(
+        "contender", "versions", "settings", "most reliable settings", "bulk call", numbers=range(0)
+    )
     for contender in others.contenders:
         yield table_row(
             contender.name,
@@ -128,14 +154,22 @@ def tables(others: Others) -> Iterator[str]:
 def _versions(contender: Contender, others: Others) -> list[str]:
     """Of the package that it is, and of those that extend it."""
     packages = others.packages.get(contender.environment or contender.name, [])
-    return [package for package in packages if package.lower().startswith(contender.environment.lower() or contender.name)]
+    return [
+        package
+        for package in packages
+        if package.lower().startswith(contender.environment.lower() or contender.name)
+    ]
 
 
 def _cell(figure: Figure | None) -> str:
     if figure is None:
         return "-"
     least, most = figure.spread
-    return number(figure.median) if least == most else f"{number(figure.median)} ({number(least)} to {number(most)})"
+    return (
+        number(figure.median)
+        if least == most
+        else f"{number(figure.median)} ({number(least)} to {number(most)})"
+    )
 
 
 def _recovery(found: Recovery) -> list[str]:

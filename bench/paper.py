@@ -36,7 +36,9 @@ def show(console: Console, report: Report) -> None:
     """The figures as a table."""
     table = Table(title="median, and the least and the most of the runs")
     for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("figure", "unit", "reached") else "right")
+        table.add_column(
+            heading, justify="left" if heading in ("figure", "unit", "reached") else "right"
+        )
     for rows in rows_of(report).values():
         for row in rows:
             table.add_row(*row)
@@ -69,12 +71,18 @@ def circumstances(report: Report) -> Iterator[str]:
 def rows_of(report: Report) -> dict[str, list[tuple[str, ...]]]:
     """The figures of each measurement, a row of cells for each."""
     verdicts = {id(verdict.figure): verdict for verdict in judge(report.figures, report.scale)}
-    return {name: [_cells(figure, verdicts.get(id(figure))) for figure in figures] for name, figures in report.figures.items()}
+    return {
+        name: [_cells(figure, verdicts.get(id(figure))) for figure in figures]
+        for name, figures in report.figures.items()
+    }
 
 
 def table_head(*cells: str, numbers: range = range(1, 99)) -> tuple[str, str]:
-    """The first two lines of a table in Markdown. `numbers`: the columns that are set to the right."""
-    return table_row(*cells), f"|{'|'.join('---:' if place in numbers else '---' for place in range(len(cells)))}|"
+    """The first two lines of a table in Markdown. `numbers`: the columns that are set to the
+    right."""
+    return table_row(
+        *cells
+    ), f"|{'|'.join('---:' if place in numbers else '---' for place in range(len(cells)))}|"
 
 
 def table_row(*cells: str) -> str:
@@ -102,11 +110,21 @@ def bound_in_words(verdict: Verdict) -> str:
 
 def number(value: float) -> str:
     """Three digits that mean something."""
-    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return (
+        f"{value:,.0f}"
+        if abs(value) >= 100 or value == int(value)
+        else f"{value:.1f}"
+        if abs(value) >= 10
+        else f"{value:.2f}"
+    )
 
 
 def _cells(figure: Figure, verdict: Verdict | None) -> tuple[str, ...]:
     least, most = figure.spread
     numbers = (number(value) for value in (figure.median, least, most))
-    goal = ("", "") if verdict is None else (bound_in_words(verdict), "yes" if verdict.reached else "no")
+    goal = (
+        ("", "")
+        if verdict is None
+        else (bound_in_words(verdict), "yes" if verdict.reached else "no")
+    )
     return (figure.name, figure.unit, *numbers, str(len(figure.values)), *goal)

@@ -1,7 +1,8 @@
 """Start one service of leaseq as a real process, read what it says, and end it.
 
-Its log goes to a file, which costs the benchmark nothing while it measures. Invariants: only processes that were started
-here, and their children, are ever signalled; a service whose benchmark has died ends (`--until-eof`).
+Its log goes to a file, which costs the benchmark nothing while it measures. Invariants: only
+processes that were started here, and their children, are ever signalled; a service whose benchmark
+has died ends (`--until-eof`).
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Service:
                 stdin=subprocess.PIPE,
                 stdout=words,
                 stderr=subprocess.STDOUT,
-                # A Ctrl-C in the terminal is for the benchmark, which then ends its services in order.
+                # A Ctrl-C in the terminal is for the benchmark, which then ends its services in
+                # order.
                 start_new_session=True,
             )
 
@@ -53,21 +55,30 @@ class Service:
     def heard(self, event: str) -> list[dict[str, Any]]:
         """Every line of its log that says this."""
         lines = self._log.read_bytes().splitlines()
-        return [said for line in lines if event.encode() in line and (said := _decoded(line)).get("event") == event]
+        return [
+            said
+            for line in lines
+            if event.encode() in line and (said := _decoded(line)).get("event") == event
+        ]
 
     async def hear(self, event: str, *, count: int = 1) -> list[dict[str, Any]]:
-        """Wait for this event. Raises `BenchFailed`, with the last log lines, if the service ends or takes too long."""
+        """Wait for this event. Raises `BenchFailed`, with the last log lines, if the service ends
+        or takes too long."""
         give_up = monotonic() + START_SECONDS
         while len(heard := self.heard(event)) < count:
             if self.process.poll() is not None or monotonic() > give_up:
-                raise BenchFailed(f"leaseq {self.name} did not log {event}; its last lines:\n{self.last_words()}")
+                raise BenchFailed(
+                    f"leaseq {self.name} did not log {event}; its last lines:\n{self.last_words()}"
+                )
             await asyncio.sleep(POLL_SECONDS)
         return heard
 
     def kill_whole(self) -> None:
-        """SIGKILL to the process and its children together, as when its machine is lost: no child hands anything back.
+        """SIGKILL to the process and its children together, as when its machine is lost: no child
+        hands anything back.
 
-        The supervisor stands still first, so that it replaces no child and no child notices that it is gone.
+        The supervisor stands still first, so that it replaces no child and no child notices that it
+        is gone.
         """
         with suppress(psutil.NoSuchProcess):
             whole = psutil.Process(self.pid)
@@ -91,7 +102,9 @@ class Service:
 
     def last_words(self, lines: int = 8) -> str:
         """The end of its log."""
-        return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        return "\n".join(
+            self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+        )
 
 
 def _decoded(line: bytes) -> dict[str, Any]:

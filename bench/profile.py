@@ -1,6 +1,7 @@
 """Profile a worker process with py-spy while it drains.
 
-Its samples are kept as collapsed stacks, which flame graph viewers read; the functions that lead are printed.
+Its samples are kept as collapsed stacks, which flame graph viewers read; the functions that lead
+are printed.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ async def profile(scale: Scale, console: Console, directory: Path) -> None:
 
 
 def show(console: Console, file: Path) -> None:
-    """The leaders: by samples in which the function itself ran, and in which it or what it called did."""
+    """The leaders: by samples in which the function itself ran, and in which it or what it called
+    did."""
     itself: Counter[str] = Counter()
     within: Counter[str] = Counter()
     for line in file.read_text(encoding="utf-8").splitlines():

@@ -30,14 +30,18 @@ class Child(Struct, frozen=True):
 async def grown_children(worker: Service) -> list[Child]:
     """The processes of a worker that live, once the youngest of them is old enough to be killed."""
     dead = {said["pid_of_child"] for said in worker.heard("child.died")}
-    started = [Child(said["worker_id"], said["pid_of_child"]) for said in worker.heard("child.started")]
+    started = [
+        Child(said["worker_id"], said["pid_of_child"]) for said in worker.heard("child.started")
+    ]
     children = [child for child in started if child.pid not in dead]
     youngest = max(psutil.Process(child.pid).create_time() for child in children)
     await asyncio.sleep(max(youngest + GROWN_UP_SECONDS - time.time(), 0))
     return children
 
 
-async def restarted(stage: Stage, task_ids: Sequence[str], killed_at: datetime, *, every: float = POLL_SECONDS) -> float:
+async def restarted(
+    stage: Stage, task_ids: Sequence[str], killed_at: datetime, *, every: float = POLL_SECONDS
+) -> float:
     """Seconds from the kill to the start of the last task's second attempt. Raises `BenchFailed`.
 
     The ledger is asked `every` so many seconds; what it answers does not depend on that.
@@ -48,7 +52,9 @@ async def restarted(stage: Stage, task_ids: Sequence[str], killed_at: datetime, 
     async def all_restarted() -> bool:
         return (await stage.witness.restarts(task_ids, killed_at)).restarted == len(task_ids)
 
-    await until(all_restarted, what="the lost tasks run again", seconds=PATIENCE_SECONDS, every=every)
+    await until(
+        all_restarted, what="the lost tasks run again", seconds=PATIENCE_SECONDS, every=every
+    )
     found = await stage.witness.restarts(task_ids, killed_at)
     if found.most_attempts != 2:
         raise BenchFailed(f"a lost task was started {found.most_attempts} times")

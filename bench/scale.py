@@ -6,7 +6,8 @@ from msgspec import Struct
 
 
 class Scale(Struct, frozen=True, kw_only=True):
-    """Numbers of tasks, seconds, and kills. `settings`: what of the configuration differs from the default."""
+    """Numbers of tasks, seconds, and kills. `settings`: what of the configuration differs from the
+    default."""
 
     runs: int = 3
     drain_tasks: int = 100_000

@@ -1,7 +1,8 @@
 """The servers of a run, in a temporary directory that is removed afterwards.
 
-Every run begins with empty servers, so that none inherits the tables of another. They are the embedded ones, as leaseq starts
-them automatically. No LEASEQ_* variable of the caller is used: the benchmark must not touch the caller's servers.
+Every run begins with empty servers, so that none inherits the tables of another. They are the
+embedded ones, as leaseq starts them automatically. No LEASEQ_* variable of the caller is used: the
+benchmark must not touch the caller's servers.
 """
 
 from __future__ import annotations
@@ -49,14 +50,18 @@ class Stage:
         return self._valkey.pid or 0
 
     def start(self, *arguments: str, config: Config | None = None) -> Service:
-        """Start `leaseq ARGUMENTS`, with a `config` of its own where given; the caller waits for what it says."""
+        """Start `leaseq ARGUMENTS`, with a `config` of its own where given; the caller waits for
+        what it says."""
         log = self.config.data_dir / f"{len(self.services):03d}-{arguments[0]}.log"
         service = Service(arguments, env=_environment(config or self.config), log=log)
         self.services.append(service)
         return service
 
-    async def worker(self, *, processes: int = 1, queues: Sequence[str] = (), concurrency: int | None = None) -> Service:
-        """A worker for bench/app.py, once its processes take tasks. Without `queues`: those of its handlers."""
+    async def worker(
+        self, *, processes: int = 1, queues: Sequence[str] = (), concurrency: int | None = None
+    ) -> Service:
+        """A worker for bench/app.py, once its processes take tasks. Without `queues`: those of its
+        handlers."""
         options = ["--processes", str(processes)]
         options += ["--queues", ",".join(queues)] if queues else []
         options += [] if concurrency is None else ["--concurrency", str(concurrency)]
@@ -79,8 +84,8 @@ class Stage:
 
 @asynccontextmanager
 async def set_up(settings: Mapping[str, str]) -> AsyncIterator[Stage]:
-    """Put up the servers, with `settings` (names of the configuration and values as text) instead of defaults. Those called
-    `postgres.NAME` are for Postgres itself."""
+    """Put up the servers, with `settings` (names of the configuration and values as text) instead
+    of defaults. Those called `postgres.NAME` are for Postgres itself."""
     async with AsyncExitStack() as stack:
         data_dir = Path(tempfile.mkdtemp(prefix="leaseq-bench-"))
         stack.callback(shutil.rmtree, data_dir, ignore_errors=True)
@@ -88,11 +93,19 @@ async def set_up(settings: Mapping[str, str]) -> AsyncIterator[Stage]:
         postgres, valkey = PostgresServer(data_dir / "postgres"), ValkeyServer(data_dir / "valkey")
         postgres.start()
         valkey.start()
-        of_server = {name.removeprefix(SERVER): value for name, value in settings.items() if name.startswith(SERVER)}
+        of_server = {
+            name.removeprefix(SERVER): value
+            for name, value in settings.items()
+            if name.startswith(SERVER)
+        }
         if of_server:
             _configure(postgres, of_server)
         settings = {name: value for name, value in settings.items() if not name.startswith(SERVER)}
-        given = {"postgres_url": postgres.url, "redis_url": valkey.url, "data_dir": str(data_dir)} | dict(settings)
+        given = {
+            "postgres_url": postgres.url,
+            "redis_url": valkey.url,
+            "data_dir": str(data_dir),
+        } | dict(settings)
         config = Config.from_env({f"LEASEQ_{name.upper()}": value for name, value in given.items()})
         await migrate(postgres.url)
         stage = Stage(config, postgres=postgres, valkey=valkey)

@@ -31,7 +31,9 @@ PATIENCE_SECONDS = 300.0
 
 def submission(config: Config, task_type: str, *, queue: str = QUEUE, **payload: Any) -> Submission:
     """One submission, as an engine takes it."""
-    request = Request(type=task_type, payload=msgspec.json.encode(payload), options=SubmitOptions(queue=queue))
+    request = Request(
+        type=task_type, payload=msgspec.json.encode(payload), options=SubmitOptions(queue=queue)
+    )
     return accept(request, config, tenant=DEFAULT_TENANT)
 
 
@@ -46,7 +48,8 @@ def noop_of(config: Config, queue: str) -> Submission:
 
 
 async def record(stage: Stage, count: int) -> list[str]:
-    """Record `count` tasks that do nothing; returns their ids, in the order in which they are to be run."""
+    """Record `count` tasks that do nothing; returns their ids, in the order in which they are to be
+    run."""
     task_ids: list[str] = []
     while len(task_ids) < count:
         chunk = list(noops(stage.config, min(CHUNK, count - len(task_ids))))
@@ -58,7 +61,8 @@ async def record(stage: Stage, count: int) -> list[str]:
 
 
 async def supply(stage: Stage, count: int) -> list[str]:
-    """Record `count` tasks that do nothing, and wait until dispatch holds what it will hold of them. Returns their ids."""
+    """Record `count` tasks that do nothing, and wait until dispatch holds what it will hold of
+    them. Returns their ids."""
     task_ids = await record(stage, count)
     await delivered(stage)
     return task_ids
@@ -103,7 +107,8 @@ async def until(
     seconds: float = PATIENCE_SECONDS,
     every: float = POLL_SECONDS,
 ) -> None:
-    """Wait until a condition holds, looking `every` so many seconds. Raises `BenchFailed` after `seconds`."""
+    """Wait until a condition holds, looking `every` so many seconds. Raises `BenchFailed` after
+    `seconds`."""
     give_up = monotonic() + seconds
     while not await condition():
         if monotonic() > give_up:
@@ -119,7 +124,8 @@ async def require_single_runs(stage: Stage, count: int) -> None:
 
 
 async def single_runs_since(stage: Stage, moment: datetime | None) -> Endings:
-    """The tasks that ended since a moment. Raises `BenchFailed` if one of them failed or ran twice."""
+    """The tasks that ended since a moment. Raises `BenchFailed` if one of them failed or ran
+    twice."""
     endings = await stage.witness.endings(moment)
     if not endings.ended == endings.succeeded == endings.first_attempts:
         raise BenchFailed(

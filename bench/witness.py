@@ -11,11 +11,14 @@ from typing import Any
 import psycopg
 from msgspec import Struct
 
-STATEMENTS = {file.stem: file.read_bytes() for file in (Path(__file__).parent / "sql").glob("*.sql")}
+STATEMENTS = {
+    file.stem: file.read_bytes() for file in (Path(__file__).parent / "sql").glob("*.sql")
+}
 
 
 class Endings(Struct, frozen=True):
-    """How the tasks of a run ended. Seconds: from the first ending to the last, and of the middle 80 % of them."""
+    """How the tasks of a run ended. Seconds: from the first ending to the last, and of the middle
+    80 % of them."""
 
     ended: int
     succeeded: int
@@ -31,7 +34,8 @@ class Endings(Struct, frozen=True):
 
 
 class Restarts(Struct, frozen=True):
-    """How some tasks fare after a kill. `seconds`: from the kill to the start of the last one that was started again."""
+    """How some tasks fare after a kill. `seconds`: from the kill to the start of the last one that
+    was started again."""
 
     restarted: int
     most_attempts: int
@@ -51,7 +55,9 @@ class Witness:
 
     async def endings(self, since: datetime | None = None, *, queue: str = "default") -> Endings:
         """Of all tasks of a queue that have ended, or of those that have since a moment."""
-        return Endings(*(await self._rows("measure_endings", since=since or "-infinity", queue=queue))[0])
+        return Endings(
+            *(await self._rows("measure_endings", since=since or "-infinity", queue=queue))[0]
+        )
 
     async def has_ended(self, task_id: str) -> bool:
         return bool((await self._rows("find_ended", task_id=task_id))[0][0])
@@ -64,7 +70,8 @@ class Witness:
         return int((await self._rows("count_unfinished"))[0][0])
 
     async def results(self, task_ids: Sequence[str]) -> list[int]:
-        """The results of tasks, whole numbers, in the order of the ids. Tasks that have not succeeded are omitted."""
+        """The results of tasks, whole numbers, in the order of the ids. Tasks that have not
+        succeeded are omitted."""
         return [row[0] for row in await self._rows("list_results", task_ids=list(task_ids))]
 
     async def held(self, worker_id: str) -> list[str]:
@@ -72,7 +79,9 @@ class Witness:
         return [row[0] for row in await self._rows("list_held", worker_id=worker_id)]
 
     async def restarts(self, task_ids: Sequence[str], killed_at: datetime) -> Restarts:
-        return Restarts(*(await self._rows("measure_restarts", task_ids=list(task_ids), killed_at=killed_at))[0])
+        return Restarts(
+            *(await self._rows("measure_restarts", task_ids=list(task_ids), killed_at=killed_at))[0]
+        )
 
     async def settings(self) -> dict[str, str]:
         """Version, and the settings that matter for durability and speed."""
@@ -84,7 +93,8 @@ class Witness:
         await self._tidy()
 
     async def fill_old(self, count: int) -> None:
-        """`count` tasks that ended more than an hour ago, with their keys, and as many keys whose time is over."""
+        """`count` tasks that ended more than an hour ago, with their keys, and as many keys whose
+        time is over."""
         await self._conn.execute(STATEMENTS["fill_old"], {"count": count})
         await self._tidy()
 

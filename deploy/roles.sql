@@ -1,5 +1,6 @@
--- The login roles of leaseq, with their passwords; run by psql as a superuser, again at each start. Their rights are made by
--- `leaseq migrate --grants`. The example's handlers make their tables themselves: an application with migrations needs no `create`.
+-- The login roles of leaseq, with their passwords; run by psql as a superuser, again at each start.
+-- Their rights are made by `leaseq migrate --grants`. The example's handlers make their tables
+-- themselves: an application with migrations needs no `create`.
 \getenv service_password SERVICE_PASSWORD
 \getenv handler_password HANDLER_PASSWORD
 select format('create role %I login', name)

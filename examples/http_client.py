@@ -17,15 +17,23 @@ PAUSE_SECONDS = 0.2
 
 
 async def submit(
-    client: httpx.AsyncClient, task_type: str, payload: dict[str, Any], *, key: str, seconds: float = 60.0
+    client: httpx.AsyncClient,
+    task_type: str,
+    payload: dict[str, Any],
+    *,
+    key: str,
+    seconds: float = 60.0,
 ) -> httpx.Response:
-    """Submit until it is acknowledged with 202. Raises `httpx.HTTPStatusError` for a refusal, `TimeoutError` after `seconds`."""
+    """Submit until it is acknowledged with 202. Raises `httpx.HTTPStatusError` for a refusal,
+    `TimeoutError` after `seconds`."""
     async with asyncio.timeout(seconds):
         while True:
             pause = PAUSE_SECONDS
             try:
                 answer = await client.post(
-                    "/api/tasks", json={"type": task_type, "payload": payload}, headers={"Idempotency-Key": key}
+                    "/api/tasks",
+                    json={"type": task_type, "payload": payload},
+                    headers={"Idempotency-Key": key},
                 )
                 if answer.status_code not in AGAIN:
                     return answer.raise_for_status()
@@ -50,7 +58,11 @@ async def main() -> None:
         payload = {"order_id": 7, "customer": "ada@example.com", "cents": 1250}
         for _ in range(2):
             answer = await submit(client, "charge", payload, key="charge-order-7")
-            print(answer.json()["task_id"], "replayed:", answer.headers.get("Idempotent-Replayed", "false"))
+            print(
+                answer.json()["task_id"],
+                "replayed:",
+                answer.headers.get("Idempotent-Replayed", "false"),
+            )
         task = await wait(client, answer.json()["task_id"])
         print(task["state"], task["result"])
 

@@ -1,9 +1,10 @@
 """The tasks of a shop: charge a customer, send a receipt, and sum up a month.
 
-The three kinds of effect there are: rows in Postgres (exactly once, with the completion of the task), a message to a
-service outside (at least once, under a key that never changes), and a file (replaced as a whole, so that writing it
-twice is writing it once). Run it with `leaseq dev examples.orders:app`; for the receipts, a mail server that only prints what
-it gets is `python -m aiosmtpd -n -l 127.0.0.1:1025`.
+The three kinds of effect there are: rows in Postgres (exactly once, with the completion of the
+task), a message to a service outside (at least once, under a key that never changes), and a file
+(replaced as a whole, so that writing it twice is writing it once). Run it with `leaseq dev
+examples.orders:app`; for the receipts, a mail server that only prints what it gets is `python -m
+aiosmtpd -n -l 127.0.0.1:1025`.
 """
 
 from __future__ import annotations
@@ -68,14 +69,17 @@ async def charge(ctx: Context, order_id: int, customer: str, cents: Cents) -> Ch
 
 @app.task(queue="mail", timeout=60)
 def send_receipt(ctx: Context, order_id: int, to: str, cents: Cents) -> str:
-    """Send an e-mail. A mail server offers no transaction: the Message-ID lets a receiver drop a duplicate."""
+    """Send an e-mail. A mail server offers no transaction: the Message-ID lets a receiver drop a
+    duplicate."""
     message = EmailMessage()
     # The same for every attempt of this task. An address may not hold a colon.
     message["Message-ID"] = f"<{ctx.key('receipt').replace(':', '.')}@orders.example>"
     message["From"] = "shop@orders.example"
     message["To"] = to
     message["Subject"] = f"Your order {order_id}"
-    message.set_content(f"Thank you. We have charged {cents / 100:.2f} for your order {order_id}.\n")
+    message.set_content(
+        f"Thank you. We have charged {cents / 100:.2f} for your order {order_id}.\n"
+    )
     host, _, port = SMTP.rpartition(":")
     try:
         with smtplib.SMTP(host, int(port), timeout=20) as server:
@@ -83,7 +87,9 @@ def send_receipt(ctx: Context, order_id: int, to: str, cents: Cents) -> str:
     except smtplib.SMTPRecipientsRefused as error:
         code, said = error.recipients[to]
         if code >= 500:  # there is no such mailbox, and a retry will not make one
-            raise Fail(f"the mail server refused {to}: {code} {said.decode(errors='replace')}") from error
+            raise Fail(
+                f"the mail server refused {to}: {code} {said.decode(errors='replace')}"
+            ) from error
         raise
     return str(message["Message-ID"])
 
@@ -126,4 +132,7 @@ def write_report(file: Path, totals: Totals) -> None:
     with file.open("w", newline="", encoding="utf-8") as lines:
         table = csv.writer(lines, lineterminator="\n")
         table.writerow(["product", "orders", "cents"])
-        table.writerows([product, totals.orders[product], totals.cents[product]] for product in sorted(totals.orders))
+        table.writerows(
+            [product, totals.orders[product], totals.cents[product]]
+            for product in sorted(totals.orders)
+        )

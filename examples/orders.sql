@@ -1,5 +1,6 @@
--- The tables of examples/orders.py. Safe to run any number of times, by any number of workers concurrently.
--- `charges` has no unique constraint on purpose: a charge that were made twice would show as two rows.
+-- The tables of examples/orders.py. Safe to run any number of times, by any number of workers
+-- concurrently. `charges` has no unique constraint on purpose: a charge that were made twice would
+-- show as two rows.
 do $$
 begin
     if to_regclass('charges') is null then

@@ -10,7 +10,8 @@ import re
 from leaseq.options import SubmitOptions
 from support.source_tree import PACKAGES, ROOT
 
-# The options that a task keeps under their own names, as code and SQL write them. A delay is kept as the moment `run_at`.
+# The options that a task keeps under their own names, as code and SQL write them. A delay is kept
+# as the moment `run_at`.
 RECORDED = {
     "queue": r"\bqueues?\b",
     "priority": r"\bpriorit(y|ies)\b",
@@ -27,7 +28,8 @@ def _lists_all(text: str) -> bool:
 
 
 def _places() -> set[str]:
-    """The files of the product that list every recorded option. A migration is written once for each option anyway."""
+    """The files of the product that list every recorded option. A migration is written once for
+    each option anyway."""
     found = set()
     for name in ("leaseq", "leaseq_api", "leaseq_reaper"):
         for path in PACKAGES[name].rglob("*"):
@@ -44,7 +46,10 @@ def _tables() -> dict[str, set[str]]:
     """The files in the table of each section of the page."""
     text = (ROOT / "docs" / "adding-an-option.md").read_text(encoding="utf-8")
     sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
-    return {section.splitlines()[0]: set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)) for section in sections}
+    return {
+        section.splitlines()[0]: set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE))
+        for section in sections
+    }
 
 
 def test_options_recorded_with_a_task_are_those_of_the_sample() -> None:

@@ -18,11 +18,15 @@ from support.worker import until, working
 
 
 async def connections(client: Client) -> int:
-    found = await client.rows("select count(*) from pg_stat_activity where application_name = 'leaseq client'")
+    found = await client.rows(
+        "select count(*) from pg_stat_activity where application_name = 'leaseq client'"
+    )
     return int(found[0][0])
 
 
-async def test_openings_are_counted_and_the_last_closing_disconnects(config: Config, client: Client) -> None:
+async def test_openings_are_counted_and_the_last_closing_disconnects(
+    config: Config, client: Client
+) -> None:
     app = Leaseq(config)
 
     @app.task
@@ -50,7 +54,9 @@ async def test_openings_are_counted_and_the_last_closing_disconnects(config: Con
     await until(all_closed)
 
 
-async def test_an_opening_that_fails_leaves_nothing_open_and_may_be_repeated(config: Config) -> None:
+async def test_an_opening_that_fails_leaves_nothing_open_and_may_be_repeated(
+    config: Config,
+) -> None:
     app, fails = Leaseq(config), True
     connect = app.openings._connect
 
@@ -60,7 +66,9 @@ async def test_an_opening_that_fails_leaves_nothing_open_and_may_be_repeated(con
         return connect()
 
     app.openings._connect = sometimes
-    for outcome in await asyncio.gather(*(app.__aenter__() for _ in range(3)), return_exceptions=True):
+    for outcome in await asyncio.gather(
+        *(app.__aenter__() for _ in range(3)), return_exceptions=True
+    ):
         assert isinstance(outcome, ValueError)
     fails = False
     # The set of connections that failed keeps its own way to connect; a new one is made.
@@ -68,7 +76,9 @@ async def test_an_opening_that_fails_leaves_nothing_open_and_may_be_repeated(con
         assert app.engine.config is config
 
 
-async def test_a_handle_is_found_by_its_id_and_knows_the_type_of_the_result(config: Config, client: Client) -> None:
+async def test_a_handle_is_found_by_its_id_and_knows_the_type_of_the_result(
+    config: Config, client: Client
+) -> None:
     app = Leaseq(config)
 
     @app.task
@@ -138,7 +148,9 @@ print("done")
 """
 
 
-async def test_code_without_an_event_loop_submits_through_sync(config: Config, client: Client) -> None:
+async def test_code_without_an_event_loop_submits_through_sync(
+    config: Config, client: Client
+) -> None:
     env = {
         "PATH": os.environ["PATH"],
         "LEASEQ_POSTGRES_URL": str(config.postgres_url),

@@ -49,7 +49,9 @@ def test_every_kind_of_value_is_read() -> None:
     assert config.log_format == "json"
 
 
-@pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False), ("0", False)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("1", True), ("false", False), ("0", False)]
+)
 def test_boolean_setting_is_read(text: str, value: bool) -> None:
     assert Config.from_env({"LEASEQ_STRICT_TYPES": text}).strict_types is value
 
@@ -89,7 +91,22 @@ def test_a_prefix_of_keys_is_read(prefix: str) -> None:
 @pytest.mark.parametrize(
     "prefix",
     [
-        *("{a}", "a{b", "a}b", "a*", "a?", "a[b]", "a]", "a\\", "a^b", "a~", "a,b", "a/b", "a'b", 'a"b'),
+        *(
+            "{a}",
+            "a{b",
+            "a}b",
+            "a*",
+            "a?",
+            "a[b]",
+            "a]",
+            "a\\",
+            "a^b",
+            "a~",
+            "a,b",
+            "a/b",
+            "a'b",
+            'a"b',
+        ),
         *("a b", " a", "a ", "\ta", "a\n", "a\x00b", "a\x1bb", "a\x7f"),
         *("a:", ":a", "a::b", ":", "größe", "\u0430", "a\u00a0b", "a\u202eb", "\ud800", "x" * 65),
     ],
@@ -108,7 +125,12 @@ def test_an_empty_prefix_is_refused_however_it_comes() -> None:
 
 
 def test_a_child_process_reads_the_same_configuration_from_its_environment() -> None:
-    parent = Config(redis_url="redis://:p@cache/0", data_dir=Path("/srv/leaseq"), strict_types=True, lease_seconds=7.5)
+    parent = Config(
+        redis_url="redis://:p@cache/0",
+        data_dir=Path("/srv/leaseq"),
+        strict_types=True,
+        lease_seconds=7.5,
+    )
     assert Config.from_env(parent.to_env()) == parent
 
 
@@ -179,7 +201,12 @@ def test_a_refused_url_does_not_leak_its_password() -> None:
     assert "s3cret" not in refusal({"LEASEQ_REDIS_URL": "http://:s3cret@cache"})
 
 
-@given(st.dictionaries(st.sampled_from([f"LEASEQ_{n.upper()}" for n in Config.__struct_fields__]), st.text(max_size=8)))
+@given(
+    st.dictionaries(
+        st.sampled_from([f"LEASEQ_{n.upper()}" for n in Config.__struct_fields__]),
+        st.text(max_size=8),
+    )
+)
 def test_any_text_is_read_or_refused_but_never_blows_up(env: dict[str, str]) -> None:
     outcome: Any
     try:
@@ -191,13 +218,21 @@ def test_any_text_is_read_or_refused_but_never_blows_up(env: dict[str, str]) -> 
 
 
 def test_a_configuration_survives_the_environment() -> None:
-    config = Config(redis_url="redis://x/0", strict_types=True, concurrency=7, lease_seconds=9.25, log_level="debug")
+    config = Config(
+        redis_url="redis://x/0",
+        strict_types=True,
+        concurrency=7,
+        lease_seconds=9.25,
+        log_level="debug",
+    )
     again = Config.from_env(config.to_env())
     assert again == msgspec.structs.replace(config, data_dir=config.data_dir.absolute())
     assert "LEASEQ_POSTGRES_URL" not in config.to_env()
 
 
-@pytest.mark.parametrize("name", ["LEASEQ_POSTGRES_URL", "LEASEQ_HANDLER_POSTGRES_URL", "LEASEQ_REDIS_URL"])
+@pytest.mark.parametrize(
+    "name", ["LEASEQ_POSTGRES_URL", "LEASEQ_HANDLER_POSTGRES_URL", "LEASEQ_REDIS_URL"]
+)
 def test_a_url_may_stand_in_a_file(tmp_path: Path, name: str) -> None:
     """As a secret of Docker, Kubernetes or systemd comes."""
     file = tmp_path / "secret"
@@ -222,7 +257,9 @@ def test_a_url_may_stand_in_a_file(tmp_path: Path, name: str) -> None:
         (b"postgresql://" + b"x" * 1_000_000, "longer than"),
     ],
 )
-def test_a_file_without_a_url_is_refused_without_its_content(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_a_file_without_a_url_is_refused_without_its_content(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
     file = tmp_path / "secret"
     if content is not None:
         file.write_bytes(content)
@@ -244,5 +281,8 @@ def test_an_environment_for_other_programs_has_no_url_and_starts_no_server_of_it
     hidden = hide_secrets({"PATH": "/bin", **config.to_env()}, secrets)
     assert hidden == {"PATH": "/bin", **values, "LEASEQ_POSTGRES_URL": "", "LEASEQ_REDIS_URL": ""}
     assert "a worker empties it" in refusal(hidden)
-    from_file = hide_secrets({"LEASEQ_POSTGRES_URL_FILE": "/run/secret", "LEASEQ_REDIS_URL": "redis://:p@cache/0"}, secrets)
+    from_file = hide_secrets(
+        {"LEASEQ_POSTGRES_URL_FILE": "/run/secret", "LEASEQ_REDIS_URL": "redis://:p@cache/0"},
+        secrets,
+    )
     assert from_file == {"LEASEQ_POSTGRES_URL_FILE": "/run/secret", "LEASEQ_REDIS_URL": ""}

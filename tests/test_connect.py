@@ -28,7 +28,8 @@ from support.servers import free_port
 
 
 class SilentServer:
-    """Speaks just enough RESP to be connected to; counts BLMOVE, and either hangs up on it or never answers."""
+    """Speaks just enough RESP to be connected to; counts BLMOVE, and either hangs up on it or never
+    answers."""
 
     def __init__(self, *, hang_up: bool) -> None:
         self.hang_up = hang_up
@@ -73,8 +74,12 @@ async def lose_a_reply(client: Redis) -> None:
 
 
 @pytest.mark.parametrize("hang_up", [True, False], ids=["connection lost", "no answer"])
-@pytest.mark.parametrize("tempting", ["", "?retry_on_timeout=true", "?retry_on_error=x&max_connections=3&timeout=9"])
-async def test_a_lost_reply_is_never_asked_for_again(hang_up: bool, tempting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "tempting", ["", "?retry_on_timeout=true", "?retry_on_error=x&max_connections=3&timeout=9"]
+)
+async def test_a_lost_reply_is_never_asked_for_again(
+    hang_up: bool, tempting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("leaseq.connect.REPLY_SECONDS", 0.2)
     server = SilentServer(hang_up=hang_up)
     async with server.running() as url:
@@ -86,9 +91,13 @@ async def test_a_lost_reply_is_never_asked_for_again(hang_up: bool, tempting: st
 
 
 async def test_the_counting_server_sees_what_redis_py_does_by_default() -> None:
-    """The test above can fail: a client as redis-py makes it sends the same BLMOVE again, unasked."""
+    """The test above can fail: a client as redis-py makes it sends the same BLMOVE again,
+    unasked."""
     server = SilentServer(hang_up=True)
-    async with server.running() as url, Redis(host="127.0.0.1", port=urlsplit(url).port or 0) as client:
+    async with (
+        server.running() as url,
+        Redis(host="127.0.0.1", port=urlsplit(url).port or 0) as client,
+    ):
         lone_call = asyncio.ensure_future(client.blmove("ready", "mine", 1, "LEFT", "RIGHT"))
         await asyncio.wait_for(server.moved_twice.wait(), 10)
         lone_call.cancel()
@@ -96,9 +105,13 @@ async def test_the_counting_server_sees_what_redis_py_does_by_default() -> None:
             await lone_call
 
 
-async def test_a_block_may_last_as_long_as_it_was_announced(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_block_may_last_as_long_as_it_was_announced(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("leaseq.connect.REPLY_SECONDS", 0.3)
-    async with open_blocking_redis(Config(redis_url=redis_url), name="worker-1", block_seconds=1) as client:
+    async with open_blocking_redis(
+        Config(redis_url=redis_url), name="worker-1", block_seconds=1
+    ) as client:
         assert await client.client_getname() == "worker-1"
         assert await client.blmove("ready", "mine", 1, "LEFT", "RIGHT") is None
 
@@ -129,11 +142,22 @@ async def test_unix_sockets_work(own_postgres: PostgresServer, own_valkey: Valke
 
 
 async def test_sessions_are_set_up(config: Config) -> None:
-    strange = msgspec.structs.replace(config, postgres_url=f"{config.postgres_url}?options=-c%20synchronous_commit%3Doff")
-    async with await open_pool(strange, name="leaseq-api", max_size=2) as pool, pool.connection() as conn:
+    strange = msgspec.structs.replace(
+        config, postgres_url=f"{config.postgres_url}?options=-c%20synchronous_commit%3Doff"
+    )
+    async with (
+        await open_pool(strange, name="leaseq-api", max_size=2) as pool,
+        pool.connection() as conn,
+    ):
         assert conn.autocommit
         shown = {}
-        for name in ("synchronous_commit", "statement_timeout", "lock_timeout", "TimeZone", "application_name"):
+        for name in (
+            "synchronous_commit",
+            "statement_timeout",
+            "lock_timeout",
+            "TimeZone",
+            "application_name",
+        ):
             row = await (await conn.execute(f"show {name}".encode())).fetchone()
             assert row is not None
             shown[name] = row[0]
@@ -146,11 +170,17 @@ async def test_sessions_are_set_up(config: Config) -> None:
     }
 
 
-@pytest.mark.parametrize(("seconds", "lock"), [(60.0, "5s"), (10.0, "5s"), (0.5, "250ms"), (0.0001, "1ms")])
-async def test_a_wait_for_a_lock_is_the_shorter_one(config: Config, seconds: float, lock: str) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "lock"), [(60.0, "5s"), (10.0, "5s"), (0.5, "250ms"), (0.0001, "1ms")]
+)
+async def test_a_wait_for_a_lock_is_the_shorter_one(
+    config: Config, seconds: float, lock: str
+) -> None:
     """And never zero, which would be no limit at all."""
     settings = session_settings(seconds)
-    async with await psycopg.AsyncConnection.connect(str(config.postgres_url), autocommit=True) as conn:
+    async with await psycopg.AsyncConnection.connect(
+        str(config.postgres_url), autocommit=True
+    ) as conn:
         await conn.execute(SESSION, settings | {"statement_timeout": "5s"})
         assert await (await conn.execute("show lock_timeout")).fetchone() == (lock,)
 
@@ -170,19 +200,25 @@ async def test_row_that_stays_locked_is_reported_as_locked(config: Config) -> No
 
 
 async def test_the_pool_heals_after_a_restart(own_postgres: PostgresServer, pace: Pace) -> None:
-    """Neither the connections that died while idle nor the outage's length are the callers' trouble (docs/pitfalls.md#p23)."""
-    async with await open_pool(Config(postgres_url=own_postgres.url), name="worker", max_size=4) as pool:
+    """Neither the connections that died while idle nor the outage's length are the callers' trouble
+    (docs/pitfalls.md#p23)."""
+    async with await open_pool(
+        Config(postgres_url=own_postgres.url), name="worker", max_size=4
+    ) as pool:
         await asyncio.gather(*(_hold_briefly(pool.connection()) for _ in range(4)))
         own_postgres.stop("immediate")
         await asyncio.to_thread(own_postgres.start)
         began = time.monotonic()
         await _hold_briefly(pool.connection())
-        assert time.monotonic() - began < 0.9 * pace.slowness  # one dead connection revealed the other three
+        # one dead connection revealed the other three
+        assert time.monotonic() - began < 0.9 * pace.slowness
         await asyncio.gather(*(_hold_briefly(pool.connection()) for _ in range(8)))
         assert time.monotonic() - began < 2 * pace.slowness
 
 
-async def test_the_pool_heals_after_an_outage_in_which_everybody_asked(own_postgres: PostgresServer, pace: Pace) -> None:
+async def test_the_pool_heals_after_an_outage_in_which_everybody_asked(
+    own_postgres: PostgresServer, pace: Pace
+) -> None:
     config = Config(postgres_url=own_postgres.url, statement_timeout_seconds=0.4)
     async with await open_pool(config, name="worker", max_size=4) as pool:
         await asyncio.gather(*(_hold_briefly(pool.connection()) for _ in range(4)))
@@ -196,9 +232,14 @@ async def test_the_pool_heals_after_an_outage_in_which_everybody_asked(own_postg
         assert time.monotonic() - began < 2 * pace.slowness
 
 
-async def test_a_frozen_postgres_does_not_keep_the_caller(own_postgres: PostgresServer, pace: Pace) -> None:
-    """The kernel keeps a frozen server's connections alive, and its own time-outs are frozen with it (docs/pitfalls.md#p22)."""
-    async with await open_pool(Config(postgres_url=own_postgres.url), name="worker", max_size=2) as pool:
+async def test_a_frozen_postgres_does_not_keep_the_caller(
+    own_postgres: PostgresServer, pace: Pace
+) -> None:
+    """The kernel keeps a frozen server's connections alive, and its own time-outs are frozen with
+    it (docs/pitfalls.md#p22)."""
+    async with await open_pool(
+        Config(postgres_url=own_postgres.url), name="worker", max_size=2
+    ) as pool:
         await _hold_briefly(pool.connection())
         pid = own_postgres.pid
         assert pid is not None
@@ -217,20 +258,28 @@ async def test_a_frozen_postgres_does_not_keep_the_caller(own_postgres: Postgres
         await _hold_briefly(pool.connection())
 
 
-async def _hold_briefly(connection: contextlib.AbstractAsyncContextManager[psycopg.AsyncConnection[object]]) -> None:
+async def _hold_briefly(
+    connection: contextlib.AbstractAsyncContextManager[psycopg.AsyncConnection[object]],
+) -> None:
     async with connection as conn:
         await conn.execute("select pg_sleep(0.02)")
 
 
 async def test_absent_postgres_is_reported_immediately_without_its_url() -> None:
     with pytest.raises(ServerUnreachable) as caught:
-        await open_pool(Config(postgres_url=f"postgresql://me:s3cret@127.0.0.1:{free_port()}/x"), name="api", max_size=1)
+        await open_pool(
+            Config(postgres_url=f"postgresql://me:s3cret@127.0.0.1:{free_port()}/x"),
+            name="api",
+            max_size=1,
+        )
     assert str(caught.value) == "Postgres cannot be reached: Connection refused"
 
 
 async def test_a_pool_may_open_before_its_server(own_postgres: PostgresServer) -> None:
     own_postgres.stop()
-    async with await open_pool(Config(postgres_url=own_postgres.url), name="api", max_size=2, wait=False) as pool:
+    async with await open_pool(
+        Config(postgres_url=own_postgres.url), name="api", max_size=2, wait=False
+    ) as pool:
         await asyncio.to_thread(own_postgres.start)
         await _hold_briefly(pool.connection())
 

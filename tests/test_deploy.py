@@ -1,8 +1,9 @@
 """docker-compose.yml is valid, complete, and its commands work.
 
-Checked: the file by a parser of the Compose specification; the settings that promises rest on; every `leaseq ...` command by
-running it, on this machine. Not checked: no container runs here, so the images and the networks between them are taken on
-trust. test_deploy_servers.py tries the servers' files, test_deploy_image.py the Dockerfile.
+Checked: the file by a parser of the Compose specification; the settings that promises rest on;
+every `leaseq ...` command by running it, on this machine. Not checked: no container runs here, so
+the images and the networks between them are taken on trust. test_deploy_servers.py tries the
+servers' files, test_deploy_image.py the Dockerfile.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ from support.servers import admin_url, free_port
 from support.source_tree import ROOT
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-SECRETS = {"POSTGRES_PASSWORD": "letters0nly", "SERVICE_PASSWORD": "0therletters", "HANDLER_PASSWORD": "n0ne0fthem"}
+SECRETS = {
+    "POSTGRES_PASSWORD": "letters0nly",
+    "SERVICE_PASSWORD": "0therletters",
+    "HANDLER_PASSWORD": "n0ne0fthem",
+}
 OURS = ("migrate", "api", "worker", "reaper")
 
 
@@ -58,9 +63,13 @@ def interpolated(text: str, env: Mapping[str, str]) -> str:
 
 
 def test_readme_makes_every_secret_that_compose_needs(tmp_path: Path) -> None:
-    (command,) = re.findall(r"^.* > \.env$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    (command,) = re.findall(
+        r"^.* > \.env$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
-    made = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text(encoding="utf-8").splitlines())
+    made = dict(
+        line.split("=", 1) for line in (tmp_path / ".env").read_text(encoding="utf-8").splitlines()
+    )
     assert made.keys() == SECRETS.keys()
     interpolated(COMPOSE, made)  # raises Missing
 
@@ -122,19 +131,36 @@ def test_each_part_has_its_role_and_only_migrate_is_the_administrator() -> None:
     assert services["postgres"]["environment"]["POSTGRES_PASSWORD"] == SECRETS["POSTGRES_PASSWORD"]
     assert services["postgres"]["environment"]["POSTGRES_USER"] == "leaseq"
     for name in OURS:
-        environment, admin = services[name]["environment"], f"leaseq:{SECRETS['POSTGRES_PASSWORD']}@"
+        environment, admin = (
+            services[name]["environment"],
+            f"leaseq:{SECRETS['POSTGRES_PASSWORD']}@",
+        )
         assert (admin in environment["LEASEQ_POSTGRES_URL"]) is (name == "migrate")
-        assert f"leaseq_handler:{SECRETS['HANDLER_PASSWORD']}@" in environment["LEASEQ_HANDLER_POSTGRES_URL"]
+        assert (
+            f"leaseq_handler:{SECRETS['HANDLER_PASSWORD']}@"
+            in environment["LEASEQ_HANDLER_POSTGRES_URL"]
+        )
         if name != "migrate":
-            assert f"leaseq_service:{SECRETS['SERVICE_PASSWORD']}@" in environment["LEASEQ_POSTGRES_URL"]
+            assert (
+                f"leaseq_service:{SECRETS['SERVICE_PASSWORD']}@"
+                in environment["LEASEQ_POSTGRES_URL"]
+            )
 
 
-async def test_the_roles_of_the_file_are_fit_after_the_grants(own_postgres: PostgresServer, config: Config) -> None:
-    """deploy/roles.sql by a real psql, twice, as Compose does at each start; then what `leaseq migrate --grants` does."""
+async def test_the_roles_of_the_file_are_fit_after_the_grants(
+    own_postgres: PostgresServer, config: Config
+) -> None:
+    """deploy/roles.sql by a real psql, twice, as Compose does at each start; then what `leaseq
+    migrate --grants` does."""
     psql = (own_postgres._bin_dir or postgres_bin(own_postgres.place.account)) / "psql"
-    command = [arg.replace("/roles.sql", str(ROOT / "deploy/roles.sql")) for arg in services_of(COMPOSE)["roles"]["command"]]
+    command = [
+        arg.replace("/roles.sql", str(ROOT / "deploy/roles.sql"))
+        for arg in services_of(COMPOSE)["roles"]["command"]
+    ]
     for _ in range(2):
-        ran = await asyncio.create_subprocess_exec(psql, *command[1:], own_postgres.url, env={**os.environ, **SECRETS})
+        ran = await asyncio.create_subprocess_exec(
+            psql, *command[1:], own_postgres.url, env={**os.environ, **SECRETS}
+        )
         assert await ran.wait() == 0
     await migrate(own_postgres.url)
     assert await grant(own_postgres.url, RoleNames()) == ["created role leaseq_owner"]
@@ -157,26 +183,35 @@ def test_compose_opens_the_api_to_this_machine_and_no_store() -> None:
 def test_nothing_starts_too_early_and_nothing_is_killed_too_soon() -> None:
     services = services_of(COMPOSE)
     for name in ("api", "worker", "reaper"):
-        assert services[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+        assert services[name]["depends_on"]["migrate"] == {
+            "condition": "service_completed_successfully"
+        }
         assert services[name]["depends_on"]["valkey"] == {"condition": "service_healthy"}
     assert services["migrate"]["depends_on"]["postgres"] == {"condition": "service_healthy"}
     assert services["worker"]["deploy"]["replicas"] == 2
     grace = float(services["worker"]["environment"]["LEASEQ_GRACE_SECONDS"])
-    assert seconds(services["worker"]["stop_grace_period"]) >= grace + 10, "handing back takes a moment after the grace"
+    assert seconds(services["worker"]["stop_grace_period"]) >= grace + 10, (
+        "handing back takes a moment after the grace"
+    )
 
 
 def test_mounted_files_exist() -> None:
     declared = yaml.safe_load(interpolated(COMPOSE, SECRETS))["volumes"]
     for name, service in services_of(COMPOSE).items():
         for source in (volume.split(":")[0] for volume in service.get("volumes", [])):
-            assert (ROOT / source).is_file() if source.startswith("./") else source in declared, f"{name}: {source}"
+            assert (ROOT / source).is_file() if source.startswith("./") else source in declared, (
+                f"{name}: {source}"
+            )
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_the_environment_is_one_that_leaseq_takes(name: str) -> None:
     given = services_of(COMPOSE)[name]["environment"]
     config = Config.from_env(given)
-    assert (config.postgres_url, config.redis_url) == (given["LEASEQ_POSTGRES_URL"], given["LEASEQ_REDIS_URL"])
+    assert (config.postgres_url, config.redis_url) == (
+        given["LEASEQ_POSTGRES_URL"],
+        given["LEASEQ_REDIS_URL"],
+    )
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -187,8 +222,11 @@ def test_the_command_line_is_one_that_leaseq_takes(name: str) -> None:
         parsed([*command, "--no-such-option"])
 
 
-async def test_the_commands_work_together(services: Services, config: Config, client: Client) -> None:
-    """The same command lines, on the servers of this test, until a task has gone through all of them."""
+async def test_the_commands_work_together(
+    services: Services, config: Config, client: Client
+) -> None:
+    """The same command lines, on the servers of this test, until a task has gone through all of
+    them."""
     described, port = services_of(COMPOSE), str(free_port())
     commands = {name: [local(word, port) for word in described[name]["command"]] for name in OURS}
     migrated = await services.start(*commands["migrate"], LEASEQ_POSTGRES_URL=admin_url(config))
@@ -202,7 +240,9 @@ async def test_the_commands_work_together(services: Services, config: Config, cl
     probe, *arguments = (local(word, port) for word in described["api"]["healthcheck"]["test"][1:])
     assert probe == "python"
     assert await code_of(sys.executable, *arguments) == 0
-    task_id = await client.submit("charge", options={"queue": "billing"}, order_id=1, customer="ada", cents=500)
+    task_id = await client.submit(
+        "charge", options={"queue": "billing"}, order_id=1, customer="ada", cents=500
+    )
     assert (await client.ended(task_id)).state is State.SUCCESS
     for service in (api, worker, reaper):
         service.process.terminate()

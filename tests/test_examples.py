@@ -59,10 +59,14 @@ def context(attempt: int) -> Context:
 
 
 def send() -> Any:
-    return orders.send_receipt.handler.function(context(1), order_id=1, to="ada@example.com", cents=500)
+    return orders.send_receipt.handler.function(
+        context(1), order_id=1, to="ada@example.com", cents=500
+    )
 
 
-def test_a_mailbox_that_does_not_exist_is_no_reason_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mailbox_that_does_not_exist_is_no_reason_to_try_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with mail_server("550 no such mailbox") as address:
         monkeypatch.setattr(orders, "SMTP", address)
         with pytest.raises(Fail, match=r"refused ada@example\.com: 550 no such mailbox"):
@@ -76,13 +80,17 @@ def test_a_mailbox_that_is_full_is(monkeypatch: pytest.MonkeyPatch) -> None:
             send()
 
 
-def test_a_month_without_orders_fails_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_month_without_orders_fails_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(orders, "DATA", tmp_path)
     with pytest.raises(Fail, match="no orders for 1999-01"):
         orders.monthly_report.handler.function(context(1), month="1999-01")
 
 
-def test_a_report_is_the_same_however_often_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_is_the_same_however_often_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(orders, "REPORTS", tmp_path / "reports")
     first = orders.monthly_report.handler.function(context(1), month="2026-09")
     text = Path(first.file).read_text(encoding="utf-8")

@@ -86,7 +86,9 @@ def test_each_setting_of_postgres_that_breaks_a_promise(wrong: dict[str, Any], s
         ({"version": "5.0"}, True, "too old"),
     ],
 )
-def test_each_setting_of_redis_that_breaks_a_promise(wrong: dict[str, str], grave: bool, said: str) -> None:
+def test_each_setting_of_redis_that_breaks_a_promise(
+    wrong: dict[str, str], grave: bool, said: str
+) -> None:
     (finding,) = judge_redis(SOUND_POLICY | wrong)
     assert finding.grave is grave
     assert said in finding.message
@@ -94,10 +96,21 @@ def test_each_setting_of_redis_that_breaks_a_promise(wrong: dict[str, str], grav
 
 
 def test_each_server_fault_is_a_finding() -> None:
-    assert len(judge_postgres(replace(SOUND, fsync="off", full_page_writes="off", in_recovery=True, version=130_000))) == 4
+    assert (
+        len(
+            judge_postgres(
+                replace(
+                    SOUND, fsync="off", full_page_writes="off", in_recovery=True, version=130_000
+                )
+            )
+        )
+        == 4
+    )
     assert [f.grave for f in judge_postgres(SOUND, require_standby=True)] == [True]
     assert judge_postgres(replace(SOUND, synchronous_standby_names="*"), require_standby=True) == []
-    assert [f.message for f in judge_schema(0)] == ["there is no schema of leaseq in this database: run `leaseq migrate`"]
+    assert [f.message for f in judge_schema(0)] == [
+        "there is no schema of leaseq in this database: run `leaseq migrate`"
+    ]
     assert "version 0" not in judge_schema(0)[0].message
 
 
@@ -119,13 +132,17 @@ async def dispatch(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
         await client.config_set("maxmemory-policy", "noeviction")
 
 
-async def test_a_redis_that_evicts_is_refused(config: Config, dispatch: redis.asyncio.Redis) -> None:
+async def test_a_redis_that_evicts_is_refused(
+    config: Config, dispatch: redis.asyncio.Redis
+) -> None:
     await dispatch.config_set("maxmemory-policy", "allkeys-lru")
     with pytest.raises(ServerUnfit, match="Redis: maxmemory-policy is allkeys-lru"):
         await require_fit(config)
 
 
-async def test_a_redis_without_a_file_is_a_warning(config: Config, own_valkey: ValkeyServer) -> None:
+async def test_a_redis_without_a_file_is_a_warning(
+    config: Config, own_valkey: ValkeyServer
+) -> None:
     config = with_roles(config)
     async with redis.asyncio.Redis.from_url(own_valkey.url) as client:
         await client.config_set("appendonly", "no")
@@ -134,7 +151,9 @@ async def test_a_redis_without_a_file_is_a_warning(config: Config, own_valkey: V
     assert [(e.name, e.fields["server"]) for e in events] == [("server.doubted", "redis")]
 
 
-async def test_a_redis_that_is_away_is_a_warning_at_the_start_and_a_fault_in_a_check(config: Config) -> None:
+async def test_a_redis_that_is_away_is_a_warning_at_the_start_and_a_fault_in_a_check(
+    config: Config,
+) -> None:
     config = with_roles(config)
     away = replace(config, redis_url=f"redis://127.0.0.1:{free_port()}/0")
     with recorded(level=WARNING) as events:
@@ -144,21 +163,28 @@ async def test_a_redis_that_is_away_is_a_warning_at_the_start_and_a_fault_in_a_c
     assert (finding.about, finding.grave) == ("redis", True)
 
 
-async def test_a_default_that_forgets_commits_is_refused(config: Config, plain: psycopg.AsyncConnection[Any]) -> None:
+async def test_a_default_that_forgets_commits_is_refused(
+    config: Config, plain: psycopg.AsyncConnection[Any]
+) -> None:
     """Our own sessions ask for `on`, but a caller's own transaction would not."""
     await _alter_database(plain, "synchronous_commit", "off")
     with pytest.raises(ServerUnfit, match="synchronous_commit is off for this role and database"):
         await require_fit(config)
 
 
-async def test_a_read_only_database_is_refused(config: Config, plain: psycopg.AsyncConnection[Any]) -> None:
+async def test_a_read_only_database_is_refused(
+    config: Config, plain: psycopg.AsyncConnection[Any]
+) -> None:
     await _alter_database(plain, "default_transaction_read_only", "on")
     with pytest.raises(ServerUnfit, match="default_transaction_read_only is on"):
         await require_fit(config)
 
 
-async def test_a_schema_is_asked_for_where_it_is_not_ours_to_make(config: Config, own_postgres: PostgresServer) -> None:
-    empty = replace(config, postgres_url=own_postgres.url, handler_postgres_url=None)  # there are no roles yet
+async def test_a_schema_is_asked_for_where_it_is_not_ours_to_make(
+    config: Config, own_postgres: PostgresServer
+) -> None:
+    # there are no roles yet
+    empty = replace(config, postgres_url=own_postgres.url, handler_postgres_url=None)
     with pytest.raises(SchemaMismatch, match="run `leaseq migrate`"):
         await require_fit(empty)
     await require_fit(empty, migrates=True)
@@ -168,15 +194,21 @@ async def test_a_schema_is_asked_for_where_it_is_not_ours_to_make(config: Config
     assert "schema" not in report.servers, "what has a fault is not reported as found"
 
 
-async def test_a_newer_schema_is_refused_by_both(config: Config, plain: psycopg.AsyncConnection[Any]) -> None:
-    await plain.execute("insert into leaseq.migrations (version, name, checksum) values (999, 'from_the_future', 'x')")
+async def test_a_newer_schema_is_refused_by_both(
+    config: Config, plain: psycopg.AsyncConnection[Any]
+) -> None:
+    await plain.execute(
+        "insert into leaseq.migrations (version, name, checksum) values (999, 'from_the_future', 'x')"
+    )
     with pytest.raises(SchemaMismatch, match="newer than this code"):
         await require_fit(config, migrates=True)
     (finding,) = (await survey(config, migrates=True)).findings
     assert (finding.about, finding.grave) == ("schema", True)
 
 
-async def test_a_postgres_without_fsync_is_refused_with_everything_else(own_postgres: PostgresServer, config: Config) -> None:
+async def test_a_postgres_without_fsync_is_refused_with_everything_else(
+    own_postgres: PostgresServer, config: Config
+) -> None:
     async with await psycopg.AsyncConnection.connect(own_postgres.url, autocommit=True) as conn:
         await conn.execute("alter system set fsync = off")
         await conn.execute("alter system set full_page_writes = off")
@@ -187,7 +219,9 @@ async def test_a_postgres_without_fsync_is_refused_with_everything_else(own_post
         await require_fit(replace(config, postgres_url=own_postgres.url, handler_postgres_url=None))
 
 
-async def test_a_postgres_that_comes_late_is_waited_for(own_postgres: PostgresServer, config: Config) -> None:
+async def test_a_postgres_that_comes_late_is_waited_for(
+    own_postgres: PostgresServer, config: Config
+) -> None:
     late = at(config, own_postgres.url)
     await prepare(own_postgres.url)
     await asyncio.to_thread(own_postgres.stop)

@@ -63,12 +63,19 @@ async def hostile(config: Config, plain: psycopg.AsyncConnection[Any]) -> Config
 
 
 async def _alter(plain: psycopg.AsyncConnection[Any], name: str, value: str) -> None:
-    words = {"database": sql.Identifier(plain.info.dbname), "name": sql.Identifier(name), "value": sql.Literal(value)}
+    words = {
+        "database": sql.Identifier(plain.info.dbname),
+        "name": sql.Identifier(name),
+        "value": sql.Literal(value),
+    }
     await plain.execute(sql.SQL("alter database {database} set {name} = {value}").format(**words))
 
 
-async def test_hostile_defaults_change_nothing_for_a_handler(hostile: Config, plain: psycopg.AsyncConnection[Any]) -> None:
-    """The handler thinks longer than every limit, writes progress beside its transaction, and uses all of Unicode."""
+async def test_hostile_defaults_change_nothing_for_a_handler(
+    hostile: Config, plain: psycopg.AsyncConnection[Any]
+) -> None:
+    """The handler thinks longer than every limit, writes progress beside its transaction, and uses
+    all of Unicode."""
     app = Leaseq()
     await plain.execute("create table public.effects (task_id text)")
 
@@ -83,7 +90,9 @@ async def test_hostile_defaults_change_nothing_for_a_handler(hostile: Config, pl
 
     async with working(hostile, app), open_engine(hostile, name="leaseq test") as engine:
         client = Client(engine, hostile)
-        task_id = await client.submit("thinks", word="\N{EURO SIGN}\N{PILE OF POO}", options={"idempotency_key": "NULL"})
+        task_id = await client.submit(
+            "thinks", word="\N{EURO SIGN}\N{PILE OF POO}", options={"idempotency_key": "NULL"}
+        )
         task = await client.ended(task_id)
     assert (task.state, task.attempt, task.retry_count) == (State.SUCCESS, 1, 0)
     assert task.result == '"\N{EURO SIGN}\N{PILE OF POO}"'.encode()
@@ -96,26 +105,34 @@ async def test_hostile_defaults_keep_no_process_from_starting(hostile: Config) -
     assert [finding for finding in (await survey(hostile)).findings if finding.grave] == []
 
 
-async def test_migrators_that_meet_under_a_strict_isolation_migrate_once(session_postgres: str, config: Config) -> None:
+async def test_migrators_that_meet_under_a_strict_isolation_migrate_once(
+    session_postgres: str, config: Config
+) -> None:
     """A snapshot that is older than the lock would hide what the first one has done."""
     name = "leaseq_strict"
     with _admin(session_postgres) as admin:
         admin.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         admin.execute(
-            sql.SQL("alter database {} set default_transaction_isolation = 'repeatable read'").format(sql.Identifier(name))
+            sql.SQL(
+                "alter database {} set default_transaction_isolation = 'repeatable read'"
+            ).format(sql.Identifier(name))
         )
         try:
             url = _database_url(session_postgres, name)
             applied = await asyncio.gather(*(migrate(url) for _ in range(4)))
             assert sorted(map(bool, applied)).count(False) < 4
-            assert len([step for steps in applied for step in steps]) == len({step for steps in applied for step in steps})
+            assert len([step for steps in applied for step in steps]) == len(
+                {step for steps in applied for step in steps}
+            )
         finally:
             admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture
 async def schema_named_like_the_role(config: Config, plain: psycopg.AsyncConnection[Any]) -> Config:
-    await plain.execute(sql.SQL("alter database {} reset search_path").format(sql.Identifier(plain.info.dbname)))
+    await plain.execute(
+        sql.SQL("alter database {} reset search_path").format(sql.Identifier(plain.info.dbname))
+    )
     assert plain.info.user == "leaseq", "the case that matters"
     return config
 
@@ -144,7 +161,9 @@ async def odd_role(config: Config, session_postgres: str) -> AsyncIterator[Confi
     """A superuser whose name needs quoting wherever it is used."""
     name = 'Odd "role"\'s % \N{EURO SIGN} name'
     with _admin(session_postgres) as admin:
-        admin.execute(sql.SQL("create role {} superuser login password 'pw'").format(sql.Identifier(name)))
+        admin.execute(
+            sql.SQL("create role {} superuser login password 'pw'").format(sql.Identifier(name))
+        )
         parts = urlsplit(str(config.postgres_url))
         netloc = f"{quote(name, safe='')}:pw@{parts.hostname}:{parts.port}"
         try:
@@ -157,7 +176,9 @@ async def test_a_role_with_odd_characters_works(odd_role: Config) -> None:
     await require_fit(odd_role)
     async with open_engine(odd_role, name="leaseq test") as engine:
         assert await Client(engine, odd_role).submit("nothing")
-        assert (await engine.stores.fleet.end_sessions("nobody", application_name="leaseq tx nobody")).kept == 0
+        assert (
+            await engine.stores.fleet.end_sessions("nobody", application_name="leaseq tx nobody")
+        ).kept == 0
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
@@ -172,7 +193,12 @@ async def test_a_database_that_is_not_utf_8_is_refused_by_everything(
         url = _database_url(session_postgres, name)
         other = replace(config, postgres_url=url)
         try:
-            for start in (require_fit(other), migrate(url), Leaseq(other).__aenter__(), open_pool(other, name="x", max_size=1)):
+            for start in (
+                require_fit(other),
+                migrate(url),
+                Leaseq(other).__aenter__(),
+                open_pool(other, name="x", max_size=1),
+            ):
                 with pytest.raises(ServerUnfit, match=f"encoded in {encoding}.*encoding 'UTF8'"):
                     await start
             (finding,) = (await survey(other)).findings
@@ -183,14 +209,18 @@ async def test_a_database_that_is_not_utf_8_is_refused_by_everything(
 
 
 @pytest.fixture
-async def reaper_role(config: Config, session_postgres: str, plain: psycopg.AsyncConnection[Any]) -> AsyncIterator[Config]:
+async def reaper_role(
+    config: Config, session_postgres: str, plain: psycopg.AsyncConnection[Any]
+) -> AsyncIterator[Config]:
     """A role with the rights of a service, and none over the sessions of a superuser."""
     with _admin(session_postgres) as admin:
         admin.execute("create role leaseq_other_reaper login password 'pw'")
         try:
             await plain.execute("grant usage on schema leaseq to leaseq_other_reaper")
             for kind in ("tables", "functions"):
-                await plain.execute(f"grant all on all {kind} in schema leaseq to leaseq_other_reaper".encode())
+                await plain.execute(
+                    f"grant all on all {kind} in schema leaseq to leaseq_other_reaper".encode()
+                )
             parts = urlsplit(str(config.postgres_url))
             netloc = f"leaseq_other_reaper:pw@{parts.hostname}:{parts.port}"
             yield replace(config, postgres_url=urlunsplit(parts._replace(netloc=netloc)))
@@ -209,18 +239,28 @@ async def test_a_session_that_may_not_be_ended_does_not_stop_the_reap(
     ):
         worker_id = await open_worker(Fleet(Session(pool, deadline_seconds=10)))
         task_id = await client.submit("nothing")
-        await client.engine.stores.dispatcher.open("default", worker_id=worker_id, lease_seconds=60, token="first")
+        await client.engine.stores.dispatcher.open(
+            "default", worker_id=worker_id, lease_seconds=60, token="first"
+        )
 
         async def pulled() -> bool:
             await engine.stores.dispatcher.pull("default", worker_id=worker_id, limit=1)
-            return bool((await engine.stores.dispatcher.held("default", worker_id=worker_id)).task_ids)
+            return bool(
+                (await engine.stores.dispatcher.held("default", worker_id=worker_id)).task_ids
+            )
 
         await until(pulled)
         await engine.stores.ledger.claim([task_id], worker_id=worker_id)
         name = session_name(worker_id)
-        async with await psycopg.AsyncConnection.connect(admin_url(config), application_name=name) as frozen:
+        async with await psycopg.AsyncConnection.connect(
+            admin_url(config), application_name=name
+        ) as frozen:
             with recorded(level=WARNING) as events:
-                assert await engine.reaper.reap(Death(worker_id=worker_id, queues=["default"], reason="it is dead"))
-            assert await (await frozen.execute("select 1")).fetchall() == [(1,)], "it could not be ended"
+                assert await engine.reaper.reap(
+                    Death(worker_id=worker_id, queues=["default"], reason="it is dead")
+                )
+            assert await (await frozen.execute("select 1")).fetchall() == [(1,)], (
+                "it could not be ended"
+            )
     assert next((e.name, e.fields.get("count")) for e in events) == ("sessions.kept", 1)
     assert (await client.find(task_id)).state is State.PENDING

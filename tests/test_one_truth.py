@@ -1,7 +1,7 @@
 """Facts that the code states twice agree.
 
-A list of states in a CHECK constraint, the tree that is drawn at the top of errors.py, the names on the wire: each is
-compared with the one place that decides it.
+A list of states in a CHECK constraint, the tree that is drawn at the top of errors.py, the names on
+the wire: each is compared with the one place that decides it.
 """
 
 from __future__ import annotations
@@ -69,18 +69,36 @@ def test_scripts_know_the_lanes() -> None:
 def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
     drawn = re.findall(r"^([ |]*)(?:\+-- )?(\w+) {2,}(\w+)$", errors.__doc__ or "", re.MULTILINE)
     told = {name: (len(indent.replace("|", " ")), code) for indent, name, code in drawn}
-    kinds = {kind.__name__: kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, LeaseqError)}
-    assert {name: code for name, (_, code) in told.items()} == {name: k.code for name, k in kinds.items() if k is not LeaseqError}
+    kinds = {
+        kind.__name__: kind
+        for kind in vars(errors).values()
+        if inspect.isclass(kind) and issubclass(kind, LeaseqError)
+    }
+    assert {name: code for name, (_, code) in told.items()} == {
+        name: k.code for name, k in kinds.items() if k is not LeaseqError
+    }
     for name, (depth, _) in told.items():
-        assert depth == 4 * len([base for base in kinds[name].__mro__ if base.__module__ == "leaseq.errors"]) - 4, name
+        assert (
+            depth
+            == 4 * len([base for base in kinds[name].__mro__ if base.__module__ == "leaseq.errors"])
+            - 4
+        ), name
 
 
 def test_codes_are_unlike_each_other() -> None:
-    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, LeaseqError)]
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if inspect.isclass(kind) and issubclass(kind, LeaseqError)
+    ]
     assert len({kind.code for kind in kinds}) == len(kinds)
 
 
 def test_every_refusal_of_a_submission_has_its_own_problem() -> None:
-    codes = {kind.code for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, errors.SubmissionInvalid)}
+    codes = {
+        kind.code
+        for kind in vars(errors).values()
+        if inspect.isclass(kind) and issubclass(kind, errors.SubmissionInvalid)
+    }
     assert codes <= KINDS.keys()
     assert all(400 <= KINDS[code].status < 500 for code in codes)

@@ -23,7 +23,11 @@ from support.worker import working
 
 UNFIT: dict[str, dict[str, Any]] = {
     "transaction": {"pool_mode": "transaction"},
-    "transaction, in turn": {"pool_mode": "transaction", "server_round_robin": 1, "min_pool_size": 5},
+    "transaction, in turn": {
+        "pool_mode": "transaction",
+        "server_round_robin": 1,
+        "min_pool_size": 5,
+    },
     "transaction, one session": {"pool_mode": "transaction", "default_pool_size": 1},
     "statement": {"pool_mode": "statement"},
     "session, never reset": {"pool_mode": "session", "server_reset_query": ""},
@@ -38,15 +42,22 @@ async def test_a_pooler_that_mixes_sessions_is_refused_by_everything(
     url = pgbouncer(str(config.postgres_url), **settings)
     pooled = at(config, url)
     for start in (require_fit(pooled), migrate(url), Leaseq(pooled).__aenter__()):
-        with pytest.raises(ServerUnfit, match="pool_mode = session and server_reset_query = DISCARD ALL"):
+        with pytest.raises(
+            ServerUnfit, match="pool_mode = session and server_reset_query = DISCARD ALL"
+        ):
             await start
     (finding,) = (await survey(pooled)).findings
     assert finding.grave
     assert "pooler" in finding.message
 
 
-@pytest.mark.parametrize("command", [["api", "--port", "0"], ["worker", "apps.probe:app"], ["reaper"], ["migrate"], ["check"]])
-async def test_each_command_refuses_to_start_on_transaction_mode(command: list[str], config: Config, pgbouncer: PoolTo) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [["api", "--port", "0"], ["worker", "apps.probe:app"], ["reaper"], ["migrate"], ["check"]],
+)
+async def test_each_command_refuses_to_start_on_transaction_mode(
+    command: list[str], config: Config, pgbouncer: PoolTo
+) -> None:
     url = pgbouncer(str(config.postgres_url), pool_mode="transaction")
     services = Services(at(config, url))
     try:
@@ -58,12 +69,16 @@ async def test_each_command_refuses_to_start_on_transaction_mode(command: list[s
         assert "a pooler" in service.other[-1]
 
 
-async def test_everything_works_through_session_mode_and_nothing_leaks(config: Config, pgbouncer: PoolTo, client: Client) -> None:
+async def test_everything_works_through_session_mode_and_nothing_leaks(
+    config: Config, pgbouncer: PoolTo, client: Client
+) -> None:
     url = pgbouncer(admin_url(config), pool_mode="session")
     pooled = at(config, url)
     await require_fit(pooled)
     findings = (await survey(pooled)).findings
-    assert [finding.grave for finding in findings if "a pooler in session mode" in finding.message] == [False]
+    assert [
+        finding.grave for finding in findings if "a pooler in session mode" in finding.message
+    ] == [False]
     assert await migrate(url) == []
     app = Leaseq()
 
@@ -78,7 +93,9 @@ async def test_everything_works_through_session_mode_and_nothing_leaks(config: C
     for task_id in ids:
         assert await client.effects(task_id) == 1
     usual = await _settings(str(config.postgres_url))
-    async with await psycopg.AsyncConnection.connect(str(pooled.postgres_url), autocommit=True) as holder:
+    async with await psycopg.AsyncConnection.connect(
+        str(pooled.postgres_url), autocommit=True
+    ) as holder:
         await holder.execute("set statement_timeout = '1d'")
     for _ in range(5):
         found = await _settings(str(pooled.postgres_url))
@@ -95,12 +112,16 @@ async def test_session_pooler_without_a_free_session_is_named(
 
 
 async def _settings(url: str) -> list[tuple[Any, ...]]:
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True, prepare_threshold=None) as conn:
+    async with await psycopg.AsyncConnection.connect(
+        url, autocommit=True, prepare_threshold=None
+    ) as conn:
         names = "'statement_timeout', 'lock_timeout', 'enable_seqscan', 'search_path', 'synchronous_commit', 'array_nulls'"
         query = f"select name, setting from pg_settings where name in ({names}) order by name"
         return await (await conn.execute(query.encode())).fetchall()
 
 
 async def test_a_direct_connection_is_not_taken_for_a_pooler(config: Config) -> None:
-    assert [finding for finding in (await survey(config)).findings if "pooler" in finding.message] == []
+    assert [
+        finding for finding in (await survey(config)).findings if "pooler" in finding.message
+    ] == []
     await asyncio.gather(*(require_fit(config) for _ in range(3)))

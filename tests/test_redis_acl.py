@@ -34,7 +34,14 @@ from support.source_tree import ROOT
 
 ENDLESS = "repeat\tuntil\tfalse"
 FOR_NEITHER = [
-    *(f"EVAL {ENDLESS} 0", f"EVAL_RO {ENDLESS} 0", "FUNCTION LOAD #!lua", "FCALL endless 0", "SCRIPT FLUSH", "SCRIPT KILL"),
+    *(
+        f"EVAL {ENDLESS} 0",
+        f"EVAL_RO {ENDLESS} 0",
+        "FUNCTION LOAD #!lua",
+        "FCALL endless 0",
+        "SCRIPT FLUSH",
+        "SCRIPT KILL",
+    ),
     *(
         "SET another:key 1",
         "SET leaseqx:key 1",
@@ -95,7 +102,8 @@ async def commands(owner: redis.asyncio.Redis) -> dict[str, dict[str, Any]]:
 
 
 async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: Doorbell) -> None:
-    """Every verb of dispatch, and every branch of its scripts that asks for a command of its own."""
+    """Every verb of dispatch, and every branch of its scripts that asks for a command of its
+    own."""
     await begin(dispatcher)
     pushed = ids(4)
     await dispatcher.push(QUEUE, pushed)
@@ -105,7 +113,12 @@ async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: D
     assert (await dispatcher.held(QUEUE, worker_id=WORKER)).task_ids == pushed
     assert await dispatcher.renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
     assert [lease.worker_id for lease in await dispatcher.list_leases(QUEUE)] == [WORKER]
-    releases = [Release(pushed[0]), Release(pushed[1], Place.PARKED), Release(pushed[2], Lane.HIGH), Release(pushed[3])]
+    releases = [
+        Release(pushed[0]),
+        Release(pushed[1], Place.PARKED),
+        Release(pushed[2], Lane.HIGH),
+        Release(pushed[3]),
+    ]
     assert await dispatcher.release(QUEUE, releases, worker_id=WORKER) == 4
     assert await dispatcher.restore(QUEUE, pushed[:1], worker_id=WORKER) == 1
     assert await survey.processing_owners(QUEUE) == {WORKER}
@@ -133,21 +146,32 @@ async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: D
     assert await dispatcher.forget(["another"]) == ["another"]
 
 
-async def test_every_right_is_enough_and_every_one_is_used(config: Config, reapers: Config, owner: redis.asyncio.Redis) -> None:
+async def test_every_right_is_enough_and_every_one_is_used(
+    config: Config, reapers: Config, owner: redis.asyncio.Redis
+) -> None:
     async with open_redis(reapers, name="leaseq reaper") as client:
         await Dispatcher(client, KEYS).load_scripts()
     bell = open_blocking_redis(config, name="leaseq test doorbell", block_seconds=0.5)
-    doorbell = Doorbell(bell, KEYS, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL)
+    doorbell = Doorbell(
+        bell, KEYS, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL
+    )
     async with open_redis(config, name="leaseq test") as client, bell:
         await ask_for_everything(Dispatcher(client, KEYS), Survey(client, KEYS), doorbell)
     counted = (await commands(owner)).items()
-    asked = {name for name, numbers in counted if numbers["calls"] and name.partition("|")[0] not in NOT_COUNTED}
+    asked = {
+        name
+        for name, numbers in counted
+        if numbers["calls"] and name.partition("|")[0] not in NOT_COUNTED
+    }
     granted = {word[1:] for words in documented() for word in words if word.startswith("+")}
     assert asked == granted
 
 
-async def test_neither_any_lua_nor_any_key_outside(config: Config, reapers: Config, owner: redis.asyncio.Redis) -> None:
-    """`EVALSHA` runs what a reaper has loaded. The reapers' user can load more, but touches no key outside the prefix either."""
+async def test_neither_any_lua_nor_any_key_outside(
+    config: Config, reapers: Config, owner: redis.asyncio.Redis
+) -> None:
+    """`EVALSHA` runs what a reaper has loaded. The reapers' user can load more, but touches no key
+    outside the prefix either."""
     refused = redis.exceptions.NoPermissionError
     async with open_redis(reapers, name="leaseq reaper") as client:
         outside = await client.script_load("return redis.call('SET', KEYS[1], '1')")
@@ -160,8 +184,13 @@ async def test_neither_any_lua_nor_any_key_outside(config: Config, reapers: Conf
                 await command(client, *call.split(" ", 3))
 
 
-async def test_missing_script_is_reported_and_loaded_by_a_reaper(config: Config, reapers: Config) -> None:
-    async with open_redis(config, name="leaseq test") as client, open_redis(reapers, name="leaseq reaper") as other:
+async def test_missing_script_is_reported_and_loaded_by_a_reaper(
+    config: Config, reapers: Config
+) -> None:
+    async with (
+        open_redis(config, name="leaseq test") as client,
+        open_redis(reapers, name="leaseq reaper") as other,
+    ):
         with pytest.raises(ServerUnreachable, match="a reaper does that"):
             await Dispatcher(client, KEYS).push(QUEUE, ids(1))
         await Survey(other, KEYS).epoch()  # any script at all
@@ -178,7 +207,8 @@ async def test_unreadable_info_is_unknown_and_no_failure(config: Config, reapers
         assert not any(policy[name] for name in ("version", "role", "maxmemory_policy"))
     with recorded(level=WARNING) as events:
         await require_fit(config)
-    doubts = [event for event in events if event.fields["server"] == "redis"]  # Postgres: tests connect as the superuser
+    # Postgres: tests connect as the superuser
+    doubts = [event for event in events if event.fields["server"] == "redis"]
     assert [event.name for event in doubts] == ["server.doubted", "server.doubted"]
 
 
@@ -190,7 +220,11 @@ async def test_other_missing_right_is_reported(reapers: Config, owner: redis.asy
 
 
 async def test_worker_reaper_and_api_work_as_that_user(
-    services: Services, client: Client, reapers: Config, owner: redis.asyncio.Redis, eventually: Callable[..., Any]
+    services: Services,
+    client: Client,
+    reapers: Config,
+    owner: redis.asyncio.Redis,
+    eventually: Callable[..., Any],
 ) -> None:
     port = free_port()
     reaper = await services.reaper(LEASEQ_REDIS_URL=str(reapers.redis_url))
@@ -200,8 +234,13 @@ async def test_worker_reaper_and_api_work_as_that_user(
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         ready = await http.get("/health/ready")
         assert ready.json() == {"ready": True, "postgres": "up", "redis": "up"}
-        answers = [await http.post("/api/tasks", json={"type": "note", "payload": {"n": n}}) for n in range(5)]
-        delayed = await http.post("/api/tasks", json={"type": "note", "payload": {}, "delay_seconds": 0.2})
+        answers = [
+            await http.post("/api/tasks", json={"type": "note", "payload": {"n": n}})
+            for n in range(5)
+        ]
+        delayed = await http.post(
+            "/api/tasks", json={"type": "note", "payload": {}, "delay_seconds": 0.2}
+        )
         long = await http.post("/api/tasks", json={"type": "nap", "payload": {"seconds": 1.5}})
         await client.all_ended([answer.json()["task_id"] for answer in [*answers, delayed]])
         # A crash: what ran there is taken back, and runs again.
@@ -220,7 +259,11 @@ async def test_worker_reaper_and_api_work_as_that_user(
         await reaper.hear("epoch.changed")
         assert await eventually(lambda: owner.exists(KEYS.paused("default")))
         assert (await http.post("/api/queues/default/resume")).status_code == 200
-        assert (await http.get(f"/api/tasks/{waiting.json()['task_id']}?wait=20")).json()["state"] == "SUCCESS"
+        assert (await http.get(f"/api/tasks/{waiting.json()['task_id']}?wait=20")).json()[
+            "state"
+        ] == "SUCCESS"
     assert not reaper.heard("loop.failed")
-    refused = {name for name, numbers in (await commands(owner)).items() if numbers["rejected_calls"]}
+    refused = {
+        name for name, numbers in (await commands(owner)).items() if numbers["rejected_calls"]
+    }
     assert refused <= {"info", "script|load"}

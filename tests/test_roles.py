@@ -22,7 +22,16 @@ from leaseq.errors import ConfigInvalid, ServerUnfit
 from leaseq.fitness import require_fit, survey
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.roles import HANDLER, OWNER, SERVICE, RoleNames, as_role, find_service_role, grant, prepare_embedded
+from leaseq.ledger.roles import (
+    HANDLER,
+    OWNER,
+    SERVICE,
+    RoleNames,
+    as_role,
+    find_service_role,
+    grant,
+    prepare_embedded,
+)
 from leaseq.ledger.session import Session
 from leaseq.model import Credential, State
 from leaseq.operations.engine import open_engine
@@ -34,7 +43,8 @@ from support.worker import until, working
 
 DENIED = psycopg.errors.InsufficientPrivilege
 
-# Attempts of injected SQL. `{task}`, `{worker}` and `{attempt}` are those of another task that is running in the same worker.
+# Attempts of injected SQL. `{task}`, `{worker}` and `{attempt}` are those of another task that is
+# running in the same worker.
 ATTACKS = {
     "read payloads": "select payload from leaseq.tasks",
     "read keys": "select * from leaseq.idempotency_keys",
@@ -96,7 +106,8 @@ async def ours(roles: Config) -> AsyncIterator[Client]:
 
 
 class Injected:
-    """An app whose handlers run the SQL of their payload, while another task of the same worker runs."""
+    """An app whose handlers run the SQL of their payload, while another task of the same worker
+    runs."""
 
     def __init__(self) -> None:
         self.app = Leaseq()
@@ -118,13 +129,17 @@ class Injected:
                     try:
                         async with tx.transaction():
                             cursor = await tx.execute(statement.encode())
-                            said.append(str(await cursor.fetchall() if cursor.description else "done"))
+                            said.append(
+                                str(await cursor.fetchall() if cursor.description else "done")
+                            )
                     except psycopg.Error as error:
                         said.append(type(error).__name__)
             return said
 
 
-async def test_injected_sql_reaches_nothing_of_leaseq_and_nothing_of_the_machine(roles: Config, ours: Client) -> None:
+async def test_injected_sql_reaches_nothing_of_leaseq_and_nothing_of_the_machine(
+    roles: Config, ours: Client
+) -> None:
     injected = Injected()
     async with working(roles, injected.app) as worker:
         victim = await ours.submit(
@@ -133,7 +148,9 @@ async def test_injected_sql_reaches_nothing_of_leaseq_and_nothing_of_the_machine
         )
         await injected.running.wait()
         known = injected.victim | {"worker": worker.worker_id}
-        task_id = await ours.submit("inject", statements=[attack.format(**known) for attack in ATTACKS.values()])
+        task_id = await ours.submit(
+            "inject", statements=[attack.format(**known) for attack in ATTACKS.values()]
+        )
         said = await ours.ended(task_id)
         assert said.state is State.SUCCESS, said.error
         assert said.result is not None
@@ -146,7 +163,8 @@ async def test_injected_sql_reaches_nothing_of_leaseq_and_nothing_of_the_machine
 async def test_injected_sql_sees_no_text_of_other_sessions_and_no_secret(
     roles: Config, ours: Client, plain: psycopg.AsyncConnection[Any]
 ) -> None:
-    """Types of its own in pg_temp come first when names are looked up: nothing that the worker sends may be read through them."""
+    """Types of its own in pg_temp come first when names are looked up: nothing that the worker
+    sends may be read through them."""
     await plain.execute("create table public.spied (what text)")
     spies = [
         SPY,
@@ -165,7 +183,11 @@ async def test_injected_sql_sees_no_text_of_other_sessions_and_no_secret(
         assert task.state is State.SUCCESS, task.error
         assert task.result is not None
         assert task.result.count(b'"[]"') == 2, task.result
-        secret = await (await plain.execute("select secret from leaseq.workers where id = %s", (worker.worker_id,))).fetchall()
+        secret = await (
+            await plain.execute(
+                "select secret from leaseq.workers where id = %s", (worker.worker_id,)
+            )
+        ).fetchall()
     assert secret[0][0]
     assert await (await plain.execute("select what from public.spied")).fetchall() == []
 
@@ -173,7 +195,8 @@ async def test_injected_sql_sees_no_text_of_other_sessions_and_no_secret(
 async def test_defaults_that_injected_sql_gives_its_own_role_do_not_reach_the_worker(
     roles: Config, ours: Client, plain: psycopg.AsyncConnection[Any]
 ) -> None:
-    """Any role may change its own defaults: here so that a function of the attacker comes before the one of Postgres."""
+    """Any role may change its own defaults: here so that a function of the attacker comes before
+    the one of Postgres."""
     injected = Injected()
     persists = [
         HIJACK,
@@ -183,9 +206,15 @@ async def test_defaults_that_injected_sql_gives_its_own_role_do_not_reach_the_wo
     ]
     try:
         async with working(roles, injected.app):
-            assert (await ours.ended(await ours.submit("inject", statements=persists))).state is State.SUCCESS
+            assert (
+                await ours.ended(await ours.submit("inject", statements=persists))
+            ).state is State.SUCCESS
         async with working(roles, injected.app):
-            task = await ours.ended(await ours.submit("inject", statements=["show synchronous_commit", "select pg_sleep(1.5)"]))
+            task = await ours.ended(
+                await ours.submit(
+                    "inject", statements=["show synchronous_commit", "select pg_sleep(1.5)"]
+                )
+            )
         assert task.state is State.SUCCESS, task.error
         assert task.result is not None
         assert json.loads(task.result) == ["[('on',)]", "[('',)]"]
@@ -193,7 +222,9 @@ async def test_defaults_that_injected_sql_gives_its_own_role_do_not_reach_the_wo
         await plain.execute("alter role leaseq_handler reset all")
 
 
-async def test_reach_of_injected_sql(roles: Config, ours: Client, plain: psycopg.AsyncConnection[Any]) -> None:
+async def test_reach_of_injected_sql(
+    roles: Config, ours: Client, plain: psycopg.AsyncConnection[Any]
+) -> None:
     """The tables of the application, and sessions of the same role, are not leaseq's to protect."""
     await plain.execute("create table public.orders (n integer)")
     injected = Injected()
@@ -209,7 +240,9 @@ async def test_reach_of_injected_sql(roles: Config, ours: Client, plain: psycopg
     assert b"InsufficientPrivilege" not in task.result
 
 
-async def test_both_doors_out_of_processing_leave_the_same(roles: Config, ours: Client, fleet: Fleet, ledger: Ledger) -> None:
+async def test_both_doors_out_of_processing_leave_the_same(
+    roles: Config, ours: Client, fleet: Fleet, ledger: Ledger
+) -> None:
     worker_id = await open_worker(fleet)
     credential = Credential(worker_id, "s3cret")
     assert await fleet.set_secret(worker_id, credential.secret)
@@ -220,7 +253,10 @@ async def test_both_doors_out_of_processing_leave_the_same(roles: Config, ours: 
     async def admit(conn: ImpatientConnection) -> None:
         conn.credential = credential
 
-    async with await open_handler_pool(handlers, name="leaseq test", max_size=1, admit=admit) as pool, pool.connection() as conn:
+    async with (
+        await open_handler_pool(handlers, name="leaseq test", max_size=1, admit=admit) as pool,
+        pool.connection() as conn,
+    ):
         wrong = replace(claims[1], attempt=2)
         assert await ledger.succeed(wrong, b"42", conn=conn) is None, "the fence"
         settled = await ledger.succeed(claims[1], b"42", conn=conn)
@@ -228,12 +264,21 @@ async def test_both_doors_out_of_processing_leave_the_same(roles: Config, ours: 
     assert settled is not None
     assert replace(settled, task_id="") == replace(usual, task_id="")
     both = [await find(ledger, lease.task_id) for lease in claims]
-    varies = {"task_id": "", "created_at": None, "run_at": None, "started_at": None, "finished_at": None}
+    varies = {
+        "task_id": "",
+        "created_at": None,
+        "run_at": None,
+        "started_at": None,
+        "finished_at": None,
+    }
     assert replace(both[0], **varies) == replace(both[1], **varies)
 
 
-async def test_a_handler_submits_under_its_role_in_and_outside_of_its_transaction(roles: Config, ours: Client) -> None:
-    """With keys: created, replayed within the transaction, replayed afterwards, and refused where the content differs."""
+async def test_a_handler_submits_under_its_role_in_and_outside_of_its_transaction(
+    roles: Config, ours: Client
+) -> None:
+    """With keys: created, replayed within the transaction, replayed afterwards, and refused where
+    the content differs."""
     app = Leaseq()
 
     @app.task
@@ -254,7 +299,9 @@ async def test_a_handler_submits_under_its_role_in_and_outside_of_its_transactio
         assert task.result is not None
         first, again, other = json.loads(task.result)
         assert first == again != other
-        assert [(await ours.find(task_id)).state for task_id in (first, other)] == [State.SCHEDULED] * 2
+        assert [(await ours.find(task_id)).state for task_id in (first, other)] == [
+            State.SCHEDULED
+        ] * 2
 
 
 async def test_a_secret_that_a_failover_lost_costs_no_attempt(
@@ -273,35 +320,53 @@ async def test_a_secret_that_a_failover_lost_costs_no_attempt(
         task_id = await ours.submit("writes")
 
         async def done() -> bool:
-            for due in await promote_due(ours.engine.stores.ledger, limit=10):  # a hand-back may wait for a moment
+            # a hand-back may wait for a moment
+            for due in await promote_due(ours.engine.stores.ledger, limit=10):
                 await ours.engine.stores.dispatcher.push("default", [due.task_id])
             return (await ours.find(task_id)).finished_at is not None
 
         await until(done, seconds=30)
         task = await ours.find(task_id)
-        # Two attempts, or one where the pool had made a new connection, which writes the secret again.
+        # Two attempts, or one where the pool had made a new connection, which writes the secret
+        # again.
         assert (task.state, task.retry_count) == (State.SUCCESS, 0)
 
 
-async def test_a_reaper_of_another_role_ends_the_session_of_a_handler(roles: Config, session_postgres: str, fleet: Fleet) -> None:
+async def test_a_reaper_of_another_role_ends_the_session_of_a_handler(
+    roles: Config, session_postgres: str, fleet: Fleet
+) -> None:
     with _admin(session_postgres) as admin:
-        admin.execute(sql.SQL("create role leaseq_reaper login password {}").format(sql.Literal(ROLE_PASSWORD)))
+        admin.execute(
+            sql.SQL("create role leaseq_reaper login password {}").format(
+                sql.Literal(ROLE_PASSWORD)
+            )
+        )
     try:
         name = await _dbname(roles)
-        await grant(_as_superuser(session_postgres, name), RoleNames(services=(SERVICE, "leaseq_reaper")))
-        reapers = replace(roles, postgres_url=as_role(str(roles.postgres_url), "leaseq_reaper", ROLE_PASSWORD))
+        await grant(
+            _as_superuser(session_postgres, name), RoleNames(services=(SERVICE, "leaseq_reaper"))
+        )
+        reapers = replace(
+            roles, postgres_url=as_role(str(roles.postgres_url), "leaseq_reaper", ROLE_PASSWORD)
+        )
         worker_id = await open_worker(fleet)
         async with open_engine(reapers, name="leaseq test reaper") as engine:
             frozen = await psycopg.AsyncConnection.connect(
-                str(roles.handler_postgres_url), application_name=session_name(worker_id), autocommit=True
+                str(roles.handler_postgres_url),
+                application_name=session_name(worker_id),
+                autocommit=True,
             )
             await frozen.execute("begin")
-            assert await engine.reaper.reap(Death(worker_id=worker_id, queues=["default"], reason="it is dead"))
+            assert await engine.reaper.reap(
+                Death(worker_id=worker_id, queues=["default"], reason="it is dead")
+            )
             with pytest.raises(psycopg.OperationalError):
                 await frozen.execute("select 1")
             await frozen.close()
     finally:
-        async with await psycopg.AsyncConnection.connect(_as_superuser(session_postgres, name), autocommit=True) as conn:
+        async with await psycopg.AsyncConnection.connect(
+            _as_superuser(session_postgres, name), autocommit=True
+        ) as conn:
             await conn.execute("drop owned by leaseq_reaper")
             await conn.execute("drop role leaseq_reaper")
 
@@ -311,9 +376,15 @@ async def two_services(roles: Config, session_postgres: str) -> AsyncIterator[Co
     """The configuration of a reaper whose role is another one than the worker's."""
     superuser = _as_superuser(session_postgres, await _dbname(roles))
     with _admin(superuser) as admin:
-        admin.execute(sql.SQL("create role leaseq_reaper login password {}").format(sql.Literal(ROLE_PASSWORD)))
+        admin.execute(
+            sql.SQL("create role leaseq_reaper login password {}").format(
+                sql.Literal(ROLE_PASSWORD)
+            )
+        )
     await grant(superuser, RoleNames(services=(SERVICE, "leaseq_reaper")))
-    yield replace(roles, postgres_url=as_role(str(roles.postgres_url), "leaseq_reaper", ROLE_PASSWORD))
+    yield replace(
+        roles, postgres_url=as_role(str(roles.postgres_url), "leaseq_reaper", ROLE_PASSWORD)
+    )
     with _admin(superuser) as admin:
         admin.execute("drop owned by leaseq_reaper")
         admin.execute("drop role leaseq_reaper")
@@ -323,18 +394,27 @@ async def two_services(roles: Config, session_postgres: str) -> AsyncIterator[Co
 async def test_a_reaper_of_another_role_recognizes_a_session_whose_name_a_handler_changed(
     roles: Config, two_services: Config, fleet: Fleet, of: str
 ) -> None:
-    """By when it began, which Postgres hides from the reaper's role. A later session with the same pid is left alone."""
+    """By when it began, which Postgres hides from the reaper's role. A later session with the same
+    pid is left alone."""
     worker_id, other = await open_worker(fleet), await open_worker(fleet)
     async with open_engine(two_services, name="leaseq test reaper") as engine:
         url = str(getattr(roles, of))
-        frozen = await psycopg.AsyncConnection.connect(url, application_name="mine", autocommit=True)
+        frozen = await psycopg.AsyncConnection.connect(
+            url, application_name="mine", autocommit=True
+        )
         later = await psycopg.AsyncConnection.connect(url, application_name="mine", autocommit=True)
         for conn, late in ((frozen, 0), (later, 1)):
             session = await fleet.identify_session(conn)
-            await fleet.register_session(worker_id, replace(session, backend_start=session.backend_start - timedelta(late)))
-        assert await engine.reaper.reap(Death(worker_id=other, queues=["default"], reason="it is dead"))
+            await fleet.register_session(
+                worker_id, replace(session, backend_start=session.backend_start - timedelta(late))
+            )
+        assert await engine.reaper.reap(
+            Death(worker_id=other, queues=["default"], reason="it is dead")
+        )
         await frozen.execute("begin")
-        assert await engine.reaper.reap(Death(worker_id=worker_id, queues=["default"], reason="it is dead"))
+        assert await engine.reaper.reap(
+            Death(worker_id=worker_id, queues=["default"], reason="it is dead")
+        )
         with pytest.raises(psycopg.OperationalError):
             await frozen.execute("select 1")
         await later.execute("select 1")
@@ -355,12 +435,17 @@ async def test_sessions_that_no_reap_could_recognize_are_named_before(
             for reader in (roles, two_services):
                 (finding,) = (await survey(reader)).findings
                 assert not finding.grave
-                assert f"sessions of {HANDLER} cannot be recognized when their worker dies" in finding.message
+                assert (
+                    f"sessions of {HANDLER} cannot be recognized when their worker dies"
+                    in finding.message
+                )
             admin.execute("grant pg_read_all_stats to leaseq_reaper")
             assert (await survey(two_services)).findings == []
             admin.execute(sql.SQL("revoke pg_signal_backend from {}").format(owner))
             (finding,) = (await survey(two_services)).findings
-            assert f"sessions of {HANDLER} cannot be ended when their worker dies" in finding.message
+            assert (
+                f"sessions of {HANDLER} cannot be ended when their worker dies" in finding.message
+            )
         finally:
             admin.execute(sql.SQL("revoke pg_signal_backend from {}").format(owner))
             admin.execute(sql.SQL("grant {} to {}").format(sql.Identifier(HANDLER), owner))
@@ -374,40 +459,59 @@ def _as_superuser(session_postgres: str, name: str) -> str:
     return session_postgres.rpartition("/")[0] + f"/{name}"
 
 
-async def test_grants_are_made_again_without_harm_under_names_of_ones_own(config: Config, session_postgres: str) -> None:
+async def test_grants_are_made_again_without_harm_under_names_of_ones_own(
+    config: Config, session_postgres: str
+) -> None:
     url = _as_superuser(session_postgres, await _dbname(config))
     odd = RoleNames(owner='Own "er"', services=("it's a service",), handler="Händler %s")
     with _admin(url) as admin:
         admin.execute(
-            sql.SQL("create role {} login noinherit connection limit 7 password 'kept'").format(sql.Identifier(odd.handler))
+            sql.SQL("create role {} login noinherit connection limit 7 password 'kept'").format(
+                sql.Identifier(odd.handler)
+            )
         )
         try:
             made = [await grant(url, odd) for _ in range(3)]
-            assert [sorted(lines) for lines in made] == [['created role Own "er"', "created role it's a service"], [], []]
-            kept = admin.execute("select rolcanlogin, rolinherit, rolconnlimit from pg_roles where rolname = %s", (odd.handler,))
+            assert [sorted(lines) for lines in made] == [
+                ['created role Own "er"', "created role it's a service"],
+                [],
+                [],
+            ]
+            kept = admin.execute(
+                "select rolcanlogin, rolinherit, rolconnlimit from pg_roles where rolname = %s",
+                (odd.handler,),
+            )
             assert kept.fetchone() == (True, False, 7), "a role that exists only gets rights"
             admin.execute(
-                sql.SQL("alter role {} password {}").format(sql.Identifier(odd.services[0]), sql.Literal(ROLE_PASSWORD))
+                sql.SQL("alter role {} password {}").format(
+                    sql.Identifier(odd.services[0]), sql.Literal(ROLE_PASSWORD)
+                )
             )
             service = replace(config, postgres_url=as_role(url, odd.services[0], ROLE_PASSWORD))
             await require_fit(service)
         finally:
             for name in (odd.handler, *odd.services, str(odd.owner)):
-                admin.execute(sql.SQL("reassign owned by {} to leaseq_owner").format(sql.Identifier(name)))
+                admin.execute(
+                    sql.SQL("reassign owned by {} to leaseq_owner").format(sql.Identifier(name))
+                )
                 admin.execute(sql.SQL("drop owned by {}").format(sql.Identifier(name)))
                 admin.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
 
 
-async def test_a_role_without_rights_is_refused_with_the_reason(roles: Config, plain: psycopg.AsyncConnection[Any]) -> None:
+async def test_a_role_without_rights_is_refused_with_the_reason(
+    roles: Config, plain: psycopg.AsyncConnection[Any]
+) -> None:
     await plain.execute("revoke update on leaseq.workers from leaseq_service")
     await plain.execute("revoke execute on function leaseq.handler_succeed from leaseq_handler")
     with pytest.raises(
-        ServerUnfit, match=r"leaseq_service lacks update on table leaseq.workers: run `leaseq migrate --grants`"
+        ServerUnfit,
+        match=r"leaseq_service lacks update on table leaseq.workers: run `leaseq migrate --grants`",
     ) as told:
         await require_fit(roles)
     assert "leaseq_handler lacks execute on function leaseq.handler_succeed" in str(told.value)
     assert [f.grave for f in (await survey(roles)).findings] == [True, True]
-    await plain.execute("revoke select on leaseq.ledger from leaseq_service")  # as after a migration without grants
+    # as after a migration without grants
+    await plain.execute("revoke select on leaseq.ledger from leaseq_service")
     with pytest.raises(ServerUnfit, match=r"select on table leaseq.ledger"):
         await require_fit(roles)
 
@@ -419,21 +523,34 @@ async def test_rights_that_are_too_wide_are_doubted(
     (finding,) = (await survey(roles)).findings
     assert (finding.grave, "select on table leaseq.tasks" in finding.message) == (False, True)
     superuser = _as_superuser(session_postgres, await _dbname(roles))
-    told = " ".join(f.message for f in (await survey(replace(roles, postgres_url=superuser, handler_postgres_url=None))).findings)
+    told = " ".join(
+        f.message
+        for f in (
+            await survey(replace(roles, postgres_url=superuser, handler_postgres_url=None))
+        ).findings
+    )
     assert "the role leaseq is a superuser" in told
     assert "handlers use the role leaseq, so that SQL injected into one handler" in told
-    told = " ".join(f.message for f in (await survey(replace(roles, handler_postgres_url=superuser))).findings)
+    told = " ".join(
+        f.message for f in (await survey(replace(roles, handler_postgres_url=superuser))).findings
+    )
     assert "the role of handlers, leaseq, is a superuser" in told
 
 
-async def test_sessions_that_no_reap_could_end_are_named_before(roles: Config, config: Config, session_postgres: str) -> None:
+async def test_sessions_that_no_reap_could_end_are_named_before(
+    roles: Config, config: Config, session_postgres: str
+) -> None:
     superuser = _as_superuser(session_postgres, await _dbname(roles))
-    async with await psycopg.AsyncConnection.connect(superuser, application_name=session_name("someone")):
+    async with await psycopg.AsyncConnection.connect(
+        superuser, application_name=session_name("someone")
+    ):
         (finding,) = (await survey(roles)).findings
     assert "sessions of leaseq cannot be ended when their worker dies" in finding.message
 
 
-async def test_a_handler_url_of_another_database_is_refused(roles: Config, other_postgres_url: str) -> None:
+async def test_a_handler_url_of_another_database_is_refused(
+    roles: Config, other_postgres_url: str
+) -> None:
     other = replace(roles, handler_postgres_url=as_role(other_postgres_url, HANDLER, ROLE_PASSWORD))
     with pytest.raises(ServerUnfit, match="leads to another database"):
         await require_fit(other)
@@ -441,7 +558,9 @@ async def test_a_handler_url_of_another_database_is_refused(roles: Config, other
         Config(handler_postgres_url=str(roles.handler_postgres_url))
 
 
-async def test_no_service_and_no_handler_is_a_superuser_on_the_embedded_server(config: Config, data_dir: Path) -> None:
+async def test_no_service_and_no_handler_is_a_superuser_on_the_embedded_server(
+    config: Config, data_dir: Path
+) -> None:
     with embedded_servers(Config(data_dir=data_dir, redis_url=config.redis_url)) as servers:
         ready = await prepare_embedded(servers)
         assert (await prepare_embedded(servers)) == ready, "again at every start"

@@ -41,11 +41,32 @@ def test_a_skip_that_is_not_listed_fails_the_run(
     test.write_text(SKIPS.replace("{reason}", reason), encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     # Only the plugins that count: the others take longer to import than the rest of the run.
-    env = {**os.environ, "LEASEQ_TEST_SKIPS": listed, "PYTHONPATH": str(ROOT / "tests"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-n", workers, "-p", "support.skips", file]
-    ran = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    env = {
+        **os.environ,
+        "LEASEQ_TEST_SKIPS": listed,
+        "PYTHONPATH": str(ROOT / "tests"),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "xdist",
+        "-n",
+        workers,
+        "-p",
+        "support.skips",
+        file,
+    ]
+    ran = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
     assert ran.returncode == code, ran.stdout + ran.stderr
-    assert ("not listed in tests/support/skips.py" in ran.stdout) is (reason == "laziness"), ran.stdout
+    assert ("not listed in tests/support/skips.py" in ran.stdout) is (reason == "laziness"), (
+        ran.stdout
+    )
 
 
 def test_listed_skips_exist() -> None:

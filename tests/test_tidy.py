@@ -1,7 +1,7 @@
 """The rules of the house hold in the whole tree.
 
-Every rule is tried twice: on the whole tree, where it must find nothing, and on a forged module, where it must find something
-(a checker that has never failed is not a checker).
+Every rule is tried twice: on the whole tree, where it must find nothing, and on a forged module,
+where it must find something (a checker that has never failed is not a checker).
 """
 
 from __future__ import annotations
@@ -20,7 +20,18 @@ from leaseq.telemetry import EVENTS
 from support import tidy_rules as rules
 from support.plain_english import STILL_ALLOWED, hidden_subjects, offences, unclear_docstring
 from support.prose import all_prose, read_prose
-from support.source_tree import PACKAGES, ROOT, Module, calls, functions, parsed, services, shipped, texts, written
+from support.source_tree import (
+    PACKAGES,
+    ROOT,
+    Module,
+    calls,
+    functions,
+    parsed,
+    services,
+    shipped,
+    texts,
+    written,
+)
 
 Rule = Callable[[Module], Iterator[str]]
 Scope = Callable[[], list[Module]]
@@ -33,7 +44,11 @@ RULES: list[tuple[Rule, Scope, list[str]]] = [
     (rules.file_names_say_something, written, [""]),
     (rules.annotations_are_real, written, ["if typing.TYPE_CHECKING:\n    pass\n"]),
     (rules.imports_stand_at_the_top, shipped, ["def f():\n    from leaseq.model import Task\n"]),
-    (rules.no_judgement_goes_by_the_clock_on_the_wall, services, ["def f():\n    return time.time() > 5\n"]),
+    (
+        rules.no_judgement_goes_by_the_clock_on_the_wall,
+        services,
+        ["def f():\n    return time.time() > 5\n"],
+    ),
     (
         rules.cancellations_are_never_swallowed,
         services,
@@ -42,27 +57,47 @@ RULES: list[tuple[Rule, Scope, list[str]]] = [
             "with contextlib.suppress(asyncio.CancelledError):\n    x()\n",
         ],
     ),
-    (rules.sql_stands_in_sql_files, services, ["run('update leaseq.tasks set state = null')\n", "run('SELECT 1')\n"]),
+    (
+        rules.sql_stands_in_sql_files,
+        services,
+        ["run('update leaseq.tasks set state = null')\n", "run('SELECT 1')\n"],
+    ),
     (rules.lua_stands_in_lua_files, services, ["run(\"return redis.call('TIME')\")\n"]),
     (
         rules.redis_keys_come_from_one_file,
         services,
-        ["key = f'leaseq:{{{queue}}}:ready'\n", "key = f'{prefix}:{{{queue}}}:ready'\n", "key = f'{prefix}:probe'\n"],
+        [
+            "key = f'leaseq:{{{queue}}}:ready'\n",
+            "key = f'{prefix}:{{{queue}}}:ready'\n",
+            "key = f'{prefix}:probe'\n",
+        ],
     ),
     (
         rules.names_keep_to_the_vocabulary,
         written,
-        ["def next_job(): ...\n", "class TaskManager: ...\n", "send_message = None\n", "def f(task_status): ...\n"],
+        [
+            "def next_job(): ...\n",
+            "class TaskManager: ...\n",
+            "send_message = None\n",
+            "def f(task_status): ...\n",
+        ],
     ),
     (
         rules.events_are_known,
         services,
-        ["emit('task.finished', task_id=1)\n", "emit('queue.paused' if paused else 'queue.unpaused')\n"],
+        [
+            "emit('task.finished', task_id=1)\n",
+            "emit('queue.paused' if paused else 'queue.unpaused')\n",
+        ],
     ),
     (
         rules.events_have_their_fields,
         services,
-        ["emit('queue.paused')\n", "emit('queue.paused', queue='a', by='me')\n", "emit('child.exited', pid=1, **about)\n"],
+        [
+            "emit('queue.paused')\n",
+            "emit('queue.paused', queue='a', by='me')\n",
+            "emit('child.exited', pid=1, **about)\n",
+        ],
     ),
     (
         rules.tenants_are_bound_at_the_edge,
@@ -77,14 +112,37 @@ RULES: list[tuple[Rule, Scope, list[str]]] = [
     (
         rules.stores_stay_behind_the_engine,
         services,
-        ["async def f(engine):\n    await engine.stores.fleet.list_queues()\n", "stores = service.engine.stores\n"],
+        [
+            "async def f(engine):\n    await engine.stores.fleet.list_queues()\n",
+            "stores = service.engine.stores\n",
+        ],
     ),
 ]
 NAMES = [rule.__name__ for rule, _, _ in RULES]
 
 # Spelt in pieces, or this file would be its own offender.
-PLACES = re.compile("|".join(("/work" + "/", "/root" + "/", "/home" + r"/\w", "/Users" + r"/\w", "/tmp" + r"/(?!leaseq-)\w")))
-REGISTRIES = re.compile("|".join(("py" + r"pi\.org", "python" + "hosted", "npm" + r"js\.", "arti" + "factory", "index" + "-url")))
+PLACES = re.compile(
+    "|".join(
+        (
+            "/work" + "/",
+            "/root" + "/",
+            "/home" + r"/\w",
+            "/Users" + r"/\w",
+            "/tmp" + r"/(?!leaseq-)\w",
+        )
+    )
+)
+REGISTRIES = re.compile(
+    "|".join(
+        (
+            "py" + r"pi\.org",
+            "python" + "hosted",
+            "npm" + r"js\.",
+            "arti" + "factory",
+            "index" + "-url",
+        )
+    )
+)
 
 
 @pytest.mark.parametrize(("rule", "scope"), [(rule, scope) for rule, scope, _ in RULES], ids=NAMES)
@@ -96,7 +154,9 @@ def test_the_tree_keeps_the_rule(rule: Rule, scope: Scope) -> None:
 @pytest.mark.parametrize(("rule", "codes"), [(rule, codes) for rule, _, codes in RULES], ids=NAMES)
 def test_the_rule_finds_what_breaks_it(rule: Rule, codes: list[str]) -> None:
     for code in codes:
-        assert list(rule(Module(ROOT / "engine" / "leaseq" / "utils.py", code, ast.parse(code)))), code
+        assert list(rule(Module(ROOT / "engine" / "leaseq" / "utils.py", code, ast.parse(code)))), (
+            code
+        )
 
 
 class ParsesAtItsEnd:
@@ -135,7 +195,9 @@ def test_every_edge_names_the_default_tenant_once() -> None:
         module.name
         for module in services()
         for node in ast.walk(module.tree)
-        if isinstance(node, ast.Name) and node.id == "DEFAULT_TENANT" and isinstance(node.ctx, ast.Load)
+        if isinstance(node, ast.Name)
+        and node.id == "DEFAULT_TENANT"
+        and isinstance(node.ctx, ast.Load)
     ]
     assert sorted(names) == sorted(rules.TENANT_EDGES)
 
@@ -146,19 +208,35 @@ def test_modules_that_may_read_the_clock_do() -> None:
 
 
 def test_every_module_of_the_library_stands_on_a_floor() -> None:
-    linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    (floors,) = [contract for contract in linter["contracts"] if contract["name"] == "Imports go down the floors only"]
-    placed = {name.strip(" ()") for layer in floors["layers"] for name in layer.replace("|", ":").split(":")}
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]
+    (floors,) = [
+        contract
+        for contract in linter["contracts"]
+        if contract["name"] == "Imports go down the floors only"
+    ]
+    placed = {
+        name.strip(" ()")
+        for layer in floors["layers"]
+        for name in layer.replace("|", ":").split(":")
+    }
     rooms = {
         f"leaseq.{path.stem}"
         for path in PACKAGES["leaseq"].iterdir()
-        if (path.suffix == ".py" and not path.stem.startswith("__")) or (path / "__init__.py").exists()
+        if (path.suffix == ".py" and not path.stem.startswith("__"))
+        or (path / "__init__.py").exists()
     }
     assert placed == rooms | {"leaseq_api", "leaseq_reaper"}
 
 
 def test_every_event_is_emitted_somewhere() -> None:
-    asked = {id(node) for module in services() for call in calls(module, "listening") for node in ast.walk(call)}
+    asked = {
+        id(node)
+        for module in services()
+        for call in calls(module, "listening")
+        for node in ast.walk(call)
+    }
     said = {
         node.value
         for module in services()
@@ -183,7 +261,9 @@ def test_the_tree_does_not_speak_of_the_machine_it_was_made_on(forbidden: re.Pat
 def test_prose_has_no_more_hidden_subjects_than_are_still_allowed() -> None:
     for owner, found in offences(all_prose()).items():
         allowed = STILL_ALLOWED.get(owner, 0)
-        assert len(found) <= allowed, f"{owner or 'elsewhere'}: {len(found)}, allowed are {allowed}\n" + "\n".join(found)
+        assert len(found) <= allowed, (
+            f"{owner or 'elsewhere'}: {len(found)}, allowed are {allowed}\n" + "\n".join(found)
+        )
 
 
 def test_allowance_for_hidden_subjects_shrinks_with_them() -> None:
@@ -199,8 +279,14 @@ def test_allowance_for_hidden_subjects_shrinks_with_them() -> None:
         ("docs/forged.md", "Whoever has it lets go of it.\n"),
         ("docs/forged.md", "The list is read. What it lacks is put back.\n"),
         ("engine/leaseq/forged.py", "x = 1  # nobody is told at once\n"),
-        ("engine/leaseq/forged.py", '"""A module."""\nraise ValueError("this is taken for what is left")\n'),
-        ("engine/leaseq/ledger/sql/forged.sql", "-- forged: what was there is gone for good\nselect 1\n"),
+        (
+            "engine/leaseq/forged.py",
+            '"""A module."""\nraise ValueError("this is taken for what is left")\n',
+        ),
+        (
+            "engine/leaseq/ledger/sql/forged.sql",
+            "-- forged: what was there is gone for good\nselect 1\n",
+        ),
         ("engine/leaseq/dispatch/lua/forged.lua", "-- forged: begins anew\nreturn 1\n"),
     ],
 )
@@ -208,6 +294,9 @@ def test_hidden_subject_is_found(name: str, text: str) -> None:
     assert list(hidden_subjects(read_prose(name, text)))
 
 
-@pytest.mark.parametrize("docstring", ["How does it work?", "Keep leases.\n\nWhy? Because.", "No full stop", f"{'Long ' * 16}."])
+@pytest.mark.parametrize(
+    "docstring",
+    ["How does it work?", "Keep leases.\n\nWhy? Because.", "No full stop", f"{'Long ' * 16}."],
+)
 def test_unclear_docstring_of_a_module_is_found(docstring: str) -> None:
     assert list(unclear_docstring(read_prose("engine/leaseq/forged.py", f'"""{docstring}"""\n')))

@@ -1,7 +1,8 @@
 """Statements, scripts and migrations have headers, one wrapper, and a use.
 
-Each has a header that says what it does and what no rows (or a return value) mean; each is named in exactly one place, by the
-one method that wraps it; an unnamed file is dead and must go. A wrapper passes exactly the parameters of its file.
+Each has a header that says what it does and what no rows (or a return value) mean; each is named in
+exactly one place, by the one method that wraps it; an unnamed file is dead and must go. A wrapper
+passes exactly the parameters of its file.
 """
 
 from __future__ import annotations
@@ -31,13 +32,17 @@ def _name(path: Path) -> str:
 
 def _header(path: Path) -> str:
     lines = path.read_text(encoding="utf-8").splitlines()
-    end = next((number for number, line in enumerate(lines) if not line.startswith("--")), len(lines))
+    end = next(
+        (number for number, line in enumerate(lines) if not line.startswith("--")), len(lines)
+    )
     return "\n".join(lines[:end])
 
 
 @pytest.mark.parametrize("path", [*SQL, *LUA], ids=_name)
 def test_the_header_says_something(path: Path) -> None:
-    assert len(_header(path).split()) > 4, f"{_name(path)} begins without a comment that says what it does"
+    assert len(_header(path).split()) > 4, (
+        f"{_name(path)} begins without a comment that says what it does"
+    )
 
 
 @pytest.mark.parametrize("path", LUA, ids=_name)
@@ -57,10 +62,14 @@ def test_a_conditional_write_says_what_no_answer_means(path: Path) -> None:
         assert re.search(r"[Zz]ero rows|not come back|without a state", header), header
 
 
-@pytest.mark.parametrize("path", [path for path in SQL if re.match(f"({VERBS})_", path.stem)], ids=_name)
+@pytest.mark.parametrize(
+    "path", [path for path in SQL if re.match(f"({VERBS})_", path.stem)], ids=_name
+)
 def test_a_verb_names_its_transition(path: Path) -> None:
     verb = path.stem.partition("_")[0]
-    assert re.match(rf"-- {verb}: .*(->|→)", _header(path)), f"{_name(path)} does not begin with `{verb}: FROM -> TO`"
+    assert re.match(rf"-- {verb}: .*(->|→)", _header(path)), (
+        f"{_name(path)} does not begin with `{verb}: FROM -> TO`"
+    )
 
 
 def test_every_statement_has_one_wrapper() -> None:
@@ -75,7 +84,9 @@ def test_every_statement_has_one_wrapper() -> None:
         node.slice.value
         for module in services()
         for node in ast.walk(module.tree)
-        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "STATEMENTS" and isinstance(node.slice, ast.Constant)
+        if isinstance(node, ast.Subscript)
+        and ast.unparse(node.value) == "STATEMENTS"
+        and isinstance(node.slice, ast.Constant)
     )
     assert named == Counter(dict.fromkeys(STATEMENTS, 1))
 
@@ -96,16 +107,30 @@ def test_every_statement_file_is_used() -> None:
     ledger = PACKAGES["leaseq"] / "ledger"
     read = {ledger / "sql" / f"{name}.sql" for name in STATEMENTS}
     read |= {ledger / "migrations" / f"{m.version:04}_{m.name}.sql" for m in MIGRATIONS}
-    own = ("session", "plans", "reset", "identity", "readiness", "end_session", "probe_session", "probe_mark", "probe_found")
+    own = (
+        "session",
+        "plans",
+        "reset",
+        "identity",
+        "readiness",
+        "end_session",
+        "probe_session",
+        "probe_mark",
+        "probe_found",
+    )
     read |= {PACKAGES["leaseq"] / f"{name}.sql" for name in own}
     transaction = ("begin_attempt", "prepare_settle", "identify_transaction", "undo_attempt")
-    read |= {PACKAGES["leaseq"] / "worker" / "attempt" / "sql" / f"{name}.sql" for name in transaction}
+    read |= {
+        PACKAGES["leaseq"] / "worker" / "attempt" / "sql" / f"{name}.sql" for name in transaction
+    }
     assert {path for path in SQL if CHAOS not in path.parents} == read
     assert set(LUA) == {PACKAGES["leaseq"] / "dispatch" / "lua" / f"{name}.lua" for name in SCRIPTS}
 
 
 def test_every_statement_of_the_chaos_suite_is_used() -> None:
-    named = {text for module in shipped() if CHAOS in module.path.parents for _, text in literals(module)}
+    named = {
+        text for module in shipped() if CHAOS in module.path.parents for _, text in literals(module)
+    }
     assert CHAOS_STATEMENTS
     assert set(CHAOS_STATEMENTS) <= named
 
@@ -119,7 +144,13 @@ def test_a_statement_is_given_exactly_what_it_asks_for() -> None:
                 continue
             given = [node for node in ast.walk(function) if isinstance(node, ast.Dict)]
             for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
-                if not (ast.unparse(call.func).endswith(".fetch") and isinstance(call.args[0], ast.Constant)) or len(given) != 1:
+                if (
+                    not (
+                        ast.unparse(call.func).endswith(".fetch")
+                        and isinstance(call.args[0], ast.Constant)
+                    )
+                    or len(given) != 1
+                ):
                     continue
                 keys = {key.value for key in given[0].keys if isinstance(key, ast.Constant)}
                 if "arrays" in ast.unparse(function):

@@ -1,7 +1,8 @@
 """Build the Litestar application of the API.
 
-It has the routes, the table of problems, the checks in front of both, and a lifespan that holds the engine. Invariants: nothing
-connects before the lifespan begins. Every answer carries the same few security headers.
+It has the routes, the table of problems, the checks in front of both, and a lifespan that holds the
+engine. Invariants: nothing connects before the lifespan begins. Every answer carries the same few
+security headers.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def create_app(config: Config) -> Litestar:
             Exception: problems.of_fault,
         },
         before_send=[_add_headers],
-        openapi_config=openapi_config(version("leaseq"), key_required=config.require_idempotency_key),
+        openapi_config=openapi_config(
+            version("leaseq"), key_required=config.require_idempotency_key
+        ),
         request_max_body_size=config.payload_max_bytes,
         logging_config=None,
         debug=False,

@@ -17,9 +17,13 @@ from leaseq_api.refused import Refused
 
 T = TypeVar("T")
 
-_CONTENT_TYPE = re.compile(r'application/json[ \t]*(?:;[ \t]*(?:charset="?utf-8"?)?[ \t]*)?', re.IGNORECASE)
+_CONTENT_TYPE = re.compile(
+    r'application/json[ \t]*(?:;[ \t]*(?:charset="?utf-8"?)?[ \t]*)?', re.IGNORECASE
+)
 _PLACE = re.compile(r"^(?P<what>.*?) - at `\$(?P<path>[^`]*)`$", re.DOTALL)
-_FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
+_FIELD = re.compile(
+    r"^Object (?:contains unknown|missing required) field `(?P<name>.*)`$", re.DOTALL
+)
 
 
 async def read_json(request: Request[Any, Any, Any], decoder: msgspec.json.Decoder[T]) -> T:
@@ -39,7 +43,9 @@ async def read_json(request: Request[Any, Any, Any], decoder: msgspec.json.Decod
 def _check_media_type(request: Request[Any, Any, Any]) -> None:
     given = request.headers.get("content-type", "")
     if not _CONTENT_TYPE.fullmatch(given.strip()):
-        raise Refused("media_type_unsupported", "the body must have Content-Type: application/json, in UTF-8")
+        raise Refused(
+            "media_type_unsupported", "the body must have Content-Type: application/json, in UTF-8"
+        )
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused("media_type_unsupported", "the body must not be compressed")
 

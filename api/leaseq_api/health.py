@@ -31,7 +31,9 @@ async def live() -> Response[Live]:
 
 
 @get("/ready", codes=any_codes("not_ready"))
-async def ready(request: Request[Any, Any, Any], service: Injected) -> Response[Ready] | Response[Problem]:
+async def ready(
+    request: Request[Any, Any, Any], service: Injected
+) -> Response[Ready] | Response[Problem]:
     """Report whether tasks can be accepted."""
     postgres, redis = await asyncio.gather(_postgres(service), _redis(service))
     if postgres == "up" and not service.stopping.is_set():
@@ -51,7 +53,9 @@ async def _postgres(service: Service) -> PostgresState:
         return "read only" if service.engine.takes_no_writes else "away"
     if settings.in_recovery or settings.read_only == "on":
         return "read only"
-    if service.config.require_standby and (not settings.synchronous_standby_names or settings.standbys == 0):
+    if service.config.require_standby and (
+        not settings.synchronous_standby_names or settings.standbys == 0
+    ):
         return "no standby"
     return "up"
 

@@ -1,11 +1,12 @@
 """The idempotency key of a request.
 
-The `Idempotency-Key` header of draft-ietf-httpapi-idempotency-key-header-07 is a Structured Fields string (RFC 8941,
-3.3.3: quoted, with `\\"` and `\\\\` as the only escapes). Most clients send the bare text instead, so both are accepted, and
-`"order-1"` and `order-1` are the same key. A proxy may join two lines of a header with a comma (RFC 9110, 5.3), so a comma in a
-bare text is refused: it could be two keys, or one key sent twice. A key with a comma has to be quoted. Quoted keys that were
-joined are one key if they are equal. The length and the characters of a key are checked where Python submissions are checked too
-(leaseq/operations/submission.py).
+The `Idempotency-Key` header of draft-ietf-httpapi-idempotency-key-header-07 is a Structured Fields
+string (RFC 8941, 3.3.3: quoted, with `\\"` and `\\\\` as the only escapes). Most clients send the
+bare text instead, so both are accepted, and `"order-1"` and `order-1` are the same key. A proxy may
+join two lines of a header with a comma (RFC 9110, 5.3), so a comma in a bare text is refused: it
+could be two keys, or one key sent twice. A key with a comma has to be quoted. Quoted keys that were
+joined are one key if they are equal. The length and the characters of a key are checked where
+Python submissions are checked too (leaseq/operations/submission.py).
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _ESCAPE = re.compile(r"\\(.)")
 def parse_key(values: Sequence[str]) -> str | None:
     """The key, from every value of the header; None if there is none.
 
-    Raises `IdempotencyKeyInvalid` where a quoted string is malformed, where the values differ, and for a bare text with a comma.
+    Raises `IdempotencyKeyInvalid` where a quoted string is malformed, where the values differ, and
+    for a bare text with a comma.
     """
     keys = {key for value in values for key in _parse(value.strip(" \t"))}
     if len(keys) > 1:
@@ -37,10 +39,14 @@ def parse_key(values: Sequence[str]) -> str | None:
 def _parse(value: str) -> list[str]:
     if not value.startswith('"'):
         if "," in value:
-            raise IdempotencyKeyInvalid(f"{HEADER} looks like two keys: put a key that has a comma in quotation marks")
+            raise IdempotencyKeyInvalid(
+                f"{HEADER} looks like two keys: put a key that has a comma in quotation marks"
+            )
         return [value]
     if not _JOINED.fullmatch(value):
-        raise IdempotencyKeyInvalid(f"{HEADER} begins with a quotation mark but is not a quoted string (RFC 8941)")
+        raise IdempotencyKeyInvalid(
+            f"{HEADER} begins with a quotation mark but is not a quoted string (RFC 8941)"
+        )
     return [_ESCAPE.sub(r"\1", text) for text in _QUOTED.findall(value)]
 
 

@@ -42,20 +42,54 @@ _DESCRIPTION = (
     "Errors are `application/problem+json`; look at `code`. Later versions may add codes, members and optional fields."
 )
 _REF = "#/components/schemas/{name}"
-_WIRE = [SubmitBody, TaskView, RememberedTask, TaskPage, AttemptList, QueueList, PausedView, WorkerList, Live, Ready, Problem]
+_WIRE = [
+    SubmitBody,
+    TaskView,
+    RememberedTask,
+    TaskPage,
+    AttemptList,
+    QueueList,
+    PausedView,
+    WorkerList,
+    Live,
+    Ready,
+    Problem,
+]
 
 # The possible answers of the HTTP server and of the checks in front of all routes.
 IN_FRONT = (
-    *("request_malformed", "host_invalid", "header_repeated", "method_not_allowed", "head_timeout", "body_timeout"),
-    *("body_too_large", "target_too_long", "head_too_large", "internal_error", "method_unknown", "overloaded"),
+    *(
+        "request_malformed",
+        "host_invalid",
+        "header_repeated",
+        "method_not_allowed",
+        "head_timeout",
+        "body_timeout",
+    ),
+    *(
+        "body_too_large",
+        "target_too_long",
+        "head_too_large",
+        "internal_error",
+        "method_unknown",
+        "overloaded",
+    ),
 )
 
 _BARE_KEY = r"[!#-+\--~](?:[ -+\--~]{0,253}[!-+\--~])?"
 _QUOTED_KEY = r'"(?:[ !#-\[\]-~]|\\["\\]){1,255}"'
-KEY_SCHEMA: Tree = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": f"^(?:{_BARE_KEY}|{_QUOTED_KEY})$"}
+KEY_SCHEMA: Tree = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 512,
+    "pattern": f"^(?:{_BARE_KEY}|{_QUOTED_KEY})$",
+}
 
 _EXAMPLES: Tree = {
-    "smallest": {"summary": "The least that is needed", "value": {"type": "charge", "payload": {"cents": 500}}},
+    "smallest": {
+        "summary": "The least that is needed",
+        "value": {"type": "charge", "payload": {"cents": 500}},
+    },
     "later": {
         "summary": "Later, and first in its queue",
         "value": {
@@ -88,7 +122,8 @@ def change_codes(*codes: str) -> tuple[str, ...]:
 
 
 class Document(JsonRenderPlugin):
-    """The document of one process, as JSON. It depends on the configuration in one point: whether a key is required."""
+    """The document of one process, as JSON. It depends on the configuration in one point: whether a
+    key is required."""
 
     def __init__(self, *, key_required: bool) -> None:
         super().__init__(path=["/", "/openapi.json"])
@@ -98,7 +133,9 @@ class Document(JsonRenderPlugin):
     def render(self, request: Request[Any, Any, Any], openapi_schema: Tree) -> bytes:
         """The document, which is made at the first request for it."""
         if self._rendered is None:
-            self._rendered = msgspec.json.encode(complete(request.app, openapi_schema, key_required=self._key_required))
+            self._rendered = msgspec.json.encode(
+                complete(request.app, openapi_schema, key_required=self._key_required)
+            )
         return self._rendered
 
 
@@ -127,7 +164,11 @@ def complete(app: Litestar, derived: Tree, *, key_required: bool) -> Tree:
         for handler in route.route_handlers:
             if codes_of_handler := handler.opt.get("codes"):
                 # A parameter may be spelled as no task and no queue is.
-                codes = (*codes_of_handler, "not_found") if "{" in route.path_format else codes_of_handler
+                codes = (
+                    (*codes_of_handler, "not_found")
+                    if "{" in route.path_format
+                    else codes_of_handler
+                )
                 for method in handler.http_methods & {"GET", "POST"}:
                     _complete(item[method.lower()], codes, key_required=key_required)
         if "get" in item:
@@ -158,7 +199,9 @@ def _add_types(node: Any) -> None:
 
 
 def _complete(operation: Tree, codes: tuple[str, ...], *, key_required: bool) -> None:
-    responses = {status: response for status, response in operation["responses"].items() if int(status) < 400}
+    responses = {
+        status: response for status, response in operation["responses"].items() if int(status) < 400
+    }
     match operation["operationId"]:
         case "submit":
             _complete_submit(operation, responses["202"], key_required=key_required)
@@ -182,9 +225,13 @@ def _complete_submit(operation: Tree, accepted: Tree, *, key_required: bool) -> 
     ]
     body = {"schema": _ref("SubmitBody"), "examples": _EXAMPLES}
     operation["requestBody"] = {"required": True, "content": {"application/json": body}}
-    accepted["content"]["application/json"]["schema"] = {"anyOf": [_ref("TaskView"), _ref("RememberedTask")]}
+    accepted["content"]["application/json"]["schema"] = {
+        "anyOf": [_ref("TaskView"), _ref("RememberedTask")]
+    }
     accepted["headers"] = {
-        "Location": _header("The address of the task, unless it was pruned", pattern="^/api/tasks/[0-9a-f-]{36}$"),
+        "Location": _header(
+            "The address of the task, unless it was pruned", pattern="^/api/tasks/[0-9a-f-]{36}$"
+        ),
         "Idempotent-Replayed": _header("Present where the key was seen before", enum=["true"]),
     }
 
@@ -195,7 +242,13 @@ def _list_parameters() -> list[Tree]:
     _add_types(components)
     properties: dict[str, Tree] = components["ListQuery"]["properties"]
     return [
-        {"name": name, "in": "query", "required": False, "description": written.pop("description"), "schema": written}
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": written.pop("description"),
+            "schema": written,
+        }
         for name, written in properties.items()
     ]
 
@@ -205,17 +258,30 @@ def problem_responses(codes: tuple[str, ...]) -> Tree:
     by_status: dict[int, list[str]] = {}
     for code in codes:
         by_status.setdefault(KINDS[code].status, []).append(code)
-    return {str(status): _problem_response(status, sorted(set(of_status))) for status, of_status in by_status.items()}
+    return {
+        str(status): _problem_response(status, sorted(set(of_status)))
+        for status, of_status in by_status.items()
+    }
 
 
 def _problem_response(status: int, codes: list[str]) -> Tree:
-    headers = {"Link": _header("The page about the code", required=True, pattern='^</problems/[a-z_]+>; rel="describedby"')}
+    headers = {
+        "Link": _header(
+            "The page about the code",
+            required=True,
+            pattern='^</problems/[a-z_]+>; rel="describedby"',
+        )
+    }
     retry = [KINDS[code].retry for code in codes]
     if any(retry):
         seconds = {"const": RETRY_AFTER_SECONDS}
-        headers["Retry-After"] = _header("Seconds after which the same may succeed", required=all(retry), **seconds)
+        headers["Retry-After"] = _header(
+            "Seconds after which the same may succeed", required=all(retry), **seconds
+        )
     if status == 405:
-        headers["Allow"] = _header("The methods of the address", required=True, pattern="^[A-Z]+(?:, [A-Z]+)*$")
+        headers["Allow"] = _header(
+            "The methods of the address", required=True, pattern="^[A-Z]+(?:, [A-Z]+)*$"
+        )
     content = {PROBLEM_JSON: {"schema": _ref("Problem")}}
     return {"description": f"code: {', '.join(codes)}", "headers": headers, "content": content}
 
@@ -226,9 +292,18 @@ def _head(get: Tree) -> Tree:
         status: {name: value for name, value in response.items() if name != "content"}
         for status, response in get["responses"].items()
     }
-    described = {"summary": f"{get['summary']}, head only", "description": "The same as GET, without the content."}
+    described = {
+        "summary": f"{get['summary']}, head only",
+        "description": "The same as GET, without the content.",
+    }
     more = {"parameters": get["parameters"]} if "parameters" in get else {}
-    return {"tags": ["http"], "operationId": f"head_{get['operationId']}", "responses": responses, **described, **more}
+    return {
+        "tags": ["http"],
+        "operationId": f"head_{get['operationId']}",
+        "responses": responses,
+        **described,
+        **more,
+    }
 
 
 def _options(path: str, item: Tree, *, api: bool) -> Tree:
@@ -245,16 +320,32 @@ def _options(path: str, item: Tree, *, api: bool) -> Tree:
     }
     # No task or queue is looked for.
     anything = {"schema": {"type": "string", "minLength": 1, "pattern": "^[A-Za-z0-9_.-]+$"}}
-    of_path = [each | anything for each in next(iter(item.values())).get("parameters", []) if each["in"] == "path"]
+    of_path = [
+        each | anything
+        for each in next(iter(item.values())).get("parameters", [])
+        if each["in"] == "path"
+    ]
     return operation | ({"parameters": of_path} if of_path else {})
 
 
 def _header(description: str, *, required: bool = False, **schema: Any) -> Tree:
-    return {"description": description, "required": required, "schema": {"type": "string", **schema}}
+    return {
+        "description": description,
+        "required": required,
+        "schema": {"type": "string", **schema},
+    }
 
 
 def _ref(name: str) -> Tree:
     return {"$ref": _REF.format(name=name)}
 
 
-__all__ = ["Document", "any_codes", "api_codes", "change_codes", "complete", "openapi_config", "problem_responses"]
+__all__ = [
+    "Document",
+    "any_codes",
+    "api_codes",
+    "change_codes",
+    "complete",
+    "openapi_config",
+    "problem_responses",
+]

@@ -1,7 +1,7 @@
 """The routes by which an operator lists and controls queues and workers.
 
-The ledger knows the queues and workers; dispatch only knows how many deliveries wait. While Redis is away the lists are still
-answered, without depths.
+The ledger knows the queues and workers; dispatch only knows how many deliveries wait. While Redis
+is away the lists are still answered, without depths.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import depths_view
 
-# A frozen Redis must not delay the list of queues. Depths that were not read in this time are omitted.
+# A frozen Redis must not delay the list of queues. Depths that were not read in this time are
+# omitted.
 DEPTHS_SECONDS = 2.0
 
 
@@ -28,7 +29,8 @@ async def list_queues(service: Injected) -> Response[QueueList]:
 
 @post("/queues/{queue:str}/pause", status_code=200, codes=change_codes("queue_unknown"))
 async def pause(service: Injected, queue: given.QueueName) -> Response[PausedView]:
-    """Pause a queue: no more of its tasks start. Running tasks continue, and submissions are still accepted."""
+    """Pause a queue: no more of its tasks start. Running tasks continue, and submissions are still
+    accepted."""
     return await _pause(service, queue, paused=True)
 
 
@@ -39,7 +41,9 @@ async def resume(service: Injected, queue: given.QueueName) -> Response[PausedVi
 
 
 @get("/workers", query=("closed", "limit"), codes=api_codes("lists_busy"))
-async def list_workers(service: Injected, closed: given.Closed = False, limit: given.Limit = 50) -> Response[WorkerList]:
+async def list_workers(
+    service: Injected, closed: given.Closed = False, limit: given.Limit = 50
+) -> Response[WorkerList]:
     """List the workers, newest first; with `closed`, closed workers, too."""
     found = await service.lists.list_workers(closed=closed, limit=given.check_limit(limit))
     return Response(WorkerList(workers=found))
@@ -51,13 +55,21 @@ async def _pause(service: Service, queue: str, *, paused: bool) -> Response[Paus
 
 
 async def _with_depths(service: Service, records: list[QueueRecord]) -> list[QueueView]:
-    found = await service.engine.count_deliveries([record.name for record in records], seconds=DEPTHS_SECONDS)
+    found = await service.engine.count_deliveries(
+        [record.name for record in records], seconds=DEPTHS_SECONDS
+    )
     views = {name: depths_view(depths) for name, depths in found.items()}
-    return [QueueView(name=record.name, paused=record.paused, depths=views.get(record.name)) for record in records]
+    return [
+        QueueView(name=record.name, paused=record.paused, depths=views.get(record.name))
+        for record in records
+    ]
 
 
 router = Router(
-    "/api", route_handlers=[list_queues, pause, resume, list_workers], before_request=given.check_query, tags=["operate"]
+    "/api",
+    route_handlers=[list_queues, pause, resume, list_workers],
+    before_request=given.check_query,
+    tags=["operate"],
 )
 
 __all__ = ["router"]

@@ -1,7 +1,8 @@
 """Parse the parameters of an address.
 
-A path that cannot name anything is 404, and a query that is not valid is 400. An unknown or repeated parameter is refused: if a
-misspelt filter were ignored, the answer would contain everything.
+A path that cannot name anything is 404, and a query that is not valid is 400. An unknown or
+repeated parameter is refused: if a misspelt filter were ignored, the answer would contain
+everything.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from leaseq_api.schemas import ListQuery
 MAX_WAIT_SECONDS = 60.0
 MAX_PAGE = 200
 
-TaskId = Annotated[str, PathParameter(description="The id of a task", schema_extra={"format": "uuid"})]
+TaskId = Annotated[
+    str, PathParameter(description="The id of a task", schema_extra={"format": "uuid"})
+]
 QueueName = Annotated[
     str,
     PathParameter(
-        description="The name of a queue", schema_extra={"min_length": 1, "max_length": 128, "pattern": "^[A-Za-z0-9_.-]+$"}
+        description="The name of a queue",
+        schema_extra={"min_length": 1, "max_length": 128, "pattern": "^[A-Za-z0-9_.-]+$"},
     ),
 ]
 WaitSeconds = Annotated[
@@ -38,7 +42,12 @@ WaitSeconds = Annotated[
         schema_extra={"minimum": 0, "maximum": MAX_WAIT_SECONDS},
     ),
 ]
-Limit = Annotated[int, QueryParameter(description="How many to list", schema_extra={"minimum": 1, "maximum": MAX_PAGE})]
+Limit = Annotated[
+    int,
+    QueryParameter(
+        description="How many to list", schema_extra={"minimum": 1, "maximum": MAX_PAGE}
+    ),
+]
 Closed = Annotated[bool, QueryParameter(description="Include closed workers")]
 
 
@@ -53,19 +62,26 @@ def check_task_id(text: str) -> str:
 def check_queue_name(text: str) -> str:
     """A queue name from the path."""
     if not NAME.fullmatch(text):
-        raise Refused("not_found", "this is not a queue name: use 1 to 128 characters of A-Z a-z 0-9 _ . -")
+        raise Refused(
+            "not_found", "this is not a queue name: use 1 to 128 characters of A-Z a-z 0-9 _ . -"
+        )
     return text
 
 
 async def check_query(request: Request[Any, Any, Any]) -> None:
-    """Before a route: refuse repeated parameters, and parameters that it does not name in `query`."""
+    """Before a route: refuse repeated parameters, and parameters that it does not name in
+    `query`."""
     if not request.scope["query_string"]:
         return
     known = request.route_handler.opt.get("query", ())
     given = [name for name, _ in request.query_params.multi_items()]
     for name in given:
         if name not in known:
-            allowed = f"this address takes {', '.join(known)}" if known else "this address takes no parameters"
+            allowed = (
+                f"this address takes {', '.join(known)}"
+                if known
+                else "this address takes no parameters"
+            )
             raise Refused("parameter_invalid", f"there is no parameter {name[:100]!r}: {allowed}")
         if given.count(name) > 1:
             raise Refused("parameter_invalid", f"the parameter {name!r} was given more than once")
@@ -74,7 +90,9 @@ async def check_query(request: Request[Any, Any, Any]) -> None:
 def check_wait(seconds: float) -> float:
     """How long an answer may be held, in seconds."""
     if not 0 <= seconds <= MAX_WAIT_SECONDS:
-        raise Refused("parameter_invalid", f"wait must be between 0 and {MAX_WAIT_SECONDS:.0f} seconds")
+        raise Refused(
+            "parameter_invalid", f"wait must be between 0 and {MAX_WAIT_SECONDS:.0f} seconds"
+        )
     return seconds
 
 
@@ -93,10 +111,17 @@ def read_filter(request: Request[Any, Any, Any]) -> TaskFilter:
         raise Refused("parameter_invalid", str(error).replace("$.", "")) from None
     for name, value in (("queue", query.queue), ("type", query.type)):
         if value is not UNSET and not NAME.fullmatch(value):
-            raise Refused("parameter_invalid", f"{name} must be 1 to 128 characters of A-Z a-z 0-9 _ . -")
+            raise Refused(
+                "parameter_invalid", f"{name} must be 1 to 128 characters of A-Z a-z 0-9 _ . -"
+            )
     key, cursor = query.idempotency_key, query.cursor
-    if key is not UNSET and not (1 <= len(key) <= KEY_MAX_LENGTH and key.isprintable() and key.isascii()):
-        raise Refused("parameter_invalid", f"idempotency_key must be 1 to {KEY_MAX_LENGTH} printable ASCII characters")
+    if key is not UNSET and not (
+        1 <= len(key) <= KEY_MAX_LENGTH and key.isprintable() and key.isascii()
+    ):
+        raise Refused(
+            "parameter_invalid",
+            f"idempotency_key must be 1 to {KEY_MAX_LENGTH} printable ASCII characters",
+        )
     if cursor is not UNSET and not is_task_id(cursor):
         raise Refused("parameter_invalid", "cursor must be the next_cursor of the page before")
     return TaskFilter(

@@ -25,7 +25,10 @@ _POLICY = {"Content-Security-Policy": "default-src 'none'"}
 @get("/", include_in_schema=False)
 async def list_codes() -> Response[str]:
     """List the codes of all problems."""
-    items = "".join(f'<li><a href="{page_of(code)}">{code}</a>: {escape(kind.title)}</li>\n' for code, kind in KINDS.items())
+    items = "".join(
+        f'<li><a href="{page_of(code)}">{code}</a>: {escape(kind.title)}</li>\n'
+        for code, kind in KINDS.items()
+    )
     text = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Problems</title>\n<ul>\n{items}</ul>\n</html>\n'
     return Response(text, media_type=MediaType.HTML, headers=_POLICY)
 
@@ -37,7 +40,13 @@ async def show_code(code: Code) -> Response[str]:
     if kind is None:
         raise Refused("not_found", "there is no such problem; /problems lists all of them")
     more = "<p>The same request may succeed in a moment.</p>\n" if kind.retry else ""
-    page = _PAGE.format(title=escape(kind.title), status=kind.status, code=code, advice=escape(kind.advice), more=more)
+    page = _PAGE.format(
+        title=escape(kind.title),
+        status=kind.status,
+        code=code,
+        advice=escape(kind.advice),
+        more=more,
+    )
     return Response(page, media_type=MediaType.HTML, headers=_POLICY)
 
 

@@ -25,13 +25,19 @@ from leaseq_api.refused import Refused
 from leaseq_api.schemas import PostgresState, RedisState
 
 # Of every answer.
-HEADERS = [(b"server", b"leaseq"), (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+HEADERS = [
+    (b"server", b"leaseq"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+]
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
 DETAIL_LENGTH = 1000
 INSTANCE_LENGTH = 2000
 FAULT = "this is an internal error, which the log of the service describes"
-STORE_AWAY = "the store that must record this does not answer; nothing was acknowledged, so try again"
+STORE_AWAY = (
+    "the store that must record this does not answer; nothing was acknowledged, so try again"
+)
 
 
 class Kind(Struct, frozen=True):
@@ -229,7 +235,8 @@ _CODE_OF_STATUS = {
 
 
 def _text(description: str, **keywords: Any) -> Meta:
-    """A text on the wire. The limits are in the document; outgoing values are not validated again."""
+    """A text on the wire. The limits are in the document; outgoing values are not validated
+    again."""
     return Meta(description=description, extra_json_schema=keywords)
 
 
@@ -239,15 +246,37 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     type: Annotated[str, _text("The path of a page about the code", pattern="^/problems/[a-z_]+$")]
     title: Annotated[str, _text("The same for all problems of one code", minLength=1)]
     status: Annotated[int, Meta(ge=400, le=599)]
-    detail: Annotated[str, _text("This one problem, in a sentence", minLength=1, maxLength=DETAIL_LENGTH)]
+    detail: Annotated[
+        str, _text("This one problem, in a sentence", minLength=1, maxLength=DETAIL_LENGTH)
+    ]
     code: Annotated[str, _text("Stable. Programs should use this field", pattern="^[a-z_]+$")]
-    instance: Annotated[str, _text("The path of the request", minLength=1, maxLength=INSTANCE_LENGTH, pattern="^[!-~]+$")]
+    instance: Annotated[
+        str,
+        _text(
+            "The path of the request", minLength=1, maxLength=INSTANCE_LENGTH, pattern="^[!-~]+$"
+        ),
+    ]
     pointer: (
-        Annotated[str, _text("A JSON pointer (RFC 6901) into the body, if one place is wrong", format="json-pointer")] | UnsetType
+        Annotated[
+            str,
+            _text(
+                "A JSON pointer (RFC 6901) into the body, if one place is wrong",
+                format="json-pointer",
+            ),
+        ]
+        | UnsetType
     ) = UNSET
-    task_id: Annotated[str, _text("The conflicting task, or the requested one", format="uuid")] | UnsetType = UNSET
-    postgres: Annotated[str, _text("The state of Postgres", enum=list(get_args(PostgresState)))] | UnsetType = UNSET
-    redis: Annotated[str, _text("The state of Redis", enum=list(get_args(RedisState)))] | UnsetType = UNSET
+    task_id: (
+        Annotated[str, _text("The conflicting task, or the requested one", format="uuid")]
+        | UnsetType
+    ) = UNSET
+    postgres: (
+        Annotated[str, _text("The state of Postgres", enum=list(get_args(PostgresState)))]
+        | UnsetType
+    ) = UNSET
+    redis: (
+        Annotated[str, _text("The state of Redis", enum=list(get_args(RedisState)))] | UnsetType
+    ) = UNSET
 
 
 class RawAnswer(Struct, frozen=True):
@@ -259,11 +288,16 @@ class RawAnswer(Struct, frozen=True):
 
 
 def raw_problem(code: str, detail: str, *, path: bytes) -> RawAnswer:
-    """The answer for a problem that is found before a route: by the HTTP server, and by the checks in front of the routes."""
+    """The answer for a problem that is found before a route: by the HTTP server, and by the checks
+    in front of the routes."""
     kind = KINDS[code]
     body = msgspec.json.encode(_problem(code, detail, instance=quote(path or b"/", safe="/%")))
     retry = ((b"retry-after", RETRY_AFTER_SECONDS.encode()),) if kind.retry else ()
-    framing = ((b"link", _link(code).encode()), (b"content-type", PROBLEM_JSON.encode()), (b"content-length", b"%d" % len(body)))
+    framing = (
+        (b"link", _link(code).encode()),
+        (b"content-type", PROBLEM_JSON.encode()),
+        (b"content-length", b"%d" % len(body)),
+    )
     return RawAnswer(kind.status, framing + retry, body)
 
 
@@ -290,11 +324,18 @@ def _problem(code: str, detail: str, *, instance: str, **members: str) -> Proble
 
 
 def answer(
-    request: Request[Any, Any, Any], code: str, detail: str, *, allow: str | None = None, **members: str
+    request: Request[Any, Any, Any],
+    code: str,
+    detail: str,
+    *,
+    allow: str | None = None,
+    **members: str,
 ) -> Response[Problem]:
     """The response for one problem."""
     kind = KINDS[code]
-    problem = _problem(code, detail, instance=quote(request.scope["path"], errors="replace"), **members)
+    problem = _problem(
+        code, detail, instance=quote(request.scope["path"], errors="replace"), **members
+    )
     headers = {"Link": _link(code)}
     if allow is not None:
         headers["Allow"] = allow
@@ -338,13 +379,19 @@ def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[P
     if code is None:
         return of_fault(request, error)
     allow = next(
-        (allow_header(value.split(", ")) for name, value in (error.headers or {}).items() if name.lower() == "allow"), None
+        (
+            allow_header(value.split(", "))
+            for name, value in (error.headers or {}).items()
+            if name.lower() == "allow"
+        ),
+        None,
     )
     return answer(request, code, _detail(code, error, allow), allow=allow)
 
 
 def of_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """For unexpected exceptions. The event reports where, but not the message, which may quote the client's input."""
+    """For unexpected exceptions. The event reports where, but not the message, which may quote the
+    client's input."""
     where = "".join(traceback.format_tb(error.__traceback__)[-5:])
     emit("request.failed", method=request.method, error=type(error).__name__, traceback=where)
     return answer(request, "internal_error", FAULT)
@@ -352,7 +399,9 @@ def of_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Prob
 
 def _detail(code: str, error: HTTPException, allow: str | None) -> str:
     if code == "parameter_invalid" and isinstance(error.extra, list):
-        blamed = [f"{e['key']}: {e['message']}" for e in error.extra if isinstance(e, dict) and "key" in e]
+        blamed = [
+            f"{e['key']}: {e['message']}" for e in error.extra if isinstance(e, dict) and "key" in e
+        ]
         return "; ".join(blamed) or error.detail
     said = {
         "not_found": "no route has this path; /schema lists all routes",

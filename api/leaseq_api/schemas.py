@@ -38,12 +38,17 @@ class SubmitBody(SubmitOptions, frozen=True, kw_only=True, forbid_unknown_fields
 
     type: Annotated[str, described("The name that selects the handler", **NAME_KEYWORDS)]
     payload: Annotated[
-        Json, Meta(description="JSON for the handler, kept byte for byte; at most 64 levels deep, no character U+0000")
+        Json,
+        Meta(
+            description="JSON for the handler, kept byte for byte; at most 64 levels deep, no character U+0000"
+        ),
     ]
 
     def to_request(self, *, key: str | None) -> Request:
         """The same as a request to the engine. The body is its own options."""
-        return Request(type=self.type, payload=bytes(self.payload), options=self, idempotency_key=key)
+        return Request(
+            type=self.type, payload=bytes(self.payload), options=self, idempotency_key=key
+        )
 
 
 class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,15 +56,22 @@ class ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # Not None: a query has no null, and a queue may have that name.
     state: Annotated[StateName, Meta(description="Only tasks in this state")] | UnsetType = UNSET
-    queue: Annotated[str, described("Only tasks of this queue", **NAME_KEYWORDS)] | UnsetType = UNSET
+    queue: Annotated[str, described("Only tasks of this queue", **NAME_KEYWORDS)] | UnsetType = (
+        UNSET
+    )
     type: Annotated[str, described("Only tasks of this type", **NAME_KEYWORDS)] | UnsetType = UNSET
-    idempotency_key: Annotated[str, described("Only the task with this key", **_KEY)] | UnsetType = UNSET
+    idempotency_key: (
+        Annotated[str, described("Only the task with this key", **_KEY)] | UnsetType
+    ) = UNSET
     limit: Annotated[int, Meta(ge=1, le=200, description="Maximum number of items")] = 50
-    cursor: Annotated[str, described("`next_cursor` of the previous page", format="uuid")] | UnsetType = UNSET
+    cursor: (
+        Annotated[str, described("`next_cursor` of the previous page", format="uuid")] | UnsetType
+    ) = UNSET
 
 
 class TaskSummaryView(Struct, frozen=True, kw_only=True):
-    """One task in a list: without payload and result. Times are RFC 3339 in UTC, by the clock of Postgres."""
+    """One task in a list: without payload and result. Times are RFC 3339 in UTC, by the clock of
+    Postgres."""
 
     task_id: Id
     type: Name
@@ -71,7 +83,11 @@ class TaskSummaryView(Struct, frozen=True, kw_only=True):
     crash_count: Count
     loss_count: Count
     hand_back_count: Annotated[
-        int, Meta(ge=0, description="Hand-backs in a row that the task itself caused; each is delayed longer")
+        int,
+        Meta(
+            ge=0,
+            description="Hand-backs in a row that the task itself caused; each is delayed longer",
+        ),
     ]
     max_attempts: Annotated[int, Meta(ge=1, le=MAX_ATTEMPTS)]
     timeout_seconds: Annotated[float, Meta(gt=0, le=YEAR_SECONDS)]
@@ -106,8 +122,9 @@ class RememberedTask(Struct, frozen=True, kw_only=True):
 
 
 class TaskPage(Struct, frozen=True, kw_only=True):
-    """Some tasks, newest first, without payloads and results. Only the last page has a null `next_cursor`. A
-    filtered page may have few tasks or none, and still a cursor from which to continue.
+    """Some tasks, newest first, without payloads and results. Only the last page has a null
+    `next_cursor`. A filtered page may have few tasks or none, and still a cursor from which to
+    continue.
     """
 
     tasks: list[TaskSummaryView]
@@ -119,7 +136,10 @@ class AttemptView(Struct, frozen=True, kw_only=True):
 
     attempt: Count
     hand_backs: Annotated[
-        int | None, Meta(description="If set, this stands for this many attempts in a row, from `attempt` on, all handed back")
+        int | None,
+        Meta(
+            description="If set, this stands for this many attempts in a row, from `attempt` on, all handed back"
+        ),
     ]
     outcome: Outcome
     worker_id: str
@@ -137,8 +157,9 @@ class AttemptList(Struct, frozen=True, kw_only=True):
 
 
 class DepthsView(Struct, frozen=True, kw_only=True):
-    """The number of deliveries in each lane of a queue, in total, and of parked values. If `backlog_since` is not null, a lane is
-    full and more tasks wait in the ledger; the first of them was submitted then."""
+    """The number of deliveries in each lane of a queue, in total, and of parked values. If
+    `backlog_since` is not null, a lane is full and more tasks wait in the ledger; the first of them
+    was submitted then."""
 
     waiting: Count
     high: Count

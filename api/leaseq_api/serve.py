@@ -35,8 +35,8 @@ DRAIN_SECONDS = 5.0
 def serve(config: Config, *, insecure: bool = False) -> None:
     """Serve in the foreground until SIGTERM or SIGINT.
 
-    Raises `ConfigInvalid` if the address may not be used, `ServerUnreachable` if Postgres is away at the start, and
-    `SchemaMismatch` if the schema has another version; each in one line.
+    Raises `ConfigInvalid` if the address may not be used, `ServerUnreachable` if Postgres is away
+    at the start, and `SchemaMismatch` if the schema has another version; each in one line.
     """
     port = check_address(config, insecure=insecure)
     uvloop.run(_serve(replace(config, api_port=port)))
@@ -45,7 +45,8 @@ def serve(config: Config, *, insecure: bool = False) -> None:
 def check_address(config: Config, *, insecure: bool) -> int:
     """The port to listen on: the one of the configuration, or a free one if that is 0.
 
-    Raises `ConfigInvalid` for an address that other machines can reach (without `insecure`), and for a port in use.
+    Raises `ConfigInvalid` for an address that other machines can reach (without `insecure`), and
+    for a port in use.
     """
     if not insecure and not _is_loopback(config.api_host):
         raise ConfigInvalid(
@@ -65,7 +66,9 @@ def check_address(config: Config, *, insecure: bool) -> int:
 
 def _cannot_listen(config: Config, error: OSError) -> ConfigInvalid:
     where = f"LEASEQ_API_HOST={config.api_host}, LEASEQ_API_PORT={config.api_port}"
-    return ConfigInvalid(f"cannot listen on {where}: {error.strerror}; choose another port or address")
+    return ConfigInvalid(
+        f"cannot listen on {where}: {error.strerror}; choose another port or address"
+    )
 
 
 def _is_loopback(host: str) -> bool:
@@ -104,7 +107,8 @@ async def _run_until(stop: asyncio.Event, app: Litestar, config: Config) -> None
 
 
 def limits_of(config: Config) -> Limits:
-    """The bounds of the HTTP server. The bytes in flight must hold a few bodies of the largest size."""
+    """The bounds of the HTTP server. The bytes in flight must hold a few bodies of the largest
+    size."""
     return Limits(
         connections=config.api_connections,
         body_bytes=config.payload_max_bytes,

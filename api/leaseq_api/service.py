@@ -35,7 +35,8 @@ class Service:
     def __init__(self, config: Config, engine: Engine, lists: Lists, types: KnownTypes) -> None:
         self.config = config
         self.engine = engine
-        # The one place where the API binds a tenant: it asks for no key yet that could name another one.
+        # The one place where the API binds a tenant: it asks for no key yet that could name another
+        # one.
         self.tasks = engine.for_tenant(DEFAULT_TENANT)
         self.lists = lists
         self.types = types
@@ -47,7 +48,8 @@ class Service:
         self._schema_checked = float("-inf")
 
     async def check_schema(self) -> None:
-        """Raise `SchemaMismatch` if the schema has another version. Checked again after a few seconds, once for all callers."""
+        """Raise `SchemaMismatch` if the schema has another version. Checked again after a few
+        seconds, once for all callers."""
         async with self._schema_lock:
             now = asyncio.get_running_loop().time()
             if now - self._schema_checked >= SCHEMA_SECONDS:

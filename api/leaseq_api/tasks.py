@@ -23,7 +23,14 @@ from leaseq_api.body import read_json
 from leaseq_api.idempotency import HEADER, parse_key
 from leaseq_api.openapi import api_codes, change_codes
 from leaseq_api.refused import Refused
-from leaseq_api.schemas import AttemptList, ListQuery, RememberedTask, SubmitBody, TaskPage, TaskView
+from leaseq_api.schemas import (
+    AttemptList,
+    ListQuery,
+    RememberedTask,
+    SubmitBody,
+    TaskPage,
+    TaskView,
+)
 from leaseq_api.service import Injected, Service
 from leaseq_api.views import attempt_view, fresh_view, remembered, task_page, task_view
 
@@ -67,7 +74,9 @@ async def submit(request: AnyRequest, service: Injected) -> Response[TaskView | 
 
 
 @get("/{task_id:str}", query=("wait",), codes=api_codes("task_not_found"))
-async def show(service: Injected, task_id: given.TaskId, wait: given.WaitSeconds = 0.0) -> Response[TaskView]:
+async def show(
+    service: Injected, task_id: given.TaskId, wait: given.WaitSeconds = 0.0
+) -> Response[TaskView]:
     """Show one task; with `wait`, when it has ended."""
     task_id = given.check_task_id(task_id)
     seconds = given.check_wait(wait)
@@ -80,7 +89,9 @@ async def attempts(service: Injected, task_id: given.TaskId) -> Response[Attempt
     task_id = given.check_task_id(task_id)
     await service.tasks.find(task_id)
     found = await service.lists.list_attempts(task_id, tenant=service.tasks.tenant)
-    return Response(AttemptList(task_id=task_id, attempts=[attempt_view(attempt) for attempt in found]))
+    return Response(
+        AttemptList(task_id=task_id, attempts=[attempt_view(attempt) for attempt in found])
+    )
 
 
 @get("/", query=ListQuery.__struct_fields__, codes=api_codes("lists_busy"))
@@ -90,7 +101,11 @@ async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPag
     A page comes from the next few thousand tasks. If few of them match, it may have few tasks or
     none, and a cursor to continue.
     """
-    return Response(task_page(await service.lists.list_tasks(given.read_filter(request), tenant=service.tasks.tenant)))
+    return Response(
+        task_page(
+            await service.lists.list_tasks(given.read_filter(request), tenant=service.tasks.tenant)
+        )
+    )
 
 
 @post(
@@ -98,20 +113,25 @@ async def list_tasks(request: AnyRequest, service: Injected) -> Response[TaskPag
     status_code=200,
     responses={
         202: ResponseSpec(
-            TaskView, generate_examples=False, description="The task is running, and its worker was asked to stop it"
+            TaskView,
+            generate_examples=False,
+            description="The task is running, and its worker was asked to stop it",
         )
     },
     codes=change_codes("task_not_found", "task_conflict"),
 )
 async def cancel(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
-    """Cancel a task: 200 and CANCELLED if it waited, 202 if it runs and its worker was asked to stop it."""
+    """Cancel a task: 200 and CANCELLED if it waited, 202 if it runs and its worker was asked to
+    stop it."""
     task_id = given.check_task_id(task_id)
     state = await service.tasks.cancel(task_id)
     view = task_view(await service.tasks.find(task_id))
     return Response(view, status_code=200 if state is State.CANCELLED else 202)
 
 
-@post("/{task_id:str}/redrive", status_code=202, codes=change_codes("task_not_found", "task_conflict"))
+@post(
+    "/{task_id:str}/redrive", status_code=202, codes=change_codes("task_not_found", "task_conflict")
+)
 async def redrive(service: Injected, task_id: given.TaskId) -> Response[TaskView]:
     """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately."""
     task_id = given.check_task_id(task_id)
@@ -125,7 +145,9 @@ async def _submission(request: AnyRequest, service: Service) -> Submission:
     known = service.types.known(body.type)
     if known is None:
         known = await service.types.look_again(body.type)
-    return accept(body.to_request(key=key), service.config, tenant=service.tasks.tenant, known=known)
+    return accept(
+        body.to_request(key=key), service.config, tenant=service.tasks.tenant, known=known
+    )
 
 
 async def _await_end(service: Service, task_id: str, *, seconds: float) -> Task:
@@ -135,7 +157,10 @@ async def _await_end(service: Service, task_id: str, *, seconds: float) -> Task:
         return task
     # The other connections are for requests that are answered without waiting.
     if service.held >= service.config.api_connections * HELD_SHARE:
-        raise Refused("overloaded", "too many requests are waiting for a task: send the request without wait, or try again later")
+        raise Refused(
+            "overloaded",
+            "too many requests are waiting for a task: send the request without wait, or try again later",
+        )
     service.held += 1
     ended = asyncio.ensure_future(service.engine.waiter.wait(task_id, timeout=seconds))
     stopping = asyncio.ensure_future(service.stopping.wait())

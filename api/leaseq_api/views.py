@@ -22,7 +22,11 @@ from leaseq_api.schemas import (
 )
 
 T = TypeVar("T", bound=Struct)
-_NAMES: dict[Priority, PriorityName] = {Priority.HIGH: "high", Priority.NORMAL: "normal", Priority.LOW: "low"}
+_NAMES: dict[Priority, PriorityName] = {
+    Priority.HIGH: "high",
+    Priority.NORMAL: "normal",
+    Priority.LOW: "low",
+}
 
 
 # A task that was created a moment ago has done nothing yet.
@@ -35,7 +39,9 @@ _NOTHING = dict.fromkeys(TaskView.__struct_fields__) | {
 }
 _OF_SUBMITTED = [name for name in TaskView.__struct_fields__ if name in Submitted.__struct_fields__]
 _OF_SUBMISSION = [
-    name for name in TaskView.__struct_fields__ if name in Submission.__struct_fields__ and name not in _OF_SUBMITTED
+    name
+    for name in TaskView.__struct_fields__
+    if name in Submission.__struct_fields__ and name not in _OF_SUBMITTED
 ]
 
 
@@ -73,7 +79,9 @@ def remembered(submission: Submission, submitted: Submitted) -> RememberedTask:
 
 def task_page(listing: Listing) -> TaskPage:
     """A page of tasks."""
-    return TaskPage(tasks=[summary_view(task) for task in listing.tasks], next_cursor=listing.cursor)
+    return TaskPage(
+        tasks=[summary_view(task) for task in listing.tasks], next_cursor=listing.cursor
+    )
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:
@@ -87,7 +95,8 @@ def depths_view(depths: Depths) -> DepthsView:
 
 
 def _view(kind: type[T], source: Struct) -> T:
-    """A view of the same fields. Values of clients and handlers are JSON already and are not encoded again."""
+    """A view of the same fields. Values of clients and handlers are JSON already and are not
+    encoded again."""
     return kind(**{name: _shown(getattr(source, name)) for name in kind.__struct_fields__})
 
 
@@ -97,4 +106,12 @@ def _shown(value: Any) -> Any:
     return _NAMES[value] if isinstance(value, Priority) else value
 
 
-__all__ = ["attempt_view", "depths_view", "fresh_view", "remembered", "summary_view", "task_page", "task_view"]
+__all__ = [
+    "attempt_view",
+    "depths_view",
+    "fresh_view",
+    "remembered",
+    "summary_view",
+    "task_page",
+    "task_view",
+]

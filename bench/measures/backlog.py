@@ -15,7 +15,8 @@ MIB = 1_048_576
 
 
 async def backlog(scale: Scale) -> list[Reading]:
-    """Submit `scale.backlog` tasks with a reaper and no worker, look at Valkey after every tenth, then drain for some seconds."""
+    """Submit `scale.backlog` tasks with a reaper and no worker, look at Valkey after every tenth,
+    then drain for some seconds."""
     name = f"backlog of {scale.backlog:,}"
     part = max(scale.backlog // PARTS, 1)
     memory, listed, rates = [], [], []
@@ -32,17 +33,28 @@ async def backlog(scale: Scale) -> list[Reading]:
         drained = await _drain(stage, scale.backlog_seconds)
     shares = [f"{name}, at {100 * number // PARTS} %" for number in range(1, PARTS + 1)]
     return [
-        Reading(f"{name}: Valkey memory beyond the first tenth", "bytes/task", (memory[-1] - memory[0]) / part / (PARTS - 1)),
+        Reading(
+            f"{name}: Valkey memory beyond the first tenth",
+            "bytes/task",
+            (memory[-1] - memory[0]) / part / (PARTS - 1),
+        ),
         Reading(f"{name}: submit, first tenth", "tasks/s", rates[0]),
         Reading(f"{name}: submit, last tenth", "tasks/s", rates[-1]),
         Reading(f"{name}: drain of its beginning", "tasks/s", drained),
-        *(Reading(f"{share}: Valkey memory", "MiB", used / MIB) for share, used in zip(shares, memory, strict=True)),
-        *(Reading(f"{share}: in the lists", "tasks", length) for share, length in zip(shares, listed, strict=True)),
+        *(
+            Reading(f"{share}: Valkey memory", "MiB", used / MIB)
+            for share, used in zip(shares, memory, strict=True)
+        ),
+        *(
+            Reading(f"{share}: in the lists", "tasks", length)
+            for share, length in zip(shares, listed, strict=True)
+        ),
     ]
 
 
 async def _drain(stage: Stage, seconds: float) -> float:
-    """Tasks per second of one worker that works for some seconds, from its first ending to its last."""
+    """Tasks per second of one worker that works for some seconds, from its first ending to its
+    last."""
     begin = await stage.witness.now()
     worker = await stage.worker()
     await asyncio.sleep(seconds)

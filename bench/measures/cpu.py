@@ -1,6 +1,7 @@
 """The CPU cost of a task, by process.
 
-It is the figure that carries over to another machine. The same work as for the rates, played again, so that these stay short.
+It is the figure that carries over to another machine. The same work as for the rates, played again,
+so that these stay short.
 """
 
 from __future__ import annotations

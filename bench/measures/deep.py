@@ -10,12 +10,15 @@ from bench.supply import supply
 
 
 async def deep(scale: Scale) -> list[Reading]:
-    """With `scale.deep` tasks that wait: the next ones of them are drained, and the latency is that of another queue."""
+    """With `scale.deep` tasks that wait: the next ones of them are drained, and the latency is that
+    of another queue."""
 
     async def fill(stage: Stage) -> list[str]:
         return await supply(stage, scale.deep)
 
-    return await beside(scale, name=f"{scale.deep:,} tasks waiting", without="none waiting", fill=fill)
+    return await beside(
+        scale, name=f"{scale.deep:,} tasks waiting", without="none waiting", fill=fill
+    )
 
 
 async def aged(scale: Scale) -> list[Reading]:
@@ -25,4 +28,6 @@ async def aged(scale: Scale) -> list[Reading]:
         await stage.witness.fill_finished(scale.aged)
         return []
 
-    return await beside(scale, name=f"{scale.aged:,} finished rows", without="no finished rows", fill=fill)
+    return await beside(
+        scale, name=f"{scale.aged:,} finished rows", without="no finished rows", fill=fill
+    )

@@ -31,19 +31,30 @@ async def drain(scale: Scale, *, processes: int) -> list[Reading]:
     endings = drained.endings
     return [
         Reading(drained.name, "tasks/s", endings.rate),
-        Reading(f"{drained.name}: the middle 80 %", "tasks/s", 0.8 * endings.ended / endings.middle_seconds),
+        Reading(
+            f"{drained.name}: the middle 80 %",
+            "tasks/s",
+            0.8 * endings.ended / endings.middle_seconds,
+        ),
         *drained.meter.per_task(drained.name, drained.metered),
     ]
 
 
 async def play_drain(scale: Scale, *, processes: int) -> Drained:
-    """Submit everything, then start the worker. CPU is counted from the moment when all its processes take tasks."""
+    """Submit everything, then start the worker. CPU is counted from the moment when all its
+    processes take tasks."""
     count = scale.drain_tasks
     async with set_up(scale.settings) as stage:
         await supply(stage, count)
-        reaper = await stage.reaper()  # a lane holds a window; the rest of the backlog comes from the ledger
+        # a lane holds a window; the rest of the backlog comes from the ledger
+        reaper = await stage.reaper()
         worker = await stage.worker(processes=processes)
-        pids = {"worker": worker.pid, "reaper": reaper.pid, "Postgres": stage.postgres_pid, "Valkey": stage.valkey_pid}
+        pids = {
+            "worker": worker.pid,
+            "reaper": reaper.pid,
+            "Postgres": stage.postgres_pid,
+            "Valkey": stage.valkey_pid,
+        }
         meter = Meter(pids)
         begin = await stage.witness.now()
         await all_ended(stage)
@@ -51,7 +62,9 @@ async def play_drain(scale: Scale, *, processes: int) -> Drained:
         await require_single_runs(stage, count)
         metered = await stage.witness.ended_between(begin, await stage.witness.now())
         if not metered:
-            raise BenchFailed(f"all {count} tasks ended before every process of the worker took tasks: measure with more tasks")
+            raise BenchFailed(
+                f"all {count} tasks ended before every process of the worker took tasks: measure with more tasks"
+            )
         return Drained(
             name=f"drain, {processes} process{'es' if processes > 1 else ''}",
             endings=await stage.witness.endings(),

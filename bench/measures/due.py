@@ -22,12 +22,15 @@ PATIENCE_SECONDS = 900.0
 
 
 async def due(scale: Scale) -> list[Reading]:
-    """`scale.due` tasks of one second, a reaper, and a worker that serves another queue too: there a task comes every 50 ms."""
+    """`scale.due` tasks of one second, a reaper, and a worker that serves another queue too: there
+    a task comes every 50 ms."""
     name = f"{scale.due:,} due together"
     async with set_up(scale.settings) as stage:
         await stage.reaper()
         await stage.worker(queues=[QUEUE, ASIDE])
-        due_at = await stage.witness.now() + timedelta(seconds=READY_SECONDS + scale.due / FILLED_PER_SECOND)
+        due_at = await stage.witness.now() + timedelta(
+            seconds=READY_SECONDS + scale.due / FILLED_PER_SECOND
+        )
         await stage.witness.fill_scheduled(scale.due, due_at)
         before = await _probe_until(stage, due_at)
         during, last_at = await _probe_while_drained(stage)
@@ -40,7 +43,8 @@ async def due(scale: Scale) -> list[Reading]:
 
 
 async def _probe_until(stage: Stage, due_at: datetime) -> list[float]:
-    """Milliseconds of the other queue in the last moments before. Raises `BenchFailed` if it is too late for that."""
+    """Milliseconds of the other queue in the last moments before. Raises `BenchFailed` if it is too
+    late for that."""
     left = (due_at - await stage.witness.now()).total_seconds() - BEFORE_SECONDS
     if left < 0:
         raise BenchFailed(f"the tables were filled {-left:.0f} s too late; ask for fewer tasks")
@@ -57,7 +61,12 @@ async def _probe_while_drained(stage: Stage) -> tuple[list[float], datetime]:
         return not await stage.witness.anything_scheduled()
 
     async with probing(stage, queue=ASIDE, every_seconds=EVERY_SECONDS) as probe:
-        await until(all_promoted, what="all of them are promoted", seconds=PATIENCE_SECONDS, every=ASK_SECONDS)
+        await until(
+            all_promoted,
+            what="all of them are promoted",
+            seconds=PATIENCE_SECONDS,
+            every=ASK_SECONDS,
+        )
         await all_ended(stage, every=ASK_SECONDS)
     last_at = (await stage.witness.endings()).last_at
     if last_at is None:

@@ -1,7 +1,8 @@
 """Recovery after the kill of a process with thousands of tasks; late heartbeats.
 
-The host lives, so the supervisor takes the tasks back, in bites, and renews leases meanwhile; another worker stands by, with
-a queue of its own. Whether a heartbeat came late is read from the deadlines of the leases, for every live worker.
+The host lives, so the supervisor takes the tasks back, in bites, and renews leases meanwhile;
+another worker stands by, with a queue of its own. Whether a heartbeat came late is read from the
+deadlines of the leases, for every live worker.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ ASK_SECONDS = 0.5
 
 
 async def kill_many(scale: Scale) -> list[Reading]:
-    """SIGKILL to the only process of a worker, `scale.many_kills` times, each time with `scale.in_flight` fresh tasks."""
+    """SIGKILL to the only process of a worker, `scale.many_kills` times, each time with
+    `scale.in_flight` fresh tasks."""
     name = f"process killed with {scale.in_flight:,} tasks, {scale.many_kills} kills:"
     taken, gaps = [], []
     async with set_up(scale.settings) as stage:
@@ -42,12 +44,19 @@ async def kill_many(scale: Scale) -> list[Reading]:
     return [
         *each_kill(name, taken),
         *(Reading(f"{name} longest gap between heartbeats of others", "ms", gap) for gap in gaps),
-        Reading(f"{name} the heartbeats are meant to come every", "ms", stage.config.heartbeat_seconds * MILLISECONDS),
+        Reading(
+            f"{name} the heartbeats are meant to come every",
+            "ms",
+            stage.config.heartbeat_seconds * MILLISECONDS,
+        ),
     ]
 
 
-async def _kill(stage: Stage, worker: Service, beats: Heartbeats, *, tasks: int) -> tuple[float, int]:
-    """Seconds until all tasks run again, and the longest gap between heartbeats until they have ended (milliseconds)."""
+async def _kill(
+    stage: Stage, worker: Service, beats: Heartbeats, *, tasks: int
+) -> tuple[float, int]:
+    """Seconds until all tasks run again, and the longest gap between heartbeats until they have
+    ended (milliseconds)."""
     (victim,) = await grown_children(worker)
     held = await _occupy(stage, victim.worker_id, tasks)
     killed_at, began = await stage.witness.now(), await stage.lookout.now_ms()
@@ -62,7 +71,9 @@ async def _kill(stage: Stage, worker: Service, beats: Heartbeats, *, tasks: int)
 async def _occupy(stage: Stage, worker_id: str, tasks: int) -> Sequence[str]:
     """Give a worker tasks that sleep until all of them run at the same time."""
     nap = NAP_SECONDS + NAP_SECONDS_PER_TASK * tasks
-    await stage.engine.submit_many([submission(stage.config, "nap", seconds=nap) for _ in range(tasks)])
+    await stage.engine.submit_many(
+        [submission(stage.config, "nap", seconds=nap) for _ in range(tasks)]
+    )
     held: list[str] = []
 
     async def all_run() -> bool:

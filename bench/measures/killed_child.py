@@ -32,11 +32,18 @@ async def killed_child(scale: Scale, *, processes: int) -> list[Reading]:
 async def _kill_one(stage: Stage, worker: Service) -> float:
     """Seconds from the kill until all tasks of the killed process run again."""
     children = await grown_children(worker)
-    await asyncio.gather(*(stage.engine.submit(submission(stage.config, "nap", seconds=NAP_SECONDS)) for _ in range(TASKS)))
+    await asyncio.gather(
+        *(
+            stage.engine.submit(submission(stage.config, "nap", seconds=NAP_SECONDS))
+            for _ in range(TASKS)
+        )
+    )
     held: dict[str, list[str]] = {}
 
     async def all_run() -> bool:
-        held.update({child.worker_id: await stage.witness.held(child.worker_id) for child in children})
+        held.update(
+            {child.worker_id: await stage.witness.held(child.worker_id) for child in children}
+        )
         return sum(len(tasks) for tasks in held.values()) == TASKS
 
     await until(all_run, what=f"all {TASKS} tasks run", seconds=NAP_SECONDS)

@@ -21,7 +21,9 @@ async def latency(scale: Scale) -> list[Reading]:
     """One task each 20 ms."""
     async with set_up(scale.settings) as stage:
         await stage.worker()
-        return percentiles("idle latency", await idle_latency(stage, scale.latency_tasks), unit="ms")
+        return percentiles(
+            "idle latency", await idle_latency(stage, scale.latency_tasks), unit="ms"
+        )
 
 
 async def idle_latency(stage: Stage, count: int, *, queue: str = QUEUE) -> list[float]:
@@ -44,7 +46,8 @@ async def probing(stage: Stage, *, queue: str, every_seconds: float) -> AsyncIte
 
 
 class Probe:
-    """Submits one task after the other, at fixed moments, independent of the tasks before, and asks how long each waited.
+    """Submits one task after the other, at fixed moments, independent of the tasks before, and asks
+    how long each waited.
 
     Both moments are taken from the machine's monotonic clock: the handler returns the difference.
     """
@@ -68,17 +71,22 @@ class Probe:
                 number += 1
 
     async def taken(self) -> list[float]:
-        """Milliseconds from call to handler, once every task has ended. Raises `BenchFailed` if one does not succeed."""
+        """Milliseconds from call to handler, once every task has ended. Raises `BenchFailed` if one
+        does not succeed."""
         taken: list[int] = []
 
         async def all_succeeded() -> bool:
             taken[:] = await self._stage.witness.results(self._task_ids)
             return len(taken) == len(self._task_ids)
 
-        await until(all_succeeded, what="every task that is timed has succeeded", seconds=PATIENCE_SECONDS)
+        await until(
+            all_succeeded, what="every task that is timed has succeeded", seconds=PATIENCE_SECONDS
+        )
         return [nanoseconds * MILLISECONDS for nanoseconds in taken]
 
     async def _submit(self) -> None:
-        task = submission(self._stage.config, "stamp", queue=self._queue, sent_ns=time.monotonic_ns())
+        task = submission(
+            self._stage.config, "stamp", queue=self._queue, sent_ns=time.monotonic_ns()
+        )
         self._task_ids.append(task.task_id)
         await self._stage.engine.submit(task)

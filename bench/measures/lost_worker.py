@@ -19,8 +19,11 @@ NAP_SECONDS = 3.0
 POLL_SECONDS = 0.02
 
 
-async def lost_worker(scale: Scale, *, lease_seconds: float, heartbeat_seconds: float) -> list[Reading]:
-    """SIGKILL to supervisor and child together, `scale.lost_workers` times; another worker and a reaper live on."""
+async def lost_worker(
+    scale: Scale, *, lease_seconds: float, heartbeat_seconds: float
+) -> list[Reading]:
+    """SIGKILL to supervisor and child together, `scale.lost_workers` times; another worker and a
+    reaper live on."""
     times = {"lease_seconds": str(lease_seconds), "heartbeat_seconds": str(heartbeat_seconds)}
     taken = []
     async with set_up(times | scale.settings) as stage:
@@ -31,7 +34,9 @@ async def lost_worker(scale: Scale, *, lease_seconds: float, heartbeat_seconds: 
             # Between which two heartbeats it dies is a matter of chance.
             await asyncio.sleep(random.uniform(1, 2) * heartbeat_seconds)
             taken.append(await _lose(stage, victim) * MILLISECONDS)
-    return each_kill(f"worker lost, lease of {lease_seconds:g} s, {scale.lost_workers} kills:", taken)
+    return each_kill(
+        f"worker lost, lease of {lease_seconds:g} s, {scale.lost_workers} kills:", taken
+    )
 
 
 async def _lose(stage: Stage, victim: Service) -> float:

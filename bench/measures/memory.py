@@ -21,7 +21,8 @@ SMAPS = "/proc/{pid}/smaps_rollup"  # Linux has it
 
 
 async def memory(scale: Scale) -> list[Reading]:
-    """RSS of the supervisor and of its one child, in which what they share counts twice, and PSS, in which each has its part."""
+    """RSS of the supervisor and of its one child, in which what they share counts twice, and PSS,
+    in which each has its part."""
     async with set_up(scale.settings) as stage:
         slots = stage.config.concurrency
         worker = await stage.worker()
@@ -32,7 +33,9 @@ async def memory(scale: Scale) -> list[Reading]:
         async def all_busy() -> bool:
             return len(await stage.witness.held(worker_id)) == slots
 
-        await stage.engine.submit_many([submission(stage.config, "nap", seconds=NAP_SECONDS) for _ in range(slots)])
+        await stage.engine.submit_many(
+            [submission(stage.config, "nap", seconds=NAP_SECONDS) for _ in range(slots)]
+        )
         await until(all_busy, what="every slot is busy", seconds=NAP_SECONDS)
         busy = _taken(worker, f"{slots} slots busy")
         await all_ended(stage)
@@ -47,7 +50,9 @@ def _taken(worker: Service, when: str) -> list[Reading]:
     for measure, of in MEASURES.items():
         parts = {"supervisor": of(supervisor.pid), "child": of(child.pid)}
         parts["both"] = sum(parts.values())
-        readings += [Reading(f"memory, {when}: {who}, {measure}", "MB", size) for who, size in parts.items()]
+        readings += [
+            Reading(f"memory, {when}: {who}, {measure}", "MB", size) for who, size in parts.items()
+        ]
     return readings
 
 

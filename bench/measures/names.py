@@ -36,7 +36,8 @@ BACKLOG_EACH = 300
 BLOCK = 10
 SETTLE_SECONDS = 12.0  # longer than a lease: leases and walks are in their usual turn
 STANDING_SECONDS = 20.0  # until the looks at what stands still are as rare as they get
-# Names without tasks and workers are forgotten by the second pass of this duty. They are to be known until the end.
+# Names without tasks and workers are forgotten by the second pass of this duty. They are to be
+# known until the end.
 PRUNE_SECONDS = 600
 TAKE_SECONDS = 0.5
 TAKE_EACH = 5
@@ -49,7 +50,8 @@ MOST_COMMANDS = 12
 
 
 class Fleet(Struct, frozen=True):
-    """The services by name, each with a way to Redis of its own, and their common way to Postgres."""
+    """The services by name, each with a way to Redis of its own, and their common way to
+    Postgres."""
 
     services: dict[str, Service]
     ways: dict[str, Distance]
@@ -57,7 +59,11 @@ class Fleet(Struct, frozen=True):
 
 async def names(scale: Scale) -> list[Reading]:
     """One run; the quick one has few names."""
-    settings = {"dispatch_window": str(WINDOW), "api_port": "0", "prune_interval_seconds": str(PRUNE_SECONDS)} | scale.settings
+    settings = {
+        "dispatch_window": str(WINDOW),
+        "api_port": "0",
+        "prune_interval_seconds": str(PRUNE_SECONDS),
+    } | scale.settings
     async with set_up(settings) as stage:
         await stage.witness.fill_queues(scale.names)
         served = [f"served.{number}" for number in range(scale.served)]
@@ -66,14 +72,21 @@ async def names(scale: Scale) -> list[Reading]:
             idle = await _idle(stage, fleet, scale.idle_seconds, "idle fleet")
             behind = [f"behind.{number}" for number in range(scale.behind)]
             await _pile_up(stage, behind)
-            full = await _idle(stage, fleet, scale.idle_seconds, f"with {scale.behind} full lanes that stand still")
+            full = await _idle(
+                stage, fleet, scale.idle_seconds, f"with {scale.behind} full lanes that stand still"
+            )
             taking = asyncio.create_task(_take(stage, behind, scale.moving_seconds))
             try:
                 lost = await _lose(stage, fleet, served)
                 moves = await taking
             finally:
                 taking.cancel()
-    return [*idle, *full, *moves, Reading("tasks of a lost worker run again, beyond the lease", "s", lost)]
+    return [
+        *idle,
+        *full,
+        *moves,
+        Reading("tasks of a lost worker run again, beyond the lease", "s", lost),
+    ]
 
 
 @asynccontextmanager
@@ -106,7 +119,9 @@ async def far_fleet(stage: Stage, served: Sequence[str]) -> AsyncIterator[Fleet]
             service.stop()
 
 
-async def _way(stack: AsyncExitStack, loop: asyncio.AbstractEventLoop, path: str, *, counting: bool = False) -> Distance:
+async def _way(
+    stack: AsyncExitStack, loop: asyncio.AbstractEventLoop, path: str, *, counting: bool = False
+) -> Distance:
     async def there(work: Coroutine[Any, Any, None]) -> None:
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
@@ -146,13 +161,25 @@ async def _idle(stage: Stage, fleet: Fleet, seconds: float, about: str) -> list[
     passed = after.moment - before.moment
     cpu = {name: (after.cpu[name] - before.cpu[name]) / passed * 100 for name in before.cpu}
     sent = {name: after.sent[name] - before.sent[name] for name in before.sent}
-    inside = sum(after.carried_out.values()) - sum(before.carried_out.values()) - sum(c.total() for c in sent.values())
+    inside = (
+        sum(after.carried_out.values())
+        - sum(before.carried_out.values())
+        - sum(c.total() for c in sent.values())
+    )
     readings = [
         Reading(f"{about}: CPU", "% of a core", sum(cpu[name] for name in fleet.services)),
         *(Reading(f"{about}: CPU of {name}", "% of a core", share) for name, share in cpu.items()),
-        Reading(f"{about}: commands of Redis", "1/s", (sum(c.total() for c in sent.values()) + max(inside, 0)) / passed),
+        Reading(
+            f"{about}: commands of Redis",
+            "1/s",
+            (sum(c.total() for c in sent.values()) + max(inside, 0)) / passed,
+        ),
         Reading(f"{about}: of these inside scripts", "1/s", max(inside, 0) / passed),
-        Reading(f"{about}: transactions of Postgres", "1/s", (after.transactions - before.transactions) / passed),
+        Reading(
+            f"{about}: transactions of Postgres",
+            "1/s",
+            (after.transactions - before.transactions) / passed,
+        ),
     ]
     for name, counter in sent.items():
         readings.append(Reading(f"{about}: commands of {name}", "1/s", counter.total() / passed))
@@ -162,9 +189,12 @@ async def _idle(stage: Stage, fleet: Fleet, seconds: float, about: str) -> list[
 
 
 async def _pile_up(stage: Stage, behind: Sequence[str]) -> None:
-    """Give each of these queues more than its lane holds. In turn, so that they share every part of the ledger."""
+    """Give each of these queues more than its lane holds. In turn, so that they share every part of
+    the ledger."""
     for _ in range(BACKLOG_EACH // BLOCK):
-        answers = await stage.engine.submit_many([noop_of(stage.config, queue) for queue in behind for _ in range(BLOCK)])
+        answers = await stage.engine.submit_many(
+            [noop_of(stage.config, queue) for queue in behind for _ in range(BLOCK)]
+        )
         if refused := [answer for answer in answers if isinstance(answer, BaseException)]:
             raise refused[0]
 
@@ -177,7 +207,8 @@ async def _pile_up(stage: Stage, behind: Sequence[str]) -> None:
 
 
 async def _take(stage: Stage, behind: Sequence[str], seconds: float) -> list[Reading]:
-    """Take some out of each lane again and again; how many deliveries there were to take from each within a second."""
+    """Take some out of each lane again and again; how many deliveries there were to take from each
+    within a second."""
     left = Counter(dict.fromkeys(behind, BACKLOG_EACH))
     moved: list[int] = []
     began = window_began = monotonic()
@@ -196,7 +227,11 @@ async def _take(stage: Stage, behind: Sequence[str], seconds: float) -> list[Rea
         raise BenchFailed("no delivery was pulled for a whole second")
     return [
         Reading("every backlog moves: the least in a second", "tasks", min(moved)),
-        Reading("every backlog moves: seconds in which one stood still", "%", moved.count(0) / len(moved) * 100),
+        Reading(
+            "every backlog moves: seconds in which one stood still",
+            "%",
+            moved.count(0) / len(moved) * 100,
+        ),
         Reading("every backlog moves: all of them", "tasks/s", sum(moved) / seconds),
     ]
 
@@ -208,7 +243,11 @@ async def _lose(stage: Stage, fleet: Fleet, served: Sequence[str]) -> float:
     held: list[str] = []
     for round_ in range(1, ROUNDS + 1):
         for number in range(VICTIM_TASKS):
-            await stage.engine.submit(submission(stage.config, "nap", queue=served[number % len(served)], seconds=NAP_SECONDS))
+            await stage.engine.submit(
+                submission(
+                    stage.config, "nap", queue=served[number % len(served)], seconds=NAP_SECONDS
+                )
+            )
 
         async def all_run(count: int = round_ * VICTIM_TASKS) -> bool:
             others, held[:] = [await stage.witness.held(worker_id) for worker_id in ids]

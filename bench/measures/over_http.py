@@ -1,7 +1,7 @@
 """The rate of submissions over HTTP that the whole system sustains.
 
-An API, a worker and a reaper, as `leaseq dev` runs them, on both servers. It only counts as kept up with if the backlog does
-not grow; so that is a figure too.
+An API, a worker and a reaper, as `leaseq dev` runs them, on both servers. It only counts as kept up
+with if the backlog does not grow; so that is a figure too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ NAME = "HTTP end to end"
 
 
 class Window(Struct, frozen=True, kw_only=True):
-    """Measurements of some seconds of steady load. `taken`: seconds of each request; `depths`: of the backlog, in turn."""
+    """Measurements of some seconds of steady load. `taken`: seconds of each request; `depths`: of
+    the backlog, in turn."""
 
     seconds: float
     accepted: int
@@ -43,10 +44,14 @@ async def over_http(scale: Scale) -> list[Reading]:
     return [
         Reading(f"{NAME}: accepted", "tasks/s", window.accepted / window.seconds),
         Reading(f"{NAME}: done", "tasks/s", window.done / window.seconds),
-        Reading(f"{NAME}: finished share of accepted tasks", "%", 100 * window.done / window.accepted),
+        Reading(
+            f"{NAME}: finished share of accepted tasks", "%", 100 * window.done / window.accepted
+        ),
         Reading(f"{NAME}: backlog, most", "tasks", max(window.depths)),
         Reading(f"{NAME}: backlog, at the end", "tasks", window.depths[-1]),
-        *percentiles(f"{NAME}: answer", [taken * MILLISECONDS for taken in window.taken], unit="ms"),
+        *percentiles(
+            f"{NAME}: answer", [taken * MILLISECONDS for taken in window.taken], unit="ms"
+        ),
         *window.meter.per_task(NAME, window.accepted),
     ]
 
@@ -54,7 +59,11 @@ async def over_http(scale: Scale) -> list[Reading]:
 async def play_http(scale: Scale) -> Window:
     """Submit as fast as 64 connections get their answers."""
     async with set_up({"api_port": "0"} | scale.settings) as stage:
-        services = {"API": await stage.api(), "worker": await stage.worker(), "reaper": await stage.reaper()}
+        services = {
+            "API": await stage.api(),
+            "worker": await stage.worker(),
+            "reaper": await stage.reaper(),
+        }
         pids = {name: service.pid for name, service in services.items()}
         load = Load(services["API"].heard("api.started")[0]["port"], connections=CONNECTIONS)
         await load.start()
@@ -69,7 +78,9 @@ async def play_http(scale: Scale) -> Window:
 async def _window(stage: Stage, load: Load, pids: dict[str, int], *, seconds: float) -> Window:
     """Measure some seconds of steady load."""
     begin, began, before = await stage.witness.now(), monotonic(), load.accepted
-    meter = Meter(pids | {"Postgres": stage.postgres_pid, "Valkey": stage.valkey_pid, "client": os.getpid()})
+    meter = Meter(
+        pids | {"Postgres": stage.postgres_pid, "Valkey": stage.valkey_pid, "client": os.getpid()}
+    )
     depths = []
     while monotonic() < began + seconds:
         await asyncio.sleep(WATCH_SECONDS)

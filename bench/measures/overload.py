@@ -23,33 +23,55 @@ NAME = "overload"
 
 
 async def overload(scale: Scale) -> list[Reading]:
-    """Memory after each quarter of `scale.overload_seconds`, and how much of it came after the first."""
+    """Memory after each quarter of `scale.overload_seconds`, and how much of it came after the
+    first."""
     sizes: list[dict[str, float]] = []
     async with set_up({"api_port": "0"} | scale.settings) as stage:
-        services = {"API": await stage.api(), "worker": await stage.worker(), "reaper": await stage.reaper()}
-        load = Load(services["API"].heard("api.started")[0]["port"], connections=CONNECTIONS, body=BODY)
+        services = {
+            "API": await stage.api(),
+            "worker": await stage.worker(),
+            "reaper": await stage.reaper(),
+        }
+        load = Load(
+            services["API"].heard("api.started")[0]["port"], connections=CONNECTIONS, body=BODY
+        )
         await load.start()
         begin = await stage.witness.now()
         for _ in range(PARTS):
             await asyncio.sleep(scale.overload_seconds / PARTS)
             load.check()
-            sizes.append(await _sizes(stage, {name: service.pid for name, service in services.items()}))
+            sizes.append(
+                await _sizes(stage, {name: service.pid for name, service in services.items()})
+            )
         await load.stop()
         done = await stage.witness.ended_between(begin, await stage.witness.now())
     grown = {who: sizes[-1][who] - sizes[0][who] for who in sizes[0]}
     return [
         Reading(f"{NAME}: accepted", "tasks/s", load.accepted / scale.overload_seconds),
         Reading(f"{NAME}: done", "tasks/s", done / scale.overload_seconds),
-        Reading(f"{NAME}: all of them grew after the first quarter", "MB", sum(max(size, 0.0) for size in grown.values())),
-        *(Reading(f"{NAME}: {who} grew after the first quarter", "MB", size) for who, size in grown.items()),
+        Reading(
+            f"{NAME}: all of them grew after the first quarter",
+            "MB",
+            sum(max(size, 0.0) for size in grown.values()),
+        ),
+        *(
+            Reading(f"{NAME}: {who} grew after the first quarter", "MB", size)
+            for who, size in grown.items()
+        ),
         *(Reading(f"{NAME}: {who}, at the end", "MB", size) for who, size in sizes[-1].items()),
     ]
 
 
 async def _sizes(stage: Stage, pids: dict[str, int]) -> dict[str, float]:
-    """Megabytes: RSS of a service and its children (what they share counts for each), and what Valkey says it uses."""
-    return {name: _of_all(pid) for name, pid in pids.items()} | {"Valkey": await stage.lookout.memory() / MEGABYTE}
+    """Megabytes: RSS of a service and its children (what they share counts for each), and what
+    Valkey says it uses."""
+    return {name: _of_all(pid) for name, pid in pids.items()} | {
+        "Valkey": await stage.lookout.memory() / MEGABYTE
+    }
 
 
 def _of_all(pid: int) -> float:
-    return sum(rss(process) for process in (pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))))
+    return sum(
+        rss(process)
+        for process in (pid, *(child.pid for child in psutil.Process(pid).children(recursive=True)))
+    )

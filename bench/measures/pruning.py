@@ -20,7 +20,8 @@ SETTINGS = {"task_retention_seconds": "3600", "prune_interval_seconds": "4"}
 
 
 async def pruning(scale: Scale) -> list[Reading]:
-    """`scale.old` finished tasks with their keys, and as many expired keys; a task comes every 50 ms to an idle queue."""
+    """`scale.old` finished tasks with their keys, and as many expired keys; a task comes every 50
+    ms to an idle queue."""
     name = f"{scale.old:,} tasks and keys past retention"
     async with set_up(SETTINGS | scale.settings) as stage:
         await stage.worker(queues=[ASIDE])

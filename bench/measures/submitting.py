@@ -24,7 +24,8 @@ Noop = TypedTask[..., None]
 
 
 async def submitting(scale: Scale) -> list[Reading]:
-    """Three ways in, on the same servers. Every task is committed when its call returns; none has an idempotency key."""
+    """Three ways in, on the same servers. Every task is committed when its call returns; none has
+    an idempotency key."""
     async with set_up(scale.settings) as stage:
         client = Leaseq(stage.config)
 
@@ -71,13 +72,20 @@ async def _at_once(stage: Stage, submit: Submit, count: int) -> list[Reading]:
 
 async def _in_bulk(stage: Stage, client: Leaseq, noop: Noop, count: int) -> list[Reading]:
     meter, began = _meter(stage), perf_counter()
-    tasks = await client.submit_many(noop.bind(order_id=number, note=NOTE) for number in range(count))
+    tasks = await client.submit_many(
+        noop.bind(order_id=number, note=NOTE) for number in range(count)
+    )
     seconds = perf_counter() - began
     meter.stop()
     if (recorded := len({task.id for task in tasks})) != count:
         raise BenchFailed(f"{recorded} of {count} tasks were recorded")
-    return [Reading("submit, in bulk", "tasks/s", count / seconds), *meter.per_task("submit, in bulk", count)]
+    return [
+        Reading("submit, in bulk", "tasks/s", count / seconds),
+        *meter.per_task("submit, in bulk", count),
+    ]
 
 
 def _meter(stage: Stage) -> Meter:
-    return Meter({"client": os.getpid(), "Postgres": stage.postgres_pid, "Valkey": stage.valkey_pid})
+    return Meter(
+        {"client": os.getpid(), "Postgres": stage.postgres_pid, "Valkey": stage.valkey_pid}
+    )

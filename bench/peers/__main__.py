@@ -1,7 +1,7 @@
 """Run the comparison: `python -m bench.peers setup` once, then `... run`.
 
-Rounds go contender by contender, so that noise hits all alike; leaseq is one of them. Exit code 1 if anything failed: it is
-named, and the others go on.
+Rounds go contender by contender, so that noise hits all alike; leaseq is one of them. Exit code 1
+if anything failed: it is named, and the others go on.
 """
 
 from __future__ import annotations
@@ -29,12 +29,17 @@ PEERS = click.argument("peers", nargs=-1, type=click.Choice(NAMES), metavar="[PE
 
 @click.group()
 def main() -> None:
-    """The same work on other task queues, beside leaseq. A PEER is one of them; by default all take part."""
+    """The same work on other task queues, beside leaseq. A PEER is one of them; by default all take
+    part."""
 
 
 @main.command()
 @PEERS
-@click.option("--python", default=sys.executable, help="The interpreter of their environments (the one that runs this).")
+@click.option(
+    "--python",
+    default=sys.executable,
+    help="The interpreter of their environments (the one that runs this).",
+)
 def setup(peers: tuple[str, ...], python: str) -> None:
     """Install each peer in an environment of its own."""
     failed = False
@@ -51,12 +56,40 @@ def setup(peers: tuple[str, ...], python: str) -> None:
 
 @main.command()
 @PEERS
-@click.option("--measures", default=",".join(EVERYTHING), show_default=True, help="Which, with commas between them.")
-@click.option("--runs", type=click.IntRange(1, 50), help="How often each is played (3); the crash comparison once.")
-@click.option("--at-once", type=click.IntRange(1, 50), default=6, show_default=True, help="Crash comparisons side by side.")
+@click.option(
+    "--measures",
+    default=",".join(EVERYTHING),
+    show_default=True,
+    help="Which, with commas between them.",
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(1, 50),
+    help="How often each is played (3); the crash comparison once.",
+)
+@click.option(
+    "--at-once",
+    type=click.IntRange(1, 50),
+    default=6,
+    show_default=True,
+    help="Crash comparisons side by side.",
+)
 @click.option("--quick", is_flag=True, help="A little of everything, once: to see that it works.")
-@click.option("--results", type=click.Path(path_type=Path, file_okay=False), default=RESULTS, help="Where the values are kept.")
-def run(peers: tuple[str, ...], measures: str, runs: int | None, at_once: int, *, quick: bool, results: Path) -> None:
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=RESULTS,
+    help="Where the values are kept.",
+)
+def run(
+    peers: tuple[str, ...],
+    measures: str,
+    runs: int | None,
+    at_once: int,
+    *,
+    quick: bool,
+    results: Path,
+) -> None:
     """Measure peers, and leaseq with them if it is named or no peer is."""
     wanted = measures.split(",")
     if unknown := set(wanted) - set(EVERYTHING):

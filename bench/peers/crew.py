@@ -1,7 +1,8 @@
 """The worker processes of a contender: start, CPU time, and kill.
 
-Each is started in a separate session, and a kill takes a whole worker: the process, its descendants, and all other processes
-is in its session (a child whose parent has already gone). Invariant: only processes that were started here are ever signalled.
+Each is started in a separate session, and a kill takes a whole worker: the process, its
+descendants, and all other processes is in its session (a child whose parent has already gone).
+Invariant: only processes that were started here are ever signalled.
 """
 
 from __future__ import annotations
@@ -56,11 +57,16 @@ class Crew:
 
     def cpu_seconds(self) -> float:
         """User and system time of all, with what runs beside the workers."""
-        running = (process for process in (*self._workers.values(), *self._companions) if process.poll() is None)
+        running = (
+            process
+            for process in (*self._workers.values(), *self._companions)
+            if process.poll() is None
+        )
         return sum(cpu_seconds(process.pid) for process in running)
 
     def kill(self, place: int) -> Kill:
-        """SIGKILL to one worker and everything of it, as when its container is lost. Its place is empty then."""
+        """SIGKILL to one worker and everything of it, as when its container is lost. Its place is
+        empty then."""
         return _kill(self._workers.pop(place))
 
     def kill_all(self) -> None:
@@ -71,7 +77,12 @@ class Crew:
     def last_words(self) -> str:
         """The last line that the youngest worker wrote."""
         logs = sorted(self._directory.glob("*-worker.log"))
-        lines = [line for log in logs for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        lines = [
+            line
+            for log in logs
+            for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.strip()
+        ]
         return lines[-1] if lines else "nothing"
 
     def _launch(self, name: str, command: Sequence[str], **env: str) -> subprocess.Popen[bytes]:

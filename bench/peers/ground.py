@@ -1,8 +1,9 @@
 """Fresh servers and an empty effect log for one play of one contender.
 
-The servers are those of leaseq's own benchmark (append-only file, `fsync` and `synchronous_commit` on), reached over TCP on
-the loopback interface, because not every contender can use a unix socket. Invariants: only what a contender needs is started,
-and nothing of it is left; no LEASEQ_* variable of the caller reaches a contender.
+The servers are those of leaseq's own benchmark (append-only file, `fsync` and `synchronous_commit`
+on), reached over TCP on the loopback interface, because not every contender can use a unix socket.
+Invariants: only what a contender needs is started, and nothing of it is left; no LEASEQ_* variable
+of the caller reaches a contender.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class Submitted(msgspec.Struct, frozen=True):
 class Ground:
     """Servers, log of effects and worker processes of one contender, for one measurement."""
 
-    def __init__(self, contender: Contender, directory: Path, *, env: dict[str, str], servers: dict[str, int]) -> None:
+    def __init__(
+        self, contender: Contender, directory: Path, *, env: dict[str, str], servers: dict[str, int]
+    ) -> None:
         self.contender = contender
         self.servers = servers
         self._env = env
@@ -96,7 +99,9 @@ class Ground:
             alive = self.crew.any_alive
             if not alive or monotonic() > give_up:
                 end = f"after {seconds:.0f} s" if alive else "no worker is left"
-                raise BenchFailed(f"{self.count()} of {count} effects, {end}; last lines of a worker: {self.crew.last_words()}")
+                raise BenchFailed(
+                    f"{self.count()} of {count} effects, {end}; last lines of a worker: {self.crew.last_words()}"
+                )
             await asyncio.sleep(POLL_SECONDS)
 
     async def _script(self, *arguments: str) -> str:
@@ -125,7 +130,9 @@ class Ground:
 
 
 @asynccontextmanager
-async def set_up(contender: Contender, *, slots: int, reliable: bool = False) -> AsyncIterator[Ground]:
+async def set_up(
+    contender: Contender, *, slots: int, reliable: bool = False
+) -> AsyncIterator[Ground]:
     """Put up what one measurement of one contender needs, and take it down."""
     async with AsyncExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="leaseq-peers-"))
@@ -135,7 +142,11 @@ async def set_up(contender: Contender, *, slots: int, reliable: bool = False) ->
         stack.callback(effects.unlink, missing_ok=True)
         urls, pids = await _to_its_end(asyncio.to_thread(_start_servers, contender, directory))
         env = _environment(contender, urls, reliable=reliable)
-        env |= {"BENCH_EFFECTS": str(effects), "BENCH_SLOTS": str(slots), "LEASEQ_DATA_DIR": str(directory)}
+        env |= {
+            "BENCH_EFFECTS": str(effects),
+            "BENCH_SLOTS": str(slots),
+            "LEASEQ_DATA_DIR": str(directory),
+        }
         ground = Ground(contender, directory, env=env, servers=pids)
         stack.callback(ground.crew.kill_all)
         await ground.prepare()
@@ -166,8 +177,16 @@ def _start_servers(contender: Contender, directory: Path) -> tuple[dict[str, str
 
 
 def _environment(contender: Contender, urls: dict[str, str], *, reliable: bool) -> dict[str, str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("LEASEQ_", "BENCH_", "PYTHON"))}
-    env |= {"PYTHONPATH": str(ROOT), "BENCH_CONTENDER": contender.name, "BENCH_RELIABLE": "1" if reliable else "0"}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LEASEQ_", "BENCH_", "PYTHON"))
+    }
+    env |= {
+        "PYTHONPATH": str(ROOT),
+        "BENCH_CONTENDER": contender.name,
+        "BENCH_RELIABLE": "1" if reliable else "0",
+    }
     env |= {f"BENCH_{store.upper()}_URL": url for store, url in urls.items()}
     own = contender.env | (contender.reliable_env if reliable else {})
     return env | {name: value.format(**urls) for name, value in own.items()}

@@ -31,13 +31,16 @@ async def submit(contender: Contender, scope: Scope) -> list[Reading]:
         single = await ground.submit("one", scope.few(2_000))
         readings = [Reading("submit one by one", "tasks/s", single.rate)]
         if contender.bulk:
-            many = await ground.submit("bulk", scope.few(max(10_000, contender.tasks)), first=single.count)
+            many = await ground.submit(
+                "bulk", scope.few(max(10_000, contender.tasks)), first=single.count
+            )
             readings.append(Reading("submit in bulk", "tasks/s", many.rate))
     return readings
 
 
 async def drain(contender: Contender, scope: Scope, *, workers: int) -> list[Reading]:
-    """All tasks are there before the workers start. CPU: from the first effect to the last, of both trees."""
+    """All tasks are there before the workers start. CPU: from the first effect to the last, of both
+    trees."""
     name = f"drain, {workers} worker{'s' if workers > 1 else ''}"
     count = scope.few(contender.tasks)
     async with set_up(contender, slots=contender.slots) as ground:
@@ -55,7 +58,10 @@ async def drain(contender: Contender, scope: Scope, *, workers: int) -> list[Rea
     return [
         Reading(name, "tasks/s", outcomes.rate(effects)),
         Reading(f"{name}, middle 80 %", "tasks/s", outcomes.middle_rate(effects)),
-        *(Reading(f"{name}: CPU of {of}", "us/task", (b - a) / measured * MICROSECONDS) for of, a, b in costs),
+        *(
+            Reading(f"{name}: CPU of {of}", "us/task", (b - a) / measured * MICROSECONDS)
+            for of, a, b in costs
+        ),
         Reading(f"{name}: done twice", "tasks", outcomes.doubled(effects)),
     ]
 
@@ -67,14 +73,19 @@ async def latency(contender: Contender, scope: Scope) -> list[Reading]:
         await ground.submit("pace", count, seconds=contender.pace_seconds)
         await _all_done(ground, count)
         delays = outcomes.delays_ms(ground.effects(), range(WARM_UP_TASKS, count))
-    return [Reading(f"idle latency p{share:.0f}", "ms", percentile(delays, share / 100)) for share in (50, 99)]
+    return [
+        Reading(f"idle latency p{share:.0f}", "ms", percentile(delays, share / 100))
+        for share in (50, 99)
+    ]
 
 
 async def end_to_end(contender: Contender, scope: Scope) -> list[Reading]:
     """One process submits one by one while one worker runs. Done: within the same seconds."""
     async with _ready(contender) as ground:
         flood = await ground.submit("flood", FLOOD_TASKS, seconds=scope.flood_seconds)
-        finished = outcomes.within(ground.effects(), began_ns=flood.began_ns, ended_ns=flood.ended_ns)
+        finished = outcomes.within(
+            ground.effects(), began_ns=flood.began_ns, ended_ns=flood.ended_ns
+        )
     seconds = (flood.ended_ns - flood.began_ns) * outcomes.SECONDS
     return [
         Reading("end to end: submitted", "tasks/s", flood.rate),
@@ -94,7 +105,8 @@ async def _ready(contender: Contender) -> AsyncIterator[Ground]:
 
 
 async def _all_done(ground: Ground, count: int) -> None:
-    """Wait until each task 0 to `count` is done. A task done twice does not replace a missing one."""
+    """Wait until each task 0 to `count` is done. A task done twice does not replace a missing
+    one."""
     wanted = count
     while True:
         await ground.until(wanted, seconds=DRAIN_SECONDS)

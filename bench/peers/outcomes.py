@@ -1,7 +1,7 @@
 """Compute results from the effects of a run. All times are monotonic nanoseconds.
 
-An orphan is a task that a killed process had begun and not done. It counts as run again from the first moment after the kill
-at which any worker began it.
+An orphan is a task that a killed process had begun and not done. It counts as run again from the
+first moment after the kill at which any worker began it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MILLISECONDS = 1e-6
 
 
 class Recovery(Struct, frozen=True):
-    """How a crowd of tasks fared under kills. Seconds: from a kill to the rerun of each orphan that was rerun, and from the
-    last kill to the last effect if nothing was lost.
+    """How a crowd of tasks fared under kills. Seconds: from a kill to the rerun of each orphan that
+    was rerun, and from the last kill to the last effect if nothing was lost.
     """
 
     lost: int
@@ -33,7 +33,8 @@ class Recovery(Struct, frozen=True):
 
 
 def rate(effects: Sequence[Effect]) -> float:
-    """Tasks done per second from the first effect to the last. Raises `BenchFailed` if that is no time."""
+    """Tasks done per second from the first effect to the last. Raises `BenchFailed` if that is no
+    time."""
     times = [effect.at_ns for effect in effects if effect.kind == END]
     if len(times) < 2 or max(times) == min(times):
         raise BenchFailed(f"{len(times)} effects make no rate")
@@ -42,7 +43,9 @@ def rate(effects: Sequence[Effect]) -> float:
 
 def middle_rate(effects: Sequence[Effect]) -> float:
     """The same of the middle 80 %: two workers neither begin nor end at one instant."""
-    ends = sorted((effect for effect in effects if effect.kind == END), key=lambda effect: effect.at_ns)
+    ends = sorted(
+        (effect for effect in effects if effect.kind == END), key=lambda effect: effect.at_ns
+    )
     tenth = len(ends) // 10
     return rate(ends[tenth : len(ends) - tenth])
 
@@ -58,7 +61,8 @@ def doubled(effects: Sequence[Effect]) -> int:
 
 
 def delays_ms(effects: Sequence[Effect], order_ids: range) -> list[float]:
-    """From submission to handler of each of these tasks; the first time, if it ran more than once."""
+    """From submission to handler of each of these tasks; the first time, if it ran more than
+    once."""
     delays: dict[int, float] = {}
     for effect in effects:
         if effect.order_id in order_ids:
@@ -68,14 +72,23 @@ def delays_ms(effects: Sequence[Effect], order_ids: range) -> list[float]:
 
 def within(effects: Sequence[Effect], *, began_ns: int, ended_ns: int) -> int:
     """How many tasks were done in this span?"""
-    return len({effect.order_id for effect in effects if effect.kind == END and began_ns <= effect.at_ns <= ended_ns})
+    return len(
+        {
+            effect.order_id
+            for effect in effects
+            if effect.kind == END and began_ns <= effect.at_ns <= ended_ns
+        }
+    )
 
 
 def judge(effects: Sequence[Effect], kills: Sequence[Kill], *, count: int) -> Recovery:
-    """The fate of the tasks 0 to `count`, of which some were running when their worker was killed."""
+    """The fate of the tasks 0 to `count`, of which some were running when their worker was
+    killed."""
     ends = done(effects)
     lost = sum(order_id not in ends for order_id in range(count))
-    reruns = [_rerun(effects, kill, order_id) for kill in kills for order_id in _orphans(effects, kill)]
+    reruns = [
+        _rerun(effects, kill, order_id) for kill in kills for order_id in _orphans(effects, kill)
+    ]
     last_effect = max((effect.at_ns for effect in effects if effect.kind == END), default=0)
     last_kill = max((kill.at_ns for kill in kills), default=0)
     return Recovery(
@@ -100,7 +113,10 @@ def _rerun(effects: Sequence[Effect], kill: Kill, order_id: int) -> float | None
     starts = (
         effect.at_ns
         for effect in effects
-        if effect.kind == START and effect.order_id == order_id and effect.at_ns > kill.at_ns and effect.pid not in kill.pids
+        if effect.kind == START
+        and effect.order_id == order_id
+        and effect.at_ns > kill.at_ns
+        and effect.pid not in kill.pids
     )
     first = min(starts, default=None)
     return None if first is None else (first - kill.at_ns) * SECONDS

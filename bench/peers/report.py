@@ -29,11 +29,19 @@ COLUMNS = {
     "CPU us/task, workers": "drain, 1 worker: CPU of workers",
     "servers": "drain, 1 worker: CPU of servers",
 }
-CRASH_COLUMNS = ("done twice", "orphans", "never rerun", "rerun after s, median", "max", "all done after the last kill s")
+CRASH_COLUMNS = (
+    "done twice",
+    "orphans",
+    "never rerun",
+    "rerun after s, median",
+    "max",
+    "all done after the last kill s",
+)
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """All that one run found out. `crashes`: by default and most reliable settings, then by contender."""
+    """All that one run found out. `crashes`: by default and most reliable settings, then by
+    contender."""
 
     machine: Mapping[str, str]
     scope: Scope
@@ -60,9 +68,18 @@ def as_markdown(comparison: Comparison) -> str:
             continue
         never = f"not done within {comparison.scope.patience_seconds:.0f} s"
         lines += ["", f"Crash recovery, {settings} settings:", "", *_crashes(recoveries, never)]
-    lines += ["", "| contender | versions | settings | most reliable settings | bulk call |", "|---|---|---|---|---|"]
+    lines += [
+        "",
+        "| contender | versions | settings | most reliable settings | bulk call |",
+        "|---|---|---|---|---|",
+    ]
     for contender in comparison.contenders:
-        cells = (", ".join(contender.pins), contender.settings, contender.reliable or "none documented", contender.bulk or "none")
+        cells = (
+            ", ".join(contender.pins),
+            contender.settings,
+            contender.reliable or "none documented",
+            contender.bulk or "none",
+        )
         lines.append(_row(contender.name, *cells))
     lines += ["", *(f"- {name}: {value}" for name, value in comparison.machine.items())]
     lines += [f"- FAILED: {name}: {reason}" for name, reason in comparison.failed.items()]
@@ -70,7 +87,11 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def _figures(comparison: Comparison) -> Iterator[str]:
-    shown = {name for figures in comparison.figures.values() for name in (figure.name for figure in figures)}
+    shown = {
+        name
+        for figures in comparison.figures.values()
+        for name in (figure.name for figure in figures)
+    }
     columns = {column: name for column, name in COLUMNS.items() if name in shown}
     if not columns:
         return
@@ -81,7 +102,12 @@ def _figures(comparison: Comparison) -> Iterator[str]:
         by_name = {figure.name: figure for figure in figures}
         yield _row(contender, *(_cell(by_name.get(name)) for name in columns.values()))
     for contender, figures in comparison.figures.items():
-        twice = sum(value for figure in figures if figure.name.endswith("done twice") for value in figure.values)
+        twice = sum(
+            value
+            for figure in figures
+            if figure.name.endswith("done twice")
+            for value in figure.values
+        )
         if twice:
             yield f"\n{contender} did {twice:.0f} tasks twice without any disturbance."
 
@@ -90,15 +116,25 @@ def _crashes(recoveries: Mapping[str, Recovery], never: str) -> Iterator[str]:
     yield from _head("contender", never, *CRASH_COLUMNS)
     for contender, found in recoveries.items():
         seconds = found.rerun_seconds
-        counts = (str(number) for number in (found.lost, found.doubled, found.orphans, found.never_rerun))
-        times = (median(seconds) if seconds else None, max(seconds, default=None), found.done_seconds)
+        counts = (
+            str(number) for number in (found.lost, found.doubled, found.orphans, found.never_rerun)
+        )
+        times = (
+            median(seconds) if seconds else None,
+            max(seconds, default=None),
+            found.done_seconds,
+        )
         yield _row(contender, *counts, *("-" if time is None else f"{time:.1f}" for time in times))
 
 
 def _cell(figure: Figure | None) -> str:
     if figure is None:
         return "-"
-    spread = "" if len(figure.values) == 1 else f" ({_number(figure.spread[0])} to {_number(figure.spread[1])})"
+    spread = (
+        ""
+        if len(figure.values) == 1
+        else f" ({_number(figure.spread[0])} to {_number(figure.spread[1])})"
+    )
     return f"{_number(figure.median)}{spread}"
 
 

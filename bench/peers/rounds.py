@@ -36,19 +36,28 @@ class Rounds:
 
     async def play(self, contender: Contender, measure: str) -> None:
         """One measurement of one contender, once."""
-        found = await self.attempt(f"{contender.name} {measure}", MEASURES[measure](contender, self.scope))
+        found = await self.attempt(
+            f"{contender.name} {measure}", MEASURES[measure](contender, self.scope)
+        )
         if found is not None:
             self.readings.setdefault(contender.name, []).append(found)
-            console.print(f"{contender.name} {found[0].name}: {found[0].value:,.1f} {found[0].unit}", markup=False)
+            console.print(
+                f"{contender.name} {found[0].name}: {found[0].value:,.1f} {found[0].unit}",
+                markup=False,
+            )
 
     async def crash(self, contender: Contender, measure: str, turn: asyncio.Semaphore) -> None:
         """The crash comparison of one contender, once."""
         async with turn:
             name = f"{contender.name} {measure}"
-            found = await self.attempt(name, crash(contender, self.scope, reliable=measure == "crash-reliable"))
+            found = await self.attempt(
+                name, crash(contender, self.scope, reliable=measure == "crash-reliable")
+            )
         if found is not None:
             self.crashes[measure, contender.name] = found
-            console.print(f"{name}: {found.lost} never done, {found.doubled} done twice", markup=False)
+            console.print(
+                f"{name}: {found.lost} never done, {found.doubled} done twice", markup=False
+            )
 
     async def attempt(self, name: str, work: Awaitable[T]) -> T | None:
         """Its result. A failure is reported, and does not end the others."""
@@ -60,14 +69,18 @@ class Rounds:
             return None
 
 
-async def compare(contenders: Sequence[Contender], measures: Sequence[str], scope: Scope, *, at_once: int) -> Comparison:
+async def compare(
+    contenders: Sequence[Contender], measures: Sequence[str], scope: Scope, *, at_once: int
+) -> Comparison:
     """Everything that was asked for."""
     machine = await describe()
     rounds = Rounds(scope)
     installed = [contender for contender in contenders if Environment(contender.environment).ready]
     for contender in contenders:
         if contender not in installed:
-            rounds.failed[contender.name] = f"not installed; `python -m bench.peers setup {contender.name}` says why"
+            rounds.failed[contender.name] = (
+                f"not installed; `python -m bench.peers setup {contender.name}` says why"
+            )
     for _ in range(scope.runs):
         for contender in installed:
             for measure in (measure for measure in MEASURES if measure in measures):
@@ -81,12 +94,18 @@ async def compare(contenders: Sequence[Contender], measures: Sequence[str], scop
     return _comparison(contenders, rounds, machine)
 
 
-def _comparison(contenders: Sequence[Contender], rounds: Rounds, machine: dict[str, str]) -> Comparison:
+def _comparison(
+    contenders: Sequence[Contender], rounds: Rounds, machine: dict[str, str]
+) -> Comparison:
     names = dict.fromkeys(contender.environment for contender in contenders)
     environments = {name: found for name in names if (found := Environment(name)).ready}
     pythons = sorted({environment.python_version() for environment in environments.values()})
     # Its packages are those of the benchmark; each contender has its own.
-    about = {name: value.replace("unix socket", "TCP on loopback") for name, value in machine.items() if name != "packages"}
+    about = {
+        name: value.replace("unix socket", "TCP on loopback")
+        for name, value in machine.items()
+        if name != "packages"
+    }
     return Comparison(
         machine=about | {"Python": ", ".join(pythons)},
         scope=rounds.scope,
@@ -94,7 +113,11 @@ def _comparison(contenders: Sequence[Contender], rounds: Rounds, machine: dict[s
         packages={name: environment.frozen() for name, environment in environments.items()},
         figures={name: combine(readings) for name, readings in rounds.readings.items()},
         crashes={
-            words: {c.name: rounds.crashes[measure, c.name] for c in contenders if (measure, c.name) in rounds.crashes}
+            words: {
+                c.name: rounds.crashes[measure, c.name]
+                for c in contenders
+                if (measure, c.name) in rounds.crashes
+            }
             for measure, words in CRASHES.items()
         },
         failed=rounds.failed,

@@ -8,7 +8,8 @@ LEAST = 20
 
 
 class Scope(Struct, frozen=True, kw_only=True):
-    """`share`: of the usual numbers of tasks. The rest is about the crash comparison, but for the flood of end to end."""
+    """`share`: of the usual numbers of tasks. The rest is about the crash comparison, but for the
+    flood of end to end."""
 
     runs: int = 3
     share: float = 1.0
@@ -16,7 +17,8 @@ class Scope(Struct, frozen=True, kw_only=True):
     crash_tasks: int = 200
     kills: int = 5
     kill_every_seconds: float = 2.0
-    # From the last kill on. A contender that is done sooner is watched a little longer: a task may still be done twice.
+    # From the last kill on. A contender that is done sooner is watched a little longer: a task may
+    # still be done twice.
     patience_seconds: float = 120.0
     watch_seconds: float = 15.0
 
@@ -25,4 +27,12 @@ class Scope(Struct, frozen=True, kw_only=True):
         return max(round(tasks * self.share), LEAST)
 
 
-QUICK = Scope(runs=1, share=0.02, flood_seconds=2.0, crash_tasks=40, kills=1, patience_seconds=20.0, watch_seconds=1.0)
+QUICK = Scope(
+    runs=1,
+    share=0.02,
+    flood_seconds=2.0,
+    crash_tasks=40,
+    kills=1,
+    patience_seconds=20.0,
+    watch_seconds=1.0,
+)

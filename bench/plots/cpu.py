@@ -33,16 +33,32 @@ def cpu(figures: Figures, theme: Theme) -> Canvas | None:
         left = 0.0
         for kind, colour in zip(KINDS, theme.parts, strict=True):
             part = parts.get(kind, 0.0)
-            axes.barh(place, part, left=left, height=0.56, color=colour, edgecolor=theme.paper, linewidth=1.2)
+            axes.barh(
+                place,
+                part,
+                left=left,
+                height=0.56,
+                color=colour,
+                edgecolor=theme.paper,
+                linewidth=1.2,
+            )
             if part > LEAST_LABELLED * longest:
                 axes.text(
-                    left + part / 2, place, f"{part:.0f}", ha="center", va="center", color=readable_on(colour), fontsize=8.5
+                    left + part / 2,
+                    place,
+                    f"{part:.0f}",
+                    ha="center",
+                    va="center",
+                    color=readable_on(colour),
+                    fontsize=8.5,
                 )
             left += part
         say(axes, f"{left:.0f}", (left, place), (7, 0), color=theme.ink, fontweight="bold")
     axes.set_xlim(0, longest * 1.1)
     used = {kind for parts in ways.values() for kind in parts}
-    shown = [(kind, colour) for kind, colour in zip(KINDS, theme.parts, strict=True) if kind in used]
+    shown = [
+        (kind, colour) for kind, colour in zip(KINDS, theme.parts, strict=True) if kind in used
+    ]
     for kind, colour in shown:
         axes.plot([], [], "s", color=colour, label=kind, markersize=8)
     axes.legend(

@@ -23,7 +23,9 @@ LEAST_SHARE = 1e-3
 
 def rates(verdicts: Sequence[Verdict], theme: Theme) -> Canvas | None:
     """Rates, of which more is better: bars from zero."""
-    chosen = [verdict for verdict in verdicts if verdict.goal.more and verdict.goal.unit == "tasks/s"]
+    chosen = [
+        verdict for verdict in verdicts if verdict.goal.more and verdict.goal.unit == "tasks/s"
+    ]
     if not chosen:
         return None
     picture, axes = _rows(chosen, theme, title="Rates, as a share of the goal: more is better")
@@ -45,14 +47,24 @@ def costs(verdicts: Sequence[Verdict], theme: Theme) -> Canvas | None:
     chosen = [verdict for verdict in verdicts if not verdict.goal.more]
     if not chosen:
         return None
-    picture, axes = _rows(chosen, theme, title="Times, CPU, memory, as a share of what the goal allows: less is better")
+    picture, axes = _rows(
+        chosen,
+        theme,
+        title="Times, CPU, memory, as a share of what the goal allows: less is better",
+    )
     axes.set_xscale("log")
     shares = [1.0]
     for place, verdict in enumerate(chosen):
         values = (verdict.figure.median, *verdict.figure.spread)
         share, least, most = (max(value / verdict.bound, LEAST_SHARE) for value in values)
-        shares += [least, most, *([] if verdict.goal.best is None else [verdict.goal.best / verdict.bound])]
-        axes.plot([least, most], [place, place], color=theme.ours, linewidth=2.2, solid_capstyle="round")
+        shares += [
+            least,
+            most,
+            *([] if verdict.goal.best is None else [verdict.goal.best / verdict.bound]),
+        ]
+        axes.plot(
+            [least, most], [place, place], color=theme.ours, linewidth=2.2, solid_capstyle="round"
+        )
         axes.plot(share, place, "o", markersize=8, color=theme.ours, markeredgecolor=theme.paper)
         say(axes, _measured(verdict), (most, place), (8, 0), color=theme.ink, fontweight="bold")
         if verdict.goal.best is not None:
@@ -67,7 +79,10 @@ def _rows(verdicts: Sequence[Verdict], theme: Theme, *, title: str) -> tuple[Can
     axes = picture.add_subplot()
     bare(axes, theme, title=title)
     axes.set_ylim(len(verdicts) - 0.4, -0.9)
-    names = [f"{verdict.goal.about}\n{bound_in_words(verdict)} {verdict.goal.unit}" for verdict in verdicts]
+    names = [
+        f"{verdict.goal.about}\n{bound_in_words(verdict)} {verdict.goal.unit}"
+        for verdict in verdicts
+    ]
     axes.set_yticks(range(len(verdicts)), names, color=theme.ink, fontsize=8.5, linespacing=1.15)
     axes.xaxis.set_visible(False)
     axes.axvline(1.0, ymax=0.985, color=theme.goal, linewidth=1.6, zorder=0)
@@ -78,8 +93,12 @@ def _rows(verdicts: Sequence[Verdict], theme: Theme, *, title: str) -> tuple[Can
 def _spread(axes: Axes, place: int, least: float, most: float, theme: Theme) -> None:
     """A whisker from the least to the most, where they differ."""
     if least != most:
-        axes.plot([least, most], [place, place], color=theme.ink, linewidth=1.3, solid_capstyle="butt")
-        axes.plot([least, most], [place, place], "|", color=theme.ink, markersize=6, markeredgewidth=1.3)
+        axes.plot(
+            [least, most], [place, place], color=theme.ink, linewidth=1.3, solid_capstyle="butt"
+        )
+        axes.plot(
+            [least, most], [place, place], "|", color=theme.ink, markersize=6, markeredgewidth=1.3
+        )
 
 
 def _best(axes: Axes, place: int, verdict: Verdict, theme: Theme) -> None:

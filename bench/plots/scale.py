@@ -18,7 +18,12 @@ MEMORY, LISTED = ": Valkey memory", ": in the lists"
 
 def scale(figures: Figures, theme: Theme) -> Canvas | None:
     """Two panels, or the one that there are figures for."""
-    ratios = [figure for name in ("deep", "aged") for figure in figures.get(name, ()) if figure.name.endswith(RATIO)]
+    ratios = [
+        figure
+        for name in ("deep", "aged")
+        for figure in figures.get(name, ())
+        if figure.name.endswith(RATIO)
+    ]
     backlog = figures.get("backlog", ())
     panels = [panel for panel, found in ((_ratios, ratios), (_backlog, backlog)) if found]
     if not panels:
@@ -43,7 +48,14 @@ def _ratios(axes: Axes, ratios: Sequence[Figure], theme: Theme) -> None:
         least, most = figure.spread
         axes.barh(place, figure.median, height=0.5, color=theme.ours)
         axes.plot([least, most], [place, place], color=theme.ink, linewidth=1.3)
-        say(axes, f"{figure.median:.0f} %", (most, place), (6, 0), color=theme.ink, fontweight="bold")
+        say(
+            axes,
+            f"{figure.median:.0f} %",
+            (most, place),
+            (6, 0),
+            color=theme.ink,
+            fontweight="bold",
+        )
     axes.set_xlim(0, max(100, *(figure.spread[1] for figure in ratios)) * 1.2)
 
 
@@ -55,7 +67,14 @@ def _backlog(axes: Axes, found: Sequence[Figure], theme: Theme) -> None:
     shares = [int(figure.name.rpartition(" at ")[2].split()[0]) for figure in memory]
     low, high = ([figure.spread[end] for figure in memory] for end in (0, 1))
     axes.fill_between(shares, low, high, color=theme.ours, alpha=0.25, linewidth=0)
-    axes.plot(shares, [figure.median for figure in memory], "o-", color=theme.ours, linewidth=2, markersize=4)
+    axes.plot(
+        shares,
+        [figure.median for figure in memory],
+        "o-",
+        color=theme.ours,
+        linewidth=2,
+        markersize=4,
+    )
     axes.set_xlim(0, 118)
     axes.set_ylim(0, max(high) * 1.3)
     total = memory[-1].name.rpartition(", at ")[0]

@@ -18,7 +18,8 @@ WIDTH = 9.0
 
 
 class Theme(Struct, frozen=True):
-    """Colours by what they mean: ours, the goal, the others; text, and lines that should not be noticed."""
+    """Colours by what they mean: ours, the goal, the others; text, and lines that should not be
+    noticed."""
 
     name: str
     paper: str
@@ -59,13 +60,17 @@ def bare(axes: Axes, theme: Theme, *, title: str) -> None:
 
 
 def readable_on(colour: str) -> str:
-    """Black or white, the one with more contrast (by relative luminance, roughly as WCAG defines it)."""
+    """Black or white, the one with more contrast (by relative luminance, roughly as WCAG defines
+    it)."""
     red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
     return "#ffffff" if 0.21 * red**2.2 + 0.72 * green**2.2 + 0.07 * blue**2.2 < 0.2 else "#101418"
 
 
-def say(axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **look: Any) -> None:
-    """Words at a place of the data, moved by so many points, with a rim of paper to be read across lines."""
+def say(
+    axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **look: Any
+) -> None:
+    """Words at a place of the data, moved by so many points, with a rim of paper to be read across
+    lines."""
     rim = withStroke(linewidth=2.5, foreground=axes.get_facecolor())
     chosen: dict[str, Any] = {"va": "center", "fontsize": 8.5, "path_effects": [rim]} | look
     axes.annotate(text, at, offset, textcoords="offset points", **chosen)
@@ -74,5 +79,11 @@ def say(axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, flo
 def as_png(picture: Canvas) -> bytes:
     """The file, the same for the same picture."""
     data = BytesIO()
-    picture.savefig(data, format="png", dpi=DOTS_PER_INCH, facecolor=picture.get_facecolor(), metadata={"Software": None})
+    picture.savefig(
+        data,
+        format="png",
+        dpi=DOTS_PER_INCH,
+        facecolor=picture.get_facecolor(),
+        metadata={"Software": None},
+    )
     return data.getvalue()

@@ -1,5 +1,6 @@
--- Many tasks that have ended, as an old table holds them: spread over the last days, so that none is past its retention yet,
--- in the order of their creation, almost all in SUCCESS. Their ids are UUIDv7 of their own time, older than any that comes.
+-- Many tasks that have ended, as an old table holds them: spread over the last days, so that none
+-- is past its retention yet, in the order of their creation, almost all in SUCCESS. Their ids are
+-- UUIDv7 of their own time, older than any that comes.
 insert into leaseq.tasks (
     id, queue, type, payload, state, attempt, retry_count, max_attempts, timeout_seconds,
     created_at, run_at, started_at, finished_at, result, error

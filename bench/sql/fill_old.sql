@@ -1,5 +1,5 @@
--- Many tasks that ended longer ago than an hour, with their keys, which are kept for another week; and as many keys of tasks
--- that are gone already, whose own time is over.
+-- Many tasks that ended longer ago than an hour, with their keys, which are kept for another week;
+-- and as many keys of tasks that are gone already, whose own time is over.
 with old as (
     insert into leaseq.tasks (
         id, queue, type, payload, idempotency_key, state, attempt, retry_count, max_attempts, timeout_seconds,

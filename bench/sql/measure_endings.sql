@@ -1,6 +1,6 @@
--- Of the tasks of a queue that ended since a moment: how many there are, how many succeeded, and how many at the first attempt;
--- how many seconds lie between the first ending and the last, and between the tenth and the ninetieth of a hundred; when the
--- last was. One row.
+-- Of the tasks of a queue that ended since a moment: how many there are, how many succeeded, and
+-- how many at the first attempt; how many seconds lie between the first ending and the last, and
+-- between the tenth and the ninetieth of a hundred; when the last was. One row.
 with ended as (
     select state, attempt, finished_at
     from leaseq.tasks

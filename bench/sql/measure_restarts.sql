@@ -1,5 +1,5 @@
--- Of some tasks, all in their first attempt when their worker was killed: how many were started again, at most how often, and
--- when the last of them was. One row.
+-- Of some tasks, all in their first attempt when their worker was killed: how many were started
+-- again, at most how often, and when the last of them was. One row.
 select
     count(*) filter (where attempt > 1 and started_at > %(killed_at)s) as restarted,
     max(attempt) as most_attempts,

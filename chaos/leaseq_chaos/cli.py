@@ -39,18 +39,54 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("scenarios", nargs=-1, required=True, type=click.Choice(sorted(SCENARIOS)), metavar="SCENARIO...")
-@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same schedule; each further scenario adds one.")
-@click.option(
-    "--minutes", type=click.FloatRange(0.05), default=2.0, show_default=True, help="Length of the storm of each scenario."
+@click.argument(
+    "scenarios",
+    nargs=-1,
+    required=True,
+    type=click.Choice(sorted(SCENARIOS)),
+    metavar="SCENARIO...",
 )
-@click.option("--workers", type=click.IntRange(1, 16), default=2, show_default=True, help="Worker services, two children each.")
 @click.option(
-    "--rate", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Times the tasks; less for a slow machine."
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Same seed, same schedule; each further scenario adds one.",
 )
-@click.option("--out", type=directory, default=Path("chaos-runs"), show_default=True, help="Where the evidence goes.")
-@click.option("--tree", type=directory, help="A source tree to run in place of the installed leaseq.")
-@click.option("--old", "other_tree", type=directory, help="A source tree of another version, to be mixed in.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.05),
+    default=2.0,
+    show_default=True,
+    help="Length of the storm of each scenario.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 16),
+    default=2,
+    show_default=True,
+    help="Worker services, two children each.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.01),
+    default=1.0,
+    show_default=True,
+    help="Times the tasks; less for a slow machine.",
+)
+@click.option(
+    "--out",
+    type=directory,
+    default=Path("chaos-runs"),
+    show_default=True,
+    help="Where the evidence goes.",
+)
+@click.option(
+    "--tree", type=directory, help="A source tree to run in place of the installed leaseq."
+)
+@click.option(
+    "--old", "other_tree", type=directory, help="A source tree of another version, to be mixed in."
+)
 def run(scenarios: tuple[str, ...], seed: int, minutes: float, out: Path, **more: Any) -> None:
     """Run scenarios one after the other; the verdict of all together is the exit code."""
     console = Console(highlight=False)
@@ -78,7 +114,12 @@ def run(scenarios: tuple[str, ...], seed: int, minutes: float, out: Path, **more
 
 
 @main.command()
-@click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument(
+    "directories",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+)
 def judge(directories: tuple[Path, ...]) -> None:
     """Judge the evidence of earlier runs again, with the checkers of today."""
     narrator = Narrator(Console(highlight=False))
@@ -103,14 +144,31 @@ def list_all() -> None:
 
 @main.command()
 @click.argument("names", nargs=-1, type=click.Choice(sorted(MUTANTS)), metavar="[NAME]...")
-@click.option("--seed", type=int, help="For all of them, in place of the seed that each is known to fall by.")
-@click.option("--lanes", type=click.IntRange(1, 16), default=2, show_default=True, help="How many are tried at the same time.")
-@click.option("--out", type=directory, default=Path("chaos-runs/mutants"), show_default=True, help="Where the evidence goes.")
+@click.option(
+    "--seed", type=int, help="For all of them, in place of the seed that each is known to fall by."
+)
+@click.option(
+    "--lanes",
+    type=click.IntRange(1, 16),
+    default=2,
+    show_default=True,
+    help="How many are tried at the same time.",
+)
+@click.option(
+    "--out",
+    type=directory,
+    default=Path("chaos-runs/mutants"),
+    show_default=True,
+    help="Where the evidence goes.",
+)
 def mutants(names: tuple[str, ...], seed: int | None, lanes: int, out: Path) -> None:
-    """Prove that the suite can fail: put known bugs into copies of the code, and tell which checker caught which."""
+    """Prove that the suite can fail: put known bugs into copies of the code, and tell which checker
+    caught which."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PAPER_WIDTH)
     outcomes = []
-    for outcome in try_all(trials_of([MUTANTS[name] for name in names or MUTANTS], out=out, seed=seed), lanes=lanes):
+    for outcome in try_all(
+        trials_of([MUTANTS[name] for name in names or MUTANTS], out=out, seed=seed), lanes=lanes
+    ):
         outcomes.append(outcome)
         print_outcome(console, outcome)
     print_table(console, outcomes)

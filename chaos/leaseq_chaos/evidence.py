@@ -40,26 +40,35 @@ class Run(Struct, frozen=True, kw_only=True):
     command: str  # repeats this run
     began: int  # boottime of the first operation
     ended: int  # boottime after the snapshot
-    config: dict[str, str]  # the LEASEQ_* of the services; lease_seconds and max_crashes matter to checkers
-    machine: dict[str, str] = field(default_factory=dict)  # versions of Python, Postgres, Valkey; processors
+    # the LEASEQ_* of the services; lease_seconds and max_crashes matter to checkers
+    config: dict[str, str]
+    # versions of Python, Postgres, Valkey; processors
+    machine: dict[str, str] = field(default_factory=dict)
     skips: list[Skip] = field(default_factory=list)
-    bounds: dict[str, float] = field(default_factory=dict)  # nemesis -> seconds from the heal within which work must go on
+    # nemesis -> seconds from the heal within which work must go on
+    bounds: dict[str, float] = field(default_factory=dict)
     has_room: bool = False  # for everything that comes, so that no task has to wait for another
-    slowness: float = 1.0  # by how much the bounds are larger than on a machine that has nothing else to do
-    expects: list[str] = field(default_factory=list)  # the "sometimes" that this scenario has to hit
+    # by how much the bounds are larger than on a machine that has nothing else to do
+    slowness: float = 1.0
+    # the "sometimes" that this scenario has to hit
+    expects: list[str] = field(default_factory=list)
     accounts: int = 0
     cents: int = 0  # the sum over all accounts, from beginning to end
 
 
 class Commit(Struct, frozen=True, omit_defaults=True):
-    """One row change in the ledger. The list is in commit order; rows of one transaction share `lsn` and `xid`."""
+    """One row change in the ledger. The list is in commit order; rows of one transaction share
+    `lsn` and `xid`."""
 
     lsn: int  # of the commit record
     xid: int
     at: int  # boottime of the commit
-    table: str  # tasks, attempts, idempotency_keys, queues, workers, heartbeats (schema leaseq); effects, accounts (schema chaos)
+    # tasks, attempts, idempotency_keys, queues, workers, heartbeats (schema leaseq); effects,
+    # accounts (schema chaos)
+    table: str
     verb: str  # insert, update, delete
-    row: dict[str, Any]  # the columns named in wal.COLUMNS, after the change; ids of tasks as strings
+    # the columns named in wal.COLUMNS, after the change; ids of tasks as strings
+    row: dict[str, Any]
     timeline: int = 1  # the place of its server among the primaries of the run
 
 
@@ -86,8 +95,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     at: int
     drained: bool  # did everything end within the patience of the run?
     waited_seconds: float
-    # task_id, type, queue, state, attempt, retry_count, crash_count, loss_count, worker_id, idempotency_key, max_attempts,
-    # error_code; and in seconds since 1970 by the clock of Postgres: created_at, run_at, started_at, finished_at
+    # task_id, type, queue, state, attempt, retry_count, crash_count, loss_count, worker_id,
+    # idempotency_key, max_attempts, error_code; and in seconds since 1970 by the clock of Postgres:
+    # created_at, run_at, started_at, finished_at
     tasks: list[dict[str, Any]]
     attempts: list[dict[str, Any]]  # task_id, attempt, outcome, worker_id, next_state
     keys: list[dict[str, Any]]  # tenant, key, task_id
@@ -98,19 +108,26 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """Everything that a checker may look at. `events` and `logs` are in the order of time, `commits` in commit order."""
+    """Everything that a checker may look at. `events` and `logs` are in the order of time,
+    `commits` in commit order."""
 
     run: Run
     events: list[Event]
     commits: list[Commit]
     logs: list[Heard]
     snapshot: Snapshot
-    lost: list[Commit] = field(default_factory=list)  # commits of former primaries that no successor has, in commit order
+    # commits of former primaries that no successor has, in commit order
+    lost: list[Commit] = field(default_factory=list)
 
 
 def load(directory: Path) -> Evidence:
-    """Read a run back. Raises OSError where a part is missing, msgspec.DecodeError where one is broken."""
-    logs = [heard for file in sorted((directory / "logs").glob("*.jsonl")) for heard in _lines(file, Heard)]
+    """Read a run back. Raises OSError where a part is missing, msgspec.DecodeError where one is
+    broken."""
+    logs = [
+        heard
+        for file in sorted((directory / "logs").glob("*.jsonl"))
+        for heard in _lines(file, Heard)
+    ]
     logs.sort(key=lambda heard: heard.at)
     return Evidence(
         run=msgspec.json.decode((directory / "run.json").read_bytes(), type=Run),
@@ -118,7 +135,9 @@ def load(directory: Path) -> Evidence:
         commits=list(_lines(directory / "commits.jsonl", Commit)),
         logs=logs,
         snapshot=msgspec.json.decode((directory / "snapshot.json").read_bytes(), type=Snapshot),
-        lost=list(_lines(directory / "lost.jsonl", Commit)) if (directory / "lost.jsonl").exists() else [],
+        lost=list(_lines(directory / "lost.jsonl", Commit))
+        if (directory / "lost.jsonl").exists()
+        else [],
     )
 
 

@@ -28,7 +28,8 @@ from leaseq_chaos.statements import STATEMENTS
 __all__ = ["PATIENT", "Flaked", "app", "effect_of", "record", "running"]
 
 HISTORY = "LEASEQ_CHAOS_HISTORY"
-# A handler's own statement may be refused while Postgres is hurt, and that costs a retry: there are plenty.
+# A handler's own statement may be refused while Postgres is hurt, and that costs a retry: there are
+# plenty.
 PATIENT = 50
 BOMB_BYTES = 128 * 2**20
 HANG_SECONDS = 0.5
@@ -43,7 +44,8 @@ class Flaked(Exception):
 
 @app.task(max_attempts=PATIENT)
 async def transfer(ctx: Context, source: int, target: int, cents: int) -> int:
-    """Money from one account to another. In the order of their numbers, or two transfers would wait for each other."""
+    """Money from one account to another. In the order of their numbers, or two transfers would wait
+    for each other."""
     with running(ctx):
         async with ctx.transaction() as tx:
             for account, change in sorted([(source, -cents), (target, cents)]):
@@ -101,7 +103,8 @@ async def flaky(ctx: Context, failures: int) -> int:
 
 @app.task(queue="side")
 async def plain(ctx: Context, n: int) -> int:
-    """An effect outside of Postgres: it may happen again, but only under an attempt that there was."""
+    """An effect outside of Postgres: it may happen again, but only under an attempt that there
+    was."""
     with running(ctx):
         record(Kind.OK, "effect", ctx)
         return n
@@ -157,7 +160,8 @@ def effect_of(ctx: Context) -> dict[str, str | int]:
 
 @contextmanager
 def running(ctx: Context) -> Iterator[None]:
-    """Tell the history of this attempt: `ok` when it is about to return, `fail` when it raises on purpose, else `info`."""
+    """Tell the history of this attempt: `ok` when it is about to return, `fail` when it raises on
+    purpose, else `info`."""
     record(Kind.INVOKE, "run", ctx, type=ctx.type, worker_pid=os.getpid())
     try:
         yield
@@ -173,11 +177,14 @@ def running(ctx: Context) -> Iterator[None]:
 def record(kind: Kind, op: str, ctx: Context, **value: str | int) -> None:
     directory = os.environ.get(HISTORY)
     if directory:
-        _recorder(directory, os.getpid()).note(kind, op, task=ctx.task_id, attempt=ctx.attempt, value=value or None)
+        _recorder(directory, os.getpid()).note(
+            kind, op, task=ctx.task_id, attempt=ctx.attempt, value=value or None
+        )
 
 
 def _recorder(directory: str, pid: int) -> Recorder:
-    """Of this process. A handler in a thread may ask first at the same time as one in the event loop: both get the same."""
+    """Of this process. A handler in a thread may ask first at the same time as one in the event
+    loop: both get the same."""
     with _asking:
         return _recorder_of(directory, pid)
 

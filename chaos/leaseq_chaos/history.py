@@ -58,10 +58,15 @@ class Recorder:
     def __init__(self, directory: Path, process: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.process = process
-        self._fd = os.open(directory / f"{process}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(
+            directory / f"{process}.jsonl",
+            os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC,
+            0o644,
+        )
 
     def note(self, kind: Kind, op: str, *, at: int | None = None, **about: Any) -> Event:
-        """Append one event, of now or `at` a time of the same clock; `about` are the other fields of an Event."""
+        """Append one event, of now or `at` a time of the same clock; `about` are the other fields
+        of an Event."""
         event = Event(boottime() if at is None else at, self.process, kind, op, **about)
         os.write(self._fd, _encoder.encode(event) + b"\n")
         return event
@@ -71,8 +76,8 @@ class Recorder:
 
 
 def read_history(directory: Path) -> list[Event]:
-    """Every event of every process, in the order of their times. Raises DecodeError on a line that is broken, unless it is the
-    torn last one of a process that was killed."""
+    """Every event of every process, in the order of their times. Raises DecodeError on a line that
+    is broken, unless it is the torn last one of a process that was killed."""
     events = [event for file in sorted(directory.glob("*.jsonl")) for event in _read(file)]
     events.sort(key=lambda event: event.at)  # stable: the order within a process stays
     return events

@@ -1,7 +1,8 @@
 """How slow the machine of a run is.
 
-A bound in seconds means something only on a machine that has the time to work. The measure is how much longer a piece of work
-takes than the processor time that it needs. A run keeps its own processors busy, so twice as long counts as ordinary.
+A bound in seconds means something only on a machine that has the time to work. The measure is how
+much longer a piece of work takes than the processor time that it needs. A run keeps its own
+processors busy, so twice as long counts as ordinary.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Pace:
 
     @property
     def slowness(self) -> float:
-        """By how much bounds have to be larger than on a machine that has nothing else to do: at least 1."""
+        """By how much bounds have to be larger than on a machine that has nothing else to do: at
+        least 1."""
         return slowness_of(self._stretched)
 
 

@@ -40,7 +40,9 @@ class Narrator:
         self._told_violations = len(progress.watch.violations)
         now = monotonic()
         if self._console.is_terminal:
-            self._console.print(_line(progress, now - self._began), end="\r", overflow="crop", no_wrap=True)
+            self._console.print(
+                _line(progress, now - self._began), end="\r", overflow="crop", no_wrap=True
+            )
         elif now - self._told_at >= PLAIN_SECONDS:
             self._told_at = now
             self._console.print(_line(progress, now - self._began), soft_wrap=True)
@@ -50,12 +52,20 @@ class Narrator:
         self._console.print()
         for finding in findings:
             colour = COLOURS[finding.verdict]
-            self._console.print(f"  [{colour}]{finding.verdict:8}[/{colour}] {finding.checker:12} {finding.said}", soft_wrap=True)
+            self._console.print(
+                f"  [{colour}]{finding.verdict:8}[/{colour}] {finding.checker:12} {finding.said}",
+                soft_wrap=True,
+            )
             for violation in finding.violations[:5]:
-                self._console.print(f"           [red]{violation.task or ''} {violation.said}[/red]", soft_wrap=True)
+                self._console.print(
+                    f"           [red]{violation.task or ''} {violation.said}[/red]", soft_wrap=True
+                )
         verdict = merged(finding.verdict for finding in findings)
         seconds = monotonic() - self._began
-        self._console.print(f"[{COLOURS[verdict]}]{verdict}[/{COLOURS[verdict]}] after {seconds:.0f} s: {report}", soft_wrap=True)
+        self._console.print(
+            f"[{COLOURS[verdict]}]{verdict}[/{COLOURS[verdict]}] after {seconds:.0f} s: {report}",
+            soft_wrap=True,
+        )
 
 
 def _line(progress: Progress, seconds: float) -> str:

@@ -1,10 +1,10 @@
 """Handlers that misbehave, in the app of the imagined user.
 
-They change their session, keep their connections, end their connection, their transaction or
-their process, and leave threads behind. Each is recorded in the history, so that checkers know
-whether a neighbour felt it. Invariants: writes of a rogue after its time go to a separate table,
-and are noted only if they were accepted; `meddle`, `observe`, `keep` and `linger` end in SUCCESS with
-one effect, the others in FAILED with none.
+They change their session, keep their connections, end their connection, their transaction or their
+process, and leave threads behind. Each is recorded in the history, so that checkers know whether a
+neighbour felt it. Invariants: writes of a rogue after its time go to a separate table, and are
+noted only if they were accepted; `meddle`, `observe`, `keep` and `linger` end in SUCCESS with one
+effect, the others in FAILED with none.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ async def meddle(ctx: Context) -> None:
     with running(ctx):
         async with ctx.transaction() as tx:
             for name in MEDDLING:
-                await tx.execute(STATEMENTS[name].encode(), {"task_id": ctx.task_id} if name == "meddle" else None)
+                await tx.execute(
+                    STATEMENTS[name].encode(),
+                    {"task_id": ctx.task_id} if name == "meddle" else None,
+                )
             await tx.execute(STATEMENTS["insert_effect"].encode(), effect_of(ctx))
             with suppress(AttributeError):
                 tx.row_factory = dict_row
@@ -59,7 +62,8 @@ async def observe(ctx: Context) -> None:
 
 @app.task(max_attempts=PATIENT)
 async def keep(ctx: Context) -> None:
-    """Writes through the transactions of other attempts, those that are over and those that run, before and inside its own."""
+    """Writes through the transactions of other attempts, those that are over and those that run,
+    before and inside its own."""
     with running(ctx):
         await _write_through_kept(ctx)
         async with ctx.transaction() as tx:

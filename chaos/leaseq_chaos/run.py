@@ -1,7 +1,8 @@
 """Conduct one run, from an empty machine to a verdict.
 
-Start the cluster; let clients work and faults happen; heal everything; let the clients finish and the queue drain; take the
-snapshot; and only then judge, from the recorded evidence. A run that breaks off leaves its evidence, and no verdict.
+Start the cluster; let clients work and faults happen; heal everything; let the clients finish and
+the queue drain; take the snapshot; and only then judge, from the recorded evidence. A run that
+breaks off leaves its evidence, and no verdict.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Options(Struct, frozen=True, kw_only=True):
             return self.repeat
         rate = "" if self.rate == 1 else f" --rate {self.rate:g}"
         return (
-            f"leaseq-chaos run {self.scenario.name} --seed {self.seed} --minutes {self.minutes:g} --workers {self.workers}{rate}"
+            f"leaseq-chaos run {self.scenario.name} --seed {self.seed} --minutes {self.minutes:g} "
+            f"--workers {self.workers}{rate}"
         )
 
 
@@ -88,12 +90,16 @@ Show = Callable[[Progress], None]
 class Conductor:
     """One run in its cluster."""
 
-    def __init__(self, options: Options, cluster: Cluster, stack: AsyncExitStack, wall_offset: int) -> None:
+    def __init__(
+        self, options: Options, cluster: Cluster, stack: AsyncExitStack, wall_offset: int
+    ) -> None:
         self._options = options
         self._cluster = cluster
         self._recorder = Recorder(cluster.history, "runner")
         self._watch = Watch()
-        self._commits = CommitReader(cluster.timelines, options.directory, wall_offset=wall_offset, watch=self._watch.see)
+        self._commits = CommitReader(
+            cluster.timelines, options.directory, wall_offset=wall_offset, watch=self._watch.see
+        )
         self._phases: list[str] = []
         self._stop_reading = asyncio.Event()
         self.pace = Pace()
@@ -109,11 +115,15 @@ class Conductor:
         able = await self._able()
         options = self._options
         spans = {name: NEMESES[name].seconds for name in options.scenario.nemeses}
-        schedule = make_schedule(options.scenario, seed=options.seed, minutes=options.minutes, spans=spans)
+        schedule = make_schedule(
+            options.scenario, seed=options.seed, minutes=options.minutes, spans=spans
+        )
         _write(options.directory / "schedule.json", schedule)
         clients = Clients(self._cluster.fronts, history=self._cluster.history)
         storm = Storm(self._cluster, schedule, able, Recorder(self._cluster.history, "nemesis"))
-        progress = Progress(options=options, watch=self._watch, storm=storm, clients=clients, phase=self._phases)
+        progress = Progress(
+            options=options, watch=self._watch, storm=storm, clients=clients, phase=self._phases
+        )
         showing = asyncio.create_task(_show_forever(show, progress))
         measuring = asyncio.create_task(self.pace.measure())
         try:
@@ -141,8 +151,15 @@ class Conductor:
         options = self._options
         self.began = boottime()
         self._phase("warm-up")
-        scenario = msgspec.structs.replace(options.scenario, tasks_per_second=options.scenario.tasks_per_second * options.rate)
-        plan = make_plan(scenario, seed=options.seed, seconds=WARM_UP_SECONDS + schedule.seconds, accounts=ACCOUNTS)
+        scenario = msgspec.structs.replace(
+            options.scenario, tasks_per_second=options.scenario.tasks_per_second * options.rate
+        )
+        plan = make_plan(
+            scenario,
+            seed=options.seed,
+            seconds=WARM_UP_SECONDS + schedule.seconds,
+            accounts=ACCOUNTS,
+        )
         await clients.start(plan)
         await asyncio.sleep(WARM_UP_SECONDS)
         self._phase("storm")
@@ -166,7 +183,8 @@ class Conductor:
 
 
 async def run(options: Options, *, show: Show) -> list[Finding]:
-    """Run a scenario once; returns what the checkers found. The evidence and the report are in the directory of the options."""
+    """Run a scenario once; returns what the checkers found. The evidence and the report are in the
+    directory of the options."""
     shutil.rmtree(options.directory, ignore_errors=True)
     config = {**DEFAULT_CONFIG, **options.scenario.config}
     layout = Layout(
@@ -191,7 +209,8 @@ async def run(options: Options, *, show: Show) -> list[Finding]:
 
 
 def judged(directory: Path) -> list[Finding]:
-    """Judge the evidence in a directory, now or years later; writes `verdict.json` and `report.html`."""
+    """Judge the evidence in a directory, now or years later; writes `verdict.json` and
+    `report.html`."""
     evidence = load(directory)
     findings = judge(evidence)
     _write(directory / "verdict.json", findings)
@@ -205,7 +224,9 @@ async def _show_forever(show: Show, progress: Progress) -> None:
         await asyncio.sleep(1)
 
 
-def _record(options: Options, conductor: Conductor, config: dict[str, str], machine: dict[str, str]) -> Run:
+def _record(
+    options: Options, conductor: Conductor, config: dict[str, str], machine: dict[str, str]
+) -> Run:
     scenario = options.scenario
     return Run(
         scenario=scenario.name,
@@ -237,7 +258,9 @@ async def _machine(cluster: Cluster) -> dict[str, str]:
         "python": platform.python_version(),
         "postgres": str(postgres),
         "valkey": str(info.get("valkey_version") or info.get("redis_version")),
-        "processors": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "processors": str(
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        ),
         "system": f"{platform.system()} {platform.machine()}",
     }
 

@@ -48,6 +48,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     reapers: int = 2
     processes: int = 2  # children of each worker service
     bounds: Mapping[str, float] = {}  # nemesis -> seconds; else the default of the recovery checker
-    has_room: bool = False  # do its workers have room for everything, so that waiting for other tasks excuses nothing?
+    # do its workers have room for everything, so that waiting for other tasks excuses nothing?
+    has_room: bool = False
     expects: tuple[str, ...] = ()  # the "sometimes" of checkers/sometimes.py
     config: Mapping[str, str] = {}  # over DEFAULT_CONFIG

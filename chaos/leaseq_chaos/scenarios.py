@@ -1,6 +1,7 @@
 """The scenarios.
 
-One for each part that may break, one with everything, and the short one that every change has to pass.
+One for each part that may break, one with everything, and the short one that every change has to
+pass.
 """
 
 from __future__ import annotations
@@ -41,7 +42,12 @@ PROCESSES: Mapping[str, float] = {
     "pause-and-kill": 1,
     "kill-reaping-supervisor": 1,
 }
-POISON: Mapping[str, float] = {"poison-segfault": 1, "poison-bomb": 1, "poison-block": 1, "poison-hang": 1}
+POISON: Mapping[str, float] = {
+    "poison-segfault": 1,
+    "poison-bomb": 1,
+    "poison-block": 1,
+    "poison-hang": 1,
+}
 ROGUES: Mapping[str, float] = {
     "poison-meddle": 4,
     "poison-keep": 3,
@@ -93,7 +99,13 @@ NETWORK: Mapping[str, float] = {
     for fault in ("delay", "stall", "reset", "one-way", "half-open", "drop-reply", "cut", "refuse")
     for far in ("postgres", "valkey", "api")
 }
-CLOCKS: Mapping[str, float] = {"clock-worker": 1, "clock-reaper": 1, "clock-valkey": 1, "clock-and-kill": 1, "clock-api": 1}
+CLOCKS: Mapping[str, float] = {
+    "clock-worker": 1,
+    "clock-reaper": 1,
+    "clock-valkey": 1,
+    "clock-and-kill": 1,
+    "clock-api": 1,
+}
 DISKS: Mapping[str, float] = {"fill-valkey-disk": 1, "fill-postgres-disk": 1}
 NAMES: Mapping[str, float] = {"many-queues": 1, "long-snapshot": 6}
 DEPLOY: Mapping[str, float] = {
@@ -230,7 +242,9 @@ _ALL = (
     Scenario(
         name="rogues",
         about="Handlers change their sessions, keep what they were lent, and end their connections, transactions and processes.",
-        nemeses=_several(ROGUES, ROGUES, {"kill-child": 1, "kill-backends": 1, "restart-postgres": 0.5}),
+        nemeses=_several(
+            ROGUES, ROGUES, {"kill-child": 1, "kill-backends": 1, "restart-postgres": 0.5}
+        ),
         mix={**MIX, "observe": 6, "meddle": 2, "keep": 2, "linger": 1},
         gap_seconds=0.5,
         at_once=4,

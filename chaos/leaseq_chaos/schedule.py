@@ -1,8 +1,9 @@
 """Plan which fault happens when.
 
-A pure function of the scenario, the seed and the length of the run. Invariants: a quarter of the time is quiet, with no fault
-open; every fault is over before a quiet period begins; two faults on the same ground (both break the same server, say) never
-overlap, since healing the one would heal the other; never more than `at_once` at a time.
+A pure function of the scenario, the seed and the length of the run. Invariants: a quarter of the
+time is quiet, with no fault open; every fault is over before a quiet period begins; two faults on
+the same ground (both break the same server, say) never overlap, since healing the one would heal
+the other; never more than `at_once` at a time.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ class Schedule(Struct, frozen=True):
     quiet: list[Quiet]
 
 
-def make_schedule(scenario: Scenario, *, seed: int, minutes: float, spans: Mapping[str, tuple[float, float]]) -> Schedule:
+def make_schedule(
+    scenario: Scenario, *, seed: int, minutes: float, spans: Mapping[str, tuple[float, float]]
+) -> Schedule:
     """Draw the schedule. `spans` are the shortest and longest duration of each nemesis, in seconds.
 
     Nemeses that this machine cannot do are drawn like the others, and left out when their time
@@ -74,7 +77,13 @@ def make_schedule(scenario: Scenario, *, seed: int, minutes: float, spans: Mappi
     at = rng.expovariate(1 / scenario.gap_seconds)
     while at < seconds:
         name = rng.choices(names, weights)[0]
-        fault = Planned(len(faults) + 1, name, round(at, 3), round(rng.uniform(*spans[name]), 3), rng.getrandbits(32))
+        fault = Planned(
+            len(faults) + 1,
+            name,
+            round(at, 3),
+            round(rng.uniform(*spans[name]), 3),
+            rng.getrandbits(32),
+        )
         if _fits(fault, faults, quiet, at_once=scenario.at_once) and at + fault.seconds <= seconds:
             faults.append(fault)
         at += rng.expovariate(1 / scenario.gap_seconds)
@@ -106,4 +115,6 @@ def _fits(fault: Planned, faults: list[Planned], quiet: list[Quiet], *, at_once:
         return False
     open_ones = [other for other in faults if other.at + other.seconds >= fault.at]
     mine = ground(fault.nemesis)
-    return len(open_ones) < at_once and (mine is None or all(ground(other.nemesis) != mine for other in open_ones))
+    return len(open_ones) < at_once and (
+        mine is None or all(ground(other.nemesis) != mine for other in open_ones)
+    )

@@ -24,7 +24,8 @@ KEYS = f"{REDIS_PREFIX}:*"
 
 
 async def drain(cluster: Cluster, *, patience: float) -> tuple[bool, float]:
-    """Wait until every task has ended and dispatch holds nothing, for `patience` seconds; whether it came to that, and when."""
+    """Wait until every task has ended and dispatch holds nothing, for `patience` seconds; whether
+    it came to that, and when."""
     began = monotonic()
     while monotonic() - began < patience:
         ((unfinished,),) = await cluster.postgres.fetch("count_unfinished")
@@ -37,9 +38,13 @@ async def drain(cluster: Cluster, *, patience: float) -> tuple[bool, float]:
 async def take_snapshot(cluster: Cluster, *, drained: bool, waited_seconds: float) -> Snapshot:
     """Read everything that checkers compare, the ledger in one transaction."""
     async with await cluster.postgres.connect() as conn:
-        await conn.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)  # what has not drained goes on meanwhile
+        # what has not drained goes on meanwhile
+        await conn.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         await conn.set_autocommit(False)
-        rows = {name: await _rows(conn, name) for name in ("list_tasks", "list_attempts", "list_keys", "list_effects")}
+        rows = {
+            name: await _rows(conn, name)
+            for name in ("list_tasks", "list_attempts", "list_keys", "list_effects")
+        }
         cursor = await conn.execute(STATEMENTS["sum_accounts"].encode())
         (cents,) = await cursor.fetchone() or (0,)
         workers = await _rows(conn, "list_open_workers")
@@ -66,7 +71,11 @@ async def _rows(conn: psycopg.AsyncConnection[Any], name: str) -> list[dict[str,
 async def _deliveries(cluster: Cluster) -> int:
     """How many ids lie in ready and processing lists, and how many lanes have a backlog."""
     lanes = await read_lanes(cluster)
-    return sum(lane.length for lane in lanes if lane.key.endswith(":backlog") or (lane.type == "list" and not _parked(lane)))
+    return sum(
+        lane.length
+        for lane in lanes
+        if lane.key.endswith(":backlog") or (lane.type == "list" and not _parked(lane))
+    )
 
 
 def _parked(lane: Lane) -> bool:
@@ -76,7 +85,10 @@ def _parked(lane: Lane) -> bool:
 async def read_lanes(cluster: Cluster) -> list[Lane]:
     """Every key of leaseq in dispatch."""
     async with cluster.valkey.client() as client:
-        return [await _lane(client, key) for key in sorted([key async for key in client.scan_iter(KEYS, count=1000)])]
+        return [
+            await _lane(client, key)
+            for key in sorted([key async for key in client.scan_iter(KEYS, count=1000)])
+        ]
 
 
 async def _lane(client: Redis, key: str) -> Lane:

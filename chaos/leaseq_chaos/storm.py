@@ -26,7 +26,13 @@ HEAL_SECONDS = 60.0
 class Storm:
     """The faults of one run."""
 
-    def __init__(self, cluster: Cluster, schedule: Schedule, nemeses: Mapping[str, Nemesis], recorder: Recorder) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        schedule: Schedule,
+        nemeses: Mapping[str, Nemesis],
+        recorder: Recorder,
+    ) -> None:
         self._cluster = cluster
         self._schedule = schedule
         self._nemeses = nemeses  # those that this machine can do
@@ -64,11 +70,18 @@ class Storm:
         except Impossible as error:
             self._recorder.note(Kind.FAIL, "fault", key=key, value=about | {"reason": str(error)})
             return
-        except Exception as error:  # a fault that met another one half way: it may have taken effect
+        except (
+            Exception
+        ) as error:  # a fault that met another one half way: it may have taken effect
             self._recorder.note(Kind.INFO, "fault", key=key, value=about | {"error": _said(error)})
             injury = Injury(target="unknown")
         else:
-            told = {"target": injury.target, "pids": injury.pids, "workers": injury.workers, "detail": injury.detail}
+            told = {
+                "target": injury.target,
+                "pids": injury.pids,
+                "workers": injury.workers,
+                "detail": injury.detail,
+            }
             self._recorder.note(Kind.OK, "fault", key=key, value=about | told)
             self.injected[planned.nemesis] += 1
         self.open[key] = planned.nemesis

@@ -43,8 +43,14 @@ def totals_of(directories: Iterable[Path]) -> Totals:
         tasks += len(snapshot.tasks)
         events = read_history(directory / "history")
         nanoseconds += snapshot.at - events[0].at
-        faults.update(event.value["nemesis"] for event in events if event.op == "fault" and event.kind is Kind.OK)
-        findings += msgspec.json.decode((directory / "verdict.json").read_bytes(), type=list[Finding])
+        faults.update(
+            event.value["nemesis"]
+            for event in events
+            if event.op == "fault" and event.kind is Kind.OK
+        )
+        findings += msgspec.json.decode(
+            (directory / "verdict.json").read_bytes(), type=list[Finding]
+        )
     return Totals(
         runs=runs,
         minutes=nanoseconds / 60e9,

@@ -47,7 +47,8 @@ Checker = Callable[[Evidence], Finding]
 
 
 def merged(verdicts: Iterable[Verdict]) -> Verdict:
-    """The verdict of all together: one invalid makes it invalid, else one unknown makes it unknown; of nothing, unknown."""
+    """The verdict of all together: one invalid makes it invalid, else one unknown makes it unknown;
+    of nothing, unknown."""
     found = set(verdicts)
     if Verdict.INVALID in found:
         return Verdict.INVALID

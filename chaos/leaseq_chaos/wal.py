@@ -4,9 +4,10 @@ A logical-decoding slot of the run's own Postgres tells, independently of anythi
 of itself. The slot is read by looking first and moving on afterwards: when Postgres dies in
 between, the same changes come again, and are known by the position of their commit.
 
-After a failover there are two servers to read. The position at which the new primary left the log of the old one divides the
-commits of the old one exactly: those up to it are in both and count; those beyond it are lost, and are kept aside. Invariants:
-`commits.jsonl` has each surviving row change once, in commit order; `lost.jsonl` has each one that a failover has lost.
+After a failover there are two servers to read. The position at which the new primary left the log
+of the old one divides the commits of the old one exactly: those up to it are in both and count;
+those beyond it are lost, and are kept aside. Invariants: `commits.jsonl` has each surviving row
+change once, in commit order; `lost.jsonl` has each one that a failover has lost.
 """
 
 from __future__ import annotations
@@ -44,16 +45,21 @@ COLUMNS: dict[str, frozenset[str]] = {
     "effects": frozenset({"task_id", "attempt", "type"}),
     "accounts": frozenset({"id", "cents"}),
 }  # fmt: skip
-INTEGERS = frozenset({"attempt", "retry_count", "crash_count", "loss_count", "pid", "cents", "hand_backs"})
+INTEGERS = frozenset(
+    {"attempt", "retry_count", "crash_count", "loss_count", "pid", "cents", "hand_backs"}
+)
 
 _CHANGE = re.compile(r"table (?:leaseq|chaos)\.(\w+): (INSERT|UPDATE|DELETE): ")
 _COLUMN = re.compile(r"(\w+)\[[^\]]*\]:('(?:[^']|'')*'|[^ ]+)")
 _COMMIT = re.compile(r"COMMIT \d+ \(at (.+)\)")
 
 
-def parse(lines: Iterable[tuple[int, int, str]], *, wall_offset: int) -> Iterator[tuple[int, list[Commit]]]:
-    """Turn what test_decoding says (position, transaction, text) into one list of row changes for each transaction, with the
-    position of its commit. `wall_offset` is the wall clock less the clock of the history, in nanoseconds."""
+def parse(
+    lines: Iterable[tuple[int, int, str]], *, wall_offset: int
+) -> Iterator[tuple[int, list[Commit]]]:
+    """Turn what test_decoding says (position, transaction, text) into one list of row changes for
+    each transaction, with the position of its commit. `wall_offset` is the wall clock less the
+    clock of the history, in nanoseconds."""
     rows: list[tuple[str, str, dict[str, Any]]] = []
     for lsn, xid, text in lines:
         if text.startswith("BEGIN"):
@@ -96,10 +102,16 @@ class _Source:
 
 
 class CommitReader:
-    """Follows the slots of all primaries of a run from `open` to `finish`, and writes what it finds."""
+    """Follows the slots of all primaries of a run from `open` to `finish`, and writes what it
+    finds."""
 
     def __init__(
-        self, timelines: Sequence[Postgres], directory: Path, *, wall_offset: int, watch: Callable[[Commit], None]
+        self,
+        timelines: Sequence[Postgres],
+        directory: Path,
+        *,
+        wall_offset: int,
+        watch: Callable[[Commit], None],
     ) -> None:
         self._timelines = timelines  # grows while we read
         self._directory = directory

@@ -1,7 +1,7 @@
 """The live view of a run.
 
-It tells from the commits as they arrive how many tasks are in each state, and which steps are plainly wrong. It is for the
-terminal. The checkers judge afterwards, from all evidence.
+It tells from the commits as they arrive how many tasks are in each state, and which steps are
+plainly wrong. It is for the terminal. The checkers judge afterwards, from all evidence.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Watch:
         self._state: dict[str, str] = {}
         self._effects: set[str] = set()
         self._timeline = 1
-        # Tasks of which a failover may have lost what we saw: their next state, and their effect, are taken as they come.
+        # Tasks of which a failover may have lost what we saw: their next state, and their effect,
+        # are taken as they come.
         self._unsure: set[str] = set()
         self._unsure_effects: set[str] = set()
 
@@ -49,7 +50,8 @@ class Watch:
         before = self._state.get(task)
         if before == state:
             return
-        # A row that a later primary updates and we never saw was created on a former one that could not be read in time.
+        # A row that a later primary updates and we never saw was created on a former one that could
+        # not be read in time.
         late = before is None and commit.verb == "update" and commit.timeline > 1
         if task in self._unsure or late:
             self._unsure.discard(task)

@@ -1,7 +1,8 @@
 """The app: task types, and the connections of a Python program to both stores.
 
-`Leaseq` holds the handlers and, inside `async with app:`, the connections. Importing an app opens no connection, so a
-worker, an API and a test can import the same module. In a worker the app is already open.
+`Leaseq` holds the handlers and, inside `async with app:`, the connections. Importing an app opens
+no connection, so a worker, an API and a test can import the same module. In a worker the app is
+already open.
 """
 
 from __future__ import annotations
@@ -41,9 +42,12 @@ class Leaseq:
         self.openings = Openings(self._connect)
         self._config = config
 
-    # An awaitable is also a plain result, so the first two overloads overlap the last two. The order resolves that correctly.
+    # An awaitable is also a plain result, so the first two overloads overlap the last two. The
+    # order resolves that correctly.
     @overload
-    def task(self, function: Callable[Concatenate[Context, P], Awaitable[R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
+    def task(  # type: ignore[overload-overlap]
+        self, function: Callable[Concatenate[Context, P], Awaitable[R]], /
+    ) -> AsyncTask[P, R]: ...
     @overload
     def task(self, function: Callable[P, Awaitable[R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload
@@ -68,17 +72,22 @@ class Leaseq:
         max_attempts: int | None = None,
         timeout: float | None = None,
     ) -> Any:
-        """Make a function the handler of a task type: `@app.task` or `@app.task(queue=..., max_attempts=..., timeout=...)`.
+        """Make a function the handler of a task type: `@app.task` or `@app.task(queue=...,
+        max_attempts=..., timeout=...)`.
 
-        The function may be `async def` or plain `def` (then it runs in a thread). A parameter annotated `Context` gets
-        the context; the others are the fields of the payload. `timeout` is in seconds, for one attempt.
+        The function may be `async def` or plain `def` (then it runs in a thread). A parameter
+        annotated `Context` gets the context; the others are the fields of the payload. `timeout` is
+        in seconds, for one attempt.
 
-        Call `submit` on the result to submit a task (`await charge.submit(order_id=1)`). The result can also be called:
-        `await charge(order_id=1)` runs the function directly and records nothing.
+        Call `submit` on the result to submit a task (`await charge.submit(order_id=1)`). The result
+        can also be called: `await charge(order_id=1)` runs the function directly and records
+        nothing.
         """
 
         def register(function: Callable[..., Any]) -> TypedTask[..., Any]:
-            handler = describe(function, name=name, queue=queue, max_attempts=max_attempts, timeout_seconds=timeout)
+            handler = describe(
+                function, name=name, queue=queue, max_attempts=max_attempts, timeout_seconds=timeout
+            )
             self.registry.add(handler)
             return AsyncTask(self, handler) if handler.is_async else BlockingTask(self, handler)
 
@@ -90,12 +99,16 @@ class Leaseq:
     async def submit_many(
         self, tasks: Iterable[BoundTask[R]], *, return_exceptions: Literal[True]
     ) -> list[TaskHandle[R] | BaseException]: ...
-    async def submit_many(self, tasks: Iterable[BoundTask[R]], *, return_exceptions: bool = False) -> list[Any]:
-        """Record many tasks, 500 in a transaction: `await app.submit_many(charge.bind(order.id) for order in orders)`.
+    async def submit_many(
+        self, tasks: Iterable[BoundTask[R]], *, return_exceptions: bool = False
+    ) -> list[Any]:
+        """Record many tasks, 500 in a transaction: `await app.submit_many(charge.bind(order.id) for
+        order in orders)`.
 
-        Each task is independent, as if it had been submitted alone. Handles come in the same order. If some are refused
-        (`IdempotencyKeyReused`, `IdempotencyInFlight`), the first refusal is raised. With `return_exceptions` each refusal takes
-        the place of its handle. The other tasks are recorded in both cases. After `ServerUnreachable` it is unknown which exist.
+        Each task is independent, as if it had been submitted alone. Handles come in the same order.
+        If some are refused (`IdempotencyKeyReused`, `IdempotencyInFlight`), the first refusal is
+        raised. With `return_exceptions` each refusal takes the place of its handle. The other tasks
+        are recorded in both cases. After `ServerUnreachable` it is unknown which exist.
         """
         bound = list(tasks)
         answers = await self.engine.submit_many([task.submission for task in bound])
@@ -111,7 +124,8 @@ class Leaseq:
         ]
 
     async def find(self, task_id: str) -> TaskHandle[Any]:
-        """Return a handle for a task that was submitted earlier or elsewhere. Raises `TaskNotFound`.
+        """Return a handle for a task that was submitted earlier or elsewhere. Raises
+        `TaskNotFound`.
 
         `result()` decodes the result as the handler's annotation says, if this app has the handler.
         """
@@ -119,7 +133,9 @@ class Leaseq:
             raise TaskNotFound(f"{task_id!r} is not a task id")
         task = await self.tenant_client.find(task_id)
         handler = self.registry.handlers.get(task.type)
-        return TaskHandle(self, task.task_id, replayed=False, returns=Any if handler is None else handler.returns)
+        return TaskHandle(
+            self, task.task_id, replayed=False, returns=Any if handler is None else handler.returns
+        )
 
     @property
     def config(self) -> Config:
@@ -130,7 +146,8 @@ class Leaseq:
 
     @property
     def engine(self) -> Engine:
-        """The open engine. Raises `NotOpen` outside `async with app:` (and in a handler, outside its worker's event loop)."""
+        """The open engine. Raises `NotOpen` outside `async with app:` (and in a handler, outside
+        its worker's event loop)."""
         return self.openings.engine
 
     @property
@@ -139,11 +156,17 @@ class Leaseq:
         return self.engine.for_tenant(self.tenant)
 
     async def __aenter__(self) -> Self:
-        """Connect, and start the embedded servers if no URL is given. Openings may be nested and concurrent."""
+        """Connect, and start the embedded servers if no URL is given. Openings may be nested and
+        concurrent."""
         await self.openings.enter()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self.openings.leave()
 
     def lend(self, engine: Engine) -> AbstractContextManager[None]:
@@ -167,7 +190,8 @@ class Leaseq:
 
 
 async def _in_a_thread(leave: Callable[[None, None, None], object]) -> None:
-    """Stop servers in a thread, or directly if the interpreter is ending and starts no more threads."""
+    """Stop servers in a thread, or directly if the interpreter is ending and starts no more
+    threads."""
     try:
         stopping = asyncio.get_running_loop().run_in_executor(None, leave, None, None, None)
     except RuntimeError:

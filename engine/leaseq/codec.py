@@ -1,7 +1,8 @@
 """Encode ids, payloads and results, and refuse bytes that cannot be stored.
 
-Everything on the wire and in the ledger is JSON. Nothing is ever unpickled. Values that Postgres cannot store (`\\u0000`,
-lone surrogates) and values that would exhaust a parser's stack (deep nesting) are refused here, before they are stored.
+Everything on the wire and in the ledger is JSON. Nothing is ever unpickled. Values that Postgres
+cannot store (`\\u0000`, lone surrogates) and values that would exhaust a parser's stack (deep
+nesting) are refused here, before they are stored.
 """
 
 from __future__ import annotations
@@ -46,24 +47,28 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Clock:
-    """How many milliseconds the clock of Postgres is ahead of this machine's clock; 0 if they agree."""
+    """How many milliseconds the clock of Postgres is ahead of this machine's clock; 0 if they
+    agree."""
 
     ahead_ms = 0
 
 
 def id_time_ms() -> int:
-    """The Unix time for ids in milliseconds, by the clock of Postgres if this machine's clock is wrong."""
+    """The Unix time for ids in milliseconds, by the clock of Postgres if this machine's clock is
+    wrong."""
     return time.time_ns() // 1_000_000 + _Clock.ahead_ms
 
 
 def follow_clock(seconds: float) -> None:
-    """Take the Unix time that Postgres just reported. Ids follow its clock if ours differs by more than CLOCK_OFF_MS."""
+    """Take the Unix time that Postgres just reported. Ids follow its clock if ours differs by more
+    than CLOCK_OFF_MS."""
     ahead = round(1000 * seconds) - time.time_ns() // 1_000_000
     _Clock.ahead_ms = ahead if abs(ahead) > CLOCK_OFF_MS else 0
 
 
 def new_task_id() -> str:
-    """A UUIDv7 (RFC 9562, 5.7): 48 bits of Unix milliseconds, then 74 random bits. Roughly ordered by time across clients."""
+    """A UUIDv7 (RFC 9562, 5.7): 48 bits of Unix milliseconds, then 74 random bits. Roughly ordered
+    by time across clients."""
     random = int.from_bytes(os.urandom(10))
     high = (id_time_ms() & 0xFFFFFFFFFFFF) << 16 | 0x7000 | random >> 68
     low = 0x8000000000000000 | random & 0x3FFFFFFFFFFFFFFF
@@ -82,7 +87,8 @@ def next_id(task_id: str) -> str:
 
 
 def made_at(task_id: str) -> datetime:
-    """The time at which an id was made, by the clock of its maker. An id that is not ours can give 1970 or a distant year."""
+    """The time at which an id was made, by the clock of its maker. An id that is not ours can give
+    1970 or a distant year."""
     milliseconds = int(task_id[:8] + task_id[9:13], 16)
     return datetime.fromtimestamp(min(milliseconds / 1000, FURTHEST_SECONDS), UTC)
 
@@ -99,7 +105,8 @@ def check_text(raw: bytes, *, max_bytes: int) -> None:
 
 
 def check_payload(raw: bytes, *, max_bytes: int) -> Any:
-    """Decode a payload, or raise an error that explains why it cannot be stored. Returns the decoded JSON value."""
+    """Decode a payload, or raise an error that explains why it cannot be stored. Returns the
+    decoded JSON value."""
     check_text(raw, max_bytes=max_bytes)
     try:
         return msgspec.json.decode(raw)
@@ -108,9 +115,11 @@ def check_payload(raw: bytes, *, max_bytes: int) -> Any:
 
 
 def check_depth(raw: bytes) -> None:
-    """Refuse JSON nested deeper than `MAX_DEPTH` without parsing it: a parser would recurse on the C stack.
+    """Refuse JSON nested deeper than `MAX_DEPTH` without parsing it: a parser would recurse on the
+    C stack.
 
-    Strings are removed, then everything but brackets. Each bracket is a step up or down. A megabyte takes about 50 ms at worst.
+    Strings are removed, then everything but brackets. Each bracket is a step up or down. A megabyte
+    takes about 50 ms at worst.
     """
     if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
         return
@@ -125,7 +134,8 @@ def fingerprint(content: Any) -> bytes:
 
 
 def encode_result(value: Any, *, max_bytes: int) -> bytes:
-    """Encode a handler's return value as JSON, within the limits of payloads. Raises `ResultInvalid`."""
+    """Encode a handler's return value as JSON, within the limits of payloads. Raises
+    `ResultInvalid`."""
     if value is None:
         return b"null"  # the most common result
     try:
@@ -133,8 +143,17 @@ def encode_result(value: Any, *, max_bytes: int) -> bytes:
         check_finite(value, raw)
         check_depth(raw)
         text_safe = b"\\u0000" not in raw or not _has_escape(raw, b"\\u0000")
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError, PayloadInvalid) as error:
-        raise ResultInvalid(f"the result of type {type(value).__name__} cannot be written as JSON: {error}") from error
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+        msgspec.MsgspecError,
+        PayloadInvalid,
+    ) as error:
+        raise ResultInvalid(
+            f"the result of type {type(value).__name__} cannot be written as JSON: {error}"
+        ) from error
     if not text_safe:
         raise ResultInvalid("the result contains a NUL character, which Postgres cannot store")
     if len(raw) > max_bytes:
@@ -151,12 +170,17 @@ def encode_progress(value: Any) -> bytes:
 
 
 def check_finite(value: Any, raw: bytes) -> None:
-    """Refuse NaN and Infinity, which JSON does not have: msgspec writes `null` for a float and a string for a Decimal.
+    """Refuse NaN and Infinity, which JSON does not have: msgspec writes `null` for a float and a
+    string for a Decimal.
 
-    `raw` is `value` as JSON. The parts of `value` are examined only if `raw` contains one of these words. Raises `ValueError`.
+    `raw` is `value` as JSON. The parts of `value` are examined only if `raw` contains one of these
+    words. Raises `ValueError`.
     """
-    # How a non-finite number appears as a value and as a key. Written out, because every result passes here.
-    if not (b"null" in raw or b"NaN" in raw or b"Infinity" in raw or b'"nan"' in raw or b'inf"' in raw):
+    # How a non-finite number appears as a value and as a key. Written out, because every result
+    # passes here.
+    if not (
+        b"null" in raw or b"NaN" in raw or b"Infinity" in raw or b'"nan"' in raw or b'inf"' in raw
+    ):
         return
     try:
         # The hook is called for msgspec.Raw only, which is already JSON.
@@ -171,12 +195,15 @@ def check_finite(value: Any, raw: bytes) -> None:
             waiting += part.values()
         elif isinstance(part, list | tuple | set | frozenset):
             waiting += part
-        elif (isinstance(part, float) and not math.isfinite(part)) or (isinstance(part, Decimal) and not part.is_finite()):
+        elif (isinstance(part, float) and not math.isfinite(part)) or (
+            isinstance(part, Decimal) and not part.is_finite()
+        ):
             raise ValueError(f"JSON has no {part}")
 
 
 def _unescape(raw: bytes) -> bytes:
-    r"""Drop escaped backslashes, so that `\\u0000` (a backslash, then text) does not look like an escape."""
+    r"""Drop escaped backslashes, so that `\\u0000` (a backslash, then text) does not look like an
+    escape."""
     return raw.replace(b"\\\\", b"")
 
 

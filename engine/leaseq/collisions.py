@@ -1,9 +1,10 @@
 """Refuse payloads whose values collide in a hash table.
 
-The hash of an int, a Decimal or a UUID is the number modulo a known prime. A megabyte of multiples of that prime keeps a set
-busy for a minute, because each value is compared with all values before it. Strings, bytes, dates and floats do not have this
-weakness. If a handler takes a set of such numbers, or a dict with such keys, a payload with many values of one hash is refused
-before it is decoded.
+The hash of an int, a Decimal or a UUID is the number modulo a known prime. A megabyte of multiples
+of that prime keeps a set busy for a minute, because each value is compared with all values before
+it. Strings, bytes, dates and floats do not have this weakness. If a handler takes a set of such
+numbers, or a dict with such keys, a payload with many values of one hash is refused before it is
+decoded.
 """
 
 from __future__ import annotations
@@ -23,7 +24,20 @@ COLLIDES = "the payload holds many values with the same hash"
 Decode = Callable[[bytes], Any]
 Readers = tuple[type[UUID], type[Decimal]] | tuple[type[Decimal], type[UUID]]
 
-_STRONG = {"str", "bytes", "bool", "null", "float", "enum", "flag", "int_flag", "literal", "date", "time", "datetime"}
+_STRONG = {
+    "str",
+    "bytes",
+    "bool",
+    "null",
+    "float",
+    "enum",
+    "flag",
+    "int_flag",
+    "literal",
+    "date",
+    "time",
+    "datetime",
+}
 
 
 def may_collide(shape: bytes) -> bool:
@@ -45,7 +59,8 @@ def _kind(node: Any) -> str:
 
 
 def guarded(shape: bytes, decode: Decode) -> Decode:
-    """A decoder for a shape that raises `msgspec.ValidationError` for a payload whose values collide."""
+    """A decoder for a shape that raises `msgspec.ValidationError` for a payload whose values
+    collide."""
     if not may_collide(shape):
         return decode
 
@@ -58,7 +73,8 @@ def guarded(shape: bytes, decode: Decode) -> Decode:
 
 
 def collides(payload: bytes) -> bool:
-    """Whether an array or the keys of an object hold more than `MOST_ALIKE` different values of one hash."""
+    """Whether an array or the keys of an object hold more than `MOST_ALIKE` different values of one
+    hash."""
     if len(payload) < 2 * MOST_ALIKE:
         return False
     waiting = [msgspec.json.decode(payload)]
@@ -68,7 +84,11 @@ def collides(payload: bytes) -> bool:
             waiting += part.values()
         elif isinstance(part, list):
             waiting += part
-        if isinstance(part, dict | list) and len(part) > MOST_ALIKE and _most_alike(part) > MOST_ALIKE:
+        if (
+            isinstance(part, dict | list)
+            and len(part) > MOST_ALIKE
+            and _most_alike(part) > MOST_ALIKE
+        ):
             return True
     return False
 
@@ -81,11 +101,16 @@ def _most_alike(values: Collection[Any]) -> int:
 def _alike(values: Collection[Any], readers: Readers) -> int:
     hashes = [(_hash(value, readers), value) for value in values]
     ((most, count),) = Counter(found for found, _ in hashes).most_common(1)
-    return count if count <= MOST_ALIKE else len({msgspec.json.encode(value) for found, value in hashes if found == most})
+    return (
+        count
+        if count <= MOST_ALIKE
+        else len({msgspec.json.encode(value) for found, value in hashes if found == most})
+    )
 
 
 def _hash(value: Any, readers: Readers) -> int:
-    """The hash of the value that a decoder makes of a JSON value. A text may become a number, a Decimal or a UUID."""
+    """The hash of the value that a decoder makes of a JSON value. A text may become a number, a
+    Decimal or a UUID."""
     if isinstance(value, list):
         return hash(tuple(_hash(part, readers) for part in value))
     if isinstance(value, dict):

@@ -1,8 +1,9 @@
 """The configuration of one process, read from LEASEQ_* variables and checked.
 
-There is one frozen `Config` per process. It is read at the edge and passed down. Invariants: every `Config` that exists has
-passed `_check`, so no code below checks again. A variable that is set but unknown is refused, because a misspelt limit is a
-limit that does not hold. Field names include their units.
+There is one frozen `Config` per process. It is read at the edge and passed down. Invariants: every
+`Config` that exists has passed `_check`, so no code below checks again. A variable that is set but
+unknown is refused, because a misspelt limit is a limit that does not hold. Field names include
+their units.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ __all__ = ["API_HOST", "FILE_VARIABLES", "Config", "hide_secrets", "split_secret
 PREFIX = "LEASEQ_"
 # These belong to the tests, the chaos suite and the benchmarks. The services ignore them.
 FOREIGN_PREFIXES = ("LEASEQ_BENCH_", "LEASEQ_CHAOS_", "LEASEQ_TEST_")
-# Names with colons between them. A brace would move the hash tag of a key, a glob character would widen a pattern, and
-# CLIENT SETNAME refuses blanks and non-ASCII characters.
+# Names with colons between them. A brace would move the hash tag of a key, a glob character would
+# widen a pattern, and CLIENT SETNAME refuses blanks and non-ASCII characters.
 REDIS_PREFIX = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*")
 # A valid Host header (RFC 9110, 7.2): a name or an address, with or without a port.
-API_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+API_HOST = re.compile(
+    r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+)
 HEARTBEATS_PER_LEASE = 3
-# Deliveries that a lane holds. With a small window the workers keep waiting for the reaper; small values are for tests.
+# Deliveries that a lane holds. With a small window the workers keep waiting for the reaper; small
+# values are for tests.
 DISPATCH_WINDOW = 20_000
 FEWEST_DELIVERIES = 10
 SECRET_CHARACTERS = 16_384
@@ -77,14 +81,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_crashes: int = 3
     backoff_base_seconds: float = 1.0
     backoff_cap_seconds: float = 3600.0
-    # Hand-backs that the task itself causes: an unknown type, or a connection that its handler breaks.
+    # Hand-backs that the task itself causes: an unknown type, or a connection that its handler
+    # breaks.
     hand_back_base_seconds: float = 1.0
     hand_back_cap_seconds: float = 300.0
 
     # Submission.
     api_host: str = "127.0.0.1"
     api_port: int = 8000
-    # Names, separated by commas, under which clients and proxies reach the API, besides the loopback.
+    # Names, separated by commas, under which clients and proxies reach the API, besides the
+    # loopback.
     api_hosts: str | None = None
     api_connections: int = 1000
     require_idempotency_key: bool = False
@@ -111,12 +117,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __repr__(self) -> str:
         """Like a struct's repr, without the URLs, because configurations end up in logs."""
-        return f"Config({', '.join(f'{name}={value!r}' for name, value in self.redacted().items())})"
+        return (
+            f"Config({', '.join(f'{name}={value!r}' for name, value in self.redacted().items())})"
+        )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Config:
-        """Read LEASEQ_* from `env`, by default the environment of the process. A worker process adds the values that its
-        supervisor passed to it. The URLs may be in files: LEASEQ_POSTGRES_URL_FILE names one.
+        """Read LEASEQ_* from `env`, by default the environment of the process. A worker process
+        adds the values that its supervisor passed to it. The URLs may be in files:
+        LEASEQ_POSTGRES_URL_FILE names one.
 
         Raises ConfigInvalid, with one sentence that names the variable and its value.
         """
@@ -131,15 +140,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if variable != variable.upper() or field not in cls.__struct_fields__:
                 raise ConfigInvalid(_unknown(variable))
             if field in given:
-                raise ConfigInvalid(f"{_variable(field)} and {variable} are both set: unset one of them")
+                raise ConfigInvalid(
+                    f"{_variable(field)} and {variable} are both set: unset one of them"
+                )
             given[field] = _parse(field, text)
         return cls(**given)
 
     def to_env(self) -> dict[str, str]:
-        """The variables from which `from_env` makes the same configuration in a child process. Paths become absolute."""
-        values = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        """The variables from which `from_env` makes the same configuration in a child process.
+        Paths become absolute."""
+        values = {
+            name: value for name, value in msgspec.structs.asdict(self).items() if value is not None
+        }
         values["data_dir"] = self.data_dir.absolute()
-        return {_variable(name): str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
+        return {
+            _variable(name): str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in values.items()
+        }
 
     def redacted(self) -> dict[str, Any]:
         """Every field by name, and only the scheme of each URL. Safe to print.
@@ -168,20 +185,27 @@ _EXAMPLES = {
     "redis_url": "redis://user:password@host:6379/0",
 }
 FILE_VARIABLES = {f"{PREFIX}{name.upper()}_FILE" for name in _SCHEMES}
-# Values that the supervisor passed to this process and hides from the programs that handlers start, by variable.
+# Values that the supervisor passed to this process and hides from the programs that handlers start,
+# by variable.
 _handed_over: dict[str, str] = {}
 
 
 def split_secrets(config: Config) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables of `to_env` without the URLs, and the URLs: a child must not have passwords in its environment."""
+    """The variables of `to_env` without the URLs, and the URLs: a child must not have passwords in
+    its environment."""
     values = config.to_env()
-    secrets = {variable: values.pop(variable) for name in _SCHEMES if (variable := _variable(name)) in values}
+    secrets = {
+        variable: values.pop(variable)
+        for name in _SCHEMES
+        if (variable := _variable(name)) in values
+    }
     return values, secrets
 
 
 def hide_secrets(env: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
-    """An environment without the values of these variables. A variable whose value does not come from a file stays, but empty.
-    A program without the variable would start the embedded servers; with an empty one it reports why it has no URL."""
+    """An environment without the values of these variables. A variable whose value does not come
+    from a file stays, but empty. A program without the variable would start the embedded servers;
+    with an empty one it reports why it has no URL."""
     hidden = {name: value for name, value in env.items() if name not in secrets}
     return hidden | {name: "" for name in secrets if f"{name}_FILE" not in env}
 
@@ -193,7 +217,9 @@ def take_over(secrets: Mapping[str, str]) -> None:
 
 def _environment() -> dict[str, str]:
     from_files = {f"{name}_FILE" for name in _handed_over}
-    return {name: value for name, value in os.environ.items() if name not in from_files} | _handed_over
+    return {
+        name: value for name, value in os.environ.items() if name not in from_files
+    } | _handed_over
 
 
 def _read_secret(variable: str, path: str) -> str:
@@ -220,12 +246,22 @@ def _unknown(variable: str) -> str:
 def _parse(field: str, text: str) -> object:
     kind = _FIELD_TYPES[field]
     if field in _SCHEMES and not text.strip().isprintable():
-        raise ConfigInvalid(f"{_variable(field)} contains unprintable characters: percent-encode them (%0A)")
+        raise ConfigInvalid(
+            f"{_variable(field)} contains unprintable characters: percent-encode them (%0A)"
+        )
     if "://" in text and field not in _SCHEMES:
-        raise ConfigInvalid(f"{_variable(field)} contains a URL, but is not a URL setting: correct the name of the variable")
+        raise ConfigInvalid(
+            f"{_variable(field)} contains a URL, but is not a URL setting: correct the name of the variable"
+        )
     if not text.strip():
-        hidden = " (a worker empties it for the programs that its handlers start)" if field in _SCHEMES else ""
-        raise ConfigInvalid(f"{_variable(field)} is set but empty{hidden}: unset it, or set a value")
+        hidden = (
+            " (a worker empties it for the programs that its handlers start)"
+            if field in _SCHEMES
+            else ""
+        )
+        raise ConfigInvalid(
+            f"{_variable(field)} is set but empty{hidden}: unset it, or set a value"
+        )
     if kind is Path:
         return Path(text)
     if field == "redis_prefix":
@@ -233,7 +269,11 @@ def _parse(field: str, text: str) -> object:
     if kind in (str, str | None):
         return text.strip()
     try:
-        return kind(text) if kind in (int, float) else msgspec.convert(text.strip(), kind, strict=False)
+        return (
+            kind(text)
+            if kind in (int, float)
+            else msgspec.convert(text.strip(), kind, strict=False)
+        )
     except (ValueError, msgspec.ValidationError):
         wanted = _KINDS.get(kind) or f"one of {', '.join(get_args(kind))}"
         raise ConfigInvalid(f"{_variable(field)}={text} is not {wanted}") from None
@@ -253,12 +293,16 @@ def _check_alone(field: str, value: Any) -> None:
         _check_url(field, value)
     elif get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise ConfigInvalid(f"{_variable(field)}={value} is not one of {', '.join(get_args(kind))}")
+            raise ConfigInvalid(
+                f"{_variable(field)}={value} is not one of {', '.join(get_args(kind))}"
+            )
     elif field == "api_host":
         _check_host(field, value)
     elif field == "api_port":
         if not 0 <= value <= 65_535:
-            raise ConfigInvalid(f"{_variable(field)}={value} is not a port: use a number between 0 and 65535")
+            raise ConfigInvalid(
+                f"{_variable(field)}={value} is not a port: use a number between 0 and 65535"
+            )
     elif kind in (int, float):
         lowest_allowed = value >= 0 if field == "grace_seconds" else value > 0
         if not (math.isfinite(value) and lowest_allowed):
@@ -269,14 +313,20 @@ def _check_host(field: str, host: str) -> None:
     # A socket encodes a name with IDNA, whose labels have 1 to 63 characters.
     labels = host.removesuffix(".").split(".")
     if not (host.isascii() and host.isprintable() and all(0 < len(label) < 64 for label in labels)):
-        raise ConfigInvalid(f"{_variable(field)}={host!a} is not an address: write one such as 127.0.0.1 or ::1")
+        raise ConfigInvalid(
+            f"{_variable(field)}={host!a} is not an address: write one such as 127.0.0.1 or ::1"
+        )
 
 
 def _check_url(field: str, url: str | None) -> None:
     if url is not None and len(url) > SECRET_CHARACTERS:
-        raise ConfigInvalid(f"{_variable(field)} is longer than {SECRET_CHARACTERS:,} characters: it is not a URL")
+        raise ConfigInvalid(
+            f"{_variable(field)} is longer than {SECRET_CHARACTERS:,} characters: it is not a URL"
+        )
     if url is not None and not url.startswith(_SCHEMES[field]):
-        raise ConfigInvalid(f"{_variable(field)} must begin with {' or '.join(_SCHEMES[field])}, for example {_EXAMPLES[field]}")
+        raise ConfigInvalid(
+            f"{_variable(field)} must begin with {' or '.join(_SCHEMES[field])}, for example {_EXAMPLES[field]}"
+        )
 
 
 def _check_prefix(prefix: str) -> None:
@@ -289,7 +339,9 @@ def _check_hosts(hosts: str | None) -> None:
     for host in () if hosts is None else hosts.split(","):
         if not API_HOST.fullmatch(host.strip()):
             rule = "separate names or addresses with commas, each with an optional port, such as queue.example.org,api:8000"
-            raise ConfigInvalid(f"LEASEQ_API_HOSTS={hosts!a} contains {host.strip()!a}, which is not a host: {rule}")
+            raise ConfigInvalid(
+                f"LEASEQ_API_HOSTS={hosts!a} contains {host.strip()!a}, which is not a host: {rule}"
+            )
 
 
 def _check_relations(config: Config) -> None:
@@ -299,7 +351,9 @@ def _check_relations(config: Config) -> None:
         )
     if config.dispatch_window < FEWEST_DELIVERIES:
         minimum = f"a lane must hold at least {FEWEST_DELIVERIES} deliveries"
-        raise ConfigInvalid(f"LEASEQ_DISPATCH_WINDOW={config.dispatch_window} is too small: {minimum}")
+        raise ConfigInvalid(
+            f"LEASEQ_DISPATCH_WINDOW={config.dispatch_window} is too small: {minimum}"
+        )
     if config.heartbeat_seconds * HEARTBEATS_PER_LEASE > config.lease_seconds:
         raise ConfigInvalid(
             f"LEASEQ_LEASE_SECONDS={config.lease_seconds:.12g} is too short for "
@@ -308,9 +362,19 @@ def _check_relations(config: Config) -> None:
     for low, high, reason in (
         ("backoff_base_seconds", "backoff_cap_seconds", "the base must not exceed the cap"),
         ("hand_back_base_seconds", "hand_back_cap_seconds", "the base must not exceed the cap"),
-        ("task_retention_seconds", "idempotency_retention_seconds", "a key must outlive its finished task"),
-        ("heartbeat_seconds", "loop_stall_seconds", "a loop can be found stalled only at a heartbeat"),
+        (
+            "task_retention_seconds",
+            "idempotency_retention_seconds",
+            "a key must outlive its finished task",
+        ),
+        (
+            "heartbeat_seconds",
+            "loop_stall_seconds",
+            "a loop can be found stalled only at a heartbeat",
+        ),
     ):
         low_value, high_value = getattr(config, low), getattr(config, high)
         if low_value > high_value:
-            raise ConfigInvalid(f"{_variable(low)}={low_value:.12g} is larger than {_variable(high)}={high_value:.12g}: {reason}")
+            raise ConfigInvalid(
+                f"{_variable(low)}={low_value:.12g} is larger than {_variable(high)}={high_value:.12g}: {reason}"
+            )

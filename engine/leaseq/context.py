@@ -1,7 +1,8 @@
 """The handler's view of its attempt: ids, keys, progress and the transaction.
 
-A `Context` belongs to one attempt. It identifies the task and the attempt, gives stable keys for external services, and opens
-the transaction that commits the handler's writes together with the completion of the task.
+A `Context` belongs to one attempt. It identifies the task and the attempt, gives stable keys for
+external services, and opens the transaction that commits the handler's writes together with the
+completion of the task.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from leaseq.model import ClaimedTask
 
 @runtime_checkable
 class BlockingConnection(Protocol):
-    """The handler's transaction for a plain `def` handler. `options(connection=...)` accepts it there, too."""
+    """The handler's transaction for a plain `def` handler. `options(connection=...)` accepts it
+    there, too."""
 
     def execute(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
         """Run one statement, and return its rows or an empty list."""
@@ -26,18 +28,25 @@ class BlockingConnection(Protocol):
 
 
 class TransactionScope(Protocol):
-    """One `with` or `async with` block inside the attempt's transaction. An error inside rolls the block back."""
+    """One `with` or `async with` block inside the attempt's transaction. An error inside rolls the
+    block back."""
 
     async def __aenter__(self) -> Connection: ...
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> bool | None: ...
 
     def __enter__(self) -> BlockingConnection: ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> bool | None: ...
 
 
@@ -77,12 +86,14 @@ class Context:
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt, from 1. Every claim counts, including those that ended in a crash or a hand-back."""
+        """The number of this attempt, from 1. Every claim counts, including those that ended in a
+        crash or a hand-back."""
         return self._claimed.claim.attempt
 
     @property
     def fence(self) -> int:
-        """The fencing token of this attempt. It grows with every attempt of the task. Let your own stores refuse a lower one."""
+        """The fencing token of this attempt. It grows with every attempt of the task. Let your own
+        stores refuse a lower one."""
         return self._claimed.claim.attempt
 
     @property
@@ -95,37 +106,44 @@ class Context:
         return self._claimed.counts.max_attempts
 
     def key(self, step: str | None = None) -> str:
-        """A key that is the same in every attempt of this task, and in no other task: hand it to external services.
+        """A key that is the same in every attempt of this task, and in no other task: hand it to
+        external services.
 
-        Without a step it is the task id. A handler with several calls gives each one a step: `ctx.key("charge")`. It is not the
-        idempotency key that the client submitted the task with (`Task.idempotency_key`).
+        Without a step it is the task id. A handler with several calls gives each one a step:
+        `ctx.key("charge")`. It is not the idempotency key that the client submitted the task with
+        (`Task.idempotency_key`).
         """
         return self.task_id if step is None else f"{self.task_id}:{step}"
 
     @property
     def stopping(self) -> bool:
-        """Whether this attempt was asked to end. For plain `def` handlers, which cannot be interrupted."""
+        """Whether this attempt was asked to end. For plain `def` handlers, which cannot be
+        interrupted."""
         return self._attempt.stopping
 
     def transaction(self) -> TransactionScope:
         """A transaction that commits together with the completion of this task, or not at all.
 
-        `async with ctx.transaction() as tx:` gives a psycopg connection. In a plain `def` handler, `with` gives a blocking
-        interface to it. It commits after the handler returns, under the fence: exactly once, even if the worker dies.
-        All blocks of one attempt share one transaction. An error that leaves a block rolls that block back.
+        `async with ctx.transaction() as tx:` gives a psycopg connection. In a plain `def` handler,
+        `with` gives a blocking interface to it. It commits after the handler returns, under the
+        fence: exactly once, even if the worker dies. All blocks of one attempt share one
+        transaction. An error that leaves a block rolls that block back.
         """
         return self._attempt.transaction()
 
     async def set_progress(self, value: Any) -> None:
-        """Store a JSON value that readers of the task see as `progress`. Raises `Fenced` if the attempt is no longer current.
+        """Store a JSON value that readers of the task see as `progress`. Raises `Fenced` if the
+        attempt is no longer current.
 
-        The first value is stored before this returns. Later, the newest value is stored twice a second (less often in an attempt
-        that runs for minutes), and the last value is stored before the attempt ends.
+        The first value is stored before this returns. Later, the newest value is stored twice a
+        second (less often in an attempt that runs for minutes), and the last value is stored before
+        the attempt ends.
         """
         await self._attempt.set_progress(value)
 
 
-# The context of the running handler. Functions that it calls and tasks and threads that it starts find it here.
+# The context of the running handler. Functions that it calls and tasks and threads that it starts
+# find it here.
 running: ContextVar[Context | None] = ContextVar("leaseq_running", default=None)
 
 

@@ -1,13 +1,15 @@
 """Describe exceptions without row data, in a form that can always be stored.
 
-Postgres adds values of the affected rows to its messages (DETAIL, CONTEXT, HINT, the query inside a function). Drivers put
-them into the text of an exception, and code copies that text into other exceptions. A description keeps the type, the primary
-message, the SQLSTATE and the name of the constraint. Text that the database added is removed from every text of the chain,
-wherever it was copied to.
+Postgres adds values of the affected rows to its messages (DETAIL, CONTEXT, HINT, the query inside a
+function). Drivers put them into the text of an exception, and code copies that text into other
+exceptions. A description keeps the type, the primary message, the SQLSTATE and the name of the
+constraint. Text that the database added is removed from every text of the chain, wherever it was
+copied to.
 
-An exception belongs to the handler's code. Its text may raise, its class may give a false name, and its causes may form a
-loop or have no end. So this module reads no attribute that a class can override, bounds every walk, and replaces a part that
-still raises with a plain sentence. Invariant: `describe` never raises, and Postgres can store its result.
+An exception belongs to the handler's code. Its text may raise, its class may give a false name, and
+its causes may form a loop or have no end. So this module reads no attribute that a class can
+override, bounds every walk, and replaces a part that still raises with a plain sentence. Invariant:
+`describe` never raises, and Postgres can store its result.
 """
 
 from __future__ import annotations
@@ -30,11 +32,14 @@ EXCEPTIONS_LIMIT = 16
 FRAMES_LIMIT = 64
 SHOWN_LEAVES = 5
 
-# The names that psycopg (on a diagnostic) and asyncpg (on an exception) give to the additions of Postgres.
+# The names that psycopg (on a diagnostic) and asyncpg (on an exception) give to the additions of
+# Postgres.
 ADDED = ("message_detail", "message_hint", "context", "internal_query", "detail", "hint", "where")
-# Lines that libpq and SQLAlchemy add to a message. SQLAlchemy's contain the values of all parameters.
+# Lines that libpq and SQLAlchemy add to a message. SQLAlchemy's contain the values of all
+# parameters.
 LABELLED = re.compile(
-    r"\s*(?:\n|\\n)(?:(?:DETAIL|HINT|CONTEXT|QUERY|STATEMENT|LOCATION|LINE \d+):\s|\[(?:SQL|parameters): ).*", re.DOTALL
+    r"\s*(?:\n|\\n)(?:(?:DETAIL|HINT|CONTEXT|QUERY|STATEMENT|LOCATION|LINE \d+):\s|\[(?:SQL|parameters): ).*",
+    re.DOTALL,
 )
 # A shorter piece carries no information, and would be found in every text.
 SHORTEST_PIECE = 3
@@ -50,13 +55,21 @@ def describe(error: BaseException, code: str, *, frames: bool = True) -> TaskErr
     name = name_of(error)
     message = text_of(error)
     trace = trace_of(error) if frames else ""
-    return TaskError(code, storable(message, MESSAGE_LIMIT), type=name, traceback=storable(trace, -TRACEBACK_LIMIT))
+    return TaskError(
+        code,
+        storable(message, MESSAGE_LIMIT),
+        type=name,
+        traceback=storable(trace, -TRACEBACK_LIMIT),
+    )
 
 
 def plain(code: str, error: BaseException) -> TaskError:
     """The shortest description, in ASCII, which every database can store."""
-    first_line = text_of(error).partition("\n")[0]  # later lines may repeat the text that could not be stored
-    message = f"{name_of(error)}: {first_line}".encode("ascii", "replace").decode().replace("\0", "?")
+    # later lines may repeat the text that could not be stored
+    first_line = text_of(error).partition("\n")[0]
+    message = (
+        f"{name_of(error)}: {first_line}".encode("ascii", "replace").decode().replace("\0", "?")
+    )
     return TaskError(code, message[:NAME_LIMIT])
 
 
@@ -70,11 +83,13 @@ def read(thing: object, name: str) -> Any:
     try:
         return getattr(thing, name)
     except BaseException as failure:
-        return failure.with_traceback(None)  # its frames would keep the exception and a handler's connection alive
+        # its frames would keep the exception and a handler's connection alive
+        return failure.with_traceback(None)
 
 
 def leaves_of(error: BaseException) -> Iterator[BaseException]:
-    """The leaf exceptions of a group, in order. Not recursive, since groups may be nested to any depth."""
+    """The leaf exceptions of a group, in order. Not recursive, since groups may be nested to any
+    depth."""
     waiting = [error]
     while waiting:
         part = waiting.pop()
@@ -85,7 +100,8 @@ def leaves_of(error: BaseException) -> Iterator[BaseException]:
 
 
 def text_of(error: BaseException) -> str:
-    """The text of an exception, or a note that it has none. A group gives the texts of its parts."""
+    """The text of an exception, or a note that it has none. A group gives the texts of its
+    parts."""
     return _clean(error, _data_in(error))
 
 
@@ -95,11 +111,15 @@ def told(error: BaseException) -> str:
 
 
 def _clean(error: BaseException, data: Sequence[str]) -> str:
-    """The text of an exception without the additions of Postgres. Not cut yet, since a part of a piece would not be found."""
+    """The text of an exception without the additions of Postgres. Not cut yet, since a part of a
+    piece would not be found."""
     name = name_of(error)
     if issubclass(type(error), BaseExceptionGroup):
         leaves = list(islice(leaves_of(error), SHOWN_LEAVES + 1))
-        parts = [f"{name_of(leaf)}: {storable(_clean(leaf, data), MESSAGE_LIMIT)}" for leaf in leaves[:SHOWN_LEAVES]]
+        parts = [
+            f"{name_of(leaf)}: {storable(_clean(leaf, data), MESSAGE_LIMIT)}"
+            for leaf in leaves[:SHOWN_LEAVES]
+        ]
         return "; ".join([*parts, "..."] if len(leaves) > SHOWN_LEAVES else parts)
     try:
         return _without(data, _primary(error) or str.__str__(str(error))) or name
@@ -108,18 +128,23 @@ def _clean(error: BaseException, data: Sequence[str]) -> str:
 
 
 def storable(text: str, limit: int) -> str:
-    """Cut to size (a negative limit keeps the end), without characters that JSON in Postgres cannot hold."""
+    """Cut to size (a negative limit keeps the end), without characters that JSON in Postgres cannot
+    hold."""
     cut = text[:limit] if limit > 0 else text[limit:]
     return cut.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def trace_of(error: BaseException) -> str:
-    """Like `traceback.format_exception`, which follows the links of an exception without a bound."""
+    """Like `traceback.format_exception`, which follows the links of an exception without a
+    bound."""
     try:
         data, chain = _data_in(error), [*_chain(error)]
         parts = []
         for link, one in reversed(chain):
-            parts += [*_frames(one), f"{name_of(one)}: {storable(_clean(one, data), MESSAGE_LIMIT)}\n"]
+            parts += [
+                *_frames(one),
+                f"{name_of(one)}: {storable(_clean(one, data), MESSAGE_LIMIT)}\n",
+            ]
             parts += [*_notes(one, data), *_members(one, data)]
             if link:
                 parts.append(f"\n{_LINKS[link]}\n\n")
@@ -146,14 +171,20 @@ def _frames(error: BaseException) -> list[str]:
     trace = _field(error, "__traceback__")
     if not isinstance(trace, TracebackType):
         return []
-    return ["Traceback (most recent call last):\n", *traceback.format_tb(trace, limit=-FRAMES_LIMIT)]
+    return [
+        "Traceback (most recent call last):\n",
+        *traceback.format_tb(trace, limit=-FRAMES_LIMIT),
+    ]
 
 
 def _notes(error: BaseException, data: Sequence[str]) -> list[str]:
     notes = getattr(error, "__notes__", None)
     if type(notes) is not list:
         return []
-    return [f"{storable(_without(data, str.__str__(note)), MESSAGE_LIMIT)}\n" for note in notes[:EXCEPTIONS_LIMIT]]
+    return [
+        f"{storable(_without(data, str.__str__(note)), MESSAGE_LIMIT)}\n"
+        for note in notes[:EXCEPTIONS_LIMIT]
+    ]
 
 
 def _members(error: BaseException, data: Sequence[str]) -> Iterator[str]:
@@ -170,7 +201,8 @@ def _members(error: BaseException, data: Sequence[str]) -> Iterator[str]:
 
 
 def _primary(error: BaseException) -> str:
-    """Postgres' own words in one message of a driver that separates them; an empty string for any other exception."""
+    """Postgres' own words in one message of a driver that separates them; an empty string for any
+    other exception."""
     diagnostic = read(error, "diag")
     primary = read(diagnostic, "message_primary")
     if type(primary) is not str:
@@ -183,13 +215,16 @@ def _primary(error: BaseException) -> str:
 
 
 def _data_in(error: BaseException) -> list[str]:
-    """The additions of Postgres in all exceptions that are described together with this one, the longest first."""
+    """The additions of Postgres in all exceptions that are described together with this one, the
+    longest first."""
     found: set[str] = set()
     for part in _family(error):
         for source in (read(part, "diag"), part):
             if type(read(source, "sqlstate")) is str:
                 values = (read(source, name) for name in ADDED)
-                found |= {value for value in values if type(value) is str and len(value) >= SHORTEST_PIECE}
+                found |= {
+                    value for value in values if type(value) is str and len(value) >= SHORTEST_PIECE
+                }
     return sorted(found, key=len, reverse=True)
 
 
@@ -202,13 +237,16 @@ def _family(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(part))
         yield part
-        waiting += [cause for name in _LINKS if isinstance(cause := _field(part, name), BaseException)]
+        waiting += [
+            cause for name in _LINKS if isinstance(cause := _field(part, name), BaseException)
+        ]
         if issubclass(type(part), BaseExceptionGroup):
             waiting += BaseExceptionGroup.exceptions.__get__(part)[:EXCEPTIONS_LIMIT]
 
 
 def _without(data: Sequence[str], text: str) -> str:
-    """A text without these pieces, and without the text after a label that a driver or a mapper writes.
+    """A text without these pieces, and without the text after a label that a driver or a mapper
+    writes.
 
     Only the beginning of an enormous text is searched, because the event loop waits for this.
     """
@@ -228,4 +266,15 @@ def _field(error: BaseException, name: str) -> Any:
     return BaseException.__dict__[name].__get__(error)
 
 
-__all__ = ["NAME_LIMIT", "describe", "leaves_of", "name_of", "plain", "read", "storable", "text_of", "told", "trace_of"]
+__all__ = [
+    "NAME_LIMIT",
+    "describe",
+    "leaves_of",
+    "name_of",
+    "plain",
+    "read",
+    "storable",
+    "text_of",
+    "told",
+    "trace_of",
+]

@@ -75,7 +75,8 @@ class SchemaMismatch(LeaseqError):
 
 
 class SubmissionInvalid(LeaseqError):
-    """The submission is not valid. `field`: the option to blame, where its name says more than the message."""
+    """The submission is not valid. `field`: the option to blame, where its name says more than the
+    message."""
 
     code = "submission_invalid"
 
@@ -183,14 +184,16 @@ class Fenced(LeaseqError):
 
 
 class TransactionForeign(Fenced):
-    """This transaction belongs to another attempt. Use the transaction of the handler's own context, in tasks and threads that
-    inherit its contextvars (asyncio.create_task and asyncio.to_thread do)."""
+    """This transaction belongs to another attempt. Use the transaction of the handler's own
+    context, in tasks and threads that inherit its contextvars (asyncio.create_task and
+    asyncio.to_thread do)."""
 
     code = "transaction_foreign"
 
 
 class TransactionEnded(LeaseqError):
-    """The handler ended the transaction of ctx.transaction() itself, so its writes cannot be committed with the task."""
+    """The handler ended the transaction of ctx.transaction() itself, so its writes cannot be
+    committed with the task."""
 
     code = "transaction_ended"
 
@@ -207,13 +210,16 @@ class Retry(Exception):
     `delay` is in seconds. Without it the usual backoff applies.
     """
 
-    def __init__(self, reason: str = "the handler asked for a retry", *, delay: float | None = None) -> None:
+    def __init__(
+        self, reason: str = "the handler asked for a retry", *, delay: float | None = None
+    ) -> None:
         super().__init__(reason)
         self.delay = delay
 
 
 class Fail(Exception):
-    """Raised by a handler when this task cannot succeed. Ends it in FAILED immediately, even if retries are left."""
+    """Raised by a handler when this task cannot succeed. Ends it in FAILED immediately, even if
+    retries are left."""
 
     def __init__(self, reason: str = "the handler declared the task failed") -> None:
         super().__init__(reason)

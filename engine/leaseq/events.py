@@ -33,7 +33,9 @@ class Kind(Struct, frozen=True):
     def misfit(self, fields: set[str]) -> str | None:
         """The error of an event that has these fields, or None."""
         missing, unknown = set(self.required.split()) - fields, fields - set(self.fields)
-        return f"missing {sorted(missing)}, unknown {sorted(unknown)}" if missing or unknown else None
+        return (
+            f"missing {sorted(missing)}, unknown {sorted(unknown)}" if missing or unknown else None
+        )
 
 
 CATALOGUE: dict[str, Kind] = {

@@ -1,8 +1,9 @@
 """Failpoints: let a chaos run kill, stop or fail this process at a named point.
 
-The points lie between two operations on the stores. In production a point costs one comparison. If LEASEQ_CHAOS_FAILPOINTS is
-set, the file with the name of a point in that directory holds an action. Invariant: a file acts once, in one process. The
-process that renames the file wins, and the new name contains its pid.
+The points lie between two operations on the stores. In production a point costs one comparison. If
+LEASEQ_CHAOS_FAILPOINTS is set, the file with the name of a point in that directory holds an action.
+Invariant: a file acts once, in one process. The process that renames the file wins, and the new
+name contains its pid.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from leaseq.errors import ServerUnreachable
 
 VARIABLE = "LEASEQ_CHAOS_FAILPOINTS"
 
-# docs/failpoints.md has the same table. Tests compare both with the places where the points are reached.
+# docs/failpoints.md has the same table. Tests compare both with the places where the points are
+# reached.
 POINTS: dict[str, str] = {
     "submit.sending": "a batch of submissions is about to be written",
     "submit.sent": "the submissions are committed, the answer of Postgres is not taken in",
@@ -60,7 +62,8 @@ _directory = os.environ.get(VARIABLE)
 def reach(point: str, *, lost: type[Exception] = ServerUnreachable) -> None:
     """Perform the action in the file of this point, if there is one.
 
-    `lost` is the exception of a connection that breaks here: the operation before succeeded, and its answer was lost.
+    `lost` is the exception of a connection that breaks here: the operation before succeeded, and
+    its answer was lost.
     """
     if _directory is not None:
         _act(Path(_directory), point, lost)
@@ -82,7 +85,9 @@ def _act(directory: Path, point: str, lost: type[Exception]) -> None:
         case "lost":
             raise lost(f"failpoint {point}: the connection is lost")
         case _:
-            raise ValueError(f"the file of failpoint {point} holds {action!r}, which is not kill, stop, error or lost")
+            raise ValueError(
+                f"the file of failpoint {point} holds {action!r}, which is not kill, stop, error or lost"
+            )
 
 
 __all__ = ["POINTS", "VARIABLE", "reach"]

@@ -1,8 +1,9 @@
 """Check that the servers are configured so that leaseq can keep its guarantees.
 
-The guarantees depend on settings of the servers: a Postgres that forgets acknowledged commits or a Redis that evicts queues
-would break them silently. `judge_*` are pure functions. `require_fit` refuses to start, and `survey` reports all findings
-together. A missing Redis does not prevent a start, since nothing in it carries authority. A missing Postgres is waited for.
+The guarantees depend on settings of the servers: a Postgres that forgets acknowledged commits or a
+Redis that evicts queues would break them silently. `judge_*` are pure functions. `require_fit`
+refuses to start, and `survey` reports all findings together. A missing Redis does not prevent a
+start, since nothing in it carries authority. A missing Postgres is waited for.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Report(Struct, frozen=True):
 
 
 class FoundLedger(Struct, frozen=True):
-    """The answers of the server behind the URL of Postgres. `refusal` says why it is not the primary, or is empty."""
+    """The answers of the server behind the URL of Postgres. `refusal` says why it is not the
+    primary, or is empty."""
 
     settings: ServerSettings
     ledger_id: str | None  # None: the schema has no identity yet
@@ -65,15 +67,20 @@ class FoundLedger(Struct, frozen=True):
 
 
 def judge_postgres(settings: ServerSettings, *, require_standby: bool = False) -> list[Finding]:
-    """Findings about the settings of Postgres. `require_standby`: an accepted task must be on a standby, too."""
+    """Findings about the settings of Postgres. `require_standby`: an accepted task must be on a
+    standby, too."""
     said: list[str] = []
     major = settings.version // 10_000
     if major < OLDEST_POSTGRES:
         said.append(f"PostgreSQL {major} is too old: use {OLDEST_POSTGRES} or newer")
     if settings.fsync == "off":
-        said.append("fsync is off, so a crash of the server loses accepted tasks: set fsync = on and restart it")
+        said.append(
+            "fsync is off, so a crash of the server loses accepted tasks: set fsync = on and restart it"
+        )
     if settings.full_page_writes == "off":
-        said.append("full_page_writes is off, so a crash can leave torn pages: set full_page_writes = on")
+        said.append(
+            "full_page_writes is off, so a crash can leave torn pages: set full_page_writes = on"
+        )
     if settings.synchronous_commit in TOO_SOON:
         said.append(
             f"synchronous_commit is {settings.synchronous_commit} although every session asks for on: "
@@ -90,7 +97,9 @@ def judge_postgres(settings: ServerSettings, *, require_standby: bool = False) -
             "name the standbys on the primary, or unset LEASEQ_REQUIRE_STANDBY"
         )
     if settings.in_recovery:
-        said.append("this is a standby, which takes no writes: point LEASEQ_POSTGRES_URL at the primary")
+        said.append(
+            "this is a standby, which takes no writes: point LEASEQ_POSTGRES_URL at the primary"
+        )
     elif settings.read_only == "on":
         said.append("default_transaction_read_only is on: set it off for this role and database")
     findings = [Finding("postgres", True, message) for message in said]
@@ -104,12 +113,15 @@ def judge_postgres(settings: ServerSettings, *, require_standby: bool = False) -
 
 
 def judge_roles(service: ServiceRole, handler: HandlerRole | None) -> list[Finding]:
-    """Findings about excessive or missing rights of these roles. `handler` None: handlers use the role of the service."""
+    """Findings about excessive or missing rights of these roles. `handler` None: handlers use the
+    role of the service."""
     grant = "run `leaseq migrate --grants` as the owner of the schema"
     faults = _lacks("the role", service.name, service.missing, grant)
     doubts: list[str] = []
     if service.is_superuser:
-        doubts.append(f"the role {service.name} is a superuser: {grant} and put leaseq_service into LEASEQ_POSTGRES_URL")
+        doubts.append(
+            f"the role {service.name} is a superuser: {grant} and put leaseq_service into LEASEQ_POSTGRES_URL"
+        )
     elif service.is_owner:
         doubts.append(
             f"the role {service.name} owns the schema leaseq, which only `leaseq migrate` needs: {grant}, and use leaseq_service"
@@ -140,7 +152,9 @@ def judge_roles(service: ServiceRole, handler: HandlerRole | None) -> list[Findi
                 "LEASEQ_HANDLER_POSTGRES_URL leads to another database than LEASEQ_POSTGRES_URL: only user and password differ"
             )
         if handler.excess and not handler.is_superuser:
-            some = ", ".join(handler.excess[:SOME]) + (" and more" if len(handler.excess) > SOME else "")
+            some = ", ".join(handler.excess[:SOME]) + (
+                " and more" if len(handler.excess) > SOME else ""
+            )
             doubts.append(
                 f"the role of handlers, {handler.name}, has rights that SQL injected into one would use ({some}): {grant}"
             )
@@ -158,11 +172,18 @@ def _lacks(kind: str, name: str, missing: Sequence[str], grant: str) -> list[str
 
 
 def judge_schema(version: int) -> list[Finding]:
-    """Findings about a schema of this version. A newer schema is refused where it is read (`SchemaMismatch`)."""
+    """Findings about a schema of this version. A newer schema is refused where it is read
+    (`SchemaMismatch`)."""
     if version == LATEST:
         return []
     if version == 0:
-        return [Finding("schema", True, "there is no schema of leaseq in this database: run `leaseq migrate`")]
+        return [
+            Finding(
+                "schema",
+                True,
+                "there is no schema of leaseq in this database: run `leaseq migrate`",
+            )
+        ]
     said = f"the schema is at version {version}, this code needs {LATEST}: run `leaseq migrate`"
     return [Finding("schema", True, said)]
 
@@ -173,20 +194,30 @@ def judge_redis(policy: Mapping[str, str]) -> list[Finding]:
     doubts: list[str] = []
     version = _numbers(policy["version"])
     if not version:
-        doubts.append("it does not tell its version, nor whether it was restarted: let this user run INFO")
+        doubts.append(
+            "it does not tell its version, nor whether it was restarted: let this user run INFO"
+        )
     if version and version < OLDEST_REDIS:
         faults.append(f"Redis {policy['version']} is too old: use Redis 6.2, Valkey 7.2, or newer")
     if policy["role"] in ("slave", "replica"):
-        faults.append("this is a replica, which takes no writes: point LEASEQ_REDIS_URL at the primary")
+        faults.append(
+            "this is a replica, which takes no writes: point LEASEQ_REDIS_URL at the primary"
+        )
     if policy["mode"] == "cluster":
-        faults.append("this is a node of a cluster, which is not supported yet: use a server that stands alone")
+        faults.append(
+            "this is a node of a cluster, which is not supported yet: use a server that stands alone"
+        )
     eviction = policy["maxmemory_policy"]
     if not eviction:
         doubts.append("it does not tell its eviction policy: make sure that it is noeviction")
     elif eviction != "noeviction":
-        faults.append(f"maxmemory-policy is {eviction}, which evicts whole queues: set maxmemory-policy noeviction")
+        faults.append(
+            f"maxmemory-policy is {eviction}, which evicts whole queues: set maxmemory-policy noeviction"
+        )
     if policy["aof_enabled"] == "0":
-        doubts.append("its append-only file is off, so every restart means rebuilding queues: set appendonly yes")
+        doubts.append(
+            "its append-only file is off, so every restart means rebuilding queues: set appendonly yes"
+        )
     return [
         *(Finding("redis", True, message) for message in faults),
         *(Finding("redis", False, message) for message in doubts),
@@ -194,14 +225,16 @@ def judge_redis(policy: Mapping[str, str]) -> list[Finding]:
 
 
 def judge_owner(prefix: str, *, ledger_id: str | None, owner: str | None) -> list[Finding]:
-    """Findings about the owner of a prefix in Redis. None: the ledger has no identity yet, or the prefix no owner."""
+    """Findings about the owner of a prefix in Redis. None: the ledger has no identity yet, or the
+    prefix no owner."""
     if ledger_id is None or owner in (None, ledger_id):
         return []
     return [Finding("redis", True, foreign(prefix, ledger_id=ledger_id, found=str(owner)))]
 
 
 async def survey(config: Config, *, migrates: bool = False) -> Report:
-    """Ask both servers and return all findings. `migrates`: the start migrates an old schema, so it is not a problem."""
+    """Ask both servers and return all findings. `migrates`: the start migrates an old schema, so it
+    is not a problem."""
     servers: dict[str, str] = {}
     dispatch: tuple[dict[str, str], Owner] | ServerUnreachable
     try:
@@ -214,15 +247,21 @@ async def survey(config: Config, *, migrates: bool = False) -> Report:
         return Report(servers, [*found, Finding("redis", True, message)])
     policy, owner = dispatch
     servers["redis"] = f"{policy['product']} {policy['version']}".strip()
-    found += judge_redis(policy) + judge_owner(config.redis_prefix, ledger_id=ledger_id, owner=owner.ledger)
+    found += judge_redis(policy) + judge_owner(
+        config.redis_prefix, ledger_id=ledger_id, owner=owner.ledger
+    )
     return Report(servers, found)
 
 
-async def require_fit(config: Config, *, migrates: bool = False, patience_seconds: float = PATIENCE_SECONDS) -> None:
-    """Return when a process may start on these servers; waits for a Postgres that does not answer yet.
+async def require_fit(
+    config: Config, *, migrates: bool = False, patience_seconds: float = PATIENCE_SECONDS
+) -> None:
+    """Return when a process may start on these servers; waits for a Postgres that does not answer
+    yet.
 
-    Raises `ServerUnreachable` when it has not come within `patience_seconds`, `SchemaMismatch`, and `ServerUnfit`, which
-    names all grave findings. The other findings are emitted as `server.doubted`.
+    Raises `ServerUnreachable` when it has not come within `patience_seconds`, `SchemaMismatch`, and
+    `ServerUnfit`, which names all grave findings. The other findings are emitted as
+    `server.doubted`.
     """
     dispatch = None
     try:
@@ -233,7 +272,9 @@ async def require_fit(config: Config, *, migrates: bool = False, patience_second
     findings = _judge_ledger(config, found)
     if dispatch is not None:
         policy, owner = dispatch
-        findings += judge_redis(policy) + judge_owner(config.redis_prefix, ledger_id=found.ledger_id, owner=owner.ledger)
+        findings += judge_redis(policy) + judge_owner(
+            config.redis_prefix, ledger_id=found.ledger_id, owner=owner.ledger
+        )
     _refuse(findings)
     if not migrates:
         if wrong := judge_schema(schema):
@@ -242,7 +283,8 @@ async def require_fit(config: Config, *, migrates: bool = False, patience_second
 
 
 async def _wait_for_ledger(config: Config, patience_seconds: float) -> tuple[FoundLedger, int]:
-    """The findings about Postgres, and the version of the schema (0 if the server is refused anyway)."""
+    """The findings about Postgres, and the version of the schema (0 if the server is refused
+    anyway)."""
     give_up = monotonic() + patience_seconds
     told = False
     while True:
@@ -275,12 +317,15 @@ def _refuse(findings: list[Finding]) -> None:
     for finding in findings:
         if not finding.grave:
             emit("server.doubted", server=finding.about, reason=finding.message)
-    if grave := [f"{names[finding.about]}: {finding.message}" for finding in findings if finding.grave]:
+    if grave := [
+        f"{names[finding.about]}: {finding.message}" for finding in findings if finding.grave
+    ]:
         raise ServerUnfit("; ".join(grave))
 
 
 async def _read_ledger(config: Config) -> FoundLedger:
-    """The answers of the primary among the hosts, or of the first host that answers. Raises `ServerUnreachable`."""
+    """The answers of the primary among the hosts, or of the first host that answers. Raises
+    `ServerUnreachable`."""
     refusal, pooled = "", False
     try:
         pooled = await knock(config, name="leaseq check")
@@ -320,8 +365,8 @@ async def _ask_role(config: Config, ask: Callable[[Session], Awaitable[R]]) -> R
 
 
 async def _ask_redis(config: Config) -> tuple[dict[str, str], Owner]:
-    """The settings of Redis, and the owner of the prefix. The owner also tells this process the newest timeline of Postgres,
-    so Postgres is asked afterwards.
+    """The settings of Redis, and the owner of the prefix. The owner also tells this process the
+    newest timeline of Postgres, so Postgres is asked afterwards.
     """
     redis = open_redis(config, name="leaseq check")
     try:
@@ -334,7 +379,9 @@ async def _ask_redis(config: Config) -> tuple[dict[str, str], Owner]:
     return policy, owner
 
 
-async def _survey_postgres(config: Config, servers: dict[str, str], *, migrates: bool) -> tuple[list[Finding], str | None]:
+async def _survey_postgres(
+    config: Config, servers: dict[str, str], *, migrates: bool
+) -> tuple[list[Finding], str | None]:
     try:
         found = await _read_ledger(config)
     except ServerUnreachable as error:

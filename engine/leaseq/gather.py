@@ -1,8 +1,9 @@
 """Batch single calls without waiting for a batch to fill.
 
-While one batch is being written, arriving items form the next one. A lone item on an idle gatherer is written immediately.
-Callers that await an answer are limited: while `capacity` items wait, further callers wait, too (backpressure instead of
-growth). Callers that pass a function for the answer are limited elsewhere, and cost no future and no task.
+While one batch is being written, arriving items form the next one. A lone item on an idle gatherer
+is written immediately. Callers that await an answer are limited: while `capacity` items wait,
+further callers wait, too (backpressure instead of growth). Callers that pass a function for the
+answer are limited elsewhere, and cost no future and no task.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ R = TypeVar("R")
 class Gatherer(Generic[T, R]):
     """Gathers items into calls of `write`, which returns one answer for each item, in order.
 
-    `write` may return an exception in place of an answer. It is raised to that item's caller only. If `write` itself raises,
-    every caller of that batch gets the error.
+    `write` may return an exception in place of an answer. It is raised to that item's caller only.
+    If `write` itself raises, every caller of that batch gets the error.
     """
 
     def __init__(
@@ -39,14 +40,16 @@ class Gatherer(Generic[T, R]):
         self._writer: asyncio.Task[None] | None = None
 
     async def add(self, item: T) -> R:
-        """Hand in one item and wait for its answer. A cancelled caller does not withdraw its item."""
+        """Hand in one item and wait for its answer. A cancelled caller does not withdraw its
+        item."""
         async with self._capacity:
             future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
             self.put(item, lambda answer: _answer(future, answer))
             return await future
 
     def put(self, item: T, answer: Callable[[R | BaseException], None]) -> None:
-        """Hand in one item. `answer`, which must not raise, is called with the result or the exception."""
+        """Hand in one item. `answer`, which must not raise, is called with the result or the
+        exception."""
         self._waiting.append((item, answer))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._drain())
@@ -80,7 +83,8 @@ def _answer(future: asyncio.Future[R], answer: R | BaseException) -> None:
         return
     if isinstance(answer, BaseException):
         future.set_exception(answer)
-        # Retrieved here, because a cancelled caller never does, and asyncio would log the exception as lost.
+        # Retrieved here, because a cancelled caller never does, and asyncio would log the exception
+        # as lost.
         future.exception()
     else:
         future.set_result(answer)

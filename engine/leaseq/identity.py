@@ -1,7 +1,8 @@
 """Identify a Postgres server and one session there, and end an abandoned session.
 
-Invariants. A session is identified by its pid and its start time together, because the operating system reuses pids. A session
-is ended over a new connection to the same server, because its own connection is closed.
+Invariants. A session is identified by its pid and its start time together, because the operating
+system reuses pids. A session is ended over a new connection to the same server, because its own
+connection is closed.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ async def identify(conn: Connection) -> Identity:
 
 
 async def end_session(session: Identity, connect: Callable[[], Awaitable[Connection]]) -> None:
-    """End a session whose connection was closed. Raises TimeoutError if its server does not answer a new connection."""
+    """End a session whose connection was closed. Raises TimeoutError if its server does not answer
+    a new connection."""
     error = ""
     try:
         async with asyncio.timeout(END_SESSION_SECONDS), await connect() as conn:

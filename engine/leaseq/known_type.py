@@ -1,15 +1,15 @@
 """Check a payload at submission, with the same rules for HTTP, Python and the CLI.
 
-The check decodes the payload as a worker does. Python has the handler itself. The API and the command line have the shapes
-that workers registered (`leaseq.shapes`). During a deploy several shapes are live, and a payload that fits one of them is
-accepted.
+The check decodes the payload as a worker does. Python has the handler itself. The API and the
+command line have the shapes that workers registered (`leaseq.shapes`). During a deploy several
+shapes are live, and a payload that fits one of them is accepted.
 
-A task carries the stamp of the shape that accepted its payload. A worker that cannot decode the payload compares the stamp with
-its own. If they differ, the payload is for another version of the handler, and the worker hands the task back
-(docs/decisions/0031-one-check-for-payloads.md).
+A task carries the stamp of the shape that accepted its payload. A worker that cannot decode the
+payload compares the stamp with its own. If they differ, the payload is for another version of the
+handler, and the worker hands the task back (docs/decisions/0031-one-check-for-payloads.md).
 
-Refusing costs no more than accepting: msgspec stops at the first value that does not fit. A message is short and quotes no
-value of the payload.
+Refusing costs no more than accepting: msgspec stops at the first value that does not fit. A message
+is short and quotes no value of the payload.
 """
 
 from __future__ import annotations
@@ -36,12 +36,19 @@ Decode = Callable[[bytes], Any]
 class KnownType:
     """A task type: defaults for its submissions, and the payloads that it accepts.
 
-    `decoders` holds a stamp and a decoder for each live shape, the newest first. Without any, every payload is accepted.
-    The stamp is empty for a shape that does not come from a worker. `whole` means that a payload comes from the encoder of
-    msgspec and that the decoder examines every value in it, so it is valid JSON.
+    `decoders` holds a stamp and a decoder for each live shape, the newest first. Without any, every
+    payload is accepted. The stamp is empty for a shape that does not come from a worker. `whole`
+    means that a payload comes from the encoder of msgspec and that the decoder examines every value
+    in it, so it is valid JSON.
     """
 
-    def __init__(self, defaults: TypeDefaults, decoders: Sequence[tuple[str, Decode]] = (), *, whole: bool = False) -> None:
+    def __init__(
+        self,
+        defaults: TypeDefaults,
+        decoders: Sequence[tuple[str, Decode]] = (),
+        *,
+        whole: bool = False,
+    ) -> None:
         self.defaults = defaults
         self.whole = whole
         self._decoders = [(decode, _headers(stamp)) for stamp, decode in decoders]

@@ -1,8 +1,9 @@
 """The state machine: allowed transitions, and the next step after an attempt ends.
 
-`TRANSITIONS` is the authority: the diagram in docs/lifecycle.md is tested against it. Only `after` turns an outcome into a
-disposition. Workers and reapers call it, and the ledger applies the result. The fence makes the decision safe: the counts that
-a holder received at claim cannot change under it.
+`TRANSITIONS` is the authority: the diagram in docs/lifecycle.md is tested against it. Only `after`
+turns an outcome into a disposition. Workers and reapers call it, and the ledger applies the result.
+The fence makes the decision safe: the counts that a holder received at claim cannot change under
+it.
 """
 
 from __future__ import annotations
@@ -34,21 +35,22 @@ TRANSITIONS: frozenset[tuple[State | None, str, State]] = frozenset(
 
 LANES = {Priority.HIGH: Lane.HIGH, Priority.NORMAL: Lane.NORMAL, Priority.LOW: Lane.LOW}
 
-# A task that was present at this many crashes runs alone from then on, so that the next crash is certainly its own. Not after
-# the first, because most crashes are not a task's fault, and isolation costs a process start.
+# A task that was present at this many crashes runs alone from then on, so that the next crash is
+# certainly its own. Not after the first, because most crashes are not a task's fault, and isolation
+# costs a process start.
 SUSPECT_CRASHES = 2
 
-# A loss costs the task nothing and delays nothing: the worker was lost, not the task. Beyond this many losses the task itself
-# may be the reason (it may kill its whole host, so that no supervisor remains to observe it), and each further run is delayed
-# longer, up to the cap.
+# A loss costs the task nothing and delays nothing: the worker was lost, not the task. Beyond this
+# many losses the task itself may be the reason (it may kill its whole host, so that no supervisor
+# remains to observe it), and each further run is delayed longer, up to the cap.
 PROMPT_LOSSES = 10
 LOSS_DELAY_CAP_SECONDS = 300.0
 
 # Default delays of hand-backs that the task itself causes.
 HAND_BACKS = Backoff(1.0, 300.0)
 
-# How often in a row a task may lose its connection before that counts as an error of its handler: while Postgres answers the
-# worker, and while the worker's other connections break as well.
+# How often in a row a task may lose its connection before that counts as an error of its handler:
+# while Postgres answers the worker, and while the worker's other connections break as well.
 FREE_BREAKS = 1
 FREE_CRASHES = 3
 BROKEN = {
@@ -73,8 +75,16 @@ def lane_of(priority: Priority, *, crash_count: int, loss_count: int) -> Lane:
     return LANES[priority]
 
 
-def after(ending: Ending, counts: Counts, *, backoff: Backoff, max_crashes: int, hand_backs: Backoff = HAND_BACKS) -> Disposition:
-    """Decide the next step of the task. `hand_backs`: the delays of hand-backs that the task itself causes."""
+def after(
+    ending: Ending,
+    counts: Counts,
+    *,
+    backoff: Backoff,
+    max_crashes: int,
+    hand_backs: Backoff = HAND_BACKS,
+) -> Disposition:
+    """Decide the next step of the task. `hand_backs`: the delays of hand-backs that the task itself
+    causes."""
     match ending.outcome:
         case Outcome.SUCCEEDED:
             return Disposition(State.SUCCESS)
@@ -100,10 +110,12 @@ def _released(ending: Ending, counts: Counts, hand_backs: Backoff) -> Dispositio
 
 
 def hand_back(ending: Ending, counts: Counts, *, outage: bool, silent: bool) -> Ending:
-    """Judge an attempt that lost its connection to Postgres, or whose handler reports that a store is away.
+    """Judge an attempt that lost its connection to Postgres, or whose handler reports that a store
+    is away.
 
-    `outage`: the worker's own connections found Postgres away, too. `silent`: the session ended without a message of Postgres.
-    A query that crashes its backend ends its session like that, while the sessions beside it get a message.
+    `outage`: the worker's own connections found Postgres away, too. `silent`: the session ended
+    without a message of Postgres. A query that crashes its backend ends its session like that,
+    while the sessions beside it get a message.
     """
     assert ending.error is not None, "a handler always gives an error"
     count = counts.hand_back_count
@@ -134,18 +146,31 @@ def _lost(ending: Ending, counts: Counts, max_crashes: int) -> Disposition:
 
 
 def _errored(ending: Ending, counts: Counts, backoff: Backoff) -> Disposition:
-    # The hand-back that was charged as an error leaves the count, so that the next one is charged, too.
+    # The hand-back that was charged as an error leaves the count, so that the next one is charged,
+    # too.
     hand_backs = 0 if counts.hand_back_count and not ending.self_caused else None
     if ending.permanent or counts.retry_count + 1 >= counts.max_attempts:
         return Disposition(State.FAILED, hand_backs=hand_backs, error=ending.error)
     delay = backoff.delay(counts.retry_count) if ending.delay is None else ending.delay
     # A delay of 0 still goes through SCHEDULED: there is one way back for every retry.
-    return Disposition(State.SCHEDULED, delay=_bounded(delay), retries=1, hand_backs=hand_backs, error=ending.error)
+    return Disposition(
+        State.SCHEDULED, delay=_bounded(delay), retries=1, hand_backs=hand_backs, error=ending.error
+    )
 
 
 def _bounded(delay: float) -> float:
-    """Bound a delay. Handlers may ask for any float, and an invalid one would fail a whole batch of settlements in Postgres."""
+    """Bound a delay. Handlers may ask for any float, and an invalid one would fail a whole batch of
+    settlements in Postgres."""
     return 0.0 if math.isnan(delay) else min(max(delay, 0.0), MAX_DELAY_SECONDS)
 
 
-__all__ = ["MAX_DELAY_SECONDS", "PROMPT_LOSSES", "SUSPECT_CRASHES", "TRANSITIONS", "after", "hand_back", "is_suspect", "lane_of"]
+__all__ = [
+    "MAX_DELAY_SECONDS",
+    "PROMPT_LOSSES",
+    "SUSPECT_CRASHES",
+    "TRANSITIONS",
+    "after",
+    "hand_back",
+    "is_suspect",
+    "lane_of",
+]

@@ -1,11 +1,12 @@
 """Format and write log lines.
 
-A line is a JSON object on stderr, or words and colours if stderr is a terminal. Events of leaseq, records of the standard
-library's logging (the user's handlers, APScheduler), exceptions of threads and warnings have the same format. Payloads and
-results are never logged, nor the row data that Postgres puts into its errors (`describe.py`).
+A line is a JSON object on stderr, or words and colours if stderr is a terminal. Events of leaseq,
+records of the standard library's logging (the user's handlers, APScheduler), exceptions of threads
+and warnings have the same format. Payloads and results are never logged, nor the row data that
+Postgres puts into its errors (`describe.py`).
 
-Invariant: each value is written in printable characters, so it cannot control a terminal or forge a line. The lines of a
-traceback are indented on a terminal.
+Invariant: each value is written in printable characters, so it cannot control a terminal or forge a
+line. The lines of a traceback are indented on a terminal.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from leaseq.telemetry import DEBUG, ERROR, INFO, WARNING, Event, after_burst, su
 Line = dict[str, Any]
 LINE_LIMIT = 65_536  # bytes; the capacity of a pipe
 VALUE_LIMIT = 8_192  # characters of one value, if the line is too long
-# Exceptions that a handler's code may raise here (`__str__` of a logged value): all but a cancellation.
+# Exceptions that a handler's code may raise here (`__str__` of a logged value): all but a
+# cancellation.
 RAISED = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)
 LEVELS = {level: logging.getLevelName(level).lower() for level in (DEBUG, INFO, WARNING, ERROR)}
 
@@ -44,7 +46,8 @@ _json = msgspec.json.Encoder(enc_hook=str)
 
 
 def set_up_logs(config: Config) -> None:
-    """Write events and log records of at least the configured level to stderr. Call this once, in a dedicated process."""
+    """Write events and log records of at least the configured level to stderr. Call this once, in a
+    dedicated process."""
     level = logging.getLevelNamesMapping()[config.log_level.upper()]
     wanted = config.log_format
     if wanted == "auto":
@@ -72,7 +75,8 @@ class RecordHandler(logging.Handler):
         self._render = render
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record. Never raises: a record that cannot be formatted is written unformatted."""
+        """Write one record. Never raises: a record that cannot be formatted is written
+        unformatted."""
         _write(self.line(record) + b"\n")
 
     def line(self, record: logging.LogRecord) -> bytes:
@@ -97,7 +101,8 @@ def _exception(info: object) -> str:
 
 
 def _catch_the_rest() -> None:
-    """Log the texts that Python itself would write to stderr: exceptions that end a thread or a destructor, and warnings."""
+    """Log the texts that Python itself would write to stderr: exceptions that end a thread or a
+    destructor, and warnings."""
     logger = logging.getLogger("python")
 
     def on_thread(args: threading.ExceptHookArgs) -> None:
@@ -105,7 +110,11 @@ def _catch_the_rest() -> None:
             logger.error("a thread ended with an exception", exc_info=args.exc_value)
 
     def on_unraisable(args: sys.UnraisableHookArgs) -> None:
-        logger.error("an exception was ignored: %s", args.err_msg or "in a destructor", exc_info=args.exc_value)
+        logger.error(
+            "an exception was ignored: %s",
+            args.err_msg or "in a destructor",
+            exc_info=args.exc_value,
+        )
 
     threading.excepthook = on_thread
     sys.unraisablehook = on_unraisable
@@ -113,8 +122,8 @@ def _catch_the_rest() -> None:
 
 
 def _render_safely(render: Callable[[Line], bytes], line: Line) -> bytes:
-    """A line in its usual form, or in a plain form if one of its values cannot be written (its own code fails, an unpaired
-    surrogate, a megabyte of text)."""
+    """A line in its usual form, or in a plain form if one of its values cannot be written (its own
+    code fails, an unpaired surrogate, a megabyte of text)."""
     try:
         rendered = render(line)
         if len(rendered) <= LINE_LIMIT:
@@ -122,7 +131,10 @@ def _render_safely(render: Callable[[Line], bytes], line: Line) -> bytes:
     except RAISED:
         pass
     return render(
-        {_plain(key): value if type(value) in (int, bool, type(None)) else _plain(value) for key, value in line.items()}
+        {
+            _plain(key): value if type(value) in (int, bool, type(None)) else _plain(value)
+            for key, value in line.items()
+        }
     )
 
 
@@ -145,7 +157,8 @@ def _line(event: str, level: int, fields: Line) -> Line:
     }
 
 
-# Thousands of lines may be written in a second, and these two steps cost as much as the rest of a line.
+# Thousands of lines may be written in a second, and these two steps cost as much as the rest of a
+# line.
 @lru_cache(maxsize=1)
 def _timestamp(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
@@ -157,28 +170,39 @@ os.register_at_fork(after_in_child=_pid.cache_clear)
 
 def _render_json(line: Line) -> bytes:
     raw = _json.encode(line)
-    # The encoder has escaped characters below U+0020. Nearly every line passes this test, which costs no time.
+    # The encoder has escaped characters below U+0020. Nearly every line passes this test, which
+    # costs no time.
     return raw if raw.isascii() and b"\x7f" not in raw else printable_json(raw.decode()).encode()
 
 
 @lru_cache(maxsize=1)
 def _console() -> Callable[..., str]:
-    """The renderer for a terminal. It imports `rich` and `pygments`, which takes longer than importing all of leaseq."""
+    """The renderer for a terminal. It imports `rich` and `pygments`, which takes longer than
+    importing all of leaseq."""
     from structlog.dev import ConsoleRenderer
 
     return ConsoleRenderer(colors=True)
 
 
 def _render_console(line: Line) -> bytes:
-    blocks = [part for name in BLOCKS if (text := line.get(name)) for part in printable_lines(str(text).rstrip())]
-    said = {printable(key): printable(str(value)) for key, value in line.items() if key not in BLOCKS}
+    blocks = [
+        part
+        for name in BLOCKS
+        if (text := line.get(name))
+        for part in printable_lines(str(text).rstrip())
+    ]
+    said = {
+        printable(key): printable(str(value)) for key, value in line.items() if key not in BLOCKS
+    }
     return "\n    ".join([_console()(None, "", said), *blocks]).encode("utf-8", "backslashreplace")
 
 
 class Lines:
-    """Writes lines to stderr. The lines of a burst are written together, since a system call for each would dominate the cost.
+    """Writes lines to stderr. The lines of a burst are written together, since a system call for
+    each would dominate the cost.
 
-    Never writes more than a pipe accepts as one piece, since the processes of a worker share their pipe.
+    Never writes more than a pipe accepts as one piece, since the processes of a worker share their
+    pipe.
     """
 
     def __init__(self) -> None:
@@ -186,7 +210,8 @@ class Lines:
         self._size = 0
 
     def write(self, text: bytes) -> None:
-        """Write one line, given without its end. It is written when this returns, or when the burst is over."""
+        """Write one line, given without its end. It is written when this returns, or when the burst
+        is over."""
         size = len(text) + 1
         if self._size + size > select.PIPE_BUF:
             self._flush()
@@ -211,19 +236,25 @@ def _open_outlet(render: Callable[[Line], bytes]) -> Outlet | None:
     """Standard error, or None if it was replaced by an object that is not a file."""
     try:
         descriptor = sys.stderr.fileno()
-        return Outlet(descriptor, note=lambda count: render(_line("log.dropped", WARNING, {"count": count})) + b"\n")
+        return Outlet(
+            descriptor,
+            note=lambda count: render(_line("log.dropped", WARNING, {"count": count})) + b"\n",
+        )
     except (AttributeError, OSError, ValueError):
         return None
 
 
 def spare_the_streams() -> None:
-    """Make writes to standard output and standard error never wait for a reader that has stopped. Called once logs are set up, in
-    a process that runs handlers: one waiting handler would stop all of them."""
+    """Make writes to standard output and standard error never wait for a reader that has stopped.
+    Called once logs are set up, in a process that runs handlers: one waiting handler would stop all
+    of them."""
     error = _outlets[0] if _outlets else None
     if error is not None:
         sys.stderr = _streams["stderr"] = text_stream(error, "<stderr>")
     with suppress(AttributeError, OSError, ValueError):
-        outlet = Outlet(sys.stdout.fileno(), note=lambda count: f"({count} lines were dropped)\n".encode())
+        outlet = Outlet(
+            sys.stdout.fileno(), note=lambda count: f"({count} lines were dropped)\n".encode()
+        )
         sys.stdout = _streams["stdout"] = text_stream(outlet, "<stdout>")
 
 
@@ -234,8 +265,9 @@ _streams: dict[str, TextIO] = {}
 def restore_streams() -> None:
     """Restore the streams if their replacement is closed or is not a stream.
 
-    `contextlib.redirect_stdout` changes the whole process. If two handlers use it at the same time, the second one to end
-    restores the closed stream of the first one, and `print` fails in every other handler.
+    `contextlib.redirect_stdout` changes the whole process. If two handlers use it at the same time,
+    the second one to end restores the closed stream of the first one, and `print` fails in every
+    other handler.
     """
     for name, stream in _streams.items():
         standing = sys.__dict__.get(name)

@@ -1,7 +1,7 @@
 """Run background loops with jitter and backoff, and end tasks.
 
-Every background loop uses this runner. It waits between rounds with jitter, and after an error it waits longer and reports
-that. It ends when `stop` is set. It never swallows a cancellation.
+Every background loop uses this runner. It waits between rounds with jitter, and after an error it
+waits longer and reports that. It ends when `stop` is set. It never swallows a cancellation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ async def run_forever(
     stop: asyncio.Event,
     error_cap_seconds: float = 2.0,
 ) -> None:
-    """Run rounds until `stop` is set. After an error the wait doubles, up to `error_cap_seconds`."""
+    """Run rounds until `stop` is set. After an error the wait doubles, up to
+    `error_cap_seconds`."""
     failures = 0
     while not stop.is_set():
         try:
@@ -37,7 +38,10 @@ async def run_forever(
             wait = interval_seconds
         except ServerUnreachable as error:
             failures += 1
-            wait = min(interval_seconds * 2.0 ** min(failures, 64), max(error_cap_seconds, interval_seconds))
+            wait = min(
+                interval_seconds * 2.0 ** min(failures, 64),
+                max(error_cap_seconds, interval_seconds),
+            )
             if failures == 1:
                 emit("loop.failed", loop=name, error=str(error))
         except Exception as error:
@@ -59,8 +63,11 @@ async def pause(seconds: float, *, stop: asyncio.Event) -> None:
         return
 
 
-async def spread(items: Iterable[T], act: Callable[[T], Awaitable[object]], *, at_once: int) -> None:
-    """Call `act` for each item, with up to `at_once` calls at a time. The first error ends all calls and is raised."""
+async def spread(
+    items: Iterable[T], act: Callable[[T], Awaitable[object]], *, at_once: int
+) -> None:
+    """Call `act` for each item, with up to `at_once` calls at a time. The first error ends all
+    calls and is raised."""
     left = iter(items)
 
     async def work() -> None:
@@ -77,8 +84,8 @@ async def spread(items: Iterable[T], act: Callable[[T], Awaitable[object]], *, a
 async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks until they have ended. Raises none of their exceptions.
 
-    One cancellation may not be enough: before Python 3.12 `asyncio.wait_for`, which psycopg's pools use, loses a
-    cancellation that arrives when the awaited operation completes (cpython#86296).
+    One cancellation may not be enough: before Python 3.12 `asyncio.wait_for`, which psycopg's pools
+    use, loses a cancellation that arrives when the awaited operation completes (cpython#86296).
     """
     while alive := [task for task in tasks if not task.done()]:
         for task in alive:

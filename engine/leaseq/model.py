@@ -1,7 +1,7 @@
 """The data types that the ledger, dispatch, operations and workers exchange.
 
-All are frozen structs. Task ids are strings in the canonical lower-case form of a UUIDv7 (36 characters). Times are
-timezone-aware, by the clock of Postgres.
+All are frozen structs. Task ids are strings in the canonical lower-case form of a UUIDv7 (36
+characters). Times are timezone-aware, by the clock of Postgres.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from enum import IntEnum, StrEnum
 
 from msgspec import Struct
 
-# The tenant of an edge that knows no other: a Python app, the HTTP API and the command line bind it, each in one place.
+# The tenant of an edge that knows no other: a Python app, the HTTP API and the command line bind
+# it, each in one place.
 DEFAULT_TENANT = "default"
 # Names of task types and queues.
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
@@ -43,7 +44,8 @@ class Lane(StrEnum):
     HIGH = "high"
     NORMAL = "normal"
     LOW = "low"
-    SUSPECT = "suspect"  # tasks that were present at several crashes; they run alone (docs/lifecycle.md)
+    # tasks that were present at several crashes; they run alone (docs/lifecycle.md)
+    SUSPECT = "suspect"
 
 
 class Outcome(StrEnum):
@@ -68,7 +70,8 @@ class Counts(Struct, frozen=True):
 
 
 class Claim(Struct, frozen=True):
-    """The right to end one attempt. `attempt` is the fence: a write with an older number has no effect."""
+    """The right to end one attempt. `attempt` is the fence: a write with an older number has no
+    effect."""
 
     task_id: str
     attempt: int
@@ -76,7 +79,8 @@ class Claim(Struct, frozen=True):
 
 
 class Credential(Struct, frozen=True):
-    """Proof that a statement on a handler's connection comes from the worker and not from the handler."""
+    """Proof that a statement on a handler's connection comes from the worker and not from the
+    handler."""
 
     worker_id: str
     secret: str
@@ -105,7 +109,8 @@ class Ending(Struct, frozen=True):
     delay: float | None = None  # seconds; asked for by the handler or by the hand-back
     alone: bool = False  # with LOST: nothing else ran in the process that died
     store_away: bool = False  # reported by the handler; the worker verifies it
-    self_caused: bool = False  # the task would cause the same on any worker: it counts, and its next attempt waits longer
+    # the task would cause the same on any worker: it counts, and its next attempt waits longer
+    self_caused: bool = False
 
 
 class Disposition(Struct, frozen=True):
@@ -166,7 +171,8 @@ class Submission(Struct, frozen=True, kw_only=True):
 
 
 class TaskSummary(Struct, frozen=True, kw_only=True):
-    """One task as lists show it: without its payload and its result, which may be a megabyte each."""
+    """One task as lists show it: without its payload and its result, which may be a megabyte
+    each."""
 
     task_id: str
     tenant: str
@@ -231,7 +237,8 @@ class ClaimedTask(Struct, frozen=True, kw_only=True):
 
 
 class TaskSnapshot(Struct, frozen=True):
-    """The part of a task that dispatch work needs: whether a delivery is still wanted, and in which lane."""
+    """The part of a task that dispatch work needs: whether a delivery is still wanted, and in which
+    lane."""
 
     task_id: str
     queue: str

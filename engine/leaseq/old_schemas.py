@@ -1,8 +1,8 @@
 """Build shapes from the JSON Schemas that workers of older releases registered.
 
-Those workers register no shape. During an upgrade the newer API already checks payloads against their schemas. A shape made
-here accepts every payload that their decoder accepts, and more: a part that it cannot read, such as a union of several
-objects, is not checked.
+Those workers register no shape. During an upgrade the newer API already checks payloads against
+their schemas. A shape made here accepts every payload that their decoder accepts, and more: a part
+that it cannot read, such as a union of several objects, is not checked.
 """
 
 from __future__ import annotations
@@ -24,22 +24,32 @@ _FORMATS: dict[str, Node] = {
     "uuid": {"kind": "uuid"},
     "decimal": {"kind": "decimal"},
 }
-_NUMBER = {"exclusiveMinimum": "gt", "minimum": "ge", "exclusiveMaximum": "lt", "maximum": "le", "multipleOf": "multiple_of"}
+_NUMBER = {
+    "exclusiveMinimum": "gt",
+    "minimum": "ge",
+    "exclusiveMaximum": "lt",
+    "maximum": "le",
+    "multipleOf": "multiple_of",
+}
 _TEXT = {"minLength": "min_length", "maxLength": "max_length"}
 _ITEMS = {"maxItems": "max_length"}  # for a set, the minimum counts distinct items
 _PLAIN = {"null": "null", "boolean": "bool", "integer": "int", "number": "float", "string": "str"}
 
 
 def shape_from(schema: bytes) -> bytes:
-    """A shape for a JSON Schema that msgspec has written. Raises `ValueError` for any other schema."""
+    """A shape for a JSON Schema that msgspec has written. Raises `ValueError` for any other
+    schema."""
     try:
-        return msgspec.json.encode({"classes": _Reader(msgspec.json.decode(schema)).read()}, order="sorted")
+        return msgspec.json.encode(
+            {"classes": _Reader(msgspec.json.decode(schema)).read()}, order="sorted"
+        )
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a schema of msgspec: {type(error).__name__}") from error
 
 
 class _Reader:
-    """Turns the objects of a schema into classes. A class is read once, since it may contain itself."""
+    """Turns the objects of a schema into classes. A class is read once, since it may contain
+    itself."""
 
     def __init__(self, schema: Node) -> None:
         self._root = schema
@@ -62,10 +72,17 @@ class _Reader:
     def _class(self, schema: Node) -> Node:
         required = schema["required"]
         fields = [
-            {"name": name, "required": name in required, "type": self._node(part)} for name, part in schema["properties"].items()
+            {"name": name, "required": name in required, "type": self._node(part)}
+            for name, part in schema["properties"].items()
         ]
         closed = schema.get("additionalProperties") is False
-        return {"class": "struct", "fields": fields, "hash": "value", "array": False, "closed": closed}
+        return {
+            "class": "struct",
+            "fields": fields,
+            "hash": "value",
+            "array": False,
+            "closed": closed,
+        }
 
     def _node(self, schema: Node) -> Node:
         if "$ref" in schema:
@@ -95,7 +112,11 @@ class _Reader:
         if kind == "array" and isinstance(schema.get("items"), dict):
             return {"kind": "list", "of": self._node(schema["items"])} | _limits(schema, _ITEMS)
         if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
-            return {"kind": "dict", "keys": {"kind": "str"}, "of": self._node(schema["additionalProperties"])}
+            return {
+                "kind": "dict",
+                "keys": {"kind": "str"},
+                "of": self._node(schema["additionalProperties"]),
+            }
         if kind not in _PLAIN:
             return ANY
         limits = _limits(schema, _TEXT if kind == "string" else _NUMBER)
@@ -104,12 +125,20 @@ class _Reader:
 
 def _enum(schema: Node) -> Node:
     """An enum class. An enum of integers may be a flag, which accepts sums of its members."""
-    return {"kind": "int"} if any(isinstance(value, int) for value in schema["enum"]) else _literal(schema)
+    return (
+        {"kind": "int"}
+        if any(isinstance(value, int) for value in schema["enum"])
+        else _literal(schema)
+    )
 
 
 def _literal(schema: Node) -> Node:
     values = schema["enum"]
-    return {"kind": "literal", "values": values} if all(isinstance(value, str | int | None) for value in values) else ANY
+    return (
+        {"kind": "literal", "values": values}
+        if all(isinstance(value, str | int | None) for value in values)
+        else ANY
+    )
 
 
 def _limits(schema: Node, names: dict[str, str]) -> Node:

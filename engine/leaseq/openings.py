@@ -1,8 +1,8 @@
 """The connections of an app: one set for each event loop on which it is open.
 
-Invariants. Openings on one loop are counted: the first one connects, the last one disconnects, and all of them share the
-connections. A set of connections is used only on its own loop. A worker lends its own engine to the app whose handlers it
-runs, so a handler opens nothing.
+Invariants. Openings on one loop are counted: the first one connects, the last one disconnects, and
+all of them share the connections. A set of connections is used only on its own loop. A worker lends
+its own engine to the app whose handlers it runs, so a handler opens nothing.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Opening:
 
 
 class Openings:
-    """The open connections of an app. `connect` opens an engine for the loop on which it is called."""
+    """The open connections of an app. `connect` opens an engine for the loop on which it is
+    called."""
 
     def __init__(self, connect: Callable[[], AbstractAsyncContextManager[Engine]]) -> None:
         self._connect = connect
@@ -119,15 +120,19 @@ class Openings:
                 self._lent[loop] = before
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` from code without an event loop, and wait for it: on the worker's loop or in a separate thread."""
+        """Run `work` from code without an event loop, and wait for it: on the worker's loop or in a
+        separate thread."""
         if running_loop() is not None:
-            raise NotOpen("an event loop runs in this thread, which .sync would block: await the method itself")
+            raise NotOpen(
+                "an event loop runs in this thread, which .sync would block: await the method itself"
+            )
         lent = next(iter(self._lent), None)
         loop = lent or self._start_portal().loop
         return asyncio.run_coroutine_threadsafe(work(), loop).result()
 
     def _start_portal(self) -> Portal:
-        """The loop for code without one. A forked process starts its own, because threads are not inherited."""
+        """The loop for code without one. A forked process starts its own, because threads are not
+        inherited."""
         with self._guard:
             if self._portal is None or self._portal.pid != os.getpid():
                 portal = Portal()
@@ -151,7 +156,9 @@ class Portal:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True, name="leaseq sync")
+        self._thread = threading.Thread(
+            target=self.loop.run_forever, daemon=True, name="leaseq sync"
+        )
         self._thread.start()
 
     def close(self, leave: Callable[[], Coroutine[Any, Any, None]]) -> None:

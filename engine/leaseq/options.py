@@ -1,8 +1,9 @@
 """Options of a submission, the same for Python, HTTP and the command line.
 
-`SubmitOptions` is the one list of them. The body of `POST /api/tasks` extends it, `leaseq submit` fills it from its flags, and
-`TypedTask.options` converts its keywords (`OptionFields`) to it. `operations/submission.py` checks it, whichever way it came.
-The annotations describe a field for the OpenAPI document and do not check it.
+`SubmitOptions` is the one list of them. The body of `POST /api/tasks` extends it, `leaseq submit`
+fills it from its flags, and `TypedTask.options` converts its keywords (`OptionFields`) to it.
+`operations/submission.py` checks it, whichever way it came. The annotations describe a field for
+the OpenAPI document and do not check it.
 """
 
 from __future__ import annotations
@@ -34,30 +35,59 @@ def described(description: str | None = None, **keywords: Any) -> Meta:
 
 
 class SubmitOptions(Struct, frozen=True, kw_only=True):
-    """Options of one submission. None: the default of the task type, else that of the configuration."""
+    """Options of one submission. None: the default of the task type, else that of the
+    configuration."""
 
-    queue: Annotated[str, described("Default: the queue of the task type, else `default`", **NAME_KEYWORDS)] | None = None
+    queue: (
+        Annotated[
+            str, described("Default: the queue of the task type, else `default`", **NAME_KEYWORDS)
+        ]
+        | None
+    ) = None
     priority: Annotated[PriorityName, Meta(description="Default: normal")] | None = None
-    delay_seconds: Annotated[float, described("Delay before the task is due; at most one year", minimum=0, **_SECONDS)] | None = (
-        None
-    )
-    run_at: Annotated[datetime, described("Time at which the task is due, in place of delay_seconds", **_TIME)] | None = None
+    delay_seconds: (
+        Annotated[
+            float,
+            described("Delay before the task is due; at most one year", minimum=0, **_SECONDS),
+        ]
+        | None
+    ) = None
+    run_at: (
+        Annotated[
+            datetime, described("Time at which the task is due, in place of delay_seconds", **_TIME)
+        ]
+        | None
+    ) = None
     # A float, because 3.0 is an integer to JSON Schema.
     max_attempts: (
         Annotated[
             float,
-            described("Total number of attempts. Default: that of the handler", type="integer", minimum=1, maximum=MAX_ATTEMPTS),
+            described(
+                "Total number of attempts. Default: that of the handler",
+                type="integer",
+                minimum=1,
+                maximum=MAX_ATTEMPTS,
+            ),
         ]
         | None
     ) = None
     timeout_seconds: (
-        Annotated[float, described("Limit on one attempt. Default: that of the handler", exclusiveMinimum=0, **_SECONDS)] | None
+        Annotated[
+            float,
+            described(
+                "Limit on one attempt. Default: that of the handler", exclusiveMinimum=0, **_SECONDS
+            ),
+        ]
+        | None
     ) = None
-    expires_at: Annotated[datetime, described("Do not start it after this time", **_TIME)] | None = None
+    expires_at: (
+        Annotated[datetime, described("Do not start it after this time", **_TIME)] | None
+    ) = None
 
 
 class OptionFields(TypedDict, total=False):
-    """The keywords of `TypedTask.options`, for type checkers. Delays and time-outs are in seconds."""
+    """The keywords of `TypedTask.options`, for type checkers. Delays and time-outs are in
+    seconds."""
 
     queue: str | None
     priority: str | None
@@ -76,8 +106,16 @@ _FIELD_NAMES = {"delay": "delay_seconds", "timeout": "timeout_seconds"}
 
 
 def from_keywords(chosen: dict[str, Any]) -> SubmitOptions:
-    """Convert the keywords of `OptionFields` that are options of the task. Raises TypeError for an unknown keyword."""
+    """Convert the keywords of `OptionFields` that are options of the task. Raises TypeError for an
+    unknown keyword."""
     return SubmitOptions(**{_FIELD_NAMES.get(name, name): value for name, value in chosen.items()})
 
 
-__all__ = ["NAME_KEYWORDS", "OptionFields", "PriorityName", "SubmitOptions", "described", "from_keywords"]
+__all__ = [
+    "NAME_KEYWORDS",
+    "OptionFields",
+    "PriorityName",
+    "SubmitOptions",
+    "described",
+    "from_keywords",
+]

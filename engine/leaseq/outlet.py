@@ -1,10 +1,12 @@
 """Write lines to a stream without ever blocking on its reader.
 
-A pipe holds 64 KiB. A process that writes more to a reader that has stopped would wait forever, and with it every attempt and
-its own drain. So writes here wait for at most `PATIENCE_SECONDS`, and after that not at all until the stream takes data again.
-Meanwhile lines are dropped and counted, and the count is written when there is room.
+A pipe holds 64 KiB. A process that writes more to a reader that has stopped would wait forever, and
+with it every attempt and its own drain. So writes here wait for at most `PATIENCE_SECONDS`, and
+after that not at all until the stream takes data again. Meanwhile lines are dropped and counted,
+and the count is written when there is room.
 
-Invariants: a line is written completely or not at all. A write never blocks, even if other processes use the same pipe.
+Invariants: a line is written completely or not at all. A write never blocks, even if other
+processes use the same pipe.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ class Outlet:
         self._rest = b""  # the rest of a partly written line
         self._stuck = False
         self._lock = threading.Lock()
-        # A handler may close its standard output, and the next file or socket would get that number.
+        # A handler may close its standard output, and the next file or socket would get that
+        # number.
         self._own = os.dup(descriptor)
         self._put, self._close = _putter(self._own)
         _outlets.add(self)
@@ -52,7 +55,8 @@ class Outlet:
         os.close(self._own)
 
     def _ready(self) -> bool:
-        """Finish a partly written line, and report dropped lines. False if there is no room for more."""
+        """Finish a partly written line, and report dropped lines. False if there is no room for
+        more."""
         if self._rest:
             self._rest = self._rest[self._put_some(self._rest) :]
         if self.dropped and not self._rest:
@@ -64,7 +68,8 @@ class Outlet:
         return not self._rest
 
     def _put_some(self, data: bytes) -> int:
-        """How many bytes the descriptor has taken. Without a reader it takes all, since work goes on."""
+        """How many bytes the descriptor has taken. Without a reader it takes all, since work goes
+        on."""
         if self._stuck and not _has_room(self._own, 0.0):
             return 0
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -115,13 +120,17 @@ class OutletFile(io.RawIOBase):
 def text_stream(outlet: Outlet, name: str) -> io.TextIOWrapper:
     """A text stream, such as `sys.stdout`, that never waits for its reader."""
     # A text stream asks of its buffer only what a raw file has, too.
-    return io.TextIOWrapper(OutletFile(outlet, name), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    return io.TextIOWrapper(
+        OutletFile(outlet, name), encoding="utf-8", errors="backslashreplace", line_buffering=True
+    )
 
 
 def _putter(descriptor: int) -> tuple[Callable[[bytes], int], Callable[[], None]]:
-    """A function that writes to this descriptor without waiting (`BlockingIOError` if there is no room), and one that closes it.
+    """A function that writes to this descriptor without waiting (`BlockingIOError` if there is no
+    room), and one that closes it.
 
-    The descriptor itself is left as it is, since other processes share it. A pipe is opened a second time instead.
+    The descriptor itself is left as it is, since other processes share it. A pipe is opened a
+    second time instead.
     """
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
@@ -130,7 +139,9 @@ def _putter(descriptor: int) -> tuple[Callable[[bytes], int], Callable[[], None]
         end = socket.socket(fileno=os.dup(descriptor))
         return lambda data: end.send(data, socket.MSG_DONTWAIT), end.close
     try:
-        again = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        again = os.open(
+            f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        )
     except OSError:
         return lambda data: _put_if_ready(descriptor, data), _nothing
     return lambda data: os.write(again, data), lambda: os.close(again)
@@ -141,7 +152,8 @@ def _nothing() -> None:
 
 
 def _put_if_ready(descriptor: int, data: bytes) -> int:
-    """For a descriptor that could not be reopened: write as much as a pipe takes when it reports room."""
+    """For a descriptor that could not be reopened: write as much as a pipe takes when it reports
+    room."""
     if not _has_room(descriptor, 0.0):
         raise BlockingIOError
     return os.write(descriptor, data[: select.PIPE_BUF])

@@ -1,14 +1,15 @@
 """Refuse patterns that may not match in linear time.
 
-A worker's decoder runs `msgspec.Meta(pattern=...)` in the engine of the standard library, which backtracks. A bad pattern and
-a matching payload keep it busy for hours, and nothing can interrupt it. A handler with such a pattern is refused at its
-definition.
+A worker's decoder runs `msgspec.Meta(pattern=...)` in the engine of the standard library, which
+backtracks. A bad pattern and a matching payload keep it busy for hours, and nothing can interrupt
+it. A handler with such a pattern is refused at its definition.
 
-The analysis bounds the engine's steps from above, for texts of every length. It walks through the parsed pattern and multiplies
-the ways in which each part can match. A repeat counts as one way if the text after it cannot begin with a character that the
-repeat takes: then each shorter match fails at its first character. A pattern is linear if the steps per character stay below a
-constant. Constructs that the analysis does not understand count as the worst case, so it refuses too much and never too little
-(docs/decisions/0031-one-check-for-payloads.md).
+The analysis bounds the engine's steps from above, for texts of every length. It walks through the
+parsed pattern and multiplies the ways in which each part can match. A repeat counts as one way if
+the text after it cannot begin with a character that the repeat takes: then each shorter match fails
+at its first character. A pattern is linear if the steps per character stay below a constant.
+Constructs that the analysis does not understand count as the worst case, so it refuses too much and
+never too little (docs/decisions/0031-one-check-for-payloads.md).
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ LENGTHS = (8, 32, 128, 512, 2048, 2**14, 2**17, 2**20)
 STEPS_PER_CHARACTER = 16
 STEPS_PER_NODE = 4
 MOST_STEPS = 1 << 62
-# A repeat that takes at most this many characters counts as a constant, not for each character of the text.
+# A repeat that takes at most this many characters counts as a constant, not for each character of
+# the text.
 SHORT = 16
 
-# A set of characters is a bit mask: one bit for each of the first characters of Unicode, one for each class of the others.
+# A set of characters is a bit mask: one bit for each of the first characters of Unicode, one for
+# each class of the others.
 LOW = 0x180
 LOW_BITS = (1 << LOW) - 1
 HIGH_DIGIT, HIGH_WORD, HIGH_SPACE, HIGH_OTHER = (1 << (LOW + n) for n in range(4))
@@ -59,10 +62,12 @@ Node = tuple[Any, Any]
 
 @dataclass(frozen=True)
 class Bound:
-    """The worst cost of a part of a pattern from one place of the text: ways to match it, and steps to try them all.
+    """The worst cost of a part of a pattern from one place of the text: ways to match it, and steps
+    to try them all.
 
-    A part with one way may be steady: it takes `fixed` steps, and `rate` more for each character that it consumes. The rounds of
-    a repeat consume different characters, so a steady part costs no more in many rounds than in one. `fixed` is None for others.
+    A part with one way may be steady: it takes `fixed` steps, and `rate` more for each character
+    that it consumes. The rounds of a repeat consume different characters, so a steady part costs no
+    more in many rounds than in one. `fixed` is None for others.
     """
 
     ways: int
@@ -77,7 +82,8 @@ def _steady(fixed: int, rate: int, length: int) -> Bound:
 
 @dataclass(frozen=True)
 class Place:
-    """The context of a part: texts have at most `length` characters, and `follow` may come right after it."""
+    """The context of a part: texts have at most `length` characters, and `follow` may come right
+    after it."""
 
     length: int
     flags: int
@@ -117,10 +123,16 @@ def _flat(nodes: Any) -> list[Node]:
 
 
 def _search_steps(nodes: list[Node], place: Place) -> int:
-    """The steps of a search. It begins at every place of the text, unless the pattern is anchored."""
-    anchored = bool(nodes) and nodes[0][0] is op.AT and nodes[0][1] in (op.AT_BEGINNING, op.AT_BEGINNING_STRING)
+    """The steps of a search. It begins at every place of the text, unless the pattern is
+    anchored."""
+    anchored = (
+        bool(nodes)
+        and nodes[0][0] is op.AT
+        and nodes[0][1] in (op.AT_BEGINNING, op.AT_BEGINNING_STRING)
+    )
     anchored = anchored and not place.flags & re.MULTILINE
-    # A repeat at the very end: the search ends once it has its minimum of rounds. Steps beyond that are counted once.
+    # A repeat at the very end: the search ends once it has its minimum of rounds. Steps beyond that
+    # are counted once.
     last = nodes[-1] if nodes else None
     extra = 0
     if last is not None and last[0] in _REPEATS:
@@ -133,7 +145,8 @@ def _search_steps(nodes: list[Node], place: Place) -> int:
 
 
 def _sequence(nodes: Sequence[Node], place: Place) -> Bound:
-    """Cost of a sequence, from its end to its beginning, since each part depends on the text after it."""
+    """Cost of a sequence, from its end to its beginning, since each part depends on the text after
+    it."""
     ways, steps, follow = 1, 1, place.follow
     fixed: int | None = 1
     rate = 0
@@ -153,13 +166,19 @@ def _node(node: Node, place: Place) -> Bound:
     if kind in _SINGLES or kind is op.AT:
         return _steady(1, 0, place.length)
     if kind is op.SUBPATTERN:
-        return _sequence(_flat(value[3]), replace(place, flags=(place.flags | value[1]) & ~value[2]))
+        return _sequence(
+            _flat(value[3]), replace(place, flags=(place.flags | value[1]) & ~value[2])
+        )
     if kind is op.ATOMIC_GROUP:
         return replace(_sequence(_flat(value), replace(place, follow=ALL)), ways=1)
     if kind in (op.ASSERT, op.ASSERT_NOT):
         # It may read far, but it consumes nothing.
         bound = _sequence(_flat(value[1]), replace(place, follow=ALL))
-        return _steady(bound.fixed, 0, 0) if bound.fixed is not None and bound.rate == 0 else Bound(1, bound.steps)
+        return (
+            _steady(bound.fixed, 0, 0)
+            if bound.fixed is not None and bound.rate == 0
+            else Bound(1, bound.steps)
+        )
     if kind is op.BRANCH:
         return _branch([_flat(branch) for branch in value[1]], place)
     if kind in _REPEATS:
@@ -169,7 +188,11 @@ def _node(node: Node, place: Place) -> Bound:
 
 def _branch(branches: list[list[Node]], place: Place) -> Bound:
     bounds = [_sequence(branch, place) for branch in branches]
-    apart = all(_exclude(one, other, place.flags) for n, one in enumerate(branches) for other in branches[:n])
+    apart = all(
+        _exclude(one, other, place.flags)
+        for n, one in enumerate(branches)
+        for other in branches[:n]
+    )
     if not apart:
         ways, steps = sum(b.ways for b in bounds), len(bounds) + sum(b.steps for b in bounds)
         return Bound(min(ways, MOST_STEPS), min(steps, MOST_STEPS))
@@ -177,13 +200,17 @@ def _branch(branches: list[list[Node]], place: Place) -> Bound:
     fixed = 0
     for bound in bounds:
         if bound.fixed is None:
-            return Bound(max(b.ways for b in bounds), min(len(bounds) + sum(b.steps for b in bounds), MOST_STEPS))
+            return Bound(
+                max(b.ways for b in bounds),
+                min(len(bounds) + sum(b.steps for b in bounds), MOST_STEPS),
+            )
         fixed += bound.fixed
     return _steady(fixed, max(b.rate for b in bounds), place.length)
 
 
 def _exclude(one: Sequence[Node], other: Sequence[Node], flags: int) -> bool:
-    """Whether no text can begin as both do: they differ in the first characters, or later in a fixed beginning."""
+    """Whether no text can begin as both do: they differ in the first characters, or later in a
+    fixed beginning."""
     for n in range(min(len(one), len(other))):
         (first, nullable), (second, may_be_empty) = _first(one[n:], flags), _first(other[n:], flags)
         if nullable or may_be_empty:
@@ -210,7 +237,11 @@ def _repeat(kind: Any, value: tuple[int, int, Any], place: Place) -> Bound:
     if bound.fixed is not None and not nullable:
         fixed, rate = bound.fixed + 2, bound.fixed + 1 + bound.rate
         widest = value[1] * _width(body)
-        steady = _steady(fixed + rate * widest, 0, 0) if widest <= SHORT else _steady(fixed, rate, place.length)
+        steady = (
+            _steady(fixed + rate * widest, 0, 0)
+            if widest <= SHORT
+            else _steady(fixed, rate, place.length)
+        )
         return steady if single else Bound(most - least + 1, steady.steps)
     ways, steps, round_ways = int(least == 0), 1, 1
     for n in range(1, most + 1):
@@ -270,7 +301,8 @@ def _characters(kind: Any, value: Any, flags: int) -> int:
     if kind is op.NOT_LITERAL:
         return ALL if flags & re.IGNORECASE or value >= LOW else ALL & ~(1 << value)
     negated = bool(value) and value[0][0] is op.NEGATE
-    characters = exactly = 0  # of a class beyond LOW that is only in part in the set: in the first, not in the second
+    # of a class beyond LOW that is only in part in the set: in the first, not in the second
+    characters = exactly = 0
     for item, what in value:
         if item is op.LITERAL:
             characters |= _range(what, what)

@@ -1,6 +1,7 @@
 """Check a URL of Postgres before any part of it can appear in a message.
 
-libpq and psycopg quote the part that they cannot read. A part that they call a host or a port may belong to the password.
+libpq and psycopg quote the part that they cannot read. A part that they call a host or a port may
+belong to the password.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def check_url(url: str) -> None:
     try:
         params = conninfo_to_dict(url)
         ports = str(params.get("port") or "0").split(",")
-        is_readable = "\0" not in url and all((port.isdecimal() and port.isascii()) or not port for port in ports)
+        is_readable = "\0" not in url and all(
+            (port.isdecimal() and port.isascii()) or not port for port in ports
+        )
     except (psycopg.Error, ValueError):
         is_readable = False
     if not is_readable:

@@ -1,16 +1,17 @@
 """Find the primary, and leave connections that lead to any other server.
 
-After a failover the old primary may still run, frozen or not. A name or an address may lead to it, to a standby, or to the new
-primary. A connection is judged when it is made, by the server's own report. It is left when it turns out to lead to another
-server than the primary.
+After a failover the old primary may still run, frozen or not. A name or an address may lead to it,
+to a standby, or to the new primary. A connection is judged when it is made, by the server's own
+report. It is left when it turns out to lead to another server than the primary.
 
-Invariants. A server in recovery, a read-only server, and a server on a lower timeline than this process knows for its system
-are refused as unreachable. This process learns timelines from its own connections, and from dispatch, where every process
-writes the timelines that it has seen (ownership.py). When a newer timeline becomes known, every connection to an older one is
-left, and the outcome of its statements counts as unknown. When a server answers neither a statement in time nor a request to
-cancel it, every connection to it is left. When it answers the request but the statement goes on, only that connection is
-closed, and its session is ended. If Postgres does not report its system identifier and timeline, only recovery and read-only
-count.
+Invariants. A server in recovery, a read-only server, and a server on a lower timeline than this
+process knows for its system are refused as unreachable. This process learns timelines from its own
+connections, and from dispatch, where every process writes the timelines that it has seen
+(ownership.py). When a newer timeline becomes known, every connection to an older one is left, and
+the outcome of its statements counts as unknown. When a server answers neither a statement in time
+nor a request to cancel it, every connection to it is left. When it answers the request but the
+statement goes on, only that connection is closed, and its session is ended. If Postgres does not
+report its system identifier and timeline, only recovery and read-only count.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ def _build_adapters() -> AdaptersMap:
     return adapters
 
 
-# psycopg's default conversion of values. `psycopg.adapters` belongs to the app, which may register other loaders and dumpers
-# there, so no statement of leaseq depends on it.
+# psycopg's default conversion of values. `psycopg.adapters` belongs to the app, which may register
+# other loaders and dumpers there, so no statement of leaseq depends on it.
 ADAPTERS = _build_adapters()
 
 
@@ -89,14 +90,16 @@ class Timeline(Struct, frozen=True):
 
 
 class ImpatientConnection(psycopg.AsyncConnection[Any]):
-    """A connection to the primary that is closed when the server does not even answer a cancel request.
+    """A connection to the primary that is closed when the server does not even answer a cancel
+    request.
 
-    psycopg waits up to five seconds for that answer and then five more for the query, and the cancelled task waits with it
-    (docs/pitfalls.md#p22).
+    psycopg waits up to five seconds for that answer and then five more for the query, and the
+    cancelled task waits with it (docs/pitfalls.md#p22).
 
-    `unreplicated`: a commit of this connection stopped waiting for its standby. The server reports that in a warning, and answers
-    as if it had waited. `left`: why this connection must not be used any more. `on_leave` is called when that is decided.
-    `abandoned`: it was closed because a statement continued after the server had answered the cancellation.
+    `unreplicated`: a commit of this connection stopped waiting for its standby. The server reports
+    that in a warning, and answers as if it had waited. `left`: why this connection must not be used
+    any more. `on_leave` is called when that is decided. `abandoned`: it was closed because a
+    statement continued after the server had answered the cancellation.
     """
 
     credential: Credential | None = None  # of a connection for handlers
@@ -108,15 +111,19 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
         self.abandoned = False
         self.on_leave: Callable[[], None] | None = None
         self.primary: Primary | None = None
-        self.connect_again: Callable[[], Awaitable[ImpatientConnection]] | None = None  # to the same server
+        # to the same server
+        self.connect_again: Callable[[], Awaitable[ImpatientConnection]] | None = None
         self.identity = UNKNOWN
         self.address = ""
         self.made_at = self.heard_at = monotonic()
         self.add_notice_handler(self._hear)
 
     @classmethod
-    async def connect(cls, conninfo: str = "", *, primary: Primary | None = None, **options: Any) -> Self:  # type: ignore[override]
-        """Connect to the `primary`, or without one to any server that answers. Raises psycopg.OperationalError."""
+    async def connect(  # type: ignore[override]
+        cls, conninfo: str = "", *, primary: Primary | None = None, **options: Any
+    ) -> Self:
+        """Connect to the `primary`, or without one to any server that answers. Raises
+        psycopg.OperationalError."""
         options = {"context": ADAPTERS} | options
         check_url(conninfo)
         try:
@@ -127,13 +134,16 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
         except Refused:
             raise
         except (psycopg.OperationalError, UnicodeError) as error:
-            raise psycopg.OperationalError(postgres_reason(str(error))) from None  # the driver quotes the URL
+            # the driver quotes the URL
+            raise psycopg.OperationalError(postgres_reason(str(error))) from None
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Like psycopg's, but a server that has gone silent is abandoned within a second or two."""
         asked_at = monotonic()
         try:
-            answer = await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+            answer = await waiting.wait_async(
+                gen, self.pgconn.socket, interval=interval, timeout=timeout
+            )
         except asyncio.CancelledError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 await self._interrupt(gen, asked_at)
@@ -142,7 +152,8 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
         return answer
 
     async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:
-        """Ask the server to cancel the running statement. Closes the connection if there is no answer within a second."""
+        """Ask the server to cancel the running statement. Closes the connection if there is no
+        answer within a second."""
         try:
             await super().cancel_safe(timeout=min(timeout, CANCEL_SECONDS))
         except psycopg.errors.CancellationTimeout:
@@ -150,7 +161,8 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
             raise
 
     def leave(self, reason: str) -> None:
-        """Decide that this connection must not be used any more. It is closed when it is returned."""
+        """Decide that this connection must not be used any more. It is closed when it is
+        returned."""
         if not self.left:
             self.left = reason
             if self.on_leave is not None:
@@ -159,8 +171,8 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
     def check_writable(self) -> None:
         """Leave a server that became read-only after this connection was made. Raises `Refused`.
 
-        Uses the values that Postgres reports without being asked. Called at the beginning of a transaction, before a handler can
-        have changed them.
+        Uses the values that Postgres reports without being asked. Called at the beginning of a
+        transaction, before a handler can have changed them.
         """
         for name in ("default_transaction_read_only", "in_hot_standby"):
             if self.info.parameter_status(name) == "on":
@@ -169,7 +181,8 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
                 raise Refused(f"the server takes no writes: {name} is on")
 
     async def _interrupt(self, gen: PQGen[Any], asked_at: float) -> None:
-        """End the running statement, or the connection. If the server does not answer, all connections to it are left."""
+        """End the running statement, or the connection. If the server does not answer, all
+        connections to it are left."""
         if self.left:
             self.pgconn.finish()
             return
@@ -181,7 +194,8 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
         except psycopg.errors.QueryCanceled:
             self.heard_at = monotonic()
         except (psycopg.Error, OSError):
-            is_answered = is_answered and self.pgconn.status == ConnStatus.OK  # not a connection that its server has ended
+            # not a connection that its server has ended
+            is_answered = is_answered and self.pgconn.status == ConnStatus.OK
             self.pgconn.finish()
             if self.primary is not None:
                 (self.primary.give_up if is_answered else self.primary.leave_silent)(self, asked_at)
@@ -194,14 +208,19 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
     def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
         # Identified by the server's function, since the text is translated.
         said = notice.message_primary or ""
-        if notice.source_function == "SyncRepWaitForLSN" or "wait for synchronous replication" in said:
+        if (
+            notice.source_function == "SyncRepWaitForLSN"
+            or "wait for synchronous replication" in said
+        ):
             self.unreplicated = True
 
 
 Pool = AsyncConnectionPool[ImpatientConnection]
 
 _timelines: dict[str, int] = {}
-_primaries: WeakValueDictionary[tuple[str, asyncio.AbstractEventLoop], Primary] = WeakValueDictionary()
+_primaries: WeakValueDictionary[tuple[str, asyncio.AbstractEventLoop], Primary] = (
+    WeakValueDictionary()
+)
 
 
 def newest_timeline(system: str) -> int:
@@ -233,22 +252,29 @@ class Primary:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.refusal = ""  # why the last server that answered was refused; empty when one was accepted
+        # why the last server that answered was refused; empty when one was accepted
+        self.refusal = ""
         self.read_only = False  # whether it was refused because it takes no writes
         self.accepted = UNKNOWN  # the report of the last accepted server
         self._conns: WeakSet[ImpatientConnection] = WeakSet()
         self._pools: WeakSet[Pool] = WeakSet()
         self._silent: set[str] = set()  # addresses that did not answer
         self._good = ""  # the address that led to the primary last
-        self.refused_at = float("-inf")  # when a connection of a pool was last found ended or refused by its server
+        # when a connection of a pool was last found ended or refused by its server
+        self.refused_at = float("-inf")
         self._left_at = float("-inf")
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def timeline(self) -> Timeline | None:
-        """The newest known timeline of the system that was accepted last; None where it does not tell."""
+        """The newest known timeline of the system that was accepted last; None where it does not
+        tell."""
         system = self.accepted.system
-        return None if system is None or not newest_timeline(system) else Timeline(system, newest_timeline(system))
+        return (
+            None
+            if system is None or not newest_timeline(system)
+            else Timeline(system, newest_timeline(system))
+        )
 
     @property
     def outdated(self) -> bool:
@@ -260,8 +286,11 @@ class Primary:
         """Empty this pool, too, when its server is left."""
         self._pools.add(pool)
 
-    async def connect(self, connect: Callable[..., Any], conninfo: str, options: dict[str, Any]) -> Any:
-        """Try the hosts of a URL, the last good one first, until one is the primary. Raises psycopg.OperationalError."""
+    async def connect(
+        self, connect: Callable[..., Any], conninfo: str, options: dict[str, Any]
+    ) -> Any:
+        """Try the hosts of a URL, the last good one first, until one is the primary. Raises
+        psycopg.OperationalError."""
         session = {name: value for name, value in options.items() if name in SESSION_OPTIONS}
         params = {name: value for name, value in options.items() if name not in SESSION_OPTIONS}
         attempts = await conninfo_attempts_async(conninfo_to_dict(conninfo, **params))
@@ -270,7 +299,9 @@ class Primary:
             address = _address(attempt)
             patience = {"connect_timeout": RECONNECT_SECONDS} if address in self._silent else {}
             try:
-                conn: ImpatientConnection = await connect(make_conninfo("", **(attempt | patience)), **session)
+                conn: ImpatientConnection = await connect(
+                    make_conninfo("", **(attempt | patience)), **session
+                )
                 await self._admit(conn, address)
             except (psycopg.OperationalError, TimeoutError) as error:
                 if isinstance(error, psycopg.errors.ConnectionTimeout | TimeoutError):
@@ -285,32 +316,41 @@ class Primary:
         raise _most_telling(errors)
 
     def leave_silent(self, conn: ImpatientConnection, asked_at: float) -> None:
-        """A server answered neither a request sent at `asked_at` nor its cancellation: leave every connection to it.
+        """A server answered neither a request sent at `asked_at` nor its cancellation: leave every
+        connection to it.
 
-        This covers all connections to the same address, under any role, except those made since or that received data a moment
-        ago, because the address may have moved.
+        This covers all connections to the same address, under any role, except those made since or
+        that received data a moment ago, because the address may have moved.
         """
         for primary in [primary for primary in _primaries.values() if primary.loop is self.loop]:
             primary.leave_like(conn, made_before=asked_at)
 
     def leave_like(self, conn: ImpatientConnection, *, made_before: float) -> None:
-        """Leave a connection, and older connections to its address that have received nothing for a moment."""
+        """Leave a connection, and older connections to its address that have received nothing for a
+        moment."""
         self._silent.add(conn.address)
         recently = monotonic() - LIVELY_SECONDS
-        old = [c for c in self._conns if c.address == conn.address and c.made_at <= made_before and c.heard_at < recently]
+        old = [
+            c
+            for c in self._conns
+            if c.address == conn.address and c.made_at <= made_before and c.heard_at < recently
+        ]
         self._leave({conn, *old} if conn in self._conns else old, "the server does not answer")
 
     def give_up(self, conn: ImpatientConnection, asked_at: float) -> None:
-        """A statement continues although the server answered its cancellation: close this connection only.
+        """A statement continues although the server answered its cancellation: close this
+        connection only.
 
-        Other hosts of the URL are tried first from now on, because a primary whose disk hangs behaves like this.
+        Other hosts of the URL are tried first from now on, because a primary whose disk hangs
+        behaves like this.
         """
         conn.abandoned = True
         self._silent.add(conn.address)
         self._spawn(self._end_session(conn, asked_at))
 
     async def _end_session(self, conn: ImpatientConnection, asked_at: float) -> None:
-        """End the session of a closed connection. If its server does not answer this either, all connections leave it."""
+        """End the session of a closed connection. If its server does not answer this either, all
+        connections leave it."""
         if conn.connect_again is None:
             return
         try:
@@ -322,10 +362,14 @@ class Primary:
         """A newer timeline of this system is known: leave the connections to older ones."""
         alike = [c for c in self._conns if c.identity.system == system and not c.closed]
         older = [c for c in alike if (c.identity.timeline or timeline) < timeline]
-        self._leave(older, f"the server is on an older timeline than {timeline}: it was replaced by a standby")
+        self._leave(
+            older,
+            f"the server is on an older timeline than {timeline}: it was replaced by a standby",
+        )
 
     def leave_refusing(self, conn: ImpatientConnection, reason: str) -> None:
-        """The server takes no writes, or has ended this connection. Pooled connections probably lead there, too."""
+        """The server takes no writes, or has ended this connection. Pooled connections probably
+        lead there, too."""
         self.refused_at = monotonic()
         if conn.made_at > self._left_at:
             self._leave([conn], reason)
@@ -375,11 +419,15 @@ class Primary:
 
 
 def _judge(found: Identity) -> tuple[str, bool]:
-    """Why a server is refused (empty if it is not), and whether that is because it takes no writes."""
+    """Why a server is refused (empty if it is not), and whether that is because it takes no
+    writes."""
     if found.in_recovery:
         return "is a standby, which takes no writes: point LEASEQ_POSTGRES_URL at the primary", True
     if found.read_only:
-        return "is read-only, because default_transaction_read_only is on: set it off for this role and database", True
+        return (
+            "is read-only, because default_transaction_read_only is on: set it off for this role and database",
+            True,
+        )
     newest = newest_timeline(found.system or "")
     if found.timeline is not None and found.timeline < newest:
         return (

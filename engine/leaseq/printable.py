@@ -1,15 +1,17 @@
 """Escape text from outside, so that it cannot control a terminal or forge a line.
 
-Every output of a process (answers of commands, errors, log lines) passes one of these functions. They escape each character that
-Python does not call printable: U+0000 to U+001F, U+007F to U+00A0, controls of the writing direction, zero-width characters,
-line separators, private and unassigned characters, and unpaired surrogates. The result fills one line.
+Every output of a process (answers of commands, errors, log lines) passes one of these functions.
+They escape each character that Python does not call printable: U+0000 to U+001F, U+007F to U+00A0,
+controls of the writing direction, zero-width characters, line separators, private and unassigned
+characters, and unpaired surrogates. The result fills one line.
 """
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """The text in one line, with unprintable characters as Python escapes: `\\x1b`, `\\n`, `\\u202e`."""
+    """The text in one line, with unprintable characters as Python escapes: `\\x1b`, `\\n`,
+    `\\u202e`."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escape(char) for char in text)
@@ -30,7 +32,9 @@ def printable_json(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() or char == "\n" else _escape_json(char) for char in text)
+    return "".join(
+        char if char.isprintable() or char == "\n" else _escape_json(char) for char in text
+    )
 
 
 def ascii_json(text: str) -> str:

@@ -1,8 +1,9 @@
 """Detect the kind of Postgres behind a connection before anything relies on it.
 
-Two kinds cannot work and are refused at every connection of leaseq: a database that is not UTF-8, and a pooler that gives one
-client several sessions in turn or passes a session on without a reset. A session pooler that resets sessions is accepted. A
-direct connection pays one round trip for this when a pool is opened, and none later.
+Two kinds cannot work and are refused at every connection of leaseq: a database that is not UTF-8,
+and a pooler that gives one client several sessions in turn or passes a session on without a reset.
+A session pooler that resets sessions is accepted. A direct connection pays one round trip for this
+when a pool is opened, and none later.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ Connection = psycopg.AsyncConnection[Any]
 Connect = Callable[[], Awaitable[Connection]]
 
 ROUNDS = 10
-# When all its sessions are taken, a session pooler lets a client wait; PgBouncer's default is two minutes.
+# When all its sessions are taken, a session pooler lets a client wait; PgBouncer's default is two
+# minutes.
 WAIT_SECONDS = 10.0
 SESSION = (files("leaseq") / "probe_session.sql").read_bytes()
 MARK = (files("leaseq") / "probe_mark.sql").read_bytes()
@@ -34,9 +36,11 @@ FIX = "connect directly to Postgres, or through a pool with pool_mode = session 
 
 
 async def probe(conn: Connection, connect: Connect) -> bool:
-    """Whether a pooler in session mode stands in between. `connect` makes more connections like `conn`.
+    """Whether a pooler in session mode stands in between. `connect` makes more connections like
+    `conn`.
 
-    Raises `ServerUnfit` for a kind that cannot work, and `ServerUnreachable` if a pooler has no second session to give.
+    Raises `ServerUnfit` for a kind that cannot work, and `ServerUnreachable` if a pooler has no
+    second session to give.
     """
     encoding = conn.info.parameter_status("server_encoding")
     if encoding != "UTF8":
@@ -71,10 +75,14 @@ async def _probe_pooler(first: Connection, connect: Connect) -> None:
                 f"theirs reach leaseq: {FIX}"
             )
         if await _leaves_marks(second, connect):
-            raise ServerUnfit(f"a pooler hands a session on with the settings of the client before: {FIX}")
+            raise ServerUnfit(
+                f"a pooler hands a session on with the settings of the client before: {FIX}"
+            )
 
 
-async def _ask(conn: Connection, query: bytes, params: dict[str, str] | None = None, *, prepare: bool = False) -> Any:
+async def _ask(
+    conn: Connection, query: bytes, params: dict[str, str] | None = None, *, prepare: bool = False
+) -> Any:
     cursor = psycopg.AsyncCursor(conn, row_factory=tuple_row)
     await cursor.execute(query, params, prepare=prepare)
     found = await cursor.fetchone()
@@ -83,8 +91,9 @@ async def _ask(conn: Connection, query: bytes, params: dict[str, str] | None = N
 
 
 async def _changes_sessions(first: Connection, second: Connection) -> bool:
-    """Whether a session ever serves two clients that are both connected. An idle pooler shows it in the first round, because it
-    gives out the session that was used last. A busy one, or one that rotates sessions, changes them between two questions."""
+    """Whether a session ever serves two clients that are both connected. An idle pooler shows it in
+    the first round, because it gives out the session that was used last. A busy one, or one that
+    rotates sessions, changes them between two questions."""
     firsts, seconds = set(), set()
     for _ in range(ROUNDS):
         firsts |= {await _ask(first, SESSION), await _ask(first, SESSION)}
@@ -94,7 +103,8 @@ async def _changes_sessions(first: Connection, second: Connection) -> bool:
 
 
 async def _leaves_marks(conn: Connection, connect: Connect) -> bool:
-    """Whether a client sees settings of the previous client in its session: now, or after we have left one."""
+    """Whether a client sees settings of the previous client in its session: now, or after we have
+    left one."""
     if await _ask(conn, FOUND):
         return True
     marked = await _ask(conn, MARK, {"mark": "marked"}, prepare=True)

@@ -1,4 +1,5 @@
--- probe: whether this session still has anything of the client before us. True: its pooler does not clean up.
+-- probe: whether this session still has anything of the client before us. True: its pooler does not
+-- clean up.
 select
     coalesce(current_setting('leaseq.mark', true), '') <> ''
     or exists (select from pg_prepared_statements)

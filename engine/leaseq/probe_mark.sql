@@ -1,4 +1,5 @@
--- probe: leave a setting, a lock and (being sent as one) a prepared statement in this session. Returns the session.
+-- probe: leave a setting, a lock and (being sent as one) a prepared statement in this session.
+-- Returns the session.
 select
     pg_backend_pid(),
     set_config('leaseq.mark', %(mark)s, false),

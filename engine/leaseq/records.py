@@ -23,7 +23,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     finished_at: datetime
     next_state: State
     error: bytes | None
-    hand_backs: int | None = None  # the number of attempts that a row of hand-backs stands for, from `attempt` on; otherwise None
+    # the number of attempts that a row of hand-backs stands for, from `attempt` on; otherwise None
+    hand_backs: int | None = None
 
     @property
     def last(self) -> int:

@@ -1,7 +1,8 @@
 """The handlers of an app, and the payloads that they accept.
 
-A handler is a function. Its parameters, without the context, are the fields of a msgspec struct that decodes the payload. The
-shape of that struct lets other processes check a payload before it is stored.
+A handler is a function. Its parameters, without the context, are the fields of a msgspec struct
+that decodes the payload. The shape of that struct lets other processes check a payload before it is
+stored.
 """
 
 from __future__ import annotations
@@ -57,14 +58,16 @@ class Handler(Struct, frozen=True, kw_only=True):
             return b"{}"
 
     def decode(self, payload: bytes) -> dict[str, Any]:
-        """The payload as keyword arguments. Raises `msgspec.ValidationError` with the path of a value that does not fit."""
+        """The payload as keyword arguments. Raises `msgspec.ValidationError` with the path of a
+        value that does not fit."""
         if self.collides and collides(payload):
             raise msgspec.ValidationError(COLLIDES)
         return msgspec.structs.asdict(self.decoder.decode(payload))
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        """Call arguments as a payload. Raises `TypeError` if they do not fit the signature, and `PayloadInvalid` for values that
-        JSON cannot hold: NaN and Infinity, a lone surrogate, a list that contains itself."""
+        """Call arguments as a payload. Raises `TypeError` if they do not fit the signature, and
+        `PayloadInvalid` for values that JSON cannot hold: NaN and Infinity, a lone surrogate, a
+        list that contains itself."""
         arguments = self.arguments(**self.name_arguments(args, kwargs))
         try:
             payload = msgspec.json.encode(arguments)
@@ -74,7 +77,8 @@ class Handler(Struct, frozen=True, kw_only=True):
         return payload
 
     def name_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Call arguments by the names of the payload's fields. Raises `TypeError` for too many, or for a duplicate."""
+        """Call arguments by the names of the payload's fields. Raises `TypeError` for too many, or
+        for a duplicate."""
         names = self.arguments.__struct_fields__
         if len(args) > len(names):
             raise TypeError(f"{self.type} takes {len(names)} arguments, {len(args)} were given")
@@ -93,12 +97,14 @@ class Registry:
     def add(self, handler: Handler) -> None:
         """Add a handler, whose type must be new."""
         if handler.type in self.handlers:
-            raise ValueError(f"two handlers for task type {handler.type!r}; give one of them a name=")
+            raise ValueError(
+                f"two handlers for task type {handler.type!r}; give one of them a name="
+            )
         self.handlers[handler.type] = handler
 
     def queues(self) -> list[str]:
-        """Every queue of a handler of this app, and the default queue. A task whose type was unknown at submission waits
-        there, and any worker that has learned the type may run it."""
+        """Every queue of a handler of this app, and the default queue. A task whose type was
+        unknown at submission waits there, and any worker that has learned the type may run it."""
         return sorted({DEFAULT_QUEUE, *(handler.queue for handler in self.handlers.values())})
 
 
@@ -110,8 +116,8 @@ def describe(
     max_attempts: int | None = None,
     timeout_seconds: float | None = None,
 ) -> Handler:
-    """Read a function's signature. Raises `TypeError` for a value that is not a function, and for a function that no JSON object
-    can call; `ValueError` for limits and names."""
+    """Read a function's signature. Raises `TypeError` for a value that is not a function, and for a
+    function that no JSON object can call; `ValueError` for limits and names."""
     if not hasattr(function, "__name__"):  # functools.partial, an object with __call__
         raise TypeError(
             f"a handler must be a function, not {type(function).__name__}: call it from a `def` or `async def` whose annotated "
@@ -125,17 +131,27 @@ def describe(
     context_parameter = None
     fields: list[Any] = []
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise TypeError(f"handler {name}: parameter {parameter.name!r} cannot be a field of a JSON object")
+        if parameter.kind in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+            parameter.POSITIONAL_ONLY,
+        ):
+            raise TypeError(
+                f"handler {name}: parameter {parameter.name!r} cannot be a field of a JSON object"
+            )
         if hints.get(parameter.name) is Context:
             context_parameter = parameter.name
         else:
             fields.append(_field(name, parameter, hints))
-    arguments = msgspec.defstruct(name, fields, kw_only=True, frozen=True, forbid_unknown_fields=True)
+    arguments = msgspec.defstruct(
+        name, fields, kw_only=True, frozen=True, forbid_unknown_fields=True
+    )
     try:
         shape, decoder = shape_of(arguments), msgspec.json.Decoder(arguments)
     except (TypeError, ValueError) as error:
-        raise (TypeError if isinstance(error, TypeError) else ValueError)(f"handler {name}: {error}") from error
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(
+            f"handler {name}: {error}"
+        ) from error
     return Handler(
         type=name,
         queue=queue,
@@ -147,7 +163,9 @@ def describe(
         shape=shape,
         stamp=(stamp := stamp_of(shape)),
         collides=may_collide(shape),
-        known=KnownType(defaults, [(stamp, guarded(shape, decoder.decode))], whole=b'"raw"' not in shape),
+        known=KnownType(
+            defaults, [(stamp, guarded(shape, decoder.decode))], whole=b'"raw"' not in shape
+        ),
         returns=hints.get("return", Any),
         max_attempts=max_attempts,
         timeout_seconds=timeout_seconds,
@@ -158,12 +176,18 @@ def _check(name: str, defaults: TypeDefaults) -> None:
     """Raise `ValueError` for names and limits that no submission can have."""
     for what, said in (("the name of a task type", name), ("the name of a queue", defaults.queue)):
         if not NAME.fullmatch(said):
-            raise ValueError(f"handler {name}: {what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {said[:150]!r}")
+            raise ValueError(
+                f"handler {name}: {what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {said[:150]!r}"
+            )
     max_attempts, timeout_seconds = defaults.max_attempts, defaults.timeout_seconds
     if max_attempts is not None and not 1 <= max_attempts <= MAX_ATTEMPTS:
-        raise ValueError(f"handler {name}: max_attempts must be between 1 and {MAX_ATTEMPTS}, not {max_attempts}")
+        raise ValueError(
+            f"handler {name}: max_attempts must be between 1 and {MAX_ATTEMPTS}, not {max_attempts}"
+        )
     if timeout_seconds is not None and not 0 < timeout_seconds <= YEAR_SECONDS:
-        raise ValueError(f"handler {name}: the time-out must be more than 0 and at most one year, not {timeout_seconds} s")
+        raise ValueError(
+            f"handler {name}: the time-out must be more than 0 and at most one year, not {timeout_seconds} s"
+        )
 
 
 def _field(name: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
--- Bring the session of a handler's connection back to its defined state; the first part of one message, session.sql is the rest.
--- These are the parts of DISCARD ALL, which cannot share a message, without DISCARD PLANS: a cached plan changes no answer.
--- What an attempt leaves behind otherwise: cursors, the role, every setting, prepared statements, LISTEN, advisory locks,
+-- Bring the session of a handler's connection back to its defined state; the first part of one
+-- message, session.sql is the rest. These are the parts of DISCARD ALL, which cannot share a
+-- message, without DISCARD PLANS: a cached plan changes no answer. An attempt leaves behind
+-- besides: cursors, the role, every setting, prepared statements, LISTEN, advisory locks,
 -- temporary tables, the last values of sequences, the seed of random().
 close all;
 set session authorization default;

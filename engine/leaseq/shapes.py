@@ -1,12 +1,13 @@
 """Shapes of payloads: the accepted arguments of a handler, as JSON.
 
-A worker registers the shape of every task type. The API and the command line have no handler code. They build msgspec types
-from the shape and decode with them, so the check of a submission and the decoder of a worker are the same msgspec code, with
-the same rules for numbers, dates, unions, tags, limits and unknown fields. JSON Schema cannot express many of these rules.
+A worker registers the shape of every task type. The API and the command line have no handler code.
+They build msgspec types from the shape and decode with them, so the check of a submission and the
+decoder of a worker are the same msgspec code, with the same rules for numbers, dates, unions, tags,
+limits and unknown fields. JSON Schema cannot express many of these rules.
 
-A shape omits the checks that only the handler's code can make: `__post_init__`, validators of attrs, and `_missing_` of an
-enum. Class names, defaults and descriptions are not part of it. The stamp of a shape is a hash: two handlers with the same
-stamp take the same payloads.
+A shape omits the checks that only the handler's code can make: `__post_init__`, validators of
+attrs, and `_missing_` of an enum. Class names, defaults and descriptions are not part of it. The
+stamp of a shape is a hash: two handlers with the same stamp take the same payloads.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ _CLASSES: dict[type[inspect.Type], str] = {
 
 
 def shape_of(arguments: type[Struct]) -> bytes:
-    """The shape of a struct, as JSON. Raises `TypeError` for a type that a payload cannot hold, and `ValueError` for a pattern
-    that may take more than linear time."""
+    """The shape of a struct, as JSON. Raises `TypeError` for a type that a payload cannot hold, and
+    `ValueError` for a pattern that may take more than linear time."""
     classes = _Describer().describe(arguments)
     return msgspec.json.encode({"classes": classes}, order="sorted")
 
@@ -77,16 +78,26 @@ def stamp_of(shape: bytes) -> str:
 
 
 def decoder_of(shape: bytes) -> msgspec.json.Decoder[Any]:
-    """A decoder that accepts payloads of a shape. Raises `ValueError` for a text that is not a shape of this version."""
+    """A decoder that accepts payloads of a shape. Raises `ValueError` for a text that is not a
+    shape of this version."""
     try:
         classes = msgspec.json.decode(shape, type=dict[str, list[Node]])["classes"]
         return msgspec.json.Decoder(_Builder(classes).build())
-    except (ArithmeticError, AttributeError, LookupError, NameError, RecursionError, TypeError, msgspec.MsgspecError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NameError,
+        RecursionError,
+        TypeError,
+        msgspec.MsgspecError,
+    ) as error:
         raise ValueError(f"not a shape of this version: {type(error).__name__}: {error}") from error
 
 
 class _Describer:
-    """Turns types into nodes. A class is described once and referenced by its number, since it may contain itself."""
+    """Turns types into nodes. A class is described once and referenced by its number, since it may
+    contain itself."""
 
     def __init__(self) -> None:
         self._numbers: dict[int, int] = {}
@@ -107,7 +118,12 @@ class _Describer:
         node: Node = {
             "class": _CLASSES[type(found)],
             "fields": [
-                {"name": field.encode_name, "required": field.required, "type": self._node(field.type)} for field in found.fields
+                {
+                    "name": field.encode_name,
+                    "required": field.required,
+                    "type": self._node(field.type),
+                }
+                for field in found.fields
             ],
             "hash": _hash_of(found),
         }
@@ -125,7 +141,9 @@ class _Describer:
                 return {"kind": kind} | self._limits(found, limits)
         for kind, (collection, _) in _COLLECTIONS.items():
             if type(found) is collection:
-                return {"kind": kind, "of": self._node(found.item_type)} | self._limits(found, _LENGTH)
+                return {"kind": kind, "of": self._node(found.item_type)} | self._limits(
+                    found, _LENGTH
+                )
         if type(found) in _CLASSES:
             return {"kind": "class", "at": self._number(found)}
         return self._compound(found)
@@ -157,7 +175,8 @@ class _Describer:
 
 
 class _Builder:
-    """Turns nodes into types of msgspec. Annotations name types, since a class may contain one that does not exist yet."""
+    """Turns nodes into types of msgspec. Annotations name types, since a class may contain one that
+    does not exist yet."""
 
     def __init__(self, classes: list[Node]) -> None:
         self._nodes = classes
@@ -175,7 +194,12 @@ class _Builder:
         annotations = {field["name"]: f"T{number}_{n}" for n, field in enumerate(fields)}
         self._types |= {annotations[field["name"]]: self._type(field["type"]) for field in fields}
         optional = [field["name"] for field in fields if not field["required"]]
-        build = {"struct": _struct, "dataclass": _dataclass, "typed_dict": _typed_dict, "named_tuple": _named_tuple}
+        build = {
+            "struct": _struct,
+            "dataclass": _dataclass,
+            "typed_dict": _typed_dict,
+            "named_tuple": _named_tuple,
+        }
         self._types[name] = found = build[node["class"]](name, annotations, optional, node)
         return found
 
@@ -186,9 +210,15 @@ class _Builder:
             return _limited(found, node, limits)
         if kind in _COLLECTIONS:
             item, collection = self._type(node["of"]), _COLLECTIONS[kind][1]
-            return _limited(_of(collection, item, ...) if kind == "tuple" else _of(collection, item), node, _LENGTH)
+            return _limited(
+                _of(collection, item, ...) if kind == "tuple" else _of(collection, item),
+                node,
+                _LENGTH,
+            )
         if kind == "dict":
-            return _limited(_of(dict, self._type(node["keys"]), self._type(node["of"])), node, _LENGTH)
+            return _limited(
+                _of(dict, self._type(node["keys"]), self._type(node["of"])), node, _LENGTH
+            )
         if kind in _ENUMS:
             base: Any = _ENUMS[kind]
             return base("E", {f"V{n}": value for n, value in enumerate(node["values"])})
@@ -196,7 +226,9 @@ class _Builder:
             return f"C{node['at']}"
         if kind == "literal":
             return _of(Literal, *node["values"])
-        return _of({"items": tuple, "union": Union}[kind], *(self._type(part) for part in node["of"]))
+        return _of(
+            {"items": tuple, "union": Union}[kind], *(self._type(part) for part in node["of"])
+        )
 
 
 def _of(generic: Any, *arguments: Any) -> Any:
@@ -206,7 +238,11 @@ def _of(generic: Any, *arguments: Any) -> Any:
 
 def _struct(name: str, annotations: dict[str, str], optional: list[str], node: Node) -> Any:
     fields = [
-        (f"f{n}", annotation, msgspec.field(name=key, **({"default": None} if key in optional else {})))
+        (
+            f"f{n}",
+            annotation,
+            msgspec.field(name=key, **({"default": None} if key in optional else {})),
+        )
         for n, (key, annotation) in enumerate(annotations.items())
     ]
     return msgspec.defstruct(
@@ -224,10 +260,16 @@ def _struct(name: str, annotations: dict[str, str], optional: list[str], node: N
 
 def _dataclass(name: str, annotations: dict[str, str], optional: list[str], node: Node) -> Any:
     fields = [
-        (key, annotation, dataclasses.field(default=None) if key in optional else dataclasses.field())
+        (
+            key,
+            annotation,
+            dataclasses.field(default=None) if key in optional else dataclasses.field(),
+        )
         for key, annotation in annotations.items()
     ]
-    return dataclasses.make_dataclass(name, fields, kw_only=True, frozen=node["hash"] == "value", eq=node["hash"] != "identity")
+    return dataclasses.make_dataclass(
+        name, fields, kw_only=True, frozen=node["hash"] == "value", eq=node["hash"] != "identity"
+    )
 
 
 def _typed_dict(name: str, annotations: dict[str, str], optional: list[str], node: Node) -> Any:
@@ -235,7 +277,10 @@ def _typed_dict(name: str, annotations: dict[str, str], optional: list[str], nod
     found = make(name, dict.fromkeys(annotations, Any))
     # As names: TypedDict would turn them into references that are looked up in this module.
     found.__annotations__ = annotations
-    found.__required_keys__, found.__optional_keys__ = frozenset(annotations) - set(optional), frozenset(optional)
+    found.__required_keys__, found.__optional_keys__ = (
+        frozenset(annotations) - set(optional),
+        frozenset(optional),
+    )
     return found
 
 
@@ -247,7 +292,8 @@ def _named_tuple(name: str, annotations: dict[str, str], optional: list[str], no
 
 
 def _hash_of(found: Any) -> str:
-    """How objects of a class are hashed: by `value`, by `identity`, or `never`. The last kind cannot be elements of a set."""
+    """How objects of a class are hashed: by `value`, by `identity`, or `never`. The last kind
+    cannot be elements of a set."""
     method = found.cls.__hash__
     if isinstance(found, inspect.StructType) and method is Struct.__hash__:
         config = found.cls.__struct_config__

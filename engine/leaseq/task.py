@@ -1,7 +1,7 @@
 """The user's view of task types, and handles of submitted tasks.
 
-`TypedTask` has the signature of its handler, so a type checker reports a wrong argument at the call. `TaskHandle` knows the
-type of the result.
+`TypedTask` has the signature of its handler, so a type checker reports a wrong argument at the
+call. `TaskHandle` knows the type of the result.
 """
 
 from __future__ import annotations
@@ -69,13 +69,16 @@ class TaskHandle(Generic[R]):
         return (await self.find()).state
 
     async def cancel(self) -> State:
-        """Cancel the task: CANCELLED if it was waiting, PROCESSING if its worker was asked to stop. Raises `TaskConflict`."""
+        """Cancel the task: CANCELLED if it was waiting, PROCESSING if its worker was asked to stop.
+        Raises `TaskConflict`."""
         return await self._client.tenant_client.cancel(self.id)
 
     async def result(self, *, timeout: float = 30.0) -> R:
-        """Wait up to `timeout` seconds for the task to succeed, and return the return value of its handler.
+        """Wait up to `timeout` seconds for the task to succeed, and return the return value of its
+        handler.
 
-        Raises `TaskFailed`, `TaskCancelled`, or `ResultTimeout` (the task continues; wait again later).
+        Raises `TaskFailed`, `TaskCancelled`, or `ResultTimeout` (the task continues; wait again
+        later).
         """
         task = await self._client.tenant_client.wait(self.id, timeout=timeout)
         if task.state is State.SUCCESS:
@@ -89,7 +92,8 @@ class TaskHandle(Generic[R]):
 
 
 class Chosen(Struct, frozen=True, kw_only=True):
-    """The arguments of `TypedTask.options`: options of the task, its key, and the transaction that it belongs to."""
+    """The arguments of `TypedTask.options`: options of the task, its key, and the transaction that
+    it belongs to."""
 
     options: SubmitOptions = SubmitOptions()
     idempotency_key: str | None = None
@@ -97,7 +101,8 @@ class Chosen(Struct, frozen=True, kw_only=True):
 
 
 class BoundTask(Generic[R_co]):
-    """A checked submission for `submit_many`: task type, arguments, options. A BoundTask can be submitted once."""
+    """A checked submission for `submit_many`: task type, arguments, options. A BoundTask can be
+    submitted once."""
 
     def __init__(self, submission: Submission, *, returns: Any) -> None:
         self.submission = submission
@@ -114,7 +119,10 @@ class TypedTask(Generic[P, R]):
     """
 
     def __init__(self, client: Client, handler: Handler, chosen: Chosen | None = None) -> None:
-        self.__name__, self.__doc__ = getattr(handler.function, "__name__", handler.type), handler.function.__doc__
+        self.__name__, self.__doc__ = (
+            getattr(handler.function, "__name__", handler.type),
+            handler.function.__doc__,
+        )
         self.__wrapped__ = handler.function  # for inspect.signature and documentation tools
         self._client = client
         self._chosen = chosen or Chosen()
@@ -126,35 +134,49 @@ class TypedTask(Generic[P, R]):
 
     @property
     def sync(self) -> SyncTask[P, R]:
-        """The same interface for code without an event loop: plain `def` handlers, Django and Flask, scripts."""
+        """The same interface for code without an event loop: plain `def` handlers, Django and
+        Flask, scripts."""
         return SyncTask(self._client.openings, self)
 
     def options(self, **chosen: Unpack[OptionFields]) -> Self:
         """The same task type with these submission options. They replace earlier ones.
 
-        `connection` is a psycopg connection with an open transaction: the task exists if and when that transaction commits. In a
-        handler, pass the transaction of `ctx.transaction()`: the task exists if and when this attempt succeeds.
+        `connection` is a psycopg connection with an open transaction: the task exists if and when
+        that transaction commits. In a handler, pass the transaction of `ctx.transaction()`: the
+        task exists if and when this attempt succeeds.
         """
         key, connection = chosen.pop("idempotency_key", None), chosen.pop("connection", None)
         made = Chosen(options=from_keywords({**chosen}), idempotency_key=key, connection=connection)
         return type(self)(self._client, self.handler, made)
 
     async def submit(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
-        """Record one task. It is committed when this returns (or, with `connection`, part of that transaction).
+        """Record one task. It is committed when this returns (or, with `connection`, part of that
+        transaction).
 
         A handler may submit without opening the app. A repeated attempt submits again, so give
-        `options(idempotency_key=ctx.key("step"))` or `options(connection=tx)`.
-        Raises `SubmissionInvalid` and its subclasses, and `ServerUnreachable`. After the latter it is unknown whether the
-        task exists. Repeating the same call with the same idempotency key is safe.
+        `options(idempotency_key=ctx.key("step"))` or `options(connection=tx)`. Raises
+        `SubmissionInvalid` and its subclasses, and `ServerUnreachable`. After the latter it is
+        unknown whether the task exists. Repeating the same call with the same idempotency key is
+        safe.
         """
         submitted = await self._record(self._accept(self.handler.encode(args, kwargs)))
-        return TaskHandle(self._client, submitted.task_id, replayed=submitted.replayed, returns=self.handler.returns)
+        return TaskHandle(
+            self._client,
+            submitted.task_id,
+            replayed=submitted.replayed,
+            returns=self.handler.returns,
+        )
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> BoundTask[R]:
-        """Prepare a submission for `Leaseq.submit_many`. Raises `SubmissionInvalid` and its subclasses."""
+        """Prepare a submission for `Leaseq.submit_many`. Raises `SubmissionInvalid` and its
+        subclasses."""
         if self._chosen.connection is not None:
-            raise SubmissionInvalid("submit_many() cannot use options(connection=...): call .submit(...) on each task")
-        return BoundTask(self._accept(self.handler.encode(args, kwargs)), returns=self.handler.returns)
+            raise SubmissionInvalid(
+                "submit_many() cannot use options(connection=...): call .submit(...) on each task"
+            )
+        return BoundTask(
+            self._accept(self.handler.encode(args, kwargs)), returns=self.handler.returns
+        )
 
     async def _record(self, submission: Submission) -> Submitted:
         engine, connection = self._client.engine, self._chosen.connection
@@ -166,19 +188,28 @@ class TypedTask(Generic[P, R]):
 
     def _accept(self, payload: bytes) -> Submission:
         chosen, handler = self._chosen, self.handler
-        # The handler's own defaults are omitted: the same submission over HTTP must have the same fingerprint.
-        request = Request(type=handler.type, payload=payload, options=chosen.options, idempotency_key=chosen.idempotency_key)
+        # The handler's own defaults are omitted: the same submission over HTTP must have the same
+        # fingerprint.
+        request = Request(
+            type=handler.type,
+            payload=payload,
+            options=chosen.options,
+            idempotency_key=chosen.idempotency_key,
+        )
         return accept(request, self._client.config, tenant=self._client.tenant, known=handler.known)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the function. If it takes a context and none is given, it gets the context of the calling attempt."""
+        """Call the function. If it takes a context and none is given, it gets the context of the
+        calling attempt."""
         handler, parameter = self.handler, self.handler.context_parameter
         if parameter is None or any(isinstance(value, Context) for value in args):
             return handler.function(*args, **kwargs)
         rest = dict(kwargs)
         context = rest.pop(parameter, None) or running.get()
         if context is None:
-            raise NotOpen(f"{handler.type} takes a Context: call it from a handler with a context, or pass {parameter}=...")
+            raise NotOpen(
+                f"{handler.type} takes a Context: call it from a handler with a context, or pass {parameter}=..."
+            )
         return handler.function(**{parameter: context}, **handler.name_arguments(args, rest))
 
 
@@ -186,7 +217,8 @@ class AsyncTask(TypedTask[P, R]):
     """A task type whose handler is `async def`."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Run the handler directly, as a function. A missing context is taken from the calling handler."""
+        """Run the handler directly, as a function. A missing context is taken from the calling
+        handler."""
         coroutine: Coroutine[Any, Any, R] = self._call(args, kwargs)
         return coroutine
 
@@ -195,27 +227,30 @@ class BlockingTask(TypedTask[P, R]):
     """A task type whose handler is a plain `def`."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the handler directly, as a function. A missing context is taken from the calling handler."""
+        """Run the handler directly, as a function. A missing context is taken from the calling
+        handler."""
         result: R = self._call(args, kwargs)
         return result
 
 
 class SyncTask(Generic[P, R]):
-    """A task type for code without an event loop. The first use connects, in a separate thread, for the life of the process. In a
-    plain `def` handler the worker's connections are used."""
+    """A task type for code without an event loop. The first use connects, in a separate thread, for
+    the life of the process. In a plain `def` handler the worker's connections are used."""
 
     def __init__(self, openings: Openings, task: TypedTask[P, R]) -> None:
         self._openings = openings
         self._task = task
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> SyncTaskHandle[R]:
-        """As `TypedTask.submit`. Raises `NotOpen` if an event loop runs in this thread, because the call would block it."""
+        """As `TypedTask.submit`. Raises `NotOpen` if an event loop runs in this thread, because the
+        call would block it."""
         handle = self._openings.run(lambda: self._task.submit(*args, **kwargs))
         return SyncTaskHandle(self._openings, handle)
 
 
 class SyncTaskHandle(Generic[R]):
-    """A submitted task, for code without an event loop. Each method is the blocking form of that of `TaskHandle`."""
+    """A submitted task, for code without an event loop. Each method is the blocking form of that of
+    `TaskHandle`."""
 
     def __init__(self, openings: Openings, handle: TaskHandle[R]) -> None:
         self._openings = openings
@@ -235,20 +270,26 @@ class SyncTaskHandle(Generic[R]):
         return self._openings.run(self._handle.state)
 
     def cancel(self) -> State:
-        """Cancel the task: CANCELLED if it was waiting, PROCESSING if its worker was asked to stop. Raises `TaskConflict`."""
+        """Cancel the task: CANCELLED if it was waiting, PROCESSING if its worker was asked to stop.
+        Raises `TaskConflict`."""
         return self._openings.run(self._handle.cancel)
 
     def result(self, *, timeout: float = 30.0) -> R:
-        """Wait up to `timeout` seconds for the task to succeed. Raises `TaskFailed`, `TaskCancelled`, or `ResultTimeout`."""
+        """Wait up to `timeout` seconds for the task to succeed. Raises `TaskFailed`,
+        `TaskCancelled`, or `ResultTimeout`."""
         return self._openings.run(lambda: self._handle.result(timeout=timeout))
 
 
 class TaskDecorator(Protocol):
-    """The decorator `@app.task(...)`: it keeps the signature of the handler, without its context."""
+    """The decorator `@app.task(...)`: it keeps the signature of the handler, without its
+    context."""
 
-    # An awaitable is also a plain result, so the first two overloads overlap the last two. The order resolves that correctly.
+    # An awaitable is also a plain result, so the first two overloads overlap the last two. The
+    # order resolves that correctly.
     @overload
-    def __call__(self, function: Callable[Concatenate[Context, P], Awaitable[R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[Concatenate[Context, P], Awaitable[R]], /
+    ) -> AsyncTask[P, R]: ...
     @overload
     def __call__(self, function: Callable[P, Awaitable[R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload

@@ -1,7 +1,8 @@
 """Emit events, and listen to them.
 
-`emit(name, **fields)` with a name and the fields of the catalogue in `leaseq.events`. Logs, metrics, tests and the chaos history
-listen here, and nothing else writes a log line. An event without a listener at its level costs one comparison.
+`emit(name, **fields)` with a name and the fields of the catalogue in `leaseq.events`. Logs,
+metrics, tests and the chaos history listen here, and nothing else writes a log line. An event
+without a listener at its level costs one comparison.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ _burst = Burst()
 
 
 def emit(name: str, /, **fields: Any) -> None:
-    """Emit an event. An exception in a listener is logged and ignored: telemetry never ends an attempt."""
+    """Emit an event. An exception in a listener is logged and ignored: telemetry never ends an
+    attempt."""
     level = EVENTS[name]
     if level < _lowest:
         return
@@ -60,13 +62,15 @@ def emit(name: str, /, **fields: Any) -> None:
 
 
 def listening(name: str) -> bool:
-    """Whether any listener observes this event. For callers that emit one event for each task in a batch."""
+    """Whether any listener observes this event. For callers that emit one event for each task in a
+    batch."""
     return EVENTS[name] >= _lowest
 
 
 @contextmanager
 def burst() -> Iterator[None]:
-    """Group the events of the code inside, which must not wait for anything, so that a listener may write them together."""
+    """Group the events of the code inside, which must not wait for anything, so that a listener may
+    write them together."""
     _burst.depth += 1
     try:
         yield
@@ -78,7 +82,8 @@ def burst() -> Iterator[None]:
 
 
 def after_burst(act: Callable[[], None]) -> bool:
-    """Call this when the current burst is over, once. Returns False, without calling it, if there is no burst."""
+    """Call this when the current burst is over, once. Returns False, without calling it, if there
+    is no burst."""
     if _burst.depth:
         _burst.after[act] = None
     return _burst.depth > 0

@@ -31,7 +31,8 @@ SIGNALS = tuple(
 @click.command()
 @click.option("--tasks", default=2_000, type=click.IntRange(200), help="How many tasks to submit.")
 def main(tasks: int) -> None:
-    """See leaseq run real tasks, be killed twice, and lose nothing. Takes less than a minute, leaves nothing behind."""
+    """See leaseq run real tasks, be killed twice, and lose nothing. Takes less than a minute,
+    leaves nothing behind."""
     for number in SIGNALS:
         signal.signal(number, interrupt)
     screen = Screen(tasks)
@@ -49,27 +50,40 @@ def main(tasks: int) -> None:
 def run(screen: Screen, tasks: int) -> bool:
     """Play the demo; returns whether every promise was kept."""
     began = monotonic()
-    screen.say("Starting PostgreSQL, Valkey, a mail server, and leaseq: one API, one reaper, two workers ...", "bold")
+    screen.say(
+        "Starting PostgreSQL, Valkey, a mail server, and leaseq: one API, one reaper, two workers ...",
+        "bold",
+    )
     with set_up() as stage:
         for service in stage.services:
             screen.say(f"  {' '.join(service.command)}  (pid {service.pid})")
-        screen.say(f"Leases of {LEASE_SECONDS:g} s, a heartbeat every {HEARTBEAT_SECONDS:g} s (by default 10 s and 2 s).")
+        screen.say(
+            f"Leases of {LEASE_SECONDS:g} s, a heartbeat every {HEARTBEAT_SECONDS:g} s (by default 10 s and 2 s)."
+        )
         workload = make_workload(stage.data, tasks=tasks)
         screen.say(
-            f"Submitting {tasks:,} tasks over HTTP, {workload.repeated} of them twice, to {2 * CONCURRENCY} slots ...", "bold"
+            f"Submitting {tasks:,} tasks over HTTP, {workload.repeated} of them twice, to {2 * CONCURRENCY} slots ...",
+            "bold",
         )
         evidence = play_out(play(stage, workload, screen))
         findings = judge(evidence)
         screen.report(findings, measure(evidence))
         screen.say("Taking everything down ...")
     broken = sum(not finding.held for finding in findings)
-    verdict = "Every promise was kept" if not broken else f"{broken} of {len(findings)} promises were BROKEN"
-    screen.say(f"{verdict}. It took {monotonic() - began:.0f} s.", "bold red" if broken else "bold green")
+    verdict = (
+        "Every promise was kept"
+        if not broken
+        else f"{broken} of {len(findings)} promises were BROKEN"
+    )
+    screen.say(
+        f"{verdict}. It took {monotonic() - began:.0f} s.", "bold red" if broken else "bold green"
+    )
     return not broken
 
 
 def play_out(playing: Coroutine[None, None, Evidence]) -> Evidence:
-    """Run the play. Ctrl-C and SIGTERM cancel it in order, as KeyboardInterrupt; nothing interrupts the taking down."""
+    """Run the play. Ctrl-C and SIGTERM cancel it in order, as KeyboardInterrupt; nothing interrupts
+    the taking down."""
 
     async def cancellable() -> Evidence:
         task = asyncio.ensure_future(playing)

@@ -15,7 +15,11 @@ from examples.demo.workload import Workload
 
 
 async def gather_evidence(
-    stage: Stage, ledger: Ledger, workload: Workload, answers: Sequence[Answer], recoveries: tuple[Recovery, Recovery]
+    stage: Stage,
+    ledger: Ledger,
+    workload: Workload,
+    answers: Sequence[Answer],
+    recoveries: tuple[Recovery, Recovery],
 ) -> Evidence:
     """Read everything back."""
     child, worker = recoveries
@@ -27,7 +31,11 @@ async def gather_evidence(
         charges=await ledger.charges(),
         money=await ledger.money(),
         mails=stage.mailbox.received,
-        reports={month: totals for month in workload.months if (totals := read_report(stage.reports, month))},
+        reports={
+            month: totals
+            for month in workload.months
+            if (totals := read_report(stage.reports, month))
+        },
         child=child,
         worker=worker,
         lease_seconds=LEASE_SECONDS,

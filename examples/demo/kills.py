@@ -23,7 +23,8 @@ RECOVERY_SECONDS = 30.0
 
 
 class Kill(Struct, frozen=True):
-    """The killed process, and the number of tasks that ran in it. `workers` are its incarnations in the ledger."""
+    """The killed process, and the number of tasks that ran in it. `workers` are its incarnations in
+    the ledger."""
 
     pids: list[int]
     workers: list[str]
@@ -32,7 +33,8 @@ class Kill(Struct, frozen=True):
 
 
 class Recovery(Struct, frozen=True):
-    """How many attempts were lost with it; after how many seconds all their tasks were back in the queue, and ran again."""
+    """How many attempts were lost with it; after how many seconds all their tasks were back in the
+    queue, and ran again."""
 
     lost: int
     returned: float
@@ -72,7 +74,8 @@ async def recovered(ledger: Ledger, killed: Kill) -> Recovery:
 async def finished(ledger: Ledger, killed: Kill) -> None:
     """Wait until every task that was lost has ended, so that none of them meets a second kill.
 
-    One that did would be a suspect, and run apart from the others: that is for poison tasks, not for this demo.
+    One that did would be a suspect, and run apart from the others: that is for poison tasks, not
+    for this demo.
     """
     give_up = monotonic() + RECOVERY_SECONDS
     found = await ledger.recovery(killed.workers, killed.killed_at)

@@ -62,7 +62,9 @@ class Ledger:
         return dict(await self._rows("list_incarnations", pid=pid))
 
     async def recovery(self, workers: list[str], killed_at: datetime) -> FoundRecovery:
-        return FoundRecovery(*(await self._rows("measure_recovery", workers=workers, killed_at=killed_at))[0])
+        return FoundRecovery(
+            *(await self._rows("measure_recovery", workers=workers, killed_at=killed_at))[0]
+        )
 
     async def tasks(self) -> list[FoundTask]:
         return [FoundTask(*row) for row in await self._rows("list_tasks")]
@@ -88,5 +90,7 @@ class Ledger:
 @asynccontextmanager
 async def open_ledger(url: str) -> AsyncIterator[Ledger]:
     """Connect for as long as the block lasts."""
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True, row_factory=tuple_row) as conn:
+    async with await psycopg.AsyncConnection.connect(
+        url, autocommit=True, row_factory=tuple_row
+    ) as conn:
         yield Ledger(conn)

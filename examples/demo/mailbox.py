@@ -11,7 +11,8 @@ from email import message_from_bytes
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-# A mail server elsewhere takes its time, and so the workers have their hands full when they are killed.
+# A mail server elsewhere takes its time, and so the workers have their hands full when they are
+# killed.
 MAIL_SECONDS = 0.4
 
 
@@ -36,7 +37,8 @@ class Mailbox:
         return f"{self._controller.hostname}:{self._controller.port}"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 (the library's name)
-        """Take one mail in, and say so a little later: a client that dies in between has sent it all the same."""
+        """Take one mail in, and say so a little later: a client that dies in between has sent it
+        all the same."""
         content = envelope.original_content or b""
         self.received[str(message_from_bytes(content)["Message-ID"])] += 1
         await asyncio.sleep(MAIL_SECONDS)

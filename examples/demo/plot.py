@@ -1,7 +1,7 @@
 """The script of the demo.
 
-Submissions come in as fast as the API takes them. When some of the tasks are finished a worker's child is killed, and when
-more are, a whole worker. Then nothing is left to do but wait.
+Submissions come in as fast as the API takes them. When some of the tasks are finished a worker's
+child is killed, and when more are, a whole worker. Then nothing is left to do but wait.
 """
 
 from __future__ import annotations
@@ -65,12 +65,16 @@ class Watch:
 
 
 async def kill_twice(stage: Stage, progress: Watch, screen: Screen) -> tuple[Recovery, Recovery]:
-    """Kill a child of the first worker, then the whole second one; each time, wait until its tasks run again."""
+    """Kill a child of the first worker, then the whole second one; each time, wait until its tasks
+    run again."""
     first, second = stage.workers
     async with open_ledger(stage.postgres_url) as ledger:
         await progress.reached(FIRST_KILL)
         killed = await kill_busy(ledger, first, whole=False)
-        screen.say(f"kill -9 {killed.pids[0]}: the process of worker 1 that ran {killed.running} tasks", "bold yellow")
+        screen.say(
+            f"kill -9 {killed.pids[0]}: the process of worker 1 that ran {killed.running} tasks",
+            "bold yellow",
+        )
         child = await recovered(ledger, killed)
         screen.say(f"  its supervisor took them back: {child}")
 
@@ -78,7 +82,10 @@ async def kill_twice(stage: Stage, progress: Watch, screen: Screen) -> tuple[Rec
         await progress.reached(SECOND_KILL)
         killed = await kill_busy(ledger, second, whole=True)
         pids = " ".join(map(str, killed.pids))
-        screen.say(f"kill -9 {pids}: all of worker 2, supervisor and child, with {killed.running} tasks", "bold yellow")
+        screen.say(
+            f"kill -9 {pids}: all of worker 2, supervisor and child, with {killed.running} tasks",
+            "bold yellow",
+        )
         screen.say("  no supervisor is left to recover them: its lease has to expire")
         worker = await recovered(ledger, killed)
         screen.say(f"  the reaper took them back: {worker}")

@@ -1,7 +1,7 @@
 """Start a service of leaseq as a real process, and stop or kill it.
 
-Invariants: only processes that the demo started, and their children, are ever signalled; a service whose demo has died
-ends, because its standard input ends (`--until-eof`).
+Invariants: only processes that the demo started, and their children, are ever signalled; a service
+whose demo has died ends, because its standard input ends (`--until-eof`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ PROC = Path("/proc")
 class Service:
     """One `leaseq ...` process, with its words in a file."""
 
-    def __init__(self, name: str, arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path
+    ) -> None:
         self.name = name
         self.command = ["leaseq", *arguments]
         self._log = log
@@ -52,15 +54,18 @@ class Service:
         listed = PROC / str(self.pid) / "task" / str(self.pid) / "children"
         if listed.exists():
             return [int(pid) for pid in listed.read_text(encoding="ascii").split()]
-        pairs = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        pairs = subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+        ).stdout
         found = [line.split() for line in pairs.splitlines()]
         return [int(pid) for pid, parent in found if parent == str(self.pid)]
 
     def kill_whole(self) -> list[int]:
-        """SIGKILL to the process and its children together, as when its machine is lost: no process is left to clean up.
+        """SIGKILL to the process and its children together, as when its machine is lost: no process
+        is left to clean up.
 
-        The supervisor stands still first. Otherwise it would replace a child, or a child would notice that its supervisor is
-        gone, and hand its tasks back.
+        The supervisor stands still first. Otherwise it would replace a child, or a child would
+        notice that its supervisor is gone, and hand its tasks back.
         """
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGSTOP)

@@ -61,7 +61,9 @@ class Screen:
         for finding in findings:
             held = "[green]held[/]" if finding.held else "[bold red]BROKEN[/]"
             promises.add_row(finding.promise, finding.seen, held)
-        numbers = Table(title="Costs on this machine", title_justify="left", box=SIMPLE, show_header=False)
+        numbers = Table(
+            title="Costs on this machine", title_justify="left", box=SIMPLE, show_header=False
+        )
         for measure in measures:
             numbers.add_row(measure.what, measure.value)
         for table in (promises, numbers):

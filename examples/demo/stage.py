@@ -1,8 +1,8 @@
 """Set up the servers and services of the demo, and tear them down.
 
-Two servers, an API, a reaper and two workers, all real processes with all their files in one temporary directory. In all
-cases they are stopped in the reverse order. No LEASEQ_* variable of the caller is used: the demo must not touch the caller's
-servers.
+Two servers, an API, a reaper and two workers, all real processes with all their files in one
+temporary directory. In all cases they are stopped in the reverse order. No LEASEQ_* variable of the
+caller is used: the demo must not touch the caller's servers.
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ def set_up() -> Iterator[Stage]:
     with ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="leaseq-demo-"))
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        postgres, valkey = PostgresServer(directory / "postgres"), ValkeyServer(directory / "valkey")
+        postgres, valkey = (
+            PostgresServer(directory / "postgres"),
+            ValkeyServer(directory / "valkey"),
+        )
         for server in (postgres, valkey):
             stack.callback(server.destroy)
             server.start()
@@ -101,13 +104,21 @@ def start_services(stage: Stage, env: dict[str, str]) -> None:
     """Start the five, and wait until tasks would be taken and run."""
 
     def start(name: str, *arguments: str) -> Service:
-        service = Service(name, arguments, env=env, cwd=ROOT, log=stage.directory / f"{name.replace(' ', '-')}.log")
+        service = Service(
+            name,
+            arguments,
+            env=env,
+            cwd=ROOT,
+            log=stage.directory / f"{name.replace(' ', '-')}.log",
+        )
         stage.services.append(service)
         return service
 
     start("reaper", "reaper")
     for number in (1, 2):
-        stage.workers.append(start(f"worker {number}", "worker", APP, "--concurrency", str(CONCURRENCY)))
+        stage.workers.append(
+            start(f"worker {number}", "worker", APP, "--concurrency", str(CONCURRENCY))
+        )
     wait_until(lambda: types_known(stage.postgres_url), stage.services)
     start("api", "api")
     wait_until(lambda: serves(stage.api_url), stage.services)
@@ -129,14 +140,17 @@ def serves(api_url: str) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], services: Sequence[Service]) -> None:
-    """Wait for the condition. Raises `DemoFailed`, with its last words, if a service ends meanwhile or it takes too long."""
+    """Wait for the condition. Raises `DemoFailed`, with its last words, if a service ends meanwhile
+    or it takes too long."""
     give_up = time.monotonic() + START_SECONDS
     while not condition():
         for service in services:
             if service.ended:
                 raise DemoFailed(f"{service.name} has ended:\n{service.last_words()}")
         if time.monotonic() > give_up:
-            raise DemoFailed(f"the services were not ready within {START_SECONDS:.0f} s:\n{services[-1].last_words()}")
+            raise DemoFailed(
+                f"the services were not ready within {START_SECONDS:.0f} s:\n{services[-1].last_words()}"
+            )
         time.sleep(POLL_SECONDS)
 
 

@@ -41,7 +41,9 @@ async def submit_all(api_url: str, errands: Sequence[Errand]) -> list[Answer]:
     return answers
 
 
-async def submit_some(client: httpx.AsyncClient, rest: Iterator[Errand], answers: list[Answer]) -> None:
+async def submit_some(
+    client: httpx.AsyncClient, rest: Iterator[Errand], answers: list[Answer]
+) -> None:
     """Take errands from the common supply until there are none."""
     for errand in rest:
         copies = 2 if errand.twice else 1

@@ -1,7 +1,7 @@
 """Check the guarantees.
 
-Pure functions from the acknowledgements, the ledger and the outside effects to findings. Effects without a guarantee (a mail
-may come twice) are shown, and judged only by the guarantees.
+Pure functions from the acknowledgements, the ledger and the outside effects to findings. Effects
+without a guarantee (a mail may come twice) are shown, and judged only by the guarantees.
 """
 
 from __future__ import annotations
@@ -72,19 +72,24 @@ def accepted_is_kept(seen: Evidence) -> Finding:
     ended = {task.task_id for task in seen.tasks if task.seconds is not None}
     accepted = {answer.task_id for answer in seen.answers}
     lost = len(accepted - ended)
-    return Finding("No accepted task is lost", f"{len(accepted):,} accepted, {lost} lost", lost == 0)
+    return Finding(
+        "No accepted task is lost", f"{len(accepted):,} accepted, {lost} lost", lost == 0
+    )
 
 
 def all_succeeded(seen: Evidence) -> Finding:
     """A kill is no fault of a task: none fails for it."""
     states = Counter(task.state for task in seen.tasks)
-    others = "".join(f", {count:,} {state}" for state, count in sorted(states.items()) if state != "SUCCESS")
+    others = "".join(
+        f", {count:,} {state}" for state, count in sorted(states.items()) if state != "SUCCESS"
+    )
     text = f"{states['SUCCESS']:,} SUCCESS{others or ', 0 FAILED'}"
     return Finding("A kill fails no task", text, states["SUCCESS"] == len(seen.workload.errands))
 
 
 def one_key_one_task(seen: Evidence) -> Finding:
-    """Two submissions with one key are answered with one task, and the second answer is marked as a replay."""
+    """Two submissions with one key are answered with one task, and the second answer is marked as a
+    replay."""
     by_key: dict[str, set[str]] = {}
     for answer in seen.answers:
         by_key.setdefault(answer.key, set()).add(answer.task_id)
@@ -97,7 +102,9 @@ def one_key_one_task(seen: Evidence) -> Finding:
 
 def charged_once(seen: Evidence) -> Finding:
     """Each order is charged exactly once."""
-    wanted = [errand.payload["order_id"] for errand in seen.workload.errands if errand.type == "charge"]
+    wanted = [
+        errand.payload["order_id"] for errand in seen.workload.errands if errand.type == "charge"
+    ]
     twice = sum(times > 1 for times in seen.charges.values())
     never = sum(order not in seen.charges for order in wanted)
     text = f"{sum(seen.charges.values()):,} charges of {len(wanted):,} orders: {twice} twice, {never} missing"
@@ -107,7 +114,9 @@ def charged_once(seen: Evidence) -> Finding:
 def money_agrees(seen: Evidence) -> Finding:
     """No handler's transaction was committed by half."""
     charged, taken = seen.money
-    return Finding("... and whole", f"charged {charged / 100:,.2f}, taken {taken / 100:,.2f}", charged == taken)
+    return Finding(
+        "... and whole", f"charged {charged / 100:,.2f}, taken {taken / 100:,.2f}", charged == taken
+    )
 
 
 def mailed(seen: Evidence) -> Finding:
@@ -146,7 +155,10 @@ def measure(seen: Evidence) -> list[Measure]:
     finishes = [task.seconds for task in seen.tasks if task.seconds is not None]
     again = ", ".join(f"{times} {outcome}" for outcome, times in seen.attempts.items()) or "none"
     return [
-        Measure("a submission over HTTP, from sent to 202", f"p50 {at(submits, 50):.1f} ms, p99 {at(submits, 99):.1f} ms"),
+        Measure(
+            "a submission over HTTP, from sent to 202",
+            f"p50 {at(submits, 50):.1f} ms, p99 {at(submits, 99):.1f} ms",
+        ),
         Measure(
             "a task, from recorded to finished, the queue before it included",
             f"p50 {at(finishes, 50):.1f} s, p99 {at(finishes, 99):.1f} s",

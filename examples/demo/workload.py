@@ -11,7 +11,14 @@ from msgspec import Struct
 
 MONTHS = [f"{year}-{month:02}" for year in range(2021, 2026) for month in range(1, 13)]
 ORDERS_A_MONTH = 1_500
-PRODUCTS = {"espresso": 320, "filter coffee": 380, "grinder": 8_900, "green tea": 290, "kettle": 4_500, "oat milk": 190}
+PRODUCTS = {
+    "espresso": 320,
+    "filter coffee": 380,
+    "grinder": 8_900,
+    "green tea": 290,
+    "kettle": 4_500,
+    "oat milk": 190,
+}
 CUSTOMERS = 200
 # Of ten submissions, one is sent twice.
 REPEATED = 0.1
@@ -39,16 +46,25 @@ class Workload(Struct, frozen=True):
 
 
 def make_workload(directory: Path, *, tasks: int) -> Workload:
-    """Write the orders of some months to `directory`, and think of `tasks` errands: charges, receipts, reports."""
+    """Write the orders of some months to `directory`, and think of `tasks` errands: charges,
+    receipts, reports."""
     chance = random.Random(2026)
-    months = {month: write_orders(directory, month, chance) for month in MONTHS[: max(1, tasks * 3 // 100)]}
+    months = {
+        month: write_orders(directory, month, chance)
+        for month in MONTHS[: max(1, tasks * 3 // 100)]
+    }
     errands = [Errand("monthly_report", {"month": month}, f"report-{month}") for month in months]
-    errands += [shop_errand(number // 2 + 1, receipt=bool(number % 2), chance=chance) for number in range(tasks - len(errands))]
+    errands += [
+        shop_errand(number // 2 + 1, receipt=bool(number % 2), chance=chance)
+        for number in range(tasks - len(errands))
+    ]
     chance.shuffle(errands)
     for place in chance.sample(range(tasks), int(tasks * REPEATED)):
         said = errands[place]
         together = chance.random() < 0.5
-        errands[place] = Errand(said.type, said.payload, said.key, twice=together, later=not together)
+        errands[place] = Errand(
+            said.type, said.payload, said.key, twice=together, later=not together
+        )
     return Workload(errands, months)
 
 
@@ -57,8 +73,14 @@ def shop_errand(order_id: int, *, receipt: bool, chance: random.Random) -> Erran
     cents = chance.choice(list(PRODUCTS.values())) * chance.randint(1, 3)
     customer = f"customer-{chance.randint(1, CUSTOMERS):03}@example.com"
     if receipt:
-        return Errand("send_receipt", {"order_id": order_id, "to": customer, "cents": cents}, f"receipt-{order_id}")
-    return Errand("charge", {"order_id": order_id, "customer": customer, "cents": cents}, f"charge-{order_id}")
+        return Errand(
+            "send_receipt",
+            {"order_id": order_id, "to": customer, "cents": cents},
+            f"receipt-{order_id}",
+        )
+    return Errand(
+        "charge", {"order_id": order_id, "customer": customer, "cents": cents}, f"charge-{order_id}"
+    )
 
 
 def write_orders(directory: Path, month: str, chance: random.Random) -> tuple[int, int]:

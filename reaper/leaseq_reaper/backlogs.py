@@ -1,6 +1,7 @@
 """The tasks that wait in the ledger because their lane is full.
 
-Only dispatch knows where a backlog begins, because pushes decide that there. Many queues are read in one round trip.
+Only dispatch knows where a backlog begins, because pushes decide that there. Many queues are read
+in one round trip.
 """
 
 from __future__ import annotations

@@ -35,14 +35,18 @@ class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler is not typed
         self.slack = slack
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
-        """The first run comes early, at random, so that reapers that were started together spread out."""
+        """The first run comes early, at random, so that reapers that were started together spread
+        out."""
         if previous is None:
             return now + timedelta(seconds=uniform(0, min(self.seconds, 1)))
-        return now + timedelta(seconds=self.slack() * self.seconds * uniform(1 - JITTER, 1 + JITTER))
+        return now + timedelta(
+            seconds=self.slack() * self.seconds * uniform(1 - JITTER, 1 + JITTER)
+        )
 
 
 class Loop(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler is not typed
-    """APScheduler's scheduler, always called in its event loop, so it need not be woken through a file descriptor."""
+    """APScheduler's scheduler, always called in its event loop, so it need not be woken through a
+    file descriptor."""
 
     def wakeup(self) -> None:
         """Start the jobs that are due, and wait for the next."""
@@ -51,19 +55,23 @@ class Loop(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler is not typed
 
 
 class Starter(BaseExecutor):  # type: ignore[misc]
-    """Starts a pass, and reports its end to the scheduler. APScheduler's own executor makes a second task."""
+    """Starts a pass, and reports its end to the scheduler. APScheduler's own executor makes a
+    second task."""
 
     def __init__(self, passes: Passes) -> None:
         super().__init__()
         self._passes = passes
 
     def _do_submit_job(self, schedule: Job, run_times: Sequence[datetime]) -> None:
-        self._passes.start(*schedule.args).add_done_callback(lambda _: self._run_job_success(schedule.id, ()))
+        self._passes.start(*schedule.args).add_done_callback(
+            lambda _: self._run_job_success(schedule.id, ())
+        )
 
 
 async def run_duties(duties: Sequence[Duty], stop: asyncio.Event) -> None:
     """Run all duties concurrently until `stop` is set."""
-    # A late pass, or one that still runs at its next time, is not worth a log line. `Passes` reports exceptions of a pass.
+    # A late pass, or one that still runs at its next time, is not worth a log line. `Passes`
+    # reports exceptions of a pass.
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
     passes = Passes()
     scheduler = Loop(timezone=UTC, executors={"default": Starter(passes)})
@@ -95,7 +103,9 @@ def repair_after_clock_change(scheduler: AsyncIOScheduler, duties: Sequence[Duty
     now = datetime.now(UTC)
     for duty in duties:
         schedule = scheduler.get_job(duty.name)
-        if schedule.next_run_time > now + timedelta(seconds=2 * duty.slack() * duty.interval_seconds + 1):
+        if schedule.next_run_time > now + timedelta(
+            seconds=2 * duty.slack() * duty.interval_seconds + 1
+        ):
             schedule.modify(next_run_time=now)
 
 

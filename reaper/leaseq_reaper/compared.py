@@ -6,7 +6,8 @@ makes a lane shorter, and a push changes its end. So a comparison is remembered,
 tasks that it covers (`scan_tasks.sql`), and all lanes are read in one reply (`ends.lua`).
 
 Invariants:
-- A task is remembered under its attempt. A claim increments the attempt, so a task that has run since is compared again.
+- A task is remembered under its attempt. A claim increments the attempt, so a task that has run
+  since is compared again.
 - The reads before and after a comparison agree, and a later read is at most LOOK_SECONDS old when
   it is trusted. So a lane that has lost a delivery is compared again in the first walk that comes
   to its tasks after that time.
@@ -37,7 +38,8 @@ Place = tuple[str, Lane]
 
 
 class Standing(Struct):
-    """A lane at its comparison: its state, the time, the last read, and the deliveries found in it."""
+    """A lane at its comparison: its state, the time, the last read, and the deliveries found in
+    it."""
 
     end: End
     since: float
@@ -48,7 +50,9 @@ class Standing(Struct):
 class Compared:
     """Compares tasks with their lanes, and remembers the deliveries."""
 
-    def __init__(self, survey: Survey, *, isolation: FailureIsolation, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, survey: Survey, *, isolation: FailureIsolation, clock: Clock = time.monotonic
+    ) -> None:
         self._survey = survey
         self._isolation = isolation
         self._clock = clock
@@ -56,13 +60,18 @@ class Compared:
         self._tasks: dict[str, tuple[int, Place]] = {}  # the attempt, and the lane
         self._order: list[str] | None = []
 
-    async def find(self, candidates: Mapping[Place, Mapping[str, TaskSnapshot]]) -> tuple[set[str], int]:
-        """The ids that are in their lanes, and the length of these lanes. A lane that cannot be read holds none of them."""
+    async def find(
+        self, candidates: Mapping[Place, Mapping[str, TaskSnapshot]]
+    ) -> tuple[set[str], int]:
+        """The ids that are in their lanes, and the length of these lanes. A lane that cannot be
+        read holds none of them."""
         self._drop_old()
         before = await self._look_at(candidates)
         wanted = {place: candidates[place].keys() for place in before}
         lengths = {place: end.length for place, end in before.items()}
-        found = await self._isolation.sort_out(await self._survey.delivered(wanted, lengths=lengths))
+        found = await self._isolation.sort_out(
+            await self._survey.delivered(wanted, lengths=lengths)
+        )
         after = await self._look_at([place for place, task_ids in found.items() if task_ids])
         for place, end in after.items():
             if end == before[place]:
@@ -70,13 +79,16 @@ class Compared:
         return set().union(*found.values()), sum(lengths.values())
 
     async def behind(self, cursor: str, *, limit: int) -> dict[str, int]:
-        """The first `limit` remembered tasks with ids after this one, with their attempts, in lanes that have not changed."""
+        """The first `limit` remembered tasks with ids after this one, with their attempts, in lanes
+        that have not changed."""
         if self._order is None:
             self._order = sorted(self._tasks)
         first = bisect_right(self._order, cursor)
         task_ids = self._order[first : first + limit]
         self._drop_old()
-        await self._look_again({self._tasks[task_id][1] for task_id in task_ids if task_id in self._tasks})
+        await self._look_again(
+            {self._tasks[task_id][1] for task_id in task_ids if task_id in self._tasks}
+        )
         return {task_id: self._tasks[task_id][0] for task_id in task_ids if task_id in self._tasks}
 
     def forget(self) -> None:

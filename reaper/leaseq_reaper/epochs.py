@@ -24,7 +24,9 @@ from leaseq_reaper.isolation import FailureIsolation
 class Epochs:
     """Remembers the epoch and the run id of the server."""
 
-    def __init__(self, survey: Survey, ownership: Ownership, *, isolation: FailureIsolation) -> None:
+    def __init__(
+        self, survey: Survey, ownership: Ownership, *, isolation: FailureIsolation
+    ) -> None:
         self._survey = survey
         self._ownership = ownership
         self._left = ownership.guard.generation
@@ -34,18 +36,22 @@ class Epochs:
         self._reason: str | None = None
 
     async def check(self) -> str | None:
-        """Begin an epoch if there is none. Returns why dispatch may have lost data, or None if it has not.
+        """Begin an epoch if there is none. Returns why dispatch may have lost data, or None if it
+        has not.
 
         A server that is seen for the first time is new, not lost: the full walk at the reaper's
         start covers it. A reason that was found before an error is returned after it.
         """
         try:
-            # First: the epochs of another ledger would look like a loss, and all waiting tasks would be delivered there.
+            # First: the epochs of another ledger would look like a loss, and all waiting tasks
+            # would be delivered there.
             await self._ownership.check()
             server = await self._survey.run_id()
             if self._left != self._ownership.guard.generation:
                 self._left = self._ownership.guard.generation
-                self._reason = self._reason or "a server of dispatch was left because it took no writes"
+                self._reason = (
+                    self._reason or "a server of dispatch was left because it took no writes"
+                )
             if None not in (server, self._server) and self._server != server:
                 self._reason = "the server of dispatch is another one"
             self._server = server

@@ -8,7 +8,8 @@ pass reads all of them.
 A flag that the ledger does not know stops the workers of its queue, so the queues of open workers
 are read in each pass. The scan of dispatch finds other queues with such a flag (leftovers.py).
 
-Invariant: a flag is removed only after the ledger was read again. An operator writes to the ledger first.
+Invariant: a flag is removed only after the ledger was read again. An operator writes to the ledger
+first.
 """
 
 from __future__ import annotations
@@ -31,20 +32,25 @@ class Flags:
         self._before: set[str] = set()  # paused, in the round before
 
     async def restore(self) -> None:
-        """Set the flags of this share that dispatch lacks. At the end of a round, remove those of queues that were resumed."""
+        """Set the flags of this share that dispatch lacks. At the end of a round, remove those of
+        queues that were resumed."""
         share = await self._stores.fleet.list_paused(after=self._after, limit=SHARE)
         flags = await self._isolation.sort_out(await self._stores.survey.paused(share))
         await self._write([queue for queue in share if not flags.get(queue, True)], paused=True)
         self._seen.update(share)
         self._after = share[-1] if len(share) == SHARE else ""
         if not self._after:
-            resumed = sorted(self._before - self._seen)[:SHARE]  # the scan of dispatch finds the rest (leftovers.py)
+            # the scan of dispatch finds the rest (leftovers.py)
+            resumed = sorted(self._before - self._seen)[:SHARE]
             self._before, self._seen = self._seen, set()
             await self.remove(resumed)
 
     async def remove_unknown(self) -> None:
-        """Remove the flags of queues that workers serve and that the ledger does not have paused."""
-        await self.remove(await self._stores.dispatcher.flagged(await self._stores.fleet.list_served()))
+        """Remove the flags of queues that workers serve and that the ledger does not have
+        paused."""
+        await self.remove(
+            await self._stores.dispatcher.flagged(await self._stores.fleet.list_served())
+        )
 
     async def remove(self, queues: list[str]) -> None:
         """Remove the flags of those queues that the ledger does not have paused."""

@@ -41,7 +41,9 @@ Owner = tuple[str, str]  # the queue, the worker
 class Forgotten:
     """Finds forgotten attempts and gives them back to their workers."""
 
-    def __init__(self, stores: Stores, *, isolation: FailureIsolation, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, stores: Stores, *, isolation: FailureIsolation, clock: Clock = time.monotonic
+    ) -> None:
         self._ledger = stores.ledger
         self._fleet = stores.fleet
         self._dispatcher = stores.dispatcher
@@ -69,8 +71,12 @@ class Forgotten:
             some = [*ready][start : start + BATCH]
             snapshots = await self._ledger.find_snapshots([claim.task_id for claim in some])
             open_ones = await self._fleet.find_open(sorted({claim.worker_id for claim in some}))
-            still = {claim: ready[claim] for claim in some if _runs(snapshots.get(claim.task_id), claim)}
-            missing = await self._missing({claim: queue for claim, queue in still.items() if claim.worker_id in open_ones})
+            still = {
+                claim: ready[claim] for claim in some if _runs(snapshots.get(claim.task_id), claim)
+            }
+            missing = await self._missing(
+                {claim: queue for claim, queue in still.items() if claim.worker_id in open_ones}
+            )
             for claim in some:
                 del self._found[claim]
             count += await self._restore({claim: ready[claim] for claim in missing})
@@ -99,7 +105,13 @@ class Forgotten:
             ids = sorted(claim.task_id for claim in owners[owner])
             restored = await self._dispatcher.restore(queue, ids, worker_id=worker_id)
             if restored:
-                emit("attempt.forgotten", worker_id=worker_id, queue=queue, count=restored, task_ids=ids[:SHOWN])
+                emit(
+                    "attempt.forgotten",
+                    worker_id=worker_id,
+                    queue=queue,
+                    count=restored,
+                    task_ids=ids[:SHOWN],
+                )
             count += restored
 
         owners = _by_owner(claims)

@@ -32,8 +32,11 @@ class FailureIsolation:
         self._stores = stores
         self._trouble: Exception | None = None
 
-    async def each(self, items: Iterable[T], act: Callable[[T], Awaitable[object]], *, at_once: int = 1) -> None:
-        """Call `act` for each item, `at_once` at a time. Raises only when a server is away, or Redis takes no writes."""
+    async def each(
+        self, items: Iterable[T], act: Callable[[T], Awaitable[object]], *, at_once: int = 1
+    ) -> None:
+        """Call `act` for each item, `at_once` at a time. Raises only when a server is away, or
+        Redis takes no writes."""
 
         async def attempt(item: T) -> None:
             try:
@@ -50,10 +53,16 @@ class FailureIsolation:
 
     async def sort_out(self, answers: Mapping[K, T | ServerUnreachable]) -> dict[K, T]:
         """The answers of those that could be read. Raises as `each` does."""
-        failed = next((answer for answer in answers.values() if isinstance(answer, ServerUnreachable)), None)
+        failed = next(
+            (answer for answer in answers.values() if isinstance(answer, ServerUnreachable)), None
+        )
         if failed is not None:
             await self._note(failed)
-        return {key: answer for key, answer in answers.items() if not isinstance(answer, ServerUnreachable)}
+        return {
+            key: answer
+            for key, answer in answers.items()
+            if not isinstance(answer, ServerUnreachable)
+        }
 
     def raise_first(self) -> None:
         """Raise the first failure of this pass, if there was one. Call it last in a pass."""

@@ -1,6 +1,7 @@
 """Scan dispatch for data that no other duty looks for.
 
-Each pass reads a few slices of the key space, round after round, so the number of queues does not matter to a pass. It finds
+Each pass reads a few slices of the key space, round after round, so the number of queues does not
+matter to a pass. It finds
 - processing lists whose owner has no lease in dispatch and is closed or missing in the ledger
   (ghost lists): left by a blocked client that received one more id after its worker had been
   reaped, or by a Redis that was restored from an older copy. An owner that is open in the ledger is
@@ -34,7 +35,8 @@ REAP_SECONDS = 0.5
 
 
 class Leftovers:
-    """Scans dispatch, a little in each pass. `on_leases` receives the queues that hold leases of closed workers."""
+    """Scans dispatch, a little in each pass. `on_leases` receives the queues that hold leases of
+    closed workers."""
 
     def __init__(
         self,
@@ -90,10 +92,14 @@ class Leftovers:
             await self._bring_back(owners)
 
     async def _bring_back(self, owners: dict[str, set[str]]) -> None:
-        views = await self._isolation.sort_out(await self._stores.dispatcher.list_leases_of([*owners]))
+        views = await self._isolation.sort_out(
+            await self._stores.dispatcher.list_leases_of([*owners])
+        )
         listed = {queue: {view.worker_id for view in found} for queue, found in views.items()}
         # A queue whose leases cannot be read is left alone.
-        named = {worker_id for queue, leases in listed.items() for worker_id in leases | owners[queue]}
+        named = {
+            worker_id for queue, leases in listed.items() for worker_id in leases | owners[queue]
+        }
         gone = await ended(self._stores.fleet, named)
         self._on_leases({queue for queue, leases in listed.items() if leases & gone})
         ghosts: defaultdict[str, list[str]] = defaultdict(list)
@@ -114,7 +120,8 @@ class Leftovers:
                     worker_id=owner,
                     queues=ghosts[owner],
                     reason="a list without an owner",
-                    stale_after=self._lease,  # a second safeguard: never closes a worker that still beats
+                    # a second safeguard: never closes a worker that still beats
+                    stale_after=self._lease,
                     blame=False,
                 )
             )

@@ -35,7 +35,14 @@ SHOWN = 20
 class Orphans:
     """Settles orphans as lost, and delivers the tasks that run again."""
 
-    def __init__(self, stores: Stores, reap: Reap, *, isolation: FailureIsolation, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        reap: Reap,
+        *,
+        isolation: FailureIsolation,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._settle_lost = reap.settle_lost
         self._ledger = stores.ledger
         self._dispatcher = stores.dispatcher
@@ -71,7 +78,8 @@ class Orphans:
         return count
 
     async def _deliver(self) -> None:
-        """Deliver the tasks that run again. Deliveries that Redis does not take now are made in the next pass.
+        """Deliver the tasks that run again. Deliveries that Redis does not take now are made in the
+        next pass.
 
         Raises `ServerUnreachable`.
         """
@@ -81,12 +89,20 @@ class Orphans:
         waiting = [
             task
             for task in snapshots.values()
-            if task.state is State.PENDING and task.attempt == self._undelivered[task.task_id].attempt
+            if task.state is State.PENDING
+            and task.attempt == self._undelivered[task.task_id].attempt
         ]
         delivered = await redeliver(self._dispatcher, waiting, isolation=self._isolation)
-        self._undelivered = {task.task_id: self._undelivered[task.task_id] for task in delivered.failed}
+        self._undelivered = {
+            task.task_id: self._undelivered[task.task_id] for task in delivered.failed
+        }
         if delivered.taken:
-            emit("task.redispatched", count=len(delivered.taken), task_ids=sorted(delivered.taken)[:SHOWN], reason="orphaned")
+            emit(
+                "task.redispatched",
+                count=len(delivered.taken),
+                task_ids=sorted(delivered.taken)[:SHOWN],
+                reason="orphaned",
+            )
 
 
 __all__ = ["Orphans"]

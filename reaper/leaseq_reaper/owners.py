@@ -15,14 +15,20 @@ LONGEST = 128
 
 
 async def ended(fleet: Fleet, worker_ids: Iterable[str]) -> set[str]:
-    """The workers that are closed or unknown. Names that cannot be worker ids are omitted (values in Redis are hostile)."""
+    """The workers that are closed or unknown. Names that cannot be worker ids are omitted (values
+    in Redis are hostile)."""
     named = {worker_id for worker_id in worker_ids if plausible(worker_id)}
     return named - await fleet.find_open(sorted(named)) if named else set()
 
 
 def plausible(worker_id: str) -> bool:
     """Whether Postgres and a Redis key can hold this name unchanged."""
-    return 0 < len(worker_id) <= LONGEST and worker_id.isascii() and worker_id.isprintable() and " " not in worker_id
+    return (
+        0 < len(worker_id) <= LONGEST
+        and worker_id.isascii()
+        and worker_id.isprintable()
+        and " " not in worker_id
+    )
 
 
 __all__ = ["ended", "plausible"]

@@ -25,8 +25,8 @@ def _always_once() -> float:
 
 
 class Duty(Struct, frozen=True):
-    """A pass and its interval in seconds. `slack`: the factor of the next interval, larger after passes
-    that found nothing to do."""
+    """A pass and its interval in seconds. `slack`: the factor of the next interval, larger after
+    passes that found nothing to do."""
 
     name: str
     interval_seconds: float
@@ -35,7 +35,8 @@ class Duty(Struct, frozen=True):
 
 
 class Quiet:
-    """Counts the passes in a row that have found nothing to do. After SEVERAL of them the next ones may come later."""
+    """Counts the passes in a row that have found nothing to do. After SEVERAL of them the next ones
+    may come later."""
 
     def __init__(self, factor: float) -> None:
         self._factor = factor

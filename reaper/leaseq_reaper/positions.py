@@ -31,7 +31,8 @@ from leaseq_reaper.suspicion import Clock
 REREAD_SECONDS = 5.0
 WHOLE_REST = 10.0
 WHOLE_REST_CAP_SECONDS = 60.0
-# A whole look this quick shows that few entries are left: positions of places that have been quiet are forgotten.
+# A whole look this quick shows that few entries are left: positions of places that have been quiet
+# are forgotten.
 QUICK_SECONDS = 0.02
 # A place needs a position only where much was promoted, and a statement can only name so many.
 MOST_PLACES = 1000
@@ -70,7 +71,9 @@ class Positions:
             self._whole_began = now
             return []
         known = [
-            (track.promoted, place, due) for place, track in self._tracks.items() if (due := track.as_of(now - REREAD_SECONDS))
+            (track.promoted, place, due)
+            for place, track in self._tracks.items()
+            if (due := track.as_of(now - REREAD_SECONDS))
         ]
         return [due for _, _, due in nlargest(MOST_PLACES, known, key=lambda one: one[0])]
 
@@ -83,7 +86,9 @@ class Positions:
         self._whole_at = now + min(WHOLE_REST * took, WHOLE_REST_CAP_SECONDS)
         if took < QUICK_SECONDS:
             quiet = now - WHOLE_REST_CAP_SECONDS
-            self._tracks = {place: track for place, track in self._tracks.items() if track.noted[-1][0] > quiet}
+            self._tracks = {
+                place: track for place, track in self._tracks.items() if track.noted[-1][0] > quiet
+            }
 
     def promoted(self, rests: Sequence[tuple[Due, int]]) -> None:
         """Promotions have come to these positions; how many there were."""

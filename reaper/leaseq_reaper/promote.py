@@ -43,11 +43,13 @@ from leaseq_reaper.turns import Turns
 BATCH = 1000
 # Places that share a batch. A batch of one place costs as much as one of many.
 PLACES = 50
-# After its first share of every place, a pass that promotes for longer than this leaves the rest to the next.
+# After its first share of every place, a pass that promotes for longer than this leaves the rest to
+# the next.
 PASS_SECONDS = 1.0
 # If nothing was due for ten passes, a read costs more than it brings: half as many are made.
 QUIET_FACTOR = 2.0
-# A statement without an answer may be executed late. Its tasks are read in the next pass, and then at this interval.
+# A statement without an answer may be executed late. Its tasks are read in the next pass, and then
+# at this interval.
 DOUBT_SECONDS = 1.0
 # Written by a process of an older version: it may be of any queue.
 UNKNOWN = ""
@@ -89,12 +91,17 @@ class Promote:
         self._isolation.raise_first()
 
     async def _find_out(self) -> None:
-        """Deliver tasks that a promotion without an answer has promoted. Tasks that are still SCHEDULED stay in doubt."""
+        """Deliver tasks that a promotion without an answer has promoted. Tasks that are still
+        SCHEDULED stay in doubt."""
         if not self._doubtful or self._clock() < self._doubt_at:
             return
         snapshots = await self._ledger.find_snapshots(sorted(self._doubtful))
-        self._unsent += [snapshot for snapshot in snapshots.values() if snapshot.state is State.PENDING]
-        self._doubtful = {snapshot.task_id for snapshot in snapshots.values() if snapshot.state is State.SCHEDULED}
+        self._unsent += [
+            snapshot for snapshot in snapshots.values() if snapshot.state is State.PENDING
+        ]
+        self._doubtful = {
+            snapshot.task_id for snapshot in snapshots.values() if snapshot.state is State.SCHEDULED
+        }
         self._doubt_at = self._clock() + DOUBT_SECONDS
 
     async def _round(self, due: Sequence[Due]) -> list[Due]:
@@ -125,8 +132,11 @@ class Promote:
         promoted = [task for one in promotions for task in one.tasks]
         self._unsent = [*self._unsent, *promoted]
         await self._tell_and_send(promoted)
-        # Continue behind the last listed task, so that any number of locked tasks at the head of a place is skipped.
-        return [one.rest for one, (_, limit) in zip(listed, shares, strict=True) if one.count == limit]
+        # Continue behind the last listed task, so that any number of locked tasks at the head of a
+        # place is skipped.
+        return [
+            one.rest for one, (_, limit) in zip(listed, shares, strict=True) if one.count == limit
+        ]
 
     async def _take(self, listed: Sequence[Listed]) -> list[Promotion]:
         """Promote the listed tasks, and keep them in doubt if no answer comes."""
@@ -147,7 +157,11 @@ class Promote:
 
     async def _rooms(self, due: Sequence[Due]) -> dict[tuple[str, int], int]:
         """How many more tasks each place may take."""
-        lanes = {(one.queue, LANES[Priority(one.priority)]): one.place for one in due if one.queue != UNKNOWN}
+        lanes = {
+            (one.queue, LANES[Priority(one.priority)]): one.place
+            for one in due
+            if one.queue != UNKNOWN
+        }
         lengths = await self._survey.lengths([*lanes])
         rooms = {lanes[lane]: self._dispatcher.window - length for lane, length in lengths.items()}
         for lane, most in (await self._turns.allowances(lanes)).items():
@@ -165,7 +179,9 @@ class Promote:
     async def _send(self) -> None:
         # Pushed twice when the answer was lost: legal, the claim is a compare-and-set.
         if self._unsent:
-            self._unsent = (await redeliver(self._dispatcher, self._unsent, isolation=self._isolation)).failed
+            self._unsent = (
+                await redeliver(self._dispatcher, self._unsent, isolation=self._isolation)
+            ).failed
             reach("promote.sent")
 
 

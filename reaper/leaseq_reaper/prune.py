@@ -23,7 +23,8 @@ from leaseq_reaper.unused import UnusedQueues
 from leaseq_reaper.walk import first_recent_id
 
 BATCH = 1000
-# The share of the time between two passes, for tasks and for keys. The rest waits for the next pass.
+# The share of the time between two passes, for tasks and for keys. The rest waits for the next
+# pass.
 SHARE = 0.25
 WORKER_RETENTION_SECONDS = 86_400.0
 
@@ -38,7 +39,9 @@ class Prune:
         self._clock = clock
         self._cursor = FIRST_ID
         self._expired: datetime | None = None
-        self._unused = UnusedQueues(stores, interval_seconds=config.prune_interval_seconds, clock=clock)
+        self._unused = UnusedQueues(
+            stores, interval_seconds=config.prune_interval_seconds, clock=clock
+        )
 
     async def run_once(self) -> None:
         """Delete for a while, of each kind: even with many tasks, keys get their share."""
@@ -51,7 +54,8 @@ class Prune:
             emit("task.pruned", count=tasks, keys=keys, workers=workers)
 
     async def _tasks(self) -> tuple[int, bool]:
-        # A task's id is always older than its finish time. Postgres decides, by its clock, whether that is long enough ago.
+        # A task's id is always older than its finish time. Postgres decides, by its clock, whether
+        # that is long enough ago.
         before = first_recent_id(self._retention)
         pruned = await self._maintenance.prune_tasks(
             after=self._cursor, before=before, retention_seconds=self._retention, limit=BATCH
@@ -65,7 +69,8 @@ class Prune:
         return pruned.count, pruned.seen == BATCH
 
     async def _in_batches(self, prune: Callable[[], Awaitable[tuple[int, bool]]]) -> int:
-        """Prune until nothing is left, or the time is over. `prune` returns the number deleted, and if there may be more."""
+        """Prune until nothing is left, or the time is over. `prune` returns the number deleted, and
+        if there may be more."""
         until = self._clock() + self._seconds
         total = 0
         while True:

@@ -40,7 +40,8 @@ from leaseq_reaper.suspicion import Clock, MassFailureBrake, Suspicion, is_mass_
 # The process that closed an incarnation is about to recover its tasks, and knows best which task to
 # charge: leave it time for that.
 PATIENCE_SECONDS = 1.0
-# After the first few, a pass that reaps for longer than this leaves the rest to the next, so that beats go on being watched.
+# After the first few, a pass that reaps for longer than this leaves the rest to the next, so that
+# beats go on being watched.
 PASS_SECONDS = 1.0
 FIRST = 4
 # Workers that are reaped together: a lost host has as many workers as it has processors, and each
@@ -54,7 +55,8 @@ Leases = dict[str, Sequence[LeaseView]]
 
 
 class Reaping:
-    """The duty. `on_lost_list` is called when a dead worker's list may have been lost with the data of Redis."""
+    """The duty. `on_lost_list` is called when a dead worker's list may have been lost with the data
+    of Redis."""
 
     def __init__(
         self,
@@ -87,12 +89,17 @@ class Reaping:
         self._count = 0
         try:
             watched, leases = await self._look()
-            # The prefix was ours when the leases were read: workers of another ledger are not reaped here.
+            # The prefix was ours when the leases were read: workers of another ledger are not
+            # reaped here.
             await self._ownership.check()
             self._until = self._clock() + PASS_SECONDS
             await self._finish(watched, leases)
             stale = [worker for worker in watched if worker.stale]
-            lapsed = [worker for worker in stale if self._suspicion.lapsed(worker.worker_id, worker.queues[:1])]
+            lapsed = [
+                worker
+                for worker in stale
+                if self._suspicion.lapsed(worker.worker_id, worker.queues[:1])
+            ]
             if not await self._held_back(lapsed, sum(not worker.closed for worker in watched)):
                 await self._bury(lapsed)
         except ServerUnreachable as error:
@@ -108,7 +115,9 @@ class Reaping:
         asked = self._clock()
         watched = await self._fleet.watch(stale_after=self._lease, closed_within=CLOSED_SECONDS)
         homes = {queue for worker in watched if not worker.closed for queue in worker.queues[:1]}
-        closed = [worker for worker in watched if worker.closed and worker.worker_id not in self._gone]
+        closed = [
+            worker for worker in watched if worker.closed and worker.worker_id not in self._gone
+        ]
         queues = homes | {queue for worker in closed for queue in worker.queues} | self._also
         leases: Leases = {}
 
@@ -117,16 +126,23 @@ class Reaping:
 
         # A queue that cannot be read is left unwatched, and its workers unsuspected.
         await self._isolation.each(sorted(queues), read, at_once=AT_ONCE)
-        reason = self._suspicion.look({queue: leases[queue] for queue in homes if queue in leases}, asked=asked)
+        reason = self._suspicion.look(
+            {queue: leases[queue] for queue in homes if queue in leases}, asked=asked
+        )
         if reason is not None:
             emit("reaper.quieted", seconds=self._lease, reason=reason)
         listed = {view.worker_id for views in leases.values() for view in views}
         self._gone &= {worker.worker_id for worker in watched}
-        self._gone |= {w.worker_id for w in closed if w.worker_id not in listed and leases.keys() >= set(w.queues)}
+        self._gone |= {
+            w.worker_id
+            for w in closed
+            if w.worker_id not in listed and leases.keys() >= set(w.queues)
+        }
         return watched, leases
 
     async def _finish(self, watched: Sequence[Watched], leases: Leases) -> None:
-        """Complete reapings whose reaper seems to have died: closed in the ledger, still listed in dispatch."""
+        """Complete reapings whose reaper seems to have died: closed in the ledger, still listed in
+        dispatch."""
         places: dict[str, list[str]] = {}
         open_ones = {worker.worker_id for worker in watched if not worker.closed}
         for queue, views in leases.items():
@@ -139,7 +155,11 @@ class Reaping:
         self._also &= {queue for worker_id in closed for queue in places[worker_id]}
         now = self._clock()
         self._closed = {worker_id: self._closed.get(worker_id, now) for worker_id in closed}
-        due = sorted(worker_id for worker_id, since in self._closed.items() if now - since >= PATIENCE_SECONDS)
+        due = sorted(
+            worker_id
+            for worker_id, since in self._closed.items()
+            if now - since >= PATIENCE_SECONDS
+        )
 
         async def finish(worker_id: str) -> None:
             if self._has_time():
@@ -148,7 +168,8 @@ class Reaping:
                         worker_id=worker_id,
                         queues=places[worker_id],
                         reason="its reaping was left unfinished",
-                        # The worker is already closed. `stale_after` protects it if that assumption is ever wrong.
+                        # The worker is already closed. `stale_after` protects it if that assumption
+                        # is ever wrong.
                         stale_after=self._lease,
                         blame=False,
                     )
@@ -156,10 +177,14 @@ class Reaping:
 
         await self._isolation.each(due, finish, at_once=TOGETHER)
 
-    async def _drop_made_up(self, places: dict[str, list[str]], closed: AbstractSet[str]) -> set[str]:
-        """Remove leases under names that the ledger has never had or has pruned, all together: there may be thousands of them.
+    async def _drop_made_up(
+        self, places: dict[str, list[str]], closed: AbstractSet[str]
+    ) -> set[str]:
+        """Remove leases under names that the ledger has never had or has pruned, all together:
+        there may be thousands of them.
 
-        One whose processing list holds something is reaped like a worker. Returns those that are gone.
+        One whose processing list holds something is reaped like a worker. Returns those that are
+        gone.
         """
         unknown = {*closed} - await self._fleet.find_known(sorted(closed)) if closed else set[str]()
         kept: set[str] = set()
@@ -172,7 +197,8 @@ class Reaping:
         return unknown - kept
 
     def _has_time(self) -> bool:
-        """Whether one more may be reaped in this pass. The first few always may, even if time is used up."""
+        """Whether one more may be reaped in this pass. The first few always may, even if time is
+        used up."""
         self._count += 1
         return self._count <= FIRST or self._clock() < self._until
 
@@ -184,7 +210,9 @@ class Reaping:
             hosts = len({record.host for record in records if record.worker_id in names})
         held = self._brake.holds(lapsed=len(lapsed), of=total, hosts=hosts)
         if held and not self._braked:
-            emit("reaper.braked", lapsed=len(lapsed), workers=total, hosts=hosts, seconds=self._lease)
+            emit(
+                "reaper.braked", lapsed=len(lapsed), workers=total, hosts=hosts, seconds=self._lease
+            )
         self._braked = held
         return held
 
@@ -209,7 +237,8 @@ class Reaping:
         try:
             reaped = await self._reap(death)
         except ServerUnreachable:
-            # It may be closed by now. We closed it ourselves, so do not wait for another reaper to finish.
+            # It may be closed by now. We closed it ourselves, so do not wait for another reaper to
+            # finish.
             self._closed[worker.worker_id] = -PATIENCE_SECONDS
             reaped = True
             raise

@@ -31,13 +31,15 @@ from leaseq_reaper.walk import Walk, first_recent_id
 
 # A push that has not arrived after this long counts as lost.
 QUIET_SECONDS = 2.5
-# Long enough for a clock or a commit that is a few seconds late, short enough to be read again in most passes.
+# Long enough for a clock or a commit that is a few seconds late, short enough to be read again in
+# most passes.
 RECENT_SECONDS = 15.0
 # The share of the time between two passes that each of the two walks may use.
 SHARE = 0.025
 # A full walk goes on for this long in one pass; the next pass continues it.
 SWEEP_SECONDS = 5.0
-# Attempts that have run for so long are compared with the list of their worker; most have ended by then.
+# Attempts that have run for so long are compared with the list of their worker; most have ended by
+# then.
 RUNNING_SECONDS = 10.0
 # A walk of a small ledger begins again in every pass, and compares them no more often than this.
 RUNNING_INTERVAL_SECONDS = 10.0
@@ -49,7 +51,8 @@ SHOWN = 20
 
 
 class Reconcile:
-    """The duty. `on_loss` receives why dispatch may have lost data, `on_leases` which queues hold leases of closed workers."""
+    """The duty. `on_loss` receives why dispatch may have lost data, `on_leases` which queues hold
+    leases of closed workers."""
 
     def __init__(
         self,
@@ -71,9 +74,20 @@ class Reconcile:
         self._orphans = Orphans(stores, reap, isolation=self._isolation, clock=clock)
         self._forgotten = Forgotten(stores, isolation=self._isolation, clock=clock)
         self._flags = Flags(stores, isolation=self._isolation)
-        self._leftovers = Leftovers(stores, reap, isolation=self._isolation, flags=self._flags, on_leases=on_leases, clock=clock)
+        self._leftovers = Leftovers(
+            stores,
+            reap,
+            isolation=self._isolation,
+            flags=self._flags,
+            on_leases=on_leases,
+            clock=clock,
+        )
         self._walk = Walk(stores.maintenance)
-        self._recent = Walk(stores.maintenance, begin=lambda: first_recent_id(RECENT_SECONDS), ahead_seconds=int(RECENT_SECONDS))
+        self._recent = Walk(
+            stores.maintenance,
+            begin=lambda: first_recent_id(RECENT_SECONDS),
+            ahead_seconds=int(RECENT_SECONDS),
+        )
         self._sweep: Walk | None = None
         self._sweep_again = False
         self._sweep_quiet = QUIET_SECONDS
@@ -84,13 +98,16 @@ class Reconcile:
         self._failed_at = clock()  # when a full walk because of that is allowed
 
     def sweep_soon(self) -> None:
-        """Walk the whole ledger from its beginning, starting with the next pass (or after the sweep under way)."""
+        """Walk the whole ledger from its beginning, starting with the next pass (or after the sweep
+        under way)."""
         if self._sweep is None:
             self._begin_sweep(quiet_seconds=QUIET_SECONDS)
         else:
             self._sweep_again = True
 
-    def _begin_sweep(self, *, quiet_seconds: float, running_seconds: float = RUNNING_SECONDS) -> None:
+    def _begin_sweep(
+        self, *, quiet_seconds: float, running_seconds: float = RUNNING_SECONDS
+    ) -> None:
         self._stranded.distrust()
         self._sweep = Walk(self._stores.maintenance, running_seconds=running_seconds)
         self._sweep_began = self._clock()
@@ -110,7 +127,8 @@ class Reconcile:
         reason = await self._epochs.check()
         if reason is not None:
             self._on_loss(reason)
-            # No grace for pushes on their way: a delivery that was pushed a moment before the loss is lost, too.
+            # No grace for pushes on their way: a delivery that was pushed a moment before the loss
+            # is lost, too.
             self._begin_sweep(quiet_seconds=0)
         if self._has_failed_over():
             # A task that ended a moment before may be PROCESSING again.
@@ -144,7 +162,9 @@ class Reconcile:
             if self._walk.cursor is None:
                 due = self._clock() >= self._running_at
                 self._walk.running_seconds = RUNNING_SECONDS if due else None
-                self._running_at = self._clock() + RUNNING_INTERVAL_SECONDS if due else self._running_at
+                self._running_at = (
+                    self._clock() + RUNNING_INTERVAL_SECONDS if due else self._running_at
+                )
             await self._go(self._walk, seconds=self._budget, quiet_seconds=QUIET_SECONDS)
 
     def _return_to_what_failed(self) -> None:

@@ -1,7 +1,7 @@
 """Push deliveries from a pass, and report which of them arrived.
 
-The push runs in the foreground, unlike that of a submission: no client waits for a pass, and a task without its delivery is not
-repaired.
+The push runs in the foreground, unlike that of a submission: no client waits for a pass, and a task
+without its delivery is not repaired.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ T = TypeVar("T", TaskSnapshot, Settled)
 
 
 class Redelivered(Struct, Generic[T], frozen=True):
-    """The ids of those that are in their lanes now, and those whose lane could not be written to, for a reason of its own or
-    because the connection broke just then. The others are part of a backlog."""
+    """The ids of those that are in their lanes now, and those whose lane could not be written to,
+    for a reason of its own or because the connection broke just then. The others are part of a
+    backlog."""
 
     taken: list[str]
     failed: list[T]
 
 
-async def redeliver(dispatcher: Dispatcher, tasks: Sequence[T], *, isolation: FailureIsolation) -> Redelivered[T]:
+async def redeliver(
+    dispatcher: Dispatcher, tasks: Sequence[T], *, isolation: FailureIsolation
+) -> Redelivered[T]:
     """Push PENDING tasks to the tails of their lanes, oldest first.
 
     Raises `ServerUnreachable` with some or none pushed.
@@ -41,7 +44,8 @@ async def redeliver(dispatcher: Dispatcher, tasks: Sequence[T], *, isolation: Fa
 
     async def push(queue: str) -> None:
         trouble: Exception | None = None
-        # The normal lane first: it is the doorbell, and if it holds a delivery, the others leave no token there.
+        # The normal lane first: it is the doorbell, and if it holds a delivery, the others leave no
+        # token there.
         for lane in sorted(queues[queue], key=lambda lane: lane is not Lane.NORMAL):
             try:
                 reach("redeliver.sending")

@@ -6,8 +6,10 @@ key from there on, stretch by stretch:
 
 1. it measures a stretch with as many tasks of this lane as there is room for;
 2. it announces the stretch: from now on a push of an id within it is accepted, not refused;
-3. it reads the stretch. A task within it that was refused was refused before 2, had been committed before that, and is seen;
-4. it pushes the PENDING tasks, and moves the beginning of the backlog behind them, batch by batch, each by a compare-and-set.
+3. it reads the stretch. A task within it that was refused was refused before 2, had been committed
+   before that, and is seen;
+4. it pushes the PENDING tasks, and moves the beginning of the backlog behind them, batch by batch,
+   each by a compare-and-set.
 
 If fewer tasks are left than there is room for, the stretch has no end, and the backlog ends with
 it. Without step 2 a task that is committed while the stretch is being read, and refused, would lie
@@ -56,20 +58,23 @@ SHORTEST = 500
 LOOKED_AT = 100_000
 # After its first stretch a lane continues for its share of this.
 PASS_SECONDS = 0.5
-# Passes are rarer where every backlog stands still: one begins with a lane that is full, so no worker waits for it.
+# Passes are rarer where every backlog stands still: one begins with a lane that is full, so no
+# worker waits for it.
 QUIET_FACTOR = 10.0
 # Looks at lanes that stay full: from one to the next, the time doubles up to this. It is shorter
 # than one of the rarer passes, so that each of them looks, and a lane that is half empty waits for
 # a second.
 IDLE_SECONDS = 0.2
 IDLE_CAP_SECONDS = 0.75
-# While the lengths of its lanes stay what they were, and no push has begun a backlog, the backlogs of a queue are read at every
-# thirtieth look. A client of an older version does not tell of a backlog that it begins in another lane.
+# While the lengths of its lanes stay what they were, and no push has begun a backlog, the backlogs
+# of a queue are read at every thirtieth look. A client of an older version does not tell of a
+# backlog that it begins in another lane.
 READ_EVERY = 30
 
 
 class Full(Struct, frozen=True):
-    """A lane with a backlog, how many tasks a stretch of it may hold, and for how long the pass goes on with it."""
+    """A lane with a backlog, how many tasks a stretch of it may hold, and for how long the pass
+    goes on with it."""
 
     queue: str
     lane: Lane
@@ -80,8 +85,9 @@ class Full(Struct, frozen=True):
 
 
 class Idle(Struct):
-    """A queue whose lanes were full at the last look, with these lengths, and when to look again. `times`: looks that found no
-    change so far. `mark`: of the last backlog that a push had begun in this queue, before its backlogs were read."""
+    """A queue whose lanes were full at the last look, with these lengths, and when to look again.
+    `times`: looks that found no change so far. `mark`: of the last backlog that a push had begun in
+    this queue, before its backlogs were read."""
 
     mark: str
     places: list[tuple[str, Lane]]
@@ -120,18 +126,32 @@ class Refill:
         now = self._clock()
         if named != self._marks:
             self._marks = named
-            self._idle = {queue: idle for queue, idle in self._idle.items() if named.get(queue) == idle.mark}
-        queues = [queue for queue in named if queue not in self._idle or now >= self._idle[queue].until]
+            self._idle = {
+                queue: idle for queue, idle in self._idle.items() if named.get(queue) == idle.mark
+            }
+        queues = [
+            queue for queue in named if queue not in self._idle or now >= self._idle[queue].until
+        ]
         queues = await self._changed(queues)
         backlogs = await find_backlogs(self._survey, queues)
         await self._unname([queue for queue in queues if queue not in backlogs])
         await self._fill_all(await self._half_empty(backlogs))
-        self.quiet.note(found=any(queue not in self._idle or self._idle[queue].seconds < IDLE_CAP_SECONDS for queue in named))
+        self.quiet.note(
+            found=any(
+                queue not in self._idle or self._idle[queue].seconds < IDLE_CAP_SECONDS
+                for queue in named
+            )
+        )
         self._isolation.raise_first()
 
     async def _changed(self, queues: Sequence[str]) -> list[str]:
-        """Without those whose lanes are as long as they were. Of these the backlogs are read now and then all the same."""
-        resting = {queue: idle for queue in queues if (idle := self._idle.get(queue)) and idle.times % READ_EVERY}
+        """Without those whose lanes are as long as they were. Of these the backlogs are read now
+        and then all the same."""
+        resting = {
+            queue: idle
+            for queue in queues
+            if (idle := self._idle.get(queue)) and idle.times % READ_EVERY
+        }
         places = [place for idle in resting.values() for place in idle.places]
         lengths = await self._survey.lengths(places) if places else {}
         now = self._clock()
@@ -143,7 +163,8 @@ class Refill:
         return [queue for queue in queues if queue not in unchanged]
 
     async def _unname(self, queues: Sequence[str]) -> None:
-        """These have no backlog. One may have begun since we looked, and been named before we take the name away."""
+        """These have no backlog. One may have begun since we looked, and been named before we take
+        the name away."""
         if queues:
             await self._survey.unname_backlogs(queues)
             begun = await find_backlogs(self._survey, queues)
@@ -151,14 +172,24 @@ class Refill:
                 await self._survey.name_backlogs([*begun])
 
     async def _half_empty(self, backlogs: Backlogs) -> list[tuple[str, Lane, Backlog, int]]:
-        """The lanes that want something. Queues in which none does are looked at less often while nothing moves."""
+        """The lanes that want something. Queues in which none does are looked at less often while
+        nothing moves."""
         places = [(queue, lane) for queue, lanes in backlogs.items() for lane in lanes]
         lengths = await self._survey.lengths(places)
-        wanting = [place for place in places if place in lengths and 2 * lengths[place] < self._window]
+        wanting = [
+            place for place in places if place in lengths and 2 * lengths[place] < self._window
+        ]
         busy = {queue for queue, _ in wanting}
         for queue, lanes in backlogs.items():
-            self._rest(queue, {(queue, lane): lengths.get((queue, lane), -1) for lane in lanes}, busy=queue in busy)
-        return [(queue, lane, backlogs[queue][lane], self._window - lengths[queue, lane]) for queue, lane in wanting]
+            self._rest(
+                queue,
+                {(queue, lane): lengths.get((queue, lane), -1) for lane in lanes},
+                busy=queue in busy,
+            )
+        return [
+            (queue, lane, backlogs[queue][lane], self._window - lengths[queue, lane])
+            for queue, lane in wanting
+        ]
 
     def _rest(self, queue: str, found: Mapping[tuple[str, Lane], int], *, busy: bool) -> None:
         before = self._idle.pop(queue, None)
@@ -195,7 +226,8 @@ class Refill:
             backlog = await self._bring_in(full, backlog, room=room)
 
     async def _bring_in(self, full: Full, seen: Backlog, *, room: int) -> Backlog | None:
-        """Read and push one stretch. Returns the backlog afterwards; None if there is none, or if another reaper works on it."""
+        """Read and push one stretch. Returns the backlog afterwards; None if there is none, or if
+        another reaper works on it."""
         text, ahead = self._left.pop((full.queue, full.lane), (b"", set[str]()))
         as_left = text == seen.text
         if seen.until is None:
@@ -203,13 +235,18 @@ class Refill:
                 full.queue, full.lane, cursor=seen.cursor, limit=full.rows, room=room
             )
             announced = seen.announce(boundary or LAST_ID)
-            if not await self._dispatcher.refill(full.queue, [], lane=full.lane, seen=seen, left=announced):
+            if not await self._dispatcher.refill(
+                full.queue, [], lane=full.lane, seen=seen, left=announced
+            ):
                 return None
             reach("refill.announced")
             seen = announced
         end = seen.until or LAST_ID
-        # One more than was measured, to see whether that was all: another reaper may have announced more.
-        stretch = await self._maintenance.read_backlog(full.queue, full.lane, cursor=seen.cursor, until=end, limit=full.rows + 1)
+        # One more than was measured, to see whether that was all: another reaper may have announced
+        # more.
+        stretch = await self._maintenance.read_backlog(
+            full.queue, full.lane, cursor=seen.cursor, until=end, limit=full.rows + 1
+        )
         reach("refill.read")
         wanted = stretch.task_ids[:room]
         left: Backlog | None = None
@@ -224,14 +261,21 @@ class Refill:
         fresh = [task_id for task_id in wanted if task_id not in ahead]
         after = await self._push(full, fresh, seen=seen, left=left)
         if after is not None and after.until is None:
-            self._left[full.queue, full.lane] = after.text, {task_id for task_id in ahead if task_id >= after.cursor}
+            self._left[full.queue, full.lane] = (
+                after.text,
+                {task_id for task_id in ahead if task_id >= after.cursor},
+            )
         return after
 
-    async def _push(self, full: Full, fresh: list[str], *, seen: Backlog, left: Backlog | None) -> Backlog | None:
+    async def _push(
+        self, full: Full, fresh: list[str], *, seen: Backlog, left: Backlog | None
+    ) -> Backlog | None:
         while True:
             bite, fresh = fresh[:BITE], fresh[BITE:]
             after = seen.later(fresh[0]) if fresh else left
-            if not await self._dispatcher.refill(full.queue, bite, lane=full.lane, seen=seen, left=after):
+            if not await self._dispatcher.refill(
+                full.queue, bite, lane=full.lane, seen=seen, left=after
+            ):
                 return None
             reach("refill.pushed")
             if bite:

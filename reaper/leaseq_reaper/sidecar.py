@@ -37,12 +37,14 @@ POOL_SIZE = 5
 
 
 def serve(config: Config) -> None:
-    """Run a reaper in the foreground until SIGTERM or SIGINT. Raises `SchemaMismatch`, `ConfigInvalid`, `DispatchForeign`."""
+    """Run a reaper in the foreground until SIGTERM or SIGINT. Raises `SchemaMismatch`,
+    `ConfigInvalid`, `DispatchForeign`."""
     uvloop.run(_serve(config))
 
 
 async def run(config: Config, stop: asyncio.Event) -> None:
-    """Run a reaper until `stop` is set. Waits for servers that are not there yet. Raises `SchemaMismatch`, `ConfigInvalid`."""
+    """Run a reaper until `stop` is set. Waits for servers that are not there yet. Raises
+    `SchemaMismatch`, `ConfigInvalid`."""
     stack = AsyncExitStack()
     try:
         engine = await _connect(config, stack, stop)
@@ -98,8 +100,11 @@ async def _connect(config: Config, stack: AsyncExitStack, stop: asyncio.Event) -
     while not stop.is_set():
         try:
             await require_schema(str(config.postgres_url))
-            engine = await stack.enter_async_context(open_engine(config, name="leaseq reaper", pool_size=POOL_SIZE))
-            with suppress(ServerUnreachable):  # later, with the first script that the server does not know
+            engine = await stack.enter_async_context(
+                open_engine(config, name="leaseq reaper", pool_size=POOL_SIZE)
+            )
+            # later, with the first script that the server does not know
+            with suppress(ServerUnreachable):
                 await engine.stores.dispatcher.load_scripts()
             return engine
         except DispatchForeign:

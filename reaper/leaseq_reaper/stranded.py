@@ -47,21 +47,23 @@ from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock
 from leaseq_reaper.walk import CHUNK
 
-# A look through the lists that took t seconds is not repeated within REST * t: with a million ids waiting it happens every few
-# seconds, not in every pass. Put off, not left out: the walks stand still meanwhile. A look that took long because this reaper
-# was frozen, or Redis slow, says nothing about the lists: no rest is longer than their length is worth.
+# A look through the lists that took t seconds is not repeated within REST * t: with a million ids
+# waiting it happens every few seconds, not in every pass. Put off, not left out: the walks stand
+# still meanwhile. A look that took long because this reaper was frozen, or Redis slow, says nothing
+# about the lists: no rest is longer than their length is worth.
 REST = 20
 REST_SECONDS_PER_ID = 0.0001
 # How many candidates are held in hand before the lists are read for them all at once.
 CANDIDATES = 50_000
 SNAPSHOTS = 5000
 SHOWN = 20
-# For how long a backlog is not read again: for the rest of a walk at first, and while it stands still from the second of these
-# times on, doubling up to the third.
+# For how long a backlog is not read again: for the rest of a walk at first, and while it stands
+# still from the second of these times on, doubling up to the third.
 TRUST_SECONDS = 0.25
 TRUST_STANDING_SECONDS = 1.5
 TRUST_CAP_SECONDS = 5.0
-# The largest number of backlogs in one statement. Tasks behind further ones are returned, and `sift` omits them.
+# The largest number of backlogs in one statement. Tasks behind further ones are returned, and
+# `sift` omits them.
 MOST_TRUSTED = 1000
 # A backlog that the walks have not met for so long is forgotten.
 KEEP_SECONDS = 60.0
@@ -78,7 +80,9 @@ class Standing(Struct, frozen=True):
 class Stranded:
     """Finds and redelivers stranded tasks."""
 
-    def __init__(self, stores: Stores, *, isolation: FailureIsolation, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, stores: Stores, *, isolation: FailureIsolation, clock: Clock = time.monotonic
+    ) -> None:
         self._ledger = stores.ledger
         self._dispatcher = stores.dispatcher
         self._survey = stores.survey
@@ -112,7 +116,8 @@ class Stranded:
         return [task for task in waiting if not waits_its_turn(task, lanes)]
 
     async def _name(self, backlogs: Backlogs) -> None:
-        """Let the refill know of these: a backlog that no push has begun (values in Redis are hostile) has been named by none."""
+        """Let the refill know of these: a backlog that no push has begun (values in Redis are
+        hostile) has been named by none."""
         named = await self._survey.with_backlogs() if backlogs else {}
         unnamed = [queue for queue in backlogs if queue not in named]
         if unnamed:
@@ -121,7 +126,8 @@ class Stranded:
     async def accounted(self, *, after: str) -> Accounted:
         """Tasks that the ledger may leave out of the chunk after this id.
 
-        They are behind a backlog that stood still a moment ago, or were found in a lane that has not changed since.
+        They are behind a backlog that stood still a moment ago, or were found in a lane that has
+        not changed since.
         """
         return Accounted(await self._trusted(), await self._compared.behind(after, limit=CHUNK))
 
@@ -130,11 +136,15 @@ class Stranded:
         now = self._clock()
         # These are read again now, because the ledger would send every task behind them otherwise.
         doubtful = {
-            queue for (queue, _), one in self._standing.items() if now >= one.until and one.seconds >= TRUST_STANDING_SECONDS
+            queue
+            for (queue, _), one in self._standing.items()
+            if now >= one.until and one.seconds >= TRUST_STANDING_SECONDS
         }
         if doubtful:
             self._note(doubtful, await find_backlogs(self._survey, doubtful))
-        trusted = ((place, one.backlog.cursor) for place, one in self._standing.items() if now < one.until)
+        trusted = (
+            (place, one.backlog.cursor) for place, one in self._standing.items() if now < one.until
+        )
         return dict(islice(trusted, MOST_TRUSTED))
 
     def distrust(self) -> None:
@@ -147,7 +157,9 @@ class Stranded:
         now = self._clock()
         before = self._standing
         self._standing = {
-            place: one for place, one in before.items() if place[0] not in queues and now < one.until + KEEP_SECONDS
+            place: one
+            for place, one in before.items()
+            if place[0] not in queues and now < one.until + KEEP_SECONDS
         }
         for queue, lanes in backlogs.items():
             for lane, backlog in lanes.items():
@@ -164,10 +176,13 @@ class Stranded:
         """
         if len(candidates) >= CANDIDATES:
             return True
-        return len(candidates) * 2 >= await self._depth({(task.queue, task.lane) for task in candidates})
+        return len(candidates) * 2 >= await self._depth(
+            {(task.queue, task.lane) for task in candidates}
+        )
 
     async def redispatch(self, candidates: Sequence[TaskSnapshot]) -> None:
-        """Deliver those that are PENDING still, under the attempt they were seen with, and in no list."""
+        """Deliver those that are PENDING still, under the attempt they were seen with, and in no
+        list."""
         began = self._clock()
         places: defaultdict[Place, dict[str, TaskSnapshot]] = defaultdict(dict)
         for task in candidates:
@@ -181,7 +196,12 @@ class Stranded:
         missing: dict[str, TaskSnapshot] = {}
 
         async def look(queue: str) -> None:
-            missing.update({task_id: queues[queue][task_id] for task_id in await self._missing(queue, set(queues[queue]))})
+            missing.update(
+                {
+                    task_id: queues[queue][task_id]
+                    for task_id in await self._missing(queue, set(queues[queue]))
+                }
+            )
 
         await self._isolation.each(queues, look, at_once=AT_ONCE)
         await self._redeliver(missing)
@@ -194,7 +214,8 @@ class Stranded:
         return sum((await self._survey.lengths([*places])).values())
 
     async def _redeliver(self, missing: dict[str, TaskSnapshot]) -> None:
-        """For all queues together: after a loss of data there may be thousands, with one task each."""
+        """For all queues together: after a loss of data there may be thousands, with one task
+        each."""
         done: defaultdict[str, list[str]] = defaultdict(list)
         task_ids = sorted(missing)
         if task_ids:
@@ -207,18 +228,27 @@ class Stranded:
                     for task in again.values()
                     if task.state is State.PENDING and task.attempt == missing[task.task_id].attempt
                 ]
-                for task_id in (await redeliver(self._dispatcher, stranded, isolation=self._isolation)).taken:
+                for task_id in (
+                    await redeliver(self._dispatcher, stranded, isolation=self._isolation)
+                ).taken:
                     done[missing[task_id].queue].append(task_id)
                 reach("reconcile.pushed")
         finally:
             for queue, taken in done.items():
                 shown = sorted(taken)[:SHOWN]
-                emit("task.redispatched", queue=queue, count=len(taken), task_ids=shown, reason="no delivery in dispatch")
+                emit(
+                    "task.redispatched",
+                    queue=queue,
+                    count=len(taken),
+                    task_ids=shown,
+                    reason="no delivery in dispatch",
+                )
 
     async def _missing(self, queue: str, task_ids: set[str]) -> set[str]:
         missing = task_ids - await self._survey.waiting(queue, among=task_ids)
         if missing:
-            # Owners that are closed already count too: their lists are brought back by the reaping that is about to finish.
+            # Owners that are closed already count too: their lists are brought back by the reaping
+            # that is about to finish.
             owners = [view.worker_id for view in await self._dispatcher.list_leases(queue)]
             missing -= await self._survey.processing(queue, owners, among=missing)
         return missing

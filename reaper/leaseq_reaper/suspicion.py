@@ -23,13 +23,15 @@ Clock = Callable[[], float]
 
 # More left of a lease than this many leases is no lease but the trace of a clock that was set back.
 FURTHEST_LEASES = 6
-# Continuous trouble keeps the reaper quiet for at most TROUBLED_LEASES. A look later than AWAY_LEASES begins it again.
+# Continuous trouble keeps the reaper quiet for at most TROUBLED_LEASES. A look later than
+# AWAY_LEASES begins it again.
 TROUBLED_LEASES = 3
 AWAY_LEASES = 2
 
 
 class HeartbeatObservation(Struct, frozen=True):
-    """One value of a beat counter: when it was first seen, and for how long it may stand still from then on."""
+    """One value of a beat counter: when it was first seen, and for how long it may stand still from
+    then on."""
 
     beat: int
     since: float
@@ -51,11 +53,13 @@ class Suspicion:
         self._troubled_since: float | None = None
 
     def disturb(self, reason: str) -> None:
-        """Note an event after which silence proves nothing: from the next look on, suspect no worker for a whole lease."""
+        """Note an event after which silence proves nothing: from the next look on, suspect no
+        worker for a whole lease."""
         self._trouble = self._trouble or reason
 
     def look(self, seen: Mapping[str, Sequence[LeaseView]], *, asked: float) -> str | None:
-        """Take in the leases of each queue that could be read. `asked` is when the first question was sent, by `clock`.
+        """Take in the leases of each queue that could be read. `asked` is when the first question
+        was sent, by `clock`.
 
         Returns the reason if a quiet period begins now, and is not the continuation of one.
         """
@@ -93,11 +97,13 @@ class Suspicion:
         return self._trouble is not None or self._asked < self._quiet_until
 
     def lapsed(self, worker_id: str, queues: Iterable[str]) -> bool:
-        """Whether this worker has been silent in each of its queues for as long as its leases there could last."""
+        """Whether this worker has been silent in each of its queues for as long as its leases there
+        could last."""
         return not self.quiet and all(self._silent(queue, worker_id) for queue in queues)
 
     def absent(self, worker_id: str, queues: Iterable[str]) -> bool:
-        """Whether at least one of these does not know it. Then its list there may have been lost with its lease."""
+        """Whether at least one of these does not know it. Then its list there may have been lost
+        with its lease."""
         return any(worker_id not in self._observations.get(queue, {}) for queue in queues)
 
     def _silent(self, queue: str, worker_id: str) -> bool:
@@ -119,7 +125,9 @@ class Suspicion:
                 known = HeartbeatObservation(view.beat, now, max(self._lease, left))
             after[view.worker_id] = known
         old = self._gone.get(queue, {})
-        gone = {worker_id: since for worker_id, since in old.items() if now - since < 2 * self._lease}
+        gone = {
+            worker_id: since for worker_id, since in old.items() if now - since < 2 * self._lease
+        }
         gone |= dict.fromkeys(before.keys() - after.keys(), now)
         self._observations[queue] = after
         self._gone[queue] = gone
@@ -130,10 +138,11 @@ class Suspicion:
 
 
 class MassFailureBrake:
-    """Tells an outage from deaths: when most of the fleet lapses together, look again after a further lease.
+    """Tells an outage from deaths: when most of the fleet lapses together, look again after a
+    further lease.
 
-    The workers of one host die together when it does, and that is a death like any other, promised back within a lease and two
-    seconds (G5); so the brake asks for more than one host.
+    The workers of one host die together when it does, and that is a death like any other, promised
+    back within a lease and two seconds (G5); so the brake asks for more than one host.
     """
 
     def __init__(self, *, lease_seconds: float, clock: Clock = time.monotonic) -> None:

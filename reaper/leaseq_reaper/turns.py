@@ -29,14 +29,31 @@ class Turns:
         self._brought: dict[Place, int] = {}
 
     async def allowances(self, places: Iterable[Place]) -> Mapping[Place, int]:
-        """How many tasks promote may still bring into these lanes; those without a backlog are left out."""
+        """How many tasks promote may still bring into these lanes; those without a backlog are left
+        out."""
         places = set(places)
-        queues = {queue for queue, _ in places} & set(await self._survey.with_backlogs()) if places else set()
+        queues = (
+            {queue for queue, _ in places} & set(await self._survey.with_backlogs())
+            if places
+            else set()
+        )
         backlogs = await self._survey.backlogs_of(sorted(queues))
-        cursors = {(queue, lane): backlog.cursor for queue, lanes in backlogs.items() for lane, backlog in lanes.items()}
-        self._brought = {place: n for place, n in self._brought.items() if self._cursors.get(place) == cursors.get(place)}
+        cursors = {
+            (queue, lane): backlog.cursor
+            for queue, lanes in backlogs.items()
+            for lane, backlog in lanes.items()
+        }
+        self._brought = {
+            place: n
+            for place, n in self._brought.items()
+            if self._cursors.get(place) == cursors.get(place)
+        }
         self._cursors = cursors
-        return {place: max(self._most - self._brought.get(place, 0), 0) for place in places if place in cursors}
+        return {
+            place: max(self._most - self._brought.get(place, 0), 0)
+            for place in places
+            if place in cursors
+        }
 
     def promoted(self, queue: str, lane: Lane, count: int) -> None:
         """So many were promoted for a lane."""

@@ -4,12 +4,14 @@ Any client can make up a queue name, so names must not stay forever. A queue is 
 ledger and in dispatch, when no task of any state names it (the last one is past its retention), no
 open worker serves it, and it is not paused.
 
-No index names the queues of tasks, so a walk goes along the primary key, in chunks, for a share of each pass, and goes on where
-the last pass has ended. Names that were listed before the walk began, and that it does not meet, are unused. A walk ends in a
-later pass than it began: a name that was made a moment ago is left alone for at least one pass.
+No index names the queues of tasks, so a walk goes along the primary key, in chunks, for a share of
+each pass, and goes on where the last pass has ended. Names that were listed before the walk began,
+and that it does not meet, are unused. A walk ends in a later pass than it began: a name that was
+made a moment ago is left alone for at least one pass.
 
 Invariants:
-- Dispatch comes first. A reaper that dies between the two leaves the name, and the next walk begins again.
+- Dispatch comes first. A reaper that dies between the two leaves the name, and the next walk begins
+  again.
 - Nothing that waits is removed in dispatch (forget.lua).
 - The name of a task may be missing in the ledger for a while. That is harmless, because nothing but
   lists of queues reads it, and the next submission makes it again. A walk inserts every name that
@@ -31,7 +33,8 @@ CHUNK = 5000
 BATCH = 500
 # Of the time between two passes.
 SHARE = 0.25
-# A walk that took t seconds is followed by the next one after so many times that: ten million tasks are not read all the time.
+# A walk that took t seconds is followed by the next one after so many times that: ten million tasks
+# are not read all the time.
 REST = 20
 PAUSE_CAP_SECONDS = 1.0
 SHOWN = 20
@@ -40,7 +43,9 @@ SHOWN = 20
 class UnusedQueues:
     """One part of the duty to prune."""
 
-    def __init__(self, stores: Stores, *, interval_seconds: float, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, stores: Stores, *, interval_seconds: float, clock: Clock = time.monotonic
+    ) -> None:
         self._maintenance = stores.maintenance
         self._fleet = stores.fleet
         self._dispatcher = stores.dispatcher
@@ -55,7 +60,8 @@ class UnusedQueues:
         self._rested_at = clock()
 
     async def run_once(self) -> int:
-        """Walk on for a while; at the end of a walk forget what it has not met. Returns how many queues were forgotten."""
+        """Walk on for a while; at the end of a walk forget what it has not met. Returns how many
+        queues were forgotten."""
         if self._cursor is None:
             if self._clock() >= self._rested_at and await self._begin():
                 await self._walk()

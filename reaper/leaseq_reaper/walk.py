@@ -16,7 +16,8 @@ CHUNK = 5000
 
 
 def first_id_at(seconds: float) -> str:
-    """The lowest UUIDv7 that can have been made at this Unix time (RFC 9562, 5.7: its first 48 bits are milliseconds)."""
+    """The lowest UUIDv7 that can have been made at this Unix time (RFC 9562, 5.7: its first 48 bits
+    are milliseconds)."""
     text = f"{max(0, int(seconds * 1000)):012x}"
     return f"{text[:8]}-{text[8:12]}-7000-8000-000000000000"
 
@@ -27,7 +28,8 @@ def first_recent_id(seconds_ago: float) -> str:
 
 
 class Walk:
-    """One walk; it begins again where `begin` says once it has come to the end, which may be `ahead_seconds` from now."""
+    """One walk; it begins again where `begin` says once it has come to the end, which may be
+    `ahead_seconds` from now."""
 
     def __init__(
         self,
@@ -49,7 +51,8 @@ class Walk:
         return self._begin() if self.cursor is None else self.cursor
 
     async def step(self, *, quiet_seconds: float, accounted: Accounted) -> ScanBatch:
-        """The next chunk, without waiting tasks that are accounted for; its `last_id` is None at the end."""
+        """The next chunk, without waiting tasks that are accounted for; its `last_id` is None at
+        the end."""
         cursor = self.next_cursor
         chunk = await self._maintenance.scan(
             cursor=cursor,

@@ -54,8 +54,16 @@ BODIES: dict[str, tuple[bytes, str, str | None]] = {
     "a priority that is a number": (field("priority", "1"), "submission_invalid", "/priority"),
     "a negative delay": (field("delay_seconds", "-1"), "submission_invalid", None),
     "a delay of two years": (field("delay_seconds", "63072000"), "submission_invalid", None),
-    "a delay beyond numbers": (field("delay_seconds", "1e400"), "submission_invalid", "/delay_seconds"),
-    "a delay that is true": (field("delay_seconds", "true"), "submission_invalid", "/delay_seconds"),
+    "a delay beyond numbers": (
+        field("delay_seconds", "1e400"),
+        "submission_invalid",
+        "/delay_seconds",
+    ),
+    "a delay that is true": (
+        field("delay_seconds", "true"),
+        "submission_invalid",
+        "/delay_seconds",
+    ),
     "a delay in words": (field("delay_seconds", '"1"'), "submission_invalid", "/delay_seconds"),
     "a delay and a time": (
         submission(more=b',"delay_seconds":1,"run_at":"2100-01-01T00:00:00Z"'),
@@ -65,8 +73,16 @@ BODIES: dict[str, tuple[bytes, str, str | None]] = {
     "a time without a zone": (field("run_at", '"2100-01-01T00:00:00"'), "submission_invalid", None),
     "no time": (field("run_at", '"tomorrow"'), "submission_invalid", "/run_at"),
     "a time that is a number": (field("run_at", "4102444800"), "submission_invalid", "/run_at"),
-    "a time before time": (field("run_at", '"0001-01-01T00:00:00+14:00"'), "submission_invalid", None),
-    "a time after time": (field("expires_at", '"9999-12-31T23:59:59-14:00"'), "submission_invalid", None),
+    "a time before time": (
+        field("run_at", '"0001-01-01T00:00:00+14:00"'),
+        "submission_invalid",
+        None,
+    ),
+    "a time after time": (
+        field("expires_at", '"9999-12-31T23:59:59-14:00"'),
+        "submission_invalid",
+        None,
+    ),
     "no attempts": (field("max_attempts", "0"), "submission_invalid", None),
     "attempts without end": (field("max_attempts", "1" + "0" * 30), "submission_invalid", None),
     "half an attempt": (field("max_attempts", "1.5"), "submission_invalid", "/max_attempts"),
@@ -76,9 +92,17 @@ BODIES: dict[str, tuple[bytes, str, str | None]] = {
     "a payload with a lone half": (submission(b'"\\ud83d, and more"'), "json_invalid", None),
     "a payload with the other half": (submission(b'"\\ude00 and more"'), "json_invalid", None),
     "a payload of 65 levels": (submission(b"[" * 65 + b"]" * 65), "payload_invalid", "/payload"),
-    "a payload of 65 objects": (submission(b'{"a":' * 65 + b"1" + b"}" * 65), "payload_invalid", "/payload"),
+    "a payload of 65 objects": (
+        submission(b'{"a":' * 65 + b"1" + b"}" * 65),
+        "payload_invalid",
+        "/payload",
+    ),
     "a payload of brackets": (submission(b"[" * 500_000), "json_invalid", None),
-    "a payload of closed brackets": (submission(b"[" * 400_000 + b"]" * 400_000), "json_invalid", None),
+    "a payload of closed brackets": (
+        submission(b"[" * 400_000 + b"]" * 400_000),
+        "json_invalid",
+        None,
+    ),
     "a number beyond numbers": (submission(b"1e400"), "payload_invalid", "/payload"),
     "a number of 5000 digits": (submission(b"1" + b"0" * 5000), "payload_invalid", "/payload"),
     "invalid UTF-8": (submission(b'"\xff"'), "payload_invalid", "/payload"),
@@ -149,7 +173,9 @@ ADDRESSES = [
 async def nothing_is_stored(plain: Connection) -> AsyncIterator[None]:
     with recorded() as events:
         yield
-    cursor = await plain.execute("select (select count(*) from leaseq.tasks), (select count(*) from leaseq.idempotency_keys)")
+    cursor = await plain.execute(
+        "select (select count(*) from leaseq.tasks), (select count(*) from leaseq.idempotency_keys)"
+    )
     assert await cursor.fetchall() == [(0, 0)]
     assert not [event for event in events if event.name == "request.failed"]
 
@@ -163,11 +189,16 @@ async def test_bad_bodies(api: Api) -> None:
 
 async def test_other_media_types(api: Api) -> None:
     for media_type in MEDIA_TYPES:
-        answer = await api.client.post("/api/tasks", content=submission(), headers={"Content-Type": media_type})
+        answer = await api.client.post(
+            "/api/tasks", content=submission(), headers={"Content-Type": media_type}
+        )
         problem(answer, "media_type_unsupported")
     problem(await api.client.post("/api/tasks", content=submission()), "media_type_unsupported")
     compressed = JSON | {"Content-Encoding": "gzip"}
-    problem(await api.client.post("/api/tasks", content=submission(), headers=compressed), "media_type_unsupported")
+    problem(
+        await api.client.post("/api/tasks", content=submission(), headers=compressed),
+        "media_type_unsupported",
+    )
 
 
 async def test_a_body_without_a_length_has_the_same_limit(api: Api) -> None:

@@ -16,15 +16,55 @@ from support.api import Api, open_api, problem
 
 YEAR = 366 * 86_400
 NAMES = ["a", "A-Z_0.9", "a" * 128, "", "a" * 129, "a b", "a\n", "é", "a/b", "\u0000", 1, None]
-OFFSETS = ["Z", "z", "+00:00", "-00:00", "+14:00", "+15:59", "+16:00", "-16:00", "+23:59", "-23:59", "+24:00", "+1600", "+16", ""]
+OFFSETS = [
+    "Z",
+    "z",
+    "+00:00",
+    "-00:00",
+    "+14:00",
+    "+15:59",
+    "+16:00",
+    "-16:00",
+    "+23:59",
+    "-23:59",
+    "+24:00",
+    "+1600",
+    "+16",
+    "",
+]
 TIMES = [
     *(f"2100-01-01T00:00:00{offset}" for offset in OFFSETS),
     *(
         f"{year}-06-01T00:00:00+16:00"
-        for year in ("0000", "0001", "1969", "1970", "1999", "2999", "9998", "9999", "10000", "-001")
+        for year in (
+            "0000",
+            "0001",
+            "1969",
+            "1970",
+            "1999",
+            "2999",
+            "9998",
+            "9999",
+            "10000",
+            "-001",
+        )
     ),
-    *("1970-01-01T00:00:00+23:59", "9998-12-31T23:59:59-23:59", "2100-01-01T23:59:60Z", "2100-01-01T24:00:00Z"),
-    *("2100-02-30T00:00:00Z", "2100-01-01T00:00:00.123456789Z", "2100-01-01", "tomorrow", "infinity", "", 4_102_444_800, True),
+    *(
+        "1970-01-01T00:00:00+23:59",
+        "9998-12-31T23:59:59-23:59",
+        "2100-01-01T23:59:60Z",
+        "2100-01-01T24:00:00Z",
+    ),
+    *(
+        "2100-02-30T00:00:00Z",
+        "2100-01-01T00:00:00.123456789Z",
+        "2100-01-01",
+        "tomorrow",
+        "infinity",
+        "",
+        4_102_444_800,
+        True,
+    ),
 ]
 NUMBERS = [-1, -0.5, 0, 1e-9, 0.5, 1, 3.0, 1000, 1001, YEAR, YEAR + 1, 1e300, 10**30, "1", True, []]
 # Values of each field, of which some are at its limits and some beyond.
@@ -61,15 +101,25 @@ ADDRESSES: dict[str, list[tuple[str, Any]]] = {
     "/api/tasks": [
         *(("limit", limit) for limit in (0, 1, 200, 201)),
         *(("state", state) for state in ("PENDING", "null", "pending")),
-        *((name, value) for name in ("queue", "type") for value in ("a", "a" * 128, "a" * 129, "a b")),
+        *(
+            (name, value)
+            for name in ("queue", "type")
+            for value in ("a", "a" * 128, "a" * 129, "a b")
+        ),
         *(("idempotency_key", key) for key in ("a b", "k" * 255, "k" * 256, "é")),
         *(("cursor", cursor) for cursor in (new_task_id(), "first")),
     ],
-    "/api/workers": [*(("limit", limit) for limit in (0, 1, 200, 201)), ("closed", True), ("closed", "perhaps")],
+    "/api/workers": [
+        *(("limit", limit) for limit in (0, 1, 200, 201)),
+        ("closed", True),
+        ("closed", "perhaps"),
+    ],
 }
 
 
-async def test_the_document_and_the_service_agree_about_every_value_of_a_submission(api: Api) -> None:
+async def test_the_document_and_the_service_agree_about_every_value_of_a_submission(
+    api: Api,
+) -> None:
     schema = {"$ref": "#/components/schemas/SubmitBody"}
     for field, values in VALUES.items():
         for value in values:
@@ -77,7 +127,10 @@ async def test_the_document_and_the_service_agree_about_every_value_of_a_submiss
             answer = await api.submit(body)
             assert answer.status_code in (202, 422), (body, answer.text)
             if not (isinstance(value, str) and value in LENIENT):
-                assert (answer.status_code == 202) == api.document.fits(schema, body), (body, answer.text)
+                assert (answer.status_code == 202) == api.document.fits(schema, body), (
+                    body,
+                    answer.text,
+                )
             if answer.status_code == 422:
                 assert "CONTEXT" not in problem(answer, "submission_invalid")["detail"]
     both = {"type": "add", "payload": 1, "delay_seconds": 1, "run_at": "2100-01-01T00:00:00Z"}
@@ -91,33 +144,51 @@ async def test_the_document_and_the_service_agree_about_keys(api: Api) -> None:
     for key in KEYS:
         answer = await api.submit(Idempotency_Key=key)
         assert answer.status_code in (202, 400), (key, answer.text)
-        assert (answer.status_code == 202) == api.document.fits(parameter["schema"], key), (key, answer.text)
+        assert (answer.status_code == 202) == api.document.fits(parameter["schema"], key), (
+            key,
+            answer.text,
+        )
 
 
 async def test_the_document_and_the_service_agree_about_parameters(api: Api) -> None:
     for path, given in ADDRESSES.items():
-        schemas = {each["name"]: each["schema"] for each in api.document.paths[path]["get"]["parameters"]}
+        schemas = {
+            each["name"]: each["schema"] for each in api.document.paths[path]["get"]["parameters"]
+        }
         assert {name for name, _ in given} == set(schemas)
         for name, value in given:
             answer = await api.client.get(path, params={name: value})
             assert answer.status_code in (200, 400), (name, value, answer.text)
-            assert (answer.status_code == 200) == api.document.fits(schemas[name], value), (name, value, answer.text)
+            assert (answer.status_code == 200) == api.document.fits(schemas[name], value), (
+                name,
+                value,
+                answer.text,
+            )
 
 
 async def test_an_attempt_count_of_3_and_of_3_point_0_is_the_same_submission(api: Api) -> None:
-    whole = await api.submitted({"type": "add", "payload": 1, "max_attempts": 3}, Idempotency_Key="k")
-    assert await api.submitted({"type": "add", "payload": 1, "max_attempts": 3.0}, Idempotency_Key="k") == whole
+    whole = await api.submitted(
+        {"type": "add", "payload": 1, "max_attempts": 3}, Idempotency_Key="k"
+    )
+    assert (
+        await api.submitted({"type": "add", "payload": 1, "max_attempts": 3.0}, Idempotency_Key="k")
+        == whole
+    )
 
 
 @pytest.mark.parametrize("required", [False, True])
-async def test_a_key_is_required_in_the_document_where_the_service_requires_it(config: Config, required: bool) -> None:
+async def test_a_key_is_required_in_the_document_where_the_service_requires_it(
+    config: Config, required: bool
+) -> None:
     async with open_api(replace(config, require_idempotency_key=required)) as api:
         (parameter,) = api.document.paths["/api/tasks"]["post"]["parameters"]
         assert (parameter["name"], parameter["required"]) == ("Idempotency-Key", required)
         assert (await api.submit()).status_code == (400 if required else 202)
 
 
-async def test_every_code_stands_at_an_operation_and_every_problem_has_its_headers(api: Api) -> None:
+async def test_every_code_stands_at_an_operation_and_every_problem_has_its_headers(
+    api: Api,
+) -> None:
     told: set[str] = set()
     for path, item in api.document.paths.items():
         for method, operation in item.items():
@@ -125,7 +196,11 @@ async def test_every_code_stands_at_an_operation_and_every_problem_has_its_heade
                 if int(status) < 400:
                     continue
                 codes = response["description"].removeprefix("code: ").split(", ")
-                assert {KINDS[code].status for code in codes} == {int(status)}, (method, path, codes)
+                assert {KINDS[code].status for code in codes} == {int(status)}, (
+                    method,
+                    path,
+                    codes,
+                )
                 assert response["headers"]["Link"]["required"], (method, path, status)
                 told.update(codes)
     assert told == set(KINDS)
@@ -139,8 +214,12 @@ async def test_every_address_is_in_the_document_with_head_and_options(api: Api) 
 
 
 def _nodes(node: Any) -> list[dict[str, Any]]:
-    inner = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
-    return ([node] if isinstance(node, dict) else []) + [found for each in inner for found in _nodes(each)]
+    inner = (
+        list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
+    )
+    return ([node] if isinstance(node, dict) else []) + [
+        found for each in inner for found in _nodes(each)
+    ]
 
 
 async def test_schemas_have_no_exclusive_choice_and_every_time_its_format(api: Api) -> None:
@@ -161,7 +240,11 @@ async def test_schemas_have_no_exclusive_choice_and_every_time_its_format(api: A
 async def test_a_wrong_answer_is_found(api: Api) -> None:
     """The judge of all other tests of the API refuses what the document does not say."""
     page: dict[str, Any] = {"tasks": [], "next_cursor": None}
-    good: dict[str, Any] = {"status": 200, "headers": {"content-type": "application/json"}, "body": _json(page)}
+    good: dict[str, Any] = {
+        "status": 200,
+        "headers": {"content-type": "application/json"},
+        "body": _json(page),
+    }
     api.document.check("GET", "/api/tasks", **good)
     bad: list[dict[str, Any]] = [
         {"status": 201},

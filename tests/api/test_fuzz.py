@@ -66,13 +66,16 @@ class Fuzzing:
 
 
 async def exchange(client: Client, raw: bytes) -> bytes:
-    """Send bytes, and return what comes until the end or a pause. Some clients say that they have sent all."""
+    """Send bytes, and return what comes until the end or a pause. Some clients say that they have
+    sent all."""
     client.send(raw)
     got = b""
     try:
         if len(raw) % 3 == 0:
             client.writer.write_eof()
-        while piece := await asyncio.wait_for(client.reader.read(1_048_576), QUIET_SECONDS if not got or CLOSE in raw else 0.05):
+        while piece := await asyncio.wait_for(
+            client.reader.read(1_048_576), QUIET_SECONDS if not got or CLOSE in raw else 0.05
+        ):
             got += piece
     except (TimeoutError, OSError):
         pass
@@ -123,14 +126,19 @@ async def test_api_answers_any_bytes_without_growth(services: Services) -> None:
         document = await document_of(http)
     for answer in fuzzing.answers:
         if answer.status >= 400 and answer.body:
-            document.check("GET", "/nowhere", status=answer.status, headers=answer.headers, body=answer.body)
+            document.check(
+                "GET", "/nowhere", status=answer.status, headers=answer.headers, body=answer.body
+            )
     statuses = {answer.status for answer in fuzzing.answers}
     assert not {status for status in statuses if status >= 500} - {501}, statuses
     assert statuses >= {200, 202, 204, 400, 403, 404, 405, 413, 414, 421, 422}, statuses
     assert len(fuzzing.answers) > REQUESTS / 2
     assert process.memory_info().rss - memory < GROWTH_BYTES
     third = len(fuzzing.probes) // 3
-    first, last = statistics.median(fuzzing.probes[:third]), statistics.median(fuzzing.probes[-third:])
+    first, last = (
+        statistics.median(fuzzing.probes[:third]),
+        statistics.median(fuzzing.probes[-third:]),
+    )
     assert last < 5 * first + 0.1
     async with asyncio.timeout(60):
         while process.num_fds() > files + AT_ONCE:  # noqa: ASYNC110 (the service emits no event)
@@ -139,4 +147,6 @@ async def test_api_answers_any_bytes_without_growth(services: Services) -> None:
     assert worrying <= {"server.doubted"}, worrying
     assert api.other == []
     print(f"{len(fuzzing.answers)} answers, statuses {sorted(statuses)}")
-    print(f"memory {memory >> 20} -> {process.memory_info().rss >> 20} MiB, probe {first * 1e3:.1f} -> {last * 1e3:.1f} ms")
+    print(
+        f"memory {memory >> 20} -> {process.memory_info().rss >> 20} MiB, probe {first * 1e3:.1f} -> {last * 1e3:.1f} ms"
+    )

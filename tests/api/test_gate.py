@@ -17,7 +17,16 @@ HERE = "localhost"
 EVIL = "https://evil.example"
 
 # Host -> served.
-LOOPBACK = ["localhost", "LOCALHOST:8000", "localhost:80", "127.0.0.1", "127.0.0.1:8000", "127.9.9.9:1", "[::1]", "[::1]:8000"]
+LOOPBACK = [
+    "localhost",
+    "LOCALHOST:8000",
+    "localhost:80",
+    "127.0.0.1",
+    "127.0.0.1:8000",
+    "127.9.9.9:1",
+    "[::1]",
+    "[::1]:8000",
+]
 ELSEWHERE = [
     "evil.example",
     "evil.example:8000",
@@ -34,7 +43,18 @@ ELSEWHERE = [
     "0x7f.1",
     "queue.example.org.evil.example",
 ]
-NO_HOST = ["", " ", "a b", "a,b", "a/b", "a@localhost", "localhost.", "localhost:", "localhost:x", "localhost:123456"]
+NO_HOST = [
+    "",
+    " ",
+    "a b",
+    "a,b",
+    "a/b",
+    "a@localhost",
+    "localhost.",
+    "localhost:",
+    "localhost:x",
+    "localhost:123456",
+]
 NO_HOST += ["[::1", "::1", "[::1]x", "a\tb", "é"]
 
 # Sent by a web page, as browsers of today and of yesterday say so.
@@ -68,33 +88,62 @@ OWN = [
 
 async def test_only_listed_hosts_are_served(config: Config) -> None:
     async with open_api(replace(config, api_hosts="queue.example.org, api:8000,[fd00::1]")) as api:
-        for host in [*LOOPBACK, "queue.example.org", "Queue.Example.org:443", "api:8000", "[fd00::1]:8000"]:
-            assert (await api.client.get("/api/queues", headers={"Host": host})).status_code == 200, host
+        for host in [
+            *LOOPBACK,
+            "queue.example.org",
+            "Queue.Example.org:443",
+            "api:8000",
+            "[fd00::1]:8000",
+        ]:
+            assert (
+                await api.client.get("/api/queues", headers={"Host": host})
+            ).status_code == 200, host
         for host in [*ELSEWHERE, "api", "api:8001", "[fd00::2]"]:
-            for method, path in (("GET", "/api/queues"), ("POST", "/api/tasks"), ("GET", "/schema"), ("OPTIONS", "/api/tasks")):
-                body = problem(await api.client.request(method, path, headers={"Host": host}), "host_unknown")
+            for method, path in (
+                ("GET", "/api/queues"),
+                ("POST", "/api/tasks"),
+                ("GET", "/schema"),
+                ("OPTIONS", "/api/tasks"),
+            ):
+                body = problem(
+                    await api.client.request(method, path, headers={"Host": host}), "host_unknown"
+                )
                 assert "LEASEQ_API_HOSTS" in body["detail"]
             for path in ("/health/live", "/health/ready"):  # probes send addresses
                 assert (await api.client.get(path, headers={"Host": host})).status_code == 200, host
-            for path in ("/health", "/health/", "/healthy", "/health/../api/queues", "//health/live"):
-                assert (await api.client.get(httpx.URL(f"http://a{path}"), headers={"Host": host})).status_code in (404, 421)
+            for path in (
+                "/health",
+                "/health/",
+                "/healthy",
+                "/health/../api/queues",
+                "//health/live",
+            ):
+                assert (
+                    await api.client.get(httpx.URL(f"http://a{path}"), headers={"Host": host})
+                ).status_code in (404, 421)
 
 
-async def test_the_address_that_the_service_listens_on_is_listed_but_every_address_is_not(config: Config) -> None:
+async def test_the_address_that_the_service_listens_on_is_listed_but_every_address_is_not(
+    config: Config,
+) -> None:
     for own, host, served in (
         ("192.0.2.7", "192.0.2.7:8000", True),
         ("fd00::7", "[fd00::7]", True),
         ("0.0.0.0", "0.0.0.0", False),
     ):
         async with open_api(replace(config, api_host=own)) as api:
-            assert ((await api.client.get("/api/queues", headers={"Host": host})).status_code == 200) == served
+            assert (
+                (await api.client.get("/api/queues", headers={"Host": host})).status_code == 200
+            ) == served
 
 
 async def test_there_is_exactly_one_host(api: Api) -> None:
     for path in ("/api/queues", "/health/live", "/nowhere"):
         for host in NO_HOST:
             problem(await api.client.get(path, headers=[(b"Host", host.encode())]), "host_invalid")
-        problem(await api.client.get(path, headers=[("Host", HERE), ("Host", HERE)]), "host_invalid")
+        problem(
+            await api.client.get(path, headers=[("Host", HERE), ("Host", HERE)]), "host_invalid"
+        )
         request = api.client.build_request("GET", path)
         del request.headers["host"]
         problem(await api.client.send(request), "host_invalid")
@@ -113,18 +162,29 @@ async def test_a_web_page_of_another_site_changes_nothing(api: Api, plain: Conne
     for sent in OF_A_PAGE:
         for path in changes:
             for more in ({}, {"Content-Type": "text/plain"}, JSON):
-                answer = await api.client.post(path, headers=sent | more, content=b'{"type":"add","payload":1}')
+                answer = await api.client.post(
+                    path, headers=sent | more, content=b'{"type":"add","payload":1}'
+                )
                 problem(answer, "cross_site")
     for method in ("PUT", "PATCH", "DELETE"):
-        problem(await api.client.request(method, "/api/tasks", headers={"Origin": EVIL}), "cross_site")
-    cursor = await plain.execute("select count(*), bool_or(cancel_requested_at is not null) from leaseq.tasks")
+        problem(
+            await api.client.request(method, "/api/tasks", headers={"Origin": EVIL}), "cross_site"
+        )
+    cursor = await plain.execute(
+        "select count(*), bool_or(cancel_requested_at is not null) from leaseq.tasks"
+    )
     assert await cursor.fetchall() == [(1, False)]
     cursor = await plain.execute("select count(*) from leaseq.queues where paused")
     assert await cursor.fetchall() == [(0,)]
-    assert (await api.client.get("/api/queues", headers={"Origin": EVIL})).status_code == 200  # which the page may not read
+    # which the page may not read
+    assert (await api.client.get("/api/queues", headers={"Origin": EVIL})).status_code == 200
     for sent in OWN:
-        assert (await api.client.post("/api/queues/default/pause", headers=sent)).status_code == 200, sent
-        assert (await api.client.post("/api/queues/default/resume", headers=sent)).status_code == 200, sent
+        assert (
+            await api.client.post("/api/queues/default/pause", headers=sent)
+        ).status_code == 200, sent
+        assert (
+            await api.client.post("/api/queues/default/resume", headers=sent)
+        ).status_code == 200, sent
 
 
 async def test_the_origin_behind_a_proxy_is_a_listed_host(config: Config) -> None:
@@ -138,13 +198,22 @@ async def test_the_origin_behind_a_proxy_is_a_listed_host(config: Config) -> Non
             ("http://queue.example.org:8080", "queue.example.org:8080", True),
             ("ftp://queue.example.org", "queue.example.org", False),
         ):
-            answer = await api.client.post("/api/queues/none/resume", headers={"Origin": origin, "Host": host})
+            answer = await api.client.post(
+                "/api/queues/none/resume", headers={"Origin": origin, "Host": host}
+            )
             assert (answer.status_code == 200) == allowed, origin
 
 
 async def test_a_path_has_one_spelling(api: Api) -> None:
     task_id = await api.submitted()
-    plain = ["/api/tasks", f"/api/tasks/{task_id}", f"/api/tasks/{task_id}/attempts", "/api/queues", "/health/live", "/schema"]
+    plain = [
+        "/api/tasks",
+        f"/api/tasks/{task_id}",
+        f"/api/tasks/{task_id}/attempts",
+        "/api/queues",
+        "/health/live",
+        "/schema",
+    ]
     for path in plain:
         assert (await api.client.get(path)).status_code == 200
         first = path[1:]
@@ -206,8 +275,20 @@ class _Spelled(httpx.URL):
 
 async def test_head_is_get_without_content(api: Api) -> None:
     task_id = await api.submitted()
-    paths = ["/api/tasks", f"/api/tasks/{task_id}", f"/api/tasks/{task_id}?wait=0.01", f"/api/tasks/{task_id}/attempts"]
-    paths += ["/api/queues", "/api/workers", "/health/live", "/schema", "/schema/openapi.json", "/problems"]
+    paths = [
+        "/api/tasks",
+        f"/api/tasks/{task_id}",
+        f"/api/tasks/{task_id}?wait=0.01",
+        f"/api/tasks/{task_id}/attempts",
+    ]
+    paths += [
+        "/api/queues",
+        "/api/workers",
+        "/health/live",
+        "/schema",
+        "/schema/openapi.json",
+        "/problems",
+    ]
     paths += [f"/api/tasks/{new_task_id()}", "/nowhere", "/api/tasks?limit=0", "/api//tasks"]
     for path in paths:
         got, head = await api.client.get(path), await api.client.head(path)
@@ -237,7 +318,10 @@ async def test_options_and_405_name_the_methods_of_an_address(api: Api) -> None:
             problem(refused, "method_not_allowed")
             assert refused.headers["allow"] == allowed
     problem(await api.client.options("/nowhere"), "not_found")
-    assert not any(name.startswith("access-control-") for name in (await api.client.options("/api/tasks")).headers)
+    assert not any(
+        name.startswith("access-control-")
+        for name in (await api.client.options("/api/tasks")).headers
+    )
 
 
 async def test_headers_that_may_come_once_come_once(api: Api) -> None:
@@ -252,7 +336,9 @@ async def test_headers_that_may_come_once_come_once(api: Api) -> None:
     ):
         headers = [("Host", HERE), (name, first), (name, second)]
         headers += [] if name == "Content-Type" else [("Content-Type", "application/json")]
-        problem(await api.client.post("/api/tasks", content=body, headers=headers), "header_repeated")
+        problem(
+            await api.client.post("/api/tasks", content=body, headers=headers), "header_repeated"
+        )
 
 
 async def test_filters_that_say_null_do_not_answer_with_everything(api: Api) -> None:
@@ -261,18 +347,27 @@ async def test_filters_that_say_null_do_not_answer_with_everything(api: Api) -> 
         problem(await api.client.get(f"/api/tasks?{name}=null"), "parameter_invalid")
     for name in ("queue", "type", "idempotency_key"):
         assert (await api.get(f"/api/tasks?{name}=null"))["tasks"] == []
-    task_id = await api.submitted({"type": "null", "payload": 1, "queue": "null"}, Idempotency_Key="null")
+    task_id = await api.submitted(
+        {"type": "null", "payload": 1, "queue": "null"}, Idempotency_Key="null"
+    )
     for name in ("queue", "type", "idempotency_key"):
-        assert [task["task_id"] for task in (await api.get(f"/api/tasks?{name}=null"))["tasks"]] == [task_id]
+        assert [
+            task["task_id"] for task in (await api.get(f"/api/tasks?{name}=null"))["tasks"]
+        ] == [task_id]
 
 
-@pytest.mark.parametrize("hosts", ["a b", "a,,b", ",", "http://a", "a/b", "a:", "a:x", "*", "*.example.org", "[::1", "é", "a@b"])
+@pytest.mark.parametrize(
+    "hosts",
+    ["a b", "a,,b", ",", "http://a", "a/b", "a:", "a:x", "*", "*.example.org", "[::1", "é", "a@b"],
+)
 def test_invalid_host_is_refused(hosts: str) -> None:
     with pytest.raises(ConfigInvalid, match="LEASEQ_API_HOSTS"):
         Config.from_env({"LEASEQ_API_HOSTS": hosts})
 
 
 def test_hosts_survive_the_way_to_a_child() -> None:
-    config = Config.from_env({"LEASEQ_API_HOSTS": " queue.example.org, api:8000 ", "LEASEQ_API_CONNECTIONS": "7"})
+    config = Config.from_env(
+        {"LEASEQ_API_HOSTS": " queue.example.org, api:8000 ", "LEASEQ_API_CONNECTIONS": "7"}
+    )
     assert Config.from_env(config.to_env()) == replace(config, data_dir=config.data_dir.absolute())
     create_app(config)

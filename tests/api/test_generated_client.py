@@ -27,7 +27,16 @@ async def generate(document: dict[str, Any], folder: Path) -> str:
     (folder / "openapi.json").write_bytes(msgspec.json.encode(document))
     (folder / "settings.yml").write_text(SETTINGS)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "openapi_python_client", "generate", "--path", "openapi.json", "--config", "settings.yml"),
+        *(
+            sys.executable,
+            "-m",
+            "openapi_python_client",
+            "generate",
+            "--path",
+            "openapi.json",
+            "--config",
+            "settings.yml",
+        ),
         *("--meta", "none", "--fail-on-warning", "--output-path", PACKAGE),
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
@@ -48,7 +57,10 @@ async def test_a_generated_client_submits_waits_and_cancels(
     def of(name: str) -> Any:
         return importlib.import_module(f"{PACKAGE}.{name}")
 
-    models, tasks = of("models"), {name: of(f"api.tasks.{name}") for name in ("submit", "show", "cancel", "list_tasks")}
+    models, tasks = (
+        of("models"),
+        {name: of(f"api.tasks.{name}") for name in ("submit", "show", "cancel", "list_tasks")},
+    )
     client = of("client").Client(base_url="http://localhost").set_async_httpx_client(api.client)
 
     async def submit(key: str, **options: Any) -> Any:
@@ -69,7 +81,9 @@ async def test_a_generated_client_submits_waits_and_cancels(
     assert (ended.state, ended.result) == (models.State.SUCCESS, [1])
     conflict = await tasks["cancel"].asyncio_detailed(done.task_id, client=client)
     assert (conflict.status_code, conflict.parsed.code) == (409, "task_conflict")
-    stopped = await tasks["cancel"].asyncio_detailed((await submit("generated-2")).task_id, client=client)
+    stopped = await tasks["cancel"].asyncio_detailed(
+        (await submit("generated-2")).task_id, client=client
+    )
     assert (stopped.status_code, stopped.parsed.state) == (200, models.State.CANCELLED)
     page = await tasks["list_tasks"].asyncio(client=client, state=models.ListTasksState.CANCELLED)
     assert [task.task_id for task in page.tasks] == [stopped.parsed.task_id]

@@ -36,12 +36,24 @@ def test_a_proxy_may_keep_a_connection_for_longer_than_it_does() -> None:
         (GET[:-2], b"X: y\r\n", "header_seconds", "head_timeout"),
         (b"G", b"", "header_seconds", "head_timeout"),
         (POST + b"Content-Length: 900\r\n\r\n", b"a", "body_seconds", "body_timeout"),
-        (POST + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n", b"", "body_seconds", "body_timeout"),
-        (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n", "body_seconds", "body_timeout"),
+        (
+            POST + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+            b"",
+            "body_seconds",
+            "body_timeout",
+        ),
+        (
+            POST + b"Transfer-Encoding: chunked\r\n\r\n",
+            b"1\r\na\r\n",
+            "body_seconds",
+            "body_timeout",
+        ),
         (GET + GET[:20], b"", "header_seconds", "head_timeout"),
     ],
 )
-async def test_a_request_that_does_not_arrive_is_a_408(echo: Echo, begun: bytes, more: bytes, limit: str, code: str) -> None:
+async def test_a_request_that_does_not_arrive_is_a_408(
+    echo: Echo, begun: bytes, more: bytes, limit: str, code: str
+) -> None:
     async with serving(echo, **(NEVER | {limit: SOON})) as served:
         client = await served.connect()
         client.send(begun)
@@ -120,7 +132,9 @@ async def test_an_idle_connection_makes_room_before_one_that_has_begun(echo: Ech
         await begun.ask(GET)
         await idle.ask(GET)
         begun.send(GET[:10])
-        await served.until(lambda: sum(not connection.idle for connection in served.server.connections) == 1)
+        await served.until(
+            lambda: sum(not connection.idle for connection in served.server.connections) == 1
+        )
         assert (await (await served.connect()).ask(GET)).status == 200
         assert await idle.rest() == b""
         assert (await begun.ask(GET[10:])).status == 200
@@ -145,7 +159,8 @@ async def test_while_all_connections_are_owed_an_answer_only_health_is_served(ec
             assert (answer.status, answer.headers["connection"]) == (200, "close")
             client.close()
             await served.until(lambda: len(served.server.connections) == 3)
-            spare = [await served.connect() for _ in range(3)]  # the first of them makes room for the last
+            # the first of them makes room for the last
+            spare = [await served.connect() for _ in range(3)]
             assert await spare.pop(0).rest() == b""
             for client in spare:
                 client.send(get("/health/held"))
@@ -207,6 +222,8 @@ async def test_connections_that_take_no_answer_make_room(echo: Echo) -> None:
             client = await served.connect()
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
             client.send(get("/large"))
-        await served.until(lambda: sum(connection.stuck for connection in served.server.connections) == 2)
+        await served.until(
+            lambda: sum(connection.stuck for connection in served.server.connections) == 2
+        )
         assert (await (await served.connect()).ask(GET)).status == 200
         assert (await (await served.connect()).ask(GET)).status == 200

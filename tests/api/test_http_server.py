@@ -33,7 +33,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "an unknown method": (b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n", "method_unknown"),
     "a proxy's method": (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "method_unknown"),
     "bytes in the target": (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", "request_malformed"),
-    "a control character in the target": (b"GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n", "request_malformed"),
+    "a control character in the target": (
+        b"GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "request_malformed",
+    ),
     "no path": (b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", "request_malformed"),
     "another scheme": (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "request_malformed"),
     "another host in the target": (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", "host_invalid"),
@@ -41,35 +44,74 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a user in the target": (b"GET http://a@a/ HTTP/1.1\r\nHost: a\r\n\r\n", "request_malformed"),
     "no colon": (b"GET / HTTP/1.1\r\nHost: a\r\nx\r\n\r\n", "request_malformed"),
     "a blank before the colon": (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", "request_malformed"),
-    "a line that goes on": (b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", "request_malformed"),
+    "a line that goes on": (
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n",
+        "request_malformed",
+    ),
     "a NUL in a header": (b"GET / HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n", "request_malformed"),
     "a bare CR": (b"GET / HTTP/1.1\r\nHost: a\r\nX: b\rY: c\r\n\r\n", "request_malformed"),
     "a bare LF": (b"GET / HTTP/1.1\nHost: a\n\n", "request_malformed"),
-    "length and chunks": (POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "request_malformed"),
-    "chunks and length": (POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", "request_malformed"),
-    "two lengths": (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", "request_malformed"),
-    "equal lengths": (POST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\na", "request_malformed"),
+    "length and chunks": (
+        POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "request_malformed",
+    ),
+    "chunks and length": (
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+        "request_malformed",
+    ),
+    "two lengths": (
+        POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "request_malformed",
+    ),
+    "equal lengths": (
+        POST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\na",
+        "request_malformed",
+    ),
     "lengths in one": (POST + b"Content-Length: 1, 1\r\n\r\na", "request_malformed"),
     "a signed length": (POST + b"Content-Length: +1\r\n\r\na", "request_malformed"),
     "a negative length": (POST + b"Content-Length: -1\r\n\r\na", "request_malformed"),
     "no number": (POST + b"Content-Length: x\r\n\r\na", "request_malformed"),
     "a hexadecimal length": (POST + b"Content-Length: 0x1\r\n\r\na", "request_malformed"),
     "an empty length": (POST + b"Content-Length: \r\n\r\n", "request_malformed"),
-    "a length beyond numbers": (POST + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n", "request_malformed"),
+    "a length beyond numbers": (
+        POST + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n",
+        "request_malformed",
+    ),
     "another coding": (POST + b"Transfer-Encoding: gzip\r\n\r\n", "request_malformed"),
-    "two codings": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "request_malformed"),
-    "chunked twice": (POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", "request_malformed"),
+    "two codings": (
+        POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "request_malformed",
+    ),
+    "chunked twice": (
+        POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        "request_malformed",
+    ),
     "chunked in two lines": (
         POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "request_malformed",
     ),
     "identity": (POST + b"Transfer-Encoding: identity\r\n\r\n", "request_malformed"),
     "nearly chunked": (POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", "request_malformed"),
-    "quoted chunked": (POST + b'Transfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n', "request_malformed"),
-    "chunks in HTTP/1.0": (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "request_malformed"),
-    "no size of a chunk": (POST + b"Transfer-Encoding: chunked\r\n\r\nx\r\n\r\n", "request_malformed"),
-    "a chunk that is longer": (POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n", "request_malformed"),
-    "two expectations": (POST + b"Expect: 100-continue\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n", "header_repeated"),
+    "quoted chunked": (
+        POST + b'Transfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n',
+        "request_malformed",
+    ),
+    "chunks in HTTP/1.0": (
+        b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "request_malformed",
+    ),
+    "no size of a chunk": (
+        POST + b"Transfer-Encoding: chunked\r\n\r\nx\r\n\r\n",
+        "request_malformed",
+    ),
+    "a chunk that is longer": (
+        POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
+        "request_malformed",
+    ),
+    "two expectations": (
+        POST + b"Expect: 100-continue\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n",
+        "header_repeated",
+    ),
     "a long target": (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", "target_too_long"),
     "a target without end": (b"GET /" + b"a" * 300_000, "target_too_long"),
     "a large header": (GET[:-2] + b"X: " + b"a" * 70_000 + b"\r\n\r\n", "head_too_large"),
@@ -77,13 +119,22 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a name without end": (GET[:-2] + b"a" * 700_000, "head_too_large"),
     "many headers": (GET[:-2] + b"X: a\r\n" * 101 + b"\r\n", "head_too_large"),
     "a large body": (with_length(b"a" * 1001), "body_too_large"),
-    "a body that only says it is large": (POST + b"Content-Length: 999999999999\r\n\r\n", "body_too_large"),
-    "large chunks": (POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(b"a" * 600, b"a" * 600), "body_too_large"),
+    "a body that only says it is large": (
+        POST + b"Content-Length: 999999999999\r\n\r\n",
+        "body_too_large",
+    ),
+    "large chunks": (
+        POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(b"a" * 600, b"a" * 600),
+        "body_too_large",
+    ),
     "chunks that are all frame": (
         POST + b"Transfer-Encoding: chunked\r\n\r\n" + (b"1;" + b"x" * 60_000 + b"\r\na\r\n") * 5,
         "body_too_large",
     ),
-    "trailers without end": (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: a\r\n" * 50_000, "body_too_large"),
+    "trailers without end": (
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: a\r\n" * 50_000,
+        "body_too_large",
+    ),
 }
 
 
@@ -95,7 +146,9 @@ async def send_slowly(client: Client, raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("slowly", [False, True])
-async def test_malformed_or_large_request_is_a_problem_and_ends_its_connection(served: Served, echo: Echo, slowly: bool) -> None:
+async def test_malformed_or_large_request_is_a_problem_and_ends_its_connection(
+    served: Served, echo: Echo, slowly: bool
+) -> None:
     for name, (raw, code) in REFUSED.items():
         client = await served.connect()
         if slowly:
@@ -113,7 +166,8 @@ async def test_malformed_or_large_request_is_a_problem_and_ends_its_connection(s
 async def test_a_refusal_does_not_wait_for_the_body(served: Served) -> None:
     for head in (b"Content-Length: 1001\r\n", b"Content-Length: 1001\r\nExpect: 100-continue\r\n"):
         client = await served.connect()
-        assert (await client.ask(POST + head + b"\r\n")).code == "body_too_large"  # and no 100 before
+        # and no 100 before
+        assert (await client.ask(POST + head + b"\r\n")).code == "body_too_large"
 
 
 async def test_a_client_that_sends_on_gets_its_refusal(served: Served) -> None:
@@ -124,7 +178,10 @@ async def test_a_client_that_sends_on_gets_its_refusal(served: Served) -> None:
 
 
 async def test_100_continue_comes_before_the_body(served: Served) -> None:
-    for framing, body in ((b"Content-Length: 2\r\n", b"ab"), (b"Transfer-Encoding: chunked\r\n", chunked(b"ab"))):
+    for framing, body in (
+        (b"Content-Length: 2\r\n", b"ab"),
+        (b"Transfer-Encoding: chunked\r\n", chunked(b"ab")),
+    ):
         client = await served.connect()
         client.send(POST + b"Expect: 100-Continue\r\n" + framing + b"\r\n")
         assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -146,14 +203,18 @@ async def test_requests_in_one_packet_are_answered_in_order(served: Served, echo
     assert answers[-1].headers["connection"] == "close"
 
 
-async def test_a_malformed_request_behind_others_is_refused_behind_their_answers(served: Served) -> None:
+async def test_a_malformed_request_behind_others_is_refused_behind_their_answers(
+    served: Served,
+) -> None:
     client = await served.connect()
     client.send(GET + GET + b"nonsense\r\n\r\n")
     answers = take_apart(await client.rest())
     assert [answer.status for answer in answers] == [200, 200, 400]
 
 
-async def test_a_thousand_requests_ahead_keep_a_few_and_end_the_connection(served: Served, echo: Echo) -> None:
+async def test_a_thousand_requests_ahead_keep_a_few_and_end_the_connection(
+    served: Served, echo: Echo
+) -> None:
     client = await served.connect()
     client.send(get("/held") + GET * 1000)
     await served.until(lambda: echo.asked == ["/held"])
@@ -166,7 +227,10 @@ async def test_a_thousand_requests_ahead_keep_a_few_and_end_the_connection(serve
 
 async def test_trailers_are_not_headers(served: Served) -> None:
     client = await served.connect()
-    raw = POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nIdempotency-Key: evil\r\nHost: b\r\n\r\n"
+    raw = (
+        POST
+        + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nIdempotency-Key: evil\r\nHost: b\r\n\r\n"
+    )
     seen = msgspec.json.decode((await client.ask(raw)).body)
     assert seen[2:] == [{"host": "a", "transfer-encoding": "chunked"}, "a"]
     assert (await client.ask(GET)).status == 200
@@ -183,7 +247,12 @@ async def test_an_upgrade_is_ignored(served: Served) -> None:
 
 async def test_the_absolute_form_is_taken_for_its_path(served: Served) -> None:
     client = await served.connect()
-    for target, path in ((b"http://A/x?y", "/x"), (b"https://a/", "/"), (b"http://a", "/"), (b"http://a?y", "/")):
+    for target, path in (
+        (b"http://A/x?y", "/x"),
+        (b"https://a/", "/"),
+        (b"http://a", "/"),
+        (b"http://a?y", "/"),
+    ):
         answer = await client.ask(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
         assert msgspec.json.decode(answer.body)[1] == path
 
@@ -216,7 +285,9 @@ async def test_answers_in_pieces_without_content_and_to_head(served: Served) -> 
     assert b"transfer-encoding" not in head
     assert body == b"abc"
     client = await served.connect()
-    client.send(get("/empty") + get("/x").replace(b"GET", b"HEAD") + get("/y", b"Connection: close\r\n"))
+    client.send(
+        get("/empty") + get("/x").replace(b"GET", b"HEAD") + get("/y", b"Connection: close\r\n")
+    )
     empty, rest = (await client.rest()).split(b"\r\n\r\n", 1)
     assert b"content-length" not in empty
     head, _, rest = rest.partition(b"\r\n\r\n")
@@ -234,12 +305,15 @@ async def test_an_application_that_fails_is_a_500_that_gives_nothing_away(served
             assert b"s3cret" not in answer.body
         client = await served.connect()
         client.send(get("/breaks"))
-        assert not (await client.rest()).endswith(b"0\r\n\r\n")  # no end, so that no client takes half for the whole
+        # no end, so that no client takes half for the whole
+        assert not (await client.rest()).endswith(b"0\r\n\r\n")
     assert [event.name for event in events] == ["request.failed"] * 3
     assert "s3cret" not in repr(events)
 
 
-async def test_a_client_that_goes_ends_what_it_asked_for_but_not_what_it_changes(echo: Echo) -> None:
+async def test_a_client_that_goes_ends_what_it_asked_for_but_not_what_it_changes(
+    echo: Echo,
+) -> None:
     async with serving(echo, linger_seconds=0.1, header_seconds=0.4) as served:
         asking, changing = await served.connect(), await served.connect()
         asking.send(get("/held/ask"))

@@ -37,7 +37,18 @@ def test_a_key_is_read(values: list[str], key: str | None) -> None:
     "values",
     # The lines after the first are two headers that a proxy has joined: not a valid key.
     [
-        *(['"open'], ['"a"b'], ['"a";p=1'], [r'"\a"'], ['"tab\there"'], ['"é"'], ['"'], ["a", "b"], ["a", "A"], ['"a", "b"']),
+        *(
+            ['"open'],
+            ['"a"b'],
+            ['"a";p=1'],
+            [r'"\a"'],
+            ['"tab\there"'],
+            ['"é"'],
+            ['"'],
+            ["a", "b"],
+            ["a", "A"],
+            ['"a", "b"'],
+        ),
         *(
             ["a, a"],
             ["a,a"],

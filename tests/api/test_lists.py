@@ -21,7 +21,11 @@ TASKS = 60_000
 # A list that takes a while, in place of one over a million tasks.
 SLOW_SECONDS = 0.4
 SLOW = f"select null::text as cursor, null::text as task_id from pg_sleep({SLOW_SECONDS}) where %(cursor)s::uuid is null"
-LISTS = ("/api/tasks?type=unheard.of", "/api/tasks?state=FAILED&limit=200", "/api/tasks?queue=unheard.of")
+LISTS = (
+    "/api/tasks?type=unheard.of",
+    "/api/tasks?state=FAILED&limit=200",
+    "/api/tasks?queue=unheard.of",
+)
 FILL = """
 insert into leaseq.tasks (id, tenant, queue, type, state, payload, max_attempts, timeout_seconds, run_at, finished_at, result)
 select gen_random_uuid(), 'default', 'default', 'add', 'SUCCESS', '{}', 5, 60, now(), now(), '1' from generate_series(1, %s)
@@ -61,7 +65,9 @@ async def slowest_submission(api: Api, *, count: int = 10) -> float:
     return max(took)
 
 
-async def test_lists_that_take_long_delay_no_submission(api: Api, pace: Pace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lists_that_take_long_delay_no_submission(
+    api: Api, pace: Pace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lists, "WAIT_SECONDS", SLOW_SECONDS)
     await api.submitted()
     monkeypatch.setitem(STATEMENTS, "list_tasks", SLOW)
@@ -74,7 +80,9 @@ async def test_lists_that_take_long_delay_no_submission(api: Api, pace: Pace, mo
         await until(lambda: {200, 503} <= set(statuses), seconds=30 * pace.slowness)
 
 
-async def test_submissions_stay_fast_beside_many_clients_that_list(api: Api, plain: Connection, pace: Pace) -> None:
+async def test_submissions_stay_fast_beside_many_clients_that_list(
+    api: Api, plain: Connection, pace: Pace
+) -> None:
     await plain.execute(FILL.encode(), [TASKS])
     await plain.execute("analyze leaseq.tasks")
     await api.submitted()
@@ -85,7 +93,9 @@ async def test_submissions_stay_fast_beside_many_clients_that_list(api: Api, pla
     assert set(statuses) <= {200, 503}
 
 
-async def test_a_list_is_ended_by_its_own_time_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_is_ended_by_its_own_time_out(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(STATEMENTS, "list_tasks", SLOW.replace(str(SLOW_SECONDS), "60"))
     began = time.monotonic()
     problem(await api.client.get("/api/tasks"), "server_unreachable")

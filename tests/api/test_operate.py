@@ -55,8 +55,11 @@ def counted(act: Callable[..., Any], calls: list[object]) -> Callable[..., Any]:
     return acts
 
 
-async def test_the_depths_of_many_queues_are_read_together(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One round trip for each of three thousand names took longer than a client is kept waiting: no depths were shown at all."""
+async def test_the_depths_of_many_queues_are_read_together(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One round trip for each of three thousand names took longer than a client is kept waiting: no
+    depths were shown at all."""
     monkeypatch.setattr(operate, "DEPTHS_SECONDS", 60.0)
     stores = api.service.engine.stores
     names = [f"made.up.{number:04}" for number in range(250)]
@@ -66,19 +69,27 @@ async def test_the_depths_of_many_queues_are_read_together(api: Api, monkeypatch
     await stores.survey._client.set(KEYS.parked(names[7]), "of another type")
     trips: list[object] = []
     for name in ("execute_command", "pipeline"):
-        monkeypatch.setattr(stores.survey._client, name, counted(getattr(stores.survey._client, name), trips))
+        monkeypatch.setattr(
+            stores.survey._client, name, counted(getattr(stores.survey._client, name), trips)
+        )
     queues = (await api.get("/api/queues"))["queues"]
     assert len(trips) <= 10
-    assert queues[7]["depths"]["parked"] == 0  # a key of another type counts as empty, and is removed
+    # a key of another type counts as empty, and is removed
+    assert queues[7]["depths"]["parked"] == 0
     assert (queues[120]["depths"]["normal"], queues[121]["depths"]["normal"]) == (10, 0)
     assert queues[120]["depths"]["backlog_since"] is not None
     assert queues[121]["depths"]["backlog_since"] is None
 
 
-async def test_a_name_that_is_not_known_cannot_be_paused_beside_very_many(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_that_is_not_known_cannot_be_paused_beside_very_many(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fleet_module, "MOST_PAUSED", 1)
     assert (await api.client.post("/api/queues/one/pause")).status_code == 200
-    assert "is the name right" in problem(await api.client.post("/api/queues/two/pause"), "queue_unknown")["detail"]
+    assert (
+        "is the name right"
+        in problem(await api.client.post("/api/queues/two/pause"), "queue_unknown")["detail"]
+    )
     assert [queue["name"] for queue in (await api.get("/api/queues"))["queues"]] == ["one"]
 
 
@@ -96,7 +107,12 @@ async def test_workers_and_those_that_are_gone(api: Api, fleet: Fleet) -> None:
     gone, here = await open_worker(fleet), await open_worker(fleet)
     await fleet.close_worker(gone, reason="drained")
     (worker,) = (await api.get("/api/workers"))["workers"]
-    assert (worker["worker_id"], worker["host"], worker["pid"], worker["queues"]) == (here, "here", 1, ["default"])
+    assert (worker["worker_id"], worker["host"], worker["pid"], worker["queues"]) == (
+        here,
+        "here",
+        1,
+        ["default"],
+    )
     assert worker["closed_at"] is None
     everyone = (await api.get("/api/workers?closed=true"))["workers"]
     assert {w["worker_id"]: w["close_reason"] for w in everyone} == {gone: "drained", here: None}
@@ -120,17 +136,27 @@ async def test_a_service_that_stops_is_not_ready(api: Api) -> None:
     problem(await api.client.get("/health/ready"), "not_ready")
 
 
-async def test_a_postgres_that_takes_no_writes_is_not_ready(config: Config, plain: Connection) -> None:
+async def test_a_postgres_that_takes_no_writes_is_not_ready(
+    config: Config, plain: Connection
+) -> None:
     cursor = await plain.execute("select current_database()")
     name = (await cursor.fetchall())[0][0]
     async with open_api(config) as api:
-        await plain.execute(f"alter database {name} set default_transaction_read_only = on".encode())
-        await plain.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'leaseq api'")
-        assert problem(await api.client.get("/health/ready"), "not_ready")["postgres"] == "read only"
+        await plain.execute(
+            f"alter database {name} set default_transaction_read_only = on".encode()
+        )
+        await plain.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'leaseq api'"
+        )
+        assert (
+            problem(await api.client.get("/health/ready"), "not_ready")["postgres"] == "read only"
+        )
         problem(await api.submit(), "server_unreachable")
 
 
-async def test_many_probes_look_at_the_schema_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_probes_look_at_the_schema_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks: list[str] = []
 
     async def counted(conninfo: str) -> None:
@@ -138,5 +164,6 @@ async def test_many_probes_look_at_the_schema_once(api: Api, monkeypatch: pytest
 
     monkeypatch.setattr(service, "require_schema", counted)
     answers = await asyncio.gather(*(api.client.get("/health/ready") for _ in range(50)))
-    assert {answer.status_code for answer in answers} <= {200, 503}  # a busy machine does not answer all of them in their time
+    # a busy machine does not answer all of them in their time
+    assert {answer.status_code for answer in answers} <= {200, 503}
     assert len(looks) == 1

@@ -18,7 +18,8 @@ from support.proxy import READY_FOR_QUERY, ProxyTo
 
 BODY = {"type": "add", "payload": {"n": 1}}
 KEY = {"Idempotency-Key": "order-1"}
-OTHER_KEY = {"Idempotency-Key": "another"}  # so that the statement is prepared, and the next exchange is the insert itself
+# so that the statement is prepared, and the next exchange is the insert itself
+OTHER_KEY = {"Idempotency-Key": "another"}
 
 
 async def count(url: str) -> int:
@@ -37,7 +38,9 @@ async def test_without_postgres_nothing_is_acknowledged_and_with_it_all_is_well_
     config: Config, migrated_postgres: PostgresServer
 ) -> None:
     server = migrated_postgres
-    async with open_api(replace(config, postgres_url=server.url, statement_timeout_seconds=2)) as api:
+    async with open_api(
+        replace(config, postgres_url=server.url, statement_timeout_seconds=2)
+    ) as api:
         assert await api.submitted(BODY)
         await asyncio.to_thread(server.stop, "immediate")
         with recorded() as events:
@@ -56,18 +59,24 @@ async def test_without_postgres_nothing_is_acknowledged_and_with_it_all_is_well_
 
 
 async def until_ready(api: Api) -> None:
-    """A client's way to notice the end of an outage: ask again, as Retry-After says, only sooner."""
+    """A client's way to notice the end of an outage: ask again, as Retry-After says, only
+    sooner."""
     async with asyncio.timeout(60):
         while (await api.client.get("/health/ready")).status_code != 200:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
 
 
-async def test_a_lost_reply_is_never_a_second_task(config: Config, proxy_to: ProxyTo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Postgres committed, the answer is lost and no new connection comes through: 503, and the key finds the task."""
+async def test_a_lost_reply_is_never_a_second_task(
+    config: Config, proxy_to: ProxyTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres committed, the answer is lost and no new connection comes through: 503, and the key
+    finds the task."""
     monkeypatch.setattr(service, "POOL_SIZE", 1)
     assert config.postgres_url is not None
     proxy = await proxy_to(config.postgres_url)
-    async with open_api(replace(config, postgres_url=proxy.url, statement_timeout_seconds=2)) as api:
+    async with open_api(
+        replace(config, postgres_url=proxy.url, statement_timeout_seconds=2)
+    ) as api:
         await api.submitted(BODY, **OTHER_KEY)
         trap = proxy.lose_reply(b"order-1", until=READY_FOR_QUERY)
         proxy.refusing = True
@@ -82,7 +91,9 @@ async def test_a_lost_reply_is_never_a_second_task(config: Config, proxy_to: Pro
         assert await count(config.postgres_url) == 2
 
 
-async def test_a_lost_reply_that_can_be_asked_for_again_is_a_202(config: Config, proxy_to: ProxyTo) -> None:
+async def test_a_lost_reply_that_can_be_asked_for_again_is_a_202(
+    config: Config, proxy_to: ProxyTo
+) -> None:
     assert config.postgres_url is not None
     proxy = await proxy_to(config.postgres_url)
     async with open_api(replace(config, postgres_url=proxy.url)) as api:
@@ -98,7 +109,9 @@ async def test_a_lost_reply_that_can_be_asked_for_again_is_a_202(config: Config,
 async def test_a_frozen_postgres_is_a_503_in_time(config: Config, proxy_to: ProxyTo) -> None:
     assert config.postgres_url is not None
     proxy = await proxy_to(config.postgres_url)
-    async with open_api(replace(config, postgres_url=proxy.url, statement_timeout_seconds=0.5)) as api:
+    async with open_api(
+        replace(config, postgres_url=proxy.url, statement_timeout_seconds=0.5)
+    ) as api:
         proxy.freeze()
         async with asyncio.timeout(30):
             submitting = asyncio.create_task(api.submit(BODY))
@@ -107,7 +120,9 @@ async def test_a_frozen_postgres_is_a_503_in_time(config: Config, proxy_to: Prox
         proxy.thaw()
 
 
-async def test_without_redis_tasks_are_taken_all_the_same(config: Config, own_valkey: ValkeyServer) -> None:
+async def test_without_redis_tasks_are_taken_all_the_same(
+    config: Config, own_valkey: ValkeyServer
+) -> None:
     assert config.postgres_url is not None
     async with open_api(replace(config, redis_url=own_valkey.url)) as api:
         await asyncio.to_thread(own_valkey.kill)

@@ -1,6 +1,7 @@
 """Payloads that no worker could decode are refused by every interface.
 
-At 16e9784 twelve of these kinds were stored and failed later, and the corrected payload was then refused under the same key.
+At 16e9784 twelve of these kinds were stored and failed later, and the corrected payload was then
+refused under the same key.
 """
 
 from __future__ import annotations
@@ -95,13 +96,18 @@ async def count(plain: Connection) -> int:
 
 async def test_over_http(api: Api, plain: Connection) -> None:
     for n, (kind, (_, value)) in enumerate(KINDS.items()):
-        refused = problem(await api.submit({"type": f"kind-{n}", "payload": {"value": value}}), "payload_invalid")
+        refused = problem(
+            await api.submit({"type": f"kind-{n}", "payload": {"value": value}}), "payload_invalid"
+        )
         assert refused["pointer"].startswith("/payload/value"), kind
     assert await count(plain) == 0
 
 
 async def test_a_corrected_payload_is_accepted_under_the_same_key(api: Api) -> None:
-    problem(await api.submit({"type": "free", "payload": {"value": 1.0}}, Idempotency_Key="k"), "payload_invalid")
+    problem(
+        await api.submit({"type": "free", "payload": {"value": 1.0}}, Idempotency_Key="k"),
+        "payload_invalid",
+    )
     answer = await api.submit({"type": "free", "payload": {"value": 1}}, Idempotency_Key="k")
     assert answer.status_code == 202
 
@@ -117,7 +123,12 @@ async def test_from_python(config: Config, plain: Connection) -> None:
             for n, (kind, (_, value)) in enumerate(KINDS.items()):
                 task = AsyncTask[..., None](app, app.registry.handlers[f"kind-{n}"])
                 within = task.options(connection=conn)
-                for submit in (task.submit, within.submit, partial(to_thread, task.sync.submit), partial(to_thread, task.bind)):
+                for submit in (
+                    task.submit,
+                    within.submit,
+                    partial(to_thread, task.sync.submit),
+                    partial(to_thread, task.bind),
+                ):
                     with pytest.raises(PayloadInvalid) as refused:
                         await submit(value=value)
                     assert refused.value.pointer.startswith("/value"), kind
@@ -127,14 +138,20 @@ async def test_from_python(config: Config, plain: Connection) -> None:
 async def test_the_same_words_everywhere(config: Config, api: Api) -> None:
     app = kinds(config)
     for n, (_, value) in enumerate(KINDS.values()):
-        said = problem(await api.submit({"type": f"kind-{n}", "payload": {"value": value}}), "payload_invalid")["detail"]
+        said = problem(
+            await api.submit({"type": f"kind-{n}", "payload": {"value": value}}), "payload_invalid"
+        )["detail"]
         with pytest.raises(PayloadInvalid) as refused:
             AsyncTask[..., None](app, app.registry.handlers[f"kind-{n}"]).bind(value=value)
         assert str(refused.value) == said
 
 
-async def test_the_headers_of_a_task_carry_the_stamp_of_its_shape(api: Api, plain: Connection) -> None:
+async def test_the_headers_of_a_task_carry_the_stamp_of_its_shape(
+    api: Api, plain: Connection
+) -> None:
     answer = await api.submit({"type": "free", "payload": {"value": 1}})
-    cursor = await plain.execute("select headers::text from leaseq.tasks where id = %s", (answer.json()["task_id"],))
+    cursor = await plain.execute(
+        "select headers::text from leaseq.tasks where id = %s", (answer.json()["task_id"],)
+    )
     stamp = kinds().registry.handlers["free"].stamp
     assert msgspec.json.decode((await cursor.fetchall())[0][0]) == {"shape": stamp}

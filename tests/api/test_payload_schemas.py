@@ -75,11 +75,15 @@ async def test_a_payload_that_does_not_fit_is_refused_with_the_place(
 
 
 async def test_a_huge_number_meets_the_schema(api: Api) -> None:
-    answer = await api.send(b'{"type":"charge","payload":{"order_id":1' + b"0" * 400 + b',"cents":1}}')
+    answer = await api.send(
+        b'{"type":"charge","payload":{"order_id":1' + b"0" * 400 + b',"cents":1}}'
+    )
     assert answer.status_code == 202
 
 
-async def test_a_type_of_an_older_worker_is_checked_by_its_schema(api: Api, plain: Connection) -> None:
+async def test_a_type_of_an_older_worker_is_checked_by_its_schema(
+    api: Api, plain: Connection
+) -> None:
     await plain.execute(
         "insert into leaseq.task_types (type, queue, payload_schema) values ('older', 'billing', %s)",
         (msgspec.json.encode(msgspec.json.schema(Charge)).decode(),),
@@ -109,7 +113,9 @@ async def test_during_a_deploy_payloads_of_both_releases_are_taken(api: Api, fle
     for payload in ({"order_id": 1, "cents": 1}, {"order_id": 1, "cents": 1, "reason": "x"}):
         answer = await api.submit(body(payload))
         assert (answer.status_code, answer.json()["queue"]) == (202, "new")
-    refused = problem(await api.submit(body({"order_id": 1, "cents": 1, "reason": 1})), "payload_invalid")
+    refused = problem(
+        await api.submit(body({"order_id": 1, "cents": 1, "reason": 1})), "payload_invalid"
+    )
     assert refused["pointer"] == "/payload/reason"
     for worker_id in ("w1", "w3"):
         await fleet.close_worker(worker_id, reason="drained")
@@ -117,7 +123,9 @@ async def test_during_a_deploy_payloads_of_both_releases_are_taken(api: Api, fle
     problem(await api.submit(body({"order_id": 1, "cents": 1})), "payload_invalid")
 
 
-async def test_the_limits_of_the_handler_hold_where_the_client_says_nothing(api: Api, fleet: Fleet) -> None:
+async def test_the_limits_of_the_handler_hold_where_the_client_says_nothing(
+    api: Api, fleet: Fleet
+) -> None:
     await fleet.register_types([replace(charge(), max_attempts=2, timeout_seconds=30)])
     await api.service.types.refresh()
     said = (await api.submit(body({"order_id": 1, "cents": 500}))).json()
@@ -128,15 +136,20 @@ async def test_the_limits_of_the_handler_hold_where_the_client_says_nothing(api:
     assert (said["max_attempts"], said["timeout_seconds"]) == (9, 30.0)
 
 
-async def test_the_same_submission_from_python_and_over_http_is_one_task(config: Config, api: Api, fleet: Fleet) -> None:
-    """Also where the handler has a queue and limits of its own, and whether the API knows them or not."""
+async def test_the_same_submission_from_python_and_over_http_is_one_task(
+    config: Config, api: Api, fleet: Fleet
+) -> None:
+    """Also where the handler has a queue and limits of its own, and whether the API knows them or
+    not."""
     app = Leaseq(config)
 
     @app.task(queue="billing", max_attempts=2, timeout=30)
     async def refund(order_id: int, cents: int) -> None: ...
 
     handler = refund.handler
-    known = TaskType("refund", handler.queue, handler.shape, handler.max_attempts, handler.timeout_seconds)
+    known = TaskType(
+        "refund", handler.queue, handler.shape, handler.max_attempts, handler.timeout_seconds
+    )
     async with app:
         first = await refund.options(idempotency_key="r-1").submit(order_id=1, cents=5)
         said = {"type": "refund", "payload": {"cents": 5, "order_id": 1}}
@@ -146,7 +159,10 @@ async def test_the_same_submission_from_python_and_over_http_is_one_task(config:
         answers.append(await api.submit(said, Idempotency_Key="r-1"))
         for answer in answers:
             assert answer.status_code == 202, answer.text
-            assert (answer.json()["task_id"], answer.headers["idempotent-replayed"]) == (first.id, "true")
+            assert (answer.json()["task_id"], answer.headers["idempotent-replayed"]) == (
+                first.id,
+                "true",
+            )
         second = (await api.submit(said, Idempotency_Key="r-2")).json()
         again = await refund.options(idempotency_key="r-2").submit(order_id=1, cents=5)
         assert (again.id, again.replayed) == (second["task_id"], True)
@@ -155,12 +171,15 @@ async def test_the_same_submission_from_python_and_over_http_is_one_task(config:
             assert (task.queue, task.max_attempts, task.timeout_seconds) == ("billing", 2, 30.0)
 
 
-async def test_a_type_that_was_registered_a_moment_ago_is_known(config: Config, fleet: Fleet) -> None:
+async def test_a_type_that_was_registered_a_moment_ago_is_known(
+    config: Config, fleet: Fleet
+) -> None:
     async with open_api(config) as api:
         await fleet.register_types([replace(charge(), max_attempts=2)])
 
         async def is_known() -> bool:
-            api.service.types._looked_at = float("-inf")  # a look may be under way that began before
+            # a look may be under way that began before
+            api.service.types._looked_at = float("-inf")
             said = (await api.submit(body({"order_id": 1, "cents": 500}))).json()
             return (said["queue"], said["max_attempts"]) == ("billing", 2)
 
@@ -186,7 +205,9 @@ async def test_strict_types_refuse_an_unregistered_type(config: Config, fleet: F
         problem(await api.submit(body({"order_id": 1})), "payload_invalid")
 
 
-async def test_many_unknown_names_cause_one_look(config: Config, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_unknown_names_cause_one_look(
+    config: Config, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks = 0
     schemas = KnownTypes(fleet)
     list_types = fleet.list_types
@@ -197,11 +218,15 @@ async def test_many_unknown_names_cause_one_look(config: Config, fleet: Fleet, m
         return await list_types()
 
     monkeypatch.setattr(fleet, "list_types", counted)
-    assert await asyncio.gather(*(schemas.look_again(f"type-{n}") for n in range(50))) == [None] * 50
+    assert (
+        await asyncio.gather(*(schemas.look_again(f"type-{n}") for n in range(50))) == [None] * 50
+    )
     assert looks == 1
 
 
-async def test_those_who_wait_for_a_look_that_fails_do_not_try_it_again(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_those_who_wait_for_a_look_that_fails_do_not_try_it_again(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks = 0
 
     async def fail_slowly() -> list[TaskType]:
@@ -213,12 +238,16 @@ async def test_those_who_wait_for_a_look_that_fails_do_not_try_it_again(fleet: F
     monkeypatch.setattr(known_types, "LOOK_AGAIN_SECONDS", 0.04)
     monkeypatch.setattr(fleet, "list_types", fail_slowly)
     schemas = KnownTypes(fleet)
-    answers = await asyncio.gather(*(schemas.look_again("charge") for _ in range(5)), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(schemas.look_again("charge") for _ in range(5)), return_exceptions=True
+    )
     assert looks == 1
     assert [answer for answer in answers if answer is not None][1:] == []
 
 
-async def test_the_copy_follows_the_ledger(api: Api, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_copy_follows_the_ledger(
+    api: Api, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     schemas = api.service.types
     before = schemas.known("charge")
     await schemas.refresh()
@@ -228,7 +257,9 @@ async def test_the_copy_follows_the_ledger(api: Api, fleet: Fleet, monkeypatch: 
     assert (await api.submit(body({"order_id": 1, "cents": 1}))).json()["queue"] == "fast"
 
 
-async def test_the_copy_is_refreshed_in_the_background(config: Config, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_copy_is_refreshed_in_the_background(
+    config: Config, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(known_types, "REFRESH_SECONDS", 0.02)
     async with open_api(config) as api:
         assert api.service.types.known("charge") is None
@@ -239,11 +270,17 @@ async def test_the_copy_is_refreshed_in_the_background(config: Config, fleet: Fl
         problem(await api.submit(body({})), "payload_invalid")
 
 
-@pytest.mark.parametrize("schema", [{"type": "nonsense"}, {"classes": []}, {"classes": [{"fields": 1}]}])
-async def test_a_shape_that_cannot_be_used_stops_no_submission(api: Api, fleet: Fleet, schema: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "schema", [{"type": "nonsense"}, {"classes": []}, {"classes": [{"fields": 1}]}]
+)
+async def test_a_shape_that_cannot_be_used_stops_no_submission(
+    api: Api, fleet: Fleet, schema: dict[str, Any]
+) -> None:
     await fleet.register_types([charge(schema=schema)])
     with recorded() as events:
         await api.service.types.refresh()
-    assert [event.fields["type"] for event in events if event.name == "schema.refused"] == ["charge"]
+    assert [event.fields["type"] for event in events if event.name == "schema.refused"] == [
+        "charge"
+    ]
     answer = await api.submit(body("anything"))
     assert (answer.status_code, answer.json()["queue"]) == (202, "billing")

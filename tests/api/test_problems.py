@@ -55,7 +55,9 @@ def test_every_code_is_used_somewhere() -> None:
         assert text.count(f'"{code}"') > 1, code
 
 
-async def test_a_fault_of_ours_is_a_500_that_gives_nothing_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_of_ours_is_a_500_that_gives_nothing_away(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("select s3cret from /etc/leaseq")
 
@@ -71,7 +73,9 @@ async def test_a_fault_of_ours_is_a_500_that_gives_nothing_away(api: Api, monkey
     assert "s3cret" not in event.fields["error"]
 
 
-async def test_an_error_that_is_not_in_the_table_is_a_fault_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_that_is_not_in_the_table_is_a_fault_too(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def fenced(*_: Any, **__: Any) -> None:
         raise errors.Fenced
 
@@ -100,16 +104,23 @@ async def test_every_answer_carries_the_same_manners(api: Api) -> None:
         assert headers["server"] == "leaseq"
 
 
-async def test_client_input_is_not_logged_at_info(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+async def test_client_input_is_not_logged_at_info(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("DEBUG")
     with recorded(level=INFO) as events:
-        task_id = await api.submitted({"type": "add", "payload": "s3cret"}, Idempotency_Key="s3cret")
+        task_id = await api.submitted(
+            {"type": "add", "payload": "s3cret"}, Idempotency_Key="s3cret"
+        )
         await api.submit({"type": "add", "payload": "s3cret2"}, Idempotency_Key="s3cret")
         await api.send(b'{"type":"s3cret')
         await api.client.get("/s3cret?s3cret=s3cret")
         await api.client.post(f"/api/tasks/{task_id}/cancel")
     assert [event.name for event in events] == ["task.cancelled"]
-    logged = [record.getMessage() for record in caplog.records if not record.name.startswith("http")]  # not the client's
+    # not the client's
+    logged = [
+        record.getMessage() for record in caplog.records if not record.name.startswith("http")
+    ]
     assert "s3cret" not in repr(events) + repr(logged)
 
 
@@ -137,8 +148,12 @@ async def test_the_document_describes_every_route_and_its_problems(api: Api) -> 
     for operation in operations:
         for status, response in operation["responses"].items():
             if int(status) >= 400 and not operation["operationId"].startswith("head_"):
-                assert list(response["content"]) == ["application/problem+json"], operation["operationId"]
-    query = {parameter["name"] for parameter in document["paths"]["/api/tasks"]["get"]["parameters"]}
+                assert list(response["content"]) == ["application/problem+json"], operation[
+                    "operationId"
+                ]
+    query = {
+        parameter["name"] for parameter in document["paths"]["/api/tasks"]["get"]["parameters"]
+    }
     assert query == {"state", "queue", "type", "idempotency_key", "limit", "cursor"}
 
 
@@ -146,7 +161,23 @@ async def test_the_examples_of_a_submission_are_accepted_and_fit_their_schema(ap
     submit = (await api.get("/schema"))["paths"]["/api/tasks"]["post"]
     assert {parameter["name"] for parameter in submit["parameters"]} == {"Idempotency-Key"}
     assert set(submit["responses"]) == {
-        *("202", "400", "403", "405", "408", "409", "413", "414", "415", "421", "422", "431", "500", "501", "503")
+        *(
+            "202",
+            "400",
+            "403",
+            "405",
+            "408",
+            "409",
+            "413",
+            "414",
+            "415",
+            "421",
+            "422",
+            "431",
+            "500",
+            "501",
+            "503",
+        )
     }
     assert set(submit["responses"]["202"]["headers"]) == {"Location", "Idempotent-Replayed"}
     media = submit["requestBody"]["content"]["application/json"]

@@ -1,6 +1,7 @@
 """A running service passes all checks of schemathesis.
 
-LEASEQ_TEST_SCHEMATHESIS_EXAMPLES sets how many requests are made up for each operation, beside those that it derives from limits.
+LEASEQ_TEST_SCHEMATHESIS_EXAMPLES sets how many requests are made up for each operation, beside
+those that it derives from limits.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from support.processes import Services
 
 EXAMPLES = os.environ.get("LEASEQ_TEST_SCHEMATHESIS_EXAMPLES", "1")
 SEED = "11"
-# Postgres keeps no U+0000 in JSON, and JSON Schema has no word for a character that no value may contain at any depth.
+# Postgres keeps no U+0000 in JSON, and JSON Schema has no word for a character that no value may
+# contain at any depth.
 SETTINGS = "[generation]\nallow-x00 = false\n"
 HOOKS = Path(__file__).parent.parent / "apps" / "schemathesis_hooks.py"
 
@@ -30,7 +32,15 @@ async def test_schemathesis_finds_nothing(services: Services, tmp_path: Path) ->
     settings.write_text(SETTINGS)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(settings), "run"),
-        *(f"http://127.0.0.1:{said['port']}/schema", "--checks", "all", "--max-examples", EXAMPLES, "--seed", SEED),
+        *(
+            f"http://127.0.0.1:{said['port']}/schema",
+            "--checks",
+            "all",
+            "--max-examples",
+            EXAMPLES,
+            "--seed",
+            SEED,
+        ),
         *("--generation-deterministic", "--workers", "1", "--no-color"),
         cwd=tmp_path,
         env=os.environ | {"SCHEMATHESIS_HOOKS": str(HOOKS)},

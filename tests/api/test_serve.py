@@ -31,7 +31,10 @@ HEAD = b"Host: localhost\r\nContent-Type: application/json\r\n"
 
 def environment(config: Config, **more: str) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("LEASEQ_")}
-    stores = {"LEASEQ_POSTGRES_URL": str(config.postgres_url), "LEASEQ_REDIS_URL": str(config.redis_url)}
+    stores = {
+        "LEASEQ_POSTGRES_URL": str(config.postgres_url),
+        "LEASEQ_REDIS_URL": str(config.redis_url),
+    }
     return ours | stores | {"LEASEQ_API_PORT": str(config.api_port)} | more
 
 
@@ -43,7 +46,10 @@ def config(config: Config) -> Config:
 @contextmanager
 def running(config: Config, output: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
     """The service in a process of its own, ready; killed at the end if it still runs."""
-    with output.open("wb") as log, subprocess.Popen(COMMAND, env=environment(config), stdout=log, stderr=log) as process:
+    with (
+        output.open("wb") as log,
+        subprocess.Popen(COMMAND, env=environment(config), stdout=log, stderr=log) as process,
+    ):
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{config.api_port}", timeout=60) as client:
                 until_ready(process, client, output)
@@ -62,20 +68,27 @@ def until_ready(process: subprocess.Popen[bytes], client: httpx.Client, output: 
             said = answer.text
         except httpx.TransportError as error:
             said = repr(error)
-            assert process.poll() is None, f"the service ended before it was ready: {output.read_text()}"
-        assert time.monotonic() < give_up, f"the service did not become ready: {said}\n{output.read_text()}"
+            assert process.poll() is None, (
+                f"the service ended before it was ready: {output.read_text()}"
+            )
+        assert time.monotonic() < give_up, (
+            f"the service did not become ready: {said}\n{output.read_text()}"
+        )
         time.sleep(0.02)
 
 
 def logged(output: Path) -> list[str]:
-    """The names of the events in the log; every line is one. Doubts are left out: tests connect as the superuser."""
+    """The names of the events in the log; every line is one. Doubts are left out: tests connect as
+    the superuser."""
     names = [json.loads(line)["event"] for line in output.read_text().splitlines()]
     return [name for name in names if name != "server.doubted"]
 
 
 def complaint(stderr: bytes) -> str:
     """The output of a process besides its events."""
-    return "".join(line for line in stderr.decode().splitlines(keepends=True) if not line.startswith("{"))
+    return "".join(
+        line for line in stderr.decode().splitlines(keepends=True) if not line.startswith("{")
+    )
 
 
 def exchange(config: Config, request: bytes) -> bytes:
@@ -86,7 +99,11 @@ def exchange(config: Config, request: bytes) -> bytes:
         while chunk := conn.recv(65_536):
             answer += chunk
             head, _, body = answer.partition(b"\r\n\r\n")
-            length = [int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+            length = [
+                int(line[15:])
+                for line in head.split(b"\r\n")
+                if line.lower().startswith(b"content-length:")
+            ]
             if length and len(body) >= length[0]:
                 break
     return answer
@@ -94,7 +111,9 @@ def exchange(config: Config, request: bytes) -> bytes:
 
 def test_api_serves_and_ends_on_sigterm(config: Config, tmp_path: Path) -> None:
     with running(config, tmp_path / "log") as (process, client):
-        answer = client.post("/api/tasks", json={"type": "add", "payload": [1, 2]}, headers={"Idempotency-Key": "k"})
+        answer = client.post(
+            "/api/tasks", json={"type": "add", "payload": [1, 2]}, headers={"Idempotency-Key": "k"}
+        )
         assert answer.status_code == 202
         assert answer.headers["server"] == "leaseq"
         assert client.get(answer.headers["location"]).json()["payload"] == [1, 2]
@@ -116,9 +135,30 @@ def test_hostile_bytes_get_a_4xx_each(config: Config, tmp_path: Path) -> None:
         (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n" + HEAD + b"\r\n", 414),
         (b"GET /health/live HTTP/1.1\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n", 431),
         (b"POST /api/tasks HTTP/1.1\r\n" + HEAD + b"Content-Length: x\r\n\r\n", 400),
-        (b"POST /api/tasks HTTP/1.1\r\n" + HEAD + b"Content-Length: %d\r\n\r\n" % large + b"a" * large, 413),
-        (b"POST /api/tasks HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 50 + b"0\r\n\r\n", 413),
-        (b"POST /api/tasks HTTP/1.1\r\n" + HEAD + b"Idempotency-Key: \xe9\r\n" + length + b"\r\n" + submission, 400),
+        (
+            b"POST /api/tasks HTTP/1.1\r\n"
+            + HEAD
+            + b"Content-Length: %d\r\n\r\n" % large
+            + b"a" * large,
+            413,
+        ),
+        (
+            b"POST /api/tasks HTTP/1.1\r\n"
+            + HEAD
+            + b"Transfer-Encoding: chunked\r\n\r\n"
+            + chunk * 50
+            + b"0\r\n\r\n",
+            413,
+        ),
+        (
+            b"POST /api/tasks HTTP/1.1\r\n"
+            + HEAD
+            + b"Idempotency-Key: \xe9\r\n"
+            + length
+            + b"\r\n"
+            + submission,
+            400,
+        ),
         (
             b"POST /api/tasks HTTP/1.1\r\n"
             + HEAD
@@ -143,10 +183,16 @@ def test_clients_that_never_finish_do_not_keep_it_alive(config: Config, tmp_path
     with running(config, tmp_path / "log") as (process, client):
         task_id = client.post("/api/tasks", json={"type": "add", "payload": 1}).json()["task_id"]
         address = ("127.0.0.1", config.api_port)
-        with socket.create_connection(address) as waiting, socket.create_connection(address) as half:
+        with (
+            socket.create_connection(address) as waiting,
+            socket.create_connection(address) as half,
+        ):
             half.sendall(b"POST /api/tasks HTTP/1.1\r\n" + HEAD + b"Content-Length: 100\r\n\r\n{")
-            waiting.sendall(b"GET /api/tasks/" + task_id.encode() + b"?wait=60 HTTP/1.1\r\n" + HEAD + b"\r\n")
-            assert client.get(f"/api/tasks/{task_id}").status_code == 200  # by now the other two have been read
+            waiting.sendall(
+                b"GET /api/tasks/" + task_id.encode() + b"?wait=60 HTTP/1.1\r\n" + HEAD + b"\r\n"
+            )
+            # by now the other two have been read
+            assert client.get(f"/api/tasks/{task_id}").status_code == 200
             begun = time.monotonic()
             process.send_signal(signal.SIGTERM)
             waiting.settimeout(3)
@@ -172,7 +218,9 @@ def test_a_second_one_on_the_same_port_is_refused(config: Config, tmp_path: Path
         ("LEASEQ_API_PROT", "1", "did you mean LEASEQ_API_PORT?"),
     ],
 )
-def test_impossible_command_is_refused_in_one_line(config: Config, variable: str, value: str, said: str) -> None:
+def test_impossible_command_is_refused_in_one_line(
+    config: Config, variable: str, value: str, said: str
+) -> None:
     env = environment(config, **{variable: value})
     ended = subprocess.run(COMMAND, env=env, capture_output=True, check=False)
     assert ended.returncode == 2

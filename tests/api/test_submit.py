@@ -31,9 +31,17 @@ async def test_a_small_submission_gets_every_default(api: Api, config: Config) -
     body = answer.json()
     assert answer.headers["location"] == f"/api/tasks/{body['task_id']}"
     assert "idempotent-replayed" not in answer.headers
-    assert (body["state"], body["queue"], body["type"], body["priority"]) == ("PENDING", "default", "add", "normal")
+    assert (body["state"], body["queue"], body["type"], body["priority"]) == (
+        "PENDING",
+        "default",
+        "add",
+        "normal",
+    )
     assert (body["attempt"], body["retry_count"], body["crash_count"]) == (0, 0, 0)
-    assert (body["max_attempts"], body["timeout_seconds"]) == (config.max_attempts, config.timeout_seconds)
+    assert (body["max_attempts"], body["timeout_seconds"]) == (
+        config.max_attempts,
+        config.timeout_seconds,
+    )
 
 
 async def test_the_answer_is_what_the_ledger_has(api: Api) -> None:
@@ -84,15 +92,25 @@ async def test_the_payload_is_kept_byte_for_byte(api: Api, payload: bytes) -> No
 
 
 ANY_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
 
 @given(content=ANY_JSON, indent=st.sampled_from([0, 1, 4]))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_any_json_comes_back_byte_for_byte_or_is_refused(api: Api, content: Any, indent: int) -> None:
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+async def test_any_json_comes_back_byte_for_byte_or_is_refused(
+    api: Api, content: Any, indent: int
+) -> None:
     payload = msgspec.json.format(msgspec.json.encode(content), indent=indent)
     answer = await api.send(b'{"type":"add","payload":' + payload + b"}")
     if b"\\u0000" in payload.replace(b"\\\\", b""):
@@ -106,7 +124,9 @@ async def test_any_json_comes_back_byte_for_byte_or_is_refused(api: Api, content
 async def test_the_same_key_is_the_same_task(api: Api, plain: Connection) -> None:
     first = await api.submit(BODY, **KEY)
     again = await api.submit(BODY, **KEY)
-    quoted = await api.submit({"payload": {"n": 1}, "type": "add"}, **{"Idempotency-Key": '"order-1"'})
+    quoted = await api.submit(
+        {"payload": {"n": 1}, "type": "add"}, **{"Idempotency-Key": '"order-1"'}
+    )
     assert first.status_code == again.status_code == quoted.status_code == 202
     assert again.headers["idempotent-replayed"] == quoted.headers["idempotent-replayed"] == "true"
     assert again.headers["location"] == first.headers["location"]
@@ -130,11 +150,17 @@ async def test_a_key_outlives_its_task(api: Api, plain: Connection) -> None:
     assert answer.headers["idempotent-replayed"] == "true"
     remembered = answer.json()
     assert (remembered["task_id"], remembered["state"]) == (task_id, State.SUCCESS)
-    assert (remembered["type"], remembered["queue"], remembered["idempotency_key"]) == ("add", "default", "order-1")
+    assert (remembered["type"], remembered["queue"], remembered["idempotency_key"]) == (
+        "add",
+        "default",
+        "order-1",
+    )
     assert await count(plain) == 0
 
 
-async def test_a_key_with_other_content_is_refused_and_names_the_task(api: Api, plain: Connection) -> None:
+async def test_a_key_with_other_content_is_refused_and_names_the_task(
+    api: Api, plain: Connection
+) -> None:
     task_id = await api.submitted(BODY, **KEY)
     for other in ({"payload": {"n": 2}}, {"queue": "other"}, {"delay_seconds": 1}, {"type": "sub"}):
         body = problem(await api.submit(BODY | other, **KEY), "idempotency_key_reused")
@@ -142,7 +168,9 @@ async def test_a_key_with_other_content_is_refused_and_names_the_task(api: Api, 
     assert await count(plain) == 1
 
 
-async def test_a_key_that_is_being_recorded_elsewhere_is_a_conflict(api: Api, plain: Connection) -> None:
+async def test_a_key_that_is_being_recorded_elsewhere_is_a_conflict(
+    api: Api, plain: Connection
+) -> None:
     async with plain.transaction():
         await plain.execute(
             "insert into leaseq.idempotency_keys (tenant, key, fingerprint, task_id, queue, expires_at)"

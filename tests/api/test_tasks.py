@@ -26,14 +26,24 @@ async def until_waited_for(api: Api, task_id: str) -> None:
             await asyncio.sleep(0)
 
 
-async def test_a_finished_task_shows_its_result_as_it_was_stored(api: Api, ledger: Ledger, fleet: Fleet) -> None:
+async def test_a_finished_task_shows_its_result_as_it_was_stored(
+    api: Api, ledger: Ledger, fleet: Fleet
+) -> None:
     task_id = await api.submitted()
     worker_id = await open_worker(fleet)
     claim = await claim_task(ledger, task_id, worker_id)
     await ledger.set_progress(claim, b'{"done":  1}')
     running = await api.get(f"/api/tasks/{task_id}")
-    assert (running["state"], running["attempt"], running["worker_id"]) == ("PROCESSING", 1, worker_id)
-    assert (running["progress"], running["result"], running["finished_at"]) == ({"done": 1}, None, None)
+    assert (running["state"], running["attempt"], running["worker_id"]) == (
+        "PROCESSING",
+        1,
+        worker_id,
+    )
+    assert (running["progress"], running["result"], running["finished_at"]) == (
+        {"done": 1},
+        None,
+        None,
+    )
     await ledger.settle([succeeded(claim, b"[1,  2.50]")])
     answer = await api.client.get(f"/api/tasks/{task_id}")
     assert b'"result":[1,  2.50]' in answer.content
@@ -41,7 +51,9 @@ async def test_a_finished_task_shows_its_result_as_it_was_stored(api: Api, ledge
     assert answer.json()["worker_id"] is None
 
 
-async def test_wait_holds_the_answer_until_the_task_ends(api: Api, ledger: Ledger, fleet: Fleet) -> None:
+async def test_wait_holds_the_answer_until_the_task_ends(
+    api: Api, ledger: Ledger, fleet: Fleet
+) -> None:
     task_id = await api.submitted()
     claim = await claim_task(ledger, task_id, await open_worker(fleet))
     waiting = asyncio.create_task(api.get(f"/api/tasks/{task_id}?wait=30"))
@@ -72,7 +84,9 @@ async def test_wait_for_a_task_that_has_ended_or_never_was(api: Api) -> None:
     await api.client.post(f"/api/tasks/{task_id}/cancel")
     async with asyncio.timeout(30):
         assert (await api.get(f"/api/tasks/{task_id}?wait=60"))["state"] == "CANCELLED"
-        missing = problem(await api.client.get(f"/api/tasks/{new_task_id()}?wait=60"), "task_not_found")
+        missing = problem(
+            await api.client.get(f"/api/tasks/{new_task_id()}?wait=60"), "task_not_found"
+        )
     assert missing["instance"].endswith(missing["task_id"])
 
 
@@ -82,7 +96,11 @@ async def test_attempts_that_did_not_succeed(api: Api, ledger: Ledger, fleet: Fl
     worker_id = await open_worker(fleet)
     await ledger.settle([errored(await claim_task(ledger, task_id, worker_id), then=State.FAILED)])
     (attempt,) = (await api.get(f"/api/tasks/{task_id}/attempts"))["attempts"]
-    assert (attempt["attempt"], attempt["outcome"], attempt["worker_id"]) == (1, "errored", worker_id)
+    assert (attempt["attempt"], attempt["outcome"], attempt["worker_id"]) == (
+        1,
+        "errored",
+        worker_id,
+    )
     assert attempt["next_state"] == "FAILED"
     assert attempt["error"]["code"] == "error"
 
@@ -104,9 +122,13 @@ async def test_pages_walk_through_everything_once_newest_first(api: Api) -> None
     assert pages == 3
 
 
-async def test_pages_leave_payloads_and_results_to_the_tasks_themselves(api: Api, ledger: Ledger, fleet: Fleet) -> None:
+async def test_pages_leave_payloads_and_results_to_the_tasks_themselves(
+    api: Api, ledger: Ledger, fleet: Fleet
+) -> None:
     task_id = await api.submitted({"type": "add", "payload": {"long": "a" * 1000}})
-    await ledger.settle([succeeded(await claim_task(ledger, task_id, await open_worker(fleet)), b'"long"')])
+    await ledger.settle(
+        [succeeded(await claim_task(ledger, task_id, await open_worker(fleet)), b'"long"')]
+    )
     (listed,) = (await api.get("/api/tasks"))["tasks"]
     whole = await api.get(f"/api/tasks/{task_id}")
     assert whole == listed | {"payload": {"long": "a" * 1000}, "result": "long"}
@@ -121,7 +143,9 @@ async def test_a_full_last_page_has_no_next(api: Api) -> None:
 
 
 async def test_list_filters_by_each_parameter(api: Api) -> None:
-    mail = await api.submitted({"type": "mail", "payload": 1, "queue": "slow"}, Idempotency_Key="mail-1")
+    mail = await api.submitted(
+        {"type": "mail", "payload": 1, "queue": "slow"}, Idempotency_Key="mail-1"
+    )
     later = await api.submitted({"type": "add", "payload": 1, "delay_seconds": 60})
     assert await states(api, "?state=SCHEDULED") == [later]
     assert await states(api, "?queue=slow") == [mail]
@@ -131,7 +155,9 @@ async def test_list_filters_by_each_parameter(api: Api) -> None:
     assert await states(api, "?idempotency_key=mail-2") == []
 
 
-async def test_cancel_ends_what_waits_and_asks_what_runs(api: Api, ledger: Ledger, fleet: Fleet) -> None:
+async def test_cancel_ends_what_waits_and_asks_what_runs(
+    api: Api, ledger: Ledger, fleet: Fleet
+) -> None:
     waiting, running = await api.submitted(), await api.submitted()
     claim = await claim_task(ledger, running, await open_worker(fleet))
     answer = await api.client.post(f"/api/tasks/{waiting}/cancel")
@@ -144,7 +170,9 @@ async def test_cancel_ends_what_waits_and_asks_what_runs(api: Api, ledger: Ledge
     assert claim.attempt == 1
 
 
-async def test_cancel_again_is_no_error_but_what_ended_otherwise_is_a_conflict(api: Api, ledger: Ledger, fleet: Fleet) -> None:
+async def test_cancel_again_is_no_error_but_what_ended_otherwise_is_a_conflict(
+    api: Api, ledger: Ledger, fleet: Fleet
+) -> None:
     task_id, done = await api.submitted(), await api.submitted()
     for _ in range(2):
         assert (await api.client.post(f"/api/tasks/{task_id}/cancel")).status_code == 200
@@ -154,11 +182,19 @@ async def test_cancel_again_is_no_error_but_what_ended_otherwise_is_a_conflict(a
     assert "SUCCESS" in refused["detail"]
 
 
-async def test_redrive_puts_back_what_failed_for_promote_to_deliver(api: Api, ledger: Ledger, fleet: Fleet) -> None:
+async def test_redrive_puts_back_what_failed_for_promote_to_deliver(
+    api: Api, ledger: Ledger, fleet: Fleet
+) -> None:
     task_id = await api.submitted()
-    await ledger.settle([errored(await claim_task(ledger, task_id, await open_worker(fleet)), then=State.FAILED)])
+    await ledger.settle(
+        [errored(await claim_task(ledger, task_id, await open_worker(fleet)), then=State.FAILED)]
+    )
     answer = await api.client.post(f"/api/tasks/{task_id}/redrive")
-    assert (answer.status_code, answer.json()["state"], answer.json()["retry_count"]) == (202, "SCHEDULED", 0)
+    assert (answer.status_code, answer.json()["state"], answer.json()["retry_count"]) == (
+        202,
+        "SCHEDULED",
+        0,
+    )
     assert [snapshot.task_id for snapshot in await promote_due(ledger, limit=10)] == [task_id]
     problem(await api.client.post(f"/api/tasks/{task_id}/redrive"), "task_conflict")
 
@@ -176,7 +212,9 @@ async def test_another_tenants_task_is_not_there(api: Api, plain: Connection) ->
 async def test_held_answers_leave_connections_to_others(config: Config) -> None:
     async with open_api(replace(config, api_connections=4)) as api:
         task_id = await api.submitted()
-        held = [asyncio.create_task(api.client.get(f"/api/tasks/{task_id}?wait=60")) for _ in range(3)]
+        held = [
+            asyncio.create_task(api.client.get(f"/api/tasks/{task_id}?wait=60")) for _ in range(3)
+        ]
         async with asyncio.timeout(30):
             while api.service.held < 3:  # noqa: ASYNC110 - the service has no event for this
                 await asyncio.sleep(0.01)

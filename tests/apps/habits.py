@@ -52,7 +52,9 @@ class OddDumper(Dumper):
 
 for known in list(psycopg.adapters.types):
     psycopg.adapters.register_loader(known.oid, OddLoader)
-    psycopg.adapters.register_loader(known.oid, type("OddBinaryLoader", (OddLoader,), {"format": psycopg.pq.Format.BINARY}))
+    psycopg.adapters.register_loader(
+        known.oid, type("OddBinaryLoader", (OddLoader,), {"format": psycopg.pq.Format.BINARY})
+    )
 for kind in (str, int, float, bool, bytes, list, dict, datetime, date, type(None)):
     psycopg.adapters.register_dumper(kind, OddDumper)
 
@@ -78,7 +80,8 @@ async def closes_standard_output(ctx: Context) -> None:
 
 @change
 async def redirects_its_output(ctx: Context) -> None:
-    """Side by side: the second one to end puts the stream of the first one back, which is closed by then."""
+    """Side by side: the second one to end puts the stream of the first one back, which is closed by
+    then."""
 
     async def redirect() -> bool:
         with io.StringIO() as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):

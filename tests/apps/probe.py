@@ -16,7 +16,9 @@ app = Leaseq()
 async def note(ctx: Context, n: int = 0) -> int:
     """One effect, committed with the task."""
     async with ctx.transaction() as tx:
-        await tx.execute("insert into effects values (%s, %s, %s)", (ctx.task_id, ctx.attempt, os.getpid()))
+        await tx.execute(
+            "insert into effects values (%s, %s, %s)", (ctx.task_id, ctx.attempt, os.getpid())
+        )
     return n
 
 
@@ -24,7 +26,9 @@ async def note(ctx: Context, n: int = 0) -> int:
 async def hold(ctx: Context, seconds: float) -> str:
     """One effect in a transaction that stays open while the handler sleeps."""
     async with ctx.transaction() as tx:
-        await tx.execute("insert into effects values (%s, %s, %s)", (ctx.task_id, ctx.attempt, os.getpid()))
+        await tx.execute(
+            "insert into effects values (%s, %s, %s)", (ctx.task_id, ctx.attempt, os.getpid())
+        )
         await asyncio.sleep(seconds)
     return "held"
 
@@ -39,7 +43,9 @@ async def nap(seconds: float) -> str:
 def doze(ctx: Context, seconds: float) -> str:
     """A plain `def` handler with an effect in the blocking face of the transaction."""
     with ctx.transaction() as tx:
-        tx.execute("insert into effects values (%s, %s, %s)", (ctx.task_id, ctx.attempt, os.getpid()))
+        tx.execute(
+            "insert into effects values (%s, %s, %s)", (ctx.task_id, ctx.attempt, os.getpid())
+        )
         rows = tx.execute("select count(*) from effects where task_id = %s", (ctx.task_id,))
     time.sleep(seconds)
     return f"dozed beside {rows[0][0]}"
@@ -47,9 +53,12 @@ def doze(ctx: Context, seconds: float) -> str:
 
 @app.task(max_attempts=3)
 async def flaky(ctx: Context, failures: int) -> int:
-    """Fails that often, then succeeds; every failing attempt has written something that must not stay."""
+    """Fails that often, then succeeds; every failing attempt has written something that must not
+    stay."""
     async with ctx.transaction() as tx:
-        await tx.execute("insert into effects values (%s, %s, %s)", (ctx.task_id, ctx.attempt, os.getpid()))
+        await tx.execute(
+            "insert into effects values (%s, %s, %s)", (ctx.task_id, ctx.attempt, os.getpid())
+        )
     if ctx.retry_count < failures:
         raise ValueError(f"failure {ctx.retry_count}")
     return ctx.attempt
@@ -81,14 +90,18 @@ def overrun_in_a_thread(seconds: float) -> None:
 async def unwritable(ctx: Context) -> object:
     """A result that is no JSON: the effect must go with it."""
     async with ctx.transaction() as tx:
-        await tx.execute("insert into effects values (%s, %s, %s)", (ctx.task_id, ctx.attempt, os.getpid()))
+        await tx.execute(
+            "insert into effects values (%s, %s, %s)", (ctx.task_id, ctx.attempt, os.getpid())
+        )
     return object()
 
 
 @app.task
 async def commits_itself(ctx: Context) -> None:
     async with ctx.transaction() as tx:
-        await tx.execute("insert into effects values (%s, %s, %s)", (ctx.task_id, ctx.attempt, os.getpid()))
+        await tx.execute(
+            "insert into effects values (%s, %s, %s)", (ctx.task_id, ctx.attempt, os.getpid())
+        )
         await tx.execute("commit")
 
 
@@ -135,7 +148,8 @@ async def shrug(seconds: float) -> None:
 
 @app.task
 async def fork(ctx: Context, seconds: float) -> None:
-    """Its first attempt leaves a process behind that holds every descriptor of this one, and tells its pid as progress."""
+    """Its first attempt leaves a process behind that holds every descriptor of this one, and tells
+    its pid as progress."""
     if ctx.attempt > 1:
         return
     pid = os.fork()

@@ -26,7 +26,8 @@ async def nap(seconds: float) -> str:
 
 @app.task
 async def starts_processes(ctx: Context, seconds: float) -> None:
-    """A forked process, programs and one with a session of its own, whose ids are stored as progress."""
+    """A forked process, programs and one with a session of its own, whose ids are stored as
+    progress."""
     pid = os.fork()
     if pid == 0:
         time.sleep(seconds)  # noqa: ASYNC251 (another process by now)
@@ -36,7 +37,9 @@ async def starts_processes(ctx: Context, seconds: float) -> None:
     bare = await asyncio.create_subprocess_exec(*sleep, env={})
     apart = subprocess.Popen(sleep, env={}, process_group=0)  # noqa: ASYNC220 (it does not block)
     detached = await asyncio.create_subprocess_exec(*sleep, start_new_session=True)
-    await ctx.set_progress({"pids": [pid, program.pid, bare.pid, apart.pid], "detached": detached.pid})
+    await ctx.set_progress(
+        {"pids": [pid, program.pid, bare.pid, apart.pid], "detached": detached.pid}
+    )
     await asyncio.sleep(seconds)
 
 
@@ -186,7 +189,8 @@ async def blocks(seconds: float) -> None:
 
 @app.task
 def pools(seconds: float) -> None:
-    """Leaves a pool of forked processes that are busy: ending it sends each of them SIGTERM, and waits."""
+    """Leaves a pool of forked processes that are busy: ending it sends each of them SIGTERM, and
+    waits."""
     with multiprocessing.get_context("fork").Pool(1) as pool:
         pool.apply_async(time.sleep, (60,))
         time.sleep(seconds)

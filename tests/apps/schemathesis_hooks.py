@@ -1,7 +1,8 @@
 """The two rules of the API that a document cannot state.
 
-A key that comes again with another content is refused, so that a key which was sent before is replaced. An answer is held for as
-long as the client asks, so that a long but valid `wait` is shortened. Everything else is sent as it was made.
+A key that comes again with another content is refused, so that a key which was sent before is
+replaced. An answer is held for as long as the client asks, so that a long but valid `wait` is
+shortened. Everything else is sent as it was made.
 """
 
 from __future__ import annotations

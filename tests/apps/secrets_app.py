@@ -21,7 +21,9 @@ def look() -> dict[str, str]:
     Queue[int]().put(1)
     return {
         "environ": str(sorted(os.environ.values())),
-        "program": subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout,
+        "program": subprocess.run(
+            [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+        ).stdout,
         "initial": Path("/proc/self/environ").read_text().replace("\0", " "),
         "arguments": Path("/proc/self/cmdline").read_text().replace("\0", " "),
         "config": str(Config.from_env().postgres_url),

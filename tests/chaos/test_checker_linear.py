@@ -20,7 +20,8 @@ from support.synthetic_history import Forged, at
 
 
 def good() -> Forged:
-    """Lives by the rules, with races, lost answers, another body, a retry, and cancellations of each kind."""
+    """Lives by the rules, with races, lost answers, another body, a retry, and cancellations of
+    each kind."""
     forged = Forged()
     forged.life("t1", "k1")
     forged.did("submit", (0.05, 3), kind=Kind.FAIL, key="k1", said={"variant": "b"}, process="client-2",
@@ -28,7 +29,14 @@ def good() -> Forged:
     forged.submit((5, 6), "k1", "t1", state="SUCCESS", replayed=True)
     forged.did("cancel", (7, 8), kind=Kind.FAIL, task="t1", heard={"code": "task_conflict"})
 
-    forged.did("submit", (10, 12), kind=Kind.INFO, key="k2", said={"variant": "b"}, heard={"error": "timeout"})
+    forged.did(
+        "submit",
+        (10, 12),
+        kind=Kind.INFO,
+        key="k2",
+        said={"variant": "b"},
+        heard={"error": "timeout"},
+    )
     forged.step(13, "t2", "PENDING", key="k2")  # after the time-out, when the client had given up
     forged.submit((12, 14), "k2", "t2", variant="b", replayed=True, process="client-1.2")
     forged.step(14.5, "t2", "PROCESSING", 1, worker="w1")
@@ -56,7 +64,11 @@ def another_task(forged: Forged) -> None:
 
 
 def created_another_task(forged: Forged) -> None:
-    first = next(event for event in forged.events if event.op == "submit" and event.kind is Kind.OK and event.key == "k1")
+    first = next(
+        event
+        for event in forged.events
+        if event.op == "submit" and event.kind is Kind.OK and event.key == "k1"
+    )
     forged.events[forged.events.index(first)] = replace(first, task="t9")
 
 
@@ -107,7 +119,9 @@ def lost(forged: Forged) -> None:
 
 
 def vanished(forged: Forged) -> None:
-    forged.did("read", (30, 31), kind=Kind.FAIL, task="t1", heard={"code": "task_not_found", "http": 404})
+    forged.did(
+        "read", (30, 31), kind=Kind.FAIL, task="t1", heard={"code": "task_not_found", "http": 404}
+    )
 
 
 def two_for_one_key(forged: Forged) -> None:
@@ -116,7 +130,11 @@ def two_for_one_key(forged: Forged) -> None:
 
 
 def cancelled_by_nobody(forged: Forged) -> None:
-    forged.events = [event for event in forged.events if event.op != "cancel" or event.task != "t3" or event.at > at(24.5)]
+    forged.events = [
+        event
+        for event in forged.events
+        if event.op != "cancel" or event.task != "t3" or event.at > at(24.5)
+    ]
 
 
 def ended_cancelled_by_nobody(forged: Forged) -> None:
@@ -145,9 +163,13 @@ BAD = [
 ]  # fmt: skip
 
 
-def _change(forged: Forged, table: str, which: Callable[[dict[str, object]], bool], **columns: object) -> None:
+def _change(
+    forged: Forged, table: str, which: Callable[[dict[str, object]], bool], **columns: object
+) -> None:
     changed = [
-        Commit(c.lsn, c.xid, c.at, c.table, c.verb, {**c.row, **columns}) if c.table == table and which(c.row) else c
+        Commit(c.lsn, c.xid, c.at, c.table, c.verb, {**c.row, **columns})
+        if c.table == table and which(c.row)
+        else c
         for c in forged.commits
     ]
     assert changed != forged.commits
@@ -183,7 +205,9 @@ def test_without_commits_nothing_is_known() -> None:
 def test_of_a_task_that_was_pruned_nothing_is_known() -> None:
     forged = good()
     last = forged.commits[-1]
-    forged.commits.append(replace(last, lsn=last.lsn + 1, table="tasks", verb="delete", row={"task_id": "t1"}))
+    forged.commits.append(
+        replace(last, lsn=last.lsn + 1, table="tasks", verb="delete", row={"task_id": "t1"})
+    )
     finding = linear.check(forged.evidence())
     assert (finding.verdict, finding.facts["undecided"]) == (Verdict.UNKNOWN, 1)
 
@@ -201,7 +225,11 @@ def test_writes_of_a_frozen_postgres_are_seen_after_its_heal() -> None:
 
 
 def test_a_search_that_is_given_up_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "search", lambda marks, operations, **more: search(marks, operations, **more, most=2))
+    monkeypatch.setattr(
+        linear,
+        "search",
+        lambda marks, operations, **more: search(marks, operations, **more, most=2),
+    )
     finding = linear.check(good().evidence())
     assert finding.verdict is Verdict.UNKNOWN
     assert "could not be decided" in finding.said
@@ -212,17 +240,30 @@ def test_a_search_that_is_given_up_claims_nothing(monkeypatch: pytest.MonkeyPatc
 
 
 def explained(marks: list[Mark], operations: list[Operation]) -> bool:
-    """Is there any choice of the unsure operations, and any order, that keeps times, the ledger's order and the rules?"""
+    """Is there any choice of the unsure operations, and any order, that keeps times, the ledger's
+    order and the rules?"""
     sure = [operation for operation in operations if operation.sure]
     unsure = [operation for operation in operations if not operation.sure]
-    choices = [[*sure, *some] for size in range(len(unsure) + 1) for some in combinations(unsure, size)]
+    choices = [
+        [*sure, *some] for size in range(len(unsure) + 1) for some in combinations(unsure, size)
+    ]
     things: list[list[Mark | Operation]] = [[*marks, *choice] for choice in choices]
-    return any(_in_place(order, marks, operations) and _legal(order) for each in things for order in permutations(each))
+    return any(
+        _in_place(order, marks, operations) and _legal(order)
+        for each in things
+        for order in permutations(each)
+    )
 
 
-def _in_place(order: tuple[Mark | Operation, ...], marks: list[Mark], operations: list[Operation]) -> bool:
+def _in_place(
+    order: tuple[Mark | Operation, ...], marks: list[Mark], operations: list[Operation]
+) -> bool:
     """Are the ledger's steps in its own order, and second halves after first ones?"""
-    halves = [(operations[thing.after], thing) for thing in order if isinstance(thing, Operation) and thing.after >= 0]
+    halves = [
+        (operations[thing.after], thing)
+        for thing in order
+        if isinstance(thing, Operation) and thing.after >= 0
+    ]
     return [thing for thing in order if isinstance(thing, Mark)] == marks and all(
         order.index(first) < order.index(second) for first, second in halves
     )
@@ -232,9 +273,13 @@ def _legal(order: tuple[Mark | Operation, ...]) -> bool:
     now: Mark | None = None
     variant, asked, clock, waiting = None, False, 0, None
     for thing in order:
-        start, end = (thing.early, thing.late) if isinstance(thing, Mark) else (thing.began, thing.ended)
+        start, end = (
+            (thing.early, thing.late) if isinstance(thing, Mark) else (thing.began, thing.ended)
+        )
         clock = max(clock, start)
-        if clock > end or (waiting is not None and (not isinstance(thing, Mark) or clock > waiting.ended)):
+        if clock > end or (
+            waiting is not None and (not isinstance(thing, Mark) or clock > waiting.ended)
+        ):
             return False
         if isinstance(thing, Mark):
             if not _may(now, thing, waiting, asked):
@@ -256,7 +301,12 @@ def _legal(order: tuple[Mark | Operation, ...]) -> bool:
 def _may(now: Mark | None, mark: Mark, by: Operation | None, asked: bool) -> bool:
     if now is None:
         creates = by is not None and by.what is What.SUBMIT and by.task in (None, mark.task)
-        return creates and mark.inserts and mark.state in ("PENDING", "SCHEDULED") and mark.attempt == 0
+        return (
+            creates
+            and mark.inserts
+            and mark.state in ("PENDING", "SCHEDULED")
+            and mark.attempt == 0
+        )
     if mark.inserts or (by is not None and by.what is not What.CANCEL):
         return False
     move = (now.state, mark.state)
@@ -302,26 +352,64 @@ LIVES = [
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[list[Mark], list[Operation]]:
-    """A short life, mostly legal, and a few operations that saw or did something of it, or did not."""
+    """A short life, mostly legal, and a few operations that saw or did something of it, or did
+    not."""
     life = draw(st.sampled_from(LIVES))
     marks, moment = [], 0
     for i, (state, attempt) in enumerate(life[: draw(st.integers(1, len(life)))]):
         moment += draw(st.integers(0, 4))
-        by = draw(st.sampled_from([None, "w", "v"])) if i and life[i - 1][0] == "PROCESSING" else None
+        by = (
+            draw(st.sampled_from([None, "w", "v"]))
+            if i and life[i - 1][0] == "PROCESSING"
+            else None
+        )
         owner = "w" if state == "PROCESSING" else None
         width = draw(st.integers(0, 3))
-        marks.append(Mark(moment, moment + width, "t", state, attempt, worker=owner, inserts=i == 0, by_worker=by))
-    operations = [Operation(what=What.SUBMIT, process="c", began=0, ended=draw(MOMENTS), task="t", variant="a")]
+        marks.append(
+            Mark(
+                moment,
+                moment + width,
+                "t",
+                state,
+                attempt,
+                worker=owner,
+                inserts=i == 0,
+                by_worker=by,
+            )
+        )
+    operations = [
+        Operation(
+            what=What.SUBMIT, process="c", began=0, ended=draw(MOMENTS), task="t", variant="a"
+        )
+    ]
     operations += [draw(_operation(life)) for _ in range(draw(st.integers(0, 6 - len(marks) - 1)))]
-    if operations[-1].what is What.CANCEL and operations[-1].sure and len(marks) + len(operations) < 6:
+    if (
+        operations[-1].what is What.CANCEL
+        and operations[-1].sure
+        and len(marks) + len(operations) < 6
+    ):
         half, place = draw(st.sampled_from(life)), len(operations) - 1
-        operations.append(replace(operations[-1], what=What.READ, state=half[0], attempt=half[1], after=place))
+        operations.append(
+            replace(operations[-1], what=What.READ, state=half[0], attempt=half[1], after=place)
+        )
     return marks, operations
 
 
 @st.composite
 def _operation(draw: st.DrawFn, life: list[tuple[str, int]]) -> Operation:
-    what = draw(st.sampled_from([What.READ, What.READ, What.CANCEL, What.SUBMIT, What.REUSED, What.CONFLICT, What.ABSENT]))
+    what = draw(
+        st.sampled_from(
+            [
+                What.READ,
+                What.READ,
+                What.CANCEL,
+                What.SUBMIT,
+                What.REUSED,
+                What.CONFLICT,
+                What.ABSENT,
+            ]
+        )
+    )
     began = draw(MOMENTS)
     sure = what not in (What.CANCEL, What.SUBMIT) or draw(st.booleans())
     ended = began + draw(st.integers(0, 8)) if sure else FOREVER

@@ -11,7 +11,11 @@ from support.synthetic_history import Forged
 
 
 def told(
-    claimed: float, *, queue: str = "side", resumed: float | None = 20.0, fault: tuple[str, float, float] | None = None
+    claimed: float,
+    *,
+    queue: str = "side",
+    resumed: float | None = 20.0,
+    fault: tuple[str, float, float] | None = None,
 ) -> Evidence:
     """A task of `side` that is claimed at some second; a queue is paused at second 10."""
     run = Forged()
@@ -43,7 +47,14 @@ def told(
         told(14.0, fault=("freeze-postgres", 9.0, 12.5)),
         told(15.0, fault=("lock-tasks", 10.2, 11.5)),
     ],
-    ids=["before", "under way", "after", "of another queue", "frozen on its way", "locked out on its way"],
+    ids=[
+        "before",
+        "under way",
+        "after",
+        "of another queue",
+        "frozen on its way",
+        "locked out on its way",
+    ],
 )
 def test_operation_sent_before_may_take_effect_after(evidence: Evidence) -> None:
     finding = check(evidence)
@@ -62,12 +73,22 @@ def test_operation_sent_before_may_take_effect_after(evidence: Evidence) -> None
         told(19.0, fault=("freeze-postgres", 19.5, 21.0)),
         told(19.0, fault=("freeze-postgres", 18.5, 19.5)),
     ],
-    ids=["early", "at the end", "for good", "dispatch forgot", "long after a freeze", "before a freeze", "sent long after it"],
+    ids=[
+        "early",
+        "at the end",
+        "for good",
+        "dispatch forgot",
+        "long after a freeze",
+        "before a freeze",
+        "sent long after it",
+    ],
 )
 def test_attempt_sent_while_its_queue_is_paused_is_found(evidence: Evidence) -> None:
     finding = check(evidence)
     assert finding.verdict is Verdict.INVALID
-    assert [(one.task, "side was paused" in one.said) for one in finding.violations] == [("t1", True)]
+    assert [(one.task, "side was paused" in one.said) for one in finding.violations] == [
+        ("t1", True)
+    ]
 
 
 def test_without_a_pause_there_is_nothing_to_say() -> None:

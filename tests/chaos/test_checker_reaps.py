@@ -14,7 +14,8 @@ SECOND = 1_000_000_000
 
 
 def story(*, closed: bool = True) -> Evidence:
-    """A task is lost with w2, which falls silent at second 10 and is closed at second 21; the lease is 10 seconds."""
+    """A task is lost with w2, which falls silent at second 10 and is closed at second 21; the lease
+    is 10 seconds."""
     told = Story()
     task = told.submit("note")
     told.claim(task, "w2")
@@ -28,7 +29,11 @@ def story(*, closed: bool = True) -> Evidence:
 
 
 def closing(evidence: Evidence) -> int:
-    return next(at for at, one in enumerate(evidence.commits) if one.table == "workers" and one.row["closed_at"] is not None)
+    return next(
+        at
+        for at, one in enumerate(evidence.commits)
+        if one.table == "workers" and one.row["closed_at"] is not None
+    )
 
 
 def heard(
@@ -44,14 +49,20 @@ def heard(
     closed = evidence.commits[at]
     evidence.commits[at] = replace(closed, row=closed.row | {"close_reason": reason})
     row = {"worker_id": worker} if table == "heartbeats" else {"id": worker, "closed_at": None}
-    evidence.commits[at:at] = [Commit(closed.lsn, 0, round(s * SECOND), table, verb, row) for s in seconds]
+    evidence.commits[at:at] = [
+        Commit(closed.lsn, 0, round(s * SECOND), table, verb, row) for s in seconds
+    ]
     return evidence
 
 
 def test_reap_of_a_worker_silent_for_a_lease_is_right() -> None:
     finding = check(heard(story(), "w2", 9, 9.5, 10))
     assert finding.verdict is Verdict.VALID, finding.violations
-    assert (finding.facts["closed"], finding.facts["closed for silence"], finding.facts["lost attempts"]) == (1, 1, 1)
+    assert (
+        finding.facts["closed"],
+        finding.facts["closed for silence"],
+        finding.facts["lost attempts"],
+    ) == (1, 1, 1)
 
 
 def test_one_sign_of_life_may_have_been_long_under_way() -> None:
@@ -68,7 +79,9 @@ def test_the_end_of_a_heartbeat_is_no_sign_of_life() -> None:
 
 @pytest.mark.parametrize("table", ["heartbeats", "workers"])
 @pytest.mark.parametrize("seconds", [(19.5, 20), (12, 20), (11.5, 12)])
-def test_reap_of_a_worker_seen_within_its_lease_is_wrong(seconds: tuple[float, ...], table: str) -> None:
+def test_reap_of_a_worker_seen_within_its_lease_is_wrong(
+    seconds: tuple[float, ...], table: str
+) -> None:
     finding = check(heard(story(), "w2", *seconds, table=table))
     assert finding.verdict is Verdict.INVALID
     assert "w2 was closed for silence, after 2 beats" in finding.violations[0].said

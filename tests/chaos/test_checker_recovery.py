@@ -14,7 +14,9 @@ from leaseq_chaos.verdict import Finding, Verdict
 from support.synthetic_history import Forged, at
 
 
-def taken(forged: Forged, task: str, *, lost: float, again: float, kind: str = "note", worker: str = "w1") -> None:
+def taken(
+    forged: Forged, task: str, *, lost: float, again: float, kind: str = "note", worker: str = "w1"
+) -> None:
     """A task that runs under a worker at 10 s, is taken from it, and claimed once more."""
     begin(forged, task, kind=kind)
     forged.step(9.9, task, "PROCESSING", 1, worker=worker)
@@ -49,10 +51,25 @@ def test_a_killed_child_whose_task_runs_again_at_once() -> None:
     forged.step(9.9, "t4", "PROCESSING", 1, worker="w1")
     forged.step(10.005, "t4", "SUCCESS", 1)
     finding = judged(forged)
-    assert (finding.verdict, finding.violations) == (Verdict.VALID, []), "w3 was not hit, and t4 had ended"
-    facts = {name.removeprefix("kill-child "): value for name, value in finding.facts.items() if name.startswith("kill-child ")}
+    assert (finding.verdict, finding.violations) == (Verdict.VALID, []), (
+        "w3 was not hit, and t4 had ended"
+    )
+    facts = {
+        name.removeprefix("kill-child "): value
+        for name, value in finding.facts.items()
+        if name.startswith("kill-child ")
+    }
     assert facts.pop("judged") == facts.pop("longest") == 2.0
-    assert facts == {"count": 2, "faults": 1, "queued": 0, "alone": 2, "p50": 0.5, "p99": 2.0, "max": 2.0, "bound": 3.0}
+    assert facts == {
+        "count": 2,
+        "faults": 1,
+        "queued": 0,
+        "alone": 2,
+        "p50": 0.5,
+        "p99": 2.0,
+        "max": 2.0,
+        "bound": 3.0,
+    }
 
 
 def slow_child(forged: Forged) -> None:
@@ -131,7 +148,11 @@ def redriven(forged: Forged) -> None:
     """It was a suspect; a redrive clears that."""
     forged.fault("f-1", "flushall", (20, 20))
     begin(forged, "t1")
-    for attempt, state, outcome in ((1, "PENDING", "lost"), (2, "PENDING", "lost"), (3, "FAILED", "errored")):
+    for attempt, state, outcome in (
+        (1, "PENDING", "lost"),
+        (2, "PENDING", "lost"),
+        (3, "FAILED", "errored"),
+    ):
         forged.step(9.1 + attempt, "t1", "PROCESSING", attempt, worker="w1")
         forged.step(9.2 + attempt, "t1", state, attempt, by=(attempt, "w1", outcome))
     forged.step(18.9, "t1", "SCHEDULED", 3)
@@ -186,7 +207,8 @@ def too_late_to_excuse(forged: Forged) -> None:
 
 
 def not_passed(forged: Forged) -> None:
-    """A task that passes in a backlog came later, has the smaller id, and is in the same lane: each of these misses one."""
+    """A task that passes in a backlog came later, has the smaller id, and is in the same lane: each
+    of these misses one."""
     forged.fault("f-1", "flushall", (10, 10))
     for i in range(40):
         forged.step(8, f"s{i}", "SCHEDULED")
@@ -217,7 +239,10 @@ def test_too_long_is_found(lie: Callable[[Forged], None]) -> None:
     finding = judged(forged)
     assert finding.verdict is Verdict.INVALID
     assert "t1" in {violation.task for violation in finding.violations}
-    assert any("f-1" in violation.said and "the bound is" in violation.said for violation in finding.violations)
+    assert any(
+        "f-1" in violation.said and "the bound is" in violation.said
+        for violation in finding.violations
+    )
 
 
 def brief_freeze(forged: Forged) -> None:
@@ -291,7 +316,8 @@ def later(forged: Forged, task: str, *, claimed: float, **more: Any) -> None:
 
 
 def named_ahead(forged: Forged) -> None:
-    """The client's clock was ahead, so that its task stood at the end of the backlog; then a clock was set back."""
+    """The client's clock was ahead, so that its task stood at the end of the backlog; then a clock
+    was set back."""
     forged.fault("f-1", "flushall", (10, 10))
     begin(forged, "t9")
     for i in range(40):
@@ -303,8 +329,14 @@ def named_ahead(forged: Forged) -> None:
 def no_worker(forged: Forged) -> None:
     """The only one dies when it is flushed, and the next takes five seconds to start."""
     forged.fault("f-1", "flushall", (10, 10))
-    for when, event, worker in ((1, "worker.opened", "w1"), (10, "child.died", "w1"), (15, "worker.opened", "w2")):
-        forged.logs.append(Heard(at(when), "worker-1", {"event": event, "worker_id": worker, "isolated": False}))
+    for when, event, worker in (
+        (1, "worker.opened", "w1"),
+        (10, "child.died", "w1"),
+        (15, "worker.opened", "w2"),
+    ):
+        forged.logs.append(
+            Heard(at(when), "worker-1", {"event": event, "worker_id": worker, "isolated": False})
+        )
 
 
 def waited_for_a_worker(forged: Forged) -> None:
@@ -352,7 +384,9 @@ def test_task_touched_by_another_fault_is_reported() -> None:
     excused(forged)
     facts = judged(forged).facts
     assert (facts["kill-child count"], facts["kill-child alone"]) == (1, 0)
-    assert (facts["kill-child judged"], facts["kill-child longest"]) == (0.0, 17.0), "the bound of a flush applied"
+    assert (facts["kill-child judged"], facts["kill-child longest"]) == (0.0, 17.0), (
+        "the bound of a flush applied"
+    )
     assert "kill-child max" not in facts, "nobody was alone with the fault"
 
 

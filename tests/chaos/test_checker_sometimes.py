@@ -14,10 +14,17 @@ from support.synthetic_history import Forged
 def whole() -> Forged:
     """A run in which a bit of everything happened."""
     forged = Forged()
-    forged.did("submit", (0, 1), kind=Kind.INFO, key="k", said={"variant": "a"}, heard={"error": "timeout"})
+    forged.did(
+        "submit", (0, 1), kind=Kind.INFO, key="k", said={"variant": "a"}, heard={"error": "timeout"}
+    )
     forged.submit((2, 3), "k", "t1", replayed=True, process="client-1.2")
     forged.did(
-        "submit", (4, 5), kind=Kind.FAIL, key="k", said={"variant": "b"}, heard={"code": "idempotency_key_reused", "task": "t1"}
+        "submit",
+        (4, 5),
+        kind=Kind.FAIL,
+        key="k",
+        said={"variant": "b"},
+        heard={"code": "idempotency_key_reused", "task": "t1"},
     )
     forged.did("cancel", (6, 7), task="t1", heard={"state": "CANCELLED"})
     for events in sometimes._EVENTS.values():
@@ -63,7 +70,9 @@ def test_half_of_what_a_name_means_is_not_a_hit() -> None:
     forged.submit((0, 1), "k", "t1")
     forged.did("submit", (2, 3), kind=Kind.INFO, key="k", said={"variant": "a"})
     facts = sometimes.check(forged.evidence()).facts
-    assert {name for name in sometimes.NAMES if facts[name]} == set(), "lost afterwards is not tried again"
+    assert {name for name in sometimes.NAMES if facts[name]} == set(), (
+        "lost afterwards is not tried again"
+    )
 
 
 def test_unknown_name_is_reported() -> None:
@@ -80,5 +89,7 @@ def test_of_nothing_nothing_is_known() -> None:
 
 
 def test_expected_events_exist_at_the_log_level_of_a_run() -> None:
-    events = {event for events in sometimes._EVENTS.values() for event in events} | {"epoch.changed"}
+    events = {event for events in sometimes._EVENTS.values() for event in events} | {
+        "epoch.changed"
+    }
     assert {event for event in events if telemetry.EVENTS.get(event, 0) < telemetry.INFO} == set()

@@ -18,7 +18,14 @@ def test_the_faults_of_a_run() -> None:
     half = {"nemesis": "kill-api"}
     forged.events += [
         Event(at(20), "nemesis", Kind.INVOKE, "fault", key="f-2", value=half),
-        Event(at(21), "nemesis", Kind.FAIL, "fault", key="f-2", value={**half, "reason": "nobody lives"}),
+        Event(
+            at(21),
+            "nemesis",
+            Kind.FAIL,
+            "fault",
+            key="f-2",
+            value={**half, "reason": "nobody lives"},
+        ),
         Event(at(30), "nemesis", Kind.INVOKE, "fault", key="f-3", value=half),
     ]
     faults = faults_of(forged.evidence())
@@ -27,7 +34,8 @@ def test_the_faults_of_a_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "found"), [(0, 0.5, ""), (0, 1, "a"), (3, 4, "ab"), (6, 7, "a"), (8, 20, "ac"), (31, 40, "")]
+    ("start", "end", "found"),
+    [(0, 0.5, ""), (0, 1, "a"), (3, 4, "ab"), (6, 7, "a"), (8, 20, "ac"), (31, 40, "")],
 )
 def test_a_calendar_finds_what_was_open(start: float, end: float, found: str) -> None:
     forged = Forged()
@@ -45,11 +53,26 @@ def test_a_standstill_is_what_lies_between_pauses(until: int, longest: int) -> N
 
 def test_when_no_worker_was_up() -> None:
     forged = Forged()
-    for when, event, worker in ((1, "worker.opened", "w1"), (10, "child.died", "w1"), (15, "worker.opened", "w2")):
-        forged.logs.append(Heard(at(when), "worker-1", {"event": event, "worker_id": worker, "isolated": False}))
+    for when, event, worker in (
+        (1, "worker.opened", "w1"),
+        (10, "child.died", "w1"),
+        (15, "worker.opened", "w2"),
+    ):
+        forged.logs.append(
+            Heard(at(when), "worker-1", {"event": event, "worker_id": worker, "isolated": False})
+        )
     forged.fault("f-2", "kill-worker", (40, 41), workers=("w2", "unheard of"))
     evidence = forged.evidence()
-    assert workerless(evidence, faults_of(evidence)) == [(at(0), at(1)), (at(10), at(15)), (at(40), at(60))]
-    isolated = Heard(at(12), "worker-1", {"event": "worker.opened", "worker_id": "w3", "isolated": True})
-    assert workerless(replace(evidence, logs=[*evidence.logs, isolated]), []) == [(at(0), at(1)), (at(10), at(15))]
+    assert workerless(evidence, faults_of(evidence)) == [
+        (at(0), at(1)),
+        (at(10), at(15)),
+        (at(40), at(60)),
+    ]
+    isolated = Heard(
+        at(12), "worker-1", {"event": "worker.opened", "worker_id": "w3", "isolated": True}
+    )
+    assert workerless(replace(evidence, logs=[*evidence.logs, isolated]), []) == [
+        (at(0), at(1)),
+        (at(10), at(15)),
+    ]
     assert workerless(replace(evidence, logs=[]), []) == [], "nothing is known"

@@ -1,6 +1,7 @@
 """Correct runs are valid, and runs with too little evidence are unknown.
 
-Also what looks wrong and is not: handlers that start late, readers that are slow, a Postgres that shows late what it has written.
+Also what looks wrong and is not: handlers that start late, readers that are slow, a Postgres that
+shows late what it has written.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from support import corrupted_history as edit
 from support.valid_history import TICK, Story, told
 
 WITHOUT_COMMITS = {"accepted", "keys", "convergence", "poison"}
-BY_COMMITS = {"effects", "terminal", "fences", "transitions", "reads", "accounts", "schedule", "cancel"}
+BY_COMMITS = {
+    "effects",
+    "terminal",
+    "fences",
+    "transitions",
+    "reads",
+    "accounts",
+    "schedule",
+    "cancel",
+}
 OURS = WITHOUT_COMMITS | BY_COMMITS
 SECOND = 1_000_000_000
 
@@ -31,7 +41,11 @@ def test_a_good_story_is_valid_to_every_checker() -> None:
     evidence = told().evidence()
     for name in OURS:
         finding = CHECKERS[name](evidence)
-        assert (finding.checker, finding.verdict, finding.violations) == (name, Verdict.VALID, []), finding
+        assert (finding.checker, finding.verdict, finding.violations) == (
+            name,
+            Verdict.VALID,
+            [],
+        ), finding
 
 
 def test_a_run_in_which_nothing_happened_is_unknown_to_every_checker() -> None:
@@ -69,7 +83,9 @@ def test_a_type_without_a_fate_is_unknown() -> None:
 
 
 def test_rest_without_a_drain_is_unknown() -> None:
-    assert verdicts(told().evidence(drained=False), {"convergence"}) == {"convergence": Verdict.UNKNOWN}
+    assert verdicts(told().evidence(drained=False), {"convergence"}) == {
+        "convergence": Verdict.UNKNOWN
+    }
 
 
 def test_no_key_no_answer_about_keys() -> None:
@@ -77,7 +93,10 @@ def test_no_key_no_answer_about_keys() -> None:
     task = story.submit("note", keyed=False)
     story.claim(task)
     story.succeed(task)
-    assert verdicts(story.evidence(), {"keys", "accepted"}) == {"accepted": Verdict.VALID, "keys": Verdict.UNKNOWN}
+    assert verdicts(story.evidence(), {"keys", "accepted"}) == {
+        "accepted": Verdict.VALID,
+        "keys": Verdict.UNKNOWN,
+    }
 
 
 def test_a_stale_handler_that_starts_late_is_not_accused() -> None:
@@ -117,7 +136,8 @@ def test_reads_that_overlap_may_see_either_version() -> None:
 
 
 def _slow_to_show(nemesis: str, seconds: int) -> Evidence:
-    """SUCCESS is written, and long afterwards still read as PROCESSING, until the end of a fault."""
+    """SUCCESS is written, and long afterwards still read as PROCESSING, until the end of a
+    fault."""
     story = Story()
     task = story.submit("note")
     story.claim(task)
@@ -137,7 +157,8 @@ def test_a_postgres_that_was_frozen_may_show_late_what_it_wrote() -> None:
 
 
 def test_overwritten_value_was_visible_before() -> None:
-    """The next writer of a row waits for the one before, so a fault excuses no read of an old version."""
+    """The next writer of a row waits for the one before, so a fault excuses no read of an old
+    version."""
     story = Story()
     task = story.submit("note")
     story.note(Kind.INVOKE, "fault", "nemesis", key="f-1", value={"nemesis": "freeze-postgres"})
@@ -152,7 +173,17 @@ def test_overwritten_value_was_visible_before() -> None:
 def test_unanswered_operation_may_happen_at_any_time() -> None:
     evidence = told().evidence()
     at = evidence.events[0].at
-    evidence.events.insert(0, Event(at - 1, "client-7", Kind.INVOKE, "submit", key="k1", value={"type": "note", "variant": "a"}))
+    evidence.events.insert(
+        0,
+        Event(
+            at - 1,
+            "client-7",
+            Kind.INVOKE,
+            "submit",
+            key="k1",
+            value={"type": "note", "variant": "a"},
+        ),
+    )
     evidence.events.insert(1, Event(at - 1, "client-8", Kind.INVOKE, "cancel", task="t1"))
     assert verdicts(evidence) == dict.fromkeys(sorted(OURS), Verdict.VALID)
     (unanswered,) = [op for op in index(evidence).ops["submit"] if op.process == "client-7"]
@@ -165,9 +196,19 @@ def test_an_answer_without_its_question_may_have_been_asked_for_long_ago() -> No
     assert verdicts(evidence) == dict.fromkeys(sorted(OURS), Verdict.VALID)
 
 
-def test_a_client_asks_one_thing_at_a_time_and_an_answer_about_another_task_is_still_its_answer() -> None:
+def test_a_client_asks_one_thing_at_a_time_and_an_answer_about_another_task_is_still_its_answer() -> (
+    None
+):
     evidence = told().evidence()
-    edit.ask(evidence, "read", Kind.OK, task="t1", told="t2", heard={"state": "SUCCESS", "attempt": 1}, at=evidence.run.ended)
+    edit.ask(
+        evidence,
+        "read",
+        Kind.OK,
+        task="t1",
+        told="t2",
+        heard={"state": "SUCCESS", "attempt": 1},
+        at=evidence.run.ended,
+    )
     last = max(index(evidence).ops["read"], key=lambda op: op.began)
     assert (last.task, last.told, last.ended) == ("t1", "t2", evidence.run.ended + TICK // 2)
 
@@ -179,10 +220,19 @@ def test_the_index_is_made_once_for_all_checkers() -> None:
 
 
 def test_of_many_violations_the_first_are_kept_and_all_are_counted() -> None:
-    finding = answer("any", "None.", said="much", violations=[Violation(str(number)) for number in range(KEPT + 20)])
+    finding = answer(
+        "any",
+        "None.",
+        said="much",
+        violations=[Violation(str(number)) for number in range(KEPT + 20)],
+    )
     assert (len(finding.violations), finding.facts["violations"]) == (KEPT, KEPT + 20)
 
 
 def test_missing_evidence_outweighs_findings() -> None:
     finding = answer("any", "None.", said="much", missing="everything", violations=[Violation("x")])
-    assert (finding.verdict, finding.said, finding.violations) == (Verdict.UNKNOWN, "everything", [])
+    assert (finding.verdict, finding.said, finding.violations) == (
+        Verdict.UNKNOWN,
+        "everything",
+        [],
+    )

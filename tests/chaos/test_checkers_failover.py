@@ -1,7 +1,7 @@
 """Checkers on failovers, silent standbys, sessions and charges.
 
-Each lie differs in one place from a history that is good, and must be found; what a failover rightly lost must be excused, and
-nothing beside it.
+Each lie differs in one place from a history that is good, and must be found; what a failover
+rightly lost must be excused, and nothing beside it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ def good() -> Forged:
 
 def failed_over(forged: Forged, nemesis: str = FAILOVER, *, synchronous: bool = False) -> Forged:
     """The address moves at 10 s; the old primary can be asked until 22 s."""
-    detail = {"timeline": 1, "branched": forged.lsn_at(10.0), "synchronous": synchronous, "promoted": at(10.0)}
+    detail = {
+        "timeline": 1,
+        "branched": forged.lsn_at(10.0),
+        "synchronous": synchronous,
+        "promoted": at(10.0),
+    }
     forged.fault("f-1", nemesis, SPAN, detail=detail)
     return forged
 
@@ -56,7 +61,9 @@ def test_loss_by_an_asynchronous_failover_is_excused(checker: str) -> None:
     assert judged(forged, checker).verdict is Verdict.VALID, judged(forged, checker).violations
 
 
-@pytest.mark.parametrize(("checker", "words"), [("accepted", "not in the ledger"), ("keys", "as this task and as t9")])
+@pytest.mark.parametrize(
+    ("checker", "words"), [("accepted", "not in the ledger"), ("keys", "as this task and as t9")]
+)
 def test_a_synchronous_failover_may_lose_no_acknowledged_task(checker: str, words: str) -> None:
     forged = failed_over(good(), "failover-postgres-sync", synchronous=True)
     lost_task(forged, again="t10")
@@ -83,9 +90,15 @@ def test_a_reader_of_the_old_primary_may_see_what_was_there_last() -> None:
     assert "which it was not" in said(judged(forged, "reads"))
 
 
-@pytest.mark.parametrize(("lost", "read_at", "verdict"), [(True, 9.5, "valid"), (False, 9.5, "invalid"), (True, 8.5, "invalid")])
-def test_data_that_the_standby_lacks_may_be_read_before_the_promotion(lost: bool, read_at: float, verdict: str) -> None:
-    """An asynchronous standby is behind; later commits are lost with the primary that showed them."""
+@pytest.mark.parametrize(
+    ("lost", "read_at", "verdict"),
+    [(True, 9.5, "valid"), (False, 9.5, "invalid"), (True, 8.5, "invalid")],
+)
+def test_data_that_the_standby_lacks_may_be_read_before_the_promotion(
+    lost: bool, read_at: float, verdict: str
+) -> None:
+    """An asynchronous standby is behind; later commits are lost with the primary that showed
+    them."""
     forged = failed_over(good())
     forged.submit((9.0, 9.2), "k9", "t9")
     if lost:
@@ -104,7 +117,8 @@ def test_a_start_under_a_lost_claim_is_excused_and_another_is_not() -> None:
 
 
 def test_a_second_start_is_excused_where_the_ending_of_the_first_was_lost() -> None:
-    """The worker is asked again about an attempt that it has ended, and runs it once more under the same number."""
+    """The worker is asked again about an attempt that it has ended, and runs it once more under the
+    same number."""
     for lost in (True, False):
         forged = failed_over(good())
         if lost:
@@ -131,7 +145,9 @@ def test_a_lost_cancel_is_excused_where_no_standby_was_waited_for() -> None:
 
 def silent(forged: Forged) -> Forged:
     """The standby has everything up to 10 s, and says nothing until 15 s."""
-    forged.fault("f-1", "lose-standby-postgres", (10.0, 15.0), detail={"flushed": forged.lsn_at(10.0)})
+    forged.fault(
+        "f-1", "lose-standby-postgres", (10.0, 15.0), detail={"flushed": forged.lsn_at(10.0)}
+    )
     return forged
 
 
@@ -149,10 +165,16 @@ def cancelled(forged: Forged) -> None:
 
 @pytest.mark.parametrize(
     ("tell", "words"),
-    [(acknowledged(12.0), "a submit was acknowledged"), (acknowledged(16.0), ""), (cancelled, "a cancel was acknowledged")],
+    [
+        (acknowledged(12.0), "a submit was acknowledged"),
+        (acknowledged(16.0), ""),
+        (cancelled, "a cancel was acknowledged"),
+    ],
     ids=["while it is silent", "when it is back", "a cancel"],
 )
-def test_nothing_is_acknowledged_that_the_standby_does_not_have(tell: Callable[[Forged], None], words: str) -> None:
+def test_nothing_is_acknowledged_that_the_standby_does_not_have(
+    tell: Callable[[Forged], None], words: str
+) -> None:
     forged = Forged()
     forged.submit((1.0, 1.2), "k2", "t2")
     forged.step(1.1, "t2", "PENDING", key="k2")
@@ -169,7 +191,9 @@ def test_marks_of_another_session_are_found() -> None:
     forged = good()
     forged.remark(1.6, "session", task="t1", attempt=1, value={"marks": ""})
     assert judged(forged, "sessions").verdict is Verdict.VALID
-    forged.remark(30.6, "session", task="t2", attempt=1, value={"marks": "search_path, advisory lock"})
+    forged.remark(
+        30.6, "session", task="t2", attempt=1, value={"marks": "search_path, advisory lock"}
+    )
     assert "left with search_path, advisory lock" in said(judged(forged, "sessions"))
 
 
@@ -199,7 +223,11 @@ def charged(forged: Forged, *, isolated: bool, died: bool) -> None:
 
 @pytest.mark.parametrize(
     ("isolated", "died", "words"),
-    [(True, True, ""), (False, True, "need not have been alone"), (True, False, "no supervisor saw it die")],
+    [
+        (True, True, ""),
+        (False, True, "need not have been alone"),
+        (True, False, "no supervisor saw it die"),
+    ],
 )
 def test_a_charge_needs_a_witness(isolated: bool, died: bool, words: str) -> None:
     forged = good()
@@ -233,7 +261,8 @@ def test_recovery_runs_from_the_promotion_while_the_old_server_lives_on() -> Non
     [
         ("demote-valkey", 12.0, 21.5, False),
         ("demote-valkey", 12.0, 14.0, True),
-        ("demote-valkey", 22.5, 40.0, True),  # the old server is gone, so this waits for another reason
+        # the old server is gone, so this waits for another reason
+        ("demote-valkey", 22.5, 40.0, True),
         ("stop-valkey", 12.0, 23.0, True),  # nothing can go on before the heal
     ],
 )
@@ -253,8 +282,12 @@ def test_write_while_the_old_server_lives_has_to_succeed_beside_it(
     assert (finding.verdict is Verdict.VALID) == valid, said(finding)
 
 
-@pytest.mark.parametrize(("lost", "goes_on", "valid"), [(True, 22.0, True), (True, 28.0, False), (False, 22.0, False)])
-def test_a_settle_that_a_failover_lost_has_the_time_of_the_reconciler(lost: bool, goes_on: float, valid: bool) -> None:
+@pytest.mark.parametrize(
+    ("lost", "goes_on", "valid"), [(True, 22.0, True), (True, 28.0, False), (False, 22.0, False)]
+)
+def test_a_settle_that_a_failover_lost_has_the_time_of_the_reconciler(
+    lost: bool, goes_on: float, valid: bool
+) -> None:
     forged = failed_over(good())
     forged.submit((9.0, 9.2), "k5", "t5")
     forged.step(9.1, "t5", "PENDING", key="k5")

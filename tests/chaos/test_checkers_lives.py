@@ -1,7 +1,8 @@
 """Every legal run is valid.
 
-Hypothesis makes up runs: tasks of all types under two workers, in any order of legal steps, with workers that die, requests to
-cancel, redrives, readers that overlap everything, and commits whose recorded times are off by what the checkers must forgive.
+Hypothesis makes up runs: tasks of all types under two workers, in any order of legal steps, with
+workers that die, requests to cancel, redrives, readers that overlap everything, and commits whose
+recorded times are off by what the checkers must forgive.
 """
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ class Lives:
         task_type = TYPES[number % len(TYPES)]
         delay = 0.3 if task_type == "later" else None
         first = not self.story.tasks
-        self.story.submit(task_type, delay=delay, lost=not first and number % 7 == 0, keyed=first or number % 5 > 0)
+        self.story.submit(
+            task_type,
+            delay=delay,
+            lost=not first and number % 7 == 0,
+            keyed=first or number % 5 > 0,
+        )
 
     def again(self, number: int) -> None:
         if (task := self._pick(number)) and self.story.tasks[task]["idempotency_key"]:
@@ -67,7 +73,13 @@ class Lives:
         elif row["type"] == "hang" and row["retry_count"]:
             self.story.end(task, "timed_out", "FAILED", code="timeout")
         elif row["type"] == "hang" or (number % 3 == 0 and row["retry_count"] < 3):
-            self.story.end(task, "timed_out" if row["type"] == "hang" else "errored", "SCHEDULED", delay=0.2, retry_count=1)
+            self.story.end(
+                task,
+                "timed_out" if row["type"] == "hang" else "errored",
+                "SCHEDULED",
+                delay=0.2,
+                retry_count=1,
+            )
         else:
             self.story.succeed(task)
 
@@ -78,8 +90,13 @@ class Lives:
         for row in held:
             poison = len(held) == 1 and row["type"] in POISON
             fatal = poison and row["crash_count"] + 1 == MAX_CRASHES
-            state, counted = "FAILED" if fatal else "PENDING", {"crash_count" if poison else "loss_count": 1}
-            self.story.end(row["task_id"], "lost", state, code="crashed" if fatal else None, **counted)
+            state, counted = (
+                "FAILED" if fatal else "PENDING",
+                {"crash_count" if poison else "loss_count": 1},
+            )
+            self.story.end(
+                row["task_id"], "lost", state, code="crashed" if fatal else None, **counted
+            )
 
     def kill(self, number: int) -> None:
         self.die(self.story.workers[number % 2])
@@ -135,7 +152,9 @@ VERBS: list[Callable[[Lives, int], None]] = [
 ]  # fmt: skip
 
 
-@settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=80, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(st.lists(st.tuples(st.sampled_from(VERBS), st.integers(0, 59)), min_size=20, max_size=120))
 def test_a_legal_run_is_valid(steps: list[tuple[Callable[[Lives, int], None], int]]) -> None:
     lives = Lives()

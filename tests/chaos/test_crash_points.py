@@ -75,20 +75,43 @@ def test_a_good_end_is_not_complained_of(cell: Cell) -> None:
     [
         (PLAIN, {"refused": ["k3 was refused"]}, "k3 was refused"),
         (PLAIN, {"acknowledged": {"k1": "t1"}}, "of 2 submissions 1 were acknowledged"),
-        (PLAIN, {"rows": [*GOOD, Row("t3", "k2", "SUCCESS", 1, [], [])], "noted": {"t1": [1], "t2": [3], "t3": [1]}}, "2 tasks"),
+        (
+            PLAIN,
+            {
+                "rows": [*GOOD, Row("t3", "k2", "SUCCESS", 1, [], [])],
+                "noted": {"t1": [1], "t2": [3], "t3": [1]},
+            },
+            "2 tasks",
+        ),
         (PLAIN, {"rows": GOOD[:1]}, "task t2 was acknowledged under k2, and is not there"),
         (PLAIN, {"acknowledged": {"k1": "t1", "k2": "t9"}}, "task t9 was acknowledged"),
         (PLAIN, {"rows": [GOOD[0], Row("t2", "k2", "FAILED", 2, [1, 2], [])]}, "task t2 is FAILED"),
-        (PLAIN, {"rows": [GOOD[0], Row("t2", "k2", "SUCCESS", 3, [2], [])]}, r"attempts before it were \[2\]"),
+        (
+            PLAIN,
+            {"rows": [GOOD[0], Row("t2", "k2", "SUCCESS", 3, [2], [])]},
+            r"attempts before it were \[2\]",
+        ),
         (PLAIN, {"noted": {"t1": [1]}}, r"task t2 took effect in attempts \[\]"),
-        (PLAIN, {"noted": {"t1": [2], "t2": [3]}}, r"task t1 took effect in attempts \[2\], and ended in attempt 1"),
-        (TRANSACTIONAL, {"rows": [GOOD[0], Row("t2", "k2", "SUCCESS", 3, [1, 2], [2, 3])]}, r"attempts \[2, 3\]"),
+        (
+            PLAIN,
+            {"noted": {"t1": [2], "t2": [3]}},
+            r"task t1 took effect in attempts \[2\], and ended in attempt 1",
+        ),
+        (
+            TRANSACTIONAL,
+            {"rows": [GOOD[0], Row("t2", "k2", "SUCCESS", 3, [1, 2], [2, 3])]},
+            r"attempts \[2, 3\]",
+        ),
         (
             TRANSACTIONAL,
             {"rows": [GOOD[0], Row("t2", "k2", "SUCCESS", 3, [1, 2], [2])]},
             r"attempts \[2\], and ended in attempt 3",
         ),
-        (TRANSACTIONAL, {"rows": [GOOD[0], Row("t2", "k2", "SUCCESS", 3, [1, 2], [])]}, r"attempts \[\]"),
+        (
+            TRANSACTIONAL,
+            {"rows": [GOOD[0], Row("t2", "k2", "SUCCESS", 3, [1, 2], [])]},
+            r"attempts \[\]",
+        ),
         (TRANSACTIONAL, {"drained": False}, "it did not drain"),
         (TRANSACTIONAL, {"leftovers": ["a list"]}, "a list still holds something"),
         (TRANSACTIONAL, {"cents_changed": -100}, "changed by -100"),
@@ -116,12 +139,21 @@ def test_the_papers_tell_green_from_the_rest() -> None:
     bad = Cell(point="reap.moved", action=Action.FLUSHALL, effects=Effects.PLAIN)
     unseen = Cell(point="epoch.beginning", action=Action.STOP, effects=Effects.PLAIN)
     outcomes = [
-        Outcome(cell=TRANSACTIONAL, verdict=Verdict.VALID, reached_by="worker-1", counts={"reaped": 3}),
-        Outcome(cell=bad, verdict=Verdict.INVALID, reached_by="reaper-1", complaints=["task <t1> is FAILED"]),
+        Outcome(
+            cell=TRANSACTIONAL, verdict=Verdict.VALID, reached_by="worker-1", counts={"reaped": 3}
+        ),
+        Outcome(
+            cell=bad,
+            verdict=Verdict.INVALID,
+            reached_by="reaper-1",
+            complaints=["task <t1> is FAILED"],
+        ),
         Outcome(cell=unseen, verdict=Verdict.UNKNOWN, complaints=["nobody came"]),
     ]
     done = Sweep(command="leaseq-chaos sweep", seconds=60, tasks=60, outcomes=outcomes)
-    lines = [line.split("|")[1:-1] for line in draw_grid(done).splitlines() if line.startswith("| `")]
+    lines = [
+        line.split("|")[1:-1] for line in draw_grid(done).splitlines() if line.startswith("| `")
+    ]
     rows = {name.strip(" `"): [field.strip() for field in fields] for name, *fields in lines}
     assert rows.keys() == PLACES.keys()
     assert rows["commit.sent"] == ["✓ -", *["· -"] * 6]
@@ -137,11 +169,15 @@ def test_the_papers_tell_green_from_the_rest() -> None:
 async def test_a_worker_killed_behind_its_commit_costs_nothing(tmp_path: Path) -> None:
     """One real cell, from an empty machine to its verdict."""
     told: list[Outcome] = []
-    options = Options(directory=tmp_path / "sweep", lanes=2, points=("commit.sent",), actions=("kill",))
+    options = Options(
+        directory=tmp_path / "sweep", lanes=2, points=("commit.sent",), actions=("kill",)
+    )
     done = await sweep(options, tell=told.append)
     assert told == done.outcomes
     (outcome,) = told
     assert outcome.complaints == []
     assert outcome.verdict is Verdict.VALID
     assert outcome.reached_by
-    assert options.command == "leaseq-chaos sweep --seed 1 --lanes 2 --only commit.sent --action kill"
+    assert (
+        options.command == "leaseq-chaos sweep --seed 1 --lanes 2 --only commit.sent --action kill"
+    )

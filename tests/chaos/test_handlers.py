@@ -59,7 +59,10 @@ async def accounts(config: Config) -> Direct:
     direct = Direct(admin_url(config))
     await prepare(cast(Postgres, direct), accounts=ACCOUNTS, cents=CENTS)
     async with await psycopg.AsyncConnection.connect(admin_url(config), autocommit=True) as admin:
-        for right in ("usage on schema chaos", "select, insert, update on all tables in schema chaos"):
+        for right in (
+            "usage on schema chaos",
+            "select, insert, update on all tables in schema chaos",
+        ):
             await admin.execute(f"grant {right} to {HANDLER}".encode())
     return direct
 
@@ -83,7 +86,9 @@ def runs(events: Sequence[Event], task: Task) -> list[tuple[str, int | None]]:
     return [(e.kind.value, e.attempt) for e in events if e.op == "run" and e.task == task.task_id]
 
 
-async def test_well_behaved_handlers(services: Services, client: Client, accounts: Direct, tmp_path: Path) -> None:
+async def test_well_behaved_handlers(
+    services: Services, client: Client, accounts: Direct, tmp_path: Path
+) -> None:
     worker = await start_worker(services, tmp_path / "history")
     await services.reaper()
     ids = [
@@ -124,17 +129,30 @@ async def test_well_behaved_handlers(services: Services, client: Client, account
     events = read_history(tmp_path / "history")
     assert runs(events, tasks[0]) == [("invoke", 1), ("ok", 1)]
     assert runs(events, tasks[2]) == [("invoke", 1), ("ok", 1)], "in a thread, too"
-    assert runs(events, flaky) == [("invoke", 1), ("fail", 1), ("invoke", 2), ("fail", 2), ("invoke", 3), ("ok", 3)]
+    assert runs(events, flaky) == [
+        ("invoke", 1),
+        ("fail", 1),
+        ("invoke", 2),
+        ("fail", 2),
+        ("invoke", 3),
+        ("ok", 3),
+    ]
     assert runs(events, refuse) == [("invoke", 1), ("fail", 1)]
     assert runs(events, hang) == [("invoke", 1), ("info", 1), ("invoke", 2), ("info", 2)]
-    assert [(e.kind, e.task, e.attempt) for e in events if e.op == "effect"] == [(Kind.OK, plain.task_id, 1)]
+    assert [(e.kind, e.task, e.attempt) for e in events if e.op == "effect"] == [
+        (Kind.OK, plain.task_id, 1)
+    ]
     (pid,) = {e.value["worker_pid"] for e in events if e.op == "run" and e.kind is Kind.INVOKE}
     assert all(e.process.startswith(f"handler-{pid}-") for e in events)
-    assert {e.value["type"] for e in events if e.op == "run" and e.kind is Kind.INVOKE} == {task.type for task in tasks}
+    assert {e.value["type"] for e in events if e.op == "run" and e.kind is Kind.INVOKE} == {
+        task.type for task in tasks
+    }
 
 
 @pytest.mark.parametrize("poison", ["segfault", "bomb", "block"])
-async def test_poison_ends_as_crashed(services: Services, client: Client, accounts: Direct, tmp_path: Path, poison: str) -> None:
+async def test_poison_ends_as_crashed(
+    services: Services, client: Client, accounts: Direct, tmp_path: Path, poison: str
+) -> None:
     await start_worker(services, tmp_path / "history")
     await services.reaper()
     payload = {"seconds": 4.0} if poison == "block" else {}
@@ -148,7 +166,9 @@ async def test_poison_ends_as_crashed(services: Services, client: Client, accoun
     assert len({e.process for e in events}) == task.attempt, "each in a process of its own"
 
 
-async def test_without_the_variable_there_is_no_history(services: Services, client: Client, accounts: Direct) -> None:
+async def test_without_the_variable_there_is_no_history(
+    services: Services, client: Client, accounts: Direct
+) -> None:
     worker = await services.start("worker", APP)
     await worker.hear("worker.opened")
     task = await client.ended(await client.submit("note", n=1))
@@ -159,11 +179,21 @@ async def test_without_the_variable_there_is_no_history(services: Services, clie
 async def test_a_planned_workload_through_two_apis(
     services: Services, client: Client, accounts: Direct, config: Config, tmp_path: Path
 ) -> None:
-    """The whole of it, undisturbed: everything is acknowledged, one key is one task, and all ends as its type says."""
+    """The whole of it, undisturbed: everything is acknowledged, one key is one task, and all ends
+    as its type says."""
     await start_worker(services, tmp_path, children=2)
     await services.reaper()
     urls = [await start_api(services) for _ in range(2)]
-    mix = {"note": 3.0, "transfer": 3.0, "plain": 2.0, "flaky": 1.0, "later": 1.0, "thread": 1.0, "slow": 0.5, "refuse": 0.5}
+    mix = {
+        "note": 3.0,
+        "transfer": 3.0,
+        "plain": 2.0,
+        "flaky": 1.0,
+        "later": 1.0,
+        "thread": 1.0,
+        "slow": 0.5,
+        "refuse": 0.5,
+    }
     scenario = Scenario(name="calm", about="", nemeses={}, mix=mix, tasks_per_second=40, clients=6)
     clients = Clients(urls, history=tmp_path)
     await clients.start(make_plan(scenario, seed=5, seconds=4, accounts=ACCOUNTS))
@@ -171,7 +201,9 @@ async def test_a_planned_workload_through_two_apis(
     counts = clients.counts
     events = read_history(tmp_path)
     submits = [e for e in events if e.op == "submit" and e.kind is not Kind.INVOKE]
-    unexpected = [e for e in submits if e.kind is not Kind.OK and e.value.get("code") not in OTHER_BODY]
+    unexpected = [
+        e for e in submits if e.kind is not Kind.OK and e.value.get("code") not in OTHER_BODY
+    ]
     assert not unexpected
     tasks_of: defaultdict[str | None, set[str | None]] = defaultdict(set)
     for event in submits:

@@ -16,10 +16,31 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from simulation.servers import Servers
-from simulation.steps import Bury, Fate, Flush, Follow, GoOn, Pass, PassTime, Step, Submit, Watch, Work, beginnings, steps, take
+from simulation.steps import (
+    Bury,
+    Fate,
+    Flush,
+    Follow,
+    GoOn,
+    Pass,
+    PassTime,
+    Step,
+    Submit,
+    Watch,
+    Work,
+    beginnings,
+    steps,
+    take,
+)
 from simulation.world import LOOK_SECONDS, World
 
 ASKED = os.environ.get("LEASEQ_TEST_MACHINE_EXAMPLES")
@@ -31,11 +52,18 @@ STEPS = 60
 SOMETIMES = {
     "a stale worker is fenced": ("attempt.fenced",),
     "a worker dies with a claim whose answer it has not heard": ("crash after claim_tasks",),
-    "a worker dies with its ending written and not released": ("crash after settle_attempts", "crash after commit"),
+    "a worker dies with its ending written and not released": (
+        "crash after settle_attempts",
+        "crash after commit",
+    ),
     "the answer to a commit is lost": ("lose commit",),
     "the answer to a settle is lost": ("lose settle_attempts",),
     "an ending is ambiguous": ("attempt.ambiguous",),
-    "a reaper dies between two steps": ("crash after find_held", "crash after close_worker", "crash before close"),
+    "a reaper dies between two steps": (
+        "crash after find_held",
+        "crash after close_worker",
+        "crash before close",
+    ),
     "a client dies with a submission whose answer it has not heard": ("crash after submit_tasks",),
     "the list of a worker is mended": ("delivery.stray", "delivery.restored"),
 }
@@ -55,13 +83,15 @@ USUALLY = {
     "a key comes with other content": ("a key with other content",),
 }
 
-# One transactional task up to its commit: pull, claim, connect, begin, a savepoint around the insert, the work, plans, settle.
+# One transactional task up to its commit: pull, claim, connect, begin, a savepoint around the
+# insert, the work, plans, settle.
 TO_ITS_WORK, TO_ITS_COMMIT = 7, 10
 UP_TO_THE_CLOSING = 4  # of a pass that takes one worker for dead
 OTHERS = 0b110  # all workers but the first one beat
 HEARD: list[Step] = [PassTime(LOOK_SECONDS), Work(1, "beat"), Work(2, "beat")]
 LOOK: list[Step] = [*HEARD, Pass(0, "reap")]
-# More than the lane holds and the first worker takes, so that the lane is empty and the rest waits in the ledger.
+# More than the lane holds and the first worker takes, so that the lane is empty and the rest waits
+# in the ledger.
 CROWD: list[Step] = [*[Submit("note")] * 5, Work(0, count=1)]
 UP_TO_THE_ANNOUNCEMENT = 4  # of a pass that brings a backlog in
 DEATH: list[Step] = [Work(0, count=TO_ITS_WORK, fate=Fate.DIE_BEFORE), Bury(), Follow()]
@@ -100,7 +130,15 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
         {"worker.reaped"},
     ),
     "a worker that is heard of between the judgement and the closing": (
-        [*LOOK, *LOOK, *LOOK, *HEARD, Pass(0, "reap", count=UP_TO_THE_CLOSING), Work(0, "beat"), GoOn(0, 10)],
+        [
+            *LOOK,
+            *LOOK,
+            *LOOK,
+            *HEARD,
+            Pass(0, "reap", count=UP_TO_THE_CLOSING),
+            Work(0, "beat"),
+            GoOn(0, 10),
+        ],
         {"worker.suspected"},
     ),
     "a stale worker that wakes up": (
@@ -112,7 +150,15 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
         {"attempt.reaped", "attempt.fenced"},
     ),
     "a delivery made anew while the first is on its way": (
-        [Pass(0, "reconcile"), Submit("note"), Work(0, count=1), Flush(), Pass(0, "reconcile"), Work(1), GoOn(0, 10)],
+        [
+            Pass(0, "reconcile"),
+            Submit("note"),
+            Work(0, count=1),
+            Flush(),
+            Pass(0, "reconcile"),
+            Work(1),
+            GoOn(0, 10),
+        ],
         {"epoch.changed", "task.redispatched", "delivery.skipped"},
     ),
     "a reaper that dies between closing and settling": (
@@ -136,7 +182,11 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
         {"task.redispatched"},
     ),
     "a backlog that is announced, and whoever announced it dies unheard": (
-        [*CROWD, Pass(0, "refill", count=UP_TO_THE_ANNOUNCEMENT, fate=Fate.DIE_AFTER), Submit("note")],
+        [
+            *CROWD,
+            Pass(0, "refill", count=UP_TO_THE_ANNOUNCEMENT, fate=Fate.DIE_AFTER),
+            Submit("note"),
+        ],
         {"crash after refill", "delivery.refilled", "backlog.ended"},
     ),
     "a backlog that is read, and a task that is committed then": (
@@ -144,11 +194,25 @@ WRITTEN: dict[str, tuple[list[Step], set[str]]] = {
         {"delivery.refilled", "backlog.ended"},
     ),
     "a refill that is overtaken by another": (
-        [*CROWD, Pass(0, "refill", count=UP_TO_THE_ANNOUNCEMENT + 3), Pass(1, "refill"), Work(0), Submit("note"), GoOn(0, 10)],
+        [
+            *CROWD,
+            Pass(0, "refill", count=UP_TO_THE_ANNOUNCEMENT + 3),
+            Pass(1, "refill"),
+            Work(0),
+            Submit("note"),
+            GoOn(0, 10),
+        ],
         {"delivery.refilled", "backlog.ended"},
     ),
     "a lane and its backlog that are lost together": (
-        [Pass(0, "reconcile"), *CROWD, Flush(), Submit("note"), Pass(0, "reconcile"), Pass(0, "refill")],
+        [
+            Pass(0, "reconcile"),
+            *CROWD,
+            Flush(),
+            Submit("note"),
+            Pass(0, "reconcile"),
+            Pass(0, "refill"),
+        ],
         {"epoch.changed", "task.redispatched", "delivery.refilled", "backlog.ended"},
     ),
     "a key that comes again": (
@@ -251,7 +315,11 @@ def test_promises_hold_through_any_crash(servers: Servers) -> None:
     )
     print(report(servers.seen))
     wanted = USUALLY | SOMETIMES if EXAMPLES >= LONG_SEARCH else USUALLY
-    assert not [what for what, any_of in wanted.items() if not any(name.startswith(any_of) for name in servers.seen)]
+    assert not [
+        what
+        for what, any_of in wanted.items()
+        if not any(name.startswith(any_of) for name in servers.seen)
+    ]
 
 
 def report(seen: Counter[str]) -> str:

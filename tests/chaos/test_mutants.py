@@ -36,11 +36,15 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_copy_has_every_package_whole(tree: Path) -> None:
     for package, part in PACKAGES.items():
         original = {
-            path.relative_to(ROOT) for path in (ROOT / part / package).rglob("*") if path.suffix in {".py", ".sql", ".lua"}
+            path.relative_to(ROOT)
+            for path in (ROOT / part / package).rglob("*")
+            if path.suffix in {".py", ".sql", ".lua"}
         }
         assert original
         assert {
-            path.relative_to(tree) for path in (tree / part / package).rglob("*") if path.suffix in {".py", ".sql", ".lua"}
+            path.relative_to(tree)
+            for path in (tree / part / package).rglob("*")
+            if path.suffix in {".py", ".sql", ".lua"}
         } == original
 
 
@@ -54,7 +58,16 @@ def test_the_patch_fits_and_what_comes_of_it_knows_every_name(name: str, tree: P
         for path in changed:
             assert path.read_text(encoding="utf-8") != before[path]
             if path.suffix == ".py":
-                lint = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821,F811,E9", str(path)]
+                lint = [
+                    sys.executable,
+                    "-m",
+                    "ruff",
+                    "check",
+                    "--isolated",
+                    "--select",
+                    "F821,F811,E9",
+                    str(path),
+                ]
                 found = subprocess.run(lint, capture_output=True, text=True, check=False)
                 assert found.returncode == 0, found.stdout
     finally:
@@ -85,7 +98,11 @@ def test_a_hunk_is_found_wherever_it_has_gone(tmp_path: Path) -> None:
     assert file.read_text() == "zero\none\nthree\nfour\nfive\n"
 
 
-@pytest.mark.parametrize("text", ["one\n2\nfour\n", "one\ntwo\nfour\none\ntwo\nfour\n", ""], ids=["changed", "twice", "empty"])
+@pytest.mark.parametrize(
+    "text",
+    ["one\n2\nfour\n", "one\ntwo\nfour\none\ntwo\nfour\n", ""],
+    ids=["changed", "twice", "empty"],
+)
 def test_a_patch_that_does_not_fit_is_an_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text(text)
     with pytest.raises(Misfit, match=r"x\.txt"):
@@ -107,7 +124,10 @@ def test_each_scenario_is_tried_without_a_bug_first() -> None:
     assert [trial.mutant for trial in trials[len(PROVOCATIONS) :]] == list(MUTANTS)
     assert len({trial.directory for trial in trials}) == len(trials)
     some = MUTANTS["claim-without-a-look"]
-    assert [(trial.mutant, trial.seed) for trial in trials_of([some], out=Path("out"), seed=7)] == [(CONTROL, 7), (some.name, 7)]
+    assert [(trial.mutant, trial.seed) for trial in trials_of([some], out=Path("out"), seed=7)] == [
+        (CONTROL, 7),
+        (some.name, 7),
+    ]
 
 
 def outcome(mutant: str, verdict: Verdict, *caught: str, missed: str = "") -> Outcome:
@@ -155,4 +175,8 @@ def test_the_table_tells_who_survived_and_the_line_why() -> None:
     ]
     assert "SURVIVED" in line
     assert "cannot do clock-worker" in line
-    assert word(outcome("claim-without-a-look", Verdict.UNKNOWN)) == word(outcome(CONTROL, Verdict.UNKNOWN)) == "BROKE OFF"
+    assert (
+        word(outcome("claim-without-a-look", Verdict.UNKNOWN))
+        == word(outcome(CONTROL, Verdict.UNKNOWN))
+        == "BROKE OFF"
+    )

@@ -62,7 +62,12 @@ ORDINARY = (
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     layout = Layout(
-        evidence=tmp_path_factory.mktemp("nemeses"), config=DEFAULT_CONFIG, workers=1, processes=1, other_tree=ROOT, disks=ALL
+        evidence=tmp_path_factory.mktemp("nemeses"),
+        config=DEFAULT_CONFIG,
+        workers=1,
+        processes=1,
+        other_tree=ROOT,
+        disks=ALL,
     )
     async with open_cluster(layout) as opened:
         await prepare(opened.postgres, accounts=2, cents=100)
@@ -81,15 +86,22 @@ async def test_nemesis_injects_and_heals(cluster: Cluster, name: str) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_unsupported_nemesis_names_the_reason(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unsupported_nemesis_names_the_reason(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(clocks, "LIBRARIES", ("nowhere",))
     monkeypatch.setattr(cluster, "layout", msgspec.structs.replace(cluster.layout, other_tree=None))
     monkeypatch.setattr(cluster, "disks", {})
     monkeypatch.setattr(cluster, "no_disks", "there is no small disk")
-    unable = {name: reason for name in NEMESES if (reason := await NEMESES[name].unable(cluster)) is not None}
+    unable = {
+        name: reason
+        for name in NEMESES
+        if (reason := await NEMESES[name].unable(cluster)) is not None
+    }
     assert unable == {
         **dict.fromkeys(
-            ("clock-and-kill", "clock-api", "clock-reaper", "clock-valkey", "clock-worker"), "libfaketime is not installed"
+            ("clock-and-kill", "clock-api", "clock-reaper", "clock-valkey", "clock-worker"),
+            "libfaketime is not installed",
         ),
         **dict.fromkeys(("fill-postgres-disk", "fill-valkey-disk"), "there is no small disk"),
         "mixed-versions": "no other version was given (--old)",
@@ -97,9 +109,18 @@ async def test_unsupported_nemesis_names_the_reason(cluster: Cluster, monkeypatc
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_without_a_target_it_is_impossible_just_now(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_target_it_is_impossible_just_now(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cluster, "services", {})
-    for name in ("kill-child", "kill-reaper", "freeze-api", "rolling-restart", "clock-worker", "partition-and-flush"):
+    for name in (
+        "kill-child",
+        "kill-reaper",
+        "freeze-api",
+        "rolling-restart",
+        "clock-worker",
+        "partition-and-flush",
+    ):
         with pytest.raises(Impossible):
             await NEMESES[name].inject(cluster, Random(0))
 
@@ -117,7 +138,15 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
         assert worker.alive
 
 
-@proves("kill-worker", "kill-supervisor", "kill-newborn", "kill-reaper", "kill-api", "pause-and-kill", "kill-reaping-supervisor")
+@proves(
+    "kill-worker",
+    "kill-supervisor",
+    "kill-newborn",
+    "kill-reaper",
+    "kill-api",
+    "pause-and-kill",
+    "kill-reaping-supervisor",
+)
 async def _(cluster: Cluster, hurt: Hurt) -> None:
     async with hurt as injury:
         service = cluster.services[injury.target]
@@ -129,7 +158,14 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
         await eventually(lambda: all(gone(pid) for pid in injury.pids) and not service.children)
 
 
-@proves("freeze-child", "hang-child", "freeze-worker-briefly", "freeze-worker", "freeze-reaper", "freeze-api")
+@proves(
+    "freeze-child",
+    "hang-child",
+    "freeze-worker-briefly",
+    "freeze-worker",
+    "freeze-reaper",
+    "freeze-api",
+)
 async def _(cluster: Cluster, hurt: Hurt) -> None:
     async with hurt as injury:
         assert injury.pids
@@ -190,12 +226,16 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
 @proves("poison-hang", "poison-segfault", "poison-bomb", "poison-block")
 async def _(cluster: Cluster, hurt: Hurt) -> None:
     async with hurt as injury:
-        said = [event for event in read_history(cluster.history) if event.key == injury.detail["key"]]
+        said = [
+            event for event in read_history(cluster.history) if event.key == injury.detail["key"]
+        ]
         assert [event.kind for event in said] == [Kind.INVOKE, Kind.OK]
         assert said[-1].task is not None
         task = await followed(cluster, said[-1].task)
         assert task["state"] == "FAILED"
-        assert task["error"]["code"] == ("timeout" if injury.detail["type"] == "hang" else "crashed")
+        assert task["error"]["code"] == (
+            "timeout" if injury.detail["type"] == "hang" else "crashed"
+        )
 
 
 # Valkey.
@@ -374,7 +414,11 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
 @proves("clock-worker", "clock-reaper")
 async def _(cluster: Cluster, hurt: Hurt) -> None:
     async with hurt as injury:
-        faked = [pid for pid in injury.pids if any("libfaketime" in part.path for part in psutil.Process(pid).memory_maps())]
+        faked = [
+            pid
+            for pid in injury.pids
+            if any("libfaketime" in part.path for part in psutil.Process(pid).memory_maps())
+        ]
         assert faked == injury.pids
         assert injury.detail["jump"] == "+1h"
     assert not os.path.exists(injury.detail["folder"])  # noqa: ASYNC240, PTH110

@@ -15,9 +15,17 @@ from support.synthetic_history import Forged
 
 @pytest.mark.parametrize(
     ("stretched", "slowness"),
-    [([], 1.0), ([1.0, 1.0, 9.0, 1.0], 1.0), ([4.0] * 8, 2.0), ([1.0, 6.0, 6.0, 6.0], 3.0), ([90.0] * 4, 6.0)],
+    [
+        ([], 1.0),
+        ([1.0, 1.0, 9.0, 1.0], 1.0),
+        ([4.0] * 8, 2.0),
+        ([1.0, 6.0, 6.0, 6.0], 3.0),
+        ([90.0] * 4, 6.0),
+    ],
 )
-def test_slowness_is_what_most_of_the_work_had_to_wait(stretched: list[float], slowness: float) -> None:
+def test_slowness_is_what_most_of_the_work_had_to_wait(
+    stretched: list[float], slowness: float
+) -> None:
     assert slowness_of(stretched) == slowness
 
 

@@ -22,7 +22,8 @@ class Caller:
         self.writer = writer
 
     async def ask(self, text: bytes) -> bytes:
-        """Send a line, and read the one that comes back; empty or an error where the connection ends."""
+        """Send a line, and read the one that comes back; empty or an error where the connection
+        ends."""
         self.writer.write(text + b"\n")
         async with asyncio.timeout(SOON):
             return (await self._reader.readline()).rstrip(b"\n")
@@ -93,7 +94,9 @@ async def test_left_alone_it_is_not_there(dial: Dial) -> None:
     assert [await caller.ask(text) for text in (b"one", b"two")] == [b"one", b"two"]
 
 
-async def test_a_stall_holds_bytes_back_and_loses_none(proxy: Proxy, dial: Dial, echo: Echo) -> None:
+async def test_a_stall_holds_bytes_back_and_loses_none(
+    proxy: Proxy, dial: Dial, echo: Echo
+) -> None:
     caller = await dial()
     proxy.stall(Way.BACK)
     asking = asyncio.create_task(caller.ask(b"one"))
@@ -120,7 +123,9 @@ async def test_a_half_open_peer_is_silent_and_gone_when_it_returns(
     assert echo.heard == [b"one"]
 
 
-async def test_the_nth_reply_is_lost_after_the_server_has_heard(proxy: Proxy, dial: Dial, echo: Echo) -> None:
+async def test_the_nth_reply_is_lost_after_the_server_has_heard(
+    proxy: Proxy, dial: Dial, echo: Echo
+) -> None:
     caller = await dial()
     proxy.lose_reply(2)
     assert await caller.ask(b"one") == b"one"
@@ -148,7 +153,9 @@ async def test_a_reply_is_cut_in_the_middle(proxy: Proxy, dial: Dial) -> None:
     assert proxy.cuts == 1
 
 
-async def test_a_reset_ends_what_is_open_and_a_refusal_what_is_new(proxy: Proxy, dial: Dial) -> None:
+async def test_a_reset_ends_what_is_open_and_a_refusal_what_is_new(
+    proxy: Proxy, dial: Dial
+) -> None:
     caller = await dial()
     assert await caller.ask(b"one") == b"one"
     assert proxy.reset() == 1

@@ -1,8 +1,9 @@
 """The report shows the run.
 
-The page is opened in a real browser, the machine's own Chromium, driven by its command line. A page around it measures it in a
-frame of the wanted width (a window cannot be as narrow as a phone), plays the reader, and leaves what it found in its own
-document. Where there is no Chromium these tests are skipped; what does not need one is tested without.
+The page is opened in a real browser, the machine's own Chromium, driven by its command line. A page
+around it measures it in a frame of the wanted width (a window cannot be as narrow as a phone),
+plays the reader, and leaves what it found in its own document. Where there is no Chromium these
+tests are skipped; what does not need one is tested without.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ Look = Callable[..., dict[str, Any]]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
-# The page around the report: what it sees after the script of the report has run, and after a few acts of a reader.
+# The page around the report: what it sees after the script of the report has run, and after a few
+# acts of a reader.
 AROUND = """<!doctype html><meta charset="utf-8"><body style="margin:0">
 <iframe src="report.html" style="width:WIDTHpx;height:900px;border:0"></iframe><pre id="found"></pre>
 <script>
@@ -136,12 +138,18 @@ def test_its_script_runs_to_the_end(desktop: dict[str, Any]) -> None:
 
 def test_report_shows_the_verdict_and_every_checker(desktop: dict[str, Any], bulk: Bulk) -> None:
     assert "invalid" in desktop["verdict"]
-    assert desktop["checkers"] == {f"checker-{finding.checker}": finding.verdict for finding in bulk.findings}
+    assert desktop["checkers"] == {
+        f"checker-{finding.checker}": finding.verdict for finding in bulk.findings
+    }
     assert set(desktop["checkers"].values()) == {"valid", "invalid"}
 
 
-def test_report_draws_every_fault_in_the_lane_of_its_kind(desktop: dict[str, Any], bulk: Bulk) -> None:
-    injected = [event for event in bulk.evidence.events if event.op == "fault" and event.kind == "ok"]
+def test_report_draws_every_fault_in_the_lane_of_its_kind(
+    desktop: dict[str, Any], bulk: Bulk
+) -> None:
+    injected = [
+        event for event in bulk.evidence.events if event.op == "fault" and event.kind == "ok"
+    ]
     assert len(desktop["bars"]) == len(injected) > 50
     assert set(desktop["lanes"]) == {event.value["nemesis"] for event in injected}
     lasting = [(width, height) for tag, width, height in desktop["bars"] if tag == "rect"]
@@ -155,7 +163,9 @@ def test_report_shows_recovery_and_coverage(desktop: dict[str, Any]) -> None:
     assert ["fenced", "hit"] in desktop["hits"]
 
 
-def test_report_shows_the_timeline_of_the_task_concerned(desktop: dict[str, Any], bulk: Bulk) -> None:
+def test_report_shows_the_timeline_of_the_task_concerned(
+    desktop: dict[str, Any], bulk: Bulk
+) -> None:
     ((name, unfolded, moments),) = desktop["lives"]
     assert (name, unfolded) == (f"life-{bulk.wronged}", True)
     assert moments > 12
@@ -208,7 +218,17 @@ def test_its_colours_can_be_read(theme: str) -> None:
     for name in ("ink", "soft", "valid", "invalid", "unknown", "link"):
         assert _contrast(colours[name], colours["paper"]) >= 4.5, name
         assert _contrast(colours[name], colours["sheet"]) >= 4.5, name
-    for name in ("process", "valkey", "postgres", "network", "machine", "poison", "combined", "strong", "plain"):
+    for name in (
+        "process",
+        "valkey",
+        "postgres",
+        "network",
+        "machine",
+        "poison",
+        "combined",
+        "strong",
+        "plain",
+    ):
         assert _contrast(colours[name], colours["sheet"]) >= 3, name
 
 
@@ -233,13 +253,23 @@ def test_every_link_within_it_leads_somewhere(written: Path) -> None:
 
 def test_report_escapes_text_of_the_evidence(bulk: Bulk, tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
-    run = msgspec.structs.replace(bulk.evidence.run, about=evil, scenario=evil, command=evil, machine={evil: evil})
+    run = msgspec.structs.replace(
+        bulk.evidence.run, about=evil, scenario=evil, command=evil, machine={evil: evil}
+    )
     events = [
-        msgspec.structs.replace(event, value={**event.value, "target": evil}) if event.op == "fault" else event
+        msgspec.structs.replace(event, value={**event.value, "target": evil})
+        if event.op == "fault"
+        else event
         for event in bulk.evidence.events
     ]
     findings = [
-        Finding(checker="keys", invariant=evil, verdict=Verdict.INVALID, said=evil, violations=[Violation(evil, bulk.wronged)])
+        Finding(
+            checker="keys",
+            invariant=evil,
+            verdict=Verdict.INVALID,
+            said=evil,
+            violations=[Violation(evil, bulk.wronged)],
+        )
     ]
     evidence = msgspec.structs.replace(bulk.evidence, run=run, events=events)
     page = write_report(tmp_path, evidence, findings).read_text(encoding="utf-8")
@@ -250,11 +280,20 @@ def test_report_escapes_text_of_the_evidence(bulk: Bulk, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("verdicts", "shown"),
-    [([], "unknown"), (["valid"], "valid"), (["valid", "unknown"], "unknown"), (["unknown", "invalid"], "invalid")],
+    [
+        ([], "unknown"),
+        (["valid"], "valid"),
+        (["valid", "unknown"], "unknown"),
+        (["unknown", "invalid"], "invalid"),
+    ],
 )
-def test_an_unknown_is_never_shown_as_valid(bulk: Bulk, tmp_path: Path, verdicts: list[str], shown: str) -> None:
+def test_an_unknown_is_never_shown_as_valid(
+    bulk: Bulk, tmp_path: Path, verdicts: list[str], shown: str
+) -> None:
     findings = [
-        Finding(checker=name, invariant="It holds.", verdict=Verdict(verdict), said="It was looked at.")
+        Finding(
+            checker=name, invariant="It holds.", verdict=Verdict(verdict), said="It was looked at."
+        )
         for name, verdict in zip(CHECKS, verdicts, strict=False)
     ]
     page = write_report(tmp_path, bulk.evidence, findings).read_text(encoding="utf-8")
@@ -265,25 +304,49 @@ def test_an_unknown_is_never_shown_as_valid(bulk: Bulk, tmp_path: Path, verdicts
 
 def test_missing_coverage_is_shown_first(bulk: Bulk, tmp_path: Path) -> None:
     run = msgspec.structs.replace(bulk.evidence.run, expects=["fenced", "stranded", "unheard-of"])
-    page = write_report(tmp_path, msgspec.structs.replace(bulk.evidence, run=run), bulk.findings).read_text(encoding="utf-8")
+    page = write_report(
+        tmp_path, msgspec.structs.replace(bulk.evidence, run=run), bulk.findings
+    ).read_text(encoding="utf-8")
     tiles = re.findall(r'<li class="(\w+)" data-hit="([\w-]+)">', page)
     assert tiles[:3] == [("missed", "stranded"), ("missed", "unheard-of"), ("hit", "fenced")]
 
 
 def test_a_recovery_beyond_its_bound_is_marked(bulk: Bulk, tmp_path: Path) -> None:
-    facts = {"flushall count": 3.0, "flushall p50": 1.0, "flushall max": 7.0, "flushall judged": 9.0, "flushall bound": 8.0}
-    finding = Finding(checker="recovery", invariant="It is bounded.", verdict=Verdict.INVALID, said="Three.", facts=facts)
+    facts = {
+        "flushall count": 3.0,
+        "flushall p50": 1.0,
+        "flushall max": 7.0,
+        "flushall judged": 9.0,
+        "flushall bound": 8.0,
+    }
+    finding = Finding(
+        checker="recovery",
+        invariant="It is bounded.",
+        verdict=Verdict.INVALID,
+        said="Three.",
+        facts=facts,
+    )
     page = write_report(tmp_path, bulk.evidence, [finding]).read_text(encoding="utf-8")
     assert '<td class="n late">9.00</td>' in page
     assert '<td class="n">7.00</td>' in page
     assert page.count('data-nemesis="flushall"') == 1
 
 
-def test_every_violation_is_counted_and_each_moment_is_marked_once(bulk: Bulk, tmp_path: Path) -> None:
+def test_every_violation_is_counted_and_each_moment_is_marked_once(
+    bulk: Bulk, tmp_path: Path
+) -> None:
     began = bulk.evidence.run.began
-    violations = [Violation("late", None, began + second * 1_000_000_000 + more) for second in (5, 90) for more in range(700)]
+    violations = [
+        Violation("late", None, began + second * 1_000_000_000 + more)
+        for second in (5, 90)
+        for more in range(700)
+    ]
     finding = Finding(
-        checker="recovery", invariant="It is bounded.", verdict=Verdict.INVALID, said="Many.", violations=violations
+        checker="recovery",
+        invariant="It is bounded.",
+        verdict=Verdict.INVALID,
+        said="Many.",
+        violations=violations,
     )
     page = write_report(tmp_path, bulk.evidence, [finding]).read_text(encoding="utf-8")
     (lane,) = re.findall(r'<div class="row lanes violations">.*?</svg>', page, re.DOTALL)
@@ -293,21 +356,32 @@ def test_every_violation_is_counted_and_each_moment_is_marked_once(bulk: Bulk, t
 
 
 def test_a_run_in_which_nothing_happened_can_be_shown(bulk: Bulk, tmp_path: Path) -> None:
-    snapshot = msgspec.structs.replace(bulk.evidence.snapshot, tasks=[], attempts=[], keys=[], effects=[], drained=False)
-    empty = msgspec.structs.replace(bulk.evidence, events=[], commits=[], logs=[], snapshot=snapshot)
+    snapshot = msgspec.structs.replace(
+        bulk.evidence.snapshot, tasks=[], attempts=[], keys=[], effects=[], drained=False
+    )
+    empty = msgspec.structs.replace(
+        bulk.evidence, events=[], commits=[], logs=[], snapshot=snapshot
+    )
     page = write_report(tmp_path, empty, []).read_text(encoding="utf-8")
     assert "no faults were injected" in page
     assert "not drained after" in page
-    assert "The checker sometimes had no figures" in page  # not counted, which is not the same as never
+    # not counted, which is not the same as never
+    assert "The checker sometimes had no figures" in page
     assert "never happened</span>" not in page
 
 
 def test_half_an_hour_with_a_thousand_faults_stays_small(tmp_path: Path) -> None:
-    """Its size follows from the seconds, the faults and the violations; a hundred thousand tasks add nothing."""
+    """Its size follows from the seconds, the faults and the violations; a hundred thousand tasks
+    add nothing."""
     bulk = invent(tasks=4000, seconds=1800, faults=1000)
     tasks = [str(row["task_id"]) for row in bulk.evidence.snapshot.tasks]
-    violations = [Violation("It was lost, and nobody knows where it went.", task, bulk.evidence.run.began) for task in tasks]
-    findings = [msgspec.structs.replace(finding, violations=violations) for finding in bulk.findings]
+    violations = [
+        Violation("It was lost, and nobody knows where it went.", task, bulk.evidence.run.began)
+        for task in tasks
+    ]
+    findings = [
+        msgspec.structs.replace(finding, violations=violations) for finding in bulk.findings
+    ]
     size = write_report(tmp_path, bulk.evidence, findings).stat().st_size
     assert 500_000 < size < 3_000_000
     assert len(list((tmp_path / "tasks").iterdir())) == 50
@@ -316,7 +390,8 @@ def test_half_an_hour_with_a_thousand_faults_stays_small(tmp_path: Path) -> None
 def _colours() -> dict[str, dict[str, str]]:
     style = (files("leaseq_chaos.report") / "page.css").read_text(encoding="utf-8")
     light, dark = (
-        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block)) for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)[:2]
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
+        for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)[:2]
     )
     return {"light": light, "dark": {**light, **dark}}
 
@@ -328,5 +403,7 @@ def _contrast(one: str, other: str) -> float:
 
 def _luminance(colour: str) -> float:
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -45,14 +45,24 @@ def _evidence(
         tasks=[{"task_id": TASK, "type": "note", "state": "SUCCESS", "attempt": 2}],
         keys=[{"tenant": "default", "key": "k-1", "task_id": TASK}],
     )  # fmt: skip
-    return Evidence(run=run, events=events or [], commits=commits or [], logs=logs or [], snapshot=snapshot)
+    return Evidence(
+        run=run, events=events or [], commits=commits or [], logs=logs or [], snapshot=snapshot
+    )
 
 
 def _fault(at: float, kind: Kind, op: str, number: str, **value: Any) -> Event:
     return Event(_at(at), "nemesis", kind, op, key=number, value={"nemesis": "kill-child", **value})
 
 
-def _row(at: float, state: str, *, task: str = TASK, verb: str = "update", attempt: int = 0, worker: str | None = None) -> Commit:
+def _row(
+    at: float,
+    state: str,
+    *,
+    task: str = TASK,
+    verb: str = "update",
+    attempt: int = 0,
+    worker: str | None = None,
+) -> Commit:
     row = {"task_id": task, "state": state, "attempt": attempt, "worker_id": worker}
     return Commit(1, int(at * 1000), _at(at), "tasks", verb, row)
 
@@ -65,7 +75,13 @@ def test_a_fault_lasts_from_its_injection_to_its_heal() -> None:
         _fault(3, Kind.OK, "heal", "f-1"),
     ]
     (fault,) = faults_of(_evidence(events=events))
-    assert (fault.number, fault.family, fault.target, fault.began, fault.ended) == ("f-1", "process", "worker-1", 1, 3)
+    assert (fault.number, fault.family, fault.target, fault.began, fault.ended) == (
+        "f-1",
+        "process",
+        "worker-1",
+        1,
+        3,
+    )
     assert (fault.instant, fault.remark) == (False, "")
 
 
@@ -86,14 +102,27 @@ def test_partial_injection_is_reported() -> None:
 
 
 def test_impossible_injection_is_no_fault() -> None:
-    events = [_fault(1, Kind.INVOKE, "fault", "f-1"), _fault(1, Kind.FAIL, "fault", "f-1", reason="nobody lives")]
+    events = [
+        _fault(1, Kind.INVOKE, "fault", "f-1"),
+        _fault(1, Kind.FAIL, "fault", "f-1", reason="nobody lives"),
+    ]
     evidence = _evidence(events=events)
     assert faults_of(evidence) == []
-    assert [(refusal.number, refusal.reason) for refusal in refusals_of(evidence)] == [("f-1", "nobody lives")]
+    assert [(refusal.number, refusal.reason) for refusal in refusals_of(evidence)] == [
+        ("f-1", "nobody lives")
+    ]
 
 
 def test_kinds_stand_by_family() -> None:
-    names = ["flushall", "poison-bomb", "stall-valkey", "kill-backend-hard", "kill-worker", "clock-valkey", "pause-and-kill"]
+    names = [
+        "flushall",
+        "poison-bomb",
+        "stall-valkey",
+        "kill-backend-hard",
+        "kill-worker",
+        "clock-valkey",
+        "pause-and-kill",
+    ]
     events = [
         Event(_at(number), "nemesis", kind, op, key=f"f-{number}", value={"nemesis": name})
         for number, name in enumerate([*names, "flushall"])
@@ -116,7 +145,10 @@ def test_a_phase_lasts_until_the_next() -> None:
         Event(_at(at), "runner", Kind.OK, "phase", value={"phase": name})
         for at, name in [(0, "warm-up"), (2, "storm"), (9, "end")]
     ]
-    assert [(p.name, p.began, p.ended) for p in phases_of(_evidence(events=events))] == [("warm-up", 0, 2), ("storm", 2, 9)]
+    assert [(p.name, p.began, p.ended) for p in phases_of(_evidence(events=events))] == [
+        ("warm-up", 0, 2),
+        ("storm", 2, 9),
+    ]
 
 
 def test_series_count_what_was_committed() -> None:
@@ -138,12 +170,15 @@ def test_series_count_what_was_committed() -> None:
     assert series.backlog[State.PENDING] == [0, 1, 1, 1, 1, 0, 0, 0, 0, 0]
     assert series.backlog[State.PROCESSING] == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
     assert series.backlog[State.SCHEDULED] == [0, 1, 1, 1, 1, 1, 1, 0, 0, 0]
-    assert series.claimed.p50 == [None, 2.25, *[None] * 8]  # the first claim, and not of a scheduled task
+    # the first claim, and not of a scheduled task
+    assert series.claimed.p50 == [None, 2.25, *[None] * 8]
     assert series.finished.p99 == [None, 5.0, *[None] * 8]
 
 
 def test_a_long_run_has_wider_buckets_and_still_rates_per_second() -> None:
-    commits = [_row(4000 + number / 10, "PENDING", verb="insert", task=str(number)) for number in range(9)]
+    commits = [
+        _row(4000 + number / 10, "PENDING", verb="insert", task=str(number)) for number in range(9)
+    ]
     series = series_of(_evidence(commits=commits, seconds=5400))
     assert (series.seconds, len(series.submitted)) == (3, 1800)
     assert sum(series.submitted) == pytest.approx(3)
@@ -166,7 +201,12 @@ def test_scales_run_from_the_bottom_to_the_top() -> None:
 
 
 def test_a_moment_reads_as_a_clock() -> None:
-    assert [clock(at) for at in (0, 59.96, 187.4, -1.5)] == ["0:00.0", "1:00.0", "3:07.4", "-0:01.5"]
+    assert [clock(at) for at in (0, 59.96, 187.4, -1.5)] == [
+        "0:00.0",
+        "1:00.0",
+        "3:07.4",
+        "-0:01.5",
+    ]
     assert clock(61.2345, 3) == "1:01.234"
 
 
@@ -182,17 +222,32 @@ def test_recoveries_are_read_from_the_figures() -> None:
         "kill-child count": 4.0, "kill-child p50": 0.1, "kill-child max": 9.0, "kill-child judged": 1.5, "kill-child bound": 3.0,
         "flushall count": 2.0, "flushall judged": 7.0, "flushall bound": 8.0, "seconds from the last heal to the last end": 1.0,
     }  # fmt: skip
-    finding = Finding(checker="recovery", invariant="i", verdict=Verdict.VALID, said="s", facts=facts)
+    finding = Finding(
+        checker="recovery", invariant="i", verdict=Verdict.VALID, said="s", facts=facts
+    )
     assert [(r.nemesis, r.count, r.judged, r.strain) for r in recoveries_of([finding])] == [
         ("flushall", 2, 7.0, 0.875),
         ("kill-child", 4, 1.5, 0.5),
     ]
-    assert recoveries_of([Finding(checker="reads", invariant="i", verdict=Verdict.VALID, said="s", facts=facts)]) == []
+    assert (
+        recoveries_of(
+            [Finding(checker="reads", invariant="i", verdict=Verdict.VALID, said="s", facts=facts)]
+        )
+        == []
+    )
 
 
 def _wronged(*tasks: str | None) -> list[Finding]:
     violations = [Violation("it is wrong", task) for task in tasks]
-    return [Finding(checker="effects", invariant="i", verdict=Verdict.INVALID, said="s", violations=violations)]
+    return [
+        Finding(
+            checker="effects",
+            invariant="i",
+            verdict=Verdict.INVALID,
+            said="s",
+            violations=violations,
+        )
+    ]
 
 
 def _lived() -> Evidence:
@@ -202,7 +257,15 @@ def _lived() -> Evidence:
         Event(_at(1.6), "client-4", Kind.INVOKE, "submit", key="k-2", value={"type": "note"}),
         _fault(2.5, Kind.INVOKE, "fault", "f-7"),
         _fault(2.6, Kind.OK, "fault", "f-7", target="worker-1"),
-        Event(_at(2.7), "handler-71-9", Kind.INVOKE, "run", task=TASK, attempt=1, value={"type": "note"}),
+        Event(
+            _at(2.7),
+            "handler-71-9",
+            Kind.INVOKE,
+            "run",
+            task=TASK,
+            attempt=1,
+            value={"type": "note"},
+        ),
         _fault(3, Kind.OK, "heal", "f-7"),
         _fault(9, Kind.INVOKE, "fault", "f-8"),
     ]
@@ -210,12 +273,27 @@ def _lived() -> Evidence:
         _row(1.1, "PENDING", verb="insert"),
         _row(1.7, "PENDING", verb="insert", task=OTHER),
         _row(2, "PROCESSING", attempt=1, worker="w-1"),
-        Commit(1, 5, _at(3), "attempts", "insert", {"task_id": TASK, "attempt": 1, "outcome": "lost", "worker_id": "w-1"}),
+        Commit(
+            1,
+            5,
+            _at(3),
+            "attempts",
+            "insert",
+            {"task_id": TASK, "attempt": 1, "outcome": "lost", "worker_id": "w-1"},
+        ),
         _row(3, "PENDING", attempt=1),
     ]
     logs = [
-        Heard(_at(2.8), "worker-1", {"event": "child.died", "worker_id": "w-1", "pid": 4, "level": "error"}),
-        Heard(_at(2.9), "reaper-1", {"event": "task.redispatched", "task_ids": [OTHER, TASK], "reason": "orphaned"}),
+        Heard(
+            _at(2.8),
+            "worker-1",
+            {"event": "child.died", "worker_id": "w-1", "pid": 4, "level": "error"},
+        ),
+        Heard(
+            _at(2.9),
+            "reaper-1",
+            {"event": "task.redispatched", "task_ids": [OTHER, TASK], "reason": "orphaned"},
+        ),
         Heard(_at(2.9), "reaper-1", {"event": "loop.failed", "error": f"no row for {TASK}"}),
         Heard(_at(2.9), "reaper-1", {"event": "attempt.reaped", "task_id": OTHER, "attempt": 1}),
         Heard(_at(9), "worker-1", {"event": "child.died", "worker_id": "w-1"}),
@@ -229,14 +307,30 @@ def test_timeline_uses_all_evidence_of_its_task() -> None:
         ("client-3", 'submit invoke, key k-1, {"type":"note"}', ()),
         ("ledger", "insert tasks: state PENDING, attempt 0 (transaction 1100)", ()),
         ("client-3", 'submit info, key k-1, {"error":"timed out"}', ()),
-        ("ledger", "update tasks: state PENDING → PROCESSING, attempt 0 → 1, worker_id none → w-1 (transaction 2000)", ()),
+        (
+            "ledger",
+            "update tasks: state PENDING → PROCESSING, attempt 0 → 1, worker_id none → w-1 (transaction 2000)",
+            (),
+        ),
         ("fault", "f-7 kill-child at worker-1", ("f-7",)),
         ("handler", 'run invoke, attempt 1, {"type":"note"}', ("f-7",)),
         ("worker-1", "child.died: worker_id w-1", ("f-7",)),
-        ("reaper-1", f'task.redispatched: task_ids ["{OTHER}","{TASK}"], reason orphaned', ("f-7",)),
+        (
+            "reaper-1",
+            f'task.redispatched: task_ids ["{OTHER}","{TASK}"], reason orphaned',
+            ("f-7",),
+        ),
         ("reaper-1", f"loop.failed: error no row for {TASK}", ("f-7",)),
-        ("ledger", "insert attempts: attempt 1, outcome lost, worker_id w-1 (transaction 5)", ("f-7",)),
-        ("ledger", "update tasks: state PROCESSING → PENDING, worker_id w-1 → none (transaction 3000)", ("f-7",)),
+        (
+            "ledger",
+            "insert attempts: attempt 1, outcome lost, worker_id w-1 (transaction 5)",
+            ("f-7",),
+        ),
+        (
+            "ledger",
+            "update tasks: state PROCESSING → PENDING, worker_id w-1 → none (transaction 3000)",
+            ("f-7",),
+        ),
         ("fault", "f-7 kill-child healed", ("f-7",)),
     ]
     assert (life.about, life.began) == ("a note; at the end SUCCESS, attempt 2", 1)

@@ -39,7 +39,9 @@ async def test_a_run_leaves_evidence_a_verdict_and_nothing_else(tmp_path: Path) 
         str(tmp_path),
     ]
     async with asyncio.timeout(RUN_SECONDS):
-        running = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
+        running = await asyncio.create_subprocess_exec(
+            sys.executable, *command, stdout=asyncio.subprocess.PIPE
+        )
         told, _ = await running.communicate()
     directory = tmp_path / "network-17"
     findings = msgspec.json.decode((directory / "verdict.json").read_bytes(), type=list[Finding])
@@ -48,7 +50,11 @@ async def test_a_run_leaves_evidence_a_verdict_and_nothing_else(tmp_path: Path) 
     assert running.returncode in (0, 3), told.decode()
     assert (directory / "report.html").stat().st_size > 10_000
     _has_healed_everything(load(directory))
-    assert not [child for child in ours.children(recursive=True) if child.pid not in before and child.is_running()]
+    assert not [
+        child
+        for child in ours.children(recursive=True)
+        if child.pid not in before and child.is_running()
+    ]
 
     assert str(totals_of([directory])) in told.decode()
     twice = totals_of([directory, directory])
@@ -57,14 +63,19 @@ async def test_a_run_leaves_evidence_a_verdict_and_nothing_else(tmp_path: Path) 
 
     again = CliRunner().invoke(main, ["judge", str(directory)])
     assert again.exit_code == running.returncode, again.output
-    assert msgspec.json.decode((directory / "verdict.json").read_bytes(), type=list[Finding]) == findings
+    assert (
+        msgspec.json.decode((directory / "verdict.json").read_bytes(), type=list[Finding])
+        == findings
+    )
 
 
 def _has_healed_everything(evidence: Evidence) -> None:
     nemesis = [event for event in evidence.events if event.process == "nemesis"]
     injected = {event.key for event in nemesis if event.op == "fault" and event.kind is Kind.OK}
     assert len(injected) > 2
-    assert injected == {event.key for event in nemesis if event.op == "heal" and event.kind is Kind.OK}
+    assert injected == {
+        event.key for event in nemesis if event.op == "heal" and event.kind is Kind.OK
+    }
     phases = [event.value["phase"] for event in evidence.events if event.op == "phase"]
     assert phases[0] == "warm-up"
     assert phases[-4:] == ["heal", "drain", "snapshot", "end"]

@@ -32,14 +32,22 @@ def test_a_quarter_is_quiet_and_nothing_is_open_then(name: str) -> None:
     quiet = sum(period.end - period.begin for period in schedule.quiet)
     assert quiet == pytest.approx(schedule.seconds / PERIODS, abs=PERIOD_SECONDS)
     for period in schedule.quiet:
-        assert not [fault for fault in schedule.faults if fault.at < period.end and fault.at + fault.seconds >= period.begin]
+        assert not [
+            fault
+            for fault in schedule.faults
+            if fault.at < period.end and fault.at + fault.seconds >= period.begin
+        ]
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 def test_never_too_much_at_once_and_never_twice_on_one_ground(name: str) -> None:
     schedule = _made(name)
     for fault in schedule.faults:
-        begun = [other for other in schedule.faults if other.number < fault.number and other.at + other.seconds >= fault.at]
+        begun = [
+            other
+            for other in schedule.faults
+            if other.number < fault.number and other.at + other.seconds >= fault.at
+        ]
         assert len(begun) < SCENARIOS[name].at_once
         where = ground(fault.nemesis)
         assert where is None or where not in {ground(other.nemesis) for other in begun}

@@ -10,7 +10,9 @@ from leaseq.errors import ServerUnreachable
 from leaseq_chaos.cluster.stores import Valkey
 
 
-async def test_a_valkey_that_cannot_load_its_file_comes_back_without_its_data(tmp_path: Path) -> None:
+async def test_a_valkey_that_cannot_load_its_file_comes_back_without_its_data(
+    tmp_path: Path,
+) -> None:
     valkey = Valkey(tmp_path / "valkey")
     try:
         await valkey.start()

@@ -35,16 +35,34 @@ def test_a_transaction_is_read_row_by_row() -> None:
     lines = [
         (10, 7, "BEGIN 7"),
         (11, 7, UPDATE),
-        (12, 7, f"table chaos.effects: INSERT: task_id[uuid]:'{TASK}' attempt[integer]:2 type[text]:'note' pid[integer]:9"),
+        (
+            12,
+            7,
+            f"table chaos.effects: INSERT: task_id[uuid]:'{TASK}' attempt[integer]:2 type[text]:'note' pid[integer]:9",
+        ),
         (13, 7, "table leaseq.scheduled: DELETE: task_id[uuid]:'x'"),
         (14, 7, "COMMIT 7 (at 1970-01-01 00:00:02.5+00)"),
     ]
     ((lsn, commits),) = parse(lines, wall_offset=500_000_000)
     assert lsn == 14
-    row = {"task_id": TASK, "type": "note", "state": "PROCESSING", "attempt": 2, "worker_id": "w 1", "finished_at": None}
+    row = {
+        "task_id": TASK,
+        "type": "note",
+        "state": "PROCESSING",
+        "attempt": 2,
+        "worker_id": "w 1",
+        "finished_at": None,
+    }
     assert commits == [
         Commit(14, 7, 2_000_000_000, "tasks", "update", row),
-        Commit(14, 7, 2_000_000_000, "effects", "insert", {"task_id": TASK, "attempt": 2, "type": "note"}),
+        Commit(
+            14,
+            7,
+            2_000_000_000,
+            "effects",
+            "insert",
+            {"task_id": TASK, "attempt": 2, "type": "note"},
+        ),
     ]
 
 
@@ -59,10 +77,14 @@ async def postgres(tmp_path: Path) -> AsyncIterator[Postgres]:
         await server.destroy()
 
 
-async def test_a_crash_of_the_server_neither_hides_nor_repeats_a_commit(postgres: Postgres, tmp_path: Path) -> None:
+async def test_a_crash_of_the_server_neither_hides_nor_repeats_a_commit(
+    postgres: Postgres, tmp_path: Path
+) -> None:
     seen: list[Commit] = []
     file = tmp_path / "commits.jsonl"
-    reader = CommitReader([postgres], tmp_path, wall_offset=time.time_ns() - boottime(), watch=seen.append)
+    reader = CommitReader(
+        [postgres], tmp_path, wall_offset=time.time_ns() - boottime(), watch=seen.append
+    )
     await reader.open()
     stop = asyncio.Event()
     following = asyncio.create_task(reader.follow(stop))
@@ -75,18 +97,26 @@ async def test_a_crash_of_the_server_neither_hides_nor_repeats_a_commit(postgres
     await following
     await reader.finish()
     written = [msgspec.json.decode(line, type=Commit) for line in file.read_bytes().splitlines()]
-    assert [int(commit.row["id"]) for commit in written] == [number * 100 + cents for number in range(3) for cents in range(20)]
+    assert [int(commit.row["id"]) for commit in written] == [
+        number * 100 + cents for number in range(3) for cents in range(20)
+    ]
     assert written == seen
     assert [commit.lsn for commit in written] == sorted(commit.lsn for commit in written)
     assert all(0 <= boottime() - commit.at < 60 * 10**9 for commit in written)
 
 
-async def test_heartbeats_of_a_worker_are_read_from_the_wal(postgres: Postgres, tmp_path: Path) -> None:
+async def test_heartbeats_of_a_worker_are_read_from_the_wal(
+    postgres: Postgres, tmp_path: Path
+) -> None:
     """Events from the engine to the checker of reaps: a missing beat would blind the checker."""
-    reader = CommitReader([postgres], tmp_path, wall_offset=time.time_ns() - boottime(), watch=lambda commit: None)
+    reader = CommitReader(
+        [postgres], tmp_path, wall_offset=time.time_ns() - boottime(), watch=lambda commit: None
+    )
     await migrate(postgres.url)
     await reader.open()
-    async with await open_pool(Config(postgres_url=postgres.url), name="leaseq test", max_size=1) as pool:
+    async with await open_pool(
+        Config(postgres_url=postgres.url), name="leaseq test", max_size=1
+    ) as pool:
         fleet = Fleet(Session(pool, deadline_seconds=10))
         await fleet.open_worker("w9", host="here", pid=1, queues=["default"], version="0")
         for _ in range(3):

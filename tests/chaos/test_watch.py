@@ -28,7 +28,11 @@ def test_a_good_life_is_counted() -> None:
         ("effects", "insert", {"task_id": "a"}),
         _state("a", "SUCCESS"),
     )
-    assert (watch.states["SUCCESS"], watch.states["SCHEDULED"], watch.states["PROCESSING"]) == (1, 1, 0)
+    assert (watch.states["SUCCESS"], watch.states["SCHEDULED"], watch.states["PROCESSING"]) == (
+        1,
+        1,
+        0,
+    )
     assert watch.violations == []
 
 
@@ -36,7 +40,10 @@ def test_illegal_transition_is_reported() -> None:
     assert (
         "from SUCCESS to PROCESSING"
         in _seen(
-            _state("a", "PENDING", "insert"), _state("a", "PROCESSING"), _state("a", "SUCCESS"), _state("a", "PROCESSING")
+            _state("a", "PENDING", "insert"),
+            _state("a", "PROCESSING"),
+            _state("a", "SUCCESS"),
+            _state("a", "PROCESSING"),
         ).violations[0]
     )
 

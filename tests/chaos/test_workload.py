@@ -65,7 +65,9 @@ def test_every_trouble_occurs(usual: list[Operation]) -> None:
     assert most_at_once >= 20, "no burst"
 
 
-def test_twins_are_the_same_submission_of_other_clients_at_the_same_moment(usual: list[Operation]) -> None:
+def test_twins_are_the_same_submission_of_other_clients_at_the_same_moment(
+    usual: list[Operation],
+) -> None:
     sizes: Counter[int] = Counter()
     for group in by_key(usual).values():
         same = [o for o in group if o.variant == "a"]
@@ -75,7 +77,9 @@ def test_twins_are_the_same_submission_of_other_clients_at_the_same_moment(usual
     assert set(sizes) == {1, 2, 3, 4, 5}
 
 
-def test_another_body_is_another_payload_of_the_same_type_at_once_or_later(usual: list[Operation]) -> None:
+def test_another_body_is_another_payload_of_the_same_type_at_once_or_later(
+    usual: list[Operation],
+) -> None:
     gaps = []
     for group in by_key(usual).values():
         for other in (o for o in group if o.variant == "b"):
@@ -104,7 +108,9 @@ def test_transfers_are_between_two_accounts_that_there_are(usual: list[Operation
 
 def test_one_client_alone_has_no_twins() -> None:
     alone = msgspec.structs.replace(SCENARIO, clients=1)
-    same = [[o for o in group if o.variant == "a"] for group in by_key(plan(scenario=alone)).values()]
+    same = [
+        [o for o in group if o.variant == "a"] for group in by_key(plan(scenario=alone)).values()
+    ]
     assert {len(group) for group in same} == {1}
 
 

@@ -28,7 +28,9 @@ def run_worker(app: str, config: Config, folder: Path, *args: str) -> Result:
 
 
 @pytest.mark.parametrize("name", ["services", "load", "importlib_own", "frozen"])
-def test_the_file_and_line_of_an_error_are_kept_whatever_the_file_is_called(name: str, config: Config, tmp_path: Path) -> None:
+def test_the_file_and_line_of_an_error_are_kept_whatever_the_file_is_called(
+    name: str, config: Config, tmp_path: Path
+) -> None:
     folder = tmp_path / f"pkg_{name}"
     folder.mkdir()
     (folder / "__init__.py").touch()
@@ -38,19 +40,28 @@ def test_the_file_and_line_of_an_error_are_kept_whatever_the_file_is_called(name
     assert f'{name}.py", line 2' in result.stderr
     assert "ValueError: too hot" in result.stderr
     assert result.stderr.count('File "') == 1, "and no file of ours"
-    assert result.stderr.splitlines()[-1] == f"leaseq: pkg_{name}.{name}:app cannot be imported: fix the error above"
+    assert (
+        result.stderr.splitlines()[-1]
+        == f"leaseq: pkg_{name}.{name}:app cannot be imported: fix the error above"
+    )
 
 
 @pytest.mark.parametrize("args", [[], ["--queues", "default"]])
-def test_an_app_without_handlers_does_not_start(args: list[str], config: Config, tmp_path: Path) -> None:
-    (tmp_path / "bare_app.py").write_text("from leaseq import Leaseq\napp = Leaseq()\n", encoding="utf-8")
+def test_an_app_without_handlers_does_not_start(
+    args: list[str], config: Config, tmp_path: Path
+) -> None:
+    (tmp_path / "bare_app.py").write_text(
+        "from leaseq import Leaseq\napp = Leaseq()\n", encoding="utf-8"
+    )
     result = run_worker("bare_app:app", config, tmp_path, *args)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("leaseq: the app has no handlers")
     assert len(result.stderr.splitlines()) == 1
 
 
-async def test_an_app_that_runs_a_loop_at_its_import_works_and_hangs_up(services: Services, client: Client) -> None:
+async def test_an_app_that_runs_a_loop_at_its_import_works_and_hangs_up(
+    services: Services, client: Client
+) -> None:
     worker = await services.start("worker", "apps.imports_loop:app")
     await worker.hear("worker.opened")
     task = await client.ended(await client.submit("next_one"))

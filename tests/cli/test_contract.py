@@ -56,7 +56,9 @@ def test_every_error_has_its_exit_code_and_fits_one_line(kind: type[LeaseqError]
 
 
 def test_an_error_within_a_group_is_found() -> None:
-    group = BaseExceptionGroup("tasks", [ValueError("x"), BaseExceptionGroup("inner", [TaskConflict("it runs")])])
+    group = BaseExceptionGroup(
+        "tasks", [ValueError("x"), BaseExceptionGroup("inner", [TaskConflict("it runs")])]
+    )
     assert str(leaseq_error(group)) == "it runs"
     assert leaseq_error(ValueError("x")) is None
 
@@ -85,8 +87,13 @@ def test_every_command_explains_itself_and_its_options_are_documented(name: str)
 
 
 def test_advice_is_added_only_to_errors_that_name_no_remedy() -> None:
-    assert explain(ServerUnreachable("Redis does not answer")).endswith("run `leaseq check`, which tests both servers")
-    assert explain(DispatchForeign("delete the keys that begin with leaseq:")) == "delete the keys that begin with leaseq:"
+    assert explain(ServerUnreachable("Redis does not answer")).endswith(
+        "run `leaseq check`, which tests both servers"
+    )
+    assert (
+        explain(DispatchForeign("delete the keys that begin with leaseq:"))
+        == "delete the keys that begin with leaseq:"
+    )
 
 
 def test_an_unknown_command_is_a_mistake() -> None:
@@ -112,9 +119,15 @@ def test_commands_about_tasks_need_no_extra() -> None:
         "import sys; sys.modules.update(dict.fromkeys(('litestar', 'granian', 'httptools', 'jsonschema_rs', 'apscheduler')))\n"
         "from leaseq.cli import main; [main([name, '--help'], standalone_mode=False) for name in sys.argv[1:]]"
     )
-    subprocess.run([sys.executable, "-c", said, *(name for name in NAMES if name != "demo")], capture_output=True, check=True)
+    subprocess.run(
+        [sys.executable, "-c", said, *(name for name in NAMES if name != "demo")],
+        capture_output=True,
+        check=True,
+    )
 
 
 def test_the_module_is_the_command() -> None:
-    ran = subprocess.run([sys.executable, "-m", "leaseq", "--version"], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-m", "leaseq", "--version"], capture_output=True, text=True, check=True
+    )
     assert ran.stdout.startswith("leaseq, version ")

@@ -67,7 +67,9 @@ class Dev:
             async with asyncio.timeout(PATIENCE), self._news:
                 await self._news.wait_for(enough)
         except TimeoutError:
-            raise AssertionError(f"{part!r} was not said {count} times:\n" + "\n".join(self.lines)) from None
+            raise AssertionError(
+                f"{part!r} was not said {count} times:\n" + "\n".join(self.lines)
+            ) from None
         self.pids |= descendants(self.process.pid)
         return found[-1]
 
@@ -114,7 +116,9 @@ class Starter:
         self.folder = folder
         self.started: list[Dev] = []
 
-    async def dev(self, *args: str, app: str = "shop:app", port: int | None = None, **env: str) -> Dev:
+    async def dev(
+        self, *args: str, app: str = "shop:app", port: int | None = None, **env: str
+    ) -> Dev:
         port = port or free_port()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -125,7 +129,9 @@ class Starter:
             "--port",
             str(port),
             *args,
-            env=environment(self.config) | {"LEASEQ_LOG_FORMAT": "auto", "LEASEQ_LOG_LEVEL": "info"} | env,
+            env=environment(self.config)
+            | {"LEASEQ_LOG_FORMAT": "auto", "LEASEQ_LOG_LEVEL": "info"}
+            | env,
             cwd=self.folder,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -182,7 +188,9 @@ async def test_a_part_that_dies_is_started_again(starter: Starter, client: Clien
     await dev.all_gone()
 
 
-async def test_changed_code_is_loaded_and_broken_code_waits_to_be_mended(starter: Starter, client: Client) -> None:
+async def test_changed_code_is_loaded_and_broken_code_waits_to_be_mended(
+    starter: Starter, client: Client
+) -> None:
     dev = await starter.dev()
     await dev.say("worker.opened")
     await dev.say("ready: ")
@@ -207,7 +215,9 @@ async def test_a_reload_hands_back_what_runs(starter: Starter, client: Client) -
     await dev.say("worker.opened")
     task_id = await client.submit("nap", seconds=60)
     await dev.say("attempt.started")
-    (starter.folder / "shop.py").write_text(APP.replace("sleep(seconds)", "sleep(0)"), encoding="utf-8")
+    (starter.folder / "shop.py").write_text(
+        APP.replace("sleep(seconds)", "sleep(0)"), encoding="utf-8"
+    )
     task = await client.ended(task_id)
     assert (task.state, task.attempt, task.retry_count) == (State.SUCCESS, 2, 0)
 
@@ -226,7 +236,9 @@ async def test_a_second_signal_hurries(starter: Starter, client: Client) -> None
 
 
 async def test_a_part_that_cannot_start_ends_everything(starter: Starter) -> None:
-    (starter.folder / "shop.py").write_text("raise RuntimeError('no shop today')\n", encoding="utf-8")
+    (starter.folder / "shop.py").write_text(
+        "raise RuntimeError('no shop today')\n", encoding="utf-8"
+    )
     dev = await starter.dev()
     await dev.say("RuntimeError: no shop today")
     await dev.say("worker cannot start (see above): stopping everything")
@@ -251,16 +263,28 @@ async def test_json_lines_are_passed_on_as_they_are(starter: Starter) -> None:
     dev.process.send_signal(signal.SIGHUP)
     assert await dev.ended() == 0
     events = [msgspec.json.decode(line)["event"] for line in dev.lines]
-    assert {"supervisor.started", "reaper.started", "worker.opened", "supervisor.stopped"} <= set(events)
+    assert {"supervisor.started", "reaper.started", "worker.opened", "supervisor.stopped"} <= set(
+        events
+    )
 
 
 async def test_killed_outright_it_leaves_nothing_running(data_dir: Path, starter: Starter) -> None:
     """Its parts see the end of their input, and the last of them stops the embedded servers."""
-    starter.config = replace(starter.config, postgres_url=None, handler_postgres_url=None, redis_url=None, data_dir=data_dir)
+    starter.config = replace(
+        starter.config,
+        postgres_url=None,
+        handler_postgres_url=None,
+        redis_url=None,
+        data_dir=data_dir,
+    )
     dev = await starter.dev("--no-reload")
     await dev.say("worker.opened")
     await dev.say("ready: ")
-    servers = [pid for pid in every_pid() if str(data_dir) in working_directory(pid) or pid in elsewhere(data_dir)]
+    servers = [
+        pid
+        for pid in every_pid()
+        if str(data_dir) in working_directory(pid) or pid in elsewhere(data_dir)
+    ]
     assert len(servers) >= 2
     dev.pids |= set(servers)
     dev.process.send_signal(signal.SIGKILL)
@@ -271,7 +295,9 @@ def elsewhere(data_dir: Path) -> set[int]:
     """The processes of an embedded Postgres whose files had to lie in another place."""
     note = data_dir / "postgres" / "elsewhere"
     home = note.read_text(encoding="utf-8").strip() if note.exists() else None
-    return {pid for pid in every_pid() if home is not None and working_directory(pid).startswith(home)}
+    return {
+        pid for pid in every_pid() if home is not None and working_directory(pid).startswith(home)
+    }
 
 
 def every_pid() -> list[int]:

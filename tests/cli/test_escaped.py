@@ -1,7 +1,8 @@
 """Text from outside neither controls a terminal nor forges a line.
 
-Each command runs twice, on tasks that differ in one thing: the hostile one has line ends and controls where the plain one has
-letters. Both answers have the same number of lines, and no unprintable character.
+Each command runs twice, on tasks that differ in one thing: the hostile one has line ends and
+controls where the plain one has letters. Both answers have the same number of lines, and no
+unprintable character.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class Crowd:
     """Tasks, a worker and a queue whose texts all hold `text`."""
 
     def __init__(self, stage: Stage, text: str, *, worker_id: str) -> None:
-        quoted = json.dumps(text, ensure_ascii=False).translate({n: f"\\u{n:04x}" for n in range(0x20)})
+        quoted = json.dumps(text, ensure_ascii=False).translate(
+            {n: f"\\u{n:04x}" for n in range(0x20)}
+        )
         payload = f'{{"text" : \n\n {quoted}}}'.encode()
         stage.open_worker(worker_id, queues=("default",))
         self.stage, self.worker_id = stage, worker_id
@@ -69,8 +72,13 @@ class Crowd:
         stage.claim(self.running, worker_id)
         with psycopg.connect(str(stage.config.postgres_url), autocommit=True) as conn:
             said = {"text": text, "json": json.dumps({"progress": text}), "worker": worker_id}
-            conn.execute("update leaseq.workers set host = %(text)s, version = %(text)s where id = %(worker)s", said)
-            conn.execute("update leaseq.tasks set progress = %(json)s where worker_id = %(worker)s", said)
+            conn.execute(
+                "update leaseq.workers set host = %(text)s, version = %(text)s where id = %(worker)s",
+                said,
+            )
+            conn.execute(
+                "update leaseq.tasks set progress = %(json)s where worker_id = %(worker)s", said
+            )
 
     def close(self, text: str) -> None:
         self.stage.do(lambda engine: engine.stores.fleet.close_worker(self.worker_id, reason=text))
@@ -104,17 +112,37 @@ TABLE: Table = {
         lambda c, t: ["show", c.again],
         lambda c, t: ["show", t],
     ],
-    "wait": [lambda c, t: ["wait", c.failed], lambda c, t: ["wait", c.done], lambda c, t: ["wait", c.done, "--json"]],
+    "wait": [
+        lambda c, t: ["wait", c.failed],
+        lambda c, t: ["wait", c.done],
+        lambda c, t: ["wait", c.done, "--json"],
+    ],
     "list": [
         lambda c, t: ["list"],
         lambda c, t: ["list", "--json"],
         lambda c, t: ["list", "--key", t],
         lambda c, t: ["list", "--state", t],
     ],
-    "cancel": [lambda c, t: ["cancel", t], lambda c, t: ["cancel", c.running, "--json"], lambda c, t: ["cancel", c.failed]],
-    "redrive": [lambda c, t: ["redrive", t], lambda c, t: ["redrive", c.failed, "--json"], lambda c, t: ["redrive", c.done]],
-    "workers": [lambda c, t: ["workers"], lambda c, t: ["workers", "--json"], lambda c, t: ["workers", "--all"]],
-    "queues": [lambda c, t: ["queues"], lambda c, t: ["queues", "--json"], lambda c, t: ["queues", "pause", t]],
+    "cancel": [
+        lambda c, t: ["cancel", t],
+        lambda c, t: ["cancel", c.running, "--json"],
+        lambda c, t: ["cancel", c.failed],
+    ],
+    "redrive": [
+        lambda c, t: ["redrive", t],
+        lambda c, t: ["redrive", c.failed, "--json"],
+        lambda c, t: ["redrive", c.done],
+    ],
+    "workers": [
+        lambda c, t: ["workers"],
+        lambda c, t: ["workers", "--json"],
+        lambda c, t: ["workers", "--all"],
+    ],
+    "queues": [
+        lambda c, t: ["queues"],
+        lambda c, t: ["queues", "--json"],
+        lambda c, t: ["queues", "pause", t],
+    ],
 }
 SETTINGS = [
     "LEASEQ_DATA_DIR",
@@ -131,7 +159,10 @@ def test_the_table_has_every_command() -> None:
 
 
 def test_no_command_lets_text_through(leaseq: Command, stage: Stage) -> None:
-    hostile, plain = Crowd(stage, HOSTILE, worker_id="a" * 32), Crowd(stage, PLAIN, worker_id="b" * 32)
+    hostile, plain = (
+        Crowd(stage, HOSTILE, worker_id="a" * 32),
+        Crowd(stage, PLAIN, worker_id="b" * 32),
+    )
     shown = json.loads(leaseq("show", hostile.failed, "--json").stdout)
     assert shown["payload"] == {"text": HOSTILE}, "written out, not changed"
     assert shown["error"]["message"] == f"message {HOSTILE}"
@@ -147,7 +178,10 @@ def test_no_command_lets_text_through(leaseq: Command, stage: Stage) -> None:
             lines = [own(stream, is_json) for stream in (said.stdout, said.stderr)]
             expected = [own(stream, is_json) for stream in (usual.stdout, usual.stderr)]
             assert [*map(len, lines)] == [*map(len, expected)], make(hostile, "TEXT")
-            assert (said.exit_code, said.exception is None) == (usual.exit_code, usual.exception is None)
+            assert (said.exit_code, said.exception is None) == (
+                usual.exit_code,
+                usual.exception is None,
+            )
             if is_json and said.stdout:
                 json.loads(said.stdout)
 
@@ -166,8 +200,15 @@ def nasty_records() -> list[logging.LogRecord]:
     except ValueError as error:
         error.add_note(HOSTILE)
         info = (type(error), error, error.__traceback__)
-    made = [("name", HOSTILE, ()), (HOSTILE, "%s", (HOSTILE + "\0\ud800",)), ("name", "%d" + HOSTILE, (HOSTILE,))]
-    return [logging.LogRecord(name, logging.ERROR, "x.py", 1, message, args, info) for name, message, args in made]
+    made = [
+        ("name", HOSTILE, ()),
+        (HOSTILE, "%s", (HOSTILE + "\0\ud800",)),
+        ("name", "%d" + HOSTILE, (HOSTILE,)),
+    ]
+    return [
+        logging.LogRecord(name, logging.ERROR, "x.py", 1, message, args, info)
+        for name, message, args in made
+    ]
 
 
 @pytest.mark.parametrize("render", [_render_json, _render_console])
@@ -176,7 +217,14 @@ def test_no_log_format_lets_text_through(render: Callable[[dict[str, Any]], byte
     field = HOSTILE + "\0\ud800"
     lines = [RecordHandler(render).line(record) for record in nasty_records()]
     lines.append(
-        _render_safely(render, _line("task.failed", INFO, {"error": field, field: field, "traceback": field, "list": [field]}))
+        _render_safely(
+            render,
+            _line(
+                "task.failed",
+                INFO,
+                {"error": field, field: field, "traceback": field, "list": [field]},
+            ),
+        )
     )
     for line in lines:
         text = COLOUR.sub("", line.decode())
@@ -189,8 +237,21 @@ def test_no_log_format_lets_text_through(render: Callable[[dict[str, Any]], byte
 @pytest.mark.parametrize("raw", [False, True])
 def test_leaseq_dev_lets_no_text_through(raw: bool, capsys: pytest.CaptureFixture[str]) -> None:
     printer = Printer(raw=raw)
-    fields = {"event": HOSTILE, "level": HOSTILE, "timestamp": HOSTILE, HOSTILE: HOSTILE, "exception": HOSTILE, "list": [HOSTILE]}
-    logged = [json.dumps(fields), json.dumps(fields, ensure_ascii=False), HOSTILE, "{" + HOSTILE, '{"event": "a\x7f\u202e"}']
+    fields = {
+        "event": HOSTILE,
+        "level": HOSTILE,
+        "timestamp": HOSTILE,
+        HOSTILE: HOSTILE,
+        "exception": HOSTILE,
+        "list": [HOSTILE],
+    }
+    logged = [
+        json.dumps(fields),
+        json.dumps(fields, ensure_ascii=False),
+        HOSTILE,
+        "{" + HOSTILE,
+        '{"event": "a\x7f\u202e"}',
+    ]
     assert printer.line("worker", logged[0]) is not None
     for text in logged:
         printer.line("worker", text)
@@ -205,8 +266,14 @@ def test_leaseq_dev_lets_no_text_through(raw: bool, capsys: pytest.CaptureFixtur
 
 def test_every_command_writes_in_one_place() -> None:
     writes = re.compile(r"\b(click\.echo|print|secho|sys\.std(out|err)\.write)\(")
-    found = [path.name for path in sorted(CLI.rglob("*.py")) if writes.search(path.read_text(encoding="utf-8"))]
-    assert found == ["printer.py", "paper.py", "streams.py"], "or text from outside finds another way out"
+    found = [
+        path.name
+        for path in sorted(CLI.rglob("*.py"))
+        if writes.search(path.read_text(encoding="utf-8"))
+    ]
+    assert found == ["printer.py", "paper.py", "streams.py"], (
+        "or text from outside finds another way out"
+    )
 
 
 def test_a_print_is_no_event(capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +281,9 @@ def test_a_print_is_no_event(capsys: pytest.CaptureFixture[str]) -> None:
     assert '{"event": "worker.opened"}' in capsys.readouterr().out
 
 
-def test_a_row_is_one_line_on_a_terminal_too(leaseq: Command, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_is_one_line_on_a_terminal_too(
+    leaseq: Command, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ids are whole at any width. The terminal itself breaks a long line, and copies it as one."""
     worker = stage.open_worker(queues=("a-rather-long-name-of-a-queue", "and-another-one"))
     task_id = stage.submit(queue="a-rather-long-name-of-a-queue")

@@ -29,9 +29,14 @@ from support.processes import environment
 TASK = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6a7b"
 NOWHERE = "127.0.0.1:1"
 # No zero: after a percent sign, 00 would be the one byte that no password may contain.
-FIRST_LETTERS, LETTERS, DIGITS = "ghijkmnqrstuvwxyz", "GHJKLMNPQRSTUVWXYZghijkmnopqrstuvwxyz", "123456789"
+FIRST_LETTERS, LETTERS, DIGITS = (
+    "ghijkmnqrstuvwxyz",
+    "GHJKLMNPQRSTUVWXYZghijkmnopqrstuvwxyz",
+    "123456789",
+)
 
-# Where the password stands: where it belongs, in other spellings, and in places that a slip of the pen puts it.
+# Where the password stands: where it belongs, in other spellings, and in places that a slip of the
+# pen puts it.
 POSTGRES = [
     "postgresql://u:{}@127.0.0.1:1/db",
     "postgres://u:{}@127.0.0.1:1,127.0.0.1:2/db",
@@ -87,7 +92,8 @@ REDIS = [
     ":{}@127.0.0.1:1",
     "{}",
 ]
-# Characters within a password that change what a parser reads. They stand at the same place in both passwords.
+# Characters within a password that change what a parser reads. They stand at the same place in both
+# passwords.
 INFIXES = [
     "",
     "@",
@@ -135,7 +141,10 @@ COMMANDS = [
 @st.composite
 def passwords(draw: st.DrawFn) -> tuple[str, str]:
     """Two different ones of the same length, kinds of characters and special characters."""
-    kinds = [FIRST_LETTERS, *draw(st.lists(st.sampled_from([LETTERS, DIGITS]), min_size=4, max_size=10))]
+    kinds = [
+        FIRST_LETTERS,
+        *draw(st.lists(st.sampled_from([LETTERS, DIGITS]), min_size=4, max_size=10)),
+    ]
     infix, at = draw(st.sampled_from(INFIXES)), draw(st.integers(0, 5))
     made = []
     for _ in range(2):
@@ -146,7 +155,8 @@ def passwords(draw: st.DrawFn) -> tuple[str, str]:
 
 @contextmanager
 def no_names() -> Iterator[None]:
-    """No host name resolves, and no resolver is asked: the answer does not depend on the network of this machine."""
+    """No host name resolves, and no resolver is asked: the answer does not depend on the network of
+    this machine."""
     usual = socket.getaddrinfo
 
     def numeric_only(host: object, *args: object, **options: object) -> object:
@@ -161,7 +171,11 @@ def no_names() -> Iterator[None]:
 
 
 def run(args: list[str], postgres: str, redis: str, handlers: str | None = None) -> str:
-    env = {"LEASEQ_POSTGRES_URL": postgres, "LEASEQ_REDIS_URL": redis, "LEASEQ_HANDLER_POSTGRES_URL": handlers}
+    env = {
+        "LEASEQ_POSTGRES_URL": postgres,
+        "LEASEQ_REDIS_URL": redis,
+        "LEASEQ_HANDLER_POSTGRES_URL": handlers,
+    }
     with no_names():
         result = CliRunner().invoke(main, args, env=env)
     return f"{result.exit_code}\n{result.stdout}\n{result.stderr}"
@@ -172,7 +186,9 @@ cheap = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 
 @cheap
 @given(st.sampled_from(POSTGRES), passwords(), st.sampled_from(COMMANDS))
-def test_no_command_shows_a_password_of_postgres(shape: str, pair: tuple[str, str], args: list[str]) -> None:
+def test_no_command_shows_a_password_of_postgres(
+    shape: str, pair: tuple[str, str], args: list[str]
+) -> None:
     said = [run(args, shape.format(password), f"redis://{NOWHERE}/0") for password in pair]
     assert said[0] == said[1]
     assert "unexpected" not in said[0]
@@ -180,8 +196,12 @@ def test_no_command_shows_a_password_of_postgres(shape: str, pair: tuple[str, st
 
 
 @cheap
-@given(st.sampled_from(REDIS), passwords(), st.sampled_from([["check"], ["check", "--json"], ["list"]]))
-def test_no_command_shows_a_password_of_redis(shape: str, pair: tuple[str, str], args: list[str]) -> None:
+@given(
+    st.sampled_from(REDIS), passwords(), st.sampled_from([["check"], ["check", "--json"], ["list"]])
+)
+def test_no_command_shows_a_password_of_redis(
+    shape: str, pair: tuple[str, str], args: list[str]
+) -> None:
     said = [run(args, f"postgresql://{NOWHERE}/db", shape.format(password)) for password in pair]
     assert said[0] == said[1]
     assert "unexpected" not in said[0]
@@ -189,15 +209,33 @@ def test_no_command_shows_a_password_of_redis(shape: str, pair: tuple[str, str],
 
 @settings(max_examples=8, deadline=None)
 @given(st.sampled_from(POSTGRES), passwords())
-def test_nor_one_of_the_role_of_handlers_or_in_another_variable(shape: str, pair: tuple[str, str]) -> None:
-    assert len({run(["check"], f"postgresql://{NOWHERE}/db", f"redis://{NOWHERE}/0", shape.format(p)) for p in pair}) == 1
+def test_nor_one_of_the_role_of_handlers_or_in_another_variable(
+    shape: str, pair: tuple[str, str]
+) -> None:
+    assert (
+        len(
+            {
+                run(
+                    ["check"], f"postgresql://{NOWHERE}/db", f"redis://{NOWHERE}/0", shape.format(p)
+                )
+                for p in pair
+            }
+        )
+        == 1
+    )
     if shape.startswith("postgres") and "\udcff" not in pair[0]:
-        said = [CliRunner().invoke(main, ["check"], env={"LEASEQ_CONCURRENCY": f"postgresql://u:{p}@h"}).output for p in pair]
+        said = [
+            CliRunner()
+            .invoke(main, ["check"], env={"LEASEQ_CONCURRENCY": f"postgresql://u:{p}@h"})
+            .output
+            for p in pair
+        ]
         assert said[0] == said[1]
 
 
 async def everything_raised(config: Config) -> str:
-    """All that the ways of connecting raise, with causes and contexts as a traceback shows them, and all events."""
+    """All that the ways of connecting raise, with causes and contexts as a traceback shows them,
+    and all events."""
 
     async def postgres() -> None:
         await (await open_pool(config, name="test", max_size=1)).close()
@@ -222,7 +260,11 @@ async def everything_raised(config: Config) -> str:
             try:
                 await way()
             except LeaseqError as error:
-                said += [line for line in traceback.format_exception(error) if not line.startswith("  File")]
+                said += [
+                    line
+                    for line in traceback.format_exception(error)
+                    if not line.startswith("  File")
+                ]
     return "\n".join(said) + str(events)
 
 
@@ -232,11 +274,15 @@ async def everything_raised(config: Config) -> str:
     st.sampled_from([s for s in REDIS if "dis" in s[:5]]),
     passwords(),
 )
-def test_nothing_raised_or_reported_shows_a_password(postgres: str, redis: str, pair: tuple[str, str]) -> None:
+def test_nothing_raised_or_reported_shows_a_password(
+    postgres: str, redis: str, pair: tuple[str, str]
+) -> None:
     said = []
     for password in pair:
         try:
-            config = Config(postgres_url=postgres.format(password), redis_url=redis.format(password))
+            config = Config(
+                postgres_url=postgres.format(password), redis_url=redis.format(password)
+            )
         except LeaseqError as error:
             said.append(str(error))
             continue
@@ -250,9 +296,16 @@ def test_services_as_processes_show_nothing(config: Config) -> None:
     shape = "postgresql://u:a%{}@127.0.0.1:1/db"
     pair = ("s3cretZZ", "q9vxwWnm")
     started = {}
-    for name, args in {"api": ["api"], "reaper": ["reaper"], "worker": ["worker", "apps.probe:app"]}.items():
+    for name, args in {
+        "api": ["api"],
+        "reaper": ["reaper"],
+        "worker": ["worker", "apps.probe:app"],
+    }.items():
         for password in pair:
-            env = environment(config) | {"LEASEQ_POSTGRES_URL": shape.format(password), "LEASEQ_API_PORT": "0"}
+            env = environment(config) | {
+                "LEASEQ_POSTGRES_URL": shape.format(password),
+                "LEASEQ_API_PORT": "0",
+            }
             env.pop("LEASEQ_HANDLER_POSTGRES_URL", None)
             started[name, password] = subprocess.Popen(
                 [sys.executable, "-m", "leaseq", *args],

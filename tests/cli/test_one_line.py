@@ -31,13 +31,21 @@ TEXT = "é漢\u202e"
 class Run:
     """A command as a process of its own, with streams of the test's choice."""
 
-    def __init__(self, config: Config, *args: str | bytes, closed: tuple[int, ...] = (), **options: Any) -> None:
+    def __init__(
+        self, config: Config, *args: str | bytes, closed: tuple[int, ...] = (), **options: Any
+    ) -> None:
         env = environment(config) | {"LEASEQ_LOG_FORMAT": "auto"} | options.pop("env", {})
 
         closing = " ".join(f"{number}>&-" for number in closed)
         shell = ["sh", "-c", f'exec "$@" {closing}', "sh"] if closed else []
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        self.process = subprocess.Popen([*shell, sys.executable, "-m", "leaseq", *args], env=env, cwd=TESTS, **streams)
+        streams = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        } | options
+        self.process = subprocess.Popen(
+            [*shell, sys.executable, "-m", "leaseq", *args], env=env, cwd=TESTS, **streams
+        )
 
     def end(self) -> tuple[int, bytes, str]:
         with self.process:
@@ -62,7 +70,9 @@ def test_no_encoding_and_no_stream_makes_a_traceback(config: Config, task_id: st
     with Path("/dev/full").open("wb") as full:
         runs = {
             "latin-1": Run(config, "show", task_id, env={"PYTHONIOENCODING": "latin-1"}),
-            "ascii": Run(config, "show", task_id, "--json", env={"PYTHONIOENCODING": "ascii:strict"}),
+            "ascii": Run(
+                config, "show", task_id, "--json", env={"PYTHONIOENCODING": "ascii:strict"}
+            ),
             "result": Run(config, "wait", task_id, env={"PYTHONIOENCODING": "ascii:strict"}),
             "full": Run(config, "show", task_id, "--json", stdout=full),
             "full error": Run(config, "show", "17", stderr=full),
@@ -90,8 +100,15 @@ def test_no_encoding_and_no_stream_makes_a_traceback(config: Config, task_id: st
         == "leaseq: the answer cannot be written: No space left on device: free disk space, or write to another file\n"
     )
     assert (ended["full error"][0], ended["no reader"][0], ended["no reader"][2]) == (2, 1, "")
-    assert (ended["closed output"][0], ended["closed error"][0], ended["all closed"][0]) == (0, 2, 0)
-    assert (ended["closed input"][0], "payload is not valid JSON" in ended["closed input"][2]) == (2, True)
+    assert (ended["closed output"][0], ended["closed error"][0], ended["all closed"][0]) == (
+        0,
+        2,
+        0,
+    )
+    assert (ended["closed input"][0], "payload is not valid JSON" in ended["closed input"][2]) == (
+        2,
+        True,
+    )
     assert (ended["bytes"][0], ended["bytes"][2][:33]) == (2, "leaseq: argument 5 is not UTF-8: ")
 
 
@@ -117,9 +134,13 @@ DIRECTORIES: dict[str, Callable[[Path], Path]] = {
 
 
 @pytest.mark.parametrize("name", DIRECTORIES)
-def test_unusable_data_directory_is_reported_in_one_line(name: str, tmp_path: Path, leaseq: Command) -> None:
+def test_unusable_data_directory_is_reported_in_one_line(
+    name: str, tmp_path: Path, leaseq: Command
+) -> None:
     where = DIRECTORIES[name](tmp_path / "data")
-    env: dict[str, Any] = {f"LEASEQ_{url}_URL": None for url in ("POSTGRES", "HANDLER_POSTGRES", "REDIS")}
+    env: dict[str, Any] = {
+        f"LEASEQ_{url}_URL": None for url in ("POSTGRES", "HANDLER_POSTGRES", "REDIS")
+    }
     env["LEASEQ_DATA_DIR"] = str(where)
     for args in (["submit", "add"], ["migrate"], ["list"]):
         result = leaseq(*args, **env)
@@ -128,7 +149,11 @@ def test_unusable_data_directory_is_reported_in_one_line(name: str, tmp_path: Pa
         assert len(result.stderr.splitlines()) == 1
         assert result.stderr.startswith("leaseq: ")
         assert "unexpected" not in result.stderr
-        assert "LEASEQ_DATA_DIR" in result.stderr or "data directory" in result.stderr or "LEASEQ_POSTGRES_URL" in result.stderr
+        assert (
+            "LEASEQ_DATA_DIR" in result.stderr
+            or "data directory" in result.stderr
+            or "LEASEQ_POSTGRES_URL" in result.stderr
+        )
     checked = leaseq("check", **env)
     assert (checked.exit_code, checked.stderr) == (1, "")
     assert "fault" in checked.stdout
@@ -161,7 +186,9 @@ def test_an_unforeseen_error_is_one_line_with_its_place_and_without_its_words(
     monkeypatch.setattr("leaseq.cli.tasks.reading", fail)
     result = leaseq("list")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith(f"leaseq: unexpected RuntimeError in {Path(__file__).name}, line ")
+    assert result.stderr.startswith(
+        f"leaseq: unexpected RuntimeError in {Path(__file__).name}, line "
+    )
     assert len(result.stderr.splitlines()) == 1
     told = leaseq("list", LEASEQ_LOG_LEVEL="debug").stderr
     assert 'tasks.py", line' in told
@@ -212,7 +239,9 @@ def test_hanging_up_stops_embedded_servers(config: Config, data_dir: Path) -> No
 def running_below(data: Path) -> list[int]:
     """The pids of both embedded servers, wherever their files lie."""
     homes = [
-        Path((data / name / "elsewhere").read_text().strip()) if (data / name / "elsewhere").exists() else data / name
+        Path((data / name / "elsewhere").read_text().strip())
+        if (data / name / "elsewhere").exists()
+        else data / name
         for name in ("postgres", "valkey")
     ]
     files = [homes[0] / "server" / "data" / "postmaster.pid", homes[1] / "server" / "valkey.pid"]

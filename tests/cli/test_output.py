@@ -44,7 +44,9 @@ def test_a_terminal_gets_colours(stage: Stage) -> None:
     assert b"\x1b" not in piped
     ours, theirs = pty.openpty()
     try:
-        with subprocess.Popen(command, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        with subprocess.Popen(
+            command, env=env, stdin=theirs, stdout=theirs, stderr=theirs
+        ) as process:
             os.close(theirs)
             seen = read_all(ours)
             assert process.wait(timeout=60) == 0

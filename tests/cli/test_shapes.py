@@ -44,10 +44,15 @@ def names(value: Any) -> Any:
 
 
 def fits(value: Any, kind: Any) -> None:
-    """Has this JSON value the fields of this struct, and no other? Only `payload` may be missing."""
+    """Has this JSON value the fields of this struct, and no other? Only `payload` may be
+    missing."""
     assert value.keys() | {"payload"} == set(kind.__struct_fields__) | {"payload"}, kind
     for name, hint in get_type_hints(kind).items():
-        inner = [part for part in (hint, *get_args(hint)) if isinstance(part, type) and issubclass(part, msgspec.Struct)]
+        inner = [
+            part
+            for part in (hint, *get_args(hint))
+            if isinstance(part, type) and issubclass(part, msgspec.Struct)
+        ]
         for part in value[name] if isinstance(value.get(name), list) else [value.get(name)]:
             if inner and part is not None:
                 fits(part, inner[0])
@@ -63,26 +68,62 @@ def alike(command: str, answer: bytes, kind: Any, *, equal: bool = True) -> None
 
 def test_reads_have_one_shape_everywhere(leaseq: Command, stage: Stage, http: Door) -> None:
     worker = stage.open_worker(queues=("default", "side"))
-    failed, done, waiting = stage.submit(idempotency_key="k"), stage.submit(), stage.submit("mul", queue="side")
+    failed, done, waiting = (
+        stage.submit(idempotency_key="k"),
+        stage.submit(),
+        stage.submit("mul", queue="side"),
+    )
     stage.fail(stage.claim(failed, worker), "no \x1b[31m \u202e")
     stage.succeed(stage.claim(done, worker))
     for task_id in (failed, done, waiting):
-        alike(leaseq("show", task_id, "--json").stdout, http.ask("GET", f"/api/tasks/{task_id}"), TaskView)
-    alike(leaseq("wait", done, "--json").stdout, http.ask("GET", f"/api/tasks/{done}?wait=1"), TaskView)
+        alike(
+            leaseq("show", task_id, "--json").stdout,
+            http.ask("GET", f"/api/tasks/{task_id}"),
+            TaskView,
+        )
+    alike(
+        leaseq("wait", done, "--json").stdout,
+        http.ask("GET", f"/api/tasks/{done}?wait=1"),
+        TaskView,
+    )
     alike(leaseq("list", "--json").stdout, http.ask("GET", "/api/tasks"), TaskPage)
-    alike(leaseq("list", "--limit", "1", "--json").stdout, http.ask("GET", "/api/tasks?limit=1"), TaskPage)
-    alike(leaseq("list", "--state", "SUCCESS", "--json").stdout, http.ask("GET", "/api/tasks?state=SUCCESS"), TaskPage)
+    alike(
+        leaseq("list", "--limit", "1", "--json").stdout,
+        http.ask("GET", "/api/tasks?limit=1"),
+        TaskPage,
+    )
+    alike(
+        leaseq("list", "--state", "SUCCESS", "--json").stdout,
+        http.ask("GET", "/api/tasks?state=SUCCESS"),
+        TaskPage,
+    )
     alike(leaseq("queues", "--json").stdout, http.ask("GET", "/api/queues"), QueueList)
     alike(leaseq("workers", "--json").stdout, http.ask("GET", "/api/workers"), WorkerList)
     stage.do(lambda engine: engine.stores.fleet.close_worker(worker, reason="drained"))
     alike(leaseq("workers", "--json").stdout, http.ask("GET", "/api/workers"), WorkerList)
-    alike(leaseq("workers", "--all", "--json").stdout, http.ask("GET", "/api/workers?closed=true"), WorkerList)
+    alike(
+        leaseq("workers", "--all", "--json").stdout,
+        http.ask("GET", "/api/workers?closed=true"),
+        WorkerList,
+    )
 
 
-def test_changes_are_printed_in_the_shape_of_reads(leaseq: Command, stage: Stage, http: Door) -> None:
+def test_changes_are_printed_in_the_shape_of_reads(
+    leaseq: Command, stage: Stage, http: Door
+) -> None:
     one, other = stage.submit(), stage.submit()
-    alike(leaseq("cancel", one, "--json").stdout, http.ask("POST", f"/api/tasks/{other}/cancel"), TaskView, equal=False)
-    alike(leaseq("redrive", one, "--json").stdout, http.ask("POST", f"/api/tasks/{other}/redrive"), TaskView, equal=False)
+    alike(
+        leaseq("cancel", one, "--json").stdout,
+        http.ask("POST", f"/api/tasks/{other}/cancel"),
+        TaskView,
+        equal=False,
+    )
+    alike(
+        leaseq("redrive", one, "--json").stdout,
+        http.ask("POST", f"/api/tasks/{other}/redrive"),
+        TaskView,
+        equal=False,
+    )
     running = [stage.submit(), stage.submit()]
     worker = stage.open_worker()
     for task_id in running:
@@ -91,10 +132,16 @@ def test_changes_are_printed_in_the_shape_of_reads(leaseq: Command, stage: Stage
     assert msgspec.json.decode(asked.stdout)["state"] == State.PROCESSING
     alike(asked.stdout, http.ask("POST", f"/api/tasks/{running[1]}/cancel"), TaskView, equal=False)
     for verb in ("pause", "resume"):
-        alike(leaseq("queues", verb, "q", "--json").stdout, http.ask("POST", f"/api/queues/q/{verb}"), PausedView)
+        alike(
+            leaseq("queues", verb, "q", "--json").stdout,
+            http.ask("POST", f"/api/queues/q/{verb}"),
+            PausedView,
+        )
 
 
-def test_a_submission_is_answered_in_the_same_shape(leaseq: Command, stage: Stage, http: Door) -> None:
+def test_a_submission_is_answered_in_the_same_shape(
+    leaseq: Command, stage: Stage, http: Door
+) -> None:
     def post(key: str) -> bytes:
         body = {"type": "add", "payload": {"n": 1}}
         return http.ask("POST", "/api/tasks", json=body, headers={"Idempotency-Key": f'"{key}"'})

@@ -50,7 +50,9 @@ signal.pause()
 
 
 def test_the_end_of_standard_input_is_a_sigterm() -> None:
-    with subprocess.Popen([sys.executable, "-c", WATCHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", WATCHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         try:
             assert process.stdin is not None
             assert process.stdout is not None

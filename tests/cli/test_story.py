@@ -81,22 +81,40 @@ def test_the_life_of_a_task_that_failed_twice_and_then_succeeded() -> None:
         an_attempt(1, Outcome.ERRORED, State.SCHEDULED, error),
         an_attempt(2, Outcome.LOST, State.PENDING),
     ]
-    task = a_task(state=State.SUCCESS, attempt=3, retry_count=1, loss_count=1, started_at=at(3), finished_at=at(4), result=b"1")
+    task = a_task(
+        state=State.SUCCESS,
+        attempt=3,
+        retry_count=1,
+        loss_count=1,
+        started_at=at(3),
+        finished_at=at(4),
+        result=b"1",
+    )
     assert [(line.when, line.said) for line in tell(task, attempts, NOWHERE)] == [
         (START, "submitted with high priority, key order-1; at most 1 attempt of 30 s"),
         (at(1), "attempt 1 started on worker a1b2c3d4e5f6"),
-        (at(1.25), "attempt 1 failed after 0.250 s: ValueError: card declined; to be retried later"),
+        (
+            at(1.25),
+            "attempt 1 failed after 0.250 s: ValueError: card declined; to be retried later",
+        ),
         (at(2), "attempt 2 started on worker a1b2c3d4e5f6"),
         (at(2.25), "attempt 2 was lost with its worker after 0.250 s; back to the queue"),
         (at(3), "attempt 3 started"),
         (at(4), "ended in SUCCESS after 1.000 s"),
     ]
-    assert headline(task) == "charge in queue billing: attempt 3, 1 retry, running at 1 loss of a worker"
+    assert (
+        headline(task)
+        == "charge in queue billing: attempt 3, 1 retry, running at 1 loss of a worker"
+    )
 
 
 def test_the_life_of_a_dead_letter_ends_once() -> None:
-    attempts = [an_attempt(1, Outcome.TIMED_OUT, State.FAILED, b'{"code":"timeout","message":"30 s"}')]
-    task = a_task(state=State.FAILED, attempt=1, retry_count=1, started_at=at(1), finished_at=at(1.25))
+    attempts = [
+        an_attempt(1, Outcome.TIMED_OUT, State.FAILED, b'{"code":"timeout","message":"30 s"}')
+    ]
+    task = a_task(
+        state=State.FAILED, attempt=1, retry_count=1, started_at=at(1), finished_at=at(1.25)
+    )
     said = [line.said for line in tell(task, attempts, NOWHERE)]
     assert said[1:] == [
         "attempt 1 started on worker a1b2c3d4e5f6",
@@ -108,25 +126,65 @@ def test_the_life_of_a_dead_letter_ends_once() -> None:
 PENDING = a_task()
 RUNNING = a_task(state=State.PROCESSING, attempt=1, started_at=at(1), worker_id=WORKER.worker_id)
 
-OTHER = a_task(state=State.SCHEDULED, hand_back_count=1, error=b'{"code":"other_version","message":"unknown field"}')
-UNKNOWN = a_task(state=State.SCHEDULED, hand_back_count=1, error=b'{"code":"unknown_type","message":"no handler"}')
+OTHER = a_task(
+    state=State.SCHEDULED,
+    hand_back_count=1,
+    error=b'{"code":"other_version","message":"unknown field"}',
+)
+UNKNOWN = a_task(
+    state=State.SCHEDULED,
+    hand_back_count=1,
+    error=b'{"code":"unknown_type","message":"no handler"}',
+)
 
 
 @pytest.mark.parametrize(
     ("task", "where", "said"),
     [
-        (PENDING, replace(NOWHERE, lanes=["high"]), ["its delivery is in the high lane of queue billing"]),
-        (PENDING, replace(NOWHERE, holders=[WORKER.worker_id]), ["taken by worker a1b2c3d4e5f6 (ant, supervisor 9)"]),
+        (
+            PENDING,
+            replace(NOWHERE, lanes=["high"]),
+            ["its delivery is in the high lane of queue billing"],
+        ),
+        (
+            PENDING,
+            replace(NOWHERE, holders=[WORKER.worker_id]),
+            ["taken by worker a1b2c3d4e5f6 (ant, supervisor 9)"],
+        ),
         (PENDING, NOWHERE, ["dispatch has no delivery of it"]),
         (PENDING, replace(NOWHERE, lanes=None, holders=None), ["Redis does not answer"]),
-        (PENDING, replace(NOWHERE, workers=[]), ["dispatch has no delivery", "no worker serves queue billing"]),
-        (PENDING, replace(NOWHERE, backlog_since=START), ["other tasks wait before it, the first since 2030-01-01 12:00:00 UTC"]),
-        (PENDING, replace(NOWHERE, paused=True), ["dispatch has no delivery", "leaseq queues resume billing"]),
-        (RUNNING, replace(NOWHERE, holders=[WORKER.worker_id]), ["runs on worker a1b2c3d4e5f6 (ant, supervisor 9)"]),
+        (
+            PENDING,
+            replace(NOWHERE, workers=[]),
+            ["dispatch has no delivery", "no worker serves queue billing"],
+        ),
+        (
+            PENDING,
+            replace(NOWHERE, backlog_since=START),
+            ["other tasks wait before it, the first since 2030-01-01 12:00:00 UTC"],
+        ),
+        (
+            PENDING,
+            replace(NOWHERE, paused=True),
+            ["dispatch has no delivery", "leaseq queues resume billing"],
+        ),
+        (
+            RUNNING,
+            replace(NOWHERE, holders=[WORKER.worker_id]),
+            ["runs on worker a1b2c3d4e5f6 (ant, supervisor 9)"],
+        ),
         (RUNNING, NOWHERE, ["is missing in its processing list"]),
         (RUNNING, replace(NOWHERE, lanes=None, holders=None), ["runs on worker a1b2c3d4e5f6"]),
-        (a_task(state=State.SCHEDULED, run_at=at(3600)), NOWHERE, ["is due at 2030-01-01 13:00:00 UTC"]),
-        (UNKNOWN, NOWHERE, ["is due at", "no worker that took it has a handler for charge: start one that has"]),
+        (
+            a_task(state=State.SCHEDULED, run_at=at(3600)),
+            NOWHERE,
+            ["is due at 2030-01-01 13:00:00 UTC"],
+        ),
+        (
+            UNKNOWN,
+            NOWHERE,
+            ["is due at", "no worker that took it has a handler for charge: start one that has"],
+        ),
         (OTHER, NOWHERE, ["is due at", "submitted for another version of charge"]),
     ],
 )

@@ -26,12 +26,21 @@ def test_submit_prints_the_id_alone(leaseq: Command, stage: Stage) -> None:
     assert is_task_id(task_id)
     assert "no worker has registered the task type add" in result.stderr
     task = stage.do(lambda engine: engine.for_tenant(DEFAULT_TENANT).find(task_id))
-    assert (task.queue, task.priority, task.payload, task.state) == ("side", 1, b'{"n": 1}', State.PENDING)
+    assert (task.queue, task.priority, task.payload, task.state) == (
+        "side",
+        1,
+        b'{"n": 1}',
+        State.PENDING,
+    )
     depths = stage.do(lambda engine: engine.stores.survey.depths("side"))
-    assert (depths.high, depths.normal) == (1, 1), "it was pushed, with a token on the doorbell, before the command ended"
+    assert (depths.high, depths.normal) == (1, 1), (
+        "it was pushed, with a token on the doorbell, before the command ended"
+    )
 
 
-def test_submit_takes_the_queue_of_the_type_and_reads_standard_input(leaseq: Command, stage: Stage) -> None:
+def test_submit_takes_the_queue_of_the_type_and_reads_standard_input(
+    leaseq: Command, stage: Stage
+) -> None:
     stage.do(lambda engine: engine.stores.fleet.register_types([TaskType("add", "sums", b"{}")]))
     result = leaseq("submit", "add", "-", "--json", "--delay", "60", stdin=b' {"n": "\xc3\xa9"}\n')
     assert (result.exit_code, result.stderr) == (0, "")
@@ -42,7 +51,9 @@ def test_submit_takes_the_queue_of_the_type_and_reads_standard_input(leaseq: Com
 
 
 def test_submit_takes_the_limits_of_the_handler(leaseq: Command, stage: Stage) -> None:
-    stage.do(lambda engine: engine.stores.fleet.register_types([TaskType("add", "sums", b"{}", 2, 30.0)]))
+    stage.do(
+        lambda engine: engine.stores.fleet.register_types([TaskType("add", "sums", b"{}", 2, 30.0)])
+    )
     task_id = leaseq("submit", "add").stdout.strip()
     task = stage.do(lambda engine: engine.for_tenant(DEFAULT_TENANT).find(task_id))
     assert (task.queue, task.max_attempts, task.timeout_seconds) == ("sums", 2, 30.0)
@@ -53,11 +64,20 @@ class Sum(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @pytest.mark.parametrize("payload", ['{"n": 1.0}', '{"n": "1"}', "{}", '{"n": 1, "m": 1}', "[]"])
-def test_submit_refuses_a_payload_that_no_worker_could_decode(leaseq: Command, stage: Stage, payload: str) -> None:
-    stage.do(lambda engine: engine.stores.fleet.register_types([TaskType("add", "sums", shape_of(Sum))]))
+def test_submit_refuses_a_payload_that_no_worker_could_decode(
+    leaseq: Command, stage: Stage, payload: str
+) -> None:
+    stage.do(
+        lambda engine: engine.stores.fleet.register_types([TaskType("add", "sums", shape_of(Sum))])
+    )
     result = leaseq("submit", "add", payload)
     assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
-    assert stage.do(lambda engine: engine.for_tenant(DEFAULT_TENANT).list_tasks(TaskFilter(limit=1))).tasks == []
+    assert (
+        stage.do(
+            lambda engine: engine.for_tenant(DEFAULT_TENANT).list_tasks(TaskFilter(limit=1))
+        ).tasks
+        == []
+    )
     assert leaseq("submit", "add", '{"n": 1}').exit_code == 0
 
 
@@ -96,7 +116,10 @@ def test_submit_is_recorded_while_redis_is_away(leaseq: Command, stage: Stage) -
     result = leaseq("submit", "add", LEASEQ_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     assert result.exit_code == 0
     assert "Redis does not answer" in result.stderr
-    assert stage.do(lambda engine: engine.for_tenant(DEFAULT_TENANT).find(result.stdout.strip())).state is State.PENDING
+    assert (
+        stage.do(lambda engine: engine.for_tenant(DEFAULT_TENANT).find(result.stdout.strip())).state
+        is State.PENDING
+    )
 
 
 def test_wait_tells_the_result_the_failure_and_the_time(leaseq: Command, stage: Stage) -> None:
@@ -108,7 +131,9 @@ def test_wait_tells_the_result_the_failure_and_the_time(leaseq: Command, stage: 
     assert (done.exit_code, done.stdout) == (0, '{"sum":42}\n')
     failed = leaseq("wait", bad)
     assert (failed.exit_code, failed.stdout) == (1, "")
-    assert failed.stderr == f"leaseq: task {bad} ended in FAILED: ValueError: out of cards \\x1b[31m\n"
+    assert (
+        failed.stderr == f"leaseq: task {bad} ended in FAILED: ValueError: out of cards \\x1b[31m\n"
+    )
     late = leaseq("wait", slow, "--timeout", "0.05")
     assert (late.exit_code, late.stdout) == (124, "")
     assert f"{slow} is still PENDING" in late.stderr
@@ -143,7 +168,9 @@ def test_show_follows_a_delivery(leaseq: Command, stage: Stage) -> None:
     task_id = stage.submit(payload=b'{"name": "\\u001b[31m"}')
     assert "in the normal lane of queue default" in leaseq("show", task_id).stdout
     assert stage.pull("default", worker) == [task_id]
-    assert f"was taken by worker {worker[:12]} (here, supervisor 77)" in leaseq("show", task_id).stdout
+    assert (
+        f"was taken by worker {worker[:12]} (here, supervisor 77)" in leaseq("show", task_id).stdout
+    )
     lease = stage.claim(task_id, worker)
     running = leaseq("show", task_id)
     assert f"{task_id} PROCESSING" in running.stdout
@@ -163,9 +190,18 @@ def test_show_for_scripts(leaseq: Command, stage: Stage) -> None:
     stage.fail(stage.claim(task_id, worker), "again", then=State.SCHEDULED)
     said = msgspec.json.decode(leaseq("show", task_id, "--json", "--story").stdout)
     task = said["task"]
-    assert (task["task_id"], task["state"], task["priority"], task["payload"]) == (task_id, "SCHEDULED", "normal", {"n": 1})
-    assert [(a["attempt"], a["outcome"], a["error"]["message"]) for a in said["attempts"]] == [(1, "errored", "again")]
-    assert said["delivery"] == {"lanes": ["normal"], "workers": [], "backlog_since": None}, "this worker never pulled it"
+    assert (task["task_id"], task["state"], task["priority"], task["payload"]) == (
+        task_id,
+        "SCHEDULED",
+        "normal",
+        {"n": 1},
+    )
+    assert [(a["attempt"], a["outcome"], a["error"]["message"]) for a in said["attempts"]] == [
+        (1, "errored", "again")
+    ]
+    assert said["delivery"] == {"lanes": ["normal"], "workers": [], "backlog_since": None}, (
+        "this worker never pulled it"
+    )
     assert said["queue_workers"] == [worker]
     assert "tenant" not in task
     assert msgspec.json.decode(leaseq("show", task_id, "--json").stdout) == task
@@ -178,7 +214,10 @@ def test_show_while_redis_is_away(leaseq: Command, stage: Stage) -> None:
     result = leaseq("show", task_id, **away)
     assert result.exit_code == 0
     assert "Redis does not answer" in result.stdout
-    assert msgspec.json.decode(leaseq("show", task_id, "--json", "--story", **away).stdout)["delivery"] is None
+    assert (
+        msgspec.json.decode(leaseq("show", task_id, "--json", "--story", **away).stdout)["delivery"]
+        is None
+    )
 
 
 def test_list_filters_and_keeps_one_row_a_line(leaseq: Command, stage: Stage) -> None:
@@ -186,8 +225,20 @@ def test_list_filters_and_keeps_one_row_a_line(leaseq: Command, stage: Stage) ->
     old, new = stage.submit("add"), stage.submit("mul", queue="side")
     stage.fail(stage.claim(old, worker), "very " * 40 + "wrong")
     lines = leaseq("list").stdout.splitlines()
-    assert lines[0].split() == ["ID", "STATE", "TYPE", "QUEUE", "ATTEMPT", "SUBMITTED", "ENDED", "ERROR"]
-    assert [line.split()[:4] for line in lines[1:]] == [[new, "PENDING", "mul", "side"], [old, "FAILED", "add", "default"]]
+    assert lines[0].split() == [
+        "ID",
+        "STATE",
+        "TYPE",
+        "QUEUE",
+        "ATTEMPT",
+        "SUBMITTED",
+        "ENDED",
+        "ERROR",
+    ]
+    assert [line.split()[:4] for line in lines[1:]] == [
+        [new, "PENDING", "mul", "side"],
+        [old, "FAILED", "add", "default"],
+    ]
     assert lines[2].endswith("...")
     assert leaseq("list", "--state", "failed").stdout.splitlines()[1].startswith(old)
     (listed,) = msgspec.json.decode(leaseq("list", "--queue", "side", "--json").stdout)["tasks"]
@@ -218,7 +269,17 @@ def test_queues_are_listed_paused_and_resumed(leaseq: Command, stage: Stage) -> 
     stage.submit(priority="low")
     assert leaseq("queues", "pause", "default").stdout == "queue default is paused\n"
     lines = leaseq("queues").stdout.splitlines()
-    assert lines[0].split() == ["QUEUE", "STATE", "HIGH", "NORMAL", "LOW", "SUSPECT", "PARKED", "MORE", "SINCE"]
+    assert lines[0].split() == [
+        "QUEUE",
+        "STATE",
+        "HIGH",
+        "NORMAL",
+        "LOW",
+        "SUSPECT",
+        "PARKED",
+        "MORE",
+        "SINCE",
+    ]
     assert lines[1].split() == ["default", "paused", "0", "1", "1", "0", "0", "-"]
     (queue,) = msgspec.json.decode(leaseq("queues", "--json").stdout)["queues"]
     assert (queue["name"], queue["paused"], queue["depths"]["low"]) == ("default", True, 1)
@@ -241,7 +302,16 @@ def test_tasks_waiting_in_the_ledger_are_reported(leaseq: Command, stage: Stage)
 def test_queues_are_listed_while_redis_is_away(leaseq: Command, stage: Stage) -> None:
     stage.submit()
     result = leaseq("queues", LEASEQ_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
-    assert result.stdout.splitlines()[1].split() == ["default", "open", "-", "-", "-", "-", "-", "-"]
+    assert result.stdout.splitlines()[1].split() == [
+        "default",
+        "open",
+        "-",
+        "-",
+        "-",
+        "-",
+        "-",
+        "-",
+    ]
     assert "Redis does not answer" in result.stderr
 
 
@@ -258,17 +328,23 @@ def test_workers_are_listed(leaseq: Command, stage: Stage) -> None:
 
 
 def test_a_command_says_which_server_is_away(leaseq: Command) -> None:
-    result = leaseq("list", LEASEQ_POSTGRES_URL=f"postgresql://127.0.0.1:{free_port()}/x?password=secret")
+    result = leaseq(
+        "list", LEASEQ_POSTGRES_URL=f"postgresql://127.0.0.1:{free_port()}/x?password=secret"
+    )
     assert (result.exit_code, result.stdout) == (4, "")
     assert len(result.stderr.splitlines()) == 1
     assert "leaseq check" in result.stderr
     assert "secret" not in result.stderr
 
 
-def test_a_question_makes_no_servers(config: Config, leaseq: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_makes_no_servers(
+    config: Config, leaseq: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("LEASEQ_POSTGRES_URL", "LEASEQ_HANDLER_POSTGRES_URL", "LEASEQ_REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
-    result = leaseq("list", LEASEQ_POSTGRES_URL=None, LEASEQ_HANDLER_POSTGRES_URL=None, LEASEQ_REDIS_URL=None)
+    result = leaseq(
+        "list", LEASEQ_POSTGRES_URL=None, LEASEQ_HANDLER_POSTGRES_URL=None, LEASEQ_REDIS_URL=None
+    )
     assert result.exit_code == 2
     assert "leaseq dev" in result.stderr
     assert not config.data_dir.exists()

@@ -27,25 +27,34 @@ async def backlog_of(survey: Survey, lane: Lane = Lane.NORMAL) -> Backlog | None
     return (await survey.backlogs(QUEUE)).get(lane)
 
 
-async def test_push_to_a_full_lane_and_every_later_one_waits(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+async def test_push_to_a_full_lane_and_every_later_one_waits(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
     first, second = ids(WINDOW + 5), ids(3)
     with recorded() as events:
         assert await dispatcher.push(QUEUE, first) == first[:WINDOW]
         await valkey.lpop(KEYS.ready(QUEUE, Lane.NORMAL), 5)
-        assert await dispatcher.push(QUEUE, second) == []  # though there is room: others are before them
+        # though there is room: others are before them
+        assert await dispatcher.push(QUEUE, second) == []
     assert await in_lane(valkey) == first[5:WINDOW]
     assert await backlog_of(survey) == Backlog.of(first[WINDOW])
-    assert [event.fields["lane"] for event in events if event.name == "backlog.began"] == [Lane.NORMAL]
+    assert [event.fields["lane"] for event in events if event.name == "backlog.began"] == [
+        Lane.NORMAL
+    ]
 
 
-async def test_a_batch_of_many_bites_is_cut_at_the_window_once(valkey: Redis, survey: Survey) -> None:
+async def test_a_batch_of_many_bites_is_cut_at_the_window_once(
+    valkey: Redis, survey: Survey
+) -> None:
     dispatcher = Dispatcher(valkey, KEYS, window=BITE + 7)
     pushed = ids(3 * BITE)
     assert await dispatcher.push(QUEUE, pushed[::-1]) == pushed[: BITE + 7]
     assert await backlog_of(survey) == Backlog.of(pushed[BITE + 7])
 
 
-async def test_one_lane_is_full_and_the_others_are_not(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+async def test_one_lane_is_full_and_the_others_are_not(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
     await dispatcher.push(QUEUE, ids(WINDOW + 1))
     high = ids(WINDOW)
     suspects = ids(3 * WINDOW)
@@ -76,7 +85,9 @@ async def test_an_older_task_goes_in_before_the_backlog_up_to_twice_the_window(
     assert await backlog_of(survey) == Backlog.of(older[WINDOW])
 
 
-async def test_redelivery_starts_no_backlog_at_the_window(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+async def test_redelivery_starts_no_backlog_at_the_window(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
     again = ids(2 * WINDOW + 1)
     assert await dispatcher.push(QUEUE, again[: WINDOW + 3], redelivery=True) == again[: WINDOW + 3]
     assert await backlog_of(survey) is None
@@ -84,7 +95,9 @@ async def test_redelivery_starts_no_backlog_at_the_window(dispatcher: Dispatcher
     assert await backlog_of(survey) == Backlog.of(again[2 * WINDOW])
 
 
-async def test_push_into_an_announced_batch_is_accepted(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+async def test_push_into_an_announced_batch_is_accepted(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
     pushed, within, behind = ids(WINDOW + 1), ids(2), ids(2)
     await dispatcher.push(QUEUE, pushed)
     await valkey.ltrim(KEYS.ready(QUEUE, Lane.NORMAL), 0, 1)
@@ -96,32 +109,46 @@ async def test_push_into_an_announced_batch_is_accepted(dispatcher: Dispatcher, 
     assert await backlog_of(survey) == announced
 
 
-async def test_a_stretch_that_finds_no_room_is_announced_no_longer(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+async def test_a_stretch_that_finds_no_room_is_announced_no_longer(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
     """Otherwise a pass that has read the stretch before would miss a task that is refused now."""
     pushed, within = ids(WINDOW + 1), ids(WINDOW + 1)
     await dispatcher.push(QUEUE, pushed)
     announced = Backlog.of(pushed[WINDOW]).announce(LAST_ID)
-    await dispatcher.refill(QUEUE, [], lane=Lane.NORMAL, seen=Backlog.of(pushed[WINDOW]), left=announced)
+    await dispatcher.refill(
+        QUEUE, [], lane=Lane.NORMAL, seen=Backlog.of(pushed[WINDOW]), left=announced
+    )
     assert await dispatcher.push(QUEUE, within) == within[:WINDOW]
     assert await backlog_of(survey) == Backlog.of(pushed[WINDOW])
     assert not await dispatcher.refill(QUEUE, [], lane=Lane.NORMAL, seen=announced, left=None)
 
 
-async def test_of_two_refills_one_counts(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+async def test_of_two_refills_one_counts(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
     pushed = ids(WINDOW + 4)
     await dispatcher.push(QUEUE, pushed)
     await valkey.delete(KEYS.ready(QUEUE, Lane.NORMAL))
     seen = Backlog.of(pushed[WINDOW])
     left = Backlog.of(pushed[WINDOW + 2])
-    assert await dispatcher.refill(QUEUE, pushed[WINDOW : WINDOW + 2], lane=Lane.NORMAL, seen=seen, left=left)
-    assert not await dispatcher.refill(QUEUE, pushed[WINDOW : WINDOW + 2], lane=Lane.NORMAL, seen=seen, left=left)
+    assert await dispatcher.refill(
+        QUEUE, pushed[WINDOW : WINDOW + 2], lane=Lane.NORMAL, seen=seen, left=left
+    )
+    assert not await dispatcher.refill(
+        QUEUE, pushed[WINDOW : WINDOW + 2], lane=Lane.NORMAL, seen=seen, left=left
+    )
     assert await in_lane(valkey) == pushed[WINDOW : WINDOW + 2]
-    assert await dispatcher.refill(QUEUE, pushed[WINDOW + 2 :], lane=Lane.NORMAL, seen=left, left=None)
+    assert await dispatcher.refill(
+        QUEUE, pushed[WINDOW + 2 :], lane=Lane.NORMAL, seen=left, left=None
+    )
     assert await in_lane(valkey) == pushed[WINDOW:]
     assert not await valkey.exists(KEYS.backlog(QUEUE))
 
 
-async def test_a_refill_of_another_lane_rings_the_bell_once(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+async def test_a_refill_of_another_lane_rings_the_bell_once(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
     pushed = ids(WINDOW + 2)
     await dispatcher.push(QUEUE, pushed, lane=Lane.HIGH)
     await valkey.delete(KEYS.ready(QUEUE, Lane.NORMAL))
@@ -134,15 +161,24 @@ async def test_a_refill_of_another_lane_rings_the_bell_once(dispatcher: Dispatch
 
 def test_unreadable_backlog_value_counts_from_the_beginning() -> None:
     task_id = new_task_id()
-    for hostile in (b"", b"x", b"\xff\xfe", f"{task_id} x".encode(), f"{task_id} {task_id}".encode()):
+    for hostile in (
+        b"",
+        b"x",
+        b"\xff\xfe",
+        f"{task_id} x".encode(),
+        f"{task_id} {task_id}".encode(),
+    ):
         assert Backlog.read(hostile) == Backlog(hostile, FIRST_ID)
     for written in (Backlog.of(task_id), Backlog.of(task_id).announce(LAST_ID)):
         assert Backlog.read(written.text) == written
     assert read_backlogs([None, None, b"x"]) == {Lane.LOW: Backlog(b"x", FIRST_ID)}
 
 
-async def test_foreign_backlog_value_harms_no_push(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
-    """It refuses everything or nothing, as may be; a refused task is sought from the beginning on."""
+async def test_foreign_backlog_value_harms_no_push(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
+    """It refuses everything or nothing, as may be; a refused task is sought from the beginning
+    on."""
     for hostile in ("", "x", "0", "\xff" * 50, "z" * 100):
         await valkey.hset(KEYS.backlog(QUEUE), "normal", hostile)
         pushed = ids(3)

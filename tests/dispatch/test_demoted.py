@@ -47,7 +47,8 @@ KEEP = [
 
 
 class Answering:
-    """Speaks just enough RESP to be connected to, and answers GET with an error; counts its connections."""
+    """Speaks just enough RESP to be connected to, and answers GET with an error; counts its
+    connections."""
 
     def __init__(self, error: str) -> None:
         self.error = error
@@ -70,7 +71,9 @@ class Answering:
             yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
 
 
-@pytest.mark.parametrize(("error", "connections"), [*((said, 2) for said in CONDEMN), *((said, 1) for said in KEEP)])
+@pytest.mark.parametrize(
+    ("error", "connections"), [*((said, 2) for said in CONDEMN), *((said, 1) for said in KEEP)]
+)
 @pytest.mark.parametrize("blocking", [False, True], ids=["shared", "blocking"])
 async def test_an_answer_of_a_server_that_lost_its_role_condemns_the_connection(
     error: str, connections: int, blocking: bool
@@ -78,7 +81,11 @@ async def test_an_answer_of_a_server_that_lost_its_role_condemns_the_connection(
     server = Answering(error)
     async with server.running() as url:
         config = Config(redis_url=url)
-        opened = open_blocking_redis(config, name="bell", block_seconds=1) if blocking else open_redis(config, name="general")
+        opened = (
+            open_blocking_redis(config, name="bell", block_seconds=1)
+            if blocking
+            else open_redis(config, name="general")
+        )
         async with opened as client:
             with pytest.raises(RedisError):
                 await client.get("x")
@@ -86,8 +93,11 @@ async def test_an_answer_of_a_server_that_lost_its_role_condemns_the_connection(
             assert server.connections == connections
 
 
-async def test_a_condemned_connection_hands_over_what_is_on_its_way_and_sends_nothing_more() -> None:
-    """A pipeline is answered whole: its later replies are not treated as those of the next command."""
+async def test_a_condemned_connection_hands_over_what_is_on_its_way_and_sends_nothing_more() -> (
+    None
+):
+    """A pipeline is answered whole: its later replies are not treated as those of the next
+    command."""
     server = Answering(CONDEMN[0])
     async with server.running() as url, open_redis(Config(redis_url=url), name="general") as client:
         pipe = client.pipeline(transaction=False)
@@ -119,7 +129,9 @@ class Bell:
     """A doorbell that is waited at again and again, as an idle worker does."""
 
     def __init__(self, client: Redis) -> None:
-        self.bell = Doorbell(client, KEYS, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL)
+        self.bell = Doorbell(
+            client, KEYS, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL
+        )
         self.failures = 0
 
     async def rings(self) -> Deliveries:
@@ -158,14 +170,17 @@ async def test_clients_leave_a_primary_that_was_demoted_and_lives_on(
         await dispatcher.push(QUEUE, [before])
         assert (await ringing.rings()).task_ids == [before]
         await asyncio.to_thread(pair.wait_for_copy, pair.second)
-        waiting = asyncio.create_task(ringing.rings())  # blocks on the old primary while it is demoted
+        # blocks on the old primary while it is demoted
+        waiting = asyncio.create_task(ringing.rings())
         await asyncio.to_thread(switch, pair)
         proxy.lead_to(pair.url(pair.second))
         began = time.monotonic()
         assert await pushed(dispatcher, after) <= 1
         assert (await waiting).task_ids == [after]
         assert ringing.failures <= 2
-        assert time.monotonic() - began < 10, "within a block and a look; the rest is for a slow machine"
+        assert time.monotonic() - began < 10, (
+            "within a block and a look; the rest is for a slow machine"
+        )
         assert await dispatcher.renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
         pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=5)
         assert pulled.task_ids == []

@@ -26,7 +26,8 @@ from support.proxy import ProxyTo
 
 @pytest.fixture
 async def full(valkey: Redis, dispatcher: Dispatcher) -> AsyncIterator[list[str]]:
-    """A Redis that takes nothing more, with ten deliveries in it and a worker that has one of them."""
+    """A Redis that takes nothing more, with ten deliveries in it and a worker that has one of
+    them."""
     await begin(dispatcher)
     pushed = ids(10)
     await dispatcher.push(QUEUE, pushed)
@@ -38,7 +39,9 @@ async def full(valkey: Redis, dispatcher: Dispatcher) -> AsyncIterator[list[str]
     await valkey.config_set("maxmemory", "0")
 
 
-async def test_a_full_redis_refuses_pushes_and_still_drains(full: list[str], dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_a_full_redis_refuses_pushes_and_still_drains(
+    full: list[str], dispatcher: Dispatcher, valkey: Redis
+) -> None:
     with pytest.raises(ServerUnreachable, match=r"(?i)oom|memory"):
         await dispatcher.push(QUEUE, ids(1))
 
@@ -53,7 +56,8 @@ async def test_a_full_redis_refuses_pushes_and_still_drains(full: list[str], dis
 
 
 async def test_a_full_redis_begins_no_backlog_and_ends_one(full: list[str], valkey: Redis) -> None:
-    """A delivery that is not in a lane must not be counted as waiting its turn either: then the reconciler has it."""
+    """A delivery that is not in a lane must not be counted as waiting its turn either: then the
+    reconciler has it."""
     narrow = Dispatcher(valkey, KEYS, window=10)
     with pytest.raises(ServerUnreachable, match=r"(?i)oom|memory"):
         await narrow.push(QUEUE, ids(2))
@@ -85,10 +89,16 @@ WAITING = "01900000-0000-7000-8000-000000000002"
 WAITS = Backlog.of(WAITING)
 CALLS: dict[str, Call] = {
     "push": lambda dispatcher: dispatcher.push(QUEUE, ids(1), lane=Lane.HIGH),
-    "refill": lambda dispatcher: dispatcher.refill(QUEUE, ids(1), lane=Lane.HIGH, seen=WAITS, left=None),
+    "refill": lambda dispatcher: dispatcher.refill(
+        QUEUE, ids(1), lane=Lane.HIGH, seen=WAITS, left=None
+    ),
     "pull": lambda dispatcher: dispatcher.pull(QUEUE, worker_id=WORKER, limit=10),
-    "release": lambda dispatcher: dispatcher.release(QUEUE, [Release(HELD, Lane.LOW)], worker_id=WORKER),
-    "park": lambda dispatcher: dispatcher.release(QUEUE, [Release(HELD, Place.PARKED)], worker_id=WORKER),
+    "release": lambda dispatcher: dispatcher.release(
+        QUEUE, [Release(HELD, Lane.LOW)], worker_id=WORKER
+    ),
+    "park": lambda dispatcher: dispatcher.release(
+        QUEUE, [Release(HELD, Place.PARKED)], worker_id=WORKER
+    ),
     "restore": lambda dispatcher: dispatcher.restore(QUEUE, ids(1), worker_id=WORKER),
     "held": lambda dispatcher: dispatcher.held(QUEUE, worker_id=WORKER),
     "open": lambda dispatcher: dispatcher.open(QUEUE, worker_id=WORKER, lease_seconds=1, token="t"),
@@ -108,7 +118,8 @@ HOSTILE = {
     "epoch": KEYS.epoch(QUEUE),
     "backlog": KEYS.backlog(QUEUE),
 }
-# Which of these keys each call looks at; close leaves the others alone while the list holds something.
+# Which of these keys each call looks at; close leaves the others alone while the list holds
+# something.
 LANES = {"ready", "high", "low"}
 TOUCHED: dict[str, set[str]] = {
     "push": {"ready", "high", "backlog"},
@@ -126,7 +137,9 @@ TOUCHED: dict[str, set[str]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_a_key_of_another_type_is_removed_and_the_rest_stays(dispatcher: Dispatcher, valkey: Redis, call: str) -> None:
+async def test_a_key_of_another_type_is_removed_and_the_rest_stays(
+    dispatcher: Dispatcher, valkey: Redis, call: str
+) -> None:
     """The script stops before it has moved anything, and runs once more without that key."""
     for hostile, name in HOSTILE.items():
         await valkey.flushall()
@@ -151,8 +164,11 @@ async def test_a_key_of_another_type_is_removed_and_the_rest_stays(dispatcher: D
         kind = "string" if hostile in ("beats", "backlog") else "hash"
         assert repaired == [[f"{name} ({kind})"]]
         assert await _ids(valkey) >= before
-        # Deliveries that may have been lost with it are made again by the reaper that sees another epoch.
-        assert bool(await valkey.exists(KEYS.data())) == (hostile in ("leases", "beats", "epoch", "parked"))
+        # Deliveries that may have been lost with it are made again by the reaper that sees another
+        # epoch.
+        assert bool(await valkey.exists(KEYS.data())) == (
+            hostile in ("leases", "beats", "epoch", "parked")
+        )
 
 
 async def _ids(valkey: Redis) -> set[bytes]:
@@ -162,7 +178,9 @@ async def _ids(valkey: Redis) -> set[bytes]:
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_a_redis_that_is_away_is_unreachable(redis_only: Config, proxy_to: ProxyTo, call: str) -> None:
+async def test_a_redis_that_is_away_is_unreachable(
+    redis_only: Config, proxy_to: ProxyTo, call: str
+) -> None:
     assert redis_only.redis_url is not None
     proxy = await proxy_to(redis_only.redis_url)
     proxy.refusing = True
@@ -192,8 +210,12 @@ async def bell(redis_only: Config, proxy_to: ProxyTo) -> AsyncIterator[tuple[Any
     """A doorbell behind a proxy."""
     assert redis_only.redis_url is not None
     proxy = await proxy_to(redis_only.redis_url)
-    valkey = open_blocking_redis(replace(redis_only, redis_url=proxy.url), name="leaseq-bell", block_seconds=0.5)
-    bell = Doorbell(valkey, KEYS, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL)
+    valkey = open_blocking_redis(
+        replace(redis_only, redis_url=proxy.url), name="leaseq-bell", block_seconds=0.5
+    )
+    bell = Doorbell(
+        valkey, KEYS, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL
+    )
     yield proxy, bell
     await bell.aclose()
 
@@ -201,7 +223,8 @@ async def bell(redis_only: Config, proxy_to: ProxyTo) -> AsyncIterator[tuple[Any
 async def test_blmove_is_sent_once_when_its_reply_is_lost(
     bell: tuple[Any, Doorbell], dispatcher: Dispatcher, valkey: Redis
 ) -> None:
-    """By default redis-py would send it again, eleven times, and move an id each time (docs/pitfalls.md#p1)."""
+    """By default redis-py would send it again, eleven times, and move an id each time
+    (docs/pitfalls.md#p1)."""
     proxy, doorbell = bell
     await doorbell.wait()  # connected: what follows is one command and nothing else
     pushed = ids(12)
@@ -219,7 +242,9 @@ async def test_blmove_is_sent_once_when_its_reply_is_lost(
     assert proxy.sent.count(b"BLMOVE") == 2
 
 
-async def test_a_doorbell_works_again_after_an_error(bell: tuple[Any, Doorbell], dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_a_doorbell_works_again_after_an_error(
+    bell: tuple[Any, Doorbell], dispatcher: Dispatcher, valkey: Redis
+) -> None:
     proxy, doorbell = bell
     await doorbell.wait()
     proxy.cut()
@@ -255,7 +280,9 @@ async def test_a_cancelled_doorbell_does_not_answer_the_next_question_with_the_l
     waiting = asyncio.create_task(doorbell.wait())
     await _until_blocking(valkey)
     waiting.cancel()
-    assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], asyncio.CancelledError)
+    assert isinstance(
+        (await asyncio.gather(waiting, return_exceptions=True))[0], asyncio.CancelledError
+    )
     pushed = ids(2)
     await dispatcher.push(QUEUE, pushed)
 
@@ -265,7 +292,9 @@ async def test_a_cancelled_doorbell_does_not_answer_the_next_question_with_the_l
     assert sorted(await in_hand(valkey) + await in_lane(valkey)) == sorted(pushed)
 
 
-async def test_a_frozen_redis_is_given_up_after_the_block_and_some_seconds(bell: tuple[Any, Doorbell]) -> None:
+async def test_a_frozen_redis_is_given_up_after_the_block_and_some_seconds(
+    bell: tuple[Any, Doorbell],
+) -> None:
     proxy, doorbell = bell
     await doorbell.wait()
     proxy.freeze()
@@ -275,7 +304,9 @@ async def test_a_frozen_redis_is_given_up_after_the_block_and_some_seconds(bell:
             await doorbell.wait()
 
 
-async def test_a_push_whose_reply_is_lost_is_not_sent_again(redis_only: Config, proxy_to: ProxyTo, valkey: Redis) -> None:
+async def test_a_push_whose_reply_is_lost_is_not_sent_again(
+    redis_only: Config, proxy_to: ProxyTo, valkey: Redis
+) -> None:
     assert redis_only.redis_url is not None
     proxy = await proxy_to(redis_only.redis_url)
     far = open_redis(replace(redis_only, redis_url=proxy.url), name="leaseq-test")

@@ -40,7 +40,12 @@ def test_queues_spread_over_slots() -> None:
 @pytest.mark.parametrize("prefix", ["leaseq", "team-a.prod", "prod:leaseq"])
 def test_every_key_begins_with_the_prefix_and_keeps_the_tag_of_its_queue(prefix: str) -> None:
     keys = Keys(prefix)
-    named = [*_all_keys("q", keys), keys.backlog("q"), keys.pattern("q"), keys.processing_pattern("q")]
+    named = [
+        *_all_keys("q", keys),
+        keys.backlog("q"),
+        keys.pattern("q"),
+        keys.processing_pattern("q"),
+    ]
     assert all(name.startswith(f"{prefix}:{{q}}:") for name in named)
     assert keys.probe() == f"{prefix}:probe"
 

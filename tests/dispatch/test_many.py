@@ -20,7 +20,9 @@ PLACES = [(name, Lane.LOW) for name in NAMES]
 BROKEN = 5
 
 
-async def test_the_ends_of_many_lanes_come_in_one_reply(survey: Survey, valkey: Redis, replies: Callable[[], int]) -> None:
+async def test_the_ends_of_many_lanes_come_in_one_reply(
+    survey: Survey, valkey: Redis, replies: Callable[[], int]
+) -> None:
     pushed = ids(3)
     await valkey.rpush(KEYS.ready(*PLACES[3]), *pushed)
     await valkey.rpush(KEYS.ready(*PLACES[4]), "x" * 10_000)
@@ -37,7 +39,9 @@ async def test_the_ends_of_many_lanes_come_in_one_reply(survey: Survey, valkey: 
     assert not await valkey.exists(KEYS.ready(*PLACES[BROKEN]))
 
 
-async def test_the_backlogs_of_many_queues_come_in_one_reply(survey: Survey, valkey: Redis, replies: Callable[[], int]) -> None:
+async def test_the_backlogs_of_many_queues_come_in_one_reply(
+    survey: Survey, valkey: Redis, replies: Callable[[], int]
+) -> None:
     begin_at, later = ids(2)
     await valkey.hset(KEYS.backlog(NAMES[3]), mapping={"high": begin_at, "low": later})
     await survey.backlogs_of(NAMES)
@@ -51,16 +55,22 @@ async def test_the_backlogs_of_many_queues_come_in_one_reply(survey: Survey, val
     assert not await valkey.exists(KEYS.backlog(NAMES[BROKEN]))
 
 
-async def test_deliveries_of_many_lanes_are_read_in_pages(survey: Survey, valkey: Redis, replies: Callable[[], int]) -> None:
+async def test_deliveries_of_many_lanes_are_read_in_pages(
+    survey: Survey, valkey: Redis, replies: Callable[[], int]
+) -> None:
     pushed, lost = ids(120), ids(1)
     for number in range(40):
         await valkey.rpush(KEYS.ready(*PLACES[number]), *pushed[3 * number : 3 * number + 3])
-    wanted = {place: {*pushed[3 * number : 3 * number + 3], *lost} for number, place in enumerate(PLACES)}
+    wanted = {
+        place: {*pushed[3 * number : 3 * number + 3], *lost} for number, place in enumerate(PLACES)
+    }
     found = await survey.delivered(wanted, lengths=dict.fromkeys(PLACES, 3))
     assert found == {place: task_ids - {*lost} for place, task_ids in wanted.items()}
     await valkey.delete(KEYS.ready(*PLACES[BROKEN]))
     await valkey.set(KEYS.ready(*PLACES[BROKEN]), "not a list")
-    broken = await survey.delivered(wanted, lengths=dict.fromkeys(PLACES, 3) | {PLACES[BROKEN]: 10**6})
+    broken = await survey.delivered(
+        wanted, lengths=dict.fromkeys(PLACES, 3) | {PLACES[BROKEN]: 10**6}
+    )
     assert broken == found | {PLACES[BROKEN]: set()}
 
 
@@ -72,12 +82,16 @@ async def test_the_leases_of_many_queues_come_in_one_round_trip(
     await valkey.set(KEYS.leases(NAMES[BROKEN]), "no set")
     found = await dispatcher.list_leases_of(NAMES)
     named = {
-        name: [view.worker_id for view in views] for name, views in found.items() if not isinstance(views, ServerUnreachable)
+        name: [view.worker_id for view in views]
+        for name, views in found.items()
+        if not isinstance(views, ServerUnreachable)
     }
     assert named == {name: [] for name in NAMES} | {name: [WORKER] for name in NAMES[:2]}
 
 
-async def test_registrations_in_many_queues_come_in_one_reply(dispatcher: Dispatcher, replies: Callable[[], int]) -> None:
+async def test_registrations_in_many_queues_come_in_one_reply(
+    dispatcher: Dispatcher, replies: Callable[[], int]
+) -> None:
     for name in NAMES[1:]:
         await begin(dispatcher, queue=name)
     await dispatcher.unregistered(NAMES, [WORKER])

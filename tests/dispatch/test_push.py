@@ -20,14 +20,18 @@ async def test_each_goes_to_its_lane_in_order(dispatcher: Dispatcher, valkey: Re
     first, second = ids(600), ids(3)
 
     pusher.offer(("a", Lane.NORMAL, task_id) for task_id in first)
-    pusher.offer([*(("a", Lane.NORMAL, task_id) for task_id in second), ("b", Lane.HIGH, second[0])])
+    pusher.offer(
+        [*(("a", Lane.NORMAL, task_id) for task_id in second), ("b", Lane.HIGH, second[0])]
+    )
     await pusher.aclose()
 
     assert await in_lane(valkey, queue="a") == first + second
     assert await in_lane(valkey, Lane.HIGH, queue="b") == second[:1]
 
 
-async def test_push_that_fails_is_logged_and_dropped(redis_only: Config, proxy_to: ProxyTo, valkey: Redis) -> None:
+async def test_push_that_fails_is_logged_and_dropped(
+    redis_only: Config, proxy_to: ProxyTo, valkey: Redis
+) -> None:
     assert redis_only.redis_url is not None
     proxy = await proxy_to(redis_only.redis_url)
     far = open_redis(Config(redis_url=proxy.url), name="leaseq-test")
@@ -47,7 +51,9 @@ async def test_push_that_fails_is_logged_and_dropped(redis_only: Config, proxy_t
     assert await in_lane(valkey, queue="a") == [later]
 
 
-async def test_waiting_items_are_bounded(dispatcher: Dispatcher, valkey: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_items_are_bounded(
+    dispatcher: Dispatcher, valkey: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("leaseq.operations.push.CAPACITY", 2)
     pusher = Pusher(dispatcher)
     offered = ids(4)

@@ -24,7 +24,9 @@ async def test_push_appends_in_order(dispatcher: Dispatcher, valkey: Redis) -> N
 
 
 @pytest.mark.parametrize("lane", [Lane.HIGH, Lane.LOW])
-async def test_push_to_another_lane_rings_the_bell_once(dispatcher: Dispatcher, valkey: Redis, lane: Lane) -> None:
+async def test_push_to_another_lane_rings_the_bell_once(
+    dispatcher: Dispatcher, valkey: Redis, lane: Lane
+) -> None:
     pushed = ids(2)
     for task_id in pushed:
         await dispatcher.push(QUEUE, [task_id], lane=lane)
@@ -33,7 +35,9 @@ async def test_push_to_another_lane_rings_the_bell_once(dispatcher: Dispatcher, 
     assert await in_lane(valkey) == [""]
 
 
-async def test_push_wakes_no_worker_where_work_waits_or_none_listens(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_push_wakes_no_worker_where_work_waits_or_none_listens(
+    dispatcher: Dispatcher, valkey: Redis
+) -> None:
     (normal,) = ids(1)
     await dispatcher.push(QUEUE, ids(1), lane=Lane.SUSPECT)
     assert await in_lane(valkey) == []
@@ -43,7 +47,9 @@ async def test_push_wakes_no_worker_where_work_waits_or_none_listens(dispatcher:
     assert await in_lane(valkey) == [normal]
 
 
-async def test_pull_takes_the_lanes_in_order_and_never_a_suspect(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_pull_takes_the_lanes_in_order_and_never_a_suspect(
+    dispatcher: Dispatcher, valkey: Redis
+) -> None:
     await begin(dispatcher)
     pushed = {lane: ids(2) for lane in Lane}
     for lane, task_ids in pushed.items():
@@ -98,7 +104,9 @@ async def test_pull_drops_doorbell_tokens(dispatcher: Dispatcher, valkey: Redis)
     assert pulled.garbage == []
 
 
-async def test_pull_leaves_a_token_for_the_next_idle_worker(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_pull_leaves_a_token_for_the_next_idle_worker(
+    dispatcher: Dispatcher, valkey: Redis
+) -> None:
     await begin(dispatcher)
     await dispatcher.push(QUEUE, ids(3), lane=Lane.HIGH)
     await dispatcher.push(QUEUE, ids(1), lane=Lane.SUSPECT)
@@ -112,11 +120,15 @@ async def test_pull_leaves_a_token_for_the_next_idle_worker(dispatcher: Dispatch
 ODD = [b"\xff\x00", b"nonsense", b"x" * 100_000]
 
 
-async def test_pull_parks_what_can_be_no_id_and_hands_out_the_rest(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_pull_parks_what_can_be_no_id_and_hands_out_the_rest(
+    dispatcher: Dispatcher, valkey: Redis
+) -> None:
     await begin(dispatcher)
     (good,) = ids(1)
     looks_alike = good.upper().encode()
-    await valkey.rpush(KEYS.ready(QUEUE, Lane.NORMAL), *ODD, looks_alike, good.encode() + b"\n", good)
+    await valkey.rpush(
+        KEYS.ready(QUEUE, Lane.NORMAL), *ODD, looks_alike, good.encode() + b"\n", good
+    )
 
     pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=100)
 
@@ -126,7 +138,9 @@ async def test_pull_parks_what_can_be_no_id_and_hands_out_the_rest(dispatcher: D
     assert parked[::-1] == [*ODD[:2], ODD[2][:65_536], good.encode() + b"\n"]
 
 
-async def test_pull_looks_at_so_many_values_and_leaves_the_rest(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_pull_looks_at_so_many_values_and_leaves_the_rest(
+    dispatcher: Dispatcher, valkey: Redis
+) -> None:
     await begin(dispatcher)
     await valkey.rpush(KEYS.ready(QUEUE, Lane.NORMAL), *[b"x"] * 12_000)
     counts = [(await dispatcher.pull(QUEUE, worker_id=WORKER, limit=10)).parked for _ in range(4)]
@@ -152,11 +166,16 @@ async def test_pull_is_limited(dispatcher: Dispatcher, valkey: Redis) -> None:
     await dispatcher.push(QUEUE, ids(MOST_PULLED + 10))
 
     assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=0)).task_ids == []
-    assert len((await dispatcher.pull(QUEUE, worker_id=WORKER, limit=10 * BITE)).task_ids) == MOST_PULLED
+    assert (
+        len((await dispatcher.pull(QUEUE, worker_id=WORKER, limit=10 * BITE)).task_ids)
+        == MOST_PULLED
+    )
     assert len(await in_lane(valkey)) == 10
 
 
-async def test_pull_takes_nothing_while_paused(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+async def test_pull_takes_nothing_while_paused(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
     await begin(dispatcher)
     pushed = ids(1)
     await dispatcher.push(QUEUE, pushed)
@@ -170,7 +189,9 @@ async def test_pull_takes_nothing_while_paused(dispatcher: Dispatcher, survey: S
     assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).task_ids == pushed
 
 
-async def test_pull_takes_nothing_without_a_registered_lease(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_pull_takes_nothing_without_a_registered_lease(
+    dispatcher: Dispatcher, valkey: Redis
+) -> None:
     pushed = ids(1)
     await dispatcher.push(QUEUE, pushed)
     assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).code is PullCode.CLOSED
@@ -196,7 +217,9 @@ async def test_release_to_the_head_keeps_the_order(dispatcher: Dispatcher, valke
 
 
 @pytest.mark.parametrize("lane", Lane)
-async def test_release_to_a_lane_rings_like_a_push(dispatcher: Dispatcher, valkey: Redis, lane: Lane) -> None:
+async def test_release_to_a_lane_rings_like_a_push(
+    dispatcher: Dispatcher, valkey: Redis, lane: Lane
+) -> None:
     await begin(dispatcher)
     pushed = ids(1)
     await dispatcher.push(QUEUE, pushed)
@@ -209,7 +232,9 @@ async def test_release_to_a_lane_rings_like_a_push(dispatcher: Dispatcher, valke
     assert await in_lane(valkey) == rung[lane]
 
 
-async def test_release_of_what_is_not_held_does_nothing(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_release_of_what_is_not_held_does_nothing(
+    dispatcher: Dispatcher, valkey: Redis
+) -> None:
     await begin(dispatcher)
     (task_id,) = ids(1)
     releases = [Release(task_id, Lane.NORMAL), Release(task_id, Place.PARKED), Release(task_id)]
@@ -231,15 +256,23 @@ async def test_release_again_is_harmless(dispatcher: Dispatcher, valkey: Redis) 
     assert await in_lane(valkey) == pushed[:1]
 
 
-async def test_very_many_that_leave_are_taken_out_together(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_very_many_that_leave_are_taken_out_together(
+    dispatcher: Dispatcher, valkey: Redis
+) -> None:
     """From the newest end, each as often as it is named; what stays keeps its order."""
     made = ids(3000)
     processing = KEYS.processing(QUEUE, WORKER)
     await valkey.rpush(processing, made[0], *made, made[1])
-    leaving = [Release(task_id, Place.PARKED if n % 2 else Place.DONE) for n, task_id in enumerate(made[:2000])]
+    leaving = [
+        Release(task_id, Place.PARKED if n % 2 else Place.DONE)
+        for n, task_id in enumerate(made[:2000])
+    ]
     back = [Release(made[2500], Lane.HIGH)]
 
-    assert await dispatcher.release(QUEUE, [*leaving, *back, Release(ids(1)[0])], worker_id=WORKER) == 2001
+    assert (
+        await dispatcher.release(QUEUE, [*leaving, *back, Release(ids(1)[0])], worker_id=WORKER)
+        == 2001
+    )
 
     assert await in_hand(valkey) == [made[0], made[1], *made[2000:2500], *made[2501:]]
     assert await in_lane(valkey, Lane.HIGH) == [made[2500]]
@@ -247,19 +280,25 @@ async def test_very_many_that_leave_are_taken_out_together(dispatcher: Dispatche
     assert parked == made[1:2000:2][::-1]
 
 
-async def test_parked_garbage_is_capped(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+async def test_parked_garbage_is_capped(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
     await begin(dispatcher)
     garbage = [f"junk-{n}".encode() for n in range(1_200)]
     await valkey.rpush(KEYS.processing(QUEUE, WORKER), *garbage)
 
-    released = await dispatcher.release(QUEUE, [Release(value, Place.PARKED) for value in garbage], worker_id=WORKER)
+    released = await dispatcher.release(
+        QUEUE, [Release(value, Place.PARKED) for value in garbage], worker_id=WORKER
+    )
 
     assert released == 1_200
     assert (await survey.depths(QUEUE)).parked == 1_000
     assert await valkey.lindex(KEYS.parked(QUEUE), 0) == garbage[-1]
 
 
-async def test_restore_puts_back_only_what_is_missing(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_restore_puts_back_only_what_is_missing(
+    dispatcher: Dispatcher, valkey: Redis
+) -> None:
     held = ids(3)
     await valkey.rpush(KEYS.processing(QUEUE, WORKER), held[1])
 
@@ -269,7 +308,9 @@ async def test_restore_puts_back_only_what_is_missing(dispatcher: Dispatcher, va
     assert await in_hand(valkey) == [held[1], held[0], held[2]]
 
 
-async def test_close_refuses_while_deliveries_are_held(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_close_refuses_while_deliveries_are_held(
+    dispatcher: Dispatcher, valkey: Redis
+) -> None:
     await begin(dispatcher)
     pushed = ids(1)
     await dispatcher.push(QUEUE, pushed)
@@ -299,7 +340,9 @@ async def test_renew_holds_misses_and_lapses(dispatcher: Dispatcher, valkey: Red
     assert "missing" not in views
 
 
-async def test_open_again_revives_a_lapsed_lease_and_keeps_the_epoch(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_open_again_revives_a_lapsed_lease_and_keeps_the_epoch(
+    dispatcher: Dispatcher, valkey: Redis
+) -> None:
     assert await dispatcher.open(QUEUE, worker_id=WORKER, lease_seconds=60, token="one") == "one"
     await valkey.zincrby(KEYS.leases(QUEUE), -61_000, WORKER)
 
@@ -308,7 +351,9 @@ async def test_open_again_revives_a_lapsed_lease_and_keeps_the_epoch(dispatcher:
     assert await dispatcher.renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
 
 
-async def test_survey_counts_and_finds(dispatcher: Dispatcher, survey: Survey, valkey: Redis) -> None:
+async def test_survey_counts_and_finds(
+    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+) -> None:
     await begin(dispatcher)
     pushed = {lane: ids(n) for n, lane in enumerate(Lane, start=1)}
     for lane, task_ids in pushed.items():
@@ -334,7 +379,9 @@ async def test_queues_do_not_see_each_other(dispatcher: Dispatcher, survey: Surv
     assert await survey.processing_owners("a") == set()
 
 
-async def test_scripts_survive_a_server_that_forgot_them(dispatcher: Dispatcher, valkey: Redis) -> None:
+async def test_scripts_survive_a_server_that_forgot_them(
+    dispatcher: Dispatcher, valkey: Redis
+) -> None:
     await dispatcher.push(QUEUE, ids(1))
     await valkey.script_flush()
     await dispatcher.push(QUEUE, ids(1))

@@ -1,7 +1,8 @@
 """The scripts agree with a model in Python, in any order.
 
-A state machine (Hypothesis) drives the real scripts on a real server and a model of lists side by side; after every step all
-that the server holds must be what the model holds, and no id may have appeared or vanished that a step did not place or remove.
+A state machine (Hypothesis) drives the real scripts on a real server and a model of lists side by
+side; after every step all that the server holds must be what the model holds, and no id may have
+appeared or vanished that a step did not place or remove.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from typing import TypeVar
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from leaseq.codec import FIRST_ID, LAST_ID
 from leaseq.config import Config
@@ -84,7 +91,11 @@ class Scripts(RuleBasedStateMachine):
     def push_again(self, lane: Lane, redelivery: bool, data: st.DataObject) -> None:
         """A delivery may be repeated at any time, in any lane, in any company."""
         if self.made:
-            self._push(lane, data.draw(st.lists(st.sampled_from(self.made), min_size=1, max_size=4)), redelivery=redelivery)
+            self._push(
+                lane,
+                data.draw(st.lists(st.sampled_from(self.made), min_size=1, max_size=4)),
+                redelivery=redelivery,
+            )
 
     def _push(self, lane: Lane, task_ids: list[str], *, redelivery: bool) -> None:
         taken = self.run(self.dispatcher.push(QUEUE, task_ids, lane=lane, redelivery=redelivery))
@@ -94,12 +105,17 @@ class Scripts(RuleBasedStateMachine):
             self._ring(lane)
 
     def _take_in(self, lane: Lane, task_ids: list[str], *, redelivery: bool) -> list[str]:
-        """Which of them are taken. The first that does not fit begins the backlog, or lets it begin earlier."""
+        """Which of them are taken. The first that does not fit begins the backlog, or lets it begin
+        earlier."""
         if lane is Lane.SUSPECT:
             return task_ids
         backlog = self.backlogs.get(lane)
         room = max((2 * WINDOW if redelivery or backlog else WINDOW) - len(self._ready(lane)), 0)
-        wanted = [task_id for task_id in task_ids if backlog is None or task_id < (backlog.until or backlog.cursor)]
+        wanted = [
+            task_id
+            for task_id in task_ids
+            if backlog is None or task_id < (backlog.until or backlog.cursor)
+        ]
         if len(wanted) > room:
             refused = wanted[room]
             self.backlogs[lane] = Backlog.of(min(refused, backlog.cursor) if backlog else refused)
@@ -107,14 +123,21 @@ class Scripts(RuleBasedStateMachine):
 
     @rule(lane=st.sampled_from(sorted(WINDOWED)), stale=st.booleans(), data=st.data())
     def refill(self, lane: Lane, stale: bool, data: st.DataObject) -> None:
-        """A stretch is announced, comes in, or is the last one; by a pass that looked now or before the last change."""
+        """A stretch is announced, comes in, or is the last one; by a pass that looked now or before
+        the last change."""
         if not self.made:
             return
         seen = self.backlogs.get(lane)
         if stale or seen is None:
             seen = Backlog.of(FIRST_ID)
         place = st.sampled_from([*self.made, LAST_ID])
-        left = data.draw(st.one_of(st.none(), st.builds(Backlog.of, place), st.builds(Backlog.of, place, place, st.just("t"))))
+        left = data.draw(
+            st.one_of(
+                st.none(),
+                st.builds(Backlog.of, place),
+                st.builds(Backlog.of, place, place, st.just("t")),
+            )
+        )
         task_ids = sorted(data.draw(st.lists(st.sampled_from(self.made), max_size=3)))
         done = self.run(self.dispatcher.refill(QUEUE, task_ids, lane=lane, seen=seen, left=left))
         assert done == (self.backlogs.get(lane) == seen)
@@ -127,7 +150,11 @@ class Scripts(RuleBasedStateMachine):
         if task_ids:
             self._ring(lane)
 
-    @rule(worker=workers, limit=st.integers(min_value=0, max_value=6), turn=st.integers(min_value=0, max_value=2))
+    @rule(
+        worker=workers,
+        limit=st.integers(min_value=0, max_value=6),
+        turn=st.integers(min_value=0, max_value=2),
+    )
     def pull(self, worker: str, limit: int, turn: int) -> None:
         pulled = self.run(self.dispatcher.pull(QUEUE, worker_id=worker, limit=limit, turn=turn))
         code, taken = self._pull(worker, limit, turn)
@@ -156,7 +183,11 @@ class Scripts(RuleBasedStateMachine):
     @rule(worker=workers)
     def ring(self, worker: str) -> None:
         """The effect of the doorbell's BLMOVE when a value waits, tokens included."""
-        moved = self.run(self.client.lmove(KEYS.ready(QUEUE, Lane.NORMAL), KEYS.processing(QUEUE, worker), "LEFT", "RIGHT"))
+        moved = self.run(
+            self.client.lmove(
+                KEYS.ready(QUEUE, Lane.NORMAL), KEYS.processing(QUEUE, worker), "LEFT", "RIGHT"
+            )
+        )
         waiting = self._ready(Lane.NORMAL)
         assert (moved is None) == (not waiting)
         if waiting:
@@ -168,7 +199,9 @@ class Scripts(RuleBasedStateMachine):
         if not known:
             return
         chosen = data.draw(st.lists(st.tuples(st.sampled_from(known), places), max_size=4))
-        found = self.run(self.dispatcher.release(QUEUE, [Release(*pair) for pair in chosen], worker_id=worker))
+        found = self.run(
+            self.dispatcher.release(QUEUE, [Release(*pair) for pair in chosen], worker_id=worker)
+        )
         assert found == sum(self._release(worker, value, place) for value, place in chosen)
 
     def _release(self, worker: str, value: str, place: Place | Lane) -> bool:
@@ -211,9 +244,14 @@ class Scripts(RuleBasedStateMachine):
 
     @invariant()
     def the_server_holds_what_the_model_holds(self) -> None:
-        names = [*(KEYS.ready(QUEUE, lane) for lane in Lane), *(KEYS.processing(QUEUE, w) for w in WORKERS)]
+        names = [
+            *(KEYS.ready(QUEUE, lane) for lane in Lane),
+            *(KEYS.processing(QUEUE, w) for w in WORKERS),
+        ]
         for name in [*names, KEYS.parked(QUEUE)]:
-            found = [as_bytes(value).decode() for value in self.run(self.client.lrange(name, 0, -1))]
+            found = [
+                as_bytes(value).decode() for value in self.run(self.client.lrange(name, 0, -1))
+            ]
             assert found == self.lists[name], name
         assert self.run(Survey(self.client, KEYS).backlogs(QUEUE)) == self.backlogs
         views = self.run(self.dispatcher.list_leases(QUEUE))
@@ -230,12 +268,28 @@ class Scripts(RuleBasedStateMachine):
             self._ready(Lane.NORMAL).append(TOKEN)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.lists(st.tuples(st.integers(min_value=0, max_value=2), places), max_size=6))
 @example([(0, Lane.NORMAL), (0, Place.DONE)])  # the task is PENDING: it must not lose its delivery
 @example([(0, Place.DONE), (0, Lane.NORMAL)])
-@example([(0, Place.DONE), (1, Lane.HIGH), (1, Place.DONE), (2, Place.PARKED), (2, Place.DONE), (0, Lane.LOW)])
-def test_deliveries_are_released_in_the_given_order(redis_url: str, chosen: list[tuple[int, Place | Lane]]) -> None:
+@example(
+    [
+        (0, Place.DONE),
+        (1, Lane.HIGH),
+        (1, Place.DONE),
+        (2, Place.PARKED),
+        (2, Place.DONE),
+        (0, Lane.LOW),
+    ]
+)
+def test_deliveries_are_released_in_the_given_order(
+    redis_url: str, chosen: list[tuple[int, Place | Lane]]
+) -> None:
     class Here(Scripts):
         url = redis_url
 
@@ -246,7 +300,9 @@ def test_deliveries_are_released_in_the_given_order(redis_url: str, chosen: list
         held = machine.run(machine.dispatcher.pull(QUEUE, worker_id="w1", limit=3)).task_ids
         machine._pull("w1", 3, 0)
         releases = [(held[index], place) for index, place in chosen]
-        found = machine.run(machine.dispatcher.release(QUEUE, [Release(*pair) for pair in releases], worker_id="w1"))
+        found = machine.run(
+            machine.dispatcher.release(QUEUE, [Release(*pair) for pair in releases], worker_id="w1")
+        )
         assert found == sum(machine._release("w1", value, place) for value, place in releases)
         machine.the_server_holds_what_the_model_holds()
     finally:

@@ -18,7 +18,16 @@ async def test_a_quick_drain_is_measured(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LEASEQ_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "bench", "--quick", "drain-1", "--tasks", "6000", "--results", tmp_path / "results"),
+        *(
+            "-m",
+            "bench",
+            "--quick",
+            "drain-1",
+            "--tasks",
+            "6000",
+            "--results",
+            tmp_path / "results",
+        ),
         cwd=ROOT,
         env=env | {"TMPDIR": str(tmp_path)},
         stdin=asyncio.subprocess.DEVNULL,

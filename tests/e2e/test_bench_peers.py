@@ -30,16 +30,27 @@ time.sleep(60)
 @pytest.fixture
 def ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The environment of leaseq is the one that runs the tests."""
-    monkeypatch.setattr(Environment, "program", lambda _environment, name: str(Path(sys.executable).with_name(name)))
+    monkeypatch.setattr(
+        Environment, "program", lambda _environment, name: str(Path(sys.executable).with_name(name))
+    )
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
 
 @pytest.mark.usefixtures("ours")
 async def test_leaseq_drains_survives_kills_and_keeps_up() -> None:
     (leaseq,) = [contender for contender in CONTENDERS if contender.name == "leaseq"]
-    scope = Scope(share=0.001, flood_seconds=0.5, crash_tasks=12, kills=1, kill_every_seconds=0.7, watch_seconds=0.1)
+    scope = Scope(
+        share=0.001,
+        flood_seconds=0.5,
+        crash_tasks=12,
+        kills=1,
+        kill_every_seconds=0.7,
+        watch_seconds=0.1,
+    )
     figures, flood, recovery = await asyncio.gather(
-        drain(leaseq, scope, workers=1), end_to_end(leaseq, scope), crash(leaseq, scope, reliable=True)
+        drain(leaseq, scope, workers=1),
+        end_to_end(leaseq, scope),
+        crash(leaseq, scope, reliable=True),
     )
     found = {reading.name: reading.value for reading in figures + flood}
     assert found["drain, 1 worker"] > 0
@@ -48,8 +59,12 @@ async def test_leaseq_drains_survives_kills_and_keeps_up() -> None:
     assert (recovery.lost, recovery.never_rerun) == (0, 0)
 
 
-@pytest.mark.parametrize("arguments", [[], ["leave"]], ids=["with its child", "gone before its child"])
-async def test_a_worker_dies_with_all_that_belongs_to_it(tmp_path: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [[], ["leave"]], ids=["with its child", "gone before its child"]
+)
+async def test_a_worker_dies_with_all_that_belongs_to_it(
+    tmp_path: Path, arguments: list[str]
+) -> None:
     crew = Crew(tmp_path, {})
     crew.start(0, [sys.executable, "-c", FAMILY, *arguments])
     await _until(lambda: crew.last_words().isdigit() and not (arguments and crew.alive(0)))

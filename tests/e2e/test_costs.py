@@ -1,7 +1,8 @@
 """The cost of a task in statements, Redis commands and function calls.
 
-A guard that does not depend on the machine. The bounds are about one and a half times of the counts when they were set, and
-a round trip or a layer more for each task is far beyond them. docs/performance.md says what the counts are made of.
+A guard that does not depend on the machine. The bounds are about one and a half times of the counts
+when they were set, and a round trip or a layer more for each task is far beyond them.
+docs/performance.md says what the counts are made of.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ where query like '%leaseq.%' and query not like '%pg_stat_statements%'
 class Counts:
     """The servers' own numbers."""
 
-    def __init__(self, conn: psycopg.AsyncConnection[tuple[int]], store: redis.asyncio.Redis) -> None:
+    def __init__(
+        self, conn: psycopg.AsyncConnection[tuple[int]], store: redis.asyncio.Redis
+    ) -> None:
         self._conn = conn
         self._store = store
 
@@ -57,7 +60,11 @@ class Counts:
     async def commands(self) -> int:
         """The commands that clients sent; commands inside a script are not counted."""
         found: dict[str, dict[str, Any]] = await self._store.info("commandstats")
-        return sum(numbers["calls"] for name, numbers in found.items() if name.removeprefix("cmdstat_") in SENT)
+        return sum(
+            numbers["calls"]
+            for name, numbers in found.items()
+            if name.removeprefix("cmdstat_") in SENT
+        )
 
 
 SENT = {"evalsha", "eval", "blmove", "lrange", "lpush", "rpush", "lmove", "script|load"}
@@ -80,23 +87,32 @@ async def counting(own_postgres: PostgresServer, config: Config) -> Config:
 async def counts(counting: Config) -> AsyncIterator[Counts]:
     assert counting.redis_url is not None
     store = redis.asyncio.Redis.from_url(counting.redis_url)
-    async with await psycopg.AsyncConnection.connect(admin_url(counting), autocommit=True) as conn, store:
+    async with (
+        await psycopg.AsyncConnection.connect(admin_url(counting), autocommit=True) as conn,
+        store,
+    ):
         yield Counts(conn, store)
 
 
 def noops(config: Config) -> list[Submission]:
-    return [accept(Request(type="noop", payload=PAYLOAD), config, tenant=DEFAULT_TENANT) for _ in range(TASKS)]
+    return [
+        accept(Request(type="noop", payload=PAYLOAD), config, tenant=DEFAULT_TENANT)
+        for _ in range(TASKS)
+    ]
 
 
 async def test_plain_task_costs_its_budget(counting: Config, counts: Counts) -> None:
-    """The least of up to three measurements: beats and sweeps count too, and a busy machine takes longer for the same tasks."""
+    """The least of up to three measurements: beats and sweeps count too, and a busy machine takes
+    longer for the same tasks."""
     found = await measure(counting, counts)
     for _ in range(2):
         if all(count <= BOUNDS[name] for name, count in found.items()):
             break
         again = await measure(counting, counts)
         found = {name: min(count, again[name]) for name, count in found.items()}
-    assert {name: (count, BOUNDS[name]) for name, count in found.items() if count > BOUNDS[name]} == {}
+    assert {
+        name: (count, BOUNDS[name]) for name, count in found.items() if count > BOUNDS[name]
+    } == {}
 
 
 async def measure(counting: Config, counts: Counts) -> dict[str, float]:
@@ -123,7 +139,10 @@ async def measure(counting: Config, counts: Counts) -> dict[str, float]:
             await until(lambda: done == TASKS and worker.running == 0, seconds=30)
             profile.disable()
             drained = await counts.statements() - before[0], await counts.commands() - before[1]
-        assert len(await client.rows("select 1 from leaseq.tasks where state = 'SUCCESS'")) % TASKS == 0
+        assert (
+            len(await client.rows("select 1 from leaseq.tasks where state = 'SUCCESS'")) % TASKS
+            == 0
+        )
         assert await client.rows("select 1 from leaseq.tasks where state <> 'SUCCESS'") == []
 
     calls = sum(entry.callcount for entry in profile.getstats()) / TASKS

@@ -55,14 +55,21 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
 def pids_said(text: str) -> list[int]:
     """Every pid of a service, and of a killed process."""
-    killed = [pid for pids in re.findall(r"^kill -9 ([\d ]+):", text, re.MULTILINE) for pid in pids.split()]
+    killed = [
+        pid
+        for pids in re.findall(r"^kill -9 ([\d ]+):", text, re.MULTILINE)
+        for pid in pids.split()
+    ]
     return [int(pid) for pid in [*re.findall(r"\(pid (\d+)\)", text), *killed]]
 
 
 def lives(pid: int) -> bool:
     """Whether this process runs, and is not a zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+            not in "ZX"
+        )
     except FileNotFoundError:
         return False
 
@@ -88,7 +95,9 @@ async def test_demo_keeps_every_promise_through_two_kills(start: Start, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_interrupted_demo_leaves_nothing_behind(start: Start, tmp_path: Path, number: signal.Signals) -> None:
+async def test_interrupted_demo_leaves_nothing_behind(
+    start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
     demo = await start()
     assert demo.stdout is not None
     text = ""
@@ -106,7 +115,8 @@ async def test_interrupted_demo_leaves_nothing_behind(start: Start, tmp_path: Pa
 
 
 def evidence(**other: Any) -> Evidence:
-    """The findings when all went well: one task of each type, the charge submitted twice; or something `other`."""
+    """The findings when all went well: one task of each type, the charge submitted twice; or
+    something `other`."""
     errands = [
         Errand("charge", {"order_id": 1, "customer": "ada", "cents": 500}, "charge-1", twice=True),
         Errand("send_receipt", {"order_id": 1, "to": "ada", "cents": 500}, "receipt-1"),
@@ -143,7 +153,9 @@ def broken(seen: Evidence) -> list[Finding]:
 
 def test_the_verdict_on_a_good_run() -> None:
     assert broken(evidence()) == []
-    assert broken(evidence(mails=Counter({"<b>": 2}))) == [], "a mail may come twice: that is the promise"
+    assert broken(evidence(mails=Counter({"<b>": 2}))) == [], (
+        "a mail may come twice: that is the promise"
+    )
 
 
 GOOD = evidence()
@@ -154,9 +166,18 @@ UNDER_TWO_IDS = replace(GOOD.answers[1], task_id="d", replayed=False)
 @pytest.mark.parametrize(
     ("seen", "promises"),
     [
-        ({"tasks": GOOD.tasks[1:]}, ["No accepted task is lost", "A kill fails no task", "One key, one task"]),
-        ({"tasks": [STILL_RUNNING, *GOOD.tasks[1:]]}, ["No accepted task is lost", "A kill fails no task"]),
-        ({"tasks": [replace(GOOD.tasks[0], state="FAILED"), *GOOD.tasks[1:]]}, ["A kill fails no task"]),
+        (
+            {"tasks": GOOD.tasks[1:]},
+            ["No accepted task is lost", "A kill fails no task", "One key, one task"],
+        ),
+        (
+            {"tasks": [STILL_RUNNING, *GOOD.tasks[1:]]},
+            ["No accepted task is lost", "A kill fails no task"],
+        ),
+        (
+            {"tasks": [replace(GOOD.tasks[0], state="FAILED"), *GOOD.tasks[1:]]},
+            ["A kill fails no task"],
+        ),
         (
             {"answers": [GOOD.answers[0], UNDER_TWO_IDS, *GOOD.answers[2:]]},
             ["No accepted task is lost", "One key, one task"],

@@ -1,7 +1,7 @@
 """The tasks of killed and frozen workers.
 
-Real worker processes, real signals. Times are read from the ledger: from the kill to the start of the attempt that
-replaces the lost one (one machine, one clock).
+Real worker processes, real signals. Times are read from the ledger: from the kill to the start of
+the attempt that replaces the lost one (one machine, one clock).
 """
 
 from __future__ import annotations
@@ -49,13 +49,19 @@ async def test_a_killed_child_loses_no_time(services: Services, client: Client, 
     assert death["pid_of_child"] == victim
     await worker.hear("attempt.started", count=len(held), attempt=2)
     again = [task for task in await client.running(ids) if task.attempt == 2]
-    assert {task.task_id for task in again} == held == {line["task_id"] for line in worker.heard("attempt.reaped")}
+    assert (
+        {task.task_id for task in again}
+        == held
+        == {line["task_id"] for line in worker.heard("attempt.reaped")}
+    )
     assert max(seconds_since(killed_at, task) for task in again) < 1.0 * pace.slowness
     assert {task.retry_count for task in again} == {0}, "a crash costs no retry"
     await worker.hear("worker.opened", count=3)
 
 
-async def test_a_lost_host_is_recovered_within_lease_and_two_seconds(services: Services, client: Client, pace: Pace) -> None:
+async def test_a_lost_host_is_recovered_within_lease_and_two_seconds(
+    services: Services, client: Client, pace: Pace
+) -> None:
     """G5: supervisor and children die together, as when the host does: within lease + 2 s."""
     await services.reaper()
     lost = await services.worker()
@@ -70,7 +76,9 @@ async def test_a_lost_host_is_recovered_within_lease_and_two_seconds(services: S
     assert max(seconds_since(killed_at, task) for task in tasks) < (LEASE + 2.0) * pace.slowness
 
 
-async def test_children_without_a_supervisor_hand_back_at_once(services: Services, client: Client) -> None:
+async def test_children_without_a_supervisor_hand_back_at_once(
+    services: Services, client: Client
+) -> None:
     orphaned = await services.worker()
     ids = await client.submit_many("nap", 5, seconds=30)
     await orphaned.hear("attempt.started", count=5)
@@ -78,13 +86,16 @@ async def test_children_without_a_supervisor_hand_back_at_once(services: Service
     await orphaned.hear("worker.closed")
     tasks = [await client.find(task_id) for task_id in ids]
     assert {task.state for task in tasks} == {State.PENDING}
-    assert {a.outcome for task_id in ids for a in await client.attempts(task_id)} == {Outcome.RELEASED}
+    assert {a.outcome for task_id in ids for a in await client.attempts(task_id)} == {
+        Outcome.RELEASED
+    }
 
 
 async def test_a_frozen_worker_changes_nothing_when_it_wakes(
     services: Services, client: Client, eventually: Callable[..., Any]
 ) -> None:
-    """G3, G4: SIGSTOP past the lease, SIGCONT: one committed effect, and the stale settle is fenced."""
+    """G3, G4: SIGSTOP past the lease, SIGCONT: one committed effect, and the stale settle is
+    fenced."""
     await services.reaper()
     frozen = await services.worker()
     task_id = await client.submit("hold", seconds=0.3)
@@ -102,7 +113,9 @@ async def test_a_frozen_worker_changes_nothing_when_it_wakes(
     await frozen.hear("worker.opened", count=2)
 
 
-async def test_worker_frozen_for_less_than_a_lease_is_not_reaped(services: Services, client: Client) -> None:
+async def test_worker_frozen_for_less_than_a_lease_is_not_reaped(
+    services: Services, client: Client
+) -> None:
     reaper = await services.reaper()
     worker = await services.worker()
     task_id = await client.submit("hold", seconds=1.5)
@@ -144,8 +157,11 @@ async def test_blocked_loop_is_ended_and_logged(services: Services, client: Clie
     await worker.hear("attempt.reaped", task_id=task_id)
 
 
-async def test_a_drain_finishes_what_it_can_and_hands_back_the_rest(services: Services, client: Client) -> None:
-    """SIGTERM: no new work; running work finishes within the grace period; the rest is handed back without a charge."""
+async def test_a_drain_finishes_what_it_can_and_hands_back_the_rest(
+    services: Services, client: Client
+) -> None:
+    """SIGTERM: no new work; running work finishes within the grace period; the rest is handed back
+    without a charge."""
     services.config = replace(services.config, grace_seconds=1.0)
     worker = await services.worker()
     short, long = await client.submit("hold", seconds=0.5), await client.submit("hold", seconds=60)
@@ -156,7 +172,12 @@ async def test_a_drain_finishes_what_it_can_and_hands_back_the_rest(services: Se
     assert await worker.ended() == 0
     assert (await client.find(short)).state is State.SUCCESS
     back = await client.find(long)
-    assert (back.state, back.retry_count, back.loss_count, back.crash_count) == (State.PENDING, 0, 0, 0)
+    assert (back.state, back.retry_count, back.loss_count, back.crash_count) == (
+        State.PENDING,
+        0,
+        0,
+        0,
+    )
     assert (await client.find(late)).attempt == 0
     depths = await client.engine.stores.survey.depths("default")
     assert depths.waiting == 2
@@ -177,7 +198,9 @@ async def test_a_second_sigterm_hurries(services: Services, client: Client) -> N
     assert (await client.find(task_id)).state is State.PENDING
 
 
-async def test_whom_redis_alone_still_names_is_not_blamed(services: Services, client: Client) -> None:
+async def test_whom_redis_alone_still_names_is_not_blamed(
+    services: Services, client: Client
+) -> None:
     """Three ran, Redis lost two of them, the process died: the third was not alone."""
     worker = await services.worker()
     ids = await client.submit_many("nap", 3, seconds=60)
@@ -185,7 +208,9 @@ async def test_whom_redis_alone_still_names_is_not_blamed(services: Services, cl
     await asyncio.sleep(0.6)  # three ticks of the child, which tell the supervisor how many run
     (opened,) = worker.heard("worker.opened")
     forgotten = [Release(task_id) for task_id in ids[:2]]
-    await client.engine.stores.dispatcher.release("default", forgotten, worker_id=opened["worker_id"])
+    await client.engine.stores.dispatcher.release(
+        "default", forgotten, worker_id=opened["worker_id"]
+    )
     send(worker.children[0], signal.SIGKILL)
     await worker.hear("attempt.reaped", task_id=ids[2])
     task = await client.find(ids[2])

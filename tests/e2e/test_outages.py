@@ -21,7 +21,8 @@ from support.client import EFFECTS, Client
 from support.processes import Services
 from support.servers import at, prepare
 
-# The limits that are promised stand in the tests. To start servers and to drain thousands of tasks takes a busy machine longer.
+# The limits that are promised stand in the tests. To start servers and to drain thousands of tasks
+# takes a busy machine longer.
 TASKS = 5000
 
 
@@ -49,7 +50,9 @@ async def test_flushall_in_the_middle_of_five_thousand(services: Services, clien
 
 
 @pytest.fixture
-async def own(config: Config, own_postgres: PostgresServer, own_valkey: ValkeyServer) -> AsyncIterator[Client]:
+async def own(
+    config: Config, own_postgres: PostgresServer, own_valkey: ValkeyServer
+) -> AsyncIterator[Client]:
     """A client on servers of the test's own."""
     await prepare(own_postgres.url)
     mine = replace(at(config, own_postgres.url), redis_url=own_valkey.url)
@@ -60,7 +63,8 @@ async def own(config: Config, own_postgres: PostgresServer, own_valkey: ValkeySe
 
 
 async def test_valkey_away_for_twenty_seconds(own: Client, own_valkey: ValkeyServer) -> None:
-    """Submissions still get 202, and finish after its return; what ran goes on and is not run twice."""
+    """Submissions still get 202, and finish after its return; what ran goes on and is not run
+    twice."""
     services = Services(own.config)
     try:
         await services.reaper()
@@ -80,7 +84,9 @@ async def test_valkey_away_for_twenty_seconds(own: Client, own_valkey: ValkeySer
         tasks = await own.all_ended(ids)
         assert {(task.state, task.attempt) for task in tasks} == {(State.SUCCESS, 1)}
         ran = await own.ended(long)
-        assert (ran.state, ran.attempt) == (State.SUCCESS, 1), "longer than a lease without Redis, and still its own"
+        assert (ran.state, ran.attempt) == (State.SUCCESS, 1), (
+            "longer than a lease without Redis, and still its own"
+        )
         assert await own.doubled() == []
     finally:
         await services.destroy()

@@ -23,7 +23,13 @@ LEASE = 2.0
 
 @pytest.fixture
 def config(config: Config) -> Config:
-    return replace(config, lease_seconds=LEASE, heartbeat_seconds=0.3, statement_timeout_seconds=2, grace_seconds=0)
+    return replace(
+        config,
+        lease_seconds=LEASE,
+        heartbeat_seconds=0.3,
+        statement_timeout_seconds=2,
+        grace_seconds=0,
+    )
 
 
 @pytest.fixture
@@ -49,7 +55,8 @@ async def far(config: Config, postgres: Proxy, valkey: Proxy) -> AsyncIterator[S
 async def test_a_worker_that_lost_postgres_alone_gives_its_tasks_up(
     services: Services, far: Services, client: Client, postgres: Proxy, pace: Pace
 ) -> None:
-    """It renews in dispatch for three leases, in the hope of Postgres; then it lets go, and stops."""
+    """It renews in dispatch for three leases, in the hope of Postgres; then it lets go, and
+    stops."""
     reaper = await services.reaper()
     cut_off = await far.worker()
     ids = [await client.submit("hold", seconds=60), await client.submit("nap", seconds=60)]
@@ -64,13 +71,18 @@ async def test_a_worker_that_lost_postgres_alone_gives_its_tasks_up(
     await cut_off.hear("worker.fenced")
     postgres.thaw()
     await cut_off.hear("attempt.fenced", count=2, attempt=1)
-    assert {task.worker_id for task in await client.running(ids)} == {heir.heard("worker.opened")[0]["worker_id"]}
+    assert {task.worker_id for task in await client.running(ids)} == {
+        heir.heard("worker.opened")[0]["worker_id"]
+    }
     assert await client.doubled() == []
     await cut_off.hear("worker.opened", count=2)
 
 
-async def test_a_worker_that_lost_redis_alone_goes_on(services: Services, far: Services, client: Client, valkey: Proxy) -> None:
-    """A frozen connection answers nothing and ends nothing; the ledger hears of it all the same, in time."""
+async def test_a_worker_that_lost_redis_alone_goes_on(
+    services: Services, far: Services, client: Client, valkey: Proxy
+) -> None:
+    """A frozen connection answers nothing and ends nothing; the ledger hears of it all the same, in
+    time."""
     reaper = await services.reaper()
     cut_off = await far.worker()
     task_id = await client.submit("hold", seconds=4 * LEASE)

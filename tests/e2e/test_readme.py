@@ -1,8 +1,8 @@
 """The README's examples work as shown.
 
-Every block marked `test` is run as it stands, against a real `leaseq dev examples.orders:app`; only the port is another. The
-block marked `output` after it says what has to come out: each of its lines is in the output, in that order, where `…` stands
-for anything.
+Every block marked `test` is run as it stands, against a real `leaseq dev examples.orders:app`; only
+the port is another. The block marked `output` after it says what has to come out: each of its lines
+is in the output, in that order, where `…` stands for anything.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ def blocks(language: str) -> list[Block]:
 def missing(output: str, wanted: list[str]) -> list[str]:
     """Those of the wanted lines that are not in the output, or not in that order."""
     lines = iter(output.splitlines())
-    return [line for line in wanted if not any(re.fullmatch(pattern(line), said, re.IGNORECASE) for said in lines)]
+    return [
+        line
+        for line in wanted
+        if not any(re.fullmatch(pattern(line), said, re.IGNORECASE) for said in lines)
+    ]
 
 
 def pattern(line: str) -> str:
@@ -53,7 +57,8 @@ def pattern(line: str) -> str:
 
 
 class Dev(NamedTuple):
-    """A running `leaseq dev`: its address, its environment, and the directory in which it was started."""
+    """A running `leaseq dev`: its address, its environment, and the directory in which it was
+    started."""
 
     port: int
     env: dict[str, str]
@@ -66,7 +71,11 @@ async def dev(tmp_path: Path) -> AsyncIterator[Dev]:
     """Everything for the orders, until the test is over."""
     port, data = free_port(), tmp_path / "data"
     own = {name: value for name, value in os.environ.items() if not name.startswith("LEASEQ_")}
-    env = own | {"LEASEQ_DATA_DIR": str(data), "LEASEQ_API_PORT": str(port), "PYTHONPATH": str(ROOT)}
+    env = own | {
+        "LEASEQ_DATA_DIR": str(data),
+        "LEASEQ_API_PORT": str(port),
+        "PYTHONPATH": str(ROOT),
+    }
     try:
         async with serving(tmp_path, env, "dev", "examples.orders:app", "--no-reload"):
             await until_types_are_known(port)
@@ -79,7 +88,9 @@ async def dev(tmp_path: Path) -> AsyncIterator[Dev]:
 @asynccontextmanager
 async def serving(home: Path, env: dict[str, str], *arguments: str) -> AsyncIterator[None]:
     """Run `leaseq ARGUMENTS` within the block."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "leaseq", *arguments, cwd=home, env=env)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "leaseq", *arguments, cwd=home, env=env
+    )
     try:
         yield
     finally:
@@ -88,11 +99,14 @@ async def serving(home: Path, env: dict[str, str], *arguments: str) -> AsyncIter
 
 
 async def until_types_are_known(port: int) -> None:
-    """The API knows what the worker can run as soon as it refuses what the worker could not take."""
+    """The API knows what the worker can run as soon as it refuses what the worker could not
+    take."""
     wrong = {"type": "charge", "payload": {"no": "order"}, "queue": "nobody"}
     headers = {"Idempotency-Key": "are-you-there"}
     async with (
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client,
+        httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60
+        ) as client,
         asyncio.timeout(START_SECONDS),
     ):
         while True:
@@ -123,14 +137,18 @@ async def test_the_curl_lines(dev: Dev) -> None:
     """In one shell, one after the other, as a reader would."""
     shown = blocks("sh")
     assert len(shown) == 4
-    script = "\necho; echo ----\n".join(block.code for block in shown).replace("127.0.0.1:8000", f"127.0.0.1:{dev.port}")
+    script = "\necho; echo ----\n".join(block.code for block in shown).replace(
+        "127.0.0.1:8000", f"127.0.0.1:{dev.port}"
+    )
     # An answer ends without a new line, and the next one must not stand behind it.
     script = re.sub(r"^curl ", "curl --write-out '\\\\n' ", script, flags=re.MULTILINE)
     answers = (await run(dev, "sh", stdin=script)).split("----\n")
     for block, answer in zip(shown, answers, strict=True):
         assert missing(answer, block.output) == [], answer
     with psycopg.connect(dev.postgres_url) as conn:
-        assert conn.execute("select order_id, cents from charges").fetchall() == [(7, 1250)], "Ada is charged once"
+        assert conn.execute("select order_id, cents from charges").fetchall() == [(7, 1250)], (
+            "Ada is charged once"
+        )
 
 
 async def test_the_python_example(dev: Dev) -> None:
@@ -144,9 +162,15 @@ async def test_the_python_example(dev: Dev) -> None:
 
 async def test_readme_clients_run_as_printed(dev: Dev) -> None:
     """examples/client.sh takes the address; examples/http_client.py has the one of the README."""
-    said = await run(dev, "sh", str(ROOT / "examples" / "client.sh"), f"http://127.0.0.1:{dev.port}")
+    said = await run(
+        dev, "sh", str(ROOT / "examples" / "client.sh"), f"http://127.0.0.1:{dev.port}"
+    )
     assert '"state":"SUCCESS"' in said
-    client = (ROOT / "examples" / "http_client.py").read_text(encoding="utf-8").replace(":8000", f":{dev.port}")
+    client = (
+        (ROOT / "examples" / "http_client.py")
+        .read_text(encoding="utf-8")
+        .replace(":8000", f":{dev.port}")
+    )
     first, second, last = (await run(dev, sys.executable, "-", stdin=client)).splitlines()
     assert first.split()[0] == second.split()[0]
     assert (first.split()[-1], second.split()[-1]) == ("false", "true")

@@ -34,7 +34,11 @@ def config(config: Config, proxy: Proxy) -> Config:
 
 
 async def test_every_process_goes_on_at_the_new_primary(
-    services: Services, client: Client, redis_pair: RedisPair, proxy: Proxy, eventually: Callable[..., Any]
+    services: Services,
+    client: Client,
+    redis_pair: RedisPair,
+    proxy: Proxy,
+    eventually: Callable[..., Any],
 ) -> None:
     pair, port = redis_pair, free_port()
     worker, reaper = await services.worker(), await services.reaper()
@@ -42,7 +46,9 @@ async def test_every_process_goes_on_at_the_new_primary(
     await api.hear("api.started")
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         first = (await http.post("/api/tasks", json=BODY)).json()["task_id"]
-        napping = (await http.post("/api/tasks", json={"type": "nap", "payload": {"seconds": 2.0}})).json()["task_id"]
+        napping = (
+            await http.post("/api/tasks", json={"type": "nap", "payload": {"seconds": 2.0}})
+        ).json()["task_id"]
         assert (await client.ended(first)).state is State.SUCCESS
         await worker.hear("task.claimed", task_id=napping)
         await asyncio.to_thread(pair.wait_for_copy, pair.second)
@@ -59,7 +65,9 @@ async def test_every_process_goes_on_at_the_new_primary(
             await asyncio.sleep(0.2)
         assert len(api.heard("push.failed")) <= 3, "the old primary is left with the first refusal"
         assert {task.state for task in await client.all_ended(after)} == {State.SUCCESS}
-        retry = (await http.post("/api/tasks", json={"type": "flaky", "payload": {"failures": 1}})).json()["task_id"]
+        retry = (
+            await http.post("/api/tasks", json={"type": "flaky", "payload": {"failures": 1}})
+        ).json()["task_id"]
         assert (await client.ended(retry)).state is State.SUCCESS, "the reaper promotes"
         assert (await client.ended(napping)).attempt == 1, "live work is not run twice"
     renewed = len(worker.heard("lease.renewed"))
@@ -73,26 +81,35 @@ async def test_every_process_goes_on_at_the_new_primary(
 
     async def everybody() -> bool:
         found = await asyncio.to_thread(names)
-        return {"leaseq-api", "leaseq-reaper", "leaseq-supervisor"} <= found and len([n for n in found if "leaseq" in n]) >= 5
+        return {"leaseq-api", "leaseq-reaper", "leaseq-supervisor"} <= found and len(
+            [n for n in found if "leaseq" in n]
+        ) >= 5
 
     await eventually(everybody)
 
 
 async def test_deliveries_taken_by_the_old_primary_are_delivered_again(
-    services: Services, client: Client, redis_pair: RedisPair, proxy: Proxy, eventually: Callable[..., Any]
+    services: Services,
+    client: Client,
+    redis_pair: RedisPair,
+    proxy: Proxy,
+    eventually: Callable[..., Any],
 ) -> None:
-    """A planned failover: until the old primary is demoted, all clients write to it, and all of that is lost."""
+    """A planned failover: until the old primary is demoted, all clients write to it, and all of
+    that is lost."""
     pair = redis_pair
     reaper = await services.reaper()
     await client.submit("note")
     await client.engine.pusher.aclose()
     await asyncio.to_thread(pair.wait_for_copy, pair.second)
     with pair.client(pair.second) as new, pair.client(pair.first) as old:
-        await eventually(lambda: asyncio.to_thread(old.exists, KEYS.data()))  # the reaper has looked at this server
+        # the reaper has looked at this server
+        await eventually(lambda: asyncio.to_thread(old.exists, KEYS.data()))
         await asyncio.to_thread(pair.promote, pair.second)
         proxy.lead_to(pair.url(pair.second))
         lost, lane = [], KEYS.ready("default", Lane.NORMAL)
-        for _ in range(10):  # a connection that is made now leads to the new one; those that were made before do not
+        # a connection that is made now leads to the new one; those that were made before do not
+        for _ in range(10):
             lost += await client.submit_many("note", 20)
             await client.engine.pusher.aclose()
             if old.llen(lane) > 1:
@@ -104,4 +121,5 @@ async def test_deliveries_taken_by_the_old_primary_are_delivered_again(
     await services.worker()
     assert {task.state for task in await client.all_ended(lost, timeout=60)} == {State.SUCCESS}
     assert await client.doubled() == []
-    await reaper.hear("reaper.quieted")  # it noticed that dispatch is another server, and suspects no worker for a lease
+    # it noticed that dispatch is another server, and suspects no worker for a lease
+    await reaper.hear("reaper.quieted")

@@ -57,7 +57,9 @@ async def deployments(config: Config, other_postgres_url: str) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         made = []
         for each in configs:
-            client = Client(await stack.enter_async_context(open_engine(each, name="leaseq test client")), each)
+            client = Client(
+                await stack.enter_async_context(open_engine(each, name="leaseq test client")), each
+            )
             await client.rows(EFFECTS)
             made.append(Deployment(each, client))
         yield made
@@ -73,7 +75,12 @@ async def test_two_deployments_with_prefixes_share_one_redis(
 
     async def named() -> bool:
         names = {client["name"] for client in await store.client_list()}
-        return {"shop-reaper", "shop:test-reaper", "shop-supervisor", "shop:test-supervisor"} <= names
+        return {
+            "shop-reaper",
+            "shop:test-reaper",
+            "shop-supervisor",
+            "shop:test-supervisor",
+        } <= names
 
     await eventually(named)
     napping = [await each.client.submit("nap", seconds=1.5) for each in deployments]
@@ -89,7 +96,9 @@ async def test_two_deployments_with_prefixes_share_one_redis(
     await first.services.worker()
     for each, task_id in zip(deployments, napping, strict=True):
         assert (await each.client.ended(task_id)).state is State.SUCCESS
-    assert (await other.client.find(napping[1])).attempt == 1, "the other deployment has lost nothing"
+    assert (await other.client.find(napping[1])).attempt == 1, (
+        "the other deployment has lost nothing"
+    )
     assert not any(service.heard("worker.reaped") for service in (workers[1], reapers[1]))
     assert not any(service.heard("delivery.parked") for service in (*workers, *reapers))
     keys = {key.decode() async for key in store.scan_iter("*")}
@@ -113,9 +122,13 @@ async def ledgers(client: Client, other: Config) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "args", [["api", "--port", "0"], ["worker", "apps.probe:app"], ["reaper"], ["submit", "note"]], ids="_".join
+    "args",
+    [["api", "--port", "0"], ["worker", "apps.probe:app"], ["reaper"], ["submit", "note"]],
+    ids="_".join,
 )
-async def test_a_second_deployment_without_a_prefix_refuses_to_start(args: list[str], ledgers: list[str], other: Config) -> None:
+async def test_a_second_deployment_without_a_prefix_refuses_to_start(
+    args: list[str], ledgers: list[str], other: Config
+) -> None:
     """The first one has no process but a client."""
     service = await Services(other).start(*args)
     try:
@@ -123,11 +136,16 @@ async def test_a_second_deployment_without_a_prefix_refuses_to_start(args: list[
     finally:
         await service.destroy()
     said = service.other[-1]
-    assert all(name in said for name in [*ledgers, "the prefix leaseq", "LEASEQ_REDIS_PREFIX", "LEASEQ_REDIS_URL"]), service.other
+    assert all(
+        name in said
+        for name in [*ledgers, "the prefix leaseq", "LEASEQ_REDIS_PREFIX", "LEASEQ_REDIS_URL"]
+    ), service.other
     assert not any("Traceback" in line for line in service.other)
 
 
-async def test_a_python_client_of_another_ledger_does_not_open(ledgers: list[str], other: Config) -> None:
+async def test_a_python_client_of_another_ledger_does_not_open(
+    ledgers: list[str], other: Config
+) -> None:
     with pytest.raises(DispatchForeign, match=ledgers[0]):
         async with Leaseq(config=other):
             pass
@@ -184,7 +202,8 @@ async def test_of_two_that_start_on_an_empty_redis_at_once_one_is_refused(
 async def test_a_running_deployment_leaves_a_prefix_that_another_ledger_took(
     services: Services, client: Client, store: redis.asyncio.Redis, ledgers: list[str]
 ) -> None:
-    """Everything was flushed, and another deployment was there first: nothing of it is reaped, parked or written over."""
+    """Everything was flushed, and another deployment was there first: nothing of it is reaped,
+    parked or written over."""
     worker, reaper = await services.worker(), await services.reaper()
     running = await client.submit("nap", seconds=3.0)
     await worker.hear("task.claimed", task_id=running)
@@ -202,13 +221,16 @@ async def test_a_running_deployment_leaves_a_prefix_that_another_ledger_took(
     for service in (worker, reaper):
         (said, *_) = await service.hear("dispatch.foreign")
         assert (said["found"], said["ledger"]) == (ledgers[1], ledgers[0])
-    # BLMOVE may have been under way: it does not ask for the owner. A value that it moves is left where it is.
+    # BLMOVE may have been under way: it does not ask for the owner. A value that it moves is left
+    # where it is.
     await store.rpush(keys.ready("default", Lane.NORMAL), new_task_id(), new_task_id())
     assert (await client.ended(running)).state is State.SUCCESS, "what runs needs no dispatch"
     waiting = await client.submit("note")
     with pytest.raises(ServerUnreachable, match="belongs to ledger"):
         await client.engine.stores.survey.depths("default")
-    assert await store.lrange(keys.processing("default", foreign_worker), 0, -1) == [foreign_task.encode()]
+    assert await store.lrange(keys.processing("default", foreign_worker), 0, -1) == [
+        foreign_task.encode()
+    ]
     assert await store.zrange(keys.leases("default"), 0, -1) == [foreign_worker.encode()]
     assert not await store.exists(keys.parked("default"))
     assert not worker.heard("delivery.parked")
@@ -243,7 +265,9 @@ async def test_a_failover_to_the_redis_of_another_deployment_is_noticed(
             assert await there.llen(KEYS.ready("default", Lane.NORMAL)) == 0
 
 
-async def test_one_prefix_is_one_deployment(config: Config, client: Client, services: Services) -> None:
+async def test_one_prefix_is_one_deployment(
+    config: Config, client: Client, services: Services
+) -> None:
     """Processes that differ in nothing but the prefix do not see each other."""
     await services.worker(LEASEQ_REDIS_PREFIX="elsewhere")
     task_id = await client.submit("note")

@@ -38,20 +38,31 @@ async def run(config: Config, *arguments: str) -> int | None:
         return await process.wait()
 
 
-async def test_commands_that_read_there_leave_the_primary_in_use(config: Config, pair: Pair, dispatch: Redis) -> None:
+async def test_commands_that_read_there_leave_the_primary_in_use(
+    config: Config, pair: Pair, dispatch: Redis
+) -> None:
     here, there = at(config, pair.primary.url), at(config, pair.standby.url)
     async with open_engine(here) as engine:
         task_id = (await engine.submit(submission())).task_id
         known = await dispatch.hgetall(LEDGER)
         pair.standby.promote()
-        for arguments in (["list"], ["show", task_id], ["queues"], ["workers"], ["wait", task_id, "--timeout", "0.1"], ["check"]):
+        for arguments in (
+            ["list"],
+            ["show", task_id],
+            ["queues"],
+            ["workers"],
+            ["wait", task_id, "--timeout", "0.1"],
+            ["check"],
+        ):
             await run(there, *arguments)
             assert await dispatch.hgetall(LEDGER) == known, arguments
         await engine.stores.ownership.check()
         await engine.submit(submission())
 
 
-async def test_a_client_that_may_write_announces_what_it_has_seen(config: Config, pair: Pair, dispatch: Redis) -> None:
+async def test_a_client_that_may_write_announces_what_it_has_seen(
+    config: Config, pair: Pair, dispatch: Redis
+) -> None:
     """It may be the first that sees the new primary after a failover."""
     here, there = at(config, pair.primary.url), at(config, pair.standby.url)
     async with open_engine(here):

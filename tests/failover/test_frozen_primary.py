@@ -40,11 +40,15 @@ async def use_all(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("moves", [True, False], ids=["the address moves", "two hosts in the URL"])
-async def test_one_time_out_is_enough_to_leave_it(config: Config, frozen: Pair, proxy_to: ProxyTo, moves: bool) -> None:
+async def test_one_time_out_is_enough_to_leave_it(
+    config: Config, frozen: Pair, proxy_to: ProxyTo, moves: bool
+) -> None:
     proxy = await proxy_to(frozen.primary.url)
     url = proxy.url if moves else frozen.both()
     failures = 0
-    async with open_engine(replace(config, postgres_url=url, statement_timeout_seconds=2), pool_size=CONNECTIONS) as engine:
+    async with open_engine(
+        replace(config, postgres_url=url, statement_timeout_seconds=2), pool_size=CONNECTIONS
+    ) as engine:
         await use_all(engine)
         frozen.primary.freeze()
         await asyncio.to_thread(frozen.standby.promote)
@@ -56,12 +60,16 @@ async def test_one_time_out_is_enough_to_leave_it(config: Config, frozen: Pair, 
                     break
                 except ServerUnreachable:
                     failures += 1
-    assert failures <= 2, "one statement that was not answered, and perhaps one that waited for a connection meanwhile"
+    assert failures <= 2, (
+        "one statement that was not answered, and perhaps one that waited for a connection meanwhile"
+    )
     (left,) = [event.fields["connections"] for event in events if event.name == "ledger.left"]
     assert left >= CONNECTIONS, "and perhaps one that the pool was opening"
 
 
-async def test_statements_that_wait_for_it_end_with_the_first(config: Config, frozen: Pair, proxy_to: ProxyTo) -> None:
+async def test_statements_that_wait_for_it_end_with_the_first(
+    config: Config, frozen: Pair, proxy_to: ProxyTo
+) -> None:
     """Later statements do not wait for their own time-out."""
     proxy = await proxy_to(frozen.primary.url)
     settings = replace(config, postgres_url=proxy.url, statement_timeout_seconds=3)

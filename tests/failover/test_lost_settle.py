@@ -38,25 +38,35 @@ async def test_the_task_runs_again_and_ends(config: Config, pair: Pair, proxy_to
         async with open_engine(far) as engine, working(far, app):
             reaping = asyncio.create_task(run(far, stop))
             task_id = await Client(engine, far).submit("wait")
-            async with await psycopg.AsyncConnection.connect(pair.standby.url, autocommit=True) as standby:
+            async with await psycopg.AsyncConnection.connect(
+                pair.standby.url, autocommit=True
+            ) as standby:
                 await until(lambda: _is(standby, task_id, State.PROCESSING), seconds=PATIENCE)
                 await standby.execute("alter system set primary_conninfo = ''")
                 await standby.execute("select pg_reload_conf()")
                 await until(lambda: _receives_nothing(standby), seconds=PATIENCE)
             go.set()
-            await until(lambda: any(event.name == "attempt.settled" for event in events), seconds=PATIENCE)
+            await until(
+                lambda: any(event.name == "attempt.settled" for event in events), seconds=PATIENCE
+            )
             pair.primary.kill()
             await asyncio.to_thread(pair.standby.promote)
             proxy.move(pair.standby.url)
-            async with await psycopg.AsyncConnection.connect(pair.standby.url, autocommit=True) as promoted:
-                assert await _is(promoted, task_id, State.PROCESSING), "the failover has lost nothing"
+            async with await psycopg.AsyncConnection.connect(
+                pair.standby.url, autocommit=True
+            ) as promoted:
+                assert await _is(promoted, task_id, State.PROCESSING), (
+                    "the failover has lost nothing"
+                )
                 await until(lambda: _is(promoted, task_id, State.SUCCESS), seconds=6 * PATIENCE)
             stop.set()
             await reaping
     assert runs == 2
 
 
-async def _is(conn: psycopg.AsyncConnection[tuple[object, ...]], task_id: str, state: State) -> bool:
+async def _is(
+    conn: psycopg.AsyncConnection[tuple[object, ...]], task_id: str, state: State
+) -> bool:
     found = await (await conn.execute(STATE, [task_id])).fetchall()
     return found == [(str(state),)]
 

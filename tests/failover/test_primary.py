@@ -26,7 +26,9 @@ from support.worker import until
 
 # Two servers of its own for each test.
 TIMELINE = "select ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int"
-END_SESSIONS = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'leaseq%'"
+END_SESSIONS = (
+    "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'leaseq%'"
+)
 SYSTEM = "select system_identifier::text from pg_control_system()"
 
 
@@ -77,8 +79,12 @@ async def _waits_for_a_lock(pair: Pair) -> bool:
     return bool(await ask(pair.primary.url, "select count(*) > 0 from pg_locks where not granted"))
 
 
-@pytest.mark.parametrize("attributes", ["", "target_session_attrs=read-write", "target_session_attrs=any"])
-async def test_of_two_hosts_the_primary_is_found(one: Callable[[str], Config], pair: Pair, attributes: str) -> None:
+@pytest.mark.parametrize(
+    "attributes", ["", "target_session_attrs=read-write", "target_session_attrs=any"]
+)
+async def test_of_two_hosts_the_primary_is_found(
+    one: Callable[[str], Config], pair: Pair, attributes: str
+) -> None:
     async with open_engine(one(pair.both(first="standby", attributes=attributes))) as engine:
         assert await is_in(pair.primary.url, await submit_soon(engine))
         pair.primary.kill()
@@ -94,7 +100,9 @@ async def test_an_address_that_leads_to_a_standby_for_a_while(
         proxy.move(pair.standby.url)
         proxy.cut()
         problem(await api.submit(), "server_unreachable")
-        assert problem(await api.client.get("/health/ready"), "not_ready")["postgres"] == "read only"
+        assert (
+            problem(await api.client.get("/health/ready"), "not_ready")["postgres"] == "read only"
+        )
         proxy.move(pair.primary.url)
         await until(lambda: _is_accepted(api), seconds=PATIENCE)
         assert (await api.get("/health/ready"))["postgres"] == "up"
@@ -124,7 +132,9 @@ async def test_a_session_that_answers_read_only_is_given_up(config: Config) -> N
         await conn.execute("set default_transaction_read_only = on")
     wanted = submission()
     with recorded() as events:
-        assert (await ledger.submit([wanted], retention_seconds=RETENTION))[wanted.task_id] is not None
+        assert (await ledger.submit([wanted], retention_seconds=RETENTION))[
+            wanted.task_id
+        ] is not None
     assert [event.name for event in events] == ["ledger.left"]
     await pool.close()
 
@@ -147,7 +157,9 @@ async def test_an_old_primary_that_lives_on_is_left(
             assert await is_in(pair.standby.url, task_id)
             assert not await is_in(pair.primary.url, task_id)
             assert await ask_all(pool_of(engine), TIMELINE) == {2}
-        assert [event.fields["connections"] for event in events if event.name == "ledger.left"] == [3]
+        assert [event.fields["connections"] for event in events if event.name == "ledger.left"] == [
+            3
+        ]
         await other.close()
 
 
@@ -161,11 +173,15 @@ async def test_an_old_primary_is_left_though_nothing_else_makes_a_connection(
         with recorded() as events:
             pair.standby.promote()
             proxy.move(pair.standby.url)
-            await until(lambda: any(event.name == "ledger.left" for event in events), seconds=PATIENCE)
+            await until(
+                lambda: any(event.name == "ledger.left" for event in events), seconds=PATIENCE
+            )
         assert await is_in(pair.standby.url, await submit_soon(engine))
 
 
-async def test_writes_on_an_old_primary_are_not_acknowledged(one: Callable[[str], Config], pair: Pair) -> None:
+async def test_writes_on_an_old_primary_are_not_acknowledged(
+    one: Callable[[str], Config], pair: Pair
+) -> None:
     """The newer timeline becomes known while a statement runs on the old primary."""
     async with (
         open_engine(one(pair.primary.url)) as engine,
@@ -192,7 +208,9 @@ async def test_a_postgres_that_does_not_tell_who_it_is_is_judged_by_its_writes_a
         await admin.execute("grant all on all tables in schema leaseq to plain")
         await admin.execute("revoke execute on function pg_control_system from public")
     before = newest_timeline(system)
-    url = pair.both(first="standby").replace(pair.primary.url.split("//")[1].split("@")[0], "plain:plain")
+    url = pair.both(first="standby").replace(
+        pair.primary.url.split("//")[1].split("@")[0], "plain:plain"
+    )
     async with open_engine(one(url)) as engine:
         assert await is_in(pair.primary.url, await submit_soon(engine))
     assert newest_timeline(system) == before

@@ -63,13 +63,18 @@ async def test_everything_that_opens_names_the_reason_at_once(unwritable: Config
     async with refused_at_once(ServerUnfit):
         await require_fit(unwritable)
     (finding,) = [finding for finding in (await survey(unwritable)).findings if finding.grave]
-    assert "takes no writes" in finding.message or "default_transaction_read_only is on" in finding.message
+    assert (
+        "takes no writes" in finding.message
+        or "default_transaction_read_only is on" in finding.message
+    )
 
 
 async def granted(url: str) -> bool:
     """May the role of the services use the schema?"""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as admin:
-        cursor = await admin.execute("select has_schema_privilege(%s, 'leaseq', 'usage')", [SERVICE])
+        cursor = await admin.execute(
+            "select has_schema_privilege(%s, 'leaseq', 'usage')", [SERVICE]
+        )
         (row,) = await cursor.fetchall()
         return bool(row[0])
 
@@ -94,7 +99,9 @@ async def test_an_old_primary_is_not_migrated(pair: Pair) -> None:
 
 
 def test_a_command_names_the_reason(config: Config, pair: Pair) -> None:
-    there = replace(config, postgres_url=pair.standby.url, statement_timeout_seconds=STATEMENT_SECONDS)
+    there = replace(
+        config, postgres_url=pair.standby.url, statement_timeout_seconds=STATEMENT_SECONDS
+    )
     result = CliRunner().invoke(main, ["list"], env=there.to_env())
     assert result.exit_code == 4
     said = " ".join(result.output.split())
@@ -102,9 +109,15 @@ def test_a_command_names_the_reason(config: Config, pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("service", ["api", "reaper", "worker"])
-async def test_a_service_on_a_standby_ends_with_the_reason(config: Config, pair: Pair, service: str) -> None:
-    services = Services(replace(config, postgres_url=pair.standby.url, statement_timeout_seconds=STATEMENT_SECONDS))
-    arguments = {"api": ["--port", str(free_port())], "worker": ["apps.probe:app"], "reaper": []}[service]
+async def test_a_service_on_a_standby_ends_with_the_reason(
+    config: Config, pair: Pair, service: str
+) -> None:
+    services = Services(
+        replace(config, postgres_url=pair.standby.url, statement_timeout_seconds=STATEMENT_SECONDS)
+    )
+    arguments = {"api": ["--port", str(free_port())], "worker": ["apps.probe:app"], "reaper": []}[
+        service
+    ]
     started = await services.start(service, *arguments)
     try:
         assert await started.ended(timeout=STATEMENT_SECONDS / 2) == 5
@@ -117,6 +130,8 @@ async def test_a_pool_without_a_primary_tells_why(config: Config, pair: Pair) ->
     """A pool that waits for a connection says only that it has waited."""
     slow = replace(config, postgres_url=pair.standby.url, statement_timeout_seconds=2)
     pool = await open_pool(slow, name="leaseq test", max_size=1, wait=False)
-    with pytest.raises(ServerUnreachable, match=r"^the Postgres that answers is a standby, which takes no writes"):
+    with pytest.raises(
+        ServerUnreachable, match=r"^the Postgres that answers is a standby, which takes no writes"
+    ):
         await Ledger(Session(pool, deadline_seconds=60)).find_due()
     await pool.close()

@@ -16,14 +16,20 @@ from support.worker import until
 # Two servers of its own for each test.
 
 
-async def test_the_start_the_check_and_readiness_ask_for_a_standby(config: Config, pair: Pair) -> None:
+async def test_the_start_the_check_and_readiness_ask_for_a_standby(
+    config: Config, pair: Pair
+) -> None:
     careful = replace(at(config, pair.primary.url), require_standby=True)
     with pytest.raises(ServerUnfit, match="synchronous_standby_names is empty"):
         await require_fit(careful)
-    assert [finding.about for finding in (await survey(careful)).findings if finding.grave] == ["postgres"]
+    assert [finding.about for finding in (await survey(careful)).findings if finding.grave] == [
+        "postgres"
+    ]
     await require_fit(replace(careful, require_standby=False))
     async with open_api(careful) as api:
-        assert problem(await api.client.get("/health/ready"), "not_ready")["postgres"] == "no standby"
+        assert (
+            problem(await api.client.get("/health/ready"), "not_ready")["postgres"] == "no standby"
+        )
         pair.synchronous()
         await until(lambda: _is_ready(api), seconds=PATIENCE)
         await require_fit(careful)

@@ -29,7 +29,9 @@ LEDGER = "leaseq:ledger"
 @pytest.fixture
 def old(config: Config, pair: Pair) -> Config:
     """The configuration of a process that is given the address of the first primary only."""
-    return replace(at(config, pair.primary.url), statement_timeout_seconds=3, reconcile_interval_seconds=0.2)
+    return replace(
+        at(config, pair.primary.url), statement_timeout_seconds=3, reconcile_interval_seconds=0.2
+    )
 
 
 @pytest.fixture
@@ -83,7 +85,10 @@ async def test_a_check_names_the_old_primary(old: Config, new: Config, pair: Pai
     assert (await check(old))["ok"]
     await promote(pair, new)
     (finding,) = [finding for finding in (await check(old))["findings"] if finding["grave"]]
-    assert "is an old primary, on timeline 1 where timeline 2 is known: stop that server" in finding["message"]
+    assert (
+        "is an old primary, on timeline 1 where timeline 2 is known: stop that server"
+        in finding["message"]
+    )
     assert (await check(new))["ok"]
 
 
@@ -92,7 +97,9 @@ async def test_a_service_does_not_start_on_the_old_primary(
     old: Config, new: Config, pair: Pair, services: Services, service: str
 ) -> None:
     await promote(pair, new)
-    arguments = {"api": ["--port", str(free_port())], "worker": ["apps.probe:app"], "reaper": []}[service]
+    arguments = {"api": ["--port", str(free_port())], "worker": ["apps.probe:app"], "reaper": []}[
+        service
+    ]
     started = await services.start(service, *arguments)
     assert await started.ended() == 5
     assert any("is an old primary" in line for line in started.other)
@@ -171,7 +178,8 @@ async def test_an_operator_who_goes_back_deletes_what_is_known(
 async def test_a_timeline_of_another_system_is_no_objection(
     old: Config, dispatch: redis.asyncio.Redis, eventually: Callable[..., Any]
 ) -> None:
-    """The ledger was moved by a dump or by pg_upgrade: its system is a new one, whose timelines begin at 1."""
+    """The ledger was moved by a dump or by pg_upgrade: its system is a new one, whose timelines
+    begin at 1."""
     async with open_engine(old):
         system = await dispatch.hget(LEDGER, "system")
     await dispatch.hset(LEDGER, mapping={"system": "another", "timeline": "7"})

@@ -1,7 +1,7 @@
 """No answer acknowledges a commit that the standby does not have.
 
-The standby is cut off with SIGSTOP to its WAL receiver: commits of the primary then wait, and reads see what such a commit left
-behind when its wait was cancelled.
+The standby is cut off with SIGSTOP to its WAL receiver: commits of the primary then wait, and reads
+see what such a commit left behind when its wait was cancelled.
 """
 
 from __future__ import annotations
@@ -77,24 +77,36 @@ async def insist(submit: Callable[[], Awaitable[Any]], accepted: Callable[[Any],
             await asyncio.sleep(0.05)
 
 
-async def test_a_replay_over_http_waits_for_the_standby(guarded: Config, pair: Pair, admin: Connection) -> None:
+async def test_a_replay_over_http_waits_for_the_standby(
+    guarded: Config, pair: Pair, admin: Connection
+) -> None:
     async with open_api(guarded) as api:
         await api.submitted(BODY, Idempotency_Key="another")
         pair.cut_off()
         problem(await api.submit(BODY, **KEY), "server_unreachable")
-        cursor = await admin.execute("select count(*) from leaseq.idempotency_keys where key = 'order-1'")
-        assert await cursor.fetchall() == [(1,)], "committed on the primary, on which nothing should rest"
+        cursor = await admin.execute(
+            "select count(*) from leaseq.idempotency_keys where key = 'order-1'"
+        )
+        assert await cursor.fetchall() == [(1,)], (
+            "committed on the primary, on which nothing should rest"
+        )
         problem(await api.submit(BODY, **KEY), "server_unreachable")
         pair.rejoin()
-        answer = await insist(lambda: api.submit(BODY, **KEY), lambda answer: answer.status_code == 202)
+        answer = await insist(
+            lambda: api.submit(BODY, **KEY), lambda answer: answer.status_code == 202
+        )
     pair.primary.kill()
     pair.standby.promote()
     async with open_api(at(guarded, pair.standby.url)) as api:
-        assert (await api.get(f"/api/tasks/{answer.json()['task_id']}"))["task_id"] == answer.json()["task_id"]
+        assert (await api.get(f"/api/tasks/{answer.json()['task_id']}"))[
+            "task_id"
+        ] == answer.json()["task_id"]
 
 
 @pytest.mark.usefixtures("admin")
-async def test_a_wait_that_was_given_up_is_not_held_against_the_next_statement(guarded: Config, pair: Pair) -> None:
+async def test_a_wait_that_was_given_up_is_not_held_against_the_next_statement(
+    guarded: Config, pair: Pair
+) -> None:
     async with open_engine(guarded, pool_size=1) as engine:
         await engine.submit(submission())
         pair.cut_off()
@@ -143,14 +155,18 @@ async def test_a_replay_inside_a_callers_transaction_makes_its_commit_wait(
         with pytest.raises(ServerUnreachable):
             await engine.submit(wanted)
         async with await psycopg.AsyncConnection.connect(pair.primary.url) as conn:
-            await engine.submit_within(submission(idempotency_key="k", fingerprint=wanted.fingerprint), conn)
+            await engine.submit_within(
+                submission(idempotency_key="k", fingerprint=wanted.fingerprint), conn
+            )
             committing = asyncio.create_task(conn.commit())
             await until_waiting(admin)
             pair.rejoin()
             await asyncio.wait_for(committing, PATIENCE)
 
 
-async def test_a_cancellation_that_was_only_read_waits_for_the_standby(guarded: Config, pair: Pair, admin: Connection) -> None:
+async def test_a_cancellation_that_was_only_read_waits_for_the_standby(
+    guarded: Config, pair: Pair, admin: Connection
+) -> None:
     async with open_engine(guarded) as engine:
         task_id = (await engine.submit(submission())).task_id
         pair.cut_off()
@@ -167,7 +183,9 @@ def handlers(began: asyncio.Event, go: asyncio.Event) -> Leaseq:
     @app.task
     async def write(ctx: Context) -> None:
         async with ctx.transaction() as tx:
-            await tx.execute("insert into public.effects values (%s, %s, 0)", (ctx.task_id, ctx.attempt))
+            await tx.execute(
+                "insert into public.effects values (%s, %s, 0)", (ctx.task_id, ctx.attempt)
+            )
         began.set()
         await go.wait()
 
@@ -198,7 +216,8 @@ async def test_an_ending_whose_wait_was_cancelled_is_found_out_and_waits_again(
             first = await until_waiting(admin)
             await admin.execute("select pg_cancel_backend(%s)", [first])
             await until(lambda: _is_over(admin, task_id), seconds=PATIENCE)
-            # The client that asked what had become of it waits again, and nothing is reported meanwhile.
+            # The client that asked what had become of it waits again, and nothing is reported
+            # meanwhile.
             await until_waiting(admin)
             assert count(events, "attempt.settled") == 0
             pair.rejoin()

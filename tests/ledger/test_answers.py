@@ -48,9 +48,14 @@ async def claim(ledger: Ledger, fleet: Fleet) -> Claim:
 
 @pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
 async def test_progress_beside_a_change_of_the_task_is_written_under_every_isolation(
-    config: Config, claim: Claim, plain: psycopg.AsyncConnection[Any], eventually: Callable[..., Any], isolation: str
+    config: Config,
+    claim: Claim,
+    plain: psycopg.AsyncConnection[Any],
+    eventually: Callable[..., Any],
+    isolation: str,
 ) -> None:
-    """The session of the pool has the isolation of its role again, as behind a pooler that resets it."""
+    """The session of the pool has the isolation of its role again, as behind a pooler that resets
+    it."""
 
     async def waits() -> bool:
         return (await (await plain.execute(WAITING)).fetchall()) == [(True,)]
@@ -60,7 +65,9 @@ async def test_progress_beside_a_change_of_the_task_is_written_under_every_isola
         await conn.execute(f"set default_transaction_isolation = '{isolation}'".encode())
     async with await psycopg.AsyncConnection.connect(str(config.postgres_url)) as other:
         await other.execute("update leaseq.tasks set cancel_requested_at = now()")
-        writing = asyncio.create_task(Ledger(Session(pool, deadline_seconds=PATIENCE)).set_progress(claim, b"1"))
+        writing = asyncio.create_task(
+            Ledger(Session(pool, deadline_seconds=PATIENCE)).set_progress(claim, b"1")
+        )
         await eventually(waits)
         await other.commit()
         assert await writing
@@ -68,7 +75,9 @@ async def test_progress_beside_a_change_of_the_task_is_written_under_every_isola
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01"])
-async def test_a_conflict_is_tried_again(ledger: Ledger, claim: Claim, plain: psycopg.AsyncConnection[Any], code: str) -> None:
+async def test_a_conflict_is_tried_again(
+    ledger: Ledger, claim: Claim, plain: psycopg.AsyncConnection[Any], code: str
+) -> None:
     """Twice, since the first repetition may meet the same other transaction."""
     await plain.execute("create sequence public.refusals")
     await plain.execute("grant usage on sequence public.refusals to public")
@@ -83,6 +92,8 @@ async def test_refusal_by_a_trigger_counts_as_an_answer(
 ) -> None:
     await plain.execute(REFUSE.format(code=code).encode())
     await plain.execute(ON_UPDATE)
-    with pytest.raises(ServerUnreachable, match=r"^Postgres cannot do this now: refused by a trigger"):
+    with pytest.raises(
+        ServerUnreachable, match=r"^Postgres cannot do this now: refused by a trigger"
+    ):
         await ledger.set_progress(claim, b"1")
     assert ledger.session.unanswered == 0

@@ -21,7 +21,24 @@ def test_text_array_keeps_any_text(server: psycopg.Connection, texts: list[str |
 
 
 @pytest.mark.parametrize(
-    "text", ["", "NULL", "null", '"', "\\", '\\"', "{}", "{,}", ",", " ", "\n", "\t x ", "'", "a\\\\b", '{"a": "b\\n"}']
+    "text",
+    [
+        "",
+        "NULL",
+        "null",
+        '"',
+        "\\",
+        '\\"',
+        "{}",
+        "{,}",
+        ",",
+        " ",
+        "\n",
+        "\t x ",
+        "'",
+        "a\\\\b",
+        '{"a": "b\\n"}',
+    ],
 )
 def test_text_that_means_something_in_an_array(server: psycopg.Connection, text: str) -> None:
     cursor = server.execute("select %s::text[]", [quoted([text, None, text])])
@@ -30,7 +47,9 @@ def test_text_that_means_something_in_an_array(server: psycopg.Connection, text:
 
 def test_number_arrays_keep_their_values(server: psycopg.Connection) -> None:
     values = [0.0, 1e-7, 86_400.0 * 366, None, 0.1 + 0.2]
-    cursor = server.execute("select %s::float8[], %s::integer[]", [numbers(values), numbers([1, None, -1])])
+    cursor = server.execute(
+        "select %s::float8[], %s::integer[]", [numbers(values), numbers([1, None, -1])]
+    )
     assert cursor.fetchone() == (values, [1, None, -1])
 
 

@@ -47,14 +47,19 @@ async def tasks(ledger: Ledger) -> list[str]:
 
 
 @pytest.mark.usefixtures("no_second_try")
-async def test_overlapping_claims_and_settles(ledger: Ledger, fleet: Fleet, tasks: list[str]) -> None:
+async def test_overlapping_claims_and_settles(
+    ledger: Ledger, fleet: Fleet, tasks: list[str]
+) -> None:
     one, two = await open_worker(fleet), await open_worker(fleet)
     for _ in range(ROUNDS):
-        both = await asyncio.gather(ledger.claim(tasks, worker_id=one), ledger.claim(tasks[::-1], worker_id=two))
+        both = await asyncio.gather(
+            ledger.claim(tasks, worker_id=one), ledger.claim(tasks[::-1], worker_id=two)
+        )
         claims = [claimed.claim for won in both for claimed in won]
         assert sorted(claim.task_id for claim in claims) == sorted(tasks)
         settled = await asyncio.gather(
-            ledger.settle([lost(claim) for claim in claims]), ledger.settle([lost(claim) for claim in claims[::-1]])
+            ledger.settle([lost(claim) for claim in claims]),
+            ledger.settle([lost(claim) for claim in claims[::-1]]),
         )
         assert sum(map(len, settled)) == BATCH
 
@@ -67,10 +72,14 @@ async def test_promote_against_cancel_and_redrive(ledger: Ledger, plain: Connect
     for _ in range(ROUNDS):
         await plain.execute("update leaseq.scheduled set run_at = now()")
         await asyncio.gather(
-            promote_due(ledger, limit=BATCH), ledger.cancel(ids[::-1], tenant="default"), promote_due(ledger, limit=BATCH)
+            promote_due(ledger, limit=BATCH),
+            ledger.cancel(ids[::-1], tenant="default"),
+            promote_due(ledger, limit=BATCH),
         )
         assert set((await ledger.find_states(ids)).values()) == {State.CANCELLED}
-        await asyncio.gather(ledger.redrive(ids, tenant="default"), ledger.redrive(ids[::-1], tenant="default"))
+        await asyncio.gather(
+            ledger.redrive(ids, tenant="default"), ledger.redrive(ids[::-1], tenant="default")
+        )
         await ledger.cancel(ids, tenant="default")
         await asyncio.gather(
             ledger.redrive(ids, tenant="default"),
@@ -92,24 +101,37 @@ async def test_submissions_that_share_new_keys_and_new_queues(ledger: Ledger) ->
             [submission(idempotency_key=f"{number}-{n}", queue=f"q{number}-{n}") for n in order]
             for order in (range(BATCH), reversed(range(BATCH)))
         ]
-        created = await asyncio.gather(*(ledger.submit(batch, retention_seconds=RETENTION) for batch in batches))
-        assert sum(answer is not None for answers in created for answer in answers.values()) == BATCH
+        created = await asyncio.gather(
+            *(ledger.submit(batch, retention_seconds=RETENTION) for batch in batches)
+        )
+        assert (
+            sum(answer is not None for answers in created for answer in answers.values()) == BATCH
+        )
 
 
 @pytest.mark.parametrize("verb", ["cancel", "redrive"])
-async def test_rows_are_locked_in_order_of_id(pool: Pool, ledger: Ledger, plain: Connection, verb: str) -> None:
-    """However they were sent and lie in the table: with one in the middle locked, those before it are taken.
+async def test_rows_are_locked_in_order_of_id(
+    pool: Pool, ledger: Ledger, plain: Connection, verb: str
+) -> None:
+    """However they were sent and lie in the table: with one in the middle locked, those before it
+    are taken.
 
-    For claim and settle it is the plan that says so (test_plans.py): a lock of its own for each row would cost too much there.
+    For claim and settle it is the plan that says so (test_plans.py): a lock of its own for each row
+    would cost too much there.
     """
-    batch = sorted((submission() for _ in range(BATCH)), key=lambda wanted: wanted.task_id, reverse=True)
+    batch = sorted(
+        (submission() for _ in range(BATCH)), key=lambda wanted: wanted.task_id, reverse=True
+    )
     ids = [wanted.task_id for wanted in batch]
     await ledger.submit(batch, retention_seconds=RETENTION)
     if verb == "redrive":
         await ledger.cancel(ids, tenant="default")
 
     async def run() -> int:
-        verbs: dict[str, Callable[..., Awaitable[Sized]]] = {"cancel": ledger.cancel, "redrive": ledger.redrive}
+        verbs: dict[str, Callable[..., Awaitable[Sized]]] = {
+            "cancel": ledger.cancel,
+            "redrive": ledger.redrive,
+        }
         return len(await verbs[verb](ids, tenant="default"))
 
     middle = sorted(ids)[BATCH // 2]
@@ -128,7 +150,9 @@ async def test_batches_are_sent_in_order_of_id(pool: Pool) -> None:
     sent: list[str] = []
 
     class Noting(Session):
-        async def fetch(self, name: str, params: Mapping[str, Any] | None = None, **rest: Any) -> Rows:
+        async def fetch(
+            self, name: str, params: Mapping[str, Any] | None = None, **rest: Any
+        ) -> Rows:
             sent.append((params or {})["ids"])
             return []
 
@@ -142,12 +166,15 @@ async def test_batches_are_sent_in_order_of_id(pool: Pool) -> None:
     assert sent == [words(sorted(ids))] * 4
 
 
-async def test_the_victim_of_a_deadlock_tries_again(pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+async def test_the_victim_of_a_deadlock_tries_again(
+    pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection
+) -> None:
     """Claim is not safe to repeat in general; a victim has done nothing, so here it is."""
     worker = await open_worker(fleet)
     first, second = await submit(ledger), await submit(ledger)
     async with pool.connection() as conn, conn.transaction():
-        await conn.execute("set local deadlock_timeout = '10s'")  # so that the claim is the one who notices
+        # so that the claim is the one who notices
+        await conn.execute("set local deadlock_timeout = '10s'")
         await conn.execute("select 1 from leaseq.tasks where id = %s for update", [second])
         claiming = asyncio.create_task(ledger.claim([first, second], worker_id=worker))
         await until_blocked(plain, claiming)
@@ -162,7 +189,9 @@ async def test_a_row_that_stays_locked_is_not_waited_for_for_ever(
     claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
     assert config.postgres_url is not None
     hasty: Pool = AsyncConnectionPool(
-        config.postgres_url, kwargs={"autocommit": True, "options": "-c lock_timeout=50"}, open=False
+        config.postgres_url,
+        kwargs={"autocommit": True, "options": "-c lock_timeout=50"},
+        open=False,
     )
     async with hasty, holding(pool) as held:
         assert await Ledger(held).settle([errored(claim)])

@@ -19,14 +19,19 @@ TABLES = "select c.oid::regclass::text from pg_class as c where c.relnamespace =
 
 
 async def test_grants_that_meet_a_transaction_of_a_service_try_again(config: Config) -> None:
-    """The service has read the table that the grants come to last, and then reads one that they have locked."""
+    """The service has read the table that the grants come to last, and then reads one that they
+    have locked."""
     url = admin_url(config)
-    async with await psycopg.AsyncConnection.connect(url) as service, await psycopg.AsyncConnection.connect(url) as watcher:
+    async with (
+        await psycopg.AsyncConnection.connect(url) as service,
+        await psycopg.AsyncConnection.connect(url) as watcher,
+    ):
         await watcher.set_autocommit(True)
         await watcher.execute("create role somewhere_else")
         try:
             tables = [row[0] for row in await (await watcher.execute(TABLES)).fetchall()]
-            await service.execute("set deadlock_timeout = '1min'")  # the grants are the ones that notice
+            # the grants are the ones that notice
+            await service.execute("set deadlock_timeout = '1min'")
             await service.execute(f"lock table {tables[-1]} in access share mode")
             granting = asyncio.create_task(grant(url, RoleNames(owner="somewhere_else")))
             await until(lambda: _waits(watcher, tables[-1]), seconds=30)
@@ -43,19 +48,27 @@ async def test_grants_that_meet_a_transaction_of_a_service_try_again(config: Con
             await watcher.execute("drop role somewhere_else")
 
 
-async def test_a_migration_after_the_grants_lacks_no_right(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_migration_after_the_grants_lacks_no_right(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The grants are from the first version that has roles."""
     url = admin_url(config)
     async with await psycopg.AsyncConnection.connect(url) as conn:
         await conn.execute("drop schema leaseq cascade")
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", [each for each in schema.MIGRATIONS if each.version <= WITH_ROLES])
+        patch.setattr(
+            schema, "MIGRATIONS", [each for each in schema.MIGRATIONS if each.version <= WITH_ROLES]
+        )
         await schema.migrate(url)
     await grant(url, RoleNames())
     assert await schema.migrate(url) != []
-    assert [finding for finding in (await survey(with_roles(config))).findings if finding.grave] == []
+    assert [
+        finding for finding in (await survey(with_roles(config))).findings if finding.grave
+    ] == []
 
 
 async def _waits(conn: psycopg.AsyncConnection[tuple[object, ...]], table: str) -> bool:
-    found = await conn.execute("select from pg_locks where relation = %s::regclass and not granted", [table])
+    found = await conn.execute(
+        "select from pg_locks where relation = %s::regclass and not granted", [table]
+    )
     return found.rowcount > 0

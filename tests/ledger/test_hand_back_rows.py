@@ -10,10 +10,21 @@ from leaseq.connect import Connection, Pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import Claim, Disposition, Ending, Outcome, Settlement, State, TaskError
-from support.ledger import claim_task, errored, find, holding, open_worker, promote_due, released, submit
+from support.ledger import (
+    claim_task,
+    errored,
+    find,
+    holding,
+    open_worker,
+    promote_due,
+    released,
+    submit,
+)
 
 
-def handed_back(claim: Claim, count: int, *, code: str = "unknown_type", delay: float = 600.0) -> Settlement:
+def handed_back(
+    claim: Claim, count: int, *, code: str = "unknown_type", delay: float = 600.0
+) -> Settlement:
     error = TaskError(code, f"hand-back {count}")
     then = Disposition(State.SCHEDULED, delay=delay, hand_backs=count, error=error)
     return Settlement(claim, Ending(Outcome.RELEASED, error=error, self_caused=True), then)
@@ -21,15 +32,22 @@ def handed_back(claim: Claim, count: int, *, code: str = "unknown_type", delay: 
 
 async def again(ledger: Ledger, plain: Connection, task_id: str, worker: str) -> Claim:
     """The next attempt of a task that waits."""
-    await plain.execute("update leaseq.tasks set state = 'PENDING' where id = %s and state = 'SCHEDULED'", (task_id,))
+    await plain.execute(
+        "update leaseq.tasks set state = 'PENDING' where id = %s and state = 'SCHEDULED'",
+        (task_id,),
+    )
     return await claim_task(ledger, task_id, worker)
 
 
-async def test_hand_backs_in_a_row_share_one_row(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+async def test_hand_backs_in_a_row_share_one_row(
+    ledger: Ledger, fleet: Fleet, plain: Connection
+) -> None:
     worker = await open_worker(fleet)
     task_id = await submit(ledger)
     for count in range(1, 6):
-        (settled,) = (await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), count)])).values()
+        (settled,) = (
+            await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), count)])
+        ).values()
         assert (settled.attempt, settled.state) == (count, State.SCHEDULED)
     (row,) = await ledger.list_attempts(task_id, tenant="default")
     assert (row.attempt, row.hand_backs, row.last, row.outcome) == (1, 5, 5, Outcome.RELEASED)
@@ -42,7 +60,9 @@ async def test_hand_backs_in_a_row_share_one_row(ledger: Ledger, fleet: Fleet, p
     assert b"hand-back 5" in task.error
 
 
-async def test_another_ending_in_between_begins_another_row(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+async def test_another_ending_in_between_begins_another_row(
+    ledger: Ledger, fleet: Fleet, plain: Connection
+) -> None:
     worker = await open_worker(fleet)
     task_id = await submit(ledger)
     endings: list[Callable[[Claim], Settlement]] = [
@@ -58,8 +78,17 @@ async def test_another_ending_in_between_begins_another_row(ledger: Ledger, flee
     for ending in endings:
         await ledger.settle([ending(await again(ledger, plain, task_id, worker))])
     rows = await ledger.list_attempts(task_id, tenant="default")
-    assert [(row.attempt, row.hand_backs) for row in rows] == [(1, 2), (3, None), (4, 1), (5, 1), (6, None), (7, 2)]
-    assert [n for row in rows for n in range(row.attempt, row.last + 1)] == list(range(1, 9)), "each attempt once"
+    assert [(row.attempt, row.hand_backs) for row in rows] == [
+        (1, 2),
+        (3, None),
+        (4, 1),
+        (5, 1),
+        (6, None),
+        (7, 2),
+    ]
+    assert [n for row in rows for n in range(row.attempt, row.last + 1)] == list(range(1, 9)), (
+        "each attempt once"
+    )
 
 
 async def test_workers_without_the_type_and_without_its_version_share_one_row(
@@ -67,17 +96,25 @@ async def test_workers_without_the_type_and_without_its_version_share_one_row(
 ) -> None:
     worker = await open_worker(fleet)
     task_id = await submit(ledger)
-    for count, code in enumerate(("unknown_type", "other_version", "unknown_type", "other_version"), start=1):
-        await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), count, code=code)])
+    for count, code in enumerate(
+        ("unknown_type", "other_version", "unknown_type", "other_version"), start=1
+    ):
+        await ledger.settle(
+            [handed_back(await again(ledger, plain, task_id, worker), count, code=code)]
+        )
     (row,) = await ledger.list_attempts(task_id, tenant="default")
     assert (row.attempt, row.hand_backs) == (1, 4)
     assert row.error is not None
     assert b"other_version" in row.error
-    cursor = await plain.execute("select awaited_type from leaseq.scheduled where task_id = %s", (task_id,))
+    cursor = await plain.execute(
+        "select awaited_type from leaseq.scheduled where task_id = %s", (task_id,)
+    )
     assert await cursor.fetchall() == [("add#",)]
 
 
-async def test_an_ending_that_says_nothing_of_the_count_leaves_it(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+async def test_an_ending_that_says_nothing_of_the_count_leaves_it(
+    ledger: Ledger, fleet: Fleet, plain: Connection
+) -> None:
     worker = await open_worker(fleet)
     task_id = await submit(ledger)
     await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), 1)])
@@ -88,7 +125,9 @@ async def test_an_ending_that_says_nothing_of_the_count_leaves_it(ledger: Ledger
     assert found.counts.hand_back_count == 1
 
 
-async def test_redrive_starts_from_the_first_attempt(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+async def test_redrive_starts_from_the_first_attempt(
+    ledger: Ledger, fleet: Fleet, plain: Connection
+) -> None:
     worker = await open_worker(fleet)
     task_id = await submit(ledger)
     await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), 1)])
@@ -114,18 +153,26 @@ async def test_expedite_makes_due_what_waits_for_these_types_in_these_queues(
         await waiting(ledger, fleet, plain, queue="elsewhere"),
         await submit(ledger, delay_seconds=600.0),
     ]
-    assert [await fleet.expedite(["add", "more"], ["default"], limit=3) for _ in range(3)] == [3, 2, 0]
+    assert [await fleet.expedite(["add", "more"], ["default"], limit=3) for _ in range(3)] == [
+        3,
+        2,
+        0,
+    ]
     promoted = await promote_due(ledger, limit=10)
     assert {snapshot.task_id for snapshot in promoted} == set(wanted)
     assert {(await find(ledger, task_id)).hand_back_count for task_id in wanted} == {0}
     assert {(await find(ledger, task_id)).state for task_id in others} == {State.SCHEDULED}
 
 
-async def test_expedite_leaves_a_cancelled_task_alone(pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+async def test_expedite_leaves_a_cancelled_task_alone(
+    pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection
+) -> None:
     """Its row in `scheduled` may stay behind, if another transaction has it locked."""
     task_id = await waiting(ledger, fleet, plain)
     async with holding(pool) as held:
-        await held.conn.execute("select from leaseq.scheduled where task_id = %s for update", (task_id,))
+        await held.conn.execute(
+            "select from leaseq.scheduled where task_id = %s for update", (task_id,)
+        )
         await ledger.cancel([task_id], tenant="default")
     await fleet.expedite(["add"], ["default"], limit=10)
     assert (await find(ledger, task_id)).state is State.CANCELLED
@@ -145,9 +192,13 @@ async def test_expedite_passes_over_what_another_has_locked(
 
 
 @pytest.mark.parametrize("ending", [errored, released])
-async def test_another_ending_waits_for_no_type(ledger: Ledger, fleet: Fleet, plain: Connection, ending: object) -> None:
+async def test_another_ending_waits_for_no_type(
+    ledger: Ledger, fleet: Fleet, plain: Connection, ending: object
+) -> None:
     worker = await open_worker(fleet)
     task_id = await submit(ledger)
     claim = await again(ledger, plain, task_id, worker)
-    await ledger.settle([errored(claim) if ending is errored else handed_back(claim, 1, code="connection_lost")])
+    await ledger.settle(
+        [errored(claim) if ending is errored else handed_back(claim, 1, code="connection_lost")]
+    )
     assert await fleet.expedite(["add"], ["default"], limit=10) == 0

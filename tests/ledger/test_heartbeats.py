@@ -1,7 +1,7 @@
 """The cost of heartbeats and claims beside a long transaction.
 
-The transaction keeps every version of every row that is written after it began, as pg_dump does for hours. Cost is counted in the
-pages that a statement touches, which does not depend on the machine.
+The transaction keeps every version of every row that is written after it began, as pg_dump does for
+hours. Cost is counted in the pages that a statement touches, which does not depend on the machine.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ async def pages(conn: Connection, name: str, params: dict[str, Any]) -> int:
     """How many pages this statement touches."""
     async with conn.transaction(force_rollback=True):
         cursor = psycopg.AsyncClientCursor(conn)
-        await cursor.execute(b"explain (analyze, buffers, format json) " + STATEMENTS[name].encode(), params)
+        await cursor.execute(
+            b"explain (analyze, buffers, format json) " + STATEMENTS[name].encode(), params
+        )
         row = await cursor.fetchone()
         assert row is not None
         found = row[0] if isinstance(row[0], list) else json.loads(row[0])
@@ -75,15 +77,22 @@ async def test_heartbeats_beside_a_long_transaction_slow_nothing_down(
             assert await fleet.touch(workers) == set(workers)
             assert await fleet.set_secret(workers[0], "s")
         after = await costs(conn, workers, task_id)
-    assert {name: count for name, count in after.items() if count > TIMES * before[name]} == {}, before
+    assert {name: count for name, count in after.items() if count > TIMES * before[name]} == {}, (
+        before
+    )
 
 
-async def test_a_worker_was_heard_of_when_either_version_wrote_it(fleet: Fleet, plain: Connection) -> None:
+async def test_a_worker_was_heard_of_when_either_version_wrote_it(
+    fleet: Fleet, plain: Connection
+) -> None:
     old, new = await open_worker(fleet), await open_worker(fleet)
     await fleet.touch([new])
     await plain.execute("update leaseq.heartbeats set seen_at = seen_at - interval '1 hour'")
     await plain.execute("update leaseq.workers set last_seen = last_seen - interval '1 hour'")
-    assert {worker.worker_id: worker.stale for worker in await fleet.watch(stale_after=60, closed_within=0)} == {
+    assert {
+        worker.worker_id: worker.stale
+        for worker in await fleet.watch(stale_after=60, closed_within=0)
+    } == {
         old: True,
         new: True,
     }
@@ -96,7 +105,9 @@ async def test_a_worker_was_heard_of_when_either_version_wrote_it(fleet: Fleet, 
         assert not await fleet.close_worker(record.worker_id, reason="silent", stale_after=60)
 
 
-async def test_heartbeats_go_with_their_worker(fleet: Fleet, maintenance: Maintenance, plain: Connection) -> None:
+async def test_heartbeats_go_with_their_worker(
+    fleet: Fleet, maintenance: Maintenance, plain: Connection
+) -> None:
     gone, other = await open_worker(fleet), await open_worker(fleet)
     await fleet.touch([gone, other])
     await fleet.touch([gone, other])
@@ -113,9 +124,13 @@ async def test_heartbeats_go_with_their_worker(fleet: Fleet, maintenance: Mainte
     assert await cursor.fetchall() == [(other,)]
 
 
-async def test_two_heartbeats_at_once_leave_one_row(fleet: Fleet, pool: Pool, plain: Connection) -> None:
+async def test_two_heartbeats_at_once_leave_one_row(
+    fleet: Fleet, pool: Pool, plain: Connection
+) -> None:
     worker = await open_worker(fleet)
     await fleet.touch([worker])
-    await asyncio.gather(*(Fleet(Session(pool, deadline_seconds=10)).touch([worker]) for _ in range(5)))
+    await asyncio.gather(
+        *(Fleet(Session(pool, deadline_seconds=10)).touch([worker]) for _ in range(5))
+    )
     cursor = await plain.execute("select count(*) from leaseq.heartbeats")
     assert await cursor.fetchall() == [(1,)]

@@ -22,7 +22,8 @@ from support.ledger import RETENTION, holding, submission, until_blocked
 @pytest.fixture
 async def engine(config: Config) -> AsyncIterator[Engine]:
     async with open_engine(config, name="leaseq test", pool_size=6) as opened:
-        await opened.stores.fleet.register_queues(["default"])  # or the name, still uncommitted, would be held too
+        # or the name, still uncommitted, would be held too
+        await opened.stores.fleet.register_queues(["default"])
         yield opened
 
 
@@ -47,12 +48,21 @@ async def test_only_those_who_want_the_held_key_wait_for_it(
         await Ledger(held).submit([submission(idempotency_key="held")], retention_seconds=RETENTION)
         wanted = [submission(idempotency_key="held" if n % 10 == 5 else f"k{n}") for n in range(60)]
         wanted += [submission() for _ in range(20)]
-        answers = await asyncio.gather(*(engine.submit(one) for one in wanted), return_exceptions=True)
-        refused = [one for one, answer in zip(wanted, answers, strict=True) if isinstance(answer, IdempotencyInFlight)]
+        answers = await asyncio.gather(
+            *(engine.submit(one) for one in wanted), return_exceptions=True
+        )
+        refused = [
+            one
+            for one, answer in zip(wanted, answers, strict=True)
+            if isinstance(answer, IdempotencyInFlight)
+        ]
         assert {one.idempotency_key for one in refused} == {"held"}
         assert len(refused) == 6
-        # A statement that may wait for long holds nothing else (and one without keys waits for none).
-        assert all(keys in ({"held"}, {None}) for keys, patience in sent if patience == PATIENCE_SECONDS)
+        # A statement that may wait for long holds nothing else (and one without keys waits for
+        # none).
+        assert all(
+            keys in ({"held"}, {None}) for keys, patience in sent if patience == PATIENCE_SECONDS
+        )
 
         sent.clear()
         late = asyncio.create_task(engine.submit(submission(idempotency_key="held")))
@@ -76,14 +86,20 @@ async def test_a_key_that_is_let_go_is_submitted_with_the_others_again(
     answer = await engine.submit(submission(idempotency_key="held"))
     assert (answer.replayed, answer.task_id) == (True, first.task_id)
     sent.clear()
-    await asyncio.gather(*(engine.submit(submission(idempotency_key=key)) for key in ("held", "other")))
+    await asyncio.gather(
+        *(engine.submit(submission(idempotency_key=key)) for key in ("held", "other"))
+    )
     assert sent[0][1] < PATIENCE_SECONDS
 
 
-async def test_an_open_pause_of_a_queue_holds_up_no_submission_to_it(engine: Engine, pool: Pool) -> None:
+async def test_an_open_pause_of_a_queue_holds_up_no_submission_to_it(
+    engine: Engine, pool: Pool
+) -> None:
     async with holding(pool) as held:
         await held.conn.execute("update leaseq.queues set paused = true where name = 'default'")
-        answers = await asyncio.gather(*(engine.submit(submission(idempotency_key=key)) for key in (None, "one", "two", None)))
+        answers = await asyncio.gather(
+            *(engine.submit(submission(idempotency_key=key)) for key in (None, "one", "two", None))
+        )
         assert not any(answer.replayed for answer in answers)
     assert (await engine.submit(submission(idempotency_key="one"))).replayed
 
@@ -92,7 +108,9 @@ async def test_locked_table_is_not_reported_as_a_key_in_flight(engine: Engine, p
     async with holding(pool) as held:
         await held.conn.execute("lock table leaseq.tasks in share mode")
         with pytest.raises(Locked, match="another transaction"):
-            await engine.stores.ledger.submit([submission(), submission()], retention_seconds=RETENTION, patience_seconds=0.1)
+            await engine.stores.ledger.submit(
+                [submission(), submission()], retention_seconds=RETENTION, patience_seconds=0.1
+            )
         for key in (None, "a key"):
             with pytest.raises(Locked, match="another transaction"):
                 await engine.submit(submission(idempotency_key=key))
@@ -103,11 +121,16 @@ async def test_locked_table_is_not_reported_as_a_key_in_flight(engine: Engine, p
     await engine.submit(submission(idempotency_key="a key"))
 
 
-async def test_a_table_that_is_locked_for_a_moment_refuses_no_submission(engine: Engine, pool: Pool, plain: Connection) -> None:
+async def test_a_table_that_is_locked_for_a_moment_refuses_no_submission(
+    engine: Engine, pool: Pool, plain: Connection
+) -> None:
     """Longer than a batch of many callers waits for one key."""
     async with holding(pool) as held:
         await held.conn.execute("lock table leaseq.tasks in share mode")
-        waiting = [asyncio.create_task(engine.submit(submission(idempotency_key=f"k{n}"))) for n in range(20)]
+        waiting = [
+            asyncio.create_task(engine.submit(submission(idempotency_key=f"k{n}")))
+            for n in range(20)
+        ]
         await until_blocked(plain, waiting[0])
         await asyncio.sleep(2 * HASTE_SECONDS)
     assert len({answer.task_id for answer in await asyncio.gather(*waiting)}) == 20

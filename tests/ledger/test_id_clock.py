@@ -42,7 +42,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 
 
 @pytest.mark.parametrize("days", [-2, 1])
-async def test_ids_of_a_client_whose_clock_is_wrong_are_those_of_the_others(config: Config, clock: Clock, days: int) -> None:
+async def test_ids_of_a_client_whose_clock_is_wrong_are_those_of_the_others(
+    config: Config, clock: Clock, days: int
+) -> None:
     clock.off_ns = days * DAY_NS
     assert abs(made_at(new_task_id()).timestamp() - time.time()) > 80_000
     async with open_engine(config) as engine:
@@ -52,7 +54,9 @@ async def test_ids_of_a_client_whose_clock_is_wrong_are_those_of_the_others(conf
         assert abs(made_at(first_recent_id(15)).timestamp() - task.created_at.timestamp()) < 60
 
 
-async def test_a_clock_that_is_set_later_is_noticed_by_the_next_look_at_the_address(config: Config, clock: Clock) -> None:
+async def test_a_clock_that_is_set_later_is_noticed_by_the_next_look_at_the_address(
+    config: Config, clock: Clock
+) -> None:
     async with open_engine(config):
         clock.off_ns = -2 * DAY_NS
         async with asyncio.timeout(30):

@@ -30,13 +30,19 @@ IMPOSSIBLE = {
         {"state": "'PROCESSING'", "worker_id": "'w'", "attempt": "1"},
         "processing_has_an_attempt",
     ),
-    "success without a result": ({"state": "'SUCCESS'", "finished_at": "now()"}, "result_exactly_with_success"),
+    "success without a result": (
+        {"state": "'SUCCESS'", "finished_at": "now()"},
+        "result_exactly_with_success",
+    ),
     "failed with a result": (
         {"state": "'FAILED'", "finished_at": "now()", "result": "'1'"},
         "result_exactly_with_success",
     ),
     "pending with a result": ({"result": "'1'"}, "result_exactly_with_success"),
-    "pending and asked to stop": ({"cancel_requested_at": "now()"}, "cancel_request_leaves_no_waiting_task"),
+    "pending and asked to stop": (
+        {"cancel_requested_at": "now()"},
+        "cancel_request_leaves_no_waiting_task",
+    ),
     "scheduled and asked to stop": (
         {"state": "'SCHEDULED'", "cancel_requested_at": "now()"},
         "cancel_request_leaves_no_waiting_task",

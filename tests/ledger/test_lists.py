@@ -42,12 +42,18 @@ async def test_a_filter_that_matches_nothing_looks_on_page_by_page(ledger: Ledge
 
 
 async def test_every_match_is_on_one_page(ledger: Ledger) -> None:
-    ids = [await submit(ledger, queue="rare" if n % 7 == 0 else "usual") for n in range(4 * LOOKED_AT)]
+    ids = [
+        await submit(ledger, queue="rare" if n % 7 == 0 else "usual") for n in range(4 * LOOKED_AT)
+    ]
     newest = sorted(ids, reverse=True)
     rare = [task_id for task_id in newest if ids.index(task_id) % 7 == 0]
     usual = [task_id for task_id in newest if task_id not in rare]
     for limit in (1, 2, 3, LOOKED_AT - 1, LOOKED_AT, LOOKED_AT + 1, 50):
-        for wanted, expected in ((TaskFilter(queue="rare"), rare), (TaskFilter(queue="usual"), usual), (TaskFilter(), newest)):
+        for wanted, expected in (
+            (TaskFilter(queue="rare"), rare),
+            (TaskFilter(queue="usual"), usual),
+            (TaskFilter(), newest),
+        ):
             found = await pages(ledger, replace(wanted, limit=limit))
             assert [task_id for page in found for task_id in page] == expected, (limit, wanted)
             assert max(map(len, found)) <= limit
@@ -68,7 +74,9 @@ async def test_tasks_of_another_tenant_are_looked_past(ledger: Ledger) -> None:
     assert await pages(ledger, TaskFilter(limit=5)) == [[], [], [mine]]
 
 
-async def test_a_task_is_found_by_its_key_however_old_it_is(ledger: Ledger, plain: Connection) -> None:
+async def test_a_task_is_found_by_its_key_however_old_it_is(
+    ledger: Ledger, plain: Connection
+) -> None:
     old = await submit(ledger, idempotency_key="k", type="old")
     for n in range(3 * LOOKED_AT):
         await submit(ledger, idempotency_key=f"k{n}")
@@ -81,16 +89,30 @@ async def test_a_task_is_found_by_its_key_however_old_it_is(ledger: Ledger, plai
 
 
 @pytest.mark.parametrize("wanted", ["unheard.of", "add"])
-async def test_a_page_reads_a_bounded_number_of_rows(ledger: Ledger, plain: Connection, wanted: str) -> None:
+async def test_a_page_reads_a_bounded_number_of_rows(
+    ledger: Ledger, plain: Connection, wanted: str
+) -> None:
     for _ in range(5 * LOOKED_AT):
         await submit(ledger)
-    params = {"tenant": "default", "cursor": None, "state": None, "queue": None, "type": wanted, "rows": LOOKED_AT, "limit": 5}
+    params = {
+        "tenant": "default",
+        "cursor": None,
+        "state": None,
+        "queue": None,
+        "type": wanted,
+        "rows": LOOKED_AT,
+        "limit": 5,
+    }
     query = "explain (analyze, format json) " + STATEMENTS["list_tasks"]
     row = await (await plain.execute(query.encode(), params)).fetchone()
     assert row is not None
     scans = [node for node in nodes(row[0][0]["Plan"]) if node.get("Index Name") == "tasks_pkey"]
-    read = sum(node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0) for node in scans)
-    # Twice where nothing matches: once for the page, once for the place to go on from. Where a page is full the walk ends there.
+    read = sum(
+        node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0)
+        for node in scans
+    )
+    # Twice where nothing matches: once for the page, once for the place to go on from. Where a page
+    # is full the walk ends there.
     assert read == (2 * LOOKED_AT if wanted == "unheard.of" else 5)
 
 

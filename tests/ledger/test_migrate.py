@@ -13,7 +13,14 @@ import pytest
 
 from leaseq.errors import SchemaMismatch, ServerUnfit
 from leaseq.ledger import schema
-from leaseq.ledger.schema import LATEST, MIGRATIONS, Migration, migrate, require_schema, schema_version
+from leaseq.ledger.schema import (
+    LATEST,
+    MIGRATIONS,
+    Migration,
+    migrate,
+    require_schema,
+    schema_version,
+)
 
 MIGRATOR = "import asyncio, sys; from leaseq.ledger.schema import migrate; asyncio.run(migrate(sys.argv[1]))"
 NAMES = [f"{migration.version:04}_{migration.name}" for migration in MIGRATIONS]
@@ -44,7 +51,9 @@ async def test_many_at_once_apply_each_migration_once(url: str) -> None:
     assert sorted(name for names in applied for name in names) == NAMES
 
 
-async def test_a_migrator_that_is_killed_leaves_no_lock_and_no_half_schema(url: str, eventually: Callable[..., Any]) -> None:
+async def test_a_migrator_that_is_killed_leaves_no_lock_and_no_half_schema(
+    url: str, eventually: Callable[..., Any]
+) -> None:
     async with await psycopg.AsyncConnection.connect(url) as holder:
         await holder.execute("select pg_advisory_xact_lock(7822417320451)")
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", MIGRATOR, url)
@@ -68,17 +77,22 @@ async def test_a_migration_that_was_changed_afterwards_is_refused(url: str) -> N
 
 async def _waits_for_the_lock(url: str) -> bool:
     async with await psycopg.AsyncConnection.connect(url) as conn:
-        cursor = await conn.execute("select count(*) from pg_locks where locktype = 'advisory' and not granted")
+        cursor = await conn.execute(
+            "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+        )
         return bool((await cursor.fetchall())[0][0])
 
 
 async def test_a_migration_that_waits_for_a_lock_lets_others_work_meanwhile(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A dump reads `tasks` for hours. A migration that waited behind it would stop every claim behind itself."""
+    """A dump reads `tasks` for hours. A migration that waited behind it would stop every claim
+    behind itself."""
     monkeypatch.setattr(schema, "LOCK_MILLISECONDS", 200)
     monkeypatch.setattr(schema, "REST_SECONDS", 0.2)
-    step = Migration(LATEST + 1, "alters", "alter table leaseq.tasks add column more integer", "checksum")
+    step = Migration(
+        LATEST + 1, "alters", "alter table leaseq.tasks add column more integer", "checksum"
+    )
     monkeypatch.setattr(schema, "MIGRATIONS", [*MIGRATIONS, step])
     monkeypatch.setattr(schema, "LATEST", step.version)
     told: list[str] = []
@@ -107,10 +121,14 @@ async def test_a_lock_that_is_not_let_go_ends_a_migration_with_its_holder(
 ) -> None:
     monkeypatch.setattr(schema, "LOCK_MILLISECONDS", 50)
     monkeypatch.setattr(schema, "WAIT_SECONDS", 0.0)
-    step = Migration(LATEST + 1, "alters", "alter table leaseq.tasks add column more integer", "checksum")
+    step = Migration(
+        LATEST + 1, "alters", "alter table leaseq.tasks add column more integer", "checksum"
+    )
     monkeypatch.setattr(schema, "MIGRATIONS", [*MIGRATIONS, step])
     monkeypatch.setattr(schema, "LATEST", step.version)
-    async with await psycopg.AsyncConnection.connect(postgres_url, application_name="somebody's psql") as person:
+    async with await psycopg.AsyncConnection.connect(
+        postgres_url, application_name="somebody's psql"
+    ) as person:
         await person.execute("select from leaseq.tasks")
         with pytest.raises(ServerUnfit, match=r"somebody's psql.*end that transaction"):
             await migrate(postgres_url)

@@ -1,7 +1,7 @@
 """Every migration since 16e9784, on a filled ledger in use.
 
-The old code comes out of the history of this repository. Its worker, its reaper and its client go on with their own
-statements before, during and after the migrations; then new ones take over.
+The old code comes out of the history of this repository. Its worker, its reaper and its client go
+on with their own statements before, during and after the migrations; then new ones take over.
 """
 
 from __future__ import annotations
@@ -69,7 +69,12 @@ UNFINISHED = "select count(*) from leaseq.tasks where type = 'note' and queue = 
 @pytest.fixture(scope="module")
 def old_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages as they were at 16e9784."""
-    archive = subprocess.run(["git", "archive", OLD, "engine", "api", "reaper"], cwd=ROOT, capture_output=True, check=False)
+    archive = subprocess.run(
+        ["git", "archive", OLD, "engine", "api", "reaper"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
     if archive.returncode != 0:
         pytest.skip(f"this copy of the repository has no history, and so no revision {OLD}")
     folder = tmp_path_factory.mktemp("old")
@@ -85,10 +90,15 @@ def old_environment(config: Config, old_code: Path) -> dict[str, str]:
     env = {
         name: value
         for name, value in environment(config).items()
-        if not name.startswith("LEASEQ_") or f"    {name.removeprefix('LEASEQ_').lower()}: " in known
+        if not name.startswith("LEASEQ_")
+        or f"    {name.removeprefix('LEASEQ_').lower()}: " in known
     }
     env["LEASEQ_POSTGRES_URL"] = admin_url(config)  # there were no roles
-    return env | {"PYTHONPATH": os.pathsep.join(str(old_code / package) for package in ("engine", "api", "reaper"))}
+    return env | {
+        "PYTHONPATH": os.pathsep.join(
+            str(old_code / package) for package in ("engine", "api", "reaper")
+        )
+    }
 
 
 @pytest.fixture
@@ -97,7 +107,9 @@ async def filled(postgres_url: str, old_environment: dict[str, str]) -> str:
     async with await psycopg.AsyncConnection.connect(postgres_url) as conn:
         await conn.execute("drop schema leaseq cascade")
         await conn.execute("create table effects (task_id text, attempt int, pid int)")
-    migrator = await asyncio.create_subprocess_exec(sys.executable, "-c", MIGRATOR, postgres_url, env=old_environment)
+    migrator = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", MIGRATOR, postgres_url, env=old_environment
+    )
     assert await migrator.wait() == 0
     async with await psycopg.AsyncConnection.connect(postgres_url) as conn:
         await conn.execute(FILL.encode())
@@ -129,26 +141,41 @@ async def test_old_processes_go_on_through_every_migration_and_new_ones_take_ove
     filled: str, old_environment: dict[str, str], services: Services, eventually: Callable[..., Any]
 ) -> None:
     client = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CLIENT, env=old_environment, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-c",
+        CLIENT,
+        env=old_environment,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     ids: list[str] = []
     reading = asyncio.create_task(read_ids(client, ids))
     try:
-        old = [await start_old(services, old_environment, *args) for args in (["worker", "apps.probe:app"], ["reaper"])]
+        old = [
+            await start_old(services, old_environment, *args)
+            for args in (["worker", "apps.probe:app"], ["reaper"])
+        ]
         async with await psycopg.AsyncConnection.connect(filled, autocommit=True) as conn:
             before = await one(conn, FINISHED)
             await more(ids, 50)
 
             applied = await migrate(filled)
-            assert applied == [f"{m.version:04}_{m.name}" for m in MIGRATIONS if m.version > OLD_VERSION]
+            assert applied == [
+                f"{m.version:04}_{m.name}" for m in MIGRATIONS if m.version > OLD_VERSION
+            ]
             assert await schema_version(filled) == LATEST
-            assert services.config.statement_timeout_seconds * 1000 > schema.LOCK_MILLISECONDS, "old statements would give up"
+            assert services.config.statement_timeout_seconds * 1000 > schema.LOCK_MILLISECONDS, (
+                "old statements would give up"
+            )
             await grant(filled, RoleNames())
             await more(ids, 100)
             await eventually(partial(ended, conn, ids[-1]))  # by an old worker, on the new schema
 
             new_worker, new_reaper = await services.worker(), await services.reaper()
-            assert await one(conn, "select count(*) from leaseq.type_versions where type = 'note'") == 1
+            assert (
+                await one(conn, "select count(*) from leaseq.type_versions where type = 'note'")
+                == 1
+            )
             await more(ids, 50)
             for service in old:
                 service.signal(signal.SIGTERM)
@@ -160,11 +187,16 @@ async def test_old_processes_go_on_through_every_migration_and_new_ones_take_ove
             await reading
 
             await eventually(lambda: none(conn, UNFINISHED), timeout=60)
-            states = await conn.execute("select state, count(*) from leaseq.tasks where id = any(%s) group by 1", [ids])
+            states = await conn.execute(
+                "select state, count(*) from leaseq.tasks where id = any(%s) group by 1", [ids]
+            )
             assert await states.fetchall() == [("SUCCESS", len(set(ids)))]
             doubled = "select count(*) from (select task_id from effects group by task_id having count(*) > 1) as d"
             assert await one(conn, doubled) == 0
-            assert await one(conn, "select count(distinct task_id) from effects") >= len(set(ids)) + 300
+            assert (
+                await one(conn, "select count(distinct task_id) from effects")
+                >= len(set(ids)) + 300
+            )
             assert await one(conn, FINISHED) == before
             failed = [service.heard("loop.failed") for service in (*old, new_worker, new_reaper)]
             assert failed == [[], [], [], []]
@@ -196,7 +228,9 @@ async def start_old(services: Services, env: dict[str, str], *args: str) -> Serv
 
 
 async def ended(conn: psycopg.AsyncConnection[Any], task_id: str) -> bool:
-    row = await (await conn.execute("select finished_at from leaseq.tasks where id = %s", [task_id])).fetchone()
+    row = await (
+        await conn.execute("select finished_at from leaseq.tasks where id = %s", [task_id])
+    ).fetchone()
     return row is not None and row[0] is not None
 
 

@@ -33,24 +33,35 @@ async def test_a_claim_takes_nothing_of_a_paused_queue_among_many(
     kept, free = ids = [task.task_id for task in tasks]
     await fleet.pause("zz.kept", paused=True)
     await pause_made_up(plain, others)
-    assert [claimed.claim.task_id for claimed in await ledger.claim(ids, worker_id=worker)] == [free]
+    assert [claimed.claim.task_id for claimed in await ledger.claim(ids, worker_id=worker)] == [
+        free
+    ]
     await fleet.pause("zz.kept", paused=False)
-    assert [claimed.claim.task_id for claimed in await ledger.claim(ids, worker_id=worker)] == [kept]
+    assert [claimed.claim.task_id for claimed in await ledger.claim(ids, worker_id=worker)] == [
+        kept
+    ]
 
 
-async def test_a_claim_takes_only_tasks_of_queues_that_the_worker_serves(ledger: Ledger, fleet: Fleet) -> None:
-    """Dispatch is not believed: a program that can write there could have any task run by any worker."""
+async def test_a_claim_takes_only_tasks_of_queues_that_the_worker_serves(
+    ledger: Ledger, fleet: Fleet
+) -> None:
+    """Dispatch is not believed: a program that can write there could have any task run by any
+    worker."""
     one, both = await open_worker(fleet, "mail"), await open_worker(fleet, "mail", "billing")
     tasks = [submission(queue="mail"), submission(queue="billing"), submission(queue="Mail")]
     await ledger.submit(tasks, retention_seconds=60)
     mail, billing, other = ids = [task.task_id for task in tasks]
     assert [claimed.claim.task_id for claimed in await ledger.claim(ids, worker_id=one)] == [mail]
-    assert [claimed.claim.task_id for claimed in await ledger.claim(ids, worker_id=both)] == [billing]
+    assert [claimed.claim.task_id for claimed in await ledger.claim(ids, worker_id=both)] == [
+        billing
+    ]
     assert (await ledger.find_snapshots([other]))[other].attempt == 0
 
 
 @pytest.mark.parametrize("count", [0, 1000])
-async def test_a_claim_reads_few_names_however_many_are_paused(ledger: Ledger, fleet: Fleet, plain: Plain, count: int) -> None:
+async def test_a_claim_reads_few_names_however_many_are_paused(
+    ledger: Ledger, fleet: Fleet, plain: Plain, count: int
+) -> None:
     worker = await open_worker(fleet)
     tasks = [submission() for _ in range(20)]
     await ledger.submit(tasks, retention_seconds=60)
@@ -60,7 +71,11 @@ async def test_a_claim_reads_few_names_however_many_are_paused(ledger: Ledger, f
     query = "explain (analyze, format json) " + STATEMENTS["claim_tasks"]
     row = await (await plain.execute(query.encode(), params)).fetchone()
     assert row is not None
-    read = sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes(row[0][0]["Plan"]) if node.get("Alias") in NAMED)
+    read = sum(
+        node["Actual Rows"] * node["Actual Loops"]
+        for node in nodes(row[0][0]["Plan"])
+        if node.get("Alias") in NAMED
+    )
     assert read <= 9 + 20
 
 
@@ -73,7 +88,9 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(part)
 
 
-async def test_an_unknown_name_is_paused_while_few_queues_are(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_name_is_paused_while_few_queues_are(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fleet_module, "MOST_PAUSED", 3)
     await fleet.register_queues(["known"])
     for name in ("a", "b", "c"):

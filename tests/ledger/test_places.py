@@ -15,30 +15,46 @@ from leaseq.model import Lane, Priority
 from support.ledger import claim_task, open_worker, submit
 
 
-async def test_due_tasks_are_found_by_queue_and_promoted_by_batch(ledger: Ledger, plain: Connection) -> None:
-    for queue, priority in (("b", Priority.LOW), ("b", Priority.HIGH), ("a", Priority.NORMAL), ("c", Priority.NORMAL)):
+async def test_due_tasks_are_found_by_queue_and_promoted_by_batch(
+    ledger: Ledger, plain: Connection
+) -> None:
+    for queue, priority in (
+        ("b", Priority.LOW),
+        ("b", Priority.HIGH),
+        ("a", Priority.NORMAL),
+        ("c", Priority.NORMAL),
+    ):
         for _ in range(2):
             await submit(ledger, delay_seconds=30.0, queue=queue, priority=priority)
     await plain.execute("update leaseq.scheduled set run_at = now() where queue < 'c'")
 
     due = await ledger.find_due()
-    assert [one.place for one in due] == [("a", Priority.NORMAL), ("b", Priority.LOW), ("b", Priority.HIGH)]
+    assert [one.place for one in due] == [
+        ("a", Priority.NORMAL),
+        ("b", Priority.LOW),
+        ("b", Priority.HIGH),
+    ]
     (first,) = await ledger.promote(await ledger.list_due([(due[2], 1)]))
     (second,) = await ledger.promote(await ledger.list_due([(first.rest, 5)]))
     promoted = first.tasks + second.tasks
     assert [(snapshot.queue, snapshot.lane) for snapshot in promoted] == [("b", Lane.HIGH)] * 2
-    assert promoted[0].task_id < promoted[1].task_id  # due at the same moment: in the order of their submission
+    # due at the same moment: in the order of their submission
+    assert promoted[0].task_id < promoted[1].task_id
     assert await ledger.find_due() == due[:2]
 
 
-async def test_several_places_are_promoted_at_once_each_up_to_its_own_limit(ledger: Ledger, plain: Connection) -> None:
+async def test_several_places_are_promoted_at_once_each_up_to_its_own_limit(
+    ledger: Ledger, plain: Connection
+) -> None:
     for queue in ("a", "b", "c"):
         for _ in range(3):
             await submit(ledger, delay_seconds=30.0, queue=queue)
     await plain.execute("update leaseq.scheduled set run_at = now()")
 
     places = await ledger.find_due()
-    promotions = await ledger.promote(await ledger.list_due(list(zip(places, (1, 0, 5), strict=True))))
+    promotions = await ledger.promote(
+        await ledger.list_due(list(zip(places, (1, 0, 5), strict=True)))
+    )
     assert [len(promotion.tasks) for promotion in promotions] == [1, 0, 3]
     assert [promotion.rest.place for promotion in promotions] == [due.place for due in places]
     assert [due.queue for due in await ledger.find_due()] == ["a", "b"]
@@ -55,18 +71,42 @@ async def test_a_look_from_known_positions_sees_what_is_due_behind_them_and_ever
     known = [promotion.rest for promotion in await ledger.promote(listed)]
     for queue in ("", "a", "c", "e", "g"):  # before, between and behind the known ones
         task_id = await submit(ledger, delay_seconds=30.0, queue=queue or "x")
-        await plain.execute("update leaseq.scheduled set run_at = now(), queue = %s where task_id = %s", [queue, task_id])
+        await plain.execute(
+            "update leaseq.scheduled set run_at = now(), queue = %s where task_id = %s",
+            [queue, task_id],
+        )
     await submit(ledger, delay_seconds=30.0, queue="h")
 
-    assert [due.queue for due in await ledger.find_due(known)] == ["", "a", "b", "c", "d", "e", "f", "g"]
+    assert [due.queue for due in await ledger.find_due(known)] == [
+        "",
+        "a",
+        "b",
+        "c",
+        "d",
+        "e",
+        "f",
+        "g",
+    ]
     passed = msgspec.structs.replace(known[1], at=datetime.now(UTC))
-    assert [due.queue for due in await ledger.find_due([passed])] == ["", "a", "b", "c", "e", "f", "g"]
+    assert [due.queue for due in await ledger.find_due([passed])] == [
+        "",
+        "a",
+        "b",
+        "c",
+        "e",
+        "f",
+        "g",
+    ]
 
 
-async def test_task_scheduled_by_an_older_version_is_promoted(ledger: Ledger, plain: Connection) -> None:
+async def test_task_scheduled_by_an_older_version_is_promoted(
+    ledger: Ledger, plain: Connection
+) -> None:
     task_id = await submit(ledger, delay_seconds=30.0, queue="q", priority=Priority.HIGH)
     await plain.execute("delete from leaseq.scheduled")
-    await plain.execute("insert into leaseq.scheduled (task_id, run_at) values (%s, now())", [task_id])
+    await plain.execute(
+        "insert into leaseq.scheduled (task_id, run_at) values (%s, now())", [task_id]
+    )
 
     assert [due.place for due in await ledger.find_due()] == [("", 0)]
     (promotion,) = await ledger.promote(await ledger.list_due([(Due("", 0), 5)]))
@@ -78,14 +118,20 @@ async def test_a_stretch_of_the_ledger_for_one_lane(
     ledger: Ledger, fleet: Fleet, maintenance: Maintenance, plain: Connection
 ) -> None:
     worker = await open_worker(fleet)
-    ids = [await submit(ledger, task_id=task_id) for task_id in sorted(new_task_id() for _ in range(6))]
+    ids = [
+        await submit(ledger, task_id=task_id) for task_id in sorted(new_task_id() for _ in range(6))
+    ]
     await submit(ledger, queue="another")
     await submit(ledger, priority=Priority.HIGH)
     await claim_task(ledger, ids[1], worker)
-    await plain.execute("update leaseq.tasks set crash_count = 1, loss_count = 1 where id = %s", [ids[2]])
+    await plain.execute(
+        "update leaseq.tasks set crash_count = 1, loss_count = 1 where id = %s", [ids[2]]
+    )
 
     async def read(cursor: str, until: str, limit: int) -> BacklogBatch:
-        return await maintenance.read_backlog("default", Lane.NORMAL, cursor=cursor, until=until, limit=limit)
+        return await maintenance.read_backlog(
+            "default", Lane.NORMAL, cursor=cursor, until=until, limit=limit
+        )
 
     assert await read(ids[0], ids[5], 100) == BacklogBatch(ids[4], 5, [ids[0], ids[3], ids[4]])
     assert await read(ids[1], LAST_ID, 3) == BacklogBatch(ids[3], 3, [ids[3]])
@@ -100,7 +146,9 @@ async def test_a_stretch_ends_where_a_lane_has_no_more_room_or_enough_was_looked
         await submit(ledger, task_id=task_id, queue="busy" if n % 2 else "default")
 
     async def end(limit: int, room: int) -> str | None:
-        return await maintenance.find_boundary("default", Lane.NORMAL, cursor=ids[0], limit=limit, room=room)
+        return await maintenance.find_boundary(
+            "default", Lane.NORMAL, cursor=ids[0], limit=limit, room=room
+        )
 
     assert await end(limit=50, room=2) == ids[4]
     assert await end(limit=3, room=2) == ids[3]

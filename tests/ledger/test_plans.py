@@ -1,7 +1,7 @@
 """Every hot statement uses its index, for any number of tasks.
 
-Asked of Postgres itself, with the values of one call (custom plan) and without (generic plan), on a table of 20,000 tasks,
-with statistics that are right and with such as have gone stale.
+Asked of Postgres itself, with the values of one call (custom plan) and without (generic plan), on a
+table of 20,000 tasks, with statistics that are right and with such as have gone stale.
 """
 
 from __future__ import annotations
@@ -51,18 +51,39 @@ SUBMISSIONS = rows.submission_arrays([submission(idempotency_key=f"new-{n}") for
 SETTLEMENTS = rows.settlement_arrays([errored(Claim(task_id, 1, "w")) for task_id in IDS])
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
-# Statement, its parameters, and the indexes it must use. None of them may read the whole of a table that grows.
-STRETCHES = {"queues": ["a", "default"], "priorities": "{0,0}", "cursors": IDS[:2], "sizes": "{1000,500}", "suspect": 2}
+# Statement, its parameters, and the indexes it must use. None of them may read the whole of a table
+# that grows.
+STRETCHES = {
+    "queues": ["a", "default"],
+    "priorities": "{0,0}",
+    "cursors": IDS[:2],
+    "sizes": "{1000,500}",
+    "suspect": 2,
+}
 HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
-    "submit_tasks": (SUBMISSIONS | {"retention": 60.0, "after_commit": False, "patience": "250"}, set()),
+    "submit_tasks": (
+        SUBMISSIONS | {"retention": 60.0, "after_commit": False, "patience": "250"},
+        set(),
+    ),
     "find_keys": (KEYS, {"idempotency_keys_pkey", "tasks_pkey"}),
     "expire_keys": (KEYS, set()),  # by key or by expiry: whichever names fewer
     "find_due": (
-        {"queues": ["a", "default"], "priorities": "{0,0}", "after_ats": [str(NOW)] * 2, "after_ids": IDS[:2]},
+        {
+            "queues": ["a", "default"],
+            "priorities": "{0,0}",
+            "after_ats": [str(NOW)] * 2,
+            "after_ids": IDS[:2],
+        },
         {"scheduled_due"},
     ),
     "list_due": (
-        {"queues": ["a", "b"], "priorities": "{0,0}", "from_ats": [str(NOW)] * 2, "from_ids": IDS[:2], "limits": "{500,9}"},
+        {
+            "queues": ["a", "b"],
+            "priorities": "{0,0}",
+            "from_ats": [str(NOW)] * 2,
+            "from_ids": IDS[:2],
+            "limits": "{500,9}",
+        },
         {"scheduled_due"},
     ),
     "promote_tasks": (
@@ -101,7 +122,11 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     "list_attempts": ({"task_id": IDS[0], "tenant": "default"}, {"tasks_pkey"}),
     "scan_tasks": (
         {"cursor": IDS[0], "limit": 1000, "quiet": 5.0, "running": 10.0, "ahead": 15}
-        | {"backlogs": f'{{"0default": "{IDS[100]}"}}', "delivered": f'{{"{IDS[0]}": 0}}', "suspect": 2},
+        | {
+            "backlogs": f'{{"0default": "{IDS[100]}"}}',
+            "delivered": f'{{"{IDS[0]}": 0}}',
+            "suspect": 2,
+        },
         {"tasks_pkey", "scheduled_pkey"},
     ),
     "reschedule_tasks": ({"ids": IDS}, {"tasks_pkey"}),
@@ -114,23 +139,28 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"idempotency_keys_expiry", "idempotency_keys_pkey", "tasks_pkey"},
     ),
     "list_tasks": (
-        {"tenant": "default", "cursor": IDS[100], "limit": 50, "rows": 5000} | dict.fromkeys(("state", "queue", "type")),
+        {"tenant": "default", "cursor": IDS[100], "limit": 50, "rows": 5000}
+        | dict.fromkeys(("state", "queue", "type")),
         {"tasks_pkey"},
     ),
 }
-# Without knowing the limit Postgres expects a tenth of the table. It compares the costs, and never settles for that.
+# Without knowing the limit Postgres expects a tenth of the table. It compares the costs, and never
+# settles for that.
 CUSTOM_ONLY = {"list_tasks", "prune_tasks"}
 MODES = [(name, mode) for name in HOT for mode in ("force_custom_plan", "force_generic_plan")]
 GROWING = {"tasks", "scheduled", "idempotency_keys"}
 
 
-# The possible statistics an hour after they were gathered: that everything has ended, or that everything waits.
-ALL_ENDED = (
-    "update leaseq.tasks set state = 'SUCCESS', finished_at = now(), result = '1', worker_id = null; analyze leaseq.tasks;"
-)
+# The possible statistics an hour after they were gathered: that everything has ended, or that
+# everything waits.
+ALL_ENDED = """
+update leaseq.tasks set state = 'SUCCESS', finished_at = now(), result = '1', worker_id = null;
+analyze leaseq.tasks;
+"""
 ALL_WAIT = "update leaseq.tasks set state = 'PENDING', finished_at = null, result = null, worker_id = null; analyze leaseq.tasks;"
 STATISTICS = {"of all states": "", "when all had ended": ALL_ENDED, "when all waited": ALL_WAIT}
-# A plan is kept until the next analysis; one that was made before there were any tasks serves the first hundred thousand.
+# A plan is kept until the next analysis; one that was made before there were any tasks serves the
+# first hundred thousand.
 EMPTY = "when there were none"
 
 
@@ -139,8 +169,12 @@ def full(session_postgres: str, request: pytest.FixtureRequest) -> Iterator[psyc
     """A connection to a database with many tasks, for this module; nothing in it is changed."""
     name = sql.Identifier("leaseq_test_plans")
     with _admin(session_postgres) as admin:
-        admin.execute(sql.SQL("create database {} template {}").format(name, sql.Identifier(TEMPLATE)))
-    with psycopg.connect(_database_url(session_postgres, "leaseq_test_plans"), autocommit=True) as conn:
+        admin.execute(
+            sql.SQL("create database {} template {}").format(name, sql.Identifier(TEMPLATE))
+        )
+    with psycopg.connect(
+        _database_url(session_postgres, "leaseq_test_plans"), autocommit=True
+    ) as conn:
         conn.execute(PLANS, {"local": False})
         if request.param != EMPTY:
             conn.execute(FILL.encode())
@@ -152,7 +186,8 @@ def full(session_postgres: str, request: pytest.FixtureRequest) -> Iterator[psyc
 
 
 @pytest.mark.parametrize(
-    ("name", "mode"), [pair for pair in MODES if pair[0] not in CUSTOM_ONLY or pair[1] == "force_custom_plan"]
+    ("name", "mode"),
+    [pair for pair in MODES if pair[0] not in CUSTOM_ONLY or pair[1] == "force_custom_plan"],
 )
 def test_hot_statement_uses_its_index(full: psycopg.Connection, name: str, mode: str) -> None:
     params, indexes = HOT[name]
@@ -167,19 +202,26 @@ def test_hot_statement_uses_its_index(full: psycopg.Connection, name: str, mode:
 @pytest.mark.parametrize("name", ["list_tasks"])
 def test_one_page_is_read_in_the_order_of_the_index(full: psycopg.Connection, name: str) -> None:
     """And not sorted out of all there is, which takes as long as the table is large."""
-    assert "Sort" not in {node["Node Type"] for node in _nodes(_explain(full, name, HOT[name][0], "force_custom_plan"))}
+    assert "Sort" not in {
+        node["Node Type"]
+        for node in _nodes(_explain(full, name, HOT[name][0], "force_custom_plan"))
+    }
 
 
 @pytest.mark.parametrize("name", ["claim_tasks", "settle_attempts"])
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-def test_rows_are_locked_in_the_order_in_which_they_were_sent(full: psycopg.Connection, name: str, mode: str) -> None:
+def test_rows_are_locked_in_the_order_in_which_they_were_sent(
+    full: psycopg.Connection, name: str, mode: str
+) -> None:
     """A nested loop over the array; a hash join would visit them in an order of its own."""
     nodes = list(_nodes(_explain(full, name, HOT[name][0], mode)))
     joins = {node["Node Type"] for node in nodes} & {"Hash Join", "Merge Join", "Nested Loop"}
     assert joins == {"Nested Loop"}
 
 
-def _explain(conn: psycopg.Connection, name: str, params: dict[str, Any], mode: str) -> dict[str, Any]:
+def _explain(
+    conn: psycopg.Connection, name: str, params: dict[str, Any], mode: str
+) -> dict[str, Any]:
     numbers = {param: f"${n}" for param, n in zip(params, itertools.count(1), strict=False)}
     text = re.sub(r"%\((\w+)\)s", lambda match: numbers[match[1]], STATEMENTS[name])
     literals = sql.SQL(", ").join(_literal(value) for value in params.values())
@@ -188,7 +230,9 @@ def _explain(conn: psycopg.Connection, name: str, params: dict[str, Any], mode: 
         with conn.transaction(force_rollback=True):
             conn.execute(f"set local plan_cache_mode = {mode}".encode())
             conn.execute(f"prepare hot as {text}".encode())
-            row = conn.execute(sql.SQL("explain (format json) execute hot {}").format(given)).fetchone()
+            row = conn.execute(
+                sql.SQL("explain (format json) execute hot {}").format(given)
+            ).fetchone()
     finally:
         conn.execute("deallocate all")
     assert row is not None

@@ -1,7 +1,8 @@
 """When two writers meet at one row, exactly one of them counts.
 
-Each race is run in both orders. The winner makes its write in an open transaction and keeps the lock; the loser is started
-and seen to wait by Postgres itself (or to return immediately, if it skips locked rows); then the winner commits.
+Each race is run in both orders. The winner makes its write in an open transaction and keeps the
+lock; the loser is started and seen to wait by Postgres itself (or to return immediately, if it
+skips locked rows); then the winner commits.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ def _progress(claim: Claim) -> Verb:
 
 
 def _close(worker: str, *, stale_after: float | None = None) -> Verb:
-    return lambda session: Fleet(session).close_worker(worker, reason="raced", stale_after=stale_after)
+    return lambda session: Fleet(session).close_worker(
+        worker, reason="raced", stale_after=stale_after
+    )
 
 
 def _touch(worker: str) -> Verb:
@@ -98,18 +101,29 @@ async def claim(ledger: Ledger, worker: str) -> Claim:
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [(succeeded, lost), (lost, succeeded), (errored, lost), (lost, errored), (released, succeeded), (cancelled, lost)],
+    [
+        (succeeded, lost),
+        (lost, succeeded),
+        (errored, lost),
+        (lost, errored),
+        (released, succeeded),
+        (cancelled, lost),
+    ],
 )
 async def test_settle_against_settle(
     pool: Pool, plain: Connection, ledger: Ledger, claim: Claim, first: Any, second: Any
 ) -> None:
-    won, lost_race = await race(pool, plain, winner=_settle(first(claim)), loser=_settle(second(claim)))
+    won, lost_race = await race(
+        pool, plain, winner=_settle(first(claim)), loser=_settle(second(claim))
+    )
 
     assert list(won) == [claim.task_id]
     assert lost_race == {}
     task = await find(ledger, claim.task_id)
     assert task.state is first(claim).disposition.state
-    assert len(await ledger.list_attempts(claim.task_id, tenant="default")) == (first is not succeeded)
+    assert len(await ledger.list_attempts(claim.task_id, tenant="default")) == (
+        first is not succeeded
+    )
 
 
 async def test_settle_after_the_task_was_taken_back_and_claimed_again(
@@ -130,18 +144,24 @@ async def test_settle_after_the_task_was_taken_back_and_claimed_again(
     assert (task.state, task.attempt, task.worker_id) == (State.PROCESSING, 2, other)
 
 
-async def test_claim_against_claim(pool: Pool, plain: Connection, ledger: Ledger, fleet: Fleet, worker: str) -> None:
+async def test_claim_against_claim(
+    pool: Pool, plain: Connection, ledger: Ledger, fleet: Fleet, worker: str
+) -> None:
     other = await open_worker(fleet)
     task_id = await submit(ledger)
 
-    won, nothing = await race(pool, plain, winner=_claim(task_id, worker), loser=_claim(task_id, other))
+    won, nothing = await race(
+        pool, plain, winner=_claim(task_id, worker), loser=_claim(task_id, other)
+    )
 
     assert [claimed.claim for claimed in won] == [Claim(task_id, 1, worker)]
     assert nothing == []
     assert (await find(ledger, task_id)).worker_id == worker
 
 
-async def test_close_before_claim(pool: Pool, plain: Connection, ledger: Ledger, worker: str) -> None:
+async def test_close_before_claim(
+    pool: Pool, plain: Connection, ledger: Ledger, worker: str
+) -> None:
     task_id = await submit(ledger)
 
     closed, nothing = await race(pool, plain, winner=_close(worker), loser=_claim(task_id, worker))
@@ -151,7 +171,9 @@ async def test_close_before_claim(pool: Pool, plain: Connection, ledger: Ledger,
     assert (await find(ledger, task_id)).state is State.PENDING
 
 
-async def test_close_waits_for_a_running_claim(pool: Pool, plain: Connection, ledger: Ledger, worker: str) -> None:
+async def test_close_waits_for_a_running_claim(
+    pool: Pool, plain: Connection, ledger: Ledger, worker: str
+) -> None:
     task_id = await submit(ledger)
 
     won, closed = await race(pool, plain, winner=_claim(task_id, worker), loser=_close(worker))
@@ -162,10 +184,14 @@ async def test_close_waits_for_a_running_claim(pool: Pool, plain: Connection, le
     assert [found for found, _ in held] == [Claim(task_id, 1, worker)]
 
 
-async def test_close_of_a_stale_worker_that_was_just_seen(pool: Pool, plain: Connection, fleet: Fleet, worker: str) -> None:
+async def test_close_of_a_stale_worker_that_was_just_seen(
+    pool: Pool, plain: Connection, fleet: Fleet, worker: str
+) -> None:
     await plain.execute("update leaseq.workers set last_seen = now() - interval '1 hour'")
 
-    alive, closed = await race(pool, plain, winner=_touch(worker), loser=_close(worker, stale_after=60))
+    alive, closed = await race(
+        pool, plain, winner=_touch(worker), loser=_close(worker, stale_after=60)
+    )
 
     assert alive == {worker}
     assert not closed
@@ -182,7 +208,9 @@ async def test_close_of_a_stale_worker_of_an_older_version_that_was_just_seen(
 
     async def touch(held: Session) -> None:
         assert isinstance(held, Held)
-        await held.conn.execute("update leaseq.workers set last_seen = now() where closed_at is null")
+        await held.conn.execute(
+            "update leaseq.workers set last_seen = now() where closed_at is null"
+        )
 
     _, closed = await race(pool, plain, winner=touch, loser=_close(worker, stale_after=60))
 
@@ -190,19 +218,27 @@ async def test_close_of_a_stale_worker_of_an_older_version_that_was_just_seen(
     assert await fleet.find_open([worker]) == {worker}
 
 
-async def test_touch_by_a_worker_that_was_just_closed(pool: Pool, plain: Connection, worker: str) -> None:
+async def test_touch_by_a_worker_that_was_just_closed(
+    pool: Pool, plain: Connection, worker: str
+) -> None:
     closed, alive = await race(pool, plain, winner=_close(worker), loser=_touch(worker))
 
     assert closed
     assert alive == set()
 
 
-async def test_close_against_close_has_one_closer(pool: Pool, plain: Connection, worker: str) -> None:
+async def test_close_against_close_has_one_closer(
+    pool: Pool, plain: Connection, worker: str
+) -> None:
     assert await race(pool, plain, winner=_close(worker), loser=_close(worker)) == (True, False)
 
 
-async def test_progress_before_settle(pool: Pool, plain: Connection, ledger: Ledger, claim: Claim) -> None:
-    stored, settled = await race(pool, plain, winner=_progress(claim), loser=_settle(succeeded(claim)))
+async def test_progress_before_settle(
+    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
+) -> None:
+    stored, settled = await race(
+        pool, plain, winner=_progress(claim), loser=_settle(succeeded(claim))
+    )
 
     assert stored
     assert settled[claim.task_id].state is State.SUCCESS
@@ -210,17 +246,23 @@ async def test_progress_before_settle(pool: Pool, plain: Connection, ledger: Led
 
 
 @pytest.mark.parametrize("ending", [succeeded, lost])
-async def test_settle_before_progress(pool: Pool, plain: Connection, ledger: Ledger, claim: Claim, ending: Any) -> None:
+async def test_settle_before_progress(
+    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim, ending: Any
+) -> None:
     _, stored = await race(pool, plain, winner=_settle(ending(claim)), loser=_progress(claim))
 
     assert not stored
     assert (await find(ledger, claim.task_id)).progress is None
 
 
-async def test_cancel_before_claim(pool: Pool, plain: Connection, ledger: Ledger, worker: str) -> None:
+async def test_cancel_before_claim(
+    pool: Pool, plain: Connection, ledger: Ledger, worker: str
+) -> None:
     task_id = await submit(ledger)
 
-    states, nothing = await race(pool, plain, winner=_cancel(task_id), loser=_claim(task_id, worker))
+    states, nothing = await race(
+        pool, plain, winner=_cancel(task_id), loser=_claim(task_id, worker)
+    )
 
     assert states == {task_id: State.CANCELLED}
     assert nothing == []
@@ -228,7 +270,9 @@ async def test_cancel_before_claim(pool: Pool, plain: Connection, ledger: Ledger
     assert (task.state, task.attempt) == (State.CANCELLED, 0)
 
 
-async def test_claim_before_cancel(pool: Pool, plain: Connection, ledger: Ledger, worker: str) -> None:
+async def test_claim_before_cancel(
+    pool: Pool, plain: Connection, ledger: Ledger, worker: str
+) -> None:
     task_id = await submit(ledger)
 
     _, states = await race(pool, plain, winner=_claim(task_id, worker), loser=_cancel(task_id))
@@ -241,12 +285,19 @@ async def test_claim_before_cancel(pool: Pool, plain: Connection, ledger: Ledger
 
 @pytest.mark.parametrize(
     ("ending", "then"),
-    [(succeeded, State.SUCCESS), (errored, State.CANCELLED), (released, State.CANCELLED), (lost, State.CANCELLED)],
+    [
+        (succeeded, State.SUCCESS),
+        (errored, State.CANCELLED),
+        (released, State.CANCELLED),
+        (lost, State.CANCELLED),
+    ],
 )
 async def test_cancel_before_settle(
     pool: Pool, plain: Connection, ledger: Ledger, claim: Claim, ending: Any, then: State
 ) -> None:
-    asked, settled = await race(pool, plain, winner=_cancel(claim.task_id), loser=_settle(ending(claim)))
+    asked, settled = await race(
+        pool, plain, winner=_cancel(claim.task_id), loser=_settle(ending(claim))
+    )
 
     assert asked == {claim.task_id: State.PROCESSING}
     assert settled[claim.task_id].state is then
@@ -254,18 +305,27 @@ async def test_cancel_before_settle(
     assert await scheduled(plain) == set()
 
 
-async def test_settle_success_before_cancel(pool: Pool, plain: Connection, ledger: Ledger, claim: Claim) -> None:
-    _, states = await race(pool, plain, winner=_settle(succeeded(claim)), loser=_cancel(claim.task_id))
+async def test_settle_success_before_cancel(
+    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
+) -> None:
+    _, states = await race(
+        pool, plain, winner=_settle(succeeded(claim)), loser=_cancel(claim.task_id)
+    )
 
     assert states == {}
     assert (await find(ledger, claim.task_id)).cancel_requested_at is None
 
 
-async def test_settle_retry_before_cancel(pool: Pool, plain: Connection, ledger: Ledger, claim: Claim) -> None:
-    _, states = await race(pool, plain, winner=_settle(errored(claim, delay=0.0)), loser=_cancel(claim.task_id))
+async def test_settle_retry_before_cancel(
+    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
+) -> None:
+    _, states = await race(
+        pool, plain, winner=_settle(errored(claim, delay=0.0)), loser=_cancel(claim.task_id)
+    )
 
     assert states == {claim.task_id: State.CANCELLED}
-    # The cancel could not see the new row of the table of scheduled tasks; promote takes it away and nothing else.
+    # The cancel could not see the new row of the table of scheduled tasks; promote takes it away
+    # and nothing else.
     assert await promote_due(ledger, limit=10) == []
     assert (await find(ledger, claim.task_id)).state is State.CANCELLED
     assert await scheduled(plain) == set()
@@ -297,13 +357,18 @@ async def test_cancel_before_promote(pool: Pool, plain: Connection, ledger: Ledg
     assert (await find(ledger, task_id)).state is State.CANCELLED
 
 
-async def test_promote_that_holds_a_row_which_cancel_has_begun_to_stop(pool: Pool, plain: Connection, ledger: Ledger) -> None:
-    """The order that would deadlock if cancel waited for the scheduled row: promote has that, cancel has the task."""
+async def test_promote_that_holds_a_row_which_cancel_has_begun_to_stop(
+    pool: Pool, plain: Connection, ledger: Ledger
+) -> None:
+    """The order that would deadlock if cancel waited for the scheduled row: promote has that,
+    cancel has the task."""
     task_id = await _due(ledger, plain)
     async with pool.connection() as conn:
         async with conn.transaction():
             # Promote's first half: it has found the row.
-            await conn.execute("select 1 from leaseq.scheduled where task_id = %s for update", [task_id])
+            await conn.execute(
+                "select 1 from leaseq.scheduled where task_id = %s for update", [task_id]
+            )
             assert await ledger.cancel([task_id], tenant="default") == {task_id: State.CANCELLED}
         assert await promote_due(ledger, limit=10) == []
     assert await scheduled(plain) == set()
@@ -312,15 +377,23 @@ async def test_promote_that_holds_a_row_which_cancel_has_begun_to_stop(pool: Poo
 async def test_promote_leaves_a_row_that_a_settle_has_rewritten_since_its_snapshot(
     pool: Pool, plain: Connection, ledger: Ledger, worker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such a row was left by a cancel; the task was redriven and claimed, and is to wait again. Found by a model checker."""
+    """Such a row was left by a cancel; the task was redriven and claimed, and is to wait again.
+    Found by a model checker."""
     task_id = await submit(ledger)
-    await plain.execute("insert into leaseq.scheduled (task_id, run_at, queue) values (%s, now(), 'default')", [task_id])
+    await plain.execute(
+        "insert into leaseq.scheduled (task_id, run_at, queue) values (%s, now(), 'default')",
+        [task_id],
+    )
     claim = await claim_task(ledger, task_id, worker)
     # Promote has its snapshot and waits for this lock, before it locks any row.
     gate = "run_at <= now() and (select pg_advisory_xact_lock(77) is not null)"
     await plain.execute("select pg_advisory_lock(77)")
     with monkeypatch.context() as patch:
-        patch.setitem(STATEMENTS, "promote_tasks", STATEMENTS["promote_tasks"].replace("run_at <= now()", gate, 1))
+        patch.setitem(
+            STATEMENTS,
+            "promote_tasks",
+            STATEMENTS["promote_tasks"].replace("run_at <= now()", gate, 1),
+        )
         async with holding(pool) as held:
             await Ledger(held).settle([errored(claim, delay=0.0)])
             promoting = asyncio.create_task(promote_due(ledger, limit=10))
@@ -336,7 +409,9 @@ async def test_promote_leaves_a_row_that_a_settle_has_rewritten_since_its_snapsh
 async def test_redrive_takes_the_row_with_it_that_a_cancel_could_not_see(
     pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
 ) -> None:
-    await race(pool, plain, winner=_settle(errored(claim, delay=60.0)), loser=_cancel(claim.task_id))
+    await race(
+        pool, plain, winner=_settle(errored(claim, delay=60.0)), loser=_cancel(claim.task_id)
+    )
     assert await scheduled(plain) == {claim.task_id}
 
     (row,) = await ledger.redrive([claim.task_id], tenant="default")
@@ -348,7 +423,8 @@ async def test_redrive_takes_the_row_with_it_that_a_cancel_could_not_see(
 async def test_redrive_waits_for_promote_which_holds_such_a_row(
     pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
 ) -> None:
-    """Both lock the row first and the task second. In the other order they would wait for each other."""
+    """Both lock the row first and the task second. In the other order they would wait for each
+    other."""
     await race(pool, plain, winner=_settle(errored(claim, delay=0.0)), loser=_cancel(claim.task_id))
 
     promoted, redriven = await race(
@@ -364,7 +440,9 @@ async def test_redrive_waits_for_promote_which_holds_such_a_row(
     assert [snapshot.task_id for snapshot in await promote_due(ledger, limit=10)] == [claim.task_id]
 
 
-async def test_promote_against_promote_shares_the_work(pool: Pool, plain: Connection, ledger: Ledger) -> None:
+async def test_promote_against_promote_shares_the_work(
+    pool: Pool, plain: Connection, ledger: Ledger
+) -> None:
     due = {await _due(ledger, plain) for _ in range(4)}
 
     async with holding(pool) as held:
@@ -375,10 +453,14 @@ async def test_promote_against_promote_shares_the_work(pool: Pool, plain: Connec
     assert (len(first), len(second)) == (2, 2)
 
 
-async def test_redrive_against_redrive(pool: Pool, plain: Connection, ledger: Ledger, claim: Claim) -> None:
+async def test_redrive_against_redrive(
+    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
+) -> None:
     await ledger.settle([errored(claim, then=State.FAILED)])
 
-    won, nothing = await race(pool, plain, winner=_redrive(claim.task_id), loser=_redrive(claim.task_id))
+    won, nothing = await race(
+        pool, plain, winner=_redrive(claim.task_id), loser=_redrive(claim.task_id)
+    )
 
     assert [snapshot.state for snapshot in won] == [State.SCHEDULED]
     assert nothing == []
@@ -391,7 +473,8 @@ async def test_redrive_and_promote_before_claim(pool: Pool, ledger: Ledger, clai
     async with holding(pool) as held:
         await Ledger(held).redrive([claim.task_id], tenant="default")
         await promote_due(Ledger(held), limit=10)
-        assert await ledger.claim([claim.task_id], worker_id=claim.worker_id) == []  # not committed: still FAILED
+        # not committed: still FAILED
+        assert await ledger.claim([claim.task_id], worker_id=claim.worker_id) == []
 
     (claimed,) = await ledger.claim([claim.task_id], worker_id=claim.worker_id)
     assert claimed.claim.attempt == 2
@@ -407,7 +490,9 @@ async def test_claim_of_a_redriven_task_before_another_redrive(
         await promote_due(Ledger(session), limit=10)
         return await Ledger(session).claim([claim.task_id], worker_id=claim.worker_id)
 
-    claimed, nothing = await race(pool, plain, winner=redrive_and_claim, loser=_redrive(claim.task_id))
+    claimed, nothing = await race(
+        pool, plain, winner=redrive_and_claim, loser=_redrive(claim.task_id)
+    )
 
     assert len(claimed) == 1
     assert nothing == []
@@ -417,22 +502,31 @@ async def test_claim_of_a_redriven_task_before_another_redrive(
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
-async def test_prune_before_redrive(pool: Pool, plain: Connection, ledger: Ledger, claim: Claim) -> None:
+async def test_prune_before_redrive(
+    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
+) -> None:
     await ledger.settle([errored(claim, then=State.FAILED)])
 
     def prune(session: Session) -> Awaitable[Any]:
-        return Maintenance(session).prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10)
+        return Maintenance(session).prune_tasks(
+            after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10
+        )
 
-    assert await race(pool, plain, winner=prune, loser=_redrive(claim.task_id)) == (Pruned(claim.task_id, 1), [])
+    assert await race(pool, plain, winner=prune, loser=_redrive(claim.task_id)) == (
+        Pruned(claim.task_id, 1),
+        [],
+    )
 
 
-async def test_redrive_before_prune(pool: Pool, ledger: Ledger, maintenance: Maintenance, claim: Claim) -> None:
+async def test_redrive_before_prune(
+    pool: Pool, ledger: Ledger, maintenance: Maintenance, claim: Claim
+) -> None:
     await ledger.settle([errored(claim, then=State.FAILED)])
 
     async with holding(pool) as held:
         await Ledger(held).redrive([claim.task_id], tenant="default")
-        assert await maintenance.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10) == Pruned(
-            claim.task_id, 0
-        )
+        assert await maintenance.prune_tasks(
+            after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10
+        ) == Pruned(claim.task_id, 0)
 
     assert (await find(ledger, claim.task_id)).state is State.SCHEDULED

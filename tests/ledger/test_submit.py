@@ -12,7 +12,12 @@ from msgspec.structs import replace
 from leaseq.codec import FIRST_ID
 from leaseq.config import Config
 from leaseq.connect import Connection, Pool, open_pool
-from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, ServerUnreachable, SubmissionInvalid
+from leaseq.errors import (
+    IdempotencyInFlight,
+    IdempotencyKeyReused,
+    ServerUnreachable,
+    SubmissionInvalid,
+)
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.maintenance import Maintenance, Pruned
@@ -63,7 +68,9 @@ def submitter(ledger: Ledger) -> Submitter:
     return Submitter(ledger, retention_seconds=RETENTION)
 
 
-async def _one(submitter: Submitter, wanted: Submission, *, conn: Connection | None = None) -> Submitted:
+async def _one(
+    submitter: Submitter, wanted: Submission, *, conn: Connection | None = None
+) -> Submitted:
     (answer,) = await submitter.write([wanted], conn=conn)
     if isinstance(answer, BaseException):
         raise answer
@@ -75,7 +82,9 @@ async def _count(plain: Connection, table: str) -> int:
     return int((await cursor.fetchall())[0][0])
 
 
-async def test_a_key_again_is_the_same_task(submitter: Submitter, ledger: Ledger, plain: Connection) -> None:
+async def test_a_key_again_is_the_same_task(
+    submitter: Submitter, ledger: Ledger, plain: Connection
+) -> None:
     first = await _one(submitter, submission(idempotency_key="k"))
 
     again = await _one(submitter, submission(idempotency_key="k"))
@@ -85,7 +94,9 @@ async def test_a_key_again_is_the_same_task(submitter: Submitter, ledger: Ledger
     assert await _count(plain, "tasks") == 1
 
 
-async def test_a_key_again_shows_what_became_of_the_task(submitter: Submitter, ledger: Ledger, fleet: Fleet) -> None:
+async def test_a_key_again_shows_what_became_of_the_task(
+    submitter: Submitter, ledger: Ledger, fleet: Fleet
+) -> None:
     first = await _one(submitter, submission(idempotency_key="k"))
     claim = await claim_task(ledger, first.task_id, await open_worker(fleet))
     await ledger.settle([succeeded(claim)])
@@ -113,21 +124,32 @@ async def test_a_key_belongs_to_its_tenant(submitter: Submitter, plain: Connecti
     assert await _count(plain, "tasks") == 2
 
 
-async def test_many_clients_with_one_key_make_one_task(submitter: Submitter, ledger: Ledger, plain: Connection) -> None:
+async def test_many_clients_with_one_key_make_one_task(
+    submitter: Submitter, ledger: Ledger, plain: Connection
+) -> None:
     for round_number in range(20):
         key = f"k{round_number}"
-        answers = await asyncio.gather(*(_one(submitter, submission(idempotency_key=key)) for _ in range(6)))
+        answers = await asyncio.gather(
+            *(_one(submitter, submission(idempotency_key=key)) for _ in range(6))
+        )
         assert len({answer.task_id for answer in answers}) == 1
         assert sum(not answer.replayed for answer in answers) == 1
     assert await _count(plain, "tasks") == 20
 
 
-async def test_batches_that_share_keys_in_opposite_order(submitter: Submitter, plain: Connection) -> None:
-    one, two = ([submission(idempotency_key=f"k{n}") for n in order] for order in (range(50), reversed(range(50))))
+async def test_batches_that_share_keys_in_opposite_order(
+    submitter: Submitter, plain: Connection
+) -> None:
+    one, two = (
+        [submission(idempotency_key=f"k{n}") for n in order]
+        for order in (range(50), reversed(range(50)))
+    )
 
     answers = await asyncio.gather(submitter.write(one), submitter.write(two))
 
-    ids = [{answer.task_id for answer in found if isinstance(answer, Submitted)} for found in answers]
+    ids = [
+        {answer.task_id for answer in found if isinstance(answer, Submitted)} for found in answers
+    ]
     assert ids[0] == ids[1]
     assert len(ids[0]) == 50 == await _count(plain, "tasks")
 
@@ -167,10 +189,13 @@ UNFINISHED = [
 async def test_a_key_stands_for_its_task_until_that_has_ended(
     submitter: Submitter, maintenance: Maintenance, ledger: Ledger, plain: Connection, becomes: str
 ) -> None:
-    """A task may wait for longer than keys are kept: the same request made a second task, and both ran."""
+    """A task may wait for longer than keys are kept: the same request made a second task, and both
+    ran."""
     first = await _one(submitter, submission(idempotency_key="k"))
     await plain.execute(becomes.encode())
-    await plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second'")
+    await plain.execute(
+        "update leaseq.idempotency_keys set expires_at = now() - interval '1 second'"
+    )
     for _ in range(2):
         again = await _one(submitter, submission(idempotency_key="k"))
         assert (again.task_id, again.replayed) == (first.task_id, True)
@@ -180,8 +205,12 @@ async def test_a_key_stands_for_its_task_until_that_has_ended(
         pruned = await maintenance.prune_keys(since=None, limit=10)
         assert pruned.count == 0
     assert pruned.seen == 0, "it expires later"
-    await plain.execute("update leaseq.tasks set state = 'CANCELLED', finished_at = now(), worker_id = null")
-    await plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second'")
+    await plain.execute(
+        "update leaseq.tasks set state = 'CANCELLED', finished_at = now(), worker_id = null"
+    )
+    await plain.execute(
+        "update leaseq.idempotency_keys set expires_at = now() - interval '1 second'"
+    )
     assert (await maintenance.prune_keys(since=None, limit=10)).count == 1
 
 
@@ -205,12 +234,16 @@ async def test_a_key_remembers_a_task_that_was_deleted_by_hand(
     assert (await _one(submitter, submission(idempotency_key="other"))).task_id == other.task_id
 
 
-async def test_an_expired_key_makes_a_new_task(submitter: Submitter, ledger: Ledger, plain: Connection) -> None:
+async def test_an_expired_key_makes_a_new_task(
+    submitter: Submitter, ledger: Ledger, plain: Connection
+) -> None:
     first = await _one(submitter, submission(idempotency_key="k"))
     await ledger.cancel([first.task_id], tenant="default")
     await plain.execute("update leaseq.idempotency_keys set expires_at = now()")
 
-    raced = await asyncio.gather(*(_one(submitter, submission(idempotency_key="k", fingerprint=b"other")) for _ in range(4)))
+    raced = await asyncio.gather(
+        *(_one(submitter, submission(idempotency_key="k", fingerprint=b"other")) for _ in range(4))
+    )
 
     assert len({answer.task_id for answer in raced}) == 1
     assert sum(not answer.replayed for answer in raced) == 1
@@ -224,9 +257,9 @@ async def test_a_key_outlives_its_pruned_task(
 ) -> None:
     first = await _one(submitter, submission(idempotency_key="k", queue="mail"))
     await ledger.cancel([first.task_id], tenant="default")
-    assert await maintenance.prune_tasks(after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10) == Pruned(
-        first.task_id, 1
-    )
+    assert await maintenance.prune_tasks(
+        after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10
+    ) == Pruned(first.task_id, 1)
 
     again = await _one(submitter, submission(idempotency_key="k", queue="mail"))
 
@@ -242,17 +275,24 @@ async def test_a_pruned_key_makes_a_new_task(
 ) -> None:
     first = await _one(submitter, submission(idempotency_key="k"))
     await ledger.cancel([first.task_id], tenant="default")
-    await plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second'")
+    await plain.execute(
+        "update leaseq.idempotency_keys set expires_at = now() - interval '1 second'"
+    )
     assert (await maintenance.prune_keys(since=None, limit=10)).count == 1
 
     assert (await _one(submitter, submission(idempotency_key="k"))).task_id != first.task_id
 
 
-async def test_a_replay_writes_and_locks_nothing(pool: Pool, submitter: Submitter, ledger: Ledger) -> None:
-    """Retries may come in storms, and from inside long transactions: they must not hold each other up."""
+async def test_a_replay_writes_and_locks_nothing(
+    pool: Pool, submitter: Submitter, ledger: Ledger
+) -> None:
+    """Retries may come in storms, and from inside long transactions: they must not hold each other
+    up."""
     first = await _one(submitter, submission(idempotency_key="k"))
     async with holding(pool) as held:
-        inside = await _one(Submitter(Ledger(held), retention_seconds=RETENTION), submission(idempotency_key="k"))
+        inside = await _one(
+            Submitter(Ledger(held), retention_seconds=RETENTION), submission(idempotency_key="k")
+        )
         written = await held.fetch("list_queues")  # the transaction is alive
         outside = await _one(submitter, submission(idempotency_key="k"))
 
@@ -281,11 +321,17 @@ async def test_own_transaction_is_delivered_after_the_commit_and_not_before(
 
     (snapshot,) = await promote_due(ledger, limit=10)
 
-    assert (snapshot.task_id, snapshot.queue, snapshot.state) == (submitted.task_id, "new", State.PENDING)
+    assert (snapshot.task_id, snapshot.queue, snapshot.state) == (
+        submitted.task_id,
+        "new",
+        State.PENDING,
+    )
     assert [queue.name for queue in await fleet.list_queues()] == ["new"]
 
 
-async def test_own_transaction_with_a_new_queue_delays_no_other(pool: Pool, submitter: Submitter) -> None:
+async def test_own_transaction_with_a_new_queue_delays_no_other(
+    pool: Pool, submitter: Submitter
+) -> None:
     async with pool.connection() as conn, conn.transaction():
         await _one(submitter, submission(queue="new"), conn=conn)
 
@@ -302,7 +348,9 @@ async def test_own_transaction_sees_its_own_key(pool: Pool, submitter: Submitter
     assert again == replace(first, replayed=True)
 
 
-async def test_a_key_in_flight_is_refused_and_its_neighbours_go_in(pool: Pool, submitter: Submitter, ledger: Ledger) -> None:
+async def test_a_key_in_flight_is_refused_and_its_neighbours_go_in(
+    pool: Pool, submitter: Submitter, ledger: Ledger
+) -> None:
     async with pool.connection() as conn, conn.transaction():
         await _one(submitter, submission(idempotency_key="held"), conn=conn)
 
@@ -317,7 +365,9 @@ async def test_a_key_in_flight_is_refused_and_its_neighbours_go_in(pool: Pool, s
     assert (await _one(submitter, submission(idempotency_key="held"))).replayed
 
 
-async def test_a_key_in_flight_that_is_let_go_in_time_is_replayed(pool: Pool, submitter: Submitter, plain: Connection) -> None:
+async def test_a_key_in_flight_that_is_let_go_in_time_is_replayed(
+    pool: Pool, submitter: Submitter, plain: Connection
+) -> None:
     async with pool.connection() as conn, conn.transaction():
         first = await _one(submitter, submission(idempotency_key="k"), conn=conn)
         waiting = asyncio.create_task(_one(submitter, submission(idempotency_key="k")))
@@ -339,20 +389,26 @@ async def test_a_key_in_flight_whose_transaction_fails_makes_the_task(
     assert second.task_id != first.task_id
 
 
-async def test_many_keys_in_flight_do_not_hold_up_a_batch_for_long(pool: Pool, submitter: Submitter) -> None:
+async def test_many_keys_in_flight_do_not_hold_up_a_batch_for_long(
+    pool: Pool, submitter: Submitter
+) -> None:
     async with pool.connection() as conn, conn.transaction():
         keys = [f"k{n}" for n in range(4 * MAX_WAITS)]
         await submitter.write([submission(idempotency_key=key) for key in keys], conn=conn)
 
         async with asyncio.timeout(8):
-            answers = await submitter.write([submission(), *(submission(idempotency_key=key) for key in keys)])
+            answers = await submitter.write(
+                [submission(), *(submission(idempotency_key=key) for key in keys)]
+            )
 
     assert isinstance(answers[0], Submitted)
     assert all(isinstance(answer, IdempotencyInFlight) for answer in answers[1:])
 
 
 async def test_refused_submission_fails_its_caller_only(submitter: Submitter) -> None:
-    good, bad, fine = await submitter.write([submission(), submission(tenant="a\x00b"), submission()])
+    good, bad, fine = await submitter.write(
+        [submission(), submission(tenant="a\x00b"), submission()]
+    )
 
     assert isinstance(good, Submitted)
     assert isinstance(bad, SubmissionInvalid)
@@ -360,8 +416,11 @@ async def test_refused_submission_fails_its_caller_only(submitter: Submitter) ->
 
 
 @pytest.mark.parametrize("key", ["the-key", None])
-async def test_an_answer_that_was_lost_after_the_commit(far: Far, plain: Connection, key: str | None) -> None:
-    """The connection dies between the commit and its acknowledgement. The statement is sent again, and finds itself."""
+async def test_an_answer_that_was_lost_after_the_commit(
+    far: Far, plain: Connection, key: str | None
+) -> None:
+    """The connection dies between the commit and its acknowledgement. The statement is sent again,
+    and finds itself."""
     wanted = submission(idempotency_key=key)
     trap = far.proxy.lose_reply(wanted.task_id.encode(), until=READY_FOR_QUERY)
 
@@ -387,8 +446,11 @@ async def test_a_client_that_never_heard_the_answer_asks_again_with_its_key(
     assert await _count(plain, "tasks") == 1
 
 
-async def test_a_claim_whose_answer_was_lost_is_found(far: Far, ledger: Ledger, fleet: Fleet) -> None:
-    """Claim is not sent again: the attempt would be its own competitor. The worker asks what it holds."""
+async def test_a_claim_whose_answer_was_lost_is_found(
+    far: Far, ledger: Ledger, fleet: Fleet
+) -> None:
+    """Claim is not sent again: the attempt would be its own competitor. The worker asks what it
+    holds."""
     worker, task_id = await open_worker(fleet), await submit(ledger)
     far.proxy.lose_reply(task_id.encode(), until=READY_FOR_QUERY)
 
@@ -400,7 +462,9 @@ async def test_a_claim_whose_answer_was_lost_is_found(far: Far, ledger: Ledger, 
     assert (await find(ledger, task_id)).attempt == 1
 
 
-async def test_a_settle_whose_answer_was_lost_counted_once(far: Far, ledger: Ledger, fleet: Fleet) -> None:
+async def test_a_settle_whose_answer_was_lost_counted_once(
+    far: Far, ledger: Ledger, fleet: Fleet
+) -> None:
     claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
     far.proxy.lose_reply(claim.task_id.encode(), until=READY_FOR_QUERY)
 
@@ -412,7 +476,9 @@ async def test_a_settle_whose_answer_was_lost_counted_once(far: Far, ledger: Led
     assert len(await ledger.list_attempts(claim.task_id, tenant="default")) == 1
 
 
-async def test_a_connection_that_dies_before_the_statement_arrives_costs_a_second_try(far: Far) -> None:
+async def test_a_connection_that_dies_before_the_statement_arrives_costs_a_second_try(
+    far: Far,
+) -> None:
     await far.ledger.find_states([])
     far.proxy.cut()
 
@@ -420,7 +486,8 @@ async def test_a_connection_that_dies_before_the_statement_arrives_costs_a_secon
 
 
 async def test_a_frozen_postgres_is_given_up_by_our_own_clock(far: Far) -> None:
-    """Its own time-outs are frozen with it. psycopg then tries to cancel for at most 10 s before it gives up."""
+    """Its own time-outs are frozen with it. psycopg then tries to cancel for at most 10 s before it
+    gives up."""
     await far.ledger.find_states([])
     far.proxy.freeze()
 

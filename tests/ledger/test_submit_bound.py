@@ -8,7 +8,15 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from leaseq import IdempotencyKeyReused, Leaseq, PayloadInvalid, State, SubmissionInvalid, TaskHandle, TypedTask
+from leaseq import (
+    IdempotencyKeyReused,
+    Leaseq,
+    PayloadInvalid,
+    State,
+    SubmissionInvalid,
+    TaskHandle,
+    TypedTask,
+)
 from leaseq.config import Config
 
 
@@ -38,12 +46,18 @@ async def test_more_than_fits_into_one_transaction_comes_back_in_order(shop: Sho
     assert len({handle.id for handle in handles}) == 1_200
     for number in (0, 499, 500, 1_199):
         task = await handles[number].find()
-        assert (task.payload, task.queue, task.max_attempts) == (b'{"order_id":%d,"text":""}' % number, "labels", 7)
+        assert (task.payload, task.queue, task.max_attempts) == (
+            b'{"order_id":%d,"text":""}' % number,
+            "labels",
+            7,
+        )
 
 
 async def test_types_and_options_may_be_mixed(shop: Shop) -> None:
     later = shop.mail.options(delay=60, priority="high", idempotency_key="mail-1")
-    first, second, third = await shop.app.submit_many([shop.label.bind(1), later.bind("a@b.example"), later.bind("a@b.example")])
+    first, second, third = await shop.app.submit_many(
+        [shop.label.bind(1), later.bind("a@b.example"), later.bind("a@b.example")]
+    )
     assert [await handle.state() for handle in (first, second)] == [State.PENDING, State.SCHEDULED]
     assert (second.id, second.replayed, third.replayed) == (third.id, False, True)
 
@@ -54,7 +68,11 @@ async def test_submit_many_of_nothing_returns_nothing(shop: Shop) -> None:
 
 async def test_a_refusal_is_raised_and_the_others_are_recorded(shop: Shop) -> None:
     await shop.label.options(idempotency_key="taken").submit(1)
-    bulk = [shop.mail.bind("before"), shop.label.options(idempotency_key="taken").bind(2), shop.mail.bind("after")]
+    bulk = [
+        shop.mail.bind("before"),
+        shop.label.options(idempotency_key="taken").bind(2),
+        shop.mail.bind("after"),
+    ]
     with pytest.raises(IdempotencyKeyReused):
         await shop.app.submit_many(bulk)
     before, refused, after = await shop.app.submit_many(bulk, return_exceptions=True)

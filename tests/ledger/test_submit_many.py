@@ -52,7 +52,9 @@ def slow(engine: Engine, monkeypatch: pytest.MonkeyPatch, **how: Any) -> Slow:
     return submitter
 
 
-async def test_chunks_overlap_and_answers_keep_their_order(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_chunks_overlap_and_answers_keep_their_order(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     submitter = slow(engine, monkeypatch)
     batch = [submission() for _ in range(CHUNKS * BATCH_SIZE)]
     answers = await engine.submit_many(batch)
@@ -61,18 +63,24 @@ async def test_chunks_overlap_and_answers_keep_their_order(engine: Engine, monke
     assert await engine.submit_many([]) == []
 
 
-async def test_of_two_with_one_key_the_first_has_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_two_with_one_key_the_first_has_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However far apart: then the chunks wait for each other."""
     submitter = slow(engine, monkeypatch)
     batch = [submission() for _ in range(CHUNKS * BATCH_SIZE - 2)]
-    first, last = (submission(idempotency_key="k", payload=payload) for payload in (b'{"n":1}', b'{"n":2}'))
+    first, last = (
+        submission(idempotency_key="k", payload=payload) for payload in (b'{"n":1}', b'{"n":2}')
+    )
     answers = await engine.submit_many([first, *batch, last])
     assert isinstance(answers[0], Submitted)
     assert isinstance(answers[-1], IdempotencyKeyReused)
     assert submitter.most == 1
 
 
-async def test_a_chunk_that_fails_leaves_none_behind(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_chunk_that_fails_leaves_none_behind(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     submitter = slow(engine, monkeypatch, failing=0)
     with pytest.raises(ServerUnreachable):
         await engine.submit_many([submission() for _ in range(CHUNKS * BATCH_SIZE)])

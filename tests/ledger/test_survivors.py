@@ -12,7 +12,17 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.maintenance import Maintenance
 from leaseq.model import Claim
-from support.ledger import claim_task, errored, find, open_worker, promote_due, released, scheduled, submit, succeeded
+from support.ledger import (
+    claim_task,
+    errored,
+    find,
+    open_worker,
+    promote_due,
+    released,
+    scheduled,
+    submit,
+    succeeded,
+)
 
 KEY = "order-1"
 LEAST, MOST = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -26,14 +36,17 @@ async def worker_id(fleet: Fleet) -> str:
 async def test_pruning_a_task_leaves_a_key_that_names_another(
     ledger: Ledger, maintenance: Maintenance, plain: Connection, worker_id: str
 ) -> None:
-    """The key of the first task expired and was used again; the second task is the one that it names."""
+    """The key of the first task expired and was used again; the second task is the one that it
+    names."""
     first = await submit(ledger, idempotency_key=KEY)
     await ledger.settle([succeeded(await claim_task(ledger, first, worker_id))])
     await plain.execute("delete from leaseq.idempotency_keys")
     await submit(ledger, idempotency_key=KEY)
     pruned = await maintenance.prune_tasks(after=LEAST, before=MOST, retention_seconds=0, limit=100)
     assert pruned.count == 1
-    cursor = await plain.execute("select final_state from leaseq.idempotency_keys where key = %s", (KEY,))
+    cursor = await plain.execute(
+        "select final_state from leaseq.idempotency_keys where key = %s", (KEY,)
+    )
     assert await cursor.fetchall() == [(None,)]
 
 
@@ -43,11 +56,15 @@ async def test_pruning_a_task_leaves_its_state_with_its_key(
     task_id = await submit(ledger, idempotency_key=KEY)
     await ledger.settle([succeeded(await claim_task(ledger, task_id, worker_id))])
     await maintenance.prune_tasks(after=LEAST, before=MOST, retention_seconds=0, limit=100)
-    cursor = await plain.execute("select final_state from leaseq.idempotency_keys where key = %s", (KEY,))
+    cursor = await plain.execute(
+        "select final_state from leaseq.idempotency_keys where key = %s", (KEY,)
+    )
     assert await cursor.fetchall() == [("SUCCESS",)]
 
 
-async def test_an_ending_without_an_error_keeps_the_error_of_an_earlier_attempt(ledger: Ledger, worker_id: str) -> None:
+async def test_an_ending_without_an_error_keeps_the_error_of_an_earlier_attempt(
+    ledger: Ledger, worker_id: str
+) -> None:
     task_id = await submit(ledger)
     await ledger.settle([errored(await claim_task(ledger, task_id, worker_id), delay=0)])
     before = (await find(ledger, task_id)).error
@@ -58,8 +75,11 @@ async def test_an_ending_without_an_error_keeps_the_error_of_an_earlier_attempt(
     assert (await find(ledger, task_id)).error is None
 
 
-async def test_a_retry_moves_a_row_that_was_left_in_the_schedule(ledger: Ledger, plain: Connection, worker_id: str) -> None:
-    """A row that is too early would start the retry before its time, and one that is too late would hold it up."""
+async def test_a_retry_moves_a_row_that_was_left_in_the_schedule(
+    ledger: Ledger, plain: Connection, worker_id: str
+) -> None:
+    """A row that is too early would start the retry before its time, and one that is too late would
+    hold it up."""
     for left in ("-1 hour", "1 hour"):
         task_id = await submit(ledger)
         claim = await claim_task(ledger, task_id, worker_id)

@@ -55,7 +55,9 @@ async def test_registering_the_same_again_writes_nothing(fleet: Fleet, plain: Co
     assert await _written(plain) == written
 
 
-@pytest.mark.parametrize("wrong", [{"max_attempts": 0}, {"timeout_seconds": 0.0}, {"timeout_seconds": -1.0}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{"max_attempts": 0}, {"timeout_seconds": 0.0}, {"timeout_seconds": -1.0}], ids=str
+)
 async def test_limits_that_mean_nothing_are_refused(fleet: Fleet, wrong: dict[str, object]) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         await fleet.register_types([replace(PLAIN, **wrong)])
@@ -75,7 +77,9 @@ async def close(fleet: Fleet, *worker_ids: str) -> None:
         await fleet.close_worker(worker_id, reason="drained")
 
 
-async def test_a_worker_of_the_release_before_that_starts_again_turns_nothing_back(fleet: Fleet) -> None:
+async def test_a_worker_of_the_release_before_that_starts_again_turns_nothing_back(
+    fleet: Fleet,
+) -> None:
     await boot(fleet, "old-1", OLD)
     await boot(fleet, "new-1", NEW)
     assert await fleet.list_types() == [NEW, OLD], "both are live, and the newer one is first"
@@ -99,7 +103,9 @@ async def test_a_rollback_turns_it_back_once_no_newer_worker_is_open(fleet: Flee
     assert await fleet.list_types() == [OLD], "also while no worker is open"
 
 
-async def test_types_of_closed_workers_are_kept_once_per_version(fleet: Fleet, plain: Connection) -> None:
+async def test_types_of_closed_workers_are_kept_once_per_version(
+    fleet: Fleet, plain: Connection
+) -> None:
     await boot(fleet, "new-0", NEW)
     for n in range(3):
         await boot(fleet, f"old-{n}", OLD)
@@ -108,8 +114,11 @@ async def test_types_of_closed_workers_are_kept_once_per_version(fleet: Fleet, p
     assert await cursor.fetchall() == [("new-0",), ("old-2",)]
 
 
-async def test_a_worker_of_an_older_leaseq_turns_nothing_back(fleet: Fleet, plain: Connection) -> None:
-    """It writes `task_types` alone. A type that only it has registered has a JSON Schema, and no shape."""
+async def test_a_worker_of_an_older_leaseq_turns_nothing_back(
+    fleet: Fleet, plain: Connection
+) -> None:
+    """It writes `task_types` alone. A type that only it has registered has a JSON Schema, and no
+    shape."""
     await boot(fleet, "new-1", NEW)
     for name in ("add", "note"):
         await plain.execute(
@@ -117,7 +126,10 @@ async def test_a_worker_of_an_older_leaseq_turns_nothing_back(fleet: Fleet, plai
             " on conflict (type) do update set queue = excluded.queue, payload_schema = excluded.payload_schema",
             (name,),
         )
-    assert await fleet.list_types() == [NEW, TaskType("note", "other", None, payload_schema=b'{"type":"object"}')]
+    assert await fleet.list_types() == [
+        NEW,
+        TaskType("note", "other", None, payload_schema=b'{"type":"object"}'),
+    ]
 
 
 async def test_versions_that_no_worker_is_known_to_have_used_are_pruned(
@@ -129,8 +141,11 @@ async def test_versions_that_no_worker_is_known_to_have_used_are_pruned(
     await maintenance.prune_workers(retention_seconds=3600)
     cursor = await plain.execute("select count(*) from leaseq.type_versions")
     assert await cursor.fetchall() == [(4,)]
-    await plain.execute("update leaseq.type_versions set first_seen_at = first_seen_at - interval '2 hours'")
+    await plain.execute(
+        "update leaseq.type_versions set first_seen_at = first_seen_at - interval '2 hours'"
+    )
     await maintenance.prune_workers(retention_seconds=3600)
     cursor = await plain.execute("select queue from leaseq.type_versions order by 1")
-    # PLAIN, which a worker runs, is the newest of its type: both older ones are gone, and so is no other type.
+    # PLAIN, which a worker runs, is the newest of its type: both older ones are gone, and so is no
+    # other type.
     assert await cursor.fetchall() == [("billing",), ("sums",)]

@@ -26,17 +26,30 @@ from support.ledger import (
     succeeded,
 )
 
-# The parameters of each attack: the task, a claim that would fit if it were running, and an open worker.
+# The parameters of each attack: the task, a claim that would fit if it were running, and an open
+# worker.
 Attack = Callable[[Ledger, Claim, str], Awaitable[object]]
 
 ATTACKS: dict[str, tuple[str, Attack]] = {
     "promote": ("promote", lambda ledger, claim, worker: promote_due(ledger, limit=10)),
-    "claim": ("claim", lambda ledger, claim, worker: ledger.claim([claim.task_id], worker_id=worker)),
-    "cancel": ("cancel", lambda ledger, claim, worker: ledger.cancel([claim.task_id], tenant="default")),
-    "redrive": ("redrive", lambda ledger, claim, worker: ledger.redrive([claim.task_id], tenant="default")),
+    "claim": (
+        "claim",
+        lambda ledger, claim, worker: ledger.claim([claim.task_id], worker_id=worker),
+    ),
+    "cancel": (
+        "cancel",
+        lambda ledger, claim, worker: ledger.cancel([claim.task_id], tenant="default"),
+    ),
+    "redrive": (
+        "redrive",
+        lambda ledger, claim, worker: ledger.redrive([claim.task_id], tenant="default"),
+    ),
     "progress": ("progress", lambda ledger, claim, worker: ledger.set_progress(claim, b"1")),
     "succeed": ("settle", lambda ledger, claim, worker: ledger.settle([succeeded(claim)])),
-    "fail": ("settle", lambda ledger, claim, worker: ledger.settle([errored(claim, then=State.FAILED)])),
+    "fail": (
+        "settle",
+        lambda ledger, claim, worker: ledger.settle([errored(claim, then=State.FAILED)]),
+    ),
     "retry": ("settle", lambda ledger, claim, worker: ledger.settle([errored(claim)])),
     "release": ("settle", lambda ledger, claim, worker: ledger.settle([released(claim)])),
     "stop": ("settle", lambda ledger, claim, worker: ledger.settle([cancelled(claim)])),
@@ -92,10 +105,12 @@ async def test_only_what_is_finished_and_old_enough_is_pruned(
     claim = await _in_state(ledger, state, await open_worker(fleet))
     last = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
-    assert await maintenance.prune_tasks(after=FIRST_ID, before=last, retention_seconds=3600, limit=10) == Pruned(
-        claim.task_id, 0
+    assert await maintenance.prune_tasks(
+        after=FIRST_ID, before=last, retention_seconds=3600, limit=10
+    ) == Pruned(claim.task_id, 0)
+    pruned = await maintenance.prune_tasks(
+        after=FIRST_ID, before=last, retention_seconds=0, limit=10
     )
-    pruned = await maintenance.prune_tasks(after=FIRST_ID, before=last, retention_seconds=0, limit=10)
 
     terminal = state in (State.SUCCESS, State.FAILED, State.CANCELLED)
     assert pruned == Pruned(claim.task_id, 1 if terminal else 0)

@@ -44,10 +44,17 @@ from support.ledger import (
 async def test_submit_records_the_payload_byte_for_byte(ledger: Ledger) -> None:
     payload = b'{"b" : 1e2,  "a":[ "\\u00e9", "\xc3\xa9" ], "a": null}'
 
-    task = await find(ledger, await submit(ledger, payload=payload, headers=b'{"traceparent": "00-1"}'))
+    task = await find(
+        ledger, await submit(ledger, payload=payload, headers=b'{"traceparent": "00-1"}')
+    )
 
     assert task.payload == payload
-    assert (task.state, task.attempt, task.worker_id, task.finished_at) == (State.PENDING, 0, None, None)
+    assert (task.state, task.attempt, task.worker_id, task.finished_at) == (
+        State.PENDING,
+        0,
+        None,
+        None,
+    )
 
 
 async def test_submit_later_is_scheduled(ledger: Ledger, plain: Connection) -> None:
@@ -89,10 +96,18 @@ async def test_submit_of_what_postgres_cannot_store_is_refused(ledger: Ledger) -
     assert getattr(caught.value, "code", None) == "submission_invalid"
 
 
-async def test_promote_takes_what_is_due_and_no_more(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
-    due = [await submit(ledger, delay_seconds=30.0, queue="q", priority=Priority.HIGH) for _ in range(3)]
+async def test_promote_takes_what_is_due_and_no_more(
+    ledger: Ledger, fleet: Fleet, plain: Connection
+) -> None:
+    due = [
+        await submit(ledger, delay_seconds=30.0, queue="q", priority=Priority.HIGH)
+        for _ in range(3)
+    ]
     later = await submit(ledger, delay_seconds=60.0)
-    await plain.execute("update leaseq.scheduled set run_at = now() - interval '1 second' where task_id = any(%s::uuid[])", [due])
+    await plain.execute(
+        "update leaseq.scheduled set run_at = now() - interval '1 second' where task_id = any(%s::uuid[])",
+        [due],
+    )
     await plain.execute("delete from leaseq.queues")
 
     first = await promote_due(ledger, limit=2)
@@ -107,7 +122,9 @@ async def test_promote_takes_what_is_due_and_no_more(ledger: Ledger, fleet: Flee
     assert [queue.name for queue in await fleet.list_queues()] == ["q"]
 
 
-async def test_promote_only_removes_a_row_whose_task_is_not_scheduled(ledger: Ledger, plain: Connection) -> None:
+async def test_promote_only_removes_a_row_whose_task_is_not_scheduled(
+    ledger: Ledger, plain: Connection
+) -> None:
     task_id = await submit(ledger)
     await plain.execute("insert into leaseq.scheduled values (%s, now())", [task_id])
 
@@ -123,7 +140,11 @@ async def test_claim_gives_a_new_attempt_once(ledger: Ledger, fleet: Fleet) -> N
     again = await ledger.claim([task_id], worker_id=worker)
 
     assert claimed.claim == Claim(task_id, 1, worker)
-    assert (claimed.payload, claimed.headers, claimed.idempotency_key) == (b'{"n":1}', b'{"traceparent": "00-1"}', "k")
+    assert (claimed.payload, claimed.headers, claimed.idempotency_key) == (
+        b'{"n":1}',
+        b'{"traceparent": "00-1"}',
+        "k",
+    )
     assert again == []
     assert await ledger.find_claimed([task_id], worker_id=worker) == [claimed]
     assert await ledger.find_claimed([task_id], worker_id="another") == []
@@ -132,7 +153,9 @@ async def test_claim_gives_a_new_attempt_once(ledger: Ledger, fleet: Fleet) -> N
     assert task.started_at is not None
 
 
-async def test_claim_by_an_incarnation_that_is_closed_or_unknown_gets_nothing(ledger: Ledger, fleet: Fleet) -> None:
+async def test_claim_by_an_incarnation_that_is_closed_or_unknown_gets_nothing(
+    ledger: Ledger, fleet: Fleet
+) -> None:
     worker = await open_worker(fleet)
     task_id = await submit(ledger)
     assert await fleet.close_worker(worker, reason="tested")
@@ -180,19 +203,28 @@ async def test_a_task_whose_first_attempt_began_in_time_does_not_expire(
     assert await ledger.find_claimed([task_id], worker_id=worker) == [second]
 
 
-async def test_settle_success_stores_the_result_and_no_attempt(ledger: Ledger, fleet: Fleet) -> None:
+async def test_settle_success_stores_the_result_and_no_attempt(
+    ledger: Ledger, fleet: Fleet
+) -> None:
     claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
 
     settled = await ledger.settle([succeeded(claim, b'{"x" : null}')])
 
     assert settled[claim.task_id].state is State.SUCCESS
     task = await find(ledger, claim.task_id)
-    assert (task.state, task.result, task.worker_id, task.error) == (State.SUCCESS, b'{"x" : null}', None, None)
+    assert (task.state, task.result, task.worker_id, task.error) == (
+        State.SUCCESS,
+        b'{"x" : null}',
+        None,
+        None,
+    )
     assert task.finished_at is not None
     assert await ledger.list_attempts(claim.task_id, tenant="default") == []
 
 
-async def test_settle_retry_waits_for_its_delay_and_records_the_attempt(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+async def test_settle_retry_waits_for_its_delay_and_records_the_attempt(
+    ledger: Ledger, fleet: Fleet, plain: Connection
+) -> None:
     worker = await open_worker(fleet)
     claim = await claim_task(ledger, await submit(ledger), worker)
 
@@ -204,12 +236,18 @@ async def test_settle_retry_waits_for_its_delay_and_records_the_attempt(ledger: 
     assert timedelta(seconds=59) < task.run_at - task.started_at < timedelta(seconds=65)
     assert await scheduled(plain) == {claim.task_id}
     (attempt,) = await ledger.list_attempts(claim.task_id, tenant="default")
-    assert (attempt.outcome, attempt.worker_id, attempt.next_state) == (Outcome.ERRORED, worker, State.SCHEDULED)
+    assert (attempt.outcome, attempt.worker_id, attempt.next_state) == (
+        Outcome.ERRORED,
+        worker,
+        State.SCHEDULED,
+    )
     assert msgspec.json.decode(attempt.error or b"")["code"] == "error"
     assert await ledger.list_attempts(claim.task_id, tenant="another") == []
 
 
-async def test_settle_lost_counts_the_crash_and_changes_the_lane(ledger: Ledger, fleet: Fleet) -> None:
+async def test_settle_lost_counts_the_crash_and_changes_the_lane(
+    ledger: Ledger, fleet: Fleet
+) -> None:
     claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
     crashed = Disposition(State.PENDING, crashes=SUSPECT_CRASHES)
 
@@ -217,7 +255,12 @@ async def test_settle_lost_counts_the_crash_and_changes_the_lane(ledger: Ledger,
 
     assert settled[claim.task_id].lane is Lane.SUSPECT
     task = await find(ledger, claim.task_id)
-    assert (task.state, task.crash_count, task.loss_count, task.retry_count) == (State.PENDING, SUSPECT_CRASHES, 0, 0)
+    assert (task.state, task.crash_count, task.loss_count, task.retry_count) == (
+        State.PENDING,
+        SUSPECT_CRASHES,
+        0,
+        0,
+    )
 
 
 async def test_settle_with_an_old_fence_changes_nothing(ledger: Ledger, fleet: Fleet) -> None:
@@ -243,7 +286,12 @@ async def test_settle_of_a_batch_counts_each_on_its_own(ledger: Ledger, fleet: F
     claims = [await claim_task(ledger, await submit(ledger), worker) for _ in range(4)]
     await ledger.settle([succeeded(claims[0])])
 
-    batch = [errored(claims[0]), errored(claims[1], then=State.FAILED), released(claims[2]), cancelled(claims[3])]
+    batch = [
+        errored(claims[0]),
+        errored(claims[1], then=State.FAILED),
+        released(claims[2]),
+        cancelled(claims[3]),
+    ]
     settled = await ledger.settle([*batch, *batch])
 
     ids = [claim.task_id for claim in claims]
@@ -256,11 +304,15 @@ async def test_settle_of_a_batch_counts_each_on_its_own(ledger: Ledger, fleet: F
 
 
 @pytest.mark.parametrize("said", ["\ud800", "a\x00b", "\U0001f980", '"\\'])
-async def test_settle_takes_any_text_that_an_exception_may_hold(ledger: Ledger, fleet: Fleet, said: str) -> None:
+async def test_settle_takes_any_text_that_an_exception_may_hold(
+    ledger: Ledger, fleet: Fleet, said: str
+) -> None:
     worker = await open_worker(fleet)
     ugly, neighbour = [await claim_task(ledger, await submit(ledger), worker) for _ in range(2)]
     error = TaskError("error", said, type=said, traceback=said)
-    ending = Settlement(ugly, Ending(Outcome.ERRORED, error=error), Disposition(State.FAILED, error=error))
+    ending = Settlement(
+        ugly, Ending(Outcome.ERRORED, error=error), Disposition(State.FAILED, error=error)
+    )
 
     settled = await ledger.settle([ending, succeeded(neighbour)])
 
@@ -268,7 +320,9 @@ async def test_settle_takes_any_text_that_an_exception_may_hold(ledger: Ledger, 
     assert msgspec.json.decode((await find(ledger, ugly.task_id)).error or b"")["code"] == "error"
 
 
-async def test_cancel_stops_what_waits_and_asks_what_runs(ledger: Ledger, fleet: Fleet, plain: Connection) -> None:
+async def test_cancel_stops_what_waits_and_asks_what_runs(
+    ledger: Ledger, fleet: Fleet, plain: Connection
+) -> None:
     worker = await open_worker(fleet)
     pending, later = await submit(ledger), await submit(ledger, delay_seconds=60.0)
     claim = await claim_task(ledger, await submit(ledger), worker)
@@ -279,7 +333,11 @@ async def test_cancel_stops_what_waits_and_asks_what_runs(ledger: Ledger, fleet:
     assert await ledger.cancel(ids, tenant="another") == {}
     answers = await ledger.cancel(ids, tenant="default")
 
-    assert answers == {pending: State.CANCELLED, later: State.CANCELLED, claim.task_id: State.PROCESSING}
+    assert answers == {
+        pending: State.CANCELLED,
+        later: State.CANCELLED,
+        claim.task_id: State.PROCESSING,
+    }
     assert await scheduled(plain) == set()
     assert await ledger.find_cancel_requests(ids) == [claim.task_id]
     assert (await find(ledger, pending)).finished_at is not None
@@ -287,7 +345,9 @@ async def test_cancel_stops_what_waits_and_asks_what_runs(ledger: Ledger, fleet:
 
 
 @pytest.mark.parametrize("ending", [released, errored, lost, cancelled])
-async def test_settle_honours_a_cancel_request(ledger: Ledger, fleet: Fleet, plain: Connection, ending: object) -> None:
+async def test_settle_honours_a_cancel_request(
+    ledger: Ledger, fleet: Fleet, plain: Connection, ending: object
+) -> None:
     claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
     await ledger.cancel([claim.task_id], tenant="default")
 
@@ -318,7 +378,12 @@ async def test_redrive_starts_again_under_a_higher_fence(ledger: Ledger, fleet: 
 
     assert (snapshot.state, snapshot.attempt) == (State.SCHEDULED, 1)
     task = await find(ledger, claim.task_id)
-    assert (task.retry_count, task.finished_at, task.error, task.expires_at) == (0, None, None, None)
+    assert (task.retry_count, task.finished_at, task.error, task.expires_at) == (
+        0,
+        None,
+        None,
+        None,
+    )
     await promote_due(ledger, limit=10)
     assert (await claim_task(ledger, claim.task_id, worker)).attempt == 2
 
@@ -335,7 +400,9 @@ async def test_progress_is_kept_until_the_next_attempt(ledger: Ledger, fleet: Fl
     assert (await find(ledger, claim.task_id)).progress is None
 
 
-async def test_progress_of_an_earlier_attempt_of_the_same_worker(ledger: Ledger, fleet: Fleet) -> None:
+async def test_progress_of_an_earlier_attempt_of_the_same_worker(
+    ledger: Ledger, fleet: Fleet
+) -> None:
     worker = await open_worker(fleet)
     old = await claim_task(ledger, await submit(ledger), worker)
     await ledger.settle([released(old)])
@@ -348,7 +415,10 @@ async def test_progress_of_an_earlier_attempt_of_the_same_worker(ledger: Ledger,
 
 
 async def test_list_tasks_pages_from_the_newest_and_filters(ledger: Ledger) -> None:
-    ids = [await submit(ledger, queue=f"q{n % 2}", type=f"t{n % 3}", idempotency_key=f"k{n}") for n in range(6)]
+    ids = [
+        await submit(ledger, queue=f"q{n % 2}", type=f"t{n % 3}", idempotency_key=f"k{n}")
+        for n in range(6)
+    ]
     await submit(ledger, tenant="another")
     await ledger.cancel([ids[0]], tenant="default")
     newest = sorted(ids, reverse=True)
@@ -372,10 +442,14 @@ async def test_find_is_blind_to_other_tenants(ledger: Ledger) -> None:
     assert (await ledger.find([task_id], tenant="one"))[task_id].tenant == "one"
 
 
-async def test_a_callers_connection_may_make_rows_of_another_kind(ledger: Ledger, postgres_url: str) -> None:
+async def test_a_callers_connection_may_make_rows_of_another_kind(
+    ledger: Ledger, postgres_url: str
+) -> None:
     wanted = submission()
     async with (
-        await psycopg.AsyncConnection.connect(postgres_url, row_factory=dict_row, cursor_factory=psycopg.AsyncRawCursor) as conn,
+        await psycopg.AsyncConnection.connect(
+            postgres_url, row_factory=dict_row, cursor_factory=psycopg.AsyncRawCursor
+        ) as conn,
         conn.transaction(),
     ):
         created = await ledger.submit([wanted], retention_seconds=RETENTION, conn=conn)

@@ -72,7 +72,9 @@ async def test_a_task_that_is_gone_has_ended(waiter: Waiter) -> None:
     assert await waiter.wait("01900000-0000-7000-8000-000000000001", timeout=30)
 
 
-async def test_a_thousand_waiters_ask_one_question(waiter: Waiter, counting: Counting, ledger: Ledger) -> None:
+async def test_a_thousand_waiters_ask_one_question(
+    waiter: Waiter, counting: Counting, ledger: Ledger
+) -> None:
     ids = [await submit(ledger) for _ in range(10)]
     waiting = [asyncio.create_task(waiter.wait(task_id, timeout=30)) for task_id in ids * 100]
     await counting.answered.wait()
@@ -87,7 +89,8 @@ async def test_a_thousand_waiters_ask_one_question(waiter: Waiter, counting: Cou
 async def test_newcomers_are_looked_at_soon_and_the_others_no_more_often(
     waiter: Waiter, counting: Counting, ledger: Ledger
 ) -> None:
-    """Each newcomer used to set the pace of all: a thousand waiters were asked about 68 times a second."""
+    """Each newcomer used to set the pace of all: a thousand waiters were asked about 68 times a
+    second."""
     old = [await submit(ledger) for _ in range(50)]
     waiting = [asyncio.create_task(waiter.wait(task_id, timeout=60)) for task_id in old]
     while len(counting.asked) < 14:  # they have settled into their slow pace  # noqa: ASYNC110
@@ -103,7 +106,9 @@ async def test_newcomers_are_looked_at_soon_and_the_others_no_more_often(
     seconds = monotonic() - began
     assert len(counting.asked) <= BURST + POLLS_PER_SECOND * seconds + 1
     # The old ones were asked about four times a second, in whichever poll.
-    assert sum(count - 1 for count in counting.asked) <= len(old) * (seconds / SLOWEST_POLL_SECONDS + 2)
+    assert sum(count - 1 for count in counting.asked) <= len(old) * (
+        seconds / SLOWEST_POLL_SECONDS + 2
+    )
     await ledger.cancel(old, tenant="default")
     assert all(await asyncio.gather(*waiting))
 
@@ -116,7 +121,9 @@ async def test_an_outage_is_waited_out(waiter: Waiter, counting: Counting, ledge
     assert await waiter.wait(task_id, timeout=30)
 
 
-async def test_abandoned_wait_leaves_nothing_behind(waiter: Waiter, counting: Counting, ledger: Ledger) -> None:
+async def test_abandoned_wait_leaves_nothing_behind(
+    waiter: Waiter, counting: Counting, ledger: Ledger
+) -> None:
     task_id = await submit(ledger)
     waiting = asyncio.create_task(waiter.wait(task_id, timeout=30))
     await counting.answered.wait()

@@ -52,10 +52,14 @@ async def walk(reconcile: Reconcile, clock: FakeClock, *, seconds: float) -> lis
         for _ in range(round(seconds / PASS_SECONDS)):
             clock.now += PASS_SECONDS
             await reconcile.run_once()
-    return [task_id for fields in named(events, "task.redispatched") for task_id in fields["task_ids"]]
+    return [
+        task_id for fields in named(events, "task.redispatched") for task_id in fields["task_ids"]
+    ]
 
 
-async def settled(narrow: Stage, reconcile: Reconcile, clock: FakeClock, told: Counted) -> Sequence[str]:
+async def settled(
+    narrow: Stage, reconcile: Reconcile, clock: FakeClock, told: Counted
+) -> Sequence[str]:
     """A full lane with a backlog whose tasks the ledger no longer returns to the walks."""
     task_ids = await narrow.submit(3 * WINDOW)
     await walk(reconcile, clock, seconds=10.0)
@@ -81,17 +85,22 @@ async def test_a_delivery_that_vanishes_from_a_lane_that_stands_still_comes_back
 ) -> None:
     task_ids = await settled(narrow, reconcile, clock, told)
     await narrow.redis.lrem(NORMAL, 1, task_ids[4])
-    assert await walk(reconcile, clock, seconds=compared.LOOK_SECONDS + PASS_SECONDS) == [task_ids[4]]
+    assert await walk(reconcile, clock, seconds=compared.LOOK_SECONDS + PASS_SECONDS) == [
+        task_ids[4]
+    ]
 
 
 async def test_a_delivery_in_whose_place_a_push_has_come_comes_back(
     narrow: Stage, reconcile: Reconcile, clock: FakeClock, told: Counted
 ) -> None:
-    """The lane is as long as before: a failover that no identity shows has lost a push, and the next one arrives."""
+    """The lane is as long as before: a failover that no identity shows has lost a push, and the
+    next one arrives."""
     task_ids = await settled(narrow, reconcile, clock, told)
     await narrow.redis.lrem(NORMAL, 1, task_ids[4])
     await narrow.redis.rpush(NORMAL, *ids(1))
-    assert await walk(reconcile, clock, seconds=compared.LOOK_SECONDS + PASS_SECONDS) == [task_ids[4]]
+    assert await walk(reconcile, clock, seconds=compared.LOOK_SECONDS + PASS_SECONDS) == [
+        task_ids[4]
+    ]
 
 
 async def test_a_delivery_in_whose_place_another_is_handed_back_comes_back_within_a_minute(
@@ -100,7 +109,9 @@ async def test_a_delivery_in_whose_place_another_is_handed_back_comes_back_withi
     task_ids = await settled(narrow, reconcile, clock, told)
     await narrow.redis.lrem(NORMAL, 1, task_ids[4])
     await narrow.redis.lpush(NORMAL, *ids(1))
-    assert await walk(reconcile, clock, seconds=compared.COMPARED_SECONDS + PASS_SECONDS) == [task_ids[4]]
+    assert await walk(reconcile, clock, seconds=compared.COMPARED_SECONDS + PASS_SECONDS) == [
+        task_ids[4]
+    ]
 
 
 async def test_a_task_that_has_run_since_is_compared_again_though_its_lane_looks_the_same(
@@ -109,7 +120,9 @@ async def test_a_task_that_has_run_since_is_compared_again_though_its_lane_looks
     task_ids = await settled(narrow, reconcile, clock, told)
     await narrow.redis.lpop(NORMAL)
     await narrow.redis.lpush(NORMAL, *ids(1))
-    await narrow.plain.execute("update leaseq.tasks set attempt = attempt + 1 where id = %s", [task_ids[0]])
+    await narrow.plain.execute(
+        "update leaseq.tasks set attempt = attempt + 1 where id = %s", [task_ids[0]]
+    )
     assert await walk(reconcile, clock, seconds=PASS_SECONDS) == [task_ids[0]]
 
 
@@ -124,7 +137,11 @@ async def test_no_comparison_counts_after_a_loss_of_data(
 
 
 async def test_memory_of_the_reconciler_is_bounded(
-    narrow: Stage, reconcile: Reconcile, clock: FakeClock, told: Counted, monkeypatch: pytest.MonkeyPatch
+    narrow: Stage,
+    reconcile: Reconcile,
+    clock: FakeClock,
+    told: Counted,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(compared, "MOST", WINDOW // 2)
     task_ids = await narrow.submit(3 * WINDOW)
@@ -135,19 +152,26 @@ async def test_memory_of_the_reconciler_is_bounded(
 
 
 async def test_a_lane_longer_than_a_page_is_remembered(
-    narrow: Stage, reconcile: Reconcile, clock: FakeClock, told: Counted, monkeypatch: pytest.MonkeyPatch
+    narrow: Stage,
+    reconcile: Reconcile,
+    clock: FakeClock,
+    told: Counted,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("leaseq.dispatch.survey.PAGE", WINDOW // 3)
     task_ids = await settled(narrow, reconcile, clock, told)
     await narrow.redis.lrem(NORMAL, 1, task_ids[4])
-    assert await walk(reconcile, clock, seconds=compared.LOOK_SECONDS + PASS_SECONDS) == [task_ids[4]]
+    assert await walk(reconcile, clock, seconds=compared.LOOK_SECONDS + PASS_SECONDS) == [
+        task_ids[4]
+    ]
 
 
 @pytest.mark.parametrize("each", [1, 3 * WINDOW])
 async def test_commands_of_a_pass_do_not_grow_with_the_lanes(
     narrow: Stage, reconcile: Reconcile, clock: FakeClock, replies: Counted, each: int
 ) -> None:
-    """Tasks of queues that no worker serves, and lanes that are full. Scans of the key space have a time of their own."""
+    """Tasks of queues that no worker serves, and lanes that are full. Scans of the key space have a
+    time of their own."""
     for queue in QUEUES:
         await narrow.submit(each, queue=queue)
     reconcile._leftovers._round_at = float("inf")

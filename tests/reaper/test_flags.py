@@ -22,7 +22,9 @@ def reconcile(stage: Stage, clock: FakeClock) -> Reconcile:
 @pytest.fixture
 async def paused(stage: Stage) -> None:
     """Seven names that are paused in the ledger, and that dispatch does not know of."""
-    await stage.plain.execute("insert into leaseq.queues (name, paused) select unnest(%s::text[]), true", [NAMES])
+    await stage.plain.execute(
+        "insert into leaseq.queues (name, paused) select unnest(%s::text[]), true", [NAMES]
+    )
 
 
 async def flagged(stage: Stage) -> set[str]:

@@ -28,11 +28,14 @@ async def later(reconcile: Reconcile, clock: FakeClock, *, seconds: float = 2.0)
 
 
 async def forgotten(stage: Stage, worker_id: str, *, since_seconds: int = 60) -> str:
-    """A task that is PROCESSING under this open worker, whose list does not name it: as after a failover that lost a settle."""
+    """A task that is PROCESSING under this open worker, whose list does not name it: as after a
+    failover that lost a settle."""
     (task_id,) = await stage.submit()
     (claim,) = await stage.take(worker_id)
     await stage.stores.dispatcher.release("default", [Release(task_id)], worker_id=claim.worker_id)
-    await stage.plain.execute("update leaseq.tasks set started_at = now() - make_interval(secs => %s)", [since_seconds])
+    await stage.plain.execute(
+        "update leaseq.tasks set started_at = now() - make_interval(secs => %s)", [since_seconds]
+    )
     return task_id
 
 

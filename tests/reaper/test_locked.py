@@ -27,7 +27,9 @@ LEASE = 1.0
 async def locking(stage: Stage, *task_ids: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     """The rows of these tasks are locked until the block ends."""
     async with person(stage.engine.config) as conn:
-        await conn.execute("select from leaseq.tasks where id = any(%s::uuid[]) for update", [list(task_ids)])
+        await conn.execute(
+            "select from leaseq.tasks where id = any(%s::uuid[]) for update", [list(task_ids)]
+        )
         yield conn
         await conn.rollback()
 
@@ -36,12 +38,19 @@ def death(worker_id: str) -> Death:
     return Death(worker_id=worker_id, queues=[QUEUE], reason="killed by SIGKILL")
 
 
-async def test_a_reap_goes_around_a_locked_row_and_the_next_pass_finishes_it(stage: Stage, clock: FakeClock) -> None:
+async def test_a_reap_goes_around_a_locked_row_and_the_next_pass_finishes_it(
+    stage: Stage, clock: FakeClock
+) -> None:
     ids = await stage.submit(10)
     worker_id = await stage.worker()
     await stage.take(worker_id)
     locked, free = ids[3], ids[:3] + ids[4:]
-    reaping = Reaping(stage.engine.stores, stage.engine.reaper, Suspicion(lease_seconds=LEASE, clock=clock), clock=clock)
+    reaping = Reaping(
+        stage.engine.stores,
+        stage.engine.reaper,
+        Suspicion(lease_seconds=LEASE, clock=clock),
+        clock=clock,
+    )
     with recorded() as events:
         async with locking(stage, locked):
             assert await stage.engine.reaper.reap(death(worker_id))
@@ -59,29 +68,45 @@ async def test_a_reap_goes_around_a_locked_row_and_the_next_pass_finishes_it(sta
     (told,) = named(events, "task.locked")
     assert (told["verb"], told["task_ids"], told["count"]) == ("reap", [locked], 1)
     assert "application 'psql'" in told["held_by"][0]
-    assert names(events).count("worker.reaped") == 2, "not again for each pass that could do nothing"
+    assert names(events).count("worker.reaped") == 2, (
+        "not again for each pass that could do nothing"
+    )
     assert "loop.failed" not in names(events)
 
 
-async def test_a_locked_row_of_one_dead_worker_delays_no_other(stage: Stage, clock: FakeClock) -> None:
+async def test_a_locked_row_of_one_dead_worker_delays_no_other(
+    stage: Stage, clock: FakeClock
+) -> None:
     ids = await stage.submit(6)
     workers = [await stage.worker() for _ in range(3)]
     for worker_id in workers:
         await stage.take(worker_id, limit=2)
     await stage.silence(*workers)
-    reaping = Reaping(stage.engine.stores, stage.engine.reaper, Suspicion(lease_seconds=LEASE, clock=clock), clock=clock)
+    reaping = Reaping(
+        stage.engine.stores,
+        stage.engine.reaper,
+        Suspicion(lease_seconds=LEASE, clock=clock),
+        clock=clock,
+    )
     async with locking(stage, ids[0]):
         await watch(reaping.run_once, clock, seconds=4 * LEASE)
         assert sorted(await stage.lane()) == ids[1:]
 
 
-async def test_the_locked_row_of_a_dead_worker_itself_delays_no_other(stage: Stage, clock: FakeClock) -> None:
+async def test_the_locked_row_of_a_dead_worker_itself_delays_no_other(
+    stage: Stage, clock: FakeClock
+) -> None:
     ids = await stage.submit(6)
     workers = [await stage.worker() for _ in range(3)]
     for worker_id in workers:
         await stage.take(worker_id, limit=2)
     await stage.silence(*workers)
-    reaping = Reaping(stage.engine.stores, stage.engine.reaper, Suspicion(lease_seconds=LEASE, clock=clock), clock=clock)
+    reaping = Reaping(
+        stage.engine.stores,
+        stage.engine.reaper,
+        Suspicion(lease_seconds=LEASE, clock=clock),
+        clock=clock,
+    )
     with recorded() as events:
         async with person(stage.engine.config) as psql:
             await psql.execute("select from leaseq.workers where id = %s for update", [workers[0]])
@@ -99,7 +124,9 @@ async def test_the_locked_row_of_a_dead_worker_itself_delays_no_other(stage: Sta
     assert "reaper.quieted" not in names(events)
 
 
-async def test_a_row_that_is_locked_for_a_moment_is_waited_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_row_that_is_locked_for_a_moment_is_waited_for(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The session of a dead worker that is about to end, for example."""
     ids = await stage.submit(2)
     worker_id = await stage.worker()
@@ -119,7 +146,9 @@ async def test_a_row_that_is_locked_for_a_moment_is_waited_for(stage: Stage, mon
     assert "task.locked" not in names(events)
 
 
-async def test_an_orphan_whose_row_is_locked_is_tried_again_and_holds_up_no_other(stage: Stage, clock: FakeClock) -> None:
+async def test_an_orphan_whose_row_is_locked_is_tried_again_and_holds_up_no_other(
+    stage: Stage, clock: FakeClock
+) -> None:
     reconcile = reconciler(stage.engine, clock=clock)
     ids = await stage.submit(3)
     worker_id = await stage.worker()
@@ -131,6 +160,7 @@ async def test_an_orphan_whose_row_is_locked_is_tried_again_and_holds_up_no_othe
             await reconcile.run_once()
             clock.now += 1.5
         assert await stage.losses() == [(task_id, 1) for task_id in ids[1:]]
-    reconcile._walk.cursor = reconcile._recent.cursor = None  # the walks need not find it a second time
+    # the walks need not find it a second time
+    reconcile._walk.cursor = reconcile._recent.cursor = None
     await reconcile._orphans.settle()
     assert await stage.losses() == [(task_id, 1) for task_id in ids]

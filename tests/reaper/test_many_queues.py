@@ -11,7 +11,9 @@ from leaseq.operations.reap import Death
 from support.reaper import Stage
 
 
-async def test_a_worker_of_many_queues_is_taken_back_wherever_it_held_something(stage: Stage) -> None:
+async def test_a_worker_of_many_queues_is_taken_back_wherever_it_held_something(
+    stage: Stage,
+) -> None:
     queues = [f"q{number}" for number in range(20)]
     worker = await stage.worker(queues=queues)
     ids = [(await stage.submit(queue=queue))[0] for queue in ("q3", "q17")]
@@ -27,7 +29,9 @@ async def test_a_worker_of_many_queues_is_taken_back_wherever_it_held_something(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage.stores.dispatcher, "held", held)
-        assert await stage.engine.reaper.reap(Death(worker_id=worker, queues=queues, reason="gone", blame=False))
+        assert await stage.engine.reaper.reap(
+            Death(worker_id=worker, queues=queues, reason="gone", blame=False)
+        )
     assert set(looks) == {"q3", "q17"}
     assert [(await stage.task(task_id)).state for task_id in ids] == [State.PENDING] * 2
     assert [await stage.stores.dispatcher.list_leases(queue) for queue in queues] == [[]] * 20

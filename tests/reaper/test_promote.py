@@ -25,12 +25,16 @@ from support.proxy import READY_FOR_QUERY, ProxyTo
 from support.reaper import WINDOW, FakeClock, Stage, named
 
 
-async def due(stage: Stage, count: int, *, queue: str = "default", priority: Priority = Priority.NORMAL) -> list[str]:
+async def due(
+    stage: Stage, count: int, *, queue: str = "default", priority: Priority = Priority.NORMAL
+) -> list[str]:
     """So many SCHEDULED tasks that are due."""
     batch = [submission(queue=queue, priority=priority, delay_seconds=60.0) for _ in range(count)]
     await stage.stores.ledger.submit(batch, retention_seconds=RETENTION)
     ids = sorted(s.task_id for s in batch)
-    await stage.plain.execute("update leaseq.scheduled set run_at = now() where task_id = any(%s::uuid[])", [ids])
+    await stage.plain.execute(
+        "update leaseq.scheduled set run_at = now() where task_id = any(%s::uuid[])", [ids]
+    )
     return ids
 
 
@@ -72,17 +76,24 @@ async def test_a_promotion_whose_answer_is_lost_is_delivered_in_the_next_pass(
     """After every failover: without this, they wait for the walk through the whole ledger."""
     assert config.postgres_url is not None
     proxy = await proxy_to(config.postgres_url)
-    async with open_engine(msgspec.structs.replace(config, postgres_url=proxy.url), pool_size=1) as engine:
+    async with open_engine(
+        msgspec.structs.replace(config, postgres_url=proxy.url), pool_size=1
+    ) as engine:
         duty = Promote(engine.stores)
         await due(stage, 1, queue="another")
-        await duty.run_once()  # its statements are prepared now, so that the next exchange is the promotion itself
+        # its statements are prepared now, so that the next exchange is the promotion itself
+        await duty.run_once()
         ids = await due(stage, 5)
         list_due = engine.stores.ledger.list_due
 
         async def armed(places: Any) -> Any:
             listed = await list_due(places)
             needle = ids[0].encode()
-            _ = proxy.lose_reply(needle, until=READY_FOR_QUERY) if done else proxy.lose_command(needle)
+            _ = (
+                proxy.lose_reply(needle, until=READY_FOR_QUERY)
+                if done
+                else proxy.lose_command(needle)
+            )
             return listed
 
         monkeypatch.setattr(engine.stores.ledger, "list_due", armed)
@@ -117,7 +128,10 @@ async def test_one_queue_has_room_and_another_has_not(narrow: Stage) -> None:
         await duty.run_once()
         assert len([value for value in await narrow.lane(queue="crowded") if value]) <= WINDOW
     assert sorted(seen) == crowd
-    assert await narrow.stores.survey.backlogs_of(["crowded", "default"]) == {"crowded": {}, "default": {}}
+    assert await narrow.stores.survey.backlogs_of(["crowded", "default"]) == {
+        "crowded": {},
+        "default": {},
+    }
 
 
 async def test_promoted_task_goes_before_younger_backlog_and_after_older(
@@ -140,7 +154,8 @@ async def test_promoted_task_goes_before_younger_backlog_and_after_older(
 async def test_every_queue_has_its_share_in_one_pass_however_slow_the_stores_are(
     stage: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Queue names are free: with a time limit for the pass, the first ones used it up and the others waited permanently."""
+    """Queue names are free: with a time limit for the pass, the first ones used it up and the
+    others waited permanently."""
     queues = [f"q{n}" for n in range(120)]
     for queue in queues:
         await due(stage, 2, queue=queue)
@@ -159,7 +174,8 @@ async def test_every_queue_has_its_share_in_one_pass_however_slow_the_stores_are
 async def test_row_visible_behind_the_position_of_a_pass_is_promoted(
     stage: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first look is slow, as beside a long transaction: the next ones begin where the promotions stood a while ago."""
+    """The first look is slow, as beside a long transaction: the next ones begin where the
+    promotions stood a while ago."""
     find_due = stage.stores.ledger.find_due
     looks: list[int] = []
 
@@ -192,7 +208,8 @@ async def test_row_visible_behind_the_position_of_a_pass_is_promoted(
 async def test_two_at_once_deliver_each_task_once(stage: Stage) -> None:
     ids = await due(stage, 2000)
     both = [Promote(stage.engine.stores) for _ in range(2)]
-    while len(await stage.lane()) < len(ids):  # a pass has a limited time, which is short on a busy machine
+    # a pass has a limited time, which is short on a busy machine
+    while len(await stage.lane()) < len(ids):
         await asyncio.gather(*(duty.run_once() for duty in both))
     assert sorted(await stage.lane()) == ids
 

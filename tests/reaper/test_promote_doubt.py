@@ -34,7 +34,9 @@ async def proxy(config: Config, proxy_to: ProxyTo) -> Proxy:
 @pytest.fixture
 async def far(config: Config, proxy: Proxy) -> AsyncIterator[Engine]:
     """The engine of that reaper, with narrow lanes and a short time-out."""
-    given = msgspec.structs.replace(config, postgres_url=proxy.url, dispatch_window=WINDOW, statement_timeout_seconds=1.0)
+    given = msgspec.structs.replace(
+        config, postgres_url=proxy.url, dispatch_window=WINDOW, statement_timeout_seconds=1.0
+    )
     async with open_engine(given, pool_size=1) as engine:
         yield engine
 
@@ -51,7 +53,9 @@ async def duty(far: Engine, narrow: Stage, clock: FakeClock) -> Promote:
 async def due(stage: Stage, count: int, *, queue: str = QUEUE) -> list[str]:
     """So many tasks that are SCHEDULED and due, in the order in which they became due."""
     ids = await stage.submit(count, push=False, quiet=False, delay_seconds=60.0, queue=queue)
-    await stage.plain.execute("update leaseq.scheduled set run_at = now() where task_id = any(%s::uuid[])", [ids])
+    await stage.plain.execute(
+        "update leaseq.scheduled set run_at = now() where task_id = any(%s::uuid[])", [ids]
+    )
     return ids
 
 
@@ -71,7 +75,8 @@ def lose_answer(engine: Engine, monkeypatch: pytest.MonkeyPatch, proxy: Proxy) -
 
 
 def hold_promotion(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Listed]]:
-    """Keep the next promotion under way until its reaper has given it up; returns what it is to promote."""
+    """Keep the next promotion under way until its reaper has given it up; returns what it is to
+    promote."""
     ledger = engine.stores.ledger
     promotion, late = ledger.promote, list[Sequence[Listed]]()
 
@@ -87,7 +92,9 @@ def hold_promotion(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[Sequ
 async def stranded(stage: Stage, ids: list[str]) -> set[str]:
     """The tasks that are PENDING and not in their lane."""
     states = await stage.stores.ledger.find_states(ids)
-    return {task_id for task_id in ids if states[task_id] is State.PENDING} - set(await stage.lane())
+    return {task_id for task_id in ids if states[task_id] is State.PENDING} - set(
+        await stage.lane()
+    )
 
 
 async def test_a_promotion_that_arrives_late_takes_no_other_task(
@@ -104,10 +111,14 @@ async def test_a_promotion_that_arrives_late_takes_no_other_task(
     await narrow.stores.ledger.promote(late[0])
     assert await stranded(narrow, ids) == set()
     states = await narrow.stores.ledger.find_states(ids)
-    assert [states[task_id] for task_id in ids] == [State.PENDING] * WINDOW + [State.SCHEDULED] * 3 * WINDOW
+    assert [states[task_id] for task_id in ids] == [State.PENDING] * WINDOW + [
+        State.SCHEDULED
+    ] * 3 * WINDOW
 
 
-async def test_task_of_a_late_promotion_is_delivered(narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_task_of_a_late_promotion_is_delivered(
+    narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The lane is full in the meantime, so that no pass promotes them again."""
     ids = await due(narrow, 5)
     duty = Promote(narrow.engine.stores, clock=clock)
@@ -171,7 +182,9 @@ async def test_a_queue_whose_row_is_locked_holds_up_no_task(stage: Stage, clock:
         assert [await stage.lane(queue=queue) for queue in ("a", "b")] == [ids["a"], ids["b"]]
 
 
-async def test_more_locked_tasks_than_a_lane_has_room_for_hold_up_no_other_one(narrow: Stage, clock: FakeClock) -> None:
+async def test_more_locked_tasks_than_a_lane_has_room_for_hold_up_no_other_one(
+    narrow: Stage, clock: FakeClock
+) -> None:
     ids = await due(narrow, 3 * WINDOW)
     async with locking(narrow, ids[: WINDOW + 3]):
         await Promote(narrow.engine.stores, clock=clock).run_once()
@@ -192,5 +205,7 @@ async def test_due_row_without_a_task_is_forgotten(stage: Stage, clock: FakeCloc
 async def locking(stage: Stage, ids: list[str]) -> AsyncIterator[None]:
     """As an operator who has changed tasks and not committed yet."""
     async with person(stage.engine.config) as conn:
-        await conn.execute("update leaseq.tasks set priority = priority where id = any(%s::uuid[])", [ids])
+        await conn.execute(
+            "update leaseq.tasks set priority = priority where id = any(%s::uuid[])", [ids]
+        )
         yield

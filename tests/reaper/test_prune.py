@@ -28,7 +28,9 @@ async def finished(stage: Stage, count: int = 1, *, key: str | None = None) -> l
             f"update leaseq.tasks set id = %s, created_at = now() - {OLD}, finished_at = now() - {OLD} where id = %s",
             [old_id, task_id],
         )
-        await stage.plain.execute("update leaseq.idempotency_keys set task_id = %s where task_id = %s", [old_id, task_id])
+        await stage.plain.execute(
+            "update leaseq.idempotency_keys set task_id = %s where task_id = %s", [old_id, task_id]
+        )
         ids[number] = old_id
     return ids
 
@@ -53,26 +55,36 @@ async def test_old_finished_tasks_go_and_their_keys_remember(stage: Stage) -> No
 
 async def test_an_old_task_that_has_not_finished_stays(stage: Stage) -> None:
     (task_id,) = await stage.submit()
-    await stage.plain.execute("update leaseq.tasks set id = %s where id = %s", [first_recent_id(4 * 86_400), task_id])
+    await stage.plain.execute(
+        "update leaseq.tasks set id = %s where id = %s", [first_recent_id(4 * 86_400), task_id]
+    )
     await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert await rows(stage, "tasks") == 1
 
 
-async def test_all_batches_go_in_one_pass_and_two_at_once_do_no_harm(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_batches_go_in_one_pass_and_two_at_once_do_no_harm(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(prune, "BATCH", 2)
     await finished(stage, 5)
     await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert await rows(stage, "tasks") == 0
 
 
-async def test_a_pass_goes_on_where_the_one_before_had_no_more_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pass_goes_on_where_the_one_before_had_no_more_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And reads what has to stay once, not for each batch."""
     monkeypatch.setattr(prune, "BATCH", 2)
     (waits,) = await stage.submit(push=False)
-    await stage.plain.execute("update leaseq.tasks set id = %s where id = %s", [first_recent_id(5 * 86_400), waits])
+    await stage.plain.execute(
+        "update leaseq.tasks set id = %s where id = %s", [first_recent_id(5 * 86_400), waits]
+    )
     await finished(stage, 4)
     # Each look at the clock is later than any pass may last: one batch in each.
-    passes = Prune(stage.engine.stores, stage.engine.config, clock=itertools.count(step=1_000_000).__next__)
+    passes = Prune(
+        stage.engine.stores, stage.engine.config, clock=itertools.count(step=1_000_000).__next__
+    )
     left = []
     for _ in range(4):
         await passes.run_once()
@@ -87,25 +99,38 @@ async def test_a_pass_goes_on_where_the_one_before_had_no_more_time(stage: Stage
 async def test_expired_keys_and_workers_closed_long_ago_go(stage: Stage) -> None:
     (spent,) = await stage.submit(idempotency_key="spent")
     await stage.stores.ledger.cancel([spent], tenant="default")
-    await stage.plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second'")
+    await stage.plain.execute(
+        "update leaseq.idempotency_keys set expires_at = now() - interval '1 second'"
+    )
     gone, recent, alive = await stage.worker(), await stage.worker(), await stage.worker()
     for worker_id in (gone, recent):
         await stage.stores.fleet.close_worker(worker_id, reason="drained")
-    await stage.plain.execute("update leaseq.workers set closed_at = now() - interval '25 hours' where id = %s", [gone])
+    await stage.plain.execute(
+        "update leaseq.workers set closed_at = now() - interval '25 hours' where id = %s", [gone]
+    )
     with recorded() as events:
         await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert named(events, "task.pruned") == [{"count": 0, "keys": 1, "workers": 1}]
-    assert {w.worker_id for w in await stage.stores.fleet.list_workers(closed=True)} == {recent, alive}
+    assert {w.worker_id for w in await stage.stores.fleet.list_workers(closed=True)} == {
+        recent,
+        alive,
+    }
 
 
-async def test_keys_that_expired_at_one_moment_go_in_one_pass(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_that_expired_at_one_moment_go_in_one_pass(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Although a batch begins where the last one ended."""
     monkeypatch.setattr(prune, "BATCH", 2)
     for number in range(6):
         await stage.submit(idempotency_key=f"k{number}")
     await stage.plain.execute("update leaseq.tasks set state = 'CANCELLED', finished_at = now()")
-    await stage.plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 second' where key < 'k5'")
-    await stage.plain.execute("update leaseq.idempotency_keys set expires_at = now() - interval '1 minute' where key = 'k5'")
+    await stage.plain.execute(
+        "update leaseq.idempotency_keys set expires_at = now() - interval '1 second' where key < 'k5'"
+    )
+    await stage.plain.execute(
+        "update leaseq.idempotency_keys set expires_at = now() - interval '1 minute' where key = 'k5'"
+    )
     asked: list[bool] = []
     ask = stage.stores.maintenance.prune_keys
 

@@ -26,7 +26,9 @@ def reaper(stage: Stage, clock: FakeClock) -> Callable[[], Reaping]:
     return lambda: new_reaping(stage, clock)
 
 
-def new_reaping(stage: Stage, clock: FakeClock, on_lost_list: Callable[[], None] = lambda: None) -> Reaping:
+def new_reaping(
+    stage: Stage, clock: FakeClock, on_lost_list: Callable[[], None] = lambda: None
+) -> Reaping:
     return Reaping(
         stage.engine.stores,
         stage.engine.reaper,
@@ -56,7 +58,8 @@ async def test_the_tasks_of_a_dead_worker_run_again_after_a_lease(
     ids = await stage.submit(3)
     worker_id = await stage.worker()
     claims = await stage.take(worker_id, limit=2)
-    await stage.stores.dispatcher.pull("default", worker_id=worker_id, limit=1)  # moved, never claimed
+    # moved, never claimed
+    await stage.stores.dispatcher.pull("default", worker_id=worker_id, limit=1)
     await stage.silence(worker_id)
     reaping = reaper()
     await reaping.run_once()
@@ -73,7 +76,8 @@ async def test_the_tasks_of_a_dead_worker_run_again_after_a_lease(
 async def test_the_reap_of_a_worker_that_lives_and_pulls_for_ever_ends(
     stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each delivery that is moved back to its lane is pulled again, as long as the lease of the worker is registered."""
+    """Each delivery that is moved back to its lane is pulled again, as long as the lease of the
+    worker is registered."""
     ids = await stage.submit(3)
     worker_id = await stage.worker()
     await stage.take(worker_id)
@@ -102,7 +106,8 @@ async def test_the_reap_of_a_worker_that_lives_and_pulls_for_ever_ends(
 async def test_a_task_that_ran_alone_on_a_worker_that_fell_silent_is_not_charged(
     stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
 ) -> None:
-    """A preempted host says nothing about what ran there: a loss, and with it the suspicion that any loss brings."""
+    """A preempted host says nothing about what ran there: a loss, and with it the suspicion that
+    any loss brings."""
     (task_id,) = await stage.submit()
     await stage.plain.execute("update leaseq.tasks set crash_count = 1")
     worker_id = await stage.worker()
@@ -133,7 +138,9 @@ async def test_two_hosts_lost_together_whose_beats_are_out_of_step_charge_no_tas
     with recorded() as events:
         await watch(reaping.run_once, clock, seconds=2 * LEASE)
     assert sorted(event["worker_id"] for event in named(events, "worker.reaped")) == workers
-    assert [((await stage.task(i)).crash_count, (await stage.task(i)).loss_count) for i in ids] == [(0, 1)] * 2
+    assert [((await stage.task(i)).crash_count, (await stage.task(i)).loss_count) for i in ids] == [
+        (0, 1)
+    ] * 2
 
 
 async def test_when_two_die_together_no_task_is_charged_for_it(
@@ -146,10 +153,14 @@ async def test_when_two_die_together_no_task_is_charged_for_it(
         await stage.take(worker_id)
         await stage.silence(worker_id)
     await watch(reaper().run_once, clock, seconds=2 * LEASE)
-    assert [((await stage.task(i)).crash_count, (await stage.task(i)).loss_count) for i in ids] == [(0, 1)] * 2
+    assert [((await stage.task(i)).crash_count, (await stage.task(i)).loss_count) for i in ids] == [
+        (0, 1)
+    ] * 2
 
 
-async def test_worker_renewed_only_in_the_ledger_is_alive(stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]) -> None:
+async def test_worker_renewed_only_in_the_ledger_is_alive(
+    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+) -> None:
     await stage.submit()
     worker_id = await stage.worker()
     await stage.take(worker_id)
@@ -160,7 +171,9 @@ async def test_worker_renewed_only_in_the_ledger_is_alive(stage: Stage, clock: F
     assert await stage.losses() == []
 
 
-async def test_worker_renewed_only_in_dispatch_is_alive(stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]) -> None:
+async def test_worker_renewed_only_in_dispatch_is_alive(
+    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+) -> None:
     await stage.submit()
     worker_id = await stage.worker()
     await stage.take(worker_id)
@@ -209,7 +222,11 @@ async def test_a_worker_heard_of_between_the_judgement_and_the_closing_lives_on(
     assert "worker.suspected" in names(events)
     assert "worker.reaped" not in names(events)
     task = await stage.task(task_id)
-    assert (task.state, task.worker_id, task.attempt) == (State.PROCESSING, worker_id, claim.attempt)
+    assert (task.state, task.worker_id, task.attempt) == (
+        State.PROCESSING,
+        worker_id,
+        claim.attempt,
+    )
     assert await stage.held(worker_id) == [task_id]
 
 
@@ -260,7 +277,8 @@ async def test_forgetting_cut_off_between_two_steps_is_finished(
     monkeypatch.setattr(target, step, failing_once(getattr(target, step)))
     reaping = reaper()
     await reaping.run_once()
-    # Both servers answer, so the cut counts as this worker's own failure, and is reported at the end of the pass.
+    # Both servers answer, so the cut counts as this worker's own failure, and is reported at the
+    # end of the pass.
     with pytest.raises(ServerUnreachable, match="cut"):
         await watch(reaping.run_once, clock, seconds=LEASE)
     await reaping.run_once()
@@ -311,7 +329,9 @@ async def test_most_of_the_fleet_lapsing_at_once_is_looked_at_again_after_a_leas
     await reaping.run_once()
     with recorded() as events:
         await watch(reaping.run_once, clock, seconds=LEASE)
-        assert named(events, "reaper.braked") == [{"lapsed": 4, "workers": 4, "hosts": 4, "seconds": LEASE}]
+        assert named(events, "reaper.braked") == [
+            {"lapsed": 4, "workers": 4, "hosts": 4, "seconds": LEASE}
+        ]
         await stage.alive(workers[0])
         await watch(reaping.run_once, clock, seconds=LEASE - 0.1)
         assert await stage.losses() == []
@@ -338,7 +358,8 @@ async def test_one_host_that_takes_all_workers_along_is_no_outage(
 async def test_the_workers_of_a_lost_host_are_reaped_several_at_a_time(
     stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each waits for a dozen answers, so that a host with 64 of them would take many seconds far from the stores."""
+    """Each waits for a dozen answers, so that a host with 64 of them would take many seconds far
+    from the stores."""
     workers = [await stage.worker() for _ in range(2 * TOGETHER)]
     await stage.silence(*workers)
     together, close = asyncio.Barrier(TOGETHER), stage.stores.fleet.close_worker
@@ -375,7 +396,9 @@ async def test_no_worker_is_reaped_for_a_lease_after_a_redis_outage(
     assert await stage.stores.fleet.find_open([worker_id]) == set()
 
 
-async def test_garbage_in_a_dead_workers_list_is_parked(stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]) -> None:
+async def test_garbage_in_a_dead_workers_list_is_parked(
+    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+) -> None:
     ids = await stage.submit(2)
     worker_id = await stage.worker()
     await stage.take(worker_id)
@@ -386,7 +409,10 @@ async def test_garbage_in_a_dead_workers_list_is_parked(stage: Stage, clock: Fak
     reaping = reaper()
     await reaping.run_once()
     await watch(reaping.run_once, clock, seconds=LEASE)
-    assert set(await stage.redis.lrange(KEYS.parked("default"), 0, -1)) == {garbage, unknown.encode()}
+    assert set(await stage.redis.lrange(KEYS.parked("default"), 0, -1)) == {
+        garbage,
+        unknown.encode(),
+    }
     assert await stage.lane() == ids
 
 

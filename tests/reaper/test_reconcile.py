@@ -54,7 +54,9 @@ async def on_valkey(config: Config, server: ValkeyServer) -> AsyncIterator[Stage
         yield Stage(engine, plain)
 
 
-async def test_lost_push_is_found_in_the_next_pass_and_logged(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
+async def test_lost_push_is_found_in_the_next_pass_and_logged(
+    stage: Stage, reconcile: Reconcile, clock: FakeClock
+) -> None:
     await reconcile.run_once()
     ids = await stage.submit(3, push=False)
     high = await stage.submit(1, push=False, priority=Priority.HIGH)
@@ -85,13 +87,17 @@ async def test_a_look_during_which_the_reaper_was_frozen_is_not_rested_from(
     assert await stage.lane() == ids
 
 
-async def test_recent_submission_is_left_to_its_push(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
+async def test_recent_submission_is_left_to_its_push(
+    stage: Stage, reconcile: Reconcile, clock: FakeClock
+) -> None:
     await stage.submit(push=False, quiet=False)
     await reconcile.run_once()
     assert await stage.lane() == []
 
 
-async def test_task_known_to_dispatch_is_not_delivered_again(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
+async def test_task_known_to_dispatch_is_not_delivered_again(
+    stage: Stage, reconcile: Reconcile, clock: FakeClock
+) -> None:
     waiting = await stage.submit(2)
     worker_id = await stage.worker()
     await stage.stores.dispatcher.pull("default", worker_id=worker_id, limit=1)
@@ -105,7 +111,8 @@ async def test_task_known_to_dispatch_is_not_delivered_again(stage: Stage, recon
 async def test_client_clock_ahead_delays_no_other_lost_push(
     stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The walk over recent tasks ends a little after now; what lies further ahead is for the walk over all of them."""
+    """The walk over recent tasks ends a little after now; what lies further ahead is for the walk
+    over all of them."""
     monkeypatch.setattr(walk, "CHUNK", 3)
     await reconcile.run_once()
     monkeypatch.setattr(reconcile, "_budget", 0.0)  # one chunk of each walk in a pass
@@ -124,7 +131,9 @@ async def test_client_clock_ahead_delays_no_other_lost_push(
     assert lost in await stage.lane()
 
 
-async def test_a_suspects_delivery_goes_back_to_the_suspect_lane(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
+async def test_a_suspects_delivery_goes_back_to_the_suspect_lane(
+    stage: Stage, reconcile: Reconcile, clock: FakeClock
+) -> None:
     (task_id,) = await stage.submit(push=False)
     await stage.plain.execute("update leaseq.tasks set loss_count = 2")
     await reconcile.run_once()
@@ -166,7 +175,9 @@ async def test_a_task_claimed_and_released_between_the_two_looks_is_let_go(
     assert await stage.lane() == []
 
 
-async def test_flushall_brings_back_the_waiting_in_order_and_leaves_live_work_alone(stage: Stage, clock: FakeClock) -> None:
+async def test_flushall_brings_back_the_waiting_in_order_and_leaves_live_work_alone(
+    stage: Stage, clock: FakeClock
+) -> None:
     told: list[str] = []
     reconcile = reconciler(stage.engine, on_loss=told.append, clock=clock)
     worker_id, closed = await stage.worker(), await stage.worker()
@@ -208,7 +219,8 @@ async def test_an_attempt_whose_worker_is_open_is_never_an_orphan_however_dead_i
 async def test_after_a_loss_of_data_a_thousand_queues_are_not_brought_back_one_by_one(
     stage: Stage, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each cost half a dozen round trips: on a busy machine the queues behind them waited for minutes."""
+    """Each cost half a dozen round trips: on a busy machine the queues behind them waited for
+    minutes."""
     ids = [(await stage.submit(queue=f"q{number}", push=False))[0] for number in range(40)]
     snapshot, list_leases = stage.stores.ledger.find_snapshots, stage.stores.dispatcher.list_leases
     statements, together = list[int](), asyncio.Barrier(AT_ONCE)
@@ -226,7 +238,9 @@ async def test_after_a_loss_of_data_a_thousand_queues_are_not_brought_back_one_b
     monkeypatch.setattr(stage.stores.dispatcher, "list_leases", in_company)
     await reconcile.run_once()
     assert statements == [len(ids)]
-    assert [await stage.lane(queue=f"q{number}") for number in range(40)] == [[task_id] for task_id in ids]
+    assert [await stage.lane(queue=f"q{number}") for number in range(40)] == [
+        [task_id] for task_id in ids
+    ]
 
 
 async def test_an_orphan_is_left_for_a_moment_to_whoever_closed_its_worker(
@@ -246,7 +260,8 @@ async def test_an_orphan_is_left_for_a_moment_to_whoever_closed_its_worker(
 async def test_an_orphan_that_redis_did_not_take_back_is_delivered_in_the_next_pass(
     stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its id is older than what the walk over recent tasks reads, and a sweep comes once a minute at most."""
+    """Its id is older than what the walk over recent tasks reads, and a sweep comes once a minute
+    at most."""
     (task_id,) = await stage.submit()
     worker_id = await stage.worker()
     await stage.take(worker_id)
@@ -284,7 +299,9 @@ async def test_a_scheduled_task_without_its_row_is_promoted_all_the_same(
     stage: Stage, reconcile: Reconcile, clock: FakeClock
 ) -> None:
     due, later_on = await stage.submit(2, push=False, delay_seconds=60.0)
-    await stage.plain.execute("update leaseq.tasks set run_at = now() - interval '2 minutes' where id = %s", [due])
+    await stage.plain.execute(
+        "update leaseq.tasks set run_at = now() - interval '2 minutes' where id = %s", [due]
+    )
     await stage.plain.execute("delete from leaseq.scheduled")
     with recorded() as events:
         await reconcile.run_once()
@@ -295,7 +312,9 @@ async def test_a_scheduled_task_without_its_row_is_promoted_all_the_same(
     assert (await stage.task(later_on)).state is State.SCHEDULED
 
 
-async def test_a_locked_task_keeps_no_other_one_from_getting_its_row_back(stage: Stage, reconcile: Reconcile) -> None:
+async def test_a_locked_task_keeps_no_other_one_from_getting_its_row_back(
+    stage: Stage, reconcile: Reconcile
+) -> None:
     locked, other = await stage.submit(2, push=False, delay_seconds=60.0)
     await stage.plain.execute("update leaseq.tasks set run_at = now() - interval '2 minutes'")
     await stage.plain.execute("delete from leaseq.scheduled")
@@ -305,7 +324,9 @@ async def test_a_locked_task_keeps_no_other_one_from_getting_its_row_back(stage:
         assert await scheduled(stage.plain) == {other}
 
 
-async def test_two_reconcilers_at_once_lose_nothing_and_settle_nothing_twice(stage: Stage, clock: FakeClock) -> None:
+async def test_two_reconcilers_at_once_lose_nothing_and_settle_nothing_twice(
+    stage: Stage, clock: FakeClock
+) -> None:
     ids = await stage.submit(50)
     worker_id = await stage.worker()
     taken = await stage.take(worker_id, limit=20)
@@ -320,15 +341,22 @@ async def test_two_reconcilers_at_once_lose_nothing_and_settle_nothing_twice(sta
     assert await stage.losses() == sorted((lease.task_id, 1) for lease in taken)
 
 
-async def test_the_pause_flag_of_the_ledger_is_restored(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
+async def test_the_pause_flag_of_the_ledger_is_restored(
+    stage: Stage, reconcile: Reconcile, clock: FakeClock
+) -> None:
     await stage.stores.fleet.pause("default", paused=True)
     await stage.submit()
     worker_id = await stage.worker()
     await reconcile.run_once()
-    assert (await stage.stores.dispatcher.pull("default", worker_id=worker_id, limit=1)).code == "paused"
+    assert (
+        await stage.stores.dispatcher.pull("default", worker_id=worker_id, limit=1)
+    ).code == "paused"
     await stage.stores.fleet.pause("default", paused=False)
     await later(reconcile, clock)
-    assert len((await stage.stores.dispatcher.pull("default", worker_id=worker_id, limit=1)).task_ids) == 1
+    assert (
+        len((await stage.stores.dispatcher.pull("default", worker_id=worker_id, limit=1)).task_ids)
+        == 1
+    )
 
 
 async def test_a_list_without_an_owner_is_brought_back_and_one_with_an_open_owner_is_not(
@@ -347,7 +375,9 @@ async def test_a_list_without_an_owner_is_brought_back_and_one_with_an_open_owne
     assert await stage.held(alive) == ids[2:]
 
 
-async def test_a_lease_of_a_worker_that_was_closed_long_ago_is_found_by_the_scan(stage: Stage, clock: FakeClock) -> None:
+async def test_a_lease_of_a_worker_that_was_closed_long_ago_is_found_by_the_scan(
+    stage: Stage, clock: FakeClock
+) -> None:
     told: set[str] = set()
     reconcile = reconciler(stage.engine, on_leases=told.update, clock=clock)
     closed = await stage.worker(queues=["default", "other"])
@@ -357,7 +387,9 @@ async def test_a_lease_of_a_worker_that_was_closed_long_ago_is_found_by_the_scan
     assert told == {"default", "other"}
 
 
-async def test_a_pause_flag_that_the_ledger_knows_nothing_of_goes(stage: Stage, reconcile: Reconcile) -> None:
+async def test_a_pause_flag_that_the_ledger_knows_nothing_of_goes(
+    stage: Stage, reconcile: Reconcile
+) -> None:
     await stage.stores.fleet.pause("kept", paused=True)
     for queue in ("kept", "stray"):
         await stage.stores.survey.pause(queue, paused=True)
@@ -375,7 +407,8 @@ async def test_a_restarted_redis_is_noticed_though_its_epoch_is_the_old_one(
         await reconcile.run_once()
         own_valkey.stop()
         own_valkey.start()
-        await asyncio.sleep(0.1)  # the event loop has stood still, and has not seen yet that its connection is closed
+        # the event loop has stood still, and has not seen yet that its connection is closed
+        await asyncio.sleep(0.1)
         await later(reconcile, clock)
         assert told == ["the server of dispatch is another one"]
         own_valkey.kill()
@@ -389,7 +422,9 @@ async def test_a_restarted_redis_is_noticed_though_its_epoch_is_the_old_one(
         assert [fields["task_ids"] for fields in named(events, "task.redispatched")] == [lost]
 
 
-async def test_keys_of_another_type_keep_no_queue_waiting(stage: Stage, reconcile: Reconcile, clock: FakeClock) -> None:
+async def test_keys_of_another_type_keep_no_queue_waiting(
+    stage: Stage, reconcile: Reconcile, clock: FakeClock
+) -> None:
     broken = await stage.submit(1, queue="broken", push=False)
     ids = await stage.submit(1, push=False)
     await stage.redis.set(KEYS.ready("broken", Lane.NORMAL), "not a list")
@@ -401,10 +436,14 @@ async def test_keys_of_another_type_keep_no_queue_waiting(stage: Stage, reconcil
 
 @pytest.mark.parametrize("paused", [False, True])
 async def test_after_a_full_redis_everything_is_swept(
-    config: Config, own_valkey: ValkeyServer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, paused: bool
+    config: Config,
+    own_valkey: ValkeyServer,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    paused: bool,
 ) -> None:
-    """It answers every read, and accepts no write. By the time it does, the submitted tasks are no longer new, and the
-    slow walk is far from it."""
+    """It answers every read, and accepts no write. By the time it does, the submitted tasks are no
+    longer new, and the slow walk is far from it."""
     monkeypatch.setattr(walk, "CHUNK", 3)
     async with on_valkey(config, own_valkey) as stage:
         reconcile = reconciler(stage.engine, clock=clock)
@@ -488,7 +527,9 @@ async def test_the_lists_are_read_from_the_tail_so_that_taking_from_the_head_hid
     assert await stage.stores.survey.waiting("default", among=left | {ids[0]}) == left
 
 
-def test_the_lowest_id_of_a_time_is_below_every_id_made_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lowest_id_of_a_time_is_below_every_id_made_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("time.time_ns", lambda: 1_700_000_000_123_000_000)
     monkeypatch.setattr("time.time", lambda: 1_700_000_000.123)
     made = [new_task_id() for _ in range(100)]

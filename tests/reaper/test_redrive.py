@@ -26,15 +26,22 @@ NORMAL = KEYS.ready("default", Lane.NORMAL)
 
 def aged(task_id: str, days: int) -> str:
     """The same id, made so many days earlier."""
-    number = int(task_id.replace("-", "")[:12], 16) - int(timedelta(days=days).total_seconds() * 1000)
+    number = int(task_id.replace("-", "")[:12], 16) - int(
+        timedelta(days=days).total_seconds() * 1000
+    )
     return f"{number:012x}"[:8] + "-" + f"{number:012x}"[8:] + task_id[13:]
 
 
 async def failed(stage: Stage, count: int) -> list[str]:
     """Tasks of three days ago that have failed."""
-    batch = sorted((submission(task_id=aged(new_task_id(), 3)) for _ in range(count)), key=lambda one: one.task_id)
+    batch = sorted(
+        (submission(task_id=aged(new_task_id(), 3)) for _ in range(count)),
+        key=lambda one: one.task_id,
+    )
     await stage.stores.ledger.submit(batch, retention_seconds=RETENTION)
-    claimed = await stage.stores.ledger.claim([one.task_id for one in batch], worker_id=await open_worker(stage.stores.fleet))
+    claimed = await stage.stores.ledger.claim(
+        [one.task_id for one in batch], worker_id=await open_worker(stage.stores.fleet)
+    )
     await stage.stores.ledger.settle([errored(one.claim, then=State.FAILED) for one in claimed])
     return [one.task_id for one in batch]
 
@@ -71,7 +78,9 @@ async def test_due_tasks_and_backlog_take_turns(narrow: Stage) -> None:
     """Any due tasks: retries of a long outage, for example."""
     backlog = await narrow.submit(5 * WINDOW)
     # Older than the backlog, as retries are.
-    batch = [submission(task_id=aged(new_task_id(), 1), delay_seconds=60.0) for _ in range(5 * WINDOW)]
+    batch = [
+        submission(task_id=aged(new_task_id(), 1), delay_seconds=60.0) for _ in range(5 * WINDOW)
+    ]
     await narrow.stores.ledger.submit(batch, retention_seconds=RETENTION)
     await narrow.plain.execute("update leaseq.scheduled set run_at = now() - interval '1 hour'")
     due = {one.task_id for one in batch}
@@ -86,7 +95,9 @@ async def test_due_tasks_and_backlog_take_turns(narrow: Stage) -> None:
     assert sorted(ran) == sorted([*backlog, *due])
 
 
-async def test_a_redrive_needs_no_push_of_its_caller(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_redrive_needs_no_push_of_its_caller(
+    narrow: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As if the caller had been killed before its push."""
     (old,) = await failed(narrow, 1)
     monkeypatch.setattr(narrow.engine.pusher, "offer", lambda *_, **__: None)
@@ -100,7 +111,9 @@ async def test_a_redrive_whose_answer_is_lost_is_delivered(
 ) -> None:
     (old,) = await failed(narrow, 1)
     proxy = await proxy_to(str(config.postgres_url))
-    async with open_engine(msgspec.structs.replace(config, postgres_url=proxy.url), pool_size=1) as engine:
+    async with open_engine(
+        msgspec.structs.replace(config, postgres_url=proxy.url), pool_size=1
+    ) as engine:
         redrive = engine.stores.ledger.redrive
 
         async def unanswered(*args: Any, **said: Any) -> Any:

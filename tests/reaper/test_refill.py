@@ -32,7 +32,9 @@ NORMAL = KEYS.ready("default", Lane.NORMAL)
 
 async def take(stage: Stage, count: int, *, lane: Lane = Lane.NORMAL) -> list[str]:
     """As a worker does, which takes from the head."""
-    return [value.decode() for value in await stage.redis.lpop(KEYS.ready("default", lane), count) or []]
+    return [
+        value.decode() for value in await stage.redis.lpop(KEYS.ready("default", lane), count) or []
+    ]
 
 
 async def drained(stage: Stage, duty: Refill, *, bite: int = 6) -> list[str]:
@@ -48,7 +50,9 @@ async def drained(stage: Stage, duty: Refill, *, bite: int = 6) -> list[str]:
     raise AssertionError("it comes to no end")
 
 
-async def test_a_backlog_comes_through_a_lane_that_never_holds_more_than_its_window(narrow: Stage) -> None:
+async def test_a_backlog_comes_through_a_lane_that_never_holds_more_than_its_window(
+    narrow: Stage,
+) -> None:
     ids = await narrow.submit(5 * WINDOW)
     assert await narrow.lane() == ids[:WINDOW]
     assert await narrow.backlog() == ids[WINDOW]
@@ -59,7 +63,9 @@ async def test_a_backlog_comes_through_a_lane_that_never_holds_more_than_its_win
     assert names(events).count("backlog.ended") == 1
 
 
-async def test_lane_is_read_once_for_an_untouched_backlog(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lane_is_read_once_for_an_untouched_backlog(
+    narrow: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks, ahead = 0, narrow.stores.survey.ahead
 
     async def count(*args: Any, **kwargs: Any) -> set[str]:
@@ -124,7 +130,11 @@ Moment = Callable[[], Awaitable[object]]
 
 
 def meanwhile(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, *, before: Moment | None = None, after: Moment | None = None
+    stage: Stage,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    before: Moment | None = None,
+    after: Moment | None = None,
 ) -> None:
     """Something happens just before the next stretch is read, or just after."""
     read = stage.stores.maintenance.read_backlog
@@ -162,7 +172,8 @@ async def test_task_committed_while_the_last_batch_is_read_is_in_the_lane(
 async def test_task_committed_in_a_batch_while_it_is_read_is_in_the_lane(
     narrow: Stage, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    """By a client whose clock is behind, or one that took its time between the id and the commit."""
+    """By a client whose clock is behind, or one that took its time between the id and the
+    commit."""
     ids = await narrow.submit(4 * WINDOW)
     late = next_id(ids[WINDOW + 1])
 
@@ -175,20 +186,27 @@ async def test_task_committed_in_a_batch_while_it_is_read_is_in_the_lane(
     assert (await narrow.lane()).count(late) == 1
     # And no task was accepted behind the stretch.
     assert set(await narrow.lane()) <= {late, *ids[WINDOW : 2 * WINDOW]}
-    assert sorted(await drained(narrow, Refill(narrow.engine.stores))) == sorted([late, *ids[WINDOW:]])
+    assert sorted(await drained(narrow, Refill(narrow.engine.stores))) == sorted(
+        [late, *ids[WINDOW:]]
+    )
 
 
-async def test_new_announcement_is_told_apart_from_an_earlier_one(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_new_announcement_is_told_apart_from_an_earlier_one(
+    narrow: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A refill that stood still has read the ledger too early for the stretch that is open now."""
     ids = await narrow.submit(WINDOW + 3)
     await take(narrow, WINDOW)
 
     async def withdraw_and_announce() -> None:
-        crowd = await narrow.submit(2 * WINDOW + 1)  # the last of them finds no room, and ends the announcement
+        # the last of them finds no room, and ends the announcement
+        crowd = await narrow.submit(2 * WINDOW + 1)
         assert await narrow.backlog() == ids[WINDOW]
         await take(narrow, WINDOW * 2)
         seen = Backlog.of(ids[WINDOW])
-        assert await narrow.stores.dispatcher.refill("default", [], lane=Lane.NORMAL, seen=seen, left=seen.announce(LAST_ID))
+        assert await narrow.stores.dispatcher.refill(
+            "default", [], lane=Lane.NORMAL, seen=seen, left=seen.announce(LAST_ID)
+        )
         ids.append(crowd[-1])
 
     meanwhile(narrow, monkeypatch, after=withdraw_and_announce)
@@ -199,7 +217,9 @@ async def test_new_announcement_is_told_apart_from_an_earlier_one(narrow: Stage,
 
 
 @pytest.mark.parametrize("step", ["refill.announced", "refill.read", "refill.pushed"])
-async def test_one_that_dies_is_continued_by_another(narrow: Stage, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+async def test_one_that_dies_is_continued_by_another(
+    narrow: Stage, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     monkeypatch.setattr(refill, "BITE", 3)
     ids = await narrow.submit(3 * WINDOW)
     seen = await take(narrow, WINDOW)
@@ -220,7 +240,9 @@ async def test_push_accepted_under_an_announcement_is_not_repeated(narrow: Stage
     ids = await narrow.submit(WINDOW + 3)
     await take(narrow, WINDOW)
     seen = Backlog.of(ids[WINDOW])
-    await narrow.stores.dispatcher.refill("default", [], lane=Lane.NORMAL, seen=seen, left=seen.announce(LAST_ID))
+    await narrow.stores.dispatcher.refill(
+        "default", [], lane=Lane.NORMAL, seen=seen, left=seen.announce(LAST_ID)
+    )
     direct = await narrow.submit(2)
     assert await narrow.lane() == direct
     await Refill(narrow.engine.stores).run_once()
@@ -231,7 +253,9 @@ async def test_refill_leaves_out_cancelled_suspect_and_foreign_tasks(narrow: Sta
     ids = await narrow.submit(2 * WINDOW)
     await narrow.submit(3, queue="another", push=False)
     await narrow.stores.ledger.cancel(ids[WINDOW : WINDOW + 3], tenant="default")
-    await narrow.plain.execute("update leaseq.tasks set loss_count = 2 where id = %s", [ids[WINDOW + 3]])
+    await narrow.plain.execute(
+        "update leaseq.tasks set loss_count = 2 where id = %s", [ids[WINDOW + 3]]
+    )
     await take(narrow, WINDOW)
     await Refill(narrow.engine.stores).run_once()
     assert await narrow.lane() == ids[WINDOW + 4 :]
@@ -265,7 +289,9 @@ async def test_a_pass_goes_through_the_tasks_of_others_until_its_time_is_over(
     assert places == sorted(places)
 
 
-async def test_the_reconciler_neither_pushes_nor_tells_of_a_backlog(narrow: Stage, clock: FakeClock) -> None:
+async def test_the_reconciler_neither_pushes_nor_tells_of_a_backlog(
+    narrow: Stage, clock: FakeClock
+) -> None:
     ids = await narrow.submit(3 * WINDOW)
     await narrow.redis.lrem(NORMAL, 1, ids[4])  # this one is stranded
     reconcile = reconciler(narrow.engine, clock=clock)
@@ -278,7 +304,9 @@ async def test_the_reconciler_neither_pushes_nor_tells_of_a_backlog(narrow: Stag
     assert await narrow.backlog() == ids[WINDOW]
 
 
-async def test_flushall_brings_back_a_lane_and_a_backlog_in_order(narrow: Stage, clock: FakeClock) -> None:
+async def test_flushall_brings_back_a_lane_and_a_backlog_in_order(
+    narrow: Stage, clock: FakeClock
+) -> None:
     ids = await narrow.submit(6 * WINDOW)
     reconcile, duty = (
         reconciler(narrow.engine, clock=clock),
@@ -319,7 +347,9 @@ async def test_foreign_backlog_value_counts_from_the_beginning(narrow: Stage) ->
     assert not await narrow.redis.exists(KEYS.backlog("default"))
 
 
-async def test_backlog_without_a_known_lane_is_found_by_the_scan(narrow: Stage, clock: FakeClock) -> None:
+async def test_backlog_without_a_known_lane_is_found_by_the_scan(
+    narrow: Stage, clock: FakeClock
+) -> None:
     """Its author died between the push and the naming, or is of an older version."""
     ids = await narrow.submit(WINDOW + 3)
     await narrow.redis.delete(KEYS.backlogs())
@@ -329,13 +359,16 @@ async def test_backlog_without_a_known_lane_is_found_by_the_scan(narrow: Stage, 
     assert await narrow.lane() == []
     await reconciler(narrow.engine, clock=clock).run_once()
     await duty.run_once()
-    assert set(ids) & set(await narrow.lane()), "which ones is decided by their ids, made within one millisecond"
+    assert set(ids) & set(await narrow.lane()), (
+        "which ones is decided by their ids, made within one millisecond"
+    )
 
 
 async def test_every_lane_gets_a_stretch_in_each_pass_however_slow_the_stores_are(
     narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four hundred backlogs shared half a second: each had less than a round trip, and none was filled."""
+    """Four hundred backlogs shared half a second: each had less than a round trip, and none was
+    filled."""
     queues = [f"q{n}" for n in range(40)]
     for queue in queues:
         await narrow.submit(2 * WINDOW, queue=queue)
@@ -353,15 +386,20 @@ async def test_every_lane_gets_a_stretch_in_each_pass_however_slow_the_stores_ar
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["in turn", "one after the other"])
-async def test_many_backlogs_come_in_once_and_in_order(narrow: Stage, monkeypatch: pytest.MonkeyPatch, apart: bool) -> None:
-    """They read the ledger together where they share a part of it, and each for itself where they do not."""
+async def test_many_backlogs_come_in_once_and_in_order(
+    narrow: Stage, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    """They read the ledger together where they share a part of it, and each for itself where they
+    do not."""
     monkeypatch.setattr(refill, "STRETCH", WINDOW)
     monkeypatch.setattr(refill, "SHORTEST", WINDOW)
     queues = [f"q{n}" for n in range(maintenance.MANY_LANES + 5)]
     submitted: dict[str, list[str]] = {queue: [] for queue in queues}
     for _ in range(1 if apart else 4 * WINDOW):
         for queue in queues:
-            submitted[queue] += await narrow.submit(4 * WINDOW if apart else 1, queue=queue, quiet=False)
+            submitted[queue] += await narrow.submit(
+                4 * WINDOW if apart else 1, queue=queue, quiet=False
+            )
     seen: dict[str, list[str]] = {queue: [] for queue in queues}
     duty = Refill(narrow.engine.stores)
     for _ in range(100):
@@ -376,9 +414,12 @@ async def test_many_backlogs_come_in_once_and_in_order(narrow: Stage, monkeypatc
 
 
 async def test_five_windows_full_of_tasks_run_once_each(config: Config) -> None:
-    """With a worker, a reaper, submissions by many, in three lanes; and no reconciler, which would find missed tasks."""
+    """With a worker, a reaper, submissions by many, in three lanes; and no reconciler, which would
+    find missed tasks."""
     # No supervisor renews the lease of this worker.
-    config = replace(config, dispatch_window=WINDOW, reconcile_interval_seconds=3600, lease_seconds=600)
+    config = replace(
+        config, dispatch_window=WINDOW, reconcile_interval_seconds=3600, lease_seconds=600
+    )
     app = Leaseq()
     ran: list[int] = []
 
@@ -390,12 +431,18 @@ async def test_five_windows_full_of_tasks_run_once_each(config: Config) -> None:
         stop = asyncio.Event()
         sidecar = asyncio.create_task(run(config, stop))
         batch = [
-            submission(type="count", payload=b'{"number":%d}' % number, priority=Priority(number % 3 - 1))
+            submission(
+                type="count", payload=b'{"number":%d}' % number, priority=Priority(number % 3 - 1)
+            )
             for number in range(400)
         ]
         with recorded() as events:
-            answers = await asyncio.gather(*(engine.submit_many(batch[start : start + 40]) for start in range(0, 400, 40)))
-            assert not [answer for chunk in answers for answer in chunk if isinstance(answer, BaseException)]
+            answers = await asyncio.gather(
+                *(engine.submit_many(batch[start : start + 40]) for start in range(0, 400, 40))
+            )
+            assert not [
+                answer for chunk in answers for answer in chunk if isinstance(answer, BaseException)
+            ]
             for wanted in batch:
                 await engine.for_tenant(DEFAULT_TENANT).wait(wanted.task_id, timeout=60)
         states = await engine.stores.ledger.find_states([wanted.task_id for wanted in batch])

@@ -43,7 +43,9 @@ class Heard:
         self.events.append(event)
         self._more.set()
 
-    async def until(self, done: Callable[[list[Event]], bool], *, seconds: float = PATIENCE) -> None:
+    async def until(
+        self, done: Callable[[list[Event]], bool], *, seconds: float = PATIENCE
+    ) -> None:
         async with asyncio.timeout(seconds):
             while not done(self.events):
                 self._more.clear()
@@ -89,7 +91,9 @@ async def test_a_lost_host_is_noticed_within_a_lease_and_two_seconds(
     assert names(heard.events).count("loop.failed") == 0
 
 
-async def test_all_duties_are_done_again_and_again(config: Config, stage: Stage, heard: Heard) -> None:
+async def test_all_duties_are_done_again_and_again(
+    config: Config, stage: Stage, heard: Heard
+) -> None:
     async with running(config):
         await heard.until(lambda events: "reaper.started" in names(events))
         stranded = await stage.submit(push=False)
@@ -112,13 +116,19 @@ async def test_redis_outage_is_logged_once_and_survived(
         (task_id,) = await stage.submit(push=False)
 
         def failing(events: list[Event]) -> bool:
-            return {fields["loop"] for fields in named(events, "loop.failed")} == {"reap", "reconcile", "refill"}
+            return {fields["loop"] for fields in named(events, "loop.failed")} == {
+                "reap",
+                "reconcile",
+                "refill",
+            }
 
         await heard.until(failing)
         await asyncio.sleep(10 * config.reap_interval_seconds)
         assert names(heard.events).count("loop.failed") == 3
         own_valkey.start()
-        await heard.until(lambda events: {"task.redispatched", "reaper.quieted"} <= set(names(events)))
+        await heard.until(
+            lambda events: {"task.redispatched", "reaper.quieted"} <= set(names(events))
+        )
         assert await engine.stores.survey.waiting("default", among={task_id}) == {task_id}
 
 
@@ -143,7 +153,9 @@ async def test_a_frozen_redis_does_not_hold_up_the_end(
     assert names(heard.events)[-1] == "reaper.stopped"
 
 
-async def test_a_frozen_postgres_does_not_hold_up_the_end(config: Config, proxy_to: ProxyTo, heard: Heard, pace: Pace) -> None:
+async def test_a_frozen_postgres_does_not_hold_up_the_end(
+    config: Config, proxy_to: ProxyTo, heard: Heard, pace: Pace
+) -> None:
     proxy = await proxy_to(str(config.postgres_url))
     async with running(msgspec.structs.replace(config, postgres_url=proxy.url)) as stop:
         await heard.until(lambda events: "reaper.started" in names(events))
@@ -174,8 +186,12 @@ async def test_the_process_ends_soon_after_sigterm(config: Config, stage: Stage)
         process.send_signal(signal.SIGTERM)
         said = await process.stderr.read()
         assert await process.wait() == 0
-        assert monotonic() - began < 10 + 3 * CLOSE_SECONDS, "it hung; on an idle machine this takes half a second"
-        assert [msgspec.json.decode(text)["event"] for text in said.splitlines()] == ["reaper.stopped"]
+        assert monotonic() - began < 10 + 3 * CLOSE_SECONDS, (
+            "it hung; on an idle machine this takes half a second"
+        )
+        assert [msgspec.json.decode(text)["event"] for text in said.splitlines()] == [
+            "reaper.stopped"
+        ]
     finally:
         if process.returncode is None:
             process.kill()
@@ -183,7 +199,12 @@ async def test_the_process_ends_soon_after_sigterm(config: Config, stage: Stage)
 
 
 async def test_trouble_is_logged_once_until_it_is_over() -> None:
-    troubles: list[Exception | None] = [ServerUnreachable("a"), ValueError("b"), None, ServerUnreachable("c")]
+    troubles: list[Exception | None] = [
+        ServerUnreachable("a"),
+        ValueError("b"),
+        None,
+        ServerUnreachable("c"),
+    ]
 
     async def run_once() -> None:
         if (trouble := troubles.pop(0)) is not None:
@@ -197,7 +218,8 @@ async def test_trouble_is_logged_once_until_it_is_over() -> None:
 
 
 async def test_a_pass_is_one_task() -> None:
-    """The executor that comes with APScheduler makes two, and an idle fleet begins ten passes a second."""
+    """The executor that comes with APScheduler makes two, and an idle fleet begins ten passes a
+    second."""
     stop, tasks = asyncio.Event(), 0
 
     async def run_once() -> None:

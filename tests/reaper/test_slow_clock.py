@@ -1,7 +1,7 @@
 """A client whose clock is two days behind, beside a backlog.
 
-The cost is counted in tasks that refills read: neither the length of the backlog nor the number of its submissions may
-show there.
+The cost is counted in tasks that refills read: neither the length of the backlog nor the number of
+its submissions may show there.
 """
 
 from __future__ import annotations
@@ -78,13 +78,19 @@ class Minute(Struct, frozen=True):
     honest: list[str]
 
 
-async def minute(stage: Stage, monkeypatch: pytest.MonkeyPatch, *, backlog: int, begins: str) -> Minute:
+async def minute(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, *, backlog: int, begins: str
+) -> Minute:
     """A minute in which the slow client submits a task in each second."""
     counted = Counted(stage, monkeypatch)
     now_ms = time.time_ns() // 1_000_000
-    await stage.plain.execute(ENDED, (now_ms - BEHIND_MS + 1_000_000, (BEHIND_MS - 2_000_000) // HISTORY, HISTORY))
+    await stage.plain.execute(
+        ENDED, (now_ms - BEHIND_MS + 1_000_000, (BEHIND_MS - 2_000_000) // HISTORY, HISTORY)
+    )
     honest = sorted(submission().task_id for _ in range(backlog))
-    await stage.stores.ledger.submit([submission(task_id=i) for i in honest], retention_seconds=RETENTION)
+    await stage.stores.ledger.submit(
+        [submission(task_id=i) for i in honest], retention_seconds=RETENTION
+    )
     slow = [slow_id(now_ms, n) for n in range(SECONDS)]
 
     async def submit_slowly(task_id: str) -> None:
@@ -99,18 +105,24 @@ async def minute(stage: Stage, monkeypatch: pytest.MonkeyPatch, *, backlog: int,
     for n in range(1, SECONDS):
         await submit_slowly(slow[n])
         if begins != "while no worker takes anything" or n > SECONDS // 2:
-            taken += [value.decode() for value in await stage.redis.lpop(KEYS.ready("default", Lane.NORMAL), TAKEN) or []]
+            taken += [
+                value.decode()
+                for value in await stage.redis.lpop(KEYS.ready("default", Lane.NORMAL), TAKEN) or []
+            ]
         await duty.run_once()
         clock.now += 1.0
     monkeypatch.undo()
-    seen = dict.fromkeys(taken)  # a delivery that is pushed into a stretch that is being read may come twice (refill.py)
+    # a delivery that is pushed into a stretch that is being read may come twice (refill.py)
+    seen = dict.fromkeys(taken)
     of_honest = [task_id for task_id in seen if task_id in set(honest)]
     assert of_honest == honest[: len(of_honest)], "in order, and none is passed over"
 
     return Minute(counted.asked, counted.looked_at, len(seen) - len(of_honest), of_honest)
 
 
-@pytest.mark.parametrize("begins", ["with an honest one", "with the slow one", "while no worker takes anything"])
+@pytest.mark.parametrize(
+    "begins", ["with an honest one", "with the slow one", "while no worker takes anything"]
+)
 async def test_its_tasks_come_through_and_no_backlog_is_read_for_them(
     narrow: Stage, monkeypatch: pytest.MonkeyPatch, begins: str
 ) -> None:
@@ -122,7 +134,8 @@ async def test_its_tasks_come_through_and_no_backlog_is_read_for_them(
         found.append(await minute(narrow, monkeypatch, backlog=backlog, begins=begins))
     few, many = found
     assert (many.asked, many.looked_at) == (few.asked, few.looked_at)
-    # A backlog that begins with a task of the slow client begins two days ago: tasks that ended since are read once.
+    # A backlog that begins with a task of the slow client begins two days ago: tasks that ended
+    # since are read once.
     history = 0 if begins == "with an honest one" else HISTORY
     assert many.looked_at <= history + 6 * SECONDS
     assert many.slow >= SECONDS - 10

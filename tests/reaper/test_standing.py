@@ -42,7 +42,9 @@ async def test_the_walks_read_a_backlog_that_stands_still_less_often(
     assert 20 / 4 <= reads <= 20 / 2  # and not in every walk of every pass
 
 
-async def test_a_lost_push_that_a_trusted_backlog_has_passed_is_found(narrow: Stage, clock: FakeClock) -> None:
+async def test_a_lost_push_that_a_trusted_backlog_has_passed_is_found(
+    narrow: Stage, clock: FakeClock
+) -> None:
     ids = await narrow.submit(3 * WINDOW)
     reconcile, duty = (
         reconciler(narrow.engine, clock=clock),
@@ -58,7 +60,9 @@ async def test_a_lost_push_that_a_trusted_backlog_has_passed_is_found(narrow: St
         for _ in range(4):
             clock.now += 2.0
             await reconcile.run_once()
-    found = {task_id for fields in named(events, "task.redispatched") for task_id in fields["task_ids"]}
+    found = {
+        task_id for fields in named(events, "task.redispatched") for task_id in fields["task_ids"]
+    }
     assert ids[WINDOW + 4] in found
 
 
@@ -111,7 +115,8 @@ async def test_queues_whose_lanes_stay_full_are_asked_less_often(
 async def test_the_backlogs_of_full_lanes_are_read_now_and_then_only(
     narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is read once a second by the length of its lane; another lane of it may begin a backlog unnoticed by that."""
+    """Each is read once a second by the length of its lane; another lane of it may begin a backlog
+    unnoticed by that."""
     ids = await narrow.submit(3 * WINDOW)
     reads, read = 0, narrow.stores.survey.backlogs_of
 
@@ -132,7 +137,9 @@ async def test_the_backlogs_of_full_lanes_are_read_now_and_then_only(
     assert await narrow.lane() == ids[WINDOW : 2 * WINDOW]
 
 
-async def test_a_backlog_that_begins_beside_a_full_lane_is_noticed_in_the_next_pass(narrow: Stage, clock: FakeClock) -> None:
+async def test_a_backlog_that_begins_beside_a_full_lane_is_noticed_in_the_next_pass(
+    narrow: Stage, clock: FakeClock
+) -> None:
     await narrow.submit(3 * WINDOW)
     duty = Refill(narrow.engine.stores, clock=clock)
     for _ in range(12):
@@ -145,7 +152,9 @@ async def test_a_backlog_that_begins_beside_a_full_lane_is_noticed_in_the_next_p
     assert await narrow.lane(Lane.HIGH) == high[WINDOW:]
 
 
-async def test_where_every_backlog_stands_still_passes_are_rarer_until_one_can_move(narrow: Stage, clock: FakeClock) -> None:
+async def test_where_every_backlog_stands_still_passes_are_rarer_until_one_can_move(
+    narrow: Stage, clock: FakeClock
+) -> None:
     ids = await narrow.submit(3 * WINDOW)
     duty = Refill(narrow.engine.stores, clock=clock)
     for _ in range(SEVERAL + 20):
@@ -214,7 +223,9 @@ async def test_the_ledger_leaves_out_what_lies_behind_a_backlog_that_stands_stil
     assert {task.task_id for chunk in chunks for task in chunk.waiting} == {*ids[:WINDOW], suspect}
 
 
-async def test_the_lengths_of_many_lanes_come_in_one_reply(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_lengths_of_many_lanes_come_in_one_reply(
+    narrow: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     places = [(f"q{number}", Lane.NORMAL) for number in range(50)]
     for number in (3, 7):
         await narrow.redis.rpush(KEYS.ready(*places[number]), *(["x"] * number))

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from leaseq.dispatch.deliveries import LeaseView
-from leaseq_reaper.suspicion import AWAY_LEASES, FURTHEST_LEASES, TROUBLED_LEASES, MassFailureBrake, Suspicion
+from leaseq_reaper.suspicion import (
+    AWAY_LEASES,
+    FURTHEST_LEASES,
+    TROUBLED_LEASES,
+    MassFailureBrake,
+    Suspicion,
+)
 from support.reaper import FakeClock
 
 LEASE = 10.0
@@ -79,7 +85,9 @@ def test_a_clock_of_redis_that_is_set_back_afterwards_moves_nothing(watch: Watch
     assert watch.lapsed()
 
 
-def test_a_deadline_from_before_a_clock_was_set_back_binds_only_for_a_few_leases(watch: Watch) -> None:
+def test_a_deadline_from_before_a_clock_was_set_back_binds_only_for_a_few_leases(
+    watch: Watch,
+) -> None:
     watch.show(LeaseView("w", 3_600_000, 7))
     watch.look()
     watch.pass_time(FURTHEST_LEASES * LEASE)
@@ -169,10 +177,14 @@ def test_a_reaper_that_is_always_late_judges_after_a_few_leases(watch: Watch) ->
     first = judged.index(True)
     assert TROUBLED_LEASES * LEASE <= (first + 1) * late <= (TROUBLED_LEASES + 2) * LEASE
     assert 2 <= sum(judged) < len(judged) / 3, "after a judgement, the reaper is quiet again"
-    assert sum(reason is not None for reason in quieted) <= 1 + sum(judged), "only the beginning is told"
+    assert sum(reason is not None for reason in quieted) <= 1 + sum(judged), (
+        "only the beginning is told"
+    )
 
 
-def test_trouble_of_a_store_now_and_then_does_not_keep_the_reaper_quiet_for_ever(watch: Watch) -> None:
+def test_trouble_of_a_store_now_and_then_does_not_keep_the_reaper_quiet_for_ever(
+    watch: Watch,
+) -> None:
     watch.show(LeaseView("dead", 9_000, 7))
     watch.look()
     began = watch.clock.now
@@ -240,4 +252,6 @@ def test_the_brake_is_ready_again_once_the_outage_is_over(clock: FakeClock) -> N
     ],
 )
 def test_no_brake_for(lapsed: int, of: int, hosts: int, clock: FakeClock) -> None:
-    assert not MassFailureBrake(lease_seconds=LEASE, clock=clock).holds(lapsed=lapsed, of=of, hosts=hosts)
+    assert not MassFailureBrake(lease_seconds=LEASE, clock=clock).holds(
+        lapsed=lapsed, of=of, hosts=hosts
+    )

@@ -29,7 +29,9 @@ async def names(stage: Stage) -> set[str]:
 
 async def keys(stage: Stage, queue: str) -> set[str]:
     """The keys of a queue in dispatch."""
-    return {name.decode().rpartition("}:")[2] for name in await stage.redis.keys(KEYS.pattern(queue))}
+    return {
+        name.decode().rpartition("}:")[2] for name in await stage.redis.keys(KEYS.pattern(queue))
+    }
 
 
 async def was_used(stage: Stage, *queues: str) -> None:
@@ -51,7 +53,9 @@ async def test_queue_without_tasks_and_workers_is_forgotten_in_both_stores(stage
     await stage.stores.fleet.pause("paused", paused=True)
     await stage.worker(queues=["home", "served"])
     await stage.submit(queue="waiting")
-    await stage.stores.ledger.cancel(await stage.submit(queue="ended", push=False), tenant="default")
+    await stage.stores.ledger.cancel(
+        await stage.submit(queue="ended", push=False), tenant="default"
+    )
     duty = Prune(stage.engine.stores, stage.engine.config)
     await duty.run_once()
     assert "empty" in await names(stage), "it may have been made a moment ago"
@@ -82,8 +86,12 @@ async def test_a_submission_while_the_walk_is_under_way_keeps_its_queue(stage: S
     assert {"ready", "epoch"} <= await keys(stage, "again")
 
 
-@pytest.mark.parametrize("what", ["ready", "ready:high", "ready:low", "ready:suspect", "backlog", "leases", "paused"])
-async def test_dispatch_forgets_nothing_of_a_queue_that_holds_something(stage: Stage, what: str) -> None:
+@pytest.mark.parametrize(
+    "what", ["ready", "ready:high", "ready:low", "ready:suspect", "backlog", "leases", "paused"]
+)
+async def test_dispatch_forgets_nothing_of_a_queue_that_holds_something(
+    stage: Stage, what: str
+) -> None:
     await was_used(stage, "q")
     await stage.redis.rpush(KEYS.pattern("q").replace("*", what), "something")
     before = await keys(stage, "q")
@@ -125,7 +133,9 @@ async def test_a_submission_at_the_last_moment_keeps_its_delivery_and_gets_its_n
     assert await names(stage) == {"late"}
 
 
-async def test_a_submission_does_not_wait_for_the_deletion_of_its_queue_and_a_walk_makes_it_again(stage: Stage) -> None:
+async def test_a_submission_does_not_wait_for_the_deletion_of_its_queue_and_a_walk_makes_it_again(
+    stage: Stage,
+) -> None:
     await stage.stores.fleet.register_queues(["q"])
     one = submission(queue="q")
     async with stage.plain.transaction():
@@ -152,7 +162,9 @@ async def test_a_worker_that_begins_to_serve_it_at_the_last_moment_keeps_it(
     assert {"leases", "beats", "epoch"} <= await keys(stage, "late")
 
 
-async def test_a_queue_that_is_paused_at_the_last_moment_stays_paused(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_queue_that_is_paused_at_the_last_moment_stays_paused(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await was_used(stage, "late")
 
     async def pause() -> None:
@@ -178,7 +190,9 @@ async def test_half_forgotten_queue_of_a_dead_reaper_is_forgotten_by_the_next(
     assert await twice(unused_queues(stage.engine, clock=FakeClock())) == 1
 
 
-async def test_a_walk_goes_on_where_the_last_pass_ended(stage: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_walk_goes_on_where_the_last_pass_ended(
+    stage: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await was_used(stage, "empty")
     for number in range(6):
         await stage.submit(queue=f"q{number}", push=False)

@@ -37,7 +37,12 @@ def wall(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wall]:
 @pytest.mark.parametrize("off_seconds", [60, -60])
 @pytest.mark.parametrize("wrong", ["reaper", "client"])
 async def test_a_lost_push_is_found_in_the_next_pass_whichever_clock_is_wrong(
-    stage: Stage, clock: FakeClock, wall: Wall, monkeypatch: pytest.MonkeyPatch, wrong: str, off_seconds: int
+    stage: Stage,
+    clock: FakeClock,
+    wall: Wall,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: str,
+    off_seconds: int,
 ) -> None:
     """In a ledger that the walk over all tasks does not come through in that time."""
     config = stage.engine.config
@@ -55,7 +60,10 @@ async def test_a_lost_push_is_found_in_the_next_pass_whichever_clock_is_wrong(
     wall.off_seconds = off_seconds if wrong == "reaper" else 0
     await scout(config, name="leaseq test")
     await stage.stores.ledger.submit([lost], retention_seconds=RETENTION)
-    await stage.plain.execute("update leaseq.tasks set run_at = run_at - interval '10 seconds' where id = %s", [lost.task_id])
+    await stage.plain.execute(
+        "update leaseq.tasks set run_at = run_at - interval '10 seconds' where id = %s",
+        [lost.task_id],
+    )
     for _ in range(2):
         clock.now += 2.0
         await reconcile.run_once()

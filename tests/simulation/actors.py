@@ -1,8 +1,8 @@
 """The actors of the state machine: a client, workers and reapers.
 
-An activity is one round of what the real process does in a loop (an intake, a sweep, a heartbeat, a pass), run as a task; in one
-actor no activity runs twice at a time. `kill` ends an actor as SIGKILL does: nothing of it reaches a store any more, and what
-it had open in Postgres is undone.
+An activity is one round of what the real process does in a loop (an intake, a sweep, a heartbeat, a
+pass), run as a task; in one actor no activity runs twice at a time. `kill` ends an actor as SIGKILL
+does: nothing of it reaches a store any more, and what it had open in Postgres is undone.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ QUEUE = "default"
 SLOTS = 2
 WINDOW = 2  # a lane is full with so few deliveries, and the rest waits in the ledger
 KILLED = "killed"
-FIRST_HAND = [KILLED, Stop.DRAIN.value, Stop.LEASE_LOST.value]  # the reasons of those who close a worker without asking
+# the reasons of those who close a worker without asking
+FIRST_HAND = [KILLED, Stop.DRAIN.value, Stop.LEASE_LOST.value]
 BELL_SECONDS = 0.001
 
 _actor: ContextVar[Actor | None] = ContextVar("machine_actor", default=None)
@@ -60,7 +61,9 @@ _numbers = itertools.count(1)
 class Ground:
     """The common ground of the actors of one run: servers, and the yard with their gates."""
 
-    def __init__(self, config: Config, yard: Yard, lines: Lines, pool: ConnectionPool, book: Book) -> None:
+    def __init__(
+        self, config: Config, yard: Yard, lines: Lines, pool: ConnectionPool, book: Book
+    ) -> None:
         self.config = config
         self.yard = yard
         self.lines = lines
@@ -123,11 +126,17 @@ class Actor:
             await asyncio.wait(alive)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, ServerUnreachable):
+        if (
+            not task.cancelled()
+            and (error := task.exception()) is not None
+            and not isinstance(error, ServerUnreachable)
+        ):
             self.ground.surprises.append(f"{self.name}: {type(error).__name__}: {error}")
 
 
-def factory(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+def factory(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any
+) -> asyncio.Task[Any]:
     """A task of the loop, known to the actor that starts it."""
     task = asyncio.Task(work, loop=loop, **options)
     actor = _actor.get()
@@ -147,11 +156,27 @@ class Hand(Actor):
         self.isolated = isolated
         self.hired = self.over = False
         self.beat = Heartbeat(ground.config, self.engine.stores, [QUEUE])
-        self.transactions = Transactions(ground.lines.url, self.gate, name=session_name(self.worker_id), worker_id=self.worker_id)
+        self.transactions = Transactions(
+            ground.lines.url, self.gate, name=session_name(self.worker_id), worker_id=self.worker_id
+        )
         slots = 1 if isolated else SLOTS
-        spec = ChildSpec(worker_id=self.worker_id, app="", queues=[QUEUE], concurrency=slots, isolated=isolated, renewed_at=0.0)
+        spec = ChildSpec(
+            worker_id=self.worker_id,
+            app="",
+            queues=[QUEUE],
+            concurrency=slots,
+            isolated=isolated,
+            renewed_at=0.0,
+        )
         lane = Lane.SUSPECT if isolated else Lane.NORMAL
-        bell = Doorbell(self.redis, KEYS, queue=QUEUE, worker_id=self.worker_id, block_seconds=BELL_SECONDS, lane=lane)
+        bell = Doorbell(
+            self.redis,
+            KEYS,
+            queue=QUEUE,
+            worker_id=self.worker_id,
+            block_seconds=BELL_SECONDS,
+            lane=lane,
+        )
         self.worker = compose(
             self.engine,
             app.handlers(),
@@ -166,7 +191,8 @@ class Hand(Actor):
         context.run(app.BOOK.set, self.ground.book)
 
     def act(self, activity: str) -> bool:
-        """Start one of its activities; only the hiring until it is hired, and nothing new once it is on its way out."""
+        """Start one of its activities; only the hiring until it is hired, and nothing new once it
+        is on its way out."""
         rounds: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
             "pull": self._pull,
             "sweep": self.worker.list_audit.run_once,
@@ -183,9 +209,12 @@ class Hand(Actor):
     async def hire(self) -> None:
         """As a supervisor does it: the ledger first, then the leases."""
         try:
-            await self.engine.stores.fleet.open_worker(self.worker_id, host="here", pid=1, queues=[QUEUE], version="0")
+            await self.engine.stores.fleet.open_worker(
+                self.worker_id, host="here", pid=1, queues=[QUEUE], version="0"
+            )
         except ServerUnreachable:
-            self.over = True  # it may be recorded all the same; the next one to be hired has another id
+            # it may be recorded all the same; the next one to be hired has another id
+            self.over = True
             return
         await self.beat.open(self.worker_id)
         self.hired = True
@@ -211,7 +240,9 @@ class Hand(Actor):
         hurry = asyncio.Event()
         hurry.set()
         await self.worker.drain(0.0, hurry=hurry, reason=reason)
-        await self.engine.reaper.reap(Death(worker_id=self.worker_id, queues=[QUEUE], reason=reason.value, blame=False))
+        await self.engine.reaper.reap(
+            Death(worker_id=self.worker_id, queues=[QUEUE], reason=reason.value, blame=False)
+        )
         self.over = True
 
     async def _work(self) -> None:
@@ -222,7 +253,8 @@ class Hand(Actor):
 
 
 class Sidecar(Actor):
-    """A reaper: all its passes but the pruning, each as often as the test likes, by the clock of the test."""
+    """A reaper: all its passes but the pruning, each as often as the test likes, by the clock of
+    the test."""
 
     def __init__(self, ground: Ground, name: str) -> None:
         super().__init__(ground, name)
@@ -235,7 +267,13 @@ class Sidecar(Actor):
             on_loss=suspicion.disturb,
             clock=clock,
         )
-        reaping = Reaping(self.engine.stores, self.engine.reaper, suspicion, on_lost_list=reconcile.sweep_soon, clock=clock)
+        reaping = Reaping(
+            self.engine.stores,
+            self.engine.reaper,
+            suspicion,
+            on_lost_list=reconcile.sweep_soon,
+            clock=clock,
+        )
         self._passes: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "reap": reaping.run_once,
             "promote": Promote(self.engine.stores, clock=clock).run_once,

@@ -1,7 +1,7 @@
 """The tasks and handlers of the state machine.
 
-A handler writes one row of `machine.effects` in its transaction, or nothing; and it stands at the gate of its worker while it
-"works", so that it can be overtaken, interrupted and killed there.
+A handler writes one row of `machine.effects` in its transaction, or nothing; and it stands at the
+gate of its worker while it "works", so that it can be overtaken, interrupted and killed there.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def handlers() -> Registry:
 async def _write(ctx: Context, body: str) -> None:
     async with ctx.transaction() as tx:
         await tx.execute(
-            "insert into machine.effects (task_id, attempt, body) values (%s, %s, %s)", [ctx.task_id, ctx.attempt, body]
+            "insert into machine.effects (task_id, attempt, body) values (%s, %s, %s)",
+            [ctx.task_id, ctx.attempt, body],
         )
 
 

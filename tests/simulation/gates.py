@@ -1,8 +1,9 @@
 """Gates: a test decides when each store operation happens, and its answer.
 
-Every operation of an actor on a store stops at its gate first. The test lets it go, holds its answer back, refuses it (it did not
-happen), loses its answer (it happened, and the actor gets a broken connection), or lets the actor die there. Between two
-decisions nothing moves: time stands still (`StillLoop`), and `Yard.quiet` returns once every actor stands or waits for time.
+Every operation of an actor on a store stops at its gate first. The test lets it go, holds its
+answer back, refuses it (it did not happen), loses its answer (it happened, and the actor gets a
+broken connection), or lets the actor die there. Between two decisions nothing moves: time stands
+still (`StillLoop`), and `Yard.quiet` returns once every actor stands or waits for time.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# In which activity of its actor does this run? What an activity starts in the background belongs to it.
+# In which activity of its actor does this run? What an activity starts in the background belongs to
+# it.
 ACTIVITY: ContextVar[str] = ContextVar("machine_activity", default="")
 
 
 class StillLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock moves only when the test moves it, so that a slow machine makes no timer due."""
+    """An event loop whose clock moves only when the test moves it, so that a slow machine makes no
+    timer due."""
 
     now = 1000.0
 
@@ -94,14 +97,17 @@ class Yard:
 
 
 class Gate:
-    """The gate of one actor. Once it is shut, the actor is dead: nothing of it reaches a store any more."""
+    """The gate of one actor. Once it is shut, the actor is dead: nothing of it reaches a store any
+    more."""
 
     def __init__(self, yard: Yard, name: str) -> None:
         self.yard = yard
         self.name = name
         self.shut = False
 
-    async def cross(self, what: str, operate: Callable[[], Awaitable[T]], lost: Callable[[], Exception]) -> T:
+    async def cross(
+        self, what: str, operate: Callable[[], Awaitable[T]], lost: Callable[[], Exception]
+    ) -> T:
         """One operation. `lost` is the error of an actor that does not learn what became of it."""
         verdict = await self._stand(what, after=False)
         if verdict is Verdict.REFUSE:

@@ -1,8 +1,8 @@
 """The engine's clients of both stores, at gates.
 
-Below everything that leaseq wrote itself: a round trip to Postgres is one `wait` of its connection (also BEGIN, a savepoint and
-COMMIT of a handler's transaction), a command to Redis one `execute_command`. So every retry, translation of errors and batch
-above that is the real one.
+Below everything that leaseq wrote itself: a round trip to Postgres is one `wait` of its connection
+(also BEGIN, a savepoint and COMMIT of a handler's transaction), a command to Redis one
+`execute_command`. So every retry, translation of errors and batch above that is the real one.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from leaseq.ledger.statements import STATEMENTS
 from leaseq.model import Credential
 from simulation.gates import Gate
 
-# Durability is not tested here, so nothing waits for a disk. A row that an actor holds while it stands at its gate is not
-# to be had: an actor that wants it soon gets an error.
+# Durability is not tested here, so nothing waits for a disk. A row that an actor holds while it
+# stands at its gate is not to be had: an actor that wants it soon gets an error.
 OPTIONS = "-c synchronous_commit=off -c lock_timeout=100"
 NAMES = {hashlib.sha1(text.encode()).hexdigest(): name for name, text in SCRIPTS.items()}
 
@@ -51,7 +51,8 @@ class Gated(psycopg.AsyncConnection[Any]):
         return await self.gate.cross(_statement.get() or self._said(gen), operate, self._lost)
 
     def hang_up(self) -> None:
-        """End the connection. Its transaction is undone here and now, as the server would a moment later."""
+        """End the connection. Its transaction is undone here and now, as the server would a moment
+        later."""
         if self.pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
             self.pgconn.exec_(b"rollback")
         self.pgconn.finish()
@@ -77,7 +78,8 @@ class LentLine(Gated, ImpatientConnection):
 
 
 class Lines:
-    """Connections that all actors take turns with: an operation on them is over when it is answered."""
+    """Connections that all actors take turns with: an operation on them is over when it is
+    answered."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -102,7 +104,9 @@ class Lines:
             line.hang_up()
 
     async def _open(self) -> Line:
-        return await Line.connect(self.url, autocommit=True, application_name="leaseq machine", options=OPTIONS)
+        return await Line.connect(
+            self.url, autocommit=True, application_name="leaseq machine", options=OPTIONS
+        )
 
 
 class GatedSession(Session):
@@ -145,7 +149,8 @@ class _Lender:
 
 
 class Transactions:
-    """The pool for the handlers of one incarnation: a new connection for each transaction, under the name it is ended by."""
+    """The pool for the handlers of one incarnation: a new connection for each transaction, under
+    the name it is ended by."""
 
     def __init__(self, url: str, gate: Gate, *, name: str, worker_id: str) -> None:
         self._url = url
@@ -155,7 +160,9 @@ class Transactions:
         self._lent: list[LentLine] = []
 
     async def getconn(self) -> LentLine:
-        line = await self._gate.cross("connect", self._open, lambda: psycopg.OperationalError("no connection"))
+        line = await self._gate.cross(
+            "connect", self._open, lambda: psycopg.OperationalError("no connection")
+        )
         line.gate = self._gate
         return line
 
@@ -168,7 +175,9 @@ class Transactions:
             line.hang_up()
 
     async def _open(self) -> LentLine:
-        line = await LentLine.connect(self._url, autocommit=True, application_name=self._name, options=OPTIONS)
+        line = await LentLine.connect(
+            self._url, autocommit=True, application_name=self._name, options=OPTIONS
+        )
         self._lent.append(line)
         line.credential = self._credential
         await line.execute(STATEMENTS["set_secret"].encode(), asdict(self._credential))
@@ -196,15 +205,21 @@ class GatedRedis(Redis):
 class GatedPipeline(Pipeline):
     """Several commands that go together."""
 
-    def __init__(self, pool: ConnectionPool, gate: Gate, transaction: bool, shard_hint: str | None) -> None:
-        super().__init__(pool, Redis(connection_pool=pool).response_callbacks, transaction, shard_hint)
+    def __init__(
+        self, pool: ConnectionPool, gate: Gate, transaction: bool, shard_hint: str | None
+    ) -> None:
+        super().__init__(
+            pool, Redis(connection_pool=pool).response_callbacks, transaction, shard_hint
+        )
         self._gate = gate
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         def operate() -> Awaitable[list[Any]]:
             return super(GatedPipeline, self).execute(raise_on_error)
 
-        scripts = {NAMES.get(str(args[1]), "") for args, _ in self.command_stack if args[0] == "EVALSHA"}
+        scripts = {
+            NAMES.get(str(args[1]), "") for args, _ in self.command_stack if args[0] == "EVALSHA"
+        }
         return await self._gate.cross("+".join(sorted(scripts)) or "pipeline", operate, _lost)
 
 

@@ -1,7 +1,8 @@
 """The model: what may be seen of tasks under any crashes.
 
-The model receives the requests, the answers, the actions of handlers, and every move that a task made in the ledger, in the
-order of its commits (a trigger writes them down). It says what of this must not be. It knows nothing of leases, lists or passes.
+The model receives the requests, the answers, the actions of handlers, and every move that a task
+made in the ledger, in the order of its commits (a trigger writes them down). It says what of this
+must not be. It knows nothing of leases, lists or passes.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Life(Struct):
     redrives_asked: int = 0
     redrives: int = 0
     runs: list[int] = field(default_factory=list)
-    settled: list[int] = field(default_factory=list)  # attempts whose worker believes that they have succeeded
+    # attempts whose worker believes that they have succeeded
+    settled: list[int] = field(default_factory=list)
 
 
 class Model:
@@ -54,7 +56,8 @@ class Model:
     def __init__(self) -> None:
         self.lives: dict[str, Life] = {}
         self.keys: dict[str, str] = {}  # the task of a key, once a client knows it
-        self.book: set[tuple[str, int, bool]] = set()  # handlers that came to their end: returned, or failed permanently
+        # handlers that came to their end: returned, or failed permanently
+        self.book: set[tuple[str, int, bool]] = set()
         self.complaints: list[str] = []
         self.moves = 0
 
@@ -70,7 +73,9 @@ class Model:
             return
         life.acknowledged = True
         if answer.replayed == (answer.task_id == submission.task_id):
-            self._complain(answer.task_id, f"answered {submission.task_id}, replayed: {answer.replayed}")
+            self._complain(
+                answer.task_id, f"answered {submission.task_id}, replayed: {answer.replayed}"
+            )
         if key is None and answer.replayed:
             self._complain(answer.task_id, "is a replay without a key")
         if life.submission.fingerprint != submission.fingerprint:
@@ -90,7 +95,9 @@ class Model:
         if attempt in runs:
             self._complain(task_id, f"attempt {attempt} was started twice")
         if attempt > self.lives[task_id].attempt:
-            self._complain(task_id, f"attempt {attempt} was started and the ledger knows nothing of it")
+            self._complain(
+                task_id, f"attempt {attempt} was started and the ledger knows nothing of it"
+            )
         runs.append(attempt)
 
     def moved(self, moves: Iterable[Move]) -> None:
@@ -102,14 +109,20 @@ class Model:
                 self._complain(move.task_id, "nobody has submitted it")
                 continue
             for fault in self._judge(life, move):
-                self._complain(move.task_id, f"{move.before} -> {move.after} (attempt {move.attempt}): {fault}")
+                self._complain(
+                    move.task_id, f"{move.before} -> {move.after} (attempt {move.attempt}): {fault}"
+                )
             life.state, life.attempt = move.after, move.attempt
             life.redrives += move.before in TERMINAL
             if move.after is State.SUCCESS:
                 life.succeeded = move.attempt
 
     def _judge(self, life: Life, move: Move) -> Iterable[str]:
-        verbs = {verb for before, verb, after in TRANSITIONS if (before, after) == (move.before, move.after)}
+        verbs = {
+            verb
+            for before, verb, after in TRANSITIONS
+            if (before, after) == (move.before, move.after)
+        }
         if not verbs:
             yield "no verb does that"
         if move.before != life.state:
@@ -124,7 +137,11 @@ class Model:
             yield "nobody has asked for it"
         if move.after is State.SUCCESS and (move.task_id, move.attempt, True) not in self.book:
             yield "its handler has not returned"
-        if move.after is State.FAILED and (move.task_id, move.attempt, False) not in self.book and move.crash_count < MAX_CRASHES:
+        if (
+            move.after is State.FAILED
+            and (move.task_id, move.attempt, False) not in self.book
+            and move.crash_count < MAX_CRASHES
+        ):
             yield "its handler has not failed"
 
     def compare(self, effects: Iterable[tuple[str, int]]) -> None:
@@ -137,18 +154,28 @@ class Model:
         found = Counter(effects)
         for effect in sorted({*wanted, *found}):
             if wanted.get(effect, 0) != found[effect]:
-                self._complain(effect[0], f"attempt {effect[1]} has {found[effect]} effects instead of {wanted.get(effect, 0)}")
+                self._complain(
+                    effect[0],
+                    f"attempt {effect[1]} has {found[effect]} effects instead of {wanted.get(effect, 0)}",
+                )
         for task_id, life in self.lives.items():
             for attempt in life.settled:
                 if life.succeeded != attempt:
-                    self._complain(task_id, f"attempt {attempt} is told to have succeeded, and it was {life.succeeded}")
+                    self._complain(
+                        task_id,
+                        f"attempt {attempt} is told to have succeeded, and it was {life.succeeded}",
+                    )
             if life.acknowledged and life.state is None:
                 self._complain(task_id, "was acknowledged and is not there")
 
     def judge_the_end(
-        self, rows: Iterable[tuple[str, str, int]], attempts: Iterable[tuple[str, int]], keys: dict[str, str]
+        self,
+        rows: Iterable[tuple[str, str, int]],
+        attempts: Iterable[tuple[str, int]],
+        keys: dict[str, str],
     ) -> None:
-        """Everything has come to rest: tasks (id, state, attempt), recorded attempts (id, number), keys (key, task id)."""
+        """Everything has come to rest: tasks (id, state, attempt), recorded attempts (id, number),
+        keys (key, task id)."""
         recorded: defaultdict[str, list[int]] = defaultdict(list)
         for task_id, attempt in attempts:
             recorded[task_id].append(attempt)
@@ -158,7 +185,10 @@ class Model:
             if state not in TERMINAL:
                 self._complain(task_id, f"is still {state}")
             if (state, attempt) != (life.state, life.attempt):
-                self._complain(task_id, f"is {state} at attempt {attempt}, and was last seen {life.state} at {life.attempt}")
+                self._complain(
+                    task_id,
+                    f"is {state} at attempt {attempt}, and was last seen {life.state} at {life.attempt}",
+                )
             if life.cancelled_for_sure and not life.redrives_asked and state is not State.CANCELLED:
                 self._complain(task_id, f"is {state}, and somebody was told that it is CANCELLED")
             numbers = recorded[task_id] + ([] if life.succeeded is None else [life.succeeded])
@@ -169,7 +199,9 @@ class Model:
                 self._complain(task_id, f"was made under {key}, which stands for {keys.get(key)}")
         for key, task_id in self.keys.items():
             if keys.get(key) != task_id:
-                self._complain(task_id, f"was told to stand for {key}, which stands for {keys.get(key)}")
+                self._complain(
+                    task_id, f"was told to stand for {key}, which stands for {keys.get(key)}"
+                )
 
     def _stands_for(self, key: str | None, task_id: str) -> None:
         if key is not None and self.keys.setdefault(key, task_id) != task_id:

@@ -55,7 +55,8 @@ class Servers:
         self.runner.close()
 
     async def _prepare(self) -> None:
-        # A server that ticks ten times a second lets a blocked client wait for the next tick, however short its block.
+        # A server that ticks ten times a second lets a blocked client wait for the next tick,
+        # however short its block.
         self._hz = (await self.redis.config_get("hz"))["hz"]
         await self.redis.config_set("hz", 500)
         for text in SCRIPTS.values():  # else the first call of each takes two steps more

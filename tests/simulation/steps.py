@@ -36,7 +36,8 @@ VERDICTS = {Fate.HOLD: Verdict.HOLD, Fate.REFUSE: Verdict.REFUSE, Fate.LOSE: Ver
 
 
 class Submit(Struct, frozen=True):
-    """A client submits. `count` of its operations go on immediately, and the next one meets its fate, if it has one."""
+    """A client submits. `count` of its operations go on immediately, and the next one meets its
+    fate, if it has one."""
 
     type: str = "note"
     key: str | None = None
@@ -168,15 +169,27 @@ STEPS: list[tuple[int, st.SearchStrategy[Step]]] = [
     (8, st.builds(Follow, count=st.sampled_from([ALL, ALL, ALL, 1]))),
     (3, st.builds(Bury, dead=_any, reaper=_any, count=_counts, fate=_often_none)),
     (2, st.just(Flush())),
-    (3, st.builds(PassTime, seconds=st.sampled_from([PATIENCE_SECONDS, PATIENCE_SECONDS, LOOK_SECONDS]))),
+    (
+        3,
+        st.builds(
+            PassTime, seconds=st.sampled_from([PATIENCE_SECONDS, PATIENCE_SECONDS, LOOK_SECONDS])
+        ),
+    ),
     (5, st.builds(Watch, reaper=_any, beating=st.integers(min_value=0, max_value=7))),
     (
         3,
-        st.builds(Steer, verb=st.sampled_from(["cancel", "redrive"]), task=_any, count=st.sampled_from([ALL, 1])),
+        st.builds(
+            Steer,
+            verb=st.sampled_from(["cancel", "redrive"]),
+            task=_any,
+            count=st.sampled_from([ALL, 1]),
+        ),
     ),
 ]
 
-steps: st.SearchStrategy[Step] = st.sampled_from([kind for often, kind in STEPS for _ in range(often)]).flatmap(lambda kind: kind)
+steps: st.SearchStrategy[Step] = st.sampled_from(
+    [kind for often, kind in STEPS for _ in range(often)]
+).flatmap(lambda kind: kind)
 beginnings = st.lists(st.builds(Submit, type=st.sampled_from(TYPES)), min_size=2, max_size=5)
 
 

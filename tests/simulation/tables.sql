@@ -1,5 +1,6 @@
--- What the state machine adds to the ledger's database: every move of a task, written down by the transaction that makes it, and
--- the effects of its handlers, without a unique constraint, so that a second one would show.
+-- What the state machine adds to the ledger's database: every move of a task, written down by the
+-- transaction that makes it, and the effects of its handlers, without a unique constraint, so that
+-- a second one would show.
 create schema machine;
 create table machine.moves (
     number bigserial primary key,
@@ -28,7 +29,8 @@ begin
 end $$;
 create trigger note_move after insert or update on leaseq.tasks for each row execute function machine.note_move();
 
--- The functions that settle on a handler's connection run as the owner of the schema `leaseq`, and write here by the triggers.
+-- The functions that settle on a handler's connection run as the owner of the schema `leaseq`, and
+-- write here by the triggers.
 grant usage on schema machine to public;
 grant all on all tables in schema machine to public;
 grant all on all sequences in schema machine to public;

@@ -1,8 +1,8 @@
 """One run of the state machine, from empty stores to the final judgement.
 
-The world moves one operation at a time. Time passes only in `pass_time`, for all actors together: for the loop of the actors,
-for what Postgres has written down of time, and for the leases in Redis. So nothing here sleeps, and a lease of a minute is over
-when the test says so.
+The world moves one operation at a time. Time passes only in `pass_time`, for all actors together:
+for the loop of the actors, for what Postgres has written down of time, and for the leases in Redis.
+So nothing here sleeps, and a lease of a minute is over when the test says so.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class World:
         self.seen = servers.seen
         self.model = Model()
         self.yard = Yard()
-        self.ground = Ground(servers.config, self.yard, servers.lines, servers.redis.connection_pool, self.model.book)
+        self.ground = Ground(
+            servers.config, self.yard, servers.lines, servers.redis.connection_pool, self.model.book
+        )
         self.clients: list[Actor] = []
         self.hands: list[Hand] = []
         self.reapers: list[Sidecar] = []
@@ -92,7 +94,9 @@ class World:
 
     # Actions of actors
 
-    async def submit(self, key: str | None, body: str, kind: str, *, priority: Priority, delay: float | None) -> None:
+    async def submit(
+        self, key: str | None, body: str, kind: str, *, priority: Priority, delay: float | None
+    ) -> None:
         """A client submits; its answer is recorded when it arrives."""
         wanted = submission(
             task_id=first_id_at(EPOCH + len(self.model.lives) / 1000),
@@ -180,7 +184,9 @@ class World:
             if not self.yard.standing:
                 return
             await self.yard.decide(self.yard.standing[0], Verdict.GO)
-        raise AssertionError(f"it goes on for ever: {[(stand.gate.name, stand.what) for stand in self.yard.standing]}")
+        raise AssertionError(
+            f"it goes on for ever: {[(stand.gate.name, stand.what) for stand in self.yard.standing]}"
+        )
 
     async def decide(self, stand: Stand, verdict: Verdict) -> None:
         if verdict in (Verdict.REFUSE, Verdict.LOSE):
@@ -188,7 +194,8 @@ class World:
         await self.yard.decide(stand, verdict)
 
     async def crash(self, stand: Stand, *, done: bool) -> None:
-        """Kill the waiting actor: before the operation happened, or right after it, before its answer."""
+        """Kill the waiting actor: before the operation happened, or right after it, before its
+        answer."""
         (actor,) = (actor for actor in self.actors if actor.gate is stand.gate)
         if done and not stand.after:
             await self.yard.decide(stand, Verdict.HOLD)
@@ -207,7 +214,8 @@ class World:
         await self.yard.quiet()
 
     async def hire(self, name: str, count: int) -> None:
-        """Another incarnation at a vacant post; `count` operations of its start happen immediately."""
+        """Another incarnation at a vacant post; `count` operations of its start happen
+        immediately."""
         hand = Hand(self.ground, name, isolated=name == "hermit")
         self.hands.append(hand)
         await self.act(hand, "hire")
@@ -229,7 +237,9 @@ class World:
         redis = self.servers.redis
         leases = await redis.zrange(KEYS.leases(QUEUE), 0, -1, withscores=True)
         if leases:
-            await redis.zadd(KEYS.leases(QUEUE), {worker_id: left - seconds * 1000 for worker_id, left in leases})
+            await redis.zadd(
+                KEYS.leases(QUEUE), {worker_id: left - seconds * 1000 for worker_id, left in leases}
+            )
         self.servers.loop.now += seconds
         await self.yard.quiet()
         for hand in [hand for hand in self.hands if hand.over]:
@@ -241,9 +251,11 @@ class World:
         self.hands.remove(hand)
 
     async def watch(self, reaper: Sidecar, beating: list[Hand], rounds: int) -> None:
-        """Let so much time go by that a reaper which is awake finds out which workers do not beat, and treats no other worker as
-        dead."""
-        heard = [hand for hand in beating if hand.hired and not hand.over and not hand.busy("retire")]
+        """Let so much time go by that a reaper which is awake finds out which workers do not beat,
+        and treats no other worker as dead."""
+        heard = [
+            hand for hand in beating if hand.hired and not hand.over and not hand.busy("retire")
+        ]
         before = await self._open(heard)
         for _ in range(rounds):
             await self.pass_time(LOOK_SECONDS)
@@ -253,7 +265,9 @@ class World:
             await self.act(reaper, "reap")
             await self.drive(reaper, "reap")
         for worker_id in sorted(before - await self._open(heard)):
-            self.ground.surprises.append(f"{worker_id} was heard of all the time, and was taken for dead")
+            self.ground.surprises.append(
+                f"{worker_id} was heard of all the time, and was taken for dead"
+            )
 
     async def _open(self, hands: list[Hand]) -> set[str]:
         """Which of these the ledger has open."""
@@ -263,11 +277,13 @@ class World:
     # The end
 
     async def heal(self) -> None:
-        """No actor crashes any more, and every post is filled: everything comes to rest, or this fails."""
+        """No actor crashes any more, and every post is filled: everything comes to rest, or this
+        fails."""
         for _ in range(MANY_ROUNDS):
             for name in {"worker1", "hermit"} - {hand.name for hand in self.hands}:
                 self.hands.append(Hand(self.ground, name, isolated=name == "hermit"))
-            # First only what it takes to find out who is dead: that is most of the time, and little of the work.
+            # First only what it takes to find out who is dead: that is most of the time, and little
+            # of the work.
             await self.watch(self.reapers[0], self.hands, 3)
             await self._round()
             if not await self._unrest():
@@ -299,9 +315,15 @@ class World:
         unrest = [row[0] for row in await self.servers.sql(UNREST)]
         redis = self.servers.redis
         for lane in Lane:
-            unrest += [f"{lane} {value!r}" for value in await redis.lrange(KEYS.ready(QUEUE, lane), 0, -1) if value]
+            unrest += [
+                f"{lane} {value!r}"
+                for value in await redis.lrange(KEYS.ready(QUEUE, lane), 0, -1)
+                if value
+            ]
         unrest += [f"backlog of {lane.decode()}" for lane in await redis.hkeys(KEYS.backlog(QUEUE))]
-        unrest += sorted([name.decode() async for name in redis.scan_iter(match=KEYS.processing_pattern(QUEUE))])
+        unrest += sorted(
+            [name.decode() async for name in redis.scan_iter(match=KEYS.processing_pattern(QUEUE))]
+        )
         leased = [name.decode() for name in await redis.zrange(KEYS.leases(QUEUE), 0, -1)]
         return unrest + [f"lease of {row[0]}" for row in await self.servers.sql(CLOSED, [leased])]
 
@@ -316,7 +338,9 @@ class World:
         robbed = {event.fields["worker_id"] for event in events if event.name == "attempt.reaped"}
         for row in await self.servers.sql(OPEN, [sorted(robbed)]) if robbed else ():
             self.ground.surprises.append(f"{row[0]} was robbed of an attempt, and is open")
-        self.ground.surprises += [row[0] for row in await self.servers.sql(HASTY, [FIRST_HAND, LEASE_SECONDS])]
+        self.ground.surprises += [
+            row[0] for row in await self.servers.sql(HASTY, [FIRST_HAND, LEASE_SECONDS])
+        ]
         self.model.compare(await self.servers.sql(EFFECTS))
         return self.model.complaints + self.ground.surprises
 
@@ -333,7 +357,9 @@ class World:
             ),
             keys_of_tasks,
         )
-        self.seen.update(f"ended in {life.state}" for life in self.model.lives.values() if life.state is not None)
+        self.seen.update(
+            f"ended in {life.state}" for life in self.model.lives.values() if life.state is not None
+        )
         return self.model.complaints + self.ground.surprises
 
     async def end(self) -> None:

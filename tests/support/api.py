@@ -1,7 +1,7 @@
 """Talk to the HTTP service with real stores.
 
-Mostly without a socket: the application runs in the event loop of the test, its lifespan around the block. `problem` is
-the one place that says what every error looks like.
+Mostly without a socket: the application runs in the event loop of the test, its lifespan around the
+block. `problem` is the one place that says what every error looks like.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class Api(Struct, frozen=True):
     async def submit(self, body: Any = None, **headers: str) -> httpx.Response:
         """Submit a body, or a small one of its own; header names with `_` for `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.client.post("/api/tasks", json=body or {"type": "add", "payload": {"n": 1}}, headers=named)
+        return await self.client.post(
+            "/api/tasks", json=body or {"type": "add", "payload": {"n": 1}}, headers=named
+        )
 
     async def send(self, raw: bytes, **headers: str) -> httpx.Response:
         """Submit these very bytes."""
@@ -74,9 +76,12 @@ async def open_api(config: Config) -> AsyncIterator[Api]:
             opened.set()
             await over.wait()
 
-    # A task of its own, because the framework wants to leave its lifespan in the task that entered it, and a fixture does not.
+    # A task of its own, because the framework wants to leave its lifespan in the task that entered
+    # it, and a fixture does not.
     living = asyncio.create_task(live())
-    await asyncio.wait({living, asyncio.ensure_future(opened.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(
+        {living, asyncio.ensure_future(opened.wait())}, return_when=asyncio.FIRST_COMPLETED
+    )
     if opened.is_set():
         transport = httpx.ASGITransport(cast(Any, app))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -90,7 +95,9 @@ async def open_api(config: Config) -> AsyncIterator[Api]:
 async def document_of(client: httpx.AsyncClient, *, key_required: bool = False) -> Document:
     """The document that a service gives of itself."""
     if key_required not in _DOCUMENTS:
-        _DOCUMENTS[key_required] = Document(msgspec.json.decode((await client.get("/schema")).content))
+        _DOCUMENTS[key_required] = Document(
+            msgspec.json.decode((await client.get("/schema")).content)
+        )
     return _DOCUMENTS[key_required]
 
 
@@ -101,7 +108,13 @@ def judge(document: Document) -> Callable[[httpx.Response], Awaitable[None]]:
         await answer.aread()
         request = answer.request
         path = request.url.raw_path.partition(b"?")[0].decode()
-        document.check(request.method, path, status=answer.status_code, headers=answer.headers, body=answer.content)
+        document.check(
+            request.method,
+            path,
+            status=answer.status_code,
+            headers=answer.headers,
+            body=answer.content,
+        )
 
     return check
 

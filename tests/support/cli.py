@@ -1,6 +1,7 @@
 """Run a command of `leaseq`, and prepare the stores.
 
-Most commands run in this process, on the servers of the test; services and `dev` run as the processes that they are.
+Most commands run in this process, on the servers of the test; services and `dev` run as the
+processes that they are.
 """
 
 from __future__ import annotations
@@ -57,11 +58,15 @@ class Stage:
 
         return self.do(work)
 
-    def open_worker(self, worker_id: str = "w" * 32, *, queues: tuple[str, ...] = ("default",)) -> str:
+    def open_worker(
+        self, worker_id: str = "w" * 32, *, queues: tuple[str, ...] = ("default",)
+    ) -> str:
         """An incarnation in the ledger."""
 
         async def work(engine: Engine) -> str:
-            await engine.stores.fleet.open_worker(worker_id, host="here", pid=77, queues=queues, version="9.9")
+            await engine.stores.fleet.open_worker(
+                worker_id, host="here", pid=77, queues=queues, version="9.9"
+            )
             return worker_id
 
         return self.do(work)
@@ -84,12 +89,16 @@ class Stage:
         return self.do(work)
 
     def succeed(self, claim: Claim, result: bytes = b'{"sum":42}') -> None:
-        self._settle(Settlement(claim, Ending(Outcome.SUCCEEDED, result=result), Disposition(State.SUCCESS)))
+        self._settle(
+            Settlement(claim, Ending(Outcome.SUCCEEDED, result=result), Disposition(State.SUCCESS))
+        )
 
     def fail(self, claim: Claim, message: str, *, then: State = State.FAILED) -> None:
         error = TaskError("error", message, "ValueError", f"Traceback ...\nValueError: {message}")
         ending = Ending(Outcome.ERRORED, error=error)
-        self._settle(Settlement(claim, ending, Disposition(then, delay=60.0, retries=1, error=error)))
+        self._settle(
+            Settlement(claim, ending, Disposition(then, delay=60.0, retries=1, error=error))
+        )
 
     def _settle(self, settlement: Settlement) -> None:
         async def work(engine: Engine) -> None:

@@ -29,13 +29,21 @@ class Client:
         self.engine = engine
         self.config = config
 
-    async def submit(self, task_type: str, /, *, options: dict[str, Any] | None = None, **payload: Any) -> str:
+    async def submit(
+        self, task_type: str, /, *, options: dict[str, Any] | None = None, **payload: Any
+    ) -> str:
         """One task; its id."""
-        request = request_of(type=task_type, payload=msgspec.json.encode(payload), **(options or {}))
-        return (await self.engine.submit(accept(request, self.config, tenant=DEFAULT_TENANT))).task_id
+        request = request_of(
+            type=task_type, payload=msgspec.json.encode(payload), **(options or {})
+        )
+        return (
+            await self.engine.submit(accept(request, self.config, tenant=DEFAULT_TENANT))
+        ).task_id
 
     async def submit_many(self, task_type: str, count: int, /, **payload: Any) -> list[str]:
-        return list(await asyncio.gather(*(self.submit(task_type, **payload) for _ in range(count))))
+        return list(
+            await asyncio.gather(*(self.submit(task_type, **payload) for _ in range(count)))
+        )
 
     async def find(self, task_id: str) -> Task:
         return await self.engine.for_tenant(DEFAULT_TENANT).find(task_id)
@@ -54,7 +62,9 @@ class Client:
             await self.engine.waiter.wait(task_id, timeout=max(left, 0.01))
         found = await self.engine.stores.ledger.find(task_ids, tenant="default")
         unfinished = [task for task in found.values() if task.finished_at is None]
-        assert not unfinished, f"{len(unfinished)} of {len(task_ids)} not ended, such as {unfinished[0]}"
+        assert not unfinished, (
+            f"{len(unfinished)} of {len(task_ids)} not ended, such as {unfinished[0]}"
+        )
         return [found[task_id] for task_id in task_ids]
 
     async def attempts(self, task_id: str) -> list[Attempt]:
@@ -67,7 +77,9 @@ class Client:
 
     async def rows(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         """Ask the test's database; an empty list while a table does not exist."""
-        async with await psycopg.AsyncConnection.connect(admin_url(self.config), autocommit=True) as conn:
+        async with await psycopg.AsyncConnection.connect(
+            admin_url(self.config), autocommit=True
+        ) as conn:
             try:
                 cursor = await conn.execute(query.encode(), params)
             except psycopg.errors.UndefinedTable:

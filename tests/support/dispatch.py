@@ -68,7 +68,8 @@ def replies(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 
 def ids(count: int) -> list[str]:
-    """So many task ids, in order, and behind all that were made before. (Real ones of one millisecond are in no order.)"""
+    """So many task ids, in order, and behind all that were made before. (Real ones of one
+    millisecond are in no order.)"""
     made = [max(new_task_id(), next_id(_newest[0]))]
     while len(made) < count:
         made.append(next_id(made[-1]))
@@ -84,9 +85,14 @@ async def begin(dispatcher: Dispatcher, *workers: str, queue: str = QUEUE) -> No
 
 async def in_lane(valkey: Redis, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> list[str]:
     """Everything in a lane, head first."""
-    return [as_bytes(value).decode() for value in await valkey.lrange(KEYS.ready(queue, lane), 0, -1)]
+    return [
+        as_bytes(value).decode() for value in await valkey.lrange(KEYS.ready(queue, lane), 0, -1)
+    ]
 
 
 async def in_hand(valkey: Redis, worker: str = WORKER, *, queue: str = QUEUE) -> list[str]:
     """Everything in a processing list, oldest first."""
-    return [as_bytes(value).decode() for value in await valkey.lrange(KEYS.processing(queue, worker), 0, -1)]
+    return [
+        as_bytes(value).decode()
+        for value in await valkey.lrange(KEYS.processing(queue, worker), 0, -1)
+    ]

@@ -1,7 +1,8 @@
 """The OpenAPI document of a service as the judge of its answers.
 
-Every answer that a test receives is held against the document: its status, its media type, its body, its headers and, for a
-problem, its code. Validators are compiled once for each schema of each document.
+Every answer that a test receives is held against the document: its status, its media type, its
+body, its headers and, for a problem, its code. Validators are compiled once for each schema of each
+document.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Document:
         self.content = content
         self.paths: dict[str, Any] = content["paths"]
         self._templates = {
-            template: re.compile(re.sub(r"\\\{[^/]+\\\}", "[^/]+", re.escape(template))) for template in self.paths
+            template: re.compile(re.sub(r"\\\{[^/]+\\\}", "[^/]+", re.escape(template)))
+            for template in self.paths
         }
         # For requests that lead to no operation: the possible answers of any operation.
         self._anywhere: dict[str, Any] = {}
@@ -37,7 +39,9 @@ class Document:
                 self._anywhere |= operation.get("responses", {})
         self._validators: dict[str, jsonschema_rs.Draft202012Validator] = {}
 
-    def check(self, method: str, path: str, *, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def check(
+        self, method: str, path: str, *, status: int, headers: Mapping[str, str], body: bytes
+    ) -> None:
         """Insist that the document foresees this answer."""
         where = f"{method} {path[:200]} -> {status} {body[:1000]!r}"
         operation = self._operation(method, path)
@@ -48,12 +52,15 @@ class Document:
         assert str(status) in foreseen, f"not a status of this operation: {where}"
         response = foreseen[str(status)]
         self._check_headers(response.get("headers", {}), headers, where)
-        # The content of an answer to HEAD is not sent, and its headers are those of the answer to GET.
+        # The content of an answer to HEAD is not sent, and its headers are those of the answer to
+        # GET.
         if "content" not in response or method == "HEAD":
             assert body == b"", where
             return
         media_type = headers.get("content-type", "")
-        assert media_type in response["content"], f"{media_type!r} is not a media type of this answer: {where}"
+        assert media_type in response["content"], (
+            f"{media_type!r} is not a media type of this answer: {where}"
+        )
         self.validate(response["content"][media_type]["schema"], msgspec.json.decode(body), where)
         if media_type == PROBLEM_JSON and operation is not None:
             code = msgspec.json.decode(body)["code"]
@@ -66,8 +73,13 @@ class Document:
         validator = self._validators.get(key)
         if validator is None:
             whole = schema | {"components": self.content["components"]}
-            validator = self._validators[key] = jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
-        wrong = "; ".join(f"{'/'.join(map(str, e.instance_path))}: {e.message[:300]}" for e in validator.iter_errors(value))
+            validator = self._validators[key] = jsonschema_rs.Draft202012Validator(
+                whole, validate_formats=True
+            )
+        wrong = "; ".join(
+            f"{'/'.join(map(str, e.instance_path))}: {e.message[:300]}"
+            for e in validator.iter_errors(value)
+        )
         assert not wrong, f"{wrong}: {where}"
 
     def fits(self, schema: dict[str, Any], value: Any) -> bool:
@@ -84,10 +96,14 @@ class Document:
         )
         return found.get(method.lower())
 
-    def _check_headers(self, foreseen: dict[str, Any], headers: Mapping[str, str], where: str) -> None:
+    def _check_headers(
+        self, foreseen: dict[str, Any], headers: Mapping[str, str], where: str
+    ) -> None:
         by_name = {name.lower(): header for name, header in foreseen.items()}
         for name, header in by_name.items():
-            assert name in headers or not header.get("required"), f"the header {name} is missing: {where}"
+            assert name in headers or not header.get("required"), (
+                f"the header {name} is missing: {where}"
+            )
         for name in TELLING:
             if name in headers:
                 assert name in by_name, f"the header {name} is not in the document: {where}"

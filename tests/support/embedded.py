@@ -22,7 +22,13 @@ class Holder:
 
     def __init__(self, data_dir: Path, *account: int) -> None:
         command = [sys.executable, embedded_holder.__file__, str(data_dir), *map(str, account)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
     def servers(self) -> dict[str, Any]:
         """Wait until it holds them; the URLs and pids it sees."""

@@ -1,11 +1,13 @@
 """Start processes of leaseq as forks of one that has imported it.
 
-A fork runs the same `main` as `python -m leaseq`, with the environment, directory and stderr of its own, in a session of its own,
-and ends as a program ends. It differs in what it has imported and in `/proc/PID/cmdline`. Services that a test gives other than
-LEASEQ_* variables are executed as programs, and so are the worker processes that a supervisor starts; the tests of the command
-line (`tests/cli`), of the README and of the demo execute everything.
+A fork runs the same `main` as `python -m leaseq`, with the environment, directory and stderr of its
+own, in a session of its own, and ends as a program ends. It differs in what it has imported and in
+`/proc/PID/cmdline`. Services that a test gives other than LEASEQ_* variables are executed as
+programs, and so are the worker processes that a supervisor starts; the tests of the command line
+(`tests/cli`), of the README and of the demo execute everything.
 
-Invariants: the server has one thread. It knows its forks by their pidfd, and reports the end of each to the test process.
+Invariants: the server has one thread. It knows its forks by their pidfd, and reports the end of
+each to the test process.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ class Start(NamedTuple):
 class Forked:
     """A running fork, with the face of an `asyncio.subprocess.Process`."""
 
-    def __init__(self, pid: int, stderr: asyncio.StreamReader, reports: asyncio.StreamReader, own: list[Any]) -> None:
+    def __init__(
+        self, pid: int, stderr: asyncio.StreamReader, reports: asyncio.StreamReader, own: list[Any]
+    ) -> None:
         self.pid = pid
         self.stderr = stderr
         self.returncode: int | None = None
@@ -70,7 +74,9 @@ class ForkServer:
 
     def can_run(self, env: dict[str, str]) -> bool:
         """Whether a program with this environment would behave as a fork does."""
-        return AVAILABLE and _foreign(env) == (self._environ if self._process else _foreign(dict(os.environ)))
+        return AVAILABLE and _foreign(env) == (
+            self._environ if self._process else _foreign(dict(os.environ))
+        )
 
     async def start(self, args: list[str], *, env: dict[str, str], cwd: Path) -> Forked:
         """Run `leaseq ARGS`, with stderr as a stream."""
@@ -115,8 +121,11 @@ class ForkServer:
 
 
 def _foreign(env: dict[str, str]) -> dict[str, str]:
-    """The variables that leaseq does not read when it starts a service, but Python or the libraries may have read."""
-    return {name: value for name, value in env.items() if not name.startswith(("LEASEQ_", "PYTEST_"))}
+    """The variables that leaseq does not read when it starts a service, but Python or the libraries
+    may have read."""
+    return {
+        name: value for name, value in env.items() if not name.startswith(("LEASEQ_", "PYTEST_"))
+    }
 
 
 def serve(requests: socket.socket) -> Start:
@@ -154,7 +163,8 @@ def _report_end(waiting: selectors.BaseSelector, key: selectors.SelectorKey) -> 
 
 
 def _close(waiting: selectors.BaseSelector, requests: socket.socket) -> None:
-    """Close the files of the server through the objects that own them: these are collected when others have the numbers."""
+    """Close the files of the server through the objects that own them: these are collected when
+    others have the numbers."""
     for key in waiting.get_map().values():
         if key.fileobj is not requests:
             os.close(key.fd)
@@ -167,7 +177,9 @@ def _become(start: Start, *, stderr: int) -> None:
     os.setsid()
     os.dup2(stderr, 2)
     # The one of the server knows that its file can seek.
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(  # noqa: SIM115
+        2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )
     os.close(stderr)
     os.chdir(start.cwd)
     os.environ.clear()

@@ -23,17 +23,33 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def unfinished() -> list[str]:
-    """Each task of any event loop that has not ended, with the calls that wait for each other in it."""
-    tasks = [found for found in gc.get_objects() if isinstance(found, asyncio.Task) and not found.done()]
-    return [f"{task.get_name()}\n" + "\n".join(f"  {call}" for call in _calls(task.get_coro())) for task in tasks]
+    """Each task of any event loop that has not ended, with the calls that wait for each other in
+    it."""
+    tasks = [
+        found for found in gc.get_objects() if isinstance(found, asyncio.Task) and not found.done()
+    ]
+    return [
+        f"{task.get_name()}\n" + "\n".join(f"  {call}" for call in _calls(task.get_coro()))
+        for task in tasks
+    ]
 
 
 def _calls(waiting: Any) -> list[str]:
     calls: list[str] = []
     while waiting is not None:
-        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None) or getattr(waiting, "ag_frame", None)
-        calls.append(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}" if frame else repr(waiting))
+        frame = (
+            getattr(waiting, "cr_frame", None)
+            or getattr(waiting, "gi_frame", None)
+            or getattr(waiting, "ag_frame", None)
+        )
+        calls.append(
+            f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}"
+            if frame
+            else repr(waiting)
+        )
         waiting = (
-            getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None) or getattr(waiting, "ag_await", None)
+            getattr(waiting, "cr_await", None)
+            or getattr(waiting, "gi_yieldfrom", None)
+            or getattr(waiting, "ag_await", None)
         )
     return calls

@@ -14,7 +14,15 @@ CLOSE = b"Connection: close"
 UUID = b"01a229d4-1ba4-774b-8e2a-77ede7f8761d"
 
 READ = [
-    *(b"/api/tasks", b"/api/queues", b"/api/workers", b"/health/live", b"/health/ready", b"/schema", b"/problems"),
+    *(
+        b"/api/tasks",
+        b"/api/queues",
+        b"/api/workers",
+        b"/health/live",
+        b"/health/ready",
+        b"/schema",
+        b"/problems",
+    ),
     *(b"/api/tasks/" + UUID, b"/api/tasks/" + UUID + b"/attempts", b"/problems/not_found"),
 ]
 CHANGE = [
@@ -30,44 +38,199 @@ METHODS = b"GET HEAD OPTIONS POST PUT PATCH DELETE TRACE CONNECT PRI BREW get ".
 PATHS = [
     *READ,
     *CHANGE,
-    *(b"/", b"", b"*", b"//api/tasks", b"/api/tasks/", b"/api/./tasks", b"/api/../api/tasks", b"/%61pi/tasks", b"/api%2Ftasks"),
-    *(b"/api/tasks;x", b"/api/tasks#x", b"http://localhost/api/queues", b"http://evil/api/queues", b"https://localhost", b"a:80"),
-    *(b"/api/tasks/" + b"x" * 200, b"/api/tasks/%00", b"/api/queues/\xff/pause", b"/" + b"a" * 9_000, b"\x00", b"/ /"),
+    *(
+        b"/",
+        b"",
+        b"*",
+        b"//api/tasks",
+        b"/api/tasks/",
+        b"/api/./tasks",
+        b"/api/../api/tasks",
+        b"/%61pi/tasks",
+        b"/api%2Ftasks",
+    ),
+    *(
+        b"/api/tasks;x",
+        b"/api/tasks#x",
+        b"http://localhost/api/queues",
+        b"http://evil/api/queues",
+        b"https://localhost",
+        b"a:80",
+    ),
+    *(
+        b"/api/tasks/" + b"x" * 200,
+        b"/api/tasks/%00",
+        b"/api/queues/\xff/pause",
+        b"/" + b"a" * 9_000,
+        b"\x00",
+        b"/ /",
+    ),
 ]
 QUERIES = [
-    *(b"?", b"?wait=0", b"?wait=nan", b"?wait=1e999", b"?wait=-1", b"?limit=5", b"?limit=0", b"?limit=1e9", b"?limit=%FF"),
-    *(b"?state=PENDING", b"?state=null", b"?state=%00", b"?queue=fuzz", b"?queue=fuzz&queue=x", b"?type=", b"?cursor=" + UUID),
-    *(b"?cursor=x", b"?idempotency_key=%22", b"?x=1", b"?&&=&", b"?%", b"?" + b"a" * 5_000, b"?closed=true", b"?\xc3\xa9"),
+    *(
+        b"?",
+        b"?wait=0",
+        b"?wait=nan",
+        b"?wait=1e999",
+        b"?wait=-1",
+        b"?limit=5",
+        b"?limit=0",
+        b"?limit=1e9",
+        b"?limit=%FF",
+    ),
+    *(
+        b"?state=PENDING",
+        b"?state=null",
+        b"?state=%00",
+        b"?queue=fuzz",
+        b"?queue=fuzz&queue=x",
+        b"?type=",
+        b"?cursor=" + UUID,
+    ),
+    *(
+        b"?cursor=x",
+        b"?idempotency_key=%22",
+        b"?x=1",
+        b"?&&=&",
+        b"?%",
+        b"?" + b"a" * 5_000,
+        b"?closed=true",
+        b"?\xc3\xa9",
+    ),
 ]
 HOSTS = [
-    *(b"Host: 127.0.0.1:1", b"Host: [::1]", b"Host: evil.example", b"Host:", b"Host: a b", b"Host: localhost\r\nHost: localhost"),
+    *(
+        b"Host: 127.0.0.1:1",
+        b"Host: [::1]",
+        b"Host: evil.example",
+        b"Host:",
+        b"Host: a b",
+        b"Host: localhost\r\nHost: localhost",
+    ),
     *(b"host:\tlocalhost\t", b"Host : localhost", b"X: y", b"Host: \xff", b"Host: " + b"a" * 500),
 ]
 HEADERS = [
-    *(b"Content-Type: application/json", b"Content-Type: application/json; charset=utf-8", b"Content-Type: text/plain"),
-    *(b"Content-Type: application/json\r\nContent-Type: application/json", b"Content-Encoding: gzip", b"Accept: */*"),
-    *(b"Idempotency-Key: k", b'Idempotency-Key: "k"', b"Idempotency-Key: a, a", b"Idempotency-Key: \xe9", b"Idempotency-Key:"),
-    *(b"Idempotency-Key: " + b"k" * 300, b"Idempotency-Key: a\r\nIdempotency-Key: b", b"Expect: 100-continue", b"Expect: x"),
-    *(b"Origin: http://localhost", b"Origin: http://evil", b"Origin: null", b"Sec-Fetch-Site: cross-site", b"Authorization: x y"),
-    *(b"Upgrade: websocket\r\nConnection: Upgrade", b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings", b"TE: trailers"),
-    *(b"Cookie: " + b"a" * 2_000, b"X: " + b"a" * 70_000, b"X: \x00", b"X: a\rb", b"X: a\r\n b", b"x" * 100, b": x", b"\x80: x"),
-    *(b"Content-Length: 0", b"Content-Length: 5", b"Content-Length: -1", b"Content-Length: 99999999999", b"Content-Length: 1, 1"),
-    *(b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: identity", b"Trailer: X"),
-    *(b"Connection: keep-alive", b"Connection: close, keep-alive", b"Range: bytes=0-1", b"If-None-Match: *"),
-    *(b"X-Forwarded-Host: evil", b"X-HTTP-Method-Override: DELETE", b"Content-Length: 0\r\nContent-Length: 5"),
+    *(
+        b"Content-Type: application/json",
+        b"Content-Type: application/json; charset=utf-8",
+        b"Content-Type: text/plain",
+    ),
+    *(
+        b"Content-Type: application/json\r\nContent-Type: application/json",
+        b"Content-Encoding: gzip",
+        b"Accept: */*",
+    ),
+    *(
+        b"Idempotency-Key: k",
+        b'Idempotency-Key: "k"',
+        b"Idempotency-Key: a, a",
+        b"Idempotency-Key: \xe9",
+        b"Idempotency-Key:",
+    ),
+    *(
+        b"Idempotency-Key: " + b"k" * 300,
+        b"Idempotency-Key: a\r\nIdempotency-Key: b",
+        b"Expect: 100-continue",
+        b"Expect: x",
+    ),
+    *(
+        b"Origin: http://localhost",
+        b"Origin: http://evil",
+        b"Origin: null",
+        b"Sec-Fetch-Site: cross-site",
+        b"Authorization: x y",
+    ),
+    *(
+        b"Upgrade: websocket\r\nConnection: Upgrade",
+        b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings",
+        b"TE: trailers",
+    ),
+    *(
+        b"Cookie: " + b"a" * 2_000,
+        b"X: " + b"a" * 70_000,
+        b"X: \x00",
+        b"X: a\rb",
+        b"X: a\r\n b",
+        b"x" * 100,
+        b": x",
+        b"\x80: x",
+    ),
+    *(
+        b"Content-Length: 0",
+        b"Content-Length: 5",
+        b"Content-Length: -1",
+        b"Content-Length: 99999999999",
+        b"Content-Length: 1, 1",
+    ),
+    *(
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: identity",
+        b"Trailer: X",
+    ),
+    *(
+        b"Connection: keep-alive",
+        b"Connection: close, keep-alive",
+        b"Range: bytes=0-1",
+        b"If-None-Match: *",
+    ),
+    *(
+        b"X-Forwarded-Host: evil",
+        b"X-HTTP-Method-Override: DELETE",
+        b"Content-Length: 0\r\nContent-Length: 5",
+    ),
 ]
 VERSIONS = [b"HTTP/1.0", b"HTTP/0.9", b"HTTP/2.0", b"HTTP/1.1 ", b"http/1.1", b""]
 VALUES: list[object] = [
-    *(None, True, 0, -1, 1.5, 1e308, "", "fuzz", "\x00", "é" * 50, "a b", [], {}, [[[[]]]], "high", 2**63),
-    *("2100-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "x" * 5_000, {"a": {"b": None}}),
+    *(
+        None,
+        True,
+        0,
+        -1,
+        1.5,
+        1e308,
+        "",
+        "fuzz",
+        "\x00",
+        "é" * 50,
+        "a b",
+        [],
+        {},
+        [[[[]]]],
+        "high",
+        2**63,
+    ),
+    *(
+        "2100-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "x" * 5_000,
+        {"a": {"b": None}},
+    ),
 ]
-FIELDS = ["type", "payload", "queue", "priority", "delay_seconds", "run_at", "max_attempts", "timeout_seconds", "expires_at", "x"]
+FIELDS = [
+    "type",
+    "payload",
+    "queue",
+    "priority",
+    "delay_seconds",
+    "run_at",
+    "max_attempts",
+    "timeout_seconds",
+    "expires_at",
+    "x",
+]
 
 
 def requests(seed: int, count: int) -> Iterator[bytes]:
     """So many requests, each for a connection of its own."""
     rng = random.Random(seed)
-    kinds: list[Callable[[random.Random], bytes]] = [*[_structured] * 5, *[_damaged] * 3, _several, _bytes]
+    kinds: list[Callable[[random.Random], bytes]] = [
+        *[_structured] * 5,
+        *[_damaged] * 3,
+        _several,
+        _bytes,
+    ]
     for _ in range(count):
         yield rng.choice(kinds)(rng)
 
@@ -77,7 +240,11 @@ def _structured(rng: random.Random) -> bytes:
     method = rng.choice([b"GET", b"GET", b"HEAD", b"OPTIONS", b"POST", b"POST", b"POST"])
     version, host, query = b"HTTP/1.1", b"Host: localhost", b""
     path = rng.choice(CHANGE if method == b"POST" else READ)
-    body = b'{"type":"fuzz","payload":%d,"queue":"fuzz"}' % rng.randrange(1000) if method == b"POST" else b""
+    body = (
+        b'{"type":"fuzz","payload":%d,"queue":"fuzz"}' % rng.randrange(1000)
+        if method == b"POST"
+        else b""
+    )
     headers, framed = [b"Content-Type: application/json"] if body else [], 0.2
     for part in rng.choices(range(8), k=rng.choice([0, 1, 1, 1, 2, 2, 4])):
         match part:
@@ -102,7 +269,9 @@ def _structured(rng: random.Random) -> bytes:
     elif body:
         headers.append(b"Content-Length: %d" % max(0, len(body) + rng.choice([0] * 20 + [-1, 1])))
     rng.shuffle(headers)
-    return b"\r\n".join([method + b" " + path + query + b" " + version, *headers]) + b"\r\n\r\n" + body
+    return (
+        b"\r\n".join([method + b" " + path + query + b" " + version, *headers]) + b"\r\n\r\n" + body
+    )
 
 
 def _body(rng: random.Random) -> bytes:
@@ -115,14 +284,21 @@ def _body(rng: random.Random) -> bytes:
     if kind < 0.9:
         depth = rng.choice([10, 64, 65, 1_000, 100_000])
         return b'{"type":"fuzz","payload":' + b"[" * depth + b"]" * depth + b"}"
-    return rng.choice([rng.randbytes(rng.randrange(2_000)), b"\xff\xfe", b"NaN", b'"\\ud800"', b"a" * 1_100_000])
+    return rng.choice(
+        [rng.randbytes(rng.randrange(2_000)), b"\xff\xfe", b"NaN", b'"\\ud800"', b"a" * 1_100_000]
+    )
 
 
 def _chunked(rng: random.Random, body: bytes) -> bytes:
     size = rng.choice([1, 7, 100, 65_536]) if len(body) < 10_000 else 65_536
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
-    framed = b"".join(b"%x%b\r\n%b\r\n" % (len(piece), rng.choice([b""] * 9 + [b";x=y"]), piece) for piece in pieces)
-    return framed + b"0\r\n" + rng.choice([b""] * 5 + [b"Host: evil\r\n", b"X: y\r\n" * 100]) + b"\r\n"
+    framed = b"".join(
+        b"%x%b\r\n%b\r\n" % (len(piece), rng.choice([b""] * 9 + [b";x=y"]), piece)
+        for piece in pieces
+    )
+    return (
+        framed + b"0\r\n" + rng.choice([b""] * 5 + [b"Host: evil\r\n", b"X: y\r\n" * 100]) + b"\r\n"
+    )
 
 
 def _damaged(rng: random.Random) -> bytes:
@@ -137,7 +313,9 @@ def _damaged(rng: random.Random) -> bytes:
             case 2:
                 raw[at:at] = raw[at : at + size]
             case 3:
-                raw[at:at] = rng.choice([b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\r\n\r\n", b":", b"\xff", b"%2f"])
+                raw[at:at] = rng.choice(
+                    [b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\r\n\r\n", b":", b"\xff", b"%2f"]
+                )
             case _:
                 del raw[at:]
     return bytes(raw)
@@ -145,9 +323,13 @@ def _damaged(rng: random.Random) -> bytes:
 
 def _several(rng: random.Random) -> bytes:
     ask = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-    return b"".join(rng.choice([ask, ask, _structured(rng)]) for _ in range(rng.randrange(2, 40))) + _structured(rng)
+    return b"".join(
+        rng.choice([ask, ask, _structured(rng)]) for _ in range(rng.randrange(2, 40))
+    ) + _structured(rng)
 
 
 def _bytes(rng: random.Random) -> bytes:
     raw = rng.randbytes(rng.choice([1, 10, 100, 5_000, 200_000]))
-    return rng.choice([raw, b"GET / HTTP/1.1\r\n" + raw, b"POST /api/tasks HTTP/1.1\r\nHost: localhost\r\n" + raw])
+    return rng.choice(
+        [raw, b"GET / HTTP/1.1\r\n" + raw, b"POST /api/tasks HTTP/1.1\r\nHost: localhost\r\n" + raw]
+    )

@@ -1,8 +1,9 @@
 """Invent the evidence of a whole run.
 
-A seeded invention: tasks arrive, are claimed and end; stores fail and hold them up; workers die and their tasks run again. It
-looks like a run to code that draws or reads it, in bulk; whether it keeps every invariant is not its concern (the forged
-histories of the checkers are elsewhere). One task may be given an effect too many.
+A seeded invention: tasks arrive, are claimed and end; stores fail and hold them up; workers die and
+their tasks run again. It looks like a run to code that draws or reads it, in bulk; whether it keeps
+every invariant is not its concern (the forged histories of the checkers are elsewhere). One task
+may be given an effect too many.
 """
 
 from __future__ import annotations
@@ -30,8 +31,25 @@ KINDS: dict[str, tuple[float, float]] = {  # nemesis -> shortest and longest tim
     "delay-postgres": (1.0, 4.0), "stall-valkey": (1.0, 3.0), "drop-reply-postgres": (0.0, 0.2), "reset-api": (0.0, 0.2),
     "clock-worker": (2.0, 5.0), "restart-postgres-and-kill-reaper": (1.0, 2.5),
 }  # fmt: skip
-OUTAGES = {"kill-valkey", "kill-valkey-without-data", "freeze-valkey", "restart-postgres", "freeze-postgres", "stall-valkey"}
-TYPES = {"transfer": 40, "note": 25, "thread": 6, "slow": 4, "flaky": 6, "plain": 10, "later": 5, "refuse": 3, "segfault": 1}
+OUTAGES = {
+    "kill-valkey",
+    "kill-valkey-without-data",
+    "freeze-valkey",
+    "restart-postgres",
+    "freeze-postgres",
+    "stall-valkey",
+}
+TYPES = {
+    "transfer": 40,
+    "note": 25,
+    "thread": 6,
+    "slow": 4,
+    "flaky": 6,
+    "plain": 10,
+    "later": 5,
+    "refuse": 3,
+    "segfault": 1,
+}
 CHECKS = {
     "accepted": "Nothing that was accepted is lost.",
     "keys": "One idempotency key stands for one task.",
@@ -73,7 +91,13 @@ class _Invention:
 
     def phases(self) -> None:
         """A quarter of quiet."""
-        for share, phase in [(0, "warm-up"), (0.94, "heal"), (0.95, "drain"), (0.99, "snapshot"), (1, "end")]:
+        for share, phase in [
+            (0, "warm-up"),
+            (0.94, "heal"),
+            (0.95, "drain"),
+            (0.99, "snapshot"),
+            (1, "end"),
+        ]:
             self.say(self.seconds * share, "runner", Kind.OK, "phase", value={"phase": phase})
         at = 0.05 * self.seconds
         while at < 0.9 * self.seconds:
@@ -87,15 +111,34 @@ class _Invention:
             nemesis = kinds[number % len(kinds)]
             began = self.seconds * (0.05 + 0.85 * number / count) + self.rng.uniform(-0.5, 0.5)
             ended = began + self.rng.uniform(*KINDS[nemesis]) + 0.002
-            said = {"nemesis": nemesis, "target": self.rng.choice(["worker-1", "worker-2", "postgres", "valkey"])}
+            said = {
+                "nemesis": nemesis,
+                "target": self.rng.choice(["worker-1", "worker-2", "postgres", "valkey"]),
+            }
             self.say(began, "nemesis", Kind.INVOKE, "fault", key=f"f-{number}", value=said)
             if number % 29 == 7:
                 refused = {"nemesis": nemesis, "reason": "nothing of the kind is alive"}
                 self.say(began, "nemesis", Kind.FAIL, "fault", key=f"f-{number}", value=refused)
                 continue
-            self.say(began + 0.001, "nemesis", Kind.OK, "fault", key=f"f-{number}", value={**said, "pids": [4000 + number]})
-            self.say(began + 0.001, "nemesis", Kind.INVOKE, "heal", key=f"f-{number}", value={"nemesis": nemesis})
-            self.say(ended, "nemesis", Kind.OK, "heal", key=f"f-{number}", value={"nemesis": nemesis})
+            self.say(
+                began + 0.001,
+                "nemesis",
+                Kind.OK,
+                "fault",
+                key=f"f-{number}",
+                value={**said, "pids": [4000 + number]},
+            )
+            self.say(
+                began + 0.001,
+                "nemesis",
+                Kind.INVOKE,
+                "heal",
+                key=f"f-{number}",
+                value={"nemesis": nemesis},
+            )
+            self.say(
+                ended, "nemesis", Kind.OK, "heal", key=f"f-{number}", value={"nemesis": nemesis}
+            )
             if nemesis in OUTAGES:
                 self.outages.append((began, ended))
 
@@ -106,14 +149,35 @@ class _Invention:
 
     def task(self, number: int, at: float) -> None:
         rng, type_ = self.rng, self.rng.choices(list(TYPES), list(TYPES.values()))[0]
-        task, key, client = str(UUID(int=rng.getrandbits(128))), f"k-{number}", f"client-{number % 8}"
-        self.say(at, client, Kind.INVOKE, "submit", key=key, value={"type": type_, "payload": {"n": number}, "variant": "a"})
+        task, key, client = (
+            str(UUID(int=rng.getrandbits(128))),
+            f"k-{number}",
+            f"client-{number % 8}",
+        )
+        self.say(
+            at,
+            client,
+            Kind.INVOKE,
+            "submit",
+            key=key,
+            value={"type": type_, "payload": {"n": number}, "variant": "a"},
+        )
         at = self.held_up(at + rng.uniform(0.001, 0.006))
         state = "SCHEDULED" if type_ == "later" else "PENDING"
         about = {"task_id": task, "retry_count": 0, "crash_count": 0, "loss_count": 0}
         self.commit(at, "insert", "idempotency_keys", key=key, task_id=task)
-        self.commit(at, "insert", "tasks", **about, state=state, attempt=0, worker_id=None, type=type_)
-        self.say(at + 0.002, client, Kind.OK, "submit", key=key, task=task, value={"state": state, "replayed": False})
+        self.commit(
+            at, "insert", "tasks", **about, state=state, attempt=0, worker_id=None, type=type_
+        )
+        self.say(
+            at + 0.002,
+            client,
+            Kind.OK,
+            "submit",
+            key=key,
+            task=task,
+            value={"state": state, "replayed": False},
+        )
         if state == "SCHEDULED":
             at += 1.5
             self.commit(at, "update", "tasks", **about, state="PENDING", attempt=0, worker_id=None)
@@ -121,18 +185,51 @@ class _Invention:
         for attempt in range(1, attempts + 1):
             at = self.held_up(at + 0.002 + rng.expovariate(150))
             worker = f"worker-{rng.randrange(1, 4)}-{int(at) // 40}"
-            self.commit(at, "update", "tasks", **about, state="PROCESSING", attempt=attempt, worker_id=worker)
+            self.commit(
+                at,
+                "update",
+                "tasks",
+                **about,
+                state="PROCESSING",
+                attempt=attempt,
+                worker_id=worker,
+            )
             self.say(
-                at + 0.001, f"handler-{4000 + attempt}-1", Kind.INVOKE, "run", task=task, attempt=attempt, value={"type": type_}
+                at + 0.001,
+                f"handler-{4000 + attempt}-1",
+                Kind.INVOKE,
+                "run",
+                task=task,
+                attempt=attempt,
+                value={"type": type_},
             )
             at = self.held_up(at + 0.003 + rng.expovariate(40 if type_ != "slow" else 1))
             if attempt < attempts:
                 at += 1.2
-                self.commit(at, "insert", "attempts", task_id=task, attempt=attempt, outcome="lost", worker_id=worker)
-                self.commit(at, "update", "tasks", **about, state="PENDING", attempt=attempt, worker_id=None)
-                reaped = {"event": "attempt.reaped", "level": "warning", "task_id": task, "attempt": attempt}
+                self.commit(
+                    at,
+                    "insert",
+                    "attempts",
+                    task_id=task,
+                    attempt=attempt,
+                    outcome="lost",
+                    worker_id=worker,
+                )
+                self.commit(
+                    at, "update", "tasks", **about, state="PENDING", attempt=attempt, worker_id=None
+                )
+                reaped = {
+                    "event": "attempt.reaped",
+                    "level": "warning",
+                    "task_id": task,
+                    "attempt": attempt,
+                }
                 self.logs.append(Heard(_ns(at), "reaper-1", reaped))
-                self.logs.append(Heard(_ns(at + 0.01), "reaper-1", {"event": "worker.reaped", "worker_id": worker}))
+                self.logs.append(
+                    Heard(
+                        _ns(at + 0.01), "reaper-1", {"event": "worker.reaped", "worker_id": worker}
+                    )
+                )
         self.end(at, about, attempt=attempts, type_=type_)
         self.keys.append({"tenant": "default", "key": key, "task_id": task})
 
@@ -142,14 +239,31 @@ class _Invention:
         self.commit(at, "update", "tasks", **about, state=state, attempt=attempt, worker_id=None)
         if state == "SUCCESS" and type_ != "plain":
             self.commit(at, "insert", "effects", task_id=task, attempt=attempt, type=type_)
-        settled = {"event": "attempt.settled", "level": "info", "task_id": task, "attempt": attempt, "state": state}
+        settled = {
+            "event": "attempt.settled",
+            "level": "info",
+            "task_id": task,
+            "attempt": attempt,
+            "state": state,
+        }
         self.logs.append(Heard(_ns(at), "worker-1", settled))
         self.say(at + 0.2, "client-9", Kind.INVOKE, "read", task=task)
-        self.say(at + 0.21, "client-9", Kind.OK, "read", task=task, value={"state": state, "attempt": attempt})
-        self.tasks.append({"task_id": task, "type": type_, "queue": "default", "state": state, "attempt": attempt})
+        self.say(
+            at + 0.21,
+            "client-9",
+            Kind.OK,
+            "read",
+            task=task,
+            value={"state": state, "attempt": attempt},
+        )
+        self.tasks.append(
+            {"task_id": task, "type": type_, "queue": "default", "state": state, "attempt": attempt}
+        )
 
 
-def invent(*, seed: int = 7, tasks: int = 3000, seconds: float = 180, faults: int = 66, wrong: bool = True) -> Bulk:
+def invent(
+    *, seed: int = 7, tasks: int = 3000, seconds: float = 180, faults: int = 66, wrong: bool = True
+) -> Bulk:
     """The same seed, the same run."""
     made = _Invention(seed, seconds)
     made.phases()
@@ -165,9 +279,24 @@ def invent(*, seed: int = 7, tasks: int = 3000, seconds: float = 180, faults: in
 
 def _wrong(made: _Invention) -> str:
     """A second effect of a task that ran twice, in a moment of its own."""
-    row = next(row for row in made.tasks[len(made.tasks) // 2 :] if row["attempt"] > 1 and row["type"] == "transfer")
-    at = max(at for at, _, table, change in made.changes if table == "effects" and change["task_id"] == row["task_id"])
-    made.changes.append((at - SECOND // 5, "insert", "effects", {"task_id": row["task_id"], "attempt": 1, "type": "transfer"}))
+    row = next(
+        row
+        for row in made.tasks[len(made.tasks) // 2 :]
+        if row["attempt"] > 1 and row["type"] == "transfer"
+    )
+    at = max(
+        at
+        for at, _, table, change in made.changes
+        if table == "effects" and change["task_id"] == row["task_id"]
+    )
+    made.changes.append(
+        (
+            at - SECOND // 5,
+            "insert",
+            "effects",
+            {"task_id": row["task_id"], "attempt": 1, "type": "transfer"},
+        )
+    )
     return str(row["task_id"])
 
 
@@ -186,7 +315,11 @@ def _evidence(made: _Invention, seed: int) -> Evidence:
         command=f"leaseq-chaos run everything --seed {seed} --minutes {made.seconds / 60:g} --workers 3",
         began=BEGAN,
         ended=_ns(made.seconds),
-        config={"LEASEQ_LEASE_SECONDS": "2", "LEASEQ_HEARTBEAT_SECONDS": "0.5", "LEASEQ_MAX_CRASHES": "3"},
+        config={
+            "LEASEQ_LEASE_SECONDS": "2",
+            "LEASEQ_HEARTBEAT_SECONDS": "0.5",
+            "LEASEQ_MAX_CRASHES": "3",
+        },
         machine={"python": "3.13.5", "postgres": "18.1", "valkey": "9.0.1", "processors": "2"},
         skips=[Skip("fill-postgres-disk", "the run mounted no small disk (that needs root)")],
         expects=["fenced", "skipped", "reaped", "rebuilt", "ambiguous"],
@@ -201,13 +334,27 @@ def _evidence(made: _Invention, seed: int) -> Evidence:
 
 def _findings(rng: Random, wronged: str | None) -> list[Finding]:
     facts: dict[str, dict[str, float]] = {
-        "sometimes": {"fenced": 14, "skipped": 52, "reaped": 208, "rebuilt": 6, "ambiguous": 9, "stray": 3, "stranded": 0},
+        "sometimes": {
+            "fenced": 14,
+            "skipped": 52,
+            "reaped": 208,
+            "rebuilt": 6,
+            "ambiguous": 9,
+            "stray": 3,
+            "stranded": 0,
+        },
         "recovery": {},
         "effects": {"tasks": 2410, "effects": 2411},
     }
     for nemesis in KINDS:
         p50 = rng.uniform(0.02, 0.8)
-        figures = {"count": rng.randrange(30, 90), "alone": rng.randrange(3, 30), "p50": p50, "p99": p50 * 2.5, "max": p50 * 3}
+        figures = {
+            "count": rng.randrange(30, 90),
+            "alone": rng.randrange(3, 30),
+            "p50": p50,
+            "p99": p50 * 2.5,
+            "max": p50 * 3,
+        }
         figures |= {"judged": p50 * 4, "longest": p50 * 6, "bound": 5.0}
         facts["recovery"] |= {f"{nemesis} {name}": value for name, value in figures.items()}
     findings = []

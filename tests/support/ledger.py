@@ -1,8 +1,9 @@
 """Prepare the ledger, and watch two writers meet at one row.
 
-Positions are reached through the verbs themselves. `Held` runs any verb inside an open transaction of a second connection:
-that is how a winner keeps its row lock while the loser tries. `until_blocked` waits until Postgres itself says that a session
-waits for a lock; nothing here sleeps.
+Positions are reached through the verbs themselves. `Held` runs any verb inside an open transaction
+of a second connection: that is how a winner keeps its row lock while the loser tries.
+`until_blocked` waits until Postgres itself says that a session waits for a lock; nothing here
+sleeps.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ async def plain(postgres_url: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture(scope="module")
 def server(session_postgres: str) -> Iterator[psycopg.Connection]:
-    """A blocking connection outside every database of leaseq, for what Postgres itself makes of a value."""
+    """A blocking connection outside every database of leaseq, for what Postgres itself makes of a
+    value."""
     with _admin(session_postgres) as conn:
         yield conn
 
@@ -111,7 +113,8 @@ async def holding(pool: Pool) -> AsyncIterator[Held]:
 
 
 async def until_blocked(plain: Connection, waiting: asyncio.Task[Any]) -> None:
-    """Wait until Postgres says that a session of this database waits for a lock; fails if `waiting` ended without."""
+    """Wait until Postgres says that a session of this database waits for a lock; fails if `waiting`
+    ended without."""
     blocked = 0
     while not blocked:
         assert not waiting.done(), f"it did not wait: {waiting}"
@@ -148,7 +151,9 @@ async def submit(ledger: Ledger, **said: Any) -> str:
 async def open_worker(fleet: Fleet, *queues: str) -> str:
     """One open incarnation, of the queue `default` or of others; its id."""
     worker_id = f"worker-{next(_names)}"
-    await fleet.open_worker(worker_id, host="here", pid=1, queues=list(queues or ("default",)), version="0")
+    await fleet.open_worker(
+        worker_id, host="here", pid=1, queues=list(queues or ("default",)), version="0"
+    )
     return worker_id
 
 
@@ -173,7 +178,11 @@ def succeeded(claim: Claim, result: bytes = b"42") -> Settlement:
 
 def errored(claim: Claim, *, then: State = State.SCHEDULED, delay: float = 60.0) -> Settlement:
     error = TaskError("error", "it did not work")
-    return Settlement(claim, Ending(Outcome.ERRORED, error=error), Disposition(then, delay=delay, retries=1, error=error))
+    return Settlement(
+        claim,
+        Ending(Outcome.ERRORED, error=error),
+        Disposition(then, delay=delay, retries=1, error=error),
+    )
 
 
 def released(claim: Claim) -> Settlement:

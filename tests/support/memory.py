@@ -1,7 +1,8 @@
 """Keep files of test servers in memory, and skip old objects in collections.
 
-A database for each test is some hundred files, which Postgres makes, syncs and removes: on a disk two thirds of the time of such
-a test. A test process holds all tests and all that they import, so a full collection takes 0.4 s, and a worker begins with one.
+A database for each test is some hundred files, which Postgres makes, syncs and removes: on a disk
+two thirds of the time of such a test. A test process holds all tests and all that they import, so a
+full collection takes 0.4 s, and a worker begins with one.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def pytest_unconfigure() -> None:
 
 
 def in_memory(directory: Path) -> Path:
-    """A directory that takes the place of `directory`, which is returned itself where memory does not hold enough files."""
+    """A directory that takes the place of `directory`, which is returned itself where memory does
+    not hold enough files."""
     home = _home()
     return home / f"{next(_numbers)}-{directory.name}" if home else directory
 

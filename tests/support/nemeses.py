@@ -1,7 +1,7 @@
 """A cluster on which a test observes a nemesis and its heal.
 
-One small cluster for all of them, which they break and heal in turn; after each of them a task has to go through, from the API
-to its effect.
+One small cluster for all of them, which they break and heal in turn; after each of them a task has
+to go through, from the API to its effect.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class Least(Random):
 
 
 def proves(*names: str) -> Callable[[Proof], Proof]:
-    """The function shows what these nemeses do. It is handed the block within which the fault is there."""
+    """The function shows what these nemeses do. It is handed the block within which the fault is
+    there."""
 
     def enter(proof: Proof) -> Proof:
         PROOFS.update(dict.fromkeys(names, proof))
@@ -80,9 +81,15 @@ async def inflicted(cluster: Cluster, name: str) -> AsyncIterator[Injury]:
 async def whole(cluster: Cluster) -> None:
     """Everything runs, nothing is stopped or troubled, and a task goes all the way."""
     await eventually(lambda: all(service.alive for service in cluster.services.values()))
-    await eventually(lambda: all(len(worker.children) >= cluster.layout.processes for worker in cluster.of("worker")))
+    await eventually(
+        lambda: all(
+            len(worker.children) >= cluster.layout.processes for worker in cluster.of("worker")
+        )
+    )
     pids = [pid for service in cluster.services.values() for pid in service.pids]
-    assert not [pid for pid in [*pids, *cluster.postgres.pids(), cluster.valkey.server.pid] if stopped(pid)]
+    assert not [
+        pid for pid in [*pids, *cluster.postgres.pids(), cluster.valkey.server.pid] if stopped(pid)
+    ]
     for proxy in cluster.proxies.values():
         assert await asked(proxy), proxy.name
     assert (await ended(cluster, "note", {"n": 1}))["state"] == "SUCCESS"
@@ -102,7 +109,10 @@ async def ended(cluster: Cluster, task_type: str, payload: dict[str, Any]) -> di
 
 async def followed(cluster: Cluster, task_id: str) -> dict[str, Any]:
     """A task, when it has ended."""
-    async with asyncio.timeout(2 * SOON), aiohttp.ClientSession(cluster.fronts[0], raise_for_status=True) as session:
+    async with (
+        asyncio.timeout(2 * SOON),
+        aiohttp.ClientSession(cluster.fronts[0], raise_for_status=True) as session,
+    ):
         while True:
             async with session.get(f"/api/tasks/{task_id}", params={"wait": "2"}) as answer:
                 task: dict[str, Any] = await answer.json()
@@ -129,7 +139,8 @@ async def eventually_said(question: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def asked(proxy: Proxy, *, patience: float = 5.0) -> bytes:
-    """The answer of the far end to a hello; nothing, or ConnectionError, if the connection ends first."""
+    """The answer of the far end to a hello; nothing, or ConnectionError, if the connection ends
+    first."""
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     try:
         writer.write(HELLO[store_of(proxy)])

@@ -1,6 +1,7 @@
 """The visible effects of each failover.
 
-The proofs of those nemeses, for tests/chaos/test_nemeses.py, which they come to by being imported there.
+The proofs of those nemeses, for tests/chaos/test_nemeses.py, which they come to by being imported
+there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from leaseq_chaos.cluster.stores import Postgres
 from support.nemeses import Hurt, ended, eventually, proves, stopped
 
 
-@proves("failover-postgres", "failover-postgres-sync", "failover-frozen-postgres", "failover-killed-postgres")
+@proves(
+    "failover-postgres",
+    "failover-postgres-sync",
+    "failover-frozen-postgres",
+    "failover-killed-postgres",
+)
 async def _(cluster: Cluster, hurt: Hurt) -> None:
     old = cluster.postgres
     assert (await ended(cluster, "note", {"n": 1}))["state"] == "SUCCESS"

@@ -1,6 +1,7 @@
 """The visible effects of each network fault.
 
-The proofs of those nemeses, for tests/chaos/test_nemeses.py, which they come to by being imported there.
+The proofs of those nemeses, for tests/chaos/test_nemeses.py, which they come to by being imported
+there.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
 @proves(*(f"reset-{store}" for store in HELLO))
 async def _(cluster: Cluster, hurt: Hurt) -> None:
     ways = [proxy for proxy in cluster.proxies.values() if proxy.name.endswith("-1")]
-    connections = {proxy.name: await asyncio.open_connection("127.0.0.1", proxy.port) for proxy in ways}
+    connections = {
+        proxy.name: await asyncio.open_connection("127.0.0.1", proxy.port) for proxy in ways
+    }
     for proxy in ways:
         reader, writer = connections[proxy.name]
         writer.write(HELLO[store_of(proxy)])
@@ -61,7 +64,8 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
     async with hurt as injury:
         way = only(cluster, injury)
         async with asyncio.timeout(SOON):
-            while way.lost_replies + way.cuts == before[way.name]:  # the first one of all that use this way
+            # the first one of all that use this way
+            while way.lost_replies + way.cuts == before[way.name]:
                 with suppress(ConnectionError):
                     await asked(way)
 
@@ -71,7 +75,8 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
     before = {name: proxy.lost_replies for name, proxy in cluster.proxies.items()}
     async with hurt as injury:
         way = only(cluster, injury)
-        await eventually(lambda: way.lost_replies > before[way.name])  # an idle worker asks at least once a second
+        # an idle worker asks at least once a second
+        await eventually(lambda: way.lost_replies > before[way.name])
 
 
 def only(cluster: Cluster, injury: Injury) -> Proxy:

@@ -1,6 +1,7 @@
 """The endings of misbehaving handlers, long snapshots and wrong clocks.
 
-The proofs of those nemeses, for tests/chaos/test_nemeses.py, which they come to by being imported there.
+The proofs of those nemeses, for tests/chaos/test_nemeses.py, which they come to by being imported
+there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
         assert (await task_of(cluster, injury))["state"] == "SUCCESS"
     observed = await ended(cluster, "observe", {})
     assert observed["state"] == "SUCCESS"
-    (seen,) = [event for event in read_history(cluster.history) if (event.op, event.task) == ("session", observed["task_id"])]
+    (seen,) = [
+        event
+        for event in read_history(cluster.history)
+        if (event.op, event.task) == ("session", observed["task_id"])
+    ]
     assert seen.value == {"marks": ""}
 
 
@@ -52,7 +57,9 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
         about = {"prefix": injury.detail["prefix"]}
         assert await cluster.postgres.fetch("count_in_queues", about) == [(injury.detail["tasks"],)]
         assert injury.detail["tasks"] >= 1000
-        assert (await ended(cluster, "note", {"n": 1}))["state"] == "SUCCESS", "its neighbours go on"
+        assert (await ended(cluster, "note", {"n": 1}))["state"] == "SUCCESS", (
+            "its neighbours go on"
+        )
     assert await cluster.postgres.fetch("count_in_queues", about) == [(0,)]
     assert set(cluster.services) == workers
 
@@ -60,7 +67,11 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
 @proves("clock-api")
 async def _(cluster: Cluster, hurt: Hurt) -> None:
     async with hurt as injury:
-        faked = [pid for pid in injury.pids if any("libfaketime" in part.path for part in psutil.Process(pid).memory_maps())]
+        faked = [
+            pid
+            for pid in injury.pids
+            if any("libfaketime" in part.path for part in psutil.Process(pid).memory_maps())
+        ]
         assert faked == injury.pids
         assert injury.detail["jump"] == "+1d"
         assert (await ended(cluster, "note", {"n": 1}))["state"] == "SUCCESS"

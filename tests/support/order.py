@@ -1,9 +1,10 @@
 """The order of the tests in a parallel run: long ones are not among the last.
 
-Each process begins with an equal part of the list, and those that are done take from the ends of the others' parts. Where long
-tests stand at the end of the list, most processes wait for the last one. So the files with tests of whole processes, which take
-longest, are dealt to all parts. They come later in each part than in the one before, so that they do not run at the same time. A
-file stays in one piece, since its tests may share servers.
+Each process begins with an equal part of the list, and those that are done take from the ends of
+the others' parts. Where long tests stand at the end of the list, most processes wait for the last
+one. So the files with tests of whole processes, which take longest, are dealt to all parts. They
+come later in each part than in the one before, so that they do not run at the same time. A file
+stays in one piece, since its tests may share servers.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ File = list[pytest.Item]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The same list in every process: it depends on the collection and on the number of processes."""
+    """The same list in every process: it depends on the collection and on the number of
+    processes."""
     if hasattr(config, "workerinput"):
         items[:] = in_parts(items, config.workerinput["workercount"])
 

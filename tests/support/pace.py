@@ -14,7 +14,8 @@ EVERY_SECONDS = 0.25
 
 @pytest.fixture
 async def pace() -> AsyncIterator[Pace]:
-    """How slow the machine is while the test runs: `bound * pace.slowness` is what the bound means there."""
+    """How slow the machine is while the test runs: `bound * pace.slowness` is what the bound means
+    there."""
     measured = Pace(every_seconds=EVERY_SECONDS)
     measuring = asyncio.create_task(measured.measure())
     yield measured

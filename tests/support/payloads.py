@@ -9,7 +9,18 @@ import enum
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, NotRequired, TypedDict, TypeVar, Union
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    NotRequired,
+    TypedDict,
+    TypeVar,
+    Union,
+)
 
 import msgspec
 from hypothesis import strategies as st
@@ -223,7 +234,9 @@ def _compound(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-payload_types: st.SearchStrategy[Any] = st.recursive(st.sampled_from(LEAVES), _compound, max_leaves=6)
+payload_types: st.SearchStrategy[Any] = st.recursive(
+    st.sampled_from(LEAVES), _compound, max_leaves=6
+)
 
 # JSON texts on the borders of what a type takes.
 ODD = [
@@ -320,7 +333,10 @@ texts: st.SearchStrategy[str] = st.recursive(
     ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=4).map(lambda parts: f"[{','.join(parts)}]"),
-        st.lists(st.tuples(st.sampled_from(["a", "1", "value", "x", "type", "2024-01-01"]), inner), max_size=3).map(
+        st.lists(
+            st.tuples(st.sampled_from(["a", "1", "value", "x", "type", "2024-01-01"]), inner),
+            max_size=3,
+        ).map(
             lambda parts: "{" + ",".join(f"{json.dumps(key)}:{value}" for key, value in parts) + "}"
         ),
     ),

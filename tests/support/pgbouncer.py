@@ -39,7 +39,9 @@ def pgbouncer() -> Iterator[PoolTo]:
         configuration = _configuration(directory, port, url, settings)
         running.append(_run(directory, configuration))
         _wait_until_open(port, running[-1], directory / "log")
-        return urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}"))
+        return urlunsplit(
+            parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}")
+        )
 
     yield start
     for process in running:
@@ -51,7 +53,9 @@ def pgbouncer() -> Iterator[PoolTo]:
 
 def _configuration(directory: Path, port: int, url: str, settings: dict[str, object]) -> Path:
     parts = urlsplit(url)
-    passwords = dict.fromkeys(ROLE_URLS.values(), ROLE_PASSWORD) | {unquote(str(parts.username)): unquote(str(parts.password))}
+    passwords = dict.fromkeys(ROLE_URLS.values(), ROLE_PASSWORD) | {
+        unquote(str(parts.username)): unquote(str(parts.password))
+    }
     users = "".join(f'"{user}" "{password}"\n' for user, password in passwords.items())
     (directory / "users").write_text(users, encoding="utf-8")
     lines = {
@@ -67,7 +71,9 @@ def _configuration(directory: Path, port: int, url: str, settings: dict[str, obj
     }
     text = f"[databases]\n* = host={parts.hostname} port={parts.port}\n[pgbouncer]\n"
     path = directory / "pgbouncer.ini"
-    path.write_text(text + "".join(f"{name} = {value}\n" for name, value in lines.items()), encoding="utf-8")
+    path.write_text(
+        text + "".join(f"{name} = {value}\n" for name, value in lines.items()), encoding="utf-8"
+    )
     return path
 
 
@@ -95,7 +101,9 @@ def _wait_until_open(port: int, process: subprocess.Popen[bytes], log: Path) -> 
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except OSError:
-            assert process.poll() is None, f"PgBouncer did not start: {log.read_text() if log.exists() else ''}"
+            assert process.poll() is None, (
+                f"PgBouncer did not start: {log.read_text() if log.exists() else ''}"
+            )
             assert time.monotonic() < give_up, "PgBouncer does not listen"
             time.sleep(0.02)
 

@@ -1,6 +1,7 @@
 """Find words that hide the subject of a sentence, and module docstrings that ask.
 
-The models (psycopg, river, TigerBeetle, oban-py, trio) use none of these words in their prose, or one in ten thousand words.
+The models (psycopg, river, TigerBeetle, oban-py, trio) use none of these words in their prose, or
+one in ten thousand words.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from collections.abc import Iterable, Iterator
 
 from support.prose import Prose
 
-# How many places are still allowed, by folder or file. A number only goes down; what is not listed has none.
-# Files belong to the longest name in the table that they begin with.
+# How many places are still allowed, by folder or file. A number only goes down; what is not listed
+# has none. Files belong to the longest name in the table that they begin with.
 STILL_ALLOWED: dict[str, int] = {
-    "engine/leaseq/ledger/": 8,
+    "engine/leaseq/ledger/": 7,
     "engine/leaseq/operations/": 1,
     "tests/": 1,
 }

@@ -1,7 +1,7 @@
 """Run real processes of leaseq, read their events, and end all of them.
 
-A `Service` is one process whose stderr (JSON lines, its children's too) becomes a list of events that tests wait for.
-All are ended by pid when the test is over, frozen ones included.
+A `Service` is one process whose stderr (JSON lines, its children's too) becomes a list of events
+that tests wait for. All are ended by pid when the test is over, frozen ones included.
 """
 
 from __future__ import annotations
@@ -51,25 +51,38 @@ class Service:
     def children(self) -> list[int]:
         """The pids of the children that it started and that have not ended."""
         started = [line["pid_of_child"] for line in self.said if line["event"] == "child.started"]
-        ended = {line["pid_of_child"] for line in self.said if line["event"] in ("child.died", "child.exited")}
+        ended = {
+            line["pid_of_child"]
+            for line in self.said
+            if line["event"] in ("child.died", "child.exited")
+        }
         return [pid for pid in started if pid not in ended]
 
     def heard(self, event: str, **fields: Any) -> list[Said]:
         """Every line so far that says this."""
-        return [line for line in self.said if line["event"] == event and all(line.get(k) == v for k, v in fields.items())]
+        return [
+            line
+            for line in self.said
+            if line["event"] == event and all(line.get(k) == v for k, v in fields.items())
+        ]
 
-    async def hear(self, event: str, *, count: int = 1, timeout: float = PATIENCE, **fields: Any) -> list[Said]:
+    async def hear(
+        self, event: str, *, count: int = 1, timeout: float = PATIENCE, **fields: Any
+    ) -> list[Said]:
         """Wait until it has logged this `count` times."""
         try:
             async with asyncio.timeout(timeout), self._news:
                 await self._news.wait_for(lambda: len(self.heard(event, **fields)) >= count)
         except TimeoutError:
             tail = "\n".join([str(line) for line in self.said[-15:]] + self.other[-15:])
-            raise AssertionError(f"{self.name} did not say {event} {fields} {count} times; it said last:\n{tail}") from None
+            raise AssertionError(
+                f"{self.name} did not say {event} {fields} {count} times; it said last:\n{tail}"
+            ) from None
         return self.heard(event, **fields)
 
     def signal(self, number: signal.Signals, *, children: bool = False) -> None:
-        """Send a signal to it, and with `children` to all at once: none has the time to react to what happens to another."""
+        """Send a signal to it, and with `children` to all at once: none has the time to react to
+        what happens to another."""
         if children:
             send(self.pid, signal.SIGSTOP)
             for child in psutil.Process(self.pid).children():
@@ -90,7 +103,8 @@ class Service:
         if self.process.returncode is None:
             send(self.pid, signal.SIGKILL)
         await self.process.wait()
-        # A child that was started in the last moment hears that its supervisor is gone; its stderr ends when it does.
+        # A child that was started in the last moment hears that its supervisor is gone; its stderr
+        # ends when it does.
         await asyncio.wait_for(self._reading, PATIENCE)
 
     async def _read(self) -> None:
@@ -117,7 +131,11 @@ class Services:
 
     async def start(self, *args: str, **env: str) -> Service:
         """Start `leaseq ARGS` with the servers and times of the configuration."""
-        env = {name: value for name, value in environment(self.config).items() if name not in self.untold} | env
+        env = {
+            name: value
+            for name, value in environment(self.config).items()
+            if name not in self.untold
+        } | env
         process: asyncio.subprocess.Process | Forked
         if FORKS.can_run(env):
             process = await FORKS.start(list(args), env=env, cwd=self.directory)
@@ -142,7 +160,9 @@ class Services:
 
     async def worker(self, *args: str, children: int = 1, **env: str) -> Service:
         """A worker for tests/apps/probe.py, once its children are ready."""
-        service = await self.start("worker", "apps.probe:app", "--processes", str(children), *args, **env)
+        service = await self.start(
+            "worker", "apps.probe:app", "--processes", str(children), *args, **env
+        )
         await service.hear("worker.opened", count=children)
         return service
 
@@ -158,12 +178,15 @@ class Services:
 
 
 def environment(config: Config) -> dict[str, str]:
-    """A process environment that says what `config` says, and nothing that the machine says of leaseq."""
+    """A process environment that says what `config` says, and nothing that the machine says of
+    leaseq."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("LEASEQ_")}
     for name in config.__struct_fields__:
         value = getattr(config, name)
         if value is not None:
-            env[f"LEASEQ_{name.upper()}"] = str(value).lower() if isinstance(value, bool) else str(value)
+            env[f"LEASEQ_{name.upper()}"] = (
+                str(value).lower() if isinstance(value, bool) else str(value)
+            )
     return env | {"LEASEQ_LOG_FORMAT": "json", "LEASEQ_LOG_LEVEL": "debug"}
 
 
@@ -185,9 +208,12 @@ async def services(config: Config) -> AsyncIterator[Services]:
 
 @pytest.fixture
 def eventually() -> Callable[..., Any]:
-    """Poll an async question until its answer is true: for facts in a store, which no event announces."""
+    """Poll an async question until its answer is true: for facts in a store, which no event
+    announces."""
 
-    async def ask(question: Callable[[], Any], *, timeout: float = PATIENCE, every: float = 0.02) -> Any:
+    async def ask(
+        question: Callable[[], Any], *, timeout: float = PATIENCE, every: float = 0.02
+    ) -> Any:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         while True:

@@ -1,7 +1,7 @@
 """Read the prose of the repository.
 
-Messages are the string literals with a space in them, except those of tests. Headers are the comments of statements and
-scripts. Fenced blocks of Markdown are code.
+Messages are the string literals with a space in them, except those of tests. Headers are the
+comments of statements and scripts. Fenced blocks of Markdown are code.
 """
 
 from __future__ import annotations
@@ -38,9 +38,13 @@ class Prose(NamedTuple):
 def all_prose() -> list[Prose]:
     """The prose of every file of the project."""
     paths = [*ROOT.glob("*.md")]
-    paths += [path for folder in FOLDERS for suffix in SUFFIXES for path in folder.rglob(f"*{suffix}")]
+    paths += [
+        path for folder in FOLDERS for suffix in SUFFIXES for path in folder.rglob(f"*{suffix}")
+    ]
     return [
-        read_prose(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in sorted(paths) if _ours(path)
+        read_prose(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
+        for path in sorted(paths)
+        if _ours(path)
     ]
 
 
@@ -56,8 +60,12 @@ def read_prose(name: str, text: str) -> Prose:
             plain = _FENCE.sub(lambda block: "\n" * block[0].count("\n"), text)
             return Prose(name, list(enumerate(plain.splitlines(), 1)))
         case _:
-            split = ((number, line.partition("--")) for number, line in enumerate(text.splitlines(), 1))
-            return Prose(name, [(number, comment) for number, (_, found, comment) in split if found])
+            split = (
+                (number, line.partition("--")) for number, line in enumerate(text.splitlines(), 1)
+            )
+            return Prose(
+                name, [(number, comment) for number, (_, found, comment) in split if found]
+            )
 
 
 def _ours(path: Path) -> bool:
@@ -66,14 +74,21 @@ def _ours(path: Path) -> bool:
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | Function) and (docstring := ast.get_docstring(node, clean=False)):
+        if isinstance(node, ast.Module | ast.ClassDef | Function) and (
+            docstring := ast.get_docstring(node, clean=False)
+        ):
             yield from enumerate(docstring.splitlines(), node.body[0].lineno)
 
 
 def _messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
     known = {id(node.value) for node in walk(tree) if isinstance(node, ast.Expr)}
     for node in walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip() and id(node) not in known:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and " " in node.value.strip()
+            and id(node) not in known
+        ):
             yield from ((node.lineno, line) for line in node.value.splitlines())
 
 

@@ -1,8 +1,9 @@
 """A proxy that injects network faults on demand.
 
-A TCP proxy on the loopback, in the event loop of the test: it can lose the reply to a command that the server has carried
-out, freeze (bytes stay under way, connections stay up), delay, cut open connections, and refuse new ones. It looks for byte
-strings in what the client sends and knows nothing of the protocol.
+A TCP proxy on the loopback, in the event loop of the test: it can lose the reply to a command that
+the server has carried out, freeze (bytes stay under way, connections stay up), delay, cut open
+connections, and refuse new ones. It looks for byte strings in what the client sends and knows
+nothing of the protocol.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-# The end of the server's answer in the protocol of Postgres: idle again, hence committed or rolled back.
+# The end of the server's answer in the protocol of Postgres: idle again, hence committed or rolled
+# back.
 READY_FOR_QUERY = b"Z\x00\x00\x00\x05I"
 
 ProxyTo = Callable[[str], Awaitable["Proxy"]]
@@ -21,7 +23,8 @@ ProxyTo = Callable[[str], Awaitable["Proxy"]]
 
 @pytest.fixture
 async def proxy_to() -> AsyncIterator[ProxyTo]:
-    """A function from the URL of a server to a proxy in front of it; `proxy.url` is the URL to use instead."""
+    """A function from the URL of a server to a proxy in front of it; `proxy.url` is the URL to use
+    instead."""
     proxies: list[Proxy] = []
 
     async def start(url: str) -> Proxy:
@@ -36,13 +39,17 @@ async def proxy_to() -> AsyncIterator[ProxyTo]:
 
 
 class Trap:
-    """A needle in what the client sends. Once the server has answered it, the answer is lost and the connection cut; or with
-    `before` it is the command that is lost, and the server never sees it; or with `late` the command is held under way until
-    `let_go` is set, and then the server gets it, whether or not the client still waits."""
+    """A needle in what the client sends. Once the server has answered it, the answer is lost and
+    the connection cut; or with `before` it is the command that is lost, and the server never sees
+    it; or with `late` the command is held under way until `let_go` is set, and then the server gets
+    it, whether or not the client still waits."""
 
-    def __init__(self, needle: bytes, until: bytes = b"", *, before: bool = False, late: bool = False) -> None:
+    def __init__(
+        self, needle: bytes, until: bytes = b"", *, before: bool = False, late: bool = False
+    ) -> None:
         self.needle = needle
-        self.until = until  # the answer is over when it holds these bytes; empty: with its first byte
+        # the answer is over when it holds these bytes; empty: with its first byte
+        self.until = until
         self.before = before
         self.late = late
         self.let_go = asyncio.Event()
@@ -93,14 +100,16 @@ class Proxy:
         return urlunsplit(self._parts._replace(netloc=f"{user}{at}127.0.0.1:{port}"))
 
     def move(self, url: str) -> None:
-        """From now on new connections lead to another server; those that are open stay where they are."""
+        """From now on new connections lead to another server; those that are open stay where they
+        are."""
         parts = urlsplit(url)
         assert parts.hostname, "the proxy speaks TCP only"
         assert parts.port, "the proxy speaks TCP only"
         self._target = (parts.hostname, parts.port)
 
     def lose_reply(self, needle: bytes, *, until: bytes = b"") -> Trap:
-        """Let the next command that holds `needle` through, then lose its reply and cut that connection."""
+        """Let the next command that holds `needle` through, then lose its reply and cut that
+        connection."""
         trap = Trap(needle, until)
         self._traps.append(trap)
         return trap
@@ -143,7 +152,8 @@ class Proxy:
         self.thaw()
         while self._serving:
             self.cut()
-            await asyncio.wait(self._serving, timeout=0.1)  # one that was connecting just now is cut in the next round
+            # one that was connecting just now is cut in the next round
+            await asyncio.wait(self._serving, timeout=0.1)
         await self._server.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -172,8 +182,12 @@ class Proxy:
             self.sent += chunk
             text = link.tail + chunk
             for trap in self._traps:
-                # Of earlier bytes, only the possible beginning of the needle: a command that has passed springs no trap.
-                if link.trap is None and text.find(trap.needle, max(0, len(link.tail) - len(trap.needle) + 1)) >= 0:
+                # Of earlier bytes, only the possible beginning of the needle: a command that has
+                # passed springs no trap.
+                if (
+                    link.trap is None
+                    and text.find(trap.needle, max(0, len(link.tail) - len(trap.needle) + 1)) >= 0
+                ):
                     link.trap = trap
             if link.trap is not None and link.trap in self._traps:
                 self._traps.remove(link.trap)
@@ -200,7 +214,8 @@ class Proxy:
                 trap.sprung.set()
 
     async def _chunks(self, link: Link, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-        """Bytes that arrive on one side, when it may go on; the end of either side is the end of both."""
+        """Bytes that arrive on one side, when it may go on; the end of either side is the end of
+        both."""
         try:
             while chunk := await reader.read(65_536):
                 if self.delay_seconds:

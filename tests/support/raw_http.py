@@ -50,7 +50,8 @@ class Answer(Struct, frozen=True):
 
 
 def take_apart(raw: bytes, *, heads: bool = False) -> list[Answer]:
-    """Every answer in what a server sent, each with the length that it announced. `heads`: they are answers to HEAD."""
+    """Every answer in what a server sent, each with the length that it announced. `heads`: they are
+    answers to HEAD."""
     answers = []
     while raw:
         head, found, raw = raw.partition(b"\r\n\r\n")
@@ -146,7 +147,8 @@ async def serving(application: Application, **limits: Any) -> AsyncIterator[Serv
 
 
 class Echo:
-    """Answers with what it was asked. By path it also holds an answer, sends it in pieces, or fails."""
+    """Answers with what it was asked. By path it also holds an answer, sends it in pieces, or
+    fails."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -171,9 +173,19 @@ class Echo:
             await self.release.wait()
         seen = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
         content = msgspec.json.encode([scope["method"], path, seen, body.decode("latin-1")])
-        headers = [] if path.startswith(("/pieces", "/large", "/breaks")) else [(b"content-length", b"%d" % len(content))]
+        headers = (
+            []
+            if path.startswith(("/pieces", "/large", "/breaks"))
+            else [(b"content-length", b"%d" % len(content))]
+        )
         status = 204 if path == "/empty" else 200
-        await send({"type": "http.response.start", "status": status, "headers": headers if status == 200 else []})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": headers if status == 200 else [],
+            }
+        )
         if path == "/breaks":
             await send({"type": "http.response.body", "body": b"half", "more_body": True})
             raise RuntimeError(SECRET)
@@ -183,8 +195,16 @@ class Echo:
             content = b""
         if path == "/large":
             for _ in range(64):
-                await send({"type": "http.response.body", "body": bytes(262_144), "more_body": True})
-        await send({"type": "http.response.body", "body": b"" if status == 204 else content, "more_body": False})
+                await send(
+                    {"type": "http.response.body", "body": bytes(262_144), "more_body": True}
+                )
+        await send(
+            {
+                "type": "http.response.body",
+                "body": b"" if status == 204 else content,
+                "more_body": False,
+            }
+        )
 
 
 @pytest.fixture
@@ -197,4 +217,6 @@ def get(path: str, more: bytes = b"") -> bytes:
 
 
 def with_length(body: bytes, path: bytes = b"/") -> bytes:
-    return b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    return (
+        b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    )

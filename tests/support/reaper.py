@@ -1,7 +1,8 @@
 """Prepare both stores for a test of the reaper, and advance time.
 
-Workers here are rows and leases without a process: they live when the test says so (`alive`) and are silent otherwise. The
-reaper's own clock is the test's; only the ledger's opinion of a worker's silence is written into its row directly.
+Workers here are rows and leases without a process: they live when the test says so (`alive`) and
+are silent otherwise. The reaper's own clock is the test's; only the ledger's opinion of a worker's
+silence is written into its row directly.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def reconciler(engine: Engine, **options: Any) -> Reconcile:
 
 def unused_queues(engine: Engine, *, clock: Clock) -> UnusedQueues:
     """The part of the duty to prune that forgets queues."""
-    return UnusedQueues(engine.stores, interval_seconds=engine.config.prune_interval_seconds, clock=clock)
+    return UnusedQueues(
+        engine.stores, interval_seconds=engine.config.prune_interval_seconds, clock=clock
+    )
 
 
 class Stage:
@@ -56,10 +59,15 @@ class Stage:
         # The client itself, whose types are wider than what it is asked for here.
         self.redis: Any = engine.stores.survey._client
 
-    async def worker(self, *, host: str = "here", queues: Sequence[str] = (QUEUE,), leased: bool = True) -> str:
-        """An open incarnation, known to both stores (or with `leased` false to the ledger alone)."""
+    async def worker(
+        self, *, host: str = "here", queues: Sequence[str] = (QUEUE,), leased: bool = True
+    ) -> str:
+        """An open incarnation, known to both stores (or with `leased` false to the ledger
+        alone)."""
         worker_id = f"worker{next(_names)}"
-        await self.stores.fleet.open_worker(worker_id, host=host, pid=1, queues=list(queues), version="0")
+        await self.stores.fleet.open_worker(
+            worker_id, host=host, pid=1, queues=list(queues), version="0"
+        )
         if leased:
             await self.lease(worker_id, queues=queues)
         return worker_id
@@ -67,12 +75,18 @@ class Stage:
     async def lease(self, worker_id: str, *, queues: Sequence[str] = (QUEUE,)) -> None:
         for queue in queues:
             await self.stores.dispatcher.open(
-                queue, worker_id=worker_id, lease_seconds=self.engine.config.lease_seconds, token="first"
+                queue,
+                worker_id=worker_id,
+                lease_seconds=self.engine.config.lease_seconds,
+                token="first",
             )
 
     async def silence(self, *worker_ids: str) -> None:
         """Set their last heartbeats in the ledger back by a minute."""
-        for table, key, column in (("workers", "id", "last_seen"), ("heartbeats", "worker_id", "seen_at")):
+        for table, key, column in (
+            ("workers", "id", "last_seen"),
+            ("heartbeats", "worker_id", "seen_at"),
+        ):
             query = f"update leaseq.{table} set {column} = now() - interval '1 minute' where {key} = any(%s)"
             await self.plain.execute(query.encode(), [list(worker_ids)])
 
@@ -81,13 +95,17 @@ class Stage:
         await self.stores.fleet.touch([worker_id])
         await self.lease(worker_id)
 
-    async def submit(self, count: int = 1, *, push: bool = True, quiet: bool = True, **said: Any) -> list[str]:
+    async def submit(
+        self, count: int = 1, *, push: bool = True, quiet: bool = True, **said: Any
+    ) -> list[str]:
         """So many PENDING tasks, delivered or not. With `quiet` they have waited for a while."""
         # Ids of the same millisecond are in no order: put them in one.
         batch = sorted((submission(**said) for _ in range(count)), key=lambda s: s.task_id)
         created = await self.stores.ledger.submit(batch, retention_seconds=RETENTION)
         if quiet:
-            await self.plain.execute("update leaseq.tasks set run_at = run_at - interval '10 seconds'")
+            await self.plain.execute(
+                "update leaseq.tasks set run_at = run_at - interval '10 seconds'"
+            )
         ids = [s.task_id for s in batch]
         if push:
             for answer in filter(None, (created[task_id] for task_id in ids)):
@@ -124,7 +142,9 @@ class Stage:
         return [(row[0], row[1]) for row in await cursor.fetchall()]
 
 
-async def watch(run_once: Callable[[], Awaitable[None]], clock: FakeClock, *, seconds: float, claim: float = 1.0) -> None:
+async def watch(
+    run_once: Callable[[], Awaitable[None]], clock: FakeClock, *, seconds: float, claim: float = 1.0
+) -> None:
     """Passes for so long, each a bit less than half a lease after the one before."""
     end = clock.now + seconds
     while clock.now < end - 1e-9:

@@ -20,7 +20,15 @@ _FILE = re.compile(r"(?<![\w./:@*<{-])((?:[\w.-]+/)*[\w-]+\.(?:py|sql|lua|md))\b
 _ANCHOR = re.compile(r"(docs/[\w/-]+\.md)(#[\w-]+(?:(?:, | to )#[\w-]+)*)")
 
 # Files of users and of other projects, and patterns of names.
-FOREIGN = {"app.py", "queue.py", "redis/_defaults.py", "redis/asyncio/client.py", "sides/on_NAME.py", "NNNN_name.sql", "shop.py"}
+FOREIGN = {
+    "app.py",
+    "queue.py",
+    "redis/_defaults.py",
+    "redis/asyncio/client.py",
+    "sides/on_NAME.py",
+    "NNNN_name.sql",
+    "shop.py",
+}
 # Texts that are not edited later: what they name may be gone.
 HISTORY = ("CHANGELOG.md", "engine/leaseq/ledger/migrations/")
 
@@ -57,7 +65,11 @@ def _dead_anchors(line: str) -> Iterator[str]:
 def headings(file: str) -> set[str]:
     """The anchors of a document, as GitHub derives them from its headings."""
     path = ROOT / file
-    titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE) if path.exists() else []
+    titles = (
+        re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if path.exists()
+        else []
+    )
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 

@@ -8,6 +8,10 @@ from leaseq.operations.submission import Request
 from leaseq.options import SubmitOptions
 
 
-def request_of(*, payload: bytes = b'{"n":1}', idempotency_key: str | None = None, **said: Any) -> Request:
+def request_of(
+    *, payload: bytes = b'{"n":1}', idempotency_key: str | None = None, **said: Any
+) -> Request:
     name = said.pop("type", "add")
-    return Request(type=name, payload=payload, options=SubmitOptions(**said), idempotency_key=idempotency_key)
+    return Request(
+        type=name, payload=payload, options=SubmitOptions(**said), idempotency_key=idempotency_key
+    )

@@ -1,9 +1,10 @@
 """The real Postgres and Valkey servers of the tests.
 
-One of each per session, a fresh database per test (cloned from a template with the migrations applied) and an emptied
-Valkey. A test that kills a server takes one of its own. By default the embedded servers; LEASEQ_TEST_POSTGRES_BIN (a
-directory) and LEASEQ_TEST_REDIS_SERVER (a program) choose others, and LEASEQ_TEST_CONTAINERS=1 takes the session's
-servers from containers where Docker answers. The head of the test report says which ones are used.
+One of each per session, a fresh database per test (cloned from a template with the migrations
+applied) and an emptied Valkey. A test that kills a server takes one of its own. By default the
+embedded servers; LEASEQ_TEST_POSTGRES_BIN (a directory) and LEASEQ_TEST_REDIS_SERVER (a program)
+choose others, and LEASEQ_TEST_CONTAINERS=1 takes the session's servers from containers where Docker
+answers. The head of the test report says which ones are used.
 """
 
 from __future__ import annotations
@@ -41,8 +42,14 @@ from support.memory import in_memory
 TEMPLATE = "leaseq_template"
 POSTGRES_IMAGE = "postgres:18"
 VALKEY_IMAGE = "valkey/valkey:9"
-# Of which kinds a pair is tested: the one that this test run is about, and Debian's Redis where there is one.
-REDIS_PROGRAMS = sorted({os.environ.get("LEASEQ_TEST_REDIS_SERVER", ""), *filter(os.path.exists, ["/usr/bin/redis-server"])})
+# Of which kinds a pair is tested: the one that this test run is about, and Debian's Redis where
+# there is one.
+REDIS_PROGRAMS = sorted(
+    {
+        os.environ.get("LEASEQ_TEST_REDIS_SERVER", ""),
+        *filter(os.path.exists, ["/usr/bin/redis-server"]),
+    }
+)
 ROLE_PASSWORD = "only for tests"
 ROLE_URLS = {"postgres_url": SERVICE, "handler_postgres_url": HANDLER}
 ON_EFFECTS = (
@@ -66,7 +73,8 @@ _admins: dict[str, str] = {}  # who the superuser of a server is, by host and po
 def pytest_configure() -> None:
     """Let a SIGTERM end the run the way a Ctrl-C does, so that the servers are stopped.
 
-    What tests start inherits signals that are ignored, as under nohup and in the background of a shell.
+    What tests start inherits signals that are ignored, as under nohup and in the background of a
+    shell.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -76,15 +84,24 @@ def pytest_configure() -> None:
 def pytest_report_header() -> str:
     if _containers():
         return f"servers: containers {POSTGRES_IMAGE} and {VALKEY_IMAGE}"
-    asked = " (LEASEQ_TEST_CONTAINERS is set, but Docker does not answer)" if _containers_asked() else ""
+    asked = (
+        " (LEASEQ_TEST_CONTAINERS is set, but Docker does not answer)"
+        if _containers_asked()
+        else ""
+    )
     roles = ", under roles of its own" if under_roles() else ""
     return f"servers: Postgres {_bin_dir() or 'embedded'}, Redis {_redis_program() or 'embedded Valkey'}{roles}{asked}"
 
 
 @pytest.fixture(scope="session")
 def session_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of the session's Postgres, whose database `leaseq_template` has every migration applied."""
-    with _postgres_container() if _containers() else _postgres_server(tmp_path_factory.mktemp("postgres")) as url:
+    """The URL of the session's Postgres, whose database `leaseq_template` has every migration
+    applied."""
+    with (
+        _postgres_container()
+        if _containers()
+        else _postgres_server(tmp_path_factory.mktemp("postgres")) as url
+    ):
         with _admin(url) as admin:
             admin.execute(sql.SQL("create database {}").format(sql.Identifier(TEMPLATE)))
         _outside_the_loop(lambda: asyncio.run(_prepare_template(url)))
@@ -94,7 +111,11 @@ def session_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def session_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of the session's Valkey or Redis."""
-    with _valkey_container() if _containers() else _valkey_server(tmp_path_factory.mktemp("valkey")) as url:
+    with (
+        _valkey_container()
+        if _containers()
+        else _valkey_server(tmp_path_factory.mktemp("valkey")) as url
+    ):
         yield url
 
 
@@ -107,7 +128,8 @@ def postgres_url(session_postgres: str) -> Iterator[str]:
 
 @pytest.fixture
 def other_postgres_url(session_postgres: str) -> Iterator[str]:
-    """A second database of that kind, whose ledger is another one. (Databases from one template are copies of one ledger.)"""
+    """A second database of that kind, whose ledger is another one. (Databases from one template are
+    copies of one ledger.)"""
     with _database(session_postgres) as url:
         with _admin(url) as admin:
             admin.execute("update leaseq.ledger set id = gen_random_uuid()")
@@ -125,7 +147,8 @@ def redis_url(session_redis: str) -> str:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The files of a Postgres that was made and stopped, to be copied: initdb takes more than a second of CPU."""
+    """The files of a Postgres that was made and stopped, to be copied: initdb takes more than a
+    second of CPU."""
     server = new_postgres(tmp_path_factory.mktemp("cluster"))
     server.start()
     _hash_lightly(server.url)
@@ -154,11 +177,14 @@ def own_postgres(cluster: Path, tmp_path: Path) -> Iterator[PostgresServer]:
 def _copy_of(cluster: Path, directory: Path) -> Iterator[PostgresServer]:
     """A running Postgres with these files.
 
-    Those of one session have one system identifier, so that timelines which a test before has seen must be forgotten.
+    Those of one session have one system identifier, so that timelines which a test before has seen
+    must be forgotten.
     """
     primary._timelines.clear()
     server = new_postgres(directory)
-    subprocess.run(["cp", "-a", cluster / "data", cluster / "password", server.place.files], check=True)
+    subprocess.run(
+        ["cp", "-a", cluster / "data", cluster / "password", server.place.files], check=True
+    )
     server.start()
     try:
         yield server
@@ -173,7 +199,8 @@ class Pair(Struct, frozen=True):
     standby: PostgresServer
 
     def synchronous(self, names: str = "*") -> None:
-        """Let each commit of the primary wait for these standbys (none of them: an empty string)."""
+        """Let each commit of the primary wait for these standbys (none of them: an empty
+        string)."""
         with _admin(self.primary.url) as admin:
             admin.execute(sql.SQL("alter system set synchronous_standby_names = {}").format(names))
             admin.execute("select pg_reload_conf()")
@@ -199,7 +226,9 @@ class Pair(Struct, frozen=True):
 
     def _to_receivers(self, number: signal.Signals) -> None:
         with _admin(self.standby.url) as admin:
-            for (pid,) in admin.execute("select pid from pg_stat_activity where backend_type = 'walreceiver'").fetchall():
+            for (pid,) in admin.execute(
+                "select pid from pg_stat_activity where backend_type = 'walreceiver'"
+            ).fetchall():
                 os.kill(pid, number)
 
 
@@ -228,9 +257,12 @@ def own_valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
 
 @pytest.fixture(params=REDIS_PROGRAMS)
 def redis_pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisPair]:
-    """A primary and a replica of it: of the kind this test run is about, and of Debian's Redis where there is one."""
+    """A primary and a replica of it: of the kind this test run is about, and of Debian's Redis
+    where there is one."""
     servers = [
-        ValkeyServer(tmp_path / name, free_port(), binary=Path(request.param) if request.param else None)
+        ValkeyServer(
+            tmp_path / name, free_port(), binary=Path(request.param) if request.param else None
+        )
         for name in ("first", "second")
     ]
     try:
@@ -260,21 +292,33 @@ async def prepare(url: str) -> None:
 
 
 async def _make_roles(url: str) -> None:
-    """The roles of leaseq with their rights; tables that a test makes as superuser are for handlers too."""
+    """The roles of leaseq with their rights; tables that a test makes as superuser are for handlers
+    too."""
     await grant(url, RoleNames())
     with _admin(url) as admin:
         for role in (SERVICE, HANDLER):
-            admin.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(ROLE_PASSWORD)))
+            admin.execute(
+                sql.SQL("alter role {} password {}").format(
+                    sql.Identifier(role), sql.Literal(ROLE_PASSWORD)
+                )
+            )
             for name, value in HOSTILE_DEFAULTS.items() if under_roles() else ():
-                words = {"role": sql.Identifier(role), "name": sql.Identifier(name), "value": sql.Literal(value)}
+                words = {
+                    "role": sql.Identifier(role),
+                    "name": sql.Identifier(name),
+                    "value": sql.Literal(value),
+                }
                 admin.execute(sql.SQL("alter role {role} set {name} = {value}").format(**words))
-        admin.execute(sql.SQL("grant set on parameter deadlock_timeout to {}").format(sql.Identifier(SERVICE)))
+        admin.execute(
+            sql.SQL("grant set on parameter deadlock_timeout to {}").format(sql.Identifier(SERVICE))
+        )
         for right in ("grant create, usage on schema public", *ON_EFFECTS):
             admin.execute(sql.SQL(right + " to {}").format(sql.Identifier(HANDLER)))
 
 
 def under_roles() -> bool:
-    """Whether services and handlers use roles of their own in this run, with defaults that hosters choose (make test-compat)."""
+    """Whether services and handlers use roles of their own in this run, with defaults that hosters
+    choose (make test-compat)."""
     return os.environ.get("LEASEQ_TEST_ROLES") == "1"
 
 
@@ -286,9 +330,11 @@ def with_roles(config: Config) -> Config:
 
 
 def at(config: Config, url: str) -> Config:
-    """The configuration with another address of Postgres: of a server of the test's own (see `prepare`), a proxy or a pooler.
+    """The configuration with another address of Postgres: of a server of the test's own (see
+    `prepare`), a proxy or a pooler.
 
-    In a run under roles, services and handlers go there as their roles, otherwise both as the user of `url`.
+    In a run under roles, services and handlers go there as their roles, otherwise both as the user
+    of `url`.
     """
     parts = urlsplit(url)
     if parts.username not in ROLE_URLS.values():
@@ -300,14 +346,18 @@ def at(config: Config, url: str) -> Config:
 def admin_url(config: Config) -> str:
     """The URL of the same database for its superuser."""
     parts = urlsplit(str(config.postgres_url))
-    return urlunsplit(parts._replace(netloc=_admins.get(parts.netloc.rpartition("@")[2], parts.netloc)))
+    return urlunsplit(
+        parts._replace(netloc=_admins.get(parts.netloc.rpartition("@")[2], parts.netloc))
+    )
 
 
 @asynccontextmanager
 async def person(config: Config) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """A session of a person, in a transaction from its first statement on. Its locks are free when the block ends at the
-    latest, and not before: no default of a service's role ends it."""
-    async with await psycopg.AsyncConnection.connect(admin_url(config), application_name="psql") as conn:
+    """A session of a person, in a transaction from its first statement on. Its locks are free when
+    the block ends at the latest, and not before: no default of a service's role ends it."""
+    async with await psycopg.AsyncConnection.connect(
+        admin_url(config), application_name="psql"
+    ) as conn:
         yield conn
 
 
@@ -373,7 +423,9 @@ class RedisPair:
         with self.client(primary) as client:
             written = client.info("replication")["master_repl_offset"]
         with self.client(replica) as client:
-            while (has := client.info("replication")).get("master_link_status") != "up" or has["slave_repl_offset"] < written:
+            while (has := client.info("replication")).get("master_link_status") != "up" or has[
+                "slave_repl_offset"
+            ] < written:
                 assert time.monotonic() < deadline, "the replica did not get its copy"
                 time.sleep(0.05)
 
@@ -401,8 +453,11 @@ def _database(postgres: str) -> Iterator[str]:
     name = f"leaseq_test_{next(_numbers)}"
     names = {"name": sql.Identifier(name), "template": sql.Identifier(TEMPLATE)}
     with _admin(postgres) as admin:
-        admin.execute(sql.SQL("create database {name} template {template} strategy file_copy").format(**names))
-        # The role is called leaseq, so that "$user" would put the tables of tests into our schema (test_hosted.py).
+        admin.execute(
+            sql.SQL("create database {name} template {template} strategy file_copy").format(**names)
+        )
+        # The role is called leaseq, so that "$user" would put the tables of tests into our schema
+        # (test_hosted.py).
         admin.execute(sql.SQL("alter database {name} set search_path = public").format(**names))
     yield _database_url(postgres, name)
     with _admin(postgres) as admin:
@@ -432,7 +487,11 @@ def _valkey_server(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def _postgres_container() -> Iterator[str]:
-    container = DockerContainer(POSTGRES_IMAGE).with_env("POSTGRES_PASSWORD", "leaseq").with_exposed_ports(5432)
+    container = (
+        DockerContainer(POSTGRES_IMAGE)
+        .with_env("POSTGRES_PASSWORD", "leaseq")
+        .with_exposed_ports(5432)
+    )
     with container as running:
         # The image starts the server twice: once to set it up, once to serve.
         wait_for_logs(running, r"(?s)(ready to accept connections.*){2}", timeout=60)
@@ -442,7 +501,9 @@ def _postgres_container() -> Iterator[str]:
 @contextmanager
 def _valkey_container() -> Iterator[str]:
     container = DockerContainer(VALKEY_IMAGE).with_exposed_ports(6379)
-    with container.with_command("valkey-server --appendonly yes --save '' --maxmemory-policy noeviction") as running:
+    with container.with_command(
+        "valkey-server --appendonly yes --save '' --maxmemory-policy noeviction"
+    ) as running:
         wait_for_logs(running, "Ready to accept connections", timeout=60)
         yield f"redis://{running.get_container_host_ip()}:{running.get_exposed_port(6379)}/0"
 
@@ -468,12 +529,16 @@ def _redis_program() -> Path | None:
 
 
 def _hash_lightly(url: str) -> None:
-    """Let clients prove the superuser's password with one round of hashing instead of 4,096: 5 ms for each connection."""
+    """Let clients prove the superuser's password with one round of hashing instead of 4,096: 5 ms
+    for each connection."""
     parts = urlsplit(url)
     with _admin(url) as admin:
         if admin.info.server_version >= 160_000:
             admin.execute("set scram_iterations = 1")
-            names = {"role": sql.Identifier(parts.username or ""), "password": sql.Literal(unquote(parts.password or ""))}
+            names = {
+                "role": sql.Identifier(parts.username or ""),
+                "password": sql.Literal(unquote(parts.password or "")),
+            }
             admin.execute(sql.SQL("alter role {role} password {password}").format(**names))
 
 

@@ -1,6 +1,7 @@
 """The files of this repository, as the tidy tests read them.
 
-Parsed once for each test run. Only files of the project itself: what tools and servers leave behind is no part of it.
+Parsed once for each test run. Only files of the project itself: what tools and servers leave behind
+is no part of it.
 """
 
 from __future__ import annotations
@@ -20,8 +21,26 @@ PACKAGES = {
     "leaseq_reaper": ROOT / "reaper" / "leaseq_reaper",
     "leaseq_chaos": ROOT / "chaos" / "leaseq_chaos",
 }
-FOLDERS = [*PACKAGES.values(), *(ROOT / name for name in (".ci", "bench", "deploy", "docs", "examples", "tests"))]
-TEXT = {".lock", ".lua", ".md", ".py", ".sql", ".toml", ".yml", ".yaml", ".conf", ".sh", ".json", ".cfg", ".ini", ""}
+FOLDERS = [
+    *PACKAGES.values(),
+    *(ROOT / name for name in (".ci", "bench", "deploy", "docs", "examples", "tests")),
+]
+TEXT = {
+    ".lock",
+    ".lua",
+    ".md",
+    ".py",
+    ".sql",
+    ".toml",
+    ".yml",
+    ".yaml",
+    ".conf",
+    ".sh",
+    ".json",
+    ".cfg",
+    ".ini",
+    "",
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -48,7 +67,8 @@ def shipped() -> list[Module]:
 
 @cache
 def services() -> list[Module]:
-    """Every module of the packages that do the work: the chaos suite stands outside and has rules of its own."""
+    """Every module of the packages that do the work: the chaos suite stands outside and has rules
+    of its own."""
     return [module for module in shipped() if PACKAGES["leaseq_chaos"] not in module.path.parents]
 
 
@@ -61,9 +81,16 @@ def written() -> list[Module]:
 @cache
 def texts() -> list[tuple[str, str]]:
     """Name and content of every text file, of the root directory too."""
-    paths = [path for path in ROOT.iterdir() if path.is_file() and path.suffix in TEXT and path.name != ".git"]
+    paths = [
+        path
+        for path in ROOT.iterdir()
+        if path.is_file() and path.suffix in TEXT and path.name != ".git"
+    ]
     paths += [path for folder in FOLDERS for path in _walk(folder) if path.suffix in TEXT]
-    return [(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in sorted(paths)]
+    return [
+        (path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
+        for path in sorted(paths)
+    ]
 
 
 @cache
@@ -90,8 +117,8 @@ def walk(node: ast.AST) -> list[ast.AST]:
 def no_collection() -> Iterator[None]:
     """Hold off the garbage collector while Python parses.
 
-    In Python 3.11 a finalizer that formats a traceback parses, too, and a parser that was interrupted by another one raises
-    SystemError (https://github.com/python/cpython/issues/106905).
+    In Python 3.11 a finalizer that formats a traceback parses, too, and a parser that was
+    interrupted by another one raises SystemError (https://github.com/python/cpython/issues/106905).
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -119,10 +146,16 @@ def literals(module: Module) -> Iterator[tuple[int, str]]:
     docstrings = {
         id(node.body[0].value)
         for node in walk(module.tree)
-        if isinstance(node, ast.Module | ast.ClassDef | Function) and node.body and isinstance(node.body[0], ast.Expr)
+        if isinstance(node, ast.Module | ast.ClassDef | Function)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
     }
     for node in walk(module.tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+        ):
             yield node.lineno, node.value
 
 
@@ -132,5 +165,6 @@ def _walk(folder: Path, suffix: str = "") -> list[Path]:
     return sorted(
         path
         for path in folder.rglob(f"*{suffix}")
-        if path.is_file() and not any(part == "__pycache__" or part.endswith(".egg-info") for part in path.parts)
+        if path.is_file()
+        and not any(part == "__pycache__" or part.endswith(".egg-info") for part in path.parts)
     )

@@ -23,7 +23,9 @@ def at(seconds: float) -> int:
 class Forged:
     """A run in the making."""
 
-    def __init__(self, *, ended: float = 60.0, workers: int = 2, bounds: dict[str, float] | None = None) -> None:
+    def __init__(
+        self, *, ended: float = 60.0, workers: int = 2, bounds: dict[str, float] | None = None
+    ) -> None:
         self.events: list[Event] = []
         self.commits: list[Commit] = []
         self.logs: list[Heard] = []
@@ -32,49 +34,118 @@ class Forged:
         self.lost: list[Commit] = []
         self._ended, self._workers, self._bounds = ended, workers, bounds or {}
 
-    def did(self, op: str, span: tuple[float, float], *, kind: Kind = Kind.OK, process: str = "client-1", **about: Any) -> None:
-        """A client's operation, from its invocation to its answer. `said` and `heard` are the values of the two."""
+    def did(
+        self,
+        op: str,
+        span: tuple[float, float],
+        *,
+        kind: Kind = Kind.OK,
+        process: str = "client-1",
+        **about: Any,
+    ) -> None:
+        """A client's operation, from its invocation to its answer. `said` and `heard` are the
+        values of the two."""
         said, heard = about.pop("said", None), about.pop("heard", None)
         known = {"submit": ("key",), "run": ("task", "attempt")}.get(op, ("task",))
         asked = {name: value for name, value in about.items() if name in known}
         self.events.append(Event(at(span[0]), process, Kind.INVOKE, op, value=said, **asked))
         self.events.append(Event(at(span[1]), process, kind, op, value=heard, **about))
 
-    def submit(self, span: tuple[float, float], key: str | None, task: str, *, variant: str = "a", **more: Any) -> None:
+    def submit(
+        self,
+        span: tuple[float, float],
+        key: str | None,
+        task: str,
+        *,
+        variant: str = "a",
+        **more: Any,
+    ) -> None:
         """A submission that was acknowledged."""
         heard = {"state": more.pop("state", "PENDING"), "replayed": more.pop("replayed", False)}
         self.did("submit", span, key=key, task=task, said={"variant": variant}, heard=heard, **more)
 
-    def read(self, span: tuple[float, float], task: str, state: str, attempt: int, *, process: str = "client-1") -> None:
+    def read(
+        self,
+        span: tuple[float, float],
+        task: str,
+        state: str,
+        attempt: int,
+        *,
+        process: str = "client-1",
+    ) -> None:
         """A read that was answered."""
-        self.did("read", span, task=task, heard={"state": state, "attempt": attempt}, process=process)
+        self.did(
+            "read", span, task=task, heard={"state": state, "attempt": attempt}, process=process
+        )
 
-    def step(self, when: float, task: str, state: str, attempt: int = 0, *, key: str | None = None, **more: Any) -> None:
-        """A version of a task's row, at first its creation. `worker`: who has it; `by`: (attempt, worker, outcome) of an end."""
+    def step(
+        self,
+        when: float,
+        task: str,
+        state: str,
+        attempt: int = 0,
+        *,
+        key: str | None = None,
+        **more: Any,
+    ) -> None:
+        """A version of a task's row, at first its creation. `worker`: who has it; `by`: (attempt,
+        worker, outcome) of an end."""
         worker, by, kind = more.pop("worker", None), more.pop("by", None), more.pop("kind", "note")
         verb = "update" if task in self.rows else "insert"
         kept = self.rows.get(task, {"type": kind, "idempotency_key": key})
-        self.rows[task] = {**kept, "task_id": task, "state": state, "attempt": attempt, "worker_id": worker, **more}
+        self.rows[task] = {
+            **kept,
+            "task_id": task,
+            "state": state,
+            "attempt": attempt,
+            "worker_id": worker,
+            **more,
+        }
         self._commit(when, "tasks", verb, dict(self.rows[task]), fresh=True)
         if by is not None:
-            row = {"task_id": task, "attempt": by[0], "worker_id": by[1], "outcome": by[2], "next_state": state}
+            row = {
+                "task_id": task,
+                "attempt": by[0],
+                "worker_id": by[1],
+                "outcome": by[2],
+                "next_state": state,
+            }
             self._commit(when, "attempts", "insert", row)
         if verb == "insert" and key is not None:
             self._commit(when, "idempotency_keys", "insert", {"key": key, "task_id": task})
 
     def queue(self, when: float, name: str, *, paused: bool = False) -> None:
         """A version of a queue's row, at first its creation."""
-        known = any(commit.table == "queues" and commit.row["name"] == name for commit in self.commits)
+        known = any(
+            commit.table == "queues" and commit.row["name"] == name for commit in self.commits
+        )
         row = {"name": name, "paused": str(paused).lower()}
         self._commit(when, "queues", "update" if known else "insert", row, fresh=True)
 
     def effect(self, when: float, task: str, attempt: int) -> None:
         """An effect in the same transaction as the last step."""
-        self._commit(when, "effects", "insert", {"task_id": task, "attempt": attempt, "type": "note"})
+        self._commit(
+            when, "effects", "insert", {"task_id": task, "attempt": attempt, "type": "note"}
+        )
 
-    def lose(self, when: float, task: str, state: str, *, verb: str = "update", attempt: int = 0, **more: Any) -> None:
+    def lose(
+        self,
+        when: float,
+        task: str,
+        state: str,
+        *,
+        verb: str = "update",
+        attempt: int = 0,
+        **more: Any,
+    ) -> None:
         """A version of a task's row on a former primary alone."""
-        row = {"task_id": task, "state": state, "attempt": attempt, "worker_id": more.pop("worker", None), **more}
+        row = {
+            "task_id": task,
+            "state": state,
+            "attempt": attempt,
+            "worker_id": more.pop("worker", None),
+            **more,
+        }
         lsn = self.lsn_at(when) + 1 + len(self.lost)
         self.lost.append(Commit(lsn, lsn, at(when), "tasks", verb, row))
 
@@ -87,7 +158,8 @@ class Forged:
         self.events.append(Event(at(when), "handler-1", Kind.OK, op, **about))
 
     def fault(self, number: str, nemesis: str, span: tuple[float, float], **more: Any) -> None:
-        """A fault with its heal. It is injected within a hundredth of a second, or `struck` then; `workers` and `detail`."""
+        """A fault with its heal. It is injected within a hundredth of a second, or `struck` then;
+        `workers` and `detail`."""
         about = {"nemesis": nemesis, "target": "somebody"}
         began, healed = span
         told = {**about, "workers": list(more.get("workers", ())), "detail": more.get("detail", {})}
@@ -135,7 +207,9 @@ class Forged:
             tasks=list(self.rows.values()),
             attempts=[],
             keys=[
-                {"key": row["idempotency_key"], "task_id": task} for task, row in self.rows.items() if row.get("idempotency_key")
+                {"key": row["idempotency_key"], "task_id": task}
+                for task, row in self.rows.items()
+                if row.get("idempotency_key")
             ],
             effects=[],
             cents=0,
@@ -143,10 +217,17 @@ class Forged:
         )
         events = sorted(self.events, key=lambda event: event.at)
         return Evidence(
-            run=run, events=events, commits=list(self.commits), logs=list(self.logs), snapshot=snapshot, lost=list(self.lost)
+            run=run,
+            events=events,
+            commits=list(self.commits),
+            logs=list(self.logs),
+            snapshot=snapshot,
+            lost=list(self.lost),
         )
 
-    def _commit(self, when: float, table: str, verb: str, row: dict[str, Any], *, fresh: bool = False) -> None:
+    def _commit(
+        self, when: float, table: str, verb: str, row: dict[str, Any], *, fresh: bool = False
+    ) -> None:
         last = self.commits[-1].lsn if self.commits else 0
         lsn = last + 1 if fresh else last
         self.commits.append(Commit(lsn, lsn, at(when), table, verb, row))

@@ -23,7 +23,17 @@ TICK = 20_000_000
 MAX_CRASHES = 3
 
 # The columns of a task that the recorder of commits keeps.
-TASK_COLUMNS = ("task_id", "type", "state", "attempt", "retry_count", "crash_count", "loss_count", "worker_id", "idempotency_key")
+TASK_COLUMNS = (
+    "task_id",
+    "type",
+    "state",
+    "attempt",
+    "retry_count",
+    "crash_count",
+    "loss_count",
+    "worker_id",
+    "idempotency_key",
+)
 TIME_COLUMNS = ("run_at", "started_at", "finished_at", "cancel_requested_at")
 
 Row = dict[str, Any]
@@ -54,8 +64,12 @@ class Story:
         self.balances = dict.fromkeys(range(ACCOUNTS), CENTS)
         self.workers = ["w1", "w2"]  # those that are open
         self.born = 2
-        self._commit(*(("accounts", "insert", {"id": str(one), "cents": CENTS}) for one in self.balances))
-        self._commit(*(("workers", "insert", {"id": name, "closed_at": None}) for name in self.workers))
+        self._commit(
+            *(("accounts", "insert", {"id": str(one), "cents": CENTS}) for one in self.balances)
+        )
+        self._commit(
+            *(("workers", "insert", {"id": name, "closed_at": None}) for name in self.workers)
+        )
 
     def note(self, kind: Kind, op: str, process: str = "client-1", **what: Any) -> None:
         """One event, now."""
@@ -63,17 +77,36 @@ class Story:
         self.events.append(Event(self.at, process, kind, op, **what))
 
     def submit(
-        self, task_type: str, *, client: str = "client-1", delay: float | None = None, lost: bool = False, keyed: bool = True
+        self,
+        task_type: str,
+        *,
+        client: str = "client-1",
+        delay: float | None = None,
+        lost: bool = False,
+        keyed: bool = True,
     ) -> str:
-        """A new task. With `lost` its client never hears of it; without a key it will hear of it once at most."""
+        """A new task. With `lost` its client never hears of it; without a key it will hear of it
+        once at most."""
         task = f"t{len(self.tasks) + 1}"
         key = f"k{len(self.tasks) + 1}" if keyed else None
-        said: Row = {"type": task_type, "payload": {}, "variant": "a"} | ({} if delay is None else {"delay_seconds": delay})
+        said: Row = {"type": task_type, "payload": {}, "variant": "a"} | (
+            {} if delay is None else {"delay_seconds": delay}
+        )
         self.note(Kind.INVOKE, "submit", client, key=key, value=said)
         row: Row = dict.fromkeys((*TASK_COLUMNS, *TIME_COLUMNS, "error_code"))
         row |= {"task_id": task, "type": task_type}
-        row |= {"idempotency_key": key, "attempt": 0, "retry_count": 0, "crash_count": 0, "loss_count": 0, "max_attempts": 5}
-        row |= {"state": "PENDING" if delay is None else "SCHEDULED", "run_at": self.at + round((delay or 0) * 1e9)}
+        row |= {
+            "idempotency_key": key,
+            "attempt": 0,
+            "retry_count": 0,
+            "crash_count": 0,
+            "loss_count": 0,
+            "max_attempts": 5,
+        }
+        row |= {
+            "state": "PENDING" if delay is None else "SCHEDULED",
+            "run_at": self.at + round((delay or 0) * 1e9),
+        }
         self.tasks[task], self.variants[task] = row, "a"
         created: list[Change] = [("tasks", "insert", row)]
         if key is not None:
@@ -83,16 +116,36 @@ class Story:
         if lost:
             self.note(Kind.INFO, "submit", client, key=key, value={"error": "timeout"})
         else:
-            self.note(Kind.OK, "submit", client, key=key, task=task, value={"state": row["state"], "replayed": False})
+            self.note(
+                Kind.OK,
+                "submit",
+                client,
+                key=key,
+                task=task,
+                value={"state": row["state"], "replayed": False},
+            )
         return task
 
     def again(self, task: str, *, client: str = "client-2", variant: str = "a") -> None:
         """The same key once more: answered with the task, or refused for another body."""
         row = self.tasks[task]
         key = row["idempotency_key"]
-        self.note(Kind.INVOKE, "submit", client, key=key, value={"type": row["type"], "payload": {}, "variant": variant})
+        self.note(
+            Kind.INVOKE,
+            "submit",
+            client,
+            key=key,
+            value={"type": row["type"], "payload": {}, "variant": variant},
+        )
         if variant == self.variants[task]:
-            self.note(Kind.OK, "submit", client, key=key, task=task, value={"state": row["state"], "replayed": True})
+            self.note(
+                Kind.OK,
+                "submit",
+                client,
+                key=key,
+                task=task,
+                value={"state": row["state"], "replayed": True},
+            )
         else:
             refusal = {"code": "idempotency_key_reused", "http": 422, "task": task}
             self.note(Kind.FAIL, "submit", client, key=key, value=refusal)
@@ -107,10 +160,19 @@ class Story:
 
     def claim(self, task: str, worker: str = "w1", *, start: bool = True) -> None:
         attempt = self.tasks[task]["attempt"] + 1
-        change = self._set(task, state="PROCESSING", attempt=attempt, worker_id=worker, started_at=self.at + TICK)
+        change = self._set(
+            task, state="PROCESSING", attempt=attempt, worker_id=worker, started_at=self.at + TICK
+        )
         self._commit(change)
         if start:
-            self.note(Kind.INVOKE, "run", f"handler-{worker}", task=task, attempt=attempt, value={"worker_pid": 1})
+            self.note(
+                Kind.INVOKE,
+                "run",
+                f"handler-{worker}",
+                task=task,
+                attempt=attempt,
+                value={"worker_pid": 1},
+            )
 
     def succeed(self, task: str) -> None:
         """The handler returns, and its task is SUCCESS, in one transaction with its effect."""
@@ -122,15 +184,31 @@ class Story:
         changes: list[Change] = []
         if row["type"] in {"transfer", "thread"}:
             self.balances = {0: self.balances[0] - 1, 1: self.balances[1] + 1}
-            changes += [("accounts", "update", {"id": str(one), "cents": cents}) for one, cents in self.balances.items()]
+            changes += [
+                ("accounts", "update", {"id": str(one), "cents": cents})
+                for one, cents in self.balances.items()
+            ]
         if row["type"] in TRANSACTIONAL:
             effect = {"task_id": task, "attempt": attempt, "type": row["type"]}
             self.effects.append(effect)
             changes.append(("effects", "insert", effect))
-        changes.append(self._set(task, state="SUCCESS", worker_id=None, finished_at=self.at + TICK, error_code=None))
+        changes.append(
+            self._set(
+                task, state="SUCCESS", worker_id=None, finished_at=self.at + TICK, error_code=None
+            )
+        )
         self._commit(*changes)
 
-    def end(self, task: str, outcome: str, state: str, *, code: str | None = None, delay: float = 0, **counts: int) -> None:
+    def end(
+        self,
+        task: str,
+        outcome: str,
+        state: str,
+        *,
+        code: str | None = None,
+        delay: float = 0,
+        **counts: int,
+    ) -> None:
         """An attempt ends without success; `counts` are added. A request to cancel is honoured."""
         row = self.tasks[task]
         if outcome in {"errored", "timed_out", "cancelled"}:
@@ -138,12 +216,23 @@ class Story:
             self.note(kind, "run", f"handler-{row['worker_id']}", task=task, attempt=row["attempt"])
         if row["cancel_requested_at"] is not None and state in {"PENDING", "SCHEDULED"}:
             state = "CANCELLED"
-        ended = {name: row[name] for name in ("task_id", "attempt", "worker_id")} | {"outcome": outcome, "next_state": state}
+        ended = {name: row[name] for name in ("task_id", "attempt", "worker_id")} | {
+            "outcome": outcome,
+            "next_state": state,
+        }
         self.attempts.append(ended)
         finished = None if state in {"PENDING", "SCHEDULED"} else self.at + TICK
         run_at = row["run_at"] if finished else self.at + TICK + round(delay * 1e9)
         grown = {name: row[name] + more for name, more in counts.items()}
-        change = self._set(task, state=state, worker_id=None, finished_at=finished, run_at=run_at, error_code=code, **grown)
+        change = self._set(
+            task,
+            state=state,
+            worker_id=None,
+            finished_at=finished,
+            run_at=run_at,
+            error_code=code,
+            **grown,
+        )
         self._commit(change, ("attempts", "insert", ended))
 
     def close(self, worker: str) -> None:
@@ -158,19 +247,35 @@ class Story:
         row = self.tasks[task]
         self.note(Kind.INVOKE, "cancel", client, task=task)
         if row["state"] in {"SUCCESS", "FAILED"}:
-            self.note(Kind.FAIL, "cancel", client, task=task, value={"code": "task_conflict", "http": 409})
+            self.note(
+                Kind.FAIL, "cancel", client, task=task, value={"code": "task_conflict", "http": 409}
+            )
             return
         if row["state"] == "PROCESSING":
             self._commit(self._set(task, cancel_requested_at=self.at))
         elif row["state"] != "CANCELLED":
-            self._commit(self._set(task, state="CANCELLED", cancel_requested_at=self.at, finished_at=self.at + TICK))
+            self._commit(
+                self._set(
+                    task, state="CANCELLED", cancel_requested_at=self.at, finished_at=self.at + TICK
+                )
+            )
         self.note(Kind.OK, "cancel", client, task=task, value={"state": row["state"]})
 
     def redrive(self, task: str) -> None:
         """A person wants it to run again."""
         self.note(Kind.INVOKE, "redrive", "person", task=task)
         cleared = dict.fromkeys(("finished_at", "cancel_requested_at", "error_code"))
-        self._commit(self._set(task, state="SCHEDULED", run_at=self.at, retry_count=0, crash_count=0, loss_count=0, **cleared))
+        self._commit(
+            self._set(
+                task,
+                state="SCHEDULED",
+                run_at=self.at,
+                retry_count=0,
+                crash_count=0,
+                loss_count=0,
+                **cleared,
+            )
+        )
         self.note(Kind.OK, "redrive", "person", task=task)
         self.promote(task)
 
@@ -183,12 +288,17 @@ class Story:
 
     def look(self, task: str) -> Row:
         """The answer of a read now."""
-        return {name: self.tasks[task][name] for name in ("state", "attempt", "retry_count", "crash_count", "loss_count")}
+        return {
+            name: self.tasks[task][name]
+            for name in ("state", "attempt", "retry_count", "crash_count", "loss_count")
+        }
 
     def answer(self, asked: Asked, seen: Row) -> None:
         self.note(Kind.OK, asked.op, asked.client, task=asked.task, value=seen)
 
-    def evidence(self, *, drained: bool = True, config: Mapping[str, str] | None = None) -> Evidence:
+    def evidence(
+        self, *, drained: bool = True, config: Mapping[str, str] | None = None
+    ) -> Evidence:
         """The evidence. Each call makes new lists and rows, which may be edited."""
         run = Run(
             scenario="story", about="", seed=1, minutes=1, workers=1, command="", began=0, ended=self.at + TICK,
@@ -198,7 +308,10 @@ class Story:
             at=self.at,
             drained=drained,
             waited_seconds=1.0,
-            tasks=[row | {name: _seconds(row[name]) for name in TIME_COLUMNS} for row in self.tasks.values()],
+            tasks=[
+                row | {name: _seconds(row[name]) for name in TIME_COLUMNS}
+                for row in self.tasks.values()
+            ],
             attempts=[dict(row) for row in self.attempts],
             keys=[dict(row) for row in self.keys],
             effects=[dict(row) for row in self.effects],
@@ -212,7 +325,13 @@ class Story:
                 Lane("leaseq:ledger", "hash", 1, ["ledger"]),
             ],
         )
-        return Evidence(run=run, events=list(self.events), commits=list(self.commits), logs=[], snapshot=snapshot)
+        return Evidence(
+            run=run,
+            events=list(self.events),
+            commits=list(self.commits),
+            logs=[],
+            snapshot=snapshot,
+        )
 
     def _set(self, task: str, **changes: Any) -> Change:
         self.tasks[task].update(changes)
@@ -224,7 +343,9 @@ class Story:
         for table, verb, row in changes:
             kept = dict(row)
             if table == "tasks":
-                kept = {name: row[name] for name in TASK_COLUMNS} | {name: _text(row[name]) for name in TIME_COLUMNS}
+                kept = {name: row[name] for name in TASK_COLUMNS} | {
+                    name: _text(row[name]) for name in TIME_COLUMNS
+                }
             self.commits.append(Commit(number, number, self.at + self.jitter, table, verb, kept))
 
 
@@ -237,9 +358,10 @@ def _text(at: int | None) -> str | None:
 
 
 def told() -> Story:
-    """A story with one task of every fate: t1 note, t2 transfer, t3 plain that was lost once (and w2 closed), t4 later, t5 flaky,
-    t6 refuse, t7 hang, t8 segfault, t9 cancelled while it waited, t10 cancelled while it ran, t11 faster than its cancel,
-    t12 keyless, t13 unanswered, t14 keyless and unanswered, t15 thread."""
+    """A story with one task of every fate: t1 note, t2 transfer, t3 plain that was lost once (and
+    w2 closed), t4 later, t5 flaky, t6 refuse, t7 hang, t8 segfault, t9 cancelled while it waited,
+    t10 cancelled while it ran, t11 faster than its cancel, t12 keyless, t13 unanswered, t14 keyless
+    and unanswered, t15 thread."""
     story = Story()
     _quick(story, story.submit("note"))
     transfer = story.submit("transfer")
@@ -292,7 +414,13 @@ def _failed(story: Story) -> None:
     for crash in range(1, MAX_CRASHES + 1):
         story.claim(segfault)
         last = crash == MAX_CRASHES
-        story.end(segfault, "lost", "FAILED" if last else "PENDING", code="crashed" if last else None, crash_count=1)
+        story.end(
+            segfault,
+            "lost",
+            "FAILED" if last else "PENDING",
+            code="crashed" if last else None,
+            crash_count=1,
+        )
 
 
 def _cancelled(story: Story) -> None:

@@ -1,7 +1,7 @@
 """Run one worker in a separate process, with its own handlers.
 
-The parts are those of a child (`worker.assemble`), without the child's process: no supervisor renews its lease, so the
-lease is opened for longer than any test.
+The parts are those of a child (`worker.assemble`), without the child's process: no supervisor
+renews its lease, so the lease is opened for longer than any test.
 """
 
 from __future__ import annotations
@@ -27,13 +27,27 @@ LEASE_SECONDS = 600.0
 
 
 @asynccontextmanager
-async def assembled(config: Config, app: Leaseq, *, concurrency: int = 4, registers: bool = False) -> AsyncIterator[Worker]:
-    """A worker for the handlers of `app` that does nothing on its own. On request it registers them as a child does."""
+async def assembled(
+    config: Config, app: Leaseq, *, concurrency: int = 4, registers: bool = False
+) -> AsyncIterator[Worker]:
+    """A worker for the handlers of `app` that does nothing on its own. On request it registers them
+    as a child does."""
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_engine(config, name="leaseq test worker"))
-        spec = ChildSpec(worker_id=uuid4().hex, app="", queues=[QUEUE], concurrency=concurrency, isolated=False, renewed_at=0.0)
-        await engine.stores.fleet.open_worker(spec.worker_id, host="here", pid=1, queues=spec.queues, version="0")
-        await engine.stores.dispatcher.open(QUEUE, worker_id=spec.worker_id, lease_seconds=LEASE_SECONDS, token="first")
+        spec = ChildSpec(
+            worker_id=uuid4().hex,
+            app="",
+            queues=[QUEUE],
+            concurrency=concurrency,
+            isolated=False,
+            renewed_at=0.0,
+        )
+        await engine.stores.fleet.open_worker(
+            spec.worker_id, host="here", pid=1, queues=spec.queues, version="0"
+        )
+        await engine.stores.dispatcher.open(
+            QUEUE, worker_id=spec.worker_id, lease_seconds=LEASE_SECONDS, token="first"
+        )
         if registers:
             await register(engine.stores.fleet, app.registry, spec)
         stack.enter_context(app.lend(engine))
@@ -41,7 +55,9 @@ async def assembled(config: Config, app: Leaseq, *, concurrency: int = 4, regist
 
 
 @asynccontextmanager
-async def working(config: Config, app: Leaseq, *, concurrency: int = 4, registers: bool = False) -> AsyncIterator[Worker]:
+async def working(
+    config: Config, app: Leaseq, *, concurrency: int = 4, registers: bool = False
+) -> AsyncIterator[Worker]:
     """A worker for the handlers of `app`, at work while inside."""
     async with assembled(config, app, concurrency=concurrency, registers=registers) as worker:
         running = asyncio.create_task(worker.run())
@@ -65,7 +81,11 @@ async def stop_myself() -> None:
 async def promoting(engine: Engine) -> AsyncIterator[None]:
     """A reaper that only promotes due tasks, within the block."""
     stop = asyncio.Event()
-    work = asyncio.create_task(run_forever(Promote(engine.stores).run_once, name="promote", interval_seconds=0.02, stop=stop))
+    work = asyncio.create_task(
+        run_forever(
+            Promote(engine.stores).run_once, name="promote", interval_seconds=0.02, stop=stop
+        )
+    )
     try:
         yield
     finally:
@@ -73,7 +93,9 @@ async def promoting(engine: Engine) -> AsyncIterator[None]:
         await work
 
 
-async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, seconds: float = PATIENCE) -> None:
+async def until(
+    true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, seconds: float = PATIENCE
+) -> None:
     """Wait for a fact that no event announces."""
     async with asyncio.timeout(seconds):
         while True:

@@ -72,10 +72,19 @@ async def submit_and_wait(conn: Connection) -> None:
     assert_type(await handle.cancel(), State)
 
     assert_type(await charge.submit(1), TaskHandle[Receipt])
-    assert_type(await charge.options(idempotency_key="order-1", delay=10).submit(1, cents=5), TaskHandle[Receipt])
+    assert_type(
+        await charge.options(idempotency_key="order-1", delay=10).submit(1, cents=5),
+        TaskHandle[Receipt],
+    )
     assert_type(await charge.options(connection=conn).submit(order_id=1), TaskHandle[Receipt])
-    assert_type(await app.submit_many([charge.bind(1), charge.options(delay=5).bind(2)]), list[TaskHandle[Receipt]])
-    assert_type(await app.submit_many((ping.bind("x"),), return_exceptions=True), list[TaskHandle[str] | BaseException])
+    assert_type(
+        await app.submit_many([charge.bind(1), charge.options(delay=5).bind(2)]),
+        list[TaskHandle[Receipt]],
+    )
+    assert_type(
+        await app.submit_many((ping.bind("x"),), return_exceptions=True),
+        list[TaskHandle[str] | BaseException],
+    )
     assert_type(await (await ping.submit("x")).result(), str)
     assert_type(await (await report.submit(month="2026-01")).result(), list[int])
     assert_type(await (await count_words.submit("a b")).result(), int)

@@ -18,7 +18,10 @@ def test_a_rate_has_to_reach_its_goal_and_a_time_has_to_stay_below_it() -> None:
     figures = {
         "drain-1": [Figure("drain, 1 process", "tasks/s", [30_000.0, 10.0, 90_000.0])],
         "drain-2": [Figure("drain, 2 processes", "tasks/s", [39_999.0])],
-        "latency": [Figure("idle latency p50", "ms", [2.0]), Figure("idle latency p99", "ms", [4.9])],
+        "latency": [
+            Figure("idle latency p50", "ms", [2.0]),
+            Figure("idle latency p99", "ms", [4.9]),
+        ],
     }
     assert [verdict.reached for verdict in judge(figures, Scale())] == [True, False, False, True]
 
@@ -27,7 +30,9 @@ def test_a_goal_may_be_a_share_of_another_figure() -> None:
     drained = {"due": [Figure("1,000,000 due together: drained", "tasks/s", [950.0])]}
     plain = {"drain-1": [Figure("drain, 1 process", "tasks/s", [1_000.0])]}
     assert judge(drained, Scale()) == []
-    (due,) = (verdict for verdict in judge(drained | plain, Scale()) if verdict.goal.measurement == "due")
+    (due,) = (
+        verdict for verdict in judge(drained | plain, Scale()) if verdict.goal.measurement == "due"
+    )
     assert (due.bound, due.reached) == (900.0, True)
 
 
@@ -38,7 +43,9 @@ def test_small_scale_measure_decides_no_large_scale_goal() -> None:
 
 
 def test_every_goal_is_measured_by_something_and_asks_for_a_scale_that_there_is() -> None:
-    assert {goal.measurement for goal in GOALS} <= {measurement.name for measurement in MEASUREMENTS}
+    assert {goal.measurement for goal in GOALS} <= {
+        measurement.name for measurement in MEASUREMENTS
+    }
     for goal in GOALS:
         for name, least in goal.at_least.items():
             assert getattr(Scale(), name) >= least
@@ -53,9 +60,14 @@ def test_every_goal_is_measured_by_something_and_asks_for_a_scale_that_there_is(
         (4_700, 9_000, ("stops",), 4_000),
     ],
 )
-def test_the_longest_gap_is_that_of_whoever_lives(since: int, until: int, dead: tuple[str, ...], gap: int) -> None:
+def test_the_longest_gap_is_that_of_whoever_lives(
+    since: int, until: int, dead: tuple[str, ...], gap: int
+) -> None:
     beats = Heartbeats(cast(Lookout, None), [], lease_seconds=10)
-    for worker_id, moments in {"steady": (1_000, 3_000, 3_000, 5_000), "stops": (1_500, 4_000)}.items():
+    for worker_id, moments in {
+        "steady": (1_000, 3_000, 3_000, 5_000),
+        "stops": (1_500, 4_000),
+    }.items():
         for moment in moments:
             beats.note(worker_id, moment)
     assert beats.longest_gap(since=since, until=until, dead=dead) == gap

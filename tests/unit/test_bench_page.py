@@ -36,7 +36,11 @@ def test_the_document_is_the_same_for_the_same_files(report: Report, comparison:
 
 def test_the_document_tells_machine_settings_and_failures(report: Report) -> None:
     lines = as_document(report).splitlines()
-    for line in ("- processor: a processor, 2 logical", "- set: concurrency = 200", "- FAILED: lost: a reason"):
+    for line in (
+        "- processor: a processor, 2 logical",
+        "- set: concurrency = 200",
+        "- FAILED: lost: a reason",
+    ):
         assert line in lines
     assert any("runs 3" in line and "deep 1,000,000" in line for line in lines)
     assert not any("Beside the others" in line for line in lines)
@@ -60,7 +64,9 @@ def test_every_table_of_the_document_is_even(report: Report, comparison: Others)
         assert len(widths) == 1, table
 
 
-def test_the_best_of_the_comparison_takes_the_place_of_what_is_known_from_elsewhere(report: Report, comparison: Others) -> None:
+def test_the_best_of_the_comparison_takes_the_place_of_what_is_known_from_elsewhere(
+    report: Report, comparison: Others
+) -> None:
     best = {goal.about: best_other(goal, comparison) for goal in GOALS}
     assert best["drain, one worker process"] == (9000.0, "fast")
     assert best["idle latency, p50"] == (1.5, "fast")
@@ -72,7 +78,9 @@ def test_the_best_of_the_comparison_takes_the_place_of_what_is_known_from_elsewh
     assert re.search(r"\| submit in bulk \|.*elsewhere: PgQueuer", text)
 
 
-def test_comparison_shows_settings_versions_and_failures(report: Report, comparison: Others) -> None:
+def test_comparison_shows_settings_versions_and_failures(
+    report: Report, comparison: Others
+) -> None:
     text = as_document(report, comparison)
     assert "\n| fast | - | - | 9,000 (8,500 to 9,500) | - | - | - |\n" in text
     assert "\n| fast | 3 | 0 | 8 | 3 | 0.5 | 0.5 | - |\n" in text
@@ -94,11 +102,25 @@ def test_without_matplotlib_there_is_a_page_and_it_says_so(
     assert "matplotlib is not installed" in html.read_text(encoding="utf-8")
 
 
-def test_there_are_pictures_of_everything(report: Report, comparison: Others, tmp_path: Path) -> None:
+def test_there_are_pictures_of_everything(
+    report: Report, comparison: Others, tmp_path: Path
+) -> None:
     pytest.importorskip("matplotlib", reason="only the extra `bench` brings it")
     from bench.plots.album import album, keep_pictures  # an optional extra
 
     pictures = album(report, comparison)
-    assert [picture.name for picture in pictures] == ["rates", "others", "costs", "recovery", "scale", "cpu"]
-    assert all(picture.light.startswith(PNG) and picture.dark.startswith(PNG) for picture in pictures)
-    assert all(file.read_bytes().startswith(PNG) for file in keep_pictures(pictures, tmp_path / "result.json"))
+    assert [picture.name for picture in pictures] == [
+        "rates",
+        "others",
+        "costs",
+        "recovery",
+        "scale",
+        "cpu",
+    ]
+    assert all(
+        picture.light.startswith(PNG) and picture.dark.startswith(PNG) for picture in pictures
+    )
+    assert all(
+        file.read_bytes().startswith(PNG)
+        for file in keep_pictures(pictures, tmp_path / "result.json")
+    )

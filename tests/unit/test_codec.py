@@ -32,10 +32,36 @@ from leaseq.errors import PayloadInvalid, PayloadTooLarge, ResultInvalid
 
 MIB = 1_048_576
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
-PIECES = [*(bytes([code]) for code in b'{}[]":,\\ue0-.1 \n'), b"\\u0000", b"\\ud83d", b"\\ude00", b"\\\\", b"true"]
-PIECES += [b"null", b'"a"', b'{"a":', b"\x00", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"1e400", b"NaN", b"\xef\xbb\xbf"]
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+)
+PIECES = [
+    *(bytes([code]) for code in b'{}[]":,\\ue0-.1 \n'),
+    b"\\u0000",
+    b"\\ud83d",
+    b"\\ude00",
+    b"\\\\",
+    b"true",
+]
+PIECES += [
+    b"null",
+    b'"a"',
+    b'{"a":',
+    b"\x00",
+    b"\xff",
+    b"\xc3\xa9",
+    b"\xed\xa0\x80",
+    b"1e400",
+    b"NaN",
+    b"\xef\xbb\xbf",
+]
 nearly_json = st.lists(st.sampled_from(PIECES)).map(b"".join) | st.binary()
 
 
@@ -52,7 +78,9 @@ def _strings(value: Any) -> Iterable[str]:
 
 
 @given(values, st.booleans(), st.sampled_from([None, 1]))
-def test_every_json_value_is_taken_unless_postgres_could_not_store_it(value: Any, ascii_only: bool, indent: int | None) -> None:
+def test_every_json_value_is_taken_unless_postgres_could_not_store_it(
+    value: Any, ascii_only: bool, indent: int | None
+) -> None:
     raw = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
     if any("\x00" in text for text in _strings(value)):
         with pytest.raises(PayloadInvalid, match="u0000"):
@@ -127,7 +155,9 @@ def test_payload_above_the_size_limit_is_refused() -> None:
 
 
 @pytest.mark.parametrize("pair", [(b"[", b"]"), (b'{"a":', b"}")])
-def test_payload_at_the_depth_limit_is_accepted_and_beyond_is_refused(pair: tuple[bytes, bytes]) -> None:
+def test_payload_at_the_depth_limit_is_accepted_and_beyond_is_refused(
+    pair: tuple[bytes, bytes],
+) -> None:
     opened, closed = pair
     fits = opened * MAX_DEPTH + b"1" + closed * MAX_DEPTH
     check_payload(fits, max_bytes=MIB)
@@ -161,7 +191,9 @@ def test_a_hostile_megabyte_is_read_in_one_go(hostile: bytes) -> None:
 
 
 @given(values, st.randoms(use_true_random=False))
-def test_a_fingerprint_does_not_depend_on_the_order_of_keys(value: Any, chance: random.Random) -> None:
+def test_a_fingerprint_does_not_depend_on_the_order_of_keys(
+    value: Any, chance: random.Random
+) -> None:
     assert fingerprint(_shuffled(value, chance)) == fingerprint(value)
 
 
@@ -183,14 +215,19 @@ def _shuffled(value: Any, chance: random.Random) -> Any:
 
 def test_task_ids_are_version_7_ordered_and_different() -> None:
     made = [new_task_id() for _ in range(1_000)]
-    assert all(is_task_id(task_id) and task_id[14] == "7" and task_id[19] in "89ab" for task_id in made)
+    assert all(
+        is_task_id(task_id) and task_id[14] == "7" and task_id[19] in "89ab" for task_id in made
+    )
     assert len(set(made)) == 1_000
     assert [task_id[:13] for task_id in made] == sorted(task_id[:13] for task_id in made)
     milliseconds = int(made[-1][:8] + made[-1][9:13], 16)
     assert abs(milliseconds - time.time() * 1_000) < 60_000
 
 
-@pytest.mark.parametrize("change", [str.upper, lambda t: t + "\n", lambda t: t[:-1], lambda t: "{" + t + "}", lambda t: ""])
+@pytest.mark.parametrize(
+    "change",
+    [str.upper, lambda t: t + "\n", lambda t: t[:-1], lambda t: "{" + t + "}", lambda t: ""],
+)
 def test_is_task_id_knows_one_form_only(change: Any) -> None:
     task_id = "01900000-0000-7000-8000-00000000000a"
     assert is_task_id(task_id)
@@ -229,12 +266,27 @@ class Sample(msgspec.Struct):
     value: Any
 
 
-NOT_FINITE = [math.nan, math.inf, -math.inf, Decimal("NaN"), Decimal("-Infinity"), Decimal("sNaN"), Colour.NONE]
+NOT_FINITE = [
+    math.nan,
+    math.inf,
+    -math.inf,
+    Decimal("NaN"),
+    Decimal("-Infinity"),
+    Decimal("sNaN"),
+    Colour.NONE,
+]
 
 
 @pytest.mark.parametrize("number", NOT_FINITE, ids=repr)
 @pytest.mark.parametrize(
-    "wrap", [lambda n: n, lambda n: [1, [n]], lambda n: {"a": {"b": n}}, Reading, lambda n: Sample([Reading(n)])]
+    "wrap",
+    [
+        lambda n: n,
+        lambda n: [1, [n]],
+        lambda n: {"a": {"b": n}},
+        Reading,
+        lambda n: Sample([Reading(n)]),
+    ],
 )
 def test_a_number_that_json_does_not_have_is_refused(number: Any, wrap: Any) -> None:
     with pytest.raises(ResultInvalid, match="JSON has no"):
@@ -250,6 +302,15 @@ def test_a_key_that_is_no_finite_number_is_refused() -> None:
 
 
 def test_words_that_only_look_like_a_missing_number_are_kept() -> None:
-    value = [None, "NaN", "Infinity", "null", {"nan": None}, 1e308, Decimal("1.5"), msgspec.Raw(b"null")]
+    value = [
+        None,
+        "NaN",
+        "Infinity",
+        "null",
+        {"nan": None},
+        1e308,
+        Decimal("1.5"),
+        msgspec.Raw(b"null"),
+    ]
     kept = msgspec.json.decode(encode_result(value, max_bytes=MIB))
     assert kept == [None, "NaN", "Infinity", "null", {"nan": None}, 1e308, "1.5", None]

@@ -30,7 +30,10 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "uuids": (set[UUID], lambda step: [str(UUID(int=n)) for n in numbers(step)]),
     "decimals": (frozenset[Decimal], lambda step: [str(n) for n in numbers(step)]),
     "keys": (dict[int, int], lambda step: {str(n): 1 for n in numbers(step)}),
-    "keys of 32 digits": (dict[int, int], lambda step: {str(10**31 - 10**31 % step + n): 1 for n in numbers(step)}),
+    "keys of 32 digits": (
+        dict[int, int],
+        lambda step: {str(10**31 - 10**31 % step + n): 1 for n in numbers(step)},
+    ),
     "uuid keys": (dict[UUID, int], lambda step: {str(UUID(int=n)): 1 for n in numbers(step)}),
     "tuples": (set[tuple[int, str]], lambda step: [[n, "x"] for n in numbers(step)]),
     "structs": (set[Key], lambda step: [{"number": n} for n in numbers(step)]),
@@ -39,7 +42,9 @@ VALUES: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize(("annotation", "values"), VALUES.values(), ids=VALUES.keys())
-def test_values_with_one_hash_are_refused_and_others_are_taken(annotation: Any, values: Any) -> None:
+def test_values_with_one_hash_are_refused_and_others_are_taken(
+    annotation: Any, values: Any
+) -> None:
     def take(value: Any) -> None:
         """A handler."""
 

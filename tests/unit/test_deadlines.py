@@ -32,7 +32,9 @@ class Clockwork:
         self.timers.remove(handle)
 
     def advance(self, now: float) -> None:
-        while (due := min(self.timers, key=asyncio.TimerHandle.when, default=None)) is not None and due.when() <= now:
+        while (
+            due := min(self.timers, key=asyncio.TimerHandle.when, default=None)
+        ) is not None and due.when() <= now:
             self.timers.remove(due)
             self.now = max(self.now, due.when())
             due._run()

@@ -85,7 +85,9 @@ def ways(cause: BaseException) -> Iterator[BaseException]:
             raise ValueError("x" * 1_990 + str(error)) from error
 
     yield from map(caught, (chained, quoted, quoted_as_key, in_context, far))
-    yield BaseExceptionGroup("several", [ValueError("a"), BaseExceptionGroup("inner", [caught(chained), caught(quoted)])])
+    yield BaseExceptionGroup(
+        "several", [ValueError("a"), BaseExceptionGroup("inner", [caught(chained), caught(quoted)])]
+    )
     noted = caught(chained)
     noted.add_note(f"saw: {cause}")
     yield noted
@@ -100,7 +102,14 @@ def everything_told(error: BaseException) -> str:
         handler = RecordHandler(render)
         lines.append(handler.line(record))
     return "\n".join(
-        [described.message, described.traceback, plain("e", error).message, text_of(error), told(error), trace_of(error)]
+        [
+            described.message,
+            described.traceback,
+            plain("e", error).message,
+            text_of(error),
+            told(error),
+            trace_of(error),
+        ]
         + [line.decode() for line in lines]
     )
 
@@ -110,7 +119,10 @@ def violations(config: Config) -> list[BaseException]:
     with psycopg.connect(str(config.postgres_url), autocommit=True) as conn:
         conn.execute(UNIQUE)
         statements = (AGAIN, NOT_NULL, IN_A_FUNCTION, HINTED)
-        return [caught(lambda statement=statement: conn.execute(statement)) for statement in statements]  # type: ignore[misc]
+        return [
+            caught(lambda statement=statement: conn.execute(statement))
+            for statement in statements  # type: ignore[misc]
+        ]
 
 
 def test_no_way_of_passing_an_error_on_brings_data_along(violations: list[BaseException]) -> None:
@@ -123,8 +135,13 @@ def test_no_way_of_passing_an_error_on_brings_data_along(violations: list[BaseEx
 
 def test_details_for_a_person_are_kept(violations: list[BaseException]) -> None:
     unique, missing, _, raised = violations
-    assert text_of(unique) == 'duplicate key value violates unique constraint "people_email" (SQLSTATE 23505)'
-    assert text_of(missing).startswith('null value in column "age" of relation "owners" violates not-null constraint')
+    assert (
+        text_of(unique)
+        == 'duplicate key value violates unique constraint "people_email" (SQLSTATE 23505)'
+    )
+    assert text_of(missing).startswith(
+        'null value in column "age" of relation "owners" violates not-null constraint'
+    )
     assert text_of(raised) == "no (SQLSTATE P0001)"
     assert text_of(ValueError("no\nDETAIL of ours")) == "no\nDETAIL of ours"
     assert "in caught" in trace_of(unique)
@@ -132,12 +149,15 @@ def test_details_for_a_person_are_kept(violations: list[BaseException]) -> None:
 
 def test_json_stays_json(violations: list[BaseException]) -> None:
     error = violations[0]
-    record = logging.LogRecord("a", logging.ERROR, "x.py", 1, "m", None, (type(error), error, error.__traceback__))
+    record = logging.LogRecord(
+        "a", logging.ERROR, "x.py", 1, "m", None, (type(error), error, error.__traceback__)
+    )
     assert "UniqueViolation" in json.loads(RecordHandler(_render_json).line(record))["exception"]
 
 
 def test_a_description_keeps_no_exception_alive() -> None:
-    """A handler's frames hold its connection, which is closed where it is still held when the attempt is over."""
+    """A handler's frames hold its connection, which is closed where it is still held when the
+    attempt is over."""
 
     class Held:
         pass

@@ -48,7 +48,9 @@ def test_without_the_variable_nothing_happens_and_it_costs_next_to_nothing(tmp_p
         ("explode", {}, ValueError),
     ],
 )
-def test_failpoint_file_acts_once(armed: Path, action: str, given: dict[str, type[Exception]], raised: type[Exception]) -> None:
+def test_failpoint_file_acts_once(
+    armed: Path, action: str, given: dict[str, type[Exception]], raised: type[Exception]
+) -> None:
     (armed / POINT).write_text(action)
     reach("claim.sending")
     with pytest.raises(raised, match=re.escape(POINT)):
@@ -109,7 +111,9 @@ def _reached() -> Iterator[tuple[str, str]]:
     for module in services():
         for call in calls(module, "reach"):
             name = call.args[0]
-            assert isinstance(name, ast.Constant), f"{module.name}:{call.lineno}: the name of a point is written out"
+            assert isinstance(name, ast.Constant), (
+                f"{module.name}:{call.lineno}: the name of a point is written out"
+            )
             yield str(name.value), module.name
 
 

@@ -33,7 +33,9 @@ async def writer() -> Writer:
     return Writer()
 
 
-def _gatherer(writer: Writer, *, batch_size: int = 100, capacity: int = 1_000) -> Gatherer[int, int]:
+def _gatherer(
+    writer: Writer, *, batch_size: int = 100, capacity: int = 1_000
+) -> Gatherer[int, int]:
     return Gatherer(writer.write, batch_size=batch_size, capacity=capacity)
 
 
@@ -58,7 +60,9 @@ async def test_item_added_during_a_write_joins_the_next_batch(writer: Writer) ->
 async def test_batches_are_bounded_and_in_order(writer: Writer) -> None:
     gatherer = _gatherer(writer, batch_size=4)
 
-    assert await asyncio.gather(*(gatherer.add(n) for n in range(10))) == [n * 10 for n in range(10)]
+    assert await asyncio.gather(*(gatherer.add(n) for n in range(10))) == [
+        n * 10 for n in range(10)
+    ]
     assert writer.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 

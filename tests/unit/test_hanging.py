@@ -20,7 +20,11 @@ async def test_each_unfinished_task_is_named_with_the_calls_that_it_waits_in() -
     waiting = asyncio.create_task(outer(gate), name="the one that waits")
     await asyncio.sleep(0)
     (said,) = [said for said in unfinished() if said.startswith("the one that waits\n")]
-    assert [line.rpartition(" ")[2] for line in said.splitlines()[1:4]] == ["outer", "inner", "wait"]
+    assert [line.rpartition(" ")[2] for line in said.splitlines()[1:4]] == [
+        "outer",
+        "inner",
+        "wait",
+    ]
     gate.set()
     await waiting
     assert not [said for said in unfinished() if said.startswith("the one that waits\n")]

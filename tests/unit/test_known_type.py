@@ -20,7 +20,8 @@ from leaseq.model import TypeDefaults
 from leaseq.shapes import decoder_of, shape_of
 from support.payloads import ODD, payload_types, texts
 
-# A millisecond on a machine three times slower. A refusal that takes no longer is cheap, for any cost of an acceptance takes.
+# A millisecond on a machine three times slower. A refusal that takes no longer is cheap, for any
+# cost of an acceptance takes.
 FLOOR_SECONDS = 0.003
 
 
@@ -46,7 +47,9 @@ class Args(Struct, forbid_unknown_fields=True):
 
 
 def known(*types: type[Struct]) -> KnownType:
-    return KnownType(TypeDefaults(), [(cls.__name__, decoder_of(shape_of(cls)).decode) for cls in types])
+    return KnownType(
+        TypeDefaults(), [(cls.__name__, decoder_of(shape_of(cls)).decode) for cls in types]
+    )
 
 
 def check(of: KnownType, payload: bytes) -> bytes | None:
@@ -95,7 +98,8 @@ def test_a_payload_that_fits_one_of_the_shapes_is_accepted_under_its_stamp() -> 
     both = known(New, Old)
     assert stamp_in(check(both, b'{"a":1,"b":2}')) == "New"
     assert stamp_in(check(both, b'{"a":1}')) == "Old"
-    with pytest.raises(PayloadInvalid, match="missing required field `a`"):  # what the newest shape says
+    # what the newest shape says
+    with pytest.raises(PayloadInvalid, match="missing required field `a`"):
         check(both, b"{}")
 
 
@@ -143,23 +147,38 @@ def deep(levels: int, leaf: str) -> str:
     ("good", "bad"),
     [
         ('{"names":["1"' + ',"1"' * 500_000 + "]}", '{"names":[1' + ",1" * 500_000 + "]}"),
-        ('{"names":["' + " - at `$" * 100_000 + '"]}', '{"names":[],"color":"' + " - at `$" * 100_000 + '"}'),
+        (
+            '{"names":["' + " - at `$" * 100_000 + '"]}',
+            '{"names":[],"color":"' + " - at `$" * 100_000 + '"}',
+        ),
         ('{"names":["1"' + ',"1"' * 500_000 + "]}", '{"names":["1"' + ',"1"' * 500_000 + ",1]}"),
-        (f'{{"names":[],"trees":[{deep(58, deep(0, "") or "{}")}]}}', f'{{"names":[],"trees":[{deep(58, "1")}]}}'),
+        (
+            f'{{"names":[],"trees":[{deep(58, deep(0, "") or "{}")}]}}',
+            f'{{"names":[],"trees":[{deep(58, "1")}]}}',
+        ),
     ],
     ids=["numbers for names", "a path in a value", "one number", "a deep tree"],
 )
 def test_a_refusal_is_no_dearer_than_an_acceptance(good: str, bad: str) -> None:
     names = known(Names)
-    accepted, refused = (seconds(lambda text=text: check(names, text.encode())) for text in (good, bad))  # type: ignore[misc]
+    accepted, refused = (
+        seconds(lambda text=text: check(names, text.encode()))
+        for text in (good, bad)  # type: ignore[misc]
+    )
     assert refused <= max(10 * accepted, FLOOR_SECONDS)
     with pytest.raises(PayloadInvalid):
         check(names, bad.encode())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+)
 @given(payload_types, st.lists(st.one_of(st.sampled_from(ODD), texts), min_size=10, max_size=30))
-def test_refusals_of_generated_payloads_are_no_dearer_than_acceptances(annotation: Any, values: list[str]) -> None:
+def test_refusals_of_generated_payloads_are_no_dearer_than_acceptances(
+    annotation: Any, values: list[str]
+) -> None:
     try:
         one = known(defstruct("one", [("value", annotation)]))
         many = known(defstruct("many", [("value", list[annotation])]))  # type: ignore[valid-type,unused-ignore]
@@ -169,7 +188,10 @@ def test_refusals_of_generated_payloads_are_no_dearer_than_acceptances(annotatio
     def fits(text: str) -> bool:
         try:
             return check(one, f'{{"value":{text}}}'.encode()) is not None
-        except (PayloadInvalid, msgspec.ValidationError):  # the latter for a number that is no float
+        except (
+            PayloadInvalid,
+            msgspec.ValidationError,
+        ):  # the latter for a number that is no float
             return False
 
     good, bad = ([text for text in values if fits(text) is wanted] for wanted in (True, False))

@@ -31,7 +31,9 @@ class Rounds:
             raise self._error
 
 
-async def _run(rounds: Rounds, *, interval_seconds: float = 0.0, error_cap_seconds: float = 0.0) -> None:
+async def _run(
+    rounds: Rounds, *, interval_seconds: float = 0.0, error_cap_seconds: float = 0.0
+) -> None:
     await run_forever(
         rounds.run_once,
         name="tested",
@@ -58,7 +60,9 @@ async def test_every_error_of_a_duty_is_logged_and_survived() -> None:
     rounds = Rounds(rounds=4, error=ValueError("odd"), failures=3)
     with recorded() as events:
         await _run(rounds)
-    assert [event.fields["error"] for event in events if event.name == "loop.failed"] == ["ValueError: odd"] * 3
+    assert [event.fields["error"] for event in events if event.name == "loop.failed"] == [
+        "ValueError: odd"
+    ] * 3
 
 
 async def test_outage_is_logged_once() -> None:
@@ -69,13 +73,16 @@ async def test_outage_is_logged_once() -> None:
 
 
 async def test_an_outage_of_any_length_is_survived() -> None:
-    """2**1024 no longer fits a float: at a round every two seconds that is reached after half an hour."""
+    """2**1024 no longer fits a float: at a round every two seconds that is reached after half an
+    hour."""
     rounds = Rounds(rounds=1_500, error=ServerUnreachable(), failures=1_499)
     await _run(rounds, interval_seconds=1e-6, error_cap_seconds=1e-6)
     assert rounds.count == 1_500
 
 
-async def test_the_wait_grows_during_an_outage_up_to_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_wait_grows_during_an_outage_up_to_its_cap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     waits: list[float] = []
 
     async def note(seconds: float, *, stop: asyncio.Event) -> None:
@@ -97,7 +104,9 @@ async def test_a_cancellation_is_not_swallowed() -> None:
         began.set()
         await asyncio.Event().wait()
 
-    running = asyncio.create_task(run_forever(run_once, name="tested", interval_seconds=1, stop=asyncio.Event()))
+    running = asyncio.create_task(
+        run_forever(run_once, name="tested", interval_seconds=1, stop=asyncio.Event())
+    )
     await began.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -28,7 +28,11 @@ def test_priorities_are_ordered() -> None:
 
 
 def test_every_struct_is_frozen() -> None:
-    structs = [value for value in vars(model).values() if isinstance(value, type) and issubclass(value, msgspec.Struct)]
+    structs = [
+        value
+        for value in vars(model).values()
+        if isinstance(value, type) and issubclass(value, msgspec.Struct)
+    ]
     assert len(structs) > 10
     for struct in structs:
         assert struct is msgspec.Struct or struct.__struct_config__.frozen, struct
@@ -38,4 +42,7 @@ def test_every_struct_is_frozen() -> None:
 
 
 def test_an_error_is_stored_without_its_empty_parts() -> None:
-    assert msgspec.json.encode(TaskError("timeout", "too slow")) == b'{"code":"timeout","message":"too slow"}'
+    assert (
+        msgspec.json.encode(TaskError("timeout", "too slow"))
+        == b'{"code":"timeout","message":"too slow"}'
+    )

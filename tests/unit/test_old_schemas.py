@@ -29,10 +29,16 @@ def accepts(decoder: msgspec.json.Decoder[Any], raw: bytes) -> bool:
 
 def decoders(annotation: Any) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
     arguments = defstruct("handler", [("value", annotation)], forbid_unknown_fields=True)
-    return msgspec.json.Decoder(arguments), decoder_of(shape_from(msgspec.json.encode(msgspec.json.schema(arguments))))
+    return msgspec.json.Decoder(arguments), decoder_of(
+        shape_from(msgspec.json.encode(msgspec.json.schema(arguments)))
+    )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+)
 @given(payload_types, st.lists(st.one_of(st.sampled_from(ODD), texts), min_size=5, max_size=20))
 def test_payload_that_the_decoder_accepts_passes(annotation: Any, values: list[str]) -> None:
     try:
@@ -47,7 +53,11 @@ def test_payload_that_the_decoder_accepts_passes(annotation: Any, values: list[s
 @pytest.mark.parametrize("annotation", LEAVES, ids=repr)
 def test_payload_that_the_decoder_accepts_passes_for_every_leaf(annotation: Any) -> None:
     worker, check = decoders(annotation)
-    refused = [text for text in ODD if accepts(worker, raw := f'{{"value":{text}}}'.encode()) and not accepts(check, raw)]
+    refused = [
+        text
+        for text in ODD
+        if accepts(worker, raw := f'{{"value":{text}}}'.encode()) and not accepts(check, raw)
+    ]
     assert refused == []
 
 
@@ -85,7 +95,15 @@ def test_most_of_what_it_refuses_is_refused(annotation: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "schema", [b"{}", b"[]", b'{"type":"object"}', b'{"$ref":"#/$defs/x"}', b'{"$ref":"http://x","$defs":{}}', b"1"]
+    "schema",
+    [
+        b"{}",
+        b"[]",
+        b'{"type":"object"}',
+        b'{"$ref":"#/$defs/x"}',
+        b'{"$ref":"http://x","$defs":{}}',
+        b"1",
+    ],
 )
 def test_another_schema_is_refused(schema: bytes) -> None:
     with pytest.raises(ValueError, match="not a schema of msgspec"):

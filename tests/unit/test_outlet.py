@@ -16,7 +16,9 @@ from leaseq.outlet import Outlet, text_stream
 
 
 @pytest.fixture(params=["pipe", "socket", "pipe that cannot be opened again"])
-def ends(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
+def ends(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[int, int]]:
     """The end that is read, and the one that is written to."""
     if request.param == "socket":
         ours, theirs = socket.socketpair()
@@ -66,7 +68,9 @@ def read_all(descriptor: int) -> bytes:
         found += piece
 
 
-def test_lines_to_a_reader_that_has_stopped_are_dropped_and_counted(ends: tuple[int, int], outlet_to: OutletTo) -> None:
+def test_lines_to_a_reader_that_has_stopped_are_dropped_and_counted(
+    ends: tuple[int, int], outlet_to: OutletTo
+) -> None:
     reading, writing = ends
     outlet = outlet_to(writing)
     lines = [b"%06d %s\n" % (n, b"x" * (n % 3000)) for n in range(2000)]
@@ -103,7 +107,9 @@ def test_a_reader_that_is_slow_loses_nothing(ends: tuple[int, int], outlet_to: O
     assert bytes(seen) == b"".join(lines)
 
 
-def test_a_line_that_is_larger_than_a_pipe_is_finished_before_the_next(ends: tuple[int, int], outlet_to: OutletTo) -> None:
+def test_a_line_that_is_larger_than_a_pipe_is_finished_before_the_next(
+    ends: tuple[int, int], outlet_to: OutletTo
+) -> None:
     reading, writing = ends
     outlet = outlet_to(writing)
     large = b"y" * 500_000 + b"\n"
@@ -153,7 +159,9 @@ def test_the_flags_of_a_shared_pipe_are_left_alone(outlet_to: OutletTo) -> None:
     os.close(writing)
 
 
-def test_a_descriptor_that_was_closed_and_given_to_another_file_is_not_written_to(tmp_path: Path, outlet_to: OutletTo) -> None:
+def test_a_descriptor_that_was_closed_and_given_to_another_file_is_not_written_to(
+    tmp_path: Path, outlet_to: OutletTo
+) -> None:
     """A handler closes standard output, and the next connection gets its number."""
     log, other = tmp_path / "log", tmp_path / "other"
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT)
@@ -166,7 +174,9 @@ def test_a_descriptor_that_was_closed_and_given_to_another_file_is_not_written_t
     assert (log.read_bytes(), other.read_bytes()) == (b"a line\n", b"")
 
 
-def test_a_stream_that_one_handler_closes_is_open_for_the_next(ends: tuple[int, int], outlet_to: OutletTo) -> None:
+def test_a_stream_that_one_handler_closes_is_open_for_the_next(
+    ends: tuple[int, int], outlet_to: OutletTo
+) -> None:
     reading, writing = ends
     stream = text_stream(outlet_to(writing), "<stdout>")
     with stream as file:

@@ -84,7 +84,12 @@ def test_backtracking_pattern_is_refused_in_one_line(pattern: str) -> None:
 
 def test_refusing_a_pattern_is_quick() -> None:
     began = process_time()
-    for pattern in ("(" * 40 + "a+" + ")+" * 40, "(a{1,99999}){1,99999}" * 20, "[a-z]*" * 500, "a|" * 2000 + "b"):
+    for pattern in (
+        "(" * 40 + "a+" + ")+" * 40,
+        "(a{1,99999}){1,99999}" * 20,
+        "[a-z]*" * 500,
+        "a|" * 2000 + "b",
+    ):
         try:
             require_linear(pattern)
         except ValueError:
@@ -102,7 +107,9 @@ def _generate(rng: random.Random, depth: int) -> str:
     if choice < 0.65:
         return f"(?:{one}|{other})"
     if choice < 0.9:
-        return f"(?:{one})" + rng.choice(["*", "+", "?", "{2,5}", "*?", "+?", "{3}", "{1,40}", "*+"])
+        return f"(?:{one})" + rng.choice(
+            ["*", "+", "?", "{2,5}", "*?", "+?", "{3}", "{1,40}", "*+"]
+        )
     return rng.choice(["(?={})", "(?>{})", "(?i:{})"]).format(one)
 
 
@@ -110,7 +117,11 @@ def test_generated_patterns_that_are_taken_do_not_backtrack() -> None:
     """On texts for which one in three patterns that are refused take seconds."""
     rng = random.Random(20)
     length, taken = 4000, 0
-    texts = [(body * length)[:length] + end for body in ("a", "1", "ab", "ba ", "aab") for end in ("", "!", "\n", "b!")]
+    texts = [
+        (body * length)[:length] + end
+        for body in ("a", "1", "ab", "ba ", "aab")
+        for end in ("", "!", "\n", "b!")
+    ]
     for _ in range(1500):
         pattern = rng.choice(["^", "^", ""]) + _generate(rng, 4) + rng.choice(["$", "", "!"])
         try:

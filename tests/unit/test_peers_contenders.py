@@ -22,7 +22,13 @@ ROOT = Path(__file__).parents[2]
 SIDES = ROOT / "bench" / "peers" / "sides"
 MODULES = sorted(SIDES.glob("on_*.py"))
 # Of what a contender brings with it, its module may use this too.
-BROUGHT = {"celery": set(), "pgqueuer": {"asyncpg"}, "rq": {"redis"}, "taskiq": {"taskiq_redis"}, "leaseq": {"msgspec"}}
+BROUGHT = {
+    "celery": set(),
+    "pgqueuer": {"asyncpg"},
+    "rq": {"redis"},
+    "taskiq": {"taskiq_redis"},
+    "leaseq": {"msgspec"},
+}
 
 
 def test_every_name_is_there_once_and_leaseq_takes_part() -> None:
@@ -42,7 +48,12 @@ def test_a_contender_is_complete(contender: Contender) -> None:
     assert contender.stores
     assert set(contender.stores) <= {"postgres", "valkey"}
     assert min(contender.tasks, contender.slots, contender.crash_slots, contender.pace_seconds) > 0
-    words = (*contender.worker, *contender.companion, *contender.env.values(), *contender.reliable_env.values())
+    words = (
+        *contender.worker,
+        *contender.companion,
+        *contender.env.values(),
+        *contender.reliable_env.values(),
+    )
     known = {"slots", *contender.stores}
     assert {name for word in words for name in re.findall(r"{(\w+)}", word)} <= known
     # Several tasks at a time must be asked for, by the command line or by the module itself.
@@ -52,7 +63,9 @@ def test_a_contender_is_complete(contender: Contender) -> None:
     assert tuned or not contender.reliable
 
 
-@pytest.mark.parametrize("name", sorted({contender.environment for contender in CONTENDERS} - {"leaseq"}))
+@pytest.mark.parametrize(
+    "name", sorted({contender.environment for contender in CONTENDERS} - {"leaseq"})
+)
 def test_versions_are_exact(name: str) -> None:
     for pin in Environment(name).pins:
         assert re.fullmatch(r"[\w-]+(\[[\w,]+\])?==[\d.]+", pin), pin
@@ -91,8 +104,15 @@ async def test_missing_peer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert comparison.figures == {}
 
 
-def test_environment_is_rebuilt_when_its_requirements_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = [(0, ""), (0, ""), (0, ""), (1, "WARNING: old\nERROR: no such version\nERROR: none at all\n")]
+def test_environment_is_rebuilt_when_its_requirements_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [
+        (0, ""),
+        (0, ""),
+        (0, ""),
+        (1, "WARNING: old\nERROR: no such version\nERROR: none at all\n"),
+    ]
     commands: list[list[str]] = []
 
     def run(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -109,8 +129,12 @@ def test_environment_is_rebuilt_when_its_requirements_change(tmp_path: Path, mon
         Environment("thing").program("python")
     Environment("thing").make("python3")
     Environment("thing").make("python3")
-    assert Environment("thing").program("python") == str(tmp_path / "made" / "thing" / "bin" / "python")
-    assert [command[1:3] for command in commands] == [["-m", "venv"], ["-m", "pip"]], "the second time there was nothing to do"
+    assert Environment("thing").program("python") == str(
+        tmp_path / "made" / "thing" / "bin" / "python"
+    )
+    assert [command[1:3] for command in commands] == [["-m", "venv"], ["-m", "pip"]], (
+        "the second time there was nothing to do"
+    )
     (tmp_path / "thing.txt").write_text("thing==2\n", encoding="utf-8")
     with pytest.raises(BenchFailed, match=r"^ERROR: no such version$"):
         Environment("thing").make("python3")

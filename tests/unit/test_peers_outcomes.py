@@ -26,7 +26,9 @@ SECOND = 1_000_000_000
 FIRST, CHILD, SECOND_WORKER, NEXT = 11, 12, 21, 31
 
 
-def effect(kind: int, order_id: int, at: float, pid: int = FIRST, *, submitted: float = 0) -> Effect:
+def effect(
+    kind: int, order_id: int, at: float, pid: int = FIRST, *, submitted: float = 0
+) -> Effect:
     return Effect(kind, order_id, int(submitted * SECOND), int(at * SECOND), pid)
 
 
@@ -61,7 +63,12 @@ def test_a_task_that_was_done_twice_is_counted_once() -> None:
 
 
 def test_a_delay_is_that_of_the_first_time() -> None:
-    found = [effect(END, 4, 1.0), effect(END, 5, 2.5, submitted=2.0), effect(END, 5, 9.0, submitted=2.0), effect(END, 6, 3.0)]
+    found = [
+        effect(END, 4, 1.0),
+        effect(END, 5, 2.5, submitted=2.0),
+        effect(END, 5, 9.0, submitted=2.0),
+        effect(END, 6, 3.0),
+    ]
     assert outcomes.delays_ms(found, range(5, 6)) == [pytest.approx(500.0)]
 
 
@@ -82,7 +89,11 @@ def test_started_task_is_an_orphan_until_it_is_started_again() -> None:
 
 
 def test_orphan_that_was_not_started_again_is_lost() -> None:
-    found = [effect(START, 0, 1.9), effect(START, 1, 1.9, SECOND_WORKER), effect(END, 1, 2.2, SECOND_WORKER)]
+    found = [
+        effect(START, 0, 1.9),
+        effect(START, 1, 1.9, SECOND_WORKER),
+        effect(END, 1, 2.2, SECOND_WORKER),
+    ]
     judged = outcomes.judge(found, [kill(2.0, FIRST)], count=3)
     # The third was never begun: lost too, but not an orphan.
     assert (judged.lost, judged.orphans, judged.never_rerun, judged.rerun_seconds) == (2, 1, 1, [])
@@ -90,19 +101,31 @@ def test_orphan_that_was_not_started_again_is_lost() -> None:
 
 
 def test_a_task_may_be_orphaned_twice_and_each_kill_counts() -> None:
-    found = [effect(START, 0, 1.0), effect(START, 0, 3.0, NEXT), effect(START, 0, 7.0, 41), effect(END, 0, 7.3, 41)]
+    found = [
+        effect(START, 0, 1.0),
+        effect(START, 0, 3.0, NEXT),
+        effect(START, 0, 7.0, 41),
+        effect(END, 0, 7.3, 41),
+    ]
     judged = outcomes.judge(found, [kill(2.0, FIRST), kill(4.0, NEXT)], count=1)
     assert (judged.orphans, judged.never_rerun, judged.doubled) == (2, 0, 0)
     assert judged.rerun_seconds == pytest.approx([1.0, 3.0])
 
 
 def test_task_done_before_and_after_the_kill_is_doubled_and_no_orphan() -> None:
-    found = [effect(START, 0, 1.0), effect(END, 0, 1.3), effect(START, 0, 5.0, NEXT), effect(END, 0, 5.3, NEXT)]
+    found = [
+        effect(START, 0, 1.0),
+        effect(END, 0, 1.3),
+        effect(START, 0, 5.0, NEXT),
+        effect(END, 0, 5.3, NEXT),
+    ]
     judged = outcomes.judge(found, [kill(2.0, FIRST)], count=1)
     assert (judged.doubled, judged.orphans, judged.lost) == (1, 0, 0)
 
 
-def test_records_are_appended_whole_and_a_torn_one_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_are_appended_whole_and_a_torn_one_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "effects"
     file.touch()
     monkeypatch.setenv("BENCH_EFFECTS", str(file))
@@ -122,7 +145,14 @@ def test_records_are_appended_whole_and_a_torn_one_is_not_read(tmp_path: Path, m
 
 
 @pytest.mark.parametrize(
-    ("mode", "sizes"), [("one", [1] * 7), ("pace", [1] * 7), ("bulk", [3, 3, 1]), ("fill", [3, 3, 1]), ("flood", [1] * 7)]
+    ("mode", "sizes"),
+    [
+        ("one", [1] * 7),
+        ("pace", [1] * 7),
+        ("bulk", [3, 3, 1]),
+        ("fill", [3, 3, 1]),
+        ("flood", [1] * 7),
+    ],
 )
 async def test_a_script_submits_each_order_once(
     mode: str, sizes: list[int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -142,7 +172,9 @@ async def test_a_script_submits_each_order_once(
 
     # A flood does not submit tasks for which it has no time; here it ends for lack of ids.
     seconds = 60.0 if mode == "flood" else 0.0
-    await script.submit(client, Namespace(task="noop", mode=mode, first=100, count=7, seconds=seconds))
+    await script.submit(
+        client, Namespace(task="noop", mode=mode, first=100, count=7, seconds=seconds)
+    )
     assert [order_id for call in calls for order_id in call] == list(range(100, 107))
     assert [len(call) for call in calls] == sizes
     said = json.loads(capsys.readouterr().out)
@@ -168,7 +200,10 @@ def test_the_tables_have_a_row_for_each_contender_and_name_what_failed(tmp_path:
             "other": [Figure("idle latency p50", "ms", [1.25])],
         },
         crashes={
-            "default": {"leaseq": Recovery(0, 1, 2, 0, [3.0, 9.0], 9.5), "other": Recovery(4, 0, 4, 4, [], None)},
+            "default": {
+                "leaseq": Recovery(0, 1, 2, 0, [3.0, 9.0], 9.5),
+                "other": Recovery(4, 0, 4, 4, [], None),
+            },
             "none": {},
         },
         failed={"other drain-1": "no worker is left"},
@@ -188,4 +223,8 @@ def test_the_tables_have_a_row_for_each_contender_and_name_what_failed(tmp_path:
     assert not any("none settings" in line for line in lines)
     file = keep(comparison, tmp_path)
     assert file.name.startswith("peers-")
-    assert json.loads(file.read_text(encoding="utf-8"))["figures"]["leaseq"][0]["values"] == [1200, 1000, 3000]
+    assert json.loads(file.read_text(encoding="utf-8"))["figures"]["leaseq"][0]["values"] == [
+        1200,
+        1000,
+        3000,
+    ]

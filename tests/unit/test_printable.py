@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from leaseq.printable import ascii_json, printable, printable_json, printable_lines
 
-# All that may steer a terminal or end a line: C0, DEL, C1 and U+00A0, writing direction, line separators, half of a pair.
+# All that may steer a terminal or end a line: C0, DEL, C1 and U+00A0, writing direction, line
+# separators, half of a pair.
 CONTROLS = [
     *map(chr, range(0x20)),
     *map(chr, range(0x7F, 0xA1)),
@@ -37,9 +38,13 @@ def test_any_text_becomes_one_printable_line(text: str) -> None:
 
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(alphabet=st.characters(exclude_categories=["Cs"])),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(alphabet=st.characters(exclude_categories=["Cs"])),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=3)
     ),
     max_leaves=5,
 )

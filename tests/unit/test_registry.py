@@ -20,10 +20,14 @@ def work(n: int) -> None:
 
 
 def test_options_of_a_handler_are_the_defaults_of_its_submissions() -> None:
-    assert describe(work).defaults == TypeDefaults(queue="default", max_attempts=None, timeout_seconds=None)
+    assert describe(work).defaults == TypeDefaults(
+        queue="default", max_attempts=None, timeout_seconds=None
+    )
     said = describe(work, queue="sums", max_attempts=2, timeout_seconds=30).defaults
     assert said == TypeDefaults(queue="sums", max_attempts=2, timeout_seconds=30.0)
-    assert isinstance(said.timeout_seconds, float), "whole numbers and others do not mix in one array"
+    assert isinstance(said.timeout_seconds, float), (
+        "whole numbers and others do not mix in one array"
+    )
 
 
 @pytest.mark.parametrize("attempts", [0, -1, 1001])
@@ -40,15 +44,28 @@ class Callable:
 
 
 @pytest.mark.parametrize("name", [None, "named"])
-@pytest.mark.parametrize("function", [functools.partial(work, 1), Callable(), None, 5], ids=["partial", "object", "None", "5"])
-def test_handler_that_is_no_function_is_refused_with_the_remedy(function: Any, name: str | None) -> None:
-    with pytest.raises(TypeError, match=r"a handler must be a function, not \w+: call it from a `def` or `async def`"):
+@pytest.mark.parametrize(
+    "function",
+    [functools.partial(work, 1), Callable(), None, 5],
+    ids=["partial", "object", "None", "5"],
+)
+def test_handler_that_is_no_function_is_refused_with_the_remedy(
+    function: Any, name: str | None
+) -> None:
+    with pytest.raises(
+        TypeError,
+        match=r"a handler must be a function, not \w+: call it from a `def` or `async def`",
+    ):
         Leaseq().task(name=name)(function)
 
 
-@pytest.mark.parametrize("said", [{"name": "a b"}, {"name": "a" * 129}, {"queue": "ü"}, {"queue": ""}], ids=repr)
+@pytest.mark.parametrize(
+    "said", [{"name": "a b"}, {"name": "a" * 129}, {"queue": "ü"}, {"queue": ""}], ids=repr
+)
 def test_names_that_no_submission_could_give(said: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match=r"the name of a (task type|queue) must be 1 to 128 characters"):
+    with pytest.raises(
+        ValueError, match=r"the name of a (task type|queue) must be 1 to 128 characters"
+    ):
         Leaseq().task(**said)(work)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="handler <lambda>: the name of a task type"):
         Leaseq().task(lambda: None)
@@ -72,7 +89,9 @@ def test_arguments_that_json_cannot_hold_are_refused_where_they_are_submitted() 
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, Decimal("NaN")], ids=repr)
-def test_a_payload_with_a_number_that_json_does_not_have_is_refused_where_it_is_submitted(number: Any) -> None:
+def test_a_payload_with_a_number_that_json_does_not_have_is_refused_where_it_is_submitted(
+    number: Any,
+) -> None:
     def take(values: list[float | Decimal]) -> None:
         """A handler."""
 

@@ -22,7 +22,9 @@ from leaseq.worker.attempt.settle import _ended
         (State.PENDING, 3, State.PROCESSING, False),
     ],
 )
-def test_ending_counts_as_ours_under_the_same_claim(wanted: State, attempt: int, found: State, ours: bool) -> None:
+def test_ending_counts_as_ours_under_the_same_claim(
+    wanted: State, attempt: int, found: State, ours: bool
+) -> None:
     settlement = Settlement(Claim("id", 3, "me"), Ending(Outcome.RELEASED), Disposition(wanted))
     ended = _ended(settlement, TaskSnapshot("id", "default", found, attempt, None, Lane.NORMAL))
     assert (ended is not None) == ours
@@ -30,4 +32,10 @@ def test_ending_counts_as_ours_under_the_same_claim(wanted: State, attempt: int,
 
 
 def test_a_task_that_is_gone_is_not_ours() -> None:
-    assert _ended(Settlement(Claim("id", 3, "me"), Ending(Outcome.SUCCEEDED), Disposition(State.SUCCESS)), None) is None
+    assert (
+        _ended(
+            Settlement(Claim("id", 3, "me"), Ending(Outcome.SUCCEEDED), Disposition(State.SUCCESS)),
+            None,
+        )
+        is None
+    )

@@ -31,20 +31,32 @@ def accepts(decoder: msgspec.json.Decoder[Any], raw: bytes) -> bool:
 
 def decoders(annotation: Any) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
     """The decoder of a worker for a handler with one parameter, and that of the check."""
-    arguments = defstruct("handler", [("value", annotation)], forbid_unknown_fields=True, frozen=True, kw_only=True)
+    arguments = defstruct(
+        "handler", [("value", annotation)], forbid_unknown_fields=True, frozen=True, kw_only=True
+    )
     return msgspec.json.Decoder(arguments), decoder_of(shape_of(arguments))
 
 
 @pytest.mark.parametrize("annotation", LEAVES, ids=repr)
 def test_every_type_with_every_odd_text(annotation: Any) -> None:
     worker, check = decoders(annotation)
-    differ = [text for text in ODD if accepts(worker, raw := f'{{"value":{text}}}'.encode()) is not accepts(check, raw)]
+    differ = [
+        text
+        for text in ODD
+        if accepts(worker, raw := f'{{"value":{text}}}'.encode()) is not accepts(check, raw)
+    ]
     assert differ == []
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(
+    max_examples=120,
+    deadline=None,
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+)
 @given(payload_types, st.lists(st.one_of(st.sampled_from(ODD), texts), min_size=5, max_size=20))
-def test_the_check_accepts_what_the_decoder_accepts_and_nothing_else(annotation: Any, values: list[str]) -> None:
+def test_the_check_accepts_what_the_decoder_accepts_and_nothing_else(
+    annotation: Any, values: list[str]
+) -> None:
     try:
         worker, check = decoders(annotation)
     except TypeError:
@@ -71,11 +83,15 @@ def test_payload_of_a_handler_can_be_submitted_again(annotation: Any) -> None:
 @settings(max_examples=30, deadline=None)
 def test_a_stamp_depends_on_the_shape_alone(annotation: Any) -> None:
     try:
-        one, other = (shape_of(defstruct(name, [("value", annotation)])) for name in ("one", "other"))
+        one, other = (
+            shape_of(defstruct(name, [("value", annotation)])) for name in ("one", "other")
+        )
     except TypeError:
         assume(False)
     assert stamp_of(one) == stamp_of(other)
-    assert stamp_of(one) != stamp_of(shape_of(defstruct("one", [("value", annotation), ("more", int)])))
+    assert stamp_of(one) != stamp_of(
+        shape_of(defstruct("one", [("value", annotation), ("more", int)]))
+    )
 
 
 class Missing(enum.Enum):
@@ -109,7 +125,10 @@ def test_the_code_of_a_handler_is_not_in_its_shape() -> None:
     assert (accepts(worker, b'{"value":"x"}'), accepts(check, b'{"value":"x"}')) == (True, False)
     for annotation in (Even, EvenToo):
         worker, check = decoders(annotation)
-        assert (accepts(worker, b'{"value":{"number":1}}'), accepts(check, b'{"value":{"number":1}}')) == (False, True)
+        assert (
+            accepts(worker, b'{"value":{"number":1}}'),
+            accepts(check, b'{"value":{"number":1}}'),
+        ) == (False, True)
 
 
 class Odd:
@@ -117,14 +136,18 @@ class Odd:
 
 
 @pytest.mark.parametrize(
-    "annotation", [Odd, list[Odd], complex, deque, Iterable[int], msgspec.msgpack.Ext, dict[str, Odd]], ids=repr
+    "annotation",
+    [Odd, list[Odd], complex, deque, Iterable[int], msgspec.msgpack.Ext, dict[str, Odd]],
+    ids=repr,
 )
 def test_a_type_that_a_payload_cannot_hold_is_refused_where_it_is_written(annotation: Any) -> None:
     def take(value: Any) -> None:
         """A handler."""
 
     take.__annotations__["value"] = annotation
-    with pytest.raises(TypeError, match=r"^handler take: a payload cannot hold the type [A-Za-z]+$"):
+    with pytest.raises(
+        TypeError, match=r"^handler take: a payload cannot hold the type [A-Za-z]+$"
+    ):
         describe(take)
 
 
@@ -133,19 +156,25 @@ class Nested(Struct):
 
 
 @pytest.mark.parametrize(
-    "annotation", [Annotated[str, Meta(pattern="(a|a)*$")], list[Nested], dict[str, Nested | None]], ids=repr
+    "annotation",
+    [Annotated[str, Meta(pattern="(a|a)*$")], list[Nested], dict[str, Nested | None]],
+    ids=repr,
 )
 def test_a_pattern_that_backtracks_is_refused_where_it_is_written(annotation: Any) -> None:
     def take(value: Any) -> None:
         """A handler."""
 
     take.__annotations__["value"] = annotation
-    with pytest.raises(ValueError, match=r"^handler take: the pattern .* may take more than linear time .*$"):
+    with pytest.raises(
+        ValueError, match=r"^handler take: the pattern .* may take more than linear time .*$"
+    ):
         describe(take)
 
 
 @pytest.mark.parametrize(
-    "shape", [b"{}", b"[]", b'{"classes":[]}', b'{"classes":[{"fields":[{}]}]}', b'{"classes":[1]}'], ids=repr
+    "shape",
+    [b"{}", b"[]", b'{"classes":[]}', b'{"classes":[{"fields":[{}]}]}', b'{"classes":[1]}'],
+    ids=repr,
 )
 def test_invalid_shape_is_refused(shape: bytes) -> None:
     with pytest.raises(ValueError, match="not a shape of this version"):
@@ -156,4 +185,8 @@ def test_a_shape_with_a_pattern_that_backtracks_is_refused() -> None:
     """The ledger may hold one: the process that wrote it had its own rules."""
     field = {"name": "value", "required": True, "type": {"kind": "str", "pattern": "(a+)+$"}}
     with pytest.raises(ValueError, match="may take more than linear time"):
-        decoder_of(msgspec.json.encode({"classes": [{"fields": [field], "hash": "never", "class": "typed_dict"}]}))
+        decoder_of(
+            msgspec.json.encode(
+                {"classes": [{"fields": [field], "hash": "never", "class": "typed_dict"}]}
+            )
+        )

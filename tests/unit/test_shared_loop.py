@@ -51,7 +51,9 @@ def test_a_pool_that_was_shut_down_is_no_longer_used(loop: SharedLoop) -> None:
     assert loop.run_until_complete(main()) == ["to_t"] * 3
 
 
-def test_threads_whose_callers_were_cancelled_are_counted_until_they_return(loop: SharedLoop) -> None:
+def test_threads_whose_callers_were_cancelled_are_counted_until_they_return(
+    loop: SharedLoop,
+) -> None:
     release = threading.Event()
 
     async def main() -> list[int]:

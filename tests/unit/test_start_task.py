@@ -33,7 +33,10 @@ async def test_waiting_coroutine_is_an_ordinary_task() -> None:
     assert await task == task.get_name()
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="this Python starts every task with the next turn of the loop")
+@pytest.mark.skipif(
+    sys.version_info < (3, 12),
+    reason="this Python starts every task with the next turn of the loop",
+)
 async def test_coroutine_without_a_wait_is_done_immediately() -> None:
     assert start_task(asyncio.get_running_loop(), quick()).result() == 1
 

@@ -28,32 +28,62 @@ def _request(**said: Any) -> Request:
 
 
 def test_submission_without_options_has_the_defaults() -> None:
-    accepted = accept(_request(), CONFIG, tenant=DEFAULT_TENANT, known=KnownType(TypeDefaults(queue="sums")))
+    accepted = accept(
+        _request(), CONFIG, tenant=DEFAULT_TENANT, known=KnownType(TypeDefaults(queue="sums"))
+    )
 
-    assert (accepted.type, accepted.payload, accepted.queue, accepted.tenant) == ("add", b'{"n":1}', "sums", "default")
-    assert (accepted.priority, accepted.max_attempts, accepted.timeout_seconds) == (Priority.NORMAL, 7, 77.0)
+    assert (accepted.type, accepted.payload, accepted.queue, accepted.tenant) == (
+        "add",
+        b'{"n":1}',
+        "sums",
+        "default",
+    )
+    assert (accepted.priority, accepted.max_attempts, accepted.timeout_seconds) == (
+        Priority.NORMAL,
+        7,
+        77.0,
+    )
     assert (accepted.idempotency_key, accepted.fingerprint) == (None, b"")
 
 
 def test_options_of_a_type_win_over_the_configuration() -> None:
     accepted = accept(
-        _request(), CONFIG, tenant=DEFAULT_TENANT, known=KnownType(TypeDefaults(max_attempts=2, timeout_seconds=30.0))
+        _request(),
+        CONFIG,
+        tenant=DEFAULT_TENANT,
+        known=KnownType(TypeDefaults(max_attempts=2, timeout_seconds=30.0)),
     )
     assert (accepted.queue, accepted.max_attempts, accepted.timeout_seconds) == ("default", 2, 30.0)
-    accepted = accept(_request(), CONFIG, tenant=DEFAULT_TENANT, known=KnownType(TypeDefaults(timeout_seconds=30.0)))
+    accepted = accept(
+        _request(),
+        CONFIG,
+        tenant=DEFAULT_TENANT,
+        known=KnownType(TypeDefaults(timeout_seconds=30.0)),
+    )
     assert (accepted.max_attempts, accepted.timeout_seconds) == (7, 30.0)
 
 
 def test_explicit_options_win() -> None:
     accepted = accept(
-        _request(queue="q", priority="high", max_attempts=1, timeout_seconds=0.5, delay_seconds=3.0, expires_at=NOON),
+        _request(
+            queue="q",
+            priority="high",
+            max_attempts=1,
+            timeout_seconds=0.5,
+            delay_seconds=3.0,
+            expires_at=NOON,
+        ),
         CONFIG,
         tenant=DEFAULT_TENANT,
         known=KnownType(TypeDefaults(queue="sums", max_attempts=2, timeout_seconds=30.0)),
     )
 
     assert (accepted.queue, accepted.priority, accepted.max_attempts) == ("q", Priority.HIGH, 1)
-    assert (accepted.timeout_seconds, accepted.delay_seconds, accepted.expires_at) == (0.5, 3.0, NOON)
+    assert (accepted.timeout_seconds, accepted.delay_seconds, accepted.expires_at) == (
+        0.5,
+        3.0,
+        NOON,
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +109,10 @@ def test_explicit_options_win() -> None:
         ({"expires_at": NOON.replace(tzinfo=None)}, "time zone"),
         ({"run_at": datetime.max.replace(tzinfo=UTC)}, "between the years"),
         ({"run_at": datetime.min.replace(tzinfo=UTC)}, "between the years"),
-        ({"expires_at": datetime.max.replace(tzinfo=timezone(-timedelta(hours=14)))}, "between the years"),
+        (
+            {"expires_at": datetime.max.replace(tzinfo=timezone(-timedelta(hours=14)))},
+            "between the years",
+        ),
         ({"max_attempts": 0}, "max_attempts must be"),
         ({"max_attempts": 1_001}, "max_attempts must be"),
         ({"timeout_seconds": 0.0}, "timeout_seconds must be"),
@@ -127,14 +160,21 @@ def test_fingerprint_ignores_the_spelling_of_a_payload() -> None:
     assert _fingerprint(payload=b'{"a":1,"b":2}') == _fingerprint(payload=b'{ "b":2, "a":1 }')
     assert _fingerprint(delay_seconds=5) == _fingerprint(delay_seconds=5.0)
     assert _fingerprint(timeout_seconds=5) == _fingerprint(timeout_seconds=5.0)
-    assert _fingerprint(run_at=NOON) == _fingerprint(run_at=NOON.astimezone(timezone(timedelta(hours=1))))
+    assert _fingerprint(run_at=NOON) == _fingerprint(
+        run_at=NOON.astimezone(timezone(timedelta(hours=1)))
+    )
 
 
 def test_a_fingerprint_does_not_change_with_the_defaults() -> None:
-    assert _fingerprint() == _fingerprint(config=replace(CONFIG, max_attempts=9, timeout_seconds=9.0))
+    assert _fingerprint() == _fingerprint(
+        config=replace(CONFIG, max_attempts=9, timeout_seconds=9.0)
+    )
     typed = TypeDefaults(queue="sums", max_attempts=2, timeout_seconds=30.0)
     assert (
-        _fingerprint() == accept(_request(idempotency_key="k"), CONFIG, tenant=DEFAULT_TENANT, known=KnownType(typed)).fingerprint
+        _fingerprint()
+        == accept(
+            _request(idempotency_key="k"), CONFIG, tenant=DEFAULT_TENANT, known=KnownType(typed)
+        ).fingerprint
     )
 
 

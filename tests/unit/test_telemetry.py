@@ -8,7 +8,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from leaseq.telemetry import EVENTS, INFO, WARNING, Event, after_burst, burst, emit, listening, recorded, subscribe
+from leaseq.telemetry import (
+    EVENTS,
+    INFO,
+    WARNING,
+    Event,
+    after_burst,
+    burst,
+    emit,
+    listening,
+    recorded,
+    subscribe,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +42,11 @@ def test_an_event_reaches_its_listeners_with_its_fields() -> None:
         emit("task.submitted", task_id="t", name="a field may be called name")
     emit("task.submitted", task_id="nobody hears this")
 
-    assert events == [Event("task.submitted", logging.DEBUG, {"task_id": "t", "name": "a field may be called name"})]
+    assert events == [
+        Event(
+            "task.submitted", logging.DEBUG, {"task_id": "t", "name": "a field may be called name"}
+        )
+    ]
 
 
 def test_an_event_that_is_not_in_the_table_is_a_mistake() -> None:

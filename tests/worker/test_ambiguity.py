@@ -1,7 +1,7 @@
 """A worker whose statement may or may not have been carried out.
 
-The answer is lost, or the command is: to the worker both look alike. In both cases there is one attempt that counts, one
-effect, and no retry is charged.
+The answer is lost, or the command is: to the worker both look alike. In both cases there is one
+attempt that counts, one effect, and no retry is charged.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ class Scene:
         self.go = asyncio.Event()
 
     def lose(self, needle: bytes, *, done: bool) -> Trap:
-        return self.proxy.lose_reply(needle, until=READY_FOR_QUERY) if done else self.proxy.lose_command(needle)
+        return (
+            self.proxy.lose_reply(needle, until=READY_FOR_QUERY)
+            if done
+            else self.proxy.lose_command(needle)
+        )
 
     def count(self, name: str) -> int:
         return sum(event.name == name for event in self.events)
@@ -51,7 +55,9 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(config: Config, client: Client, proxy_to: ProxyTo, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+async def scene(
+    config: Config, client: Client, proxy_to: ProxyTo, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Scene]:
     # The watch for cancel requests names running tasks as well, and would spring the trap.
     monkeypatch.setattr(cancel_watch, "CANCEL_WATCH_SECONDS", 3600)
     assert config.postgres_url is not None
@@ -96,7 +102,9 @@ async def test_claim_with_lost_reply(scene: Scene, done: bool) -> None:
     assert trap.sprung.is_set()
     assert (task.state, task.attempt, task.retry_count) == (State.SUCCESS, 1, 0)
     assert scene.count("attempt.started") == 1
-    assert scene.count("attempt.ambiguous") == (1 if done else 0), "nothing was claimed, nothing is in doubt"
+    assert scene.count("attempt.ambiguous") == (1 if done else 0), (
+        "nothing was claimed, nothing is in doubt"
+    )
     assert await client.effects(task_id) == 1
     assert await client.attempts(task_id) == []
 
@@ -115,7 +123,9 @@ async def test_settle_with_lost_reply(scene: Scene, done: bool, fails: bool) -> 
     expected = (State.SCHEDULED, 1, 1) if fails else (State.SUCCESS, 1, 0)
     assert (task.state, task.attempt, task.retry_count) == expected
     assert scene.count("ledger.unreachable") == 1
-    assert scene.count("attempt.ambiguous") == (1 if done else 0), "what had not counted was simply written again"
+    assert scene.count("attempt.ambiguous") == (1 if done else 0), (
+        "what had not counted was simply written again"
+    )
     assert scene.count("attempt.fenced") == 0
     assert len(await client.attempts(task_id)) == (1 if fails else 0)
 
@@ -130,12 +140,19 @@ async def test_the_commit_of_a_handlers_transaction(scene: Scene, done: bool) ->
     async with promoting(client.engine):
         task = await client.ended(task_id)
     assert trap.sprung.is_set()
-    assert (task.state, task.retry_count, task.loss_count, task.crash_count) == (State.SUCCESS, 0, 0, 0)
+    assert (task.state, task.retry_count, task.loss_count, task.crash_count) == (
+        State.SUCCESS,
+        0,
+        0,
+        0,
+    )
     await until(lambda: scene.count("attempt.ambiguous") == 1)
     assert await client.effects(task_id) == 1
     # Where it had not been committed, it was handed back free of charge, and run again.
     assert task.attempt == (1 if done else 2)
-    assert [a.outcome for a in await client.attempts(task_id)] == ([] if done else [Outcome.RELEASED])
+    assert [a.outcome for a in await client.attempts(task_id)] == (
+        [] if done else [Outcome.RELEASED]
+    )
 
 
 @BOTH
@@ -145,7 +162,11 @@ async def test_the_settle_inside_a_handlers_transaction(scene: Scene, done: bool
     task_id = await client.submit("write")
     await scene.started()
     await until(lambda: left_its_block(client))
-    trap = scene.proxy.lose_reply(task_id.encode(), until=b"Z\0\0\0\5T") if done else scene.proxy.lose_command(task_id.encode())
+    trap = (
+        scene.proxy.lose_reply(task_id.encode(), until=b"Z\0\0\0\5T")
+        if done
+        else scene.proxy.lose_command(task_id.encode())
+    )
     scene.go.set()
     async with promoting(client.engine):
         task = await client.ended(task_id)
@@ -162,7 +183,8 @@ async def left_its_block(client: Client) -> bool:
 async def test_an_id_that_blmove_moved_without_a_word_runs_within_five_seconds(
     config: Config, client: Client, proxy_to: ProxyTo, pace: Pace
 ) -> None:
-    """docs/pitfalls.md#p1, #p3: the reply is lost, the id lies in the list of a worker that lives. BLMOVE is not sent again."""
+    """docs/pitfalls.md#p1, #p3: the reply is lost, the id lies in the list of a worker that lives.
+    BLMOVE is not sent again."""
     assert config.redis_url is not None
     proxy = await proxy_to(config.redis_url)
     services = Services(replace(config, redis_url=proxy.url))
@@ -172,7 +194,8 @@ async def test_an_id_that_blmove_moved_without_a_word_runs_within_five_seconds(
         wanted = submission(type="note", payload=b"{}")
         task_id = wanted.task_id
         await client.engine.stores.ledger.submit([wanted], retention_seconds=RETENTION)
-        # Pushed while the worker waits in BLMOVE: a pull in between would take it, and a block that lapses spring the trap.
+        # Pushed while the worker waits in BLMOVE: a pull in between would take it, and a block that
+        # lapses spring the trap.
         trap, before = proxy.lose_reply(b"BLMOVE"), proxy.sent.count(b"BLMOVE")
         await until(lambda: proxy.sent.count(b"BLMOVE") > before)
         await client.engine.stores.dispatcher.push("default", [task_id])
@@ -185,6 +208,8 @@ async def test_an_id_that_blmove_moved_without_a_word_runs_within_five_seconds(
         assert stray["task_id"] == task_id
         await until(lambda: proxy.sent.rindex(b"BLMOVE") > lost_at)
         until_next = bytes(proxy.sent[lost_at + 1 : proxy.sent.index(b"BLMOVE", lost_at + 1)])
-        assert hashlib.sha1(SCRIPTS["pull"].encode()).hexdigest().encode() in until_next, "it pulled before it waited anew"
+        assert hashlib.sha1(SCRIPTS["pull"].encode()).hexdigest().encode() in until_next, (
+            "it pulled before it waited anew"
+        )
     finally:
         await services.destroy()

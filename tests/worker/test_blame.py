@@ -60,7 +60,9 @@ async def test_a_thread_that_outlives_its_attempt_and_kills_the_process_is_not_c
 
 
 @pytest.mark.parametrize("how", ["timer", "task", "thread"])
-async def test_leftover_of_a_handler_is_not_charged_to_a_neighbour(services: Services, client: Client, how: str) -> None:
+async def test_leftover_of_a_handler_is_not_charged_to_a_neighbour(
+    services: Services, client: Client, how: str
+) -> None:
     worker = await rogue(services)
     await client.ended(await client.submit("leaves_a_killer", seconds=2.0, how=how))
     neighbour = await client.submit("nap", seconds=30)
@@ -68,8 +70,11 @@ async def test_leftover_of_a_handler_is_not_charged_to_a_neighbour(services: Ser
     assert await crashes_and_losses(client, neighbour) == (0, 1)
 
 
-async def test_a_worker_that_is_killed_from_outside_charges_no_task(services: Services, client: Client) -> None:
-    """An administrator, or the service manager of a container: one task ran, three times, and is not at fault."""
+async def test_a_worker_that_is_killed_from_outside_charges_no_task(
+    services: Services, client: Client
+) -> None:
+    """An administrator, or the service manager of a container: one task ran, three times, and is
+    not at fault."""
     worker = await rogue(services)
     task_id = await client.submit("nap", seconds=60)
     for times in (1, 2):
@@ -108,10 +113,15 @@ async def test_a_handler_that_asks_the_process_to_exit_ends_its_attempt_and_noth
         assert (task.state, task.attempt) == (State.SUCCESS, 1), how
     assert (await client.ended(neighbour)).attempt == 1
     assert not worker.heard("child.died")
-    assert {said["error"] for said in worker.heard("handler.escaped")} >= {"SystemExit: a callback", "SystemExit: a timer"}
+    assert {said["error"] for said in worker.heard("handler.escaped")} >= {
+        "SystemExit: a callback",
+        "SystemExit: a timer",
+    }
 
 
-async def test_no_child_is_started_for_suspects_of_a_paused_queue(services: Services, client: Client) -> None:
+async def test_no_child_is_started_for_suspects_of_a_paused_queue(
+    services: Services, client: Client
+) -> None:
     services.config = replace(services.config, lease_seconds=1.5, heartbeat_seconds=0.4)
     await client.engine.pause("default", paused=True)
     suspect = submission(type="nap", payload=b'{"seconds":0}')
@@ -125,8 +135,11 @@ async def test_no_child_is_started_for_suspects_of_a_paused_queue(services: Serv
     assert (await client.ended(suspect.task_id)).state is State.SUCCESS
 
 
-async def test_children_that_find_nothing_to_isolate_come_more_and_more_rarely(services: Services, client: Client) -> None:
-    """The ledger has the queue paused, and dispatch has lost the flag, as after a FLUSHALL without a reaper."""
+async def test_children_that_find_nothing_to_isolate_come_more_and_more_rarely(
+    services: Services, client: Client
+) -> None:
+    """The ledger has the queue paused, and dispatch has lost the flag, as after a FLUSHALL without
+    a reaper."""
     services.config = replace(services.config, lease_seconds=1.0, heartbeat_seconds=0.3)
     suspect = submission(type="nap", payload=b'{"seconds":0}')
     await client.engine.stores.ledger.submit([suspect], retention_seconds=RETENTION)
@@ -136,7 +149,10 @@ async def test_children_that_find_nothing_to_isolate_come_more_and_more_rarely(s
     await client.engine.stores.dispatcher.push("default", [suspect.task_id], lane=Lane.SUSPECT)
     worker = await rogue(services)
     await worker.hear("child.started", isolated=True, count=3, timeout=60)
-    times = [datetime.fromisoformat(said["timestamp"]) for said in worker.heard("child.started", isolated=True)]
+    times = [
+        datetime.fromisoformat(said["timestamp"])
+        for said in worker.heard("child.started", isolated=True)
+    ]
     waits = [(after - before).total_seconds() for before, after in pairwise(times)]
     assert waits[0] >= 2
     assert waits[1] >= 4
@@ -166,13 +182,22 @@ def _leave(child: ChildProcess) -> None:
         (True, _leave, 75, False),
         (True, _leave, 1, False),
         (True, lambda child: child.tell(FromSupervisor(drain=0.0)), -signal.SIGKILL, False),
-        (True, lambda child: child.tell(FromSupervisor(lease_lost="closed")), -signal.SIGKILL, False),
+        (
+            True,
+            lambda child: child.tell(FromSupervisor(lease_lost="closed")),
+            -signal.SIGKILL,
+            False,
+        ),
         (True, lambda child: child.tell(FromSupervisor(renewed_at=1.0)), -signal.SIGSEGV, True),
     ],
 )
-async def test_which_ends_of_a_child_are_a_crash_of_what_it_ran(isolated: bool, act: Act, code: int, charged: bool) -> None:
+async def test_which_ends_of_a_child_are_a_crash_of_what_it_ran(
+    isolated: bool, act: Act, code: int, charged: bool
+) -> None:
     ours, theirs = socket.socketpair()
-    spec = ChildSpec(worker_id="w", app="", queues=[], concurrency=1, isolated=isolated, renewed_at=0.0)
+    spec = ChildSpec(
+        worker_id="w", app="", queues=[], concurrency=1, isolated=isolated, renewed_at=0.0
+    )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
     child = ChildProcess(spec, process, await Channel.over(ours))
     act(child)
@@ -184,7 +209,9 @@ async def test_which_ends_of_a_child_are_a_crash_of_what_it_ran(isolated: bool, 
 async def test_a_child_that_was_stopped_is_excused_when_its_loop_stood_still() -> None:
     ours, theirs = socket.socketpair()
     spec = ChildSpec(worker_id="w", app="", queues=[], concurrency=1, isolated=True, renewed_at=0.0)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(60)")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import time; time.sleep(60)"
+    )
     child = ChildProcess(spec, process, await Channel.over(ours))
     send(process.pid, signal.SIGSTOP)
     await asyncio.sleep(0.2)
@@ -204,7 +231,9 @@ async def run_suspect(client: Client, task_type: str, **payload: object) -> None
     assert (await client.ended(found.task_id, timeout=60)).state is State.SUCCESS
 
 
-async def test_an_isolation_child_is_used_again_where_nothing_was_left_behind(services: Services, client: Client) -> None:
+async def test_an_isolation_child_is_used_again_where_nothing_was_left_behind(
+    services: Services, client: Client
+) -> None:
     worker = await rogue(services)
     for task_type in ("nap", "writes", "naps_in_a_thread"):
         await run_suspect(client, task_type, seconds=0)
@@ -225,7 +254,9 @@ async def test_an_isolation_child_in_which_something_was_left_behind_runs_no_oth
     assert not worker.heard("child.died")
 
 
-async def test_a_watchdog_of_the_interpreter_ends_with_the_attempt_that_set_it(services: Services, client: Client) -> None:
+async def test_a_watchdog_of_the_interpreter_ends_with_the_attempt_that_set_it(
+    services: Services, client: Client
+) -> None:
     """`faulthandler` ends the process from a thread that Python does not list."""
     worker = await rogue(services)
     await run_suspect(client, "leaves_a_killer", seconds=2, how="watchdog")
@@ -234,7 +265,9 @@ async def test_a_watchdog_of_the_interpreter_ends_with_the_attempt_that_set_it(s
     assert not worker.heard("child.died")
 
 
-async def test_a_worker_whose_slots_are_all_held_by_threads_that_overran_is_replaced(services: Services, client: Client) -> None:
+async def test_a_worker_whose_slots_are_all_held_by_threads_that_overran_is_replaced(
+    services: Services, client: Client
+) -> None:
     worker = await rogue(services, "--concurrency", "2")
     for _ in range(2):
         await client.submit("lingers", seconds=60, options=BRIEF)
@@ -255,7 +288,12 @@ async def test_a_worker_whose_shared_threads_are_all_held_by_calls_that_overran_
     (said,) = await worker.hear("worker.exhausted")
     assert (said["lingering"], said["threads"]) == (0, THREADS)
     task = await client.ended(waiting, timeout=60)
-    assert (task.state, task.retry_count, task.crash_count, task.loss_count) == (State.SUCCESS, 0, 0, 0)
+    assert (task.state, task.retry_count, task.crash_count, task.loss_count) == (
+        State.SUCCESS,
+        0,
+        0,
+        0,
+    )
     assert not worker.heard("child.died")
 
 

@@ -56,7 +56,8 @@ async def break_it(tx: Any, how: str) -> None:
 
 
 def breaking() -> tuple[Leaseq, dict[str, int]]:
-    """Handlers that break the connection of their transaction, or say that it is broken; and how often each has run."""
+    """Handlers that break the connection of their transaction, or say that it is broken; and how
+    often each has run."""
     app = Leaseq()
     runs: dict[str, int] = {}
 
@@ -90,7 +91,10 @@ async def test_a_handler_that_breaks_its_connection_ends(config: Config, client:
         tasks = await client.all_ended(ids, timeout=60)
     for kind, task in zip([*kinds, "thread"], tasks, strict=True):
         assert (kind, task.state, task.attempt) == (kind, State.FAILED, 3)
-        assert (kind, error_of(task)["code"]) in [(kind, "connection_lost"), ("closes the socket", "transaction_ended")]
+        assert (kind, error_of(task)["code"]) in [
+            (kind, "connection_lost"),
+            ("closes the socket", "transaction_ended"),
+        ]
         rows = await client.attempts(task.task_id)
         assert [(row.outcome, row.hand_backs) for row in rows] == [
             (Outcome.RELEASED, 1),
@@ -106,12 +110,16 @@ async def test_error_raised_by_the_handler_stands(config: Config, client: Client
     app, _ = breaking()
     async with promoting(client.engine), working(config, app):
         failed = await client.ended(await client.submit("breaks", how="fails"))
-        fenced = await client.ended(await client.submit("breaks", how="says fenced", options={"max_attempts": 1}))
+        fenced = await client.ended(
+            await client.submit("breaks", how="says fenced", options={"max_attempts": 1})
+        )
     assert (failed.state, failed.attempt, error_of(failed)["code"]) == (State.FAILED, 1, "failed")
     assert (fenced.state, fenced.attempt, error_of(fenced)["code"]) == (State.FAILED, 1, "fenced")
 
 
-async def test_conflict_with_our_settle_is_logged_and_bounded(config: Config, client: Client) -> None:
+async def test_conflict_with_our_settle_is_logged_and_bounded(
+    config: Config, client: Client
+) -> None:
     app = Leaseq()
 
     @app.task(max_attempts=2)
@@ -129,7 +137,9 @@ async def test_conflict_with_our_settle_is_logged_and_bounded(config: Config, cl
     assert await client.effects(task.task_id) == 0
 
 
-async def test_a_refusal_that_another_pool_of_the_process_meets_is_evidence_of_an_outage(config: Config, client: Client) -> None:
+async def test_a_refusal_that_another_pool_of_the_process_meets_is_evidence_of_an_outage(
+    config: Config, client: Client
+) -> None:
     """Then all pools are emptied, and the worker's own counts no connection as lost."""
     primary = primary_at(str(config.postgres_url))
     outages = Outages(client.engine.stores.ledger, primary)
@@ -141,7 +151,9 @@ async def test_a_refusal_that_another_pool_of_the_process_meets_is_evidence_of_a
     assert await outages.seen_since(began)
 
 
-async def test_sessions_that_an_administrator_ends_cost_nothing(config: Config, client: Client) -> None:
+async def test_sessions_that_an_administrator_ends_cost_nothing(
+    config: Config, client: Client
+) -> None:
     """All at once, as in a failover: the worker's own connections are gone, too."""
     app, entered, release = Leaseq(), asyncio.Event(), asyncio.Event()
 
@@ -176,7 +188,9 @@ async def test_a_query_that_crashes_its_backend_ends_and_its_neighbours_are_not_
     own_postgres: PostgresServer, config: Config
 ) -> None:
     """Each crash ends every session of Postgres."""
-    config = replace(at(config, own_postgres.url), hand_back_base_seconds=0.2, statement_timeout_seconds=5.0)
+    config = replace(
+        at(config, own_postgres.url), hand_back_base_seconds=0.2, statement_timeout_seconds=5.0
+    )
     await prepare(own_postgres.url)
     app, crashes, ran = Leaseq(), [], asyncio.Event()
 
@@ -203,8 +217,12 @@ async def test_a_query_that_crashes_its_backend_ends_and_its_neighbours_are_not_
             task = await ended(client, crashing)
             ran.set()
             neighbour = await ended(client, beside)
-    # On a slow machine the session may be seen to end long before the others do: then that crash counts as its own.
-    assert (task.state, error_of(task)["code"] in ("server_unreachable", "connection_lost")) == (State.FAILED, True), task
+    # On a slow machine the session may be seen to end long before the others do: then that crash
+    # counts as its own.
+    assert (task.state, error_of(task)["code"] in ("server_unreachable", "connection_lost")) == (
+        State.FAILED,
+        True,
+    ), task
     assert 2 <= len(crashes) <= FREE_CRASHES + 2
     assert (neighbour.state, neighbour.retry_count) == (State.SUCCESS, 0)
 
@@ -243,7 +261,9 @@ async def test_starved_of_connections_slows_down_and_says_so(
         async with promoting(client.engine), working(config, app):
             await client.submit("holds")
             await holding.wait()
-            task_id = await client.submit("waits", options={"timeout_seconds": 0.2, "max_attempts": 1})
+            task_id = await client.submit(
+                "waits", options={"timeout_seconds": 0.2, "max_attempts": 1}
+            )
 
             async def often() -> bool:
                 return (await client.find(task_id)).hand_back_count >= 3
@@ -268,7 +288,9 @@ async def test_starved_of_connections_slows_down_and_says_so(
     ],
 )
 def test_charge_of_each_lost_session(count: int, outage: bool, silent: bool, charged: bool) -> None:
-    ending = hand_back(Ending(Outcome.ERRORED, error=LOST), Counts(0, 0, 0, 5, count), outage=outage, silent=silent)
+    ending = hand_back(
+        Ending(Outcome.ERRORED, error=LOST), Counts(0, 0, 0, 5, count), outage=outage, silent=silent
+    )
     assert ending.outcome is (Outcome.ERRORED if charged else Outcome.RELEASED)
     assert ending.self_caused
     assert ending.error is not None

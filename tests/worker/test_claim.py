@@ -83,7 +83,9 @@ async def test_a_claim_that_is_held_up_holds_up_no_other_for_long(
     assert await first == []
 
 
-async def test_outage_fails_every_claim_and_the_next_one_succeeds(ledger: Ledger, fleet: Fleet, monkeypatch: Any) -> None:
+async def test_outage_fails_every_claim_and_the_next_one_succeeds(
+    ledger: Ledger, fleet: Fleet, monkeypatch: Any
+) -> None:
     worker_id = await open_worker(fleet)
     ids = [await submit(ledger) for _ in range(3)]
     claim = ledger.claim
@@ -95,7 +97,9 @@ async def test_outage_fails_every_claim_and_the_next_one_succeeds(ledger: Ledger
     claimer = Claimer(ledger, fleet, worker_id=worker_id)
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "claim", away)
-        told = await asyncio.gather(*(claimer.claim([task_id]) for task_id in ids), return_exceptions=True)
+        told = await asyncio.gather(
+            *(claimer.claim([task_id]) for task_id in ids), return_exceptions=True
+        )
     assert [type(one) for one in told] == [ServerUnreachable] * 3
     assert ledger.claim == claim
     assert len(await claimer.claim(ids)) == 3

@@ -54,7 +54,9 @@ async def rung(client: Client, dispatcher: Dispatcher, *, worker_id: str) -> Del
     return await dispatcher.pull(QUEUE, worker_id=worker_id, limit=1)
 
 
-async def test_a_sweep_during_the_pull_finds_no_stray(config: Config, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sweep_during_the_pull_finds_no_stray(
+    config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with recorded() as events:
         async with assembled(config, app) as worker:
             arrived = await rung(client, worker.list_audit._dispatcher, worker_id=worker.worker_id)

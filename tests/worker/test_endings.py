@@ -36,7 +36,14 @@ def error_of(raw: bytes | None) -> dict[str, str]:
         ("note", {"n": "seven"}, {}, State.FAILED, 1, "payload_invalid"),
         ("commits_itself", {}, {}, State.FAILED, 1, "transaction_ended"),
         ("overrun", {}, {"timeout_seconds": 0.2, "max_attempts": 1}, State.FAILED, 1, "timeout"),
-        ("overrun_in_a_thread", {"seconds": 1}, {"timeout_seconds": 0.2, "max_attempts": 1}, State.FAILED, 1, "timeout"),
+        (
+            "overrun_in_a_thread",
+            {"seconds": 1},
+            {"timeout_seconds": 0.2, "max_attempts": 1},
+            State.FAILED,
+            1,
+            "timeout",
+        ),
     ],
 )
 async def test_task_ends_as_its_handler_does(
@@ -52,8 +59,12 @@ async def test_task_ends_as_its_handler_does(
     with recorded() as events:
         async with promoting(client.engine), working(config, app):
             task = await client.ended(await client.submit(task_type, options=options, **payload))
-            await until(lambda: [event.name for event in events].count("attempt.settled") == attempt)
-    failures = [(event.level, event.fields["code"]) for event in events if event.name == "task.failed"]
+            await until(
+                lambda: [event.name for event in events].count("attempt.settled") == attempt
+            )
+    failures = [
+        (event.level, event.fields["code"]) for event in events if event.name == "task.failed"
+    ]
     assert (task.state, task.attempt) == (state, attempt)
     assert failures == ([] if code is None else [(WARNING, code)])
     assert code is None or error_of(task.error)["code"] == code
@@ -62,31 +73,42 @@ async def test_task_ends_as_its_handler_does(
 async def test_results_are_what_handlers_return(config: Config, client: Client) -> None:
     async with working(config, app):
         assert (await client.ended(await client.submit("note", n=7))).result == b"7"
-        assert (await client.ended(await client.submit("doze", seconds=0))).result == b'"dozed beside 1"'
+        assert (
+            await client.ended(await client.submit("doze", seconds=0))
+        ).result == b'"dozed beside 1"'
 
 
-async def test_failure_of_a_handler_is_stored_with_its_words_and_type(config: Config, client: Client) -> None:
+async def test_failure_of_a_handler_is_stored_with_its_words_and_type(
+    config: Config, client: Client
+) -> None:
     async with working(config, app):
         task = await client.ended(await client.submit("refuse", reason="card declined"))
     assert error_of(task.error) == {"code": "failed", "message": "card declined", "type": "Fail"}
 
 
 @pytest.mark.parametrize(
-    ("task_type", "payload", "effects"), [("flaky", {"failures": 2}, 1), ("flaky", {"failures": 9}, 0), ("unwritable", {}, 0)]
+    ("task_type", "payload", "effects"),
+    [("flaky", {"failures": 2}, 1), ("flaky", {"failures": 9}, 0), ("unwritable", {}, 0)],
 )
 async def test_writes_of_an_attempt_that_fails_are_rolled_back(
     config: Config, client: Client, task_type: str, payload: dict[str, Any], effects: int
 ) -> None:
     async with promoting(client.engine), working(config, app):
-        task = await client.ended(await client.submit(task_type, options={"max_attempts": 3}, **payload))
+        task = await client.ended(
+            await client.submit(task_type, options={"max_attempts": 3}, **payload)
+        )
     assert await client.effects(task.task_id) == effects
 
 
-async def test_attempt_that_overran_is_recorded_as_timed_out(config: Config, client: Client) -> None:
+async def test_attempt_that_overran_is_recorded_as_timed_out(
+    config: Config, client: Client
+) -> None:
     with recorded() as events:
         async with working(config, app):
             options = {"timeout_seconds": 0.2, "max_attempts": 1}
-            task = await client.ended(await client.submit("overrun_in_a_thread", seconds=1, options=options))
+            task = await client.ended(
+                await client.submit("overrun_in_a_thread", seconds=1, options=options)
+            )
             await until(lambda: any(event.name == "handler.overran" for event in events))
     assert [row.outcome for row in await client.attempts(task.task_id)] == [Outcome.TIMED_OUT]
 
@@ -97,10 +119,14 @@ async def test_one_line_an_attempt_at_info(services: Services, client: Client) -
     await client.ended(task_id)
     (line,) = await worker.hear("attempt.settled", task_id=task_id)
     assert {"type", "queue", "attempt", "outcome", "state", "seconds", "timestamp"} <= line.keys()
-    assert [said["event"] for said in worker.said if said.get("task_id") == task_id] == ["attempt.settled"]
+    assert [said["event"] for said in worker.said if said.get("task_id") == task_id] == [
+        "attempt.settled"
+    ]
 
 
-async def test_an_unknown_type_is_handed_back_with_a_delay(services: Services, client: Client) -> None:
+async def test_an_unknown_type_is_handed_back_with_a_delay(
+    services: Services, client: Client
+) -> None:
     worker = await services.worker()
     task_id = await client.submit("not_deployed_yet")
     await worker.hear("attempt.settled", task_id=task_id)
@@ -150,7 +176,9 @@ async def test_queues_priorities_and_pause(services: Services, client: Client) -
     assert [said["task_id"] for said in worker.heard("attempt.started")] == [high, normal, low]
 
 
-async def test_idle_worker_pulls_other_priorities_immediately(services: Services, client: Client, pace: Pace) -> None:
+async def test_idle_worker_pulls_other_priorities_immediately(
+    services: Services, client: Client, pace: Pace
+) -> None:
     worker = await services.worker()
     warm = await client.submit("nap", seconds=0)
     await client.ended(warm)

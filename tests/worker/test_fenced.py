@@ -19,13 +19,17 @@ from support.worker import QUEUE, assembled, until, working
 
 
 async def listed(client: Client, key: str) -> list[str]:
-    return [as_bytes(value).decode() for value in await client.engine.stores.survey._client.lrange(key, 0, -1)]
+    return [
+        as_bytes(value).decode()
+        for value in await client.engine.stores.survey._client.lrange(key, 0, -1)
+    ]
 
 
 async def test_a_fenced_ending_between_two_steps_of_a_reap_loses_no_delivery(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reap has settled the attempt as lost, and has read that the task is PENDING; then the ending of its worker arrives."""
+    """The reap has settled the attempt as lost, and has read that the task is PENDING; then the
+    ending of its worker arrives."""
     app, may_end = Leaseq(), asyncio.Event()
 
     @app.task
@@ -49,15 +53,22 @@ async def test_a_fenced_ending_between_two_steps_of_a_reap_loses_no_delivery(
             monkeypatch.setattr(dispatcher, "release", release_late)
             task_id = await client.submit("linger")
             await until(lambda: worker.running == 1, seconds=30)
-            death = Death(worker_id=worker.worker_id, queues=[QUEUE], reason="taken for dead", blame=False)
+            death = Death(
+                worker_id=worker.worker_id, queues=[QUEUE], reason="taken for dead", blame=False
+            )
             assert await client.engine.reaper.reap(death)
-            assert await listed(client, KEYS.ready(QUEUE, Lane.NORMAL)) == [task_id], "to the head of its lane"
+            assert await listed(client, KEYS.ready(QUEUE, Lane.NORMAL)) == [task_id], (
+                "to the head of its lane"
+            )
             assert (await client.find(task_id)).state is State.PENDING
     assert not [event for event in events if event.name == "task.redispatched"]
 
 
-async def test_a_fenced_worker_that_is_open_accounts_for_what_stayed_in_its_list(config: Config, client: Client) -> None:
-    """Without a reap: the ledger has given the attempt to no other worker. The worker's own sweep finds the delivery."""
+async def test_a_fenced_worker_that_is_open_accounts_for_what_stayed_in_its_list(
+    config: Config, client: Client
+) -> None:
+    """Without a reap: the ledger has given the attempt to no other worker. The worker's own sweep
+    finds the delivery."""
     app, may_end, runs = Leaseq(), asyncio.Event(), 0
 
     @app.task
@@ -69,7 +80,9 @@ async def test_a_fenced_worker_that_is_open_accounts_for_what_stayed_in_its_list
     async with working(config, app) as worker:
         task_id = await client.submit("linger")
         await until(lambda: runs == 1, seconds=30)
-        await client.rows("update leaseq.tasks set state = 'PENDING', worker_id = null where id = %s", task_id)
+        await client.rows(
+            "update leaseq.tasks set state = 'PENDING', worker_id = null where id = %s", task_id
+        )
         with recorded() as events:
             may_end.set()
             await until(lambda: any(event.name == "attempt.fenced" for event in events), seconds=30)
@@ -91,10 +104,13 @@ async def test_deliveries_handed_back_keep_their_order(config: Config, client: C
     async def nothing() -> None: ...
 
     async with assembled(config, app) as worker:
-        await client.engine.stores.fleet.pause(QUEUE, paused=True)  # in the ledger alone: its claims get nothing
+        # in the ledger alone: its claims get nothing
+        await client.engine.stores.fleet.pause(QUEUE, paused=True)
         order = sorted(await client.submit_many("nothing", 5))
         await client.engine.pusher.aclose()
-        pulled = await client.engine.stores.dispatcher.pull(QUEUE, worker_id=worker.worker_id, limit=5)
+        pulled = await client.engine.stores.dispatcher.pull(
+            QUEUE, worker_id=worker.worker_id, limit=5
+        )
         waiting = await client.submit("nothing")
         await client.engine.pusher.aclose()
         assert sorted(pulled.task_ids) == order
@@ -102,7 +118,9 @@ async def test_deliveries_handed_back_keep_their_order(config: Config, client: C
         assert await listed(client, KEYS.ready(QUEUE, Lane.NORMAL)) == [*pulled.task_ids, waiting]
 
 
-async def test_deliveries_without_a_slot_are_handed_back_in_order(config: Config, client: Client) -> None:
+async def test_deliveries_without_a_slot_are_handed_back_in_order(
+    config: Config, client: Client
+) -> None:
     app = Leaseq()
 
     @app.task
@@ -111,7 +129,9 @@ async def test_deliveries_without_a_slot_are_handed_back_in_order(config: Config
     async with assembled(config, app, concurrency=2) as worker:
         await client.submit_many("nothing", 6)
         await client.engine.pusher.aclose()
-        pulled = await client.engine.stores.dispatcher.pull(QUEUE, worker_id=worker.worker_id, limit=6)
+        pulled = await client.engine.stores.dispatcher.pull(
+            QUEUE, worker_id=worker.worker_id, limit=6
+        )
         await worker.intakes[QUEUE].take(Deliveries(pulled.task_ids, []))
         assert await listed(client, KEYS.ready(QUEUE, Lane.NORMAL)) == pulled.task_ids[2:]
         await until(lambda: worker.running == 0, seconds=30)

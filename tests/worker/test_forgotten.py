@@ -32,7 +32,12 @@ async def reconciled(engine: Engine, client: Client) -> None:
     """The passes of a reaper that see an attempt which has run for a while, twice."""
     await client.rows("update leaseq.tasks set started_at = started_at - interval '1 minute'")
     clock = FakeClock()
-    reconcile = Reconcile(engine.stores, engine.reaper, interval_seconds=engine.config.reconcile_interval_seconds, clock=clock)
+    reconcile = Reconcile(
+        engine.stores,
+        engine.reaper,
+        interval_seconds=engine.config.reconcile_interval_seconds,
+        clock=clock,
+    )
     await reconcile.run_once()
     clock.now += PATIENCE_SECONDS
     await reconcile.run_once()
@@ -63,13 +68,15 @@ async def test_a_settle_that_a_failover_lost_is_made_up_for_by_the_worker_itself
     assert "attempt.forgotten" in {event.name for event in events}
     assert (task.state, task.attempt) == (State.SUCCESS, 1)
     assert len(fences) == 2
-    assert len(set(fences)) == 1  # the price: after a failover a handler may start twice under one fence
+    # the price: after a failover a handler may start twice under one fence
+    assert len(set(fences)) == 1
 
 
 async def test_a_claim_that_arrives_after_its_sender_has_given_it_up_runs(
     config: Config, client: Client, reaping: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The statement is executed by another session: its sender ends its own where it can, which is luck in a failover."""
+    """The statement is executed by another session: its sender ends its own where it can, which is
+    luck in a failover."""
     app = Leaseq()
     attempts: list[int] = []
 
@@ -98,7 +105,8 @@ async def test_a_claim_that_arrives_after_its_sender_has_given_it_up_runs(
 
         await until(lambda: in_state(State.SCHEDULED), seconds=30)
         await client.rows("update leaseq.scheduled set run_at = now()")
-        await promote_due(reaping.stores.ledger, limit=10)  # its delivery is pulled by another worker, and dropped
+        # its delivery is pulled by another worker, and dropped
+        await promote_due(reaping.stores.ledger, limit=10)
         await reaping.stores.ledger.claim(late, worker_id=worker.worker_id)
         assert await in_state(State.PROCESSING)
         await reconciled(reaping, client)

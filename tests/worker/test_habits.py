@@ -36,7 +36,8 @@ LATE = "create constraint trigger late after insert on {0} deferrable initially 
 
 
 def habit(ends: str) -> Callable[[Habit], Habit]:
-    """Something that handlers do in their transaction; how their attempt ends: SUCCESS, or the code of its error."""
+    """Something that handlers do in their transaction; how their attempt ends: SUCCESS, or the code
+    of its error."""
 
     def add(function: Habit) -> Habit:
         HABITS[function.__name__] = (function, ends)
@@ -143,14 +144,18 @@ async def commits_below_psycopg(ctx: Context, tx: Any) -> None:
 @habit("commit_refused")
 async def breaks_a_deferred_constraint(ctx: Context, tx: Any) -> None:
     await tx.execute("create temp table parents (id int primary key) on commit drop")
-    await tx.execute("create temp table children (parent int references parents deferrable initially deferred)")
+    await tx.execute(
+        "create temp table children (parent int references parents deferrable initially deferred)"
+    )
     await tx.execute("insert into children values (1)")
 
 
 @habit("commit_refused")
 async def has_a_trigger_that_raises_late(ctx: Context, tx: Any) -> None:
     await tx.execute("create temp table late (id int) on commit drop")
-    await tx.execute("create function pg_temp.raises() returns trigger language plpgsql as $$ begin raise 'too late'; end $$")
+    await tx.execute(
+        "create function pg_temp.raises() returns trigger language plpgsql as $$ begin raise 'too late'; end $$"
+    )
     await tx.execute(LATE.format("late", "pg_temp.raises"))
     await tx.execute("insert into late values (1)")
 
@@ -268,7 +273,9 @@ def app_of_habits() -> Leaseq:
     async def behaves(ctx: Context, seconds: float) -> list[Any]:
         async with ctx.transaction() as tx:
             await tx.execute("insert into effects values (%s, %s, 0)", (ctx.task_id, ctx.attempt))
-            row = await (await tx.execute("select name, setting from pg_settings where source = 'session'")).fetchall()
+            row = await (
+                await tx.execute("select name, setting from pg_settings where source = 'session'")
+            ).fetchall()
             await asyncio.sleep(seconds)
             await tx.execute("select 1")
         return sorted(row)
@@ -287,12 +294,15 @@ async def test_habits_of_users_of_psycopg(config: Config, client: Client) -> Non
         for what, (_, ends) in HABITS.items():
             beside = await client.submit("behaves", seconds=0.2, options=ONCE)
             seconds = 2 if ends == "timeout" else 60
-            task = await client.ended(await client.submit("does", what=what, options=ONCE | {"timeout_seconds": seconds}))
+            task = await client.ended(
+                await client.submit("does", what=what, options=ONCE | {"timeout_seconds": seconds})
+            )
             after = await client.submit("behaves", seconds=0, options=ONCE)
             neighbours = [await client.ended(one) for one in (beside, after)]
             effects = [await client.effects(one.task_id) for one in (task, *neighbours)]
             found[what] = (code_of(task), effects, [(one.state, one.result) for one in neighbours])
-            committed = ends in (SUCCESS, "transaction_ended")  # what a handler has committed itself stays
+            # what a handler has committed itself stays
+            committed = ends in (SUCCESS, "transaction_ended")
             wanted[what] = (ends, [committed, 1, 1], [(State.SUCCESS, usual)] * 2)
             await until(lambda: worker.running == 0 and worker.slots.running == 0)
             KEPT.clear()
@@ -330,8 +340,11 @@ async def habitual(services: Services) -> Service:
     return worker
 
 
-async def test_handlers_that_change_their_process(services: Services, client: Client, tmp_path: Path) -> None:
-    """The app reads and writes values in its own way, too: no statement of leaseq depends on `psycopg.adapters`."""
+async def test_handlers_that_change_their_process(
+    services: Services, client: Client, tmp_path: Path
+) -> None:
+    """The app reads and writes values in its own way, too: no statement of leaseq depends on
+    `psycopg.adapters`."""
     reaper, worker = await services.reaper(), await habitual(services)
     for what in CHANGES:
         file = tmp_path / what
@@ -353,7 +366,9 @@ async def test_handlers_that_change_their_process(services: Services, client: Cl
 
 
 @pytest.mark.parametrize("what", ["soft", "hard", "depth"])
-async def test_limits_of_a_handler_do_not_stay_with_its_neighbours(services: Services, client: Client, what: str) -> None:
+async def test_limits_of_a_handler_do_not_stay_with_its_neighbours(
+    services: Services, client: Client, what: str
+) -> None:
     """A hard limit can be raised by root alone: elsewhere the worker is replaced."""
     worker = await habitual(services)
     assert (await client.ended(await client.submit("limits", what=what))).state is State.SUCCESS
@@ -367,7 +382,9 @@ async def test_limits_of_a_handler_do_not_stay_with_its_neighbours(services: Ser
     assert not (died := worker.heard("child.died")), [*died, *worker.said[-30:], *worker.other]
 
 
-async def test_a_process_ends_although_its_streams_are_closed_and_a_thread_goes_on(services: Services, client: Client) -> None:
+async def test_a_process_ends_although_its_streams_are_closed_and_a_thread_goes_on(
+    services: Services, client: Client
+) -> None:
     worker = await habitual(services)
     await client.submit("prints_and_stays", seconds=600, options=ONCE | {"timeout_seconds": 0.2})
     await worker.hear("handler.overran")
@@ -389,7 +406,9 @@ async def test_a_handler_that_cancels_every_task_of_the_process_has_no_neighbour
         assert (task.retry_count, task.crash_count, task.loss_count, task.error) == (0, 0, 1, None)
 
 
-async def test_a_handler_writes_one_progress_at_a_time(config: Config, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_handler_writes_one_progress_at_a_time(
+    config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The connections of the worker are few, and the endings of all attempts need them."""
     app, writing, most = Leaseq(), 0, 0
 
@@ -415,10 +434,14 @@ async def test_a_handler_writes_one_progress_at_a_time(config: Config, client: C
     assert (task.state, task.progress, most) == (State.SUCCESS, b"29", 1)
 
 
-async def test_an_error_of_decoding_in_a_handler_is_not_the_payloads(config: Config, client: Client, tmp_path: Path) -> None:
+async def test_an_error_of_decoding_in_a_handler_is_not_the_payloads(
+    config: Config, client: Client, tmp_path: Path
+) -> None:
     """Although the functions and files of the app have the names of ours."""
     file = tmp_path / "registry.py"
-    file.write_text("import msgspec\ndef decode(raw):\n    return msgspec.json.decode(raw, type=int)\n")
+    file.write_text(
+        "import msgspec\ndef decode(raw):\n    return msgspec.json.decode(raw, type=int)\n"
+    )
     spec = importlib.util.spec_from_file_location("registry_of_an_app", file)
     assert spec is not None
     assert spec.loader is not None
@@ -460,7 +483,9 @@ async def test_only_an_attempt_that_ends_while_it_waits_is_starved_of_connection
     async with working(config, app):
         await client.submit("holds")
         await holding.wait()
-        task = await client.ended(await client.submit("goes_on_without", options=ONCE | {"timeout_seconds": 1}))
+        task = await client.ended(
+            await client.submit("goes_on_without", options=ONCE | {"timeout_seconds": 1})
+        )
         release.set()
     assert (task.state, code_of(task)) == (State.FAILED, "timeout")
 

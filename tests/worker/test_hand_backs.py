@@ -53,14 +53,18 @@ async def test_an_unknown_type_slows_down_in_one_row(config: Config, client: Cli
     assert row.finished_at.timestamp() - row.started_at.timestamp() >= 0.025 + 0.05 + 0.1 + 0.2
 
 
-async def test_a_worker_that_knows_the_type_makes_its_tasks_due(config: Config, client: Client) -> None:
+async def test_a_worker_that_knows_the_type_makes_its_tasks_due(
+    config: Config, client: Client
+) -> None:
     config = replace(config, hand_back_base_seconds=300.0, hand_back_cap_seconds=300.0)
     async with promoting(client.engine):
         async with working(config, knowing("other"), concurrency=10):
             ids = await client.submit_many("later", 40)
 
             async def all_wait() -> bool:
-                return not await client.rows("select 1 from leaseq.tasks where state <> 'SCHEDULED'")
+                return not await client.rows(
+                    "select 1 from leaseq.tasks where state <> 'SCHEDULED'"
+                )
 
             await until(all_wait, seconds=30)
         with recorded() as events:
@@ -92,7 +96,9 @@ async def test_a_task_handed_back_while_its_worker_opens_is_found_by_the_second_
             assert (await client.ended(task_id)).state is State.SUCCESS
 
 
-async def test_expedite_goes_on_where_another_died(config: Config, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_expedite_goes_on_where_another_died(
+    config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = replace(config, hand_back_base_seconds=300.0, hand_back_cap_seconds=300.0)
     async with working(config, knowing("other"), concurrency=10):
         ids = await client.submit_many("later", 12)
@@ -101,7 +107,9 @@ async def test_expedite_goes_on_where_another_died(config: Config, client: Clien
             return not await client.rows("select 1 from leaseq.tasks where state <> 'SCHEDULED'")
 
         await until(all_wait, seconds=30)
-    assert await client.engine.stores.fleet.expedite(["later"], ["default"], limit=5) == 5, "and then it died"
+    assert await client.engine.stores.fleet.expedite(["later"], ["default"], limit=5) == 5, (
+        "and then it died"
+    )
     monkeypatch.setattr(expedite, "EXPEDITE_BATCH", 3)
     async with promoting(client.engine), working(config, knowing("later")):
         tasks = await client.all_ended(ids)
@@ -125,11 +133,17 @@ async def test_drains_neither_delay_nor_count(config: Config, client: Client) ->
             await worker.drain(0.0, hurry=asyncio.Event())
         task = await client.find(task_id)
         # A claim that is still on its way while the worker drains brings an attempt, too.
-        assert (task.state, task.hand_back_count, task.attempt >= attempt) == (State.PENDING, 0, True)
+        assert (task.state, task.hand_back_count, task.attempt >= attempt) == (
+            State.PENDING,
+            0,
+            True,
+        )
     assert {row.hand_backs for row in await client.attempts(task_id)} == {None}
 
 
-async def test_a_suspect_is_handed_over_at_once_and_then_more_slowly(config: Config, client: Client) -> None:
+async def test_a_suspect_is_handed_over_at_once_and_then_more_slowly(
+    config: Config, client: Client
+) -> None:
     """Where deliveries reach the wrong lane again and again."""
     async with working(config, knowing("later")):
         task_id = await client.submit("later", options={"delay_seconds": 0.5})

@@ -22,7 +22,9 @@ RENAMES = [
 
 
 @pytest.mark.parametrize("statement", RENAMES)
-async def test_a_session_is_found_under_any_name(config: Config, client: Client, statement: str) -> None:
+async def test_a_session_is_found_under_any_name(
+    config: Config, client: Client, statement: str
+) -> None:
     app, renamed, reaped = Leaseq(), asyncio.Event(), asyncio.Event()
 
     @app.task
@@ -39,7 +41,9 @@ async def test_a_session_is_found_under_any_name(config: Config, client: Client,
         with recorded() as events:
             worker_id = worker.worker_id
             worker.stop_intake()  # a worker that pulls on would take back what the reap moves
-            await client.engine.reaper.reap(Death(worker_id=worker_id, queues=[QUEUE], reason="killed"))
+            await client.engine.reaper.reap(
+                Death(worker_id=worker_id, queues=[QUEUE], reason="killed")
+            )
         (report,) = [event.fields for event in events if event.name == "worker.reaped"]
         assert report["sessions_ended"] >= 1
         await until(lambda: _no_transaction(client))
@@ -51,15 +55,21 @@ async def _no_transaction(client: Client) -> bool:
     return not await client.rows(query)
 
 
-async def test_a_later_session_with_the_same_pid_is_left_alone(config: Config, client: Client) -> None:
+async def test_a_later_session_with_the_same_pid_is_left_alone(
+    config: Config, client: Client
+) -> None:
     fleet = client.engine.stores.fleet
     await fleet.open_worker("dead", host="here", pid=1, queues=[QUEUE], version="0")
     async with client.engine.stores.ledger._session.pool.connection() as conn:
         session = await fleet.identify_session(conn)
         assert await fleet.register_session("dead", session)
-        await client.rows("update leaseq.sessions set backend_start = backend_start - interval '1 second'")
+        await client.rows(
+            "update leaseq.sessions set backend_start = backend_start - interval '1 second'"
+        )
         assert (await fleet.end_sessions("dead", application_name="nobody's")).ended == 0
-        assert await fleet.register_session("dead", session), "the same pid again: the later session counts"
+        assert await fleet.register_session("dead", session), (
+            "the same pid again: the later session counts"
+        )
         await client.rows("select 1")
         assert (await fleet.end_sessions("dead", application_name="nobody's")).ended == 1
 
@@ -77,7 +87,9 @@ async def test_a_closed_worker_registers_no_session(config: Config, client: Clie
 async def test_sessions_that_have_ended_are_forgotten(config: Config, client: Client) -> None:
     fleet = client.engine.stores.fleet
     await fleet.open_worker("alive", host="here", pid=1, queues=[QUEUE], version="0")
-    await client.rows("insert into leaseq.sessions select 'alive', 2000000000 + n, now() from generate_series(1, 50) as n")
+    await client.rows(
+        "insert into leaseq.sessions select 'alive', 2000000000 + n, now() from generate_series(1, 50) as n"
+    )
     async with client.engine.stores.ledger._session.pool.connection() as conn:
         assert await fleet.register_session("alive", await fleet.identify_session(conn))
     assert await client.rows("select count(*) from leaseq.sessions") == [(1,)]

@@ -43,13 +43,18 @@ class Desk:
 
 async def listed(worker: Worker, task_ids: Sequence[str]) -> Deliveries:
     """The findings of an audit: ids in the worker's list that the worker does not know of."""
-    found = await worker.list_audit._dispatcher.pull(QUEUE, worker_id=worker.worker_id, limit=len(task_ids))
+    found = await worker.list_audit._dispatcher.pull(
+        QUEUE, worker_id=worker.worker_id, limit=len(task_ids)
+    )
     assert found.task_ids == list(task_ids)
     return found
 
 
-async def one_runs_and_one_waits(worker: Worker, client: Client) -> tuple[str, str, asyncio.Task[int]]:
-    """Two tasks, of which one has the only slot, and the taking of the other, which waits for it."""
+async def one_runs_and_one_waits(
+    worker: Worker, client: Client
+) -> tuple[str, str, asyncio.Task[int]]:
+    """Two tasks, of which one has the only slot, and the taking of the other, which waits for
+    it."""
     first, second = await client.submit("held"), await client.submit("held")
     await client.engine.pusher.aclose()
     await listed(worker, [first, second])
@@ -84,8 +89,13 @@ async def test_a_delivery_that_comes_again_while_it_is_handed_back_is_in_hand(
             return await claim(task_ids, **rest)
 
         monkeypatch.setattr(worker.attempts._services.handle.ledger, "claim", claim_slowly)
-        taking = asyncio.create_task(own.take(found))  # one slot is free: the first is claimed, the second handed back
-        await until(lambda: slow in worker.list_audit._in_flight and again not in worker.list_audit._in_flight)
+        # one slot is free: the first is claimed, the second handed back
+        taking = asyncio.create_task(own.take(found))
+        await until(
+            lambda: (
+                slow in worker.list_audit._in_flight and again not in worker.list_audit._in_flight
+            )
+        )
         desk.let(busy)
         await until(lambda: worker.slots.free == 1)
         await own._round(asyncio.Event())  # pulls the deliveries that were handed back
@@ -101,8 +111,11 @@ async def test_a_delivery_that_comes_again_while_it_is_handed_back_is_in_hand(
     assert desk.begun == {busy: 1, slow: 1, again: 1}
 
 
-async def test_a_delivery_that_comes_often_in_one_list_takes_one_slot(config: Config, client: Client) -> None:
-    """And none of its like stays behind, for one sweep after the other to find (`control-duplicates`)."""
+async def test_a_delivery_that_comes_often_in_one_list_takes_one_slot(
+    config: Config, client: Client
+) -> None:
+    """And none of its like stays behind, for one sweep after the other to find
+    (`control-duplicates`)."""
     desk = Desk()
     async with assembled(config, desk.app) as worker:
         task_id = await client.submit("held")
@@ -115,15 +128,18 @@ async def test_a_delivery_that_comes_often_in_one_list_takes_one_slot(config: Co
         assert (await client.ended(task_id)).state is State.SUCCESS
         await until(lambda: worker.running == 0)
         assert (worker.slots.running, worker.slots.unsettled) == (0, 0)
-        assert (await worker.list_audit._dispatcher.held(QUEUE, worker_id=worker.worker_id)).task_ids == []
+        assert (
+            await worker.list_audit._dispatcher.held(QUEUE, worker_id=worker.worker_id)
+        ).task_ids == []
 
 
 @pytest.mark.parametrize("soon", [True, False])
 async def test_a_slot_is_waited_for_but_not_for_long(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch, soon: bool
 ) -> None:
-    """Where the queues of a worker share its slots, one of them often finds all taken. If that is over in a moment, its delivery
-    need not go back, and come again to the same; if not, another task may have a slot."""
+    """Where the queues of a worker share its slots, one of them often finds all taken. If that is
+    over in a moment, its delivery need not go back, and come again to the same; if not, another
+    task may have a slot."""
     monkeypatch.setattr(intake, "SLOT_SECONDS", 10.0 if soon else 0.01)
     desk = Desk()
     async with assembled(config, desk.app, concurrency=1) as worker:

@@ -1,6 +1,7 @@
 """A statement that continues after its cancellation was answered.
 
-The statement here ignores each cancellation. Others answer one late: geometry, large numerics, PL/Python.
+The statement here ignores each cancellation. Others answer one late: geometry, large numerics,
+PL/Python.
 """
 
 from __future__ import annotations
@@ -36,12 +37,15 @@ end $$
 
 @pytest.fixture(autouse=True)
 def quiet_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A neighbour that receives data now and then is never left: these have received nothing for long."""
+    """A neighbour that receives data now and then is never left: these have received nothing for
+    long."""
     monkeypatch.setattr("leaseq.primary.LIVELY_SECONDS", 0.0)
 
 
 async def is_running(plain: Plain, pid: int) -> bool:
-    return bool(await (await plain.execute("select from pg_stat_activity where pid = %s", [pid])).fetchall())
+    return bool(
+        await (await plain.execute("select from pg_stat_activity where pid = %s", [pid])).fetchall()
+    )
 
 
 async def run_deaf(conn: ImpatientConnection) -> None:
@@ -50,7 +54,9 @@ async def run_deaf(conn: ImpatientConnection) -> None:
             await conn.execute(DEAF)
 
 
-async def test_neighbours_keep_their_connections_and_its_session_ends(config: Config, plain: Plain) -> None:
+async def test_neighbours_keep_their_connections_and_its_session_ends(
+    config: Config, plain: Plain
+) -> None:
     pool = await open_pool(config, name="leaseq test", max_size=2)
     try:
         with recorded() as events:
@@ -60,7 +66,9 @@ async def test_neighbours_keep_their_connections_and_its_session_ends(config: Co
             assert await is_running(plain, pid)
             await run_deaf(conn)
             assert conn.closed
-            await until(lambda: any(event.name == "ledger.abandoned" for event in events), seconds=PATIENCE)
+            await until(
+                lambda: any(event.name == "ledger.abandoned" for event in events), seconds=PATIENCE
+            )
 
             async def has_ended() -> bool:
                 return not await is_running(plain, pid)
@@ -99,7 +107,9 @@ async def test_a_server_that_takes_no_new_connection_either_is_left_by_all(
     assert primary_at(str(config.postgres_url)) is neighbour.primary
 
 
-async def test_its_attempt_is_charged_and_an_idle_transaction_beside_it_commits(config: Config, client: Client) -> None:
+async def test_its_attempt_is_charged_and_an_idle_transaction_beside_it_commits(
+    config: Config, client: Client
+) -> None:
     app, ended = Leaseq(), asyncio.Event()
 
     @app.task
@@ -117,14 +127,22 @@ async def test_its_attempt_is_charged_and_an_idle_transaction_beside_it_commits(
     with recorded() as events:
         async with working(config, app):
             beside = await client.submit("neighbour")
-            await until(lambda: any(event.name == "attempt.started" for event in events), seconds=PATIENCE)
-            task = await client.ended(
-                await client.submit("deaf", options={"max_attempts": 1, "timeout_seconds": 0.5}), timeout=PATIENCE
+            await until(
+                lambda: any(event.name == "attempt.started" for event in events), seconds=PATIENCE
             )
-            await until(lambda: any(event.name == "ledger.abandoned" for event in events), seconds=PATIENCE)
+            task = await client.ended(
+                await client.submit("deaf", options={"max_attempts": 1, "timeout_seconds": 0.5}),
+                timeout=PATIENCE,
+            )
+            await until(
+                lambda: any(event.name == "ledger.abandoned" for event in events), seconds=PATIENCE
+            )
             ended.set()
             other = await client.ended(beside, timeout=PATIENCE)
     assert (task.state, task.attempt) == (State.FAILED, 1)
-    assert next(event.fields["outcome"] for event in events if event.name == "attempt.settled") == Outcome.TIMED_OUT
+    assert (
+        next(event.fields["outcome"] for event in events if event.name == "attempt.settled")
+        == Outcome.TIMED_OUT
+    )
     assert (other.state, other.attempt) == (State.SUCCESS, 1)
     assert not [event for event in events if event.name == "ledger.left"]

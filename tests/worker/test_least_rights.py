@@ -27,7 +27,10 @@ def result_of(task: Task) -> dict[str, str]:
 async def test_no_program_of_a_handler_inherits_a_password(
     services: Services, client: Client, tmp_path: Path, from_files: bool
 ) -> None:
-    urls = {"LEASEQ_POSTGRES_URL": services.config.postgres_url or "", "LEASEQ_REDIS_URL": services.config.redis_url or ""}
+    urls = {
+        "LEASEQ_POSTGRES_URL": services.config.postgres_url or "",
+        "LEASEQ_REDIS_URL": services.config.redis_url or "",
+    }
     env: dict[str, str] = {}
     if from_files:
         for name, url in urls.items():
@@ -50,15 +53,25 @@ async def test_no_program_of_a_handler_inherits_a_password(
     assert task.state is State.SUCCESS, task.error
 
 
-async def test_a_child_that_does_not_get_ready_dies_with_its_supervisor(services: Services, tmp_path: Path) -> None:
+async def test_a_child_that_does_not_get_ready_dies_with_its_supervisor(
+    services: Services, tmp_path: Path
+) -> None:
     """Its import never ends, so it notices neither SIGTERM nor the end of its link."""
     marker = tmp_path / "pid"
-    worker = await services.start("worker", "apps.hanging_import:app", "--processes", "1", LEASEQ_TEST_HANGS=str(marker))
+    worker = await services.start(
+        "worker", "apps.hanging_import:app", "--processes", "1", LEASEQ_TEST_HANGS=str(marker)
+    )
     await until(lambda: marker.exists() and marker.read_text() != "", seconds=60)
     pid = int(marker.read_text())
     send(worker.pid, signal.SIGKILL)
     await worker.ended()
-    await until(lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text(), seconds=30)
+    await until(
+        lambda: (
+            not Path(f"/proc/{pid}").exists()
+            or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+        ),
+        seconds=30,
+    )
 
 
 async def test_modules_of_the_working_directory_replace_none_of_the_standard_library(

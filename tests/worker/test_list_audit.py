@@ -18,9 +18,11 @@ NOISE = {"delivery.restored", "delivery.stray", "delivery.skipped"}
 async def test_a_sweep_in_the_middle_of_work_finds_nothing(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ids come and go while it looks; each that it treats as lost is a warning, a claim and a release for nothing."""
+    """Ids come and go while it looks; each that it treats as lost is a warning, a claim and a
+    release for nothing."""
     monkeypatch.setattr(list_audit, "AUDIT_SECONDS", 0.005)
-    monkeypatch.setattr(list_audit, "RECHECK_SECONDS", 1.0)  # a release takes longer than usual on a busy machine
+    # a release takes longer than usual on a busy machine
+    monkeypatch.setattr(list_audit, "RECHECK_SECONDS", 1.0)
     app = Leaseq()
 
     @app.task

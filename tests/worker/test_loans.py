@@ -190,8 +190,11 @@ CALLERS = [of_the_attempt, of_a_bare_task, of_a_thread]
 
 
 @pytest.mark.parametrize("ending", ["return", "raise", "stop"])
-async def test_objects_kept_from_one_attempt_are_refused_in_the_next(config: Config, client: Client, ending: str) -> None:
-    """Each kind of handle that an attempt can keep, used from each place, on the same pooled connection."""
+async def test_objects_kept_from_one_attempt_are_refused_in_the_next(
+    config: Config, client: Client, ending: str
+) -> None:
+    """Each kind of handle that an attempt can keep, used from each place, on the same pooled
+    connection."""
     app, uses = Leaseq(), dict[str, Use]()
     refused: dict[tuple[str, str], BaseException | None] = {}
 
@@ -221,7 +224,9 @@ async def test_objects_kept_from_one_attempt_are_refused_in_the_next(config: Con
         for what in range(len(KEPT)):
             await client.ended(await client.submit("keeps", what=what, options=ONCE))
             task = await client.ended(await client.submit("uses_it", what=what, options=ONCE))
-            assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 1), KEPT[what].__name__
+            assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 1), KEPT[
+                what
+            ].__name__
     for cursor in SERVER_CURSORS:
         await cursor.close()  # psycopg warns of one that is deleted while it is open
     SERVER_CURSORS.clear()
@@ -231,7 +236,9 @@ async def test_objects_kept_from_one_attempt_are_refused_in_the_next(config: Con
     assert await client.effects("stolen") == 0
 
 
-async def test_a_live_transaction_is_refused_to_every_other_caller(config: Config, client: Client) -> None:
+async def test_a_live_transaction_is_refused_to_every_other_caller(
+    config: Config, client: Client
+) -> None:
     """Also while the attempt that borrowed it goes on."""
     app, uses, kept_all, done = Leaseq(), dict[str, Use](), asyncio.Event(), asyncio.Event()
     refused: dict[tuple[str, str], BaseException | None] = {}
@@ -262,12 +269,16 @@ async def test_a_live_transaction_is_refused_to_every_other_caller(config: Confi
         user = await client.ended(await client.submit("uses_them", options=ONCE))
         done.set()
         task = await client.ended(keeper)
-    assert {key: error for key, error in refused.items() if not isinstance(error, TransactionForeign)} == {}
+    assert {
+        key: error for key, error in refused.items() if not isinstance(error, TransactionForeign)
+    } == {}
     assert (user.state, task.state) == (State.SUCCESS, State.SUCCESS)
     assert (await client.effects("stolen"), await client.effects(task.task_id)) == (0, 1)
 
 
-async def test_a_foreign_transaction_is_the_handlers_own_error(config: Config, client: Client) -> None:
+async def test_a_foreign_transaction_is_the_handlers_own_error(
+    config: Config, client: Client
+) -> None:
     """Unlike `Fenced`, which costs nothing: a handler with this fault would run without end."""
     app, kept = Leaseq(), list[Any]()
 
@@ -293,7 +304,9 @@ async def test_tasks_and_threads_of_the_attempt_are_served(config: Config, clien
     async def in_tasks(ctx: Context) -> None:
         async with ctx.transaction() as tx, asyncio.TaskGroup() as group:
             for n in range(3):
-                group.create_task(tx.execute("insert into effects values (%s, %s, 0)", (ctx.task_id, n)))
+                group.create_task(
+                    tx.execute("insert into effects values (%s, %s, 0)", (ctx.task_id, n))
+                )
 
     @app.task
     def in_threads(ctx: Context) -> None:
@@ -302,7 +315,10 @@ async def test_tasks_and_threads_of_the_attempt_are_served(config: Config, clien
             def write(n: int) -> None:
                 tx.execute("insert into effects values (%s, %s, 0)", (ctx.task_id, n))
 
-            threads = [threading.Thread(target=contextvars.copy_context().run, args=(write, n)) for n in range(3)]
+            threads = [
+                threading.Thread(target=contextvars.copy_context().run, args=(write, n))
+                for n in range(3)
+            ]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -314,7 +330,9 @@ async def test_tasks_and_threads_of_the_attempt_are_served(config: Config, clien
             assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 3)
 
 
-async def test_the_blocking_face_of_one_attempt_is_refused_in_the_next(config: Config, client: Client) -> None:
+async def test_the_blocking_face_of_one_attempt_is_refused_in_the_next(
+    config: Config, client: Client
+) -> None:
     app, kept, refused = Leaseq(), list[Any](), list[BaseException]()
 
     @app.task
@@ -332,13 +350,18 @@ async def test_the_blocking_face_of_one_attempt_is_refused_in_the_next(config: C
 
     async with working(config, app, concurrency=1):
         for name in ("keeps", "uses_it"):
-            assert (await client.ended(await client.submit(name, options=ONCE))).state is State.SUCCESS
+            assert (
+                await client.ended(await client.submit(name, options=ONCE))
+            ).state is State.SUCCESS
     assert [type(error) for error in refused] == [TransactionForeign]
     assert await client.effects("stolen") == 0
 
 
-async def test_a_libpq_handle_that_was_kept_reaches_no_other_attempt(config: Config, client: Client) -> None:
-    """leaseq cannot watch what goes past psycopg: the connection is closed instead of being used again."""
+async def test_a_libpq_handle_that_was_kept_reaches_no_other_attempt(
+    config: Config, client: Client
+) -> None:
+    """leaseq cannot watch what goes past psycopg: the connection is closed instead of being used
+    again."""
     app, kept, refused = Leaseq(), list[Any](), list[BaseException]()
 
     @app.task
@@ -356,12 +379,16 @@ async def test_a_libpq_handle_that_was_kept_reaches_no_other_attempt(config: Con
 
     async with working(config, app, concurrency=1):
         for name in ("keeps", "uses_it"):
-            assert (await client.ended(await client.submit(name, options=ONCE))).state is State.SUCCESS
+            assert (
+                await client.ended(await client.submit(name, options=ONCE))
+            ).state is State.SUCCESS
     assert len(refused) == 1
     assert await client.effects("stolen") == 0
 
 
-async def test_an_open_wait_for_notifications_ends_with_its_attempt(config: Config, client: Client) -> None:
+async def test_an_open_wait_for_notifications_ends_with_its_attempt(
+    config: Config, client: Client
+) -> None:
     """It reads from the same socket, and would take the answers of the next attempt."""
     app, left = Leaseq(), list[asyncio.Task[Any]]()
 
@@ -379,14 +406,18 @@ async def test_an_open_wait_for_notifications_ends_with_its_attempt(config: Conf
             raise ValueError
 
     async with working(config, app, concurrency=1):
-        first, second = [await client.submit("listens", ending=how, options=ONCE) for how in ("return", "raise")]
+        first, second = [
+            await client.submit("listens", ending=how, options=ONCE) for how in ("return", "raise")
+        ]
         tasks = await client.all_ended([first, second])
         assert [code_of(task) for task in tasks] == ["commit_refused", "error"]
         refused = await asyncio.wait_for(asyncio.gather(*left, return_exceptions=True), 10)
         assert [type(error) for error in refused] == [Fenced, Fenced]
 
 
-async def test_nothing_that_a_handler_sets_on_its_connection_is_there_in_the_next_attempt(config: Config, client: Client) -> None:
+async def test_nothing_that_a_handler_sets_on_its_connection_is_there_in_the_next_attempt(
+    config: Config, client: Client
+) -> None:
     app, seen = Leaseq(), list[Any]()
 
     @app.task
@@ -416,7 +447,11 @@ async def test_nothing_that_a_handler_sets_on_its_connection_is_there_in_the_nex
                 tx.autocommit,
                 hasattr(tx, "tenant"),
             ]
-            return [row, [str(getattr(tx, name).__name__) for name in ("row_factory", "cursor_factory")], state]
+            return [
+                row,
+                [str(getattr(tx, name).__name__) for name in ("row_factory", "cursor_factory")],
+                state,
+            ]
 
     async with working(config, app, concurrency=1):
         fresh = await client.ended(await client.submit("looks"))
@@ -424,7 +459,11 @@ async def test_nothing_that_a_handler_sets_on_its_connection_is_there_in_the_nex
         task = await client.ended(await client.submit("looks"))
     assert (task.state, task.result, seen) == (State.SUCCESS, fresh.result, [])
     assert fresh.result is not None
-    assert msgspec.json.decode(fresh.result) == [[1], ["tuple_row", "AsyncCursor"], [5, 100, True, False]]
+    assert msgspec.json.decode(fresh.result) == [
+        [1],
+        ["tuple_row", "AsyncCursor"],
+        [5, 100, True, False],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -439,7 +478,16 @@ async def test_nothing_that_a_handler_sets_on_its_connection_is_there_in_the_nex
         lambda tx: tx.set_deferrable(True),
         lambda tx: tx.tpc_begin(tx.xid(1, "a", "b")),
     ],
-    ids=["commit", "rollback", "async with", "autocommit", "isolation", "read only", "deferrable", "two phases"],
+    ids=[
+        "commit",
+        "rollback",
+        "async with",
+        "autocommit",
+        "isolation",
+        "read only",
+        "deferrable",
+        "two phases",
+    ],
 )
 async def test_the_ways_of_psycopg_to_end_a_transaction_are_refused(
     config: Config, client: Client, refused: Callable[[Any], Awaitable[Any]]
@@ -459,7 +507,9 @@ async def test_the_ways_of_psycopg_to_end_a_transaction_are_refused(
     assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 1)
 
 
-async def test_libpq_settings_of_a_handler_are_undone(config: Config, client: Client, tmp_path: Path) -> None:
+async def test_libpq_settings_of_a_handler_are_undone(
+    config: Config, client: Client, tmp_path: Path
+) -> None:
     app, traced = Leaseq(), tmp_path / "trace"
 
     @app.task
@@ -479,6 +529,8 @@ async def test_libpq_settings_of_a_handler_are_undone(config: Config, client: Cl
 
     async with working(config, app, concurrency=1):
         pid = msgspec.json.decode((await client.ended(await client.submit("sets"))).result or b"")
-        found = msgspec.json.decode((await client.ended(await client.submit("looks"))).result or b"")
+        found = msgspec.json.decode(
+            (await client.ended(await client.submit("looks"))).result or b""
+        )
     assert found == [pid, 1, False]
     assert b"of a neighbour" not in traced.read_bytes()

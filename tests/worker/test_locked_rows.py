@@ -1,6 +1,7 @@
 """One row that a person has locked holds up its own task and no other.
 
-The lock is a real one: an open transaction of another session, as `psql` with autocommit off leaves it behind.
+The lock is a real one: an open transaction of another session, as `psql` with autocommit off leaves
+it behind.
 """
 
 from __future__ import annotations
@@ -63,14 +64,18 @@ class Waits:
         self.claims = self.settles = 0
         claim_task, settle = Ledger.claim, Ledger.settle
 
-        async def counted_claim(ledger: Ledger, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:
+        async def counted_claim(
+            ledger: Ledger, task_ids: Sequence[str], *, worker_id: str
+        ) -> list[ClaimedTask]:
             try:
                 return await claim_task(ledger, task_ids, worker_id=worker_id)
             except Locked:
                 self.claims += 1
                 raise
 
-        async def counted_settle(ledger: Ledger, batch: Sequence[Settlement], **said: Any) -> dict[str, Settled]:
+        async def counted_settle(
+            ledger: Ledger, batch: Sequence[Settlement], **said: Any
+        ) -> dict[str, Settled]:
             try:
                 return await settle(ledger, batch, **said)
             except Locked:
@@ -87,10 +92,15 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 
 
 async def states(client: Client, ids: Sequence[str]) -> set[State]:
-    return {task.state for task in (await client.engine.stores.ledger.find(ids, tenant="default")).values()}
+    return {
+        task.state
+        for task in (await client.engine.stores.ledger.find(ids, tenant="default")).values()
+    }
 
 
-async def test_a_claim_goes_around_locked_rows(config: Config, client: Client, waits: Waits) -> None:
+async def test_a_claim_goes_around_locked_rows(
+    config: Config, client: Client, waits: Waits
+) -> None:
     handlers = Handlers()
     ids = await client.submit_many("quick", 40)
     locked, free = ids[::4], [task_id for n, task_id in enumerate(ids) if n % 4]
@@ -129,7 +139,9 @@ async def test_more_locked_rows_than_a_worker_keeps_go_back_to_their_lane(
     assert sorted(handlers.runs) == sorted(set(handlers.runs))
 
 
-async def test_a_delivery_that_is_kept_during_a_look_is_not_taken_for_free(client: Client, config: Config) -> None:
+async def test_a_delivery_that_is_kept_during_a_look_is_not_taken_for_free(
+    client: Client, config: Config
+) -> None:
     ids = await client.submit_many("quick", 2)
     in_flight = InFlight()
     holds = in_flight.add(QUEUE, ids).new
@@ -146,7 +158,9 @@ async def test_a_delivery_that_is_kept_during_a_look_is_not_taken_for_free(clien
     assert await kept.take_free() == {QUEUE: ids}
 
 
-async def test_a_worker_that_ends_leaves_no_locked_delivery_behind(config: Config, client: Client) -> None:
+async def test_a_worker_that_ends_leaves_no_locked_delivery_behind(
+    config: Config, client: Client
+) -> None:
     handlers = Handlers()
     locked, free = await client.submit("quick"), await client.submit("quick")
     dispatcher: Dispatcher = client.engine.stores.dispatcher
@@ -159,7 +173,9 @@ async def test_a_worker_that_ends_leaves_no_locked_delivery_behind(config: Confi
                 await worker.list_audit.run_once()  # it is in hand: neither a stray nor forgotten
                 worker_id = worker.worker_id
                 assert (await dispatcher.held(QUEUE, worker_id=worker_id)).task_ids == [locked]
-            await client.engine.reaper.reap(Death(worker_id=worker_id, queues=[QUEUE], reason="killed"))
+            await client.engine.reaper.reap(
+                Death(worker_id=worker_id, queues=[QUEUE], reason="killed")
+            )
             found = await dispatcher.pull(QUEUE, worker_id=worker_id, limit=5)
             assert found.task_ids == [], "its worker is closed"
             assert await client.engine.stores.survey.length(QUEUE, Lane.NORMAL) == 1
@@ -170,7 +186,9 @@ async def test_a_worker_that_ends_leaves_no_locked_delivery_behind(config: Confi
     assert "delivery.stray" not in names(events)
 
 
-async def test_a_settle_goes_around_locked_rows(config: Config, client: Client, waits: Waits) -> None:
+async def test_a_settle_goes_around_locked_rows(
+    config: Config, client: Client, waits: Waits
+) -> None:
     handlers = Handlers()
     with recorded() as events:
         async with person(config) as psql, working(config, handlers.app, concurrency=5) as worker:
@@ -190,11 +208,15 @@ async def test_a_settle_goes_around_locked_rows(config: Config, client: Client, 
             await until(lambda: worker.running == 0, seconds=SECONDS)
     assert {(task.state, task.attempt) for task in tasks} == {(State.SUCCESS, 1)}
     assert sorted(handlers.runs) == sorted(set(handlers.runs))
-    assert {task_id for fields in named(events, "task.locked") for task_id in fields["task_ids"]} == set(locked)
+    assert {
+        task_id for fields in named(events, "task.locked") for task_id in fields["task_ids"]
+    } == set(locked)
     assert not {"attempt.fenced", "loop.failed", "delivery.stray"} & set(names(events))
 
 
-async def test_endings_that_come_later_than_the_lock_is_known_wait_for_none(config: Config, client: Client, waits: Waits) -> None:
+async def test_endings_that_come_later_than_the_lock_is_known_wait_for_none(
+    config: Config, client: Client, waits: Waits
+) -> None:
     """Handlers end one by one, so each locked ending comes in a batch of its own."""
     app, gates = Leaseq(), [asyncio.Event() for _ in range(6)]
     started = []
@@ -218,10 +240,14 @@ async def test_endings_that_come_later_than_the_lock_is_known_wait_for_none(conf
             await client.ended(ids[5], timeout=SECONDS)
         assert waits.settles == 1
         await psql.commit()
-        assert {task.state for task in await client.all_ended(ids, timeout=SECONDS)} == {State.SUCCESS}
+        assert {task.state for task in await client.all_ended(ids, timeout=SECONDS)} == {
+            State.SUCCESS
+        }
 
 
-async def test_an_ending_that_needs_another_locked_row_is_written_alone(config: Config, client: Client) -> None:
+async def test_an_ending_that_needs_another_locked_row_is_written_alone(
+    config: Config, client: Client
+) -> None:
     """A trigger of the user needs it here."""
     app = Leaseq()
     started: list[str] = []
@@ -264,7 +290,9 @@ async def test_a_settle_whose_answer_was_lost_and_whose_row_is_locked_counts(
     async with person(config) as psql:
         lost: list[str] = []
 
-        async def losing(ledger: Ledger, batch: Sequence[Settlement], **said: Any) -> dict[str, Settled]:
+        async def losing(
+            ledger: Ledger, batch: Sequence[Settlement], **said: Any
+        ) -> dict[str, Settled]:
             found = await settle(ledger, batch, **said)
             if not lost:
                 lost.append(batch[0].claim.task_id)
@@ -285,7 +313,8 @@ async def test_a_settle_whose_answer_was_lost_and_whose_row_is_locked_counts(
 
 
 async def test_a_drain_does_not_wait_for_a_locked_row(config: Config, client: Client) -> None:
-    """The other attempts are handed back, and the incarnation is closed. The locked task runs again when its row is free."""
+    """The other attempts are handed back, and the incarnation is closed. The locked task runs again
+    when its row is free."""
     handlers = Handlers()
     async with person(config) as psql:
         async with working(config, handlers.app) as worker:
@@ -304,7 +333,9 @@ async def test_a_drain_does_not_wait_for_a_locked_row(config: Config, client: Cl
     assert await states(client, ids) == {State.PENDING}
 
 
-async def test_progress_of_a_locked_task_fails_no_handler_and_keeps_no_connection(config: Config, client: Client) -> None:
+async def test_progress_of_a_locked_task_fails_no_handler_and_keeps_no_connection(
+    config: Config, client: Client
+) -> None:
     """More such tasks than the worker has connections."""
     handlers = Handlers()
     with recorded() as events:
@@ -321,8 +352,11 @@ async def test_progress_of_a_locked_task_fails_no_handler_and_keeps_no_connectio
     assert {(task.state, task.attempt) for task in tasks} == {(State.SUCCESS, 1)}
 
 
-async def test_a_transaction_whose_task_is_locked_takes_effect_once(config: Config, client: Client) -> None:
-    """Its commit meets the lock: it is undone, the task is handed back when its row is free, and runs again."""
+async def test_a_transaction_whose_task_is_locked_takes_effect_once(
+    config: Config, client: Client
+) -> None:
+    """Its commit meets the lock: it is undone, the task is handed back when its row is free, and
+    runs again."""
     app, go = Leaseq(), asyncio.Event()
     runs: list[int] = []
 

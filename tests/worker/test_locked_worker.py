@@ -35,7 +35,9 @@ BRIEF = {"statement_timeout_seconds": 2.0}
 @asynccontextmanager
 async def locking(config: Config, table: str, worker_id: str) -> AsyncIterator[None]:
     """A session of a person has locked the row of this worker until the block ends."""
-    async with await psycopg.AsyncConnection.connect(admin_url(config), application_name="psql") as conn:
+    async with await psycopg.AsyncConnection.connect(
+        admin_url(config), application_name="psql"
+    ) as conn:
         assert await (await conn.execute(LOCKS[table].encode(), [worker_id])).fetchall()
         yield
 
@@ -47,7 +49,9 @@ async def test_a_beat_goes_around_a_locked_row(config: Config, client: Client, t
         heartbeat = Heartbeat(quick, engine.stores, [QUEUE])
         workers = ["locked", "free", "closed"]
         for worker_id in workers:
-            await engine.stores.fleet.open_worker(worker_id, host="here", pid=1, queues=[QUEUE], version="0")
+            await engine.stores.fleet.open_worker(
+                worker_id, host="here", pid=1, queues=[QUEUE], version="0"
+            )
             await heartbeat.open(worker_id)
         await heartbeat.beat(workers)
         loop = asyncio.get_running_loop()
@@ -64,11 +68,16 @@ async def test_a_beat_goes_around_a_locked_row(config: Config, client: Client, t
                 return verdict is not None and verdict.lease_lost is not None
 
             await until(is_told, seconds=60)
-        assert [bool(verdict.renewed_at) for _, verdict in sorted((await heartbeat.beat(workers[:2])).items())] == [True, True]
+        assert [
+            bool(verdict.renewed_at)
+            for _, verdict in sorted((await heartbeat.beat(workers[:2])).items())
+        ] == [True, True]
         await heartbeat.aclose()
 
 
-async def test_a_worker_whose_own_row_is_locked_hands_its_deliveries_back(config: Config, client: Client) -> None:
+async def test_a_worker_whose_own_row_is_locked_hands_its_deliveries_back(
+    config: Config, client: Client
+) -> None:
     app = Leaseq()
 
     @app.task
@@ -95,11 +104,17 @@ async def test_a_worker_whose_own_row_is_locked_hands_its_deliveries_back(config
         assert {task.state for task in await client.all_ended(ids)} == {State.SUCCESS}
 
 
-async def test_work_goes_on_beside_a_locked_worker_and_in_a_new_process(services: Services, client: Client) -> None:
+async def test_work_goes_on_beside_a_locked_worker_and_in_a_new_process(
+    services: Services, client: Client
+) -> None:
     services.config = replace(services.config, **BRIEF)
-    worker = await services.start("worker", "apps.rogue:app", "--processes", "2", "--concurrency", "2")
+    worker = await services.start(
+        "worker", "apps.rogue:app", "--processes", "2", "--concurrency", "2"
+    )
     opened = await worker.hear("worker.opened", count=2)
-    beside = [await client.submit("nap", seconds=4 * services.config.lease_seconds) for _ in range(2)]
+    beside = [
+        await client.submit("nap", seconds=4 * services.config.lease_seconds) for _ in range(2)
+    ]
     await worker.hear("attempt.started", count=2)
     async with locking(client.config, "workers", opened[0]["worker_id"]):
         ids = [await client.submit("nap", seconds=0)]
@@ -107,7 +122,9 @@ async def test_work_goes_on_beside_a_locked_worker_and_in_a_new_process(services
             ids.append(await client.submit("nap", seconds=0))
             await asyncio.sleep(0.2)
         await worker.hear("worker.opened", count=3)
-        assert {(task.state, task.attempt) for task in await client.all_ended(ids, timeout=60)} == {(State.SUCCESS, 1)}
+        assert {(task.state, task.attempt) for task in await client.all_ended(ids, timeout=60)} == {
+            (State.SUCCESS, 1)
+        }
         for task in await client.all_ended(beside, timeout=60):
             assert (task.state, task.attempt, task.loss_count) == (State.SUCCESS, 1, 0)
     assert not worker.heard("worker.fenced")

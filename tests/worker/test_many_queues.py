@@ -49,11 +49,15 @@ async def test_an_idle_worker_asks_for_little(worker: Service, store: redis.asyn
     await asyncio.sleep(WATCHED_SECONDS)
     rate = (await calls(store) - before) / (time.monotonic() - began)
     assert rate < COMMANDS_PER_SECOND
-    assert len(await store.client_list()) < len(NAMES), "a connection for each idle queue is too many"
+    assert len(await store.client_list()) < len(NAMES), (
+        "a connection for each idle queue is too many"
+    )
 
 
 @pytest.mark.parametrize("priority", ["high", "normal", "low"])
-async def test_a_task_of_an_idle_queue_starts_soon(worker: Service, client: Client, priority: str) -> None:
+async def test_a_task_of_an_idle_queue_starts_soon(
+    worker: Service, client: Client, priority: str
+) -> None:
     began = time.monotonic()
     options = [{"queue": name, "priority": priority} for name in NAMES[::10]]
     tasks = [await client.submit("note", n=1, options=option) for option in options]
@@ -73,7 +77,9 @@ async def test_a_queue_that_was_busy_is_asleep_again_and_wakes_again(
         assert await calls(store) - before < 2 * COMMANDS_PER_SECOND
 
 
-async def test_a_delivery_whose_token_was_lost_is_found(worker: Service, client: Client, store: redis.asyncio.Redis) -> None:
+async def test_a_delivery_whose_token_was_lost_is_found(
+    worker: Service, client: Client, store: redis.asyncio.Redis
+) -> None:
     """The worker that took the token died with it."""
     await client.engine.pause(NAMES[5], paused=True)
     task_id = await client.submit("note", n=1, options={"queue": NAMES[5], "priority": "low"})
@@ -83,19 +89,28 @@ async def test_a_delivery_whose_token_was_lost_is_found(worker: Service, client:
     assert (await client.ended(task_id)).state is State.SUCCESS
 
 
-async def test_a_stray_is_found_where_nothing_else_happens(worker: Service, client: Client, store: redis.asyncio.Redis) -> None:
+async def test_a_stray_is_found_where_nothing_else_happens(
+    worker: Service, client: Client, store: redis.asyncio.Redis
+) -> None:
     (opened,) = worker.heard("worker.opened")
-    await store.set(KEYS.paused(NAMES[7]), "1")  # here only, so that the worker pulls nothing, and may claim
+    # here only, so that the worker pulls nothing, and may claim
+    await store.set(KEYS.paused(NAMES[7]), "1")
     task_id = await client.submit("note", n=1, options={"queue": NAMES[7]})
     await client.engine.pusher.aclose()
-    await store.lmove(KEYS.ready(NAMES[7], Lane.NORMAL), KEYS.processing(NAMES[7], opened["worker_id"]), "LEFT", "RIGHT")
+    await store.lmove(
+        KEYS.ready(NAMES[7], Lane.NORMAL),
+        KEYS.processing(NAMES[7], opened["worker_id"]),
+        "LEFT",
+        "RIGHT",
+    )
     await worker.hear("attempt.settled", task_id=task_id)
 
 
 async def test_a_registration_that_redis_has_lost_is_made_again(
     worker: Service, client: Client, store: redis.asyncio.Redis
 ) -> None:
-    """Without it the worker would pull nothing there, and there may be no other worker for that queue."""
+    """Without it the worker would pull nothing there, and there may be no other worker for that
+    queue."""
     await store.delete(KEYS.leases(NAMES[23]))
     await worker.hear("lease.reopened", queue=NAMES[23])
     task_id = await client.submit("note", n=1, options={"queue": NAMES[23]})
@@ -103,7 +118,9 @@ async def test_a_registration_that_redis_has_lost_is_made_again(
     assert not worker.heard("worker.fenced")
 
 
-async def test_a_task_under_suspicion_runs_alone(worker: Service, client: Client, store: redis.asyncio.Redis) -> None:
+async def test_a_task_under_suspicion_runs_alone(
+    worker: Service, client: Client, store: redis.asyncio.Redis
+) -> None:
     task_id = await client.submit("note", n=1, options={"queue": NAMES[31]})
     await client.ended(task_id)
     await store.rpush(KEYS.ready(NAMES[31], Lane.SUSPECT), task_id)

@@ -75,16 +75,29 @@ def code_of(task: Task) -> str:
 
 
 @pytest.mark.parametrize(
-    "what", ["cancelled", "cancelled inside", "cancels itself", "speechless", "panic", "group", "retry in words"]
+    "what",
+    [
+        "cancelled",
+        "cancelled inside",
+        "cancels itself",
+        "speechless",
+        "panic",
+        "group",
+        "retry in words",
+    ],
 )
-async def test_exception_of_a_handler_is_its_error(config: Config, client: Client, what: str) -> None:
+async def test_exception_of_a_handler_is_its_error(
+    config: Config, client: Client, what: str
+) -> None:
     app, started = misbehaving()
     with recorded() as events:
         async with working(config, app):
             task = await client.ended(await client.submit("raises", what=what, options=ONCE))
     assert (task.state, code_of(task)) == (State.FAILED, "error")
     assert started == [task.task_id], "one attempt is one run"
-    assert [event.fields for event in events if event.name in ("loop.failed", "delivery.stray")] == []
+    assert [
+        event.fields for event in events if event.name in ("loop.failed", "delivery.stray")
+    ] == []
 
 
 async def test_a_thread_may_raise_stop_iteration(config: Config, client: Client) -> None:
@@ -106,8 +119,11 @@ async def stubborn(release: asyncio.Event) -> None:
             continue
 
 
-async def test_a_handler_that_swallows_its_time_out_is_ended_without_it(config: Config, client: Client) -> None:
-    """As with a thread that overruns: the attempt ends, the slot stays occupied as long as the handler runs."""
+async def test_a_handler_that_swallows_its_time_out_is_ended_without_it(
+    config: Config, client: Client
+) -> None:
+    """As with a thread that overruns: the attempt ends, the slot stays occupied as long as the
+    handler runs."""
     app, release = Leaseq(), asyncio.Event()
 
     @app.task
@@ -120,10 +136,14 @@ async def test_a_handler_that_swallows_its_time_out_is_ended_without_it(config: 
 
     with recorded() as events:
         async with working(config, app, concurrency=1) as worker:
-            task = await client.ended(await client.submit("stays", options=ONCE | {"timeout_seconds": 0.2}))
+            task = await client.ended(
+                await client.submit("stays", options=ONCE | {"timeout_seconds": 0.2})
+            )
             assert (task.state, code_of(task)) == (State.FAILED, "timeout")
             await until(lambda: worker.running == 0)
-            assert [event.fields["task_id"] for event in events if event.name == "handler.overran"] == [task.task_id]
+            assert [
+                event.fields["task_id"] for event in events if event.name == "handler.overran"
+            ] == [task.task_id]
             waiting = await client.submit("quick")
             await client.engine.pusher.aclose()
             assert (await client.find(waiting)).state is State.PENDING, "its slot is not free yet"
@@ -131,7 +151,9 @@ async def test_a_handler_that_swallows_its_time_out_is_ended_without_it(config: 
             assert (await client.ended(waiting)).state is State.SUCCESS
 
 
-async def test_a_handler_that_swallows_a_drain_is_left_behind(config: Config, client: Client) -> None:
+async def test_a_handler_that_swallows_a_drain_is_left_behind(
+    config: Config, client: Client
+) -> None:
     app, release, started = Leaseq(), asyncio.Event(), asyncio.Event()
 
     @app.task
@@ -150,8 +172,11 @@ async def test_a_handler_that_swallows_a_drain_is_left_behind(config: Config, cl
         release.set()
 
 
-async def test_an_error_that_an_interruption_was_turned_into_costs_nothing(config: Config, client: Client) -> None:
-    """Libraries turn a cancellation into an exception of their own; the drain is to blame, not the handler."""
+async def test_an_error_that_an_interruption_was_turned_into_costs_nothing(
+    config: Config, client: Client
+) -> None:
+    """Libraries turn a cancellation into an exception of their own; the drain is to blame, not the
+    handler."""
     app, started = Leaseq(), asyncio.Event()
 
     @app.task
@@ -171,8 +196,12 @@ async def test_an_error_that_an_interruption_was_turned_into_costs_nothing(confi
         assert [a.outcome for a in await client.attempts(task_id)] == [Outcome.RELEASED]
 
 
-@pytest.mark.parametrize("raw", [b"not json", b'"\xff"', b"[" * 200_000 + b"]" * 200_000], ids=["text", "bytes", "deep"])
-async def test_a_result_that_postgres_refuses_does_not_hurt_its_neighbours(config: Config, client: Client, raw: bytes) -> None:
+@pytest.mark.parametrize(
+    "raw", [b"not json", b'"\xff"', b"[" * 200_000 + b"]" * 200_000], ids=["text", "bytes", "deep"]
+)
+async def test_a_result_that_postgres_refuses_does_not_hurt_its_neighbours(
+    config: Config, client: Client, raw: bytes
+) -> None:
     """All endings of a moment go into one statement."""
     app, gate = Leaseq(), asyncio.Event()
 
@@ -194,7 +223,9 @@ async def test_a_result_that_postgres_refuses_does_not_hurt_its_neighbours(confi
     assert len([e for e in events if e.name == "attempt.started"]) == 4, "nothing ran twice"
 
 
-async def test_results_of_a_megabyte_each_are_written_in_bites(config: Config, client: Client) -> None:
+async def test_results_of_a_megabyte_each_are_written_in_bites(
+    config: Config, client: Client
+) -> None:
     app, gate = Leaseq(), asyncio.Event()
     large = "x" * 1_000_000
 
@@ -213,7 +244,9 @@ async def test_results_of_a_megabyte_each_are_written_in_bites(config: Config, c
     assert not [e for e in events if e.name == "ledger.unreachable"]
 
 
-async def test_an_endless_thread_holds_its_slot_and_nothing_else(config: Config, client: Client) -> None:
+async def test_an_endless_thread_holds_its_slot_and_nothing_else(
+    config: Config, client: Client
+) -> None:
     app, release = Leaseq(), threading.Event()
 
     @app.task
@@ -225,7 +258,9 @@ async def test_an_endless_thread_holds_its_slot_and_nothing_else(config: Config,
         return "done"
 
     async with working(config, app, concurrency=2) as worker:
-        task = await client.ended(await client.submit("stays", options=ONCE | {"timeout_seconds": 0.2}))
+        task = await client.ended(
+            await client.submit("stays", options=ONCE | {"timeout_seconds": 0.2})
+        )
         assert code_of(task) == "timeout"
         for _ in range(5):
             assert (await client.ended(await client.submit("quick"))).state is State.SUCCESS
@@ -234,17 +269,27 @@ async def test_an_endless_thread_holds_its_slot_and_nothing_else(config: Config,
 
 
 GROUPS: dict[str, tuple[list[BaseException], State, str]] = {
-    "only fail": ([Fail("this cannot be"), ExceptionGroup("inner", [Fail("nor that")])], State.FAILED, "failed"),
+    "only fail": (
+        [Fail("this cannot be"), ExceptionGroup("inner", [Fail("nor that")])],
+        State.FAILED,
+        "failed",
+    ),
     "fail and retry": ([Fail("this cannot be"), Retry("later", delay=1)], State.FAILED, "failed"),
     "only retry": ([Retry("soon", delay=10), Retry("later", delay=3000)], State.SCHEDULED, "retry"),
-    "retry and an error": ([Retry("later", delay=3000), ValueError("no")], State.SCHEDULED, "error"),
+    "retry and an error": (
+        [Retry("later", delay=3000), ValueError("no")],
+        State.SCHEDULED,
+        "error",
+    ),
     "fail and an error": ([Fail("this cannot be"), ValueError("no")], State.SCHEDULED, "error"),
     "an exit": ([SystemExit("bye")], State.SCHEDULED, "error"),
 }
 
 
 @pytest.mark.parametrize("name", GROUPS)
-async def test_a_group_of_exceptions_says_what_its_parts_say(config: Config, client: Client, name: str) -> None:
+async def test_a_group_of_exceptions_says_what_its_parts_say(
+    config: Config, client: Client, name: str
+) -> None:
     errors, state, code = GROUPS[name]
     app = Leaseq()
 
@@ -258,9 +303,13 @@ async def test_a_group_of_exceptions_says_what_its_parts_say(config: Config, cli
     task = await client.find(task_id)
     assert (task.state, code_of(task)) == (state, code)
     error = msgspec.json.decode(task.error or b"{}")
-    assert all(str(leaf) in error["message"] for leaf in errors if not isinstance(leaf, BaseExceptionGroup))
+    assert all(
+        str(leaf) in error["message"] for leaf in errors if not isinstance(leaf, BaseExceptionGroup)
+    )
     if code == "retry":
-        assert (task.run_at - datetime.now(UTC)).total_seconds() > 2000, "the longest delay that was asked for"
+        assert (task.run_at - datetime.now(UTC)).total_seconds() > 2000, (
+            "the longest delay that was asked for"
+        )
 
 
 async def has_settled(client: Client, task_id: str) -> bool:
@@ -287,7 +336,9 @@ class Suicidal(Exception):
     [Mute(), Suicidal(), type("N" * 5000, (Exception,), {})(), ExceptionGroup("g", [Suicidal()])],
     ids=["mute", "suicidal", "long name", "group"],
 )
-async def test_an_exception_whose_own_code_fails_ends_its_attempt(config: Config, client: Client, error: Exception) -> None:
+async def test_an_exception_whose_own_code_fails_ends_its_attempt(
+    config: Config, client: Client, error: Exception
+) -> None:
     app = Leaseq()
 
     @app.task
@@ -299,8 +350,12 @@ async def test_an_exception_whose_own_code_fails_ends_its_attempt(config: Config
     assert (task.state, code_of(task), task.attempt) == (State.FAILED, "error", 1)
 
 
-@pytest.mark.parametrize("number", [float("nan"), {"deep": [float("-inf")]}, Decimal("NaN")], ids=repr)
-async def test_a_result_that_json_does_not_have_is_refused_and_not_null(config: Config, client: Client, number: Any) -> None:
+@pytest.mark.parametrize(
+    "number", [float("nan"), {"deep": [float("-inf")]}, Decimal("NaN")], ids=repr
+)
+async def test_a_result_that_json_does_not_have_is_refused_and_not_null(
+    config: Config, client: Client, number: Any
+) -> None:
     app = Leaseq()
 
     @app.task

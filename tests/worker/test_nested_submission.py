@@ -25,7 +25,8 @@ def error_of(task: Task) -> dict[str, Any]:
 
 
 def shop() -> Leaseq:
-    """Handlers that submit `receipt` in each way there is; what they return is the id of that task."""
+    """Handlers that submit `receipt` in each way there is; what they return is the id of that
+    task."""
     app = Leaseq()
 
     @app.task
@@ -106,30 +107,41 @@ async def test_a_handler_that_submits_needs_to_open_nothing(config: Config, clie
             assert (inner.type, inner.state, inner.result) == ("receipt", State.SUCCESS, b"7"), name
 
 
-async def test_many_handlers_that_open_the_app_side_by_side_all_succeed(config: Config, client: Client) -> None:
+async def test_many_handlers_that_open_the_app_side_by_side_all_succeed(
+    config: Config, client: Client
+) -> None:
     async with working(config, shop(), concurrency=12):
         outer = await client.all_ended(await client.submit_many("opens", 36, order_id=1))
         assert {task.state for task in outer} == {State.SUCCESS}
         await client.all_ended([msgspec.json.decode(task.result or b"") for task in outer])
 
 
-async def test_a_task_of_the_transaction_exists_when_the_attempt_has_succeeded(config: Config, client: Client) -> None:
+async def test_a_task_of_the_transaction_exists_when_the_attempt_has_succeeded(
+    config: Config, client: Client
+) -> None:
     async with working(config, shop()):
         for name in ("within", "within_from_a_thread"):
             inner = await client.find(await nested(client, name, order_id=7))
-            assert (inner.type, inner.state) == ("receipt", State.SCHEDULED), name  # due; no reaper runs here
+            # due; no reaper runs here
+            assert (inner.type, inner.state) == ("receipt", State.SCHEDULED), name
 
 
-async def test_a_task_of_the_transaction_is_gone_when_the_attempt_has_failed(config: Config, client: Client) -> None:
+async def test_a_task_of_the_transaction_is_gone_when_the_attempt_has_failed(
+    config: Config, client: Client
+) -> None:
     async with working(config, shop()):
         for name in ("within", "within_from_a_thread"):
-            task = await client.ended(await client.submit(name, options=ONCE, order_id=7, fails=True))
+            task = await client.ended(
+                await client.submit(name, options=ONCE, order_id=7, fails=True)
+            )
             inner = error_of(task)["message"]
             assert task.state is State.FAILED
             assert await client.rows("select id from leaseq.tasks where id = %s", inner) == [], name
 
 
-async def test_a_submission_from_a_foreign_event_loop_is_refused_with_the_remedy(config: Config, client: Client) -> None:
+async def test_a_submission_from_a_foreign_event_loop_is_refused_with_the_remedy(
+    config: Config, client: Client
+) -> None:
     async with working(config, misled()):
         for name, remedy in (("from_another_loop", ".sync.submit"), ("blocks_the_loop", "await")):
             task = await client.ended(await client.submit(name, options=ONCE, order_id=7))
@@ -138,7 +150,9 @@ async def test_a_submission_from_a_foreign_event_loop_is_refused_with_the_remedy
             assert remedy in error["message"]
 
 
-async def test_a_repeated_attempt_with_a_key_of_the_context_submits_one_task(config: Config, client: Client) -> None:
+async def test_a_repeated_attempt_with_a_key_of_the_context_submits_one_task(
+    config: Config, client: Client
+) -> None:
     app, ids = Leaseq(), list[str]()
 
     @app.task
@@ -155,13 +169,17 @@ async def test_a_repeated_attempt_with_a_key_of_the_context_submits_one_task(con
         await until(lambda: len(ids) == 1)
         await client.rows("update leaseq.scheduled set run_at = now() where task_id = %s", task_id)
         promoted = await promote_due(client.engine.stores.ledger, limit=10)
-        client.engine.pusher.offer(((g.queue, g.lane, g.task_id) for g in promoted), redelivery=True)
+        client.engine.pusher.offer(
+            ((g.queue, g.lane, g.task_id) for g in promoted), redelivery=True
+        )
         await client.ended(task_id)
     assert len(ids) == 2
     assert len(set(ids)) == 1
 
 
-async def test_a_handler_calls_another_one_as_a_function_in_its_own_transaction(config: Config, client: Client) -> None:
+async def test_a_handler_calls_another_one_as_a_function_in_its_own_transaction(
+    config: Config, client: Client
+) -> None:
     app = Leaseq()
 
     @app.task

@@ -1,7 +1,8 @@
 """Any value in Redis: the queue recovers within a lease.
 
-A worker with its heartbeat and a reaper run in this process. Each case puts an odd value into one key while one task runs, and
-submits another one: both end, and what leaseq logs and reads from Redis meanwhile is small.
+A worker with its heartbeat and a reaper run in this process. Each case puts an odd value into one
+key while one task runs, and submits another one: both end, and what leaseq logs and reads from
+Redis meanwhile is small.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from support.worker import QUEUE, until, working
 
 Put = Callable[[redis.asyncio.Redis, str], Awaitable[Any]]
 
-# The lease of a deployment that says nothing else. Those of the test are shorter, so that a broken one is seen.
+# The lease of a deployment that says nothing else. Those of the test are shorter, so that a broken
+# one is seen.
 LEASE_SECONDS = Config().lease_seconds
 MANY = 12_000  # more than a queue has workers
 LARGE = 8 * 1_048_576
@@ -72,7 +74,9 @@ class Scene(Struct):
 
 
 @asynccontextmanager
-async def running(config: Config, client: Client, redis_url: str, pace: Pace) -> AsyncIterator[Scene]:
+async def running(
+    config: Config, client: Client, redis_url: str, pace: Pace
+) -> AsyncIterator[Scene]:
     """A worker, its heartbeat and a reaper."""
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
@@ -87,7 +91,9 @@ async def running(config: Config, client: Client, redis_url: str, pace: Pace) ->
 
         every = config.heartbeat_seconds
         async with asyncio.TaskGroup() as group:
-            group.create_task(run_forever(beat, name="heartbeat", interval_seconds=every, stop=stop))
+            group.create_task(
+                run_forever(beat, name="heartbeat", interval_seconds=every, stop=stop)
+            )
             group.create_task(run_duties(duties(client.engine), stop))
             keys = {
                 "ready": KEYS.ready(QUEUE, Lane.NORMAL),
@@ -148,7 +154,8 @@ TYPES = ("string", "list", "hash", "set", "zset", "stream", "absent")
 
 
 async def is_well(scene: Scene, name: str, put: Put) -> tuple[float, int]:
-    """Put a value in. A task that runs and one that comes both end; returns after how many seconds, and how many lines of log."""
+    """Put a value in. A task that runs and one that comes both end; returns after how many seconds,
+    and how many lines of log."""
     gates.append(asyncio.Event())
     runs = await scene.client.submit("held")
     await scene.client.engine.pusher.aclose()
@@ -209,7 +216,15 @@ async def every_beat(store: redis.asyncio.Redis, key: str, value: bytes | str) -
     await store.hset(key, mapping=dict.fromkeys(await store.hkeys(key), value))
 
 
-ODD_TEXTS: tuple[bytes, ...] = (b"", b"\x00", b"\xff\xfe\xfd", b"nan", b"1e999", b"9" * 400, b"x" * 36)
+ODD_TEXTS: tuple[bytes, ...] = (
+    b"",
+    b"\x00",
+    b"\xff\xfe\xfd",
+    b"nan",
+    b"1e999",
+    b"9" * 400,
+    b"x" * 36,
+)
 ODD_SCORES = (float("inf"), float("-inf"), 1e300, -1e300, 0.0, 2.0**63, -1.0)
 
 
@@ -217,10 +232,18 @@ def odd_values(unknown: str, elsewhere: str) -> Iterator[tuple[str, str, Put]]:
     """Odd values in keys of the right type: together where a key holds many."""
     texts = {f"text {number}": value for number, value in enumerate(ODD_TEXTS)}
     for name in ("ready", "high", "low", "suspect", "processing", "ghost", "parked"):
-        yield name, "texts and ids", pushed(*ODD_TEXTS, unknown, unknown.upper(), elsewhere, FIRST_ID, LAST_ID)
+        yield (
+            name,
+            "texts and ids",
+            pushed(*ODD_TEXTS, unknown, unknown.upper(), elsewhere, FIRST_ID, LAST_ID),
+        )
     for score in ODD_SCORES:
         yield "leases", f"of all {score}", partial(every_score, score=score)
-        yield "leases", f"made up {score}", scores({"x": score, b"\xff\x00": score, "": score, "y" * 400: score})
+        yield (
+            "leases",
+            f"made up {score}",
+            scores({"x": score, b"\xff\x00": score, "": score, "y" * 400: score}),
+        )
     for name in ("beats", "backlog", "backlogs"):
         yield name, "names and texts", fields(dict(zip(ODD_TEXTS, ODD_TEXTS, strict=True)))
     for shown, value in texts.items():
@@ -232,7 +255,13 @@ def odd_values(unknown: str, elsewhere: str) -> Iterator[tuple[str, str, Put]]:
     for name in ("paused", "probe"):  # that are never read
         yield name, "text", text(ODD_TEXTS[2])
     yield "beats", "the largest", partial(every_beat, value=str(2**63 - 1))
-    for cursor in (FIRST_ID, LAST_ID, unknown, f"{FIRST_ID} {LAST_ID} x", f"{LAST_ID} {FIRST_ID} x"):
+    for cursor in (
+        FIRST_ID,
+        LAST_ID,
+        unknown,
+        f"{FIRST_ID} {LAST_ID} x",
+        f"{LAST_ID} {FIRST_ID} x",
+    ):
         yield "backlog", cursor, fields({"normal": cursor})
 
 
@@ -279,7 +308,9 @@ async def test_a_queue_is_well_again_whatever_keys_are_called(scene: Scene) -> N
 async def later_rounds(scene: Scene) -> None:
     """A reaper looks at the whole key space."""
     reconcile = Reconcile(
-        scene.engine.stores, scene.engine.reaper, interval_seconds=scene.engine.config.reconcile_interval_seconds
+        scene.engine.stores,
+        scene.engine.reaper,
+        interval_seconds=scene.engine.config.reconcile_interval_seconds,
     )
     await reconcile.run_once()
     reconcile._leftovers._round_at = 0.0
@@ -315,7 +346,11 @@ LARGE_ONES = [
     *((name, "list") for name in ("high", "low", "suspect", "processing", "ghost", "parked")),
     *((name, "string") for name in ("paused", "epoch", "data", "probe")),
     ("leases", "member"),
-    *((name, kind) for name in ("beats", "backlog", "backlogs", "ledger") for kind in ("field", "value")),
+    *(
+        (name, kind)
+        for name in ("beats", "backlog", "backlogs", "ledger")
+        for kind in ("field", "value")
+    ),
 ]
 
 
@@ -326,7 +361,9 @@ async def sent(store: redis.asyncio.Redis) -> int:
 
 async def test_nothing_large_leaves_redis(scene: Scene) -> None:
     await is_well(scene, "ready", of_type("absent"))
-    cases: list[tuple[str, str, Put]] = [("beats", "of all", partial(every_beat, value=b"x" * LARGE))]
+    cases: list[tuple[str, str, Put]] = [
+        ("beats", "of all", partial(every_beat, value=b"x" * LARGE))
+    ]
     cases += [(name, kind, large(kind)) for name, kind in LARGE_ONES]
     for name, kind, put in cases:
         before = await sent(scene.store)
@@ -340,14 +377,19 @@ async def test_a_blocking_move_brings_a_large_value_once_at_most_and_drops_it(sc
     await check(scene, [("ready", "large", large("list"))])
 
     async def is_parked() -> bool:
-        return bool(await scene.store.llen(scene.keys["parked"]) and not await scene.store.exists(scene.keys["processing"]))
+        return bool(
+            await scene.store.llen(scene.keys["parked"])
+            and not await scene.store.exists(scene.keys["processing"])
+        )
 
     await until(is_parked, seconds=LEASE_SECONDS * scene.pace.slowness)
     assert await sent(scene.store) - before < 1.5 * LARGE
     assert await scene.store.lindex(scene.keys["parked"], 0) == b"x" * 65_536
 
 
-async def in_bulk(store: redis.asyncio.Redis, command: str, key: str, words: list[Any], *, step: int = 5000) -> None:
+async def in_bulk(
+    store: redis.asyncio.Redis, command: str, key: str, words: list[Any], *, step: int = 5000
+) -> None:
     pipe = store.pipeline(transaction=False)
     for start in range(0, len(words), step):
         pipe.execute_command(command, key, *words[start : start + step])
@@ -371,7 +413,11 @@ def many(kind: str) -> Put:
 
 async def test_very_many_values_hold_up_nothing(scene: Scene) -> None:
     cases = [("ready", kind, many(kind)) for kind in ("garbage", "alike", "unknown", "repeated")]
-    cases += [(name, "unknown", many("unknown")) for name in ("high", "suspect", "processing", "ghost")]
+    cases += [
+        (name, "unknown", many("unknown")) for name in ("high", "suspect", "processing", "ghost")
+    ]
     cases += [("parked", "garbage", many("garbage")), ("leases", "members", many("members"))]
-    cases += [(name, "fields", many("fields")) for name in ("beats", "backlog", "backlogs", "ledger")]
+    cases += [
+        (name, "fields", many("fields")) for name in ("beats", "backlog", "backlogs", "ledger")
+    ]
     await check(scene, cases)

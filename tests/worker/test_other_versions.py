@@ -56,7 +56,9 @@ async def is_scheduled(client: Client, task_id: str) -> bool:
     return (await client.find(task_id)).state is State.SCHEDULED
 
 
-async def test_a_newer_payload_is_handed_back_more_slowly_in_one_row(config: Config, client: Client) -> None:
+async def test_a_newer_payload_is_handed_back_more_slowly_in_one_row(
+    config: Config, client: Client
+) -> None:
     config = replace(config, hand_back_base_seconds=0.05, hand_back_cap_seconds=60.0)
     with recorded() as events:
         async with working(config, first(), registers=True), promoting(client.engine):
@@ -71,10 +73,14 @@ async def test_a_newer_payload_is_handed_back_more_slowly_in_one_row(config: Con
     assert (row.attempt, row.last, row.outcome) == (1, task.attempt, Outcome.RELEASED)
     assert (task.retry_count, code_of(task)) == (0, "other_version")
     assert b"unknown field `b`" in (task.error or b"")
-    assert {event.fields["state"] for event in events if event.name == "attempt.settled"} == {State.SCHEDULED}
+    assert {event.fields["state"] for event in events if event.name == "attempt.settled"} == {
+        State.SCHEDULED
+    }
 
 
-async def test_a_worker_with_the_version_makes_it_due_and_runs_it(config: Config, client: Client) -> None:
+async def test_a_worker_with_the_version_makes_it_due_and_runs_it(
+    config: Config, client: Client
+) -> None:
     config = replace(config, hand_back_base_seconds=300.0, hand_back_cap_seconds=300.0)
     async with promoting(client.engine), working(config, first(), registers=True):
         task_id = await submit(second(config), a=1, b=2)
@@ -84,7 +90,9 @@ async def test_a_worker_with_the_version_makes_it_due_and_runs_it(config: Config
     assert (task.state, task.result) == (State.SUCCESS, b'"second 3"')
 
 
-async def test_an_older_payload_waits_for_a_worker_of_its_version_too(config: Config, client: Client) -> None:
+async def test_an_older_payload_waits_for_a_worker_of_its_version_too(
+    config: Config, client: Client
+) -> None:
     config = replace(config, hand_back_base_seconds=0.05, hand_back_cap_seconds=0.1)
     async with promoting(client.engine), working(config, second(), registers=True):
         task_id = await submit(first(config), a=1)
@@ -102,7 +110,9 @@ async def test_a_worker_that_is_outdated_leaves_them_waiting(
     asked: list[list[str]] = []
     fleet = client.engine.stores.fleet
 
-    async def expedite(self: Fleet, types: Sequence[str], queues: Sequence[str], *, limit: int) -> int:
+    async def expedite(
+        self: Fleet, types: Sequence[str], queues: Sequence[str], *, limit: int
+    ) -> int:
         asked.append([*types])
         return 0
 
@@ -115,9 +125,14 @@ async def test_a_worker_that_is_outdated_leaves_them_waiting(
     assert asked[0] == (["add", "add#"] if newest else ["add"])
 
 
-@pytest.mark.parametrize("headers", [None, b'{"shape":"' + second().registry.handlers["add"].stamp.encode() + b'"}'])
-async def test_payload_that_no_check_of_this_version_saw_fails(config: Config, client: Client, headers: bytes | None) -> None:
-    """A payload that no check saw, since the type was unknown; and one that the same version should have refused."""
+@pytest.mark.parametrize(
+    "headers", [None, b'{"shape":"' + second().registry.handlers["add"].stamp.encode() + b'"}']
+)
+async def test_payload_that_no_check_of_this_version_saw_fails(
+    config: Config, client: Client, headers: bytes | None
+) -> None:
+    """A payload that no check saw, since the type was unknown; and one that the same version should
+    have refused."""
     submission = accept(Request(type="add", payload=b'{"a":1}'), config, tenant=DEFAULT_TENANT)
     task_id = (await client.engine.submit(replace(submission, headers=headers))).task_id
     async with working(config, second(), registers=True):

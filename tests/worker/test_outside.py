@@ -36,7 +36,9 @@ async def rogue(services: Services, *args: str) -> Service:
     return worker
 
 
-async def test_progress_from_an_event_loop_of_its_own_is_written_by_the_workers(config: Config, client: Client) -> None:
+async def test_progress_from_an_event_loop_of_its_own_is_written_by_the_workers(
+    config: Config, client: Client
+) -> None:
     app = Leaseq()
 
     @app.task
@@ -86,8 +88,14 @@ async def test_a_transaction_is_refused_where_it_would_hang(config: Config, clie
             assert said in said_by(task)
 
 
-@pytest.mark.parametrize("value", [float("nan"), object(), "\0", {"deep": float("inf")}], ids=["nan", "object", "nul", "inf"])
-async def test_progress_that_cannot_be_stored_is_the_handlers_error(config: Config, client: Client, value: object) -> None:
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), object(), "\0", {"deep": float("inf")}],
+    ids=["nan", "object", "nul", "inf"],
+)
+async def test_progress_that_cannot_be_stored_is_the_handlers_error(
+    config: Config, client: Client, value: object
+) -> None:
     app = Leaseq()
 
     @app.task
@@ -97,10 +105,14 @@ async def test_progress_that_cannot_be_stored_is_the_handlers_error(config: Conf
         return "refused"
 
     async with working(config, app):
-        assert (await client.ended(await client.submit("reports", options=ONCE))).state is State.SUCCESS
+        assert (
+            await client.ended(await client.submit("reports", options=ONCE))
+        ).state is State.SUCCESS
 
 
-async def test_a_context_is_of_no_use_once_its_attempt_has_ended(config: Config, client: Client) -> None:
+async def test_a_context_is_of_no_use_once_its_attempt_has_ended(
+    config: Config, client: Client
+) -> None:
     app = Leaseq()
     kept: list[Context] = []
 
@@ -122,7 +134,9 @@ async def test_a_context_is_of_no_use_once_its_attempt_has_ended(config: Config,
                 pass
 
 
-async def test_a_pool_of_forked_processes_can_be_ended_and_gives_its_slot_back(services: Services, client: Client) -> None:
+async def test_a_pool_of_forked_processes_can_be_ended_and_gives_its_slot_back(
+    services: Services, client: Client
+) -> None:
     worker = await rogue(services, "--concurrency", "1")
     await client.submit("pools", seconds=1.0, options=ONCE | {"timeout_seconds": 0.3})
     await worker.hear("handler.overran")
@@ -132,12 +146,16 @@ async def test_a_pool_of_forked_processes_can_be_ended_and_gives_its_slot_back(s
 
 
 @pytest.mark.parametrize("how", ["progress", "transaction", "exit"])
-async def test_a_forked_copy_of_a_handler_reaches_nothing_of_the_worker(services: Services, client: Client, how: str) -> None:
+async def test_a_forked_copy_of_a_handler_reaches_nothing_of_the_worker(
+    services: Services, client: Client, how: str
+) -> None:
     worker = await rogue(services)
     neighbour = await client.submit("nap", seconds=2)
     await worker.hear("attempt.started", task_id=neighbour)
     task = await client.ended(await client.submit("forks", how=how, options=ONCE))
-    expected = "nothing was asked" if how == "exit" else "a forked process has no connection to the worker"
+    expected = (
+        "nothing was asked" if how == "exit" else "a forked process has no connection to the worker"
+    )
     assert (task.state, task.attempt) == (State.SUCCESS, 1)
     assert expected in str(msgspec.json.decode(task.progress or b"null")["said"])
     assert (await client.ended(neighbour)).attempt == 1
@@ -149,7 +167,9 @@ async def test_a_forked_copy_of_a_handler_reaches_nothing_of_the_worker(services
 async def test_a_signal_to_its_process_group_reaches_no_other_worker_process(
     services: Services, client: Client, number: signal.Signals
 ) -> None:
-    worker = await services.start("worker", "apps.rogue:app", "--processes", "2", "--concurrency", "1")
+    worker = await services.start(
+        "worker", "apps.rogue:app", "--processes", "2", "--concurrency", "1"
+    )
     await worker.hear("worker.opened", count=2)
     neighbour = await client.submit("nap", seconds=5)
     await worker.hear("attempt.started", task_id=neighbour)
@@ -165,7 +185,9 @@ async def test_a_signal_to_its_process_group_reaches_no_other_worker_process(
     assert worker.process.returncode is None
 
 
-async def test_records_that_cannot_be_formatted_are_logged_as_they_are(services: Services, client: Client) -> None:
+async def test_records_that_cannot_be_formatted_are_logged_as_they_are(
+    services: Services, client: Client
+) -> None:
     worker = await rogue(services)
     task = await client.ended(await client.submit("logs_oddly", options=ONCE))
     assert task.state is State.SUCCESS, task.error
@@ -174,11 +196,17 @@ async def test_records_that_cannot_be_formatted_are_logged_as_they_are(services:
     assert worker.heard("too few %s %s")
     assert worker.heard("half a pair \\ud800")
     assert worker.heard("an exception that cannot be shown")
-    assert [said for said in worker.said if said["event"].startswith("large xxx") and len(said["event"]) < 10_000]
+    assert [
+        said
+        for said in worker.said
+        if said["event"].startswith("large xxx") and len(said["event"]) < 10_000
+    ]
     assert len([said for said in worker.said if said.get("logger") == "rogue"]) == 7
 
 
-async def test_a_reader_of_logs_that_has_stopped_stops_neither_work_nor_drain(config: Config, client: Client) -> None:
+async def test_a_reader_of_logs_that_has_stopped_stops_neither_work_nor_drain(
+    config: Config, client: Client
+) -> None:
     """64 KiB into a pipe that nothing reads."""
     reading, writing = os.pipe()
     process = await asyncio.create_subprocess_exec(
@@ -215,7 +243,9 @@ async def test_a_reader_of_logs_that_has_stopped_stops_neither_work_nor_drain(co
 async def test_a_blocked_child_does_not_outlive_its_supervisor_for_long(
     services: Services, client: Client, eventually: Callable[..., Any]
 ) -> None:
-    services.config = replace(services.config, loop_stall_seconds=2.0, lease_seconds=2.0, heartbeat_seconds=0.5)
+    services.config = replace(
+        services.config, loop_stall_seconds=2.0, lease_seconds=2.0, heartbeat_seconds=0.5
+    )
     worker = await rogue(services)
     await client.submit("blocks", seconds=600, options={"timeout_seconds": 900})
     await worker.hear("attempt.started")

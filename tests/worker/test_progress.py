@@ -29,7 +29,10 @@ async def pages_of(postgres_url: str, task_id: str) -> int:
     async with await psycopg.AsyncConnection.connect(postgres_url) as conn:
         cursor = psycopg.AsyncClientCursor(conn)
         await cursor.execute("set enable_seqscan = off")
-        await cursor.execute("explain (analyze, buffers, format json) select * from leaseq.tasks where id = %s", [task_id])
+        await cursor.execute(
+            "explain (analyze, buffers, format json) select * from leaseq.tasks where id = %s",
+            [task_id],
+        )
         row = await cursor.fetchone()
     assert row is not None
     plan = row[0][0]["Plan"]
@@ -47,18 +50,25 @@ async def test_progress_beside_a_long_transaction_slows_no_look_at_its_task_down
         for n in range(count):
             await ctx.set_progress(n)
 
-    async with working(config, app), await psycopg.AsyncConnection.connect(postgres_url) as snapshot:
+    async with (
+        working(config, app),
+        await psycopg.AsyncConnection.connect(postgres_url) as snapshot,
+    ):
         await snapshot.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         await snapshot.execute("select 1")
         few = await client.ended(await client.submit("reports", count=1, options=ONCE))
-        many = await client.ended(await client.submit("reports", count=OFTEN, options=ONCE), timeout=60)
+        many = await client.ended(
+            await client.submit("reports", count=OFTEN, options=ONCE), timeout=60
+        )
         assert (few.progress, many.progress) == (b"0", b"%d" % (OFTEN - 1))
         before, after = [await pages_of(postgres_url, task.task_id) for task in (few, many)]
     assert after <= 2 * before
 
 
 @pytest.mark.parametrize("how", ["returns", "fails", "commits", "undoes", "overruns"])
-async def test_the_last_value_is_there_whatever_the_ending(config: Config, client: Client, how: str) -> None:
+async def test_the_last_value_is_there_whatever_the_ending(
+    config: Config, client: Client, how: str
+) -> None:
     app = Leaseq()
 
     @app.task
@@ -76,7 +86,10 @@ async def test_the_last_value_is_there_whatever_the_ending(config: Config, clien
     async with working(config, app):
         options = ONCE | ({"timeout_seconds": 0.2} if how == "overruns" else {})
         task = await client.ended(await client.submit("reports", how=how, options=options))
-    assert (task.state, task.progress) == (State.SUCCESS if how in ("returns", "commits") else State.FAILED, b"2")
+    assert (task.state, task.progress) == (
+        State.SUCCESS if how in ("returns", "commits") else State.FAILED,
+        b"2",
+    )
 
 
 class Row:
@@ -94,7 +107,9 @@ class Row:
         return bool(answer)
 
 
-async def test_the_first_value_is_written_immediately_and_the_newest_when_the_interval_is_over() -> None:
+async def test_the_first_value_is_written_immediately_and_the_newest_when_the_interval_is_over() -> (
+    None
+):
     row = Row()
     writer = ProgressWriter(row.write, asyncio.get_running_loop())
     began = monotonic()
@@ -180,6 +195,10 @@ async def test_progress_of_an_attempt_that_was_taken_away_is_refused(
         task_id = await client.submit("reports", options=ONCE)
         await told.wait()
         thief = await open_worker(fleet)
-        await client.rows("update leaseq.tasks set attempt = attempt + 1, worker_id = %s where id = %s", thief, task_id)
+        await client.rows(
+            "update leaseq.tasks set attempt = attempt + 1, worker_id = %s where id = %s",
+            thief,
+            task_id,
+        )
         async with asyncio.timeout(30):
             await refused.wait()

@@ -1,7 +1,7 @@
 """Random misbehaviour of handlers affects no neighbour.
 
-A program is a few steps and an ending. `PROGRAMS` of them run at a time in one worker, between tasks that behave. The number of
-handlers is LEASEQ_TEST_HANDLERS; the suite runs few.
+A program is a few steps and an ending. `PROGRAMS` of them run at a time in one worker, between
+tasks that behave. The number of handlers is LEASEQ_TEST_HANDLERS; the suite runs few.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ PROGRAMS = 20
 NEIGHBOURS = 4
 SLOTS = 8
 MOST_ATTEMPTS = 2
-# A free hand-back before each of two errors, and one more for a connection of the worker's own that was recycled meanwhile.
+# A free hand-back before each of two errors, and one more for a connection of the worker's own that
+# was recycled meanwhile.
 MOST_RUNS = 2 * MOST_ATTEMPTS + 1
 TIME_OUT = 2.0
 INSERT = "insert into effects values (%s, %s, 0)"
@@ -317,7 +318,9 @@ class Scene:
         """Run these programs between tasks that behave, and look at what they leave."""
         client = self._client
         if self._usual is None:
-            self._usual = msgspec.json.decode((await client.ended(await client.submit("behaves"), timeout=60)).result or b"[]")
+            self._usual = msgspec.json.decode(
+                (await client.ended(await client.submit("behaves"), timeout=60)).result or b"[]"
+            )
         odd: dict[str, Program] = {}
         good: list[str] = []
         for number, program in enumerate(chosen):
@@ -332,17 +335,24 @@ class Scene:
         for task in tasks[len(odd) :]:
             assert (task.state, task.attempt) == (State.SUCCESS, 1), task
             assert msgspec.json.decode(task.result or b"") == self._usual
-        await self._check_effects({task.task_id for task in tasks if task.state is State.SUCCESS}, odd, good)
+        await self._check_effects(
+            {task.task_id for task in tasks if task.state is State.SUCCESS}, odd, good
+        )
         await self._check_worker()
 
-    async def _check_effects(self, succeeded: set[str], odd: dict[str, Program], good: list[str]) -> None:
-        found = await self._client.rows("select task_id, count(*), count(distinct attempt) from effects group by task_id")
+    async def _check_effects(
+        self, succeeded: set[str], odd: dict[str, Program], good: list[str]
+    ) -> None:
+        found = await self._client.rows(
+            "select task_id, count(*), count(distinct attempt) from effects group by task_id"
+        )
         rows = {row[0]: row[1:] for row in found}
         assert {task_id: rows.get(task_id) for task_id in good} == dict.fromkeys(good, (1, 1))
         for task_id, program in odd.items():
             if {"commits", "commits and chains"} & {*program.steps}:
                 continue
-            for written_by in (task_id, f"late {task_id}"):  # what a handler left running may write while its attempt lasts
+            # what a handler left running may write while its attempt lasts
+            for written_by in (task_id, f"late {task_id}"):
                 if written_by in rows:
                     assert task_id in succeeded, (program, written_by, rows[written_by])
                     assert rows[written_by][1] == 1, (program, "written by several attempts")
@@ -350,7 +360,10 @@ class Scene:
     async def _check_worker(self) -> None:
         """All slots are free, and every connection of the pool is usable and as it was."""
         slots, pool = self._worker.slots, self._worker.attempts._services.handle.pool
-        await until(lambda: self._worker.running == 0 and slots.running == 0 and slots.unsettled == 0, seconds=60)
+        await until(
+            lambda: self._worker.running == 0 and slots.running == 0 and slots.unsettled == 0,
+            seconds=60,
+        )
         assert pool.get_stats().get("requests_waiting", 0) == 0
         async with AsyncExitStack() as stack:
             for _ in range(SLOTS):
@@ -371,7 +384,9 @@ async def scene(config: Config) -> AsyncIterator[Scene]:
 
 
 @pytest.mark.timeout(120 + 3 * HANDLERS)
-def test_handlers_that_misbehave_end_and_harm_no_neighbour(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handlers_that_misbehave_end_and_harm_no_neighbour(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(attempt, "PATIENCE_SECONDS", 0.3)
     config = replace(
         config,

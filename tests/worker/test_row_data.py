@@ -52,7 +52,11 @@ async def test_detail_of_postgres_goes_nowhere(config: Config, client: Client) -
                 assert (task.state, task.attempt) == (State.FAILED, 1)
                 assert task.error is not None
                 error = msgspec.json.decode(task.error)
-                assert error["message"].removeprefix("could not save: ").startswith("duplicate key value violates"), error
+                assert (
+                    error["message"]
+                    .removeprefix("could not save: ")
+                    .startswith("duplicate key value violates")
+                ), error
                 assert ("SQLSTATE 23505" in error["message"]) == (name != "passed_on")
                 assert SECRET not in task.error.decode()
     rows = await client.rows("select error::text from leaseq.attempts")

@@ -30,8 +30,11 @@ async def engine(config: Config) -> AsyncIterator[Engine]:
 
 
 @pytest.mark.parametrize("other_was_first", [True, False])
-async def test_a_death_is_blamed_by_the_one_that_closed_the_worker(engine: Engine, other_was_first: bool) -> None:
-    """A second pass finds what the first one left, and would take one task of many for the only one."""
+async def test_a_death_is_blamed_by_the_one_that_closed_the_worker(
+    engine: Engine, other_was_first: bool
+) -> None:
+    """A second pass finds what the first one left, and would take one task of many for the only
+    one."""
     stores = engine.stores
     await stores.fleet.open_worker("dead", host="here", pid=1, queues=[QUEUE], version="0")
     await stores.dispatcher.open(QUEUE, worker_id="dead", lease_seconds=600, token="first")
@@ -41,7 +44,9 @@ async def test_a_death_is_blamed_by_the_one_that_closed_the_worker(engine: Engin
     await claim_task(stores.ledger, task_id, "dead")
     if other_was_first:
         assert await stores.fleet.close_worker("dead", reason="another reaper", stale_after=None)
-    assert await engine.reaper.reap(Death(worker_id="dead", queues=[QUEUE], reason="killed", blame=True))
+    assert await engine.reaper.reap(
+        Death(worker_id="dead", queues=[QUEUE], reason="killed", blame=True)
+    )
     task = await find(stores.ledger, task_id)
     assert task.state == State.PENDING
     assert (task.crash_count, task.loss_count) == ((0, 1) if other_was_first else (1, 0))
@@ -50,11 +55,14 @@ async def test_a_death_is_blamed_by_the_one_that_closed_the_worker(engine: Engin
 async def test_the_settle_of_a_transaction_runs_with_our_plans(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Settings of the handler do not matter: a plan without the index reads the whole table, once for each attempt."""
+    """Settings of the handler do not matter: a plan without the index reads the whole table, once
+    for each attempt."""
     found: list[Sequence[str]] = []
     succeed = Ledger.succeed
 
-    async def looking(self: Ledger, claim: Claim, result: bytes | None, *, conn: Any) -> Settled | None:
+    async def looking(
+        self: Ledger, claim: Claim, result: bytes | None, *, conn: Any
+    ) -> Settled | None:
         asked = ", ".join(f"current_setting('{name}')" for name in PLANS)
         cursor = await conn.execute(f"select {asked}")
         found.append(await cursor.fetchone())

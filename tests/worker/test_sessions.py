@@ -121,14 +121,19 @@ async def look(client: Client) -> list[Any]:
 
 
 @pytest.mark.parametrize("ending", ["return", "raise", "stop"])
-async def test_nothing_that_a_handler_says_outlives_its_attempt(config: Config, client: Client, ending: str) -> None:
+async def test_nothing_that_a_handler_says_outlives_its_attempt(
+    config: Config, client: Client, ending: str
+) -> None:
     await client.rows("create sequence of_all")
     left: dict[str, Any] = {}
     async with working(config, app_of_two(), concurrency=1):
-        await look(client)  # the first settle of a session loads PL/pgSQL, whose settings are listed from then on
+        # the first settle of a session loads PL/pgSQL, whose settings are listed from then on
+        await look(client)
         fresh = await look(client)
         for what in LEAKS:
-            await client.ended(await client.submit("leaves", what=what, ending=ending, options=ONCE))
+            await client.ended(
+                await client.submit("leaves", what=what, ending=ending, options=ONCE)
+            )
             found = await look(client)
             if found[1:] != fresh[1:]:
                 left[what] = difference(fresh[1], found[1]) or found[2]
@@ -141,7 +146,9 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> list[Any]:
     return settings + [(k, v) for k, v in after.items() if k != "settings" and before[k] != v]
 
 
-async def test_a_seed_of_one_attempt_foretells_nothing_in_the_next(config: Config, client: Client) -> None:
+async def test_a_seed_of_one_attempt_foretells_nothing_in_the_next(
+    config: Config, client: Client
+) -> None:
     app = Leaseq()
 
     @app.task
@@ -155,7 +162,10 @@ async def test_a_seed_of_one_attempt_foretells_nothing_in_the_next(config: Confi
         return str(row)
 
     async with working(config, app, concurrency=1):
-        drawn = [(await client.ended(await client.submit("seeds", first=first))).result for first in (True, False)]
+        drawn = [
+            (await client.ended(await client.submit("seeds", first=first))).result
+            for first in (True, False)
+        ]
     assert drawn[0] != drawn[1]
 
 
@@ -166,8 +176,12 @@ async def test_ordinary_attempts_share_one_session(config: Config, client: Clien
     @app.task
     async def works(ctx: Context, how: str) -> None:
         async with ctx.transaction() as tx:
-            cursor = await tx.execute("insert into effects values (%s, 1, pg_backend_pid()) returning pid", (ctx.task_id,))
-            await client.rows("insert into effects values ('pids', 1, %s)", (await cursor.fetchone() or [0])[0])
+            cursor = await tx.execute(
+                "insert into effects values (%s, 1, pg_backend_pid()) returning pid", (ctx.task_id,)
+            )
+            await client.rows(
+                "insert into effects values ('pids', 1, %s)", (await cursor.fetchone() or [0])[0]
+            )
             async with tx.cursor() as mine, tx.transaction():
                 await mine.executemany("select %s", [(1,), (2,)])
             async with tx.cursor("named") as mine:
@@ -198,5 +212,7 @@ async def test_ordinary_attempts_share_one_session(config: Config, client: Clien
             limit = {"timeout_seconds": 1.0} if how in ("overrun", "idle") else {}
             await client.ended(await client.submit("works", how=how, options=ONCE | limit))
             await client.ended(await client.submit("works_in_a_thread", options=ONCE))
-    pids = await client.rows("select count(*), count(distinct pid) from effects where task_id = 'pids'")
+    pids = await client.rows(
+        "select count(*), count(distinct pid) from effects where task_id = 'pids'"
+    )
     assert pids == [(12, 1)]

@@ -27,7 +27,8 @@ create function pg_temp.raises() returns trigger language plpgsql as
 create constraint trigger late after insert on late deferrable initially deferred for each row execute function pg_temp.raises()
 """
 
-# Functions and an operator that our statements would meet where a search_path puts this schema first.
+# Functions and an operator that our statements would meet where a search_path puts this schema
+# first.
 EVIL = """
 create schema evil;
 create function evil.set_config(text, text, boolean) returns text language sql as 'select 1 / 0 || $1';
@@ -83,14 +84,25 @@ async def test_no_setting_of_a_handler_changes_its_settle(config: Config, client
     async with working(config, app, concurrency=2):
         for what in SETTINGS:
             for inside in (True, False):
-                task = await client.ended(await client.submit("sets", what=what, inside=inside, options=ONCE))
-                refused = task.error is not None and b"InsufficientPrivilege" in task.error  # where handlers have few rights
-                found[what, inside] = refused or (task.state, task.result, await client.effects(task.task_id))
+                task = await client.ended(
+                    await client.submit("sets", what=what, inside=inside, options=ONCE)
+                )
+                # where handlers have few rights
+                refused = task.error is not None and b"InsufficientPrivilege" in task.error
+                found[what, inside] = refused or (
+                    task.state,
+                    task.result,
+                    await client.effects(task.task_id),
+                )
     result = msgspec.json.encode("\N{EURO SIGN} \\'")
-    assert {key: seen for key, seen in found.items() if seen not in (True, (State.SUCCESS, result, 1))} == {}
+    assert {
+        key: seen for key, seen in found.items() if seen not in (True, (State.SUCCESS, result, 1))
+    } == {}
 
 
-async def test_a_settle_waits_for_a_lock_as_long_as_any_other(config: Config, client: Client) -> None:
+async def test_a_settle_waits_for_a_lock_as_long_as_any_other(
+    config: Config, client: Client
+) -> None:
     """And not for as long as the handler has set."""
     app, ready = Leaseq(), asyncio.Event()
 
@@ -119,7 +131,9 @@ async def _blocked(client: Client) -> bool:
 
 
 @pytest.mark.parametrize("code", ["P0001", "40001", "53000"])
-async def test_the_words_of_a_trigger_that_refuses_the_commit_are_cut(config: Config, client: Client, code: str) -> None:
+async def test_the_words_of_a_trigger_that_refuses_the_commit_are_cut(
+    config: Config, client: Client, code: str
+) -> None:
     app = Leaseq()
 
     @app.task
@@ -136,7 +150,9 @@ async def test_the_words_of_a_trigger_that_refuses_the_commit_are_cut(config: Co
     assert len(task.error) < 10_000
 
 
-async def test_a_deferred_constraint_is_checked_before_the_settle(config: Config, client: Client) -> None:
+async def test_a_deferred_constraint_is_checked_before_the_settle(
+    config: Config, client: Client
+) -> None:
     app = Leaseq()
 
     @app.task
@@ -146,7 +162,9 @@ async def test_a_deferred_constraint_is_checked_before_the_settle(config: Config
             await tx.execute("insert into children values (7)")
 
     await client.rows("create table parents (id int primary key)")
-    await client.rows("create table children (id int references parents (id) deferrable initially deferred)")
+    await client.rows(
+        "create table children (id int references parents (id) deferrable initially deferred)"
+    )
     async with working(config, app):
         task = await client.ended(await client.submit("breaks", options=ONCE))
     assert task.error is not None
@@ -162,8 +180,11 @@ RELAXED = [
 ]
 
 
-async def test_a_success_outlives_a_crash_of_postgres(own_postgres: PostgresServer, config: Config) -> None:
-    """With its effect, for any settings. The WAL writer, which flushes late commits, sleeps for ten seconds."""
+async def test_a_success_outlives_a_crash_of_postgres(
+    own_postgres: PostgresServer, config: Config
+) -> None:
+    """With its effect, for any settings. The WAL writer, which flushes late commits, sleeps for ten
+    seconds."""
     await prepare(own_postgres.url)
     with psycopg.connect(own_postgres.url, autocommit=True) as conn:
         conn.execute("create table public.effects (task_id text, attempt int, pid int)")
@@ -184,14 +205,26 @@ async def test_a_success_outlives_a_crash_of_postgres(own_postgres: PostgresServ
 
     for statements in RELAXED:
         with recorded() as events:
-            async with open_engine(own, name="leaseq test client") as engine, working(own, app, concurrency=1):
+            async with (
+                open_engine(own, name="leaseq test client") as engine,
+                working(own, app, concurrency=1),
+            ):
                 client = Client(engine, own)
                 for number, statement in enumerate(statements, start=1):
                     task_id = await client.submit("relaxes", statement=statement, options=ONCE)
-                    await until(lambda n=number: len([e for e in events if e.name == "attempt.settled"]) == n, seconds=30)
+                    await until(
+                        lambda n=number: (
+                            len([e for e in events if e.name == "attempt.settled"]) == n
+                        ),
+                        seconds=30,
+                    )
                 own_postgres.kill()
         own_postgres.start()
         async with open_engine(own, name="leaseq test client") as engine:
             client = Client(engine, own)
             task = await client.find(task_id)
-            assert (task.state, task.error, await client.effects(task_id)) == (State.SUCCESS, None, 1), statements
+            assert (task.state, task.error, await client.effects(task_id)) == (
+                State.SUCCESS,
+                None,
+                1,
+            ), statements

@@ -29,23 +29,30 @@ async def store(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
 async def test_a_stray_in_a_live_workers_list_is_found(
     services: Services, client: Client, store: redis.asyncio.Redis, pace: Pace
 ) -> None:
-    """An id that was moved into the list without the worker's knowledge (its reply was lost) runs within 5 s."""
+    """An id that was moved into the list without the worker's knowledge (its reply was lost) runs
+    within 5 s."""
     worker = await services.worker()
     (opened,) = worker.heard("worker.opened")
-    await store.set(KEYS.paused("default"), "1")  # here only, so that the worker pulls nothing, and may claim
+    # here only, so that the worker pulls nothing, and may claim
+    await store.set(KEYS.paused("default"), "1")
     await asyncio.sleep(1.2)  # longer than one block of the doorbell: the waiter has returned
     task_id = await client.submit("note", n=1)
     await client.engine.pusher.aclose()
-    moved = await store.lmove(READY, KEYS.processing("default", opened["worker_id"]), "LEFT", "RIGHT")
+    moved = await store.lmove(
+        READY, KEYS.processing("default", opened["worker_id"]), "LEFT", "RIGHT"
+    )
     assert moved == task_id.encode()
     began = time.monotonic()
     await worker.hear("attempt.settled", task_id=task_id)
     assert time.monotonic() - began < 5.0 * pace.slowness
 
 
-async def test_a_paused_queue_starts_nothing_whatever_dispatch_says(services: Services, client: Client) -> None:
+async def test_a_paused_queue_starts_nothing_whatever_dispatch_says(
+    services: Services, client: Client
+) -> None:
     worker = await services.worker()
-    await client.engine.stores.fleet.pause("default", paused=True)  # and dispatch has lost it, or does not know it yet
+    # and dispatch has lost it, or does not know it yet
+    await client.engine.stores.fleet.pause("default", paused=True)
     task_id = await client.submit("note", n=1)
     await worker.hear("delivery.released", count=2)  # back to its lane
     assert (await client.find(task_id)).attempt == 0
@@ -75,7 +82,8 @@ async def test_garbage_is_parked_and_everything_else_flows(
     task_id = await client.submit("note", n=1)
     worker = await services.worker()
     assert (await client.ended(task_id)).state is State.SUCCESS
-    while sum(event["count"] for event in worker.heard("delivery.parked")) < 5:  # an event for each kind, with a count
+    # an event for each kind, with a count
+    while sum(event["count"] for event in worker.heard("delivery.parked")) < 5:
         await worker.hear("delivery.parked", count=len(worker.heard("delivery.parked")) + 1)
     parked = set(await store.lrange(KEYS.parked("default"), 0, -1))
     assert parked == set(garbage) - {b""}

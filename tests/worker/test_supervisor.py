@@ -28,7 +28,9 @@ from support.servers import at
 from support.worker import until
 
 
-async def test_a_grace_longer_than_every_other_time_is_kept(services: Services, client: Client) -> None:
+async def test_a_grace_longer_than_every_other_time_is_kept(
+    services: Services, client: Client
+) -> None:
     """Leases are renewed and loops are watched for as long as a draining child lives."""
     services.config = replace(services.config, grace_seconds=30, loop_stall_seconds=1.0)
     reaper = await services.reaper()
@@ -42,9 +44,13 @@ async def test_a_grace_longer_than_every_other_time_is_kept(services: Services, 
     assert not reaper.heard("worker.suspected")
 
 
-async def test_a_supervisor_that_stood_still_blames_no_child(services: Services, client: Client) -> None:
+async def test_a_supervisor_that_stood_still_blames_no_child(
+    services: Services, client: Client
+) -> None:
     """A suspended machine: all workers were silent, and no loop was blocked."""
-    services.config = replace(services.config, lease_seconds=10, heartbeat_seconds=0.5, loop_stall_seconds=1.0)
+    services.config = replace(
+        services.config, lease_seconds=10, heartbeat_seconds=0.5, loop_stall_seconds=1.0
+    )
     worker = await services.worker()
     task_id = await client.submit("hold", seconds=3)
     await worker.hear("attempt.started")
@@ -57,7 +63,9 @@ async def test_a_supervisor_that_stood_still_blames_no_child(services: Services,
     assert not worker.heard("child.stalled")
 
 
-async def test_a_blocked_loop_does_not_keep_a_supervisor_from_ending(services: Services, client: Client) -> None:
+async def test_a_blocked_loop_does_not_keep_a_supervisor_from_ending(
+    services: Services, client: Client
+) -> None:
     services.config = replace(services.config, loop_stall_seconds=1.0)
     worker = await services.worker()
     task_id = await client.submit("block", seconds=60)
@@ -68,7 +76,9 @@ async def test_a_blocked_loop_does_not_keep_a_supervisor_from_ending(services: S
     assert (await client.find(task_id)).state is State.PENDING
 
 
-async def test_a_handler_that_cannot_be_ended_does_not_keep_a_child_from_ending(services: Services, client: Client) -> None:
+async def test_a_handler_that_cannot_be_ended_does_not_keep_a_child_from_ending(
+    services: Services, client: Client
+) -> None:
     services.config = replace(services.config, grace_seconds=0.2)
     worker = await services.worker()
     task_id = await client.submit("shrug", seconds=60)
@@ -99,7 +109,8 @@ async def test_a_process_that_a_handler_forked_does_not_hide_the_death_of_its_ch
 
 
 async def test_sigterm_to_a_child_alone_changes_nothing(services: Services, client: Client) -> None:
-    """A service manager may signal every process of a group; the supervisor is the one that decides."""
+    """A service manager may signal every process of a group; the supervisor is the one that
+    decides."""
     worker = await services.worker()
     task_id = await client.submit("hold", seconds=0.5)
     await worker.hear("attempt.started")
@@ -134,8 +145,11 @@ async def behind(config: Config, proxy_to: ProxyTo) -> tuple[Services, Any]:
     return Services(at(config, proxy.url)), proxy
 
 
-async def test_a_postgres_that_takes_no_new_connection_is_waited_for(config: Config, client: Client, proxy_to: ProxyTo) -> None:
-    """A child that cannot start for want of it is no broken app: the supervisor does not give up."""
+async def test_a_postgres_that_takes_no_new_connection_is_waited_for(
+    config: Config, client: Client, proxy_to: ProxyTo
+) -> None:
+    """A child that cannot start for want of it is no broken app: the supervisor does not give
+    up."""
     services, proxy = await behind(config, proxy_to)
     try:
         worker = await services.worker()
@@ -149,7 +163,9 @@ async def test_a_postgres_that_takes_no_new_connection_is_waited_for(config: Con
         await services.destroy()
 
 
-async def test_suspects_are_run_after_postgres_was_away_when_they_came(config: Config, client: Client, proxy_to: ProxyTo) -> None:
+async def test_suspects_are_run_after_postgres_was_away_when_they_came(
+    config: Config, client: Client, proxy_to: ProxyTo
+) -> None:
     services, proxy = await behind(replace(config, lease_seconds=20), proxy_to)
     try:
         worker = await services.worker()
@@ -166,7 +182,9 @@ async def test_suspects_are_run_after_postgres_was_away_when_they_came(config: C
         await services.destroy()
 
 
-async def test_drain_blocked_by_postgres_charges_no_task(config: Config, client: Client, proxy_to: ProxyTo) -> None:
+async def test_drain_blocked_by_postgres_charges_no_task(
+    config: Config, client: Client, proxy_to: ProxyTo
+) -> None:
     services, proxy = await behind(replace(config, grace_seconds=0.0, lease_seconds=20), proxy_to)
     try:
         worker = await services.worker()
@@ -201,13 +219,18 @@ async def test_a_machine_that_starts_no_process_for_a_while_is_waited_for(
         await asyncio.wait_for(staffing, 5)
 
 
-async def test_a_beat_is_proof_from_the_moment_the_renewal_was_sent(config: Config, client: Client, proxy_to: ProxyTo) -> None:
-    """Not from the moment the ledger was asked: while that is frozen, three heartbeats to a lease would be too few."""
+async def test_a_beat_is_proof_from_the_moment_the_renewal_was_sent(
+    config: Config, client: Client, proxy_to: ProxyTo
+) -> None:
+    """Not from the moment the ledger was asked: while that is frozen, three heartbeats to a lease
+    would be too few."""
     assert config.postgres_url is not None
     proxy = await proxy_to(config.postgres_url)
     slow = replace(at(config, proxy.url), lease_seconds=3.0, heartbeat_seconds=1.0)
     async with open_engine(slow, name="leaseq test beat") as engine:
-        await client.engine.stores.fleet.open_worker("w1", host="here", pid=1, queues=["default"], version="0")
+        await client.engine.stores.fleet.open_worker(
+            "w1", host="here", pid=1, queues=["default"], version="0"
+        )
         heartbeat = Heartbeat(slow, engine.stores, ["default"])
         await heartbeat.open("w1")
         proxy.freeze()

@@ -50,10 +50,14 @@ async def holding(engine: Engine, worker_id: str, count: int) -> list[str]:
 
 
 async def listed(engine: Engine, key: str) -> list[str]:
-    return [as_bytes(value).decode() for value in await engine.stores.survey._client.lrange(key, 0, -1)]
+    return [
+        as_bytes(value).decode() for value in await engine.stores.survey._client.lrange(key, 0, -1)
+    ]
 
 
-async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(engine: Engine, config: Config) -> None:
+async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(
+    engine: Engine, config: Config
+) -> None:
     ids = await holding(engine, "dead", HELD)
     await holding(engine, "alive", 0)
     async with open_engine(engine.config, name="leaseq test supervisor") as other:
@@ -74,7 +78,9 @@ async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(engine: En
 
     assert max(gaps) < engine.config.lease_seconds / 2
     assert len([event for event in events if event.name == "attempt.reaped"]) == HELD // 2
-    assert sorted(await listed(engine, KEYS.ready(QUEUE, Lane.NORMAL))) == ids, "all of them, once each"
+    assert sorted(await listed(engine, KEYS.ready(QUEUE, Lane.NORMAL))) == ids, (
+        "all of them, once each"
+    )
     assert await listed(engine, KEYS.processing(QUEUE, "dead")) == []
     found = await engine.stores.ledger.find(ids[:10] + ids[-10:], tenant="default")
     assert {(task.state, task.crash_count) for task in found.values()} == {(State.PENDING, 0)}

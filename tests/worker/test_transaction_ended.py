@@ -94,17 +94,29 @@ def app_that_ends_its_transaction() -> Leaseq:
 
 
 @pytest.mark.parametrize("where", ["inside", "outside", "swallowing", "in_a_thread"])
-async def test_a_handler_that_ends_its_transaction_fails_once(config: Config, client: Client, where: str) -> None:
+async def test_a_handler_that_ends_its_transaction_fails_once(
+    config: Config, client: Client, where: str
+) -> None:
     """In every case, committed rows are never committed twice."""
     cases = [(how, afterwards) for how in ENDINGS for afterwards in AFTERWARDS]
     async with working(config, app_that_ends_its_transaction(), concurrency=4):
-        ids = [await client.submit(where, how=how, afterwards=afterwards, options=ONCE) for how, afterwards in cases]
+        ids = [
+            await client.submit(where, how=how, afterwards=afterwards, options=ONCE)
+            for how, afterwards in cases
+        ]
         tasks = await client.all_ended(ids, timeout=200)
-    found = {case: (task.state, code_of(task), task.attempt) for case, task in zip(cases, tasks, strict=True)}
-    assert {case: seen for case, seen in found.items() if seen != (State.FAILED, "transaction_ended", 1)} == {}
+    found = {
+        case: (task.state, code_of(task), task.attempt)
+        for case, task in zip(cases, tasks, strict=True)
+    }
+    assert {
+        case: seen for case, seen in found.items() if seen != (State.FAILED, "transaction_ended", 1)
+    } == {}
 
 
-async def test_chained_transaction_is_reported_as_one_failure(config: Config, client: Client) -> None:
+async def test_chained_transaction_is_reported_as_one_failure(
+    config: Config, client: Client
+) -> None:
     app = Leaseq()
 
     @app.task
@@ -139,7 +151,9 @@ async def test_savepoints_of_the_handler_end_nothing(config: Config, client: Cli
     assert (task.state, await client.effects(task.task_id)) == (State.SUCCESS, 2)
 
 
-async def test_an_error_that_was_swallowed_between_blocks_is_no_end(config: Config, client: Client) -> None:
+async def test_an_error_that_was_swallowed_between_blocks_is_no_end(
+    config: Config, client: Client
+) -> None:
     """The transaction has failed, and is still the one that was opened."""
     app = Leaseq()
 
@@ -152,4 +166,8 @@ async def test_an_error_that_was_swallowed_between_blocks_is_no_end(config: Conf
 
     async with working(config, app):
         task = await client.ended(await client.submit("errs", options=ONCE))
-    assert (task.state, code_of(task), await client.effects(task.task_id)) == (State.FAILED, "commit_refused", 0)
+    assert (task.state, code_of(task), await client.effects(task.task_id)) == (
+        State.FAILED,
+        "commit_refused",
+        0,
+    )

@@ -32,7 +32,8 @@ def code_of(task: Task) -> str:
 
 
 async def test_blocks_that_overlap_never_lose_a_write(config: Config, client: Client) -> None:
-    """Two concurrent blocks in one handler: they share the transaction, and where they cross it is an error, never a loss."""
+    """Two concurrent blocks in one handler: they share the transaction, and where they cross it is
+    an error, never a loss."""
     app = Leaseq()
 
     @app.task
@@ -46,11 +47,17 @@ async def test_blocks_that_overlap_never_lose_a_write(config: Config, client: Cl
     async with working(config, app):
         for _ in range(5):
             task = await client.ended(await client.submit("two_at_once", options=ONCE))
-            assert (task.state, await client.effects(task.task_id)) in [(State.SUCCESS, 2), (State.FAILED, 0)]
+            assert (task.state, await client.effects(task.task_id)) in [
+                (State.SUCCESS, 2),
+                (State.FAILED, 0),
+            ]
 
 
-async def test_task_left_running_by_a_handler_writes_nothing(config: Config, client: Client) -> None:
-    """The connection goes back to the pool and serves other attempts; a handler that still holds it is refused."""
+async def test_task_left_running_by_a_handler_writes_nothing(
+    config: Config, client: Client
+) -> None:
+    """The connection goes back to the pool and serves other attempts; a handler that still holds it
+    is refused."""
     app, late = Leaseq(), asyncio.Event()
     left: list[asyncio.Task[Any]] = []
 
@@ -86,7 +93,9 @@ async def test_task_left_running_by_a_handler_writes_nothing(config: Config, cli
     assert [await client.effects(task_id) for task_id in ids] == [0, 0, 0]
 
 
-async def test_statement_left_running_delays_no_other_attempt(config: Config, client: Client) -> None:
+async def test_statement_left_running_delays_no_other_attempt(
+    config: Config, client: Client
+) -> None:
     app = Leaseq()
     left: list[asyncio.Task[Any]] = []
 
@@ -105,7 +114,9 @@ async def test_statement_left_running_delays_no_other_attempt(config: Config, cl
         assert left[0].exception() is not None
 
 
-async def test_a_handler_that_returns_in_the_middle_of_a_statement_has_not_succeeded(config: Config, client: Client) -> None:
+async def test_a_handler_that_returns_in_the_middle_of_a_statement_has_not_succeeded(
+    config: Config, client: Client
+) -> None:
     app = Leaseq()
     left: list[asyncio.Task[Any]] = []
 
@@ -137,7 +148,9 @@ async def test_the_statement_of_a_thread_ends_with_its_attempt(
             tx.execute("select pg_sleep(50)")
 
     async with working(config, app, concurrency=1) as worker:
-        task = await client.ended(await client.submit("sleeps_in_postgres", options=ONCE | {"timeout_seconds": 0.3}))
+        task = await client.ended(
+            await client.submit("sleeps_in_postgres", options=ONCE | {"timeout_seconds": 0.3})
+        )
         assert code_of(task) == "timeout"
 
         async def nothing_sleeps() -> bool:
@@ -219,7 +232,9 @@ async def _tried(client: Client, task_id: str) -> bool:
     return len(await client.attempts(task_id)) == 1
 
 
-async def test_a_handler_that_closes_the_connection_has_ended_its_transaction(config: Config, client: Client) -> None:
+async def test_a_handler_that_closes_the_connection_has_ended_its_transaction(
+    config: Config, client: Client
+) -> None:
     """Permanently: handing it back without a charge would run it without end."""
     app = Leaseq()
 
@@ -235,11 +250,17 @@ async def test_a_handler_that_closes_the_connection_has_ended_its_transaction(co
     async with working(config, app):
         for inside in (True, False):
             task = await client.ended(await client.submit("closes", inside=inside))
-            assert (task.state, code_of(task), task.attempt) == (State.FAILED, "transaction_ended", 1)
+            assert (task.state, code_of(task), task.attempt) == (
+                State.FAILED,
+                "transaction_ended",
+                1,
+            )
             assert await client.effects(task.task_id) == 0
 
 
-async def test_a_frozen_postgres_costs_a_handler_no_retry(config: Config, client: Client, proxy_to: ProxyTo) -> None:
+async def test_a_frozen_postgres_costs_a_handler_no_retry(
+    config: Config, client: Client, proxy_to: ProxyTo
+) -> None:
     """The time-out comes while a statement waits for an answer that does not come."""
     assert config.postgres_url is not None
     proxy = await proxy_to(config.postgres_url)
@@ -257,7 +278,8 @@ async def test_a_frozen_postgres_costs_a_handler_no_retry(config: Config, client
         task_id = await client.submit("asks", options={"timeout_seconds": 0.5})
         await entered.wait()
         proxy.freeze()
-        await asyncio.sleep(3)  # past the time-out, and past the patience with a server that does not cancel
+        # past the time-out, and past the patience with a server that does not cancel
+        await asyncio.sleep(3)
         proxy.thaw()
         await until(lambda: _tried(client, task_id), seconds=15)
         task = await client.find(task_id)
@@ -280,7 +302,9 @@ async def test_threads_do_not_share_their_ends(config: Config, client: Client) -
             loop.call_soon_threadsafe(refused.set)
 
     async with working(config, app):
-        task = await client.ended(await client.submit("comes_late", options=ONCE | {"timeout_seconds": 0.2}))
+        task = await client.ended(
+            await client.submit("comes_late", options=ONCE | {"timeout_seconds": 0.2})
+        )
         late.set()
         await asyncio.wait_for(refused.wait(), 5)
         assert await client.effects(task.task_id) == 0

@@ -26,7 +26,8 @@ def armed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def test_an_ending_that_goes_wrong_alone_is_tried_once_more(
     config: Config, client: Client, armed: Path, point: str
 ) -> None:
-    """It must not be treated as a result that Postgres refuses: the next try may well go through."""
+    """It must not be treated as a result that Postgres refuses: the next try may well go
+    through."""
     app, runs = Leaseq(), 0
 
     @app.task
@@ -43,7 +44,9 @@ async def test_an_ending_that_goes_wrong_alone_is_tried_once_more(
 
 
 @pytest.mark.parametrize("point", ["attempt.ending", "commit.sent", "settle.committed"])
-async def test_a_connection_for_transactions_is_never_lost(config: Config, client: Client, armed: Path, point: str) -> None:
+async def test_a_connection_for_transactions_is_never_lost(
+    config: Config, client: Client, armed: Path, point: str
+) -> None:
     """There is one connection. The second run gets it, and finds no lock of the first run."""
     app = Leaseq()
 

@@ -48,22 +48,35 @@ async def test_attempt_ends_once_with_any_exception(config: Config, client: Clie
             ids = {what: await client.submit("raises", what=what, options=ONCE) for what in ODD}
             tasks = await client.all_ended([*ids.values()], timeout=180)
             await until(lambda: worker.running == 0, seconds=30)
-    assert {what: task.state for what, task in zip(ids, tasks, strict=True) if task.state is not State.FAILED} == {}
+    assert {
+        what: task.state
+        for what, task in zip(ids, tasks, strict=True)
+        if task.state is not State.FAILED
+    } == {}
     assert sorted(started) == sorted(ids.values())
     assert [event.fields for event in events if event.name == "loop.failed"] == []
 
 
-async def test_an_odd_delay_is_a_retry_with_a_delay_that_can_be_kept(config: Config, client: Client) -> None:
+async def test_an_odd_delay_is_a_retry_with_a_delay_that_can_be_kept(
+    config: Config, client: Client
+) -> None:
     app, started = raising(attempts=2)
     async with working(config, app):
         odd = [what for what in ODD if what.startswith("delay")]
-        ids = {what: await client.submit("raises", what=what, options={"max_attempts": 2}) for what in odd}
+        ids = {
+            what: await client.submit("raises", what=what, options={"max_attempts": 2})
+            for what in odd
+        }
 
         async def all_tried() -> bool:
-            return {(await client.find(task_id)).state for task_id in ids.values()} == {State.SCHEDULED}
+            return {(await client.find(task_id)).state for task_id in ids.values()} == {
+                State.SCHEDULED
+            }
 
         await until(all_tried, seconds=30)
-    assert {what for what, task_id in ids.items() if (await client.find(task_id)).retry_count != 1} == set()
+    assert {
+        what for what, task_id in ids.items() if (await client.find(task_id)).retry_count != 1
+    } == set()
     assert sorted(started) == sorted(ids.values())
 
 
@@ -83,12 +96,21 @@ def test_a_description_tells_causes_members_and_notes() -> None:
         try:
             raise KeyError("the cause")
         except KeyError as cause:
-            group = ExceptionGroup("several", [ValueError("one"), ExceptionGroup("more", [TypeError("two")])])
+            group = ExceptionGroup(
+                "several", [ValueError("one"), ExceptionGroup("more", [TypeError("two")])]
+            )
             group.add_note("a note")
             raise group from cause
     except ExceptionGroup as error:
         trace = describe(error, "error").traceback
-    told = ["KeyError: 'the cause'", "direct cause", "ExceptionGroup: ", "a note", "+ ValueError: one", "+ TypeError: two"]
+    told = [
+        "KeyError: 'the cause'",
+        "direct cause",
+        "ExceptionGroup: ",
+        "a note",
+        "+ ValueError: one",
+        "+ TypeError: two",
+    ]
     positions = [trace.find(text) for text in told]
     assert -1 not in positions
     assert positions == sorted(positions)
@@ -96,11 +118,17 @@ def test_a_description_tells_causes_members_and_notes() -> None:
 
 async def refuse(client: Client, condition: str) -> None:
     """Let Postgres refuse to record such errors, as a database that lacks a character does."""
-    async with await psycopg.AsyncConnection.connect(admin_url(client.config), autocommit=True) as conn:
-        await conn.execute(f"alter table leaseq.attempts add constraint refused check (not ({condition}))".encode())
+    async with await psycopg.AsyncConnection.connect(
+        admin_url(client.config), autocommit=True
+    ) as conn:
+        await conn.execute(
+            f"alter table leaseq.attempts add constraint refused check (not ({condition}))".encode()
+        )
 
 
-async def test_an_error_that_cannot_be_written_is_replaced_by_a_plain_one(config: Config, client: Client) -> None:
+async def test_an_error_that_cannot_be_written_is_replaced_by_a_plain_one(
+    config: Config, client: Client
+) -> None:
     app, started = Leaseq(), []
 
     @app.task
@@ -130,9 +158,13 @@ async def test_an_attempt_that_no_ending_fits_is_not_run_again_until_one_does(
     with recorded() as events:
         async with working(config, app) as worker:
             task_id = await client.submit("raises", what="NUL", options=ONCE)
-            await until(lambda: len([e for e in events if e.name == "loop.failed"]) >= 3, seconds=15)
+            await until(
+                lambda: len([e for e in events if e.name == "loop.failed"]) >= 3, seconds=15
+            )
             worker.list_audit.wake()  # the sweep looks, too
-            await until(lambda: len([e for e in events if e.name == "loop.failed"]) >= 5, seconds=15)
+            await until(
+                lambda: len([e for e in events if e.name == "loop.failed"]) >= 5, seconds=15
+            )
             await client.rows("alter table leaseq.attempts drop constraint refused")
             task = await client.ended(task_id)
     assert (task.state, task.attempt, started) == (State.FAILED, 1, [task_id])
@@ -150,7 +182,9 @@ async def test_a_fault_of_our_own_ends_the_attempt_and_is_counted(
         started.append(ctx.task_id)
         if transaction:
             async with ctx.transaction() as tx:
-                await tx.execute("insert into effects values (%s, %s, 0)", (ctx.task_id, ctx.attempt))
+                await tx.execute(
+                    "insert into effects values (%s, %s, 0)", (ctx.task_id, ctx.attempt)
+                )
 
     def fails_once(*args: Any, **kwargs: Any) -> Any:
         monkeypatch.setattr(decide, "after", after)
@@ -165,7 +199,9 @@ async def test_a_fault_of_our_own_ends_the_attempt_and_is_counted(
     assert await client.effects(task.task_id) == 0
 
 
-async def test_nothing_is_left_of_an_attempt_whose_ending_was_replaced(config: Config, client: Client) -> None:
+async def test_nothing_is_left_of_an_attempt_whose_ending_was_replaced(
+    config: Config, client: Client
+) -> None:
     app, gate = Leaseq(), asyncio.Event()
 
     @app.task
@@ -178,4 +214,6 @@ async def test_nothing_is_left_of_an_attempt_whose_ending_was_replaced(config: C
     async with working(config, app, concurrency=2) as worker:
         ids = [await client.submit("raises", options=ONCE) for _ in range(6)]
         await client.all_ended(ids)
-        await until(lambda: worker.running == 0 and worker.slots.free == 2 and worker.slots.unsettled == 0)
+        await until(
+            lambda: worker.running == 0 and worker.slots.free == 2 and worker.slots.unsettled == 0
+        )

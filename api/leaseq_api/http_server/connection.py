@@ -1,9 +1,10 @@
 """One client connection: parse requests, send answers in order, within bounds.
 
-llhttp (httptools) cuts the bytes into requests. A connection is idle, receives a head, receives a body, or waits for the
-application. Each of the first three has a deadline, and so has the sending of an answer. While an answer is owed, at most one
-more packet is read; the kernel holds the rest. A refused request is answered by a problem, and its connection is closed. The
-answer is sent before the rest of the request is read and discarded.
+llhttp (httptools) cuts the bytes into requests. A connection is idle, receives a head, receives a
+body, or waits for the application. Each of the first three has a deadline, and so has the sending
+of an answer. While an answer is owed, at most one more packet is read; the kernel holds the rest. A
+refused request is answered by a problem, and its connection is closed. The answer is sent before
+the rest of the request is read and discarded.
 """
 
 from __future__ import annotations
@@ -67,8 +68,14 @@ class Connection(asyncio.Protocol):
         # uvloop's transports do not inherit from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self._outgoing = Outgoing(self._transport, self._server, self._limits)
-        local, far = self._transport.get_extra_info("sockname"), self._transport.get_extra_info("peername")
-        self._addresses = {"server": tuple(local[:2]) if local else None, "client": tuple(far[:2]) if far else None}
+        local, far = (
+            self._transport.get_extra_info("sockname"),
+            self._transport.get_extra_info("peername"),
+        )
+        self._addresses = {
+            "server": tuple(local[:2]) if local else None,
+            "client": tuple(far[:2]) if far else None,
+        }
         if self._server.admit(self):
             self._wait_for_request()
         else:
@@ -87,11 +94,14 @@ class Connection(asyncio.Protocol):
             self._check_size(len(data), headers=headers, receiving=receiving)
         except Malformed as error:
             self._refuse(error.code, str(error))
-        if self._running is not None and (self._queue or self._in_head or self._receiving is not None):
+        if self._running is not None and (
+            self._queue or self._in_head or self._receiving is not None
+        ):
             self._pause_reading()
 
     def eof_received(self) -> bool:
-        """Keep the connection for a moment while an answer is owed: most silent clients are gone, a few half-close."""
+        """Keep the connection for a moment while an answer is owed: most silent clients are gone, a
+        few half-close."""
         self._eof = True
         if self._lingering or self.idle:
             return False
@@ -139,13 +149,18 @@ class Connection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         self._target += url
         if len(self._target) > self._limits.target_bytes:
-            raise Malformed("target_too_long", f"the target may have {self._limits.target_bytes} bytes at most")
+            raise Malformed(
+                "target_too_long", f"the target may have {self._limits.target_bytes} bytes at most"
+            )
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._receiving is None:  # else it is a trailer, which this service does not read
             self._head_size += len(name) + len(value) + 4
             self._headers.append((name.lower(), value))
-            if self._head_size > self._limits.head_bytes or len(self._headers) > self._limits.header_count:
+            if (
+                self._head_size > self._limits.head_bytes
+                or len(self._headers) > self._limits.header_count
+            ):
                 raise self._head_too_large()
 
     def on_headers_complete(self) -> None:
@@ -159,7 +174,9 @@ class Connection(asyncio.Protocol):
                 raise Malformed("overloaded", CROWDED)
             self._check_room()
         exchange = Exchange(self, method=method, version=version, headers=self._headers, head=head)
-        exchange.keep_alive = self._parser.should_keep_alive() and not (server.stopping or self.surplus)
+        exchange.keep_alive = self._parser.should_keep_alive() and not (
+            server.stopping or self.surplus
+        )
         self._in_head = False
         self._receiving = exchange
         if head.length != 0:
@@ -175,7 +192,9 @@ class Connection(asyncio.Protocol):
         exchange.size += len(body)
         self._server.in_flight += len(body)
         if exchange.size > limits.body_bytes:
-            raise Malformed("body_too_large", f"the body may have {limits.body_bytes} bytes at most")
+            raise Malformed(
+                "body_too_large", f"the body may have {limits.body_bytes} bytes at most"
+            )
         self._check_room()
 
     def on_message_complete(self) -> None:
@@ -223,9 +242,14 @@ class Connection(asyncio.Protocol):
         elif self._lingering or self._running is not None:
             self._transport.abort()
         elif self._receiving is not None:
-            self._refuse("body_timeout", f"the body did not arrive within {self._limits.body_seconds:g} s")
+            self._refuse(
+                "body_timeout", f"the body did not arrive within {self._limits.body_seconds:g} s"
+            )
         elif self._in_head:
-            self._refuse("head_timeout", f"the head of the request did not arrive within {self._limits.header_seconds:g} s")
+            self._refuse(
+                "head_timeout",
+                f"the head of the request did not arrive within {self._limits.header_seconds:g} s",
+            )
         else:
             self.close()
 
@@ -275,7 +299,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def held_until(self) -> float | None:
-        """The end of the time that a client has to send or take what it holds here. None: it holds nothing."""
+        """The end of the time that a client has to send or take what it holds here. None: it holds
+        nothing."""
         if self.stuck:
             return self._outgoing.deadline
         return self._read_deadline if self._receiving is not None and self._receiving.size else None
@@ -288,7 +313,8 @@ class Connection(asyncio.Protocol):
                     self._parser.feed_data(data)
                     return
                 except HttpParserUpgrade as upgrade:
-                    # No protocol upgrade is offered: the request is answered as if none had been requested (RFC 9110, 7.8).
+                    # No protocol upgrade is offered: the request is answered as if none had been
+                    # requested (RFC 9110, 7.8).
                     self._parser = HttpRequestParser(self)
                     data = data[upgrade.args[0] :]
         except HttpParserError as error:
@@ -301,7 +327,8 @@ class Connection(asyncio.Protocol):
                 raise explain(error, data, first=self._running is None) from None
 
     def _check_size(self, count: int, *, headers: object, receiving: Exchange | None) -> None:
-        """Bound the data that llhttp keeps or skips without a callback: the part of a header, the frames of chunks."""
+        """Bound the data that llhttp keeps or skips without a callback: the part of a header, the
+        frames of chunks."""
         if self._in_head and headers is self._headers:
             self._raw_size += count
             if self._raw_size > self._limits.head_bytes:
@@ -320,7 +347,10 @@ class Connection(asyncio.Protocol):
 
     def _head_too_large(self) -> Malformed:
         limits = self._limits
-        return Malformed("head_too_large", f"the head may have {limits.head_bytes} bytes and {limits.header_count} headers")
+        return Malformed(
+            "head_too_large",
+            f"the head may have {limits.head_bytes} bytes and {limits.header_count} headers",
+        )
 
     def _end_input(self) -> None:
         """Answer the received requests, then close."""
@@ -336,7 +366,9 @@ class Connection(asyncio.Protocol):
         if self._queue:
             self._running = exchange = self._queue.popleft()
             self._server.mark_working(self)
-            exchange.task = self._loop.create_task(exchange.run(self._server.application, self._addresses))
+            exchange.task = self._loop.create_task(
+                exchange.run(self._server.application, self._addresses)
+            )
         elif self._refusal is not None:
             self._write_refusal(self._refusal)
         else:

@@ -21,7 +21,9 @@ from leaseq_api.problems import FAULT, HEADERS, RawAnswer, raw_problem
 Event = dict[str, Any]
 Application = Callable[..., Coroutine[Any, Any, None]]
 
-_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_STATUS = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _NO_BODY = (204, 304)
 
@@ -63,7 +65,9 @@ class Exchange:
         "version",
     )
 
-    def __init__(self, channel: Channel, *, method: str, version: str, headers: Headers, head: Head) -> None:
+    def __init__(
+        self, channel: Channel, *, method: str, version: str, headers: Headers, head: Head
+    ) -> None:
         self.method = method
         self.version = version
         self.headers = headers
@@ -119,7 +123,9 @@ class Exchange:
             self._started = self._completed = True
             self.keep_alive = False
             fault = raw_problem("internal_error", FAULT, path=self.head.path)
-            self._channel.write(closing_answer(fault, date=self._channel.date(), head=self.method == "HEAD"))
+            self._channel.write(
+                closing_answer(fault, date=self._channel.date(), head=self.method == "HEAD")
+            )
 
     async def receive(self) -> Event:
         """The whole body, then the news that the client has gone."""

@@ -64,7 +64,10 @@ def _length(found: dict[bytes, bytes], *, version: str) -> int | None:
     coding, length = found.get(b"transfer-encoding"), found.get(b"content-length")
     if coding is not None:
         if length is not None or version == "1.0" or coding.lower() != b"chunked":
-            raise Malformed("request_malformed", "the only transfer coding is chunked, in HTTP/1.1 and without Content-Length")
+            raise Malformed(
+                "request_malformed",
+                "the only transfer coding is chunked, in HTTP/1.1 and without Content-Length",
+            )
         return None
     if length is None:
         return 0
@@ -74,27 +77,33 @@ def _length(found: dict[bytes, bytes], *, version: str) -> int | None:
 
 
 def _origin_form(target: bytes, host: bytes) -> bytes:
-    """Path and query. The absolute form must be taken (RFC 9112, 3.2.2); it has to name the same host as Host."""
+    """Path and query. The absolute form must be taken (RFC 9112, 3.2.2); it has to name the same
+    host as Host."""
     if not _VISIBLE.fullmatch(target):
         raise Malformed("request_malformed", "the target of a request is visible ASCII")
     if target.startswith(b"/") or target == b"*":
         return target
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
-        raise Malformed("request_malformed", "the target of a request is a path, with a query or without")
+        raise Malformed(
+            "request_malformed", "the target of a request is a path, with a query or without"
+        )
     if absolute[1].lower() != host.lower():
         raise Malformed("host_invalid", "the target names another host than the Host header")
     return absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
 
 
 def explain(error: HttpParserError, data: bytes, *, first: bool) -> Malformed:
-    """The reason for which llhttp refused `data`. `first`: no request that ended in it came before."""
+    """The reason for which llhttp refused `data`. `first`: no request that ended in it came
+    before."""
     cause = error.__context__
     if cause is not None and not isinstance(cause, HttpParserError):
         emit("request.failed", method="", error=type(cause).__name__, traceback="")
         return Malformed("internal_error", FAULT)
     if isinstance(error, HttpParserInvalidMethodError) and first and _REQUEST_LINE.match(data):
-        return Malformed("method_unknown", "see the OpenAPI document at /schema for the methods there are")
+        return Malformed(
+            "method_unknown", "see the OpenAPI document at /schema for the methods there are"
+        )
     return Malformed("request_malformed", f"this is not HTTP/1.1: {error}")
 
 

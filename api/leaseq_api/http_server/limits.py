@@ -18,14 +18,14 @@ class Limits(Struct, frozen=True, kw_only=True):
     header_seconds: float = 10.0
     # From there to the last byte of the body.
     body_seconds: float = 30.0
-    # Between two requests, and before the first. Proxies keep their connections for 60 to 90 s: a server that closes
-    # earlier loses the request that was on its way.
+    # Between two requests, and before the first. Proxies keep their connections for 60 to 90 s: a
+    # server that closes earlier loses the request that was on its way.
     idle_seconds: float = 120.0
     # In which a client has to take `write_bytes` of an answer that fills the buffers.
     write_seconds: float = 30.0
     write_bytes: int = 16_384
-    # For the rest of a refused body: a connection that is closed on a client that still sends is reset, and the
-    # client may never see the answer.
+    # For the rest of a refused body: a connection that is closed on a client that still sends is
+    # reset, and the client may never see the answer.
     linger_seconds: float = 2.0
     linger_bytes: int = 16 * MIB
 
@@ -39,13 +39,20 @@ class Limits(Struct, frozen=True, kw_only=True):
     connections: int = 1_000
     # Beyond those: for probes, and to say 503 to others.
     spare_connections: int = 64
-    # Of bodies that are being received or worked on, and of answers that clients have not taken yet.
+    # Of bodies that are being received or worked on, and of answers that clients have not taken
+    # yet.
     in_flight_bytes: int = 64 * MIB
 
     @property
     def tick_seconds(self) -> float:
         """How often deadlines are looked at. None is missed by more than this."""
-        return min(1.0, self.header_seconds / 4, self.body_seconds / 4, self.idle_seconds / 4, self.write_seconds / 4)
+        return min(
+            1.0,
+            self.header_seconds / 4,
+            self.body_seconds / 4,
+            self.idle_seconds / 4,
+            self.write_seconds / 4,
+        )
 
 
 __all__ = ["MIB", "Limits"]

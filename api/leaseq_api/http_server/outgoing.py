@@ -1,7 +1,7 @@
 """Count the bytes that were written to a client and not yet read by it.
 
-The event loop says when too many have gathered and when few are left. Between the two they count as in flight, the application
-waits, and the client has a time in which to take the next of them.
+The event loop says when too many have gathered and when few are left. Between the two they count as
+in flight, the application waits, and the client has a time in which to take the next of them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Outgoing:
         self.deadline = asyncio.get_running_loop().time() + self._limits.write_seconds
 
     def check(self) -> None:
-        """At the deadline: go on watching a client that takes its answer, drop one that does not."""
+        """At the deadline: go on watching a client that takes its answer, drop one that does
+        not."""
         if self._unsent - self._transport.get_write_buffer_size() < self._limits.write_bytes:
             self._transport.abort()
         else:

@@ -43,17 +43,21 @@ class Server:
         self._ticking: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listen. Returns the port, which is another one where 0 was asked for. Raises `OSError`."""
+        """Listen. Returns the port, which is another one where 0 was asked for. Raises
+        `OSError`."""
         _allow_files(self.limits.connections + self.limits.spare_connections + OTHER_FILES)
         loop = asyncio.get_running_loop()
         self.date = _date()
-        self._listener = await loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
+        self._listener = await loop.create_server(
+            lambda: Connection(self), host, port, backlog=BACKLOG
+        )
         self._ticking = asyncio.create_task(self._tick())
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 
     async def stop(self, *, seconds: float) -> None:
-        """Take no more connections and requests, answer what has begun for so many seconds, then close everything."""
+        """Take no more connections and requests, answer what has begun for so many seconds, then
+        close everything."""
         self.stopping = True
         if self._listener is not None:
             self._listener.close()
@@ -91,7 +95,9 @@ class Server:
         self.connections.add(connection)
         if self.stopping:
             return False
-        if len(self.connections) - self._spare <= self.limits.connections or self._make_room(surplus=False):
+        if len(self.connections) - self._spare <= self.limits.connections or self._make_room(
+            surplus=False
+        ):
             return True
         self._tell_crowded()
         room = self._spare < self.limits.spare_connections or self._make_room(surplus=True)
@@ -118,8 +124,13 @@ class Server:
             self._empty.set()
 
     def free_bytes(self, asking: Counted) -> bool:
-        """End the request that has held bytes for a slow client the longest. False: that is the one that asks, or none does."""
-        holding = {connection: until for connection in self.connections if (until := connection.held_until) is not None}
+        """End the request that has held bytes for a slow client the longest. False: that is the one
+        that asks, or none does."""
+        holding = {
+            connection: until
+            for connection in self.connections
+            if (until := connection.held_until) is not None
+        }
         chosen = min(holding, key=holding.__getitem__, default=asking)
         if chosen is asking:
             return False
@@ -127,9 +138,14 @@ class Server:
         return True
 
     def _make_room(self, *, surplus: bool) -> bool:
-        """End the connection that has owed a request the longest, or takes no answer. False: there is none."""
+        """End the connection that has owed a request the longest, or takes no answer. False: there
+        is none."""
         owing = [connection for connection in self._waiting if connection.surplus == surplus]
-        stuck = [connection for connection in self.connections if connection.stuck and connection.surplus == surplus]
+        stuck = [
+            connection
+            for connection in self.connections
+            if connection.stuck and connection.surplus == surplus
+        ]
         chosen = next((connection for connection in [*owing, *stuck] if connection.idle), None)
         if chosen is None and not (owing or stuck):
             return False

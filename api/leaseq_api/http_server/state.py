@@ -23,7 +23,8 @@ class Counted(Protocol):
 
     @property
     def held_until(self) -> float | None:
-        """The end of the time that a client has to send or take what it holds here. None: it holds nothing."""
+        """The end of the time that a client has to send or take what it holds here. None: it holds
+        nothing."""
 
     def give_way(self) -> None:
         """Release the bytes that are held for a slow client."""
@@ -63,7 +64,8 @@ class ServerState(Protocol):
         """The connection is gone, and its application done."""
 
     def free_bytes(self, asking: Counted) -> bool:
-        """End the request that has held bytes for a slow client the longest. False: that is the one that asks, or none does."""
+        """End the request that has held bytes for a slow client the longest. False: that is the one
+        that asks, or none does."""
 
 
 __all__ = ["Counted", "ServerState"]

@@ -17,16 +17,26 @@ from leaseq_api.problems import allow_header, raw_problem
 from leaseq_api.refused import Refused
 from leaseq_api.security.hosts import Hosts, is_host
 
-# Headers that this service reads and that must be unique. A proxy could have checked a different copy.
+# Headers that this service reads and that must be unique. A proxy could have checked a different
+# copy.
 ONCE = frozenset(
-    {b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"origin", b"sec-fetch-site"}
+    {
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"origin",
+        b"sec-fetch-site",
+    }
 )
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # A page of this service, or no page: an address that a person typed.
 OWN_SITES = frozenset({b"same-origin", b"none"})
 HEALTH = b"/health/"
 
-# No address of this service needs an escape, so a path has one spelling, and rules of a proxy about paths hold.
+# No address of this service needs an escape, so a path has one spelling, and rules of a proxy about
+# paths hold.
 _PATH = re.compile(rb"/|(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.-]+)+")
 _PARAMETER = re.compile(r"\\\{[^/]+?\\\}")
 
@@ -37,7 +47,11 @@ class Gate:
     def __init__(self, app: Litestar, inner: ASGIApp, hosts: Hosts) -> None:
         self._inner = inner
         self._hosts = hosts
-        self._routes = [(_pattern(route.path), frozenset(route.methods)) for route in app.routes if hasattr(route, "methods")]
+        self._routes = [
+            (_pattern(route.path), frozenset(route.methods))
+            for route in app.routes
+            if hasattr(route, "methods")
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -49,7 +63,13 @@ class Gate:
             scope["method"] = "GET"  # type: ignore[typeddict-unknown-key]
             await self._inner(scope, receive, _without_content(send))
         elif method == "OPTIONS" and (allowed := self._methods(scope["path"])):
-            await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allow_header(allowed).encode())]})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 204,
+                    "headers": [(b"allow", allow_header(allowed).encode())],
+                }
+            )
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             await self._inner(scope, receive, send)
@@ -67,7 +87,10 @@ class Gate:
                 found[name] = value
         host = self._check_host(found.get(b"host"), path)
         if not _PATH.fullmatch(path) and not (method == "OPTIONS" and path == b"*"):
-            raise Refused("not_found", "a path of this service has one spelling: no escapes, no empty or dotted segments")
+            raise Refused(
+                "not_found",
+                "a path of this service has one spelling: no escapes, no empty or dotted segments",
+            )
         if method not in SAFE:
             self._check_site(found, host)
         return method
@@ -77,25 +100,39 @@ class Gate:
             raise Refused("host_invalid", "the request has no Host header")
         host = given.decode("latin-1").lower()
         if not is_host(host):
-            raise Refused("host_invalid", "Host must be a name or an address, with an optional port")
+            raise Refused(
+                "host_invalid", "Host must be a name or an address, with an optional port"
+            )
         if not self._hosts.listed(host) and not path.startswith(HEALTH):
-            raise Refused("host_unknown", "this service does not answer for the host of the request: add it to LEASEQ_API_HOSTS")
+            raise Refused(
+                "host_unknown",
+                "this service does not answer for the host of the request: add it to LEASEQ_API_HOSTS",
+            )
         return host
 
     def _check_site(self, found: dict[bytes, bytes], host: str) -> None:
         site, origin = found.get(b"sec-fetch-site"), found.get(b"origin")
         if site is not None and site not in OWN_SITES:
             raise Refused(
-                "cross_site", "a web page of another origin sent this request; send it from a page of this API, or a program"
+                "cross_site",
+                "a web page of another origin sent this request; send it from a page of this API, or a program",
             )
         if origin is not None and not self._hosts.same_origin(origin.decode("latin-1"), host):
-            raise Refused("cross_site", "the Origin of this request is not this API: add its host to LEASEQ_API_HOSTS if it is")
+            raise Refused(
+                "cross_site",
+                "the Origin of this request is not this API: add its host to LEASEQ_API_HOSTS if it is",
+            )
 
     def _methods(self, path: str) -> set[str]:
         """The methods of an address. Empty: there is no such address."""
         if path == "*":
             return {"GET", "HEAD", "OPTIONS", "POST"}
-        return {method for pattern, methods in self._routes if pattern.fullmatch(path) for method in methods}
+        return {
+            method
+            for pattern, methods in self._routes
+            if pattern.fullmatch(path)
+            for method in methods
+        }
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -105,7 +142,9 @@ def _pattern(path: str) -> re.Pattern[str]:
 async def _refuse(refused: Refused, scope: Scope, send: Send) -> None:
     problem = raw_problem(refused.code, str(refused), path=scope["raw_path"])
     body = b"" if scope["method"] == "HEAD" else problem.body  # type: ignore[typeddict-item]
-    await send({"type": "http.response.start", "status": problem.status, "headers": list(problem.headers)})
+    await send(
+        {"type": "http.response.start", "status": problem.status, "headers": list(problem.headers)}
+    )
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 

@@ -28,10 +28,16 @@ class Hosts:
     def _listed(self, host: str) -> bool:
         """Whether a Host header names this API."""
         name = _without_port(host)
-        return host in self._given or name in self._given or _is_loopback(name) or name.strip("[]") == self._address()
+        return (
+            host in self._given
+            or name in self._given
+            or _is_loopback(name)
+            or name.strip("[]") == self._address()
+        )
 
     def _same_origin(self, origin: str, host: str) -> bool:
-        """Whether an Origin header names the host that the request was sent to, or one that the operator listed."""
+        """Whether an Origin header names the host that the request was sent to, or one that the
+        operator listed."""
         scheme, found, authority = origin.lower().partition("://")
         default = _DEFAULT_PORTS.get(scheme)
         if not found or default is None:

@@ -1,7 +1,8 @@
 """The effect log of handlers: records of 40 bytes in one file, for all contenders.
 
-Each is appended by one `write`, which survives a `kill -9` of its process and costs a microsecond on a file in memory.
-Times are of the monotonic clock, which all processes of a machine share. Standard library only.
+Each is appended by one `write`, which survives a `kill -9` of its process and costs a microsecond
+on a file in memory. Times are of the monotonic clock, which all processes of a machine share.
+Standard library only.
 """
 
 import os
@@ -32,7 +33,9 @@ def record(kind: int, payload: Mapping[str, Any]) -> None:
     pid = os.getpid()
     if pid not in _logs:
         _logs[pid] = os.open(os.environ["BENCH_EFFECTS"], os.O_WRONLY | os.O_APPEND)
-    os.write(_logs[pid], RECORD.pack(kind, payload["order_id"], payload["t"], time.monotonic_ns(), pid))
+    os.write(
+        _logs[pid], RECORD.pack(kind, payload["order_id"], payload["t"], time.monotonic_ns(), pid)
+    )
 
 
 def unpack(data: bytes) -> list[Effect]:

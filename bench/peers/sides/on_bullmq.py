@@ -12,7 +12,9 @@ from bench.peers.sides.settings import RELIABLE, SLOTS, VALKEY_URL
 
 NAME = "bench"
 # In milliseconds, and in times.
-OPTIONS = {"lockDuration": 10_000, "stalledInterval": 5_000, "maxStalledCount": 10} if RELIABLE else {}
+OPTIONS = (
+    {"lockDuration": 10_000, "stalledInterval": 5_000, "maxStalledCount": 10} if RELIABLE else {}
+)
 
 
 async def process(task: Any, _token: str) -> None:
@@ -37,7 +39,9 @@ async def client() -> AsyncIterator[Client]:
 
 
 async def work() -> None:
-    await Worker(NAME, process, {"connection": VALKEY_URL, "concurrency": SLOTS, "autorun": False, **OPTIONS}).run()
+    await Worker(
+        NAME, process, {"connection": VALKEY_URL, "concurrency": SLOTS, "autorun": False, **OPTIONS}
+    ).run()
 
 
 if __name__ == "__main__":

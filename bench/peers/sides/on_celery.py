@@ -17,7 +17,11 @@ if RELIABLE:
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
         # Without the last two, kombu looks for unacknowledged messages only every hundred seconds.
-        broker_transport_options={"visibility_timeout": 10, "unacked_restore_interval": 2, "unacked_restore_throttle": 1},
+        broker_transport_options={
+            "visibility_timeout": 10,
+            "unacked_restore_interval": 2,
+            "unacked_restore_throttle": 1,
+        },
     )
 TASKS: dict[str, Any] = {
     "noop": app.task(handlers.noop, name="noop"),

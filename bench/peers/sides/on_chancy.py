@@ -29,7 +29,9 @@ TASKS: dict[str, Any] = {"noop": noop, "nap": nap}
 
 
 def open_app() -> Any:
-    plugins = [Leadership(poll_interval=2, timeout=6), Recovery(poll_interval=3)] if RELIABLE else []
+    plugins = (
+        [Leadership(poll_interval=2, timeout=6), Recovery(poll_interval=3)] if RELIABLE else []
+    )
     return Chancy(POSTGRES_URL, plugins=plugins)
 
 
@@ -51,8 +53,11 @@ async def client() -> AsyncIterator[Client]:
 async def prepare() -> None:
     async with open_app() as app:
         await app.migrate()
-        # Without eager polling it looks for more every five seconds only, however soon its slots are free.
-        await app.declare(Queue("default", concurrency=SLOTS, executor=Chancy.Executor.Async, eager_polling=True))
+        # Without eager polling it looks for more every five seconds only, however soon its slots
+        # are free.
+        await app.declare(
+            Queue("default", concurrency=SLOTS, executor=Chancy.Executor.Async, eager_polling=True)
+        )
 
 
 async def work() -> None:

@@ -12,9 +12,14 @@ from bench.peers.sides.script import Client, Payload, play
 from bench.peers.sides.settings import PLACE, POSTGRES_URL, RELIABLE, SLOTS
 
 QUEUE = "bench"
-CONFIG: Any = {"name": "leaseq-bench", "system_database_url": POSTGRES_URL, "application_version": "1"}
+CONFIG: Any = {
+    "name": "leaseq-bench",
+    "system_database_url": POSTGRES_URL,
+    "application_version": "1",
+}
 if RELIABLE:
-    # Work that a process had begun is restarted when one with the same id starts; by default all have the same.
+    # Work that a process had begun is restarted when one with the same id starts; by default all
+    # have the same.
     CONFIG |= {"executor_id": f"executor-{PLACE}"}
 
 

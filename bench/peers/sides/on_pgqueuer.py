@@ -23,7 +23,9 @@ async def client() -> AsyncIterator[Client]:
 
     async def many(task: str, payloads: list[Payload]) -> None:
         count = len(payloads)
-        await queries.enqueue([task] * count, [json.dumps(payload).encode() for payload in payloads], [0] * count)
+        await queries.enqueue(
+            [task] * count, [json.dumps(payload).encode() for payload in payloads], [0] * count
+        )
 
     yield Client(one, many)
     await connection.close()
@@ -49,7 +51,9 @@ async def work() -> None:
     # It refuses fewer slots than two batches.
     size = {"batch_size": SLOTS // 2, "max_concurrent_tasks": SLOTS}
     if RELIABLE:
-        await pgq.run(**size, heartbeat_timeout=timedelta(seconds=8), dequeue_timeout=timedelta(seconds=2))
+        await pgq.run(
+            **size, heartbeat_timeout=timedelta(seconds=8), dequeue_timeout=timedelta(seconds=2)
+        )
     else:
         await pgq.run(**size)
 

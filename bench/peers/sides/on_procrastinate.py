@@ -10,7 +10,9 @@ from bench.peers.sides import handlers
 from bench.peers.sides.script import Client, Payload, play
 from bench.peers.sides.settings import POSTGRES_URL, RELIABLE, SLOTS
 
-OPTIONS: dict[str, Any] = {"update_heartbeat_interval": 2, "stalled_worker_timeout": 10} if RELIABLE else {}
+OPTIONS: dict[str, Any] = (
+    {"update_heartbeat_interval": 2, "stalled_worker_timeout": 10} if RELIABLE else {}
+)
 
 app = App(connector=PsycopgConnector(conninfo=POSTGRES_URL))
 

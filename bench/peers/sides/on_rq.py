@@ -23,7 +23,9 @@ async def client() -> AsyncIterator[Client]:
         queue.enqueue(TASKS[task], payload, retry=retry)
 
     async def many(task: str, payloads: list[Payload]) -> None:
-        queue.enqueue_many([Queue.prepare_data(TASKS[task], (payload,), retry=retry) for payload in payloads])
+        queue.enqueue_many(
+            [Queue.prepare_data(TASKS[task], (payload,), retry=retry) for payload in payloads]
+        )
 
     yield Client(one, many)
 

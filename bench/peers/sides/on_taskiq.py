@@ -10,9 +10,15 @@ from bench.peers.sides.script import Client, Payload, play
 from bench.peers.sides.settings import CONTENDER, RELIABLE, VALKEY_URL
 
 # In milliseconds, seconds, and entries.
-OPTIONS = {"idle_timeout": 10_000, "unacknowledged_lock_timeout": 5, "xread_count": 4} if RELIABLE else {}
+OPTIONS = (
+    {"idle_timeout": 10_000, "unacknowledged_lock_timeout": 5, "xread_count": 4} if RELIABLE else {}
+)
 
-app = ListQueueBroker(VALKEY_URL) if CONTENDER == "taskiq-list" else RedisStreamBroker(VALKEY_URL, **OPTIONS)
+app = (
+    ListQueueBroker(VALKEY_URL)
+    if CONTENDER == "taskiq-list"
+    else RedisStreamBroker(VALKEY_URL, **OPTIONS)
+)
 
 
 @app.task(task_name="noop")

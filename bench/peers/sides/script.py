@@ -1,7 +1,8 @@
 """The command line of an adapter: `prepare | submit | work`, the same for all.
 
-`submit` prints one line of JSON at its end: how many tasks it submitted, and when it began and ended. One by one means
-that the next submission begins when the last has returned. Standard library only (and uvloop, where it is installed).
+`submit` prints one line of JSON at its end: how many tasks it submitted, and when it began and
+ended. One by one means that the next submission begins when the last has returned. Standard library
+only (and uvloop, where it is installed).
 """
 
 import argparse
@@ -25,7 +26,8 @@ Payload = dict[str, Any]
 
 
 class Client(NamedTuple):
-    """Ways to submit: one task, and many in one call if there is a documented one. Both take the name of the task first."""
+    """Ways to submit: one task, and many in one call if there is a documented one. Both take the
+    name of the task first."""
 
     one: Callable[[str, Payload], Awaitable[Any]]
     many: Callable[[str, list[Payload]], Awaitable[Any]] | None = None
@@ -40,14 +42,17 @@ async def nothing() -> None:
 
 
 def play(client: OpenClient, *, prepare: Work = nothing, work: Work | None = None) -> None:
-    """Do what the command line says. `work` runs a worker in this process; None: it has a program of its own."""
+    """Do what the command line says. `work` runs a worker in this process; None: it has a program
+    of its own."""
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["prepare", "submit", "work"])
     parser.add_argument("--task", choices=["noop", "nap"], default="noop")
     parser.add_argument("--mode", choices=["one", "bulk", "fill", "pace", "flood"], default="one")
     parser.add_argument("--first", type=int, default=0, help="the first order id")
     parser.add_argument("--count", type=int, default=1, help="at most, of a flood")
-    parser.add_argument("--seconds", type=float, default=0.0, help="of a flood in all, of a pace between two tasks")
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="of a flood in all, of a pace between two tasks"
+    )
     wanted = parser.parse_args()
     if wanted.what == "submit":
         run(submit(client, wanted))
@@ -101,7 +106,9 @@ async def _bulk(client: Client, task: str, ids: range) -> int:
     if client.many is None:
         raise SystemExit("it documents no call that submits many tasks")
     for start in range(ids.start, ids.stop, CHUNK):
-        await client.many(task, [payload(order_id) for order_id in range(start, min(start + CHUNK, ids.stop))])
+        await client.many(
+            task, [payload(order_id) for order_id in range(start, min(start + CHUNK, ids.stop))]
+        )
     return len(ids)
 
 

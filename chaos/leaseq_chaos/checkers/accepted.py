@@ -19,10 +19,12 @@ from leaseq_chaos.verdict import Finding, Violation
 __all__ = ["check"]
 
 INVARIANT = (
-    "An accepted task is never lost: it is in the ledger, can be read, and ends; and every task was submitted by a client."
+    "An accepted task is never lost: it is in the ledger, can be read, and ends; "
+    "and every task was submitted by a client."
 )
 
-# Refusals that a workload of right requests may meet. A request that a proxy cut short never reaches the words of the API.
+# Refusals that a workload of right requests may meet. A request that a proxy cut short never
+# reaches the words of the API.
 _DESERVED = {
     "idempotency_key_reused", "idempotency_in_flight", "task_conflict", "task_not_found",
     "request_malformed", "head_timeout", "body_timeout", "http_400", "http_408",
@@ -67,21 +69,38 @@ def _hasty(found: Index, accepted: dict[str, int]) -> Iterator[Violation]:
     for task, at in accepted.items():
         steps = found.lives.get(task)
         if steps and steps[0].verb == "insert" and steps[0].at > at + EARLY:
-            yield Violation(f"acknowledged {milliseconds(steps[0].at - at)} before it was committed", task, at)
+            yield Violation(
+                f"acknowledged {milliseconds(steps[0].at - at)} before it was committed", task, at
+            )
 
 
 def _unknown_to_readers(found: Index) -> Iterator[Violation]:
     """A 404 is wrong once any client was informed that the task exists."""
     witnessed: dict[str, int] = {}
     for op in (*found.ops["submit"], *found.ops["read"]):
-        task = op.heard.get("task") if op.kind is Kind.FAIL else op.task if op.kind is Kind.OK else None
+        task = (
+            op.heard.get("task")
+            if op.kind is Kind.FAIL
+            else op.task
+            if op.kind is Kind.OK
+            else None
+        )
         if isinstance(task, str) and op.ended is not None:
             witnessed[task] = min(op.ended, witnessed.get(task, op.ended))
     for op in (*found.ops["read"], *found.ops["cancel"]):
         known = witnessed.get(op.task or "")
-        if known is not None and known < op.began and op.heard.get("code") == "task_not_found" and not _elsewhere(found, op):
+        if (
+            known is not None
+            and known < op.began
+            and op.heard.get("code") == "task_not_found"
+            and not _elsewhere(found, op)
+        ):
             later = milliseconds(op.began - known)
-            yield Violation(f"{op.process} got task_not_found {later} after a client knew the task", op.task, op.began)
+            yield Violation(
+                f"{op.process} got task_not_found {later} after a client knew the task",
+                op.task,
+                op.began,
+            )
 
 
 def _elsewhere(found: Index, op: Op) -> bool:
@@ -98,7 +117,11 @@ def _refused(found: Index) -> Iterator[Violation]:
         for op in found.ops[what]:
             if op.kind is Kind.FAIL and op.heard.get("code") not in _DESERVED:
                 about = op.task or f"key {op.key}"
-                yield Violation(f"{op.process} was refused a {what} of {about}: {op.heard.get('code')}", op.task, op.ended)
+                yield Violation(
+                    f"{op.process} was refused a {what} of {about}: {op.heard.get('code')}",
+                    op.task,
+                    op.ended,
+                )
 
 
 def _phantoms(found: Index) -> Iterator[Violation]:
@@ -106,7 +129,9 @@ def _phantoms(found: Index) -> Iterator[Violation]:
     possible = [op for op in found.ops["submit"] if op.kind is not Kind.FAIL]
     keys = {op.key for op in possible if op.key is not None}
     known = {op.task for op in possible}
-    unsure = Counter(op.said.get("type") for op in possible if op.key is None and op.kind is not Kind.OK)
+    unsure = Counter(
+        op.said.get("type") for op in possible if op.key is None and op.kind is not Kind.OK
+    )
     for task, row in found.rows.items():
         if task in known or row.get("idempotency_key") in keys:
             continue

@@ -62,17 +62,31 @@ def _boundaries(found: Index) -> Iterator[_Boundary]:
 
 
 def _changes(found: Index, boundaries: list[_Boundary]) -> Iterator[Violation]:
-    """Each boundary at which the sum is another than before, with the task whose effect is in that transaction."""
-    tasks = {placed.commit.lsn: task_of(placed.commit.row) for placed in found.tables.get("effects", [])}
+    """Each boundary at which the sum is another than before, with the task whose effect is in that
+    transaction."""
+    tasks = {
+        placed.commit.lsn: task_of(placed.commit.row) for placed in found.tables.get("effects", [])
+    }
     due = found.evidence.run.cents
     for boundary in boundaries:
         if boundary.sum != due:
-            gone = f"{due - boundary.sum:,} cents vanished" if boundary.sum < due else f"{boundary.sum - due:,} cents appeared"
-            yield Violation(f"{gone} in one transaction: the sum is {boundary.sum:,}", tasks.get(boundary.lsn), boundary.at)
+            gone = (
+                f"{due - boundary.sum:,} cents vanished"
+                if boundary.sum < due
+                else f"{boundary.sum - due:,} cents appeared"
+            )
+            yield Violation(
+                f"{gone} in one transaction: the sum is {boundary.sum:,}",
+                tasks.get(boundary.lsn),
+                boundary.at,
+            )
             due = boundary.sum
 
 
 def _end(evidence: Evidence) -> Iterator[Violation]:
     cents, due = evidence.snapshot.cents, evidence.run.cents
     if cents != due:
-        yield Violation(f"at the end the accounts hold {cents:,} cents, and {due:,} were put there", at=evidence.snapshot.at)
+        yield Violation(
+            f"at the end the accounts hold {cents:,} cents, and {due:,} were put there",
+            at=evidence.snapshot.at,
+        )

@@ -25,9 +25,16 @@ def answer(
     violations: Iterable[Violation] = (),
     facts: Mapping[str, float] | None = None,
 ) -> Finding:
-    """A finding: unknown if something is missing, else invalid if something is wrong, else valid."""
+    """A finding: unknown if something is missing, else invalid if something is wrong, else
+    valid."""
     if missing is not None:
-        return Finding(checker=checker, invariant=invariant, verdict=Verdict.UNKNOWN, said=missing, facts=dict(facts or {}))
+        return Finding(
+            checker=checker,
+            invariant=invariant,
+            verdict=Verdict.UNKNOWN,
+            said=missing,
+            facts=dict(facts or {}),
+        )
     wrong = list(violations)
     return Finding(
         checker=checker,

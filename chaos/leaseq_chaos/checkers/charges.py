@@ -19,7 +19,9 @@ from leaseq_chaos.verdict import Finding, Violation
 
 __all__ = ["check"]
 
-INVARIANT = "A crash is charged only to a task that ran alone, in a child that its supervisor saw die."
+INVARIANT = (
+    "A crash is charged only to a task that ran alone, in a child that its supervisor saw die."
+)
 
 
 class _Charge(Struct, frozen=True):
@@ -50,12 +52,16 @@ def check(evidence: Evidence) -> Finding:
         missing=missing,
         said=f"{len(charges):,} crashes were charged",
         violations=_wrong(charges, isolated=said["child.started"], died=said["child.died"]),
-        facts={"charged": len(charges), "to poison": sum(1 for charge in charges if types.get(charge.task) in POISON)},
+        facts={
+            "charged": len(charges),
+            "to poison": sum(1 for charge in charges if types.get(charge.task) in POISON),
+        },
     )
 
 
 def _charges(found: Index) -> Iterator[_Charge]:
-    """Each growth of a task's count of crashes, with the attempt whose loss is in the same transaction."""
+    """Each growth of a task's count of crashes, with the attempt whose loss is in the same
+    transaction."""
     lost = {
         (task_of(placed.commit.row), placed.commit.lsn): placed.commit.row
         for placed in found.tables.get("attempts", [])
@@ -78,4 +84,8 @@ def _wrong(charges: list[_Charge], *, isolated: set[str], died: set[str]) -> Ite
             said = f"charged with a crash of {charge.worker}, in which attempt {charge.attempt} need not have been alone"
             yield Violation(said, charge.task, charge.at)
         elif charge.worker not in died:
-            yield Violation(f"charged with a crash of {charge.worker}, and no supervisor saw it die", charge.task, charge.at)
+            yield Violation(
+                f"charged with a crash of {charge.worker}, and no supervisor saw it die",
+                charge.task,
+                charge.at,
+            )

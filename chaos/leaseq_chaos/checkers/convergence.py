@@ -30,7 +30,10 @@ def check(evidence: Evidence) -> Finding:
     """Examine both stores after the drain."""
     found = index(evidence)
     snapshot = evidence.snapshot
-    violations = [*_tasks(found), *(violation for lane in snapshot.dispatch for violation in _lane(found, lane))]
+    violations = [
+        *_tasks(found),
+        *(violation for lane in snapshot.dispatch for violation in _lane(found, lane)),
+    ]
     missing = no_history(found)
     if missing is None and not violations and not snapshot.drained:
         missing = f"the run had not drained after {snapshot.waited_seconds:.0f} s"
@@ -51,7 +54,9 @@ def check(evidence: Evidence) -> Finding:
 def _tasks(found: Index) -> Iterator[Violation]:
     for task, row in found.rows.items():
         if row["state"] not in ENDED:
-            yield Violation(f"still {row['state']} (attempt {row['attempt']}) after the drain", task)
+            yield Violation(
+                f"still {row['state']} (attempt {row['attempt']}) after the drain", task
+            )
 
 
 def _lane(found: Index, lane: Lane) -> Iterator[Violation]:
@@ -59,9 +64,13 @@ def _lane(found: Index, lane: Lane) -> Iterator[Violation]:
     if what in _LISTS and lane.length:
         task = lane.members[0] if lane.members else None
         state = found.rows[task]["state"] if task in found.rows else "unknown to the ledger"
-        yield Violation(f"{lane.key} still holds {lane.length:,} deliveries; the first is {state}", task, at)
+        yield Violation(
+            f"{lane.key} still holds {lane.length:,} deliveries; the first is {state}", task, at
+        )
     elif what == _BACKLOG:
-        yield Violation(f"{lane.key} still has a backlog of {', '.join(lane.members)}, and nothing waits", at=at)
+        yield Violation(
+            f"{lane.key} still has a backlog of {', '.join(lane.members)}, and nothing waits", at=at
+        )
     elif what in _REGISTERS:
         for worker in sorted(set(lane.members) - set(found.evidence.snapshot.open_workers)):
             yield Violation(f"{lane.key} has {worker}, which the ledger does not have open", at=at)
@@ -70,6 +79,7 @@ def _lane(found: Index, lane: Lane) -> Iterator[Violation]:
 
 
 def _what(key: str) -> str:
-    """The kind of a key: the word after the queue's hash tag, or after the prefix if it belongs to no queue."""
+    """The kind of a key: the word after the queue's hash tag, or after the prefix if it belongs to
+    no queue."""
     _, tag, rest = key.partition("}:")
     return rest.partition(":")[0] if tag else key.rpartition(":")[2]

@@ -32,20 +32,26 @@ class Fault(Struct, frozen=True, kw_only=True):
 
     number: str
     nemesis: str
-    began: int  # from here on there may be effects: its injection began, or where that takes long, did its first harm
+    # from here on there may be effects: its injection began, or where that takes long, did its
+    # first harm
+    began: int
     struck: int  # its injection was complete
     ended: (
-        int  # when it has to be over: at the heal, or immediately if only an old server lives on; the end of the run if unhealed
+        # when it has to be over: at the heal, or immediately if only an old server lives on; the
+        # end of the run if unhealed
+        int
     )
     healing: int  # its healing began
-    healed: int  # its healing was complete, or given up; without any word of that, the end of the run
+    # its healing was complete, or given up; without any word of that, the end of the run
+    healed: int
     workers: frozenset[str] = frozenset()  # the incarnations that it hit, where that is known
     told: bool = True  # whether the injection was reported as successful
     detail: Mapping[str, Any] = {}
 
     @property
     def hits_until(self) -> int:
-        """Until when it may hit what begins: its end, or where an old server lives on, the moment in which that one is ended."""
+        """Until when it may hit what begins: its end, or where an old server lives on, the moment
+        in which that one is ended."""
         return max(self.ended, self.healing) if self.nemesis in LIVING_ON else self.ended
 
 
@@ -58,7 +64,11 @@ def faults_of(evidence: Evidence) -> list[Fault]:
             if event.op == "fault" and event.kind is Kind.FAIL:
                 refused.add(event.key)
             said.setdefault(event.key, {}).setdefault((event.op, event.kind is Kind.INVOKE), event)
-    faults = [_fault(number, events, end=evidence.run.ended) for number, events in said.items() if number not in refused]
+    faults = [
+        _fault(number, events, end=evidence.run.ended)
+        for number, events in said.items()
+        if number not in refused
+    ]
     return sorted(faults, key=lambda fault: fault.began)
 
 
@@ -77,7 +87,9 @@ def _fault(number: str, events: dict[tuple[str, bool], Event], *, end: int) -> F
         nemesis=nemesis,
         began=int((value.get("detail") or {}).get("since", began)),
         struck=struck,
-        ended=struck if nemesis in LIVING_ON and answered is not None and answered.kind is Kind.OK else over,
+        ended=struck
+        if nemesis in LIVING_ON and answered is not None and answered.kind is Kind.OK
+        else over,
         healing=over if heal is None else heal.at,
         healed=over,
         workers=frozenset(value.get("workers") or ()),
@@ -91,15 +103,21 @@ def _value(event: Event | None) -> dict[str, Any]:
 
 
 class Calendar:
-    """Finds the faults that were open in a stretch of time, among thousands. `until` says how long one is."""
+    """Finds the faults that were open in a stretch of time, among thousands. `until` says how long
+    one is."""
 
-    def __init__(self, faults: Sequence[Fault], *, until: Callable[[Fault], int] = lambda fault: fault.ended) -> None:
+    def __init__(
+        self, faults: Sequence[Fault], *, until: Callable[[Fault], int] = lambda fault: fault.ended
+    ) -> None:
         self._faults = sorted(faults, key=lambda fault: fault.began)
         self._begins = [fault.began for fault in self._faults]
         self._until = until
-        self._latest: list[int] = []  # the latest end of any fault up to this one: where a search may stop
+        # the latest end of any fault up to this one: where a search may stop
+        self._latest: list[int] = []
         for fault in self._faults:
-            self._latest.append(max(until(fault), self._latest[-1]) if self._latest else until(fault))
+            self._latest.append(
+                max(until(fault), self._latest[-1]) if self._latest else until(fault)
+            )
 
     def open_in(self, start: int, end: int) -> Iterator[Fault]:
         """Those that were open at some moment from `start` to `end`, the latest beginning first."""

@@ -1,7 +1,8 @@
 """Index the evidence of a run by task.
 
-The events and commits of a run, sorted once by task, so that the checkers need not search them again. Invariants: nothing here
-judges; the order of commits is kept as the ledger made it, and is believed more than any time.
+The events and commits of a run, sorted once by task, so that the checkers need not search them
+again. Invariants: nothing here judges; the order of commits is kept as the ledger made it, and is
+believed more than any time.
 
 The time of a commit is taken when its record is written, on another clock than the history's. It
 may therefore seem up to `EARLY` away from where it belongs (the two clocks are related once, and
@@ -103,7 +104,9 @@ class Index(Struct, frozen=True):
 
     def redriven(self) -> set[str | None]:
         """The tasks for which a client requested a redrive after their end."""
-        return {event.task for event in self.remarks.get("redrive", []) if event.kind is not Kind.FAIL}
+        return {
+            event.task for event in self.remarks.get("redrive", []) if event.kind is not Kind.FAIL
+        }
 
     def accepted(self) -> list[Op]:
         """The submissions that were acknowledged, in the order of their acknowledgements."""
@@ -122,11 +125,14 @@ def index(evidence: Evidence) -> Index:
 
 def no_history(found: Index) -> str | None:
     """The reason why no checker can judge this run, if there is one."""
-    return None if found.accepted() else "no submission was acknowledged, so there is nothing to judge"
+    return (
+        None if found.accepted() else "no submission was acknowledged, so there is nothing to judge"
+    )
 
 
 def no_commits(found: Index) -> str | None:
-    """The reason why checkers that use the order of commits cannot judge this run, if there is one."""
+    """The reason why checkers that use the order of commits cannot judge this run, if there is
+    one."""
     if (silent := no_history(found)) is not None:
         return silent
     if not found.lives:
@@ -143,7 +149,8 @@ def task_of(row: Mapping[str, Any]) -> str:
 
 
 def last_attempt(row: Mapping[str, Any]) -> int:
-    """The number of the last attempt that a row of `attempts` stands for: several hand-backs in a row share one."""
+    """The number of the last attempt that a row of `attempts` stands for: several hand-backs in a
+    row share one."""
     return int(row["attempt"]) + max(int(row.get("hand_backs") or 1), 1) - 1
 
 
@@ -187,12 +194,21 @@ def _commits(commits: Sequence[Commit]) -> tuple[dict[str, list[Step]], dict[str
 
 
 def _step(order: int, commit: Commit, before: Step | None) -> Step | None:
-    """The step that a change of a row makes; None: it moved nothing (progress, a request to cancel)."""
+    """The step that a change of a row makes; None: it moved nothing (progress, a request to
+    cancel)."""
     row = commit.row
     if commit.verb == "delete":
         attempt = before.attempt if before else 0
         return Step(order, commit.lsn, commit.at, commit.verb, GONE, attempt, None)
-    step = Step(order, commit.lsn, commit.at, commit.verb, str(row["state"]), int(row["attempt"]), row.get("worker_id"))
+    step = Step(
+        order,
+        commit.lsn,
+        commit.at,
+        commit.verb,
+        str(row["state"]),
+        int(row["attempt"]),
+        row.get("worker_id"),
+    )
     moved = before is None or commit.verb == "insert" or _where(before) != _where(step)
     return step if moved else None
 
@@ -226,7 +242,8 @@ def _events(events: Sequence[Event]) -> tuple[dict[str, list[Op]], dict[str, lis
 
 
 def _thread(event: Event) -> tuple[object, ...]:
-    """The actor that does one thing at a time: a client with a key, a client, or an attempt in a process."""
+    """The actor that does one thing at a time: a client with a key, a client, or an attempt in a
+    process."""
     match event.op:
         case "run":
             return event.process, event.op, event.task, event.attempt

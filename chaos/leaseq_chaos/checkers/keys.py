@@ -28,7 +28,10 @@ def check(evidence: Evidence) -> Finding:
         if op.key is not None:
             by_key[op.key].append(op)
     lost = found.lost.created
-    told = {key: [op for op in ops if op.kind is Kind.OK and op.task not in lost] for key, ops in by_key.items()}
+    told = {
+        key: [op for op in ops if op.kind is Kind.OK and op.task not in lost]
+        for key, ops in by_key.items()
+    }
     accepted = {key: oks for key, oks in told.items() if oks}
     missing = no_history(found)
     if missing is None and not accepted and not lost:
@@ -38,11 +41,18 @@ def check(evidence: Evidence) -> Finding:
         INVARIANT,
         missing=missing,
         said=f"{sum(map(len, by_key.values())):,} submissions of {len(by_key):,} keys were compared",
-        violations=[*_answers(accepted), *_refusals(by_key, accepted, lost), *_recorded(found, accepted), *_unique(found)],
+        violations=[
+            *_answers(accepted),
+            *_refusals(by_key, accepted, lost),
+            *_recorded(found, accepted),
+            *_unique(found),
+        ],
         facts={
             "keys": len(by_key),
             "sent more than once": sum(1 for ops in by_key.values() if len(ops) > 1),
-            "refused for another body": sum(1 for ops in by_key.values() for op in ops if _refused(op)),
+            "refused for another body": sum(
+                1 for ops in by_key.values() for op in ops if _refused(op)
+            ),
         },
     )
 
@@ -57,16 +67,23 @@ def _answers(accepted: Mapping[str, Sequence[Op]]) -> Iterator[Violation]:
         first = oks[0]
         for op in oks[1:]:
             if op.task != first.task:
-                yield Violation(f"key {key} was acknowledged as this task and as {first.task}", op.task, op.ended)
+                yield Violation(
+                    f"key {key} was acknowledged as this task and as {first.task}",
+                    op.task,
+                    op.ended,
+                )
             if op.said.get("variant") != first.said.get("variant"):
                 bodies = f"{first.said.get('variant')} and {op.said.get('variant')}"
-                yield Violation(f"key {key} was acknowledged for two bodies, {bodies}", op.task, op.ended)
+                yield Violation(
+                    f"key {key} was acknowledged for two bodies, {bodies}", op.task, op.ended
+                )
 
 
 def _refusals(
     by_key: Mapping[str, Sequence[Op]], accepted: Mapping[str, Sequence[Op]], lost: Collection[str]
 ) -> Iterator[Violation]:
-    """A refusal names the task of the key, and is right about the body. One that names a lost task was right at its time."""
+    """A refusal names the task of the key, and is right about the body. One that names a lost task
+    was right at its time."""
     for key, oks in accepted.items():
         task, body = oks[0].task, oks[0].said.get("variant")
         for op in filter(_refused, by_key[key]):
@@ -76,7 +93,11 @@ def _refusals(
             if named != task:
                 yield Violation(f"a refusal of key {key} names {named} instead", task, op.ended)
             if op.said.get("variant") == body:
-                yield Violation(f"key {key} was refused as used for another body, and the body was the same", task, op.ended)
+                yield Violation(
+                    f"key {key} was refused as used for another body, and the body was the same",
+                    task,
+                    op.ended,
+                )
 
 
 def _recorded(found: Index, accepted: Mapping[str, Sequence[Op]]) -> Iterator[Violation]:
@@ -85,11 +106,19 @@ def _recorded(found: Index, accepted: Mapping[str, Sequence[Op]]) -> Iterator[Vi
     for key, oks in accepted.items():
         first = oks[0]
         if recorded.get(key) != first.task:
-            yield Violation(f"the ledger has key {key} for {recorded.get(key, 'no task')}", first.task, first.ended)
+            yield Violation(
+                f"the ledger has key {key} for {recorded.get(key, 'no task')}",
+                first.task,
+                first.ended,
+            )
         row = found.rows.get(first.task or "", {})
         asked, made = first.said.get("type"), row.get("type")
         if asked and made and asked != made:
-            yield Violation(f"key {key} asked for the type {asked}, and the task is of the type {made}", first.task, first.ended)
+            yield Violation(
+                f"key {key} asked for the type {asked}, and the task is of the type {made}",
+                first.task,
+                first.ended,
+            )
     for key, task in recorded.items():
         if task not in found.rows:
             yield Violation(f"the ledger has key {key} for a task that it does not have", task)
@@ -98,9 +127,17 @@ def _recorded(found: Index, accepted: Mapping[str, Sequence[Op]]) -> Iterator[Vi
 def _unique(found: Index) -> Iterator[Violation]:
     """In the ledger too, at the end and at any time: one key, one task."""
     owners: dict[str, str] = {}
-    claims = [(str(row["idempotency_key"]), task) for task, row in found.rows.items() if row.get("idempotency_key") is not None]
+    claims = [
+        (str(row["idempotency_key"]), task)
+        for task, row in found.rows.items()
+        if row.get("idempotency_key") is not None
+    ]
     claims += [(str(row["key"]), task_of(row)) for row in found.evidence.snapshot.keys]
-    rows = [placed.commit.row for placed in found.tables.get("idempotency_keys", []) if placed.commit.verb != "delete"]
+    rows = [
+        placed.commit.row
+        for placed in found.tables.get("idempotency_keys", [])
+        if placed.commit.verb != "delete"
+    ]
     claims += [(str(row["key"]), task_of(row)) for row in rows]
     told = set()
     for key, task in claims:

@@ -21,7 +21,10 @@ __all__ = ["FOREVER", "Mark", "Operation", "What", "allowed", "pure", "told"]
 
 FOREVER = 1 << 62  # nanoseconds: the end of what never came back
 
-_VERBS = {(None if before is None else before.value, after.value): verb for before, verb, after in TRANSITIONS}
+_VERBS = {
+    (None if before is None else before.value, after.value): verb
+    for before, verb, after in TRANSITIONS
+}
 
 
 class Mark(Struct, frozen=True, gc=False):
@@ -39,7 +42,8 @@ class Mark(Struct, frozen=True, gc=False):
 
 
 class What(StrEnum):
-    """One operation of a client, or half of it: a submit or a cancel also shows the task, at that moment or later."""
+    """One operation of a client, or half of it: a submit or a cancel also shows the task, at that
+    moment or later."""
 
     SUBMIT = "submit"
     REUSED = "submit with other content"
@@ -50,7 +54,8 @@ class What(StrEnum):
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """Something that a client did. It took effect at some moment from `began` to `ended`; if it is not `sure`, perhaps never."""
+    """Something that a client did. It took effect at some moment from `began` to `ended`; if it is
+    not `sure`, perhaps never."""
 
     what: What
     process: str
@@ -77,9 +82,15 @@ def allowed(before: Mark | None, mark: Mark, *, asked: bool) -> bool:
     if mark.attempt != before.attempt:
         return False
     if verb == "settle":
-        owner = mark.by_worker in (None, before.worker) and mark.by_attempt in (None, before.attempt)
-        # Success and failure beat a request to cancel; nothing else does, and without one nothing ends cancelled.
-        return owner and (mark.state in (State.SUCCESS, State.FAILED) or asked == (mark.state == State.CANCELLED))
+        owner = mark.by_worker in (None, before.worker) and mark.by_attempt in (
+            None,
+            before.attempt,
+        )
+        # Success and failure beat a request to cancel; nothing else does, and without one nothing
+        # ends cancelled.
+        return owner and (
+            mark.state in (State.SUCCESS, State.FAILED) or asked == (mark.state == State.CANCELLED)
+        )
     return verb in ("promote", "redrive")
 
 
@@ -89,14 +100,27 @@ def pure(operation: Operation, now: Mark | None, *, variant: str | None) -> bool
         case What.ABSENT:
             return now is None
         case What.READ:
-            seen = now is not None and operation.state == now.state and operation.attempt in (None, now.attempt)
+            seen = (
+                now is not None
+                and operation.state == now.state
+                and operation.attempt in (None, now.attempt)
+            )
             return now is not None and seen and operation.task in (None, now.task)
         case What.CONFLICT:
             return now is not None and now.state in (State.SUCCESS, State.FAILED)
         case What.SUBMIT:
-            return operation.sure and now is not None and operation.variant == variant and operation.task == now.task
+            return (
+                operation.sure
+                and now is not None
+                and operation.variant == variant
+                and operation.task == now.task
+            )
         case What.REUSED:
-            return now is not None and operation.variant != variant and operation.task in (None, now.task)
+            return (
+                now is not None
+                and operation.variant != variant
+                and operation.task in (None, now.task)
+            )
         case What.CANCEL:
             return False
 
@@ -104,9 +128,21 @@ def pure(operation: Operation, now: Mark | None, *, variant: str | None) -> bool
 def told(thing: Operation | Mark) -> str:
     """For a sentence."""
     if isinstance(thing, Mark):
-        by = f" by attempt {thing.by_attempt} of {thing.by_worker}" if thing.by_attempt is not None else ""
+        by = (
+            f" by attempt {thing.by_attempt} of {thing.by_worker}"
+            if thing.by_attempt is not None
+            else ""
+        )
         return f"the ledger's step to {thing.state} attempt {thing.attempt}{by}"
-    seen = "" if thing.state is None else f" {thing.state}" + ("" if thing.attempt is None else f" attempt {thing.attempt}")
+    seen = (
+        ""
+        if thing.state is None
+        else f" {thing.state}" + ("" if thing.attempt is None else f" attempt {thing.attempt}")
+    )
     variant = "" if thing.variant is None else f" of variant {thing.variant}"
-    shown = f" that was answered with task {thing.task}" if thing.what is What.SUBMIT and thing.task else seen
+    shown = (
+        f" that was answered with task {thing.task}"
+        if thing.what is What.SUBMIT and thing.task
+        else seen
+    )
     return f"the {thing.what.value}{variant} by {thing.process}{shown}"

@@ -21,7 +21,8 @@ __all__ = ["MOST", "Answer", "search"]
 
 MOST = 50_000
 
-# How many steps of the ledger are done, which operations (as bits), whose content it has, and was its cancelling asked for?
+# How many steps of the ledger are done, which operations (as bits), whose content it has, and was
+# its cancelling asked for?
 Config = tuple[int, int, str | None, bool]
 
 
@@ -33,20 +34,30 @@ class Answer(Struct, frozen=True):
     at: int | None = None
 
 
-def search(marks: Sequence[Mark], operations: Sequence[Operation], *, anonymous: bool = False, most: int = MOST) -> Answer:
-    """Look for an order. `anonymous`: the task has no key, so that a submission without an answer may have created it."""
+def search(
+    marks: Sequence[Mark],
+    operations: Sequence[Operation],
+    *,
+    anonymous: bool = False,
+    most: int = MOST,
+) -> Answer:
+    """Look for an order. `anonymous`: the task has no key, so that a submission without an answer
+    may have created it."""
     return _Search(marks, operations, anonymous).run(most)
 
 
 class _Search:
     """One object's marks and operations."""
 
-    def __init__(self, marks: Sequence[Mark], operations: Sequence[Operation], anonymous: bool) -> None:
+    def __init__(
+        self, marks: Sequence[Mark], operations: Sequence[Operation], anonymous: bool
+    ) -> None:
         self._marks = marks
         self._operations = operations
         self._anonymous = anonymous
         self._sure = sum(1 << i for i, operation in enumerate(operations) if operation.sure)
-        self._lates = [FOREVER] * (len(marks) + 1)  # the earliest end of this mark and all that follow
+        # the earliest end of this mark and all that follow
+        self._lates = [FOREVER] * (len(marks) + 1)
         for i in range(len(marks) - 1, -1, -1):
             self._lates[i] = min(marks[i].late, self._lates[i + 1])
 
@@ -79,7 +90,11 @@ class _Search:
 
     def _open(self, done: int, limit: int) -> Iterator[tuple[int, Operation]]:
         for i, operation in enumerate(self._operations):
-            if not done >> i & 1 and operation.began <= limit and (operation.after < 0 or done >> operation.after & 1):
+            if (
+                not done >> i & 1
+                and operation.began <= limit
+                and (operation.after < 0 or done >> operation.after & 1)
+            ):
                 yield i, operation
 
     def _now(self, place: int) -> Mark | None:
@@ -113,28 +128,48 @@ class _Search:
         """The ledger's next step, with the operation that made it if a client has to."""
         place, done, variant, asked = config
         now = self._now(place)
-        if now is None and mark.inserts and mark.attempt == 0 and mark.state in (State.PENDING, State.SCHEDULED):
+        if (
+            now is None
+            and mark.inserts
+            and mark.attempt == 0
+            and mark.state in (State.PENDING, State.SCHEDULED)
+        ):
             if self._anonymous:
                 yield 1, done, None, False
             for i, operation in self._open(done, limit):
                 if operation.what is What.SUBMIT and operation.task in (None, mark.task):
                     yield 1, done | 1 << i, operation.variant, False
-        elif now is not None and mark.state == State.CANCELLED and now.state in (State.PENDING, State.SCHEDULED):
+        elif (
+            now is not None
+            and mark.state == State.CANCELLED
+            and now.state in (State.PENDING, State.SCHEDULED)
+        ):
             for i, operation in self._open(done, limit):
-                if operation.what is What.CANCEL and (mark.task, mark.attempt) == (now.task, now.attempt):
+                if operation.what is What.CANCEL and (mark.task, mark.attempt) == (
+                    now.task,
+                    now.attempt,
+                ):
                     yield place + 1, done | 1 << i, variant, False
         elif allowed(now, mark, asked=asked):
-            yield place + 1, done, variant, False  # a settle answers a request, and only PROCESSING has one
+            # a settle answers a request, and only PROCESSING has one
+            yield place + 1, done, variant, False
 
     def _failure(self, config: Config) -> Answer:
         """The operation that blocks the search at its furthest point: the one that ends first."""
         place, done, _, asked = config
-        left: list[Operation | Mark] = [op for i, op in enumerate(self._operations) if op.sure and not done >> i & 1]
+        left: list[Operation | Mark] = [
+            op for i, op in enumerate(self._operations) if op.sure and not done >> i & 1
+        ]
         left += self._marks[place : place + 1]
         first = min(left, key=lambda thing: thing.late if isinstance(thing, Mark) else thing.ended)
         now = self._now(place)
         was = "there was no task" if now is None else f"it was {now.state} attempt {now.attempt}"
         request = " with a request to cancel" if asked else ""
-        total, explained = len(self._marks) + self._sure.bit_count(), place + (done & self._sure).bit_count()
+        total, explained = (
+            len(self._marks) + self._sure.bit_count(),
+            place + (done & self._sure).bit_count(),
+        )
         said = f"no order explains {told(first)}: after {explained} of {total} steps and operations {was}{request}"
-        return Answer(explained=False, said=said, at=first.early if isinstance(first, Mark) else first.began)
+        return Answer(
+            explained=False, said=said, at=first.early if isinstance(first, Mark) else first.began
+        )

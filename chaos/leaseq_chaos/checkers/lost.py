@@ -1,10 +1,11 @@
 """The commits that failovers have lost, which checkers must excuse.
 
-The authority is the log of the old primary beyond the position at which the new one left it (`Evidence.lost`). The loss of an
-acknowledged commit is excused only where no standby was waited for: with a synchronous one, `accepted`, `keys` and `cancel`
-excuse nothing. Observations of handlers and readers on the old primary are excused in both cases, since a statement need not be
-acknowledged to be seen there. Invariant: only tasks with a lost commit of the kind in question are excused, and, for
-reads, only while an old primary could still be asked.
+The authority is the log of the old primary beyond the position at which the new one left it
+(`Evidence.lost`). The loss of an acknowledged commit is excused only where no standby was waited
+for: with a synchronous one, `accepted`, `keys` and `cancel` excuse nothing. Observations of
+handlers and readers on the old primary are excused in both cases, since a statement need not be
+acknowledged to be seen there. Invariant: only tasks with a lost commit of the kind in question are
+excused, and, for reads, only while an old primary could still be asked.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ Version = tuple[str, int]  # state and attempt of a task
 
 
 class Old(Struct, frozen=True):
-    """The time in which a former primary could still be asked for what its successor does not have."""
+    """The time in which a former primary could still be asked for what its successor does not
+    have."""
 
     timeline: int
     branched: int  # the position at which its successor left it
-    began: int  # of its first commit that was lost, or when its successor may have taken its first write
+    # of its first commit that was lost, or when its successor may have taken its first write
+    began: int
     ended: int  # when its last session had ended
 
 
@@ -39,15 +42,20 @@ class Lost(Struct, frozen=True):
     """The commits that no successor has."""
 
     created: frozenset[str] = frozenset()  # tasks whose creation an asynchronous failover lost
-    cancelled: frozenset[str] = frozenset()  # tasks of which it lost a cancellation, or the request for one
-    claims: frozenset[tuple[str, int]] = frozenset()  # (task, attempt) claimed on an old primary alone
-    endings: frozenset[tuple[str, int]] = frozenset()  # (task, attempt) that ended on an old primary alone, and start once more
-    seen: frozenset[tuple[str, str, int]] = frozenset()  # (task, state, attempt) of versions on an old primary alone
+    # tasks of which it lost a cancellation, or the request for one
+    cancelled: frozenset[str] = frozenset()
+    # (task, attempt) claimed on an old primary alone
+    claims: frozenset[tuple[str, int]] = frozenset()
+    # (task, attempt) that ended on an old primary alone, and start once more
+    endings: frozenset[tuple[str, int]] = frozenset()
+    # (task, state, attempt) of versions on an old primary alone
+    seen: frozenset[tuple[str, str, int]] = frozenset()
     touched: frozenset[str] = frozenset()  # tasks with any of these
     old: tuple[Old, ...] = ()
 
     def asked(self, began: int, ended: int | None) -> Old | None:
-        """The former primary that could be asked at some moment from `began` to `ended`, if there was one."""
+        """The former primary that could be asked at some moment from `began` to `ended`, if there
+        was one."""
         for old in self.old:
             if began <= old.ended and (ended is None or ended >= old.began):
                 return old
@@ -56,7 +64,11 @@ class Lost(Struct, frozen=True):
 
 def lost_of(evidence: Evidence) -> Lost:
     """Sort the lost commits by what they excuse."""
-    faults = {fault.detail.get("timeline"): fault for fault in faults_of(evidence) if fault.nemesis in FAILOVERS}
+    faults = {
+        fault.detail.get("timeline"): fault
+        for fault in faults_of(evidence)
+        if fault.nemesis in FAILOVERS
+    }
     if not faults:
         return Lost()
     waited = {timeline for timeline, fault in faults.items() if fault.detail.get("synchronous")}
@@ -64,11 +76,21 @@ def lost_of(evidence: Evidence) -> Lost:
     unpromised = [commit for commit in tasks if commit.timeline not in waited]
     return Lost(
         created=frozenset(_task(commit) for commit in unpromised if commit.verb == "insert"),
-        cancelled=frozenset(_task(commit) for commit in unpromised if commit.row.get("cancel_requested_at") is not None),
-        endings=frozenset((_task(commit), int(commit.row["attempt"])) for commit in tasks if _ends(commit)),
-        claims=frozenset((_task(commit), int(commit.row["attempt"])) for commit in tasks if _claims(commit)),
+        cancelled=frozenset(
+            _task(commit)
+            for commit in unpromised
+            if commit.row.get("cancel_requested_at") is not None
+        ),
+        endings=frozenset(
+            (_task(commit), int(commit.row["attempt"])) for commit in tasks if _ends(commit)
+        ),
+        claims=frozenset(
+            (_task(commit), int(commit.row["attempt"])) for commit in tasks if _claims(commit)
+        ),
         seen=frozenset(
-            (_task(commit), str(commit.row["state"]), int(commit.row["attempt"])) for commit in tasks if commit.verb != "delete"
+            (_task(commit), str(commit.row["state"]), int(commit.row["attempt"]))
+            for commit in tasks
+            if commit.verb != "delete"
         ),
         touched=frozenset(map(_task, tasks)),
         old=_old(faults.values(), _first_lost(evidence.lost)),
@@ -76,7 +98,8 @@ def lost_of(evidence: Evidence) -> Lost:
 
 
 def _first_lost(commits: Iterable[Commit]) -> dict[int, int]:
-    """When each former primary made its first commit that was lost: before the promotion, where the standby was behind."""
+    """When each former primary made its first commit that was lost: before the promotion, where the
+    standby was behind."""
     first: dict[int, int] = {}
     for commit in commits:
         first[commit.timeline] = min(commit.at, first.get(commit.timeline, commit.at))
@@ -88,7 +111,10 @@ def _old(faults: Iterable[Fault], first_lost: Mapping[int, int]) -> tuple[Old, .
         Old(
             int(fault.detail["timeline"]),
             int(fault.detail["branched"]),
-            min(int(fault.detail.get("promoted", fault.began)), first_lost.get(int(fault.detail["timeline"]), fault.healed)),
+            min(
+                int(fault.detail.get("promoted", fault.began)),
+                first_lost.get(int(fault.detail["timeline"]), fault.healed),
+            ),
             fault.healed,
         )
         for fault in faults

@@ -5,8 +5,8 @@ its tasks is claimed, regardless of dispatch. A claim that was sent before may b
 after it, within `LATE`; where Postgres was frozen, restarted, out of disk or locked before that was
 over, within as much from the heal of that, and as long as a statement may wait.
 
-The reconciler tells dispatch of a pause within about half a second, so this finds little in an ordinary run: the mutant
-`paused-queue-claimed` is tried without it.
+The reconciler tells dispatch of a pause within about half a second, so this finds little in an
+ordinary run: the mutant `paused-queue-claimed` is tried without it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ __all__ = ["check"]
 INVARIANT = "Nothing of a queue that is paused is begun."
 
 # The nemeses under which a claim may be under way for long.
-_DELAYING = re.compile(r"(freeze|restart|fill|exhaust)-postgres|kill-backend|lock-tasks|failover-|lose-standby")
+_DELAYING = re.compile(
+    r"(freeze|restart|fill|exhaust)-postgres|kill-backend|lock-tasks|failover-|lose-standby"
+)
 _STATEMENT_SECONDS = 5.0  # where the run does not say
 
 
 class _Pause(Struct, frozen=True):
-    """A queue, the place of its pausing among all commits and when that was, and the place of its resumption."""
+    """A queue, the place of its pausing among all commits and when that was, and the place of its
+    resumption."""
 
     queue: str
     order: int
@@ -57,7 +60,9 @@ def check(evidence: Evidence) -> Finding:
         "paused",
         INVARIANT,
         missing=no_commits(found),
-        said=f"{within:,} claims were committed in {len(pauses):,} pauses" if pauses else "no queue was paused",
+        said=f"{within:,} claims were committed in {len(pauses):,} pauses"
+        if pauses
+        else "no queue was paused",
         violations=late,
         facts={"pauses": len(pauses), "claims that were under way": within - len(late)},
     )
@@ -68,12 +73,16 @@ def _pauses(found: Index) -> Iterator[_Pause]:
     changes: dict[str, list[tuple[int, int, bool]]] = {}
     for placed in found.tables.get("queues", ()):
         row = placed.commit.row
-        changes.setdefault(str(row["name"]), []).append((placed.order, placed.commit.at, row["paused"] == "true"))
+        changes.setdefault(str(row["name"]), []).append(
+            (placed.order, placed.commit.at, row["paused"] == "true")
+        )
     end = len(found.evidence.commits)
     for queue, told in changes.items():
         for (_, _, was), (order, at, paused) in pairwise([(0, 0, False), *told]):
             if paused and not was:
-                until = next((later for later, _, still in told if later > order and not still), end)
+                until = next(
+                    (later for later, _, still in told if later > order and not still), end
+                )
                 yield _Pause(queue, order, at, until)
 
 
@@ -86,8 +95,11 @@ def _claims(found: Index, pause: _Pause) -> Iterator[tuple[str, Step]]:
 
 
 def _latest(found: Index, pause: _Pause, delays: Sequence[Fault]) -> int:
-    """Until when may a claim that was sent before the pause have been committed? `delays` in the order of their beginnings."""
-    waits = float(found.evidence.run.config.get("LEASEQ_STATEMENT_TIMEOUT_SECONDS", _STATEMENT_SECONDS))
+    """Until when may a claim that was sent before the pause have been committed? `delays` in the
+    order of their beginnings."""
+    waits = float(
+        found.evidence.run.config.get("LEASEQ_STATEMENT_TIMEOUT_SECONDS", _STATEMENT_SECONDS)
+    )
     latest = pause.at + LATE
     for fault in delays:
         if fault.began <= latest and fault.ended >= pause.at - LATE:
@@ -97,4 +109,6 @@ def _latest(found: Index, pause: _Pause, delays: Sequence[Fault]) -> int:
 
 def _violation(pause: _Pause, task: str, step: Step) -> Violation:
     later = milliseconds(step.at - pause.at)
-    return Violation(f"claimed by {step.worker}, {later} after its queue {pause.queue} was paused", task, step.at)
+    return Violation(
+        f"claimed by {step.worker}, {later} after its queue {pause.queue} was paused", task, step.at
+    )

@@ -53,7 +53,9 @@ def _ends(found: Index) -> Iterator[Violation]:
             continue
         if state != "CANCELLED":
             due = " or ".join(map(str, FATES[row["type"]]))
-            yield Violation(f"{row['type']} ended in {state} ({code or 'no code'}), and {due} was due", task)
+            yield Violation(
+                f"{row['type']} ended in {state} ({code or 'no code'}), and {due} was due", task
+            )
         elif task not in asked:
             yield Violation(f"{row['type']} ended in CANCELLED, but no client requested that", task)
 
@@ -63,6 +65,11 @@ def _crashes(found: Index) -> Iterator[Violation]:
     for task, row in found.rows.items():
         crashes = int(row.get("crash_count") or 0)
         if crashes > bound:
-            yield Violation(f"{row['type']} was charged with {crashes} crashes, and {bound} is the bound", task)
+            yield Violation(
+                f"{row['type']} was charged with {crashes} crashes, and {bound} is the bound", task
+            )
         elif row.get("error_code") == CRASHED and row["state"] == "FAILED" and crashes < bound:
-            yield Violation(f"{row['type']} was given up after {crashes} crashes, and {bound} is the bound", task)
+            yield Violation(
+                f"{row['type']} was given up after {crashes} crashes, and {bound} is the bound",
+                task,
+            )

@@ -1,8 +1,9 @@
 """Check that readers see true states that never go back (I11).
 
-The answer of a read (state, attempt) must be one of the task's versions in the order of commits; the version must have been
-current at some moment between question and answer; and it must not be older than what an earlier read, finished before this one
-began, has seen. For each read the oldest version that fits is taken: if any choice satisfies all reads, this one does.
+The answer of a read (state, attempt) must be one of the task's versions in the order of commits;
+the version must have been current at some moment between question and answer; and it must not be
+older than what an earlier read, finished before this one began, has seen. For each read the oldest
+version that fits is taken: if any choice satisfies all reads, this one does.
 
 When a version begins and ends is known as well as times of commits are: it may seem to begin up to
 `EARLY` too late, and be seen up to `LATE` after its successor was written, since that is visible
@@ -35,13 +36,20 @@ def check(evidence: Evidence) -> Finding:
     """Place each read among the versions of its task."""
     found = index(evidence)
     slow = Calendar([fault for fault in faults_of(evidence) if _SLOWING.search(fault.nemesis)])
-    answered = {task: [op for op in ops if op.kind is Kind.OK] for task, ops in found.of_task("read").items()}
+    answered = {
+        task: [op for op in ops if op.kind is Kind.OK]
+        for task, ops in found.of_task("read").items()
+    }
     return answer(
         "reads",
         INVARIANT,
         missing=no_commits(found),
         said=f"{sum(map(len, answered.values())):,} reads of {len(answered):,} tasks were placed among the commits",
-        violations=[violation for task, ops in answered.items() for violation in _task(found, task, ops, slow)],
+        violations=[
+            violation
+            for task, ops in answered.items()
+            for violation in _task(found, task, ops, slow)
+        ],
         facts={"reads": sum(map(len, answered.values())), "tasks read": len(answered)},
     )
 
@@ -55,7 +63,9 @@ def _task(found: Index, task: str, reads: Sequence[Op], slow: Calendar) -> Itera
     for op in sorted(reads, key=lambda op: op.began):
         floor, by = seen.before(op.began)
         if op.told not in (None, task):
-            yield Violation(f"{op.process} asked for this task and was answered about {op.told}", task, op.ended)
+            yield Violation(
+                f"{op.process} asked for this task and was answered about {op.told}", task, op.ended
+            )
             continue
         if _of_old(found, task, op):
             continue
@@ -72,11 +82,16 @@ def _task(found: Index, task: str, reads: Sequence[Op], slow: Calendar) -> Itera
             later = milliseconds(op.began - (by.ended or 0))
             yield Violation(f"{what}, {later} after {by.process} had read {then}", task, op.began)
         else:
-            yield Violation(f"{what}, which it was not between question and answer{_when(steps, places, op)}", task, op.began)
+            yield Violation(
+                f"{what}, which it was not between question and answer{_when(steps, places, op)}",
+                task,
+                op.began,
+            )
 
 
 def _of_old(found: Index, task: str, op: Op) -> bool:
-    """Is this what a former primary had, asked while it could be? It knows what it lost, and nothing of what came after it."""
+    """Is this what a former primary had, asked while it could be? It knows what it lost, and
+    nothing of what came after it."""
     old = found.lost.asked(op.began, op.ended)
     if old is None:
         return False
@@ -88,7 +103,8 @@ def _of_old(found: Index, task: str, op: Op) -> bool:
 
 
 class _Seen:
-    """The newest version that any read which had ended by some time has seen. Noted in order of beginning, asked likewise."""
+    """The newest version that any read which had ended by some time has seen. Noted in order of
+    beginning, asked likewise."""
 
     def __init__(self) -> None:
         self._ends: list[int] = []
@@ -112,7 +128,8 @@ def _current(steps: Sequence[Step], place: int, op: Op, slow: Calendar) -> bool:
 
 
 def _seen_by_all(steps: Sequence[Step], place: int, slow: Calendar) -> int:
-    """The time from which every reader sees this version. The next version waited for its row, so it was visible by then."""
+    """The time from which every reader sees this version. The next version waited for its row, so
+    it was visible by then."""
     at = steps[place].at
     late = max([at, *(fault.ended for fault in slow.open_in(at - LATE, at + LATE))]) + LATE
     return min(late, steps[place + 1].at + EARLY) if place + 1 < len(steps) else late

@@ -40,9 +40,19 @@ def check(evidence: Evidence) -> Finding:
     """Look at what came before each closing, and before each loss."""
     found = index(evidence)
     beats, closings = _lives(found)
-    lost = [placed for placed in found.tables.get("attempts", []) if placed.commit.row.get("outcome") == "lost"]
-    forgotten = {str(commit.row["id"]) for commit in evidence.lost if commit.table == "workers" and commit.row.get("closed_at")}
-    violations = list(_false(beats, closings, lease=float(evidence.run.config.get("LEASEQ_LEASE_SECONDS", "10"))))
+    lost = [
+        placed
+        for placed in found.tables.get("attempts", [])
+        if placed.commit.row.get("outcome") == "lost"
+    ]
+    forgotten = {
+        str(commit.row["id"])
+        for commit in evidence.lost
+        if commit.table == "workers" and commit.row.get("closed_at")
+    }
+    violations = list(
+        _false(beats, closings, lease=float(evidence.run.config.get("LEASEQ_LEASE_SECONDS", "10")))
+    )
     for placed in lost:
         commit, worker = placed.commit, str(placed.commit.row["worker_id"])
         if worker in forgotten:
@@ -74,14 +84,19 @@ def _lives(found: Index) -> tuple[dict[str, list[int]], dict[str, Closing]]:
         if row.get("closed_at") is None:
             beats[worker].append(at)
         elif worker not in closings:
-            closings[worker] = Closing(placed.order, at, str(row.get("close_reason") or "").startswith(_SILENT))
-    for placed in found.tables.get("heartbeats", []):  # workers of older versions beat in the table above
+            closings[worker] = Closing(
+                placed.order, at, str(row.get("close_reason") or "").startswith(_SILENT)
+            )
+    # workers of older versions beat in the table above
+    for placed in found.tables.get("heartbeats", []):
         if placed.commit.verb != "delete":
             beats[str(placed.commit.row["worker_id"])].append(placed.commit.at)
     return {worker: sorted(signs) for worker, signs in beats.items()}, closings
 
 
-def _false(beats: dict[str, list[int]], closings: dict[str, Closing], *, lease: float) -> Iterator[Violation]:
+def _false(
+    beats: dict[str, list[int]], closings: dict[str, Closing], *, lease: float
+) -> Iterator[Violation]:
     for worker, closing in closings.items():
         heard = [at for at in beats.get(worker, []) if closing.at - lease * 1e9 < at <= closing.at]
         if closing.silent and len(heard) > 1:

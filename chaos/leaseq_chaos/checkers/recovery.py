@@ -14,9 +14,10 @@ without a claim is judged. A backlog is taken in the order of ids, which clients
 was wrong, the line also has tasks that came later with a smaller id (`_Passers`). If the workers
 have room for everything (`Run.has_room`), there are no lines.
 
-In the facts, `count` are all victims of a nemesis, `queued` those that stood in such a line, `judged` is the longest stretch of
-any that kept to the bound or that no larger one applied to, `longest` the longest time as it was. `p50`, `p99` and `max` are of
-the `alone`: those during whose time nothing excused the wait (absent if there are none).
+In the facts, `count` are all victims of a nemesis, `queued` those that stood in such a line,
+`judged` is the longest stretch of any that kept to the bound or that no larger one applied to,
+`longest` the longest time as it was. `p50`, `p99` and `max` are of the `alone`: those during whose
+time nothing excused the wait (absent if there are none).
 """
 
 from __future__ import annotations
@@ -37,10 +38,15 @@ from leaseq_chaos.verdict import Finding, Violation
 
 __all__ = ["bound_of", "check"]
 
-INVARIANT = "After a fault, work goes on within the bound of its kind; after the last one, everything ends."
+INVARIANT = (
+    "After a fault, work goes on within the bound of its kind; after the last one, everything ends."
+)
 
-CHILD_SECONDS = 3.0  # another child takes over immediately; starting one takes that long on a busy machine
-HARMLESS = frozenset({"kill-child", "more-reapers", "long-snapshot", "many-queues", "many-backlogs"})
+# another child takes over immediately; starting one takes that long on a busy machine
+CHILD_SECONDS = 3.0
+HARMLESS = frozenset(
+    {"kill-child", "more-reapers", "long-snapshot", "many-queues", "many-backlogs"}
+)
 # For a claim or an ending that a failover lost: three until the reaper knows of the new primary,
 # five between its two looks at an attempt that its worker seems to have forgotten, three until that
 # worker sweeps its own list, and passes in between.
@@ -61,7 +67,8 @@ class _Tally(Struct):
     faults: int = 0
 
     def add(self, victim: Victim, stretch: float, *, queued: bool, counts: bool) -> None:
-        """One more victim; `counts`: what it waited is to be compared with the bound of this nemesis."""
+        """One more victim; `counts`: what it waited is to be compared with the bound of this
+        nemesis."""
         waited = _seconds(victim.waited)
         self.count += 1
         self.queued += queued
@@ -73,11 +80,12 @@ class _Tally(Struct):
 
 
 def bound_of(nemesis: str, run: Run) -> float:
-    """Seconds within which work has to go on after such a fault: as the run says, else by the lease.
+    """Seconds within which work has to go on after such a fault: as the run says, else by the
+    lease.
 
-    What holds work and dies or stands still is missed after a lease; a child that stands still, after a stall. If a store was
-    away, reapers suspect no worker for one more lease, and only then miss what died meanwhile. All of it takes longer on a slow
-    machine.
+    What holds work and dies or stands still is missed after a lease; a child that stands still,
+    after a stall. If a store was away, reapers suspect no worker for one more lease, and only then
+    miss what died meanwhile. All of it takes longer on a slow machine.
     """
     return run.slowness * _unscaled(nemesis, run)
 
@@ -116,7 +124,9 @@ def check(evidence: Evidence) -> Finding:
         said=f"{victims:,} interruptions were measured, by faults of {len(tallies)} kinds; there were {len(faults):,} faults",
         violations=violations,
         facts={
-            "seconds from the last heal to the last end": round(max(0, max(ends, default=healed) - healed) / 1e9, 3),
+            "seconds from the last heal to the last end": round(
+                max(0, max(ends, default=healed) - healed) / 1e9, 3
+            ),
             **_facts(tallies, evidence.run),
         },
     )
@@ -149,12 +159,25 @@ class _Judge:
         """The victims of one fault."""
         fault, since = victims[0].fault, min(victim.since for victim in victims)
         own = self._bounds[fault.nemesis]
-        others = [other for other in self._excusing if other is not fault and self._over(other) > since]
+        others = [
+            other for other in self._excusing if other is not fault and self._over(other) > since
+        ]
         pauses = [*((other.began, other.ended) for other in others), *self._workerless]
-        line = [(victim.until, victim.until) for victim in victims if victim.waits and victim.went_on]
+        line = [
+            (victim.until, victim.until) for victim in victims if victim.waits and victim.went_on
+        ]
         still, in_line = Standstill(since, pauses), Standstill(since, [*pauses, *line])
         for victim in victims:
-            bound = max([own, *(self._bounds[other.nemesis] for other in others if other.began < victim.until)])
+            bound = max(
+                [
+                    own,
+                    *(
+                        self._bounds[other.nemesis]
+                        for other in others
+                        if other.began < victim.until
+                    ),
+                ]
+            )
             if victim.task in self._lost:
                 bound = max(bound, self._lost_seconds)
             stretch = _seconds(min(still.until(victim.until), victim.waited))
@@ -164,7 +187,12 @@ class _Judge:
             if queued and stretch > bound and (passed := self._passers.before(victim)):
                 passing = Standstill(since, [*pauses, *line, *passed])
                 stretch = _seconds(min(passing.until(victim.until), victim.waited))
-            tally.add(victim, stretch, queued=queued and stretch <= bound, counts=stretch <= own or bound == own)
+            tally.add(
+                victim,
+                stretch,
+                queued=queued and stretch <= bound,
+                counts=stretch <= own or bound == own,
+            )
             if stretch > bound:
                 yield _violation(victim, stretch=stretch, bound=bound)
 
@@ -174,7 +202,8 @@ class _Judge:
 
 
 class _Passers:
-    """The tasks that came later and passed a task in the backlog of their lane, because they have smaller ids."""
+    """The tasks that came later and passed a task in the backlog of their lane, because they have
+    smaller ids."""
 
     def __init__(self, found: Index) -> None:
         self._rows = found.rows
@@ -199,8 +228,14 @@ class _Passers:
 
 def _violation(victim: Victim, *, stretch: float, bound: float) -> Violation:
     fault, waited = victim.fault, _seconds(victim.waited)
-    went_on = f"went on only after {waited:.1f} s" if victim.went_on else f"did not go on in {waited:.1f} s"
-    meanwhile = "" if stretch == waited else f", {stretch:.1f} s of it without anything that excuses it"
+    went_on = (
+        f"went on only after {waited:.1f} s"
+        if victim.went_on
+        else f"did not go on in {waited:.1f} s"
+    )
+    meanwhile = (
+        "" if stretch == waited else f", {stretch:.1f} s of it without anything that excuses it"
+    )
     said = f"{victim.state} when {fault.number} ({fault.nemesis}) came, it {went_on}{meanwhile}; the bound is {bound:g} s"
     return Violation(said, victim.task, victim.until)
 
@@ -223,10 +258,19 @@ def _facts(tallies: dict[str, _Tally], run: Run) -> dict[str, float]:
     facts: dict[str, float] = {}
     for nemesis, tally in sorted(tallies.items()):
         alone = sorted(tally.alone)
-        values: dict[str, float] = {"count": tally.count, "faults": tally.faults, "queued": tally.queued, "alone": len(alone)}
+        values: dict[str, float] = {
+            "count": tally.count,
+            "faults": tally.faults,
+            "queued": tally.queued,
+            "alone": len(alone),
+        }
         if alone:
             values |= {"p50": _rank(alone, 0.5), "p99": _rank(alone, 0.99), "max": alone[-1]}
-        values |= {"judged": tally.judged, "longest": tally.longest, "bound": bound_of(nemesis, run)}
+        values |= {
+            "judged": tally.judged,
+            "longest": tally.longest,
+            "bound": bound_of(nemesis, run),
+        }
         facts |= {f"{nemesis} {name}": round(value, 3) for name, value in values.items()}
     return facts
 

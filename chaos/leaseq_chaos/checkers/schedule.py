@@ -1,8 +1,9 @@
 """Check that no task starts before it is due (I19).
 
-By the clock of Postgres: no claim in the commits is earlier than the `run_at` of its row, which every retry moves, nor, in the
-snapshot, the last start of a task that ended in SUCCESS or FAILED. By the clock of the history, for delays that were asked for:
-the first claim is not earlier than the delay after the first submission of that key was sent.
+By the clock of Postgres: no claim in the commits is earlier than the `run_at` of its row, which
+every retry moves, nor, in the snapshot, the last start of a task that ended in SUCCESS or FAILED.
+By the clock of the history, for delays that were asked for: the first claim is not earlier than the
+delay after the first submission of that key was sent.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ def check(evidence: Evidence) -> Finding:
     found = index(evidence)
     delayed = _delayed(found)
     claims = _times(found)
-    timed = [row for row in found.rows.values() if row.get("started_at") is not None and row["state"] in _RAN_LAST]
+    timed = [
+        row
+        for row in found.rows.values()
+        if row.get("started_at") is not None and row["state"] in _RAN_LAST
+    ]
     return answer(
         "schedule",
         INVARIANT,
@@ -46,7 +51,9 @@ def _times(found: Index) -> list[tuple[str, Step, datetime, datetime]]:
         row = found.evidence.commits[claim.order].row
         due, started = row.get("run_at"), row.get("started_at")
         if isinstance(due, str) and isinstance(started, str):
-            times.append((task, claim, datetime.fromisoformat(due), datetime.fromisoformat(started)))
+            times.append(
+                (task, claim, datetime.fromisoformat(due), datetime.fromisoformat(started))
+            )
     return times
 
 
@@ -54,15 +61,26 @@ def _by_commits(claims: Sequence[tuple[str, Step, datetime, datetime]]) -> Itera
     for task, claim, due, started in claims:
         if started < due:
             early = (due - started).total_seconds() * 1000
-            yield Violation(f"attempt {claim.attempt} was claimed {early:,.0f} ms before it was due", task, claim.at)
+            yield Violation(
+                f"attempt {claim.attempt} was claimed {early:,.0f} ms before it was due",
+                task,
+                claim.at,
+            )
 
 
 def _by_postgres(found: Index) -> Iterator[Violation]:
     for task, row in found.rows.items():
-        if row["state"] in _RAN_LAST and row.get("started_at") is not None and row.get("run_at") is not None:
+        if (
+            row["state"] in _RAN_LAST
+            and row.get("started_at") is not None
+            and row.get("run_at") is not None
+        ):
             early = row["run_at"] - row["started_at"]
             if early > _ROUNDING_SECONDS:
-                yield Violation(f"attempt {row['attempt']} started {early * 1000:,.0f} ms before it was due", task)
+                yield Violation(
+                    f"attempt {row['attempt']} started {early * 1000:,.0f} ms before it was due",
+                    task,
+                )
 
 
 def _delayed(found: Index) -> dict[str, tuple[int, float]]:
@@ -87,4 +105,8 @@ def _by_history(found: Index, delayed: dict[str, tuple[int, float]]) -> Iterator
         claim = found.claims.get((task, 1))
         due = sent + int(delay * 1e9)
         if claim is not None and claim.at < due - EARLY:
-            yield Violation(f"claimed {milliseconds(due - claim.at)} before its delay of {delay} s was over", task, claim.at)
+            yield Violation(
+                f"claimed {milliseconds(due - claim.at)} before its delay of {delay} s was over",
+                task,
+                claim.at,
+            )

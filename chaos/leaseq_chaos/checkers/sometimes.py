@@ -22,7 +22,8 @@ INVARIANT = "The rare events of this scenario happened, so the other invariants 
 
 Said = Mapping[str, Any]
 
-# The lines of the services that count as a hit, by event; a condition where the event alone does not say it.
+# The lines of the services that count as a hit, by event; a condition where the event alone does
+# not say it.
 _EVENTS: dict[str, tuple[str, ...]] = {
     "fenced": ("attempt.fenced",),
     "skipped": ("delivery.skipped",),
@@ -60,14 +61,18 @@ for _name, _events in _EVENTS.items():
     for _event in _events:
         _HITS.setdefault(_event, []).append(_name)
 
-NAMES: tuple[str, ...] = tuple(sorted([*_EVENTS, "rebuilt", "replayed", "retried", "refused", "cancelled"]))
+NAMES: tuple[str, ...] = tuple(
+    sorted([*_EVENTS, "rebuilt", "replayed", "retried", "refused", "cancelled"])
+)
 
 
 def check(evidence: Evidence) -> Finding:
     """Count every name, and look at those that the run expects."""
     hits = _logged(evidence.logs) + _done(evidence)
     expected = evidence.run.expects
-    missing = [f"{name} cannot be counted: there is no such name" for name in expected if name not in NAMES]
+    missing = [
+        f"{name} cannot be counted: there is no such name" for name in expected if name not in NAMES
+    ]
     unhit = [name for name in expected if name in NAMES and not hits[name]]
     missing += [f"a run in which nothing was {name} proves nothing about it" for name in unhit]
     if not evidence.logs and not evidence.events:
@@ -76,7 +81,8 @@ def check(evidence: Evidence) -> Finding:
         checker="sometimes",
         invariant=INVARIANT,
         verdict=Verdict.UNKNOWN if missing else Verdict.VALID,
-        said="; ".join(missing) or f"all {len(expected)} that had to be hit were hit, of {len(NAMES)} that are counted",
+        said="; ".join(missing)
+        or f"all {len(expected)} that had to be hit were hit, of {len(NAMES)} that are counted",
         facts={name: hits[name] for name in NAMES},
     )
 
@@ -98,10 +104,15 @@ def _logged(logs: Iterable[Heard]) -> Counter[str]:
 
 
 def _done(evidence: Evidence) -> Counter[str]:
-    """Rare events of clients: a key that was already known, an answer that had been lost, another body."""
+    """Rare events of clients: a key that was already known, an answer that had been lost, another
+    body."""
     found = index(evidence)
     hits: Counter[str] = Counter()
-    unanswered = {op.key: op.began for op in reversed(found.ops["submit"]) if op.kind is Kind.INFO and op.key is not None}
+    unanswered = {
+        op.key: op.began
+        for op in reversed(found.ops["submit"])
+        if op.kind is Kind.INFO and op.key is not None
+    }
     for op in found.ops["submit"]:
         if op.kind is Kind.OK:
             hits["replayed"] += op.heard.get("replayed") is True

@@ -1,8 +1,9 @@
 """Check that an acknowledged commit is on the synchronous standby (I23, G1).
 
-While a synchronous standby does not answer, nothing that was committed beyond its last word may be acknowledged, neither at
-first nor in answer to a repetition: the row is visible on the primary, and would be gone with it. The position of that word and
-the time of its silence are in the detail of the fault.
+While a synchronous standby does not answer, nothing that was committed beyond its last word may be
+acknowledged, neither at first nor in answer to a repetition: the row is visible on the primary, and
+would be gone with it. The position of that word and the time of its silence are in the detail of
+the fault.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ def check(evidence: Evidence) -> Finding:
     """Look at the acknowledgements in the silence of each standby."""
     found = index(evidence)
     silences = [fault for fault in faults_of(evidence) if fault.nemesis in NEMESES and fault.told]
-    created = {task: steps[0].lsn for task, steps in found.lives.items() if steps and steps[0].verb == "insert"}
+    created = {
+        task: steps[0].lsn
+        for task, steps in found.lives.items()
+        if steps and steps[0].verb == "insert"
+    }
     asked = _requests(found)
     heard = [(fault, op) for fault in silences for op in _answers(found, fault)]
     return answer(
@@ -47,7 +52,11 @@ def check(evidence: Evidence) -> Finding:
 
 def _answers(found: Index, fault: Fault) -> Iterator[Op]:
     for op in (*found.ops["submit"], *found.ops["cancel"]):
-        if op.kind is Kind.OK and op.ended is not None and fault.struck <= op.ended <= fault.healing:
+        if (
+            op.kind is Kind.OK
+            and op.ended is not None
+            and fault.struck <= op.ended <= fault.healing
+        ):
             yield op
 
 
@@ -60,11 +69,17 @@ def _requests(found: Index) -> dict[str, int]:
     return positions
 
 
-def _unkept(what: str, positions: dict[str, int], heard: list[tuple[Fault, Op]], found: Index) -> Iterator[Violation]:
+def _unkept(
+    what: str, positions: dict[str, int], heard: list[tuple[Fault, Op]], found: Index
+) -> Iterator[Violation]:
     asked = {id(op) for op in found.ops[what]}
     for fault, op in heard:
         position = positions.get(op.task or "")
-        if id(op) in asked and position is not None and position > int(fault.detail.get("flushed", position)):
+        if (
+            id(op) in asked
+            and position is not None
+            and position > int(fault.detail.get("flushed", position))
+        ):
             later = milliseconds((op.ended or 0) - fault.struck)
             said = f"a {what} was acknowledged {later} after the standby ({fault.number}) had gone, and only the primary had it"
             yield Violation(said, op.task, op.ended)

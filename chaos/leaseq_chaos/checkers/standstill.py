@@ -1,8 +1,8 @@
 """The longest time of a wait in which nothing could excuse it.
 
-A wait is walked through once, from its beginning, for all tasks that share it. Pauses interrupt it: times in which
-something else was broken, in which no worker was there to take anything, or moments at which the line moved. The longest time
-between two pauses has no excuse.
+A wait is walked through once, from its beginning, for all tasks that share it. Pauses interrupt it:
+times in which something else was broken, in which no worker was there to take anything, or moments
+at which the line moved. The longest time between two pauses has no excuse.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Standstill:
 
 
 def workerless(evidence: Evidence, faults: Iterable[Fault]) -> list[Pause]:
-    """The times without a worker that serves all queues. Empty if the services did not report their times."""
+    """The times without a worker that serves all queues. Empty if the services did not report their
+    times."""
     began: dict[str, int] = {}
     gone: dict[str, int] = {}
     for heard in evidence.logs:
@@ -57,7 +58,9 @@ def workerless(evidence: Evidence, faults: Iterable[Fault]) -> list[Pause]:
             gone[worker] = min(heard.at, gone.get(worker, heard.at))
     for fault in faults:
         if "kill" in fault.nemesis:
-            gone |= {worker: min(fault.began, gone.get(worker, fault.began)) for worker in fault.workers}
+            gone |= {
+                worker: min(fault.began, gone.get(worker, fault.began)) for worker in fault.workers
+            }
     if not began:
         return []
     changes = [(at, 1) for at in began.values()] + [

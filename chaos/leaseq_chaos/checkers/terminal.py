@@ -53,13 +53,27 @@ def _starts(found: Index) -> Iterator[Violation]:
         task = op.task or ""
         claim = found.claims.get((task, op.attempt or 0))
         if (task, op.attempt or 0) in found.lost.claims:
-            continue  # claimed where it was lost; another start under the same number is of the claim that was not
+            # claimed where it was lost; another start under the same number is of the claim that
+            # was not
+            continue
         if claim is None:
-            yield Violation(f"{op.process} started attempt {op.attempt}, which no worker claimed", task, op.began)
+            yield Violation(
+                f"{op.process} started attempt {op.attempt}, which no worker claimed",
+                task,
+                op.began,
+            )
         elif op.began and claim.at > op.began + EARLY:
             early = milliseconds(claim.at - op.began)
-            yield Violation(f"{op.process} started attempt {op.attempt} {early} before it was claimed", task, op.began)
+            yield Violation(
+                f"{op.process} started attempt {op.attempt} {early} before it was claimed",
+                task,
+                op.began,
+            )
         if (task, op.attempt) in started and (task, op.attempt or 0) not in found.lost.endings:
             other = started[task, op.attempt]
-            yield Violation(f"attempt {op.attempt} was started twice, by {other} and by {op.process}", task, op.began)
+            yield Violation(
+                f"attempt {op.attempt} was started twice, by {other} and by {op.process}",
+                task,
+                op.began,
+            )
         started[task, op.attempt] = op.process

@@ -1,7 +1,7 @@
 """Check that the ledger makes only the transitions of the table (I15).
 
-The table is `leaseq.lifecycle.TRANSITIONS`. A task that has ended stays so, unless the history has a client that requested a
-redrive. The snapshot agrees with the commits.
+The table is `leaseq.lifecycle.TRANSITIONS`. A task that has ended stays so, unless the history has
+a client that requested a redrive. The snapshot agrees with the commits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ INVARIANT = "Every change of a task's state is in the table of transitions, and 
 
 _ALLOWED = {(before.value if before else None, after.value) for before, _, after in TRANSITIONS}
 _ALLOWED |= {(state, GONE) for state in ENDED}  # pruned
-_REDRIVES = {(before.value, after.value) for before, verb, after in TRANSITIONS if verb == "redrive" and before}
+_REDRIVES = {
+    (before.value, after.value)
+    for before, verb, after in TRANSITIONS
+    if verb == "redrive" and before
+}
 
 
 def check(evidence: Evidence) -> Finding:
@@ -29,30 +33,49 @@ def check(evidence: Evidence) -> Finding:
     found = index(evidence)
     made: Counter[tuple[str | None, str]] = Counter()
     redriven = found.redriven()
-    wrong = [one for task, steps in found.lives.items() for one in _life(task, steps, made, asked=task in redriven)]
+    wrong = [
+        one
+        for task, steps in found.lives.items()
+        for one in _life(task, steps, made, asked=task in redriven)
+    ]
     return answer(
         "transitions",
         INVARIANT,
         missing=no_commits(found),
         said=f"{sum(made.values()):,} transitions of {len(found.lives):,} tasks were compared with the table",
         violations=[*wrong, *_snapshot(found)],
-        facts={f"{before or 'submitted'} to {after}": float(count) for (before, after), count in sorted(made.items(), key=str)},
+        facts={
+            f"{before or 'submitted'} to {after}": float(count)
+            for (before, after), count in sorted(made.items(), key=str)
+        },
     )
 
 
-def _life(task: str, steps: Sequence[Step], made: Counter[tuple[str | None, str]], *, asked: bool) -> Iterator[Violation]:
+def _life(
+    task: str, steps: Sequence[Step], made: Counter[tuple[str | None, str]], *, asked: bool
+) -> Iterator[Violation]:
     before: str | None = None
     for step in steps:
         pair = (before, step.state)
         made[pair] += 1
         if (before is None) != (step.verb == "insert"):
-            yield Violation(f"{step.verb} to {step.state} where it was {before or 'not there'}", task, step.at)
+            yield Violation(
+                f"{step.verb} to {step.state} where it was {before or 'not there'}", task, step.at
+            )
         elif before == step.state:
-            yield Violation(f"{step.state} changed its attempt or its owner (to {step.attempt}, {step.worker})", task, step.at)
+            yield Violation(
+                f"{step.state} changed its attempt or its owner (to {step.attempt}, {step.worker})",
+                task,
+                step.at,
+            )
         elif pair not in _ALLOWED:
-            yield Violation(f"{before} became {step.state}, which is not in the table", task, step.at)
+            yield Violation(
+                f"{before} became {step.state}, which is not in the table", task, step.at
+            )
         elif pair in _REDRIVES and not asked:
-            yield Violation(f"{before} became {step.state}, but no client requested a redrive", task, step.at)
+            yield Violation(
+                f"{before} became {step.state}, but no client requested a redrive", task, step.at
+            )
         if (step.worker is not None) != (step.state == "PROCESSING"):
             yield Violation(f"{step.state} with {step.worker or 'no worker'}", task, step.at)
         if step.state == "PROCESSING" and step.attempt < 1:
@@ -61,7 +84,8 @@ def _life(task: str, steps: Sequence[Step], made: Counter[tuple[str | None, str]
 
 
 def _snapshot(found: Index) -> Iterator[Violation]:
-    """Only after a drain: before, the ledger moves on between the last commit that was recorded and the snapshot."""
+    """Only after a drain: before, the ledger moves on between the last commit that was recorded and
+    the snapshot."""
     if not found.evidence.snapshot.drained:
         return
     for task, steps in found.lives.items():
@@ -69,4 +93,7 @@ def _snapshot(found: Index) -> Iterator[Violation]:
         said = (row["state"], row["attempt"]) if row else (GONE, None)
         led = (steps[-1].state, steps[-1].attempt if row else None) if steps else (GONE, None)
         if said != led:
-            yield Violation(f"the commits lead to {led[0]} ({led[1]}), and the snapshot has {said[0]} ({said[1]})", task)
+            yield Violation(
+                f"the commits lead to {led[0]} ({led[1]}), and the snapshot has {said[0]} ({said[1]})",
+                task,
+            )

@@ -8,11 +8,12 @@ runs from the heal until the next change of their state. Where an old server liv
 go on beside it: what comes while it lives and does not go on within a second is a victim, too, and
 its time runs from its coming.
 
-Not victims, because their time would measure something else: what settled itself before the fault was complete; a slow or
-hanging handler that simply ran on to its end or time-out; poison, and handlers that block; a task in a queue without a worker;
-a suspect that waits for the one slot of an isolation child (docs/lifecycle.md), so that its time ends when it is back in its
-queue; or SCHEDULED tasks that wait for their time.
-Invariant: what never went on is a victim until the end of the run.
+Not victims, because their time would measure something else: what settled itself before the fault
+was complete; a slow or hanging handler that simply ran on to its end or time-out; poison, and
+handlers that block; a task in a queue without a worker; a suspect that waits for the one slot of an
+isolation child (docs/lifecycle.md), so that its time ends when it is back in its queue; or
+SCHEDULED tasks that wait for their time. Invariant: what never went on is a victim until the end of
+the run.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ UNSERVED = "made-up-"  # how the names of queues begin that no worker serves for
 HELD_UP_NS = 1_000_000_000
 _NEVER = frozenset({"block", "segfault", "bomb"})  # task types that are a fault themselves
 _LONG = frozenset({"slow", "hang"})  # task types that may run for longer than a recovery takes
-_TAKEN = frozenset({Outcome.LOST, Outcome.RELEASED})  # outcomes of attempts that did not end by themselves
+# outcomes of attempts that did not end by themselves
+_TAKEN = frozenset({Outcome.LOST, Outcome.RELEASED})
 
 
 class Victim(Struct, frozen=True, gc=False):
@@ -57,7 +59,8 @@ class Victim(Struct, frozen=True, gc=False):
 
 
 def interrupts(fault: Fault) -> bool:
-    """Whether it can have victims. Submitting a poison task, which is all that such a fault does, has none."""
+    """Whether it can have victims. Submitting a poison task, which is all that such a fault does,
+    has none."""
     return fault.told and not fault.nemesis.startswith("poison-")
 
 
@@ -80,7 +83,11 @@ def victims_of(found: Index, faults: Sequence[Fault]) -> Iterator[Victim]:
 
 def _outcomes(found: Index) -> dict[tuple[str, int], str]:
     """How attempts ended that did not succeed."""
-    rows = [placed.commit.row for placed in found.tables.get("attempts", ()) if placed.commit.verb != "delete"]
+    rows = [
+        placed.commit.row
+        for placed in found.tables.get("attempts", ())
+        if placed.commit.verb != "delete"
+    ]
     return {(task_of(row), last_attempt(row)): row.get("outcome", "") for row in rows}
 
 
@@ -88,7 +95,13 @@ class _Life:
     """The steps of one task, to be held against one fault after the other."""
 
     def __init__(
-        self, task: str, steps: Sequence[Step], outcomes: Mapping[tuple[str, int], str], *, long: bool, end: int
+        self,
+        task: str,
+        steps: Sequence[Step],
+        outcomes: Mapping[tuple[str, int], str],
+        *,
+        long: bool,
+        end: int,
     ) -> None:
         self._task = task
         self._steps = steps
@@ -110,7 +123,10 @@ class _Life:
             if step.worker not in fault.workers or (ran_on and left <= fault.struck):
                 return None
             # A claim that was on its way when its worker was struck counts from its commit.
-            since, claimed = max(step.at, fault.began) if several else fault.ended, self._claimed_after(i)
+            since, claimed = (
+                max(step.at, fault.began) if several else fault.ended,
+                self._claimed_after(i),
+            )
             until, waits = (left, False) if claimed is None else (claimed, True)
         else:
             if left <= fault.ended or (step.state == State.PENDING and self._suspect(i)):
@@ -118,7 +134,9 @@ class _Life:
             if step.at > fault.ended and left - step.at < HELD_UP_NS:
                 return None
             since, until, waits = max(step.at, fault.ended), left, step.state == State.PENDING
-        return Victim(fault, self._task, step.state, since, max(since, until), until < self._end, waits)
+        return Victim(
+            fault, self._task, step.state, since, max(since, until), until < self._end, waits
+        )
 
     def _by_itself(self, i: int) -> bool:
         """Did the attempt that ran here end by its own doing?"""
@@ -127,18 +145,27 @@ class _Life:
         return self._outcomes.get((self._task, self._steps[i].attempt)) not in _TAKEN
 
     def _claimed_after(self, i: int) -> int | None:
-        """When the task that was PROCESSING here was claimed again. None: it ended, or waited for other reasons."""
+        """When the task that was PROCESSING here was claimed again. None: it ended, or waited for
+        other reasons."""
         back = i + 1
-        if back < len(self._steps) and self._steps[back].state == State.PENDING and not self._suspect(back):
+        if (
+            back < len(self._steps)
+            and self._steps[back].state == State.PENDING
+            and not self._suspect(back)
+        ):
             return self.left(back)
         return None
 
     def _suspect(self, i: int) -> bool:
-        """Was the task present at so many crashes by then that it has to run alone? (Since a redrive: it clears the counts.)"""
+        """Was the task present at so many crashes by then that it has to run alone? (Since a
+        redrive: it clears the counts.)"""
         losses = 0
         for step in self._steps[: i + 1]:
             if step.state in (State.FAILED, State.CANCELLED):
                 losses = 0
-            elif step.state == State.PROCESSING and self._outcomes.get((self._task, step.attempt)) == Outcome.LOST:
+            elif (
+                step.state == State.PROCESSING
+                and self._outcomes.get((self._task, step.attempt)) == Outcome.LOST
+            ):
                 losses += 1
         return losses >= SUSPECT_CRASHES

@@ -55,11 +55,13 @@ class Cluster:
         self.layout = layout
         self.timelines = [postgres]  # every primary that the ledger has had, the present one last
         self.valkey = valkey
-        self.moving = asyncio.Lock()  # held while the ledger moves to another server: writes to the old one may be lost
+        # held while the ledger moves to another server: writes to the old one may be lost
+        self.moving = asyncio.Lock()
         self.former: list[Valkey] = []  # primaries of dispatch that were replaced and live on
         self.services: dict[str, Service] = {}
         self.proxies: dict[str, Proxy] = {}  # "postgres@worker-1", "valkey@reaper-2", "api@api-1"
-        self.disks: dict[str, Path] = {}  # store -> mount point, where it has a small disk of its own
+        # store -> mount point, where it has a small disk of its own
+        self.disks: dict[str, Path] = {}
         self.no_disks = ""  # why `disks` lacks a store
         self.home_of_valkey = valkey.directory
         self._numbers = {kind: count(1) for kind in READY_EVENTS}
@@ -81,22 +83,33 @@ class Cluster:
     @property
     def fronts(self) -> list[str]:
         """The URLs of the APIs, through their proxies."""
-        return [f"http://127.0.0.1:{self.proxies[f'api@{api.name}'].port}" for api in self.of("api")]
+        return [
+            f"http://127.0.0.1:{self.proxies[f'api@{api.name}'].port}" for api in self.of("api")
+        ]
 
     def of(self, kind: str) -> list[Service]:
         """The services of a kind, by name."""
-        return sorted((service for service in self.services.values() if service.kind == kind), key=lambda service: service.name)
+        return sorted(
+            (service for service in self.services.values() if service.kind == kind),
+            key=lambda service: service.name,
+        )
 
     def links(self, store: str, service: Service | None = None) -> list[Proxy]:
-        """The proxies to a store (or, for "api", in front of the APIs): of one service, or of all."""
+        """The proxies to a store (or, for "api", in front of the APIs): of one service, or of
+        all."""
         if service is not None:
             return [self.proxies[f"{store}@{service.name}"]]
         return [self.proxies[name] for name in sorted(self.proxies) if name.startswith(f"{store}@")]
 
-    async def add(self, kind: str, *, tree: Path | None = None, arguments: Sequence[str] = ()) -> Service:
-        """Start one more service; not waited for. `tree` takes another version of the source, `arguments` are added."""
+    async def add(
+        self, kind: str, *, tree: Path | None = None, arguments: Sequence[str] = ()
+    ) -> Service:
+        """Start one more service; not waited for. `tree` takes another version of the source,
+        `arguments` are added."""
         name = f"{kind}-{next(self._numbers[kind])}"
-        env = _environment() | dict(self.layout.config) | {"LEASEQ_CHAOS_HISTORY": str(self.history)}
+        env = (
+            _environment() | dict(self.layout.config) | {"LEASEQ_CHAOS_HISTORY": str(self.history)}
+        )
         if self.layout.failpoints is not None:
             env["LEASEQ_CHAOS_FAILPOINTS"] = str(self.layout.failpoints)
         for store, server in (("postgres", self.postgres), ("valkey", self.valkey)):
@@ -121,7 +134,8 @@ class Cluster:
             proxy.lead_to(port)
 
     def next_directory(self, store: str) -> Path:
-        """Where one more server of this kind may keep its files: beside the first one, on the same disk."""
+        """Where one more server of this kind may keep its files: beside the first one, on the same
+        disk."""
         first = self.timelines[0].directory if store == "postgres" else self.home_of_valkey
         return first.with_name(f"{first.name}-{next(self._servers)}")
 
@@ -146,9 +160,11 @@ class Cluster:
         await asyncio.gather(*(service.ready() for service in self.services.values()))
 
     async def seal(self) -> None:
-        """End all sessions of former primaries: no address leads to them any more, so nothing is committed there from now on.
+        """End all sessions of former primaries: no address leads to them any more, so nothing is
+        committed there from now on.
 
-        Former primaries of dispatch are destroyed; those of the ledger stay, to be read to their end.
+        Former primaries of dispatch are destroyed; those of the ledger stay, to be read to their
+        end.
         """
         for valkey in self.former:
             await valkey.destroy()
@@ -158,7 +174,8 @@ class Cluster:
                 await old.seal()
 
     async def aclose(self) -> None:
-        """End every service, then every proxy, then the servers that came in the place of others."""
+        """End every service, then every proxy, then the servers that came in the place of
+        others."""
         await asyncio.gather(*(service.destroy() for service in self.services.values()))
         await asyncio.gather(*(proxy.aclose() for proxy in self.proxies.values()))
         for postgres in self.timelines:
@@ -183,13 +200,18 @@ class Cluster:
 
 @asynccontextmanager
 async def open_cluster(layout: Layout) -> AsyncIterator[Cluster]:
-    """Start everything and wait until it is ready; end and delete everything but the evidence afterwards."""
+    """Start everything and wait until it is ready; end and delete everything but the evidence
+    afterwards."""
     for part in ("history", "logs"):
         (layout.evidence / part).mkdir(parents=True, exist_ok=True)
     home = _home()
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
-        disks, reason = _small_disks(stack, home) if layout.disks else ({}, "the run was not asked for small disks")
+        disks, reason = (
+            _small_disks(stack, home)
+            if layout.disks
+            else ({}, "the run was not asked for small disks")
+        )
         postgres = Postgres(disks.get("postgres", home) / "postgres")
         valkey = Valkey(disks.get("valkey", home) / "valkey")
         stack.push_async_callback(postgres.destroy)
@@ -199,7 +221,8 @@ async def open_cluster(layout: Layout) -> AsyncIterator[Cluster]:
         cluster.disks, cluster.no_disks = disks, reason
         stack.push_async_callback(cluster.aclose)
         await _migrate(cluster)
-        # Workers first: an API that starts later knows the limits of every task type from its first answer on.
+        # Workers first: an API that starts later knows the limits of every task type from its first
+        # answer on.
         for counts in ({"reaper": layout.reapers, "worker": layout.workers}, {"api": layout.apis}):
             for kind, number in counts.items():
                 for _ in range(number):
@@ -230,7 +253,14 @@ async def _migrate(cluster: Cluster) -> None:
     """`leaseq migrate`, as in a deploy."""
     env = _environment() | dict(cluster.layout.config)
     env |= {"LEASEQ_POSTGRES_URL": cluster.postgres.url, "LEASEQ_REDIS_URL": cluster.valkey.url}
-    command = Command(name="migrate", kind="", arguments=["migrate"], env=env, ready_event="", tree=cluster.layout.tree)
+    command = Command(
+        name="migrate",
+        kind="",
+        arguments=["migrate"],
+        env=env,
+        ready_event="",
+        tree=cluster.layout.tree,
+    )
     await Service(command, logs=cluster.layout.evidence / "logs").run_once()
 
 

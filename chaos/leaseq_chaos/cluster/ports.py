@@ -1,6 +1,7 @@
 """Choose free TCP ports of the loopback for a run.
 
-None of those that the system gives to outgoing connections: a server that is down for a moment has to find its port free again.
+None of those that the system gives to outgoing connections: a server that is down for a moment has
+to find its port free again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import socket
 
 __all__ = ["free_port"]
 
-# Below the ranges from which Linux (32768) and other systems (49152) choose; above the well-known ports.
+# Below the ranges from which Linux (32768) and other systems (49152) choose; above the well-known
+# ports.
 PORTS = range(15_000, 32_000)
 
 

@@ -1,8 +1,9 @@
 """A TCP proxy that injects network faults on demand.
 
-A TCP proxy on the loopback, one for each way from a service to a store, and from the clients to an API. It forwards bytes and
-knows nothing of the protocols. Invariants: its port stays its own for the whole run; `clear` ends every fault, and cuts the
-connections whose bytes it has dropped, since no network gives those back.
+A TCP proxy on the loopback, one for each way from a service to a store, and from the clients to an
+API. It forwards bytes and knows nothing of the protocols. Invariants: its port stays its own for
+the whole run; `clear` ends every fault, and cuts the connections whose bytes it has dropped, since
+no network gives those back.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class Way(StrEnum):
 def reset(end: asyncio.StreamWriter) -> None:
     """Close with a RST, and without what may still wait to be sent."""
     if not end.transport.is_closing():
-        end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        end.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
     end.transport.abort()
 
 
@@ -59,7 +62,8 @@ class Proxy:
             event.set()
         self.delay_seconds = 0.0  # of each read, in both directions
         self.refusing = False  # new connections are reset
-        self.swallowing: frozenset[Way] = frozenset()  # bytes in that direction vanish without an error
+        # bytes in that direction vanish without an error
+        self.swallowing: frozenset[Way] = frozenset()
         self.lost_replies = 0  # how many replies have been lost so far
         self.cuts = 0  # how many connections were cut in the middle
         self._lose_at: int | None = None
@@ -79,7 +83,8 @@ class Proxy:
         return self._target_port
 
     def lead_to(self, port: int) -> None:
-        """New connections go to another server. Open ones stay where they are, as behind a DNS name that has moved."""
+        """New connections go to another server. Open ones stay where they are, as behind a DNS name
+        that has moved."""
         self._target_port = port
 
     def stall(self, *ways: Way) -> None:
@@ -92,12 +97,13 @@ class Proxy:
         self.swallowing = frozenset(ways or tuple(Way))
 
     def lose_reply(self, nth: int = 1, *, to: bytes = b"") -> None:
-        """The n-th reply from now (to a request with these bytes in it) is lost after the server has carried out the
-        asked; its connection is cut."""
+        """The n-th reply from now (to a request with these bytes in it) is lost after the server
+        has carried out the asked; its connection is cut."""
         self._lose_at, self._lose_to = nth, to
 
     def cut_after(self, count: int) -> None:
-        """After so many more bytes of replies, the connection of the last one is cut, in the middle of a frame perhaps."""
+        """After so many more bytes of replies, the connection of the last one is cut, in the middle
+        of a frame perhaps."""
         self._cut_at = count
 
     def reset(self) -> int:
@@ -146,7 +152,9 @@ class Proxy:
         link = Link(writer, forth)
         self._links.add(link)
         try:
-            await asyncio.gather(self._carry(link, reader, Way.FORTH), self._carry(link, back, Way.BACK))
+            await asyncio.gather(
+                self._carry(link, reader, Way.FORTH), self._carry(link, back, Way.BACK)
+            )
         finally:
             self._links.discard(link)
 
@@ -174,7 +182,8 @@ class Proxy:
             side.close()
 
     def _interrupts(self, link: Link, chunk: bytes) -> bool:
-        """Is this the reply to lose, or the one to break off? Then what may still arrive has been written."""
+        """Is this the reply to lose, or the one to break off? Then what may still arrive has been
+        written."""
         if self._lose_at is not None and link.asked and self._lose_to in link.asked:
             self._lose_at -= 1
             if self._lose_at <= 0:

@@ -1,8 +1,8 @@
 """One service of the cluster: an API, a worker with its children, or a reaper.
 
-A real process, `python -m leaseq ...`, that is started again a moment after it has ended, as an init system would, unless it is
-held down. Its output goes to its log with the time of its arrival. It ends when this process does, however that
-happens: its standard input is ours.
+A real process, `python -m leaseq ...`, that is started again a moment after it has ended, as an
+init system would, unless it is held down. Its output goes to its log with the time of its arrival.
+It ends when this process does, however that happens: its standard input is ours.
 """
 
 from __future__ import annotations
@@ -82,7 +82,11 @@ class Service:
     @property
     def pid(self) -> int | None:
         """The pid of its present life; None between two lives."""
-        return None if self._process is None or self._process.returncode is not None else self._process.pid
+        return (
+            None
+            if self._process is None or self._process.returncode is not None
+            else self._process.pid
+        )
 
     @property
     def alive(self) -> bool:
@@ -104,11 +108,14 @@ class Service:
         self._keeping.add_done_callback(_complain)
 
     async def run_once(self) -> None:
-        """Live one life, to its end: a command that is no service. Raises RuntimeError where it fails."""
+        """Live one life, to its end: a command that is no service. Raises RuntimeError where it
+        fails."""
         self._process = await self._launch(extra=())
         await self._read(self._process)
         if code := await self._process.wait():
-            raise RuntimeError(f"leaseq {' '.join(self.command.arguments)} ended with {code}: see its log")
+            raise RuntimeError(
+                f"leaseq {' '.join(self.command.arguments)} ended with {code}: see its log"
+            )
 
     async def ready(self, *, timeout: float = READY_SECONDS) -> None:
         """Wait until its present life (or the next one) can work. Raises TimeoutError."""
@@ -116,7 +123,8 @@ class Service:
             await self._said_ready.wait()
 
     def signal(self, number: Signals, *, children: bool = False) -> list[int]:
-        """Send a signal to it, and with `children` to them as well; returns the pids that it reached."""
+        """Send a signal to it, and with `children` to them as well; returns the pids that it
+        reached."""
         pids = self.pids if children else self.pids[: 1 if self.alive else 0]
         return [pid for pid in pids if send(pid, number)]
 
@@ -175,7 +183,9 @@ class Service:
                 self._ended.set()
             await asyncio.sleep(RESTART_SECONDS)
 
-    async def _launch(self, *, extra: Sequence[str] = ("--until-eof",)) -> asyncio.subprocess.Process:
+    async def _launch(
+        self, *, extra: Sequence[str] = ("--until-eof",)
+    ) -> asyncio.subprocess.Process:
         command = self.command
         env = dict(command.env) | self.extra_env
         if command.tree is not None:
@@ -197,7 +207,8 @@ class Service:
         )
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        """Wait until it has ended. Its stderr may live longer, held open by orphaned children; it is read to its end."""
+        """Wait until it has ended. Its stderr may live longer, held open by orphaned children; it
+        is read to its end."""
         reading = asyncio.create_task(self._read(process))
         waiting = asyncio.create_task(process.wait())
         try:
@@ -227,14 +238,18 @@ class Service:
         if event == "child.started":
             child = Child(said["pid_of_child"], said["worker_id"], bool(said.get("isolated")))
             self._children[child.worker_id] = child
-        if event == "worker.opened" and (opened := self._children.get(said["worker_id"])) is not None:
+        if (
+            event == "worker.opened"
+            and (opened := self._children.get(said["worker_id"])) is not None
+        ):
             self._children[opened.worker_id] = replace(opened, at_work=True)
         if event in ("child.died", "child.exited"):
             self._children.pop(said["worker_id"], None)
 
 
 def _lives(child: Child) -> bool:
-    """And it is not another process with a reused number: no supervisor reports the death of its orphans."""
+    """And it is not another process with a reused number: no supervisor reports the death of its
+    orphans."""
     try:
         return child.worker_id in " ".join(psutil.Process(child.pid).cmdline())
     except psutil.Error:

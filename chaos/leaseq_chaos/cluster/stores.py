@@ -1,7 +1,8 @@
 """The two stores of a run: how they are started, broken and repaired.
 
-Real servers on TCP ports of the loopback, in a directory of the run. Blocking calls run in a thread, one at a time for
-each store. Invariant: `ready` returns only when a new connection is answered.
+Real servers on TCP ports of the loopback, in a directory of the run. Blocking calls run in a
+thread, one at a time for each store. Invariant: `ready` returns only when a new connection is
+answered.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ POSTGRES_SETTINGS = {
     "max_wal_size": "256MB",
     "shared_buffers": "128MB",
     "log_min_messages": "fatal",
-    # For standbys: enough to catch up from after a few seconds, and no vacuum that a query on one would have to give way to.
+    # For standbys: enough to catch up from after a few seconds, and no vacuum that a query on one
+    # would have to give way to.
     "wal_keep_size": "256MB",
     "hot_standby_feedback": "on",
 }
@@ -76,7 +78,8 @@ class Postgres(Server):
         self.directory = directory
         self.server = PostgresServer(directory, free_port())
         self.timeline = 1  # its place among the primaries of a run
-        self.branched: int | None = None  # where its successor went another way: a position in the log, in bytes
+        # where its successor went another way: a position in the log, in bytes
+        self.branched: int | None = None
         self.sealed = False  # a former primary in which nothing is committed any more
         self._frozen: list[int] = []
 
@@ -103,8 +106,11 @@ class Postgres(Server):
         """Does it run, and is it not frozen by us?"""
         return not self._frozen and self.server.pid is not None
 
-    async def copy(self, primary: Postgres, *, port: int, settings: Mapping[str, str] | None = None) -> None:
-        """Become a streaming standby of another server, which is reached on `port`, and serve reads."""
+    async def copy(
+        self, primary: Postgres, *, port: int, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Become a streaming standby of another server, which is reached on `port`, and serve
+        reads."""
         await self._do(lambda: self.server.start_standby(primary.server))
         parts = urlsplit(primary.url)
         way = f"host=127.0.0.1 port={port} user={parts.username} password={parts.password}"
@@ -115,15 +121,22 @@ class Postgres(Server):
 
     async def connect(self) -> psycopg.AsyncConnection[Any]:
         """A connection of the harness: direct, autocommit. Raises psycopg.OperationalError."""
-        return await psycopg.AsyncConnection.connect(self.url, autocommit=True, connect_timeout=5, application_name="chaos")
+        return await psycopg.AsyncConnection.connect(
+            self.url, autocommit=True, connect_timeout=5, application_name="chaos"
+        )
 
     async def set(self, conn: psycopg.AsyncConnection[Any], name: str, value: str | None) -> None:
         """ALTER SYSTEM; None resets. Takes effect on reload or restart."""
         statement = psycopg.sql.SQL("reset {}" if value is None else "set {} = {}")
-        parts = [psycopg.sql.Identifier(name), *([] if value is None else [psycopg.sql.Literal(value)])]
+        parts = [
+            psycopg.sql.Identifier(name),
+            *([] if value is None else [psycopg.sql.Literal(value)]),
+        ]
         await conn.execute(psycopg.sql.SQL("alter system ") + statement.format(*parts))
 
-    async def fetch(self, name: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    async def fetch(
+        self, name: str, params: Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
         """Run one of our statements on a connection of its own."""
         async with await self.connect() as conn:
             cursor = await conn.execute(STATEMENTS[name].encode(), params)
@@ -178,7 +191,8 @@ class Postgres(Server):
                     await asyncio.sleep(POLL_SECONDS)
 
     async def seal(self) -> None:
-        """Of a former primary: run, so that it can be read, and end every session that was left in it."""
+        """Of a former primary: run, so that it can be read, and end every session that was left in
+        it."""
         self.thaw()
         await self.start()
         while pids := [pid for (pid,) in await self.fetch("find_sessions")]:
@@ -212,11 +226,13 @@ class Valkey(Server):
         return self.server.url
 
     async def copy(self, primary: Valkey) -> None:
-        """Become a replica of another server, with its password, and return when everything has been copied."""
+        """Become a replica of another server, with its password, and return when everything has
+        been copied."""
         await self._do(lambda: _share_password(primary.server, self.server))
         await self.start()
         async with primary.client() as client:
-            await client.config_set("repl-diskless-sync-delay", 0)  # no other replica will come that could share the copy
+            # no other replica will come that could share the copy
+            await client.config_set("repl-diskless-sync-delay", 0)
         await self.follow(primary)
         async with asyncio.timeout(READY_SECONDS), self.client() as client:
             while True:
@@ -237,15 +253,21 @@ class Valkey(Server):
         return self.server.place.files
 
     def client(self) -> Redis:
-        """A client of the harness: direct, no retries, answers within 3 s or raises. The caller closes it."""
+        """A client of the harness: direct, no retries, answers within 3 s or raises. The caller
+        closes it."""
         client: Redis = Redis.from_url(
-            self.url, socket_timeout=3, socket_connect_timeout=3, retry=Retry(NoBackoff(), 0), decode_responses=True
+            self.url,
+            socket_timeout=3,
+            socket_connect_timeout=3,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
         )
         return client
 
     async def start(self) -> None:
-        """Start it, without its data if it cannot load them: a disk that is full may leave half a command in the file. The person
-        on call would do the same, because leaseq brings back what dispatch has lost."""
+        """Start it, without its data if it cannot load them: a disk that is full may leave half a
+        command in the file. The person on call would do the same, because leaseq brings back what
+        dispatch has lost."""
         try:
             await self._do(self.server.start)
         except ServerUnreachable as error:

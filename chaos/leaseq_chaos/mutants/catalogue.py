@@ -1,8 +1,8 @@
 """The seeded bugs.
 
-The eighteen that a queue of this kind is most often shipped with, and two of our own. Each is a patch in `patches/` that might
-have passed a review: on a quiet day every task runs. Where the usual form of a bug does no harm in this design, `instead` says
-what takes its place, and why.
+The eighteen that a queue of this kind is most often shipped with, and two of our own. Each is a
+patch in `patches/` that might have passed a review: on a quiet day every task runs. Where the usual
+form of a bug does no harm in this design, `instead` says what takes its place, and why.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class Mutant(Struct, frozen=True, kw_only=True):
 
     @property
     def patch(self) -> str:
-        return (files("leaseq_chaos.mutants") / "patches" / f"{self.name}.patch").read_text(encoding="utf-8")
+        return (files("leaseq_chaos.mutants") / "patches" / f"{self.name}.patch").read_text(
+            encoding="utf-8"
+        )
 
 
 _ALL = (
@@ -124,7 +126,8 @@ _ALL = (
         name="commit-not-flushed",
         about="synchronous_commit is off without a refusal: Postgres acknowledges commits that a crash loses.",
         provocation="ledger-restarts",
-        # Which commits are forgotten is chance; if they are claims, handlers were started under attempts that never came to be.
+        # Which commits are forgotten is chance; if they are claims, handlers were started under
+        # attempts that never came to be.
         expected=frozenset({"accepted", "keys", "terminal"}),
     ),
     Mutant(

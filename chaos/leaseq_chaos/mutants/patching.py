@@ -47,14 +47,21 @@ def hunks(patch: str) -> list[Hunk]:
             found.append(Hunk(file, "", ""))
         elif found and line[0] in " +-":
             last, text = found.pop(), line[1:]
-            found.append(Hunk(last.file, last.old + text * (line[0] != "+"), last.new + text * (line[0] != "-")))
+            found.append(
+                Hunk(
+                    last.file,
+                    last.old + text * (line[0] != "+"),
+                    last.new + text * (line[0] != "-"),
+                )
+            )
         else:
             raise Misfit(f"this is no line of a patch: {line.rstrip()}")
     return found
 
 
 def patched(patch: str, tree: Path) -> list[Path]:
-    """Apply a patch; the files that it changed. Raises Misfit, and may then have changed some of them."""
+    """Apply a patch; the files that it changed. Raises Misfit, and may then have changed some of
+    them."""
     changed: dict[Path, None] = {}
     for hunk in hunks(patch):
         path = tree / hunk.file
@@ -67,10 +74,13 @@ def patched(patch: str, tree: Path) -> list[Path]:
 
 
 def copy_tree(target: Path) -> Path:
-    """Copy the packages that are run here, wherever they are installed, into the layout of a source tree."""
+    """Copy the packages that are run here, wherever they are installed, into the layout of a source
+    tree."""
     for package, part in PACKAGES.items():
         spec = find_spec(package)
         assert spec is not None, f"{package} is not installed"
         place = next(iter(spec.submodule_search_locations or ()))
-        shutil.copytree(place, target / part / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            place, target / part / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
     return target

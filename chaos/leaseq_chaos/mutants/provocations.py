@@ -31,7 +31,8 @@ _ALL = (
         tasks_per_second=12,
         gap_seconds=0.5,
         at_once=1,
-        # Or a supervisor that wakes would take its children for hung and end them, before they can do what they must not.
+        # Or a supervisor that wakes would take its children for hung and end them, before they can
+        # do what they must not.
         config={**FEW, "LEASEQ_LOOP_STALL_SECONDS": "15"},
     ),
     Scenario(
@@ -165,7 +166,8 @@ _ALL = (
         tasks_per_second=12,
         gap_seconds=1.0,
         at_once=1,
-        # Such a server is left at its first answer, so that recovery is that of a server that was replaced.
+        # Such a server is left at its first answer, so that recovery is that of a server that was
+        # replaced.
         bounds={"demote-valkey": 4.0},
         has_room=True,
         config=FEW,
@@ -185,12 +187,14 @@ _ALL = (
         about="A synchronous standby is silent for longer than a statement may wait, so that clients are refused and ask again.",
         nemeses={"lose-standby-postgres-long": 1},
         mix=QUICK,
-        # Few, so that clients have the time to ask again in the silence, and are not answered in one batch with new requests.
+        # Few, so that clients have the time to ask again in the silence, and are not answered in
+        # one batch with new requests.
         tasks_per_second=1.5,
         clients=4,
         gap_seconds=1.0,
         at_once=1,
-        # Shorter than a client of the suite waits, or none would be refused in time to ask again in the silence.
+        # Shorter than a client of the suite waits, or none would be refused in time to ask again in
+        # the silence.
         config={**FEW, "LEASEQ_STATEMENT_TIMEOUT_SECONDS": "0.8"},
     ),
 )

@@ -16,7 +16,8 @@ __all__ = ["print_outcome", "print_table", "try_all", "word"]
 
 
 def try_all(trials: Sequence[Trial], *, lanes: int) -> Iterator[Outcome]:
-    """The outcome of each trial as it comes in. Each is a process of its own, `lanes` of them at a time."""
+    """The outcome of each trial as it comes in. Each is a process of its own, `lanes` of them at a
+    time."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(lanes, mp_context=context, max_tasks_per_child=1) as pool:
         for done in as_completed([pool.submit(try_out, trial) for trial in trials]):
@@ -25,7 +26,17 @@ def try_all(trials: Sequence[Trial], *, lanes: int) -> Iterator[Outcome]:
 
 def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
     """The controls first, then the mutants in the order of the catalogue."""
-    table = Table("mutant", "", "caught by", "scenario", "seed", "seconds", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(
+        "mutant",
+        "",
+        "caught by",
+        "scenario",
+        "seed",
+        "seconds",
+        box=None,
+        header_style="bold",
+        padding=(0, 2, 0, 0),
+    )
     table.columns[0].no_wrap = table.columns[3].no_wrap = True
     order = [CONTROL, *MUTANTS]
     for outcome in sorted(outcomes, key=lambda outcome: order.index(outcome.trial.mutant)):

@@ -31,7 +31,8 @@ __all__ = ["CONTROL", "Outcome", "Trial", "trials_of", "try_out"]
 CONTROL = "(none)"
 WORKERS = 2
 SLOW = 2.0  # from so many times slower than usual on, bounds are too wide for some bugs
-PATIENCE_SECONDS = 20.0  # a task that is stuck for longer than this is lost, in scenarios whose faults are all healed
+# a task that is stuck for longer than this is lost, in scenarios whose faults are all healed
+PATIENCE_SECONDS = 20.0
 
 
 class Trial(Struct, frozen=True, kw_only=True):
@@ -65,11 +66,15 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 def trials_of(mutants: Iterable[Mutant], *, out: Path, seed: int | None = None) -> list[Trial]:
-    """Each mutant under its scenario, and before them each of these scenarios, as long as it is needed, without any."""
+    """Each mutant under its scenario, and before them each of these scenarios, as long as it is
+    needed, without any."""
     wanted = list(mutants)
     trials = []
     for name in dict.fromkeys(mutant.provocation for mutant in wanted):
-        longest = max((mutant for mutant in wanted if mutant.provocation == name), key=lambda mutant: mutant.minutes)
+        longest = max(
+            (mutant for mutant in wanted if mutant.provocation == name),
+            key=lambda mutant: mutant.minutes,
+        )
         trials.append(_trial(longest, CONTROL, out / f"control-{name}", seed))
     return trials + [_trial(mutant, mutant.name, out / mutant.name, seed) for mutant in wanted]
 
@@ -106,7 +111,11 @@ def try_out(trial: Trial) -> Outcome:
             )
         except Exception as error:  # one that breaks off does not keep the others from being tried
             trouble = f"{type(error).__name__}: {error}"
-    violations = [f"{finding.checker}: {violation.said}" for finding in findings for violation in finding.violations]
+    violations = [
+        f"{finding.checker}: {violation.said}"
+        for finding in findings
+        for violation in finding.violations
+    ]
     return Outcome(
         trial=trial,
         judged=bool(findings),
@@ -122,7 +131,9 @@ def try_out(trial: Trial) -> Outcome:
 def _options(trial: Trial, tree: Path) -> Options:
     # A control is made again with any of the mutants that need it.
     name = next(
-        name for name, mutant in MUTANTS.items() if trial.mutant in (name, CONTROL) and mutant.provocation == trial.provocation
+        name
+        for name, mutant in MUTANTS.items()
+        if trial.mutant in (name, CONTROL) and mutant.provocation == trial.provocation
     )
     return Options(
         scenario=PROVOCATIONS[trial.provocation],

@@ -1,13 +1,25 @@
 """The nemeses and their durations.
 
-All by the name that schedules and reports use. Spans that are about a lease are parts of the lease of the usual configuration.
+All by the name that schedules and reports use. Spans that are about a lease are parts of the lease
+of the usual configuration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from leaseq_chaos.nemesis import clocks, combined, disks, failover, fleet, network, poison, postgres, processes, valkey
+from leaseq_chaos.nemesis import (
+    clocks,
+    combined,
+    disks,
+    failover,
+    fleet,
+    network,
+    poison,
+    postgres,
+    processes,
+    valkey,
+)
 from leaseq_chaos.nemesis.duplicates import DuplicateDeliveries
 from leaseq_chaos.nemesis.failover import FailOver, Fate
 from leaseq_chaos.nemesis.fault import Fault
@@ -54,7 +66,9 @@ _FLEET = (
     ManyQueues("many-queues", (6.0, 10.0), queues=1000, tasks=1),
     ManyQueues("many-backlogs", (6.0, 10.0), queues=400, tasks=4),
 )
-_POISON = tuple(poison.Poison(task_type) for task_type in ("segfault", "bomb", "block", "hang", *ROGUES))
+_POISON = tuple(
+    poison.Poison(task_type) for task_type in ("segfault", "bomb", "block", "hang", *ROGUES)
+)
 _VALKEY = (
     valkey.KillValkey("kill-valkey", DOWN),
     valkey.KillValkey("kill-valkey-without-data", DOWN, forget=True),
@@ -68,7 +82,9 @@ _VALKEY = (
     ReplaceValkey("demote-valkey", LIVES_ON, demoted=True),
     ReplaceValkey("split-valkey", LIVES_ON, demoted=False),
     DuplicateDeliveries("duplicate-deliveries"),
-    network.Partition("lose-doorbell-valkey", (0.5, 1.5), store="valkey", trouble=network.lose_doorbell),
+    network.Partition(
+        "lose-doorbell-valkey", (0.5, 1.5), store="valkey", trouble=network.lose_doorbell
+    ),
     combined.Together(
         "partition-and-flush",
         (0.5, 4.0),
@@ -108,7 +124,11 @@ _FAILOVERS = (
     # So long that a statement is given up and its row can be seen.
     failover.LoseStandby("lose-standby-postgres-long", (13.0, 16.0)),
 )
-_NETWORK = tuple(network.Network(kind, store) for kind in network.KINDS for store in ("postgres", "valkey", "api"))
+_NETWORK = tuple(
+    network.Network(kind, store)
+    for kind in network.KINDS
+    for store in ("postgres", "valkey", "api")
+)
 _CLOCKS = (
     clocks.ClockOfService("clock-worker", CLOCK, kind="worker"),
     combined.ClockAndKill("clock-and-kill", (0.3, 1.0)),
@@ -116,7 +136,10 @@ _CLOCKS = (
     clocks.ClockOfService("clock-api", CLOCK, kind="api", jumps=clocks.DAYS),
     clocks.ClockOfValkey("clock-valkey", CLOCK),
 )
-_DISKS = tuple(disks.FillDisk(f"fill-{store}-disk", (1.0, 4.0), store=store) for store in ("valkey", "postgres"))
+_DISKS = tuple(
+    disks.FillDisk(f"fill-{store}-disk", (1.0, 4.0), store=store)
+    for store in ("valkey", "postgres")
+)
 
 _ALL: tuple[Fault, ...] = (
     *_PROCESSES, *_FLEET, *_POISON, *_VALKEY, *_POSTGRES, *_FAILOVERS, *_NETWORK, *_CLOCKS, *_DISKS,

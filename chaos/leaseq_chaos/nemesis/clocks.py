@@ -1,8 +1,9 @@
 """Set the clock of one process wrong.
 
-The process is restarted with libfaketime in it, and then its clock on the wall jumps by an hour, or begins to run at
-twice the speed, while its monotonic clocks go on as they were, as they do on a real machine. Invariants: until the jump the
-clock is right; the heal starts the process without all this, and leaves nothing of libfaketime's behind.
+The process is restarted with libfaketime in it, and then its clock on the wall jumps by an hour, or
+begins to run at twice the speed, while its monotonic clocks go on as they were, as they do on a
+real machine. Invariants: until the jump the clock is right; the heal starts the process without all
+this, and leaves nothing of libfaketime's behind.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ from leaseq_chaos.nemesis.valkey import running_valkey
 
 __all__ = ["DAYS", "ClockOfService", "ClockOfValkey"]
 
-LIBRARIES = ("usr/lib/*/faketime", "usr/lib/faketime", "usr/lib64/faketime", "usr/local/lib/faketime")
+LIBRARIES = (
+    "usr/lib/*/faketime",
+    "usr/lib/faketime",
+    "usr/lib64/faketime",
+    "usr/local/lib/faketime",
+)
 BEGAN = "began"  # a file as old as the folder
 RIGHT = "+0"
 JUMPS = ("-1h", "+0 x2", "+1h")
@@ -57,17 +63,27 @@ class Clock(Fault):
 
 
 class ClockOfService(Clock):
-    """The clock of a worker, of a reaper, or of an API: it makes the ids of tasks, so that it is a client with a wrong clock."""
+    """The clock of a worker, of a reaper, or of an API: it makes the ids of tasks, so that it is a
+    client with a wrong clock."""
 
-    def __init__(self, name: str, seconds: tuple[float, float], *, kind: str, jumps: Sequence[str] = JUMPS) -> None:
+    def __init__(
+        self, name: str, seconds: tuple[float, float], *, kind: str, jumps: Sequence[str] = JUMPS
+    ) -> None:
         super().__init__(name, seconds)
         self._kind = kind
         self._jumps = jumps
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
-        service = drawn(rng, [each for each in living(cluster, self._kind) if not each.extra_env], f"living {self._kind}")
+        service = drawn(
+            rng,
+            [each for each in living(cluster, self._kind) if not each.extra_env],
+            f"living {self._kind}",
+        )
         folder = self._folder()
-        path = [str(files("leaseq_chaos") / "nemesis" / "faked"), service.command.env.get("PYTHONPATH", "")]
+        path = [
+            str(files("leaseq_chaos") / "nemesis" / "faked"),
+            service.command.env.get("PYTHONPATH", ""),
+        ]
         service.extra_env = faketime(folder) | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
         try:
             await service.restart()
@@ -76,7 +92,9 @@ class ClockOfService(Clock):
             _clean(folder)
             raise
         detail = self._jump(folder, rng, self._jumps)
-        return Injury(target=service.name, pids=service.pids, workers=incarnations(service), detail=detail)
+        return Injury(
+            target=service.name, pids=service.pids, workers=incarnations(service), detail=detail
+        )
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
         service = cluster.services.get(injury.target)
@@ -97,13 +115,16 @@ class ClockOfValkey(Clock):
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         program = psutil.Process(running_valkey(cluster)).exe()
         folder = self._folder()
-        # A server is started with an environment of its own, so the program has to bring what it needs.
+        # A server is started with an environment of its own, so the program has to bring what it
+        # needs.
         wrapped = folder / "valkey-server"
         wrapped.write_text(_wrapper(program, faketime(folder)), encoding="utf-8")
         wrapped.chmod(0o700)
         self._faked.append(folder)
         await _serve_with(cluster, wrapped)
-        return Injury(target="valkey", pids=[running_valkey(cluster)], detail=self._jump(folder, rng))
+        return Injury(
+            target="valkey", pids=[running_valkey(cluster)], detail=self._jump(folder, rng)
+        )
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
         if self._faked:
@@ -112,7 +133,8 @@ class ClockOfValkey(Clock):
 
 
 def faketime(folder: Path) -> dict[str, str]:
-    """The environment in which the clock follows the file in `folder`, which is read once a second."""
+    """The environment in which the clock follows the file in `folder`, which is read once a
+    second."""
     return {
         "LD_PRELOAD": str(_library()),
         "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"),
@@ -147,11 +169,16 @@ def _set(folder: Path, clock: str) -> None:
 
 
 def _clean(folder: Path) -> None:
-    """Delete the folder, and what libfaketime shared between processes that were killed since it was made."""
+    """Delete the folder, and what libfaketime shared between processes that were killed since it
+    was made."""
     if folder.exists():
         began = (folder / BEGAN).stat().st_mtime
         for file, pid in _shared():
-            if not psutil.pid_exists(pid) and file.stat().st_uid == os.geteuid() and file.stat().st_mtime >= began:
+            if (
+                not psutil.pid_exists(pid)
+                and file.stat().st_uid == os.geteuid()
+                and file.stat().st_mtime >= began
+            ):
                 file.unlink()
     shutil.rmtree(folder, ignore_errors=True)
 

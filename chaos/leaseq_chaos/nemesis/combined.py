@@ -29,7 +29,9 @@ REAPING_SECONDS = (0.5, 3.0)  # from the death of the child to that of its super
 class Together(Fault):
     """Two faults, one right after the other, healed in reverse."""
 
-    def __init__(self, name: str, seconds: tuple[float, float], *, first: Nemesis, second: Nemesis) -> None:
+    def __init__(
+        self, name: str, seconds: tuple[float, float], *, first: Nemesis, second: Nemesis
+    ) -> None:
         super().__init__(name, seconds)
         self._parts = {"first": first, "second": second}
 
@@ -54,7 +56,8 @@ class Together(Fault):
 
 
 class PauseAndKill(KillService):
-    """A worker that is stopped for a part of a lease and then killed: its host was swapping before it died."""
+    """A worker that is stopped for a part of a lease and then killed: its host was swapping before
+    it died."""
 
     def __init__(self, name: str, seconds: tuple[float, float]) -> None:
         super().__init__(name, seconds, kind="worker", children=True)
@@ -71,7 +74,8 @@ class PauseAndKill(KillService):
 
 
 class KillReapingSupervisor(KillService):
-    """A child dies, and then its supervisor in the middle of taking back its tasks, which a slow way to Valkey draws out."""
+    """A child dies, and then its supervisor in the middle of taking back its tasks, which a slow
+    way to Valkey draws out."""
 
     def __init__(self, name: str, seconds: tuple[float, float]) -> None:
         super().__init__(name, seconds, kind="worker", children=True)

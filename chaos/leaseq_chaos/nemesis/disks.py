@@ -1,7 +1,7 @@
 """Fill the disk of a store.
 
-Only a small disk that the run has mounted for the purpose is filled, never any other. Invariant: the heal
-makes room first, and then starts the store if it has died of it.
+Only a small disk that the run has mounted for the purpose is filled, never any other. Invariant:
+the heal makes room first, and then starts the store if it has died of it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class FillDisk(Fault):
 
 
 def _fill(ballast: Path) -> int:
-    """Take all free space, repeatedly, since other processes free and take space meanwhile. Returns the amount."""
+    """Take all free space, repeatedly, since other processes free and take space meanwhile. Returns
+    the amount."""
     try:
         fd = os.open(ballast, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:

@@ -62,7 +62,9 @@ class _Pair:
 class FailOver(Fault):
     """A standby is made, lives beside its primary for a while, and takes its place."""
 
-    def __init__(self, name: str, seconds: tuple[float, float], *, fate: Fate, synchronous: bool) -> None:
+    def __init__(
+        self, name: str, seconds: tuple[float, float], *, fate: Fate, synchronous: bool
+    ) -> None:
         super().__init__(name, seconds)
         self._fate = fate
         self._synchronous = synchronous
@@ -121,7 +123,8 @@ class FailOver(Fault):
 
 
 class LoseStandby(Fault):
-    """A synchronous standby freezes, so that no commit is acknowledged, and comes back before it is given up."""
+    """A synchronous standby freezes, so that no commit is acknowledged, and comes back before it is
+    given up."""
 
     def __init__(self, name: str, seconds: tuple[float, float]) -> None:
         super().__init__(name, seconds)
@@ -165,7 +168,9 @@ async def _pair(cluster: Cluster, *, read_only: bool) -> _Pair:
     await pair.way.start()
     try:
         async with store_must_answer("Postgres", seconds=COPY_SECONDS):
-            await pair.standby.copy(primary, port=pair.way.port, settings=READ_ONLY if read_only else None)
+            await pair.standby.copy(
+                primary, port=pair.way.port, settings=READ_ONLY if read_only else None
+            )
             await _until(primary, lambda standbys: bool(standbys) and pair.way.open_links > 0)
     except BaseException:
         await pair.dissolve()
@@ -187,7 +192,8 @@ async def _caught_up(pair: _Pair) -> None:
 
 
 async def _until(primary: Postgres, fits: Callable[[list[tuple[bool, int]]], bool]) -> None:
-    """Wait until what the primary says of its standbys fits: (does it wait, position up to which it has the log)."""
+    """Wait until what the primary says of its standbys fits: (does it wait, position up to which it
+    has the log)."""
     while True:
         if fits([(waits, flushed) for waits, flushed in await primary.fetch("find_standbys")]):
             return
@@ -201,7 +207,8 @@ async def _wait_for(primary: Postgres, standbys: str | None) -> None:
 
 
 async def _promote(pair: _Pair) -> None:
-    """Make the standby a primary with a slot of its own, and note where it left the log of the old one."""
+    """Make the standby a primary with a slot of its own, and note where it left the log of the old
+    one."""
     async with asyncio.timeout(COPY_SECONDS):
         await pair.standby.fetch("promote")
         await pair.standby.fetch("create_slot")

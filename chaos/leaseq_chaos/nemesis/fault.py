@@ -52,7 +52,8 @@ class Fault(ABC):
 
 
 def drawn(rng: Random, among: Iterable[N], what: str) -> N:
-    """One of them, by the name alone, so that the order in which they were made does not matter. Raises Impossible."""
+    """One of them, by the name alone, so that the order in which they were made does not matter.
+    Raises Impossible."""
     candidates = sorted(among, key=lambda each: each.name)
     if not candidates:
         raise Impossible(f"there is no {what} just now")
@@ -66,4 +67,6 @@ async def store_must_answer(name: str, *, seconds: float = ANSWER_SECONDS) -> As
         async with asyncio.timeout(seconds):
             yield
     except (psycopg.Error, RedisError, OSError, TimeoutError) as error:
-        raise Impossible(f"{name} does not do it just now: {type(error).__name__}: {str(error).strip()[:200]}") from error
+        raise Impossible(
+            f"{name} does not do it just now: {type(error).__name__}: {str(error).strip()[:200]}"
+        ) from error

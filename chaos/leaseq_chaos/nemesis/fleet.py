@@ -1,6 +1,7 @@
 """Deploy, scale and mix versions in the middle of the work.
 
-Invariant: services that were added for a while are ended gracefully afterwards, and leave the cluster.
+Invariant: services that were added for a while are ended gracefully afterwards, and leave the
+cluster.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ class RollingRestart(Fault):
             raise Impossible("there is no living worker just now")
         self._rolling.add(asyncio.create_task(_roll(fleet)))
         pids = [pid for service in fleet for pid in service.pids]
-        return Injury(target="workers", pids=pids, workers=[each for service in fleet for each in incarnations(service)])
+        return Injury(
+            target="workers",
+            pids=pids,
+            workers=[each for service in fleet for each in incarnations(service)],
+        )
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
         while self._rolling:
@@ -57,10 +62,14 @@ class MixedVersions(Fault):
     """A worker and a reaper of another version beside ours."""
 
     async def unable(self, cluster: Cluster) -> str | None:
-        return None if cluster.layout.other_tree is not None else "no other version was given (--old)"
+        return (
+            None if cluster.layout.other_tree is not None else "no other version was given (--old)"
+        )
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
-        added = [await cluster.add(kind, tree=cluster.layout.other_tree) for kind in ("worker", "reaper")]
+        added = [
+            await cluster.add(kind, tree=cluster.layout.other_tree) for kind in ("worker", "reaper")
+        ]
         return _addition("fleet", added)
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
@@ -79,7 +88,11 @@ def _addition(target: str, added: Sequence[Service]) -> Injury:
 
 
 async def _take_away(cluster: Cluster, injury: Injury) -> None:
-    added = [cluster.services[name] for name in injury.detail.get("added", []) if name in cluster.services]
+    added = [
+        cluster.services[name]
+        for name in injury.detail.get("added", [])
+        if name in cluster.services
+    ]
     await asyncio.gather(*(retire(cluster, service) for service in added))
 
 

@@ -1,8 +1,9 @@
 """A client that makes up queue names, by the hundred, and leaves work in each.
 
-No worker serves these queues while the fault lasts, and every other queue has to recover as fast as ever. The heal starts workers
-for them, and ends when they have done everything. Invariants: each submission is in the history; the workers that were added are
-no part of the cluster once they have done everything.
+No worker serves these queues while the fault lasts, and every other queue has to recover as fast as
+ever. The heal starts workers for them, and ends when they have done everything. Invariants: each
+submission is in the history; the workers that were added are no part of the cluster once they have
+done everything.
 """
 
 from __future__ import annotations
@@ -43,7 +44,14 @@ class ManyQueues(Fault):
         number = rng.getrandbits(32)
         queues = [f"{PREFIX}{number:08x}-{each}" for each in range(self._queues)]
         operations = [
-            Operation(at=0.0, client=0, type="plain", payload={"n": nth}, key=f"{queue}-{nth}", queue=queue)
+            Operation(
+                at=0.0,
+                client=0,
+                type="plain",
+                payload={"n": nth},
+                key=f"{queue}-{nth}",
+                queue=queue,
+            )
             for nth in range(self._tasks)
             for queue in queues
         ]
@@ -52,29 +60,48 @@ class ManyQueues(Fault):
             async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
                 for client in range(CLIENTS):
                     name = f"nemesis-client-{self.name}-{number:08x}-{client}"
-                    group.create_task(_submit(cluster, name, operations[client::CLIENTS], counts, first=client))
+                    group.create_task(
+                        _submit(cluster, name, operations[client::CLIENTS], counts, first=client)
+                    )
         except TimeoutError:
             pass  # and the history says so
         if not counts.acknowledged:
             raise Impossible("no API has acknowledged anything")
-        return Injury(target="api", detail={"prefix": f"{PREFIX}{number:08x}-", "queues": queues, "tasks": counts.acknowledged})
+        return Injury(
+            target="api",
+            detail={
+                "prefix": f"{PREFIX}{number:08x}-",
+                "queues": queues,
+                "tasks": counts.acknowledged,
+            },
+        )
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
         queues: Sequence[str] = injury.detail.get("queues", ())
         if not queues:
             return
-        parts = [queues[first : first + QUEUES_PER_WORKER] for first in range(0, len(queues), QUEUES_PER_WORKER)]
-        added = [await cluster.add("worker", arguments=["--queues", ",".join(part), *SMALL]) for part in parts]
+        parts = [
+            queues[first : first + QUEUES_PER_WORKER]
+            for first in range(0, len(queues), QUEUES_PER_WORKER)
+        ]
+        added = [
+            await cluster.add("worker", arguments=["--queues", ",".join(part), *SMALL])
+            for part in parts
+        ]
         # Where that takes too long, they stay: nothing else would ever do this work.
         await _done(cluster, injury.detail["prefix"])
         await asyncio.gather(*(retire(cluster, service) for service in added))
 
 
-async def _submit(cluster: Cluster, name: str, operations: Sequence[Operation], counts: Counts, *, first: int) -> None:
+async def _submit(
+    cluster: Cluster, name: str, operations: Sequence[Operation], counts: Counts, *, first: int
+) -> None:
     recorder = Recorder(cluster.history, name)
     try:
         async with open_session() as session:
-            await Client(Front(session, cluster.fronts, first=first), recorder, counts).run(operations)
+            await Client(Front(session, cluster.fronts, first=first), recorder, counts).run(
+                operations
+            )
     finally:
         recorder.close()
 

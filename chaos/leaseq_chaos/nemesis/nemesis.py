@@ -1,7 +1,8 @@
 """The interface of a nemesis.
 
-A nemesis injects one kind of fault into a running cluster and can heal it. Invariants: all that `inject` has begun, `heal`
-undoes, also when the process it concerned has died meanwhile; `heal` after a half-failed `inject` does no harm.
+A nemesis injects one kind of fault into a running cluster and can heal it. Invariants: all that
+`inject` has begun, `heal` undoes, also when the process it concerned has died meanwhile; `heal`
+after a half-failed `inject` does no harm.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ __all__ = ["Impossible", "Injury", "Nemesis"]
 
 
 class Impossible(Exception):
-    """The fault cannot be injected now: no process of the kind is alive, say. This is not a failure."""
+    """The fault cannot be injected now: no process of the kind is alive, say. This is not a
+    failure."""
 
 
 class Injury(Struct, frozen=True, kw_only=True):
@@ -25,7 +27,8 @@ class Injury(Struct, frozen=True, kw_only=True):
 
     target: str  # a service, a store or a proxy, by its name in the cluster
     pids: list[int] = field(default_factory=list)  # of the processes that were killed or stopped
-    workers: list[str] = field(default_factory=list)  # the incarnations concerned, where that is known
+    # the incarnations concerned, where that is known
+    workers: list[str] = field(default_factory=list)
     detail: dict[str, Any] = field(default_factory=dict)
 
 
@@ -36,7 +39,8 @@ class Nemesis(Protocol):
     def name(self) -> str: ...  # as in the schedule: kill-child, flushall, freeze-postgres
 
     @property
-    def seconds(self) -> tuple[float, float]: ...  # shortest and longest time between inject and heal; (0, 0): heals immediately
+    # shortest and longest time between inject and heal; (0, 0): heals immediately
+    def seconds(self) -> tuple[float, float]: ...
 
     async def unable(self, cluster: Cluster) -> str | None:
         """Why this machine cannot do it, or None. Asked once, before the run."""
@@ -47,5 +51,6 @@ class Nemesis(Protocol):
         ...
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
-        """Undo it, and return when the healing is complete (a server answers, a process has started)."""
+        """Undo it, and return when the healing is complete (a server answers, a process has
+        started)."""
         ...

@@ -1,7 +1,7 @@
 """Network faults between a service and a store, or between a client and an API.
 
-Each kind of fault affects one connection or all of its kind, through the proxies. Invariant: a connection has one
-fault at a time, so that no heal ends another fault.
+Each kind of fault affects one connection or all of its kind, through the proxies. Invariant: a
+connection has one fault at a time, so that no heal ends another fault.
 """
 
 from __future__ import annotations
@@ -123,13 +123,19 @@ class Network(Fault):
 class Partition(Fault):
     """Only one worker has a fault to one store; usually packets vanish without an error."""
 
-    def __init__(self, name: str, seconds: tuple[float, float], *, store: str, trouble: Trouble = stall) -> None:
+    def __init__(
+        self, name: str, seconds: tuple[float, float], *, store: str, trouble: Trouble = stall
+    ) -> None:
         super().__init__(name, seconds)
         self._store = store
         self._trouble = trouble
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
-        ways = [proxy for worker in living(cluster, "worker") for proxy in cluster.links(self._store, worker)]
+        ways = [
+            proxy
+            for worker in living(cluster, "worker")
+            for proxy in cluster.links(self._store, worker)
+        ]
         one = drawn(rng, _sound(ways), f"sound way from a worker to {self._store}")
         return _strike(cluster, [one], self._trouble, rng, target=one.name)
 
@@ -142,7 +148,9 @@ def _sound(ways: Iterable[Proxy]) -> list[Proxy]:
     return [proxy for proxy in ways if proxy not in _troubled]
 
 
-def _strike(cluster: Cluster, ways: list[Proxy], kind: Trouble, rng: Random, *, target: str) -> Injury:
+def _strike(
+    cluster: Cluster, ways: list[Proxy], kind: Trouble, rng: Random, *, target: str
+) -> Injury:
     """Strike these ways."""
     detail = {proxy.name: kind(proxy, rng) for proxy in ways}
     _troubled.update(ways)

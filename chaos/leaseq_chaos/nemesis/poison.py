@@ -1,7 +1,7 @@
 """Submit a task that kills the worker that runs it.
 
-Through the API, as a client would, under a key of its own; there is nothing to heal. Invariant: the submission is in the
-history like every client's, with its answer or without one.
+Through the API, as a client would, under a key of its own; there is nothing to heal. Invariant: the
+submission is in the history like every client's, with its answer or without one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Poison(Fault):
         counts = Counts()
         try:
             async with open_session() as session, asyncio.timeout(PATIENCE_SECONDS):
-                await Client(Front(session, cluster.fronts, first=number), recorder, counts).run([operation])
+                await Client(Front(session, cluster.fronts, first=number), recorder, counts).run(
+                    [operation]
+                )
         except TimeoutError:
             pass  # and the history says so
         finally:

@@ -55,7 +55,8 @@ class KillBackends(Fault):
 
 
 class KillBackendHard(Fault):
-    """SIGKILL to one backend: the server takes its shared memory for spoilt, ends all sessions and recovers."""
+    """SIGKILL to one backend: the server takes its shared memory for spoilt, ends all sessions and
+    recovers."""
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         async with store_must_answer("Postgres"):
@@ -105,7 +106,9 @@ class Holding(Fault):
     def _keep(self, connections: list[Connection], **detail: Any) -> Injury:
         number = next(self._numbers)
         self._held[number] = connections
-        return Injury(target="postgres", detail={"hold": number, "connections": len(connections)} | detail)
+        return Injury(
+            target="postgres", detail={"hold": number, "connections": len(connections)} | detail
+        )
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
         # The server rolls back their open transactions.
@@ -141,7 +144,9 @@ class LockTasks(Holding):
             conn = await cluster.postgres.connect()
             try:
                 await conn.set_autocommit(False)
-                cursor = await conn.execute(STATEMENTS["lock_tasks"].encode(), {"count": rng.randint(*LOCKED_TASKS)})
+                cursor = await conn.execute(
+                    STATEMENTS["lock_tasks"].encode(), {"count": rng.randint(*LOCKED_TASKS)}
+                )
                 if not cursor.rowcount:
                     raise Impossible("no task waits or runs just now")
             except BaseException:
@@ -151,7 +156,8 @@ class LockTasks(Holding):
 
 
 class LongSnapshot(Holding):
-    """Another application's transaction keeps its snapshot, so that no row version that dies meanwhile can be cleared away."""
+    """Another application's transaction keeps its snapshot, so that no row version that dies
+    meanwhile can be cleared away."""
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         async with store_must_answer("Postgres"):
@@ -167,7 +173,8 @@ class LongSnapshot(Holding):
 
 
 class ReadonlyPostgres(Fault):
-    """Every transaction is read-only unless it says otherwise, as on a server that is being failed over."""
+    """Every transaction is read-only unless it says otherwise, as on a server that is being failed
+    over."""
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         async with store_must_answer("Postgres"):
@@ -180,7 +187,8 @@ class ReadonlyPostgres(Fault):
 
 
 async def _collected(pids: list[int]) -> None:
-    """Wait until the postmaster has noticed that these are dead: before that the server would still answer."""
+    """Wait until the postmaster has noticed that these are dead: before that the server would still
+    answer."""
     async with asyncio.timeout(NOTICE_SECONDS):
         while True:
             if not any(psutil.pid_exists(pid) for pid in pids):
@@ -204,7 +212,8 @@ async def _sessions(cluster: Cluster) -> list[int]:
 
 
 async def _take_all(cluster: Cluster, taken: list[Connection]) -> None:
-    """Connect until Postgres refuses. Raises Impossible if it refuses immediately, since that has another cause."""
+    """Connect until Postgres refuses. Raises Impossible if it refuses immediately, since that has
+    another cause."""
     while len(taken) < MOST_CONNECTIONS:
         try:
             taken.append(await cluster.postgres.connect())

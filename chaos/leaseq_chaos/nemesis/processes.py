@@ -18,7 +18,15 @@ from leaseq_chaos.cluster.stores import send
 from leaseq_chaos.nemesis.fault import Fault, drawn
 from leaseq_chaos.nemesis.nemesis import Impossible, Injury
 
-__all__ = ["FreezeChild", "FreezeService", "HangChild", "KillChild", "KillService", "incarnations", "living"]
+__all__ = [
+    "FreezeChild",
+    "FreezeService",
+    "HangChild",
+    "KillChild",
+    "KillService",
+    "incarnations",
+    "living",
+]
 
 
 class Target(Struct, frozen=True):
@@ -42,7 +50,9 @@ def incarnations(service: Service) -> list[str]:
 class KillService(Fault):
     """SIGKILL to one service, with its children as if the host were lost, or without."""
 
-    def __init__(self, name: str, seconds: tuple[float, float], *, kind: str, children: bool) -> None:
+    def __init__(
+        self, name: str, seconds: tuple[float, float], *, kind: str, children: bool
+    ) -> None:
         super().__init__(name, seconds)
         self._kind = kind
         self._children = children
@@ -63,7 +73,8 @@ class KillService(Fault):
 
 
 class FreezeService(Fault):
-    """SIGSTOP to all of one service, and SIGCONT. Of workers only to one at work: a newborn that is frozen holds nothing."""
+    """SIGSTOP to all of one service, and SIGCONT. Of workers only to one at work: a newborn that is
+    frozen holds nothing."""
 
     def __init__(self, name: str, seconds: tuple[float, float], *, kind: str) -> None:
         super().__init__(name, seconds)
@@ -72,7 +83,11 @@ class FreezeService(Fault):
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         targets = living(cluster, self._kind)
         if self._kind == "worker":
-            targets = [service for service in targets if any(child.at_work and not child.isolated for child in service.children)]
+            targets = [
+                service
+                for service in targets
+                if any(child.at_work and not child.isolated for child in service.children)
+            ]
         service = drawn(rng, targets, f"living {self._kind}, and at work,")
         workers = incarnations(service)
         pids = service.signal(signal.SIGSTOP, children=True)
@@ -106,7 +121,8 @@ class FreezeChild(Fault):
 
 
 class HangChild(FreezeChild):
-    """SIGSTOP to one child, permanently: if its supervisor does not end it, no process does for many leases."""
+    """SIGSTOP to one child, permanently: if its supervisor does not end it, no process does for
+    many leases."""
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
         service = cluster.services.get(injury.target)

@@ -1,7 +1,7 @@
 """Pause a queue, and resume it.
 
-In the ledger only, as by an API that died before its write to dispatch: the reconciler repairs the copy there.
-Invariant: a queue whose pause may have succeeded is resumed, regardless of the answer.
+In the ledger only, as by an API that died before its write to dispatch: the reconciler repairs the
+copy there. Invariant: a queue whose pause may have succeeded is resumed, regardless of the answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from leaseq_chaos.nemesis.nemesis import Impossible, Injury
 __all__ = ["PauseQueue"]
 
 QUEUES = ("default", "side")
-# Longer than Postgres is ever frozen: a statement that was given up could take effect when it thaws, after its undoing.
+# Longer than Postgres is ever frozen: a statement that was given up could take effect when it
+# thaws, after its undoing.
 PATIENCE_SECONDS = 20.0
 RETRY_SECONDS = 0.2
 
@@ -28,7 +29,9 @@ class PauseQueue(Fault):
         queue = rng.choice(QUEUES)
         try:
             async with cluster.moving, store_must_answer("Postgres", seconds=PATIENCE_SECONDS):
-                known = await cluster.postgres.fetch("pause_queue", {"queue": queue, "paused": True})
+                known = await cluster.postgres.fetch(
+                    "pause_queue", {"queue": queue, "paused": True}
+                )
         except Impossible:
             await _resume(cluster, queue)
             raise

@@ -2,8 +2,9 @@
 
 The address moves, while the old primary lives on.
 
-It keeps its connections, as behind a service address whose target moves. Either it is a replica of the new primary and answers
-READONLY, or it takes writes that no successor will ever see. Invariant: the old primary ends with the heal.
+It keeps its connections, as behind a service address whose target moves. Either it is a replica of
+the new primary and answers READONLY, or it takes writes that no successor will ever see. Invariant:
+the old primary ends with the heal.
 """
 
 from __future__ import annotations
@@ -47,7 +48,11 @@ class ReplaceValkey(Fault):
         if self._demoted:
             async with store_must_answer("Valkey"):
                 await old.follow(new)
-        return Injury(target="valkey", pids=[pid], detail={"since": since, "old_port": old.port, "demoted": self._demoted})
+        return Injury(
+            target="valkey",
+            pids=[pid],
+            detail={"since": since, "old_port": old.port, "demoted": self._demoted},
+        )
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:
         await cluster.seal()

@@ -14,9 +14,11 @@ PAUSE_SECONDS = 0.5
 
 
 async def revive(store: Postgres | Valkey) -> None:
-    """Start it if it does not run, and wait until it answers. Raises ServerUnreachable when it will not.
+    """Start it if it does not run, and wait until it answers. Raises ServerUnreachable when it will
+    not.
 
-    It may be dying just now, and is found running a moment before it has gone; hence more than once.
+    It may be dying just now, and is found running a moment before it has gone; hence more than
+    once.
     """
     for _ in range(TIMES - 1):
         try:

@@ -70,7 +70,8 @@ class KillValkey(Fault):
 
 
 class RestoreValkey(Fault):
-    """A failover to a replica that was behind: the last writes are lost, and what had gone is back."""
+    """A failover to a replica that was behind: the last writes are lost, and what had gone is
+    back."""
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         pid = running_valkey(cluster)

@@ -1,7 +1,8 @@
 """Draw lines and axes.
 
-Pure geometry. Across, the unit is one second of the run, so that a script can zoom by changing the view box and nothing else;
-down, it is one pixel. The paper is stretched to the width of the window: strokes keep their width, words stand outside.
+Pure geometry. Across, the unit is one second of the run, so that a script can zoom by changing the
+view box and nothing else; down, it is one pixel. The paper is stretched to the width of the window:
+strokes keep their width, words stand outside.
 """
 
 from __future__ import annotations
@@ -51,17 +52,28 @@ def area(upper: Values, lower: Values, *, seconds: float, scale: Scale) -> str:
     """The closed path between two lines that have their gaps in the same places."""
     pieces = []
     for above, below in zip(_runs(upper), _runs(lower), strict=True):
-        points = [f"{_short((at + 0.5) * seconds)} {_short(scale(value))}" for at, value in [*above, *reversed(below)]]
+        points = [
+            f"{_short((at + 0.5) * seconds)} {_short(scale(value))}"
+            for at, value in [*above, *reversed(below)]
+        ]
         pieces.append("M" + "L".join(points) + "Z")
     return "".join(pieces)
 
 
 def rect(*, x: float, width: float, y: float, height: float, **attributes: object) -> HTML:
-    return element("rect", x=_short(x), y=_short(y), width=_short(max(width, 0.01)), height=_short(height), **attributes)
+    return element(
+        "rect",
+        x=_short(x),
+        y=_short(y),
+        width=_short(max(width, 0.01)),
+        height=_short(height),
+        **attributes,
+    )
 
 
 def dot(*, x: float, y: float, **attributes: object) -> HTML:
-    """A point that stays round however wide the paper is stretched: a stroke of no length with round ends."""
+    """A point that stays round however wide the paper is stretched: a stroke of no length with
+    round ends."""
     return element("path", d=f"M{_short(x)} {_short(y)}h.001", **attributes)
 
 
@@ -69,7 +81,14 @@ def paper(*drawn: HTML, length: float, height: float, label: str) -> HTML:
     """The drawing itself. `length` in seconds."""
     view, style = f"0 0 {_short(length)} {_short(height)}", f"height:{_short(height)}px"
     return element(
-        "svg", *drawn, class_="time", viewBox=view, preserveAspectRatio="none", style=style, role="img", aria_label=label
+        "svg",
+        *drawn,
+        class_="time",
+        viewBox=view,
+        preserveAspectRatio="none",
+        style=style,
+        role="img",
+        aria_label=label,
     )
 
 

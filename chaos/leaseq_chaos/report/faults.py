@@ -1,7 +1,8 @@
 """The faults of a run for the report, with their times and details.
 
-The checkers define faults and their durations (`checkers/faults.py`); here a fault gets its family, its
-target, and a remark where it did not go as planned. Times are seconds from the beginning of the run.
+The checkers define faults and their durations (`checkers/faults.py`); here a fault gets its family,
+its target, and a remark where it did not go as planned. Times are seconds from the beginning of the
+run.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ from leaseq_chaos.checkers import faults
 from leaseq_chaos.evidence import Evidence
 from leaseq_chaos.history import Event, Kind
 
-__all__ = ["FAMILIES", "Fault", "Phase", "Refusal", "clock", "faults_of", "kinds_of", "phases_of", "refusals_of"]
+__all__ = [
+    "FAMILIES",
+    "Fault",
+    "Phase",
+    "Refusal",
+    "clock",
+    "faults_of",
+    "kinds_of",
+    "phases_of",
+    "refusals_of",
+]
 
 # The families of faults, each with what its names look like; the first that fits counts.
 FAMILIES: dict[str, str] = {
@@ -72,7 +83,10 @@ def faults_of(evidence: Evidence) -> list[Fault]:
     for event in _said(evidence, "fault", "heal"):
         number = event.key or ""
         if event.kind is Kind.INFO:
-            remarks.setdefault(number, f"{'injected' if event.op == 'fault' else 'healed'} by halves: {_value(event, 'error')}")
+            remarks.setdefault(
+                number,
+                f"{'injected' if event.op == 'fault' else 'healed'} by halves: {_value(event, 'error')}",
+            )
         if event.op == "fault":
             targets[number] = _value(event, "target") or targets.get(number, "")
         elif event.kind is not Kind.INVOKE:
@@ -95,7 +109,12 @@ def faults_of(evidence: Evidence) -> list[Fault]:
 def refusals_of(evidence: Evidence) -> list[Refusal]:
     """Scheduled faults that could not be injected."""
     return [
-        Refusal(event.key or "", _value(event, "nemesis"), (event.at - evidence.run.began) / 1e9, _value(event, "reason"))
+        Refusal(
+            event.key or "",
+            _value(event, "nemesis"),
+            (event.at - evidence.run.began) / 1e9,
+            _value(event, "reason"),
+        )
         for event in _said(evidence, "fault")
         if event.kind is Kind.FAIL
     ]
@@ -104,9 +123,16 @@ def refusals_of(evidence: Evidence) -> list[Refusal]:
 def phases_of(evidence: Evidence) -> list[Phase]:
     """The stretches of the run, one after the other."""
     end = (evidence.run.ended - evidence.run.began) / 1e9
-    begins = [(_value(event, "phase"), (event.at - evidence.run.began) / 1e9) for event in _said(evidence, "phase")]
+    begins = [
+        (_value(event, "phase"), (event.at - evidence.run.began) / 1e9)
+        for event in _said(evidence, "phase")
+    ]
     ends = [at for _, at in begins[1:]] + [end]
-    return [Phase(name, at, max(at, after)) for (name, at), after in zip(begins, ends, strict=False) if name != "end"]
+    return [
+        Phase(name, at, max(at, after))
+        for (name, at), after in zip(begins, ends, strict=False)
+        if name != "end"
+    ]
 
 
 def kinds_of(every: Iterable[Fault]) -> dict[str, list[Fault]]:

@@ -27,7 +27,13 @@ def draw_head(evidence: Evidence, findings: Sequence[Finding], faults: Sequence[
         element("p", text("leaseq-chaos"), class_="brand"),
         element(
             "h1",
-            element("span", span(sign, "sign", aria_hidden="true"), text(verdict), class_="verdict", id="verdict"),
+            element(
+                "span",
+                span(sign, "sign", aria_hidden="true"),
+                text(verdict),
+                class_="verdict",
+                id="verdict",
+            ),
             span(run.scenario, "scenario"),
         ),
         element("p", text(run.about), class_="about"),
@@ -36,7 +42,9 @@ def draw_head(evidence: Evidence, findings: Sequence[Finding], faults: Sequence[
         element(
             "div",
             element("span", text("repeat it"), class_="prompt", id="repeat"),
-            element("code", text(run.command), id="command", tabindex="0", aria_labelledby="repeat"),
+            element(
+                "code", text(run.command), id="command", tabindex="0", aria_labelledby="repeat"
+            ),
             element("button", text("Copy"), type="button", id="copy"),
             class_="command",
         ),
@@ -51,7 +59,9 @@ def _because(findings: Sequence[Finding], verdict: Verdict) -> HTML:
     if not findings:
         return element("p", text("No checker has judged this run."), class_="because")
     if verdict is Verdict.VALID:
-        return element("p", text(f"All {len(findings)} checkers found what has to hold."), class_="because")
+        return element(
+            "p", text(f"All {len(findings)} checkers found what has to hold."), class_="because"
+        )
     names = {
         kind: joined(
             (
@@ -74,7 +84,9 @@ def _because(findings: Sequence[Finding], verdict: Verdict) -> HTML:
 
 def _tiles(evidence: Evidence, findings: Sequence[Finding], faults: Sequence[Fault]) -> HTML:
     run, violations = evidence.run, sum(len(finding.violations) for finding in findings)
-    slowest = max((r for r in recoveries_of(findings) if r.judged), key=lambda r: r.judged or 0, default=None)
+    slowest = max(
+        (r for r in recoveries_of(findings) if r.judged), key=lambda r: r.judged or 0, default=None
+    )
     tiles = [
         ("tasks", f"{len(evidence.snapshot.tasks):,}", ""),
         ("faults", f"{len(faults):,}", ""),
@@ -84,7 +96,11 @@ def _tiles(evidence: Evidence, findings: Sequence[Finding], faults: Sequence[Fau
     if slowest is not None:
         tiles.append((f"slowest recovery, {slowest.nemesis}", f"{slowest.judged:.2f} s", ""))
     tiles += [
-        ("drained in" if evidence.snapshot.drained else "not drained after", f"{evidence.snapshot.waited_seconds:.1f} s", ""),
+        (
+            "drained in" if evidence.snapshot.drained else "not drained after",
+            f"{evidence.snapshot.waited_seconds:.1f} s",
+            "",
+        ),
         ("seed", str(run.seed), ""),
         ("minutes", f"{run.minutes:g}", ""),
         ("workers", str(run.workers), ""),
@@ -98,10 +114,20 @@ def _tiles(evidence: Evidence, findings: Sequence[Finding], faults: Sequence[Fau
 
 def _machine(evidence: Evidence) -> HTML:
     facts = joined(
-        (element("span", text(name), text(" "), element("b", text(value))) for name, value in evidence.run.machine.items())
+        (
+            element("span", text(name), text(" "), element("b", text(value)))
+            for name, value in evidence.run.machine.items()
+        )
     )
     config = joined(
-        element("div", element("dt", text(name)), element("dd", text(value))) for name, value in evidence.run.config.items()
+        element("div", element("dt", text(name)), element("dd", text(value)))
+        for name, value in evidence.run.config.items()
     )
-    fold = element("details", element("summary", text("configuration of the services")), element("dl", config, class_="facts"))
-    return element("div", element("p", facts, class_="machine"), *([fold] if evidence.run.config else []))
+    fold = element(
+        "details",
+        element("summary", text("configuration of the services")),
+        element("dl", config, class_="facts"),
+    )
+    return element(
+        "div", element("p", facts, class_="machine"), *([fold] if evidence.run.config else [])
+    )

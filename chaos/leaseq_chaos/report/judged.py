@@ -1,7 +1,8 @@
 """The findings of the checkers, and their tasks.
 
-The table of all checkers, the wrong ones first, and the lives of the tasks that they complain of. A violation links to the life
-of its task on this page, which names the file beside the page that tells the same.
+The table of all checkers, the wrong ones first, and the lives of the tasks that they complain of. A
+violation links to the life of its task on this page, which names the file beside the page that
+tells the same.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ def draw_checkers(findings: Sequence[Finding], lives: Sequence[Life], *, began: 
     """One row for each checker."""
     told = {life.task for life in lives}
     rows = [_row(finding, told, began) for finding in in_order(findings)]
-    return table(columns("checker", "verdict", "invariant and finding"), rows, caption="Checkers", class_="checkers")
+    return table(
+        columns("checker", "verdict", "invariant and finding"),
+        rows,
+        caption="Checkers",
+        class_="checkers",
+    )
 
 
 def draw_lives(lives: Sequence[Life]) -> HTML:
@@ -44,12 +50,16 @@ def figure(value: float) -> str:
 
 
 def _row(finding: Finding, told: set[str], began: int) -> HTML:
-    seen = [element("p", text(finding.invariant), class_="invariant"), element("p", text(finding.said), class_="said")]
+    seen = [
+        element("p", text(finding.invariant), class_="invariant"),
+        element("p", text(finding.said), class_="said"),
+    ]
     if finding.violations:
         seen.append(_violations(finding, told, began))
     if finding.facts:
         facts = joined(
-            element("div", element("dt", text(name)), element("dd", text(figure(value)))) for name, value in finding.facts.items()
+            element("div", element("dt", text(name)), element("dd", text(figure(value))))
+            for name, value in finding.facts.items()
         )
         fold = element("summary", text(f"{len(finding.facts)} figures"))
         seen.append(element("details", fold, element("dl", facts, class_="facts")))
@@ -64,7 +74,9 @@ def _row(finding: Finding, told: set[str], began: int) -> HTML:
 
 
 def _violations(finding: Finding, told: set[str], began: int) -> HTML:
-    items = [_violation(violation, told, began) for violation in finding.violations[:MOST_VIOLATIONS]]
+    items = [
+        _violation(violation, told, began) for violation in finding.violations[:MOST_VIOLATIONS]
+    ]
     more = len(finding.violations) - len(items)
     if more:
         items.append(element("li", text(f"and {more:,} more, in verdict.json")))
@@ -89,15 +101,26 @@ def _life(life: Life, *, unfolded: bool) -> HTML:
     rest = len(life.moments) - len(shown)
     said = [element("p", text(wrong), class_="wrong") for wrong in life.wrongs[:10]]
     more = [text(f" has {rest:,} more lines")] if rest else []
-    file = element("p", element("a", text(f"tasks/{life.task}.txt"), href=f"tasks/{life.task}.txt"), *more, class_="file")
+    file = element(
+        "p",
+        element("a", text(f"tasks/{life.task}.txt"), href=f"tasks/{life.task}.txt"),
+        *more,
+        class_="file",
+    )
     heads = columns("time", "#since", "who", "what", "open faults")
     story = table(heads, rows, caption=f"The life of task {life.task}", class_="life")
     fold = element("summary", element("code", text(life.task)), text(f" {life.about}"))
-    return element("details", fold, *said, story, file, id=f"life-{life.task}", class_="life", open=unfolded)
+    return element(
+        "details", fold, *said, story, file, id=f"life-{life.task}", class_="life", open=unfolded
+    )
 
 
 def _moment(moment: Moment, since: float) -> HTML:
-    kind = moment.source if moment.source in {"ledger", "handler", "fault"} else moment.source.partition("-")[0]
+    kind = (
+        moment.source
+        if moment.source in {"ledger", "handler", "fault"}
+        else moment.source.partition("-")[0]
+    )
     opened = joined((element("a", text(number), href=f"#{number}") for number in moment.open), " ")
     return element(
         "tr",

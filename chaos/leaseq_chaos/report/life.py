@@ -24,7 +24,9 @@ __all__ = ["Life", "Moment", "lives_of", "write_lives"]
 
 MOST_LIVES = 50
 MOST_FAULTS = 60  # of one life: one that never ended would list them all
-ASIDE = 2.0  # seconds before its first moment and after its last in which a fault or a worker's end still belongs to a life
+# seconds before its first moment and after its last in which a fault or a worker's end still
+# belongs to a life
+ASIDE = 2.0
 _BORING = {"event", "level", "timestamp", "pid", "task_id"}
 
 _json = msgspec.json.Encoder()
@@ -61,7 +63,8 @@ class Life(Struct, frozen=True):
 
 
 def write_lives(directory: Path, evidence: Evidence, findings: Sequence[Finding]) -> list[Life]:
-    """Write `tasks/<id>.txt` for each task of a violation, at most fifty. Returns the written files."""
+    """Write `tasks/<id>.txt` for each task of a violation, at most fifty. Returns the written
+    files."""
     lives = lives_of(evidence, findings)
     folder = directory / "tasks"
     for left in folder.glob("*.txt"):  # of an earlier judgement
@@ -77,7 +80,9 @@ def lives_of(evidence: Evidence, findings: Sequence[Finding]) -> list[Life]:
     wrongs: dict[str, list[str]] = {}
     for finding in findings:
         for violation in finding.violations:
-            if violation.task is not None and (violation.task in wrongs or len(wrongs) < MOST_LIVES):
+            if violation.task is not None and (
+                violation.task in wrongs or len(wrongs) < MOST_LIVES
+            ):
                 wrongs.setdefault(violation.task, []).append(f"{finding.checker}: {violation.said}")
     if not wrongs:
         return []
@@ -92,19 +97,34 @@ class _Narrator:
         self._began = evidence.run.began
         self._mentions = Mentions(evidence, tasks)
         self._faults = faults_of(evidence)
-        self._rows = {str(row["task_id"]): row for row in evidence.snapshot.tasks if str(row["task_id"]) in tasks}
+        self._rows = {
+            str(row["task_id"]): row
+            for row in evidence.snapshot.tasks
+            if str(row["task_id"]) in tasks
+        }
 
     def tell(self, task: str, wrongs: list[str]) -> Life:
         """The life of one of them."""
         mentions = self._mentions
-        own = [(self._since(event.at), _teller(event), _event(event)) for event in mentions.events[task]]
+        own = [
+            (self._since(event.at), _teller(event), _event(event))
+            for event in mentions.events[task]
+        ]
         own += [(self._since(at), "ledger", what) for at, what in _changes(mentions.commits[task])]
-        own += [(self._since(heard.at), heard.service, _line(heard.said)) for heard in mentions.logs[task]]
+        own += [
+            (self._since(heard.at), heard.service, _line(heard.said))
+            for heard in mentions.logs[task]
+        ]
         times = [at for at, _, _ in own] or [0.0]
         first, last = min(times) - ASIDE, max(times) + ASIDE
-        ends = [(self._since(heard.at), heard.service, _line(heard.said)) for heard in mentions.ends[task]]
+        ends = [
+            (self._since(heard.at), heard.service, _line(heard.said))
+            for heard in mentions.ends[task]
+        ]
         around = [*ends, *_around(self._faults, first=first, last=last)]
-        rows = sorted([*own, *(row for row in around if first <= row[0] <= last)], key=lambda row: row[0])
+        rows = sorted(
+            [*own, *(row for row in around if first <= row[0] <= last)], key=lambda row: row[0]
+        )
         moments = [Moment(at, source, what, _open(self._faults, at)) for at, source, what in rows]
         return Life(task, _about(self._rows.get(task)), wrongs, min(times), moments)
 
@@ -140,33 +160,58 @@ def _changes(commits: Iterable[Commit]) -> Iterator[tuple[int, str]]:
         row = {name: value for name, value in commit.row.items() if name != "task_id"}
         if commit.table == "tasks" and commit.verb == "update":
             said = ", ".join(
-                f"{name} {_plain(before.get(name))} → {_plain(value)}" for name, value in row.items() if before.get(name) != value
+                f"{name} {_plain(before.get(name))} → {_plain(value)}"
+                for name, value in row.items()
+                if before.get(name) != value
             )
         else:
-            said = ", ".join(f"{name} {_plain(value)}" for name, value in row.items() if value is not None)
+            said = ", ".join(
+                f"{name} {_plain(value)}" for name, value in row.items() if value is not None
+            )
         if commit.table == "tasks":
             before = row
-        yield commit.at, f"{commit.verb} {commit.table}: {said or 'nothing that is recorded'} (transaction {commit.xid})"
+        yield (
+            commit.at,
+            f"{commit.verb} {commit.table}: {said or 'nothing that is recorded'} (transaction {commit.xid})",
+        )
 
 
 def _line(said: dict[str, Any]) -> str:
-    fields = ", ".join(f"{name} {_plain(value)}" for name, value in said.items() if name not in _BORING)
+    fields = ", ".join(
+        f"{name} {_plain(value)}" for name, value in said.items() if name not in _BORING
+    )
     return f"{said.get('event')}: {fields}" if fields else str(said.get("event"))
 
 
 def _plain(value: Any) -> str:
-    return "none" if value is None else value if isinstance(value, str) else _json.encode(value).decode()
+    return (
+        "none"
+        if value is None
+        else value
+        if isinstance(value, str)
+        else _json.encode(value).decode()
+    )
 
 
 def _around(faults: list[Fault], *, first: float, last: float) -> list[tuple[float, str, str]]:
     near = [fault for fault in faults if fault.began <= last and fault.ended >= first]
     rows = []
     for fault in near[:MOST_FAULTS]:
-        rows.append((fault.began, "fault", f"{fault.number} {fault.nemesis} at {fault.target or 'nothing in particular'}"))
+        rows.append(
+            (
+                fault.began,
+                "fault",
+                f"{fault.number} {fault.nemesis} at {fault.target or 'nothing in particular'}",
+            )
+        )
         if not fault.instant:
-            rows.append((fault.ended, "fault", f"{fault.number} {fault.nemesis} {fault.remark or 'healed'}"))
+            rows.append(
+                (fault.ended, "fault", f"{fault.number} {fault.nemesis} {fault.remark or 'healed'}")
+            )
     if len(near) > MOST_FAULTS:
-        rows.append((near[MOST_FAULTS].began, "fault", f"{len(near) - MOST_FAULTS} more, not listed"))
+        rows.append(
+            (near[MOST_FAULTS].began, "fault", f"{len(near) - MOST_FAULTS} more, not listed")
+        )
     return rows
 
 

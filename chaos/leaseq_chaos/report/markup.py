@@ -1,7 +1,7 @@
 """Write pieces of HTML.
 
-Everything that comes from outside passes through `text` or an attribute, and both escape: a payload or an error in the evidence
-cannot become markup. The type says which strings have been through.
+Everything that comes from outside passes through `text` or an attribute, and both escape: a payload
+or an error in the evidence cannot become markup. The type says which strings have been through.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ def joined(pieces: Iterable[HTML], between: str = "") -> HTML:
 
 
 def element(name: str, *inside: HTML, **attributes: object) -> HTML:
-    """One element. `class_` is written class and `aria_label` aria-label; an attribute that is None or False is left out."""
+    """One element. `class_` is written class and `aria_label` aria-label; an attribute that is None
+    or False is left out."""
     said = "".join(
-        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{escape(str(value))}"')
+        f" {key.rstrip('_').replace('_', '-')}"
+        + ("" if value is True else f'="{escape(str(value))}"')
         for key, value in attributes.items()
         if value is not None and value is not False
     )
@@ -41,16 +43,28 @@ def span(words: object, class_: str | None = None, **attributes: object) -> HTML
 def badge(verdict: str) -> HTML:
     """A verdict, shown by sign and word and not only by its colour."""
     sign = {"valid": "✓", "invalid": "✕"}.get(verdict, "?")
-    return element("span", span(sign, "sign", aria_hidden="true"), text(verdict), class_=f"badge is-{verdict}")
+    return element(
+        "span", span(sign, "sign", aria_hidden="true"), text(verdict), class_=f"badge is-{verdict}"
+    )
 
 
 def columns(*names: str) -> list[HTML]:
     """The heads of a table. One that begins with # stands over numbers."""
-    return [element("th", text(name.lstrip("#")), scope="col", class_="n" if name[:1] == "#" else None) for name in names]
+    return [
+        element("th", text(name.lstrip("#")), scope="col", class_="n" if name[:1] == "#" else None)
+        for name in names
+    ]
 
 
 def table(heads: Iterable[HTML], rows: Iterable[HTML], *, caption: str, class_: str = "") -> HTML:
-    """A table whose heads and rows are ready, in a frame that scrolls separately if the page is narrow."""
+    """A table whose heads and rows are ready, in a frame that scrolls separately if the page is
+    narrow."""
     head = element("thead", element("tr", *heads))
-    whole = element("table", element("caption", text(caption)), head, element("tbody", *rows), class_=class_ or None)
+    whole = element(
+        "table",
+        element("caption", text(caption)),
+        head,
+        element("tbody", *rows),
+        class_=class_ or None,
+    )
     return element("div", whole, class_="frame", tabindex="0", role="region", aria_label=caption)

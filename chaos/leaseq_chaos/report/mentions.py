@@ -32,7 +32,13 @@ class Mentions:
         self.ends: defaultdict[str, list[Heard]] = defaultdict(list)  # of the workers that held it
         keys = _keys(evidence, tasks)
         for event in evidence.events:
-            task = event.task if event.task in tasks else keys.get(event.key or "") if event.op == "submit" else None
+            task = (
+                event.task
+                if event.task in tasks
+                else keys.get(event.key or "")
+                if event.op == "submit"
+                else None
+            )
             if task is not None:
                 self.events[task].append(event)
         holders: defaultdict[str, set[str]] = defaultdict(set)
@@ -55,9 +61,21 @@ class Mentions:
 
 def _keys(evidence: Evidence, tasks: set[str]) -> dict[str, str]:
     """Idempotency key -> task."""
-    keys = {str(row["key"]): str(row["task_id"]) for row in evidence.snapshot.keys if str(row["task_id"]) in tasks}
-    answered = (event for event in evidence.events if event.op == "submit" and event.key is not None and event.task in tasks)
-    return keys | {event.key: event.task for event in answered if event.key is not None and event.task is not None}
+    keys = {
+        str(row["key"]): str(row["task_id"])
+        for row in evidence.snapshot.keys
+        if str(row["task_id"]) in tasks
+    }
+    answered = (
+        event
+        for event in evidence.events
+        if event.op == "submit" and event.key is not None and event.task in tasks
+    )
+    return keys | {
+        event.key: event.task
+        for event in answered
+        if event.key is not None and event.task is not None
+    }
 
 
 def _ids(said: Any) -> Iterator[str]:

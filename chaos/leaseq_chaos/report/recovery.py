@@ -53,7 +53,10 @@ def recoveries_of(findings: Sequence[Finding]) -> list[Recovery]:
                 nemesis, _, figure = key.rpartition(" ")
                 if nemesis and figure in _FIGURES:
                     kinds.setdefault(nemesis, {})[figure] = value
-    return sorted((_recovery(nemesis, figures) for nemesis, figures in kinds.items()), key=lambda r: (-r.strain, r.nemesis))
+    return sorted(
+        (_recovery(nemesis, figures) for nemesis, figures in kinds.items()),
+        key=lambda r: (-r.strain, r.nemesis),
+    )
 
 
 def draw_recovery(findings: Sequence[Finding]) -> HTML:
@@ -61,19 +64,47 @@ def draw_recovery(findings: Sequence[Finding]) -> HTML:
     recoveries = recoveries_of(findings)
     if not recoveries:
         return element("p", text("The checker recovery had no figures."), class_="nothing")
-    longest = max([10.0, *(value for r in recoveries for value in (r.max, r.judged, r.bound) if value is not None)]) * 1.15
+    longest = (
+        max(
+            [
+                10.0,
+                *(
+                    value
+                    for r in recoveries
+                    for value in (r.max, r.judged, r.bound)
+                    if value is not None
+                ),
+            ]
+        )
+        * 1.15
+    )
     rows = [_row(recovery, longest) for recovery in recoveries]
-    scale = [span(name, style=f"left:{_place(value, longest):.2f}%") for name, value in _TICKS.items()]
+    scale = [
+        span(name, style=f"left:{_place(value, longest):.2f}%") for name, value in _TICKS.items()
+    ]
     key = element(
         "p",
-        *(element("span", element("i", class_=class_), text(name)) for class_, name in _LEGEND.items()),
+        *(
+            element("span", element("i", class_=class_), text(name))
+            for class_, name in _LEGEND.items()
+        ),
         class_="key",
         aria_hidden="true",
     )
     said = element("p", text(EXPLAINED), class_="remark")
     heads = columns("nemesis", "#victims", "#alone", "#p50", "#p99", "#max", "#judged", "#bound")
-    heads.append(element("th", element("div", *scale), class_="track", scope="col", aria_label="drawn on a logarithmic axis"))
-    return element("div", said, key, table(heads, rows, caption="Recovery times in seconds", class_="recovery"))
+    heads.append(
+        element(
+            "th",
+            element("div", *scale),
+            class_="track",
+            scope="col",
+            aria_label="drawn on a logarithmic axis",
+        )
+    )
+    return element(
+        "div", said, key, table(heads, rows, caption="Recovery times in seconds", class_="recovery")
+    )
 
 
 _TICKS = {"100 ms": 0.1, "1 s": 1.0, "10 s": 10.0}
@@ -95,24 +126,41 @@ def _recovery(nemesis: str, figures: Mapping[str, float]) -> Recovery:
 
 def _row(recovery: Recovery, longest: float) -> HTML:
     late = recovery.strain > 1
-    figures = [(recovery.p50, ""), (recovery.p99, ""), (recovery.max, ""), (recovery.judged, " late" if late else "")]
+    figures = [
+        (recovery.p50, ""),
+        (recovery.p99, ""),
+        (recovery.max, ""),
+        (recovery.judged, " late" if late else ""),
+    ]
     figures.append((recovery.bound, " soft"))
     return element(
         "tr",
         element("th", text(recovery.nemesis), scope="row"),
         element("td", text(f"{recovery.count:,.0f}"), class_="n"),
-        element("td", text("-" if recovery.alone is None else f"{recovery.alone:,.0f}"), class_="n"),
-        *(element("td", text("-" if value is None else f"{value:.2f}"), class_=f"n{more}") for value, more in figures),
+        element(
+            "td", text("-" if recovery.alone is None else f"{recovery.alone:,.0f}"), class_="n"
+        ),
+        *(
+            element("td", text("-" if value is None else f"{value:.2f}"), class_=f"n{more}")
+            for value, more in figures
+        ),
         element("td", _track(recovery, longest, late=late), class_="track"),
         data_nemesis=recovery.nemesis,
     )
 
 
 def _track(recovery: Recovery, longest: float, *, late: bool) -> HTML:
-    marks = [element("i", class_="tick", style=f"left:{_place(value, longest):.2f}%") for value in _TICKS.values()]
+    marks = [
+        element("i", class_="tick", style=f"left:{_place(value, longest):.2f}%")
+        for value in _TICKS.values()
+    ]
     if recovery.p50 is not None and recovery.max is not None:
         left, right = _place(recovery.p50, longest), _place(recovery.max, longest)
-        marks.append(element("i", class_="reach", style=f"left:{left:.2f}%;width:{max(right - left, 0):.2f}%"))
+        marks.append(
+            element(
+                "i", class_="reach", style=f"left:{left:.2f}%;width:{max(right - left, 0):.2f}%"
+            )
+        )
     for name in ("bound", "p99", "p50", "max", "judged"):
         value = getattr(recovery, name)
         if value is not None:

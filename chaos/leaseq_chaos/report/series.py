@@ -1,8 +1,8 @@
 """Throughput, waiting tasks and latency, second by second.
 
-Computed from the ledger's commits alone, in one walk. Buckets are one second, or as wide as it takes to have no more than 1800
-of them. Latencies stand at the moment of submission, so that a slow minute is seen where it began; a task that was
-submitted for later has none.
+Computed from the ledger's commits alone, in one walk. Buckets are one second, or as wide as it
+takes to have no more than 1800 of them. Latencies stand at the moment of submission, so that a slow
+minute is seen where it began; a task that was submitted for later has none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from leaseq_chaos.evidence import Commit, Evidence
 __all__ = ["WAITING", "Band", "Series", "quantile", "series_of"]
 
 MOST_BUCKETS = 1800
-WAITING = (State.PROCESSING, State.PENDING, State.SCHEDULED)  # the states of the backlog, from the bottom of the pile
+# the states of the backlog, from the bottom of the pile
+WAITING = (State.PROCESSING, State.PENDING, State.SCHEDULED)
 
 
 class Band(Struct, frozen=True):
@@ -45,7 +46,8 @@ class _Walk:
     def __init__(self, *, began: int, width: int, buckets: int) -> None:
         self._began, self._width, self._last = began, width, buckets - 1
         self._states: dict[str, State] = {}
-        self._born: dict[str, int] = {}  # when, of tasks that were due immediately and are not claimed, or not ended
+        # when, of tasks that were due immediately and are not claimed, or not ended
+        self._born: dict[str, int] = {}
         self._unclaimed: set[str] = set()
         self.submitted, self.ended = [0] * buckets, [0] * buckets
         self.changes = {state: [0] * buckets for state in WAITING}
@@ -74,7 +76,8 @@ class _Walk:
             self._took(self.claimed, task, commit.at)
         elif state in TERMINAL and before not in TERMINAL:
             self.ended[bucket] += 1
-            self._unclaimed.discard(task)  # a claim that comes after all is a bug, and has to be drawn, too
+            # a claim that comes after all is a bug, and has to be drawn, too
+            self._unclaimed.discard(task)
             if task in self._born:
                 self._took(self.finished, task, commit.at)
                 del self._born[task]

@@ -17,7 +17,14 @@ from leaseq_chaos.report.judged import figure
 from leaseq_chaos.report.markup import HTML, columns, element, span, table, text
 from leaseq_chaos.verdict import Finding
 
-__all__ = ["draw_clients", "draw_faults", "draw_refusals", "draw_skips", "draw_sometimes", "draw_workload"]
+__all__ = [
+    "draw_clients",
+    "draw_faults",
+    "draw_refusals",
+    "draw_skips",
+    "draw_sometimes",
+    "draw_workload",
+]
 
 _ENDS = [State.SUCCESS, State.FAILED, State.CANCELLED]
 _OPS = ("submit", "read", "cancel")
@@ -33,10 +40,23 @@ def draw_sometimes(findings: Sequence[Finding], expects: Sequence[str]) -> HTML:
     tiles = []
     for name in ordered:
         missed = name in expects and not hits[name]
-        word = "expected, and never happened" if missed else "expected" if name in expects else "not asked for"
+        word = (
+            "expected, and never happened"
+            if missed
+            else "expected"
+            if name in expects
+            else "not asked for"
+        )
         class_ = "missed" if missed else "hit" if hits[name] else "never"
         tiles.append(
-            element("li", span(figure(hits[name]), "count"), span(name, "name"), span(word, "word"), class_=class_, data_hit=name)
+            element(
+                "li",
+                span(figure(hits[name]), "count"),
+                span(name, "name"),
+                span(word, "word"),
+                class_=class_,
+                data_hit=name,
+            )
         )
     return element("ul", *tiles, class_="sometimes")
 
@@ -51,7 +71,11 @@ def draw_workload(evidence: Evidence) -> HTML:
         attempts[name] += count
         most[name] = max(most[name], count)
     totals = Counter(name for name, _ in ends.elements())
-    states = [state.value for state in State if state in _ENDS or any(ends[name, state.value] for name in totals)]
+    states = [
+        state.value
+        for state in State
+        if state in _ENDS or any(ends[name, state.value] for name in totals)
+    ]
     states.sort(key=lambda state: state not in _ENDS)
     rows = []
     for name, total in sorted(totals.items(), key=lambda item: (-item[1], item[0])):
@@ -79,10 +103,20 @@ def draw_clients(evidence: Evidence) -> HTML:
             told[event.op, event.kind] += 1
             if event.kind is Kind.FAIL and isinstance(event.value, dict):
                 codes[f"{event.op}: {event.value.get('code')}"] += 1
-    rows = [element("tr", element("th", text(op), scope="row"), *(_count(told[op, kind]) for kind in Kind)) for op in _OPS]
+    rows = [
+        element(
+            "tr", element("th", text(op), scope="row"), *(_count(told[op, kind]) for kind in Kind)
+        )
+        for op in _OPS
+    ]
     refused = ", ".join(f"{code} ({count:,})" for code, count in codes.most_common(12)) or "nothing"
     heads = columns("operation", *(f"#{kind.value}" for kind in Kind))
-    answers = table(heads, rows, caption="Requests of clients, and the certainty of their answers", class_="clients")
+    answers = table(
+        heads,
+        rows,
+        caption="Requests of clients, and the certainty of their answers",
+        class_="clients",
+    )
     return element("div", answers, element("p", text(f"Refused: {refused}."), class_="remark"))
 
 
@@ -91,22 +125,42 @@ def draw_skips(evidence: Evidence) -> HTML:
     if not evidence.run.skips:
         return element("p", text("No kind of fault was skipped."), class_="remark")
     rows = [
-        element("tr", element("th", text(skip.nemesis), scope="row"), element("td", text(skip.reason)))
+        element(
+            "tr", element("th", text(skip.nemesis), scope="row"), element("td", text(skip.reason))
+        )
         for skip in evidence.run.skips
     ]
-    return table(columns("nemesis", "why it was skipped"), rows, caption="Faults that this machine could not do", class_="skips")
+    return table(
+        columns("nemesis", "why it was skipped"),
+        rows,
+        caption="Faults that this machine could not do",
+        class_="skips",
+    )
 
 
 def draw_refusals(evidence: Evidence) -> HTML:
     """Scheduled faults that were impossible at their moment."""
     refused = Counter((refusal.nemesis, refusal.reason) for refusal in refusals_of(evidence))
     if not refused:
-        return element("p", text("Every fault of the schedule could be injected at its moment."), class_="remark")
+        return element(
+            "p",
+            text("Every fault of the schedule could be injected at its moment."),
+            class_="remark",
+        )
     rows = [
-        element("tr", element("th", text(nemesis), scope="row"), _count(count), element("td", text(reason)))
+        element(
+            "tr",
+            element("th", text(nemesis), scope="row"),
+            _count(count),
+            element("td", text(reason)),
+        )
         for (nemesis, reason), count in sorted(refused.items())
     ]
-    return table(columns("nemesis", "#times", "why not"), rows, caption="Faults that were impossible at their moment")
+    return table(
+        columns("nemesis", "#times", "why not"),
+        rows,
+        caption="Faults that were impossible at their moment",
+    )
 
 
 def draw_faults(faults: Sequence[Fault]) -> HTML:

@@ -1,7 +1,7 @@
 """Write the report page.
 
-Template, style and script lie beside this file. The result is one page that needs no network and opens from a folder; the
-policy in its head forbids it to load anything.
+Template, style and script lie beside this file. The result is one page that needs no network and
+opens from a folder; the policy in its head forbids it to load anything.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from leaseq_chaos.report.judged import draw_checkers, draw_lives
 from leaseq_chaos.report.life import write_lives
 from leaseq_chaos.report.markup import HTML, element, text
 from leaseq_chaos.report.recovery import draw_recovery
-from leaseq_chaos.report.tables import draw_clients, draw_faults, draw_refusals, draw_skips, draw_sometimes, draw_workload
+from leaseq_chaos.report.tables import (
+    draw_clients,
+    draw_faults,
+    draw_refusals,
+    draw_skips,
+    draw_sometimes,
+    draw_workload,
+)
 from leaseq_chaos.report.timeline import draw_timeline
 from leaseq_chaos.verdict import Finding, merged
 
@@ -29,7 +36,8 @@ __all__ = ["write_report"]
 
 
 def write_report(directory: Path, evidence: Evidence, findings: Sequence[Finding]) -> Path:
-    """Write `report.html`, and `tasks/<id>.txt` for each task that a violation names. Returns the page's path."""
+    """Write `report.html`, and `tasks/<id>.txt` for each task that a violation names. Returns the
+    page's path."""
     faults = faults_of(evidence)
     lives = write_lives(directory, evidence, findings)
     timeline, told = draw_timeline(evidence, findings)
@@ -59,7 +67,13 @@ def write_report(directory: Path, evidence: Evidence, findings: Sequence[Finding
 
 
 def _section(name: str, title: str, inside: HTML) -> HTML:
-    return element("section", element("h2", text(title), id=f"{name}-title"), inside, id=name, aria_labelledby=f"{name}-title")
+    return element(
+        "section",
+        element("h2", text(title), id=f"{name}-title"),
+        inside,
+        id=name,
+        aria_labelledby=f"{name}-title",
+    )
 
 
 def _embedded(told: dict[str, Any]) -> str:

@@ -1,4 +1,5 @@
--- The tables of the workload's handlers. `effects` has no unique constraint: what happened twice is there twice.
+-- The tables of the workload's handlers. `effects` has no unique constraint: what happened twice is
+-- there twice.
 create schema if not exists chaos;
 
 create table if not exists chaos.effects (

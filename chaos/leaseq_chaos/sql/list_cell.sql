@@ -1,4 +1,5 @@
--- The tasks whose key begins so: how they ended, in which attempts they failed, and in which their effect was committed.
+-- The tasks whose key begins so: how they ended, in which attempts they failed, and in which their
+-- effect was committed.
 select t.id::text, t.idempotency_key, t.state, t.attempt,
     array(
         select n from leaseq.attempts a, generate_series(a.attempt, a.attempt + coalesce(a.hand_backs, 1) - 1) as n

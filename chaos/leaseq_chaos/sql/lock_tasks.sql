@@ -1,4 +1,5 @@
--- lock tasks: hold the rows of at most `count` tasks that wait or run, the newest first, until the transaction ends.
+-- lock tasks: hold the rows of at most `count` tasks that wait or run, the newest first, until the
+-- transaction ends.
 select id
 from leaseq.tasks
 where state in ('PENDING', 'PROCESSING')

@@ -1,4 +1,5 @@
--- What a handler may say of its session, all of it for longer than its transaction, with a mark in it by which it is known.
+-- What a handler may say of its session, all of it for longer than its transaction, with a mark in
+-- it by which it is known.
 select
     set_config('search_path', 'meddled, public', false),
     set_config('statement_timeout', '777s', false),

@@ -27,13 +27,50 @@ EXITS = {Verdict.VALID: 0, Verdict.INVALID: 1, Verdict.UNKNOWN: 3}
 
 
 @click.command()
-@click.option("--only", "points", multiple=True, type=click.Choice(list(PLACES)), metavar="POINT", help="May be repeated.")
-@click.option("--action", "actions", multiple=True, type=click.Choice(list(map(str, Action))), help="May be repeated.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Decides the order of the cells.")
-@click.option("--lanes", type=click.IntRange(1, 16), default=2, show_default=True, help="Clusters side by side.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("chaos-runs/sweep"), show_default=True)
-@click.option("--publish", type=click.Path(path_type=Path, dir_okay=False), help="Write the grid there, in Markdown.")
-def sweep(points: tuple[str, ...], actions: tuple[str, ...], seed: int, lanes: int, out: Path, publish: Path | None) -> None:
+@click.option(
+    "--only",
+    "points",
+    multiple=True,
+    type=click.Choice(list(PLACES)),
+    metavar="POINT",
+    help="May be repeated.",
+)
+@click.option(
+    "--action",
+    "actions",
+    multiple=True,
+    type=click.Choice(list(map(str, Action))),
+    help="May be repeated.",
+)
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Decides the order of the cells."
+)
+@click.option(
+    "--lanes",
+    type=click.IntRange(1, 16),
+    default=2,
+    show_default=True,
+    help="Clusters side by side.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("chaos-runs/sweep"),
+    show_default=True,
+)
+@click.option(
+    "--publish",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the grid there, in Markdown.",
+)
+def sweep(
+    points: tuple[str, ...],
+    actions: tuple[str, ...],
+    seed: int,
+    lanes: int,
+    out: Path,
+    publish: Path | None,
+) -> None:
     """Kill, stop, fail and cut off the services at every failpoint."""
     console = Console(highlight=False)
     options = Options(directory=out, seed=seed, lanes=lanes, points=points, actions=actions)

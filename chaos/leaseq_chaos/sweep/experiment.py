@@ -143,7 +143,8 @@ class Experiment:
     async def _crowd(self) -> None:
         """Let all tasks wait: as many as a lane holds in dispatch, and the others in the ledger."""
         await self._steer("pause")
-        # A reaper that has read the queues a moment before undoes the pause, once (reconcile.py), so it is repeated.
+        # A reaper that has read the queues a moment before undoes the pause, once (reconcile.py),
+        # so it is repeated.
         await asyncio.sleep(PAUSE_SECONDS)
         await self._steer("pause")
         self._begin()
@@ -208,7 +209,8 @@ class Experiment:
             rows=[Row(*row) for row in rows],
             noted=self._noted.news(),
             drained=drained,
-            # After the drain, a stale worker may still put a delivery back into its own list; parked values stay.
+            # After the drain, a stale worker may still put a delivery back into its own list;
+            # parked values stay.
             leftovers=[name for name in lists if not drained or name.endswith(":parked")],
             cents_changed=await self._cents() - cents,
         )

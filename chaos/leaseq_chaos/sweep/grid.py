@@ -1,6 +1,7 @@
 """The cells of the sweep: an action, at a point, for a kind of task.
 
-Invariant: every failpoint of leaseq has an entry here (tested), and a cell that is left out has its reason in the table.
+Invariant: every failpoint of leaseq has an entry here (tested), and a cell that is left out has its
+reason in the table.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class Action(StrEnum):
     STOP = "stop"  # SIGSTOP for two leases (a child together with its supervisor), then SIGCONT
     ERROR = "error"  # an unexpected error
     LOST = "lost"  # the connection breaks: the request was carried out, the answer is lost
-    POSTGRES = "postgres"  # Postgres is restarted without a checkpoint while the process stands there
+    # Postgres is restarted without a checkpoint while the process stands there
+    POSTGRES = "postgres"
     VALKEY = "valkey"  # Valkey is killed and started again meanwhile
     FLUSHALL = "flushall"  # Valkey loses everything meanwhile
 
@@ -57,7 +59,8 @@ _DEATH = Place(Provocation.WORKER)
 _LOSS = Place(Provocation.FLUSH)
 _CROWD = Place(Provocation.CROWD)
 _HIRE = Place(Provocation.CHILD)
-_SETTLE = Place(only=Effects.PLAIN)  # the ending of a transactional task is written in its transaction
+# the ending of a transactional task is written in its transaction
+_SETTLE = Place(only=Effects.PLAIN)
 
 PLACES: Mapping[str, Place] = {
     "submit.sending": Place(),
@@ -121,7 +124,9 @@ def cells(*, seed: int, points: tuple[str, ...] = (), actions: tuple[str, ...] =
         for point, place in PLACES.items()
         for action in Action
         for effects in Effects
-        if (not points or point in points) and (not actions or action in actions) and place.only in (None, effects)
+        if (not points or point in points)
+        and (not actions or action in actions)
+        and place.only in (None, effects)
     ]
     Random(seed).shuffle(chosen)
     return chosen

@@ -15,7 +15,8 @@ _decode = msgspec.json.Decoder(Event).decode
 
 
 class Noted:
-    """Reads on in the histories of the handlers. A torn last line of one that was killed is never completed, and never read."""
+    """Reads on in the histories of the handlers. A torn last line of one that was killed is never
+    completed, and never read."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -1,7 +1,7 @@
 """Judge the outcome of a cell.
 
-A pure function of both stores and the history after the cell has drained. Green means that the point was reached, and that no
-invariant is violated.
+A pure function of both stores and the history after the cell has drained. Green means that the
+point was reached, and that no invariant is violated.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Found(Struct, frozen=True, kw_only=True):
     acknowledged: Mapping[str, str]  # key -> task
     refused: Sequence[str]  # answers to submissions that no client should get
     rows: Sequence[Row]
-    noted: Mapping[str, Sequence[int]]  # task -> the attempts under which a plain handler noted its effect
+    # task -> the attempts under which a plain handler noted its effect
+    noted: Mapping[str, Sequence[int]]
     drained: bool
     leftovers: Sequence[str]  # lists of dispatch that still hold something
     cents_changed: int
@@ -93,9 +94,15 @@ def _about(row: Row, noted: Sequence[int], effects: Effects) -> list[str]:
         said.append(f"task {row.task_id} is {row.state}")
     before = list(range(1, row.attempt))
     if row.failed != (before if row.state == State.SUCCESS else [*before, row.attempt]):
-        said.append(f"task {row.task_id} succeeded in attempt {row.attempt}, and the attempts before it were {row.failed}")
+        said.append(
+            f"task {row.task_id} succeeded in attempt {row.attempt}, and the attempts before it were {row.failed}"
+        )
     if effects is Effects.TRANSACTIONAL and row.effects != [row.attempt]:
-        said.append(f"task {row.task_id} took effect in attempts {row.effects}, and ended in attempt {row.attempt}")
+        said.append(
+            f"task {row.task_id} took effect in attempts {row.effects}, and ended in attempt {row.attempt}"
+        )
     if effects is Effects.PLAIN and (not noted or max(noted) > row.attempt):
-        said.append(f"task {row.task_id} took effect in attempts {sorted(noted)}, and ended in attempt {row.attempt}")
+        said.append(
+            f"task {row.task_id} took effect in attempts {sorted(noted)}, and ended in attempt {row.attempt}"
+        )
     return said

@@ -1,6 +1,7 @@
 """Render a sweep as a page and as a table for the documents.
 
-One row for each point, one column for each action, and in each field a mark for transactional and one for plain tasks.
+One row for each point, one column for each action, and in each field a mark for transactional and
+one for plain tasks.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ def draw_grid(sweep: Sweep) -> str:
         "|---|" + "---|" * len(Action),
     ]
     for point in PLACES:
-        marks = [" ".join(_mark(done, point, action, effects) for effects in Effects) for action in Action]
+        marks = [
+            " ".join(_mark(done, point, action, effects) for effects in Effects)
+            for action in Action
+        ]
         lines.append(f"| `{point}` | {' | '.join(marks)} |")
     return "\n".join([*lines, ""])
 
@@ -60,21 +64,34 @@ def draw_page(sweep: Sweep) -> str:
     done = _fields(sweep)
     verdict = merged(outcome.verdict for outcome in sweep.outcomes)
     rows = [_row(done, point) for point in PLACES]
-    grid = table(columns("point", *Action), rows, caption="Marks: transactional tasks, plain tasks", class_="sweep")
-    stories = [_story(outcome) for outcome in sweep.outcomes if outcome.verdict is not Verdict.VALID]
+    grid = table(
+        columns("point", *Action),
+        rows,
+        caption="Marks: transactional tasks, plain tasks",
+        class_="sweep",
+    )
+    stories = [
+        _story(outcome) for outcome in sweep.outcomes if outcome.verdict is not Verdict.VALID
+    ]
     body = element(
         "main",
         element("h1", text("Crash-point sweep"), badge(verdict)),
         element("p", text(said(sweep)), class_="about"),
         element("p", element("code", text(sweep.command)), class_="remark"),
         grid,
-        *([element("h2", text("Not green")), element("dl", *stories, class_="stories")] if stories else []),
+        *(
+            [element("h2", text("Not green")), element("dl", *stories, class_="stories")]
+            if stories
+            else []
+        ),
         class_="page",
     )
     style = (files("leaseq_chaos.report") / "page.css").read_text(encoding="utf-8") + STYLE
     head = element(
         "head",
-        HTML('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        HTML(
+            '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        ),
         element("title", text(f"{verdict}: crash-point sweep")),
         element("style", HTML(style)),
     )
@@ -87,7 +104,9 @@ def said(sweep: Sweep) -> str:
     counts: Counter[str] = Counter()
     for outcome in sweep.outcomes:
         counts.update(outcome.counts)
-    told = ", ".join(f"{heading} {count:,}" for heading, count in sorted(counts.items())) or "nothing"
+    told = (
+        ", ".join(f"{heading} {count:,}" for heading, count in sorted(counts.items())) or "nothing"
+    )
     return (
         f"{len(sweep.outcomes)} cells with {sweep.tasks:,} tasks in {sweep.seconds / 60:.1f} minutes: "
         f"{verdicts[Verdict.VALID]} green, {verdicts[Verdict.INVALID]} not, {verdicts[Verdict.UNKNOWN]} not reached. "
@@ -108,7 +127,11 @@ def _mark(done: Fields, point: str, action: Action, effects: Effects) -> str:
 
 def _row(done: Fields, point: str) -> HTML:
     name = element("th", element("code", text(point)), scope="row", title=POINTS[point])
-    return element("tr", name, *(element("td", *(_field(done, point, action, e) for e in Effects)) for action in Action))
+    return element(
+        "tr",
+        name,
+        *(element("td", *(_field(done, point, action, e) for e in Effects)) for action in Action),
+    )
 
 
 def _field(done: Fields, point: str, action: Action, effects: Effects) -> HTML:
@@ -118,7 +141,8 @@ def _field(done: Fields, point: str, action: Action, effects: Effects) -> HTML:
         return span(mark, "mark")
     counts = ", ".join(f"{heading} {count}" for heading, count in outcome.counts.items())
     about = (
-        f"{outcome.cell.name}: {outcome.seconds:g} s, reached by {outcome.reached_by or 'nobody'}; {counts or 'nothing counted'}"
+        f"{outcome.cell.name}: {outcome.seconds:g} s, reached by {outcome.reached_by or 'nobody'}; "
+        f"{counts or 'nothing counted'}"
     )
     kind = f"mark is-{outcome.verdict}"
     if outcome.verdict is Verdict.VALID:
@@ -128,7 +152,14 @@ def _field(done: Fields, point: str, action: Action, effects: Effects) -> HTML:
 
 def _story(outcome: Outcome) -> HTML:
     lines = [element("dd", text(complaint)) for complaint in outcome.complaints]
-    return joined([element("dt", badge(outcome.verdict), text(f" {outcome.cell.name}"), id=_anchor(outcome)), *lines])
+    return joined(
+        [
+            element(
+                "dt", badge(outcome.verdict), text(f" {outcome.cell.name}"), id=_anchor(outcome)
+            ),
+            *lines,
+        ]
+    )
 
 
 def _anchor(outcome: Outcome) -> str:

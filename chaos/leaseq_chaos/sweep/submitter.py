@@ -1,6 +1,7 @@
 """Submit the tasks of a cell, even while the API fails.
 
-Over HTTP, each under a key, and again under the same key until there is an answer, as a good client does.
+Over HTTP, each under a key, and again under the same key until there is an answer, as a good client
+does.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ class Submitter:
     def _body(self, number: int) -> dict[str, Any]:
         kind, payload = self._task(number)
         delayed = self._cell.place.provocation is Provocation.DELAY
-        return {"type": kind, "payload": payload} | ({"delay_seconds": DELAY_SECONDS} if delayed else {})
+        return {"type": kind, "payload": payload} | (
+            {"delay_seconds": DELAY_SECONDS} if delayed else {}
+        )
 
     def _task(self, number: int) -> tuple[str, dict[str, int]]:
         if self._cell.effects is Effects.PLAIN:
@@ -67,4 +70,8 @@ class Submitter:
         kind = ("note", "transfer", "thread")[number % 3]
         if kind == "note":
             return kind, {"n": number}
-        return kind, {"source": 1 + number % ACCOUNTS, "target": 1 + (number + 7) % ACCOUNTS, "cents": 100 + number}
+        return kind, {
+            "source": 1 + number % ACCOUNTS,
+            "target": 1 + (number + 7) % ACCOUNTS,
+            "cents": 100 + number,
+        }

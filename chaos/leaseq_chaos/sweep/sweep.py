@@ -56,7 +56,9 @@ class Options(Struct, frozen=True, kw_only=True):
     @property
     def command(self) -> str:
         """Repeats the sweep."""
-        narrowed = [f" --only {point}" for point in self.points] + [f" --action {action}" for action in self.actions]
+        narrowed = [f" --only {point}" for point in self.points] + [
+            f" --action {action}" for action in self.actions
+        ]
         return f"leaseq-chaos sweep --seed {self.seed} --lanes {self.lanes}{''.join(narrowed)}"
 
 
@@ -106,7 +108,15 @@ async def _live(directory: Path, waiting: deque[Cell], done: Tell) -> None:
     """One cluster, for as many cells as go well."""
     failpoints = directory / "failpoints"
     failpoints.mkdir(parents=True)
-    layout = Layout(evidence=directory, config=CONFIG, workers=2, processes=1, apis=2, reapers=2, failpoints=failpoints)
+    layout = Layout(
+        evidence=directory,
+        config=CONFIG,
+        workers=2,
+        processes=1,
+        apis=2,
+        reapers=2,
+        failpoints=failpoints,
+    )
     async with open_cluster(layout) as cluster, open_session() as session:
         await prepare(cluster.postgres, accounts=ACCOUNTS, cents=CENTS)
         bench = Bench(cluster, session, Noted(cluster.history))

@@ -53,7 +53,8 @@ class Trap:
         fresh.rename(self._file)
 
     async def caught(self, *, timeout: float) -> Caught | None:
-        """The process that reached it, and stands there if that is the action; None if none does within `timeout` seconds."""
+        """The process that reached it, and stands there if that is the action; None if none does
+        within `timeout` seconds."""
         until = monotonic() + timeout
         while monotonic() < until:
             for taken in self._file.parent.glob(f"{self._file.name}.reached-*"):
@@ -64,7 +65,8 @@ class Trap:
         return None
 
     def freeze(self, caught: Caught) -> None:
-        """It has stopped itself; its supervisor is to stand still with it, or that one would kill it for its silence."""
+        """It has stopped itself; its supervisor is to stand still with it, or that one would kill
+        it for its silence."""
         supervisor = caught.service.pid if caught.service is not None else None
         for pid in (caught.pid, supervisor):
             if pid is not None:
@@ -96,7 +98,8 @@ class Trap:
 
 
 def _stands_still(pid: int) -> bool:
-    """A SIGCONT that comes before its SIGSTOP would be lost. A dead process does not move, either."""
+    """A SIGCONT that comes before its SIGSTOP would be lost. A dead process does not move,
+    either."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_STOPPED
     except psutil.NoSuchProcess:

@@ -8,6 +8,7 @@ __all__ = ["prepare"]
 
 
 async def prepare(postgres: Postgres, *, accounts: int, cents: int) -> None:
-    """Make the tables, and open `accounts` accounts with `cents` in each: a sum that no transfer may change."""
+    """Make the tables, and open `accounts` accounts with `cents` in each: a sum that no transfer
+    may change."""
     await postgres.fetch("create_chaos")
     await postgres.fetch("fill_accounts", {"accounts": accounts, "cents": cents})

@@ -41,7 +41,8 @@ class Counts(Struct):
     replayed: int = 0
     refused: int = 0
     infos: int = 0
-    ended: Counter[str] = field(default_factory=Counter)  # tasks that were followed to their end, by state
+    # tasks that were followed to their end, by state
+    ended: Counter[str] = field(default_factory=Counter)
 
 
 class Client:
@@ -75,7 +76,11 @@ class Client:
 
     async def _submit(self, operation: Operation, body: bytes, *, tries: int) -> None:
         key = operation.key
-        said: dict[str, Any] = {"type": operation.type, "payload": operation.payload, "variant": operation.variant}
+        said: dict[str, Any] = {
+            "type": operation.type,
+            "payload": operation.payload,
+            "variant": operation.variant,
+        }
         if operation.delay_seconds is not None:
             said["delay_seconds"] = operation.delay_seconds
         reply = await self._ask("submit", self._front.submit(body, key=key), key=key, said=said)
@@ -118,14 +123,26 @@ class Client:
             self._later(self._pause(tries), partial(self._cancel, task, tries=tries + 1))
 
     async def _ask(
-        self, op: str, request: Awaitable[Reply], *, key: str | None = None, task: str | None = None, said: Any = None
+        self,
+        op: str,
+        request: Awaitable[Reply],
+        *,
+        key: str | None = None,
+        task: str | None = None,
+        said: Any = None,
     ) -> Reply:
         """One operation in the history, up to its `ok`, which the caller writes."""
         self._recorder.note(Kind.INVOKE, op, key=key, task=task, value=said)
         try:
             reply = await request
         except asyncio.CancelledError:
-            self._recorder.note(Kind.INFO, op, key=key, task=task, value={"error": "the run was over before an answer came"})
+            self._recorder.note(
+                Kind.INFO,
+                op,
+                key=key,
+                task=task,
+                value={"error": "the run was over before an answer came"},
+            )
             raise
         if reply.seen is None:
             self._recorder.note(reply.kind, op, key=key, task=task, value=reply.said)
@@ -143,7 +160,9 @@ class Client:
             self._counts.refused += 1
 
     def _pause(self, tries: int) -> float:
-        return self._rng.uniform(0.5, 1.0) * min(RETRY_SECONDS * 2.0 ** min(tries, 10), RETRY_CAP_SECONDS)
+        return self._rng.uniform(0.5, 1.0) * min(
+            RETRY_SECONDS * 2.0 ** min(tries, 10), RETRY_CAP_SECONDS
+        )
 
     def _later(self, seconds: float, turn: Turn) -> None:
         self._add(asyncio.get_running_loop().time() + seconds, turn)

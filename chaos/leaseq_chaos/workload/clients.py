@@ -32,16 +32,21 @@ class Clients:
         for operation in plan:
             shares[operation.client].append(operation)
         self._session = open_session()
-        self._recorders = {number: Recorder(self._history, f"client-{number}") for number in sorted(shares)}
+        self._recorders = {
+            number: Recorder(self._history, f"client-{number}") for number in sorted(shares)
+        }
         self._working = [
             asyncio.create_task(self._client(number, recorder).run(shares[number]))
             for number, recorder in self._recorders.items()
         ]
 
     async def finish(self, *, patience: float) -> bool:
-        """Wait until the plan is done, everything was answered, and all followed tasks have ended; at most `patience`
-        seconds, then break off. Was everything done? Raises what went wrong in a client."""
-        done, open_ones = await asyncio.wait(self._working, timeout=patience) if self._working else (set(), set())
+        """Wait until the plan is done, everything was answered, and all followed tasks have ended;
+        at most `patience` seconds, then break off. Was everything done? Raises what went wrong in a
+        client."""
+        done, open_ones = (
+            await asyncio.wait(self._working, timeout=patience) if self._working else (set(), set())
+        )
         for task in open_ones:
             task.cancel()
         if open_ones:

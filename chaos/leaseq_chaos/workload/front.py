@@ -1,7 +1,8 @@
 """The answers of the API, and how much each of them claims.
 
-The HTTP of the clients. Invariants: only an answer that says so is `ok`; only a refusal (4xx) is `fail`; time-outs, resets, 5xx
-and answers that cannot be read are `info`, since the request may have been carried out.
+The HTTP of the clients. Invariants: only an answer that says so is `ok`; only a refusal (4xx) is
+`fail`; time-outs, resets, 5xx and answers that cannot be read are `info`, since the request may
+have been carried out.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Reply(Struct, frozen=True, kw_only=True):
     kind: Kind
     seen: Seen | None = None  # with `ok`
     replayed: bool = False
-    said: dict[str, Any] = field(default_factory=dict)  # with `fail` and `info`: what goes into the history
+    # with `fail` and `info`: what goes into the history
+    said: dict[str, Any] = field(default_factory=dict)
     passing: bool = False  # may the same request be sent again?
 
 
@@ -80,14 +82,21 @@ class Front:
         return await self._send("POST", "/api/tasks", body=body, headers=headers)
 
     async def read(self, task: str) -> Reply:
-        """Asked of another API than submissions are: it must know what that one has acknowledged."""
+        """Asked of another API than submissions are: it must know what that one has
+        acknowledged."""
         return _about(task, await self._send("GET", f"/api/tasks/{task}", shift=1))
 
     async def cancel(self, task: str) -> Reply:
         return _about(task, await self._send("POST", f"/api/tasks/{task}/cancel"))
 
     async def _send(
-        self, method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None, shift: int = 0
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        shift: int = 0,
     ) -> Reply:
         url = self._urls[(self._at + shift) % len(self._urls)] + path
         try:
@@ -95,7 +104,9 @@ class Front:
                 text = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return _unknown(f"{type(error).__name__}: {error}".strip(": "))
-        return _judge(response.status, text, replayed=response.headers.get("Idempotent-Replayed") == "true")
+        return _judge(
+            response.status, text, replayed=response.headers.get("Idempotent-Replayed") == "true"
+        )
 
 
 def _judge(http: int, text: bytes, *, replayed: bool) -> Reply:
@@ -118,7 +129,10 @@ def _about(task: str, reply: Reply) -> Reply:
     """An answer about another task than the one asked for is none."""
     if reply.seen is None or reply.seen.task_id == task:
         return reply
-    return Reply(kind=Kind.FAIL, said={"code": "answer_of_another_task", "http": 200, "task": reply.seen.task_id})
+    return Reply(
+        kind=Kind.FAIL,
+        said={"code": "answer_of_another_task", "http": 200, "task": reply.seen.task_id},
+    )
 
 
 def _unknown(error: str) -> Reply:

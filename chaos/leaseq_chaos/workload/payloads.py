@@ -1,6 +1,7 @@
 """The payload of each task type.
 
-One function for each type of handlers.py. Invariant: it draws from the given generator alone, so that a seed is a workload.
+One function for each type of handlers.py. Invariant: it draws from the given generator alone, so
+that a seed is a workload.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ __all__ = ["Operation", "make_plan"]
 KEYLESS = 0.01  # without a key no client may retry
 TWINS, MOST_TWINS = 0.06, 5
 OTHER_BODY, OTHER_BODY_AT_ONCE, OTHER_BODY_SECONDS = 0.04, 0.5, 5.0
-# Most tasks have ended before a client can cancel them; those that last are asked to stop more often.
+# Most tasks have ended before a client can cancel them; those that last are asked to stop more
+# often.
 CANCEL, CANCEL_LASTING, CANCEL_SECONDS = 0.03, 0.15, 1.5
 LASTING = {"slow", "later", "flaky", "hang"}
 READ, READ_AT_ONCE, READ_SECONDS = 0.15, 0.4, 3.0
@@ -64,7 +65,8 @@ def make_plan(scenario: Scenario, *, seed: int, seconds: float, accounts: int) -
 
 
 def _moments(rng: Random, rate: float, seconds: float) -> Iterator[float]:
-    """When a task is thought of: `rate` a second on the average, now and then many at the same moment."""
+    """When a task is thought of: `rate` a second on the average, now and then many at the same
+    moment."""
     mean_size = 1 + BURST * (sum(BURST_SIZES) / 2 - 1)
     at = rng.expovariate(rate / mean_size)
     while at < seconds:
@@ -115,7 +117,8 @@ def _reads(rng: Random) -> tuple[float, ...]:
 
 
 def _twins(first: Operation, rng: Random, clients: int) -> Iterator[Operation]:
-    """The same submission from other clients at the same moment. Each immediately reads the task of its answer."""
+    """The same submission from other clients at the same moment. Each immediately reads the task of
+    its answer."""
     others = [client for client in range(clients) if client != first.client]
     if rng.random() >= TWINS or not others:
         return

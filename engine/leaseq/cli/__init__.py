@@ -1,7 +1,8 @@
 """The commands of `leaseq`, and the modules that implement them.
 
-Invariants: a command's module is imported only when that command runs, so `leaseq --help` stays fast. Every error becomes one
-line on stderr and an exit code that a script can distinguish (`leaseq.cli.exit_codes`).
+Invariants: a command's module is imported only when that command runs, so `leaseq --help` stays
+fast. Every error becomes one line on stderr and an exit code that a script can distinguish
+(`leaseq.cli.exit_codes`).
 """
 
 from __future__ import annotations
@@ -22,11 +23,20 @@ __all__ = ["COMMANDS", "main"]
 # name -> (module and attribute below leaseq.cli, text of `leaseq --help`)
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Run": {
-        "dev": ("dev.command:dev", "Run servers, API, reaper and worker on this machine, with reload."),
-        "demo": ("demo:demo", "Run the demo: real tasks, two kills, checked results (needs a clone)."),
+        "dev": (
+            "dev.command:dev",
+            "Run servers, API, reaper and worker on this machine, with reload.",
+        ),
+        "demo": (
+            "demo:demo",
+            "Run the demo: real tasks, two kills, checked results (needs a clone).",
+        ),
         "api": ("services:api", "Serve the HTTP API."),
         "worker": ("services:worker", "Run the handlers of an app."),
-        "reaper": ("services:reaper", "Run a reaper: recovers tasks of dead workers, delivers due tasks."),
+        "reaper": (
+            "services:reaper",
+            "Run a reaper: recovers tasks of dead workers, delivers due tasks.",
+        ),
         "migrate": ("migrate:migrate", "Migrate the schema in Postgres to this version of leaseq."),
         "check": ("check:check", "Check the configuration and the servers."),
     },
@@ -124,11 +134,14 @@ def _fail(raised: BaseException) -> int:
     return code
 
 
-@click.group(cls=Program, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Program, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="leaseq")
 def main() -> None:
-    """A reliable task queue: recorded in Postgres, dispatched through Redis or Valkey, safe to kill at any moment.
+    """A reliable task queue: recorded in Postgres, dispatched through Redis or Valkey, safe to kill
+    at any moment.
 
-    Configured by LEASEQ_* variables; `leaseq check` shows all of them. Without LEASEQ_POSTGRES_URL or LEASEQ_REDIS_URL an
-    embedded server is used, with its data in .leaseq.
+    Configured by LEASEQ_* variables; `leaseq check` shows all of them. Without LEASEQ_POSTGRES_URL
+    or LEASEQ_REDIS_URL an embedded server is used, with its data in .leaseq.
     """

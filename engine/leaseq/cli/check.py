@@ -1,6 +1,7 @@
 """The command that checks the environment and both servers before a start.
 
-All problems are reported in one run: a wrong variable hides neither the next one nor the problems of the servers.
+All problems are reported in one run: a wrong variable hides neither the next one nor the problems
+of the servers.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ NAMES = {"postgres": "Postgres", "schema": "schema", "redis": "Redis"}
 
 
 class Environment(Struct, frozen=True):
-    """The environment: the configuration without the wrong variables, the errors, and the variables that they concern."""
+    """The environment: the configuration without the wrong variables, the errors, and the variables
+    that they concern."""
 
     config: Config
     mistakes: list[str]
@@ -41,16 +43,23 @@ class Environment(Struct, frozen=True):
 def check(as_json: bool) -> None:
     """Print the configuration, check both servers, and report every problem.
 
-    Exit code 0: api, worker and reaper would start; 1: they would refuse to start. Warnings do not count.
+    Exit code 0: api, worker and reaper would start; 1: they would refuse to start. Warnings do not
+    count.
     """
     environment = read_environment(os.environ)
     report = _examine(environment)
-    faults = [*environment.mistakes, *(finding.message for finding in report.findings if finding.grave)]
+    faults = [
+        *environment.mistakes,
+        *(finding.message for finding in report.findings if finding.grave),
+    ]
     if as_json:
         print_json(
             {
                 "ok": not faults,
-                "config": {f"LEASEQ_{name.upper()}": _plain(v) for name, v in environment.config.redacted().items()},
+                "config": {
+                    f"LEASEQ_{name.upper()}": _plain(v)
+                    for name, v in environment.config.redacted().items()
+                },
                 "mistakes": environment.mistakes,
                 "servers": report.servers,
                 "findings": report.findings,
@@ -70,9 +79,16 @@ def read_environment(env: Mapping[str, str]) -> Environment:
             return Environment(Config.from_env(left), mistakes, set(env) - set(left))
         except ConfigInvalid as error:
             mistakes.append(str(error))
-            named = {variable for name in _named(str(error)) for variable in (name, f"{name}_FILE") if variable in left}
+            named = {
+                variable
+                for name in _named(str(error))
+                for variable in (name, f"{name}_FILE")
+                if variable in left
+            }
             if not named:
-                return Environment(Config(), mistakes, {name for name in env if name.startswith("LEASEQ_")})
+                return Environment(
+                    Config(), mistakes, {name for name in env if name.startswith("LEASEQ_")}
+                )
             for name in named:
                 del left[name]
 
@@ -84,9 +100,19 @@ def _named(message: str) -> list[str]:
 
 def _examine(environment: Environment) -> Report:
     """Check the servers, unless their URLs are wrong: then there is nothing to check."""
-    unknown = [about for about, variable in URLS.items() if {variable, f"{variable}_FILE"} & environment.dropped]
+    unknown = [
+        about
+        for about, variable in URLS.items()
+        if {variable, f"{variable}_FILE"} & environment.dropped
+    ]
     if unknown:
-        return Report({}, [Finding(about, True, f"not checked: correct {URLS[about]} first") for about in unknown])
+        return Report(
+            {},
+            [
+                Finding(about, True, f"not checked: correct {URLS[about]} first")
+                for about in unknown
+            ],
+        )
     config = environment.config
     try:
         with held_servers(config) as ready:
@@ -99,8 +125,18 @@ def _examine(environment: Environment) -> Report:
 def _print(environment: Environment, report: Report) -> None:
     defaults = Config().redacted()
     for name, value in environment.config.redacted().items():
-        unset = "that of LEASEQ_POSTGRES_URL" if name == "handler_postgres_url" else f"embedded, in {environment.config.data_dir}"
-        shown = unset if value is None else str(value).lower() if isinstance(value, bool) else str(_plain(value))
+        unset = (
+            "that of LEASEQ_POSTGRES_URL"
+            if name == "handler_postgres_url"
+            else f"embedded, in {environment.config.data_dir}"
+        )
+        shown = (
+            unset
+            if value is None
+            else str(value).lower()
+            if isinstance(value, bool)
+            else str(_plain(value))
+        )
         is_default = value == defaults[name]
         print_line(styled(f"LEASEQ_{name.upper()}={shown}", "dim" if is_default else ""))
     print_line()

@@ -18,7 +18,8 @@ from leaseq_api.views import task_view
 @parameters.tenant
 @parameters.as_json
 def cancel(task_id: str, tenant: str, as_json: bool) -> None:
-    """Cancel task ID. A waiting task ends immediately; for a running task, its worker is asked to stop it."""
+    """Cancel task ID. A waiting task ends immediately; for a running task, its worker is asked to
+    stop it."""
 
     async def work(engine: Engine) -> tuple[State, Task | None]:
         client = engine.for_tenant(tenant)

@@ -1,6 +1,7 @@
 """The exit code and the error line of a command that fails.
 
-The codes are part of the contract (docs/cli.md), because scripts branch on them. The line has the form "problem: fix".
+The codes are part of the contract (docs/cli.md), because scripts branch on them. The line has the
+form "problem: fix".
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ def leaseq_error(raised: BaseException) -> LeaseqError | None:
     if isinstance(raised, LeaseqError):
         return raised
     if isinstance(raised, BaseExceptionGroup):
-        return next((found for each in raised.exceptions if (found := leaseq_error(each)) is not None), None)
+        return next(
+            (found for each in raised.exceptions if (found := leaseq_error(each)) is not None), None
+        )
     return None
 
 
@@ -96,13 +99,18 @@ def failure(raised: BaseException) -> tuple[str, int]:
         return "", INTERRUPTED
     if isinstance(raised, click.UsageError):
         path = raised.ctx.command_path if raised.ctx is not None else "leaseq"
-        return f"{_one_line(raised.format_message()).rstrip('.')}: see `{path} --help`", raised.exit_code
+        return (
+            f"{_one_line(raised.format_message()).rstrip('.')}: see `{path} --help`",
+            raised.exit_code,
+        )
     if isinstance(raised, click.ClickException):
         return _one_line(raised.format_message()), raised.exit_code
     if isinstance(raised, OSError) and raised.errno in OUTPUT_LOST and raised.filename is None:
         gone = raised.errno == errno.EPIPE  # `leaseq list | head` is not an error
         return (
-            "" if gone else f"the answer cannot be written: {raised.strerror}: free disk space, or write to another file",
+            ""
+            if gone
+            else f"the answer cannot be written: {raised.strerror}: free disk space, or write to another file",
             FAILED,
         )
     if isinstance(raised, FileNotFoundError) and raised.filename is None:  # from os.getcwd
@@ -111,7 +119,8 @@ def failure(raised: BaseException) -> tuple[str, int]:
 
 
 def _unforeseen(raised: BaseException) -> str:
-    """A bug in leaseq. The message may quote anything, even a URL with its password, so it is omitted."""
+    """A bug in leaseq. The message may quote anything, even a URL with its password, so it is
+    omitted."""
     frames = traceback.extract_tb(raised.__traceback__)
     where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
     return f"unexpected {type(raised).__name__}{where}: please report it with the output of LEASEQ_LOG_LEVEL=debug"

@@ -22,7 +22,13 @@ Row = tuple[QueueRecord, Depths | None]
 
 @click.command()
 @click.option("--all", "closed", is_flag=True, help="Include closed workers.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Maximum number of rows.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=200,
+    show_default=True,
+    help="Maximum number of rows.",
+)
 @parameters.as_json
 def workers(closed: bool, limit: int, as_json: bool) -> None:
     """List the workers, newest first: one line for each process that runs handlers."""
@@ -34,7 +40,16 @@ def workers(closed: bool, limit: int, as_json: bool) -> None:
     if as_json:
         print_json(WorkerList(workers=found))
     elif found:
-        titles = ("worker", "host", "supervisor", "queues", "version", "started", "last seen", "closed")
+        titles = (
+            "worker",
+            "host",
+            "supervisor",
+            "queues",
+            "version",
+            "started",
+            "last seen",
+            "closed",
+        )
         print_table(titles, [_worker_row(worker) for worker in found])
     else:
         note("no worker is running: start one with `leaseq worker module:app`")
@@ -54,7 +69,10 @@ def queues(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         print_json(QueueList(queues=[_queue_view(record, depths) for record, depths in found]))
     elif found:
-        print_table(("queue", "state", *LANES, "more since"), [_queue_row(record, depths) for record, depths in found])
+        print_table(
+            ("queue", "state", *LANES, "more since"),
+            [_queue_row(record, depths) for record, depths in found],
+        )
     if any(depths is None for _, depths in found):
         note("Redis does not answer, so waiting deliveries cannot be counted: run `leaseq check`")
 
@@ -63,7 +81,8 @@ def queues(ctx: click.Context, as_json: bool) -> None:
 @parameters.queue_name
 @parameters.as_json
 def pause(name: str, as_json: bool) -> None:
-    """Start no more tasks of queue NAME. Running tasks continue, and submissions are still accepted."""
+    """Start no more tasks of queue NAME. Running tasks continue, and submissions are still
+    accepted."""
     _pause(name, paused=True, as_json=as_json)
 
 
@@ -91,7 +110,9 @@ def _pause(name: str, *, paused: bool, as_json: bool) -> None:
 
 async def _list_queues(engine: Engine) -> list[Row]:
     records = await engine.list_queues()
-    found = await engine.count_deliveries([record.name for record in records], seconds=DEPTHS_SECONDS)
+    found = await engine.count_deliveries(
+        [record.name for record in records], seconds=DEPTHS_SECONDS
+    )
     return [(record, found.get(record.name)) for record in records]
 
 
@@ -110,13 +131,19 @@ def _worker_row(worker: WorkerRecord) -> tuple[str, ...]:
 
 
 def _queue_row(record: QueueRecord, depths: Depths | None) -> tuple[str, ...]:
-    counts = ["-"] * len(LANES) if depths is None else [str(getattr(depths, lane)) for lane in LANES]
+    counts = (
+        ["-"] * len(LANES) if depths is None else [str(getattr(depths, lane)) for lane in LANES]
+    )
     since = moment(None if depths is None else depths.backlog_since)
     return (record.name, "paused" if record.paused else "open", *counts, since)
 
 
 def _queue_view(record: QueueRecord, depths: Depths | None) -> QueueView:
-    return QueueView(name=record.name, paused=record.paused, depths=None if depths is None else depths_view(depths))
+    return QueueView(
+        name=record.name,
+        paused=record.paused,
+        depths=None if depths is None else depths_view(depths),
+    )
 
 
 __all__ = ["queues", "workers"]

@@ -15,9 +15,13 @@ from leaseq.ledger.schema import migrate as apply
 
 
 @click.command()
-@click.option("--grants", is_flag=True, help="Then create missing roles, and grant each role its rights.")
 @click.option(
-    "--owner", metavar="ROLE", help=f"Role that owns the schema (default: the current owner; {OWNER} instead of a superuser)."
+    "--grants", is_flag=True, help="Then create missing roles, and grant each role its rights."
+)
+@click.option(
+    "--owner",
+    metavar="ROLE",
+    help=f"Role that owns the schema (default: the current owner; {OWNER} instead of a superuser).",
 )
 @click.option(
     "--service",
@@ -26,15 +30,24 @@ from leaseq.ledger.schema import migrate as apply
     multiple=True,
     help=f"Role of API, worker and reaper; may be repeated (default: {SERVICE}).",
 )
-@click.option("--handler", metavar="ROLE", help=f"Role of the connections that handlers use (default: {HANDLER}).")
-def migrate(grants: bool, owner: str | None, services: tuple[str, ...], handler: str | None) -> None:
+@click.option(
+    "--handler",
+    metavar="ROLE",
+    help=f"Role of the connections that handlers use (default: {HANDLER}).",
+)
+def migrate(
+    grants: bool, owner: str | None, services: tuple[str, ...], handler: str | None
+) -> None:
     """Migrate the schema in Postgres to this version of leaseq.
 
-    Safe to run at any time, concurrently, and to interrupt: each step is one transaction. LEASEQ_POSTGRES_URL must name the owner
-    of the schema here. Repeat --grants after each migration.
+    Safe to run at any time, concurrently, and to interrupt: each step is one transaction.
+    LEASEQ_POSTGRES_URL must name the owner of the schema here. Repeat --grants after each
+    migration.
     """
     if not grants and (owner or services or handler):
-        raise click.UsageError("--owner, --service and --handler name the roles for --grants: add --grants")
+        raise click.UsageError(
+            "--owner, --service and --handler name the roles for --grants: add --grants"
+        )
     names = RoleNames(owner=owner, services=services or (SERVICE,), handler=handler or HANDLER)
     config = Config.from_env()
     with held_servers(config) as ready:
@@ -51,7 +64,9 @@ def migrate(grants: bool, owner: str | None, services: tuple[str, ...], handler:
     if made:
         say("a new role has no password yet: alter role ... password '...'")
     if grants:
-        say(f"rights are granted: {', '.join(names.services)} for the services, {names.handler} for handlers")
+        say(
+            f"rights are granted: {', '.join(names.services)} for the services, {names.handler} for handlers"
+        )
 
 
 __all__ = ["migrate"]

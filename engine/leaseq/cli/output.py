@@ -1,8 +1,9 @@
 """Write answers for a terminal, a pipe, or a script.
 
-A terminal gets colours. A pipe gets the same text: one row a line, as wide as necessary, because a folded id cannot be copied.
-With `--json` an answer is one JSON value. Invariant: text from payloads, handlers, Redis or Postgres goes through `printable`, so
-it can neither control the terminal nor forge a line.
+A terminal gets colours. A pipe gets the same text: one row a line, as wide as necessary, because a
+folded id cannot be copied. With `--json` an answer is one JSON value. Invariant: text from
+payloads, handlers, Redis or Postgres goes through `printable`, so it can neither control the
+terminal nor forge a line.
 """
 
 from __future__ import annotations
@@ -84,14 +85,22 @@ def moment(when: datetime | None, *, fine: bool = False) -> str:
     """A time of the ledger in the time zone of this machine; `fine`: to the millisecond."""
     if when is None:
         return "-"
-    return when.astimezone().isoformat(sep=" ", timespec="milliseconds" if fine else "seconds")[: 23 if fine else 19]
+    return when.astimezone().isoformat(sep=" ", timespec="milliseconds" if fine else "seconds")[
+        : 23 if fine else 19
+    ]
 
 
 def _draw(made: Text | Table) -> str:
-    """The text for standard output, with colours if it is a terminal. Rendered to a string, because Rich does not report a failed
-    write."""
+    """The text for standard output, with colours if it is a terminal. Rendered to a string, because
+    Rich does not report a failed write."""
     console = Console(
-        file=sys.stdout, markup=False, highlight=False, emoji=False, width=WIDTH, soft_wrap=True, force_jupyter=False
+        file=sys.stdout,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        width=WIDTH,
+        soft_wrap=True,
+        force_jupyter=False,
     )
     with console.capture() as captured:
         console.print(made)

@@ -12,20 +12,26 @@ def to_task_id(given: str) -> str:
     """A task id in its canonical form, from one in upper or lower case."""
     text = given.strip().lower()
     if not is_task_id(text):
-        raise click.BadParameter(f"{given!r} is not a task id: an id looks like 019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6a7b")
+        raise click.BadParameter(
+            f"{given!r} is not a task id: an id looks like 019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6a7b"
+        )
     return text
 
 
 def to_name(given: str) -> str:
     """The name of a queue or a task type."""
     if not NAME.fullmatch(given):
-        raise click.BadParameter(f"{given!r} is not a name: 1 to 128 characters of A-Z a-z 0-9 _ . -")
+        raise click.BadParameter(
+            f"{given!r} is not a name: 1 to 128 characters of A-Z a-z 0-9 _ . -"
+        )
     return given
 
 
 task_id = click.argument("task_id", type=to_task_id, metavar="ID")
 queue_name = click.argument("name", type=to_name, metavar="NAME")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-tenant = click.option("--tenant", default=DEFAULT_TENANT, show_default=True, help="Tenant of the tasks.")
+tenant = click.option(
+    "--tenant", default=DEFAULT_TENANT, show_default=True, help="Tenant of the tasks."
+)
 
 __all__ = ["as_json", "queue_name", "task_id", "tenant", "to_name", "to_task_id"]

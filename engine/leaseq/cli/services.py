@@ -27,13 +27,19 @@ from leaseq.supervisor.supervisor import serve as serve_worker
 from leaseq.worker import load as loading
 from leaseq.worker.load import load_app
 
-until_eof = click.option("--until-eof", is_flag=True, hidden=True, help="Stop when standard input ends.")
+until_eof = click.option(
+    "--until-eof", is_flag=True, hidden=True, help="Stop when standard input ends."
+)
 
 
 @click.command()
 @click.option("--host", help="Address to listen on (LEASEQ_API_HOST, 127.0.0.1).")
-@click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on (LEASEQ_API_PORT, 8000).")
-@click.option("--insecure", is_flag=True, help="Listen on non-loopback addresses without authentication.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="Port to listen on (LEASEQ_API_PORT, 8000)."
+)
+@click.option(
+    "--insecure", is_flag=True, help="Listen on non-loopback addresses without authentication."
+)
 @until_eof
 def api(host: str | None, port: int | None, insecure: bool, until_eof: bool) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
@@ -61,20 +67,35 @@ def reaper(until_eof: bool) -> None:
 
 @click.command()
 @click.argument("app", metavar="MODULE:APP")
-@click.option("--queues", metavar="A,B", help="Queues to take tasks from (default: those of the app's handlers).")
-@click.option("--concurrency", type=click.IntRange(1), help="Tasks at a time in each process (LEASEQ_CONCURRENCY, 100).")
-@click.option("--processes", type=click.IntRange(1), help="Processes that run handlers (LEASEQ_PROCESSES, 1).")
+@click.option(
+    "--queues",
+    metavar="A,B",
+    help="Queues to take tasks from (default: those of the app's handlers).",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    help="Tasks at a time in each process (LEASEQ_CONCURRENCY, 100).",
+)
+@click.option(
+    "--processes", type=click.IntRange(1), help="Processes that run handlers (LEASEQ_PROCESSES, 1)."
+)
 @until_eof
-def worker(app: str, queues: str | None, concurrency: int | None, processes: int | None, until_eof: bool) -> None:
+def worker(
+    app: str, queues: str | None, concurrency: int | None, processes: int | None, until_eof: bool
+) -> None:
     """Run the handlers of MODULE:APP until SIGTERM or Ctrl-C.
 
-    The first signal lets running tasks finish within LEASEQ_GRACE_SECONDS. A second one hands them back immediately.
+    The first signal lets running tasks finish within LEASEQ_GRACE_SECONDS. A second one hands them
+    back immediately.
     """
     config = configure(concurrency=concurrency, processes=processes)
     chosen = _queues(queues, load(app))
     _begin(config, until_eof=until_eof)
     with on_fit_servers(config) as ready:
-        spec = SupervisorSpec(app=app, queues=chosen, concurrency=ready.concurrency, processes=ready.processes)
+        spec = SupervisorSpec(
+            app=app, queues=chosen, concurrency=ready.concurrency, processes=ready.processes
+        )
         code = serve_worker(ready, spec)
     sys.exit(code)
 
@@ -86,7 +107,8 @@ def configure(**options: Any) -> Config:
 
 
 def load(path: str) -> Leaseq:
-    """The app. A wrong name is reported in one line; if the module fails, its traceback is shown, too."""
+    """The app. A wrong name is reported in one line; if the module fails, its traceback is shown,
+    too."""
     try:
         return load_app(path)
     except LeaseqError:
@@ -101,10 +123,14 @@ def load(path: str) -> Leaseq:
 
 
 def _is_machinery(filename: str) -> bool:
-    """Whether this file lies between a command and the module of an app. Compared as a whole: an app may use the same name."""
+    """Whether this file lies between a command and the module of an app. Compared as a whole: an
+    app may use the same name."""
     if filename.startswith("<frozen importlib"):
         return True
-    return filename in (__file__, loading.__file__) or Path(filename).parent == Path(importlib.__file__).parent
+    return (
+        filename in (__file__, loading.__file__)
+        or Path(filename).parent == Path(importlib.__file__).parent
+    )
 
 
 def _queues(given: str | None, app: Leaseq) -> list[str]:
@@ -113,7 +139,9 @@ def _queues(given: str | None, app: Leaseq) -> list[str]:
     names = app.registry.queues() if given is None else [name.strip() for name in given.split(",")]
     for name in names:
         if not NAME.fullmatch(name):
-            raise ConfigInvalid(f"{name!r} is not a queue name: use 1 to 128 characters of A-Z a-z 0-9 _ . -")
+            raise ConfigInvalid(
+                f"{name!r} is not a queue name: use 1 to 128 characters of A-Z a-z 0-9 _ . -"
+            )
     return sorted(set(names))
 
 

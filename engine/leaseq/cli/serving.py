@@ -1,7 +1,8 @@
 """Prepare the servers for api, reaper, worker and dev, and stop them afterwards.
 
-The servers are found or started and checked before the service begins. Embedded servers run as long as the service. A schema is
-migrated without a command only in the embedded Postgres, which belongs to leaseq.
+The servers are found or started and checked before the service begins. Embedded servers run as long
+as the service. A schema is migrated without a command only in the embedded Postgres, which belongs
+to leaseq.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from leaseq.ledger.roles import prepare_embedded
 def on_fit_servers(config: Config) -> Iterator[Config]:
     """Yield the configuration with both URLs once the service may start.
 
-    Call `set_up_logs` before. Raises `ServerUnreachable`, `ServerUnfit`, `SchemaMismatch`. A signal before the service begins
-    ends the process.
+    Call `set_up_logs` before. Raises `ServerUnreachable`, `ServerUnfit`, `SchemaMismatch`. A signal
+    before the service begins ends the process.
     """
     ours = config.postgres_url is None
     with held_servers(config, unfinished=False) as ready:
@@ -34,7 +35,8 @@ def on_fit_servers(config: Config) -> Iterator[Config]:
 
 @contextmanager
 def held_servers(config: Config, *, unfinished: bool = True) -> Iterator[Config]:
-    """Like `embedded_servers`, but a signal ends the process only between its start and its stop, never within one of them.
+    """Like `embedded_servers`, but a signal ends the process only between its start and its stop,
+    never within one of them.
 
     `unfinished`: a process that a signal ends has not completed its work (see `Gate`).
     """

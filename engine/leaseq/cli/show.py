@@ -28,7 +28,9 @@ Found = tuple[Task, list[Attempt], Whereabouts]
 @parameters.task_id
 @parameters.tenant
 @parameters.as_json
-@click.option("--story", is_flag=True, help="With --json: the task, its attempts, and where its delivery is.")
+@click.option(
+    "--story", is_flag=True, help="With --json: the task, its attempts, and where its delivery is."
+)
 def show(task_id: str, tenant: str, as_json: bool, story: bool) -> None:
     """Show the history of task ID: its attempts, its end, or what it is waiting for."""
     if story and not as_json:
@@ -71,7 +73,13 @@ def _story_json(task: Task, attempts: list[Attempt], where: Whereabouts) -> dict
     return {
         "task": task_view(task),
         "attempts": [attempt_view(attempt) for attempt in attempts],
-        "delivery": {"lanes": where.lanes, "workers": where.holders, "backlog_since": where.backlog_since} if known else None,
+        "delivery": {
+            "lanes": where.lanes,
+            "workers": where.holders,
+            "backlog_since": where.backlog_since,
+        }
+        if known
+        else None,
         "queue_paused": where.paused,
         "queue_workers": [worker.worker_id for worker in where.workers],
     }
@@ -85,7 +93,11 @@ def _print(task: Task, attempts: list[Attempt], where: Whereabouts) -> None:
         when = moment(line.when, fine=True) if line.when else "now".ljust(23)
         print_line(styled(when, "dim"), line.said)
     print_line()
-    for name, value in (("payload", task.payload), ("progress", task.progress), ("result", task.result)):
+    for name, value in (
+        ("payload", task.payload),
+        ("progress", task.progress),
+        ("result", task.result),
+    ):
         if value is not None:
             print_line(styled(name.ljust(9), "dim"), one_line(value))
     _print_error(task)
@@ -95,7 +107,9 @@ def _print_error(task: Task) -> None:
     error: dict[str, Any] = msgspec.json.decode(task.error) if task.error else {}
     if not error:
         return
-    print_line(styled("error".ljust(9), "dim"), f"{error.get('code', '')}: {error.get('message', '')}")
+    print_line(
+        styled("error".ljust(9), "dim"), f"{error.get('code', '')}: {error.get('message', '')}"
+    )
     if error.get("traceback"):
         print_block(str(error["traceback"]))
 

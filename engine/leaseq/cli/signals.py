@@ -1,8 +1,8 @@
 """Delay signals while embedded servers start or stop.
 
-SIGTERM and SIGINT end the process at any other moment. An interruption during a start or a stop would leave a server behind that
-no process holds. SIGHUP, which is sent when a terminal is closed, counts as SIGTERM, unless the process was started to ignore it
-(`nohup`).
+SIGTERM and SIGINT end the process at any other moment. An interruption during a start or a stop
+would leave a server behind that no process holds. SIGHUP, which is sent when a terminal is closed,
+counts as SIGTERM, unless the process was started to ignore it (`nohup`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ LAST_SECONDS = 30.0
 
 
 class Gate:
-    """While open, a signal ends the process. While closed, a signal is remembered until the gate opens.
+    """While open, a signal ends the process. While closed, a signal is remembered until the gate
+    opens.
 
-    A service that a signal ends has done its work, and ends with code 0. With `unfinished` it is 128 plus the signal.
+    A service that a signal ends has done its work, and ends with code 0. With `unfinished` it is
+    128 plus the signal.
     """
 
     def __init__(self, *, unfinished: bool) -> None:
@@ -40,7 +42,8 @@ class Gate:
             self._end()
 
     def close(self) -> None:
-        """From now on a signal waits. Takes the signals back from an event loop that has had them."""
+        """From now on a signal waits. Takes the signals back from an event loop that has had
+        them."""
         self._open = False
         for number in NUMBERS:
             signal.signal(number, self._on_signal)
@@ -75,7 +78,8 @@ def _on_hangup(number: int, frame: FrameType | None) -> None:
 
 
 def stop_at_eof() -> None:
-    """End this process, as SIGTERM would, when its standard input ends: its parent has then ended, in any way."""
+    """End this process, as SIGTERM would, when its standard input ends: its parent has then ended,
+    in any way."""
     threading.Thread(target=_wait_for_eof, name="stdin", daemon=True).start()
 
 

@@ -1,7 +1,8 @@
 """Connect a command directly to the two stores.
 
-Commands do not use the API, so they work wherever the servers can be reached, even while the API is down. Without a URL the
-embedded servers are used, but only the submission of a first task may create them.
+Commands do not use the API, so they work wherever the servers can be reached, even while the API is
+down. Without a URL the embedded servers are used, but only the submission of a first task may
+create them.
 """
 
 from __future__ import annotations
@@ -32,14 +33,17 @@ NOTES = {
 def reading(work: Callable[[Engine], Awaitable[T]]) -> T:
     """Run `work`, which only reads, and make sure that nothing else is written, either.
 
-    A look at a standby that was promoted for a drill must not tell the processes of the real primary, over a shared Redis, that
-    their primary is an old one.
+    A look at a standby that was promoted for a drill must not tell the processes of the real
+    primary, over a shared Redis, that their primary is an old one.
     """
     return with_engine(work, announces=False)
 
 
-def with_engine(work: Callable[[Engine], Awaitable[T]], *, may_create: bool = False, announces: bool = True) -> T:
-    """Run `work` with an engine, and return its result. Raises `ConfigInvalid`, `SchemaMismatch`, `ServerUnreachable`."""
+def with_engine(
+    work: Callable[[Engine], Awaitable[T]], *, may_create: bool = False, announces: bool = True
+) -> T:
+    """Run `work` with an engine, and return its result. Raises `ConfigInvalid`, `SchemaMismatch`,
+    `ServerUnreachable`."""
     config = Config.from_env()
     if config.postgres_url is None and not may_create and not _holds_servers(config.data_dir):
         raise ConfigInvalid(
@@ -47,7 +51,9 @@ def with_engine(work: Callable[[Engine], Awaitable[T]], *, may_create: bool = Fa
             "set it, or go where `leaseq dev` runs"
         )
     with held_servers(config) as ready:
-        return asyncio.run(_work(ready, work, embedded=config.postgres_url is None, announces=announces))
+        return asyncio.run(
+            _work(ready, work, embedded=config.postgres_url is None, announces=announces)
+        )
 
 
 def _holds_servers(data_dir: Path) -> bool:
@@ -57,14 +63,18 @@ def _holds_servers(data_dir: Path) -> bool:
         return True
 
 
-async def _work(config: Config, work: Callable[[Engine], Awaitable[T]], *, embedded: bool, announces: bool) -> T:
+async def _work(
+    config: Config, work: Callable[[Engine], Awaitable[T]], *, embedded: bool, announces: bool
+) -> T:
     if embedded:
         config = await prepare_embedded(config)
     else:
         await require_schema(config.postgres_url or "")
     unsubscribe = subscribe(_note, level=WARNING)
     try:
-        async with open_engine(config, name="leaseq command", pool_size=POOL_SIZE, announces=announces) as engine:
+        async with open_engine(
+            config, name="leaseq command", pool_size=POOL_SIZE, announces=announces
+        ) as engine:
             return await work(engine)
     finally:
         unsubscribe()

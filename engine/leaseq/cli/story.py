@@ -1,7 +1,7 @@
 """The history of one task in words, from its submission to now.
 
-Pure functions: from the records of the ledger and the location of the delivery to lines. All times are those of Postgres, and
-they are compared only with each other.
+Pure functions: from the records of the ledger and the location of the delivery to lines. All times
+are those of Postgres, and they are compared only with each other.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ SHORT = 12
 
 
 class Whereabouts(Struct, frozen=True, kw_only=True):
-    """Where the delivery of a task is, and which workers could run it. Lanes and holders are None while Redis is away."""
+    """Where the delivery of a task is, and which workers could run it. Lanes and holders are None
+    while Redis is away."""
 
     lanes: list[str] | None
     holders: list[str] | None
     paused: bool
     workers: list[WorkerRecord]  # the open ones that serve its queue
     backlog_since: datetime | None = (
-        None  # its lane is full, and it waits in the ledger; with others, the first of them since then
+        # its lane is full, and it waits in the ledger; with others, the first of them since then
+        None
     )
 
 
@@ -39,7 +41,8 @@ class Line(Struct, frozen=True):
 
 
 def tell(task: Task, attempts: Sequence[Attempt], where: Whereabouts) -> list[Line]:
-    """The whole history, oldest first, ending with what the task is waiting for, if it has not ended."""
+    """The whole history, oldest first, ending with what the task is waiting for, if it has not
+    ended."""
     return [*_past(task, attempts), *(Line(said) for said in _present(task, where))]
 
 
@@ -48,8 +51,16 @@ def headline(task: Task) -> str:
     counts = [f"attempt {task.attempt}" if task.attempt else "not started yet"]
     counts += [_count(task.retry_count, "retry", "retries")] if task.retry_count else []
     counts += [_count(task.crash_count, "crash", "crashes")] if task.crash_count else []
-    counts += [f"running at {_count(task.loss_count, 'loss', 'losses')} of a worker"] if task.loss_count else []
-    counts += [f"handed back {_count(task.hand_back_count, 'time', 'times')} in a row"] if task.hand_back_count else []
+    counts += (
+        [f"running at {_count(task.loss_count, 'loss', 'losses')} of a worker"]
+        if task.loss_count
+        else []
+    )
+    counts += (
+        [f"handed back {_count(task.hand_back_count, 'time', 'times')} in a row"]
+        if task.hand_back_count
+        else []
+    )
     return f"{task.type} in queue {task.queue}: {', '.join(counts)}"
 
 
@@ -66,13 +77,20 @@ def _code(error: bytes | None) -> str:
 
 def _past(task: Task, attempts: Sequence[Attempt]) -> Iterator[Line]:
     key = f", key {task.idempotency_key}" if task.idempotency_key else ""
-    limits = f"at most {_count(task.max_attempts, 'attempt', 'attempts')} of {task.timeout_seconds:g} s"
-    yield Line(f"submitted with {task.priority.name.lower()} priority{key}; {limits}", task.created_at)
+    limits = (
+        f"at most {_count(task.max_attempts, 'attempt', 'attempts')} of {task.timeout_seconds:g} s"
+    )
+    yield Line(
+        f"submitted with {task.priority.name.lower()} priority{key}; {limits}", task.created_at
+    )
     for attempt in attempts:
         if (attempt.hand_backs or 1) > 1:
             yield Line(f"attempt {attempt.attempt} started", attempt.started_at)
         else:
-            yield Line(f"attempt {attempt.attempt} started on worker {attempt.worker_id[:SHORT]}", attempt.started_at)
+            yield Line(
+                f"attempt {attempt.attempt} started on worker {attempt.worker_id[:SHORT]}",
+                attempt.started_at,
+            )
         yield Line(_ending(attempt), attempt.finished_at)
     recorded = any(attempt.last == task.attempt for attempt in attempts)
     if task.attempt and not recorded:
@@ -139,7 +157,9 @@ def _present(task: Task, where: Whereabouts) -> Iterator[str]:
 
 def _waits(task: Task, where: Whereabouts) -> str:
     if where.lanes is None or where.holders is None:
-        return "waits for a worker; Redis does not answer, so the location of its delivery is unknown"
+        return (
+            "waits for a worker; Redis does not answer, so the location of its delivery is unknown"
+        )
     if where.lanes:
         lanes = " and ".join(where.lanes)
         return f"waits for a worker: its delivery is in the {lanes} lane of queue {task.queue}"
@@ -161,7 +181,9 @@ def _runs(task: Task, where: Whereabouts) -> str:
 
 def _worker(worker_id: str, where: Whereabouts) -> str:
     record = next((worker for worker in where.workers if worker.worker_id == worker_id), None)
-    at = f" ({record.host}, supervisor {record.pid})" if record else " (closed, or of another queue)"
+    at = (
+        f" ({record.host}, supervisor {record.pid})" if record else " (closed, or of another queue)"
+    )
     return f"worker {worker_id[:SHORT]}{at}"
 
 

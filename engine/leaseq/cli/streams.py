@@ -1,8 +1,9 @@
 """Make the standard streams safe to write to.
 
-Invariants: descriptors 0, 1 and 2 are open before any other. Otherwise a connection to a store would get the number of a closed
-one, and output would be sent to that store. A character that the encoding of a stream lacks is escaped and raises nothing. A
-reader that is gone, or a full disk, is detected before the process ends.
+Invariants: descriptors 0, 1 and 2 are open before any other. Otherwise a connection to a store
+would get the number of a closed one, and output would be sent to that store. A character that the
+encoding of a stream lacks is escaped and raises nothing. A reader that is gone, or a full disk, is
+detected before the process ends.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
 
 def open_streams() -> None:
-    """Open each closed standard stream on the null device, and allow every character. Call before anything else."""
+    """Open each closed standard stream on the null device, and allow every character. Call before
+    anything else."""
     for number, (name, mode) in enumerate(MODES.items()):
         _open_descriptor(number)
         if getattr(sys, name) is None:
@@ -40,7 +42,8 @@ def _open_descriptor(number: int) -> None:
 
 
 def say(text: str = "", *, styled: bool = False) -> None:
-    """Write one line of an answer. `styled`: the text has already gone through `printable`, and contains our own colours.
+    """Write one line of an answer. `styled`: the text has already gone through `printable`, and
+    contains our own colours.
 
     Raises `OSError` if it cannot be written.
     """
@@ -49,7 +52,8 @@ def say(text: str = "", *, styled: bool = False) -> None:
 
 
 def say_json(text: str) -> None:
-    """Write a JSON value whose line ends stand between values. It is the same value in every encoding."""
+    """Write a JSON value whose line ends stand between values. It is the same value in every
+    encoding."""
     try:
         printable_json(text).encode(sys.stdout.encoding or "utf-8")
         shown = printable_json(text)
@@ -59,7 +63,8 @@ def say_json(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Write one line that is not part of the answer to standard error. Never raises: there is no other place to report to."""
+    """Write one line that is not part of the answer to standard error. Never raises: there is no
+    other place to report to."""
     note_as_it_is(f"leaseq: {printable(text)}")
 
 
@@ -73,7 +78,8 @@ def note_as_it_is(text: str) -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Discard the buffer of a stream whose reader is gone or whose disk is full, because Python flushes it at the end."""
+    """Discard the buffer of a stream whose reader is gone or whose disk is full, because Python
+    flushes it at the end."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

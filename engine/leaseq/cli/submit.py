@@ -1,6 +1,7 @@
 """The command that submits a task.
 
-The task is recorded in Postgres when the command returns. Only the id goes to stdout, for scripts; the rest goes to stderr.
+The task is recorded in Postgres when the command returns. Only the id goes to stdout, for scripts;
+the rest goes to stderr.
 """
 
 from __future__ import annotations
@@ -47,11 +48,14 @@ class Asked(Struct, frozen=True, kw_only=True):
             except OSError as error:
                 said = f"standard input cannot be read ({error.strerror}): give the payload as an argument, or pipe it in"
                 raise SubmissionInvalid(said) from None
-        return Request(type=self.type_, payload=raw.strip(), options=self.options, idempotency_key=self.key)
+        return Request(
+            type=self.type_, payload=raw.strip(), options=self.options, idempotency_key=self.key
+        )
 
 
 class Done(Struct, frozen=True):
-    """The result of `submit`. `view`: the answer that HTTP would give. `ended`: the task after a wait."""
+    """The result of `submit`. `view`: the answer that HTTP would give. `ended`: the task after a
+    wait."""
 
     submission: Submission
     submitted: Submitted
@@ -64,16 +68,40 @@ class Done(Struct, frozen=True):
 @click.argument("type_", type=to_name, metavar="TYPE")
 @click.argument("payload", default="{}", metavar="[PAYLOAD_JSON | -]")
 @click.option("--key", help="Idempotency key: a repeated submission returns the same task.")
-@click.option("--queue", type=to_name, metavar="NAME", help="Queue (default: the queue of the task type, else default).")
-@click.option("--priority", type=click.Choice(list(PRIORITIES)), help="Priority within the queue (default: normal).")
-@click.option("--delay", "delay_seconds", type=float, metavar="SECONDS", help="Delay before the task is due.")
-@click.option("--wait", "waits", is_flag=True, help="Wait for the task to end and print its result, like `leaseq wait`.")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: stop waiting after this time.")
+@click.option(
+    "--queue",
+    type=to_name,
+    metavar="NAME",
+    help="Queue (default: the queue of the task type, else default).",
+)
+@click.option(
+    "--priority",
+    type=click.Choice(list(PRIORITIES)),
+    help="Priority within the queue (default: normal).",
+)
+@click.option(
+    "--delay", "delay_seconds", type=float, metavar="SECONDS", help="Delay before the task is due."
+)
+@click.option(
+    "--wait",
+    "waits",
+    is_flag=True,
+    help="Wait for the task to end and print its result, like `leaseq wait`.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="With --wait: stop waiting after this time.",
+)
 @tenant
 @as_json
 def submit(**given: Any) -> None:
-    """Submit a task of TYPE with a JSON payload ({}; - reads it from standard input). Prints the task's id."""
-    options = SubmitOptions(**{name: given.pop(name) for name in SubmitOptions.__struct_fields__ if name in given})
+    """Submit a task of TYPE with a JSON payload ({}; - reads it from standard input). Prints the
+    task's id."""
+    options = SubmitOptions(
+        **{name: given.pop(name) for name in SubmitOptions.__struct_fields__ if name in given}
+    )
     asked = Asked(options=options, **given)
 
     async def work(engine: Engine) -> Done:

@@ -27,8 +27,19 @@ ERROR_WIDTH = 60
 @click.option("--queue", type=parameters.to_name, metavar="NAME", help="Only tasks of this queue.")
 @click.option("--type", type=parameters.to_name, metavar="NAME", help="Only tasks of this type.")
 @click.option("--key", "idempotency_key", help="Only the task with this idempotency key.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Maximum number of rows.")
-@click.option("--cursor", type=parameters.to_task_id, metavar="ID", help="Continue after this task: next_cursor of --json.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="Maximum number of rows.",
+)
+@click.option(
+    "--cursor",
+    type=parameters.to_task_id,
+    metavar="ID",
+    help="Continue after this task: next_cursor of --json.",
+)
 @parameters.tenant
 @parameters.as_json
 def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None) -> None:

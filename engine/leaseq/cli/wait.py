@@ -19,7 +19,12 @@ from leaseq_api.views import task_view
 
 @click.command()
 @parameters.task_id
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after this time (exit code 124).")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Stop waiting after this time (exit code 124).",
+)
 @parameters.tenant
 @parameters.as_json
 def wait(task_id: str, timeout: float | None, tenant: str, as_json: bool) -> None:
@@ -29,14 +34,19 @@ def wait(task_id: str, timeout: float | None, tenant: str, as_json: bool) -> Non
     """
 
     async def work(engine: Engine) -> Task:
-        return await engine.for_tenant(tenant).wait(task_id, timeout=YEAR_SECONDS if timeout is None else timeout)
+        return await engine.for_tenant(tenant).wait(
+            task_id, timeout=YEAR_SECONDS if timeout is None else timeout
+        )
 
     sys.exit(tell_end(reading(work), as_json=as_json))
 
 
 def tell_end(task: Task, *, as_json: bool) -> int:
-    """Report how it ended: the result on stdout, everything else on stderr. Returns the exit code."""
-    code = {State.SUCCESS: OK, State.FAILED: FAILED, State.CANCELLED: FAILED}.get(task.state, TIMED_OUT)
+    """Report how it ended: the result on stdout, everything else on stderr. Returns the exit
+    code."""
+    code = {State.SUCCESS: OK, State.FAILED: FAILED, State.CANCELLED: FAILED}.get(
+        task.state, TIMED_OUT
+    )
     if as_json:
         print_json(task_view(task))
     elif task.state is State.SUCCESS:

@@ -1,13 +1,14 @@
 """The part of a full lane that waits in the ledger.
 
-Ids are UUIDv7 and therefore ordered by submission, so one id marks where that part begins: the cursor. The lane's PENDING tasks
-from the cursor on wait in the ledger, and a push of one of them is refused. `until`, if present, ends the stretch that a reaper
-is reading at the moment: a push of an id before it is accepted, so that a task which is committed during that read is not
-missed. All of this is one field of one hash, and changes by compare-and-set. The token distinguishes an announcement of a
-stretch from a later one that was made after the first was withdrawn.
+Ids are UUIDv7 and therefore ordered by submission, so one id marks where that part begins: the
+cursor. The lane's PENDING tasks from the cursor on wait in the ledger, and a push of one of them is
+refused. `until`, if present, ends the stretch that a reaper is reading at the moment: a push of an
+id before it is accepted, so that a task which is committed during that read is not missed. All of
+this is one field of one hash, and changes by compare-and-set. The token distinguishes an
+announcement of a stretch from a later one that was made after the first was withdrawn.
 
-Any other value (values in Redis are hostile) is read as a backlog that begins at the first id: more tasks than necessary are
-examined, and none is missed.
+Any other value (values in Redis are hostile) is read as a backlog that begins at the first id: more
+tasks than necessary are examined, and none is missed.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class Backlog(Struct, frozen=True):
     @classmethod
     def of(cls, cursor: str, until: str | None = None, token: str = "") -> Backlog:
         """A backlog to be written."""
-        return cls((f"{cursor} {until} {token}" if until else cursor).encode(), cursor, until, token)
+        return cls(
+            (f"{cursor} {until} {token}" if until else cursor).encode(), cursor, until, token
+        )
 
     @classmethod
     def read(cls, text: bytes) -> Backlog:
@@ -66,7 +69,11 @@ class Backlog(Struct, frozen=True):
 
 def read_backlogs(values: Sequence[bytes | None]) -> dict[Lane, Backlog]:
     """The lanes of a queue that have a backlog, from their values in the order of FIELDS."""
-    return {lane: Backlog.read(text) for lane, text in zip(FIELDS.values(), values, strict=True) if text is not None}
+    return {
+        lane: Backlog.read(text)
+        for lane, text in zip(FIELDS.values(), values, strict=True)
+        if text is not None
+    }
 
 
 __all__ = ["FIELDS", "WINDOWED", "Backlog", "read_backlogs"]

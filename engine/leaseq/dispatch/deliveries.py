@@ -1,7 +1,8 @@
 """Separate deliveries from other values in the lists of dispatch.
 
-Every value in Redis is treated as hostile. A value whose length is not that of a task id is parked on the server, and only
-counted here (pull.lua, held.lua). A value of that length that is not a task id is never decoded, only parked and reported.
+Every value in Redis is treated as hostile. A value whose length is not that of a task id is parked
+on the server, and only counted here (pull.lua, held.lua). A value of that length that is not a task
+id is never decoded, only parked and reported.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class PullCode(StrEnum):
 
 
 class Deliveries(Struct, frozen=True):
-    """The contents of a list: task ids, other values of that length (unchanged), and the number of parked values."""
+    """The contents of a list: task ids, other values of that length (unchanged), and the number of
+    parked values."""
 
     task_ids: list[str]
     garbage: list[bytes]
@@ -54,7 +56,8 @@ class Release(Struct, frozen=True):
 
 
 class LeaseView(Struct, frozen=True):
-    """One registered incarnation as dispatch sees it. `left_ms` is negative once the lease has run out."""
+    """One registered incarnation as dispatch sees it. `left_ms` is negative once the lease has run
+    out."""
 
     worker_id: str
     left_ms: int
@@ -68,7 +71,10 @@ BEAT = re.compile(rb"[0-9]{1,19}")
 def read_leases(reply: Sequence[Any]) -> list[LeaseView]:
     """The reply of list_leases.lua."""
     flat = reply[1:]
-    return [LeaseView(flat[i].decode(), int(flat[i + 1]), _beat(flat[i + 2])) for i in range(0, len(flat), 3)]
+    return [
+        LeaseView(flat[i].decode(), int(flat[i + 1]), _beat(flat[i + 2]))
+        for i in range(0, len(flat), 3)
+    ]
 
 
 def _beat(text: bytes) -> int:
@@ -80,7 +86,9 @@ def as_bytes(value: bytes | str) -> bytes:
     return value if isinstance(value, bytes) else value.encode()
 
 
-def sort_out(values: Iterable[bytes | str], *, code: PullCode = PullCode.OK, parked: int = 0) -> Deliveries:
+def sort_out(
+    values: Iterable[bytes | str], *, code: PullCode = PullCode.OK, parked: int = 0
+) -> Deliveries:
     """Separate deliveries from garbage. The doorbell's empty tokens count as garbage, too."""
     task_ids: list[str] = []
     garbage: list[bytes] = []
@@ -94,4 +102,13 @@ def sort_out(values: Iterable[bytes | str], *, code: PullCode = PullCode.OK, par
     return Deliveries(task_ids, garbage, code, parked)
 
 
-__all__ = ["Deliveries", "LeaseView", "Place", "PullCode", "Release", "as_bytes", "read_leases", "sort_out"]
+__all__ = [
+    "Deliveries",
+    "LeaseView",
+    "Place",
+    "PullCode",
+    "Release",
+    "as_bytes",
+    "read_leases",
+    "sort_out",
+]

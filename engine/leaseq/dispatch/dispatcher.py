@@ -1,7 +1,8 @@
 """The operations of dispatch, one method for each verb.
 
-Nothing here is authoritative: a delivery may be missing, repeated or foreign, and the ledger decides. Every error of Redis
-(gone, loading, read-only, full, busy) becomes `ServerUnreachable`: retry later, never fatal (docs/pitfalls.md#p6).
+Nothing here is authoritative: a delivery may be missing, repeated or foreign, and the ledger
+decides. Every error of Redis (gone, loading, read-only, full, busy) becomes `ServerUnreachable`:
+retry later, never fatal (docs/pitfalls.md#p6).
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from redis.exceptions import RedisError
 from leaseq.codec import FIRST_ID
 from leaseq.config import DISPATCH_WINDOW
 from leaseq.dispatch.backlog import WINDOWED, Backlog
-from leaseq.dispatch.deliveries import Deliveries, LeaseView, Place, PullCode, Release, as_bytes, read_leases, sort_out
+from leaseq.dispatch.deliveries import (
+    Deliveries,
+    LeaseView,
+    Place,
+    PullCode,
+    Release,
+    as_bytes,
+    read_leases,
+    sort_out,
+)
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.scripts import Call, Scripts
 from leaseq.errors import DispatchForeign, ServerUnreachable
@@ -29,7 +39,8 @@ from leaseq.redis_connection import Refused
 from leaseq.telemetry import emit
 from leaseq.unreached import redis_reason
 
-# The order in which a worker reads the lanes. The suspect lane is missing, because it has a separate worker.
+# The order in which a worker reads the lanes. The suspect lane is missing, because it has a
+# separate worker.
 OPEN_LANES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
 
 CLOSED_UNDER_US = "the handler is closed"
@@ -55,16 +66,19 @@ def reachable() -> Iterator[None]:
     except Refused as error:
         raise DispatchForeign(str(error)) from error
     except (RedisError, OSError, UnicodeError) as error:  # UnicodeError: of a host name
-        raise ServerUnreachable(f"Redis does not answer: {redis_reason(error)}") from None  # its text quotes the URL
+        # its text quotes the URL
+        raise ServerUnreachable(f"Redis does not answer: {redis_reason(error)}") from None
     except RuntimeError as error:
-        # uvloop raises this in place of an OSError if the connection was reset just before the write.
+        # uvloop raises this in place of an OSError if the connection was reset just before the
+        # write.
         if CLOSED_UNDER_US not in str(error):
             raise
         raise ServerUnreachable("Redis does not answer: the connection was reset") from None
 
 
 class Dispatcher:
-    """The queues in Redis or Valkey. `window`: deliveries that a lane holds before further tasks wait in the ledger."""
+    """The queues in Redis or Valkey. `window`: deliveries that a lane holds before further tasks
+    wait in the ledger."""
 
     def __init__(self, client: Redis, keys: Keys, *, window: int = DISPATCH_WINDOW) -> None:
         self.window = window
@@ -73,21 +87,35 @@ class Dispatcher:
         self._scripts = Scripts(client)
         self._lanes: dict[tuple[str, Lane], bytes] = {}
         # Concurrent refills of several lanes share one round trip.
-        self._refills: Gatherer[Call, Any] = Gatherer(self._refill_each, batch_size=REFILLS, capacity=REFILLS_WAITING)
+        self._refills: Gatherer[Call, Any] = Gatherer(
+            self._refill_each, batch_size=REFILLS, capacity=REFILLS_WAITING
+        )
 
     async def load_scripts(self) -> None:
         """Send all scripts to the server, for processes whose Redis user may not."""
         with reachable():
             await self._scripts.load()
 
-    async def push(self, queue: str, task_ids: Sequence[str], *, lane: Lane = Lane.NORMAL, redelivery: bool = False) -> list[str]:
+    async def push(
+        self,
+        queue: str,
+        task_ids: Sequence[str],
+        *,
+        lane: Lane = Lane.NORMAL,
+        redelivery: bool = False,
+    ) -> list[str]:
         """Place deliveries at the tail of a lane, in order. Returns those that were accepted.
 
-        The others wait in the ledger, because the lane is full or has a backlog before them; `refill` brings them in. With
-        `redelivery` (promoted tasks and tasks that are delivered again) the ids are older and in any order. The lane may
-        then hold twice its window before one of them begins a backlog, in which every later id would have to be searched.
+        The others wait in the ledger, because the lane is full or has a backlog before them;
+        `refill` brings them in. With `redelivery` (promoted tasks and tasks that are delivered
+        again) the ids are older and in any order. The lane may then hold twice its window before
+        one of them begins a backlog, in which every later id would have to be searched.
         """
-        names = [self._keys.ready(queue, Lane.NORMAL), self._keys.ready(queue, lane), self._keys.backlog(queue)]
+        names = [
+            self._keys.ready(queue, Lane.NORMAL),
+            self._keys.ready(queue, lane),
+            self._keys.backlog(queue),
+        ]
         most = 2 * self.window
         limits = (most if redelivery else self.window, most) if lane in WINDOWED else (0, 0)
         ordered = sorted(task_ids)
@@ -95,21 +123,40 @@ class Dispatcher:
         with reachable():
             for start in range(0, len(ordered), BITE):
                 bite = ordered[start : start + BITE]
-                count, begun = await self._scripts.run("push", names, [lane.value, *limits, "".join(bite)])
+                count, begun = await self._scripts.run(
+                    "push", names, [lane.value, *limits, "".join(bite)]
+                )
                 taken += bite[:count]
                 if begun:
                     await self._scripts.tell("HSET", self._keys.backlogs(), queue, token_hex(4))
                     emit("backlog.began", queue=queue, lane=lane, window=self.window)
         return taken
 
-    async def refill(self, queue: str, task_ids: Sequence[str], *, lane: Lane, seen: Backlog, left: Backlog | None) -> bool:
-        """Bring at most `BITE` deliveries of a backlog into their lane. Expects `seen`, writes `left` (None: it ends).
+    async def refill(
+        self,
+        queue: str,
+        task_ids: Sequence[str],
+        *,
+        lane: Lane,
+        seen: Backlog,
+        left: Backlog | None,
+    ) -> bool:
+        """Bring at most `BITE` deliveries of a backlog into their lane. Expects `seen`, writes
+        `left` (None: it ends).
 
         Returns False if the backlog has changed since it was read. Then nothing was done.
         """
-        names = [self._keys.ready(queue, Lane.NORMAL), self._keys.ready(queue, lane), self._keys.backlog(queue)]
+        names = [
+            self._keys.ready(queue, Lane.NORMAL),
+            self._keys.ready(queue, lane),
+            self._keys.backlog(queue),
+        ]
         with reachable():
-            return bool(await self._refills.add((names, [lane.value, seen.text, left.text if left else "", "".join(task_ids)])))
+            return bool(
+                await self._refills.add(
+                    (names, [lane.value, seen.text, left.text if left else "", "".join(task_ids)])
+                )
+            )
 
     async def _refill_each(self, calls: Sequence[Call]) -> list[Any]:
         return await self._scripts.run_each("refill", calls)
@@ -123,11 +170,17 @@ class Dispatcher:
         lanes: Sequence[Lane] = OPEN_LANES,
         turn: int = 0,
     ) -> Deliveries:
-        """Move up to `limit` deliveries, at most MOST_PULLED, into the worker's processing list, and return them.
+        """Move up to `limit` deliveries, at most MOST_PULLED, into the worker's processing list,
+        and return them.
 
-        `turn` 1 begins with the least urgent lane that holds anything, 2 with the one before it; 0 keeps the order.
+        `turn` 1 begins with the least urgent lane that holds anything, 2 with the one before it; 0
+        keeps the order.
         """
-        names = [self._keys.processing(queue, worker_id), self._keys.leases(queue), self._keys.paused(queue)]
+        names = [
+            self._keys.processing(queue, worker_id),
+            self._keys.leases(queue),
+            self._keys.paused(queue),
+        ]
         names += [self._keys.ready(queue, Lane.NORMAL), self._keys.parked(queue)]
         names += [self._keys.ready(queue, lane) for lane in lanes]
         args: list[str | int] = [worker_id, min(limit, MOST_PULLED), turn]
@@ -138,14 +191,18 @@ class Dispatcher:
         return sort_out(values, code=PullCode(code.decode()), parked=parked)
 
     async def release(self, queue: str, releases: Sequence[Release], *, worker_id: str) -> int:
-        """Move deliveries out of a processing list, each to its destination, in this order. Returns how many were in the list.
+        """Move deliveries out of a processing list, each to its destination, in this order. Returns
+        how many were in the list.
 
         If there are more than `MANY`, those that go to no lane are removed together, first.
         """
         names = [
             self._keys.processing(queue, worker_id),
             self._keys.parked(queue),
-            *(self._keys.ready(queue, lane) for lane in (Lane.NORMAL, Lane.HIGH, Lane.LOW, Lane.SUSPECT)),
+            *(
+                self._keys.ready(queue, lane)
+                for lane in (Lane.NORMAL, Lane.HIGH, Lane.LOW, Lane.SUSPECT)
+            ),
         ]
         found = 0
         if len(releases) > MANY:
@@ -155,12 +212,17 @@ class Dispatcher:
                 found += await self._drop(names[:2], leaving[start : start + MOST_HELD])
         with reachable():
             for start in range(0, len(releases), BITE):
-                found += await self._scripts.run("release", names, _release_arguments(releases[start : start + BITE]))
+                found += await self._scripts.run(
+                    "release", names, _release_arguments(releases[start : start + BITE])
+                )
         return found
 
     async def _drop(self, names: Sequence[str], leaving: Sequence[Release]) -> int:
         parked, done = (
-            b"".join(release.delivery.encode() if isinstance(release.delivery, str) else release.delivery for release in some)
+            b"".join(
+                release.delivery.encode() if isinstance(release.delivery, str) else release.delivery
+                for release in some
+            )
             for some in (
                 [release for release in leaving if release.place is Place.PARKED],
                 [release for release in leaving if release.place is Place.DONE],
@@ -172,18 +234,26 @@ class Dispatcher:
     async def restore(self, queue: str, task_ids: Sequence[str], *, worker_id: str) -> int:
         """Put lost deliveries back into a processing list. Returns how many were missing."""
         with reachable():
-            return int(await self._scripts.run("restore", [self._keys.processing(queue, worker_id)], task_ids))
+            return int(
+                await self._scripts.run(
+                    "restore", [self._keys.processing(queue, worker_id)], task_ids
+                )
+            )
 
     async def held(self, queue: str, *, worker_id: str, limit: int = MOST_HELD) -> Deliveries:
-        """The newest `limit` deliveries in a worker's processing list, oldest first. Other values are parked."""
+        """The newest `limit` deliveries in a worker's processing list, oldest first. Other values
+        are parked."""
         names = [self._keys.processing(queue, worker_id), self._keys.parked(queue)]
         with reachable():
             values, parked = await self._scripts.run("held", names, [limit])
         return sort_out(values, parked=parked)
 
     async def holding(self, queues: Sequence[str], *, lanes: Sequence[Lane]) -> list[str]:
-        """The queues in which one of these lanes holds a value, even a token. One command if none does."""
-        return await self._existing(queues, [[self._lane(queue, lane) for queue in queues] for lane in lanes])
+        """The queues in which one of these lanes holds a value, even a token. One command if none
+        does."""
+        return await self._existing(
+            queues, [[self._lane(queue, lane) for queue in queues] for lane in lanes]
+        )
 
     def _lane(self, queue: str, lane: Lane) -> bytes:
         """The key of a lane as bytes. The same hundreds of keys are sent several times a second."""
@@ -193,16 +263,22 @@ class Dispatcher:
         return name
 
     async def occupied(self, queues: Sequence[str], *, worker_id: str) -> list[str]:
-        """The queues in which a worker's processing list holds a value. One command if none does."""
-        return await self._existing(queues, [[self._keys.processing(queue, worker_id) for queue in queues]])
+        """The queues in which a worker's processing list holds a value. One command if none
+        does."""
+        return await self._existing(
+            queues, [[self._keys.processing(queue, worker_id) for queue in queues]]
+        )
 
     async def flagged(self, queues: Sequence[str]) -> list[str]:
         """The queues that have a pause flag. One command if none has."""
         return await self._existing(queues, [[self._keys.paused(queue) for queue in queues]])
 
-    async def _existing(self, queues: Sequence[str], names: Sequence[Sequence[str | bytes]]) -> list[str]:
-        """The queues of which one of these keys exists. `names` holds lists of keys in the order of the queues; an empty list is
-        allowed. EXISTS is a read that may name keys of many queues: a cluster client divides it by slots."""
+    async def _existing(
+        self, queues: Sequence[str], names: Sequence[Sequence[str | bytes]]
+    ) -> list[str]:
+        """The queues of which one of these keys exists. `names` holds lists of keys in the order of
+        the queues; an empty list is allowed. EXISTS is a read that may name keys of many queues: a
+        cluster client divides it by slots."""
         found: list[str] = []
         for start in range(0, len(queues), BITE):
             some = [column[start : start + BITE] for column in names]
@@ -211,33 +287,54 @@ class Dispatcher:
                     pipe = self._client.pipeline(transaction=False)
                     _ = [pipe.exists(*keys) for keys in zip(*some, strict=True)]
                     counts = await pipe.execute()
-                    found += [queue for queue, count in zip(queues[start : start + BITE], counts, strict=True) if count]
+                    found += [
+                        queue
+                        for queue, count in zip(queues[start : start + BITE], counts, strict=True)
+                        if count
+                    ]
         return found
 
-    async def unregistered(self, queues: Sequence[str], worker_ids: Sequence[str]) -> list[tuple[str, str]]:
-        """The pairs of a queue and a worker without a registration there. A pull under such a name returns nothing."""
+    async def unregistered(
+        self, queues: Sequence[str], worker_ids: Sequence[str]
+    ) -> list[tuple[str, str]]:
+        """The pairs of a queue and a worker without a registration there. A pull under such a name
+        returns nothing."""
         missing: list[tuple[str, str]] = []
         for start in range(0, len(queues), BITE):
             some = queues[start : start + BITE]
             with reachable():
-                found = await self._scripts.run("unregistered", [self._keys.leases(queue) for queue in some], worker_ids)
+                found = await self._scripts.run(
+                    "unregistered", [self._keys.leases(queue) for queue in some], worker_ids
+                )
             # Each pair is a number of a queue and one of a worker, from 1 on.
-            missing += [(some[queue - 1], worker_ids[worker - 1]) for queue, worker in zip(found[::2], found[1::2], strict=True)]
+            missing += [
+                (some[queue - 1], worker_ids[worker - 1])
+                for queue, worker in zip(found[::2], found[1::2], strict=True)
+            ]
         return missing
 
     async def open(self, queue: str, *, worker_id: str, lease_seconds: float, token: str) -> str:
         """Begin a lease. Returns the epoch of the queue."""
         names = [self._keys.leases(queue), self._keys.beats(queue), self._keys.epoch(queue)]
         with reachable():
-            epoch = await self._scripts.run("open", names, [worker_id, int(lease_seconds * 1000), token])
+            epoch = await self._scripts.run(
+                "open", names, [worker_id, int(lease_seconds * 1000), token]
+            )
         return as_bytes(epoch).decode(errors="replace")
 
-    async def renew(self, queue: str, worker_ids: Sequence[str], *, lease_seconds: float) -> dict[str, str]:
+    async def renew(
+        self, queue: str, worker_ids: Sequence[str], *, lease_seconds: float
+    ) -> dict[str, str]:
         """Renew leases. By worker id: 'held', 'lapsed' or 'missing'."""
         names = [self._keys.leases(queue), self._keys.beats(queue)]
         with reachable():
-            answers = await self._scripts.run("renew", names, [int(lease_seconds * 1000), *worker_ids])
-        return {worker_id: answer.decode() for worker_id, answer in zip(worker_ids, answers, strict=True)}
+            answers = await self._scripts.run(
+                "renew", names, [int(lease_seconds * 1000), *worker_ids]
+            )
+        return {
+            worker_id: answer.decode()
+            for worker_id, answer in zip(worker_ids, answers, strict=True)
+        }
 
     async def list_leases(self, queue: str) -> list[LeaseView]:
         """All registered workers."""
@@ -246,19 +343,28 @@ class Dispatcher:
             raise views
         return views
 
-    async def list_leases_of(self, queues: Sequence[str]) -> dict[str, list[LeaseView] | ServerUnreachable]:
-        """The registered workers of many queues, in few round trips, or the error of a queue that cannot be read."""
+    async def list_leases_of(
+        self, queues: Sequence[str]
+    ) -> dict[str, list[LeaseView] | ServerUnreachable]:
+        """The registered workers of many queues, in few round trips, or the error of a queue that
+        cannot be read."""
         found: dict[str, list[LeaseView] | ServerUnreachable] = {}
         for start in range(0, len(queues), BITE):
             some = queues[start : start + BITE]
-            calls: list[Call] = [([self._keys.leases(queue), self._keys.beats(queue)], []) for queue in some]
+            calls: list[Call] = [
+                ([self._keys.leases(queue), self._keys.beats(queue)], []) for queue in some
+            ]
             with reachable():
                 replies = await self._scripts.run_each("list_leases", calls)
             for queue, reply in zip(some, replies, strict=True):
                 failed = isinstance(reply, Exception)
                 if not failed and reply[0]:
                     emit("lease.dropped", queue=queue, count=reply[0])
-                found[queue] = ServerUnreachable(f"Redis does not answer: {reply}") if failed else read_leases(reply)
+                found[queue] = (
+                    ServerUnreachable(f"Redis does not answer: {reply}")
+                    if failed
+                    else read_leases(reply)
+                )
         return found
 
     async def close(self, queue: str, *, worker_id: str) -> bool:
@@ -271,20 +377,33 @@ class Dispatcher:
         for start in range(0, len(worker_ids), BITE):
             some = worker_ids[start : start + BITE]
             calls: list[Call] = [
-                ([self._keys.processing(queue, one), self._keys.leases(queue), self._keys.beats(queue)], [one]) for one in some
+                (
+                    [
+                        self._keys.processing(queue, one),
+                        self._keys.leases(queue),
+                        self._keys.beats(queue),
+                    ],
+                    [one],
+                )
+                for one in some
             ]
             with reachable():
                 replies = await self._scripts.run_each("close", calls)
                 _raise_first(replies)
-            closed += [worker_id for worker_id, reply in zip(some, replies, strict=True) if reply == 1]
+            closed += [
+                worker_id for worker_id, reply in zip(some, replies, strict=True) if reply == 1
+            ]
         return closed
 
     async def forget(self, queues: Sequence[str]) -> list[str]:
-        """Remove the data of queues in which nothing waits and that no worker serves. Returns these queues."""
+        """Remove the data of queues in which nothing waits and that no worker serves. Returns these
+        queues."""
         own = self._keys
         calls: list[Call] = []
         for queue in queues:
-            lists = [own.ready(queue, lane) for lane in (Lane.NORMAL, Lane.HIGH, Lane.LOW, Lane.SUSPECT)]
+            lists = [
+                own.ready(queue, lane) for lane in (Lane.NORMAL, Lane.HIGH, Lane.LOW, Lane.SUSPECT)
+            ]
             names = [*lists, own.backlog(queue), own.leases(queue), own.paused(queue)]
             calls.append(([*names, own.beats(queue), own.epoch(queue), own.parked(queue)], []))
         with reachable():
@@ -306,12 +425,17 @@ def _leaves(release: Release) -> bool:
 
 
 def _release_arguments(releases: Sequence[Release]) -> list[str | bytes]:
-    """The arguments of release.lua: finished ids in one text, between the deliveries with other destinations."""
+    """The arguments of release.lua: finished ids in one text, between the deliveries with other
+    destinations."""
     arguments: list[str | bytes] = []
     done: list[str] = []
     for release in releases:
         delivery = release.delivery
-        if release.place is Place.DONE and isinstance(delivery, str) and len(delivery) == len(FIRST_ID):
+        if (
+            release.place is Place.DONE
+            and isinstance(delivery, str)
+            and len(delivery) == len(FIRST_ID)
+        ):
             done.append(delivery)
         else:
             arguments += ("".join(done), delivery, release.place.value)

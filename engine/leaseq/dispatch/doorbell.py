@@ -1,9 +1,10 @@
 """Wake an idle worker when work arrives, by a blocking pull.
 
-The doorbell blocks in BLMOVE from the normal lane (or the suspect lane) into the worker's own processing list. It uses a
-dedicated connection that is never shared and never sends a command again. The server blocks for a short time, and the socket
-time-out is longer (docs/pitfalls.md#p1 to #p4). A delivery that arrives is already in the worker's list. If the reply is lost,
-the worker's comparison of that list finds the delivery.
+The doorbell blocks in BLMOVE from the normal lane (or the suspect lane) into the worker's own
+processing list. It uses a dedicated connection that is never shared and never sends a command
+again. The server blocks for a short time, and the socket time-out is longer (docs/pitfalls.md#p1 to
+#p4). A delivery that arrives is already in the worker's list. If the reply is lost, the worker's
+comparison of that list finds the delivery.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from leaseq.model import Lane
 class Doorbell:
     """One blocking connection for one queue of one worker."""
 
-    def __init__(self, client: Redis, keys: Keys, *, queue: str, worker_id: str, block_seconds: float, lane: Lane) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        keys: Keys,
+        *,
+        queue: str,
+        worker_id: str,
+        block_seconds: float,
+        lane: Lane,
+    ) -> None:
         self._client = client
         self._source = keys.ready(queue, lane)
         self._target = keys.processing(queue, worker_id)
@@ -32,7 +42,8 @@ class Doorbell:
         self._scripts = Scripts(client)
 
     async def wait(self) -> Deliveries:
-        """Wait for one delivery, at most `block_seconds`. An empty token in `garbage` means: pull from the other lanes."""
+        """Wait for one delivery, at most `block_seconds`. An empty token in `garbage` means: pull
+        from the other lanes."""
         with reachable():
             value = await self._blmove()
         if value is None:
@@ -42,8 +53,11 @@ class Doorbell:
 
     async def _blmove(self) -> bytes | str | None:
         try:
-            # The server takes fractions of a second (since 6.0), but the type annotation of redis-py does not.
-            return await self._client.blmove(self._source, self._target, cast(int, self._block), "LEFT", "RIGHT")
+            # The server takes fractions of a second (since 6.0), but the type annotation of
+            # redis-py does not.
+            return await self._client.blmove(
+                self._source, self._target, cast(int, self._block), "LEFT", "RIGHT"
+            )
         except ResponseError as error:
             if not (is_odd(error) and await self._scripts.repair([self._source, self._target])):
                 raise

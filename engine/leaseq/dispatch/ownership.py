@@ -1,17 +1,20 @@
 """Check which ledger owns a prefix in Redis.
 
-Dispatch holds ids that only one ledger knows. A process that worked on the dispatch of another ledger would reap live workers,
-park ids that are wanted, and mix its deliveries with foreign ones. So the identity of the ledger is stored in Redis, under the
-prefix. The first process that finds none sets it, and every process compares it with the identity of its own ledger.
+Dispatch holds ids that only one ledger knows. A process that worked on the dispatch of another
+ledger would reap live workers, park ids that are wanted, and mix its deliveries with foreign ones.
+So the identity of the ledger is stored in Redis, under the prefix. The first process that finds
+none sets it, and every process compares it with the identity of its own ledger.
 
-Invariants: the identity is compared when a connection is made, every few seconds, and before each action that destroys data
-which others may need (reaping, parking, reopening a lease). The path of a task has no command for it. While the prefix belongs
-to another ledger, every command fails as if Redis were away (`DispatchForeign`).
+Invariants: the identity is compared when a connection is made, every few seconds, and before each
+action that destroys data which others may need (reaping, parking, reopening a lease). The path of a
+task has no command for it. While the prefix belongs to another ledger, every command fails as if
+Redis were away (`DispatchForeign`).
 
-Beside the identity, Redis holds the system identifier of the ledger's Postgres and its highest timeline that any process has
-seen. A process that restarts reads them, and refuses an old primary that it would otherwise accept (primary.py). The timeline
-only grows, unless the system is a different one: then the ledger has moved, and the two timelines have no order. If Redis loses
-these values, the next process writes the ones that it has seen.
+Beside the identity, Redis holds the system identifier of the ledger's Postgres and its highest
+timeline that any process has seen. A process that restarts reads them, and refuses an old primary
+that it would otherwise accept (primary.py). The timeline only grows, unless the system is a
+different one: then the ledger has moved, and the two timelines have no order. If Redis loses these
+values, the next process writes the ones that it has seen.
 """
 
 from __future__ import annotations
@@ -41,7 +44,8 @@ NO_LEDGER = "of something else (its key is no hash)"
 
 
 class Owner(Struct, frozen=True):
-    """The ledger that dispatch names: its identity, and the newest timeline of its Postgres. None for unknown parts."""
+    """The ledger that dispatch names: its identity, and the newest timeline of its Postgres. None
+    for unknown parts."""
 
     ledger: str | None
     timeline: Timeline | None
@@ -50,13 +54,21 @@ class Owner(Struct, frozen=True):
 class Ownership:
     """Compares the identity of this process's ledger with the owner of the prefix.
 
-    `guard` watches all connections of this process to Redis, and refuses those to the dispatch of another ledger. `primary` is
-    this process's knowledge of its Postgres. Both learn from each other which timeline is the newest. A process that only
-    reads learns from dispatch and writes nothing there (`announces` is false).
+    `guard` watches all connections of this process to Redis, and refuses those to the dispatch of
+    another ledger. `primary` is this process's knowledge of its Postgres. Both learn from each
+    other which timeline is the newest. A process that only reads learns from dispatch and writes
+    nothing there (`announces` is false).
     """
 
     def __init__(
-        self, client: Redis, keys: Keys, guard: Guard, *, ledger_id: str, primary: Primary | None = None, announces: bool = True
+        self,
+        client: Redis,
+        keys: Keys,
+        guard: Guard,
+        *,
+        ledger_id: str,
+        primary: Primary | None = None,
+        announces: bool = True,
     ) -> None:
         self.guard = guard
         self.ledger_id = ledger_id
@@ -73,8 +85,9 @@ class Ownership:
     async def check(self) -> None:
         """Claim the prefix for our ledger if it has no owner, and compare timelines.
 
-        Raises `DispatchForeign` if it belongs to another ledger: then all connections of this process are condemned. Raises
-        `ServerUnreachable` if Redis is away. A full Redis without a known owner passes.
+        Raises `DispatchForeign` if it belongs to another ledger: then all connections of this
+        process are condemned. Raises `ServerUnreachable` if Redis is away. A full Redis without a
+        known owner passes.
         """
         with reachable():
             try:
@@ -88,7 +101,9 @@ class Ownership:
 
     async def _check(self) -> None:
         with self._judged():
-            owner = await ask_owner(self._scripts, self._keys, self._arguments(self.timeline, sets=False))
+            owner = await ask_owner(
+                self._scripts, self._keys, self._arguments(self.timeline, sets=False)
+            )
             if owner.ledger is not None:
                 self._compare(owner)
             if self._announces and self._has_news(owner):
@@ -124,7 +139,8 @@ class Ownership:
 
     @property
     def timeline(self) -> Timeline | None:
-        """The newest timeline of Postgres that this process knows; None if Postgres does not report it."""
+        """The newest timeline of Postgres that this process knows; None if Postgres does not report
+        it."""
         return None if self._primary is None else self._primary.timeline
 
     def _arguments(self, seen: Timeline | None, *, sets: bool = True) -> list[str | int]:
@@ -132,7 +148,8 @@ class Ownership:
         return [self.ledger_id, system, number, "1" if sets else ""]
 
     def _has_news(self, owner: Owner) -> bool:
-        """Whether this process knows more than dispatch. A different system is written once, since systems have no order."""
+        """Whether this process knows more than dispatch. A different system is written once, since
+        systems have no order."""
         seen, known = self.timeline, owner.timeline
         if owner.ledger is None or seen is None or known is None:
             return owner.ledger is None or seen is not None
@@ -142,7 +159,8 @@ class Ownership:
 
     @contextmanager
     def _judged(self) -> Iterator[None]:
-        """Accept a full server without an owner. A key that is not a hash belongs to another program."""
+        """Accept a full server without an owner. A key that is not a hash belongs to another
+        program."""
         try:
             yield
         except OutOfMemoryError:
@@ -164,7 +182,13 @@ class Ownership:
         self.guard.condemn()
         if not self._foreign:
             self._foreign = True
-            emit("dispatch.foreign", prefix=self._keys.prefix, ledger=self.ledger_id, found=found, error=message)
+            emit(
+                "dispatch.foreign",
+                prefix=self._keys.prefix,
+                ledger=self.ledger_id,
+                found=found,
+                error=message,
+            )
         raise Refused(message)
 
 
@@ -173,20 +197,28 @@ async def _ask(connection: AbstractConnection, *command: str | int) -> Any:
     return await connection.read_response()
 
 
-async def ask_owner(scripts: Scripts, keys: Keys, arguments: Sequence[str | int] = ("", "", 0, "")) -> Owner:
+async def ask_owner(
+    scripts: Scripts, keys: Keys, arguments: Sequence[str | int] = ("", "", 0, "")
+) -> Owner:
     """The ledger that dispatch names, after own.lua ran with these arguments."""
     return as_owner(*await scripts.run("own", [keys.ledger()], arguments))
 
 
 def as_owner(*values: bytes | str | None) -> Owner:
-    """Build it from ledger, system and timeline. A timeline that is not a number counts as none: Redis may hold any text."""
-    ledger, system, number = (None if value is None else as_bytes(value).decode(errors="replace") for value in values)
-    timeline = Timeline(system, int(number)) if system and number and NUMBER.fullmatch(number) else None
+    """Build it from ledger, system and timeline. A timeline that is not a number counts as none:
+    Redis may hold any text."""
+    ledger, system, number = (
+        None if value is None else as_bytes(value).decode(errors="replace") for value in values
+    )
+    timeline = (
+        Timeline(system, int(number)) if system and number and NUMBER.fullmatch(number) else None
+    )
     return Owner(ledger or None, timeline)
 
 
 def foreign(prefix: str, *, ledger_id: str, found: str) -> str:
-    """The error for a prefix that belongs to another ledger, and its fix. `found` was read from Redis and may be any text."""
+    """The error for a prefix that belongs to another ledger, and its fix. `found` was read from
+    Redis and may be any text."""
     shown = found[:100] if found.isprintable() else ascii(found[:100])
     return (
         f"the prefix {prefix} in Redis belongs to ledger {shown}, and this Postgres holds ledger {ledger_id}: give this "

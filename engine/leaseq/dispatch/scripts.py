@@ -1,15 +1,17 @@
 """Load the Lua scripts, and run them.
 
-Each script is one file in `lua/` whose header lists KEYS, ARGV with units, and the reply. Scripts are called by their SHA. They
-are sent whole only when the server does not know one of them (after a restart, a failover or SCRIPT FLUSH), and on the same
-connection, because another connection may lead to another server. Then all scripts are sent. A Redis user who may load scripts
-may run any Lua, even an endless script, so only reapers need that right (docs/operations.md), and reapers call a few of the
-scripts themselves. Each script is short and bounded in what it moves, because a long one would starve the heartbeats of all
-workers (docs/pitfalls.md#p11).
+Each script is one file in `lua/` whose header lists KEYS, ARGV with units, and the reply. Scripts
+are called by their SHA. They are sent whole only when the server does not know one of them (after a
+restart, a failover or SCRIPT FLUSH), and on the same connection, because another connection may
+lead to another server. Then all scripts are sent. A Redis user who may load scripts may run any
+Lua, even an endless script, so only reapers need that right (docs/operations.md), and reapers call
+a few of the scripts themselves. Each script is short and bounded in what it moves, because a long
+one would starve the heartbeats of all workers (docs/pitfalls.md#p11).
 
-Values in Redis are hostile. A script checks the type of every key before it moves anything, and stops at a wrong one. Such a key
-is removed here, because the ledger can restore everything in dispatch, and the script runs again. If deliveries may have been
-lost with the key, the epoch is removed, too, so that every reaper walks the whole ledger (epochs.py).
+Values in Redis are hostile. A script checks the type of every key before it moves anything, and
+stops at a wrong one. Such a key is removed here, because the ledger can restore everything in
+dispatch, and the script runs again. If deliveries may have been lost with the key, the epoch is
+removed, too, so that every reaper walks the whole ledger (epochs.py).
 """
 
 from __future__ import annotations
@@ -38,12 +40,15 @@ def load_scripts() -> dict[str, str]:
 
 SCRIPTS = load_scripts()
 # The names of the scripts in Redis. They are no secrets.
-SHAS = {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SCRIPTS.items()}
+SHAS = {
+    name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SCRIPTS.items()
+}
 
 # The keys and the arguments of a script.
 Call = tuple[Sequence[str], Sequence[Any]]
 
-# The errors for a key of another type (Redis), and for a key that holds more than leaseq ever stores there (scripts).
+# The errors for a key of another type (Redis), and for a key that holds more than leaseq ever
+# stores there (scripts).
 ODD = ("WRONGTYPE", "CROWDED")
 SHOWN = 5
 
@@ -98,14 +103,18 @@ class Scripts:
             return await self._client.execute_command(command, key, *args)  # type: ignore[no-untyped-call]
 
     async def repair(self, keys: Sequence[str]) -> bool:
-        """Remove the odd ones of these keys, unless another process has done it. False if we or our user may not."""
+        """Remove the odd ones of these keys, unless another process has done it. False if we or our
+        user may not."""
         if not self._repairs:
             return False
         try:
             flat = await self.run("repair", keys, [type_of(key) for key in keys])
         except NoPermissionError:
             return False
-        removed = {keys[number - 1]: kind.decode() for number, kind in zip(flat[::2], flat[1::2], strict=True)}
+        removed = {
+            keys[number - 1]: kind.decode()
+            for number, kind in zip(flat[::2], flat[1::2], strict=True)
+        }
         if removed:
             shown = [f"{key} ({kind})" for key, kind in [*removed.items()][:SHOWN]]
             emit("dispatch.repaired", count=len(removed), keys=shown)
@@ -135,7 +144,9 @@ class Scripts:
                 return [error]
         # Sent together with the first calls: otherwise each call would fail as unknown.
         replies = await self._run_each(name, calls, load=not self._loaded)
-        unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        unknown = [
+            number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)
+        ]
         await self._run_again(name, calls, replies, unknown, load=True)
         odd = [number for number, reply in enumerate(replies) if is_odd(reply)]
         if odd and await self.repair([key for number in odd for key in calls[number][0]]):
@@ -143,7 +154,13 @@ class Scripts:
         return replies
 
     async def _run_again(
-        self, name: str, calls: Sequence[Call], replies: list[Any], numbers: Sequence[int], *, load: bool = False
+        self,
+        name: str,
+        calls: Sequence[Call],
+        replies: list[Any],
+        numbers: Sequence[int],
+        *,
+        load: bool = False,
     ) -> None:
         """Run some of the calls again, and put their replies in place."""
         if numbers:

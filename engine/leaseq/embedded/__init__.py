@@ -1,7 +1,8 @@
 """Run Postgres and Valkey as embedded servers when no URL is given.
 
-They are real servers in LEASEQ_DATA_DIR, shared by the processes of one machine. The first process starts them and the last one
-stops them. They keep their data durably: `fsync` stays on in Postgres, and the append-only file in Valkey.
+They are real servers in LEASEQ_DATA_DIR, shared by the processes of one machine. The first process
+starts them and the last one stops them. They keep their data durably: `fsync` stays on in Postgres,
+and the append-only file in Valkey.
 """
 
 from leaseq.embedded.postgres import PostgresServer

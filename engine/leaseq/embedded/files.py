@@ -1,10 +1,12 @@
 """Access files of a server that runs under another account.
 
-Postgres refuses root, so a root process starts it under an ordinary account, which owns the directory of the server. That account
-can replace every file there with a link, and so can its superuser in SQL (`copy ... to program`). If root opened, changed or
-renamed a file there by its path, it would follow the link with the rights of root.
+Postgres refuses root, so a root process starts it under an ordinary account, which owns the
+directory of the server. That account can replace every file there with a link, and so can its
+superuser in SQL (`copy ... to program`). If root opened, changed or renamed a file there by its
+path, it would follow the link with the rights of root.
 
-Invariant: only a program that runs under the account of the server touches anything below the server's directory.
+Invariant: only a program that runs under the account of the server touches anything below the
+server's directory.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from leaseq.errors import ServerUnfit, ServerUnreachable
 
 __all__ = ["Files"]
 
-# POSIX programs, because the account may not be able to run our Python (an environment below /root).
+# POSIX programs, because the account may not be able to run our Python (an environment below
+# /root).
 READ = '[ -f "$1" ] && cat -- "$1"'
 WRITE = 'rm -f -- "$1" && umask 077 && cat > "$1"'
 OWN_DIRECTORY = 'mkdir -m 700 -- "$1" 2>/dev/null; [ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] && chmod 700 -- "$1"'
@@ -44,7 +47,8 @@ class Files(Struct, frozen=True):
         self._do(WRITE, path, given=text)
 
     def make_directory(self, path: Path) -> None:
-        """Make or find a directory that only the account may enter. Raises ServerUnfit if another account made it."""
+        """Make or find a directory that only the account may enter. Raises ServerUnfit if another
+        account made it."""
         if run_as(self.account, _shell(OWN_DIRECTORY, path)).returncode != 0:
             raise ServerUnfit(
                 f"{path} belongs to another account, or cannot be made: remove it, or choose another LEASEQ_DATA_DIR"
@@ -67,7 +71,9 @@ class Files(Struct, frozen=True):
     def _do(self, script: str, *paths: Path, given: str = "") -> None:
         done = run_as(self.account, _shell(script, *paths), given=given)
         if done.returncode != 0:
-            raise ServerUnreachable(f"the files of the embedded server: {done.stderr.strip() or 'a program failed'}")
+            raise ServerUnreachable(
+                f"the files of the embedded server: {done.stderr.strip() or 'a program failed'}"
+            )
 
 
 def _shell(script: str, *paths: Path) -> list[str | Path]:

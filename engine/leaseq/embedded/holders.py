@@ -1,10 +1,11 @@
 """Count the holders of a shared server, and stop it after the last one.
 
-Each process that uses a server holds a shared lock on its `.holders` file. A process that leaves, and then can lock the file
-exclusively, was the last holder and stops the server. Starting and stopping happen under a second, exclusive lock, so a server
-that is being stopped is not started at the same time. Both are flock(2): the kernel drops them when the process ends in any
-way, so a SIGKILLed process is no holder any more. A server whose last holder was killed keeps running. The next process finds
-it, holds it, and stops it later.
+Each process that uses a server holds a shared lock on its `.holders` file. A process that leaves,
+and then can lock the file exclusively, was the last holder and stops the server. Starting and
+stopping happen under a second, exclusive lock, so a server that is being stopped is not started at
+the same time. Both are flock(2): the kernel drops them when the process ends in any way, so a
+SIGKILLed process is no holder any more. A server whose last holder was killed keeps running. The
+next process finds it, holds it, and stops it later.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ POLL_SECONDS = 0.02
 
 @contextmanager
 def hold(directory: Path, *, start: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
-    """Keep the server in `directory` running within the block: `start` finds or starts it, the last holder calls `stop`.
+    """Keep the server in `directory` running within the block: `start` finds or starts it, the last
+    holder calls `stop`.
 
     The lock files lie beside the directory, so that only one process creates it.
     """
@@ -55,7 +57,9 @@ def _alone(starting: Path) -> Iterator[None]:
         give_up = time.monotonic() + LOCK_SECONDS
         while not _try_lock(lock):
             if time.monotonic() > give_up:
-                raise ServerUnreachable(f"another process has been starting or stopping a server ({starting}) for too long")
+                raise ServerUnreachable(
+                    f"another process has been starting or stopping a server ({starting}) for too long"
+                )
             time.sleep(POLL_SECONDS)
         yield
     finally:

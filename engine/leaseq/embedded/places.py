@@ -1,9 +1,10 @@
 """Choose the account and the directory of an embedded server.
 
-Postgres refuses to run as root, so under root it runs as `nobody`, which must be able to reach its files. Invariants: a server's
-files lie in a directory that only its account may enter. Permissions of directories that we did not make are never changed. If
-the account cannot reach the requested directory (a checkout below /root, say), the files lie in /var/tmp instead, and a file
-called `elsewhere` in the requested directory names that location.
+Postgres refuses to run as root, so under root it runs as `nobody`, which must be able to reach its
+files. Invariants: a server's files lie in a directory that only its account may enter. Permissions
+of directories that we did not make are never changed. If the account cannot reach the requested
+directory (a checkout below /root, say), the files lie in /var/tmp instead, and a file called
+`elsewhere` in the requested directory names that location.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ __all__ = [
 ]
 
 FAR_ROOT = Path("/var/tmp")
-# The path of a unix socket must fit 107 bytes (sun_path without the final zero); on some systems 103.
+# The path of a unix socket must fit 107 bytes (sun_path without the final zero); on some systems
+# 103.
 SOCKET_PATH_BYTES = 100
 
 
@@ -46,7 +48,8 @@ class Account(Struct, frozen=True):
 
 
 class Place(Struct, frozen=True):
-    """The directories of one server: `asked` is ours and holds the locks, `files` belongs to the account."""
+    """The directories of one server: `asked` is ours and holds the locks, `files` belongs to the
+    account."""
 
     asked: Path
     files: Path
@@ -71,12 +74,15 @@ def server_account() -> Account:
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
-        raise ServerUnfit("Postgres cannot run as root, and there is no account `nobody`: set LEASEQ_POSTGRES_URL") from None
+        raise ServerUnfit(
+            "Postgres cannot run as root, and there is no account `nobody`: set LEASEQ_POSTGRES_URL"
+        ) from None
     return Account(uid=nobody.pw_uid, gid=nobody.pw_gid, foreign=True)
 
 
 def settle(directory: Path, *, account: Account) -> Place:
-    """Make or find `directory`, and in it or elsewhere a directory that belongs to `account` alone."""
+    """Make or find `directory`, and in it or elsewhere a directory that belongs to `account`
+    alone."""
     asked = directory.absolute()
     if not asked.is_dir():
         asked.mkdir(parents=True, exist_ok=True)
@@ -88,7 +94,8 @@ def settle(directory: Path, *, account: Account) -> Place:
 
 
 def can_walk_to(path: Path, *, account: Account) -> bool:
-    """Whether `account` may enter `path` and all its parents, judged by the plain permission bits."""
+    """Whether `account` may enter `path` and all its parents, judged by the plain permission
+    bits."""
     return not account.foreign or all(
         parent.stat().st_mode & stat.S_IXOTH for parent in (path.resolve(), *path.resolve().parents)
     )
@@ -101,7 +108,9 @@ def private_directory(path: Path, *, account: Account) -> None:
     except FileExistsError:
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (account.uid, os.geteuid()):
-            raise ServerUnfit(f"{path} belongs to another account: remove it, or choose another LEASEQ_DATA_DIR") from None
+            raise ServerUnfit(
+                f"{path} belongs to another account: remove it, or choose another LEASEQ_DATA_DIR"
+            ) from None
     give(path, account=account)
 
 
@@ -112,7 +121,8 @@ def give(path: Path, *, account: Account) -> None:
 
 
 def socket_directory(place: Place, *, name: str) -> Path:
-    """A directory for the unix socket called `name`: beside the data, or in /tmp if that path is too long."""
+    """A directory for the unix socket called `name`: beside the data, or in /tmp if that path is
+    too long."""
     near = place.files / "socket"
     if len(os.fsencode(near / name)) <= SOCKET_PATH_BYTES and name:
         return near
@@ -134,7 +144,8 @@ def _far_home(asked: Path) -> Path:
 
 
 def _is_far_home(home: Path) -> bool:
-    """Whether a note leads to a directory that we would make, and not to another one of ours (the note may be forged)."""
+    """Whether a note leads to a directory that we would make, and not to another one of ours (the
+    note may be forged)."""
     if home.parent != FAR_ROOT or not home.name.startswith("leaseq-") or not home.is_dir():
         return False
     return not home.is_symlink() and home.stat().st_uid == os.geteuid()

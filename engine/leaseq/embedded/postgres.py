@@ -1,8 +1,9 @@
 """Create, start, find and stop the embedded Postgres.
 
-Invariants: a cluster is complete or absent (it is made under another name and then renamed). `postgresql.conf` is ours and
-written at each start (use ALTER SYSTEM for other values). `fsync` is never off. Every client that can open the socket is
-trusted, and only the account can open it. The TCP port, if requested, listens on 127.0.0.1 and requires a password.
+Invariants: a cluster is complete or absent (it is made under another name and then renamed).
+`postgresql.conf` is ours and written at each start (use ALTER SYSTEM for other values). `fsync` is
+never off. Every client that can open the socket is trusted, and only the account can open it. The
+TCP port, if requested, listens on 127.0.0.1 and requires a password.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ SERVING = ("ready", "standby")
 
 INITDB = ("--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=scram-sha-256")
 SETTINGS = {
-    "dynamic_shared_memory_type": "mmap",  # in its directory, so that a killed and removed server leaves nothing behind
+    # in its directory, so that a killed and removed server leaves nothing behind
+    "dynamic_shared_memory_type": "mmap",
     "log_min_messages": "warning",
     "log_timezone": "UTC",
     "max_connections": "200",
@@ -47,10 +49,13 @@ SETTINGS = {
 class PostgresServer:
     """One Postgres in `directory`. Without `port` it listens only on its unix socket.
 
-    `bin_dir` selects the programs of another installation, from PostgreSQL 15 on. One object is used by one thread.
+    `bin_dir` selects the programs of another installation, from PostgreSQL 15 on. One object is
+    used by one thread.
     """
 
-    def __init__(self, directory: Path, port: int | None = None, *, bin_dir: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, port: int | None = None, *, bin_dir: Path | None = None
+    ) -> None:
         self.directory = directory
         self.port = port
         self._bin_dir = bin_dir
@@ -81,7 +86,8 @@ class PostgresServer:
         return f"postgresql://{ROLE}@/postgres?host={host}&port={self.port or DEFAULT_PORT}"
 
     def start(self) -> None:
-        """Start the server or find it running, and return when it serves. Creates a missing cluster. Raises ServerUnreachable."""
+        """Start the server or find it running, and return when it serves. Creates a missing
+        cluster. Raises ServerUnreachable."""
         if self.pid is not None:
             self._wait_until_ready()
             return
@@ -90,21 +96,33 @@ class PostgresServer:
             self._make_cluster(bin_dir)
         self._files.make_directory(self._socket_directory)
         self._files.write(self._data / "postgresql.conf", self._configuration())
-        # A killed postmaster leaves its pid in files. The number may now belong to another process, and Postgres would assume a
-        # running server. `pid` has already reported that no server works in this directory.
+        # A killed postmaster leaves its pid in files. The number may now belong to another process,
+        # and Postgres would assume a running server. `pid` has already reported that no server
+        # works in this directory.
         self._files.remove(self._data / "postmaster.pid")
         self._files.remove_sockets(self._socket_directory)
         self._launch(bin_dir)
 
     def start_standby(self, primary: PostgresServer) -> None:
-        """Copy the running `primary` into this empty directory and serve as its streaming standby. Raises ServerUnreachable.
+        """Copy the running `primary` into this empty directory and serve as its streaming standby.
+        Raises ServerUnreachable.
 
-        Its WAL receiver is called `walreceiver`, and `synchronous_standby_names = '*'` on the primary waits for it.
+        Its WAL receiver is called `walreceiver`, and `synchronous_standby_names = '*'` on the
+        primary waits for it.
         """
         bin_dir = self._bin_dir or postgres_bin(self.place.account)
         unfinished = self._private_copy()
         source = f"host={primary._socket_directory} port={primary.port or DEFAULT_PORT} user={ROLE}"
-        command: list[str | Path] = [bin_dir / "pg_basebackup", "-D", unfinished, "-d", source, "-R", "-c", "fast"]
+        command: list[str | Path] = [
+            bin_dir / "pg_basebackup",
+            "-D",
+            unfinished,
+            "-d",
+            source,
+            "-R",
+            "-c",
+            "fast",
+        ]
         made = run_as(self.place.account, command)
         if made.returncode != 0:
             raise ServerUnreachable(f"the standby could not be made: {_last_line(made.stderr)}")
@@ -113,14 +131,19 @@ class PostgresServer:
         self.start()
 
     def promote(self) -> None:
-        """Make a standby a primary on a new timeline. Returns when it takes writes. Raises ServerUnreachable."""
+        """Make a standby a primary on a new timeline. Returns when it takes writes. Raises
+        ServerUnreachable."""
         bin_dir = self._bin_dir or postgres_bin(self.place.account)
-        made = run_as(self.place.account, [bin_dir / "pg_ctl", "-D", self._data, "-w", "-t", "30", "-s", "promote"])
+        made = run_as(
+            self.place.account,
+            [bin_dir / "pg_ctl", "-D", self._data, "-w", "-t", "30", "-s", "promote"],
+        )
         if made.returncode != 0:
             raise ServerUnreachable(f"the standby was not promoted: {_last_line(made.stderr)}")
 
     def freeze(self) -> None:
-        """SIGSTOP to the postmaster first and then to its children, so that it starts no process in between."""
+        """SIGSTOP to the postmaster first and then to its children, so that it starts no process in
+        between."""
         if (pid := self.pid) is not None:
             signal_tree(pid, signal.SIGSTOP)
 
@@ -134,7 +157,18 @@ class PostgresServer:
         if (pid := self.pid) is None:
             return
         bin_dir = self._bin_dir or postgres_bin(self.place.account)
-        command: list[str | Path] = [bin_dir / "pg_ctl", "-D", self._data, "-m", mode, "-w", "-t", "20", "-s", "stop"]
+        command: list[str | Path] = [
+            bin_dir / "pg_ctl",
+            "-D",
+            self._data,
+            "-m",
+            mode,
+            "-w",
+            "-t",
+            "20",
+            "-s",
+            "stop",
+        ]
         run_as(self.place.account, command)
         if self.pid == pid:
             kill_tree(pid)
@@ -181,7 +215,9 @@ class PostgresServer:
         command.append(f"--pwfile={self._password_file}")
         made = run_as(self.place.account, command)
         if made.returncode != 0:
-            raise ServerUnreachable(f"the embedded Postgres could not be made: {_last_line(made.stderr)}")
+            raise ServerUnreachable(
+                f"the embedded Postgres could not be made: {_last_line(made.stderr)}"
+            )
         self._files.rename(unfinished, self._data)
 
     def _private_copy(self) -> Path:
@@ -197,12 +233,28 @@ class PostgresServer:
             "port": str(self.port or DEFAULT_PORT),
             "unix_socket_directories": str(self._socket_directory),
         }
-        lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in sorted(settings.items())]
-        return "# Written by leaseq at each start. Use ALTER SYSTEM for what should differ.\n" + "\n".join(lines) + "\n"
+        lines = [
+            f"{name} = '{value.replace(chr(39), chr(39) * 2)}'"
+            for name, value in sorted(settings.items())
+        ]
+        return (
+            "# Written by leaseq at each start. Use ALTER SYSTEM for what should differ.\n"
+            + "\n".join(lines)
+            + "\n"
+        )
 
     def _launch(self, bin_dir: Path) -> None:
         log = self.place.files / "log"
-        command: list[str | Path] = [bin_dir / "pg_ctl", "-D", self._data, "-l", log, "-w", "-s", "start"]
+        command: list[str | Path] = [
+            bin_dir / "pg_ctl",
+            "-D",
+            self._data,
+            "-l",
+            log,
+            "-w",
+            "-s",
+            "start",
+        ]
         give_up = time.monotonic() + START_SECONDS
         while run_as(self.place.account, command).returncode != 0:
             said = _last_line(self._files.read(log) or "")
@@ -219,7 +271,9 @@ class PostgresServer:
             if lines[STATUS_LINE:] and lines[STATUS_LINE].strip() in SERVING:
                 return
             time.sleep(RETRY_SECONDS)
-        raise ServerUnreachable(f"the embedded Postgres in {self.directory} did not become ready in time")
+        raise ServerUnreachable(
+            f"the embedded Postgres in {self.directory} did not become ready in time"
+        )
 
 
 def _last_line(text: str) -> str:

@@ -1,8 +1,9 @@
 """Run, recognise and end the process of an embedded server.
 
-A server is not a child of the process that uses it: it outlives the process that started it and is identified by the number in
-its pid file. Invariant: no signal goes to a number that the kernel may have reused. A process counts as the server only while it
-works in the server's own directory (if the system has /proc to check that).
+A server is not a child of the process that uses it: it outlives the process that started it and is
+identified by the number in its pid file. Invariant: no signal goes to a number that the kernel may
+have reused. A process counts as the server only while it works in the server's own directory (if
+the system has /proc to check that).
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ PROC = Path("/proc")
 def run_as(
     account: Account, command: Sequence[str | Path], *, given: str = "", seconds: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Run a short command as `account` in its own session, so that our Ctrl-C does not reach it. It reads `given`."""
+    """Run a short command as `account` in its own session, so that our Ctrl-C does not reach it. It
+    reads `given`."""
     return subprocess.run(
         [os.fspath(part) for part in command],
         user=account.uid if account.foreign else None,
@@ -45,7 +47,8 @@ def run_as(
 
 
 def pid_in(text: str | None, *, directory: Path, account: Account) -> int | None:
-    """The pid on the first line of a pid file, if a living process of `account` that works in `directory` has it."""
+    """The pid on the first line of a pid file, if a living process of `account` that works in
+    `directory` has it."""
     try:
         pid = int((text or "").split("\n", 1)[0])
     except ValueError:
@@ -95,16 +98,21 @@ def children(pid: int) -> list[int]:
 
 
 def wait_until_gone(pid: int, *, seconds: float) -> None:
-    """Return when the process has ended. Raises ServerUnreachable if it has not within `seconds`."""
+    """Return when the process has ended. Raises ServerUnreachable if it has not within
+    `seconds`."""
     give_up = time.monotonic() + seconds
     while alive(pid):
         if time.monotonic() > give_up:
-            raise ServerUnreachable(f"the embedded server's process {pid} did not end within {seconds:g} s")
+            raise ServerUnreachable(
+                f"the embedded server's process {pid} did not end within {seconds:g} s"
+            )
         time.sleep(POLL_SECONDS)
 
 
 def _works_in(pid: int, directory: Path, account: Account) -> bool:
     try:
-        return (PROC / str(pid)).stat().st_uid == account.uid and (PROC / str(pid) / "cwd").readlink() == directory.resolve()
+        return (PROC / str(pid)).stat().st_uid == account.uid and (
+            PROC / str(pid) / "cwd"
+        ).readlink() == directory.resolve()
     except OSError:
         return not PROC.joinpath("self").exists()

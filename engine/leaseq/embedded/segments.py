@@ -1,11 +1,12 @@
 """Remove the shared-memory segment that a killed Postgres leaves in the kernel.
 
-Postgres keeps a System V segment of a few bytes, by which a second server on the same data notices the first. A killed server
-leaves it behind, and its next start removes it. A server whose data are deleted has no next start. The kernel has room for 4,096
-segments, and when they are used up, no Postgres starts on that machine.
+Postgres keeps a System V segment of a few bytes, by which a second server on the same data notices
+the first. A killed server leaves it behind, and its next start removes it. A server whose data are
+deleted has no next start. The kernel has room for 4,096 segments, and when they are used up, no
+Postgres starts on that machine.
 
-Invariant: a segment is removed only if it has the key that the server wrote down, belongs to the account of the server, and has
-no attached process.
+Invariant: a segment is removed only if it has the key that the server wrote down, belongs to the
+account of the server, and has no attached process.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def _attached(segment: Segment) -> int | None:
     for row in rows:
         found = dict(zip(names, row, strict=False))
         # The table has the key as a signed number, the pid file as an unsigned one.
-        same = int(found["shmid"]) == segment.id and int(found["key"]) % 2**32 == segment.key % 2**32
+        same = (
+            int(found["shmid"]) == segment.id and int(found["key"]) % 2**32 == segment.key % 2**32
+        )
         if same and int(found["uid"]) == segment.uid:
             return int(found["nattch"])
     return None

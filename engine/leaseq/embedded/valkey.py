@@ -1,7 +1,8 @@
 """Start, find and stop the embedded Valkey (or a system's Redis).
 
-Invariants: the append-only file is on and nothing is evicted, as leaseq requires of every server. The unix socket lies where only
-its account may enter. The TCP port, if requested, listens on 127.0.0.1 and requires a password.
+Invariants: the append-only file is on and nothing is evicted, as leaseq requires of every server.
+The unix socket lies where only its account may enter. The TCP port, if requested, listens on
+127.0.0.1 and requires a password.
 """
 
 from __future__ import annotations
@@ -41,10 +42,13 @@ SETTINGS = {
 class ValkeyServer:
     """One Valkey in `directory`. Without `port` it listens only on its unix socket.
 
-    `binary` selects another program, such as a `redis-server` from 6.2 on. One object is used by one thread.
+    `binary` selects another program, such as a `redis-server` from 6.2 on. One object is used by
+    one thread.
     """
 
-    def __init__(self, directory: Path, port: int | None = None, *, binary: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, port: int | None = None, *, binary: Path | None = None
+    ) -> None:
         self.directory = directory
         self.port = port
         self._binary = binary
@@ -74,7 +78,8 @@ class ValkeyServer:
         return f"unix://{quote(str(self._socket))}?password={self._password()}"
 
     def start(self) -> None:
-        """Start it and wait until its data is loaded. Does nothing while it runs. Raises ServerUnreachable."""
+        """Start it and wait until its data is loaded. Does nothing while it runs. Raises
+        ServerUnreachable."""
         if self.pid is None:
             binary = self._binary or valkey_binary()
             private_directory(self._socket.parent, account=self.place.account)
@@ -85,7 +90,9 @@ class ValkeyServer:
             settings.write_text(self._configuration(), encoding="utf-8")
             started = run_as(self.place.account, [binary, settings])
             if started.returncode != 0:
-                raise ServerUnreachable(f"the embedded Valkey did not start: {self._said(started.stdout)}")
+                raise ServerUnreachable(
+                    f"the embedded Valkey did not start: {self._said(started.stdout)}"
+                )
         self._wait_until_ready()
 
     def stop(self) -> None:

@@ -1,8 +1,9 @@
 """Pack many values into one parameter of a statement.
 
-The parameter is the text of a Postgres array. psycopg dumps a list element by element in Python, which costs more than all the
-rest of a batch; the text is one join. Postgres reads it back by the type that the statement casts it to, so it is data, never
-part of the statement; `quoted` is for all that is not known to need no quotes.
+The parameter is the text of a Postgres array. psycopg dumps a list element by element in Python,
+which costs more than all the rest of a batch; the text is one join. Postgres reads it back by the
+type that the statement casts it to, so it is data, never part of the statement; `quoted` is for all
+that is not known to need no quotes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Tasks in the ledger, with one method for each verb.
 
-Every method that writes is one compare-and-set statement over a batch. It returns the tasks whose write counted; for a task
-that is missing from the answer it did not. Ids are sent in order, so that two batches over the same rows wait for each other;
-where Postgres visits them in another order after all (a small table) and finds a deadlock, its victim tries again (session.py).
+Every method that writes is one compare-and-set statement over a batch. It returns the tasks whose
+write counted; for a task that is missing from the answer it did not. Ids are sent in order, so that
+two batches over the same rows wait for each other; where Postgres visits them in another order
+after all (a small table) and finds a deadlock, its victim tries again (session.py).
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class KeyFound(msgspec.Struct, frozen=True):
 
     fingerprint: bytes
     submitted: Submitted
-    on_standbys: bool  # this server waits for standbys, and they may not have the rows that were read here
+    # this server waits for standbys, and they may not have the rows that were read here
+    on_standbys: bool
 
 
 class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,14 +66,16 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """A page of tasks. With a `cursor` there may be more: the next page begins there, also where this one has no tasks."""
+    """A page of tasks. With a `cursor` there may be more: the next page begins there, also where
+    this one has no tasks."""
 
     tasks: list[TaskSummary]
     cursor: str | None
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A place (queue and priority) and a position in it: tasks that are due there from this moment and id on.
+    """A place (queue and priority) and a position in it: tasks that are due there from this moment
+    and id on.
 
     Queue '' holds what a process of an older version has scheduled (migration 3).
     """
@@ -90,7 +94,8 @@ class Listed(msgspec.Struct, frozen=True):
     """Tasks that are due in one place, and the position behind the last of them."""
 
     place: tuple[str, int]
-    ids: str  # two arrays in the order in which the tasks became due, as text for the next statement
+    # two arrays in the order in which the tasks became due, as text for the next statement
+    ids: str
     run_ats: str
     count: int
     rest: Due
@@ -127,12 +132,14 @@ class Ledger:
         idempotent: bool = True,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> dict[str, Submitted | None]:
-        """Record submissions. By task id: the new task, or None where the key (or the id) exists already.
+        """Record submissions. By task id: the new task, or None where the key (or the id) exists
+        already.
 
-        Within a batch no key may appear twice. With `conn` the rows belong to the caller's transaction; they
-        wait as SCHEDULED and due, so that `promote` delivers them after the commit and never before.
-        Nothing was recorded where this raises `IdempotencyInFlight` (an open transaction elsewhere holds one of the keys),
-        `Locked` (another transaction holds a row or a table that they need) or `SubmissionInvalid` (Postgres refuses a value).
+        Within a batch no key may appear twice. With `conn` the rows belong to the caller's
+        transaction; they wait as SCHEDULED and due, so that `promote` delivers them after the
+        commit and never before. Nothing was recorded where this raises `IdempotencyInFlight` (an
+        open transaction elsewhere holds one of the keys), `Locked` (another transaction holds a row
+        or a table that they need) or `SubmissionInvalid` (Postgres refuses a value).
         """
         params = rows.submission_arrays(batch) | {
             "retention": retention_seconds,
@@ -140,16 +147,25 @@ class Ledger:
             "patience": None if conn is not None else f"{patience_seconds * 1000:.0f}",
         }
         try:
-            found = await self._session.fetch("submit_tasks", params, conn=conn, idempotent=idempotent)
+            found = await self._session.fetch(
+                "submit_tasks", params, conn=conn, idempotent=idempotent
+            )
         except (Locked, psycopg.errors.LockNotAvailable) as error:
             if _waited_for_a_key(error):
                 raise IdempotencyInFlight from error
-            raise Locked("another transaction holds a row or a table that this submission needs; nothing was recorded") from error
+            raise Locked(
+                "another transaction holds a row or a table that this submission needs; nothing was recorded"
+            ) from error
         except psycopg.DataError as error:
-            raise SubmissionInvalid(f"Postgres cannot store this submission: {text_of(error)}") from error
+            raise SubmissionInvalid(
+                f"Postgres cannot store this submission: {text_of(error)}"
+            ) from error
         reach("submit.sent")
         by_id = {row[0]: row for row in found}
-        return {s.task_id: rows.fresh(s, by_id[s.task_id]) if s.task_id in by_id else None for s in batch}
+        return {
+            s.task_id: rows.fresh(s, by_id[s.task_id]) if s.task_id in by_id else None
+            for s in batch
+        }
 
     async def find_keys(
         self, keys: Sequence[tuple[str, str]], *, conn: Connection | None = None
@@ -157,23 +173,32 @@ class Ledger:
         """Read the tasks that unexpired keys (tenant, key) stand for."""
         params = {"tenants": [tenant for tenant, _ in keys], "keys": [key for _, key in keys]}
         found = await self._session.fetch("find_keys", params, conn=conn, idempotent=True)
-        return {(row.tenant, row.key): KeyFound(bytes(row.fingerprint), rows.replay(row), row.on_standbys) for row in found}
+        return {
+            (row.tenant, row.key): KeyFound(
+                bytes(row.fingerprint), rows.replay(row), row.on_standbys
+            )
+            for row in found
+        }
 
     async def wait_for_standby(self, *, conn: Connection | None = None) -> None:
-        """Return when every standby that commits wait for has the rows that were read before this call.
+        """Return when every standby that commits wait for has the rows that were read before this
+        call.
 
-        Called between a read and an answer that rests on it. One round trip, and a commit only where standbys are
-        waited for. Raises `ServerUnreachable` while they are away.
+        Called between a read and an answer that rests on it. One round trip, and a commit only
+        where standbys are waited for. Raises `ServerUnreachable` while they are away.
         """
         await self._session.fetch("wait_for_standby", conn=conn, idempotent=True)
 
-    async def expire_keys(self, keys: Sequence[tuple[str, str]], *, conn: Connection | None = None) -> None:
+    async def expire_keys(
+        self, keys: Sequence[tuple[str, str]], *, conn: Connection | None = None
+    ) -> None:
         """Free these keys (tenant, key) where their retention is over."""
         params = {"tenants": [tenant for tenant, _ in keys], "keys": [key for _, key in keys]}
         await self._session.fetch("expire_keys", params, conn=conn, idempotent=True)
 
     async def claim(self, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:
-        """Claim the PENDING ones of these tasks, each under a new attempt. A closed worker gets nothing."""
+        """Claim the PENDING ones of these tasks, each under a new attempt. A closed worker gets
+        nothing."""
         params = {"ids": words(sorted(task_ids)), "worker_id": worker_id}
         found = await self._session.fetch("claim_tasks", params)
         reach("claim.sent")
@@ -185,16 +210,23 @@ class Ledger:
         found = await self._session.fetch("find_claimed", params, idempotent=True)
         return [rows.to_claimed(row, worker_id) for row in found]
 
-    async def settle(self, batch: Sequence[Settlement], *, conn: Connection | None = None) -> dict[str, Settled]:
-        """End attempts under their fences. By task id: those that counted; the others were fenced."""
+    async def settle(
+        self, batch: Sequence[Settlement], *, conn: Connection | None = None
+    ) -> dict[str, Settled]:
+        """End attempts under their fences. By task id: those that counted; the others were
+        fenced."""
         params = rows.settlement_arrays(sorted(batch, key=lambda s: s.claim.task_id))
         found = await self._session.fetch("settle_attempts", params, conn=conn)
         return {row[0]: rows.to_settled(row) for row in found}
 
-    async def succeed(self, claim: Claim, result: bytes | None, *, conn: ImpatientConnection) -> Settled | None:
-        """End an attempt in SUCCESS inside the transaction of its handler, under its fence. None: it was fenced.
+    async def succeed(
+        self, claim: Claim, result: bytes | None, *, conn: ImpatientConnection
+    ) -> Settled | None:
+        """End an attempt in SUCCESS inside the transaction of its handler, under its fence. None:
+        it was fenced.
 
-        Raises `ServerUnreachable` where Postgres does not know the secret: a failover has lost it, and nothing was done.
+        Raises `ServerUnreachable` where Postgres does not know the secret: a failover has lost it,
+        and nothing was done.
         """
         assert conn.credential is not None, "a connection for handlers"
         params = {
@@ -207,11 +239,14 @@ class Ledger:
         try:
             found = await self._session.fetch("handler_succeed", params, conn=conn)
         except psycopg.errors.InsufficientPrivilege as error:
-            raise ServerUnreachable(f"Postgres refuses the settle of this worker: {error.diag.message_primary}") from error
+            raise ServerUnreachable(
+                f"Postgres refuses the settle of this worker: {error.diag.message_primary}"
+            ) from error
         return rows.to_settled(found[0]) if found else None
 
     async def find_due(self, known: Sequence[Due] = ()) -> list[Due]:
-        """Where anything is due, from the first task on. In the places of `known` only from their position on."""
+        """Where anything is due, from the first task on. In the places of `known` only from their
+        position on."""
         params = {
             "queues": quoted([due.queue for due in known]),
             "priorities": numbers([due.priority for due in known]),
@@ -221,7 +256,8 @@ class Ledger:
         return [Due(*row) for row in await self._session.fetch("find_due", params, idempotent=True)]
 
     async def list_due(self, places: Sequence[tuple[Due, int]]) -> list[Listed]:
-        """List the tasks that are due in these places, in each at most so many. One answer for each place, in order."""
+        """List the tasks that are due in these places, in each at most so many. One answer for each
+        place, in order."""
         params = {
             "queues": quoted([due.queue for due, _ in places]),
             "priorities": numbers([due.priority for due, _ in places]),
@@ -233,7 +269,8 @@ class Ledger:
         return [_listed(due, *row) for (due, _), row in zip(places, found, strict=True)]
 
     async def promote(self, listed: Sequence[Listed]) -> list[Promotion]:
-        """Make SCHEDULED tasks that were listed as due PENDING. One answer for each place, in order.
+        """Make SCHEDULED tasks that were listed as due PENDING. One answer for each place, in
+        order.
 
         A task that is missing was locked, or is no longer SCHEDULED since that moment.
         """
@@ -248,11 +285,14 @@ class Ledger:
 
     async def discard_due(self, task_ids: Sequence[str]) -> list[str]:
         """Forget that tasks are due which do not exist any more; returns their ids."""
-        found = await self._session.fetch("discard_due", {"ids": words(sorted(task_ids))}, idempotent=True)
+        found = await self._session.fetch(
+            "discard_due", {"ids": words(sorted(task_ids))}, idempotent=True
+        )
         return [row[0] for row in found]
 
     async def cancel(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, State]:
-        """Stop tasks, immediately or by request. By task id: CANCELLED, or PROCESSING where it was asked for."""
+        """Stop tasks, immediately or by request. By task id: CANCELLED, or PROCESSING where it was
+        asked for."""
         params = {"ids": words(sorted(task_ids)), "tenant": tenant}
         found = await self._session.fetch("cancel_tasks", params, idempotent=True)
         return {row[0]: State(row[1]) for row in found}
@@ -276,9 +316,13 @@ class Ledger:
 
     async def _list_by_key(self, wanted: TaskFilter, key: str, *, tenant: str) -> Listing:
         """At most one task, which is looked up."""
-        for (task_id,) in await self._session.fetch("find_key_task", {"tenant": tenant, "key": key}, idempotent=True):
+        for (task_id,) in await self._session.fetch(
+            "find_key_task", {"tenant": tenant, "key": key}, idempotent=True
+        ):
             if wanted.cursor is None or task_id < wanted.cursor:
-                listing = await self._list(replace(wanted, cursor=next_id(task_id)), tenant=tenant, looked_at=1)
+                listing = await self._list(
+                    replace(wanted, cursor=next_id(task_id)), tenant=tenant, looked_at=1
+                )
                 return Listing([task for task in listing.tasks if task.task_id == task_id], None)
         return Listing([], None)
 
@@ -306,10 +350,14 @@ class Ledger:
 
     async def find_snapshots(self, task_ids: Sequence[str]) -> dict[str, TaskSnapshot]:
         """Read the few fields of tasks by which their deliveries are judged."""
-        found = await self._session.fetch("find_snapshots", {"ids": words(task_ids)}, idempotent=True)
+        found = await self._session.fetch(
+            "find_snapshots", {"ids": words(task_ids)}, idempotent=True
+        )
         return {row.task_id: rows.to_snapshot(row) for row in found}
 
-    async def find_held(self, task_ids: Sequence[str], *, worker_id: str) -> list[tuple[Claim, Counts]]:
+    async def find_held(
+        self, task_ids: Sequence[str], *, worker_id: str
+    ) -> list[tuple[Claim, Counts]]:
         """Read which of these a worker holds, with the counts that settling them as lost needs."""
         params = {"ids": words(task_ids), "worker_id": worker_id}
         found = await self._session.fetch("find_held", params, idempotent=True)
@@ -317,7 +365,9 @@ class Ledger:
 
     async def find_locked(self, task_ids: Collection[str]) -> list[str]:
         """Which of these tasks another transaction has locked now."""
-        found = await self._session.fetch("find_locked", {"ids": words(sorted(task_ids))}, idempotent=True)
+        found = await self._session.fetch(
+            "find_locked", {"ids": words(sorted(task_ids))}, idempotent=True
+        )
         return [row[0] for row in found]
 
     async def find_lockers(self, task_ids: Sequence[str]) -> list[str]:
@@ -331,7 +381,9 @@ class Ledger:
 
     async def find_cancel_requests(self, task_ids: Sequence[str]) -> list[str]:
         """Find the running tasks among these that have a cancel request."""
-        found = await self._session.fetch("find_cancel_requests", {"ids": words(task_ids)}, idempotent=True)
+        found = await self._session.fetch(
+            "find_cancel_requests", {"ids": words(task_ids)}, idempotent=True
+        )
         return [row[0] for row in found]
 
     async def set_progress(self, claim: Claim, progress: bytes) -> bool:
@@ -346,11 +398,20 @@ class Ledger:
 
     async def list_attempts(self, task_id: str, *, tenant: str) -> list[Attempt]:
         """The attempts of a task that did not succeed, oldest first."""
-        found = await self._session.fetch("list_attempts", {"task_id": task_id, "tenant": tenant}, idempotent=True)
+        found = await self._session.fetch(
+            "list_attempts", {"task_id": task_id, "tenant": tenant}, idempotent=True
+        )
         return [rows.to_attempt(row) for row in found]
 
 
-def _listed(due: Due, ids: str | None, run_ats: str | None, count: int, last_at: datetime | None, last_id: str | None) -> Listed:
+def _listed(
+    due: Due,
+    ids: str | None,
+    run_ats: str | None,
+    count: int,
+    last_at: datetime | None,
+    last_id: str | None,
+) -> Listed:
     if ids is None or run_ats is None or last_at is None or last_id is None:
         return Listed(due.place, "{}", "{}", 0, due)
     return Listed(due.place, ids, run_ats, count, Due(*due.place, last_at, next_id(last_id)))
@@ -362,8 +423,9 @@ def _promotion(one: Listed, found: Sequence[Any]) -> Promotion:
 
 
 def _waited_for_a_key(error: Locked | psycopg.errors.LockNotAvailable) -> bool:
-    """Whether a statement waited for the transaction that has inserted one of its keys. Postgres then names the table of the row
-    in the first line of its context, in any language; a statement that waits for the lock of a table has no such line."""
+    """Whether a statement waited for the transaction that has inserted one of its keys. Postgres
+    then names the table of the row in the first line of its context, in any language; a statement
+    that waits for the lock of a table has no such line."""
     cause = error if isinstance(error, psycopg.errors.LockNotAvailable) else error.__cause__
     context = cause.diag.context if isinstance(cause, psycopg.Error) else None
     return context is not None and "idempotency_keys" in context.split("\n", 1)[0]

@@ -1,11 +1,12 @@
 """Tasks whose rows another transaction has locked.
 
-A statement over many tasks waits for each of their rows. One open transaction that has locked one of them (an `update` by a
-person, without its commit) would hold up all the others. So the locked ones are found first, and left for later.
+A statement over many tasks waits for each of their rows. One open transaction that has locked one
+of them (an `update` by a person, without its commit) would hold up all the others. So the locked
+ones are found first, and left for later.
 
-Invariants: no plain task comes here, only what has met a lock, and the attempts of a dead worker. A task is reported once for as
-long as it is found locked. A table that is locked as a whole remains an outage of Postgres: `among` raises `ServerUnreachable`,
-or finds no task.
+Invariants: no plain task comes here, only what has met a lock, and the attempts of a dead worker. A
+task is reported once for as long as it is found locked. A table that is locked as a whole remains
+an outage of Postgres: `among` raises `ServerUnreachable`, or finds no task.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class LockedTasks:
         self._known: set[str] = set()
 
     async def among(self, task_ids: Collection[str]) -> set[str]:
-        """Which of these are locked now; those that were not before are reported. Raises `ServerUnreachable`."""
+        """Which of these are locked now; those that were not before are reported. Raises
+        `ServerUnreachable`."""
         locked = await self.find(task_ids)
         await self.report(task_ids, locked)
         return locked
@@ -41,12 +43,21 @@ class LockedTasks:
         return set(await self._ledger.find_locked(task_ids)) if task_ids else set()
 
     async def report(self, task_ids: Collection[str], locked: set[str]) -> None:
-        """Log those of `locked` that are new, with the sessions that hold them. The others of `task_ids` are free again."""
+        """Log those of `locked` that are new, with the sessions that hold them. The others of
+        `task_ids` are free again."""
         news = sorted(locked - self._known)
-        self._known = (self._known.difference(task_ids) if len(self._known) < CAPACITY else set()) | locked
+        self._known = (
+            self._known.difference(task_ids) if len(self._known) < CAPACITY else set()
+        ) | locked
         if news:
             holders = await self._ledger.find_lockers(news)
-            emit("task.locked", verb=self._verb, count=len(news), task_ids=news[:SHOWN], held_by=holders)
+            emit(
+                "task.locked",
+                verb=self._verb,
+                count=len(news),
+                task_ids=news[:SHOWN],
+                held_by=holders,
+            )
 
     def knows(self, task_id: str) -> bool:
         """Whether this task was locked when it was last looked at."""

@@ -22,7 +22,8 @@ from leaseq.model import Claim, Counts, Lane, State, TaskSnapshot
 # Stretches of one statement, and stretches that may be asked for at the same time.
 STRETCHES = 100
 WAITING = 1000
-# So many lanes read a part of the ledger together, so many times as long as that of one lane; and in so many such parts at most.
+# So many lanes read a part of the ledger together, so many times as long as that of one lane; and
+# in so many such parts at most.
 MANY_LANES = 10
 SHARED = 10
 MOST_WINDOWS = 4
@@ -35,8 +36,8 @@ PRIORITIES = {lane: int(priority) for priority, lane in LANES.items()}
 
 
 class Accounted(Struct, frozen=True):
-    """PENDING tasks that are not stranded, so that a scan leaves them out: those behind the beginnings of backlogs, and tasks
-    that are known to be in a lane under this attempt."""
+    """PENDING tasks that are not stranded, so that a scan leaves them out: those behind the
+    beginnings of backlogs, and tasks that are known to be in a lane under this attempt."""
 
     backlogs: Mapping[tuple[str, Lane], str] = {}
     delivered: Mapping[str, int] = {}
@@ -46,17 +47,21 @@ NOTHING = Accounted()
 
 
 class ScanBatch(Struct, frozen=True):
-    """One step of the reconciler's walk. `last_id` is where the next one begins; None means the walk is at its end."""
+    """One step of the reconciler's walk. `last_id` is where the next one begins; None means the
+    walk is at its end."""
 
     last_id: str | None
     waiting: list[TaskSnapshot]  # PENDING for a while: stranded, unless dispatch knows them
-    orphans: list[tuple[TaskSnapshot, Claim, Counts]]  # PROCESSING under a closed or unknown incarnation
-    running: list[tuple[TaskSnapshot, Claim]]  # PROCESSING under an open incarnation for longer than was asked for
+    # PROCESSING under a closed or unknown incarnation
+    orphans: list[tuple[TaskSnapshot, Claim, Counts]]
+    # PROCESSING under an open incarnation for longer than was asked for
+    running: list[tuple[TaskSnapshot, Claim]]
     unscheduled: list[str]  # SCHEDULED and due, without the row by which promote would find them
 
 
 class BacklogBatch(Struct, frozen=True):
-    """Part of the ledger, for one lane. `last_id` is the last that was looked at (None: nothing was there to look at)."""
+    """Part of the ledger, for one lane. `last_id` is the last that was looked at (None: nothing was
+    there to look at)."""
 
     last_id: str | None
     looked_at: int
@@ -64,7 +69,8 @@ class BacklogBatch(Struct, frozen=True):
 
 
 class PrunedKeys(Struct, frozen=True):
-    """One batch of expired keys: when the last of them expired (None: there was none), how many it saw and deleted."""
+    """One batch of expired keys: when the last of them expired (None: there was none), how many it
+    saw and deleted."""
 
     last: datetime | None
     seen: int
@@ -72,7 +78,8 @@ class PrunedKeys(Struct, frozen=True):
 
 
 class Pruned(Struct, frozen=True):
-    """Part of the ledger that was pruned. `last_id` is the last that was looked at (None: nothing was there to look at)."""
+    """Part of the ledger that was pruned. `last_id` is the last that was looked at (None: nothing
+    was there to look at)."""
 
     last_id: str | None
     count: int
@@ -94,7 +101,8 @@ class _NotCovered(Exception):
 
 
 class _Window(Struct, frozen=True):
-    """A stretch of the ledger that was read for many lanes. `end`: the task right behind it; None: the ledger ends before."""
+    """A stretch of the ledger that was read for many lanes. `end`: the task right behind it; None:
+    the ledger ends before."""
 
     end: str | None
     waiting: Mapping[tuple[str, int], list[str]]  # by queue and priority, in order
@@ -139,9 +147,9 @@ class Maintenance:
     ) -> ScanBatch:
         """Look at the next `limit` tasks after `cursor`, in order of id.
 
-        Tasks that are `accounted` for are left out of those that wait. With `running_seconds` also at attempts that have run for
-        longer than that under an open worker. With `ahead_seconds` not at tasks whose ids are that far ahead of the clock of
-        Postgres.
+        Tasks that are `accounted` for are left out of those that wait. With `running_seconds` also
+        at attempts that have run for longer than that under an open worker. With `ahead_seconds`
+        not at tasks whose ids are that far ahead of the clock of Postgres.
         """
         params = {
             "cursor": cursor,
@@ -150,7 +158,10 @@ class Maintenance:
             "running": running_seconds,
             "ahead": ahead_seconds,
             "backlogs": encode(
-                {f"{PRIORITIES[lane]}{queue}": begin for (queue, lane), begin in accounted.backlogs.items()}
+                {
+                    f"{PRIORITIES[lane]}{queue}": begin
+                    for (queue, lane), begin in accounted.backlogs.items()
+                }
             ).decode(),
             "delivered": encode(accounted.delivered).decode(),
             "suspect": SUSPECT_CRASHES,
@@ -173,19 +184,28 @@ class Maintenance:
         return chunk
 
     async def reschedule(self, task_ids: Sequence[str]) -> list[str]:
-        """Give SCHEDULED tasks the rows back by which promote finds them; returns the ids of those that had none."""
-        found = await self._session.fetch("reschedule_tasks", {"ids": words(sorted(task_ids))}, idempotent=True)
+        """Give SCHEDULED tasks the rows back by which promote finds them; returns the ids of those
+        that had none."""
+        found = await self._session.fetch(
+            "reschedule_tasks", {"ids": words(sorted(task_ids))}, idempotent=True
+        )
         return [row[0] for row in found]
 
-    async def find_boundary(self, queue: str, lane: Lane, *, cursor: str, limit: int, room: int) -> str | None:
-        """The end of a stretch from `cursor` on with at most `limit` tasks, at most `room` of which wait in this lane.
+    async def find_boundary(
+        self, queue: str, lane: Lane, *, cursor: str, limit: int, room: int
+    ) -> str | None:
+        """The end of a stretch from `cursor` on with at most `limit` tasks, at most `room` of which
+        wait in this lane.
 
         None: the ledger ends before.
         """
         return await self._boundaries.add(_Wanted(queue, lane, cursor, size=limit, room=room))
 
-    async def read_backlog(self, queue: str, lane: Lane, *, cursor: str, until: str, limit: int) -> BacklogBatch:
-        """Read the tasks of a lane without suspects, among at most `limit` tasks from `cursor` on and before `until`."""
+    async def read_backlog(
+        self, queue: str, lane: Lane, *, cursor: str, until: str, limit: int
+    ) -> BacklogBatch:
+        """Read the tasks of a lane without suspects, among at most `limit` tasks from `cursor` on
+        and before `until`."""
         return await self._stretches.add(_Wanted(queue, lane, cursor, size=limit, until=until))
 
     async def _find_boundaries(self, wanted: Sequence[_Wanted]) -> list[str | None]:
@@ -200,7 +220,8 @@ class Maintenance:
         answer: Callable[[_Window, _Wanted], T],
         ask: Callable[[Sequence[_Wanted]], Awaitable[list[T]]],
     ) -> list[T]:
-        """An answer for each, in order. Where many are at the same part of the ledger, it is read once for all of them."""
+        """An answer for each, in order. Where many are at the same part of the ledger, it is read
+        once for all of them."""
         found: dict[int, T] = {}
         rest = [*range(len(wanted))]
         for _ in range(MOST_WINDOWS):
@@ -224,7 +245,9 @@ class Maintenance:
             "limit": min(SHARED * max(one.size for one in wanted), WINDOW_ROWS),
         }
         found = await self._session.fetch("read_window", params, idempotent=True)
-        return _Window(found[0][0], {(row[1], row[2]): row[3] for row in found if row[1] is not None})
+        return _Window(
+            found[0][0], {(row[1], row[2]): row[3] for row in found if row[1] is not None}
+        )
 
     async def _find_each_boundary(self, wanted: Sequence[_Wanted]) -> list[str | None]:
         params = {
@@ -235,7 +258,9 @@ class Maintenance:
             "sizes": numbers(one.size for one in wanted),
             "rooms": numbers(one.room for one in wanted),
         }
-        return [row[0] for row in await self._session.fetch("find_boundary", params, idempotent=True)]
+        return [
+            row[0] for row in await self._session.fetch("find_boundary", params, idempotent=True)
+        ]
 
     async def _read_each_stretch(self, wanted: Sequence[_Wanted]) -> list[BacklogBatch]:
         params = {
@@ -246,21 +271,31 @@ class Maintenance:
             "untils": words(one.until for one in wanted),
             "sizes": numbers(one.size for one in wanted),
         }
-        return [BacklogBatch(*row) for row in await self._session.fetch("refill_tasks", params, idempotent=True)]
+        return [
+            BacklogBatch(*row)
+            for row in await self._session.fetch("refill_tasks", params, idempotent=True)
+        ]
 
     async def find_queues(self, *, after: str, limit: int) -> tuple[str | None, list[str]]:
-        """The queues that the next `limit` tasks after this one name, and the last of them (None: there are none)."""
-        ((last_id, names),) = await self._session.fetch("find_queues", {"after": after, "limit": limit}, idempotent=True)
+        """The queues that the next `limit` tasks after this one name, and the last of them (None:
+        there are none)."""
+        ((last_id, names),) = await self._session.fetch(
+            "find_queues", {"after": after, "limit": limit}, idempotent=True
+        )
         return last_id, names
 
-    async def prune_tasks(self, *, after: str, before: str, retention_seconds: float, limit: int) -> Pruned:
-        """Delete what has finished longer ago than that, of the next `limit` tasks after one id and below another."""
+    async def prune_tasks(
+        self, *, after: str, before: str, retention_seconds: float, limit: int
+    ) -> Pruned:
+        """Delete what has finished longer ago than that, of the next `limit` tasks after one id and
+        below another."""
         params = {"after": after, "before": before, "retention": retention_seconds, "limit": limit}
         ((last_id, count),) = await self._session.fetch("prune_tasks", params)
         return Pruned(last_id, count)
 
     async def prune_keys(self, *, since: datetime | None, limit: int) -> PrunedKeys:
-        """Delete idempotency keys that have expired since a moment (None: ever) and whose task has ended, in that order."""
+        """Delete idempotency keys that have expired since a moment (None: ever) and whose task has
+        ended, in that order."""
         params = {"since": since, "limit": limit, "again": KEY_AGAIN_SECONDS}
         ((last, seen, count),) = await self._session.fetch("prune_keys", params)
         return PrunedKeys(last, seen, count)

@@ -2,9 +2,10 @@
 
 The reasons are in docs/decisions/0014-three-roles.md.
 
-The owner owns the schema and runs migrations. A service role (of the API, of workers' own statements, of reapers; one or several)
-reads and writes rows. The handler role has no right on any table of leaseq: what a worker does on a handler's connection goes
-through functions that ask for a secret of that worker.
+The owner owns the schema and runs migrations. A service role (of the API, of workers' own
+statements, of reapers; one or several) reads and writes rows. The handler role has no right on any
+table of leaseq: what a worker does on a handler's connection goes through functions that ask for a
+secret of that worker.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ OWNER, SERVICE, HANDLER = "leaseq_owner", "leaseq_service", "leaseq_handler"
 
 
 class RoleNames(Struct, frozen=True, kw_only=True):
-    """How the roles are called. Without an owner: the one that the schema has, or OWNER where that is a superuser."""
+    """How the roles are called. Without an owner: the one that the schema has, or OWNER where that
+    is a superuser."""
 
     owner: str | None = None
     services: Sequence[str] = (SERVICE,)
@@ -73,7 +75,8 @@ class HandlerRole(Struct, frozen=True):
 
 
 async def grant(conninfo: str, names: RoleNames) -> list[str]:
-    """Make the roles that are missing and give each its rights; a list of the changes, in words. Safe to repeat and to interrupt.
+    """Make the roles that are missing and give each its rights; a list of the changes, in words.
+    Safe to repeat and to interrupt.
 
     Raises `ServerUnfit` where the role of `conninfo` may not do this, and `ServerUnreachable`.
     """
@@ -81,19 +84,24 @@ async def grant(conninfo: str, names: RoleNames) -> list[str]:
 
 
 async def prepare_embedded(config: Config) -> Config:
-    """Migrate the embedded Postgres, whose superuser `config` names, and return the configuration for its roles.
+    """Migrate the embedded Postgres, whose superuser `config` names, and return the configuration
+    for its roles.
 
-    Handlers may make tables of their own in the schema public, as on a database that belongs to them.
+    Handlers may make tables of their own in the schema public, as on a database that belongs to
+    them.
     """
     url = config.postgres_url or ""
     await migrate(url)
     await _apply(url, RoleNames(), GRANT_ROLES, STATEMENTS["grant_embedded"])
-    return msgspec.structs.replace(config, postgres_url=as_role(url, SERVICE), handler_postgres_url=as_role(url, HANDLER))
+    return msgspec.structs.replace(
+        config, postgres_url=as_role(url, SERVICE), handler_postgres_url=as_role(url, HANDLER)
+    )
 
 
 async def _apply(conninfo: str, names: RoleNames, *statements: str) -> list[str]:
-    """All statements in one transaction. It locks one table after the other, as services that run meanwhile do in other orders. A
-    try that meets a deadlock, or waits for a lock for a second while it holds others, has done nothing and is repeated."""
+    """All statements in one transaction. It locks one table after the other, as services that run
+    meanwhile do in other orders. A try that meets a deadlock, or waits for a lock for a second
+    while it holds others, has done nothing and is repeated."""
     told: list[str] = []
     async with connected(conninfo) as conn:
         conn.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
@@ -102,7 +110,10 @@ async def _apply(conninfo: str, names: RoleNames, *statements: str) -> list[str]
             try:
                 async with conn.transaction():
                     await lock_schema(conn)
-                    await conn.execute(STATEMENTS["name_roles"].encode(), {"roles": msgspec.json.encode(names).decode()})
+                    await conn.execute(
+                        STATEMENTS["name_roles"].encode(),
+                        {"roles": msgspec.json.encode(names).decode()},
+                    )
                     for statement in statements:
                         await conn.execute(statement.encode())
                 break
@@ -116,7 +127,11 @@ async def _apply(conninfo: str, names: RoleNames, *statements: str) -> list[str]
 def as_role(url: str, name: str, password: str | None = None) -> str:
     """The URL for another role of the same database."""
     parts = urlsplit(url)
-    user = quote(name, safe="") if password is None else f"{quote(name, safe='')}:{quote(password, safe='')}"
+    user = (
+        quote(name, safe="")
+        if password is None
+        else f"{quote(name, safe='')}:{quote(password, safe='')}"
+    )
     return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}"))
 
 

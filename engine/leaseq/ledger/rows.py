@@ -1,7 +1,8 @@
 """Convert rows of the ledger to structs, and structs to arrays.
 
-Rows are read by the names of their columns. Rows of submit, claim and settle are read by position, because they are on the hot
-path: there the order of columns is the select list of the statement that the docstring names.
+Rows are read by the names of their columns. Rows of submit, claim and settle are read by position,
+because they are on the hot path: there the order of columns is the select list of the statement
+that the docstring names.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def _converter(hint: Any) -> Callable[[Any], Any] | None:
 
 
 def reader(kind: type[T]) -> Callable[[Any], T]:
-    """Make structs of one kind from rows whose columns are named like its fields. JSON comes as text and is kept as bytes."""
+    """Make structs of one kind from rows whose columns are named like its fields. JSON comes as
+    text and is kept as bytes."""
     converters = {name: _converter(hint) for name, hint in get_type_hints(kind).items()}
 
     def read(row: Any) -> T:
@@ -113,7 +115,9 @@ def to_settled(row: Row) -> Settled:
 def to_snapshot(row: Any) -> TaskSnapshot:
     """find_snapshots.sql, promote_tasks.sql, redrive_tasks.sql, scan_tasks.sql"""
     place = lane(row.priority, row.crash_count, row.loss_count)
-    return TaskSnapshot(row.task_id, row.queue, STATES[row.state], row.attempt, row.worker_id, place)
+    return TaskSnapshot(
+        row.task_id, row.queue, STATES[row.state], row.attempt, row.worker_id, place
+    )
 
 
 def to_claim(row: Any) -> Claim:
@@ -130,13 +134,17 @@ def fresh(submission: Submission, row: Row) -> Submitted:
     """submit_tasks.sql, for a task that was created"""
     priority = submission.priority
     placed = lane_of(priority, crash_count=0, loss_count=0)
-    return Submitted(submission.task_id, STATES[row[1]], False, row[2], row[3], submission.queue, placed)
+    return Submitted(
+        submission.task_id, STATES[row[1]], False, row[2], row[3], submission.queue, placed
+    )
 
 
 def replay(row: Any) -> Submitted:
     """find_keys.sql"""
     placed = lane_of(PRIORITIES[row.priority], crash_count=0, loss_count=0)
-    return Submitted(row.task_id, STATES[row.state], True, row.created_at, row.run_at, row.queue, placed)
+    return Submitted(
+        row.task_id, STATES[row.state], True, row.created_at, row.run_at, row.queue, placed
+    )
 
 
 Pack = Callable[[Iterable[Any]], str]
@@ -145,7 +153,9 @@ Pack = Callable[[Iterable[Any]], str]
 _PACKS: dict[Any, Pack] = {
     str: quoted,
     bytes: lambda values: quoted([None if value is None else value.decode() for value in values]),
-    datetime: lambda values: quoted([None if value is None else value.isoformat() for value in values]),
+    datetime: lambda values: quoted(
+        [None if value is None else value.isoformat() for value in values]
+    ),
     float: numbers,
     int: numbers,
     Priority: lambda values: numbers([int(value) for value in values]),
@@ -155,7 +165,10 @@ _SPECIAL: dict[str, Pack] = {
     "fingerprint": lambda values: quoted(["\\x" + value.hex() for value in values]),
 }
 _HINTS = get_type_hints(Submission)
-_SUBMISSION = [(name, _SPECIAL.get(name) or _PACKS[_plain(_HINTS[name])]) for name in Submission.__struct_fields__]
+_SUBMISSION = [
+    (name, _SPECIAL.get(name) or _PACKS[_plain(_HINTS[name])])
+    for name in Submission.__struct_fields__
+]
 
 
 def submission_arrays(batch: Sequence[Submission]) -> dict[str, Any]:
@@ -187,7 +200,8 @@ def settlement_arrays(batch: Sequence[Settlement]) -> dict[str, Any]:
 
 
 def _error(error: TaskError | None) -> str | None:
-    """As JSON. The message of an exception may hold lone surrogates, and one such text must not fail a whole batch."""
+    """As JSON. The message of an exception may hold lone surrogates, and one such text must not
+    fail a whole batch."""
     if error is None:
         return None
     return _encode(TaskError(*(_text(part) for part in astuple(error)))).decode()

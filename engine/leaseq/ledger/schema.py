@@ -1,8 +1,9 @@
 """Check and migrate the schema in Postgres.
 
-Migrations are plain SQL files, append only, applied in order, each in one transaction under an advisory lock that ends
-with the transaction: a migrator killed at any point leaves the schema at a whole version and no lock behind
-(docs/decisions/0002-migrations.md). A schema newer than the code is refused: an old worker must not write to it.
+Migrations are plain SQL files, append only, applied in order, each in one transaction under an
+advisory lock that ends with the transaction: a migrator killed at any point leaves the schema at a
+whole version and no lock behind (docs/decisions/0002-migrations.md). A schema newer than the code
+is refused: an old worker must not write to it.
 """
 
 from __future__ import annotations
@@ -42,11 +43,14 @@ def load_migrations() -> list[Migration]:
     for entry in entries:
         number, _, name = entry.name.removesuffix(".sql").partition("_")
         sql = entry.read_text(encoding="utf-8")
-        migrations.append(Migration(int(number), name, sql, hashlib.sha256(sql.encode()).hexdigest()))
+        migrations.append(
+            Migration(int(number), name, sql, hashlib.sha256(sql.encode()).hexdigest())
+        )
     return migrations
 
 
-# How long a step of a migration waits for a lock at a time, how long it rests in between, and how long it tries.
+# How long a step of a migration waits for a lock at a time, how long it rests in between, and how
+# long it tries.
 LOCK_MILLISECONDS = 1000
 REST_SECONDS = 5.0
 WAIT_SECONDS = 600.0
@@ -56,11 +60,12 @@ LATEST = MIGRATIONS[-1].version
 
 
 async def migrate(conninfo: str, *, waiting: Callable[[str], None] | None = None) -> list[str]:
-    """Bring the schema up to this code. Returns the names of the migrations that were applied; an empty list means nothing to do.
+    """Bring the schema up to this code. Returns the names of the migrations that were applied; an
+    empty list means nothing to do.
 
-    A step that waits for the lock of a table makes every claim wait behind it. So it waits for a second, gives up, and tries
-    again after a rest, for ten minutes in all: `waiting` is called with the holder of the lock (a dump, say). Raises
-    `ServerUnfit` after that.
+    A step that waits for the lock of a table makes every claim wait behind it. So it waits for a
+    second, gives up, and tries again after a rest, for ten minutes in all: `waiting` is called with
+    the holder of the lock (a dump, say). Raises `ServerUnfit` after that.
     """
     applied = []
     until = monotonic() + WAIT_SECONDS
@@ -75,7 +80,9 @@ async def migrate(conninfo: str, *, waiting: Callable[[str], None] | None = None
                 except psycopg.errors.LockNotAvailable:
                     said = f"migration {migration.version} waits for a lock: {await _lockers(conn)}"
                     if monotonic() > until:
-                        raise ServerUnfit(f"{said}; end that transaction, then run `leaseq migrate` again") from None
+                        raise ServerUnfit(
+                            f"{said}; end that transaction, then run `leaseq migrate` again"
+                        ) from None
                     if waiting is not None:
                         waiting(said)
                     await asyncio.sleep(REST_SECONDS)
@@ -91,7 +98,9 @@ async def _apply(conn: psycopg.AsyncConnection[tuple[object, ...]], migration: M
         _compare(present)
         if migration.version in present:
             return False
-        await conn.execute(STATEMENTS["limit_lock_waits"].encode(), {"milliseconds": str(LOCK_MILLISECONDS)})
+        await conn.execute(
+            STATEMENTS["limit_lock_waits"].encode(), {"milliseconds": str(LOCK_MILLISECONDS)}
+        )
         await conn.execute(migration.sql.encode())
         await conn.execute(
             STATEMENTS["record_migration"].encode(),
@@ -111,7 +120,8 @@ async def _lockers(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> str:
 
 
 async def schema_version(conninfo: str) -> int:
-    """The version of the schema; 0 where there is none. Raises `SchemaMismatch` if it is not ours or newer than this code."""
+    """The version of the schema; 0 where there is none. Raises `SchemaMismatch` if it is not ours
+    or newer than this code."""
     async with connected(conninfo) as conn:
         try:
             present = await _present(conn)
@@ -125,13 +135,15 @@ async def require_schema(conninfo: str) -> None:
     """Refuse to run on a schema that is older or newer than this code."""
     version = await schema_version(conninfo)
     if version < LATEST:
-        raise SchemaMismatch(f"the schema is at version {version}, this code needs {LATEST}: run `leaseq migrate`")
+        raise SchemaMismatch(
+            f"the schema is at version {version}, this code needs {LATEST}: run `leaseq migrate`"
+        )
 
 
 @asynccontextmanager
 async def connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
-    """A connection of its own to the primary, of the hosts in `conninfo`. A refusal by Postgres is raised as
-    `ServerUnreachable` or `ServerUnfit`.
+    """A connection of its own to the primary, of the hosts in `conninfo`. A refusal by Postgres is
+    raised as `ServerUnreachable` or `ServerUnfit`.
 
     Its statements may take as long as they need: an index is built on a table of any size.
     """
@@ -150,14 +162,19 @@ async def connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tupl
     try:
         async with await connect() as conn:
             await probe(conn, connect)
-            # Under a stricter isolation, a migrator that has waited for another would not see what that one has done.
-            await conn.execute(SESSION, {"statement_timeout": "0", "lock_timeout": "0", "lent": False})
+            # Under a stricter isolation, a migrator that has waited for another would not see what
+            # that one has done.
+            await conn.execute(
+                SESSION, {"statement_timeout": "0", "lock_timeout": "0", "lent": False}
+            )
             yield conn
     except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
         raise unreachable(error) from error
     except psycopg.errors.InsufficientPrivilege as error:
         said = error.diag.message_primary
-        raise ServerUnfit(f"Postgres says {said!r}: let this role use (and for `leaseq migrate` create) schema leaseq") from error
+        raise ServerUnfit(
+            f"Postgres says {said!r}: let this role use (and for `leaseq migrate` create) schema leaseq"
+        ) from error
 
 
 async def lock_schema(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
@@ -172,11 +189,15 @@ async def _present(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> dict[in
 
 def _compare(present: dict[int, str]) -> None:
     if present and max(present) > LATEST:
-        raise SchemaMismatch(f"the schema is at version {max(present)}, newer than this code ({LATEST}): upgrade leaseq here")
+        raise SchemaMismatch(
+            f"the schema is at version {max(present)}, newer than this code ({LATEST}): upgrade leaseq here"
+        )
     for migration in MIGRATIONS:
         checksum = present.get(migration.version, migration.checksum)
         if checksum != migration.checksum:
-            raise SchemaMismatch(f"migration {migration.version} in this schema is not the one of this code")
+            raise SchemaMismatch(
+                f"migration {migration.version} in this schema is not the one of this code"
+            )
 
 
 __all__ = [

@@ -1,7 +1,8 @@
 """Send statements to Postgres, and classify its refusals and outages.
 
-One round trip a statement, one transaction each (autocommit). A statement that did not come back may or may not have
-been committed: `ServerUnreachable` means "unknown", and the caller knows how to find out (docs/lifecycle.md).
+One round trip a statement, one transaction each (autocommit). A statement that did not come back
+may or may not have been committed: `ServerUnreachable` means "unknown", and the caller knows how to
+find out (docs/lifecycle.md).
 """
 
 from __future__ import annotations
@@ -41,13 +42,15 @@ UNAVAILABLE = (
     OSError,
 )
 
-# Postgres undid the statement for the sake of another transaction. Nothing was done, and it may succeed when it is sent again.
-# Our sessions are `read committed`, but a trigger or a pooler that resets a setting may bring this answer all the same.
+# Postgres undid the statement for the sake of another transaction. Nothing was done, and it may
+# succeed when it is sent again. Our sessions are `read committed`, but a trigger or a pooler that
+# resets a setting may bring this answer all the same.
 CONFLICTS = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 
-# Classes of SQLSTATE with which Postgres says that it goes away: the connection, and operator intervention. Every other SQLSTATE
-# is the answer of a server that is there, also where psycopg calls the error operational: conflicts (40), resources (53), locks
-# (55), cancelled statements (57014), errors of the system (58).
+# Classes of SQLSTATE with which Postgres says that it goes away: the connection, and operator
+# intervention. Every other SQLSTATE is the answer of a server that is there, also where psycopg
+# calls the error operational: conflicts (40), resources (53), locks (55), cancelled statements
+# (57014), errors of the system (58).
 GOING = ("08", "57P")
 
 # Errors after which a connection is closed: its server takes no writes, or has ended it.
@@ -58,7 +61,8 @@ REFUSING = (
     psycopg.errors.CannotConnectNow,
 )
 
-# Operational errors by their class, but about the statement: it will be refused however often it is sent.
+# Operational errors by their class, but about the statement: it will be refused however often it is
+# sent.
 TOO_LARGE = (
     psycopg.errors.ProgramLimitExceeded,
     psycopg.errors.StatementTooComplex,
@@ -78,12 +82,14 @@ FOR_HANDLERS = {
 }
 
 
-# Statements of the hot path, whose rows are read by position: rows of names cost more. All others are read by name.
+# Statements of the hot path, whose rows are read by position: rows of names cost more. All others
+# are read by name.
 POSITIONAL = {"submit_tasks", "claim_tasks", "find_claimed", "settle_attempts", "handler_succeed"}
 
 
 class Locked(ServerUnreachable):
-    """Another transaction holds a row that the statement needs, and did not let go in time; nothing was done."""
+    """Another transaction holds a row that the statement needs, and did not let go in time; nothing
+    was done."""
 
 
 class Session:
@@ -108,9 +114,10 @@ class Session:
     ) -> Rows:
         """Run one statement and return its rows.
 
-        `conn` runs it inside a transaction of the caller, whose errors are the caller's. `idempotent` says that running it
-        twice does no harm: then a connection that had died while idle costs nothing but a second try. The victim of a
-        conflict has done nothing, and tries again in any case. Raises `Locked` where a row was not to be had in time.
+        `conn` runs it inside a transaction of the caller, whose errors are the caller's.
+        `idempotent` says that running it twice does no harm: then a connection that had died while
+        idle costs nothing but a second try. The victim of a conflict has done nothing, and tries
+        again in any case. Raises `Locked` where a row was not to be had in time.
         """
         if conn is not None:
             return await _run(conn, name, params)
@@ -119,7 +126,9 @@ class Session:
                 async with asyncio.timeout(self._deadline) as clock, self.pool.connection() as own:
                     return await _run_own(own, clock, name, params)
             except psycopg.errors.LockNotAvailable as error:
-                raise Locked(f"a row is locked in Postgres: {error.diag.message_primary}") from error
+                raise Locked(
+                    f"a row is locked in Postgres: {error.diag.message_primary}"
+                ) from error
             except TOO_LARGE:
                 raise
             except CONFLICTS as error:
@@ -135,18 +144,26 @@ class Session:
 
     @property
     def _refusal(self) -> str:
-        """Why the server behind the pool is refused, or an empty string. A pool does not tell why its connections fail."""
+        """Why the server behind the pool is refused, or an empty string. A pool does not tell why
+        its connections fail."""
         options = self.pool.kwargs
         primary = options.get("primary") if isinstance(options, dict) else None
         return primary.refusal if isinstance(primary, Primary) else ""
 
 
 def _is_away(error: BaseException) -> bool:
-    """Whether Postgres is gone or going, in distinction from one that refuses a statement (class 57P: operator intervention)."""
-    return not isinstance(error, psycopg.Error) or error.sqlstate is None or error.sqlstate.startswith((*GOING, "25006"))
+    """Whether Postgres is gone or going, in distinction from one that refuses a statement (class
+    57P: operator intervention)."""
+    return (
+        not isinstance(error, psycopg.Error)
+        or error.sqlstate is None
+        or error.sqlstate.startswith((*GOING, "25006"))
+    )
 
 
-async def _run_own(conn: ImpatientConnection, clock: asyncio.Timeout, name: str, params: Mapping[str, Any] | None) -> Rows:
+async def _run_own(
+    conn: ImpatientConnection, clock: asyncio.Timeout, name: str, params: Mapping[str, Any] | None
+) -> Rows:
     """Run a statement on a connection of ours, and judge the connection by the answer."""
     conn.on_leave = lambda: hurry(clock)
     conn.unreplicated = False  # of a statement before, which was given up
@@ -172,7 +189,8 @@ def hurry(clock: asyncio.Timeout) -> None:
 
 
 class LedgerCursor(psycopg.AsyncCursor[Any]):
-    """A cursor that reads and writes values in psycopg's default way, on a caller's connection too."""
+    """A cursor that reads and writes values in psycopg's default way, on a caller's connection
+    too."""
 
     @property
     def adapters(self) -> AdaptersMap:
@@ -191,19 +209,36 @@ async def _run(conn: Connection, name: str, params: Mapping[str, Any] | None) ->
 
 
 def check_replicated(conn: ImpatientConnection) -> None:
-    """Raises `ServerUnreachable` where the commit before did not wait for its standby to the end: its outcome is unknown."""
+    """Raises `ServerUnreachable` where the commit before did not wait for its standby to the end:
+    its outcome is unknown."""
     if conn.unreplicated:
         conn.unreplicated = False
         raise ServerUnreachable("Postgres did not wait for its standby: the wait was cancelled")
 
 
 def unreachable(error: BaseException, *, refusal: str = "") -> ServerUnreachable:
-    """The error of Postgres or of its connection in one line. `refusal`: why this process leaves the server that answers."""
+    """The error of Postgres or of its connection in one line. `refusal`: why this process leaves
+    the server that answers."""
     if refusal and isinstance(error, PoolTimeout):
         return ServerUnreachable(refusal)
     said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    answered = isinstance(error, psycopg.Error) and error.sqlstate is not None and not error.sqlstate.startswith(GOING)
-    return ServerUnreachable(f"Postgres {'cannot do this now' if answered else 'does not answer'}: {said}")
+    answered = (
+        isinstance(error, psycopg.Error)
+        and error.sqlstate is not None
+        and not error.sqlstate.startswith(GOING)
+    )
+    return ServerUnreachable(
+        f"Postgres {'cannot do this now' if answered else 'does not answer'}: {said}"
+    )
 
 
-__all__ = ["UNAVAILABLE", "Connection", "Locked", "Rows", "Session", "check_replicated", "hurry", "unreachable"]
+__all__ = [
+    "UNAVAILABLE",
+    "Connection",
+    "Locked",
+    "Rows",
+    "Session",
+    "check_replicated",
+    "hurry",
+    "unreachable",
+]

@@ -1,7 +1,8 @@
 """Load the SQL statements.
 
-Each is one file in `sql/`, named for its verb, with a header that says which transition it makes and what zero rows mean.
-All are read once, at import; asking for one that does not exist is a programming error.
+Each is one file in `sql/`, named for its verb, with a header that says which transition it makes
+and what zero rows mean. All are read once, at import; asking for one that does not exist is a
+programming error.
 """
 
 from __future__ import annotations

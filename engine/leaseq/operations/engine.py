@@ -1,7 +1,7 @@
 """The engine: submissions and operator commands on ledger and dispatch.
 
-The ledger is written first and decides. Dispatch is written afterwards, and that may fail. `open_engine` is the only way to an
-engine.
+The ledger is written first and decides. Dispatch is written afterwards, and that may fail.
+`open_engine` is the only way to an engine.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ from leaseq.telemetry import emit, listening
 BATCH_SIZE = 500
 SCOUT_SECONDS = 3.0
 CAPACITY = 10_000
-# Chunks of a large batch that are sent while another one is being written, so that client and Postgres do not wait for each
-# other.
+# Chunks of a large batch that are sent while another one is being written, so that client and
+# Postgres do not wait for each other.
 AHEAD = 1
 
 
@@ -66,11 +66,13 @@ class DeliveryLocation(Struct, frozen=True):
 
     lanes: list[Lane]
     worker_ids: list[str]  # workers whose processing lists hold it
-    backlog_since: datetime | None  # set: the task waits in the ledger, because its lane is full since then
+    # set: the task waits in the ledger, because its lane is full since then
+    backlog_since: datetime | None
 
 
 class Engine:
-    """Operations on both stores, for clients, operators and the parts of leaseq outside `operations/`."""
+    """Operations on both stores, for clients, operators and the parts of leaseq outside
+    `operations/`."""
 
     def __init__(self, config: Config, stores: Stores) -> None:
         self.config = config
@@ -84,7 +86,9 @@ class Engine:
             dispatcher=stores.dispatcher,
             ownership=stores.ownership,
         )
-        self._submitter = Submitter(stores.ledger, retention_seconds=config.idempotency_retention_seconds)
+        self._submitter = Submitter(
+            stores.ledger, retention_seconds=config.idempotency_retention_seconds
+        )
         self._gatherer: Gatherer[Submission, Submitted] = Gatherer(
             self._submitter.write_hastily, batch_size=BATCH_SIZE, capacity=CAPACITY
         )
@@ -96,9 +100,11 @@ class Engine:
         return primary_at(str(self.config.postgres_url)).read_only
 
     async def submit(self, submission: Submission) -> Submitted:
-        """Record one task (gathered with others that come at the same time) and let it be delivered.
+        """Record one task (gathered with others that come at the same time) and let it be
+        delivered.
 
-        Returns once it is committed. Raises `IdempotencyKeyReused`, `IdempotencyInFlight`, `ServerUnreachable`.
+        Returns once it is committed. Raises `IdempotencyKeyReused`, `IdempotencyInFlight`,
+        `ServerUnreachable`.
         """
         submitted = None if self._held_keys.knows(submission) else await self._gather(submission)
         if submitted is None:
@@ -108,7 +114,8 @@ class Engine:
         return submitted
 
     async def _gather(self, submission: Submission) -> Submitted | None:
-        """Record it in a batch with others. None: an open transaction holds its key, and the batch must not wait for that."""
+        """Record it in a batch with others. None: an open transaction holds its key, and the batch
+        must not wait for that."""
         try:
             return await self._gatherer.add(submission)
         except KeyHeld:
@@ -117,8 +124,8 @@ class Engine:
     async def submit_many(self, batch: Sequence[Submission]) -> list[Submitted | BaseException]:
         """Record many tasks, a chunk in one transaction; one answer for each, in order.
 
-        The next chunk is on its way while one is being written, unless they share a key: then the first one has it.
-        Where this raises, some of the chunks may be recorded.
+        The next chunk is on its way while one is being written, unless they share a key: then the
+        first one has it. Where this raises, some of the chunks may be recorded.
         """
         chunks = [batch[start : start + BATCH_SIZE] for start in range(0, len(batch), BATCH_SIZE)]
         ahead = AHEAD if _keys_differ(batch) else 0
@@ -137,13 +144,16 @@ class Engine:
 
     async def _submit_chunk(self, chunk: Sequence[Submission]) -> list[Submitted | BaseException]:
         found = await self._submitter.write(chunk)
-        self._deliver([(s, a) for s, a in zip(chunk, found, strict=True) if isinstance(a, Submitted)])
+        self._deliver(
+            [(s, a) for s, a in zip(chunk, found, strict=True) if isinstance(a, Submitted)]
+        )
         return found
 
     async def submit_within(self, submission: Submission, conn: Connection) -> Submitted:
         """Record one task inside the caller's own transaction: it exists if and when that commits.
 
-        It is SCHEDULED and due; the reaper's promote delivers it within a fraction of a second after the commit.
+        It is SCHEDULED and due; the reaper's promote delivers it within a fraction of a second
+        after the commit.
         """
         (answer,) = await self._submitter.write([submission], conn=conn)
         if isinstance(answer, BaseException):
@@ -162,7 +172,8 @@ class Engine:
         )
 
     async def pause(self, queue: str, *, paused: bool) -> QueueRecord:
-        """Pause or resume a queue: in the ledger, then (best effort, repaired by the reconciler) in dispatch."""
+        """Pause or resume a queue: in the ledger, then (best effort, repaired by the reconciler) in
+        dispatch."""
         record = await self.stores.fleet.pause(queue, paused=paused)
         try:
             await self.stores.survey.pause(queue, paused=paused)
@@ -180,11 +191,13 @@ class Engine:
         return await self.stores.fleet.list_workers(closed=closed, limit=limit)
 
     async def count_deliveries(self, queues: Sequence[str], *, seconds: float) -> dict[str, Depths]:
-        """Count what waits in each of these queues, within `seconds`. A queue that could not be read is left out."""
+        """Count what waits in each of these queues, within `seconds`. A queue that could not be
+        read is left out."""
         return await self.stores.survey.depths_of(queues, seconds=seconds)
 
     async def locate(self, task: Task) -> DeliveryLocation:
-        """Find the delivery of one task. Reads whole lists: meant for a person who looks at one task.
+        """Find the delivery of one task. Reads whole lists: meant for a person who looks at one
+        task.
 
         Raises `ServerUnreachable`.
         """
@@ -214,12 +227,20 @@ class Engine:
         await self.waiter.aclose()
 
     def _deliver(self, pairs: Sequence[tuple[Submission, Submitted]]) -> None:
-        fresh = [answer for _, answer in pairs if not answer.replayed and answer.state is State.PENDING]
+        fresh = [
+            answer for _, answer in pairs if not answer.replayed and answer.state is State.PENDING
+        ]
         self.pusher.offer((answer.queue, answer.lane, answer.task_id) for answer in fresh)
         if listening("task.submitted"):
             for submission, answer in pairs:
                 name = "task.replayed" if answer.replayed else "task.submitted"
-                emit(name, task_id=answer.task_id, type=submission.type, queue=answer.queue, state=answer.state)
+                emit(
+                    name,
+                    task_id=answer.task_id,
+                    type=submission.type,
+                    queue=answer.queue,
+                    state=answer.state,
+                )
 
 
 def _keys_differ(batch: Sequence[Submission]) -> bool:
@@ -233,11 +254,12 @@ async def open_engine(
 ) -> AsyncIterator[Engine]:
     """Connect to both stores for as long as the block lasts.
 
-    With `announces` false, for a caller that only reads, dispatch does not learn which ledger and which timeline of Postgres this
-    process has seen.
+    With `announces` false, for a caller that only reads, dispatch does not learn which ledger and
+    which timeline of Postgres this process has seen.
 
-    Redis may be away. Raises `ServerUnreachable` where Postgres is or where its server is not the primary, `SchemaMismatch`, and
-    `DispatchForeign` where the prefix in Redis belongs to another ledger.
+    Redis may be away. Raises `ServerUnreachable` where Postgres is or where its server is not the
+    primary, `SchemaMismatch`, and `DispatchForeign` where the prefix in Redis belongs to another
+    ledger.
     """
     pool = await open_pool(config, name=name, max_size=pool_size)
     primary, guard = primary_at(str(config.postgres_url)), Guard()
@@ -251,11 +273,22 @@ async def open_engine(
             maintenance=Maintenance(session),
             dispatcher=Dispatcher(redis, keys, window=config.dispatch_window),
             survey=Survey(redis, keys, repairs=announces),
-            ownership=Ownership(redis, keys, guard, ledger_id=await fleet.ledger_id(), primary=primary, announces=announces),
+            ownership=Ownership(
+                redis,
+                keys,
+                guard,
+                ledger_id=await fleet.ledger_id(),
+                primary=primary,
+                announces=announces,
+            ),
         )
-        async with _owned(stores.ownership, every=config.reconcile_interval_seconds), _scouting(config, name=name):
+        async with (
+            _owned(stores.ownership, every=config.reconcile_interval_seconds),
+            _scouting(config, name=name),
+        ):
             if primary.outdated:
-                # Dispatch knows a newer timeline: refuse this server now, unless another host of the URL is the primary.
+                # Dispatch knows a newer timeline: refuse this server now, unless another host of
+                # the URL is the primary.
                 await knock(config, name=name)
             engine = Engine(config, stores)
             try:
@@ -268,10 +301,12 @@ async def open_engine(
 
 @asynccontextmanager
 async def _owned(ownership: Ownership, *, every: float) -> AsyncIterator[None]:
-    """Refuse a prefix of another ledger now, and look again and again for as long as the block lasts."""
+    """Refuse a prefix of another ledger now, and look again and again for as long as the block
+    lasts."""
 
     async def look() -> None:
-        # `check` has emitted the event, and every command fails. A store that is away is reported by the code that needs it.
+        # `check` has emitted the event, and every command fails. A store that is away is reported
+        # by the code that needs it.
         with suppress(ServerUnreachable):
             await ownership.check()
 
@@ -281,7 +316,9 @@ async def _owned(ownership: Ownership, *, every: float) -> AsyncIterator[None]:
         raise
     except ServerUnreachable:
         pass
-    looking = asyncio.create_task(run_forever(look, name="ownership", interval_seconds=every, stop=asyncio.Event()))
+    looking = asyncio.create_task(
+        run_forever(look, name="ownership", interval_seconds=every, stop=asyncio.Event())
+    )
     try:
         yield
     finally:
@@ -292,15 +329,17 @@ async def _owned(ownership: Ownership, *, every: float) -> AsyncIterator[None]:
 async def _scouting(config: Config, *, name: str) -> AsyncIterator[None]:
     """See where the address of Postgres leads, every few seconds for as long as the block lasts.
 
-    An open connection says nothing of a failover: an old primary that lives on answers as before, and would be believed for as
-    long as no connection happens to be made.
+    An open connection says nothing of a failover: an old primary that lives on answers as before,
+    and would be believed for as long as no connection happens to be made.
     """
 
     async def look() -> None:
         await asyncio.sleep(SCOUT_SECONDS)
         await scout(config, name=name)
 
-    looking = asyncio.create_task(run_forever(look, name="scout", interval_seconds=0, stop=asyncio.Event()))
+    looking = asyncio.create_task(
+        run_forever(look, name="scout", interval_seconds=0, stop=asyncio.Event())
+    )
     try:
         yield
     finally:

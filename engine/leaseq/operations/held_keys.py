@@ -4,8 +4,8 @@ They wait for that transaction apart from all others: a batch that waited with t
 caller of this process wait. A key that was held a moment ago is taken to be held still, so that its
 next submissions do not even enter a batch.
 
-Invariants: at most AT_ONCE of them occupy a connection. Past MAX_WAITS that wait here, a caller gets `IdempotencyInFlight`
-immediately, the same answer that it would get after the wait.
+Invariants: at most AT_ONCE of them occupy a connection. Past MAX_WAITS that wait here, a caller
+gets `IdempotencyInFlight` immediately, the same answer that it would get after the wait.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The task types that workers have registered, as of a few seconds ago.
 
-A process without the code of the handlers checks payloads and completes submissions by this copy of the
-ledger. A long-lived process refreshes it in the background, not on the way of a submission, and goes on
-using it while Postgres is away. Only an unknown name causes a look into the ledger, since a worker may
-have registered it a moment ago, and that at most four times a second for all callers. A type that is not
-found has no queue and no limits of its own, and its payloads are not checked.
+A process without the code of the handlers checks payloads and completes submissions by this copy of
+the ledger. A long-lived process refreshes it in the background, not on the way of a submission, and
+goes on using it while Postgres is away. Only an unknown name causes a look into the ledger, since a
+worker may have registered it a moment ago, and that at most four times a second for all callers. A
+type that is not found has no queue and no limits of its own, and its payloads are not checked.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class KnownTypes:
         try:
             found = await self._fleet.list_types()
         finally:
-            # Its end counts: callers that waited for a look that failed slowly do not try the same one after another.
+            # Its end counts: callers that waited for a look that failed slowly do not try the same
+            # one after another.
             self._looked_at = self._now()
         sources: dict[str, list[TaskType]] = defaultdict(list)
         for source in found:
@@ -70,18 +71,25 @@ class KnownTypes:
 
     async def keep_fresh(self, *, stop: asyncio.Event) -> None:
         """Refresh every few seconds until `stop` is set."""
-        await run_forever(self.refresh, name="known types", interval_seconds=REFRESH_SECONDS, stop=stop)
+        await run_forever(
+            self.refresh, name="known types", interval_seconds=REFRESH_SECONDS, stop=stop
+        )
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
 
 def _compile(versions: Sequence[TaskType]) -> KnownType:
-    """A type of these versions, the newest first. A shape that cannot be used stops no submission: nothing is checked then."""
+    """A type of these versions, the newest first. A shape that cannot be used stops no submission:
+    nothing is checked then."""
     decoders: dict[str, Decode] = {}
     try:
         for version in versions[:MOST_VERSIONS]:
-            shape = shape_from(version.payload_schema or b"{}") if version.shape is None else version.shape
+            shape = (
+                shape_from(version.payload_schema or b"{}")
+                if version.shape is None
+                else version.shape
+            )
             stamp = "" if version.shape is None else stamp_of(shape)
             if stamp not in decoders:
                 decoders[stamp] = guarded(shape, decoder_of(shape).decode)

@@ -1,8 +1,9 @@
 """Lists for clients and operators, which must not hold up submissions.
 
-A list reads much more than a submission does, and any number of clients may ask for lists. So a process that serves clients reads
-lists on a few connections of their own, with a short time-out, and looks at a bounded number of tasks for each page. A caller
-waits for its turn for a moment, and then gets `ListsBusy` (docs/decisions/0032-lists-have-a-share.md).
+A list reads much more than a submission does, and any number of clients may ask for lists. So a
+process that serves clients reads lists on a few connections of their own, with a short time-out,
+and looks at a bounded number of tasks for each page. A caller waits for its turn for a moment, and
+then gets `ListsBusy` (docs/decisions/0032-lists-have-a-share.md).
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Lists:
         self._share = asyncio.Semaphore(SHARE)
 
     async def list_tasks(self, wanted: TaskFilter, *, tenant: str) -> Listing:
-        """One page of tasks, newest first, without their payloads and results. Raises `ListsBusy`, as all of these do."""
+        """One page of tasks, newest first, without their payloads and results. Raises `ListsBusy`,
+        as all of these do."""
         async with self._turn():
             return await self._ledger.list_tasks(wanted, tenant=tenant)
 
@@ -71,9 +73,16 @@ class Lists:
 
 @asynccontextmanager
 async def open_lists(config: Config, *, name: str) -> AsyncIterator[Lists]:
-    """The share of lists of one process, for as long as the block lasts. Its connections are made when they are first needed."""
+    """The share of lists of one process, for as long as the block lasts. Its connections are made
+    when they are first needed."""
     seconds = min(STATEMENT_SECONDS, config.statement_timeout_seconds)
-    pool = await open_pool(replace(config, statement_timeout_seconds=seconds), name=name, min_size=0, max_size=SHARE, wait=False)
+    pool = await open_pool(
+        replace(config, statement_timeout_seconds=seconds),
+        name=name,
+        min_size=0,
+        max_size=SHARE,
+        wait=False,
+    )
     try:
         yield Lists(Session(pool, deadline_seconds=seconds + MARGIN_SECONDS))
     finally:

@@ -1,8 +1,8 @@
 """Push the deliveries of recorded tasks to dispatch in the background.
 
-Deliveries are offered after the commit and pushed in batches. An outage of Redis does not delay the client: a delivery that
-could not be pushed is dropped here, and the reconciler finds its task in the ledger (window "committed, not pushed" in
-docs/lifecycle.md).
+Deliveries are offered after the commit and pushed in batches. An outage of Redis does not delay the
+client: a delivery that could not be pushed is dropped here, and the reconciler finds its task in
+the ledger (window "committed, not pushed" in docs/lifecycle.md).
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ class Pusher:
         self._waiting: list[tuple[str, Lane, bool, str]] = []
         self._worker: asyncio.Task[None] | None = None
 
-    def offer(self, deliveries: Iterable[tuple[str, Lane, str]], *, redelivery: bool = False) -> None:
-        """Hand in (queue, lane, task id) without waiting. `redelivery`: the tasks are older ones (`Dispatcher.push`)."""
+    def offer(
+        self, deliveries: Iterable[tuple[str, Lane, str]], *, redelivery: bool = False
+    ) -> None:
+        """Hand in (queue, lane, task id) without waiting. `redelivery`: the tasks are older ones
+        (`Dispatcher.push`)."""
         dropped = 0
         for queue, lane, task_id in deliveries:
             if len(self._waiting) < CAPACITY:
@@ -47,7 +50,8 @@ class Pusher:
             await asyncio.wait([self._worker])
 
     async def _drain(self) -> None:
-        # A caller that was just answered may have a statement for Postgres next: it is sent while this batch for Redis is packed.
+        # A caller that was just answered may have a statement for Postgres next: it is sent while
+        # this batch for Redis is packed.
         await asyncio.sleep(0)
         while self._waiting:
             batch, self._waiting = self._waiting, []
@@ -56,7 +60,9 @@ class Pusher:
                 groups[queue, lane, redelivery].append(task_id)
             for (queue, lane, redelivery), task_ids in groups.items():
                 try:
-                    taken = await self._dispatcher.push(queue, task_ids, lane=lane, redelivery=redelivery)
+                    taken = await self._dispatcher.push(
+                        queue, task_ids, lane=lane, redelivery=redelivery
+                    )
                     reach("push.sent")
                     if taken:
                         emit("delivery.pushed", queue=queue, lane=lane, count=len(taken))

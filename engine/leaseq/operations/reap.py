@@ -1,15 +1,17 @@
 """Reap a dead worker: close it, settle its attempts as lost, return its deliveries.
 
-The steps come in this order. Each is safe to repeat, so that after a crash between any two the next reaper finishes them:
-1. close the worker in the ledger: from here on it claims nothing, and no two reapers charge the same crash;
-2. end its Postgres sessions, so that a frozen transaction does not keep its locks (where Postgres refuses, the other steps follow
-   all the same, and the session ends with its connection);
+The steps come in this order. Each is safe to repeat, so that after a crash between any two the next
+reaper finishes them:
+1. close the worker in the ledger: from here on it claims nothing, and no two reapers charge the
+   same crash;
+2. end its Postgres sessions, so that a frozen transaction does not keep its locks (where Postgres
+   refuses, the other steps follow all the same, and the session ends with its connection);
 3. settle what it held as lost, under its fences: what it had already committed stays committed;
 4. move its deliveries back, to the head of their lanes, in bounded bites;
 5. forget it in dispatch, once its list is empty.
 
-A task whose row another transaction has locked holds up no other. Its delivery stays in the list, and with it the lease of
-the worker in dispatch, by which the next pass of the reaper finds it.
+A task whose row another transaction has locked holds up no other. Its delivery stays in the list,
+and with it the lease of the worker in dispatch, by which the next pass of the reaper finds it.
 """
 
 from __future__ import annotations
@@ -32,20 +34,34 @@ from leaseq.ledger.locked import LockedTasks
 from leaseq.ledger.session import Locked
 from leaseq.lifecycle import after
 from leaseq.loop import spread
-from leaseq.model import Claim, Counts, Ending, Outcome, Settled, Settlement, State, TaskError, TaskSnapshot
+from leaseq.model import (
+    Claim,
+    Counts,
+    Ending,
+    Outcome,
+    Settled,
+    Settlement,
+    State,
+    TaskError,
+    TaskSnapshot,
+)
 from leaseq.telemetry import emit
 
-# Queues of one worker that are looked at together: one after the other, two hundred would take longer than a lost host may.
+# Queues of one worker that are looked at together: one after the other, two hundred would take
+# longer than a lost host may.
 AT_ONCE = 8
-# Of deliveries, for each list of a worker: more than a worker ever has, and an end where it pulls more meanwhile.
+# Of deliveries, for each list of a worker: more than a worker ever has, and an end where it pulls
+# more meanwhile.
 ROUNDS = 20
-# How long a lock is waited for when it is met first, and between two looks: sessions of a dead worker take a moment to end.
+# How long a lock is waited for when it is met first, and between two looks: sessions of a dead
+# worker take a moment to end.
 LOCK_SECONDS = 1.0
 LOOK_SECONDS = 0.05
 
 
 class Death(Struct, frozen=True, kw_only=True):
-    """A dead worker, and the evidence of its death. Without `stale_after` (seconds) its death is certain."""
+    """A dead worker, and the evidence of its death. Without `stale_after` (seconds) its death is
+    certain."""
 
     worker_id: str
     queues: Sequence[str]
@@ -56,7 +72,8 @@ class Death(Struct, frozen=True, kw_only=True):
 
 
 class Taken(Struct, frozen=True):
-    """The result of settling attempts as lost: those that counted, and the tasks whose rows were `locked`."""
+    """The result of settling attempts as lost: those that counted, and the tasks whose rows were
+    `locked`."""
 
     settled: list[Settled]
     locked: set[str]
@@ -70,7 +87,15 @@ def session_name(worker_id: str) -> str:
 class Reap:
     """Reaps one dead worker at a time."""
 
-    def __init__(self, *, config: Config, ledger: Ledger, fleet: Fleet, dispatcher: Dispatcher, ownership: Ownership) -> None:
+    def __init__(
+        self,
+        *,
+        config: Config,
+        ledger: Ledger,
+        fleet: Fleet,
+        dispatcher: Dispatcher,
+        ownership: Ownership,
+    ) -> None:
         self._config = config
         self._ledger = ledger
         self._fleet = fleet
@@ -94,12 +119,14 @@ class Reap:
             if record is not None and record.closed_at is None:
                 return False
         reach("reap.closed")
-        sessions = await self._fleet.end_sessions(death.worker_id, application_name=session_name(death.worker_id))
+        sessions = await self._fleet.end_sessions(
+            death.worker_id, application_name=session_name(death.worker_id)
+        )
         if sessions.kept:
             emit("sessions.kept", worker_id=death.worker_id, count=sessions.kept)
         held = await self._held(death)
-        # Only the caller that closed the worker may charge a crash: a second pass sees fewer attempts, and one of them would
-        # seem alone.
+        # Only the caller that closed the worker may charge a crash: a second pass sees fewer
+        # attempts, and one of them would seem alone.
         blame = death.blame and closed and await self._ran_alone(death, held)
         lost = locked = 0
 
@@ -109,7 +136,11 @@ class Reap:
             lost, locked = lost + settled, locked + left
 
         await spread(held, take_back, at_once=min(AT_ONCE, len(held)))
-        await spread(death.queues, lambda queue: self._forget(queue, death), at_once=min(AT_ONCE, len(death.queues)))
+        await spread(
+            death.queues,
+            lambda queue: self._forget(queue, death),
+            at_once=min(AT_ONCE, len(death.queues)),
+        )
         if closed or lost or not locked:
             emit(
                 death.event,
@@ -122,20 +153,28 @@ class Reap:
         return True
 
     async def _close(self, death: Death) -> bool:
-        """Close the incarnation. Raises `Locked` while another transaction has its row; a lock that is new is waited for."""
+        """Close the incarnation. Raises `Locked` while another transaction has its row; a lock that
+        is new is waited for."""
         worker_id, until = death.worker_id, monotonic() + LOCK_SECONDS
         while await self._fleet.find_locked([worker_id]):
             if worker_id in self._locked_workers or monotonic() > until:
                 if worker_id not in self._locked_workers:
                     emit("worker.locked", worker_id=worker_id, verb="reap")
                 self._locked_workers.add(worker_id)
-                raise Locked(f"another transaction has locked the row of worker {worker_id} in Postgres")
+                raise Locked(
+                    f"another transaction has locked the row of worker {worker_id} in Postgres"
+                )
             await asyncio.sleep(LOOK_SECONDS)
         self._locked_workers.discard(worker_id)
-        return await self._fleet.close_worker(worker_id, reason=death.reason, stale_after=death.stale_after)
+        return await self._fleet.close_worker(
+            worker_id, reason=death.reason, stale_after=death.stale_after
+        )
 
-    async def settle_lost(self, held: Sequence[tuple[Claim, Counts]], *, reason: str, alone: bool) -> Taken:
-        """Settle attempts as lost, except those whose rows are locked. An attempt that does not count had ended already."""
+    async def settle_lost(
+        self, held: Sequence[tuple[Claim, Counts]], *, reason: str, alone: bool
+    ) -> Taken:
+        """Settle attempts as lost, except those whose rows are locked. An attempt that does not
+        count had ended already."""
         locked = await self._find_locked([claim.task_id for claim, _ in held])
         held = [(claim, counts) for claim, counts in held if claim.task_id not in locked]
         if not held:
@@ -166,7 +205,8 @@ class Reap:
         return Taken(list(settled.values()), locked)
 
     async def _find_locked(self, task_ids: Collection[str]) -> set[str]:
-        """Which of these tasks are locked. A lock that is new may be gone in a moment, and is waited for."""
+        """Which of these tasks are locked. A lock that is new may be gone in a moment, and is
+        waited for."""
         locked = await self._locked.find(task_ids)
         until = monotonic() + LOCK_SECONDS
         while monotonic() < until and not all(self._locked.knows(task_id) for task_id in locked):
@@ -176,7 +216,8 @@ class Reap:
         return locked
 
     async def _held(self, death: Death) -> dict[str, Deliveries]:
-        """Read the newest end of each of its lists that is not empty. A worker may serve hundreds of queues."""
+        """Read the newest end of each of its lists that is not empty. A worker may serve hundreds
+        of queues."""
         held: dict[str, Deliveries] = {}
 
         async def read(queue: str) -> None:
@@ -204,11 +245,12 @@ class Reap:
             await self._dispatcher.close(queue, worker_id=death.worker_id)
 
     async def _take_back(self, queue: str, death: Death, *, alone: bool) -> tuple[int, int]:
-        """Take back what a list holds, in at most `ROUNDS` bites; returns how many attempts were settled as lost, and how many
-        stay because their rows are locked.
+        """Take back what a list holds, in at most `ROUNDS` bites; returns how many attempts were
+        settled as lost, and how many stay because their rows are locked.
 
-        A worker that is closed but alive may go on pulling, for as long as its lease is registered, and would pull the very
-        deliveries that were moved back. Deliveries that are left keep the lease (`close`), by which the next pass finds them.
+        A worker that is closed but alive may go on pulling, for as long as its lease is registered,
+        and would pull the very deliveries that were moved back. Deliveries that are left keep the
+        lease (`close`), by which the next pass finds them.
         """
         lost, limit = 0, BITE
         locked: set[str] = set()
@@ -223,21 +265,26 @@ class Reap:
             taken = await self.settle_lost(held, reason=death.reason, alone=alone)
             lost += len(taken.settled)
             locked |= taken.locked
-            found = Deliveries([task_id for task_id in found.task_ids if task_id not in locked], found.garbage)
+            found = Deliveries(
+                [task_id for task_id in found.task_ids if task_id not in locked], found.garbage
+            )
             reach("reap.settled")
             snapshots = await self._ledger.find_snapshots(found.task_ids)
             if len(snapshots) < len(set(found.task_ids)):
                 await self._ownership.check()  # ids of another ledger are not ours to park
-            limit = BITE if snapshots else MOST_HELD  # nothing but garbage: there may be very much of it
+            # nothing but garbage: there may be very much of it
+            limit = BITE if snapshots else MOST_HELD
             releases = places(queue, found, snapshots)
-            # To the heads of the lanes, bite by bite from the newest end: the oldest goes last, so that it comes to stand first.
+            # To the heads of the lanes, bite by bite from the newest end: the oldest goes last, so
+            # that it comes to stand first.
             await self._dispatcher.release(queue, releases[::-1], worker_id=death.worker_id)
             reach("reap.moved")
         return lost, len(locked)
 
 
 def places(queue: str, found: Deliveries, snapshots: dict[str, TaskSnapshot]) -> list[Release]:
-    """Where deliveries belong: back to their lane while PENDING, nowhere once claimed or ended, parked if unknown."""
+    """Where deliveries belong: back to their lane while PENDING, nowhere once claimed or ended,
+    parked if unknown."""
     releases = []
     unknown = [task_id for task_id in found.task_ids if task_id not in snapshots]
     for task_id in found.task_ids:
@@ -245,7 +292,9 @@ def places(queue: str, found: Deliveries, snapshots: dict[str, TaskSnapshot]) ->
         if snapshot is None:
             releases.append(Release(task_id, Place.PARKED))
         else:
-            releases.append(Release(task_id, snapshot.lane if snapshot.state is State.PENDING else Place.DONE))
+            releases.append(
+                Release(task_id, snapshot.lane if snapshot.state is State.PENDING else Place.DONE)
+            )
     garbage = [value for value in found.garbage if value]
     releases += [Release(value, Place.PARKED) for value in garbage]
     if unknown:

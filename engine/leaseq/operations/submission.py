@@ -1,7 +1,7 @@
 """Check a submission and complete it with defaults.
 
-This is the only place that fills in defaults and checks limits, for Python, HTTP and the command line. So the same submission
-has the same fingerprint whichever way it comes.
+This is the only place that fills in defaults and checks limits, for Python, HTTP and the command
+line. So the same submission has the same fingerprint whichever way it comes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from leaseq.options import PriorityName, SubmitOptions
 KEY_MAX_LENGTH = 255
 FIRST_YEAR, LAST_YEAR = 1970, 9998
 UNKNOWN = KnownType(TypeDefaults())
-PRIORITIES: dict[PriorityName, Priority] = {"high": Priority.HIGH, "normal": Priority.NORMAL, "low": Priority.LOW}
+PRIORITIES: dict[PriorityName, Priority] = {
+    "high": Priority.HIGH,
+    "normal": Priority.NORMAL,
+    "low": Priority.LOW,
+}
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -33,15 +37,20 @@ class Request(Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
 
 
-def accept(request: Request, config: Config, *, tenant: str, known: KnownType | None = None) -> Submission:
-    """Check a request and its payload, and complete it with the defaults of its type, then with those of the configuration.
+def accept(
+    request: Request, config: Config, *, tenant: str, known: KnownType | None = None
+) -> Submission:
+    """Check a request and its payload, and complete it with the defaults of its type, then with
+    those of the configuration.
 
-    `known` is the type; None is for one that no worker has registered. Its payload is checked by its first worker.
-    Raises `SubmissionInvalid` or one of its kinds, in one sentence.
+    `known` is the type; None is for one that no worker has registered. Its payload is checked by
+    its first worker. Raises `SubmissionInvalid` or one of its kinds, in one sentence.
     """
     _check_name("type", request.type)
     if known is None and config.strict_types:
-        raise UnknownType(f"no worker has registered the task type {request.type}: start one that knows it")
+        raise UnknownType(
+            f"no worker has registered the task type {request.type}: start one that knows it"
+        )
     known = known or UNKNOWN
     defaults, options = known.defaults, request.options
     queue = defaults.queue if options.queue is None else options.queue
@@ -69,7 +78,9 @@ def accept(request: Request, config: Config, *, tenant: str, known: KnownType | 
         delay_seconds=None if options.delay_seconds is None else float(options.delay_seconds),
         run_at=_utc(options.run_at),
         max_attempts=_whole(options.max_attempts) or defaults.max_attempts or config.max_attempts,
-        timeout_seconds=float(options.timeout_seconds or defaults.timeout_seconds or config.timeout_seconds),
+        timeout_seconds=float(
+            options.timeout_seconds or defaults.timeout_seconds or config.timeout_seconds
+        ),
         expires_at=_utc(options.expires_at),
         idempotency_key=key,
         fingerprint=b"" if key is None else _fingerprint(request, content),
@@ -78,11 +89,15 @@ def accept(request: Request, config: Config, *, tenant: str, known: KnownType | 
 
 
 def _fingerprint(request: Request, content: Any) -> bytes:
-    """Hash the fields as the client gave them, without defaults: a new default does not turn a retry into another request."""
+    """Hash the fields as the client gave them, without defaults: a new default does not turn a
+    retry into another request."""
     options = request.options
     said = [request.type, content, options.queue, options.priority, _whole(options.max_attempts)]
     # 5 and 5.0, 09:00Z and 10:00+01:00 are the same: which one it is depends on the way it came.
-    numbers = [None if number is None else float(number) for number in (options.delay_seconds, options.timeout_seconds)]
+    numbers = [
+        None if number is None else float(number)
+        for number in (options.delay_seconds, options.timeout_seconds)
+    ]
     moments = [_utc(options.run_at), _utc(options.expires_at)]
     return fingerprint([*said, *numbers, *moments])
 
@@ -99,7 +114,9 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 def _check_name(what: str, name: str) -> None:
     if not NAME.fullmatch(name):
-        raise SubmissionInvalid(f"{what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {name[:150]!r}")
+        raise SubmissionInvalid(
+            f"{what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {name[:150]!r}"
+        )
 
 
 def _check_times(options: SubmitOptions) -> None:
@@ -110,9 +127,12 @@ def _check_times(options: SubmitOptions) -> None:
     for what, moment in (("run_at", options.run_at), ("expires_at", options.expires_at)):
         if moment is not None and moment.tzinfo is None:
             raise SubmissionInvalid(f"{what} must carry a time zone, as in 2026-01-31T09:00:00Z")
-        # Near the ends of what a datetime can hold, another time zone's date cannot be read back from Postgres.
+        # Near the ends of what a datetime can hold, another time zone's date cannot be read back
+        # from Postgres.
         if moment is not None and not FIRST_YEAR <= moment.year <= LAST_YEAR:
-            raise SubmissionInvalid(f"{what} must lie between the years {FIRST_YEAR} and {LAST_YEAR}")
+            raise SubmissionInvalid(
+                f"{what} must lie between the years {FIRST_YEAR} and {LAST_YEAR}"
+            )
 
 
 def _check_limits(options: SubmitOptions) -> None:
@@ -130,7 +150,9 @@ def _check_key(key: str | None, *, required: bool) -> str | None:
             raise IdempotencyKeyInvalid("an idempotency key is required here; none was given")
         return None
     if not 1 <= len(key) <= KEY_MAX_LENGTH:
-        raise IdempotencyKeyInvalid(f"an idempotency key has 1 to {KEY_MAX_LENGTH} characters, not {len(key)}")
+        raise IdempotencyKeyInvalid(
+            f"an idempotency key has 1 to {KEY_MAX_LENGTH} characters, not {len(key)}"
+        )
     if not key.isprintable() or not key.isascii():
         raise IdempotencyKeyInvalid("an idempotency key is made of printable ASCII characters")
     return key

@@ -1,19 +1,24 @@
 """Record a batch of submissions, with an answer for each caller.
 
-A key stands for one task, however often it is submitted. The key row and the task row are written by one
-statement. A submission that finds its key taken waits a moment for the other transaction to end (Postgres does that), then
-looks the key up; if the key has expired, or was pruned in between, it starts over. An error in one submission is
-raised to its caller alone.
+A key stands for one task, however often it is submitted. The key row and the task row are written
+by one statement. A submission that finds its key taken waits a moment for the other transaction to
+end (Postgres does that), then looks the key up; if the key has expired, or was pruned in between,
+it starts over. An error in one submission is raised to its caller alone.
 
-Where commits wait for a standby, an answer that was only read waits too: the standby may not have it, and a failover would
-take back an acknowledged submission.
+Where commits wait for a standby, an answer that was only read waits too: the standby may not have
+it, and a failover would take back an acknowledged submission.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, ServerUnreachable, SubmissionInvalid
+from leaseq.errors import (
+    IdempotencyInFlight,
+    IdempotencyKeyReused,
+    ServerUnreachable,
+    SubmissionInvalid,
+)
 from leaseq.failpoints import reach
 from leaseq.ledger.ledger import PATIENCE_SECONDS, Ledger
 from leaseq.ledger.session import Connection, Locked
@@ -22,14 +27,17 @@ from leaseq.model import Lane, Submission, Submitted
 
 Answer = Submitted | BaseException
 
-# A batch of many callers waits for so long, and is then divided, until the submissions whose keys are held stand alone.
+# A batch of many callers waits for so long, and is then divided, until the submissions whose keys
+# are held stand alone.
 HASTE_SECONDS = 0.02
-# Each key in flight is waited for; past this many in a batch the rest gets `IdempotencyInFlight` without another look.
+# Each key in flight is waited for; past this many in a batch the rest gets `IdempotencyInFlight`
+# without another look.
 MAX_WAITS = 8
 
 
 class KeyHeld(IdempotencyInFlight):
-    """An open transaction elsewhere holds the key, and this submission has not waited for it yet."""
+    """An open transaction elsewhere holds the key, and this submission has not waited for it
+    yet."""
 
 
 class Submitter:
@@ -39,10 +47,14 @@ class Submitter:
         self._ledger = ledger
         self._retention = retention_seconds
 
-    async def write(self, batch: Sequence[Submission], *, conn: Connection | None = None, haste: bool = False) -> list[Answer]:
-        """Record a batch; one answer for each, in order: the task that was created or found, or the error.
+    async def write(
+        self, batch: Sequence[Submission], *, conn: Connection | None = None, haste: bool = False
+    ) -> list[Answer]:
+        """Record a batch; one answer for each, in order: the task that was created or found, or the
+        error.
 
-        With `haste` keys that are held are hardly waited for. Then it raises `KeyHeld`, and some may be recorded.
+        With `haste` keys that are held are hardly waited for. Then it raises `KeyHeld`, and some
+        may be recorded.
         """
         answers: dict[str, Answer] = {}
         open_ones = list(batch)
@@ -55,13 +67,20 @@ class Submitter:
         return [answers[submission.task_id] for submission in batch]
 
     async def _round(
-        self, batch: list[Submission], answers: dict[str, Answer], conn: Connection | None, *, haste: bool
+        self,
+        batch: list[Submission],
+        answers: dict[str, Answer],
+        conn: Connection | None,
+        *,
+        haste: bool,
     ) -> list[Submission]:
         """One try; returns those whose key vanished between the insert and the look."""
         leaders, followers = _split(batch)
         rest = [*followers]
         created = await self._insert(leaders, answers, conn, haste=haste)
-        answers |= {task_id: submitted for task_id, submitted in created.items() if submitted is not None}
+        answers |= {
+            task_id: submitted for task_id, submitted in created.items() if submitted is not None
+        }
         rest += [s for s in leaders if s.task_id not in answers]
         if not rest:
             return []
@@ -73,16 +92,21 @@ class Submitter:
         found = await self._ledger.find_keys(list({(t, k) for _, (t, k) in keyed}), conn=conn)
         for submission, key in keyed:
             if key in found:
-                answers[submission.task_id] = _judge(submission, found[key].fingerprint, found[key].submitted)
+                answers[submission.task_id] = _judge(
+                    submission, found[key].fingerprint, found[key].submitted
+                )
         if any(key.on_standbys for key in found.values()):
-            await self._confirm([submission for submission, key in keyed if key in found], answers, conn)
+            await self._confirm(
+                [submission for submission, key in keyed if key in found], answers, conn
+            )
         gone = sorted({key for _, key in keyed if key not in found})
         if gone:
             await self._ledger.expire_keys(gone, conn=conn)
         return [s for s in rest if s.task_id not in answers]
 
     async def write_hastily(self, batch: Sequence[Submission]) -> list[Answer]:
-        """The same for a batch of many callers, who must not wait for the key of one. Such a key is answered with `KeyHeld`."""
+        """The same for a batch of many callers, who must not wait for the key of one. Such a key is
+        answered with `KeyHeld`."""
         keyless = [s for s in batch if s.idempotency_key is None]
         keyed = [s for s in batch if s.idempotency_key is not None]
         if not keyed:
@@ -99,23 +123,33 @@ class Submitter:
         answers: dict[str, Answer] = {}
         for part in (keyless, keyed[:middle], keyed[middle:]):
             if part:
-                answers |= zip((s.task_id for s in part), await self.write_hastily(part), strict=True)
+                answers |= zip(
+                    (s.task_id for s in part), await self.write_hastily(part), strict=True
+                )
         return [answers[s.task_id] for s in batch]
 
     async def _insert(
-        self, leaders: list[Submission], answers: dict[str, Answer], conn: Connection | None, *, haste: bool
+        self,
+        leaders: list[Submission],
+        answers: dict[str, Answer],
+        conn: Connection | None,
+        *,
+        haste: bool,
     ) -> dict[str, Submitted | None]:
         reach("submit.sending")
         patience = HASTE_SECONDS if haste else PATIENCE_SECONDS
         try:
-            return await self._ledger.submit(leaders, retention_seconds=self._retention, conn=conn, patience_seconds=patience)
+            return await self._ledger.submit(
+                leaders, retention_seconds=self._retention, conn=conn, patience_seconds=patience
+            )
         except SubmissionInvalid as error:
             if haste and isinstance(error, IdempotencyInFlight):
                 raise KeyHeld from error
             if len(leaders) == 1 or conn is not None:
                 answers.update({s.task_id: error for s in leaders})
                 return {}
-        # A key in flight or a value that Postgres refuses is one caller's affair: its neighbours go in without it.
+        # A key in flight or a value that Postgres refuses is one caller's affair: its neighbours go
+        # in without it.
         done: dict[str, Submitted | None] = {}
         waits = 0
         for leader in leaders:
@@ -126,8 +160,11 @@ class Submitter:
             waits += isinstance(answers.get(leader.task_id), IdempotencyInFlight)
         return done
 
-    async def _confirm(self, found: Sequence[Submission], answers: dict[str, Answer], conn: Connection | None) -> None:
-        """Acknowledge answers that were only read like a commit: when the standbys have them. One commit for the whole batch."""
+    async def _confirm(
+        self, found: Sequence[Submission], answers: dict[str, Answer], conn: Connection | None
+    ) -> None:
+        """Acknowledge answers that were only read like a commit: when the standbys have them. One
+        commit for the whole batch."""
         acknowledged = [s.task_id for s in found if isinstance(answers.get(s.task_id), Submitted)]
         if not acknowledged:
             return
@@ -137,11 +174,16 @@ class Submitter:
             answers.update(dict.fromkeys(acknowledged, error))
 
     async def _find_again(self, keyless: list[Submission], answers: dict[str, Answer]) -> None:
-        """The id exists: this very submission was committed and the answer was lost; the task is simply there."""
+        """The id exists: this very submission was committed and the answer was lost; the task is
+        simply there."""
         for submission in keyless:
-            task = (await self._ledger.find([submission.task_id], tenant=submission.tenant)).get(submission.task_id)
+            task = (await self._ledger.find([submission.task_id], tenant=submission.tenant)).get(
+                submission.task_id
+            )
             if task is None:
-                answers[submission.task_id] = ServerUnreachable("the ledger does not show what it took; try again")
+                answers[submission.task_id] = ServerUnreachable(
+                    "the ledger does not show what it took; try again"
+                )
                 continue
             lane = _lane(submission)
             answers[submission.task_id] = Submitted(
@@ -170,7 +212,15 @@ def _split(batch: list[Submission]) -> tuple[list[Submission], list[Submission]]
 
 def _judge(submission: Submission, fingerprint: bytes, found: Submitted) -> Answer:
     if found.task_id == submission.task_id:
-        return Submitted(found.task_id, found.state, False, found.created_at, found.run_at, found.queue, found.lane)
+        return Submitted(
+            found.task_id,
+            found.state,
+            False,
+            found.created_at,
+            found.run_at,
+            found.queue,
+            found.lane,
+        )
     if fingerprint != submission.fingerprint:
         key = submission.idempotency_key
         message = f"idempotency key {key!r} was used before for a different submission, task {found.task_id}"

@@ -1,7 +1,8 @@
 """Operations on the tasks of one tenant.
 
-An edge (the Python app, the HTTP API, the command line) binds the tenant once, with `Engine.for_tenant`. No signature below has a
-default tenant, so a forgotten tenant is an error and not a look at the tasks of another one.
+An edge (the Python app, the HTTP API, the command line) binds the tenant once, with
+`Engine.for_tenant`. No signature below has a default tenant, so a forgotten tenant is an error and
+not a look at the tasks of another one.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ SubmitMany = Callable[[Sequence[Submission]], Awaitable[list[Submitted | BaseExc
 class TenantClient:
     """The tasks of one tenant.
 
-    `submit`, `submit_within` and `submit_many` are those of the engine: a `Submission` carries its tenant already,
-    and a second call for each task would cost the hot path.
+    `submit`, `submit_within` and `submit_many` are those of the engine: a `Submission` carries its
+    tenant already, and a second call for each task would cost the hot path.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class TenantClient:
         return task
 
     async def list_tasks(self, wanted: TaskFilter) -> Listing:
-        """Read one page of tasks, newest first, without payloads and results. A service for clients uses `Lists`."""
+        """Read one page of tasks, newest first, without payloads and results. A service for clients
+        uses `Lists`."""
         return await self._ledger.list_tasks(wanted, tenant=self.tenant)
 
     async def list_attempts(self, task_id: str) -> list[Attempt]:
@@ -86,14 +88,17 @@ class TenantClient:
         return state
 
     async def redrive(self, task_id: str) -> TaskSnapshot:
-        """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately. The reaper's promote delivers it.
+        """Put a FAILED or CANCELLED task back to SCHEDULED, due immediately. The reaper's promote
+        delivers it.
 
         Raises `TaskNotFound`, `TaskConflict`.
         """
         snapshots = await self._ledger.redrive([task_id], tenant=self.tenant)
         if not snapshots:
             task = await self.find(task_id)
-            raise TaskConflict(f"task {task_id} is {task.state}; only FAILED and CANCELLED tasks can be redriven")
+            raise TaskConflict(
+                f"task {task_id} is {task.state}; only FAILED and CANCELLED tasks can be redriven"
+            )
         emit("task.redriven", task_id=task_id)
         return snapshots[0]
 

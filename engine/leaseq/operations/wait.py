@@ -1,10 +1,11 @@
 """Wait for tasks to end.
 
 All waits of a process share the polls of the ledger. Each wait has a pace of its own: it is looked
-at often in its first moments and then four times a second, so a newcomer does not make the
-tasks of others be asked about again. One poll asks for every task that is due by then. Where many wait, polls have
-a budget: a burst of them, and so many a second in the long run, however many callers come and go.
-The ledger is asked, not dispatch: the answer is the truth, and holds while Redis is away.
+at often in its first moments and then four times a second, so a newcomer does not make the tasks of
+others be asked about again. One poll asks for every task that is due by then. Where many wait,
+polls have a budget: a burst of them, and so many a second in the long run, however many callers
+come and go. The ledger is asked, not dispatch: the answer is the truth, and holds while Redis is
+away.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from leaseq.model import TERMINAL
 FIRST_POLL_SECONDS = 0.002
 SLOWEST_POLL_SECONDS = 0.25
 PACE = 1.5
-# While this many tasks are waited for, polls have a budget. A few waits need none: the quick looks of each end soon.
+# While this many tasks are waited for, polls have a budget. A few waits need none: the quick looks
+# of each end soon.
 CROWD = 32
 BURST = 16.0
 POLLS_PER_SECOND = 20.0
@@ -45,7 +47,8 @@ class Wait:
 
 
 class Waiter:
-    """Wakes the callers that wait for a task, once the ledger says that it has ended (or no longer has it)."""
+    """Wakes the callers that wait for a task, once the ledger says that it has ended (or no longer
+    has it)."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

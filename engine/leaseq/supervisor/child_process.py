@@ -18,14 +18,17 @@ from leaseq.supervisor.protocol import Channel, ChildSpec, FromChild, FromSuperv
 BOOT_SECONDS = 120.0
 LAST_WORDS_SECONDS = 0.3
 
-# Signals that people and service managers send. SIGKILL is not among them: the kernel sends it for want of memory.
+# Signals that people and service managers send. SIGKILL is not among them: the kernel sends it for
+# want of memory.
 SENT_BY_OTHERS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 
 
 class ChildProcess:
     """A running child, as its supervisor sees it."""
 
-    def __init__(self, spec: ChildSpec, process: asyncio.subprocess.Process, channel: Channel) -> None:
+    def __init__(
+        self, spec: ChildSpec, process: asyncio.subprocess.Process, channel: Channel
+    ) -> None:
         self.spec = spec
         self.process = process
         self.channel = channel
@@ -36,17 +39,20 @@ class ChildProcess:
         self.ready = False
         self.leaving = False
         self.closed = False
-        self.excused = False  # the supervisor asked it to end, or it was killed while something else had stopped it
+        # the supervisor asked it to end, or it was killed while something else had stopped it
+        self.excused = False
         self.reading = asyncio.create_task(self._read())
 
     @classmethod
     async def start(cls, spec: ChildSpec, config: Config) -> ChildProcess:
-        """Start `python -m leaseq.worker.child`. Exec, not fork: the process inherits none of the supervisor's connections.
+        """Start `python -m leaseq.worker.child`. Exec, not fork: the process inherits none of the
+        supervisor's connections.
 
-        The process leads a session: a signal that a handler sends to its process group reaches no other
-        worker process, and the processes that handlers start are known by that session. The URLs come
-        through a pipe, since programs that handlers start inherit the environment. `-P`: a file of the
-        working directory called `queue.py` does not replace the module of the standard library.
+        The process leads a session: a signal that a handler sends to its process group reaches no
+        other worker process, and the processes that handlers start are known by that session. The
+        URLs come through a pipe, since programs that handlers start inherit the environment. `-P`:
+        a file of the working directory called `queue.py` does not replace the module of the
+        standard library.
         """
         values, secrets = split_secrets(config)
         ours, theirs = socket.socketpair()
@@ -74,8 +80,11 @@ class ChildProcess:
         return cls(spec, process, await Channel.over(ours))
 
     def stalled(self, limit_seconds: float) -> bool:
-        """Whether its loop has stopped turning. A child that is still importing its app has longer: it holds no task yet."""
-        return self.silent_seconds > (limit_seconds if self.ready else max(limit_seconds, BOOT_SECONDS))
+        """Whether its loop has stopped turning. A child that is still importing its app has longer:
+        it holds no task yet."""
+        return self.silent_seconds > (
+            limit_seconds if self.ready else max(limit_seconds, BOOT_SECONDS)
+        )
 
     @property
     def silent_seconds(self) -> float:
@@ -87,13 +96,14 @@ class ChildProcess:
         self.channel.send(message)
 
     def kill(self) -> None:
-        """End a child whose loop has stopped turning. One that another process has stopped (SIGSTOP) is excused."""
+        """End a child whose loop has stopped turning. One that another process has stopped
+        (SIGSTOP) is excused."""
         self.excused = self.excused or is_stopped(self.process.pid)
         self.process.kill()
 
     def crashed(self, code: int) -> bool:
-        """Whether the task that it ran ended it. Known of an isolation child only, which runs one task and nothing else
-        (docs/decisions/0016-blame-needs-a-witness.md)."""
+        """Whether the task that it ran ended it. Known of an isolation child only, which runs one
+        task and nothing else (docs/decisions/0016-blame-needs-a-witness.md)."""
         if not self.spec.isolated or self.leaving or self.closed or self.excused:
             return False
         return -code not in SENT_BY_OTHERS
@@ -101,7 +111,8 @@ class ChildProcess:
     async def wait(self) -> int:
         """Wait for its end; returns the exit code (negative: the signal that ended it)."""
         code = await self.process.wait()
-        # Its last message is here already. The end of the stream may not come: a process that it forked holds its end open, too.
+        # Its last message is here already. The end of the stream may not come: a process that it
+        # forked holds its end open, too.
         await asyncio.wait([self.reading], timeout=LAST_WORDS_SECONDS)
         self.reading.cancel()
         self.channel.close()
@@ -119,7 +130,8 @@ class ChildProcess:
 
 
 def _pipe_with(data: bytes) -> int:
-    """A pipe that holds this data, which is less than a pipe takes; returns the end to read from."""
+    """A pipe that holds this data, which is less than a pipe takes; returns the end to read
+    from."""
     end, start = os.pipe()
     with os.fdopen(start, "wb") as pipe:
         pipe.write(data)
@@ -127,7 +139,8 @@ def _pipe_with(data: bytes) -> int:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a signal or a debugger has stopped this process. False where the system does not tell."""
+    """Whether a signal or a debugger has stopped this process. False where the system does not
+    tell."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] in ("T", "t")
     except OSError:

@@ -1,10 +1,11 @@
 """Kill the processes that handlers started, once their worker process has ended.
 
-A forked process (os.fork, multiprocessing) holds every socket of its worker, and a program that a handler
-started holds its standard error. Neither may outlive the worker, whose tasks run elsewhere by then.
+A forked process (os.fork, multiprocessing) holds every socket of its worker, and a program that a
+handler started holds its standard error. Neither may outlive the worker, whose tasks run elsewhere
+by then.
 
-Each worker process leads a session, and those processes are in it. A process that was given another session
-(setsid, start_new_session=True) was meant to live on, and is left alone.
+Each worker process leads a session, and those processes are in it. A process that was given another
+session (setsid, start_new_session=True) was meant to live on, and is left alone.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ PROC = Path("/proc")
 
 
 def kill_descendants(session: int) -> int:
-    """Kill the processes in the session of a worker process, except this one; returns how many it killed.
+    """Kill the processes in the session of a worker process, except this one; returns how many it
+    killed.
 
-    `session` is the process id of the worker. Where there is no /proc, only the process group of the worker is killed, and not
-    by the worker itself.
+    `session` is the process id of the worker. Where there is no /proc, only the process group of
+    the worker is killed, and not by the worker itself.
     """
     if not PROC.is_dir():
         with suppress(OSError):

@@ -1,11 +1,12 @@
 """The messages between a supervisor and a worker process that it has started.
 
-They are lines of JSON over a socket pair. The worker process reports that its event loop turns, and how many
-attempts run. The supervisor sends the time of the last renewal of the lease, and asks the process to drain.
-The end of the stream is a message too: the other process is dead. So is the exit code.
+They are lines of JSON over a socket pair. The worker process reports that its event loop turns, and
+how many attempts run. The supervisor sends the time of the last renewal of the lease, and asks the
+process to drain. The end of the stream is a message too: the other process is dead. So is the exit
+code.
 
-Invariant: the names in JSON stay as they are, since a supervisor may outlive an upgrade of the package and
-start a newer worker process.
+Invariant: the names in JSON stay as they are, since a supervisor may outlive an upgrade of the
+package and start a newer worker process.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ EXIT_STORE_AWAY = 69  # the process could not start: Postgres takes no connectio
 EXIT_UNCLOSED = 74  # it drained, but could not close its worker: a store was away
 EXIT_LEASE_LOST = 75  # it lost its lease
 
-# A worker of no more queues than this asks about each of them: a doorbell each, all leases in a heartbeat, all lists in an audit.
-# A worker of more asks about all of them together, and about one only when there is a reason.
+# A worker of no more queues than this asks about each of them: a doorbell each, all leases in a
+# heartbeat, all lists in an audit. A worker of more asks about all of them together, and about one
+# only when there is a reason.
 FEW_QUEUES = 8
 
 
@@ -51,8 +53,8 @@ class FromChild(Struct, frozen=True, omit_defaults=True):
 class FromSupervisor(Struct, frozen=True, omit_defaults=True):
     """A line from the supervisor.
 
-    `renewed_at`: when the last acknowledged renewal was sent (boot time in seconds). `drain`: the grace in
-    seconds. `lease_lost`: the reason why the worker has no lease any more.
+    `renewed_at`: when the last acknowledged renewal was sent (boot time in seconds). `drain`: the
+    grace in seconds. `lease_lost`: the reason why the worker has no lease any more.
     """
 
     renewed_at: float | None = field(default=None, name="proof")
@@ -61,7 +63,8 @@ class FromSupervisor(Struct, frozen=True, omit_defaults=True):
 
 
 def boottime() -> float:
-    """Seconds on a clock that runs on while the machine is suspended (CLOCK_BOOTTIME if available; docs/pitfalls.md#p34)."""
+    """Seconds on a clock that runs on while the machine is suspended (CLOCK_BOOTTIME if available;
+    docs/pitfalls.md#p34)."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
 
@@ -79,7 +82,8 @@ class Channel:
         return cls(*await asyncio.open_unix_connection(sock=end))
 
     def send(self, message: FromChild | FromSupervisor) -> None:
-        """Send a message. A dead process does not get it. Messages are few and tiny, so nothing waits for the buffer."""
+        """Send a message. A dead process does not get it. Messages are few and tiny, so nothing
+        waits for the buffer."""
         if not self._writer.is_closing():
             self._writer.write(msgspec.json.encode(message) + b"\n")
 

@@ -1,9 +1,9 @@
 """Keep worker processes alive, hold their leases, and recover their tasks.
 
-The supervisor runs no user code. It opens a worker in both stores before it starts the process of that
-worker, and renews the leases of all its workers in one heartbeat. It kills a process whose event loop has
-stopped turning. When a process dies, the kernel tells the supervisor, which recovers its tasks immediately
-and starts another one in its place. SIGTERM drains; a second SIGTERM hurries.
+The supervisor runs no user code. It opens a worker in both stores before it starts the process of
+that worker, and renews the leases of all its workers in one heartbeat. It kills a process whose
+event loop has stopped turning. When a process dies, the kernel tells the supervisor, which recovers
+its tasks immediately and starts another one in its place. SIGTERM drains; a second SIGTERM hurries.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ from leaseq.operations.reap import Death, Reap
 from leaseq.supervisor.child_process import ChildProcess
 from leaseq.supervisor.descendants import kill_descendants
 from leaseq.supervisor.heartbeat import Heartbeat
-from leaseq.supervisor.protocol import EXIT_LEASE_LOST, EXIT_STORE_AWAY, EXIT_UNCLOSED, ChildSpec, FromSupervisor, boottime
+from leaseq.supervisor.protocol import (
+    EXIT_LEASE_LOST,
+    EXIT_STORE_AWAY,
+    EXIT_UNCLOSED,
+    ChildSpec,
+    FromSupervisor,
+    boottime,
+)
 from leaseq.telemetry import emit
 
 STALL_CHECK_SECONDS = 0.5
@@ -89,9 +96,17 @@ class Supervisor:
         )
         async with asyncio.TaskGroup() as group:
             # A draining child is renewed and watched as well: these two end after the last of them.
-            watches = [group.create_task(self._beat_forever()), group.create_task(self._watch_stalls())]
+            watches = [
+                group.create_task(self._beat_forever()),
+                group.create_task(self._watch_stalls()),
+            ]
             isolating = group.create_task(
-                run_forever(self._spawn_isolated, name="isolate", interval_seconds=ISOLATION_CHECK_SECONDS, stop=self._stop)
+                run_forever(
+                    self._spawn_isolated,
+                    name="isolate",
+                    interval_seconds=ISOLATION_CHECK_SECONDS,
+                    stop=self._stop,
+                )
             )
             keepers = [group.create_task(self._keep_running()) for _ in range(self._spec.processes)]
             await asyncio.wait(keepers)
@@ -132,7 +147,8 @@ class Supervisor:
             elif not self._stop.is_set():
                 short_lives += 1
                 if short_lives >= 3:
-                    # It has never become ready: a person must fix a broken app, and a loop must not hide it.
+                    # It has never become ready: a person must fix a broken app, and a loop must not
+                    # hide it.
                     self.failed = True
                     self.drain()
                     return
@@ -151,23 +167,37 @@ class Supervisor:
             supervisor=os.getpid(),
         )
         await self._stores.fleet.open_worker(
-            spec.worker_id, host=socket.gethostname(), pid=os.getpid(), queues=spec.queues, version=__version__
+            spec.worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            queues=spec.queues,
+            version=__version__,
         )
         reach("incarnation.opened")
         await self._beat.open(spec.worker_id)
         reach("lease.opened")
         child = await ChildProcess.start(spec, self._config)
         self._children[spec.worker_id] = child
-        emit("child.started", worker_id=spec.worker_id, pid_of_child=child.process.pid, isolated=isolated)
+        emit(
+            "child.started",
+            worker_id=spec.worker_id,
+            pid_of_child=child.process.pid,
+            isolated=isolated,
+        )
         return child
 
     async def _wait_and_recover(self, child: ChildProcess) -> int:
-        """Wait for the end of a process, and recover the tasks that it held. Returns its exit code."""
+        """Wait for the end of a process, and recover the tasks that it held. Returns its exit
+        code."""
         if self._stop.is_set():
             child.tell(FromSupervisor(drain=0.0))
         try:
             code = await child.wait()
-            about = {"worker_id": child.spec.worker_id, "pid_of_child": child.process.pid, "code": code}
+            about = {
+                "worker_id": child.spec.worker_id,
+                "pid_of_child": child.process.pid,
+                "code": code,
+            }
             if child.closed:
                 emit("child.exited", **about)
             else:
@@ -180,7 +210,9 @@ class Supervisor:
         return code
 
     async def _recover(self, child: ChildProcess, reason: str, *, blame: bool) -> None:
-        death = Death(worker_id=child.spec.worker_id, queues=child.spec.queues, reason=reason, blame=blame)
+        death = Death(
+            worker_id=child.spec.worker_id, queues=child.spec.queues, reason=reason, blame=blame
+        )
         deadline = monotonic() + self._config.lease_seconds
         while True:
             try:
@@ -195,45 +227,64 @@ class Supervisor:
 
     async def _beat_forever(self) -> None:
         never = asyncio.Event()
-        await run_forever(self._beat_once, name="heartbeat", interval_seconds=self._config.heartbeat_seconds, stop=never)
+        await run_forever(
+            self._beat_once,
+            name="heartbeat",
+            interval_seconds=self._config.heartbeat_seconds,
+            stop=never,
+        )
 
     async def _beat_once(self) -> None:
         """Renew for the workers whose loop still turns, and send them the time of it."""
         limit = self._config.loop_stall_seconds
-        lively = [worker_id for worker_id, child in self._children.items() if not child.stalled(limit)]
+        lively = [
+            worker_id for worker_id, child in self._children.items() if not child.stalled(limit)
+        ]
         renewals = await self._beat.beat(lively)
         for worker_id, renewal in renewals.items():
             child = self._children.get(worker_id)
             if child is not None:
-                child.tell(FromSupervisor(renewed_at=renewal.renewed_at, lease_lost=renewal.lease_lost))
+                child.tell(
+                    FromSupervisor(renewed_at=renewal.renewed_at, lease_lost=renewal.lease_lost)
+                )
 
     async def _watch_stalls(self) -> None:
         never = asyncio.Event()
-        await run_forever(self._check_stalls, name="stall", interval_seconds=STALL_CHECK_SECONDS, stop=never)
+        await run_forever(
+            self._check_stalls, name="stall", interval_seconds=STALL_CHECK_SECONDS, stop=never
+        )
 
     async def _check_stalls(self) -> None:
         now, looked = monotonic(), self._looked
         self._looked = now
         if now - looked > LAGGED_SECONDS:
-            # This process was suspended, starved or stopped, with or without its children, and did not see which loops turned
-            # meanwhile. That time is not counted, and only that: a blocked loop is found even if this happens again and again.
+            # This process was suspended, starved or stopped, with or without its children, and did
+            # not see which loops turned meanwhile. That time is not counted, and only that: a
+            # blocked loop is found even if this happens again and again.
             emit("supervisor.lagged", seconds=round(now - looked, 1), children=len(self._children))
             for child in self._children.values():
                 child.last_tick = min(now, child.last_tick + now - looked)
         for child in self._children.values():
             if child.stalled(self._config.loop_stall_seconds) and child.process.returncode is None:
-                emit("child.stalled", worker_id=child.spec.worker_id, seconds=round(child.silent_seconds, 1))
+                emit(
+                    "child.stalled",
+                    worker_id=child.spec.worker_id,
+                    seconds=round(child.silent_seconds, 1),
+                )
                 child.kill()
 
     async def _spawn_isolated(self) -> None:
-        """Start a process with one slot for suspects, when there are any. It ends when it has been idle for a lease.
+        """Start a process with one slot for suspects, when there are any. It ends when it has been
+        idle for a lease.
 
         If such a process finds nothing that it may run, the next one waits longer each time.
         """
         if self._isolating or not await self._suspects_wait():
             return
         if self._idle_isolations:
-            await pause(min(2.0**self._idle_isolations, IDLE_ISOLATION_CAP_SECONDS), stop=self._stop)
+            await pause(
+                min(2.0**self._idle_isolations, IDLE_ISOLATION_CAP_SECONDS), stop=self._stop
+            )
             if self._stop.is_set() or not await self._suspects_wait():
                 return
         child = await self._spawn(isolated=True)

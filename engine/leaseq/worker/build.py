@@ -52,7 +52,9 @@ IDENTIFY_SECONDS = 5.0
 HANDLER_STATEMENT_SECONDS = 86_400.0
 
 
-async def build_worker(stack: AsyncExitStack, engine: Engine, registry: Registry, *, spec: ChildSpec) -> Worker:
+async def build_worker(
+    stack: AsyncExitStack, engine: Engine, registry: Registry, *, spec: ChildSpec
+) -> Worker:
     """A worker for `spec`; its connections and threads end with `stack`."""
     threads = ThreadPoolExecutor(spec.concurrency, thread_name_prefix="leaseq")
     # A thread cannot be ended: the exit does not wait for one.
@@ -63,7 +65,13 @@ async def build_worker(stack: AsyncExitStack, engine: Engine, registry: Registry
 
 
 def compose(
-    engine: Engine, registry: Registry, spec: ChildSpec, *, pool: Pool, threads: Executor, doorbells: Mapping[str, Doorbell]
+    engine: Engine,
+    registry: Registry,
+    spec: ChildSpec,
+    *,
+    pool: Pool,
+    threads: Executor,
+    doorbells: Mapping[str, Doorbell],
 ) -> Worker:
     """Put the parts of a worker together. Called in the main task of its process.
 
@@ -76,11 +84,22 @@ def compose(
     claimer = Claimer(stores.ledger, stores.fleet, worker_id=spec.worker_id)
     locked = LockedDeliveries(stores.ledger, services.in_flight)
     lanes = (Lane.SUSPECT,) if spec.isolated else OPEN_LANES
-    watch = LaneWatch(stores.dispatcher, lanes=lanes, bell=_bell_lane(spec)) if len(doorbells) > FEW_QUEUES else None
+    watch = (
+        LaneWatch(stores.dispatcher, lanes=lanes, bell=_bell_lane(spec))
+        if len(doorbells) > FEW_QUEUES
+        else None
+    )
     expediter = None if spec.isolated else Expediter(stores.fleet, registry, spec.queues)
 
     def intake(queue: str, doorbell: Doorbell) -> Intake:
-        source = QueueSource(stores.dispatcher, doorbell, queue=queue, worker_id=spec.worker_id, lanes=lanes, watch=watch)
+        source = QueueSource(
+            stores.dispatcher,
+            doorbell,
+            queue=queue,
+            worker_id=spec.worker_id,
+            lanes=lanes,
+            watch=watch,
+        )
         deliveries = QueueDeliveries(
             queue,
             worker_id=spec.worker_id,
@@ -90,7 +109,9 @@ def compose(
             in_flight=services.in_flight,
         )
         claims = QueueClaims(claimer, ledger=stores.ledger, locked=locked, deliveries=deliveries)
-        return Intake(source, deliveries=deliveries, claims=claims, slots=services.slots, start=attempts.start)
+        return Intake(
+            source, deliveries=deliveries, claims=claims, slots=services.slots, start=attempts.start
+        )
 
     intakes = {queue: intake(queue, doorbell) for queue, doorbell in doorbells.items()}
     return Worker(
@@ -111,29 +132,45 @@ def compose(
 
 
 def _services(
-    engine: Engine, registry: Registry, spec: ChildSpec, *, pool: Pool, threads: Executor, outages: Outages
+    engine: Engine,
+    registry: Registry,
+    spec: ChildSpec,
+    *,
+    pool: Pool,
+    threads: Executor,
+    outages: Outages,
 ) -> AttemptServices:
     config, stores, loop = engine.config, engine.stores, asyncio.get_running_loop()
     settler = Settler(stores.ledger, capacity=2 * spec.concurrency)
     return AttemptServices(
         loop=loop,
         handlers=HandlerRunner(
-            registry, Deadlines(loop), pool=threads, result_max_bytes=config.result_max_bytes, isolated=spec.isolated
+            registry,
+            Deadlines(loop),
+            pool=threads,
+            result_max_bytes=config.result_max_bytes,
+            isolated=spec.isolated,
         ),
         handle=HandleServices(
-            loop=loop, ledger=stores.ledger, pool=pool, statement_timeout_seconds=config.statement_timeout_seconds
+            loop=loop,
+            ledger=stores.ledger,
+            pool=pool,
+            statement_timeout_seconds=config.statement_timeout_seconds,
         ),
         decider=Decider(config, outages),
         committer=Committer(stores.ledger, settler),
         settler=settler,
-        releaser=Releaser(stores.dispatcher, worker_id=spec.worker_id, capacity=2 * spec.concurrency),
+        releaser=Releaser(
+            stores.dispatcher, worker_id=spec.worker_id, capacity=2 * spec.concurrency
+        ),
         slots=Slots(spec.concurrency),
         in_flight=InFlight(),
     )
 
 
 async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSpec) -> Pool:
-    """The connections for handlers, under the role for handlers, with a secret that the SQL of handlers cannot read."""
+    """The connections for handlers, under the role for handlers, with a secret that the SQL of
+    handlers cannot read."""
     config, fleet = engine.config, engine.stores.fleet
     handlers = msgspec.structs.replace(
         config,
@@ -145,10 +182,11 @@ async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSp
     size = min(spec.concurrency, TRANSACTION_CONNECTIONS)
 
     async def admit(conn: ImpatientConnection) -> None:
-        """Register this session, so that a recovery finds it under any name that a handler gives it.
+        """Register this session, so that a recovery finds it under any name that a handler gives
+        it.
 
-        The secret is written for each new connection, because a failover, which replaces them all, may have
-        lost it.
+        The secret is written for each new connection, because a failover, which replaces them all,
+        may have lost it.
         """
         async with asyncio.timeout(IDENTIFY_SECONDS):
             session = await fleet.identify_session(conn)
@@ -157,16 +195,27 @@ async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSp
             raise Fenced(f"worker {spec.worker_id} is closed")
         conn.credential = credential
 
-    pool = await open_handler_pool(handlers, name=session_name(spec.worker_id), max_size=size, admit=admit)
+    pool = await open_handler_pool(
+        handlers, name=session_name(spec.worker_id), max_size=size, admit=admit
+    )
     stack.push_async_callback(pool.close)
     return pool
 
 
 def _doorbell(stack: AsyncExitStack, engine: Engine, spec: ChildSpec, queue: str) -> Doorbell:
     config, guard = engine.config, engine.stores.ownership.guard
-    redis = open_blocking_redis(config, name=f"leaseq {spec.worker_id}", block_seconds=BLOCK_SECONDS, guard=guard)
+    redis = open_blocking_redis(
+        config, name=f"leaseq {spec.worker_id}", block_seconds=BLOCK_SECONDS, guard=guard
+    )
     keys = Keys(config.redis_prefix)
-    doorbell = Doorbell(redis, keys, queue=queue, worker_id=spec.worker_id, block_seconds=BLOCK_SECONDS, lane=_bell_lane(spec))
+    doorbell = Doorbell(
+        redis,
+        keys,
+        queue=queue,
+        worker_id=spec.worker_id,
+        block_seconds=BLOCK_SECONDS,
+        lane=_bell_lane(spec),
+    )
     stack.push_async_callback(doorbell.aclose)
     return doorbell
 

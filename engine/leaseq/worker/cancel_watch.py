@@ -23,7 +23,9 @@ class CancelWatch:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until `stop` is set."""
-        await run_forever(self.run_once, name="cancel", interval_seconds=CANCEL_WATCH_SECONDS, stop=stop)
+        await run_forever(
+            self.run_once, name="cancel", interval_seconds=CANCEL_WATCH_SECONDS, stop=stop
+        )
 
     async def run_once(self) -> None:
         """Look once, if anything runs. Lost connections are noted at the same pace."""

@@ -1,10 +1,10 @@
 """The life of a worker process, from its start to its exit.
 
-A supervisor starts the process. It has opened the worker in both stores before, and renews its lease. The
-process works until it must drain, until its supervisor is gone, or until it can no longer know that
-it holds the lease. Then it starts nothing, interrupts its attempts, and exits. It never works beyond its
-lease by its own judgement of time alone: the fence in the ledger holds in any case. It shows that its loop
-turns until the very end, also while it drains.
+A supervisor starts the process. It has opened the worker in both stores before, and renews its
+lease. The process works until it must drain, until its supervisor is gone, or until it can no
+longer know that it holds the lease. Then it starts nothing, interrupts its attempts, and exits. It
+never works beyond its lease by its own judgement of time alone: the fence in the ledger holds in
+any case. It shows that its loop turns until the very end, also while it drains.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ from leaseq.worker.worker import Worker
 
 TICK_SECONDS = 0.2
 READ_SECONDS = 0.05
-# Handlers that overran may hold all slots or threads, or half of them, for so long; then the process is replaced.
+# Handlers that overran may hold all slots or threads, or half of them, for so long; then the
+# process is replaced.
 ALL_SLOTS_SECONDS = 5.0
 HALF_OF_SLOTS_SECONDS = 60.0
 
@@ -94,17 +95,30 @@ class Child:
     async def _work(self, engine: Engine, worker: Worker) -> int:
         working = asyncio.create_task(worker.run())
         ending = asyncio.create_task(self._ending.wait())
-        ticking, listening = asyncio.create_task(self._tick(worker)), asyncio.create_task(self._listen())
+        ticking, listening = (
+            asyncio.create_task(self._tick(worker)),
+            asyncio.create_task(self._listen()),
+        )
         everything = [working, ending, ticking, listening]
         outlive_supervisor()
         self._channel.send(FromChild(ready=True))
-        emit("worker.opened", worker_id=self._spec.worker_id, queues=self._spec.queues, isolated=self._spec.isolated)
+        emit(
+            "worker.opened",
+            worker_id=self._spec.worker_id,
+            queues=self._spec.queues,
+            isolated=self._spec.isolated,
+        )
         await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
         crashed = next((e for task in everything if task.done() and (e := task.exception())), None)
-        self._channel.send(FromChild(running=worker.running, taken=worker.attempts.taken, leaving=True))
+        self._channel.send(
+            FromChild(running=worker.running, taken=worker.attempts.taken, leaving=True)
+        )
         reason = Stop.LEASE_LOST if self._lease_lost else Stop.DRAIN
-        await worker.drain(0.0 if self._lease_lost or crashed else self._grace, hurry=self._hurry, reason=reason)
-        # A cancelled BLMOVE may still move an id afterwards (docs/pitfalls.md#p4): let it lapse, before the lists are given back.
+        await worker.drain(
+            0.0 if self._lease_lost or crashed else self._grace, hurry=self._hurry, reason=reason
+        )
+        # A cancelled BLMOVE may still move an id afterwards (docs/pitfalls.md#p4): let it lapse,
+        # before the lists are given back.
         await asyncio.wait([working], timeout=BLOCK_SECONDS + 1)
         await worker.finish()
         await end(working)
@@ -115,9 +129,16 @@ class Child:
         return 0 if await self._close(engine) else EXIT_UNCLOSED
 
     async def _close(self, engine: Engine) -> bool:
-        """Close our own worker, and give back the deliveries in our lists. False if a store is away: then the reaper does it."""
+        """Close our own worker, and give back the deliveries in our lists. False if a store is
+        away: then the reaper does it."""
         spec = self._spec
-        death = Death(worker_id=spec.worker_id, queues=spec.queues, reason="drained", blame=False, event="worker.closed")
+        death = Death(
+            worker_id=spec.worker_id,
+            queues=spec.queues,
+            reason="drained",
+            blame=False,
+            event="worker.closed",
+        )
         try:
             await engine.reaper.reap(death)
         except ServerUnreachable as error:
@@ -127,9 +148,11 @@ class Child:
         return True
 
     async def _tick(self, worker: Worker) -> None:
-        """Show that the loop turns, and check the lease: it counts from the sending of the last acknowledged renewal."""
+        """Show that the loop turns, and check the lease: it counts from the sending of the last
+        acknowledged renewal."""
         allowed = self._config.lease_seconds - self._config.heartbeat_seconds / 2
-        # Much later than a supervisor would act, and later than the lease: by then this process may not work any more.
+        # Much later than a supervisor would act, and later than the lease: by then this process may
+        # not work any more.
         watchdog = Watchdog(2 * max(self._config.loop_stall_seconds, self._config.lease_seconds))
         while True:
             watchdog.wind()
@@ -138,11 +161,16 @@ class Child:
             self._keep_limits()
             self._channel.send(FromChild(running=worker.running, taken=worker.attempts.taken))
             if boottime() - self._renewed_at > allowed:
-                # This process may have been slow, not the supervisor: its messages may lie unread on the channel.
+                # This process may have been slow, not the supervisor: its messages may lie unread
+                # on the channel.
                 await asyncio.sleep(READ_SECONDS)
             if (age := boottime() - self._renewed_at) > allowed:
                 self._lose_lease(f"the lease was not renewed for {age:.1f} s")
-            if self._spec.isolated and not self._ending.is_set() and worker.attempts.idle_seconds > self._config.lease_seconds:
+            if (
+                self._spec.isolated
+                and not self._ending.is_set()
+                and worker.attempts.idle_seconds > self._config.lease_seconds
+            ):
                 self._end(0.0)
             self._watch_slots(worker.slots)
             if worker.is_barred and not self._ending.is_set():
@@ -150,7 +178,8 @@ class Child:
             await asyncio.sleep(TICK_SECONDS)
 
     def _keep_limits(self) -> None:
-        """Restore the limits of the process that handlers have changed. Where that is not allowed, it drains, to be replaced.
+        """Restore the limits of the process that handlers have changed. Where that is not allowed,
+        it drains, to be replaced.
 
         In an isolation child, which runs one task at a time, `Leftovers` does this.
         """
@@ -162,12 +191,16 @@ class Child:
             self._end(self._config.grace_seconds)
 
     def _watch_slots(self, slots: Slots) -> None:
-        """Replace this process when it can do little or nothing, because handlers that overran keep its slots, or the
-        threads of `asyncio.to_thread`.
+        """Replace this process when it can do little or nothing, because handlers that overran keep
+        its slots, or the threads of `asyncio.to_thread`.
 
-        It drains: the other attempts have their grace, and no task is charged. Lingering handlers end with the process.
+        It drains: the other attempts have their grace, and no task is charged. Lingering handlers
+        end with the process.
         """
-        held = max(slots.lingering / slots.concurrency, self._loop.abandoned_threads / self._loop.thread_count)
+        held = max(
+            slots.lingering / slots.concurrency,
+            self._loop.abandoned_threads / self._loop.thread_count,
+        )
         if held < 0.5:
             self._crowded = None
             return
@@ -217,16 +250,18 @@ class Child:
 
 
 async def register(fleet: Fleet, registry: Registry, spec: ChildSpec) -> None:
-    """Record what this worker can run, so that submissions can be checked and completed without its code."""
+    """Record what this worker can run, so that submissions can be checked and completed without its
+    code."""
     await fleet.register_queues(spec.queues)
     await fleet.register_types(task_types(registry), worker_id=spec.worker_id)
 
 
 def ignore_signals() -> None:
-    """Ignore the signals that end a process: the supervisor, which gets them too, decides when to stop.
+    """Ignore the signals that end a process: the supervisor, which gets them too, decides when to
+    stop.
 
-    Called again and again, because a handler, or a server that it runs, may have set them back. Not with SIG_IGN, which the
-    programs that handlers start would inherit.
+    Called again and again, because a handler, or a server that it runs, may have set them back. Not
+    with SIG_IGN, which the programs that handlers start would inherit.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not _ignore:
@@ -243,13 +278,16 @@ async def live(spec: ChildSpec, app: Leaseq, fd: int, loop: SharedLoop) -> int:
     spare_the_collector()
     try:
         return await Child(spec, Config.from_env(), channel, loop).run(app)
-    except ServerUnreachable as error:  # only at the start: later the parts of the worker wait for a store
+    except (
+        ServerUnreachable
+    ) as error:  # only at the start: later the parts of the worker wait for a store
         emit("ledger.unreachable", error=str(error), waiting=0)
         return EXIT_STORE_AWAY
 
 
 def prepare(spec: ChildSpec, fd: int) -> tuple[Coroutine[Any, Any, int], SharedLoop]:
-    """The coroutine of the process, and its loop. The app is imported before the loop runs: a module may call `asyncio.run`."""
+    """The coroutine of the process, and its loop. The app is imported before the loop runs: a
+    module may call `asyncio.run`."""
     ignore_signals()
     os.set_inheritable(fd, False)  # programs that handlers start do not inherit it
     loop = SharedLoop(spec.concurrency)
@@ -260,7 +298,8 @@ def prepare(spec: ChildSpec, fd: int) -> tuple[Coroutine[Any, Any, int], SharedL
 
 
 def main() -> None:
-    """`python -m leaseq.worker.child SPEC LINK SECRETS`, started by a supervisor only; two are descriptors."""
+    """`python -m leaseq.worker.child SPEC LINK SECRETS`, started by a supervisor only; two are
+    descriptors."""
     spec = msgspec.json.decode(sys.argv[1], type=ChildSpec)
     with os.fdopen(int(sys.argv[3]), "rb") as secrets:
         take_over(msgspec.json.decode(secrets.read(), type=dict[str, str]))
@@ -284,7 +323,8 @@ def leave(code: int) -> None:
         sys.stderr.flush()
         kill_descendants(os.getpid())  # its supervisor does so too, if it is alive
     finally:
-        # Not sys.exit, and the loop is not closed: both would wait for handlers that do not end, as tasks or as threads.
+        # Not sys.exit, and the loop is not closed: both would wait for handlers that do not end, as
+        # tasks or as threads.
         os._exit(code)
 
 

@@ -1,7 +1,7 @@
 """Make tasks due that wait for a worker that knows their type.
 
-A worker without the handler, or with another version of it, hands a task back with a growing delay. A
-worker that opens with the handler ends that wait.
+A worker without the handler, or with another version of it, hands a task back with a growing delay.
+A worker that opens with the handler ends that wait.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Expediter:
         self._queues = list(queues)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Expedite, and once more after a moment: for tasks that were being handed back at the first time."""
+        """Expedite, and once more after a moment: for tasks that were being handed back at the
+        first time."""
         registered = task_types(self._registry)
         for wait in (0.0, EXPEDITE_AGAIN_SECONDS):
             await pause(wait, stop=stop)
@@ -38,7 +39,9 @@ class Expediter:
                 try:
                     # Tasks that wait for another version of their handler wait for the newest one.
                     outdated = await self._fleet.find_outdated(registered)
-                    types = [t.type for t in registered] + [f"{t.type}#" for t in registered if t.type not in outdated]
+                    types = [t.type for t in registered] + [
+                        f"{t.type}#" for t in registered if t.type not in outdated
+                    ]
                     made_due = await self._fleet.expedite(types, self._queues, limit=EXPEDITE_BATCH)
                     count, more = count + made_due, made_due > 0
                 except ServerUnreachable as error:
@@ -50,7 +53,10 @@ class Expediter:
 
 def task_types(registry: Registry) -> list[TaskType]:
     """The types that an app can run, as workers register them."""
-    return [TaskType(h.type, h.queue, h.shape, h.max_attempts, h.timeout_seconds, h.schema()) for h in registry.handlers.values()]
+    return [
+        TaskType(h.type, h.queue, h.shape, h.max_attempts, h.timeout_seconds, h.schema())
+        for h in registry.handlers.values()
+    ]
 
 
 __all__ = ["Expediter", "task_types"]

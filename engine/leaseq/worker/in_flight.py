@@ -1,8 +1,9 @@
 """The deliveries that this worker holds, from their pull to their release.
 
-An id may arrive several times: twice in one list, through the intake and through the list audit, and
-again after its release. Each arrival is an `InFlightDelivery` of its own, and a caller removes that
-object and not the id. So a late removal takes nothing away from a newer arrival of the same id.
+An id may arrive several times: twice in one list, through the intake and through the list audit,
+and again after its release. Each arrival is an `InFlightDelivery` of its own, and a caller removes
+that object and not the id. So a late removal takes nothing away from a newer arrival of the same
+id.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ class InFlightDelivery(Struct, frozen=True, eq=False):
 
 
 class Arrivals(Struct, frozen=True):
-    """The deliveries of a list that were not in flight, and the ids that the list held more than once.
+    """The deliveries of a list that were not in flight, and the ids that the list held more than
+    once.
 
     A duplicate has no use: its first occurrence stands for it.
     """
@@ -30,7 +32,8 @@ class Arrivals(Struct, frozen=True):
 
 
 class InFlight:
-    """The deliveries that the processing lists of this worker should hold, as the worker itself remembers them."""
+    """The deliveries that the processing lists of this worker should hold, as the worker itself
+    remembers them."""
 
     def __init__(self) -> None:
         self._deliveries: dict[str, InFlightDelivery] = {}
@@ -39,7 +42,8 @@ class InFlight:
         return task_id in self._deliveries
 
     def add(self, queue: str, task_ids: Iterable[str]) -> Arrivals:
-        """Record arrivals, and return the new ones. Two ways of arrival never add the same id twice."""
+        """Record arrivals, and return the new ones. Two ways of arrival never add the same id
+        twice."""
         new: dict[str, InFlightDelivery] = {}
         duplicates = []
         for task_id in task_ids:
@@ -56,7 +60,9 @@ class InFlight:
 
     def task_ids(self, queue: str) -> set[str]:
         """The ids of one queue that are in flight."""
-        return {task_id for task_id, delivery in self._deliveries.items() if delivery.queue == queue}
+        return {
+            task_id for task_id, delivery in self._deliveries.items() if delivery.queue == queue
+        }
 
     def queues(self) -> set[str]:
         """The queues with at least one delivery in flight."""

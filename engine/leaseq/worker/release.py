@@ -1,7 +1,7 @@
 """Take deliveries out of the processing lists of one worker, in batches.
 
-Invariant: a release that fails changes nothing but the list. The delivery stays there, and the list audit
-of the worker, which `failed` wakes, finds it.
+Invariant: a release that fails changes nothing but the list. The delivery stays there, and the list
+audit of the worker, which `failed` wakes, finds it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,15 @@ class Releaser:
     def __init__(self, dispatcher: Dispatcher, *, worker_id: str, capacity: int) -> None:
         self._dispatcher = dispatcher
         self._worker_id = worker_id
-        self.failed = asyncio.Event()  # a delivery may have stayed in a list; the list audit waits for this
-        self._gatherer: Gatherer[QueuedRelease, None] = Gatherer(self._write, batch_size=BATCH_SIZE, capacity=capacity)
+        # a delivery may have stayed in a list; the list audit waits for this
+        self.failed = asyncio.Event()
+        self._gatherer: Gatherer[QueuedRelease, None] = Gatherer(
+            self._write, batch_size=BATCH_SIZE, capacity=capacity
+        )
 
-    async def release(self, queue: str, delivery: str | bytes, destination: Place | Lane = Place.DONE) -> None:
+    async def release(
+        self, queue: str, delivery: str | bytes, destination: Place | Lane = Place.DONE
+    ) -> None:
         """Release one delivery."""
         await self._gatherer.add(QueuedRelease(queue, Release(delivery, destination)))
 

@@ -1,15 +1,16 @@
 """Bound the attempts of one process: those that run, and those unsettled.
 
-Two bounds keep memory and the ledger from being flooded: `concurrency` handlers run, and at most three
-times as many attempts exist, including those whose endings are not written yet. Intake waits here:
-backpressure instead of growth.
+Two bounds keep memory and the ledger from being flooded: `concurrency` handlers run, and at most
+three times as many attempts exist, including those whose endings are not written yet. Intake waits
+here: backpressure instead of growth.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-# One batch is being claimed, one is being written, and one waits for that: neither side of the worker waits for the other.
+# One batch is being claimed, one is being written, and one waits for that: neither side of the
+# worker waits for the other.
 UNSETTLED = 3
 
 

@@ -1,8 +1,9 @@
 """The work of one worker process, and how it stops.
 
-An intake for each queue, the audit of the processing lists, and a watch for cancel requests. The worker
-stops by draining: no new work, running attempts may finish within the grace, and the rest is handed back
-immediately, which does not count as an attempt. Then the process closes its own worker (`child.py`).
+An intake for each queue, the audit of the processing lists, and a watch for cancel requests. The
+worker stops by draining: no new work, running attempts may finish within the grace, and the rest is
+handed back immediately, which does not count as an attempt. Then the process closes its own worker
+(`child.py`).
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Worker:
 
     @property
     def is_barred(self) -> bool:
-        """Whether this worker claims nothing more, because another transaction has locked its row."""
+        """Whether this worker claims nothing more, because another transaction has locked its
+        row."""
         return self._claimer.is_barred
 
     @property
@@ -74,10 +76,18 @@ class Worker:
         self.slots.wake()
         self.list_audit.wake()  # it sees that it is to stop
 
-    async def drain(self, grace_seconds: float, *, hurry: asyncio.Event, reason: Stop = Stop.DRAIN) -> None:
-        """Wait for running attempts, at most `grace_seconds` or until `hurry`; then hand the rest back."""
+    async def drain(
+        self, grace_seconds: float, *, hurry: asyncio.Event, reason: Stop = Stop.DRAIN
+    ) -> None:
+        """Wait for running attempts, at most `grace_seconds` or until `hurry`; then hand the rest
+        back."""
         self.stop_intake()
-        emit("worker.draining", worker_id=self.worker_id, grace_seconds=grace_seconds, running=self.running)
+        emit(
+            "worker.draining",
+            worker_id=self.worker_id,
+            grace_seconds=grace_seconds,
+            running=self.running,
+        )
         deadline = monotonic() + grace_seconds
         hurried = asyncio.create_task(hurry.wait())
         while self.attempts and not hurry.is_set() and (left := deadline - monotonic()) > 0:

@@ -1,6 +1,6 @@
--- What a killed worker held: how many of its attempts were lost, how many of those tasks were started again, how many have ended
--- since; after how many seconds the last of them was back in its queue, and started again; and how many have not been recovered yet.
--- One row.
+-- What a killed worker held: how many of its attempts were lost, how many of those tasks were
+-- started again, how many have ended since; after how many seconds the last of them was back in its
+-- queue, and started again; and how many have not been recovered yet. One row.
 with lost as (
     select
         attempts.task_id,

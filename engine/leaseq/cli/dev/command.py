@@ -19,13 +19,17 @@ from leaseq.telemetry import subscribe
 
 @click.command()
 @click.argument("app", metavar="MODULE:APP")
-@click.option("--port", type=click.IntRange(1, 65_535), help="Port of the API (LEASEQ_API_PORT, 8000).")
-@click.option("--no-reload", is_flag=True, help="Do not restart the worker when a .py file changes.")
+@click.option(
+    "--port", type=click.IntRange(1, 65_535), help="Port of the API (LEASEQ_API_PORT, 8000)."
+)
+@click.option(
+    "--no-reload", is_flag=True, help="Do not restart the worker when a .py file changes."
+)
 def dev(app: str, port: int | None, no_reload: bool) -> None:
     """Run everything for MODULE:APP on this machine: servers, API, reaper and worker.
 
-    The worker restarts when a .py file below the current directory changes. Ctrl-C stops everything in order; a second Ctrl-C
-    shortens the wait.
+    The worker restarts when a .py file below the current directory changes. Ctrl-C stops everything
+    in order; a second Ctrl-C shortens the wait.
     """
     require_extra("api", needs=("httptools", "litestar"))
     require_extra("reaper", needs=("apscheduler",))
@@ -37,10 +41,15 @@ def dev(app: str, port: int | None, no_reload: bool) -> None:
     subscribe(printer.event, level=logging.getLevelNamesMapping()[config.log_level.upper()])
     reloads = not no_reload
     if reloads and find_spec("watchfiles") is None:
-        printer.say("watchfiles is not installed, so nothing is reloaded: pip install 'leaseq[reload]'", colour="yellow")
+        printer.say(
+            "watchfiles is not installed, so nothing is reloaded: pip install 'leaseq[reload]'",
+            colour="yellow",
+        )
         reloads = False
     with on_fit_servers(config) as ready:
-        code = asyncio.run(ProcessGroup(ready, app, changes=changes if reloads else None, printer=printer).run())
+        code = asyncio.run(
+            ProcessGroup(ready, app, changes=changes if reloads else None, printer=printer).run()
+        )
     sys.exit(code)
 
 

@@ -1,9 +1,9 @@
 """Keep one part of `leaseq dev` running.
 
-A part is a process, `python -m leaseq ...`, in a separate session, so that Ctrl-C in the terminal reaches only us and
-everything stops in order. Its standard input is a pipe that we hold: when we end in any way, the pipe
-ends, and so does the part. Once a part
-has come up, it is restarted whenever it dies. A part that never comes up is given up.
+A part is a process, `python -m leaseq ...`, in a separate session, so that Ctrl-C in the terminal
+reaches only us and everything stops in order. Its standard input is a pipe that we hold: when we
+end in any way, the pipe ends, and so does the part. Once a part has come up, it is restarted
+whenever it dies. A part that never comes up is given up.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ BROKEN = (FAILED, USAGE)
 
 
 class ProcessSpec(Struct, frozen=True, kw_only=True):
-    """The definition of a part: its command line, the event that shows that it is up, and the time for its end."""
+    """The definition of a part: its command line, the event that shows that it is up, and the time
+    for its end."""
 
     name: str
     arguments: list[str]
@@ -89,19 +90,24 @@ class ManagedProcess:
     async def _mourn(self, code: int, short_lives: int) -> None:
         """Wait before a restart. If the code is broken, a person has to change it first."""
         if short_lives and self.spec.reloads and code in BROKEN:
-            self._printer.say(f"{self.name} cannot start; waiting for a file to change", colour="yellow")
+            self._printer.say(
+                f"{self.name} cannot start; waiting for a file to change", colour="yellow"
+            )
             await self._changed.wait()
             return
         self._printer.say(f"{self.name} ended with code {code}; restarting it", colour="yellow")
         await pause(PAUSE_SECONDS * 2**short_lives, stop=self._changed)
 
     async def reload(self) -> None:
-        """Restart it with the current code. Running tasks have a moment to finish and are then handed back."""
+        """Restart it with the current code. Running tasks have a moment to finish and are then
+        handed back."""
         self._reloading = True
         self._changed.set()
         process = self._process
         if process is not None:
-            await self._end(process, (signal.SIGTERM, RELOAD_SECONDS), (signal.SIGTERM, self.spec.stop_seconds))
+            await self._end(
+                process, (signal.SIGTERM, RELOAD_SECONDS), (signal.SIGTERM, self.spec.stop_seconds)
+            )
 
     def retire(self) -> None:
         """Do not restart it, however it ends from now on."""
@@ -123,7 +129,9 @@ class ManagedProcess:
         self._up = False
         process = self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-P",  # a file of the working directory called `queue.py` is not the module of the standard library
+            # a file of the working directory called `queue.py` is not the module of the standard
+            # library
+            "-P",
             "-m",
             "leaseq",
             *self.spec.arguments,
@@ -138,7 +146,10 @@ class ManagedProcess:
         try:
             if self._stopping:
                 self._send(process, signal.SIGTERM)
-            reading = [asyncio.create_task(self._read_log(process)), asyncio.create_task(self._read_prints(process))]
+            reading = [
+                asyncio.create_task(self._read_log(process)),
+                asyncio.create_task(self._read_prints(process)),
+            ]
             code = await process.wait()
             # A grandchild may hold the pipes longer than the part lives.
             await asyncio.wait(reading, timeout=1.0)
@@ -160,7 +171,9 @@ class ManagedProcess:
             if event is not None and event["event"] == self.spec.up:
                 self.came_up()
 
-    async def _end(self, process: asyncio.subprocess.Process, *steps: tuple[signal.Signals, float]) -> None:
+    async def _end(
+        self, process: asyncio.subprocess.Process, *steps: tuple[signal.Signals, float]
+    ) -> None:
         """Signals, each with the seconds that it is given; then SIGKILL."""
         for number, seconds in steps:
             self._send(process, number)

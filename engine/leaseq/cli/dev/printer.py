@@ -1,9 +1,8 @@
 """Merge the logs of several processes into one stream.
 
-Each part logs JSON lines on standard error. Here they become short coloured lines with the name of their part. Other output (a
-print in a handler, a traceback) is shown as text, so nothing is lost. Invariant: the output of a part cannot forge a second
-line, or a
-line of another part.
+Each part logs JSON lines on standard error. Here they become short coloured lines with the name of
+their part. Other output (a print in a handler, a traceback) is shown as text, so nothing is lost.
+Invariant: the output of a part cannot forge a second line, or a line of another part.
 """
 
 from __future__ import annotations
@@ -49,15 +48,25 @@ class Printer:
 
     def event(self, event: Event) -> None:
         """Print an event of this process."""
-        fields = {"level": logging.getLevelName(event.level).lower(), "event": event.name, **event.fields}
+        fields = {
+            "level": logging.getLevelName(event.level).lower(),
+            "event": event.name,
+            **event.fields,
+        }
         self.line("dev", json.dumps({"timestamp": _now().isoformat(), **fields}, default=str))
 
     def say(self, text: str, *, colour: str | None = None) -> None:
         """Print a message of our own."""
         if self._raw:
-            _echo(json.dumps({"timestamp": _now().isoformat(), "level": "info", "event": text, "part": "dev"}))
+            _echo(
+                json.dumps(
+                    {"timestamp": _now().isoformat(), "level": "info", "event": text, "part": "dev"}
+                )
+            )
             return
-        _echo(f"{_clock(_now())} {_name('dev')} {click.style(printable(text), fg=colour, bold=colour is not None)}")
+        _echo(
+            f"{_clock(_now())} {_name('dev')} {click.style(printable(text), fg=colour, bold=colour is not None)}"
+        )
 
 
 def _parse(text: str) -> dict[str, Any] | None:
@@ -72,8 +81,12 @@ def _parse(text: str) -> dict[str, Any] | None:
 
 def _pretty(part: str, event: dict[str, Any]) -> str:
     level = str(event.get("level", "info"))
-    said = click.style(printable(event["event"]).ljust(EVENT_WIDTH), fg=LEVELS.get(level), bold=level in LEVELS)
-    fields = " ".join(f"{name}={_value(value)}" for name, value in event.items() if name not in HIDDEN)
+    said = click.style(
+        printable(event["event"]).ljust(EVENT_WIDTH), fg=LEVELS.get(level), bold=level in LEVELS
+    )
+    fields = " ".join(
+        f"{name}={_value(value)}" for name, value in event.items() if name not in HIDDEN
+    )
     lines = [f"{_time(event)} {_name(part)} {said} {printable(fields)}".rstrip()]
     blocks = [str(event[name]).rstrip() for name in BLOCKS if event.get(name)]
     lines += [f"    {line}" for block in blocks for line in printable_lines(block)]

@@ -1,8 +1,8 @@
 """Run API, worker and reaper together, and stop them in order.
 
-They start together. They stop in this order: the API, so that no more tasks come in; the worker, which finishes or hands back its
-running tasks; the reaper; and finally, when no process holds them any more, the embedded servers. If one part cannot start, all
-of them stop.
+They start together. They stop in this order: the API, so that no more tasks come in; the worker,
+which finishes or hands back its running tasks; the reaper; and finally, when no process holds them
+any more, the embedded servers. If one part cannot start, all of them stop.
 """
 
 from __future__ import annotations
@@ -27,15 +27,23 @@ Changes = Callable[[asyncio.Event], AsyncIterator[str]]
 
 
 class ProcessGroup:
-    """The parts, in the order in which they stop. `changes` reports changed code until its event is set; None: no reload."""
+    """The parts, in the order in which they stop. `changes` reports changed code until its event is
+    set; None: no reload."""
 
-    def __init__(self, config: Config, app: str, *, changes: Changes | None, printer: Printer) -> None:
+    def __init__(
+        self, config: Config, app: str, *, changes: Changes | None, printer: Printer
+    ) -> None:
         self._config = config
         self._printer = printer
         self._changes = changes
         self._told = asyncio.Event()
         env = os.environ | {"LEASEQ_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
-        api = ProcessSpec(name="api", arguments=["api", "--port", str(config.api_port)], up=None, stop_seconds=STOP_SECONDS)
+        api = ProcessSpec(
+            name="api",
+            arguments=["api", "--port", str(config.api_port)],
+            up=None,
+            stop_seconds=STOP_SECONDS,
+        )
         worker = ProcessSpec(
             name="worker",
             arguments=["worker", app],
@@ -43,8 +51,12 @@ class ProcessGroup:
             stop_seconds=config.grace_seconds + STOP_SECONDS,
             reloads=changes is not None,
         )
-        reaper = ProcessSpec(name="reaper", arguments=["reaper"], up="reaper.started", stop_seconds=STOP_SECONDS)
-        self._api, self._worker, self._reaper = (ManagedProcess(e, env=env, printer=printer) for e in (api, worker, reaper))
+        reaper = ProcessSpec(
+            name="reaper", arguments=["reaper"], up="reaper.started", stop_seconds=STOP_SECONDS
+        )
+        self._api, self._worker, self._reaper = (
+            ManagedProcess(e, env=env, printer=printer) for e in (api, worker, reaper)
+        )
 
     async def run(self) -> int:
         """Run until a signal, or until a part is given up. Returns the exit code."""
@@ -80,7 +92,9 @@ class ProcessGroup:
     def _judge(self, parts: Sequence[ManagedProcess]) -> int:
         for part in parts:
             if part.given_up is not None:
-                self._printer.say(f"{part.name} cannot start (see above): stopping everything", colour="red")
+                self._printer.say(
+                    f"{part.name} cannot start (see above): stopping everything", colour="red"
+                )
                 return part.given_up if part.given_up > 0 else FAILED
         return OK
 
@@ -91,7 +105,10 @@ class ProcessGroup:
             await pause(PROBE_SECONDS, stop=self._told)
         self._api.came_up()
         where = f"[{host}]" if ":" in host else host
-        self._printer.say(f"ready: http://{where}:{port} (API description: /schema); Ctrl-C stops it", colour="green")
+        self._printer.say(
+            f"ready: http://{where}:{port} (API description: /schema); Ctrl-C stops it",
+            colour="green",
+        )
 
     async def _reload(self, changes: Changes) -> None:
         async for path in changes(self._told):

@@ -16,7 +16,11 @@ async def changes(stop: asyncio.Event) -> AsyncIterator[str]:
 
     here = Path.cwd()
     async for group in awatch(
-        here, watch_filter=PythonFilter(), debounce=DEBOUNCE_MILLISECONDS, stop_event=stop, raise_interrupt=False
+        here,
+        watch_filter=PythonFilter(),
+        debounce=DEBOUNCE_MILLISECONDS,
+        stop_event=stop,
+        raise_interrupt=False,
     ):
         paths = sorted(path for _, path in group)
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""

@@ -1,7 +1,7 @@
--- named: the queues that may have a backlog, with their marks.
--- KEYS[1] PREFIX:backlogs
--- Returns names and marks, flat. Members that cannot be the name of a queue, or a mark, are removed. More names than any deployment
--- has backlogs are an error, CROWDED: the caller removes the key (repair.lua), and the scan of the reconciler adds the names again.
+-- named: the queues that may have a backlog, with their marks. KEYS[1] PREFIX:backlogs Returns
+-- names and marks, flat. Members that cannot be the name of a queue, or a mark, are removed. More
+-- names than any deployment has backlogs are an error, CROWDED: the caller removes the key
+-- (repair.lua), and the scan of the reconciler adds the names again.
 if redis.call('HLEN', KEYS[1]) > 100000 then return redis.error_reply('CROWDED the names of queues are too many') end
 local found = redis.call('HGETALL', KEYS[1])
 local kept = {}

@@ -1,9 +1,10 @@
--- repair: remove keys that have the wrong type, or hold more than leaseq ever stores there. They hold hints only: leases are
--- reopened, and deliveries restored, from the ledger and the workers.
--- KEYS[1] to KEYS[n] any keys, of any number of queues: on a cluster its caller would divide them by slots.
--- ARGV[1] to ARGV[n] the type that each should have; '' any
--- Returns pairs: the number of a removed key, and its type ('string', 'list', 'set', 'zset', 'hash', 'stream').
--- A set of leases holds a few hundred workers, a hash of beats the same, and one of names as many as there are queues with backlogs.
+-- repair: remove keys that have the wrong type, or hold more than leaseq ever stores there. They
+-- hold hints only: leases are reopened, and deliveries restored, from the ledger and the workers.
+-- KEYS[1] to KEYS[n] any keys, of any number of queues: on a cluster its caller would divide them
+-- by slots. ARGV[1] to ARGV[n] the type that each should have; '' any Returns pairs: the number of
+-- a removed key, and its type ('string', 'list', 'set', 'zset', 'hash', 'stream'). A set of leases
+-- holds a few hundred workers, a hash of beats the same, and one of names as many as there are
+-- queues with backlogs.
 local count = {zset = 'ZCARD', hash = 'HLEN'}
 local most = {zset = 10000, hash = 100000}
 local found = {}

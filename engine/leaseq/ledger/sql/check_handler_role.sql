@@ -1,5 +1,6 @@
--- What the role of handlers may do, asked without trying. One row always.
--- `missing`: what the worker needs on a handler's connection. `excess`: what no handler needs and injected SQL would have.
+-- What the role of handlers may do, asked without trying. One row always. `missing`: what the
+-- worker needs on a handler's connection. `excess`: what no handler needs and injected SQL would
+-- have.
 with excess as (
     select format('%s on table leaseq.%s', held.privilege, c.relname) as what
     from pg_class as c

@@ -1,6 +1,7 @@
--- What could break a promise: settings of this server as this session sees them. `reset_val` is what a session of this role in
--- this database gets by default, that is, where it does not ask for anything: in a caller's own transaction, say.
--- `standbys`: those that commits wait for; every one that is connected where Postgres hides from this role which ones these are.
+-- What could break a promise: settings of this server as this session sees them. `reset_val` is
+-- what a session of this role in this database gets by default, that is, where it does not ask for
+-- anything: in a caller's own transaction, say. `standbys`: those that commits wait for; every one
+-- that is connected where Postgres hides from this role which ones these are.
 select
     current_setting('fsync') as fsync,
     current_setting('full_page_writes') as full_page_writes,

@@ -1,2 +1,3 @@
--- Which of these names belong to incarnations, open or closed? One that does not come back is of none: it was pruned, or made up.
+-- Which of these names belong to incarnations, open or closed? One that does not come back is of
+-- none: it was pruned, or made up.
 select id from leaseq.workers where id = any(%(worker_ids)s)

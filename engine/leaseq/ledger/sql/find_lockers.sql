@@ -1,6 +1,7 @@
--- Find the sessions that have locked these tasks, for the log: process id, role, application, state, and for how many seconds their
--- transactions have been open. Reads the transaction that a row names as its locker; a row that several share names none.
--- Zero rows: no such session is known.
+-- Find the sessions that have locked these tasks, for the log: process id, role, application,
+-- state, and for how many seconds their transactions have been open. Reads the transaction that a
+-- row names as its locker; a row that several share names none. Zero rows: no such session is
+-- known.
 select distinct a.pid, a.usename::text, a.application_name, a.state, extract(epoch from clock_timestamp() - a.xact_start)::integer
 from (
     select t.xmax as xid from leaseq.tasks as t where t.id = any(%(ids)s::uuid[])

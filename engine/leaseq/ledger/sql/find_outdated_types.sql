@@ -1,4 +1,5 @@
--- The types of which an open worker has a newer version than these. Zero rows: these are the newest in use.
+-- The types of which an open worker has a newer version than these. Zero rows: these are the newest
+-- in use.
 select sent.type
 from unnest(%(types)s::text[], %(versions)s::text[]) as sent (type, version)
 join leaseq.type_versions as mine on mine.type = sent.type and mine.version = sent.version

@@ -1,5 +1,5 @@
--- The queues that the next tasks along the primary key name, in any state. One row always: the last id that was looked at
--- (null: the ledger ends before), and the names.
+-- The queues that the next tasks along the primary key name, in any state. One row always: the last
+-- id that was looked at (null: the ledger ends before), and the names.
 with chunk as materialized (
     select id, queue from leaseq.tasks
     where id > %(after)s::uuid

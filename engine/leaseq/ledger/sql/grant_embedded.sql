@@ -1,5 +1,6 @@
--- In the embedded Postgres, whose database is the developer's own: handlers may make tables in schema public, and own those that were
--- made as its superuser before there were roles. The role is named by name_roles.sql. Safe to repeat.
+-- In the embedded Postgres, whose database is the developer's own: handlers may make tables in
+-- schema public, and own those that were made as its superuser before there were roles. The role is
+-- named by name_roles.sql. Safe to repeat.
 do $grant$
 declare
     handler constant text := current_setting('leaseq.roles')::json ->> 'handler';

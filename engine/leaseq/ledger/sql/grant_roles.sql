@@ -1,7 +1,8 @@
--- Make the roles of leaseq, where they do not exist, and give each exactly its rights; safe to repeat. The roles are named by
--- name_roles.sql. A role that exists keeps its password and attributes. Raises insufficient_privilege where this session may not.
--- owner: owns everything in the schema, and may end the sessions of the others. service: reads and writes rows, calls functions.
--- handler: calls the functions for handlers, and nothing else.
+-- Make the roles of leaseq, where they do not exist, and give each exactly its rights; safe to
+-- repeat. The roles are named by name_roles.sql. A role that exists keeps its password and
+-- attributes. Raises insufficient_privilege where this session may not. owner: owns everything in
+-- the schema, and may end the sessions of the others. service: reads and writes rows, calls
+-- functions. handler: calls the functions for handlers, and nothing else.
 do $grant$
 declare
     roles constant json := current_setting('leaseq.roles')::json;

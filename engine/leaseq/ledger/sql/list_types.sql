@@ -1,7 +1,8 @@
--- The versions of every registered task type, the newest of a type first. A version counts while one of its workers is open; where no
--- worker of a type is open, the version counts whose worker was the last to close. The first time that a version was seen orders them:
--- a worker of an older release that starts again does not make its version the newest.
--- A type that only workers of an older version of leaseq have registered has no shape.
+-- The versions of every registered task type, the newest of a type first. A version counts while
+-- one of its workers is open; where no worker of a type is open, the version counts whose worker
+-- was the last to close. The first time that a version was seen orders them: a worker of an older
+-- release that starts again does not make its version the newest. A type that only workers of an
+-- older version of leaseq have registered has no shape.
 with used as (
     select
         v.type, v.version, v.queue, v.shape, v.max_attempts, v.timeout_seconds, v.first_seen_at,

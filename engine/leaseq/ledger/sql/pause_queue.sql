@@ -1,6 +1,7 @@
--- Pause or resume one queue. The flag in dispatch is a copy of this.
--- A queue that is not known is paused while fewer than so many queues are, since any client can make up names, and a paused one is
--- never forgotten. A name is resumed without being made known. Zero rows: the queue is not known, and was not paused.
+-- Pause or resume one queue. The flag in dispatch is a copy of this. A queue that is not known is
+-- paused while fewer than so many queues are, since any client can make up names, and a paused one
+-- is never forgotten. A name is resumed without being made known. Zero rows: the queue is not
+-- known, and was not paused.
 with known as (
     update leaseq.queues set paused = %(paused)s::boolean
     where name = %(name)s::text

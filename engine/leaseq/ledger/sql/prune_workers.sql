@@ -1,5 +1,6 @@
--- Delete incarnations that were closed long ago, and their heartbeats; then versions of task types as old that no worker is known to
--- have used, but for the newest of a type. Zero rows: no incarnation.
+-- Delete incarnations that were closed long ago, and their heartbeats; then versions of task types
+-- as old that no worker is known to have used, but for the newest of a type. Zero rows: no
+-- incarnation.
 with gone as (
     delete from leaseq.workers
     where closed_at < now() - make_interval(secs => %(retention)s)

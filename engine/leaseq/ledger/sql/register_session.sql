@@ -1,6 +1,7 @@
--- Record a session that handlers of an incarnation use, so that the reap can end it (end_sessions.sql), whatever name a handler gives it.
--- The worker's row is locked against the reap that would close it: a session is recorded before the reap looks, or not at all.
--- Sessions of the same incarnation that have ended are forgotten. Zero rows: the incarnation is closed.
+-- Record a session that handlers of an incarnation use, so that the reap can end it
+-- (end_sessions.sql), whatever name a handler gives it. The worker's row is locked against the reap
+-- that would close it: a session is recorded before the reap looks, or not at all. Sessions of the
+-- same incarnation that have ended are forgotten. Zero rows: the incarnation is closed.
 with me as (
     select id from leaseq.workers
     where id = %(worker_id)s and closed_at is null

@@ -1,6 +1,8 @@
--- Record what the app of a worker can run, at its start. The API and the command line check payloads against it, and take from it what
--- a submission leaves open. A version that is known keeps the time at which it was first seen. Without a worker (null) it is nobody's.
--- `task_types` is written for processes of an older version of leaseq, which read it. Zero rows: every version was known.
+-- Record what the app of a worker can run, at its start. The API and the command line check
+-- payloads against it, and take from it what a submission leaves open. A version that is known
+-- keeps the time at which it was first seen. Without a worker (null) it is nobody's. `task_types`
+-- is written for processes of an older version of leaseq, which read it. Zero rows: every version
+-- was known.
 with sent as (
     select *
     from unnest(

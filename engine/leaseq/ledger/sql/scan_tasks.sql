@@ -5,10 +5,11 @@
 --   * attempts whose worker is closed or unknown (orphans; `owned` is false);
 --   * with `running` (seconds, or null), attempts that have run for so long under an open worker (`owned` is true): it may have
 --     forgotten them;
---   * SCHEDULED tasks that have been due for a minute and have no row in `scheduled`, by which promote would find them.
--- With `ahead` (seconds, or null) the walk ends at ids that were made so much later than now by the clock of this server: a client
--- whose clock is a day ahead must not make a walk over recent tasks long.
--- Returns one row with only `last_id` when the chunk holds none of these; zero rows when the walk is at its end.
+--   * SCHEDULED tasks that have been due for a minute and have no row in `scheduled`, by which
+--     promote would find them. With `ahead` (seconds, or null) the walk ends at ids that were made
+--     so much later than now by the clock of this server: a client whose clock is a day ahead must
+--     not make a walk over recent tasks long. Returns one row with only `last_id` when the chunk
+--     holds none of these; zero rows when the walk is at its end.
 with chunk as materialized (
     select id, queue, state, attempt, worker_id, priority, run_at, started_at,
         retry_count, crash_count, loss_count, max_attempts

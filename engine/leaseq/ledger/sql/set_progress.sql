@@ -1,6 +1,6 @@
--- Progress of a running attempt, under its fence. Zero rows: the attempt was taken away.
--- A row that is locked is waited for briefly, and then the statement fails with 55P03: the worker has few connections, and progress
--- may come later.
+-- Progress of a running attempt, under its fence. Zero rows: the attempt was taken away. A row that
+-- is locked is waited for briefly, and then the statement fails with 55P03: the worker has few
+-- connections, and progress may come later.
 with patience as materialized (
     select set_config('lock_timeout', '250', true)
 )

@@ -1,10 +1,12 @@
--- submit: none -> PENDING or SCHEDULED. Key row and task row in one statement, hence in one transaction.
--- Rows are sent in arrays. A submission whose key is taken creates nothing and does not come back, and neither does
--- one whose id exists already (the same submission sent again). A key that is taken is not even locked, so that replays
--- cost no write and wait for no transaction; whether it has expired is for find_keys.sql and expire_keys.sql.
--- Keys are inserted in order, so that two batches that share keys wait for each other instead of deadlocking. A key that
--- an open transaction elsewhere has inserted is waited for, but not longer than `patience` (milliseconds, as text; null in a
--- caller's own transaction, which has its own): then the whole statement fails with 55P03 and nothing was written.
+-- submit: none -> PENDING or SCHEDULED. Key row and task row in one statement, hence in one
+-- transaction. Rows are sent in arrays. A submission whose key is taken creates nothing and does
+-- not come back, and neither does one whose id exists already (the same submission sent again). A
+-- key that is taken is not even locked, so that replays cost no write and wait for no transaction;
+-- whether it has expired is for find_keys.sql and expire_keys.sql. Keys are inserted in order, so
+-- that two batches that share keys wait for each other instead of deadlocking. A key that an open
+-- transaction elsewhere has inserted is waited for, but not longer than `patience` (milliseconds,
+-- as text; null in a caller's own transaction, which has its own): then the whole statement fails
+-- with 55P03 and nothing was written.
 with patience as materialized (
     select set_config('lock_timeout', coalesce(%(patience)s::text, current_setting('lock_timeout')), true)
 ), sent as (

@@ -1,5 +1,5 @@
--- Every known queue, and whether it may be forgotten if no task names it: it is not paused, and no open worker serves it.
--- Zero rows: no queue is known.
+-- Every known queue, and whether it may be forgotten if no task names it: it is not paused, and no
+-- open worker serves it. Zero rows: no queue is known.
 select q.name, not q.paused and q.name not in (
     select unnest(w.queues) from leaseq.workers as w where w.closed_at is null
 ) as unserved

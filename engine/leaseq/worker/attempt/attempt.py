@@ -1,15 +1,15 @@
 """One attempt of a task, from its claim to the release of its delivery.
 
 The file reads from top to bottom: start, run the handler, decide the ending, settle it, release the
-delivery. Each step that waits for an answer goes on in a callback that is named for it: `handler_done`,
-`settle_done`, `release_done`. The handler is one asyncio task, and there is no other, unless the attempt
-has used a transaction or has progress to write: then `_finish` is a second one (`commit.py`). Endings are
-written and deliveries are released in batches.
+delivery. Each step that waits for an answer goes on in a callback that is named for it:
+`handler_done`, `settle_done`, `release_done`. The handler is one asyncio task, and there is no
+other, unless the attempt has used a transaction or has progress to write: then `_finish` is a
+second one (`commit.py`). Endings are written and deliveries are released in batches.
 
-Invariants: an attempt has exactly one ending. Its slot, its count among the unsettled attempts and its
-delivery are given back once each, even if a step in between raises. An ending that cannot be written is
-replaced by a plain one that can be: an attempt does not stay PROCESSING, and none runs uncounted. A handler
-that ignores its cancellation keeps its slot, and nothing else.
+Invariants: an attempt has exactly one ending. Its slot, its count among the unsettled attempts and
+its delivery are given back once each, even if a step in between raises. An ending that cannot be
+written is replaced by a plain one that can be: an attempt does not stay PROCESSING, and none runs
+uncounted. A handler that ignores its cancellation keeps its slot, and nothing else.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from leaseq.worker.attempt.services import AttemptServices
 from leaseq.worker.in_flight import InFlightDelivery
 from leaseq.worker.process.leftovers import Leftovers, threads_of
 
-# For a handler that was cancelled. Shorter than a draining worker waits for its last endings (worker.LAST_WORDS_SECONDS).
+# For a handler that was cancelled. Shorter than a draining worker waits for its last endings
+# (worker.LAST_WORDS_SECONDS).
 PATIENCE_SECONDS = 3.0
 # Between two tries to write an ending that Postgres refuses in its plainest form.
 REFUSED_SECONDS = 1.0
@@ -45,12 +46,18 @@ REFUSED_CAP_SECONDS = 60.0
 
 
 class Attempt:
-    """One attempt of this worker. `done` is called once, when nothing is left of it but, perhaps, its handler."""
+    """One attempt of this worker. `done` is called once, when nothing is left of it but, perhaps,
+    its handler."""
 
     handler: Handler  # set when it starts to run
 
     def __init__(
-        self, claimed: ClaimedTask, delivery: InFlightDelivery, services: AttemptServices, *, done: Callable[[Attempt], None]
+        self,
+        claimed: ClaimedTask,
+        delivery: InFlightDelivery,
+        services: AttemptServices,
+        *,
+        done: Callable[[Attempt], None],
     ) -> None:
         self.claimed = claimed
         self._delivery = delivery
@@ -63,7 +70,8 @@ class Attempt:
         self._patience: asyncio.TimerHandle | None = None  # with a handler that was cancelled
         self._is_abandoned = False  # the attempt goes on without its handler
         self._is_outlived = False  # the executor has stopped waiting for the handler, which goes on
-        self._leftovers: Leftovers | None = None  # in an isolation child, which must be empty before the next suspect runs
+        # in an isolation child, which must be empty before the next suspect runs
+        self._leftovers: Leftovers | None = None
         self._holds_slot = True
         self._lingers = False  # the handler still runs, although the attempt is at its end
         self._ending: Ending | None = None
@@ -94,7 +102,8 @@ class Attempt:
         if self.claimed.expired:
             return outcome.expired()
         if is_suspect(self.claimed.counts) and not self._services.handlers.isolated:
-            return outcome.isolated()  # it came another way (a rebuilt queue), and here it could take its neighbours with it
+            # it came another way (a rebuilt queue), and here it could take its neighbours with it
+            return outcome.isolated()
         return None
 
     # Run the handler
@@ -105,7 +114,9 @@ class Attempt:
         emit("attempt.started", task_id=claimed.claim.task_id, attempt=claimed.claim.attempt)
         self.handler = handler
         if handler.context_parameter is not None:
-            self._handle = AttemptHandle(claimed, self._services.handle, on_server_left=self.server_left)
+            self._handle = AttemptHandle(
+                claimed, self._services.handle, on_server_left=self.server_left
+            )
         if handlers.isolated:
             self._leftovers = Leftovers(threads_of(handlers.pool))
         self._handler_task = handlers.start(self)
@@ -116,7 +127,8 @@ class Attempt:
             self._handler_task.add_done_callback(self.handler_done)
 
     def enter(self, arguments: dict[str, Any]) -> None:
-        """Make the current context the handler's, and add the handler's own context to its arguments."""
+        """Make the current context the handler's, and add the handler's own context to its
+        arguments."""
         if self._leftovers is not None:
             self._leftovers.begin()
         if self._handle is not None and self.handler.context_parameter is not None:
@@ -143,7 +155,11 @@ class Attempt:
 
     def interrupted(self) -> Ending | None:
         """The ending of an attempt that was stopped, else None."""
-        return None if self._stop is None else outcome.stopped(self._stop, timeout_seconds=self.claimed.timeout_seconds)
+        return (
+            None
+            if self._stop is None
+            else outcome.stopped(self._stop, timeout_seconds=self.claimed.timeout_seconds)
+        )
 
     def handler_done(self, task: asyncio.Task[Ending]) -> None:
         """Go on with the ending of the handler."""
@@ -158,13 +174,13 @@ class Attempt:
             self._handler_overran()
         cancelled = task.cancelled()
         if cancelled and self._stop is None and self._services.handlers.is_process_ending:
-            # Code of some handler has cancelled every task of the process, which ends. The recovery of this worker
-            # charges a loss, as for each end.
+            # Code of some handler has cancelled every task of the process, which ends. The recovery
+            # of this worker charges a loss, as for each end.
             self.release_done()
             return
         try:
-            # A cancelled task, although executors return the ending of an attempt that was stopped: it was cancelled before it
-            # began, or by its own code.
+            # A cancelled task, although executors return the ending of an attempt that was stopped:
+            # it was cancelled before it began, or by its own code.
             if cancelled:
                 self._end(self.interrupted() or outcome.cancelled_itself())
             else:
@@ -190,7 +206,8 @@ class Attempt:
             self._fail(error)
 
     def handler_outlived(self) -> None:
-        """The executor has stopped waiting for the handler. `handler_done` follows, outside of the handler's context."""
+        """The executor has stopped waiting for the handler. `handler_done` follows, outside of the
+        handler's context."""
         self._is_outlived = True
 
     def handler_exited(self) -> None:
@@ -204,7 +221,8 @@ class Attempt:
     # Decide the ending
 
     def _end(self, ending: Ending) -> None:
-        """Take this ending: of the handler, or of an attempt that does not wait for its handler any longer."""
+        """Take this ending: of the handler, or of an attempt that does not wait for its handler any
+        longer."""
         if not self._lingers:
             self._give_slot_back()
         reach("attempt.ending")
@@ -221,11 +239,15 @@ class Attempt:
             await self._handle.finish_progress()
             if self._handle.attempt_transaction is not None:
                 committer, transaction = self._services.committer, self._handle.attempt_transaction
-                return await committer.finish(ending, transaction, settlement=self._settlement, charge=self._charge)
+                return await committer.finish(
+                    ending, transaction, settlement=self._settlement, charge=self._charge
+                )
         return Committed(await self._charge(ending, False) if ending.store_away else ending)
 
     async def _charge(self, ending: Ending, silent: bool) -> Ending:
-        return await self._services.decider.charge(self.claimed, ending, began=self._began, silent=silent)
+        return await self._services.decider.charge(
+            self.claimed, ending, began=self._began, silent=silent
+        )
 
     def _finish_done(self, finishing: asyncio.Task[Committed]) -> None:
         """The transaction is committed, or it is undone and an ending is to be written."""
@@ -246,7 +268,9 @@ class Attempt:
 
     def _settle(self, ending: Ending) -> None:
         self._ending = ending
-        self._services.settler.put(self._services.decider.settlement(self.claimed, ending), self.settle_done)
+        self._services.settler.put(
+            self._services.decider.settlement(self.claimed, ending), self.settle_done
+        )
 
     def _settlement(self, ending: Ending) -> Settlement:
         return self._services.decider.settlement(self.claimed, ending)
@@ -261,7 +285,9 @@ class Attempt:
                 self._settled(answer)
             elif isinstance(answer, Locked):
                 self._mark_settled()  # the other attempts do not wait for that row
-                self._services.settler.put_when_unlocked(self._settlement(self._ending), self.settle_done)
+                self._services.settler.put_when_unlocked(
+                    self._settlement(self._ending), self.settle_done
+                )
             else:
                 self._settle_plainly(answer)
         except Exception as error:
@@ -273,8 +299,8 @@ class Attempt:
             self._is_plain = True
             self._settle(outcome.plain_ending(self._ending, error))
             return
-        # The ledger refuses to end this attempt at all (a role without rights, for example). Nothing else may run the task
-        # until that works.
+        # The ledger refuses to end this attempt at all (a role without rights, for example).
+        # Nothing else may run the task until that works.
         emit("loop.failed", loop="settle", task_id=self.claimed.claim.task_id, error=told(error))
         assert self._ending is not None, "the plain one"
         self._services.loop.call_later(self._refused_seconds, self._settle, self._ending)
@@ -286,9 +312,15 @@ class Attempt:
         reach("settle.committed")
         self._mark_settled()
         if settled is None:
-            # The delivery stays in the processing list. If this worker is closed, its recovery is about to move the delivery, to
-            # its lane if the task is PENDING again; if not, the list audit finds it unknown and asks the ledger about it.
-            emit("attempt.fenced", task_id=claim.task_id, attempt=claim.attempt, worker_id=claim.worker_id)
+            # The delivery stays in the processing list. If this worker is closed, its recovery is
+            # about to move the delivery, to its lane if the task is PENDING again; if not, the list
+            # audit finds it unknown and asks the ledger about it.
+            emit(
+                "attempt.fenced",
+                task_id=claim.task_id,
+                attempt=claim.attempt,
+                worker_id=claim.worker_id,
+            )
             self.release_done()
             return
         self._report(settled)
@@ -310,20 +342,30 @@ class Attempt:
         )
         if settled.state is State.FAILED:
             code = "" if ending.error is None else ending.error.code
-            emit("task.failed", task_id=settled.task_id, type=claimed.type, queue=claimed.queue, code=code)
+            emit(
+                "task.failed",
+                task_id=settled.task_id,
+                type=claimed.type,
+                queue=claimed.queue,
+                code=code,
+            )
 
     # Release
 
     def _release(self, settled: Settled) -> None:
-        """Take the delivery out of the processing list. That of a PENDING task goes to the head of its lane."""
+        """Take the delivery out of the processing list. That of a PENDING task goes to the head of
+        its lane."""
         destination: Place | Lane = settled.lane if settled.state is State.PENDING else Place.DONE
-        self._services.releaser.put(self.claimed.queue, Release(self.claimed.claim.task_id, destination), self.release_done)
+        self._services.releaser.put(
+            self.claimed.queue, Release(self.claimed.claim.task_id, destination), self.release_done
+        )
 
     def release_done(self, _: object = None) -> None:
         """Give back what the attempt still has. Nothing follows."""
         if self._handle is not None:
             self._handle.close()
-            self._handle = None  # it refers back to the attempt, which would wait for the garbage collector
+            # it refers back to the attempt, which would wait for the garbage collector
+            self._handle = None
         if self._holds_slot and not self._lingers:
             self._give_slot_back()
         if self._is_unsettled:
@@ -344,7 +386,12 @@ class Attempt:
             self._give_slot_back()
         else:
             self._keep_slot()
-            emit("handler.remained", task_id=self.claimed.claim.task_id, type=self.claimed.type, kind=kind)
+            emit(
+                "handler.remained",
+                task_id=self.claimed.claim.task_id,
+                type=self.claimed.type,
+                kind=kind,
+            )
 
     # Give back, once each
 
@@ -373,7 +420,8 @@ class Attempt:
         emit("loop.failed", loop="attempt", task_id=self.claimed.claim.task_id, error=told(error))
         transaction = None if self._handle is None else self._handle.attempt_transaction
         if self._is_written:
-            self._services.releaser.failed.set()  # only the delivery is left: the list audit finds it
+            # only the delivery is left: the list audit finds it
+            self._services.releaser.failed.set()
             self.release_done()
         elif transaction is None or not transaction.is_open:
             self._end_plainly(error)

@@ -2,8 +2,8 @@
 
 Only a handler that takes a context has an `AttemptHandle`. A plain handler can ask for nothing.
 
-Invariants: an attempt has at most one transaction, made by the first block. Once the access token is
-revoked, each call raises `Fenced`.
+Invariants: an attempt has at most one transaction, made by the first block. Once the access token
+is revoked, each call raises `Fenced`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,12 @@ class HandleServices(Struct, frozen=True, kw_only=True):
 
 
 class AttemptHandle:
-    """Serves the context of one handler. `on_server_left`: called when its transaction loses its server."""
+    """Serves the context of one handler. `on_server_left`: called when its transaction loses its
+    server."""
 
-    def __init__(self, claimed: ClaimedTask, services: HandleServices, *, on_server_left: Callable[[], None]) -> None:
+    def __init__(
+        self, claimed: ClaimedTask, services: HandleServices, *, on_server_left: Callable[[], None]
+    ) -> None:
         self.attempt_transaction: AttemptTransaction | None = None
         self._access = AccessToken()
         self._context = Context(claimed, self)
@@ -69,7 +72,9 @@ class AttemptHandle:
             raise Fenced("this attempt is over")
         if self._progress is None:
             claim, ledger = self._claim, self._services.ledger
-            self._progress = ProgressWriter(lambda value: ledger.set_progress(claim, value), self._services.loop)
+            self._progress = ProgressWriter(
+                lambda value: ledger.set_progress(claim, value), self._services.loop
+            )
         await self._progress.put(progress)
 
     def lend_transaction(self) -> AttemptTransaction:
@@ -77,7 +82,9 @@ class AttemptHandle:
         if self.attempt_transaction is None:
             services = self._services
             self.attempt_transaction = AttemptTransaction(
-                services.pool, self._access, statement_timeout_seconds=services.statement_timeout_seconds
+                services.pool,
+                self._access,
+                statement_timeout_seconds=services.statement_timeout_seconds,
             )
             self.attempt_transaction.on_leave = self._on_server_left
         return self.attempt_transaction
@@ -85,7 +92,8 @@ class AttemptHandle:
     # Asked by the attempt
 
     def enter(self) -> Context:
-        """Make the current context (contextvars) a part of the attempt; returns what the handler gets."""
+        """Make the current context (contextvars) a part of the attempt; returns what the handler
+        gets."""
         self._access.bind()
         running.set(self._context)
         return self._context
@@ -97,14 +105,18 @@ class AttemptHandle:
             self.attempt_transaction.starved = self.attempt_transaction.waits
 
     def close_if_written(self) -> bool:
-        """End the handler's access, unless a transaction is still to be ended or a progress to be written. Whether it did."""
-        if self.attempt_transaction is not None or (self._progress is not None and self._progress.waits):
+        """End the handler's access, unless a transaction is still to be ended or a progress to be
+        written. Whether it did."""
+        if self.attempt_transaction is not None or (
+            self._progress is not None and self._progress.waits
+        ):
             return False
         self.close()
         return True
 
     async def finish_progress(self) -> None:
-        """Write the last progress. Without a transaction the access ends here; with one, `Committer.finish` ends it."""
+        """Write the last progress. Without a transaction the access ends here; with one,
+        `Committer.finish` ends it."""
         if self.attempt_transaction is None:
             self.close()
         if self._progress is not None:

@@ -1,11 +1,11 @@
 """The times at which running attempts are out of time.
 
-One timer of the event loop serves all attempts of a process, because setting and cancelling one for each
-costs a task several microseconds. Attempts with the same time-out are kept in the order of their starts,
-which is the order of their deadlines.
+One timer of the event loop serves all attempts of a process, because setting and cancelling one for
+each costs a task several microseconds. Attempts with the same time-out are kept in the order of
+their starts, which is the order of their deadlines.
 
-Invariants: an attempt that is cleared in time never gets its deadline. The timer fires no later than
-the earliest deadline.
+Invariants: an attempt that is cleared in time never gets its deadline. The timer fires no later
+than the earliest deadline.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._lines: dict[float, dict[Timed, float]] = {}  # by time-out in seconds; each in order of its deadlines
+        # by time-out in seconds; each in order of its deadlines
+        self._lines: dict[float, dict[Timed, float]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, timed: Timed, seconds: float) -> None:
@@ -37,7 +38,8 @@ class Deadlines:
             self._fire_at(deadline)
 
     def clear(self, timed: Timed, seconds: float) -> None:
-        """Forget an attempt, which was set with so many seconds, or whose deadline has passed already, or was never set."""
+        """Forget an attempt, which was set with so many seconds, or whose deadline has passed
+        already, or was never set."""
         line = self._lines.get(seconds)
         if line is not None:
             line.pop(timed, None)
@@ -53,7 +55,12 @@ class Deadlines:
         """Tell every attempt that is out of time, and set the timer for the next one."""
         self._timer = None
         now = self._loop.time()
-        late = [(timed, seconds) for seconds, line in self._lines.items() for timed, deadline in line.items() if deadline <= now]
+        late = [
+            (timed, seconds)
+            for seconds, line in self._lines.items()
+            for timed, deadline in line.items()
+            if deadline <= now
+        ]
         for timed, seconds in late:
             self.clear(timed, seconds)
             timed.overrun()

@@ -10,25 +10,35 @@ from leaseq.worker.attempt.outages import Outages
 
 
 class Decider:
-    """Applies `lifecycle` with the configuration of one worker, and with what the worker knows of outages."""
+    """Applies `lifecycle` with the configuration of one worker, and with what the worker knows of
+    outages."""
 
     def __init__(self, config: Config, outages: Outages) -> None:
         self._outages = outages
-        self._backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)  # of retries
+        # of retries
+        self._backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)
         self._hand_backs = Backoff(config.hand_back_base_seconds, config.hand_back_cap_seconds)
         self._max_crashes = config.max_crashes
 
     def settlement(self, claimed: ClaimedTask, ending: Ending) -> Settlement:
         """The ending with the next step of its task, to be written."""
         disposition = after(
-            ending, claimed.counts, backoff=self._backoff, max_crashes=self._max_crashes, hand_backs=self._hand_backs
+            ending,
+            claimed.counts,
+            backoff=self._backoff,
+            max_crashes=self._max_crashes,
+            hand_backs=self._hand_backs,
         )
         return Settlement(claimed.claim, ending, disposition)
 
-    async def charge(self, claimed: ClaimedTask, ending: Ending, *, began: float, silent: bool) -> Ending:
-        """Hand the task back, or charge it, after the attempt has lost its connection or reports that a store is away.
+    async def charge(
+        self, claimed: ClaimedTask, ending: Ending, *, began: float, silent: bool
+    ) -> Ending:
+        """Hand the task back, or charge it, after the attempt has lost its connection or reports
+        that a store is away.
 
-        `began`: the start of the attempt (monotonic). `silent`: the session ended without a message of Postgres.
+        `began`: the start of the attempt (monotonic). `silent`: the session ended without a message
+        of Postgres.
         """
         outage = await self._outages.seen_since(began)
         return hand_back(ending, claimed.counts, outage=outage, silent=silent)

@@ -1,12 +1,13 @@
 """The connection that a handler gets: a handle around a connection of the pool.
 
-Each attempt has a separate `HandlerConnection`, so that nothing which a handler sets on the Python object
-(row factory, cursor factory, adapters, handlers of notices, prepared statements) reaches another attempt.
+Each attempt has a separate `HandlerConnection`, so that nothing which a handler sets on the Python
+object (row factory, cursor factory, adapters, handlers of notices, prepared statements) reaches
+another attempt.
 
-Invariants. Every round trip of psycopg, of a cursor, a savepoint, a pipeline or COPY, goes through `wait`,
-and `wait` serves only code that runs on behalf of the attempt, while the attempt lasts. When the access
-token is revoked, the statements that still wait are interrupted. Afterwards the handle refers to a closed
-connection.
+Invariants. Every round trip of psycopg, of a cursor, a savepoint, a pipeline or COPY, goes through
+`wait`, and `wait` serves only code that runs on behalf of the attempt, while the attempt lasts.
+When the access token is revoked, the statements that still wait are interrupted. Afterwards the
+handle refers to a closed connection.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _access: ContextVar[AccessToken | None] = ContextVar("leaseq_access", default=No
 
 
 class AccessToken:
-    """The right of one attempt to its transaction and progress. Belongs to the event loop in which it is made."""
+    """The right of one attempt to its transaction and progress. Belongs to the event loop in which
+    it is made."""
 
     def __init__(self) -> None:
         self.revoked = False
@@ -40,7 +42,8 @@ class AccessToken:
         self._quiet.set()
 
     def bind(self) -> None:
-        """Make the current context (contextvars), and every task that is started from it, a part of this attempt."""
+        """Make the current context (contextvars), and every task that is started from it, a part of
+        this attempt."""
         _access.set(self)
 
     def revoke(self) -> None:
@@ -65,15 +68,20 @@ class AccessToken:
         if _access.get() is not self:
             raise TransactionForeign
         if _running_loop() is not self._loop:
-            raise TransactionForeign("the transaction of an attempt can be used in the event loop of the worker only")
+            raise TransactionForeign(
+                "the transaction of an attempt can be used in the event loop of the worker only"
+            )
 
     def check(self) -> None:
-        """Raise `TransactionForeign` unless the caller is a part of this attempt, `Fenced` once the attempt is over."""
+        """Raise `TransactionForeign` unless the caller is a part of this attempt, `Fenced` once the
+        attempt is over."""
         self.check_owner()
         if self.revoked:
             raise Fenced("this attempt is over")
 
-    async def run(self, conn: Connection, gen: PQGen[RV], interval: float, timeout: float | None) -> RV:
+    async def run(
+        self, conn: Connection, gen: PQGen[RV], interval: float, timeout: float | None
+    ) -> RV:
         """Run one operation on the pool's connection, until it is done or the access is revoked."""
         limit = asyncio.timeout(None)
         try:
@@ -111,11 +119,13 @@ class HandlerConnection(ImpatientConnection):
         return self.closed or self.pgconn.transaction_status == TransactionStatus.IDLE
 
     def detach(self) -> None:
-        """Leave the connection to the pool: this handle, and each object that was made from it, is closed from now on."""
+        """Leave the connection to the pool: this handle, and each object that was made from it, is
+        closed from now on."""
         if self.pgconn is not _closed_pgconn():
             self.pgconn.notice_handler, self.pgconn.notify_handler = self._handlers
             if self.pgconn.status == ConnStatus.OK:
-                # The handler may have set these in libpq and in its socket, and no statement resets them.
+                # The handler may have set these in libpq and in its socket, and no statement resets
+                # them.
                 self.pgconn.untrace()
                 self.pgconn.nonblocking = 1
                 os.set_blocking(self.pgconn.socket, False)
@@ -133,7 +143,8 @@ class HandlerConnection(ImpatientConnection):
         super()._check_connection_ok()
 
     async def close(self) -> None:
-        """Close the connection. This ends the transaction, and the task fails with `transaction_ended`."""
+        """Close the connection. This ends the transaction, and the task fails with
+        `transaction_ended`."""
         self._access.check_owner()
         await super().close()
 
@@ -147,17 +158,26 @@ class HandlerConnection(ImpatientConnection):
 
     async def commit(self) -> Never:
         """Refused: the transaction commits together with the completion of the task."""
-        raise psycopg.ProgrammingError("commit() is not for a handler: ctx.transaction() commits with the completion of the task")
+        raise psycopg.ProgrammingError(
+            "commit() is not for a handler: ctx.transaction() commits with the completion of the task"
+        )
 
     async def rollback(self) -> Never:
         """Refused: an error that leaves the block undoes it."""
-        raise psycopg.ProgrammingError("rollback() is not for a handler: raise an error out of the ctx.transaction() block")
+        raise psycopg.ProgrammingError(
+            "rollback() is not for a handler: raise an error out of the ctx.transaction() block"
+        )
 
     async def __aenter__(self) -> Self:
-        raise psycopg.ProgrammingError("`async with tx` would commit: use `async with tx.transaction()` for a savepoint")
+        raise psycopg.ProgrammingError(
+            "`async with tx` would commit: use `async with tx.transaction()` for a savepoint"
+        )
 
     async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
     ) -> None:
         """Never entered."""
 

@@ -1,8 +1,8 @@
 """First-hand evidence of an outage of Postgres.
 
-When a connection breaks under a handler, either Postgres was away, or the handler broke it. The worker's
-own connections tell which: whether one of them was lost or could not be made while the attempt ran, and
-whether Postgres answers now.
+When a connection breaks under a handler, either Postgres was away, or the handler broke it. The
+worker's own connections tell which: whether one of them was lost or could not be made while the
+attempt ran, and whether Postgres answers now.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Ledger
 from leaseq.primary import Primary
 
-# Of the pool. Connections that came back broken are not counted: a handler that is cancelled inside ctx.set_progress breaks one.
+# Of the pool. Connections that came back broken are not counted: a handler that is cancelled inside
+# ctx.set_progress breaks one.
 TROUBLES = ("connections_lost", "connections_errors")
-# `look` is called once a second while something runs: a loss that it finds may have happened a little earlier.
+# `look` is called once a second while something runs: a loss that it finds may have happened a
+# little earlier.
 LOOK_SECONDS = 1.0
 
 
@@ -41,7 +43,8 @@ class Outages:
             self._last = max(self._last, self._primary.refused_at)
 
     async def seen_since(self, moment: float) -> bool:
-        """Whether Postgres has been away at any time since `moment` (monotonic), as far as this worker can see. Never raises."""
+        """Whether Postgres has been away at any time since `moment` (monotonic), as far as this
+        worker can see. Never raises."""
         try:
             # A connection that has died while idle is noticed when it is asked for.
             await self._ledger.find_states([FIRST_ID])

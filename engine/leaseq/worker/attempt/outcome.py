@@ -1,10 +1,11 @@
 """Turn the way in which a handler ended into the ending of its attempt.
 
-Each way becomes one `Ending`: the handler returned, raised, asked for a retry, declared failure, ran out
-of time, was cancelled, or had to hand its task back. `lifecycle.after` decides what follows.
+Each way becomes one `Ending`: the handler returned, raised, asked for a retry, declared failure,
+ran out of time, was cancelled, or had to hand its task back. `lifecycle.after` decides what
+follows.
 
-Invariants: these functions ask for the type of an exception only, since an exception may lie about its
-class, and they read nothing of it that could run its code.
+Invariants: these functions ask for the type of an exception only, since an exception may lie about
+its class, and they read nothing of it that could run its code.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ import msgspec
 from msgspec.structs import replace
 
 from leaseq.describe import NAME_LIMIT, describe, leaves_of, name_of, plain, read, storable
-from leaseq.errors import Fail, Fenced, ResultInvalid, Retry, ServerUnreachable, TransactionEnded, TransactionForeign
+from leaseq.errors import (
+    Fail,
+    Fenced,
+    ResultInvalid,
+    Retry,
+    ServerUnreachable,
+    TransactionEnded,
+    TransactionForeign,
+)
 from leaseq.known_type import stamp_in
 from leaseq.model import ClaimedTask, Ending, Outcome, TaskError
 from leaseq.registry import Handler
@@ -38,10 +47,12 @@ class Stop(StrEnum):
 
 
 def ending_of(error: BaseException, interrupted: Callable[[], Ending | None]) -> Ending | None:
-    """The ending for what a handler raised. None: its task was cancelled, and the worker did not announce that.
+    """The ending for what a handler raised. None: its task was cancelled, and the worker did not
+    announce that.
 
     `interrupted` gives the ending of an attempt that was stopped. That one also counts where the
-    handler has made an error of its own out of the interruption. A `Retry` or a `Fail` keeps its meaning.
+    handler has made an error of its own out of the interruption. A `Retry` or a `Fail` keeps its
+    meaning.
     """
     kind = type(error)
     if not issubclass(kind, (Retry, Fail)):
@@ -54,25 +65,31 @@ def ending_of(error: BaseException, interrupted: Callable[[], Ending | None]) ->
 
 
 def _is_cancelled() -> bool:
-    """Whether this very task was cancelled. If not, the handler let out the cancellation of something that it awaited."""
+    """Whether this very task was cancelled. If not, the handler let out the cancellation of
+    something that it awaited."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def _raised(error: BaseException) -> Ending:
-    """The ending for an exception. A group of exceptions that all mean the same means what each of them does."""
+    """The ending for an exception. A group of exceptions that all mean the same means what each of
+    them does."""
     kind = type(error)
     if issubclass(kind, BaseExceptionGroup):
         return _raised_in_a_group(error)
     if issubclass(kind, Retry):
         return _retry(error)
     if issubclass(kind, Fail):
-        return Ending(Outcome.ERRORED, error=describe(error, "failed", frames=False), permanent=True)
+        return Ending(
+            Outcome.ERRORED, error=describe(error, "failed", frames=False), permanent=True
+        )
     for permanent in (ResultInvalid, TransactionEnded):
         if issubclass(kind, permanent):
             return Ending(Outcome.ERRORED, error=describe(error, permanent.code), permanent=True)
     if issubclass(kind, ServerUnreachable):
-        return Ending(Outcome.ERRORED, error=describe(error, ServerUnreachable.code), store_away=True)
+        return Ending(
+            Outcome.ERRORED, error=describe(error, ServerUnreachable.code), store_away=True
+        )
     for mistaken in (TransactionForeign, Fenced):
         # If the attempt was indeed taken away, the fence refuses this ending.
         if issubclass(kind, mistaken):
@@ -83,7 +100,8 @@ def _raised(error: BaseException) -> Ending:
 
 
 def _retry(error: BaseException) -> Ending:
-    """The ending for `Retry(delay=...)`, whose delay may be any object that a handler treats as a number of seconds."""
+    """The ending for `Retry(delay=...)`, whose delay may be any object that a handler treats as a
+    number of seconds."""
     delay = read(error, "delay")
     description = describe(error, "retry", frames=False)
     if delay is None:
@@ -93,17 +111,24 @@ def _retry(error: BaseException) -> Ending:
             try:
                 return Ending(Outcome.ERRORED, error=description, delay=kind.__float__(delay))
             except OverflowError:  # lifecycle.after bounds the delay
-                return Ending(Outcome.ERRORED, error=description, delay=math.inf if int.__gt__(delay, 0) else -math.inf)
+                return Ending(
+                    Outcome.ERRORED,
+                    error=description,
+                    delay=math.inf if int.__gt__(delay, 0) else -math.inf,
+                )
     wrong = f"Retry(delay=...) takes a number of seconds, not {name_of(delay)}"
-    return Ending(Outcome.ERRORED, error=TaskError("error", storable(wrong, NAME_LIMIT), type="TypeError"))
+    return Ending(
+        Outcome.ERRORED, error=TaskError("error", storable(wrong, NAME_LIMIT), type="TypeError")
+    )
 
 
 def _raised_in_a_group(group: BaseException) -> Ending:
-    """The ending for parts of a handler that ran side by side (asyncio.TaskGroup) and raised together.
+    """The ending for parts of a handler that ran side by side (asyncio.TaskGroup) and raised
+    together.
 
-    One `Fail` among nothing but `Fail` and `Retry` is final: that part can never succeed, so another run
-    would be useless. Of several `Retry` the longest delay holds. Any other exception beside them makes the
-    whole an ordinary error.
+    One `Fail` among nothing but `Fail` and `Retry` is final: that part can never succeed, so
+    another run would be useless. Of several `Retry` the longest delay holds. Any other exception
+    beside them makes the whole an ordinary error.
     """
     leaves = list(leaves_of(group))
     if _are(leaves, Fail, Retry):
@@ -124,7 +149,8 @@ def _are(errors: Sequence[BaseException], *kinds: type[BaseException]) -> bool:
 
 
 def _from_payload(error: BaseException) -> bool:
-    """Whether the payload does not fit, which fails permanently. The same error of the handler's own code is ordinary."""
+    """Whether the payload does not fit, which fails permanently. The same error of the handler's
+    own code is ordinary."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -140,7 +166,9 @@ def stopped(reason: Stop, *, timeout_seconds: float) -> Ending:
             message = f"the attempt ran longer than {timeout_seconds:g} seconds"
             return Ending(Outcome.TIMED_OUT, error=TaskError("timeout", message))
         case Stop.SERVER:
-            error = TaskError("server_unreachable", "Postgres was left while the handler's transaction was open")
+            error = TaskError(
+                "server_unreachable", "Postgres was left while the handler's transaction was open"
+            )
             return Ending(Outcome.RELEASED, error=error, delay=SERVER_LEFT_SECONDS)
     message = "its worker went down" if reason is Stop.DRAIN else "its worker lost its lease"
     return Ending(Outcome.RELEASED, error=TaskError("released", message))
@@ -148,17 +176,28 @@ def stopped(reason: Stop, *, timeout_seconds: float) -> Ending:
 
 def cancelled_itself() -> Ending:
     """The ending of a handler whose own code cancelled its task."""
-    return Ending(Outcome.ERRORED, error=TaskError("error", "it was cancelled by its own code", type="CancelledError"))
+    return Ending(
+        Outcome.ERRORED,
+        error=TaskError("error", "it was cancelled by its own code", type="CancelledError"),
+    )
 
 
 def expired() -> Ending:
     """The ending of a task whose `expires_at` had passed before a handler started."""
-    return Ending(Outcome.CANCELLED, error=TaskError("expired", "it was not started before expires_at"))
+    return Ending(
+        Outcome.CANCELLED, error=TaskError("expired", "it was not started before expires_at")
+    )
 
 
 def isolated() -> Ending:
-    """The ending of a suspect that a worker with other tasks has claimed: it goes to a process in which it runs alone."""
-    return Ending(Outcome.RELEASED, error=TaskError("isolated", "handed over, to run alone"), delay=0.0, self_caused=True)
+    """The ending of a suspect that a worker with other tasks has claimed: it goes to a process in
+    which it runs alone."""
+    return Ending(
+        Outcome.RELEASED,
+        error=TaskError("isolated", "handed over, to run alone"),
+        delay=0.0,
+        self_caused=True,
+    )
 
 
 def unknown_type(name: str) -> Ending:
@@ -171,7 +210,8 @@ def unknown_type(name: str) -> Ending:
 
 
 def for_this_version(ending: Ending, claimed: ClaimedTask, handler: Handler) -> Ending:
-    """The ending of a handler, or a hand-back where the payload was accepted for another version of the handler.
+    """The ending of a handler, or a hand-back where the payload was accepted for another version of
+    the handler.
 
     A deploy is in progress, or was rolled back: another worker may have that version.
     """

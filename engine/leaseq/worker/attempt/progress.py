@@ -1,13 +1,13 @@
 """Write the progress of one attempt, at most so often.
 
-Each write leaves a dead version of the task's row. While a long transaction anywhere keeps all of them
-(pg_dump), each look for that row goes through them, so a handler must not choose their number
+Each write leaves a dead version of the task's row. While a long transaction anywhere keeps all of
+them (pg_dump), each look for that row goes through them, so a handler must not choose their number
 (docs/decisions/0026-progress-now-and-then.md).
 
-Invariants: the first value is written before `put` returns, unless another transaction has locked the row.
-Of later ones the newest is written when the interval is over, and the last one before the attempt is
-settled. Writes follow each other, since the few connections of the worker serve all attempts. An error with
-which Postgres refuses a write is raised by the next `put`.
+Invariants: the first value is written before `put` returns, unless another transaction has locked
+the row. Of later ones the newest is written when the interval is over, and the last one before the
+attempt is settled. Writes follow each other, since the few connections of the worker serve all
+attempts. An error with which Postgres refuses a write is raised by the next `put`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ from leaseq.ledger.session import Locked
 from leaseq.telemetry import emit
 
 INTERVAL_SECONDS = 0.5
-# Of the time that the attempt has run so far, where that is longer: an attempt of hours writes less often than twice a second.
+# Of the time that the attempt has run so far, where that is longer: an attempt of hours writes less
+# often than twice a second.
 INTERVAL_SHARE = 0.005
 
 
 class ProgressWriter:
     """The progress of one attempt. Used in the event loop of the worker only."""
 
-    def __init__(self, write: Callable[[bytes], Awaitable[bool]], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, write: Callable[[bytes], Awaitable[bool]], loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._write = write
         self._loop = loop
         self._latest: bytes | None = None  # not written yet
@@ -45,7 +48,8 @@ class ProgressWriter:
         return self._latest is not None or self._writing.locked()
 
     async def put(self, progress: bytes) -> None:
-        """Write this value now or later. Raises `Fenced` if the attempt was found to be taken away."""
+        """Write this value now or later. Raises `Fenced` if the attempt was found to be taken
+        away."""
         if self._refusal is not None:
             refusal, self._refusal = self._refusal, None
             raise refusal
@@ -57,7 +61,8 @@ class ProgressWriter:
                 self._set_timer()
         else:
             self._set_timer()
-            await asyncio.sleep(0)  # a handler that reports in a loop counts on it to let others run, and to be interrupted
+            # a handler that reports in a loop counts on it to let others run, and to be interrupted
+            await asyncio.sleep(0)
 
     async def finish(self) -> None:
         """Write the last value, if possible: the attempt is over."""
@@ -96,9 +101,12 @@ class ProgressWriter:
             self._latest = progress
 
     def _set_timer(self) -> None:
-        # In a context of its own: what an attempt leaves behind is known by the context of its handler (leftovers.py).
+        # In a context of its own: what an attempt leaves behind is known by the context of its
+        # handler (leftovers.py).
         if self._timer is None:
-            self._timer = self._loop.call_at(self._due, self._write_later, context=contextvars.Context())
+            self._timer = self._loop.call_at(
+                self._due, self._write_later, context=contextvars.Context()
+            )
 
     def _write_later(self) -> None:
         self._timer = None

@@ -1,8 +1,8 @@
 """Run handlers: in the event loop, or in a thread of a pool.
 
-An executor knows one way to run a handler. `HandlerRunner` picks the executor for each handler and starts
-it as one asyncio task. That task, which ends with the ending of the attempt, is all that an attempt knows
-of its executor. An executor for processes needs no more than the same interface.
+An executor knows one way to run a handler. `HandlerRunner` picks the executor for each handler and
+starts it as one asyncio task. That task, which ends with the ending of the attempt, is all that an
+attempt knows of its executor. An executor for processes needs no more than the same interface.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class HandlerRun(Protocol):
     handler: Handler
 
     def enter(self, arguments: dict[str, Any]) -> None:
-        """Make the current context (contextvars) the handler's, and add the handler's own context to its arguments."""
+        """Make the current context (contextvars) the handler's, and add the handler's own context
+        to its arguments."""
 
     def interrupted(self) -> Ending | None:
         """The ending of an attempt that was stopped, else None."""
@@ -49,18 +50,20 @@ class Executor(Protocol):
 
     Each executor guarantees:
 
-    - `run` calls the handler at most once, and returns one ending for everything that the handler does:
-      its result, any exception (also `SystemExit`, and panics of extensions), a payload that does not fit.
-    - It raises only a cancellation of its task that the worker did not announce (`interrupted()` is None).
-      After an announced one it returns that ending, unless the handler has returned a result or has raised
-      `Retry` or `Fail` on its own (`outcome.ending_of`).
-    - It calls `enter` once, before the handler, in the context from which the handler's code runs, so that
-      all that the handler starts belongs to the attempt.
+    - `run` calls the handler at most once, and returns one ending for everything that the handler
+      does: its result, any exception (also `SystemExit`, and panics of extensions), a payload that
+      does not fit.
+    - It raises only a cancellation of its task that the worker did not announce (`interrupted()` is
+      None). After an announced one it returns that ending, unless the handler has returned a result
+      or has raised `Retry` or `Fail` on its own (`outcome.ending_of`).
+    - It calls `enter` once, before the handler, in the context from which the handler's code runs,
+      so that all that the handler starts belongs to the attempt.
     - When its task is cancelled, it interrupts the handler if it can. If it cannot, it calls
-      `handler_outlived` and ends without the handler. It calls `handler_exited` in the event loop once the
-      handler has ended; until then the attempt keeps its slot. A handler that only ignores its cancellation
-      needs neither: the attempt gives up on the task itself.
-    - It does not block the event loop, and a forked copy of the worker process does not get past the handler.
+      `handler_outlived` and ends without the handler. It calls `handler_exited` in the event loop
+      once the handler has ended; until then the attempt keeps its slot. A handler that only ignores
+      its cancellation needs neither: the attempt gives up on the task itself.
+    - It does not block the event loop, and a forked copy of the worker process does not get past
+      the handler.
     """
 
     async def run(self, run: HandlerRun) -> Ending:
@@ -81,8 +84,12 @@ class LoopExecutor:
                 result = await run.handler.function(**arguments)
             finally:
                 exit_forked_copy()
-            return Ending(Outcome.SUCCEEDED, result=encode_result(result, max_bytes=self._result_max_bytes))
-        except BaseException as error:  # a panic of an extension in another language is no Exception
+            return Ending(
+                Outcome.SUCCEEDED, result=encode_result(result, max_bytes=self._result_max_bytes)
+            )
+        except (
+            BaseException
+        ) as error:  # a panic of an extension in another language is no Exception
             ending = ending_of(error, run.interrupted)
             if ending is None:
                 raise
@@ -90,7 +97,8 @@ class LoopExecutor:
 
 
 class ThreadExecutor:
-    """Runs plain `def` handlers in the threads of a pool. A thread cannot be interrupted, so it may outlive its attempt."""
+    """Runs plain `def` handlers in the threads of a pool. A thread cannot be interrupted, so it may
+    outlive its attempt."""
 
     def __init__(self, pool: Pool, *, result_max_bytes: int) -> None:
         self._pool = pool
@@ -101,7 +109,9 @@ class ThreadExecutor:
             arguments = run.handler.decode(run.claimed.payload)
             run.enter(arguments)
             result = await self._call(run, arguments)
-            return Ending(Outcome.SUCCEEDED, result=encode_result(result, max_bytes=self._result_max_bytes))
+            return Ending(
+                Outcome.SUCCEEDED, result=encode_result(result, max_bytes=self._result_max_bytes)
+            )
         except BaseException as error:
             ending = ending_of(error, run.interrupted)
             if ending is None:
@@ -139,11 +149,20 @@ def _exited(run: HandlerRun, future: asyncio.Future[Any]) -> None:
 class HandlerRunner:
     """Starts the handlers of one worker process. `pool`: the threads of plain handlers."""
 
-    def __init__(self, registry: Registry, deadlines: Deadlines, *, pool: Pool, result_max_bytes: int, isolated: bool) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        deadlines: Deadlines,
+        *,
+        pool: Pool,
+        result_max_bytes: int,
+        isolated: bool,
+    ) -> None:
         self.registry = registry
         self.deadlines = deadlines
         self.pool = pool
-        self.isolated = isolated  # the process serves the suspect lane: one task at a time, and nothing else
+        # the process serves the suspect lane: one task at a time, and nothing else
+        self.isolated = isolated
         self._loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
         self._in_loop = LoopExecutor(result_max_bytes=result_max_bytes)
@@ -162,12 +181,14 @@ class HandlerRunner:
 
 if sys.version_info >= (3, 12):
 
-    def start_task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def start_task(
+        loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]
+    ) -> asyncio.Task[T]:
         """Run `work` as a task of this loop, which is running.
 
-        It starts within this call: a handler that waits for nothing is done when this returns, and costs
-        the loop no turn. Where code has set a task factory (to trace, for example), it starts with the
-        next turn of the loop.
+        It starts within this call: a handler that waits for nothing is done when this returns, and
+        costs the loop no turn. Where code has set a task factory (to trace, for example), it starts
+        with the next turn of the loop.
         """
         if loop.get_task_factory() is None:
             return asyncio.Task(work, loop=loop, eager_start=True)
@@ -175,8 +196,11 @@ if sys.version_info >= (3, 12):
 
 else:
 
-    def start_task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run `work` as a task of this loop, which is running. Before Python 3.12 it starts with the next turn of the loop."""
+    def start_task(
+        loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]
+    ) -> asyncio.Task[T]:
+        """Run `work` as a task of this loop, which is running. Before Python 3.12 it starts with
+        the next turn of the loop."""
         return loop.create_task(work)
 
 

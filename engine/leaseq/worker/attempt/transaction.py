@@ -1,14 +1,15 @@
 """The transaction that commits a handler's writes with the end of its task.
 
-Each attempt has at most one, opened when the handler first asks for it, on a connection of a separate pool.
-Each `transaction()` block is a savepoint in it. After the handler has returned, the fenced settle is the
-last statement; then it commits. If the fence refuses, or the handler raised, everything is rolled back.
+Each attempt has at most one, opened when the handler first asks for it, on a connection of a
+separate pool. Each `transaction()` block is a savepoint in it. After the handler has returned, the
+fenced settle is the last statement; then it commits. If the fence refuses, or the handler raised,
+everything is rolled back.
 
-Invariants. The handler works through a `HandlerConnection` (`handler_connection.py`), the worker on the
-connection of the pool itself, never both at a time. The settle does not depend on the settings of the
-handler: before it, the worker proves that the transaction is still the one that it opened, and resets every
-setting. A connection goes back to the pool only when nothing of the attempt can reach it; the pool then
-resets its session.
+Invariants. The handler works through a `HandlerConnection` (`handler_connection.py`), the worker on
+the connection of the pool itself, never both at a time. The settle does not depend on the settings
+of the handler: before it, the worker proves that the transaction is still the one that it opened,
+and resets every setting. A connection goes back to the pool only when nothing of the attempt can
+reach it; the pool then resets its session.
 """
 
 from __future__ import annotations
@@ -30,21 +31,34 @@ from leaseq.context import BlockingConnection
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
 from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.session import MARGIN_SECONDS, TOO_LARGE, UNAVAILABLE, check_replicated, hurry, unreachable
+from leaseq.ledger.session import (
+    MARGIN_SECONDS,
+    TOO_LARGE,
+    UNAVAILABLE,
+    check_replicated,
+    hurry,
+    unreachable,
+)
 from leaseq.model import Settled, Settlement
 from leaseq.worker.attempt.handler_connection import AccessToken, HandlerConnection
 from leaseq.worker.process.worker_loop import wait_on_worker_loop
 
 QUIET_SECONDS = 3.0
-# The references to the libpq handle of an idle connection: the connection itself, and the argument of getrefcount.
+# The references to the libpq handle of an idle connection: the connection itself, and the argument
+# of getrefcount.
 OWN_REFERENCES = 2
 
-# Random for each process, so that no handler rolls back to it or releases it by a name that is in the code.
+# Random for each process, so that no handler rolls back to it or releases it by a name that is in
+# the code.
 SAVEPOINT = f"leaseq_{secrets.token_hex(8)}"
 
 
 def _script(name: str) -> bytes:
-    text = (files("leaseq.worker.attempt") / "sql" / f"{name}.sql").read_text(encoding="utf-8").rstrip()
+    text = (
+        (files("leaseq.worker.attempt") / "sql" / f"{name}.sql")
+        .read_text(encoding="utf-8")
+        .rstrip()
+    )
     return text.replace("leaseq_attempt", SAVEPOINT).encode()
 
 
@@ -52,7 +66,8 @@ BEGIN = _script("begin_attempt")
 IDENTIFY = _script("identify_transaction")
 PREPARE_SETTLE = _script("prepare_settle")
 UNDO = _script("undo_attempt")
-# crash_shutdown: Postgres ends every session because one of them has crashed. The crashed one gets no message.
+# crash_shutdown: Postgres ends every session because one of them has crashed. The crashed one gets
+# no message.
 CRASHED_ELSEWHERE = "57P02"
 
 
@@ -65,14 +80,18 @@ def sqlstate_of(error: ServerUnreachable) -> str | None:
 class AttemptTransaction:
     """The one transaction of an attempt; does nothing until the handler enters a block."""
 
-    def __init__(self, pool: Pool, access: AccessToken, *, statement_timeout_seconds: float) -> None:
+    def __init__(
+        self, pool: Pool, access: AccessToken, *, statement_timeout_seconds: float
+    ) -> None:
         self.access = access
         self.waits = False  # the handler waits for a connection
         self.starved = False  # the attempt was interrupted while it waited for one
         self.broken = False  # the connection died under the handler
-        self.abandoned = False  # the worker closed it, because a statement of the handler ignored its cancellation
+        # the worker closed it, because a statement of the handler ignored its cancellation
+        self.abandoned = False
         self.ended = False  # the handler has ended the transaction, or closed the connection
-        self.on_leave: Callable[[], None] | None = None  # called when the server of an open transaction is left
+        # called when the server of an open transaction is left
+        self.on_leave: Callable[[], None] | None = None
         self._pool = pool
         self._statement_timeout_seconds = statement_timeout_seconds
         self._opening = asyncio.Lock()
@@ -80,14 +99,16 @@ class AttemptTransaction:
         self._handler_conn: HandlerConnection | None = None
         self._identity = ""
         self._is_proven = False  # the transaction is known to be the one that was opened
-        self.crashed_elsewhere = False  # Postgres has sent that the crash of another session ends this one
+        # Postgres has sent that the crash of another session ends this one
+        self.crashed_elsewhere = False
 
     @property
     def is_open(self) -> bool:
         return self._conn is not None
 
     async def begin(self) -> HandlerConnection:
-        """The handler's connection, with the transaction open. Raises `Fenced` once the attempt is over."""
+        """The handler's connection, with the transaction open. Raises `Fenced` once the attempt is
+        over."""
         async with self._opening:
             self.access.check()
             if self._handler_conn is None:
@@ -127,8 +148,9 @@ class AttemptTransaction:
         self.crashed_elsewhere = self.crashed_elsewhere or notice.sqlstate == CRASHED_ELSEWHERE
 
     async def commit(self, ledger: Ledger, settlement: Settlement) -> Settled:
-        """Settle and commit. Raises `Fenced` (rolled back), `ServerUnreachable` (unknown), `TransactionEnded`, and
-        `RuntimeError` where the handler returned in the middle of a statement."""
+        """Settle and commit. Raises `Fenced` (rolled back), `ServerUnreachable` (unknown),
+        `TransactionEnded`, and `RuntimeError` where the handler returned in the middle of a
+        statement."""
         assert self._conn is not None, "nothing to commit"
         in_use = self._is_in_use(self._conn)
         conn = await self._take_back(self._conn)
@@ -150,12 +172,17 @@ class AttemptTransaction:
             raise unreachable(error) from error
         if settled is None:
             await self.abandon()
-            raise Fenced(f"attempt {settlement.claim.attempt} of {settlement.claim.task_id} was taken away")
+            raise Fenced(
+                f"attempt {settlement.claim.attempt} of {settlement.claim.task_id} was taken away"
+            )
         await self._give_back(conn)
         return settled
 
-    async def _settle_and_commit(self, conn: ImpatientConnection, ledger: Ledger, settlement: Settlement) -> Settled | None:
-        """Settle and commit on our own, and so within our own time-out. None: it was fenced, and nothing is committed."""
+    async def _settle_and_commit(
+        self, conn: ImpatientConnection, ledger: Ledger, settlement: Settlement
+    ) -> Settled | None:
+        """Settle and commit on our own, and so within our own time-out. None: it was fenced, and
+        nothing is committed."""
         await self._prepare_settle(conn)
         settled = await ledger.succeed(settlement.claim, settlement.ending.result, conn=conn)
         if settled is not None:
@@ -168,7 +195,8 @@ class AttemptTransaction:
         return settled
 
     async def _prepare_settle(self, conn: ImpatientConnection) -> None:
-        """Prove that this is the transaction that `begin` opened, and reset the settings that could change the settle."""
+        """Prove that this is the transaction that `begin` opened, and reset the settings that could
+        change the settle."""
         try:
             identity = await _answer(conn, _prepare_settle(self._statement_timeout_seconds), -1)
         except psycopg.errors.InvalidSavepointSpecification:
@@ -201,14 +229,16 @@ class AttemptTransaction:
             self.ended = True
 
     async def _take_back(self, conn: ImpatientConnection) -> ImpatientConnection:
-        """Revoke the access. Afterwards only the worker uses the connection, which is closed if it is in no state for that."""
+        """Revoke the access. Afterwards only the worker uses the connection, which is closed if it
+        is in no state for that."""
         self.look()
         self.access.revoke()
         is_fit = True
         try:
             async with asyncio.timeout(QUIET_SECONDS):
                 await self.access.until_idle()
-                if conn.info.transaction_status is TransactionStatus.ACTIVE:  # COPY, or a stream that is read to no end
+                # COPY, or a stream that is read to no end
+                if conn.info.transaction_status is TransactionStatus.ACTIVE:
                     await conn.cancel_safe()
         except (TimeoutError, psycopg.Error):
             is_fit = False
@@ -229,8 +259,9 @@ class AttemptTransaction:
         )
 
     async def _give_back(self, conn: ImpatientConnection) -> None:
-        """Put the connection back into the pool, which resets its session. It is closed if anything else still refers to it, for
-        example a cursor that the handler has kept, or a thread that goes on."""
+        """Put the connection back into the pool, which resets its session. It is closed if anything
+        else still refers to it, for example a cursor that the handler has kept, or a thread that
+        goes on."""
         conn.on_leave = None
         if sys.getrefcount(conn.pgconn) > OWN_REFERENCES:
             await conn.close()
@@ -251,9 +282,12 @@ class AttemptTransaction:
 
 
 class Scope:
-    """One block of a handler: a savepoint in the attempt's transaction, which is `lend`ed in the event loop."""
+    """One block of a handler: a savepoint in the attempt's transaction, which is `lend`ed in the
+    event loop."""
 
-    def __init__(self, lend: Callable[[], AttemptTransaction], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, lend: Callable[[], AttemptTransaction], loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._lend = lend
         self._loop = loop
         self._savepoint: psycopg.AsyncTransaction | None = None
@@ -261,7 +295,8 @@ class Scope:
     async def __aenter__(self) -> HandlerConnection:
         try:
             conn = await self._lend().begin()
-            savepoint = psycopg.AsyncTransaction(conn)  # not conn.transaction(): a generator would be finalized after the attempt
+            # not conn.transaction(): a generator would be finalized after the attempt
+            savepoint = psycopg.AsyncTransaction(conn)
             await savepoint.__aenter__()
         except UNAVAILABLE as error:
             raise unreachable(error) from error
@@ -269,7 +304,10 @@ class Scope:
         return conn
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> bool | None:
         transaction, savepoint = self._lend(), self._savepoint
         transaction.look()
@@ -287,14 +325,21 @@ class Scope:
         wait_on_worker_loop(self.__aenter__, self._loop)
         return Blocking(self._lend, self._loop)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
         return wait_on_worker_loop(lambda: self.__aexit__(kind, error, trace), self._loop)
 
 
 class Blocking:
     """The transaction, for a handler that runs in a thread."""
 
-    def __init__(self, lend: Callable[[], AttemptTransaction], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, lend: Callable[[], AttemptTransaction], loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._lend = lend
         self._loop = loop
 
@@ -318,7 +363,8 @@ def _prepare_settle(statement_timeout_seconds: float) -> bytes:
 
 
 async def _answer(conn: Connection, script: bytes, place: int) -> str:
-    """Send a message of several statements; the one value that the statement at this place returns."""
+    """Send a message of several statements; the one value that the statement at this place
+    returns."""
     cursor = await conn.execute(script)
     await cursor.set_result(place)
     row = await cursor.fetchone()

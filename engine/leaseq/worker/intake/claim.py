@@ -1,8 +1,8 @@
 """Claim the deliveries of one queue, and account for those that are not claimed.
 
-A claim whose answer was lost may have been committed. The account finds what this worker claimed by it: the
-ledger says PROCESSING under this worker. Every other delivery is released, except those whose rows another
-transaction has locked: these are kept until the row is free.
+A claim whose answer was lost may have been committed. The account finds what this worker claimed by
+it: the ledger says PROCESSING under this worker. Every other delivery is released, except those
+whose rows another transaction has locked: these are kept until the row is free.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ RETRY_CAP_SECONDS = 1.0
 class QueueClaims:
     """The claims of one queue."""
 
-    def __init__(self, claimer: Claimer, *, ledger: Ledger, locked: LockedDeliveries, deliveries: QueueDeliveries) -> None:
+    def __init__(
+        self,
+        claimer: Claimer,
+        *,
+        ledger: Ledger,
+        locked: LockedDeliveries,
+        deliveries: QueueDeliveries,
+    ) -> None:
         self.refused = False  # the ledger refused PENDING tasks, and would again
         self._claimer = claimer
         self._ledger = ledger
@@ -53,9 +60,13 @@ class QueueClaims:
                     claimed += await self._account(unclaimed, locked)
                     break
                 if is_careful:
-                    locked = await self._locked.tasks.among([delivery.task_id for delivery in unclaimed])
+                    locked = await self._locked.tasks.among(
+                        [delivery.task_id for delivery in unclaimed]
+                    )
                 reach("claim.sending")
-                free = [delivery.task_id for delivery in unclaimed if delivery.task_id not in locked]
+                free = [
+                    delivery.task_id for delivery in unclaimed if delivery.task_id not in locked
+                ]
                 claimed += await self._claimer.claim(free) if free else []
                 done = {task.claim.task_id for task in claimed}
                 unclaimed = [delivery for delivery in deliveries if delivery.task_id not in done]
@@ -74,10 +85,17 @@ class QueueClaims:
                 wait = min(wait * 2, RETRY_CAP_SECONDS)
         if listening("task.claimed"):
             for task in claimed:
-                emit("task.claimed", task_id=task.claim.task_id, attempt=task.claim.attempt, type=task.type)
+                emit(
+                    "task.claimed",
+                    task_id=task.claim.task_id,
+                    attempt=task.claim.attempt,
+                    type=task.type,
+                )
         return claimed
 
-    async def _account(self, deliveries: Sequence[InFlightDelivery], locked: AbstractSet[str]) -> list[ClaimedTask]:
+    async def _account(
+        self, deliveries: Sequence[InFlightDelivery], locked: AbstractSet[str]
+    ) -> list[ClaimedTask]:
         """The tasks among the unclaimed that are ours by an earlier claim whose answer was lost.
 
         The other deliveries are released, except those that are `locked`, which are kept.
@@ -87,19 +105,31 @@ class QueueClaims:
         for delivery in deliveries:
             snapshot = snapshots.get(delivery.task_id)
             if snapshot is not None and snapshot.worker_id == self._claimer.worker_id:
-                emit("attempt.ambiguous", task_id=delivery.task_id, attempt=snapshot.attempt, state=snapshot.state)
+                emit(
+                    "attempt.ambiguous",
+                    task_id=delivery.task_id,
+                    attempt=snapshot.attempt,
+                    state=snapshot.state,
+                )
                 ours.append(delivery.task_id)
             else:
                 others.append(delivery)
-        claimed = await self._ledger.find_claimed(ours, worker_id=self._claimer.worker_id) if ours else []
-        # Last, since it cannot fail: a claim that is tried again would claim the released tasks, too.
+        claimed = (
+            await self._ledger.find_claimed(ours, worker_id=self._claimer.worker_id) if ours else []
+        )
+        # Last, since it cannot fail: a claim that is tried again would claim the released tasks,
+        # too.
         others = [
             delivery
             for delivery in others
-            if not (delivery.task_id in locked and self._keep(delivery, snapshots.get(delivery.task_id)))
+            if not (
+                delivery.task_id in locked and self._keep(delivery, snapshots.get(delivery.task_id))
+            )
         ]
         await self._deliveries.release(others, snapshots)
-        self.refused = any(self._deliveries.is_pending_here(snapshots.get(delivery.task_id)) for delivery in others)
+        self.refused = any(
+            self._deliveries.is_pending_here(snapshots.get(delivery.task_id)) for delivery in others
+        )
         return claimed
 
     def _keep(self, delivery: InFlightDelivery, snapshot: TaskSnapshot | None) -> bool:

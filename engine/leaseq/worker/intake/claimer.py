@@ -1,11 +1,12 @@
 """Send the claims of one worker, one statement at a time.
 
-A claim locks the row of its worker in `leaseq.workers`, so that a worker that is being closed claims
-nothing. Where the claims of several queues held that lock at the same time, Postgres recorded the holders
-as a multixact, once for almost every claim; a few busy workers used up its members within half a day.
-So claims that come while another one is on its way wait for it, and go together in one statement. A claim
-that comes alone goes straight through. A claim that has waited for a while goes alone: the one before it
-may be held up by a row that another transaction has locked.
+A claim locks the row of its worker in `leaseq.workers`, so that a worker that is being closed
+claims nothing. Where the claims of several queues held that lock at the same time, Postgres
+recorded the holders as a multixact, once for almost every claim; a few busy workers used up its
+members within half a day. So claims that come while another one is on its way wait for it, and go
+together in one statement. A claim that comes alone goes straight through. A claim that has waited
+for a while goes alone: the one before it may be held up by a row that another transaction has
+locked.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Claimer:
 
     def __init__(self, ledger: Ledger, fleet: Fleet, *, worker_id: str) -> None:
         self.worker_id = worker_id
-        self.is_barred = False  # another transaction has locked the row of this worker, which claims nothing more
+        # another transaction has locked the row of this worker, which claims nothing more
+        self.is_barred = False
         self._ledger = ledger
         self._fleet = fleet
         self._busy = False
@@ -40,7 +42,8 @@ class Claimer:
         self._draining: asyncio.Task[None] | None = None
 
     async def claim(self, task_ids: Sequence[str]) -> list[ClaimedTask]:
-        """Claim these; returns the tasks that were claimed. Raises `ServerUnreachable`: whether they are claimed is unknown."""
+        """Claim these; returns the tasks that were claimed. Raises `ServerUnreachable`: whether
+        they are claimed is unknown."""
         if self._busy:
             future: asyncio.Future[list[ClaimedTask]] = asyncio.get_running_loop().create_future()
             call = (task_ids, future)
@@ -60,7 +63,8 @@ class Claimer:
                 self._busy = False
 
     async def find_barred(self) -> bool:
-        """Find out whether a claim waits for the row of this worker, which cannot end well, and not for that of a task."""
+        """Find out whether a claim waits for the row of this worker, which cannot end well, and not
+        for that of a task."""
         try:
             if await self._fleet.find_locked([self.worker_id]) and not self.is_barred:
                 self.is_barred = True
@@ -86,11 +90,15 @@ class Claimer:
 
     async def _claim_together(self, calls: list[WaitingClaim]) -> None:
         try:
-            claimed = await self._ledger.claim([i for task_ids, _ in calls for i in task_ids], worker_id=self.worker_id)
+            claimed = await self._ledger.claim(
+                [i for task_ids, _ in calls for i in task_ids], worker_id=self.worker_id
+            )
         except BaseException as error:
             for _, future in calls:
                 if not future.done():
-                    future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+                    future.set_exception(
+                        error if isinstance(error, Exception) else asyncio.CancelledError()
+                    )
             if not isinstance(error, Exception):
                 raise
             return

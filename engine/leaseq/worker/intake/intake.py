@@ -1,14 +1,14 @@
 """Take in work: from a lane, through the worker's list, to a running attempt.
 
-One loop for each queue: wait for a free slot, pull what fits, and wait at the doorbell while there is
-nothing. Every delivery goes through `take`, however it arrived (by a lost reply, from the list audit, in a
-rebuilt queue): claim the PENDING tasks, run those that are ours in the ledger, release the rest. A delivery is a
-reason to ask the ledger, and nothing more.
+One loop for each queue: wait for a free slot, pull what fits, and wait at the doorbell while there
+is nothing. Every delivery goes through `take`, however it arrived (by a lost reply, from the list
+audit, in a rebuilt queue): claim the PENDING tasks, run those that are ours in the ledger, release
+the rest. A delivery is a reason to ask the ledger, and nothing more.
 
-Values in Redis are hostile. A lane may hold any number of ids that no worker can claim: unknown, of other
-queues, of tasks that have ended. After a full pull of which nothing could be claimed, the next one takes
-more, up to `MOST_PULLED`, however few slots are free. So a hundred thousand of them are gone in a few
-hundred round trips. One event with a count tells of each kind.
+Values in Redis are hostile. A lane may hold any number of ids that no worker can claim: unknown, of
+other queues, of tasks that have ended. After a full pull of which nothing could be claimed, the
+next one takes more, up to `MOST_PULLED`, however few slots are free. So a hundred thousand of them
+are gone in a few hundred round trips. One event with a count tells of each kind.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class Intake:
         asked = max(self._slots.free, self._least)
         found = await self._source.pull(asked)
         if found.code is not PullCode.OK:
-            # Paused; or dispatch does not know this worker (any more): its supervisor learns that too, and renews the lease or
-            # ends this process.
+            # Paused; or dispatch does not know this worker (any more): its supervisor learns that
+            # too, and renews the lease or ends this process.
             self.deliveries.parked_values.report()
             await pause(PAUSED_SECONDS, stop=stop)
             self._source.is_idle = True
@@ -101,21 +101,27 @@ class Intake:
             self._least = 0
             self.deliveries.parked_values.report()
             arrived = await self._source.wait()
-            if not stop.is_set():  # or it stays in the list, and the closing of this worker brings it back
-                await (self.take if monotonic() - began > QUIET_SECONDS else self._take_with_more)(arrived)
+            # or it stays in the list, and the closing of this worker brings it back
+            if not stop.is_set():
+                await (self.take if monotonic() - began > QUIET_SECONDS else self._take_with_more)(
+                    arrived
+                )
         if self._claims.refused:
             self._claims.refused = False
             await pause(PAUSED_SECONDS, stop=stop)
 
     async def take(self, found: Deliveries) -> int:
-        """Turn deliveries in the worker's list into running attempts; returns how many were begun."""
-        return await self._begin_and_clear(self.deliveries.add(found.task_ids), found.garbage, parked=found.parked)
+        """Turn deliveries in the worker's list into running attempts; returns how many were
+        begun."""
+        return await self._begin_and_clear(
+            self.deliveries.add(found.task_ids), found.garbage, parked=found.parked
+        )
 
     async def _take_with_more(self, arrived: Deliveries) -> None:
         """Take the delivery that rang the doorbell, and those that came meanwhile.
 
-        In a stream of work both share one claim. The first delivery is in flight before the pull: during a
-        slow pull a list audit would find it unknown.
+        In a stream of work both share one claim. The first delivery is in flight before the pull:
+        during a slow pull a list audit would find it unknown.
         """
         first = self.deliveries.add(arrived.task_ids)
         try:
@@ -128,7 +134,9 @@ class Intake:
         both = Arrivals(first.new + second.new, again + second.duplicates)
         await self._begin_and_clear(both, arrived.garbage + more.garbage, parked=more.parked)
 
-    async def _begin_and_clear(self, arrivals: Arrivals, garbage: Sequence[bytes], *, parked: int) -> int:
+    async def _begin_and_clear(
+        self, arrivals: Arrivals, garbage: Sequence[bytes], *, parked: int
+    ) -> int:
         begun = await self._begin(arrivals.new)
         await self.deliveries.clear(arrivals.duplicates, garbage, parked=parked)
         return begun
@@ -139,7 +147,8 @@ class Intake:
         if self._least:  # the pull before this one brought nothing that could be claimed
             new = await self.deliveries.sift(new)
         if new and slots.free <= 0:
-            # Another queue took the slots during the pull, and gives them back in a moment if its handlers are quick.
+            # Another queue took the slots during the pull, and gives them back in a moment if its
+            # handlers are quick.
             try:
                 await slots.wait_for_one(SLOT_SECONDS)
             except BaseException:

@@ -1,13 +1,14 @@
 """Watch the lanes of many queues with one command, for the intakes that are idle.
 
-A doorbell waits for one queue, on a connection of its own, and asks again after each block. A worker of a
-few queues has one for each. A worker of hundreds would spend its time, and the server's, on queues in which
-nothing happens. So an intake of such a worker sleeps once its doorbell was silent for a block, and the
-watch wakes it when a lane of its queue holds something. An intake that has work goes on exactly as in a
-worker of one queue.
+A doorbell waits for one queue, on a connection of its own, and asks again after each block. A
+worker of a few queues has one for each. A worker of hundreds would spend its time, and the
+server's, on queues in which nothing happens. So an intake of such a worker sleeps once its doorbell
+was silent for a block, and the watch wakes it when a lane of its queue holds something. An intake
+that has work goes on exactly as in a worker of one queue.
 
-Invariants: the watch moves nothing, so a crash or a lost reply of it loses nothing. A delivery waits for at
-most WATCH_SECONDS and a round trip before its intake is awake. When the worker stops, every intake wakes.
+Invariants: the watch moves nothing, so a crash or a lost reply of it loses nothing. A delivery
+waits for at most WATCH_SECONDS and a round trip before its intake is awake. When the worker stops,
+every intake wakes.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from leaseq.model import Lane
 from leaseq.telemetry import emit
 
 WATCH_SECONDS = 0.5
-# A push to any lane leaves a token in the bell. The token is lost with a worker that dies with it, so every other look is at all
-# lanes.
+# A push to any lane leaves a token in the bell. The token is lost with a worker that dies with it,
+# so every other look is at all lanes.
 ALL_LANES_EVERY = 2
 RETRY_CAP_SECONDS = 1.0
 
 
 class LaneWatch:
-    """The watch of one worker. `bell`: the lane that holds something whenever another one does, but for a lost token."""
+    """The watch of one worker. `bell`: the lane that holds something whenever another one does, but
+    for a lost token."""
 
     def __init__(self, dispatcher: Dispatcher, *, lanes: Sequence[Lane], bell: Lane) -> None:
         self._dispatcher = dispatcher

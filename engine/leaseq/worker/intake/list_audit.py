@@ -1,13 +1,13 @@
 """Compare the worker's processing lists with its deliveries in flight.
 
-A list may hold ids that the worker does not know of (a reply was lost on the way), or lack ids that the
-worker holds (Redis was wiped). Every few seconds, and soon after any error of Redis, both are compared.
-Unknown ids are taken in like any delivery. Missing ids are put back, so that the recovery of this worker
-finds them after its death (docs/pitfalls.md#p3).
+A list may hold ids that the worker does not know of (a reply was lost on the way), or lack ids that
+the worker holds (Redis was wiped). Every few seconds, and soon after any error of Redis, both are
+compared. Unknown ids are taken in like any delivery. Missing ids are put back, so that the recovery
+of this worker finds them after its death (docs/pitfalls.md#p3).
 
-Invariant: only a difference that two looks have found is repaired. Ids come and go while a list is on its
-way here. By the second look the worker knows what a pull had just brought, and what a release had just
-taken is gone.
+Invariant: only a difference that two looks have found is repaired. Ids come and go while a list is
+on its way here. By the second look the worker knows what a pull had just brought, and what a
+release had just taken is gone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ RETRY_SECONDS = 1.0
 
 
 class Differences(Struct, frozen=True):
-    """The ids that a list holds and should not, the values in it that are no ids, and the ids that it lacks."""
+    """The ids that a list holds and should not, the values in it that are no ids, and the ids that
+    it lacks."""
 
     unknown: list[str]
     garbage: list[bytes]
@@ -92,7 +93,8 @@ class ListAudit:
             await self._repair(queue, _in_both(first, await self._compare(queue)))
 
     async def _queues_to_audit(self) -> list[str]:
-        """The queues whose lists may be wrong. Of many queues, those where the list holds something, or should."""
+        """The queues whose lists may be wrong. Of many queues, those where the list holds
+        something, or should."""
         queues = [*self._intakes]
         if len(queues) <= FEW_QUEUES:
             return queues
@@ -110,17 +112,27 @@ class ListAudit:
         return Differences(
             unknown=[task_id for task_id in found.task_ids if task_id not in in_flight],
             garbage=found.garbage,
-            # Only ids that were in flight before the look and still are: one that was released in between is rightly gone.
-            missing=[task_id for task_id in before.difference(found.task_ids) if task_id in in_flight],
+            # Only ids that were in flight before the look and still are: one that was released in
+            # between is rightly gone.
+            missing=[
+                task_id for task_id in before.difference(found.task_ids) if task_id in in_flight
+            ],
         )
 
     async def _repair(self, queue: str, differences: Differences) -> None:
         if differences.missing:
-            restored = await self._dispatcher.restore(queue, differences.missing, worker_id=self._worker_id)
+            restored = await self._dispatcher.restore(
+                queue, differences.missing, worker_id=self._worker_id
+            )
             if restored:
                 emit("delivery.restored", queue=queue, count=restored)
         if differences.unknown:
-            emit("delivery.stray", queue=queue, count=len(differences.unknown), task_id=differences.unknown[0])
+            emit(
+                "delivery.stray",
+                queue=queue,
+                count=len(differences.unknown),
+                task_id=differences.unknown[0],
+            )
         if differences.unknown or differences.garbage:
             await self._intakes[queue].take(Deliveries(differences.unknown, differences.garbage))
 
@@ -131,10 +143,13 @@ class ListAudit:
         except ServerUnreachable as error:
             emit("ledger.unreachable", error=str(error), waiting=0)
             return
-        await asyncio.gather(*(self._intakes[queue].take(Deliveries(ids, [])) for queue, ids in freed.items()))
+        await asyncio.gather(
+            *(self._intakes[queue].take(Deliveries(ids, [])) for queue, ids in freed.items())
+        )
 
     async def _wait(self, seconds: float) -> None:
-        """Wait until the next look is due: after `seconds`, immediately when a release has failed, soon while rows are locked."""
+        """Wait until the next look is due: after `seconds`, immediately when a release has failed,
+        soon while rows are locked."""
         try:
             async with asyncio.timeout(min(seconds, AGAIN_SECONDS) if self._locked else seconds):
                 await self._releaser.failed.wait()

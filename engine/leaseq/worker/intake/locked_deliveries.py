@@ -1,13 +1,13 @@
 """Keep the deliveries whose tasks another transaction has locked.
 
-A claim of such a task waits for its row, and every other task of that claim with it. So the delivery stays
-in the processing list of this worker, without a slot, until the row is free. The list audit looks once a
-second and takes it in again. While any delivery is here, each claim first looks for locked rows, so that no
-second claim waits for one.
+A claim of such a task waits for its row, and every other task of that claim with it. So the
+delivery stays in the processing list of this worker, without a slot, until the row is free. The
+list audit looks once a second and takes it in again. While any delivery is here, each claim first
+looks for locked rows, so that no second claim waits for one.
 
-Invariants: every delivery here is in flight, so that the list audit does not find it unknown. If the worker
-ends, its recovery moves the delivery back to its lane, as each that was not claimed. The number is bounded:
-a delivery beyond it goes back to its lane, and the intake of that queue pauses.
+Invariants: every delivery here is in flight, so that the list audit does not find it unknown. If
+the worker ends, its recovery moves the delivery back to its lane, as each that was not claimed. The
+number is bounded: a delivery beyond it goes back to its lane, and the intake of that queue pauses.
 """
 
 from __future__ import annotations
@@ -37,11 +37,14 @@ class LockedDeliveries:
         if len(self._deliveries) >= CAPACITY:
             return False
         self._in_flight.remove(delivery)
-        (self._deliveries[delivery.task_id],) = self._in_flight.add(delivery.queue, [delivery.task_id]).new
+        (self._deliveries[delivery.task_id],) = self._in_flight.add(
+            delivery.queue, [delivery.task_id]
+        ).new
         return True
 
     async def take_free(self) -> dict[str, list[str]]:
-        """Stop keeping the deliveries whose rows are free, and return their ids, by queue. Raises `ServerUnreachable`."""
+        """Stop keeping the deliveries whose rows are free, and return their ids, by queue. Raises
+        `ServerUnreachable`."""
         asked = [*self._deliveries]  # an intake adds others meanwhile
         locked = await self.tasks.among(asked)
         freed: defaultdict[str, list[str]] = defaultdict(list)

@@ -1,8 +1,8 @@
 """Report parked values, at most once a second for each reason.
 
-A queue in Redis may hold a hundred thousand values that are no deliveries. One event for each pull of them
-would still be hundreds of lines. The first event comes immediately. Later ones are added up, and reported
-when a second has passed or nothing is left.
+A queue in Redis may hold a hundred thousand values that are no deliveries. One event for each pull
+of them would still be hundreds of lines. The first event comes immediately. Later ones are added
+up, and reported when a second has passed or nothing is left.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ class ParkedValues:
             self._reported = monotonic()
             counts, self._counts = self._counts, {}
             for reason, (count, delivery) in counts.items():
-                emit("delivery.parked", count=count, delivery=delivery, reason=reason, queue=self._queue)
+                emit(
+                    "delivery.parked",
+                    count=count,
+                    delivery=delivery,
+                    reason=reason,
+                    queue=self._queue,
+                )
 
 
 __all__ = ["ParkedValues"]

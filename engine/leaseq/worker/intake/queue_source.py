@@ -1,6 +1,7 @@
 """Get deliveries of one queue: by a pull, or by the doorbell of empty lanes.
 
-Both move a delivery into the processing list of this worker in the same step, so a lost reply loses nothing.
+Both move a delivery into the processing list of this worker in the same step, so a lost reply loses
+nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ TURNS = {0: 1, 6: 2}
 
 
 class QueueSource:
-    """The source of one queue. `watch`: of a worker with many queues, where an idle source waits without its doorbell."""
+    """The source of one queue. `watch`: of a worker with many queues, where an idle source waits
+    without its doorbell."""
 
     def __init__(
         self,
@@ -41,7 +43,8 @@ class QueueSource:
         self._pulls = 0
 
     async def sleep(self) -> None:
-        """Where the source is idle and has a watch, wait until a lane holds something or the worker stops."""
+        """Where the source is idle and has a watch, wait until a lane holds something or the worker
+        stops."""
         if self._watch is not None and self.is_idle:
             await self._watch.sleep(self._queue)
 

@@ -1,13 +1,13 @@
 """Find what a handler left running in its process after its attempt ended.
 
 An isolation child charges a crash to the one task that it runs
-(docs/decisions/0016-blame-needs-a-witness.md). That is fair only while nothing of an earlier task is alive
-there: no task, timer or callback in the event loop, no thread, no forked process, no alarm of the kernel,
-no changed limit of the process.
+(docs/decisions/0016-blame-needs-a-witness.md). That is fair only while nothing of an earlier task
+is alive there: no task, timer or callback in the event loop, no thread, no forked process, no alarm
+of the kernel, no changed limit of the process.
 
-Everything that asyncio starts on behalf of a handler holds a copy of the handler's context. So a token in
-that context lives for as long as any of it does. Threads and processes do not carry the context and are
-listed.
+Everything that asyncio starts on behalf of a handler holds a copy of the handler's context. So a
+token in that context lives for as long as any of it does. Threads and processes do not carry the
+context and are listed.
 """
 
 from __future__ import annotations
@@ -53,9 +53,11 @@ class Leftovers:
         _token.set(token)
 
     def found(self) -> str | None:
-        """One word for the kind of leftover, or None. Asked once the attempt holds no reference to its handler any more."""
+        """One word for the kind of leftover, or None. Asked once the attempt holds no reference to
+        its handler any more."""
         gc.collect()
-        faulthandler.cancel_dump_traceback_later()  # it may be set to end the process, and Python does not tell whether it is set
+        # it may be set to end the process, and Python does not tell whether it is set
+        faulthandler.cancel_dump_traceback_later()
         if self._token is not None and self._token() is not None:
             return "task"
         if set(threading.enumerate()) - self._threads - set(self._workers):
@@ -68,7 +70,8 @@ class Leftovers:
 
 
 def children() -> set[int]:
-    """The processes that this one has started and that are still there. Empty where the system does not list them."""
+    """The processes that this one has started and that are still there. Empty where the system does
+    not list them."""
     found: set[int] = set()
     for path in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
         try:

@@ -1,10 +1,10 @@
 """End a worker process whose supervisor dies before the process works.
 
-A worker process imports the code of the app first. Code that never returns from there (a module that waits
-for a server, for example) receives neither SIGTERM nor the end of its channel, and no watchdog is wound up
-yet. So the kernel ends such a process together with its supervisor (prctl(2), PR_SET_PDEATHSIG). A process
-that works is not ended so: it hands its tasks back within moments when the channel ends, and the watchdog
-ends it where its event loop stands still (`watchdog.py`).
+A worker process imports the code of the app first. Code that never returns from there (a module
+that waits for a server, for example) receives neither SIGTERM nor the end of its channel, and no
+watchdog is wound up yet. So the kernel ends such a process together with its supervisor (prctl(2),
+PR_SET_PDEATHSIG). A process that works is not ended so: it hands its tasks back within moments when
+the channel ends, and the watchdog ends it where its event loop stands still (`watchdog.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_supervisor(supervisor: int | None) -> None:
-    """Let the kernel end this process when its supervisor ends, or end it now if that has happened already."""
+    """Let the kernel end this process when its supervisor ends, or end it now if that has happened
+    already."""
     if supervisor is None:
         return
     _set_signal(signal.SIGKILL)
@@ -26,7 +27,8 @@ def die_with_supervisor(supervisor: int | None) -> None:
 
 
 def outlive_supervisor() -> None:
-    """Undo `die_with_supervisor`: the process works, and the channel tells it of the end of its supervisor."""
+    """Undo `die_with_supervisor`: the process works, and the channel tells it of the end of its
+    supervisor."""
     _set_signal(0)
 
 

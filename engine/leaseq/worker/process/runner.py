@@ -1,11 +1,12 @@
 """Run the main task of a process, even where handlers stop its event loop.
 
-An event loop stops when a callback raises `SystemExit` or `KeyboardInterrupt`, and when `loop.stop()` is
-called. A handler's own exceptions end its attempt (`outcome.py`). Code that a handler left in a task of its
-own, in a callback or in a timer reaches the loop directly, where it would end the process and every other
-attempt in it.
+An event loop stops when a callback raises `SystemExit` or `KeyboardInterrupt`, and when
+`loop.stop()` is called. A handler's own exceptions end its attempt (`outcome.py`). Code that a
+handler left in a task of its own, in a callback or in a timer reaches the loop directly, where it
+would end the process and every other attempt in it.
 
-Invariant: the loop runs until the main task is done. Ready callbacks are kept while it is entered again.
+Invariant: the loop runs until the main task is done. Ready callbacks are kept while it is entered
+again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ T = TypeVar("T")
 
 
 def run(main: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
-    """Run `main` to its end in `loop`. The loop is not closed: that would wait for handlers that do not end."""
+    """Run `main` to its end in `loop`. The loop is not closed: that would wait for handlers that do
+    not end."""
     asyncio.set_event_loop(loop)
     task = loop.create_task(main)
     while True:

@@ -1,12 +1,13 @@
 """Have the kernel end this process when its event loop stands still.
 
-This is for a process that no supervisor sees any more. A supervisor kills a worker process whose loop
-has stopped turning. A process that is blocked in C code when its supervisor dies ignores SIGTERM and
-would run forever, since neither a signal handler nor a thread of Python gets its turn. So the loop
-winds up a timer of the kernel again and again, and the kernel sends SIGKILL when that runs down
-(timer_create(2)).
+This is for a process that no supervisor sees any more. A supervisor kills a worker process whose
+loop has stopped turning. A process that is blocked in C code when its supervisor dies ignores
+SIGTERM and would run forever, since neither a signal handler nor a thread of Python gets its turn.
+So the loop winds up a timer of the kernel again and again, and the kernel sends SIGKILL when that
+runs down (timer_create(2)).
 
-A forked process does not inherit the timer. Where the system has no such timer, there is no watchdog.
+A forked process does not inherit the timer. Where the system has no such timer, there is no
+watchdog.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Event(ctypes.Structure):
 
 
 class Times(ctypes.Structure):
-    """struct itimerspec: an interval and the time until it runs down, in seconds and nanoseconds each."""
+    """struct itimerspec: an interval and the time until it runs down, in seconds and nanoseconds
+    each."""
 
     _fields_ = (("every", ctypes.c_long * 2), ("left", ctypes.c_long * 2))
 
@@ -45,7 +47,12 @@ class Watchdog:
         try:
             libc = ctypes.CDLL(None, use_errno=True)
             event = Event(None, signal.SIGKILL, SIGEV_SIGNAL, b"")
-            if libc.timer_create(time.CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer)) == 0:
+            if (
+                libc.timer_create(
+                    time.CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer)
+                )
+                == 0
+            ):
                 self._set = libc.timer_settime
         except (AttributeError, OSError):  # another system
             return
