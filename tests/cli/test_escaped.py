@@ -271,7 +271,7 @@ def test_every_command_writes_in_one_place() -> None:
         for path in sorted(CLI.rglob("*.py"))
         if writes.search(path.read_text(encoding="utf-8"))
     ]
-    assert found == ["printer.py", "paper.py", "streams.py"], (
+    assert found == ["printer.py", "output.py", "streams.py"], (
         "or text from outside finds another way out"
     )
 
