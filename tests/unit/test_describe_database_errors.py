@@ -7,6 +7,7 @@ import json
 import logging
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -119,10 +120,7 @@ def violations(config: Config) -> list[BaseException]:
     with psycopg.connect(str(config.postgres_url), autocommit=True) as conn:
         conn.execute(UNIQUE)
         statements = (AGAIN, NOT_NULL, IN_A_FUNCTION, HINTED)
-        return [
-            caught(lambda statement=statement: conn.execute(statement))
-            for statement in statements  # type: ignore[misc]
-        ]
+        return [caught(partial(conn.execute, statement)) for statement in statements]
 
 
 def test_no_way_of_passing_an_error_on_brings_data_along(violations: list[BaseException]) -> None:
