@@ -141,7 +141,7 @@ def _field(done: Fields, point: str, action: Action, effects: Effects) -> HTML:
         return span(mark, "mark")
     counts = ", ".join(f"{heading} {count}" for heading, count in outcome.counts.items())
     about = (
-        f"{outcome.cell.name}: {outcome.seconds:g} s, reached by {outcome.reached_by or 'nobody'}; "
+        f"{outcome.cell.name}: {outcome.seconds:g} s, reached by {outcome.reached_by or 'no process'}; "
         f"{counts or 'nothing counted'}"
     )
     kind = f"mark is-{outcome.verdict}"
