@@ -17,10 +17,10 @@ import pytest
 from leaseq import cli
 from leaseq.backoff import Backoff
 from leaseq.config import FILE_VARIABLES, Config
-from leaseq.events import CATALOGUE
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.lifecycle import TRANSITIONS, after
 from leaseq.model import Counts, Ending, Outcome, State, TaskError
+from leaseq.observability.events import CATALOGUE
 from leaseq_chaos.checkers.catalogue import CHECKERS
 from support.prose import all_prose, read_prose
 from support.references import NUMBERED, dead_references

@@ -21,9 +21,9 @@ from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.schema import migrate
 from leaseq.ledger.session import Session
 from leaseq.model import State
+from leaseq.observability.telemetry import WARNING, recorded
 from leaseq.operations.engine import open_engine
 from leaseq.operations.reap import Death, session_name
-from leaseq.telemetry import WARNING, recorded
 from support.client import Client
 from support.ledger import open_worker
 from support.servers import _admin, _database_url, admin_url

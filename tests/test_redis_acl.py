@@ -25,7 +25,7 @@ from leaseq.embedded import ValkeyServer
 from leaseq.errors import ServerUnreachable
 from leaseq.fitness import require_fit
 from leaseq.model import Lane, State
-from leaseq.telemetry import WARNING, recorded
+from leaseq.observability.telemetry import WARNING, recorded
 from support.client import Client
 from support.dispatch import KEYS, QUEUE, WORKER, begin, ids
 from support.processes import Services

@@ -16,7 +16,7 @@ from typing import cast
 
 import pytest
 
-from leaseq.telemetry import EVENTS
+from leaseq.observability.telemetry import EVENTS
 from support import tidy_rules as rules
 from support.plain_english import STILL_ALLOWED, hidden_subjects, offences, unclear_docstring
 from support.prose import all_prose, read_prose

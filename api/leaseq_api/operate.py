@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from litestar import Response, Router, get, post
 
-from leaseq.records import QueueRecord
+from leaseq.model import QueueRecord
 from leaseq_api import parameters as given
 from leaseq_api.openapi import api_codes, change_codes
 from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList

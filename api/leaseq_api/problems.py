@@ -20,7 +20,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from leaseq.codec import is_task_id
 from leaseq.errors import IdempotencyKeyReused, LeaseqError, PayloadInvalid, SubmissionInvalid
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 from leaseq_api.refused import Refused
 from leaseq_api.schemas import PostgresState, RedisState
 

@@ -11,10 +11,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State
+from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS, Outcome, State, WorkerRecord
 from leaseq.operations.submission import KEY_MAX_LENGTH, Request
 from leaseq.options import NAME_KEYWORDS, PriorityName, SubmitOptions, described
-from leaseq.records import WorkerRecord
 
 PostgresState = Literal["up", "away", "read only", "no standby", "wrong schema"]
 RedisState = Literal["up", "away"]

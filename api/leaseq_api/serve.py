@@ -23,7 +23,7 @@ from leaseq.config import Config
 from leaseq.errors import ConfigInvalid
 from leaseq.ledger.schema import require_schema
 from leaseq.memory import spare_the_collector
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 from leaseq_api.app import create_app
 from leaseq_api.http_server.exchange import Application
 from leaseq_api.http_server.limits import MIB, Limits

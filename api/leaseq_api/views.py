@@ -8,8 +8,7 @@ from msgspec import UNSET, Struct
 
 from leaseq.dispatch.survey import Depths
 from leaseq.ledger.ledger import Listing
-from leaseq.model import Priority, Submission, Submitted, Task, TaskSummary
-from leaseq.records import Attempt
+from leaseq.model import AttemptRecord, Priority, Submission, Submitted, Task, TaskSummary
 from leaseq_api.schemas import (
     AttemptView,
     DepthsView,
@@ -84,7 +83,7 @@ def task_page(listing: Listing) -> TaskPage:
     )
 
 
-def attempt_view(attempt: Attempt) -> AttemptView:
+def attempt_view(attempt: AttemptRecord) -> AttemptView:
     """An attempt as recorded in the ledger."""
     return _view(AttemptView, attempt)
 

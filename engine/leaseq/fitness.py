@@ -27,8 +27,8 @@ from leaseq.ledger.fleet import Fleet, ServerSettings
 from leaseq.ledger.roles import HandlerRole, ServiceRole, find_handler_role, find_service_role
 from leaseq.ledger.schema import LATEST, schema_version
 from leaseq.ledger.session import Session
+from leaseq.observability.telemetry import emit
 from leaseq.primary import learn_timeline
-from leaseq.telemetry import emit
 
 R = TypeVar("R")
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from leaseq.telemetry import burst
+from leaseq.observability.telemetry import burst
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -16,7 +16,7 @@ import psycopg
 from msgspec import Struct
 from psycopg.rows import tuple_row
 
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 
 IDENTITY = (files("leaseq") / "identity.sql").read_bytes()
 READINESS = (files("leaseq") / "readiness.sql").read_bytes()

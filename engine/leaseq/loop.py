@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from random import random
 from typing import Any, TypeVar
 
-from leaseq.describe import told
 from leaseq.errors import ServerUnreachable
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
+from leaseq.safe_text.exceptions import told
 
 AGAIN_SECONDS = 0.5
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 # The tenant of an edge that knows no other: a Python app, the HTTP API and the command line bind
 # it, each in one place.
 DEFAULT_TENANT = "default"
 # Names of task types and queues.
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+
+Moment = Annotated[datetime, Meta(tz=True)]  # with its time zone
 
 
 class State(StrEnum):
@@ -248,6 +251,47 @@ class TaskSnapshot(Struct, frozen=True):
     lane: Lane
 
 
+class AttemptRecord(Struct, frozen=True, kw_only=True):
+    """One attempt that did not end in SUCCESS, as the ledger has it."""
+
+    task_id: str
+    attempt: int
+    outcome: Outcome
+    worker_id: str
+    started_at: datetime
+    finished_at: datetime
+    next_state: State
+    error: bytes | None
+    # the number of attempts that a row of hand-backs stands for, from `attempt` on; otherwise None
+    hand_backs: int | None = None
+
+    @property
+    def last(self) -> int:
+        """The number of the last attempt that this row stands for."""
+        return self.attempt + (self.hand_backs or 1) - 1
+
+
+class WorkerRecord(Struct, frozen=True, kw_only=True):
+    """One worker, as the ledger has it."""
+
+    worker_id: str
+    host: str
+    pid: int
+    queues: list[str]
+    version: str
+    started_at: Moment
+    last_seen: Moment
+    closed_at: Moment | None
+    close_reason: str | None
+
+
+class QueueRecord(Struct, frozen=True, kw_only=True):
+    """One queue and whether it is paused, as the ledger has it."""
+
+    name: str
+    paused: bool
+
+
 # Limits on the attempts and the time-out of one task.
 MAX_ATTEMPTS = 1000
 YEAR_SECONDS = 366 * 86_400.0
@@ -260,6 +304,7 @@ __all__ = [
     "NAME",
     "TERMINAL",
     "YEAR_SECONDS",
+    "AttemptRecord",
     "Claim",
     "ClaimedTask",
     "Counts",
@@ -269,6 +314,7 @@ __all__ = [
     "Lane",
     "Outcome",
     "Priority",
+    "QueueRecord",
     "Settled",
     "Settlement",
     "State",
@@ -279,4 +325,5 @@ __all__ = [
     "TaskSnapshot",
     "TaskSummary",
     "TypeDefaults",
+    "WorkerRecord",
 ]

@@ -37,9 +37,9 @@ from psycopg_pool import AsyncConnectionPool
 from leaseq.codec import follow_clock
 from leaseq.identity import UNKNOWN, Identity, end_session, identify
 from leaseq.model import Credential
+from leaseq.observability.telemetry import emit
 from leaseq.postgres_url import check_url
-from leaseq.telemetry import emit
-from leaseq.unreached import postgres_reason
+from leaseq.safe_text.unreachable import postgres_reason
 
 __all__ = [
     "ADAPTERS",

@@ -17,12 +17,12 @@ import msgspec
 from msgspec import Struct
 
 from leaseq.codec import check_finite
-from leaseq.collisions import COLLIDES, collides, guarded, may_collide
 from leaseq.context import Context
 from leaseq.errors import PayloadInvalid
-from leaseq.known_type import KnownType
 from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, TypeDefaults
-from leaseq.shapes import shape_of, stamp_of
+from leaseq.payloads.collisions import COLLIDES, collides, guarded, may_collide
+from leaseq.payloads.known_type import KnownType
+from leaseq.payloads.shapes import shape_of, stamp_of
 
 DEFAULT_QUEUE = "default"
 

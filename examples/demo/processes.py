@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from leaseq.printable import printable
+from leaseq.safe_text.printable import printable
 
 STOP_SECONDS = 10.0
 PROC = Path("/proc")

@@ -17,7 +17,7 @@ from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.survey import Survey
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 from leaseq_reaper.isolation import FailureIsolation
 
 

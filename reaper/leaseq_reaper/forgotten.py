@@ -23,8 +23,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from leaseq.model import Claim, State, TaskSnapshot
+from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
-from leaseq.telemetry import emit
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 from leaseq_reaper.suspicion import Clock
 

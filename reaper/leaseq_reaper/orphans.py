@@ -18,9 +18,9 @@ from itertools import islice
 
 from leaseq.failpoints import reach
 from leaseq.model import Claim, Counts, Settled, State, TaskSnapshot
+from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
 from leaseq.operations.reap import Reap
-from leaseq.telemetry import emit
 from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.redeliver import redeliver
 from leaseq_reaper.suspicion import Clock

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-from leaseq.describe import told
 from leaseq.errors import ServerUnreachable
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
+from leaseq.safe_text.exceptions import told
 
 FINISH_SECONDS = 0.4
 SEVERAL = 10

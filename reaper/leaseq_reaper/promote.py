@@ -31,8 +31,8 @@ from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Due, Listed, Promotion
 from leaseq.lifecycle import LANES
 from leaseq.model import Priority, State, TaskSnapshot
+from leaseq.observability.telemetry import emit, listening
 from leaseq.operations.engine import Stores
-from leaseq.telemetry import emit, listening
 from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.passes import Quiet
 from leaseq_reaper.positions import Positions

@@ -16,8 +16,8 @@ from datetime import datetime
 
 from leaseq.codec import FIRST_ID
 from leaseq.config import Config
+from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
-from leaseq.telemetry import emit
 from leaseq_reaper.suspicion import Clock
 from leaseq_reaper.unused import UnusedQueues
 from leaseq_reaper.walk import first_recent_id

@@ -30,9 +30,9 @@ from collections.abc import Set as AbstractSet
 from leaseq.dispatch.deliveries import LeaseView
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Watched
+from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
 from leaseq.operations.reap import Death, Reap
-from leaseq.telemetry import emit
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 from leaseq_reaper.owners import ended
 from leaseq_reaper.suspicion import Clock, MassFailureBrake, Suspicion, is_mass_failure

@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
+from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
 from leaseq.operations.reap import Reap
-from leaseq.telemetry import emit
 from leaseq_reaper.epochs import Epochs
 from leaseq_reaper.flags import Flags
 from leaseq_reaper.forgotten import Forgotten

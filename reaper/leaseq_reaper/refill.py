@@ -43,8 +43,8 @@ from leaseq.dispatch.backlog import Backlog
 from leaseq.dispatch.dispatcher import BITE
 from leaseq.failpoints import reach
 from leaseq.model import Lane
+from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
-from leaseq.telemetry import emit
 from leaseq_reaper.backlogs import Backlogs, find_backlogs
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 from leaseq_reaper.passes import Quiet

@@ -20,8 +20,8 @@ from leaseq.config import Config
 from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import pause
+from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Engine, open_engine
-from leaseq.telemetry import emit
 from leaseq_reaper.clockwork import run_duties
 from leaseq_reaper.passes import Duty
 from leaseq_reaper.promote import Promote

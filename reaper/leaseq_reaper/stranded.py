@@ -38,8 +38,8 @@ from leaseq.dispatch.backlog import Backlog
 from leaseq.failpoints import reach
 from leaseq.ledger.maintenance import Accounted
 from leaseq.model import Lane, State, TaskSnapshot
+from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
-from leaseq.telemetry import emit
 from leaseq_reaper.backlogs import Backlogs, find_backlogs, waits_its_turn
 from leaseq_reaper.compared import Compared, Place
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation

@@ -25,8 +25,8 @@ import asyncio
 import time
 
 from leaseq.codec import FIRST_ID
+from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
-from leaseq.telemetry import emit
 from leaseq_reaper.suspicion import Clock
 
 CHUNK = 5000

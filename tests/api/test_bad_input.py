@@ -8,7 +8,7 @@ import pytest
 
 from leaseq.codec import new_task_id
 from leaseq.ledger.session import Connection
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from support.api import JSON, Api, problem
 
 MIB = 1_048_576

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from leaseq_api.http_server.limits import Limits
 from support.raw_http import GET, POST, Client, Echo, get, serving, take_apart, with_length
 

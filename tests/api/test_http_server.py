@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from leaseq_api.http_server.limits import Limits
 from support.raw_http import GET, POST, Client, Echo, Served, get, serving, take_apart, with_length
 

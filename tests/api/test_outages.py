@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.ledger.schema import migrate
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from leaseq_api import service
 from support.api import Api, open_api, problem
 from support.proxy import READY_FOR_QUERY, ProxyTo

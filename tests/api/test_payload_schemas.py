@@ -15,10 +15,10 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.ledger.session import Connection
 from leaseq.model import DEFAULT_TENANT
+from leaseq.observability.telemetry import recorded
 from leaseq.operations import known_types
 from leaseq.operations.known_types import KnownTypes
-from leaseq.shapes import shape_of
-from leaseq.telemetry import recorded
+from leaseq.payloads.shapes import shape_of
 from support.api import Api, open_api, problem
 from support.worker import until
 

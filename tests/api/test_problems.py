@@ -9,7 +9,7 @@ import pytest
 
 from leaseq import errors
 from leaseq.codec import new_task_id
-from leaseq.telemetry import INFO, recorded
+from leaseq.observability.telemetry import INFO, recorded
 from leaseq_api import problems
 from leaseq_api.problems import KINDS
 from support.api import Api, problem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leaseq import telemetry
+from leaseq.observability import telemetry
 from leaseq_chaos.checkers import sometimes
 from leaseq_chaos.history import Kind
 from leaseq_chaos.verdict import Verdict

@@ -21,9 +21,15 @@ import pytest
 from leaseq import cli
 from leaseq.cli import COMMANDS
 from leaseq.cli.dev.printer import Printer
-from leaseq.logs import RecordHandler, _line, _render_console, _render_json, _render_safely
 from leaseq.model import State
-from leaseq.telemetry import INFO, Event
+from leaseq.observability.logs import (
+    RecordHandler,
+    _line,
+    _render_console,
+    _render_json,
+    _render_safely,
+)
+from leaseq.observability.telemetry import INFO, Event
 from support.cli import Command, Stage
 
 # Everything that Postgres can store: all but U+0000 and halves of pairs.

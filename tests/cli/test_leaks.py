@@ -23,7 +23,7 @@ from leaseq.dispatch.dispatcher import reachable
 from leaseq.errors import LeaseqError
 from leaseq.fitness import require_fit
 from leaseq.ledger.schema import require_schema
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from support.processes import environment
 
 TASK = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6a7b"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from leaseq.cli.output import moment
-from leaseq.printable import printable
+from leaseq.safe_text.printable import printable
 from support.cli import Stage
 from support.processes import environment
 

@@ -9,8 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from leaseq.cli.story import Whereabouts, headline, tell, why
-from leaseq.model import Outcome, Priority, State, Task
-from leaseq.records import Attempt, WorkerRecord
+from leaseq.model import AttemptRecord, Outcome, Priority, State, Task, WorkerRecord
 
 START = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
 WORKER = WorkerRecord(
@@ -62,8 +61,10 @@ def a_task(**said: Any) -> Task:
     return replace(usual, **said)
 
 
-def an_attempt(number: int, outcome: Outcome, then: State, error: bytes | None = None) -> Attempt:
-    return Attempt(
+def an_attempt(
+    number: int, outcome: Outcome, then: State, error: bytes | None = None
+) -> AttemptRecord:
+    return AttemptRecord(
         task_id="",
         attempt=number,
         outcome=outcome,

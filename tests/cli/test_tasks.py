@@ -12,7 +12,7 @@ from leaseq.config import Config
 from leaseq.ledger.fleet import TaskType
 from leaseq.ledger.ledger import TaskFilter
 from leaseq.model import DEFAULT_TENANT, State
-from leaseq.shapes import shape_of
+from leaseq.payloads.shapes import shape_of
 from support.cli import Command, Stage
 from support.servers import free_port
 

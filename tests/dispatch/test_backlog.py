@@ -12,7 +12,7 @@ from leaseq.dispatch.backlog import Backlog, read_backlogs
 from leaseq.dispatch.dispatcher import BITE, Dispatcher
 from leaseq.dispatch.survey import Survey
 from leaseq.model import Lane
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from support.dispatch import KEYS, QUEUE, ids, in_lane
 
 WINDOW = 10

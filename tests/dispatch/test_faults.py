@@ -19,7 +19,7 @@ from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.survey import Survey
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from support.dispatch import KEYS, QUEUE, WORKER, begin, ids, in_hand, in_lane
 from support.proxy import ProxyTo
 

@@ -9,8 +9,8 @@ from leaseq.config import Config
 from leaseq.connect import open_redis
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.model import Lane
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.push import Pusher
-from leaseq.telemetry import recorded
 from support.dispatch import KEYS, ids, in_lane
 from support.proxy import ProxyTo
 

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.model import DEFAULT_TENANT
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import Engine, open_engine
-from leaseq.telemetry import recorded
 from support.ledger import submission
 from support.proxy import ProxyTo
 from support.servers import Pair

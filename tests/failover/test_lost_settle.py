@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.model import State
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import open_engine
-from leaseq.telemetry import recorded
 from leaseq_reaper.sidecar import run
 from support.client import Client
 from support.processes import PATIENCE

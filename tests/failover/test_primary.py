@@ -14,9 +14,9 @@ from leaseq.connect import Pool, open_pool
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.primary import Timeline, learn_timeline, newest_timeline
-from leaseq.telemetry import recorded
 from support.api import Api, open_api, problem
 from support.ledger import RETENTION, submission
 from support.processes import PATIENCE

@@ -19,8 +19,8 @@ from leaseq.config import Config
 from leaseq.connect import Connection
 from leaseq.errors import ServerUnreachable
 from leaseq.model import DEFAULT_TENANT, State, Submitted
+from leaseq.observability.telemetry import Event, recorded
 from leaseq.operations.engine import open_engine
-from leaseq.telemetry import Event, recorded
 from support.api import open_api, problem
 from support.client import Client
 from support.ledger import submission

@@ -16,7 +16,7 @@ from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.locked import LockedTasks
 from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.session import Locked, Session
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from support.ledger import claim_task, find, holding, open_worker, scheduled, submit
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from leaseq.model import Lane
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from leaseq_reaper import compared
 from leaseq_reaper.reconcile import Reconcile
 from support.dispatch import KEYS, ids

@@ -8,8 +8,8 @@ import pytest
 
 from leaseq.dispatch.deliveries import Release
 from leaseq.model import Claim, State
+from leaseq.observability.telemetry import recorded
 from leaseq.primary import Timeline
-from leaseq.telemetry import recorded
 from leaseq_reaper.forgotten import PATIENCE_SECONDS
 from leaseq_reaper.reconcile import Reconcile
 from support.ledger import succeeded

@@ -13,8 +13,8 @@ import pytest
 from leaseq.connect import LOCK_SECONDS
 from leaseq.ledger.session import Locked
 from leaseq.model import State
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.reap import Death
-from leaseq.telemetry import recorded
 from leaseq_reaper.reap import PATIENCE_SECONDS, Reaping
 from leaseq_reaper.suspicion import Suspicion
 from support.reaper import QUEUE, FakeClock, Stage, named, names, reconciler, watch

@@ -13,8 +13,8 @@ from leaseq.config import Config
 from leaseq.embedded import ValkeyServer
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, Priority, State
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import open_engine
-from leaseq.telemetry import recorded
 from leaseq_reaper import positions, promote
 from leaseq_reaper.passes import SEVERAL
 from leaseq_reaper.promote import PASS_SECONDS, Promote

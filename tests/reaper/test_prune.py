@@ -9,7 +9,7 @@ import pytest
 
 from leaseq.ledger.maintenance import PrunedKeys
 from leaseq.model import State
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from leaseq_reaper import prune
 from leaseq_reaper.prune import Prune
 from leaseq_reaper.walk import first_recent_id

@@ -10,7 +10,7 @@ import pytest
 
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, State
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from leaseq_reaper.reap import TOGETHER, Reaping
 from leaseq_reaper.suspicion import Suspicion
 from support.dispatch import KEYS

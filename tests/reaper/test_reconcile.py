@@ -18,8 +18,8 @@ from leaseq.dispatch import survey
 from leaseq.embedded import ValkeyServer
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, Priority, State
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import open_engine
-from leaseq.telemetry import recorded
 from leaseq_reaper import walk
 from leaseq_reaper.isolation import AT_ONCE
 from leaseq_reaper.promote import Promote

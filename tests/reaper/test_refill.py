@@ -17,8 +17,8 @@ from leaseq.dispatch.backlog import Backlog
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger import maintenance
 from leaseq.model import DEFAULT_TENANT, Lane, Priority, State
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import open_engine
-from leaseq.telemetry import recorded
 from leaseq_reaper import refill
 from leaseq_reaper.refill import Refill
 from leaseq_reaper.sidecar import run

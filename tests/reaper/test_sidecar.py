@@ -20,8 +20,8 @@ from leaseq.config import Config
 from leaseq.embedded import ValkeyServer
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State
+from leaseq.observability.telemetry import Event, recorded, subscribe
 from leaseq.operations.engine import open_engine
-from leaseq.telemetry import Event, recorded, subscribe
 from leaseq_chaos.pace import Pace
 from leaseq_reaper.clockwork import Every, repair_after_clock_change, run_duties
 from leaseq_reaper.passes import Duty, Passes

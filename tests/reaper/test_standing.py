@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from leaseq.model import Lane, Priority
+from leaseq.observability.telemetry import recorded
 from leaseq.redis_connection import _Guarded
-from leaseq.telemetry import recorded
 from leaseq_reaper import compared, refill
 from leaseq_reaper.passes import SEVERAL
 from leaseq_reaper.refill import Refill

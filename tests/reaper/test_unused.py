@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from leaseq_reaper import unused
 from leaseq_reaper.prune import Prune
 from leaseq_reaper.unused import UnusedQueues

@@ -10,7 +10,7 @@ from __future__ import annotations
 from leaseq.codec import fingerprint
 from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, TaskConflict, TaskNotFound
 from leaseq.model import DEFAULT_TENANT, Lane, Outcome, Priority, State, Submission
-from leaseq.telemetry import Event, subscribe
+from leaseq.observability.telemetry import Event, subscribe
 from leaseq_reaper.walk import first_id_at
 from simulation.actors import FIRST_HAND, QUEUE, Actor, Ground, Hand, Sidecar
 from simulation.gates import Stand, Verdict, Yard

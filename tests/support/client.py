@@ -11,10 +11,9 @@ import psycopg
 import pytest
 
 from leaseq.config import Config
-from leaseq.model import DEFAULT_TENANT, State, Task
+from leaseq.model import DEFAULT_TENANT, AttemptRecord, State, Task
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.submission import accept
-from leaseq.records import Attempt
 from support.processes import PATIENCE
 from support.requests import request_of
 from support.servers import admin_url
@@ -67,7 +66,7 @@ class Client:
         )
         return [found[task_id] for task_id in task_ids]
 
-    async def attempts(self, task_id: str) -> list[Attempt]:
+    async def attempts(self, task_id: str) -> list[AttemptRecord]:
         return await self.engine.for_tenant(DEFAULT_TENANT).list_attempts(task_id)
 
     async def running(self, task_ids: Sequence[str]) -> list[Task]:

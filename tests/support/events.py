@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from leaseq import telemetry
-from leaseq.events import CATALOGUE
-from leaseq.telemetry import Event
+from leaseq.observability import telemetry
+from leaseq.observability.events import CATALOGUE
+from leaseq.observability.telemetry import Event
 
 _misfits: list[str] = []
 
@@ -32,4 +32,4 @@ def events_as_declared() -> Iterator[list[str]]:
     """The misfits of this test, which must be none when it ends."""
     _misfits.clear()
     yield _misfits
-    assert _misfits == [], "the catalogue in leaseq/events.py declares other fields"
+    assert _misfits == [], "the catalogue in leaseq/observability/events.py declares other fields"

@@ -11,7 +11,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from leaseq.events import CATALOGUE
+from leaseq.observability.events import CATALOGUE
 from support.source_tree import PACKAGES, Function, Module, calls, functions, literals, walk
 
 SOURCE_LINES, TEST_LINES, FUNCTION_LINES = 400, 500, 50
@@ -78,7 +78,7 @@ WALL_CLOCKS = {
         "follow_clock",
     ): "ids follow the clock of Postgres where this one is wrong",
     ("engine/leaseq/cli/dev/printer.py", "_now"): "the time on a line, for people",
-    ("engine/leaseq/logs.py", "_line"): "the time on a log line, for people",
+    ("engine/leaseq/observability/logs.py", "_line"): "the time on a log line, for people",
     (
         "reaper/leaseq_reaper/clockwork.py",
         "repair_after_clock_change",
@@ -211,7 +211,7 @@ def no_judgement_goes_by_the_clock_on_the_wall(module: Module) -> Iterator[str]:
 
 def cancellations_are_never_swallowed(module: Module) -> Iterator[str]:
     """A handler that catches a cancellation can raise it again."""
-    if module.name == "engine/leaseq/describe.py":
+    if module.name == "engine/leaseq/safe_text/exceptions.py":
         return  # it awaits nothing, and calls code of handlers that may raise anything
     for node in walk(module.tree):
         caught = [node.type] if isinstance(node, ast.ExceptHandler) else []

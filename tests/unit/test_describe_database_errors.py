@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from leaseq.config import Config
-from leaseq.describe import describe, plain, text_of, told, trace_of
-from leaseq.logs import RecordHandler, _render_console, _render_json
+from leaseq.observability.logs import RecordHandler, _render_console, _render_json
+from leaseq.safe_text.exceptions import describe, plain, text_of, told, trace_of
 
 SECRET = "ada@example.org"
 UNIQUE = f"create temp table people (email text, constraint people_email unique (email)); insert into people values ('{SECRET}')"

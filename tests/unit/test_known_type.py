@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from msgspec import Meta, Struct, defstruct
 
 from leaseq.errors import PayloadInvalid
-from leaseq.known_type import KnownType, stamp_in
 from leaseq.model import TypeDefaults
-from leaseq.shapes import decoder_of, shape_of
+from leaseq.payloads.known_type import KnownType, stamp_in
+from leaseq.payloads.shapes import decoder_of, shape_of
 from support.payloads import ODD, payload_types, texts
 
 # A millisecond on a machine three times slower. A refusal that takes no longer is cheap, for any

@@ -6,9 +6,9 @@ import select
 
 import pytest
 
-from leaseq import logs
-from leaseq.logs import Lines
-from leaseq.telemetry import burst
+from leaseq.observability import logs
+from leaseq.observability.logs import Lines
+from leaseq.observability.telemetry import burst
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from leaseq import loop
 from leaseq.errors import ServerUnreachable
 from leaseq.loop import end, pause, run_forever
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 
 
 class Rounds:

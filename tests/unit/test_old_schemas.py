@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec import Meta, Struct, defstruct
 
-from leaseq.old_schemas import shape_from
-from leaseq.shapes import decoder_of
+from leaseq.payloads.old_schemas import shape_from
+from leaseq.payloads.shapes import decoder_of
 from support.payloads import LEAVES, ODD, payload_types, texts
 
 

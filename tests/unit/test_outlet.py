@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from leaseq.outlet import Outlet, text_stream
+from leaseq.observability.outlet import Outlet, text_stream
 
 
 @pytest.fixture(params=["pipe", "socket", "pipe that cannot be opened again"])

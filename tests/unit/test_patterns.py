@@ -8,7 +8,7 @@ from time import process_time
 
 import pytest
 
-from leaseq.patterns import require_linear
+from leaseq.payloads.patterns import require_linear
 
 LINEAR = [
     "",

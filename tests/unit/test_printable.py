@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaseq.printable import ascii_json, printable, printable_json, printable_lines
+from leaseq.safe_text.printable import ascii_json, printable, printable_json, printable_lines
 
 # All that may steer a terminal or end a line: C0, DEL, C1 and U+00A0, writing direction, line
 # separators, half of a pair.

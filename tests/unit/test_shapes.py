@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec import Meta, Struct, defstruct
 
+from leaseq.payloads.shapes import decoder_of, shape_of, stamp_of
 from leaseq.registry import describe
-from leaseq.shapes import decoder_of, shape_of, stamp_of
 from support.payloads import LEAVES, ODD, payload_types, texts
 
 DECODERS: dict[int, tuple[Any, Any]] = {}

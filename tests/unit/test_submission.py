@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.errors import IdempotencyKeyInvalid, PayloadInvalid, PayloadTooLarge, SubmissionInvalid
-from leaseq.known_type import KnownType
 from leaseq.model import DEFAULT_TENANT, Priority, TypeDefaults
 from leaseq.operations.submission import Request, accept
+from leaseq.payloads.known_type import KnownType
 from support.requests import request_of
 
 CONFIG = Config(max_attempts=7, timeout_seconds=77.0, payload_max_bytes=100)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from leaseq.telemetry import (
+from leaseq.observability.telemetry import (
     EVENTS,
     INFO,
     WARNING,

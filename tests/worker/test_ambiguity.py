@@ -18,7 +18,7 @@ from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.model import Outcome, State
-from leaseq.telemetry import Event, recorded
+from leaseq.observability.telemetry import Event, recorded
 from leaseq.worker import cancel_watch
 from leaseq_chaos.pace import Pace
 from support.client import Client

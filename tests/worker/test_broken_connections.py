@@ -19,9 +19,9 @@ from leaseq.embedded import PostgresServer
 from leaseq.errors import Fenced, ServerUnreachable
 from leaseq.lifecycle import FREE_CRASHES, hand_back
 from leaseq.model import Counts, Ending, Outcome, State, Task, TaskError
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import open_engine
 from leaseq.primary import primary_at
-from leaseq.telemetry import recorded
 from leaseq.worker.attempt.outages import LOOK_SECONDS, Outages
 from support.client import Client
 from support.servers import at, prepare

@@ -13,7 +13,7 @@ from leaseq.dispatch.deliveries import Deliveries
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from support.client import Client
 from support.worker import QUEUE, assembled, until
 

@@ -10,7 +10,7 @@ import pytest
 from apps.probe import app
 from leaseq.config import Config
 from leaseq.model import DEFAULT_TENANT, Outcome, State
-from leaseq.telemetry import WARNING, recorded
+from leaseq.observability.telemetry import WARNING, recorded
 from leaseq_chaos.pace import Pace
 from support.client import Client
 from support.processes import Services

@@ -11,8 +11,8 @@ from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries, as_bytes
 from leaseq.model import Lane, State
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.reap import Death
-from leaseq.telemetry import recorded
 from support.client import Client
 from support.dispatch import KEYS
 from support.worker import QUEUE, assembled, until, working

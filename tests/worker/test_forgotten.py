@@ -11,8 +11,8 @@ from leaseq import Context, Leaseq, Retry
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import Engine, open_engine
-from leaseq.telemetry import recorded
 from leaseq.worker.intake.claimer import Claimer
 from leaseq_reaper.forgotten import PATIENCE_SECONDS
 from leaseq_reaper.reconcile import Reconcile

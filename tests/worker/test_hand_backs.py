@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.model import Lane, Outcome, State, Task
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from leaseq.worker import expedite
 from support.client import Client
 from support.ledger import promote_due

@@ -8,8 +8,8 @@ import pytest
 
 from leaseq import Context, Leaseq
 from leaseq.config import Config
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.reap import Death
-from leaseq.telemetry import recorded
 from support.client import Client
 from support.worker import QUEUE, until, working
 

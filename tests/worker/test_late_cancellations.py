@@ -15,8 +15,8 @@ from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.connect import open_pool
 from leaseq.model import Outcome, State
+from leaseq.observability.telemetry import recorded
 from leaseq.primary import ImpatientConnection, primary_at
-from leaseq.telemetry import recorded
 from support.client import Client
 from support.worker import until, working
 

@@ -7,7 +7,7 @@ import pytest
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.model import State
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from leaseq.worker.intake import list_audit
 from support.client import Client
 from support.worker import working

@@ -18,8 +18,8 @@ from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Locked
 from leaseq.model import ClaimedTask, Lane, Settled, Settlement, State
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.reap import Death
-from leaseq.telemetry import recorded
 from leaseq.worker.attempt.outcome import Stop
 from leaseq.worker.in_flight import InFlight
 from leaseq.worker.intake import locked_deliveries

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.model import Lane, State
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import open_engine
 from leaseq.supervisor.heartbeat import SILENT_LEASES, Heartbeat
-from leaseq.telemetry import recorded
 from support.client import Client
 from support.dispatch import KEYS
 from support.processes import Services

@@ -14,7 +14,7 @@ import pytest
 from leaseq import Context, Fail, Leaseq, Retry
 from leaseq.config import Config
 from leaseq.model import Outcome, State, Task
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from support.client import Client
 from support.worker import until, working
 

@@ -23,9 +23,9 @@ from leaseq.codec import FIRST_ID, LAST_ID, new_task_id
 from leaseq.config import Config
 from leaseq.loop import run_forever
 from leaseq.model import Lane, State
+from leaseq.observability.telemetry import WARNING, recorded
 from leaseq.operations.engine import Engine
 from leaseq.supervisor.heartbeat import Heartbeat
-from leaseq.telemetry import WARNING, recorded
 from leaseq_chaos.pace import Pace
 from leaseq_reaper.clockwork import run_duties
 from leaseq_reaper.reconcile import Reconcile

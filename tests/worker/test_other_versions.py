@@ -12,9 +12,9 @@ from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.ledger.fleet import Fleet
 from leaseq.model import DEFAULT_TENANT, Outcome, State, Task
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.submission import Request, accept
 from leaseq.task import AsyncTask
-from leaseq.telemetry import recorded
 from leaseq.worker.expedite import task_types
 from support.client import Client
 from support.worker import promoting, until, working

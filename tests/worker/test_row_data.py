@@ -8,7 +8,7 @@ import psycopg
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.model import State
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
 from support.client import Client
 from support.worker import working
 

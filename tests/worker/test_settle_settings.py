@@ -13,8 +13,8 @@ from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
 from leaseq.model import State
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import open_engine
-from leaseq.telemetry import recorded
 from support.client import Client
 from support.servers import at, prepare
 from support.worker import promoting, until, working

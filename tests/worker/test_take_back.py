@@ -14,10 +14,10 @@ from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import BITE
 from leaseq.loop import end
 from leaseq.model import Lane, State
+from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.reap import Death
 from leaseq.supervisor.heartbeat import Heartbeat
-from leaseq.telemetry import recorded
 from support.dispatch import KEYS
 from support.ledger import RETENTION, submission
 from support.worker import QUEUE

@@ -11,9 +11,9 @@ import pytest
 
 from leaseq import Context, Leaseq, lifecycle
 from leaseq.config import Config
-from leaseq.describe import MESSAGE_LIMIT, NAME_LIMIT, TRACEBACK_LIMIT, describe
 from leaseq.model import Outcome, State, Task
-from leaseq.telemetry import recorded
+from leaseq.observability.telemetry import recorded
+from leaseq.safe_text.exceptions import MESSAGE_LIMIT, NAME_LIMIT, TRACEBACK_LIMIT, describe
 from leaseq.worker.attempt import attempt, decide
 from support.client import Client
 from support.odd_exceptions import ODD, grouped

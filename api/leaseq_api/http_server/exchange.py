@@ -14,7 +14,7 @@ from traceback import format_tb
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 from leaseq_api.http_server.head import Head, Headers
 from leaseq_api.problems import FAULT, HEADERS, RawAnswer, raw_problem
 

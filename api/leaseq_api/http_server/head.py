@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from httptools import HttpParserError, HttpParserInvalidMethodError
 from msgspec import Struct
 
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 from leaseq_api.http_server.limits import Limits
 from leaseq_api.problems import FAULT
 

@@ -12,7 +12,7 @@ import asyncio
 import resource
 from email.utils import formatdate
 
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 from leaseq_api.http_server.connection import Connection
 from leaseq_api.http_server.exchange import Application
 from leaseq_api.http_server.limits import Limits

@@ -27,7 +27,7 @@ from leaseq.errors import (
     TaskConflict,
     TaskNotFound,
 )
-from leaseq.printable import printable, printable_lines
+from leaseq.safe_text.printable import printable, printable_lines
 
 OK = 0
 FAILED = 1

@@ -9,8 +9,8 @@ from leaseq.cli.output import moment, print_json, print_table
 from leaseq.cli.stores import reading, with_engine
 from leaseq.cli.streams import note, say
 from leaseq.dispatch.survey import Depths
+from leaseq.model import QueueRecord, WorkerRecord
 from leaseq.operations.engine import Engine
-from leaseq.records import QueueRecord, WorkerRecord
 from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList
 from leaseq_api.views import depths_view
 

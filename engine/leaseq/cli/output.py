@@ -20,7 +20,7 @@ from rich.text import Text
 
 from leaseq.cli.streams import say, say_json
 from leaseq.model import State
-from leaseq.printable import printable, printable_lines
+from leaseq.safe_text.printable import printable, printable_lines
 
 WIDTH = 100_000
 

@@ -19,9 +19,9 @@ from leaseq.cli.signals import stop_at_eof
 from leaseq.cli.streams import note, note_as_it_is
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, LeaseqError
-from leaseq.logs import set_up_logs
 from leaseq.model import NAME
-from leaseq.printable import printable_lines
+from leaseq.observability.logs import set_up_logs
+from leaseq.safe_text.printable import printable_lines
 from leaseq.supervisor.supervisor import SupervisorSpec
 from leaseq.supervisor.supervisor import serve as serve_worker
 from leaseq.worker import load as loading

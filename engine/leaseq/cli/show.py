@@ -13,15 +13,14 @@ from leaseq.cli.output import STYLES, moment, one_line, print_block, print_json,
 from leaseq.cli.stores import reading
 from leaseq.cli.story import Whereabouts, headline, tell
 from leaseq.errors import ServerUnreachable
-from leaseq.model import TERMINAL, Task
+from leaseq.model import TERMINAL, AttemptRecord, Task
 from leaseq.operations.engine import DeliveryLocation, Engine
-from leaseq.records import Attempt
 from leaseq_api.views import attempt_view, task_view
 
 # A frozen Redis must not delay the part that comes from the ledger.
 LOCATE_SECONDS = 5.0
 
-Found = tuple[Task, list[Attempt], Whereabouts]
+Found = tuple[Task, list[AttemptRecord], Whereabouts]
 
 
 @click.command()
@@ -68,7 +67,7 @@ async def find_whereabouts(engine: Engine, task: Task) -> Whereabouts:
     )
 
 
-def _story_json(task: Task, attempts: list[Attempt], where: Whereabouts) -> dict[str, Any]:
+def _story_json(task: Task, attempts: list[AttemptRecord], where: Whereabouts) -> dict[str, Any]:
     known = where.lanes is not None
     return {
         "task": task_view(task),
@@ -85,7 +84,7 @@ def _story_json(task: Task, attempts: list[Attempt], where: Whereabouts) -> dict
     }
 
 
-def _print(task: Task, attempts: list[Attempt], where: Whereabouts) -> None:
+def _print(task: Task, attempts: list[AttemptRecord], where: Whereabouts) -> None:
     print_line(styled(task.task_id, "bold"), styled(task.state, STYLES[task.state]))
     print_line(headline(task))
     print_line()

@@ -18,8 +18,8 @@ from leaseq.config import Config
 from leaseq.errors import ConfigInvalid
 from leaseq.ledger.roles import prepare_embedded
 from leaseq.ledger.schema import require_schema
+from leaseq.observability.telemetry import WARNING, Event, subscribe
 from leaseq.operations.engine import Engine, open_engine
-from leaseq.telemetry import WARNING, Event, subscribe
 
 T = TypeVar("T")
 POOL_SIZE = 2

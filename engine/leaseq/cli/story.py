@@ -13,8 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from leaseq.model import TERMINAL, Outcome, State, Task
-from leaseq.records import Attempt, WorkerRecord
+from leaseq.model import TERMINAL, AttemptRecord, Outcome, State, Task, WorkerRecord
 
 SHORT = 12
 
@@ -40,7 +39,7 @@ class Line(Struct, frozen=True):
     when: datetime | None = None
 
 
-def tell(task: Task, attempts: Sequence[Attempt], where: Whereabouts) -> list[Line]:
+def tell(task: Task, attempts: Sequence[AttemptRecord], where: Whereabouts) -> list[Line]:
     """The whole history, oldest first, ending with what the task is waiting for, if it has not
     ended."""
     return [*_past(task, attempts), *(Line(said) for said in _present(task, where))]
@@ -75,7 +74,7 @@ def _code(error: bytes | None) -> str:
     return str(msgspec.json.decode(error).get("code", "")) if error else ""
 
 
-def _past(task: Task, attempts: Sequence[Attempt]) -> Iterator[Line]:
+def _past(task: Task, attempts: Sequence[AttemptRecord]) -> Iterator[Line]:
     key = f", key {task.idempotency_key}" if task.idempotency_key else ""
     limits = (
         f"at most {_count(task.max_attempts, 'attempt', 'attempts')} of {task.timeout_seconds:g} s"
@@ -102,7 +101,7 @@ def _past(task: Task, attempts: Sequence[Attempt]) -> Iterator[Line]:
         yield Line(_end(task, recorded=recorded), task.finished_at)
 
 
-def _ending(attempt: Attempt) -> str:
+def _ending(attempt: AttemptRecord) -> str:
     took = _seconds(attempt.started_at, attempt.finished_at)
     said = f"attempt {attempt.attempt} {_outcome(attempt.outcome)} after {took}"
     if attempt.last > attempt.attempt:

@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
-from leaseq.printable import ascii_json, printable, printable_json
+from leaseq.safe_text.printable import ascii_json, printable, printable_json
 
 MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
 

@@ -35,9 +35,9 @@ from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.model import Lane
+from leaseq.observability.telemetry import emit
 from leaseq.redis_connection import Refused
-from leaseq.telemetry import emit
-from leaseq.unreached import redis_reason
+from leaseq.safe_text.unreachable import redis_reason
 
 # The order in which a worker reads the lanes. The suspect lane is missing, because it has a
 # separate worker.

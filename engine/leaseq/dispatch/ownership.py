@@ -33,9 +33,9 @@ from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import reachable
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.scripts import SCRIPTS, SHAS, NotLoaded, Scripts, is_odd
+from leaseq.observability.telemetry import emit
 from leaseq.primary import Primary, Timeline, learn_timeline
 from leaseq.redis_connection import Guard, Refused
-from leaseq.telemetry import emit
 
 # A plausible timeline of Postgres.
 NUMBER = re.compile(r"[0-9]{1,10}")

@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 
 from leaseq.dispatch.keys import epoch_beside, type_of
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 
 
 def load_scripts() -> dict[str, str]:

@@ -16,8 +16,7 @@ import psycopg
 from leaseq.errors import QueueUnknown, SchemaMismatch
 from leaseq.ledger import rows
 from leaseq.ledger.session import Connection, Session
-from leaseq.model import TypeDefaults
-from leaseq.records import QueueRecord, WorkerRecord
+from leaseq.model import QueueRecord, TypeDefaults, WorkerRecord
 
 # While so many queues are paused, a queue that is not known cannot be. Operators pause queues
 # before their first task, and clients can make up names.

@@ -18,13 +18,13 @@ from msgspec.structs import replace
 
 from leaseq.codec import FIRST_ID, next_id
 from leaseq.connect import ImpatientConnection
-from leaseq.describe import text_of
 from leaseq.errors import IdempotencyInFlight, ServerUnreachable, SubmissionInvalid
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.ledger.session import Connection, Locked, Session
 from leaseq.model import (
+    AttemptRecord,
     Claim,
     ClaimedTask,
     Counts,
@@ -37,7 +37,7 @@ from leaseq.model import (
     TaskSnapshot,
     TaskSummary,
 )
-from leaseq.records import Attempt
+from leaseq.safe_text.exceptions import text_of
 
 # Tasks that are looked at for one page of a list.
 LOOKED_AT = 5000
@@ -396,7 +396,7 @@ class Ledger:
         }
         return bool(await self._session.fetch("set_progress", params, idempotent=True))
 
-    async def list_attempts(self, task_id: str, *, tenant: str) -> list[Attempt]:
+    async def list_attempts(self, task_id: str, *, tenant: str) -> list[AttemptRecord]:
         """The attempts of a task that did not succeed, oldest first."""
         found = await self._session.fetch(
             "list_attempts", {"task_id": task_id, "tenant": tenant}, idempotent=True

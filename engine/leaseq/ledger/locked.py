@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from leaseq.ledger.ledger import Ledger
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 
 # Between two looks at a row that is locked.
 AGAIN_SECONDS = 1.0

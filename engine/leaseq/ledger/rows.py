@@ -19,11 +19,13 @@ from msgspec.structs import astuple
 from leaseq.ledger.arrays import numbers, quoted, words
 from leaseq.lifecycle import lane_of
 from leaseq.model import (
+    AttemptRecord,
     Claim,
     ClaimedTask,
     Counts,
     Lane,
     Priority,
+    QueueRecord,
     Settled,
     Settlement,
     State,
@@ -33,8 +35,8 @@ from leaseq.model import (
     TaskError,
     TaskSnapshot,
     TaskSummary,
+    WorkerRecord,
 )
-from leaseq.records import Attempt, QueueRecord, WorkerRecord
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -83,7 +85,7 @@ def reader(kind: type[T]) -> Callable[[Any], T]:
 
 to_summary = reader(TaskSummary)
 to_task = reader(Task)
-to_attempt = reader(Attempt)
+to_attempt = reader(AttemptRecord)
 to_worker = reader(WorkerRecord)
 to_queue = reader(QueueRecord)
 

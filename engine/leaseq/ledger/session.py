@@ -19,10 +19,10 @@ from psycopg.rows import namedtuple_row, tuple_row
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from leaseq.connect import Connection, ImpatientConnection, Pool
-from leaseq.describe import text_of
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.primary import ADAPTERS, Primary
+from leaseq.safe_text.exceptions import text_of
 
 # Named tuples, or plain ones (`POSITIONAL`).
 Rows = list[Any]

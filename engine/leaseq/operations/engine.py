@@ -29,7 +29,8 @@ from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.session import MARGIN_SECONDS, Connection, Session
 from leaseq.lifecycle import lane_of
 from leaseq.loop import end, run_forever
-from leaseq.model import Lane, State, Submission, Submitted, Task
+from leaseq.model import Lane, QueueRecord, State, Submission, Submitted, Task, WorkerRecord
+from leaseq.observability.telemetry import emit, listening
 from leaseq.operations.held_keys import HeldKeys
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.push import Pusher
@@ -38,9 +39,7 @@ from leaseq.operations.submit import KeyHeld, Submitter
 from leaseq.operations.tenant_client import TenantClient
 from leaseq.operations.wait import Waiter
 from leaseq.primary import primary_at
-from leaseq.records import QueueRecord, WorkerRecord
 from leaseq.redis_connection import Guard
-from leaseq.telemetry import emit, listening
 
 BATCH_SIZE = 500
 SCOUT_SECONDS = 3.0

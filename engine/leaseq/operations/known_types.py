@@ -13,13 +13,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
-from leaseq.collisions import guarded
-from leaseq.known_type import Decode, KnownType
 from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.loop import run_forever
-from leaseq.old_schemas import shape_from
-from leaseq.shapes import decoder_of, stamp_of
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
+from leaseq.payloads.collisions import guarded
+from leaseq.payloads.known_type import Decode, KnownType
+from leaseq.payloads.old_schemas import shape_from
+from leaseq.payloads.shapes import decoder_of, stamp_of
 
 REFRESH_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 0.25

@@ -20,7 +20,7 @@ from leaseq.errors import ListsBusy
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger, Listing, TaskFilter
 from leaseq.ledger.session import MARGIN_SECONDS, Session
-from leaseq.records import Attempt, QueueRecord, WorkerRecord
+from leaseq.model import AttemptRecord, QueueRecord, WorkerRecord
 
 # Lists that are read at the same time, each on a connection of its own.
 SHARE = 2
@@ -43,7 +43,7 @@ class Lists:
         async with self._turn():
             return await self._ledger.list_tasks(wanted, tenant=tenant)
 
-    async def list_attempts(self, task_id: str, *, tenant: str) -> list[Attempt]:
+    async def list_attempts(self, task_id: str, *, tenant: str) -> list[AttemptRecord]:
         """The attempts of a task that did not succeed."""
         async with self._turn():
             return await self._ledger.list_attempts(task_id, tenant=tenant)

@@ -15,7 +15,7 @@ from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.model import Lane
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 
 CAPACITY = 100_000
 

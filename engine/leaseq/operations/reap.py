@@ -45,7 +45,7 @@ from leaseq.model import (
     TaskError,
     TaskSnapshot,
 )
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 
 # Queues of one worker that are looked at together: one after the other, two hundred would take
 # longer than a lost host may.

@@ -14,9 +14,9 @@ from msgspec import Struct
 from leaseq.codec import check_payload, check_text, fingerprint, new_task_id
 from leaseq.config import Config
 from leaseq.errors import IdempotencyKeyInvalid, SubmissionInvalid, UnknownType
-from leaseq.known_type import KnownType
 from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, Priority, Submission, TypeDefaults
 from leaseq.options import PriorityName, SubmitOptions
+from leaseq.payloads.known_type import KnownType
 
 KEY_MAX_LENGTH = 255
 FIRST_YEAR, LAST_YEAR = 1970, 9998

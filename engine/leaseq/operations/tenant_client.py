@@ -12,10 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from leaseq.errors import TaskConflict, TaskNotFound
 from leaseq.ledger.ledger import Ledger, Listing, TaskFilter
 from leaseq.ledger.session import Connection
-from leaseq.model import State, Submission, Submitted, Task, TaskSnapshot
+from leaseq.model import AttemptRecord, State, Submission, Submitted, Task, TaskSnapshot
+from leaseq.observability.telemetry import emit
 from leaseq.operations.wait import Waiter
-from leaseq.records import Attempt
-from leaseq.telemetry import emit
 
 Submit = Callable[[Submission], Awaitable[Submitted]]
 SubmitWithin = Callable[[Submission, Connection], Awaitable[Submitted]]
@@ -66,7 +65,7 @@ class TenantClient:
         uses `Lists`."""
         return await self._ledger.list_tasks(wanted, tenant=self.tenant)
 
-    async def list_attempts(self, task_id: str) -> list[Attempt]:
+    async def list_attempts(self, task_id: str) -> list[AttemptRecord]:
         """Read the attempts of a task that did not succeed. Raises `TaskNotFound`."""
         await self.find(task_id)
         return await self._ledger.list_attempts(task_id, tenant=self.tenant)

@@ -33,9 +33,9 @@ from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
 from leaseq.loop import end, spread
+from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
 from leaseq.supervisor.protocol import FEW_QUEUES, boottime
-from leaseq.telemetry import emit
 
 SILENT_LEASES = 3
 # Leases of one worker that are opened at a time.

@@ -24,6 +24,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.loop import end, pause, run_forever
 from leaseq.model import Lane
+from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores, open_engine
 from leaseq.operations.reap import Death, Reap
 from leaseq.supervisor.child_process import ChildProcess
@@ -37,7 +38,6 @@ from leaseq.supervisor.protocol import (
     FromSupervisor,
     boottime,
 )
-from leaseq.telemetry import emit
 
 STALL_CHECK_SECONDS = 0.5
 LAGGED_SECONDS = 1.5

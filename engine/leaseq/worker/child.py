@@ -26,9 +26,10 @@ from leaseq.app import Leaseq
 from leaseq.config import Config, take_over
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet
-from leaseq.logs import restore_streams, set_up_logs, spare_the_streams
 from leaseq.loop import end
 from leaseq.memory import spare_the_collector
+from leaseq.observability.logs import restore_streams, set_up_logs, spare_the_streams
+from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.reap import Death
 from leaseq.registry import Registry
@@ -43,7 +44,6 @@ from leaseq.supervisor.protocol import (
     FromSupervisor,
     boottime,
 )
-from leaseq.telemetry import emit
 from leaseq.worker.attempt.outcome import Stop
 from leaseq.worker.build import BLOCK_SECONDS, build_worker
 from leaseq.worker.expedite import task_types

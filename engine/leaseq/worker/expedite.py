@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.loop import pause
+from leaseq.observability.telemetry import emit
 from leaseq.registry import Registry
-from leaseq.telemetry import emit
 
 EXPEDITE_BATCH = 500
 EXPEDITE_AGAIN_SECONDS = 10.0

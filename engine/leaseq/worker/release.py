@@ -18,7 +18,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.model import Lane
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 
 BATCH_SIZE = 500
 

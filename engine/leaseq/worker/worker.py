@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Protocol
 
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 from leaseq.worker.attempt.outcome import Stop
 from leaseq.worker.cancel_watch import CancelWatch
 from leaseq.worker.intake.claimer import Claimer

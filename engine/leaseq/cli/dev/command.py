@@ -14,7 +14,7 @@ from leaseq.cli.dev.process_group import ProcessGroup
 from leaseq.cli.dev.watch import changes
 from leaseq.cli.services import configure, require_extra
 from leaseq.cli.serving import on_fit_servers
-from leaseq.telemetry import subscribe
+from leaseq.observability.telemetry import subscribe
 
 
 @click.command()

@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from leaseq.printable import printable, printable_json, printable_lines
-from leaseq.telemetry import Event
+from leaseq.observability.telemetry import Event
+from leaseq.safe_text.printable import printable, printable_json, printable_lines
 
 COLOURS = {"dev": "white", "api": "blue", "worker": "green", "reaper": "magenta"}
 LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}

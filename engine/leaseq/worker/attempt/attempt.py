@@ -20,15 +20,15 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from leaseq.describe import told
 from leaseq.dispatch.deliveries import Place, Release
 from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
 from leaseq.lifecycle import is_suspect
-from leaseq.logs import restore_streams
 from leaseq.model import ClaimedTask, Ending, Lane, Settled, Settlement, State
+from leaseq.observability.logs import restore_streams
+from leaseq.observability.telemetry import emit
 from leaseq.registry import Handler
-from leaseq.telemetry import emit
+from leaseq.safe_text.exceptions import told
 from leaseq.worker.attempt import outcome
 from leaseq.worker.attempt.attempt_handle import AttemptHandle
 from leaseq.worker.attempt.commit import Committed

@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-from leaseq.describe import MESSAGE_LIMIT, storable, text_of
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import Ending, Outcome, Settled, Settlement, TaskError
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
+from leaseq.safe_text.exceptions import MESSAGE_LIMIT, storable, text_of
 from leaseq.worker.attempt.settle import Settler
 from leaseq.worker.attempt.transaction import AttemptTransaction, sqlstate_of
 

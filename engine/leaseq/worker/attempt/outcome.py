@@ -18,7 +18,6 @@ from enum import StrEnum
 import msgspec
 from msgspec.structs import replace
 
-from leaseq.describe import NAME_LIMIT, describe, leaves_of, name_of, plain, read, storable
 from leaseq.errors import (
     Fail,
     Fenced,
@@ -28,9 +27,18 @@ from leaseq.errors import (
     TransactionEnded,
     TransactionForeign,
 )
-from leaseq.known_type import stamp_in
 from leaseq.model import ClaimedTask, Ending, Outcome, TaskError
+from leaseq.payloads.known_type import stamp_in
 from leaseq.registry import Handler
+from leaseq.safe_text.exceptions import (
+    NAME_LIMIT,
+    describe,
+    leaves_of,
+    name_of,
+    plain,
+    read,
+    storable,
+)
 
 # Before an attempt starts again whose server was left: the new primary may still be coming up.
 SERVER_LEFT_SECONDS = 1.0

@@ -16,10 +16,10 @@ import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable
 
-from leaseq.describe import told
 from leaseq.errors import Fenced, ServerUnreachable
 from leaseq.ledger.session import Locked
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
+from leaseq.safe_text.exceptions import told
 
 INTERVAL_SECONDS = 0.5
 # Of the time that the attempt has run so far, where that is longer: an attempt of hours writes less

@@ -24,7 +24,7 @@ from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.locked import AGAIN_SECONDS, LockedTasks
 from leaseq.ledger.session import Locked
 from leaseq.model import TERMINAL, Settled, Settlement, State, TaskSnapshot
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 
 BATCH_SIZE = 500
 BATCH_BYTES = 8 * 1_048_576  # of results: more would take Postgres longer than a statement may

@@ -16,7 +16,7 @@ from leaseq.failpoints import reach
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Locked
 from leaseq.model import ClaimedTask, TaskSnapshot
-from leaseq.telemetry import emit, listening
+from leaseq.observability.telemetry import emit, listening
 from leaseq.worker.in_flight import InFlightDelivery
 from leaseq.worker.intake.claimer import Claimer
 from leaseq.worker.intake.locked_deliveries import LockedDeliveries

@@ -20,7 +20,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import ClaimedTask
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 
 # Longer than a claim takes. The multixact of one that goes alone does no harm.
 PATIENCE_SECONDS = 0.25

@@ -22,7 +22,7 @@ from leaseq.dispatch.dispatcher import MOST_PULLED
 from leaseq.errors import ServerUnreachable
 from leaseq.loop import pause
 from leaseq.model import ClaimedTask
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 from leaseq.worker.in_flight import Arrivals, InFlightDelivery
 from leaseq.worker.intake.claim import QueueClaims
 from leaseq.worker.intake.queue_deliveries import QueueDeliveries

@@ -20,7 +20,7 @@ from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.errors import ServerUnreachable
 from leaseq.loop import pause
 from leaseq.model import Lane
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 
 WATCH_SECONDS = 0.5
 # A push to any lane leaves a token in the bell. The token is lost with a worker that dies with it,

@@ -21,8 +21,8 @@ from leaseq.dispatch.deliveries import Deliveries
 from leaseq.dispatch.dispatcher import MOST_HELD, Dispatcher
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.locked import AGAIN_SECONDS
+from leaseq.observability.telemetry import emit
 from leaseq.supervisor.protocol import FEW_QUEUES
-from leaseq.telemetry import emit
 from leaseq.worker.in_flight import InFlight
 from leaseq.worker.intake.intake import Intake
 from leaseq.worker.intake.locked_deliveries import LockedDeliveries

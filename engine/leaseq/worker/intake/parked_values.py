@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 
 EVERY_SECONDS = 1.0
 

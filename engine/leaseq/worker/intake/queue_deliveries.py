@@ -18,7 +18,7 @@ from leaseq.dispatch.ownership import Ownership
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import State, TaskSnapshot
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 from leaseq.worker.in_flight import Arrivals, InFlight, InFlightDelivery
 from leaseq.worker.intake.parked_values import ParkedValues
 from leaseq.worker.release import Releaser

@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from leaseq.telemetry import emit
+from leaseq.observability.telemetry import emit
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from leaseq.patterns import require_linear
+from leaseq.payloads.patterns import require_linear
 
 Node = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """Emit events, and listen to them.
 
-`emit(name, **fields)` with a name and the fields of the catalogue in `leaseq.events`. Logs,
+`emit(name, **fields)` with a name and the fields of the catalogue in `leaseq.observability.events`. Logs,
 metrics, tests and the chaos history listen here, and nothing else writes a log line. An event
 without a listener at its level costs one comparison.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from leaseq.events import CATALOGUE, DEBUG, ERROR, INFO, WARNING
+from leaseq.observability.events import CATALOGUE, DEBUG, ERROR, INFO, WARNING
 
 # The level of each event, apart from its fields: `emit` looks nothing else up.
 EVENTS: dict[str, int] = {name: kind.level for name, kind in CATALOGUE.items()}

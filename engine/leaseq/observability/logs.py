@@ -3,7 +3,7 @@
 A line is a JSON object on stderr, or words and colours if stderr is a terminal. Events of leaseq,
 records of the standard library's logging (the user's handlers, APScheduler), exceptions of threads
 and warnings have the same format. Payloads and results are never logged, nor the row data that
-Postgres puts into its errors (`describe.py`).
+Postgres puts into its errors (`safe_text/exceptions.py`).
 
 Invariant: each value is written in printable characters, so it cannot control a terminal or forge a
 line. The lines of a traceback are indented on a terminal.
@@ -26,10 +26,18 @@ from typing import Any, TextIO
 import msgspec
 
 from leaseq.config import Config
-from leaseq.describe import trace_of
-from leaseq.outlet import Outlet, text_stream
-from leaseq.printable import printable, printable_json, printable_lines
-from leaseq.telemetry import DEBUG, ERROR, INFO, WARNING, Event, after_burst, subscribe
+from leaseq.observability.outlet import Outlet, text_stream
+from leaseq.observability.telemetry import (
+    DEBUG,
+    ERROR,
+    INFO,
+    WARNING,
+    Event,
+    after_burst,
+    subscribe,
+)
+from leaseq.safe_text.exceptions import trace_of
+from leaseq.safe_text.printable import printable, printable_json, printable_lines
 
 Line = dict[str, Any]
 LINE_LIMIT = 65_536  # bytes; the capacity of a pipe

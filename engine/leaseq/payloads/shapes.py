@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal, TypedDict, Union
 import msgspec
 from msgspec import Meta, Struct, inspect
 
-from leaseq.patterns import require_linear
+from leaseq.payloads.patterns import require_linear
 
 Node = dict[str, Any]
 

@@ -1,8 +1,8 @@
 """Check a payload at submission, with the same rules for HTTP, Python and the CLI.
 
 The check decodes the payload as a worker does. Python has the handler itself. The API and the
-command line have the shapes that workers registered (`leaseq.shapes`). During a deploy several
-shapes are live, and a payload that fits one of them is accepted.
+command line have the shapes that workers registered (`shapes.py`). During a deploy several shapes
+are live, and a payload that fits one of them is accepted.
 
 A task carries the stamp of the shape that accepted its payload. A worker that cannot decode the
 payload compares the stamp with its own. If they differ, the payload is for another version of the

@@ -15,7 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from leaseq.config import Config
 from leaseq.connect import open_pool
 from leaseq.errors import ServerUnreachable
-from leaseq.unreached import UNKNOWN, postgres_reason, redis_reason
+from leaseq.safe_text.unreachable import UNKNOWN, postgres_reason, redis_reason
 
 AT = 'connection failed: connection to server at "s3cret", port 5432 failed: '
 

@@ -1,0 +1,1 @@
+"""Events: their catalogue, and the log lines that are written from them."""

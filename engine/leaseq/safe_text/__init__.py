@@ -1,0 +1,1 @@
+"""Text that is safe to store and show: no secrets, row data, control characters."""
