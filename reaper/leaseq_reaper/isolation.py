@@ -3,7 +3,7 @@
 A key of the wrong type makes every command on it fail permanently, and must not keep a pass from
 the queues behind it. But when a server is gone, one pass must not wait for a time-out for each of a
 hundred queues. A server that answers and takes no writes (full, or a replica) would let the pass
-promote tasks, and walk past tasks, that it cannot deliver. So after a failure both servers are
+promote tasks, and scan past tasks, that it cannot deliver. So after a failure both servers are
 asked for something simple. If they do it, the failure belongs to the item and the pass continues.
 The failure is raised at the end, so that it is reported.
 """

@@ -22,14 +22,13 @@ from leaseq.ledger.schema import require_schema
 from leaseq.loop import pause
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Engine, open_engine
-from leaseq_reaper.clockwork import run_duties
-from leaseq_reaper.passes import Duty
-from leaseq_reaper.promote import Promote
-from leaseq_reaper.prune import Prune
-from leaseq_reaper.reap import Reaping
-from leaseq_reaper.reconcile import Reconcile
-from leaseq_reaper.refill import Refill
-from leaseq_reaper.suspicion import Suspicion
+from leaseq_reaper.duties.dead_workers import DeadWorkers
+from leaseq_reaper.duties.promote import Promote
+from leaseq_reaper.duties.prune import Prune
+from leaseq_reaper.duties.refill import Refill
+from leaseq_reaper.duties.suspicion import Suspicion
+from leaseq_reaper.duty_runner import Duty, run_duties
+from leaseq_reaper.reconcile.reconcile import Reconcile
 
 CLOSE_SECONDS = 0.4
 CONNECT_SECONDS = 1.0
@@ -67,21 +66,21 @@ def duties(engine: Engine) -> list[Duty]:
     suspicion = Suspicion(lease_seconds=config.lease_seconds)
 
     def on_leases(queues: AbstractSet[str]) -> None:
-        reaping.also(queues)
+        dead_workers.look_in(queues)
 
     reconcile = Reconcile(
         stores,
         reap,
         interval_seconds=config.reconcile_interval_seconds,
-        on_loss=suspicion.disturb,
+        on_loss=suspicion.suspend,
         on_leases=on_leases,
     )
     promote, refill = Promote(stores), Refill(stores)
-    reaping = Reaping(stores, reap, suspicion, on_lost_list=reconcile.sweep_soon)
+    dead_workers = DeadWorkers(stores, reap, suspicion, on_lost_list=reconcile.full_scan_soon)
     return [
-        Duty("promote", config.promote_interval_seconds, promote.run_once, promote.quiet.slack),
-        Duty("refill", config.promote_interval_seconds, refill.run_once, refill.quiet.slack),
-        Duty("reap", config.reap_interval_seconds, reaping.run_once),
+        Duty("promote", config.promote_interval_seconds, promote.run_once, promote.idle.factor),
+        Duty("refill", config.promote_interval_seconds, refill.run_once, refill.idle.factor),
+        Duty("reap", config.reap_interval_seconds, dead_workers.run_once),
         Duty("reconcile", config.reconcile_interval_seconds, reconcile.run_once),
         Duty("prune", config.prune_interval_seconds, Prune(stores, config).run_once),
     ]

@@ -14,7 +14,7 @@ from leaseq.config import Config
 from leaseq.connect import scout
 from leaseq.model import DEFAULT_TENANT
 from leaseq.operations.engine import open_engine
-from leaseq_reaper.walk import first_recent_id
+from leaseq_reaper.reconcile.ledger_scan import first_recent_id
 from support.ledger import submission
 
 DAY_NS = 86_400 * 10**9

@@ -9,8 +9,8 @@ import pytest
 
 from leaseq.model import Lane
 from leaseq.observability.telemetry import recorded
-from leaseq_reaper import compared
-from leaseq_reaper.reconcile import Reconcile
+from leaseq_reaper.reconcile import known_deliveries
+from leaseq_reaper.reconcile.reconcile import Reconcile
 from support.dispatch import KEYS, ids
 from support.reaper import WINDOW, FakeClock, Stage, named, reconciler
 
@@ -75,7 +75,7 @@ async def test_a_lane_that_stands_still_is_compared_once_a_minute(
     await narrow.submit(3 * WINDOW)
     await walk(reconcile, clock, seconds=10.0)
     assert told() >= WINDOW
-    assert await walk(reconcile, clock, seconds=2 * compared.COMPARED_SECONDS) == []
+    assert await walk(reconcile, clock, seconds=2 * known_deliveries.COMPARED_SECONDS) == []
     # The walk over all of the ledger meets them, and the one over its last seconds.
     assert 2 * WINDOW <= told() <= 8 * WINDOW
 
@@ -85,7 +85,7 @@ async def test_a_delivery_that_vanishes_from_a_lane_that_stands_still_comes_back
 ) -> None:
     task_ids = await settled(narrow, reconcile, clock, told)
     await narrow.redis.lrem(NORMAL, 1, task_ids[4])
-    assert await walk(reconcile, clock, seconds=compared.LOOK_SECONDS + PASS_SECONDS) == [
+    assert await walk(reconcile, clock, seconds=known_deliveries.LOOK_SECONDS + PASS_SECONDS) == [
         task_ids[4]
     ]
 
@@ -98,7 +98,7 @@ async def test_a_delivery_in_whose_place_a_push_has_come_comes_back(
     task_ids = await settled(narrow, reconcile, clock, told)
     await narrow.redis.lrem(NORMAL, 1, task_ids[4])
     await narrow.redis.rpush(NORMAL, *ids(1))
-    assert await walk(reconcile, clock, seconds=compared.LOOK_SECONDS + PASS_SECONDS) == [
+    assert await walk(reconcile, clock, seconds=known_deliveries.LOOK_SECONDS + PASS_SECONDS) == [
         task_ids[4]
     ]
 
@@ -109,9 +109,9 @@ async def test_a_delivery_in_whose_place_another_is_handed_back_comes_back_withi
     task_ids = await settled(narrow, reconcile, clock, told)
     await narrow.redis.lrem(NORMAL, 1, task_ids[4])
     await narrow.redis.lpush(NORMAL, *ids(1))
-    assert await walk(reconcile, clock, seconds=compared.COMPARED_SECONDS + PASS_SECONDS) == [
-        task_ids[4]
-    ]
+    assert await walk(
+        reconcile, clock, seconds=known_deliveries.COMPARED_SECONDS + PASS_SECONDS
+    ) == [task_ids[4]]
 
 
 async def test_a_task_that_has_run_since_is_compared_again_though_its_lane_looks_the_same(
@@ -143,10 +143,10 @@ async def test_memory_of_the_reconciler_is_bounded(
     told: Counted,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(compared, "MOST", WINDOW // 2)
+    monkeypatch.setattr(known_deliveries, "MOST", WINDOW // 2)
     task_ids = await narrow.submit(3 * WINDOW)
     await walk(reconcile, clock, seconds=10.0)
-    assert len(reconcile._stranded._compared._tasks) == WINDOW // 2
+    assert len(reconcile._stranded._known._tasks) == WINDOW // 2
     await narrow.redis.lrem(NORMAL, 1, task_ids[WINDOW - 1])
     assert await walk(reconcile, clock, seconds=PASS_SECONDS) == [task_ids[WINDOW - 1]]
 
@@ -161,7 +161,7 @@ async def test_a_lane_longer_than_a_page_is_remembered(
     monkeypatch.setattr("leaseq.dispatch.survey.PAGE", WINDOW // 3)
     task_ids = await settled(narrow, reconcile, clock, told)
     await narrow.redis.lrem(NORMAL, 1, task_ids[4])
-    assert await walk(reconcile, clock, seconds=compared.LOOK_SECONDS + PASS_SECONDS) == [
+    assert await walk(reconcile, clock, seconds=known_deliveries.LOOK_SECONDS + PASS_SECONDS) == [
         task_ids[4]
     ]
 
@@ -174,7 +174,7 @@ async def test_commands_of_a_pass_do_not_grow_with_the_lanes(
     time of their own."""
     for queue in QUEUES:
         await narrow.submit(each, queue=queue)
-    reconcile._leftovers._round_at = float("inf")
+    reconcile._dispatch_scan._round_at = float("inf")
     replies()
     await walk(reconcile, clock, seconds=PASS_SECONDS)
     assert replies() <= 2 * len(QUEUES)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from leaseq_reaper import flags
-from leaseq_reaper.reconcile import Reconcile
+from leaseq_reaper.reconcile import pause_flags
+from leaseq_reaper.reconcile.reconcile import Reconcile
 from support.dispatch import KEYS
 from support.reaper import FakeClock, Stage, reconciler
 
@@ -36,7 +36,7 @@ async def flagged(stage: Stage) -> set[str]:
 async def test_a_pass_restores_a_share_and_the_next_ones_the_rest(
     stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flags, "SHARE", 3)
+    monkeypatch.setattr(pause_flags, "SHARE", 3)
     counts = []
     for _ in range(3):
         clock.now += 2
@@ -49,7 +49,7 @@ async def test_a_pass_restores_a_share_and_the_next_ones_the_rest(
 async def test_flags_of_later_shares_go_when_their_queues_are_resumed(
     stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flags, "SHARE", 3)
+    monkeypatch.setattr(pause_flags, "SHARE", 3)
     for _ in range(3):
         await reconcile.run_once()
     await stage.stores.fleet.pause(NAMES[6], paused=False)
@@ -62,7 +62,7 @@ async def test_flags_of_later_shares_go_when_their_queues_are_resumed(
 async def test_a_queue_that_is_paused_again_during_a_round_keeps_its_flag(
     stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flags, "SHARE", 3)
+    monkeypatch.setattr(pause_flags, "SHARE", 3)
     for _ in range(3):
         await reconcile.run_once()
     await stage.stores.fleet.pause(NAMES[0], paused=False)

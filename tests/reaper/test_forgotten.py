@@ -10,8 +10,8 @@ from leaseq.dispatch.deliveries import Release
 from leaseq.model import Claim, State
 from leaseq.observability.telemetry import recorded
 from leaseq.primary import Timeline
-from leaseq_reaper.forgotten import PATIENCE_SECONDS
-from leaseq_reaper.reconcile import Reconcile
+from leaseq_reaper.reconcile.forgotten import PATIENCE_SECONDS
+from leaseq_reaper.reconcile.reconcile import Reconcile
 from support.ledger import succeeded
 from support.reaper import FakeClock, Stage, named, names, reconciler
 

@@ -15,8 +15,8 @@ from leaseq.ledger.session import Locked
 from leaseq.model import State
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.reap import Death
-from leaseq_reaper.reap import PATIENCE_SECONDS, Reaping
-from leaseq_reaper.suspicion import Suspicion
+from leaseq_reaper.duties.dead_workers import PATIENCE_SECONDS, DeadWorkers
+from leaseq_reaper.duties.suspicion import Suspicion
 from support.reaper import QUEUE, FakeClock, Stage, named, names, reconciler, watch
 from support.servers import person
 
@@ -45,7 +45,7 @@ async def test_a_reap_goes_around_a_locked_row_and_the_next_pass_finishes_it(
     worker_id = await stage.worker()
     await stage.take(worker_id)
     locked, free = ids[3], ids[:3] + ids[4:]
-    reaping = Reaping(
+    reaping = DeadWorkers(
         stage.engine.stores,
         stage.engine.reaper,
         Suspicion(lease_seconds=LEASE, clock=clock),
@@ -82,7 +82,7 @@ async def test_a_locked_row_of_one_dead_worker_delays_no_other(
     for worker_id in workers:
         await stage.take(worker_id, limit=2)
     await stage.silence(*workers)
-    reaping = Reaping(
+    reaping = DeadWorkers(
         stage.engine.stores,
         stage.engine.reaper,
         Suspicion(lease_seconds=LEASE, clock=clock),
@@ -101,7 +101,7 @@ async def test_the_locked_row_of_a_dead_worker_itself_delays_no_other(
     for worker_id in workers:
         await stage.take(worker_id, limit=2)
     await stage.silence(*workers)
-    reaping = Reaping(
+    reaping = DeadWorkers(
         stage.engine.stores,
         stage.engine.reaper,
         Suspicion(lease_seconds=LEASE, clock=clock),
@@ -161,6 +161,6 @@ async def test_an_orphan_whose_row_is_locked_is_tried_again_and_holds_up_no_othe
             clock.now += 1.5
         assert await stage.losses() == [(task_id, 1) for task_id in ids[1:]]
     # the walks need not find it a second time
-    reconcile._walk.cursor = reconcile._recent.cursor = None
+    reconcile._slow_scan.cursor = reconcile._recent_scan.cursor = None
     await reconcile._orphans.settle()
     assert await stage.losses() == [(task_id, 1) for task_id in ids]

@@ -15,10 +15,10 @@ from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, Priority, State
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import open_engine
-from leaseq_reaper import positions, promote
-from leaseq_reaper.passes import SEVERAL
-from leaseq_reaper.promote import PASS_SECONDS, Promote
-from leaseq_reaper.refill import Refill
+from leaseq_reaper.duties import due_positions, promote
+from leaseq_reaper.duties.promote import PASS_SECONDS, Promote
+from leaseq_reaper.duties.refill import Refill
+from leaseq_reaper.duty_runner import IDLE_PASSES
 from support.dispatch import KEYS
 from support.ledger import RETENTION, submission
 from support.proxy import READY_FOR_QUERY, ProxyTo
@@ -128,10 +128,7 @@ async def test_one_queue_has_room_and_another_has_not(narrow: Stage) -> None:
         await duty.run_once()
         assert len([value for value in await narrow.lane(queue="crowded") if value]) <= WINDOW
     assert sorted(seen) == crowd
-    assert await narrow.stores.survey.backlogs_of(["crowded", "default"]) == {
-        "crowded": {},
-        "default": {},
-    }
+    assert await narrow.stores.survey.backlogs_of(["crowded", "default"]) == {}
 
 
 async def test_promoted_task_goes_before_younger_backlog_and_after_older(
@@ -200,7 +197,7 @@ async def test_row_visible_behind_the_position_of_a_pass_is_promoted(
     await stage.plain.execute("update leaseq.scheduled set run_at = now() - interval '1 hour'")
     await duty.run_once()
     assert late not in await stage.lane()
-    clock.now += positions.WHOLE_REST
+    clock.now += due_positions.WHOLE_REST
     await duty.run_once()
     assert late in await stage.lane()
 
@@ -292,10 +289,10 @@ async def test_a_lane_of_another_type_keeps_no_queue_waiting(stage: Stage) -> No
 
 async def test_where_nothing_is_due_looks_are_rarer_until_something_is(stage: Stage) -> None:
     duty = Promote(stage.engine.stores)
-    for _ in range(SEVERAL):
-        assert duty.quiet.slack() == 1
+    for _ in range(IDLE_PASSES):
+        assert duty.idle.factor() == 1
         await duty.run_once()
-    assert duty.quiet.slack() == promote.QUIET_FACTOR
+    assert duty.idle.factor() == promote.QUIET_FACTOR
     await due(stage, 1)
     await duty.run_once()
-    assert duty.quiet.slack() == 1
+    assert duty.idle.factor() == 1

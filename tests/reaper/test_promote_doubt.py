@@ -15,8 +15,8 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Listed, Promotion
 from leaseq.model import Lane, State
 from leaseq.operations.engine import Engine, open_engine
-from leaseq_reaper import promote
-from leaseq_reaper.promote import Promote
+from leaseq_reaper.duties import promote
+from leaseq_reaper.duties.promote import Promote
 from support.dispatch import KEYS
 from support.ledger import scheduled
 from support.proxy import READY_FOR_QUERY, Proxy, ProxyTo, Trap

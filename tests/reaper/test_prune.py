@@ -10,9 +10,9 @@ import pytest
 from leaseq.ledger.maintenance import PrunedKeys
 from leaseq.model import State
 from leaseq.observability.telemetry import recorded
-from leaseq_reaper import prune
-from leaseq_reaper.prune import Prune
-from leaseq_reaper.walk import first_recent_id
+from leaseq_reaper.duties import prune
+from leaseq_reaper.duties.prune import Prune
+from leaseq_reaper.reconcile.ledger_scan import first_recent_id
 from support.reaper import Stage, named
 
 OLD = "interval '4 days'"

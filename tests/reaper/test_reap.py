@@ -11,8 +11,8 @@ import pytest
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, State
 from leaseq.observability.telemetry import recorded
-from leaseq_reaper.reap import TOGETHER, Reaping
-from leaseq_reaper.suspicion import Suspicion
+from leaseq_reaper.duties.dead_workers import TOGETHER, DeadWorkers
+from leaseq_reaper.duties.suspicion import Suspicion
 from support.dispatch import KEYS
 from support.processes import PATIENCE
 from support.reaper import FakeClock, Stage, named, names, watch
@@ -21,15 +21,15 @@ LEASE = 1.0
 
 
 @pytest.fixture
-def reaper(stage: Stage, clock: FakeClock) -> Callable[[], Reaping]:
+def reaper(stage: Stage, clock: FakeClock) -> Callable[[], DeadWorkers]:
     """Makes reapers that go by the test's clock."""
     return lambda: new_reaping(stage, clock)
 
 
 def new_reaping(
     stage: Stage, clock: FakeClock, on_lost_list: Callable[[], None] = lambda: None
-) -> Reaping:
-    return Reaping(
+) -> DeadWorkers:
+    return DeadWorkers(
         stage.engine.stores,
         stage.engine.reaper,
         Suspicion(lease_seconds=LEASE, clock=clock),
@@ -53,7 +53,7 @@ def failing_once(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 async def test_the_tasks_of_a_dead_worker_run_again_after_a_lease(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+    stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     ids = await stage.submit(3)
     worker_id = await stage.worker()
@@ -74,7 +74,10 @@ async def test_the_tasks_of_a_dead_worker_run_again_after_a_lease(
 
 
 async def test_the_reap_of_a_worker_that_lives_and_pulls_for_ever_ends(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping], monkeypatch: pytest.MonkeyPatch
+    stage: Stage,
+    clock: FakeClock,
+    reaper: Callable[[], DeadWorkers],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each delivery that is moved back to its lane is pulled again, as long as the lease of the
     worker is registered."""
@@ -104,7 +107,7 @@ async def test_the_reap_of_a_worker_that_lives_and_pulls_for_ever_ends(
 
 
 async def test_a_task_that_ran_alone_on_a_worker_that_fell_silent_is_not_charged(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+    stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     """A preempted host says nothing about what ran there: a loss, and with it the suspicion that
     any loss brings."""
@@ -120,7 +123,7 @@ async def test_a_task_that_ran_alone_on_a_worker_that_fell_silent_is_not_charged
 
 
 async def test_two_hosts_lost_together_whose_beats_are_out_of_step_charge_no_task(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+    stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     """Each pass finds one of them lapsed, as if it had died alone."""
     ids = []
@@ -144,7 +147,7 @@ async def test_two_hosts_lost_together_whose_beats_are_out_of_step_charge_no_tas
 
 
 async def test_when_two_die_together_no_task_is_charged_for_it(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+    stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     ids = []
     for _ in range(2):
@@ -159,7 +162,7 @@ async def test_when_two_die_together_no_task_is_charged_for_it(
 
 
 async def test_worker_renewed_only_in_the_ledger_is_alive(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+    stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     await stage.submit()
     worker_id = await stage.worker()
@@ -172,7 +175,7 @@ async def test_worker_renewed_only_in_the_ledger_is_alive(
 
 
 async def test_worker_renewed_only_in_dispatch_is_alive(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+    stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     await stage.submit()
     worker_id = await stage.worker()
@@ -204,7 +207,10 @@ async def test_a_worker_that_dispatch_does_not_know_is_reaped_after_a_lease_and_
 
 
 async def test_a_worker_heard_of_between_the_judgement_and_the_closing_lives_on(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping], monkeypatch: pytest.MonkeyPatch
+    stage: Stage,
+    clock: FakeClock,
+    reaper: Callable[[], DeadWorkers],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (task_id,) = await stage.submit()
     worker_id = await stage.worker()
@@ -231,7 +237,7 @@ async def test_a_worker_heard_of_between_the_judgement_and_the_closing_lives_on(
 
 
 async def test_two_reapers_at_once_lose_nothing_and_settle_nothing_twice(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+    stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     ids = await stage.submit(700)
     workers = [await stage.worker(), await stage.worker()]
@@ -266,7 +272,7 @@ async def test_forgetting_cut_off_between_two_steps_is_finished(
     step: str,
     stage: Stage,
     clock: FakeClock,
-    reaper: Callable[[], Reaping],
+    reaper: Callable[[], DeadWorkers],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ids = await stage.submit(3)
@@ -288,7 +294,7 @@ async def test_forgetting_cut_off_between_two_steps_is_finished(
 
 
 async def test_a_reaping_whose_author_died_is_finished_but_not_under_his_hands(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+    stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     ids = await stage.submit(2)
     worker_id = await stage.worker()
@@ -304,13 +310,13 @@ async def test_a_reaping_whose_author_died_is_finished_but_not_under_his_hands(
 
 
 async def test_a_lease_of_an_incarnation_the_ledger_has_forgotten_goes_too(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+    stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     ids = await stage.submit(2)
     await stage.lease("stranger")
     await stage.stores.dispatcher.pull("default", worker_id="stranger", limit=2)
     reaping = reaper()
-    reaping.also({"default"})  # so says the scan of dispatch
+    reaping.look_in({"default"})  # so says the scan of dispatch
     await reaping.run_once()
     await watch(reaping.run_once, clock, seconds=1.2)
     assert await stage.lane() == ids
@@ -318,7 +324,7 @@ async def test_a_lease_of_an_incarnation_the_ledger_has_forgotten_goes_too(
 
 
 async def test_most_of_the_fleet_lapsing_at_once_is_looked_at_again_after_a_lease(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+    stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     workers = [await stage.worker(host=f"host{n}") for n in range(4)]
     await stage.submit(4)
@@ -343,7 +349,7 @@ async def test_most_of_the_fleet_lapsing_at_once_is_looked_at_again_after_a_leas
 
 
 async def test_one_host_that_takes_all_workers_along_is_no_outage(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+    stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     workers = [await stage.worker() for _ in range(4)]
     await stage.silence(*workers)
@@ -356,7 +362,10 @@ async def test_one_host_that_takes_all_workers_along_is_no_outage(
 
 
 async def test_the_workers_of_a_lost_host_are_reaped_several_at_a_time(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping], monkeypatch: pytest.MonkeyPatch
+    stage: Stage,
+    clock: FakeClock,
+    reaper: Callable[[], DeadWorkers],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each waits for a dozen answers, so that a host with 64 of them would take many seconds far
     from the stores."""
@@ -377,7 +386,10 @@ async def test_the_workers_of_a_lost_host_are_reaped_several_at_a_time(
 
 
 async def test_no_worker_is_reaped_for_a_lease_after_a_redis_outage(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping], monkeypatch: pytest.MonkeyPatch
+    stage: Stage,
+    clock: FakeClock,
+    reaper: Callable[[], DeadWorkers],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     worker_id = await stage.worker()
     await stage.silence(worker_id)
@@ -397,7 +409,7 @@ async def test_no_worker_is_reaped_for_a_lease_after_a_redis_outage(
 
 
 async def test_garbage_in_a_dead_workers_list_is_parked(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+    stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     ids = await stage.submit(2)
     worker_id = await stage.worker()
@@ -417,7 +429,7 @@ async def test_garbage_in_a_dead_workers_list_is_parked(
 
 
 async def test_keys_of_another_type_and_impossible_names_keep_no_worker_from_being_reaped(
-    stage: Stage, clock: FakeClock, reaper: Callable[[], Reaping]
+    stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     await stage.worker(queues=["broken"], leased=False)
     await stage.redis.set(KEYS.leases("broken"), "not a zset")

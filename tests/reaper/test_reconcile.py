@@ -20,11 +20,11 @@ from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, Priority, State
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import open_engine
-from leaseq_reaper import walk
+from leaseq_reaper.duties.promote import Promote
 from leaseq_reaper.isolation import AT_ONCE
-from leaseq_reaper.promote import Promote
-from leaseq_reaper.reconcile import Reconcile
-from leaseq_reaper.walk import first_id_at, first_recent_id
+from leaseq_reaper.reconcile import ledger_scan
+from leaseq_reaper.reconcile.ledger_scan import first_id_at, first_recent_id
+from leaseq_reaper.reconcile.reconcile import Reconcile
 from support.dispatch import KEYS
 from support.ledger import scheduled, succeeded
 from support.processes import PATIENCE
@@ -113,7 +113,7 @@ async def test_client_clock_ahead_delays_no_other_lost_push(
 ) -> None:
     """The walk over recent tasks ends a little after now; what lies further ahead is for the walk
     over all of them."""
-    monkeypatch.setattr(walk, "CHUNK", 3)
+    monkeypatch.setattr(ledger_scan, "CHUNK", 3)
     await reconcile.run_once()
     monkeypatch.setattr(reconcile, "_budget", 0.0)  # one chunk of each walk in a pass
     tomorrow = [first_id_at(time.time() + 86_400 + n)[:-1] + "1" for n in range(30)]
@@ -444,21 +444,21 @@ async def test_after_a_full_redis_everything_is_swept(
 ) -> None:
     """It answers every read, and accepts no write. By the time it does, the submitted tasks are no
     longer new, and the slow walk is far from it."""
-    monkeypatch.setattr(walk, "CHUNK", 3)
+    monkeypatch.setattr(ledger_scan, "CHUNK", 3)
     async with on_valkey(config, own_valkey) as stage:
         reconcile = reconciler(stage.engine, clock=clock)
         monkeypatch.setattr(reconcile, "_budget", 0.0)  # one chunk of each walk in a pass
         before = await stage.submit(30)
         await reconcile.run_once()
-        reconcile._recent.cursor = reconcile._walk.cursor = None
+        reconcile._recent_scan.cursor = reconcile._slow_scan.cursor = None
         lost = await stage.submit(3, push=False)
         await stage.stores.fleet.pause("default", paused=paused)
-        monkeypatch.setattr(reconcile._recent, "_begin", lambda: before[-1])
+        monkeypatch.setattr(reconcile._recent_scan, "_begin", lambda: before[-1])
         await stage.redis.config_set("maxmemory", 1)
         with pytest.raises(ServerUnreachable, match="maxmemory"):
             await later(reconcile, clock, seconds=3.0)
-        monkeypatch.setattr(reconcile._recent, "_begin", lambda: first_recent_id(-60.0))
-        reconcile._recent.cursor = reconcile._walk.cursor = None
+        monkeypatch.setattr(reconcile._recent_scan, "_begin", lambda: first_recent_id(-60.0))
+        reconcile._recent_scan.cursor = reconcile._slow_scan.cursor = None
         await stage.redis.config_set("maxmemory", 0)
         await later(reconcile, clock)
         assert await stage.lane() == [*before, *lost]
@@ -470,7 +470,7 @@ async def test_backlog_of_a_full_lane_is_checked_with_pauses(
     await reconcile.run_once()
     await stage.submit(1, push=False)
     began: list[float] = []
-    monkeypatch.setattr(reconcile, "sweep_soon", lambda: began.append(clock.now))
+    monkeypatch.setattr(reconcile, "full_scan_soon", lambda: began.append(clock.now))
 
     async def breaks(*args: Any, **kwargs: Any) -> list[str]:
         raise ServerUnreachable("reset")
@@ -486,7 +486,7 @@ async def test_backlog_of_a_full_lane_is_checked_with_pauses(
 async def test_a_ledger_of_many_chunks_is_walked_to_its_end(
     stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walk, "CHUNK", 3)
+    monkeypatch.setattr(ledger_scan, "CHUNK", 3)
     ids = await stage.submit(20, push=False)
     await reconcile.run_once()
     assert sorted(await stage.lane()) == ids
@@ -495,9 +495,9 @@ async def test_a_ledger_of_many_chunks_is_walked_to_its_end(
 async def test_a_walk_goes_back_to_what_it_could_not_deliver(
     stage: Stage, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walk, "CHUNK", 3)
+    monkeypatch.setattr(ledger_scan, "CHUNK", 3)
     ids = await stage.submit(10, push=False)
-    one = walk.Walk(stage.stores.maintenance)
+    one = ledger_scan.LedgerScan(stage.stores.maintenance)
 
     async def away(*args: Any, **kwargs: Any) -> Any:
         raise ServerUnreachable("cut")
@@ -506,8 +506,8 @@ async def test_a_walk_goes_back_to_what_it_could_not_deliver(
         patch.setattr(stage.stores.dispatcher, "push", away)
         patch.setattr(stage.stores.fleet, "find_open", away)
         with pytest.raises(ServerUnreachable):
-            await reconcile._go(one, seconds=1, quiet_seconds=0)
-    await reconcile._go(one, seconds=1, quiet_seconds=0)
+            await reconcile._scan(one, seconds=1, quiet_seconds=0)
+    await reconcile._scan(one, seconds=1, quiet_seconds=0)
     assert await stage.lane() == ids
 
 

@@ -13,8 +13,8 @@ from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.model import DEFAULT_TENANT, Lane, State
 from leaseq.operations.engine import open_engine
-from leaseq_reaper.promote import Promote
-from leaseq_reaper.refill import Refill
+from leaseq_reaper.duties.promote import Promote
+from leaseq_reaper.duties.refill import Refill
 from support.dispatch import KEYS
 from support.ledger import RETENTION, errored, open_worker, submission
 from support.proxy import READY_FOR_QUERY, ProxyTo

@@ -19,8 +19,8 @@ from leaseq.ledger import maintenance
 from leaseq.model import DEFAULT_TENANT, Lane, Priority, State
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import open_engine
-from leaseq_reaper import refill
-from leaseq_reaper.refill import Refill
+from leaseq_reaper.duties import refill
+from leaseq_reaper.duties.refill import Refill
 from leaseq_reaper.sidecar import run
 from support.dispatch import KEYS
 from support.ledger import submission

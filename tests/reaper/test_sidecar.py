@@ -23,8 +23,13 @@ from leaseq.model import State
 from leaseq.observability.telemetry import Event, recorded, subscribe
 from leaseq.operations.engine import open_engine
 from leaseq_chaos.pace import Pace
-from leaseq_reaper.clockwork import Every, repair_after_clock_change, run_duties
-from leaseq_reaper.passes import Duty, Passes
+from leaseq_reaper.duty_runner import (
+    Duty,
+    IntervalTrigger,
+    PassRunner,
+    repair_after_clock_change,
+    run_duties,
+)
 from leaseq_reaper.sidecar import CLOSE_SECONDS, run
 from support.processes import PATIENCE
 from support.proxy import ProxyTo
@@ -210,7 +215,7 @@ async def test_trouble_is_logged_once_until_it_is_over() -> None:
         if (trouble := troubles.pop(0)) is not None:
             raise trouble
 
-    passes, duty = Passes(), Duty("reap", 1.0, run_once)
+    passes, duty = PassRunner(), Duty("reap", 1.0, run_once)
     with recorded() as events:
         while troubles:
             await passes.start(duty)
@@ -241,7 +246,7 @@ async def test_a_pass_that_does_not_end_in_time_is_cancelled() -> None:
         finally:
             cancelled.set()
 
-    passes = Passes()
+    passes = PassRunner()
     pass_ = passes.start(Duty("reap", 1.0, never))
     await asyncio.sleep(0)
     await passes.stop()
@@ -251,7 +256,7 @@ async def test_a_pass_that_does_not_end_in_time_is_cancelled() -> None:
 
 def test_missed_times_are_not_made_up_for_after_a_clock_was_set_forward() -> None:
     then, now = datetime(1970, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
-    trigger = Every(0.1)
+    trigger = IntervalTrigger(0.1)
     assert timedelta(0) < trigger.get_next_fire_time(then, now) - now <= timedelta(seconds=0.11)
     assert trigger.get_next_fire_time(None, now) - now <= timedelta(seconds=0.1)
 
@@ -259,7 +264,7 @@ def test_missed_times_are_not_made_up_for_after_a_clock_was_set_forward() -> Non
 def test_a_duty_that_finds_nothing_to_do_comes_later() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     slack = 1.0
-    trigger = Every(10.0, lambda: slack)
+    trigger = IntervalTrigger(10.0, lambda: slack)
     assert trigger.get_next_fire_time(now, now) - now <= timedelta(seconds=11)
     slack = 5.0
     assert trigger.get_next_fire_time(now, now) - now >= timedelta(seconds=45)
@@ -274,7 +279,9 @@ async def test_duties_come_back_after_a_clock_was_set_back() -> None:
     duty = Duty("reap", 0.5, lambda: asyncio.sleep(0))
     scheduler = AsyncIOScheduler(timezone=UTC)
     an_hour_ahead = datetime.now(UTC) + timedelta(hours=1)
-    scheduler.add_job(run_once, Every(0.5), args=[duty], id="reap", next_run_time=an_hour_ahead)
+    scheduler.add_job(
+        run_once, IntervalTrigger(0.5), args=[duty], id="reap", next_run_time=an_hour_ahead
+    )
     scheduler.start()
     try:
         repair_after_clock_change(scheduler, [duty])

@@ -14,7 +14,7 @@ import pytest
 from msgspec import Struct
 
 from leaseq.model import Lane
-from leaseq_reaper.refill import Refill
+from leaseq_reaper.duties.refill import Refill
 from support.dispatch import KEYS
 from support.ledger import RETENTION, submission
 from support.reaper import WINDOW, FakeClock, Stage

@@ -9,9 +9,10 @@ import pytest
 from leaseq.model import Lane, Priority
 from leaseq.observability.telemetry import recorded
 from leaseq.redis_connection import _Guarded
-from leaseq_reaper import compared, refill
-from leaseq_reaper.passes import SEVERAL
-from leaseq_reaper.refill import Refill
+from leaseq_reaper.duties import refill
+from leaseq_reaper.duties.refill import Refill
+from leaseq_reaper.duty_runner import IDLE_PASSES
+from leaseq_reaper.reconcile import known_deliveries
 from support.dispatch import KEYS
 from support.reaper import WINDOW, FakeClock, Stage, named, reconciler
 
@@ -80,13 +81,13 @@ async def test_no_backlog_is_trusted_across_a_loss_of_data(narrow: Stage, clock:
 
 async def test_without_backlogs_looks_are_rarer(narrow: Stage) -> None:
     duty = Refill(narrow.engine.stores)
-    for _ in range(SEVERAL):
-        assert duty.quiet.slack() == 1
+    for _ in range(IDLE_PASSES):
+        assert duty.idle.factor() == 1
         await duty.run_once()
-    assert duty.quiet.slack() == refill.QUIET_FACTOR
+    assert duty.idle.factor() == refill.QUIET_FACTOR
     await narrow.submit(2 * WINDOW)
     await duty.run_once()
-    assert duty.quiet.slack() == 1
+    assert duty.idle.factor() == 1
 
 
 async def test_queues_whose_lanes_stay_full_are_asked_less_often(
@@ -157,19 +158,19 @@ async def test_where_every_backlog_stands_still_passes_are_rarer_until_one_can_m
 ) -> None:
     ids = await narrow.submit(3 * WINDOW)
     duty = Refill(narrow.engine.stores, clock=clock)
-    for _ in range(SEVERAL + 20):
+    for _ in range(IDLE_PASSES + 20):
         clock.now += 0.1
         await duty.run_once()
-    assert duty.quiet.slack() == refill.QUIET_FACTOR
+    assert duty.idle.factor() == refill.QUIET_FACTOR
     await take(narrow, WINDOW)
     waited = 0.0
     while not await narrow.lane():
-        step = duty.quiet.slack() * narrow.engine.config.promote_interval_seconds
+        step = duty.idle.factor() * narrow.engine.config.promote_interval_seconds
         clock.now, waited = clock.now + step, waited + step
         await duty.run_once()
     assert await narrow.lane() == ids[WINDOW : 2 * WINDOW]
     assert waited <= 1.0
-    assert duty.quiet.slack() == 1
+    assert duty.idle.factor() == 1
 
 
 async def test_a_backlog_that_stands_still_costs_a_pass_a_second(
@@ -185,12 +186,12 @@ async def test_a_backlog_that_stands_still_costs_a_pass_a_second(
 
     monkeypatch.setattr(narrow.stores.survey, "lengths", count)
     duty = Refill(narrow.engine.stores, clock=clock)
-    for _ in range(SEVERAL + 20):
+    for _ in range(IDLE_PASSES + 20):
         clock.now += 0.1
         await duty.run_once()
     looks, end = 0, clock.now + 20.0
     while clock.now < end:
-        clock.now += duty.quiet.slack() * 0.1
+        clock.now += duty.idle.factor() * 0.1
         await duty.run_once()
         passes += 1
     assert looks >= 20
@@ -203,7 +204,7 @@ async def test_the_ledger_leaves_out_what_lies_behind_a_backlog_that_stands_stil
     ids = await narrow.submit(5 * WINDOW)
     suspect, late = ids[2 * WINDOW], ids[3 * WINDOW]
     await narrow.plain.execute("update leaseq.tasks set loss_count = 2 where id = %s", [suspect])
-    monkeypatch.setattr(compared, "MOST", 0)
+    monkeypatch.setattr(known_deliveries, "MOST", 0)
     chunks, sweep = [], narrow.stores.maintenance.scan
 
     async def keep(**said: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from leaseq.dispatch.deliveries import LeaseView
-from leaseq_reaper.suspicion import (
+from leaseq_reaper.duties.suspicion import (
     AWAY_LEASES,
     FURTHEST_LEASES,
     TROUBLED_LEASES,
@@ -143,7 +143,7 @@ def test_after_a_disturbance_a_whole_lease_is_quiet(watch: Watch) -> None:
     watch.show(LeaseView("w", -1, 7))
     watch.look()
     watch.pass_time(LEASE)
-    watch.suspicion.disturb("redis was away")
+    watch.suspicion.suspend("redis was away")
     assert not watch.lapsed()
     assert watch.look() == "redis was away"
     assert not watch.lapsed()
@@ -189,7 +189,7 @@ def test_trouble_of_a_store_now_and_then_does_not_keep_the_reaper_quiet_for_ever
     watch.look()
     began = watch.clock.now
     while not watch.lapsed("dead"):
-        watch.suspicion.disturb("redis did not answer")
+        watch.suspicion.suspend("redis did not answer")
         watch.pass_time(LEASE / 2)
         assert watch.clock.now - began <= (TROUBLED_LEASES + 1) * LEASE
 
@@ -207,7 +207,7 @@ def test_trouble_that_was_over_for_a_lease_is_no_longer_counted(watch: Watch) ->
     watch.show(LeaseView("w", 9_000, 7))
     watch.look()
     for _ in range(TROUBLED_LEASES + 1):
-        watch.suspicion.disturb("redis was away")
+        watch.suspicion.suspend("redis was away")
         assert watch.look() == "redis was away"
         assert not watch.lapsed()
         watch.pass_time(LEASE)

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from leaseq.observability.telemetry import recorded
-from leaseq_reaper import unused
-from leaseq_reaper.prune import Prune
-from leaseq_reaper.unused import UnusedQueues
+from leaseq_reaper.duties.prune import Prune
+from leaseq_reaper.duties.unused_queues import REST, UnusedQueues
 from support.dispatch import KEYS
 from support.ledger import RETENTION, submission
 from support.reaper import FakeClock, Stage, named, unused_queues
@@ -196,7 +195,7 @@ async def test_a_walk_goes_on_where_the_last_pass_ended(
     await was_used(stage, "empty")
     for number in range(6):
         await stage.submit(queue=f"q{number}", push=False)
-    monkeypatch.setattr(unused, "CHUNK", 2)
+    monkeypatch.setattr("leaseq_reaper.duties.unused_queues.CHUNK", 2)
     find = stage.stores.maintenance.find_queues
 
     async def slowly(**asked: Any) -> Any:
@@ -204,7 +203,7 @@ async def test_a_walk_goes_on_where_the_last_pass_ended(
         return await find(**asked)
 
     monkeypatch.setattr(stage.stores.maintenance, "find_queues", slowly)
-    monkeypatch.setattr(unused, "PAUSE_CAP_SECONDS", 0)
+    monkeypatch.setattr("leaseq_reaper.duties.unused_queues.PAUSE_CAP_SECONDS", 0)
     duty = unused_queues(stage.engine, clock=clock)
     assert [await duty.run_once() for _ in range(4)] == [0, 0, 0, 1]  # three chunks, and the end
     assert await names(stage) == {f"q{number}" for number in range(6)}
@@ -222,7 +221,7 @@ async def test_a_walk_is_not_begun_without_a_reason_nor_all_the_time(
         return await find(**asked)
 
     monkeypatch.setattr(stage.stores.maintenance, "find_queues", count)
-    monkeypatch.setattr(unused, "PAUSE_CAP_SECONDS", 0)
+    monkeypatch.setattr("leaseq_reaper.duties.unused_queues.PAUSE_CAP_SECONDS", 0)
     await stage.worker(queues=["served"])
     await stage.stores.fleet.register_queues(["served"])
     duty = unused_queues(stage.engine, clock=clock)
@@ -234,6 +233,6 @@ async def test_a_walk_is_not_begun_without_a_reason_nor_all_the_time(
     before = looks
     await twice(duty)
     assert looks == before, "a walk has just ended"
-    clock.now += unused.REST * before
+    clock.now += REST * before
     await twice(duty)
     assert looks > before

@@ -10,8 +10,8 @@ import pytest
 from leaseq import codec
 from leaseq.codec import follow_clock
 from leaseq.connect import scout
-from leaseq_reaper import walk
-from leaseq_reaper.walk import first_id_at
+from leaseq_reaper.reconcile import ledger_scan
+from leaseq_reaper.reconcile.ledger_scan import first_id_at
 from support.ledger import RETENTION, submission
 from support.reaper import FakeClock, Stage, reconciler
 
@@ -48,7 +48,7 @@ async def test_a_lost_push_is_found_in_the_next_pass_whichever_clock_is_wrong(
     config = stage.engine.config
     for number in range(60):
         await stage.submit(1, task_id=first_id_at(time.time() - 3600 + number))
-    monkeypatch.setattr(walk, "CHUNK", 3)
+    monkeypatch.setattr(ledger_scan, "CHUNK", 3)
     reconcile = reconciler(stage.engine, clock=clock)
     await reconcile.run_once()
     monkeypatch.setattr(reconcile, "_budget", 0.0)  # one chunk of each walk in a pass

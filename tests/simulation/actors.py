@@ -34,11 +34,11 @@ from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq.supervisor.protocol import ChildSpec
 from leaseq.worker.attempt.outcome import Stop
 from leaseq.worker.build import compose
-from leaseq_reaper.promote import Promote
-from leaseq_reaper.reap import Reaping
-from leaseq_reaper.reconcile import Reconcile
-from leaseq_reaper.refill import Refill
-from leaseq_reaper.suspicion import Suspicion
+from leaseq_reaper.duties.dead_workers import DeadWorkers
+from leaseq_reaper.duties.promote import Promote
+from leaseq_reaper.duties.refill import Refill
+from leaseq_reaper.duties.suspicion import Suspicion
+from leaseq_reaper.reconcile.reconcile import Reconcile
 from simulation import app
 from simulation.gates import ACTIVITY, Gate, Yard
 from simulation.lines import GatedRedis, GatedSession, Lines, Transactions
@@ -264,14 +264,14 @@ class Sidecar(Actor):
             self.engine.stores,
             self.engine.reaper,
             interval_seconds=self.engine.config.reconcile_interval_seconds,
-            on_loss=suspicion.disturb,
+            on_loss=suspicion.suspend,
             clock=clock,
         )
-        reaping = Reaping(
+        reaping = DeadWorkers(
             self.engine.stores,
             self.engine.reaper,
             suspicion,
-            on_lost_list=reconcile.sweep_soon,
+            on_lost_list=reconcile.full_scan_soon,
             clock=clock,
         )
         self._passes: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {

@@ -11,7 +11,7 @@ from leaseq.codec import fingerprint
 from leaseq.errors import IdempotencyInFlight, IdempotencyKeyReused, TaskConflict, TaskNotFound
 from leaseq.model import DEFAULT_TENANT, Lane, Outcome, Priority, State, Submission
 from leaseq.observability.telemetry import Event, subscribe
-from leaseq_reaper.walk import first_id_at
+from leaseq_reaper.reconcile.ledger_scan import first_id_at
 from simulation.actors import FIRST_HAND, QUEUE, Actor, Ground, Hand, Sidecar
 from simulation.gates import Stand, Verdict, Yard
 from simulation.model import Model, move_of

@@ -15,9 +15,9 @@ import psycopg
 
 from leaseq.model import Claim, Lane, Task
 from leaseq.operations.engine import Engine
-from leaseq_reaper.reconcile import Reconcile
-from leaseq_reaper.suspicion import Clock
-from leaseq_reaper.unused import UnusedQueues
+from leaseq_reaper.duties.suspicion import Clock
+from leaseq_reaper.duties.unused_queues import UnusedQueues
+from leaseq_reaper.reconcile.reconcile import Reconcile
 from support.dispatch import KEYS
 from support.ledger import RETENTION, submission
 

@@ -80,7 +80,7 @@ WALL_CLOCKS = {
     ("engine/leaseq/cli/dev/printer.py", "_now"): "the time on a line, for people",
     ("engine/leaseq/observability/logs.py", "_line"): "the time on a log line, for people",
     (
-        "reaper/leaseq_reaper/clockwork.py",
+        "reaper/leaseq_reaper/duty_runner.py",
         "repair_after_clock_change",
     ): "APScheduler goes by the wall clock: this finds out when it was set back",
 }
@@ -115,7 +115,7 @@ ALLOWED = [
         "what Postgres calls a line of its postmaster.pid",
     ),
     (
-        "reaper/leaseq_reaper/clockwork.py",
+        "reaper/leaseq_reaper/duty_runner.py",
         r"_do_submit_job",
         "APScheduler's name of what an executor does",
     ),

@@ -19,7 +19,7 @@ from leaseq.supervisor.protocol import ChildSpec
 from leaseq.worker.build import build_worker
 from leaseq.worker.child import register
 from leaseq.worker.worker import Worker
-from leaseq_reaper.promote import Promote
+from leaseq_reaper.duties.promote import Promote
 from support.processes import PATIENCE
 
 QUEUE = "default"

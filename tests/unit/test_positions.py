@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from leaseq.ledger.ledger import Due
-from leaseq_reaper.positions import REREAD_SECONDS, WHOLE_REST, WHOLE_REST_CAP_SECONDS, Positions
+from leaseq_reaper.duties.due_positions import (
+    REREAD_SECONDS,
+    WHOLE_REST,
+    WHOLE_REST_CAP_SECONDS,
+    DuePositions,
+)
 from support.reaper import FakeClock
 
 
-def look(positions: Positions, clock: FakeClock, *, seconds: float) -> list[Due]:
+def look(positions: DuePositions, clock: FakeClock, *, seconds: float) -> list[Due]:
     """One look that takes so long; the positions at which it began."""
     known = positions.begin()
     clock.now += seconds
@@ -17,7 +22,7 @@ def look(positions: Positions, clock: FakeClock, *, seconds: float) -> list[Due]
 
 def test_every_look_is_a_whole_one_while_looks_are_quick() -> None:
     clock = FakeClock()
-    positions = Positions(clock)
+    positions = DuePositions(clock)
     for _ in range(5):
         positions.promoted([(Due("q", 0, "2030-01-01", "a"), 1000)])
         assert look(positions, clock, seconds=0.002) == []
@@ -26,7 +31,7 @@ def test_every_look_is_a_whole_one_while_looks_are_quick() -> None:
 
 def test_where_looks_are_slow_most_begin_where_promotions_stood_a_while_ago() -> None:
     clock = FakeClock()
-    positions = Positions(clock)
+    positions = DuePositions(clock)
     first, second = Due("q", 0, "2030-01-01", "a"), Due("q", 0, "2030-01-02", "a")
     positions.promoted([(first, 1000)])
     assert look(positions, clock, seconds=2.0) == []
@@ -41,7 +46,7 @@ def test_where_looks_are_slow_most_begin_where_promotions_stood_a_while_ago() ->
 
 def test_a_whole_look_comes_back_after_its_rest_and_that_is_bounded() -> None:
     clock = FakeClock()
-    positions = Positions(clock)
+    positions = DuePositions(clock)
     positions.promoted([(Due("q", 0, "2030-01-01", "a"), 1000)])
     for took, rest in ((2.0, WHOLE_REST * 2.0), (600.0, WHOLE_REST_CAP_SECONDS)):
         assert look(positions, clock, seconds=took) == []
@@ -52,7 +57,7 @@ def test_a_whole_look_comes_back_after_its_rest_and_that_is_bounded() -> None:
 
 def test_places_that_have_been_quiet_are_forgotten_once_a_look_is_quick() -> None:
     clock = FakeClock()
-    positions = Positions(clock)
+    positions = DuePositions(clock)
     positions.promoted([(Due("q", 0, "2030-01-01", "a"), 1000)])
     clock.now += WHOLE_REST_CAP_SECONDS + 1
     look(positions, clock, seconds=0.001)

@@ -14,8 +14,8 @@ from leaseq.model import State
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.worker.intake.claimer import Claimer
-from leaseq_reaper.forgotten import PATIENCE_SECONDS
-from leaseq_reaper.reconcile import Reconcile
+from leaseq_reaper.reconcile.forgotten import PATIENCE_SECONDS
+from leaseq_reaper.reconcile.reconcile import Reconcile
 from support.client import Client
 from support.ledger import promote_due
 from support.reaper import FakeClock

@@ -27,8 +27,8 @@ from leaseq.observability.telemetry import WARNING, recorded
 from leaseq.operations.engine import Engine
 from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq_chaos.pace import Pace
-from leaseq_reaper.clockwork import run_duties
-from leaseq_reaper.reconcile import Reconcile
+from leaseq_reaper.duty_runner import run_duties
+from leaseq_reaper.reconcile.reconcile import Reconcile
 from leaseq_reaper.sidecar import duties
 from support.client import Client
 from support.dispatch import KEYS
@@ -313,7 +313,7 @@ async def later_rounds(scene: Scene) -> None:
         interval_seconds=scene.engine.config.reconcile_interval_seconds,
     )
     await reconcile.run_once()
-    reconcile._leftovers._round_at = 0.0
+    reconcile._dispatch_scan._round_at = 0.0
     await reconcile.run_once()
 
 

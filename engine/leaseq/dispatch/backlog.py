@@ -61,6 +61,11 @@ class Backlog(Struct, frozen=True):
         """The same backlog within the same stretch, further on."""
         return Backlog.of(cursor, self.until, self.token)
 
+    def covers(self, task_id: str) -> bool:
+        """Whether this PENDING task of the lane waits in the ledger. No delivery of it is missing
+        then."""
+        return task_id >= self.cursor
+
     @property
     def since(self) -> datetime:
         """When the first task of the backlog was submitted, by the clock of its submitter."""

@@ -230,11 +230,11 @@ class Survey:
         return (await self._backlogs_of([queue]))[queue]
 
     async def backlogs_of(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog]]:
-        """The lanes of these queues of which a part waits in the ledger."""
+        """The backlogs of these queues, by queue and lane. Queues without any are omitted."""
         found: dict[str, dict[Lane, Backlog]] = {}
         for start in range(0, len(queues), SLICE):
             found |= await self._backlogs_of(queues[start : start + SLICE])
-        return found
+        return {queue: lanes for queue, lanes in found.items() if lanes}
 
     async def _backlogs_of(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog]]:
         names = [self._keys.backlog(queue) for queue in queues]

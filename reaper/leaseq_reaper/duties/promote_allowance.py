@@ -19,7 +19,7 @@ from leaseq.model import Lane
 Place = tuple[str, Lane]
 
 
-class Turns:
+class PromoteAllowance:
     """How much promote may bring into lanes with a backlog."""
 
     def __init__(self, survey: Survey, *, window: int) -> None:
@@ -61,4 +61,4 @@ class Turns:
             self._brought[queue, lane] = self._brought.get((queue, lane), 0) + count
 
 
-__all__ = ["Turns"]
+__all__ = ["PromoteAllowance"]

@@ -25,20 +25,20 @@ from collections.abc import Sequence
 from leaseq.model import Claim, State, TaskSnapshot
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
+from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
-from leaseq_reaper.suspicion import Clock
 
 # Longer than the time between two audits of a worker's own lists.
 PATIENCE_SECONDS = 5.0
 BATCH = 500
-# A later walk finds further ones.
+# A later scan finds further ones.
 CAPACITY = 20_000
 SHOWN = 20
 
 Owner = tuple[str, str]  # the queue, the worker
 
 
-class Forgotten:
+class ForgottenAttempts:
     """Finds forgotten attempts and gives them back to their workers."""
 
     def __init__(
@@ -135,4 +135,4 @@ def _runs(snapshot: TaskSnapshot | None, claim: Claim) -> bool:
     )
 
 
-__all__ = ["Forgotten"]
+__all__ = ["ForgottenAttempts"]

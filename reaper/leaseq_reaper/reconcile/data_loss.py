@@ -4,7 +4,7 @@ Dispatch has an epoch, a random value. It is missing or different after FLUSHALL
 without data. A server that was restored from an older copy has the old epoch but another run id,
 and so has a promoted replica. If the Redis user may not read the run id, a promoted replica is
 noticed only if the old master has refused a write of ours before (redis_connection.py). Otherwise
-the walks along the ledger find the losses of the failover, as they do for single lost keys. While
+the scans along the ledger find the losses of the failover, as they do for single lost keys. While
 we could not read, other processes could not push. The consequence is the same for every reason:
 nothing that dispatch held before is trusted.
 """
@@ -21,7 +21,7 @@ from leaseq.observability.telemetry import emit
 from leaseq_reaper.isolation import FailureIsolation
 
 
-class Epochs:
+class DataLossDetector:
     """Remembers the epoch and the run id of the server."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Epochs:
         """Begin an epoch if there is none. Returns why dispatch may have lost data, or None if it
         has not.
 
-        A server that is seen for the first time is new, not lost: the full walk at the reaper's
+        A server that is seen for the first time is new, not lost: the full scan at the reaper's
         start covers it. A reason that was found before an error is returned after it.
         """
         try:
@@ -72,4 +72,4 @@ class Epochs:
             emit("epoch.changed", before=before, found=found, now=self._epoch)
 
 
-__all__ = ["Epochs"]
+__all__ = ["DataLossDetector"]

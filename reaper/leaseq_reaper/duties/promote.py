@@ -3,7 +3,7 @@
 A batch holds some tasks of each place (a queue and a priority), so that a million due tasks in one
 lane do not delay the others. It holds no more tasks of a lane than the lane has room for: the
 others stay SCHEDULED, and are read again in the next pass. Due tasks go before the backlog of their
-lane (refill.py), since they were submitted earlier, but not always: the two alternate (turns.py).
+lane (refill.py), since they were submitted earlier, but not always: the two alternate (promote_allowance.py).
 Tasks that are younger than the backlog are refused by the push and become part of it. Every pass
 takes a share of every place with room, however many there are and however slow the stores are. Only
 the work beyond that first share depends on the time.
@@ -33,12 +33,12 @@ from leaseq.lifecycle import LANES
 from leaseq.model import Priority, State, TaskSnapshot
 from leaseq.observability.telemetry import emit, listening
 from leaseq.operations.engine import Stores
+from leaseq_reaper.duties.due_positions import DuePositions
+from leaseq_reaper.duties.promote_allowance import PromoteAllowance
+from leaseq_reaper.duties.suspicion import Clock
+from leaseq_reaper.duty_runner import IdleBackoff
 from leaseq_reaper.isolation import FailureIsolation
-from leaseq_reaper.passes import Quiet
-from leaseq_reaper.positions import Positions
 from leaseq_reaper.redeliver import redeliver
-from leaseq_reaper.suspicion import Clock
-from leaseq_reaper.turns import Turns
 
 BATCH = 1000
 # Places that share a batch. A batch of one place costs as much as one of many.
@@ -64,13 +64,13 @@ class Promote:
         self._survey = stores.survey
         self._isolation = FailureIsolation(stores)
         self._clock = clock
-        self._positions = Positions(clock)
-        self._turns = Turns(self._survey, window=self._dispatcher.window)
+        self._positions = DuePositions(clock)
+        self._allowance = PromoteAllowance(self._survey, window=self._dispatcher.window)
         self._unsent: list[TaskSnapshot] = []
         self._doubtful: set[str] = set()  # ids of batches whose promotion was not answered
         self._doubt_at = clock()
         self._turn = 0
-        self.quiet = Quiet(QUIET_FACTOR)
+        self.idle = IdleBackoff(QUIET_FACTOR)
 
     async def run_once(self) -> None:
         """Promote due tasks, as far as there is room for them."""
@@ -80,7 +80,7 @@ class Promote:
         known = self._positions.begin()
         due: Sequence[Due] = await self._ledger.find_due(known)
         self._positions.end()
-        self.quiet.note(found=bool(due))
+        self.idle.note(found=bool(due))
         # Each pass begins with another place, so that an error which cuts passes short does not
         # always come from the same place.
         self._turn += 1
@@ -128,7 +128,9 @@ class Promote:
         promotions = await self._take(listed)
         self._positions.promoted([(one.rest, len(one.tasks)) for one in promotions if one.tasks])
         for one in promotions:
-            self._turns.promoted(one.rest.queue, LANES[Priority(one.rest.priority)], len(one.tasks))
+            self._allowance.promoted(
+                one.rest.queue, LANES[Priority(one.rest.priority)], len(one.tasks)
+            )
         promoted = [task for one in promotions for task in one.tasks]
         self._unsent = [*self._unsent, *promoted]
         await self._tell_and_send(promoted)
@@ -164,7 +166,7 @@ class Promote:
         }
         lengths = await self._survey.lengths([*lanes])
         rooms = {lanes[lane]: self._dispatcher.window - length for lane, length in lengths.items()}
-        for lane, most in (await self._turns.allowances(lanes)).items():
+        for lane, most in (await self._allowance.allowances(lanes)).items():
             rooms[lanes[lane]] = min(rooms.get(lanes[lane], 0), most)
         return rooms | {one.place: BATCH for one in due if one.queue == UNKNOWN}
 

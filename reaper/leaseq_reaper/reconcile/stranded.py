@@ -1,7 +1,7 @@
 """Find PENDING tasks without a delivery in dispatch, and deliver them.
 
 Tasks of a backlog are in no list either, but they are accounted for: the beginning of the backlog
-is known (backlogs.py), and refill.py brings them in. They are neither pushed nor reported here.
+is known (dispatch/backlog.py), and refill.py brings them in. They are neither pushed nor reported here.
 
 The races with live workers and pushers, and why each is harmless:
 * A task is seen PENDING, then claimed and settled while we read: its state or attempt has changed
@@ -16,11 +16,11 @@ The races with live workers and pushers, and why each is harmless:
 * A double delivery is legal: the claim is a compare-and-set, and the second delivery is skipped.
   Nothing here changes the ledger.
 
-The walks meet the tasks of an idle lane again and again. A comparison is not repeated before the
-lane changes (compared.py). They also meet the tasks of its backlog. So a read of a backlog is
+The scans meet the tasks of an idle lane again and again. A comparison is not repeated before the
+lane changes (known_deliveries.py). They also meet the tasks of its backlog. So a read of a backlog is
 trusted for a quarter of a second, and for up to TRUST_CAP_SECONDS if it has not changed. If the
 backlog moves on meanwhile, a lost push of a task that it has just passed is found when that time is
-over, which is less than the recent walk looks back. If it is lowered meanwhile, the lane refuses
+over, which is less than the recent scan looks back. If it is lowered meanwhile, the lane refuses
 the task. No read is trusted across a loss of data (`distrust`).
 """
 
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
 
@@ -40,15 +40,14 @@ from leaseq.ledger.maintenance import Accounted
 from leaseq.model import Lane, State, TaskSnapshot
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
-from leaseq_reaper.backlogs import Backlogs, find_backlogs, waits_its_turn
-from leaseq_reaper.compared import Compared, Place
+from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
+from leaseq_reaper.reconcile.known_deliveries import KnownDeliveries, Place
+from leaseq_reaper.reconcile.ledger_scan import CHUNK
 from leaseq_reaper.redeliver import redeliver
-from leaseq_reaper.suspicion import Clock
-from leaseq_reaper.walk import CHUNK
 
 # A look through the lists that took t seconds is not repeated within REST * t: with a million ids
-# waiting it happens every few seconds, not in every pass. Put off, not left out: the walks stand
+# waiting it happens every few seconds, not in every pass. Put off, not left out: the scans stand
 # still meanwhile. A look that took long because this reaper was frozen, or Redis slow, says nothing
 # about the lists: no rest is longer than their length is worth.
 REST = 20
@@ -57,19 +56,19 @@ REST_SECONDS_PER_ID = 0.0001
 CANDIDATES = 50_000
 SNAPSHOTS = 5000
 SHOWN = 20
-# For how long a backlog is not read again: for the rest of a walk at first, and while it stands
+# For how long a backlog is not read again: for the rest of a scan at first, and while it stands
 # still from the second of these times on, doubling up to the third.
 TRUST_SECONDS = 0.25
 TRUST_STANDING_SECONDS = 1.5
 TRUST_CAP_SECONDS = 5.0
 # The largest number of backlogs in one statement. Tasks behind further ones are returned, and
-# `sift` omits them.
+# `without_backlog` omits them.
 MOST_TRUSTED = 1000
-# A backlog that the walks have not met for so long is forgotten.
+# A backlog that the scans have not met for so long is forgotten.
 KEEP_SECONDS = 60.0
 
 
-class Standing(Struct, frozen=True):
+class StandingBacklog(Struct, frozen=True):
     """A backlog as it was read, and for how long it is not read again."""
 
     backlog: Backlog
@@ -88,16 +87,16 @@ class Stranded:
         self._survey = stores.survey
         self._isolation = isolation
         self._clock = clock
-        self._rested_at = clock()
-        self._standing: dict[Place, Standing] = {}
-        self._compared = Compared(stores.survey, isolation=isolation, clock=clock)
+        self._backoff_until = clock()
+        self._standing: dict[Place, StandingBacklog] = {}
+        self._known = KnownDeliveries(stores.survey, isolation=isolation, clock=clock)
 
     @property
-    def resting(self) -> bool:
+    def backing_off(self) -> bool:
         """Whether the lists were so long that they should not be read again yet."""
-        return self._clock() < self._rested_at
+        return self._clock() < self._backoff_until
 
-    async def sift(self, waiting: Sequence[TaskSnapshot]) -> list[TaskSnapshot]:
+    async def without_backlog(self, waiting: Sequence[TaskSnapshot]) -> list[TaskSnapshot]:
         """Without those that wait in the ledger for their turn, because their lane is full.
 
         The backlogs are read after the ledger: a task before its backlog by then was pushed before.
@@ -109,13 +108,18 @@ class Stranded:
                 lanes.setdefault(queue, {})[lane] = one.backlog
         unread = {task.queue for task in waiting if task.lane not in lanes.get(task.queue, {})}
         if unread:
-            fresh = await find_backlogs(self._survey, unread)
-            await self._name(fresh)
+            fresh = await self._survey.backlogs_of(sorted(unread))
+            await self._name_unnamed(fresh)
             self._note(unread, fresh)
-            lanes.update({queue: dict(fresh.get(queue, {})) for queue in unread})
-        return [task for task in waiting if not waits_its_turn(task, lanes)]
+            lanes.update({queue: fresh.get(queue, {}) for queue in unread})
+        return [
+            task
+            for task in waiting
+            if (backlog := lanes.get(task.queue, {}).get(task.lane)) is None
+            or not backlog.covers(task.task_id)
+        ]
 
-    async def _name(self, backlogs: Backlogs) -> None:
+    async def _name_unnamed(self, backlogs: Mapping[str, Mapping[Lane, Backlog]]) -> None:
         """Let the refill know of these: a backlog that no push has begun (values in Redis are
         hostile) has been named by none."""
         named = await self._survey.with_backlogs() if backlogs else {}
@@ -129,7 +133,7 @@ class Stranded:
         They are behind a backlog that stood still a moment ago, or were found in a lane that has
         not changed since.
         """
-        return Accounted(await self._trusted(), await self._compared.behind(after, limit=CHUNK))
+        return Accounted(await self._trusted(), await self._known.behind(after, limit=CHUNK))
 
     async def _trusted(self) -> dict[Place, str]:
         """Where backlogs begin that stood still a moment ago."""
@@ -141,7 +145,7 @@ class Stranded:
             if now >= one.until and one.seconds >= TRUST_STANDING_SECONDS
         }
         if doubtful:
-            self._note(doubtful, await find_backlogs(self._survey, doubtful))
+            self._note(doubtful, await self._survey.backlogs_of(sorted(doubtful)))
         trusted = (
             (place, one.backlog.cursor) for place, one in self._standing.items() if now < one.until
         )
@@ -150,9 +154,11 @@ class Stranded:
     def distrust(self) -> None:
         """Dispatch may have lost its backlogs and deliveries: none counts that was read before."""
         self._standing = {}
-        self._compared.forget()
+        self._known.forget()
 
-    def _note(self, queues: AbstractSet[str], backlogs: Backlogs) -> None:
+    def _note(
+        self, queues: AbstractSet[str], backlogs: Mapping[str, Mapping[Lane, Backlog]]
+    ) -> None:
         """These queues have been read, and have these backlogs."""
         now = self._clock()
         before = self._standing
@@ -167,12 +173,13 @@ class Stranded:
                 if last is not None and last.backlog.text == backlog.text:
                     longer = min(max(2 * last.seconds, TRUST_STANDING_SECONDS), TRUST_CAP_SECONDS)
                     seconds = last.seconds if now < last.until else longer
-                self._standing[queue, lane] = Standing(backlog, seconds, now + seconds)
+                self._standing[queue, lane] = StandingBacklog(backlog, seconds, now + seconds)
 
-    async def worthwhile(self, candidates: Sequence[TaskSnapshot]) -> bool:
-        """Whether there are enough candidates to read all the lists for them. Then a full walk reads each list a few times,
-        not for each chunk:         immediately if the lists are empty (Redis lost them), and for
-        many candidates together if they are long.
+    async def should_check_now(self, candidates: Sequence[TaskSnapshot]) -> bool:
+        """Whether there are enough candidates to read all the lists for them.
+
+        So a full scan reads each list a few times, not for each chunk: immediately if the lists are
+        empty (Redis lost them), and for many candidates together if they are long.
         """
         if len(candidates) >= CANDIDATES:
             return True
@@ -187,7 +194,7 @@ class Stranded:
         places: defaultdict[Place, dict[str, TaskSnapshot]] = defaultdict(dict)
         for task in candidates:
             places[task.queue, task.lane][task.task_id] = task
-        found, depth = await self._compared.find(places)
+        found, depth = await self._known.find(places)
         queues: defaultdict[str, dict[str, TaskSnapshot]] = defaultdict(dict)
         for task in candidates:
             if task.task_id not in found:
@@ -207,7 +214,7 @@ class Stranded:
         await self._redeliver(missing)
         now = self._clock()
         depth += await self._depth({(queue, lane) for queue in queues for lane in Lane})
-        self._rested_at = now + min(REST * (now - began), REST_SECONDS_PER_ID * depth)
+        self._backoff_until = now + min(REST * (now - began), REST_SECONDS_PER_ID * depth)
 
     async def _depth(self, places: AbstractSet[Place]) -> int:
         """How many ids wait in these lanes."""

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from heapq import nlargest
 
 from leaseq.ledger.ledger import Due
-from leaseq_reaper.suspicion import Clock
+from leaseq_reaper.duties.suspicion import Clock
 
 REREAD_SECONDS = 5.0
 WHOLE_REST = 10.0
@@ -54,7 +54,7 @@ class Track:
         return self.noted[0][1] if self.noted and self.noted[0][0] <= moment else None
 
 
-class Positions:
+class DuePositions:
     """Remembers how far the promotions of each place have come."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -100,4 +100,4 @@ class Positions:
             track.as_of(now - REREAD_SECONDS)
 
 
-__all__ = ["Positions"]
+__all__ = ["DuePositions"]

@@ -45,10 +45,9 @@ from leaseq.failpoints import reach
 from leaseq.model import Lane
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
-from leaseq_reaper.backlogs import Backlogs, find_backlogs
+from leaseq_reaper.duties.suspicion import Clock
+from leaseq_reaper.duty_runner import IdleBackoff
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
-from leaseq_reaper.passes import Quiet
-from leaseq_reaper.suspicion import Clock
 
 # Lanes under way together. Their concurrent requests to a store are sent together.
 LANES_AT_ONCE = 1000
@@ -72,7 +71,7 @@ IDLE_CAP_SECONDS = 0.75
 READ_EVERY = 30
 
 
-class Full(Struct, frozen=True):
+class FullLane(Struct, frozen=True):
     """A lane with a backlog, how many tasks a stretch of it may hold, and for how long the pass
     goes on with it."""
 
@@ -84,7 +83,7 @@ class Full(Struct, frozen=True):
     seconds: float
 
 
-class Idle(Struct):
+class IdleQueue(Struct):
     """A queue whose lanes were full at the last look, with these lengths, and when to look again.
     `times`: looks that found no change so far. `mark`: of the last backlog that a push had begun in
     this queue, before its backlogs were read."""
@@ -115,10 +114,10 @@ class Refill:
         self._clock = clock
         # The backlog as we left it, and what of it was in the lane already when we last looked.
         self._left: dict[tuple[str, Lane], tuple[bytes, set[str]]] = {}
-        self._idle: dict[str, Idle] = {}
+        self._idle: dict[str, IdleQueue] = {}
         self._marks: Mapping[str, str] = {}
         self._turn = 0
-        self.quiet = Quiet(QUIET_FACTOR)
+        self.idle = IdleBackoff(QUIET_FACTOR)
 
     async def run_once(self) -> None:
         """Fill the lanes that are half empty."""
@@ -133,10 +132,10 @@ class Refill:
             queue for queue in named if queue not in self._idle or now >= self._idle[queue].until
         ]
         queues = await self._changed(queues)
-        backlogs = await find_backlogs(self._survey, queues)
+        backlogs = await self._survey.backlogs_of(sorted(queues))
         await self._unname([queue for queue in queues if queue not in backlogs])
         await self._fill_all(await self._half_empty(backlogs))
-        self.quiet.note(
+        self.idle.note(
             found=any(
                 queue not in self._idle or self._idle[queue].seconds < IDLE_CAP_SECONDS
                 for queue in named
@@ -167,11 +166,13 @@ class Refill:
         the name away."""
         if queues:
             await self._survey.unname_backlogs(queues)
-            begun = await find_backlogs(self._survey, queues)
+            begun = await self._survey.backlogs_of(sorted(queues))
             if begun:
                 await self._survey.name_backlogs([*begun])
 
-    async def _half_empty(self, backlogs: Backlogs) -> list[tuple[str, Lane, Backlog, int]]:
+    async def _half_empty(
+        self, backlogs: Mapping[str, Mapping[Lane, Backlog]]
+    ) -> list[tuple[str, Lane, Backlog, int]]:
         """The lanes that want something. Queues in which none does are looked at less often while
         nothing moves."""
         places = [(queue, lane) for queue, lanes in backlogs.items() for lane in lanes]
@@ -197,7 +198,7 @@ class Refill:
             return
         now, places, lengths = self._clock(), [*found], [*found.values()]
         if before is None or (before.places, before.lengths) != (places, lengths):
-            before = Idle(self._marks[queue], places, lengths, now)
+            before = IdleQueue(self._marks[queue], places, lengths, now)
         else:
             before.rest(now)
         self._idle[queue] = before
@@ -212,11 +213,11 @@ class Refill:
         seconds = PASS_SECONDS * min(AT_ONCE, len(places)) / len(places)
 
         async def fill(place: tuple[str, Lane, Backlog, int]) -> None:
-            await self._fill(Full(*place, rows, seconds))
+            await self._fill(FullLane(*place, rows, seconds))
 
         await self._isolation.each([*places[first:], *places[:first]], fill, at_once=at_once)
 
-    async def _fill(self, full: Full) -> None:
+    async def _fill(self, full: FullLane) -> None:
         until = self._clock() + full.seconds
         backlog, room = await self._bring_in(full, full.backlog, room=full.room), 0
         while backlog is not None and self._clock() < until:
@@ -225,7 +226,7 @@ class Refill:
                 return
             backlog = await self._bring_in(full, backlog, room=room)
 
-    async def _bring_in(self, full: Full, seen: Backlog, *, room: int) -> Backlog | None:
+    async def _bring_in(self, full: FullLane, seen: Backlog, *, room: int) -> Backlog | None:
         """Read and push one stretch. Returns the backlog afterwards; None if there is none, or if
         another reaper works on it."""
         text, ahead = self._left.pop((full.queue, full.lane), (b"", set[str]()))
@@ -268,7 +269,7 @@ class Refill:
         return after
 
     async def _push(
-        self, full: Full, fresh: list[str], *, seen: Backlog, left: Backlog | None
+        self, full: FullLane, fresh: list[str], *, seen: Backlog, left: Backlog | None
     ) -> Backlog | None:
         while True:
             bite, fresh = fresh[:BITE], fresh[BITE:]

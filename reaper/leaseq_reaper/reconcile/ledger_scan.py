@@ -1,4 +1,4 @@
-"""Walk a ledger of any size in chunks, without an index on state.
+"""Scan a ledger of any size in chunks, without an index on state.
 
 The chunks follow the primary key, and the position is remembered. Ids are UUIDv7 and sort by the
 time at which they were made, so "recent" is a position. Clocks of clients decide only how soon a
@@ -27,8 +27,8 @@ def first_recent_id(seconds_ago: float) -> str:
     return first_id_at(id_time_ms() / 1000 - seconds_ago)
 
 
-class Walk:
-    """One walk; it begins again where `begin` says once it has come to the end, which may be
+class LedgerScan:
+    """One scan; it begins again where `begin` says once it has come to the end, which may be
     `ahead_seconds` from now."""
 
     def __init__(
@@ -66,4 +66,4 @@ class Walk:
         return chunk
 
 
-__all__ = ["CHUNK", "Walk", "first_id_at", "first_recent_id"]
+__all__ = ["CHUNK", "LedgerScan", "first_id_at", "first_recent_id"]

@@ -6,7 +6,7 @@ order of their names, and the next pass continues. If fewer queues are paused th
 pass reads all of them.
 
 A flag that the ledger does not know stops the workers of its queue, so the queues of open workers
-are read in each pass. The scan of dispatch finds other queues with such a flag (leftovers.py).
+are read in each pass. The scan of dispatch finds other queues with such a flag (dispatch_scan.py).
 
 Invariant: a flag is removed only after the ledger was read again. An operator writes to the ledger
 first.
@@ -21,7 +21,7 @@ from leaseq_reaper.isolation import FailureIsolation
 SHARE = 1000
 
 
-class Flags:
+class PauseFlags:
     """Compares a share of the flags in each pass."""
 
     def __init__(self, stores: Stores, *, isolation: FailureIsolation) -> None:
@@ -40,7 +40,7 @@ class Flags:
         self._seen.update(share)
         self._after = share[-1] if len(share) == SHARE else ""
         if not self._after:
-            # the scan of dispatch finds the rest (leftovers.py)
+            # the scan of dispatch finds the rest (dispatch_scan.py)
             resumed = sorted(self._before - self._seen)[:SHARE]
             self._before, self._seen = self._seen, set()
             await self.remove(resumed)
@@ -62,4 +62,4 @@ class Flags:
         await self._isolation.sort_out(await self._stores.survey.pause_many(queues, paused=paused))
 
 
-__all__ = ["Flags"]
+__all__ = ["PauseFlags"]

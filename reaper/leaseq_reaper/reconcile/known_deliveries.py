@@ -1,6 +1,6 @@
 """Remember deliveries that were found in a lane while the lane does not change.
 
-While no worker takes from a lane, the walks meet its tasks again and again. A task that was found
+While no worker takes from a lane, the scans meet its tasks again and again. A task that was found
 in its lane is there as long as the lane has the same length and ends with the same delivery: a pull
 makes a lane shorter, and a push changes its end. So a comparison is remembered, Postgres omits the
 tasks that it covers (`scan_tasks.sql`), and all lanes are read in one reply (`ends.lua`).
@@ -9,7 +9,7 @@ Invariants:
 - A task is remembered under its attempt. A claim increments the attempt, so a task that has run
   since is compared again.
 - The reads before and after a comparison agree, and a later read is at most LOOK_SECONDS old when
-  it is trusted. So a lane that has lost a delivery is compared again in the first walk that comes
+  it is trusted. So a lane that has lost a delivery is compared again in the first scan that comes
   to its tasks after that time.
 - A comparison is trusted for at most COMPARED_SECONDS. This bounds the one loss that a read does
   not show: a delivery vanishes and another one comes in at the head, between two reads.
@@ -26,18 +26,18 @@ from msgspec import Struct
 
 from leaseq.dispatch.survey import End, Survey
 from leaseq.model import Lane, TaskSnapshot
+from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import FailureIsolation
-from leaseq_reaper.suspicion import Clock
 
 LOOK_SECONDS = 5.0
 COMPARED_SECONDS = 60.0
-# Remembered deliveries. The tasks of further ones are compared in every walk.
+# Remembered deliveries. The tasks of further ones are compared in every scan.
 MOST = 50_000
 
 Place = tuple[str, Lane]
 
 
-class Standing(Struct):
+class ComparedLane(Struct):
     """A lane at its comparison: its state, the time, the last read, and the deliveries found in
     it."""
 
@@ -47,7 +47,7 @@ class Standing(Struct):
     task_ids: set[str]
 
 
-class Compared:
+class KnownDeliveries:
     """Compares tasks with their lanes, and remembers the deliveries."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Compared:
         self._survey = survey
         self._isolation = isolation
         self._clock = clock
-        self._lanes: dict[Place, Standing] = {}
+        self._lanes: dict[Place, ComparedLane] = {}
         self._tasks: dict[str, tuple[int, Place]] = {}  # the attempt, and the lane
         self._order: list[str] | None = []
 
@@ -114,7 +114,7 @@ class Compared:
         known = self._lanes.get(place)
         if known is None or known.end != end:
             self._drop(place)
-            known = self._lanes[place] = Standing(end, now, now, set())
+            known = self._lanes[place] = ComparedLane(end, now, now, set())
         known.looked_at = now
         for task in tasks[: MOST - len(self._tasks)]:
             known.task_ids.add(task.task_id)
@@ -135,4 +135,4 @@ class Compared:
             self._order = None
 
 
-__all__ = ["Compared", "Place"]
+__all__ = ["KnownDeliveries", "Place"]

@@ -21,13 +21,13 @@ from leaseq.model import Claim, Counts, Settled, State, TaskSnapshot
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
 from leaseq.operations.reap import Reap
+from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.redeliver import redeliver
-from leaseq_reaper.suspicion import Clock
 
 PATIENCE_SECONDS = 1.0
 BATCH = 500
-# A later walk finds further ones.
+# A later scan finds further ones.
 CAPACITY = 20_000
 SHOWN = 20
 
@@ -52,7 +52,7 @@ class Orphans:
         self._undelivered: dict[str, Settled] = {}
 
     def note(self, orphans: Sequence[tuple[TaskSnapshot, Claim, Counts]]) -> None:
-        """Remember the orphans of a walk."""
+        """Remember the orphans of a scan."""
         for _, claim, counts in orphans:
             if len(self._found) < CAPACITY:
                 self._found.setdefault(claim, (counts, self._clock()))

@@ -21,10 +21,10 @@ from collections.abc import Set as AbstractSet
 
 from leaseq.operations.engine import Stores
 from leaseq.operations.reap import Death, Reap
-from leaseq_reaper.flags import Flags
+from leaseq_reaper.closed_workers import find_closed
+from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import FailureIsolation
-from leaseq_reaper.owners import ended
-from leaseq_reaper.suspicion import Clock
+from leaseq_reaper.reconcile.pause_flags import PauseFlags
 
 # Keys of one slice, and slices of one pass: 10,000 keys take the server a few milliseconds.
 SLICE = 2000
@@ -34,7 +34,7 @@ ROUND_SECONDS = 20.0
 REAP_SECONDS = 0.5
 
 
-class Leftovers:
+class DispatchScan:
     """Scans dispatch, a little in each pass. `on_leases` receives the queues that hold leases of
     closed workers."""
 
@@ -44,7 +44,7 @@ class Leftovers:
         reap: Reap,
         *,
         isolation: FailureIsolation,
-        flags: Flags,
+        flags: PauseFlags,
         on_leases: Callable[[AbstractSet[str]], None],
         clock: Clock = time.monotonic,
     ) -> None:
@@ -58,7 +58,7 @@ class Leftovers:
         self._cursor = 0
         self._round_at = clock()
 
-    async def look_on(self) -> None:
+    async def scan_on(self) -> None:
         """The next slices."""
         if self._cursor == 0 and self._clock() < self._round_at:
             return
@@ -100,7 +100,7 @@ class Leftovers:
         named = {
             worker_id for queue, leases in listed.items() for worker_id in leases | owners[queue]
         }
-        gone = await ended(self._stores.fleet, named)
+        gone = await find_closed(self._stores.fleet, named)
         self._on_leases({queue for queue, leases in listed.items() if leases & gone})
         ghosts: defaultdict[str, list[str]] = defaultdict(list)
         for queue, leases in listed.items():
@@ -129,4 +129,4 @@ class Leftovers:
         await self._isolation.each(sorted(ghosts), reap)
 
 
-__all__ = ["Leftovers"]
+__all__ = ["DispatchScan"]

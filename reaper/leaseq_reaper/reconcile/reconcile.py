@@ -1,11 +1,11 @@
 """Make dispatch agree with the ledger.
 
-A pass compares, repairs and counts (the events report the counts): epochs, pause flags, stranded
-tasks, orphans, attempts that their worker has forgotten, SCHEDULED tasks that promote cannot find,
-ghost lists. Two walks go along the ledger: one over all of it, a little further in each pass; one
+A pass compares, repairs and counts (the events report the counts): losses of data, pause flags,
+stranded tasks, orphans, attempts that their worker has forgotten, SCHEDULED tasks that promote
+cannot find, ghost lists. Two scans go along the ledger: one over all of it, a little further in each pass; one
 over the last seconds again and again, so that a lost push is found within about five seconds for
 any size of the table. After a loss of data in dispatch, after a failover of Postgres, which may
-have lost claims and endings, and when the reaper starts, a full walk goes from end to end without a
+have lost claims and endings, and when the reaper starts, a full scan goes from end to end without a
 pause. It needs no message and remembers little: if it is killed at any point, the next pass or
 another reaper begins again.
 """
@@ -19,32 +19,32 @@ from collections.abc import Set as AbstractSet
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
 from leaseq.operations.reap import Reap
-from leaseq_reaper.epochs import Epochs
-from leaseq_reaper.flags import Flags
-from leaseq_reaper.forgotten import Forgotten
+from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import FailureIsolation
-from leaseq_reaper.leftovers import Leftovers
-from leaseq_reaper.orphans import Orphans
-from leaseq_reaper.stranded import Stranded
-from leaseq_reaper.suspicion import Clock
-from leaseq_reaper.walk import Walk, first_recent_id
+from leaseq_reaper.reconcile.data_loss import DataLossDetector
+from leaseq_reaper.reconcile.dispatch_scan import DispatchScan
+from leaseq_reaper.reconcile.forgotten import ForgottenAttempts
+from leaseq_reaper.reconcile.ledger_scan import LedgerScan, first_recent_id
+from leaseq_reaper.reconcile.orphans import Orphans
+from leaseq_reaper.reconcile.pause_flags import PauseFlags
+from leaseq_reaper.reconcile.stranded import Stranded
 
 # A push that has not arrived after this long counts as lost.
 QUIET_SECONDS = 2.5
 # Long enough for a clock or a commit that is a few seconds late, short enough to be read again in
 # most passes.
 RECENT_SECONDS = 15.0
-# The share of the time between two passes that each of the two walks may use.
+# The share of the time between two passes that each of the two scans may use.
 SHARE = 0.025
-# A full walk goes on for this long in one pass; the next pass continues it.
-SWEEP_SECONDS = 5.0
+# A full scan goes on for this long in one pass; the next pass continues it.
+FULL_SCAN_SECONDS = 5.0
 # Attempts that have run for so long are compared with the list of their worker; most have ended by
 # then.
 RUNNING_SECONDS = 10.0
-# A walk of a small ledger begins again in every pass, and compares them no more often than this.
+# A scan of a small ledger begins again in every pass, and compares them no more often than this.
 RUNNING_INTERVAL_SECONDS = 10.0
-# An error in every pass (a broken key, say) costs a full walk at most this often, and a fifth of
-# the time if full walks take long.
+# An error in every pass (a broken key, say) costs a full scan at most this often, and a fifth of
+# the time if full scans take long.
 FAILED_SECONDS = 60.0
 FAILED_REST = 4
 SHOWN = 20
@@ -69,12 +69,14 @@ class Reconcile:
         self._on_loss = on_loss
         self._budget = SHARE * interval_seconds
         self._isolation = FailureIsolation(stores)
-        self._epochs = Epochs(stores.survey, stores.ownership, isolation=self._isolation)
+        self._data_loss = DataLossDetector(
+            stores.survey, stores.ownership, isolation=self._isolation
+        )
         self._stranded = Stranded(stores, isolation=self._isolation, clock=clock)
         self._orphans = Orphans(stores, reap, isolation=self._isolation, clock=clock)
-        self._forgotten = Forgotten(stores, isolation=self._isolation, clock=clock)
-        self._flags = Flags(stores, isolation=self._isolation)
-        self._leftovers = Leftovers(
+        self._forgotten = ForgottenAttempts(stores, isolation=self._isolation, clock=clock)
+        self._flags = PauseFlags(stores, isolation=self._isolation)
+        self._dispatch_scan = DispatchScan(
             stores,
             reap,
             isolation=self._isolation,
@@ -82,127 +84,129 @@ class Reconcile:
             on_leases=on_leases,
             clock=clock,
         )
-        self._walk = Walk(stores.maintenance)
-        self._recent = Walk(
+        self._slow_scan = LedgerScan(stores.maintenance)
+        self._recent_scan = LedgerScan(
             stores.maintenance,
             begin=lambda: first_recent_id(RECENT_SECONDS),
             ahead_seconds=int(RECENT_SECONDS),
         )
-        self._sweep: Walk | None = None
-        self._sweep_again = False
-        self._sweep_quiet = QUIET_SECONDS
-        self.sweep_soon()
+        self._full_scan: LedgerScan | None = None
+        self._full_scan_again = False
+        self._full_scan_quiet = QUIET_SECONDS
+        self.full_scan_soon()
         self._running_at = clock()
         self._timeline = stores.ownership.timeline
         self._failed = False
-        self._failed_at = clock()  # when a full walk because of that is allowed
+        self._failed_at = clock()  # when a full scan because of that is allowed
 
-    def sweep_soon(self) -> None:
-        """Walk the whole ledger from its beginning, starting with the next pass (or after the sweep
-        under way)."""
-        if self._sweep is None:
-            self._begin_sweep(quiet_seconds=QUIET_SECONDS)
+    def full_scan_soon(self) -> None:
+        """Scan the whole ledger from its beginning, starting with the next pass (or after the full
+        scan under way)."""
+        if self._full_scan is None:
+            self._begin_full_scan(quiet_seconds=QUIET_SECONDS)
         else:
-            self._sweep_again = True
+            self._full_scan_again = True
 
-    def _begin_sweep(
+    def _begin_full_scan(
         self, *, quiet_seconds: float, running_seconds: float = RUNNING_SECONDS
     ) -> None:
         self._stranded.distrust()
-        self._sweep = Walk(self._stores.maintenance, running_seconds=running_seconds)
-        self._sweep_began = self._clock()
-        self._sweep_quiet = quiet_seconds
-        self._sweep_again = False
+        self._full_scan = LedgerScan(self._stores.maintenance, running_seconds=running_seconds)
+        self._full_scan_began = self._clock()
+        self._full_scan_quiet = quiet_seconds
+        self._full_scan_again = False
 
     async def run_once(self) -> None:
         """Examine everything for a while."""
         try:
-            await self._look()
+            await self._run()
             self._isolation.raise_first()
         except BaseException:
             self._failed = True
             raise
 
-    async def _look(self) -> None:
-        reason = await self._epochs.check()
+    async def _run(self) -> None:
+        reason = await self._data_loss.check()
         if reason is not None:
             self._on_loss(reason)
             # No grace for pushes on their way: a delivery that was pushed a moment before the loss
             # is lost, too.
-            self._begin_sweep(quiet_seconds=0)
+            self._begin_full_scan(quiet_seconds=0)
         if self._has_failed_over():
             # A task that ended a moment before may be PROCESSING again.
-            self._begin_sweep(quiet_seconds=0, running_seconds=0)
+            self._begin_full_scan(quiet_seconds=0, running_seconds=0)
         await self._orphans.settle()
         await self._forgotten.give_back()
-        self._return_to_what_failed()
-        await self._walk_on()
+        self._scan_again_after_failure()
+        await self._scan_on()
         await self._flags.restore()
         await self._flags.remove_unknown()
-        await self._leftovers.look_on()
+        await self._dispatch_scan.scan_on()
 
     def _has_failed_over(self) -> bool:
         """Whether the ledger is on a newer timeline than in the last pass."""
         before, self._timeline = self._timeline, self._stores.ownership.timeline
         return before is not None and self._timeline not in (None, before)
 
-    async def _walk_on(self) -> None:
-        if self._sweep is not None:
-            await self._go(self._sweep, seconds=SWEEP_SECONDS, quiet_seconds=self._sweep_quiet)
-            if self._sweep.cursor is None:
-                self._sweep = None
-                took = self._clock() - self._sweep_began
+    async def _scan_on(self) -> None:
+        if self._full_scan is not None:
+            await self._scan(
+                self._full_scan, seconds=FULL_SCAN_SECONDS, quiet_seconds=self._full_scan_quiet
+            )
+            if self._full_scan.cursor is None:
+                self._full_scan = None
+                took = self._clock() - self._full_scan_began
                 self._failed_at = max(self._failed_at, self._clock() + FAILED_REST * took)
-                if self._sweep_again:
-                    self._begin_sweep(quiet_seconds=QUIET_SECONDS)
-        if self._stranded.resting:
+                if self._full_scan_again:
+                    self._begin_full_scan(quiet_seconds=QUIET_SECONDS)
+        if self._stranded.backing_off:
             return
-        await self._go(self._recent, seconds=self._budget, quiet_seconds=QUIET_SECONDS)
-        if self._sweep is None:
-            if self._walk.cursor is None:
+        await self._scan(self._recent_scan, seconds=self._budget, quiet_seconds=QUIET_SECONDS)
+        if self._full_scan is None:
+            if self._slow_scan.cursor is None:
                 due = self._clock() >= self._running_at
-                self._walk.running_seconds = RUNNING_SECONDS if due else None
+                self._slow_scan.running_seconds = RUNNING_SECONDS if due else None
                 self._running_at = (
                     self._clock() + RUNNING_INTERVAL_SECONDS if due else self._running_at
                 )
-            await self._go(self._walk, seconds=self._budget, quiet_seconds=QUIET_SECONDS)
+            await self._scan(self._slow_scan, seconds=self._budget, quiet_seconds=QUIET_SECONDS)
 
-    def _return_to_what_failed(self) -> None:
-        """Walk again after a pass that failed in part.
+    def _scan_again_after_failure(self) -> None:
+        """Scan again after a pass that failed in part.
 
-        The walks may have passed tasks that they could not deliver, or not have reached them while
+        The scans may have passed tasks that they could not deliver, or not have reached them while
         they were new. Tasks that were promoted or settled as lost, and not delivered, are old.
         """
-        if self._failed and self._sweep is None and self._clock() >= self._failed_at:
+        if self._failed and self._full_scan is None and self._clock() >= self._failed_at:
             self._failed = False
             self._failed_at = self._clock() + FAILED_SECONDS
-            self.sweep_soon()
+            self.full_scan_soon()
 
-    async def _go(self, walk: Walk, *, seconds: float, quiet_seconds: float) -> None:
-        """Walk for this long (at least one chunk, at most to the end) and repair the differences.
+    async def _scan(self, scan: LedgerScan, *, seconds: float, quiet_seconds: float) -> None:
+        """Scan for this long (at least one chunk, at most to the end) and repair the differences.
 
-        If a repair fails, the walk returns to where the current tasks began.
+        If a repair fails, the scan returns to where the current tasks began.
         """
         until = self._clock() + seconds
-        mark = walk.cursor
+        mark = scan.cursor
         waiting = []
         try:
             while True:
-                accounted = await self._stranded.accounted(after=walk.next_cursor)
-                chunk = await walk.step(quiet_seconds=quiet_seconds, accounted=accounted)
+                accounted = await self._stranded.accounted(after=scan.next_cursor)
+                chunk = await scan.step(quiet_seconds=quiet_seconds, accounted=accounted)
                 self._orphans.note(chunk.orphans)
                 await self._forgotten.look(chunk.running)
                 await self._reschedule(chunk.unscheduled)
-                waiting += await self._stranded.sift(chunk.waiting)
+                waiting += await self._stranded.without_backlog(chunk.waiting)
                 done = chunk.last_id is None or self._clock() >= until
-                if waiting and (done or await self._stranded.worthwhile(waiting)):
+                if waiting and (done or await self._stranded.should_check_now(waiting)):
                     await self._stranded.redispatch(waiting)
                     waiting = []
-                    mark = walk.cursor
+                    mark = scan.cursor
                 if done:
                     return
         except BaseException:
-            walk.cursor = mark
+            scan.cursor = mark
             raise
 
     async def _reschedule(self, task_ids: Sequence[str]) -> None:

@@ -48,11 +48,11 @@ class Suspicion:
         self._gone: dict[str, dict[str, float]] = {}
         self._watched: dict[str, float] = {}
         self._asked = clock()
-        self._quiet_until = -1.0
+        self._suspended_until = -1.0
         self._trouble: str | None = None
         self._troubled_since: float | None = None
 
-    def disturb(self, reason: str) -> None:
+    def suspend(self, reason: str) -> None:
         """Note an event after which silence proves nothing: from the next look on, suspect no
         worker for a whole lease."""
         self._trouble = self._trouble or reason
@@ -67,39 +67,39 @@ class Suspicion:
         late = now - self._asked if self._watched else 0.0
         if late > self._lease / 2:
             # We were frozen or starved, and perhaps all workers with us: wait for their next beats.
-            self.disturb("this reaper did not look for half a lease")
+            self.suspend("this reaper did not look for half a lease")
         self._asked = asked
         for queue in set(self._watched) - set(seen):
             self._forget(queue)
         for queue, views in seen.items():
             self._watched.setdefault(queue, now)
             self._take_in(queue, views, now)
-        return self._keep_quiet(now, away=late > AWAY_LEASES * self._lease)
+        return self._keep_suspended(now, away=late > AWAY_LEASES * self._lease)
 
-    def _keep_quiet(self, now: float, *, away: bool) -> str | None:
+    def _keep_suspended(self, now: float, *, away: bool) -> str | None:
         reason, self._trouble = self._trouble, None
         if reason is None:
-            if self._asked >= self._quiet_until:
+            if self._asked >= self._suspended_until:
                 self._troubled_since = None
             return None
         since, self._troubled_since = self._troubled_since, None
         if since is not None and not away and now - since >= TROUBLED_LEASES * self._lease:
-            self._quiet_until = -1.0
+            self._suspended_until = -1.0
             return None
         begins = since is None or away
         self._troubled_since = now if begins else since
-        self._quiet_until = now + self._lease
+        self._suspended_until = now + self._lease
         return reason if begins else None
 
     @property
-    def quiet(self) -> bool:
+    def is_suspended(self) -> bool:
         """Whether no worker is suspected at present."""
-        return self._trouble is not None or self._asked < self._quiet_until
+        return self._trouble is not None or self._asked < self._suspended_until
 
     def lapsed(self, worker_id: str, queues: Iterable[str]) -> bool:
         """Whether this worker has been silent in each of its queues for as long as its leases there
         could last."""
-        return not self.quiet and all(self._silent(queue, worker_id) for queue in queues)
+        return not self.is_suspended and all(self._silent(queue, worker_id) for queue in queues)
 
     def absent(self, worker_id: str, queues: Iterable[str]) -> bool:
         """Whether at least one of these does not know it. Then its list there may have been lost

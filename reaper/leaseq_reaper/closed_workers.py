@@ -14,14 +14,14 @@ from leaseq.ledger.fleet import Fleet
 LONGEST = 128
 
 
-async def ended(fleet: Fleet, worker_ids: Iterable[str]) -> set[str]:
+async def find_closed(fleet: Fleet, worker_ids: Iterable[str]) -> set[str]:
     """The workers that are closed or unknown. Names that cannot be worker ids are omitted (values
     in Redis are hostile)."""
-    named = {worker_id for worker_id in worker_ids if plausible(worker_id)}
+    named = {worker_id for worker_id in worker_ids if is_worker_id(worker_id)}
     return named - await fleet.find_open(sorted(named)) if named else set()
 
 
-def plausible(worker_id: str) -> bool:
+def is_worker_id(worker_id: str) -> bool:
     """Whether Postgres and a Redis key can hold this name unchanged."""
     return (
         0 < len(worker_id) <= LONGEST
@@ -31,4 +31,4 @@ def plausible(worker_id: str) -> bool:
     )
 
 
-__all__ = ["ended", "plausible"]
+__all__ = ["find_closed", "is_worker_id"]

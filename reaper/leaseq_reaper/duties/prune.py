@@ -2,9 +2,9 @@
 
 Deleted are tasks that finished longer ago than their retention (their keys stay, and remember how
 they ended), keys past their own retention, incarnations closed for a day, and queues without tasks
-and workers (unused.py). This happens in small batches, each followed by a pause as long as the
+and workers (unused_queues.py). This happens in small batches, each followed by a pause as long as the
 batch, so that pruning uses at most half of one connection and holds no lock for long. Tasks are
-walked in order; if a pass did not reach the end, the next one continues.
+scanned in order; if a pass did not reach the end, the next one continues.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from leaseq.codec import FIRST_ID
 from leaseq.config import Config
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
-from leaseq_reaper.suspicion import Clock
-from leaseq_reaper.unused import UnusedQueues
-from leaseq_reaper.walk import first_recent_id
+from leaseq_reaper.duties.suspicion import Clock
+from leaseq_reaper.duties.unused_queues import UnusedQueues
+from leaseq_reaper.reconcile.ledger_scan import first_recent_id
 
 BATCH = 1000
 # The share of the time between two passes, for tasks and for keys. The rest waits for the next

@@ -4,7 +4,7 @@ A pass looks at workers, not at queues: clients can make up queue names, and rec
 depend on how many there are. A worker renews its lease with every beat in its home queue, the first
 of its queues, and that lease says whether it lives. The leases of a worker that was closed a moment
 ago are looked for in all of its queues until they are gone; remains of an older one are found
-by the scan of dispatch (leftovers.py).
+by the scan of dispatch (dispatch_scan.py).
 
 Two pieces of evidence are necessary, from both stores: the ledger has received no beat of the
 worker for a lease (by its own clock), and in dispatch its beats have not moved for a lease (by
@@ -33,9 +33,9 @@ from leaseq.ledger.fleet import Watched
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
 from leaseq.operations.reap import Death, Reap
+from leaseq_reaper.closed_workers import find_closed
+from leaseq_reaper.duties.suspicion import Clock, MassFailureBrake, Suspicion, is_mass_failure
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
-from leaseq_reaper.owners import ended
-from leaseq_reaper.suspicion import Clock, MassFailureBrake, Suspicion, is_mass_failure
 
 # The process that closed an incarnation is about to recover its tasks, and knows best which task to
 # charge: leave it time for that.
@@ -54,7 +54,7 @@ MANY = 10_000
 Leases = dict[str, Sequence[LeaseView]]
 
 
-class Reaping:
+class DeadWorkers:
     """The duty. `on_lost_list` is called when a dead worker's list may have been lost with the data
     of Redis."""
 
@@ -80,7 +80,9 @@ class Reaping:
         self._clock = clock
         self._closed: dict[str, float] = {}
         self._gone: set[str] = set()  # closed workers without a lease anywhere
-        self._also: set[str] = set()  # queues with leases of workers that were closed long ago
+        self._more_queues: set[str] = (
+            set()
+        )  # queues with leases of workers that were closed long ago
         self._until = 0.0
         self._count = 0
 
@@ -100,16 +102,16 @@ class Reaping:
                 for worker in stale
                 if self._suspicion.lapsed(worker.worker_id, worker.queues[:1])
             ]
-            if not await self._held_back(lapsed, sum(not worker.closed for worker in watched)):
-                await self._bury(lapsed)
+            if not await self._is_held_back(lapsed, sum(not worker.closed for worker in watched)):
+                await self._recover_dead(lapsed)
         except ServerUnreachable as error:
-            self._suspicion.disturb(str(error))
+            self._suspicion.suspend(str(error))
             raise
         self._isolation.raise_first()
 
-    def also(self, queues: AbstractSet[str]) -> None:
+    def look_in(self, queues: AbstractSet[str]) -> None:
         """Look for leases of closed workers in these queues too, until there are none."""
-        self._also |= queues
+        self._more_queues |= queues
 
     async def _look(self) -> tuple[list[Watched], Leases]:
         asked = self._clock()
@@ -118,7 +120,7 @@ class Reaping:
         closed = [
             worker for worker in watched if worker.closed and worker.worker_id not in self._gone
         ]
-        queues = homes | {queue for worker in closed for queue in worker.queues} | self._also
+        queues = homes | {queue for worker in closed for queue in worker.queues} | self._more_queues
         leases: Leases = {}
 
         async def read(queue: str) -> None:
@@ -143,16 +145,16 @@ class Reaping:
     async def _finish(self, watched: Sequence[Watched], leases: Leases) -> None:
         """Complete reapings whose reaper seems to have died: closed in the ledger, still listed in
         dispatch."""
-        places: dict[str, list[str]] = {}
+        queues_of: dict[str, list[str]] = {}
         open_ones = {worker.worker_id for worker in watched if not worker.closed}
         for queue, views in leases.items():
             for view in views:
                 if view.worker_id not in open_ones:
-                    places.setdefault(view.worker_id, []).append(queue)
+                    queues_of.setdefault(view.worker_id, []).append(queue)
         # A worker that came up after the ledger was read is open there by now.
-        closed = await ended(self._fleet, places)
-        closed -= await self._drop_made_up(places, closed)
-        self._also &= {queue for worker_id in closed for queue in places[worker_id]}
+        closed = await find_closed(self._fleet, queues_of)
+        closed -= await self._drop_made_up(queues_of, closed)
+        self._more_queues &= {queue for worker_id in closed for queue in queues_of[worker_id]}
         now = self._clock()
         self._closed = {worker_id: self._closed.get(worker_id, now) for worker_id in closed}
         due = sorted(
@@ -166,7 +168,7 @@ class Reaping:
                 await self._reap(
                     Death(
                         worker_id=worker_id,
-                        queues=places[worker_id],
+                        queues=queues_of[worker_id],
                         reason="its reaping was left unfinished",
                         # The worker is already closed. `stale_after` protects it if that assumption
                         # is ever wrong.
@@ -178,7 +180,7 @@ class Reaping:
         await self._isolation.each(due, finish, at_once=TOGETHER)
 
     async def _drop_made_up(
-        self, places: dict[str, list[str]], closed: AbstractSet[str]
+        self, queues_of: dict[str, list[str]], closed: AbstractSet[str]
     ) -> set[str]:
         """Remove leases under names that the ledger has never had or has pruned, all together:
         there may be thousands of them.
@@ -188,8 +190,8 @@ class Reaping:
         """
         unknown = {*closed} - await self._fleet.find_known(sorted(closed)) if closed else set[str]()
         kept: set[str] = set()
-        for queue in sorted({queue for worker_id in unknown for queue in places[worker_id]}):
-            names = sorted(worker_id for worker_id in unknown if queue in places[worker_id])
+        for queue in sorted({queue for worker_id in unknown for queue in queues_of[worker_id]}):
+            names = sorted(worker_id for worker_id in unknown if queue in queues_of[worker_id])
             dropped = await self._dispatcher.close_each(queue, names)
             kept.update(set(names).difference(dropped))
             if dropped:
@@ -202,7 +204,7 @@ class Reaping:
         self._count += 1
         return self._count <= FIRST or self._clock() < self._until
 
-    async def _held_back(self, lapsed: Sequence[Watched], total: int) -> bool:
+    async def _is_held_back(self, lapsed: Sequence[Watched], total: int) -> bool:
         hosts = 0
         if is_mass_failure(lapsed=len(lapsed), of=total):
             names = {worker.worker_id for worker in lapsed}
@@ -216,15 +218,15 @@ class Reaping:
         self._braked = held
         return held
 
-    async def _bury(self, lapsed: Sequence[Watched]) -> None:
-        async def bury(worker: Watched) -> None:
+    async def _recover_dead(self, lapsed: Sequence[Watched]) -> None:
+        async def recover(worker: Watched) -> None:
             if self._has_time():
                 emit("worker.suspected", worker_id=worker.worker_id, queues=worker.queues)
-                await self._bury_one(worker)
+                await self._recover_one(worker)
 
-        await self._isolation.each(lapsed, bury, at_once=TOGETHER)
+        await self._isolation.each(lapsed, recover, at_once=TOGETHER)
 
-    async def _bury_one(self, worker: Watched) -> None:
+    async def _recover_one(self, worker: Watched) -> None:
         lost_list = self._suspicion.absent(worker.worker_id, worker.queues[:1])
         death = Death(
             worker_id=worker.worker_id,
@@ -247,4 +249,4 @@ class Reaping:
                 self._on_lost_list()
 
 
-__all__ = ["Reaping"]
+__all__ = ["DeadWorkers"]

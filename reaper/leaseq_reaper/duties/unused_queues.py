@@ -4,18 +4,18 @@ Any client can make up a queue name, so names must not stay forever. A queue is 
 ledger and in dispatch, when no task of any state names it (the last one is past its retention), no
 open worker serves it, and it is not paused.
 
-No index names the queues of tasks, so a walk goes along the primary key, in chunks, for a share of
-each pass, and goes on where the last pass has ended. Names that were listed before the walk began,
-and that it does not meet, are unused. A walk ends in a later pass than it began: a name that was
+No index names the queues of tasks, so a scan goes along the primary key, in chunks, for a share of
+each pass, and goes on where the last pass has ended. Names that were listed before the scan began,
+and that it does not meet, are unused. A scan ends in a later pass than it began: a name that was
 made a moment ago is left alone for at least one pass.
 
 Invariants:
-- Dispatch comes first. A reaper that dies between the two leaves the name, and the next walk begins
+- Dispatch comes first. A reaper that dies between the two leaves the name, and the next scan begins
   again.
 - Nothing that waits is removed in dispatch (forget.lua).
 - The name of a task may be missing in the ledger for a while. That is harmless, because nothing but
-  lists of queues reads it, and the next submission makes it again. A walk inserts every name that
-  it meets and that is not known, and a walk that has forgotten something is followed by another
+  lists of queues reads it, and the next submission makes it again. A scan inserts every name that
+  it meets and that is not known, and a scan that has forgotten something is followed by another
   one.
 """
 
@@ -27,13 +27,13 @@ import time
 from leaseq.codec import FIRST_ID
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
-from leaseq_reaper.suspicion import Clock
+from leaseq_reaper.duties.suspicion import Clock
 
 CHUNK = 5000
 BATCH = 500
 # Of the time between two passes.
 SHARE = 0.25
-# A walk that took t seconds is followed by the next one after so many times that: ten million tasks
+# A scan that took t seconds is followed by the next one after so many times that: ten million tasks
 # are not read all the time.
 REST = 20
 PAUSE_CAP_SECONDS = 1.0
@@ -51,7 +51,7 @@ class UnusedQueues:
         self._dispatcher = stores.dispatcher
         self._seconds = SHARE * interval_seconds
         self._clock = clock
-        self._cursor: str | None = None  # None: no walk is under way
+        self._cursor: str | None = None  # None: no scan is under way
         self._known: set[str] = set()
         self._unserved: set[str] = set()
         self._met: set[str] = set()
@@ -60,13 +60,13 @@ class UnusedQueues:
         self._rested_at = clock()
 
     async def run_once(self) -> int:
-        """Walk on for a while; at the end of a walk forget what it has not met. Returns how many
+        """Scan on for a while; at the end of a scan forget what it has not met. Returns how many
         queues were forgotten."""
         if self._cursor is None:
             if self._clock() >= self._rested_at and await self._begin():
-                await self._walk()
+                await self._scan()
             return 0
-        if await self._walk():
+        if await self._scan():
             return await self._end()
         return 0
 
@@ -81,7 +81,7 @@ class UnusedQueues:
         self._cursor = FIRST_ID
         return True
 
-    async def _walk(self) -> bool:
+    async def _scan(self) -> bool:
         """Go on for a share of the time. True at the end of the ledger."""
         assert self._cursor is not None
         until = self._clock() + self._seconds

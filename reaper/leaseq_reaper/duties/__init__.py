@@ -1,0 +1,1 @@
+"""The duties of the reaper except `reconcile`: reap, promote, refill, prune."""

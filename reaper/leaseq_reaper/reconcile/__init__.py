@@ -1,0 +1,1 @@
+"""The duty to reconcile: make dispatch agree with the ledger."""
