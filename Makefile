@@ -36,7 +36,7 @@ PEERS_PYTHON ?= $(BIN)/python
 # Releases that are still common beside the ones we develop on.
 COMPAT_POSTGRES ?= /usr/lib/postgresql/15/bin
 COMPAT_REDIS ?= /usr/bin/redis-server
-COMPAT_PYTHONS ?= 3.11 3.13
+COMPAT_PYTHONS ?= 3.11 3.12 3.13 3.14
 export COMPAT_POSTGRES COMPAT_REDIS COMPAT_PYTHONS
 
 # What locks the dependencies and lists the components of a release. Apart from $(VENV): it brings thirty packages that no test needs.

@@ -20,9 +20,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from support.pythons import supported
 from support.source_tree import ROOT
 
-PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 IMAGE = ("api", "reaper")
 NOT_INSTALLED = ("bench", "dev")
 
@@ -112,7 +112,7 @@ def pins_satisfy_requirements(project: Project) -> Iterator[str]:
     for lock, extras in ((project.image, ("", *IMAGE)), (project.build, ("build",))):
         locked = pins(lock)
         for requirement in _external(project, *extras):
-            for python in PYTHONS:
+            for python in supported():
                 found = [
                     pin
                     for pin in locked

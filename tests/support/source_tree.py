@@ -25,7 +25,7 @@ PACKAGES = {
 DISTRIBUTED = {name: PACKAGES[name] for name in ("leaseq", "leaseq_api", "leaseq_reaper")}
 FOLDERS = [
     *PACKAGES.values(),
-    *(ROOT / name for name in (".ci", "bench", "deploy", "docs", "examples", "tests")),
+    *(ROOT / name for name in (".ci", ".github", "bench", "deploy", "docs", "examples", "tests")),
 ]
 TEXT = {
     ".lock",
