@@ -14,6 +14,7 @@ import click
 import uvloop
 from rich.console import Console
 
+from leaseq_chaos.command_options import DIRECTORY, EXITS, lanes, out
 from leaseq_chaos.mutants.catalogue import MUTANTS
 from leaseq_chaos.mutants.table import print_outcome, print_table, try_all
 from leaseq_chaos.mutants.trial import trials_of
@@ -24,13 +25,11 @@ from leaseq_chaos.run import run as run_once
 from leaseq_chaos.scenarios import SCENARIOS
 from leaseq_chaos.sweep.command import sweep
 from leaseq_chaos.totals import totals_of
-from leaseq_chaos.verdict import Verdict, merged
+from leaseq_chaos.verdict import merged
 
 __all__ = ["main"]
 
 PAPER_WIDTH = 140  # of a table that is not on a terminal
-EXITS = {Verdict.VALID: 0, Verdict.INVALID: 1, Verdict.UNKNOWN: 3}
-directory = click.Path(path_type=Path, file_okay=False)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,20 +73,14 @@ def main() -> None:
     show_default=True,
     help="Times the tasks; less for a slow machine.",
 )
+@out("chaos-runs")
 @click.option(
-    "--out",
-    type=directory,
-    default=Path("chaos-runs"),
-    show_default=True,
-    help="Where the evidence goes.",
+    "--tree", type=DIRECTORY, help="A source tree to run in place of the installed leaseq."
 )
 @click.option(
-    "--tree", type=directory, help="A source tree to run in place of the installed leaseq."
+    "--old", "other_tree", type=DIRECTORY, help="A source tree of another version, to be mixed in."
 )
-@click.option(
-    "--old", "other_tree", type=directory, help="A source tree of another version, to be mixed in."
-)
-def run(scenarios: tuple[str, ...], seed: int, minutes: float, out: Path, **more: Any) -> None:
+def run(scenarios: tuple[str, ...], seed: int, out: Path, **rest: Any) -> None:
     """Run scenarios one after the other; the verdict of all together is the exit code."""
     console = Console(highlight=False)
     narrator = Narrator(console)
@@ -96,12 +89,8 @@ def run(scenarios: tuple[str, ...], seed: int, minutes: float, out: Path, **more
         options = Options(
             scenario=SCENARIOS[name],
             seed=seed + number,
-            minutes=minutes,
-            workers=more["workers"],
-            rate=more["rate"],
             directory=out / f"{name}-{seed + number}",
-            tree=more["tree"],
-            other_tree=more["other_tree"],
+            **rest,
         )
         narrator.begin(options.command)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -147,20 +136,8 @@ def list_all() -> None:
 @click.option(
     "--seed", type=int, help="For all of them, in place of the seed that each is known to fall by."
 )
-@click.option(
-    "--lanes",
-    type=click.IntRange(1, 16),
-    default=2,
-    show_default=True,
-    help="How many are tried at the same time.",
-)
-@click.option(
-    "--out",
-    type=directory,
-    default=Path("chaos-runs/mutants"),
-    show_default=True,
-    help="Where the evidence goes.",
-)
+@lanes("How many are tried at the same time.")
+@out("chaos-runs/mutants")
 def mutants(names: tuple[str, ...], seed: int | None, lanes: int, out: Path) -> None:
     """Prove that the suite can fail: put known bugs into copies of the code, and tell which checker
     caught which."""

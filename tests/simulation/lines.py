@@ -21,7 +21,7 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from leaseq.connect import Connection, ImpatientConnection, Pool
+from leaseq.connect import ImpatientConnection, Pool
 from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.ledger.session import Rows, Session
 from leaseq.ledger.statements import STATEMENTS
@@ -115,17 +115,10 @@ class GatedSession(Session):
     def __init__(self, lines: Lines, gate: Gate) -> None:
         super().__init__(cast(Pool, _Lender(lines, gate)), deadline_seconds=3600)
 
-    async def fetch(
-        self,
-        name: str,
-        params: Mapping[str, Any] | None = None,
-        *,
-        conn: Connection | None = None,
-        idempotent: bool = False,
-    ) -> Rows:
+    async def fetch(self, name: str, params: Mapping[str, Any] | None = None, **rest: Any) -> Rows:
         token = _statement.set(name)
         try:
-            return await super().fetch(name, params, conn=conn, idempotent=idempotent)
+            return await super().fetch(name, params, **rest)
         finally:
             _statement.reset(token)
 

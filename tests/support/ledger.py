@@ -94,15 +94,8 @@ class Held(Session):
         super().__init__(pool, deadline_seconds=10)
         self.conn = conn
 
-    async def fetch(
-        self,
-        name: str,
-        params: Mapping[str, Any] | None = None,
-        *,
-        conn: Connection | None = None,
-        idempotent: bool = False,
-    ) -> Rows:
-        return await super().fetch(name, params, conn=self.conn, idempotent=idempotent)
+    async def fetch(self, name: str, params: Mapping[str, Any] | None = None, **rest: Any) -> Rows:
+        return await super().fetch(name, params, **(rest | {"conn": self.conn}))
 
 
 @asynccontextmanager

@@ -13,17 +13,16 @@ import msgspec
 import uvloop
 from rich.console import Console
 
+from leaseq_chaos.command_options import EXITS, lanes, out
 from leaseq_chaos.progress import COLOURS
 from leaseq_chaos.sweep.grid import PLACES, Action, cells
 from leaseq_chaos.sweep.outcome import Outcome
 from leaseq_chaos.sweep.paper import draw_grid, draw_page, said
 from leaseq_chaos.sweep.sweep import Options
 from leaseq_chaos.sweep.sweep import sweep as sweep_all
-from leaseq_chaos.verdict import Verdict, merged
+from leaseq_chaos.verdict import merged
 
 __all__ = ["sweep"]
-
-EXITS = {Verdict.VALID: 0, Verdict.INVALID: 1, Verdict.UNKNOWN: 3}
 
 
 @click.command()
@@ -45,19 +44,8 @@ EXITS = {Verdict.VALID: 0, Verdict.INVALID: 1, Verdict.UNKNOWN: 3}
 @click.option(
     "--seed", type=int, default=1, show_default=True, help="Decides the order of the cells."
 )
-@click.option(
-    "--lanes",
-    type=click.IntRange(1, 16),
-    default=2,
-    show_default=True,
-    help="Clusters side by side.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("chaos-runs/sweep"),
-    show_default=True,
-)
+@lanes("Clusters side by side.")
+@out("chaos-runs/sweep")
 @click.option(
     "--publish",
     type=click.Path(path_type=Path, dir_okay=False),
