@@ -9,7 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from leaseq.config import Config
-from leaseq.connect import open_redis
+from leaseq.connections.redis import open_redis
 from leaseq.dispatch.keys import Keys
 from leaseq.model import Lane
 

@@ -19,7 +19,8 @@ import redis
 from redis.asyncio import Redis
 
 from leaseq.config import Config
-from leaseq.connect import SESSION, open_blocking_redis, open_pool, open_redis, session_settings
+from leaseq.connections.postgres import SESSION, open_pool, session_settings
+from leaseq.connections.redis import open_blocking_redis, open_redis
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.embedded.processes import children
 from leaseq.errors import ConfigInvalid, ServerUnreachable
@@ -80,7 +81,7 @@ async def lose_a_reply(client: Redis) -> None:
 async def test_a_lost_reply_is_never_asked_for_again(
     hang_up: bool, tempting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leaseq.connect.REPLY_SECONDS", 0.2)
+    monkeypatch.setattr("leaseq.connections.redis.REPLY_SECONDS", 0.2)
     server = SilentServer(hang_up=hang_up)
     async with server.running() as url:
         config = Config(redis_url=url + tempting)
@@ -108,7 +109,7 @@ async def test_the_counting_server_sees_what_redis_py_does_by_default() -> None:
 async def test_a_block_may_last_as_long_as_it_was_announced(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leaseq.connect.REPLY_SECONDS", 0.3)
+    monkeypatch.setattr("leaseq.connections.redis.REPLY_SECONDS", 0.3)
     async with open_blocking_redis(
         Config(redis_url=redis_url), name="worker-1", block_seconds=1
     ) as client:

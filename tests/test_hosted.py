@@ -14,7 +14,7 @@ from psycopg import sql
 
 from leaseq import Context, Leaseq
 from leaseq.config import Config
-from leaseq.connect import open_pool
+from leaseq.connections.postgres import open_pool
 from leaseq.errors import ServerUnfit
 from leaseq.fitness import require_fit, survey
 from leaseq.ledger.fleet import Fleet

@@ -105,7 +105,7 @@ async def test_everything_works_through_session_mode_and_nothing_leaks(
 async def test_session_pooler_without_a_free_session_is_named(
     config: Config, pgbouncer: PoolTo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leaseq.probe.WAIT_SECONDS", 1.0)
+    monkeypatch.setattr("leaseq.connections.pooler_probe.WAIT_SECONDS", 1.0)
     url = pgbouncer(str(config.postgres_url), pool_mode="session", default_pool_size=1)
     with pytest.raises(ServerUnreachable, match="pool_size must be larger"):
         await require_fit(at(config, url), patience_seconds=0)

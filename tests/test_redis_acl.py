@@ -15,7 +15,7 @@ import redis.asyncio
 from msgspec.structs import replace
 
 from leaseq.config import Config
-from leaseq.connect import open_blocking_redis, open_redis
+from leaseq.connections.redis import open_blocking_redis, open_redis
 from leaseq.dispatch.deliveries import Place, Release
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.doorbell import Doorbell

@@ -118,7 +118,7 @@ def test_every_statement_file_is_used() -> None:
         "probe_mark",
         "probe_found",
     )
-    read |= {PACKAGES["leaseq"] / f"{name}.sql" for name in own}
+    read |= {PACKAGES["leaseq"] / "connections" / "sql" / f"{name}.sql" for name in own}
     transaction = ("begin_attempt", "prepare_settle", "identify_transaction", "undo_attempt")
     read |= {
         PACKAGES["leaseq"] / "worker" / "attempt" / "sql" / f"{name}.sql" for name in transaction

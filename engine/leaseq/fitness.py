@@ -18,7 +18,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leaseq.config import Config
-from leaseq.connect import NotPrimary, knock, open_pool, open_redis
+from leaseq.connections.postgres import NotPrimary, check_reachable, open_pool
+from leaseq.connections.primary import learn_timeline
+from leaseq.connections.redis import open_redis
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.ownership import Owner, foreign
 from leaseq.dispatch.survey import Survey
@@ -28,7 +30,6 @@ from leaseq.ledger.roles import HandlerRole, ServiceRole, find_handler_role, fin
 from leaseq.ledger.schema import LATEST, schema_version
 from leaseq.ledger.session import Session
 from leaseq.observability.telemetry import emit
-from leaseq.primary import learn_timeline
 
 R = TypeVar("R")
 
@@ -328,7 +329,7 @@ async def _read_ledger(config: Config) -> FoundLedger:
     `ServerUnreachable`."""
     refusal, pooled = "", False
     try:
-        pooled = await knock(config, name="leaseq check")
+        pooled = await check_reachable(config, name="leaseq check")
     except NotPrimary as error:
         refusal = str(error)
     pool = await open_pool(config, name="leaseq check", max_size=1, wait=False, guarded=not refusal)
@@ -366,8 +367,7 @@ async def _ask_role(config: Config, ask: Callable[[Session], Awaitable[R]]) -> R
 
 async def _ask_redis(config: Config) -> tuple[dict[str, str], Owner]:
     """The settings of Redis, and the owner of the prefix. The owner also tells this process the
-    newest timeline of Postgres, so Postgres is asked afterwards.
-    """
+    newest timeline of Postgres, so Postgres is asked afterwards."""
     redis = open_redis(config, name="leaseq check")
     try:
         asked = Survey(redis, Keys(config.redis_prefix))

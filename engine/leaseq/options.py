@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 from msgspec import Meta, Struct
 
-from leaseq.connect import Connection
+from leaseq.connections.postgres_connection import Connection
 from leaseq.context import BlockingConnection
 from leaseq.model import MAX_ATTEMPTS, YEAR_SECONDS
 

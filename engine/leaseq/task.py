@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from leaseq.config import Config
-from leaseq.connect import Connection
+from leaseq.connections.postgres_connection import Connection
 from leaseq.context import BlockingConnection, Context, running
 from leaseq.errors import NotOpen, ResultTimeout, SubmissionInvalid, TaskCancelled, TaskFailed
 from leaseq.model import State, Submission, Submitted, Task

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from leaseq.connect import Connection
+from leaseq.connections.postgres_connection import Connection
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.operations import lists
 from leaseq_chaos.pace import Pace

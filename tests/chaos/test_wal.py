@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from leaseq.config import Config
-from leaseq.connect import open_pool
+from leaseq.connections.postgres import open_pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.schema import migrate
 from leaseq.ledger.session import Session

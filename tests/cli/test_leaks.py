@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from leaseq.cli import main
 from leaseq.config import Config
-from leaseq.connect import open_pool, open_redis
+from leaseq.connections.postgres import open_pool
+from leaseq.connections.redis import open_redis
 from leaseq.dispatch.dispatcher import reachable
 from leaseq.errors import LeaseqError
 from leaseq.fitness import require_fit

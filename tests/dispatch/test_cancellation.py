@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from leaseq.config import Config
-from leaseq.connect import open_redis
+from leaseq.connections.redis import open_redis
 
 
 @pytest.fixture

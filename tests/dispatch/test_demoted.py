@@ -13,13 +13,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from leaseq.config import Config
-from leaseq.connect import open_blocking_redis, open_redis
+from leaseq.connections.redis import open_blocking_redis, open_redis
+from leaseq.connections.redis_connection import Guard
 from leaseq.dispatch.deliveries import Deliveries
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
-from leaseq.redis_connection import Guard
 from support.dispatch import KEYS, QUEUE, WORKER, begin, ids
 from support.proxy import ProxyTo
 from support.servers import RedisPair

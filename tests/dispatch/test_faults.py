@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from leaseq.config import Config
-from leaseq.connect import open_blocking_redis, open_redis
+from leaseq.connections.redis import open_blocking_redis, open_redis
 from leaseq.dispatch.backlog import Backlog
 from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import Dispatcher

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 from redis.asyncio.connection import Connection
 
+from leaseq.connections.redis_connection import Guard, GuardedConnection
 from leaseq.dispatch.backlog import Backlog
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.survey import End, Survey
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
-from leaseq.redis_connection import Guard, GuardedConnection
 from support.dispatch import KEYS, WORKER, begin, ids
 
 NAMES = [f"q{number}" for number in range(40)]

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from leaseq.config import Config
-from leaseq.connect import open_redis
+from leaseq.connections.redis import open_redis
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.model import Lane
 from leaseq.observability.telemetry import recorded

@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from leaseq.config import Config
-from leaseq.connect import open_redis
+from leaseq.connections.redis import open_redis
 from leaseq.dispatch.dispatcher import Dispatcher, reachable
 from leaseq.errors import ServerUnreachable
 from support.dispatch import KEYS, QUEUE, WORKER

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from leaseq.codec import FIRST_ID, LAST_ID
 from leaseq.config import Config
-from leaseq.connect import open_redis
+from leaseq.connections.redis import open_redis
 from leaseq.dispatch.backlog import WINDOWED, Backlog
 from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import OPEN_LANES, Dispatcher

@@ -10,8 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from leaseq.config import Config
+from leaseq.connections.primary import _timelines
 from leaseq.operations.engine import open_engine
-from leaseq.primary import _timelines
 from support.ledger import submission
 from support.processes import PATIENCE, TESTS, environment
 from support.servers import Pair, at

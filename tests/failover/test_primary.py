@@ -10,13 +10,14 @@ import pytest
 from msgspec.structs import replace
 
 from leaseq.config import Config
-from leaseq.connect import Pool, open_pool
+from leaseq.connections.postgres import open_pool
+from leaseq.connections.postgres_connection import Pool
+from leaseq.connections.primary import Timeline, learn_timeline, newest_timeline
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import Engine, open_engine
-from leaseq.primary import Timeline, learn_timeline, newest_timeline
 from support.api import Api, open_api, problem
 from support.ledger import RETENTION, submission
 from support.processes import PATIENCE

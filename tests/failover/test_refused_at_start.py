@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from leaseq import Leaseq
 from leaseq.cli import main
 from leaseq.config import Config
-from leaseq.connect import open_pool
+from leaseq.connections.postgres import open_pool
 from leaseq.errors import LeaseqError, ServerUnfit, ServerUnreachable
 from leaseq.fitness import require_fit, survey
 from leaseq.ledger.ledger import Ledger

@@ -15,10 +15,10 @@ import redis.asyncio
 from msgspec.structs import replace
 
 from leaseq.config import Config
+from leaseq.connections.primary import _timelines
 from leaseq.errors import ServerUnreachable
 from leaseq.fitness import require_fit
 from leaseq.operations.engine import open_engine
-from leaseq.primary import _timelines
 from support.ledger import submission
 from support.processes import PATIENCE, TESTS, Services, environment
 from support.servers import Pair, at, free_port

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from leaseq import Context, Leaseq
 from leaseq.config import Config
-from leaseq.connect import Connection
+from leaseq.connections.postgres_connection import Connection
 from leaseq.errors import ServerUnreachable
 from leaseq.model import DEFAULT_TENANT, State, Submitted
 from leaseq.observability.telemetry import Event, recorded

@@ -10,7 +10,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from leaseq.config import Config
-from leaseq.connect import Connection, Pool
+from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.ledger.arrays import words
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger

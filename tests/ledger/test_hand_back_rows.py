@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from leaseq.connect import Connection, Pool
+from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.model import Claim, Disposition, Ending, Outcome, Settlement, State, TaskError

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from leaseq.config import Config
-from leaseq.connect import Connection, Pool
+from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.errors import IdempotencyInFlight
 from leaseq.ledger.ledger import PATIENCE_SECONDS, Ledger
 from leaseq.ledger.session import Locked

@@ -6,7 +6,7 @@ of two in throughput.
 
 from __future__ import annotations
 
-from leaseq.connect import Connection, Pool
+from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from support.ledger import RETENTION, open_worker, submission, succeeded

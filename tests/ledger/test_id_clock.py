@@ -11,7 +11,7 @@ import pytest
 from leaseq import codec
 from leaseq.codec import CLOCK_OFF_MS, follow_clock, id_time_ms, made_at, new_task_id
 from leaseq.config import Config
-from leaseq.connect import scout
+from leaseq.connections.postgres import refresh_timeline
 from leaseq.model import DEFAULT_TENANT
 from leaseq.operations.engine import open_engine
 from leaseq_reaper.reconcile.ledger_scan import first_recent_id
@@ -75,7 +75,7 @@ def test_a_clock_that_is_nearly_right_is_followed_itself(clock: Clock) -> None:
 async def test_an_answer_that_took_long_says_nothing_of_the_time(
     config: Config, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leaseq.primary.PROMPT_SECONDS", 0.0)
+    monkeypatch.setattr("leaseq.connections.primary.PROMPT_SECONDS", 0.0)
     clock.off_ns = -2 * DAY_NS
-    await scout(config, name="leaseq test")
+    await refresh_timeline(config, name="leaseq test")
     assert codec._Clock.ahead_ms == 0

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from leaseq.codec import new_task_id
-from leaseq.connect import Connection
+from leaseq.connections.postgres_connection import Connection
 
 # Values written over a good PENDING row, and the constraint that must object.
 IMPOSSIBLE = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from leaseq.connect import Connection
+from leaseq.connections.postgres_connection import Connection
 from leaseq.ledger import ledger as ledger_module
 from leaseq.ledger.ledger import Ledger, TaskFilter
 from leaseq.ledger.statements import STATEMENTS

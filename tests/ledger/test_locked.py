@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from leaseq.codec import FIRST_ID, LAST_ID
 from leaseq.config import Config
-from leaseq.connect import LOCK_SECONDS, Connection, Pool, open_pool
+from leaseq.connections.postgres import LOCK_SECONDS, open_pool
+from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger

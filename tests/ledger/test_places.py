@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from leaseq.codec import LAST_ID, new_task_id
-from leaseq.connect import Connection
+from leaseq.connections.postgres_connection import Connection
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Due, Ledger
 from leaseq.ledger.maintenance import BacklogBatch, Maintenance

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from leaseq.connect import PLANS
+from leaseq.connections.postgres import PLANS
 from leaseq.ledger import rows
 from leaseq.ledger.arrays import quoted
 from leaseq.ledger.statements import STATEMENTS

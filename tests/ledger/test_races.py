@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from leaseq.codec import FIRST_ID
-from leaseq.connect import Connection, Pool
+from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.maintenance import Maintenance, Pruned

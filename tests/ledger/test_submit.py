@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from leaseq.codec import FIRST_ID
 from leaseq.config import Config
-from leaseq.connect import Connection, Pool, open_pool
+from leaseq.connections.postgres import open_pool
+from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.errors import (
     IdempotencyInFlight,
     IdempotencyKeyReused,

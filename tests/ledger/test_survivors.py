@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from leaseq.connect import Connection
+from leaseq.connections.postgres_connection import Connection
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.maintenance import Maintenance

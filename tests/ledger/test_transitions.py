@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from leaseq.codec import FIRST_ID
-from leaseq.connect import Connection
+from leaseq.connections.postgres_connection import Connection
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.maintenance import Maintenance, Pruned

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from leaseq.connect import Connection
+from leaseq.connections.postgres_connection import Connection
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger, TaskFilter
 from leaseq.lifecycle import SUSPECT_CRASHES

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from leaseq.connections.primary import Timeline
 from leaseq.dispatch.deliveries import Release
 from leaseq.model import Claim, State
 from leaseq.observability.telemetry import recorded
-from leaseq.primary import Timeline
 from leaseq_reaper.reconcile.forgotten import PATIENCE_SECONDS
 from leaseq_reaper.reconcile.reconcile import Reconcile
 from support.ledger import succeeded

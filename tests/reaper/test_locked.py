@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from leaseq.connect import LOCK_SECONDS
+from leaseq.connections.postgres import LOCK_SECONDS
 from leaseq.ledger.session import Locked
 from leaseq.model import State
 from leaseq.observability.telemetry import recorded

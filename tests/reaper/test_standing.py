@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from leaseq.connections.redis_connection import _Guarded
 from leaseq.model import Lane, Priority
 from leaseq.observability.telemetry import recorded
-from leaseq.redis_connection import _Guarded
 from leaseq_reaper.duties import refill
 from leaseq_reaper.duties.refill import Refill
 from leaseq_reaper.duty_runner import IDLE_PASSES

@@ -9,7 +9,7 @@ import pytest
 
 from leaseq import codec
 from leaseq.codec import follow_clock
-from leaseq.connect import scout
+from leaseq.connections.postgres import refresh_timeline
 from leaseq_reaper.reconcile import ledger_scan
 from leaseq_reaper.reconcile.ledger_scan import first_id_at
 from support.ledger import RETENTION, submission
@@ -55,10 +55,12 @@ async def test_a_lost_push_is_found_in_the_next_pass_whichever_clock_is_wrong(
 
     if wrong == "client":
         wall.off_seconds = off_seconds
-        await scout(config, name="leaseq test")  # as every process does every few seconds
+        await refresh_timeline(
+            config, name="leaseq test"
+        )  # as every process does every few seconds
     lost = submission()
     wall.off_seconds = off_seconds if wrong == "reaper" else 0
-    await scout(config, name="leaseq test")
+    await refresh_timeline(config, name="leaseq test")
     await stage.stores.ledger.submit([lost], retention_seconds=RETENTION)
     await stage.plain.execute(
         "update leaseq.tasks set run_at = run_at - interval '10 seconds' where id = %s",

@@ -17,7 +17,8 @@ from typing import Any, cast
 from redis.asyncio import ConnectionPool
 
 from leaseq.config import Config
-from leaseq.connect import Pool
+from leaseq.connections.postgres_connection import Pool
+from leaseq.connections.redis_connection import Guard
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.ownership import Ownership
@@ -29,7 +30,6 @@ from leaseq.ledger.maintenance import Maintenance
 from leaseq.model import Lane
 from leaseq.operations.engine import Engine, Stores
 from leaseq.operations.reap import Death, session_name
-from leaseq.redis_connection import Guard
 from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq.supervisor.protocol import ChildSpec
 from leaseq.worker.attempt.outcome import Stop

@@ -21,7 +21,7 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from leaseq.connect import ImpatientConnection, Pool
+from leaseq.connections.postgres_connection import FastCancelConnection, Pool
 from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.ledger.session import Rows, Session
 from leaseq.ledger.statements import STATEMENTS
@@ -67,11 +67,11 @@ class Gated(psycopg.AsyncConnection[Any]):
         return getattr(gen, "__name__", "").strip("_").removesuffix("_gen")
 
 
-class Line(Gated, ImpatientConnection):
+class Line(Gated, FastCancelConnection):
     """A connection for statements that stand for themselves."""
 
 
-class LentLine(Gated, ImpatientConnection):
+class LentLine(Gated, FastCancelConnection):
     """A connection that is lent to a handler: what the handler does passes through here."""
 
     dies = True

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from leaseq.config import Config
-from leaseq.connect import open_redis
+from leaseq.connections.redis import open_redis
 from leaseq.dispatch.scripts import SCRIPTS
 from simulation.actors import factory
 from simulation.gates import StillLoop

@@ -11,7 +11,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from leaseq.codec import FIRST_ID, new_task_id, next_id
 from leaseq.config import Config
-from leaseq.connect import open_redis
+from leaseq.connections.redis import open_redis
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.keys import Keys

@@ -20,7 +20,8 @@ from msgspec.structs import replace
 
 from leaseq.codec import fingerprint, new_task_id
 from leaseq.config import Config
-from leaseq.connect import Connection, Pool, open_pool
+from leaseq.connections.postgres import open_pool
+from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.maintenance import Maintenance

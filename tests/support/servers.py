@@ -32,8 +32,8 @@ from psycopg import sql
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.waiting_utils import wait_for_logs
 
-from leaseq import primary
 from leaseq.config import Config
+from leaseq.connections import primary
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.ledger.roles import HANDLER, SERVICE, RoleNames, as_role, grant
 from leaseq.ledger.schema import migrate

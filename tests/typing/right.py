@@ -7,7 +7,7 @@ from typing import Any, assert_type
 from msgspec import Struct
 
 from leaseq import Context, Leaseq, Retry, State, Task, TaskHandle
-from leaseq.connect import Connection
+from leaseq.connections.postgres_connection import Connection
 from leaseq.task import SyncTaskHandle
 
 app = Leaseq()

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from leaseq.config import Config
-from leaseq.connect import open_pool
+from leaseq.connections.postgres import open_pool
 from leaseq.errors import ServerUnreachable
 from leaseq.safe_text.unreachable import UNKNOWN, postgres_reason, redis_reason
 

@@ -15,13 +15,13 @@ from msgspec.structs import replace
 
 from leaseq import Context, Fail, Leaseq
 from leaseq.config import Config
+from leaseq.connections.primary import primary_at
 from leaseq.embedded import PostgresServer
 from leaseq.errors import Fenced, ServerUnreachable
 from leaseq.lifecycle import FREE_CRASHES, hand_back
 from leaseq.model import Counts, Ending, Outcome, State, Task, TaskError
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import open_engine
-from leaseq.primary import primary_at
 from leaseq.worker.attempt.outages import LOOK_SECONDS, Outages
 from support.client import Client
 from support.servers import at, prepare

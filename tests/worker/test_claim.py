@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leaseq.connect import Connection, Pool
+from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger

@@ -13,10 +13,11 @@ import pytest
 
 from leaseq import Context, Leaseq
 from leaseq.config import Config
-from leaseq.connect import open_pool
+from leaseq.connections.postgres import open_pool
+from leaseq.connections.postgres_connection import FastCancelConnection
+from leaseq.connections.primary import primary_at
 from leaseq.model import Outcome, State
 from leaseq.observability.telemetry import recorded
-from leaseq.primary import ImpatientConnection, primary_at
 from support.client import Client
 from support.worker import until, working
 
@@ -39,7 +40,7 @@ end $$
 def quiet_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     """A neighbour that receives data now and then is never left: these have received nothing for
     long."""
-    monkeypatch.setattr("leaseq.primary.LIVELY_SECONDS", 0.0)
+    monkeypatch.setattr("leaseq.connections.primary.RECENT_SECONDS", 0.0)
 
 
 async def is_running(plain: Plain, pid: int) -> bool:
@@ -48,7 +49,7 @@ async def is_running(plain: Plain, pid: int) -> bool:
     )
 
 
-async def run_deaf(conn: ImpatientConnection) -> None:
+async def run_deaf(conn: FastCancelConnection) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
             await conn.execute(DEAF)
@@ -91,7 +92,7 @@ async def test_neighbours_keep_their_connections_and_its_session_ends(
 async def test_a_server_that_takes_no_new_connection_either_is_left_by_all(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def hang() -> ImpatientConnection:
+    async def hang() -> FastCancelConnection:
         raise psycopg.errors.ConnectionTimeout
 
     pool = await open_pool(config, name="leaseq test", max_size=2)

@@ -12,7 +12,7 @@ import pytest
 
 from leaseq import Context, Leaseq
 from leaseq.config import Config
-from leaseq.connect import Connection
+from leaseq.connections.postgres_connection import Connection
 from leaseq.errors import Fenced
 from leaseq.model import Outcome, State, Task
 from leaseq.worker import build

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from leaseq.codec import FIRST_ID
 from leaseq.config import DISPATCH_WINDOW
+from leaseq.connections.redis_connection import Refused
 from leaseq.dispatch.backlog import WINDOWED, Backlog
 from leaseq.dispatch.deliveries import (
     Deliveries,
@@ -36,7 +37,6 @@ from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.model import Lane
 from leaseq.observability.telemetry import emit
-from leaseq.redis_connection import Refused
 from leaseq.safe_text.unreachable import redis_reason
 
 # The order in which a worker reads the lanes. The suspect lane is missing, because it has a

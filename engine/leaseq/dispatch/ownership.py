@@ -29,13 +29,13 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoPermissionError, NoScriptError, OutOfMemoryError, ResponseError
 
+from leaseq.connections.primary import Primary, Timeline, learn_timeline
+from leaseq.connections.redis_connection import Guard, Refused
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import reachable
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.scripts import SCRIPTS, SHAS, NotLoaded, Scripts, is_odd
 from leaseq.observability.telemetry import emit
-from leaseq.primary import Primary, Timeline, learn_timeline
-from leaseq.redis_connection import Guard, Refused
 
 # A plausible timeline of Postgres.
 NUMBER = re.compile(r"[0-9]{1,10}")

@@ -17,7 +17,7 @@ import psycopg
 from msgspec.structs import replace
 
 from leaseq.codec import FIRST_ID, next_id
-from leaseq.connect import ImpatientConnection
+from leaseq.connections.postgres_connection import FastCancelConnection
 from leaseq.errors import IdempotencyInFlight, ServerUnreachable, SubmissionInvalid
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
@@ -220,7 +220,7 @@ class Ledger:
         return {row[0]: rows.to_settled(row) for row in found}
 
     async def succeed(
-        self, claim: Claim, result: bytes | None, *, conn: ImpatientConnection
+        self, claim: Claim, result: bytes | None, *, conn: FastCancelConnection
     ) -> Settled | None:
         """End an attempt in SUCCESS inside the transaction of its handler, under its fence. None:
         it was fenced.

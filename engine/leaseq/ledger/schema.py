@@ -18,12 +18,13 @@ from time import monotonic
 import psycopg
 from msgspec import Struct
 
-from leaseq.connect import SESSION
+from leaseq.connections.pooler_probe import probe_for_pooler
+from leaseq.connections.postgres import SESSION
+from leaseq.connections.postgres_connection import FastCancelConnection
+from leaseq.connections.primary import primary_at
 from leaseq.errors import SchemaMismatch, ServerUnfit
 from leaseq.ledger.session import unreachable
 from leaseq.ledger.statements import STATEMENTS
-from leaseq.primary import ImpatientConnection, primary_at
-from leaseq.probe import probe
 
 
 class Migration(Struct, frozen=True):
@@ -150,7 +151,7 @@ async def connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tupl
     primary = primary_at(conninfo)
 
     async def connect() -> psycopg.AsyncConnection[tuple[object, ...]]:
-        return await ImpatientConnection.connect(
+        return await FastCancelConnection.connect(
             conninfo,
             primary=primary,
             autocommit=True,
@@ -161,11 +162,11 @@ async def connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tupl
 
     try:
         async with await connect() as conn:
-            await probe(conn, connect)
+            await probe_for_pooler(conn, connect)
             # Under a stricter isolation, a migrator that has waited for another would not see what
             # that one has done.
             await conn.execute(
-                SESSION, {"statement_timeout": "0", "lock_timeout": "0", "lent": False}
+                SESSION, {"statement_timeout": "0", "lock_timeout": "0", "for_handlers": False}
             )
             yield conn
     except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:

@@ -18,10 +18,10 @@ from psycopg.adapt import AdaptersMap
 from psycopg.rows import namedtuple_row, tuple_row
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
-from leaseq.connect import Connection, ImpatientConnection, Pool
+from leaseq.connections.postgres_connection import ADAPTERS, Connection, FastCancelConnection, Pool
+from leaseq.connections.primary import Primary
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.statements import STATEMENTS
-from leaseq.primary import ADAPTERS, Primary
 from leaseq.safe_text.exceptions import text_of
 
 # Named tuples, or plain ones (`POSITIONAL`).
@@ -162,7 +162,7 @@ def _is_away(error: BaseException) -> bool:
 
 
 async def _run_own(
-    conn: ImpatientConnection, clock: asyncio.Timeout, name: str, params: Mapping[str, Any] | None
+    conn: FastCancelConnection, clock: asyncio.Timeout, name: str, params: Mapping[str, Any] | None
 ) -> Rows:
     """Run a statement on a connection of ours, and judge the connection by the answer."""
     conn.on_leave = lambda: hurry(clock)
@@ -208,7 +208,7 @@ async def _run(conn: Connection, name: str, params: Mapping[str, Any] | None) ->
     return await cursor.fetchall() if cursor.description else []
 
 
-def check_replicated(conn: ImpatientConnection) -> None:
+def check_replicated(conn: FastCancelConnection) -> None:
     """Raises `ServerUnreachable` where the commit before did not wait for its standby to the end:
     its outcome is unknown."""
     if conn.unreplicated:

@@ -15,7 +15,10 @@ from datetime import datetime
 from msgspec import Struct
 
 from leaseq.config import Config
-from leaseq.connect import knock, open_pool, open_redis, scout
+from leaseq.connections.postgres import check_reachable, open_pool, refresh_timeline
+from leaseq.connections.primary import primary_at
+from leaseq.connections.redis import open_redis
+from leaseq.connections.redis_connection import Guard
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.ownership import Ownership
@@ -38,8 +41,6 @@ from leaseq.operations.reap import Reap
 from leaseq.operations.submit import KeyHeld, Submitter
 from leaseq.operations.tenant_client import TenantClient
 from leaseq.operations.wait import Waiter
-from leaseq.primary import primary_at
-from leaseq.redis_connection import Guard
 
 BATCH_SIZE = 500
 SCOUT_SECONDS = 3.0
@@ -288,7 +289,7 @@ async def open_engine(
             if primary.outdated:
                 # Dispatch knows a newer timeline: refuse this server now, unless another host of
                 # the URL is the primary.
-                await knock(config, name=name)
+                await check_reachable(config, name=name)
             engine = Engine(config, stores)
             try:
                 yield engine
@@ -334,7 +335,7 @@ async def _scouting(config: Config, *, name: str) -> AsyncIterator[None]:
 
     async def look() -> None:
         await asyncio.sleep(SCOUT_SECONDS)
-        await scout(config, name=name)
+        await refresh_timeline(config, name=name)
 
     looking = asyncio.create_task(
         run_forever(look, name="scout", interval_seconds=0, stop=asyncio.Event())

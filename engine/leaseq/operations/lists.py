@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from msgspec.structs import replace
 
 from leaseq.config import Config
-from leaseq.connect import open_pool
+from leaseq.connections.postgres import open_pool
 from leaseq.errors import ListsBusy
 from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.ledger import Ledger, Listing, TaskFilter

@@ -10,7 +10,10 @@ from secrets import token_hex
 
 import msgspec
 
-from leaseq.connect import ImpatientConnection, Pool, open_blocking_redis, open_handler_pool
+from leaseq.connections.postgres import open_handler_pool
+from leaseq.connections.postgres_connection import FastCancelConnection, Pool
+from leaseq.connections.primary import primary_at
+from leaseq.connections.redis import open_blocking_redis
 from leaseq.dispatch.dispatcher import OPEN_LANES
 from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.keys import Keys
@@ -18,7 +21,6 @@ from leaseq.errors import Fenced
 from leaseq.model import Credential, Lane
 from leaseq.operations.engine import Engine
 from leaseq.operations.reap import session_name
-from leaseq.primary import primary_at
 from leaseq.registry import Registry
 from leaseq.supervisor.protocol import FEW_QUEUES, ChildSpec
 from leaseq.worker.attempt.attempt_handle import HandleServices
@@ -181,7 +183,7 @@ async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSp
     credential = Credential(spec.worker_id, token_hex(16))
     size = min(spec.concurrency, TRANSACTION_CONNECTIONS)
 
-    async def admit(conn: ImpatientConnection) -> None:
+    async def admit(conn: FastCancelConnection) -> None:
         """Register this session, so that a recovery finds it under any name that a handler gives
         it.
 

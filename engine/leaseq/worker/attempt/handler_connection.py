@@ -24,7 +24,7 @@ from psycopg import pq
 from psycopg.abc import RV, PQGen
 from psycopg.pq import ConnStatus, TransactionStatus
 
-from leaseq.connect import Connection, ImpatientConnection
+from leaseq.connections.postgres_connection import Connection, FastCancelConnection
 from leaseq.errors import Fenced, TransactionEnded, TransactionForeign
 
 _access: ContextVar[AccessToken | None] = ContextVar("leaseq_access", default=None)
@@ -100,10 +100,10 @@ class AccessToken:
             raise
 
 
-class HandlerConnection(ImpatientConnection):
+class HandlerConnection(FastCancelConnection):
     """A psycopg connection for the handler of one attempt."""
 
-    def __init__(self, conn: ImpatientConnection, access: AccessToken) -> None:
+    def __init__(self, conn: FastCancelConnection, access: AccessToken) -> None:
         self._handlers = (conn.pgconn.notice_handler, conn.pgconn.notify_handler)
         super().__init__(conn.pgconn)
         self.credential = conn.credential

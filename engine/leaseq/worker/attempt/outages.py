@@ -10,9 +10,9 @@ from __future__ import annotations
 from time import monotonic
 
 from leaseq.codec import FIRST_ID
+from leaseq.connections.primary import Primary
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.ledger import Ledger
-from leaseq.primary import Primary
 
 # Of the pool. Connections that came back broken are not counted: a handler that is cancelled inside
 # ctx.set_progress breaks one.

@@ -26,7 +26,8 @@ from typing import Any
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
-from leaseq.connect import Connection, ImpatientConnection, Pool, spell_settings
+from leaseq.connections.postgres import settings_script
+from leaseq.connections.postgres_connection import Connection, FastCancelConnection, Pool
 from leaseq.context import BlockingConnection
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
 from leaseq.failpoints import reach
@@ -95,7 +96,7 @@ class AttemptTransaction:
         self._pool = pool
         self._statement_timeout_seconds = statement_timeout_seconds
         self._opening = asyncio.Lock()
-        self._conn: ImpatientConnection | None = None
+        self._conn: FastCancelConnection | None = None
         self._handler_conn: HandlerConnection | None = None
         self._identity = ""
         self._is_proven = False  # the transaction is known to be the one that was opened
@@ -179,7 +180,7 @@ class AttemptTransaction:
         return settled
 
     async def _settle_and_commit(
-        self, conn: ImpatientConnection, ledger: Ledger, settlement: Settlement
+        self, conn: FastCancelConnection, ledger: Ledger, settlement: Settlement
     ) -> Settled | None:
         """Settle and commit on our own, and so within our own time-out. None: it was fenced, and
         nothing is committed."""
@@ -194,7 +195,7 @@ class AttemptTransaction:
             reach("commit.sent", lost=psycopg.OperationalError)
         return settled
 
-    async def _prepare_settle(self, conn: ImpatientConnection) -> None:
+    async def _prepare_settle(self, conn: FastCancelConnection) -> None:
         """Prove that this is the transaction that `begin` opened, and reset the settings that could
         change the settle."""
         try:
@@ -224,11 +225,11 @@ class AttemptTransaction:
         else:
             await self._give_back(conn)
 
-    async def _undo(self, conn: ImpatientConnection) -> None:
+    async def _undo(self, conn: FastCancelConnection) -> None:
         if await _answer(conn, UNDO, -2) != self._identity:
             self.ended = True
 
-    async def _take_back(self, conn: ImpatientConnection) -> ImpatientConnection:
+    async def _take_back(self, conn: FastCancelConnection) -> FastCancelConnection:
         """Revoke the access. Afterwards only the worker uses the connection, which is closed if it
         is in no state for that."""
         self.look()
@@ -250,7 +251,7 @@ class AttemptTransaction:
             self._handler_conn = None
         return conn
 
-    def _is_in_use(self, conn: ImpatientConnection) -> bool:
+    def _is_in_use(self, conn: FastCancelConnection) -> bool:
         """Whether a statement of the handler, a COPY or a pipeline has begun and not ended."""
         return (
             self.access.in_use
@@ -258,7 +259,7 @@ class AttemptTransaction:
             or (not conn.closed and conn.pgconn.pipeline_status != PipelineStatus.OFF)
         )
 
-    async def _give_back(self, conn: ImpatientConnection) -> None:
+    async def _give_back(self, conn: FastCancelConnection) -> None:
         """Put the connection back into the pool, which resets its session. It is closed if anything
         else still refers to it, for example a cursor that the handler has kept, or a thread that
         goes on."""
@@ -275,7 +276,7 @@ class AttemptTransaction:
         if conn is not None:
             await self._close(conn)
 
-    async def _close(self, conn: ImpatientConnection) -> None:
+    async def _close(self, conn: FastCancelConnection) -> None:
         conn.on_leave = None
         await conn.close()
         await self._pool.putconn(conn)
@@ -359,7 +360,7 @@ class Blocking:
 
 @cache
 def _prepare_settle(statement_timeout_seconds: float) -> bytes:
-    return b";\n".join([PREPARE_SETTLE, spell_settings(statement_timeout_seconds), IDENTIFY])
+    return b";\n".join([PREPARE_SETTLE, settings_script(statement_timeout_seconds), IDENTIFY])
 
 
 async def _answer(conn: Connection, script: bytes, place: int) -> str:

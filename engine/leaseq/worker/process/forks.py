@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 
-from leaseq.connect import ImpatientConnection
+from leaseq.connections.postgres_connection import FastCancelConnection
 
 EXIT_COPY = 70
 
@@ -74,7 +74,7 @@ def _sockets() -> Iterator[int]:
     event loop."""
     for found in gc.get_objects():
         with suppress(Exception):
-            if isinstance(found, ImpatientConnection):
+            if isinstance(found, FastCancelConnection):
                 yield found.pgconn.socket
             elif isinstance(found, asyncio.StreamWriter):
                 yield found.get_extra_info("socket").fileno()

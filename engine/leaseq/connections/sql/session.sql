@@ -1,5 +1,5 @@
 -- session: what every connection to Postgres promises before it is used. Parameters: text,
--- milliseconds for times; `lent` (boolean) says that the connection is for handlers. Every setting
+-- milliseconds for times; `for_handlers` (boolean) says that the connection is for handlers. Every setting
 -- that a statement of ours depends on is set here, because hosters and administrators give roles
 -- and databases other defaults (docs/operations.md, "Roles and hosted Postgres").
 -- synchronous_commit: an acknowledged task survives a crash (G1), regardless of the server's or the
@@ -28,7 +28,7 @@ select
         then pg_catalog.set_config('transaction_timeout', '0', false)
     end,
     case
-        when not %(lent)s then pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)
+        when not %(for_handlers)s then pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)
         when 'leaseq' = any(pg_catalog.current_schemas(false)) then pg_catalog.set_config('search_path', coalesce((
             select pg_catalog.string_agg(pg_catalog.quote_ident(path.name), ', ' order by path.place)
             from pg_catalog.unnest(pg_catalog.current_schemas(false)) with ordinality as path (name, place)

@@ -1,4 +1,4 @@
-"""Check a URL of Postgres before any part of it can appear in a message.
+"""Check the URLs of the servers before any part of one can appear in a message.
 
 libpq and psycopg quote the part that they cannot read. A part that they call a host or a port may
 belong to the password.
@@ -17,7 +17,7 @@ UNREADABLE = (
 )
 
 
-def check_url(url: str) -> None:
+def check_postgres_url(url: str) -> None:
     """Raise `ConfigInvalid`, without any part of the URL, if libpq cannot read it."""
     try:
         params = conninfo_to_dict(url)
@@ -31,4 +31,13 @@ def check_url(url: str) -> None:
         raise ConfigInvalid(UNREADABLE)
 
 
-__all__ = ["check_url"]
+def require_url(field: str, url: str | None) -> str:
+    """The URL in this field of the configuration. Raises `ConfigInvalid` if there is none."""
+    if url is None:
+        raise ConfigInvalid(
+            f"LEASEQ_{field.upper()} is not set, and no embedded server was started in its place"
+        )
+    return url
+
+
+__all__ = ["check_postgres_url", "require_url"]

@@ -18,9 +18,10 @@ from psycopg.rows import tuple_row
 
 from leaseq.observability.telemetry import emit
 
-IDENTITY = (files("leaseq") / "identity.sql").read_bytes()
-READINESS = (files("leaseq") / "readiness.sql").read_bytes()
-END_SESSION = (files("leaseq") / "end_session.sql").read_bytes()
+SQL = files("leaseq.connections") / "sql"
+IDENTITY = (SQL / "identity.sql").read_bytes()
+READINESS = (SQL / "readiness.sql").read_bytes()
+END_SESSION = (SQL / "end_session.sql").read_bytes()
 # For the new connection and its statement together.
 END_SESSION_SECONDS = 4.0
 

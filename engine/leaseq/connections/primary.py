@@ -8,78 +8,40 @@ Invariants. A server in recovery, a read-only server, and a server on a lower ti
 process knows for its system are refused as unreachable. This process learns timelines from its own
 connections, and from dispatch, where every process writes the timelines that it has seen
 (ownership.py). When a newer timeline becomes known, every connection to an older one is left, and
-the outcome of its statements counts as unknown. When a server answers neither a statement in time
-nor a request to cancel it, every connection to it is left. When it answers the request but the
-statement goes on, only that connection is closed, and its session is ended. If Postgres does not
-report its system identifier and timeline, only recovery and read-only count.
+the outcome of its statements counts as unknown. If Postgres does not report its system identifier
+and timeline, only recovery and read-only count.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import Any, Self
+from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
 import psycopg
 from msgspec import Struct
-from psycopg import postgres, waiting
-from psycopg.abc import RV, ConnDict, PQGen
-from psycopg.adapt import AdaptersMap
+from psycopg.abc import ConnDict
 from psycopg.conninfo import conninfo_attempts_async, conninfo_to_dict, make_conninfo
-from psycopg.pq import ConnStatus, TransactionStatus
-from psycopg.types.array import register_all_arrays
-from psycopg_pool import AsyncConnectionPool
 
 from leaseq.codec import follow_clock
-from leaseq.identity import UNKNOWN, Identity, end_session, identify
-from leaseq.model import Credential
+from leaseq.connections.postgres_connection import FastCancelConnection, Pool, Refused
+from leaseq.connections.server_identity import UNKNOWN, Identity, end_session, identify
 from leaseq.observability.telemetry import emit
-from leaseq.postgres_url import check_url
-from leaseq.safe_text.unreachable import postgres_reason
 
-__all__ = [
-    "ADAPTERS",
-    "ImpatientConnection",
-    "Pool",
-    "Primary",
-    "Refused",
-    "Timeline",
-    "learn_timeline",
-    "newest_timeline",
-    "primary_at",
-]
+__all__ = ["Primary", "Timeline", "learn_timeline", "newest_timeline", "primary_at"]
 
 SESSION_OPTIONS = ("autocommit", "context", "row_factory")  # psycopg's own, not libpq's
-CANCEL_SECONDS = 1.0
-# For ending a statement whose cancellation was answered.
-END_SECONDS = 2.0
 CONNECT_SECONDS = 5
 # For a host that did not answer last time.
 RECONNECT_SECONDS = 2
 # A slower answer does not tell the time.
 PROMPT_SECONDS = 1.0
 # A connection that received data so recently leads to a server that answers.
-LIVELY_SECONDS = 2.0
-
-
-def _build_adapters() -> AdaptersMap:
-    adapters = AdaptersMap(types=postgres.types)
-    postgres.register_default_adapters(adapters)
-    register_all_arrays(adapters)
-    return adapters
-
-
-# psycopg's default conversion of values. `psycopg.adapters` belongs to the app, which may register
-# other loaders and dumpers there, so no statement of leaseq depends on it.
-ADAPTERS = _build_adapters()
-
-
-class Refused(psycopg.OperationalError):
-    """The server answers, but it is not the primary."""
+RECENT_SECONDS = 2.0
 
 
 class Timeline(Struct, frozen=True):
@@ -88,134 +50,6 @@ class Timeline(Struct, frozen=True):
     system: str  # the system identifier
     number: int
 
-
-class ImpatientConnection(psycopg.AsyncConnection[Any]):
-    """A connection to the primary that is closed when the server does not even answer a cancel
-    request.
-
-    psycopg waits up to five seconds for that answer and then five more for the query, and the
-    cancelled task waits with it (docs/pitfalls.md#p22).
-
-    `unreplicated`: a commit of this connection stopped waiting for its standby. The server reports
-    that in a warning, and answers as if it had waited. `left`: why this connection must not be used
-    any more. `on_leave` is called when that is decided. `abandoned`: it was closed because a
-    statement continued after the server had answered the cancellation.
-    """
-
-    credential: Credential | None = None  # of a connection for handlers
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.unreplicated = False
-        self.left = ""
-        self.abandoned = False
-        self.on_leave: Callable[[], None] | None = None
-        self.primary: Primary | None = None
-        # to the same server
-        self.connect_again: Callable[[], Awaitable[ImpatientConnection]] | None = None
-        self.identity = UNKNOWN
-        self.address = ""
-        self.made_at = self.heard_at = monotonic()
-        self.add_notice_handler(self._hear)
-
-    @classmethod
-    async def connect(  # type: ignore[override]
-        cls, conninfo: str = "", *, primary: Primary | None = None, **options: Any
-    ) -> Self:
-        """Connect to the `primary`, or without one to any server that answers. Raises
-        psycopg.OperationalError."""
-        options = {"context": ADAPTERS} | options
-        check_url(conninfo)
-        try:
-            if primary is None:
-                return await super().connect(conninfo, **options)
-            conn: Self = await primary.connect(super().connect, conninfo, options)
-            return conn
-        except Refused:
-            raise
-        except (psycopg.OperationalError, UnicodeError) as error:
-            # the driver quotes the URL
-            raise psycopg.OperationalError(postgres_reason(str(error))) from None
-
-    async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Like psycopg's, but a server that has gone silent is abandoned within a second or two."""
-        asked_at = monotonic()
-        try:
-            answer = await waiting.wait_async(
-                gen, self.pgconn.socket, interval=interval, timeout=timeout
-            )
-        except asyncio.CancelledError:
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                await self._interrupt(gen, asked_at)
-            raise
-        self.heard_at = monotonic()
-        return answer
-
-    async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:
-        """Ask the server to cancel the running statement. Closes the connection if there is no
-        answer within a second."""
-        try:
-            await super().cancel_safe(timeout=min(timeout, CANCEL_SECONDS))
-        except psycopg.errors.CancellationTimeout:
-            self.pgconn.finish()
-            raise
-
-    def leave(self, reason: str) -> None:
-        """Decide that this connection must not be used any more. It is closed when it is
-        returned."""
-        if not self.left:
-            self.left = reason
-            if self.on_leave is not None:
-                self.on_leave()
-
-    def check_writable(self) -> None:
-        """Leave a server that became read-only after this connection was made. Raises `Refused`.
-
-        Uses the values that Postgres reports without being asked. Called at the beginning of a
-        transaction, before a handler can have changed them.
-        """
-        for name in ("default_transaction_read_only", "in_hot_standby"):
-            if self.info.parameter_status(name) == "on":
-                if self.primary is not None:
-                    self.primary.leave_refusing(self, f"the server takes no writes: {name} is on")
-                raise Refused(f"the server takes no writes: {name} is on")
-
-    async def _interrupt(self, gen: PQGen[Any], asked_at: float) -> None:
-        """End the running statement, or the connection. If the server does not answer, all
-        connections to it are left."""
-        if self.left:
-            self.pgconn.finish()
-            return
-        is_answered = False
-        try:
-            await self.cancel_safe()
-            is_answered = True
-            await waiting.wait_async(gen, self.pgconn.socket, interval=0.1, timeout=END_SECONDS)
-        except psycopg.errors.QueryCanceled:
-            self.heard_at = monotonic()
-        except (psycopg.Error, OSError):
-            # not a connection that its server has ended
-            is_answered = is_answered and self.pgconn.status == ConnStatus.OK
-            self.pgconn.finish()
-            if self.primary is not None:
-                (self.primary.give_up if is_answered else self.primary.leave_silent)(self, asked_at)
-        except BaseException:
-            self.pgconn.finish()
-            raise
-        else:
-            self.heard_at = monotonic()
-
-    def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
-        # Identified by the server's function, since the text is translated.
-        said = notice.message_primary or ""
-        if (
-            notice.source_function == "SyncRepWaitForLSN"
-            or "wait for synchronous replication" in said
-        ):
-            self.unreplicated = True
-
-
-Pool = AsyncConnectionPool[ImpatientConnection]
 
 _timelines: dict[str, int] = {}
 _primaries: WeakValueDictionary[tuple[str, asyncio.AbstractEventLoop], Primary] = (
@@ -256,10 +90,10 @@ class Primary:
         self.refusal = ""
         self.read_only = False  # whether it was refused because it takes no writes
         self.accepted = UNKNOWN  # the report of the last accepted server
-        self._conns: WeakSet[ImpatientConnection] = WeakSet()
+        self._conns: WeakSet[FastCancelConnection] = WeakSet()
         self._pools: WeakSet[Pool] = WeakSet()
         self._silent: set[str] = set()  # addresses that did not answer
-        self._good = ""  # the address that led to the primary last
+        self._last_good = ""  # the address that led to the primary last
         # when a connection of a pool was last found ended or refused by its server
         self.refused_at = float("-inf")
         self._left_at = float("-inf")
@@ -299,7 +133,7 @@ class Primary:
             address = _address(attempt)
             patience = {"connect_timeout": RECONNECT_SECONDS} if address in self._silent else {}
             try:
-                conn: ImpatientConnection = await connect(
+                conn: FastCancelConnection = await connect(
                     make_conninfo("", **(attempt | patience)), **session
                 )
                 await self._admit(conn, address)
@@ -308,14 +142,14 @@ class Primary:
                     self._silent.add(address)
                 errors.append(error)
             else:
-                self._good = address
+                self._last_good = address
                 self._silent.discard(address)
                 brief = make_conninfo("", **(attempt | {"connect_timeout": RECONNECT_SECONDS}))
                 conn.connect_again = partial(connect, brief, **session)
                 return conn
-        raise _most_telling(errors)
+        raise _most_specific(errors)
 
-    def leave_silent(self, conn: ImpatientConnection, asked_at: float) -> None:
+    def leave_silent(self, conn: FastCancelConnection, asked_at: float) -> None:
         """A server answered neither a request sent at `asked_at` nor its cancellation: leave every
         connection to it.
 
@@ -325,19 +159,19 @@ class Primary:
         for primary in [primary for primary in _primaries.values() if primary.loop is self.loop]:
             primary.leave_like(conn, made_before=asked_at)
 
-    def leave_like(self, conn: ImpatientConnection, *, made_before: float) -> None:
+    def leave_like(self, conn: FastCancelConnection, *, made_before: float) -> None:
         """Leave a connection, and older connections to its address that have received nothing for a
         moment."""
         self._silent.add(conn.address)
-        recently = monotonic() - LIVELY_SECONDS
+        recently = monotonic() - RECENT_SECONDS
         old = [
             c
             for c in self._conns
-            if c.address == conn.address and c.made_at <= made_before and c.heard_at < recently
+            if c.address == conn.address and c.made_at <= made_before and c.received_at < recently
         ]
         self._leave({conn, *old} if conn in self._conns else old, "the server does not answer")
 
-    def give_up(self, conn: ImpatientConnection, asked_at: float) -> None:
+    def abandon(self, conn: FastCancelConnection, asked_at: float) -> None:
         """A statement continues although the server answered its cancellation: close this
         connection only.
 
@@ -348,7 +182,7 @@ class Primary:
         self._silent.add(conn.address)
         self._spawn(self._end_session(conn, asked_at))
 
-    async def _end_session(self, conn: ImpatientConnection, asked_at: float) -> None:
+    async def _end_session(self, conn: FastCancelConnection, asked_at: float) -> None:
         """End the session of a closed connection. If its server does not answer this either, all
         connections leave it."""
         if conn.connect_again is None:
@@ -367,7 +201,7 @@ class Primary:
             f"the server is on an older timeline than {timeline}: it was replaced by a standby",
         )
 
-    def leave_refusing(self, conn: ImpatientConnection, reason: str) -> None:
+    def leave_refusing(self, conn: FastCancelConnection, reason: str) -> None:
         """The server takes no writes, or has ended this connection. Pooled connections probably
         lead there, too."""
         self.refused_at = monotonic()
@@ -375,7 +209,7 @@ class Primary:
             self._leave([conn], reason)
         conn.leave(reason)
 
-    def _leave(self, conns: Iterable[ImpatientConnection], reason: str) -> None:
+    def _leave(self, conns: Iterable[FastCancelConnection], reason: str) -> None:
         fresh = [conn for conn in conns if not conn.left]
         if not fresh:
             return
@@ -392,14 +226,14 @@ class Primary:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _admit(self, conn: ImpatientConnection, address: str) -> None:
+    async def _admit(self, conn: FastCancelConnection, address: str) -> None:
         """Judge a new connection. Raises `Refused`, and closes it then."""
         try:
             asked_at = monotonic()
             async with asyncio.timeout(CONNECT_SECONDS):
                 conn.identity = await identify(conn)
             took = monotonic() - asked_at
-            reason, self.read_only = _judge(conn.identity)
+            reason, self.read_only = _find_refusal(conn.identity)
             self.refusal = reason and f"the Postgres that answers {reason}"
             if self.refusal:
                 raise Refused(self.refusal)
@@ -415,10 +249,10 @@ class Primary:
 
     def _rank(self, attempt: ConnDict) -> int:
         address = _address(attempt)
-        return 2 if address in self._silent else address != self._good
+        return 2 if address in self._silent else address != self._last_good
 
 
-def _judge(found: Identity) -> tuple[str, bool]:
+def _find_refusal(found: Identity) -> tuple[str, bool]:
     """Why a server is refused (empty if it is not), and whether that is because it takes no
     writes."""
     if found.in_recovery:
@@ -441,6 +275,6 @@ def _address(attempt: Mapping[str, Any]) -> str:
     return f"{attempt.get('hostaddr') or attempt.get('host')}:{attempt.get('port')}"
 
 
-def _most_telling(errors: Sequence[Exception]) -> Exception:
+def _most_specific(errors: Sequence[Exception]) -> Exception:
     """Of several hosts, the report of one that answered."""
     return next((error for error in errors if isinstance(error, Refused)), errors[-1])

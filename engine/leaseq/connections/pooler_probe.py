@@ -19,7 +19,7 @@ from psycopg.rows import tuple_row
 
 from leaseq.errors import ServerUnfit, ServerUnreachable
 
-__all__ = ["probe"]
+__all__ = ["probe_for_pooler"]
 
 Connection = psycopg.AsyncConnection[Any]
 Connect = Callable[[], Awaitable[Connection]]
@@ -28,14 +28,15 @@ ROUNDS = 10
 # When all its sessions are taken, a session pooler lets a client wait; PgBouncer's default is two
 # minutes.
 WAIT_SECONDS = 10.0
-SESSION = (files("leaseq") / "probe_session.sql").read_bytes()
-MARK = (files("leaseq") / "probe_mark.sql").read_bytes()
-FOUND = (files("leaseq") / "probe_found.sql").read_bytes()
+SQL = files("leaseq.connections") / "sql"
+SESSION = (SQL / "probe_session.sql").read_bytes()
+MARK = (SQL / "probe_mark.sql").read_bytes()
+FOUND = (SQL / "probe_found.sql").read_bytes()
 
 FIX = "connect directly to Postgres, or through a pool with pool_mode = session and server_reset_query = DISCARD ALL"
 
 
-async def probe(conn: Connection, connect: Connect) -> bool:
+async def probe_for_pooler(conn: Connection, connect: Connect) -> bool:
     """Whether a pooler in session mode stands in between. `connect` makes more connections like
     `conn`.
 
@@ -67,8 +68,8 @@ async def _probe_pooler(first: Connection, connect: Connect) -> None:
         try:
             changes = await _changes_sessions(first, second)
         except psycopg.OperationalError as error:  # pool_mode = statement
-            said = str(error).strip().splitlines()[0]
-            raise ServerUnfit(f"a pooler refuses transactions ({said}): {FIX}") from None
+            reason = str(error).strip().splitlines()[0]
+            raise ServerUnfit(f"a pooler refuses transactions ({reason}): {FIX}") from None
         if changes:
             raise ServerUnfit(
                 "a pooler gives each transaction another session of Postgres, so that settings of a session reach strangers and "

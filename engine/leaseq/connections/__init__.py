@@ -1,0 +1,1 @@
+"""Connections to Postgres and Redis, which lead to the servers that take writes."""
