@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import redis
 
-from leaseq.cli.check import read_environment
+from leaseq.cli.commands.check import read_environment
 from leaseq.config import Config
 from support.cli import Command
 from support.servers import free_port, with_roles

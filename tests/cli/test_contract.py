@@ -109,7 +109,7 @@ def test_help_imports_no_command() -> None:
     modules = set(ran.stdout.splitlines()[-1].split())
     assert "leaseq.cli" in modules
     late = {"apscheduler", "httptools", "litestar", "rich", "watchfiles"}
-    needed = {"leaseq.cli.exit_codes", "leaseq.cli.streams"}
+    needed = {"leaseq.cli.exit_codes", "leaseq.cli.program", "leaseq.cli.streams"}
     assert {m for m in modules if m.split(".")[0] in late or m.startswith("leaseq.cli.")} == needed
 
 

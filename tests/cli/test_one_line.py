@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from leaseq.cli import main
-from leaseq.cli.signals import gate
+from leaseq.cli.signals import signal_gate
 from leaseq.config import Config
 from leaseq.embedded.processes import alive
 from support.cli import Command, Stage
@@ -183,7 +183,7 @@ def test_an_unforeseen_error_is_one_line_with_its_place_and_without_its_words(
 
     secret = "s3cret"
 
-    monkeypatch.setattr("leaseq.cli.tasks.reading", fail)
+    monkeypatch.setattr("leaseq.cli.commands.tasks.reading", fail)
     result = leaseq("list")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(
@@ -216,7 +216,7 @@ def test_a_mistake_in_the_command_line_is_one_line(args: list[str], said: str) -
 
 def test_hanging_up_stops_embedded_servers(config: Config, data_dir: Path) -> None:
     code = (
-        "import os, signal, sys; from leaseq.cli.serving import held_servers; from leaseq.config import Config\n"
+        "import os, signal, sys; from leaseq.cli.servers import held_servers; from leaseq.config import Config\n"
         "with held_servers(Config.from_env(), unfinished=False) as ready:\n"
         "    print('held', flush=True); signal.pause()"
     )
@@ -252,11 +252,11 @@ def test_process_with_ignored_hangup_survives_one() -> None:
     """As `nohup` does. Otherwise it counts as SIGTERM."""
     usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with gate() as signals:
+        with signal_gate() as signals:
             signals.open()
             os.kill(os.getpid(), signal.SIGHUP)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        with gate() as signals:
+        with signal_gate() as signals:
             signals.open()
             with pytest.raises(SystemExit) as ended:
                 os.kill(os.getpid(), signal.SIGHUP)

@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
-from leaseq.cli.signals import NUMBERS, gate
+from leaseq.cli.signals import NUMBERS, signal_gate
 
 
 @pytest.mark.parametrize(("unfinished", "code"), [(False, 0), (True, 128 + signal.SIGTERM)])
 def test_a_signal_waits_for_the_gate_to_open(unfinished: bool, code: int) -> None:
     before = [signal.getsignal(number) for number in NUMBERS]
-    with gate(unfinished=unfinished) as signals:
+    with signal_gate(unfinished=unfinished) as signals:
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(SystemExit) as ended:
             signals.open()
@@ -24,7 +24,7 @@ def test_a_signal_waits_for_the_gate_to_open(unfinished: bool, code: int) -> Non
 
 
 def test_a_signal_counts_at_once_while_the_gate_is_open_and_not_after() -> None:
-    with gate() as signals:
+    with signal_gate() as signals:
         signals.open()
         with pytest.raises(SystemExit):
             os.kill(os.getpid(), signal.SIGINT)
@@ -33,7 +33,7 @@ def test_a_signal_counts_at_once_while_the_gate_is_open_and_not_after() -> None:
 
 
 def test_closing_takes_the_signals_back() -> None:
-    with gate() as signals:
+    with signal_gate() as signals:
         signals.open()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what an event loop leaves behind
         signals.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from leaseq.cli.story import Whereabouts, headline, tell, why
+from leaseq.cli.timeline import Situation, error_line, summary_line, task_history
 from leaseq.model import AttemptRecord, Outcome, Priority, State, Task, WorkerRecord
 
 START = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -23,7 +23,7 @@ WORKER = WorkerRecord(
     closed_at=None,
     close_reason=None,
 )
-NOWHERE = Whereabouts(lanes=[], holders=[], paused=False, workers=[WORKER])
+NOWHERE = Situation(lanes=[], holders=[], paused=False, workers=[WORKER])
 
 
 def at(seconds: float) -> datetime:
@@ -91,7 +91,7 @@ def test_the_life_of_a_task_that_failed_twice_and_then_succeeded() -> None:
         finished_at=at(4),
         result=b"1",
     )
-    assert [(line.when, line.said) for line in tell(task, attempts, NOWHERE)] == [
+    assert [(line.when, line.text) for line in task_history(task, attempts, NOWHERE)] == [
         (START, "submitted with high priority, key order-1; at most 1 attempt of 30 s"),
         (at(1), "attempt 1 started on worker a1b2c3d4e5f6"),
         (
@@ -104,7 +104,7 @@ def test_the_life_of_a_task_that_failed_twice_and_then_succeeded() -> None:
         (at(4), "ended in SUCCESS after 1.000 s"),
     ]
     assert (
-        headline(task)
+        summary_line(task)
         == "charge in queue billing: attempt 3, 1 retry, running at 1 loss of a worker"
     )
 
@@ -116,7 +116,7 @@ def test_the_life_of_a_dead_letter_ends_once() -> None:
     task = a_task(
         state=State.FAILED, attempt=1, retry_count=1, started_at=at(1), finished_at=at(1.25)
     )
-    said = [line.said for line in tell(task, attempts, NOWHERE)]
+    said = [line.text for line in task_history(task, attempts, NOWHERE)]
     assert said[1:] == [
         "attempt 1 started on worker a1b2c3d4e5f6",
         "attempt 1 timed out after 0.250 s: 30 s; not to be retried",
@@ -189,8 +189,8 @@ UNKNOWN = a_task(
         (OTHER, NOWHERE, ["is due at", "submitted for another version of charge"]),
     ],
 )
-def test_show_names_the_reason_of_the_wait(task: Task, where: Whereabouts, said: list[str]) -> None:
-    present = [line.said for line in tell(task, [], where) if line.when is None]
+def test_show_names_the_reason_of_the_wait(task: Task, where: Situation, said: list[str]) -> None:
+    present = [line.text for line in task_history(task, [], where) if line.when is None]
     assert len(present) == len(said)
     for line, part in zip(present, said, strict=True):
         assert part in line
@@ -198,10 +198,10 @@ def test_show_names_the_reason_of_the_wait(task: Task, where: Whereabouts, said:
 
 def test_a_finished_task_waits_for_nothing() -> None:
     done = a_task(state=State.CANCELLED, finished_at=at(2), cancel_requested_at=at(1))
-    lines = tell(done, [], replace(NOWHERE, workers=[], paused=True))
-    assert [line.said for line in lines][1:] == ["cancellation was requested", "ended in CANCELLED"]
+    lines = task_history(done, [], replace(NOWHERE, workers=[], paused=True))
+    assert [line.text for line in lines][1:] == ["cancellation was requested", "ended in CANCELLED"]
 
 
 def test_error_without_words_shows_its_code() -> None:
-    assert why(b'{"code":"expired"}') == "expired"
-    assert why(None) == ""
+    assert error_line(b'{"code":"expired"}') == "expired"
+    assert error_line(None) == ""

@@ -25,7 +25,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-PRELOADED = ("leaseq.cli.services", "leaseq_api.serve", "leaseq_reaper.sidecar", "uvloop")
+PRELOADED = ("leaseq.cli.commands.run", "leaseq_api.serve", "leaseq_reaper.sidecar", "uvloop")
 AVAILABLE = hasattr(os, "pidfd_open") and hasattr(socket, "send_fds")
 LARGEST_REQUEST = 2**18  # bytes; an environment is a few kilobytes
 

@@ -74,9 +74,9 @@ def exit_code(error: LeaseqError) -> int:
 
 def explain(error: LeaseqError) -> str:
     """The error in one line."""
-    said = _one_line(error)
+    text = _one_line(error)
     advice = next((text for kind, text in ADVICE.items() if isinstance(error, kind)), "")
-    return f"{said}: {advice}" if advice else said
+    return f"{text}: {advice}" if advice else text
 
 
 def leaseq_error(raised: BaseException) -> LeaseqError | None:
@@ -132,8 +132,8 @@ def trace(raised: BaseException) -> str:
     return "\n".join(f"  {line}" for part in lines for line in printable_lines(part))
 
 
-def _one_line(said: object) -> str:
-    return printable(" ".join(str(said).split()))
+def _one_line(text: object) -> str:
+    return printable(" ".join(str(text).split()))
 
 
 __all__ = [

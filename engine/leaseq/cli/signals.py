@@ -22,7 +22,7 @@ HURRY_SECONDS = 3.0
 LAST_SECONDS = 30.0
 
 
-class Gate:
+class SignalGate:
     """While open, a signal ends the process. While closed, a signal is remembered until the gate
     opens.
 
@@ -33,12 +33,12 @@ class Gate:
     def __init__(self, *, unfinished: bool) -> None:
         self._unfinished = unfinished
         self._open = False
-        self._told = 0
+        self._received = 0
 
     def open(self) -> None:
         """From now on a signal takes effect, including one that came before."""
         self._open = True
-        if self._told:
+        if self._received:
             self._end()
 
     def close(self) -> None:
@@ -51,19 +51,19 @@ class Gate:
             signal.signal(signal.SIGHUP, _on_hangup)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._told = number
+        self._received = number
         if self._open:
             self._end()
 
     def _end(self) -> NoReturn:
-        raise SystemExit(128 + self._told if self._unfinished else 0)
+        raise SystemExit(128 + self._received if self._unfinished else 0)
 
 
 @contextmanager
-def gate(*, unfinished: bool = False) -> Iterator[Gate]:
+def signal_gate(*, unfinished: bool = False) -> Iterator[SignalGate]:
     """Keep the gate closed within the block; afterwards the signals are as before."""
     before = {number: signal.getsignal(number) for number in (*NUMBERS, signal.SIGHUP)}
-    made = Gate(unfinished=unfinished)
+    made = SignalGate(unfinished=unfinished)
     made.close()
     try:
         yield made
@@ -92,4 +92,4 @@ def _wait_for_eof() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-__all__ = ["Gate", "gate", "stop_at_eof"]
+__all__ = ["SignalGate", "signal_gate", "stop_at_eof"]

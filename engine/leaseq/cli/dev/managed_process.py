@@ -69,7 +69,7 @@ class ManagedProcess:
             self._reloading = False
             began = monotonic()
             code = await self._live()
-            if self._was_asked():
+            if self._is_expected_end():
                 short_lives = 0
                 continue
             if monotonic() - began > UP_SECONDS:
@@ -78,16 +78,16 @@ class ManagedProcess:
             if short_lives and not (self._proven and short_lives < SHORT_LIVES):
                 self.given_up = code
                 return
-            await self._mourn(code, short_lives)
+            await self._wait_before_restart(code, short_lives)
 
     def came_up(self) -> None:
         """The part is up. From now on its end is a failure."""
         self._up = self._proven = True
 
-    def _was_asked(self) -> bool:
+    def _is_expected_end(self) -> bool:
         return self._stopping or self._reloading
 
-    async def _mourn(self, code: int, short_lives: int) -> None:
+    async def _wait_before_restart(self, code: int, short_lives: int) -> None:
         """Wait before a restart. If the code is broken, a person has to change it first."""
         if short_lives and self.spec.reloads and code in BROKEN:
             self._printer.say(
@@ -109,14 +109,14 @@ class ManagedProcess:
                 process, (signal.SIGTERM, RELOAD_SECONDS), (signal.SIGTERM, self.spec.stop_seconds)
             )
 
-    def retire(self) -> None:
+    def stop_restarting(self) -> None:
         """Do not restart it, however it ends from now on."""
         self._stopping = True
         self._changed.set()
 
     async def stop(self) -> None:
         """Stop it permanently, and wait for its end."""
-        self.retire()
+        self.stop_restarting()
         if self._process is not None:
             await self._end(self._process, (signal.SIGTERM, self.spec.stop_seconds))
 

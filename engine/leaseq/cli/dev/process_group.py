@@ -72,7 +72,7 @@ class ProcessGroup:
         code = self._judge(parts)
         self._told.set()
         for part in parts:
-            part.retire()
+            part.stop_restarting()
         for task in around:
             task.cancel()
         await asyncio.gather(*around, told, return_exceptions=True)

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from leaseq.cli.serving import held_servers
+from leaseq.cli.servers import held_servers
 from leaseq.cli.streams import say
 from leaseq.config import Config
 from leaseq.ledger.roles import HANDLER, OWNER, SERVICE, RoleNames, grant, prepare_embedded

@@ -19,7 +19,7 @@ from msgspec import Struct
 from leaseq.cli import parameters
 from leaseq.cli.exit_codes import FAILED
 from leaseq.cli.output import STYLES, print_json, print_line, styled
-from leaseq.cli.serving import held_servers
+from leaseq.cli.servers import held_servers
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, LeaseqError
 from leaseq.fitness import Finding, Report, survey

@@ -13,11 +13,11 @@ import click
 import msgspec
 from msgspec import Struct
 
+from leaseq.cli.commands.wait import print_result
 from leaseq.cli.output import print_json
 from leaseq.cli.parameters import as_json, tenant, to_name
-from leaseq.cli.stores import with_engine
+from leaseq.cli.servers import with_engine
 from leaseq.cli.streams import note, say
-from leaseq.cli.wait import tell_end
 from leaseq.errors import SubmissionInvalid, TaskNotFound
 from leaseq.model import YEAR_SECONDS, Submission, Submitted, Task
 from leaseq.operations.engine import Engine
@@ -27,7 +27,7 @@ from leaseq_api.schemas import RememberedTask, TaskView
 from leaseq_api.views import fresh_view, remembered, task_view
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class Arguments(Struct, frozen=True, kw_only=True):
     """The command line, as parsed by click."""
 
     type_: str
@@ -46,14 +46,14 @@ class Asked(Struct, frozen=True, kw_only=True):
             try:
                 raw = sys.stdin.buffer.read()
             except OSError as error:
-                said = f"standard input cannot be read ({error.strerror}): give the payload as an argument, or pipe it in"
-                raise SubmissionInvalid(said) from None
+                message = f"standard input cannot be read ({error.strerror}): give the payload as an argument, or pipe it in"
+                raise SubmissionInvalid(message) from None
         return Request(
             type=self.type_, payload=raw.strip(), options=self.options, idempotency_key=self.key
         )
 
 
-class Done(Struct, frozen=True):
+class SubmitResult(Struct, frozen=True):
     """The result of `submit`. `view`: the answer that HTTP would give. `ended`: the task after a
     wait."""
 
@@ -102,47 +102,49 @@ def submit(**given: Any) -> None:
     options = SubmitOptions(
         **{name: given.pop(name) for name in SubmitOptions.__struct_fields__ if name in given}
     )
-    asked = Asked(options=options, **given)
+    arguments = Arguments(options=options, **given)
 
-    async def work(engine: Engine) -> Done:
-        done = await _submit(engine, asked)
-        if not asked.waits:
-            return done
-        _tell(done, as_json=asked.as_json)
-        seconds = YEAR_SECONDS if asked.timeout is None else asked.timeout
-        ended = await engine.for_tenant(asked.tenant).wait(done.submitted.task_id, timeout=seconds)
-        return msgspec.structs.replace(done, ended=ended)
+    async def work(engine: Engine) -> SubmitResult:
+        result = await _submit(engine, arguments)
+        if not arguments.waits:
+            return result
+        _report(result, as_json=arguments.as_json)
+        seconds = YEAR_SECONDS if arguments.timeout is None else arguments.timeout
+        ended = await engine.for_tenant(arguments.tenant).wait(
+            result.submitted.task_id, timeout=seconds
+        )
+        return msgspec.structs.replace(result, ended=ended)
 
-    done = with_engine(work, may_create=True)
-    if done.ended is not None:
-        sys.exit(tell_end(done.ended, as_json=asked.as_json))
-    _tell(done, as_json=asked.as_json)
-    if asked.as_json:
-        print_json(done.view)
+    result = with_engine(work, may_create=True)
+    if result.ended is not None:
+        sys.exit(print_result(result.ended, as_json=arguments.as_json))
+    _report(result, as_json=arguments.as_json)
+    if arguments.as_json:
+        print_json(result.view)
 
 
-async def _submit(engine: Engine, asked: Asked) -> Done:
-    request, client = asked.to_request(), engine.for_tenant(asked.tenant)
+async def _submit(engine: Engine, arguments: Arguments) -> SubmitResult:
+    request, client = arguments.to_request(), engine.for_tenant(arguments.tenant)
     known = await engine.known_types().look_again(request.type)
     submission = accept(request, engine.config, tenant=client.tenant, known=known)
     submitted = await client.submit(submission)
     view: TaskView | RememberedTask = fresh_view(submission, submitted)
-    if submitted.replayed and asked.as_json:
+    if submitted.replayed and arguments.as_json:
         try:
             view = task_view(await client.find(submitted.task_id))
         except TaskNotFound:
             view = remembered(submission, submitted)
-    return Done(submission, submitted, known is not None, view)
+    return SubmitResult(submission, submitted, known is not None, view)
 
 
-def _tell(done: Done, *, as_json: bool) -> None:
+def _report(result: SubmitResult, *, as_json: bool) -> None:
     if not as_json:
-        say(done.submitted.task_id)
-    if done.submitted.replayed:
-        note(f"a task with this key already exists ({done.submitted.state})")
-    elif not done.known:
-        said = f"no worker has registered the task type {done.submission.type} yet; it waits in queue {done.submitted.queue}"
-        note(said)
+        say(result.submitted.task_id)
+    if result.submitted.replayed:
+        note(f"a task with this key already exists ({result.submitted.state})")
+    elif not result.known:
+        type_, queue = result.submission.type, result.submitted.queue
+        note(f"no worker has registered the task type {type_} yet; it waits in queue {queue}")
 
 
 __all__ = ["submit"]

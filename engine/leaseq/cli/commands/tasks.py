@@ -1,4 +1,4 @@
-"""The command that lists tasks."""
+"""The commands that list tasks, cancel one, or run one again."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from msgspec.structs import replace
 
 from leaseq.cli import parameters
 from leaseq.cli.output import moment, print_json, print_table
-from leaseq.cli.stores import reading
-from leaseq.cli.story import why
+from leaseq.cli.servers import reading, with_engine
+from leaseq.cli.streams import say
+from leaseq.cli.timeline import error_line
 from leaseq.ledger.ledger import Listing, TaskFilter
-from leaseq.model import State, TaskSummary
+from leaseq.model import State, Task, TaskSummary
 from leaseq.operations.engine import Engine
-from leaseq_api.views import task_page
+from leaseq_api.views import task_page, task_view
 
 ERROR_WIDTH = 60
 
@@ -67,7 +68,7 @@ def list_tasks(*, limit: int, tenant: str, as_json: bool, **filters: str | None)
 
 
 def _row(task: TaskSummary) -> tuple[str, ...]:
-    error = why(task.error)
+    error = error_line(task.error)
     return (
         task.task_id,
         task.state,
@@ -80,4 +81,45 @@ def _row(task: TaskSummary) -> tuple[str, ...]:
     )
 
 
-__all__ = ["list_tasks"]
+@click.command()
+@parameters.task_id
+@parameters.tenant
+@parameters.as_json
+def cancel(task_id: str, tenant: str, as_json: bool) -> None:
+    """Cancel task ID. A waiting task ends immediately; for a running task, its worker is asked to
+    stop it."""
+
+    async def work(engine: Engine) -> tuple[State, Task | None]:
+        client = engine.for_tenant(tenant)
+        state = await client.cancel(task_id)
+        return state, await client.find(task_id) if as_json else None
+
+    state, task = with_engine(work)
+    if task is not None:
+        print_json(task_view(task))
+        return
+    running = state is State.PROCESSING
+    say(f"{task_id} {'is running; its worker was asked to stop it' if running else f'is {state}'}")
+
+
+@click.command()
+@parameters.task_id
+@parameters.tenant
+@parameters.as_json
+def redrive(task_id: str, tenant: str, as_json: bool) -> None:
+    """Retry task ID, which is FAILED or CANCELLED, from its first attempt."""
+
+    async def work(engine: Engine) -> tuple[str, Task | None]:
+        client = engine.for_tenant(tenant)
+        again = await client.redrive(task_id)
+        task = await client.find(task_id) if as_json else None
+        return f"{task_id} is {again.state} in queue {again.queue}", task
+
+    line, task = with_engine(work)
+    if task is not None:
+        print_json(task_view(task))
+    else:
+        say(line)
+
+
+__all__ = ["cancel", "list_tasks", "redrive"]

@@ -10,7 +10,7 @@ import msgspec
 from leaseq.cli import parameters
 from leaseq.cli.exit_codes import FAILED, OK, TIMED_OUT
 from leaseq.cli.output import print_json, print_raw_json
-from leaseq.cli.stores import reading
+from leaseq.cli.servers import reading
 from leaseq.cli.streams import note
 from leaseq.model import YEAR_SECONDS, State, Task
 from leaseq.operations.engine import Engine
@@ -38,10 +38,10 @@ def wait(task_id: str, timeout: float | None, tenant: str, as_json: bool) -> Non
             task_id, timeout=YEAR_SECONDS if timeout is None else timeout
         )
 
-    sys.exit(tell_end(reading(work), as_json=as_json))
+    sys.exit(print_result(reading(work), as_json=as_json))
 
 
-def tell_end(task: Task, *, as_json: bool) -> int:
+def print_result(task: Task, *, as_json: bool) -> int:
     """Report how it ended: the result on stdout, everything else on stderr. Returns the exit
     code."""
     code = {State.SUCCESS: OK, State.FAILED: FAILED, State.CANCELLED: FAILED}.get(
@@ -61,8 +61,8 @@ def tell_end(task: Task, *, as_json: bool) -> int:
 def _reason(task: Task) -> str:
     error = msgspec.json.decode(task.error) if task.error else {}
     kind, message = error.get("type", ""), error.get("message", "")
-    said = " ".join((f"{kind}: {message}" if kind else message).split())
-    return f": {said}" if said else ""
+    text = " ".join((f"{kind}: {message}" if kind else message).split())
+    return f": {text}" if text else ""
 
 
-__all__ = ["tell_end", "wait"]
+__all__ = ["print_result", "wait"]

@@ -14,7 +14,7 @@ import msgspec
 
 from leaseq.app import Leaseq
 from leaseq.cli.exit_codes import FAILED
-from leaseq.cli.serving import on_fit_servers
+from leaseq.cli.servers import checked_servers
 from leaseq.cli.signals import stop_at_eof
 from leaseq.cli.streams import note, note_as_it_is
 from leaseq.config import Config
@@ -48,7 +48,7 @@ def api(host: str | None, port: int | None, insecure: bool, until_eof: bool) -> 
 
     config = configure(api_host=host, api_port=port)
     _begin(config, until_eof=until_eof)
-    with on_fit_servers(config) as ready:
+    with checked_servers(config) as ready:
         serve(ready, insecure=insecure)
 
 
@@ -61,7 +61,7 @@ def reaper(until_eof: bool) -> None:
 
     config = configure()
     _begin(config, until_eof=until_eof)
-    with on_fit_servers(config) as ready:
+    with checked_servers(config) as ready:
         serve(ready)
 
 
@@ -92,7 +92,7 @@ def worker(
     config = configure(concurrency=concurrency, processes=processes)
     chosen = _queues(queues, load(app))
     _begin(config, until_eof=until_eof)
-    with on_fit_servers(config) as ready:
+    with checked_servers(config) as ready:
         spec = SupervisorSpec(
             app=app, queues=chosen, concurrency=ready.concurrency, processes=ready.processes
         )

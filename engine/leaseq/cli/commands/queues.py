@@ -1,4 +1,4 @@
-"""The commands that list workers and queues, and pause a queue."""
+"""The commands that list the queues, and pause or resume one."""
 
 from __future__ import annotations
 
@@ -6,53 +6,18 @@ import click
 
 from leaseq.cli import parameters
 from leaseq.cli.output import moment, print_json, print_table
-from leaseq.cli.stores import reading, with_engine
+from leaseq.cli.servers import reading, with_engine
 from leaseq.cli.streams import note, say
 from leaseq.dispatch.survey import Depths
-from leaseq.model import QueueRecord, WorkerRecord
+from leaseq.model import QueueRecord
 from leaseq.operations.engine import Engine
-from leaseq_api.schemas import PausedView, QueueList, QueueView, WorkerList
+from leaseq_api.schemas import PausedView, QueueList, QueueView
 from leaseq_api.views import depths_view
 
 DEPTHS_SECONDS = 5.0
 LANES = ("high", "normal", "low", "suspect", "parked")
 
 Row = tuple[QueueRecord, Depths | None]
-
-
-@click.command()
-@click.option("--all", "closed", is_flag=True, help="Include closed workers.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=200,
-    show_default=True,
-    help="Maximum number of rows.",
-)
-@parameters.as_json
-def workers(closed: bool, limit: int, as_json: bool) -> None:
-    """List the workers, newest first: one line for each process that runs handlers."""
-
-    async def work(engine: Engine) -> list[WorkerRecord]:
-        return await engine.list_workers(closed=closed, limit=limit)
-
-    found = reading(work)
-    if as_json:
-        print_json(WorkerList(workers=found))
-    elif found:
-        titles = (
-            "worker",
-            "host",
-            "supervisor",
-            "queues",
-            "version",
-            "started",
-            "last seen",
-            "closed",
-        )
-        print_table(titles, [_worker_row(worker) for worker in found])
-    else:
-        note("no worker is running: start one with `leaseq worker module:app`")
 
 
 @click.group(invoke_without_command=True)
@@ -116,20 +81,6 @@ async def _list_queues(engine: Engine) -> list[Row]:
     return [(record, found.get(record.name)) for record in records]
 
 
-def _worker_row(worker: WorkerRecord) -> tuple[str, ...]:
-    closed = f"{moment(worker.closed_at)}: {worker.close_reason}" if worker.closed_at else "-"
-    return (
-        worker.worker_id,
-        worker.host,
-        str(worker.pid),
-        ",".join(worker.queues),
-        worker.version,
-        moment(worker.started_at),
-        moment(worker.last_seen),
-        closed,
-    )
-
-
 def _queue_row(record: QueueRecord, depths: Depths | None) -> tuple[str, ...]:
     counts = (
         ["-"] * len(LANES) if depths is None else [str(getattr(depths, lane)) for lane in LANES]
@@ -146,4 +97,4 @@ def _queue_view(record: QueueRecord, depths: Depths | None) -> QueueView:
     )
 
 
-__all__ = ["queues", "workers"]
+__all__ = ["queues"]

@@ -1,21 +1,28 @@
-"""Connect a command directly to the two stores.
+"""Prepare the servers of a command or a service, and stop embedded ones after it.
 
-Commands do not use the API, so they work wherever the servers can be reached, even while the API is
-down. Without a URL the embedded servers are used, but only the submission of a first task may
-create them.
+A service (api, reaper, worker, dev) runs on `checked_servers`: they are found or started, and
+checked before the service begins. A command uses an engine of its own (`reading`, `with_engine`)
+and not the API, so it works wherever the servers can be reached, even while the API is down.
+
+Without a URL the embedded servers are used. They run as long as the command or the service. Only a
+service and the submission of a first task may create them. A schema is migrated without a command
+only in the embedded Postgres, which belongs to leaseq.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from leaseq.cli.serving import held_servers
+from leaseq.cli.signals import signal_gate
 from leaseq.cli.streams import note
 from leaseq.config import Config
+from leaseq.embedded import embedded_servers
 from leaseq.errors import ConfigInvalid
+from leaseq.fitness import require_fit
 from leaseq.ledger.roles import prepare_embedded
 from leaseq.ledger.schema import require_schema
 from leaseq.observability.telemetry import WARNING, Event, subscribe
@@ -28,6 +35,36 @@ POOL_SIZE = 2
 NOTES = {
     "push.failed": "Redis does not answer; recorded tasks are delivered once it is back",
 }
+
+
+@contextmanager
+def checked_servers(config: Config) -> Iterator[Config]:
+    """Yield the configuration with both URLs once the service may start.
+
+    Call `set_up_logs` before. Raises `ServerUnreachable`, `ServerUnfit`, `SchemaMismatch`. A signal
+    before the service begins ends the process.
+    """
+    ours = config.postgres_url is None
+    with held_servers(config, unfinished=False) as ready:
+        if ours:
+            ready = asyncio.run(prepare_embedded(ready))
+        asyncio.run(require_fit(ready))
+        yield ready
+
+
+@contextmanager
+def held_servers(config: Config, *, unfinished: bool = True) -> Iterator[Config]:
+    """Like `embedded_servers`, but a signal ends the process only between its start and its stop,
+    never within one of them.
+
+    `unfinished`: a process that a signal ends has not completed its work (see `SignalGate`).
+    """
+    with signal_gate(unfinished=unfinished) as signals, embedded_servers(config) as ready:
+        try:
+            signals.open()
+            yield ready
+        finally:
+            signals.close()
 
 
 def reading(work: Callable[[Engine], Awaitable[T]]) -> T:
@@ -85,4 +122,4 @@ def _note(event: Event) -> None:
         note(NOTES[event.name])
 
 
-__all__ = ["reading", "with_engine"]
+__all__ = ["checked_servers", "held_servers", "reading", "with_engine"]

@@ -9,11 +9,11 @@ from importlib.util import find_spec
 
 import click
 
+from leaseq.cli.commands.run import configure, require_extra
 from leaseq.cli.dev.printer import Printer
 from leaseq.cli.dev.process_group import ProcessGroup
 from leaseq.cli.dev.watch import changes
-from leaseq.cli.services import configure, require_extra
-from leaseq.cli.serving import on_fit_servers
+from leaseq.cli.servers import checked_servers
 from leaseq.observability.telemetry import subscribe
 
 
@@ -46,7 +46,7 @@ def dev(app: str, port: int | None, no_reload: bool) -> None:
             colour="yellow",
         )
         reloads = False
-    with on_fit_servers(config) as ready:
+    with checked_servers(config) as ready:
         code = asyncio.run(
             ProcessGroup(ready, app, changes=changes if reloads else None, printer=printer).run()
         )

@@ -18,7 +18,7 @@ from leaseq.model import TERMINAL, AttemptRecord, Outcome, State, Task, WorkerRe
 SHORT = 12
 
 
-class Whereabouts(Struct, frozen=True, kw_only=True):
+class Situation(Struct, frozen=True, kw_only=True):
     """Where the delivery of a task is, and which workers could run it. Lanes and holders are None
     while Redis is away."""
 
@@ -35,17 +35,17 @@ class Whereabouts(Struct, frozen=True, kw_only=True):
 class Line(Struct, frozen=True):
     """One event of the past (`when`), or a fact about now (no `when`)."""
 
-    said: str
+    text: str
     when: datetime | None = None
 
 
-def tell(task: Task, attempts: Sequence[AttemptRecord], where: Whereabouts) -> list[Line]:
+def task_history(task: Task, attempts: Sequence[AttemptRecord], situation: Situation) -> list[Line]:
     """The whole history, oldest first, ending with what the task is waiting for, if it has not
     ended."""
-    return [*_past(task, attempts), *(Line(said) for said in _present(task, where))]
+    return [*_past(task, attempts), *(Line(text) for text in _present(task, situation))]
 
 
-def headline(task: Task) -> str:
+def summary_line(task: Task) -> str:
     """The state of the task in one line."""
     counts = [f"attempt {task.attempt}" if task.attempt else "not started yet"]
     counts += [_count(task.retry_count, "retry", "retries")] if task.retry_count else []
@@ -63,11 +63,11 @@ def headline(task: Task) -> str:
     return f"{task.type} in queue {task.queue}: {', '.join(counts)}"
 
 
-def why(error: bytes | None) -> str:
+def error_line(error: bytes | None) -> str:
     """A stored error in one line: class and message, or the code."""
     fields: dict[str, Any] = msgspec.json.decode(error) if error else {}
-    said = ": ".join(str(fields[name]) for name in ("type", "message") if fields.get(name))
-    return " ".join((said or _code(error)).split())
+    text = ": ".join(str(fields[name]) for name in ("type", "message") if fields.get(name))
+    return " ".join((text or _code(error)).split())
 
 
 def _code(error: bytes | None) -> str:
@@ -103,18 +103,18 @@ def _past(task: Task, attempts: Sequence[AttemptRecord]) -> Iterator[Line]:
 
 def _ending(attempt: AttemptRecord) -> str:
     took = _seconds(attempt.started_at, attempt.finished_at)
-    said = f"attempt {attempt.attempt} {_outcome(attempt.outcome)} after {took}"
+    text = f"attempt {attempt.attempt} {_outcome(attempt.outcome)} after {took}"
     if attempt.last > attempt.attempt:
         by = attempt.worker_id[:SHORT]
-        said = f"attempts {attempt.attempt} to {attempt.last} were handed back within {took}, the last by worker {by}"
-    reason = why(attempt.error)
+        text = f"attempts {attempt.attempt} to {attempt.last} were handed back within {took}, the last by worker {by}"
+    reason = error_line(attempt.error)
     follows = {
         State.SCHEDULED: "to be retried later",
         State.PENDING: "back to the queue",
         State.FAILED: "not to be retried",
         State.CANCELLED: "cancelled",
     }.get(attempt.next_state, attempt.next_state)
-    return f"{said}{': ' + reason if reason else ''}; {follows}"
+    return f"{text}{': ' + reason if reason else ''}; {follows}"
 
 
 def _outcome(outcome: Outcome) -> str:
@@ -133,7 +133,7 @@ def _end(task: Task, *, recorded: bool) -> str:
     return f"ended in {task.state}"
 
 
-def _present(task: Task, where: Whereabouts) -> Iterator[str]:
+def _present(task: Task, situation: Situation) -> Iterator[str]:
     if task.state in TERMINAL:
         return
     if task.state is State.SCHEDULED:
@@ -145,41 +145,43 @@ def _present(task: Task, where: Whereabouts) -> Iterator[str]:
             other = f"it was submitted for another version of {task.type} than its workers have"
             yield f"{other}: start a worker with that version (the task is then due immediately), or cancel it"
     elif task.state is State.PENDING:
-        yield _waits(task, where)
+        yield _waits(task, situation)
     else:
-        yield _runs(task, where)
-    if where.paused:
+        yield _runs(task, situation)
+    if situation.paused:
         yield f"queue {task.queue} is paused: `leaseq queues resume {task.queue}`"
-    if not where.workers:
+    if not situation.workers:
         yield f"no worker serves queue {task.queue}: start one"
 
 
-def _waits(task: Task, where: Whereabouts) -> str:
-    if where.lanes is None or where.holders is None:
+def _waits(task: Task, situation: Situation) -> str:
+    if situation.lanes is None or situation.holders is None:
         return (
             "waits for a worker; Redis does not answer, so the location of its delivery is unknown"
         )
-    if where.lanes:
-        lanes = " and ".join(where.lanes)
+    if situation.lanes:
+        lanes = " and ".join(situation.lanes)
         return f"waits for a worker: its delivery is in the {lanes} lane of queue {task.queue}"
-    if where.holders:
-        return f"was taken by {_worker(where.holders[0], where)}, which has not claimed it yet"
-    if where.backlog_since:
-        since = f"{where.backlog_since:%Y-%m-%d %H:%M:%S} UTC"
+    if situation.holders:
+        return (
+            f"was taken by {_worker(situation.holders[0], situation)}, which has not claimed it yet"
+        )
+    if situation.backlog_since:
+        since = f"{situation.backlog_since:%Y-%m-%d %H:%M:%S} UTC"
         full = f"its lane of queue {task.queue} is full, and other tasks wait before it, the first since {since}"
         return f"waits in the ledger: {full}; a reaper delivers it in order (check that one runs)"
     return "waits for a worker, but dispatch has no delivery of it: a reaper delivers it within seconds (check that one runs)"
 
 
-def _runs(task: Task, where: Whereabouts) -> str:
-    worker = _worker(task.worker_id or "", where)
-    if where.holders is not None and task.worker_id not in where.holders:
+def _runs(task: Task, situation: Situation) -> str:
+    worker = _worker(task.worker_id or "", situation)
+    if situation.holders is not None and task.worker_id not in situation.holders:
         return f"runs on {worker}, but is missing in its processing list: the worker or a reaper restores it"
     return f"runs on {worker}"
 
 
-def _worker(worker_id: str, where: Whereabouts) -> str:
-    record = next((worker for worker in where.workers if worker.worker_id == worker_id), None)
+def _worker(worker_id: str, situation: Situation) -> str:
+    record = next((worker for worker in situation.workers if worker.worker_id == worker_id), None)
     at = (
         f" ({record.host}, supervisor {record.pid})" if record else " (closed, or of another queue)"
     )
@@ -194,4 +196,4 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-__all__ = ["Line", "Whereabouts", "headline", "tell", "why"]
+__all__ = ["Line", "Situation", "error_line", "summary_line", "task_history"]

@@ -1,0 +1,1 @@
+"""The commands of `leaseq`. `leaseq.cli.program` names the module of each."""
