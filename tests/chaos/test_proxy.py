@@ -115,7 +115,7 @@ async def test_a_half_open_peer_is_silent_and_gone_when_it_returns(
     caller.writer.write(b"two\n")
 
     async def swallowed() -> bool:
-        return any(link.dropped for link in proxy._links)
+        return any(link.dropped for link in proxy._relay.links)
 
     await eventually(swallowed)
     proxy.clear()
@@ -160,7 +160,7 @@ async def test_a_reset_ends_what_is_open_and_a_refusal_what_is_new(
     assert await caller.ask(b"one") == b"one"
     assert proxy.reset() == 1
     assert await caller.rest() == b""
-    proxy.refusing = True
+    proxy.refuse()
     assert await (await dial()).rest() == b""
     proxy.clear()
     assert await (await dial()).ask(b"two") == b"two"

@@ -52,7 +52,7 @@ async def test_one_time_out_is_enough_to_leave_it(
         await use_all(engine)
         frozen.primary.freeze()
         await asyncio.to_thread(frozen.standby.promote)
-        proxy.move(frozen.standby.url)
+        proxy.lead_to(frozen.standby.url)
         with recorded() as events:
             while failures < 2 * CONNECTIONS:
                 try:

@@ -100,7 +100,7 @@ async def test_an_attempt_on_a_frozen_primary_is_handed_back(
             await asyncio.wait_for(handlers.wrote.wait(), PATIENCE)
             frozen.primary.freeze()
             await asyncio.to_thread(frozen.standby.promote)
-            proxy.move(frozen.standby.url)
+            proxy.lead_to(frozen.standby.url)
             await until(lambda: bool(settled(events)), seconds=6 * PATIENCE)
     assert settled(events)[0] == (Outcome.RELEASED, State.SCHEDULED)
 

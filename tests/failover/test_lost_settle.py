@@ -51,7 +51,7 @@ async def test_the_task_runs_again_and_ends(config: Config, pair: Pair, proxy_to
             )
             pair.primary.kill()
             await asyncio.to_thread(pair.standby.promote)
-            proxy.move(pair.standby.url)
+            proxy.lead_to(pair.standby.url)
             async with await psycopg.AsyncConnection.connect(
                 pair.standby.url, autocommit=True
             ) as promoted:

@@ -98,13 +98,13 @@ async def test_an_address_that_leads_to_a_standby_for_a_while(
 ) -> None:
     proxy = await proxy_to(pair.primary.url)
     async with open_api(one(proxy.url)) as api:
-        proxy.move(pair.standby.url)
+        proxy.lead_to(pair.standby.url)
         proxy.cut()
         problem(await api.submit(), "server_unreachable")
         assert (
             problem(await api.client.get("/health/ready"), "not_ready")["postgres"] == "read only"
         )
-        proxy.move(pair.primary.url)
+        proxy.lead_to(pair.primary.url)
         await until(lambda: _is_accepted(api), seconds=PATIENCE)
         assert (await api.get("/health/ready"))["postgres"] == "up"
 
@@ -149,7 +149,7 @@ async def test_an_old_primary_that_lives_on_is_left(
     async with open_engine(one(proxy.url if moves else pair.both()), pool_size=3) as engine:
         assert await ask_all(pool_of(engine), TIMELINE) == {1}
         pair.standby.promote()
-        proxy.move(pair.standby.url)
+        proxy.lead_to(pair.standby.url)
         with recorded() as events:
             # The news comes with a connection that another part of the process makes.
             other = await open_pool(one(pair.standby.url), name="leaseq test", max_size=1)
@@ -173,7 +173,7 @@ async def test_an_old_primary_is_left_though_nothing_else_makes_a_connection(
         assert await ask_all(pool_of(engine), TIMELINE) == {1}
         with recorded() as events:
             pair.standby.promote()
-            proxy.move(pair.standby.url)
+            proxy.lead_to(pair.standby.url)
             await until(
                 lambda: any(event.name == "ledger.left" for event in events), seconds=PATIENCE
             )

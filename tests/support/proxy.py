@@ -14,6 +14,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from leaseq_chaos.cluster.relay import Relay
+
 # The end of the server's answer in the protocol of Postgres: idle again, hence committed or rolled
 # back.
 READY_FOR_QUERY = b"Z\x00\x00\x00\x05I"
@@ -75,37 +77,36 @@ class Proxy:
     """A port of 127.0.0.1 that leads to a server, and can be redirected."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        assert parts.hostname, "the proxy speaks TCP only"
-        assert parts.port, "the proxy speaks TCP only"
-        self._parts = parts
-        self._target = (parts.hostname, parts.port)
-        self._links: set[Link] = set()
+        self._parts = urlsplit(url)
+        self._relay = Relay(
+            _address(url),
+            join=Link,
+            carry=self._carry,
+            refuse=lambda client: client.transport.abort(),
+        )
         self._traps: list[Trap] = []
-        self._serving: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.delay_seconds = 0.0  # of each read, in both directions
-        self.refusing = False
         self.sent = bytearray()  # everything that clients have sent, through all connections
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        await self._relay.start()
+
+    @property
+    def refusing(self) -> bool:
+        """Whether new connections are cut."""
+        return self._relay.refusing
+
+    @refusing.setter
+    def refusing(self, refusing: bool) -> None:
+        self._relay.refusing = refusing
 
     @property
     def url(self) -> str:
         """The URL of the server with the address of the proxy in it."""
-        port = self._server.sockets[0].getsockname()[1]
         user, at, _ = self._parts.netloc.rpartition("@")
-        return urlunsplit(self._parts._replace(netloc=f"{user}{at}127.0.0.1:{port}"))
-
-    def move(self, url: str) -> None:
-        """From now on new connections lead to another server; those that are open stay where they
-        are."""
-        parts = urlsplit(url)
-        assert parts.hostname, "the proxy speaks TCP only"
-        assert parts.port, "the proxy speaks TCP only"
-        self._target = (parts.hostname, parts.port)
+        return urlunsplit(self._parts._replace(netloc=f"{user}{at}127.0.0.1:{self._relay.port}"))
 
     def lose_reply(self, needle: bytes, *, until: bytes = b"") -> Trap:
         """Let the next command that holds `needle` through, then lose its reply and cut that
@@ -128,10 +129,7 @@ class Proxy:
 
     def lead_to(self, url: str) -> None:
         """Have new connections made to another server; those that are open stay where they are."""
-        parts = urlsplit(url)
-        assert parts.hostname, "the proxy speaks TCP only"
-        assert parts.port, "the proxy speaks TCP only"
-        self._target = (parts.hostname, parts.port)
+        self._relay.target = _address(url)
 
     def freeze(self) -> None:
         """Freeze all bytes, without an error."""
@@ -143,39 +141,16 @@ class Proxy:
 
     def cut(self) -> None:
         """Reset every open connection, on both sides."""
-        for link in tuple(self._links):
-            link.cut()
+        self._relay.cut()
 
     async def aclose(self) -> None:
-        self.refusing = True
-        self._server.close()
         self.thaw()
-        while self._serving:
-            self.cut()
-            # one that was connecting just now is cut in the next round
-            await asyncio.wait(self._serving, timeout=0.1)
-        await self._server.wait_closed()
+        await self._relay.aclose()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refusing:
-            writer.transport.abort()
-            return
-        try:
-            back, forth = await asyncio.open_connection(*self._target)
-        except OSError:
-            writer.transport.abort()
-            return
-        link = Link(writer, forth)
-        self._links.add(link)
-        try:
-            await asyncio.gather(self._to_server(link, reader), self._to_client(link, back))
-        finally:
-            self._links.discard(link)
+    async def _carry(
+        self, link: Link, forth: asyncio.StreamReader, back: asyncio.StreamReader
+    ) -> None:
+        await asyncio.gather(self._to_server(link, forth), self._to_client(link, back))
 
     async def _to_server(self, link: Link, reader: asyncio.StreamReader) -> None:
         async for chunk in self._chunks(link, reader):
@@ -226,6 +201,13 @@ class Proxy:
             pass
         link.client.close()
         link.server.close()
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    assert parts.hostname, "the proxy speaks TCP only"
+    assert parts.port, "the proxy speaks TCP only"
+    return parts.hostname, parts.port
 
 
 __all__ = ["READY_FOR_QUERY", "Link", "Proxy", "ProxyTo", "Trap", "proxy_to"]

@@ -13,6 +13,8 @@ import socket
 import struct
 from enum import StrEnum
 
+from leaseq_chaos.cluster.relay import Relay
+
 __all__ = ["Proxy", "Way"]
 
 READ_BYTES = 65_536
@@ -53,15 +55,13 @@ class Proxy:
 
     def __init__(self, name: str, target_port: int) -> None:
         self.name = name
-        self.port = 0
-        self._target_port = target_port
-        self._links: set[Link] = set()
-        self._serving: set[asyncio.Task[None]] = set()
+        self._relay = Relay(
+            ("127.0.0.1", target_port), join=Link, carry=self._carry_both, refuse=reset
+        )
         self._flowing = {way: asyncio.Event() for way in Way}
         for event in self._flowing.values():
             event.set()
         self.delay_seconds = 0.0  # of each read, in both directions
-        self.refusing = False  # new connections are reset
         # bytes in that direction vanish without an error
         self.swallowing: frozenset[Way] = frozenset()
         self.lost_replies = 0  # how many replies have been lost so far
@@ -71,21 +71,28 @@ class Proxy:
         self._cut_at: int | None = None
 
     @property
+    def port(self) -> int:
+        return self._relay.port
+
+    @property
     def open_links(self) -> int:
-        return len(self._links)
+        return len(self._relay.links)
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        await self._relay.start()
 
     @property
     def leads_to(self) -> int:
-        return self._target_port
+        return self._relay.target[1]
+
+    def refuse(self) -> None:
+        """New connections are reset."""
+        self._relay.refusing = True
 
     def lead_to(self, port: int) -> None:
         """New connections go to another server. Open ones stay where they are, as behind a DNS name
         that has moved."""
-        self._target_port = port
+        self._relay.target = ("127.0.0.1", port)
 
     def stall(self, *ways: Way) -> None:
         """Bytes that way (both, if none is named) stay under way; connections stay up."""
@@ -108,18 +115,15 @@ class Proxy:
 
     def reset(self) -> int:
         """Reset every open connection; returns how many."""
-        links = tuple(self._links)
-        for link in links:
-            link.cut()
-        return len(links)
+        return self._relay.cut()
 
     def clear(self) -> None:
         """No more faults."""
         self.delay_seconds = 0.0
-        self.refusing = False
+        self._relay.refusing = False
         self.swallowing = frozenset()
         self._lose_at = self._cut_at = None
-        for link in tuple(self._links):
+        for link in tuple(self._relay.links):
             if link.dropped:
                 link.cut()
         for event in self._flowing.values():
@@ -127,36 +131,13 @@ class Proxy:
 
     async def aclose(self) -> None:
         """Close the port and every connection."""
-        self._server.close()
         self.clear()
-        self.refusing = True
-        while self._serving:
-            self.reset()
-            await asyncio.wait(self._serving, timeout=0.1)
-        await self._server.wait_closed()
+        await self._relay.aclose()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refusing:
-            reset(writer)
-            return
-        try:
-            back, forth = await asyncio.open_connection("127.0.0.1", self._target_port)
-        except OSError:
-            reset(writer)
-            return
-        link = Link(writer, forth)
-        self._links.add(link)
-        try:
-            await asyncio.gather(
-                self._carry(link, reader, Way.FORTH), self._carry(link, back, Way.BACK)
-            )
-        finally:
-            self._links.discard(link)
+    async def _carry_both(
+        self, link: Link, forth: asyncio.StreamReader, back: asyncio.StreamReader
+    ) -> None:
+        await asyncio.gather(self._carry(link, forth, Way.FORTH), self._carry(link, back, Way.BACK))
 
     async def _carry(self, link: Link, reader: asyncio.StreamReader, way: Way) -> None:
         """Bytes one way, until either side ends: that is the end of both."""

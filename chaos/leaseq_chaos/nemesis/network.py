@@ -85,7 +85,7 @@ def cut(proxy: Proxy, rng: Random) -> Detail:
 
 def refuse(proxy: Proxy, rng: Random) -> Detail:
     """Open connections are reset, and new ones are refused."""
-    proxy.refusing = True
+    proxy.refuse()
     return {"connections": proxy.reset()}
 
 
