@@ -22,6 +22,7 @@ from support.source_tree import PACKAGES, ROOT, calls, literals, services, shipp
 
 SQL = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.sql"))
 CHAOS = PACKAGES["leaseq_chaos"]
+LEDGER = PACKAGES["leaseq"] / "ledger"
 LUA = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.lua"))
 VERBS = "submit|promote|claim|settle|cancel|redrive"
 
@@ -54,7 +55,7 @@ def test_a_script_says_its_keys_and_its_answer(path: Path) -> None:
         assert argument in header, f"{_name(path)} reads {argument} and does not say what it is"
 
 
-@pytest.mark.parametrize("path", [path for path in SQL if path.parent.name == "sql"], ids=_name)
+@pytest.mark.parametrize("path", [path for path in SQL if "sql" in path.parts], ids=_name)
 def test_a_conditional_write_says_what_no_answer_means(path: Path) -> None:
     header = _header(path)
     statement = path.read_text(encoding="utf-8").removeprefix(header)
@@ -104,9 +105,9 @@ def test_every_script_has_one_wrapper() -> None:
 
 
 def test_every_statement_file_is_used() -> None:
-    ledger = PACKAGES["leaseq"] / "ledger"
-    read = {ledger / "sql" / f"{name}.sql" for name in STATEMENTS}
-    read |= {ledger / "migrations" / f"{m.version:04}_{m.name}.sql" for m in MIGRATIONS}
+    read = {path for path in (LEDGER / "sql").glob("*/*.sql") if path.stem in STATEMENTS}
+    assert len(read) == len(STATEMENTS)
+    read |= {LEDGER / "migrations" / f"{m.version:04}_{m.name}.sql" for m in MIGRATIONS}
     own = (
         "session",
         "plans",

@@ -1,8 +1,9 @@
 """Load the SQL statements.
 
-Each is one file in `sql/`, named for its verb, with a header that says which transition it makes
-and what zero rows mean. All are read once, at import; asking for one that does not exist is a
-programming error.
+Each is one file in `sql/`, in the folder of the module that runs it. Its file is named for its
+verb, and has a header that says which transition it makes and what zero rows mean. `tasks.py` has
+three folders, for tasks, for attempts and for idempotency keys. All statements are read once, at
+import; asking for one that does not exist is a programming error.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from importlib.resources import files
 
 def load_statements() -> dict[str, str]:
     """Every statement by its file name without the ending."""
-    folder = files("leaseq.ledger") / "sql"
     return {
         entry.name.removesuffix(".sql"): entry.read_text(encoding="utf-8")
+        for folder in (files("leaseq.ledger") / "sql").iterdir()
+        if folder.is_dir()
         for entry in folder.iterdir()
         if entry.name.endswith(".sql")
     }
