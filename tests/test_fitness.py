@@ -15,8 +15,8 @@ from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
 from leaseq.fitness import judge_postgres, judge_redis, judge_schema, require_fit, survey
-from leaseq.ledger.fleet import ServerSettings
 from leaseq.ledger.schema import LATEST
+from leaseq.ledger.server import ServerSettings
 from leaseq.observability.telemetry import WARNING, recorded, subscribe
 from support.servers import at, free_port, prepare, with_roles
 

@@ -17,9 +17,9 @@ from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
 from leaseq.errors import ServerUnfit
 from leaseq.fitness import require_fit, survey
-from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.schema import migrate
 from leaseq.ledger.session import Session
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import State
 from leaseq.observability.telemetry import WARNING, recorded
 from leaseq.operations.engine import open_engine
@@ -177,7 +177,7 @@ async def test_a_role_with_odd_characters_works(odd_role: Config) -> None:
     async with open_engine(odd_role, name="leaseq test") as engine:
         assert await Client(engine, odd_role).submit("nothing")
         assert (
-            await engine.stores.fleet.end_sessions("nobody", application_name="leaseq tx nobody")
+            await engine.stores.workers.end_sessions("nobody", application_name="leaseq tx nobody")
         ).kept == 0
 
 
@@ -237,7 +237,7 @@ async def test_a_session_that_may_not_be_ended_does_not_stop_the_reap(
         open_engine(reaper_role, name="leaseq test reaper") as engine,
         await open_pool(config, name="leaseq test", max_size=2) as pool,
     ):
-        worker_id = await open_worker(Fleet(Session(pool, deadline_seconds=10)))
+        worker_id = await open_worker(WorkerLedger(Session(pool, deadline_seconds=10)))
         task_id = await client.submit("nothing")
         await client.engine.stores.dispatcher.open(
             "default", worker_id=worker_id, lease_seconds=60, token="first"
@@ -250,7 +250,7 @@ async def test_a_session_that_may_not_be_ended_does_not_stop_the_reap(
             )
 
         await until(pulled)
-        await engine.stores.ledger.claim([task_id], worker_id=worker_id)
+        await engine.stores.tasks.claim([task_id], worker_id=worker_id)
         name = session_name(worker_id)
         async with await psycopg.AsyncConnection.connect(
             admin_url(config), application_name=name

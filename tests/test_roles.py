@@ -21,8 +21,6 @@ from leaseq.connections.postgres_connection import FastCancelConnection
 from leaseq.embedded import embedded_servers
 from leaseq.errors import ConfigInvalid, ServerUnfit
 from leaseq.fitness import require_fit, survey
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.roles import (
     HANDLER,
     OWNER,
@@ -34,6 +32,8 @@ from leaseq.ledger.roles import (
     prepare_embedded,
 )
 from leaseq.ledger.session import Session
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import Credential, State
 from leaseq.operations.engine import open_engine
 from leaseq.operations.reap import Death, session_name
@@ -242,11 +242,11 @@ async def test_reach_of_injected_sql(
 
 
 async def test_both_doors_out_of_processing_leave_the_same(
-    roles: Config, ours: Client, fleet: Fleet, ledger: Ledger
+    roles: Config, ours: Client, worker_ledger: WorkerLedger, ledger: TaskLedger
 ) -> None:
-    worker_id = await open_worker(fleet)
+    worker_id = await open_worker(worker_ledger)
     credential = Credential(worker_id, "s3cret")
-    assert await fleet.set_secret(worker_id, credential.secret)
+    assert await worker_ledger.set_secret(worker_id, credential.secret)
     claims = [await claim_task(ledger, await submit(ledger), worker_id) for _ in range(2)]
     usual = (await ledger.settle([succeeded(claims[0])]))[claims[0].task_id]
     handlers = replace(roles, postgres_url=roles.handler_postgres_url, handler_postgres_url=None)
@@ -321,7 +321,7 @@ async def test_a_secret_that_a_failover_lost_costs_no_attempt(
 
         async def done() -> bool:
             # a hand-back may wait for a moment
-            for due in await promote_due(ours.engine.stores.ledger, limit=10):
+            for due in await promote_due(ours.engine.stores.tasks, limit=10):
                 await ours.engine.stores.dispatcher.push("default", [due.task_id])
             return (await ours.find(task_id)).finished_at is not None
 
@@ -333,7 +333,7 @@ async def test_a_secret_that_a_failover_lost_costs_no_attempt(
 
 
 async def test_a_reaper_of_another_role_ends_the_session_of_a_handler(
-    roles: Config, session_postgres: str, fleet: Fleet
+    roles: Config, session_postgres: str, worker_ledger: WorkerLedger
 ) -> None:
     with _admin(session_postgres) as admin:
         admin.execute(
@@ -349,7 +349,7 @@ async def test_a_reaper_of_another_role_ends_the_session_of_a_handler(
         reapers = replace(
             roles, postgres_url=as_role(str(roles.postgres_url), "leaseq_reaper", ROLE_PASSWORD)
         )
-        worker_id = await open_worker(fleet)
+        worker_id = await open_worker(worker_ledger)
         async with open_engine(reapers, name="leaseq test reaper") as engine:
             frozen = await psycopg.AsyncConnection.connect(
                 str(roles.handler_postgres_url),
@@ -392,11 +392,11 @@ async def two_services(roles: Config, session_postgres: str) -> AsyncIterator[Co
 
 @pytest.mark.parametrize("of", ["postgres_url", "handler_postgres_url"], ids=["service", "handler"])
 async def test_a_reaper_of_another_role_recognizes_a_session_whose_name_a_handler_changed(
-    roles: Config, two_services: Config, fleet: Fleet, of: str
+    roles: Config, two_services: Config, worker_ledger: WorkerLedger, of: str
 ) -> None:
     """By when it began, which Postgres hides from the reaper's role. A later session with the same
     pid is left alone."""
-    worker_id, other = await open_worker(fleet), await open_worker(fleet)
+    worker_id, other = await open_worker(worker_ledger), await open_worker(worker_ledger)
     async with open_engine(two_services, name="leaseq test reaper") as engine:
         url = str(getattr(roles, of))
         frozen = await psycopg.AsyncConnection.connect(
@@ -404,8 +404,8 @@ async def test_a_reaper_of_another_role_recognizes_a_session_whose_name_a_handle
         )
         later = await psycopg.AsyncConnection.connect(url, application_name="mine", autocommit=True)
         for conn, late in ((frozen, 0), (later, 1)):
-            session = await fleet.identify_session(conn)
-            await fleet.register_session(
+            session = await worker_ledger.identify_session(conn)
+            await worker_ledger.register_session(
                 worker_id, replace(session, backend_start=session.backend_start - timedelta(late))
             )
         assert await engine.reaper.reap(

@@ -113,7 +113,7 @@ RULES: list[tuple[Rule, Scope, list[str]]] = [
         rules.stores_stay_behind_the_engine,
         services,
         [
-            "async def f(engine):\n    await engine.stores.fleet.list_queues()\n",
+            "async def f(engine):\n    await engine.stores.queues.list_queues()\n",
             "stores = service.engine.stores\n",
         ],
     ),

@@ -23,6 +23,9 @@ from support.source_tree import PACKAGES, ROOT, calls, literals, services, shipp
 SQL = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.sql"))
 CHAOS = PACKAGES["leaseq_chaos"]
 LEDGER = PACKAGES["leaseq"] / "ledger"
+STORE = sorted((LEDGER / "sql").rglob("*.sql"))
+# The module `tasks` runs the statements of three folders.
+FOLDERS_OF_TASKS = {"attempts": "tasks", "keys": "tasks"}
 LUA = sorted(path for folder in PACKAGES.values() for path in folder.rglob("*.lua"))
 VERBS = "submit|promote|claim|settle|cancel|redrive"
 
@@ -90,6 +93,15 @@ def test_every_statement_has_one_wrapper() -> None:
         and isinstance(node.slice, ast.Constant)
     )
     assert named == Counter(dict.fromkeys(STATEMENTS, 1))
+
+
+@pytest.mark.parametrize("path", STORE, ids=_name)
+def test_statement_lies_in_the_folder_of_the_module_that_runs_it(path: Path) -> None:
+    folder = path.parent.name
+    file = LEDGER / f"{FOLDERS_OF_TASKS.get(folder, folder)}.py"
+    # Connections of handlers send another statement under the same name (session.py).
+    names = {path.stem, path.stem.removeprefix("handler_")}
+    assert names & {text for m in services() if m.path == file for _, text in literals(m)}
 
 
 def test_every_script_has_one_wrapper() -> None:

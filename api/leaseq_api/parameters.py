@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from leaseq.codec import is_task_id
 from leaseq.errors import TaskNotFound
-from leaseq.ledger.ledger import TaskFilter
+from leaseq.ledger.task_lists import TaskFilter
 from leaseq.model import NAME, State
 from leaseq.operations.submission import KEY_MAX_LENGTH
 from leaseq_api.refused import Refused

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from msgspec import UNSET, Struct
 
 from leaseq.dispatch.survey import Depths
-from leaseq.ledger.ledger import Listing
+from leaseq.ledger.task_lists import Listing
 from leaseq.model import AttemptRecord, Priority, Submission, Submitted, Task, TaskSummary
 from leaseq_api.schemas import (
     AttemptView,

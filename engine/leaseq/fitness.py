@@ -25,9 +25,9 @@ from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.ownership import Owner, foreign
 from leaseq.dispatch.survey import Survey
 from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
-from leaseq.ledger.fleet import Fleet, ServerSettings
 from leaseq.ledger.roles import HandlerRole, ServiceRole, find_handler_role, find_service_role
 from leaseq.ledger.schema import LATEST, schema_version
+from leaseq.ledger.server import ServerSettings, read_ledger_id, read_server_settings
 from leaseq.ledger.session import Session
 from leaseq.observability.telemetry import emit
 
@@ -334,10 +334,10 @@ async def _read_ledger(config: Config) -> FoundLedger:
         refusal = str(error)
     pool = await open_pool(config, name="leaseq check", max_size=1, wait=False, guarded=not refusal)
     try:
-        fleet = Fleet(Session(pool, deadline_seconds=config.statement_timeout_seconds))
-        settings = replace(await fleet.server_settings(), pooled=pooled)
+        session = Session(pool, deadline_seconds=config.statement_timeout_seconds)
+        settings = replace(await read_server_settings(session), pooled=pooled)
         try:
-            return FoundLedger(settings, await fleet.ledger_id(), refusal)
+            return FoundLedger(settings, await read_ledger_id(session), refusal)
         except SchemaMismatch:
             return FoundLedger(settings, None, refusal)
     finally:

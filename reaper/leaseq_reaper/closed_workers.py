@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.workers import WorkerLedger
 
 LONGEST = 128
 
 
-async def find_closed(fleet: Fleet, worker_ids: Iterable[str]) -> set[str]:
+async def find_closed(ledger: WorkerLedger, worker_ids: Iterable[str]) -> set[str]:
     """The workers that are closed or unknown. Names that cannot be worker ids are omitted (values
     in Redis are hostile)."""
     named = {worker_id for worker_id in worker_ids if is_worker_id(worker_id)}
-    return named - await fleet.find_open(sorted(named)) if named else set()
+    return named - await ledger.find_open(sorted(named)) if named else set()
 
 
 def is_worker_id(worker_id: str) -> bool:

@@ -72,7 +72,7 @@ class FailureIsolation:
 
     async def _note(self, error: Exception) -> None:
         await self._stores.survey.probe()
-        await self._stores.fleet.find_open([])
+        await self._stores.workers.find_open([])
         self._trouble = self._trouble or error
 
 

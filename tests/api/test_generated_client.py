@@ -12,8 +12,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from support.api import Api
 from support.ledger import claim_task, open_worker, succeeded
 
@@ -48,7 +48,11 @@ async def generate(document: dict[str, Any], folder: Path) -> str:
 
 
 async def test_a_generated_client_submits_waits_and_cancels(
-    api: Api, ledger: Ledger, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: Api,
+    ledger: TaskLedger,
+    worker_ledger: WorkerLedger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     said = await generate(api.document.content, tmp_path)
     assert "arning" not in said
@@ -71,7 +75,7 @@ async def test_a_generated_client_submits_waits_and_cancels(
     again = await submit("generated-1", max_attempts=3)
     assert (done.state, again.task_id) == (models.State.PENDING, done.task_id)
     assert isinstance(done.task_id, UUID)
-    claim = await claim_task(ledger, str(done.task_id), await open_worker(fleet))
+    claim = await claim_task(ledger, str(done.task_id), await open_worker(worker_ledger))
     waiting = asyncio.create_task(tasks["show"].asyncio(done.task_id, client=client, wait=60.0))
     running = await tasks["cancel"].asyncio_detailed(done.task_id, client=client)
     assert (running.status_code, running.parsed.state) == (202, models.State.PROCESSING)

@@ -12,9 +12,9 @@ import pytest
 from leaseq.codec import made_at
 from leaseq.config import Config
 from leaseq.dispatch.dispatcher import Dispatcher
-from leaseq.ledger import fleet as fleet_module
-from leaseq.ledger.fleet import Fleet
+from leaseq.ledger import queues as queues_module
 from leaseq.ledger.session import Connection
+from leaseq.ledger.workers import WorkerLedger
 from leaseq_api import operate, service
 from support.api import Api, open_api, problem
 from support.dispatch import KEYS, ids
@@ -36,7 +36,7 @@ async def test_queues_and_what_waits_in_them(api: Api) -> None:
 
 
 async def test_a_queue_of_which_more_waits_in_the_ledger(api: Api) -> None:
-    await api.service.engine.stores.fleet.register_queues(["busy"])
+    await api.service.engine.stores.queues.register_queues(["busy"])
     dispatcher = Dispatcher(api.service.engine.stores.survey._client, KEYS, window=10)
     pushed = ids(11)
     await dispatcher.push("busy", pushed)
@@ -63,7 +63,7 @@ async def test_the_depths_of_many_queues_are_read_together(
     monkeypatch.setattr(operate, "DEPTHS_SECONDS", 60.0)
     stores = api.service.engine.stores
     names = [f"made.up.{number:04}" for number in range(250)]
-    await stores.fleet.register_queues(names)
+    await stores.queues.register_queues(names)
     dispatcher = Dispatcher(stores.survey._client, KEYS, window=10)
     await dispatcher.push(names[120], ids(11))
     await stores.survey._client.set(KEYS.parked(names[7]), "of another type")
@@ -84,7 +84,7 @@ async def test_the_depths_of_many_queues_are_read_together(
 async def test_a_name_that_is_not_known_cannot_be_paused_beside_very_many(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet_module, "MOST_PAUSED", 1)
+    monkeypatch.setattr(queues_module, "MOST_PAUSED", 1)
     assert (await api.client.post("/api/queues/one/pause")).status_code == 200
     assert (
         "is the name right"
@@ -102,10 +102,10 @@ async def test_pause_and_resume(api: Api) -> None:
     assert (answer.status_code, answer.json()) == (200, {"name": "mail", "paused": False})
 
 
-async def test_workers_and_those_that_are_gone(api: Api, fleet: Fleet) -> None:
+async def test_workers_and_those_that_are_gone(api: Api, worker_ledger: WorkerLedger) -> None:
     assert await api.get("/api/workers") == {"workers": []}
-    gone, here = await open_worker(fleet), await open_worker(fleet)
-    await fleet.close_worker(gone, reason="drained")
+    gone, here = await open_worker(worker_ledger), await open_worker(worker_ledger)
+    await worker_ledger.close_worker(gone, reason="drained")
     (worker,) = (await api.get("/api/workers"))["workers"]
     assert (worker["worker_id"], worker["host"], worker["pid"], worker["queues"]) == (
         here,

@@ -22,8 +22,8 @@ from msgspec import Meta, Struct
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.errors import PayloadInvalid
-from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.session import Connection
+from leaseq.ledger.task_types import TypeLedger
 from leaseq.operations.engine import open_engine
 from leaseq.task import AsyncTask
 from leaseq.worker.expedite import task_types
@@ -83,8 +83,8 @@ def kinds(config: Config | None = None) -> Leaseq:
 
 
 @pytest.fixture
-async def api(config: Config, fleet: Fleet) -> Any:
-    await fleet.register_types(task_types(kinds().registry))
+async def api(config: Config, type_ledger: TypeLedger) -> Any:
+    await type_ledger.register_types(task_types(kinds().registry))
     async with open_api(config) as opened:
         yield opened
 

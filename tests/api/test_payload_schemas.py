@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.ledger.session import Connection
+from leaseq.ledger.task_types import TaskType, TypeLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import DEFAULT_TENANT
 from leaseq.observability.telemetry import recorded
 from leaseq.operations import known_types
@@ -38,9 +39,9 @@ def body(payload: Any, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def api(config: Config, fleet: Fleet) -> Any:
+async def api(config: Config, type_ledger: TypeLedger) -> Any:
     """The application, after a worker registered `charge`."""
-    await fleet.register_types([charge()])
+    await type_ledger.register_types([charge()])
     async with open_api(config) as opened:
         yield opened
 
@@ -103,12 +104,16 @@ class Refund(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
 
 
-async def test_during_a_deploy_payloads_of_both_releases_are_taken(api: Api, fleet: Fleet) -> None:
+async def test_during_a_deploy_payloads_of_both_releases_are_taken(
+    api: Api, worker_ledger: WorkerLedger, type_ledger: TypeLedger
+) -> None:
     """Under the queue of the newer one, also after a worker of the older one has started again."""
     older, newer = charge("old"), TaskType("charge", "new", shape_of(Refund))
     for worker_id, version in (("w1", older), ("w2", newer), ("w3", older)):
-        await fleet.open_worker(worker_id, host="here", pid=1, queues=["default"], version="0")
-        await fleet.register_types([version], worker_id=worker_id)
+        await worker_ledger.open_worker(
+            worker_id, host="here", pid=1, queues=["default"], version="0"
+        )
+        await type_ledger.register_types([version], worker_id=worker_id)
     await api.service.types.refresh()
     for payload in ({"order_id": 1, "cents": 1}, {"order_id": 1, "cents": 1, "reason": "x"}):
         answer = await api.submit(body(payload))
@@ -118,15 +123,15 @@ async def test_during_a_deploy_payloads_of_both_releases_are_taken(api: Api, fle
     )
     assert refused["pointer"] == "/payload/reason"
     for worker_id in ("w1", "w3"):
-        await fleet.close_worker(worker_id, reason="drained")
+        await worker_ledger.close_worker(worker_id, reason="drained")
     await api.service.types.refresh()
     problem(await api.submit(body({"order_id": 1, "cents": 1})), "payload_invalid")
 
 
 async def test_the_limits_of_the_handler_hold_where_the_client_says_nothing(
-    api: Api, fleet: Fleet
+    api: Api, type_ledger: TypeLedger
 ) -> None:
-    await fleet.register_types([replace(charge(), max_attempts=2, timeout_seconds=30)])
+    await type_ledger.register_types([replace(charge(), max_attempts=2, timeout_seconds=30)])
     await api.service.types.refresh()
     said = (await api.submit(body({"order_id": 1, "cents": 500}))).json()
     assert (said["max_attempts"], said["timeout_seconds"]) == (2, 30.0)
@@ -137,7 +142,7 @@ async def test_the_limits_of_the_handler_hold_where_the_client_says_nothing(
 
 
 async def test_the_same_submission_from_python_and_over_http_is_one_task(
-    config: Config, api: Api, fleet: Fleet
+    config: Config, api: Api, type_ledger: TypeLedger
 ) -> None:
     """Also where the handler has a queue and limits of its own, and whether the API knows them or
     not."""
@@ -154,7 +159,7 @@ async def test_the_same_submission_from_python_and_over_http_is_one_task(
         first = await refund.options(idempotency_key="r-1").submit(order_id=1, cents=5)
         said = {"type": "refund", "payload": {"cents": 5, "order_id": 1}}
         answers = [await api.submit(said, Idempotency_Key="r-1")]
-        await fleet.register_types([known])
+        await type_ledger.register_types([known])
         await api.service.types.refresh()
         answers.append(await api.submit(said, Idempotency_Key="r-1"))
         for answer in answers:
@@ -172,10 +177,10 @@ async def test_the_same_submission_from_python_and_over_http_is_one_task(
 
 
 async def test_a_type_that_was_registered_a_moment_ago_is_known(
-    config: Config, fleet: Fleet
+    config: Config, type_ledger: TypeLedger
 ) -> None:
     async with open_api(config) as api:
-        await fleet.register_types([replace(charge(), max_attempts=2)])
+        await type_ledger.register_types([replace(charge(), max_attempts=2)])
 
         async def is_known() -> bool:
             # a look may be under way that began before
@@ -192,11 +197,13 @@ async def test_unregistered_type_is_accepted(api: Api) -> None:
     assert (answer.status_code, answer.json()["queue"]) == (202, "default")
 
 
-async def test_strict_types_refuse_an_unregistered_type(config: Config, fleet: Fleet) -> None:
+async def test_strict_types_refuse_an_unregistered_type(
+    config: Config, type_ledger: TypeLedger
+) -> None:
     async with open_api(replace(config, strict_types=True)) as api:
         api.service.types._looked_at = float("-inf")
         problem(await api.submit(body({"order_id": 1, "cents": 1})), "unknown_type")
-        await fleet.register_types([charge()])
+        await type_ledger.register_types([charge()])
         # Within a second the copy is not read again, for any number of submissions.
         problem(await api.submit(body({"order_id": 1, "cents": 1})), "unknown_type")
         api.service.types._looked_at = float("-inf")
@@ -206,18 +213,18 @@ async def test_strict_types_refuse_an_unregistered_type(config: Config, fleet: F
 
 
 async def test_many_unknown_names_cause_one_look(
-    config: Config, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    config: Config, type_ledger: TypeLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0
-    schemas = KnownTypes(fleet)
-    list_types = fleet.list_types
+    schemas = KnownTypes(type_ledger)
+    list_types = type_ledger.list_types
 
     async def counted() -> list[TaskType]:
         nonlocal looks
         looks += 1
         return await list_types()
 
-    monkeypatch.setattr(fleet, "list_types", counted)
+    monkeypatch.setattr(type_ledger, "list_types", counted)
     assert (
         await asyncio.gather(*(schemas.look_again(f"type-{n}") for n in range(50))) == [None] * 50
     )
@@ -225,7 +232,7 @@ async def test_many_unknown_names_cause_one_look(
 
 
 async def test_those_who_wait_for_a_look_that_fails_do_not_try_it_again(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    type_ledger: TypeLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0
 
@@ -236,8 +243,8 @@ async def test_those_who_wait_for_a_look_that_fails_do_not_try_it_again(
         raise ServerUnreachable
 
     monkeypatch.setattr(known_types, "LOOK_AGAIN_SECONDS", 0.04)
-    monkeypatch.setattr(fleet, "list_types", fail_slowly)
-    schemas = KnownTypes(fleet)
+    monkeypatch.setattr(type_ledger, "list_types", fail_slowly)
+    schemas = KnownTypes(type_ledger)
     answers = await asyncio.gather(
         *(schemas.look_again("charge") for _ in range(5)), return_exceptions=True
     )
@@ -246,24 +253,24 @@ async def test_those_who_wait_for_a_look_that_fails_do_not_try_it_again(
 
 
 async def test_the_copy_follows_the_ledger(
-    api: Api, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    api: Api, type_ledger: TypeLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schemas = api.service.types
     before = schemas.known("charge")
     await schemas.refresh()
     assert schemas.known("charge") is before, "what has not changed is not compiled again"
-    await fleet.register_types([charge("fast")])
+    await type_ledger.register_types([charge("fast")])
     await schemas.refresh()
     assert (await api.submit(body({"order_id": 1, "cents": 1}))).json()["queue"] == "fast"
 
 
 async def test_the_copy_is_refreshed_in_the_background(
-    config: Config, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    config: Config, type_ledger: TypeLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(known_types, "REFRESH_SECONDS", 0.02)
     async with open_api(config) as api:
         assert api.service.types.known("charge") is None
-        await fleet.register_types([charge()])
+        await type_ledger.register_types([charge()])
         async with asyncio.timeout(60):
             while api.service.types.known("charge") is None:  # noqa: ASYNC110 - the refresh has no event
                 await asyncio.sleep(0.01)
@@ -274,9 +281,9 @@ async def test_the_copy_is_refreshed_in_the_background(
     "schema", [{"type": "nonsense"}, {"classes": []}, {"classes": [{"fields": 1}]}]
 )
 async def test_a_shape_that_cannot_be_used_stops_no_submission(
-    api: Api, fleet: Fleet, schema: dict[str, Any]
+    api: Api, type_ledger: TypeLedger, schema: dict[str, Any]
 ) -> None:
-    await fleet.register_types([charge(schema=schema)])
+    await type_ledger.register_types([charge(schema=schema)])
     with recorded() as events:
         await api.service.types.refresh()
     assert [event.fields["type"] for event in events if event.name == "schema.refused"] == [

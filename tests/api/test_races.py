@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from leaseq.config import Config
-from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.ledger.session import Connection, Rows, Session
+from leaseq.ledger.task_types import TaskType, TypeLedger
 from leaseq.operations.known_types import LOOK_AGAIN_SECONDS
 from support.api import Api, open_api
 
@@ -90,9 +90,9 @@ async def test_submissions_that_come_together_share_their_inserts(
 
 
 async def test_a_lone_submission_of_a_known_type_is_one_statement(
-    api: Api, fleet: Fleet, statements: list[str]
+    api: Api, type_ledger: TypeLedger, statements: list[str]
 ) -> None:
-    await fleet.register_types([TaskType("add", "sums", b"{}")])
+    await type_ledger.register_types([TaskType("add", "sums", b"{}")])
     await api.service.types.refresh()
     api.service.types._looked_at = float("-inf")
     statements.clear()

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from leaseq.codec import new_task_id
 from leaseq.config import Config
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Connection
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import State
 from support.api import Api, open_api, problem
 from support.ledger import claim_task, errored, open_worker, promote_due, succeeded
@@ -27,10 +27,10 @@ async def until_waited_for(api: Api, task_id: str) -> None:
 
 
 async def test_a_finished_task_shows_its_result_as_it_was_stored(
-    api: Api, ledger: Ledger, fleet: Fleet
+    api: Api, ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
     task_id = await api.submitted()
-    worker_id = await open_worker(fleet)
+    worker_id = await open_worker(worker_ledger)
     claim = await claim_task(ledger, task_id, worker_id)
     await ledger.set_progress(claim, b'{"done":  1}')
     running = await api.get(f"/api/tasks/{task_id}")
@@ -52,10 +52,10 @@ async def test_a_finished_task_shows_its_result_as_it_was_stored(
 
 
 async def test_wait_holds_the_answer_until_the_task_ends(
-    api: Api, ledger: Ledger, fleet: Fleet
+    api: Api, ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
     task_id = await api.submitted()
-    claim = await claim_task(ledger, task_id, await open_worker(fleet))
+    claim = await claim_task(ledger, task_id, await open_worker(worker_ledger))
     waiting = asyncio.create_task(api.get(f"/api/tasks/{task_id}?wait=30"))
     await until_waited_for(api, task_id)
     assert not waiting.done()
@@ -90,10 +90,12 @@ async def test_wait_for_a_task_that_has_ended_or_never_was(api: Api) -> None:
     assert missing["instance"].endswith(missing["task_id"])
 
 
-async def test_attempts_that_did_not_succeed(api: Api, ledger: Ledger, fleet: Fleet) -> None:
+async def test_attempts_that_did_not_succeed(
+    api: Api, ledger: TaskLedger, worker_ledger: WorkerLedger
+) -> None:
     task_id = await api.submitted()
     assert await api.get(f"/api/tasks/{task_id}/attempts") == {"task_id": task_id, "attempts": []}
-    worker_id = await open_worker(fleet)
+    worker_id = await open_worker(worker_ledger)
     await ledger.settle([errored(await claim_task(ledger, task_id, worker_id), then=State.FAILED)])
     (attempt,) = (await api.get(f"/api/tasks/{task_id}/attempts"))["attempts"]
     assert (attempt["attempt"], attempt["outcome"], attempt["worker_id"]) == (
@@ -123,11 +125,11 @@ async def test_pages_walk_through_everything_once_newest_first(api: Api) -> None
 
 
 async def test_pages_leave_payloads_and_results_to_the_tasks_themselves(
-    api: Api, ledger: Ledger, fleet: Fleet
+    api: Api, ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
     task_id = await api.submitted({"type": "add", "payload": {"long": "a" * 1000}})
     await ledger.settle(
-        [succeeded(await claim_task(ledger, task_id, await open_worker(fleet)), b'"long"')]
+        [succeeded(await claim_task(ledger, task_id, await open_worker(worker_ledger)), b'"long"')]
     )
     (listed,) = (await api.get("/api/tasks"))["tasks"]
     whole = await api.get(f"/api/tasks/{task_id}")
@@ -156,10 +158,10 @@ async def test_list_filters_by_each_parameter(api: Api) -> None:
 
 
 async def test_cancel_ends_what_waits_and_asks_what_runs(
-    api: Api, ledger: Ledger, fleet: Fleet
+    api: Api, ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
     waiting, running = await api.submitted(), await api.submitted()
-    claim = await claim_task(ledger, running, await open_worker(fleet))
+    claim = await claim_task(ledger, running, await open_worker(worker_ledger))
     answer = await api.client.post(f"/api/tasks/{waiting}/cancel")
     assert (answer.status_code, answer.json()["state"]) == (200, "CANCELLED")
     assert answer.json()["error"]["code"] == "cancelled"
@@ -171,23 +173,30 @@ async def test_cancel_ends_what_waits_and_asks_what_runs(
 
 
 async def test_cancel_again_is_no_error_but_what_ended_otherwise_is_a_conflict(
-    api: Api, ledger: Ledger, fleet: Fleet
+    api: Api, ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
     task_id, done = await api.submitted(), await api.submitted()
     for _ in range(2):
         assert (await api.client.post(f"/api/tasks/{task_id}/cancel")).status_code == 200
-    await ledger.settle([succeeded(await claim_task(ledger, done, await open_worker(fleet)))])
+    await ledger.settle(
+        [succeeded(await claim_task(ledger, done, await open_worker(worker_ledger)))]
+    )
     refused = problem(await api.client.post(f"/api/tasks/{done}/cancel"), "task_conflict")
     assert refused["task_id"] == done
     assert "SUCCESS" in refused["detail"]
 
 
 async def test_redrive_puts_back_what_failed_for_promote_to_deliver(
-    api: Api, ledger: Ledger, fleet: Fleet
+    api: Api, ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
     task_id = await api.submitted()
     await ledger.settle(
-        [errored(await claim_task(ledger, task_id, await open_worker(fleet)), then=State.FAILED)]
+        [
+            errored(
+                await claim_task(ledger, task_id, await open_worker(worker_ledger)),
+                then=State.FAILED,
+            )
+        ]
     )
     answer = await api.client.post(f"/api/tasks/{task_id}/redrive")
     assert (answer.status_code, answer.json()["state"], answer.json()["retry_count"]) == (

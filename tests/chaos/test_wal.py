@@ -13,9 +13,9 @@ import pytest
 
 from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
-from leaseq.ledger.fleet import Fleet
 from leaseq.ledger.schema import migrate
 from leaseq.ledger.session import Session
+from leaseq.ledger.workers import WorkerLedger
 from leaseq_chaos.checkers import reaps
 from leaseq_chaos.cluster.stores import Postgres
 from leaseq_chaos.evidence import Commit
@@ -117,11 +117,11 @@ async def test_heartbeats_of_a_worker_are_read_from_the_wal(
     async with await open_pool(
         Config(postgres_url=postgres.url), name="leaseq test", max_size=1
     ) as pool:
-        fleet = Fleet(Session(pool, deadline_seconds=10))
-        await fleet.open_worker("w9", host="here", pid=1, queues=["default"], version="0")
+        workers = WorkerLedger(Session(pool, deadline_seconds=10))
+        await workers.open_worker("w9", host="here", pid=1, queues=["default"], version="0")
         for _ in range(3):
-            await fleet.touch(["w9"])
-        assert await fleet.close_worker("w9", reason="silent for more than 10 s")
+            await workers.touch(["w9"])
+        assert await workers.close_worker("w9", reason="silent for more than 10 s")
     stop = asyncio.Event()
     stop.set()
     await reader.follow(stop)

@@ -87,7 +87,9 @@ class Crowd:
             )
 
     def close(self, text: str) -> None:
-        self.stage.do(lambda engine: engine.stores.fleet.close_worker(self.worker_id, reason=text))
+        self.stage.do(
+            lambda engine: engine.stores.workers.close_worker(self.worker_id, reason=text)
+        )
 
 
 # The arguments of each command, made from a crowd and its text.

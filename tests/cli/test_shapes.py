@@ -99,7 +99,7 @@ def test_reads_have_one_shape_everywhere(leaseq: Command, stage: Stage, http: Do
     )
     alike(leaseq("queues", "--json").stdout, http.ask("GET", "/api/queues"), QueueList)
     alike(leaseq("workers", "--json").stdout, http.ask("GET", "/api/workers"), WorkerList)
-    stage.do(lambda engine: engine.stores.fleet.close_worker(worker, reason="drained"))
+    stage.do(lambda engine: engine.stores.workers.close_worker(worker, reason="drained"))
     alike(leaseq("workers", "--json").stdout, http.ask("GET", "/api/workers"), WorkerList)
     alike(
         leaseq("workers", "--all", "--json").stdout,
@@ -159,7 +159,7 @@ def test_a_submission_is_answered_in_the_same_shape(
     alike(waited.stdout, http.ask("GET", f"/api/tasks/{task_id}"), TaskView)
 
     async def forget(engine: Any) -> None:
-        async with engine.stores.ledger._session.pool.connection() as conn:
+        async with engine.stores.tasks._session.pool.connection() as conn:
             await conn.execute("delete from leaseq.tasks")
 
     stage.do(forget)

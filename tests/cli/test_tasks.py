@@ -9,8 +9,8 @@ import pytest
 
 from leaseq.codec import is_task_id
 from leaseq.config import Config
-from leaseq.ledger.fleet import TaskType
-from leaseq.ledger.ledger import TaskFilter
+from leaseq.ledger.task_lists import TaskFilter
+from leaseq.ledger.task_types import TaskType
 from leaseq.model import DEFAULT_TENANT, State
 from leaseq.payloads.shapes import shape_of
 from support.cli import Command, Stage
@@ -41,7 +41,9 @@ def test_submit_prints_the_id_alone(leaseq: Command, stage: Stage) -> None:
 def test_submit_takes_the_queue_of_the_type_and_reads_standard_input(
     leaseq: Command, stage: Stage
 ) -> None:
-    stage.do(lambda engine: engine.stores.fleet.register_types([TaskType("add", "sums", b"{}")]))
+    stage.do(
+        lambda engine: engine.stores.task_types.register_types([TaskType("add", "sums", b"{}")])
+    )
     result = leaseq("submit", "add", "-", "--json", "--delay", "60", stdin=b' {"n": "\xc3\xa9"}\n')
     assert (result.exit_code, result.stderr) == (0, "")
     said = msgspec.json.decode(result.stdout)
@@ -52,7 +54,9 @@ def test_submit_takes_the_queue_of_the_type_and_reads_standard_input(
 
 def test_submit_takes_the_limits_of_the_handler(leaseq: Command, stage: Stage) -> None:
     stage.do(
-        lambda engine: engine.stores.fleet.register_types([TaskType("add", "sums", b"{}", 2, 30.0)])
+        lambda engine: engine.stores.task_types.register_types(
+            [TaskType("add", "sums", b"{}", 2, 30.0)]
+        )
     )
     task_id = leaseq("submit", "add").stdout.strip()
     task = stage.do(lambda engine: engine.for_tenant(DEFAULT_TENANT).find(task_id))
@@ -68,7 +72,9 @@ def test_submit_refuses_a_payload_that_no_worker_could_decode(
     leaseq: Command, stage: Stage, payload: str
 ) -> None:
     stage.do(
-        lambda engine: engine.stores.fleet.register_types([TaskType("add", "sums", shape_of(Sum))])
+        lambda engine: engine.stores.task_types.register_types(
+            [TaskType("add", "sums", shape_of(Sum))]
+        )
     )
     result = leaseq("submit", "add", payload)
     assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
@@ -320,7 +326,7 @@ def test_workers_are_listed(leaseq: Command, stage: Stage) -> None:
     worker = stage.open_worker(queues=("billing", "default"))
     lines = leaseq("workers").stdout.splitlines()
     assert lines[1].split()[:5] == [worker, "here", "77", "billing,default", "9.9"]
-    stage.do(lambda engine: engine.stores.fleet.close_worker(worker, reason="drained"))
+    stage.do(lambda engine: engine.stores.workers.close_worker(worker, reason="drained"))
     assert leaseq("workers").stdout == ""
     assert leaseq("workers", "--all").stdout.rstrip().endswith("drained")
     (record,) = msgspec.json.decode(leaseq("workers", "--all", "--json").stdout)["workers"]

@@ -32,7 +32,7 @@ def frozen(pair: Pair) -> Iterator[Pair]:
 
 async def use_all(engine: Engine) -> None:
     """Every connection of the pool is open, and was used a moment ago."""
-    pool = engine.stores.ledger._session.pool
+    pool = engine.stores.tasks._session.pool
     conns = [await pool.getconn() for _ in range(CONNECTIONS)]
     for conn in conns:
         await conn.execute("select 1")

@@ -14,8 +14,8 @@ from leaseq.connections.postgres import open_pool
 from leaseq.connections.postgres_connection import Pool
 from leaseq.connections.primary import Timeline, learn_timeline, newest_timeline
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import Engine, open_engine
 from support.api import Api, open_api, problem
@@ -55,7 +55,7 @@ async def ask_all(pool: Pool, query: str) -> set[object]:
 
 
 def pool_of(engine: Engine) -> Pool:
-    return engine.stores.ledger._session.pool
+    return engine.stores.tasks._session.pool
 
 
 async def submit_soon(engine: Engine) -> str:
@@ -128,7 +128,7 @@ async def test_sessions_that_were_opened_in_a_read_only_window_do_not_outlast_it
 
 async def test_a_session_that_answers_read_only_is_given_up(config: Config) -> None:
     pool = await open_pool(config, name="leaseq test", max_size=1)
-    ledger = Ledger(Session(pool, deadline_seconds=5))
+    ledger = TaskLedger(Session(pool, deadline_seconds=5))
     async with pool.connection() as conn:
         await conn.execute("set default_transaction_read_only = on")
     wanted = submission()

@@ -18,7 +18,7 @@ from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
 from leaseq.errors import LeaseqError, ServerUnfit, ServerUnreachable
 from leaseq.fitness import require_fit, survey
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.roles import SERVICE, RoleNames, grant
 from leaseq.ledger.schema import LATEST, migrate, schema_version
 from leaseq.ledger.session import Session
@@ -133,5 +133,5 @@ async def test_a_pool_without_a_primary_tells_why(config: Config, pair: Pair) ->
     with pytest.raises(
         ServerUnreachable, match=r"^the Postgres that answers is a standby, which takes no writes"
     ):
-        await Ledger(Session(pool, deadline_seconds=60)).find_due()
+        await DueTaskLedger(Session(pool, deadline_seconds=60)).find_due()
     await pool.close()

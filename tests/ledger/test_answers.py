@@ -12,9 +12,9 @@ import pytest
 from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import Claim
 from support.ledger import claim_task, open_worker, submit
 from support.processes import PATIENCE
@@ -41,9 +41,9 @@ WAITING = "select count(*) > 0 from pg_stat_activity where datname = current_dat
 
 
 @pytest.fixture
-async def claim(ledger: Ledger, fleet: Fleet) -> Claim:
+async def claim(ledger: TaskLedger, worker_ledger: WorkerLedger) -> Claim:
     """A running attempt."""
-    return await claim_task(ledger, await submit(ledger), await open_worker(fleet))
+    return await claim_task(ledger, await submit(ledger), await open_worker(worker_ledger))
 
 
 @pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
@@ -66,7 +66,7 @@ async def test_progress_beside_a_change_of_the_task_is_written_under_every_isola
     async with await psycopg.AsyncConnection.connect(str(config.postgres_url)) as other:
         await other.execute("update leaseq.tasks set cancel_requested_at = now()")
         writing = asyncio.create_task(
-            Ledger(Session(pool, deadline_seconds=PATIENCE)).set_progress(claim, b"1")
+            TaskLedger(Session(pool, deadline_seconds=PATIENCE)).set_progress(claim, b"1")
         )
         await eventually(waits)
         await other.commit()
@@ -76,7 +76,7 @@ async def test_progress_beside_a_change_of_the_task_is_written_under_every_isola
 
 @pytest.mark.parametrize("code", ["40001", "40P01"])
 async def test_a_conflict_is_tried_again(
-    ledger: Ledger, claim: Claim, plain: psycopg.AsyncConnection[Any], code: str
+    ledger: TaskLedger, claim: Claim, plain: psycopg.AsyncConnection[Any], code: str
 ) -> None:
     """Twice, since the first repetition may meet the same other transaction."""
     await plain.execute("create sequence public.refusals")
@@ -88,7 +88,7 @@ async def test_a_conflict_is_tried_again(
 
 @pytest.mark.parametrize("code", ANSWERS.values(), ids=ANSWERS.keys())
 async def test_refusal_by_a_trigger_counts_as_an_answer(
-    ledger: Ledger, claim: Claim, plain: psycopg.AsyncConnection[Any], code: str
+    ledger: TaskLedger, claim: Claim, plain: psycopg.AsyncConnection[Any], code: str
 ) -> None:
     await plain.execute(REFUSE.format(code=code).encode())
     await plain.execute(ON_UPDATE)

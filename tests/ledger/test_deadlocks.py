@@ -12,9 +12,9 @@ from psycopg_pool import AsyncConnectionPool
 from leaseq.config import Config
 from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.ledger.arrays import words
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Locked, Rows, Session
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import Claim, State
 from support.ledger import (
     RETENTION,
@@ -40,7 +40,7 @@ def no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def tasks(ledger: Ledger) -> list[str]:
+async def tasks(ledger: TaskLedger) -> list[str]:
     batch = [submission() for _ in range(BATCH)]
     await ledger.submit(batch, retention_seconds=RETENTION)
     return [wanted.task_id for wanted in batch]
@@ -48,9 +48,9 @@ async def tasks(ledger: Ledger) -> list[str]:
 
 @pytest.mark.usefixtures("no_second_try")
 async def test_overlapping_claims_and_settles(
-    ledger: Ledger, fleet: Fleet, tasks: list[str]
+    ledger: TaskLedger, worker_ledger: WorkerLedger, tasks: list[str]
 ) -> None:
-    one, two = await open_worker(fleet), await open_worker(fleet)
+    one, two = await open_worker(worker_ledger), await open_worker(worker_ledger)
     for _ in range(ROUNDS):
         both = await asyncio.gather(
             ledger.claim(tasks, worker_id=one), ledger.claim(tasks[::-1], worker_id=two)
@@ -65,7 +65,7 @@ async def test_overlapping_claims_and_settles(
 
 
 @pytest.mark.usefixtures("no_second_try")
-async def test_promote_against_cancel_and_redrive(ledger: Ledger, plain: Connection) -> None:
+async def test_promote_against_cancel_and_redrive(ledger: TaskLedger, plain: Connection) -> None:
     batch = [submission(delay_seconds=60.0) for _ in range(BATCH)]
     ids = [wanted.task_id for wanted in batch]
     await ledger.submit(batch, retention_seconds=RETENTION)
@@ -95,7 +95,7 @@ async def test_promote_against_cancel_and_redrive(ledger: Ledger, plain: Connect
 
 
 @pytest.mark.usefixtures("no_second_try")
-async def test_submissions_that_share_new_keys_and_new_queues(ledger: Ledger) -> None:
+async def test_submissions_that_share_new_keys_and_new_queues(ledger: TaskLedger) -> None:
     for number in range(ROUNDS):
         batches = [
             [submission(idempotency_key=f"{number}-{n}", queue=f"q{number}-{n}") for n in order]
@@ -111,7 +111,7 @@ async def test_submissions_that_share_new_keys_and_new_queues(ledger: Ledger) ->
 
 @pytest.mark.parametrize("verb", ["cancel", "redrive"])
 async def test_rows_are_locked_in_order_of_id(
-    pool: Pool, ledger: Ledger, plain: Connection, verb: str
+    pool: Pool, ledger: TaskLedger, plain: Connection, verb: str
 ) -> None:
     """However they were sent and lie in the table: with one in the middle locked, those before it
     are taken.
@@ -156,7 +156,7 @@ async def test_batches_are_sent_in_order_of_id(pool: Pool) -> None:
             sent.append((params or {})["ids"])
             return []
 
-    ledger = Ledger(Noting(pool, deadline_seconds=5))
+    ledger = TaskLedger(Noting(pool, deadline_seconds=5))
     ids = [wanted.task_id for wanted in (submission() for _ in range(BATCH))][::-1]
     await ledger.claim(ids, worker_id="w")
     await ledger.settle([lost(Claim(task_id, 1, "w")) for task_id in ids])
@@ -167,10 +167,10 @@ async def test_batches_are_sent_in_order_of_id(pool: Pool) -> None:
 
 
 async def test_the_victim_of_a_deadlock_tries_again(
-    pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection
+    pool: Pool, ledger: TaskLedger, worker_ledger: WorkerLedger, plain: Connection
 ) -> None:
     """Claim is not safe to repeat in general; a victim has done nothing, so here it is."""
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     first, second = await submit(ledger), await submit(ledger)
     async with pool.connection() as conn, conn.transaction():
         # so that the claim is the one who notices
@@ -184,9 +184,9 @@ async def test_the_victim_of_a_deadlock_tries_again(
 
 
 async def test_a_row_that_stays_locked_is_not_waited_for_for_ever(
-    pool: Pool, ledger: Ledger, fleet: Fleet, config: Config
+    pool: Pool, ledger: TaskLedger, worker_ledger: WorkerLedger, config: Config
 ) -> None:
-    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(worker_ledger))
     assert config.postgres_url is not None
     hasty: Pool = AsyncConnectionPool(
         config.postgres_url,
@@ -194,6 +194,6 @@ async def test_a_row_that_stays_locked_is_not_waited_for_for_ever(
         open=False,
     )
     async with hasty, holding(pool) as held:
-        assert await Ledger(held).settle([errored(claim)])
+        assert await TaskLedger(held).settle([errored(claim)])
         with pytest.raises(Locked, match="locked"):
-            await Ledger(Session(hasty, deadline_seconds=5)).settle([lost(claim)])
+            await TaskLedger(Session(hasty, deadline_seconds=5)).settle([lost(claim)])

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from leaseq.connections.postgres_connection import Connection, Pool
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.task_lists import TaskLists
+from leaseq.ledger.task_types import TypeLedger
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import Claim, Disposition, Ending, Outcome, Settlement, State, TaskError
 from support.ledger import (
     claim_task,
@@ -30,7 +32,7 @@ def handed_back(
     return Settlement(claim, Ending(Outcome.RELEASED, error=error, self_caused=True), then)
 
 
-async def again(ledger: Ledger, plain: Connection, task_id: str, worker: str) -> Claim:
+async def again(ledger: TaskLedger, plain: Connection, task_id: str, worker: str) -> Claim:
     """The next attempt of a task that waits."""
     await plain.execute(
         "update leaseq.tasks set state = 'PENDING' where id = %s and state = 'SCHEDULED'",
@@ -40,16 +42,16 @@ async def again(ledger: Ledger, plain: Connection, task_id: str, worker: str) ->
 
 
 async def test_hand_backs_in_a_row_share_one_row(
-    ledger: Ledger, fleet: Fleet, plain: Connection
+    ledger: TaskLedger, worker_ledger: WorkerLedger, plain: Connection
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     task_id = await submit(ledger)
     for count in range(1, 6):
         (settled,) = (
             await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), count)])
         ).values()
         assert (settled.attempt, settled.state) == (count, State.SCHEDULED)
-    (row,) = await ledger.list_attempts(task_id, tenant="default")
+    (row,) = await TaskLists(ledger.session).list_attempts(task_id, tenant="default")
     assert (row.attempt, row.hand_backs, row.last, row.outcome) == (1, 5, 5, Outcome.RELEASED)
     assert row.error is not None
     assert b"hand-back 5" in row.error
@@ -61,9 +63,9 @@ async def test_hand_backs_in_a_row_share_one_row(
 
 
 async def test_another_ending_in_between_begins_another_row(
-    ledger: Ledger, fleet: Fleet, plain: Connection
+    ledger: TaskLedger, worker_ledger: WorkerLedger, plain: Connection
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     task_id = await submit(ledger)
     endings: list[Callable[[Claim], Settlement]] = [
         lambda claim: handed_back(claim, 1),
@@ -77,7 +79,7 @@ async def test_another_ending_in_between_begins_another_row(
     ]
     for ending in endings:
         await ledger.settle([ending(await again(ledger, plain, task_id, worker))])
-    rows = await ledger.list_attempts(task_id, tenant="default")
+    rows = await TaskLists(ledger.session).list_attempts(task_id, tenant="default")
     assert [(row.attempt, row.hand_backs) for row in rows] == [
         (1, 2),
         (3, None),
@@ -92,9 +94,9 @@ async def test_another_ending_in_between_begins_another_row(
 
 
 async def test_workers_without_the_type_and_without_its_version_share_one_row(
-    ledger: Ledger, fleet: Fleet, plain: Connection
+    ledger: TaskLedger, worker_ledger: WorkerLedger, plain: Connection
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     task_id = await submit(ledger)
     for count, code in enumerate(
         ("unknown_type", "other_version", "unknown_type", "other_version"), start=1
@@ -102,7 +104,7 @@ async def test_workers_without_the_type_and_without_its_version_share_one_row(
         await ledger.settle(
             [handed_back(await again(ledger, plain, task_id, worker), count, code=code)]
         )
-    (row,) = await ledger.list_attempts(task_id, tenant="default")
+    (row,) = await TaskLists(ledger.session).list_attempts(task_id, tenant="default")
     assert (row.attempt, row.hand_backs) == (1, 4)
     assert row.error is not None
     assert b"other_version" in row.error
@@ -113,9 +115,9 @@ async def test_workers_without_the_type_and_without_its_version_share_one_row(
 
 
 async def test_an_ending_that_says_nothing_of_the_count_leaves_it(
-    ledger: Ledger, fleet: Fleet, plain: Connection
+    ledger: TaskLedger, worker_ledger: WorkerLedger, plain: Connection
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     task_id = await submit(ledger)
     await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), 1)])
     await ledger.settle([released(await again(ledger, plain, task_id, worker))])
@@ -126,9 +128,9 @@ async def test_an_ending_that_says_nothing_of_the_count_leaves_it(
 
 
 async def test_redrive_starts_from_the_first_attempt(
-    ledger: Ledger, fleet: Fleet, plain: Connection
+    ledger: TaskLedger, worker_ledger: WorkerLedger, plain: Connection
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     task_id = await submit(ledger)
     await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), 1)])
     await ledger.cancel([task_id], tenant="default")
@@ -136,24 +138,28 @@ async def test_redrive_starts_from_the_first_attempt(
     assert (await find(ledger, task_id)).hand_back_count == 0
 
 
-async def waiting(ledger: Ledger, fleet: Fleet, plain: Connection, **said: str) -> str:
+async def waiting(
+    ledger: TaskLedger, worker_ledger: WorkerLedger, plain: Connection, **said: str
+) -> str:
     """A task that was handed back for its type, and waits for ten minutes."""
     task_id = await submit(ledger, **said)
-    worker = await open_worker(fleet, said.get("queue", "default"))
+    worker = await open_worker(worker_ledger, said.get("queue", "default"))
     await ledger.settle([handed_back(await again(ledger, plain, task_id, worker), 3)])
     return task_id
 
 
 async def test_expedite_makes_due_what_waits_for_these_types_in_these_queues(
-    ledger: Ledger, fleet: Fleet, plain: Connection
+    ledger: TaskLedger, worker_ledger: WorkerLedger, type_ledger: TypeLedger, plain: Connection
 ) -> None:
-    wanted = [await waiting(ledger, fleet, plain) for _ in range(5)]
+    wanted = [await waiting(ledger, worker_ledger, plain) for _ in range(5)]
     others = [
-        await waiting(ledger, fleet, plain, type="unheard"),
-        await waiting(ledger, fleet, plain, queue="elsewhere"),
+        await waiting(ledger, worker_ledger, plain, type="unheard"),
+        await waiting(ledger, worker_ledger, plain, queue="elsewhere"),
         await submit(ledger, delay_seconds=600.0),
     ]
-    assert [await fleet.expedite(["add", "more"], ["default"], limit=3) for _ in range(3)] == [
+    assert [
+        await type_ledger.expedite(["add", "more"], ["default"], limit=3) for _ in range(3)
+    ] == [
         3,
         2,
         0,
@@ -165,40 +171,53 @@ async def test_expedite_makes_due_what_waits_for_these_types_in_these_queues(
 
 
 async def test_expedite_leaves_a_cancelled_task_alone(
-    pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection
+    pool: Pool,
+    ledger: TaskLedger,
+    worker_ledger: WorkerLedger,
+    type_ledger: TypeLedger,
+    plain: Connection,
 ) -> None:
     """Its row in `scheduled` may stay behind, if another transaction has it locked."""
-    task_id = await waiting(ledger, fleet, plain)
+    task_id = await waiting(ledger, worker_ledger, plain)
     async with holding(pool) as held:
         await held.conn.execute(
             "select from leaseq.scheduled where task_id = %s for update", (task_id,)
         )
         await ledger.cancel([task_id], tenant="default")
-    await fleet.expedite(["add"], ["default"], limit=10)
+    await type_ledger.expedite(["add"], ["default"], limit=10)
     assert (await find(ledger, task_id)).state is State.CANCELLED
     assert await promote_due(ledger, limit=10) == []
 
 
 @pytest.mark.parametrize("table", ["scheduled where task_id", "tasks where id"])
 async def test_expedite_passes_over_what_another_has_locked(
-    pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection, table: str
+    pool: Pool,
+    ledger: TaskLedger,
+    worker_ledger: WorkerLedger,
+    type_ledger: TypeLedger,
+    plain: Connection,
+    table: str,
 ) -> None:
-    first, second = [await waiting(ledger, fleet, plain) for _ in range(2)]
+    first, second = [await waiting(ledger, worker_ledger, plain) for _ in range(2)]
     async with holding(pool) as held:
         await held.conn.execute(f"select from leaseq.{table} = %s for update".encode(), (first,))
-        assert await fleet.expedite(["add"], ["default"], limit=10) == 1
+        assert await type_ledger.expedite(["add"], ["default"], limit=10) == 1
     assert (await find(ledger, second)).hand_back_count == 0
-    assert await fleet.expedite(["add"], ["default"], limit=10) == 1
+    assert await type_ledger.expedite(["add"], ["default"], limit=10) == 1
 
 
 @pytest.mark.parametrize("ending", [errored, released])
 async def test_another_ending_waits_for_no_type(
-    ledger: Ledger, fleet: Fleet, plain: Connection, ending: object
+    ledger: TaskLedger,
+    worker_ledger: WorkerLedger,
+    type_ledger: TypeLedger,
+    plain: Connection,
+    ending: object,
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     task_id = await submit(ledger)
     claim = await again(ledger, plain, task_id, worker)
     await ledger.settle(
         [errored(claim) if ending is errored else handed_back(claim, 1, code="connection_lost")]
     )
-    assert await fleet.expedite(["add"], ["default"], limit=10) == 0
+    assert await type_ledger.expedite(["add"], ["default"], limit=10) == 0

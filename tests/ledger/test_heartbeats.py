@@ -15,11 +15,11 @@ from typing import Any
 import psycopg
 
 from leaseq.connections.postgres_connection import Connection, Pool
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.session import Session
 from leaseq.ledger.statements import STATEMENTS
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from support.ledger import open_worker, submit
 
 WORKERS = 20
@@ -64,18 +64,18 @@ async def costs(conn: Connection, workers: list[str], task_id: str) -> dict[str,
 
 
 async def test_heartbeats_beside_a_long_transaction_slow_nothing_down(
-    pool: Pool, fleet: Fleet, ledger: Ledger, postgres_url: str
+    pool: Pool, worker_ledger: WorkerLedger, ledger: TaskLedger, postgres_url: str
 ) -> None:
-    workers = [await open_worker(fleet) for _ in range(WORKERS)]
+    workers = [await open_worker(worker_ledger) for _ in range(WORKERS)]
     task_id = await submit(ledger)
-    await fleet.set_secret(workers[0], "s")
-    await fleet.touch(workers)
+    await worker_ledger.set_secret(workers[0], "s")
+    await worker_ledger.touch(workers)
     async with snapshot(postgres_url), pool.connection() as conn:
         await costs(conn, workers, task_id)  # a new session reads the catalog, too
         before = await costs(conn, workers, task_id)
         for _ in range(BEATS):
-            assert await fleet.touch(workers) == set(workers)
-            assert await fleet.set_secret(workers[0], "s")
+            assert await worker_ledger.touch(workers) == set(workers)
+            assert await worker_ledger.set_secret(workers[0], "s")
         after = await costs(conn, workers, task_id)
     assert {name: count for name, count in after.items() if count > TIMES * before[name]} == {}, (
         before
@@ -83,54 +83,58 @@ async def test_heartbeats_beside_a_long_transaction_slow_nothing_down(
 
 
 async def test_a_worker_was_heard_of_when_either_version_wrote_it(
-    fleet: Fleet, plain: Connection
+    worker_ledger: WorkerLedger, plain: Connection
 ) -> None:
-    old, new = await open_worker(fleet), await open_worker(fleet)
-    await fleet.touch([new])
+    old, new = await open_worker(worker_ledger), await open_worker(worker_ledger)
+    await worker_ledger.touch([new])
     await plain.execute("update leaseq.heartbeats set seen_at = seen_at - interval '1 hour'")
     await plain.execute("update leaseq.workers set last_seen = last_seen - interval '1 hour'")
     assert {
         worker.worker_id: worker.stale
-        for worker in await fleet.watch(stale_after=60, closed_within=0)
+        for worker in await worker_ledger.watch(stale_after=60, closed_within=0)
     } == {
         old: True,
         new: True,
     }
-    await fleet.touch([new])
+    await worker_ledger.touch([new])
     await plain.execute("update leaseq.workers set last_seen = now() where id = %s", [old])
-    assert not any(worker.stale for worker in await fleet.watch(stale_after=60, closed_within=0))
-    for record in await fleet.list_workers():
+    assert not any(
+        worker.stale for worker in await worker_ledger.watch(stale_after=60, closed_within=0)
+    )
+    for record in await worker_ledger.list_workers():
         assert (record.last_seen - record.started_at).total_seconds() < 60
-        assert await fleet.find_worker(record.worker_id) == record
-        assert not await fleet.close_worker(record.worker_id, reason="silent", stale_after=60)
+        assert await worker_ledger.find_worker(record.worker_id) == record
+        assert not await worker_ledger.close_worker(
+            record.worker_id, reason="silent", stale_after=60
+        )
 
 
 async def test_heartbeats_go_with_their_worker(
-    fleet: Fleet, maintenance: Maintenance, plain: Connection
+    worker_ledger: WorkerLedger, maintenance: Maintenance, plain: Connection
 ) -> None:
-    gone, other = await open_worker(fleet), await open_worker(fleet)
-    await fleet.touch([gone, other])
-    await fleet.touch([gone, other])
-    seen = await fleet.find_worker(gone)
-    assert await fleet.close_worker(gone, reason="tested")
-    closed = await fleet.find_worker(gone)
+    gone, other = await open_worker(worker_ledger), await open_worker(worker_ledger)
+    await worker_ledger.touch([gone, other])
+    await worker_ledger.touch([gone, other])
+    seen = await worker_ledger.find_worker(gone)
+    assert await worker_ledger.close_worker(gone, reason="tested")
+    closed = await worker_ledger.find_worker(gone)
     assert seen is not None
     assert closed is not None
     assert closed.last_seen == seen.last_seen
 
-    assert await fleet.touch([gone, other]) == {other}
+    assert await worker_ledger.touch([gone, other]) == {other}
     assert await maintenance.prune_workers(retention_seconds=0) == 1
     cursor = await plain.execute("select worker_id from leaseq.heartbeats")
     assert await cursor.fetchall() == [(other,)]
 
 
 async def test_two_heartbeats_at_once_leave_one_row(
-    fleet: Fleet, pool: Pool, plain: Connection
+    worker_ledger: WorkerLedger, pool: Pool, plain: Connection
 ) -> None:
-    worker = await open_worker(fleet)
-    await fleet.touch([worker])
+    worker = await open_worker(worker_ledger)
+    await worker_ledger.touch([worker])
     await asyncio.gather(
-        *(Fleet(Session(pool, deadline_seconds=10)).touch([worker]) for _ in range(5))
+        *(WorkerLedger(Session(pool, deadline_seconds=10)).touch([worker]) for _ in range(5))
     )
     cursor = await plain.execute("select count(*) from leaseq.heartbeats")
     assert await cursor.fetchall() == [(1,)]

@@ -11,8 +11,8 @@ import pytest
 from leaseq.config import Config
 from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.errors import IdempotencyInFlight
-from leaseq.ledger.ledger import PATIENCE_SECONDS, Ledger
 from leaseq.ledger.session import Locked
+from leaseq.ledger.tasks import PATIENCE_SECONDS, TaskLedger
 from leaseq.model import Submission, Submitted
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.submit import HASTE_SECONDS
@@ -23,7 +23,7 @@ from support.ledger import RETENTION, holding, submission, until_blocked
 async def engine(config: Config) -> AsyncIterator[Engine]:
     async with open_engine(config, name="leaseq test", pool_size=6) as opened:
         # or the name, still uncommitted, would be held too
-        await opened.stores.fleet.register_queues(["default"])
+        await opened.stores.queues.register_queues(["default"])
         yield opened
 
 
@@ -31,13 +31,13 @@ async def engine(config: Config) -> AsyncIterator[Engine]:
 def sent(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[set[str | None], float]]:
     """Every statement: the keys in it, and for how long it may wait for one of them."""
     record: list[tuple[set[str | None], float]] = []
-    submit = engine.stores.ledger.submit
+    submit = engine.stores.tasks.submit
 
     async def note(batch: Sequence[Submission], **rest: Any) -> dict[str, Submitted | None]:
         record.append(({one.idempotency_key for one in batch}, rest["patience_seconds"]))
         return await submit(batch, **rest)
 
-    monkeypatch.setattr(engine.stores.ledger, "submit", note)
+    monkeypatch.setattr(engine.stores.tasks, "submit", note)
     return record
 
 
@@ -45,7 +45,9 @@ async def test_only_those_who_want_the_held_key_wait_for_it(
     engine: Engine, pool: Pool, sent: list[tuple[set[str | None], float]]
 ) -> None:
     async with holding(pool) as held:
-        await Ledger(held).submit([submission(idempotency_key="held")], retention_seconds=RETENTION)
+        await TaskLedger(held).submit(
+            [submission(idempotency_key="held")], retention_seconds=RETENTION
+        )
         wanted = [submission(idempotency_key="held" if n % 10 == 5 else f"k{n}") for n in range(60)]
         wanted += [submission() for _ in range(20)]
         answers = await asyncio.gather(
@@ -80,7 +82,7 @@ async def test_a_key_that_is_let_go_is_submitted_with_the_others_again(
 ) -> None:
     first = submission(idempotency_key="held")
     async with holding(pool) as held:
-        await Ledger(held).submit([first], retention_seconds=RETENTION)
+        await TaskLedger(held).submit([first], retention_seconds=RETENTION)
         with pytest.raises(IdempotencyInFlight):
             await engine.submit(submission(idempotency_key="held"))
     answer = await engine.submit(submission(idempotency_key="held"))
@@ -108,7 +110,7 @@ async def test_locked_table_is_not_reported_as_a_key_in_flight(engine: Engine, p
     async with holding(pool) as held:
         await held.conn.execute("lock table leaseq.tasks in share mode")
         with pytest.raises(Locked, match="another transaction"):
-            await engine.stores.ledger.submit(
+            await engine.stores.tasks.submit(
                 [submission(), submission()], retention_seconds=RETENTION, patience_seconds=0.1
             )
         for key in (None, "a key"):

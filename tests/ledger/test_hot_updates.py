@@ -7,8 +7,8 @@ of two in throughput.
 from __future__ import annotations
 
 from leaseq.connections.postgres_connection import Connection, Pool
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from support.ledger import RETENTION, open_worker, submission, succeeded
 
 TASKS = 2_000
@@ -16,9 +16,9 @@ BATCH = 200
 
 
 async def test_claim_and_settle_are_hot_updates(
-    pool: Pool, ledger: Ledger, fleet: Fleet, plain: Connection
+    pool: Pool, ledger: TaskLedger, worker_ledger: WorkerLedger, plain: Connection
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     for _ in range(TASKS // BATCH):
         batch = [submission() for _ in range(BATCH)]
         await ledger.submit(batch, retention_seconds=RETENTION)

@@ -9,9 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from leaseq.connections.postgres_connection import Connection
-from leaseq.ledger import ledger as ledger_module
-from leaseq.ledger.ledger import Ledger, TaskFilter
+from leaseq.ledger import task_lists
 from leaseq.ledger.statements import STATEMENTS
+from leaseq.ledger.task_lists import TaskFilter, TaskLists
+from leaseq.ledger.tasks import TaskLedger
 from support.ledger import submit
 
 LOOKED_AT = 10
@@ -19,14 +20,14 @@ LOOKED_AT = 10
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_module, "LOOKED_AT", LOOKED_AT)
+    monkeypatch.setattr(task_lists, "LOOKED_AT", LOOKED_AT)
 
 
-async def pages(ledger: Ledger, wanted: TaskFilter) -> list[list[str]]:
+async def pages(ledger: TaskLedger, wanted: TaskFilter) -> list[list[str]]:
     """The ids of every page until there is no cursor."""
     found: list[list[str]] = []
     while True:
-        listing = await ledger.list_tasks(wanted, tenant="default")
+        listing = await TaskLists(ledger.session).list_tasks(wanted, tenant="default")
         found.append([task.task_id for task in listing.tasks])
         if listing.cursor is None:
             return found
@@ -34,14 +35,14 @@ async def pages(ledger: Ledger, wanted: TaskFilter) -> list[list[str]]:
         wanted = replace(wanted, cursor=listing.cursor)
 
 
-async def test_a_filter_that_matches_nothing_looks_on_page_by_page(ledger: Ledger) -> None:
+async def test_a_filter_that_matches_nothing_looks_on_page_by_page(ledger: TaskLedger) -> None:
     for _ in range(3 * LOOKED_AT + 5):
         await submit(ledger)
     assert await pages(ledger, TaskFilter(type="unheard.of", limit=5)) == [[], [], [], []]
     assert await pages(ledger, TaskFilter(type="unheard.of", limit=2 * LOOKED_AT)) == [[], []]
 
 
-async def test_every_match_is_on_one_page(ledger: Ledger) -> None:
+async def test_every_match_is_on_one_page(ledger: TaskLedger) -> None:
     ids = [
         await submit(ledger, queue="rare" if n % 7 == 0 else "usual") for n in range(4 * LOOKED_AT)
     ]
@@ -59,7 +60,7 @@ async def test_every_match_is_on_one_page(ledger: Ledger) -> None:
             assert max(map(len, found)) <= limit
 
 
-async def test_pages_without_a_filter_are_full(ledger: Ledger) -> None:
+async def test_pages_without_a_filter_are_full(ledger: TaskLedger) -> None:
     for _ in range(2 * LOOKED_AT):
         await submit(ledger)
     for limit in (3, 2 * LOOKED_AT - 1, 2 * LOOKED_AT):
@@ -67,7 +68,7 @@ async def test_pages_without_a_filter_are_full(ledger: Ledger) -> None:
         assert all(len(page) == limit for page in found[:-1])
 
 
-async def test_tasks_of_another_tenant_are_looked_past(ledger: Ledger) -> None:
+async def test_tasks_of_another_tenant_are_looked_past(ledger: TaskLedger) -> None:
     (mine,) = [await submit(ledger)]
     for _ in range(2 * LOOKED_AT):
         await submit(ledger, tenant="another")
@@ -75,7 +76,7 @@ async def test_tasks_of_another_tenant_are_looked_past(ledger: Ledger) -> None:
 
 
 async def test_a_task_is_found_by_its_key_however_old_it_is(
-    ledger: Ledger, plain: Connection
+    ledger: TaskLedger, plain: Connection
 ) -> None:
     old = await submit(ledger, idempotency_key="k", type="old")
     for n in range(3 * LOOKED_AT):
@@ -90,7 +91,7 @@ async def test_a_task_is_found_by_its_key_however_old_it_is(
 
 @pytest.mark.parametrize("wanted", ["unheard.of", "add"])
 async def test_a_page_reads_a_bounded_number_of_rows(
-    ledger: Ledger, plain: Connection, wanted: str
+    ledger: TaskLedger, plain: Connection, wanted: str
 ) -> None:
     for _ in range(5 * LOOKED_AT):
         await submit(ledger)

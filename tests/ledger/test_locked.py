@@ -12,11 +12,12 @@ from leaseq.config import Config
 from leaseq.connections.postgres import LOCK_SECONDS, open_pool
 from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.locked import LockedTasks
 from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.session import Locked, Session
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.observability.telemetry import recorded
 from support.ledger import claim_task, find, holding, open_worker, scheduled, submit
 
@@ -24,7 +25,7 @@ from support.ledger import claim_task, find, holding, open_worker, scheduled, su
 @pytest.mark.parametrize("table", ["tasks", "scheduled"])
 @pytest.mark.parametrize("lock", ["for update", "for no key update", "for share"])
 async def test_find_locked_names_the_locked_and_waits_for_none(
-    pool: Pool, ledger: Ledger, table: str, lock: str
+    pool: Pool, ledger: TaskLedger, table: str, lock: str
 ) -> None:
     ids = [await submit(ledger, delay_seconds=60.0) for _ in range(5)]
     key = "id" if table == "tasks" else "task_id"
@@ -37,7 +38,7 @@ async def test_find_locked_names_the_locked_and_waits_for_none(
 
 
 async def test_find_locked_takes_no_row_that_only_must_stay_for_a_locked_one(
-    pool: Pool, ledger: Ledger
+    pool: Pool, ledger: TaskLedger
 ) -> None:
     """`for key share`, which a foreign key of the user's takes, hinders neither claim nor
     settle."""
@@ -48,7 +49,7 @@ async def test_find_locked_takes_no_row_that_only_must_stay_for_a_locked_one(
 
 
 async def test_a_locked_task_is_reported_once_with_the_session_that_holds_it(
-    pool: Pool, ledger: Ledger
+    pool: Pool, ledger: TaskLedger
 ) -> None:
     ids = [await submit(ledger) for _ in range(2)]
     locked = LockedTasks(ledger, verb="claim")
@@ -70,7 +71,7 @@ async def test_a_locked_task_is_reported_once_with_the_session_that_holds_it(
     assert "idle in transaction, in a transaction for " in told[1]["held_by"][0]
 
 
-async def test_a_look_at_a_locked_table_is_an_outage(pool: Pool, ledger: Ledger) -> None:
+async def test_a_look_at_a_locked_table_is_an_outage(pool: Pool, ledger: TaskLedger) -> None:
     task_id = await submit(ledger)
     async with holding(pool) as held:
         await held.conn.execute("lock table leaseq.tasks in access exclusive mode")
@@ -79,21 +80,21 @@ async def test_a_look_at_a_locked_table_is_an_outage(pool: Pool, ledger: Ledger)
 
 
 async def test_reschedule_passes_over_a_task_that_is_locked(
-    pool: Pool, ledger: Ledger, maintenance: Maintenance, plain: Connection
+    pool: Pool, ledger: TaskLedger, maintenance: Maintenance, plain: Connection
 ) -> None:
     first, second = [await submit(ledger, delay_seconds=60.0) for _ in range(2)]
     await plain.execute("delete from leaseq.scheduled")
     async with holding(pool) as held:
         await held.conn.execute("select from leaseq.tasks where id = %s for update", (first,))
-        assert await maintenance.reschedule([first, second]) == [second]
-    assert await maintenance.reschedule([first, second]) == [first]
+        assert await DueTaskLedger(ledger.session).reschedule([first, second]) == [second]
+    assert await DueTaskLedger(ledger.session).reschedule([first, second]) == [first]
     assert await scheduled(plain) == {first, second}
 
 
 async def test_progress_waits_briefly_for_a_locked_row(
-    config: Config, pool: Pool, ledger: Ledger, fleet: Fleet
+    config: Config, pool: Pool, ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
-    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(worker_ledger))
     patient = await open_pool(
         replace(config, statement_timeout_seconds=60), name="leaseq test", max_size=1
     )
@@ -104,7 +105,7 @@ async def test_progress_waits_briefly_for_a_locked_row(
         loop = asyncio.get_running_loop()
         began = loop.time()
         with pytest.raises(Locked):
-            await Ledger(Session(patient, deadline_seconds=60)).set_progress(claim, b"1")
+            await TaskLedger(Session(patient, deadline_seconds=60)).set_progress(claim, b"1")
         assert loop.time() - began < LOCK_SECONDS - 0.5, "as long as any other statement"
     assert await ledger.set_progress(claim, b"1")
 
@@ -112,23 +113,23 @@ async def test_progress_waits_briefly_for_a_locked_row(
 @pytest.mark.parametrize("table", ["workers", "heartbeats"])
 @pytest.mark.parametrize("lock", ["for update", "for no key update", "for share"])
 async def test_find_locked_workers_names_the_locked_and_waits_for_none(
-    pool: Pool, fleet: Fleet, table: str, lock: str
+    pool: Pool, worker_ledger: WorkerLedger, table: str, lock: str
 ) -> None:
-    ids = [await open_worker(fleet) for _ in range(3)]
-    await fleet.touch(ids)
-    silent = await open_worker(fleet)
+    ids = [await open_worker(worker_ledger) for _ in range(3)]
+    await worker_ledger.touch(ids)
+    silent = await open_worker(worker_ledger)
     key = "id" if table == "workers" else "worker_id"
     async with holding(pool) as held:
         await held.conn.execute(
             f"select from leaseq.{table} where {key} = %s {lock}".encode(), (ids[1],)
         )
-        assert await fleet.find_locked([*ids, silent, "unknown"]) == {ids[1]}
-    assert await fleet.find_locked(ids) == set()
+        assert await worker_ledger.find_locked([*ids, silent, "unknown"]) == {ids[1]}
+    assert await worker_ledger.find_locked(ids) == set()
 
 
 @pytest.mark.parametrize("table", ["tasks", "idempotency_keys"])
 async def test_prune_passes_over_a_task_that_is_locked_or_whose_key_is(
-    pool: Pool, ledger: Ledger, maintenance: Maintenance, plain: Connection, table: str
+    pool: Pool, ledger: TaskLedger, maintenance: Maintenance, plain: Connection, table: str
 ) -> None:
     ids = sorted(
         [await submit(ledger, idempotency_key=f"key-{n}" if n else None) for n in range(3)]

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from leaseq.codec import check_payload
 from leaseq.config import Config
 from leaseq.errors import PayloadInvalid
-from leaseq.ledger.ledger import Ledger, TaskFilter
+from leaseq.ledger.task_lists import TaskFilter, TaskLists
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import DEFAULT_TENANT, State
 from leaseq.operations.submission import accept
 from support.ledger import RETENTION
@@ -95,7 +96,7 @@ def test_an_accepted_payload_is_json_to_postgres_too(server: psycopg.Connection,
     ],
 )
 async def test_an_accepted_request_can_be_written_and_read_again(
-    ledger: Ledger, said: dict[str, Any]
+    ledger: TaskLedger, said: dict[str, Any]
 ) -> None:
     """Otherwise one of them would fail the whole batch, or every list that contains it."""
     accepted = accept(request_of(**({"payload": b"{}"} | said)), Config(), tenant=DEFAULT_TENANT)
@@ -104,7 +105,10 @@ async def test_an_accepted_request_can_be_written_and_read_again(
     task = (await ledger.find([accepted.task_id], tenant="default"))[accepted.task_id]
 
     assert [
-        listed.task_id for listed in (await ledger.list_tasks(TaskFilter(), tenant="default")).tasks
+        listed.task_id
+        for listed in (
+            await TaskLists(ledger.session).list_tasks(TaskFilter(), tenant="default")
+        ).tasks
     ] == [task.task_id]
     assert task.payload == accepted.payload
     assert (task.expires_at, task.timeout_seconds) == (

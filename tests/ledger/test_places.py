@@ -8,15 +8,16 @@ import msgspec
 
 from leaseq.codec import LAST_ID, new_task_id
 from leaseq.connections.postgres_connection import Connection
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Due, Ledger
-from leaseq.ledger.maintenance import BacklogBatch, Maintenance
+from leaseq.ledger.backlogs import BacklogBatch, BacklogLedger
+from leaseq.ledger.due_tasks import Due, DueTaskLedger
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import Lane, Priority
 from support.ledger import claim_task, open_worker, submit
 
 
 async def test_due_tasks_are_found_by_queue_and_promoted_by_batch(
-    ledger: Ledger, plain: Connection
+    ledger: TaskLedger, due_ledger: DueTaskLedger, plain: Connection
 ) -> None:
     for queue, priority in (
         ("b", Priority.LOW),
@@ -28,47 +29,47 @@ async def test_due_tasks_are_found_by_queue_and_promoted_by_batch(
             await submit(ledger, delay_seconds=30.0, queue=queue, priority=priority)
     await plain.execute("update leaseq.scheduled set run_at = now() where queue < 'c'")
 
-    due = await ledger.find_due()
+    due = await due_ledger.find_due()
     assert [one.place for one in due] == [
         ("a", Priority.NORMAL),
         ("b", Priority.LOW),
         ("b", Priority.HIGH),
     ]
-    (first,) = await ledger.promote(await ledger.list_due([(due[2], 1)]))
-    (second,) = await ledger.promote(await ledger.list_due([(first.rest, 5)]))
+    (first,) = await due_ledger.promote(await due_ledger.list_due([(due[2], 1)]))
+    (second,) = await due_ledger.promote(await due_ledger.list_due([(first.rest, 5)]))
     promoted = first.tasks + second.tasks
     assert [(snapshot.queue, snapshot.lane) for snapshot in promoted] == [("b", Lane.HIGH)] * 2
     # due at the same moment: in the order of their submission
     assert promoted[0].task_id < promoted[1].task_id
-    assert await ledger.find_due() == due[:2]
+    assert await due_ledger.find_due() == due[:2]
 
 
 async def test_several_places_are_promoted_at_once_each_up_to_its_own_limit(
-    ledger: Ledger, plain: Connection
+    ledger: TaskLedger, due_ledger: DueTaskLedger, plain: Connection
 ) -> None:
     for queue in ("a", "b", "c"):
         for _ in range(3):
             await submit(ledger, delay_seconds=30.0, queue=queue)
     await plain.execute("update leaseq.scheduled set run_at = now()")
 
-    places = await ledger.find_due()
-    promotions = await ledger.promote(
-        await ledger.list_due(list(zip(places, (1, 0, 5), strict=True)))
+    places = await due_ledger.find_due()
+    promotions = await due_ledger.promote(
+        await due_ledger.list_due(list(zip(places, (1, 0, 5), strict=True)))
     )
     assert [len(promotion.tasks) for promotion in promotions] == [1, 0, 3]
     assert [promotion.rest.place for promotion in promotions] == [due.place for due in places]
-    assert [due.queue for due in await ledger.find_due()] == ["a", "b"]
+    assert [due.queue for due in await due_ledger.find_due()] == ["a", "b"]
 
 
 async def test_a_look_from_known_positions_sees_what_is_due_behind_them_and_every_other_place(
-    ledger: Ledger, plain: Connection
+    ledger: TaskLedger, due_ledger: DueTaskLedger, plain: Connection
 ) -> None:
     for queue in ("b", "d", "f"):
         for _ in range(2):
             await submit(ledger, delay_seconds=30.0, queue=queue)
     await plain.execute("update leaseq.scheduled set run_at = now() - interval '1 minute'")
-    listed = await ledger.list_due([(due, 1) for due in await ledger.find_due()])
-    known = [promotion.rest for promotion in await ledger.promote(listed)]
+    listed = await due_ledger.list_due([(due, 1) for due in await due_ledger.find_due()])
+    known = [promotion.rest for promotion in await due_ledger.promote(listed)]
     for queue in ("", "a", "c", "e", "g"):  # before, between and behind the known ones
         task_id = await submit(ledger, delay_seconds=30.0, queue=queue or "x")
         await plain.execute(
@@ -77,7 +78,7 @@ async def test_a_look_from_known_positions_sees_what_is_due_behind_them_and_ever
         )
     await submit(ledger, delay_seconds=30.0, queue="h")
 
-    assert [due.queue for due in await ledger.find_due(known)] == [
+    assert [due.queue for due in await due_ledger.find_due(known)] == [
         "",
         "a",
         "b",
@@ -88,7 +89,7 @@ async def test_a_look_from_known_positions_sees_what_is_due_behind_them_and_ever
         "g",
     ]
     passed = msgspec.structs.replace(known[1], at=datetime.now(UTC))
-    assert [due.queue for due in await ledger.find_due([passed])] == [
+    assert [due.queue for due in await due_ledger.find_due([passed])] == [
         "",
         "a",
         "b",
@@ -100,7 +101,7 @@ async def test_a_look_from_known_positions_sees_what_is_due_behind_them_and_ever
 
 
 async def test_task_scheduled_by_an_older_version_is_promoted(
-    ledger: Ledger, plain: Connection
+    ledger: TaskLedger, due_ledger: DueTaskLedger, plain: Connection
 ) -> None:
     task_id = await submit(ledger, delay_seconds=30.0, queue="q", priority=Priority.HIGH)
     await plain.execute("delete from leaseq.scheduled")
@@ -108,16 +109,19 @@ async def test_task_scheduled_by_an_older_version_is_promoted(
         "insert into leaseq.scheduled (task_id, run_at) values (%s, now())", [task_id]
     )
 
-    assert [due.place for due in await ledger.find_due()] == [("", 0)]
-    (promotion,) = await ledger.promote(await ledger.list_due([(Due("", 0), 5)]))
+    assert [due.place for due in await due_ledger.find_due()] == [("", 0)]
+    (promotion,) = await due_ledger.promote(await due_ledger.list_due([(Due("", 0), 5)]))
     (found,) = promotion.tasks
     assert (found.task_id, found.queue, found.lane) == (task_id, "q", Lane.HIGH)
 
 
 async def test_a_stretch_of_the_ledger_for_one_lane(
-    ledger: Ledger, fleet: Fleet, maintenance: Maintenance, plain: Connection
+    ledger: TaskLedger,
+    worker_ledger: WorkerLedger,
+    backlog_ledger: BacklogLedger,
+    plain: Connection,
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     ids = [
         await submit(ledger, task_id=task_id) for task_id in sorted(new_task_id() for _ in range(6))
     ]
@@ -129,7 +133,7 @@ async def test_a_stretch_of_the_ledger_for_one_lane(
     )
 
     async def read(cursor: str, until: str, limit: int) -> BacklogBatch:
-        return await maintenance.read_backlog(
+        return await backlog_ledger.read_backlog(
             "default", Lane.NORMAL, cursor=cursor, until=until, limit=limit
         )
 
@@ -139,14 +143,14 @@ async def test_a_stretch_of_the_ledger_for_one_lane(
 
 
 async def test_a_stretch_ends_where_a_lane_has_no_more_room_or_enough_was_looked_at(
-    ledger: Ledger, maintenance: Maintenance
+    ledger: TaskLedger, backlog_ledger: BacklogLedger
 ) -> None:
     ids = sorted(new_task_id() for _ in range(8))
     for n, task_id in enumerate(ids):
         await submit(ledger, task_id=task_id, queue="busy" if n % 2 else "default")
 
     async def end(limit: int, room: int) -> str | None:
-        return await maintenance.find_boundary(
+        return await backlog_ledger.find_boundary(
             "default", Lane.NORMAL, cursor=ids[0], limit=limit, room=room
         )
 

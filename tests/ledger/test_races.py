@@ -15,11 +15,11 @@ import pytest
 
 from leaseq.codec import FIRST_ID
 from leaseq.connections.postgres_connection import Connection, Pool
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.maintenance import Maintenance, Pruned
 from leaseq.ledger.session import Session
 from leaseq.ledger.statements import STATEMENTS
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import Claim, Settlement, State
 from support.ledger import (
     Held,
@@ -28,6 +28,7 @@ from support.ledger import (
     errored,
     find,
     holding,
+    list_attempts,
     lost,
     open_worker,
     promote_due,
@@ -55,46 +56,46 @@ async def _call(verb: Verb, session: Session) -> Any:
 
 
 def _settle(settlement: Settlement) -> Verb:
-    return lambda session: Ledger(session).settle([settlement])
+    return lambda session: TaskLedger(session).settle([settlement])
 
 
 def _claim(task_id: str, worker: str) -> Verb:
-    return lambda session: Ledger(session).claim([task_id], worker_id=worker)
+    return lambda session: TaskLedger(session).claim([task_id], worker_id=worker)
 
 
 def _cancel(task_id: str) -> Verb:
-    return lambda session: Ledger(session).cancel([task_id], tenant="default")
+    return lambda session: TaskLedger(session).cancel([task_id], tenant="default")
 
 
 def _redrive(task_id: str) -> Verb:
-    return lambda session: Ledger(session).redrive([task_id], tenant="default")
+    return lambda session: TaskLedger(session).redrive([task_id], tenant="default")
 
 
 def _promote() -> Verb:
-    return lambda session: promote_due(Ledger(session), limit=10)
+    return lambda session: promote_due(TaskLedger(session), limit=10)
 
 
 def _progress(claim: Claim) -> Verb:
-    return lambda session: Ledger(session).set_progress(claim, b"50")
+    return lambda session: TaskLedger(session).set_progress(claim, b"50")
 
 
 def _close(worker: str, *, stale_after: float | None = None) -> Verb:
-    return lambda session: Fleet(session).close_worker(
+    return lambda session: WorkerLedger(session).close_worker(
         worker, reason="raced", stale_after=stale_after
     )
 
 
 def _touch(worker: str) -> Verb:
-    return lambda session: Fleet(session).touch([worker])
+    return lambda session: WorkerLedger(session).touch([worker])
 
 
 @pytest.fixture
-async def worker(fleet: Fleet) -> str:
-    return await open_worker(fleet)
+async def worker(worker_ledger: WorkerLedger) -> str:
+    return await open_worker(worker_ledger)
 
 
 @pytest.fixture
-async def claim(ledger: Ledger, worker: str) -> Claim:
+async def claim(ledger: TaskLedger, worker: str) -> Claim:
     """A running attempt."""
     return await claim_task(ledger, await submit(ledger), worker)
 
@@ -111,7 +112,7 @@ async def claim(ledger: Ledger, worker: str) -> Claim:
     ],
 )
 async def test_settle_against_settle(
-    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim, first: Any, second: Any
+    pool: Pool, plain: Connection, ledger: TaskLedger, claim: Claim, first: Any, second: Any
 ) -> None:
     won, lost_race = await race(
         pool, plain, winner=_settle(first(claim)), loser=_settle(second(claim))
@@ -121,20 +122,18 @@ async def test_settle_against_settle(
     assert lost_race == {}
     task = await find(ledger, claim.task_id)
     assert task.state is first(claim).disposition.state
-    assert len(await ledger.list_attempts(claim.task_id, tenant="default")) == (
-        first is not succeeded
-    )
+    assert len(await list_attempts(ledger, claim.task_id)) == (first is not succeeded)
 
 
 async def test_settle_after_the_task_was_taken_back_and_claimed_again(
-    pool: Pool, plain: Connection, ledger: Ledger, fleet: Fleet, claim: Claim
+    pool: Pool, plain: Connection, ledger: TaskLedger, worker_ledger: WorkerLedger, claim: Claim
 ) -> None:
     """The stale worker waits while the reap and the next claim happen in one breath."""
-    other = await open_worker(fleet)
+    other = await open_worker(worker_ledger)
 
     async def reap_and_claim(session: Session) -> Any:
-        await Ledger(session).settle([lost(claim)])
-        return await Ledger(session).claim([claim.task_id], worker_id=other)
+        await TaskLedger(session).settle([lost(claim)])
+        return await TaskLedger(session).claim([claim.task_id], worker_id=other)
 
     won, fenced = await race(pool, plain, winner=reap_and_claim, loser=_settle(succeeded(claim)))
 
@@ -145,9 +144,9 @@ async def test_settle_after_the_task_was_taken_back_and_claimed_again(
 
 
 async def test_claim_against_claim(
-    pool: Pool, plain: Connection, ledger: Ledger, fleet: Fleet, worker: str
+    pool: Pool, plain: Connection, ledger: TaskLedger, worker_ledger: WorkerLedger, worker: str
 ) -> None:
-    other = await open_worker(fleet)
+    other = await open_worker(worker_ledger)
     task_id = await submit(ledger)
 
     won, nothing = await race(
@@ -160,7 +159,7 @@ async def test_claim_against_claim(
 
 
 async def test_close_before_claim(
-    pool: Pool, plain: Connection, ledger: Ledger, worker: str
+    pool: Pool, plain: Connection, ledger: TaskLedger, worker: str
 ) -> None:
     task_id = await submit(ledger)
 
@@ -172,7 +171,7 @@ async def test_close_before_claim(
 
 
 async def test_close_waits_for_a_running_claim(
-    pool: Pool, plain: Connection, ledger: Ledger, worker: str
+    pool: Pool, plain: Connection, ledger: TaskLedger, worker: str
 ) -> None:
     task_id = await submit(ledger)
 
@@ -185,7 +184,7 @@ async def test_close_waits_for_a_running_claim(
 
 
 async def test_close_of_a_stale_worker_that_was_just_seen(
-    pool: Pool, plain: Connection, fleet: Fleet, worker: str
+    pool: Pool, plain: Connection, worker_ledger: WorkerLedger, worker: str
 ) -> None:
     await plain.execute("update leaseq.workers set last_seen = now() - interval '1 hour'")
 
@@ -195,13 +194,13 @@ async def test_close_of_a_stale_worker_that_was_just_seen(
 
     assert alive == {worker}
     assert not closed
-    record = await fleet.find_worker(worker)
+    record = await worker_ledger.find_worker(worker)
     assert record is not None
     assert record.closed_at is None
 
 
 async def test_close_of_a_stale_worker_of_an_older_version_that_was_just_seen(
-    pool: Pool, plain: Connection, fleet: Fleet, worker: str
+    pool: Pool, plain: Connection, worker_ledger: WorkerLedger, worker: str
 ) -> None:
     """It writes its heartbeat into its row in `workers`."""
     await plain.execute("update leaseq.workers set last_seen = now() - interval '1 hour'")
@@ -215,7 +214,7 @@ async def test_close_of_a_stale_worker_of_an_older_version_that_was_just_seen(
     _, closed = await race(pool, plain, winner=touch, loser=_close(worker, stale_after=60))
 
     assert not closed
-    assert await fleet.find_open([worker]) == {worker}
+    assert await worker_ledger.find_open([worker]) == {worker}
 
 
 async def test_touch_by_a_worker_that_was_just_closed(
@@ -234,7 +233,7 @@ async def test_close_against_close_has_one_closer(
 
 
 async def test_progress_before_settle(
-    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
+    pool: Pool, plain: Connection, ledger: TaskLedger, claim: Claim
 ) -> None:
     stored, settled = await race(
         pool, plain, winner=_progress(claim), loser=_settle(succeeded(claim))
@@ -247,7 +246,7 @@ async def test_progress_before_settle(
 
 @pytest.mark.parametrize("ending", [succeeded, lost])
 async def test_settle_before_progress(
-    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim, ending: Any
+    pool: Pool, plain: Connection, ledger: TaskLedger, claim: Claim, ending: Any
 ) -> None:
     _, stored = await race(pool, plain, winner=_settle(ending(claim)), loser=_progress(claim))
 
@@ -256,7 +255,7 @@ async def test_settle_before_progress(
 
 
 async def test_cancel_before_claim(
-    pool: Pool, plain: Connection, ledger: Ledger, worker: str
+    pool: Pool, plain: Connection, ledger: TaskLedger, worker: str
 ) -> None:
     task_id = await submit(ledger)
 
@@ -271,7 +270,7 @@ async def test_cancel_before_claim(
 
 
 async def test_claim_before_cancel(
-    pool: Pool, plain: Connection, ledger: Ledger, worker: str
+    pool: Pool, plain: Connection, ledger: TaskLedger, worker: str
 ) -> None:
     task_id = await submit(ledger)
 
@@ -293,7 +292,7 @@ async def test_claim_before_cancel(
     ],
 )
 async def test_cancel_before_settle(
-    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim, ending: Any, then: State
+    pool: Pool, plain: Connection, ledger: TaskLedger, claim: Claim, ending: Any, then: State
 ) -> None:
     asked, settled = await race(
         pool, plain, winner=_cancel(claim.task_id), loser=_settle(ending(claim))
@@ -306,7 +305,7 @@ async def test_cancel_before_settle(
 
 
 async def test_settle_success_before_cancel(
-    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
+    pool: Pool, plain: Connection, ledger: TaskLedger, claim: Claim
 ) -> None:
     _, states = await race(
         pool, plain, winner=_settle(succeeded(claim)), loser=_cancel(claim.task_id)
@@ -317,7 +316,7 @@ async def test_settle_success_before_cancel(
 
 
 async def test_settle_retry_before_cancel(
-    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
+    pool: Pool, plain: Connection, ledger: TaskLedger, claim: Claim
 ) -> None:
     _, states = await race(
         pool, plain, winner=_settle(errored(claim, delay=0.0)), loser=_cancel(claim.task_id)
@@ -331,13 +330,13 @@ async def test_settle_retry_before_cancel(
     assert await scheduled(plain) == set()
 
 
-async def _due(ledger: Ledger, plain: Connection) -> str:
+async def _due(ledger: TaskLedger, plain: Connection) -> str:
     task_id = await submit(ledger, delay_seconds=60.0)
     await plain.execute("update leaseq.scheduled set run_at = now()")
     return task_id
 
 
-async def test_promote_before_cancel(pool: Pool, plain: Connection, ledger: Ledger) -> None:
+async def test_promote_before_cancel(pool: Pool, plain: Connection, ledger: TaskLedger) -> None:
     task_id = await _due(ledger, plain)
 
     promoted, states = await race(pool, plain, winner=_promote(), loser=_cancel(task_id))
@@ -346,11 +345,11 @@ async def test_promote_before_cancel(pool: Pool, plain: Connection, ledger: Ledg
     assert states == {task_id: State.CANCELLED}
 
 
-async def test_cancel_before_promote(pool: Pool, plain: Connection, ledger: Ledger) -> None:
+async def test_cancel_before_promote(pool: Pool, plain: Connection, ledger: TaskLedger) -> None:
     task_id = await _due(ledger, plain)
 
     async with holding(pool) as held:
-        assert await Ledger(held).cancel([task_id], tenant="default") == {task_id: State.CANCELLED}
+        assert await _cancel(task_id)(held) == {task_id: State.CANCELLED}
         assert await promote_due(ledger, limit=10) == []  # skips locked rows
 
     assert await promote_due(ledger, limit=10) == []
@@ -358,7 +357,7 @@ async def test_cancel_before_promote(pool: Pool, plain: Connection, ledger: Ledg
 
 
 async def test_promote_that_holds_a_row_which_cancel_has_begun_to_stop(
-    pool: Pool, plain: Connection, ledger: Ledger
+    pool: Pool, plain: Connection, ledger: TaskLedger
 ) -> None:
     """The order that would deadlock if cancel waited for the scheduled row: promote has that,
     cancel has the task."""
@@ -375,7 +374,7 @@ async def test_promote_that_holds_a_row_which_cancel_has_begun_to_stop(
 
 
 async def test_promote_leaves_a_row_that_a_settle_has_rewritten_since_its_snapshot(
-    pool: Pool, plain: Connection, ledger: Ledger, worker: str, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, plain: Connection, ledger: TaskLedger, worker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such a row was left by a cancel; the task was redriven and claimed, and is to wait again.
     Found by a model checker."""
@@ -395,7 +394,7 @@ async def test_promote_leaves_a_row_that_a_settle_has_rewritten_since_its_snapsh
             STATEMENTS["promote_tasks"].replace("run_at <= now()", gate, 1),
         )
         async with holding(pool) as held:
-            await Ledger(held).settle([errored(claim, delay=0.0)])
+            await TaskLedger(held).settle([errored(claim, delay=0.0)])
             promoting = asyncio.create_task(promote_due(ledger, limit=10))
             await until_blocked(plain, promoting)
         await plain.execute("select pg_advisory_unlock(77)")
@@ -407,7 +406,7 @@ async def test_promote_leaves_a_row_that_a_settle_has_rewritten_since_its_snapsh
 
 
 async def test_redrive_takes_the_row_with_it_that_a_cancel_could_not_see(
-    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
+    pool: Pool, plain: Connection, ledger: TaskLedger, claim: Claim
 ) -> None:
     await race(
         pool, plain, winner=_settle(errored(claim, delay=60.0)), loser=_cancel(claim.task_id)
@@ -421,7 +420,7 @@ async def test_redrive_takes_the_row_with_it_that_a_cancel_could_not_see(
 
 
 async def test_redrive_waits_for_promote_which_holds_such_a_row(
-    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
+    pool: Pool, plain: Connection, ledger: TaskLedger, claim: Claim
 ) -> None:
     """Both lock the row first and the task second. In the other order they would wait for each
     other."""
@@ -441,12 +440,12 @@ async def test_redrive_waits_for_promote_which_holds_such_a_row(
 
 
 async def test_promote_against_promote_shares_the_work(
-    pool: Pool, plain: Connection, ledger: Ledger
+    pool: Pool, plain: Connection, ledger: TaskLedger
 ) -> None:
     due = {await _due(ledger, plain) for _ in range(4)}
 
     async with holding(pool) as held:
-        first = await promote_due(Ledger(held), limit=2)
+        first = await promote_due(TaskLedger(held), limit=2)
         second = await promote_due(ledger, limit=10)
 
     assert {snapshot.task_id for snapshot in first + second} == due
@@ -454,7 +453,7 @@ async def test_promote_against_promote_shares_the_work(
 
 
 async def test_redrive_against_redrive(
-    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
+    pool: Pool, plain: Connection, ledger: TaskLedger, claim: Claim
 ) -> None:
     await ledger.settle([errored(claim, then=State.FAILED)])
 
@@ -467,12 +466,12 @@ async def test_redrive_against_redrive(
     assert await scheduled(plain) == {claim.task_id}
 
 
-async def test_redrive_and_promote_before_claim(pool: Pool, ledger: Ledger, claim: Claim) -> None:
+async def test_redrive_promote_then_claim(pool: Pool, ledger: TaskLedger, claim: Claim) -> None:
     await ledger.settle([errored(claim, then=State.FAILED)])
 
     async with holding(pool) as held:
-        await Ledger(held).redrive([claim.task_id], tenant="default")
-        await promote_due(Ledger(held), limit=10)
+        await TaskLedger(held).redrive([claim.task_id], tenant="default")
+        await promote_due(TaskLedger(held), limit=10)
         # not committed: still FAILED
         assert await ledger.claim([claim.task_id], worker_id=claim.worker_id) == []
 
@@ -481,14 +480,14 @@ async def test_redrive_and_promote_before_claim(pool: Pool, ledger: Ledger, clai
 
 
 async def test_claim_of_a_redriven_task_before_another_redrive(
-    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
+    pool: Pool, plain: Connection, ledger: TaskLedger, claim: Claim
 ) -> None:
     await ledger.settle([errored(claim, then=State.FAILED)])
 
     async def redrive_and_claim(session: Session) -> Any:
-        await Ledger(session).redrive([claim.task_id], tenant="default")
-        await promote_due(Ledger(session), limit=10)
-        return await Ledger(session).claim([claim.task_id], worker_id=claim.worker_id)
+        await TaskLedger(session).redrive([claim.task_id], tenant="default")
+        await promote_due(TaskLedger(session), limit=10)
+        return await TaskLedger(session).claim([claim.task_id], worker_id=claim.worker_id)
 
     claimed, nothing = await race(
         pool, plain, winner=redrive_and_claim, loser=_redrive(claim.task_id)
@@ -503,7 +502,7 @@ LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 async def test_prune_before_redrive(
-    pool: Pool, plain: Connection, ledger: Ledger, claim: Claim
+    pool: Pool, plain: Connection, ledger: TaskLedger, claim: Claim
 ) -> None:
     await ledger.settle([errored(claim, then=State.FAILED)])
 
@@ -519,12 +518,12 @@ async def test_prune_before_redrive(
 
 
 async def test_redrive_before_prune(
-    pool: Pool, ledger: Ledger, maintenance: Maintenance, claim: Claim
+    pool: Pool, ledger: TaskLedger, maintenance: Maintenance, claim: Claim
 ) -> None:
     await ledger.settle([errored(claim, then=State.FAILED)])
 
     async with holding(pool) as held:
-        await Ledger(held).redrive([claim.task_id], tenant="default")
+        await TaskLedger(held).redrive([claim.task_id], tenant="default")
         assert await maintenance.prune_tasks(
             after=FIRST_ID, before=LAST_ID, retention_seconds=0, limit=10
         ) == Pruned(claim.task_id, 0)

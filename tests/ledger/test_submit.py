@@ -19,10 +19,11 @@ from leaseq.errors import (
     ServerUnreachable,
     SubmissionInvalid,
 )
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.maintenance import Maintenance, Pruned
+from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.session import Session
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import State, Submission, Submitted
 from leaseq.operations.submit import MAX_WAITS, Submitter
 from support.ledger import (
@@ -31,6 +32,7 @@ from support.ledger import (
     errored,
     find,
     holding,
+    list_attempts,
     open_worker,
     promote_due,
     submission,
@@ -48,7 +50,7 @@ class Far(Struct, frozen=True):
 
     proxy: Proxy
     session: Session
-    ledger: Ledger
+    ledger: TaskLedger
     submitter: Submitter
 
 
@@ -58,14 +60,14 @@ async def far(config: Config, proxy_to: ProxyTo) -> AsyncIterator[Far]:
     proxy = await proxy_to(config.postgres_url)
     pool = await open_pool(replace(config, postgres_url=proxy.url), name="leaseq test", max_size=2)
     session = Session(pool, deadline_seconds=2)
-    ledger = Ledger(session)
+    ledger = TaskLedger(session)
     yield Far(proxy, session, ledger, Submitter(ledger, retention_seconds=RETENTION))
     proxy.thaw()
     await pool.close()
 
 
 @pytest.fixture
-def submitter(ledger: Ledger) -> Submitter:
+def submitter(ledger: TaskLedger) -> Submitter:
     return Submitter(ledger, retention_seconds=RETENTION)
 
 
@@ -84,7 +86,7 @@ async def _count(plain: Connection, table: str) -> int:
 
 
 async def test_a_key_again_is_the_same_task(
-    submitter: Submitter, ledger: Ledger, plain: Connection
+    submitter: Submitter, ledger: TaskLedger, plain: Connection
 ) -> None:
     first = await _one(submitter, submission(idempotency_key="k"))
 
@@ -96,10 +98,10 @@ async def test_a_key_again_is_the_same_task(
 
 
 async def test_a_key_again_shows_what_became_of_the_task(
-    submitter: Submitter, ledger: Ledger, fleet: Fleet
+    submitter: Submitter, ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
     first = await _one(submitter, submission(idempotency_key="k"))
-    claim = await claim_task(ledger, first.task_id, await open_worker(fleet))
+    claim = await claim_task(ledger, first.task_id, await open_worker(worker_ledger))
     await ledger.settle([succeeded(claim)])
 
     again = await _one(submitter, submission(idempotency_key="k"))
@@ -126,7 +128,7 @@ async def test_a_key_belongs_to_its_tenant(submitter: Submitter, plain: Connecti
 
 
 async def test_many_clients_with_one_key_make_one_task(
-    submitter: Submitter, ledger: Ledger, plain: Connection
+    submitter: Submitter, ledger: TaskLedger, plain: Connection
 ) -> None:
     for round_number in range(20):
         key = f"k{round_number}"
@@ -186,14 +188,14 @@ UNFINISHED = [
 ]
 
 
-@pytest.mark.parametrize("becomes", UNFINISHED)
+@pytest.mark.parametrize("sql", UNFINISHED)
 async def test_a_key_stands_for_its_task_until_that_has_ended(
-    submitter: Submitter, maintenance: Maintenance, ledger: Ledger, plain: Connection, becomes: str
+    submitter: Submitter, maintenance: Maintenance, ledger: TaskLedger, plain: Connection, sql: str
 ) -> None:
     """A task may wait for longer than keys are kept: the same request made a second task, and both
     ran."""
     first = await _one(submitter, submission(idempotency_key="k"))
-    await plain.execute(becomes.encode())
+    await plain.execute(sql.encode())
     await plain.execute(
         "update leaseq.idempotency_keys set expires_at = now() - interval '1 second'"
     )
@@ -236,7 +238,7 @@ async def test_a_key_remembers_a_task_that_was_deleted_by_hand(
 
 
 async def test_an_expired_key_makes_a_new_task(
-    submitter: Submitter, ledger: Ledger, plain: Connection
+    submitter: Submitter, ledger: TaskLedger, plain: Connection
 ) -> None:
     first = await _one(submitter, submission(idempotency_key="k"))
     await ledger.cancel([first.task_id], tenant="default")
@@ -254,7 +256,7 @@ async def test_an_expired_key_makes_a_new_task(
 
 
 async def test_a_key_outlives_its_pruned_task(
-    submitter: Submitter, ledger: Ledger, fleet: Fleet, maintenance: Maintenance, plain: Connection
+    submitter: Submitter, ledger: TaskLedger, maintenance: Maintenance, plain: Connection
 ) -> None:
     first = await _one(submitter, submission(idempotency_key="k", queue="mail"))
     await ledger.cancel([first.task_id], tenant="default")
@@ -272,7 +274,7 @@ async def test_a_key_outlives_its_pruned_task(
 
 
 async def test_a_pruned_key_makes_a_new_task(
-    submitter: Submitter, ledger: Ledger, maintenance: Maintenance, plain: Connection
+    submitter: Submitter, ledger: TaskLedger, maintenance: Maintenance, plain: Connection
 ) -> None:
     first = await _one(submitter, submission(idempotency_key="k"))
     await ledger.cancel([first.task_id], tenant="default")
@@ -285,15 +287,14 @@ async def test_a_pruned_key_makes_a_new_task(
 
 
 async def test_a_replay_writes_and_locks_nothing(
-    pool: Pool, submitter: Submitter, ledger: Ledger
+    pool: Pool, submitter: Submitter, ledger: TaskLedger
 ) -> None:
     """Retries may come in storms, and from inside long transactions: they must not hold each other
     up."""
     first = await _one(submitter, submission(idempotency_key="k"))
     async with holding(pool) as held:
-        inside = await _one(
-            Submitter(Ledger(held), retention_seconds=RETENTION), submission(idempotency_key="k")
-        )
+        other = Submitter(TaskLedger(held), retention_seconds=RETENTION)
+        inside = await _one(other, submission(idempotency_key="k"))
         written = await held.fetch("list_queues")  # the transaction is alive
         outside = await _one(submitter, submission(idempotency_key="k"))
 
@@ -302,7 +303,7 @@ async def test_a_replay_writes_and_locks_nothing(
 
 
 async def test_own_transaction_rolled_back_leaves_nothing(
-    pool: Pool, submitter: Submitter, ledger: Ledger, plain: Connection
+    pool: Pool, submitter: Submitter, ledger: TaskLedger, plain: Connection
 ) -> None:
     async with pool.connection() as conn, conn.transaction(force_rollback=True):
         await _one(submitter, submission(idempotency_key="k", queue="new"), conn=conn)
@@ -313,7 +314,7 @@ async def test_own_transaction_rolled_back_leaves_nothing(
 
 
 async def test_own_transaction_is_delivered_after_the_commit_and_not_before(
-    pool: Pool, submitter: Submitter, ledger: Ledger, fleet: Fleet
+    pool: Pool, submitter: Submitter, ledger: TaskLedger, queue_ledger: QueueLedger
 ) -> None:
     async with pool.connection() as conn, conn.transaction():
         submitted = await _one(submitter, submission(queue="new"), conn=conn)
@@ -327,7 +328,7 @@ async def test_own_transaction_is_delivered_after_the_commit_and_not_before(
         "new",
         State.PENDING,
     )
-    assert [queue.name for queue in await fleet.list_queues()] == ["new"]
+    assert [queue.name for queue in await queue_ledger.list_queues()] == ["new"]
 
 
 async def test_own_transaction_with_a_new_queue_delays_no_other(
@@ -350,7 +351,7 @@ async def test_own_transaction_sees_its_own_key(pool: Pool, submitter: Submitter
 
 
 async def test_a_key_in_flight_is_refused_and_its_neighbours_go_in(
-    pool: Pool, submitter: Submitter, ledger: Ledger
+    pool: Pool, submitter: Submitter, ledger: TaskLedger
 ) -> None:
     async with pool.connection() as conn, conn.transaction():
         await _one(submitter, submission(idempotency_key="held"), conn=conn)
@@ -448,11 +449,11 @@ async def test_a_client_that_never_heard_the_answer_asks_again_with_its_key(
 
 
 async def test_a_claim_whose_answer_was_lost_is_found(
-    far: Far, ledger: Ledger, fleet: Fleet
+    far: Far, ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
     """Claim is not sent again: the attempt would be its own competitor. The worker asks what it
     holds."""
-    worker, task_id = await open_worker(fleet), await submit(ledger)
+    worker, task_id = await open_worker(worker_ledger), await submit(ledger)
     far.proxy.lose_reply(task_id.encode(), until=READY_FOR_QUERY)
 
     with pytest.raises(ServerUnreachable):
@@ -464,9 +465,9 @@ async def test_a_claim_whose_answer_was_lost_is_found(
 
 
 async def test_a_settle_whose_answer_was_lost_counted_once(
-    far: Far, ledger: Ledger, fleet: Fleet
+    far: Far, ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
-    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(worker_ledger))
     far.proxy.lose_reply(claim.task_id.encode(), until=READY_FOR_QUERY)
 
     with pytest.raises(ServerUnreachable):
@@ -474,7 +475,7 @@ async def test_a_settle_whose_answer_was_lost_counted_once(
     assert await far.ledger.settle([errored(claim)]) == {}
 
     assert (await find(ledger, claim.task_id)).retry_count == 1
-    assert len(await ledger.list_attempts(claim.task_id, tenant="default")) == 1
+    assert len(await list_attempts(ledger, claim.task_id)) == 1
 
 
 async def test_a_connection_that_dies_before_the_statement_arrives_costs_a_second_try(

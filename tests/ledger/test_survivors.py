@@ -8,9 +8,9 @@ from __future__ import annotations
 import pytest
 
 from leaseq.connections.postgres_connection import Connection
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.maintenance import Maintenance
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import Claim
 from support.ledger import (
     claim_task,
@@ -29,12 +29,12 @@ LEAST, MOST = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-f
 
 
 @pytest.fixture
-async def worker_id(fleet: Fleet) -> str:
-    return await open_worker(fleet)
+async def worker_id(worker_ledger: WorkerLedger) -> str:
+    return await open_worker(worker_ledger)
 
 
 async def test_pruning_a_task_leaves_a_key_that_names_another(
-    ledger: Ledger, maintenance: Maintenance, plain: Connection, worker_id: str
+    ledger: TaskLedger, maintenance: Maintenance, plain: Connection, worker_id: str
 ) -> None:
     """The key of the first task expired and was used again; the second task is the one that it
     names."""
@@ -51,7 +51,7 @@ async def test_pruning_a_task_leaves_a_key_that_names_another(
 
 
 async def test_pruning_a_task_leaves_its_state_with_its_key(
-    ledger: Ledger, maintenance: Maintenance, plain: Connection, worker_id: str
+    ledger: TaskLedger, maintenance: Maintenance, plain: Connection, worker_id: str
 ) -> None:
     task_id = await submit(ledger, idempotency_key=KEY)
     await ledger.settle([succeeded(await claim_task(ledger, task_id, worker_id))])
@@ -63,7 +63,7 @@ async def test_pruning_a_task_leaves_its_state_with_its_key(
 
 
 async def test_an_ending_without_an_error_keeps_the_error_of_an_earlier_attempt(
-    ledger: Ledger, worker_id: str
+    ledger: TaskLedger, worker_id: str
 ) -> None:
     task_id = await submit(ledger)
     await ledger.settle([errored(await claim_task(ledger, task_id, worker_id), delay=0)])
@@ -76,7 +76,7 @@ async def test_an_ending_without_an_error_keeps_the_error_of_an_earlier_attempt(
 
 
 async def test_a_retry_moves_a_row_that_was_left_in_the_schedule(
-    ledger: Ledger, plain: Connection, worker_id: str
+    ledger: TaskLedger, plain: Connection, worker_id: str
 ) -> None:
     """A row that is too early would start the retry before its time, and one that is too late would
     hold it up."""
@@ -97,6 +97,6 @@ async def test_a_retry_moves_a_row_that_was_left_in_the_schedule(
         assert await cursor.fetchall() == [(True,)]
 
 
-async def _claimed_again(ledger: Ledger, task_id: str, worker_id: str) -> Claim:
+async def _claimed_again(ledger: TaskLedger, task_id: str, worker_id: str) -> Claim:
     assert [snapshot.task_id for snapshot in await promote_due(ledger, limit=10)] == [task_id]
     return await claim_task(ledger, task_id, worker_id)

@@ -8,9 +8,10 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from leaseq.ledger.fleet import Fleet, TaskType
 from leaseq.ledger.maintenance import Maintenance
 from leaseq.ledger.session import Connection
+from leaseq.ledger.task_types import TaskType, TypeLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import TypeDefaults
 
 PLAIN = TaskType("add", "sums", b'{"type":"object"}')
@@ -23,9 +24,9 @@ async def _written(plain: Connection) -> datetime:
     return datetime.fromisoformat(str(row[0]))
 
 
-async def test_types_come_back_as_they_were_registered(fleet: Fleet) -> None:
-    await fleet.register_types([LIMITED, PLAIN])
-    assert await fleet.list_types() == [PLAIN, LIMITED]
+async def test_types_come_back_as_they_were_registered(type_ledger: TypeLedger) -> None:
+    await type_ledger.register_types([LIMITED, PLAIN])
+    assert await type_ledger.list_types() == [PLAIN, LIMITED]
     assert PLAIN.defaults == TypeDefaults(queue="sums")
     assert LIMITED.defaults == TypeDefaults(queue="billing", max_attempts=2, timeout_seconds=30.0)
 
@@ -42,102 +43,116 @@ async def test_types_come_back_as_they_were_registered(fleet: Fleet) -> None:
     ],
     ids=str,
 )
-async def test_a_new_release_changes_each_of_them(fleet: Fleet, change: dict[str, object]) -> None:
-    await fleet.register_types([LIMITED])
-    await fleet.register_types([replace(LIMITED, **change)])
-    assert await fleet.list_types() == [replace(LIMITED, **change)]
+async def test_a_new_release_changes_each_of_them(
+    type_ledger: TypeLedger, change: dict[str, object]
+) -> None:
+    await type_ledger.register_types([LIMITED])
+    await type_ledger.register_types([replace(LIMITED, **change)])
+    assert await type_ledger.list_types() == [replace(LIMITED, **change)]
 
 
-async def test_registering_the_same_again_writes_nothing(fleet: Fleet, plain: Connection) -> None:
-    await fleet.register_types([PLAIN, LIMITED])
+async def test_registering_the_same_again_writes_nothing(
+    type_ledger: TypeLedger, plain: Connection
+) -> None:
+    await type_ledger.register_types([PLAIN, LIMITED])
     written = await _written(plain)
-    await fleet.register_types([PLAIN, LIMITED])
+    await type_ledger.register_types([PLAIN, LIMITED])
     assert await _written(plain) == written
 
 
 @pytest.mark.parametrize(
     "wrong", [{"max_attempts": 0}, {"timeout_seconds": 0.0}, {"timeout_seconds": -1.0}], ids=str
 )
-async def test_limits_that_mean_nothing_are_refused(fleet: Fleet, wrong: dict[str, object]) -> None:
+async def test_limits_that_mean_nothing_are_refused(
+    type_ledger: TypeLedger, wrong: dict[str, object]
+) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
-        await fleet.register_types([replace(PLAIN, **wrong)])
+        await type_ledger.register_types([replace(PLAIN, **wrong)])
 
 
 OLD = TaskType("add", "sums", b'{"classes":[1]}')
 NEW = TaskType("add", "totals", b'{"classes":[2]}', max_attempts=4)
 
 
-async def boot(fleet: Fleet, worker_id: str, *types: TaskType) -> None:
-    await fleet.open_worker(worker_id, host="here", pid=1, queues=["default"], version="0")
-    await fleet.register_types(types, worker_id=worker_id)
+async def boot(
+    worker_ledger: WorkerLedger, type_ledger: TypeLedger, worker_id: str, *types: TaskType
+) -> None:
+    await worker_ledger.open_worker(worker_id, host="here", pid=1, queues=["default"], version="0")
+    await type_ledger.register_types(types, worker_id=worker_id)
 
 
-async def close(fleet: Fleet, *worker_ids: str) -> None:
+async def close(worker_ledger: WorkerLedger, *worker_ids: str) -> None:
     for worker_id in worker_ids:
-        await fleet.close_worker(worker_id, reason="drained")
+        await worker_ledger.close_worker(worker_id, reason="drained")
 
 
 async def test_a_worker_of_the_release_before_that_starts_again_turns_nothing_back(
-    fleet: Fleet,
+    worker_ledger: WorkerLedger,
+    type_ledger: TypeLedger,
 ) -> None:
-    await boot(fleet, "old-1", OLD)
-    await boot(fleet, "new-1", NEW)
-    assert await fleet.list_types() == [NEW, OLD], "both are live, and the newer one is first"
-    await close(fleet, "old-1")
-    assert await fleet.list_types() == [NEW]
-    await boot(fleet, "old-2", OLD)
-    assert await fleet.list_types() == [NEW, OLD]
-    assert await fleet.find_outdated([OLD, NEW, LIMITED]) == {"add"}
-    assert await fleet.find_outdated([NEW]) == set()
+    await boot(worker_ledger, type_ledger, "old-1", OLD)
+    await boot(worker_ledger, type_ledger, "new-1", NEW)
+    assert await type_ledger.list_types() == [NEW, OLD], "both are live, and the newer one is first"
+    await close(worker_ledger, "old-1")
+    assert await type_ledger.list_types() == [NEW]
+    await boot(worker_ledger, type_ledger, "old-2", OLD)
+    assert await type_ledger.list_types() == [NEW, OLD]
+    assert await type_ledger.find_outdated([OLD, NEW, LIMITED]) == {"add"}
+    assert await type_ledger.find_outdated([NEW]) == set()
 
 
-async def test_a_rollback_turns_it_back_once_no_newer_worker_is_open(fleet: Fleet) -> None:
-    await boot(fleet, "old-1", OLD)
-    await boot(fleet, "new-1", NEW)
-    await close(fleet, "old-1", "new-1")
-    assert await fleet.list_types() == [NEW], "the last that was in use"
-    await boot(fleet, "old-2", OLD)
-    assert await fleet.list_types() == [OLD]
-    assert await fleet.find_outdated([OLD]) == set()
-    await close(fleet, "old-2")
-    assert await fleet.list_types() == [OLD], "also while no worker is open"
+async def test_a_rollback_turns_it_back_once_no_newer_worker_is_open(
+    worker_ledger: WorkerLedger, type_ledger: TypeLedger
+) -> None:
+    await boot(worker_ledger, type_ledger, "old-1", OLD)
+    await boot(worker_ledger, type_ledger, "new-1", NEW)
+    await close(worker_ledger, "old-1", "new-1")
+    assert await type_ledger.list_types() == [NEW], "the last that was in use"
+    await boot(worker_ledger, type_ledger, "old-2", OLD)
+    assert await type_ledger.list_types() == [OLD]
+    assert await type_ledger.find_outdated([OLD]) == set()
+    await close(worker_ledger, "old-2")
+    assert await type_ledger.list_types() == [OLD], "also while no worker is open"
 
 
 async def test_types_of_closed_workers_are_kept_once_per_version(
-    fleet: Fleet, plain: Connection
+    worker_ledger: WorkerLedger, type_ledger: TypeLedger, plain: Connection
 ) -> None:
-    await boot(fleet, "new-0", NEW)
+    await boot(worker_ledger, type_ledger, "new-0", NEW)
     for n in range(3):
-        await boot(fleet, f"old-{n}", OLD)
-        await close(fleet, f"old-{n}")
+        await boot(worker_ledger, type_ledger, f"old-{n}", OLD)
+        await close(worker_ledger, f"old-{n}")
     cursor = await plain.execute("select worker_id from leaseq.worker_types order by 1")
     assert await cursor.fetchall() == [("new-0",), ("old-2",)]
 
 
 async def test_a_worker_of_an_older_leaseq_turns_nothing_back(
-    fleet: Fleet, plain: Connection
+    worker_ledger: WorkerLedger, type_ledger: TypeLedger, plain: Connection
 ) -> None:
     """It writes `task_types` alone. A type that only it has registered has a JSON Schema, and no
     shape."""
-    await boot(fleet, "new-1", NEW)
+    await boot(worker_ledger, type_ledger, "new-1", NEW)
     for name in ("add", "note"):
         await plain.execute(
             "insert into leaseq.task_types (type, queue, payload_schema) values (%s, 'other', '{\"type\":\"object\"}')"
             " on conflict (type) do update set queue = excluded.queue, payload_schema = excluded.payload_schema",
             (name,),
         )
-    assert await fleet.list_types() == [
+    assert await type_ledger.list_types() == [
         NEW,
         TaskType("note", "other", None, payload_schema=b'{"type":"object"}'),
     ]
 
 
 async def test_versions_that_no_worker_is_known_to_have_used_are_pruned(
-    fleet: Fleet, maintenance: Maintenance, plain: Connection
+    worker_ledger: WorkerLedger,
+    type_ledger: TypeLedger,
+    maintenance: Maintenance,
+    plain: Connection,
 ) -> None:
-    await fleet.register_types([OLD])
-    await fleet.register_types([NEW, LIMITED])
-    await boot(fleet, "w-1", PLAIN)
+    await type_ledger.register_types([OLD])
+    await type_ledger.register_types([NEW, LIMITED])
+    await boot(worker_ledger, type_ledger, "w-1", PLAIN)
     await maintenance.prune_workers(retention_seconds=3600)
     cursor = await plain.execute("select count(*) from leaseq.type_versions")
     assert await cursor.fetchall() == [(4,)]

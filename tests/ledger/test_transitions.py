@@ -8,9 +8,9 @@ import pytest
 
 from leaseq.codec import FIRST_ID
 from leaseq.connections.postgres_connection import Connection
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.maintenance import Maintenance, Pruned
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.lifecycle import TRANSITIONS
 from leaseq.model import Claim, State, Submission
 from support.ledger import (
@@ -28,7 +28,7 @@ from support.ledger import (
 
 # The parameters of each attack: the task, a claim that would fit if it were running, and an open
 # worker.
-Attack = Callable[[Ledger, Claim, str], Awaitable[object]]
+Attack = Callable[[TaskLedger, Claim, str], Awaitable[object]]
 
 ATTACKS: dict[str, tuple[str, Attack]] = {
     "promote": ("promote", lambda ledger, claim, worker: promote_due(ledger, limit=10)),
@@ -56,7 +56,7 @@ ATTACKS: dict[str, tuple[str, Attack]] = {
 }
 
 
-async def _in_state(ledger: Ledger, state: State, worker: str) -> Claim:
+async def _in_state(ledger: TaskLedger, state: State, worker: str) -> Claim:
     """A task that was claimed once and came to be in that state, with the claim of that attempt."""
     task_id = await submit(ledger)
     claim = await claim_task(ledger, task_id, worker)
@@ -74,9 +74,9 @@ async def _in_state(ledger: Ledger, state: State, worker: str) -> Claim:
 
 @pytest.mark.parametrize("state", State)
 async def test_no_verb_makes_a_transition_that_is_not_in_the_table(
-    ledger: Ledger, fleet: Fleet, plain: Connection, state: State
+    ledger: TaskLedger, worker_ledger: WorkerLedger, plain: Connection, state: State
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     allowed = {(verb, to) for source, verb, to in TRANSITIONS if source is state}
     made = set()
     for verb, attack in ATTACKS.values():
@@ -92,7 +92,9 @@ async def test_no_verb_makes_a_transition_that_is_not_in_the_table(
 
 
 @pytest.mark.parametrize("said", [submission(), submission(delay_seconds=60.0)])
-async def test_submit_makes_the_transitions_of_the_table(ledger: Ledger, said: Submission) -> None:
+async def test_submit_makes_the_transitions_of_the_table(
+    ledger: TaskLedger, said: Submission
+) -> None:
     await ledger.submit([said], retention_seconds=RETENTION)
     state = (await ledger.find_states([said.task_id]))[said.task_id]
     assert (None, "submit", state) in TRANSITIONS
@@ -100,9 +102,9 @@ async def test_submit_makes_the_transitions_of_the_table(ledger: Ledger, said: S
 
 @pytest.mark.parametrize("state", State)
 async def test_only_what_is_finished_and_old_enough_is_pruned(
-    ledger: Ledger, fleet: Fleet, maintenance: Maintenance, state: State
+    ledger: TaskLedger, worker_ledger: WorkerLedger, maintenance: Maintenance, state: State
 ) -> None:
-    claim = await _in_state(ledger, state, await open_worker(fleet))
+    claim = await _in_state(ledger, state, await open_worker(worker_ledger))
     last = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
     assert await maintenance.prune_tasks(

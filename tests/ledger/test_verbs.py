@@ -10,8 +10,10 @@ import pytest
 from psycopg.rows import dict_row
 
 from leaseq.connections.postgres_connection import Connection
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger, TaskFilter
+from leaseq.ledger.queues import QueueLedger
+from leaseq.ledger.task_lists import TaskFilter, TaskLists
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.lifecycle import SUSPECT_CRASHES
 from leaseq.model import (
     Claim,
@@ -41,7 +43,7 @@ from support.ledger import (
 )
 
 
-async def test_submit_records_the_payload_byte_for_byte(ledger: Ledger) -> None:
+async def test_submit_records_the_payload_byte_for_byte(ledger: TaskLedger) -> None:
     payload = b'{"b" : 1e2,  "a":[ "\\u00e9", "\xc3\xa9" ], "a": null}'
 
     task = await find(
@@ -57,7 +59,7 @@ async def test_submit_records_the_payload_byte_for_byte(ledger: Ledger) -> None:
     )
 
 
-async def test_submit_later_is_scheduled(ledger: Ledger, plain: Connection) -> None:
+async def test_submit_later_is_scheduled(ledger: TaskLedger, plain: Connection) -> None:
     in_an_hour = datetime.now(UTC) + timedelta(hours=1)
 
     delayed = await submit(ledger, delay_seconds=60.0)
@@ -72,14 +74,14 @@ async def test_submit_later_is_scheduled(ledger: Ledger, plain: Connection) -> N
     assert task.run_at - task.created_at == timedelta(seconds=60)
 
 
-async def test_submit_makes_the_queue_known(ledger: Ledger, fleet: Fleet) -> None:
+async def test_submit_makes_the_queue_known(ledger: TaskLedger, queue_ledger: QueueLedger) -> None:
     await submit(ledger, queue="mail")
     await submit(ledger, queue="mail")
 
-    assert [queue.name for queue in await fleet.list_queues()] == ["mail"]
+    assert [queue.name for queue in await queue_ledger.list_queues()] == ["mail"]
 
 
-async def test_submit_again_changes_nothing(ledger: Ledger, plain: Connection) -> None:
+async def test_submit_again_changes_nothing(ledger: TaskLedger, plain: Connection) -> None:
     same = submission(idempotency_key="k")
     keyless = submission()
     await ledger.submit([same, keyless], retention_seconds=RETENTION)
@@ -90,14 +92,14 @@ async def test_submit_again_changes_nothing(ledger: Ledger, plain: Connection) -
     assert (await (await plain.execute("select count(*) from leaseq.tasks")).fetchall())[0][0] == 2
 
 
-async def test_submit_of_what_postgres_cannot_store_is_refused(ledger: Ledger) -> None:
+async def test_submit_of_what_postgres_cannot_store_is_refused(ledger: TaskLedger) -> None:
     with pytest.raises(Exception, match="cannot store") as caught:
         await ledger.submit([submission(tenant="a\x00b")], retention_seconds=RETENTION)
     assert getattr(caught.value, "code", None) == "submission_invalid"
 
 
 async def test_promote_takes_what_is_due_and_no_more(
-    ledger: Ledger, fleet: Fleet, plain: Connection
+    ledger: TaskLedger, queue_ledger: QueueLedger, plain: Connection
 ) -> None:
     due = [
         await submit(ledger, delay_seconds=30.0, queue="q", priority=Priority.HIGH)
@@ -119,11 +121,11 @@ async def test_promote_takes_what_is_due_and_no_more(
     assert await promote_due(ledger, limit=2) == []
     assert await scheduled(plain) == {later}
     assert (await find(ledger, due[0])).state is State.PENDING
-    assert [queue.name for queue in await fleet.list_queues()] == ["q"]
+    assert [queue.name for queue in await queue_ledger.list_queues()] == ["q"]
 
 
 async def test_promote_only_removes_a_row_whose_task_is_not_scheduled(
-    ledger: Ledger, plain: Connection
+    ledger: TaskLedger, plain: Connection
 ) -> None:
     task_id = await submit(ledger)
     await plain.execute("insert into leaseq.scheduled values (%s, now())", [task_id])
@@ -132,8 +134,10 @@ async def test_promote_only_removes_a_row_whose_task_is_not_scheduled(
     assert await scheduled(plain) == set()
 
 
-async def test_claim_gives_a_new_attempt_once(ledger: Ledger, fleet: Fleet) -> None:
-    worker = await open_worker(fleet)
+async def test_claim_gives_a_new_attempt_once(
+    ledger: TaskLedger, worker_ledger: WorkerLedger
+) -> None:
+    worker = await open_worker(worker_ledger)
     task_id = await submit(ledger, headers=b'{"traceparent": "00-1"}', idempotency_key="k")
 
     (claimed,) = await ledger.claim([task_id, task_id], worker_id=worker)
@@ -154,19 +158,19 @@ async def test_claim_gives_a_new_attempt_once(ledger: Ledger, fleet: Fleet) -> N
 
 
 async def test_claim_by_an_incarnation_that_is_closed_or_unknown_gets_nothing(
-    ledger: Ledger, fleet: Fleet
+    ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     task_id = await submit(ledger)
-    assert await fleet.close_worker(worker, reason="tested")
+    assert await worker_ledger.close_worker(worker, reason="tested")
 
     assert await ledger.claim([task_id], worker_id=worker) == []
     assert await ledger.claim([task_id], worker_id="never-opened") == []
     assert (await find(ledger, task_id)).attempt == 0
 
 
-async def test_claim_says_what_has_expired(ledger: Ledger, fleet: Fleet) -> None:
-    worker = await open_worker(fleet)
+async def test_claim_says_what_has_expired(ledger: TaskLedger, worker_ledger: WorkerLedger) -> None:
+    worker = await open_worker(worker_ledger)
     now = datetime.now(UTC)
     dead = await submit(ledger, expires_at=now - timedelta(seconds=1))
     alive = await submit(ledger, expires_at=now + timedelta(hours=1))
@@ -188,9 +192,13 @@ async def test_claim_says_what_has_expired(ledger: Ledger, fleet: Fleet) -> None
     ],
 )
 async def test_a_task_whose_first_attempt_began_in_time_does_not_expire(
-    ledger: Ledger, fleet: Fleet, plain: Connection, ending: Ending, expired: bool
+    ledger: TaskLedger,
+    worker_ledger: WorkerLedger,
+    plain: Connection,
+    ending: Ending,
+    expired: bool,
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     task_id = await submit(ledger, expires_at=datetime.now(UTC) + timedelta(hours=1))
     (first,) = await ledger.claim([task_id], worker_id=worker)
     assert not first.expired
@@ -204,9 +212,9 @@ async def test_a_task_whose_first_attempt_began_in_time_does_not_expire(
 
 
 async def test_settle_success_stores_the_result_and_no_attempt(
-    ledger: Ledger, fleet: Fleet
+    ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
-    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(worker_ledger))
 
     settled = await ledger.settle([succeeded(claim, b'{"x" : null}')])
 
@@ -219,13 +227,13 @@ async def test_settle_success_stores_the_result_and_no_attempt(
         None,
     )
     assert task.finished_at is not None
-    assert await ledger.list_attempts(claim.task_id, tenant="default") == []
+    assert await TaskLists(ledger.session).list_attempts(claim.task_id, tenant="default") == []
 
 
 async def test_settle_retry_waits_for_its_delay_and_records_the_attempt(
-    ledger: Ledger, fleet: Fleet, plain: Connection
+    ledger: TaskLedger, worker_ledger: WorkerLedger, plain: Connection
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     claim = await claim_task(ledger, await submit(ledger), worker)
 
     await ledger.settle([errored(claim, delay=60.0)])
@@ -235,20 +243,20 @@ async def test_settle_retry_waits_for_its_delay_and_records_the_attempt(
     assert task.started_at is not None
     assert timedelta(seconds=59) < task.run_at - task.started_at < timedelta(seconds=65)
     assert await scheduled(plain) == {claim.task_id}
-    (attempt,) = await ledger.list_attempts(claim.task_id, tenant="default")
+    (attempt,) = await TaskLists(ledger.session).list_attempts(claim.task_id, tenant="default")
     assert (attempt.outcome, attempt.worker_id, attempt.next_state) == (
         Outcome.ERRORED,
         worker,
         State.SCHEDULED,
     )
     assert msgspec.json.decode(attempt.error or b"")["code"] == "error"
-    assert await ledger.list_attempts(claim.task_id, tenant="another") == []
+    assert await TaskLists(ledger.session).list_attempts(claim.task_id, tenant="another") == []
 
 
 async def test_settle_lost_counts_the_crash_and_changes_the_lane(
-    ledger: Ledger, fleet: Fleet
+    ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
-    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(worker_ledger))
     crashed = Disposition(State.PENDING, crashes=SUSPECT_CRASHES)
 
     settled = await ledger.settle([Settlement(claim, Ending(Outcome.LOST, alone=True), crashed)])
@@ -263,8 +271,10 @@ async def test_settle_lost_counts_the_crash_and_changes_the_lane(
     )
 
 
-async def test_settle_with_an_old_fence_changes_nothing(ledger: Ledger, fleet: Fleet) -> None:
-    first, second = await open_worker(fleet), await open_worker(fleet)
+async def test_settle_with_an_old_fence_changes_nothing(
+    ledger: TaskLedger, worker_ledger: WorkerLedger
+) -> None:
+    first, second = await open_worker(worker_ledger), await open_worker(worker_ledger)
     task_id = await submit(ledger)
     old = await claim_task(ledger, task_id, first)
     await ledger.settle([lost(old)])
@@ -281,8 +291,10 @@ async def test_settle_with_an_old_fence_changes_nothing(ledger: Ledger, fleet: F
     assert current == Claim(task_id, 2, second)
 
 
-async def test_settle_of_a_batch_counts_each_on_its_own(ledger: Ledger, fleet: Fleet) -> None:
-    worker = await open_worker(fleet)
+async def test_settle_of_a_batch_counts_each_on_its_own(
+    ledger: TaskLedger, worker_ledger: WorkerLedger
+) -> None:
+    worker = await open_worker(worker_ledger)
     claims = [await claim_task(ledger, await submit(ledger), worker) for _ in range(4)]
     await ledger.settle([succeeded(claims[0])])
 
@@ -305,9 +317,9 @@ async def test_settle_of_a_batch_counts_each_on_its_own(ledger: Ledger, fleet: F
 
 @pytest.mark.parametrize("said", ["\ud800", "a\x00b", "\U0001f980", '"\\'])
 async def test_settle_takes_any_text_that_an_exception_may_hold(
-    ledger: Ledger, fleet: Fleet, said: str
+    ledger: TaskLedger, worker_ledger: WorkerLedger, said: str
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     ugly, neighbour = [await claim_task(ledger, await submit(ledger), worker) for _ in range(2)]
     error = TaskError("error", said, type=said, traceback=said)
     ending = Settlement(
@@ -321,9 +333,9 @@ async def test_settle_takes_any_text_that_an_exception_may_hold(
 
 
 async def test_cancel_stops_what_waits_and_asks_what_runs(
-    ledger: Ledger, fleet: Fleet, plain: Connection
+    ledger: TaskLedger, worker_ledger: WorkerLedger, plain: Connection
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     pending, later = await submit(ledger), await submit(ledger, delay_seconds=60.0)
     claim = await claim_task(ledger, await submit(ledger), worker)
     done = await claim_task(ledger, await submit(ledger), worker)
@@ -346,9 +358,9 @@ async def test_cancel_stops_what_waits_and_asks_what_runs(
 
 @pytest.mark.parametrize("ending", [released, errored, lost, cancelled])
 async def test_settle_honours_a_cancel_request(
-    ledger: Ledger, fleet: Fleet, plain: Connection, ending: object
+    ledger: TaskLedger, worker_ledger: WorkerLedger, plain: Connection, ending: object
 ) -> None:
-    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(worker_ledger))
     await ledger.cancel([claim.task_id], tenant="default")
 
     assert callable(ending)
@@ -359,8 +371,10 @@ async def test_settle_honours_a_cancel_request(
     assert await scheduled(plain) == set()
 
 
-async def test_settle_success_beats_a_cancel_request(ledger: Ledger, fleet: Fleet) -> None:
-    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
+async def test_settle_success_beats_a_cancel_request(
+    ledger: TaskLedger, worker_ledger: WorkerLedger
+) -> None:
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(worker_ledger))
     await ledger.cancel([claim.task_id], tenant="default")
 
     await ledger.settle([succeeded(claim)])
@@ -368,8 +382,10 @@ async def test_settle_success_beats_a_cancel_request(ledger: Ledger, fleet: Flee
     assert (await find(ledger, claim.task_id)).state is State.SUCCESS
 
 
-async def test_redrive_starts_again_under_a_higher_fence(ledger: Ledger, fleet: Fleet) -> None:
-    worker = await open_worker(fleet)
+async def test_redrive_starts_again_under_a_higher_fence(
+    ledger: TaskLedger, worker_ledger: WorkerLedger
+) -> None:
+    worker = await open_worker(worker_ledger)
     claim = await claim_task(ledger, await submit(ledger, expires_at=datetime.now(UTC)), worker)
     await ledger.settle([errored(claim, then=State.FAILED)])
 
@@ -388,8 +404,10 @@ async def test_redrive_starts_again_under_a_higher_fence(ledger: Ledger, fleet: 
     assert (await claim_task(ledger, claim.task_id, worker)).attempt == 2
 
 
-async def test_progress_is_kept_until_the_next_attempt(ledger: Ledger, fleet: Fleet) -> None:
-    worker = await open_worker(fleet)
+async def test_progress_is_kept_until_the_next_attempt(
+    ledger: TaskLedger, worker_ledger: WorkerLedger
+) -> None:
+    worker = await open_worker(worker_ledger)
     claim = await claim_task(ledger, await submit(ledger), worker)
 
     assert await ledger.set_progress(claim, b'{"done" : 3}')
@@ -401,9 +419,9 @@ async def test_progress_is_kept_until_the_next_attempt(ledger: Ledger, fleet: Fl
 
 
 async def test_progress_of_an_earlier_attempt_of_the_same_worker(
-    ledger: Ledger, fleet: Fleet
+    ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
-    worker = await open_worker(fleet)
+    worker = await open_worker(worker_ledger)
     old = await claim_task(ledger, await submit(ledger), worker)
     await ledger.settle([released(old)])
     current = await claim_task(ledger, old.task_id, worker)
@@ -414,7 +432,7 @@ async def test_progress_of_an_earlier_attempt_of_the_same_worker(
     assert (await find(ledger, old.task_id)).progress == b"2"
 
 
-async def test_list_tasks_pages_from_the_newest_and_filters(ledger: Ledger) -> None:
+async def test_list_tasks_pages_from_the_newest_and_filters(ledger: TaskLedger) -> None:
     ids = [
         await submit(ledger, queue=f"q{n % 2}", type=f"t{n % 3}", idempotency_key=f"k{n}")
         for n in range(6)
@@ -424,7 +442,9 @@ async def test_list_tasks_pages_from_the_newest_and_filters(ledger: Ledger) -> N
     newest = sorted(ids, reverse=True)
 
     async def listed(**wanted: object) -> list[str]:
-        found = await ledger.list_tasks(msgspec.convert(wanted, TaskFilter), tenant="default")
+        found = await TaskLists(ledger.session).list_tasks(
+            msgspec.convert(wanted, TaskFilter), tenant="default"
+        )
         return [task.task_id for task in found.tasks]
 
     assert await listed() == newest
@@ -435,7 +455,7 @@ async def test_list_tasks_pages_from_the_newest_and_filters(ledger: Ledger) -> N
     assert await listed(idempotency_key="k4") == [ids[4]]
 
 
-async def test_find_is_blind_to_other_tenants(ledger: Ledger) -> None:
+async def test_find_is_blind_to_other_tenants(ledger: TaskLedger) -> None:
     task_id = await submit(ledger, tenant="one")
 
     assert await ledger.find([task_id], tenant="two") == {}
@@ -443,7 +463,7 @@ async def test_find_is_blind_to_other_tenants(ledger: Ledger) -> None:
 
 
 async def test_a_callers_connection_may_make_rows_of_another_kind(
-    ledger: Ledger, postgres_url: str
+    ledger: TaskLedger, postgres_url: str
 ) -> None:
     wanted = submission()
     async with (

@@ -9,15 +9,15 @@ from time import monotonic
 import pytest
 
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Session
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import State
 from leaseq.operations.wait import BURST, POLLS_PER_SECOND, SLOWEST_POLL_SECONDS, Waiter
 from support.ledger import claim_task, open_worker, submit, succeeded
 
 
-class Counting(Ledger):
+class Counting(TaskLedger):
     """Counts the questions, and can be away."""
 
     def __init__(self, session: Session) -> None:
@@ -49,9 +49,9 @@ async def waiter(counting: Counting) -> AsyncIterator[Waiter]:
 
 
 async def test_a_waiter_is_woken_by_the_end_and_not_before(
-    waiter: Waiter, counting: Counting, ledger: Ledger, fleet: Fleet
+    waiter: Waiter, counting: Counting, ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
-    claim = await claim_task(ledger, await submit(ledger), await open_worker(fleet))
+    claim = await claim_task(ledger, await submit(ledger), await open_worker(worker_ledger))
     waiting = asyncio.create_task(waiter.wait(claim.task_id, timeout=30))
     await counting.answered.wait()
     assert not waiting.done()
@@ -61,7 +61,7 @@ async def test_a_waiter_is_woken_by_the_end_and_not_before(
     assert await waiting
 
 
-async def test_a_wait_ends_with_its_time(waiter: Waiter, ledger: Ledger) -> None:
+async def test_a_wait_ends_with_its_time(waiter: Waiter, ledger: TaskLedger) -> None:
     task_id = await submit(ledger)
     assert not await waiter.wait(task_id, timeout=0.05)
     await ledger.cancel([task_id], tenant="default")
@@ -73,7 +73,7 @@ async def test_a_task_that_is_gone_has_ended(waiter: Waiter) -> None:
 
 
 async def test_a_thousand_waiters_ask_one_question(
-    waiter: Waiter, counting: Counting, ledger: Ledger
+    waiter: Waiter, counting: Counting, ledger: TaskLedger
 ) -> None:
     ids = [await submit(ledger) for _ in range(10)]
     waiting = [asyncio.create_task(waiter.wait(task_id, timeout=30)) for task_id in ids * 100]
@@ -87,7 +87,7 @@ async def test_a_thousand_waiters_ask_one_question(
 
 
 async def test_newcomers_are_looked_at_soon_and_the_others_no_more_often(
-    waiter: Waiter, counting: Counting, ledger: Ledger
+    waiter: Waiter, counting: Counting, ledger: TaskLedger
 ) -> None:
     """Each newcomer used to set the pace of all: a thousand waiters were asked about 68 times a
     second."""
@@ -113,7 +113,9 @@ async def test_newcomers_are_looked_at_soon_and_the_others_no_more_often(
     assert all(await asyncio.gather(*waiting))
 
 
-async def test_an_outage_is_waited_out(waiter: Waiter, counting: Counting, ledger: Ledger) -> None:
+async def test_an_outage_is_waited_out(
+    waiter: Waiter, counting: Counting, ledger: TaskLedger
+) -> None:
     task_id = await submit(ledger)
     await ledger.cancel([task_id], tenant="default")
     counting.away = 3
@@ -122,7 +124,7 @@ async def test_an_outage_is_waited_out(waiter: Waiter, counting: Counting, ledge
 
 
 async def test_abandoned_wait_leaves_nothing_behind(
-    waiter: Waiter, counting: Counting, ledger: Ledger
+    waiter: Waiter, counting: Counting, ledger: TaskLedger
 ) -> None:
     task_id = await submit(ledger)
     waiting = asyncio.create_task(waiter.wait(task_id, timeout=30))

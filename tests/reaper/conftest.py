@@ -39,5 +39,5 @@ async def staged(config: Config) -> AsyncIterator[Stage]:
         open_engine(config, name="leaseq test", pool_size=6) as engine,
         await psycopg.AsyncConnection.connect(str(config.postgres_url), autocommit=True) as plain,
     ):
-        await engine.stores.fleet.register_queues(["default"])
+        await engine.stores.queues.register_queues(["default"])
         yield Stage(engine, plain)

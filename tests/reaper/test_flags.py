@@ -52,7 +52,7 @@ async def test_flags_of_later_shares_go_when_their_queues_are_resumed(
     monkeypatch.setattr(pause_flags, "SHARE", 3)
     for _ in range(3):
         await reconcile.run_once()
-    await stage.stores.fleet.pause(NAMES[6], paused=False)
+    await stage.stores.queues.pause(NAMES[6], paused=False)
     for _ in range(3):
         await reconcile.run_once()
     assert await flagged(stage) == set(NAMES[:6])
@@ -65,7 +65,7 @@ async def test_a_queue_that_is_paused_again_during_a_round_keeps_its_flag(
     monkeypatch.setattr(pause_flags, "SHARE", 3)
     for _ in range(3):
         await reconcile.run_once()
-    await stage.stores.fleet.pause(NAMES[0], paused=False)
+    await stage.stores.queues.pause(NAMES[0], paused=False)
     await reconcile.run_once()  # reads the share without it
     await stage.engine.pause(NAMES[0], paused=True)
     for _ in range(2):

@@ -80,11 +80,11 @@ async def test_an_attempt_that_was_only_on_its_way_is_left_alone(
     await reconcile.run_once()
     match meanwhile:
         case "settled":
-            await stage.stores.ledger.settle([succeeded(Claim(task_id, 1, worker_id))])
+            await stage.stores.tasks.settle([succeeded(Claim(task_id, 1, worker_id))])
         case "claimed again":
             await stage.plain.execute("update leaseq.tasks set attempt = 2")
         case "closed":
-            await stage.stores.fleet.close_worker(worker_id, reason="silent")
+            await stage.stores.workers.close_worker(worker_id, reason="silent")
         case _:
             await stage.stores.dispatcher.restore("default", [task_id], worker_id=worker_id)
     with recorded() as events:

@@ -132,14 +132,14 @@ async def test_a_row_that_is_locked_for_a_moment_is_waited_for(
     worker_id = await stage.worker()
     await stage.take(worker_id)
     async with locking(stage, ids[0]) as conn:
-        find = stage.stores.ledger.find_locked
+        find = stage.stores.tasks.find_locked
 
         async def then_free(task_ids: list[str]) -> list[str]:
             found = await find(task_ids)
             await conn.rollback()
             return found
 
-        monkeypatch.setattr(stage.stores.ledger, "find_locked", then_free)
+        monkeypatch.setattr(stage.stores.tasks, "find_locked", then_free)
         with recorded() as events:
             await stage.engine.reaper.reap(death(worker_id))
     assert await stage.lane() == ids
@@ -153,7 +153,7 @@ async def test_an_orphan_whose_row_is_locked_is_tried_again_and_holds_up_no_othe
     ids = await stage.submit(3)
     worker_id = await stage.worker()
     await stage.take(worker_id)
-    await stage.stores.fleet.close_worker(worker_id, reason="killed by SIGKILL")
+    await stage.stores.workers.close_worker(worker_id, reason="killed by SIGKILL")
     await stage.redis.flushall()
     async with locking(stage, ids[0]):
         for _ in range(4):

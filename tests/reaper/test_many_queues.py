@@ -19,7 +19,7 @@ async def test_a_worker_of_many_queues_is_taken_back_wherever_it_held_something(
     ids = [(await stage.submit(queue=queue))[0] for queue in ("q3", "q17")]
     for queue in ("q3", "q17"):
         found = await stage.stores.dispatcher.pull(queue, worker_id=worker, limit=5)
-        await stage.stores.ledger.claim(found.task_ids, worker_id=worker)
+        await stage.stores.tasks.claim(found.task_ids, worker_id=worker)
     asked = stage.stores.dispatcher.held
     looks: list[str] = []
 

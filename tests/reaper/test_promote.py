@@ -30,7 +30,7 @@ async def due(
 ) -> list[str]:
     """So many SCHEDULED tasks that are due."""
     batch = [submission(queue=queue, priority=priority, delay_seconds=60.0) for _ in range(count)]
-    await stage.stores.ledger.submit(batch, retention_seconds=RETENTION)
+    await stage.stores.tasks.submit(batch, retention_seconds=RETENTION)
     ids = sorted(s.task_id for s in batch)
     await stage.plain.execute(
         "update leaseq.scheduled set run_at = now() where task_id = any(%s::uuid[])", [ids]
@@ -84,7 +84,7 @@ async def test_a_promotion_whose_answer_is_lost_is_delivered_in_the_next_pass(
         # its statements are prepared now, so that the next exchange is the promotion itself
         await duty.run_once()
         ids = await due(stage, 5)
-        list_due = engine.stores.ledger.list_due
+        list_due = engine.stores.due_tasks.list_due
 
         async def armed(places: Any) -> Any:
             listed = await list_due(places)
@@ -96,7 +96,7 @@ async def test_a_promotion_whose_answer_is_lost_is_delivered_in_the_next_pass(
             )
             return listed
 
-        monkeypatch.setattr(engine.stores.ledger, "list_due", armed)
+        monkeypatch.setattr(engine.stores.due_tasks, "list_due", armed)
         with pytest.raises(ServerUnreachable):
             await duty.run_once()
         monkeypatch.undo()
@@ -118,7 +118,7 @@ async def test_one_queue_has_room_and_another_has_not(narrow: Stage) -> None:
     assert len([value for value in await narrow.lane(queue="crowded") if value]) == WINDOW
     assert sorted(await narrow.lane(Lane.HIGH, queue="crowded")) == high
     assert sorted(await narrow.lane()) == others
-    states = await narrow.stores.ledger.find_states(crowd)
+    states = await narrow.stores.tasks.find_states(crowd)
     assert sum(state is State.PENDING for state in states.values()) == WINDOW
     # As the lane gives room, the rest follows, the longest due first, and no backlog has begun.
     seen: list[str] = []
@@ -156,13 +156,13 @@ async def test_every_queue_has_its_share_in_one_pass_however_slow_the_stores_are
     queues = [f"q{n}" for n in range(120)]
     for queue in queues:
         await due(stage, 2, queue=queue)
-    fetch = stage.stores.ledger.promote
+    fetch = stage.stores.due_tasks.promote
 
     async def slowly(*args: Any, **kwargs: Any) -> Any:
         clock.now += 2 * PASS_SECONDS
         return await fetch(*args, **kwargs)
 
-    monkeypatch.setattr(stage.stores.ledger, "promote", slowly)
+    monkeypatch.setattr(stage.stores.due_tasks, "promote", slowly)
     await Promote(stage.engine.stores, clock=clock).run_once()
     lengths = await stage.stores.survey.lengths([(queue, Lane.NORMAL) for queue in queues])
     assert set(lengths.values()) == {2}
@@ -173,7 +173,7 @@ async def test_row_visible_behind_the_position_of_a_pass_is_promoted(
 ) -> None:
     """The first look is slow, as beside a long transaction: the next ones begin where the
     promotions stood a while ago."""
-    find_due = stage.stores.ledger.find_due
+    find_due = stage.stores.due_tasks.find_due
     looks: list[int] = []
 
     async def slowly(known: Any = ()) -> Any:
@@ -181,7 +181,7 @@ async def test_row_visible_behind_the_position_of_a_pass_is_promoted(
         looks.append(len(known))
         return await find_due(known)
 
-    monkeypatch.setattr(stage.stores.ledger, "find_due", slowly)
+    monkeypatch.setattr(stage.stores.due_tasks, "find_due", slowly)
     duty = Promote(stage.engine.stores, clock=clock)
     ids = await due(stage, 3)
     for _ in range(8):
@@ -218,19 +218,19 @@ async def test_without_redis_one_batch_is_promoted_and_delivered_when_it_is_back
     ids = await due(stage, 15)
     async with open_engine(msgspec.structs.replace(config, redis_url=own_valkey.url)) as engine:
         duty = Promote(engine.stores)
-        take = engine.stores.ledger.promote
+        take = engine.stores.due_tasks.promote
 
         async def take_and_lose_redis(*args: Any, **kwargs: Any) -> Any:
             own_valkey.kill()
             return await take(*args, **kwargs)
 
-        monkeypatch.setattr(engine.stores.ledger, "promote", take_and_lose_redis)
+        monkeypatch.setattr(engine.stores.due_tasks, "promote", take_and_lose_redis)
         for _ in range(3):
             with pytest.raises(ServerUnreachable, match="Redis"):
                 await duty.run_once()
-        states = await stage.stores.ledger.find_states(ids)
+        states = await stage.stores.tasks.find_states(ids)
         assert sum(state is State.PENDING for state in states.values()) == 5
-        monkeypatch.setattr(engine.stores.ledger, "promote", take)
+        monkeypatch.setattr(engine.stores.due_tasks, "promote", take)
         own_valkey.start()
         await duty.run_once()
         assert await engine.stores.survey.waiting("default", among=set(ids)) == set(ids)
@@ -251,7 +251,7 @@ async def test_with_a_full_redis_one_batch_is_promoted_and_delivered_when_it_has
         for _ in range(3):
             with pytest.raises(ServerUnreachable, match="maxmemory"):
                 await duty.run_once()
-        states = await stage.stores.ledger.find_states(ids)
+        states = await stage.stores.tasks.find_states(ids)
         assert sum(state is State.PENDING for state in states.values()) == 5
         await redis.config_set("maxmemory", 0)
         await duty.run_once()

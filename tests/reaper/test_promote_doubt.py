@@ -12,7 +12,7 @@ import pytest
 
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.ledger import Listed, Promotion
+from leaseq.ledger.due_tasks import Listed, Promotion
 from leaseq.model import Lane, State
 from leaseq.operations.engine import Engine, open_engine
 from leaseq_reaper.duties import promote
@@ -61,37 +61,37 @@ async def due(stage: Stage, count: int, *, queue: str = QUEUE) -> list[str]:
 
 def lose_answer(engine: Engine, monkeypatch: pytest.MonkeyPatch, proxy: Proxy) -> list[Trap]:
     """Lose the answer of the next promotion, once its tasks are listed."""
-    ledger = engine.stores.ledger
-    list_due, traps = ledger.list_due, list[Trap]()
+    scheduled = engine.stores.due_tasks
+    list_due, traps = scheduled.list_due, list[Trap]()
 
     async def armed(places: Any) -> list[Listed]:
         listed = await list_due(places)
-        monkeypatch.setattr(ledger, "list_due", list_due)
+        monkeypatch.setattr(scheduled, "list_due", list_due)
         traps.append(proxy.lose_reply(listed[0].task_ids[0].encode(), until=READY_FOR_QUERY))
         return listed
 
-    monkeypatch.setattr(ledger, "list_due", armed)
+    monkeypatch.setattr(scheduled, "list_due", armed)
     return traps
 
 
 def hold_promotion(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Listed]]:
     """Keep the next promotion under way until its reaper has given it up; returns what it is to
     promote."""
-    ledger = engine.stores.ledger
-    promotion, late = ledger.promote, list[Sequence[Listed]]()
+    scheduled = engine.stores.due_tasks
+    promotion, late = scheduled.promote, list[Sequence[Listed]]()
 
     async def held(listed: Sequence[Listed]) -> list[Promotion]:
-        monkeypatch.setattr(ledger, "promote", promotion)
+        monkeypatch.setattr(scheduled, "promote", promotion)
         late.append(listed)
         raise ServerUnreachable("Postgres does not answer")
 
-    monkeypatch.setattr(ledger, "promote", held)
+    monkeypatch.setattr(scheduled, "promote", held)
     return late
 
 
 async def stranded(stage: Stage, ids: list[str]) -> set[str]:
     """The tasks that are PENDING and not in their lane."""
-    states = await stage.stores.ledger.find_states(ids)
+    states = await stage.stores.tasks.find_states(ids)
     return {task_id for task_id in ids if states[task_id] is State.PENDING} - set(
         await stage.lane()
     )
@@ -108,9 +108,9 @@ async def test_a_promotion_that_arrives_late_takes_no_other_task(
     await duty.run_once()
     assert await narrow.lane() == ids[:WINDOW]
 
-    await narrow.stores.ledger.promote(late[0])
+    await narrow.stores.due_tasks.promote(late[0])
     assert await stranded(narrow, ids) == set()
-    states = await narrow.stores.ledger.find_states(ids)
+    states = await narrow.stores.tasks.find_states(ids)
     assert [states[task_id] for task_id in ids] == [State.PENDING] * WINDOW + [
         State.SCHEDULED
     ] * 3 * WINDOW
@@ -129,7 +129,7 @@ async def test_task_of_a_late_promotion_is_delivered(
     await duty.run_once()
     assert await narrow.lane() == others
 
-    await narrow.stores.ledger.promote(late[0])
+    await narrow.stores.due_tasks.promote(late[0])
     assert await stranded(narrow, ids) == set(ids)
     await narrow.redis.delete(KEYS.ready(QUEUE, Lane.NORMAL))
     clock.now += promote.DOUBT_SECONDS
@@ -144,14 +144,14 @@ async def test_of_two_reapers_one_loses_an_answer_and_no_task_is_stranded(
     ids = await due(narrow, 4 * WINDOW)
     other = Promote(narrow.engine.stores)
     traps = lose_answer(far, monkeypatch, proxy)
-    listing = far.stores.ledger.list_due
+    listing = far.stores.due_tasks.list_due
 
     async def overtaken(places: Any) -> list[Listed]:
         listed = await listing(places)
         await other.run_once()
         return listed
 
-    monkeypatch.setattr(far.stores.ledger, "list_due", overtaken)
+    monkeypatch.setattr(far.stores.due_tasks, "list_due", overtaken)
     with pytest.raises(ServerUnreachable):
         await duty.run_once()
     assert traps[0].sprung.is_set()

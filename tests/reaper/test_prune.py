@@ -21,7 +21,7 @@ OLD = "interval '4 days'"
 async def finished(stage: Stage, count: int = 1, *, key: str | None = None) -> list[str]:
     """Tasks that were submitted and cancelled four days ago."""
     ids = await stage.submit(count, push=False, idempotency_key=key)
-    await stage.stores.ledger.cancel(ids, tenant="default")
+    await stage.stores.tasks.cancel(ids, tenant="default")
     for number, task_id in enumerate(ids):
         old_id = first_recent_id(4 * 86_400)[:-6] + f"{number:06x}"
         await stage.plain.execute(
@@ -43,13 +43,13 @@ async def rows(stage: Stage, table: str) -> int:
 async def test_old_finished_tasks_go_and_their_keys_remember(stage: Stage) -> None:
     await finished(stage, key="order-1")
     (fresh,) = await stage.submit()
-    await stage.stores.ledger.cancel([fresh], tenant="default")
+    await stage.stores.tasks.cancel([fresh], tenant="default")
     with recorded() as events:
         await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert named(events, "task.pruned") == [{"count": 1, "keys": 0, "workers": 0}]
     assert (await stage.task(fresh)).state is State.CANCELLED
     assert await rows(stage, "tasks") == 1
-    found = (await stage.stores.ledger.find_keys([("default", "order-1")]))["default", "order-1"]
+    found = (await stage.stores.tasks.find_keys([("default", "order-1")]))["default", "order-1"]
     assert found.submitted.state is State.CANCELLED
 
 
@@ -98,20 +98,20 @@ async def test_a_pass_goes_on_where_the_one_before_had_no_more_time(
 
 async def test_expired_keys_and_workers_closed_long_ago_go(stage: Stage) -> None:
     (spent,) = await stage.submit(idempotency_key="spent")
-    await stage.stores.ledger.cancel([spent], tenant="default")
+    await stage.stores.tasks.cancel([spent], tenant="default")
     await stage.plain.execute(
         "update leaseq.idempotency_keys set expires_at = now() - interval '1 second'"
     )
     gone, recent, alive = await stage.worker(), await stage.worker(), await stage.worker()
     for worker_id in (gone, recent):
-        await stage.stores.fleet.close_worker(worker_id, reason="drained")
+        await stage.stores.workers.close_worker(worker_id, reason="drained")
     await stage.plain.execute(
         "update leaseq.workers set closed_at = now() - interval '25 hours' where id = %s", [gone]
     )
     with recorded() as events:
         await Prune(stage.engine.stores, stage.engine.config).run_once()
     assert named(events, "task.pruned") == [{"count": 0, "keys": 1, "workers": 1}]
-    assert {w.worker_id for w in await stage.stores.fleet.list_workers(closed=True)} == {
+    assert {w.worker_id for w in await stage.stores.workers.list_workers(closed=True)} == {
         recent,
         alive,
     }

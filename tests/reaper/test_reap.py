@@ -97,7 +97,7 @@ async def test_the_reap_of_a_worker_that_lives_and_pulls_for_ever_ends(
         async with asyncio.timeout(PATIENCE):
             await watch(reaper().run_once, clock, seconds=2 * LEASE)
     assert worker_id in {fields["worker_id"] for fields in named(events, "worker.reaped")}
-    assert await stage.stores.fleet.find_open([worker_id]) == set()
+    assert await stage.stores.workers.find_open([worker_id]) == set()
     # The worker has ended: the next pass takes back what it still pulled.
     await watch(reaper().run_once, clock, seconds=3 * LEASE)
     assert await stage.held(worker_id) == []
@@ -169,7 +169,7 @@ async def test_worker_renewed_only_in_the_ledger_is_alive(
     await stage.take(worker_id)
     reaping = reaper()
     for _ in range(10):
-        await stage.stores.fleet.touch([worker_id])
+        await stage.stores.workers.touch([worker_id])
         await watch(reaping.run_once, clock, seconds=0.4 * LEASE)
     assert await stage.losses() == []
 
@@ -200,9 +200,9 @@ async def test_a_worker_that_dispatch_does_not_know_is_reaped_after_a_lease_and_
     reaping = new_reaping(stage, clock, on_lost_list=lambda: asked.append("sweep"))
     await reaping.run_once()
     await watch(reaping.run_once, clock, seconds=LEASE - 0.1)
-    assert await stage.stores.fleet.find_open([worker_id]) == {worker_id}
+    assert await stage.stores.workers.find_open([worker_id]) == {worker_id}
     await watch(reaping.run_once, clock, seconds=0.1)
-    assert await stage.stores.fleet.find_open([worker_id]) == set()
+    assert await stage.stores.workers.find_open([worker_id]) == set()
     assert asked == ["sweep"]
 
 
@@ -216,13 +216,13 @@ async def test_a_worker_heard_of_between_the_judgement_and_the_closing_lives_on(
     worker_id = await stage.worker()
     (claim,) = await stage.take(worker_id)
     await stage.silence(worker_id)
-    close = stage.stores.fleet.close_worker
+    close = stage.stores.workers.close_worker
 
     async def wake_up_first(*args: Any, **kwargs: Any) -> bool:
-        await stage.stores.fleet.touch([worker_id])
+        await stage.stores.workers.touch([worker_id])
         return await close(*args, **kwargs)
 
-    monkeypatch.setattr(stage.stores.fleet, "close_worker", wake_up_first)
+    monkeypatch.setattr(stage.stores.workers, "close_worker", wake_up_first)
     with recorded() as events:
         await watch(reaper().run_once, clock, seconds=3 * LEASE)
     assert "worker.suspected" in names(events)
@@ -259,10 +259,10 @@ async def test_two_reapers_at_once_lose_nothing_and_settle_nothing_twice(
 @pytest.mark.parametrize(
     ("store", "step"),
     [
-        pytest.param("fleet", "end_sessions", id="closed, sessions not ended"),
-        pytest.param("ledger", "find_held", id="closed, nothing settled"),
-        pytest.param("ledger", "settle", id="closed, settling cut off"),
-        pytest.param("ledger", "find_snapshots", id="settled, deliveries not moved"),
+        pytest.param("workers", "end_sessions", id="closed, sessions not ended"),
+        pytest.param("tasks", "find_held", id="closed, nothing settled"),
+        pytest.param("tasks", "settle", id="closed, settling cut off"),
+        pytest.param("tasks", "find_snapshots", id="settled, deliveries not moved"),
         pytest.param("dispatcher", "release", id="settled, moving cut off"),
         pytest.param("dispatcher", "close", id="moved, not forgotten"),
     ],
@@ -299,7 +299,7 @@ async def test_a_reaping_whose_author_died_is_finished_but_not_under_his_hands(
     ids = await stage.submit(2)
     worker_id = await stage.worker()
     await stage.take(worker_id)
-    await stage.stores.fleet.close_worker(worker_id, reason="killed by SIGKILL")
+    await stage.stores.workers.close_worker(worker_id, reason="killed by SIGKILL")
     reaping = reaper()
     await reaping.run_once()
     await watch(reaping.run_once, clock, seconds=0.9)
@@ -345,7 +345,7 @@ async def test_most_of_the_fleet_lapsing_at_once_is_looked_at_again_after_a_leas
         await watch(reaping.run_once, clock, seconds=0.2)
     assert names(events).count("reaper.braked") == 1
     assert len(await stage.losses()) == 3
-    assert await stage.stores.fleet.find_open(workers) == {workers[0]}
+    assert await stage.stores.workers.find_open(workers) == {workers[0]}
 
 
 async def test_one_host_that_takes_all_workers_along_is_no_outage(
@@ -358,7 +358,7 @@ async def test_one_host_that_takes_all_workers_along_is_no_outage(
     with recorded() as events:
         await watch(reaping.run_once, clock, seconds=LEASE)
     assert "reaper.braked" not in names(events)
-    assert await stage.stores.fleet.find_open(workers) == set()
+    assert await stage.stores.workers.find_open(workers) == set()
 
 
 async def test_the_workers_of_a_lost_host_are_reaped_several_at_a_time(
@@ -371,18 +371,18 @@ async def test_the_workers_of_a_lost_host_are_reaped_several_at_a_time(
     from the stores."""
     workers = [await stage.worker() for _ in range(2 * TOGETHER)]
     await stage.silence(*workers)
-    together, close = asyncio.Barrier(TOGETHER), stage.stores.fleet.close_worker
+    together, close = asyncio.Barrier(TOGETHER), stage.stores.workers.close_worker
 
     async def close_together(*args: Any, **kwargs: Any) -> Any:
         async with asyncio.timeout(PATIENCE):
             await together.wait()
         return await close(*args, **kwargs)
 
-    monkeypatch.setattr(stage.stores.fleet, "close_worker", close_together)
+    monkeypatch.setattr(stage.stores.workers, "close_worker", close_together)
     reaping = reaper()
     await reaping.run_once()
     await watch(reaping.run_once, clock, seconds=LEASE)
-    assert await stage.stores.fleet.find_open(workers) == set()
+    assert await stage.stores.workers.find_open(workers) == set()
 
 
 async def test_no_worker_is_reaped_for_a_lease_after_a_redis_outage(
@@ -402,10 +402,10 @@ async def test_no_worker_is_reaped_for_a_lease_after_a_redis_outage(
         await reaping.run_once()
     with recorded() as events:
         await watch(reaping.run_once, clock, seconds=LEASE)
-        assert await stage.stores.fleet.find_open([worker_id]) == {worker_id}
+        assert await stage.stores.workers.find_open([worker_id]) == {worker_id}
         assert names(events).count("reaper.quieted") == 1
         await watch(reaping.run_once, clock, seconds=0.4)
-    assert await stage.stores.fleet.find_open([worker_id]) == set()
+    assert await stage.stores.workers.find_open([worker_id]) == set()
 
 
 async def test_garbage_in_a_dead_workers_list_is_parked(

@@ -50,7 +50,7 @@ async def on_valkey(config: Config, server: ValkeyServer) -> AsyncIterator[Stage
         open_engine(msgspec.structs.replace(config, redis_url=server.url)) as engine,
         await psycopg.AsyncConnection.connect(str(config.postgres_url), autocommit=True) as plain,
     ):
-        await engine.stores.fleet.register_queues(["default"])
+        await engine.stores.queues.register_queues(["default"])
         yield Stage(engine, plain)
 
 
@@ -151,7 +151,7 @@ async def test_a_task_claimed_between_the_two_looks_is_let_go(
     processing = stage.stores.survey.processing
 
     async def claim_first(*args: Any, **kwargs: Any) -> set[str]:
-        await stage.stores.ledger.claim([task_id], worker_id=worker_id)
+        await stage.stores.tasks.claim([task_id], worker_id=worker_id)
         return await processing(*args, **kwargs)
 
     monkeypatch.setattr(stage.stores.survey, "processing", claim_first)
@@ -187,7 +187,7 @@ async def test_flushall_brings_back_the_waiting_in_order_and_leaves_live_work_al
     await reconcile.run_once()
     await stage.redis.flushall()
     just_lost = await stage.submit(push=False, quiet=False)
-    await stage.stores.fleet.close_worker(closed, reason="reaped after the flush")
+    await stage.stores.workers.close_worker(closed, reason="reaped after the flush")
     with recorded() as events:
         await later(reconcile, clock)
     assert names(events).count("epoch.changed") == 1
@@ -222,7 +222,7 @@ async def test_after_a_loss_of_data_a_thousand_queues_are_not_brought_back_one_b
     """Each cost half a dozen round trips: on a busy machine the queues behind them waited for
     minutes."""
     ids = [(await stage.submit(queue=f"q{number}", push=False))[0] for number in range(40)]
-    snapshot, list_leases = stage.stores.ledger.find_snapshots, stage.stores.dispatcher.list_leases
+    snapshot, list_leases = stage.stores.tasks.find_snapshots, stage.stores.dispatcher.list_leases
     statements, together = list[int](), asyncio.Barrier(AT_ONCE)
 
     async def counted(task_ids: Sequence[str]) -> Any:
@@ -234,7 +234,7 @@ async def test_after_a_loss_of_data_a_thousand_queues_are_not_brought_back_one_b
             await together.wait()
         return await list_leases(queue)
 
-    monkeypatch.setattr(stage.stores.ledger, "find_snapshots", counted)
+    monkeypatch.setattr(stage.stores.tasks, "find_snapshots", counted)
     monkeypatch.setattr(stage.stores.dispatcher, "list_leases", in_company)
     await reconcile.run_once()
     assert statements == [len(ids)]
@@ -249,7 +249,7 @@ async def test_an_orphan_is_left_for_a_moment_to_whoever_closed_its_worker(
     (task_id,) = await stage.submit()
     worker_id = await stage.worker()
     await stage.take(worker_id)
-    await stage.stores.fleet.close_worker(worker_id, reason="killed by SIGKILL")
+    await stage.stores.workers.close_worker(worker_id, reason="killed by SIGKILL")
     await reconcile.run_once()
     await later(reconcile, clock, seconds=0.9)
     assert await stage.losses() == []
@@ -265,7 +265,7 @@ async def test_an_orphan_that_redis_did_not_take_back_is_delivered_in_the_next_p
     (task_id,) = await stage.submit()
     worker_id = await stage.worker()
     await stage.take(worker_id)
-    await stage.stores.fleet.close_worker(worker_id, reason="silent")
+    await stage.stores.workers.close_worker(worker_id, reason="silent")
     await reconcile.run_once()
     with monkeypatch.context() as patched:
 
@@ -287,9 +287,9 @@ async def test_an_orphan_that_its_stale_worker_settles_first_is_not_settled_agai
     (task_id,) = await stage.submit()
     worker_id = await stage.worker()
     (lease,) = await stage.take(worker_id)
-    await stage.stores.fleet.close_worker(worker_id, reason="silent")
+    await stage.stores.workers.close_worker(worker_id, reason="silent")
     await reconcile.run_once()
-    await stage.stores.ledger.settle([succeeded(lease)])
+    await stage.stores.tasks.settle([succeeded(lease)])
     await later(reconcile, clock)
     assert (await stage.task(task_id)).state is State.SUCCESS
     assert await stage.lane() == []
@@ -333,7 +333,7 @@ async def test_two_reconcilers_at_once_lose_nothing_and_settle_nothing_twice(
     two = [reconciler(stage.engine, clock=clock) for _ in range(2)]
     await asyncio.gather(*(one.run_once() for one in two))
     await stage.redis.flushall()
-    await stage.stores.fleet.close_worker(worker_id, reason="silent")
+    await stage.stores.workers.close_worker(worker_id, reason="silent")
     for _ in range(3):
         clock.now += 2
         await asyncio.gather(*(one.run_once() for one in two))
@@ -344,14 +344,14 @@ async def test_two_reconcilers_at_once_lose_nothing_and_settle_nothing_twice(
 async def test_the_pause_flag_of_the_ledger_is_restored(
     stage: Stage, reconcile: Reconcile, clock: FakeClock
 ) -> None:
-    await stage.stores.fleet.pause("default", paused=True)
+    await stage.stores.queues.pause("default", paused=True)
     await stage.submit()
     worker_id = await stage.worker()
     await reconcile.run_once()
     assert (
         await stage.stores.dispatcher.pull("default", worker_id=worker_id, limit=1)
     ).code == "paused"
-    await stage.stores.fleet.pause("default", paused=False)
+    await stage.stores.queues.pause("default", paused=False)
     await later(reconcile, clock)
     assert (
         len((await stage.stores.dispatcher.pull("default", worker_id=worker_id, limit=1)).task_ids)
@@ -365,7 +365,7 @@ async def test_a_list_without_an_owner_is_brought_back_and_one_with_an_open_owne
     ids = await stage.submit(3, quiet=False)
     closed = await stage.worker(leased=False)
     alive = await stage.worker(leased=False)
-    await stage.stores.fleet.close_worker(closed, reason="reaped before")
+    await stage.stores.workers.close_worker(closed, reason="reaped before")
     await stage.redis.delete(KEYS.ready("default", Lane.NORMAL))
     for owner, task_id in zip((closed, "forgotten", alive), ids, strict=True):
         await stage.redis.rpush(KEYS.processing("default", owner), task_id)
@@ -382,7 +382,7 @@ async def test_a_lease_of_a_worker_that_was_closed_long_ago_is_found_by_the_scan
     reconcile = reconciler(stage.engine, on_leases=told.update, clock=clock)
     closed = await stage.worker(queues=["default", "other"])
     await stage.worker(queues=["served"])
-    await stage.stores.fleet.close_worker(closed, reason="reaped before")
+    await stage.stores.workers.close_worker(closed, reason="reaped before")
     await reconcile.run_once()
     assert told == {"default", "other"}
 
@@ -390,7 +390,7 @@ async def test_a_lease_of_a_worker_that_was_closed_long_ago_is_found_by_the_scan
 async def test_a_pause_flag_that_the_ledger_knows_nothing_of_goes(
     stage: Stage, reconcile: Reconcile
 ) -> None:
-    await stage.stores.fleet.pause("kept", paused=True)
+    await stage.stores.queues.pause("kept", paused=True)
     for queue in ("kept", "stray"):
         await stage.stores.survey.pause(queue, paused=True)
     await reconcile.run_once()
@@ -452,7 +452,7 @@ async def test_after_a_full_redis_everything_is_swept(
         await reconcile.run_once()
         reconcile._recent_scan.cursor = reconcile._slow_scan.cursor = None
         lost = await stage.submit(3, push=False)
-        await stage.stores.fleet.pause("default", paused=paused)
+        await stage.stores.queues.pause("default", paused=paused)
         monkeypatch.setattr(reconcile._recent_scan, "_begin", lambda: before[-1])
         await stage.redis.config_set("maxmemory", 1)
         with pytest.raises(ServerUnreachable, match="maxmemory"):
@@ -504,7 +504,7 @@ async def test_a_walk_goes_back_to_what_it_could_not_deliver(
 
     with monkeypatch.context() as patch:
         patch.setattr(stage.stores.dispatcher, "push", away)
-        patch.setattr(stage.stores.fleet, "find_open", away)
+        patch.setattr(stage.stores.workers, "find_open", away)
         with pytest.raises(ServerUnreachable):
             await reconcile._scan(one, seconds=1, quiet_seconds=0)
     await reconcile._scan(one, seconds=1, quiet_seconds=0)

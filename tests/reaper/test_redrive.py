@@ -38,11 +38,11 @@ async def failed(stage: Stage, count: int) -> list[str]:
         (submission(task_id=aged(new_task_id(), 3)) for _ in range(count)),
         key=lambda one: one.task_id,
     )
-    await stage.stores.ledger.submit(batch, retention_seconds=RETENTION)
-    claimed = await stage.stores.ledger.claim(
-        [one.task_id for one in batch], worker_id=await open_worker(stage.stores.fleet)
+    await stage.stores.tasks.submit(batch, retention_seconds=RETENTION)
+    claimed = await stage.stores.tasks.claim(
+        [one.task_id for one in batch], worker_id=await open_worker(stage.stores.workers)
     )
-    await stage.stores.ledger.settle([errored(one.claim, then=State.FAILED) for one in claimed])
+    await stage.stores.tasks.settle([errored(one.claim, then=State.FAILED) for one in claimed])
     return [one.task_id for one in batch]
 
 
@@ -81,7 +81,7 @@ async def test_due_tasks_and_backlog_take_turns(narrow: Stage) -> None:
     batch = [
         submission(task_id=aged(new_task_id(), 1), delay_seconds=60.0) for _ in range(5 * WINDOW)
     ]
-    await narrow.stores.ledger.submit(batch, retention_seconds=RETENTION)
+    await narrow.stores.tasks.submit(batch, retention_seconds=RETENTION)
     await narrow.plain.execute("update leaseq.scheduled set run_at = now() - interval '1 hour'")
     due = {one.task_id for one in batch}
     promote, refill = Promote(narrow.engine.stores), Refill(narrow.engine.stores)
@@ -114,13 +114,13 @@ async def test_a_redrive_whose_answer_is_lost_is_delivered(
     async with open_engine(
         msgspec.structs.replace(config, postgres_url=proxy.url), pool_size=1
     ) as engine:
-        redrive = engine.stores.ledger.redrive
+        redrive = engine.stores.tasks.redrive
 
         async def unanswered(*args: Any, **said: Any) -> Any:
             _ = proxy.lose_reply(old.encode(), until=READY_FOR_QUERY)
             return await redrive(*args, **said)
 
-        monkeypatch.setattr(engine.stores.ledger, "redrive", unanswered)
+        monkeypatch.setattr(engine.stores.tasks, "redrive", unanswered)
         with pytest.raises(ServerUnreachable):
             await engine.for_tenant(DEFAULT_TENANT).redrive(old)
     await Promote(narrow.engine.stores).run_once()

@@ -15,7 +15,7 @@ from leaseq.codec import LAST_ID, next_id
 from leaseq.config import Config
 from leaseq.dispatch.backlog import Backlog
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger import maintenance
+from leaseq.ledger import backlogs
 from leaseq.model import DEFAULT_TENANT, Lane, Priority, State
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import open_engine
@@ -137,10 +137,10 @@ def meanwhile(
     after: Moment | None = None,
 ) -> None:
     """Something happens just before the next stretch is read, or just after."""
-    read = stage.stores.maintenance.read_backlog
+    read = stage.stores.backlogs.read_backlog
 
     async def read_backlog(*args: Any, **kwargs: Any) -> Any:
-        monkeypatch.setattr(stage.stores.maintenance, "read_backlog", read)
+        monkeypatch.setattr(stage.stores.backlogs, "read_backlog", read)
         if before is not None:
             await before()
         stretch = await read(*args, **kwargs)
@@ -148,7 +148,7 @@ def meanwhile(
             await after()
         return stretch
 
-    monkeypatch.setattr(stage.stores.maintenance, "read_backlog", read_backlog)
+    monkeypatch.setattr(stage.stores.backlogs, "read_backlog", read_backlog)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -252,7 +252,7 @@ async def test_push_accepted_under_an_announcement_is_not_repeated(narrow: Stage
 async def test_refill_leaves_out_cancelled_suspect_and_foreign_tasks(narrow: Stage) -> None:
     ids = await narrow.submit(2 * WINDOW)
     await narrow.submit(3, queue="another", push=False)
-    await narrow.stores.ledger.cancel(ids[WINDOW : WINDOW + 3], tenant="default")
+    await narrow.stores.tasks.cancel(ids[WINDOW : WINDOW + 3], tenant="default")
     await narrow.plain.execute(
         "update leaseq.tasks set loss_count = 2 where id = %s", [ids[WINDOW + 3]]
     )
@@ -269,7 +269,7 @@ async def test_a_pass_goes_through_the_tasks_of_others_until_its_time_is_over(
     await narrow.submit(8 * WINDOW, queue="another", push=False)
     ids += await narrow.submit(3)
     await take(narrow, WINDOW)
-    measure = narrow.stores.maintenance.find_boundary
+    measure = narrow.stores.backlogs.find_boundary
 
     async def slowly(*args: Any, **given: Any) -> str | None:
         clock.now += 0.3 * refill.PASS_SECONDS
@@ -278,7 +278,7 @@ async def test_a_pass_goes_through_the_tasks_of_others_until_its_time_is_over(
     monkeypatch.setattr(refill, "STRETCH", WINDOW)
     monkeypatch.setattr(refill, "SHORTEST", WINDOW)
 
-    monkeypatch.setattr(narrow.stores.maintenance, "find_boundary", slowly)
+    monkeypatch.setattr(narrow.stores.backlogs, "find_boundary", slowly)
     duty = Refill(narrow.engine.stores, clock=clock)
     places = []
     while (place := await narrow.backlog()) is not None:
@@ -373,13 +373,13 @@ async def test_every_lane_gets_a_stretch_in_each_pass_however_slow_the_stores_ar
     for queue in queues:
         await narrow.submit(2 * WINDOW, queue=queue)
         await narrow.redis.delete(KEYS.ready(queue, Lane.NORMAL))
-    measure = narrow.stores.maintenance.find_boundary
+    measure = narrow.stores.backlogs.find_boundary
 
     async def slowly(*args: Any, **given: Any) -> str | None:
         clock.now += 2 * refill.PASS_SECONDS
         return await measure(*args, **given)
 
-    monkeypatch.setattr(narrow.stores.maintenance, "find_boundary", slowly)
+    monkeypatch.setattr(narrow.stores.backlogs, "find_boundary", slowly)
     await Refill(narrow.engine.stores, clock=clock).run_once()
     lengths = await narrow.stores.survey.lengths([(queue, Lane.NORMAL) for queue in queues])
     assert set(lengths.values()) == {WINDOW}
@@ -393,7 +393,7 @@ async def test_many_backlogs_come_in_once_and_in_order(
     do not."""
     monkeypatch.setattr(refill, "STRETCH", WINDOW)
     monkeypatch.setattr(refill, "SHORTEST", WINDOW)
-    queues = [f"q{n}" for n in range(maintenance.MANY_LANES + 5)]
+    queues = [f"q{n}" for n in range(backlogs.MANY_LANES + 5)]
     submitted: dict[str, list[str]] = {queue: [] for queue in queues}
     for _ in range(1 if apart else 4 * WINDOW):
         for queue in queues:
@@ -445,7 +445,7 @@ async def test_five_windows_full_of_tasks_run_once_each(config: Config) -> None:
             ]
             for wanted in batch:
                 await engine.for_tenant(DEFAULT_TENANT).wait(wanted.task_id, timeout=60)
-        states = await engine.stores.ledger.find_states([wanted.task_id for wanted in batch])
+        states = await engine.stores.tasks.find_states([wanted.task_id for wanted in batch])
 
         async def at_its_end() -> bool:
             return await engine.stores.survey.backlogs("default") == {}

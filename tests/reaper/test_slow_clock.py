@@ -48,8 +48,8 @@ class Counted:
     def __init__(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         self.looked_at = 0
         self.asked = 0
-        maintenance = stage.stores.maintenance
-        read, find = maintenance.read_backlog, maintenance.find_boundary
+        backlogs = stage.stores.backlogs
+        read, find = backlogs.read_backlog, backlogs.find_boundary
 
         async def read_backlog(*args: Any, **said: Any) -> Any:
             stretch = await read(*args, **said)
@@ -61,8 +61,8 @@ class Counted:
             self.asked += 1
             return await find(*args, **said)
 
-        monkeypatch.setattr(maintenance, "read_backlog", read_backlog)
-        monkeypatch.setattr(maintenance, "find_boundary", find_boundary)
+        monkeypatch.setattr(backlogs, "read_backlog", read_backlog)
+        monkeypatch.setattr(backlogs, "find_boundary", find_boundary)
 
 
 async def push(stage: Stage, *task_ids: str) -> None:
@@ -88,13 +88,13 @@ async def minute(
         ENDED, (now_ms - BEHIND_MS + 1_000_000, (BEHIND_MS - 2_000_000) // HISTORY, HISTORY)
     )
     honest = sorted(submission().task_id for _ in range(backlog))
-    await stage.stores.ledger.submit(
+    await stage.stores.tasks.submit(
         [submission(task_id=i) for i in honest], retention_seconds=RETENTION
     )
     slow = [slow_id(now_ms, n) for n in range(SECONDS)]
 
     async def submit_slowly(task_id: str) -> None:
-        await stage.stores.ledger.submit([submission(task_id=task_id)], retention_seconds=RETENTION)
+        await stage.stores.tasks.submit([submission(task_id=task_id)], retention_seconds=RETENTION)
         await push(stage, task_id)
 
     await push(stage, *honest[:WINDOW])

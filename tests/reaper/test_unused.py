@@ -23,7 +23,7 @@ async def stage(stage: Stage) -> Stage:
 
 
 async def names(stage: Stage) -> set[str]:
-    return {queue.name for queue in await stage.stores.fleet.list_queues()}
+    return {queue.name for queue in await stage.stores.queues.list_queues()}
 
 
 async def keys(stage: Stage, queue: str) -> set[str]:
@@ -35,7 +35,7 @@ async def keys(stage: Stage, queue: str) -> set[str]:
 
 async def was_used(stage: Stage, *queues: str) -> None:
     """Known queues whose tasks and workers are gone: dispatch still keeps something."""
-    await stage.stores.fleet.register_queues(queues)
+    await stage.stores.queues.register_queues(queues)
     for queue in queues:
         await stage.lease("gone", queues=[queue])
         await stage.stores.dispatcher.close(queue, worker_id="gone")
@@ -49,12 +49,10 @@ async def twice(duty: UnusedQueues) -> int:
 
 async def test_queue_without_tasks_and_workers_is_forgotten_in_both_stores(stage: Stage) -> None:
     await was_used(stage, "empty", "paused", "served", "waiting", "ended")
-    await stage.stores.fleet.pause("paused", paused=True)
+    await stage.stores.queues.pause("paused", paused=True)
     await stage.worker(queues=["home", "served"])
     await stage.submit(queue="waiting")
-    await stage.stores.ledger.cancel(
-        await stage.submit(queue="ended", push=False), tenant="default"
-    )
+    await stage.stores.tasks.cancel(await stage.submit(queue="ended", push=False), tenant="default")
     duty = Prune(stage.engine.stores, stage.engine.config)
     await duty.run_once()
     assert "empty" in await names(stage), "it may have been made a moment ago"
@@ -135,11 +133,11 @@ async def test_a_submission_at_the_last_moment_keeps_its_delivery_and_gets_its_n
 async def test_a_submission_does_not_wait_for_the_deletion_of_its_queue_and_a_walk_makes_it_again(
     stage: Stage,
 ) -> None:
-    await stage.stores.fleet.register_queues(["q"])
+    await stage.stores.queues.register_queues(["q"])
     one = submission(queue="q")
     async with stage.plain.transaction():
         await stage.plain.execute("delete from leaseq.queues where name = 'q'")
-        submitted = await stage.stores.ledger.submit([one], retention_seconds=RETENTION)
+        submitted = await stage.stores.tasks.submit([one], retention_seconds=RETENTION)
     assert submitted[one.task_id] is not None
     assert await names(stage) == set()
     await was_used(stage, "empty")  # or there were nothing to walk for
@@ -171,7 +169,7 @@ async def test_a_queue_that_is_paused_at_the_last_moment_stays_paused(
 
     after_dispatch(stage, monkeypatch, pause)
     assert await twice(unused_queues(stage.engine, clock=FakeClock())) == 0
-    assert await stage.stores.fleet.list_paused(limit=9) == ["late"]
+    assert await stage.stores.queues.list_paused(limit=9) == ["late"]
 
 
 async def test_half_forgotten_queue_of_a_dead_reaper_is_forgotten_by_the_next(
@@ -196,13 +194,13 @@ async def test_a_walk_goes_on_where_the_last_pass_ended(
     for number in range(6):
         await stage.submit(queue=f"q{number}", push=False)
     monkeypatch.setattr("leaseq_reaper.duties.unused_queues.CHUNK", 2)
-    find = stage.stores.maintenance.find_queues
+    find = stage.stores.queues.find_queues
 
     async def slowly(**asked: Any) -> Any:
         clock.now += stage.engine.config.prune_interval_seconds
         return await find(**asked)
 
-    monkeypatch.setattr(stage.stores.maintenance, "find_queues", slowly)
+    monkeypatch.setattr(stage.stores.queues, "find_queues", slowly)
     monkeypatch.setattr("leaseq_reaper.duties.unused_queues.PAUSE_CAP_SECONDS", 0)
     duty = unused_queues(stage.engine, clock=clock)
     assert [await duty.run_once() for _ in range(4)] == [0, 0, 0, 1]  # three chunks, and the end
@@ -212,7 +210,7 @@ async def test_a_walk_goes_on_where_the_last_pass_ended(
 async def test_a_walk_is_not_begun_without_a_reason_nor_all_the_time(
     stage: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks, find = 0, stage.stores.maintenance.find_queues
+    looks, find = 0, stage.stores.queues.find_queues
 
     async def count(**asked: Any) -> Any:
         nonlocal looks
@@ -220,10 +218,10 @@ async def test_a_walk_is_not_begun_without_a_reason_nor_all_the_time(
         clock.now += 1.0
         return await find(**asked)
 
-    monkeypatch.setattr(stage.stores.maintenance, "find_queues", count)
+    monkeypatch.setattr(stage.stores.queues, "find_queues", count)
     monkeypatch.setattr("leaseq_reaper.duties.unused_queues.PAUSE_CAP_SECONDS", 0)
     await stage.worker(queues=["served"])
-    await stage.stores.fleet.register_queues(["served"])
+    await stage.stores.queues.register_queues(["served"])
     duty = unused_queues(stage.engine, clock=clock)
     assert await twice(duty) == 0
     assert looks == 0, "every queue is served"

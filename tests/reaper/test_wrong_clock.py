@@ -61,7 +61,7 @@ async def test_a_lost_push_is_found_in_the_next_pass_whichever_clock_is_wrong(
     lost = submission()
     wall.off_seconds = off_seconds if wrong == "reaper" else 0
     await refresh_timeline(config, name="leaseq test")
-    await stage.stores.ledger.submit([lost], retention_seconds=RETENTION)
+    await stage.stores.tasks.submit([lost], retention_seconds=RETENTION)
     await stage.plain.execute(
         "update leaseq.tasks set run_at = run_at - interval '10 seconds' where id = %s",
         [lost.task_id],

@@ -24,11 +24,8 @@ from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.survey import Survey
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
-from leaseq.ledger.maintenance import Maintenance
 from leaseq.model import Lane
-from leaseq.operations.engine import Engine, Stores
+from leaseq.operations.engine import Engine, stores_over
 from leaseq.operations.reap import Death, session_name
 from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq.supervisor.protocol import ChildSpec
@@ -84,10 +81,8 @@ class Actor:
         self.activities: dict[str, asyncio.Task[Any]] = {}
         self.redis = GatedRedis(ground.pool, self.gate)
         session = GatedSession(ground.lines, self.gate)
-        stores = Stores(
-            ledger=Ledger(session),
-            fleet=Fleet(session),
-            maintenance=Maintenance(session),
+        stores = stores_over(
+            session,
             dispatcher=Dispatcher(self.redis, KEYS, window=WINDOW),
             survey=Survey(self.redis, KEYS),
             ownership=Ownership(self.redis, KEYS, Guard(), ledger_id="ledger"),
@@ -209,7 +204,7 @@ class Hand(Actor):
     async def hire(self) -> None:
         """As a supervisor does it: the ledger first, then the leases."""
         try:
-            await self.engine.stores.fleet.open_worker(
+            await self.engine.stores.workers.open_worker(
                 self.worker_id, host="here", pid=1, queues=[QUEUE], version="0"
             )
         except ServerUnreachable:

@@ -64,7 +64,7 @@ class Stage:
         """An incarnation in the ledger."""
 
         async def work(engine: Engine) -> str:
-            await engine.stores.fleet.open_worker(
+            await engine.stores.workers.open_worker(
                 worker_id, host="here", pid=77, queues=queues, version="9.9"
             )
             return worker_id
@@ -83,7 +83,7 @@ class Stage:
 
     def claim(self, task_id: str, worker_id: str) -> Claim:
         async def work(engine: Engine) -> Claim:
-            (claimed,) = await engine.stores.ledger.claim([task_id], worker_id=worker_id)
+            (claimed,) = await engine.stores.tasks.claim([task_id], worker_id=worker_id)
             return claimed.claim
 
         return self.do(work)
@@ -102,7 +102,7 @@ class Stage:
 
     def _settle(self, settlement: Settlement) -> None:
         async def work(engine: Engine) -> None:
-            assert await engine.stores.ledger.settle([settlement])
+            assert await engine.stores.tasks.settle([settlement])
 
         self.do(work)
 

@@ -59,7 +59,7 @@ class Client:
         for task_id in task_ids:
             left = deadline - asyncio.get_running_loop().time()
             await self.engine.waiter.wait(task_id, timeout=max(left, 0.01))
-        found = await self.engine.stores.ledger.find(task_ids, tenant="default")
+        found = await self.engine.stores.tasks.find(task_ids, tenant="default")
         unfinished = [task for task in found.values() if task.finished_at is None]
         assert not unfinished, (
             f"{len(unfinished)} of {len(task_ids)} not ended, such as {unfinished[0]}"
@@ -71,7 +71,7 @@ class Client:
 
     async def running(self, task_ids: Sequence[str]) -> list[Task]:
         """Those of these tasks that are PROCESSING now."""
-        found = await self.engine.stores.ledger.find(task_ids, tenant="default")
+        found = await self.engine.stores.tasks.find(task_ids, tenant="default")
         return [task for task in found.values() if task.state is State.PROCESSING]
 
     async def rows(self, query: str, *params: Any) -> list[tuple[Any, ...]]:

@@ -22,12 +22,18 @@ from leaseq.codec import fingerprint, new_task_id
 from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
 from leaseq.connections.postgres_connection import Connection, Pool
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.backlogs import BacklogLedger
+from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.maintenance import Maintenance
+from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.session import Rows, Session
+from leaseq.ledger.task_lists import TaskLists
+from leaseq.ledger.task_types import TypeLedger
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import (
     DEFAULT_TENANT,
+    AttemptRecord,
     Claim,
     Disposition,
     Ending,
@@ -59,13 +65,33 @@ def session(pool: Pool) -> Session:
 
 
 @pytest.fixture
-def ledger(session: Session) -> Ledger:
-    return Ledger(session)
+def ledger(session: Session) -> TaskLedger:
+    return TaskLedger(session)
 
 
 @pytest.fixture
-def fleet(session: Session) -> Fleet:
-    return Fleet(session)
+def due_ledger(session: Session) -> DueTaskLedger:
+    return DueTaskLedger(session)
+
+
+@pytest.fixture
+def worker_ledger(session: Session) -> WorkerLedger:
+    return WorkerLedger(session)
+
+
+@pytest.fixture
+def queue_ledger(session: Session) -> QueueLedger:
+    return QueueLedger(session)
+
+
+@pytest.fixture
+def type_ledger(session: Session) -> TypeLedger:
+    return TypeLedger(session)
+
+
+@pytest.fixture
+def backlog_ledger(session: Session) -> BacklogLedger:
+    return BacklogLedger(session)
 
 
 @pytest.fixture
@@ -134,7 +160,7 @@ def submission(**said: Any) -> Submission:
     return replace(usual, **said)
 
 
-async def submit(ledger: Ledger, **said: Any) -> str:
+async def submit(ledger: TaskLedger, **said: Any) -> str:
     """One task in the ledger; its id."""
     wanted = submission(**said)
     created = await ledger.submit([wanted], retention_seconds=RETENTION)
@@ -142,26 +168,32 @@ async def submit(ledger: Ledger, **said: Any) -> str:
     return wanted.task_id
 
 
-async def open_worker(fleet: Fleet, *queues: str) -> str:
+async def open_worker(worker_ledger: WorkerLedger, *queues: str) -> str:
     """One open incarnation, of the queue `default` or of others; its id."""
     worker_id = f"worker-{next(_names)}"
-    await fleet.open_worker(
+    await worker_ledger.open_worker(
         worker_id, host="here", pid=1, queues=list(queues or ("default",)), version="0"
     )
     return worker_id
 
 
-async def claim_task(ledger: Ledger, task_id: str, worker_id: str) -> Claim:
+async def claim_task(ledger: TaskLedger, task_id: str, worker_id: str) -> Claim:
     """Claim one PENDING task."""
     (claimed,) = await ledger.claim([task_id], worker_id=worker_id)
     return claimed.claim
 
 
-async def promote_due(ledger: Ledger, *, limit: int) -> list[TaskSnapshot]:
+async def list_attempts(ledger: TaskLedger, task_id: str) -> list[AttemptRecord]:
+    """The attempts of a task that did not succeed."""
+    return await TaskLists(ledger.session).list_attempts(task_id, tenant=DEFAULT_TENANT)
+
+
+async def promote_due(ledger: TaskLedger, *, limit: int) -> list[TaskSnapshot]:
     """Promote due tasks in every queue, as a reaper does."""
     found: list[TaskSnapshot] = []
-    for due in await ledger.find_due():
-        (promotion,) = await ledger.promote(await ledger.list_due([(due, limit)]))
+    scheduled = DueTaskLedger(ledger.session)
+    for due in await scheduled.find_due():
+        (promotion,) = await scheduled.promote(await scheduled.list_due([(due, limit)]))
         found += promotion.tasks
     return found
 
@@ -191,7 +223,7 @@ def lost(claim: Claim) -> Settlement:
     return Settlement(claim, Ending(Outcome.LOST), Disposition(State.PENDING, losses=1))
 
 
-async def find(ledger: Ledger, task_id: str) -> Task:
+async def find(ledger: TaskLedger, task_id: str) -> Task:
     return (await ledger.find([task_id], tenant="default"))[task_id]
 
 

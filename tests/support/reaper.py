@@ -65,7 +65,7 @@ class Stage:
         """An open incarnation, known to both stores (or with `leased` false to the ledger
         alone)."""
         worker_id = f"worker{next(_names)}"
-        await self.stores.fleet.open_worker(
+        await self.stores.workers.open_worker(
             worker_id, host=host, pid=1, queues=list(queues), version="0"
         )
         if leased:
@@ -92,7 +92,7 @@ class Stage:
 
     async def alive(self, worker_id: str) -> None:
         """One heartbeat, in both stores."""
-        await self.stores.fleet.touch([worker_id])
+        await self.stores.workers.touch([worker_id])
         await self.lease(worker_id)
 
     async def submit(
@@ -101,7 +101,7 @@ class Stage:
         """So many PENDING tasks, delivered or not. With `quiet` they have waited for a while."""
         # Ids of the same millisecond are in no order: put them in one.
         batch = sorted((submission(**said) for _ in range(count)), key=lambda s: s.task_id)
-        created = await self.stores.ledger.submit(batch, retention_seconds=RETENTION)
+        created = await self.stores.tasks.submit(batch, retention_seconds=RETENTION)
         if quiet:
             await self.plain.execute(
                 "update leaseq.tasks set run_at = run_at - interval '10 seconds'"
@@ -115,7 +115,7 @@ class Stage:
     async def take(self, worker_id: str, limit: int = 500) -> list[Claim]:
         """Pull and claim, as a worker does."""
         found = await self.stores.dispatcher.pull(QUEUE, worker_id=worker_id, limit=limit)
-        claimed = await self.stores.ledger.claim(found.task_ids, worker_id=worker_id)
+        claimed = await self.stores.tasks.claim(found.task_ids, worker_id=worker_id)
         return [task.claim for task in claimed]
 
     async def lane(self, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> list[str]:
@@ -132,7 +132,7 @@ class Stage:
         return (await self.stores.dispatcher.held(QUEUE, worker_id=worker_id)).task_ids
 
     async def task(self, task_id: str) -> Task:
-        return (await self.stores.ledger.find([task_id], tenant="default"))[task_id]
+        return (await self.stores.tasks.find([task_id], tenant="default"))[task_id]
 
     async def losses(self) -> list[tuple[str, int]]:
         """Every attempt that was settled as lost."""

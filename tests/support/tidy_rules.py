@@ -21,7 +21,6 @@ LONGER = {
     "engine/leaseq/dispatch/dispatcher.py": 446,
     "engine/leaseq/dispatch/survey.py": 481,
     "engine/leaseq/fitness.py": 429,
-    "engine/leaseq/ledger/ledger.py": 434,
     "engine/leaseq/worker/attempt/attempt.py": 445,
     "tests/chaos/test_checkers_forged.py": 542,
     "tests/ledger/test_races.py": 532,

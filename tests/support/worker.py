@@ -42,14 +42,14 @@ async def assembled(
             isolated=False,
             renewed_at=0.0,
         )
-        await engine.stores.fleet.open_worker(
+        await engine.stores.workers.open_worker(
             spec.worker_id, host="here", pid=1, queues=spec.queues, version="0"
         )
         await engine.stores.dispatcher.open(
             QUEUE, worker_id=spec.worker_id, lease_seconds=LEASE_SECONDS, token="first"
         )
         if registers:
-            await register(engine.stores.fleet, app.registry, spec)
+            await register(engine.stores, app.registry, spec)
         stack.enter_context(app.lend(engine))
         yield await build_worker(stack, engine, app.registry, spec=spec)
 

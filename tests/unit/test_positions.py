@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leaseq.ledger.ledger import Due
+from leaseq.ledger.due_tasks import Due
 from leaseq_reaper.duties.due_positions import (
     REREAD_SECONDS,
     WHOLE_REST,

@@ -193,7 +193,7 @@ async def test_an_id_that_blmove_moved_without_a_word_runs_within_five_seconds(
         await client.ended(await client.submit("note"))
         wanted = submission(type="note", payload=b"{}")
         task_id = wanted.task_id
-        await client.engine.stores.ledger.submit([wanted], retention_seconds=RETENTION)
+        await client.engine.stores.tasks.submit([wanted], retention_seconds=RETENTION)
         # Pushed while the worker waits in BLMOVE: a pull in between would take it, and a block that
         # lapses spring the trap.
         trap, before = proxy.lose_reply(b"BLMOVE"), proxy.sent.count(b"BLMOVE")

@@ -125,7 +125,7 @@ async def test_no_child_is_started_for_suspects_of_a_paused_queue(
     services.config = replace(services.config, lease_seconds=1.5, heartbeat_seconds=0.4)
     await client.engine.pause("default", paused=True)
     suspect = submission(type="nap", payload=b'{"seconds":0}')
-    await client.engine.stores.ledger.submit([suspect], retention_seconds=RETENTION)
+    await client.engine.stores.tasks.submit([suspect], retention_seconds=RETENTION)
     await client.rows("update leaseq.tasks set loss_count = 2")
     await client.engine.stores.dispatcher.push("default", [suspect.task_id], lane=Lane.SUSPECT)
     worker = await rogue(services)
@@ -142,7 +142,7 @@ async def test_children_that_find_nothing_to_isolate_come_more_and_more_rarely(
     a reaper."""
     services.config = replace(services.config, lease_seconds=1.0, heartbeat_seconds=0.3)
     suspect = submission(type="nap", payload=b'{"seconds":0}')
-    await client.engine.stores.ledger.submit([suspect], retention_seconds=RETENTION)
+    await client.engine.stores.tasks.submit([suspect], retention_seconds=RETENTION)
     await client.rows("update leaseq.tasks set loss_count = 2")
     await client.rows("insert into leaseq.queues (name) values ('default') on conflict do nothing")
     await client.rows("update leaseq.queues set paused = true")
@@ -225,7 +225,7 @@ async def test_a_child_that_was_stopped_is_excused_when_its_loop_stood_still() -
 async def run_suspect(client: Client, task_type: str, **payload: object) -> None:
     """One task under suspicion, to its success."""
     found = submission(type=task_type, payload=msgspec.json.encode(payload))
-    await client.engine.stores.ledger.submit([found], retention_seconds=RETENTION)
+    await client.engine.stores.tasks.submit([found], retention_seconds=RETENTION)
     await client.rows("update leaseq.tasks set loss_count = 2 where id = %s", found.task_id)
     await client.engine.stores.dispatcher.push("default", [found.task_id], lane=Lane.SUSPECT)
     assert (await client.ended(found.task_id, timeout=60)).state is State.SUCCESS

@@ -142,11 +142,11 @@ async def test_a_refusal_that_another_pool_of_the_process_meets_is_evidence_of_a
 ) -> None:
     """Then all pools are emptied, and the worker's own counts no connection as lost."""
     primary = primary_at(str(config.postgres_url))
-    outages = Outages(client.engine.stores.ledger, primary)
+    outages = Outages(client.engine.stores.tasks, primary)
     await outages.seen_since(0.0)
     began = monotonic() + LOOK_SECONDS
     assert not await outages.seen_since(began)
-    async with client.engine.stores.ledger.session.pool.connection() as conn:
+    async with client.engine.stores.tasks.session.pool.connection() as conn:
         primary.leave_refusing(conn, "terminating connection due to administrator command")
     assert await outages.seen_since(began)
 

@@ -10,8 +10,8 @@ import pytest
 
 from leaseq.connections.postgres_connection import Connection, Pool
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import ClaimedTask
 from leaseq.worker.intake.claimer import Claimer
 from support.ledger import holding, open_worker, submit, until_blocked
@@ -24,27 +24,31 @@ async def multixacts(plain: Connection) -> int:
 
 
 async def test_claims_at_the_same_time_leave_no_multixact_behind(
-    ledger: Ledger, fleet: Fleet, pool: Pool, plain: Connection
+    ledger: TaskLedger, worker_ledger: WorkerLedger, pool: Pool, plain: Connection
 ) -> None:
-    worker_id = await open_worker(fleet, *(f"q{n}" for n in range(5)))
+    worker_id = await open_worker(worker_ledger, *(f"q{n}" for n in range(5)))
     ids = [await submit(ledger, queue=f"q{n % 5}") for n in range(40)]
     before = await multixacts(plain)
     async with holding(pool) as held:  # what two statements at the same time cost
-        await Ledger(held).claim(ids[:1], worker_id=worker_id)
+        await TaskLedger(held).claim(ids[:1], worker_id=worker_id)
         await ledger.claim(ids[1:2], worker_id=worker_id)
     used = await multixacts(plain)
     assert used > before
 
-    claimer = Claimer(ledger, fleet, worker_id=worker_id)
+    claimer = Claimer(ledger, worker_ledger, worker_id=worker_id)
     answers = await asyncio.gather(*(claimer.claim([task_id]) for task_id in ids[2:]))
     assert [task.claim.task_id for claimed in answers for task in claimed] == ids[2:]
     assert await multixacts(plain) == used
 
 
 async def test_claims_that_wait_go_together_and_each_gets_its_own(
-    ledger: Ledger, fleet: Fleet, pool: Pool, plain: Connection, monkeypatch: pytest.MonkeyPatch
+    ledger: TaskLedger,
+    worker_ledger: WorkerLedger,
+    pool: Pool,
+    plain: Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    worker_id, other = await open_worker(fleet), await open_worker(fleet)
+    worker_id, other = await open_worker(worker_ledger), await open_worker(worker_ledger)
     ids = [await submit(ledger) for _ in range(6)]
     await ledger.claim(ids[4:5], worker_id=other)
     sent: list[int] = []
@@ -55,7 +59,7 @@ async def test_claims_that_wait_go_together_and_each_gets_its_own(
         return await claim(task_ids, worker_id=worker_id)
 
     monkeypatch.setattr(ledger, "claim", count)
-    claimer = Claimer(ledger, fleet, worker_id=worker_id)
+    claimer = Claimer(ledger, worker_ledger, worker_id=worker_id)
     async with holding(pool) as held:
         await held.fetch("close_worker", {"worker_id": other, "reason": "", "stale_after": None})
         await held.fetch("touch_workers", {"worker_ids": [worker_id]})
@@ -69,13 +73,13 @@ async def test_claims_that_wait_go_together_and_each_gets_its_own(
 
 
 async def test_a_claim_that_is_held_up_holds_up_no_other_for_long(
-    ledger: Ledger, fleet: Fleet, pool: Pool, plain: Connection
+    ledger: TaskLedger, worker_ledger: WorkerLedger, pool: Pool, plain: Connection
 ) -> None:
-    worker_id = await open_worker(fleet)
+    worker_id = await open_worker(worker_ledger)
     locked, free = await submit(ledger), await submit(ledger)
-    claimer = Claimer(ledger, fleet, worker_id=worker_id)
+    claimer = Claimer(ledger, worker_ledger, worker_id=worker_id)
     async with holding(pool) as held:
-        await Ledger(held).cancel([locked], tenant="default")
+        await TaskLedger(held).cancel([locked], tenant="default")
         first = asyncio.create_task(claimer.claim([locked]))
         await until_blocked(plain, first)
         assert [task.claim.task_id for task in await claimer.claim([free])] == [free]
@@ -84,9 +88,9 @@ async def test_a_claim_that_is_held_up_holds_up_no_other_for_long(
 
 
 async def test_outage_fails_every_claim_and_the_next_one_succeeds(
-    ledger: Ledger, fleet: Fleet, monkeypatch: Any
+    ledger: TaskLedger, worker_ledger: WorkerLedger, monkeypatch: Any
 ) -> None:
-    worker_id = await open_worker(fleet)
+    worker_id = await open_worker(worker_ledger)
     ids = [await submit(ledger) for _ in range(3)]
     claim = ledger.claim
 
@@ -94,7 +98,7 @@ async def test_outage_fails_every_claim_and_the_next_one_succeeds(
         await asyncio.sleep(0.01)
         raise ServerUnreachable("away")
 
-    claimer = Claimer(ledger, fleet, worker_id=worker_id)
+    claimer = Claimer(ledger, worker_ledger, worker_id=worker_id)
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "claim", away)
         told = await asyncio.gather(

@@ -105,7 +105,7 @@ async def test_deliveries_handed_back_keep_their_order(config: Config, client: C
 
     async with assembled(config, app) as worker:
         # in the ledger alone: its claims get nothing
-        await client.engine.stores.fleet.pause(QUEUE, paused=True)
+        await client.engine.stores.queues.pause(QUEUE, paused=True)
         order = sorted(await client.submit_many("nothing", 5))
         await client.engine.pusher.aclose()
         pulled = await client.engine.stores.dispatcher.pull(

@@ -106,8 +106,8 @@ async def test_a_claim_that_arrives_after_its_sender_has_given_it_up_runs(
         await until(lambda: in_state(State.SCHEDULED), seconds=30)
         await client.rows("update leaseq.scheduled set run_at = now()")
         # its delivery is pulled by another worker, and dropped
-        await promote_due(reaping.stores.ledger, limit=10)
-        await reaping.stores.ledger.claim(late, worker_id=worker.worker_id)
+        await promote_due(reaping.stores.tasks, limit=10)
+        await reaping.stores.tasks.claim(late, worker_id=worker.worker_id)
         assert await in_state(State.PROCESSING)
         await reconciled(reaping, client)
         task = await client.ended(task_id)

@@ -107,7 +107,7 @@ async def test_expedite_goes_on_where_another_died(
             return not await client.rows("select 1 from leaseq.tasks where state <> 'SCHEDULED'")
 
         await until(all_wait, seconds=30)
-    assert await client.engine.stores.fleet.expedite(["later"], ["default"], limit=5) == 5, (
+    assert await client.engine.stores.task_types.expedite(["later"], ["default"], limit=5) == 5, (
         "and then it died"
     )
     monkeypatch.setattr(expedite, "EXPEDITE_BATCH", 3)
@@ -149,7 +149,7 @@ async def test_a_suspect_is_handed_over_at_once_and_then_more_slowly(
         task_id = await client.submit("later", options={"delay_seconds": 0.5})
         await client.rows("update leaseq.tasks set loss_count = 2")
         await client.rows("update leaseq.scheduled set run_at = now()")
-        await promote_due(client.engine.stores.ledger, limit=1)
+        await promote_due(client.engine.stores.tasks, limit=1)
         dispatcher = client.engine.stores.dispatcher
         for count, state in ((1, State.PENDING), (2, State.SCHEDULED)):
             await dispatcher.push("default", [task_id], lane=Lane.NORMAL)

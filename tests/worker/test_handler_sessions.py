@@ -58,38 +58,38 @@ async def _no_transaction(client: Client) -> bool:
 async def test_a_later_session_with_the_same_pid_is_left_alone(
     config: Config, client: Client
 ) -> None:
-    fleet = client.engine.stores.fleet
-    await fleet.open_worker("dead", host="here", pid=1, queues=[QUEUE], version="0")
-    async with client.engine.stores.ledger._session.pool.connection() as conn:
-        session = await fleet.identify_session(conn)
-        assert await fleet.register_session("dead", session)
+    workers = client.engine.stores.workers
+    await workers.open_worker("dead", host="here", pid=1, queues=[QUEUE], version="0")
+    async with client.engine.stores.tasks._session.pool.connection() as conn:
+        session = await workers.identify_session(conn)
+        assert await workers.register_session("dead", session)
         await client.rows(
             "update leaseq.sessions set backend_start = backend_start - interval '1 second'"
         )
-        assert (await fleet.end_sessions("dead", application_name="nobody's")).ended == 0
-        assert await fleet.register_session("dead", session), (
+        assert (await workers.end_sessions("dead", application_name="nobody's")).ended == 0
+        assert await workers.register_session("dead", session), (
             "the same pid again: the later session counts"
         )
         await client.rows("select 1")
-        assert (await fleet.end_sessions("dead", application_name="nobody's")).ended == 1
+        assert (await workers.end_sessions("dead", application_name="nobody's")).ended == 1
 
 
 async def test_a_closed_worker_registers_no_session(config: Config, client: Client) -> None:
     """Or a session that opens after the reap has looked would keep its locks."""
-    fleet = client.engine.stores.fleet
-    await fleet.open_worker("dead", host="here", pid=1, queues=[QUEUE], version="0")
-    await fleet.close_worker("dead", reason="killed")
-    async with client.engine.stores.ledger._session.pool.connection() as conn:
-        assert not await fleet.register_session("dead", await fleet.identify_session(conn))
+    workers = client.engine.stores.workers
+    await workers.open_worker("dead", host="here", pid=1, queues=[QUEUE], version="0")
+    await workers.close_worker("dead", reason="killed")
+    async with client.engine.stores.tasks._session.pool.connection() as conn:
+        assert not await workers.register_session("dead", await workers.identify_session(conn))
     assert await client.rows("select count(*) from leaseq.sessions") == [(0,)]
 
 
 async def test_sessions_that_have_ended_are_forgotten(config: Config, client: Client) -> None:
-    fleet = client.engine.stores.fleet
-    await fleet.open_worker("alive", host="here", pid=1, queues=[QUEUE], version="0")
+    workers = client.engine.stores.workers
+    await workers.open_worker("alive", host="here", pid=1, queues=[QUEUE], version="0")
     await client.rows(
         "insert into leaseq.sessions select 'alive', 2000000000 + n, now() from generate_series(1, 50) as n"
     )
-    async with client.engine.stores.ledger._session.pool.connection() as conn:
-        assert await fleet.register_session("alive", await fleet.identify_session(conn))
+    async with client.engine.stores.tasks._session.pool.connection() as conn:
+        assert await workers.register_session("alive", await workers.identify_session(conn))
     assert await client.rows("select count(*) from leaseq.sessions") == [(1,)]

@@ -15,8 +15,8 @@ import pytest
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.dispatch.dispatcher import Dispatcher
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Locked
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import ClaimedTask, Lane, Settled, Settlement, State
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.reap import Death
@@ -62,10 +62,10 @@ class Waits:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.claims = self.settles = 0
-        claim_task, settle = Ledger.claim, Ledger.settle
+        claim_task, settle = TaskLedger.claim, TaskLedger.settle
 
         async def counted_claim(
-            ledger: Ledger, task_ids: Sequence[str], *, worker_id: str
+            ledger: TaskLedger, task_ids: Sequence[str], *, worker_id: str
         ) -> list[ClaimedTask]:
             try:
                 return await claim_task(ledger, task_ids, worker_id=worker_id)
@@ -74,7 +74,7 @@ class Waits:
                 raise
 
         async def counted_settle(
-            ledger: Ledger, batch: Sequence[Settlement], **said: Any
+            ledger: TaskLedger, batch: Sequence[Settlement], **said: Any
         ) -> dict[str, Settled]:
             try:
                 return await settle(ledger, batch, **said)
@@ -82,8 +82,8 @@ class Waits:
                 self.settles += 1
                 raise
 
-        monkeypatch.setattr(Ledger, "claim", counted_claim)
-        monkeypatch.setattr(Ledger, "settle", counted_settle)
+        monkeypatch.setattr(TaskLedger, "claim", counted_claim)
+        monkeypatch.setattr(TaskLedger, "settle", counted_settle)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 async def states(client: Client, ids: Sequence[str]) -> set[State]:
     return {
         task.state
-        for task in (await client.engine.stores.ledger.find(ids, tenant="default")).values()
+        for task in (await client.engine.stores.tasks.find(ids, tenant="default")).values()
     }
 
 
@@ -145,7 +145,7 @@ async def test_a_delivery_that_is_kept_during_a_look_is_not_taken_for_free(
     ids = await client.submit_many("quick", 2)
     in_flight = InFlight()
     holds = in_flight.add(QUEUE, ids).new
-    kept = locked_deliveries.LockedDeliveries(client.engine.stores.ledger, in_flight)
+    kept = locked_deliveries.LockedDeliveries(client.engine.stores.tasks, in_flight)
     kept.add(holds[0])
     async with person(config) as psql:
         await psql.execute(TOUCH, [ids])
@@ -286,12 +286,12 @@ async def test_a_settle_whose_answer_was_lost_and_whose_row_is_locked_counts(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handlers = Handlers()
-    settle = Ledger.settle
+    settle = TaskLedger.settle
     async with person(config) as psql:
         lost: list[str] = []
 
         async def losing(
-            ledger: Ledger, batch: Sequence[Settlement], **said: Any
+            ledger: TaskLedger, batch: Sequence[Settlement], **said: Any
         ) -> dict[str, Settled]:
             found = await settle(ledger, batch, **said)
             if not lost:
@@ -300,7 +300,7 @@ async def test_a_settle_whose_answer_was_lost_and_whose_row_is_locked_counts(
                 raise Locked("the answer to this settle was lost, and the row is locked now")
             return found
 
-        monkeypatch.setattr(Ledger, "settle", losing)
+        monkeypatch.setattr(TaskLedger, "settle", losing)
         with recorded() as events:
             async with working(config, handlers.app) as worker:
                 task_id = await client.submit("quick")

@@ -49,7 +49,7 @@ async def test_a_beat_goes_around_a_locked_row(config: Config, client: Client, t
         heartbeat = Heartbeat(quick, engine.stores, [QUEUE])
         workers = ["locked", "free", "closed"]
         for worker_id in workers:
-            await engine.stores.fleet.open_worker(
+            await engine.stores.workers.open_worker(
                 worker_id, host="here", pid=1, queues=[QUEUE], version="0"
             )
             await heartbeat.open(worker_id)
@@ -61,7 +61,7 @@ async def test_a_beat_goes_around_a_locked_row(config: Config, client: Client, t
                 verdicts = await heartbeat.beat(workers)
                 assert [verdicts[worker_id].lease_lost for worker_id in workers] == [None] * 3
                 await asyncio.sleep(quick.heartbeat_seconds)
-            await engine.stores.fleet.close_worker("closed", reason="tested")
+            await engine.stores.workers.close_worker("closed", reason="tested")
 
             async def is_told() -> bool:
                 verdict = (await heartbeat.beat(workers)).get("closed")

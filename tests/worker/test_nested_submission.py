@@ -168,7 +168,7 @@ async def test_a_repeated_attempt_with_a_key_of_the_context_submits_one_task(
         task_id = await client.submit("twice", options={"max_attempts": 2})
         await until(lambda: len(ids) == 1)
         await client.rows("update leaseq.scheduled set run_at = now() where task_id = %s", task_id)
-        promoted = await promote_due(client.engine.stores.ledger, limit=10)
+        promoted = await promote_due(client.engine.stores.tasks, limit=10)
         client.engine.pusher.offer(
             ((g.queue, g.lane, g.task_id) for g in promoted), redelivery=True
         )

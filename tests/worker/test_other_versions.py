@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from leaseq import Leaseq
 from leaseq.config import Config
-from leaseq.ledger.fleet import Fleet
+from leaseq.ledger.task_types import TypeLedger
 from leaseq.model import DEFAULT_TENANT, Outcome, State, Task
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.submission import Request, accept
@@ -108,18 +108,20 @@ async def test_a_worker_that_is_outdated_leaves_them_waiting(
 ) -> None:
     """A respawned worker of the release before would only hand them back once more."""
     asked: list[list[str]] = []
-    fleet = client.engine.stores.fleet
+    stores = client.engine.stores
 
     async def expedite(
-        self: Fleet, types: Sequence[str], queues: Sequence[str], *, limit: int
+        self: TypeLedger, types: Sequence[str], queues: Sequence[str], *, limit: int
     ) -> int:
         asked.append([*types])
         return 0
 
-    monkeypatch.setattr(Fleet, "expedite", expedite)
+    monkeypatch.setattr(TypeLedger, "expedite", expedite)
     for n, app in enumerate((first(), second())):
-        await fleet.open_worker(f"w{n}", host="here", pid=1, queues=["default"], version="0")
-        await fleet.register_types(task_types(app.registry), worker_id=f"w{n}")
+        await stores.workers.open_worker(
+            f"w{n}", host="here", pid=1, queues=["default"], version="0"
+        )
+        await stores.task_types.register_types(task_types(app.registry), worker_id=f"w{n}")
     async with working(config, second() if newest else first(), registers=True):
         await until(lambda: bool(asked))
     assert asked[0] == (["add", "add#"] if newest else ["add"])

@@ -12,8 +12,8 @@ import pytest
 from leaseq import Context, Fail, Leaseq
 from leaseq.config import Config
 from leaseq.errors import Fenced, ServerUnreachable
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import State
 from leaseq.worker.attempt.progress import INTERVAL_SECONDS, INTERVAL_SHARE, ProgressWriter
 from support.client import Client
@@ -175,7 +175,7 @@ async def test_a_handler_that_reports_in_a_loop_lets_others_run() -> None:
 
 
 async def test_progress_of_an_attempt_that_was_taken_away_is_refused(
-    config: Config, client: Client, ledger: Ledger, fleet: Fleet
+    config: Config, client: Client, ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
     app, told = Leaseq(), asyncio.Event()
     refused = asyncio.Event()
@@ -194,7 +194,7 @@ async def test_progress_of_an_attempt_that_was_taken_away_is_refused(
     async with working(config, app):
         task_id = await client.submit("reports", options=ONCE)
         await told.wait()
-        thief = await open_worker(fleet)
+        thief = await open_worker(worker_ledger)
         await client.rows(
             "update leaseq.tasks set attempt = attempt + 1, worker_id = %s where id = %s",
             thief,

@@ -12,7 +12,7 @@ import pytest
 
 from leaseq import Context, Leaseq
 from leaseq.config import Config
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import Claim, Settled, State
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.reap import Death
@@ -36,18 +36,18 @@ async def test_a_death_is_blamed_by_the_one_that_closed_the_worker(
     """A second pass finds what the first one left, and would take one task of many for the only
     one."""
     stores = engine.stores
-    await stores.fleet.open_worker("dead", host="here", pid=1, queues=[QUEUE], version="0")
+    await stores.workers.open_worker("dead", host="here", pid=1, queues=[QUEUE], version="0")
     await stores.dispatcher.open(QUEUE, worker_id="dead", lease_seconds=600, token="first")
-    task_id = await submit(stores.ledger, queue=QUEUE)
+    task_id = await submit(stores.tasks, queue=QUEUE)
     await stores.dispatcher.push(QUEUE, [task_id])
     await stores.dispatcher.pull(QUEUE, worker_id="dead", limit=1)
-    await claim_task(stores.ledger, task_id, "dead")
+    await claim_task(stores.tasks, task_id, "dead")
     if other_was_first:
-        assert await stores.fleet.close_worker("dead", reason="another reaper", stale_after=None)
+        assert await stores.workers.close_worker("dead", reason="another reaper", stale_after=None)
     assert await engine.reaper.reap(
         Death(worker_id="dead", queues=[QUEUE], reason="killed", blame=True)
     )
-    task = await find(stores.ledger, task_id)
+    task = await find(stores.tasks, task_id)
     assert task.state == State.PENDING
     assert (task.crash_count, task.loss_count) == ((0, 1) if other_was_first else (1, 0))
 
@@ -58,17 +58,17 @@ async def test_the_settle_of_a_transaction_runs_with_our_plans(
     """Settings of the handler do not matter: a plan without the index reads the whole table, once
     for each attempt."""
     found: list[Sequence[str]] = []
-    succeed = Ledger.succeed
+    succeed = TaskLedger.succeed
 
     async def looking(
-        self: Ledger, claim: Claim, result: bytes | None, *, conn: Any
+        self: TaskLedger, claim: Claim, result: bytes | None, *, conn: Any
     ) -> Settled | None:
         asked = ", ".join(f"current_setting('{name}')" for name in PLANS)
         cursor = await conn.execute(f"select {asked}")
         found.append(await cursor.fetchone())
         return await succeed(self, claim, result, conn=conn)
 
-    monkeypatch.setattr(Ledger, "succeed", looking)
+    monkeypatch.setattr(TaskLedger, "succeed", looking)
     app = Leaseq()
 
     @app.task

@@ -52,7 +52,7 @@ async def test_a_paused_queue_starts_nothing_whatever_dispatch_says(
 ) -> None:
     worker = await services.worker()
     # and dispatch has lost it, or does not know it yet
-    await client.engine.stores.fleet.pause("default", paused=True)
+    await client.engine.stores.queues.pause("default", paused=True)
     task_id = await client.submit("note", n=1)
     await worker.hear("delivery.released", count=2)  # back to its lane
     assert (await client.find(task_id)).attempt == 0
@@ -64,7 +64,7 @@ async def test_a_paused_queue_starts_nothing_whatever_dispatch_says(
 async def test_a_delivery_that_strayed_from_a_paused_queue_does_not_go_round_in_circles(
     services: Services, client: Client, store: redis.asyncio.Redis
 ) -> None:
-    await client.engine.stores.fleet.pause("aside", paused=True)
+    await client.engine.stores.queues.pause("aside", paused=True)
     task_id = await client.submit("note", n=1, options={"queue": "aside"})
     await store.rpush(READY, task_id)
     worker = await services.worker()

@@ -172,7 +172,7 @@ async def test_suspects_are_run_after_postgres_was_away_when_they_came(
         proxy.refusing = True
         proxy.cut()
         suspect = submission(type="note", payload=b"{}")
-        await client.engine.stores.ledger.submit([suspect], retention_seconds=RETENTION)
+        await client.engine.stores.tasks.submit([suspect], retention_seconds=RETENTION)
         await client.rows("update leaseq.tasks set loss_count = 2")
         await client.engine.stores.dispatcher.push("default", [suspect.task_id], lane=Lane.SUSPECT)
         await worker.hear("loop.failed", loop="isolate")
@@ -228,7 +228,7 @@ async def test_a_beat_is_proof_from_the_moment_the_renewal_was_sent(
     proxy = await proxy_to(config.postgres_url)
     slow = replace(at(config, proxy.url), lease_seconds=3.0, heartbeat_seconds=1.0)
     async with open_engine(slow, name="leaseq test beat") as engine:
-        await client.engine.stores.fleet.open_worker(
+        await client.engine.stores.workers.open_worker(
             "w1", host="here", pid=1, queues=["default"], version="0"
         )
         heartbeat = Heartbeat(slow, engine.stores, ["default"])

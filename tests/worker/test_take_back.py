@@ -34,17 +34,17 @@ async def engine(config: Config) -> AsyncIterator[Engine]:
 async def holding(engine: Engine, worker_id: str, count: int) -> list[str]:
     """A worker with so many tasks in its list, the first half of them claimed."""
     stores = engine.stores
-    await stores.fleet.open_worker(worker_id, host="here", pid=1, queues=[QUEUE], version="0")
+    await stores.workers.open_worker(worker_id, host="here", pid=1, queues=[QUEUE], version="0")
     await stores.dispatcher.open(QUEUE, worker_id=worker_id, lease_seconds=600, token="first")
     ids: list[str] = []
     for _ in range(0, count, BITE):
         batch = sorted((submission() for _ in range(BITE)), key=lambda s: s.task_id)
-        await stores.ledger.submit(batch, retention_seconds=RETENTION)
+        await stores.tasks.submit(batch, retention_seconds=RETENTION)
         bite = [s.task_id for s in batch]
         await stores.dispatcher.push(QUEUE, bite)
         await stores.dispatcher.pull(QUEUE, worker_id=worker_id, limit=BITE)
         if len(ids) < count // 2:
-            await stores.ledger.claim(bite, worker_id=worker_id)
+            await stores.tasks.claim(bite, worker_id=worker_id)
         ids += bite
     return sorted(ids)
 
@@ -82,7 +82,7 @@ async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(
         "all of them, once each"
     )
     assert await listed(engine, KEYS.processing(QUEUE, "dead")) == []
-    found = await engine.stores.ledger.find(ids[:10] + ids[-10:], tenant="default")
+    found = await engine.stores.tasks.find(ids[:10] + ids[-10:], tenant="default")
     assert {(task.state, task.crash_count) for task in found.values()} == {(State.PENDING, 0)}
 
 

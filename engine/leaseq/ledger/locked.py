@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.observability.telemetry import emit
 
 # Between two looks at a row that is locked.
@@ -26,7 +26,7 @@ CAPACITY = 10_000
 class LockedTasks:
     """Tells locked tasks from the others, for one verb."""
 
-    def __init__(self, ledger: Ledger, *, verb: str) -> None:
+    def __init__(self, ledger: TaskLedger, *, verb: str) -> None:
         self._ledger = ledger
         self._verb = verb
         self._known: set[str] = set()

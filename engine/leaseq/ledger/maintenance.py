@@ -1,38 +1,21 @@
-"""Statements of the reaper: scan all tasks, read backlogs, prune old rows."""
+"""Scan all tasks, and prune old rows."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.json import encode
 
-from leaseq.codec import LAST_ID
-from leaseq.gather import Gatherer
 from leaseq.ledger import rows
-from leaseq.ledger.arrays import numbers, quoted, words
+from leaseq.ledger.rows import LANE_PRIORITIES
 from leaseq.ledger.session import Session
-from leaseq.lifecycle import LANES, SUSPECT_CRASHES
+from leaseq.lifecycle import SUSPECT_CRASHES
 from leaseq.model import Claim, Counts, Lane, State, TaskSnapshot
 
-# Stretches of one statement, and stretches that may be asked for at the same time.
-STRETCHES = 100
-WAITING = 1000
-# So many lanes read a part of the ledger together, so many times as long as that of one lane; and
-# in so many such parts at most.
-MANY_LANES = 10
-SHARED = 10
-MOST_WINDOWS = 4
-WINDOW_ROWS = 20_000
 # An expired key whose task has not ended expires again so much later.
 KEY_AGAIN_SECONDS = 3600.0
-T = TypeVar("T")
-
-PRIORITIES = {lane: int(priority) for priority, lane in LANES.items()}
 
 
 class Accounted(Struct, frozen=True):
@@ -59,15 +42,6 @@ class ScanBatch(Struct, frozen=True):
     unscheduled: list[str]  # SCHEDULED and due, without the row by which promote would find them
 
 
-class BacklogBatch(Struct, frozen=True):
-    """Part of the ledger, for one lane. `last_id` is the last that was looked at (None: nothing was
-    there to look at)."""
-
-    last_id: str | None
-    looked_at: int
-    task_ids: list[str]  # PENDING in that lane, in order
-
-
 class PrunedKeys(Struct, frozen=True):
     """One batch of expired keys: when the last of them expired (None: there was none), how many it
     saw and deleted."""
@@ -85,55 +59,11 @@ class Pruned(Struct, frozen=True):
     count: int
 
 
-class _Wanted(Struct, frozen=True):
-    """A stretch that is asked for."""
-
-    queue: str
-    lane: Lane
-    cursor: str
-    size: int
-    room: int = 0
-    until: str = LAST_ID
-
-
-class _NotCovered(Exception):
-    """A window does not hold the part of the ledger that is wanted."""
-
-
-class _Window(Struct, frozen=True):
-    """A stretch of the ledger that was read for many lanes. `end`: the task right behind it; None:
-    the ledger ends before."""
-
-    end: str | None
-    waiting: Mapping[tuple[str, int], list[str]]  # by queue and priority, in order
-
-    def boundary(self, one: _Wanted) -> str | None:
-        """As `find_boundary`, with the end of the window as the end of the stretch."""
-        if self.end is not None and one.cursor >= self.end:
-            raise _NotCovered
-        ids = self._from(one)
-        return ids[one.room] if len(ids) > one.room else self.end
-
-    def stretch(self, one: _Wanted) -> BacklogBatch:
-        """As `read_backlog`, of a stretch that was looked at to its end, however long it is."""
-        if self.end is not None and one.until > self.end:
-            raise _NotCovered
-        ids = [task_id for task_id in self._from(one) if task_id < one.until]
-        return BacklogBatch(ids[-1] if ids else None, 0, ids)
-
-    def _from(self, one: _Wanted) -> list[str]:
-        ids = self.waiting.get((one.queue, PRIORITIES[one.lane]), [])
-        return ids[bisect_left(ids, one.cursor) :]
-
-
 class Maintenance:
     """The maintenance statements."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        # Questions of several lanes at the same moment become one statement.
-        self._boundaries = Gatherer(self._find_boundaries, batch_size=WAITING, capacity=WAITING)
-        self._stretches = Gatherer(self._read_stretches, batch_size=WAITING, capacity=WAITING)
 
     async def scan(
         self,
@@ -159,7 +89,7 @@ class Maintenance:
             "ahead": ahead_seconds,
             "backlogs": encode(
                 {
-                    f"{PRIORITIES[lane]}{queue}": begin
+                    f"{LANE_PRIORITIES[lane]}{queue}": begin
                     for (queue, lane), begin in accounted.backlogs.items()
                 }
             ).decode(),
@@ -183,107 +113,6 @@ class Maintenance:
                     chunk.orphans.append((snapshot, rows.to_claim(row), rows.to_counts(row)))
         return chunk
 
-    async def reschedule(self, task_ids: Sequence[str]) -> list[str]:
-        """Give SCHEDULED tasks the rows back by which promote finds them; returns the ids of those
-        that had none."""
-        found = await self._session.fetch(
-            "reschedule_tasks", {"ids": words(sorted(task_ids))}, idempotent=True
-        )
-        return [row[0] for row in found]
-
-    async def find_boundary(
-        self, queue: str, lane: Lane, *, cursor: str, limit: int, room: int
-    ) -> str | None:
-        """The end of a stretch from `cursor` on with at most `limit` tasks, at most `room` of which
-        wait in this lane.
-
-        None: the ledger ends before.
-        """
-        return await self._boundaries.add(_Wanted(queue, lane, cursor, size=limit, room=room))
-
-    async def read_backlog(
-        self, queue: str, lane: Lane, *, cursor: str, until: str, limit: int
-    ) -> BacklogBatch:
-        """Read the tasks of a lane without suspects, among at most `limit` tasks from `cursor` on
-        and before `until`."""
-        return await self._stretches.add(_Wanted(queue, lane, cursor, size=limit, until=until))
-
-    async def _find_boundaries(self, wanted: Sequence[_Wanted]) -> list[str | None]:
-        return await self._share(wanted, _Window.boundary, self._find_each_boundary)
-
-    async def _read_stretches(self, wanted: Sequence[_Wanted]) -> list[BacklogBatch]:
-        return await self._share(wanted, _Window.stretch, self._read_each_stretch)
-
-    async def _share(
-        self,
-        wanted: Sequence[_Wanted],
-        answer: Callable[[_Window, _Wanted], T],
-        ask: Callable[[Sequence[_Wanted]], Awaitable[list[T]]],
-    ) -> list[T]:
-        """An answer for each, in order. Where many are at the same part of the ledger, it is read
-        once for all of them."""
-        found: dict[int, T] = {}
-        rest = [*range(len(wanted))]
-        for _ in range(MOST_WINDOWS):
-            if len(rest) < MANY_LANES:
-                break
-            window = await self._read_window([wanted[number] for number in rest])
-            for number in rest:
-                with suppress(_NotCovered):
-                    found[number] = answer(window, wanted[number])
-            rest = [number for number in rest if number not in found]
-        for start in range(0, len(rest), STRETCHES):
-            some = rest[start : start + STRETCHES]
-            found |= zip(some, await ask([wanted[number] for number in some]), strict=True)
-        return [found[number] for number in range(len(wanted))]
-
-    async def _read_window(self, wanted: Sequence[_Wanted]) -> _Window:
-        """The part of the ledger that the first of these lanes is at."""
-        params = {
-            "suspect": SUSPECT_CRASHES,
-            "cursor": min(one.cursor for one in wanted),
-            "limit": min(SHARED * max(one.size for one in wanted), WINDOW_ROWS),
-        }
-        found = await self._session.fetch("read_window", params, idempotent=True)
-        return _Window(
-            found[0][0], {(row[1], row[2]): row[3] for row in found if row[1] is not None}
-        )
-
-    async def _find_each_boundary(self, wanted: Sequence[_Wanted]) -> list[str | None]:
-        params = {
-            "queues": quoted(one.queue for one in wanted),
-            "priorities": numbers(PRIORITIES[one.lane] for one in wanted),
-            "suspect": SUSPECT_CRASHES,
-            "cursors": words(one.cursor for one in wanted),
-            "sizes": numbers(one.size for one in wanted),
-            "rooms": numbers(one.room for one in wanted),
-        }
-        return [
-            row[0] for row in await self._session.fetch("find_boundary", params, idempotent=True)
-        ]
-
-    async def _read_each_stretch(self, wanted: Sequence[_Wanted]) -> list[BacklogBatch]:
-        params = {
-            "queues": quoted(one.queue for one in wanted),
-            "priorities": numbers(PRIORITIES[one.lane] for one in wanted),
-            "suspect": SUSPECT_CRASHES,
-            "cursors": words(one.cursor for one in wanted),
-            "untils": words(one.until for one in wanted),
-            "sizes": numbers(one.size for one in wanted),
-        }
-        return [
-            BacklogBatch(*row)
-            for row in await self._session.fetch("refill_tasks", params, idempotent=True)
-        ]
-
-    async def find_queues(self, *, after: str, limit: int) -> tuple[str | None, list[str]]:
-        """The queues that the next `limit` tasks after this one name, and the last of them (None:
-        there are none)."""
-        ((last_id, names),) = await self._session.fetch(
-            "find_queues", {"after": after, "limit": limit}, idempotent=True
-        )
-        return last_id, names
-
     async def prune_tasks(
         self, *, after: str, before: str, retention_seconds: float, limit: int
     ) -> Pruned:
@@ -305,4 +134,4 @@ class Maintenance:
         return len(await self._session.fetch("prune_workers", {"retention": retention_seconds}))
 
 
-__all__ = ["Accounted", "BacklogBatch", "Maintenance", "Pruned", "PrunedKeys", "ScanBatch"]
+__all__ = ["Accounted", "Maintenance", "Pruned", "PrunedKeys", "ScanBatch"]

@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from leaseq.ledger.arrays import numbers, quoted, words
-from leaseq.lifecycle import lane_of
+from leaseq.lifecycle import LANES, lane_of
 from leaseq.model import (
     AttemptRecord,
     Claim,
@@ -44,6 +44,8 @@ _encode = msgspec.json.Encoder().encode
 # A look into a dict is quicker than the call of an enum, and there are three in the life of a task.
 STATES = {state.value: state for state in State}
 PRIORITIES = {priority.value: priority for priority in Priority}
+# Of the lanes without suspects.
+LANE_PRIORITIES = {lane: int(priority) for priority, lane in LANES.items()}
 
 
 def _bytes(text: str | None) -> bytes | None:

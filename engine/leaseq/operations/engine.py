@@ -26,10 +26,16 @@ from leaseq.dispatch.survey import Depths, Survey
 from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
-from leaseq.ledger.fleet import Fleet, ServerSettings
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.backlogs import BacklogLedger
+from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.maintenance import Maintenance
+from leaseq.ledger.queues import QueueLedger
+from leaseq.ledger.server import ServerSettings, read_ledger_id, read_server_settings
 from leaseq.ledger.session import MARGIN_SECONDS, Connection, Session
+from leaseq.ledger.task_lists import TaskLists
+from leaseq.ledger.task_types import TypeLedger
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.lifecycle import lane_of
 from leaseq.loop import end, run_forever
 from leaseq.model import Lane, QueueRecord, State, Submission, Submitted, Task, WorkerRecord
@@ -53,12 +59,38 @@ AHEAD = 1
 class Stores(Struct, frozen=True, kw_only=True):
     """The two stores, as one process sees them."""
 
-    ledger: Ledger
-    fleet: Fleet
+    # the parts of the ledger
+    tasks: TaskLedger
+    task_lists: TaskLists
+    due_tasks: DueTaskLedger
+    task_types: TypeLedger
+    queues: QueueLedger
+    workers: WorkerLedger
+    backlogs: BacklogLedger
     maintenance: Maintenance
+    # those of dispatch
     dispatcher: Dispatcher
     survey: Survey
     ownership: Ownership
+
+
+def stores_over(
+    session: Session, *, dispatcher: Dispatcher, survey: Survey, ownership: Ownership
+) -> Stores:
+    """The stores of one process, with every part of the ledger on one session."""
+    return Stores(
+        tasks=TaskLedger(session),
+        task_lists=TaskLists(session),
+        due_tasks=DueTaskLedger(session),
+        task_types=TypeLedger(session),
+        queues=QueueLedger(session),
+        workers=WorkerLedger(session),
+        backlogs=BacklogLedger(session),
+        maintenance=Maintenance(session),
+        dispatcher=dispatcher,
+        survey=survey,
+        ownership=ownership,
+    )
 
 
 class DeliveryLocation(Struct, frozen=True):
@@ -78,16 +110,16 @@ class Engine:
         self.config = config
         self.stores = stores
         self.pusher = Pusher(stores.dispatcher)
-        self.waiter = Waiter(stores.ledger)
+        self.waiter = Waiter(stores.tasks)
         self.reaper = Reap(
             config=config,
-            ledger=stores.ledger,
-            fleet=stores.fleet,
+            ledger=stores.tasks,
+            workers=stores.workers,
             dispatcher=stores.dispatcher,
             ownership=stores.ownership,
         )
         self._submitter = Submitter(
-            stores.ledger, retention_seconds=config.idempotency_retention_seconds
+            stores.tasks, retention_seconds=config.idempotency_retention_seconds
         )
         self._gatherer: Gatherer[Submission, Submitted] = Gatherer(
             self._submitter.write_hastily, batch_size=BATCH_SIZE, capacity=CAPACITY
@@ -164,7 +196,7 @@ class Engine:
         """Bind a tenant: the client for the tasks of this tenant alone."""
         return TenantClient(
             tenant,
-            ledger=self.stores.ledger,
+            ledger=self.stores.tasks,
             waiter=self.waiter,
             submit=self.submit,
             submit_within=self.submit_within,
@@ -174,7 +206,7 @@ class Engine:
     async def pause(self, queue: str, *, paused: bool) -> QueueRecord:
         """Pause or resume a queue: in the ledger, then (best effort, repaired by the reconciler) in
         dispatch."""
-        record = await self.stores.fleet.pause(queue, paused=paused)
+        record = await self.stores.queues.pause(queue, paused=paused)
         try:
             await self.stores.survey.pause(queue, paused=paused)
         except ServerUnreachable as error:
@@ -184,11 +216,11 @@ class Engine:
 
     async def list_queues(self) -> list[QueueRecord]:
         """Read every known queue."""
-        return await self.stores.fleet.list_queues()
+        return await self.stores.queues.list_queues()
 
     async def list_workers(self, *, closed: bool = False, limit: int = 200) -> list[WorkerRecord]:
         """Read the open workers, newest first, and with `closed` those that have ended too."""
-        return await self.stores.fleet.list_workers(closed=closed, limit=limit)
+        return await self.stores.workers.list_workers(closed=closed, limit=limit)
 
     async def count_deliveries(self, queues: Sequence[str], *, seconds: float) -> dict[str, Depths]:
         """Count what waits in each of these queues, within `seconds`. A queue that could not be
@@ -210,11 +242,11 @@ class Engine:
 
     def known_types(self) -> KnownTypes:
         """An empty copy of the registered task types, which its owner refreshes."""
-        return KnownTypes(self.stores.fleet)
+        return KnownTypes(self.stores.task_types)
 
     async def read_server_settings(self) -> ServerSettings:
         """Read the settings of Postgres that a promise rests on."""
-        return await self.stores.fleet.server_settings()
+        return await read_server_settings(self.stores.tasks.session)
 
     async def check_dispatch(self) -> None:
         """Raise `ServerUnreachable` unless Redis answers."""
@@ -266,18 +298,16 @@ async def open_engine(
     redis = open_redis(config, name=name, guard=guard)
     try:
         session = Session(pool, deadline_seconds=config.statement_timeout_seconds + MARGIN_SECONDS)
-        fleet, keys = Fleet(session), Keys(config.redis_prefix)
-        stores = Stores(
-            ledger=Ledger(session),
-            fleet=fleet,
-            maintenance=Maintenance(session),
+        keys = Keys(config.redis_prefix)
+        stores = stores_over(
+            session,
             dispatcher=Dispatcher(redis, keys, window=config.dispatch_window),
             survey=Survey(redis, keys, repairs=announces),
             ownership=Ownership(
                 redis,
                 keys,
                 guard,
-                ledger_id=await fleet.ledger_id(),
+                ledger_id=await read_ledger_id(session),
                 primary=primary,
                 announces=announces,
             ),
@@ -346,4 +376,4 @@ async def _scouting(config: Config, *, name: str) -> AsyncIterator[None]:
         await end(looking)
 
 
-__all__ = ["DeliveryLocation", "Engine", "Stores", "open_engine"]
+__all__ = ["DeliveryLocation", "Engine", "Stores", "open_engine", "stores_over"]

@@ -13,7 +13,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
-from leaseq.ledger.fleet import Fleet, TaskType
+from leaseq.ledger.task_types import TaskType, TypeLedger
 from leaseq.loop import run_forever
 from leaseq.observability.telemetry import emit
 from leaseq.payloads.collisions import guarded
@@ -30,8 +30,8 @@ MOST_VERSIONS = 8
 class KnownTypes:
     """Every registered task type."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+    def __init__(self, ledger: TypeLedger) -> None:
+        self._ledger = ledger
         self._sources: dict[str, list[TaskType]] = {}
         self._types: dict[str, KnownType] = {}
         self._lock = asyncio.Lock()
@@ -55,7 +55,7 @@ class KnownTypes:
 
     async def _look(self) -> None:
         try:
-            found = await self._fleet.list_types()
+            found = await self._ledger.list_types()
         finally:
             # Its end counts: callers that waited for a look that failed slowly do not try the same
             # one after another.

@@ -17,9 +17,10 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
 from leaseq.errors import ListsBusy
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger, Listing, TaskFilter
+from leaseq.ledger.queues import QueueLedger
 from leaseq.ledger.session import MARGIN_SECONDS, Session
+from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import AttemptRecord, QueueRecord, WorkerRecord
 
 # Lists that are read at the same time, each on a connection of its own.
@@ -33,30 +34,31 @@ class Lists:
     """Reads lists, a few at a time."""
 
     def __init__(self, session: Session) -> None:
-        self._ledger = Ledger(session)
-        self._fleet = Fleet(session)
+        self._tasks = TaskLists(session)
+        self._queues = QueueLedger(session)
+        self._workers = WorkerLedger(session)
         self._share = asyncio.Semaphore(SHARE)
 
     async def list_tasks(self, wanted: TaskFilter, *, tenant: str) -> Listing:
         """One page of tasks, newest first, without their payloads and results. Raises `ListsBusy`,
         as all of these do."""
         async with self._turn():
-            return await self._ledger.list_tasks(wanted, tenant=tenant)
+            return await self._tasks.list_tasks(wanted, tenant=tenant)
 
     async def list_attempts(self, task_id: str, *, tenant: str) -> list[AttemptRecord]:
         """The attempts of a task that did not succeed."""
         async with self._turn():
-            return await self._ledger.list_attempts(task_id, tenant=tenant)
+            return await self._tasks.list_attempts(task_id, tenant=tenant)
 
     async def list_queues(self) -> list[QueueRecord]:
         """Every known queue."""
         async with self._turn():
-            return await self._fleet.list_queues()
+            return await self._queues.list_queues()
 
     async def list_workers(self, *, closed: bool, limit: int) -> list[WorkerRecord]:
         """Incarnations of workers, newest first."""
         async with self._turn():
-            return await self._fleet.list_workers(closed=closed, limit=limit)
+            return await self._workers.list_workers(closed=closed, limit=limit)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

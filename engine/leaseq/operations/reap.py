@@ -28,10 +28,10 @@ from leaseq.dispatch.deliveries import Deliveries, Place, Release
 from leaseq.dispatch.dispatcher import BITE, MOST_HELD, Dispatcher
 from leaseq.dispatch.ownership import Ownership
 from leaseq.failpoints import reach
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.locked import LockedTasks
 from leaseq.ledger.session import Locked
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.lifecycle import after
 from leaseq.loop import spread
 from leaseq.model import (
@@ -91,14 +91,14 @@ class Reap:
         self,
         *,
         config: Config,
-        ledger: Ledger,
-        fleet: Fleet,
+        ledger: TaskLedger,
+        workers: WorkerLedger,
         dispatcher: Dispatcher,
         ownership: Ownership,
     ) -> None:
         self._config = config
         self._ledger = ledger
-        self._fleet = fleet
+        self._workers = workers
         self._dispatcher = dispatcher
         self._ownership = ownership
         self._locked = LockedTasks(ledger, verb="reap")
@@ -115,11 +115,11 @@ class Reap:
         reach("reap.closing")
         closed = await self._close(death)
         if not closed:
-            record = await self._fleet.find_worker(death.worker_id)
+            record = await self._workers.find_worker(death.worker_id)
             if record is not None and record.closed_at is None:
                 return False
         reach("reap.closed")
-        sessions = await self._fleet.end_sessions(
+        sessions = await self._workers.end_sessions(
             death.worker_id, application_name=session_name(death.worker_id)
         )
         if sessions.kept:
@@ -156,7 +156,7 @@ class Reap:
         """Close the incarnation. Raises `Locked` while another transaction has its row; a lock that
         is new is waited for."""
         worker_id, until = death.worker_id, monotonic() + LOCK_SECONDS
-        while await self._fleet.find_locked([worker_id]):
+        while await self._workers.find_locked([worker_id]):
             if worker_id in self._locked_workers or monotonic() > until:
                 if worker_id not in self._locked_workers:
                     emit("worker.locked", worker_id=worker_id, verb="reap")
@@ -166,7 +166,7 @@ class Reap:
                 )
             await asyncio.sleep(LOOK_SECONDS)
         self._locked_workers.discard(worker_id)
-        return await self._fleet.close_worker(
+        return await self._workers.close_worker(
             worker_id, reason=death.reason, stale_after=death.stale_after
         )
 

@@ -20,8 +20,8 @@ from leaseq.errors import (
     SubmissionInvalid,
 )
 from leaseq.failpoints import reach
-from leaseq.ledger.ledger import PATIENCE_SECONDS, Ledger
 from leaseq.ledger.session import Connection, Locked
+from leaseq.ledger.tasks import PATIENCE_SECONDS, TaskLedger
 from leaseq.lifecycle import lane_of
 from leaseq.model import Lane, Submission, Submitted
 
@@ -43,7 +43,7 @@ class KeyHeld(IdempotencyInFlight):
 class Submitter:
     """Writes batches of submissions to the ledger."""
 
-    def __init__(self, ledger: Ledger, *, retention_seconds: float) -> None:
+    def __init__(self, ledger: TaskLedger, *, retention_seconds: float) -> None:
         self._ledger = ledger
         self._retention = retention_seconds
 

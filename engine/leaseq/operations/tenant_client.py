@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from leaseq.errors import TaskConflict, TaskNotFound
-from leaseq.ledger.ledger import Ledger, Listing, TaskFilter
 from leaseq.ledger.session import Connection
+from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import AttemptRecord, State, Submission, Submitted, Task, TaskSnapshot
 from leaseq.observability.telemetry import emit
 from leaseq.operations.wait import Waiter
@@ -32,7 +33,7 @@ class TenantClient:
         self,
         tenant: str,
         *,
-        ledger: Ledger,
+        ledger: TaskLedger,
         waiter: Waiter,
         submit: Submit,
         submit_within: SubmitWithin,
@@ -43,6 +44,7 @@ class TenantClient:
         self.submit_within = submit_within
         self.submit_many = submit_many
         self._ledger = ledger
+        self._lists = TaskLists(ledger.session)
         self._waiter = waiter
 
     async def find(self, task_id: str) -> Task:
@@ -63,12 +65,12 @@ class TenantClient:
     async def list_tasks(self, wanted: TaskFilter) -> Listing:
         """Read one page of tasks, newest first, without payloads and results. A service for clients
         uses `Lists`."""
-        return await self._ledger.list_tasks(wanted, tenant=self.tenant)
+        return await self._lists.list_tasks(wanted, tenant=self.tenant)
 
     async def list_attempts(self, task_id: str) -> list[AttemptRecord]:
         """Read the attempts of a task that did not succeed. Raises `TaskNotFound`."""
         await self.find(task_id)
-        return await self._ledger.list_attempts(task_id, tenant=self.tenant)
+        return await self._lists.list_attempts(task_id, tenant=self.tenant)
 
     async def cancel(self, task_id: str) -> State:
         """Stop a task. CANCELLED: it was waiting. PROCESSING: its worker was asked to stop it.

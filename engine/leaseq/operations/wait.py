@@ -14,7 +14,7 @@ import asyncio
 from time import monotonic
 
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.loop import end
 from leaseq.model import TERMINAL
 
@@ -50,7 +50,7 @@ class Waiter:
     """Wakes the callers that wait for a task, once the ledger says that it has ended (or no longer
     has it)."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: TaskLedger) -> None:
         self._ledger = ledger
         self._waits: dict[str, Wait] = {}
         self._poller: asyncio.Task[None] | None = None

@@ -143,13 +143,13 @@ class Heartbeat:
             return None
 
     async def _ask(self, worker_ids: frozenset[str]) -> LedgerReply:
-        fleet = self._stores.fleet
-        locked = await fleet.find_locked([*worker_ids]) if self._is_careful else set()
+        workers = self._stores.workers
+        locked = await workers.find_locked([*worker_ids]) if self._is_careful else set()
         free = worker_ids - locked
         self._is_careful = bool(locked)
         sent = boottime()
         try:
-            still_open = await fleet.touch([*free]) if free else set()
+            still_open = await workers.touch([*free]) if free else set()
         except Locked:
             self._is_careful = True
             raise

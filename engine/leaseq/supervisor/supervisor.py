@@ -166,7 +166,7 @@ class Supervisor:
             renewed_at=boottime(),
             supervisor=os.getpid(),
         )
-        await self._stores.fleet.open_worker(
+        await self._stores.workers.open_worker(
             spec.worker_id,
             host=socket.gethostname(),
             pid=os.getpid(),

@@ -80,18 +80,18 @@ def compose(
     `pool`: the connections for handlers' transactions. `threads`: those of plain handlers.
     """
     stores = engine.stores
-    outages = Outages(stores.ledger, primary_at(str(engine.config.postgres_url)))
+    outages = Outages(stores.tasks, primary_at(str(engine.config.postgres_url)))
     services = _services(engine, registry, spec, pool=pool, threads=threads, outages=outages)
     attempts = RunningAttempts(services)
-    claimer = Claimer(stores.ledger, stores.fleet, worker_id=spec.worker_id)
-    locked = LockedDeliveries(stores.ledger, services.in_flight)
+    claimer = Claimer(stores.tasks, stores.workers, worker_id=spec.worker_id)
+    locked = LockedDeliveries(stores.tasks, services.in_flight)
     lanes = (Lane.SUSPECT,) if spec.isolated else OPEN_LANES
     watch = (
         LaneWatch(stores.dispatcher, lanes=lanes, bell=_bell_lane(spec))
         if len(doorbells) > FEW_QUEUES
         else None
     )
-    expediter = None if spec.isolated else Expediter(stores.fleet, registry, spec.queues)
+    expediter = None if spec.isolated else Expediter(stores.task_types, registry, spec.queues)
 
     def intake(queue: str, doorbell: Doorbell) -> Intake:
         source = QueueSource(
@@ -105,12 +105,12 @@ def compose(
         deliveries = QueueDeliveries(
             queue,
             worker_id=spec.worker_id,
-            ledger=stores.ledger,
+            ledger=stores.tasks,
             ownership=stores.ownership,
             releaser=services.releaser,
             in_flight=services.in_flight,
         )
-        claims = QueueClaims(claimer, ledger=stores.ledger, locked=locked, deliveries=deliveries)
+        claims = QueueClaims(claimer, ledger=stores.tasks, locked=locked, deliveries=deliveries)
         return Intake(
             source, deliveries=deliveries, claims=claims, slots=services.slots, start=attempts.start
         )
@@ -128,7 +128,7 @@ def compose(
             locked=locked,
             releaser=services.releaser,
         ),
-        cancel_watch=CancelWatch(stores.ledger, attempts, outages),
+        cancel_watch=CancelWatch(stores.tasks, attempts, outages),
         duties=[duty for duty in (watch, expediter) if duty is not None],
     )
 
@@ -143,7 +143,7 @@ def _services(
     outages: Outages,
 ) -> AttemptServices:
     config, stores, loop = engine.config, engine.stores, asyncio.get_running_loop()
-    settler = Settler(stores.ledger, capacity=2 * spec.concurrency)
+    settler = Settler(stores.tasks, capacity=2 * spec.concurrency)
     return AttemptServices(
         loop=loop,
         handlers=HandlerRunner(
@@ -155,12 +155,12 @@ def _services(
         ),
         handle=HandleServices(
             loop=loop,
-            ledger=stores.ledger,
+            ledger=stores.tasks,
             pool=pool,
             statement_timeout_seconds=config.statement_timeout_seconds,
         ),
         decider=Decider(config, outages),
-        committer=Committer(stores.ledger, settler),
+        committer=Committer(stores.tasks, settler),
         settler=settler,
         releaser=Releaser(
             stores.dispatcher, worker_id=spec.worker_id, capacity=2 * spec.concurrency
@@ -173,7 +173,7 @@ def _services(
 async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSpec) -> Pool:
     """The connections for handlers, under the role for handlers, with a secret that the SQL of
     handlers cannot read."""
-    config, fleet = engine.config, engine.stores.fleet
+    config, workers = engine.config, engine.stores.workers
     handlers = msgspec.structs.replace(
         config,
         postgres_url=config.handler_postgres_url or config.postgres_url,
@@ -191,9 +191,9 @@ async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSp
         may have lost it.
         """
         async with asyncio.timeout(IDENTIFY_SECONDS):
-            session = await fleet.identify_session(conn)
-        registered = await fleet.register_session(spec.worker_id, session)
-        if not (registered and await fleet.set_secret(spec.worker_id, credential.secret)):
+            session = await workers.identify_session(conn)
+        registered = await workers.register_session(spec.worker_id, session)
+        if not (registered and await workers.set_secret(spec.worker_id, credential.secret)):
             raise Fenced(f"worker {spec.worker_id} is closed")
         conn.credential = credential
 

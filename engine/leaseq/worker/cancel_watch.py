@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.loop import run_forever
 from leaseq.worker.attempt.outages import Outages
 from leaseq.worker.attempt.outcome import Stop
@@ -16,7 +16,7 @@ CANCEL_WATCH_SECONDS = 1.0
 class CancelWatch:
     """Watches the requests for one worker."""
 
-    def __init__(self, ledger: Ledger, attempts: RunningAttempts, outages: Outages) -> None:
+    def __init__(self, ledger: TaskLedger, attempts: RunningAttempts, outages: Outages) -> None:
         self._ledger = ledger
         self._attempts = attempts
         self._outages = outages

@@ -25,12 +25,11 @@ import msgspec
 from leaseq.app import Leaseq
 from leaseq.config import Config, take_over
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.fleet import Fleet
 from leaseq.loop import end
 from leaseq.memory import spare_the_collector
 from leaseq.observability.logs import restore_streams, set_up_logs, spare_the_streams
 from leaseq.observability.telemetry import emit
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine, Stores, open_engine
 from leaseq.operations.reap import Death
 from leaseq.registry import Registry
 from leaseq.supervisor.descendants import kill_descendants
@@ -87,7 +86,7 @@ class Child:
             engine = await stack.enter_async_context(
                 open_engine(self._config, name=f"leaseq worker {self._spec.worker_id}", pool_size=4)
             )
-            await register(engine.stores.fleet, app.registry, self._spec)
+            await register(engine.stores, app.registry, self._spec)
             stack.enter_context(app.lend(engine))
             worker = await build_worker(stack, engine, app.registry, spec=self._spec)
             return await self._work(engine, worker)
@@ -249,11 +248,11 @@ class Child:
         self._ending.set()
 
 
-async def register(fleet: Fleet, registry: Registry, spec: ChildSpec) -> None:
+async def register(stores: Stores, registry: Registry, spec: ChildSpec) -> None:
     """Record what this worker can run, so that submissions can be checked and completed without its
     code."""
-    await fleet.register_queues(spec.queues)
-    await fleet.register_types(task_types(registry), worker_id=spec.worker_id)
+    await stores.queues.register_queues(spec.queues)
+    await stores.task_types.register_types(task_types(registry), worker_id=spec.worker_id)
 
 
 def ignore_signals() -> None:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.fleet import Fleet, TaskType
+from leaseq.ledger.task_types import TaskType, TypeLedger
 from leaseq.loop import pause
 from leaseq.observability.telemetry import emit
 from leaseq.registry import Registry
@@ -23,8 +23,8 @@ RETRY_SECONDS = 1.0
 class Expediter:
     """Expedites the tasks of one worker's types and queues, once when the worker opens."""
 
-    def __init__(self, fleet: Fleet, registry: Registry, queues: Sequence[str]) -> None:
-        self._fleet = fleet
+    def __init__(self, ledger: TypeLedger, registry: Registry, queues: Sequence[str]) -> None:
+        self._ledger = ledger
         self._registry = registry
         self._queues = list(queues)
 
@@ -38,11 +38,13 @@ class Expediter:
             while more and not stop.is_set():
                 try:
                     # Tasks that wait for another version of their handler wait for the newest one.
-                    outdated = await self._fleet.find_outdated(registered)
+                    outdated = await self._ledger.find_outdated(registered)
                     types = [t.type for t in registered] + [
                         f"{t.type}#" for t in registered if t.type not in outdated
                     ]
-                    made_due = await self._fleet.expedite(types, self._queues, limit=EXPEDITE_BATCH)
+                    made_due = await self._ledger.expedite(
+                        types, self._queues, limit=EXPEDITE_BATCH
+                    )
                     count, more = count + made_due, made_due > 0
                 except ServerUnreachable as error:
                     emit("ledger.unreachable", error=str(error), waiting=0)

@@ -29,7 +29,7 @@ from collections.abc import Set as AbstractSet
 
 from leaseq.dispatch.deliveries import LeaseView
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.fleet import Watched
+from leaseq.ledger.workers import Watched
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
 from leaseq.operations.reap import Death, Reap
@@ -68,7 +68,7 @@ class DeadWorkers:
         clock: Clock = time.monotonic,
     ) -> None:
         self._lease = reap.lease_seconds
-        self._fleet = stores.fleet
+        self._workers = stores.workers
         self._dispatcher = stores.dispatcher
         self._ownership = stores.ownership
         self._reap = reap.reap
@@ -115,7 +115,7 @@ class DeadWorkers:
 
     async def _look(self) -> tuple[list[Watched], Leases]:
         asked = self._clock()
-        watched = await self._fleet.watch(stale_after=self._lease, closed_within=CLOSED_SECONDS)
+        watched = await self._workers.watch(stale_after=self._lease, closed_within=CLOSED_SECONDS)
         homes = {queue for worker in watched if not worker.closed for queue in worker.queues[:1]}
         closed = [
             worker for worker in watched if worker.closed and worker.worker_id not in self._gone
@@ -152,7 +152,7 @@ class DeadWorkers:
                 if view.worker_id not in open_ones:
                     queues_of.setdefault(view.worker_id, []).append(queue)
         # A worker that came up after the ledger was read is open there by now.
-        closed = await find_closed(self._fleet, queues_of)
+        closed = await find_closed(self._workers, queues_of)
         closed -= await self._drop_made_up(queues_of, closed)
         self._more_queues &= {queue for worker_id in closed for queue in queues_of[worker_id]}
         now = self._clock()
@@ -188,7 +188,9 @@ class DeadWorkers:
         One whose processing list holds something is reaped like a worker. Returns those that are
         gone.
         """
-        unknown = {*closed} - await self._fleet.find_known(sorted(closed)) if closed else set[str]()
+        unknown = (
+            {*closed} - await self._workers.find_known(sorted(closed)) if closed else set[str]()
+        )
         kept: set[str] = set()
         for queue in sorted({queue for worker_id in unknown for queue in queues_of[worker_id]}):
             names = sorted(worker_id for worker_id in unknown if queue in queues_of[worker_id])
@@ -208,7 +210,7 @@ class DeadWorkers:
         hosts = 0
         if is_mass_failure(lapsed=len(lapsed), of=total):
             names = {worker.worker_id for worker in lapsed}
-            records = await self._fleet.list_workers(limit=MANY)
+            records = await self._workers.list_workers(limit=MANY)
             hosts = len({record.host for record in records if record.worker_id in names})
         held = self._brake.holds(lapsed=len(lapsed), of=total, hosts=hosts)
         if held and not self._braked:

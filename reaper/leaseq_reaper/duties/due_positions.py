@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Sequence
 from heapq import nlargest
 
-from leaseq.ledger.ledger import Due
+from leaseq.ledger.due_tasks import Due
 from leaseq_reaper.duties.suspicion import Clock
 
 REREAD_SECONDS = 5.0

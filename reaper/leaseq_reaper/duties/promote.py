@@ -28,7 +28,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from leaseq.failpoints import reach
-from leaseq.ledger.ledger import Due, Listed, Promotion
+from leaseq.ledger.due_tasks import Due, Listed, Promotion
 from leaseq.lifecycle import LANES
 from leaseq.model import Priority, State, TaskSnapshot
 from leaseq.observability.telemetry import emit, listening
@@ -59,7 +59,8 @@ class Promote:
     """The duty."""
 
     def __init__(self, stores: Stores, *, clock: Clock = time.monotonic) -> None:
-        self._ledger = stores.ledger
+        self._ledger = stores.tasks
+        self._due_tasks = stores.due_tasks
         self._dispatcher = stores.dispatcher
         self._survey = stores.survey
         self._isolation = FailureIsolation(stores)
@@ -78,7 +79,7 @@ class Promote:
         await self._find_out()
         await self._send()
         known = self._positions.begin()
-        due: Sequence[Due] = await self._ledger.find_due(known)
+        due: Sequence[Due] = await self._due_tasks.find_due(known)
         self._positions.end()
         self.idle.note(found=bool(due))
         # Each pass begins with another place, so that an error which cuts passes short does not
@@ -124,7 +125,7 @@ class Promote:
         ]
         if not shares:
             return []
-        listed = await self._ledger.list_due(shares)
+        listed = await self._due_tasks.list_due(shares)
         promotions = await self._take(listed)
         self._positions.promoted([(one.rest, len(one.tasks)) for one in promotions if one.tasks])
         for one in promotions:
@@ -145,7 +146,7 @@ class Promote:
         if not any(one.count for one in listed):
             return []
         try:
-            promotions = await self._ledger.promote(listed)
+            promotions = await self._due_tasks.promote(listed)
         except BaseException:
             self._doubtful.update(task_id for one in listed for task_id in one.task_ids)
             self._doubt_at = self._clock()
@@ -154,7 +155,7 @@ class Promote:
         self._doubtful -= taken
         left = [task_id for one in listed for task_id in one.task_ids if task_id not in taken]
         if left:
-            await self._ledger.discard_due(left)
+            await self._due_tasks.discard_due(left)
         return promotions
 
     async def _rooms(self, due: Sequence[Due]) -> dict[tuple[str, int], int]:

@@ -106,7 +106,7 @@ class Refill:
     """The duty."""
 
     def __init__(self, stores: Stores, *, clock: Clock = time.monotonic) -> None:
-        self._maintenance = stores.maintenance
+        self._backlogs = stores.backlogs
         self._dispatcher = stores.dispatcher
         self._survey = stores.survey
         self._window = stores.dispatcher.window
@@ -232,7 +232,7 @@ class Refill:
         text, ahead = self._left.pop((full.queue, full.lane), (b"", set[str]()))
         as_left = text == seen.text
         if seen.until is None:
-            boundary = await self._maintenance.find_boundary(
+            boundary = await self._backlogs.find_boundary(
                 full.queue, full.lane, cursor=seen.cursor, limit=full.rows, room=room
             )
             announced = seen.announce(boundary or LAST_ID)
@@ -245,7 +245,7 @@ class Refill:
         end = seen.until or LAST_ID
         # One more than was measured, to see whether that was all: another reaper may have announced
         # more.
-        stretch = await self._maintenance.read_backlog(
+        stretch = await self._backlogs.read_backlog(
             full.queue, full.lane, cursor=seen.cursor, until=end, limit=full.rows + 1
         )
         reach("refill.read")

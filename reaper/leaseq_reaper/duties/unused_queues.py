@@ -47,7 +47,7 @@ class UnusedQueues:
         self, stores: Stores, *, interval_seconds: float, clock: Clock = time.monotonic
     ) -> None:
         self._maintenance = stores.maintenance
-        self._fleet = stores.fleet
+        self._queues = stores.queues
         self._dispatcher = stores.dispatcher
         self._seconds = SHARE * interval_seconds
         self._clock = clock
@@ -72,7 +72,7 @@ class UnusedQueues:
 
     async def _begin(self) -> bool:
         """List the known names. False if nothing could be forgotten."""
-        found = await self._fleet.survey_queues()
+        found = await self._queues.survey_queues()
         self._known = {name for name, _ in found}
         self._unserved = {name for name, unserved in found if unserved}
         self._met, self._took = set(), 0.0
@@ -87,7 +87,7 @@ class UnusedQueues:
         until = self._clock() + self._seconds
         while True:
             began = self._clock()
-            last_id, names = await self._maintenance.find_queues(after=self._cursor, limit=CHUNK)
+            last_id, names = await self._queues.find_queues(after=self._cursor, limit=CHUNK)
             self._met.update(names)
             took = self._clock() - began
             self._took += took
@@ -104,10 +104,10 @@ class UnusedQueues:
         for start in range(0, len(unused), BATCH):
             empty = await self._dispatcher.forget(unused[start : start + BATCH])
             if empty:
-                forgotten += await self._fleet.forget_queues(empty)
+                forgotten += await self._queues.forget_queues(empty)
         unlisted = sorted(self._met - self._known)
         if unlisted:
-            await self._fleet.register_queues(unlisted)
+            await self._queues.register_queues(unlisted)
         if forgotten:
             emit("queue.forgotten", count=len(forgotten), queues=sorted(forgotten)[:SHOWN])
         self._cursor = None

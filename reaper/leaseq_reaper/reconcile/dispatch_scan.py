@@ -100,7 +100,7 @@ class DispatchScan:
         named = {
             worker_id for queue, leases in listed.items() for worker_id in leases | owners[queue]
         }
-        gone = await find_closed(self._stores.fleet, named)
+        gone = await find_closed(self._stores.workers, named)
         self._on_leases({queue for queue, leases in listed.items() if leases & gone})
         ghosts: defaultdict[str, list[str]] = defaultdict(list)
         for queue, leases in listed.items():

@@ -44,8 +44,8 @@ class ForgottenAttempts:
     def __init__(
         self, stores: Stores, *, isolation: FailureIsolation, clock: Clock = time.monotonic
     ) -> None:
-        self._ledger = stores.ledger
-        self._fleet = stores.fleet
+        self._ledger = stores.tasks
+        self._workers = stores.workers
         self._dispatcher = stores.dispatcher
         self._survey = stores.survey
         self._isolation = isolation
@@ -70,7 +70,7 @@ class ForgottenAttempts:
         for start in range(0, len(ready), BATCH):
             some = [*ready][start : start + BATCH]
             snapshots = await self._ledger.find_snapshots([claim.task_id for claim in some])
-            open_ones = await self._fleet.find_open(sorted({claim.worker_id for claim in some}))
+            open_ones = await self._workers.find_open(sorted({claim.worker_id for claim in some}))
             still = {
                 claim: ready[claim] for claim in some if _runs(snapshots.get(claim.task_id), claim)
             }

@@ -44,7 +44,7 @@ class Orphans:
         clock: Clock = time.monotonic,
     ) -> None:
         self._settle_lost = reap.settle_lost
-        self._ledger = stores.ledger
+        self._ledger = stores.tasks
         self._dispatcher = stores.dispatcher
         self._isolation = isolation
         self._clock = clock

@@ -34,7 +34,7 @@ class PauseFlags:
     async def restore(self) -> None:
         """Set the flags of this share that dispatch lacks. At the end of a round, remove those of
         queues that were resumed."""
-        share = await self._stores.fleet.list_paused(after=self._after, limit=SHARE)
+        share = await self._stores.queues.list_paused(after=self._after, limit=SHARE)
         flags = await self._isolation.sort_out(await self._stores.survey.paused(share))
         await self._write([queue for queue in share if not flags.get(queue, True)], paused=True)
         self._seen.update(share)
@@ -49,13 +49,13 @@ class PauseFlags:
         """Remove the flags of queues that workers serve and that the ledger does not have
         paused."""
         await self.remove(
-            await self._stores.dispatcher.flagged(await self._stores.fleet.list_served())
+            await self._stores.dispatcher.flagged(await self._stores.queues.list_served())
         )
 
     async def remove(self, queues: list[str]) -> None:
         """Remove the flags of those queues that the ledger does not have paused."""
         if queues:
-            paused = await self._stores.fleet.find_paused(queues)
+            paused = await self._stores.queues.find_paused(queues)
             await self._write([queue for queue in queues if queue not in paused], paused=False)
 
     async def _write(self, queues: list[str], *, paused: bool) -> None:

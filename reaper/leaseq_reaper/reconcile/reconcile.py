@@ -210,7 +210,7 @@ class Reconcile:
             raise
 
     async def _reschedule(self, task_ids: Sequence[str]) -> None:
-        done = await self._stores.maintenance.reschedule(task_ids) if task_ids else []
+        done = await self._stores.due_tasks.reschedule(task_ids) if task_ids else []
         if done:
             emit("task.rescheduled", count=len(done), task_ids=sorted(done)[:SHOWN])
 

@@ -82,7 +82,7 @@ class Stranded:
     def __init__(
         self, stores: Stores, *, isolation: FailureIsolation, clock: Clock = time.monotonic
     ) -> None:
-        self._ledger = stores.ledger
+        self._ledger = stores.tasks
         self._dispatcher = stores.dispatcher
         self._survey = stores.survey
         self._isolation = isolation

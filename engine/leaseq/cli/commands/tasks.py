@@ -10,7 +10,7 @@ from leaseq.cli.output import moment, print_json, print_table
 from leaseq.cli.servers import reading, with_engine
 from leaseq.cli.streams import say
 from leaseq.cli.timeline import error_line
-from leaseq.ledger.ledger import Listing, TaskFilter
+from leaseq.ledger.task_lists import Listing, TaskFilter
 from leaseq.model import State, Task, TaskSummary
 from leaseq.operations.engine import Engine
 from leaseq_api.views import task_page, task_view

@@ -18,7 +18,7 @@ from leaseq.codec import encode_progress
 from leaseq.connections.postgres_connection import Pool
 from leaseq.context import Context, running
 from leaseq.errors import Fenced
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import ClaimedTask
 from leaseq.worker.attempt.handler_connection import AccessToken
 from leaseq.worker.attempt.progress import ProgressWriter
@@ -30,7 +30,7 @@ class HandleServices(Struct, frozen=True, kw_only=True):
     """The parts of a worker that all its attempt handles use."""
 
     loop: asyncio.AbstractEventLoop
-    ledger: Ledger
+    ledger: TaskLedger
     pool: Pool  # of connections for handlers' transactions
     statement_timeout_seconds: float
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import Ending, Outcome, Settled, Settlement, TaskError
 from leaseq.observability.telemetry import emit
 from leaseq.safe_text.exceptions import MESSAGE_LIMIT, storable, text_of
@@ -57,7 +57,7 @@ class Committed(Struct, frozen=True):
 class Committer:
     """Commits or undoes the transactions of one worker's attempts."""
 
-    def __init__(self, ledger: Ledger, settler: Settler) -> None:
+    def __init__(self, ledger: TaskLedger, settler: Settler) -> None:
         self._ledger = ledger
         self._settler = settler
 

@@ -12,7 +12,7 @@ from time import monotonic
 from leaseq.codec import FIRST_ID
 from leaseq.connections.primary import Primary
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.tasks import TaskLedger
 
 # Of the pool. Connections that came back broken are not counted: a handler that is cancelled inside
 # ctx.set_progress breaks one.
@@ -25,7 +25,7 @@ LOOK_SECONDS = 1.0
 class Outages:
     """Observes the worker's own connections."""
 
-    def __init__(self, ledger: Ledger, primary: Primary | None = None) -> None:
+    def __init__(self, ledger: TaskLedger, primary: Primary | None = None) -> None:
         self._ledger = ledger
         self._primary = primary
         self._count = 0

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.locked import AGAIN_SECONDS, LockedTasks
 from leaseq.ledger.session import Locked
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import TERMINAL, Settled, Settlement, State, TaskSnapshot
 from leaseq.observability.telemetry import emit
 
@@ -37,7 +37,7 @@ Answer = Callable[[Settled | BaseException | None], None]
 class Settler:
     """Writes endings, for one worker."""
 
-    def __init__(self, ledger: Ledger, *, capacity: int) -> None:
+    def __init__(self, ledger: TaskLedger, *, capacity: int) -> None:
         self._ledger = ledger
         self._gatherer: Gatherer[Settlement, Settled | None] = Gatherer(
             self._write, batch_size=BATCH_SIZE, capacity=capacity

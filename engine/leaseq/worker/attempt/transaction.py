@@ -31,7 +31,6 @@ from leaseq.connections.postgres_connection import Connection, FastCancelConnect
 from leaseq.context import BlockingConnection
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
 from leaseq.failpoints import reach
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import (
     MARGIN_SECONDS,
     TOO_LARGE,
@@ -40,6 +39,7 @@ from leaseq.ledger.session import (
     hurry,
     unreachable,
 )
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import Settled, Settlement
 from leaseq.worker.attempt.handler_connection import AccessToken, HandlerConnection
 from leaseq.worker.process.worker_loop import wait_on_worker_loop
@@ -148,7 +148,7 @@ class AttemptTransaction:
     def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
         self.crashed_elsewhere = self.crashed_elsewhere or notice.sqlstate == CRASHED_ELSEWHERE
 
-    async def commit(self, ledger: Ledger, settlement: Settlement) -> Settled:
+    async def commit(self, ledger: TaskLedger, settlement: Settlement) -> Settled:
         """Settle and commit. Raises `Fenced` (rolled back), `ServerUnreachable` (unknown),
         `TransactionEnded`, and `RuntimeError` where the handler returned in the middle of a
         statement."""
@@ -180,7 +180,7 @@ class AttemptTransaction:
         return settled
 
     async def _settle_and_commit(
-        self, conn: FastCancelConnection, ledger: Ledger, settlement: Settlement
+        self, conn: FastCancelConnection, ledger: TaskLedger, settlement: Settlement
     ) -> Settled | None:
         """Settle and commit on our own, and so within our own time-out. None: it was fenced, and
         nothing is committed."""

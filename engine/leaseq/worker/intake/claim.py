@@ -13,8 +13,8 @@ from collections.abc import Set as AbstractSet
 
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.session import Locked
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import ClaimedTask, TaskSnapshot
 from leaseq.observability.telemetry import emit, listening
 from leaseq.worker.in_flight import InFlightDelivery
@@ -33,7 +33,7 @@ class QueueClaims:
         self,
         claimer: Claimer,
         *,
-        ledger: Ledger,
+        ledger: TaskLedger,
         locked: LockedDeliveries,
         deliveries: QueueDeliveries,
     ) -> None:

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 from leaseq.dispatch.dispatcher import BITE
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.fleet import Fleet
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import ClaimedTask
 from leaseq.observability.telemetry import emit
 
@@ -31,12 +31,12 @@ WaitingClaim = tuple[Sequence[str], "asyncio.Future[list[ClaimedTask]]"]
 class Claimer:
     """Claims tasks for one worker."""
 
-    def __init__(self, ledger: Ledger, fleet: Fleet, *, worker_id: str) -> None:
+    def __init__(self, ledger: TaskLedger, workers: WorkerLedger, *, worker_id: str) -> None:
         self.worker_id = worker_id
         # another transaction has locked the row of this worker, which claims nothing more
         self.is_barred = False
         self._ledger = ledger
-        self._fleet = fleet
+        self._workers = workers
         self._busy = False
         self._waiting: deque[WaitingClaim] = deque()
         self._draining: asyncio.Task[None] | None = None
@@ -66,7 +66,7 @@ class Claimer:
         """Find out whether a claim waits for the row of this worker, which cannot end well, and not
         for that of a task."""
         try:
-            if await self._fleet.find_locked([self.worker_id]) and not self.is_barred:
+            if await self._workers.find_locked([self.worker_id]) and not self.is_barred:
                 self.is_barred = True
                 emit("worker.locked", worker_id=self.worker_id, verb="claim")
         except ServerUnreachable:

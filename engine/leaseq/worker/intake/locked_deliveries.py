@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from leaseq.ledger.ledger import Ledger
 from leaseq.ledger.locked import LockedTasks
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.worker.in_flight import InFlight, InFlightDelivery
 
 CAPACITY = 500
@@ -24,7 +24,7 @@ CAPACITY = 500
 class LockedDeliveries:
     """The deliveries of one worker that wait for a row."""
 
-    def __init__(self, ledger: Ledger, in_flight: InFlight) -> None:
+    def __init__(self, ledger: TaskLedger, in_flight: InFlight) -> None:
         self.tasks = LockedTasks(ledger, verb="claim")
         self._in_flight = in_flight
         self._deliveries: dict[str, InFlightDelivery] = {}

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from leaseq.dispatch.deliveries import Place, Release
 from leaseq.dispatch.ownership import Ownership
 from leaseq.errors import ServerUnreachable
-from leaseq.ledger.ledger import Ledger
+from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import State, TaskSnapshot
 from leaseq.observability.telemetry import emit
 from leaseq.worker.in_flight import Arrivals, InFlight, InFlightDelivery
@@ -32,7 +32,7 @@ class QueueDeliveries:
         queue: str,
         *,
         worker_id: str,
-        ledger: Ledger,
+        ledger: TaskLedger,
         ownership: Ownership,
         releaser: Releaser,
         in_flight: InFlight,

@@ -9,22 +9,17 @@ after all (a small table) and finds a deadlock, its victim tries again (session.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
-from typing import Any
 
 import msgspec
 import psycopg
-from msgspec.structs import replace
 
-from leaseq.codec import FIRST_ID, next_id
 from leaseq.connections.postgres_connection import FastCancelConnection
 from leaseq.errors import IdempotencyInFlight, ServerUnreachable, SubmissionInvalid
 from leaseq.failpoints import reach
 from leaseq.ledger import rows
-from leaseq.ledger.arrays import numbers, quoted, words
+from leaseq.ledger.arrays import words
 from leaseq.ledger.session import Connection, Locked, Session
 from leaseq.model import (
-    AttemptRecord,
     Claim,
     ClaimedTask,
     Counts,
@@ -35,12 +30,9 @@ from leaseq.model import (
     Submitted,
     Task,
     TaskSnapshot,
-    TaskSummary,
 )
 from leaseq.safe_text.exceptions import text_of
 
-# Tasks that are looked at for one page of a list.
-LOOKED_AT = 5000
 # How long a submission waits for an open transaction elsewhere that holds its key.
 PATIENCE_SECONDS = 0.25
 
@@ -54,65 +46,7 @@ class KeyFound(msgspec.Struct, frozen=True):
     on_standbys: bool
 
 
-class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which tasks to list; `None` means any. `cursor` is that of the page before."""
-
-    state: State | None = None
-    queue: str | None = None
-    type: str | None = None
-    idempotency_key: str | None = None
-    cursor: str | None = None
-    limit: int = 50
-
-
-class Listing(msgspec.Struct, frozen=True):
-    """A page of tasks. With a `cursor` there may be more: the next page begins there, also where
-    this one has no tasks."""
-
-    tasks: list[TaskSummary]
-    cursor: str | None
-
-
-class Due(msgspec.Struct, frozen=True):
-    """A place (queue and priority) and a position in it: tasks that are due there from this moment
-    and id on.
-
-    Queue '' holds what a process of an older version has scheduled (migration 3).
-    """
-
-    queue: str
-    priority: int
-    at: datetime | str = "-infinity"
-    task_id: str = FIRST_ID
-
-    @property
-    def place(self) -> tuple[str, int]:
-        return self.queue, self.priority
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """Tasks that are due in one place, and the position behind the last of them."""
-
-    place: tuple[str, int]
-    # two arrays in the order in which the tasks became due, as text for the next statement
-    ids: str
-    run_ats: str
-    count: int
-    rest: Due
-
-    @property
-    def task_ids(self) -> list[str]:
-        return self.ids[1:-1].split(",") if self.count else []
-
-
-class Promotion(msgspec.Struct, frozen=True):
-    """The tasks that were promoted in one place, and the position behind the last of them."""
-
-    tasks: list[TaskSnapshot]
-    rest: Due
-
-
-class Ledger:
+class TaskLedger:
     """The tasks in Postgres."""
 
     def __init__(self, session: Session) -> None:
@@ -244,52 +178,6 @@ class Ledger:
             ) from error
         return rows.to_settled(found[0]) if found else None
 
-    async def find_due(self, known: Sequence[Due] = ()) -> list[Due]:
-        """Where anything is due, from the first task on. In the places of `known` only from their
-        position on."""
-        params = {
-            "queues": quoted([due.queue for due in known]),
-            "priorities": numbers([due.priority for due in known]),
-            "after_ats": quoted([str(due.at) for due in known]),
-            "after_ids": words([due.task_id for due in known]),
-        }
-        return [Due(*row) for row in await self._session.fetch("find_due", params, idempotent=True)]
-
-    async def list_due(self, places: Sequence[tuple[Due, int]]) -> list[Listed]:
-        """List the tasks that are due in these places, in each at most so many. One answer for each
-        place, in order."""
-        params = {
-            "queues": quoted([due.queue for due, _ in places]),
-            "priorities": numbers([due.priority for due, _ in places]),
-            "from_ats": quoted([str(due.at) for due, _ in places]),
-            "from_ids": words([due.task_id for due, _ in places]),
-            "limits": numbers([limit for _, limit in places]),
-        }
-        found = await self._session.fetch("list_due", params, idempotent=True)
-        return [_listed(due, *row) for (due, _), row in zip(places, found, strict=True)]
-
-    async def promote(self, listed: Sequence[Listed]) -> list[Promotion]:
-        """Make SCHEDULED tasks that were listed as due PENDING. One answer for each place, in
-        order.
-
-        A task that is missing was locked, or is no longer SCHEDULED since that moment.
-        """
-        params = {
-            "ids": words([one.ids[1:-1] for one in listed if one.count]),
-            "run_ats": words([one.run_ats[1:-1] for one in listed if one.count]),
-        }
-        found: dict[tuple[str, int], list[Any]] = {one.place: [] for one in listed}
-        for row in await self._session.fetch("promote_tasks", params):
-            found[row.place_queue, row.place_priority].append(row)
-        return [_promotion(one, found[one.place]) for one in listed]
-
-    async def discard_due(self, task_ids: Sequence[str]) -> list[str]:
-        """Forget that tasks are due which do not exist any more; returns their ids."""
-        found = await self._session.fetch(
-            "discard_due", {"ids": words(sorted(task_ids))}, idempotent=True
-        )
-        return [row[0] for row in found]
-
     async def cancel(self, task_ids: Sequence[str], *, tenant: str) -> dict[str, State]:
         """Stop tasks, immediately or by request. By task id: CANCELLED, or PROCESSING where it was
         asked for."""
@@ -307,41 +195,6 @@ class Ledger:
         params = {"ids": words(task_ids), "tenant": tenant}
         found = await self._session.fetch("find_tasks", params, idempotent=True)
         return {row.task_id: rows.to_task(row) for row in found}
-
-    async def list_tasks(self, wanted: TaskFilter, *, tenant: str) -> Listing:
-        """One page of tasks, newest first, from the next `LOOKED_AT` tasks."""
-        if wanted.idempotency_key is not None:
-            return await self._list_by_key(wanted, wanted.idempotency_key, tenant=tenant)
-        return await self._list(wanted, tenant=tenant, looked_at=max(LOOKED_AT, wanted.limit + 1))
-
-    async def _list_by_key(self, wanted: TaskFilter, key: str, *, tenant: str) -> Listing:
-        """At most one task, which is looked up."""
-        for (task_id,) in await self._session.fetch(
-            "find_key_task", {"tenant": tenant, "key": key}, idempotent=True
-        ):
-            if wanted.cursor is None or task_id < wanted.cursor:
-                listing = await self._list(
-                    replace(wanted, cursor=next_id(task_id)), tenant=tenant, looked_at=1
-                )
-                return Listing([task for task in listing.tasks if task.task_id == task_id], None)
-        return Listing([], None)
-
-    async def _list(self, wanted: TaskFilter, *, tenant: str, looked_at: int) -> Listing:
-        params: dict[str, Any] = {
-            "tenant": tenant,
-            "cursor": wanted.cursor,
-            "state": wanted.state,
-            "queue": wanted.queue,
-            "type": wanted.type,
-            "rows": looked_at,
-            "limit": wanted.limit + 1,  # one more than is shown tells whether there is a next page
-        }
-        found = await self._session.fetch("list_tasks", params, idempotent=True)
-        tasks = [rows.to_summary(row) for row in found if row.task_id]
-        tasks.sort(key=lambda task: task.task_id, reverse=True)
-        if len(tasks) > wanted.limit:
-            return Listing(tasks[: wanted.limit], tasks[wanted.limit - 1].task_id)
-        return Listing(tasks, found[0].cursor)
 
     async def find_states(self, task_ids: Sequence[str]) -> dict[str, State]:
         """Read the states of tasks, by id. Pruned tasks are missing."""
@@ -396,31 +249,6 @@ class Ledger:
         }
         return bool(await self._session.fetch("set_progress", params, idempotent=True))
 
-    async def list_attempts(self, task_id: str, *, tenant: str) -> list[AttemptRecord]:
-        """The attempts of a task that did not succeed, oldest first."""
-        found = await self._session.fetch(
-            "list_attempts", {"task_id": task_id, "tenant": tenant}, idempotent=True
-        )
-        return [rows.to_attempt(row) for row in found]
-
-
-def _listed(
-    due: Due,
-    ids: str | None,
-    run_ats: str | None,
-    count: int,
-    last_at: datetime | None,
-    last_id: str | None,
-) -> Listed:
-    if ids is None or run_ats is None or last_at is None or last_id is None:
-        return Listed(due.place, "{}", "{}", 0, due)
-    return Listed(due.place, ids, run_ats, count, Due(*due.place, last_at, next_id(last_id)))
-
-
-def _promotion(one: Listed, found: Sequence[Any]) -> Promotion:
-    rest = Due(*one.place, found[-1].run_at, next_id(found[-1].task_id)) if found else one.rest
-    return Promotion([rows.to_snapshot(row) for row in found], rest)
-
 
 def _waited_for_a_key(error: Locked | psycopg.errors.LockNotAvailable) -> bool:
     """Whether a statement waited for the transaction that has inserted one of its keys. Postgres
@@ -431,4 +259,4 @@ def _waited_for_a_key(error: Locked | psycopg.errors.LockNotAvailable) -> bool:
     return context is not None and "idempotency_keys" in context.split("\n", 1)[0]
 
 
-__all__ = ["Due", "KeyFound", "Ledger", "Listed", "Listing", "Promotion", "TaskFilter"]
+__all__ = ["KeyFound", "TaskLedger"]

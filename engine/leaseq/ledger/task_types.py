@@ -1,0 +1,93 @@
+"""Task types in the ledger, as workers register them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+import msgspec
+
+from leaseq.ledger import rows
+from leaseq.ledger.session import Session
+from leaseq.model import TypeDefaults
+
+
+class TaskType(msgspec.Struct, frozen=True):
+    """One version of a task type: its queue, the shape of its payload (as JSON), the limits of its
+    handler.
+
+    Workers also register a JSON Schema. It comes back only where there is no shape, which is for
+    types of older workers.
+    """
+
+    type: str
+    queue: str
+    shape: bytes | None
+    max_attempts: int | None = None
+    timeout_seconds: float | None = None
+    payload_schema: bytes | None = None
+
+    @property
+    def version(self) -> str:
+        """The hash of everything that a deploy can change, in twelve hexadecimal digits."""
+        said = [self.queue, (self.shape or b"").decode(), self.max_attempts, self.timeout_seconds]
+        return sha256(msgspec.json.encode(said)).hexdigest()[:12]
+
+    @property
+    def defaults(self) -> TypeDefaults:
+        """Defaults for the submissions of this type."""
+        return TypeDefaults(
+            queue=self.queue, max_attempts=self.max_attempts, timeout_seconds=self.timeout_seconds
+        )
+
+
+_to_type = rows.reader(TaskType)
+
+
+class TypeLedger:
+    """The task types in Postgres, in all versions that count."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def register_types(
+        self, types: Sequence[TaskType], *, worker_id: str | None = None
+    ) -> None:
+        """Record what an app can run, and that this worker runs it."""
+        params = {
+            "worker_id": worker_id,
+            "types": [t.type for t in types],
+            "versions": [t.version for t in types],
+            "queues": [t.queue for t in types],
+            "shapes": [(t.shape or b"null").decode() for t in types],
+            "schemas": [(t.payload_schema or b"{}").decode() for t in types],
+            "max_attempts": [t.max_attempts for t in types],
+            "timeouts": [t.timeout_seconds for t in types],
+        }
+        await self._session.fetch("register_types", params, idempotent=True)
+
+    async def find_outdated(self, types: Sequence[TaskType]) -> set[str]:
+        """The names of these types of which an open worker has a newer version."""
+        params = {"types": [t.type for t in types], "versions": [t.version for t in types]}
+        return {
+            row[0]
+            for row in await self._session.fetch("find_outdated_types", params, idempotent=True)
+        }
+
+    async def list_types(self) -> list[TaskType]:
+        """The versions of every registered task type that count, the newest of a type first."""
+        found = await self._session.fetch("list_types", idempotent=True)
+        return [_to_type(row) for row in found]
+
+    async def expedite(self, types: Sequence[str], queues: Sequence[str], *, limit: int) -> int:
+        """Make tasks of these queues due, at most `limit`, that wait for a worker with one of these
+        types; returns how many.
+
+        A type with a number sign stands for tasks that wait for another version of its handler.
+        """
+        params = {"types": list(types), "queues": list(queues), "limit": limit}
+        ((count,),) = await self._session.fetch("expedite_tasks", params, idempotent=True)
+        return int(count)
+
+
+__all__ = ["TaskType", "TypeLedger"]
