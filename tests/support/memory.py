@@ -1,8 +1,10 @@
 """Keep files of test servers in memory, and skip old objects in collections.
 
-A database for each test is some hundred files, which Postgres makes, syncs and removes: on a disk
-two thirds of the time of such a test. A test process holds all tests and all that they import, so a
-full collection takes 0.4 s, and a worker begins with one.
+The files of a server belong to a test process; a cluster that all processes of a run copy belongs
+to the one that distributes the tests. A database for each test is some hundred files, which
+Postgres makes, syncs and removes: on a disk two thirds of the time of such a test. A test process
+holds all tests and all that they import, so a full collection takes 0.4 s, and a worker begins with
+one.
 """
 
 from __future__ import annotations
@@ -42,10 +44,25 @@ def in_memory(directory: Path) -> Path:
 
 
 @cache
+def shared_memory() -> Path | None:
+    """A directory for all processes of this run; None where memory does not hold enough files."""
+    if not _is_enough():
+        return None
+    owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    home = MEMORY / f"{PREFIX}{owner}-shared"
+    home.mkdir(mode=0o711, exist_ok=True)
+    return home
+
+
+@cache
 def _home() -> Path | None:
     """The directory of this process: an account that servers run under may walk through it."""
-    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ENOUGH_BYTES:
+    if not _is_enough():
         return None
     home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=MEMORY))
     home.chmod(0o711)
     return home
+
+
+def _is_enough() -> bool:
+    return MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ENOUGH_BYTES

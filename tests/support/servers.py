@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -37,6 +37,7 @@ from leaseq.connections import primary
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.ledger.roles import HANDLER, SERVICE, RoleNames, as_role, grant
 from leaseq.ledger.schema import migrate
+from support.clusters import made_once
 from support.memory import in_memory
 
 TEMPLATE = "leaseq_template"
@@ -94,18 +95,19 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(scope="session")
-def session_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def session_postgres(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The URL of the session's Postgres, whose database `leaseq_template` has every migration
     applied."""
-    with (
-        _postgres_container()
-        if _containers()
-        else _postgres_server(tmp_path_factory.mktemp("postgres")) as url
-    ):
-        with _admin(url) as admin:
-            admin.execute(sql.SQL("create database {}").format(sql.Identifier(TEMPLATE)))
-        _outside_the_loop(lambda: asyncio.run(_prepare_template(url)))
-        yield url
+    if _containers():
+        with _postgres_container() as url:
+            _make_template(url)
+            yield url
+        return
+    files = request.getfixturevalue("session_cluster")
+    with _copy_of(files, tmp_path_factory.mktemp("postgres")) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")
@@ -149,21 +151,30 @@ def redis_url(session_redis: str) -> str:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The files of a Postgres that was made and stopped, to be copied: initdb takes more than a
     second of CPU."""
-    server = new_postgres(tmp_path_factory.mktemp("cluster"))
-    server.start()
-    _hash_lightly(server.url)
-    server.stop()
-    yield server.place.files
-    server.destroy()
+    with made_once("cluster", tmp_path_factory, _server_in, lambda _: None) as files:
+        yield files
 
 
 @pytest.fixture(scope="session")
-def cluster_with_schema(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def cluster_with_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The same, with every migration applied."""
-    with _copy_of(cluster, tmp_path_factory.mktemp("cluster_with_schema")) as server:
-        _outside_the_loop(lambda: asyncio.run(prepare(server.url)))
-        server.stop()
-        yield server.place.files
+
+    def make(url: str) -> None:
+        _outside_the_loop(lambda: asyncio.run(prepare(url)))
+
+    with made_once("cluster_with_schema", tmp_path_factory, _server_in, make) as files:
+        yield files
+
+
+@pytest.fixture(scope="session")
+def session_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The files of the session's Postgres, with the template of its databases.
+
+    Its system identifier is another one than that of the servers that tests start: those fail over,
+    and a process remembers the timelines of each system.
+    """
+    with made_once("session", tmp_path_factory, _server_in, _make_template) as files:
+        yield files
 
 
 @pytest.fixture
@@ -275,6 +286,12 @@ def redis_pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Redis
     finally:
         for server in servers:
             server.destroy()
+
+
+def _make_template(url: str) -> None:
+    with _admin(url) as admin:
+        admin.execute(sql.SQL("create database {}").format(sql.Identifier(TEMPLATE)))
+    _outside_the_loop(lambda: asyncio.run(_prepare_template(url)))
 
 
 async def _prepare_template(url: str) -> None:
@@ -432,7 +449,11 @@ class RedisPair:
 
 def new_postgres(directory: Path) -> PostgresServer:
     """A server on a free TCP port, of the kind this test run is about; not started."""
-    return PostgresServer(in_memory(directory), free_port(), bin_dir=_bin_dir())
+    return _server_in(in_memory(directory))
+
+
+def _server_in(directory: Path) -> PostgresServer:
+    return PostgresServer(directory, free_port(), bin_dir=_bin_dir())
 
 
 def new_valkey(directory: Path) -> ValkeyServer:
@@ -462,17 +483,6 @@ def _database(postgres: str) -> Iterator[str]:
     yield _database_url(postgres, name)
     with _admin(postgres) as admin:
         admin.execute(sql.SQL("drop database {name} with (force)").format(**names))
-
-
-@contextmanager
-def _postgres_server(directory: Path) -> Iterator[str]:
-    server = new_postgres(directory)
-    try:
-        server.start()
-        _hash_lightly(server.url)
-        yield server.url
-    finally:
-        server.destroy()
 
 
 @contextmanager
@@ -526,20 +536,6 @@ def _bin_dir() -> Path | None:
 def _redis_program() -> Path | None:
     named = os.environ.get("LEASEQ_TEST_REDIS_SERVER")
     return Path(named) if named else None
-
-
-def _hash_lightly(url: str) -> None:
-    """Let clients prove the superuser's password with one round of hashing instead of 4,096: 5 ms
-    for each connection."""
-    parts = urlsplit(url)
-    with _admin(url) as admin:
-        if admin.info.server_version >= 160_000:
-            admin.execute("set scram_iterations = 1")
-            names = {
-                "role": sql.Identifier(parts.username or ""),
-                "password": sql.Literal(unquote(parts.password or "")),
-            }
-            admin.execute(sql.SQL("alter role {role} password {password}").format(**names))
 
 
 def _admin(url: str) -> psycopg.Connection:
