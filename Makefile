@@ -68,7 +68,7 @@ test: $(READY) ## run the tests against real servers (ARGS="-k settle")
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-fast: $(READY) ## run the tests that need no process of their own, in well under a minute
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal $(FAST) $(ARGS)
+	@LEASEQ_TEST_EXAMPLES=fast $(BIN)/python -m pytest -q -n 2 --dist worksteal $(FAST) $(ARGS)
 
 test-compat: $(READY) ## run the tests on the system's servers, under roles, and on other Pythons
 	@.ci/compat $(ARGS)

@@ -15,6 +15,7 @@ from leaseq.config import Config
 from leaseq.ledger.session import Connection
 from leaseq.model import State
 from support.api import Api, open_api, problem
+from support.examples import examples
 
 KEY = {"Idempotency-Key": "order-1"}
 BODY = {"type": "add", "payload": {"n": 1}}
@@ -106,7 +107,9 @@ ANY_JSON = st.recursive(
 
 @given(content=ANY_JSON, indent=st.sampled_from([0, 1, 4]))
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 async def test_any_json_comes_back_byte_for_byte_or_is_refused(
     api: Api, content: Any, indent: int

@@ -16,6 +16,7 @@ from leaseq_chaos.checkers.catalogue import CHECKERS
 from leaseq_chaos.checkers.fates import FATES, POISON
 from leaseq_chaos.checkers.index import ENDED
 from leaseq_chaos.verdict import Verdict
+from support.examples import examples
 from support.valid_history import MAX_CRASHES, Asked, Row, Story
 
 TYPES = sorted(FATES)
@@ -153,7 +154,10 @@ VERBS: list[Callable[[Lives, int], None]] = [
 
 
 @settings(
-    max_examples=80, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(80),
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 @given(st.lists(st.tuples(st.sampled_from(VERBS), st.integers(0, 59)), min_size=20, max_size=120))
 def test_a_legal_run_is_valid(steps: list[tuple[Callable[[Lives, int], None], int]]) -> None:

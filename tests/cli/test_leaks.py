@@ -25,6 +25,7 @@ from leaseq.errors import LeaseqError
 from leaseq.fitness import require_fit
 from leaseq.ledger.schema import require_schema
 from leaseq.observability.telemetry import recorded
+from support.examples import examples
 from support.processes import environment
 
 TASK = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6a7b"
@@ -182,7 +183,9 @@ def run(args: list[str], postgres: str, redis: str, handlers: str | None = None)
     return f"{result.exit_code}\n{result.stdout}\n{result.stderr}"
 
 
-cheap = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+cheap = settings(
+    max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 @cheap
@@ -208,7 +211,7 @@ def test_no_command_shows_a_password_of_redis(
     assert "unexpected" not in said[0]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(st.sampled_from(POSTGRES), passwords())
 def test_nor_one_of_the_role_of_handlers_or_in_another_variable(
     shape: str, pair: tuple[str, str]
@@ -269,7 +272,7 @@ async def everything_raised(config: Config) -> str:
     return "\n".join(said) + str(events)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(
     st.sampled_from([s for s in POSTGRES if s.startswith("postgres")]),
     st.sampled_from([s for s in REDIS if "dis" in s[:5]]),

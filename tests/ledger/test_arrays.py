@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leaseq.ledger.arrays import numbers, quoted
+from support.examples import examples
 
 # Texts that Postgres can store: no NUL, no unpaired surrogate.
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(texts=st.lists(st.none() | TEXTS, max_size=6))
 def test_text_array_keeps_any_text(server: psycopg.Connection, texts: list[str | None]) -> None:
     cursor = server.execute("select %s::text[]", [quoted(texts)])

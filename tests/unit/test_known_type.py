@@ -19,6 +19,7 @@ from leaseq.errors import PayloadInvalid
 from leaseq.model import TypeDefaults
 from leaseq.payloads.known_type import KnownType, stamp_in
 from leaseq.payloads.shapes import decoder_of, shape_of
+from support.examples import examples
 from support.payloads import ODD, payload_types, texts
 
 # A millisecond on a machine three times slower. A refusal that takes no longer is cheap, for any
@@ -169,7 +170,7 @@ def test_a_refusal_is_no_dearer_than_an_acceptance(good: str, bad: str) -> None:
 
 
 @settings(
-    max_examples=40,
+    max_examples=examples(40),
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )

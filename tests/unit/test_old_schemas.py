@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, defstruct
 
 from leaseq.payloads.old_schemas import shape_from
 from leaseq.payloads.shapes import decoder_of
+from support.examples import examples
 from support.payloads import LEAVES, ODD, payload_types, texts
 
 
@@ -35,7 +36,7 @@ def decoders(annotation: Any) -> tuple[msgspec.json.Decoder[Any], msgspec.json.D
 
 
 @settings(
-    max_examples=100,
+    max_examples=examples(100),
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, defstruct
 
 from leaseq.payloads.shapes import decoder_of, shape_of, stamp_of
 from leaseq.registry import describe
+from support.examples import examples
 from support.payloads import LEAVES, ODD, payload_types, texts
 
 DECODERS: dict[int, tuple[Any, Any]] = {}
@@ -49,7 +50,7 @@ def test_every_type_with_every_odd_text(annotation: Any) -> None:
 
 
 @settings(
-    max_examples=120,
+    max_examples=examples(120),
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
@@ -80,7 +81,7 @@ def test_payload_of_a_handler_can_be_submitted_again(annotation: Any) -> None:
 
 
 @given(payload_types)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_a_stamp_depends_on_the_shape_alone(annotation: Any) -> None:
     try:
         one, other = (
