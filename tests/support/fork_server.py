@@ -2,9 +2,10 @@
 
 A fork runs the same `main` as `python -m leaseq`, with the environment, directory and stderr of its
 own, in a session of its own, and ends as a program ends. It differs in what it has imported and in
-`/proc/PID/cmdline`. Services that a test gives other than LEASEQ_* variables are executed as
-programs, and so are the worker processes that a supervisor starts; the tests of the command line
-(`tests/cli`), of the README and of the demo execute everything.
+`/proc/PID`. The worker processes of a forked supervisor are forks, too (`spare_children.py`).
+Services that a test gives other than LEASEQ_* variables are executed as programs, and so are those
+of `Services.executing`. `leaseq dev`, the demo, the benchmark and the chaos suite execute
+everything.
 
 Invariants: the server has one thread. It knows its forks by their pidfd, and reports the end of
 each to the test process.
@@ -13,6 +14,7 @@ each to the test process.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import selectors
@@ -25,7 +27,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-PRELOADED = ("leaseq.cli.commands.run", "leaseq_api.serve", "leaseq_reaper.sidecar", "uvloop")
+PRELOADED = (
+    "leaseq.cli.commands.run",
+    "leaseq.worker.child",
+    "leaseq_api.serve",
+    "leaseq_reaper.sidecar",
+    "uvloop",
+)
 AVAILABLE = hasattr(os, "pidfd_open") and hasattr(socket, "send_fds")
 LARGEST_REQUEST = 2**18  # bytes; an environment is a few kilobytes
 
@@ -187,10 +195,25 @@ def _become(start: Start, *, stderr: int) -> None:
     sys.argv = ["leaseq", *start.args]
 
 
+def spare_children(args: list[str]) -> int:
+    """How many worker processes a supervisor with these arguments may start as forks."""
+    if args[0] != "worker":
+        return 0
+    processes = int(args[args.index("--processes") + 1]) if "--processes" in args else 1
+    return processes + 2
+
+
 if __name__ == "__main__":
     for name in PRELOADED:
         import_module(name)
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from support.spare_children import Spares
+
+    sys.path.pop(0)
+    gc.collect()
+    gc.freeze()  # a fork copies no page for the sake of a collection
+    wanted = serve(socket.socket(fileno=int(sys.argv[1])))
+    Spares(spare_children(wanted.args)).take_over()
     from leaseq.cli import main
 
     main(prog_name="leaseq")

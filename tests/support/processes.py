@@ -127,6 +127,7 @@ class Services:
         self.config = config
         self.directory = TESTS
         self.untold: set[str] = set()  # variables of the environment that are left out
+        self.executing = False  # as programs, where a fork would not show the same
         self.running: list[Service] = []
 
     async def start(self, *args: str, **env: str) -> Service:
@@ -137,7 +138,7 @@ class Services:
             if name not in self.untold
         } | env
         process: asyncio.subprocess.Process | Forked
-        if FORKS.can_run(env):
+        if FORKS.can_run(env) and not self.executing:
             process = await FORKS.start(list(args), env=env, cwd=self.directory)
         else:
             process = await asyncio.create_subprocess_exec(

@@ -37,6 +37,7 @@ async def test_no_program_of_a_handler_inherits_a_password(
             (tmp_path / name).write_text(f"{url}\n")
             env |= {f"{name}_FILE": str(tmp_path / name)}
     services.untold = {*urls} if from_files else set()
+    services.executing = True
     worker = await services.start("worker", APP, "--processes", "1", **env)
     await worker.hear("worker.opened")
     seen = result_of(await client.ended(await client.submit("look")))
@@ -80,7 +81,7 @@ async def test_modules_of_the_working_directory_replace_none_of_the_standard_lib
     for name in ("queue", "json", "socket", "asyncio", "redis"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
     (tmp_path / "apps").symlink_to(TESTS / "apps")
-    services.directory = tmp_path
+    services.directory, services.executing = tmp_path, True
     worker = await services.start("worker", APP, "--processes", "1")
     await worker.hear("worker.opened")
     assert result_of(await client.ended(await client.submit("look")))
