@@ -23,7 +23,7 @@ from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import State
 from leaseq.observability.telemetry import WARNING, recorded
 from leaseq.operations.engine import open_engine
-from leaseq.operations.reap import Death, session_name
+from leaseq.operations.recover import Death, session_name
 from support.client import Client
 from support.ledger import open_worker
 from support.servers import _admin, _database_url, admin_url
@@ -256,7 +256,7 @@ async def test_a_session_that_may_not_be_ended_does_not_stop_the_reap(
             admin_url(config), application_name=name
         ) as frozen:
             with recorded(level=WARNING) as events:
-                assert await engine.reaper.reap(
+                assert await engine.recovery.recover(
                     Death(worker_id=worker_id, queues=["default"], reason="it is dead")
                 )
             assert await (await frozen.execute("select 1")).fetchall() == [(1,)], (

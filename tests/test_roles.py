@@ -36,7 +36,7 @@ from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import Credential, State
 from leaseq.operations.engine import open_engine
-from leaseq.operations.reap import Death, session_name
+from leaseq.operations.recover import Death, session_name
 from support.client import Client
 from support.ledger import claim_task, find, open_worker, promote_due, submit, succeeded
 from support.servers import ROLE_PASSWORD, _admin, with_roles
@@ -357,7 +357,7 @@ async def test_a_reaper_of_another_role_ends_the_session_of_a_handler(
                 autocommit=True,
             )
             await frozen.execute("begin")
-            assert await engine.reaper.reap(
+            assert await engine.recovery.recover(
                 Death(worker_id=worker_id, queues=["default"], reason="it is dead")
             )
             with pytest.raises(psycopg.OperationalError):
@@ -408,11 +408,11 @@ async def test_a_reaper_of_another_role_recognizes_a_session_whose_name_a_handle
             await worker_ledger.register_session(
                 worker_id, replace(session, backend_start=session.backend_start - timedelta(late))
             )
-        assert await engine.reaper.reap(
+        assert await engine.recovery.recover(
             Death(worker_id=other, queues=["default"], reason="it is dead")
         )
         await frozen.execute("begin")
-        assert await engine.reaper.reap(
+        assert await engine.recovery.recover(
             Death(worker_id=worker_id, queues=["default"], reason="it is dead")
         )
         with pytest.raises(psycopg.OperationalError):

@@ -62,7 +62,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
 
 def duties(engine: Engine) -> list[Duty]:
     """All that a reaper does."""
-    config, stores, reap = engine.config, engine.stores, engine.reaper
+    config, stores, recovery = engine.config, engine.stores, engine.recovery
     suspicion = Suspicion(lease_seconds=config.lease_seconds)
 
     def on_leases(queues: AbstractSet[str]) -> None:
@@ -70,13 +70,13 @@ def duties(engine: Engine) -> list[Duty]:
 
     reconcile = Reconcile(
         stores,
-        reap,
+        recovery,
         interval_seconds=config.reconcile_interval_seconds,
         on_loss=suspicion.suspend,
         on_leases=on_leases,
     )
     promote, refill = Promote(stores), Refill(stores)
-    dead_workers = DeadWorkers(stores, reap, suspicion, on_lost_list=reconcile.full_scan_soon)
+    dead_workers = DeadWorkers(stores, recovery, suspicion, on_lost_list=reconcile.full_scan_soon)
     return [
         Duty("promote", config.promote_interval_seconds, promote.run_once, promote.idle.factor),
         Duty("refill", config.promote_interval_seconds, refill.run_once, refill.idle.factor),

@@ -14,7 +14,7 @@ from leaseq.connections.postgres import LOCK_SECONDS
 from leaseq.ledger.session import Locked
 from leaseq.model import State
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.reap import Death
+from leaseq.operations.recover import Death
 from leaseq_reaper.duties.dead_workers import PATIENCE_SECONDS, DeadWorkers
 from leaseq_reaper.duties.suspicion import Suspicion
 from support.reaper import QUEUE, FakeClock, Stage, named, names, reconciler, watch
@@ -47,13 +47,13 @@ async def test_a_reap_goes_around_a_locked_row_and_the_next_pass_finishes_it(
     locked, free = ids[3], ids[:3] + ids[4:]
     reaping = DeadWorkers(
         stage.engine.stores,
-        stage.engine.reaper,
+        stage.engine.recovery,
         Suspicion(lease_seconds=LEASE, clock=clock),
         clock=clock,
     )
     with recorded() as events:
         async with locking(stage, locked):
-            assert await stage.engine.reaper.reap(death(worker_id))
+            assert await stage.engine.recovery.recover(death(worker_id))
             assert await stage.lane() == free
             assert await stage.held(worker_id) == [locked]
             assert (await stage.task(locked)).state is State.PROCESSING
@@ -66,7 +66,7 @@ async def test_a_reap_goes_around_a_locked_row_and_the_next_pass_finishes_it(
     assert await stage.losses() == [(task_id, 1) for task_id in ids]
     assert await stage.stores.dispatcher.list_leases(QUEUE) == []
     (told,) = named(events, "task.locked")
-    assert (told["verb"], told["task_ids"], told["count"]) == ("reap", [locked], 1)
+    assert (told["verb"], told["task_ids"], told["count"]) == ("recover", [locked], 1)
     assert "application 'psql'" in told["held_by"][0]
     assert names(events).count("worker.reaped") == 2, (
         "not again for each pass that could do nothing"
@@ -84,7 +84,7 @@ async def test_a_locked_row_of_one_dead_worker_delays_no_other(
     await stage.silence(*workers)
     reaping = DeadWorkers(
         stage.engine.stores,
-        stage.engine.reaper,
+        stage.engine.recovery,
         Suspicion(lease_seconds=LEASE, clock=clock),
         clock=clock,
     )
@@ -103,7 +103,7 @@ async def test_the_locked_row_of_a_dead_worker_itself_delays_no_other(
     await stage.silence(*workers)
     reaping = DeadWorkers(
         stage.engine.stores,
-        stage.engine.reaper,
+        stage.engine.recovery,
         Suspicion(lease_seconds=LEASE, clock=clock),
         clock=clock,
     )
@@ -141,7 +141,7 @@ async def test_a_row_that_is_locked_for_a_moment_is_waited_for(
 
         monkeypatch.setattr(stage.stores.tasks, "find_locked", then_free)
         with recorded() as events:
-            await stage.engine.reaper.reap(death(worker_id))
+            await stage.engine.recovery.recover(death(worker_id))
     assert await stage.lane() == ids
     assert "task.locked" not in names(events)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from leaseq.model import State
-from leaseq.operations.reap import Death
+from leaseq.operations.recover import Death
 from support.reaper import Stage
 
 
@@ -29,7 +29,7 @@ async def test_a_worker_of_many_queues_is_taken_back_wherever_it_held_something(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage.stores.dispatcher, "held", held)
-        assert await stage.engine.reaper.reap(
+        assert await stage.engine.recovery.recover(
             Death(worker_id=worker, queues=queues, reason="gone", blame=False)
         )
     assert set(looks) == {"q3", "q17"}

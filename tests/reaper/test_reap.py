@@ -31,7 +31,7 @@ def new_reaping(
 ) -> DeadWorkers:
     return DeadWorkers(
         stage.engine.stores,
-        stage.engine.reaper,
+        stage.engine.recovery,
         Suspicion(lease_seconds=LEASE, clock=clock),
         on_lost_list=on_lost_list,
         clock=clock,

@@ -26,7 +26,7 @@ from leaseq.dispatch.survey import Survey
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
 from leaseq.operations.engine import Engine, stores_over
-from leaseq.operations.reap import Death, session_name
+from leaseq.operations.recover import Death, session_name
 from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq.supervisor.protocol import ChildSpec
 from leaseq.worker.attempt.outcome import Stop
@@ -235,7 +235,7 @@ class Hand(Actor):
         hurry = asyncio.Event()
         hurry.set()
         await self.worker.drain(0.0, hurry=hurry, reason=reason)
-        await self.engine.reaper.reap(
+        await self.engine.recovery.recover(
             Death(worker_id=self.worker_id, queues=[QUEUE], reason=reason.value, blame=False)
         )
         self.over = True
@@ -257,14 +257,14 @@ class Sidecar(Actor):
         suspicion = Suspicion(lease_seconds=ground.config.lease_seconds, clock=clock)
         reconcile = Reconcile(
             self.engine.stores,
-            self.engine.reaper,
+            self.engine.recovery,
             interval_seconds=self.engine.config.reconcile_interval_seconds,
             on_loss=suspicion.suspend,
             clock=clock,
         )
         reaping = DeadWorkers(
             self.engine.stores,
-            self.engine.reaper,
+            self.engine.recovery,
             suspicion,
             on_lost_list=reconcile.full_scan_soon,
             clock=clock,
@@ -281,12 +281,12 @@ class Sidecar(Actor):
         return self.begin(activity, self._passes[activity])
 
     def bury(self, worker_id: str) -> bool:
-        """Reap a worker whose death is known first-hand, as its supervisor does."""
+        """WorkerRecovery a worker whose death is known first-hand, as its supervisor does."""
         death = Death(worker_id=worker_id, queues=[QUEUE], reason=KILLED)
         return self.begin(f"bury {worker_id}", lambda: self._bury(death))
 
     async def _bury(self, death: Death) -> None:
-        await self.engine.reaper.reap(death)
+        await self.engine.recovery.recover(death)
 
 
 __all__ = ["FIRST_HAND", "QUEUE", "Actor", "Ground", "Hand", "Sidecar", "factory"]

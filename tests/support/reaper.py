@@ -39,7 +39,7 @@ class FakeClock:
 def reconciler(engine: Engine, **options: Any) -> Reconcile:
     """The duty to reconcile, on the stores of an engine."""
     seconds = engine.config.reconcile_interval_seconds
-    return Reconcile(engine.stores, engine.reaper, interval_seconds=seconds, **options)
+    return Reconcile(engine.stores, engine.recovery, interval_seconds=seconds, **options)
 
 
 def unused_queues(engine: Engine, *, clock: Clock) -> UnusedQueues:

@@ -12,7 +12,7 @@ from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries, as_bytes
 from leaseq.model import Lane, State
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.reap import Death
+from leaseq.operations.recover import Death
 from support.client import Client
 from support.dispatch import KEYS
 from support.worker import QUEUE, assembled, until, working
@@ -56,7 +56,7 @@ async def test_a_fenced_ending_between_two_steps_of_a_reap_loses_no_delivery(
             death = Death(
                 worker_id=worker.worker_id, queues=[QUEUE], reason="taken for dead", blame=False
             )
-            assert await client.engine.reaper.reap(death)
+            assert await client.engine.recovery.recover(death)
             assert await listed(client, KEYS.ready(QUEUE, Lane.NORMAL)) == [task_id], (
                 "to the head of its lane"
             )

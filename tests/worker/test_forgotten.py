@@ -34,7 +34,7 @@ async def reconciled(engine: Engine, client: Client) -> None:
     clock = FakeClock()
     reconcile = Reconcile(
         engine.stores,
-        engine.reaper,
+        engine.recovery,
         interval_seconds=engine.config.reconcile_interval_seconds,
         clock=clock,
     )

@@ -9,7 +9,7 @@ import pytest
 from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.reap import Death
+from leaseq.operations.recover import Death
 from support.client import Client
 from support.worker import QUEUE, until, working
 
@@ -41,7 +41,7 @@ async def test_a_session_is_found_under_any_name(
         with recorded() as events:
             worker_id = worker.worker_id
             worker.stop_intake()  # a worker that pulls on would take back what the reap moves
-            await client.engine.reaper.reap(
+            await client.engine.recovery.recover(
                 Death(worker_id=worker_id, queues=[QUEUE], reason="killed")
             )
         (report,) = [event.fields for event in events if event.name == "worker.reaped"]

@@ -19,7 +19,7 @@ from leaseq.ledger.session import Locked
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import ClaimedTask, Lane, Settled, Settlement, State
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.reap import Death
+from leaseq.operations.recover import Death
 from leaseq.worker.attempt.outcome import Stop
 from leaseq.worker.in_flight import InFlight
 from leaseq.worker.intake import locked_deliveries
@@ -173,7 +173,7 @@ async def test_a_worker_that_ends_leaves_no_locked_delivery_behind(
                 await worker.list_audit.run_once()  # it is in hand: neither a stray nor forgotten
                 worker_id = worker.worker_id
                 assert (await dispatcher.held(QUEUE, worker_id=worker_id)).task_ids == [locked]
-            await client.engine.reaper.reap(
+            await client.engine.recovery.recover(
                 Death(worker_id=worker_id, queues=[QUEUE], reason="killed")
             )
             found = await dispatcher.pull(QUEUE, worker_id=worker_id, limit=5)
@@ -325,11 +325,11 @@ async def test_a_drain_does_not_wait_for_a_locked_row(config: Config, client: Cl
             hurry.set()
             await worker.drain(0.0, hurry=hurry, reason=Stop.DRAIN)
             death = Death(worker_id=worker.worker_id, queues=[QUEUE], reason="drained", blame=False)
-            assert await client.engine.reaper.reap(death)
+            assert await client.engine.recovery.recover(death)
             assert await states(client, ids[1:]) == {State.PENDING}
             assert await states(client, ids[:1]) == {State.PROCESSING}
         await psql.commit()
-    await client.engine.reaper.reap(death)
+    await client.engine.recovery.recover(death)
     assert await states(client, ids) == {State.PENDING}
 
 

@@ -309,7 +309,7 @@ async def later_rounds(scene: Scene) -> None:
     """A reaper looks at the whole key space."""
     reconcile = Reconcile(
         scene.engine.stores,
-        scene.engine.reaper,
+        scene.engine.recovery,
         interval_seconds=scene.engine.config.reconcile_interval_seconds,
     )
     await reconcile.run_once()

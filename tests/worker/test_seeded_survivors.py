@@ -15,7 +15,7 @@ from leaseq.config import Config
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import Claim, Settled, State
 from leaseq.operations.engine import Engine, open_engine
-from leaseq.operations.reap import Death
+from leaseq.operations.recover import Death
 from support.client import Client
 from support.ledger import claim_task, find, submit
 from support.worker import QUEUE, working
@@ -44,7 +44,7 @@ async def test_a_death_is_blamed_by_the_one_that_closed_the_worker(
     await claim_task(stores.tasks, task_id, "dead")
     if other_was_first:
         assert await stores.workers.close_worker("dead", reason="another reaper", stale_after=None)
-    assert await engine.reaper.reap(
+    assert await engine.recovery.recover(
         Death(worker_id="dead", queues=[QUEUE], reason="killed", blame=True)
     )
     task = await find(stores.tasks, task_id)

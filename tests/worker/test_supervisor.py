@@ -206,7 +206,7 @@ async def test_a_machine_that_starts_no_process_for_a_while_is_waited_for(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = SupervisorSpec(app="apps.probe:app", queues=["default"], concurrency=1, processes=1)
-    supervisor = Supervisor(config, client.engine.stores, client.engine.reaper, spec)
+    supervisor = Supervisor(config, client.engine.stores, client.engine.recovery, spec)
 
     async def refuse(spec: object, config: object) -> ChildProcess:
         raise BlockingIOError(11, "Resource temporarily unavailable")

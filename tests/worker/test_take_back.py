@@ -16,7 +16,7 @@ from leaseq.loop import end
 from leaseq.model import Lane, State
 from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import Engine, open_engine
-from leaseq.operations.reap import Death
+from leaseq.operations.recover import Death
 from leaseq.supervisor.heartbeat import Heartbeat
 from support.dispatch import KEYS
 from support.ledger import RETENTION, submission
@@ -73,7 +73,7 @@ async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(
 
         beating = asyncio.create_task(beat())
         with recorded() as events:
-            await engine.reaper.reap(Death(worker_id="dead", queues=[QUEUE], reason="killed"))
+            await engine.recovery.recover(Death(worker_id="dead", queues=[QUEUE], reason="killed"))
         await end(beating)
 
     assert max(gaps) < engine.config.lease_seconds / 2
@@ -93,5 +93,5 @@ async def test_deliveries_taken_back_keep_their_order(engine: Engine) -> None:
     await engine.stores.dispatcher.push(QUEUE, waiting)
     order = await listed(engine, KEYS.processing(QUEUE, "dead"))
     assert sorted(order) == ids
-    await engine.reaper.reap(Death(worker_id="dead", queues=[QUEUE], reason="killed"))
+    await engine.recovery.recover(Death(worker_id="dead", queues=[QUEUE], reason="killed"))
     assert await listed(engine, KEYS.ready(QUEUE, Lane.NORMAL)) == [*order, *waiting]

@@ -43,7 +43,7 @@ from leaseq.observability.telemetry import emit, listening
 from leaseq.operations.held_keys import HeldKeys
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.push import Pusher
-from leaseq.operations.reap import Reap
+from leaseq.operations.recover import WorkerRecovery
 from leaseq.operations.submit import KeyHeld, Submitter
 from leaseq.operations.tenant_client import TenantClient
 from leaseq.operations.wait import Waiter
@@ -111,7 +111,7 @@ class Engine:
         self.stores = stores
         self.pusher = Pusher(stores.dispatcher)
         self.waiter = Waiter(stores.tasks)
-        self.reaper = Reap(
+        self.recovery = WorkerRecovery(
             config=config,
             ledger=stores.tasks,
             workers=stores.workers,

@@ -26,7 +26,7 @@ from leaseq.loop import end, pause, run_forever
 from leaseq.model import Lane
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores, open_engine
-from leaseq.operations.reap import Death, Reap
+from leaseq.operations.recover import Death, WorkerRecovery
 from leaseq.supervisor.child_process import ChildProcess
 from leaseq.supervisor.descendants import kill_descendants
 from leaseq.supervisor.heartbeat import Heartbeat
@@ -67,10 +67,12 @@ class SupervisorSpec(Struct, frozen=True, kw_only=True):
 class Supervisor:
     """Keeps `processes` worker processes running."""
 
-    def __init__(self, config: Config, stores: Stores, reap: Reap, spec: SupervisorSpec) -> None:
+    def __init__(
+        self, config: Config, stores: Stores, recovery: WorkerRecovery, spec: SupervisorSpec
+    ) -> None:
         self._config = config
         self._stores = stores
-        self._reaper = reap
+        self._recovery = recovery
         self._spec = spec
         self._children: dict[str, ChildProcess] = {}
         self._beat = Heartbeat(config, stores, spec.queues)
@@ -216,12 +218,12 @@ class Supervisor:
         deadline = monotonic() + self._config.lease_seconds
         while True:
             try:
-                await self._reaper.reap(death)
+                await self._recovery.recover(death)
                 return
             except ServerUnreachable as error:
                 # After a lease the reaper sees the death as well.
                 if monotonic() > deadline or self._stop.is_set():
-                    emit("loop.failed", loop="reap", error=str(error))
+                    emit("loop.failed", loop="recover", error=str(error))
                     return
                 await asyncio.sleep(0.2)
 
@@ -328,7 +330,7 @@ def serve(config: Config, spec: SupervisorSpec) -> int:
 
 async def _serve(config: Config, spec: SupervisorSpec) -> int:
     async with open_engine(config, name="leaseq supervisor", pool_size=POOL_SIZE) as engine:
-        return await Supervisor(config, engine.stores, engine.reaper, spec).run()
+        return await Supervisor(config, engine.stores, engine.recovery, spec).run()
 
 
 __all__ = ["Supervisor", "SupervisorSpec", "serve"]

@@ -20,7 +20,7 @@ from leaseq.dispatch.keys import Keys
 from leaseq.errors import Fenced
 from leaseq.model import Credential, Lane
 from leaseq.operations.engine import Engine
-from leaseq.operations.reap import session_name
+from leaseq.operations.recover import session_name
 from leaseq.registry import Registry
 from leaseq.supervisor.protocol import FEW_QUEUES, ChildSpec
 from leaseq.worker.attempt.attempt_handle import HandleServices

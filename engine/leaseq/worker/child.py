@@ -30,7 +30,7 @@ from leaseq.memory import spare_the_collector
 from leaseq.observability.logs import restore_streams, set_up_logs, spare_the_streams
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Engine, Stores, open_engine
-from leaseq.operations.reap import Death
+from leaseq.operations.recover import Death
 from leaseq.registry import Registry
 from leaseq.supervisor.descendants import kill_descendants
 from leaseq.supervisor.protocol import (
@@ -139,7 +139,7 @@ class Child:
             event="worker.closed",
         )
         try:
-            await engine.reaper.reap(death)
+            await engine.recovery.recover(death)
         except ServerUnreachable as error:
             emit("ledger.unreachable", error=str(error), waiting=0)
             return False

@@ -1,1 +1,1 @@
-"""The duties of the reaper except `reconcile`: reap, promote, refill, prune."""
+"""The duties of the reaper except `reconcile`: recover, promote, refill, prune."""

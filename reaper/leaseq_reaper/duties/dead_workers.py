@@ -1,4 +1,4 @@
-"""Reap dead workers, and finish reapings that another reaper left half done.
+"""Recover dead workers, and finish what another reaper left half done.
 
 A pass looks at workers, not at queues: clients can make up queue names, and recovery must not
 depend on how many there are. A worker renews its lease with every beat in its home queue, the first
@@ -10,8 +10,8 @@ Two pieces of evidence are necessary, from both stores: the ledger has received 
 worker for a lease (by its own clock), and in dispatch its beats have not moved for a lease (by
 ours, see suspicion.py) or are gone. Either store alone may have lost touch with a healthy worker.
 The closing itself reads the ledger again, in the same statement (close_worker.sql): a worker that
-beats between our judgement and the closing lives on. Half-done reapings need no evidence, because
-the ledger has closed the incarnation.
+beats between our judgement and the closing lives on. Half-done recoveries need no evidence, because
+the ledger has closed the worker.
 
 Silence is no evidence against a task. A worker that fell silent may have been preempted, cut off or
 taken down with its host, so what it held is settled as a loss; only a supervisor that saw the exit
@@ -32,19 +32,19 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.workers import Watched
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
-from leaseq.operations.reap import Death, Reap
+from leaseq.operations.recover import Death, WorkerRecovery
 from leaseq_reaper.closed_workers import find_closed
 from leaseq_reaper.duties.suspicion import Clock, MassFailureBrake, Suspicion, is_mass_failure
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 
-# The process that closed an incarnation is about to recover its tasks, and knows best which task to
+# The process that closed a worker is about to recover its tasks, and knows best which task to
 # charge: leave it time for that.
 PATIENCE_SECONDS = 1.0
-# After the first few, a pass that reaps for longer than this leaves the rest to the next, so that
+# After the first few, a pass that recovers for longer than this leaves the rest to the next, so that
 # beats go on being watched.
 PASS_SECONDS = 1.0
 FIRST = 4
-# Workers that are reaped together: a lost host has as many workers as it has processors, and each
+# Workers that are recovered together: a lost host has as many workers as it has processors, and each
 # takes a dozen round trips. One connection of the reaper's pool stays free for its other duties.
 TOGETHER = 4
 # For this long after its closing a worker's leases are looked for, until they are gone.
@@ -61,17 +61,17 @@ class DeadWorkers:
     def __init__(
         self,
         stores: Stores,
-        reap: Reap,
+        recovery: WorkerRecovery,
         suspicion: Suspicion,
         *,
         on_lost_list: Callable[[], None] = lambda: None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._lease = reap.lease_seconds
+        self._lease = recovery.lease_seconds
         self._workers = stores.workers
         self._dispatcher = stores.dispatcher
         self._ownership = stores.ownership
-        self._reap = reap.reap
+        self._recover = recovery.recover
         self._isolation = FailureIsolation(stores)
         self._suspicion = suspicion
         self._brake = MassFailureBrake(lease_seconds=self._lease, clock=clock)
@@ -87,7 +87,7 @@ class DeadWorkers:
         self._count = 0
 
     async def run_once(self) -> None:
-        """Watch all workers, finish half-done reapings, and reap dead workers."""
+        """Watch all workers, finish half-done recoveries, and recover dead workers."""
         self._count = 0
         try:
             watched, leases = await self._look()
@@ -143,7 +143,7 @@ class DeadWorkers:
         return watched, leases
 
     async def _finish(self, watched: Sequence[Watched], leases: Leases) -> None:
-        """Complete reapings whose reaper seems to have died: closed in the ledger, still listed in
+        """Complete recoveries whose reaper seems to have died: closed in the ledger, still listed in
         dispatch."""
         queues_of: dict[str, list[str]] = {}
         open_ones = {worker.worker_id for worker in watched if not worker.closed}
@@ -165,11 +165,11 @@ class DeadWorkers:
 
         async def finish(worker_id: str) -> None:
             if self._has_time():
-                await self._reap(
+                await self._recover(
                     Death(
                         worker_id=worker_id,
                         queues=queues_of[worker_id],
-                        reason="its reaping was left unfinished",
+                        reason="its recovery was left unfinished",
                         # The worker is already closed. `stale_after` protects it if that assumption
                         # is ever wrong.
                         stale_after=self._lease,
@@ -237,17 +237,17 @@ class DeadWorkers:
             stale_after=self._lease,
             blame=False,
         )
-        reaped = False
+        recovered = False
         try:
-            reaped = await self._reap(death)
+            recovered = await self._recover(death)
         except ServerUnreachable:
             # It may be closed by now. We closed it ourselves, so do not wait for another reaper to
             # finish.
             self._closed[worker.worker_id] = -PATIENCE_SECONDS
-            reaped = True
+            recovered = True
             raise
         finally:
-            if reaped and lost_list:
+            if recovered and lost_list:
                 self._on_lost_list()
 
 

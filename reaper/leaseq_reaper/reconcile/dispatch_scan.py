@@ -20,7 +20,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
 from leaseq.operations.engine import Stores
-from leaseq.operations.reap import Death, Reap
+from leaseq.operations.recover import Death, WorkerRecovery
 from leaseq_reaper.closed_workers import find_closed
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import FailureIsolation
@@ -41,7 +41,7 @@ class DispatchScan:
     def __init__(
         self,
         stores: Stores,
-        reap: Reap,
+        recovery: WorkerRecovery,
         *,
         isolation: FailureIsolation,
         flags: PauseFlags,
@@ -52,8 +52,8 @@ class DispatchScan:
         self._flags = flags
         self._on_leases = on_leases
         self._clock = clock
-        self._lease = reap.lease_seconds
-        self._reap = reap.reap
+        self._lease = recovery.lease_seconds
+        self._recover = recovery.recover
         self._stores = stores
         self._cursor = 0
         self._round_at = clock()
@@ -112,10 +112,10 @@ class DispatchScan:
 
         until = self._clock() + REAP_SECONDS
 
-        async def reap(owner: str) -> None:
+        async def recover(owner: str) -> None:
             if self._clock() >= until:
                 return  # there may be very many; the next round finds the rest
-            await self._reap(
+            await self._recover(
                 Death(
                     worker_id=owner,
                     queues=ghosts[owner],
@@ -126,7 +126,7 @@ class DispatchScan:
                 )
             )
 
-        await self._isolation.each(sorted(ghosts), reap)
+        await self._isolation.each(sorted(ghosts), recover)
 
 
 __all__ = ["DispatchScan"]

@@ -20,7 +20,7 @@ from leaseq.failpoints import reach
 from leaseq.model import Claim, Counts, Settled, State, TaskSnapshot
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
-from leaseq.operations.reap import Reap
+from leaseq.operations.recover import WorkerRecovery
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.redeliver import redeliver
@@ -38,12 +38,12 @@ class Orphans:
     def __init__(
         self,
         stores: Stores,
-        reap: Reap,
+        recovery: WorkerRecovery,
         *,
         isolation: FailureIsolation,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._settle_lost = reap.settle_lost
+        self._settle_lost = recovery.settle_lost
         self._ledger = stores.tasks
         self._dispatcher = stores.dispatcher
         self._isolation = isolation

@@ -18,7 +18,7 @@ from collections.abc import Set as AbstractSet
 
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
-from leaseq.operations.reap import Reap
+from leaseq.operations.recover import WorkerRecovery
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.reconcile.data_loss import DataLossDetector
@@ -57,7 +57,7 @@ class Reconcile:
     def __init__(
         self,
         stores: Stores,
-        reap: Reap,
+        recovery: WorkerRecovery,
         *,
         interval_seconds: float,
         on_loss: Callable[[str], None] = lambda _: None,
@@ -73,12 +73,12 @@ class Reconcile:
             stores.survey, stores.ownership, isolation=self._isolation
         )
         self._stranded = Stranded(stores, isolation=self._isolation, clock=clock)
-        self._orphans = Orphans(stores, reap, isolation=self._isolation, clock=clock)
+        self._orphans = Orphans(stores, recovery, isolation=self._isolation, clock=clock)
         self._forgotten = ForgottenAttempts(stores, isolation=self._isolation, clock=clock)
         self._flags = PauseFlags(stores, isolation=self._isolation)
         self._dispatch_scan = DispatchScan(
             stores,
-            reap,
+            recovery,
             isolation=self._isolation,
             flags=self._flags,
             on_leases=on_leases,

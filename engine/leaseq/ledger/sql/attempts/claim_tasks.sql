@@ -1,5 +1,5 @@
 -- claim: PENDING -> PROCESSING, attempt + 1. Never from PROCESSING: taking over is settling as lost
--- first. The worker's own row is locked against the reap that would close it: an incarnation that
+-- first. The worker's own row is locked against the recovery that would close it: an incarnation that
 -- was closed claims nothing, so a worker that froze between its pull and its claim cannot come back
 -- with a task that was given to another. Nothing of a queue that the worker does not serve:
 -- dispatch is not believed, because any program may write there. The queues of an incarnation stand

@@ -1,6 +1,6 @@
 -- What the role of this session may do, asked without trying. One row always. `missing`: what
 -- services need and this role has not. `unsignalled` and `unseen`: roles of handlers whose sessions
--- a reap could not end, or not recognize, by the right of the owner of leaseq.end_session and
+-- a recovery could not end, or not recognize, by the right of the owner of leaseq.end_session and
 -- leaseq.session_start. These are the roles of sessions that are open now, and those that may
 -- settle on a handler's connection. Functions that are not there yet are told as an old schema, not
 -- here.

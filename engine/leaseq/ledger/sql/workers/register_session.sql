@@ -1,6 +1,6 @@
--- Record a session that handlers of an incarnation use, so that the reap can end it
--- (end_sessions.sql), whatever name a handler gives it. The worker's row is locked against the reap
--- that would close it: a session is recorded before the reap looks, or not at all. Sessions of the
+-- Record a session that handlers of an incarnation use, so that the recovery can end it
+-- (end_sessions.sql), whatever name a handler gives it. The worker's row is locked against the recovery
+-- that would close it: a session is recorded before the recovery looks, or not at all. Sessions of the
 -- same incarnation that have ended are forgotten. Zero rows: the incarnation is closed.
 with me as (
     select id from leaseq.workers

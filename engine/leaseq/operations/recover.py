@@ -1,4 +1,4 @@
-"""Reap a dead worker: close it, settle its attempts as lost, return its deliveries.
+"""WorkerRecovery a dead worker: close it, settle its attempts as lost, return its deliveries.
 
 The steps come in this order. Each is safe to repeat, so that after a crash between any two the next
 reaper finishes them:
@@ -84,7 +84,7 @@ def session_name(worker_id: str) -> str:
     return f"leaseq tx {worker_id}"
 
 
-class Reap:
+class WorkerRecovery:
     """Reaps one dead worker at a time."""
 
     def __init__(
@@ -101,7 +101,7 @@ class Reap:
         self._workers = workers
         self._dispatcher = dispatcher
         self._ownership = ownership
-        self._locked = LockedTasks(ledger, verb="reap")
+        self._locked = LockedTasks(ledger, verb="recover")
         self._locked_workers: set[str] = set()  # that could not be closed
         self._backoff = Backoff(config.backoff_base_seconds, config.backoff_cap_seconds)
 
@@ -110,7 +110,7 @@ class Reap:
         """How long a worker may be silent before it may be declared dead."""
         return self._config.lease_seconds
 
-    async def reap(self, death: Death) -> bool:
+    async def recover(self, death: Death) -> bool:
         """Take back everything that a dead worker held. False if it is alive."""
         reach("reap.closing")
         closed = await self._close(death)
@@ -159,7 +159,7 @@ class Reap:
         while await self._workers.find_locked([worker_id]):
             if worker_id in self._locked_workers or monotonic() > until:
                 if worker_id not in self._locked_workers:
-                    emit("worker.locked", worker_id=worker_id, verb="reap")
+                    emit("worker.locked", worker_id=worker_id, verb="recover")
                 self._locked_workers.add(worker_id)
                 raise Locked(
                     f"another transaction has locked the row of worker {worker_id} in Postgres"
@@ -309,4 +309,4 @@ def _report_parked(queue: str, count: int) -> None:
         emit("delivery.parked", count=count, reason="not a task id", queue=queue)
 
 
-__all__ = ["Death", "Reap", "Taken", "places", "session_name"]
+__all__ = ["Death", "Taken", "WorkerRecovery", "places", "session_name"]
