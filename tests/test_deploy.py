@@ -26,10 +26,10 @@ from leaseq.cli import main
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
 from leaseq.embedded.binaries import postgres_bin
-from leaseq.fitness import survey
 from leaseq.ledger.roles import HANDLER, SERVICE, RoleNames, as_role, grant
 from leaseq.ledger.schema import migrate
 from leaseq.model import State
+from leaseq.server_checks.startup import inspect_servers
 from support.client import Client
 from support.processes import Services
 from support.servers import admin_url, free_port
@@ -168,7 +168,7 @@ async def test_the_roles_of_the_file_are_fit_after_the_grants(
         "postgres_url": as_role(own_postgres.url, SERVICE, SECRETS["SERVICE_PASSWORD"]),
         "handler_postgres_url": as_role(own_postgres.url, HANDLER, SECRETS["HANDLER_PASSWORD"]),
     }
-    assert (await survey(replace(config, **urls))).findings == []
+    assert (await inspect_servers(replace(config, **urls))).findings == []
 
 
 def test_compose_opens_the_api_to_this_machine_and_no_store() -> None:

@@ -18,7 +18,7 @@ from leaseq.embedded.binaries import postgres_bin, valkey_binary
 from leaseq.embedded.places import give
 from leaseq.embedded.processes import run_as
 from leaseq.errors import ServerUnreachable
-from leaseq.fitness import survey
+from leaseq.server_checks.startup import inspect_servers
 from support.servers import free_port, new_valkey, with_roles
 from support.source_tree import ROOT
 
@@ -87,7 +87,7 @@ async def test_valkey_takes_its_file(config: Config, tmp_path: Path) -> None:
                 assert client.config_get(name) == {name: wanted} or client.config_get(name) == {
                     name.encode(): wanted.encode()
                 }
-        report = await survey(replace(with_roles(config), redis_url=url))
+        report = await inspect_servers(replace(with_roles(config), redis_url=url))
     assert report.findings == []
 
 
@@ -108,7 +108,7 @@ async def test_postgres_takes_its_file(config: Config, own_postgres: PostgresSer
                 "select name, error from pg_file_settings where not applied"
             ).fetchall()
             (size,) = conn.execute("show max_wal_size").fetchone() or ("",)
-        report = await survey(replace(config, postgres_url=url), migrates=True)
+        report = await inspect_servers(replace(config, postgres_url=url), migrates=True)
     # The one setting that this test overrides; and everything else in the file is in force.
     assert left_out == [("listen_addresses", "setting could not be applied")]
     assert size == "4GB"

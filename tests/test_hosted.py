@@ -16,7 +16,6 @@ from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
 from leaseq.errors import ServerUnfit
-from leaseq.fitness import require_fit, survey
 from leaseq.ledger.schema import migrate
 from leaseq.ledger.session import Session
 from leaseq.ledger.workers import WorkerLedger
@@ -24,6 +23,7 @@ from leaseq.model import State
 from leaseq.observability.telemetry import WARNING, recorded
 from leaseq.operations.engine import open_engine
 from leaseq.operations.recover import Death, session_name
+from leaseq.server_checks.startup import inspect_servers, require_usable_servers
 from support.client import Client
 from support.ledger import open_worker
 from support.servers import _admin, _database_url, admin_url
@@ -101,8 +101,8 @@ async def test_hostile_defaults_change_nothing_for_a_handler(
 
 
 async def test_hostile_defaults_keep_no_process_from_starting(hostile: Config) -> None:
-    await require_fit(hostile)
-    assert [finding for finding in (await survey(hostile)).findings if finding.grave] == []
+    await require_usable_servers(hostile)
+    assert [finding for finding in (await inspect_servers(hostile)).findings if finding.fatal] == []
 
 
 async def test_migrators_that_meet_under_a_strict_isolation_migrate_once(
@@ -173,7 +173,7 @@ async def odd_role(config: Config, session_postgres: str) -> AsyncIterator[Confi
 
 
 async def test_a_role_with_odd_characters_works(odd_role: Config) -> None:
-    await require_fit(odd_role)
+    await require_usable_servers(odd_role)
     async with open_engine(odd_role, name="leaseq test") as engine:
         assert await Client(engine, odd_role).submit("nothing")
         assert (
@@ -194,15 +194,15 @@ async def test_a_database_that_is_not_utf_8_is_refused_by_everything(
         other = replace(config, postgres_url=url)
         try:
             for start in (
-                require_fit(other),
+                require_usable_servers(other),
                 migrate(url),
                 Leaseq(other).__aenter__(),
                 open_pool(other, name="x", max_size=1),
             ):
                 with pytest.raises(ServerUnfit, match=f"encoded in {encoding}.*encoding 'UTF8'"):
                     await start
-            (finding,) = (await survey(other)).findings
-            assert finding.grave
+            (finding,) = (await inspect_servers(other)).findings
+            assert finding.fatal
             assert encoding in finding.message
         finally:
             admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))

@@ -12,9 +12,9 @@ from leaseq import Context, Leaseq
 from leaseq.cli.exit_codes import FAILED, REFUSED
 from leaseq.config import Config
 from leaseq.errors import ServerUnfit, ServerUnreachable
-from leaseq.fitness import require_fit, survey
 from leaseq.ledger.schema import migrate
 from leaseq.model import State
+from leaseq.server_checks.startup import inspect_servers, require_usable_servers
 from support.client import Client
 from support.pgbouncer import PoolTo
 from support.processes import Services
@@ -41,13 +41,13 @@ async def test_a_pooler_that_mixes_sessions_is_refused_by_everything(
 ) -> None:
     url = pgbouncer(str(config.postgres_url), **settings)
     pooled = at(config, url)
-    for start in (require_fit(pooled), migrate(url), Leaseq(pooled).__aenter__()):
+    for start in (require_usable_servers(pooled), migrate(url), Leaseq(pooled).__aenter__()):
         with pytest.raises(
             ServerUnfit, match="pool_mode = session and server_reset_query = DISCARD ALL"
         ):
             await start
-    (finding,) = (await survey(pooled)).findings
-    assert finding.grave
+    (finding,) = (await inspect_servers(pooled)).findings
+    assert finding.fatal
     assert "pooler" in finding.message
 
 
@@ -74,10 +74,10 @@ async def test_everything_works_through_session_mode_and_nothing_leaks(
 ) -> None:
     url = pgbouncer(admin_url(config), pool_mode="session")
     pooled = at(config, url)
-    await require_fit(pooled)
-    findings = (await survey(pooled)).findings
+    await require_usable_servers(pooled)
+    findings = (await inspect_servers(pooled)).findings
     assert [
-        finding.grave for finding in findings if "a pooler in session mode" in finding.message
+        finding.fatal for finding in findings if "a pooler in session mode" in finding.message
     ] == [False]
     assert await migrate(url) == []
     app = Leaseq()
@@ -108,7 +108,7 @@ async def test_session_pooler_without_a_free_session_is_named(
     monkeypatch.setattr("leaseq.connections.pooler_probe.WAIT_SECONDS", 1.0)
     url = pgbouncer(str(config.postgres_url), pool_mode="session", default_pool_size=1)
     with pytest.raises(ServerUnreachable, match="pool_size must be larger"):
-        await require_fit(at(config, url), patience_seconds=0)
+        await require_usable_servers(at(config, url), patience_seconds=0)
 
 
 async def _settings(url: str) -> list[tuple[Any, ...]]:
@@ -122,6 +122,8 @@ async def _settings(url: str) -> list[tuple[Any, ...]]:
 
 async def test_a_direct_connection_is_not_taken_for_a_pooler(config: Config) -> None:
     assert [
-        finding for finding in (await survey(config)).findings if "pooler" in finding.message
+        finding
+        for finding in (await inspect_servers(config)).findings
+        if "pooler" in finding.message
     ] == []
-    await asyncio.gather(*(require_fit(config) for _ in range(3)))
+    await asyncio.gather(*(require_usable_servers(config) for _ in range(3)))

@@ -23,9 +23,9 @@ from leaseq.dispatch.ownership import Owner
 from leaseq.dispatch.survey import Survey
 from leaseq.embedded import ValkeyServer
 from leaseq.errors import ServerUnreachable
-from leaseq.fitness import require_fit
 from leaseq.model import Lane, State
 from leaseq.observability.telemetry import WARNING, recorded
+from leaseq.server_checks.startup import require_usable_servers
 from support.client import Client
 from support.dispatch import KEYS, QUEUE, WORKER, begin, ids
 from support.processes import Services
@@ -206,7 +206,7 @@ async def test_unreadable_info_is_unknown_and_no_failure(config: Config, reapers
         policy = await survey.policy()
         assert not any(policy[name] for name in ("version", "role", "maxmemory_policy"))
     with recorded(level=WARNING) as events:
-        await require_fit(config)
+        await require_usable_servers(config)
     # Postgres: tests connect as the superuser
     doubts = [event for event in events if event.fields["server"] == "redis"]
     assert [event.name for event in doubts] == ["server.doubted", "server.doubted"]

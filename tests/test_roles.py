@@ -20,7 +20,6 @@ from leaseq.connections.postgres import open_handler_pool, open_pool
 from leaseq.connections.postgres_connection import FastCancelConnection
 from leaseq.embedded import embedded_servers
 from leaseq.errors import ConfigInvalid, ServerUnfit
-from leaseq.fitness import require_fit, survey
 from leaseq.ledger.roles import (
     HANDLER,
     OWNER,
@@ -37,6 +36,7 @@ from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import Credential, State
 from leaseq.operations.engine import open_engine
 from leaseq.operations.recover import Death, session_name
+from leaseq.server_checks.startup import inspect_servers, require_usable_servers
 from support.client import Client
 from support.ledger import claim_task, find, open_worker, promote_due, submit, succeeded
 from support.servers import ROLE_PASSWORD, _admin, with_roles
@@ -426,23 +426,23 @@ async def test_sessions_that_no_reap_could_recognize_are_named_before(
     roles: Config, two_services: Config, session_postgres: str
 ) -> None:
     """The owner may end every session, and is no member of the role of handlers."""
-    assert (await survey(two_services)).findings == []
+    assert (await inspect_servers(two_services)).findings == []
     owner = sql.Identifier(OWNER)
     with _admin(session_postgres) as admin:
         admin.execute(sql.SQL("revoke {} from {}").format(sql.Identifier(HANDLER), owner))
         admin.execute(sql.SQL("grant pg_signal_backend to {}").format(owner))
         try:
             for reader in (roles, two_services):
-                (finding,) = (await survey(reader)).findings
-                assert not finding.grave
+                (finding,) = (await inspect_servers(reader)).findings
+                assert not finding.fatal
                 assert (
                     f"sessions of {HANDLER} cannot be recognized when their worker dies"
                     in finding.message
                 )
             admin.execute("grant pg_read_all_stats to leaseq_reaper")
-            assert (await survey(two_services)).findings == []
+            assert (await inspect_servers(two_services)).findings == []
             admin.execute(sql.SQL("revoke pg_signal_backend from {}").format(owner))
-            (finding,) = (await survey(two_services)).findings
+            (finding,) = (await inspect_servers(two_services)).findings
             assert (
                 f"sessions of {HANDLER} cannot be ended when their worker dies" in finding.message
             )
@@ -488,7 +488,7 @@ async def test_grants_are_made_again_without_harm_under_names_of_ones_own(
                 )
             )
             service = replace(config, postgres_url=as_role(url, odd.services[0], ROLE_PASSWORD))
-            await require_fit(service)
+            await require_usable_servers(service)
         finally:
             for name in (odd.handler, *odd.services, str(odd.owner)):
                 admin.execute(
@@ -507,33 +507,32 @@ async def test_a_role_without_rights_is_refused_with_the_reason(
         ServerUnfit,
         match=r"leaseq_service lacks update on table leaseq.workers: run `leaseq migrate --grants`",
     ) as told:
-        await require_fit(roles)
+        await require_usable_servers(roles)
     assert "leaseq_handler lacks execute on function leaseq.handler_succeed" in str(told.value)
-    assert [f.grave for f in (await survey(roles)).findings] == [True, True]
+    assert [f.fatal for f in (await inspect_servers(roles)).findings] == [True, True]
     # as after a migration without grants
     await plain.execute("revoke select on leaseq.ledger from leaseq_service")
     with pytest.raises(ServerUnfit, match=r"select on table leaseq.ledger"):
-        await require_fit(roles)
+        await require_usable_servers(roles)
 
 
 async def test_rights_that_are_too_wide_are_doubted(
     roles: Config, session_postgres: str, plain: psycopg.AsyncConnection[Any]
 ) -> None:
     await plain.execute("grant select on leaseq.tasks to leaseq_handler")
-    (finding,) = (await survey(roles)).findings
-    assert (finding.grave, "select on table leaseq.tasks" in finding.message) == (False, True)
+    (finding,) = (await inspect_servers(roles)).findings
+    assert (finding.fatal, "select on table leaseq.tasks" in finding.message) == (False, True)
     superuser = _as_superuser(session_postgres, await _dbname(roles))
     told = " ".join(
         f.message
         for f in (
-            await survey(replace(roles, postgres_url=superuser, handler_postgres_url=None))
+            await inspect_servers(replace(roles, postgres_url=superuser, handler_postgres_url=None))
         ).findings
     )
     assert "the role leaseq is a superuser" in told
     assert "handlers use the role leaseq, so that SQL injected into one handler" in told
-    told = " ".join(
-        f.message for f in (await survey(replace(roles, handler_postgres_url=superuser))).findings
-    )
+    report = await inspect_servers(replace(roles, handler_postgres_url=superuser))
+    told = " ".join(finding.message for finding in report.findings)
     assert "the role of handlers, leaseq, is a superuser" in told
 
 
@@ -544,7 +543,7 @@ async def test_sessions_that_no_reap_could_end_are_named_before(
     async with await psycopg.AsyncConnection.connect(
         superuser, application_name=session_name("someone")
     ):
-        (finding,) = (await survey(roles)).findings
+        (finding,) = (await inspect_servers(roles)).findings
     assert "sessions of leaseq cannot be ended when their worker dies" in finding.message
 
 
@@ -553,7 +552,7 @@ async def test_a_handler_url_of_another_database_is_refused(
 ) -> None:
     other = replace(roles, handler_postgres_url=as_role(other_postgres_url, HANDLER, ROLE_PASSWORD))
     with pytest.raises(ServerUnfit, match="leads to another database"):
-        await require_fit(other)
+        await require_usable_servers(other)
     with pytest.raises(ConfigInvalid, match="LEASEQ_POSTGRES_URL is not"):
         Config(handler_postgres_url=str(roles.handler_postgres_url))
 
@@ -564,8 +563,8 @@ async def test_no_service_and_no_handler_is_a_superuser_on_the_embedded_server(
     with embedded_servers(Config(data_dir=data_dir, redis_url=config.redis_url)) as servers:
         ready = await prepare_embedded(servers)
         assert (await prepare_embedded(servers)) == ready, "again at every start"
-        await require_fit(ready)
-        assert (await survey(ready)).findings == []
+        await require_usable_servers(ready)
+        assert (await inspect_servers(ready)).findings == []
         async with await open_pool(ready, name="leaseq test", max_size=1) as pool:
             found = await find_service_role(Session(pool, deadline_seconds=10))
         assert (found.name, found.is_superuser, found.is_owner) == (SERVICE, False, False)

@@ -114,7 +114,7 @@ def test_check_as_json_for_scripts(leaseq: Command, config: Config) -> None:
     assert said["ok"] is False
     assert said["mistakes"] == []
     assert said["config"]["LEASEQ_CONCURRENCY"] == config.concurrency
-    assert [f["about"] for f in said["findings"] if f["grave"]] == ["redis"]
+    assert [f["about"] for f in said["findings"] if f["fatal"]] == ["redis"]
     assert set(said["servers"]) == {"postgres", "schema"}
 
 

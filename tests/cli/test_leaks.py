@@ -22,9 +22,9 @@ from leaseq.connections.postgres import open_pool
 from leaseq.connections.redis import open_redis
 from leaseq.dispatch.dispatcher import reachable
 from leaseq.errors import LeaseqError
-from leaseq.fitness import require_fit
 from leaseq.ledger.schema import require_schema
 from leaseq.observability.telemetry import recorded
+from leaseq.server_checks.startup import require_usable_servers
 from support.examples import examples
 from support.processes import environment
 
@@ -248,7 +248,7 @@ async def everything_raised(config: Config) -> str:
         await require_schema(str(config.postgres_url))
 
     async def fit() -> None:
-        await require_fit(config, patience_seconds=0)
+        await require_usable_servers(config, patience_seconds=0)
 
     async def redis() -> None:
         client = open_redis(config, name="test")

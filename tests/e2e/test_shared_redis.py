@@ -19,9 +19,9 @@ from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.embedded import ValkeyServer
 from leaseq.errors import DispatchForeign, ServerUnreachable
-from leaseq.fitness import survey
 from leaseq.model import Lane, State
 from leaseq.operations.engine import open_engine
+from leaseq.server_checks.startup import inspect_servers
 from leaseq_reaper.sidecar import run
 from support.client import Client
 from support.dispatch import KEYS
@@ -162,8 +162,8 @@ async def test_a_reaper_that_meets_another_ledger_as_it_connects_does_not_wait_f
 
 
 async def test_check_tells_of_another_ledger(ledgers: list[str], other: Config) -> None:
-    report = await survey(other)
-    (finding,) = [each for each in report.findings if each.grave]
+    report = await inspect_servers(other)
+    (finding,) = [each for each in report.findings if each.fatal]
     assert finding.about == "redis"
     assert all(name in finding.message for name in [*ledgers, "LEASEQ_REDIS_PREFIX"])
 

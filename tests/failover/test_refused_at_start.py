@@ -17,12 +17,12 @@ from leaseq.cli import main
 from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
 from leaseq.errors import LeaseqError, ServerUnfit, ServerUnreachable
-from leaseq.fitness import require_fit, survey
 from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.roles import SERVICE, RoleNames, grant
 from leaseq.ledger.schema import LATEST, migrate, schema_version
 from leaseq.ledger.session import Session
 from leaseq.operations.engine import open_engine
+from leaseq.server_checks.startup import inspect_servers, require_usable_servers
 from support.processes import Services
 from support.servers import Pair, free_port
 
@@ -61,8 +61,10 @@ async def test_everything_that_opens_names_the_reason_at_once(unwritable: Config
     async with refused_at_once(ServerUnreachable):
         await migrate(str(unwritable.postgres_url))
     async with refused_at_once(ServerUnfit):
-        await require_fit(unwritable)
-    (finding,) = [finding for finding in (await survey(unwritable)).findings if finding.grave]
+        await require_usable_servers(unwritable)
+    (finding,) = [
+        finding for finding in (await inspect_servers(unwritable)).findings if finding.fatal
+    ]
     assert (
         "takes no writes" in finding.message
         or "default_transaction_read_only is on" in finding.message

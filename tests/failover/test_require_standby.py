@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.errors import ServerUnfit
-from leaseq.fitness import require_fit, survey
+from leaseq.server_checks.startup import inspect_servers, require_usable_servers
 from support.api import Api, open_api, problem
 from support.processes import PATIENCE
 from support.servers import Pair, at
@@ -21,19 +21,21 @@ async def test_the_start_the_check_and_readiness_ask_for_a_standby(
 ) -> None:
     careful = replace(at(config, pair.primary.url), require_standby=True)
     with pytest.raises(ServerUnfit, match="synchronous_standby_names is empty"):
-        await require_fit(careful)
-    assert [finding.about for finding in (await survey(careful)).findings if finding.grave] == [
-        "postgres"
-    ]
-    await require_fit(replace(careful, require_standby=False))
+        await require_usable_servers(careful)
+    assert [
+        finding.about for finding in (await inspect_servers(careful)).findings if finding.fatal
+    ] == ["postgres"]
+    await require_usable_servers(replace(careful, require_standby=False))
     async with open_api(careful) as api:
         assert (
             problem(await api.client.get("/health/ready"), "not_ready")["postgres"] == "no standby"
         )
         pair.synchronous()
         await until(lambda: _is_ready(api), seconds=PATIENCE)
-        await require_fit(careful)
-        assert not [finding for finding in (await survey(careful)).findings if finding.grave]
+        await require_usable_servers(careful)
+        assert not [
+            finding for finding in (await inspect_servers(careful)).findings if finding.fatal
+        ]
         pair.standby.stop("immediate")
         await until(lambda: _has_no_standby(api), seconds=PATIENCE)
 

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.connections.primary import _timelines
 from leaseq.errors import ServerUnreachable
-from leaseq.fitness import require_fit
 from leaseq.operations.engine import open_engine
+from leaseq.server_checks.startup import require_usable_servers
 from support.ledger import submission
 from support.processes import PATIENCE, TESTS, Services, environment
 from support.servers import Pair, at, free_port
@@ -84,7 +84,7 @@ async def test_a_check_names_the_old_primary(old: Config, new: Config, pair: Pai
         pass
     assert (await check(old))["ok"]
     await promote(pair, new)
-    (finding,) = [finding for finding in (await check(old))["findings"] if finding["grave"]]
+    (finding,) = [finding for finding in (await check(old))["findings"] if finding["fatal"]]
     assert (
         "is an old primary, on timeline 1 where timeline 2 is known: stop that server"
         in finding["message"]
@@ -121,7 +121,7 @@ async def test_of_two_hosts_a_process_that_starts_takes_the_new_primary(
     await promote(pair, new)
     both = at(old, pair.both(first="primary"))
     forget()
-    await require_fit(both)
+    await require_usable_servers(both)
     forget()
     async with open_engine(both) as engine:
         accepted = (await engine.submit(submission())).task_id

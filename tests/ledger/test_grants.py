@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from leaseq.config import Config
-from leaseq.fitness import survey
 from leaseq.ledger import schema
 from leaseq.ledger.roles import RoleNames, grant
+from leaseq.server_checks.startup import inspect_servers
 from support.servers import admin_url, with_roles
 from support.worker import until
 
@@ -63,7 +63,7 @@ async def test_a_migration_after_the_grants_lacks_no_right(
     await grant(url, RoleNames())
     assert await schema.migrate(url) != []
     assert [
-        finding for finding in (await survey(with_roles(config))).findings if finding.grave
+        finding for finding in (await inspect_servers(with_roles(config))).findings if finding.fatal
     ] == []
 
 

@@ -20,7 +20,6 @@ LONGER = {
     "api/leaseq_api/problems.py": 431,
     "engine/leaseq/dispatch/dispatcher.py": 446,
     "engine/leaseq/dispatch/survey.py": 481,
-    "engine/leaseq/fitness.py": 429,
     "engine/leaseq/worker/attempt/attempt.py": 445,
     "tests/chaos/test_checkers_forged.py": 542,
     "tests/ledger/test_races.py": 532,

@@ -22,11 +22,11 @@ from leaseq.cli.streams import note
 from leaseq.config import Config
 from leaseq.embedded import embedded_servers
 from leaseq.errors import ConfigInvalid
-from leaseq.fitness import require_fit
 from leaseq.ledger.roles import prepare_embedded
 from leaseq.ledger.schema import require_schema
 from leaseq.observability.telemetry import WARNING, Event, subscribe
 from leaseq.operations.engine import Engine, open_engine
+from leaseq.server_checks.startup import require_usable_servers
 
 T = TypeVar("T")
 POOL_SIZE = 2
@@ -48,7 +48,7 @@ def checked_servers(config: Config) -> Iterator[Config]:
     with held_servers(config, unfinished=False) as ready:
         if ours:
             ready = asyncio.run(prepare_embedded(ready))
-        asyncio.run(require_fit(ready))
+        asyncio.run(require_usable_servers(ready))
         yield ready
 
 

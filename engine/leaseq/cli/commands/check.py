@@ -22,7 +22,8 @@ from leaseq.cli.output import STYLES, print_json, print_line, styled
 from leaseq.cli.servers import held_servers
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid, LeaseqError
-from leaseq.fitness import Finding, Report, survey
+from leaseq.server_checks.findings import Finding
+from leaseq.server_checks.startup import Report, inspect_servers
 
 VARIABLE = re.compile(r"LEASEQ_\w+")
 URLS = {"postgres": "LEASEQ_POSTGRES_URL", "redis": "LEASEQ_REDIS_URL"}
@@ -50,7 +51,7 @@ def check(as_json: bool) -> None:
     report = _examine(environment)
     faults = [
         *environment.mistakes,
-        *(finding.message for finding in report.findings if finding.grave),
+        *(finding.message for finding in report.findings if finding.fatal),
     ]
     if as_json:
         print_json(
@@ -116,7 +117,7 @@ def _examine(environment: Environment) -> Report:
     config = environment.config
     try:
         with held_servers(config) as ready:
-            return asyncio.run(survey(ready, migrates=config.postgres_url is None))
+            return asyncio.run(inspect_servers(ready, migrates=config.postgres_url is None))
     except LeaseqError as error:
         about = "redis" if config.postgres_url is not None else "postgres"
         return Report({}, [Finding(about, True, str(error))])
@@ -147,7 +148,7 @@ def _print(environment: Environment, report: Report) -> None:
             _say(name, "ok", report.servers[about])
         for finding in report.findings:
             if finding.about == about:
-                _say(name, "fault" if finding.grave else "warning", finding.message)
+                _say(name, "fault" if finding.fatal else "warning", finding.message)
 
 
 def _say(name: str, level: str, message: str) -> None:

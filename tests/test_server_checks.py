@@ -14,10 +14,11 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
-from leaseq.fitness import judge_postgres, judge_redis, judge_schema, require_fit, survey
 from leaseq.ledger.schema import LATEST
 from leaseq.ledger.server import ServerSettings
 from leaseq.observability.telemetry import WARNING, recorded, subscribe
+from leaseq.server_checks.findings import check_postgres, check_redis, check_schema
+from leaseq.server_checks.startup import inspect_servers, require_usable_servers
 from support.servers import at, free_port, prepare, with_roles
 
 SOUND = ServerSettings(
@@ -42,14 +43,14 @@ SOUND_POLICY = {
 
 
 def test_sound_servers_are_not_complained_of() -> None:
-    assert judge_postgres(SOUND) == []
+    assert check_postgres(SOUND) == []
     for level in ("remote_write", "remote_apply"):
-        assert judge_postgres(replace(SOUND, default_synchronous_commit=level)) == []
-    assert judge_postgres(replace(SOUND, version=150_000)) == []
-    assert judge_schema(LATEST) == []
-    assert judge_redis(SOUND_POLICY) == []
+        assert check_postgres(replace(SOUND, default_synchronous_commit=level)) == []
+    assert check_postgres(replace(SOUND, version=150_000)) == []
+    assert check_schema(LATEST) == []
+    assert check_redis(SOUND_POLICY) == []
     for version in ("6.2.0", "7.2.4", "8.4.0"):
-        assert judge_redis(SOUND_POLICY | {"version": version}) == []
+        assert check_redis(SOUND_POLICY | {"version": version}) == []
 
 
 @pytest.mark.parametrize(
@@ -66,14 +67,14 @@ def test_sound_servers_are_not_complained_of() -> None:
     ],
 )
 def test_each_setting_of_postgres_that_breaks_a_promise(wrong: dict[str, Any], said: str) -> None:
-    (finding,) = judge_postgres(replace(SOUND, **wrong))
-    assert finding.grave
+    (finding,) = check_postgres(replace(SOUND, **wrong))
+    assert finding.fatal
     assert said in finding.message
     assert ": " in finding.message, "what is wrong: what to do"
 
 
 @pytest.mark.parametrize(
-    ("wrong", "grave", "said"),
+    ("wrong", "fatal", "said"),
     [
         ({"maxmemory_policy": "allkeys-lru"}, True, "set maxmemory-policy noeviction"),
         ({"maxmemory_policy": "volatile-ttl"}, True, "set maxmemory-policy noeviction"),
@@ -87,10 +88,10 @@ def test_each_setting_of_postgres_that_breaks_a_promise(wrong: dict[str, Any], s
     ],
 )
 def test_each_setting_of_redis_that_breaks_a_promise(
-    wrong: dict[str, str], grave: bool, said: str
+    wrong: dict[str, str], fatal: bool, said: str
 ) -> None:
-    (finding,) = judge_redis(SOUND_POLICY | wrong)
-    assert finding.grave is grave
+    (finding,) = check_redis(SOUND_POLICY | wrong)
+    assert finding.fatal is fatal
     assert said in finding.message
     assert ": " in finding.message
 
@@ -98,7 +99,7 @@ def test_each_setting_of_redis_that_breaks_a_promise(
 def test_each_server_fault_is_a_finding() -> None:
     assert (
         len(
-            judge_postgres(
+            check_postgres(
                 replace(
                     SOUND, fsync="off", full_page_writes="off", in_recovery=True, version=130_000
                 )
@@ -106,20 +107,20 @@ def test_each_server_fault_is_a_finding() -> None:
         )
         == 4
     )
-    assert [f.grave for f in judge_postgres(SOUND, require_standby=True)] == [True]
-    assert judge_postgres(replace(SOUND, synchronous_standby_names="*"), require_standby=True) == []
-    assert [f.message for f in judge_schema(0)] == [
+    assert [f.fatal for f in check_postgres(SOUND, require_standby=True)] == [True]
+    assert check_postgres(replace(SOUND, synchronous_standby_names="*"), require_standby=True) == []
+    assert [f.message for f in check_schema(0)] == [
         "there is no schema of leaseq in this database: run `leaseq migrate`"
     ]
-    assert "version 0" not in judge_schema(0)[0].message
+    assert "version 0" not in check_schema(0)[0].message
 
 
 async def test_sound_servers_pass(config: Config) -> None:
     config = with_roles(config)
     with recorded(level=WARNING) as events:
-        await require_fit(config)
+        await require_usable_servers(config)
     assert events == []
-    report = await survey(config)
+    report = await inspect_servers(config)
     assert report.findings == []
     assert report.servers["postgres"].startswith("PostgreSQL ")
     assert report.servers["schema"] == f"version {LATEST} of {LATEST}"
@@ -137,7 +138,7 @@ async def test_a_redis_that_evicts_is_refused(
 ) -> None:
     await dispatch.config_set("maxmemory-policy", "allkeys-lru")
     with pytest.raises(ServerUnfit, match="Redis: maxmemory-policy is allkeys-lru"):
-        await require_fit(config)
+        await require_usable_servers(config)
 
 
 async def test_a_redis_without_a_file_is_a_warning(
@@ -147,7 +148,7 @@ async def test_a_redis_without_a_file_is_a_warning(
     async with redis.asyncio.Redis.from_url(own_valkey.url) as client:
         await client.config_set("appendonly", "no")
     with recorded(level=WARNING) as events:
-        await require_fit(replace(config, redis_url=own_valkey.url))
+        await require_usable_servers(replace(config, redis_url=own_valkey.url))
     assert [(e.name, e.fields["server"]) for e in events] == [("server.doubted", "redis")]
 
 
@@ -157,10 +158,10 @@ async def test_a_redis_that_is_away_is_a_warning_at_the_start_and_a_fault_in_a_c
     config = with_roles(config)
     away = replace(config, redis_url=f"redis://127.0.0.1:{free_port()}/0")
     with recorded(level=WARNING) as events:
-        await require_fit(away)
+        await require_usable_servers(away)
     assert [e.name for e in events] == ["dispatch.unreachable"]
-    (finding,) = (await survey(away)).findings
-    assert (finding.about, finding.grave) == ("redis", True)
+    (finding,) = (await inspect_servers(away)).findings
+    assert (finding.about, finding.fatal) == ("redis", True)
 
 
 async def test_a_default_that_forgets_commits_is_refused(
@@ -169,7 +170,7 @@ async def test_a_default_that_forgets_commits_is_refused(
     """Our own sessions ask for `on`, but a caller's own transaction would not."""
     await _alter_database(plain, "synchronous_commit", "off")
     with pytest.raises(ServerUnfit, match="synchronous_commit is off for this role and database"):
-        await require_fit(config)
+        await require_usable_servers(config)
 
 
 async def test_a_read_only_database_is_refused(
@@ -177,7 +178,7 @@ async def test_a_read_only_database_is_refused(
 ) -> None:
     await _alter_database(plain, "default_transaction_read_only", "on")
     with pytest.raises(ServerUnfit, match="default_transaction_read_only is on"):
-        await require_fit(config)
+        await require_usable_servers(config)
 
 
 async def test_a_schema_is_asked_for_where_it_is_not_ours_to_make(
@@ -186,11 +187,11 @@ async def test_a_schema_is_asked_for_where_it_is_not_ours_to_make(
     # there are no roles yet
     empty = replace(config, postgres_url=own_postgres.url, handler_postgres_url=None)
     with pytest.raises(SchemaMismatch, match="run `leaseq migrate`"):
-        await require_fit(empty)
-    await require_fit(empty, migrates=True)
-    assert (await survey(empty, migrates=True)).findings == []
-    report = await survey(empty)
-    assert [(finding.about, finding.grave) for finding in report.findings] == [("schema", True)]
+        await require_usable_servers(empty)
+    await require_usable_servers(empty, migrates=True)
+    assert (await inspect_servers(empty, migrates=True)).findings == []
+    report = await inspect_servers(empty)
+    assert [(finding.about, finding.fatal) for finding in report.findings] == [("schema", True)]
     assert "schema" not in report.servers, "what has a fault is not reported as found"
 
 
@@ -201,9 +202,9 @@ async def test_a_newer_schema_is_refused_by_both(
         "insert into leaseq.migrations (version, name, checksum) values (999, 'from_the_future', 'x')"
     )
     with pytest.raises(SchemaMismatch, match="newer than this code"):
-        await require_fit(config, migrates=True)
-    (finding,) = (await survey(config, migrates=True)).findings
-    assert (finding.about, finding.grave) == ("schema", True)
+        await require_usable_servers(config, migrates=True)
+    (finding,) = (await inspect_servers(config, migrates=True)).findings
+    assert (finding.about, finding.fatal) == ("schema", True)
 
 
 async def test_a_postgres_without_fsync_is_refused_with_everything_else(
@@ -216,7 +217,9 @@ async def test_a_postgres_without_fsync_is_refused_with_everything_else(
     await asyncio.to_thread(own_postgres.stop)
     await asyncio.to_thread(own_postgres.start)
     with pytest.raises(ServerUnfit, match=r"fsync is off.*; Postgres: full_page_writes is off"):
-        await require_fit(replace(config, postgres_url=own_postgres.url, handler_postgres_url=None))
+        await require_usable_servers(
+            replace(config, postgres_url=own_postgres.url, handler_postgres_url=None)
+        )
 
 
 async def test_a_postgres_that_comes_late_is_waited_for(
@@ -228,7 +231,7 @@ async def test_a_postgres_that_comes_late_is_waited_for(
     told = asyncio.Event()
     unsubscribe = subscribe(lambda _: told.set(), level=WARNING)
     with recorded(level=WARNING) as events:
-        waiting = asyncio.create_task(require_fit(late, patience_seconds=30))
+        waiting = asyncio.create_task(require_usable_servers(late, patience_seconds=30))
         await told.wait()
         await asyncio.to_thread(own_postgres.start)
         await waiting
@@ -240,7 +243,7 @@ async def test_a_postgres_that_comes_late_is_waited_for(
 async def test_a_postgres_that_never_comes_is_given_up(config: Config) -> None:
     away = replace(config, postgres_url=f"postgresql://127.0.0.1:{free_port()}/x")
     with recorded(level=WARNING) as events, pytest.raises(ServerUnreachable):
-        await require_fit(away, patience_seconds=1.2)
+        await require_usable_servers(away, patience_seconds=1.2)
     assert [e.name for e in events] == ["ledger.unreachable"]
 
 

@@ -1,0 +1,1 @@
+"""Checks that the servers are configured so that the guarantees hold."""
