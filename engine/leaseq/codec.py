@@ -40,6 +40,8 @@ _PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}
 # Possessive, and it accepts an unterminated string: each byte is read once, for any input.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+# The digit of a UUID that holds two bits of its variant and two random bits.
+_VARIANTS = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
 _canonical = msgspec.json.Encoder(order="deterministic")
@@ -69,11 +71,9 @@ def follow_clock(seconds: float) -> None:
 def new_task_id() -> str:
     """A UUIDv7 (RFC 9562, 5.7): 48 bits of Unix milliseconds, then 74 random bits. Roughly ordered
     by time across clients."""
-    random = int.from_bytes(os.urandom(10))
-    high = (id_time_ms() & 0xFFFFFFFFFFFF) << 16 | 0x7000 | random >> 68
-    low = 0x8000000000000000 | random & 0x3FFFFFFFFFFFFFFF
-    text = f"{high:016x}{low:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    now = f"{id_time_ms() & 0xFFFFFFFFFFFF:012x}"
+    random = os.urandom(10).hex()
+    return f"{now[:8]}-{now[8:]}-7{random[:3]}-{_VARIANTS[random[3]]}{random[4:7]}-{random[7:19]}"
 
 
 def is_task_id(text: str) -> bool:
@@ -98,6 +98,8 @@ def check_text(raw: bytes, *, max_bytes: int) -> None:
     if len(raw) > max_bytes:
         raise PayloadTooLarge(f"the payload has {len(raw)} bytes; the limit is {max_bytes}")
     check_depth(raw)
+    if b"\\u" not in raw:
+        return
     if b"\\u0000" in raw and _has_escape(raw, b"\\u0000"):
         raise PayloadInvalid("the payload contains \\u0000, which Postgres cannot store")
     if _SURROGATE.search(raw) and _SURROGATE.search(_PAIR.sub(b"", _unescape(raw))):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 from leaseq.observability.telemetry import burst
@@ -44,7 +45,7 @@ class Gatherer(Generic[T, R]):
         item."""
         async with self._capacity:
             future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-            self.put(item, lambda answer: _answer(future, answer))
+            self.put(item, partial(_answer, future))
             return await future
 
     def put(self, item: T, answer: Callable[[R | BaseException], None]) -> None:

@@ -85,6 +85,9 @@ class SubmitOptions(Struct, frozen=True, kw_only=True):
     ) = None
 
 
+NO_OPTIONS = SubmitOptions()
+
+
 class OptionFields(TypedDict, total=False):
     """The keywords of `TypedTask.options`, for type checkers. Delays and time-outs are in
     seconds."""
@@ -108,11 +111,14 @@ _FIELD_NAMES = {"delay": "delay_seconds", "timeout": "timeout_seconds"}
 def from_keywords(chosen: dict[str, Any]) -> SubmitOptions:
     """Convert the keywords of `OptionFields` that are options of the task. Raises TypeError for an
     unknown keyword."""
+    if not chosen:
+        return NO_OPTIONS
     return SubmitOptions(**{_FIELD_NAMES.get(name, name): value for name, value in chosen.items()})
 
 
 __all__ = [
     "NAME_KEYWORDS",
+    "NO_OPTIONS",
     "OptionFields",
     "PriorityName",
     "SubmitOptions",

@@ -79,10 +79,14 @@ class Handler(Struct, frozen=True, kw_only=True):
     def name_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Call arguments by the names of the payload's fields. Raises `TypeError` for too many, or
         for a duplicate."""
+        if not args:
+            return kwargs
         names = self.arguments.__struct_fields__
         if len(args) > len(names):
             raise TypeError(f"{self.type} takes {len(names)} arguments, {len(args)} were given")
         given = dict(zip(names, args, strict=False))
+        if not kwargs:
+            return given
         if twice := given.keys() & kwargs.keys():
             raise TypeError(f"{self.type} got {sorted(twice)} twice")
         return given | kwargs

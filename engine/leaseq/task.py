@@ -21,7 +21,7 @@ from leaseq.openings import Openings
 from leaseq.operations.engine import Engine
 from leaseq.operations.submission import Request, accept
 from leaseq.operations.tenant_client import TenantClient
-from leaseq.options import OptionFields, SubmitOptions, from_keywords
+from leaseq.options import NO_OPTIONS, OptionFields, SubmitOptions, from_keywords
 from leaseq.registry import Handler
 
 P = ParamSpec("P")
@@ -95,7 +95,7 @@ class Chosen(Struct, frozen=True, kw_only=True):
     """The arguments of `TypedTask.options`: options of the task, its key, and the transaction that
     it belongs to."""
 
-    options: SubmitOptions = SubmitOptions()
+    options: SubmitOptions = NO_OPTIONS
     idempotency_key: str | None = None
     connection: Connection | BlockingConnection | None = None
 

@@ -9,6 +9,7 @@ that is not known to need no quotes.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 NULL = "NULL"
 
@@ -25,7 +26,14 @@ def numbers(values: Iterable[float | None]) -> str:
 
 def quoted(values: Iterable[str | None]) -> str:
     """An array of any text; None is NULL."""
-    return "{" + ",".join([NULL if text is None else _quote(text) for text in values]) + "}"
+    found = [*values]
+    if None in found:
+        return "{" + ",".join([NULL if text is None else _quote(text) for text in found]) + "}"
+    texts = cast("list[str]", found)
+    joined = '","'.join(texts)
+    if "\\" not in joined and joined.count('"') == 2 * (len(texts) - 1):
+        return '{"' + joined + '"}'  # the texts themselves have no quotes
+    return "{" + ",".join([_quote(text) for text in texts]) + "}"
 
 
 def _quote(text: str) -> str:

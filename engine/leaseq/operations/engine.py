@@ -138,20 +138,16 @@ class Engine:
         Returns once it is committed. Raises `IdempotencyKeyReused`, `IdempotencyInFlight`,
         `ServerUnreachable`.
         """
-        submitted = None if self._held_keys.knows(submission) else await self._gather(submission)
+        submitted = None
+        if submission.idempotency_key is None or not self._held_keys.knows(submission):
+            # An open transaction that holds the key is not waited for by the batch.
+            with suppress(KeyHeld):
+                submitted = await self._gatherer.add(submission)
         if submitted is None:
             submitted = await self._held_keys.submit(submission)
         reach("submit.committed")
         self._deliver([(submission, submitted)])
         return submitted
-
-    async def _gather(self, submission: Submission) -> Submitted | None:
-        """Record it in a batch with others. None: an open transaction holds its key, and the batch
-        must not wait for that."""
-        try:
-            return await self._gatherer.add(submission)
-        except KeyHeld:
-            return None
 
     async def submit_many(self, batch: Sequence[Submission]) -> list[Submitted | BaseException]:
         """Record many tasks, a chunk in one transaction; one answer for each, in order.
@@ -259,10 +255,13 @@ class Engine:
         await self.waiter.aclose()
 
     def _deliver(self, pairs: Sequence[tuple[Submission, Submitted]]) -> None:
-        fresh = [
-            answer for _, answer in pairs if not answer.replayed and answer.state is State.PENDING
-        ]
-        self.pusher.offer((answer.queue, answer.lane, answer.task_id) for answer in fresh)
+        self.pusher.offer(
+            [
+                (answer.queue, answer.lane, answer.task_id)
+                for _, answer in pairs
+                if not answer.replayed and answer.state is State.PENDING
+            ]
+        )
         if listening("task.submitted"):
             for submission, answer in pairs:
                 name = "task.replayed" if answer.replayed else "task.submitted"

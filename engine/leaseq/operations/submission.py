@@ -7,7 +7,7 @@ line. So the same submission has the same fingerprint whichever way it comes.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from msgspec import Struct
 
@@ -15,7 +15,7 @@ from leaseq.codec import check_payload, check_text, fingerprint, new_task_id
 from leaseq.config import Config
 from leaseq.errors import IdempotencyKeyInvalid, SubmissionInvalid, UnknownType
 from leaseq.model import MAX_ATTEMPTS, NAME, YEAR_SECONDS, Priority, Submission, TypeDefaults
-from leaseq.options import PriorityName, SubmitOptions
+from leaseq.options import NO_OPTIONS, PriorityName, SubmitOptions
 from leaseq.payloads.known_type import KnownType
 
 KEY_MAX_LENGTH = 255
@@ -33,7 +33,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
     type: str
     payload: bytes
-    options: SubmitOptions = SubmitOptions()
+    options: SubmitOptions = NO_OPTIONS
     idempotency_key: str | None = None
 
 
@@ -46,46 +46,50 @@ def accept(
     `known` is the type; None is for one that no worker has registered. Its payload is checked by
     its first worker. Raises `SubmissionInvalid` or one of its kinds, in one sentence.
     """
-    _check_name("type", request.type)
-    if known is None and config.strict_types:
-        raise UnknownType(
-            f"no worker has registered the task type {request.type}: start one that knows it"
-        )
-    known = known or UNKNOWN
+    if known is None:
+        known = _take_unknown(request.type, strict=config.strict_types)
     defaults, options = known.defaults, request.options
     queue = defaults.queue if options.queue is None else options.queue
-    _check_name("queue", queue)
-    if options.priority is not None and options.priority not in PRIORITIES:
-        raise SubmissionInvalid(f"priority must be high, normal or low, not {options.priority!r}")
-    _check_times(options)
-    _check_limits(options)
+    if not NAME.fullmatch(queue):
+        _refuse_name("queue", queue)
+    if options is not NO_OPTIONS:
+        _check_options(options)
     key = _check_key(request.idempotency_key, required=config.require_idempotency_key)
+    payload, content = request.payload, None
     # Only a fingerprint needs the content, and only an unknown sender's text may be no JSON.
-    content = None
     if key is None and known.whole:
-        check_text(request.payload, max_bytes=config.payload_max_bytes)
+        check_text(payload, max_bytes=config.payload_max_bytes)
     else:
-        content = check_payload(request.payload, max_bytes=config.payload_max_bytes)
-    headers = known.check(request.payload)
+        content = check_payload(payload, max_bytes=config.payload_max_bytes)
+    headers = known.check(payload)
+    delay, run_at, expires_at = options.delay_seconds, options.run_at, options.expires_at
     return Submission(
         task_id=new_task_id(),
         tenant=tenant,
         queue=queue,
         type=request.type,
-        payload=request.payload,
+        payload=payload,
         priority=PRIORITIES[options.priority or "normal"],
         # A whole number and a broken one in one batch are of two types to psycopg.
-        delay_seconds=None if options.delay_seconds is None else float(options.delay_seconds),
-        run_at=_utc(options.run_at),
+        delay_seconds=None if delay is None else float(delay),
+        run_at=None if run_at is None else _utc(run_at),
         max_attempts=_whole(options.max_attempts) or defaults.max_attempts or config.max_attempts,
         timeout_seconds=float(
             options.timeout_seconds or defaults.timeout_seconds or config.timeout_seconds
         ),
-        expires_at=_utc(options.expires_at),
+        expires_at=None if expires_at is None else _utc(expires_at),
         idempotency_key=key,
         fingerprint=b"" if key is None else _fingerprint(request, content),
         headers=headers,
     )
+
+
+def _take_unknown(name: str, *, strict: bool) -> KnownType:
+    if not NAME.fullmatch(name):
+        _refuse_name("type", name)
+    if strict:
+        raise UnknownType(f"no worker has registered the task type {name}: start one that knows it")
+    return UNKNOWN
 
 
 def _fingerprint(request: Request, content: Any) -> bytes:
@@ -98,7 +102,9 @@ def _fingerprint(request: Request, content: Any) -> bytes:
         None if number is None else float(number)
         for number in (options.delay_seconds, options.timeout_seconds)
     ]
-    moments = [_utc(options.run_at), _utc(options.expires_at)]
+    moments = [
+        None if moment is None else _utc(moment) for moment in (options.run_at, options.expires_at)
+    ]
     return fingerprint([*said, *numbers, *moments])
 
 
@@ -107,16 +113,22 @@ def _whole(attempts: float | None) -> int | None:
     return None if attempts is None else int(attempts)
 
 
-def _utc(moment: datetime | None) -> datetime | None:
+def _utc(moment: datetime) -> datetime:
     """The same moment in UTC: Postgres takes no zone beyond 15:59, and Python does."""
-    return None if moment is None else moment.astimezone(UTC)
+    return moment.astimezone(UTC)
 
 
-def _check_name(what: str, name: str) -> None:
-    if not NAME.fullmatch(name):
-        raise SubmissionInvalid(
-            f"{what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {name[:150]!r}"
-        )
+def _refuse_name(what: str, name: str) -> NoReturn:
+    raise SubmissionInvalid(
+        f"{what} must be 1 to 128 characters of A-Z a-z 0-9 _ . -, not {name[:150]!r}"
+    )
+
+
+def _check_options(options: SubmitOptions) -> None:
+    if options.priority is not None and options.priority not in PRIORITIES:
+        raise SubmissionInvalid(f"priority must be high, normal or low, not {options.priority!r}")
+    _check_times(options)
+    _check_limits(options)
 
 
 def _check_times(options: SubmitOptions) -> None:
