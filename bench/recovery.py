@@ -21,7 +21,7 @@ GROWN_UP_SECONDS = 2.5
 
 
 class Child(Struct, frozen=True):
-    """One process of a worker: its incarnation, its pid."""
+    """One process of a worker: its worker id, its pid."""
 
     worker_id: str
     pid: int

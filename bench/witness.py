@@ -75,7 +75,7 @@ class Witness:
         return [row[0] for row in await self._rows("list_results", task_ids=list(task_ids))]
 
     async def held(self, worker_id: str) -> list[str]:
-        """The tasks that an incarnation runs."""
+        """The tasks that a worker runs."""
         return [row[0] for row in await self._rows("list_held", worker_id=worker_id)]
 
     async def restarts(self, task_ids: Sequence[str], killed_at: datetime) -> Restarts:

@@ -103,7 +103,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     keys: list[dict[str, Any]]  # tenant, key, task_id
     effects: list[dict[str, Any]]  # task_id, attempt, type: one row for each transactional effect
     cents: int  # the sum over all accounts
-    open_workers: list[str]  # incarnations that the ledger has open
+    open_workers: list[str]  # workers that the ledger has open
     dispatch: list[Lane] = field(default_factory=list)
 
 

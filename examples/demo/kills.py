@@ -23,7 +23,7 @@ RECOVERY_SECONDS = 30.0
 
 
 class Kill(Struct, frozen=True):
-    """The killed process, and the number of tasks that ran in it. `workers` are its incarnations in
+    """The killed process, and the number of tasks that ran in it. `workers` are its workers in
     the ledger."""
 
     pids: list[int]
@@ -47,16 +47,16 @@ class Recovery(Struct, frozen=True):
 async def kill_busy(ledger: Ledger, worker: Service, *, whole: bool) -> Kill:
     """Wait until the worker is busy, then kill its child, or all of it."""
     give_up = monotonic() + BUSY_SECONDS
-    incarnations = await ledger.incarnations(worker.pid)
-    while sum(incarnations.values()) < MANY and monotonic() < give_up:
+    running = await ledger.open_workers(worker.pid)
+    while sum(running.values()) < MANY and monotonic() < give_up:
         await asyncio.sleep(POLL_SECONDS)
-        incarnations = await ledger.incarnations(worker.pid)
+        running = await ledger.open_workers(worker.pid)
     if whole:
         pids = worker.kill_whole()
     else:
         pids = worker.children()[:1]
         kill(pids[0])
-    return Kill(pids, list(incarnations), sum(incarnations.values()), await ledger.now())
+    return Kill(pids, list(running), sum(running.values()), await ledger.now())
 
 
 async def recovered(ledger: Ledger, killed: Kill) -> Recovery:

@@ -57,9 +57,9 @@ class Ledger:
     async def progress(self) -> Progress:
         return Progress(*(await self._rows("count_states"))[0])
 
-    async def incarnations(self, pid: int) -> dict[str, int]:
-        """The open incarnations under the supervisor `pid`: id, number of tasks that run."""
-        return dict(await self._rows("list_incarnations", pid=pid))
+    async def open_workers(self, pid: int) -> dict[str, int]:
+        """The open workers under the supervisor `pid`: id, number of tasks that run."""
+        return dict(await self._rows("list_open_workers", pid=pid))
 
     async def recovery(self, workers: list[str], killed_at: datetime) -> FoundRecovery:
         return FoundRecovery(

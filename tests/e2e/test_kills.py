@@ -109,7 +109,7 @@ async def test_a_frozen_worker_changes_nothing_when_it_wakes(
     assert len(frozen.heard("attempt.fenced")) == 1
     assert await client.effects(task_id) == 1
     assert (await client.find(task_id)).attempt == 2
-    # It comes back under a new incarnation, and works.
+    # A new worker takes its place, and works.
     await frozen.hear("worker.opened", count=2)
 
 

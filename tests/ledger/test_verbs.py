@@ -157,7 +157,7 @@ async def test_claim_gives_a_new_attempt_once(
     assert task.started_at is not None
 
 
-async def test_claim_by_an_incarnation_that_is_closed_or_unknown_gets_nothing(
+async def test_claim_by_a_worker_that_is_closed_or_unknown_gets_nothing(
     ledger: TaskLedger, worker_ledger: WorkerLedger
 ) -> None:
     worker = await open_worker(worker_ledger)

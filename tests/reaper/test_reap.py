@@ -309,7 +309,7 @@ async def test_a_reaping_whose_author_died_is_finished_but_not_under_his_hands(
     assert [(await stage.task(i)).crash_count for i in ids] == [0, 0]
 
 
-async def test_a_lease_of_an_incarnation_the_ledger_has_forgotten_goes_too(
+async def test_a_lease_of_a_worker_the_ledger_has_forgotten_goes_too(
     stage: Stage, clock: FakeClock, reaper: Callable[[], DeadWorkers]
 ) -> None:
     ids = await stage.submit(2)

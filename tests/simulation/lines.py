@@ -142,7 +142,7 @@ class _Lender:
 
 
 class Transactions:
-    """The pool for the handlers of one incarnation: a new connection for each transaction, under
+    """The pool for the handlers of one worker: a new connection for each transaction, under
     the name it is ended by."""
 
     def __init__(self, url: str, gate: Gate, *, name: str, worker_id: str) -> None:

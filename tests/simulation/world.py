@@ -214,7 +214,7 @@ class World:
         await self.yard.quiet()
 
     async def hire(self, name: str, count: int) -> None:
-        """Another incarnation at a vacant post; `count` operations of its start happen
+        """Another worker at a vacant post; `count` operations of its start happen
         immediately."""
         hand = Hand(self.ground, name, isolated=name == "hermit")
         self.hands.append(hand)

@@ -61,7 +61,7 @@ class Stage:
     def open_worker(
         self, worker_id: str = "w" * 32, *, queues: tuple[str, ...] = ("default",)
     ) -> str:
-        """An incarnation in the ledger."""
+        """A worker in the ledger."""
 
         async def work(engine: Engine) -> str:
             await engine.stores.workers.open_worker(

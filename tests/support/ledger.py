@@ -169,7 +169,7 @@ async def submit(ledger: TaskLedger, **said: Any) -> str:
 
 
 async def open_worker(worker_ledger: WorkerLedger, *queues: str) -> str:
-    """One open incarnation, of the queue `default` or of others; its id."""
+    """One open worker, of the queue `default` or of others; its id."""
     worker_id = f"worker-{next(_names)}"
     await worker_ledger.open_worker(
         worker_id, host="here", pid=1, queues=list(queues or ("default",)), version="0"

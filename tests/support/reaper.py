@@ -62,7 +62,7 @@ class Stage:
     async def worker(
         self, *, host: str = "here", queues: Sequence[str] = (QUEUE,), leased: bool = True
     ) -> str:
-        """An open incarnation, known to both stores (or with `leased` false to the ledger
+        """An open worker, known to both stores (or with `leased` false to the ledger
         alone)."""
         worker_id = f"worker{next(_names)}"
         await self.stores.workers.open_worker(

@@ -236,7 +236,7 @@ class Story:
         self._commit(change, ("attempts", "insert", ended))
 
     def close(self, worker: str) -> None:
-        """An incarnation is declared dead, and another takes its place."""
+        """A worker is declared dead, and another takes its place."""
         self.workers.remove(worker)
         self.born += 1
         self.workers.append(f"w{self.born}")

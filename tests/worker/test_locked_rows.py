@@ -313,7 +313,7 @@ async def test_a_settle_whose_answer_was_lost_and_whose_row_is_locked_counts(
 
 
 async def test_a_drain_does_not_wait_for_a_locked_row(config: Config, client: Client) -> None:
-    """The other attempts are handed back, and the incarnation is closed. The locked task runs again
+    """The other attempts are handed back, and the worker is closed. The locked task runs again
     when its row is free."""
     handlers = Handlers()
     async with person(config) as psql:

@@ -44,7 +44,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     healing: int  # its healing began
     # its healing was complete, or given up; without any word of that, the end of the run
     healed: int
-    workers: frozenset[str] = frozenset()  # the incarnations that it hit, where that is known
+    workers: frozenset[str] = frozenset()  # the workers that it hit, where that is known
     told: bool = True  # whether the injection was reported as successful
     detail: Mapping[str, Any] = {}
 

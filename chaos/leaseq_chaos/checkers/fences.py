@@ -2,7 +2,7 @@
 
 Attempts count 1, 2, .., n in the order of commits. An attempt leaves PROCESSING by a settlement of
 that attempt, by or for the worker that claimed it; it changes its owner in no other way. A closed
-incarnation claims nothing. A success is one that its own attempt's handler returned, not a stale
+worker claims nothing. A success is one that its own attempt's handler returned, not a stale
 one's.
 """
 

@@ -29,7 +29,7 @@ _SILENT = "silent"  # how the reason of a closing begins that rests on silence
 
 
 class Closing(Struct, frozen=True):
-    """The end of an incarnation in the ledger."""
+    """The end of a worker in the ledger."""
 
     order: int
     at: int

@@ -1,6 +1,6 @@
 """The tasks that a fault hit, and the moment at which each of them went on.
 
-Two kinds of faults. One strikes holders of work (`HOLDERS`; it tells the incarnations): its victims
+Two kinds of faults. One strikes holders of work (`HOLDERS`; it tells the workers): its victims
 were PROCESSING under one of these, and their time runs from the fault until the next claim or the
 end of the task (from the heal, where there is no second worker to take over). The victims of all
 others were PENDING or PROCESSING during the fault and had not gone on at its heal, and their time

@@ -48,7 +48,7 @@ class Child(Struct, frozen=True):
     """A child of a worker that has started and, by its supervisor's log, not ended."""
 
     pid: int
-    worker_id: str  # its incarnation
+    worker_id: str  # that of its worker process
     isolated: bool
     at_work: bool = False  # whether it has reported that it takes tasks
 

@@ -23,7 +23,7 @@ from leaseq.embedded import ValkeyServer
 from leaseq_chaos.cluster.cluster import Cluster
 from leaseq_chaos.nemesis.fault import Fault, drawn
 from leaseq_chaos.nemesis.nemesis import Injury
-from leaseq_chaos.nemesis.processes import incarnations, living
+from leaseq_chaos.nemesis.processes import living, worker_ids
 from leaseq_chaos.nemesis.valkey import running_valkey
 
 __all__ = ["DAYS", "ClockOfService", "ClockOfValkey"]
@@ -93,7 +93,7 @@ class ClockOfService(Clock):
             raise
         detail = self._jump(folder, rng, self._jumps)
         return Injury(
-            target=service.name, pids=service.pids, workers=incarnations(service), detail=detail
+            target=service.name, pids=service.pids, workers=worker_ids(service), detail=detail
         )
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:

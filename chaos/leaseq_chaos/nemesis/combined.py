@@ -16,7 +16,7 @@ from leaseq_chaos.cluster.stores import send
 from leaseq_chaos.nemesis.clocks import ClockOfService
 from leaseq_chaos.nemesis.fault import Fault, drawn
 from leaseq_chaos.nemesis.nemesis import Impossible, Injury, Nemesis
-from leaseq_chaos.nemesis.processes import KillService, incarnations, living
+from leaseq_chaos.nemesis.processes import KillService, living, worker_ids
 
 __all__ = ["ClockAndKill", "KillReapingSupervisor", "PauseAndKill", "Together"]
 
@@ -64,7 +64,7 @@ class PauseAndKill(KillService):
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         service = drawn(rng, living(cluster, "worker"), "living worker")
-        workers = incarnations(service)
+        workers = worker_ids(service)
         pids = service.signal(signal.SIGSTOP, children=True)
         await asyncio.sleep(cluster.lease_seconds * rng.uniform(*PAUSE_LEASES))
         service.hold()
@@ -85,7 +85,7 @@ class KillReapingSupervisor(KillService):
         ordinary = [child for child in service.children if not child.isolated]
         if not ordinary:
             raise Impossible(f"{service.name} has no child just now")
-        workers = incarnations(service)
+        workers = worker_ids(service)
         (way,) = cluster.links("valkey", service)
         before, way.delay_seconds = way.delay_seconds, SLOW_SECONDS
         try:

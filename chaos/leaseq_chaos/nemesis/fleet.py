@@ -15,7 +15,7 @@ from leaseq_chaos.cluster.cluster import Cluster
 from leaseq_chaos.cluster.service import Service
 from leaseq_chaos.nemesis.fault import Fault
 from leaseq_chaos.nemesis.nemesis import Impossible, Injury
-from leaseq_chaos.nemesis.processes import incarnations, living
+from leaseq_chaos.nemesis.processes import living, worker_ids
 
 __all__ = ["MixedVersions", "MoreReapers", "RollingRestart", "retire"]
 
@@ -38,7 +38,7 @@ class RollingRestart(Fault):
         return Injury(
             target="workers",
             pids=pids,
-            workers=[each for service in fleet for each in incarnations(service)],
+            workers=[each for service in fleet for each in worker_ids(service)],
         )
 
     async def heal(self, cluster: Cluster, injury: Injury) -> None:

@@ -27,7 +27,7 @@ class Injury(Struct, frozen=True, kw_only=True):
 
     target: str  # a service, a store or a proxy, by its name in the cluster
     pids: list[int] = field(default_factory=list)  # of the processes that were killed or stopped
-    # the incarnations concerned, where that is known
+    # the workers concerned, where that is known
     workers: list[str] = field(default_factory=list)
     detail: dict[str, Any] = field(default_factory=dict)
 

@@ -15,7 +15,7 @@ from leaseq_chaos.cluster.cluster import Cluster
 from leaseq_chaos.cluster.proxy import Proxy, Way
 from leaseq_chaos.nemesis.fault import Fault, drawn
 from leaseq_chaos.nemesis.nemesis import Injury
-from leaseq_chaos.nemesis.processes import incarnations, living
+from leaseq_chaos.nemesis.processes import living, worker_ids
 
 __all__ = ["KINDS", "Network", "Partition"]
 
@@ -170,4 +170,4 @@ def _behind(cluster: Cluster, proxy: Proxy) -> Iterator[str]:
     """The workers that reach a store this way."""
     service = cluster.services.get(proxy.name.partition("@")[2])
     if service is not None and service.kind == "worker":
-        yield from incarnations(service)
+        yield from worker_ids(service)

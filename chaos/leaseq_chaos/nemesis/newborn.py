@@ -8,7 +8,7 @@ from random import Random
 from leaseq_chaos.cluster.cluster import Cluster
 from leaseq_chaos.nemesis.fault import drawn
 from leaseq_chaos.nemesis.nemesis import Injury
-from leaseq_chaos.nemesis.processes import KillService, incarnations, living
+from leaseq_chaos.nemesis.processes import KillService, living, worker_ids
 
 __all__ = ["KillNewborn"]
 
@@ -27,7 +27,7 @@ class KillNewborn(KillService):
         await service.ended()
         await service.ready()
         await asyncio.sleep(rng.uniform(0, AGE_SECONDS))
-        workers = incarnations(service)
+        workers = worker_ids(service)
         service.hold()
         pids = service.kill(children=True)
         await service.ended()

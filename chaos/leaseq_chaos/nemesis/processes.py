@@ -24,8 +24,8 @@ __all__ = [
     "HangChild",
     "KillChild",
     "KillService",
-    "incarnations",
     "living",
+    "worker_ids",
 ]
 
 
@@ -42,7 +42,7 @@ def living(cluster: Cluster, kind: str) -> list[Service]:
     return [service for service in cluster.of(kind) if service.alive]
 
 
-def incarnations(service: Service) -> list[str]:
+def worker_ids(service: Service) -> list[str]:
     """The workers that live in a service."""
     return [child.worker_id for child in service.children]
 
@@ -59,7 +59,7 @@ class KillService(Fault):
 
     async def inject(self, cluster: Cluster, rng: Random) -> Injury:
         service = drawn(rng, living(cluster, self._kind), f"living {self._kind}")
-        workers = incarnations(service)
+        workers = worker_ids(service)
         service.hold()
         pids = service.kill(children=self._children)
         await service.ended()
@@ -89,7 +89,7 @@ class FreezeService(Fault):
                 if any(child.at_work and not child.isolated for child in service.children)
             ]
         service = drawn(rng, targets, f"living {self._kind}, and at work,")
-        workers = incarnations(service)
+        workers = worker_ids(service)
         pids = service.signal(signal.SIGSTOP, children=True)
         return Injury(target=service.name, pids=pids, workers=workers)
 

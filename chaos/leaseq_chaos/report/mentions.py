@@ -3,7 +3,7 @@
 One walk through each part of the evidence, for any number of tasks. A submission that was not
 answered names no task: it belongs to the task of its idempotency key. A log line belongs to a task
 whose id stands in it, anywhere; lines about the beginning and the end of a worker belong to every
-task that this incarnation has held.
+task that this worker has held.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ PLACES: Mapping[str, Place] = {
     "settle.sent": _SETTLE,
     "settle.committed": Place(),
     "release.sent": Place(),
-    "incarnation.opened": _HIRE,
+    "worker.recorded": _HIRE,
     "lease.opened": _HIRE,
     "beat.renewed": Place(),
     "reap.closing": _DEATH,

@@ -56,7 +56,7 @@ class Release(Struct, frozen=True):
 
 
 class LeaseView(Struct, frozen=True):
-    """One registered incarnation as dispatch sees it. `left_ms` is negative once the lease has run
+    """One registered worker as dispatch sees it. `left_ms` is negative once the lease has run
     out."""
 
     worker_id: str

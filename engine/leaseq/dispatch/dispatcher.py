@@ -368,11 +368,11 @@ class Dispatcher:
         return found
 
     async def close(self, queue: str, *, worker_id: str) -> bool:
-        """Forget an incarnation. False while its list holds deliveries."""
+        """Forget a worker. False while its list holds deliveries."""
         return bool(await self.close_each(queue, [worker_id]))
 
     async def close_each(self, queue: str, worker_ids: Sequence[str]) -> list[str]:
-        """The same for many incarnations. Returns those that are now forgotten."""
+        """The same for many workers. Returns those that are now forgotten."""
         closed: list[str] = []
         for start in range(0, len(worker_ids), BITE):
             some = worker_ids[start : start + BITE]

@@ -36,7 +36,7 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:{{{queue}}}:{READY[lane]}"
 
     def processing(self, queue: str, worker_id: str) -> str:
-        """LIST of task ids that one incarnation has taken and not yet released."""
+        """LIST of task ids that one worker has taken and not yet released."""
         return self._of(queue, f"processing:{worker_id}")
 
     def pattern(self, queue: str) -> str:

@@ -35,9 +35,9 @@ class ScanBatch(Struct, frozen=True):
 
     last_id: str | None
     waiting: list[TaskSnapshot]  # PENDING for a while: stranded, unless dispatch knows them
-    # PROCESSING under a closed or unknown incarnation
+    # PROCESSING under a closed or unknown worker
     orphans: list[tuple[TaskSnapshot, Claim, Counts]]
-    # PROCESSING under an open incarnation for longer than was asked for
+    # PROCESSING under an open worker for longer than was asked for
     running: list[tuple[TaskSnapshot, Claim]]
     unscheduled: list[str]  # SCHEDULED and due, without the row by which promote would find them
 
@@ -130,7 +130,7 @@ class Maintenance:
         return PrunedKeys(last, seen, count)
 
     async def prune_workers(self, *, retention_seconds: float) -> int:
-        """Delete incarnations closed longer ago than that; returns how many."""
+        """Delete workers closed longer ago than that; returns how many."""
         return len(await self._session.fetch("prune_workers", {"retention": retention_seconds}))
 
 

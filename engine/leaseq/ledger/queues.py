@@ -30,7 +30,7 @@ class QueueLedger:
         return [rows.to_queue(row) for row in found]
 
     async def list_served(self) -> list[str]:
-        """The queues that open incarnations serve."""
+        """The queues that open workers serve."""
         return [row[0] for row in await self._session.fetch("list_served_queues", idempotent=True)]
 
     async def list_paused(self, *, after: str = "", limit: int) -> list[str]:

@@ -18,7 +18,7 @@ from leaseq.model import WorkerRecord
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """An incarnation as a reaper watches it: open, stale (open, and silent for longer than a lease)
+    """A worker as a reaper watches it: open, stale (open, and silent for longer than a lease)
     or closed a moment ago."""
 
     worker_id: str
@@ -28,7 +28,7 @@ class Watched(msgspec.Struct, frozen=True):
 
 
 class Sessions(msgspec.Struct, frozen=True):
-    """Sessions of an incarnation in Postgres: how many were ended, and how many belong to a role
+    """Sessions of a worker in Postgres: how many were ended, and how many belong to a role
     that we may not signal."""
 
     ended: int
@@ -51,7 +51,7 @@ class WorkerLedger:
     async def open_worker(
         self, worker_id: str, *, host: str, pid: int, queues: Sequence[str], version: str
     ) -> None:
-        """Record a new incarnation, before its first pull."""
+        """Record a new worker, before its first pull."""
         params = {
             "worker_id": worker_id,
             "host": host,
@@ -62,7 +62,7 @@ class WorkerLedger:
         await self._session.fetch("open_worker", params)
 
     async def set_secret(self, worker_id: str, secret: str) -> bool:
-        """Let this incarnation act on connections of handlers by this secret. False if it is
+        """Let this worker act on connections of handlers by this secret. False if it is
         closed."""
         return bool(
             await self._session.fetch(
@@ -71,14 +71,14 @@ class WorkerLedger:
         )
 
     async def touch(self, worker_ids: Sequence[str]) -> set[str]:
-        """Say that incarnations are alive. Returns those that are open; the others must stop."""
+        """Say that workers are alive. Returns those that are open; the others must stop."""
         found = await self._session.fetch(
             "touch_workers", {"worker_ids": list(worker_ids)}, idempotent=True
         )
         return {row[0] for row in found}
 
     async def find_locked(self, worker_ids: Sequence[str]) -> set[str]:
-        """Which of these incarnations another transaction has locked now."""
+        """Which of these workers another transaction has locked now."""
         found = await self._session.fetch(
             "find_locked_workers", {"worker_ids": list(worker_ids)}, idempotent=True
         )
@@ -87,7 +87,7 @@ class WorkerLedger:
     async def close_worker(
         self, worker_id: str, *, reason: str, stale_after: float | None = None
     ) -> bool:
-        """Close an incarnation; with `stale_after` (seconds) only if it was not seen for that long.
+        """Close a worker; with `stale_after` (seconds) only if it was not seen for that long.
         True if this call did it."""
         params = {"worker_id": worker_id, "reason": reason, "stale_after": stale_after}
         return bool(
@@ -99,7 +99,7 @@ class WorkerLedger:
         return SessionIdentity(*(await self._session.fetch("identify_session", conn=conn))[0])
 
     async def register_session(self, worker_id: str, session: SessionIdentity) -> bool:
-        """Record that handlers of this incarnation use a session. False if the incarnation is
+        """Record that handlers of this worker use a session. False if the worker is
         closed."""
         params = {
             "worker_id": worker_id,
@@ -109,7 +109,7 @@ class WorkerLedger:
         return bool(await self._session.fetch("register_session", params, idempotent=True))
 
     async def end_sessions(self, worker_id: str, *, application_name: str) -> Sessions:
-        """End the Postgres sessions of an incarnation's handlers, those that we may end."""
+        """End the Postgres sessions of a worker's handlers, those that we may end."""
         params = {"worker_id": worker_id, "application_name": application_name}
         try:
             found = await self._session.fetch("end_sessions", params)
@@ -120,20 +120,20 @@ class WorkerLedger:
         )
 
     async def watch(self, *, stale_after: float, closed_within: float) -> list[Watched]:
-        """The open incarnations, and those that were closed within so many seconds."""
+        """The open workers, and those that were closed within so many seconds."""
         params = {"stale_after": stale_after, "closed_within": closed_within}
         found = await self._session.fetch("watch_workers", params, idempotent=True)
         return [Watched(row.id, row.queues, row.closed, row.stale) for row in found]
 
     async def list_workers(self, *, closed: bool = False, limit: int = 200) -> list[WorkerRecord]:
-        """Incarnations, newest first."""
+        """Workers, newest first."""
         found = await self._session.fetch(
             "list_workers", {"closed": closed, "limit": limit}, idempotent=True
         )
         return [rows.to_worker(row) for row in found]
 
     async def find_worker(self, worker_id: str) -> WorkerRecord | None:
-        """One incarnation, or None."""
+        """One worker, or None."""
         found = await self._session.fetch("find_worker", {"worker_id": worker_id}, idempotent=True)
         return rows.to_worker(found[0]) if found else None
 
@@ -145,7 +145,7 @@ class WorkerLedger:
         return {row[0] for row in found}
 
     async def find_known(self, worker_ids: Sequence[str]) -> set[str]:
-        """Which of these are incarnations, open or closed."""
+        """Which of these are workers, open or closed."""
         found = await self._session.fetch(
             "find_known_workers", {"worker_ids": list(worker_ids)}, idempotent=True
         )

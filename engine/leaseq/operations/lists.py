@@ -56,7 +56,7 @@ class Lists:
             return await self._queues.list_queues()
 
     async def list_workers(self, *, closed: bool, limit: int) -> list[WorkerRecord]:
-        """Incarnations of workers, newest first."""
+        """Workers, newest first."""
         async with self._turn():
             return await self._workers.list_workers(closed=closed, limit=limit)
 

@@ -80,7 +80,7 @@ class Taken(Struct, frozen=True):
 
 
 def session_name(worker_id: str) -> str:
-    """The Postgres application name of an incarnation's handler transactions (at most 63 bytes)."""
+    """The Postgres application name of a worker's handler transactions (at most 63 bytes)."""
     return f"leaseq tx {worker_id}"
 
 
@@ -153,7 +153,7 @@ class WorkerRecovery:
         return True
 
     async def _close(self, death: Death) -> bool:
-        """Close the incarnation. Raises `Locked` while another transaction has its row; a lock that
+        """Close the worker. Raises `Locked` while another transaction has its row; a lock that
         is new is waited for."""
         worker_id, until = death.worker_id, monotonic() + LOCK_SECONDS
         while await self._workers.find_locked([worker_id]):

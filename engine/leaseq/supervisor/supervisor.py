@@ -175,7 +175,7 @@ class Supervisor:
             queues=spec.queues,
             version=__version__,
         )
-        reach("incarnation.opened")
+        reach("worker.recorded")
         await self._beat.open(spec.worker_id)
         reach("lease.opened")
         child = await ChildProcess.start(spec, self._config)

@@ -1,7 +1,7 @@
 """Delete finished tasks, expired keys, closed workers and unused queues.
 
 Deleted are tasks that finished longer ago than their retention (their keys stay, and remember how
-they ended), keys past their own retention, incarnations closed for a day, and queues without tasks
+they ended), keys past their own retention, workers closed for a day, and queues without tasks
 and workers (unused_queues.py). This happens in small batches, each followed by a pause as long as the
 batch, so that pruning uses at most half of one connection and holds no lock for long. Tasks are
 scanned in order; if a pass did not reach the end, the next one continues.

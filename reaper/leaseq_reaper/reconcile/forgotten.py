@@ -1,6 +1,6 @@
 """Return attempts that an open worker has forgotten to that worker.
 
-These are PROCESSING under an open incarnation whose processing list does not name the task. There
+These are PROCESSING under an open worker whose processing list does not name the task. There
 are two causes. A settle was committed and acknowledged, and a failover of Postgres lost it: the
 worker has finished the task. Or a claim arrived after its sender had abandoned it and the task had
 continued meanwhile: the worker never learned of this attempt.

@@ -1,6 +1,6 @@
 """Settle attempts whose worker can no longer end them.
 
-These are PROCESSING under an incarnation that is closed or unknown in the ledger. An incarnation is
+These are PROCESSING under a worker that is closed or unknown in the ledger. A worker is
 neither closed twice nor opened again, and a claim needs an open one (claim_tasks.sql). So such an
 attempt ends only here, or by its stale worker's own settle, which may still come first. Both carry
 the fence, so one of them counts. An owner that is *open* is never touched here, even if it looks

@@ -1,4 +1,4 @@
--- close: forget an incarnation, once its processing list is empty.
+-- close: forget a worker, once its processing list is empty.
 -- KEYS[1] PREFIX:{Q}:processing:<worker>   KEYS[2] PREFIX:{Q}:leases   KEYS[3] PREFIX:{Q}:beats
 -- ARGV[1] worker id
 -- Returns 1, or 0 if the list still holds deliveries (bring them back first).

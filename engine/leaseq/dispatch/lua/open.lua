@@ -1,4 +1,4 @@
--- open: begin (or begin again) the lease of an incarnation that the ledger says is open, before its first pull.
+-- open: begin (or begin again) the lease of a worker that the ledger says is open, before its first pull.
 -- KEYS[1] PREFIX:{Q}:leases   KEYS[2] PREFIX:{Q}:beats   KEYS[3] PREFIX:{Q}:epoch
 -- ARGV[1] worker id   ARGV[2] lease in milliseconds   ARGV[3] a random value, used if there is no epoch yet
 -- Returns the epoch, cut at 64 bytes. The deadline is by the clock of this server. A beat that is no number begins again at 1.

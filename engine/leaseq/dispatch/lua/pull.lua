@@ -4,7 +4,7 @@
 -- ARGV[1] worker id   ARGV[2] n
 -- ARGV[3] which non-empty lane comes first this time, counted from the least urgent: 0 none (the usual order), 1 the last, 2 the one
 --         before it; so that low and normal still move under any load of high
--- Returns {code, ids, parked}: 'ok', 'paused' or 'closed' (no lease is registered: pull nothing more under this incarnation), and
+-- Returns {code, ids, parked}: 'ok', 'paused' or 'closed' (no lease is registered: pull nothing more under this worker), and
 -- how many values were parked because their length is not that of a delivery. Such a value is cut at 64 KiB and not sent.
 -- After 5,000 values the rest is left for the next pull: a long script would starve the heartbeats (docs/pitfalls.md#p11).
 -- If deliveries remain in a lane that idle workers do not block on, a token on the doorbell wakes the next idle worker.

@@ -1,6 +1,6 @@
--- Delete incarnations that were closed long ago, and their heartbeats; then versions of task types
+-- Delete workers that were closed long ago, and their heartbeats; then versions of task types
 -- as old that no worker is known to have used, but for the newest of a type. Zero rows: no
--- incarnation.
+-- worker.
 with gone as (
     delete from leaseq.workers
     where closed_at < now() - make_interval(secs => %(retention)s)

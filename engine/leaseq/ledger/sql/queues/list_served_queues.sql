@@ -1,2 +1,2 @@
--- The queues that open incarnations serve.
+-- The queues that open workers serve.
 select distinct unnest(queues) from leaseq.workers where closed_at is null order by 1

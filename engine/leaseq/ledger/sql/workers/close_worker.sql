@@ -1,4 +1,4 @@
--- Close an incarnation: from here on it claims nothing (claim_tasks.sql locks the same row). With
+-- Close a worker: from here on it claims nothing (claim_tasks.sql locks the same row). With
 -- `stale_after` the closing is itself a compare-and-set: a worker that was seen in the meantime
 -- stays open. It is asked when it was seen after its row is locked, because a heartbeat may hold
 -- that lock. Without it (null) the caller knows of the death first-hand. Zero rows: it is closed

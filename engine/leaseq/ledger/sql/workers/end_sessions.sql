@@ -1,4 +1,4 @@
--- End the Postgres sessions of a closed incarnation: a frozen worker would otherwise keep the row
+-- End the Postgres sessions of a closed worker: a frozen worker would otherwise keep the row
 -- locks of its open transaction and hold up the attempt that replaces it (PostgreSQL manual,
 -- 9.28.2, pg_terminate_backend). Zero rows: none. Found first, ended then: the order in which
 -- conditions are evaluated is the planner's own affair. What the role of the caller may not end,

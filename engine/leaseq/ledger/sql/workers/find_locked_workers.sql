@@ -1,4 +1,4 @@
--- Find the incarnations whose rows, or whose heartbeats, another transaction has locked. Asked
+-- Find the workers whose rows, or whose heartbeats, another transaction has locked. Asked
 -- after a heartbeat, a claim or a closing has met a lock that was not let go in time, and before a
 -- closing. Waits for no row. No transition. The rows that are free are locked until the end of this
 -- statement, which is what tells them apart. Zero rows: none of them is locked (or the lock was let

@@ -1,5 +1,5 @@
--- These incarnations are alive; say so by the clock of this server. One that does not come back was
--- closed: it must stop. The row of the incarnation is locked, not changed: a closing waits for us
+-- These workers are alive; say so by the clock of this server. One that does not come back was
+-- closed: it must stop. The row of the worker is locked, not changed: a closing waits for us
 -- or we for it (close_worker.sql). What changes is its heartbeat, and with that the key of it, so
 -- that the newest version is found without those before (migration 11).
 with alive as materialized (

@@ -1,4 +1,4 @@
--- The incarnations that a reaper watches: the open ones, and those closed a moment ago, whose
+-- The workers that a reaper watches: the open ones, and those closed a moment ago, whose
 -- recovery may be unfinished. Of an open one that was seen within a lease only its home queue comes,
 -- the first one: its lease there says whether it lives. Zero rows: there are none.
 select

@@ -1,4 +1,4 @@
--- The open incarnations under one supervisor, and how many tasks each one runs. Every demo has its
+-- The open workers under one supervisor, and how many tasks each one runs. Every demo has its
 -- own ledger, on one host.
 select workers.id, count(tasks.id) as running
 from leaseq.workers
