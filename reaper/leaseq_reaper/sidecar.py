@@ -19,7 +19,7 @@ import uvloop
 from leaseq.config import Config
 from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.ledger.schema import require_schema
-from leaseq.loop import pause
+from leaseq.loop import Pauses, Retries, retry
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Engine, open_engine
 from leaseq_reaper.duties.dead_workers import DeadWorkers
@@ -31,7 +31,7 @@ from leaseq_reaper.duty_runner import Duty, run_duties
 from leaseq_reaper.reconcile.reconcile import Reconcile
 
 CLOSE_SECONDS = 0.4
-CONNECT_SECONDS = 1.0
+CONNECT_PAUSES = Pauses(1.0)
 POOL_SIZE = 5
 
 
@@ -95,25 +95,30 @@ async def _serve(config: Config) -> None:
 
 
 async def _connect(config: Config, stack: AsyncExitStack, stop: asyncio.Event) -> Engine | None:
-    told = False
-    while not stop.is_set():
-        try:
-            await require_schema(str(config.postgres_url))
-            engine = await stack.enter_async_context(
-                open_engine(config, name="leaseq reaper", pool_size=POOL_SIZE)
-            )
-            # later, with the first script that the server does not know
-            with suppress(ServerUnreachable):
-                await engine.stores.dispatcher.load_scripts()
-            return engine
-        except DispatchForeign:
-            raise  # waiting does not help: a person has to give one of the two another prefix
-        except ServerUnreachable as error:
-            if not told:
-                told = True
-                emit("loop.failed", loop="connect", error=str(error))
-            await pause(CONNECT_SECONDS, stop=stop)
-    return None
+    """Open an engine once both servers answer. None: the reaper was stopped before."""
+
+    async def connect() -> Engine:
+        await require_schema(str(config.postgres_url))
+        engine = await stack.enter_async_context(
+            open_engine(config, name="leaseq reaper", pool_size=POOL_SIZE)
+        )
+        # later, with the first script that the server does not know
+        with suppress(ServerUnreachable):
+            await engine.stores.dispatcher.load_scripts()
+        return engine
+
+    retries = Retries(
+        CONNECT_PAUSES,
+        report=lambda error: emit("loop.failed", loop="connect", error=str(error)),
+        stop=stop,
+    )
+    try:
+        # A person has to give one of two ledgers another prefix.
+        return await retry(connect, retries, unless=DispatchForeign)
+    except DispatchForeign:
+        raise
+    except ServerUnreachable:
+        return None
 
 
 __all__ = ["duties", "run", "serve"]

@@ -11,6 +11,7 @@ import pytest
 
 from leaseq import Context, Leaseq, lifecycle
 from leaseq.config import Config
+from leaseq.loop import Pauses
 from leaseq.model import Outcome, State, Task
 from leaseq.observability.telemetry import recorded
 from leaseq.safe_text.exceptions import MESSAGE_LIMIT, NAME_LIMIT, TRACEBACK_LIMIT, describe
@@ -152,7 +153,7 @@ async def test_an_error_that_cannot_be_written_is_replaced_by_a_plain_one(
 async def test_an_attempt_that_no_ending_fits_is_not_run_again_until_one_does(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt, "REFUSED_SECONDS", 0.1)
+    monkeypatch.setattr(attempt, "REFUSED_PAUSES", Pauses(0.1))
     app, started = raising(attempts=1)
     await refuse(client, "true")
     with recorded() as events:

@@ -12,6 +12,7 @@ import asyncio
 import os
 import signal
 import socket
+from functools import partial
 from time import monotonic
 from uuid import uuid4
 
@@ -22,7 +23,7 @@ from leaseq import __version__
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
-from leaseq.loop import end, pause, run_forever
+from leaseq.loop import Pauses, Retries, end, pause, retry, run_forever
 from leaseq.model import Lane
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores, open_engine
@@ -43,9 +44,10 @@ STALL_CHECK_SECONDS = 0.5
 LAGGED_SECONDS = 1.5
 ISOLATION_CHECK_SECONDS = 1.0
 IDLE_ISOLATION_CAP_SECONDS = 60.0
-RESPAWN_CAP_SECONDS = 10.0
+RESPAWN_PAUSES = Pauses(0.5, growth=2.0, cap=10.0)
 SHORT_LIFE_SECONDS = 2.0
-STORE_AWAY_SECONDS = 1.0
+STORE_AWAY_PAUSES = Pauses(1.0)
+RECOVER_PAUSES = Pauses(0.2)
 POOL_SIZE = 4
 
 EXITS = {
@@ -133,18 +135,23 @@ class Supervisor:
     async def _keep_running(self) -> None:
         """Keep one worker process running."""
         short_lives = 0
+        away = Retries(
+            STORE_AWAY_PAUSES,
+            report=lambda error: emit("loop.failed", loop="staff", error=str(error)),
+            every=True,
+            stop=self._stop,
+        )
         while not self._stop.is_set():
             try:
                 child = await self._spawn(isolated=False)
             except (ServerUnreachable, OSError) as error:
-                emit("loop.failed", loop="staff", error=str(error))
-                await pause(STORE_AWAY_SECONDS, stop=self._stop)
+                await away.wait(error)
                 continue
             code = await self._wait_and_recover(child)
             if child.ready:
                 short_lives = 0
             elif code == EXIT_STORE_AWAY:
-                await pause(STORE_AWAY_SECONDS, stop=self._stop)
+                await pause(STORE_AWAY_PAUSES.after(1), stop=self._stop)
                 continue
             elif not self._stop.is_set():
                 short_lives += 1
@@ -155,7 +162,7 @@ class Supervisor:
                     self.drain()
                     return
             if monotonic() - child.started < SHORT_LIFE_SECONDS:
-                await pause(min(0.5 * 2**short_lives, RESPAWN_CAP_SECONDS), stop=self._stop)
+                await pause(RESPAWN_PAUSES.after(short_lives + 1), stop=self._stop)
 
     async def _spawn(self, *, isolated: bool) -> ChildProcess:
         """Open a worker in both stores, then start its process."""
@@ -215,17 +222,12 @@ class Supervisor:
         death = Death(
             worker_id=child.spec.worker_id, queues=child.spec.queues, reason=reason, blame=blame
         )
-        deadline = monotonic() + self._config.lease_seconds
-        while True:
-            try:
-                await self._recovery.recover(death)
-                return
-            except ServerUnreachable as error:
-                # After a lease the reaper sees the death as well.
-                if monotonic() > deadline or self._stop.is_set():
-                    emit("loop.failed", loop="recover", error=str(error))
-                    return
-                await asyncio.sleep(0.2)
+        # After a lease the reaper sees the death as well.
+        retries = Retries(RECOVER_PAUSES, seconds=self._config.lease_seconds, stop=self._stop)
+        try:
+            await retry(partial(self._recovery.recover, death), retries)
+        except ServerUnreachable as error:
+            emit("loop.failed", loop="recover", error=str(error))
 
     async def _beat_forever(self) -> None:
         never = asyncio.Event()

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.task_types import TaskType, TypeLedger
-from leaseq.loop import pause
+from leaseq.loop import Pauses, Retries, pause
 from leaseq.observability.telemetry import emit
 from leaseq.registry import Registry
 
 EXPEDITE_BATCH = 500
 EXPEDITE_AGAIN_SECONDS = 10.0
-RETRY_SECONDS = 1.0
+PAUSES = Pauses(1.0)
 
 
 class Expediter:
@@ -32,6 +32,12 @@ class Expediter:
         """Expedite, and once more after a moment: for tasks that were being handed back at the
         first time."""
         registered = task_types(self._registry)
+        retries = Retries(
+            PAUSES,
+            report=lambda error: emit("ledger.unreachable", error=str(error), waiting=0),
+            every=True,
+            stop=stop,
+        )
         for wait in (0.0, EXPEDITE_AGAIN_SECONDS):
             await pause(wait, stop=stop)
             count, more = 0, bool(registered)
@@ -47,8 +53,7 @@ class Expediter:
                     )
                     count, more = count + made_due, made_due > 0
                 except ServerUnreachable as error:
-                    emit("ledger.unreachable", error=str(error), waiting=0)
-                    await pause(RETRY_SECONDS, stop=stop)
+                    await retries.wait(error)
             if count:
                 emit("task.expedited", count=count, queues=self._queues)
 

@@ -19,12 +19,12 @@ from msgspec import Struct
 
 from leaseq.cli.dev.printer import Printer
 from leaseq.cli.exit_codes import FAILED, USAGE
-from leaseq.loop import pause
+from leaseq.loop import Pauses, pause
 
 # Without its event (a quiet log level), a part that has lived this long counts as up.
 UP_SECONDS = 30.0
 SHORT_LIVES = 5
-PAUSE_SECONDS = 0.5
+RESTART_PAUSES = Pauses(0.5, growth=2.0)
 RELOAD_SECONDS = 2.0
 LINE_BYTES = 16 * 1_048_576
 # The exit code of a worker whose app cannot be imported.
@@ -96,7 +96,7 @@ class ManagedProcess:
             await self._changed.wait()
             return
         self._printer.say(f"{self.name} ended with code {code}; restarting it", colour="yellow")
-        await pause(PAUSE_SECONDS * 2**short_lives, stop=self._changed)
+        await pause(RESTART_PAUSES.after(short_lives + 1), stop=self._changed)
 
     async def reload(self) -> None:
         """Restart it with the current code. Running tasks have a moment to finish and are then

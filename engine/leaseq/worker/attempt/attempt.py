@@ -24,6 +24,7 @@ from leaseq.dispatch.deliveries import Place, Release
 from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
 from leaseq.lifecycle import is_suspect
+from leaseq.loop import Pauses
 from leaseq.model import ClaimedTask, Ending, Lane, Settled, Settlement, State
 from leaseq.observability.logs import restore_streams
 from leaseq.observability.telemetry import emit
@@ -37,12 +38,10 @@ from leaseq.worker.attempt.services import AttemptServices
 from leaseq.worker.in_flight import InFlightDelivery
 from leaseq.worker.process.leftovers import Leftovers, threads_of
 
-# For a handler that was cancelled. Shorter than a draining worker waits for its last endings
-# (worker.LAST_WORDS_SECONDS).
+# For a cancelled handler. Shorter than the wait of a draining worker (worker.LAST_WORDS_SECONDS).
 PATIENCE_SECONDS = 3.0
 # Between two tries to write an ending that Postgres refuses in its plainest form.
-REFUSED_SECONDS = 1.0
-REFUSED_CAP_SECONDS = 60.0
+REFUSED_PAUSES = Pauses(1.0, growth=2.0, cap=60.0)
 
 
 class Attempt:
@@ -79,7 +78,7 @@ class Attempt:
         self._is_unsettled = True
         self._is_plain = False  # the ending was replaced by a plain one
         self._is_written = False
-        self._refused_seconds = REFUSED_SECONDS
+        self._refusals = 0
 
     # Start
 
@@ -303,8 +302,9 @@ class Attempt:
         # Nothing else may run the task until that works.
         emit("loop.failed", loop="settle", task_id=self.claimed.claim.task_id, error=told(error))
         assert self._ending is not None, "the plain one"
-        self._services.loop.call_later(self._refused_seconds, self._settle, self._ending)
-        self._refused_seconds = min(2 * self._refused_seconds, REFUSED_CAP_SECONDS)
+        self._refusals += 1
+        wait = REFUSED_PAUSES.after(self._refusals)
+        self._services.loop.call_later(wait, self._settle, self._ending)
 
     def _settled(self, settled: Settled | None) -> None:
         self._is_written = True

@@ -9,20 +9,21 @@ reported.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from msgspec import Struct
 
 from leaseq.errors import Fenced, ServerUnreachable, TransactionEnded
 from leaseq.ledger.tasks import TaskLedger
+from leaseq.loop import Pauses, Retries, retry
 from leaseq.model import Ending, Outcome, Settled, Settlement, TaskError
 from leaseq.observability.telemetry import emit
 from leaseq.safe_text.exceptions import MESSAGE_LIMIT, storable, text_of
 from leaseq.worker.attempt.settle import Settler
 from leaseq.worker.attempt.transaction import AttemptTransaction, sqlstate_of
 
-UNKNOWN_SECONDS = 1.0
+UNKNOWN_PAUSES = Pauses(1.0)
 # The class of SQLSTATE in which Postgres undoes a transaction for the sake of another.
 CONFLICT = "40"
 # With these a session ends: a broken connection, an administrator, a time-out of the role.
@@ -120,11 +121,9 @@ class Committer:
         row is locked.
         """
         settled = await self._settler.settle(failure)
-        while settled is None:
-            try:
-                return Committed(success.ending, True, await self._settler.find_ended(success))
-            except ServerUnreachable:
-                await asyncio.sleep(UNKNOWN_SECONDS)
+        if settled is None:
+            find = partial(self._settler.find_ended, success)
+            return Committed(success.ending, True, await retry(find, Retries(UNKNOWN_PAUSES)))
         return Committed(failure.ending, True, settled)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
@@ -23,13 +24,13 @@ from leaseq.gather import Gatherer
 from leaseq.ledger.locked import AGAIN_SECONDS, LockedTasks
 from leaseq.ledger.session import Locked
 from leaseq.ledger.tasks import TaskLedger
+from leaseq.loop import Pauses, Retries, retry
 from leaseq.model import TERMINAL, Settled, Settlement, State, TaskSnapshot
 from leaseq.observability.telemetry import emit
 
 BATCH_SIZE = 500
 BATCH_BYTES = 8 * 1_048_576  # of results: more would take Postgres longer than a statement may
-RETRY_SECONDS = 0.1
-RETRY_CAP_SECONDS = 1.0
+PAUSES = Pauses(0.1, growth=2.0, cap=1.0)
 
 Answer = Callable[[Settled | BaseException | None], None]
 
@@ -146,15 +147,14 @@ class Settler:
 
     async def _find_locked(self, batch: Sequence[Settlement]) -> set[str]:
         """The tasks of a batch whose rows are locked. Asks until Postgres answers."""
-        wait = RETRY_SECONDS
-        while True:
-            try:
-                return await self._locks.among([settlement.claim.task_id for settlement in batch])
-            except ServerUnreachable as error:
-                if wait == RETRY_SECONDS:
-                    emit("ledger.unreachable", error=str(error), waiting=len(batch))
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, RETRY_CAP_SECONDS)
+        task_ids = [settlement.claim.task_id for settlement in batch]
+        return await retry(partial(self._locks.among, task_ids), self._retries(len(batch)))
+
+    def _retries(self, waiting: int) -> Retries:
+        return Retries(
+            PAUSES,
+            report=lambda error: emit("ledger.unreachable", error=str(error), waiting=waiting),
+        )
 
     async def _write_unlocked(self) -> None:
         """Write each ending that met a locked row when that row is free. The other endings do not
@@ -188,7 +188,7 @@ class Settler:
     ) -> list[Settled | None]:
         """Write a batch until Postgres answers. `repeated`: an earlier try may have counted. Raises
         `Locked`."""
-        wait = RETRY_SECONDS
+        retries = None
         while True:
             try:
                 reach("settle.sending")
@@ -208,11 +208,10 @@ class Settler:
             except Locked:
                 raise
             except ServerUnreachable as error:
-                if not repeated:
-                    emit("ledger.unreachable", error=str(error), waiting=len(batch))
+                if retries is None:
+                    retries = Retries(PAUSES) if repeated else self._retries(len(batch))
                 repeated = True
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, RETRY_CAP_SECONDS)
+                await retries.wait(error)
 
 
 def split_by_size(batch: Sequence[Settlement]) -> Iterator[Sequence[Settlement]]:

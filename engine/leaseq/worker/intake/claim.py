@@ -7,7 +7,6 @@ whose rows another transaction has locked: these are kept until the row is free.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
@@ -15,6 +14,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
 from leaseq.ledger.tasks import TaskLedger
+from leaseq.loop import Pauses, Retries
 from leaseq.model import ClaimedTask, TaskSnapshot
 from leaseq.observability.telemetry import emit, listening
 from leaseq.worker.in_flight import InFlightDelivery
@@ -22,8 +22,7 @@ from leaseq.worker.intake.claimer import Claimer
 from leaseq.worker.intake.locked_deliveries import LockedDeliveries
 from leaseq.worker.intake.queue_deliveries import QueueDeliveries
 
-RETRY_SECONDS = 0.2
-RETRY_CAP_SECONDS = 1.0
+PAUSES = Pauses(0.2, growth=2.0, cap=1.0)
 
 
 class QueueClaims:
@@ -51,7 +50,7 @@ class QueueClaims:
     async def claim(self, deliveries: Sequence[InFlightDelivery]) -> list[ClaimedTask]:
         """Claim, wait for a ledger that is away, and account for every id."""
         claimed: list[ClaimedTask] = []
-        wait, unclaimed = RETRY_SECONDS, list(deliveries)
+        retries, unclaimed = None, list(deliveries)
         locked: set[str] = set()
         is_careful = bool(self._locked)  # rows are locked, so that a claim may have to wait for one
         while True:
@@ -81,8 +80,8 @@ class QueueClaims:
                     continue
                 # The claim may have been committed: the account of the next round finds our tasks.
                 emit("ledger.unreachable", error=str(error), waiting=len(unclaimed))
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, RETRY_CAP_SECONDS)
+                retries = retries or Retries(PAUSES)
+                await retries.wait(error)
         if listening("task.claimed"):
             for task in claimed:
                 emit(

@@ -20,7 +20,7 @@ from time import monotonic
 from leaseq.dispatch.deliveries import Deliveries, PullCode
 from leaseq.dispatch.dispatcher import MOST_PULLED
 from leaseq.errors import ServerUnreachable
-from leaseq.loop import pause
+from leaseq.loop import Pauses, Retries, pause
 from leaseq.model import ClaimedTask
 from leaseq.observability.telemetry import emit
 from leaseq.worker.in_flight import Arrivals, InFlightDelivery
@@ -33,8 +33,7 @@ PAUSED_SECONDS = 0.5
 SLOT_SECONDS = 0.05
 # A doorbell that was silent for so long rings for one task, which is claimed immediately.
 QUIET_SECONDS = 0.005
-RETRY_SECONDS = 0.2
-RETRY_CAP_SECONDS = 1.0
+PAUSES = Pauses(0.2, growth=2.0, cap=1.0)
 # How much more a pull takes than the one before, which was full and of no use.
 GROWTH = 4
 
@@ -60,7 +59,12 @@ class Intake:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take in work until `stop` is set. Ends within one block of the doorbell."""
-        queue, wait = self.deliveries.queue, RETRY_SECONDS
+        queue = self.deliveries.queue
+        retries = Retries(
+            PAUSES,
+            report=lambda error: emit("dispatch.unreachable", queue=queue, error=str(error)),
+            stop=stop,
+        )
         while not stop.is_set():
             try:
                 await self._source.sleep()
@@ -68,15 +72,12 @@ class Intake:
                     await pause(PAUSED_SECONDS, stop=stop)
                 elif not stop.is_set():
                     await self._round(stop)
-                if wait != RETRY_SECONDS:
+                if retries.failures:
+                    retries.failures = 0
                     emit("dispatch.returned", queue=queue)
                     self.deliveries.audit_soon()  # a reply may have been lost
-                wait = RETRY_SECONDS
             except ServerUnreachable as error:
-                if wait == RETRY_SECONDS:  # reported once per outage
-                    emit("dispatch.unreachable", queue=queue, error=str(error))
-                await pause(wait, stop=stop)
-                wait = min(wait * 2, RETRY_CAP_SECONDS)
+                await retries.wait(error)
 
     async def _round(self, stop: asyncio.Event) -> None:
         while self._slots.free <= 0:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.errors import ServerUnreachable
-from leaseq.loop import pause
+from leaseq.loop import Pauses, Retries, pause
 from leaseq.model import Lane
 from leaseq.observability.telemetry import emit
 
@@ -26,7 +26,7 @@ WATCH_SECONDS = 0.5
 # A push to any lane leaves a token in the bell. The token is lost with a worker that dies with it,
 # so every other look is at all lanes.
 ALL_LANES_EVERY = 2
-RETRY_CAP_SECONDS = 1.0
+PAUSES = Pauses(1.0)
 
 
 class LaneWatch:
@@ -50,19 +50,19 @@ class LaneWatch:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until `stop` is set."""
-        wait = WATCH_SECONDS
+        retries = Retries(
+            PAUSES, report=lambda error: emit("dispatch.unreachable", error=str(error)), stop=stop
+        )
         try:
             while not stop.is_set():
                 try:
                     await self._look()
-                    if wait != WATCH_SECONDS:
+                    if retries.failures:
+                        retries.failures = 0
                         emit("dispatch.returned")
-                    wait = WATCH_SECONDS
+                    await pause(WATCH_SECONDS, stop=stop)
                 except ServerUnreachable as error:
-                    if wait == WATCH_SECONDS:  # reported once an outage
-                        emit("dispatch.unreachable", error=str(error))
-                    wait = min(wait * 2, RETRY_CAP_SECONDS)
-                await pause(wait, stop=stop)
+                    await retries.wait(error)
         finally:
             self._over = True
             self._wake([*self._asleep])

@@ -21,6 +21,7 @@ from leaseq.dispatch.deliveries import Deliveries
 from leaseq.dispatch.dispatcher import MOST_HELD, Dispatcher
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.locked import AGAIN_SECONDS
+from leaseq.loop import Pauses, Retries
 from leaseq.observability.telemetry import emit
 from leaseq.supervisor.protocol import FEW_QUEUES
 from leaseq.worker.in_flight import InFlight
@@ -30,7 +31,7 @@ from leaseq.worker.release import Releaser
 
 AUDIT_SECONDS = 3.0
 RECHECK_SECONDS = 0.1
-RETRY_SECONDS = 1.0
+PAUSES = Pauses(1.0)
 
 
 class Differences(Struct, frozen=True):
@@ -67,6 +68,12 @@ class ListAudit:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Audit until `stop` is set. `wake` makes it look at that."""
+        retries = Retries(
+            PAUSES,
+            report=lambda error: emit("dispatch.unreachable", error=str(error)),
+            every=True,
+            stop=stop,
+        )
         while not stop.is_set():
             await self._wait(AUDIT_SECONDS)
             if stop.is_set():
@@ -74,8 +81,7 @@ class ListAudit:
             try:
                 await self.run_once()
             except ServerUnreachable as error:
-                emit("dispatch.unreachable", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
+                await retries.wait(error)
 
     def wake(self) -> None:
         """Look now."""
