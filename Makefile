@@ -13,6 +13,8 @@ CODE := engine api reaper chaos tests $(wildcard bench examples)
 ARGS ?=
 # Most tests wait for a process or a lease more than they compute: more of them at a time than there are processors.
 JOBS ?= 7
+# `make test` leaves out what is marked slow, and `make test-slow` runs nothing else. A test compares these lines.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # Tests of code that needs no process and, but for a few of tests/unit, no server.
 FAST := tests/unit $(wildcard tests/chaos/test_check*.py) $(addprefix tests/chaos/test_,report_parts.py schedule.py workload.py) \
     $(addprefix tests/test_,config.py docs.py examples.py one_truth.py tidy_files.py)
@@ -44,7 +46,7 @@ RELEASE := $(VENV)-release
 RELEASE_TOOLS := 'cyclonedx-bom>=7.5,<8' 'uv>=0.13,<0.14'
 LOCK := $(RELEASE)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 
-.PHONY: help setup test test-fast test-compat chaos chaos-short chaos-sweep chaos-mutants demo check fmt bench bench-quick bench-peers lock build clean
+.PHONY: help setup test test-slow test-all test-fast test-compat chaos chaos-short chaos-sweep chaos-mutants demo check fmt bench bench-quick bench-peers lock build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,8 +66,15 @@ $(READY): pyproject.toml chaos/pyproject.toml
 	echo "leaseq needs Python 3.11 or newer with the venv module: none of python3, python3.11 to python3.14 is one" >&2; \
 	exit 1
 
-test: $(READY) ## run the tests against real servers (ARGS="-k settle")
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+test: $(READY) ## run the tests against real servers, without the slow ones (ARGS="-k settle")
+	@$(PYTEST) -m "not slow" $(ARGS)
+	@echo "The tests that are marked slow did not run: make test-slow runs them, make test-all runs everything."
+
+test-slow: $(READY) ## run the tests that make test leaves out: fleets, outages, packages
+	@$(PYTEST) -m slow $(ARGS)
+
+test-all: $(READY) ## run every test
+	@$(PYTEST) $(ARGS)
 
 test-fast: $(READY) ## run the tests that need no process of their own, in well under a minute
 	@LEASEQ_TEST_EXAMPLES=fast $(BIN)/python -m pytest -q -n 2 --dist worksteal $(FAST) $(ARGS)

@@ -13,6 +13,7 @@ pytest_plugins = [
     "support.pgbouncer",
     "support.pace",
     "support.hanging",
+    "support.slow",
     "support.order",
     "support.examples",
     "support.skips",

@@ -222,6 +222,7 @@ def test_the_command_line_is_one_that_leaseq_takes(name: str) -> None:
         parsed([*command, "--no-such-option"])
 
 
+@pytest.mark.slow("runs the commands of the deployment as programs")
 async def test_the_commands_work_together(
     services: Services, config: Config, client: Client
 ) -> None:

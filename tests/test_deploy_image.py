@@ -167,6 +167,7 @@ def stage(tmp_path: Path) -> Stage:
     return Stage(tmp_path)
 
 
+@pytest.mark.slow("pip installs from wheels that are built for it")
 def test_a_package_that_changed_since_it_was_locked_is_refused(stage: Stage) -> None:
     wheel_requirements = 0
     locked, served = stage.offer("import os"), stage.offer("import sys")
@@ -179,6 +180,7 @@ def test_a_package_that_changed_since_it_was_locked_is_refused(stage: Stage) -> 
     assert list(stage.wheels.glob("*")) == []
 
 
+@pytest.mark.slow("builds the wheel as the image does")
 def test_a_whole_wheel_comes_of_it(stage: Stage) -> None:
     wheel_leaseq = 2
     built = stage.run(wheel_leaseq)

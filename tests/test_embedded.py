@@ -41,6 +41,7 @@ def test_a_killed_holder_holds_nothing(data_dir: Path, hold: Callable[..., Holde
     assert not any(map(alive, seen["pids"]))
 
 
+@pytest.mark.slow("three programs with servers")
 def test_servers_whose_last_holder_was_killed_are_found_again(
     data_dir: Path, hold: Callable[..., Holder]
 ) -> None:
@@ -54,6 +55,7 @@ def test_servers_whose_last_holder_was_killed_are_found_again(
     assert not any(map(alive, seen["pids"]))
 
 
+@pytest.mark.slow("programs with servers of their own")
 def test_an_interrupt_in_the_terminal_reaches_the_holder_only(
     data_dir: Path, hold: Callable[..., Holder]
 ) -> None:
@@ -98,6 +100,7 @@ def test_missing_extra_is_named_with_the_remedy(
     )
 
 
+@pytest.mark.slow("programs with servers of their own")
 def test_nothing_is_left_of_removed_servers(data_dir: Path, hold: Callable[..., Holder]) -> None:
     killed = hold(data_dir)
     seen = killed.servers()

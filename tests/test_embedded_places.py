@@ -37,6 +37,7 @@ def test_a_long_path_gets_a_short_socket(tmp_path: Path) -> None:
     assert not deep.joinpath("postgres").exists()
 
 
+@pytest.mark.slow("servers under another account")
 @as_root
 def test_root_below_a_closed_directory_loosens_nothing(data_dir: Path) -> None:
     """Postgres runs as `nobody`, which may not enter our directory: its files lie elsewhere, and a
@@ -75,6 +76,7 @@ def test_an_ordinary_user_needs_nothing_special(hold: Callable[..., Holder]) -> 
         shutil.rmtree(home)
 
 
+@pytest.mark.slow("servers under another account")
 @as_root
 def test_root_follows_no_link_of_the_servers_account(data_dir: Path, tmp_path: Path) -> None:
     """The account of the server puts a link to a file of root in the place of each file that a

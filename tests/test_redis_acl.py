@@ -219,6 +219,7 @@ async def test_other_missing_right_is_reported(reapers: Config, owner: redis.asy
             await Survey(client, KEYS).epoch()
 
 
+@pytest.mark.slow("a whole deployment as a restricted user")
 async def test_worker_reaper_and_api_work_as_that_user(
     services: Services,
     client: Client,

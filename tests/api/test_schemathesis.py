@@ -25,6 +25,7 @@ HOOKS = Path(__file__).parent.parent / "apps" / "schemathesis_hooks.py"
 pytestmark = pytest.mark.timeout(300 + 10 * int(EXAMPLES))
 
 
+@pytest.mark.slow("requests from the whole OpenAPI document")
 async def test_schemathesis_finds_nothing(services: Services, tmp_path: Path) -> None:
     api = await services.start("api", "--port", "0")
     (said,) = await api.hear("api.started")

@@ -166,6 +166,7 @@ def test_the_papers_tell_green_from_the_rest() -> None:
     assert "<t1>" not in page
 
 
+@pytest.mark.slow("a cluster, and a part of the sweep")
 async def test_a_worker_killed_behind_its_commit_costs_nothing(tmp_path: Path) -> None:
     """One real cell, from an empty machine to its verdict."""
     told: list[Outcome] = []

@@ -176,6 +176,7 @@ async def test_without_the_variable_there_is_no_history(
     assert await effects(accounts) == {task.task_id: [1]}
 
 
+@pytest.mark.slow("four seconds of workload through five processes")
 async def test_a_planned_workload_through_two_apis(
     services: Services, client: Client, accounts: Direct, config: Config, tmp_path: Path
 ) -> None:

@@ -296,6 +296,7 @@ def test_a_run_that_was_written_down(servers: Servers, name: str) -> None:
     assert wanted - servers.seen.keys() == set()
 
 
+@pytest.mark.slow("ten random runs of the state machine")
 @pytest.mark.timeout(86_400 if ASKED else 600)
 def test_promises_hold_through_any_crash(servers: Servers) -> None:
     class Here(Machine):

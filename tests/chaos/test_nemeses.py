@@ -74,6 +74,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
         yield opened
 
 
+@pytest.mark.slow("a cluster for each nemesis")
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", sorted(NEMESES) if ALL else ORDINARY.split())
 async def test_nemesis_injects_and_heals(cluster: Cluster, name: str) -> None:

@@ -20,6 +20,7 @@ from leaseq_chaos.verdict import Finding, Verdict
 RUN_SECONDS = 300.0  # of which 40 are needed on an idle machine
 
 
+@pytest.mark.slow("one whole chaos run, as a program")
 @pytest.mark.timeout(RUN_SECONDS + 20)
 async def test_a_run_leaves_evidence_a_verdict_and_nothing_else(tmp_path: Path) -> None:
     ours = psutil.Process()

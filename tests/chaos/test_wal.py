@@ -77,6 +77,7 @@ async def postgres(tmp_path: Path) -> AsyncIterator[Postgres]:
         await server.destroy()
 
 
+@pytest.mark.slow("a cluster whose Postgres crashes")
 async def test_a_crash_of_the_server_neither_hides_nor_repeats_a_commit(
     postgres: Postgres, tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ async def test_a_crash_of_the_server_neither_hides_nor_repeats_a_commit(
     assert all(0 <= boottime() - commit.at < 60 * 10**9 for commit in written)
 
 
+@pytest.mark.slow("a cluster with workers")
 async def test_heartbeats_of_a_worker_are_read_from_the_wal(
     postgres: Postgres, tmp_path: Path
 ) -> None:

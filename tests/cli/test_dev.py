@@ -172,6 +172,7 @@ async def test_everything_runs_and_stops_in_order(starter: Starter, client: Clie
     assert len(dev.pids) >= 4, "api, reaper, worker and its child"
 
 
+@pytest.mark.slow("starts `leaseq dev` and all its parts as programs")
 async def test_a_part_that_dies_is_started_again(starter: Starter, client: Client) -> None:
     dev = await starter.dev("--no-reload")
     await dev.say("ready: ")
@@ -188,6 +189,7 @@ async def test_a_part_that_dies_is_started_again(starter: Starter, client: Clien
     await dev.all_gone()
 
 
+@pytest.mark.slow("starts `leaseq dev` and all its parts as programs")
 async def test_changed_code_is_loaded_and_broken_code_waits_to_be_mended(
     starter: Starter, client: Client
 ) -> None:
@@ -210,6 +212,7 @@ async def test_changed_code_is_loaded_and_broken_code_waits_to_be_mended(
     await dev.all_gone()
 
 
+@pytest.mark.slow("starts `leaseq dev` and all its parts as programs")
 async def test_a_reload_hands_back_what_runs(starter: Starter, client: Client) -> None:
     dev = await starter.dev(LEASEQ_LOG_LEVEL="debug")
     await dev.say("worker.opened")
@@ -222,6 +225,7 @@ async def test_a_reload_hands_back_what_runs(starter: Starter, client: Client) -
     assert (task.state, task.attempt, task.retry_count) == (State.SUCCESS, 2, 0)
 
 
+@pytest.mark.slow("starts `leaseq dev` and all its parts as programs")
 async def test_a_second_signal_hurries(starter: Starter, client: Client) -> None:
     dev = await starter.dev("--no-reload", LEASEQ_LOG_LEVEL="debug", LEASEQ_GRACE_SECONDS="60")
     await dev.say("worker.opened")
@@ -235,6 +239,7 @@ async def test_a_second_signal_hurries(starter: Starter, client: Client) -> None
     await dev.all_gone()
 
 
+@pytest.mark.slow("starts `leaseq dev` and all its parts as programs")
 async def test_a_part_that_cannot_start_ends_everything(starter: Starter) -> None:
     (starter.folder / "shop.py").write_text(
         "raise RuntimeError('no shop today')\n", encoding="utf-8"
@@ -256,6 +261,7 @@ async def test_port_in_use_is_reported_before_anything_starts(starter: Starter) 
     assert line.startswith("leaseq: cannot listen on ")
 
 
+@pytest.mark.slow("starts `leaseq dev` and all its parts as programs")
 async def test_json_lines_are_passed_on_as_they_are(starter: Starter) -> None:
     dev = await starter.dev("--no-reload", LEASEQ_LOG_FORMAT="json")
     await dev.say("worker.opened")
@@ -268,6 +274,7 @@ async def test_json_lines_are_passed_on_as_they_are(starter: Starter) -> None:
     )
 
 
+@pytest.mark.slow("starts `leaseq dev` and all its parts as programs")
 async def test_killed_outright_it_leaves_nothing_running(data_dir: Path, starter: Starter) -> None:
     """Its parts see the end of their input, and the last of them stops the embedded servers."""
     starter.config = replace(

@@ -64,6 +64,7 @@ def task_id(stage: Stage) -> str:
     return task_id
 
 
+@pytest.mark.slow("a program for each encoding and stream")
 def test_no_encoding_and_no_stream_makes_a_traceback(config: Config, task_id: str) -> None:
     broken, reader = os.pipe()[::-1]
     os.close(reader)

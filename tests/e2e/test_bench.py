@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pytest
 from bench.paper import Report
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 400
 
 
+@pytest.mark.slow("one whole measurement, as a program")
 async def test_a_quick_drain_is_measured(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LEASEQ_")}
     process = await asyncio.create_subprocess_exec(

@@ -36,6 +36,7 @@ def ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
 
+@pytest.mark.slow("one whole measurement beside the other task queues")
 @pytest.mark.usefixtures("ours")
 async def test_leaseq_drains_survives_kills_and_keeps_up() -> None:
     (leaseq,) = [contender for contender in CONTENDERS if contender.name == "leaseq"]

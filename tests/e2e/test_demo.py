@@ -78,6 +78,7 @@ def below(directory: Path) -> list[str]:
     return [path.name for path in directory.iterdir()]
 
 
+@pytest.mark.slow("plays the whole demo")
 @pytest.mark.timeout(PLAY_SECONDS + 20)
 async def test_demo_keeps_every_promise_through_two_kills(start: Start, tmp_path: Path) -> None:
     demo = await start("--tasks", "800")
@@ -94,6 +95,7 @@ async def test_demo_keeps_every_promise_through_two_kills(start: Start, tmp_path
     assert below(tmp_path) == []
 
 
+@pytest.mark.slow("starts the whole demo, twice")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_interrupted_demo_leaves_nothing_behind(
     start: Start, tmp_path: Path, number: signal.Signals

@@ -31,6 +31,7 @@ def config(config: Config) -> Config:
     return replace(config, lease_seconds=3.0, heartbeat_seconds=0.5, concurrency=50)
 
 
+@pytest.mark.slow("five thousand tasks")
 async def test_flushall_in_the_middle_of_five_thousand(services: Services, client: Client) -> None:
     """None lost, none committed twice, and running tasks are not run a second time."""
     await services.reaper()
@@ -62,6 +63,7 @@ async def own(
         yield client
 
 
+@pytest.mark.slow("an outage of twenty seconds")
 async def test_valkey_away_for_twenty_seconds(own: Client, own_valkey: ValkeyServer) -> None:
     """Submissions still get 202, and finish after its return; what ran goes on and is not run
     twice."""
@@ -92,6 +94,7 @@ async def test_valkey_away_for_twenty_seconds(own: Client, own_valkey: ValkeySer
         await services.destroy()
 
 
+@pytest.mark.slow("hundreds of tasks through a restart")
 async def test_postgres_restarted_in_the_middle(own: Client, own_postgres: PostgresServer) -> None:
     """Immediate shutdown under load: everything recovers within five seconds of its return."""
     services = Services(own.config)

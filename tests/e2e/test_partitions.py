@@ -52,6 +52,7 @@ async def far(config: Config, postgres: Proxy, valkey: Proxy) -> AsyncIterator[S
     await services.destroy()
 
 
+@pytest.mark.slow("lets leases lapse in an outage")
 async def test_a_worker_that_lost_postgres_alone_gives_its_tasks_up(
     services: Services, far: Services, client: Client, postgres: Proxy, pace: Pace
 ) -> None:
@@ -78,6 +79,7 @@ async def test_a_worker_that_lost_postgres_alone_gives_its_tasks_up(
     await cut_off.hear("worker.opened", count=2)
 
 
+@pytest.mark.slow("lets leases lapse in an outage")
 async def test_a_worker_that_lost_redis_alone_goes_on(
     services: Services, far: Services, client: Client, valkey: Proxy
 ) -> None:
@@ -96,6 +98,7 @@ async def test_a_worker_that_lost_redis_alone_goes_on(
     assert (await client.ended(await client.submit("note"))).state is State.SUCCESS
 
 
+@pytest.mark.slow("resets connections for ten seconds")
 async def test_both_connections_reset_again_and_again(
     services: Services, far: Services, client: Client, postgres: Proxy, valkey: Proxy
 ) -> None:

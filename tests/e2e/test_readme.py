@@ -133,6 +133,7 @@ async def run(dev: Dev, *command: str, stdin: str = "") -> str:
     return said.decode()
 
 
+@pytest.mark.slow("runs `leaseq dev` and the README as programs")
 async def test_the_curl_lines(dev: Dev) -> None:
     """In one shell, one after the other, as a reader would."""
     shown = blocks("sh")
@@ -151,6 +152,7 @@ async def test_the_curl_lines(dev: Dev) -> None:
         )
 
 
+@pytest.mark.slow("runs `leaseq dev` and the README as programs")
 async def test_the_python_example(dev: Dev) -> None:
     (block,) = blocks("python")
     (dev.home / "shop.py").write_text(block.code, encoding="utf-8")
@@ -160,6 +162,7 @@ async def test_the_python_example(dev: Dev) -> None:
         assert conn.execute("select sku, pieces from reserved").fetchall() == [("espresso", 2)]
 
 
+@pytest.mark.slow("runs `leaseq dev` and the README as programs")
 async def test_readme_clients_run_as_printed(dev: Dev) -> None:
     """examples/client.sh takes the address; examples/http_client.py has the one of the README."""
     said = await run(

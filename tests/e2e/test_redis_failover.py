@@ -33,6 +33,7 @@ def config(config: Config, proxy: Proxy) -> Config:
     return replace(config, redis_url=proxy.url)
 
 
+@pytest.mark.slow("a fleet through a failover of Redis")
 async def test_every_process_goes_on_at_the_new_primary(
     services: Services,
     client: Client,
@@ -88,6 +89,7 @@ async def test_every_process_goes_on_at_the_new_primary(
     await eventually(everybody)
 
 
+@pytest.mark.slow("a fleet through a failover of Redis")
 async def test_deliveries_taken_by_the_old_primary_are_delivered_again(
     services: Services,
     client: Client,

@@ -67,6 +67,7 @@ async def deployments(config: Config, other_postgres_url: str) -> AsyncIterator[
             await deployment.services.destroy()
 
 
+@pytest.mark.slow("two fleets")
 async def test_two_deployments_with_prefixes_share_one_redis(
     deployments: list[Deployment], store: redis.asyncio.Redis, eventually: Callable[..., Any]
 ) -> None:
@@ -199,6 +200,7 @@ async def test_of_two_that_start_on_an_empty_redis_at_once_one_is_refused(
         assert answers[0] == answers[3]
 
 
+@pytest.mark.slow("a fleet, and another ledger")
 async def test_a_running_deployment_leaves_a_prefix_that_another_ledger_took(
     services: Services, client: Client, store: redis.asyncio.Redis, ledgers: list[str]
 ) -> None:

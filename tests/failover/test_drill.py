@@ -38,6 +38,7 @@ async def run(config: Config, *arguments: str) -> int | None:
         return await process.wait()
 
 
+@pytest.mark.slow("every reading command as a program")
 async def test_commands_that_read_there_leave_the_primary_in_use(
     config: Config, pair: Pair, dispatch: Redis
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import psycopg
+import pytest
 from msgspec.structs import replace
 
 from leaseq import Leaseq
@@ -23,6 +24,7 @@ from support.worker import until, working
 STATE = "select state from leaseq.tasks where id = %s"
 
 
+@pytest.mark.slow("a failover and two leases")
 async def test_the_task_runs_again_and_ends(config: Config, pair: Pair, proxy_to: ProxyTo) -> None:
     proxy = await proxy_to(pair.primary.url)
     far = replace(at(config, proxy.url), lease_seconds=600)  # nothing beats for this worker

@@ -53,6 +53,7 @@ async def refused_at_once(error: type[LeaseqError]) -> AsyncIterator[None]:
     assert monotonic() - began < STATEMENT_SECONDS / 2, "it waited for a pool"
 
 
+@pytest.mark.slow("a pair of servers for each reason")
 async def test_everything_that_opens_names_the_reason_at_once(unwritable: Config) -> None:
     async with refused_at_once(ServerUnreachable), open_engine(unwritable):
         pass
@@ -110,6 +111,7 @@ def test_a_command_names_the_reason(config: Config, pair: Pair) -> None:
     assert "the Postgres that answers is a standby, which takes no writes" in said
 
 
+@pytest.mark.slow("a pair of servers for each service")
 @pytest.mark.parametrize("service", ["api", "reaper", "worker"])
 async def test_a_service_on_a_standby_ends_with_the_reason(
     config: Config, pair: Pair, service: str

@@ -79,6 +79,7 @@ async def check(config: Config) -> dict[str, Any]:
     return dict(msgspec.json.decode(said))
 
 
+@pytest.mark.slow("three programs against a pair of servers")
 async def test_a_check_names_the_old_primary(old: Config, new: Config, pair: Pair) -> None:
     async with open_engine(old):
         pass
@@ -92,6 +93,7 @@ async def test_a_check_names_the_old_primary(old: Config, new: Config, pair: Pai
     assert (await check(new))["ok"]
 
 
+@pytest.mark.slow("a pair of servers for each service")
 @pytest.mark.parametrize("service", ["api", "reaper", "worker"])
 async def test_a_service_does_not_start_on_the_old_primary(
     old: Config, new: Config, pair: Pair, services: Services, service: str
@@ -130,6 +132,7 @@ async def test_of_two_hosts_a_process_that_starts_takes_the_new_primary(
         assert await found.fetchone() == (1,)
 
 
+@pytest.mark.slow("a failover while a service runs")
 async def test_a_running_process_that_reaches_only_the_old_primary_leaves_it(
     new: Config, pair: Pair, services: Services, eventually: Callable[..., Any]
 ) -> None:
@@ -165,6 +168,7 @@ async def test_timeline_that_redis_lost_is_written_again(
         await eventually(known)
 
 
+@pytest.mark.slow("a failover and back")
 async def test_an_operator_who_goes_back_deletes_what_is_known(
     old: Config, new: Config, pair: Pair, dispatch: redis.asyncio.Redis
 ) -> None:

@@ -137,6 +137,7 @@ async def more(ids: list[str], count: int) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow("a deployment of an old revision, and one of this")
 async def test_old_processes_go_on_through_every_migration_and_new_ones_take_over(
     filled: str, old_environment: dict[str, str], services: Services, eventually: Callable[..., Any]
 ) -> None:

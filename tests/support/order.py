@@ -4,7 +4,7 @@ Each process begins with an equal part of the list, and those that are done take
 the others' parts. Where long tests stand at the end of the list, most processes wait for the last
 one. So the files with tests of whole processes, which take longest, are dealt to all parts. They
 come later in each part than in the one before, so that they do not run at the same time. A file
-stays in one piece, since its tests may share servers.
+stays in one piece, since its tests may share servers. Tests that were deselected have no part.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ LATEST_START = 0.6  # of its part
 File = list[pytest.Item]
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The same list in every process: it depends on the collection and on the number of
     processes."""

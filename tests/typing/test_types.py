@@ -27,6 +27,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow("mypy without a cache")
 def test_mypy_finds_the_mistakes_and_nothing_else(tmp_path: Path) -> None:
     asked = [
         "--config-file",
@@ -42,6 +43,7 @@ def test_mypy_finds_the_mistakes_and_nothing_else(tmp_path: Path) -> None:
     }, said
 
 
+@pytest.mark.slow("pyright")
 @pytest.mark.skipif(
     shutil.which("node") is None, reason="pyright needs a node to run on, and there is none"
 )

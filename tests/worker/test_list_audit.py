@@ -15,6 +15,7 @@ from support.worker import working
 NOISE = {"delivery.restored", "delivery.stray", "delivery.skipped"}
 
 
+@pytest.mark.slow("hundreds of tasks beside the audit")
 async def test_a_sweep_in_the_middle_of_work_finds_nothing(
     config: Config, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -187,6 +187,7 @@ async def check(scene: Scene, cases: Iterable[tuple[str, str, Put]], *, lines: i
     assert not slow
 
 
+@pytest.mark.slow("a repair for each key and type")
 async def test_a_queue_is_well_again_whatever_type_a_key_is_of(scene: Scene) -> None:
     await check(scene, [(name, kind, of_type(kind)) for name in scene.keys for kind in TYPES])
 
@@ -265,6 +266,7 @@ def odd_values(unknown: str, elsewhere: str) -> Iterator[tuple[str, str, Put]]:
         yield "backlog", cursor, fields({"normal": cursor})
 
 
+@pytest.mark.slow("a repair for each key and value")
 async def test_a_queue_is_well_again_whatever_value_a_key_holds(scene: Scene) -> None:
     elsewhere = await scene.client.submit("secret", options={"queue": OTHER})
     await check(scene, odd_values(new_task_id(), elsewhere))

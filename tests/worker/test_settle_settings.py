@@ -180,6 +180,7 @@ RELAXED = [
 ]
 
 
+@pytest.mark.slow("crashes a Postgres of its own")
 async def test_a_success_outlives_a_crash_of_postgres(
     own_postgres: PostgresServer, config: Config
 ) -> None:
