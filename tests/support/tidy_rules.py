@@ -26,7 +26,6 @@ LONGER = {
     "tests/reaper/test_reconcile.py": 537,
     "tests/support/servers.py": 556,
     "tests/test_roles.py": 582,
-    "tests/worker/test_habits.py": 507,
     "tests/worker/test_loans.py": 536,
 }
 LONGER_FUNCTIONS = {
