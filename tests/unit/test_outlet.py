@@ -89,7 +89,11 @@ def test_lines_to_a_reader_that_has_stopped_are_dropped_and_counted(
     assert int(seen[-2].split()[1]) == len(lines) - len(written)
 
 
-def test_a_reader_that_is_slow_loses_nothing(ends: tuple[int, int], outlet_to: OutletTo) -> None:
+def test_a_reader_that_is_slow_loses_nothing(
+    ends: tuple[int, int], outlet_to: OutletTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The thread that reads may wait for a processor for longer than a line waits for its reader.
+    monkeypatch.setattr("leaseq.observability.outlet.PATIENCE_SECONDS", 60.0)
     reading, writing = ends
     outlet, seen = outlet_to(writing), bytearray()
     lines = [b"%06d %s\n" % (n, b"x" * 1000) for n in range(500)]
