@@ -87,7 +87,7 @@ async def test_rest_of_another_refill_is_read_again_without_growth(narrow: Stage
         seen += await take(narrow, 6)
         await duties[0].run_once()
         duties.reverse()
-        assert all(len(duty._left) <= 1 for duty in duties)
+        assert all(len(duty._known) <= 1 for duty in duties)
     assert seen == ids
 
 

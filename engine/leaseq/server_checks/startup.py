@@ -7,9 +7,7 @@ waited for.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from time import monotonic
 from typing import TypeVar
 
 from msgspec import Struct
@@ -27,6 +25,7 @@ from leaseq.ledger.roles import find_handler_role, find_service_role
 from leaseq.ledger.schema import LATEST, schema_version
 from leaseq.ledger.server import ServerSettings, read_ledger_id, read_server_settings
 from leaseq.ledger.session import Session
+from leaseq.loop import Pauses, Retries, retry
 from leaseq.observability.telemetry import emit
 from leaseq.server_checks.findings import (
     Finding,
@@ -40,7 +39,7 @@ from leaseq.server_checks.findings import (
 R = TypeVar("R")
 
 PATIENCE_SECONDS = 60.0
-RETRY_SECONDS = 0.5
+PAUSES = Pauses(0.5)
 
 
 class Report(Struct, frozen=True):
@@ -112,23 +111,22 @@ async def require_usable_servers(
 async def _wait_for_ledger(config: Config, patience_seconds: float) -> tuple[FoundLedger, int]:
     """The findings about Postgres, and the version of the schema (0 if the server is refused
     anyway)."""
-    deadline = monotonic() + patience_seconds
-    waits = False
-    while True:
-        try:
-            found = await _read_ledger(config)
-            schema = 0 if found.refusal else await schema_version(config.postgres_url or "")
-            break
-        except ServerUnreachable as error:
-            if monotonic() + RETRY_SECONDS > deadline:
-                raise
-            if not waits:
-                emit("ledger.unreachable", error=str(error), waiting_seconds=patience_seconds)
-                waits = True
-            await asyncio.sleep(RETRY_SECONDS)
-    if waits:
+
+    async def read() -> tuple[FoundLedger, int]:
+        found = await _read_ledger(config)
+        return found, 0 if found.refusal else await schema_version(config.postgres_url or "")
+
+    retries = Retries(
+        PAUSES,
+        report=lambda error: emit(
+            "ledger.unreachable", error=str(error), waiting_seconds=patience_seconds
+        ),
+        seconds=patience_seconds,
+    )
+    answer = await retry(read, retries)
+    if retries.failures:
         emit("ledger.returned")
-    return found, schema
+    return answer
 
 
 def _check_ledger(config: Config, found: FoundLedger) -> list[Finding]:

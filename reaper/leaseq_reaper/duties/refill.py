@@ -42,6 +42,7 @@ from leaseq.codec import LAST_ID, next_id
 from leaseq.dispatch.backlog import Backlog
 from leaseq.dispatch.dispatcher import BITE
 from leaseq.failpoints import reach
+from leaseq.ledger.backlogs import BacklogBatch
 from leaseq.model import Lane
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Stores
@@ -113,7 +114,7 @@ class Refill:
         self._isolation = FailureIsolation(stores)
         self._clock = clock
         # The backlog as we left it, and what of it was in the lane already when we last looked.
-        self._left: dict[tuple[str, Lane], tuple[bytes, set[str]]] = {}
+        self._known: dict[tuple[str, Lane], tuple[bytes, set[str]]] = {}
         self._idle: dict[str, IdleQueue] = {}
         self._marks: Mapping[str, str] = {}
         self._turn = 0
@@ -229,8 +230,8 @@ class Refill:
     async def _bring_in(self, full: FullLane, seen: Backlog, *, room: int) -> Backlog | None:
         """Read and push one stretch. Returns the backlog afterwards; None if there is none, or if
         another reaper works on it."""
-        text, ahead = self._left.pop((full.queue, full.lane), (b"", set[str]()))
-        as_left = text == seen.text
+        text, in_lane = self._known.pop((full.queue, full.lane), (b"", set[str]()))
+        is_known = text == seen.text
         if seen.until is None:
             boundary = await self._backlogs.find_boundary(
                 full.queue, full.lane, cursor=seen.cursor, limit=full.rows, room=room
@@ -250,42 +251,48 @@ class Refill:
         )
         reach("refill.read")
         wanted = stretch.task_ids[:room]
-        left: Backlog | None = None
-        if len(wanted) < len(stretch.task_ids):
-            left = seen.later(next_id(wanted[-1]))
-        elif stretch.last_id is not None and stretch.looked_at > full.rows:
-            left = seen.later(next_id(stretch.last_id))
-        elif end != LAST_ID:
-            left = Backlog.of(end)
-        if not as_left or end == LAST_ID or not ahead.isdisjoint(wanted):
-            ahead = await self._survey.ahead(full.queue, full.lane, cursor=seen.cursor)
-        fresh = [task_id for task_id in wanted if task_id not in ahead]
-        after = await self._push(full, fresh, seen=seen, left=left)
+        if not is_known or end == LAST_ID or not in_lane.isdisjoint(wanted):
+            in_lane = await self._survey.ahead(full.queue, full.lane, cursor=seen.cursor)
+        missing = [task_id for task_id in wanted if task_id not in in_lane]
+        next_backlog = _backlog_after(seen, stretch, wanted=wanted, rows=full.rows)
+        after = await self._push(full, missing, seen=seen, next_backlog=next_backlog)
         if after is not None and after.until is None:
-            self._left[full.queue, full.lane] = (
+            self._known[full.queue, full.lane] = (
                 after.text,
-                {task_id for task_id in ahead if task_id >= after.cursor},
+                {task_id for task_id in in_lane if task_id >= after.cursor},
             )
         return after
 
     async def _push(
-        self, full: FullLane, fresh: list[str], *, seen: Backlog, left: Backlog | None
+        self, full: FullLane, missing: list[str], *, seen: Backlog, next_backlog: Backlog | None
     ) -> Backlog | None:
         while True:
-            bite, fresh = fresh[:BITE], fresh[BITE:]
-            after = seen.later(fresh[0]) if fresh else left
+            batch, missing = missing[:BITE], missing[BITE:]
+            after = seen.later(missing[0]) if missing else next_backlog
             if not await self._dispatcher.refill(
-                full.queue, bite, lane=full.lane, seen=seen, left=after
+                full.queue, batch, lane=full.lane, seen=seen, left=after
             ):
                 return None
             reach("refill.pushed")
-            if bite:
-                emit("delivery.refilled", queue=full.queue, lane=full.lane, count=len(bite))
+            if batch:
+                emit("delivery.refilled", queue=full.queue, lane=full.lane, count=len(batch))
             if after is None:
                 emit("backlog.ended", queue=full.queue, lane=full.lane)
-            if after is None or not fresh:
+            if after is None or not missing:
                 return after
             seen = after
+
+
+def _backlog_after(
+    seen: Backlog, stretch: BacklogBatch, *, wanted: Sequence[str], rows: int
+) -> Backlog | None:
+    """The backlog once the wanted tasks of a stretch are in the lane. None: it ends with them."""
+    if len(wanted) < len(stretch.task_ids):
+        return seen.later(next_id(wanted[-1]))
+    if stretch.last_id is not None and stretch.looked_at > rows:
+        return seen.later(next_id(stretch.last_id))
+    end = seen.until or LAST_ID
+    return None if end == LAST_ID else Backlog.of(end)
 
 
 __all__ = ["Refill"]
