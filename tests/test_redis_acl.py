@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.connections.redis import open_blocking_redis, open_redis
-from leaseq.dispatch.deliveries import Place, Release
+from leaseq.dispatch.blocking_pull import BlockingPull
+from leaseq.dispatch.deliveries import Destination, Release
 from leaseq.dispatch.dispatcher import Dispatcher
-from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.ownership import Owner
 from leaseq.dispatch.survey import Survey
 from leaseq.embedded import ValkeyServer
@@ -101,7 +101,9 @@ async def commands(owner: redis.asyncio.Redis) -> dict[str, dict[str, Any]]:
     return {name.removeprefix("cmdstat_"): numbers for name, numbers in counted.items()}
 
 
-async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: Doorbell) -> None:
+async def ask_for_everything(
+    dispatcher: Dispatcher, survey: Survey, doorbell: BlockingPull
+) -> None:
     """Every verb of dispatch, and every branch of its scripts that asks for a command of its
     own."""
     await begin(dispatcher)
@@ -115,7 +117,7 @@ async def ask_for_everything(dispatcher: Dispatcher, survey: Survey, doorbell: D
     assert [lease.worker_id for lease in await dispatcher.list_leases(QUEUE)] == [WORKER]
     releases = [
         Release(pushed[0]),
-        Release(pushed[1], Place.PARKED),
+        Release(pushed[1], Destination.PARKED),
         Release(pushed[2], Lane.HIGH),
         Release(pushed[3]),
     ]
@@ -152,7 +154,7 @@ async def test_every_right_is_enough_and_every_one_is_used(
     async with open_redis(reapers, name="leaseq reaper") as client:
         await Dispatcher(client, KEYS).load_scripts()
     bell = open_blocking_redis(config, name="leaseq test doorbell", block_seconds=0.5)
-    doorbell = Doorbell(
+    doorbell = BlockingPull(
         bell, KEYS, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL
     )
     async with open_redis(config, name="leaseq test") as client, bell:

@@ -21,7 +21,7 @@ from leaseq.cli import main
 from leaseq.config import Config
 from leaseq.connections.postgres import open_pool
 from leaseq.connections.redis import open_redis
-from leaseq.dispatch.dispatcher import reachable
+from leaseq.dispatch.reachable import reachable
 from leaseq.errors import LeaseqError
 from leaseq.ledger.schema import require_schema
 from leaseq.observability.telemetry import recorded

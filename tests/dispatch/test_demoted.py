@@ -15,9 +15,9 @@ from redis.exceptions import RedisError
 from leaseq.config import Config
 from leaseq.connections.redis import open_blocking_redis, open_redis
 from leaseq.connections.redis_connection import Guard
+from leaseq.dispatch.blocking_pull import BlockingPull
 from leaseq.dispatch.deliveries import Deliveries
 from leaseq.dispatch.dispatcher import Dispatcher
-from leaseq.dispatch.doorbell import Doorbell
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
 from support.dispatch import KEYS, QUEUE, WORKER, begin, ids
@@ -129,7 +129,7 @@ class Bell:
     """A doorbell that is waited at again and again, as an idle worker does."""
 
     def __init__(self, client: Redis) -> None:
-        self.bell = Doorbell(
+        self.bell = BlockingPull(
             client, KEYS, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL
         )
         self.failures = 0

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from leaseq.config import Config
 from leaseq.connections.redis import open_blocking_redis, open_redis
 from leaseq.dispatch.backlog import Backlog
-from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
+from leaseq.dispatch.blocking_pull import BlockingPull
+from leaseq.dispatch.deliveries import Destination, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import Dispatcher
-from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.survey import Survey
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
@@ -47,7 +47,7 @@ async def test_a_full_redis_refuses_pushes_and_still_drains(
 
     pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=4)
     assert pulled.task_ids == full[1:5]
-    releases = [Release(full[0]), Release(full[1], Lane.HIGH), Release(full[2], Place.PARKED)]
+    releases = [Release(full[0]), Release(full[1], Lane.HIGH), Release(full[2], Destination.PARKED)]
     assert await dispatcher.release(QUEUE, releases, worker_id=WORKER) == 3
 
     assert await in_hand(valkey) == full[3:5]
@@ -97,7 +97,7 @@ CALLS: dict[str, Call] = {
         QUEUE, [Release(HELD, Lane.LOW)], worker_id=WORKER
     ),
     "park": lambda dispatcher: dispatcher.release(
-        QUEUE, [Release(HELD, Place.PARKED)], worker_id=WORKER
+        QUEUE, [Release(HELD, Destination.PARKED)], worker_id=WORKER
     ),
     "restore": lambda dispatcher: dispatcher.restore(QUEUE, ids(1), worker_id=WORKER),
     "held": lambda dispatcher: dispatcher.held(QUEUE, worker_id=WORKER),
@@ -206,14 +206,14 @@ class Calls:
 
 
 @pytest.fixture
-async def bell(redis_only: Config, proxy_to: ProxyTo) -> AsyncIterator[tuple[Any, Doorbell]]:
+async def bell(redis_only: Config, proxy_to: ProxyTo) -> AsyncIterator[tuple[Any, BlockingPull]]:
     """A doorbell behind a proxy."""
     assert redis_only.redis_url is not None
     proxy = await proxy_to(redis_only.redis_url)
     valkey = open_blocking_redis(
         replace(redis_only, redis_url=proxy.url), name="leaseq-bell", block_seconds=0.5
     )
-    bell = Doorbell(
+    bell = BlockingPull(
         valkey, KEYS, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL
     )
     yield proxy, bell
@@ -221,7 +221,7 @@ async def bell(redis_only: Config, proxy_to: ProxyTo) -> AsyncIterator[tuple[Any
 
 
 async def test_blmove_is_sent_once_when_its_reply_is_lost(
-    bell: tuple[Any, Doorbell], dispatcher: Dispatcher, valkey: Redis
+    bell: tuple[Any, BlockingPull], dispatcher: Dispatcher, valkey: Redis
 ) -> None:
     """By default redis-py would send it again, eleven times, and move an id each time
     (docs/pitfalls.md#p1)."""
@@ -243,7 +243,7 @@ async def test_blmove_is_sent_once_when_its_reply_is_lost(
 
 
 async def test_a_doorbell_works_again_after_an_error(
-    bell: tuple[Any, Doorbell], dispatcher: Dispatcher, valkey: Redis
+    bell: tuple[Any, BlockingPull], dispatcher: Dispatcher, valkey: Redis
 ) -> None:
     proxy, doorbell = bell
     await doorbell.wait()
@@ -256,13 +256,13 @@ async def test_a_doorbell_works_again_after_an_error(
     assert (await doorbell.wait()).task_ids == pushed
 
 
-async def test_a_doorbell_that_waits_in_vain_says_so(bell: tuple[Any, Doorbell]) -> None:
+async def test_a_doorbell_that_waits_in_vain_says_so(bell: tuple[Any, BlockingPull]) -> None:
     found = await bell[1].wait()
     assert (found.task_ids, found.garbage, found.code) == ([], [], PullCode.OK)
 
 
 async def test_a_push_wakes_the_doorbell_of_every_open_lane(
-    bell: tuple[Any, Doorbell], dispatcher: Dispatcher, valkey: Redis
+    bell: tuple[Any, BlockingPull], dispatcher: Dispatcher, valkey: Redis
 ) -> None:
     waiting = asyncio.create_task(bell[1].wait())
     await _until_blocking(valkey)
@@ -274,7 +274,7 @@ async def test_a_push_wakes_the_doorbell_of_every_open_lane(
 
 
 async def test_a_cancelled_doorbell_does_not_answer_the_next_question_with_the_last_answer(
-    bell: tuple[Any, Doorbell], dispatcher: Dispatcher, valkey: Redis
+    bell: tuple[Any, BlockingPull], dispatcher: Dispatcher, valkey: Redis
 ) -> None:
     _, doorbell = bell
     waiting = asyncio.create_task(doorbell.wait())
@@ -293,7 +293,7 @@ async def test_a_cancelled_doorbell_does_not_answer_the_next_question_with_the_l
 
 
 async def test_a_frozen_redis_is_given_up_after_the_block_and_some_seconds(
-    bell: tuple[Any, Doorbell],
+    bell: tuple[Any, BlockingPull],
 ) -> None:
     proxy, doorbell = bell
     await doorbell.wait()

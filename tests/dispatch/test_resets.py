@@ -10,7 +10,8 @@ import uvloop
 
 from leaseq.config import Config
 from leaseq.connections.redis import open_redis
-from leaseq.dispatch.dispatcher import Dispatcher, reachable
+from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.dispatch.reachable import reachable
 from leaseq.errors import ServerUnreachable
 from support.dispatch import KEYS, QUEUE, WORKER
 

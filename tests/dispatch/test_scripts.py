@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
-from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
-from leaseq.dispatch.dispatcher import BITE, MOST_PULLED, Dispatcher
+from leaseq.dispatch.deliveries import Destination, PullCode, Release, as_bytes
+from leaseq.dispatch.dispatcher import BITE, MAX_PULLED, Dispatcher
 from leaseq.dispatch.scripts import SCRIPTS
 from leaseq.dispatch.survey import Depths, Survey
 from leaseq.model import Lane
@@ -163,12 +163,12 @@ async def test_invalid_id_leaves_a_processing_list(dispatcher: Dispatcher, valke
 
 async def test_pull_is_limited(dispatcher: Dispatcher, valkey: Redis) -> None:
     await begin(dispatcher)
-    await dispatcher.push(QUEUE, ids(MOST_PULLED + 10))
+    await dispatcher.push(QUEUE, ids(MAX_PULLED + 10))
 
     assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=0)).task_ids == []
     assert (
         len((await dispatcher.pull(QUEUE, worker_id=WORKER, limit=10 * BITE)).task_ids)
-        == MOST_PULLED
+        == MAX_PULLED
     )
     assert len(await in_lane(valkey)) == 10
 
@@ -237,7 +237,11 @@ async def test_release_of_what_is_not_held_does_nothing(
 ) -> None:
     await begin(dispatcher)
     (task_id,) = ids(1)
-    releases = [Release(task_id, Lane.NORMAL), Release(task_id, Place.PARKED), Release(task_id)]
+    releases = [
+        Release(task_id, Lane.NORMAL),
+        Release(task_id, Destination.PARKED),
+        Release(task_id),
+    ]
 
     assert await dispatcher.release(QUEUE, releases, worker_id=WORKER) == 0
 
@@ -264,7 +268,7 @@ async def test_very_many_that_leave_are_taken_out_together(
     processing = KEYS.processing(QUEUE, WORKER)
     await valkey.rpush(processing, made[0], *made, made[1])
     leaving = [
-        Release(task_id, Place.PARKED if n % 2 else Place.DONE)
+        Release(task_id, Destination.PARKED if n % 2 else Destination.DONE)
         for n, task_id in enumerate(made[:2000])
     ]
     back = [Release(made[2500], Lane.HIGH)]
@@ -288,7 +292,7 @@ async def test_parked_garbage_is_capped(
     await valkey.rpush(KEYS.processing(QUEUE, WORKER), *garbage)
 
     released = await dispatcher.release(
-        QUEUE, [Release(value, Place.PARKED) for value in garbage], worker_id=WORKER
+        QUEUE, [Release(value, Destination.PARKED) for value in garbage], worker_id=WORKER
     )
 
     assert released == 1_200

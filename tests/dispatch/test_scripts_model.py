@@ -27,7 +27,7 @@ from leaseq.codec import FIRST_ID, LAST_ID
 from leaseq.config import Config
 from leaseq.connections.redis import open_redis
 from leaseq.dispatch.backlog import WINDOWED, Backlog
-from leaseq.dispatch.deliveries import Place, PullCode, Release, as_bytes
+from leaseq.dispatch.deliveries import Destination, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import OPEN_LANES, Dispatcher
 from leaseq.dispatch.survey import Survey
 from leaseq.model import Lane
@@ -42,7 +42,7 @@ WINDOW = 3
 
 workers = st.sampled_from(WORKERS)
 lanes = st.sampled_from(Lane)
-places: st.SearchStrategy[Place | Lane] = st.sampled_from([*Place, *Lane])
+places: st.SearchStrategy[Destination | Lane] = st.sampled_from([*Destination, *Lane])
 
 
 class Scripts(RuleBasedStateMachine):
@@ -204,7 +204,7 @@ class Scripts(RuleBasedStateMachine):
         )
         assert found == sum(self._release(worker, value, place) for value, place in chosen)
 
-    def _release(self, worker: str, value: str, place: Place | Lane) -> bool:
+    def _release(self, worker: str, value: str, place: Destination | Lane) -> bool:
         held = self._held(worker)
         if value not in held:
             return False
@@ -212,7 +212,7 @@ class Scripts(RuleBasedStateMachine):
         if isinstance(place, Lane):
             self._ready(place).insert(0, value)
             self._ring(place)
-        elif place is Place.PARKED:
+        elif place is Destination.PARKED:
             self.lists[KEYS.parked(QUEUE)].insert(0, value)
         return True
 
@@ -275,20 +275,22 @@ class Scripts(RuleBasedStateMachine):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(st.tuples(st.integers(min_value=0, max_value=2), places), max_size=6))
-@example([(0, Lane.NORMAL), (0, Place.DONE)])  # the task is PENDING: it must not lose its delivery
-@example([(0, Place.DONE), (0, Lane.NORMAL)])
+@example(
+    [(0, Lane.NORMAL), (0, Destination.DONE)]
+)  # the task is PENDING: it must not lose its delivery
+@example([(0, Destination.DONE), (0, Lane.NORMAL)])
 @example(
     [
-        (0, Place.DONE),
+        (0, Destination.DONE),
         (1, Lane.HIGH),
-        (1, Place.DONE),
-        (2, Place.PARKED),
-        (2, Place.DONE),
+        (1, Destination.DONE),
+        (2, Destination.PARKED),
+        (2, Destination.DONE),
         (0, Lane.LOW),
     ]
 )
 def test_deliveries_are_released_in_the_given_order(
-    redis_url: str, chosen: list[tuple[int, Place | Lane]]
+    redis_url: str, chosen: list[tuple[int, Destination | Lane]]
 ) -> None:
     class Here(Scripts):
         url = redis_url

@@ -19,8 +19,8 @@ from redis.asyncio import ConnectionPool
 from leaseq.config import Config
 from leaseq.connections.postgres_connection import Pool
 from leaseq.connections.redis_connection import Guard
+from leaseq.dispatch.blocking_pull import BlockingPull
 from leaseq.dispatch.dispatcher import Dispatcher
-from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.survey import Survey
 from leaseq.errors import ServerUnreachable
@@ -164,7 +164,7 @@ class Hand(Actor):
             renewed_at=0.0,
         )
         lane = Lane.SUSPECT if isolated else Lane.NORMAL
-        bell = Doorbell(
+        bell = BlockingPull(
             self.redis,
             KEYS,
             queue=QUEUE,

@@ -41,7 +41,7 @@ class Deliveries(Struct, frozen=True):
         return len(self.task_ids) + len(self.garbage) + self.parked
 
 
-class Place(StrEnum):
+class Destination(StrEnum):
     """The destination of a delivery that leaves a processing list, besides the head of a lane."""
 
     DONE = ""
@@ -52,7 +52,7 @@ class Release(Struct, frozen=True):
     """One delivery and its destination: done, parked, or the head of a lane."""
 
     delivery: str | bytes
-    place: Place | Lane = Place.DONE
+    destination: Destination | Lane = Destination.DONE
 
 
 class LeaseView(Struct, frozen=True):
@@ -104,8 +104,8 @@ def sort_out(
 
 __all__ = [
     "Deliveries",
+    "Destination",
     "LeaseView",
-    "Place",
     "PullCode",
     "Release",
     "as_bytes",

@@ -1,29 +1,25 @@
 """The operations of dispatch, one method for each verb.
 
 Nothing here is authoritative: a delivery may be missing, repeated or foreign, and the ledger
-decides. Every error of Redis (gone, loading, read-only, full, busy) becomes `ServerUnreachable`:
-retry later, never fatal (docs/pitfalls.md#p6).
+decides. Every error of Redis becomes `ServerUnreachable` (reachable.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import chain
 from secrets import token_hex
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from leaseq.codec import FIRST_ID
 from leaseq.config import DISPATCH_WINDOW
-from leaseq.connections.redis_connection import Refused
 from leaseq.dispatch.backlog import WINDOWED, Backlog
 from leaseq.dispatch.deliveries import (
     Deliveries,
+    Destination,
     LeaseView,
-    Place,
     PullCode,
     Release,
     as_bytes,
@@ -31,49 +27,29 @@ from leaseq.dispatch.deliveries import (
     sort_out,
 )
 from leaseq.dispatch.keys import Keys
+from leaseq.dispatch.reachable import reachable
 from leaseq.dispatch.scripts import Call, Scripts
-from leaseq.errors import DispatchForeign, ServerUnreachable
+from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.model import Lane
 from leaseq.observability.telemetry import emit
-from leaseq.safe_text.unreachable import redis_reason
 
 # The order in which a worker reads the lanes. The suspect lane is missing, because it has a
 # separate worker.
 OPEN_LANES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
 
-CLOSED_UNDER_US = "the handler is closed"
-
 # Lua's unpack and the time for which a script may block the server both require small batches.
 BITE = 500
 # Deliveries of one pull. A worker takes this many only from a lane that is full of unusable values.
-MOST_PULLED = 2000
+MAX_PULLED = 2000
 # More releases than a worker makes in normal operation.
-MANY = 600
+MANY_RELEASES = 600
 # Values of a processing list that are read together: more than a worker has slots.
-MOST_HELD = 5000
+MAX_HELD = 5000
 # Refills of one round trip, each of at most one bite, and refills that may wait.
 REFILLS = 100
 REFILLS_WAITING = 1000
-
-
-@contextmanager
-def reachable() -> Iterator[None]:
-    """Convert Redis and connection errors to ServerUnreachable."""
-    try:
-        yield
-    except Refused as error:
-        raise DispatchForeign(str(error)) from error
-    except (RedisError, OSError, UnicodeError) as error:  # UnicodeError: of a host name
-        # its text quotes the URL
-        raise ServerUnreachable(f"Redis does not answer: {redis_reason(error)}") from None
-    except RuntimeError as error:
-        # uvloop raises this in place of an OSError if the connection was reset just before the
-        # write.
-        if CLOSED_UNDER_US not in str(error):
-            raise
-        raise ServerUnreachable("Redis does not answer: the connection was reset") from None
 
 
 class Dispatcher:
@@ -170,7 +146,7 @@ class Dispatcher:
         lanes: Sequence[Lane] = OPEN_LANES,
         turn: int = 0,
     ) -> Deliveries:
-        """Move up to `limit` deliveries, at most MOST_PULLED, into the worker's processing list,
+        """Move up to `limit` deliveries, at most MAX_PULLED, into the worker's processing list,
         and return them.
 
         `turn` 1 begins with the least urgent lane that holds anything, 2 with the one before it; 0
@@ -183,7 +159,7 @@ class Dispatcher:
         ]
         names += [self._keys.ready(queue, Lane.NORMAL), self._keys.parked(queue)]
         names += [self._keys.ready(queue, lane) for lane in lanes]
-        args: list[str | int] = [worker_id, min(limit, MOST_PULLED), turn]
+        args: list[str | int] = [worker_id, min(limit, MAX_PULLED), turn]
         with reachable():
             code, values, parked = await self._scripts.run("pull", names, args)
         if values:
@@ -194,7 +170,7 @@ class Dispatcher:
         """Move deliveries out of a processing list, each to its destination, in this order. Returns
         how many were in the list.
 
-        If there are more than `MANY`, those that go to no lane are removed together, first.
+        If there are more than `MANY_RELEASES`, those that go to no lane are removed together, first.
         """
         names = [
             self._keys.processing(queue, worker_id),
@@ -205,11 +181,11 @@ class Dispatcher:
             ),
         ]
         found = 0
-        if len(releases) > MANY:
+        if len(releases) > MANY_RELEASES:
             leaving = [release for release in releases if _leaves(release)]
             releases = [release for release in releases if not _leaves(release)]
-            for start in range(0, len(leaving), MOST_HELD):
-                found += await self._drop(names[:2], leaving[start : start + MOST_HELD])
+            for start in range(0, len(leaving), MAX_HELD):
+                found += await self._drop(names[:2], leaving[start : start + MAX_HELD])
         with reachable():
             for start in range(0, len(releases), BITE):
                 found += await self._scripts.run(
@@ -224,12 +200,12 @@ class Dispatcher:
                 for release in some
             )
             for some in (
-                [release for release in leaving if release.place is Place.PARKED],
-                [release for release in leaving if release.place is Place.DONE],
+                [release for release in leaving if release.destination is Destination.PARKED],
+                [release for release in leaving if release.destination is Destination.DONE],
             )
         )
         with reachable():
-            return int(await self._scripts.run("drop", names, [parked, done, 2 * MOST_HELD]))
+            return int(await self._scripts.run("drop", names, [parked, done, 2 * MAX_HELD]))
 
     async def restore(self, queue: str, task_ids: Sequence[str], *, worker_id: str) -> int:
         """Put lost deliveries back into a processing list. Returns how many were missing."""
@@ -240,7 +216,7 @@ class Dispatcher:
                 )
             )
 
-    async def held(self, queue: str, *, worker_id: str, limit: int = MOST_HELD) -> Deliveries:
+    async def held(self, queue: str, *, worker_id: str, limit: int = MAX_HELD) -> Deliveries:
         """The newest `limit` deliveries in a worker's processing list, oldest first. Other values
         are parked."""
         names = [self._keys.processing(queue, worker_id), self._keys.parked(queue)]
@@ -421,7 +397,7 @@ def _raise_first(replies: Sequence[object]) -> None:
 
 def _leaves(release: Release) -> bool:
     """Whether the value has the length of an id and goes to no lane."""
-    return len(release.delivery) == len(FIRST_ID) and isinstance(release.place, Place)
+    return len(release.delivery) == len(FIRST_ID) and isinstance(release.destination, Destination)
 
 
 def _release_arguments(releases: Sequence[Release]) -> list[str | bytes]:
@@ -432,15 +408,15 @@ def _release_arguments(releases: Sequence[Release]) -> list[str | bytes]:
     for release in releases:
         delivery = release.delivery
         if (
-            release.place is Place.DONE
+            release.destination is Destination.DONE
             and isinstance(delivery, str)
             and len(delivery) == len(FIRST_ID)
         ):
             done.append(delivery)
         else:
-            arguments += ("".join(done), delivery, release.place.value)
+            arguments += ("".join(done), delivery, release.destination.value)
             done.clear()
     return [*arguments, "".join(done)]
 
 
-__all__ = ["BITE", "OPEN_LANES", "Dispatcher", "reachable"]
+__all__ = ["BITE", "OPEN_LANES", "Dispatcher"]

@@ -32,8 +32,8 @@ from redis.exceptions import NoPermissionError, NoScriptError, OutOfMemoryError,
 from leaseq.connections.primary import Primary, Timeline, learn_timeline
 from leaseq.connections.redis_connection import Guard, Refused
 from leaseq.dispatch.deliveries import as_bytes
-from leaseq.dispatch.dispatcher import reachable
 from leaseq.dispatch.keys import Keys
+from leaseq.dispatch.reachable import reachable
 from leaseq.dispatch.scripts import SCRIPTS, SHAS, NotLoaded, Scripts, is_odd
 from leaseq.observability.telemetry import emit
 

@@ -33,9 +33,9 @@ from redis.exceptions import NoPermissionError, ResponseError
 from leaseq.codec import FIRST_ID
 from leaseq.dispatch.backlog import FIELDS, Backlog, read_backlogs
 from leaseq.dispatch.deliveries import as_bytes
-from leaseq.dispatch.dispatcher import reachable
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.ownership import NO_LEDGER, Owner, ask_owner
+from leaseq.dispatch.reachable import reachable
 from leaseq.dispatch.scripts import Call, Scripts, is_odd
 from leaseq.errors import ServerUnreachable
 from leaseq.model import NAME, Lane

@@ -24,8 +24,8 @@ from msgspec import Struct
 
 from leaseq.backoff import Backoff
 from leaseq.config import Config
-from leaseq.dispatch.deliveries import Deliveries, Place, Release
-from leaseq.dispatch.dispatcher import BITE, MOST_HELD, Dispatcher
+from leaseq.dispatch.deliveries import Deliveries, Destination, Release
+from leaseq.dispatch.dispatcher import BITE, MAX_HELD, Dispatcher
 from leaseq.dispatch.ownership import Ownership
 from leaseq.failpoints import reach
 from leaseq.ledger.locked import LockedTasks
@@ -273,7 +273,7 @@ class WorkerRecovery:
             if len(snapshots) < len(set(found.task_ids)):
                 await self._ownership.check()  # ids of another ledger are not ours to park
             # nothing but garbage: there may be very much of it
-            limit = BITE if snapshots else MOST_HELD
+            limit = BITE if snapshots else MAX_HELD
             releases = places(queue, found, snapshots)
             # To the heads of the lanes, bite by bite from the newest end: the oldest goes last, so
             # that it comes to stand first.
@@ -290,13 +290,15 @@ def places(queue: str, found: Deliveries, snapshots: dict[str, TaskSnapshot]) ->
     for task_id in found.task_ids:
         snapshot = snapshots.get(task_id)
         if snapshot is None:
-            releases.append(Release(task_id, Place.PARKED))
+            releases.append(Release(task_id, Destination.PARKED))
         else:
             releases.append(
-                Release(task_id, snapshot.lane if snapshot.state is State.PENDING else Place.DONE)
+                Release(
+                    task_id, snapshot.lane if snapshot.state is State.PENDING else Destination.DONE
+                )
             )
     garbage = [value for value in found.garbage if value]
-    releases += [Release(value, Place.PARKED) for value in garbage]
+    releases += [Release(value, Destination.PARKED) for value in garbage]
     if unknown:
         reason = "the ledger does not know this id"
         emit("delivery.parked", count=len(unknown), delivery=unknown[0], reason=reason, queue=queue)

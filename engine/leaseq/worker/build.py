@@ -14,8 +14,8 @@ from leaseq.connections.postgres import open_handler_pool
 from leaseq.connections.postgres_connection import FastCancelConnection, Pool
 from leaseq.connections.primary import primary_at
 from leaseq.connections.redis import open_blocking_redis
+from leaseq.dispatch.blocking_pull import BlockingPull
 from leaseq.dispatch.dispatcher import OPEN_LANES
-from leaseq.dispatch.doorbell import Doorbell
 from leaseq.dispatch.keys import Keys
 from leaseq.errors import Fenced
 from leaseq.model import Credential, Lane
@@ -73,7 +73,7 @@ def compose(
     *,
     pool: Pool,
     threads: Executor,
-    doorbells: Mapping[str, Doorbell],
+    doorbells: Mapping[str, BlockingPull],
 ) -> Worker:
     """Put the parts of a worker together. Called in the main task of its process.
 
@@ -93,7 +93,7 @@ def compose(
     )
     expediter = None if spec.isolated else Expediter(stores.task_types, registry, spec.queues)
 
-    def intake(queue: str, doorbell: Doorbell) -> Intake:
+    def intake(queue: str, doorbell: BlockingPull) -> Intake:
         source = QueueSource(
             stores.dispatcher,
             doorbell,
@@ -204,13 +204,13 @@ async def _transaction_pool(stack: AsyncExitStack, engine: Engine, spec: ChildSp
     return pool
 
 
-def _doorbell(stack: AsyncExitStack, engine: Engine, spec: ChildSpec, queue: str) -> Doorbell:
+def _doorbell(stack: AsyncExitStack, engine: Engine, spec: ChildSpec, queue: str) -> BlockingPull:
     config, guard = engine.config, engine.stores.ownership.guard
     redis = open_blocking_redis(
         config, name=f"leaseq {spec.worker_id}", block_seconds=BLOCK_SECONDS, guard=guard
     )
     keys = Keys(config.redis_prefix)
-    doorbell = Doorbell(
+    doorbell = BlockingPull(
         redis,
         keys,
         queue=queue,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from leaseq.dispatch.deliveries import Place, Release
+from leaseq.dispatch.deliveries import Destination, Release
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
@@ -43,7 +43,7 @@ class Releaser:
         )
 
     async def release(
-        self, queue: str, delivery: str | bytes, destination: Place | Lane = Place.DONE
+        self, queue: str, delivery: str | bytes, destination: Destination | Lane = Destination.DONE
     ) -> None:
         """Release one delivery."""
         await self._gatherer.add(QueuedRelease(queue, Release(delivery, destination)))

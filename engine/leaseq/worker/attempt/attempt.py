@@ -20,12 +20,12 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from leaseq.dispatch.deliveries import Place, Release
+from leaseq.dispatch.deliveries import Destination, Release
 from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
 from leaseq.lifecycle import is_suspect
 from leaseq.loop import Pauses
-from leaseq.model import ClaimedTask, Ending, Lane, Settled, Settlement, State
+from leaseq.model import ClaimedTask, Ending, Settled, Settlement, State
 from leaseq.observability.logs import restore_streams
 from leaseq.observability.telemetry import emit
 from leaseq.registry import Handler
@@ -355,10 +355,9 @@ class Attempt:
     def _release(self, settled: Settled) -> None:
         """Take the delivery out of the processing list. That of a PENDING task goes to the head of
         its lane."""
-        destination: Place | Lane = settled.lane if settled.state is State.PENDING else Place.DONE
-        self._services.releaser.put(
-            self.claimed.queue, Release(self.claimed.claim.task_id, destination), self.release_done
-        )
+        waits = settled.state is State.PENDING
+        release = Release(self.claimed.claim.task_id, settled.lane if waits else Destination.DONE)
+        self._services.releaser.put(self.claimed.queue, release, self.release_done)
 
     def release_done(self, _: object = None) -> None:
         """Give back what the attempt still has. Nothing follows."""

@@ -7,7 +7,7 @@ the rest. A delivery is a reason to ask the ledger, and nothing more.
 
 Values in Redis are hostile. A lane may hold any number of ids that no worker can claim: unknown, of
 other queues, of tasks that have ended. After a full pull of which nothing could be claimed, the
-next one takes more, up to `MOST_PULLED`, however few slots are free. So a hundred thousand of them
+next one takes more, up to `MAX_PULLED`, however few slots are free. So a hundred thousand of them
 are gone in a few hundred round trips. One event with a count tells of each kind.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from leaseq.dispatch.deliveries import Deliveries, PullCode
-from leaseq.dispatch.dispatcher import MOST_PULLED
+from leaseq.dispatch.dispatcher import MAX_PULLED
 from leaseq.errors import ServerUnreachable
 from leaseq.loop import Pauses, Retries, pause
 from leaseq.model import ClaimedTask
@@ -96,7 +96,7 @@ class Intake:
         elif found.count:
             begun = await self.take(found)
             useless = not begun and not self._claims.refused and found.count >= asked
-            self._least = min(GROWTH * asked, MOST_PULLED) if useless else 0
+            self._least = min(GROWTH * asked, MAX_PULLED) if useless else 0
         elif not stop.is_set():
             began = monotonic()
             self._least = 0

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from leaseq.dispatch.deliveries import Deliveries
-from leaseq.dispatch.dispatcher import MOST_HELD, Dispatcher
+from leaseq.dispatch.dispatcher import MAX_HELD, Dispatcher
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.locked import AGAIN_SECONDS
 from leaseq.loop import Pauses, Retries
@@ -111,9 +111,9 @@ class ListAudit:
     async def _compare(self, queue: str) -> Differences:
         in_flight = self._in_flight
         before = in_flight.task_ids(queue)
-        found = await self._dispatcher.held(queue, worker_id=self._worker_id, limit=MOST_HELD)
+        found = await self._dispatcher.held(queue, worker_id=self._worker_id, limit=MAX_HELD)
         self._intakes[queue].deliveries.parked_values.add(found.parked, "", reason="not a task id")
-        if found.count >= MOST_HELD:  # there is more: look again when this is done
+        if found.count >= MAX_HELD:  # there is more: look again when this is done
             self.wake()
         return Differences(
             unknown=[task_id for task_id in found.task_ids if task_id not in in_flight],

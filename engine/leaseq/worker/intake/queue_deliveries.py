@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from leaseq.dispatch.deliveries import Place, Release
+from leaseq.dispatch.deliveries import Destination, Release
 from leaseq.dispatch.ownership import Ownership
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.tasks import TaskLedger
@@ -121,7 +121,7 @@ class QueueDeliveries:
             snapshot = snapshots.get(delivery.task_id)
             if snapshot is None:
                 unknown.append(delivery.task_id)
-                releases.append(Release(delivery.task_id, Place.PARKED))
+                releases.append(Release(delivery.task_id, Destination.PARKED))
             elif self.is_pending_here(snapshot):
                 # It cannot be claimed: its queue is paused (the doorbell does not know that), or
                 # this worker is closed.
@@ -129,7 +129,7 @@ class QueueDeliveries:
             else:
                 # In the lane of a wrong queue it would come back here again and again. It gets a
                 # new delivery, in its own queue.
-                releases.append(Release(delivery.task_id, Place.DONE))
+                releases.append(Release(delivery.task_id, Destination.DONE))
                 skipped.append(snapshot)
         if unknown:
             self.parked_values.add(
@@ -153,7 +153,7 @@ class QueueDeliveries:
         if duplicates or odd:
             releases = [
                 *(Release(task_id) for task_id in duplicates),
-                *(Release(value, Place.PARKED) for value in odd),
+                *(Release(value, Destination.PARKED) for value in odd),
             ]
             await self._releaser.release_all(self.queue, releases)
         self.parked_values.add(

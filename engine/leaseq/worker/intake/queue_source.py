@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from leaseq.dispatch.blocking_pull import BlockingPull
 from leaseq.dispatch.deliveries import Deliveries
 from leaseq.dispatch.dispatcher import Dispatcher
-from leaseq.dispatch.doorbell import Doorbell
 from leaseq.model import Lane
 from leaseq.worker.intake.lane_watch import LaneWatch
 
@@ -26,7 +26,7 @@ class QueueSource:
     def __init__(
         self,
         dispatcher: Dispatcher,
-        doorbell: Doorbell,
+        doorbell: BlockingPull,
         *,
         queue: str,
         worker_id: str,
@@ -64,7 +64,7 @@ class QueueSource:
         arrived = await self._doorbell.wait()
         self.is_idle = not arrived.task_ids and not arrived.garbage
         if self.is_idle and self._watch is not None:
-            await self._doorbell.hang_up()
+            await self._doorbell.disconnect()
         return arrived
 
 

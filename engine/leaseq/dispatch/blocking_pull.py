@@ -1,7 +1,7 @@
 """Wake an idle worker when work arrives, by a blocking pull.
 
-The doorbell blocks in BLMOVE from the normal lane (or the suspect lane) into the worker's own
-processing list. It uses a dedicated connection that is never shared and never sends a command
+This is the doorbell of a worker. It blocks in BLMOVE from the normal lane (or the suspect lane)
+into the worker's own processing list. It uses a dedicated connection that is never shared and never sends a command
 again. The server blocks for a short time, and the socket time-out is longer (docs/pitfalls.md#p1 to
 #p4). A delivery that arrives is already in the worker's list. If the reply is lost, the worker's
 comparison of that list finds the delivery.
@@ -15,14 +15,14 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from leaseq.dispatch.deliveries import Deliveries, sort_out
-from leaseq.dispatch.dispatcher import reachable
 from leaseq.dispatch.keys import Keys
+from leaseq.dispatch.reachable import reachable
 from leaseq.dispatch.scripts import Scripts, is_odd
 from leaseq.failpoints import reach
 from leaseq.model import Lane
 
 
-class Doorbell:
+class BlockingPull:
     """One blocking connection for one queue of one worker."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Doorbell:
                 raise
             return b""  # like a token: pull again
 
-    async def hang_up(self) -> None:
+    async def disconnect(self) -> None:
         """Disconnect until the next wait."""
         await self._client.aclose()
 
@@ -72,4 +72,4 @@ class Doorbell:
         await self._client.aclose()
 
 
-__all__ = ["Doorbell"]
+__all__ = ["BlockingPull"]
