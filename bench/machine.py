@@ -26,7 +26,7 @@ async def describe() -> dict[str, str]:
     """Hardware, load, disk, servers and packages."""
     async with set_up({}) as stage:
         settings = await stage.witness.settings()
-        dispatch = await stage.engine.stores.survey.policy()
+        dispatch = await stage.engine.stores.dispatch_server.settings()
         sync_ms = _sync_seconds(stage.config.data_dir / "sync") * 1e3
     load = ", ".join(f"{number:.1f}" for number in os.getloadavg())
     return {

@@ -85,7 +85,7 @@ async def delivered(stage: Stage) -> int:
 
 async def backlog(stage: Stage) -> int:
     """How many deliveries wait for a worker?"""
-    return (await stage.engine.stores.survey.depths(QUEUE)).waiting
+    return (await stage.engine.stores.lists.depths(QUEUE)).waiting
 
 
 async def all_ended(stage: Stage, *, every: float = POLL_SECONDS) -> None:

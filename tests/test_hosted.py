@@ -239,7 +239,7 @@ async def test_a_session_that_may_not_be_ended_does_not_stop_the_reap(
     ):
         worker_id = await open_worker(WorkerLedger(Session(pool, deadline_seconds=10)))
         task_id = await client.submit("nothing")
-        await client.engine.stores.dispatcher.open(
+        await client.engine.stores.leases.open(
             "default", worker_id=worker_id, lease_seconds=60, token="first"
         )
 

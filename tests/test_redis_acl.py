@@ -20,14 +20,14 @@ from leaseq.dispatch.blocking_pull import BlockingPull
 from leaseq.dispatch.deliveries import Destination, Release
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.ownership import Owner
-from leaseq.dispatch.survey import Survey
+from leaseq.dispatch.parts import DispatchParts, parts_over
 from leaseq.embedded import ValkeyServer
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, State
 from leaseq.observability.telemetry import WARNING, recorded
 from leaseq.server_checks.startup import require_usable_servers
 from support.client import Client
-from support.dispatch import KEYS, QUEUE, WORKER, begin, ids
+from support.dispatch import KEYS, QUEUE, WORKER, begin, ids, leases_of
 from support.processes import Services
 from support.servers import free_port
 from support.source_tree import ROOT
@@ -102,7 +102,7 @@ async def commands(owner: redis.asyncio.Redis) -> dict[str, dict[str, Any]]:
 
 
 async def ask_for_everything(
-    dispatcher: Dispatcher, survey: Survey, doorbell: BlockingPull
+    dispatcher: Dispatcher, reads: DispatchParts, doorbell: BlockingPull
 ) -> None:
     """Every verb of dispatch, and every branch of its scripts that asks for a command of its
     own."""
@@ -113,8 +113,8 @@ async def ask_for_everything(
     assert (await doorbell.wait()).task_ids == pushed[:1]
     assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=3)).task_ids == pushed[1:]
     assert (await dispatcher.held(QUEUE, worker_id=WORKER)).task_ids == pushed
-    assert await dispatcher.renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
-    assert [lease.worker_id for lease in await dispatcher.list_leases(QUEUE)] == [WORKER]
+    assert await leases_of(dispatcher).renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
+    assert [lease.worker_id for lease in await leases_of(dispatcher).list_leases(QUEUE)] == [WORKER]
     releases = [
         Release(pushed[0]),
         Release(pushed[1], Destination.PARKED),
@@ -123,28 +123,28 @@ async def ask_for_everything(
     ]
     assert await dispatcher.release(QUEUE, releases, worker_id=WORKER) == 4
     assert await dispatcher.restore(QUEUE, pushed[:1], worker_id=WORKER) == 1
-    assert await survey.processing_owners(QUEUE) == {WORKER}
-    assert await survey.locate(QUEUE, pushed[0]) == ([], [WORKER])
+    assert await reads.lists.processing_owners(QUEUE) == {WORKER}
+    assert await reads.lists.locate(QUEUE, pushed[0]) == ([], [WORKER])
     await dispatcher.release(QUEUE, releases[:1], worker_id=WORKER)
-    assert await dispatcher.close(QUEUE, worker_id=WORKER)
-    assert (await survey.depths(QUEUE)).waiting == 4
-    await Dispatcher(survey._client, KEYS, window=2).push(QUEUE, ids(3), lane=Lane.HIGH)
-    backlog = (await survey.backlogs(QUEUE))[Lane.HIGH]
+    assert await leases_of(dispatcher).close(QUEUE, worker_id=WORKER)
+    assert (await reads.lists.depths(QUEUE)).waiting == 4
+    await Dispatcher(reads.lists._client, KEYS, window=2).push(QUEUE, ids(3), lane=Lane.HIGH)
+    backlog = (await reads.lane_backlogs.read(QUEUE))[Lane.HIGH]
     assert await dispatcher.refill(QUEUE, ids(1), lane=Lane.HIGH, seen=backlog, left=None)
     for paused in (True, False):
-        await survey.pause(QUEUE, paused=paused)
-    assert await survey.epoch() is None
-    assert await survey.begin_epoch("another") == await survey.epoch()
-    assert [*await survey.with_backlogs()] == [QUEUE]
-    assert await survey.paused([QUEUE]) == {QUEUE: False}
-    assert await survey.owner() == Owner(None, None)
-    await survey.unname_backlogs([QUEUE])
+        await reads.pause_flags.set(QUEUE, paused=paused)
+    assert await reads.dispatch_server.epoch() is None
+    assert await reads.dispatch_server.begin_epoch("another") == await reads.dispatch_server.epoch()
+    assert [*await reads.lane_backlogs.queues()] == [QUEUE]
+    assert await reads.pause_flags.read_many([QUEUE]) == {QUEUE: False}
+    assert await reads.dispatch_server.owner() == Owner(None, None)
+    await reads.lane_backlogs.remove([QUEUE])
     for name in (KEYS.epoch(QUEUE), KEYS.ready(QUEUE, Lane.LOW)):  # of another type
-        await survey._client.delete(name)
-        await survey._client.hset(name, "a", "1")
+        await reads.lists._client.delete(name)
+        await reads.lists._client.hset(name, "a", "1")
     await dispatcher.push(QUEUE, ids(1), lane=Lane.LOW)
     await begin(dispatcher)
-    await survey._client.delete(KEYS.ledger())
+    await reads.lists._client.delete(KEYS.ledger())
     assert await dispatcher.forget(["another"]) == ["another"]
 
 
@@ -158,7 +158,7 @@ async def test_every_right_is_enough_and_every_one_is_used(
         bell, KEYS, queue=QUEUE, worker_id=WORKER, block_seconds=0.5, lane=Lane.NORMAL
     )
     async with open_redis(config, name="leaseq test") as client, bell:
-        await ask_for_everything(Dispatcher(client, KEYS), Survey(client, KEYS), doorbell)
+        await ask_for_everything(Dispatcher(client, KEYS), parts_over(client, KEYS), doorbell)
     counted = (await commands(owner)).items()
     asked = {
         name
@@ -195,7 +195,7 @@ async def test_missing_script_is_reported_and_loaded_by_a_reaper(
     ):
         with pytest.raises(ServerUnreachable, match="a reaper does that"):
             await Dispatcher(client, KEYS).push(QUEUE, ids(1))
-        await Survey(other, KEYS).epoch()  # any script at all
+        await parts_over(other, KEYS).dispatch_server.epoch()  # any script at all
         assert len(await Dispatcher(client, KEYS).push(QUEUE, ids(1))) == 1
 
 
@@ -203,9 +203,9 @@ async def test_unreadable_info_is_unknown_and_no_failure(config: Config, reapers
     async with open_redis(reapers, name="leaseq reaper") as client:
         await Dispatcher(client, KEYS).load_scripts()
     async with open_redis(config, name="leaseq test") as client:
-        survey = Survey(client, KEYS)
-        assert await survey.run_id() is None
-        policy = await survey.policy()
+        reads = parts_over(client, KEYS)
+        assert await reads.dispatch_server.run_id() is None
+        policy = await reads.dispatch_server.settings()
         assert not any(policy[name] for name in ("version", "role", "maxmemory_policy"))
     with recorded(level=WARNING) as events:
         await require_usable_servers(config)
@@ -218,7 +218,7 @@ async def test_other_missing_right_is_reported(reapers: Config, owner: redis.asy
     await command(owner, "ACL", "SETUSER", "leaseq-reaper", "-getrange")
     async with open_redis(reapers, name="leaseq test") as client:
         with pytest.raises(ServerUnreachable, match="permission"):
-            await Survey(client, KEYS).epoch()
+            await parts_over(client, KEYS).dispatch_server.epoch()
 
 
 @pytest.mark.slow("a whole deployment as a restricted user")

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from msgspec import UNSET, Struct
 
-from leaseq.dispatch.survey import Depths
+from leaseq.dispatch.queue_lists import Depths
 from leaseq.ledger.task_lists import Listing
 from leaseq.model import AttemptRecord, Priority, Submission, Submitted, Task, TaskSummary
 from leaseq_api.schemas import (

@@ -71,7 +71,7 @@ class FailureIsolation:
             raise trouble
 
     async def _note(self, error: Exception) -> None:
-        await self._stores.survey.probe()
+        await self._stores.dispatch_server.probe()
         await self._stores.workers.find_open([])
         self._trouble = self._trouble or error
 

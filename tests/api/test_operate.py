@@ -37,7 +37,7 @@ async def test_queues_and_what_waits_in_them(api: Api) -> None:
 
 async def test_a_queue_of_which_more_waits_in_the_ledger(api: Api) -> None:
     await api.service.engine.stores.queues.register_queues(["busy"])
-    dispatcher = Dispatcher(api.service.engine.stores.survey._client, KEYS, window=10)
+    dispatcher = Dispatcher(api.service.engine.stores.lists._client, KEYS, window=10)
     pushed = ids(11)
     await dispatcher.push("busy", pushed)
     (queue,) = (await api.get("/api/queues"))["queues"]
@@ -64,13 +64,13 @@ async def test_the_depths_of_many_queues_are_read_together(
     stores = api.service.engine.stores
     names = [f"made.up.{number:04}" for number in range(250)]
     await stores.queues.register_queues(names)
-    dispatcher = Dispatcher(stores.survey._client, KEYS, window=10)
+    dispatcher = Dispatcher(stores.lists._client, KEYS, window=10)
     await dispatcher.push(names[120], ids(11))
-    await stores.survey._client.set(KEYS.parked(names[7]), "of another type")
+    await stores.lists._client.set(KEYS.parked(names[7]), "of another type")
     trips: list[object] = []
     for name in ("execute_command", "pipeline"):
         monkeypatch.setattr(
-            stores.survey._client, name, counted(getattr(stores.survey._client, name), trips)
+            stores.lists._client, name, counted(getattr(stores.lists._client, name), trips)
         )
     queues = (await api.get("/api/queues"))["queues"]
     assert len(trips) <= 10

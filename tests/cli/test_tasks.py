@@ -32,7 +32,7 @@ def test_submit_prints_the_id_alone(leaseq: Command, stage: Stage) -> None:
         b'{"n": 1}',
         State.PENDING,
     )
-    depths = stage.do(lambda engine: engine.stores.survey.depths("side"))
+    depths = stage.do(lambda engine: engine.stores.lists.depths("side"))
     assert (depths.high, depths.normal) == (1, 1), (
         "it was pushed, with a token on the doorbell, before the command ended"
     )

@@ -20,7 +20,7 @@ from leaseq.dispatch.deliveries import Deliveries
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
-from support.dispatch import KEYS, QUEUE, WORKER, begin, ids
+from support.dispatch import KEYS, QUEUE, WORKER, begin, ids, leases_of
 from support.proxy import ProxyTo
 from support.servers import RedisPair
 
@@ -181,7 +181,9 @@ async def test_clients_leave_a_primary_that_was_demoted_and_lives_on(
         assert time.monotonic() - began < 10, (
             "within a block and a look; the rest is for a slow machine"
         )
-        assert await dispatcher.renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
+        assert await leases_of(dispatcher).renew(QUEUE, [WORKER], lease_seconds=60) == {
+            WORKER: "held"
+        }
         pulled = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=5)
         assert pulled.task_ids == []
 

@@ -16,11 +16,11 @@ from leaseq.dispatch.backlog import Backlog
 from leaseq.dispatch.blocking_pull import BlockingPull
 from leaseq.dispatch.deliveries import Destination, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import Dispatcher
-from leaseq.dispatch.survey import Survey
+from leaseq.dispatch.parts import parts_over
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
 from leaseq.observability.telemetry import recorded
-from support.dispatch import KEYS, QUEUE, WORKER, begin, ids, in_hand, in_lane
+from support.dispatch import KEYS, QUEUE, WORKER, begin, ids, in_hand, in_lane, leases_of
 from support.proxy import ProxyTo
 
 
@@ -32,7 +32,9 @@ async def full(valkey: Redis, dispatcher: Dispatcher) -> AsyncIterator[list[str]
     pushed = ids(10)
     await dispatcher.push(QUEUE, pushed)
     await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)
-    await dispatcher.renew(QUEUE, [WORKER], lease_seconds=60)  # so that the server knows the script
+    await leases_of(dispatcher).renew(
+        QUEUE, [WORKER], lease_seconds=60
+    )  # so that the server knows the script
     await valkey.config_set("maxmemory-policy", "noeviction")
     await valkey.config_set("maxmemory", "1mb")
     yield pushed
@@ -61,11 +63,11 @@ async def test_a_full_redis_begins_no_backlog_and_ends_one(full: list[str], valk
     narrow = Dispatcher(valkey, KEYS, window=10)
     with pytest.raises(ServerUnreachable, match=r"(?i)oom|memory"):
         await narrow.push(QUEUE, ids(2))
-    assert await Survey(valkey, KEYS).backlogs(QUEUE) == {}
+    assert await parts_over(valkey, KEYS).lane_backlogs.read(QUEUE) == {}
 
     await valkey.config_set("maxmemory", "0")
     await narrow.push(QUEUE, ids(2))
-    backlog = (await Survey(valkey, KEYS).backlogs(QUEUE))[Lane.NORMAL]
+    backlog = (await parts_over(valkey, KEYS).lane_backlogs.read(QUEUE))[Lane.NORMAL]
     await valkey.config_set("maxmemory", "1mb")
     with pytest.raises(ServerUnreachable, match=r"(?i)oom|memory"):
         await narrow.refill(QUEUE, ids(1), lane=Lane.NORMAL, seen=backlog, left=None)
@@ -75,12 +77,12 @@ async def test_a_full_redis_begins_no_backlog_and_ends_one(full: list[str], valk
 
 async def test_a_full_redis_still_renews_leases(full: list[str], dispatcher: Dispatcher) -> None:
     """Otherwise every lease would lapse, although no worker died."""
-    assert await dispatcher.renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
+    assert await leases_of(dispatcher).renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
 
 
 async def test_a_full_redis_lets_a_worker_go(full: list[str], dispatcher: Dispatcher) -> None:
     assert await dispatcher.release(QUEUE, [Release(full[0])], worker_id=WORKER) == 1
-    assert await dispatcher.close(QUEUE, worker_id=WORKER)
+    assert await leases_of(dispatcher).close(QUEUE, worker_id=WORKER)
 
 
 Call = Callable[[Dispatcher], Awaitable[Any]]
@@ -101,10 +103,12 @@ CALLS: dict[str, Call] = {
     ),
     "restore": lambda dispatcher: dispatcher.restore(QUEUE, ids(1), worker_id=WORKER),
     "held": lambda dispatcher: dispatcher.held(QUEUE, worker_id=WORKER),
-    "open": lambda dispatcher: dispatcher.open(QUEUE, worker_id=WORKER, lease_seconds=1, token="t"),
-    "renew": lambda dispatcher: dispatcher.renew(QUEUE, [WORKER], lease_seconds=1),
-    "list_leases": lambda dispatcher: dispatcher.list_leases(QUEUE),
-    "close": lambda dispatcher: dispatcher.close(QUEUE, worker_id=WORKER),
+    "open": lambda dispatcher: leases_of(dispatcher).open(
+        QUEUE, worker_id=WORKER, lease_seconds=1, token="t"
+    ),
+    "renew": lambda dispatcher: leases_of(dispatcher).renew(QUEUE, [WORKER], lease_seconds=1),
+    "list_leases": lambda dispatcher: leases_of(dispatcher).list_leases(QUEUE),
+    "close": lambda dispatcher: leases_of(dispatcher).close(QUEUE, worker_id=WORKER),
 }
 HOSTILE = {
     "ready": KEYS.ready(QUEUE, Lane.NORMAL),
@@ -189,7 +193,7 @@ async def test_a_redis_that_is_away_is_unreachable(
     with pytest.raises(ServerUnreachable, match="Redis does not answer"):
         await CALLS[call](Dispatcher(valkey, KEYS))
     with pytest.raises(ServerUnreachable):
-        await Survey(valkey, KEYS).depths(QUEUE)
+        await parts_over(valkey, KEYS).lists.depths(QUEUE)
     await valkey.aclose()
 
 

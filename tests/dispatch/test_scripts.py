@@ -6,11 +6,12 @@ import pytest
 from redis.asyncio import Redis
 
 from leaseq.dispatch.deliveries import Destination, PullCode, Release, as_bytes
-from leaseq.dispatch.dispatcher import BITE, MAX_PULLED, Dispatcher
-from leaseq.dispatch.scripts import SCRIPTS
-from leaseq.dispatch.survey import Depths, Survey
+from leaseq.dispatch.dispatcher import MAX_PULLED, Dispatcher
+from leaseq.dispatch.parts import DispatchParts
+from leaseq.dispatch.queue_lists import Depths
+from leaseq.dispatch.scripts import SCRIPT_BATCH, SCRIPTS
 from leaseq.model import Lane
-from support.dispatch import KEYS, QUEUE, WORKER, begin, ids, in_hand, in_lane
+from support.dispatch import KEYS, QUEUE, WORKER, begin, ids, in_hand, in_lane, leases_of
 
 
 async def test_push_appends_in_order(dispatcher: Dispatcher, valkey: Redis) -> None:
@@ -167,25 +168,25 @@ async def test_pull_is_limited(dispatcher: Dispatcher, valkey: Redis) -> None:
 
     assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=0)).task_ids == []
     assert (
-        len((await dispatcher.pull(QUEUE, worker_id=WORKER, limit=10 * BITE)).task_ids)
+        len((await dispatcher.pull(QUEUE, worker_id=WORKER, limit=10 * SCRIPT_BATCH)).task_ids)
         == MAX_PULLED
     )
     assert len(await in_lane(valkey)) == 10
 
 
 async def test_pull_takes_nothing_while_paused(
-    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+    dispatcher: Dispatcher, reads: DispatchParts, valkey: Redis
 ) -> None:
     await begin(dispatcher)
     pushed = ids(1)
     await dispatcher.push(QUEUE, pushed)
-    await survey.pause(QUEUE, paused=True)
+    await reads.pause_flags.set(QUEUE, paused=True)
 
     paused = await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)
     assert (paused.code, paused.task_ids) == (PullCode.PAUSED, [])
     assert await in_lane(valkey) == pushed
 
-    await survey.pause(QUEUE, paused=False)
+    await reads.pause_flags.set(QUEUE, paused=False)
     assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).task_ids == pushed
 
 
@@ -197,7 +198,7 @@ async def test_pull_takes_nothing_without_a_registered_lease(
     assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).code is PullCode.CLOSED
 
     await begin(dispatcher)
-    assert await dispatcher.close(QUEUE, worker_id=WORKER)
+    assert await leases_of(dispatcher).close(QUEUE, worker_id=WORKER)
     assert (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).code is PullCode.CLOSED
     assert await in_lane(valkey) == pushed
     assert await in_hand(valkey) == []
@@ -285,7 +286,7 @@ async def test_very_many_that_leave_are_taken_out_together(
 
 
 async def test_parked_garbage_is_capped(
-    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+    dispatcher: Dispatcher, reads: DispatchParts, valkey: Redis
 ) -> None:
     await begin(dispatcher)
     garbage = [f"junk-{n}".encode() for n in range(1_200)]
@@ -296,7 +297,7 @@ async def test_parked_garbage_is_capped(
     )
 
     assert released == 1_200
-    assert (await survey.depths(QUEUE)).parked == 1_000
+    assert (await reads.lists.depths(QUEUE)).parked == 1_000
     assert await valkey.lindex(KEYS.parked(QUEUE), 0) == garbage[-1]
 
 
@@ -320,12 +321,12 @@ async def test_close_refuses_while_deliveries_are_held(
     await dispatcher.push(QUEUE, pushed)
     await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)
 
-    assert not await dispatcher.close(QUEUE, worker_id=WORKER)
-    assert [view.worker_id for view in await dispatcher.list_leases(QUEUE)] == [WORKER]
+    assert not await leases_of(dispatcher).close(QUEUE, worker_id=WORKER)
+    assert [view.worker_id for view in await leases_of(dispatcher).list_leases(QUEUE)] == [WORKER]
 
     await dispatcher.release(QUEUE, [Release(pushed[0])], worker_id=WORKER)
-    assert await dispatcher.close(QUEUE, worker_id=WORKER)
-    assert await dispatcher.list_leases(QUEUE) == []
+    assert await leases_of(dispatcher).close(QUEUE, worker_id=WORKER)
+    assert await leases_of(dispatcher).list_leases(QUEUE) == []
     assert set(await valkey.keys("*")) == {KEYS.epoch(QUEUE).encode()}
 
 
@@ -333,10 +334,12 @@ async def test_renew_holds_misses_and_lapses(dispatcher: Dispatcher, valkey: Red
     await begin(dispatcher, "held", "lapsed")
     await valkey.zincrby(KEYS.leases(QUEUE), -61_000, "lapsed")
 
-    answers = await dispatcher.renew(QUEUE, ["held", "lapsed", "missing"], lease_seconds=30)
+    answers = await leases_of(dispatcher).renew(
+        QUEUE, ["held", "lapsed", "missing"], lease_seconds=30
+    )
 
     assert answers == {"held": "held", "lapsed": "lapsed", "missing": "missing"}
-    views = {view.worker_id: view for view in await dispatcher.list_leases(QUEUE)}
+    views = {view.worker_id: view for view in await leases_of(dispatcher).list_leases(QUEUE)}
     assert 29_000 < views["held"].left_ms <= 30_000
     assert views["held"].beat == 2
     assert -2_000 < views["lapsed"].left_ms < 0
@@ -347,16 +350,22 @@ async def test_renew_holds_misses_and_lapses(dispatcher: Dispatcher, valkey: Red
 async def test_open_again_revives_a_lapsed_lease_and_keeps_the_epoch(
     dispatcher: Dispatcher, valkey: Redis
 ) -> None:
-    assert await dispatcher.open(QUEUE, worker_id=WORKER, lease_seconds=60, token="one") == "one"
+    assert (
+        await leases_of(dispatcher).open(QUEUE, worker_id=WORKER, lease_seconds=60, token="one")
+        == "one"
+    )
     await valkey.zincrby(KEYS.leases(QUEUE), -61_000, WORKER)
 
-    assert await dispatcher.open(QUEUE, worker_id=WORKER, lease_seconds=60, token="two") == "one"
+    assert (
+        await leases_of(dispatcher).open(QUEUE, worker_id=WORKER, lease_seconds=60, token="two")
+        == "one"
+    )
 
-    assert await dispatcher.renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
+    assert await leases_of(dispatcher).renew(QUEUE, [WORKER], lease_seconds=60) == {WORKER: "held"}
 
 
 async def test_survey_counts_and_finds(
-    dispatcher: Dispatcher, survey: Survey, valkey: Redis
+    dispatcher: Dispatcher, reads: DispatchParts, valkey: Redis
 ) -> None:
     await begin(dispatcher)
     pushed = {lane: ids(n) for n, lane in enumerate(Lane, start=1)}
@@ -365,22 +374,22 @@ async def test_survey_counts_and_finds(
     await valkey.rpush(KEYS.processing(QUEUE, "unregistered"), "x")
     (taken,) = (await dispatcher.pull(QUEUE, worker_id=WORKER, limit=1)).task_ids
 
-    assert await survey.depths(QUEUE) == Depths(high=0, normal=3, low=3, suspect=4, parked=0)
+    assert await reads.lists.depths(QUEUE) == Depths(high=0, normal=3, low=3, suspect=4, parked=0)
     among = {task_id for task_ids in pushed.values() for task_id in task_ids}
-    assert await survey.waiting(QUEUE, among=among) == among - {taken}
-    assert await survey.processing_owners(QUEUE) == {WORKER, "unregistered"}
-    assert await survey.processing(QUEUE, [WORKER], among=among) == {taken}
-    assert await survey.locate(QUEUE, taken) == ([], [WORKER])
+    assert await reads.lists.waiting(QUEUE, among=among) == among - {taken}
+    assert await reads.lists.processing_owners(QUEUE) == {WORKER, "unregistered"}
+    assert await reads.lists.processing(QUEUE, [WORKER], among=among) == {taken}
+    assert await reads.lists.locate(QUEUE, taken) == ([], [WORKER])
 
 
-async def test_queues_do_not_see_each_other(dispatcher: Dispatcher, survey: Survey) -> None:
+async def test_queues_do_not_see_each_other(dispatcher: Dispatcher, reads: DispatchParts) -> None:
     await begin(dispatcher, queue="a")
     await begin(dispatcher, queue="a.b")
     await dispatcher.push("a.b", ids(1))
 
     assert (await dispatcher.pull("a", worker_id=WORKER, limit=10)).task_ids == []
     assert len((await dispatcher.pull("a.b", worker_id=WORKER, limit=10)).task_ids) == 1
-    assert await survey.processing_owners("a") == set()
+    assert await reads.lists.processing_owners("a") == set()
 
 
 async def test_scripts_survive_a_server_that_forgot_them(

@@ -29,9 +29,9 @@ from leaseq.connections.redis import open_redis
 from leaseq.dispatch.backlog import WINDOWED, Backlog
 from leaseq.dispatch.deliveries import Destination, PullCode, Release, as_bytes
 from leaseq.dispatch.dispatcher import OPEN_LANES, Dispatcher
-from leaseq.dispatch.survey import Survey
+from leaseq.dispatch.parts import parts_over
 from leaseq.model import Lane
-from support.dispatch import KEYS, QUEUE, ids
+from support.dispatch import KEYS, QUEUE, ids, leases_of
 
 T = TypeVar("T")
 EXAMPLES = int(os.environ.get("LEASEQ_TEST_SCRIPT_EXAMPLES", "15"))
@@ -78,7 +78,9 @@ class Scripts(RuleBasedStateMachine):
 
     @rule(worker=workers)
     def open(self, worker: str) -> None:
-        self.run(self.dispatcher.open(QUEUE, worker_id=worker, lease_seconds=60, token="t"))
+        self.run(
+            leases_of(self.dispatcher).open(QUEUE, worker_id=worker, lease_seconds=60, token="t")
+        )
         self.registered.add(worker)
 
     @rule(lane=lanes, count=st.integers(min_value=1, max_value=4))
@@ -227,19 +229,19 @@ class Scripts(RuleBasedStateMachine):
 
     @rule(worker=workers)
     def close(self, worker: str) -> None:
-        closed = self.run(self.dispatcher.close(QUEUE, worker_id=worker))
+        closed = self.run(leases_of(self.dispatcher).close(QUEUE, worker_id=worker))
         assert closed == (not self._held(worker))
         if closed:
             self.registered.discard(worker)
 
     @rule(worker=workers)
     def renew(self, worker: str) -> None:
-        answer = self.run(self.dispatcher.renew(QUEUE, [worker], lease_seconds=60))
+        answer = self.run(leases_of(self.dispatcher).renew(QUEUE, [worker], lease_seconds=60))
         assert answer == {worker: "held" if worker in self.registered else "missing"}
 
     @rule(paused=st.booleans())
     def pause(self, paused: bool) -> None:
-        self.run(Survey(self.client, KEYS).pause(QUEUE, paused=paused))
+        self.run(parts_over(self.client, KEYS).pause_flags.set(QUEUE, paused=paused))
         self.paused = paused
 
     @invariant()
@@ -253,8 +255,8 @@ class Scripts(RuleBasedStateMachine):
                 as_bytes(value).decode() for value in self.run(self.client.lrange(name, 0, -1))
             ]
             assert found == self.lists[name], name
-        assert self.run(Survey(self.client, KEYS).backlogs(QUEUE)) == self.backlogs
-        views = self.run(self.dispatcher.list_leases(QUEUE))
+        assert self.run(parts_over(self.client, KEYS).lane_backlogs.read(QUEUE)) == self.backlogs
+        views = self.run(leases_of(self.dispatcher).list_leases(QUEUE))
         assert {view.worker_id for view in views} == self.registered
 
     def _ready(self, lane: Lane) -> list[str]:

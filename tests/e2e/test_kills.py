@@ -179,7 +179,7 @@ async def test_a_drain_finishes_what_it_can_and_hands_back_the_rest(
         0,
     )
     assert (await client.find(late)).attempt == 0
-    depths = await client.engine.stores.survey.depths("default")
+    depths = await client.engine.stores.lists.depths("default")
     assert depths.waiting == 2
     again = await services.worker()
     await again.hear("attempt.started", task_id=long)

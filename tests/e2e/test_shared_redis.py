@@ -229,7 +229,7 @@ async def test_a_running_deployment_leaves_a_prefix_that_another_ledger_took(
     assert (await client.ended(running)).state is State.SUCCESS, "what runs needs no dispatch"
     waiting = await client.submit("note")
     with pytest.raises(ServerUnreachable, match="belongs to ledger"):
-        await client.engine.stores.survey.depths("default")
+        await client.engine.stores.lists.depths("default")
     assert await store.lrange(keys.processing("default", foreign_worker), 0, -1) == [
         foreign_task.encode()
     ]
@@ -275,6 +275,6 @@ async def test_one_prefix_is_one_deployment(
     task_id = await client.submit("note")
     elsewhere = msgspec.structs.replace(config, redis_prefix="elsewhere")
     async with open_engine(elsewhere, name="leaseq test client") as engine:
-        assert await engine.stores.survey.locate("default", task_id) == ([], [])
-    lanes, _ = await client.engine.stores.survey.locate("default", task_id)
+        assert await engine.stores.lists.locate("default", task_id) == ([], [])
+    lanes, _ = await client.engine.stores.lists.locate("default", task_id)
     assert lanes == ["normal"]

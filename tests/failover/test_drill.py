@@ -78,5 +78,5 @@ async def test_a_client_that_may_write_announces_what_it_has_seen(
 
 async def test_reader_does_not_claim_an_empty_dispatch(config: Config, dispatch: Redis) -> None:
     async with open_engine(config, announces=False) as engine:
-        await engine.stores.survey.epoch()
+        await engine.stores.dispatch_server.epoch()
         assert await dispatch.hgetall(LEDGER) == {}

@@ -158,7 +158,7 @@ async def test_a_lane_longer_than_a_page_is_remembered(
     told: Counted,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("leaseq.dispatch.survey.PAGE", WINDOW // 3)
+    monkeypatch.setattr("leaseq.dispatch.queue_lists.PAGE", WINDOW // 3)
     task_ids = await settled(narrow, reconcile, clock, told)
     await narrow.redis.lrem(NORMAL, 1, task_ids[4])
     assert await walk(reconcile, clock, seconds=known_deliveries.LOOK_SECONDS + PASS_SECONDS) == [

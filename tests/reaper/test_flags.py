@@ -28,7 +28,7 @@ async def paused(stage: Stage) -> None:
 
 
 async def flagged(stage: Stage) -> set[str]:
-    found = await stage.stores.survey.paused(NAMES)
+    found = await stage.stores.pause_flags.read_many(NAMES)
     return {queue for queue, flag in found.items() if flag is True}
 
 

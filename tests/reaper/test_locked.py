@@ -64,7 +64,7 @@ async def test_a_reap_goes_around_a_locked_row_and_the_next_pass_finishes_it(
     assert await stage.held(worker_id) == []
     assert sorted(await stage.lane()) == ids
     assert await stage.losses() == [(task_id, 1) for task_id in ids]
-    assert await stage.stores.dispatcher.list_leases(QUEUE) == []
+    assert await stage.stores.leases.list_leases(QUEUE) == []
     (told,) = named(events, "task.locked")
     assert (told["verb"], told["task_ids"], told["count"]) == ("recover", [locked], 1)
     assert "application 'psql'" in told["held_by"][0]

@@ -34,4 +34,4 @@ async def test_a_worker_of_many_queues_is_taken_back_wherever_it_held_something(
         )
     assert set(looks) == {"q3", "q17"}
     assert [(await stage.task(task_id)).state for task_id in ids] == [State.PENDING] * 2
-    assert [await stage.stores.dispatcher.list_leases(queue) for queue in queues] == [[]] * 20
+    assert [await stage.stores.leases.list_leases(queue) for queue in queues] == [[]] * 20

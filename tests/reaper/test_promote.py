@@ -128,7 +128,7 @@ async def test_one_queue_has_room_and_another_has_not(narrow: Stage) -> None:
         await duty.run_once()
         assert len([value for value in await narrow.lane(queue="crowded") if value]) <= WINDOW
     assert sorted(seen) == crowd
-    assert await narrow.stores.survey.backlogs_of(["crowded", "default"]) == {}
+    assert await narrow.stores.lane_backlogs.read_many(["crowded", "default"]) == {}
 
 
 async def test_promoted_task_goes_before_younger_backlog_and_after_older(
@@ -164,7 +164,7 @@ async def test_every_queue_has_its_share_in_one_pass_however_slow_the_stores_are
 
     monkeypatch.setattr(stage.stores.due_tasks, "promote", slowly)
     await Promote(stage.engine.stores, clock=clock).run_once()
-    lengths = await stage.stores.survey.lengths([(queue, Lane.NORMAL) for queue in queues])
+    lengths = await stage.stores.lists.lengths([(queue, Lane.NORMAL) for queue in queues])
     assert set(lengths.values()) == {2}
 
 
@@ -233,7 +233,7 @@ async def test_without_redis_one_batch_is_promoted_and_delivered_when_it_is_back
         monkeypatch.setattr(engine.stores.due_tasks, "promote", take)
         own_valkey.start()
         await duty.run_once()
-        assert await engine.stores.survey.waiting("default", among=set(ids)) == set(ids)
+        assert await engine.stores.lists.waiting("default", among=set(ids)) == set(ids)
 
 
 async def test_with_a_full_redis_one_batch_is_promoted_and_delivered_when_it_has_room(
@@ -255,7 +255,7 @@ async def test_with_a_full_redis_one_batch_is_promoted_and_delivered_when_it_has
         assert sum(state is State.PENDING for state in states.values()) == 5
         await redis.config_set("maxmemory", 0)
         await duty.run_once()
-        assert await engine.stores.survey.waiting("default", among=set(ids)) == set(ids)
+        assert await engine.stores.lists.waiting("default", among=set(ids)) == set(ids)
 
 
 async def test_promoted_task_with_a_broken_push_is_delivered_in_the_next_pass(

@@ -13,7 +13,7 @@ from leaseq.model import Lane, State
 from leaseq.observability.telemetry import recorded
 from leaseq_reaper.duties.dead_workers import TOGETHER, DeadWorkers
 from leaseq_reaper.duties.suspicion import Suspicion
-from support.dispatch import KEYS
+from support.dispatch import KEYS, leases_of
 from support.processes import PATIENCE
 from support.reaper import FakeClock, Stage, named, names, watch
 
@@ -70,7 +70,7 @@ async def test_the_tasks_of_a_dead_worker_run_again_after_a_lease(
     assert [(await stage.task(i)).state for i in ids] == [State.PENDING] * 3
     assert await stage.losses() == sorted((claim.task_id, 1) for claim in claims)
     assert await stage.held(worker_id) == []
-    assert await stage.stores.dispatcher.list_leases("default") == []
+    assert await stage.stores.leases.list_leases("default") == []
 
 
 async def test_the_reap_of_a_worker_that_lives_and_pulls_for_ever_ends(
@@ -102,7 +102,7 @@ async def test_the_reap_of_a_worker_that_lives_and_pulls_for_ever_ends(
     await watch(reaper().run_once, clock, seconds=3 * LEASE)
     assert await stage.held(worker_id) == []
     assert await stage.lane() == ids
-    assert await dispatcher.list_leases("default") == []
+    assert await leases_of(dispatcher).list_leases("default") == []
     assert [(await stage.task(i)).state for i in ids] == [State.PENDING] * 3
 
 
@@ -290,7 +290,7 @@ async def test_forgetting_cut_off_between_two_steps_is_finished(
     await reaping.run_once()
     assert sorted(await stage.lane()) == sorted(ids)
     assert await stage.losses() == [(task_id, 1) for task_id in sorted(ids)]
-    assert await stage.stores.dispatcher.list_leases("default") == []
+    assert await stage.stores.leases.list_leases("default") == []
 
 
 async def test_a_reaping_whose_author_died_is_finished_but_not_under_his_hands(
@@ -320,7 +320,7 @@ async def test_a_lease_of_a_worker_the_ledger_has_forgotten_goes_too(
     await reaping.run_once()
     await watch(reaping.run_once, clock, seconds=1.2)
     assert await stage.lane() == ids
-    assert await stage.stores.dispatcher.list_leases("default") == []
+    assert await stage.stores.leases.list_leases("default") == []
 
 
 async def test_most_of_the_fleet_lapsing_at_once_is_looked_at_again_after_a_lease(
@@ -396,7 +396,10 @@ async def test_no_worker_is_reaped_for_a_lease_after_a_redis_outage(
     reaping = reaper()
     await reaping.run_once()
     await watch(reaping.run_once, clock, seconds=0.8)
-    for target, call in ((stage.stores.dispatcher, "list_leases"), (stage.stores.survey, "probe")):
+    for target, call in (
+        (stage.stores.leases, "list_leases"),
+        (stage.stores.dispatch_server, "probe"),
+    ):
         monkeypatch.setattr(target, call, failing_once(getattr(target, call)))
     with pytest.raises(ServerUnreachable):
         await reaping.run_once()

@@ -14,7 +14,7 @@ import pytest
 
 from leaseq.codec import new_task_id
 from leaseq.config import Config
-from leaseq.dispatch import survey
+from leaseq.dispatch import queue_lists
 from leaseq.embedded import ValkeyServer
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, Priority, State
@@ -72,7 +72,7 @@ async def test_a_look_during_which_the_reaper_was_frozen_is_not_rested_from(
     stage: Stage, reconcile: Reconcile, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await reconcile.run_once()
-    waiting = stage.stores.survey.waiting
+    waiting = stage.stores.lists.waiting
 
     async def freeze(queue: str, *, among: set[str]) -> set[str]:
         clock.now += 300.0
@@ -80,7 +80,7 @@ async def test_a_look_during_which_the_reaper_was_frozen_is_not_rested_from(
 
     ids = await stage.submit(push=False)
     with monkeypatch.context() as patch:
-        patch.setattr(stage.stores.survey, "waiting", freeze)
+        patch.setattr(stage.stores.lists, "waiting", freeze)
         await later(reconcile, clock)
     ids += await stage.submit(push=False)
     await later(reconcile, clock)
@@ -148,13 +148,13 @@ async def test_a_task_claimed_between_the_two_looks_is_let_go(
 ) -> None:
     (task_id,) = await stage.submit(push=False)
     worker_id = await stage.worker()
-    processing = stage.stores.survey.processing
+    processing = stage.stores.lists.processing
 
     async def claim_first(*args: Any, **kwargs: Any) -> set[str]:
         await stage.stores.tasks.claim([task_id], worker_id=worker_id)
         return await processing(*args, **kwargs)
 
-    monkeypatch.setattr(stage.stores.survey, "processing", claim_first)
+    monkeypatch.setattr(stage.stores.lists, "processing", claim_first)
     await reconcile.run_once()
     assert await stage.lane() == []
     assert (await stage.task(task_id)).state is State.PROCESSING
@@ -164,13 +164,13 @@ async def test_a_task_claimed_and_released_between_the_two_looks_is_let_go(
     stage: Stage, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await stage.submit(push=False)
-    processing = stage.stores.survey.processing
+    processing = stage.stores.lists.processing
 
     async def go_round_first(*args: Any, **kwargs: Any) -> set[str]:
         await stage.plain.execute("update leaseq.tasks set attempt = attempt + 1")
         return await processing(*args, **kwargs)
 
-    monkeypatch.setattr(stage.stores.survey, "processing", go_round_first)
+    monkeypatch.setattr(stage.stores.lists, "processing", go_round_first)
     await reconcile.run_once()
     assert await stage.lane() == []
 
@@ -222,7 +222,7 @@ async def test_after_a_loss_of_data_a_thousand_queues_are_not_brought_back_one_b
     """Each cost half a dozen round trips: on a busy machine the queues behind them waited for
     minutes."""
     ids = [(await stage.submit(queue=f"q{number}", push=False))[0] for number in range(40)]
-    snapshot, list_leases = stage.stores.tasks.find_snapshots, stage.stores.dispatcher.list_leases
+    snapshot, list_leases = stage.stores.tasks.find_snapshots, stage.stores.leases.list_leases
     statements, together = list[int](), asyncio.Barrier(AT_ONCE)
 
     async def counted(task_ids: Sequence[str]) -> Any:
@@ -235,7 +235,7 @@ async def test_after_a_loss_of_data_a_thousand_queues_are_not_brought_back_one_b
         return await list_leases(queue)
 
     monkeypatch.setattr(stage.stores.tasks, "find_snapshots", counted)
-    monkeypatch.setattr(stage.stores.dispatcher, "list_leases", in_company)
+    monkeypatch.setattr(stage.stores.leases, "list_leases", in_company)
     await reconcile.run_once()
     assert statements == [len(ids)]
     assert [await stage.lane(queue=f"q{number}") for number in range(40)] == [
@@ -390,11 +390,11 @@ async def test_a_lease_of_a_worker_that_was_closed_long_ago_is_found_by_the_scan
 async def test_a_pause_flag_that_the_ledger_knows_nothing_of_goes(
     stage: Stage, reconcile: Reconcile
 ) -> None:
+    flags = stage.stores.pause_flags
     await stage.stores.queues.pause("kept", paused=True)
-    for queue in ("kept", "stray"):
-        await stage.stores.survey.pause(queue, paused=True)
+    await flags.set_many(["kept", "stray"], paused=True)
     await reconcile.run_once()
-    assert await stage.stores.survey.paused(["kept", "stray"]) == {"kept": True, "stray": False}
+    assert await flags.read_many(["kept", "stray"]) == {"kept": True, "stray": False}
 
 
 async def test_a_restarted_redis_is_noticed_though_its_epoch_is_the_old_one(
@@ -514,17 +514,17 @@ async def test_a_walk_goes_back_to_what_it_could_not_deliver(
 async def test_the_lists_are_read_from_the_tail_so_that_taking_from_the_head_hides_nothing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(survey, "PAGE", 2)
+    monkeypatch.setattr(queue_lists, "PAGE", 2)
     ids = await stage.submit(9)
     seen: list[str] = []
-    async for page in stage.stores.survey._pages(KEYS.ready("default", Lane.NORMAL)):
+    async for page in stage.stores.lists._pages(KEYS.ready("default", Lane.NORMAL)):
         seen += [value.decode() for value in page]
         await stage.redis.lpop(KEYS.ready("default", Lane.NORMAL))
         await stage.redis.rpush(KEYS.ready("default", Lane.NORMAL), "new")
     left = set(await stage.lane()) - {"new"}
     assert left
     assert left <= set(seen)
-    assert await stage.stores.survey.waiting("default", among=left | {ids[0]}) == left
+    assert await stage.stores.lists.waiting("default", among=left | {ids[0]}) == left
 
 
 def test_the_lowest_id_of_a_time_is_below_every_id_made_then(

@@ -66,7 +66,7 @@ async def test_a_backlog_comes_through_a_lane_that_never_holds_more_than_its_win
 async def test_lane_is_read_once_for_an_untouched_backlog(
     narrow: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks, ahead = 0, narrow.stores.survey.ahead
+    looks, ahead = 0, narrow.stores.lists.ahead
 
     async def count(*args: Any, **kwargs: Any) -> set[str]:
         nonlocal looks
@@ -74,7 +74,7 @@ async def test_lane_is_read_once_for_an_untouched_backlog(
         return await ahead(*args, **kwargs)
 
     ids = await narrow.submit(8 * WINDOW)
-    monkeypatch.setattr(narrow.stores.survey, "ahead", count)
+    monkeypatch.setattr(narrow.stores.lists, "ahead", count)
     assert await drained(narrow, Refill(narrow.engine.stores)) == ids
     assert 1 <= looks <= 2  # at its beginning, and for the end of it
 
@@ -329,7 +329,7 @@ async def test_flushall_brings_back_a_lane_and_a_backlog_in_order(
 async def test_a_backlog_of_another_type_is_no_backlog(narrow: Stage) -> None:
     await narrow.submit(1, queue="broken")
     await narrow.redis.set(KEYS.backlog("broken"), "not a hash")
-    await narrow.stores.survey.name_backlogs(["broken"])
+    await narrow.stores.lane_backlogs.add(["broken"])
     ids = await narrow.submit(WINDOW + 2)
     await take(narrow, WINDOW)
     duty = Refill(narrow.engine.stores)
@@ -341,7 +341,7 @@ async def test_a_backlog_of_another_type_is_no_backlog(narrow: Stage) -> None:
 async def test_foreign_backlog_value_counts_from_the_beginning(narrow: Stage) -> None:
     ids = await narrow.submit(3, push=False)
     await narrow.redis.hset(KEYS.backlog("default"), "normal", "whatever")
-    await narrow.stores.survey.name_backlogs(["default"])
+    await narrow.stores.lane_backlogs.add(["default"])
     await Refill(narrow.engine.stores).run_once()
     assert await narrow.lane() == ids
     assert not await narrow.redis.exists(KEYS.backlog("default"))
@@ -381,7 +381,7 @@ async def test_every_lane_gets_a_stretch_in_each_pass_however_slow_the_stores_ar
 
     monkeypatch.setattr(narrow.stores.backlogs, "find_boundary", slowly)
     await Refill(narrow.engine.stores, clock=clock).run_once()
-    lengths = await narrow.stores.survey.lengths([(queue, Lane.NORMAL) for queue in queues])
+    lengths = await narrow.stores.lists.lengths([(queue, Lane.NORMAL) for queue in queues])
     assert set(lengths.values()) == {WINDOW}
 
 
@@ -448,7 +448,7 @@ async def test_five_windows_full_of_tasks_run_once_each(config: Config) -> None:
         states = await engine.stores.tasks.find_states([wanted.task_id for wanted in batch])
 
         async def at_its_end() -> bool:
-            return await engine.stores.survey.backlogs("default") == {}
+            return await engine.stores.lane_backlogs.read("default") == {}
 
         await until(at_its_end)
         stop.set()

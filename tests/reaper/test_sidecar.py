@@ -134,7 +134,7 @@ async def test_redis_outage_is_logged_once_and_survived(
         await heard.until(
             lambda events: {"task.redispatched", "reaper.quieted"} <= set(names(events))
         )
-        assert await engine.stores.survey.waiting("default", among={task_id}) == {task_id}
+        assert await engine.stores.lists.waiting("default", among={task_id}) == {task_id}
 
 
 async def test_reaper_waits_for_servers_that_are_away(config: Config, heard: Heard) -> None:

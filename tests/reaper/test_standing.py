@@ -28,14 +28,14 @@ async def test_the_walks_read_a_backlog_that_stands_still_less_often(
     narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await narrow.submit(3 * WINDOW)
-    reads, read = 0, narrow.stores.survey.backlogs_of
+    reads, read = 0, narrow.stores.lane_backlogs.read_many
 
     async def count(queues: Any) -> Any:
         nonlocal reads
         reads += len(queues)
         return await read(queues)
 
-    monkeypatch.setattr(narrow.stores.survey, "backlogs_of", count)
+    monkeypatch.setattr(narrow.stores.lane_backlogs, "read_many", count)
     reconcile = reconciler(narrow.engine, clock=clock)
     for _ in range(20):
         clock.now += 2.0
@@ -94,14 +94,14 @@ async def test_queues_whose_lanes_stay_full_are_asked_less_often(
     narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await narrow.submit(2 * WINDOW)
-    looks, ask = 0, narrow.stores.survey.lengths
+    looks, ask = 0, narrow.stores.lists.lengths
 
     async def count(*args: Any) -> Any:
         nonlocal looks
         looks += len(args[0])
         return await ask(*args)
 
-    monkeypatch.setattr(narrow.stores.survey, "lengths", count)
+    monkeypatch.setattr(narrow.stores.lists, "lengths", count)
     duty = Refill(narrow.engine.stores, clock=clock)
     for _ in range(100):
         clock.now += 0.1
@@ -119,14 +119,14 @@ async def test_the_backlogs_of_full_lanes_are_read_now_and_then_only(
     """Each is read once a second by the length of its lane; another lane of it may begin a backlog
     unnoticed by that."""
     ids = await narrow.submit(3 * WINDOW)
-    reads, read = 0, narrow.stores.survey.backlogs_of
+    reads, read = 0, narrow.stores.lane_backlogs.read_many
 
     async def count(queues: Any) -> Any:
         nonlocal reads
         reads += len(queues)
         return await read(queues)
 
-    monkeypatch.setattr(narrow.stores.survey, "backlogs_of", count)
+    monkeypatch.setattr(narrow.stores.lane_backlogs, "read_many", count)
     duty = Refill(narrow.engine.stores, clock=clock)
     for _ in range(40):
         clock.now += refill.IDLE_CAP_SECONDS
@@ -177,14 +177,14 @@ async def test_a_backlog_that_stands_still_costs_a_pass_a_second(
     narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await narrow.submit(3 * WINDOW)
-    looks, passes, ask = 0, 0, narrow.stores.survey.lengths
+    looks, passes, ask = 0, 0, narrow.stores.lists.lengths
 
     async def count(*args: Any) -> Any:
         nonlocal looks
         looks += bool(args[0])
         return await ask(*args)
 
-    monkeypatch.setattr(narrow.stores.survey, "lengths", count)
+    monkeypatch.setattr(narrow.stores.lists, "lengths", count)
     duty = Refill(narrow.engine.stores, clock=clock)
     for _ in range(IDLE_PASSES + 20):
         clock.now += 0.1
@@ -239,8 +239,8 @@ async def test_the_lengths_of_many_lanes_come_in_one_reply(
         return await read(connection, *args, **options)
 
     monkeypatch.setattr(_Guarded, "read_response", count)
-    await narrow.stores.survey.lengths(places)
+    await narrow.stores.lists.lengths(places)
     replies = 0
-    found = await narrow.stores.survey.lengths(places)
+    found = await narrow.stores.lists.lengths(places)
     assert replies == 1
     assert found == dict.fromkeys(places, 0) | {places[3]: 3, places[7]: 7}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leaseq.dispatch.deliveries import LeaseView
+from leaseq.dispatch.leases import LeaseView
 from leaseq_reaper.duties.suspicion import (
     AWAY_LEASES,
     FURTHEST_LEASES,

@@ -38,7 +38,7 @@ async def was_used(stage: Stage, *queues: str) -> None:
     await stage.stores.queues.register_queues(queues)
     for queue in queues:
         await stage.lease("gone", queues=[queue])
-        await stage.stores.dispatcher.close(queue, worker_id="gone")
+        await stage.stores.leases.close(queue, worker_id="gone")
         await stage.redis.rpush(KEYS.parked(queue), "garbage")
 
 

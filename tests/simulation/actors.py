@@ -20,9 +20,8 @@ from leaseq.config import Config
 from leaseq.connections.postgres_connection import Pool
 from leaseq.connections.redis_connection import Guard
 from leaseq.dispatch.blocking_pull import BlockingPull
-from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.ownership import Ownership
-from leaseq.dispatch.survey import Survey
+from leaseq.dispatch.parts import parts_over
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
 from leaseq.operations.engine import Engine, stores_over
@@ -83,8 +82,7 @@ class Actor:
         session = GatedSession(ground.lines, self.gate)
         stores = stores_over(
             session,
-            dispatcher=Dispatcher(self.redis, KEYS, window=WINDOW),
-            survey=Survey(self.redis, KEYS),
+            parts_over(self.redis, KEYS, window=WINDOW),
             ownership=Ownership(self.redis, KEYS, Guard(), ledger_id="ledger"),
         )
         self.engine = Engine(ground.config, stores)

@@ -18,6 +18,7 @@ from leaseq.config import Config
 from leaseq.model import Claim, Disposition, Ending, Outcome, Settlement, State, TaskError
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.submission import accept
+from support.dispatch import leases_of
 from support.requests import request_of
 
 T = TypeVar("T")
@@ -76,7 +77,9 @@ class Stage:
 
         async def work(engine: Engine) -> list[str]:
             dispatcher = engine.stores.dispatcher
-            await dispatcher.open(queue, worker_id=worker_id, lease_seconds=60, token="t")
+            await leases_of(dispatcher).open(
+                queue, worker_id=worker_id, lease_seconds=60, token="t"
+            )
             return (await dispatcher.pull(queue, worker_id=worker_id, limit=10)).task_ids
 
         return self.do(work)

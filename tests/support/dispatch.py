@@ -15,7 +15,8 @@ from leaseq.connections.redis import open_redis
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.keys import Keys
-from leaseq.dispatch.survey import Survey
+from leaseq.dispatch.leases import WorkerLeases
+from leaseq.dispatch.parts import DispatchParts, parts_over
 from leaseq.model import Lane
 
 KEYS = Keys("leaseq")  # of a deployment that says nothing of a prefix
@@ -44,8 +45,13 @@ def dispatcher(valkey: Redis) -> Dispatcher:
 
 
 @pytest.fixture
-def survey(valkey: Redis) -> Survey:
-    return Survey(valkey, KEYS)
+def reads(valkey: Redis) -> DispatchParts:
+    return parts_over(valkey, KEYS)
+
+
+def leases_of(dispatcher: Dispatcher) -> WorkerLeases:
+    """The leases over the client of this dispatcher."""
+    return WorkerLeases(dispatcher._client, dispatcher._keys)
 
 
 @pytest.fixture
@@ -80,7 +86,7 @@ def ids(count: int) -> list[str]:
 async def begin(dispatcher: Dispatcher, *workers: str, queue: str = QUEUE) -> None:
     """Open the leases of workers."""
     for worker in workers or (WORKER,):
-        await dispatcher.open(queue, worker_id=worker, lease_seconds=60, token="epoch")
+        await leases_of(dispatcher).open(queue, worker_id=worker, lease_seconds=60, token="epoch")
 
 
 async def in_lane(valkey: Redis, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> list[str]:

@@ -57,7 +57,7 @@ class Stage:
         self.stores = engine.stores
         self.plain = plain
         # The client itself, whose types are wider than what it is asked for here.
-        self.redis: Any = engine.stores.survey._client
+        self.redis: Any = engine.stores.lists._client
 
     async def worker(
         self, *, host: str = "here", queues: Sequence[str] = (QUEUE,), leased: bool = True
@@ -74,7 +74,7 @@ class Stage:
 
     async def lease(self, worker_id: str, *, queues: Sequence[str] = (QUEUE,)) -> None:
         for queue in queues:
-            await self.stores.dispatcher.open(
+            await self.stores.leases.open(
                 queue,
                 worker_id=worker_id,
                 lease_seconds=self.engine.config.lease_seconds,
@@ -124,7 +124,7 @@ class Stage:
 
     async def backlog(self, lane: Lane = Lane.NORMAL, *, queue: str = QUEUE) -> str | None:
         """Where the backlog of a lane begins."""
-        found = (await self.stores.survey.backlogs(queue)).get(lane)
+        found = (await self.stores.lane_backlogs.read(queue)).get(lane)
         return None if found is None else found.cursor
 
     async def held(self, worker_id: str) -> list[str]:

@@ -45,7 +45,7 @@ async def assembled(
         await engine.stores.workers.open_worker(
             spec.worker_id, host="here", pid=1, queues=spec.queues, version="0"
         )
-        await engine.stores.dispatcher.open(
+        await engine.stores.leases.open(
             QUEUE, worker_id=spec.worker_id, lease_seconds=LEASE_SECONDS, token="first"
         )
         if registers:

@@ -21,7 +21,7 @@ from support.worker import QUEUE, assembled, until, working
 async def listed(client: Client, key: str) -> list[str]:
     return [
         as_bytes(value).decode()
-        for value in await client.engine.stores.survey._client.lrange(key, 0, -1)
+        for value in await client.engine.stores.lists._client.lrange(key, 0, -1)
     ]
 
 

@@ -178,7 +178,7 @@ async def test_a_worker_that_ends_leaves_no_locked_delivery_behind(
             )
             found = await dispatcher.pull(QUEUE, worker_id=worker_id, limit=5)
             assert found.task_ids == [], "its worker is closed"
-            assert await client.engine.stores.survey.length(QUEUE, Lane.NORMAL) == 1
+            assert await client.engine.stores.lists.length(QUEUE, Lane.NORMAL) == 1
             assert await states(client, [locked]) == {State.PENDING}
             await psql.commit()
         async with working(config, handlers.app):

@@ -84,7 +84,7 @@ async def test_a_worker_whose_own_row_is_locked_hands_its_deliveries_back(
     async def quick() -> None:
         """Returns."""
 
-    redis: Any = client.engine.stores.survey._client
+    redis: Any = client.engine.stores.lists._client
     with recorded() as events:
         async with (
             working(replace(config, **BRIEF), app) as worker,

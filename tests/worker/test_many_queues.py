@@ -13,10 +13,11 @@ import redis.asyncio
 from msgspec.structs import replace
 
 from leaseq.dispatch.deliveries import Release
-from leaseq.dispatch.dispatcher import BITE, Dispatcher
+from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.dispatch.scripts import SCRIPT_BATCH
 from leaseq.model import Lane, State
 from support.client import Client
-from support.dispatch import KEYS, WORKER, begin, ids
+from support.dispatch import KEYS, WORKER, begin, ids, leases_of
 from support.processes import Service, Services
 
 NAMES = [f"many.{number}" for number in range(40)]
@@ -136,7 +137,7 @@ async def test_the_end_wakes_every_queue(worker: Service) -> None:
 async def test_one_command_tells_which_of_many_hold_something(
     dispatcher: Dispatcher, valkey: redis.asyncio.Redis, eventually: Callable[..., Any]
 ) -> None:
-    names = [f"q{number}" for number in range(BITE + 20)]
+    names = [f"q{number}" for number in range(SCRIPT_BATCH + 20)]
     assert await dispatcher.holding(names, lanes=[Lane.NORMAL, Lane.LOW]) == []
     await dispatcher.push(names[3], ids(1), lane=Lane.NORMAL)
     await dispatcher.push(names[-1], ids(1), lane=Lane.LOW)
@@ -154,6 +155,6 @@ async def test_registrations_and_lists_of_many_queues_are_shown(dispatcher: Disp
     await dispatcher.push("b", [task_id])
     await dispatcher.pull("b", worker_id=WORKER, limit=1)
     assert await dispatcher.occupied(names, worker_id=WORKER) == ["b"]
-    assert await dispatcher.unregistered(names, [WORKER]) == [("c", WORKER)]
+    assert await leases_of(dispatcher).unregistered(names, [WORKER]) == [("c", WORKER)]
     await dispatcher.release("b", [Release(task_id)], worker_id=WORKER)
     assert await dispatcher.occupied(names, worker_id=WORKER) == []

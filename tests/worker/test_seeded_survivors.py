@@ -37,7 +37,7 @@ async def test_a_death_is_blamed_by_the_one_that_closed_the_worker(
     one."""
     stores = engine.stores
     await stores.workers.open_worker("dead", host="here", pid=1, queues=[QUEUE], version="0")
-    await stores.dispatcher.open(QUEUE, worker_id="dead", lease_seconds=600, token="first")
+    await stores.leases.open(QUEUE, worker_id="dead", lease_seconds=600, token="first")
     task_id = await submit(stores.tasks, queue=QUEUE)
     await stores.dispatcher.push(QUEUE, [task_id])
     await stores.dispatcher.pull(QUEUE, worker_id="dead", limit=1)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import as_bytes
-from leaseq.dispatch.dispatcher import BITE
+from leaseq.dispatch.scripts import SCRIPT_BATCH
 from leaseq.loop import end
 from leaseq.model import Lane, State
 from leaseq.observability.telemetry import recorded
@@ -35,14 +35,14 @@ async def holding(engine: Engine, worker_id: str, count: int) -> list[str]:
     """A worker with so many tasks in its list, the first half of them claimed."""
     stores = engine.stores
     await stores.workers.open_worker(worker_id, host="here", pid=1, queues=[QUEUE], version="0")
-    await stores.dispatcher.open(QUEUE, worker_id=worker_id, lease_seconds=600, token="first")
+    await stores.leases.open(QUEUE, worker_id=worker_id, lease_seconds=600, token="first")
     ids: list[str] = []
-    for _ in range(0, count, BITE):
-        batch = sorted((submission() for _ in range(BITE)), key=lambda s: s.task_id)
+    for _ in range(0, count, SCRIPT_BATCH):
+        batch = sorted((submission() for _ in range(SCRIPT_BATCH)), key=lambda s: s.task_id)
         await stores.tasks.submit(batch, retention_seconds=RETENTION)
         bite = [s.task_id for s in batch]
         await stores.dispatcher.push(QUEUE, bite)
-        await stores.dispatcher.pull(QUEUE, worker_id=worker_id, limit=BITE)
+        await stores.dispatcher.pull(QUEUE, worker_id=worker_id, limit=SCRIPT_BATCH)
         if len(ids) < count // 2:
             await stores.tasks.claim(bite, worker_id=worker_id)
         ids += bite
@@ -51,7 +51,7 @@ async def holding(engine: Engine, worker_id: str, count: int) -> list[str]:
 
 async def listed(engine: Engine, key: str) -> list[str]:
     return [
-        as_bytes(value).decode() for value in await engine.stores.survey._client.lrange(key, 0, -1)
+        as_bytes(value).decode() for value in await engine.stores.lists._client.lrange(key, 0, -1)
     ]
 
 
@@ -88,7 +88,7 @@ async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(
 
 async def test_deliveries_taken_back_keep_their_order(engine: Engine) -> None:
     """Over several bites too: the oldest comes to stand first, before tasks that waited already."""
-    ids = await holding(engine, "dead", 3 * BITE)
+    ids = await holding(engine, "dead", 3 * SCRIPT_BATCH)
     waiting = sorted(submission().task_id for _ in range(2))
     await engine.stores.dispatcher.push(QUEUE, waiting)
     order = await listed(engine, KEYS.processing(QUEUE, "dead"))

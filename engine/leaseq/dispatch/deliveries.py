@@ -7,10 +7,8 @@ id is never decoded, only parked and reported.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any
 
 from msgspec import Struct
 
@@ -55,32 +53,6 @@ class Release(Struct, frozen=True):
     destination: Destination | Lane = Destination.DONE
 
 
-class LeaseView(Struct, frozen=True):
-    """One registered worker as dispatch sees it. `left_ms` is negative once the lease has run
-    out."""
-
-    worker_id: str
-    left_ms: int
-    beat: int
-
-
-# A beat counter. Any other text counts as a beat that has never moved.
-BEAT = re.compile(rb"[0-9]{1,19}")
-
-
-def read_leases(reply: Sequence[Any]) -> list[LeaseView]:
-    """The reply of list_leases.lua."""
-    flat = reply[1:]
-    return [
-        LeaseView(flat[i].decode(), int(flat[i + 1]), _beat(flat[i + 2]))
-        for i in range(0, len(flat), 3)
-    ]
-
-
-def _beat(text: bytes) -> int:
-    return int(text) if BEAT.fullmatch(text) else 0
-
-
 def as_bytes(value: bytes | str) -> bytes:
     """A reply of redis-py, whose types do not express that this client never decodes."""
     return value if isinstance(value, bytes) else value.encode()
@@ -105,10 +77,8 @@ def sort_out(
 __all__ = [
     "Deliveries",
     "Destination",
-    "LeaseView",
     "PullCode",
     "Release",
     "as_bytes",
-    "read_leases",
     "sort_out",
 ]

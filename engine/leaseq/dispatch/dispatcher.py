@@ -19,17 +19,13 @@ from leaseq.dispatch.backlog import WINDOWED, Backlog
 from leaseq.dispatch.deliveries import (
     Deliveries,
     Destination,
-    LeaseView,
     PullCode,
     Release,
-    as_bytes,
-    read_leases,
     sort_out,
 )
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.reachable import reachable
-from leaseq.dispatch.scripts import Call, Scripts
-from leaseq.errors import ServerUnreachable
+from leaseq.dispatch.scripts import SCRIPT_BATCH, Call, Scripts, raise_first
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
 from leaseq.model import Lane
@@ -39,15 +35,13 @@ from leaseq.observability.telemetry import emit
 # separate worker.
 OPEN_LANES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
 
-# Lua's unpack and the time for which a script may block the server both require small batches.
-BITE = 500
 # Deliveries of one pull. A worker takes this many only from a lane that is full of unusable values.
 MAX_PULLED = 2000
 # More releases than a worker makes in normal operation.
 MANY_RELEASES = 600
 # Values of a processing list that are read together: more than a worker has slots.
 MAX_HELD = 5000
-# Refills of one round trip, each of at most one bite, and refills that may wait.
+# Refills of one round trip, each of at most one batch, and refills that may wait.
 REFILLS = 100
 REFILLS_WAITING = 1000
 
@@ -97,12 +91,12 @@ class Dispatcher:
         ordered = sorted(task_ids)
         taken: list[str] = []
         with reachable():
-            for start in range(0, len(ordered), BITE):
-                bite = ordered[start : start + BITE]
+            for start in range(0, len(ordered), SCRIPT_BATCH):
+                batch = ordered[start : start + SCRIPT_BATCH]
                 count, begun = await self._scripts.run(
-                    "push", names, [lane.value, *limits, "".join(bite)]
+                    "push", names, [lane.value, *limits, "".join(batch)]
                 )
-                taken += bite[:count]
+                taken += batch[:count]
                 if begun:
                     await self._scripts.tell("HSET", self._keys.backlogs(), queue, token_hex(4))
                     emit("backlog.began", queue=queue, lane=lane, window=self.window)
@@ -117,7 +111,7 @@ class Dispatcher:
         seen: Backlog,
         left: Backlog | None,
     ) -> bool:
-        """Bring at most `BITE` deliveries of a backlog into their lane. Expects `seen`, writes
+        """Bring at most `SCRIPT_BATCH` deliveries of a backlog into their lane. Expects `seen`, writes
         `left` (None: it ends).
 
         Returns False if the backlog has changed since it was read. Then nothing was done.
@@ -187,9 +181,9 @@ class Dispatcher:
             for start in range(0, len(leaving), MAX_HELD):
                 found += await self._drop(names[:2], leaving[start : start + MAX_HELD])
         with reachable():
-            for start in range(0, len(releases), BITE):
+            for start in range(0, len(releases), SCRIPT_BATCH):
                 found += await self._scripts.run(
-                    "release", names, _release_arguments(releases[start : start + BITE])
+                    "release", names, _release_arguments(releases[start : start + SCRIPT_BATCH])
                 )
         return found
 
@@ -256,8 +250,8 @@ class Dispatcher:
         the queues; an empty list is allowed. EXISTS is a read that may name keys of many queues: a
         cluster client divides it by slots."""
         found: list[str] = []
-        for start in range(0, len(queues), BITE):
-            some = [column[start : start + BITE] for column in names]
+        for start in range(0, len(queues), SCRIPT_BATCH):
+            some = [column[start : start + SCRIPT_BATCH] for column in names]
             with reachable():
                 if await self._client.exists(*chain.from_iterable(some)):
                     pipe = self._client.pipeline(transaction=False)
@@ -265,111 +259,12 @@ class Dispatcher:
                     counts = await pipe.execute()
                     found += [
                         queue
-                        for queue, count in zip(queues[start : start + BITE], counts, strict=True)
+                        for queue, count in zip(
+                            queues[start : start + SCRIPT_BATCH], counts, strict=True
+                        )
                         if count
                     ]
         return found
-
-    async def unregistered(
-        self, queues: Sequence[str], worker_ids: Sequence[str]
-    ) -> list[tuple[str, str]]:
-        """The pairs of a queue and a worker without a registration there. A pull under such a name
-        returns nothing."""
-        missing: list[tuple[str, str]] = []
-        for start in range(0, len(queues), BITE):
-            some = queues[start : start + BITE]
-            with reachable():
-                found = await self._scripts.run(
-                    "unregistered", [self._keys.leases(queue) for queue in some], worker_ids
-                )
-            # Each pair is a number of a queue and one of a worker, from 1 on.
-            missing += [
-                (some[queue - 1], worker_ids[worker - 1])
-                for queue, worker in zip(found[::2], found[1::2], strict=True)
-            ]
-        return missing
-
-    async def open(self, queue: str, *, worker_id: str, lease_seconds: float, token: str) -> str:
-        """Begin a lease. Returns the epoch of the queue."""
-        names = [self._keys.leases(queue), self._keys.beats(queue), self._keys.epoch(queue)]
-        with reachable():
-            epoch = await self._scripts.run(
-                "open", names, [worker_id, int(lease_seconds * 1000), token]
-            )
-        return as_bytes(epoch).decode(errors="replace")
-
-    async def renew(
-        self, queue: str, worker_ids: Sequence[str], *, lease_seconds: float
-    ) -> dict[str, str]:
-        """Renew leases. By worker id: 'held', 'lapsed' or 'missing'."""
-        names = [self._keys.leases(queue), self._keys.beats(queue)]
-        with reachable():
-            answers = await self._scripts.run(
-                "renew", names, [int(lease_seconds * 1000), *worker_ids]
-            )
-        return {
-            worker_id: answer.decode()
-            for worker_id, answer in zip(worker_ids, answers, strict=True)
-        }
-
-    async def list_leases(self, queue: str) -> list[LeaseView]:
-        """All registered workers."""
-        views = (await self.list_leases_of([queue]))[queue]
-        if isinstance(views, ServerUnreachable):
-            raise views
-        return views
-
-    async def list_leases_of(
-        self, queues: Sequence[str]
-    ) -> dict[str, list[LeaseView] | ServerUnreachable]:
-        """The registered workers of many queues, in few round trips, or the error of a queue that
-        cannot be read."""
-        found: dict[str, list[LeaseView] | ServerUnreachable] = {}
-        for start in range(0, len(queues), BITE):
-            some = queues[start : start + BITE]
-            calls: list[Call] = [
-                ([self._keys.leases(queue), self._keys.beats(queue)], []) for queue in some
-            ]
-            with reachable():
-                replies = await self._scripts.run_each("list_leases", calls)
-            for queue, reply in zip(some, replies, strict=True):
-                failed = isinstance(reply, Exception)
-                if not failed and reply[0]:
-                    emit("lease.dropped", queue=queue, count=reply[0])
-                found[queue] = (
-                    ServerUnreachable(f"Redis does not answer: {reply}")
-                    if failed
-                    else read_leases(reply)
-                )
-        return found
-
-    async def close(self, queue: str, *, worker_id: str) -> bool:
-        """Forget a worker. False while its list holds deliveries."""
-        return bool(await self.close_each(queue, [worker_id]))
-
-    async def close_each(self, queue: str, worker_ids: Sequence[str]) -> list[str]:
-        """The same for many workers. Returns those that are now forgotten."""
-        closed: list[str] = []
-        for start in range(0, len(worker_ids), BITE):
-            some = worker_ids[start : start + BITE]
-            calls: list[Call] = [
-                (
-                    [
-                        self._keys.processing(queue, one),
-                        self._keys.leases(queue),
-                        self._keys.beats(queue),
-                    ],
-                    [one],
-                )
-                for one in some
-            ]
-            with reachable():
-                replies = await self._scripts.run_each("close", calls)
-                _raise_first(replies)
-            closed += [
-                worker_id for worker_id, reply in zip(some, replies, strict=True) if reply == 1
-            ]
-        return closed
 
     async def forget(self, queues: Sequence[str]) -> list[str]:
         """Remove the data of queues in which nothing waits and that no worker serves. Returns these
@@ -384,15 +279,8 @@ class Dispatcher:
             calls.append(([*names, own.beats(queue), own.epoch(queue), own.parked(queue)], []))
         with reachable():
             replies = await self._scripts.run_each("forget", calls)
-            _raise_first(replies)
+            raise_first(replies)
         return [queue for queue, forgotten in zip(queues, replies, strict=True) if forgotten]
-
-
-def _raise_first(replies: Sequence[object]) -> None:
-    """Raise the first error among the replies."""
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
 
 
 def _leaves(release: Release) -> bool:
@@ -419,4 +307,4 @@ def _release_arguments(releases: Sequence[Release]) -> list[str | bytes]:
     return [*arguments, "".join(done)]
 
 
-__all__ = ["BITE", "OPEN_LANES", "Dispatcher"]
+__all__ = ["OPEN_LANES", "Dispatcher"]

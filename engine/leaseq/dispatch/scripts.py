@@ -44,6 +44,14 @@ SHAS = {
     name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SCRIPTS.items()
 }
 
+# Commands of one pipeline: the server answers other clients between two pipelines, and a reply is
+# bounded.
+PIPELINE = 500
+
+# Values of one script: Lua's unpack and the time for which a script may block the server both
+# require small batches.
+SCRIPT_BATCH = 500
+
 # The keys and the arguments of a script.
 Call = tuple[Sequence[str], Sequence[Any]]
 
@@ -65,6 +73,13 @@ class NotLoaded(NoPermissionError):
 def is_odd(error: object) -> bool:
     """Whether this is the error about a key that leaseq has not made like this."""
     return isinstance(error, RedisError) and any(word in str(error) for word in ODD)
+
+
+def raise_first(replies: Sequence[object]) -> None:
+    """Raise the first error among the replies."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
 
 
 class Scripts:
@@ -123,6 +138,15 @@ class Scripts:
             await self._client.delete(*epochs)
         return True
 
+    async def repair_answered(self, keys: Sequence[str], replies: Sequence[object]) -> None:
+        """Remove the keys for which a script has answered -1; they then count as empty. Raises if
+        we may not remove them."""
+        wrong = [key for key, reply in zip(keys, replies, strict=True) if reply == -1]
+        if wrong and not await self.repair(wrong):
+            raise ResponseError(
+                f"WRONGTYPE: {wrong[0]} is of another type, and this user of Redis may not remove it"
+            )
+
     async def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         try:
             return await self._client.evalsha(SHAS[name], len(keys), *keys, *args)
@@ -178,4 +202,15 @@ class Scripts:
         return list(replies[len(SCRIPTS) :] if load else replies)
 
 
-__all__ = ["SCRIPTS", "SHAS", "Call", "NotLoaded", "Scripts", "is_odd", "load_scripts"]
+__all__ = [
+    "PIPELINE",
+    "SCRIPTS",
+    "SCRIPT_BATCH",
+    "SHAS",
+    "Call",
+    "NotLoaded",
+    "Scripts",
+    "is_odd",
+    "load_scripts",
+    "raise_first",
+]

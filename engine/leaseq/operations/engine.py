@@ -19,10 +19,15 @@ from leaseq.connections.postgres import check_reachable, open_pool, refresh_time
 from leaseq.connections.primary import primary_at
 from leaseq.connections.redis import open_redis
 from leaseq.connections.redis_connection import Guard
+from leaseq.dispatch.dispatch_server import DispatchServer
 from leaseq.dispatch.dispatcher import Dispatcher
 from leaseq.dispatch.keys import Keys
+from leaseq.dispatch.lane_backlogs import LaneBacklogs
+from leaseq.dispatch.leases import WorkerLeases
 from leaseq.dispatch.ownership import Ownership
-from leaseq.dispatch.survey import Depths, Survey
+from leaseq.dispatch.parts import DispatchParts, parts_over
+from leaseq.dispatch.pause_flags import PauseFlags
+from leaseq.dispatch.queue_lists import Depths, QueueLists
 from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
@@ -70,13 +75,15 @@ class Stores(Struct, frozen=True, kw_only=True):
     maintenance: Maintenance
     # those of dispatch
     dispatcher: Dispatcher
-    survey: Survey
+    leases: WorkerLeases
+    lists: QueueLists
+    lane_backlogs: LaneBacklogs
+    pause_flags: PauseFlags
+    dispatch_server: DispatchServer
     ownership: Ownership
 
 
-def stores_over(
-    session: Session, *, dispatcher: Dispatcher, survey: Survey, ownership: Ownership
-) -> Stores:
+def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownership) -> Stores:
     """The stores of one process, with every part of the ledger on one session."""
     return Stores(
         tasks=TaskLedger(session),
@@ -87,8 +94,12 @@ def stores_over(
         workers=WorkerLedger(session),
         backlogs=BacklogLedger(session),
         maintenance=Maintenance(session),
-        dispatcher=dispatcher,
-        survey=survey,
+        dispatcher=dispatch.dispatcher,
+        leases=dispatch.leases,
+        lists=dispatch.lists,
+        lane_backlogs=dispatch.lane_backlogs,
+        pause_flags=dispatch.pause_flags,
+        dispatch_server=dispatch.dispatch_server,
         ownership=ownership,
     )
 
@@ -116,6 +127,7 @@ class Engine:
             ledger=stores.tasks,
             workers=stores.workers,
             dispatcher=stores.dispatcher,
+            leases=stores.leases,
             ownership=stores.ownership,
         )
         self._submitter = Submitter(
@@ -204,7 +216,7 @@ class Engine:
         dispatch."""
         record = await self.stores.queues.pause(queue, paused=paused)
         try:
-            await self.stores.survey.pause(queue, paused=paused)
+            await self.stores.pause_flags.set(queue, paused=paused)
         except ServerUnreachable as error:
             emit("push.failed", queue=queue, count=0, error=str(error))
         emit("queue.paused" if paused else "queue.resumed", queue=queue)
@@ -221,7 +233,7 @@ class Engine:
     async def count_deliveries(self, queues: Sequence[str], *, seconds: float) -> dict[str, Depths]:
         """Count what waits in each of these queues, within `seconds`. A queue that could not be
         read is left out."""
-        return await self.stores.survey.depths_of(queues, seconds=seconds)
+        return await self.stores.lists.depths_of(queues, seconds=seconds)
 
     async def locate(self, task: Task) -> DeliveryLocation:
         """Find the delivery of one task. Reads whole lists: meant for a person who looks at one
@@ -229,10 +241,9 @@ class Engine:
 
         Raises `ServerUnreachable`.
         """
-        survey = self.stores.survey
-        lanes, worker_ids = await survey.locate(task.queue, task.task_id)
+        lanes, worker_ids = await self.stores.lists.locate(task.queue, task.task_id)
         lane = lane_of(task.priority, crash_count=task.crash_count, loss_count=task.loss_count)
-        backlog = (await survey.backlogs(task.queue)).get(lane)
+        backlog = (await self.stores.lane_backlogs.read(task.queue)).get(lane)
         since = None if backlog is None or task.task_id < backlog.cursor else backlog.since
         return DeliveryLocation(lanes, worker_ids, since)
 
@@ -246,7 +257,7 @@ class Engine:
 
     async def check_dispatch(self) -> None:
         """Raise `ServerUnreachable` unless Redis answers."""
-        await self.stores.survey.run_id()
+        await self.stores.dispatch_server.run_id()
 
     async def aclose(self) -> None:
         """Write the submissions that wait, and push the deliveries of those that are recorded."""
@@ -300,8 +311,7 @@ async def open_engine(
         keys = Keys(config.redis_prefix)
         stores = stores_over(
             session,
-            dispatcher=Dispatcher(redis, keys, window=config.dispatch_window),
-            survey=Survey(redis, keys, repairs=announces),
+            parts_over(redis, keys, window=config.dispatch_window, repairs=announces),
             ownership=Ownership(
                 redis,
                 keys,

@@ -25,8 +25,10 @@ from msgspec import Struct
 from leaseq.backoff import Backoff
 from leaseq.config import Config
 from leaseq.dispatch.deliveries import Deliveries, Destination, Release
-from leaseq.dispatch.dispatcher import BITE, MAX_HELD, Dispatcher
+from leaseq.dispatch.dispatcher import MAX_HELD, Dispatcher
+from leaseq.dispatch.leases import WorkerLeases
 from leaseq.dispatch.ownership import Ownership
+from leaseq.dispatch.scripts import SCRIPT_BATCH
 from leaseq.failpoints import reach
 from leaseq.ledger.locked import LockedTasks
 from leaseq.ledger.session import Locked
@@ -94,12 +96,14 @@ class WorkerRecovery:
         ledger: TaskLedger,
         workers: WorkerLedger,
         dispatcher: Dispatcher,
+        leases: WorkerLeases,
         ownership: Ownership,
     ) -> None:
         self._config = config
         self._ledger = ledger
         self._workers = workers
         self._dispatcher = dispatcher
+        self._leases = leases
         self._ownership = ownership
         self._locked = LockedTasks(ledger, verb="recover")
         self._locked_workers: set[str] = set()  # that could not be closed
@@ -221,7 +225,9 @@ class WorkerRecovery:
         held: dict[str, Deliveries] = {}
 
         async def read(queue: str) -> None:
-            found = await self._dispatcher.held(queue, worker_id=death.worker_id, limit=BITE)
+            found = await self._dispatcher.held(
+                queue, worker_id=death.worker_id, limit=SCRIPT_BATCH
+            )
             _report_parked(queue, found.parked)
             if found.task_ids or found.garbage:
                 held[queue] = found
@@ -239,10 +245,10 @@ class WorkerRecovery:
         return count == 1
 
     async def _forget(self, queue: str, death: Death) -> None:
-        if not await self._dispatcher.close(queue, worker_id=death.worker_id):
+        if not await self._leases.close(queue, worker_id=death.worker_id):
             # Something came in since: a blocked client was handed one more id.
             await self._take_back(queue, death, alone=False)
-            await self._dispatcher.close(queue, worker_id=death.worker_id)
+            await self._leases.close(queue, worker_id=death.worker_id)
 
     async def _take_back(self, queue: str, death: Death, *, alone: bool) -> tuple[int, int]:
         """Take back what a list holds, in at most `ROUNDS` bites; returns how many attempts were
@@ -252,7 +258,7 @@ class WorkerRecovery:
         and would pull the very deliveries that were moved back. Deliveries that are left keep the
         lease (`close`), by which the next pass finds them.
         """
-        lost, limit = 0, BITE
+        lost, limit = 0, SCRIPT_BATCH
         locked: set[str] = set()
         for _ in range(ROUNDS):
             found = await self._dispatcher.held(queue, worker_id=death.worker_id, limit=limit)
@@ -273,7 +279,7 @@ class WorkerRecovery:
             if len(snapshots) < len(set(found.task_ids)):
                 await self._ownership.check()  # ids of another ledger are not ours to park
             # nothing but garbage: there may be very much of it
-            limit = BITE if snapshots else MAX_HELD
+            limit = SCRIPT_BATCH if snapshots else MAX_HELD
             releases = places(queue, found, snapshots)
             # To the heads of the lanes, bite by bite from the newest end: the oldest goes last, so
             # that it comes to stand first.

@@ -155,7 +155,7 @@ def check_schema(version: int) -> list[Finding]:
 
 
 def check_redis(policy: Mapping[str, str]) -> list[Finding]:
-    """Findings about the settings of Redis (`Survey.policy`)."""
+    """Findings about the settings of Redis (`DispatchServer.settings`)."""
     fatal: list[str] = []
     warnings: list[str] = []
     version = _numbers(policy["version"])

@@ -17,9 +17,9 @@ from leaseq.config import Config
 from leaseq.connections.postgres import NotPrimary, check_reachable, open_pool
 from leaseq.connections.primary import learn_timeline
 from leaseq.connections.redis import open_redis
+from leaseq.dispatch.dispatch_server import DispatchServer
 from leaseq.dispatch.keys import Keys
 from leaseq.dispatch.ownership import Owner
-from leaseq.dispatch.survey import Survey
 from leaseq.errors import SchemaMismatch, ServerUnfit, ServerUnreachable
 from leaseq.ledger.roles import find_handler_role, find_service_role
 from leaseq.ledger.schema import LATEST, schema_version
@@ -194,8 +194,8 @@ async def _ask_redis(config: Config) -> tuple[dict[str, str], Owner]:
     newest timeline of Postgres, so Postgres is asked afterwards."""
     redis = open_redis(config, name="leaseq check")
     try:
-        asked = Survey(redis, Keys(config.redis_prefix))
-        policy, owner = await asked.policy(), await asked.owner()
+        server = DispatchServer(redis, Keys(config.redis_prefix))
+        policy, owner = await server.settings(), await server.owner()
     finally:
         await redis.aclose()
     if owner.timeline is not None:

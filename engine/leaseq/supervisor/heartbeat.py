@@ -89,9 +89,7 @@ class Heartbeat:
 
     async def _open(self, queue: str, worker_id: str) -> None:
         token, lease = uuid4().hex, self._config.lease_seconds
-        await self._stores.dispatcher.open(
-            queue, worker_id=worker_id, lease_seconds=lease, token=token
-        )
+        await self._stores.leases.open(queue, worker_id=worker_id, lease_seconds=lease, token=token)
 
     async def beat(self, worker_ids: Sequence[str]) -> dict[str, Renewal]:
         """Renew the leases of these workers; returns a result for each of which something is
@@ -204,7 +202,7 @@ class Heartbeat:
         queues = [
             self._others[(self._turn + number) % len(self._others)] for number in range(share)
         ]
-        missing = await self._stores.dispatcher.unregistered(queues, worker_ids)
+        missing = await self._stores.leases.unregistered(queues, worker_ids)
         self._turn = (self._turn + share) % len(self._others)
         if missing:
             await self._stores.ownership.check()  # as for a lease that was lost
@@ -218,7 +216,7 @@ class Heartbeat:
     ) -> set[str]:
         """Renew in one queue; returns the workers whose lease was lost there. It is opened again
         where the ledger allows."""
-        answers = await self._stores.dispatcher.renew(
+        answers = await self._stores.leases.renew(
             queue, worker_ids, lease_seconds=self._config.lease_seconds
         )
         lost = {worker_id: answer for worker_id, answer in answers.items() if answer != "held"}

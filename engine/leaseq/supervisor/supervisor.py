@@ -296,12 +296,11 @@ class Supervisor:
         self._isolation = asyncio.create_task(self._run_isolated(child))
 
     async def _suspects_wait(self) -> bool:
-        survey = self._stores.survey
         # One command while there are none: a worker may serve hundreds of queues.
         holding = await self._stores.dispatcher.holding(self._spec.queues, lanes=[Lane.SUSPECT])
-        lengths = await survey.lengths([(queue, Lane.SUSPECT) for queue in holding])
+        lengths = await self._stores.lists.lengths([(queue, Lane.SUSPECT) for queue in holding])
         for (queue, _), length in lengths.items():
-            if length > 0 and not await survey.is_paused(queue):
+            if length > 0 and not await self._stores.pause_flags.is_set(queue):
                 return True
         return False
 

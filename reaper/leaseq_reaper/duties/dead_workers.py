@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
-from leaseq.dispatch.deliveries import LeaseView
+from leaseq.dispatch.leases import LeaseView
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.workers import Watched
 from leaseq.observability.telemetry import emit
@@ -69,7 +69,7 @@ class DeadWorkers:
     ) -> None:
         self._lease = recovery.lease_seconds
         self._workers = stores.workers
-        self._dispatcher = stores.dispatcher
+        self._leases = stores.leases
         self._ownership = stores.ownership
         self._recover = recovery.recover
         self._isolation = FailureIsolation(stores)
@@ -124,7 +124,7 @@ class DeadWorkers:
         leases: Leases = {}
 
         async def read(queue: str) -> None:
-            leases[queue] = await self._dispatcher.list_leases(queue)
+            leases[queue] = await self._leases.list_leases(queue)
 
         # A queue that cannot be read is left unwatched, and its workers unsuspected.
         await self._isolation.each(sorted(queues), read, at_once=AT_ONCE)
@@ -194,7 +194,7 @@ class DeadWorkers:
         kept: set[str] = set()
         for queue in sorted({queue for worker_id in unknown for queue in queues_of[worker_id]}):
             names = sorted(worker_id for worker_id in unknown if queue in queues_of[worker_id])
-            dropped = await self._dispatcher.close_each(queue, names)
+            dropped = await self._leases.close_each(queue, names)
             kept.update(set(names).difference(dropped))
             if dropped:
                 emit("lease.dropped", queue=queue, count=len(dropped), worker_id=dropped[0])

@@ -62,11 +62,11 @@ class Promote:
         self._ledger = stores.tasks
         self._due_tasks = stores.due_tasks
         self._dispatcher = stores.dispatcher
-        self._survey = stores.survey
+        self._lists = stores.lists
         self._isolation = FailureIsolation(stores)
         self._clock = clock
         self._positions = DuePositions(clock)
-        self._allowance = PromoteAllowance(self._survey, window=self._dispatcher.window)
+        self._allowance = PromoteAllowance(stores.lane_backlogs, window=self._dispatcher.window)
         self._unsent: list[TaskSnapshot] = []
         self._doubtful: set[str] = set()  # ids of batches whose promotion was not answered
         self._doubt_at = clock()
@@ -165,7 +165,7 @@ class Promote:
             for one in due
             if one.queue != UNKNOWN
         }
-        lengths = await self._survey.lengths([*lanes])
+        lengths = await self._lists.lengths([*lanes])
         rooms = {lanes[lane]: self._dispatcher.window - length for lane, length in lengths.items()}
         for lane, most in (await self._allowance.allowances(lanes)).items():
             rooms[lanes[lane]] = min(rooms.get(lanes[lane], 0), most)

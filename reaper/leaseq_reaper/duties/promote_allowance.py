@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from leaseq.dispatch.survey import Survey
+from leaseq.dispatch.lane_backlogs import LaneBacklogs
 from leaseq.model import Lane
 
 Place = tuple[str, Lane]
@@ -22,8 +22,8 @@ Place = tuple[str, Lane]
 class PromoteAllowance:
     """How much promote may bring into lanes with a backlog."""
 
-    def __init__(self, survey: Survey, *, window: int) -> None:
-        self._survey = survey
+    def __init__(self, backlogs: LaneBacklogs, *, window: int) -> None:
+        self._lane_backlogs = backlogs
         self._most = max(window // 2, 1)
         self._cursors: dict[Place, str] = {}
         self._brought: dict[Place, int] = {}
@@ -33,11 +33,11 @@ class PromoteAllowance:
         out."""
         places = set(places)
         queues = (
-            {queue for queue, _ in places} & set(await self._survey.with_backlogs())
+            {queue for queue, _ in places} & set(await self._lane_backlogs.queues())
             if places
             else set()
         )
-        backlogs = await self._survey.backlogs_of(sorted(queues))
+        backlogs = await self._lane_backlogs.read_many(sorted(queues))
         cursors = {
             (queue, lane): backlog.cursor
             for queue, lanes in backlogs.items()

@@ -40,7 +40,7 @@ from msgspec import Struct
 
 from leaseq.codec import LAST_ID, next_id
 from leaseq.dispatch.backlog import Backlog
-from leaseq.dispatch.dispatcher import BITE
+from leaseq.dispatch.scripts import SCRIPT_BATCH
 from leaseq.failpoints import reach
 from leaseq.ledger.backlogs import BacklogBatch
 from leaseq.model import Lane
@@ -109,7 +109,8 @@ class Refill:
     def __init__(self, stores: Stores, *, clock: Clock = time.monotonic) -> None:
         self._backlogs = stores.backlogs
         self._dispatcher = stores.dispatcher
-        self._survey = stores.survey
+        self._lists = stores.lists
+        self._lane_backlogs = stores.lane_backlogs
         self._window = stores.dispatcher.window
         self._isolation = FailureIsolation(stores)
         self._clock = clock
@@ -122,7 +123,7 @@ class Refill:
 
     async def run_once(self) -> None:
         """Fill the lanes that are half empty."""
-        named = await self._survey.with_backlogs()
+        named = await self._lane_backlogs.queues()
         now = self._clock()
         if named != self._marks:
             self._marks = named
@@ -133,7 +134,7 @@ class Refill:
             queue for queue in named if queue not in self._idle or now >= self._idle[queue].until
         ]
         queues = await self._changed(queues)
-        backlogs = await self._survey.backlogs_of(sorted(queues))
+        backlogs = await self._lane_backlogs.read_many(sorted(queues))
         await self._unname([queue for queue in queues if queue not in backlogs])
         await self._fill_all(await self._half_empty(backlogs))
         self.idle.note(
@@ -153,7 +154,7 @@ class Refill:
             if (idle := self._idle.get(queue)) and idle.times % READ_EVERY
         }
         places = [place for idle in resting.values() for place in idle.places]
-        lengths = await self._survey.lengths(places) if places else {}
+        lengths = await self._lists.lengths(places) if places else {}
         now = self._clock()
         unchanged = set()
         for queue, idle in resting.items():
@@ -166,10 +167,10 @@ class Refill:
         """These have no backlog. One may have begun since we looked, and been named before we take
         the name away."""
         if queues:
-            await self._survey.unname_backlogs(queues)
-            begun = await self._survey.backlogs_of(sorted(queues))
+            await self._lane_backlogs.remove(queues)
+            begun = await self._lane_backlogs.read_many(sorted(queues))
             if begun:
-                await self._survey.name_backlogs([*begun])
+                await self._lane_backlogs.add([*begun])
 
     async def _half_empty(
         self, backlogs: Mapping[str, Mapping[Lane, Backlog]]
@@ -177,7 +178,7 @@ class Refill:
         """The lanes that want something. Queues in which none does are looked at less often while
         nothing moves."""
         places = [(queue, lane) for queue, lanes in backlogs.items() for lane in lanes]
-        lengths = await self._survey.lengths(places)
+        lengths = await self._lists.lengths(places)
         wanting = [
             place for place in places if place in lengths and 2 * lengths[place] < self._window
         ]
@@ -222,7 +223,7 @@ class Refill:
         until = self._clock() + full.seconds
         backlog, room = await self._bring_in(full, full.backlog, room=full.room), 0
         while backlog is not None and self._clock() < until:
-            room = self._window - await self._survey.length(full.queue, full.lane)
+            room = self._window - await self._lists.length(full.queue, full.lane)
             if room <= 0:
                 return
             backlog = await self._bring_in(full, backlog, room=room)
@@ -252,7 +253,7 @@ class Refill:
         reach("refill.read")
         wanted = stretch.task_ids[:room]
         if not is_known or end == LAST_ID or not in_lane.isdisjoint(wanted):
-            in_lane = await self._survey.ahead(full.queue, full.lane, cursor=seen.cursor)
+            in_lane = await self._lists.ahead(full.queue, full.lane, cursor=seen.cursor)
         missing = [task_id for task_id in wanted if task_id not in in_lane]
         next_backlog = _backlog_after(seen, stretch, wanted=wanted, rows=full.rows)
         after = await self._push(full, missing, seen=seen, next_backlog=next_backlog)
@@ -267,7 +268,7 @@ class Refill:
         self, full: FullLane, missing: list[str], *, seen: Backlog, next_backlog: Backlog | None
     ) -> Backlog | None:
         while True:
-            batch, missing = missing[:BITE], missing[BITE:]
+            batch, missing = missing[:SCRIPT_BATCH], missing[SCRIPT_BATCH:]
             after = seen.later(missing[0]) if missing else next_backlog
             if not await self._dispatcher.refill(
                 full.queue, batch, lane=full.lane, seen=seen, left=after

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from leaseq.dispatch.deliveries import LeaseView
+from leaseq.dispatch.leases import LeaseView
 
 Clock = Callable[[], float]
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+from leaseq.dispatch.dispatch_server import DispatchServer
 from leaseq.dispatch.ownership import Ownership
-from leaseq.dispatch.survey import Survey
 from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.observability.telemetry import emit
@@ -25,9 +25,9 @@ class DataLossDetector:
     """Remembers the epoch and the run id of the server."""
 
     def __init__(
-        self, survey: Survey, ownership: Ownership, *, isolation: FailureIsolation
+        self, server: DispatchServer, ownership: Ownership, *, isolation: FailureIsolation
     ) -> None:
-        self._survey = survey
+        self._dispatch_server = server
         self._ownership = ownership
         self._left = ownership.guard.generation
         self._isolation = isolation
@@ -46,7 +46,7 @@ class DataLossDetector:
             # First: the epochs of another ledger would look like a loss, and all waiting tasks
             # would be delivered there.
             await self._ownership.check()
-            server = await self._survey.run_id()
+            server = await self._dispatch_server.run_id()
             if self._left != self._ownership.guard.generation:
                 self._left = self._ownership.guard.generation
                 self._reason = (
@@ -63,10 +63,10 @@ class DataLossDetector:
         return reason
 
     async def _check(self) -> None:
-        before, found = self._epoch, await self._survey.epoch()
+        before, found = self._epoch, await self._dispatch_server.epoch()
         if found is None:
             reach("epoch.beginning")
-        self._epoch = found or await self._survey.begin_epoch(uuid4().hex)
+        self._epoch = found or await self._dispatch_server.begin_epoch(uuid4().hex)
         if before is not None and before != self._epoch:
             self._reason = "the epoch of dispatch has changed"
             emit("epoch.changed", before=before, found=found, now=self._epoch)

@@ -65,7 +65,7 @@ class DispatchScan:
         for _ in range(SLICES):
             if self._cursor == 0:
                 self._round_at = self._clock() + ROUND_SECONDS
-            self._cursor, keys = await self._stores.survey.scan(self._cursor, count=SLICE)
+            self._cursor, keys = await self._stores.lists.scan(self._cursor, count=SLICE)
             await self._sort_out(keys)
             if self._cursor == 0:
                 return
@@ -87,14 +87,12 @@ class DispatchScan:
                     continue
         await self._flags.remove(flags)
         if backlogs:
-            await self._stores.survey.name_backlogs(backlogs)
+            await self._stores.lane_backlogs.add(backlogs)
         if owners:
             await self._bring_back(owners)
 
     async def _bring_back(self, owners: dict[str, set[str]]) -> None:
-        views = await self._isolation.sort_out(
-            await self._stores.dispatcher.list_leases_of([*owners])
-        )
+        views = await self._isolation.sort_out(await self._stores.leases.list_leases_of([*owners]))
         listed = {queue: {view.worker_id for view in found} for queue, found in views.items()}
         # A queue whose leases cannot be read is left alone.
         named = {

@@ -47,7 +47,7 @@ class ForgottenAttempts:
         self._ledger = stores.tasks
         self._workers = stores.workers
         self._dispatcher = stores.dispatcher
-        self._survey = stores.survey
+        self._lists = stores.lists
         self._isolation = isolation
         self._clock = clock
         self._found: dict[Claim, tuple[str, float]] = {}  # the queue, and when it was first seen
@@ -89,7 +89,7 @@ class ForgottenAttempts:
         async def read(owner: Owner) -> None:
             queue, worker_id = owner
             ids = {claim.task_id for claim in owners[owner]}
-            named = await self._survey.processing(queue, [worker_id], among=ids)
+            named = await self._lists.processing(queue, [worker_id], among=ids)
             missing.update(claim for claim in owners[owner] if claim.task_id not in named)
 
         owners = _by_owner(claims)

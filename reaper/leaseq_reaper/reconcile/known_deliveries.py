@@ -24,7 +24,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
-from leaseq.dispatch.survey import End, Survey
+from leaseq.dispatch.queue_lists import End, QueueLists
 from leaseq.model import Lane, TaskSnapshot
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import FailureIsolation
@@ -51,9 +51,9 @@ class KnownDeliveries:
     """Compares tasks with their lanes, and remembers the deliveries."""
 
     def __init__(
-        self, survey: Survey, *, isolation: FailureIsolation, clock: Clock = time.monotonic
+        self, lists: QueueLists, *, isolation: FailureIsolation, clock: Clock = time.monotonic
     ) -> None:
-        self._survey = survey
+        self._lists = lists
         self._isolation = isolation
         self._clock = clock
         self._lanes: dict[Place, ComparedLane] = {}
@@ -69,9 +69,7 @@ class KnownDeliveries:
         before = await self._look_at(candidates)
         wanted = {place: candidates[place].keys() for place in before}
         lengths = {place: end.length for place, end in before.items()}
-        found = await self._isolation.sort_out(
-            await self._survey.delivered(wanted, lengths=lengths)
-        )
+        found = await self._isolation.sort_out(await self._lists.delivered(wanted, lengths=lengths))
         after = await self._look_at([place for place, task_ids in found.items() if task_ids])
         for place, end in after.items():
             if end == before[place]:
@@ -107,7 +105,7 @@ class KnownDeliveries:
                 self._drop(place)
 
     async def _look_at(self, places: Collection[Place]) -> dict[Place, End]:
-        return await self._survey.ends([*places]) if places else {}
+        return await self._lists.ends([*places]) if places else {}
 
     def _remember(self, place: Place, end: End, tasks: Sequence[TaskSnapshot]) -> None:
         now = self._clock()

@@ -35,7 +35,7 @@ class PauseFlags:
         """Set the flags of this share that dispatch lacks. At the end of a round, remove those of
         queues that were resumed."""
         share = await self._stores.queues.list_paused(after=self._after, limit=SHARE)
-        flags = await self._isolation.sort_out(await self._stores.survey.paused(share))
+        flags = await self._isolation.sort_out(await self._stores.pause_flags.read_many(share))
         await self._write([queue for queue in share if not flags.get(queue, True)], paused=True)
         self._seen.update(share)
         self._after = share[-1] if len(share) == SHARE else ""
@@ -59,7 +59,9 @@ class PauseFlags:
             await self._write([queue for queue in queues if queue not in paused], paused=False)
 
     async def _write(self, queues: list[str], *, paused: bool) -> None:
-        await self._isolation.sort_out(await self._stores.survey.pause_many(queues, paused=paused))
+        await self._isolation.sort_out(
+            await self._stores.pause_flags.set_many(queues, paused=paused)
+        )
 
 
 __all__ = ["PauseFlags"]

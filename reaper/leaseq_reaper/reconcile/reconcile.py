@@ -70,7 +70,7 @@ class Reconcile:
         self._budget = SHARE * interval_seconds
         self._isolation = FailureIsolation(stores)
         self._data_loss = DataLossDetector(
-            stores.survey, stores.ownership, isolation=self._isolation
+            stores.dispatch_server, stores.ownership, isolation=self._isolation
         )
         self._stranded = Stranded(stores, isolation=self._isolation, clock=clock)
         self._orphans = Orphans(stores, recovery, isolation=self._isolation, clock=clock)

@@ -84,12 +84,14 @@ class Stranded:
     ) -> None:
         self._ledger = stores.tasks
         self._dispatcher = stores.dispatcher
-        self._survey = stores.survey
+        self._lists = stores.lists
+        self._lane_backlogs = stores.lane_backlogs
+        self._leases = stores.leases
         self._isolation = isolation
         self._clock = clock
         self._backoff_until = clock()
         self._standing: dict[Place, StandingBacklog] = {}
-        self._known = KnownDeliveries(stores.survey, isolation=isolation, clock=clock)
+        self._known = KnownDeliveries(stores.lists, isolation=isolation, clock=clock)
 
     @property
     def backing_off(self) -> bool:
@@ -108,7 +110,7 @@ class Stranded:
                 lanes.setdefault(queue, {})[lane] = one.backlog
         unread = {task.queue for task in waiting if task.lane not in lanes.get(task.queue, {})}
         if unread:
-            fresh = await self._survey.backlogs_of(sorted(unread))
+            fresh = await self._lane_backlogs.read_many(sorted(unread))
             await self._name_unnamed(fresh)
             self._note(unread, fresh)
             lanes.update({queue: fresh.get(queue, {}) for queue in unread})
@@ -122,10 +124,10 @@ class Stranded:
     async def _name_unnamed(self, backlogs: Mapping[str, Mapping[Lane, Backlog]]) -> None:
         """Let the refill know of these: a backlog that no push has begun (values in Redis are
         hostile) has been named by none."""
-        named = await self._survey.with_backlogs() if backlogs else {}
+        named = await self._lane_backlogs.queues() if backlogs else {}
         unnamed = [queue for queue in backlogs if queue not in named]
         if unnamed:
-            await self._survey.name_backlogs(unnamed)
+            await self._lane_backlogs.add(unnamed)
 
     async def accounted(self, *, after: str) -> Accounted:
         """Tasks that the ledger may leave out of the chunk after this id.
@@ -145,7 +147,7 @@ class Stranded:
             if now >= one.until and one.seconds >= TRUST_STANDING_SECONDS
         }
         if doubtful:
-            self._note(doubtful, await self._survey.backlogs_of(sorted(doubtful)))
+            self._note(doubtful, await self._lane_backlogs.read_many(sorted(doubtful)))
         trusted = (
             (place, one.backlog.cursor) for place, one in self._standing.items() if now < one.until
         )
@@ -218,7 +220,7 @@ class Stranded:
 
     async def _depth(self, places: AbstractSet[Place]) -> int:
         """How many ids wait in these lanes."""
-        return sum((await self._survey.lengths([*places])).values())
+        return sum((await self._lists.lengths([*places])).values())
 
     async def _redeliver(self, missing: dict[str, TaskSnapshot]) -> None:
         """For all queues together: after a loss of data there may be thousands, with one task
@@ -252,12 +254,12 @@ class Stranded:
                 )
 
     async def _missing(self, queue: str, task_ids: set[str]) -> set[str]:
-        missing = task_ids - await self._survey.waiting(queue, among=task_ids)
+        missing = task_ids - await self._lists.waiting(queue, among=task_ids)
         if missing:
             # Owners that are closed already count too: their lists are brought back by the reaping
             # that is about to finish.
-            owners = [view.worker_id for view in await self._dispatcher.list_leases(queue)]
-            missing -= await self._survey.processing(queue, owners, among=missing)
+            owners = [view.worker_id for view in await self._leases.list_leases(queue)]
+            missing -= await self._lists.processing(queue, owners, among=missing)
         return missing
 
 

@@ -8,7 +8,7 @@ from leaseq.cli import parameters
 from leaseq.cli.output import moment, print_json, print_table
 from leaseq.cli.servers import reading, with_engine
 from leaseq.cli.streams import note, say
-from leaseq.dispatch.survey import Depths
+from leaseq.dispatch.queue_lists import Depths
 from leaseq.model import QueueRecord
 from leaseq.operations.engine import Engine
 from leaseq_api.schemas import PausedView, QueueList, QueueView

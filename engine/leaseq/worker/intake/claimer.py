@@ -15,7 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
-from leaseq.dispatch.dispatcher import BITE
+from leaseq.dispatch.scripts import SCRIPT_BATCH
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.ledger.workers import WorkerLedger
@@ -83,7 +83,7 @@ class Claimer:
     def _next(self) -> list[WaitingClaim]:
         calls = [self._waiting.popleft()]
         count = len(calls[0][0])
-        while self._waiting and count + len(self._waiting[0][0]) <= BITE:
+        while self._waiting and count + len(self._waiting[0][0]) <= SCRIPT_BATCH:
             count += len(self._waiting[0][0])
             calls.append(self._waiting.popleft())
         return calls

@@ -1,17 +1,15 @@
-"""Read the state of dispatch as a whole, for the reconciler and for operators.
+"""Read the lists of queues: their lengths, and the deliveries in them.
 
-The path of a task calls none of this. A key of another type is removed where it is found
-(scripts.py) and counts as empty. A value that cannot be valid stays on the server, however large it
-is: the scripts cut it or omit it.
+The reconciler and operators read them; the path of a task calls none of this. A key of another type
+is removed where it is found (scripts.py) and counts as empty. A value that cannot be valid stays on
+the server, however large it is: the scripts cut it or omit it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import (
     AsyncIterator,
-    Callable,
     Container,
     Hashable,
     Iterable,
@@ -22,36 +20,25 @@ from collections.abc import (
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import datetime
-from itertools import chain
 from typing import Any, TypeVar
 
 from msgspec import Struct
 from redis.asyncio import Redis
-from redis.asyncio.client import Pipeline
-from redis.exceptions import NoPermissionError, ResponseError
 
-from leaseq.codec import FIRST_ID
-from leaseq.dispatch.backlog import FIELDS, Backlog, read_backlogs
 from leaseq.dispatch.deliveries import as_bytes
 from leaseq.dispatch.keys import Keys
-from leaseq.dispatch.ownership import NO_LEDGER, Owner, ask_owner
+from leaseq.dispatch.lane_backlogs import LaneBacklogs
 from leaseq.dispatch.reachable import reachable
-from leaseq.dispatch.scripts import Call, Scripts, is_odd
+from leaseq.dispatch.scripts import PIPELINE, Call, Scripts
 from leaseq.errors import ServerUnreachable
 from leaseq.model import NAME, Lane
 
 PAGE = 5000
-# Commands of one pipeline: the server answers other clients between two pipelines, and a reply is
-# bounded.
-SLICE = 500
-
-# The run id of the server process, in the reply to INFO.
-RUN_ID = re.compile(rb"^run_id:(\S+)", re.MULTILINE)
 
 LISTED = (Lane.HIGH, Lane.NORMAL, Lane.LOW, Lane.SUSPECT)
 LISTS = len(LISTED) + 1  # parked values, too
-# Queues whose depths are read together: their lists make one reply of SLICE numbers.
-QUEUES_AT_ONCE = SLICE // LISTS
+# Queues whose depths are read together: their lists make one reply of PIPELINE numbers.
+QUEUES_AT_ONCE = PIPELINE // LISTS
 
 T = TypeVar("T", bound=Hashable)
 
@@ -81,17 +68,17 @@ class End(Struct, frozen=True):
     last: bytes
 
 
-class Survey:
-    """Reads, and the few writes of an operator. With `repairs` false, for a process that only
-    reads, odd keys are not changed."""
+class QueueLists:
+    """The lanes, the processing lists and the parked values of all queues. With `repairs` false,
+    for a process that only reads, a key of another type is not removed."""
 
-    def __init__(self, client: Redis, keys: Keys, *, repairs: bool = True) -> None:
+    def __init__(
+        self, client: Redis, keys: Keys, backlogs: LaneBacklogs, *, repairs: bool = True
+    ) -> None:
         self._client = client
         self._keys = keys
+        self._backlogs = backlogs
         self._scripts = Scripts(client, repairs=repairs)
-        # The marks of the last read: hundreds of idle backlogs have the same marks each time.
-        self._named: Sequence[Any] = []
-        self._marks: Mapping[str, str] = {}
 
     async def depths(self, queue: str) -> Depths:
         """The lengths of the lists of a queue, and whether more tasks wait."""
@@ -103,7 +90,7 @@ class Survey:
         found: dict[str, Depths] = {}
         with suppress(ServerUnreachable, TimeoutError):
             async with asyncio.timeout(seconds):
-                with_backlogs = await self.with_backlogs()
+                with_backlogs = await self._backlogs.queues()
                 for start in range(0, len(queues), QUEUES_AT_ONCE):
                     found |= await self._depths_of(
                         queues[start : start + QUEUES_AT_ONCE], with_backlogs
@@ -118,7 +105,9 @@ class Survey:
             for queue in queues
         ]
         numbers = iter(await self._lengths_of([name for names in lists for name in names]))
-        backlogs = await self._backlogs_of([queue for queue in queues if queue in with_backlogs])
+        backlogs = await self._backlogs.read_many(
+            [queue for queue in queues if queue in with_backlogs]
+        )
         found: dict[str, Depths] = {}
         for queue in queues:
             high, normal, low, suspect, parked = (next(numbers) for _ in range(LISTS))
@@ -136,8 +125,8 @@ class Survey:
     async def lengths(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], int]:
         """The number of deliveries in each of these lanes of a queue."""
         found: dict[tuple[str, Lane], int] = {}
-        for start in range(0, len(lanes), SLICE):
-            some = lanes[start : start + SLICE]
+        for start in range(0, len(lanes), PIPELINE):
+            some = lanes[start : start + PIPELINE]
             lengths = await self._lengths_of([self._keys.ready(*place) for place in some])
             found |= dict(zip(some, lengths, strict=True))
         return found
@@ -146,27 +135,18 @@ class Survey:
         """One reply for all queues. A reply for each would cost a client thirty times as much."""
         with reachable():
             lengths = await self._scripts.run("lengths", names, [])
-            await self._repair(names, lengths)
+            await self._scripts.repair_answered(names, lengths)
         return [max(length, 0) for length in lengths]
-
-    async def _repair(self, names: Sequence[str], replies: Sequence[object]) -> None:
-        """Remove the keys for which a script has answered -1; they then count as empty. Raises if
-        we may not remove them."""
-        odd = [name for name, reply in zip(names, replies, strict=True) if reply == -1]
-        if odd and not await self._scripts.repair(odd):
-            raise ResponseError(
-                f"WRONGTYPE: {odd[0]} is of another type, and this user of Redis may not remove it"
-            )
 
     async def ends(self, lanes: Sequence[tuple[str, Lane]]) -> dict[tuple[str, Lane], End]:
         """The length of each of these lanes of a queue, and its last delivery."""
         found: dict[tuple[str, Lane], End] = {}
-        for start in range(0, len(lanes), SLICE):
-            some = lanes[start : start + SLICE]
+        for start in range(0, len(lanes), PIPELINE):
+            some = lanes[start : start + PIPELINE]
             names = [self._keys.ready(*place) for place in some]
             with reachable():
                 flat = await self._scripts.run("ends", names, [])
-                await self._repair(names, flat[::2])
+                await self._scripts.repair_answered(names, flat[::2])
             ends = zip(some, flat[::2], flat[1::2], strict=True)
             found |= {place: End(max(length, 0), last) for place, length, last in ends}
         return found
@@ -204,47 +184,6 @@ class Survey:
             return await self.waiting(queue, among=among, lanes=[lane])
         except ServerUnreachable as error:
             return error
-
-    async def _ask_each(
-        self, items: Sequence[T], ask: Callable[[Pipeline, T], object]
-    ) -> dict[T, Any]:
-        """One command for each item, in pipelines. By item: the reply, or the error (for a key of
-        another type, say)."""
-        answers: dict[T, Any] = {}
-        for start in range(0, len(items), SLICE):
-            some = items[start : start + SLICE]
-            with reachable():
-                pipe = self._client.pipeline(transaction=False)
-                _ = [ask(pipe, item) for item in some]
-                replies = await pipe.execute(raise_on_error=False)
-            for item, reply in zip(some, replies, strict=True):
-                answers[item] = (
-                    ServerUnreachable(f"Redis does not answer: {reply}")
-                    if isinstance(reply, Exception)
-                    else reply
-                )
-        return answers
-
-    async def backlogs(self, queue: str) -> dict[Lane, Backlog]:
-        """The lanes of a queue of which a part waits in the ledger."""
-        return (await self._backlogs_of([queue]))[queue]
-
-    async def backlogs_of(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog]]:
-        """The backlogs of these queues, by queue and lane. Queues without any are omitted."""
-        found: dict[str, dict[Lane, Backlog]] = {}
-        for start in range(0, len(queues), SLICE):
-            found |= await self._backlogs_of(queues[start : start + SLICE])
-        return {queue: lanes for queue, lanes in found.items() if lanes}
-
-    async def _backlogs_of(self, queues: Sequence[str]) -> dict[str, dict[Lane, Backlog]]:
-        names = [self._keys.backlog(queue) for queue in queues]
-        with reachable():
-            found = await self._scripts.run("backlogs", names, [FIRST_ID, *FIELDS]) if names else []
-            await self._repair(names, found)
-        return {
-            queue: {} if values == -1 else read_backlogs(values)
-            for queue, values in zip(queues, found, strict=True)
-        }
 
     async def waiting(
         self, queue: str, *, among: AbstractSet[str], lanes: Iterable[Lane] = Lane
@@ -284,7 +223,7 @@ class Survey:
         cursor = 0
         while True:
             cursor, names = await self._scan(
-                cursor, self._keys.processing_pattern(queue), count=SLICE
+                cursor, self._keys.processing_pattern(queue), count=PIPELINE
             )
             owners.update(name.rpartition(":")[2] for name in names)
             if cursor == 0:
@@ -301,133 +240,6 @@ class Survey:
         with reachable():
             after, names = await self._scripts.run("scan", [], [cursor, pattern, count])
         return int(after), [as_bytes(name).decode(errors="replace") for name in names]
-
-    async def epoch(self) -> str | None:
-        """The epoch of dispatch; None if Redis has none."""
-        with reachable():
-            return await self._epoch("") or None
-
-    async def begin_epoch(self, token: str) -> str:
-        """Set the epoch unless there is one. Returns the current epoch."""
-        with reachable():
-            return await self._epoch(token)
-
-    async def _epoch(self, token: str) -> str:
-        value: bytes = await self._scripts.run("epoch", [self._keys.data()], [token])
-        return value.decode(errors="replace")
-
-    async def owner(self) -> Owner:
-        """The ledger that owns the prefix, and the newest timeline of its Postgres."""
-        with reachable():
-            try:
-                return await ask_owner(self._scripts, self._keys)
-            except ResponseError as error:
-                if not is_odd(error):
-                    raise
-                return Owner(NO_LEDGER, None)
-
-    async def run_id(self) -> str | None:
-        """The run id of the server process, which changes with every restart; None if INFO is not
-        allowed."""
-        with reachable():
-            try:
-                # As one word: for a command that redis-py knows, it parses all forty lines of the
-                # reply.
-                said = await self._client.execute_command("INFO server")  # type: ignore[no-untyped-call]
-            except NoPermissionError:
-                return None
-        found = RUN_ID.search(said)
-        return found and found[1].decode("ascii", "replace")
-
-    async def probe(self) -> None:
-        """Raise `ServerUnreachable` unless Redis answers and would accept a write. A full server or
-        a replica would not."""
-        with reachable():
-            await self._client.set(self._keys.probe(), "", xx=True)
-
-    async def policy(self) -> dict[str, str]:
-        """Settings that could break a guarantee, as far as the server reports them (some may be
-        hidden: then empty)."""
-        with reachable():
-            pipe = self._client.pipeline(transaction=False)
-            _ = [
-                pipe.info(section) for section in ("memory", "persistence", "replication", "server")
-            ]
-            try:
-                memory, persistence, replication, server = await pipe.execute()
-            except NoPermissionError:
-                memory = persistence = replication = server = {}
-        return {
-            "maxmemory_policy": str(memory.get("maxmemory_policy", "")),
-            "aof_enabled": str(persistence.get("aof_enabled", "")),
-            "role": str(replication.get("role", "")),
-            "mode": str(server.get("redis_mode") or server.get("server_mode", "")),
-            "product": "Valkey"
-            if server.get("valkey_version") or server.get("server_name") == "valkey"
-            else "Redis",
-            "version": str(server.get("valkey_version") or server.get("redis_version", "")),
-        }
-
-    async def pause(self, queue: str, *, paused: bool) -> None:
-        """Copy the ledger's pause flag to dispatch, where workers read it."""
-        with reachable():
-            if paused:
-                await self._client.set(self._keys.paused(queue), "1")
-            else:
-                await self._client.delete(self._keys.paused(queue))
-
-    async def pause_many(self, queues: Sequence[str], *, paused: bool) -> dict[str, object]:
-        """The same for many queues. By queue: a reply, or the error."""
-        if paused:
-            return await self._ask_each(
-                queues, lambda pipe, queue: pipe.set(self._keys.paused(queue), "1")
-            )
-        return await self._ask_each(
-            queues, lambda pipe, queue: pipe.delete(self._keys.paused(queue))
-        )
-
-    async def is_paused(self, queue: str) -> bool:
-        """Whether dispatch has the pause flag of a queue."""
-        with reachable():
-            return bool(await self._client.exists(self._keys.paused(queue)))
-
-    async def paused(self, queues: Sequence[str]) -> dict[str, bool | ServerUnreachable]:
-        """Which of these queues have the flag that workers read."""
-        found = await self._ask_each(
-            queues, lambda pipe, queue: pipe.exists(self._keys.paused(queue))
-        )
-        return {
-            queue: answer if isinstance(answer, ServerUnreachable) else bool(answer)
-            for queue, answer in found.items()
-        }
-
-    async def with_backlogs(self) -> Mapping[str, str]:
-        """The queues that may have a backlog. A push that begins one names it, and the scan of the
-        key space finds the others.
-
-        Each queue comes with the mark that the last such push has set. A scan and older versions
-        set an empty mark.
-        """
-        with reachable():
-            found = await self._scripts.run("named", [self._keys.backlogs()], [])
-        if found != self._named:
-            self._named = found
-            texts = [text.decode("ascii", "replace") for text in found]
-            self._marks = dict(zip(texts[::2], texts[1::2], strict=True))
-        return self._marks
-
-    async def name_backlogs(self, queues: Sequence[str]) -> None:
-        """Record that these queues may have a backlog."""
-        with reachable():
-            await self._scripts.tell(
-                "HSET", self._keys.backlogs(), *chain.from_iterable((queue, "") for queue in queues)
-            )
-
-    async def unname_backlogs(self, queues: Sequence[str]) -> None:
-        """Record that these queues have none. A backlog that begins now may lose its name: check
-        again afterwards."""
-        with reachable():
-            await self._scripts.tell("HDEL", self._keys.backlogs(), *queues)
 
     async def _find(self, names: Iterable[str], among: AbstractSet[str]) -> set[str]:
         wanted = {task_id.encode() for task_id in among}
@@ -478,4 +290,4 @@ def _batches(lengths: Mapping[T, int], *, most: int) -> Iterator[list[T]]:
         yield some
 
 
-__all__ = ["Depths", "End", "Survey"]
+__all__ = ["Depths", "End", "QueueLists"]

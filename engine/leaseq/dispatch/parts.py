@@ -1,0 +1,45 @@
+"""The parts of dispatch, each with a noun of its own, over one client."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from redis.asyncio import Redis
+
+from leaseq.config import DISPATCH_WINDOW
+from leaseq.dispatch.dispatch_server import DispatchServer
+from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.dispatch.keys import Keys
+from leaseq.dispatch.lane_backlogs import LaneBacklogs
+from leaseq.dispatch.leases import WorkerLeases
+from leaseq.dispatch.pause_flags import PauseFlags
+from leaseq.dispatch.queue_lists import QueueLists
+
+
+class DispatchParts(Struct, frozen=True, kw_only=True):
+    """Dispatch as one process sees it."""
+
+    dispatcher: Dispatcher
+    leases: WorkerLeases
+    lists: QueueLists
+    lane_backlogs: LaneBacklogs
+    pause_flags: PauseFlags
+    dispatch_server: DispatchServer
+
+
+def parts_over(
+    client: Redis, keys: Keys, *, window: int = DISPATCH_WINDOW, repairs: bool = True
+) -> DispatchParts:
+    """All parts, over one client. With `repairs` false, for a process that only reads, the parts
+    that read dispatch as a whole remove no key of another type."""
+    lane_backlogs = LaneBacklogs(client, keys, repairs=repairs)
+    return DispatchParts(
+        dispatcher=Dispatcher(client, keys, window=window),
+        leases=WorkerLeases(client, keys),
+        lists=QueueLists(client, keys, lane_backlogs, repairs=repairs),
+        lane_backlogs=lane_backlogs,
+        pause_flags=PauseFlags(client, keys),
+        dispatch_server=DispatchServer(client, keys, repairs=repairs),
+    )
+
+
+__all__ = ["DispatchParts", "parts_over"]
