@@ -219,13 +219,38 @@ def test_rows_are_locked_in_the_order_in_which_they_were_sent(
     assert joins == {"Nested Loop"}
 
 
+LONE: dict[str, dict[str, Any]] = {
+    "submit_tasks": rows.submission_arrays([submission()])
+    | {"retention": 60.0, "after_commit": False, "patience": "250"},
+    "claim_tasks": {"ids": IDS[:1], "worker_id": "w"},
+    "settle_attempts": rows.settlement_arrays([errored(LEASE)]),
+}
+
+
+@pytest.mark.parametrize("name", LONE)
+def test_statement_for_one_row_is_not_planned_each_time(
+    full: psycopg.Connection, name: str
+) -> None:
+    """Planning takes longer than running it. Postgres plans a statement anew for as long as the
+    values make it look cheaper than with unknown ones."""
+    given, text = _given(LONE[name]), _numbered(name, LONE[name])
+    try:
+        with full.transaction(force_rollback=True):
+            full.execute(f"prepare hot as {text}".encode())
+            for _ in range(8):
+                full.execute(sql.SQL("execute hot {}").format(given))
+            planned = full.execute(
+                "select custom_plans from pg_prepared_statements where name = 'hot'"
+            ).fetchone()
+    finally:
+        full.execute("deallocate all")
+    assert planned == (5,)
+
+
 def _explain(
     conn: psycopg.Connection, name: str, params: dict[str, Any], mode: str
 ) -> dict[str, Any]:
-    numbers = {param: f"${n}" for param, n in zip(params, itertools.count(1), strict=False)}
-    text = re.sub(r"%\((\w+)\)s", lambda match: numbers[match[1]], STATEMENTS[name])
-    literals = sql.SQL(", ").join(_literal(value) for value in params.values())
-    given = sql.SQL("({})").format(literals) if params else sql.SQL("")
+    given, text = _given(params), _numbered(name, params)
     try:
         with conn.transaction(force_rollback=True):
             conn.execute(f"set local plan_cache_mode = {mode}".encode())
@@ -238,6 +263,16 @@ def _explain(
     assert row is not None
     plan: dict[str, Any] = row[0][0]["Plan"]
     return plan
+
+
+def _numbered(name: str, params: dict[str, Any]) -> str:
+    numbers = {param: f"${n}" for param, n in zip(params, itertools.count(1), strict=False)}
+    return re.sub(r"%\((\w+)\)s", lambda match: numbers[match[1]], STATEMENTS[name])
+
+
+def _given(params: dict[str, Any]) -> sql.Composable:
+    literals = sql.SQL(", ").join(_literal(value) for value in params.values())
+    return sql.SQL("({})").format(literals) if params else sql.SQL("")
 
 
 def _literal(value: Any) -> sql.Composable:

@@ -14,6 +14,7 @@
 -- is true past `expires_at` unless an earlier attempt began: only a task that was never begun
 -- expires. An attempt that its worker handed over without starting it did not begin. The attempts
 -- are read for such tasks alone.
+-- The array of ids stands in a subquery, for the reason in submit_tasks.sql.
 with me as (
     select id, queues from leaseq.workers
     where id = %(worker_id)s and closed_at is null
@@ -21,7 +22,7 @@ with me as (
 ), kept as materialized (
     select array(select name from leaseq.queues where paused limit 9) as queues
 ), wanted as materialized (
-    select id, 'PENDING' as state from unnest(%(ids)s::uuid[]) as w (id)
+    select id, 'PENDING' as state from unnest((select %(ids)s::uuid[])) as w (id)
 )
 update leaseq.tasks as t
 set state = 'PROCESSING', attempt = t.attempt + 1, worker_id = me.id,

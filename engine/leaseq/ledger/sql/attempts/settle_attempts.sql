@@ -9,10 +9,11 @@
 -- the first of which is `attempt`. clock_timestamp(), because inside a handler's transaction now()
 -- is the time at which that began. `before` is a column and not a constant for the reason in
 -- claim_tasks.sql.
+-- The array of ids stands in a subquery, for the reason in submit_tasks.sql.
 with endings as materialized (
     select *, 'PROCESSING' as before
     from unnest(
-        %(ids)s::uuid[], %(attempts)s::integer[], %(worker_ids)s::text[], %(outcomes)s::text[], %(states)s::text[],
+        (select %(ids)s::uuid[]), %(attempts)s::integer[], %(worker_ids)s::text[], %(outcomes)s::text[], %(states)s::text[],
         %(delays)s::float8[], %(retries)s::integer[], %(crashes)s::integer[], %(losses)s::integer[],
         %(hand_backs)s::integer[], %(results)s::text[], %(errors)s::text[], %(attempt_errors)s::text[]
     ) as e (

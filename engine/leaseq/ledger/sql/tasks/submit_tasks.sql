@@ -7,12 +7,14 @@
 -- transaction elsewhere has inserted is waited for, but not longer than `patience` (milliseconds,
 -- as text; null in a caller's own transaction, which has its own): then the whole statement fails
 -- with 55P03 and nothing was written.
+-- The array of ids stands in a subquery, so that Postgres expects as many rows from an unknown array
+-- as from a known one, and keeps one plan: planning costs a lone task more than the insert.
 with patience as materialized (
     select set_config('lock_timeout', coalesce(%(patience)s::text, current_setting('lock_timeout')), true)
 ), sent as (
     select *
     from unnest(
-        %(task_id)s::uuid[], %(tenant)s::text[], %(queue)s::text[], %(type)s::text[], %(payload)s::text[],
+        (select %(task_id)s::uuid[]), %(tenant)s::text[], %(queue)s::text[], %(type)s::text[], %(payload)s::text[],
         %(headers)s::text[], %(idempotency_key)s::text[], %(fingerprint)s::bytea[], %(priority)s::smallint[],
         %(max_attempts)s::integer[], %(timeout_seconds)s::float8[], %(delay_seconds)s::float8[], %(run_at)s::timestamptz[],
         %(expires_at)s::timestamptz[]
