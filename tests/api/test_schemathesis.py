@@ -22,7 +22,7 @@ SEED = "11"
 SETTINGS = "[generation]\nallow-x00 = false\n"
 HOOKS = Path(__file__).parent.parent / "apps" / "schemathesis_hooks.py"
 
-pytestmark = pytest.mark.timeout(300 + 10 * int(EXAMPLES))
+pytestmark = pytest.mark.timeout(1200 + 10 * int(EXAMPLES))
 
 
 @pytest.mark.slow("requests from the whole OpenAPI document")

@@ -18,11 +18,8 @@ from leaseq.config import Config
 from leaseq.embedded.processes import alive, wait_until_gone
 from leaseq.model import State
 from support.client import Client
-from support.processes import environment, send
+from support.processes import PATIENCE, environment, send
 from support.servers import free_port
-
-# Seven processes start here, on a machine that may have two cores and other things to do.
-PATIENCE = 60.0
 
 APP = """
 import asyncio

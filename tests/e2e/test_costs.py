@@ -22,7 +22,9 @@ from leaseq.embedded import PostgresServer
 from leaseq.model import DEFAULT_TENANT, Submission
 from leaseq.operations.engine import open_engine
 from leaseq.operations.submission import Request, accept
+from leaseq_chaos.pace import Pace
 from support.client import Client
+from support.processes import PATIENCE
 from support.servers import admin_url, at, prepare
 from support.worker import until, working
 
@@ -101,18 +103,22 @@ def noops(config: Config) -> list[Submission]:
     ]
 
 
-async def test_plain_task_costs_its_budget(counting: Config, counts: Counts) -> None:
+async def test_plain_task_costs_its_budget(counting: Config, counts: Counts, pace: Pace) -> None:
     """The least of up to three measurements: beats and sweeps count too, and a busy machine takes
-    longer for the same tasks."""
+    longer for the same tasks, in smaller batches. So the bounds are up to twice as large there."""
     found = await measure(counting, counts)
     for _ in range(2):
-        if all(count <= BOUNDS[name] for name, count in found.items()):
+        if not beyond(found, pace):
             break
         again = await measure(counting, counts)
         found = {name: min(count, again[name]) for name, count in found.items()}
-    assert {
-        name: (count, BOUNDS[name]) for name, count in found.items() if count > BOUNDS[name]
-    } == {}
+    assert beyond(found, pace) == {}
+
+
+def beyond(found: dict[str, float], pace: Pace) -> dict[str, tuple[float, float]]:
+    """The counts that are beyond their bounds."""
+    bounds = {name: bound * min(pace.slowness, 2.0) for name, bound in BOUNDS.items()}
+    return {name: (count, bounds[name]) for name, count in found.items() if count > bounds[name]}
 
 
 async def measure(counting: Config, counts: Counts) -> dict[str, float]:
@@ -136,7 +142,7 @@ async def measure(counting: Config, counts: Counts) -> dict[str, float]:
         profile = cProfile.Profile()
         async with working(counting, app, concurrency=SLOTS) as worker:
             profile.enable()
-            await until(lambda: done == TASKS and worker.running == 0, seconds=30)
+            await until(lambda: done == TASKS and worker.running == 0, seconds=PATIENCE)
             profile.disable()
             drained = await counts.statements() - before[0], await counts.commands() - before[1]
         assert (

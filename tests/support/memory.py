@@ -17,13 +17,24 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
+import pytest
+
 MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 4 << 30  # a server takes 60 to 300 MB, and about twenty run at a time
 PREFIX = "leaseq-tests-"
 _numbers = count(1)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Hold off collections of garbage while the tests are imported: they found little, and took a
+    fifth of the time. A process that only distributes tests imports none."""
+    if hasattr(session.config, "workerinput") or not session.config.getoption("numprocesses", None):
+        gc.disable()
+
+
 def pytest_collection_finish() -> None:
+    gc.enable()
     gc.collect()
     gc.freeze()
 
