@@ -51,7 +51,7 @@ POINTS: dict[str, str] = {
     "refill.pushed": "deliveries of a backlog are in their lane and the backlog begins behind them, the pass is not over",
     "reconcile.found": "stranded tasks are found, none is delivered again",
     "redeliver.sending": "a pass is about to push into one lane of several",
-    "reconcile.pushed": "stranded tasks are delivered again, the walk has not gone on",
+    "reconcile.pushed": "stranded tasks are delivered again, the scan has not gone on",
     "epoch.beginning": "a queue is seen to have no epoch, none is set",
     "orphans.settled": "attempts without an owner are settled as lost, their tasks are not delivered again",
 }

@@ -11,7 +11,7 @@ one would starve the heartbeats of all workers (docs/pitfalls.md#p11).
 Values in Redis are hostile. A script checks the type of every key before it moves anything, and
 stops at a wrong one. Such a key is removed here, because the ledger can restore everything in
 dispatch, and the script runs again. If deliveries may have been lost with the key, the epoch is
-removed, too, so that every reaper walks the whole ledger (data_loss.py).
+removed, too, so that every reaper scans the whole ledger (data_loss.py).
 """
 
 from __future__ import annotations

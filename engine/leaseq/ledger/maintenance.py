@@ -30,8 +30,8 @@ NOTHING = Accounted()
 
 
 class ScanBatch(Struct, frozen=True):
-    """One step of the reconciler's walk. `last_id` is where the next one begins; None means the
-    walk is at its end."""
+    """One step of the reconciler's scan. `last_id` is where the next one begins; None means the
+    scan is at its end."""
 
     last_id: str | None
     waiting: list[TaskSnapshot]  # PENDING for a while: stranded, unless dispatch knows them

@@ -1,6 +1,6 @@
 -- Of the next tasks after an id and before another, in order, delete those that have finished and
 -- are past retention, with their attempts; the keys stay and remember the final state. A task is
--- left for the next walk if another transaction has locked its row or that of its key: one of them
+-- left for the next scan if another transaction has locked its row or that of its key: one of them
 -- holds up no other. Walks the primary key: an id is never younger than its finishing. One row
 -- always, never zero rows: the last id that was looked at (null: there is none), and how many were
 -- deleted. It goes on after what it has seen, because what has to stay (a task for next year, say)

@@ -1,4 +1,4 @@
--- One chunk of the reconciler's walk along the primary key:
+-- One chunk of the reconciler's scan along the primary key:
 --   * tasks that wait without having moved for a while (stranded, if dispatch does not know them), but for those at or behind the
 --     beginning of the backlog of their lane in `backlogs` (an id for each priority and queue; one object, because Postgres may join
 --     arrays row by row), and for those in `delivered` under the attempt that stands there; suspects are in another lane;
@@ -6,10 +6,10 @@
 --   * with `running` (seconds, or null), attempts that have run for so long under an open worker (`owned` is true): it may have
 --     forgotten them;
 --   * SCHEDULED tasks that have been due for a minute and have no row in `scheduled`, by which
---     promote would find them. With `ahead` (seconds, or null) the walk ends at ids that were made
+--     promote would find them. With `ahead` (seconds, or null) the scan ends at ids that were made
 --     so much later than now by the clock of this server: a client whose clock is a day ahead must
---     not make a walk over recent tasks long. Returns one row with only `last_id` when the chunk
---     holds none of these; zero rows when the walk is at its end.
+--     not make a scan over recent tasks long. Returns one row with only `last_id` when the chunk
+--     holds none of these; zero rows when the scan is at its end.
 with chunk as materialized (
     select id, queue, state, attempt, worker_id, priority, run_at, started_at,
         retry_count, crash_count, loss_count, max_attempts
