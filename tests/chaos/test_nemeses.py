@@ -14,7 +14,6 @@ from time import time
 
 import aiohttp
 import msgspec
-import psutil
 import psycopg
 import pytest
 import pytest_asyncio
@@ -42,6 +41,7 @@ from support.nemeses import (
     eventually_said,
     followed,
     gone,
+    has_faked_clock,
     inflicted,
     proves,
     stopped,
@@ -415,12 +415,7 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
 @proves("clock-worker", "clock-reaper")
 async def _(cluster: Cluster, hurt: Hurt) -> None:
     async with hurt as injury:
-        faked = [
-            pid
-            for pid in injury.pids
-            if any("libfaketime" in part.path for part in psutil.Process(pid).memory_maps())
-        ]
-        assert faked == injury.pids
+        assert all(map(has_faked_clock, injury.pids))
         assert injury.detail["jump"] == "+1h"
     assert not os.path.exists(injury.detail["folder"])  # noqa: ASYNC240, PTH110
 

@@ -164,6 +164,11 @@ def gone(pid: int) -> bool:
     return _condition(pid) in (None, psutil.STATUS_ZOMBIE)
 
 
+def has_faked_clock(pid: int) -> bool:
+    """Whether libfaketime is loaded in this process."""
+    return any("libfaketime" in part.path for part in psutil.Process(pid).memory_maps())
+
+
 def _condition(pid: int | None) -> str | None:
     if pid is None:
         return None

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import psutil
-
 from leaseq_chaos.cluster.cluster import Cluster
 from leaseq_chaos.history import Kind, read_history
 from leaseq_chaos.nemesis.nemesis import Injury
-from support.nemeses import Hurt, ended, followed, proves
+from support.nemeses import Hurt, ended, followed, has_faked_clock, proves
 
 
 @proves("poison-meddle", "poison-keep", "poison-linger")
@@ -67,12 +65,7 @@ async def _(cluster: Cluster, hurt: Hurt) -> None:
 @proves("clock-api")
 async def _(cluster: Cluster, hurt: Hurt) -> None:
     async with hurt as injury:
-        faked = [
-            pid
-            for pid in injury.pids
-            if any("libfaketime" in part.path for part in psutil.Process(pid).memory_maps())
-        ]
-        assert faked == injury.pids
+        assert all(map(has_faked_clock, injury.pids))
         assert injury.detail["jump"] == "+1d"
         assert (await ended(cluster, "note", {"n": 1}))["state"] == "SUCCESS"
 
