@@ -264,7 +264,7 @@ async def test_two_reapers_at_once_lose_nothing_and_settle_nothing_twice(
         pytest.param("tasks", "settle", id="closed, settling cut off"),
         pytest.param("tasks", "find_snapshots", id="settled, deliveries not moved"),
         pytest.param("dispatcher", "release", id="settled, moving cut off"),
-        pytest.param("dispatcher", "close", id="moved, not forgotten"),
+        pytest.param("leases", "close", id="moved, not forgotten"),
     ],
 )
 async def test_forgetting_cut_off_between_two_steps_is_finished(

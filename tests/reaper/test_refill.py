@@ -220,7 +220,7 @@ async def test_new_announcement_is_told_apart_from_an_earlier_one(
 async def test_one_that_dies_is_continued_by_another(
     narrow: Stage, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    monkeypatch.setattr(refill, "BITE", 3)
+    monkeypatch.setattr(refill, "SCRIPT_BATCH", 3)
     ids = await narrow.submit(3 * WINDOW)
     seen = await take(narrow, WINDOW)
 
