@@ -21,8 +21,8 @@ from msgspec.structs import replace
 
 from leaseq.config import Config
 from leaseq.errors import ConfigInvalid
+from leaseq.garbage_collector import freeze_gc
 from leaseq.ledger.schema import require_schema
-from leaseq.memory import spare_the_collector
 from leaseq.observability.telemetry import emit
 from leaseq_api.app import create_app
 from leaseq_api.http_server.exchange import Application
@@ -88,7 +88,7 @@ async def _serve(config: Config) -> None:
     # The lifespan belongs to us and not to the HTTP server, so that we report an error at the
     # start, and close the engine even if a connection does not end.
     async with app.lifespan():
-        spare_the_collector()
+        freeze_gc()
         await _run_until(stop, app, config)
     emit("api.stopped")
 

@@ -79,7 +79,7 @@ class Ownership:
         self._was_ours = False
         self._primary = primary
         self._announces = announces
-        self._told: Timeline | None = None
+        self._announced: Timeline | None = None
         guard.admit = self._admit
 
     async def check(self) -> None:
@@ -107,9 +107,11 @@ class Ownership:
             if owner.ledger is not None:
                 self._compare(owner)
             if self._announces and self._has_news(owner):
-                told = self.timeline
-                self._compare(await ask_owner(self._scripts, self._keys, self._arguments(told)))
-                self._told = told
+                announced = self.timeline
+                self._compare(
+                    await ask_owner(self._scripts, self._keys, self._arguments(announced))
+                )
+                self._announced = announced
 
     async def _admit(self, connection: AbstractConnection) -> None:
         """The same check on a new connection. Raises a `RedisError`."""
@@ -154,7 +156,7 @@ class Ownership:
         if owner.ledger is None or seen is None or known is None:
             return owner.ledger is None or seen is not None
         if seen.system != known.system:
-            return seen != self._told
+            return seen != self._announced
         return seen.number > known.number
 
     @contextmanager

@@ -199,10 +199,12 @@ def _render_console(line: Line) -> bytes:
         if (text := line.get(name))
         for part in printable_lines(str(text).rstrip())
     ]
-    said = {
+    fields = {
         printable(key): printable(str(value)) for key, value in line.items() if key not in BLOCKS
     }
-    return "\n    ".join([_console()(None, "", said), *blocks]).encode("utf-8", "backslashreplace")
+    return "\n    ".join([_console()(None, "", fields), *blocks]).encode(
+        "utf-8", "backslashreplace"
+    )
 
 
 class Lines:

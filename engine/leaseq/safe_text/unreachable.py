@@ -111,8 +111,8 @@ def redis_reason(error: BaseException) -> str:
     if any(
         kind.__name__ == "ResponseError" for kind in type(error).__mro__
     ) or not _is_of_connection(error):
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return USER.sub("its user", said)
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return USER.sub("its user", text)
     for part in _causes(error):
         if isinstance(part, socket.gaierror):
             return "its host name is not known"

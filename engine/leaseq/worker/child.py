@@ -25,8 +25,8 @@ import msgspec
 from leaseq.app import Leaseq
 from leaseq.config import Config, take_over
 from leaseq.errors import ServerUnreachable
+from leaseq.garbage_collector import freeze_gc
 from leaseq.loop import end
-from leaseq.memory import spare_the_collector
 from leaseq.observability.logs import restore_streams, set_up_logs, spare_the_streams
 from leaseq.observability.telemetry import emit
 from leaseq.operations.engine import Engine, Stores, open_engine
@@ -274,7 +274,7 @@ def _ignore(number: int, frame: object) -> None:
 async def live(spec: ChildSpec, app: Leaseq, fd: int, loop: SharedLoop) -> int:
     """Run a worker process in `loop`, which runs. Its end of the channel is `fd`."""
     channel = await Channel.over(socket.socket(fileno=fd))
-    spare_the_collector()
+    freeze_gc()
     try:
         return await Child(spec, Config.from_env(), channel, loop).run(app)
     except (

@@ -10,11 +10,11 @@ from __future__ import annotations
 import gc
 
 
-def spare_the_collector() -> None:
+def freeze_gc() -> None:
     """Exclude all current objects from later garbage collections. Call this once, when the process
     has begun its work."""
     gc.collect()
     gc.freeze()
 
 
-__all__ = ["spare_the_collector"]
+__all__ = ["freeze_gc"]
