@@ -1,4 +1,4 @@
-"""The places that list versions of Python agree with the classifiers of the package."""
+"""The places that list Python versions agree with the package's classifiers."""
 
 from __future__ import annotations
 

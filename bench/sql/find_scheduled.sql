@@ -1,2 +1,2 @@
--- Is anything still to be promoted? One row.
+-- Read whether a task is still to be promoted. One row.
 select exists (select from leaseq.scheduled)

@@ -231,7 +231,7 @@ LONE: dict[str, dict[str, Any]] = {
 def test_statement_for_one_row_is_not_planned_each_time(
     full: psycopg.Connection, name: str
 ) -> None:
-    """Planning takes longer than running it. Postgres plans a statement anew for as long as the
+    """Planning takes longer than running it. Postgres plans a statement again for as long as the
     values make it look cheaper than with unknown ones."""
     given, text = _given(LONE[name]), _numbered(name, LONE[name])
     try:

@@ -279,7 +279,7 @@ class Sidecar(Actor):
         return self.begin(activity, self._passes[activity])
 
     def bury(self, worker_id: str) -> bool:
-        """WorkerRecovery a worker whose death is known first-hand, as its supervisor does."""
+        """Recover a worker whose death is known first-hand, as its supervisor does."""
         death = Death(worker_id=worker_id, queues=[QUEUE], reason=KILLED)
         return self.begin(f"bury {worker_id}", lambda: self._bury(death))
 

@@ -10,7 +10,7 @@ create table machine.moves (
     attempt_before integer not null,
     attempt integer not null,
     crash_count integer not null,
-    closed boolean not null -- is it given to a worker that is closed?
+    closed boolean not null -- it is given to a worker that is closed
 );
 create table machine.effects (task_id text not null, attempt integer not null, body text not null);
 create function machine.note_move() returns trigger language plpgsql as $$

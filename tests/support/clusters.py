@@ -1,7 +1,7 @@
 """Postgres clusters that the first test process of a run makes, and all copy.
 
-What a cluster costs (initdb, migrations, roles) is two seconds of CPU, and every process needs up to
-three of them.
+A cluster costs two seconds of CPU (initdb, migrations, roles), and every process needs up to three
+of them.
 """
 
 from __future__ import annotations

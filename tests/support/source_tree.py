@@ -21,7 +21,7 @@ PACKAGES = {
     "leaseq_reaper": ROOT / "reaper" / "leaseq_reaper",
     "leaseq_chaos": ROOT / "chaos" / "leaseq_chaos",
 }
-# What the wheel of leaseq holds.
+# The packages in the wheel of leaseq.
 DISTRIBUTED = {name: PACKAGES[name] for name in ("leaseq", "leaseq_api", "leaseq_reaper")}
 FOLDERS = [
     *PACKAGES.values(),

@@ -1,2 +1,2 @@
--- How many tasks of the queues whose names begin so (prefix: text) have not ended?
+-- Count the tasks that have not ended, in the queues whose names begin with a prefix (text).
 select count(*) from leaseq.tasks where starts_with(queue, %(prefix)s) and finished_at is null

@@ -1,2 +1,2 @@
--- How many tasks have not ended?
+-- Count the tasks that have not ended.
 select count(*) from leaseq.tasks where finished_at is null

@@ -1,2 +1,2 @@
--- Does the server answer at all? One row, always.
+-- Check that the server answers. One row, always.
 select 1

@@ -1,4 +1,4 @@
-"""WorkerRecovery a dead worker: close it, settle its attempts as lost, return its deliveries.
+"""Recover a dead worker: close it, settle its attempts as lost, return its list.
 
 The steps come in this order. Each is safe to repeat, so that after a crash between any two the next
 reaper finishes them:

@@ -1,2 +1,2 @@
--- How many attempts did not end in SUCCESS, and how?
+-- Count the attempts that did not end in SUCCESS, by how they ended.
 select outcome, count(*) as times from leaseq.attempts group by outcome order by outcome

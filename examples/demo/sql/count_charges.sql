@@ -1,2 +1,2 @@
--- How often was each order charged?
+-- Count the charges of each order.
 select order_id, count(*) as times from charges group by order_id

@@ -1,6 +1,6 @@
--- Which server is this, and does it take writes? System identifier and timeline say which of two
--- servers was promoted later (PostgreSQL manual, 26.3); in recovery a server has no timeline of its
--- own yet. `clock` is its Unix time, which ids follow (codec.py). Pid and beginning name the
+-- Read which server this is, and whether it takes writes. System identifier and timeline say which
+-- of two servers was promoted later (PostgreSQL manual, 26.3); in recovery a server has no timeline
+-- of its own yet. `clock` is its Unix time, which ids follow (codec.py). Pid and beginning name the
 -- session, so that another one can end it (end_session.sql). A Postgres without these functions, or
 -- a role that may not call them, is asked by `readiness.sql` instead.
 select

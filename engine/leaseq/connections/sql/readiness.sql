@@ -1,4 +1,4 @@
--- Does this server take writes? For a Postgres that does not tell who it is (identity.sql).
+-- Read whether this server takes writes. For a Postgres that does not tell who it is (identity.sql).
 select
     pg_is_in_recovery() as in_recovery,
     current_setting('transaction_read_only') = 'on' as read_only,

@@ -1,19 +1,19 @@
--- claim: PENDING -> PROCESSING, attempt + 1. Never from PROCESSING: taking over is settling as lost
--- first. The worker's own row is locked against the recovery that would close it: a worker that
--- was closed claims nothing, so a worker that froze between its pull and its claim cannot come back
--- with a task that was given to another. Nothing of a queue that the worker does not serve:
--- dispatch is not believed, because any program may write there. The queues of a worker stand
--- in its own row, so that no statement and no argument is added. Nothing of a queue that is paused:
--- a delivery may have been on its way when that began, or dispatch may have lost its flag. Up to
--- eight paused queues are read once. Of more, each task looks up its own, because clients can make
--- up any number of names. A row that does not come back was not PENDING, its queue is paused or of
--- other workers, or the worker is closed (find_snapshots.sql, list_queues.sql and
--- find_worker.sql tell). The state to claim from is a column of `wanted`, not a constant, on
--- purpose: statistics of an hour ago may say that almost nothing is PENDING, and Postgres would
--- then begin with "the one" PENDING row and compare it, and 20,000 others, with each id. `expired`
--- is true past `expires_at` unless an earlier attempt began: only a task that was never begun
--- expires. An attempt that its worker handed over without starting it did not begin. The attempts
--- are read for such tasks alone.
+-- claim: PENDING -> PROCESSING, attempt + 1. Never from PROCESSING: taking over begins with
+-- settling as lost. The worker's own row is locked against the recovery that would close it. A
+-- closed worker claims nothing, so a worker that froze between its pull and its claim cannot come
+-- back with a task that was given to another. It claims nothing of a queue that it does not serve:
+-- dispatch is not believed, because any program may write there. The queues of a worker stand in
+-- its own row, so this needs no further statement or argument. It claims nothing of a paused queue:
+-- a delivery may have been on its way when the pause began, or dispatch may have lost its flag. Up
+-- to eight paused queues are read once. Beyond eight, each task looks up its own queue, because
+-- clients can make up any number of names. A row that does not come back was not PENDING, its queue
+-- is paused or belongs to other workers, or the worker is closed (find_snapshots.sql,
+-- list_queues.sql and find_worker.sql tell which). The state to claim from is a column of `wanted`
+-- and not a constant, on purpose: an hour-old statistic may say that almost nothing is PENDING, and
+-- Postgres would then begin with "the one" PENDING row and compare it, and 20,000 others, with each
+-- id. `expired` is true past `expires_at` unless an earlier attempt began: only a task that never
+-- began expires. An attempt that its worker handed over without starting it did not begin. The
+-- attempts are read for such tasks alone.
 -- The array of ids stands in a subquery, for the reason in submit_tasks.sql.
 with me as (
     select id, queues from leaseq.workers

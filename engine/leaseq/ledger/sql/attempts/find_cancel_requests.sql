@@ -1,3 +1,3 @@
--- Which of these running tasks have a cancel request? Zero rows: none.
+-- Find the running tasks among these that have a cancel request. Zero rows: none.
 select id::text from leaseq.tasks
 where id = any(%(ids)s::uuid[]) and cancel_requested_at is not null and state = 'PROCESSING'

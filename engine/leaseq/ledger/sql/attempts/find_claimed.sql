@@ -1,6 +1,6 @@
--- Which of these tasks does this worker hold? Asked after a claim whose answer was lost on the way:
--- what was committed is taken up, not guessed at. Zero rows: the claim did not happen (or was taken
--- away since). `expired` as in claim_tasks.sql.
+-- Find the tasks among these that this worker holds. It is asked after a claim whose answer was
+-- lost on the way: a committed claim is taken up, not guessed at. Zero rows: the claim did not
+-- happen, or was taken away since. `expired` as in claim_tasks.sql.
 select
     t.id::text, attempt, tenant, queue, type, payload::text, priority, retry_count, crash_count, loss_count,
     max_attempts, timeout_seconds, idempotency_key, headers::text, created_at, run_at,

@@ -1,5 +1,5 @@
--- Progress of a running attempt, under its fence. Zero rows: the attempt was taken away. A row that
--- is locked is waited for briefly, and then the statement fails with 55P03: the worker has few
+-- Store the progress of a running attempt, under its fence. Zero rows: the attempt was taken away.
+-- The statement waits briefly for a locked row and then fails with 55P03: the worker has few
 -- connections, and progress may come later.
 with patience as materialized (
     select set_config('lock_timeout', '250', true)

@@ -1,9 +1,9 @@
--- Where do stretches of the primary key end? Each begins at its cursor, holds at most `size` tasks,
--- and at most `room` PENDING tasks of its lane. One row for each stretch, in the order asked: the
--- id of the task right behind it; null: the ledger ends before. Many stretches in one statement,
--- because hundreds of lanes may want one and each statement costs a round trip. Ordered by `s.id`:
--- a bare `id` would be the text that is selected, which has no index, and is sorted by a language's
--- rules.
+-- Find the ends of stretches of the primary key. A stretch begins at its cursor and holds at most
+-- `size` tasks, of which at most `room` are PENDING tasks of its lane. One row for each stretch, in
+-- the order asked: the id of the task right behind it, or null where the ledger ends before. Many
+-- stretches share one statement, because hundreds of lanes may want one and each statement costs a
+-- round trip. The order is by `s.id`: a bare `id` would be the selected text, which has no index
+-- and is sorted by the rules of a language.
 select found.id
 from unnest(
     %(queues)s::text[], %(priorities)s::smallint[], %(cursors)s::uuid[], %(sizes)s::integer[], %(rooms)s::integer[]

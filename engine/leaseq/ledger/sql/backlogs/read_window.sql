@@ -1,9 +1,9 @@
--- refill: the PENDING tasks of all lanes in one stretch of the primary key, which begins at
+-- refill: read the PENDING tasks of all lanes in one stretch of the primary key, which begins at
 -- `cursor` and holds at most `limit` tasks. Where the backlogs of many lanes share a part of the
 -- ledger, it is read once for all of them. Changes nothing. One row at least: the id of the task
 -- right behind the stretch (null: the ledger ends before), and a lane with its tasks, in order;
 -- nulls where no lane has any. Suspects are left out, as in refill_tasks.sql. Lanes that were not
--- asked for come too: to compare each task with each lane that was asked about would cost more.
+-- asked for come too, because comparing each task with each wanted lane would cost more.
 with stretch as materialized (
     select id, queue, state, priority, crash_count + loss_count as crashes
     from leaseq.tasks

@@ -1,8 +1,8 @@
--- refill: the PENDING tasks of lanes in stretches of the primary key, each [cursor, until): the
--- parts of their backlogs that come next. Changes nothing. One row for each stretch, in the order
--- asked: the last id of it that was looked at (null: there is none), how many were, and those that
--- are wanted, in order (of `s.id`, for the reason in find_boundary.sql). Suspects have a lane of
--- their own, without a backlog (lifecycle.lane_of).
+-- refill: read the PENDING tasks of lanes in stretches of the primary key, each [cursor, until).
+-- These are the next parts of their backlogs. Changes nothing. One row for each stretch, in the
+-- order asked: the last id that was looked at (null: there is none), the number of tasks that were
+-- looked at, and the wanted ones, in order (of `s.id`, for the reason in find_boundary.sql).
+-- Suspects have a separate lane without a backlog (lifecycle.lane_of).
 select found.last_id, found.looked_at, found.ids
 from unnest(
     %(queues)s::text[], %(priorities)s::smallint[], %(cursors)s::uuid[], %(untils)s::uuid[], %(sizes)s::integer[]

@@ -1,10 +1,10 @@
--- In which queues, at which priorities, is anything due by the clock of this server, and which task
--- comes first there? Zero rows: nowhere. The arrays name places (queue and priority, in the order
--- of the index) with a position each, before which nothing is looked at: what was promoted there
--- leaves entries in the index that every other look would go through again for as long as some
--- transaction still sees them. A place that is not named is found all the same, by jumps along the
--- index from one place to the next: the named places divide the index into gaps, and the jumps stay
--- inside them. Without names there is one gap, and everything is looked at.
+-- Find the queues and priorities at which a task is due by the clock of this server, and the first
+-- task there. Zero rows: nothing is due. The arrays name places (a queue and a priority each, in
+-- the order of the index), each with a position before which the statement does not look. Promoted
+-- tasks leave entries in the index before that position, and every look would go through them again
+-- for as long as some transaction still sees them. A place that is not named is found too, by jumps
+-- along the index from one place to the next. The named places divide the index into gaps, and the
+-- jumps stay inside them. Without names there is one gap, and the statement looks at everything.
 with recursive named as (
     select n.queue, n.priority, n.after_at, n.after_id,
         lead(n.queue) over numbered as next_queue, lead(n.priority) over numbered as next_priority

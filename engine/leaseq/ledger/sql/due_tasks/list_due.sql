@@ -1,8 +1,8 @@
--- Which tasks are due by the clock of this server in some places (a queue and a priority each),
--- from a position in each on, at most `limits` of them there, the longest due first? The ids of one
--- place and the moments at which they became due are two arrays, as text, which promote_tasks.sql
--- takes back as they are. One row for each place, in the order asked, with how many are due (zero:
--- nothing, or another reaper has it) and the last one.
+-- List the tasks that are due by the clock of this server in some places (a queue and a priority
+-- each), in each from a position on and at most `limits` of them, the longest due first. The ids of
+-- one place and the moments at which they became due are two arrays, as text, which
+-- promote_tasks.sql takes back unchanged. One row for each place, in the order asked, with the
+-- number of due tasks (zero: none, or another reaper has them) and the last one.
 select found.ids::text, found.run_ats::text, coalesce(cardinality(found.ids), 0) as count,
     found.run_ats[cardinality(found.ids)] as last_at, found.ids[cardinality(found.ids)]::text as last_id
 from unnest(

@@ -1,14 +1,14 @@
--- promote: SCHEDULED -> PENDING, for exactly the tasks that list_due.sql has named, as far as they
--- are due by the clock of this server and their rows in `scheduled` still have the `run_at` that it
--- has seen. A caller that misses the answer therefore knows which tasks this statement may have
--- promoted or may yet promote, however late it arrives, and once such a task has left SCHEDULED
--- this statement never takes it: a row that comes back has another `run_at`. A row that another
--- transaction has locked, in `scheduled` or in `tasks`, is skipped: one locked task holds up no
+-- promote: SCHEDULED -> PENDING, for exactly the tasks that list_due.sql has named, if they are due
+-- by the clock of this server and their rows in `scheduled` still have the `run_at` that it has
+-- seen. A caller that misses the answer therefore knows which tasks this statement may have
+-- promoted or may yet promote, however late it arrives. Once such a task has left SCHEDULED this
+-- statement never takes it: a row that comes back has another `run_at`. A row that another
+-- transaction has locked, in `scheduled` or in `tasks`, is skipped, so one locked task holds up no
 -- other. Zero rows: nothing is left to promote, or another transaction has it. A row whose task is
 -- no longer SCHEDULED is only deleted. A task that was submitted inside a caller's own transaction
--- makes its queue known here. Both versions of a row are judged as they are when they are locked.
--- Another version than the snapshot's may be the newest one: a settle that commits meanwhile writes
--- its own `run_at` into the row, and the task waits for that.
+-- makes its queue known here. The conditions are judged on both rows as they are when they are
+-- locked. Another version than the snapshot's may be the newest one: a settle that commits
+-- meanwhile writes its own `run_at` into the row, and the task waits for that.
 with listed as materialized (
     select * from unnest(%(ids)s::uuid[], %(run_ats)s::timestamptz[]) as l (task_id, run_at)
 ), held as materialized (

@@ -1,6 +1,6 @@
--- reschedule: give SCHEDULED tasks their rows in `scheduled` back. No transition: the state stays
--- as it is. Zero rows for an id: it is not SCHEDULED any more, has a row, or is locked by another
--- transaction (the next scan finds it again).
+-- reschedule: insert the missing rows of SCHEDULED tasks in `scheduled`. No transition: the state
+-- stays the same. Zero rows for an id: it is not SCHEDULED any more, has a row, or is locked by
+-- another transaction (the next scan finds it again).
 with waiting as (
     select id, run_at, queue, priority from leaseq.tasks
     where id = any(%(ids)s::uuid[]) and state = 'SCHEDULED'

@@ -1,7 +1,7 @@
--- What do these idempotency keys stand for? Zero rows for a key: it was pruned, or has expired and
--- its task has ended; submit again. `on_standbys`: this server waits for standbys, and may show
--- what they do not have (wait_for_standby.sql). The task columns are null once the task has been
--- pruned; then `final_state` remains.
+-- Find the tasks that these idempotency keys stand for. Zero rows for a key: it was pruned, or has
+-- expired and its task has ended; submit again. `on_standbys`: this server waits for standbys, and
+-- may show rows that they do not have (wait_for_standby.sql). The task columns are null once the
+-- task has been pruned; then `final_state` remains.
 select
     k.tenant, k.key, k.fingerprint, k.task_id::text as task_id,
     coalesce(t.state, k.final_state, 'CANCELLED') as state,

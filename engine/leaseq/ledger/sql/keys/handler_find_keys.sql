@@ -1,3 +1,3 @@
--- What do these idempotency keys stand for, asked by a handler's connection: find_keys.sql for a
--- worker that knows its secret. Zero rows for a key: as there.
+-- Find the tasks that these idempotency keys stand for, by a handler's connection: find_keys.sql
+-- for a worker that knows its secret. Zero rows for a key: as there.
 select * from leaseq.handler_find_keys(%(worker_id)s, %(secret)s, %(tenants)s, %(keys)s)

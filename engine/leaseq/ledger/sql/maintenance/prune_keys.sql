@@ -1,8 +1,9 @@
--- Look at idempotency keys past their retention, a batch at a time, those first that expired first.
--- Those whose task has ended are deleted; the others expire `again` seconds from now, because a key
+-- Look at a batch of idempotency keys past their retention, in the order in which they expired.
+-- Those whose task has ended are deleted. The others expire `again` seconds from now, because a key
 -- stands for its task at least until that has ended. A batch begins where the last one ended, not
--- among the dead entries that it left in the index. One row always, never zero rows: when the last
--- of them expired (null: there was none), how many were looked at, and how many were deleted.
+-- among the dead entries that the last one left in the index. One row always, never zero rows: when
+-- the last of them expired (null: there was none), the number that was looked at, and the number
+-- that was deleted.
 with old as materialized (
     select tenant, key, task_id, expires_at from leaseq.idempotency_keys
     where expires_at >= coalesce(%(since)s::timestamptz, '-infinity') and expires_at < now()

@@ -1,6 +1,6 @@
--- Delete workers that were closed long ago, and their heartbeats; then versions of task types
--- as old that no worker is known to have used, but for the newest of a type. Zero rows: no
--- worker.
+-- Delete workers that were closed long ago, and their heartbeats. Then delete versions of task
+-- types that are as old and that no known worker has used, except the newest version of each type.
+-- Zero rows: no worker.
 with gone as (
     delete from leaseq.workers
     where closed_at < now() - make_interval(secs => %(retention)s)

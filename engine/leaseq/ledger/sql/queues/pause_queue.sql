@@ -1,6 +1,6 @@
--- Pause or resume one queue. The flag in dispatch is a copy of this. A queue that is not known is
--- paused while fewer than so many queues are, since any client can make up names, and a paused one
--- is never forgotten. A name is resumed without being made known. Zero rows: the queue is not
+-- Pause or resume one queue. The flag in dispatch is a copy of this. An unknown queue can be paused
+-- only while fewer than `most` queues are paused, since any client can make up names, and a paused
+-- queue is never forgotten. Resuming a name does not make it known. Zero rows: the queue is not
 -- known, and was not paused.
 with known as (
     update leaseq.queues set paused = %(paused)s::boolean

@@ -1,6 +1,6 @@
--- What the role of handlers may do, asked without trying. One row always. `missing`: what the
--- worker needs on a handler's connection. `excess`: what no handler needs and injected SQL would
--- have.
+-- Read the rights of the role of handlers, without trying them. One row always. `missing`: rights
+-- that the worker needs on a handler's connection. `excess`: rights that no handler needs and
+-- injected SQL would have.
 with excess as (
     select format('%s on table leaseq.%s', held.privilege, c.relname) as what
     from pg_class as c

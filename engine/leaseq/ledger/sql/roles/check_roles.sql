@@ -1,9 +1,9 @@
--- What the role of this session may do, asked without trying. One row always. `missing`: what
--- services need and this role has not. `unsignalled` and `unseen`: roles of handlers whose sessions
--- a recovery could not end, or not recognize, by the right of the owner of leaseq.end_session and
--- leaseq.session_start. These are the roles of sessions that are open now, and those that may
--- settle on a handler's connection. Functions that are not there yet are told as an old schema, not
--- here.
+-- Read the rights of the role of this session, without trying them. One row always. `missing`:
+-- rights that services need and this role lacks. `unsignalled` and `unseen`: roles of handlers
+-- whose sessions a recovery could not end, or not recognize, by the right of the owner of
+-- leaseq.end_session and leaseq.session_start. These are the roles of sessions that are open now,
+-- and those that may settle on a handler's connection. Missing functions are reported as an old
+-- schema, not here.
 with tables as (
     select c.oid, c.relname from pg_class as c
     where c.relnamespace = to_regnamespace('leaseq') and c.relkind in ('r', 'p')

@@ -1,6 +1,6 @@
--- Act as the owner of schema leaseq from here on, so that what a migration makes belongs to that
--- role, whichever role that may do so has connected. Zero rows: there is no schema yet, we are the
--- owner, or we may not.
+-- Act as the owner of schema leaseq from here on. Objects that a migration makes then belong to
+-- that role, regardless of the role that has connected. Zero rows: there is no schema yet, we are
+-- the owner, or we may not act as the owner.
 select set_config('role', r.rolname, false)
 from pg_namespace as n
 join pg_roles as r on r.oid = n.nspowner

@@ -1,6 +1,5 @@
--- The schema's own ledger: which migrations it has seen. The schema is made only where it is
--- missing, because even `if not exists` asks for the right to create schemas, which its owner may
--- not have.
+-- Create the table of the applied migrations. The schema is created only where it is missing,
+-- because even `if not exists` asks for the right to create schemas, which its owner may not have.
 do $$
 begin
     if to_regnamespace('leaseq') is null then

@@ -1,6 +1,6 @@
 -- Find the sessions that have locked tables or indexes of leaseq, for a migration that waits:
 -- process id, role, application, and for how many seconds their transactions have been open (null:
--- this role may not see it), the oldest first. Zero rows: they have let go.
+-- this role may not see it), the oldest first. Zero rows: they have released their locks.
 select a.pid, a.usename::text, a.application_name, extract(epoch from clock_timestamp() - a.xact_start)::integer
 from pg_stat_activity as a
 where a.pid <> pg_backend_pid() and exists (

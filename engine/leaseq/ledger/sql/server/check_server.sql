@@ -1,7 +1,7 @@
--- What could break a promise: settings of this server as this session sees them. `reset_val` is
--- what a session of this role in this database gets by default, that is, where it does not ask for
--- anything: in a caller's own transaction, say. `standbys`: those that commits wait for; every one
--- that is connected where Postgres hides from this role which ones these are.
+-- Read the settings of this server, as this session sees them, that a promise rests on. `reset_val`
+-- is the default of a session of this role in this database, which applies where it asks for
+-- nothing: in a caller's own transaction, say. `standbys`: the connected ones that commits wait
+-- for, or all connected ones where Postgres hides from this role which ones these are.
 select
     current_setting('fsync') as fsync,
     current_setting('full_page_writes') as full_page_writes,

@@ -1,10 +1,10 @@
 -- expedite: make tasks due that wait because no worker knew their type, in the queues of a worker
--- that knows it; their next hand-back waits as briefly as a first one. A task that waits for
+-- that knows it. Their next hand-back waits as briefly as a first one. A task that waits for
 -- another version of its handler is found by its type and a number sign. No transition: they stay
--- SCHEDULED until promote. At most `limit` rows. Skips what another transaction has locked, in
--- `scheduled` or in `tasks`: one locked task holds up no other. Such a task waits its backoff out.
--- One row always, never zero rows: how many were made due. Zero says that none is left, or that
--- others have locked the rest.
+-- SCHEDULED until promote. At most `limit` rows. Tasks that another transaction has locked, in
+-- `scheduled` or in `tasks`, are skipped, so that one locked task holds up no other. Such a task
+-- waits its backoff out. One row always, never zero rows: the number of tasks that were made due.
+-- Zero says that none is left, or that others have locked the rest.
 with awaiting as (
     select s.task_id, t.state from leaseq.scheduled as s
     join leaseq.tasks as t on t.id = s.task_id

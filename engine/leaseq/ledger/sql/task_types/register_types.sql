@@ -1,8 +1,8 @@
--- Record what the app of a worker can run, at its start. The API and the command line check
--- payloads against it, and take from it what a submission leaves open. A version that is known
--- keeps the time at which it was first seen. Without a worker (null) it is nobody's. `task_types`
--- is written for processes of an older version of leaseq, which read it. Zero rows: every version
--- was known.
+-- Record the task types that the app of a worker can run, at its start. The API and the command
+-- line check payloads against them, and complete submissions with their defaults. A known version
+-- keeps the time at which it was first seen. Without a worker (null) it belongs to no worker.
+-- `task_types` is written for processes of an older version of leaseq, which read it. Zero rows:
+-- every version was known.
 with sent as (
     select *
     from unnest(

@@ -1,8 +1,8 @@
--- Find the tasks that another transaction has locked, in `tasks` or in `scheduled`. Asked after a
--- statement over several tasks has met a lock that was not let go in time: the other tasks need not
--- wait. Waits for no row. No transition. The rows that are free are locked until the end of this
--- statement, which is what tells them apart. Zero rows: none of them is locked (or the lock was let
--- go, or it is of a table or of another row).
+-- Find the tasks that another transaction has locked, in `tasks` or in `scheduled`. It is asked
+-- after a statement over several tasks has waited too long for a lock, so that the other tasks need
+-- not wait. Waits for no row. No transition. The free rows are locked until the end of this
+-- statement, which distinguishes them. Zero rows: none of them is locked, the lock was released, or
+-- the lock is on a table or on another row.
 with free as materialized (
     select id from leaseq.tasks
     where id = any(%(ids)s::uuid[])

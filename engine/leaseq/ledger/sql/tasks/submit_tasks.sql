@@ -1,12 +1,12 @@
--- submit: none -> PENDING or SCHEDULED. Key row and task row in one statement, hence in one
--- transaction. Rows are sent in arrays. A submission whose key is taken creates nothing and does
--- not come back, and neither does one whose id exists already (the same submission sent again). A
--- key that is taken is not even locked, so that replays cost no write and wait for no transaction;
--- whether it has expired is for find_keys.sql and expire_keys.sql. Keys are inserted in order, so
--- that two batches that share keys wait for each other instead of deadlocking. A key that an open
--- transaction elsewhere has inserted is waited for, but not longer than `patience` (milliseconds,
--- as text; null in a caller's own transaction, which has its own): then the whole statement fails
--- with 55P03 and nothing was written.
+-- submit: none -> PENDING or SCHEDULED. The rows of key and task are inserted in one statement,
+-- hence in one transaction. Rows are sent in arrays. A submission whose key is taken creates
+-- nothing and does not come back, and neither does one whose id exists already (the same submission
+-- sent again). A taken key is not even locked, so that replays cost no write and wait for no
+-- transaction; find_keys.sql and expire_keys.sql decide whether it has expired. Keys are inserted
+-- in order, so that two batches that share keys wait for each other instead of deadlocking. The
+-- statement waits for a key that an open transaction elsewhere has inserted, but not longer than
+-- `patience` (milliseconds, as text; null in a caller's own transaction, which has its own limit).
+-- Then the whole statement fails with 55P03 and nothing was written.
 -- The array of ids stands in a subquery, so that Postgres expects as many rows from an unknown array
 -- as from a known one, and keeps one plan: planning costs a lone task more than the insert.
 with patience as materialized (

@@ -1,8 +1,8 @@
--- Close a worker: from here on it claims nothing (claim_tasks.sql locks the same row). With
+-- Close a worker. From here on it claims nothing (claim_tasks.sql locks the same row). With
 -- `stale_after` the closing is itself a compare-and-set: a worker that was seen in the meantime
--- stays open. It is asked when it was seen after its row is locked, because a heartbeat may hold
--- that lock. Without it (null) the caller knows of the death first-hand. Zero rows: it is closed
--- already, unknown, or alive after all.
+-- stays open. The time at which it was seen is read after its row is locked, because a heartbeat
+-- may hold that lock. Without `stale_after` (null) the caller knows of the death first-hand. Zero
+-- rows: it is closed already, unknown, or alive after all.
 with me as materialized (
     select id from leaseq.workers
     where id = %(worker_id)s and closed_at is null

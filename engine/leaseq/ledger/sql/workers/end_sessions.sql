@@ -1,13 +1,13 @@
--- End the Postgres sessions of a closed worker: a frozen worker would otherwise keep the row
--- locks of its open transaction and hold up the attempt that replaces it (PostgreSQL manual,
--- 9.28.2, pg_terminate_backend). Zero rows: none. Found first, ended then: the order in which
--- conditions are evaluated is the planner's own affair. What the role of the caller may not end,
--- leaseq.end_session may: it has the rights of the schema's owner, and says null of a session that
--- even the owner may not end. The owner alone would not do, because workers that still run as a
--- superuser are out of its reach. When a session of another role began is hidden from the caller's
--- role and shown to the owner's, by leaseq.session_start. A session is known by its registration
--- (register_session.sql), and by its name where a worker of an older version opened it: a handler
--- can change the name.
+-- End the Postgres sessions of a closed worker. A frozen worker would otherwise keep the row locks
+-- of its open transaction and hold up the attempt that replaces it (PostgreSQL manual, 9.28.2,
+-- pg_terminate_backend). Zero rows: none. The sessions are found first and ended then, because the
+-- planner decides in which order conditions are evaluated. leaseq.end_session ends sessions that
+-- the role of the caller may not end: it has the rights of the schema's owner, and returns null for
+-- a session that even the owner may not end. The owner alone would not suffice, because workers
+-- that still run as a superuser are out of its reach. The start of a session of another role is
+-- hidden from the caller's role, and leaseq.session_start shows it with the rights of the owner. A
+-- session is known by its registration (register_session.sql), and by its name where a worker of an
+-- older version opened it: a handler can change the name.
 with found as materialized (
     select a.pid, coalesce(
         (select s.rolsuper from pg_roles as s where s.rolname = current_user)

@@ -1,3 +1,3 @@
--- Which of these names belong to workers, open or closed? One that does not come back is of
--- none: it was pruned, or made up.
+-- Find the names among these that belong to workers, open or closed. A name that does not come back
+-- belongs to none: it was pruned, or made up.
 select id from leaseq.workers where id = any(%(worker_ids)s)

@@ -1,8 +1,8 @@
--- Find the workers whose rows, or whose heartbeats, another transaction has locked. Asked
--- after a heartbeat, a claim or a closing has met a lock that was not let go in time, and before a
--- closing. Waits for no row. No transition. The rows that are free are locked until the end of this
--- statement, which is what tells them apart. Zero rows: none of them is locked (or the lock was let
--- go, or it is of a table).
+-- Find the workers whose rows, or whose heartbeats, another transaction has locked. It is asked
+-- after a heartbeat, a claim or a closing has waited too long for a lock, and before a closing.
+-- Waits for no row. No transition. The free rows are locked until the end of this statement, which
+-- distinguishes them. Zero rows: none of them is locked, the lock was released, or the lock is on a
+-- table.
 with free as materialized (
     select id from leaseq.workers
     where id = any(%(worker_ids)s)

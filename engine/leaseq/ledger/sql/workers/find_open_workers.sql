@@ -1,3 +1,3 @@
--- Which of these workers are open? One that does not come back is closed or unknown: it may
--- claim nothing any more.
+-- Find the workers among these that are open. One that does not come back is closed or unknown: it
+-- may claim nothing any more.
 select id from leaseq.workers where id = any(%(worker_ids)s) and closed_at is null

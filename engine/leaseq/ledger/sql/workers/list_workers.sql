@@ -1,4 +1,4 @@
--- Workers, newest first: the open ones, or with `closed` the closed ones too.
+-- List workers, newest first: the open ones, or with `closed` the closed ones too.
 select
     id as worker_id, host, pid, queues, version, started_at, leaseq.last_seen(id) as last_seen, closed_at, close_reason
 from (

@@ -1,7 +1,7 @@
 -- Record a session that handlers of a worker use, so that the recovery can end it
--- (end_sessions.sql), whatever name a handler gives it. The worker's row is locked against the recovery
--- that would close it: a session is recorded before the recovery looks, or not at all. Sessions of the
--- same worker that have ended are forgotten. Zero rows: the worker is closed.
+-- (end_sessions.sql) under any name that a handler gives it. The worker's row is locked against the
+-- recovery that would close it: a session is recorded before the recovery looks, or not at all.
+-- Sessions of the same worker that have ended are forgotten. Zero rows: the worker is closed.
 with me as (
     select id from leaseq.workers
     where id = %(worker_id)s and closed_at is null

@@ -1,6 +1,5 @@
--- The secret of an open worker, with which it acts on connections of handlers. Zero
--- rows: the worker is closed. It is asked for with each connection, and written only if it is
--- not there.
+-- Set the secret with which an open worker acts on connections of handlers. Zero rows: the worker
+-- is closed. It is asked for with each connection, and written only if it is not there.
 with me as materialized (
     select id, secret from leaseq.workers
     where id = %(worker_id)s and closed_at is null

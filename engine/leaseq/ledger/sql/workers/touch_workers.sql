@@ -1,7 +1,7 @@
--- These workers are alive; say so by the clock of this server. One that does not come back was
--- closed: it must stop. The row of the worker is locked, not changed: a closing waits for us
--- or we for it (close_worker.sql). What changes is its heartbeat, and with that the key of it, so
--- that the newest version is found without those before (migration 11).
+-- Record by the clock of this server that these workers are alive. One that does not come back was
+-- closed: it must stop. The row of the worker is locked, not changed: a closing waits for us or we
+-- for it (close_worker.sql). Only its heartbeat changes, and with that the key of it, so that the
+-- newest version is found without those before (migration 11).
 with alive as materialized (
     select id from leaseq.workers
     where id = any(%(worker_ids)s) and closed_at is null

@@ -1,6 +1,6 @@
--- The workers that a reaper watches: the open ones, and those closed a moment ago, whose
--- recovery may be unfinished. Of an open one that was seen within a lease only its home queue comes,
--- the first one: its lease there says whether it lives. Zero rows: there are none.
+-- List the workers that a reaper watches: the open ones, and those closed a moment ago, whose
+-- recovery may be unfinished. An open worker that was seen within a lease comes with its home queue
+-- alone, the first one: its lease there says whether it lives. Zero rows: there are none.
 select
     id,
     case when closed_at is null and not stale then queues[1:1] else queues end as queues,
