@@ -114,10 +114,10 @@ def load(path: str) -> Leaseq:
     except LeaseqError:
         raise
     except (Exception, SystemExit) as error:
-        told = traceback.TracebackException.from_exception(error)
-        own = [frame for frame in told.stack if not _is_machinery(frame.filename)]
-        told.stack = traceback.StackSummary.from_list(own)
-        note_as_it_is("\n".join(printable_lines("".join(told.format()).rstrip("\n"))))
+        failure = traceback.TracebackException.from_exception(error)
+        frames = [frame for frame in failure.stack if not _is_machinery(frame.filename)]
+        failure.stack = traceback.StackSummary.from_list(frames)
+        note_as_it_is("\n".join(printable_lines("".join(failure.format()).rstrip("\n"))))
         note(f"{path} cannot be imported: fix the error above")
         sys.exit(FAILED)
 

@@ -81,13 +81,13 @@ def _parse(text: str) -> dict[str, Any] | None:
 
 def _pretty(part: str, event: dict[str, Any]) -> str:
     level = str(event.get("level", "info"))
-    said = click.style(
+    event_name = click.style(
         printable(event["event"]).ljust(EVENT_WIDTH), fg=LEVELS.get(level), bold=level in LEVELS
     )
     fields = " ".join(
         f"{name}={_value(value)}" for name, value in event.items() if name not in HIDDEN
     )
-    lines = [f"{_time(event)} {_name(part)} {said} {printable(fields)}".rstrip()]
+    lines = [f"{_time(event)} {_name(part)} {event_name} {printable(fields)}".rstrip()]
     blocks = [str(event[name]).rstrip() for name in BLOCKS if event.get(name)]
     lines += [f"    {line}" for block in blocks for line in printable_lines(block)]
     return "\n".join(lines)

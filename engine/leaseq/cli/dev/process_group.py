@@ -36,7 +36,7 @@ class ProcessGroup:
         self._config = config
         self._printer = printer
         self._changes = changes
-        self._told = asyncio.Event()
+        self._stopping = asyncio.Event()
         env = os.environ | {"LEASEQ_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
         api = ProcessSpec(
             name="api",
@@ -67,27 +67,27 @@ class ProcessGroup:
         around = [asyncio.create_task(self._announce())]
         if self._changes is not None:
             around.append(asyncio.create_task(self._reload(self._changes)))
-        told = asyncio.create_task(self._told.wait())
-        await asyncio.wait([told, *running], return_when=asyncio.FIRST_COMPLETED)
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([stopping, *running], return_when=asyncio.FIRST_COMPLETED)
         code = self._judge(parts)
-        self._told.set()
+        self._stopping.set()
         for part in parts:
             part.stop_restarting()
         for task in around:
             task.cancel()
-        await asyncio.gather(*around, told, return_exceptions=True)
+        await asyncio.gather(*around, stopping, return_exceptions=True)
         for part in parts:
             await part.stop()
         await asyncio.gather(*running)
         return code
 
     def _stop(self) -> None:
-        if self._told.is_set():
+        if self._stopping.is_set():
             for part in (self._api, self._worker, self._reaper):
                 part.hurry()
         else:
             self._printer.say("stopping; press Ctrl-C again to hurry")
-        self._told.set()
+        self._stopping.set()
 
     def _judge(self, parts: Sequence[ManagedProcess]) -> int:
         for part in parts:
@@ -102,7 +102,7 @@ class ProcessGroup:
         """Print the address of the API once it answers."""
         host, port = self._config.api_host, self._config.api_port
         while not await asyncio.to_thread(_answers, host, port):
-            await pause(PROBE_SECONDS, stop=self._told)
+            await pause(PROBE_SECONDS, stop=self._stopping)
         self._api.came_up()
         where = f"[{host}]" if ":" in host else host
         self._printer.say(
@@ -111,7 +111,7 @@ class ProcessGroup:
         )
 
     async def _reload(self, changes: Changes) -> None:
-        async for path in changes(self._told):
+        async for path in changes(self._stopping):
             self._printer.say(f"{path} changed: restarting the worker", colour="yellow")
             await self._worker.reload()
 
