@@ -32,14 +32,14 @@ class LockedTasks:
         self._known: set[str] = set()
 
     async def among(self, task_ids: Collection[str]) -> set[str]:
-        """Which of these are locked now; those that were not before are reported. Raises
+        """The tasks among these that are locked now; those that were not before are reported. Raises
         `ServerUnreachable`."""
         locked = await self.find(task_ids)
         await self.report(task_ids, locked)
         return locked
 
     async def find(self, task_ids: Collection[str]) -> set[str]:
-        """Which of these are locked now."""
+        """The tasks among these that are locked now."""
         return set(await self._ledger.find_locked(task_ids)) if task_ids else set()
 
     async def report(self, task_ids: Collection[str], locked: set[str]) -> None:

@@ -43,7 +43,7 @@ class QueueLedger:
         ]
 
     async def find_paused(self, names: Sequence[str]) -> set[str]:
-        """Which of these queues are paused."""
+        """The queues among these that are paused."""
         return {
             row[0]
             for row in await self._session.fetch(

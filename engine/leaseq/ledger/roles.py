@@ -87,7 +87,7 @@ async def prepare_embedded(config: Config) -> Config:
     """Migrate the embedded Postgres, whose superuser `config` names, and return the configuration
     for its roles.
 
-    Handlers may make tables of their own in the schema public, as on a database that belongs to
+    Handlers may make tables in the schema public, as on a database that belongs to
     them.
     """
     url = config.postgres_url or ""

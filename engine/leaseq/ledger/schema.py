@@ -143,7 +143,7 @@ async def require_schema(conninfo: str) -> None:
 
 @asynccontextmanager
 async def connected(conninfo: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
-    """A connection of its own to the primary, of the hosts in `conninfo`. A refusal by Postgres is
+    """A separate connection to the primary, of the hosts in `conninfo`. A refusal by Postgres is
     raised as `ServerUnreachable` or `ServerUnfit`.
 
     Its statements may take as long as they need: an index is built on a table of any size.

@@ -139,7 +139,7 @@ class TaskLedger:
         return [rows.to_claimed(row, worker_id) for row in found]
 
     async def find_claimed(self, task_ids: Sequence[str], *, worker_id: str) -> list[ClaimedTask]:
-        """Read which of these this worker holds, after a claim whose answer was lost."""
+        """Read the tasks among these that this worker holds, after a claim whose answer was lost."""
         params = {"ids": words(task_ids), "worker_id": worker_id}
         found = await self._session.fetch("find_claimed", params, idempotent=True)
         return [rows.to_claimed(row, worker_id) for row in found]
@@ -217,7 +217,7 @@ class TaskLedger:
         return [(rows.to_claim(row), rows.to_counts(row)) for row in found]
 
     async def find_locked(self, task_ids: Collection[str]) -> list[str]:
-        """Which of these tasks another transaction has locked now."""
+        """The tasks among these that another transaction has locked now."""
         found = await self._session.fetch(
             "find_locked", {"ids": words(sorted(task_ids))}, idempotent=True
         )

@@ -71,14 +71,14 @@ class WorkerLedger:
         )
 
     async def touch(self, worker_ids: Sequence[str]) -> set[str]:
-        """Say that workers are alive. Returns those that are open; the others must stop."""
+        """Record that workers are alive. Returns those that are open; the others must stop."""
         found = await self._session.fetch(
             "touch_workers", {"worker_ids": list(worker_ids)}, idempotent=True
         )
         return {row[0] for row in found}
 
     async def find_locked(self, worker_ids: Sequence[str]) -> set[str]:
-        """Which of these workers another transaction has locked now."""
+        """The workers among these that another transaction has locked now."""
         found = await self._session.fetch(
             "find_locked_workers", {"worker_ids": list(worker_ids)}, idempotent=True
         )
@@ -138,14 +138,14 @@ class WorkerLedger:
         return rows.to_worker(found[0]) if found else None
 
     async def find_open(self, worker_ids: Sequence[str]) -> set[str]:
-        """Which of these are open; the others are closed or unknown."""
+        """The workers among these that are open; the others are closed or unknown."""
         found = await self._session.fetch(
             "find_open_workers", {"worker_ids": list(worker_ids)}, idempotent=True
         )
         return {row[0] for row in found}
 
     async def find_known(self, worker_ids: Sequence[str]) -> set[str]:
-        """Which of these are workers, open or closed."""
+        """The names among these that belong to workers, open or closed."""
         found = await self._session.fetch(
             "find_known_workers", {"worker_ids": list(worker_ids)}, idempotent=True
         )

@@ -4,7 +4,7 @@ A process without the code of the handlers checks payloads and completes submiss
 the ledger. A long-lived process refreshes it in the background, not on the way of a submission, and
 goes on using it while Postgres is away. Only an unknown name causes a look into the ledger, since a
 worker may have registered it a moment ago, and that at most four times a second for all callers. A
-type that is not found has no queue and no limits of its own, and its payloads are not checked.
+type that is not found has no registered queue and limits, and its payloads are not checked.
 """
 
 from __future__ import annotations

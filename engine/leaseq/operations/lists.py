@@ -1,7 +1,7 @@
 """Lists for clients and operators, which must not hold up submissions.
 
 A list reads much more than a submission does, and any number of clients may ask for lists. So a
-process that serves clients reads lists on a few connections of their own, with a short time-out,
+process that serves clients reads lists on a few separate connections, with a short time-out,
 and looks at a bounded number of tasks for each page. A caller waits for its turn for a moment, and
 then gets `ListsBusy` (docs/decisions/0032-lists-have-a-share.md).
 """
@@ -23,7 +23,7 @@ from leaseq.ledger.task_lists import Listing, TaskFilter, TaskLists
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import AttemptRecord, QueueRecord, WorkerRecord
 
-# Lists that are read at the same time, each on a connection of its own.
+# Lists that are read at the same time, each on a separate connection.
 SHARE = 2
 # How long a caller waits for its turn, and how long one statement may take.
 WAIT_SECONDS = 2.0

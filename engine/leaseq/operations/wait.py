@@ -1,7 +1,7 @@
 """Wait for tasks to end.
 
-All waits of a process share the polls of the ledger. Each wait has a pace of its own: it is looked
-at often in its first moments and then four times a second, so a newcomer does not make the tasks of
+All waits of a process share the polls of the ledger. Each wait has its own pace: it is looked at
+often in its first moments and then four times a second, so a newcomer does not make the tasks of
 others be asked about again. One poll asks for every task that is due by then. Where many wait,
 polls have a budget: a burst of them, and so many a second in the long run, however many callers
 come and go. The ledger is asked, not dispatch: the answer is the truth, and holds while Redis is
