@@ -12,7 +12,7 @@ PYTHON ?=
 CODE := engine api reaper chaos tests $(wildcard bench examples)
 ARGS ?=
 # Most tests wait for a process or a lease more than they compute: more of them at a time than there are processors.
-JOBS ?= 7
+JOBS ?= 6
 # `make test` leaves out what is marked slow, and `make test-slow` runs nothing else. A test compares these lines.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # Tests of code that needs no process and, but for a few of tests/unit, no server.

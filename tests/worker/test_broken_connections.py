@@ -103,7 +103,9 @@ async def test_a_handler_that_breaks_its_connection_ends(config: Config, client:
         ]
         assert await client.effects(task.task_id) == 0
     assert set(runs.values()) == {3}
-    assert "idle-in-transaction" in error_of(tasks[2])["message"]
+    # The message of Postgres is lost where the handler writes before it has read it.
+    message = error_of(tasks[2])["message"]
+    assert "idle-in-transaction" in message or "unexpectedly" in message
 
 
 async def test_error_raised_by_the_handler_stands(config: Config, client: Client) -> None:

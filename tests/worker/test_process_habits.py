@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from leaseq.model import State
 from leaseq.supervisor.protocol import EXIT_UNCLOSED
@@ -50,6 +51,8 @@ async def test_handlers_that_change_their_process(
 ) -> None:
     """The app reads and writes values in its own way, too: no statement of leaseq depends on
     `psycopg.adapters`."""
+    # On a busy machine a lease of a second may lapse, and none is the subject here.
+    services.config = replace(services.config, lease_seconds=30, loop_stall_seconds=30)
     reaper, worker = await services.reaper(), await habitual(services)
     for what in CHANGES:
         file = tmp_path / what

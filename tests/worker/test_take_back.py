@@ -18,6 +18,7 @@ from leaseq.observability.telemetry import recorded
 from leaseq.operations.engine import Engine, open_engine
 from leaseq.operations.recover import Death
 from leaseq.supervisor.heartbeat import Heartbeat
+from leaseq_chaos.pace import Pace
 from support.dispatch import KEYS
 from support.ledger import RETENTION, submission
 from support.worker import QUEUE
@@ -56,7 +57,7 @@ async def listed(engine: Engine, key: str) -> list[str]:
 
 
 async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(
-    engine: Engine, config: Config
+    engine: Engine, config: Config, pace: Pace
 ) -> None:
     ids = await holding(engine, "dead", HELD)
     await holding(engine, "alive", 0)
@@ -76,7 +77,7 @@ async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(
             await engine.recovery.recover(Death(worker_id="dead", queues=[QUEUE], reason="killed"))
         await end(beating)
 
-    assert max(gaps) < engine.config.lease_seconds / 2
+    assert max(gaps) < engine.config.lease_seconds / 2 * pace.slowness
     assert len([event for event in events if event.name == "attempt.reaped"]) == HELD // 2
     assert sorted(await listed(engine, KEYS.ready(QUEUE, Lane.NORMAL))) == ids, (
         "all of them, once each"

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from leaseq import Context, Leaseq, lifecycle
 from leaseq.config import Config
@@ -40,6 +41,12 @@ def error_of(task: Task) -> dict[str, Any]:
     assert task.error is not None
     error: dict[str, Any] = msgspec.json.decode(task.error)
     return error
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    """On a busy machine a statement may take seconds, and none is the subject here."""
+    return replace(config, statement_timeout_seconds=20)
 
 
 async def test_attempt_ends_once_with_any_exception(config: Config, client: Client) -> None:
