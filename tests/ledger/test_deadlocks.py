@@ -10,7 +10,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from leaseq.config import Config
-from leaseq.connections.postgres_connection import Connection, Pool
+from leaseq.connections.postgres_connection import Connection, FastCancelConnection, Pool
 from leaseq.ledger.arrays import words
 from leaseq.ledger.session import Locked, Rows, Session
 from leaseq.ledger.tasks import TaskLedger
@@ -190,6 +190,7 @@ async def test_a_row_that_stays_locked_is_not_waited_for_for_ever(
     assert config.postgres_url is not None
     hasty: Pool = AsyncConnectionPool(
         config.postgres_url,
+        connection_class=FastCancelConnection,
         kwargs={"autocommit": True, "options": "-c lock_timeout=50"},
         open=False,
     )

@@ -89,6 +89,7 @@ class FastCancelConnection(psycopg.AsyncConnection[Any]):
         self.unreplicated = False
         self.left = ""
         self.abandoned = False
+        self.prepared: set[bytes] = set()  # names of the statements of ledger/prepared.py
         self.on_leave: Callable[[], None] | None = None
         self.primary: ConnectionGuard | None = None
         # to the same server

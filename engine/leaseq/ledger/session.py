@@ -21,6 +21,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 from leaseq.connections.postgres_connection import ADAPTERS, Connection, FastCancelConnection, Pool
 from leaseq.connections.primary import Primary
 from leaseq.errors import ServerUnreachable
+from leaseq.ledger.prepared import PREPARED, run_prepared
 from leaseq.ledger.statements import STATEMENTS
 from leaseq.safe_text.exceptions import text_of
 
@@ -168,7 +169,11 @@ async def _run_own(
     conn.on_leave = lambda: hurry(clock)
     conn.unreplicated = False  # of a statement before, which was given up
     try:
-        found = await _run(conn, name, params)
+        prepared = PREPARED.get(name)
+        if prepared is None or params is None:
+            found = await _run(conn, name, params)
+        else:
+            found = await run_prepared(conn, prepared, params)
     except REFUSING as error:
         if conn.primary is not None:
             conn.primary.leave_refusing(conn, text_of(error))
