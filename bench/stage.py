@@ -23,7 +23,8 @@ from bench.witness import Witness, open_witness
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer, remove_servers
 from leaseq.ledger.schema import migrate
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 
 APP = "bench.app:app"
 SERVER = "postgres."

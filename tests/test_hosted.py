@@ -21,7 +21,7 @@ from leaseq.ledger.session import Session
 from leaseq.ledger.workers import WorkerLedger
 from leaseq.model import State
 from leaseq.observability.telemetry import WARNING, recorded
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.operations.recover import Death, session_name
 from leaseq.server_checks.startup import inspect_servers, require_usable_servers
 from support.client import Client

@@ -19,9 +19,10 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import end
 from leaseq.model import DEFAULT_TENANT
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.lists import Lists, open_lists
+from leaseq.operations.open_engine import open_engine
 
 # One writer batches all submissions; the other connections are for reads.
 POOL_SIZE = 8

@@ -21,7 +21,8 @@ from leaseq.errors import TaskNotFound
 from leaseq.ledger.roles import prepare_embedded
 from leaseq.model import DEFAULT_TENANT
 from leaseq.openings import Openings
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.operations.tenant_client import TenantClient
 from leaseq.registry import DEFAULT_QUEUE, Registry, describe
 from leaseq.task import AsyncTask, BlockingTask, BoundTask, TaskDecorator, TaskHandle, TypedTask

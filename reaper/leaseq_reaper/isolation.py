@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from leaseq.errors import ServerUnreachable
 from leaseq.loop import spread
-from leaseq.operations.engine import Stores
+from leaseq.operations.stores import Stores
 
 T = TypeVar("T")
 K = TypeVar("K")

@@ -21,7 +21,8 @@ from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.ledger.schema import require_schema
 from leaseq.loop import Pauses, Retries, retry
 from leaseq.observability.telemetry import emit
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from leaseq_reaper.duties.dead_workers import DeadWorkers
 from leaseq_reaper.duties.promote import Promote
 from leaseq_reaper.duties.prune import Prune

@@ -24,7 +24,7 @@ from leaseq.config import Config
 from leaseq.errors import PayloadInvalid
 from leaseq.ledger.session import Connection
 from leaseq.ledger.task_types import TypeLedger
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.task import AsyncTask
 from leaseq.worker.expedite import task_types
 from support.api import Api, open_api, problem

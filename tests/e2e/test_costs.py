@@ -20,7 +20,7 @@ from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
 from leaseq.model import DEFAULT_TENANT, Submission
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.operations.submission import Request, accept
 from leaseq_chaos.pace import Pace
 from support.client import Client

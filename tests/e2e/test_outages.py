@@ -15,7 +15,7 @@ from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq_api.app import create_app
 from support.client import EFFECTS, Client
 from support.processes import Services

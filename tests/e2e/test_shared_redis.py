@@ -20,7 +20,7 @@ from leaseq.config import Config
 from leaseq.embedded import ValkeyServer
 from leaseq.errors import DispatchForeign, ServerUnreachable
 from leaseq.model import Lane, State
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.server_checks.startup import inspect_servers
 from leaseq_reaper.sidecar import run
 from support.client import Client

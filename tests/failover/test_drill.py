@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from leaseq.config import Config
 from leaseq.connections.primary import _timelines
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from support.ledger import submission
 from support.processes import PATIENCE, TESTS, environment
 from support.servers import Pair, at

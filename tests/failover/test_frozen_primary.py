@@ -15,7 +15,8 @@ from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.model import DEFAULT_TENANT
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from support.ledger import submission
 from support.proxy import ProxyTo
 from support.servers import Pair

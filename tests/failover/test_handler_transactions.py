@@ -13,7 +13,7 @@ from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.model import Outcome, State
 from leaseq.observability.telemetry import Event, recorded
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from support.client import Client
 from support.processes import PATIENCE
 from support.proxy import ProxyTo

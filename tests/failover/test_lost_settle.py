@@ -12,7 +12,7 @@ from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.model import State
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq_reaper.sidecar import run
 from support.client import Client
 from support.processes import PATIENCE

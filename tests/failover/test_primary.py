@@ -17,7 +17,8 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger.session import Session
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from support.api import Api, open_api, problem
 from support.ledger import RETENTION, submission
 from support.processes import PATIENCE

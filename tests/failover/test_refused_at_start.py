@@ -21,7 +21,7 @@ from leaseq.ledger.due_tasks import DueTaskLedger
 from leaseq.ledger.roles import SERVICE, RoleNames, grant
 from leaseq.ledger.schema import LATEST, migrate, schema_version
 from leaseq.ledger.session import Session
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.server_checks.startup import inspect_servers, require_usable_servers
 from support.processes import Services
 from support.servers import Pair, free_port

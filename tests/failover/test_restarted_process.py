@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.connections.primary import _timelines
 from leaseq.errors import ServerUnreachable
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.server_checks.startup import require_usable_servers
 from support.ledger import submission
 from support.processes import PATIENCE, TESTS, Services, environment

@@ -20,7 +20,7 @@ from leaseq.connections.postgres_connection import Connection
 from leaseq.errors import ServerUnreachable
 from leaseq.model import DEFAULT_TENANT, State, Submitted
 from leaseq.observability.telemetry import Event, recorded
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from support.api import open_api, problem
 from support.client import Client
 from support.ledger import submission

@@ -14,7 +14,8 @@ from leaseq.errors import IdempotencyInFlight
 from leaseq.ledger.session import Locked
 from leaseq.ledger.tasks import PATIENCE_SECONDS, TaskLedger
 from leaseq.model import Submission, Submitted
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.operations.submit import HASTE_SECONDS
 from support.ledger import RETENTION, holding, submission, until_blocked
 

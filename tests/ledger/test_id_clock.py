@@ -13,7 +13,7 @@ from leaseq.codec import CLOCK_OFF_MS, follow_clock, id_time_ms, made_at, new_ta
 from leaseq.config import Config
 from leaseq.connections.postgres import refresh_timeline
 from leaseq.model import DEFAULT_TENANT
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq_reaper.reconcile.ledger_scan import first_recent_id
 from support.ledger import submission
 

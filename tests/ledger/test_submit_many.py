@@ -11,7 +11,8 @@ import pytest
 from leaseq.config import Config
 from leaseq.errors import IdempotencyKeyReused, ServerUnreachable
 from leaseq.model import Submission, Submitted
-from leaseq.operations.engine import BATCH_SIZE, Engine, open_engine
+from leaseq.operations.engine import BATCH_SIZE, Engine
+from leaseq.operations.open_engine import open_engine
 from support.ledger import submission
 
 CHUNKS = 3

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from leaseq.config import Config
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from support.reaper import WINDOW, FakeClock, Stage
 
 

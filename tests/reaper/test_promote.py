@@ -14,7 +14,7 @@ from leaseq.embedded import ValkeyServer
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, Priority, State
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq_reaper.duties import due_positions, promote
 from leaseq_reaper.duties.promote import PASS_SECONDS, Promote
 from leaseq_reaper.duties.refill import Refill

@@ -14,7 +14,8 @@ from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.due_tasks import Listed, Promotion
 from leaseq.model import Lane, State
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from leaseq_reaper.duties import promote
 from leaseq_reaper.duties.promote import Promote
 from support.dispatch import KEYS

@@ -19,7 +19,7 @@ from leaseq.embedded import ValkeyServer
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane, Priority, State
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq_reaper.duties.promote import Promote
 from leaseq_reaper.isolation import AT_ONCE
 from leaseq_reaper.reconcile import ledger_scan

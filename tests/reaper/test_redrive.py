@@ -12,7 +12,7 @@ from leaseq.codec import new_task_id
 from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.model import DEFAULT_TENANT, Lane, State
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq_reaper.duties.promote import Promote
 from leaseq_reaper.duties.refill import Refill
 from support.dispatch import KEYS

@@ -18,7 +18,7 @@ from leaseq.errors import ServerUnreachable
 from leaseq.ledger import backlogs
 from leaseq.model import DEFAULT_TENANT, Lane, Priority, State
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq_reaper.duties import refill
 from leaseq_reaper.duties.refill import Refill
 from leaseq_reaper.sidecar import run

@@ -21,7 +21,7 @@ from leaseq.embedded import ValkeyServer
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State
 from leaseq.observability.telemetry import Event, recorded, subscribe
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq_chaos.pace import Pace
 from leaseq_reaper.duty_runner import (
     Duty,

@@ -24,8 +24,9 @@ from leaseq.dispatch.ownership import Ownership
 from leaseq.dispatch.parts import parts_over
 from leaseq.errors import ServerUnreachable
 from leaseq.model import Lane
-from leaseq.operations.engine import Engine, stores_over
+from leaseq.operations.engine import Engine
 from leaseq.operations.recover import Death, session_name
+from leaseq.operations.stores import stores_over
 from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq.supervisor.protocol import ChildSpec
 from leaseq.worker.attempt.outcome import Stop

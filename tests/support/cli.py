@@ -16,7 +16,8 @@ from click.testing import CliRunner, Result
 from leaseq.cli import main
 from leaseq.config import Config
 from leaseq.model import Claim, Disposition, Ending, Outcome, Settlement, State, TaskError
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.operations.submission import accept
 from support.dispatch import leases_of
 from support.requests import request_of

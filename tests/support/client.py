@@ -12,7 +12,8 @@ import pytest
 
 from leaseq.config import Config
 from leaseq.model import DEFAULT_TENANT, AttemptRecord, State, Task
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.operations.submission import accept
 from support.processes import PATIENCE
 from support.requests import request_of

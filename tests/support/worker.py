@@ -14,7 +14,8 @@ from uuid import uuid4
 from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.loop import end, run_forever
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.supervisor.protocol import ChildSpec
 from leaseq.worker.build import build_worker
 from leaseq.worker.child import register

@@ -21,7 +21,7 @@ from leaseq.errors import Fenced, ServerUnreachable
 from leaseq.lifecycle import FREE_CRASHES, hand_back
 from leaseq.model import Counts, Ending, Outcome, State, Task, TaskError
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.worker.attempt.outages import LOOK_SECONDS, Outages
 from support.client import Client
 from support.servers import at, prepare

@@ -12,7 +12,8 @@ from leaseq.config import Config
 from leaseq.errors import ServerUnreachable
 from leaseq.model import State
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.worker.intake.claimer import Claimer
 from leaseq_reaper.reconcile.forgotten import PATIENCE_SECONDS
 from leaseq_reaper.reconcile.reconcile import Reconcile

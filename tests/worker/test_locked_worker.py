@@ -15,7 +15,7 @@ from leaseq import Leaseq
 from leaseq.config import Config
 from leaseq.model import Lane, State
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.supervisor.heartbeat import SILENT_LEASES, Heartbeat
 from support.client import Client
 from support.dispatch import KEYS

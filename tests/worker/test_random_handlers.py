@@ -26,7 +26,7 @@ from leaseq import Context, Fail, Leaseq, Retry
 from leaseq.config import Config
 from leaseq.errors import Fenced, ServerUnreachable
 from leaseq.model import State
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.worker.attempt import attempt
 from leaseq.worker.worker import Worker
 from support.client import Client

@@ -14,7 +14,8 @@ from leaseq import Context, Leaseq
 from leaseq.config import Config
 from leaseq.ledger.tasks import TaskLedger
 from leaseq.model import Claim, Settled, State
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.operations.recover import Death
 from support.client import Client
 from support.ledger import claim_task, find, submit

@@ -14,7 +14,7 @@ from leaseq.config import Config
 from leaseq.embedded import PostgresServer
 from leaseq.model import State
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from support.client import Client
 from support.servers import at, prepare
 from support.worker import promoting, until, working

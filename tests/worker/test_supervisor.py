@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.model import Lane, State
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.engine import open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.supervisor.child_process import ChildProcess
 from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq.supervisor.supervisor import Supervisor, SupervisorSpec

@@ -15,7 +15,8 @@ from leaseq.dispatch.scripts import SCRIPT_BATCH
 from leaseq.loop import end
 from leaseq.model import Lane, State
 from leaseq.observability.telemetry import recorded
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.operations.recover import Death
 from leaseq.supervisor.heartbeat import Heartbeat
 from leaseq_chaos.pace import Pace

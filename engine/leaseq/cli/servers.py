@@ -25,7 +25,8 @@ from leaseq.errors import ConfigInvalid
 from leaseq.ledger.roles import prepare_embedded
 from leaseq.ledger.schema import require_schema
 from leaseq.observability.telemetry import WARNING, Event, subscribe
-from leaseq.operations.engine import Engine, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.server_checks.startup import require_usable_servers
 
 T = TypeVar("T")

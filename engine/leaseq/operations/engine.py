@@ -1,107 +1,44 @@
 """The engine: submissions and operator commands on ledger and dispatch.
 
 The ledger is written first and decides. Dispatch is written afterwards, and that may fail.
-`open_engine` is the only way to an engine.
+`open_engine` (open_engine.py) is the only way to an engine.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from msgspec import Struct
 
 from leaseq.config import Config
-from leaseq.connections.postgres import check_reachable, open_pool, refresh_timeline
 from leaseq.connections.primary import primary_at
-from leaseq.connections.redis import open_redis
-from leaseq.connections.redis_connection import Guard
-from leaseq.dispatch.dispatch_server import DispatchServer
-from leaseq.dispatch.dispatcher import Dispatcher
-from leaseq.dispatch.keys import Keys
-from leaseq.dispatch.lane_backlogs import LaneBacklogs
-from leaseq.dispatch.leases import WorkerLeases
-from leaseq.dispatch.ownership import Ownership
-from leaseq.dispatch.parts import DispatchParts, parts_over
-from leaseq.dispatch.pause_flags import PauseFlags
-from leaseq.dispatch.queue_lists import Depths, QueueLists
-from leaseq.errors import DispatchForeign, ServerUnreachable
+from leaseq.dispatch.queue_lists import Depths
+from leaseq.errors import ServerUnreachable
 from leaseq.failpoints import reach
 from leaseq.gather import Gatherer
-from leaseq.ledger.backlogs import BacklogLedger
-from leaseq.ledger.due_tasks import DueTaskLedger
-from leaseq.ledger.maintenance import Maintenance
-from leaseq.ledger.queues import QueueLedger
-from leaseq.ledger.server import ServerSettings, read_ledger_id, read_server_settings
-from leaseq.ledger.session import MARGIN_SECONDS, Connection, Session
-from leaseq.ledger.task_lists import TaskLists
-from leaseq.ledger.task_types import TypeLedger
-from leaseq.ledger.tasks import TaskLedger
-from leaseq.ledger.workers import WorkerLedger
+from leaseq.ledger.server import ServerSettings, read_server_settings
+from leaseq.ledger.session import Connection
 from leaseq.lifecycle import lane_of
-from leaseq.loop import end, run_forever
 from leaseq.model import Lane, QueueRecord, State, Submission, Submitted, Task, WorkerRecord
 from leaseq.observability.telemetry import emit, listening
 from leaseq.operations.held_keys import HeldKeys
 from leaseq.operations.known_types import KnownTypes
 from leaseq.operations.push import Pusher
 from leaseq.operations.recover import WorkerRecovery
+from leaseq.operations.stores import Stores
 from leaseq.operations.submit import KeyHeld, Submitter
 from leaseq.operations.tenant_client import TenantClient
 from leaseq.operations.wait import Waiter
 
 BATCH_SIZE = 500
-SCOUT_SECONDS = 3.0
 CAPACITY = 10_000
 # Chunks of a large batch that are sent while another one is being written, so that client and
 # Postgres do not wait for each other.
 AHEAD = 1
-
-
-class Stores(Struct, frozen=True, kw_only=True):
-    """The two stores, as one process sees them."""
-
-    # the parts of the ledger
-    tasks: TaskLedger
-    task_lists: TaskLists
-    due_tasks: DueTaskLedger
-    task_types: TypeLedger
-    queues: QueueLedger
-    workers: WorkerLedger
-    backlogs: BacklogLedger
-    maintenance: Maintenance
-    # those of dispatch
-    dispatcher: Dispatcher
-    leases: WorkerLeases
-    lists: QueueLists
-    lane_backlogs: LaneBacklogs
-    pause_flags: PauseFlags
-    dispatch_server: DispatchServer
-    ownership: Ownership
-
-
-def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownership) -> Stores:
-    """The stores of one process, with every part of the ledger on one session."""
-    return Stores(
-        tasks=TaskLedger(session),
-        task_lists=TaskLists(session),
-        due_tasks=DueTaskLedger(session),
-        task_types=TypeLedger(session),
-        queues=QueueLedger(session),
-        workers=WorkerLedger(session),
-        backlogs=BacklogLedger(session),
-        maintenance=Maintenance(session),
-        dispatcher=dispatch.dispatcher,
-        leases=dispatch.leases,
-        lists=dispatch.lists,
-        lane_backlogs=dispatch.lane_backlogs,
-        pause_flags=dispatch.pause_flags,
-        dispatch_server=dispatch.dispatch_server,
-        ownership=ownership,
-    )
 
 
 class DeliveryLocation(Struct, frozen=True):
@@ -290,99 +227,4 @@ def _keys_differ(batch: Sequence[Submission]) -> bool:
     return len(set(keys)) == len(keys)
 
 
-@asynccontextmanager
-async def open_engine(
-    config: Config, *, name: str = "leaseq", pool_size: int = 4, announces: bool = True
-) -> AsyncIterator[Engine]:
-    """Connect to both stores for as long as the block lasts.
-
-    With `announces` false, for a caller that only reads, dispatch does not learn which ledger and
-    which timeline of Postgres this process has seen.
-
-    Redis may be away. Raises `ServerUnreachable` where Postgres is or where its server is not the
-    primary, `SchemaMismatch`, and `DispatchForeign` where the prefix in Redis belongs to another
-    ledger.
-    """
-    pool = await open_pool(config, name=name, max_size=pool_size)
-    primary, guard = primary_at(str(config.postgres_url)), Guard()
-    redis = open_redis(config, name=name, guard=guard)
-    try:
-        session = Session(pool, deadline_seconds=config.statement_timeout_seconds + MARGIN_SECONDS)
-        keys = Keys(config.redis_prefix)
-        stores = stores_over(
-            session,
-            parts_over(redis, keys, window=config.dispatch_window, repairs=announces),
-            ownership=Ownership(
-                redis,
-                keys,
-                guard,
-                ledger_id=await read_ledger_id(session),
-                primary=primary,
-                announces=announces,
-            ),
-        )
-        async with (
-            _owned(stores.ownership, every=config.reconcile_interval_seconds),
-            _scouting(config, name=name),
-        ):
-            if primary.outdated:
-                # Dispatch knows a newer timeline: refuse this server now, unless another host of
-                # the URL is the primary.
-                await check_reachable(config, name=name)
-            engine = Engine(config, stores)
-            try:
-                yield engine
-            finally:
-                await engine.aclose()
-    finally:
-        await asyncio.gather(pool.close(), redis.aclose(), return_exceptions=True)
-
-
-@asynccontextmanager
-async def _owned(ownership: Ownership, *, every: float) -> AsyncIterator[None]:
-    """Refuse a prefix of another ledger now, and look again and again for as long as the block
-    lasts."""
-
-    async def look() -> None:
-        # `check` has emitted the event, and every command fails. A store that is away is reported
-        # by the code that needs it.
-        with suppress(ServerUnreachable):
-            await ownership.check()
-
-    try:
-        await ownership.check()
-    except DispatchForeign:
-        raise
-    except ServerUnreachable:
-        pass
-    looking = asyncio.create_task(
-        run_forever(look, name="ownership", interval_seconds=every, stop=asyncio.Event())
-    )
-    try:
-        yield
-    finally:
-        await end(looking)
-
-
-@asynccontextmanager
-async def _scouting(config: Config, *, name: str) -> AsyncIterator[None]:
-    """See where the address of Postgres leads, every few seconds for as long as the block lasts.
-
-    An open connection says nothing of a failover: an old primary that lives on answers as before,
-    and would be believed for as long as no connection happens to be made.
-    """
-
-    async def look() -> None:
-        await asyncio.sleep(SCOUT_SECONDS)
-        await refresh_timeline(config, name=name)
-
-    looking = asyncio.create_task(
-        run_forever(look, name="scout", interval_seconds=0, stop=asyncio.Event())
-    )
-    try:
-        yield
-    finally:
-        await end(looking)
-
-
-__all__ = ["DeliveryLocation", "Engine", "Stores", "open_engine", "stores_over"]
+__all__ = ["BATCH_SIZE", "DeliveryLocation", "Engine"]

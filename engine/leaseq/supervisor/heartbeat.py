@@ -34,7 +34,7 @@ from leaseq.failpoints import reach
 from leaseq.ledger.session import Locked
 from leaseq.loop import end, spread
 from leaseq.observability.telemetry import emit
-from leaseq.operations.engine import Stores
+from leaseq.operations.stores import Stores
 from leaseq.supervisor.protocol import FEW_QUEUES, boottime
 
 SILENT_LEASES = 3

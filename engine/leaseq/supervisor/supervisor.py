@@ -26,8 +26,9 @@ from leaseq.failpoints import reach
 from leaseq.loop import Pauses, Retries, end, pause, retry, run_forever
 from leaseq.model import Lane
 from leaseq.observability.telemetry import emit
-from leaseq.operations.engine import Stores, open_engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.operations.recover import Death, WorkerRecovery
+from leaseq.operations.stores import Stores
 from leaseq.supervisor.child_process import ChildProcess
 from leaseq.supervisor.descendants import kill_descendants
 from leaseq.supervisor.heartbeat import Heartbeat

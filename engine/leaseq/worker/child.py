@@ -29,8 +29,10 @@ from leaseq.garbage_collector import freeze_gc
 from leaseq.loop import end
 from leaseq.observability.logs import restore_streams, set_up_logs, spare_the_streams
 from leaseq.observability.telemetry import emit
-from leaseq.operations.engine import Engine, Stores, open_engine
+from leaseq.operations.engine import Engine
+from leaseq.operations.open_engine import open_engine
 from leaseq.operations.recover import Death
+from leaseq.operations.stores import Stores
 from leaseq.registry import Registry
 from leaseq.supervisor.descendants import kill_descendants
 from leaseq.supervisor.protocol import (

@@ -31,8 +31,8 @@ from leaseq.dispatch.leases import LeaseView
 from leaseq.errors import ServerUnreachable
 from leaseq.ledger.workers import Watched
 from leaseq.observability.telemetry import emit
-from leaseq.operations.engine import Stores
 from leaseq.operations.recover import Death, WorkerRecovery
+from leaseq.operations.stores import Stores
 from leaseq_reaper.closed_workers import find_closed
 from leaseq_reaper.duties.suspicion import Clock, MassFailureBrake, Suspicion, is_mass_failure
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation

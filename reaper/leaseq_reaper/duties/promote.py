@@ -32,7 +32,7 @@ from leaseq.ledger.due_tasks import Due, Listed, Promotion
 from leaseq.lifecycle import LANES
 from leaseq.model import Priority, State, TaskSnapshot
 from leaseq.observability.telemetry import emit, listening
-from leaseq.operations.engine import Stores
+from leaseq.operations.stores import Stores
 from leaseq_reaper.duties.due_positions import DuePositions
 from leaseq_reaper.duties.promote_allowance import PromoteAllowance
 from leaseq_reaper.duties.suspicion import Clock

@@ -17,7 +17,7 @@ from datetime import datetime
 from leaseq.codec import FIRST_ID
 from leaseq.config import Config
 from leaseq.observability.telemetry import emit
-from leaseq.operations.engine import Stores
+from leaseq.operations.stores import Stores
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.duties.unused_queues import UnusedQueues
 from leaseq_reaper.reconcile.ledger_scan import first_recent_id

@@ -45,7 +45,7 @@ from leaseq.failpoints import reach
 from leaseq.ledger.backlogs import BacklogBatch
 from leaseq.model import Lane
 from leaseq.observability.telemetry import emit
-from leaseq.operations.engine import Stores
+from leaseq.operations.stores import Stores
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.duty_runner import IdleBackoff
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation

@@ -26,7 +26,7 @@ import time
 
 from leaseq.codec import FIRST_ID
 from leaseq.observability.telemetry import emit
-from leaseq.operations.engine import Stores
+from leaseq.operations.stores import Stores
 from leaseq_reaper.duties.suspicion import Clock
 
 CHUNK = 5000

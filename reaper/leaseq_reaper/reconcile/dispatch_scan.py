@@ -19,8 +19,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
-from leaseq.operations.engine import Stores
 from leaseq.operations.recover import Death, WorkerRecovery
+from leaseq.operations.stores import Stores
 from leaseq_reaper.closed_workers import find_closed
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import FailureIsolation

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 from leaseq.model import Claim, State, TaskSnapshot
 from leaseq.observability.telemetry import emit
-from leaseq.operations.engine import Stores
+from leaseq.operations.stores import Stores
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 

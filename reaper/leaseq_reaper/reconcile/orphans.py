@@ -19,8 +19,8 @@ from itertools import islice
 from leaseq.failpoints import reach
 from leaseq.model import Claim, Counts, Settled, State, TaskSnapshot
 from leaseq.observability.telemetry import emit
-from leaseq.operations.engine import Stores
 from leaseq.operations.recover import WorkerRecovery
+from leaseq.operations.stores import Stores
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.redeliver import redeliver

@@ -14,7 +14,7 @@ first.
 
 from __future__ import annotations
 
-from leaseq.operations.engine import Stores
+from leaseq.operations.stores import Stores
 from leaseq_reaper.isolation import FailureIsolation
 
 # Paused queues of one pass: two statements, and four round trips to dispatch.

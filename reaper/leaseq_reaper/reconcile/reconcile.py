@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
 from leaseq.observability.telemetry import emit
-from leaseq.operations.engine import Stores
 from leaseq.operations.recover import WorkerRecovery
+from leaseq.operations.stores import Stores
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import FailureIsolation
 from leaseq_reaper.reconcile.data_loss import DataLossDetector

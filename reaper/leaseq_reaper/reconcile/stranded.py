@@ -39,7 +39,7 @@ from leaseq.failpoints import reach
 from leaseq.ledger.maintenance import Accounted
 from leaseq.model import Lane, State, TaskSnapshot
 from leaseq.observability.telemetry import emit
-from leaseq.operations.engine import Stores
+from leaseq.operations.stores import Stores
 from leaseq_reaper.duties.suspicion import Clock
 from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 from leaseq_reaper.reconcile.known_deliveries import KnownDeliveries, Place

@@ -1,0 +1,69 @@
+"""The stores: the parts of the ledger and of dispatch, as one process uses them."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from leaseq.dispatch.dispatch_server import DispatchServer
+from leaseq.dispatch.dispatcher import Dispatcher
+from leaseq.dispatch.lane_backlogs import LaneBacklogs
+from leaseq.dispatch.leases import WorkerLeases
+from leaseq.dispatch.ownership import Ownership
+from leaseq.dispatch.parts import DispatchParts
+from leaseq.dispatch.pause_flags import PauseFlags
+from leaseq.dispatch.queue_lists import QueueLists
+from leaseq.ledger.backlogs import BacklogLedger
+from leaseq.ledger.due_tasks import DueTaskLedger
+from leaseq.ledger.maintenance import Maintenance
+from leaseq.ledger.queues import QueueLedger
+from leaseq.ledger.session import Session
+from leaseq.ledger.task_lists import TaskLists
+from leaseq.ledger.task_types import TypeLedger
+from leaseq.ledger.tasks import TaskLedger
+from leaseq.ledger.workers import WorkerLedger
+
+
+class Stores(Struct, frozen=True, kw_only=True):
+    """The two stores, as one process sees them."""
+
+    # the parts of the ledger
+    tasks: TaskLedger
+    task_lists: TaskLists
+    due_tasks: DueTaskLedger
+    task_types: TypeLedger
+    queues: QueueLedger
+    workers: WorkerLedger
+    backlogs: BacklogLedger
+    maintenance: Maintenance
+    # the parts of dispatch
+    dispatcher: Dispatcher
+    leases: WorkerLeases
+    lists: QueueLists
+    lane_backlogs: LaneBacklogs
+    pause_flags: PauseFlags
+    dispatch_server: DispatchServer
+    ownership: Ownership
+
+
+def stores_over(session: Session, dispatch: DispatchParts, *, ownership: Ownership) -> Stores:
+    """The stores of one process, with every part of the ledger on one session."""
+    return Stores(
+        tasks=TaskLedger(session),
+        task_lists=TaskLists(session),
+        due_tasks=DueTaskLedger(session),
+        task_types=TypeLedger(session),
+        queues=QueueLedger(session),
+        workers=WorkerLedger(session),
+        backlogs=BacklogLedger(session),
+        maintenance=Maintenance(session),
+        dispatcher=dispatch.dispatcher,
+        leases=dispatch.leases,
+        lists=dispatch.lists,
+        lane_backlogs=dispatch.lane_backlogs,
+        pause_flags=dispatch.pause_flags,
+        dispatch_server=dispatch.dispatch_server,
+        ownership=ownership,
+    )
+
+
+__all__ = ["Stores", "stores_over"]
