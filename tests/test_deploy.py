@@ -152,7 +152,7 @@ async def test_the_roles_of_the_file_are_fit_after_the_grants(
 ) -> None:
     """deploy/roles.sql by a real psql, twice, as Compose does at each start; then what `leaseq
     migrate --grants` does."""
-    psql = (own_postgres._bin_dir or postgres_bin(own_postgres.place.account)) / "psql"
+    psql = (own_postgres._bin_dir or postgres_bin(own_postgres.directories.account)) / "psql"
     command = [
         arg.replace("/roles.sql", str(ROOT / "deploy/roles.sql"))
         for arg in services_of(COMPOSE)["roles"]["command"]

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer
 from leaseq.embedded.binaries import postgres_bin, valkey_binary
-from leaseq.embedded.places import give
+from leaseq.embedded.directories import give
 from leaseq.embedded.processes import run_as
 from leaseq.errors import ServerUnreachable
 from leaseq.server_checks.startup import inspect_servers
@@ -54,8 +54,8 @@ def postgres_with(settings: Path, server: PostgresServer) -> Iterator[str]:
         (data,) = conn.execute("show data_directory").fetchone() or ("",)
         (sockets,) = conn.execute("show unix_socket_directories").fetchone() or ("",)
     server.stop()
-    account = server.place.account
-    copy = server.place.files / settings.name
+    account = server.directories.account
+    copy = server.directories.files / settings.name
     copy.write_bytes(settings.read_bytes())
     give(copy, account=account)
     own = {
@@ -65,7 +65,7 @@ def postgres_with(settings: Path, server: PostgresServer) -> Iterator[str]:
         "unix_socket_directories": sockets,
     }
     options = " ".join(f"-c {name}={value}" for name, value in own.items())
-    log = server.place.files / "own.log"
+    log = server.directories.files / "own.log"
     pg_ctl = (server._bin_dir or postgres_bin(account)) / "pg_ctl"
     if (
         run_as(account, [pg_ctl, "-D", data, "-l", log, "-o", options, "-w", "start"]).returncode

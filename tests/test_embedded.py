@@ -106,8 +106,8 @@ def test_nothing_is_left_of_removed_servers(data_dir: Path, hold: Callable[..., 
     seen = killed.servers()
     killed.kill()
     files = [
-        PostgresServer(data_dir / "postgres").place.files,
-        ValkeyServer(data_dir / "valkey").place.files,
+        PostgresServer(data_dir / "postgres").directories.files,
+        ValkeyServer(data_dir / "valkey").directories.files,
     ]
     assert all(place.exists() for place in files)
     remove_servers(data_dir)

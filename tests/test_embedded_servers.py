@@ -31,7 +31,7 @@ def test_a_removed_postgres_leaves_no_segment_in_the_kernel(
 ) -> None:
     """The kernel has room for 4,096 segments. When they are used up, no Postgres starts on that
     machine."""
-    segment = segments.segment_in(own_postgres._pid_file, uid=own_postgres.place.account.uid)
+    segment = segments.segment_in(own_postgres._pid_file, uid=own_postgres.directories.account.uid)
     assert segment is not None
     assert segments.exists(segment)
     if killed_before:
@@ -42,7 +42,7 @@ def test_a_removed_postgres_leaves_no_segment_in_the_kernel(
 
 
 def test_a_segment_that_is_in_use_stays(own_postgres: PostgresServer) -> None:
-    segment = segments.segment_in(own_postgres._pid_file, uid=own_postgres.place.account.uid)
+    segment = segments.segment_in(own_postgres._pid_file, uid=own_postgres.directories.account.uid)
     assert segment is not None
     segments.remove(segment)
     other = replace(segment, key=segment.key + 1)
@@ -52,7 +52,7 @@ def test_a_segment_that_is_in_use_stays(own_postgres: PostgresServer) -> None:
 
 def test_a_segment_of_another_account_stays(own_postgres: PostgresServer) -> None:
     """The pid file of a server leads to its own segment only."""
-    account = own_postgres.place.account
+    account = own_postgres.directories.account
     segment = segments.segment_in(own_postgres._pid_file, uid=account.uid)
     assert segment is not None
     own_postgres.kill()
@@ -95,11 +95,11 @@ def test_pid_file_of_another_process_is_stale(
     """After a reboot the number in the file may belong to any process: here, to ours."""
     own_postgres.kill()
     own_valkey.kill()
-    pid_file = own_postgres.place.files / "data" / "postmaster.pid"
+    pid_file = own_postgres.directories.files / "data" / "postmaster.pid"
     pid_file.write_text(
         pid_file.read_text().replace(pid_file.read_text().split("\n")[0], str(os.getpid()), 1)
     )
-    (own_valkey.place.files / "valkey.pid").write_text(f"{os.getpid()}\n")
+    (own_valkey.directories.files / "valkey.pid").write_text(f"{os.getpid()}\n")
     assert own_postgres.pid is None
     assert own_valkey.pid is None
     own_postgres.start()
@@ -135,7 +135,7 @@ def test_a_port_of_the_loopback_wants_a_password(
 
 def test_interrupted_cluster_creation_is_repeated(data_dir: Path) -> None:
     server = PostgresServer(data_dir / "postgres")
-    unfinished = server.place.files / "data.new"
+    unfinished = server.directories.files / "data.new"
     server._files.make_directory(unfinished)
     server._files.write(unfinished / "PG_VERSION", "18\n")
     server.start()

@@ -39,7 +39,7 @@ def made_once(
             if not lock.read_text():
                 _make(server, prepare)
                 lock.write_text("made")
-        yield server.place.files
+        yield server.directories.files
 
 
 def _make(server: PostgresServer, prepare: Callable[[str], None]) -> None:

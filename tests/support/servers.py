@@ -194,7 +194,7 @@ def _copy_of(cluster: Path, directory: Path) -> Iterator[PostgresServer]:
     primary._timelines.clear()
     server = new_postgres(directory)
     subprocess.run(
-        ["cp", "-a", cluster / "data", cluster / "password", server.place.files], check=True
+        ["cp", "-a", cluster / "data", cluster / "password", server.directories.files], check=True
     )
     server.start()
     try:

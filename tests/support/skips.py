@@ -32,7 +32,11 @@ LISTED = [
         "Python 3.11 has no eager tasks",
     ),
     ("tests/ledger/test_migrate_live.py", "has no history", "a source archive has no old revision"),
-    ("tests/test_embedded_places.py", "", "one half is for root, the other for everybody else"),
+    (
+        "tests/test_embedded_directories.py",
+        "",
+        "one half is for root, the other for everybody else",
+    ),
     (
         "tests/test_deploy.py",
         "compose-spec has wheels",

@@ -250,7 +250,7 @@ class Valkey(Server):
     @property
     def files(self) -> Path:
         """Where its data lies (appendonlydir)."""
-        return self.server.place.files
+        return self.server.directories.files
 
     def client(self) -> Redis:
         """A client of the harness: direct, no retries, answers within 3 s or raises. The caller
@@ -326,9 +326,9 @@ class Valkey(Server):
 
 def _share_password(original: ValkeyServer, copy: ValkeyServer) -> None:
     """Give a server that has not been started yet the password of another."""
-    file = copy.place.files / "password"
+    file = copy.directories.files / "password"
     file.touch(mode=0o600)
-    file.write_bytes((original.place.files / "password").read_bytes())
+    file.write_bytes((original.directories.files / "password").read_bytes())
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from leaseq.embedded.places import FAR_ROOT, Account, can_walk_to
+from leaseq.embedded.directories import FALLBACK_ROOT, Account, can_walk_to
 from leaseq.errors import ServerUnfit, ServerUnreachable
 
 __all__ = ["postgres_bin", "valkey_binary"]
@@ -51,9 +51,9 @@ def _package(name: str, *, variable: str) -> Path:
 def _copy(package: Path, *, release: str) -> Path:
     """Copy the package's programs and the libraries that they look for beside it. Returns the copy
     of the package."""
-    target = FAR_ROOT / f"leaseq-{os.geteuid()}-postgres-{release}"
+    target = FALLBACK_ROOT / f"leaseq-{os.geteuid()}-postgres-{release}"
     if not target.is_dir():
-        fresh = Path(tempfile.mkdtemp(prefix="leaseq-", dir=FAR_ROOT))
+        fresh = Path(tempfile.mkdtemp(prefix="leaseq-", dir=FALLBACK_ROOT))
         try:
             shutil.copytree(package / "pginstall", fresh / package.name / "pginstall")
             libraries = package.with_name(f"{package.name}.libs")

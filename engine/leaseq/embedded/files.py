@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from leaseq.embedded.places import Account
+from leaseq.embedded.directories import Account
 from leaseq.embedded.processes import run_as
 from leaseq.errors import ServerUnfit, ServerUnreachable
 

@@ -17,8 +17,13 @@ from urllib.parse import quote
 
 from leaseq.embedded import segments
 from leaseq.embedded.binaries import postgres_bin
+from leaseq.embedded.directories import (
+    ServerDirectories,
+    prepare_directories,
+    server_account,
+    socket_directory,
+)
 from leaseq.embedded.files import Files
-from leaseq.embedded.places import Place, server_account, settle, socket_directory
 from leaseq.embedded.processes import kill_tree, pid_in, run_as, signal_tree
 from leaseq.errors import ServerUnreachable
 
@@ -59,18 +64,18 @@ class PostgresServer:
         self.directory = directory
         self.port = port
         self._bin_dir = bin_dir
-        self._place: Place | None = None
+        self._directories: ServerDirectories | None = None
 
     @property
-    def place(self) -> Place:
-        if self._place is None:
-            self._place = settle(self.directory, account=server_account())
-        return self._place
+    def directories(self) -> ServerDirectories:
+        if self._directories is None:
+            self._directories = prepare_directories(self.directory, account=server_account())
+        return self._directories
 
     @property
     def pid(self) -> int | None:
         """The postmaster's pid; None if it does not run."""
-        return pid_in(self._pid_file, directory=self._data, account=self.place.account)
+        return pid_in(self._pid_file, directory=self._data, account=self.directories.account)
 
     @property
     def url(self) -> str:
@@ -91,7 +96,7 @@ class PostgresServer:
         if self.pid is not None:
             self._wait_until_ready()
             return
-        bin_dir = self._bin_dir or postgres_bin(self.place.account)
+        bin_dir = self._bin_dir or postgres_bin(self.directories.account)
         if not self._files.has_directory(self._data):
             self._make_cluster(bin_dir)
         self._files.make_directory(self._socket_directory)
@@ -110,7 +115,7 @@ class PostgresServer:
         Its WAL receiver is called `walreceiver`, and `synchronous_standby_names = '*'` on the
         primary waits for it.
         """
-        bin_dir = self._bin_dir or postgres_bin(self.place.account)
+        bin_dir = self._bin_dir or postgres_bin(self.directories.account)
         unfinished = self._private_copy()
         source = f"host={primary._socket_directory} port={primary.port or DEFAULT_PORT} user={ROLE}"
         command: list[str | Path] = [
@@ -123,7 +128,7 @@ class PostgresServer:
             "-c",
             "fast",
         ]
-        made = run_as(self.place.account, command)
+        made = run_as(self.directories.account, command)
         if made.returncode != 0:
             raise ServerUnreachable(f"the standby could not be made: {_last_line(made.stderr)}")
         self._files.write(self._password_file, primary._files.read(primary._password_file) or "")
@@ -133,9 +138,9 @@ class PostgresServer:
     def promote(self) -> None:
         """Make a standby a primary on a new timeline. Returns when it takes writes. Raises
         ServerUnreachable."""
-        bin_dir = self._bin_dir or postgres_bin(self.place.account)
+        bin_dir = self._bin_dir or postgres_bin(self.directories.account)
         made = run_as(
-            self.place.account,
+            self.directories.account,
             [bin_dir / "pg_ctl", "-D", self._data, "-w", "-t", "30", "-s", "promote"],
         )
         if made.returncode != 0:
@@ -156,7 +161,7 @@ class PostgresServer:
         """Stop it and wait for its end. With `immediate`, recovery is left to the next start."""
         if (pid := self.pid) is None:
             return
-        bin_dir = self._bin_dir or postgres_bin(self.place.account)
+        bin_dir = self._bin_dir or postgres_bin(self.directories.account)
         command: list[str | Path] = [
             bin_dir / "pg_ctl",
             "-D",
@@ -169,7 +174,7 @@ class PostgresServer:
             "-s",
             "stop",
         ]
-        run_as(self.place.account, command)
+        run_as(self.directories.account, command)
         if self.pid == pid:
             kill_tree(pid)
 
@@ -180,20 +185,20 @@ class PostgresServer:
 
     def destroy(self) -> None:
         """Kill it and delete its data."""
-        segment = segments.segment_in(self._pid_file, uid=self.place.account.uid)
+        segment = segments.segment_in(self._pid_file, uid=self.directories.account.uid)
         self.kill()
         if segment is not None:
             segments.remove(segment)
-        self.place.remove()
-        self._place = None
+        self.directories.remove()
+        self._directories = None
 
     @property
     def _data(self) -> Path:
-        return self.place.files / "data"
+        return self.directories.files / "data"
 
     @property
     def _files(self) -> Files:
-        return Files(self.place.account)
+        return Files(self.directories.account)
 
     @property
     def _pid_file(self) -> str | None:
@@ -202,18 +207,18 @@ class PostgresServer:
 
     @property
     def _password_file(self) -> Path:
-        return self.place.files / "password"
+        return self.directories.files / "password"
 
     @property
     def _socket_directory(self) -> Path:
-        return socket_directory(self.place, name=f".s.PGSQL.{self.port or DEFAULT_PORT}")
+        return socket_directory(self.directories, name=f".s.PGSQL.{self.port or DEFAULT_PORT}")
 
     def _make_cluster(self, bin_dir: Path) -> None:
         unfinished = self._private_copy()
         self._files.write(self._password_file, f"{secrets.token_hex(16)}\n")
         command: list[str | Path] = [bin_dir / "initdb", "-D", unfinished, "-U", ROLE, *INITDB]
         command.append(f"--pwfile={self._password_file}")
-        made = run_as(self.place.account, command)
+        made = run_as(self.directories.account, command)
         if made.returncode != 0:
             raise ServerUnreachable(
                 f"the embedded Postgres could not be made: {_last_line(made.stderr)}"
@@ -222,7 +227,7 @@ class PostgresServer:
 
     def _private_copy(self) -> Path:
         """An empty directory beside the data, to be renamed when it is complete."""
-        unfinished = self.place.files / "data.new"
+        unfinished = self.directories.files / "data.new"
         self._files.remove(unfinished)
         self._files.make_directory(unfinished)
         return unfinished
@@ -244,7 +249,7 @@ class PostgresServer:
         )
 
     def _launch(self, bin_dir: Path) -> None:
-        log = self.place.files / "log"
+        log = self.directories.files / "log"
         command: list[str | Path] = [
             bin_dir / "pg_ctl",
             "-D",
@@ -256,7 +261,7 @@ class PostgresServer:
             "start",
         ]
         give_up = time.monotonic() + START_SECONDS
-        while run_as(self.place.account, command).returncode != 0:
+        while run_as(self.directories.account, command).returncode != 0:
             said = _last_line(self._files.read(log) or "")
             # The children of a killed postmaster hold its shared memory for a moment longer.
             if "shared memory" not in said or time.monotonic() > give_up:

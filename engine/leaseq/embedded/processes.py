@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from leaseq.embedded.places import Account
+from leaseq.embedded.directories import Account
 from leaseq.errors import ServerUnreachable
 
 __all__ = ["alive", "children", "kill_tree", "pid_in", "run_as", "signal_tree", "wait_until_gone"]

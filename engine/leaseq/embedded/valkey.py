@@ -16,7 +16,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from leaseq.embedded.binaries import valkey_binary
-from leaseq.embedded.places import Place, our_account, private_directory, settle, socket_directory
+from leaseq.embedded.directories import (
+    ServerDirectories,
+    our_account,
+    prepare_directories,
+    private_directory,
+    socket_directory,
+)
 from leaseq.embedded.processes import kill_tree, pid_in, run_as, wait_until_gone
 from leaseq.errors import ServerUnreachable
 
@@ -52,19 +58,19 @@ class ValkeyServer:
         self.directory = directory
         self.port = port
         self._binary = binary
-        self._place: Place | None = None
+        self._directories: ServerDirectories | None = None
 
     @property
-    def place(self) -> Place:
-        if self._place is None:
-            self._place = settle(self.directory, account=our_account())
-        return self._place
+    def directories(self) -> ServerDirectories:
+        if self._directories is None:
+            self._directories = prepare_directories(self.directory, account=our_account())
+        return self._directories
 
     @property
     def pid(self) -> int | None:
         """The server's pid; None if it does not run."""
         text = self._pid_file.read_text(encoding="utf-8") if self._pid_file.exists() else None
-        return pid_in(text, directory=self.place.files, account=self.place.account)
+        return pid_in(text, directory=self.directories.files, account=self.directories.account)
 
     @property
     def url(self) -> str:
@@ -82,13 +88,13 @@ class ValkeyServer:
         ServerUnreachable."""
         if self.pid is None:
             binary = self._binary or valkey_binary()
-            private_directory(self._socket.parent, account=self.place.account)
+            private_directory(self._socket.parent, account=self.directories.account)
             self._socket.unlink(missing_ok=True)
             self._pid_file.unlink(missing_ok=True)
-            settings = self.place.files / "valkey.conf"
+            settings = self.directories.files / "valkey.conf"
             settings.touch(mode=0o600)
             settings.write_text(self._configuration(), encoding="utf-8")
-            started = run_as(self.place.account, [binary, settings])
+            started = run_as(self.directories.account, [binary, settings])
             if started.returncode != 0:
                 raise ServerUnreachable(
                     f"the embedded Valkey did not start: {self._said(started.stdout)}"
@@ -113,23 +119,23 @@ class ValkeyServer:
     def destroy(self) -> None:
         """Kill it and delete its data."""
         self.kill()
-        self.place.remove()
-        self._place = None
+        self.directories.remove()
+        self._directories = None
 
     @property
     def _pid_file(self) -> Path:
-        return self.place.files / "valkey.pid"
+        return self.directories.files / "valkey.pid"
 
     @property
     def _socket(self) -> Path:
-        return socket_directory(self.place, name=SOCKET_NAME) / SOCKET_NAME
+        return socket_directory(self.directories, name=SOCKET_NAME) / SOCKET_NAME
 
     @property
     def _log(self) -> Path:
-        return self.place.files / "log"
+        return self.directories.files / "log"
 
     def _password(self) -> str:
-        file = self.place.files / "password"
+        file = self.directories.files / "password"
         if not file.exists() or not file.stat().st_size:
             file.touch(mode=0o600)
             file.write_text(secrets.token_hex(16), encoding="utf-8")
@@ -137,7 +143,7 @@ class ValkeyServer:
 
     def _configuration(self) -> str:
         settings = SETTINGS | {
-            "dir": _quoted(self.place.files),
+            "dir": _quoted(self.directories.files),
             "logfile": _quoted(self._log),
             "pidfile": _quoted(self._pid_file),
             "port": str(self.port or 0),

@@ -15,7 +15,7 @@ import pytest
 
 from leaseq.config import Config
 from leaseq.embedded import PostgresServer, ValkeyServer, binaries, embedded_servers
-from leaseq.embedded.places import Account, can_walk_to
+from leaseq.embedded.directories import Account, can_walk_to
 from leaseq.embedded.processes import alive, run_as
 from leaseq.errors import ServerUnfit, ServerUnreachable
 from support.embedded import Holder, count_pushes, count_visits
@@ -82,7 +82,7 @@ def test_root_follows_no_link_of_the_servers_account(data_dir: Path, tmp_path: P
     """The account of the server puts a link to a file of root in the place of each file that a
     start or a stop touches."""
     server = PostgresServer(data_dir / "postgres")
-    account = server.place.account
+    account = server.directories.account
     treasure = {name: tmp_path / name for name in ("file", "directory")}
     treasure["file"].write_text("1\n")
     treasure["directory"].mkdir()
@@ -99,7 +99,7 @@ def test_root_follows_no_link_of_the_servers_account(data_dir: Path, tmp_path: P
             "socket",
             "data",
         ):
-            place = server.place.files / name
+            place = server.directories.files / name
             kept = place.with_name(f"{place.name}.kept")
             target = treasure["directory" if name in ("data", "data.new", "socket") else "file"]
             as_account(
@@ -125,9 +125,9 @@ def test_a_pid_file_names_no_process_of_another_account(data_dir: Path) -> None:
     try:
         server.start()
         server.stop()
-        data = server.place.files / "data"
+        data = server.directories.files / "data"
         with subprocess.Popen(["sleep", "600"], cwd=data) as ours:
-            as_account(server.place.account, f"echo {ours.pid} > {data}/postmaster.pid")
+            as_account(server.directories.account, f"echo {ours.pid} > {data}/postmaster.pid")
             server.kill()
             assert ours.poll() is None
             ours.kill()
@@ -145,7 +145,7 @@ def test_a_note_leads_root_to_no_other_directory(data_dir: Path, tmp_path: Path)
     (data_dir / "postgres" / "elsewhere").write_text(f"{other}\n")
     server = PostgresServer(data_dir / "postgres")
     try:
-        assert server.place.files.parent != other
+        assert server.directories.files.parent != other
         assert list(other.iterdir()) == []
     finally:
         server.destroy()
@@ -161,7 +161,7 @@ def test_a_copy_of_the_programs_works_and_is_open_to_all(
 ) -> None:
     """Root's environment may lie below /root: then the programs are copied to a place where all
     users can run them."""
-    monkeypatch.setattr(binaries, "FAR_ROOT", tmp_path)
+    monkeypatch.setattr(binaries, "FALLBACK_ROOT", tmp_path)
     monkeypatch.setattr(binaries, "can_walk_to", lambda path, account: False)
     ours = Account(uid=os.geteuid(), gid=os.getegid(), foreign=False)
     before = os.umask(0o077)

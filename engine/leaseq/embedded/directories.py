@@ -23,17 +23,17 @@ from leaseq.errors import ServerUnfit
 
 __all__ = [
     "Account",
-    "Place",
+    "ServerDirectories",
     "can_walk_to",
     "give",
     "our_account",
+    "prepare_directories",
     "private_directory",
     "server_account",
-    "settle",
     "socket_directory",
 ]
 
-FAR_ROOT = Path("/var/tmp")
+FALLBACK_ROOT = Path("/var/tmp")
 # The path of a unix socket must fit 107 bytes (sun_path without the final zero); on some systems
 # 103.
 SOCKET_PATH_BYTES = 100
@@ -47,20 +47,20 @@ class Account(Struct, frozen=True):
     foreign: bool
 
 
-class Place(Struct, frozen=True):
-    """The directories of one server: `asked` is ours and holds the locks, `files` belongs to the
-    account."""
+class ServerDirectories(Struct, frozen=True):
+    """The directories of one server: `requested` is ours and holds the locks, `files` belongs to
+    the account."""
 
-    asked: Path
+    requested: Path
     files: Path
     account: Account
 
     def remove(self) -> None:
         """Delete all files of the server, which must not be running."""
         shutil.rmtree(socket_directory(self, name=""), ignore_errors=True)
-        if self.files.parent != self.asked:
+        if self.files.parent != self.requested:
             shutil.rmtree(self.files.parent, ignore_errors=True)
-        shutil.rmtree(self.asked, ignore_errors=True)
+        shutil.rmtree(self.requested, ignore_errors=True)
 
 
 def our_account() -> Account:
@@ -80,17 +80,17 @@ def server_account() -> Account:
     return Account(uid=nobody.pw_uid, gid=nobody.pw_gid, foreign=True)
 
 
-def settle(directory: Path, *, account: Account) -> Place:
+def prepare_directories(directory: Path, *, account: Account) -> ServerDirectories:
     """Make or find `directory`, and in it or elsewhere a directory that belongs to `account`
     alone."""
-    asked = directory.absolute()
-    if not asked.is_dir():
-        asked.mkdir(parents=True, exist_ok=True)
-        asked.chmod(0o711 if account.foreign else 0o700)
-    home = asked if can_walk_to(asked, account=account) else _far_home(asked)
+    requested = directory.absolute()
+    if not requested.is_dir():
+        requested.mkdir(parents=True, exist_ok=True)
+        requested.chmod(0o711 if account.foreign else 0o700)
+    home = requested if can_walk_to(requested, account=account) else _fallback_home(requested)
     files = home / "server"
     private_directory(files, account=account)
-    return Place(asked=asked, files=files, account=account)
+    return ServerDirectories(requested=requested, files=files, account=account)
 
 
 def can_walk_to(path: Path, *, account: Account) -> bool:
@@ -120,32 +120,32 @@ def give(path: Path, *, account: Account) -> None:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
-def socket_directory(place: Place, *, name: str) -> Path:
+def socket_directory(directories: ServerDirectories, *, name: str) -> Path:
     """A directory for the unix socket called `name`: beside the data, or in /tmp if that path is
     too long."""
-    near = place.files / "socket"
+    near = directories.files / "socket"
     if len(os.fsencode(near / name)) <= SOCKET_PATH_BYTES and name:
         return near
-    token = hashlib.sha256(os.fsencode(place.files)).hexdigest()[:16]
-    return Path(f"/tmp/leaseq-{place.account.uid}-{token}")
+    token = hashlib.sha256(os.fsencode(directories.files)).hexdigest()[:16]
+    return Path(f"/tmp/leaseq-{directories.account.uid}-{token}")
 
 
-def _far_home(asked: Path) -> Path:
-    note = asked / "elsewhere"
+def _fallback_home(requested: Path) -> Path:
+    note = requested / "elsewhere"
     if note.is_file():
         home = Path(note.read_text(encoding="utf-8").strip())
-        if _is_far_home(home):
+        if _is_fallback_home(home):
             return home
     # The name is random, so that deleting the requested directory really starts from empty data.
-    home = Path(tempfile.mkdtemp(prefix="leaseq-", dir=FAR_ROOT))
+    home = Path(tempfile.mkdtemp(prefix="leaseq-", dir=FALLBACK_ROOT))
     home.chmod(0o711)
     note.write_text(f"{home}\n", encoding="utf-8")
     return home
 
 
-def _is_far_home(home: Path) -> bool:
+def _is_fallback_home(home: Path) -> bool:
     """Whether a note leads to a directory that we would make, and not to another one of ours (the
     note may be forged)."""
-    if home.parent != FAR_ROOT or not home.name.startswith("leaseq-") or not home.is_dir():
+    if home.parent != FALLBACK_ROOT or not home.name.startswith("leaseq-") or not home.is_dir():
         return False
     return not home.is_symlink() and home.stat().st_uid == os.geteuid()
