@@ -53,7 +53,8 @@ async def listing(api: Api, *paths: str) -> AsyncIterator[list[int]]:
             statuses.append(answer.status_code)
             if answer.status_code == 503:
                 assert answer.headers["Retry-After"] == "1"
-                assert problem(answer, "lists_busy")
+                # The latter is a list that its own time-out has ended, on a busy machine.
+                assert answer.json()["code"] in ("lists_busy", "server_unreachable")
 
     running = [asyncio.create_task(client(number)) for number in range(CLIENTS)]
     try:

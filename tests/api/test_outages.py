@@ -110,7 +110,7 @@ async def test_a_frozen_postgres_is_a_503_in_time(config: Config, proxy_to: Prox
     assert config.postgres_url is not None
     proxy = await proxy_to(config.postgres_url)
     async with open_api(
-        replace(config, postgres_url=proxy.url, statement_timeout_seconds=0.5)
+        replace(config, postgres_url=proxy.url, statement_timeout_seconds=2)
     ) as api:
         proxy.freeze()
         async with asyncio.timeout(30):
