@@ -1,6 +1,6 @@
 """Recovery after the kill of a process with thousands of tasks; late heartbeats.
 
-The host lives, so the supervisor takes the tasks back, in bites, and renews leases meanwhile;
+The host lives, so the supervisor takes the tasks back, in batches, and renews leases meanwhile;
 another worker stands by, with a queue of its own. Whether a heartbeat came late is read from the
 deadlines of the leases, for every live worker.
 """

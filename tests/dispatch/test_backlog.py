@@ -44,7 +44,7 @@ async def test_push_to_a_full_lane_and_every_later_one_waits(
     ]
 
 
-async def test_a_batch_of_many_bites_is_cut_at_the_window_once(
+async def test_a_batch_of_many_script_calls_is_cut_at_the_window_once(
     valkey: Redis, reads: DispatchParts
 ) -> None:
     dispatcher = Dispatcher(valkey, KEYS, window=SCRIPT_BATCH + 7)
@@ -110,10 +110,10 @@ async def test_push_into_an_announced_batch_is_accepted(
     assert await backlog_of(reads) == announced
 
 
-async def test_a_stretch_that_finds_no_room_is_announced_no_longer(
+async def test_a_range_that_finds_no_room_is_announced_no_longer(
     dispatcher: Dispatcher, reads: DispatchParts, valkey: Redis
 ) -> None:
-    """Otherwise a pass that has read the stretch before would miss a task that is refused now."""
+    """Otherwise a pass that has read the range before would miss a task that is refused now."""
     pushed, within = ids(WINDOW + 1), ids(WINDOW + 1)
     await dispatcher.push(QUEUE, pushed)
     announced = Backlog.of(pushed[WINDOW]).announce(LAST_ID)

@@ -125,7 +125,7 @@ class Scripts(RuleBasedStateMachine):
 
     @rule(lane=st.sampled_from(sorted(WINDOWED)), stale=st.booleans(), data=st.data())
     def refill(self, lane: Lane, stale: bool, data: st.DataObject) -> None:
-        """A stretch is announced, comes in, or is the last one; by a pass that looked now or before
+        """A range is announced, comes in, or is the last one; by a pass that looked now or before
         the last change."""
         if not self.made:
             return

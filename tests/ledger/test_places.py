@@ -1,4 +1,4 @@
-"""Tasks are found by place: a queue and a priority, or a lane and a stretch."""
+"""Tasks are found by place: a queue and a priority, or a lane and a range."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ async def test_task_scheduled_by_an_older_version_is_promoted(
     assert (found.task_id, found.queue, found.lane) == (task_id, "q", Lane.HIGH)
 
 
-async def test_a_stretch_of_the_ledger_for_one_lane(
+async def test_a_range_of_the_ledger_for_one_lane(
     ledger: TaskLedger,
     worker_ledger: WorkerLedger,
     backlog_ledger: BacklogLedger,
@@ -142,7 +142,7 @@ async def test_a_stretch_of_the_ledger_for_one_lane(
     assert await read(LAST_ID, LAST_ID, 3) == BacklogBatch(None, 0, [])
 
 
-async def test_a_stretch_ends_where_a_lane_has_no_more_room_or_enough_was_looked_at(
+async def test_a_range_ends_where_a_lane_has_no_more_room_or_enough_was_looked_at(
     ledger: TaskLedger, backlog_ledger: BacklogLedger
 ) -> None:
     ids = sorted(new_task_id() for _ in range(8))

@@ -53,7 +53,7 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 # Statement, its parameters, and the indexes it must use. None of them may read the whole of a table
 # that grows.
-STRETCHES = {
+RANGES = {
     "queues": ["a", "default"],
     "priorities": "{0,0}",
     "cursors": IDS[:2],
@@ -92,11 +92,11 @@ HOT: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "discard_due": ({"ids": IDS}, {"scheduled_pkey", "tasks_pkey"}),
     "find_boundary": (
-        STRETCHES | {"rooms": "{10,20}"},
+        RANGES | {"rooms": "{10,20}"},
         {"tasks_pkey"},
     ),
     "refill_tasks": (
-        STRETCHES | {"untils": [IDS[-1], IDS[-1]]},
+        RANGES | {"untils": [IDS[-1], IDS[-1]]},
         {"tasks_pkey"},
     ),
     "read_window": (

@@ -37,11 +37,11 @@ async def take(stage: Stage, count: int, *, lane: Lane = Lane.NORMAL) -> list[st
     ]
 
 
-async def drained(stage: Stage, duty: Refill, *, bite: int = 6) -> list[str]:
+async def drained(stage: Stage, duty: Refill, *, size: int = 6) -> list[str]:
     """Everything that comes through the lane, in its order, while the backlog is brought in."""
     seen: list[str] = []
     for _ in range(200):
-        taken = await take(stage, bite)
+        taken = await take(stage, size)
         seen += taken
         assert len(await stage.lane()) <= WINDOW
         await duty.run_once()
@@ -136,17 +136,17 @@ def meanwhile(
     before: Moment | None = None,
     after: Moment | None = None,
 ) -> None:
-    """Something happens just before the next stretch is read, or just after."""
+    """Something happens just before the next range is read, or just after."""
     read = stage.stores.backlogs.read_backlog
 
     async def read_backlog(*args: Any, **kwargs: Any) -> Any:
         monkeypatch.setattr(stage.stores.backlogs, "read_backlog", read)
         if before is not None:
             await before()
-        stretch = await read(*args, **kwargs)
+        batch = await read(*args, **kwargs)
         if after is not None:
             await after()
-        return stretch
+        return batch
 
     monkeypatch.setattr(stage.stores.backlogs, "read_backlog", read_backlog)
 
@@ -184,7 +184,7 @@ async def test_task_committed_in_a_batch_while_it_is_read_is_in_the_lane(
     meanwhile(narrow, monkeypatch, **{when: commit_and_push})
     await Refill(narrow.engine.stores).run_once()
     assert (await narrow.lane()).count(late) == 1
-    # And no task was accepted behind the stretch.
+    # And no task was accepted behind the range.
     assert set(await narrow.lane()) <= {late, *ids[WINDOW : 2 * WINDOW]}
     assert sorted(await drained(narrow, Refill(narrow.engine.stores))) == sorted(
         [late, *ids[WINDOW:]]
@@ -194,7 +194,7 @@ async def test_task_committed_in_a_batch_while_it_is_read_is_in_the_lane(
 async def test_new_announcement_is_told_apart_from_an_earlier_one(
     narrow: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refill that stood still has read the ledger too early for the stretch that is open now."""
+    """A refill that stood still has read the ledger too early for the range that is open now."""
     ids = await narrow.submit(WINDOW + 3)
     await take(narrow, WINDOW)
 
@@ -232,7 +232,7 @@ async def test_one_that_dies_is_continued_by_another(
         patch.setattr(refill, "reach", die)
         with pytest.raises(RuntimeError):
             await Refill(narrow.engine.stores).run_once()
-    ids += await narrow.submit(2)  # while no pass runs; behind the announced stretch
+    ids += await narrow.submit(2)  # while no pass runs; behind the announced range
     assert seen + await drained(narrow, Refill(narrow.engine.stores)) == ids
 
 
@@ -275,8 +275,8 @@ async def test_a_pass_goes_through_the_tasks_of_others_until_its_time_is_over(
         clock.now += 0.3 * refill.PASS_SECONDS
         return await measure(*args, **given)
 
-    monkeypatch.setattr(refill, "STRETCH", WINDOW)
-    monkeypatch.setattr(refill, "SHORTEST", WINDOW)
+    monkeypatch.setattr(refill, "LONGEST_RANGE", WINDOW)
+    monkeypatch.setattr(refill, "SHORTEST_RANGE", WINDOW)
 
     monkeypatch.setattr(narrow.stores.backlogs, "find_boundary", slowly)
     duty = Refill(narrow.engine.stores, clock=clock)
@@ -285,7 +285,7 @@ async def test_a_pass_goes_through_the_tasks_of_others_until_its_time_is_over(
         places.append(place)
         await duty.run_once()
     assert await narrow.lane() == ids[WINDOW:]
-    assert 2 <= len(places) <= 4  # four stretches fit into the time of one pass
+    assert 2 <= len(places) <= 4  # four ranges fit into the time of one pass
     assert places == sorted(places)
 
 
@@ -364,7 +364,7 @@ async def test_backlog_without_a_known_lane_is_found_by_the_scan(
     )
 
 
-async def test_every_lane_gets_a_stretch_in_each_pass_however_slow_the_stores_are(
+async def test_every_lane_gets_a_range_in_each_pass_however_slow_the_stores_are(
     narrow: Stage, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four hundred backlogs shared half a second: each had less than a round trip, and none was
@@ -391,8 +391,8 @@ async def test_many_backlogs_come_in_once_and_in_order(
 ) -> None:
     """They read the ledger together where they share a part of it, and each for itself where they
     do not."""
-    monkeypatch.setattr(refill, "STRETCH", WINDOW)
-    monkeypatch.setattr(refill, "SHORTEST", WINDOW)
+    monkeypatch.setattr(refill, "LONGEST_RANGE", WINDOW)
+    monkeypatch.setattr(refill, "SHORTEST_RANGE", WINDOW)
     queues = [f"q{n}" for n in range(backlogs.MANY_LANES + 5)]
     submitted: dict[str, list[str]] = {queue: [] for queue in queues}
     for _ in range(1 if apart else 4 * WINDOW):

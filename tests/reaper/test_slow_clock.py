@@ -52,10 +52,10 @@ class Counted:
         read, find = backlogs.read_backlog, backlogs.find_boundary
 
         async def read_backlog(*args: Any, **said: Any) -> Any:
-            stretch = await read(*args, **said)
-            self.looked_at += stretch.looked_at
+            batch = await read(*args, **said)
+            self.looked_at += batch.looked_at
             self.asked += 1
-            return stretch
+            return batch
 
         async def find_boundary(*args: Any, **said: Any) -> Any:
             self.asked += 1
@@ -112,7 +112,7 @@ async def minute(
         await duty.run_once()
         clock.now += 1.0
     monkeypatch.undo()
-    # a delivery that is pushed into a stretch that is being read may come twice (refill.py)
+    # a delivery that is pushed into a range that is being read may come twice (refill.py)
     seen = dict.fromkeys(taken)
     of_honest = [task_id for task_id in seen if task_id in set(honest)]
     assert of_honest == honest[: len(of_honest)], "in order, and none is passed over"

@@ -223,7 +223,7 @@ async def test_a_result_that_postgres_refuses_does_not_hurt_its_neighbours(
     assert len([e for e in events if e.name == "attempt.started"]) == 4, "nothing ran twice"
 
 
-async def test_results_of_a_megabyte_each_are_written_in_bites(
+async def test_results_of_a_megabyte_each_are_written_in_batches(
     config: Config, client: Client
 ) -> None:
     app, gate = Leaseq(), asyncio.Event()

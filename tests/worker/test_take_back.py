@@ -42,12 +42,12 @@ async def holding(engine: Engine, worker_id: str, count: int) -> list[str]:
     for _ in range(0, count, SCRIPT_BATCH):
         batch = sorted((submission() for _ in range(SCRIPT_BATCH)), key=lambda s: s.task_id)
         await stores.tasks.submit(batch, retention_seconds=RETENTION)
-        bite = [s.task_id for s in batch]
-        await stores.dispatcher.push(QUEUE, bite)
+        task_ids = [s.task_id for s in batch]
+        await stores.dispatcher.push(QUEUE, task_ids)
         await stores.dispatcher.pull(QUEUE, worker_id=worker_id, limit=SCRIPT_BATCH)
         if len(ids) < count // 2:
-            await stores.tasks.claim(bite, worker_id=worker_id)
-        ids += bite
+            await stores.tasks.claim(task_ids, worker_id=worker_id)
+        ids += task_ids
     return sorted(ids)
 
 
@@ -57,7 +57,7 @@ async def listed(engine: Engine, key: str) -> list[str]:
     ]
 
 
-async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(
+async def test_ten_thousand_are_taken_back_in_batches_while_others_beat(
     engine: Engine, config: Config, pace: Pace
 ) -> None:
     ids = await holding(engine, "dead", HELD)
@@ -89,7 +89,7 @@ async def test_ten_thousand_are_taken_back_in_bites_while_others_beat(
 
 
 async def test_deliveries_taken_back_keep_their_order(engine: Engine) -> None:
-    """Over several bites too: the oldest comes to stand first, before tasks that waited already."""
+    """Over several batches too: the oldest comes to stand first, before tasks that waited already."""
     ids = await holding(engine, "dead", 3 * SCRIPT_BATCH)
     waiting = sorted(submission().task_id for _ in range(2))
     await engine.stores.dispatcher.push(QUEUE, waiting)

@@ -50,15 +50,15 @@ def _fill(ballast: Path) -> int:
         raise Impossible("the disk is full already") from None
     try:
         size, share = 0, 1
-        while bite := _free(ballast) // share:
+        while more := _free(ballast) // share:
             try:
-                os.posix_fallocate(fd, size, bite)
+                os.posix_fallocate(fd, size, more)
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
                 share *= 2  # another process has just taken some of it
             else:
-                size += bite
+                size += more
     finally:
         os.close(fd)
     return size

@@ -2,10 +2,10 @@
 
 Ids are UUIDv7 and therefore ordered by submission, so one id marks where that part begins: the
 cursor. The lane's PENDING tasks from the cursor on wait in the ledger, and a push of one of them is
-refused. `until`, if present, ends the stretch that a reaper is reading at the moment: a push of an
+refused. `until`, if present, ends the range that a reaper is reading at the moment: a push of an
 id before it is accepted, so that a task which is committed during that read is not missed. All of
 this is one field of one hash, and changes by compare-and-set. The token distinguishes an
-announcement of a stretch from a later one that was made after the first was withdrawn.
+announcement of a range from a later one that was made after the first was withdrawn.
 
 Any other value (values in Redis are hostile) is read as a backlog that begins at the first id: more
 tasks than necessary are examined, and none is missed.
@@ -54,11 +54,11 @@ class Backlog(Struct, frozen=True):
                 return cls(text, FIRST_ID)
 
     def announce(self, until: str) -> Backlog:
-        """The same backlog, with a stretch that is about to be brought in."""
+        """The same backlog, with a range that is about to be brought in."""
         return Backlog.of(self.cursor, until, token_hex(4))
 
     def later(self, cursor: str) -> Backlog:
-        """The same backlog within the same stretch, further on."""
+        """The same backlog within the same range, further on."""
         return Backlog.of(cursor, self.until, self.token)
 
     def covers(self, task_id: str) -> bool:

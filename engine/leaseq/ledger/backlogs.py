@@ -20,8 +20,8 @@ from leaseq.ledger.session import Session
 from leaseq.lifecycle import SUSPECT_CRASHES
 from leaseq.model import Lane
 
-# Stretches of one statement, and stretches that may be asked for at the same time.
-STRETCHES = 100
+# Ranges of one statement, and ranges that may be asked for at the same time.
+RANGES_PER_STATEMENT = 100
 WAITING = 1000
 # So many lanes read a part of the ledger together, so many times as long as that of one lane; and
 # in so many such parts at most.
@@ -42,7 +42,7 @@ class BacklogBatch(Struct, frozen=True):
 
 
 class _Wanted(Struct, frozen=True):
-    """A stretch that is asked for."""
+    """A range that is asked for."""
 
     queue: str
     lane: Lane
@@ -57,21 +57,21 @@ class _NotCovered(Exception):
 
 
 class _Window(Struct, frozen=True):
-    """A stretch of the ledger that was read for many lanes. `end`: the task right behind it; None:
+    """A range of the ledger that was read for many lanes. `end`: the task right behind it; None:
     the ledger ends before."""
 
     end: str | None
     waiting: Mapping[tuple[str, int], list[str]]  # by queue and priority, in order
 
     def boundary(self, one: _Wanted) -> str | None:
-        """As `find_boundary`, with the end of the window as the end of the stretch."""
+        """As `find_boundary`, with the end of the window as the end of the range."""
         if self.end is not None and one.cursor >= self.end:
             raise _NotCovered
         ids = self._from(one)
         return ids[one.room] if len(ids) > one.room else self.end
 
-    def stretch(self, one: _Wanted) -> BacklogBatch:
-        """As `read_backlog`, of a stretch that was looked at to its end, however long it is."""
+    def batch(self, one: _Wanted) -> BacklogBatch:
+        """As `read_backlog`, of a range that was looked at to its end, however long it is."""
         if self.end is not None and one.until > self.end:
             raise _NotCovered
         ids = [task_id for task_id in self._from(one) if task_id < one.until]
@@ -89,12 +89,12 @@ class BacklogLedger:
         self._session = session
         # Questions of several lanes at the same moment become one statement.
         self._boundaries = Gatherer(self._find_boundaries, batch_size=WAITING, capacity=WAITING)
-        self._stretches = Gatherer(self._read_stretches, batch_size=WAITING, capacity=WAITING)
+        self._ranges = Gatherer(self._read_ranges, batch_size=WAITING, capacity=WAITING)
 
     async def find_boundary(
         self, queue: str, lane: Lane, *, cursor: str, limit: int, room: int
     ) -> str | None:
-        """The end of a stretch from `cursor` on with at most `limit` tasks, at most `room` of which
+        """The end of a range from `cursor` on with at most `limit` tasks, at most `room` of which
         wait in this lane.
 
         None: the ledger ends before.
@@ -106,13 +106,13 @@ class BacklogLedger:
     ) -> BacklogBatch:
         """Read the tasks of a lane without suspects, among at most `limit` tasks from `cursor` on
         and before `until`."""
-        return await self._stretches.add(_Wanted(queue, lane, cursor, size=limit, until=until))
+        return await self._ranges.add(_Wanted(queue, lane, cursor, size=limit, until=until))
 
     async def _find_boundaries(self, wanted: Sequence[_Wanted]) -> list[str | None]:
         return await self._share(wanted, _Window.boundary, self._find_each_boundary)
 
-    async def _read_stretches(self, wanted: Sequence[_Wanted]) -> list[BacklogBatch]:
-        return await self._share(wanted, _Window.stretch, self._read_each_stretch)
+    async def _read_ranges(self, wanted: Sequence[_Wanted]) -> list[BacklogBatch]:
+        return await self._share(wanted, _Window.batch, self._read_each_range)
 
     async def _share(
         self,
@@ -132,8 +132,8 @@ class BacklogLedger:
                 with suppress(_NotCovered):
                     found[number] = answer(window, wanted[number])
             rest = [number for number in rest if number not in found]
-        for start in range(0, len(rest), STRETCHES):
-            some = rest[start : start + STRETCHES]
+        for start in range(0, len(rest), RANGES_PER_STATEMENT):
+            some = rest[start : start + RANGES_PER_STATEMENT]
             found |= zip(some, await ask([wanted[number] for number in some]), strict=True)
         return [found[number] for number in range(len(wanted))]
 
@@ -162,7 +162,7 @@ class BacklogLedger:
             row[0] for row in await self._session.fetch("find_boundary", params, idempotent=True)
         ]
 
-    async def _read_each_stretch(self, wanted: Sequence[_Wanted]) -> list[BacklogBatch]:
+    async def _read_each_range(self, wanted: Sequence[_Wanted]) -> list[BacklogBatch]:
         params = {
             "queues": quoted(one.queue for one in wanted),
             "priorities": numbers(LANE_PRIORITIES[one.lane] for one in wanted),

@@ -7,7 +7,7 @@ reaper finishes them:
 2. end its Postgres sessions, so that a frozen transaction does not keep its locks (where Postgres
    refuses, the other steps follow all the same, and the session ends with its connection);
 3. settle what it held as lost, under its fences: what it had already committed stays committed;
-4. move its deliveries back, to the head of their lanes, in bounded bites;
+4. move its deliveries back, to the head of their lanes, in bounded batches;
 5. forget it in dispatch, once its list is empty.
 
 A task whose row another transaction has locked holds up no other. Its delivery stays in the list,
@@ -251,7 +251,7 @@ class WorkerRecovery:
             await self._leases.close(queue, worker_id=death.worker_id)
 
     async def _take_back(self, queue: str, death: Death, *, alone: bool) -> tuple[int, int]:
-        """Take back what a list holds, in at most `ROUNDS` bites; returns how many attempts were
+        """Take back what a list holds, in at most `ROUNDS` batches; returns how many attempts were
         settled as lost, and how many stay because their rows are locked.
 
         A worker that is closed but alive may go on pulling, for as long as its lease is registered,
@@ -281,8 +281,8 @@ class WorkerRecovery:
             # nothing but garbage: there may be very much of it
             limit = SCRIPT_BATCH if snapshots else MAX_HELD
             releases = places(queue, found, snapshots)
-            # To the heads of the lanes, bite by bite from the newest end: the oldest goes last, so
-            # that it comes to stand first.
+            # To the heads of the lanes, batch by batch from the newest end: the oldest goes last,
+            # so that it comes to stand first.
             await self._dispatcher.release(queue, releases[::-1], worker_id=death.worker_id)
             reach("reap.moved")
         return lost, len(locked)

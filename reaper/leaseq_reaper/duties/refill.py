@@ -2,29 +2,29 @@
 
 A push finds its lane full and is refused: the task is PENDING in the ledger, and from its id on the
 lane has a backlog (dispatch/backlog.py). When the lane is half empty, a pass goes along the primary
-key from there on, stretch by stretch:
+key from there on, range by range:
 
-1. it measures a stretch with as many tasks of this lane as there is room for;
-2. it announces the stretch: from now on a push of an id within it is accepted, not refused;
-3. it reads the stretch. A task within it that was refused was refused before 2, had been committed
+1. it measures a range with as many tasks of this lane as there is room for;
+2. it announces the range: from now on a push of an id within it is accepted, not refused;
+3. it reads the range. A task within it that was refused was refused before 2, had been committed
    before that, and is seen;
 4. it pushes the PENDING tasks, and moves the beginning of the backlog behind them, batch by batch,
    each by a compare-and-set.
 
-If fewer tasks are left than there is room for, the stretch has no end, and the backlog ends with
-it. Without step 2 a task that is committed while the stretch is being read, and refused, would lie
+If fewer tasks are left than there is room for, the range has no end, and the backlog ends with
+it. Without step 2 a task that is committed while the range is being read, and refused, would lie
 before the backlog and in no lane.
 
 Two concurrent refills: one wins each compare-and-set, the other stops. Any reaper continues the
-refill of one that died, because its announcement still stands. Part of a stretch may already be in
+refill of one that died, because its announcement still stands. Part of a range may already be in
 the lane: pushed before the backlog began, by a client that was quicker than another, or since the
-stretch was announced. So the lane is read when a backlog is not as this duty left it, when that
-reading has shown a part of the stretch, and for a stretch without an end. (A push into a stretch
+range was announced. So the lane is read when a backlog is not as this duty left it, when that
+reading has shown a part of the range, and for a range without an end. (A push into a range
 with an end, while it is being read, may be delivered twice; the claim decides, as always.)
 
-If a lane shares the ledger with busier ones, most of the examined tasks are theirs. So a stretch is
+If a lane shares the ledger with busier ones, most of the examined tasks are theirs. So a range is
 bounded by the number of examined tasks, and the more lanes need tasks, the shorter it is. Every
-lane gets one stretch in each pass, several lanes at a time, and further ones while the time of the
+lane gets one range in each pass, several lanes at a time, and further ones while the time of the
 pass lasts. Queues are read only if a push has begun a backlog (a hash in dispatch names them, with
 a new mark at each beginning; the scan of the reconciler finds missing names). While the lanes of a
 queue stay full and its mark stays the same, only the lengths of these lanes are read, and less
@@ -52,11 +52,11 @@ from leaseq_reaper.isolation import AT_ONCE, FailureIsolation
 
 # Lanes under way together. Their concurrent requests to a store are sent together.
 LANES_AT_ONCE = 1000
-STRETCH = 5000
-SHORTEST = 500
-# Tasks that a pass looks at in the first stretches of all lanes together.
+LONGEST_RANGE = 5000
+SHORTEST_RANGE = 500
+# Tasks that a pass looks at in the first ranges of all lanes together.
 LOOKED_AT = 100_000
-# After its first stretch a lane continues for its share of this.
+# After its first range a lane continues for its share of this.
 PASS_SECONDS = 0.5
 # Passes are rarer where every backlog stands still: one begins with a lane that is full, so no
 # worker waits for it.
@@ -73,7 +73,7 @@ READ_EVERY = 30
 
 
 class FullLane(Struct, frozen=True):
-    """A lane with a backlog, how many tasks a stretch of it may hold, and for how long the pass
+    """A lane with a backlog, how many tasks a range of it may hold, and for how long the pass
     goes on with it."""
 
     queue: str
@@ -211,7 +211,7 @@ class Refill:
         self._turn += 1
         first = self._turn % len(places)
         at_once = min(LANES_AT_ONCE, len(places))
-        rows = max(SHORTEST, min(STRETCH, LOOKED_AT // len(places)))
+        rows = max(SHORTEST_RANGE, min(LONGEST_RANGE, LOOKED_AT // len(places)))
         seconds = PASS_SECONDS * min(AT_ONCE, len(places)) / len(places)
 
         async def fill(place: tuple[str, Lane, Backlog, int]) -> None:
@@ -229,7 +229,7 @@ class Refill:
             backlog = await self._bring_in(full, backlog, room=room)
 
     async def _bring_in(self, full: FullLane, seen: Backlog, *, room: int) -> Backlog | None:
-        """Read and push one stretch. Returns the backlog afterwards; None if there is none, or if
+        """Read and push one range. Returns the backlog afterwards; None if there is none, or if
         another reaper works on it."""
         text, in_lane = self._known.pop((full.queue, full.lane), (b"", set[str]()))
         is_known = text == seen.text
@@ -247,15 +247,15 @@ class Refill:
         end = seen.until or LAST_ID
         # One more than was measured, to see whether that was all: another reaper may have announced
         # more.
-        stretch = await self._backlogs.read_backlog(
+        batch = await self._backlogs.read_backlog(
             full.queue, full.lane, cursor=seen.cursor, until=end, limit=full.rows + 1
         )
         reach("refill.read")
-        wanted = stretch.task_ids[:room]
+        wanted = batch.task_ids[:room]
         if not is_known or end == LAST_ID or not in_lane.isdisjoint(wanted):
             in_lane = await self._lists.ahead(full.queue, full.lane, cursor=seen.cursor)
         missing = [task_id for task_id in wanted if task_id not in in_lane]
-        next_backlog = _backlog_after(seen, stretch, wanted=wanted, rows=full.rows)
+        next_backlog = _backlog_after(seen, batch, wanted=wanted, rows=full.rows)
         after = await self._push(full, missing, seen=seen, next_backlog=next_backlog)
         if after is not None and after.until is None:
             self._known[full.queue, full.lane] = (
@@ -285,13 +285,13 @@ class Refill:
 
 
 def _backlog_after(
-    seen: Backlog, stretch: BacklogBatch, *, wanted: Sequence[str], rows: int
+    seen: Backlog, batch: BacklogBatch, *, wanted: Sequence[str], rows: int
 ) -> Backlog | None:
-    """The backlog once the wanted tasks of a stretch are in the lane. None: it ends with them."""
-    if len(wanted) < len(stretch.task_ids):
+    """The backlog once the wanted tasks of a range are in the lane. None: it ends with them."""
+    if len(wanted) < len(batch.task_ids):
         return seen.later(next_id(wanted[-1]))
-    if stretch.last_id is not None and stretch.looked_at > rows:
-        return seen.later(next_id(stretch.last_id))
+    if batch.last_id is not None and batch.looked_at > rows:
+        return seen.later(next_id(batch.last_id))
     end = seen.until or LAST_ID
     return None if end == LAST_ID else Backlog.of(end)
 

@@ -2,7 +2,7 @@
 -- KEYS[1] PREFIX:{Q}:ready, the doorbell   KEYS[2] PREFIX:{Q}:ready[:lane]   KEYS[3] PREFIX:{Q}:backlog
 -- ARGV[1] the lane, its field in the backlog
 -- ARGV[2] the field's value when the ledger was read   ARGV[3] its new value; '' removes it: the backlog ends
--- ARGV[4] task ids in order, concatenated, 36 characters each (see release.lua); '': a stretch is only announced, or is empty
+-- ARGV[4] task ids in order, concatenated, 36 characters each (see release.lua); '': a range is only announced, or is empty
 -- Returns 1, or 0 if the field has changed (another refill, a push, a loss of data): then nothing is done.
 local quiet = redis.call('LLEN', KEYS[1]) == 0
 redis.call('LLEN', KEYS[2])

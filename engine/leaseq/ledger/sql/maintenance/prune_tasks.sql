@@ -6,13 +6,13 @@
 -- and the number of deleted tasks. The next batch begins behind that id. Otherwise each batch would
 -- read again the tasks that have to stay (a task for next year, say) and the dead entries that the
 -- batch before left in the index.
-with stretch as materialized (
+with scanned as materialized (
     select id from leaseq.tasks
     where id > %(after)s::uuid and id < %(before)s::uuid
     order by id
     limit %(limit)s
 ), last as materialized (
-    select s.id from stretch as s order by s.id desc limit 1
+    select s.id from scanned as s order by s.id desc limit 1
 ), past as materialized (
     select t.id, t.tenant, t.idempotency_key, t.state
     from leaseq.tasks as t, last
