@@ -136,7 +136,9 @@ async def changes_the_loop(ctx: Context) -> None:
     loop.set_debug(True)
     loop.set_task_factory(lambda loop, coro, **kwargs: asyncio.Task(coro, loop=loop, **kwargs))
     asyncio.set_event_loop(None)
-    asyncio.set_event_loop_policy(None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.14
+        asyncio.set_event_loop_policy(None)
     loop.call_soon(_fail)
     try:
         loop.close()

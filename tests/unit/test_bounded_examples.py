@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from itertools import count
 
 import pytest
@@ -27,7 +28,7 @@ async def test_coroutine_stays_a_coroutine() -> None:
         return next(ran)
 
     limited = bounded(test, seconds=0.0)
-    assert asyncio.iscoroutinefunction(limited)
+    assert inspect.iscoroutinefunction(limited)
     assert [await limited() for _ in range(LEAST + 1)] == [*range(LEAST), None]
 
 
